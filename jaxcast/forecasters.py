@@ -1,0 +1,171 @@
+"""Cells that forecast: a pool or a network behind a memory, and the plain forecasters to compare with."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from jaxcast.candidates import ForecastMap, as_forecast_map
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import uniform_linear
+from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.rollout import Input, Output
+
+
+class Pool(Protocol):
+    """(memory, candidate forecasts) -> Output, and the memory it wants. A network that pools nothing ignores the forecasts."""
+
+    @property
+    def memory(self) -> DelayMemory: ...
+    def __call__(self, memory: Memory, forecasts: Any) -> Output: ...
+
+
+class ForecasterCarry(NamedTuple):
+    """The memory, and the candidate forecasts that wait for the value they forecast, (model, dim)."""
+
+    memory: Memory
+    pending: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Forecaster:
+    """The cell of a pool and its candidates: remember, run the candidates one step, pool.
+
+    Args:
+        pool: its `memory` says what is remembered.
+        forecast_map: (value, given) -> candidate forecasts (model, dim), such as the flow map of a stacked system,
+            for which `given` is the time of the value; None for networks that see states only.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        >>> candidates = jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
+        >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(3), candidates)
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> jaxcast.forecast(cell, truth.states, num_leads=5).forecast.shape
+        (5, 3)
+    """
+
+    pool: Pool
+    forecast_map: ForecastMap | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))
+
+    @property
+    def warmup(self) -> int:
+        """An error needs two values, a state one: l + 1 values fill a memory of errors, l one of states."""
+        lags = self.pool.memory.num_delays
+        return lags if self.forecast_map is not None else max(lags - 1, 0)
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> ForecasterCarry:
+        shapes = jax.eval_shape(self._candidates, value, given)
+        pending = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return ForecasterCarry(self.pool.memory.init(value, pending), pending)
+
+    def __call__(self, carry: ForecasterCarry, x: Input) -> tuple[ForecasterCarry, Output]:
+        memory = self.pool.memory.observe(carry.memory, x.value, carry.pending)
+        forecasts = self._candidates(x.value, x.given)
+        return ForecasterCarry(memory, forecasts), self.pool(memory, forecasts)
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast
+
+    def _candidates(self, value: Array, given: Any) -> Any:
+        return None if self.forecast_map is None else self.forecast_map(value, given)
+
+
+class HeldCarry(NamedTuple):
+    """The inner cell's carry, and the weights held since the truth was last seen, (model,)."""
+
+    inner: ForecasterCarry
+    weights: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class HeldWeights:
+    """A pool's weights, recomputed while the truth is known and held while it is not.
+
+    `hold="weights"` is the paper's fixed attention; `hold="best"` gives all weight to the candidate that had most, the
+    paper's best initial model. Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
+
+    Args:
+        forecaster: one whose pool reports `info["weights"]`, (model,).
+
+    Example:
+        >>> import jax, jaxcast
+        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0))
+        >>> cell = jaxcast.HeldWeights(jaxcast.Forecaster(pool, jaxcast.flow_map(ensemble)), hold="best")
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> sorted(jaxcast.forecast(cell, truth.states, num_leads=5).info["weights"][-1].tolist())
+        [0.0, 0.0, 1.0]
+    """
+
+    forecaster: Forecaster
+    hold: Literal["weights", "best"] = dataclasses.field(default="weights", metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        if self.hold not in ("weights", "best"):
+            raise InputError(f"hold must be 'weights' or 'best', got {self.hold!r}")
+
+    @property
+    def warmup(self) -> int:
+        return self.forecaster.warmup
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> HeldCarry:
+        inner = self.forecaster.init_carry(value, given)
+        return HeldCarry(inner, jnp.zeros(inner.pending.shape[0], inner.pending.dtype))
+
+    def __call__(self, carry: HeldCarry, x: Input) -> tuple[HeldCarry, Output]:
+        inner, output = self.forecaster(carry.inner, x)
+        weights = output.info["weights"]
+        if self.hold == "best":
+            weights = jax.nn.one_hot(jnp.argmax(weights), weights.shape[0], dtype=weights.dtype)
+        weights = jnp.where(jnp.all(x.known), weights, carry.weights)
+        return HeldCarry(inner, weights), Output(weights @ inner.pending, {"weights": weights})
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Persistence:
+    """The last value is the forecast: y_j = u_(j-1)."""
+
+    memory: ClassVar[DelayMemory] = DelayMemory(1)
+
+    def __call__(self, memory: Memory, forecasts: Any) -> Output:
+        return Output(memory.states[0])
+
+
+class FeedForward(nnx.Module):
+    """One tanh hidden layer on the delayed states alone: y = W_2 tanh(W_1 [u_(j-1), ..., u_(j-l)] + b_1) + b_2.
+
+    Source: Patel and Wikner (2023), section 3.1.2. It computes in `dtype`; the forecast keeps the states' dtype.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> network = jaxcast.FeedForward(dim=3, num_delays=5, hidden_size=8, key=jax.random.key(0))
+        >>> cell = jaxcast.Forecaster(network)
+        >>> jaxcast.forecast(cell, jnp.ones((6, 3)), num_leads=4).forecast.shape
+        (4, 3)
+    """
+
+    def __init__(
+        self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
+    ):
+        self.memory = DelayMemory(num_delays)
+        rngs = nnx.Rngs(key)
+        self.hidden = uniform_linear(num_delays * dim, hidden_size, rngs=rngs, dtype=dtype)
+        self.readout = uniform_linear(hidden_size, dim, rngs=rngs, dtype=dtype)
+
+    def __call__(self, memory: Memory, forecasts: Any) -> Output:
+        forecast = self.readout(jnp.tanh(self.hidden(memory.states.reshape(-1))))
+        return Output(forecast.astype(memory.states.dtype))

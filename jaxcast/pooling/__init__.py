@@ -1,0 +1,1 @@
+"""Pools: memory and candidate forecasts -> one forecast."""

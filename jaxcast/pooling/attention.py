@@ -1,0 +1,73 @@
+"""Attention over candidate models: weights recomputed at every step from how each candidate has just erred."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.rollout import Output
+
+
+class AdditiveAttention(nnx.Module):
+    """Single-head additive attention: a convex combination of the candidate forecasts.
+
+        a_i = softmax_i [ w_v . tanh(W_q q + W_k k_i + b) ],    y = sum_i a_i F_i
+        q = [u_(j-1), ..., u_(j-l)],    k_i = [F_(j-1)^(i) - u_(j-1), ..., F_(j-l)^(i) - u_(j-l)]
+
+    One key for each candidate, one query for all; the weights are shared by all components of the state. The network
+    computes in `dtype`; softmax and sum keep the forecasts' dtype. Initialisation is uniform within 1/sqrt(fan-in).
+
+    Source: Patel and Wikner (2023), eq. 1, 2, 4 and 8; Bahdanau, Cho and Bengio (2015) for the scoring function.
+
+    Args:
+        dim: components of a state. num_delays: l. hidden_size: rows of W_q and W_k (the paper: 600 / l).
+        key: for the initial parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
+        >>> memory = jaxcast.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
+        >>> forecast, info = pool(memory, jnp.ones((11, 3)))
+        >>> forecast.shape, info["weights"].shape
+        ((3,), (11,))
+    """
+
+    def __init__(
+        self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
+    ):
+        self.memory = DelayMemory(num_delays)
+        rngs = nnx.Rngs(key)
+        size = num_delays * dim
+        self.query = uniform_linear(size, hidden_size, rngs=rngs, dtype=dtype)
+        self.key = uniform_linear(size, hidden_size, rngs=rngs, dtype=dtype, use_bias=False)
+        self.score = uniform_linear(hidden_size, 1, rngs=rngs, dtype=dtype, use_bias=False)
+
+    def __call__(self, memory: Memory, forecasts: Float[Array, "model dim"]) -> Output:
+        num_models = forecasts.shape[0]
+        keys = jnp.moveaxis(memory.errors, 1, 0).reshape(num_models, -1)
+        hidden = jnp.tanh(self.query(memory.states.reshape(-1)) + self.key(keys))
+        scores = self.score(hidden)[:, 0]
+        weights = jax.nn.softmax(scores.astype(forecasts.dtype))
+        return Output(weights @ forecasts, {"weights": weights})
+
+
+def uniform_linear(
+    in_size: int, out_size: int, *, rngs: nnx.Rngs, dtype: DTypeLike, use_bias: bool = True
+) -> nnx.Linear:
+    """A linear layer with weights and bias uniform within 1/sqrt(fan-in), the initialisation of the published runs."""
+    bound = in_size**-0.5
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return nnx.Linear(
+        in_size,
+        out_size,
+        use_bias=use_bias,
+        dtype=dtype,
+        param_dtype=dtype,
+        kernel_init=init,
+        bias_init=init,
+        rngs=rngs,
+    )

@@ -1,0 +1,46 @@
+"""What a pool remembers: the newest states, and how each candidate has just erred."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Memory(NamedTuple):
+    """The last l states and candidate errors, newest first.
+
+    states: u_(j-1), ..., u_(j-l), shape (lag, dim).
+    errors: F_(j-1)^(i) - u_(j-1), ..., shape (lag, model, dim); None where there are no candidates.
+    """
+
+    states: Float[Array, "lag dim"]
+    errors: Float[Array, "lag model dim"] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DelayMemory:
+    """Time-delay embedding with l = num_delays terms (l = 1: the newest only). It has no parameters.
+
+    Source: Patel and Wikner (2023), eq. 4 and 8.
+    """
+
+    num_delays: int
+
+    def init(self, value: Float[Array, " dim"], forecasts: Any) -> Memory:
+        """An empty memory, for values and candidate forecasts of these shapes."""
+        states = jnp.zeros((self.num_delays, *value.shape), value.dtype)
+        if forecasts is None:
+            return Memory(states, None)
+        return Memory(states, jnp.zeros((self.num_delays, *forecasts.shape), forecasts.dtype))
+
+    def observe(self, memory: Memory, value: Float[Array, " dim"], pending: Any) -> Memory:
+        """The memory after the newest value and the candidate forecasts that were pending for it."""
+        states = self._push(memory.states, value)
+        if memory.errors is None:
+            return Memory(states, None)
+        return Memory(states, self._push(memory.errors, pending - value))
+
+    def _push(self, lags: Array, newest: Array) -> Array:
+        # Not a shifted update in place: XLA for CPU miscompiles those (openxla/xla#49176).
+        return jnp.concatenate([newest.astype(lags.dtype)[None], lags])[: self.num_delays]

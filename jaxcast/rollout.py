@@ -1,0 +1,189 @@
+"""One scan rolls everything that runs in time: open loop, spin-up, closed loop and gaps are mask patterns of it.
+
+A *cell* is a pytree with
+
+    cell(carry, x: Input) -> (carry, Output)     one step
+    cell.init_carry(value, given) -> carry       before anything was seen; value and given as in one Input
+    cell.feedback(output, key) -> value          what to feed where the truth is not known
+    cell.warmup: int                             how many outputs pass before its memory is full
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key, PyTree, Shaped
+
+from jaxcast.errors import InputError
+
+
+class Input(NamedTuple):
+    """What a cell gets at one step.
+
+    value: the newest value, (dim,). known: whether it is the truth or the cell's own forecast, () or (dim,).
+    given: what is given at that step whatever happens, such as the time of the value.
+    """
+
+    value: Any
+    known: Any
+    given: Any = None
+
+
+class Output(NamedTuple):
+    """What a cell returns at one step: its forecast of the next value, and what it wants to show of itself."""
+
+    forecast: Any
+    info: dict[str, Any] = {}
+
+
+class State(NamedTuple):
+    """Where a rollout stands: the cell's carry, and its newest output, which a closed loop feeds back."""
+
+    carry: Any
+    output: Any
+
+
+class Cell(Protocol):
+    """The interface that `roll` needs; see the top of this module."""
+
+    @property
+    def warmup(self) -> int: ...
+    def init_carry(self, value: Any, given: Any) -> Any: ...
+    def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]: ...
+    def feedback(self, output: Output, key: Any) -> Any: ...
+
+
+def roll(
+    cell: Cell, xs: Input, state: State | None = None, *, key: Key[Array, ""] | None = None
+) -> tuple[State, Output]:
+    """Rolls a cell over inputs with a leading time axis, feeding back its forecast wherever the truth is unknown.
+
+        value_n = where(known_n, xs.value_n, cell.feedback(output_(n-1)))
+
+    Args:
+        xs: value (time, dim); known (time,) or (time, dim), True where value holds the truth; given, any pytree
+            with a leading time axis, or None.
+        state: where an earlier rollout ended; by default the cell starts empty, and the first value must be known
+            (an unknown one is NaN, and so is every forecast that depends on it).
+        key: for cells whose feedback samples.
+
+    Returns:
+        The state at the end, and the outputs of every step: output n is the forecast of value n + 1.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> values, known = jnp.asarray([[1.0], [2.0], [0.0], [4.0]]), jnp.asarray([True, True, False, True])
+        >>> state, outputs = jaxcast.roll(cell, jaxcast.Input(values, known))
+        >>> outputs.forecast[:, 0].tolist()
+        [1.0, 2.0, 2.0, 4.0]
+    """
+    values = jnp.asarray(xs.value)
+    mask = jnp.asarray(xs.known)
+    if mask.dtype != bool or mask.shape not in (values.shape[:1], values.shape):
+        raise InputError(
+            f"known must be a boolean mask of shape {values.shape[:1]} or {values.shape}, got {mask.dtype}{mask.shape}"
+        )
+    return _roll(cell, Input(values, mask, xs.given), state, key, known=None, num_steps=len(values))
+
+
+def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> Output:
+    """The one-step forecasts along known values: output n is the forecast of value n + 1.
+
+    The first `cell.warmup` outputs, made before the memory was full, are NaN.
+    """
+    values = jnp.asarray(values)
+    _, outputs = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
+    warm = jnp.arange(len(values)) >= cell.warmup
+    return jax.tree.map(lambda a: jnp.where(warm.reshape(-1, *[1] * (a.ndim - 1)), a, jnp.nan), outputs)
+
+
+def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> State:
+    """The state of a cell that has seen these known values, oldest first.
+
+    Raises:
+        InputError: for fewer values than fill the cell's memory.
+    """
+    values = jnp.asarray(values)
+    if len(values) <= cell.warmup:
+        raise InputError(f"spin-up needs at least {cell.warmup + 1} known values, got {len(values)}")
+    state, _ = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
+    return state
+
+
+def closed_loop(
+    cell: Cell, state: State, num_steps: int, given: PyTree = None, *, key: Key[Array, ""] | None = None
+) -> tuple[State, Output]:
+    """Rolls a cell on its own forecasts: the first value fed is the forecast that `state` ends with."""
+    return _roll(cell, Input(None, None, given), state, key, known=False, num_steps=num_steps)
+
+
+def forecast(
+    cell: Cell,
+    history: Shaped[Array, "time ..."],
+    num_leads: int,
+    given: PyTree = None,
+    *,
+    key: Key[Array, ""] | None = None,
+) -> Output:
+    """Spin-up on a history, then closed loop: outputs for leads 1 to num_leads, lead 1 following the newest truth.
+
+    Functions act on one window; `jax.vmap` makes many.
+
+    Args:
+        history: the known values, oldest first, at least `cell.warmup` + 1 of them.
+        given: a pytree with a leading axis of len(history) + num_leads - 1 steps, or None.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), 3).forecast[:, 0].tolist()
+        [2.0, 2.0, 2.0]
+    """
+    history = jnp.asarray(history)
+    length = len(history)
+    for leaf in jax.tree.leaves(given):
+        if len(leaf) != length + num_leads - 1:
+            raise InputError(
+                f"given must cover the history and all leads but the last, {length} + {num_leads} - 1 steps, "
+                f"got {len(leaf)}"
+            )
+    state = spin_up(cell, history, jax.tree.map(lambda a: a[:length], given))
+    _, later = closed_loop(cell, state, num_leads - 1, jax.tree.map(lambda a: a[length:], given), key=key)
+    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state.output, later)
+
+
+@partial(jax.jit, static_argnames=("known", "num_steps"))
+def _roll(
+    cell: Cell, xs: Input, state: State | None, key: Any, *, known: bool | None, num_steps: int
+) -> tuple[State, Output]:
+    """The scan. `known` is static where it is the same at every step, so that nothing is computed for nothing."""
+    if state is None:
+        state = _start(cell, jax.tree.map(lambda a: a[0], (xs.value, xs.given)))
+
+    def step(state: State, scanned: tuple[Array, Input]) -> tuple[State, Output]:
+        n, x = scanned
+        value, is_known = x.value, jnp.asarray(known if known is not None else x.known)
+        if known is not True:
+            fed = cell.feedback(state.output, None if key is None else jax.random.fold_in(key, n))
+            value = fed if known is False else jnp.where(is_known, value, fed)
+        carry, output = cell(state.carry, Input(value, is_known, x.given))
+        return State(carry, output), output
+
+    return jax.lax.scan(step, state, (jnp.arange(num_steps), xs), length=num_steps)
+
+
+def _start(cell: Cell, first: tuple[Any, Any]) -> State:
+    """An empty carry, and an output that is NaN: there is no forecast yet."""
+    value, given = first
+    carry = cell.init_carry(value, given)
+    shapes: Callable[..., Any] = lambda carry, x: cell(carry, x)[1]  # noqa: E731
+    output = jax.eval_shape(shapes, carry, Input(value, jnp.asarray(True), given))
+    return State(carry, jax.tree.map(_nan_like, output))
+
+
+def _nan_like(leaf: jax.ShapeDtypeStruct) -> Float[Array, "..."] | Bool[Array, "..."]:
+    fill = jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else 0
+    return jnp.full(leaf.shape, fill, leaf.dtype)

@@ -1,0 +1,140 @@
+"""Fitting by minibatches: the whole run is one compiled program of nested scans, for any number of seeds."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Key, PyTree, Shaped
+
+from jaxcast.errors import InputError
+from jaxcast.sharding import gather, map_seeds
+from jaxcast.windows import Samples
+
+Loss = Callable[[Any, Any], Any]
+
+
+class Fit(NamedTuple):
+    """Trained models with a leading seed axis on every parameter, and the mean loss of every epoch, (seed, epoch)."""
+
+    model: Any
+    losses: Float[Array, "seed epoch"]
+
+
+class _Run(NamedTuple):
+    """One seed's run so far."""
+
+    params: Any
+    constants: Any
+    opt_state: Any
+    losses: Array
+    key: Array
+
+
+def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
+    """The mean over samples and components of the squared one-step error: the published training loss."""
+    outputs = jax.vmap(model)(samples.memory, samples.forecasts)
+    return jnp.mean((outputs.forecast - samples.targets) ** 2)
+
+
+def fit(
+    init: Callable[[Key[Array, ""]], Any],
+    data: PyTree[Shaped[Array, "sample ..."]],
+    *,
+    keys: Key[Array, " seed"],
+    optimizer: optax.GradientTransformation,
+    num_epochs: int,
+    batch_size: int,
+    loss: Loss = mean_squared_error,
+    on_progress: Callable[[int, Float[Array, " seed"]], None] | None = None,
+    num_reports: int = 20,
+) -> Fit:
+    """Trains one model for each key: shuffled minibatches, what is left of an epoch after the last full one dropped.
+
+    Everything runs inside one compiled program; a second call with the same shapes, optimiser object and loss
+    compiles nothing. The same key gives the same model whatever other keys are trained beside it.
+
+    Args:
+        init: key -> flax.nnx module; its `nnx.Param` leaves are trained.
+        data: a pytree with a leading sample axis; `loss` gets minibatches of it.
+        loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity).
+        on_progress: called about num_reports times with the number of epochs done and the newest losses.
+
+    Raises:
+        InputError: for a batch larger than the data.
+
+    Example:
+        >>> import jax, jaxcast, optax
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=200)
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=2)
+        >>> def init(key): return jaxcast.FeedForward(dim=3, num_delays=2, hidden_size=16, key=key)
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=5, batch_size=32)
+        >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
+        ((2, 5), True)
+    """
+    num_samples = len(jax.tree.leaves(data)[0])
+    if not 1 <= batch_size <= num_samples:
+        raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
+    if num_epochs < 1 or num_reports < 1:
+        raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
+    model = jax.vmap(lambda key: init(jax.random.fold_in(key, 0)))(keys)
+    graph, params, constants = nnx.split(model, nnx.Param, ...)
+    run = _Run(
+        params=params,
+        constants=constants,
+        opt_state=jax.vmap(optimizer.init)(params),
+        losses=jnp.zeros((len(keys), num_epochs)),
+        key=jax.vmap(partial(jax.random.fold_in, data=1))(keys),
+    )
+    every = num_epochs if on_progress is None else -(-num_epochs // num_reports)
+    for start in range(0, num_epochs, every):
+        stop = min(start + every, num_epochs)
+        run = _epochs(run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size)
+        if on_progress is not None:
+            on_progress(stop, gather(run.losses[:, stop - 1]))
+    params, constants, losses = gather((run.params, run.constants, run.losses))
+    return Fit(nnx.merge(graph, params, constants), losses)
+
+
+@partial(jax.jit, static_argnames=("graph", "optimizer", "loss", "batch_size"))
+def _epochs(
+    run: _Run,
+    data: PyTree,
+    start: int,
+    stop: int,
+    *,
+    graph: Any,
+    optimizer: optax.GradientTransformation,
+    loss: Loss,
+    batch_size: int,
+) -> _Run:
+    """Epochs number start to stop - 1 of every seed's run."""
+    num_samples = len(jax.tree.leaves(data)[0])
+    num_batches = num_samples // batch_size
+
+    def run_one(run: _Run, shared: tuple[PyTree, Array, Array]) -> _Run:
+        data, start, stop = shared
+
+        def minibatch_loss(params: Any, batch: PyTree) -> Array:
+            return loss(nnx.merge(graph, params, run.constants), batch)
+
+        def update(carry: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], Array]:
+            params, opt_state = carry
+            value, grads = jax.value_and_grad(minibatch_loss)(params, jax.tree.map(lambda a: a[index], data))
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), value
+
+        def epoch(n: Array, run: _Run) -> _Run:
+            order = jax.random.permutation(jax.random.fold_in(run.key, n), num_samples)
+            batches = order[: num_batches * batch_size].reshape(num_batches, batch_size)
+            (params, opt_state), values = jax.lax.scan(update, (run.params, run.opt_state), batches)
+            losses = run.losses.at[n].set(values.mean().astype(run.losses.dtype))
+            return run._replace(params=params, opt_state=opt_state, losses=losses)
+
+        return jax.lax.fori_loop(start, stop, epoch, run)
+
+    return map_seeds(run_one, run, (data, jnp.asarray(start), jnp.asarray(stop)))

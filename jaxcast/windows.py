@@ -1,0 +1,117 @@
+"""From a trajectory to what training and evaluation consume: delay embeddings, one-step samples, forecast windows."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.candidates import ForecastMap, forecasts_along
+from jaxcast.errors import InputError
+from jaxcast.integrate import Trajectory
+from jaxcast.pooling.memory import Memory
+
+
+class Samples(NamedTuple):
+    """One-step forecasting samples with a leading sample axis, independent of each other and so free to shuffle.
+
+    memory: what a delay memory holds after the newest value. forecasts: the candidates' forecasts of the next value,
+    (sample, model, dim), or None. targets: that next value, (sample, dim).
+    """
+
+    memory: Memory
+    forecasts: Any
+    targets: Float[Array, "sample dim"]
+
+
+class Windows(NamedTuple):
+    """Forecast windows: what is known before each, and the truth at leads 1, 2, ...
+
+    history: (window, time, dim), oldest first. truth: (window, lead, dim). times: of both, (window, time + lead).
+    """
+
+    history: Float[Array, "window time dim"]
+    truth: Float[Array, "window lead dim"]
+    times: Float[Array, "window time_and_lead"]
+
+
+def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Array, "sample lag ..."]:
+    """Every run of num_delays consecutive values, newest first: row n holds values n + l - 1, ..., n.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> jaxcast.delay_embed(jnp.arange(4.0), num_delays=3).tolist()
+        [[2.0, 1.0, 0.0], [3.0, 2.0, 1.0]]
+    """
+    length = len(values)
+    if not 1 <= num_delays <= length:
+        raise InputError(f"num_delays must be from 1 to the {length} values there are, got {num_delays}")
+    newest = jnp.arange(num_delays - 1, length)
+    return values[newest[:, None] - jnp.arange(num_delays)]
+
+
+def one_step_samples(
+    trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None
+) -> Samples:
+    """Every one-step sample of a trajectory, with the memory that a rolled `DelayMemory` would hold at each.
+
+    Raises:
+        InputError: for a trajectory that is too short for the delays, or holds NaN.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=3, forecast_map=candidates)
+        >>> samples.memory.errors.shape, samples.targets.shape
+        ((6, 3, 2, 3), (6, 3))
+    """
+    states = trajectory.states
+    needed = num_delays + (1 if forecast_map is None else 2)
+    if len(states) < needed:
+        raise InputError(
+            f"{num_delays} delays need a trajectory of at least {needed} samples, got {len(states)}; "
+            "give a longer one or fewer delays"
+        )
+    bad = jnp.flatnonzero(~jnp.isfinite(states).all(-1))
+    if bad.size:
+        raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")
+    if forecast_map is None:
+        return Samples(Memory(delay_embed(states[:-1], num_delays), None), None, states[num_delays:])
+    forecasts = forecasts_along(forecast_map, trajectory)
+    errors = forecasts[:-1] - states[1:, None]
+    memory = Memory(delay_embed(states[1:-1], num_delays), delay_embed(errors[:-1], num_delays))
+    return Samples(memory, forecasts[num_delays:-1], states[num_delays + 1 :])
+
+
+def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, history_size: int) -> Windows:
+    """Consecutive windows of window_size leads, each with the history_size samples before it.
+
+    The first window begins after the first history_size samples, and the newest of a window's history is the sample
+    just before its lead 1. Histories of later windows overlap the windows before them.
+
+    Raises:
+        InputError: for a trajectory that is too short.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=26)
+        >>> windows = jaxcast.cut_windows(truth, num_windows=2, window_size=10, history_size=6)
+        >>> windows.history.shape, windows.truth.shape
+        ((2, 6, 3), (2, 10, 3))
+    """
+    needed = history_size + num_windows * window_size
+    if min(num_windows, window_size, history_size) < 1 or len(trajectory.states) < needed:
+        raise InputError(
+            f"{num_windows} windows of {window_size} with a history of {history_size} need at least {needed} samples "
+            f"and sizes of at least 1, got {len(trajectory.states)} samples"
+        )
+    first_lead = history_size + window_size * jnp.arange(num_windows)
+    index = first_lead[:, None] + jnp.arange(-history_size, window_size)
+    states = trajectory.states[index]
+    return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])
+
+
+def forecast_times(windows: Windows) -> Float[Array, "window step"]:
+    """The times that `forecast` is given: those of the history and of all leads but the last."""
+    return jax.tree.map(lambda times: times[:, :-1], windows.times)
