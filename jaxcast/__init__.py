@@ -1,9 +1,11 @@
 """jaxcast: trajectories of chaotic, non-stationary systems, trained pools of their forecasts, and valid time."""
 
+from jaxcast import plotting as plotting
 from jaxcast.candidates import ForecastMap as ForecastMap
 from jaxcast.candidates import forecasts_along as forecasts_along
 from jaxcast.candidates import stack as stack
 from jaxcast.errors import InputError as InputError
+from jaxcast.forecasters import BestCandidate as BestCandidate
 from jaxcast.forecasters import FeedForward as FeedForward
 from jaxcast.forecasters import Forecaster as Forecaster
 from jaxcast.forecasters import HeldWeights as HeldWeights
@@ -19,7 +21,7 @@ from jaxcast.metrics import ValidTime as ValidTime
 from jaxcast.metrics import forecast_error as forecast_error
 from jaxcast.metrics import lyapunov_exponent as lyapunov_exponent
 from jaxcast.metrics import median_interval as median_interval
-from jaxcast.metrics import one_step_mse as one_step_mse
+from jaxcast.metrics import one_step_errors as one_step_errors
 from jaxcast.metrics import saturation_error as saturation_error
 from jaxcast.metrics import valid_time as valid_time
 from jaxcast.pooling.attention import AdditiveAttention as AdditiveAttention

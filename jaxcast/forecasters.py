@@ -1,7 +1,7 @@
 """Cells that forecast: a pool or a network behind a memory, and the plain forecasters to compare with."""
 
 import dataclasses
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,16 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.candidates import ForecastMap, as_forecast_map
-from jaxcast.errors import InputError
 from jaxcast.pooling.attention import uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.rollout import Input, Output
 
 
 class Pool(Protocol):
-    """(memory, candidate forecasts) -> Output, and the memory it wants. A network that pools nothing ignores the forecasts."""
+    """(memory, candidate forecasts) -> Output, and the memory it wants.
+
+    Like a flax layer it takes leading batch axes on all of them. A network that pools nothing ignores the forecasts.
+    """
 
     @property
     def memory(self) -> DelayMemory: ...
@@ -89,10 +91,10 @@ class HeldCarry(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class HeldWeights:
-    """A pool's weights, recomputed while the truth is known and held while it is not.
+    """A cell whose weights are recomputed while the truth is known and held while it is not.
 
-    `hold="weights"` is the paper's fixed attention; `hold="best"` gives all weight to the candidate that had most, the
-    paper's best initial model. Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
+    Over an attention pool it is the paper's fixed attention; over the `BestCandidate` of one, its best initial model.
+    Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
 
     Args:
         forecaster: one whose pool reports `info["weights"]`, (model,).
@@ -101,18 +103,14 @@ class HeldWeights:
         >>> import jax, jaxcast
         >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
         >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0))
-        >>> cell = jaxcast.HeldWeights(jaxcast.Forecaster(pool, jaxcast.flow_map(ensemble)), hold="best")
+        >>> best = jaxcast.BestCandidate(pool)
+        >>> cell = jaxcast.HeldWeights(jaxcast.Forecaster(best, jaxcast.flow_map(ensemble)))
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
         >>> sorted(jaxcast.forecast(cell, truth.states, num_leads=5).info["weights"][-1].tolist())
         [0.0, 0.0, 1.0]
     """
 
     forecaster: Forecaster
-    hold: Literal["weights", "best"] = dataclasses.field(default="weights", metadata={"static": True})
-
-    def __post_init__(self) -> None:
-        if self.hold not in ("weights", "best"):
-            raise InputError(f"hold must be 'weights' or 'best', got {self.hold!r}")
 
     @property
     def warmup(self) -> int:
@@ -124,14 +122,28 @@ class HeldWeights:
 
     def __call__(self, carry: HeldCarry, x: Input) -> tuple[HeldCarry, Output]:
         inner, output = self.forecaster(carry.inner, x)
-        weights = output.info["weights"]
-        if self.hold == "best":
-            weights = jax.nn.one_hot(jnp.argmax(weights), weights.shape[0], dtype=weights.dtype)
-        weights = jnp.where(jnp.all(x.known), weights, carry.weights)
+        weights = jnp.where(jnp.all(x.known), output.info["weights"], carry.weights)
         return HeldCarry(inner, weights), Output(weights @ inner.pending, {"weights": weights})
 
     def feedback(self, output: Output, key: Any) -> Array:
         return output.forecast
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BestCandidate:
+    """All weight to the candidate to which another pool gives most."""
+
+    pool: Pool
+
+    @property
+    def memory(self) -> DelayMemory:
+        return self.pool.memory
+
+    def __call__(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Output:
+        weights = self.pool(memory, forecasts).info["weights"]
+        best = jax.nn.one_hot(jnp.argmax(weights, -1), weights.shape[-1], dtype=weights.dtype)
+        return Output(jnp.einsum("...m,...md->...d", best, forecasts), {"weights": best})
 
 
 @jax.tree_util.register_dataclass
@@ -142,7 +154,7 @@ class Persistence:
     memory: ClassVar[DelayMemory] = DelayMemory(1)
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
-        return Output(memory.states[0])
+        return Output(memory.states[..., 0, :])
 
 
 class FeedForward(nnx.Module):
@@ -167,5 +179,5 @@ class FeedForward(nnx.Module):
         self.readout = uniform_linear(hidden_size, dim, rngs=rngs, dtype=dtype)
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
-        forecast = self.readout(jnp.tanh(self.hidden(memory.states.reshape(-1))))
+        forecast = self.readout(jnp.tanh(self.hidden(memory.states.reshape(*memory.states.shape[:-2], -1))))
         return Output(forecast.astype(memory.states.dtype))

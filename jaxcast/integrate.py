@@ -69,10 +69,13 @@ class FlowMap:
             if not self.system.is_autonomous:
                 raise InputError("this flow map's system follows a schedule: give the time t of the state")
             t = 0.0
-        components = _to_components(self.system, u)
-        dtype = components[0].dtype
-        h = jnp.asarray(self.dt, dtype) / self.num_substeps
-        return jnp.stack(_advance(self.system, jnp.asarray(t, dtype), components, h, 0, self.num_substeps), -1)
+        return _flow(self, check_state(self.system, u), t)
+
+
+@jax.jit
+def _flow(flow: FlowMap, u: Array, t: Scalar) -> Array:
+    h = jnp.asarray(flow.dt, u.dtype) / flow.num_substeps
+    return jnp.stack(_advance(flow.system, jnp.asarray(t, u.dtype), _components(u), h, 0, flow.num_substeps), -1)
 
 
 def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
@@ -120,30 +123,29 @@ def simulate(
     """
     if num_samples < 1:
         raise InputError(f"num_samples must be at least 1, got {num_samples}")
-    components = _to_components(system, u0)
+    state = check_state(system, u0)
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
-    return _simulate(system, components, t0, dt, num_samples, num_steps_in(dt, h, "dt"), num_transient)
+    return _simulate(system, state, t0, dt, num_samples, num_steps_in(dt, h, "dt"), num_transient)
 
 
 @partial(jax.jit, static_argnames=("num_samples", "num_substeps", "num_transient"))
 def _simulate(
     system: System,
-    u: Components,
+    u0: Array,
     t0: Scalar,
     dt: Scalar,
     num_samples: int,
     num_substeps: int,
     num_transient: int,
 ) -> Trajectory:
-    dtype = u[0].dtype
-    t0, dt = jnp.asarray(t0, dtype), jnp.asarray(dt, dtype)
+    t0, dt = jnp.asarray(t0, u0.dtype), jnp.asarray(dt, u0.dtype)
     h = dt / num_substeps
-    u = _advance(system, t0, u, h, -num_transient, num_transient)
+    start = _advance(system, t0, _components(u0), h, -num_transient, num_transient)
 
     def record(u: Components, sample: Array) -> tuple[Components, Array]:
         return _advance(system, t0, u, h, sample * num_substeps, num_substeps), jnp.stack(u, -1)
 
-    _, states = jax.lax.scan(record, u, jnp.arange(num_samples))
+    _, states = jax.lax.scan(record, start, jnp.arange(num_samples))
     return Trajectory(t0 + jnp.arange(num_samples) * dt, states)
 
 
@@ -186,15 +188,15 @@ def reference(
     """
     import diffrax  # heavy to import, and needed here alone
 
-    components = _to_components(system, u0)
-    ts = jnp.asarray(times, components[0].dtype)
+    state = check_state(system, u0)
+    ts = jnp.asarray(times, state.dtype)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, u, args: jnp.stack(system(t, tuple(u)))),
         diffrax.Dopri8(),
         t0=ts[0],
         t1=ts[-1],
         dt0=None,
-        y0=jnp.stack(components),
+        y0=state,
         saveat=diffrax.SaveAt(ts=ts),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
         max_steps=max_steps,
@@ -219,12 +221,18 @@ def num_steps_in(interval: float, h: float, name: str) -> int:
     return steps
 
 
-def _to_components(system: System, u: Shaped[ArrayLike, " dim"]) -> tuple[Array, ...]:
-    """The state as a tuple of floating-point components, after checking their number."""
-    array = jnp.asarray(u)
-    if array.ndim != 1:
-        raise InputError(f"expected one state of shape ({system.dim},), got shape {array.shape}; use jax.vmap for many")
-    system.check_dim(array.shape[0])
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        array = array.astype(jnp.result_type(float))
-    return tuple(array)
+def check_state(system: System, u: Shaped[ArrayLike, " dim"]) -> Float[Array, " dim"]:
+    """The state as a floating-point array.
+
+    Raises:
+        InputError: unless it is one state of the system.
+    """
+    state = jnp.asarray(u)
+    if state.ndim != 1:
+        raise InputError(f"expected one state of shape ({system.dim},), got shape {state.shape}; use jax.vmap for many")
+    system.check_dim(state.shape[0])
+    return state if jnp.issubdtype(state.dtype, jnp.floating) else state.astype(jnp.result_type(float))
+
+
+def _components(u: Array) -> Components:
+    return tuple(u[i] for i in range(len(u)))

@@ -1,5 +1,6 @@
 """How long a forecast stays true, how sure we are of that, and the time scale on which it cannot."""
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -8,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.errors import InputError
-from jaxcast.integrate import flow_map, num_steps_in
-from jaxcast.rollout import Cell, open_loop
-from jaxcast.integrate import Trajectory
+from jaxcast.forecasters import Pool
+from jaxcast.integrate import FlowMap, check_state, flow_map, num_steps_in
 from jaxcast.systems import Scalar, System
+from jaxcast.windows import Samples
 
 
 class ValidTime(NamedTuple):
@@ -122,10 +123,24 @@ def median_interval(values: Shaped[ArrayLike, " sample"], confidence: float = 0.
     )
 
 
-def one_step_mse(cell: Cell, trajectory: Trajectory) -> Float[Array, ""]:
-    """The mean squared one-step error in open loop along a trajectory, over components and all full memories."""
-    forecasts = open_loop(cell, trajectory.states, trajectory.times).forecast
-    return jnp.mean((forecasts[cell.warmup : -1] - trajectory.states[cell.warmup + 1 :]) ** 2)
+def one_step_errors(
+    pool: Pool, samples: Samples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 2048
+) -> Float[Array, " sample"]:
+    """The squared one-step error of every sample, batch_size samples at a time so that memory stays bounded.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
+        >>> jaxcast.one_step_errors(jaxcast.Persistence(), samples).shape
+        (9,)
+    """
+
+    def one(sample: Samples) -> Array:
+        forecast = pool(sample.memory, sample.forecasts).forecast
+        return forecast_error(forecast[None], sample.targets[None], norm=norm)[0]
+
+    return jax.lax.map(one, samples, batch_size=batch_size)
 
 
 def lyapunov_exponent(
@@ -158,23 +173,22 @@ def lyapunov_exponent(
     """
     num_transient = num_steps_in(transient, dt, "transient") if transient else 0
     num_steps = num_steps_in(duration, dt, "duration")
-    flow = flow_map(system, dt=dt, h=h)
-    state = jnp.asarray(u0)
-    state = state if jnp.issubdtype(state.dtype, jnp.floating) else state.astype(jnp.result_type(float))
+    state = check_state(system, u0)
     tangent = jax.random.normal(key, state.shape, state.dtype)
-    return _lyapunov_exponent(flow, state, tangent, t0, num_transient, num_steps)
+    return _lyapunov_exponent(flow_map(system, dt=dt, h=h), state, tangent, t0, num_transient, num_steps)
 
 
-def _lyapunov(flow, u, v, t0, num_transient, num_steps):  # type: ignore[no-untyped-def]
-    def step(carry, n):  # type: ignore[no-untyped-def]
-        u, v = carry
-        t = t0 + n * flow.dt
-        u, v = jax.jvp(lambda u: flow(u, t), (u,), (v,))
+@partial(jax.jit, static_argnames=("num_transient", "num_steps"))
+def _lyapunov_exponent(
+    flow: FlowMap, u0: Array, tangent: Array, t0: Scalar, num_transient: int, num_steps: int
+) -> Array:
+    dt = jnp.asarray(flow.dt, u0.dtype)
+
+    def step(carry: tuple[Array, Array], n: Array) -> tuple[tuple[Array, Array], Array]:
+        u, v = jax.jvp(lambda u: flow(u, t0 + n * dt), carry[:1], carry[1:])
         growth = jnp.linalg.norm(v)
         return (u, v / growth), jnp.log(growth)
 
-    _, logs = jax.lax.scan(step, (u, v / jnp.linalg.norm(v)), jnp.arange(-num_transient, num_steps))
-    return logs[num_transient:].mean() / flow.dt
-
-
-_lyapunov_exponent = jax.jit(_lyapunov, static_argnums=(4, 5))
+    start = (u0, tangent / jnp.linalg.norm(tangent))
+    _, logs = jax.lax.scan(step, start, jnp.arange(-num_transient, num_steps))
+    return logs[num_transient:].mean() / dt

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
-from jaxcast.sharding import gather, map_seeds
+from jaxcast.sharding import gather_seeds, map_seeds, spread_seeds
 from jaxcast.windows import Samples
 
 Loss = Callable[[Any, Any], Any]
@@ -36,7 +37,7 @@ class _Run(NamedTuple):
 
 def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
     """The mean over samples and components of the squared one-step error: the published training loss."""
-    outputs = jax.vmap(model)(samples.memory, samples.forecasts)
+    outputs = model(samples.memory, samples.forecasts)
     return jnp.mean((outputs.forecast - samples.targets) ** 2)
 
 
@@ -49,7 +50,7 @@ def fit(
     num_epochs: int,
     batch_size: int,
     loss: Loss = mean_squared_error,
-    on_progress: Callable[[int, Float[Array, " seed"]], None] | None = None,
+    on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,
 ) -> Fit:
     """Trains one model for each key: shuffled minibatches, what is left of an epoch after the last full one dropped.
@@ -81,22 +82,23 @@ def fit(
         raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
     if num_epochs < 1 or num_reports < 1:
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
-    model = jax.vmap(lambda key: init(jax.random.fold_in(key, 0)))(keys)
-    graph, params, constants = nnx.split(model, nnx.Param, ...)
-    run = _Run(
-        params=params,
-        constants=constants,
-        opt_state=jax.vmap(optimizer.init)(params),
-        losses=jnp.zeros((len(keys), num_epochs)),
-        key=jax.vmap(partial(jax.random.fold_in, data=1))(keys),
-    )
+    num_seeds = len(keys)
+    graph, *_ = nnx.split(jax.eval_shape(init, keys[0]), nnx.Param, ...)
+
+    @jax.vmap
+    def begin(key: Array) -> _Run:
+        _, params, constants = nnx.split(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
+        losses = jnp.zeros(num_epochs)
+        return _Run(params, constants, optimizer.init(params), losses, jax.random.fold_in(key, 1))
+
+    run = spread_seeds(jax.jit(begin)(keys))
     every = num_epochs if on_progress is None else -(-num_epochs // num_reports)
     for start in range(0, num_epochs, every):
         stop = min(start + every, num_epochs)
         run = _epochs(run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size)
         if on_progress is not None:
-            on_progress(stop, gather(run.losses[:, stop - 1]))
-    params, constants, losses = gather((run.params, run.constants, run.losses))
+            on_progress(stop, np.asarray(run.losses)[:num_seeds, stop - 1])
+    params, constants, losses = gather_seeds((run.params, run.constants, run.losses), num_seeds)
     return Fit(nnx.merge(graph, params, constants), losses)
 
 

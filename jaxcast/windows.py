@@ -1,12 +1,14 @@
 """From a trajectory to what training and evaluation consume: delay embeddings, one-step samples, forecast windows."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.candidates import ForecastMap, forecasts_along
+from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.pooling.memory import Memory
@@ -73,9 +75,15 @@ def one_step_samples(
             f"{num_delays} delays need a trajectory of at least {needed} samples, got {len(states)}; "
             "give a longer one or fewer delays"
         )
-    bad = jnp.flatnonzero(~jnp.isfinite(states).all(-1))
+    bad = np.flatnonzero(~np.isfinite(states).all(-1))
     if bad.size:
         raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")
+    return _one_step_samples(trajectory, as_forecast_map(forecast_map), num_delays=num_delays)
+
+
+@partial(jax.jit, static_argnames="num_delays")
+def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, num_delays: int) -> Samples:
+    states = trajectory.states
     if forecast_map is None:
         return Samples(Memory(delay_embed(states[:-1], num_delays), None), None, states[num_delays:])
     forecasts = forecasts_along(forecast_map, trajectory)
@@ -106,6 +114,11 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, h
             f"{num_windows} windows of {window_size} with a history of {history_size} need at least {needed} samples "
             f"and sizes of at least 1, got {len(trajectory.states)} samples"
         )
+    return _cut_windows(trajectory, num_windows, window_size, history_size)
+
+
+@partial(jax.jit, static_argnames=("num_windows", "window_size", "history_size"))
+def _cut_windows(trajectory: Trajectory, num_windows: int, window_size: int, history_size: int) -> Windows:
     first_lead = history_size + window_size * jnp.arange(num_windows)
     index = first_lead[:, None] + jnp.arange(-history_size, window_size)
     states = trajectory.states[index]
@@ -114,4 +127,4 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, h
 
 def forecast_times(windows: Windows) -> Float[Array, "window step"]:
     """The times that `forecast` is given: those of the history and of all leads but the last."""
-    return jax.tree.map(lambda times: times[:, :-1], windows.times)
+    return windows.times[:, :-1]

@@ -1,5 +1,7 @@
 """Attention over candidate models: weights recomputed at every step from how each candidate has just erred."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -43,13 +45,16 @@ class AdditiveAttention(nnx.Module):
         self.key = uniform_linear(size, hidden_size, rngs=rngs, dtype=dtype, use_bias=False)
         self.score = uniform_linear(hidden_size, 1, rngs=rngs, dtype=dtype, use_bias=False)
 
-    def __call__(self, memory: Memory, forecasts: Float[Array, "model dim"]) -> Output:
-        num_models = forecasts.shape[0]
-        keys = jnp.moveaxis(memory.errors, 1, 0).reshape(num_models, -1)
-        hidden = jnp.tanh(self.query(memory.states.reshape(-1)) + self.key(keys))
-        scores = self.score(hidden)[:, 0]
-        weights = jax.nn.softmax(scores.astype(forecasts.dtype))
-        return Output(weights @ forecasts, {"weights": weights})
+    def __call__(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Output:
+        *batch, num_models, _ = forecasts.shape
+        # Models first, and plain matrices for both products: with these shapes XLA for CPU trains 1.5 times faster.
+        keys = jnp.moveaxis(memory.errors, -2, 0).reshape(num_models * math.prod(batch), -1)
+        key = self.key(keys).reshape(num_models, *batch, -1)
+        query = self.query(memory.states.reshape(*batch, -1))
+        hidden = jnp.tanh(query + key)
+        scores = self.score(hidden.reshape(len(keys), -1)).reshape(num_models, *batch)
+        weights = jnp.moveaxis(jax.nn.softmax(scores.astype(forecasts.dtype), axis=0), 0, -1)
+        return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
 
 
 def uniform_linear(

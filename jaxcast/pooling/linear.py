@@ -27,9 +27,9 @@ class FixedWeights:
     weights: Float[Array, " model"]
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
-    def __call__(self, memory: Memory | None, forecasts: Float[Array, "model dim"]) -> Output:
-        weights = self.weights.astype(forecasts.dtype)
-        return Output(weights @ forecasts, {"weights": weights})
+    def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
+        weights = jnp.broadcast_to(self.weights, forecasts.shape[:-1]).astype(forecasts.dtype)
+        return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
 
 
 def equal_weights(num_models: int) -> FixedWeights:
@@ -60,8 +60,8 @@ class LinearRegression:
     bias: Float[Array, " dim"]
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
-    def __call__(self, memory: Memory | None, forecasts: Float[Array, "model dim"]) -> Output:
-        return Output(jnp.einsum("dme,me->d", self.weights, forecasts) + self.bias)
+    def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
+        return Output(jnp.einsum("dme,...me->...d", self.weights, forecasts) + self.bias)
 
 
 def fit_linear_regression(

@@ -10,12 +10,12 @@ from jaxtyping import Array, Float
 class Memory(NamedTuple):
     """The last l states and candidate errors, newest first.
 
-    states: u_(j-1), ..., u_(j-l), shape (lag, dim).
-    errors: F_(j-1)^(i) - u_(j-1), ..., shape (lag, model, dim); None where there are no candidates.
+    states: u_(j-1), ..., u_(j-l), shape (*batch, lag, dim).
+    errors: F_(j-1)^(i) - u_(j-1), ..., shape (*batch, lag, model, dim); None where there are no candidates.
     """
 
-    states: Float[Array, "lag dim"]
-    errors: Float[Array, "lag model dim"] | None
+    states: Float[Array, "*batch lag dim"]
+    errors: Float[Array, "*batch lag model dim"] | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,457 @@
+"""Pooling eleven wrong Lorenz models of a non-stationary Lorenz system: Patel and Wikner (2023), section 3.1."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import jaxcast
+from experiments import lorenz_pictures
+from experiments.frame import Arrays, RunFolder, settings_of, start
+from jaxcast import InputError
+
+PUBLISHED = {
+    ("linear_regression", None): 0.20,
+    ("feed_forward", 5): 0.40,
+    ("additive_attention", 1): 0.30,
+    ("additive_attention", 5): 2.60,
+    ("best_initial_model", 5): 0.30,
+    ("fixed_attention", 5): 0.30,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Simulate a Lorenz system whose rho varies, train pools of eleven models whose rho does not, and measure how long
+    each pool's closed-loop forecast stays valid. Times are in model time units (MTU)."""
+
+    preset: Literal["smoke", "quick", "paper"] = "quick"
+    """smoke: seconds, for tests; quick: about a minute; paper: all delays, five training seeds."""
+    out: Path = Path("runs/lorenz")
+    """Folder for config.json, results.json and the pictures; the preset's name is added to the default."""
+    overwrite: bool = False
+    """Start afresh where the folder holds a run with other settings."""
+    seed: int = 0
+    """Of training: initial parameters and shuffling."""
+    data_seed: int = 1
+    """Of the truth: where the training and the validation trajectory start."""
+    data: Path | None = None
+    """Not used: this experiment makes its own data."""
+
+    rho_mean: float = 38.0
+    """Of the truth: rho(t) = rho_mean - rho_amplitude cos(2 pi t / period)."""
+    rho_amplitude: float = 10.0
+    """Of the truth's rho."""
+    period: float = 1.577132
+    """Of the truth's rho, in MTU."""
+    candidate_rho: tuple[float, ...] = (28.0, 30.0, 32.0, 34.0, 36.0, 38.0, 40.0, 42.0, 44.0, 46.0, 48.0)
+    """The constant rho of each candidate model."""
+    h: float = 0.01
+    """Step of the Runge-Kutta integrator, in MTU."""
+    dt: float = 0.1
+    """Interval between samples, in MTU; a whole multiple of h."""
+    transient: float = 100.0
+    """Simulated and thrown away before each trajectory, in MTU."""
+    num_train: int = 4000
+    """Samples of the training trajectory."""
+    num_windows: int = 200
+    """Consecutive windows of the validation trajectory."""
+    window_size: int = 128
+    """Leads of each window."""
+    history_size: int = 7
+    """True samples before each window that every method sees; more than the largest number of delays."""
+    threshold: float = 40.0
+    """A forecast is valid while its squared error, averaged over components, is below this."""
+
+    delays: tuple[int, ...] = (5,)
+    """Numbers of delays l of the attention pools."""
+    hidden_budget: int = 600
+    """An attention pool with l delays has hidden_budget / l hidden units."""
+    feed_forward_delays: int = 5
+    """Delays of the feed-forward network, which gets as many parameters as the attention pool with that many."""
+    num_epochs: int = 500
+    """Of the attention pools."""
+    feed_forward_epochs: int = 800
+    """Of the feed-forward network."""
+    batch_size: int = 64
+    """Samples of a minibatch."""
+    learning_rate: float = 1e-3
+    """Of Adam, constant."""
+    num_seeds: int = 2
+    """Training seeds of every trained method."""
+    network_dtype: Literal["float32", "float64"] = "float32"
+    """Arithmetic of the networks in training and forecasts; dynamics, errors and scores are always float64."""
+    lyapunov_duration: float = 200.0
+    """Length of each of the 64 trajectories that measure the Lyapunov exponent, in MTU."""
+
+    def hidden_size(self, delays: int) -> int:
+        """Hidden units of an attention pool with so many delays."""
+        return max(1, self.hidden_budget // delays)
+
+
+QUICK = Config()
+PRESETS = {
+    "smoke": dataclasses.replace(
+        QUICK,
+        preset="smoke",
+        data_seed=2,
+        num_train=400,
+        num_windows=20,
+        window_size=32,
+        num_epochs=10,
+        feed_forward_epochs=10,
+        hidden_budget=100,
+        lyapunov_duration=20.0,
+    ),
+    "quick": QUICK,
+    "paper": dataclasses.replace(QUICK, preset="paper", data_seed=100, delays=(1, 2, 3, 4, 5, 6), num_seeds=5),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What every method gets: the truth in two trajectories, the windows, the candidates."""
+
+    truth: jaxcast.System
+    train: jaxcast.Trajectory
+    valid: jaxcast.Trajectory
+    windows: jaxcast.Windows
+    candidates: jaxcast.FlowMap
+
+
+def make_task(config: Config) -> Task:
+    """Simulates the two trajectories from random starts and cuts the windows."""
+    rho = jaxcast.Cosine(mean=config.rho_mean, amplitude=-config.rho_amplitude, period=config.period)
+    truth = jaxcast.Lorenz63(rho=rho)
+    starts = jax.random.normal(jax.random.key(config.data_seed), (2, truth.dim)) + jnp.asarray([0.0, 0.0, 25.0])
+    record = dict(dt=config.dt, h=config.h, transient=config.transient)
+    train = jaxcast.simulate(truth, starts[0], num_samples=config.num_train, **record)
+    valid = jaxcast.simulate(
+        truth, starts[1], num_samples=config.history_size + config.num_windows * config.window_size, **record
+    )
+    windows = jaxcast.cut_windows(
+        valid, num_windows=config.num_windows, window_size=config.window_size, history_size=config.history_size
+    )
+    ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in config.candidate_rho])
+    return Task(truth, train, valid, windows, jaxcast.flow_map(ensemble, dt=config.dt, h=config.h))
+
+
+def check(config: Config) -> None:
+    """Raises InputError for settings that cannot be run, before anything is computed or written."""
+    counts = ("num_train", "num_windows", "window_size", "num_seeds", "num_epochs", "feed_forward_epochs")
+    for name in (*counts, "hidden_budget", "batch_size", "feed_forward_delays"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{name} must be at least 1, got {getattr(config, name)}")
+    for name in ("period", "threshold", "learning_rate", "lyapunov_duration"):
+        if not getattr(config, name) > 0:
+            raise InputError(f"{name} must be positive, got {getattr(config, name)}")
+    if not config.candidate_rho or not config.delays or min(config.delays) < 1:
+        raise InputError(
+            f"expected at least one candidate_rho and delays of at least 1, "
+            f"got {len(config.candidate_rho)} candidates and delays {config.delays}"
+        )
+    longest = max(*config.delays, config.feed_forward_delays)
+    if config.history_size <= longest:
+        raise InputError(f"history_size must exceed the {longest} delays, got {config.history_size}")
+    if config.num_train < longest + 1 + config.batch_size:
+        raise InputError(
+            f"num_train must be at least {longest + 1 + config.batch_size} for {longest} delays and batches of "
+            f"{config.batch_size}, got {config.num_train}"
+        )
+    jaxcast.flow_map(jaxcast.Lorenz63(), dt=config.dt, h=config.h)
+
+
+@partial(jax.jit, static_argnames=("num_seeds", "held"))
+def evaluate(
+    pools: Any,
+    candidates: Any,
+    windows: jaxcast.Windows,
+    samples: jaxcast.Samples,
+    dt: float,
+    threshold: float,
+    *,
+    num_seeds: int,
+    held: bool,
+) -> tuple[jaxcast.ValidTime, Any]:
+    """Valid times (seed, window) and squared one-step errors (seed, sample) of pools with a leading seed axis."""
+
+    def one(pool: Any) -> tuple[jaxcast.ValidTime, Any]:
+        cell = jaxcast.Forecaster(pool, candidates)
+        rolled = jaxcast.HeldWeights(cell) if held else cell
+
+        def on_window(window: jaxcast.Windows) -> jaxcast.ValidTime:
+            leads = len(window.truth)
+            forecast = jaxcast.forecast(rolled, window.history, leads, window.times[:-1]).forecast
+            return jaxcast.valid_time(forecast, window.truth, dt=dt, threshold=threshold)
+
+        return jax.vmap(on_window)(windows), jaxcast.one_step_errors(pool, samples, batch_size=512)
+
+    return jax.vmap(one, axis_size=num_seeds)(pools)
+
+
+class Experiment:
+    """The run: every method is a stage, whose arrays are kept in the output folder."""
+
+    def __init__(self, config: Config, folder: RunFolder, console: Console):
+        self.config, self.folder, self.console = config, folder, console
+        self.task = make_task(config)
+        self.dtype = jnp.dtype(config.network_dtype)
+        self.keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
+        self.rows: list[dict[str, Any]] = []
+        self.exponent = float(folder.stage("lyapunov", self._lyapunov)["exponents"].mean())
+
+    def _lyapunov(self) -> Arrays:
+        config, states = self.config, self.task.train.states
+        starts = states[np.linspace(0, len(states) - 1, 64).astype(int)]
+        keys = jax.random.split(jax.random.key(config.data_seed), len(starts))
+        settings = dict(
+            duration=max(1, round(config.lyapunov_duration / config.dt)) * config.dt,
+            transient=100 * config.dt,
+            h=config.h,
+            dt=config.dt,
+        )
+        exponent = partial(jaxcast.lyapunov_exponent, self.task.truth, **settings)
+        return {"exponents": np.asarray(jax.vmap(lambda u0, key: exponent(u0, key=key))(starts, keys))}
+
+    @cache  # noqa: B019  one experiment a process
+    def samples(self, delays: int, with_candidates: bool = True) -> tuple[jaxcast.Samples, jaxcast.Samples]:
+        """One-step samples of the training and of the validation trajectory."""
+        candidates = self.task.candidates if with_candidates else None
+        train, valid = (
+            jaxcast.one_step_samples(trajectory, delays, candidates)
+            for trajectory in (self.task.train, self.task.valid)
+        )
+        return train, valid
+
+    def evaluate(
+        self, pools: Any, num_seeds: int = 1, *, delays: int = 1, with_candidates: bool = True, held: bool = False
+    ) -> Arrays:
+        """The scores of pools with a leading seed axis, or of one pool without parameters."""
+        train, valid = self.samples(delays, with_candidates)
+        valid_time, errors = evaluate(
+            pools,
+            self.task.candidates if with_candidates else None,
+            self.task.windows,
+            jax.tree.map(lambda *parts: np.concatenate(parts), train, valid),
+            self.config.dt,
+            self.config.threshold,
+            num_seeds=num_seeds,
+            held=held,
+        )
+        of_train, of_valid = np.split(np.asarray(errors), [len(train.targets)], axis=1)
+        return {
+            "valid_time": np.asarray(valid_time.time),
+            "censored": np.asarray(valid_time.censored),
+            "mse_train": of_train.mean(1),
+            "mse_valid": of_valid.mean(1),
+        }
+
+    def plain_methods(self) -> None:
+        """Everything that needs no training by gradient."""
+        self.row("persistence", lambda: self.evaluate(jaxcast.Persistence(), with_candidates=False))
+
+        num_models = len(self.config.candidate_rho)
+        weights = jnp.concatenate([jnp.eye(num_models), jnp.full((1, num_models), 1 / num_models)])
+
+        @cache
+        def fixed() -> Arrays:
+            return self.evaluate(jaxcast.FixedWeights(weights), num_models + 1)
+
+        def best_candidate() -> Arrays:
+            singles = {name: values[:-1] for name, values in fixed().items()}
+            best = int(np.argmin(singles["mse_train"]))
+            medians = np.median(singles["valid_time"], axis=1)
+            return {name: values[[best]] for name, values in singles.items()} | {
+                "best": np.asarray(best),
+                "medians": medians,
+            }
+
+        self.row("single_candidate", best_candidate)
+        self.row("equal_weights", lambda: {name: values[-1:] for name, values in fixed().items()})
+
+        def linear() -> Arrays:
+            train, _ = self.samples(1)
+            pool = jaxcast.fit_linear_regression(train.forecasts, train.targets)
+            size = sum(leaf.size for leaf in jax.tree.leaves(pool))
+            return self.evaluate(jax.tree.map(lambda a: a[None], pool)) | {"num_params": np.asarray(size)}
+
+        self.row("linear_regression", linear)
+
+    def feed_forward(self) -> None:
+        """The network that sees no candidates, with as many parameters as the attention pool of as many delays."""
+        config, dim = self.config, self.task.truth.dim
+        delays = config.feed_forward_delays
+        budget = (2 * dim * delays + 2) * config.hidden_size(delays)
+        hidden = max(1, round((budget - dim) / (dim * delays + 1 + dim)))
+
+        def init(key: Any) -> jaxcast.FeedForward:
+            return jaxcast.FeedForward(dim=dim, num_delays=delays, hidden_size=hidden, key=key, dtype=self.dtype)
+
+        def run() -> Arrays:
+            train, _ = self.samples(delays, False)
+            models, trained = self.fit(_label("feed_forward", delays), init, train, config.feed_forward_epochs)
+            return self.evaluate(models, config.num_seeds, delays=delays, with_candidates=False) | trained
+
+        self.row("feed_forward", run, delays)
+
+    def attention(self, delays: int) -> Any:
+        """The attention pool with so many delays, and its weights held; returns the trained pools, (seed,)."""
+        config = self.config
+
+        def init(key: Any) -> jaxcast.AdditiveAttention:
+            return jaxcast.AdditiveAttention(
+                dim=self.task.truth.dim,
+                num_delays=delays,
+                hidden_size=config.hidden_size(delays),
+                key=key,
+                dtype=self.dtype,
+            )
+
+        def run() -> Arrays:
+            train, _ = self.samples(delays)
+            pools, trained = self.fit(_label("additive_attention", delays), init, train, config.num_epochs)
+            return self.evaluate(pools, config.num_seeds, delays=delays) | trained
+
+        arrays = self.row("additive_attention", run, delays)
+        like = jax.eval_shape(jax.vmap(init), self.keys)
+        leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
+        pools = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        num_params = {"num_params": arrays["num_params"]}
+        for method, held in (("best_initial_model", jaxcast.BestCandidate(pools)), ("fixed_attention", pools)):
+            self.row(
+                method,
+                lambda held=held: self.evaluate(held, config.num_seeds, delays=delays, held=True) | num_params,
+                delays,
+            )
+        return pools
+
+    def fit(self, label: str, init: Any, train: jaxcast.Samples, num_epochs: int) -> tuple[Any, Arrays]:
+        """Trains a model for each seed, with a progress bar on terminals; also its parameters and losses as arrays."""
+        with Progress(console=self.console, disable=not self.console.is_terminal, transient=True) as progress:
+            bar = progress.add_task(f"{label}: compiling", total=num_epochs)
+
+            def show(done: int, losses: Any) -> None:
+                progress.update(bar, completed=done, description=f"{label}: loss {float(losses.mean()):.4f}")
+
+            fit = jaxcast.fit(
+                init,
+                jax.tree.map(lambda a: a.astype(self.dtype), train),
+                keys=self.keys,
+                optimizer=optax.adam(self.config.learning_rate),
+                num_epochs=num_epochs,
+                batch_size=self.config.batch_size,
+                on_progress=show,
+            )
+        leaves = jax.tree.leaves(fit.model)
+        trained = {f"param_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        size = sum(leaf.size for leaf in leaves) // self.config.num_seeds
+        return fit.model, trained | {"num_params": np.asarray(size), "losses": np.asarray(fit.losses)}
+
+    def row(self, method: str, compute: Callable[[], Arrays], delays: int | None = None) -> Arrays:
+        """Computes a method, or reads it where it is finished, and adds its row to the results."""
+        began = time.perf_counter()
+        arrays = self.folder.stage(method if delays is None else f"{method}-l{delays}", compute)
+        per_seed = [jaxcast.median_interval(times) for times in arrays["valid_time"]]
+        median = float(np.median([interval.median for interval in per_seed]))
+        low = float(np.median([interval.low for interval in per_seed]))
+        high = float(np.median([interval.high for interval in per_seed]))
+        row = {
+            "method": method,
+            "delays": delays,
+            "num_params": int(arrays.get("num_params", 0)),
+            "num_seeds": len(per_seed),
+            "valid_time_median": _tidy(median),
+            "valid_time_ci95": [_tidy(low), _tidy(high)],
+            "valid_time_median_per_seed": [_tidy(interval.median) for interval in per_seed],
+            "valid_time_lyapunov": _tidy(median * self.exponent),
+            "num_censored": int(arrays["censored"].sum()),
+            "one_step_mse_train": float(np.median(arrays["mse_train"])),
+            "one_step_mse_valid": float(np.median(arrays["mse_valid"])),
+            "published": PUBLISHED.get((method, delays)),
+        }
+        if "best" in arrays:
+            row["candidate_rho"] = self.config.candidate_rho[int(arrays["best"])]
+            row["valid_time_median_per_candidate"] = [_tidy(value) for value in arrays["medians"]]
+        self.rows.append(row)
+        self.console.print(
+            f"{_label(method, delays)}: valid time {median:.2f} [{low:.2f}, {high:.2f}]"
+            f"  ({time.perf_counter() - began:.1f} s)",
+            highlight=False,
+            markup=False,
+        )
+        return arrays
+
+
+def main(config: Config) -> None:
+    """Runs the experiment."""
+    began = time.perf_counter()
+    check(config)
+    console = Console()
+    out = config.out if config.out != Config.out else config.out.with_name(f"lorenz-{config.preset}")
+    folder = RunFolder(out, settings_of(config), overwrite=config.overwrite)
+    experiment = Experiment(config, folder, console)
+    experiment.plain_methods()
+    experiment.feed_forward()
+    pools = {delays: experiment.attention(delays) for delays in config.delays}
+    results = {
+        "rows": experiment.rows,
+        "lyapunov_exponent": experiment.exponent,
+        "saturation_error": float(jaxcast.saturation_error(experiment.task.train.states)),
+    }
+    folder.write_json("results.json", results)
+    shown = 5 if 5 in pools else max(pools)
+    folder.save_figure("trajectory.png", lorenz_pictures.trajectory(experiment.task, config.h))
+    folder.save_figure("valid_times.png", lorenz_pictures.valid_times(experiment.rows, _label))
+    folder.save_figure("attention.png", lorenz_pictures.attention(experiment.task, config, pools[shown], shown))
+    console.print(table(results, config))
+    console.print(f"results and pictures in {out}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+def table(results: dict[str, Any], config: Config) -> Table:
+    """Published and own valid times side by side."""
+    lyapunov_time = 1 / results["lyapunov_exponent"]
+    result = Table(
+        title=f"Median valid time over {config.num_windows} windows (MTU)",
+        caption=f"seeds: lowest and highest median; one Lyapunov time is {lyapunov_time:.2f} MTU",
+        box=box.SIMPLE,
+    )
+    for name in ("method", "l", "published", "ours", "95 %", "seeds", "mse"):
+        result.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+    for row in results["rows"]:
+        low, high = row["valid_time_ci95"]
+        seeds = row["valid_time_median_per_seed"]
+        result.add_row(
+            _label(row["method"]),
+            str(row["delays"] or ""),
+            "" if row["published"] is None else f"{row['published']:.2f}",
+            f"{row['valid_time_median']:.2f}",
+            f"{low:.2f}-{high:.2f}",
+            f"{min(seeds):.2f}-{max(seeds):.2f}" if len(seeds) > 1 else "",
+            f"{row['one_step_mse_valid']:.2g}",
+        )
+    return result
+
+
+def _label(method: str, delays: int | None = None) -> str:
+    name = method.replace("feed_forward", "feed-forward network").replace("_", " ")
+    return name if delays is None else f"{name}, l = {delays}"
+
+
+def _tidy(value: Any) -> float:
+    """Without the rounding noise of a multiple of dt."""
+    return round(float(value), 9)
+
+
+if __name__ == "__main__":
+    start(main, Config, PRESETS)

@@ -1,0 +1,111 @@
+"""The pictures of the field: arrays and an axes in, the axes out. matplotlib is needed to call them, not to import this."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import ArrayLike, Shaped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#e07b00", "#8a8a8a"
+
+
+def plot_series(
+    ax: "Axes",
+    times: Shaped[ArrayLike, " time"],
+    values: Shaped[ArrayLike, " time"],
+    *,
+    schedule: Shaped[ArrayLike, " time"] | None = None,
+    label: str = "",
+    schedule_label: str = "",
+) -> "Axes":
+    """One component over time, with a parameter's schedule dashed over it on the same scale."""
+    ax.plot(times, values, color=BLUE, lw=1.2, label=label)
+    if schedule is not None:
+        ax.plot(times, schedule, color=ORANGE, lw=1.8, ls="--", label=schedule_label)
+    ax.set_xlim(np.min(times), np.max(times))
+    ax.set_ylabel(label)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_phase_portrait(
+    ax: "Axes",
+    x: Shaped[ArrayLike, " time"],
+    y: Shaped[ArrayLike, " time"],
+    *,
+    color: Shaped[ArrayLike, " time"],
+    color_label: str,
+) -> "Axes":
+    """Two components against each other, coloured by a third quantity."""
+    points = ax.scatter(x, y, c=color, s=1.5, cmap="viridis", linewidths=0, rasterized=True)
+    ax.figure.colorbar(points, ax=ax, label=color_label)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_valid_times(
+    ax: "Axes",
+    labels: Sequence[str],
+    medians: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    *,
+    published: Sequence[float | None] | None = None,
+    highlight: Sequence[bool] | None = None,
+    unit: str = "model time units",
+) -> "Axes":
+    """Bars of median valid time with their intervals, the best on top, published values as diamonds."""
+    order = np.argsort(medians, kind="stable")
+    for row, i in enumerate(order):
+        strong = highlight is not None and highlight[i]
+        ax.barh(row, medians[i], height=0.65, color=BLUE if strong else "#b8c9dd")
+        low, high = intervals[i]
+        ax.plot([low, high], [row, row], color="black", lw=1.4, solid_capstyle="butt", zorder=3)
+        ax.text(max(medians[i], high) + 0.04, row, f"{medians[i]:.2f}", va="center", fontsize=9)
+        if published is not None and published[i] is not None:
+            ax.plot(published[i], row, marker="D", color=ORANGE, ms=6, mec="white", zorder=4)
+    ax.set_yticks(range(len(order)), [labels[i] for i in order])
+    ax.set_xlim(0, 1.12 * max(max(high for _, high in intervals), 0.1))
+    ax.set_xlabel(f"median valid time ({unit})")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.plot([], [], color="black", lw=1.4, label="95 % interval of the median over windows")
+    if published is not None and any(value is not None for value in published):
+        ax.plot([], [], marker="D", ls="", color=ORANGE, ms=6, mec="white", label="published")
+    ax.legend(loc="lower right", frameon=False, fontsize=9)
+    return ax
+
+
+def plot_weights(
+    ax: "Axes",
+    edges: Shaped[ArrayLike, " step_edge"],
+    weights: Shaped[ArrayLike, "step model"],
+    coordinates: Shaped[ArrayLike, " model"],
+    *,
+    truth: tuple[Shaped[ArrayLike, " time"], Shaped[ArrayLike, " time"]] | None = None,
+    restarts: Sequence[float] = (),
+    coordinate_label: str = "candidate",
+    truth_label: str = "truth",
+) -> "Axes":
+    """A pool's weights over time as a heat map, candidates ordered by a coordinate on the vertical axis.
+
+    Args:
+        edges: the times between which each row of weights held.
+        coordinates: of the candidates, such as their parameter values, evenly spaced.
+        truth: (times, the true value of the coordinate), dashed over the map.
+        restarts: times at which the forecast started again from the truth.
+    """
+    coordinates = np.asarray(coordinates, float)
+    half = (coordinates[1] - coordinates[0]) / 2 if len(coordinates) > 1 else 0.5
+    bounds = np.append(coordinates - half, coordinates[-1] + half)
+    mesh = ax.pcolormesh(edges, bounds, np.asarray(weights).T, cmap="Greys", vmin=0, vmax=1, rasterized=True)
+    ax.figure.colorbar(mesh, ax=ax, label="weight", pad=0.015)
+    if truth is not None:
+        ax.plot(*truth, color=ORANGE, lw=2, ls="--", label=truth_label)
+    for i, time in enumerate(restarts):
+        ax.axvline(time, color=BLUE, lw=1.6, label="forecast starts from the truth" if i == 0 else None)
+    ax.set_xlim(np.min(edges), np.max(edges))
+    ax.set_ylim(bounds[0], bounds[-1])
+    ax.set_ylabel(coordinate_label)
+    return ax
