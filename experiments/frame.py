@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -66,7 +67,9 @@ class RunFolder:
             else:
                 self.write_json("config.json", record)
         except OSError as error:
-            raise InputError(f"cannot write to --out {self.path} ({error.strerror}); choose a folder you can write to")
+            raise InputError(
+                f"cannot write to --out {self.path} ({error.strerror}); choose a folder you can write to"
+            ) from None
 
     def _check_same(self, record: dict[str, Any]) -> None:
         try:
@@ -94,9 +97,9 @@ class RunFolder:
         path = self.path / "stages" / f"{name}.npz"
         if path.exists():
             try:
-                with np.load(path) as kept:
+                with path.open("rb") as file, np.load(file) as kept:
                     return dict(kept)
-            except (OSError, ValueError, EOFError):
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
                 raise InputError(f"{path} cannot be read; delete it, and the same command computes it again") from None
         arrays = {key: np.asarray(value) for key, value in compute().items()}
 

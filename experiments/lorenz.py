@@ -1,6 +1,7 @@
 """Pooling eleven wrong Lorenz models of a non-stationary Lorenz system: Patel and Wikner (2023), section 3.1."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -20,6 +21,7 @@ import jaxcast
 from experiments import lorenz_pictures
 from experiments.frame import Arrays, RunFolder, settings_of, start
 from jaxcast import InputError
+from jaxcast.integrate import num_steps_in
 
 PUBLISHED = {
     ("linear_regression", None): 0.20,
@@ -123,6 +125,7 @@ PRESETS = {
 class Task:
     """What every method gets: the truth in two trajectories, the windows, the candidates."""
 
+    rho: jaxcast.Schedule
     truth: jaxcast.System
     train: jaxcast.Trajectory
     valid: jaxcast.Trajectory
@@ -144,7 +147,7 @@ def make_task(config: Config) -> Task:
         valid, num_windows=config.num_windows, window_size=config.window_size, history_size=config.history_size
     )
     ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in config.candidate_rho])
-    return Task(truth, train, valid, windows, jaxcast.flow_map(ensemble, dt=config.dt, h=config.h))
+    return Task(rho, truth, train, valid, windows, jaxcast.flow_map(ensemble, dt=config.dt, h=config.h))
 
 
 def check(config: Config) -> None:
@@ -169,7 +172,14 @@ def check(config: Config) -> None:
             f"num_train must be at least {longest + 1 + config.batch_size} for {longest} delays and batches of "
             f"{config.batch_size}, got {config.num_train}"
         )
-    jaxcast.flow_map(jaxcast.Lorenz63(), dt=config.dt, h=config.h)
+    for name in ("rho_mean", "rho_amplitude"):
+        if not math.isfinite(getattr(config, name)):
+            raise InputError(f"{name} must be finite, got {getattr(config, name)}")
+    if not all(map(math.isfinite, config.candidate_rho)):
+        raise InputError(f"every candidate_rho must be finite, got {config.candidate_rho}")
+    num_steps_in(config.dt, config.h, "dt")
+    if config.transient:
+        num_steps_in(config.transient, config.h, "transient")
 
 
 @partial(jax.jit, static_argnames=("num_seeds", "held"))
@@ -215,14 +225,14 @@ class Experiment:
         config, states = self.config, self.task.train.states
         starts = states[np.linspace(0, len(states) - 1, 64).astype(int)]
         keys = jax.random.split(jax.random.key(config.data_seed), len(starts))
-        settings = dict(
-            duration=max(1, round(config.lyapunov_duration / config.dt)) * config.dt,
-            transient=100 * config.dt,
-            h=config.h,
-            dt=config.dt,
-        )
-        exponent = partial(jaxcast.lyapunov_exponent, self.task.truth, **settings)
-        return {"exponents": np.asarray(jax.vmap(lambda u0, key: exponent(u0, key=key))(starts, keys))}
+        duration = max(1, round(config.lyapunov_duration / config.dt)) * config.dt
+
+        def exponent(u0: Any, key: Any) -> Any:
+            return jaxcast.lyapunov_exponent(
+                self.task.truth, u0, duration=duration, key=key, h=config.h, dt=config.dt, transient=100 * config.dt
+            )
+
+        return {"exponents": np.asarray(jax.vmap(exponent)(starts, keys))}
 
     @cache  # noqa: B019  one experiment a process
     def samples(self, delays: int, with_candidates: bool = True) -> tuple[jaxcast.Samples, jaxcast.Samples]:
@@ -327,13 +337,14 @@ class Experiment:
         like = jax.eval_shape(jax.vmap(init), self.keys)
         leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
         pools = jax.tree.unflatten(jax.tree.structure(like), leaves)
-        num_params = {"num_params": arrays["num_params"]}
-        for method, held in (("best_initial_model", jaxcast.BestCandidate(pools)), ("fixed_attention", pools)):
-            self.row(
-                method,
-                lambda held=held: self.evaluate(held, config.num_seeds, delays=delays, held=True) | num_params,
-                delays,
-            )
+
+        def held(pools: Any) -> Arrays:
+            return self.evaluate(pools, config.num_seeds, delays=delays, held=True) | {
+                "num_params": arrays["num_params"]
+            }
+
+        self.row("best_initial_model", lambda: held(jaxcast.BestCandidate(pools)), delays)
+        self.row("fixed_attention", lambda: held(pools), delays)
         return pools
 
     def fit(self, label: str, init: Any, train: jaxcast.Samples, num_epochs: int) -> tuple[Any, Arrays]:

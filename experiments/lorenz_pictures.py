@@ -68,9 +68,7 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int) -> Figure
     longest = (len(task.valid.states) - config.history_size) // 5
     leads = max(1, min(round(3 / config.dt), longest))
     count = 5 if longest else 1
-    windows = jaxcast.cut_windows(
-        task.valid, num_windows=count, window_size=leads, history_size=config.history_size
-    )
+    windows = jaxcast.cut_windows(task.valid, num_windows=count, window_size=leads, history_size=config.history_size)
     cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], pools), task.candidates)
     outputs = jax.vmap(lambda history, times: jaxcast.forecast(cell, history, leads, times))(
         windows.history, jaxcast.forecast_times(windows)
@@ -100,4 +98,4 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int) -> Figure
 
 
 def _rho(task: "Task", times: Any) -> np.ndarray:
-    return np.asarray(jax.vmap(lambda t: task.truth.at(t).rho)(jnp.asarray(times)))
+    return np.asarray(jax.vmap(lambda t: task.rho(t))(jnp.asarray(times)))

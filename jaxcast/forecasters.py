@@ -1,7 +1,7 @@
 """Cells that forecast: a pool or a network behind a memory, and the plain forecasters to compare with."""
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.rollout import Input, Output
 
 
+@runtime_checkable
 class Pool(Protocol):
     """(memory, candidate forecasts) -> Output, and the memory it wants.
 
@@ -154,7 +155,7 @@ class Persistence:
     memory: ClassVar[DelayMemory] = DelayMemory(1)
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
-        return Output(memory.states[..., 0, :])
+        return Output(memory.states[..., 0, :], {})
 
 
 class FeedForward(nnx.Module):
@@ -180,4 +181,4 @@ class FeedForward(nnx.Module):
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
         forecast = self.readout(jnp.tanh(self.hidden(memory.states.reshape(*memory.states.shape[:-2], -1))))
-        return Output(forecast.astype(memory.states.dtype))
+        return Output(forecast.astype(memory.states.dtype), {})

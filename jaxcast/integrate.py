@@ -6,6 +6,7 @@ h = 0.002 give different Lorenz trajectories after a few time units.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
-from jaxcast.systems import Components, Scalar, System
+from jaxcast.systems import Components, Scalar, StateLike, System
 
 
 class Trajectory(NamedTuple):
@@ -45,9 +46,7 @@ def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
     k2 = middle.vector_field(t + h / 2, moved(h / 2, k1))
     k3 = middle.vector_field(t + h / 2, moved(h / 2, k2))
     k4 = end.vector_field(t + h, moved(h, k3))
-    return tuple(
-        x + h / 6 * (a + 2 * b + 2 * c + d) for x, a, b, c, d in zip(u, k1, k2, k3, k4, strict=True)
-    )
+    return tuple(x + h / 6 * (a + 2 * b + 2 * c + d) for x, a, b, c, d in zip(u, k1, k2, k3, k4, strict=True))
 
 
 @jax.tree_util.register_dataclass
@@ -59,7 +58,7 @@ class FlowMap:
     dt: Any
     num_substeps: int = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, u: Shaped[ArrayLike, " dim"], t: Scalar | None = None) -> Float[Array, "*model dim"]:
+    def __call__(self, u: StateLike, t: Scalar | None = None) -> Float[Array, "*model dim"]:
         """The state a time dt after state u at time t; of every model where the system is a stack.
 
         Args:
@@ -95,7 +94,7 @@ def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
 
 def simulate(
     system: System,
-    u0: Shaped[ArrayLike, " dim"],
+    u0: StateLike,
     *,
     num_samples: int,
     dt: float = 0.1,
@@ -149,9 +148,7 @@ def _simulate(
     return Trajectory(t0 + jnp.arange(num_samples) * dt, states)
 
 
-def _advance(
-    system: System, t0: Array, u: Components, h: Array, first: Any, num_steps: int
-) -> Components:
+def _advance(system: System, t0: Array, u: Components, h: Array, first: Any, num_steps: int) -> Components:
     """RK4 steps number first, first + 1, ... on the grid t0 + n h; u broadcasts to the system's stacked shape."""
 
     def step(n: Array, u: Components) -> Components:
@@ -165,8 +162,8 @@ def _advance(
 
 def reference(
     system: System,
-    u0: Shaped[ArrayLike, " dim"],
-    times: Shaped[ArrayLike, " time"],
+    u0: StateLike,
+    times: Shaped[ArrayLike, " time"] | Sequence[float],
     *,
     rtol: float = 1e-12,
     atol: float = 1e-12,
@@ -221,7 +218,7 @@ def num_steps_in(interval: float, h: float, name: str) -> int:
     return steps
 
 
-def check_state(system: System, u: Shaped[ArrayLike, " dim"]) -> Float[Array, " dim"]:
+def check_state(system: System, u: StateLike) -> Float[Array, " dim"]:
     """The state as a floating-point array.
 
     Raises:

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 from jaxcast.errors import InputError
 from jaxcast.forecasters import Pool
 from jaxcast.integrate import FlowMap, check_state, flow_map, num_steps_in
-from jaxcast.systems import Scalar, System
+from jaxcast.systems import Scalar, StateLike, System
 from jaxcast.windows import Samples
 
 
@@ -98,8 +98,8 @@ def median_interval(values: Shaped[ArrayLike, " sample"], confidence: float = 0.
     Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
 
     Example:
-        >>> import jaxcast
-        >>> interval = jaxcast.median_interval(range(1, 201))
+        >>> import jaxcast, numpy as np
+        >>> interval = jaxcast.median_interval(np.arange(1, 201))
         >>> interval.median, interval.low, interval.high, round(interval.coverage, 3)
         (100.5, 86.0, 114.0, 0.952)
     """
@@ -145,7 +145,7 @@ def one_step_errors(
 
 def lyapunov_exponent(
     system: System,
-    u0: Shaped[ArrayLike, " dim"],
+    u0: StateLike,
     *,
     duration: float,
     key: Key[Array, ""],

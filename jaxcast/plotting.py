@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike, Shaped
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, GREY = "#1f5fa8", "#e07b00", "#8a8a8a"
+BLUE, PALE_BLUE, ORANGE = "#3f7fc4", "#b8c9dd", "#e07b00"
 
 
 def plot_series(
@@ -25,7 +25,7 @@ def plot_series(
     ax.plot(times, values, color=BLUE, lw=1.2, label=label)
     if schedule is not None:
         ax.plot(times, schedule, color=ORANGE, lw=1.8, ls="--", label=schedule_label)
-    ax.set_xlim(np.min(times), np.max(times))
+    ax.set_xlim(float(np.min(times)), float(np.max(times)))
     ax.set_ylabel(label)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
@@ -39,9 +39,15 @@ def plot_phase_portrait(
     color: Shaped[ArrayLike, " time"],
     color_label: str,
 ) -> "Axes":
-    """Two components against each other, coloured by a third quantity."""
-    points = ax.scatter(x, y, c=color, s=1.5, cmap="viridis", linewidths=0, rasterized=True)
-    ax.figure.colorbar(points, ax=ax, label=color_label)
+    """Two components against each other as one line, coloured by a third quantity."""
+    from matplotlib.collections import LineCollection
+
+    points = np.column_stack([x, y])
+    segments = list(np.stack([points[:-1], points[1:]], 1))
+    line = LineCollection(segments, array=np.asarray(color)[:-1], cmap="viridis", lw=0.9)
+    ax.add_collection(line)
+    ax.autoscale_view()
+    ax.figure.colorbar(line, ax=ax, label=color_label)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -60,7 +66,7 @@ def plot_valid_times(
     order = np.argsort(medians, kind="stable")
     for row, i in enumerate(order):
         strong = highlight is not None and highlight[i]
-        ax.barh(row, medians[i], height=0.65, color=BLUE if strong else "#b8c9dd")
+        ax.barh(row, medians[i], height=0.65, color=BLUE if strong else PALE_BLUE)
         low, high = intervals[i]
         ax.plot([low, high], [row, row], color="black", lw=1.4, solid_capstyle="butt", zorder=3)
         ax.text(max(medians[i], high) + 0.04, row, f"{medians[i]:.2f}", va="center", fontsize=9)
@@ -105,7 +111,8 @@ def plot_weights(
         ax.plot(*truth, color=ORANGE, lw=2, ls="--", label=truth_label)
     for i, time in enumerate(restarts):
         ax.axvline(time, color=BLUE, lw=1.6, label="forecast starts from the truth" if i == 0 else None)
-    ax.set_xlim(np.min(edges), np.max(edges))
+    ax.set_xlim(float(np.min(edges)), float(np.max(edges)))
     ax.set_ylim(bounds[0], bounds[-1])
+    ax.set_yticks(coordinates[::2])
     ax.set_ylabel(coordinate_label)
     return ax

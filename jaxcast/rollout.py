@@ -10,7 +10,7 @@ A *cell* is a pytree with
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ class Output(NamedTuple):
     """What a cell returns at one step: its forecast of the next value, and what it wants to show of itself."""
 
     forecast: Any
-    info: dict[str, Any] = {}
+    info: dict[str, Any]
 
 
 class State(NamedTuple):
@@ -45,6 +45,7 @@ class State(NamedTuple):
     output: Any
 
 
+@runtime_checkable
 class Cell(Protocol):
     """The interface that `roll` needs; see the top of this module."""
 

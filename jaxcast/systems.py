@@ -16,6 +16,8 @@ from jaxtyping import Array, ArrayLike, Shaped
 from jaxcast.errors import InputError
 
 Scalar: TypeAlias = Shaped[ArrayLike, ""]
+StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
+"""One state, (dim,)."""
 Components: TypeAlias = Sequence[Any]
 """The components of a state as separate arrays of one shape: () for one state, (n,) for a tile of n states."""
 Parameter: TypeAlias = Any

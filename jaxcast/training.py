@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
 from jaxcast.sharding import gather_seeds, map_seeds, spread_seeds
+from jaxcast.systems import Scalar
 from jaxcast.windows import Samples
 
 Loss = Callable[[Any, Any], Any]
@@ -55,7 +56,7 @@ def fit(
 ) -> Fit:
     """Trains one model for each key: shuffled minibatches, what is left of an epoch after the last full one dropped.
 
-    Everything runs inside one compiled program; a second call with the same shapes, optimiser object and loss
+    Everything runs inside one compiled program; a second call with the same shapes, init, optimizer and loss objects
     compiles nothing. The same key gives the same model whatever other keys are trained beside it.
 
     Args:
@@ -83,15 +84,8 @@ def fit(
     if num_epochs < 1 or num_reports < 1:
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
     num_seeds = len(keys)
-    graph, *_ = nnx.split(jax.eval_shape(init, keys[0]), nnx.Param, ...)
-
-    @jax.vmap
-    def begin(key: Array) -> _Run:
-        _, params, constants = nnx.split(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
-        losses = jnp.zeros(num_epochs)
-        return _Run(params, constants, optimizer.init(params), losses, jax.random.fold_in(key, 1))
-
-    run = spread_seeds(jax.jit(begin)(keys))
+    graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
+    run = spread_seeds(_begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs))
     every = num_epochs if on_progress is None else -(-num_epochs // num_reports)
     for start in range(0, num_epochs, every):
         stop = min(start + every, num_epochs)
@@ -102,12 +96,26 @@ def fit(
     return Fit(nnx.merge(graph, params, constants), losses)
 
 
+@partial(jax.jit, static_argnames=("init", "optimizer", "num_epochs"))
+def _begin(
+    keys: Array, *, init: Callable[[Any], Any], optimizer: optax.GradientTransformation, num_epochs: int
+) -> _Run:
+    """Every seed's run before its first epoch."""
+
+    def begin(key: Array) -> _Run:
+        params, constants = nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
+        losses = jnp.zeros(num_epochs)
+        return _Run(params, constants, optimizer.init(params), losses, jax.random.fold_in(key, 1))
+
+    return jax.vmap(begin)(keys)
+
+
 @partial(jax.jit, static_argnames=("graph", "optimizer", "loss", "batch_size"))
 def _epochs(
     run: _Run,
     data: PyTree,
-    start: int,
-    stop: int,
+    start: Scalar,
+    stop: Scalar,
     *,
     graph: Any,
     optimizer: optax.GradientTransformation,

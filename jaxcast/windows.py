@@ -52,9 +52,7 @@ def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Arra
     return values[newest[:, None] - jnp.arange(num_delays)]
 
 
-def one_step_samples(
-    trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None
-) -> Samples:
+def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None) -> Samples:
     """Every one-step sample of a trajectory, with the memory that a rolled `DelayMemory` would hold at each.
 
     Raises:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
+from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.rollout import Output
 
@@ -46,6 +47,8 @@ class AdditiveAttention(nnx.Module):
         self.score = uniform_linear(hidden_size, 1, rngs=rngs, dtype=dtype, use_bias=False)
 
     def __call__(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Output:
+        if memory.errors is None:
+            raise InputError("attention needs candidates: give the Forecaster a forecast map")
         *batch, num_models, _ = forecasts.shape
         # Models first, and plain matrices for both products: with these shapes XLA for CPU trains 1.5 times faster.
         keys = jnp.moveaxis(memory.errors, -2, 0).reshape(num_models * math.prod(batch), -1)

@@ -61,13 +61,17 @@ class LinearRegression:
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
-        return Output(jnp.einsum("dme,...me->...d", self.weights, forecasts) + self.bias)
+        return Output(jnp.einsum("dme,...me->...d", self.weights, forecasts) + self.bias, {})
 
 
 def fit_linear_regression(
-    forecasts: Float[Array, "sample model dim"], targets: Float[Array, "sample dim"]
+    forecasts: Float[Array, "sample model dim"], targets: Float[Array, "sample dim"], *, rcond: float = 1e-12
 ) -> LinearRegression:
     """The least-squares W and b, in closed form, by a singular value decomposition of the centred forecasts.
+
+    Args:
+        rcond: directions whose singular value is below this share of the largest are left out. Forecasts of similar
+            models are nearly collinear, and what lies below is rounding that differs from machine to machine.
 
     Raises:
         InputError: unless forecasts and targets have one row for each sample.
@@ -88,6 +92,7 @@ def fit_linear_regression(
     num_samples, num_models, dim = forecasts.shape
     features = forecasts.reshape(num_samples, -1)
     mean = features.mean(0)
-    weights, *_ = jnp.linalg.lstsq(features - mean, targets - targets.mean(0))
+    cutoff = max(rcond, float(jnp.finfo(features.dtype).eps))
+    weights, *_ = jnp.linalg.lstsq(features - mean, targets - targets.mean(0), rcond=cutoff)
     bias = targets.mean(0) - mean @ weights
     return LinearRegression(weights.T.reshape(dim, num_models, dim), bias)

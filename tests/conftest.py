@@ -1,0 +1,63 @@
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import pytest
+
+import jaxcast
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """The paper's non-stationary system."""
+    return jaxcast.Lorenz63(rho=jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132))
+
+
+@pytest.fixture(scope="session")
+def trajectory(truth):
+    return jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=400, transient=20.0)
+
+
+@pytest.fixture(scope="session")
+def candidates():
+    """The paper's eleven models."""
+    ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 2)])
+    return jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
+
+
+@pytest.fixture(scope="session")
+def attention():
+    """An untrained pool of the paper's size, in float64, with weights far from equal."""
+    pool = jaxcast.AdditiveAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(3), dtype=jnp.float64)
+    pool.score.kernel[...] *= 10
+    return pool
+
+
+@pytest.fixture
+def without_type_checks():
+    """Lets wrong shapes through to the library's own checks, as for a user, who runs without beartype."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def count_compilations():
+    """Returns a function that counts the programs compiled since it was last called."""
+    compiled = []
+
+    def listen(event, duration, **kwargs):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+
+    def count():
+        number = len(compiled)
+        compiled.clear()
+        return number
+
+    yield count
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,158 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxcast
+from experiments import lorenz
+from experiments.frame import RunFolder, parse
+
+ROOT = Path(__file__).parents[1]
+TINY = (
+    "--preset smoke --num-train 100 --num-windows 6 --window-size 12 --num-epochs 3 --feed-forward-epochs 3 "
+    "--hidden-budget 10 --transient 5 --lyapunov-duration 5 --batch-size 32"
+).split()
+METHODS = [
+    "persistence",
+    "single_candidate",
+    "equal_weights",
+    "linear_regression",
+    "feed_forward",
+    "additive_attention",
+    "best_initial_model",
+    "fixed_attention",
+]
+KEYS = {
+    "method",
+    "delays",
+    "num_params",
+    "num_seeds",
+    "valid_time_median",
+    "valid_time_ci95",
+    "valid_time_median_per_seed",
+    "valid_time_lyapunov",
+    "num_censored",
+    "one_step_mse_train",
+    "one_step_mse_valid",
+    "published",
+}
+
+
+def run(*flags):
+    command = [sys.executable, "-m", "experiments.lorenz", *TINY, *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    process = run("--out", str(out))
+    assert process.returncode == 0, process.stderr
+    return out, process.stdout
+
+
+def test_it_writes_what_it_promises(finished):
+    out, stdout = finished
+    results = json.loads((out / "results.json").read_text())
+    assert [row["method"] for row in results["rows"]] == METHODS
+    for row in results["rows"]:
+        assert row.keys() >= KEYS
+        low, high = row["valid_time_ci95"]
+        assert 0 <= low <= row["valid_time_median"] <= high <= 1.2
+        assert len(row["valid_time_median_per_seed"]) == row["num_seeds"]
+        assert row["valid_time_lyapunov"] == pytest.approx(row["valid_time_median"] * results["lyapunov_exponent"])
+    by_method = {row["method"]: row for row in results["rows"]}
+    assert by_method["linear_regression"]["num_params"] == 3 * 33 + 3
+    assert by_method["additive_attention"]["num_params"] == 32 * 2
+    assert by_method["additive_attention"]["published"] == 2.6
+    config = json.loads((out / "config.json").read_text())
+    assert config["settings"]["h"] == 0.01
+    assert config["settings"]["data_seed"] == 2
+    assert config["settings"]["network_dtype"] == "float32"
+    assert {"jax", "jaxcast", "python"} <= config["versions"].keys()
+    for picture in ("trajectory.png", "valid_times.png", "attention.png"):
+        assert (out / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert "published" in stdout
+    assert "additive attention" in stdout
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(finished, tmp_path):
+    out, _ = finished
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "config.json").write_bytes((out / "config.json").read_bytes())
+    for stage in ("lyapunov", "linear_regression", "additive_attention-l5"):
+        (tmp_path / f"stages/{stage}.npz").write_bytes((out / f"stages/{stage}.npz").read_bytes())
+    (tmp_path / "stages/feed_forward-l5.npz.partial").write_bytes(b"half a file")
+    process = run("--out", str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "results.json").read_bytes() == (out / "results.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--dt", "0.105", "--h", "0.02"], "dt must be a whole multiple of h, got dt=0.105, h=0.02"),
+        (["--out", "/dev/null/run"], "choose a folder you can write to"),
+    ],
+)
+def test_bad_settings_are_one_line_and_exit_code_2(flags, message, tmp_path):
+    out = [] if "--out" in flags else ["--out", str(tmp_path / "run")]
+    process = run(*flags, *out)
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1
+    assert message in process.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"history_size": 5}, "history_size must exceed the 5 delays, got 5"),
+        ({"num_train": 20}, "num_train must be at least 70"),
+        ({"num_windows": 0}, "num_windows must be at least 1, got 0"),
+        ({"period": float("nan")}, "period must be positive, got nan"),
+        ({"delays": (0, 5)}, "delays of at least 1"),
+        ({"candidate_rho": ()}, "got 0 candidates"),
+        ({"transient": 1.005}, "transient must be a whole multiple of h"),
+        ({"rho_mean": float("inf")}, "rho_mean must be finite, got inf"),
+    ],
+)
+def test_settings_that_cannot_run_are_refused_before_anything_is_computed(settings, message):
+    with pytest.raises(jaxcast.InputError, match=message):
+        lorenz.check(dataclasses.replace(lorenz.QUICK, **settings))
+
+
+def test_an_unknown_preset_is_refused():
+    process = run("--preset", "huge")
+    assert process.returncode == 2
+    assert "huge" in process.stderr + process.stdout
+
+
+def test_other_settings_in_the_same_folder_are_refused(finished):
+    out, _ = finished
+    before = (out / "results.json").read_bytes()
+    process = run("--out", str(out), "--seed", "1")
+    assert process.returncode == 2
+    assert "seed: 0 there, 1 now" in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert (out / "results.json").read_bytes() == before
+
+
+def test_a_broken_stage_is_named(tmp_path):
+    folder = RunFolder(tmp_path, {"a": 1})
+    folder.stage("one", lambda: {"x": np.arange(3)})
+    (tmp_path / "stages/one.npz").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(jaxcast.InputError, match=r"one.npz cannot be read; delete it"):
+        RunFolder(tmp_path, {"a": 1}).stage("one", lambda: {"x": np.arange(3)})
+
+
+def test_presets_are_flags():
+    paper = parse(lorenz.Config, lorenz.PRESETS, ["--preset", "paper", "--num-seeds", "3"])
+    assert paper == dataclasses.replace(lorenz.PRESETS["paper"], num_seeds=3)
+    assert paper.delays == (1, 2, 3, 4, 5, 6)
+    seeds = [preset.data_seed for preset in lorenz.PRESETS.values()]
+    assert len(set(seeds)) == 3

@@ -1,0 +1,170 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import jaxcast
+
+SCHEDULED = jaxcast.Lorenz63(
+    sigma=lambda t: 10 + jnp.sin(3 * t),
+    rho=jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132),
+    beta=jaxcast.Cosine(mean=8 / 3, amplitude=0.2, period=0.9),
+)
+
+
+def lorenz_field(t, u, rho):
+    x, y, z = u
+    return np.array([10.0 * (y - x), x * (rho(t) - z) - y, x * y - 8 / 3 * z])
+
+
+def numpy_rk4(u, t0, num_steps, h, rho):
+    """Written apart from the library: the same method on (dim, n) arrays of float64."""
+    for n in range(num_steps):
+        t = t0 + n * h
+        k1 = lorenz_field(t, u, rho)
+        k2 = lorenz_field(t + h / 2, u + h / 2 * k1, rho)
+        k3 = lorenz_field(t + h / 2, u + h / 2 * k2, rho)
+        k4 = lorenz_field(t + h, u + h * k3, rho)
+        u = u + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return u
+
+
+@pytest.mark.parametrize("system", [jaxcast.Lorenz63(), jaxcast.Lorenz63(rho=48.0), SCHEDULED])
+@pytest.mark.parametrize("u0", [[-5.0, -7.0, 22.0], [1.0, 2.0, 20.0]])
+def test_rk4_has_order_four(system, u0):
+    exact = jaxcast.reference(system, u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
+    steps = np.array([40, 80, 160, 320])
+    errors = [np.linalg.norm(jaxcast.flow_map(system, dt=0.2, h=0.2 / n)(u0, 0.0) - exact) for n in steps]
+    slope = np.polyfit(np.log(0.2 / steps), np.log(errors), 1)[0]
+    assert abs(slope - 4) <= 0.1, (slope, errors)
+
+
+@pytest.mark.parametrize(
+    ("system", "rho"),
+    [
+        (jaxcast.Lorenz63(), lambda t: 28.0),
+        (
+            jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, -10.0, 1.577132)),
+            lambda t: 38 - 10 * np.cos(2 * np.pi * t / 1.577132),
+        ),
+    ],
+)
+def test_rk4_agrees_with_an_independent_numpy_one(system, rho):
+    starts = jaxcast.simulate(system, [1.0, 2.0, 20.0], num_samples=1000, transient=20.0).states
+    for num_steps, share in ((10, 1.0), (100, 0.99)):
+        flow = jaxcast.flow_map(system, dt=num_steps * 0.01, h=0.01)
+        ours = jax.vmap(flow, in_axes=(0, None))(starts, 0.3)
+        theirs = numpy_rk4(np.asarray(starts).T, 0.3, num_steps, 0.01, rho).T
+        differences = np.abs(ours - theirs).max(axis=1)
+        assert np.mean(differences <= 1e-12) >= share, np.quantile(differences, [0.5, 0.99, 1.0])
+
+
+def test_a_fine_step_agrees_with_diffrax_and_scipy(truth):
+    u0, times = [1.0, 2.0, 20.0], np.linspace(0.0, 2.0, 21)
+    ours = jaxcast.simulate(truth, u0, num_samples=21, dt=0.1, h=0.0005).states
+    by_diffrax = jaxcast.reference(truth, u0, times)
+    rho = lambda t: 38 - 10 * np.cos(2 * np.pi * t / 1.577132)  # noqa: E731
+    by_scipy = solve_ivp(
+        lorenz_field, (0, 2), u0, method="DOP853", t_eval=times, rtol=1e-12, atol=1e-12, args=(rho,)
+    ).y.T
+    np.testing.assert_allclose(ours, by_diffrax, atol=1e-7)
+    np.testing.assert_allclose(by_diffrax, by_scipy, atol=1e-8)
+
+
+def test_a_trajectory_is_the_flow_map_over_and_over(truth):
+    trajectory = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=8, t0=0.7)
+    flow = jaxcast.flow_map(truth, dt=0.1, h=0.01)
+    u = trajectory.states[0]
+    for n in range(7):
+        u = flow(u, trajectory.times[n])
+        np.testing.assert_allclose(u, trajectory.states[n + 1], rtol=1e-12)
+    np.testing.assert_allclose(trajectory.times, 0.7 + 0.1 * np.arange(8), rtol=1e-15)
+
+
+def test_the_transient_ends_at_t0(truth):
+    long = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=40, t0=-2.0)
+    late = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=20, t0=0.0, transient=2.0)
+    np.testing.assert_allclose(late.states, long.states[20:], rtol=1e-9)
+    assert late.times[0] == 0
+
+
+def test_gradients_by_state_and_by_every_parameter_agree_with_differences():
+    def end(system, u0):
+        return jaxcast.simulate(system, u0, num_samples=4).states[-1].sum()
+
+    system = jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, -10.0, 1.577132, 0.2))
+    u0 = jnp.asarray([1.0, 2.0, 20.0])
+    flat, unravel = jax.flatten_util.ravel_pytree((jax.tree.map(jnp.asarray, system), u0))
+    gradient = jax.grad(lambda x: end(*unravel(x)))(flat)
+    eps = 1e-6
+    differences = [
+        (end(*unravel(flat + eps * e)) - end(*unravel(flat - eps * e))) / (2 * eps) for e in np.eye(len(flat))
+    ]
+    assert len(flat) == 9
+    np.testing.assert_allclose(gradient, differences, rtol=1e-6)
+
+
+def test_many_trajectories_by_vmap_and_a_stack_are_the_single_ones():
+    starts = np.random.default_rng(0).normal(size=(3, 3)) + np.array([0, 0, 25])
+    rhos = (28.0, 35.0, 48.0)
+    stacked = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in rhos])
+    together = jax.vmap(lambda u0: jaxcast.simulate(stacked, u0, num_samples=5).states)(jnp.asarray(starts))
+    assert together.shape == (3, 5, 3, 3)
+    for i, u0 in enumerate(starts):
+        for m, rho in enumerate(rhos):
+            alone = jaxcast.simulate(jaxcast.Lorenz63(rho=rho), u0, num_samples=5).states
+            np.testing.assert_allclose(together[i, :, m], alone, rtol=1e-12)
+
+
+def test_float32_stays_float32(truth):
+    trajectory = jaxcast.simulate(truth, np.array([1, 2, 20], np.float32), num_samples=5)
+    assert trajectory.states.dtype == trajectory.times.dtype == jnp.float32
+    double = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=5)
+    np.testing.assert_allclose(trajectory.states, double.states, rtol=1e-4)
+
+
+def test_divergence_is_data():
+    states = jaxcast.simulate(jaxcast.Lorenz63(rho=1e9), [1.0, 2.0, 20.0], num_samples=10).states
+    assert np.isfinite(states[0]).all()
+    assert np.isnan(states[-1]).all()
+
+
+def test_other_numbers_compile_nothing(count_compilations):
+    def run(rho, dt, h, t0):
+        system = jaxcast.Lorenz63(rho=jaxcast.Cosine(rho, -10.0, 1.5))
+        u0 = np.array([1.0, rho, 20.0])
+        return jaxcast.simulate(system, u0, num_samples=9, dt=dt, h=h, t0=t0).states.block_until_ready()
+
+    run(38.0, 0.1, 0.01, 0.0)
+    assert count_compilations() > 0
+    run(35.0, 0.2, 0.02, 1.0)
+    assert count_compilations() == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(num_samples=5, dt=0.1, h=0.03), r"dt must be a whole multiple of h, got dt=0.1, h=0.03; h=0.0333333"),
+        (dict(num_samples=5, dt=-0.1), "dt and h must be positive"),
+        (dict(num_samples=5, h=float("nan")), "dt and h must be positive"),
+        (dict(num_samples=0), "num_samples must be at least 1, got 0"),
+        (dict(num_samples=5, transient=0.015), "transient must be a whole multiple of h"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(settings, message):
+    with pytest.raises(jaxcast.InputError, match=message) as error:
+        jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_scheduled_flow_map_wants_the_time(truth):
+    with pytest.raises(jaxcast.InputError, match="give the time t"):
+        jaxcast.flow_map(truth)([1.0, 2.0, 20.0])
+
+
+def test_stacking_different_kinds_is_refused(truth):
+    with pytest.raises(jaxcast.InputError, match="at least one system"):
+        jaxcast.stack([])
+    with pytest.raises(jaxcast.InputError, match="same kinds of parameters, got 2 kinds"):
+        jaxcast.stack([truth, jaxcast.Lorenz63()])

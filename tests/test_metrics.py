@@ -1,0 +1,98 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+import jaxcast
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected", "censored"),
+    [
+        ([0, 0, 0, 0], 0.4, True),
+        ([0, 0, 7, 0], 0.2, False),  # the lucky return at the last lead does not count
+        ([7, 0, 0, 0], 0.0, False),
+        ([0, 0, 0, 7], 0.3, False),
+        ([0, 40**0.5, 0, 0], 0.1, False),  # reaching the threshold is a failure
+        ([0, 40**0.5 - 1e-9, 0, 0], 0.4, True),
+        ([0, NAN, 0, 0], 0.1, False),
+        ([0, 0, -INF, NAN], 0.2, False),
+    ],
+)
+def test_valid_time_ends_before_the_first_failure(errors, expected, censored):
+    truth = jnp.arange(8.0).reshape(4, 2)
+    result = jaxcast.valid_time(truth + jnp.asarray(errors, float)[:, None], truth, dt=0.1)
+    assert result.time == pytest.approx(expected)
+    assert bool(result.censored) == censored
+
+
+def test_norm_scale_and_threshold_are_options():
+    truth = jnp.zeros((5, 2))
+    forecast = jnp.asarray([[1, 1], [2, 2], [3, 3], [4, 4], [5, 5]], float)
+    assert jaxcast.valid_time(forecast, truth, dt=1.0, threshold=9.0).time == 2
+    assert jaxcast.valid_time(forecast, truth, dt=1.0, threshold=9.0, norm="sum").time == 2
+    assert jaxcast.valid_time(forecast, truth, dt=1.0, threshold=8.0, norm="sum").time == 1
+    scaled = jaxcast.valid_time(forecast, truth, dt=1.0, threshold=2.0, norm="sum", scale=jnp.asarray([2.0, 1e9]))
+    assert scaled.time == 2
+    with pytest.raises(jaxcast.InputError, match="norm must be 'mean' or 'sum'"):
+        jaxcast.forecast_error.__wrapped__(forecast, truth, norm="max")
+
+
+def exact_coverage(n, low, high):
+    """P(X_(low) <= median <= X_(high)): at least low and at most high - 1 of n values lie below the median."""
+    return binom.cdf(high - 1, n, 0.5) - binom.cdf(low - 1, n, 0.5)
+
+
+@pytest.mark.parametrize("n", [6, 7, 20, 199, 200, 1000])
+def test_the_interval_has_at_least_its_exact_coverage_and_none_is_shorter(n):
+    interval = jaxcast.median_interval(np.random.default_rng(n).permutation(n) + 1)
+    low, high = round(interval.low), round(interval.high)
+    assert interval.coverage == pytest.approx(exact_coverage(n, low, high), abs=1e-12)
+    assert interval.coverage >= 0.95
+    assert interval.median == (n + 1) / 2
+    shorter = [exact_coverage(n, start, start + high - low - 1) for start in range(1, n - (high - low) + 2)]
+    assert max(shorter) < 0.95
+
+
+def test_the_interval_of_200_windows_is_the_papers():
+    interval = jaxcast.median_interval(np.arange(1, 201))
+    assert (interval.low, interval.high) == (86, 114)
+    assert exact_coverage(200, 87, 114) < 0.95
+
+
+def test_too_few_values_give_their_range():
+    assert jaxcast.median_interval(np.asarray([3.0, 1.0, 2.0])) == (2.0, 1.0, 3.0, 0.75)
+    with pytest.raises(jaxcast.InputError, match="non-empty"):
+        jaxcast.median_interval(np.asarray([]))
+    with pytest.raises(jaxcast.InputError, match="without NaN"):
+        jaxcast.median_interval(np.asarray([1.0, NAN]))
+
+
+def test_saturation_is_the_error_between_states_far_apart(truth):
+    states = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=20000, transient=20.0).states
+    apart = jnp.mean((states - np.random.default_rng(0).permutation(states)) ** 2)
+    assert jaxcast.saturation_error(states) == pytest.approx(float(apart), rel=0.05)
+    assert jaxcast.saturation_error(states) == pytest.approx(228, rel=0.03)  # as measured for the specification
+
+
+@pytest.mark.parametrize(
+    ("rho", "published"),
+    [(28.0, 0.9056), (38.0, 1.105), (48.0, 1.259), (jaxcast.Cosine(38.0, -10.0, 1.577132), 0.711)],
+)
+def test_lyapunov_exponents(rho, published):
+    system = jaxcast.Lorenz63(rho=rho)
+    starts = jax.random.normal(jax.random.key(0), (256, 3)) + jnp.asarray([0, 0, 25.0])
+    keys = jax.random.split(jax.random.key(1), 256)
+    exponents = jax.vmap(lambda u0, key: jaxcast.lyapunov_exponent(system, u0, duration=150.0, key=key))(starts, keys)
+    assert float(exponents.std()) / 16 < 0.006, "the estimate must be sharper than what it is compared with"
+    assert float(exponents.mean()) == pytest.approx(published, abs=0.02)
+
+
+def test_one_step_errors_are_those_of_the_pool(trajectory, candidates):
+    samples = jaxcast.one_step_samples(trajectory, 1, candidates)
+    errors = jaxcast.one_step_errors(jaxcast.equal_weights(11), samples, batch_size=37)
+    expected = ((samples.forecasts.mean(1) - samples.targets) ** 2).mean(1)
+    np.testing.assert_allclose(errors, expected, rtol=1e-10)

@@ -1,0 +1,39 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+
+
+def test_delay_embedding_is_newest_first():
+    values = np.arange(20.0).reshape(10, 2)
+    embedded = jaxcast.delay_embed(jnp.asarray(values), 3)
+    expected = np.stack([values[[n + 2, n + 1, n]] for n in range(8)])
+    np.testing.assert_array_equal(embedded, expected)
+
+
+def test_windows_are_consecutive_with_their_history(truth):
+    trajectory = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=6 + 4 * 8)
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=8, history_size=6)
+    np.testing.assert_array_equal(windows.truth.reshape(-1, 3), trajectory.states[6:])
+    for n in range(4):
+        np.testing.assert_array_equal(windows.history[n], trajectory.states[8 * n : 8 * n + 6])
+        np.testing.assert_array_equal(windows.times[n], trajectory.times[8 * n : 8 * n + 14])
+    assert jaxcast.forecast_times(windows).shape == (4, 13)
+
+
+def test_too_little_data_is_refused(trajectory, candidates):
+    short = jaxcast.Trajectory(trajectory.times[:6], trajectory.states[:6])
+    with pytest.raises(jaxcast.InputError, match="5 delays need a trajectory of at least 7 samples, got 6"):
+        jaxcast.one_step_samples(short, 5, candidates)
+    assert len(jaxcast.one_step_samples(short, 4, candidates).targets) == 1
+    with pytest.raises(jaxcast.InputError, match="need at least 406 samples"):
+        jaxcast.cut_windows(trajectory, num_windows=4, window_size=100, history_size=6)
+    with pytest.raises(jaxcast.InputError, match="num_delays must be from 1 to the 400 values"):
+        jaxcast.delay_embed(trajectory.states, 0)
+
+
+def test_nan_is_refused_before_training(trajectory, candidates):
+    broken = jaxcast.Trajectory(trajectory.times, trajectory.states.at[7, 1].set(jnp.nan))
+    with pytest.raises(jaxcast.InputError, match="must be finite, got NaN or infinity in 1 samples, first in 7"):
+        jaxcast.one_step_samples(broken, 5, candidates)
