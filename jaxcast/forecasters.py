@@ -176,8 +176,9 @@ class FeedForward(nnx.Module):
     ):
         self.memory = DelayMemory(num_delays)
         rngs = nnx.Rngs(key)
-        self.hidden = uniform_linear(num_delays * dim, hidden_size, rngs=rngs, dtype=dtype)
-        self.readout = uniform_linear(hidden_size, dim, rngs=rngs, dtype=dtype)
+        size = num_delays * dim
+        self.hidden = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
+        self.readout = uniform_linear(hidden_size, dim, fan_in=hidden_size, rngs=rngs, dtype=dtype)
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
         forecast = self.readout(jnp.tanh(self.hidden(memory.states.reshape(*memory.states.shape[:-2], -1))))

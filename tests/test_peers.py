@@ -17,8 +17,9 @@ def tensors(arrays, requires_grad=False):
 
 
 def torch_attention(params, states, errors, forecasts):
-    """In the order of jax.tree.leaves: W_k, b and W_q, w_v."""
-    key_weights, bias, query_weights, value = params
+    """The published equation, with W_q and W_k apart; parameters in the order of jax.tree.leaves."""
+    bias, hidden, value = params
+    query_weights, key_weights = hidden.chunk(2)
     query = states.flatten(1) @ query_weights
     keys = errors.transpose(1, 2).flatten(2) @ key_weights
     scores = torch.tanh(query[:, None] + keys + bias) @ value

@@ -14,8 +14,9 @@ def samples(trajectory, candidates):
 
 def numpy_attention(pool, states, errors, forecasts):
     """The published equations for one sample, candidate by candidate."""
-    query_weights, bias = np.asarray(pool.query.kernel[...]).T, np.asarray(pool.query.bias[...])
-    key_weights, value = np.asarray(pool.key.kernel[...]).T, np.asarray(pool.score.kernel[...])[:, 0]
+    hidden, bias = np.asarray(pool.hidden.kernel[...]).T, np.asarray(pool.hidden.bias[...])
+    query_weights, key_weights = np.split(hidden, 2, axis=1)
+    value = np.asarray(pool.score.kernel[...])[:, 0]
     query = np.concatenate(list(states))
     scores = []
     for i in range(errors.shape[1]):
@@ -55,9 +56,9 @@ def test_permuting_candidates_permutes_weights_and_changes_no_forecast(attention
 def test_parameters_and_initialisation_are_the_published_ones():
     pool = jaxcast.AdditiveAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
     leaves = jax.tree.leaves(pool)
-    assert sum(leaf.size for leaf in leaves) == 15 * 120 + 120 + 15 * 120 + 120
+    assert sum(leaf.size for leaf in leaves) == 15 * 120 + 15 * 120 + 120 + 120  # W_q, W_k, b, w_v
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
-    for layer, fan_in in ((pool.query, 15), (pool.key, 15), (pool.score, 120)):
+    for layer, fan_in in ((pool.hidden, 15), (pool.score, 120)):
         kernel = np.asarray(layer.kernel[...])
         assert np.abs(kernel).max() <= fan_in**-0.5
         np.testing.assert_allclose(kernel.std(), fan_in**-0.5 / 3**0.5, rtol=0.15)
