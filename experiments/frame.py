@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -74,7 +75,10 @@ class RunFolder:
     def _check_same(self, record: dict[str, Any]) -> None:
         try:
             old = json.loads((self.path / "config.json").read_text())
-            flat = [{**entry["settings"], **entry["versions"], "device": entry["device"]} for entry in (old, record)]
+            flat = [
+                {**entry["settings"], **entry["versions"], "device": entry["device"], "dtype": entry["dtype"]}
+                for entry in (old, record)
+            ]
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{self.path / 'config.json'} is not this program's; choose another --out") from None
         names = [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
@@ -112,16 +116,20 @@ class RunFolder:
 
     def _whole(self, name: str, write: Callable[[Path], Any]) -> None:
         partial = self.path / f"{name}.partial"
-        write(partial)
-        os.replace(partial, self.path / name)
+        try:
+            write(partial)
+            os.replace(partial, self.path / name)
+        except OSError as error:
+            raise InputError(f"cannot write {self.path / name} ({error.strerror}); make room, and run again") from None
 
 
 def environment() -> dict[str, Any]:
-    """Versions, device and default dtype, for the record of a run."""
+    """Versions, device, and the dtype of dynamics, errors and scores, for the record of a run."""
     device = jax.devices()[0]
     return {
         "versions": {name: version(name) for name in VERSIONS_OF} | {"python": sys.version.split()[0]},
         "device": f"{device.platform}: {device.device_kind}",
+        "dtype": str(jnp.result_type(float)),
     }
 
 

@@ -23,6 +23,7 @@ from experiments.frame import Arrays, RunFolder, settings_of, start
 from jaxcast import InputError
 from jaxcast.integrate import num_steps_in
 
+SOLVER = "classical Runge-Kutta of order 4, fixed step h"
 PUBLISHED = {
     ("linear_regression", None): 0.20,
     ("feed_forward", 5): 0.40,
@@ -410,7 +411,7 @@ def main(config: Config) -> None:
     check(config)
     console = Console()
     out = config.out if config.out != Config.out else config.out.with_name(f"lorenz-{config.preset}")
-    folder = RunFolder(out, settings_of(config), overwrite=config.overwrite)
+    folder = RunFolder(out, {"solver": SOLVER, **settings_of(config)}, overwrite=config.overwrite)
     experiment = Experiment(config, folder, console)
     experiment.plain_methods()
     experiment.feed_forward()

@@ -52,7 +52,16 @@ def as_forecast_map(forecast_map: ForecastMap | None) -> Any:
 
 
 def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[Array, "time model dim"]:
-    """What the candidates forecast from every sample of a trajectory: row n is their forecast of sample n + 1."""
+    """What the candidates forecast from every sample of a trajectory: row n is their forecast of sample n + 1.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=4)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0)]))
+        >>> forecasts = jaxcast.forecasts_along(candidates, truth)
+        >>> bool(abs(forecasts[0, 0] - truth.states[1]).max() < 1e-5)  # the first candidate is the truth
+        True
+    """
     return _forecasts_along(as_forecast_map(forecast_map), trajectory)
 
 

@@ -133,7 +133,14 @@ class HeldWeights:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BestCandidate:
-    """All weight to the candidate to which another pool gives most."""
+    """All weight to the candidate to which another pool gives most.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> pool = jaxcast.BestCandidate(jaxcast.FixedWeights(jnp.asarray([0.2, 0.7, 0.1])))
+        >>> pool(None, jnp.asarray([[1.0], [2.0], [3.0]])).forecast.tolist()
+        [2.0]
+    """
 
     pool: Pool
 
@@ -150,7 +157,14 @@ class BestCandidate:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Persistence:
-    """The last value is the forecast: y_j = u_(j-1)."""
+    """The last value is the forecast: y_j = u_(j-1).
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), num_leads=2).forecast.tolist()
+        [[2.0], [2.0]]
+    """
 
     memory: ClassVar[DelayMemory] = DelayMemory(1)
 

@@ -38,7 +38,16 @@ def forecast_error(
     norm: Literal["mean", "sum"] = "mean",
     scale: Shaped[ArrayLike, "..."] = 1.0,
 ) -> Float[Array, " lead"]:
-    """The squared error at every lead, as the mean or the sum over components of ((forecast - truth) / scale)^2."""
+    """The squared error at every lead, as the mean or the sum over components of ((forecast - truth) / scale)^2.
+
+    Raises:
+        InputError: for different shapes, or an unknown norm.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> jaxcast.forecast_error(jnp.asarray([[1.0, 3.0]]), jnp.zeros((1, 2))).tolist()
+        [5.0]
+    """
     if forecast.shape != truth.shape:
         raise InputError(f"forecast and truth must have one shape, got {forecast.shape} and {truth.shape}")
     if norm not in ("mean", "sum"):
@@ -83,7 +92,15 @@ def valid_time(
 
 
 def saturation_error(states: Float[Array, "time dim"]) -> Float[Array, ""]:
-    """The mean squared difference per component of two states far apart in time: twice the mean variance."""
+    """The mean squared difference per component of two states far apart in time: twice the mean variance.
+
+    A forecast whose error reaches it knows nothing any more. Shape (time, dim) -> (), in squared units of the state.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> float(jaxcast.saturation_error(jnp.asarray([[1.0], [-1.0]])))
+        2.0
+    """
     return 2 * states.var(0).mean()
 
 

@@ -94,11 +94,22 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
     """The one-step forecasts along known values: output n is the forecast of value n + 1.
 
     The first `cell.warmup` outputs, made before the memory was full, are NaN.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> jaxcast.open_loop(cell, jnp.asarray([[1.0], [2.0], [4.0]])).forecast[:, 0].tolist()
+        [1.0, 2.0, 4.0]
     """
     values = jnp.asarray(values)
     _, outputs = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
     warm = jnp.arange(len(values)) >= cell.warmup
-    return jax.tree.map(lambda a: jnp.where(warm.reshape(-1, *[1] * (a.ndim - 1)), a, jnp.nan), outputs)
+
+    def mask(leaf: Array) -> Array:
+        cold = ~warm.reshape(-1, *[1] * (leaf.ndim - 1))
+        return jnp.where(cold, jnp.nan, leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(mask, outputs)
 
 
 def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> State:
@@ -106,6 +117,12 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
 
     Raises:
         InputError: for fewer values than fill the cell's memory.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> jaxcast.spin_up(cell, jnp.asarray([[1.0], [2.0]])).output.forecast.tolist()
+        [2.0]
     """
     values = jnp.asarray(values)
     if len(values) <= cell.warmup:
@@ -117,7 +134,22 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
 def closed_loop(
     cell: Cell, state: State, num_steps: int, given: PyTree = None, *, key: Key[Array, ""] | None = None
 ) -> tuple[State, Output]:
-    """Rolls a cell on its own forecasts: the first value fed is the forecast that `state` ends with."""
+    """Rolls a cell on its own forecasts: the first value fed is the forecast that `state` ends with.
+
+    Where `state` ends with the forecast of lead 1, the outputs are those of leads 2 to num_steps + 1.
+
+    Args:
+        given: a pytree with a leading axis of num_steps, or None.
+        key: for cells whose feedback samples.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> state = jaxcast.spin_up(cell, jnp.asarray([[1.0], [2.0]]))
+        >>> state, outputs = jaxcast.closed_loop(cell, state, 3)
+        >>> outputs.forecast[:, 0].tolist()
+        [2.0, 2.0, 2.0]
+    """
     return _roll(cell, Input(None, None, given), state, key, known=False, num_steps=num_steps)
 
 

@@ -39,7 +39,17 @@ class _FrozenPytree:
 class Schedule(_FrozenPytree):
     """A parameter that depends on time: a callable t -> value, in the unit of the parameter.
 
-    A subclass lists its numbers as fields and defines `__call__`; see `Cosine` for one.
+    A subclass lists its numbers as fields and defines `__call__`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> class Ramp(jaxcast.Schedule):
+        ...     start: jaxcast.Parameter
+        ...     rate: jaxcast.Parameter
+        ...     def __call__(self, t):
+        ...         return self.start + self.rate * jnp.maximum(t, 0.0)
+        >>> float(Ramp(28.0, 0.5)(4.0))
+        30.0
     """
 
     def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
@@ -55,7 +65,13 @@ class Schedule(_FrozenPytree):
 
 
 class Constant(Schedule):
-    """value at every time; the same as a plain number, for code that expects a schedule."""
+    """value at every time; the same as a plain number, for code that expects a schedule.
+
+    Example:
+        >>> import jaxcast
+        >>> float(jaxcast.Constant(28.0)(t=3.0))
+        28.0
+    """
 
     value: Parameter
 
@@ -83,7 +99,16 @@ class Cosine(Schedule):
 
 
 class FunctionOfTime(Schedule):
-    """A user's own function t -> value of JAX operations. Its numbers are constants; to differentiate by them, subclass `Schedule`."""
+    """A user's own function t -> value, of JAX operations; a plain function given as a parameter becomes one.
+
+    Its numbers are constants of the compiled program; to tune them or differentiate by them, subclass `Schedule`.
+
+    Example:
+        >>> import jaxcast
+        >>> system = jaxcast.Lorenz63(rho=lambda t: 28.0 + t)
+        >>> type(system.rho).__name__, float(system.at(2.0).rho)
+        ('FunctionOfTime', 30.0)
+    """
 
     function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
 

@@ -37,7 +37,15 @@ class _Run(NamedTuple):
 
 
 def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
-    """The mean over samples and components of the squared one-step error: the published training loss."""
+    """The mean over samples and components of the squared one-step error: the published training loss.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
+        >>> bool(jaxcast.mean_squared_error(jaxcast.Persistence(), samples) > 0)
+        True
+    """
     outputs = model(samples.memory, samples.forecasts)
     return jnp.mean((outputs.forecast - samples.targets) ** 2)
 

@@ -124,5 +124,13 @@ def _cut_windows(trajectory: Trajectory, num_windows: int, window_size: int, his
 
 
 def forecast_times(windows: Windows) -> Float[Array, "window step"]:
-    """The times that `forecast` is given: those of the history and of all leads but the last."""
+    """The times that `forecast` is given: those of the history and of all leads but the last.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=26)
+        >>> windows = jaxcast.cut_windows(truth, num_windows=2, window_size=10, history_size=6)
+        >>> jaxcast.forecast_times(windows).shape
+        (2, 15)
+    """
     return windows.times[:, :-1]

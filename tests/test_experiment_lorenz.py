@@ -12,10 +12,18 @@ from experiments import lorenz
 from experiments.frame import RunFolder, parse
 
 ROOT = Path(__file__).parents[1]
-TINY = (
-    "--preset smoke --num-train 100 --num-windows 6 --window-size 12 --num-epochs 3 --feed-forward-epochs 3 "
-    "--hidden-budget 10 --transient 5 --lyapunov-duration 5 --batch-size 32"
-).split()
+TINY = {
+    "preset": "smoke",
+    "num-train": 100,
+    "num-windows": 6,
+    "window-size": 12,
+    "num-epochs": 3,
+    "feed-forward-epochs": 3,
+    "hidden-budget": 10,
+    "transient": 5,
+    "lyapunov-duration": 5,
+    "batch-size": 32,
+}
 METHODS = [
     "persistence",
     "single_candidate",
@@ -43,7 +51,8 @@ KEYS = {
 
 
 def run(*flags):
-    command = [sys.executable, "-m", "experiments.lorenz", *TINY, *flags]
+    tiny = [text for name, value in TINY.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "experiments.lorenz", *tiny, *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 

@@ -19,9 +19,9 @@ class FixedWeights:
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> pool = jaxcast.single_candidate(1, num_models=3)
+        >>> pool = jaxcast.FixedWeights(jnp.asarray([0.5, 0.5, 0.0]))
         >>> pool(None, jnp.asarray([[1.0], [2.0], [3.0]])).forecast.tolist()
-        [2.0]
+        [1.5]
     """
 
     weights: Float[Array, " model"]
@@ -33,7 +33,13 @@ class FixedWeights:
 
 
 def equal_weights(num_models: int) -> FixedWeights:
-    """The mean of the candidate forecasts."""
+    """The mean of the candidate forecasts.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> jaxcast.equal_weights(2)(None, jnp.asarray([[1.0], [3.0]])).forecast.tolist()
+        [2.0]
+    """
     return FixedWeights(jnp.full(num_models, 1 / num_models))
 
 
@@ -42,6 +48,11 @@ def single_candidate(index: int, num_models: int) -> FixedWeights:
 
     Raises:
         InputError: for an index out of range.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> jaxcast.single_candidate(1, num_models=2)(None, jnp.asarray([[1.0], [3.0]])).forecast.tolist()
+        [3.0]
     """
     if not 0 <= index < num_models:
         raise InputError(f"expected the index of one of {num_models} candidates, 0 to {num_models - 1}, got {index}")
@@ -54,6 +65,12 @@ class LinearRegression:
     """y = W [F^(1), ..., F^(M)] + b with W (dim, model, dim) and b (dim,). Made by `fit_linear_regression`.
 
     Source: Patel and Wikner (2023), section 3.1.2.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> pool = jaxcast.LinearRegression(weights=jnp.ones((1, 2, 1)), bias=jnp.asarray([0.5]))
+        >>> pool(None, jnp.asarray([[1.0], [3.0]])).forecast.tolist()
+        [4.5]
     """
 
     weights: Float[Array, "dim model dim"]

@@ -23,6 +23,15 @@ class DelayMemory:
     """Time-delay embedding with l = num_delays terms (l = 1: the newest only). It has no parameters.
 
     Source: Patel and Wikner (2023), eq. 4 and 8.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> memory = jaxcast.DelayMemory(num_delays=2)
+        >>> kept = memory.init(jnp.zeros(1), jnp.zeros((2, 1)))  # for one component and two candidates
+        >>> for value in (1.0, 2.0, 3.0):
+        ...     kept = memory.observe(kept, jnp.asarray([value]), jnp.asarray([[2.5], [3.0]]))
+        >>> kept.states[:, 0].tolist(), kept.errors[:, :, 0].tolist()
+        ([3.0, 2.0], [[-0.5, 0.0], [0.5, 1.0]])
     """
 
     num_delays: int

@@ -1,0 +1,1 @@
+"""One module for each question about speed: `python -m benchmarks.NAME [--out FILE.json]`."""
