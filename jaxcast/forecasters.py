@@ -148,7 +148,7 @@ class BestCandidate:
     def memory(self) -> DelayMemory:
         return self.pool.memory
 
-    def __call__(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Output:
+    def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
         weights = self.pool(memory, forecasts).info["weights"]
         best = jax.nn.one_hot(jnp.argmax(weights, -1), weights.shape[-1], dtype=weights.dtype)
         return Output(jnp.einsum("...m,...md->...d", best, forecasts), {"weights": best})
