@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+
 import jaxcast
 
 
