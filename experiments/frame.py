@@ -45,7 +45,10 @@ def parse(config: type[C], presets: Mapping[str, C], args: list[str] | None = No
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="quick")
     name = first.parse_known_args(args)[0].preset
-    return tyro.cli(config, default=presets.get(name, presets["quick"]), args=args)
+    # Run by -m, the module is called __main__; its spec knows its name.
+    spec = sys.modules["__main__"].__spec__
+    prog = f"python -m {spec.name}" if spec else None
+    return tyro.cli(config, default=presets.get(name, presets["quick"]), args=args, prog=prog)
 
 
 class RunFolder:

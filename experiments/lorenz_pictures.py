@@ -13,7 +13,7 @@ import jaxcast
 from jaxcast import plotting
 
 if TYPE_CHECKING:
-    from experiments.lorenz import Config, Task
+    from experiments.lorenz_setup import Config, Task
 
 matplotlib.use("Agg")
 

@@ -16,7 +16,7 @@ from jaxcast.windows import Samples
 
 
 class ValidTime(NamedTuple):
-    """time: in the unit of dt. censored: whether the forecast was still valid when the window ended."""
+    """time: in the unit of dt, or in Lyapunov times. censored: whether the forecast was still valid when the window ended."""
 
     time: Float[Array, ""]
     censored: Shaped[Array, ""]
@@ -61,34 +61,40 @@ def valid_time(
     truth: Float[Array, "lead dim"],
     *,
     dt: Scalar,
-    threshold: Scalar = 40.0,
+    threshold: Scalar,
     norm: Literal["mean", "sum"] = "mean",
     scale: Shaped[ArrayLike, "..."] = 1.0,
+    lyapunov_exponent: Scalar = 1.0,
 ) -> ValidTime:
     """dt times the number of leads before the first at which the error reaches the threshold.
 
     A forecast that fails at lead 1 has valid time 0; NaN or infinity is a failure. One that never fails is censored
-    at the end of the window. Divide by the Lyapunov time (multiply by the exponent) for Lyapunov units.
+    at the end of the window.
 
     Source: Patel and Wikner (2023), eq. 9, read as the first exceedance. `jax.vmap` over windows.
 
     Args:
-        threshold: 40 is the paper's, for the mean over the components of Lorenz '63; on another system take
-            0.175 of `saturation_error`.
+        dt: the interval between leads, in the system's time unit.
+        threshold: in squared units of the state. The paper's is 40, for the mean over the components of its Lorenz
+            '63 system; on another system that means nothing: take 0.175 of `saturation_error`.
         scale: per component, such as its standard deviation for a normalised error.
+        lyapunov_exponent: per time unit; where given, the result is in Lyapunov times, else in the unit of dt.
+
+    Raises:
+        InputError: for different shapes, or an unknown norm.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> truth = jnp.zeros((4, 1))
         >>> forecast = jnp.asarray([[1.0], [2.0], [9.0], [0.0]])
-        >>> valid, censored = jaxcast.valid_time(forecast, truth, dt=0.1)
+        >>> valid, censored = jaxcast.valid_time(forecast, truth, dt=0.1, threshold=40.0)
         >>> round(float(valid), 3), bool(censored)
         (0.2, False)
     """
     valid = forecast_error(forecast, truth, norm=norm, scale=scale) < threshold
     censored = jnp.all(valid)
     num_valid = jnp.where(censored, len(valid), jnp.argmin(valid))
-    return ValidTime(num_valid * jnp.asarray(dt, forecast.dtype), censored)
+    return ValidTime(num_valid * jnp.asarray(dt, forecast.dtype) * lyapunov_exponent, censored)
 
 
 def saturation_error(states: Float[Array, "time dim"]) -> Float[Array, ""]:

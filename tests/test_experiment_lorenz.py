@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from experiments import lorenz
+from experiments import lorenz_setup as lorenz
 from experiments.frame import RunFolder, parse
 
 ROOT = Path(__file__).parents[1]

@@ -24,12 +24,12 @@ NAN, INF = np.nan, np.inf
 )
 def test_valid_time_ends_before_the_first_failure(errors, expected, censored):
     truth = jnp.arange(8.0).reshape(4, 2)
-    result = jaxcast.valid_time(truth + jnp.asarray(errors, float)[:, None], truth, dt=0.1)
+    result = jaxcast.valid_time(truth + jnp.asarray(errors, float)[:, None], truth, dt=0.1, threshold=40.0)
     assert result.time == pytest.approx(expected)
     assert bool(result.censored) == censored
 
 
-def test_norm_scale_and_threshold_are_options():
+def test_norm_scale_threshold_and_unit_are_options(without_type_checks):
     truth = jnp.zeros((5, 2))
     forecast = jnp.asarray([[1, 1], [2, 2], [3, 3], [4, 4], [5, 5]], float)
     assert jaxcast.valid_time(forecast, truth, dt=1.0, threshold=9.0).time == 2
@@ -37,8 +37,10 @@ def test_norm_scale_and_threshold_are_options():
     assert jaxcast.valid_time(forecast, truth, dt=1.0, threshold=8.0, norm="sum").time == 1
     scaled = jaxcast.valid_time(forecast, truth, dt=1.0, threshold=2.0, norm="sum", scale=jnp.asarray([2.0, 1e9]))
     assert scaled.time == 2
+    in_lyapunov_times = jaxcast.valid_time(forecast, truth, dt=1.0, threshold=9.0, lyapunov_exponent=0.9)
+    assert in_lyapunov_times.time == pytest.approx(1.8)
     with pytest.raises(jaxcast.InputError, match="norm must be 'mean' or 'sum'"):
-        jaxcast.forecast_error.__wrapped__(forecast, truth, norm="max")
+        jaxcast.forecast_error(forecast, truth, norm="max")
 
 
 def exact_coverage(n, low, high):
