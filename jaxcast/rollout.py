@@ -8,7 +8,6 @@ A *cell* is a pytree with
     cell.warmup: int                             how many outputs pass before its memory is full
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -212,8 +211,7 @@ def _start(cell: Cell, first: tuple[Any, Any]) -> State:
     """An empty carry, and an output that is NaN: there is no forecast yet."""
     value, given = first
     carry = cell.init_carry(value, given)
-    shapes: Callable[..., Any] = lambda carry, x: cell(carry, x)[1]  # noqa: E731
-    output = jax.eval_shape(shapes, carry, Input(value, jnp.asarray(True), given))
+    _, output = jax.eval_shape(cell, carry, Input(value, jnp.asarray(True), given))
     return State(carry, jax.tree.map(_nan_like, output))
 
 
