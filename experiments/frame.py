@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ from jaxcast import InputError
 
 C = TypeVar("C")
 Arrays = dict[str, np.ndarray]
+STAGE_FILES = ("stages/*.npz", "stages/*.partial")
 VERSIONS_OF = ("jaxcast", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
 
 
@@ -55,45 +57,53 @@ class RunFolder:
     """A folder that holds one run: its config, the stages that are finished, its results.
 
     Every file appears whole or not at all, so a run may be killed at any moment; started again with the same settings
-    it goes on from the finished stages, and with other settings it refuses to mix.
+    it goes on from the finished stages; with other settings, versions or code it refuses to mix.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], *, overwrite: bool = False):
         self.path = Path(path)
         record = json.loads(json.dumps({"settings": config, **environment()}))
         try:
+            old = self._read_config()
+            if old is not None and overwrite:
+                for name in (*STAGE_FILES, "results.json", "config.json"):
+                    for file in self.path.glob(name):
+                        file.unlink()
+            elif old is not None:
+                self._check_same(old, record)
             (self.path / "stages").mkdir(parents=True, exist_ok=True)
-            if overwrite:
-                for old in [*self.path.glob("stages/*.npz"), self.path / "results.json", self.path / "config.json"]:
-                    old.unlink(missing_ok=True)
-            if (self.path / "config.json").exists():
-                self._check_same(record)
-            else:
+            if old is None or overwrite:
                 self.write_json("config.json", record)
         except OSError as error:
             raise InputError(
                 f"cannot write to --out {self.path} ({error.strerror}); choose a folder you can write to"
             ) from None
 
-    def _check_same(self, record: dict[str, Any]) -> None:
+    def _read_config(self) -> dict[str, Any] | None:
+        """The config of the run that the folder holds, None for a folder without one."""
+        file = self.path / "config.json"
+        if not file.exists():
+            if any(self.path.glob("stages/*")):
+                raise InputError(f"{self.path} holds results without their config.json; choose another --out")
+            return None
         try:
-            old = json.loads((self.path / "config.json").read_text())
-            flat = [
-                {**entry["settings"], **entry["versions"], "device": entry["device"], "dtype": entry["dtype"]}
-                for entry in (old, record)
-            ]
+            entry = json.loads(file.read_text())
+            return entry["settings"] | entry["versions"] | {name: entry[name] for name in ("device", "dtype", "code")}
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{self.path / 'config.json'} is not this program's; choose another --out") from None
-        names = [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
+            raise InputError(f"{file} is not this program's; choose another --out") from None
+
+    def _check_same(self, old: dict[str, Any], record: dict[str, Any]) -> None:
+        new = record["settings"] | record["versions"] | {name: record[name] for name in ("device", "dtype", "code")}
+        names = [name for name in old | new if old.get(name) != new.get(name)]
         if names:
-            changes = ", ".join(f"{n}: {flat[0].get(n)} there, {flat[1].get(n)} now" for n in names)
+            changes = ", ".join(f"{n}: {old.get(n)} there, {new.get(n)} now" for n in names)
             raise InputError(
                 f"{self.path} holds a run with other settings ({changes}); choose another --out, or --overwrite it"
             )
 
     def write_json(self, name: str, record: Any) -> None:
         """Writes a JSON file in one piece."""
-        self._whole(name, lambda path: path.write_text(json.dumps(record, indent=2) + "\n"))
+        self._whole(name, lambda path: path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n"))
 
     def save_figure(self, name: str, figure: Any) -> None:
         """Writes a picture in one piece."""
@@ -127,15 +137,18 @@ class RunFolder:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, device, and the dtype of dynamics, errors and scores, for the record of a run."""
+    """What besides the settings decides a run's numbers: versions, code, device, dtype of dynamics and scores."""
+    root = Path(__file__).parents[1]
+    sources = sorted([*root.glob("jaxcast/**/*.py"), *root.glob("experiments/*.py")])
     device = jax.devices()[0]
     return {
         "versions": {name: version(name) for name in VERSIONS_OF} | {"python": sys.version.split()[0]},
         "device": f"{device.platform}: {device.device_kind}",
         "dtype": str(jnp.result_type(float)),
+        "code": hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12],
     }
 
 
-def settings_of(config: Any, leave_out: tuple[str, ...] = ("out", "overwrite")) -> dict[str, Any]:
+def settings_of(config: Any, leave_out: tuple[str, ...] = ("out", "overwrite", "data")) -> dict[str, Any]:
     """A config as a dictionary, without what does not change the numbers."""
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in leave_out}

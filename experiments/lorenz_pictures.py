@@ -32,7 +32,7 @@ def trajectory(task: "Task", h: float) -> Figure:
         fine.states[shown, 2],
         schedule=rho[shown],
         label="$u_3$",
-        schedule_label=r"$\rho(t)$, the height around which $u_3$ turns",
+        schedule_label=r"$\rho(t)$: $u_3$ turns around $\rho - 1$",
     )
     axes["u3"].legend(loc="upper right", frameon=False, ncols=2)
     axes["u3"].set_ylim(top=1.3 * float(fine.states[shown, 2].max()))
@@ -41,7 +41,7 @@ def trajectory(task: "Task", h: float) -> Figure:
     plotting.plot_phase_portrait(
         axes["plane"], fine.states[:, 0], fine.states[:, 2], color=rho, color_label=r"$\rho(t)$"
     )
-    axes["plane"].set(xlabel="$u_1$", ylabel="$u_3$", title=r"the larger $\rho$, the larger the wings")
+    axes["plane"].set(xlabel="$u_1$", ylabel="$u_3$", title=r"the same states, coloured by $\rho(t)$")
     figure.suptitle(r"The truth: a Lorenz '63 system whose parameter $\rho$ never rests")
     return figure
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,8 @@ class Config:
 
     preset: Literal["smoke", "quick", "paper"] = "quick"
     """smoke: seconds, for tests; quick: about a minute; paper: all delays, five training seeds."""
-    out: Path = Path("runs/lorenz")
-    """Folder for config.json, results.json and the pictures; the preset's name is added to the default."""
+    out: Path | None = None
+    """Folder for config.json, results.json and the pictures; by default runs/lorenz- and the preset's name."""
     overwrite: bool = False
     """Start afresh where the folder holds a run with other settings."""
     seed: int = 0
@@ -111,10 +111,15 @@ class Task:
     valid: jaxcast.Trajectory
     windows: jaxcast.Windows
     candidates: jaxcast.FlowMap
+    exponent: float
 
 
 def make_task(config: Config) -> Task:
-    """Simulates the two trajectories from random starts and cuts the windows."""
+    """Simulates the two trajectories from random starts and cuts the windows.
+
+    Raises:
+        InputError: if the truth diverges, because h is too large.
+    """
     rho = jaxcast.Cosine(mean=config.rho_mean, amplitude=-config.rho_amplitude, period=config.period)
     truth = jaxcast.Lorenz63(rho=rho)
     starts = jax.random.normal(jax.random.key(config.data_seed), (2, truth.dim)) + jnp.asarray([0.0, 0.0, 25.0])
@@ -123,11 +128,30 @@ def make_task(config: Config) -> Task:
     valid = jaxcast.simulate(
         truth, starts[1], num_samples=config.history_size + config.num_windows * config.window_size, **record
     )
+    if not (jnp.isfinite(train.states).all() and jnp.isfinite(valid.states).all()):
+        raise InputError(f"the truth diverges with h={config.h}; choose a smaller h")
     windows = jaxcast.cut_windows(
         valid, num_windows=config.num_windows, window_size=config.window_size, history_size=config.history_size
     )
     ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in config.candidate_rho])
-    return Task(rho, truth, train, valid, windows, jaxcast.flow_map(ensemble, dt=config.dt, h=config.h))
+    exponent = lyapunov_exponent(config, truth, train)
+    if not math.isfinite(exponent):
+        raise InputError(f"the truth diverges with h={config.h}; choose a smaller h")
+    return Task(rho, truth, train, valid, windows, jaxcast.flow_map(ensemble, dt=config.dt, h=config.h), exponent)
+
+
+def lyapunov_exponent(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory) -> float:
+    """The truth's maximal Lyapunov exponent, the mean of 64 trajectories."""
+    starts = train.states[jnp.linspace(0, len(train.states) - 1, 64).astype(int)]
+    keys = jax.random.split(jax.random.key(config.data_seed), len(starts))
+    duration = max(1, round(config.lyapunov_duration / config.dt)) * config.dt
+
+    def exponent(u0: Any, key: Any) -> Any:
+        return jaxcast.lyapunov_exponent(
+            truth, u0, duration=duration, key=key, h=config.h, dt=config.dt, transient=100 * config.dt
+        )
+
+    return float(jax.vmap(exponent)(starts, keys).mean())
 
 
 def check(config: Config) -> None:
@@ -136,6 +160,10 @@ def check(config: Config) -> None:
     for name in (*counts, "hidden_budget", "batch_size", "feed_forward_delays"):
         if getattr(config, name) < 1:
             raise InputError(f"{name} must be at least 1, got {getattr(config, name)}")
+    for name, value in dataclasses.asdict(config).items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise InputError(f"{name} must be finite, got {value}")
     for name in ("period", "threshold", "learning_rate", "lyapunov_duration"):
         if not getattr(config, name) > 0:
             raise InputError(f"{name} must be positive, got {getattr(config, name)}")
@@ -152,11 +180,11 @@ def check(config: Config) -> None:
             f"num_train must be at least {longest + 1 + config.batch_size} for {longest} delays and batches of "
             f"{config.batch_size}, got {config.num_train}"
         )
-    for name in ("rho_mean", "rho_amplitude"):
-        if not math.isfinite(getattr(config, name)):
-            raise InputError(f"{name} must be finite, got {getattr(config, name)}")
-    if not all(map(math.isfinite, config.candidate_rho)):
-        raise InputError(f"every candidate_rho must be finite, got {config.candidate_rho}")
+    if len(set(config.delays)) < len(config.delays):
+        raise InputError(f"delays must differ, got {config.delays}")
+    for name in ("seed", "data_seed"):
+        if not 0 <= getattr(config, name) < 2**32:
+            raise InputError(f"{name} must be from 0 to 2^32 - 1, got {getattr(config, name)}")
     num_steps_in(config.dt, config.h, "dt")
     if config.transient:
         num_steps_in(config.transient, config.h, "transient")

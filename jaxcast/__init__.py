@@ -10,6 +10,7 @@ from jaxcast.forecasters import FeedForward as FeedForward
 from jaxcast.forecasters import Forecaster as Forecaster
 from jaxcast.forecasters import HeldWeights as HeldWeights
 from jaxcast.forecasters import Persistence as Persistence
+from jaxcast.forecasters import Pool as Pool
 from jaxcast.integrate import FlowMap as FlowMap
 from jaxcast.integrate import Trajectory as Trajectory
 from jaxcast.integrate import flow_map as flow_map
@@ -32,9 +33,10 @@ from jaxcast.pooling.linear import fit_linear_regression as fit_linear_regressio
 from jaxcast.pooling.linear import single_candidate as single_candidate
 from jaxcast.pooling.memory import DelayMemory as DelayMemory
 from jaxcast.pooling.memory import Memory as Memory
+from jaxcast.rollout import Cell as Cell
 from jaxcast.rollout import Input as Input
 from jaxcast.rollout import Output as Output
-from jaxcast.rollout import State as State
+from jaxcast.rollout import RolloutState as RolloutState
 from jaxcast.rollout import closed_loop as closed_loop
 from jaxcast.rollout import forecast as forecast
 from jaxcast.rollout import open_loop as open_loop

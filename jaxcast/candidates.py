@@ -32,14 +32,16 @@ def stack(systems: Sequence[System]) -> System:
         >>> candidates([1.0, 1.0, 20.0]).shape
         (3, 3)
     """
-    if not systems:
-        raise InputError("stack expects at least one system, got none")
+    if not systems or not all(isinstance(system, System) for system in systems):
+        kinds_given = ", ".join(sorted({type(system).__name__ for system in systems})) or "none"
+        raise InputError(f"stack expects at least one system, got {kinds_given}")
     kinds = {jax.tree.structure(system) for system in systems}
     if len(kinds) > 1:
         raise InputError(
             f"stack expects systems of one kind with the same kinds of parameters, got {len(kinds)} kinds: "
             + ", ".join(sorted({type(system).__name__ for system in systems}))
-            + "; give every system a schedule for a parameter, or none"
+            + "; give every system the same kind of schedule for a parameter, or none (plain functions of time are "
+            "different kinds: subclass Schedule)"
         )
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *systems)
 

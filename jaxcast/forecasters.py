@@ -9,7 +9,8 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.candidates import ForecastMap, as_forecast_map
-from jaxcast.pooling.attention import uniform_linear
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_input, check_sizes, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.rollout import Input, Output
 
@@ -27,7 +28,7 @@ class Pool(Protocol):
 
 
 class ForecasterCarry(NamedTuple):
-    """The memory, and the candidate forecasts that wait for the value they forecast, (model, dim)."""
+    """The memory, and the candidate forecasts that wait one step for the value they forecast, (model, dim)."""
 
     memory: Memory
     pending: Any
@@ -42,6 +43,9 @@ class Forecaster:
         pool: its `memory` says what is remembered.
         forecast_map: (value, given) -> candidate forecasts (model, dim), such as the flow map of a stacked system,
             for which `given` is the time of the value; None for networks that see states only.
+
+    Raises:
+        InputError: when rolled with a forecast map that does not return (model, dim).
 
     Example:
         >>> import jax, jaxcast
@@ -61,17 +65,19 @@ class Forecaster:
 
     @property
     def warmup(self) -> int:
-        """An error needs two values, a state one: l + 1 values fill a memory of errors, l one of states."""
-        lags = self.pool.memory.num_delays
-        return lags if self.forecast_map is not None else max(lags - 1, 0)
+        return self.pool.memory.warmup(with_errors=self.forecast_map is not None)
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> ForecasterCarry:
         shapes = jax.eval_shape(self._candidates, value, given)
+        if isinstance(shapes, jax.ShapeDtypeStruct) and shapes.ndim < 2:
+            raise InputError(
+                f"the forecast map must return (model, dim), got shape {shapes.shape}; is its system a stack?"
+            )
         pending = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return ForecasterCarry(self.pool.memory.init(value, pending), pending)
 
     def __call__(self, carry: ForecasterCarry, x: Input) -> tuple[ForecasterCarry, Output]:
-        memory = self.pool.memory.observe(carry.memory, x.value, carry.pending)
+        memory = self.pool.memory.observe(carry.memory, x, carry.pending)
         forecasts = self._candidates(x.value, x.given)
         return ForecasterCarry(memory, forecasts), self.pool(memory, forecasts)
 
@@ -98,7 +104,10 @@ class HeldWeights:
     Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
 
     Args:
-        forecaster: one whose pool reports `info["weights"]`, (model,).
+        forecaster: one whose pool reports `info["weights"]`, (model,), and sums the forecasts with them.
+
+    Raises:
+        InputError: when rolled over a pool that reports none.
 
     Example:
         >>> import jax, jaxcast
@@ -119,6 +128,11 @@ class HeldWeights:
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> HeldCarry:
         inner = self.forecaster.init_carry(value, given)
+        _, output = jax.eval_shape(self.forecaster, inner, Input(value, jnp.asarray(True), given))
+        if "weights" not in output.info:
+            raise InputError(
+                f"held weights need a pool that reports its weights, got {type(self.forecaster.pool).__name__}"
+            )
         return HeldCarry(inner, jnp.zeros(inner.pending.shape[0], inner.pending.dtype))
 
     def __call__(self, carry: HeldCarry, x: Input) -> tuple[HeldCarry, Output]:
@@ -177,6 +191,9 @@ class FeedForward(nnx.Module):
 
     Source: Patel and Wikner (2023), section 3.1.2. It computes in `dtype`; the forecast keeps the states' dtype.
 
+    Raises:
+        InputError: for sizes below one, or a memory of another size.
+
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> network = jaxcast.FeedForward(dim=3, num_delays=5, hidden_size=8, key=jax.random.key(0))
@@ -188,6 +205,7 @@ class FeedForward(nnx.Module):
     def __init__(
         self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
     ):
+        check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size)
         self.memory = DelayMemory(num_delays)
         rngs = nnx.Rngs(key)
         size = num_delays * dim
@@ -195,5 +213,7 @@ class FeedForward(nnx.Module):
         self.readout = uniform_linear(hidden_size, dim, fan_in=hidden_size, rngs=rngs, dtype=dtype)
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
-        forecast = self.readout(jnp.tanh(self.hidden(memory.states.reshape(*memory.states.shape[:-2], -1))))
+        inputs = memory.states.reshape(*memory.states.shape[:-2], -1)
+        check_input(self.hidden, inputs)
+        forecast = self.readout(jnp.tanh(self.hidden(inputs)))
         return Output(forecast.astype(memory.states.dtype), {})

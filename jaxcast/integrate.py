@@ -60,6 +60,9 @@ class FlowMap:
     """The map u(t) -> u(t + dt), by `num_substeps` RK4 steps of h = dt / num_substeps. Made by `flow_map`.
 
     A pytree: `jax.grad` and `jax.vmap` reach the system's parameters and dt.
+
+    Raises:
+        InputError: when called without the time of the state where a parameter follows a schedule.
     """
 
     system: System
@@ -120,7 +123,8 @@ def simulate(
         dt, h, t0, transient: in the system's time unit; dt and transient whole multiples of h.
 
     Raises:
-        InputError: for a state of the wrong length, dt or transient off the h grid, or no samples.
+        InputError: for a state of the wrong length, a vector field of the wrong length, dt or transient off the h
+            grid, or no samples.
 
     Example:
         >>> import jaxcast
@@ -128,8 +132,8 @@ def simulate(
         >>> states.shape
         (5, 3)
     """
-    if num_samples < 1:
-        raise InputError(f"num_samples must be at least 1, got {num_samples}")
+    if num_samples < 1 or int(num_samples) != num_samples:
+        raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
     state = check_state(system, u0)
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
     return _simulate(system, state, t0, dt, num_samples, num_steps_in(dt, h, "dt"), num_transient)
@@ -163,7 +167,11 @@ def _advance(system: System, t0: Array, u: Components, h: Array, first: Any, num
         moved = rk4_step(system, t0 + n * h, u, h)
         return tuple(x.astype(h.dtype) for x in moved)
 
-    shape = jax.eval_shape(lambda u: step(jnp.asarray(0), u)[0], u).shape
+    if len(slopes := jax.eval_shape(system, t0, u)) != system.dim:
+        raise InputError(
+            f"the vector field of {type(system).__name__} returns {len(slopes)} of {system.dim} components"
+        )
+    shape = jnp.broadcast_shapes(*(x.shape for x in jax.eval_shape(step, jnp.asarray(0), u)))
     u = tuple(jnp.broadcast_to(x, shape) for x in u)
     return jax.lax.fori_loop(0, num_steps, lambda k, u: step(first + k, u), u)
 
@@ -173,14 +181,21 @@ def reference(
     u0: StateLike,
     times: Shaped[ArrayLike, " time"] | Sequence[float],
     *,
-    rtol: float = 1e-12,
-    atol: float = 1e-12,
+    rtol: float | None = None,
+    atol: float | None = None,
     max_steps: int = 1_000_000,
 ) -> Float[Array, "time dim"]:
     """The states at `times` from state u0 at times[0], by diffrax's adaptive Dopri8 within rtol and atol.
 
     Independent of the fixed-step integrator, so that it can check it; many times slower. A schedule that jumps
     should jump at one of the times only.
+
+    Args:
+        times: increasing, in the system's time unit.
+        rtol, atol: 1e-12 by default, and 1e-6 for float32 states.
+
+    Raises:
+        InputError: for a state of the wrong length, or a stack of systems.
 
     Source: Kidger, On Neural Differential Equations (2021); Prince and Dormand (1981) for the method.
 
@@ -195,33 +210,46 @@ def reference(
 
     state = check_state(system, u0)
     ts = jnp.asarray(times, state.dtype)
+    if any(x.shape for x in jax.eval_shape(system, ts[0], tuple(state))):
+        raise InputError("expected one system, got a stack; ask for the reference of each alone")
+    default = 1e-12 if state.dtype == jnp.float64 else 1e-6
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, u, args: jnp.stack(system(t, tuple(u)))),
+        diffrax.ODETerm(_stacked_field),
         diffrax.Dopri8(),
         t0=ts[0],
         t1=ts[-1],
         dt0=None,
         y0=state,
+        # As arrays, because diffrax compiles Python numbers in.
+        args=jax.tree.map(lambda leaf: jnp.asarray(leaf, state.dtype), system),
         saveat=diffrax.SaveAt(ts=ts),
-        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        stepsize_controller=diffrax.PIDController(
+            rtol=default if rtol is None else rtol, atol=default if atol is None else atol
+        ),
         max_steps=max_steps,
     )
     return solution.ys
 
 
-def num_steps_in(interval: float, h: float, name: str) -> int:
-    """How many steps of h make up an interval.
+def _stacked_field(t: Any, u: Array, system: System) -> Array:
+    # At module level, so that diffrax compiles once for all systems of a kind.
+    return jnp.stack(system(t, tuple(u)))
+
+
+def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> int:
+    """How many steps of h make up an interval; the names are those that an error is to mention.
 
     Raises:
         InputError: unless both are positive and the interval is a whole multiple of h.
     """
     if not (math.isfinite(interval) and math.isfinite(h) and h > 0 and interval > 0):
-        raise InputError(f"{name} and h must be positive numbers, got {name}={interval}, h={h}")
+        raise InputError(f"{name} and {step_name} must be positive numbers, got {name}={interval}, {step_name}={h}")
     steps = round(interval / h)
     if steps < 1 or abs(steps * h - interval) > 1e-9 * interval:
         nearest = interval / max(1, steps)
         raise InputError(
-            f"{name} must be a whole multiple of h, got {name}={interval}, h={h}; h={nearest:.6g} would do"
+            f"{name} must be a whole multiple of {step_name}, got {name}={interval}, {step_name}={h}; "
+            f"{step_name}={nearest:.6g} would do"
         )
     return steps
 

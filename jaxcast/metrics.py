@@ -41,18 +41,24 @@ def forecast_error(
     """The squared error at every lead, as the mean or the sum over components of ((forecast - truth) / scale)^2.
 
     Raises:
-        InputError: for different shapes, or an unknown norm.
+        InputError: for shapes other than (lead, dim) or different ones, or an unknown norm.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> jaxcast.forecast_error(jnp.asarray([[1.0, 3.0]]), jnp.zeros((1, 2))).tolist()
         [5.0]
     """
-    if forecast.shape != truth.shape:
-        raise InputError(f"forecast and truth must have one shape, got {forecast.shape} and {truth.shape}")
+    forecast, truth, scale = jnp.asarray(forecast), jnp.asarray(truth), jnp.asarray(scale)
+    if forecast.ndim != 2 or forecast.shape != truth.shape:
+        raise InputError(
+            f"expected forecast and truth of one window, both (lead, dim), got {forecast.shape} and {truth.shape}; "
+            "use jax.vmap over windows"
+        )
+    if scale.shape not in ((), forecast.shape[1:]):
+        raise InputError(f"scale must be a number or one for each of {forecast.shape[1]} components, got {scale.shape}")
     if norm not in ("mean", "sum"):
         raise InputError(f"norm must be 'mean' or 'sum', got {norm!r}")
-    squares = ((forecast - truth) / jnp.asarray(scale)) ** 2
+    squares = ((forecast - truth) / scale) ** 2
     return squares.mean(-1) if norm == "mean" else squares.sum(-1)
 
 
@@ -81,7 +87,7 @@ def valid_time(
         lyapunov_exponent: per time unit; where given, the result is in Lyapunov times, else in the unit of dt.
 
     Raises:
-        InputError: for different shapes, or an unknown norm.
+        InputError: for shapes other than (lead, dim) or different ones, or an unknown norm.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -118,6 +124,9 @@ def median_interval(values: Shaped[ArrayLike, " sample"], confidence: float = 0.
     the fewest ranks in between and then the most coverage and then the lowest ranks is taken. Below six values
     none reaches 95 %: the range is returned, with its coverage.
 
+    Raises:
+        InputError: for an empty sample, NaN, or more than one axis.
+
     Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
 
     Example:
@@ -150,6 +159,8 @@ def one_step_errors(
     pool: Pool, samples: Samples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 2048
 ) -> Float[Array, " sample"]:
     """The squared one-step error of every sample, batch_size samples at a time so that memory stays bounded.
+
+    The squared difference in the norm of `forecast_error`, in squared units of the state.
 
     Example:
         >>> import jaxcast
@@ -184,6 +195,12 @@ def lyapunov_exponent(
     The tangent vector v starts at random and turns towards the fastest direction during the transient. `jax.vmap` over
     u0 and key averages many trajectories, whose spread is the error of the estimate.
 
+    Args:
+        duration, transient: in time units, whole multiples of dt, which is a whole multiple of h.
+
+    Raises:
+        InputError: for times off their grid, or a state of the wrong length.
+
     Source: Benettin, Galgani, Giorgilli and Strelcyn, Meccanica 15, 9-20 (1980).
 
     Example:
@@ -194,8 +211,8 @@ def lyapunov_exponent(
         >>> bool(decay < 0)  # below rho = 1 every trajectory decays to the origin
         True
     """
-    num_transient = num_steps_in(transient, dt, "transient") if transient else 0
-    num_steps = num_steps_in(duration, dt, "duration")
+    num_transient = num_steps_in(transient, dt, "transient", "dt") if transient else 0
+    num_steps = num_steps_in(duration, dt, "duration", "dt")
     state = check_state(system, u0)
     tangent = jax.random.normal(key, state.shape, state.dtype)
     return _lyapunov_exponent(flow_map(system, dt=dt, h=h), state, tangent, t0, num_transient, num_steps)

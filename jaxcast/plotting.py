@@ -21,7 +21,16 @@ def plot_series(
     label: str = "",
     schedule_label: str = "",
 ) -> "Axes":
-    """One component over time, with a parameter's schedule dashed over it on the same scale."""
+    """One component over time, with a parameter's schedule dashed over it on the same scale.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> times = np.linspace(0, 1, 20)
+        >>> ax = jaxcast.plotting.plot_series(Figure().subplots(), times, np.sin(times), schedule=times)
+        >>> len(ax.lines)
+        2
+    """
     ax.plot(times, values, color=BLUE, lw=1.2, label=label)
     if schedule is not None:
         ax.plot(times, schedule, color=ORANGE, lw=1.8, ls="--", label=schedule_label)
@@ -39,7 +48,17 @@ def plot_phase_portrait(
     color: Shaped[ArrayLike, " time"],
     color_label: str,
 ) -> "Axes":
-    """Two components against each other as one line, coloured by a third quantity."""
+    """Two components against each other as one line, coloured by a third quantity.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> t = np.linspace(0, 6, 50)
+        >>> ax = Figure().subplots()
+        >>> ax = jaxcast.plotting.plot_phase_portrait(ax, np.cos(t), np.sin(t), color=t, color_label="time")
+        >>> ax.collections[0].get_array().size
+        49
+    """
     from matplotlib.collections import LineCollection
 
     points = np.column_stack([x, y])
@@ -62,18 +81,32 @@ def plot_valid_times(
     highlight: Sequence[bool] | None = None,
     unit: str = "model time units",
 ) -> "Axes":
-    """Bars of median valid time with their intervals, the best on top, published values as diamonds."""
+    """Bars of median valid time with their intervals, the best on top, published values as diamonds.
+
+    Example:
+        >>> import jaxcast
+        >>> from matplotlib.figure import Figure
+        >>> ax = jaxcast.plotting.plot_valid_times(
+        ...     Figure().subplots(), ["a", "b"], [2.6, 0.3], [(2.4, 2.8), (0.2, 0.3)], published=[2.6, None]
+        ... )
+        >>> [label.get_text() for label in ax.get_yticklabels()]
+        ['b', 'a']
+    """
     order = np.argsort(medians, kind="stable")
+    longest = max(0.1, *(high for _, high in intervals), *(value or 0.0 for value in published or ()))
     for row, i in enumerate(order):
         strong = highlight is not None and highlight[i]
         ax.barh(row, medians[i], height=0.65, color=BLUE if strong else PALE_BLUE)
         low, high = intervals[i]
-        ax.plot([low, high], [row, row], color="black", lw=1.4, solid_capstyle="butt", zorder=3)
-        ax.text(max(medians[i], high) + 0.04, row, f"{medians[i]:.2f}", va="center", fontsize=9)
-        if published is not None and published[i] is not None:
-            ax.plot(published[i], row, marker="D", color=ORANGE, ms=6, mec="white", zorder=4)
+        whisker = [[medians[i] - low], [high - medians[i]]]
+        ax.errorbar(medians[i], row, xerr=whisker, color="black", lw=1.4, capsize=3, zorder=3)
+        reference = None if published is None else published[i]
+        if reference is not None:
+            ax.plot(reference, row, marker="D", color=ORANGE, ms=6, mec="white", zorder=4)
+        end = max(high, reference or 0.0)
+        ax.text(end + 0.02 * longest, row, f"{medians[i]:.2f}", va="center", fontsize=9)
     ax.set_yticks(range(len(order)), [labels[i] for i in order])
-    ax.set_xlim(0, 1.12 * max(max(high for _, high in intervals), 0.1))
+    ax.set_xlim(0, 1.12 * longest)
     ax.set_xlabel(f"median valid time ({unit})")
     ax.spines[["top", "right"]].set_visible(False)
     ax.plot([], [], color="black", lw=1.4, label="95 % interval of the median over windows")
@@ -101,6 +134,14 @@ def plot_weights(
         coordinates: of the candidates, such as their parameter values, evenly spaced.
         truth: (times, the true value of the coordinate), dashed over the map.
         restarts: times at which the forecast started again from the truth.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().subplots()
+        >>> ax = jaxcast.plotting.plot_weights(ax, np.arange(4), np.eye(3), np.asarray([28.0, 30.0, 32.0]))
+        >>> ax.get_ylim() == (27.0, 33.0)
+        True
     """
     coordinates = np.asarray(coordinates, float)
     half = (coordinates[1] - coordinates[0]) / 2 if len(coordinates) > 1 else 0.5

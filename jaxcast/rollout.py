@@ -37,7 +37,7 @@ class Output(NamedTuple):
     info: dict[str, Any]
 
 
-class State(NamedTuple):
+class RolloutState(NamedTuple):
     """Where a rollout stands: the cell's carry, and its newest output, which a closed loop feeds back."""
 
     carry: Any
@@ -56,8 +56,8 @@ class Cell(Protocol):
 
 
 def roll(
-    cell: Cell, xs: Input, state: State | None = None, *, key: Key[Array, ""] | None = None
-) -> tuple[State, Output]:
+    cell: Cell, xs: Input, state: RolloutState | None = None, *, key: Key[Array, ""] | None = None
+) -> tuple[RolloutState, Output]:
     """Rolls a cell over inputs with a leading time axis, feeding back its forecast wherever the truth is unknown.
 
         value_n = where(known_n, xs.value_n, cell.feedback(output_(n-1)))
@@ -68,6 +68,9 @@ def roll(
         state: where an earlier rollout ended; by default the cell starts empty, and the first value must be known
             (an unknown one is NaN, and so is every forecast that depends on it).
         key: for cells whose feedback samples.
+
+    Raises:
+        InputError: for a mask of another shape or dtype, or inputs of different lengths.
 
     Returns:
         The state at the end, and the outputs of every step: output n is the forecast of value n + 1.
@@ -111,7 +114,7 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
     return jax.tree.map(mask, outputs)
 
 
-def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> State:
+def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> RolloutState:
     """The state of a cell that has seen these known values, oldest first.
 
     Raises:
@@ -131,8 +134,8 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
 
 
 def closed_loop(
-    cell: Cell, state: State, num_steps: int, given: PyTree = None, *, key: Key[Array, ""] | None = None
-) -> tuple[State, Output]:
+    cell: Cell, state: RolloutState, num_steps: int, given: PyTree = None, *, key: Key[Array, ""] | None = None
+) -> tuple[RolloutState, Output]:
     """Rolls a cell on its own forecasts: the first value fed is the forecast that `state` ends with.
 
     Where `state` ends with the forecast of lead 1, the outputs are those of leads 2 to num_steps + 1.
@@ -168,6 +171,9 @@ def forecast(
         history: the known values, oldest first, at least `cell.warmup` + 1 of them.
         given: a pytree with a leading axis of len(history) + num_leads - 1 steps, or None.
 
+    Raises:
+        InputError: for a history that does not fill the memory, no leads, or `given` of another length.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
@@ -176,6 +182,8 @@ def forecast(
     """
     history = jnp.asarray(history)
     length = len(history)
+    if num_leads < 1:
+        raise InputError(f"num_leads must be at least 1, got {num_leads}")
     for leaf in jax.tree.leaves(given):
         if len(leaf) != length + num_leads - 1:
             raise InputError(
@@ -189,30 +197,33 @@ def forecast(
 
 @partial(jax.jit, static_argnames=("known", "num_steps"))
 def _roll(
-    cell: Cell, xs: Input, state: State | None, key: Any, *, known: bool | None, num_steps: int
-) -> tuple[State, Output]:
+    cell: Cell, xs: Input, state: RolloutState | None, key: Any, *, known: bool | None, num_steps: int
+) -> tuple[RolloutState, Output]:
     """The scan. `known` is static where it is the same at every step, so that nothing is computed for nothing."""
+    for leaf in jax.tree.leaves(xs):
+        if leaf.shape[:1] != (num_steps,):
+            raise InputError(f"expected {num_steps} steps of every input, got an array of shape {leaf.shape}")
     if state is None:
         state = _start(cell, jax.tree.map(lambda a: a[0], (xs.value, xs.given)))
 
-    def step(state: State, scanned: tuple[Array, Input]) -> tuple[State, Output]:
+    def step(state: RolloutState, scanned: tuple[Array, Input]) -> tuple[RolloutState, Output]:
         n, x = scanned
         value, is_known = x.value, jnp.asarray(known if known is not None else x.known)
         if known is not True:
             fed = cell.feedback(state.output, None if key is None else jax.random.fold_in(key, n))
             value = fed if known is False else jnp.where(is_known, value, fed)
         carry, output = cell(state.carry, Input(value, is_known, x.given))
-        return State(carry, output), output
+        return RolloutState(carry, output), output
 
     return jax.lax.scan(step, state, (jnp.arange(num_steps), xs), length=num_steps)
 
 
-def _start(cell: Cell, first: tuple[Any, Any]) -> State:
+def _start(cell: Cell, first: tuple[Any, Any]) -> RolloutState:
     """An empty carry, and an output that is NaN: there is no forecast yet."""
     value, given = first
     carry = cell.init_carry(value, given)
     _, output = jax.eval_shape(cell, carry, Input(value, jnp.asarray(True), given))
-    return State(carry, jax.tree.map(_nan_like, output))
+    return RolloutState(carry, jax.tree.map(_nan_like, output))
 
 
 def _nan_like(leaf: jax.ShapeDtypeStruct) -> Float[Array, "..."] | Bool[Array, "..."]:

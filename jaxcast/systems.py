@@ -58,8 +58,8 @@ class Schedule(_FrozenPytree):
     def over_step(self, start: Scalar, middle: Scalar, end: Scalar) -> tuple[Any, Any, Any]:
         """The values at the three stage times of one Runge-Kutta step.
 
-        A schedule that jumps overrides this and holds one value for the whole step: looked up at the stage
-        times, a jump costs the integrator its order.
+        A schedule that jumps overrides this and holds its value at `middle` for the whole step, and jumps between
+        steps only: looked up at the stage times, or inside a step, a jump takes Runge-Kutta down to order one.
         """
         return self(start), self(middle), self(end)
 
@@ -101,7 +101,8 @@ class Cosine(Schedule):
 class FunctionOfTime(Schedule):
     """A user's own function t -> value, of JAX operations; a plain function given as a parameter becomes one.
 
-    Its numbers are constants of the compiled program; to tune them or differentiate by them, subclass `Schedule`.
+    It must be smooth; for jumps see `Schedule.over_step`. Its numbers are constants of the compiled program; to tune
+    them or differentiate by them, subclass `Schedule`.
 
     Example:
         >>> import jaxcast

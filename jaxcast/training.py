@@ -74,7 +74,7 @@ def fit(
         on_progress: called about num_reports times with the number of epochs done and the newest losses.
 
     Raises:
-        InputError: for a batch larger than the data.
+        InputError: for arrays of different lengths, a batch larger than the data, no keys, or no epochs.
 
     Example:
         >>> import jax, jaxcast, optax
@@ -86,7 +86,12 @@ def fit(
         >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
         ((2, 5), True)
     """
-    num_samples = len(jax.tree.leaves(data)[0])
+    lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
+    if len(lengths) != 1 or () in lengths:
+        raise InputError(f"every array of the data must have one leading sample axis, got lengths {sorted(lengths)}")
+    if keys.ndim != 1 or not len(keys):
+        raise InputError(f"keys must hold one key for each seed, (seed,), got shape {keys.shape}; try key[None]")
+    ((num_samples,),) = lengths
     if not 1 <= batch_size <= num_samples:
         raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
     if num_epochs < 1 or num_reports < 1:

@@ -40,6 +40,9 @@ class Windows(NamedTuple):
 def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Array, "sample lag ..."]:
     """Every run of num_delays consecutive values, newest first: row n holds values n + l - 1, ..., n.
 
+    Raises:
+        InputError: for less than one delay, or more than there are values.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> jaxcast.delay_embed(jnp.arange(4.0), num_delays=3).tolist()
@@ -66,6 +69,10 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
         >>> samples.memory.errors.shape, samples.targets.shape
         ((6, 3, 2, 3), (6, 3))
     """
+    if not isinstance(trajectory, Trajectory):
+        raise InputError(f"expected a Trajectory(times, states), got {type(trajectory).__name__}")
+    if num_delays < 1:
+        raise InputError(f"num_delays must be at least 1, got {num_delays}")
     states = trajectory.states
     needed = num_delays + (1 if forecast_map is None else 2)
     if len(states) < needed:
@@ -73,7 +80,9 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
             f"{num_delays} delays need a trajectory of at least {needed} samples, got {len(states)}; "
             "give a longer one or fewer delays"
         )
-    bad = np.flatnonzero(~np.isfinite(states).all(-1))
+    # Under jit, grad or vmap there are no numbers to look at.
+    is_traced = isinstance(states, jax.core.Tracer)
+    bad = np.flatnonzero(~np.isfinite(np.zeros((0, 1)) if is_traced else states).all(-1))
     if bad.size:
         raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")
     return _one_step_samples(trajectory, as_forecast_map(forecast_map), num_delays=num_delays)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(finished, tmp_path):
     out, _ = finished
     (tmp_path / "stages").mkdir()
     (tmp_path / "config.json").write_bytes((out / "config.json").read_bytes())
-    for stage in ("lyapunov", "linear_regression", "additive_attention-l5"):
+    for stage in ("linear_regression", "additive_attention-l5"):
         (tmp_path / f"stages/{stage}.npz").write_bytes((out / f"stages/{stage}.npz").read_bytes())
     (tmp_path / "stages/feed_forward-l5.npz.partial").write_bytes(b"half a file")
     process = run("--out", str(tmp_path))
@@ -106,6 +107,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(finished, tmp_path):
     [
         (["--dt", "0.105", "--h", "0.02"], "dt must be a whole multiple of h, got dt=0.105, h=0.02"),
         (["--out", "/dev/null/run"], "choose a folder you can write to"),
+        (["--h", "0.1", "--transient", "10"], "the truth diverges with h=0.1; choose a smaller h"),
     ],
 )
 def test_bad_settings_are_one_line_and_exit_code_2(flags, message, tmp_path):
@@ -123,11 +125,14 @@ def test_bad_settings_are_one_line_and_exit_code_2(flags, message, tmp_path):
         ({"history_size": 5}, "history_size must exceed the 5 delays, got 5"),
         ({"num_train": 20}, "num_train must be at least 70"),
         ({"num_windows": 0}, "num_windows must be at least 1, got 0"),
-        ({"period": float("nan")}, "period must be positive, got nan"),
+        ({"period": float("nan")}, "period must be finite, got nan"),
         ({"delays": (0, 5)}, "delays of at least 1"),
         ({"candidate_rho": ()}, "got 0 candidates"),
         ({"transient": 1.005}, "transient must be a whole multiple of h"),
         ({"rho_mean": float("inf")}, "rho_mean must be finite, got inf"),
+        ({"lyapunov_duration": float("inf")}, "lyapunov_duration must be finite"),
+        ({"delays": (5, 5)}, "delays must differ"),
+        ({"seed": 10**20}, "seed must be from 0 to"),
     ],
 )
 def test_settings_that_cannot_run_are_refused_before_anything_is_computed(settings, message):
@@ -149,6 +154,44 @@ def test_other_settings_in_the_same_folder_are_refused(finished):
     assert "seed: 0 there, 1 now" in process.stderr
     assert process.stderr.count("\n") == 1
     assert (out / "results.json").read_bytes() == before
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"my": "own"}')
+    for overwrite in (False, True):
+        with pytest.raises(jaxcast.InputError, match="not this program's"):
+            RunFolder(tmp_path, {"a": 1}, overwrite=overwrite)
+    assert (tmp_path / "config.json").read_text() == '{"my": "own"}'
+
+
+def test_stages_without_their_config_are_not_taken_over(tmp_path):
+    RunFolder(tmp_path, {"a": 1}).stage("one", lambda: {"x": np.arange(3)})
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(jaxcast.InputError, match=r"results without their config.json"):
+        RunFolder(tmp_path, {"a": 2})
+
+
+def test_overwriting_starts_afresh(tmp_path):
+    RunFolder(tmp_path, {"a": 1}).stage("one", lambda: {"x": np.arange(3)})
+    with pytest.raises(jaxcast.InputError, match="a: 1 there, 2 now"):
+        RunFolder(tmp_path, {"a": 2})
+    folder = RunFolder(tmp_path, {"a": 2}, overwrite=True)
+    assert folder.stage("one", lambda: {"x": np.arange(5)})["x"].size == 5
+    assert RunFolder(tmp_path, {"a": 2}).stage("one", lambda: {})["x"].size == 5
+
+
+@pytest.mark.slow
+def test_the_quick_preset_shows_what_the_paper_shows(tmp_path):
+    command = [sys.executable, "-m", "experiments.lorenz", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    rows = {row["method"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
+    medians = {method: row["valid_time_median"] for method, row in rows.items()}
+    assert medians["additive_attention"] >= 2.0
+    assert medians["linear_regression"] <= 0.5
+    assert max(medians["best_initial_model"], medians["fixed_attention"]) <= 0.8
+    # In KiB on Linux, in bytes on macOS; the largest child of this process.
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    assert peak < 2 * 2**30
 
 
 def test_a_broken_stage_is_named(tmp_path):

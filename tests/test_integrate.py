@@ -148,7 +148,7 @@ def test_other_numbers_compile_nothing(count_compilations):
         (dict(num_samples=5, dt=0.1, h=0.03), r"dt must be a whole multiple of h, got dt=0.1, h=0.03; h=0.0333333"),
         (dict(num_samples=5, dt=-0.1), "dt and h must be positive"),
         (dict(num_samples=5, h=float("nan")), "dt and h must be positive"),
-        (dict(num_samples=0), "num_samples must be at least 1, got 0"),
+        (dict(num_samples=0), "num_samples must be a whole number of at least 1, got 0"),
         (dict(num_samples=5, transient=0.015), "transient must be a whole multiple of h"),
     ],
 )
@@ -164,7 +164,78 @@ def test_a_scheduled_flow_map_wants_the_time(truth):
 
 
 def test_stacking_different_kinds_is_refused(truth):
-    with pytest.raises(jaxcast.InputError, match="at least one system"):
+    with pytest.raises(jaxcast.InputError, match="at least one system, got none"):
         jaxcast.stack([])
     with pytest.raises(jaxcast.InputError, match="same kinds of parameters, got 2 kinds"):
         jaxcast.stack([truth, jaxcast.Lorenz63()])
+
+
+class DriverFirst(jaxcast.System):
+    """Its first component does not feel the parameter."""
+
+    components = ("x", "y")
+    a: jaxcast.Parameter
+
+    def vector_field(self, t, u):
+        x, y = u
+        return -x, self.a * (x - y)
+
+
+def test_a_stack_may_differ_in_later_components_only():
+    rates, u0 = (1.0, 2.0), [1.0, 0.0]
+    together = jaxcast.simulate(jaxcast.stack([DriverFirst(a=a) for a in rates]), u0, num_samples=4)
+    for m, a in enumerate(rates):
+        alone = jaxcast.simulate(DriverFirst(a=a), u0, num_samples=4)
+        np.testing.assert_allclose(together.states[:, m], alone.states, rtol=1e-12)
+    times = np.asarray(together.times)
+    np.testing.assert_allclose(together.states[:, 0, 1], times * np.exp(-times), atol=1e-9)  # the closed form at a = 1
+
+
+class Jump(jaxcast.Schedule):
+    """A regime that switches between two steps, held over each."""
+
+    at_time: jaxcast.Parameter
+
+    def __call__(self, t):
+        return jnp.where(t < self.at_time, 28.0, 48.0)
+
+    def over_step(self, start, middle, end):
+        return (self(middle),) * 3
+
+
+def test_a_jump_between_steps_costs_no_order_where_it_is_held():
+    u0, t0, jump = [-5.0, -7.0, 22.0], 0.7, 0.8
+    first = jaxcast.reference(jaxcast.Lorenz63(rho=28.0), u0, [0.0, 0.1], rtol=1e-13, atol=1e-13)[-1]
+    exact = jaxcast.reference(jaxcast.Lorenz63(rho=48.0), first, [0.0, 0.1], rtol=1e-13, atol=1e-13)[-1]
+    steps = np.array([40, 80, 160, 320])
+
+    def slope(rho):
+        system = jaxcast.Lorenz63(rho=rho)
+        errors = [np.linalg.norm(jaxcast.flow_map(system, dt=0.2, h=0.2 / n)(u0, t0) - exact) for n in steps]
+        return np.polyfit(np.log(0.2 / steps), np.log(errors), 1)[0]
+
+    assert abs(slope(Jump(jump)) - 4) <= 0.1
+    assert slope(lambda t: jnp.where(t < jump, 28.0, 48.0)) < 1.5  # what holding is for
+
+
+def test_the_reference_compiles_once_for_all_numbers(count_compilations):
+    def run(rho, end):
+        return jaxcast.reference(jaxcast.Lorenz63(rho=rho), [1.0, rho, 20.0], [0.0, end]).block_until_ready()
+
+    run(28.0, 0.1)
+    count_compilations()
+    run(30.0, 0.2)
+    assert count_compilations() == 0
+
+
+def test_what_is_no_system_is_refused():
+    class Short(jaxcast.System):
+        components = ("x", "y")
+
+        def vector_field(self, t, u):
+            return (u[0],)
+
+    with pytest.raises(jaxcast.InputError, match="vector field of Short returns 1 of 2 components"):
+        jaxcast.simulate(Short(), [1.0, 2.0], num_samples=3)
+    with pytest.raises(jaxcast.InputError, match="got a stack"):
+        jaxcast.reference(jaxcast.stack([jaxcast.Lorenz63()]), [1.0, 2.0, 3.0], [0.0, 0.1])

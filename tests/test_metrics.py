@@ -98,3 +98,18 @@ def test_one_step_errors_are_those_of_the_pool(trajectory, candidates):
     errors = jaxcast.one_step_errors(jaxcast.equal_weights(11), samples, batch_size=37)
     expected = ((samples.forecasts.mean(1) - samples.targets) ** 2).mean(1)
     np.testing.assert_allclose(errors, expected, rtol=1e-10)
+
+
+def test_windows_are_not_mistaken_for_leads(without_type_checks):
+    forecasts, truth = jnp.zeros((2, 50, 1)).at[1, 2].set(9.0), jnp.zeros((2, 50, 1))
+    with pytest.raises(jaxcast.InputError, match=r"both \(lead, dim\), got \(2, 50, 1\).*use jax.vmap over windows"):
+        jaxcast.valid_time(forecasts, truth, dt=0.1, threshold=40.0)
+    by_window = jax.vmap(lambda f, t: jaxcast.valid_time(f, t, dt=0.1, threshold=40.0).time)(forecasts, truth)
+    np.testing.assert_allclose(by_window, [5.0, 0.2])
+    with pytest.raises(jaxcast.InputError, match=r"scale must be a number or one for each of 1 components, got \(3,\)"):
+        jaxcast.forecast_error(truth[0], truth[0], scale=jnp.ones(3))
+
+
+def test_times_off_the_grid_name_their_grid():
+    with pytest.raises(jaxcast.InputError, match=r"duration must be a whole multiple of dt, got duration=0.25, dt=0.1"):
+        jaxcast.lyapunov_exponent(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], duration=0.25, key=jax.random.key(0))

@@ -6,7 +6,7 @@ import jaxcast
 
 
 def public_names():
-    for name, thing in vars(jaxcast).items():
+    for name, thing in (*vars(jaxcast).items(), *vars(jaxcast.plotting).items()):
         if inspect.isfunction(thing) or (inspect.isclass(thing) and thing.__module__.startswith("jaxcast")):
             yield name, thing
 
@@ -16,7 +16,7 @@ def test_every_public_name_is_explained_with_an_example():
     made_elsewhere = {"InputError", "FlowMap"}
     for name, thing in public_names():
         assert inspect.getdoc(thing), name
-        if name not in records | made_elsewhere:
+        if name not in records | made_elsewhere and not getattr(thing, "_is_protocol", False):
             assert ">>>" in inspect.getdoc(thing), name
     assert len(list(public_names())) > 40
 
@@ -24,3 +24,10 @@ def test_every_public_name_is_explained_with_an_example():
 def test_importing_changes_no_global_setting():
     script = "import jax; before = dict(jax.config.values); import jaxcast; assert before == dict(jax.config.values)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_error_is_announced():
+    for name, thing in public_names():
+        source = inspect.getsource(thing)
+        if "raise InputError" in source or "self.check_dim" in source:
+            assert "Raises:" in inspect.getdoc(thing), name

@@ -231,7 +231,30 @@ def test_the_memory_is_newest_first():
     memory = jaxcast.DelayMemory(3)
     kept = memory.init(jnp.zeros(1), jnp.zeros((2, 1)))
     for n in range(5):
-        kept = memory.observe(kept, jnp.asarray([float(n)]), jnp.asarray([[10.0 * n], [n + 1.0]]))
+        x = jaxcast.Input(jnp.asarray([float(n)]), known=True)
+        kept = memory.observe(kept, x, jnp.asarray([[10.0 * n], [n + 1.0]]))
     assert isinstance(kept, Memory)
     assert kept.states[:, 0].tolist() == [4, 3, 2]
     assert kept.errors[:, :, 0].tolist() == [[36, 1], [27, 1], [18, 1]]
+
+
+def test_what_does_not_fit_together_is_refused(attention, candidates, trajectory, without_type_checks):
+    states = trajectory.states
+    linear = jaxcast.LinearRegression(jnp.ones((3, 11, 3)), jnp.zeros(3))
+    small = jaxcast.AdditiveAttention(dim=2, num_delays=5, hidden_size=4, key=jax.random.key(0))
+    single = jaxcast.flow_map(jaxcast.Lorenz63())
+    for cell, message in (
+        (jaxcast.HeldWeights(jaxcast.Forecaster(linear, candidates)), "reports its weights, got LinearRegression"),
+        (jaxcast.Forecaster(attention, single), r"must return \(model, dim\), got shape \(3,\); is its system a stack"),
+        (jaxcast.Forecaster(attention), "attention needs candidates"),
+        (jaxcast.Forecaster(small, candidates), "the memory holds 30 numbers a sample, the network was made for 20"),
+        (jaxcast.Forecaster(jaxcast.equal_weights(2), candidates), "a weight for each of 11 candidates, got"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            jaxcast.forecast(cell, states[:8], 3)
+    with pytest.raises(jaxcast.InputError, match="num_leads must be at least 1, got 0"):
+        jaxcast.forecast(jaxcast.Forecaster(attention, candidates), states[:8], 0)
+    with pytest.raises(jaxcast.InputError, match=r"expected 8 steps of every input, got an array of shape \(7,\)"):
+        jaxcast.open_loop(jaxcast.Forecaster(attention, candidates), states[:8], trajectory.times[:7])
+    with pytest.raises(jaxcast.InputError, match="num_delays must be at least 1, got 0"):
+        jaxcast.AdditiveAttention(dim=3, num_delays=0, hidden_size=4, key=jax.random.key(0))

@@ -94,3 +94,11 @@ def test_bad_settings_are_refused(samples):
         jaxcast.fit(init, samples, keys=keys(1), optimizer=ADAM, num_epochs=1, batch_size=400)
     with pytest.raises(jaxcast.InputError, match="must be at least 1, got 0 and 20"):
         jaxcast.fit(init, samples, keys=keys(1), optimizer=ADAM, num_epochs=0, batch_size=4)
+
+
+def test_misaligned_data_and_missing_keys_are_refused(samples, without_type_checks):
+    run = partial(jaxcast.fit, init, optimizer=ADAM, num_epochs=1, batch_size=4)
+    with pytest.raises(jaxcast.InputError, match=r"one leading sample axis, got lengths \[\(367,\), \(397,\)\]"):
+        run(samples._replace(targets=samples.targets[:-30]), keys=keys(1))
+    with pytest.raises(jaxcast.InputError, match=r"one key for each seed, \(seed,\), got shape \(\); try key\[None\]"):
+        run(samples, keys=jax.random.key(0))

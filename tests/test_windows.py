@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,3 +38,17 @@ def test_nan_is_refused_before_training(trajectory, candidates):
     broken = jaxcast.Trajectory(trajectory.times, trajectory.states.at[7, 1].set(jnp.nan))
     with pytest.raises(jaxcast.InputError, match="must be finite, got NaN or infinity in 1 samples, first in 7"):
         jaxcast.one_step_samples(broken, 5, candidates)
+
+
+def test_samples_can_be_made_under_every_transform(trajectory, candidates):
+    states = trajectory.states[:20].reshape(2, 10, 3)
+    times = trajectory.times[:20].reshape(2, 10)
+
+    def errors(states, times):
+        samples = jaxcast.one_step_samples(jaxcast.Trajectory(times, states), 2, candidates)
+        return samples.memory.errors
+
+    one_by_one = np.stack([errors(states[i], times[i]) for i in range(2)])
+    np.testing.assert_allclose(jax.jit(jax.vmap(errors))(states, times), one_by_one, rtol=1e-9, atol=1e-12)
+    gradient = jax.grad(lambda states: errors(states, times[0])[-1, 0, 0, 0])(states[0])
+    assert gradient[-2, 0] == -1  # the newest error is the forecast less the newest state

@@ -27,6 +27,9 @@ class AdditiveAttention(nnx.Module):
         dim: components of a state. num_delays: l. hidden_size: rows of W_q and W_k (the paper: 600 / l).
         key: for the initial parameters.
 
+    Raises:
+        InputError: for sizes below one, a memory of another size, or no candidates.
+
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
@@ -39,6 +42,7 @@ class AdditiveAttention(nnx.Module):
     def __init__(
         self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
     ):
+        check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size)
         self.memory = DelayMemory(num_delays)
         rngs = nnx.Rngs(key)
         size = num_delays * dim
@@ -55,9 +59,26 @@ class AdditiveAttention(nnx.Module):
         keys = jnp.moveaxis(memory.errors, -2, 0).reshape(num_models, *batch, -1)
         query = jnp.broadcast_to(memory.states.reshape(*batch, -1), keys.shape)
         inputs = jnp.concatenate([query, keys], -1).reshape(num_models * math.prod(batch), -1)
+        check_input(self.hidden, inputs)
         scores = self.score(jnp.tanh(self.hidden(inputs))).reshape(num_models, *batch)
         weights = jnp.moveaxis(jax.nn.softmax(scores.astype(forecasts.dtype), axis=0), 0, -1)
         return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises InputError unless every size is at least one."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name} must be at least 1, got {size}")
+
+
+def check_input(layer: nnx.Linear, inputs: Array) -> None:
+    """Raises InputError unless a memory has the size that a layer was made for."""
+    if inputs.shape[-1] != layer.in_features:
+        raise InputError(
+            f"the memory holds {inputs.shape[-1]} numbers a sample, the network was made for {layer.in_features}; "
+            "give both the same dim and num_delays"
+        )
 
 
 def uniform_linear(

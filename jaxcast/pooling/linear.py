@@ -17,6 +17,9 @@ from jaxcast.rollout import Output
 class FixedWeights:
     """y = sum_i a_i F_i with given weights a, shape (model,).
 
+    Raises:
+        InputError: when called with another number of candidates.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> pool = jaxcast.FixedWeights(jnp.asarray([0.5, 0.5, 0.0]))
@@ -28,7 +31,10 @@ class FixedWeights:
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
-        weights = jnp.broadcast_to(self.weights, forecasts.shape[:-1]).astype(forecasts.dtype)
+        weights = jnp.asarray(self.weights, forecasts.dtype)
+        if weights.shape != forecasts.shape[-2:-1]:
+            raise InputError(f"expected a weight for each of {forecasts.shape[-2]} candidates, got {weights.shape}")
+        weights = jnp.broadcast_to(weights, forecasts.shape[:-1])
         return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.rollout import Input
+
 
 class Memory(NamedTuple):
     """The last l states and candidate errors, newest first.
@@ -29,7 +31,8 @@ class DelayMemory:
         >>> memory = jaxcast.DelayMemory(num_delays=2)
         >>> kept = memory.init(jnp.zeros(1), jnp.zeros((2, 1)))  # for one component and two candidates
         >>> for value in (1.0, 2.0, 3.0):
-        ...     kept = memory.observe(kept, jnp.asarray([value]), jnp.asarray([[2.5], [3.0]]))
+        ...     x = jaxcast.Input(jnp.asarray([value]), known=True)
+        ...     kept = memory.observe(kept, x, pending=jnp.asarray([[2.5], [3.0]]))
         >>> kept.states[:, 0].tolist(), kept.errors[:, :, 0].tolist()
         ([3.0, 2.0], [[-0.5, 0.0], [0.5, 1.0]])
     """
@@ -43,12 +46,16 @@ class DelayMemory:
             return Memory(states, None)
         return Memory(states, jnp.zeros((self.num_delays, *forecasts.shape), forecasts.dtype))
 
-    def observe(self, memory: Memory, value: Float[Array, " dim"], pending: Any) -> Memory:
-        """The memory after the newest value and the candidate forecasts that were pending for it."""
-        states = self._push(memory.states, value)
+    def observe(self, memory: Memory, x: Input, pending: Any) -> Memory:
+        """The memory after the newest input and the candidate forecasts that were pending for its value."""
+        states = self._push(memory.states, x.value)
         if memory.errors is None:
             return Memory(states, None)
-        return Memory(states, self._push(memory.errors, pending - value))
+        return Memory(states, self._push(memory.errors, pending - x.value))
+
+    def warmup(self, with_errors: bool) -> int:
+        """How many outputs pass before it is full: an error needs two values, a state one."""
+        return self.num_delays if with_errors else max(self.num_delays - 1, 0)
 
     def _push(self, lags: Array, newest: Array) -> Array:
         # Not a shifted update in place: XLA for CPU miscompiles those (openxla/xla#49176).
