@@ -107,7 +107,7 @@ class HeldWeights:
         forecaster: one whose pool reports `info["weights"]`, (model,), and sums the forecasts with them.
 
     Raises:
-        InputError: when rolled over a pool that reports none.
+        InputError: when rolled over a pool that reports none, or without candidates.
 
     Example:
         >>> import jax, jaxcast
@@ -128,16 +128,13 @@ class HeldWeights:
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> HeldCarry:
         inner = self.forecaster.init_carry(value, given)
-        _, output = jax.eval_shape(self.forecaster, inner, Input(value, jnp.asarray(True), given))
-        if "weights" not in output.info:
-            raise InputError(
-                f"held weights need a pool that reports its weights, got {type(self.forecaster.pool).__name__}"
-            )
+        if inner.pending is None:
+            raise InputError("held weights need candidates: give the Forecaster a forecast map")
         return HeldCarry(inner, jnp.zeros(inner.pending.shape[0], inner.pending.dtype))
 
     def __call__(self, carry: HeldCarry, x: Input) -> tuple[HeldCarry, Output]:
         inner, output = self.forecaster(carry.inner, x)
-        weights = jnp.where(jnp.all(x.known), output.info["weights"], carry.weights)
+        weights = jnp.where(jnp.all(x.known), _reported_weights(self.forecaster.pool, output), carry.weights)
         return HeldCarry(inner, weights), Output(weights @ inner.pending, {"weights": weights})
 
     def feedback(self, output: Output, key: Any) -> Array:
@@ -147,7 +144,10 @@ class HeldWeights:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BestCandidate:
-    """All weight to the candidate to which another pool gives most.
+    """All weight to the candidate to which another pool gives most: y = F_i with i = argmax a.
+
+    Raises:
+        InputError: when called over a pool that reports no `info["weights"]`, (*batch, model).
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -163,9 +163,15 @@ class BestCandidate:
         return self.pool.memory
 
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
-        weights = self.pool(memory, forecasts).info["weights"]
+        weights = _reported_weights(self.pool, self.pool(memory, forecasts))
         best = jax.nn.one_hot(jnp.argmax(weights, -1), weights.shape[-1], dtype=weights.dtype)
         return Output(jnp.einsum("...m,...md->...d", best, forecasts), {"weights": best})
+
+
+def _reported_weights(pool: Pool, output: Output) -> Array:
+    if "weights" not in output.info:
+        raise InputError(f"expected a pool that reports its weights, got {type(pool).__name__}")
+    return output.info["weights"]
 
 
 @jax.tree_util.register_dataclass

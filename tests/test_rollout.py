@@ -245,6 +245,8 @@ def test_what_does_not_fit_together_is_refused(attention, candidates, trajectory
     single = jaxcast.flow_map(jaxcast.Lorenz63())
     for cell, message in (
         (jaxcast.HeldWeights(jaxcast.Forecaster(linear, candidates)), "reports its weights, got LinearRegression"),
+        (jaxcast.Forecaster(jaxcast.BestCandidate(linear), candidates), "reports its weights, got LinearRegression"),
+        (jaxcast.HeldWeights(jaxcast.Forecaster(jaxcast.Persistence())), "held weights need candidates"),
         (jaxcast.Forecaster(attention, single), r"must return \(model, dim\), got shape \(3,\); is its system a stack"),
         (jaxcast.Forecaster(attention), "attention needs candidates"),
         (jaxcast.Forecaster(small, candidates), "the memory holds 30 numbers a sample, the network was made for 20"),

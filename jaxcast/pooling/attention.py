@@ -55,7 +55,7 @@ class AdditiveAttention(nnx.Module):
             raise InputError("attention needs candidates: give the Forecaster a forecast map")
         *batch, num_models, _ = forecasts.shape
         # One plain matrix product for query and keys of all models, models first: written as two products or with
-        # more axes, XLA for CPU trains up to ten times slower.
+        # more axes, XLA for CPU trains several times slower on two cores.
         keys = jnp.moveaxis(memory.errors, -2, 0).reshape(num_models, *batch, -1)
         query = jnp.broadcast_to(memory.states.reshape(*batch, -1), keys.shape)
         inputs = jnp.concatenate([query, keys], -1).reshape(num_models * math.prod(batch), -1)
