@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,30 +18,36 @@ matplotlib.use("Agg")
 
 
 def trajectory(task: "Task", h: float) -> Figure:
-    """Two components over time with rho(t), and the states in the plane coloured by rho."""
+    """The first and the last component over time with the hidden parameter, and both in the plane, coloured by it."""
     steps = round(25 / h)
     fine = jaxcast.simulate(task.truth, task.train.states[0], num_samples=steps, dt=h, h=h)
-    rho = _rho(task, fine.times)
     shown = slice(0, round(12 / h))
+    names = [f"${name[0]}_{{{name[1:]}}}$" if name[1:] else f"${name}$" for name in task.truth.components]
+    hidden = task.hidden_at(fine.times)
+    symbol = _symbol(task)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
-    axes = figure.subplot_mosaic([["u3", "plane"], ["u1", "plane"]], width_ratios=(1.7, 1))
+    axes = figure.subplot_mosaic([["last", "plane"], ["first", "plane"]], width_ratios=(1.7, 1))
     plotting.plot_series(
-        axes["u3"],
+        axes["last"],
         fine.times[shown],
-        fine.states[shown, 2],
-        schedule=rho[shown],
-        label="$u_3$",
-        schedule_label=r"$\rho(t)$: $u_3$ turns around $\rho - 1$",
+        fine.states[shown, -1],
+        schedule=None if hidden is None else hidden[shown],
+        label=names[-1],
+        schedule_label=f"{symbol}(t)",
     )
-    axes["u3"].legend(loc="upper right", frameon=False, ncols=2)
-    axes["u3"].set_ylim(top=1.3 * float(fine.states[shown, 2].max()))
-    plotting.plot_series(axes["u1"], fine.times[shown], fine.states[shown, 0], label="$u_1$")
-    axes["u1"].set_xlabel("time (MTU)")
+    axes["last"].legend(loc="upper right", frameon=False, ncols=2)
+    low, high = axes["last"].get_ylim()
+    axes["last"].set_ylim(low, high + 0.3 * (high - low))
+    plotting.plot_series(axes["first"], fine.times[shown], fine.states[shown, 0], label=names[0])
+    axes["first"].set_xlabel("time (MTU)")
+    color, color_label = (fine.times, "time (MTU)") if hidden is None else (hidden, f"{symbol}(t)")
     plotting.plot_phase_portrait(
-        axes["plane"], fine.states[:, 0], fine.states[:, 2], color=rho, color_label=r"$\rho(t)$"
+        axes["plane"], fine.states[:, 0], fine.states[:, -1], color=color, color_label=color_label
     )
-    axes["plane"].set(xlabel="$u_1$", ylabel="$u_3$", title=r"the same states, coloured by $\rho(t)$")
-    figure.suptitle(r"The truth: a Lorenz '63 system whose parameter $\rho$ never rests")
+    axes["plane"].set(xlabel=names[0], ylabel=names[-1], title=f"the same states, coloured by {color_label}")
+    figure.suptitle(
+        "The truth" if hidden is None else f"The truth: a {type(task.truth).__name__} system whose {symbol} never rests"
+    )
     return figure
 
 
@@ -70,14 +75,15 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int) -> Figure
     count = 5 if longest else 1
     windows = jaxcast.cut_windows(task.valid, num_windows=count, window_size=leads, history_size=config.history_size)
     cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], pools), task.candidates)
-    outputs = jax.vmap(lambda history, times: jaxcast.forecast(cell, history, leads, times))(
-        windows.history, jaxcast.forecast_times(windows)
-    )
-    order = np.argsort(config.candidate_rho)
+    outputs = jaxcast.forecast_windows(cell, windows)
+    found = jaxcast.coordinates(task.ensemble)
+    values = np.arange(len(task.ensemble)) if found is None else found[1]
+    order = np.argsort(values)
     weights = np.asarray(outputs.info["weights"]).reshape(count * leads, -1)[:, order]
     begin = float(windows.times[0, config.history_size - 1])
     edges = config.dt * np.arange(count * leads + 1)
     fine = np.linspace(0, edges[-1], 2000)
+    symbol = _symbol(task)
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     ax = figure.subplots()
@@ -85,17 +91,31 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int) -> Figure
         ax,
         edges,
         weights,
-        np.asarray(config.candidate_rho)[order],
-        truth=(fine, _rho(task, begin + fine)),
+        values[order],
+        truth=None if task.hidden is None else (fine, task.hidden_at(begin + fine)),
         restarts=[float(edges[i * leads]) for i in range(count)],
-        coordinate_label=r"$\rho$ of the candidate",
-        truth_label=r"true $\rho(t)$, never shown to the pool",
+        coordinate_label=f"{symbol} of the candidate" if found else "candidate",
+        truth_label=f"true {symbol}(t), never shown to the pool",
     )
     ax.set_xlabel("time (MTU)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    ax.set_title(rf"Attention in closed loop (l = {delays}): with the truth gone, the weight still follows $\rho(t)$")
+    follows = "" if task.hidden is None else f": with the truth gone, the weight still follows {symbol}(t)"
+    ax.set_title(f"Attention in closed loop (l = {delays}){follows}")
     return figure
 
 
-def _rho(task: "Task", times: Any) -> np.ndarray:
-    return np.asarray(jax.vmap(lambda t: task.rho(t))(jnp.asarray(times)))
+def losses(results: "dict[tuple[str, int | None], Any]", label: Callable[..., str]) -> Figure:
+    """The training loss of every trained method, the median over its seeds."""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    ax = figure.subplots()
+    trained = {label(*name): arrays["losses"] for name, arrays in results.items() if "losses" in arrays}
+    plotting.plot_losses(ax, trained)
+    ax.set_title("Training loss: mean squared one-step error, median over seeds")
+    return figure
+
+
+def _symbol(task: "Task") -> str:
+    """The hidden parameter as readers write it."""
+    found = jaxcast.coordinates(task.ensemble)
+    name = found[0] if found else ""
+    return rf"$\{name}$" if name in ("rho", "sigma", "beta") else name

@@ -1,22 +1,27 @@
 """An ensemble of candidate models as one system with stacked parameters: one state -> (model, dim) forecasts.
 
-A *forecast map* is any function (value, given) -> forecasts: the flow map of a stacked system is one, and so is a
-function that returns rows which somebody else forecast. `given` is whatever comes with that step; here, the time.
+A *forecast map* is any function (value, given) -> forecasts, or value -> forecasts: the flow map of a stacked system is
+one, and so are a trained network, a function that returns rows which somebody else forecast, and an `External` simulator.
+`given` is whatever comes with that step; here, the time.
 """
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
-from jaxcast.integrate import Trajectory
+from jaxcast.integrate import FlowMap, Trajectory
 from jaxcast.systems import System
 
-ForecastMap: TypeAlias = Callable[[Any, Any], Any]
-"""(value (dim,), given) -> forecasts (model, dim) of the next value."""
+ForecastMap: TypeAlias = Callable[..., Any]
+"""(value (dim,), given) or value alone -> forecasts (model, dim) of the next value."""
 
 
 def stack(systems: Sequence[System]) -> System:
@@ -46,15 +51,137 @@ def stack(systems: Sequence[System]) -> System:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *systems)
 
 
+def unstack(ensemble: System) -> list[System]:
+    """The systems of a stack: the inverse of `stack`.
+
+    Raises:
+        InputError: for a system that is no stack.
+
+    Example:
+        >>> import jaxcast
+        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0)])
+        >>> [float(system.rho) for system in jaxcast.unstack(ensemble)]
+        [28.0, 30.0]
+    """
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(ensemble)}
+    if len(lengths) != 1 or () in lengths:
+        raise InputError(f"expected a stack of systems, got one {type(ensemble).__name__}")
+    ((num_models,),) = lengths
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], ensemble) for i in range(num_models)]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class External:
+    """Candidates that JAX cannot see into: a simulator in NumPy, another language, another process.
+
+    `function(value, given)`, or `function(value)`, gets NumPy arrays and returns (num_models, dim). It is called on the host, once for every
+    state, and must give the same answer for the same state: the compiler may call it more or less often than the
+    program says. It has no gradient: pools are trained over its forecasts, in open loop, as over any other's, but
+    nothing can be differentiated through a closed loop of it.
+
+    Raises:
+        InputError: when differentiated. What the function itself raises, or a result of another shape, comes back
+            as a `jax.errors.JaxRuntimeError` that names it.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> def simulator(value, given):
+        ...     return np.stack([0.9 * value, 1.1 * value])
+        >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(2), jaxcast.External(simulator, num_models=2))
+        >>> jaxcast.forecast(cell, np.ones((3, 1)), num_leads=2).forecast.shape
+        (2, 1)
+    """
+
+    function: Callable[[np.ndarray, Any], Any] = dataclasses.field(metadata={"static": True})
+    num_models: int = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "model dim"]:
+        return _call_outside(self.function, self.num_models, value, given)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _call_outside(function: Callable[..., Any], num_models: int, value: Array, given: Any) -> Array:
+    result = jax.ShapeDtypeStruct((num_models, *value.shape), value.dtype)
+
+    def checked(value: Any, given: Any) -> np.ndarray:
+        given = jax.tree.map(np.asarray, given)
+        arguments = (np.asarray(value), given) if _takes_given(function) else (np.asarray(value),)
+        forecasts = np.asarray(function(*arguments))
+        if forecasts.shape != result.shape:
+            raise InputError(f"expected forecasts {result.shape} of the external function, got {forecasts.shape}")
+        return forecasts.astype(result.dtype)
+
+    return jax.pure_callback(checked, result, value, given, vmap_method="sequential")
+
+
+@_call_outside.defjvp
+def _call_outside_jvp(function: Any, num_models: int, primals: Any, tangents: Any) -> Any:
+    raise InputError(
+        "external candidates have no gradient: train over their forecasts in open loop, or give a JAX function instead"
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _OfValue:
+    """A forecast map that does not look at what is given."""
+
+    function: Any
+
+    def __call__(self, value: Any, given: Any) -> Any:
+        return self.function(value)
+
+
 def as_forecast_map(forecast_map: ForecastMap | None) -> Any:
-    """The forecast map as a pytree, so that it can be an argument of a compiled function."""
-    if forecast_map is not None and jax.tree_util.all_leaves([forecast_map]) and callable(forecast_map):
-        return jax.tree_util.Partial(forecast_map)
-    return forecast_map
+    """The forecast map as a pytree of two arguments, so that it can be an argument of a compiled function.
+
+    Raises:
+        InputError: for something that cannot be called with a value.
+    """
+    if forecast_map is None or isinstance(forecast_map, FlowMap | External | _OfValue):
+        return forecast_map
+    if not callable(forecast_map):
+        raise InputError(f"expected a forecast map (value, given) -> (model, dim), got {type(forecast_map).__name__}")
+    as_tree = jax.tree_util.Partial(forecast_map) if jax.tree_util.all_leaves([forecast_map]) else forecast_map
+    return as_tree if _takes_given(forecast_map) else _OfValue(as_tree)
+
+
+def _takes_given(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # a builtin that does not tell
+    return True
+
+
+def candidate_shapes(forecast_map: ForecastMap | None, value: Any, given: Any) -> Any:
+    """What the candidates would return, as shapes, without running them; None where there are none.
+
+    Raises:
+        InputError: unless it is (model, dim), or where the function is not one of JAX operations.
+    """
+    if forecast_map is None:
+        return None
+    try:
+        shapes = jax.eval_shape(forecast_map, value, given)
+    except jax.errors.TracerArrayConversionError:
+        raise InputError(
+            "the forecast map uses NumPy on what JAX traces; write it in jax.numpy, or wrap it: "
+            "jaxcast.External(function, num_models=...)"
+        ) from None
+    if isinstance(shapes, jax.ShapeDtypeStruct) and shapes.ndim < 2:
+        raise InputError(f"the forecast map must return (model, dim), got shape {shapes.shape}; is its system a stack?")
+    return shapes
 
 
 def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[Array, "time model dim"]:
     """What the candidates forecast from every sample of a trajectory: row n is their forecast of sample n + 1.
+
+    Raises:
+        InputError: unless the candidates return (model, dim).
 
     Example:
         >>> import jaxcast
@@ -64,7 +191,9 @@ def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[
         >>> bool(abs(forecasts[0, 0] - truth.states[1]).max() < 1e-5)  # the first candidate is the truth
         True
     """
-    return _forecasts_along(as_forecast_map(forecast_map), trajectory)
+    checked = as_forecast_map(forecast_map)
+    candidate_shapes(checked, trajectory.states[0], trajectory.times[0])
+    return _forecasts_along(checked, trajectory)
 
 
 @jax.jit

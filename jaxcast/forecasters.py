@@ -10,8 +10,9 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.candidates import ForecastMap, as_forecast_map
 from jaxcast.errors import InputError
-from jaxcast.pooling.attention import check_input, check_sizes, uniform_linear
+from jaxcast.pooling.attention import check_input, check_sizes, network_config, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Input, Output
 
 
@@ -25,6 +26,20 @@ class Pool(Protocol):
     @property
     def memory(self) -> DelayMemory: ...
     def __call__(self, memory: Any, forecasts: Any) -> Output: ...
+
+
+@runtime_checkable
+class WeightedPool(Pool, Protocol):
+    """A pool in two halves, so that its weights can be held.
+
+        pool(memory, forecasts) = pool.combine(pool.weigh(memory, forecasts), forecasts)
+
+    weigh: weights, any pytree of arrays, that depend on the memory only; the forecasts give shape and dtype.
+    combine: the forecast, with each candidate's share in `info["weights"]`, (*batch, model).
+    """
+
+    def weigh(self, memory: Any, forecasts: Any) -> Any: ...
+    def combine(self, weights: Any, forecasts: Any) -> Output: ...
 
 
 class ForecasterCarry(NamedTuple):
@@ -73,13 +88,17 @@ class Forecaster:
             raise InputError(
                 f"the forecast map must return (model, dim), got shape {shapes.shape}; is its system a stack?"
             )
-        pending = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        pending = _zeros(shapes)
         return ForecasterCarry(self.pool.memory.init(value, pending), pending)
 
-    def __call__(self, carry: ForecasterCarry, x: Input) -> tuple[ForecasterCarry, Output]:
+    def observe(self, carry: ForecasterCarry, x: Input) -> ForecasterCarry:
+        """All of a step but the pooling."""
         memory = self.pool.memory.observe(carry.memory, x, carry.pending)
-        forecasts = self._candidates(x.value, x.given)
-        return ForecasterCarry(memory, forecasts), self.pool(memory, forecasts)
+        return ForecasterCarry(memory, self._candidates(x.value, x.given))
+
+    def __call__(self, carry: ForecasterCarry, x: Input) -> tuple[ForecasterCarry, Output]:
+        carry = self.observe(carry, x)
+        return carry, self.pool(carry.memory, carry.pending)
 
     def feedback(self, output: Output, key: Any) -> Array:
         return output.forecast
@@ -89,7 +108,7 @@ class Forecaster:
 
 
 class HeldCarry(NamedTuple):
-    """The inner cell's carry, and the weights held since the truth was last seen, (model,)."""
+    """The inner cell's carry, and what the pool's `weigh` returned when the truth was last seen."""
 
     inner: ForecasterCarry
     weights: Any
@@ -104,10 +123,10 @@ class HeldWeights:
     Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
 
     Args:
-        forecaster: one whose pool reports `info["weights"]`, (model,), and sums the forecasts with them.
+        forecaster: one with a `WeightedPool`.
 
     Raises:
-        InputError: when rolled over a pool that reports none, or without candidates.
+        InputError: when rolled over another pool, or without candidates.
 
     Example:
         >>> import jax, jaxcast
@@ -130,12 +149,16 @@ class HeldWeights:
         inner = self.forecaster.init_carry(value, given)
         if inner.pending is None:
             raise InputError("held weights need candidates: give the Forecaster a forecast map")
-        return HeldCarry(inner, jnp.zeros(inner.pending.shape[0], inner.pending.dtype))
+        shapes = jax.eval_shape(_weighted(self.forecaster.pool).weigh, inner.memory, inner.pending)
+        return HeldCarry(inner, _zeros(shapes))
 
     def __call__(self, carry: HeldCarry, x: Input) -> tuple[HeldCarry, Output]:
-        inner, output = self.forecaster(carry.inner, x)
-        weights = jnp.where(jnp.all(x.known), _reported_weights(self.forecaster.pool, output), carry.weights)
-        return HeldCarry(inner, weights), Output(weights @ inner.pending, {"weights": weights})
+        pool = _weighted(self.forecaster.pool)
+        inner = self.forecaster.observe(carry.inner, x)
+        newest = pool.weigh(inner.memory, inner.pending)
+        known = jnp.all(x.known)
+        weights = jax.tree.map(lambda new, held: jnp.where(known, new, held), newest, carry.weights)
+        return HeldCarry(inner, weights), pool.combine(weights, inner.pending)
 
     def feedback(self, output: Output, key: Any) -> Array:
         return output.forecast
@@ -143,11 +166,11 @@ class HeldWeights:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class BestCandidate:
+class BestCandidate(WeightedSum):
     """All weight to the candidate to which another pool gives most: y = F_i with i = argmax a.
 
     Raises:
-        InputError: when called over a pool that reports no `info["weights"]`, (*batch, model).
+        InputError: when called over a pool that is no `WeightedPool`.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -156,22 +179,25 @@ class BestCandidate:
         [2.0]
     """
 
-    pool: Pool
+    pool: WeightedPool
 
     @property
     def memory(self) -> DelayMemory:
         return self.pool.memory
 
-    def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
-        weights = _reported_weights(self.pool, self.pool(memory, forecasts))
-        best = jax.nn.one_hot(jnp.argmax(weights, -1), weights.shape[-1], dtype=weights.dtype)
-        return Output(jnp.einsum("...m,...md->...d", best, forecasts), {"weights": best})
+    def weigh(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
+        weights = _weighted(self.pool)(memory, forecasts).info["weights"]
+        return jax.nn.one_hot(jnp.argmax(weights, -1), weights.shape[-1], dtype=weights.dtype)
 
 
-def _reported_weights(pool: Pool, output: Output) -> Array:
-    if "weights" not in output.info:
-        raise InputError(f"expected a pool that reports its weights, got {type(pool).__name__}")
-    return output.info["weights"]
+def _weighted(pool: Pool) -> WeightedPool:
+    if not isinstance(pool, WeightedPool):
+        raise InputError(f"expected a pool with weights to hold (weigh and combine), got {type(pool).__name__}")
+    return pool
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 @jax.tree_util.register_dataclass
@@ -217,6 +243,10 @@ class FeedForward(nnx.Module):
         size = num_delays * dim
         self.hidden = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
         self.readout = uniform_linear(hidden_size, dim, fan_in=hidden_size, rngs=rngs, dtype=dtype)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return network_config(self.hidden, self.memory.num_delays, self.memory)
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
         inputs = memory.states.reshape(*memory.states.shape[:-2], -1)

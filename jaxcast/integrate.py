@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
@@ -35,7 +36,7 @@ def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
     Source: Kutta (1901); Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, table 1.2.
 
     Args:
-        u: the components of one state, or of a tile of states.
+        u: the components of one state, or of a tile of states; separate, or as one array with the components first.
 
     Example:
         >>> import jaxcast
@@ -44,14 +45,16 @@ def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
     """
 
     def moved(step: Any, slope: Components) -> Components:
-        return tuple(x + step * k for x, k in zip(u, slope, strict=True))
+        if isinstance(slope, tuple | list):
+            return tuple(x + step * k for x, k in zip(u, slope, strict=True))
+        return jnp.asarray(u) + step * slope
 
     start, middle, end = system.over_step(t, t + h / 2, t + h)
     k1 = start.vector_field(t, u)
     k2 = middle.vector_field(t + h / 2, moved(h / 2, k1))
     k3 = middle.vector_field(t + h / 2, moved(h / 2, k2))
     k4 = end.vector_field(t + h, moved(h, k3))
-    return tuple(x + h / 6 * (a + 2 * b + 2 * c + d) for x, a, b, c, d in zip(u, k1, k2, k3, k4, strict=True))
+    return moved(h / 6, jax.tree.map(lambda a, b, c, d: a + 2 * b + 2 * c + d, k1, k2, k3, k4))
 
 
 @jax.tree_util.register_dataclass
@@ -85,14 +88,15 @@ class FlowMap:
 @jax.jit
 def _flow(flow: FlowMap, u: Array, t: Scalar) -> Array:
     h = jnp.asarray(flow.dt, u.dtype) / flow.num_substeps
-    return jnp.stack(_advance(flow.system, jnp.asarray(t, u.dtype), _components(u), h, 0, flow.num_substeps), -1)
+    t = jnp.asarray(t, u.dtype)
+    return _state(_advance(flow.system, t, _components(flow.system, t, u), h, 0, flow.num_substeps))
 
 
 def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
     """The map u(t) -> u(t + dt) of a system, integrated by RK4 with step h.
 
     Raises:
-        InputError: if dt is not a whole multiple of h.
+        InputError: if dt is not a whole multiple of h, or a schedule jumps off the grid of whole multiples of h.
 
     Example:
         >>> import jaxcast
@@ -100,7 +104,9 @@ def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
         >>> step([1.0, 1.0, 20.0]).shape
         (3,)
     """
-    return FlowMap(system, float(dt), num_steps_in(dt, h, "dt"))
+    num_substeps = num_steps_in(dt, h, "dt")
+    check_jumps(system, h)
+    return FlowMap(system, float(dt), num_substeps)
 
 
 def simulate(
@@ -123,8 +129,8 @@ def simulate(
         dt, h, t0, transient: in the system's time unit; dt and transient whole multiples of h.
 
     Raises:
-        InputError: for a state of the wrong length, a vector field of the wrong length, dt or transient off the h
-            grid, or no samples.
+        InputError: for a state of the wrong length, a vector field of the wrong length, dt, transient or a
+            schedule's jumps off the h grid, or no samples.
 
     Example:
         >>> import jaxcast
@@ -136,6 +142,7 @@ def simulate(
         raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
     state = check_state(system, u0)
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
+    check_jumps(system, h, t0)
     return _simulate(system, state, t0, dt, num_samples, num_steps_in(dt, h, "dt"), num_transient)
 
 
@@ -151,29 +158,39 @@ def _simulate(
 ) -> Trajectory:
     t0, dt = jnp.asarray(t0, u0.dtype), jnp.asarray(dt, u0.dtype)
     h = dt / num_substeps
-    start = _advance(system, t0, _components(u0), h, -num_transient, num_transient)
+    start = _advance(system, t0, _components(system, t0, u0), h, -num_transient, num_transient)
 
     def record(u: Components, sample: Array) -> tuple[Components, Array]:
-        return _advance(system, t0, u, h, sample * num_substeps, num_substeps), jnp.stack(u, -1)
+        return _advance(system, t0, u, h, sample * num_substeps, num_substeps), _state(u)
 
     _, states = jax.lax.scan(record, start, jnp.arange(num_samples))
     return Trajectory(t0 + jnp.arange(num_samples) * dt, states)
 
 
+def _state(u: Components) -> Array:
+    """Components last, as users see them."""
+    return jnp.moveaxis(u, 0, -1) if isinstance(u, Array) else jnp.stack(u, -1)
+
+
 def _advance(system: System, t0: Array, u: Components, h: Array, first: Any, num_steps: int) -> Components:
-    """RK4 steps number first, first + 1, ... on the grid t0 + n h; u broadcasts to the system's stacked shape."""
+    """RK4 steps number first, first + 1, ... on the grid t0 + n h."""
 
-    def step(n: Array, u: Components) -> Components:
-        moved = rk4_step(system, t0 + n * h, u, h)
-        return tuple(x.astype(h.dtype) for x in moved)
+    def step(k: Array, u: Components) -> Components:
+        return jax.tree.map(lambda x: x.astype(h.dtype), rk4_step(system, t0 + (first + k) * h, u, h))
 
-    if len(slopes := jax.eval_shape(system, t0, u)) != system.dim:
-        raise InputError(
-            f"the vector field of {type(system).__name__} returns {len(slopes)} of {system.dim} components"
-        )
-    shape = jnp.broadcast_shapes(*(x.shape for x in jax.eval_shape(step, jnp.asarray(0), u)))
-    u = tuple(jnp.broadcast_to(x, shape) for x in u)
-    return jax.lax.fori_loop(0, num_steps, lambda k, u: step(first + k, u), u)
+    return jax.lax.fori_loop(0, num_steps, step, u)
+
+
+def _components(system: System, t0: Array, u: Array) -> Components:
+    """What the loops carry: separate arrays, or one where the vector field returns one, of the stacked shape."""
+    slopes = jax.eval_shape(system, t0, u)
+    is_split = isinstance(slopes, tuple | list)
+    found = len(slopes) if is_split else slopes.shape[:1]
+    if found not in (system.dim, (system.dim,)):
+        raise InputError(f"the vector field of {type(system).__name__} returns {found} of {system.dim} components")
+    shape = jnp.broadcast_shapes(u.shape[1:], *(x.shape if is_split else x.shape[1:] for x in jax.tree.leaves(slopes)))
+    parts = jnp.broadcast_to(u.reshape(*u.shape, *[1] * (len(shape) + 1 - u.ndim)), (system.dim, *shape))
+    return tuple(parts) if is_split else parts
 
 
 def reference(
@@ -187,8 +204,8 @@ def reference(
 ) -> Float[Array, "time dim"]:
     """The states at `times` from state u0 at times[0], by diffrax's adaptive Dopri8 within rtol and atol.
 
-    Independent of the fixed-step integrator, so that it can check it; many times slower. A schedule that jumps
-    should jump at one of the times only.
+    Independent of the fixed-step integrator, so that it can check it; many times slower. It starts a step afresh
+    where a schedule jumps.
 
     Args:
         times: increasing, in the system's time unit.
@@ -210,9 +227,14 @@ def reference(
 
     state = check_state(system, u0)
     ts = jnp.asarray(times, state.dtype)
-    if any(x.shape for x in jax.eval_shape(system, ts[0], tuple(state))):
+    if jax.eval_shape(_stacked_field, ts[0], state, system).ndim > 1:
         raise InputError("expected one system, got a stack; ask for the reference of each alone")
     default = 1e-12 if state.dtype == jnp.float64 else 1e-6
+    controller: Any = diffrax.PIDController(
+        rtol=default if rtol is None else rtol, atol=default if atol is None else atol
+    )
+    if jumps := [jump for schedule in system.schedules.values() for jump in np.ravel(schedule.jumps)]:
+        controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.asarray(jumps, state.dtype)))
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_stacked_field),
         diffrax.Dopri8(),
@@ -223,9 +245,7 @@ def reference(
         # As arrays, because diffrax compiles Python numbers in.
         args=jax.tree.map(lambda leaf: jnp.asarray(leaf, state.dtype), system),
         saveat=diffrax.SaveAt(ts=ts),
-        stepsize_controller=diffrax.PIDController(
-            rtol=default if rtol is None else rtol, atol=default if atol is None else atol
-        ),
+        stepsize_controller=controller,
         max_steps=max_steps,
     )
     return solution.ys
@@ -233,7 +253,7 @@ def reference(
 
 def _stacked_field(t: Any, u: Array, system: System) -> Array:
     # At module level, so that diffrax compiles once for all systems of a kind.
-    return jnp.stack(system(t, tuple(u)))
+    return jnp.stack(system(t, u))
 
 
 def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> int:
@@ -254,6 +274,28 @@ def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> 
     return steps
 
 
+def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
+    """Nothing, where every schedule's jumps are known numbers on the grid t0 + n h.
+
+    Raises:
+        InputError: for jumps that do not increase, or lie between two steps.
+    """
+    for name, schedule in system.schedules.items():
+        if isinstance(schedule.jumps, jax.core.Tracer):
+            continue  # under jit, grad or vmap there are no numbers to look at
+        jumps = np.asarray(schedule.jumps, float)
+        if not np.all(np.diff(jumps, axis=-1) > 0):
+            raise InputError(f"the times at which {name} jumps must increase, got {jumps.tolist()}")
+        steps = (jumps - t0) / h
+        for jump, step in zip(jumps.ravel(), steps.ravel(), strict=True):
+            if not abs(step - round(step)) < 1e-6:
+                nearest = t0 + round(step) * h
+                raise InputError(
+                    f"{name} must jump on the integrator's steps {t0:g} + n {h:g}, got a jump at {jump:g}; "
+                    f"{nearest:.10g} would do"
+                )
+
+
 def check_state(system: System, u: StateLike) -> Float[Array, " dim"]:
     """The state as a floating-point array.
 
@@ -265,7 +307,3 @@ def check_state(system: System, u: StateLike) -> Float[Array, " dim"]:
         raise InputError(f"expected one state of shape ({system.dim},), got shape {state.shape}; use jax.vmap for many")
     system.check_dim(state.shape[0])
     return state if jnp.issubdtype(state.dtype, jnp.floating) else state.astype(jnp.result_type(float))
-
-
-def _components(u: Array) -> Components:
-    return tuple(u[i] for i in range(len(u)))

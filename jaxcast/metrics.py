@@ -12,7 +12,7 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters import Pool
 from jaxcast.integrate import FlowMap, check_state, flow_map, num_steps_in
 from jaxcast.systems import Scalar, StateLike, System
-from jaxcast.windows import Samples
+from jaxcast.windows import Samples, one_step_forecasts
 
 
 class ValidTime(NamedTuple):
@@ -29,6 +29,13 @@ class MedianInterval(NamedTuple):
     low: float
     high: float
     coverage: float
+
+
+class Tracking(NamedTuple):
+    """How well the candidate of the highest weight follows the truth: their correlation, and their mean distance."""
+
+    correlation: Float[Array, ""]
+    mean_distance: Float[Array, ""]
 
 
 def forecast_error(
@@ -156,9 +163,9 @@ def median_interval(values: Shaped[ArrayLike, " sample"], confidence: float = 0.
 
 
 def one_step_errors(
-    pool: Pool, samples: Samples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 2048
+    pool: Pool, samples: Samples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 512
 ) -> Float[Array, " sample"]:
-    """The squared one-step error of every sample, batch_size samples at a time so that memory stays bounded.
+    """The squared one-step error of every sample; see `one_step_forecasts`.
 
     The squared difference in the norm of `forecast_error`, in squared units of the state.
 
@@ -170,11 +177,43 @@ def one_step_errors(
         (9,)
     """
 
-    def one(sample: Samples) -> Array:
-        forecast = pool(sample.memory, sample.forecasts).forecast
-        return forecast_error(forecast[None], sample.targets[None], norm=norm)[0]
+    forecasts = one_step_forecasts(pool, samples, batch_size=batch_size).forecast
+    return forecast_error(forecasts, samples.targets, norm=norm)
 
-    return jax.lax.map(one, samples, batch_size=batch_size)
+
+def tracking(
+    weights: Float[Array, "*sample model"],
+    coordinates: Shaped[ArrayLike, " model"],
+    truth: Shaped[ArrayLike, "*sample"],
+) -> Tracking:
+    """How well a pool's attention follows a hidden parameter that was never shown to it.
+
+    Compares the coordinate of the candidate with the highest weight with the true value, over all samples; the
+    correlation is Pearson's, NaN where either never changes.
+
+    Args:
+        coordinates: of the candidates, such as their parameter values. truth: in the same unit, best taken at the middle
+            of the interval that a forecast covers.
+
+    Raises:
+        InputError: unless there is a coordinate for each candidate and a true value for each sample.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> weights = jnp.asarray([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        >>> correlation, distance = jaxcast.tracking(weights, [28.0, 30.0], [28.0, 31.0, 28.5])
+        >>> round(float(correlation), 2), float(distance)
+        (0.99, 0.5)
+    """
+    truth, coordinates = jnp.asarray(truth), jnp.asarray(coordinates)
+    if weights.shape != (*truth.shape, *coordinates.shape) or coordinates.ndim != 1:
+        raise InputError(
+            "expected weights (*sample, model) with a coordinate for each model and a true value for each sample, "
+            f"got shapes {weights.shape}, {coordinates.shape} and {truth.shape}"
+        )
+    attended = coordinates[jnp.argmax(weights, -1)]
+    correlation = jnp.corrcoef(attended.ravel(), truth.ravel())[0, 1]
+    return Tracking(correlation, jnp.abs(attended - truth).mean())
 
 
 def lyapunov_exponent(

@@ -1,6 +1,6 @@
 """The pictures of the field: arrays and an axes in, the axes out. matplotlib is needed to call them, not to import this."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,4 +156,52 @@ def plot_weights(
     ax.set_ylim(bounds[0], bounds[-1])
     ax.set_yticks(coordinates[::2])
     ax.set_ylabel(coordinate_label)
+    return ax
+
+
+def plot_losses(ax: "Axes", losses: Mapping[str, Shaped[ArrayLike, "seed epoch"]]) -> "Axes":
+    """The median over seeds of each run's loss by epoch, on logarithmic axes, named beside.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> ax = jaxcast.plotting.plot_losses(Figure().subplots(), {"a": np.ones((3, 10)), "b": np.ones((3, 5))})
+        >>> [line.get_label() for line in ax.lines]
+        ['a', 'b']
+    """
+    for name, values in losses.items():
+        median = np.median(values, axis=0)
+        ax.plot(np.arange(1, len(median) + 1), median, lw=1.3, label=name)
+    ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def plot_forecast(
+    ax: "Axes",
+    history: tuple[Shaped[ArrayLike, " time"], Shaped[ArrayLike, " time"]],
+    forecast: tuple[Shaped[ArrayLike, " lead"], Shaped[ArrayLike, " lead"]],
+    *,
+    truth: tuple[Shaped[ArrayLike, " later"], Shaped[ArrayLike, " later"]] | None = None,
+    label: str = "",
+) -> "Axes":
+    """One component: (times, values) of what was seen, of what was forecast, and of what came.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> t = np.arange(5.0)
+        >>> ax = jaxcast.plotting.plot_forecast(Figure().subplots(), (t, np.sin(t)), (t + 5, np.sin(t + 5)))
+        >>> [line.get_label() for line in ax.lines[:2]]
+        ['seen', 'forecast']
+    """
+    ax.plot(*history, color="black", lw=1.2, label="seen")
+    ax.plot(*forecast, color=ORANGE, lw=1.5, label="forecast")
+    if truth is not None and len(np.asarray(truth[0])) > 1:
+        ax.plot(*truth, color=BLUE, lw=1.2, ls="--", label="what came")
+    ax.axvline(float(np.asarray(history[0])[-1]), color="grey", lw=0.8)
+    ax.set_xlim(float(np.asarray(history[0])[0]), float(np.asarray(forecast[0])[-1]))
+    ax.set_ylabel(label)
+    ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -11,15 +11,17 @@ from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Shaped
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.errors import InputError
 
 Scalar: TypeAlias = Shaped[ArrayLike, ""]
 StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
 """One state, (dim,)."""
-Components: TypeAlias = Sequence[Any]
-"""The components of a state as separate arrays of one shape: () for one state, (n,) for a tile of n states."""
+Components: TypeAlias = Sequence[Any] | Array
+"""The components of a state as separate arrays of one shape: () for one state, (n,) for a tile of n states; or, for
+systems of many components, one array with the components first."""
 Parameter: TypeAlias = Any
 """A number, an array of numbers, a `Schedule`, or a plain function of time, which becomes a `FunctionOfTime`."""
 
@@ -52,6 +54,11 @@ class Schedule(_FrozenPytree):
         30.0
     """
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if isinstance(value := getattr(self, field.name), list | tuple):
+                object.__setattr__(self, field.name, np.asarray(value, float))  # a list would be many leaves
+
     def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(self, t)")
 
@@ -62,6 +69,11 @@ class Schedule(_FrozenPytree):
         steps only: looked up at the stage times, or inside a step, a jump takes Runge-Kutta down to order one.
         """
         return self(start), self(middle), self(end)
+
+    @property
+    def jumps(self) -> Any:
+        """The times at which the value jumps, (jump,); integrators refuse those that lie between their steps."""
+        return ()
 
 
 class Constant(Schedule):
@@ -98,6 +110,91 @@ class Cosine(Schedule):
         return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / self.period + self.phase)
 
 
+class SumOfCosines(Schedule):
+    """mean + sum_k amplitudes_k cos(2 pi t / periods_k + phases_k), periods in time units and phases in radians.
+
+    Raises:
+        InputError: when called, unless amplitudes, periods and phases have one entry for each cosine.
+
+    Example:
+        >>> import jaxcast
+        >>> rho = jaxcast.SumOfCosines(mean=38.0, amplitudes=[6.0, 4.0], periods=[1.6, 2.7], phases=[0.0, 0.0])
+        >>> float(rho(0.0))
+        48.0
+    """
+
+    mean: Parameter
+    amplitudes: Parameter
+    periods: Parameter
+    phases: Parameter
+
+    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
+        amplitudes, periods, phases = (jnp.asarray(a) for a in (self.amplitudes, self.periods, self.phases))
+        if not amplitudes.shape == periods.shape == phases.shape or not amplitudes.ndim:
+            raise InputError(
+                "expected an amplitude, a period and a phase for each cosine, "
+                f"got shapes {amplitudes.shape}, {periods.shape}, {phases.shape}"
+            )
+        return self.mean + (amplitudes * jnp.cos(2 * jnp.pi * t / periods + phases)).sum(-1)
+
+
+class LinearRamp(Schedule):
+    """start until time `begin`, then linear to stop at time `end`, and stop from there on.
+
+    It has kinks at begin and end, which lie best on the integrator's steps.
+
+    Example:
+        >>> import jaxcast
+        >>> rho = jaxcast.LinearRamp(start=28.0, stop=48.0, begin=0.0, end=400.0)
+        >>> float(rho(-1.0)), float(rho(100.0)), float(rho(500.0))
+        (28.0, 33.0, 48.0)
+    """
+
+    start: Parameter
+    stop: Parameter
+    begin: Parameter
+    end: Parameter
+
+    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
+        share = jnp.clip((t - self.begin) / (self.end - self.begin), 0.0, 1.0)
+        return self.start + (self.stop - self.start) * share
+
+
+class PiecewiseConstant(Schedule):
+    """Regime switching: values_0 before times_0, values_k from times_(k-1) on; one value more than times.
+
+    It jumps on the integrator's steps only and is held over each; `simulate`, `flow_map` and what is made of them
+    refuse other jumps.
+
+    Raises:
+        InputError: when called, unless there is one value more than times.
+
+    Example:
+        >>> import jaxcast
+        >>> rho = jaxcast.PiecewiseConstant(times=[10.0, 25.0], values=[28.0, 40.0, 33.0])
+        >>> float(rho(9.99)), float(rho(10.0)), float(rho(30.0))
+        (28.0, 40.0, 33.0)
+    """
+
+    times: Parameter
+    values: Parameter
+
+    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
+        times, values = jnp.asarray(self.times), jnp.asarray(self.values)
+        if not times.ndim or values.shape != (*times.shape[:-1], times.shape[-1] + 1):
+            raise InputError(f"expected one value more than times, got shapes {values.shape} and {times.shape}")
+        regime = (t >= times).sum(-1)
+        return jnp.take_along_axis(values, regime[..., None], -1)[..., 0]
+
+    def over_step(self, start: Scalar, middle: Scalar, end: Scalar) -> tuple[Any, Any, Any]:
+        value = self(middle)
+        return value, value, value
+
+    @property
+    def jumps(self) -> Any:
+        return self.times
+
+
 class FunctionOfTime(Schedule):
     """A user's own function t -> value, of JAX operations; a plain function given as a parameter becomes one.
 
@@ -129,20 +226,28 @@ class System(_FrozenPytree):
 
     Example:
         >>> import jaxcast
-        >>> class Rossler(jaxcast.System):
+        >>> class Lorenz84(jaxcast.System):
         ...     components = ("x", "y", "z")
-        ...     a: jaxcast.Parameter = 0.2
-        ...     b: jaxcast.Parameter = 0.2
-        ...     c: jaxcast.Parameter = 5.7
+        ...     a: jaxcast.Parameter = 0.25
+        ...     b: jaxcast.Parameter = 4.0
+        ...     f: jaxcast.Parameter = 8.0
+        ...     g: jaxcast.Parameter = 1.0
         ...     def vector_field(self, t, u):
         ...         x, y, z = u
-        ...         return -y - z, x + self.a * y, self.b + z * (x - self.c)
-        >>> driven = Rossler(c=jaxcast.Cosine(mean=5.7, amplitude=1.0, period=20.0))
-        >>> [round(float(v), 3) for v in driven(0.0, (1.0, 2.0, 3.0))]
-        [-5.0, 1.4, -16.9]
+        ...         dx = -y * y - z * z - self.a * x + self.a * self.f
+        ...         return dx, x * y - self.b * x * z - y + self.g, self.b * x * y + x * z - z
+        >>> seasonal = Lorenz84(f=jaxcast.Cosine(mean=7.0, amplitude=2.0, period=73.0))
+        >>> [round(float(v), 3) for v in seasonal(0.0, (1.0, 2.0, 3.0))]
+        [-11.0, -11.0, 8.0]
     """
 
-    components: ClassVar[tuple[str, ...]]
+    center: ClassVar[tuple[float, ...]] = ()
+    """About where its states lie, for `random_starts`; the origin by default."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names of the components of a state; a subclass writes them as a plain tuple."""
+        raise NotImplementedError(f"{type(self).__name__} must name its components")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -175,21 +280,23 @@ class System(_FrozenPytree):
     @property
     def is_autonomous(self) -> bool:
         """Whether no parameter follows a schedule."""
-        return not self._schedules()
+        return not self.schedules
 
     def at(self: T, t: Scalar) -> T:
         """The system with every schedule replaced by its value at time t."""
-        return dataclasses.replace(self, **{name: schedule(t) for name, schedule in self._schedules().items()})
+        return dataclasses.replace(self, **{name: schedule(t) for name, schedule in self.schedules.items()})
 
     def over_step(self: T, start: Scalar, middle: Scalar, end: Scalar) -> tuple[T, T, T]:
         """The system at the three stage times of one Runge-Kutta step; see `Schedule.over_step`."""
-        values = {name: schedule.over_step(start, middle, end) for name, schedule in self._schedules().items()}
+        values = {name: schedule.over_step(start, middle, end) for name, schedule in self.schedules.items()}
         first, second, third = (
             dataclasses.replace(self, **{name: stages[i] for name, stages in values.items()}) for i in range(3)
         )
         return first, second, third
 
-    def _schedules(self) -> dict[str, Schedule]:
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The parameters that follow a schedule, by name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Schedule)}
 
@@ -209,6 +316,7 @@ class Lorenz63(System):
     """
 
     components = ("u1", "u2", "u3")
+    center = (0.0, 0.0, 25.0)
 
     sigma: Parameter = 10.0
     rho: Parameter = 28.0
@@ -217,3 +325,74 @@ class Lorenz63(System):
     def vector_field(self, t: Scalar, u: Components) -> Components:
         u1, u2, u3 = u
         return self.sigma * (u2 - u1), u1 * (self.rho - u3) - u2, u1 * u2 - self.beta * u3
+
+
+class Lorenz96(System):
+    """The Lorenz '96 equations on a ring of `dim` sites (Lorenz, Proc. Seminar on Predictability, ECMWF, 1996, eq. 1).
+
+        du_k/dt = (u_(k+1) - u_(k-2)) u_(k-1) - u_k + forcing
+
+    Raises:
+        InputError: for fewer than four sites.
+
+    Example:
+        >>> import jaxcast
+        >>> system = jaxcast.Lorenz96(dim=5, forcing=8.0)
+        >>> [float(v) for v in system(0.0, (1.0, 2.0, 3.0, 4.0, 5.0))]
+        [-3.0, 4.0, 11.0, 13.0, -5.0]
+    """
+
+    dim: int = dataclasses.field(default=8, metadata={"static": True})
+    forcing: Parameter = 8.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim < 4:
+            raise InputError(f"Lorenz96 needs a dim of at least 4 sites, got {self.dim}")
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        return tuple(f"u{k + 1}" for k in range(self.dim))
+
+    def vector_field(self, t: Scalar, u: Components) -> Components:
+        u = jnp.asarray(u)
+        u = u.reshape(*u.shape, *[1] * (jnp.ndim(self.forcing) + 1 - u.ndim))
+        # Slices of one padded copy: on CPU a roll is several times slower.
+        ring = jnp.concatenate([u[-2:], u, u[:1]])
+        return (ring[3:] - ring[:-3]) * ring[1:-2] - u + self.forcing
+
+
+class Rossler(System):
+    """The Roessler equations (Roessler, Physics Letters A 57, 397-398, 1976).
+
+        dx/dt = -y - z
+        dy/dt = x + a y
+        dz/dt = b + z (x - c)
+
+    Example:
+        >>> import jaxcast
+        >>> [round(float(v), 3) for v in jaxcast.Rossler()(0.0, (1.0, 2.0, 3.0))]
+        [-5.0, 1.4, -13.9]
+    """
+
+    components = ("x", "y", "z")
+
+    a: Parameter = 0.2
+    b: Parameter = 0.2
+    c: Parameter = 5.7
+
+    def vector_field(self, t: Scalar, u: Components) -> Components:
+        x, y, z = u
+        return -y - z, x + self.a * y, self.b + z * (x - self.c)
+
+
+def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Array, "num dim"]:
+    """States about the system's `center` with standard normal deviations, to start transients from.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> jaxcast.random_starts(jaxcast.Lorenz63(), 5, key=jax.random.key(0)).shape
+        (5, 3)
+    """
+    center = jnp.asarray(system.center or (0.0,) * system.dim)
+    return jax.random.normal(key, (num, system.dim)) + center

@@ -1,8 +1,9 @@
 """Fitting by minibatches: the whole run is one compiled program of nested scans, for any number of seeds."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
 from jaxcast.sharding import gather_seeds, map_seeds, spread_seeds
+from jaxcast.storage.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from jaxcast.systems import Scalar
 from jaxcast.windows import Samples
 
@@ -34,6 +36,56 @@ class _Run(NamedTuple):
     opt_state: Any
     losses: Array
     key: Array
+
+
+@cache
+def make_optimizer(
+    learning_rate: float = 1e-3,
+    *,
+    schedule: Literal["constant", "cosine", "linear"] = "constant",
+    num_steps: int | None = None,
+    warmup_steps: int = 0,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+) -> optax.GradientTransformation:
+    """Adam with a learning-rate schedule, decoupled weight decay and clipping, each off by default.
+
+    Any other optax optimizer does as well. The same arguments give the same object, so that `fit` compiles once.
+
+    Args:
+        schedule: constant, or decay to zero over num_steps along a half cosine or a line.
+        warmup_steps: the first steps, over which the rate rises linearly from zero.
+        weight_decay: times the learning rate, taken off every parameter at every step (AdamW).
+        clip_norm: gradients with a larger global norm are scaled down to it.
+
+    Raises:
+        InputError: for a rate, decay or norm out of range, an unknown schedule, or a decaying one without num_steps.
+
+    Source: Kingma and Ba (2015); Loshchilov and Hutter (2019) for the decay and the cosine.
+
+    Example:
+        >>> import jaxcast
+        >>> optimizer = jaxcast.make_optimizer(3e-3, schedule="cosine", num_steps=1000, clip_norm=1.0)
+    """
+    if not learning_rate > 0 or weight_decay < 0 or warmup_steps < 0 or (clip_norm is not None and not clip_norm > 0):
+        raise InputError(
+            "expected a positive learning_rate and clip_norm, and weight_decay and warmup_steps of at least 0, "
+            f"got {learning_rate}, {clip_norm}, {weight_decay}, {warmup_steps}"
+        )
+    if schedule not in ("constant", "cosine", "linear"):
+        raise InputError(f"schedule must be constant, cosine or linear, got {schedule!r}")
+    if schedule != "constant" and (num_steps is None or num_steps <= warmup_steps):
+        raise InputError(f"a {schedule} schedule needs num_steps above the {warmup_steps} of warm-up, got {num_steps}")
+    rate: Any = learning_rate
+    if schedule == "cosine":
+        rate = optax.cosine_decay_schedule(learning_rate, (num_steps or 0) - warmup_steps)
+    elif schedule == "linear":
+        rate = optax.linear_schedule(learning_rate, 0.0, (num_steps or 0) - warmup_steps)
+    if warmup_steps:
+        after = rate if callable(rate) else optax.constant_schedule(rate)
+        rate = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup_steps), after], [warmup_steps])
+    adam = optax.adamw(rate, weight_decay=weight_decay) if weight_decay else optax.adam(rate)
+    return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
 
 
 def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
@@ -61,6 +113,7 @@ def fit(
     loss: Loss = mean_squared_error,
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,
+    checkpoint: str | Path | None = None,
 ) -> Fit:
     """Trains one model for each key: shuffled minibatches, what is left of an epoch after the last full one dropped.
 
@@ -72,9 +125,13 @@ def fit(
         data: a pytree with a leading sample axis; `loss` gets minibatches of it.
         loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity).
         on_progress: called about num_reports times with the number of epochs done and the newest losses.
+        checkpoint: a file that is replaced about num_reports times. Where it exists the run goes on from it, to the same
+            numbers, to the bit, as if it had never stopped; it stays there at the end. Data, keys, sizes and loss are
+            compared with its own; of the optimizer only the shapes of its state are.
 
     Raises:
-        InputError: for arrays of different lengths, a batch larger than the data, no keys, or no epochs.
+        InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, or a checkpoint
+            that is cut off, foreign, or of a run on other data or with other keys or settings.
 
     Example:
         >>> import jax, jaxcast, optax
@@ -98,15 +155,38 @@ def fit(
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
     num_seeds = len(keys)
     graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
-    run = spread_seeds(_begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs))
-    every = num_epochs if on_progress is None else -(-num_epochs // num_reports)
-    for start in range(0, num_epochs, every):
+    run = _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
+    identity = {} if checkpoint is None else _identity(data, keys, num_epochs, batch_size, loss)
+    done = 0
+    if checkpoint is not None and Path(checkpoint).exists():
+        done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
+        run = run._replace(**progress)
+    run = spread_seeds(run)
+    every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
+    for start in range(done, num_epochs, every):
         stop = min(start + every, num_epochs)
         run = _epochs(run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size)
+        if checkpoint is not None:
+            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), num_seeds))
         if on_progress is not None:
             on_progress(stop, np.asarray(run.losses)[:num_seeds, stop - 1])
     params, constants, losses = gather_seeds((run.params, run.constants, run.losses), num_seeds)
     return Fit(nnx.merge(graph, params, constants), losses)
+
+
+def _progress(run: _Run) -> dict[str, Any]:
+    """What changes from epoch to epoch; the rest of a run follows from its key."""
+    return {"params": run.params, "opt_state": run.opt_state, "losses": run.losses}
+
+
+def _identity(data: PyTree, keys: Array, num_epochs: int, batch_size: int, loss: Loss) -> dict[str, Any]:
+    return {
+        "data": fingerprint(data),
+        "keys": fingerprint(jax.random.key_data(keys)),
+        "num_epochs": num_epochs,
+        "batch_size": batch_size,
+        "loss": getattr(loss, "__qualname__", type(loss).__name__),
+    }
 
 
 @partial(jax.jit, static_argnames=("init", "optimizer", "num_epochs"))

@@ -12,6 +12,7 @@ from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.pooling.memory import Memory
+from jaxcast.rollout import Cell, Output, forecast
 
 
 class Samples(NamedTuple):
@@ -143,3 +144,42 @@ def forecast_times(windows: Windows) -> Float[Array, "window step"]:
         (2, 15)
     """
     return windows.times[:, :-1]
+
+
+def forecast_windows(cell: Cell, windows: Windows) -> Output:
+    """The closed-loop forecasts of every window from its history: forecast (window, lead, dim), info alike.
+
+    Raises:
+        InputError: for histories that do not fill the cell's memory.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=26)
+        >>> windows = jaxcast.cut_windows(truth, num_windows=2, window_size=10, history_size=6)
+        >>> jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.Persistence()), windows).forecast.shape
+        (2, 10, 3)
+    """
+    return _forecast_windows(cell, windows)
+
+
+@jax.jit
+def _forecast_windows(cell: Cell, windows: Windows) -> Output:
+    num_leads = windows.truth.shape[1]
+    return jax.vmap(lambda history, times: forecast(cell, history, num_leads, times))(
+        windows.history, forecast_times(windows)
+    )
+
+
+def one_step_forecasts(pool: Any, samples: Samples, *, batch_size: int = 512) -> Output:
+    """What a pool forecasts for every one-step sample: forecast (sample, dim), info alike.
+
+    batch_size samples at a time, so that memory stays bounded.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
+        >>> jaxcast.one_step_forecasts(jaxcast.Persistence(), samples).forecast.shape
+        (9, 3)
+    """
+    return jax.lax.map(lambda sample: pool(sample.memory, sample.forecasts), samples, batch_size=batch_size)

@@ -26,6 +26,13 @@ def torch_attention(params, states, errors, forecasts):
     return (torch.softmax(scores, 1) * forecasts).sum(1)
 
 
+def torch_scaled_dot_product(params, states, errors, forecasts):
+    key_weights, bias, query_weights = params
+    query = states.flatten(1) @ query_weights + bias
+    keys = errors.transpose(1, 2).flatten(2) @ key_weights
+    return torch.nn.functional.scaled_dot_product_attention(query[:, None], keys, forecasts)[:, 0]
+
+
 def torch_feed_forward(params, states):
     bias_1, weights_1, bias_2, weights_2 = params
     return torch.tanh(states.flatten(1) @ weights_1 + bias_1) @ weights_2 + bias_2
@@ -39,13 +46,21 @@ def attention_case(trajectory, candidates):
 
 
 @pytest.fixture(scope="module")
+def scaled_case(trajectory, candidates):
+    samples = jaxcast.one_step_samples(trajectory, 5, candidates)
+    sizes = dict(dim=3, num_delays=5, hidden_size=24, dtype=jnp.float64)
+    pool = jaxcast.ScaledDotProductAttention(**sizes, key=jax.random.key(1))
+    return pool, samples, lambda params, s: torch_scaled_dot_product(params, *tensors((*s.memory, s.forecasts)))
+
+
+@pytest.fixture(scope="module")
 def feed_forward_case(trajectory):
     samples = jaxcast.one_step_samples(trajectory, 5)
     network = jaxcast.FeedForward(dim=3, num_delays=5, hidden_size=24, key=jax.random.key(1), dtype=jnp.float64)
     return network, samples, lambda params, s: torch_feed_forward(params, *tensors((s.memory.states,)))
 
 
-@pytest.fixture(params=["attention_case", "feed_forward_case"])
+@pytest.fixture(params=["attention_case", "scaled_case", "feed_forward_case"])
 def case(request):
     return request.getfixturevalue(request.param)
 

@@ -1,15 +1,43 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
+from jax.test_util import check_grads
+from scipy.optimize import nnls
 
 import jaxcast
+
+ATTENTION = ["additive", "scaled", "multi_additive", "multi_scaled"]
+FROM_MEMORY = [*ATTENTION, "simplex", "best"]
 
 
 @pytest.fixture(scope="module")
 def samples(trajectory, candidates):
     return jaxcast.one_step_samples(trajectory, 5, candidates)
+
+
+@pytest.fixture(scope="module")
+def pools(attention, samples):
+    """One of every kind, in float64, with weights far from equal."""
+    sizes = dict(dim=3, num_delays=5, hidden_size=16, key=jax.random.key(1), dtype=jnp.float64)
+    scaled = jaxcast.ScaledDotProductAttention(**sizes)
+    heads = jaxcast.MultiHeadAttention(score="additive", num_heads=3, **sizes)
+    heads.heads.score.kernel[...] *= 10
+    return {
+        "additive": attention,
+        "scaled": scaled,
+        "multi_additive": heads,
+        "multi_scaled": jaxcast.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **sizes),
+        "simplex": jaxcast.SimplexLeastSquares(5),
+        "best": jaxcast.BestCandidate(attention),
+        "fixed": jaxcast.FixedWeights(jnp.arange(11.0) / 55),
+        "linear": jaxcast.fit_linear_regression(samples.forecasts, samples.targets),
+        "ridge": jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=1.0),
+    }
 
 
 def numpy_attention(pool, states, errors, forecasts):
@@ -36,21 +64,95 @@ def test_attention_is_the_published_equation(attention, samples):
         np.testing.assert_allclose(output.info["weights"], expected[1], rtol=1e-10)
 
 
-def test_a_batch_is_its_samples(attention, samples):
-    together = attention(samples.memory, samples.forecasts)
-    one_by_one = jax.vmap(attention)(samples.memory, samples.forecasts)
-    np.testing.assert_allclose(together.forecast, one_by_one.forecast, rtol=1e-12)
-    np.testing.assert_allclose(together.info["weights"], one_by_one.info["weights"], rtol=1e-10)
+def test_scaled_attention_is_the_published_equation(pools, samples):
+    pool, memory = pools["scaled"], jax.tree.map(lambda a: a[7], samples.memory)
+    states, errors = map(np.asarray, memory)
+    query = states.ravel() @ np.asarray(pool.query.kernel[...]) + np.asarray(pool.query.bias[...])
+    keys = [errors[:, i].ravel() @ np.asarray(pool.key.kernel[...]) for i in range(11)]
+    weights = np.exp([query @ key / 4 for key in keys])  # sqrt(hidden_size) is 4
+    output = pool(memory, samples.forecasts[7])
+    np.testing.assert_allclose(output.info["weights"], weights / weights.sum(), rtol=1e-10)
+    np.testing.assert_allclose(output.forecast, weights / weights.sum() @ samples.forecasts[7], rtol=1e-12)
 
 
-def test_permuting_candidates_permutes_weights_and_changes_no_forecast(attention, samples):
+@pytest.mark.parametrize("kind", ["multi_additive", "multi_scaled"])
+def test_multi_head_attention_is_a_linear_map_of_its_heads(pools, samples, kind):
+    pool = nnx.clone(pools[kind])
+    num_heads = pool.config["num_heads"]
+    alone = [jax.tree.map(lambda a, p=p: a[p], pool.heads)(samples.memory, samples.forecasts) for p in range(num_heads)]
+    output = pool(samples.memory, samples.forecasts)
+    weights = np.stack([head.info["weights"] for head in alone], 1)
+    assert np.abs(weights[:, 0] - weights[:, 1]).max() > 0.1
+    np.testing.assert_allclose(output.info["head_weights"], weights, rtol=1e-9)
+    np.testing.assert_allclose(output.info["weights"], weights.mean(1), rtol=1e-9)
+    np.testing.assert_allclose(output.forecast, np.mean([head.forecast for head in alone], 0), rtol=1e-12)
+
+    pool.readout.kernel[...] = jax.random.normal(jax.random.key(2), (3 * num_heads, 3))
+    expected = np.concatenate([head.forecast for head in alone], 1) @ pool.readout.kernel[...]
+    np.testing.assert_allclose(pool(samples.memory, samples.forecasts).forecast, expected, rtol=1e-10)
+
+
+def test_multi_head_attention_trains(samples):
+    def init(key):
+        sizes = dict(dim=3, num_delays=5, hidden_size=8, dtype=jnp.float64)
+        return jaxcast.MultiHeadAttention(score="additive", num_heads=2, **sizes, key=key)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-3), num_epochs=20, batch_size=32)
+    assert (fit.losses[:, -1] < 0.7 * fit.losses[:, 0]).all()
+    start = jax.vmap(lambda key: init(jax.random.fold_in(key, 0)))(keys)
+    for before, after in zip(jax.tree.leaves(start), jax.tree.leaves(fit.model), strict=True):
+        assert before.shape == after.shape
+        assert (before != after).any(axis=tuple(range(1, after.ndim))).all()
+
+
+@pytest.mark.parametrize("kind", [*FROM_MEMORY, "fixed", "linear", "ridge"])
+def test_a_batch_is_its_samples(pools, samples, kind):
+    few = jax.tree.map(lambda a: a[:12].reshape(3, 4, *a.shape[1:]), samples)
+    together = pools[kind](few.memory, few.forecasts)
+    one_by_one = jax.vmap(jax.vmap(pools[kind]))(few.memory, few.forecasts)
+    np.testing.assert_allclose(together.forecast, one_by_one.forecast, rtol=1e-5 if kind == "linear" else 1e-9)
+    assert together.info["weights"].shape == (3, 4, 11)
+    for name, weights in together.info.items():
+        np.testing.assert_allclose(weights, one_by_one.info[name], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [*FROM_MEMORY, "fixed", "linear", "ridge"])
+def test_gathered_is_rolled(pools, candidates, trajectory, samples, kind):
+    rolled = jaxcast.open_loop(jaxcast.Forecaster(pools[kind], candidates), trajectory.states[:60])
+    gathered = pools[kind](*jax.tree.map(lambda a: a[:54], samples)[:2])
+    np.testing.assert_allclose(rolled.forecast[5:-1], gathered.forecast, rtol=1e-4 if kind == "linear" else 1e-8)
+    for name, weights in gathered.info.items():
+        np.testing.assert_allclose(rolled.info[name][5:-1], weights, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FROM_MEMORY)
+def test_permuting_candidates_permutes_weights_and_changes_no_forecast(pools, samples, kind):
     order = np.random.default_rng(0).permutation(11)
-    plain = attention(samples.memory, samples.forecasts)
+    plain = pools[kind](samples.memory, samples.forecasts)
     memory = samples.memory._replace(errors=samples.memory.errors[:, :, order])
-    permuted = attention(memory, samples.forecasts[:, order])
-    np.testing.assert_allclose(permuted.info["weights"], plain.info["weights"][:, order], rtol=1e-10)
-    np.testing.assert_allclose(permuted.forecast, plain.forecast, rtol=1e-12)
+    permuted = pools[kind](memory, samples.forecasts[:, order])
+    np.testing.assert_allclose(permuted.info["weights"], plain.info["weights"][:, order], rtol=1e-9, atol=1e-7)
+    np.testing.assert_allclose(permuted.forecast, plain.forecast, rtol=1e-7 if kind == "simplex" else 1e-12)
     assert np.ptp(np.asarray(plain.info["weights"]), axis=1).max() > 0.1  # else the test would say nothing
+
+
+@pytest.mark.parametrize("kind", [*FROM_MEMORY, "fixed"])
+def test_candidates_that_agree_are_the_forecast(pools, samples, kind):
+    pool, few = pools[kind], jax.tree.map(lambda a: a[:9], samples)
+    assert isinstance(pool, jaxcast.WeightedPool)
+    agreed = jnp.broadcast_to(few.targets[:, None], few.forecasts.shape)
+    output = pool.combine(pool.weigh(few.memory, few.forecasts), agreed)
+    np.testing.assert_allclose(output.forecast, few.targets, rtol=1e-14)
+    np.testing.assert_allclose(output.info["weights"].sum(-1), 1, rtol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [*ATTENTION, "simplex"])
+def test_candidates_that_err_alike_weigh_alike(pools, samples, kind):
+    few = jax.tree.map(lambda a: a[:9], samples)
+    errors = jnp.broadcast_to(few.memory.errors[:, :, :1], few.memory.errors.shape)
+    weights = pools[kind](few.memory._replace(errors=errors), few.forecasts).info["weights"]
+    np.testing.assert_allclose(weights, 1 / 11, rtol=1e-5 if kind == "simplex" else 1e-13)
 
 
 def test_parameters_and_initialisation_are_the_published_ones():
@@ -110,6 +212,33 @@ def test_linear_regression_recovers_an_exact_combination():
     np.testing.assert_allclose(pool.bias, [1.0, -2.0, 0.5], atol=1e-12)
 
 
+def test_ridge_is_least_squares_of_the_augmented_problem(samples):
+    features = np.asarray(samples.forecasts).reshape(len(samples.targets), -1)
+    targets = np.asarray(samples.targets)
+    for penalty in (0.1, 30.0):
+        # Rows sqrt(penalty) I for the weights, none for the bias.
+        shrinking = np.hstack([np.sqrt(penalty) * np.eye(33), np.zeros((33, 1))])
+        design = np.vstack([np.hstack([features, np.ones((len(features), 1))]), shrinking])
+        expected = np.linalg.lstsq(design, np.vstack([targets, np.zeros((33, 3))]))[0]
+        pool = jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=penalty)
+        np.testing.assert_allclose(np.asarray(pool.weights).reshape(3, 33), expected[:-1].T, atol=1e-9)
+        np.testing.assert_allclose(pool.bias, expected[-1], atol=1e-8)
+        own = np.mean([pool.weights[d, :, d] for d in range(3)], 0)
+        np.testing.assert_allclose(pool(None, samples.forecasts).info["weights"][4], own, rtol=1e-12)
+
+
+def test_the_penalty_is_traced(samples, count_compilations):
+    jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=1.0).weights.block_until_ready()
+    count_compilations()
+    jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=2.0).weights.block_until_ready()
+    assert count_compilations() == 0
+
+    def size(penalty):
+        return jnp.sum(jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=penalty).weights ** 2)
+
+    assert jax.jit(jax.grad(size))(1.0) < 0
+
+
 def test_fixed_pools(candidates):
     forecasts = candidates([1.0, 2.0, 20.0])
     np.testing.assert_allclose(jaxcast.equal_weights(11)(None, forecasts).forecast, forecasts.mean(0), rtol=1e-14)
@@ -123,3 +252,107 @@ def test_the_best_candidate_is_the_one_with_most_weight(attention, samples):
     output = jaxcast.BestCandidate(attention)(samples.memory, samples.forecasts)
     best = np.argmax(weights, axis=1)
     np.testing.assert_allclose(output.forecast, np.asarray(samples.forecasts)[np.arange(len(best)), best], rtol=1e-14)
+
+
+def shortfall(errors, weights):
+    """By how much weights miss the KKT conditions, as a share of the errors' summed squares."""
+    slope = errors @ (errors.T @ weights)
+    return (weights @ slope - slope.min()) / np.sum(errors**2)
+
+
+def simplex_weights(errors):
+    """For errors (model, number) of one step."""
+    memory = jaxcast.Memory(jnp.zeros((1, errors.shape[1])), jnp.asarray(errors)[None])
+    return jaxcast.SimplexLeastSquares(1).weigh(memory, memory.errors[0])
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_simplex_weights_are_those_of_scipy(scale):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        errors = rng.normal(size=(6, 15)) + rng.normal()
+        sum_row = 1e5
+        expected, _ = nnls(np.vstack([errors.T, np.full((1, 6), sum_row)]), np.r_[np.zeros(15), sum_row])
+        np.testing.assert_allclose(simplex_weights(scale * errors), expected / expected.sum(), atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(11, 3), (11, 15), (40, 3), (1, 3), (100, 30)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 6e-5)])
+def test_simplex_weights_are_optimal_whatever_the_rank(shape, dtype, tolerance):
+    rng = np.random.default_rng(1)
+    plain = rng.normal(size=shape)
+    line = np.linspace(-1, 2, shape[0])[:, None] * rng.normal(size=shape[1])
+    for errors in (plain, plain + 3, np.repeat(plain[: -(-shape[0] // 2)], 2, axis=0)[: shape[0]], line):
+        weights = simplex_weights(errors.astype(dtype))
+        assert weights.dtype == dtype
+        assert (weights >= 0).all()
+        assert float(weights.sum()) == pytest.approx(1, abs=10 * float(np.finfo(dtype).eps))
+        assert shortfall(errors, np.asarray(weights, np.float64)) < tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_simplex_weights_are_equal_where_all_do_equally_well(dtype):
+    for errors in (np.zeros((60, 3)), np.ones((60, 3)), np.asarray([[3.0], [-1.0], [-2.0]])):
+        np.testing.assert_allclose(simplex_weights(errors.astype(dtype)), 1 / len(errors), rtol=1e-2)
+
+
+def test_simplex_weights_find_a_perfect_candidate(truth, trajectory, candidates):
+    def with_truth(value, time):
+        own = jaxcast.flow_map(jaxcast.stack([truth]))(value, time)
+        return jnp.concatenate([candidates(value), own])
+
+    samples = jaxcast.one_step_samples(trajectory, 2, with_truth)
+    weights = jaxcast.SimplexLeastSquares(2)(samples.memory, samples.forecasts).info["weights"]
+    assert np.median(weights[:, -1]) > 1 - 1e-6
+    assert (weights[:, -1] > 0.99).mean() > 0.99
+
+
+def test_the_gradient_of_simplex_weights_agrees_with_differences():
+    for seed in range(4):
+        errors = jax.random.normal(jax.random.key(seed), (6, 4)) + 0.3
+        assert 1 < (simplex_weights(errors) > 0).sum() < 6
+        check_grads(simplex_weights, (errors,), order=1, modes=["rev"], rtol=1e-5)
+
+
+def test_simplex_weights_of_diverged_candidates_are_nan():
+    errors = np.ones((3, 4, 2))
+    errors[1, 2, 0] = np.nan
+    errors[2, 1] = np.inf
+    memory = jaxcast.Memory(jnp.zeros((3, 1, 2)), jnp.asarray(errors)[:, None])
+    weights = jaxcast.SimplexLeastSquares(1)(memory, jnp.ones((3, 4, 2))).info["weights"]
+    np.testing.assert_array_equal(np.isnan(weights), np.repeat([[False], [True], [True]], 4, axis=1))
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+def test_a_pool_is_rebuilt_from_its_config(pools, kind):
+    pool = pools[kind]
+    config = json.loads(json.dumps(pool.config))
+    assert config["dtype"] == "float64"
+    again = type(pool)(**config, key=jax.random.key(9))
+    assert nnx.graphdef(again) == nnx.graphdef(pool)
+    for leaf, same in zip(jax.tree.leaves(again), jax.tree.leaves(pool), strict=True):
+        assert (leaf.shape, leaf.dtype) == (same.shape, same.dtype)
+
+
+def test_networks_of_the_default_dtype_are_rebuilt_too():
+    network = jaxcast.FeedForward(dim=3, num_delays=4, hidden_size=8, key=jax.random.key(0))
+    assert network.config == {"dim": 3, "num_delays": 4, "hidden_size": 8, "dtype": "float32"}
+    assert nnx.graphdef(jaxcast.FeedForward(**network.config, key=jax.random.key(1))) == nnx.graphdef(network)
+    assert jaxcast.SimplexLeastSquares(**jaxcast.SimplexLeastSquares(4).config) == jaxcast.SimplexLeastSquares(4)
+
+
+def test_what_a_pool_cannot_do_is_refused(pools, samples, without_type_checks):
+    sizes = dict(dim=3, num_delays=5, hidden_size=4, key=jax.random.key(0))
+    states_only = samples.memory._replace(errors=None)
+    for call, message in (
+        (lambda: jaxcast.MultiHeadAttention(score="dot", num_heads=2, **sizes), "one of additive, .*, got 'dot'"),
+        (lambda: jaxcast.MultiHeadAttention(score="additive", num_heads=0, **sizes), "num_heads must be at least 1"),
+        (lambda: jaxcast.SimplexLeastSquares(0), "num_delays must be at least 1, got 0"),
+        (lambda: jaxcast.SimplexLeastSquares(2)(*samples[:2]), "memory holds 5 delays, the pool was made for 2"),
+        (lambda: pools["simplex"](states_only, samples.forecasts), "simplex weights need candidates"),
+        (lambda: pools["multi_scaled"](states_only, samples.forecasts), "attention needs candidates"),
+        (lambda: jaxcast.fit_ridge(*samples[1:], penalty=0.0), "penalty must be positive, got 0.0"),
+        (lambda: jaxcast.fit_ridge(samples.forecasts[0], samples.targets, penalty=1.0), "expected forecasts"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            call()

@@ -120,6 +120,31 @@ def test_held_weights_are_those_of_the_start(cell, attention, candidates, trajec
     )
 
 
+@pytest.mark.parametrize("kind", ["multi_head", "simplex", "best", "fixed"])
+def test_what_any_weighted_pool_weighs_can_be_held(kind, candidates, trajectory):
+    sizes = dict(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0), dtype=jnp.float64)
+    heads = jaxcast.MultiHeadAttention(score="additive", num_heads=3, **sizes)
+    heads.readout.kernel[...] += jax.random.normal(jax.random.key(1), (9, 3)) / 100
+    pool = {
+        "multi_head": heads,
+        "simplex": jaxcast.SimplexLeastSquares(2),
+        "best": jaxcast.BestCandidate(heads),
+        "fixed": jaxcast.FixedWeights(jnp.arange(11.0)),
+    }[kind]
+    history = trajectory.states[:6]
+    held = jaxcast.forecast(jaxcast.HeldWeights(jaxcast.Forecaster(pool, candidates)), history, 10)
+
+    carry = jaxcast.spin_up(jaxcast.Forecaster(pool, candidates), history).carry
+    weights, value = pool.weigh(carry.memory, carry.pending), history[-1]
+    for n in range(10):
+        expected = pool.combine(weights, candidates(value))
+        value = expected.forecast
+        np.testing.assert_allclose(held.forecast[n], value, rtol=1e-8)
+        assert sorted(held.info) == sorted(expected.info)
+        for name, shares in expected.info.items():
+            np.testing.assert_allclose(held.info[name][n], shares, rtol=1e-7, atol=1e-12)
+
+
 def test_gradients_through_a_closed_loop_agree_with_differences(attention, candidates, trajectory):
     history, truth = trajectory.states[:8], trajectory.states[8:28]
     flat, unravel = jax.flatten_util.ravel_pytree(attention)
@@ -244,8 +269,14 @@ def test_what_does_not_fit_together_is_refused(attention, candidates, trajectory
     small = jaxcast.AdditiveAttention(dim=2, num_delays=5, hidden_size=4, key=jax.random.key(0))
     single = jaxcast.flow_map(jaxcast.Lorenz63())
     for cell, message in (
-        (jaxcast.HeldWeights(jaxcast.Forecaster(linear, candidates)), "reports its weights, got LinearRegression"),
-        (jaxcast.Forecaster(jaxcast.BestCandidate(linear), candidates), "reports its weights, got LinearRegression"),
+        (
+            jaxcast.HeldWeights(jaxcast.Forecaster(linear, candidates)),
+            "a pool with weights to hold .* got LinearRegression",
+        ),
+        (
+            jaxcast.Forecaster(jaxcast.BestCandidate(linear), candidates),
+            "a pool with weights to hold .* got LinearRegression",
+        ),
         (jaxcast.HeldWeights(jaxcast.Forecaster(jaxcast.Persistence())), "held weights need candidates"),
         (jaxcast.Forecaster(attention, single), r"must return \(model, dim\), got shape \(3,\); is its system a stack"),
         (jaxcast.Forecaster(attention), "attention needs candidates"),

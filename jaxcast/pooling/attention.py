@@ -1,6 +1,7 @@
 """Attention over candidate models: weights recomputed at every step from how each candidate has just erred."""
 
 import math
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,11 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Output
 
 
-class AdditiveAttention(nnx.Module):
+class AdditiveAttention(WeightedSum, nnx.Module):
     """Single-head additive attention: a convex combination of the candidate forecasts.
 
         a_i = softmax_i [ w_v . tanh(W_q q + W_k k_i + b) ],    y = sum_i a_i F_i
@@ -50,19 +52,170 @@ class AdditiveAttention(nnx.Module):
         self.hidden = uniform_linear(2 * size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
         self.score = uniform_linear(hidden_size, 1, fan_in=hidden_size, rngs=rngs, dtype=dtype, use_bias=False)
 
-    def __call__(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Output:
-        if memory.errors is None:
-            raise InputError("attention needs candidates: give the Forecaster a forecast map")
-        *batch, num_models, _ = forecasts.shape
+    @property
+    def config(self) -> dict[str, Any]:
+        return network_config(self.hidden, 2 * self.memory.num_delays, self.memory)
+
+    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
         # One plain matrix product for query and keys of all models, models first: written as two products or with
         # more axes, XLA for CPU trains several times slower on two cores.
-        keys = jnp.moveaxis(memory.errors, -2, 0).reshape(num_models, *batch, -1)
-        query = jnp.broadcast_to(memory.states.reshape(*batch, -1), keys.shape)
-        inputs = jnp.concatenate([query, keys], -1).reshape(num_models * math.prod(batch), -1)
+        query, keys = _query_and_keys(memory)
+        inputs = jnp.concatenate([jnp.broadcast_to(query, keys.shape), keys], -1)
         check_input(self.hidden, inputs)
-        scores = self.score(jnp.tanh(self.hidden(inputs))).reshape(num_models, *batch)
-        weights = jnp.moveaxis(jax.nn.softmax(scores.astype(forecasts.dtype), axis=0), 0, -1)
-        return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
+        hidden = jnp.tanh(self.hidden(inputs.reshape(-1, inputs.shape[-1])))
+        return _softmax_over_models(self.score(hidden).reshape(keys.shape[:-1]), forecasts.dtype)
+
+
+class ScaledDotProductAttention(WeightedSum, nnx.Module):
+    """Single-head scaled dot-product attention: a convex combination of the candidate forecasts.
+
+        a_i = softmax_i [ (W_q q + b) . (W_k k_i) / sqrt(hidden_size) ],    y = sum_i a_i F_i
+
+    with the query q and the keys k_i of `AdditiveAttention`, and its conventions. A bias of the keys would add the same
+    to every score and cancel, so there is none.
+
+    Source: Vaswani et al. (2017), eq. 1.
+
+    Args:
+        dim: components of a state. num_delays: l. hidden_size: rows of W_q and W_k.
+        key: for the initial parameters.
+
+    Raises:
+        InputError: for sizes below one, a memory of another size, or no candidates.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> pool = jaxcast.ScaledDotProductAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
+        >>> memory = jaxcast.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
+        >>> forecast, info = pool(memory, jnp.ones((11, 3)))
+        >>> forecast.shape, info["weights"].shape
+        ((3,), (11,))
+    """
+
+    def __init__(
+        self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
+    ):
+        check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size)
+        self.memory = DelayMemory(num_delays)
+        rngs = nnx.Rngs(key)
+        size = num_delays * dim
+        self.query = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
+        self.key = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype, use_bias=False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return network_config(self.query, self.memory.num_delays, self.memory)
+
+    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
+        query, keys = _query_and_keys(memory)
+        check_input(self.query, query)
+        scores = jnp.sum(self.query(query) * self.key(keys), -1) / math.sqrt(self.query.out_features)
+        return _softmax_over_models(scores, forecasts.dtype)
+
+
+_HEADS = {"additive": AdditiveAttention, "scaled_dot_product": ScaledDotProductAttention}
+
+
+class MultiHeadAttention(WeightedSum, nnx.Module):
+    """P attention heads, each with its own parameters, and a linear map of what they forecast.
+
+        y = W_0 [y^(1), ..., y^(P)],    y^(p) = sum_i a_i^(p) F_i
+
+    W_0 (dim, P dim) begins as the mean of the heads; it is trained with them, after which y need not be a convex
+    combination. `info["head_weights"]`, (*batch, head, model), are the heads' weights; `info["weights"]` is their mean.
+
+    Source: Patel and Wikner (2023), eq. 3.
+
+    Args:
+        score: what a head is, an `AdditiveAttention` or a `ScaledDotProductAttention`. num_heads: P.
+        dim: components of a state. num_delays: l. hidden_size: rows of each head's W_q and W_k.
+        key: for the initial parameters.
+
+    Raises:
+        InputError: for another score, sizes below one, a memory of another size, or no candidates.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> pool = jaxcast.MultiHeadAttention(
+        ...     score="additive", num_heads=4, dim=3, num_delays=5, hidden_size=30, key=jax.random.key(0)
+        ... )
+        >>> memory = jaxcast.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
+        >>> forecast, info = pool(memory, jnp.ones((11, 3)))
+        >>> forecast.shape, info["weights"].shape, info["head_weights"].shape
+        ((3,), (11,), (4, 11))
+    """
+
+    def __init__(
+        self,
+        *,
+        score: Literal["additive", "scaled_dot_product"],
+        num_heads: int,
+        dim: int,
+        num_delays: int,
+        hidden_size: int,
+        key: Key[Array, ""],
+        dtype: DTypeLike = jnp.float32,
+    ):
+        if score not in _HEADS:
+            raise InputError(f"score must be one of {', '.join(_HEADS)}, got {score!r}")
+        check_sizes(num_heads=num_heads)
+
+        def head(key: Array) -> Any:
+            return _HEADS[score](dim=dim, num_delays=num_delays, hidden_size=hidden_size, key=key, dtype=dtype)
+
+        self.heads = jax.vmap(head)(jax.random.split(key, num_heads))
+        self.memory = DelayMemory(num_delays)
+        # Without a dtype of its own the layer computes in the forecasts'.
+        self.readout = nnx.Linear(
+            num_heads * dim, dim, use_bias=False, param_dtype=jnp.dtype(dtype), kernel_init=_mean_of_heads,
+            rngs=nnx.Rngs(key),
+        )  # fmt: skip
+
+    @property
+    def config(self) -> dict[str, Any]:
+        (score,) = (name for name, head in _HEADS.items() if type(self.heads) is head)
+        num_heads = self.readout.in_features // self.readout.out_features
+        return {"score": score, "num_heads": num_heads, **self.heads.config}
+
+    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch head model"]:
+        return jax.vmap(lambda head: head.weigh(memory, forecasts), out_axes=-2)(self.heads)
+
+    def combine(
+        self, weights: Float[Array, "*batch head model"], forecasts: Float[Array, "*batch model dim"]
+    ) -> Output:
+        heads = jnp.einsum("...pm,...md->...pd", weights, forecasts)
+        forecast = self.readout(heads.reshape(*heads.shape[:-2], -1))
+        return Output(forecast, {"weights": weights.mean(-2), "head_weights": weights})
+
+
+def _mean_of_heads(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    num_inputs, dim = shape
+    num_heads = num_inputs // dim
+    return jnp.tile(jnp.eye(dim, dtype=dtype) / num_heads, (num_heads, 1))
+
+
+def _query_and_keys(memory: Memory) -> tuple[Float[Array, "*batch size"], Float[Array, "model *batch size"]]:
+    """The delayed states of each sample and the delayed errors of each candidate, as one row each."""
+    if memory.errors is None:
+        raise InputError("attention needs candidates: give the Forecaster a forecast map")
+    *batch, _, num_models, _ = memory.errors.shape
+    keys = jnp.moveaxis(memory.errors, -2, 0).reshape(num_models, *batch, -1)
+    return memory.states.reshape(*batch, -1), keys
+
+
+def _softmax_over_models(scores: Array, dtype: DTypeLike) -> Array:
+    """From models first to models last."""
+    return jnp.moveaxis(jax.nn.softmax(scores.astype(dtype), axis=0), 0, -1)
+
+
+def network_config(layer: nnx.Linear, inputs_per_component: int, memory: DelayMemory) -> dict[str, Any]:
+    """The arguments, as JSON values, of a pool whose first layer is this one."""
+    return {
+        "dim": layer.in_features // inputs_per_component,
+        "num_delays": memory.num_delays,
+        "hidden_size": layer.out_features,
+        "dtype": jnp.dtype(layer.param_dtype).name,
+    }
 
 
 def check_sizes(**sizes: int) -> None:
@@ -86,6 +239,7 @@ def uniform_linear(
 ) -> nnx.Linear:
     """A linear layer with weights and bias uniform within 1/sqrt(fan_in)."""
     bound = fan_in**-0.5
+    dtype = jnp.dtype(dtype)  # so that layers made from a dtype and from its name are the same
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -1,6 +1,7 @@
 """Pools that are linear in the candidate forecasts, with given or closed-form weights."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -9,12 +10,14 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Output
+from jaxcast.systems import Scalar
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class FixedWeights:
+class FixedWeights(WeightedSum):
     """y = sum_i a_i F_i with given weights a, shape (model,).
 
     Raises:
@@ -30,12 +33,11 @@ class FixedWeights:
     weights: Float[Array, " model"]
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
-    def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
+    def weigh(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
         weights = jnp.asarray(self.weights, forecasts.dtype)
         if weights.shape != forecasts.shape[-2:-1]:
             raise InputError(f"expected a weight for each of {forecasts.shape[-2]} candidates, got {weights.shape}")
-        weights = jnp.broadcast_to(weights, forecasts.shape[:-1])
-        return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
+        return jnp.broadcast_to(weights, forecasts.shape[:-1])
 
 
 def equal_weights(num_models: int) -> FixedWeights:
@@ -68,7 +70,10 @@ def single_candidate(index: int, num_models: int) -> FixedWeights:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LinearRegression:
-    """y = W [F^(1), ..., F^(M)] + b with W (dim, model, dim) and b (dim,). Made by `fit_linear_regression`.
+    """y = W [F^(1), ..., F^(M)] + b with W (dim, model, dim) and b (dim,).
+
+    Made by `fit_linear_regression` and `fit_ridge`. `info["weights"]`, (*batch, model), is what each candidate's own
+    component counts for, W[d, i, d], averaged over the components d. It is the same at every step and no convex weight.
 
     Source: Patel and Wikner (2023), section 3.1.2.
 
@@ -84,7 +89,9 @@ class LinearRegression:
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
-        return Output(jnp.einsum("dme,...me->...d", self.weights, forecasts) + self.bias, {})
+        own = jnp.diagonal(self.weights, axis1=0, axis2=2).mean(-1)
+        forecast = jnp.einsum("dme,...me->...d", self.weights, forecasts) + self.bias
+        return Output(forecast, {"weights": jnp.broadcast_to(own, forecasts.shape[:-1])})
 
 
 def fit_linear_regression(
@@ -107,6 +114,53 @@ def fit_linear_regression(
         >>> [round(float(w), 3) for w in (*pool.weights[0, :, 0], pool.bias[0])]
         [3.0, -1.0, 0.5]
     """
+
+    def least_squares(features: Array, targets: Array) -> Array:
+        cutoff = max(rcond, float(jnp.finfo(features.dtype).eps))
+        return jnp.linalg.lstsq(features, targets, rcond=cutoff)[0]
+
+    return _fit(forecasts, targets, least_squares)
+
+
+def fit_ridge(
+    forecasts: Float[Array, "sample model dim"], targets: Float[Array, "sample dim"], *, penalty: Scalar
+) -> LinearRegression:
+    """The least-squares W and b with a penalty on the size of W, in closed form.
+
+        W, b = argmin sum_n |y_n - W [F_n^(1), ..., F_n^(M)] - b|^2 + penalty |W|^2
+
+    By a singular value decomposition of the centred forecasts; b is not penalised. Source: Hoerl and Kennard (1970).
+
+    Args:
+        penalty: in the squared unit of the state, for the sum over all samples (not their mean). Other numbers compile
+            nothing.
+
+    Raises:
+        InputError: unless forecasts and targets have one row for each sample and the penalty is positive.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> forecasts = jax.random.normal(jax.random.key(0), (50, 2, 1))
+        >>> targets = 3 * forecasts[:, 0] - forecasts[:, 1]
+        >>> weak, strong = (jaxcast.fit_ridge(forecasts, targets, penalty=penalty) for penalty in (1e-6, 50.0))
+        >>> [round(float(w), 3) for w in weak.weights[0, :, 0]]
+        [3.0, -1.0]
+        >>> bool(abs(strong.weights).sum() < abs(weak.weights).sum())
+        True
+    """
+    if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
+        raise InputError(f"penalty must be positive, got {penalty}; fit_linear_regression fits without one")
+
+    def ridge(features: Array, targets: Array) -> Array:
+        left, values, right = jnp.linalg.svd(features, full_matrices=False)
+        shrunk = values / (values**2 + penalty)
+        return right.T @ (shrunk[:, None] * (left.T @ targets))
+
+    return _fit(forecasts, targets, ridge)
+
+
+def _fit(forecasts: Array, targets: Array, solve: Callable[[Array, Array], Array]) -> LinearRegression:
+    """A regression by solve(centred features, centred targets) -> (feature, dim); the means make the bias."""
     if forecasts.ndim != 3 or targets.shape != (forecasts.shape[0], forecasts.shape[2]):
         raise InputError(
             "expected forecasts (sample, model, dim) and targets (sample, dim), "
@@ -115,7 +169,6 @@ def fit_linear_regression(
     num_samples, num_models, dim = forecasts.shape
     features = forecasts.reshape(num_samples, -1)
     mean = features.mean(0)
-    cutoff = max(rcond, float(jnp.finfo(features.dtype).eps))
-    weights, *_ = jnp.linalg.lstsq(features - mean, targets - targets.mean(0), rcond=cutoff)
+    weights = solve(features - mean, targets - targets.mean(0))
     bias = targets.mean(0) - mean @ weights
     return LinearRegression(weights.T.reshape(dim, num_models, dim), bias)

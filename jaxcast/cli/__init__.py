@@ -1,0 +1,1 @@
+"""The command `jaxcast`: simulate, train, forecast and evaluate without writing Python."""

@@ -1,0 +1,31 @@
+"""How every command starts and ends."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import jax
+from rich.console import Console
+
+from jaxcast.errors import InputError
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Sets JAX up for dynamics and runs a command; bad input becomes one line and exit code 2."""
+    jax.config.update("jax_enable_x64", True)
+    # Accelerators multiply float32 matrices at reduced precision unless told not to.
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+def make_console() -> Console:
+    """As wide as the terminal; wide enough for the tables where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=110)

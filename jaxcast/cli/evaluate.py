@@ -1,0 +1,254 @@
+"""`jaxcast evaluate`: how long a trained pool's forecasts stay true, beside the plain alternatives."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from jaxcast.candidates import unstack
+from jaxcast.cli.entry import make_console
+from jaxcast.cli.forecast import check_matches, pick_seed
+from jaxcast.cli.pictures import figure_of, save_picture
+from jaxcast.errors import InputError
+from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
+from jaxcast.integrate import FlowMap, Trajectory
+from jaxcast.metrics import median_interval, saturation_error, tracking, valid_time
+from jaxcast.pooling.linear import FixedWeights
+from jaxcast.rollout import Output
+from jaxcast.specs import coordinates, parse_system
+from jaxcast.storage.checkpoint import fingerprint
+from jaxcast.storage.checks import StoredTrajectory
+from jaxcast.storage.folder import RunFolder, hash_of_code
+from jaxcast.storage.pools import StoredPool, load_pool
+from jaxcast.storage.trajectories import load_trajectory
+from jaxcast.windows import Windows, cut_windows, forecast_windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Cut a trajectory into windows, forecast each from the samples before it, and measure valid time: how long the
+    squared error stays below a threshold. Give a trajectory that the pool was not trained on. Times are in its unit.
+
+    Example: jaxcast evaluate --pool pool --trajectory test.npz --out scores
+    """
+
+    pool: Path
+    """Folder that `jaxcast train` wrote."""
+    trajectory: Path
+    """File with the truth: .npz, .csv or .zarr."""
+    out: Path
+    """Folder for results.json and pictures."""
+    trajectory_index: int = 0
+    """Which trajectory, in a file of many."""
+    num_windows: int | None = None
+    """Consecutive windows; by default as many as fit, up to 200."""
+    window_size: int = 128
+    """Leads of each window."""
+    history_size: int | None = None
+    """True samples before each window; by default as few as fill the pool's memory."""
+    threshold: float | None = None
+    """A forecast is valid while its squared error is below this, in squared units of the state; by default 0.175 of the
+    error at which it saturates, twice the file's variance."""
+    norm: Literal["mean", "sum"] = "mean"
+    """Of the squared error, over the components."""
+    lyapunov_exponent: float | None = None
+    """Per time unit; where given, valid times are also shown in Lyapunov times."""
+    overwrite: bool = False
+    """Start afresh where the folder holds other results."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        stored_pool = load_pool(self.pool)
+        stored = load_trajectory(self.trajectory, index=self.trajectory_index)
+        check_matches(stored_pool, stored, self.trajectory)
+        trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
+        windows = self.windows(trajectory, stored_pool)
+        threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))
+        settings = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in ("out", "overwrite")
+        }
+        settings |= {"data": fingerprint(stored.trajectory), "pool_arrays": fingerprint(stored_pool.pool)}
+        code = hash_of_code(Path(__file__).parents[1])
+        folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
+        outputs = {
+            label: [forecast_windows(cell, windows) for cell in cells]
+            for label, cells in forecasters(stored_pool).items()
+        }
+        rows = [self.row(label, outputs[label], windows, stored_pool, threshold) for label in outputs]
+        results: dict[str, Any] = {
+            "rows": rows,
+            "threshold": threshold,
+            "num_windows": windows.truth.shape[0],
+            "window_size": windows.truth.shape[1],
+            "history_size": windows.history.shape[1],
+        }
+        hidden = hidden_parameter(stored_pool, stored)
+        if hidden is not None and "weights" in outputs["pool"][0].info:
+            results["tracking"] = track(outputs["pool"][0], windows, hidden, stored_pool.attributes["dt"])
+        folder.write_json("results.json", results)
+        self.draw(rows, outputs["pool"][0], windows, hidden, folder)
+        self.show(results)
+
+    def windows(self, trajectory: Trajectory, stored: StoredPool) -> Windows:
+        """The windows that were asked for, or as many as fit."""
+        if self.window_size < 1 or (self.num_windows is not None and self.num_windows < 1):
+            raise InputError(
+                f"num_windows and window_size must be at least 1, got {self.num_windows}, {self.window_size}"
+            )
+        if self.threshold is not None and not self.threshold > 0:
+            raise InputError(f"threshold must be positive, got {self.threshold}")
+        warmup = Forecaster(pick_seed(stored, 0), stored.forecast_map).warmup
+        history_size = warmup + 1 if self.history_size is None else self.history_size
+        if history_size <= warmup:
+            raise InputError(f"history_size must be at least {warmup + 1} for this pool, got {history_size}")
+        fitting = (len(trajectory.states) - history_size) // self.window_size
+        num_windows = max(1, min(200, fitting)) if self.num_windows is None else self.num_windows
+        return cut_windows(trajectory, num_windows=num_windows, window_size=self.window_size, history_size=history_size)
+
+    def row(
+        self, label: str, outputs: list[Output], windows: Windows, stored: StoredPool, threshold: float
+    ) -> dict[str, Any]:
+        """Median valid time over the windows, and over seeds the median of medians."""
+
+        def judge(forecast: Any, truth: Any) -> Any:
+            return valid_time(forecast, truth, dt=stored.attributes["dt"], threshold=threshold, norm=self.norm)
+
+        judged = [jax.vmap(judge)(output.forecast, windows.truth) for output in outputs]
+        intervals = [median_interval(valid.time) for valid in judged]
+        median, low, high = (
+            float(np.median([getattr(interval, name) for interval in intervals])) for name in ("median", "low", "high")
+        )
+        row = {
+            "method": label,
+            "valid_time_median": round(median, 9),
+            "valid_time_ci95": [round(low, 9), round(high, 9)],
+            "valid_time_median_per_seed": [round(interval.median, 9) for interval in intervals],
+            "num_censored": int(sum(valid.censored.sum() for valid in judged)),
+            "valid_times": [[round(float(time), 9) for time in valid.time] for valid in judged],
+        }
+        if self.lyapunov_exponent is not None:
+            row["valid_time_lyapunov"] = median * self.lyapunov_exponent
+        return row
+
+    def show(self, results: dict[str, Any]) -> None:
+        """The table."""
+        table = Table(
+            title=f"Median valid time over {results['num_windows']} windows of {results['window_size']} leads",
+            caption=f"squared error ({self.norm} over components) below {results['threshold']:.4g}; "
+            f"{results['history_size']} true samples before each window",
+            box=box.SIMPLE,
+        )
+        in_lyapunov_times = self.lyapunov_exponent is not None
+        for name in ("forecaster", "valid time", "95 %", "censored", *(["Lyapunov times"] * in_lyapunov_times)):
+            table.add_column(name, justify="left" if name == "forecaster" else "right", no_wrap=True)
+        for row in results["rows"]:
+            low, high = row["valid_time_ci95"]
+            cells = [
+                row["method"],
+                f"{row['valid_time_median']:.3g}",
+                f"{low:.3g} to {high:.3g}",
+                str(row["num_censored"]),
+            ]
+            table.add_row(*cells, *([f"{row['valid_time_lyapunov']:.3g}"] if in_lyapunov_times else []))
+        console = make_console()
+        console.print(table)
+        if "tracking" in results:
+            found = results["tracking"]
+            console.print(
+                f"the highest weight against the true {found['parameter']}, over the windows: correlation "
+                f"{found['correlation']:.2f}, mean distance {found['mean_distance']:.3g}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        console.print(f"results and pictures in {self.out}/", highlight=False, soft_wrap=True)
+
+    def draw(
+        self, rows: list[dict[str, Any]], output: Output, windows: Windows, hidden: Any, folder: RunFolder
+    ) -> None:
+        """Bars of valid times, and the weights over the first windows; nothing where matplotlib is missing."""
+        from jaxcast.plotting import plot_valid_times, plot_weights
+
+        try:
+            figure = figure_of(width=8, height=1.4 + 0.4 * len(rows))
+        except InputError:
+            return
+        plot_valid_times(
+            figure.subplots(),
+            [row["method"] for row in rows],
+            [row["valid_time_median"] for row in rows],
+            [tuple(row["valid_time_ci95"]) for row in rows],
+            highlight=[row["method"] == "pool" for row in rows],
+            unit="time units",
+        )
+        figure.suptitle("How long the forecast stays true")
+        save_picture(figure, folder.path / "valid_times.png")
+        if "weights" not in output.info:
+            return
+        history = windows.history.shape[1]
+        times = np.asarray(windows.times[0, history - 1 :])
+        weights = np.asarray(output.info["weights"][0])
+        values = np.arange(weights.shape[1], dtype=float) if hidden is None else hidden[1]
+        order = np.argsort(values)
+        figure = figure_of()
+        ax = plot_weights(
+            figure.subplots(),
+            times,
+            weights[:, order],
+            values[order],
+            truth=None if hidden is None else (times, hidden[2](times)),
+            coordinate_label="candidate" if hidden is None else f"{hidden[0]} of the candidate",
+            truth_label="" if hidden is None else f"true {hidden[0]}",
+        )
+        ax.set(xlabel="time", title="Weights in closed loop, first window" + (", truth dashed" if hidden else ""))
+        save_picture(figure, folder.path / "weights.png")
+
+
+def forecasters(stored: StoredPool) -> dict[str, list[Any]]:
+    """What is compared: the pool (every seed), its weights held, plain ways to use the candidates, persistence."""
+    candidates = stored.forecast_map
+    num_seeds = stored.attributes.get("num_seeds") or 1
+    pools = [pick_seed(stored, index) for index in range(num_seeds)]
+    cells: dict[str, list[Any]] = {"pool": [Forecaster(pool, candidates) for pool in pools]}
+    if candidates is not None:
+        num_models = len(unstack(candidates.system))
+        if isinstance(pools[0], WeightedPool) and not isinstance(pools[0], FixedWeights):
+            cells["its weights held from the start"] = [HeldWeights(cell) for cell in cells["pool"]]
+            cells["its best candidate at the start"] = [
+                HeldWeights(Forecaster(BestCandidate(pool), candidates)) for pool in pools
+            ]
+        cells["equal weights"] = [Forecaster(FixedWeights(jnp.full(num_models, 1 / num_models)), candidates)]
+        found = coordinates(unstack(candidates.system))
+        for index in range(num_models):
+            label = f"candidate {index}" if found is None else f"candidate {found[0]} = {found[1][index]:g}"
+            cells[f"{label} alone"] = [Forecaster(FixedWeights(jnp.eye(num_models)[index]), candidates)]
+    cells["persistence"] = [Forecaster(Persistence())]
+    return cells
+
+
+def hidden_parameter(pool: StoredPool, stored: StoredTrajectory) -> tuple[str, np.ndarray, Any] | None:
+    """The parameter in which the candidates differ, their values, and its true course, where the file tells it."""
+    if not isinstance(pool.forecast_map, FlowMap) or "system" not in stored.attributes:
+        return None
+    found = coordinates(unstack(pool.forecast_map.system))
+    try:
+        schedule = parse_system(stored.attributes["system"]).schedules.get(found[0]) if found else None
+    except InputError:
+        return None
+    if found is None or schedule is None:
+        return None
+    return *found, lambda times: np.asarray(jnp.vectorize(lambda t: schedule(t))(jnp.asarray(times)))
+
+
+def track(output: Output, windows: Windows, hidden: tuple[str, np.ndarray, Any], dt: float) -> dict[str, Any]:
+    """How well the highest weight follows the hidden parameter in closed loop, over whole windows."""
+    name, values, course = hidden
+    truth = course(windows.times[:, windows.history.shape[1] :] - dt / 2)
+    found = tracking(output.info["weights"], values, truth)
+    return {"parameter": name, "correlation": float(found.correlation), "mean_distance": float(found.mean_distance)}

@@ -1,0 +1,204 @@
+"""`jaxcast simulate`: trajectories of a system into a file."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+
+from jaxcast.cli.entry import make_console
+from jaxcast.errors import InputError
+from jaxcast.integrate import Trajectory, check_jumps, num_steps_in, simulate
+from jaxcast.specs import describe, parse_system
+from jaxcast.storage.files import refuse_existing
+from jaxcast.storage.folder import environment
+from jaxcast.storage.trajectories import load_trajectory, save_trajectory
+from jaxcast.storage.writer import TrajectoryWriter
+from jaxcast.systems import System, random_starts
+
+SOLVER = "classical Runge-Kutta of order 4, fixed step h"
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulate:
+    """Integrate a system and record its states, one trajectory or thousands, which are streamed to disk and go on
+    where they were when the command was interrupted. Times are in the system's time unit (MTU).
+
+    Example: jaxcast simulate --out truth.npz --num-samples 4000
+        --system "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
+    """
+
+    out: Path
+    """File to write: .npz or .csv for one trajectory, .zarr for any number."""
+    system: str = "lorenz63"
+    """lorenz63(sigma, rho, beta), lorenz96(dim, forcing) or rossler(a, b, c), each parameter by name; what is left out
+    has its usual value. A parameter is a number or a schedule: cosine(mean, amplitude, period, phase),
+    sum_of_cosines(mean, amplitudes, periods, phases), linear_ramp(start, stop, begin, end),
+    piecewise_constant(times, values)."""
+    num_samples: int = 4000
+    """Samples of each trajectory."""
+    num_trajectories: int = 1
+    """How many trajectories, from different starts."""
+    dt: float = 0.1
+    """Interval between samples, in MTU; a whole multiple of h."""
+    h: float = 0.01
+    """Step of the Runge-Kutta integrator, in MTU."""
+    t0: float = 0.0
+    """Time of the first sample, in MTU."""
+    transient: float = 100.0
+    """Simulated before the first sample and thrown away, in MTU; a whole multiple of h."""
+    start: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...")] = ()
+    """The state that the transient starts from; by default random ones near the system's centre."""
+    seed: int = 0
+    """Of the random starts."""
+    dtype: Literal["float64", "float32"] = "float64"
+    """Of the integration and of the file."""
+    batch_size: int = 256
+    """Trajectories integrated and written at a time: what is held in memory."""
+    overwrite: bool = False
+    """Replace what --out names."""
+    plot: Path | None = None
+    """Also draw the first trajectory into this .png."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        system = self.checked()
+        console = make_console()
+        if self.num_trajectories == 1:
+            states = self.integrate(system, 0, 1)
+            self.refuse_divergence(states)
+            one = Trajectory(jnp.asarray(self.times), jnp.asarray(states[0]))
+            save_trajectory(
+                self.out,
+                one,
+                components=system.components,
+                attributes=self.attributes(system),
+                overwrite=self.overwrite,
+            )
+        else:
+            self.stream(system, console)
+            one = load_trajectory(self.out).trajectory
+        if self.plot is not None:
+            draw_trajectory(self.plot, system, one)
+        console.print(
+            f"{self.num_trajectories} x {self.num_samples} samples of {type(system).__name__} in {self.out}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def checked(self) -> System:
+        """The system, after everything that can be refused was looked at."""
+        system = parse_system(self.system)
+        for name in ("num_samples", "num_trajectories", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("t0", "transient"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name} must be finite, got {getattr(self, name)}")
+        num_steps_in(self.dt, self.h, "dt")
+        if self.transient:
+            num_steps_in(self.transient, self.h, "transient")
+        check_jumps(system, self.h, self.t0)
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        if self.start:
+            system.check_dim(len(self.start))
+        if self.num_trajectories > 1 and self.start:
+            raise InputError("one start gives one trajectory; leave --start out, or --num-trajectories at 1")
+        if self.num_trajectories > 1 and self.out.suffix != ".zarr":
+            raise InputError(f"{self.num_trajectories} trajectories go into a .zarr, got --out {self.out}")
+        if self.out.suffix not in (".npz", ".csv", ".zarr"):
+            raise InputError(f"--out must end in .npz, .csv or .zarr, got {self.out}")
+        if not self.overwrite:
+            refuse_existing(self.out)
+        return system
+
+    def attributes(self, system: System) -> dict[str, Any]:
+        """How the trajectories are made."""
+        return {
+            "system": describe(system),
+            "solver": SOLVER,
+            "h": self.h,
+            "dt": self.dt,
+            "t0": self.t0,
+            "transient": self.transient,
+            "start": list(self.start) or "random",
+            "seed": self.seed,
+            **environment(),
+            "dtype": self.dtype,
+        }
+
+    @property
+    def times(self) -> np.ndarray:
+        """Of the samples."""
+        return np.asarray(self.t0 + self.dt * np.arange(self.num_samples))
+
+    def integrate(self, system: System, first: int, last: int) -> np.ndarray:
+        """The states of trajectories number first to last - 1; each is the same whatever is integrated beside it."""
+
+        def start(number: Any) -> Any:
+            if self.start:
+                return jnp.asarray(self.start)
+            return random_starts(system, 1, key=jax.random.fold_in(jax.random.key(self.seed), number))[0]
+
+        def states(u0: Any) -> Any:
+            return simulate(
+                system, u0, num_samples=self.num_samples, dt=self.dt, h=self.h, t0=self.t0, transient=self.transient
+            ).states
+
+        return np.asarray(jax.vmap(states)(jax.vmap(start)(jnp.arange(first, last)).astype(self.dtype)))
+
+    def stream(self, system: System, console: Console) -> None:
+        """Batch after batch into a zarr store."""
+        with (
+            TrajectoryWriter(
+                self.out,
+                times=self.times,
+                num_trajectories=self.num_trajectories,
+                components=system.components,
+                batch_size=self.batch_size,
+                dtype=self.dtype,
+                attributes=self.attributes(system),
+                overwrite=self.overwrite,
+            ) as writer,
+            Progress(console=console, disable=not console.is_terminal) as progress,
+        ):
+            bar = progress.add_task("trajectories", total=self.num_trajectories, completed=writer.num_done)
+            num_bad = 0
+            while writer.num_done < self.num_trajectories:
+                last = min(writer.num_done + self.batch_size, self.num_trajectories)
+                states = self.integrate(system, writer.num_done, last)
+                if writer.num_done == 0:
+                    self.refuse_divergence(states)
+                num_bad += int((~np.isfinite(states)).any((1, 2)).sum())
+                writer.write(states)
+                progress.update(bar, completed=writer.num_done)
+        if num_bad:
+            console.print(f"{num_bad} trajectories diverged; they are NaN from there on", soft_wrap=True)
+
+    def refuse_divergence(self, states: np.ndarray) -> None:
+        """Raises InputError where every trajectory has diverged."""
+        if not np.isfinite(states).all((1, 2)).any():
+            raise InputError(f"{self.system} diverges with h={self.h}; choose a smaller h or another start")
+
+
+def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:
+    """The first 200 samples of every component, up to six of them."""
+    from jaxcast.cli.entry import make_console
+from jaxcast.cli.pictures import figure_of, save_picture
+    from jaxcast.plotting import plot_series
+
+    shown = list(system.components)[:6]
+    figure = figure_of(height=1.3 * len(shown) + 1)
+    axes = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
+    for i, (ax, name) in enumerate(zip(axes, shown, strict=True)):
+        plot_series(ax, trajectory.times[:200], trajectory.states[:200, i], label=name)
+    axes[-1].set_xlabel("time (MTU)")
+    figure.suptitle(describe(system), fontsize=9)
+    save_picture(figure, path)

@@ -1,0 +1,268 @@
+"""`jaxcast train`: a pool of candidate models, trained on a trajectory in a file."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from jaxcast.candidates import stack
+from jaxcast.cli.entry import make_console
+from jaxcast.cli.pictures import figure_of, save_picture
+from jaxcast.errors import InputError
+from jaxcast.forecasters import FeedForward
+from jaxcast.integrate import FlowMap, Trajectory, flow_map
+from jaxcast.metrics import one_step_errors
+from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
+from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
+from jaxcast.pooling.simplex import SimplexLeastSquares
+from jaxcast.specs import parse_candidates
+from jaxcast.storage.checkpoint import fingerprint
+from jaxcast.storage.checks import StoredTrajectory
+from jaxcast.storage.folder import RunFolder, hash_of_code
+from jaxcast.storage.pools import save_pool
+from jaxcast.storage.trajectories import load_trajectory
+from jaxcast.training import fit, make_optimizer
+from jaxcast.windows import Samples, one_step_samples
+
+NETWORKS: dict[str, type] = {
+    "additive_attention": AdditiveAttention,
+    "scaled_dot_product_attention": ScaledDotProductAttention,
+    "multi_head_attention": MultiHeadAttention,
+    "feed_forward": FeedForward,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train a pool: how to weigh candidate models at every step by how they have just erred. A run that was
+    interrupted goes on where it was when the same command is given again. Times are in the unit of the trajectory.
+
+    Example: jaxcast train --trajectory truth.npz --candidates "lorenz63(rho=linspace(28, 48, 11))" --out pool
+    """
+
+    trajectory: Path
+    """File to learn from: .npz, .csv or .zarr with a time and a state axis."""
+    out: Path
+    """Folder for the trained pool, its settings, losses and picture."""
+    candidates: str = ""
+    """The candidate models: a system with lists of numbers, one model for each, written [28, 30, ...] or
+    linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only feed_forward needs none."""
+    pool: Literal[
+        "additive_attention",
+        "scaled_dot_product_attention",
+        "multi_head_attention",
+        "feed_forward",
+        "simplex_least_squares",
+        "linear_regression",
+        "ridge_regression",
+        "equal_weights",
+    ] = "additive_attention"
+    """What turns the candidates' forecasts into one; feed_forward forecasts without candidates."""
+    h: float = 0.01
+    """Step of the candidates' Runge-Kutta integrator; the interval between samples must be a whole multiple of it."""
+    trajectory_index: int = 0
+    """Which trajectory, in a file of many."""
+    num_delays: int = 5
+    """Past states and errors that the pool sees."""
+    hidden_size: int = 120
+    """Hidden units of the network, of each head where there are several."""
+    num_heads: int = 2
+    """Heads of multi_head_attention."""
+    penalty: float = 1.0
+    """Of ridge_regression, on the squared weights, in the squared unit of the state."""
+    num_epochs: int = 500
+    """Passes over the samples."""
+    batch_size: int = 64
+    """Samples of a minibatch."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Of the learning rate: constant, or a decay to zero over all epochs."""
+    warmup_steps: int = 0
+    """Minibatches over which the learning rate first rises from zero."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW)."""
+    clip_norm: float | None = None
+    """Largest global norm of a gradient."""
+    num_seeds: int = 1
+    """Pools to train, from different initial parameters; they are kept together."""
+    seed: int = 0
+    """Of initial parameters and shuffling."""
+    network_dtype: Literal["float32", "float64"] = "float32"
+    """Arithmetic of the network; the candidates' is always float64."""
+    overwrite: bool = False
+    """Start afresh where the folder holds a run with other settings."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        console = make_console()
+        stored, candidates, samples = self.prepared()
+        settings = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in ("out", "overwrite")
+        }
+        settings["data"] = fingerprint(stored.trajectory)
+        code = hash_of_code(Path(__file__).parents[1])
+        folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
+        pool, losses = self.fitted(samples, folder, console)
+        errors = self.errors(pool, samples)
+        save_pool(
+            folder.path,
+            pool,
+            candidates,
+            attributes={
+                "settings": settings,
+                "components": list(stored.components),
+                "time_unit": stored.time_unit,
+                "trained_on": stored.attributes,
+                "dt": sampling_interval(stored.trajectory),
+                "num_seeds": self.num_seeds if self.pool in NETWORKS else None,
+            },
+        )
+        results = {"one_step_mse": errors, "num_samples": len(samples.targets)}
+        if losses is not None:
+            results["losses"] = [[float(loss) for loss in row] for row in losses]
+            self.draw(losses, folder)
+        folder.write_json("results.json", results)
+        shown = ", ".join(f"{error:.4g}" for error in errors)
+        console.print(
+            f"{self.pool} in {self.out}: one-step mean squared error on its training samples {shown}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def prepared(self) -> tuple[StoredTrajectory, FlowMap | None, Samples]:
+        """The trajectory, the candidates and the samples, after everything that can be refused was looked at."""
+        for name in ("num_delays", "hidden_size", "num_heads", "num_epochs", "batch_size", "num_seeds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        stored = load_trajectory(self.trajectory, index=self.trajectory_index)
+        trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
+        candidates = None
+        if self.pool != "feed_forward":
+            if not self.candidates:
+                raise InputError(f"{self.pool} needs --candidates, such as 'lorenz63(rho=linspace(28, 48, 11))'")
+            candidates = candidates_for(self.candidates, stored, self.trajectory, self.h)
+        delays = 1 if self.pool in ("linear_regression", "ridge_regression", "equal_weights") else self.num_delays
+        samples = one_step_samples(trajectory, delays, candidates)
+        if self.pool in NETWORKS and self.batch_size > len(samples.targets):
+            raise InputError(
+                f"batch_size must be at most the {len(samples.targets)} samples of {self.trajectory} with "
+                f"{self.num_delays} delays, got {self.batch_size}"
+            )
+        self.optimizer(len(samples.targets))
+        return stored, candidates, samples
+
+    def optimizer(self, num_samples: int) -> Any:
+        return make_optimizer(
+            self.learning_rate,
+            schedule=self.schedule,
+            num_steps=self.num_epochs * max(1, num_samples // self.batch_size),
+            warmup_steps=self.warmup_steps,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
+
+    def fitted(self, samples: Samples, folder: RunFolder, console: Console) -> tuple[Any, np.ndarray | None]:
+        """The trained pool, and the losses of a network, (seed, epoch)."""
+        if self.pool not in NETWORKS:
+            return self.closed_form(samples), None
+        init = initializer(self.pool, samples.targets.shape[1], self)
+        dtype = jnp.dtype(self.network_dtype)
+        keys = jax.random.split(jax.random.key(self.seed), self.num_seeds)
+
+        def train(checkpoint: Path) -> dict[str, Any]:
+            with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+                bar = progress.add_task("compiling", total=self.num_epochs)
+
+                def show(done: int, losses: Any) -> None:
+                    progress.update(bar, completed=done, description=f"loss {float(losses.mean()):.4f}")
+
+                trained = fit(
+                    init,
+                    jax.tree.map(lambda a: a.astype(dtype), samples),
+                    keys=keys,
+                    optimizer=self.optimizer(len(samples.targets)),
+                    num_epochs=self.num_epochs,
+                    batch_size=self.batch_size,
+                    on_progress=show,
+                    checkpoint=checkpoint,
+                )
+            leaves = jax.tree.leaves(trained.model)
+            return {f"param_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)} | {"losses": trained.losses}
+
+        arrays = folder.stage("fit", train)
+        like = jax.eval_shape(jax.vmap(init), keys)
+        leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), arrays["losses"]
+
+    def closed_form(self, samples: Samples) -> Any:
+        if self.pool == "equal_weights":
+            return equal_weights(samples.forecasts.shape[1])
+        if self.pool == "simplex_least_squares":
+            return SimplexLeastSquares(self.num_delays)
+        if self.pool == "ridge_regression":
+            return fit_ridge(samples.forecasts, samples.targets, penalty=self.penalty)
+        return fit_linear_regression(samples.forecasts, samples.targets)
+
+    def errors(self, pool: Any, samples: Samples) -> list[float]:
+        """Mean squared one-step error along the training trajectory, of each seed."""
+        if self.pool in NETWORKS:
+            return [float(e) for e in jax.vmap(lambda one: one_step_errors(one, samples).mean())(pool)]
+        return [float(one_step_errors(pool, samples).mean())]
+
+    def draw(self, losses: np.ndarray, folder: RunFolder) -> None:
+        """The losses as a picture, where matplotlib is there."""
+        from jaxcast.plotting import plot_losses
+
+        try:
+            figure = figure_of(width=8)
+        except InputError:
+            return
+        plot_losses(figure.subplots(), {f"seed {i}": row[None] for i, row in enumerate(losses)})
+        figure.suptitle("Training loss: mean squared one-step error")
+        save_picture(figure, folder.path / "loss.png")
+
+
+def initializer(pool: str, dim: int, settings: Train) -> Callable[[Any], Any]:
+    """key -> network."""
+    arguments: dict[str, Any] = {
+        "dim": dim,
+        "num_delays": settings.num_delays,
+        "hidden_size": settings.hidden_size,
+        "dtype": jnp.dtype(settings.network_dtype),
+    }
+    if pool == "multi_head_attention":
+        arguments |= {"score": "additive", "num_heads": settings.num_heads}
+    return lambda key: NETWORKS[pool](**arguments, key=key)
+
+
+def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) -> FlowMap:
+    """The candidates as a flow map over the file's sampling interval.
+
+    Raises:
+        InputError: where the file has another dimension than the candidates, or dt is no whole multiple of h.
+    """
+    systems = parse_candidates(text)
+    dim = stored.trajectory.states.shape[1]
+    if systems[0].dim != dim:
+        raise InputError(
+            f"{path} has {dim} components ({', '.join(stored.components)}), the candidates have {systems[0].dim} "
+            f"({', '.join(systems[0].components)}); give candidates of the file's dimension"
+        )
+    return flow_map(stack(list(systems)), dt=sampling_interval(stored.trajectory), h=h)
+
+
+def sampling_interval(trajectory: Trajectory) -> float:
+    """The interval between samples, without the rounding of the file's times."""
+    times = np.asarray(trajectory.times, float)
+    return float(f"{(times[-1] - times[0]) / (len(times) - 1):.9g}")

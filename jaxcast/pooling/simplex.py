@@ -1,0 +1,127 @@
+"""The convex combination of the candidates that would have erred least in the last steps."""
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_sizes
+from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.weighted import WeightedSum
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SimplexLeastSquares(WeightedSum):
+    """The convex weights with the least squared error over the last l steps. It has no parameters.
+
+        a = argmin_(a >= 0, sum a = 1) sum_(n = j-l)^(j-1) |sum_i a_i e_n^(i)|^2,    y = sum_i a_i F_i
+
+    e_n^(i) = F_n^(i) - u_n is the error of candidate i, so that sum_i a_i e_n^(i) is the one that the combination would
+    have made. Solved exactly by an active-set method, whatever the rank; eps^(2/3) of the summed squared errors is
+    added to the Gram matrix (4e-11 of them in float64, 2e-5 in float32), so that among weights that do equally well
+    the most even are found. Errors with NaN give weights of NaN. The gradient by the errors, in reverse mode, is that of
+    the weights that are not zero.
+
+    Source: Wolfe (1976), "Finding the nearest point in a polytope".
+
+    Args:
+        num_delays: l.
+
+    Raises:
+        InputError: for less than one delay, a memory of another number of delays, or no candidates.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> pool = jaxcast.SimplexLeastSquares(num_delays=1)
+        >>> memory = jaxcast.Memory(states=jnp.zeros((1, 1)), errors=jnp.asarray([[[3.0], [-1.0]]]))
+        >>> [round(float(w), 2) for w in pool(memory, jnp.zeros((2, 1))).info["weights"]]
+        [0.25, 0.75]
+    """
+
+    num_delays: int = dataclasses.field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_sizes(num_delays=self.num_delays)
+
+    @property
+    def memory(self) -> DelayMemory:
+        return DelayMemory(self.num_delays)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"num_delays": self.num_delays}
+
+    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
+        if memory.errors is None:
+            raise InputError("simplex weights need candidates: give the Forecaster a forecast map")
+        *batch, num_delays, num_models, _ = memory.errors.shape
+        if num_delays != self.num_delays:
+            raise InputError(f"the memory holds {num_delays} delays, the pool was made for {self.num_delays}")
+        points = jnp.moveaxis(memory.errors, -2, -3).reshape(*batch, num_models, -1)
+        return _nearest_to_zero(points).astype(forecasts.dtype)
+
+
+class _Search(NamedTuple):
+    """Where the search stands: weights that are zero off the support, on which they may yet grow."""
+
+    support: Bool[Array, " model"]
+    weights: Float[Array, " model"]
+    count: Any
+    done: Any
+
+
+@jax.jit
+@partial(jnp.vectorize, signature="(m,n)->(m)")
+def _nearest_to_zero(points: Float[Array, "model number"]) -> Float[Array, " model"]:
+    """The weights of the point nearest to zero in the convex hull of these points."""
+    # No number matters but the ratios of the errors: scaled, their squares neither overflow nor vanish.
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(points)))
+    points = points / jnp.where(size > 0, size, 1)
+    gram = jnp.matmul(points, points.T, precision="highest")
+    trace = jnp.maximum(jnp.trace(gram), 1)
+    eps = float(jnp.finfo(gram.dtype).eps)
+    gram += eps ** (2 / 3) * trace * jnp.eye(len(gram), dtype=gram.dtype)
+    support = _find_support(jax.lax.stop_gradient(gram))
+    weights = jnp.maximum(_nearest_in_plane(gram, support), 0)
+    return jnp.where(jnp.isfinite(trace), weights / weights.sum(), jnp.nan)
+
+
+def _nearest_in_plane(gram: Float[Array, "model model"], support: Bool[Array, " model"]) -> Float[Array, " model"]:
+    """The weights, of either sign, of the point nearest to zero in the plane through the points of the support."""
+    within = jnp.where(support[:, None] & support, gram, jnp.eye(len(gram), dtype=gram.dtype))
+    weights = jax.scipy.linalg.solve(within, support.astype(gram.dtype), assume_a="pos")
+    return weights / weights.sum()
+
+
+def _find_support(gram: Float[Array, "model model"]) -> Bool[Array, " model"]:
+    """The points that carry the one nearest to zero, by Wolfe's cycles: let one in, then drop those that turn out."""
+    models = jnp.arange(len(gram))
+    tiny = jnp.finfo(gram.dtype).tiny
+    rounding = 4 * jnp.finfo(gram.dtype).eps * jnp.max(jnp.diagonal(gram))
+
+    def cycle(search: _Search) -> _Search:
+        support, weights, count, _ = search
+        target = _nearest_in_plane(gram, support)
+        leaving = support & (target <= 0)
+        inside = ~leaving.any()
+        reach = jnp.where(leaving, weights / jnp.maximum(weights - target, tiny), jnp.inf)
+        step = reach.min()
+        weights = jnp.where(inside, target, weights + jnp.minimum(step, 1) * (target - weights))
+        slope = gram @ weights
+        steepest = jnp.argmin(jnp.where(support, jnp.inf, slope))
+        improves = ~support[steepest] & (slope[steepest] < weights @ slope - rounding)
+        entering = inside & improves & (models == steepest)
+        support = (support & ~(leaving & (reach <= step))) | entering
+        weights = jnp.where(support, weights, 0)
+        # A step of zero drops what was just let in: that can only be rounding, and would go on for ever.
+        return _Search(support, weights, count + 1, jnp.where(inside, ~improves, step <= 0))
+
+    first = models == jnp.argmin(jnp.diagonal(gram))
+    start = _Search(first, first.astype(gram.dtype), 0, ~jnp.isfinite(gram).all())
+    limit = 10 * len(gram)
+    return jax.lax.while_loop(lambda search: ~search.done & (search.count < limit), cycle, start).support

@@ -1,0 +1,203 @@
+"""Systems, schedules and candidates as text, for files and the command line: what a Python call of them would look like."""
+
+import ast
+import dataclasses
+import difflib
+import math
+from typing import Any
+
+import numpy as np
+
+from jaxcast.errors import InputError
+from jaxcast.systems import (
+    Constant,
+    Cosine,
+    LinearRamp,
+    Lorenz63,
+    Lorenz96,
+    PiecewiseConstant,
+    Rossler,
+    Schedule,
+    SumOfCosines,
+    System,
+)
+
+SYSTEMS: dict[str, type[System]] = {"lorenz63": Lorenz63, "lorenz96": Lorenz96, "rossler": Rossler}
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "sum_of_cosines": SumOfCosines,
+    "linear_ramp": LinearRamp,
+    "piecewise_constant": PiecewiseConstant,
+}
+
+
+def parse_system(text: str) -> System:
+    """The system that a text describes: name(parameter=number or schedule, ...); `describe` is its inverse.
+
+    Raises:
+        InputError: for text that is no such call, or unknown systems, schedules or parameters, with the nearest names.
+
+    Example:
+        >>> import jaxcast
+        >>> system = jaxcast.parse_system("lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))")
+        >>> float(system.at(0.0).rho)
+        28.0
+    """
+    (system,) = _systems(text, spread=False)
+    return system
+
+
+def parse_candidates(text: str) -> list[System]:
+    """The candidates that a text describes: as `parse_system`, where a list of numbers makes one system for each.
+
+    Lists are written [28, 30, 32] or linspace(28, 48, 11); several must be of one length and are walked together.
+
+    Raises:
+        InputError: as `parse_system`, for lists of different lengths, or for no list.
+
+    Example:
+        >>> import jaxcast
+        >>> [system.rho for system in jaxcast.parse_candidates("lorenz63(rho=linspace(28, 32, 3))")]
+        [28.0, 30.0, 32.0]
+    """
+    return _systems(text, spread=True)
+
+
+def describe(system: System | Schedule) -> str:
+    """The text of a system, exact to the last digit of its numbers; for a user's own class it says what it was.
+
+    Example:
+        >>> import jaxcast
+        >>> jaxcast.describe(jaxcast.Rossler(c=jaxcast.LinearRamp(start=4.0, stop=9.0, begin=0.0, end=500.0)))
+        'rossler(a=0.2, b=0.2, c=linear_ramp(start=4.0, stop=9.0, begin=0.0, end=500.0))'
+    """
+    known = {kind: name for name, kind in (SYSTEMS | SCHEDULES).items()}
+    name = known.get(type(system), type(system).__name__)
+    values = ((field.name, getattr(system, field.name)) for field in dataclasses.fields(system))
+    return f"{name}({', '.join(f'{key}={_text(value)}' for key, value in values)})"
+
+
+def coordinates(candidates: list[System]) -> tuple[str, np.ndarray] | None:
+    """The name and the values of the one number in which the candidates differ, (model,); None where there is none.
+
+    Example:
+        >>> import jaxcast
+        >>> candidates = [jaxcast.Lorenz63(rho=28.0), jaxcast.Lorenz63(rho=30.0)]
+        >>> name, values = jaxcast.coordinates(candidates)
+        >>> name, values.tolist()
+        ('rho', [28.0, 30.0])
+    """
+    columns = {
+        field.name: [getattr(system, field.name) for system in candidates]
+        for field in dataclasses.fields(candidates[0])
+    }
+    varying = {name: column for name, column in columns.items() if len({_text(value) for value in column}) > 1}
+    if len(varying) != 1:
+        return None
+    ((name, column),) = varying.items()
+    return (name, np.asarray(column, float)) if all(np.ndim(v) == 0 and not callable(v) for v in column) else None
+
+
+def _systems(text: str, *, spread: bool) -> list[System]:
+    name, arguments = _call(_expression(text), text)
+    kind = _lookup(name, SYSTEMS, "system", text)
+    values = _parameters(kind, name, arguments, text)
+    lists = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
+    lengths = {len(value) for value in lists.values()}
+    if not spread and lists:
+        raise InputError(f"expected one number or a schedule for {', '.join(lists)}, got a list in {text!r}")
+    if spread and len(lengths) != 1:
+        raise InputError(
+            "expected candidates that differ by a list of numbers, such as lorenz63(rho=[28, 30, 32]), all lists "
+            f"of one length, got {text!r}"
+        )
+    count = lengths.pop() if spread else 1
+    return [kind(**values | {key: float(value[i]) for key, value in lists.items()}) for i in range(count)]
+
+
+def _expression(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        raise InputError(f"expected a text such as lorenz63(rho=28), got {text!r}") from None
+
+
+def _call(node: ast.expr, text: str) -> tuple[str, dict[str, ast.expr]]:
+    """The name and the keyword arguments of a call; a bare name is a call without any."""
+    if isinstance(node, ast.Name):
+        return node.id, {}
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        raise InputError(f"expected name(parameter=value, ...), got {ast.unparse(node)!r} in {text!r}")
+    if node.args or any(keyword.arg is None for keyword in node.keywords):
+        raise InputError(f"expected every argument by name, as in rho=28, got {ast.unparse(node)!r}")
+    return node.func.id, {str(keyword.arg): keyword.value for keyword in node.keywords}
+
+
+def _value(node: ast.expr, text: str) -> Any:
+    """A number, a list of numbers as an array, or a schedule."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "linspace":
+        if len(node.args) == 3 and not node.keywords:
+            start, stop, count = (_number(argument, text) for argument in node.args)
+            if count >= 1 and count == int(count):
+                return np.linspace(start, stop, int(count))
+        raise InputError(f"expected linspace(first, last, how many), got {ast.unparse(node)!r}")
+    if isinstance(node, ast.List | ast.Tuple):
+        if not node.elts:
+            raise InputError(f"expected at least one number in a list, got none in {text!r}")
+        return np.asarray([_number(element, text) for element in node.elts])
+    if isinstance(node, ast.Call | ast.Name):
+        name, arguments = _call(node, text)
+        kind = _lookup(name, SCHEDULES, "schedule", text)
+        return kind(**_parameters(kind, name, arguments, text))
+    return _number(node, text)
+
+
+def _number(node: ast.expr, text: str) -> float:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"expected a finite number, got {ast.unparse(node)!r} in {text!r}")
+    return float(value)
+
+
+def _lookup(name: str, table: dict[str, Any], what: str, text: str) -> Any:
+    if name not in table:
+        raise InputError(f"unknown {what} {name!r} in {text!r}{_nearest(name, table)}; there are {', '.join(table)}")
+    return table[name]
+
+
+def _parameters(kind: type, name: str, arguments: dict[str, ast.expr], text: str) -> dict[str, Any]:
+    """The values of a call's arguments, checked against the fields of what it makes."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    values = {}
+    for key, node in arguments.items():
+        if key not in fields:
+            raise InputError(
+                f"unknown parameter {key!r} of {name} in {text!r}{_nearest(key, fields)}; there are {', '.join(fields)}"
+            )
+        values[key] = _value(node, text)
+        if fields[key].metadata.get("static"):
+            if values[key] != int(values[key]):
+                raise InputError(f"{key} of {name} must be a whole number, got {_text(values[key])}")
+            values[key] = int(values[key])
+    missing = [key for key, field in fields.items() if field.default is dataclasses.MISSING and key not in values]
+    if missing:
+        raise InputError(f"{name} needs {', '.join(missing)} as well, got {text!r}")
+    return values
+
+
+def _nearest(name: str, names: Any) -> str:
+    close = difflib.get_close_matches(name, names, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Schedule):
+        return describe(value)
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    array = np.asarray(value)
+    return repr(array.item()) if array.ndim == 0 else str(array.tolist())

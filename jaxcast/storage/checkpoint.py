@@ -1,0 +1,59 @@
+"""Checkpoints of a training run: a tree of arrays in one file, with what tells the run from any other."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcast.errors import InputError
+from jaxcast.storage.folder import read_arrays, write_arrays
+
+
+def save_checkpoint(path: Path, identity: dict[str, Any], num_done: int, tree: Any) -> None:
+    """Replaces the checkpoint by this one, in one piece."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: np.asarray(leaf) for name, leaf in named_leaves(tree).items()}
+    write_arrays(path, {"__identity__": json.dumps(identity), "__num_done__": num_done, **arrays})
+
+
+def load_checkpoint(path: Path, identity: dict[str, Any], like: Any) -> tuple[int, Any]:
+    """How much was done, and the tree as it was then.
+
+    Raises:
+        InputError: for a file that is cut off, no checkpoint, or that of another run.
+    """
+    arrays = read_arrays(path)
+    mend = "delete it to start afresh, or choose another"
+    try:
+        num_done = int(arrays.pop("__num_done__"))
+        kept = json.loads(str(arrays.pop("__identity__")))
+    except (KeyError, ValueError, TypeError):
+        raise InputError(f"{path} is not a checkpoint of this program; {mend}") from None
+    differences = [name for name in identity | kept if identity.get(name) != kept.get(name)]
+    if differences:
+        raise InputError(
+            f"{path} is the checkpoint of another run, with other {', '.join(differences)}; give the same settings, {mend}"
+        )
+    expected = named_leaves(like)
+    if {name: leaf.shape for name, leaf in expected.items()} != {name: leaf.shape for name, leaf in arrays.items()}:
+        raise InputError(f"{path} is the checkpoint of another model or optimizer; {mend}")
+    return num_done, jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their paths."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def fingerprint(tree: Any) -> str:
+    """A short hash of all numbers of a tree of arrays, and of their shapes and dtypes."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,166 @@
+"""Trained pools on disk: a folder with pool.json and arrays.npz, no pickled code."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxcast.candidates import ForecastMap, stack, unstack
+from jaxcast.errors import InputError
+from jaxcast.forecasters import FeedForward, Persistence, Pool
+from jaxcast.integrate import FlowMap, flow_map
+from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
+from jaxcast.pooling.linear import FixedWeights, LinearRegression
+from jaxcast.pooling.simplex import SimplexLeastSquares
+from jaxcast.specs import SYSTEMS, describe, parse_system
+from jaxcast.storage.checkpoint import named_leaves
+from jaxcast.storage.folder import read_arrays, write_arrays, write_json
+
+POOLS: dict[str, type] = {
+    "additive_attention": AdditiveAttention,
+    "scaled_dot_product_attention": ScaledDotProductAttention,
+    "multi_head_attention": MultiHeadAttention,
+    "feed_forward": FeedForward,
+    "simplex_least_squares": SimplexLeastSquares,
+    "linear_regression": LinearRegression,
+    "fixed_weights": FixedWeights,
+    "persistence": Persistence,
+}
+FORMAT = "jaxcast pool 1"
+
+
+class StoredPool(NamedTuple):
+    """A pool read back, its candidates, None where it needs none, and whatever was saved with it.
+
+    Where several pools were saved as one, each array of `pool` has a leading seed axis.
+    """
+
+    pool: Any
+    forecast_map: Any
+    attributes: dict[str, Any]
+
+
+def save_pool(
+    folder: str | Path, pool: Pool, forecast_map: ForecastMap | None = None, *, attributes: dict[str, Any] | None = None
+) -> None:
+    """Writes a pool, or pools with a leading seed axis such as `fit` returns, and its candidates into a folder.
+
+    Candidates that are a flow map of jaxcast's systems are written with it. Others are the user's own code, which is not
+    written; `load_pool` asks for it.
+
+    Args:
+        attributes: JSON values to keep with it, such as how it was trained.
+
+    Raises:
+        InputError: for a pool of the user's own class, or a folder that cannot be written to.
+
+    Example:
+        >>> import jax, jaxcast, tempfile
+        >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> folder = tempfile.mkdtemp()
+        >>> jaxcast.save_pool(folder, pool, candidates)
+        >>> jaxcast.load_pool(folder).forecast_map([1.0, 1.0, 20.0]).shape
+        (2, 3)
+    """
+    names = [name for name, kind in POOLS.items() if type(pool) is kind]
+    if not names:
+        raise InputError(
+            f"cannot save a {type(pool).__name__}: only {', '.join(POOLS)} can be rebuilt without code of your own"
+        )
+    config = {
+        "format": FORMAT,
+        "pool": names[0],
+        "arguments": getattr(pool, "config", {}),
+        "candidates": _describe_candidates(forecast_map),
+        "attributes": attributes or {},
+    }
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder} ({error.strerror}); choose a folder you can write to") from None
+    write_arrays(folder / "arrays.npz", named_leaves(pool))
+    write_json(folder / "pool.json", config)
+
+
+def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> StoredPool:
+    """The pool that a folder holds, with its candidates.
+
+    Args:
+        forecast_map: the candidates, where they were the user's own code.
+
+    Raises:
+        InputError: for a missing, foreign or truncated folder, or where the user's own candidates are needed.
+
+    Example:
+        >>> import jaxcast, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> jaxcast.save_pool(folder, jaxcast.equal_weights(2), attributes={"by": "hand"})
+        >>> stored = jaxcast.load_pool(folder)
+        >>> stored.pool.weights.tolist(), stored.attributes
+        ([0.5, 0.5], {'by': 'hand'})
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    pool = _rebuilt(POOLS[config["pool"]], config["arguments"], folder / "arrays.npz")
+    stored = config["candidates"]
+    if forecast_map is None and stored is not None:
+        if "callable" in stored:
+            raise InputError(
+                f"the pool in {folder} was trained over candidates that are your own code, {stored['callable']}; "
+                "give them: load_pool(folder, forecast_map=...)"
+            )
+        forecast_map = flow_map(
+            stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"]
+        )
+    return StoredPool(pool, forecast_map, config["attributes"])
+
+
+def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
+    if forecast_map is None:
+        return None
+    if isinstance(forecast_map, FlowMap) and type(forecast_map.system) in SYSTEMS.values():
+        dt = float(forecast_map.dt)
+        systems = [describe(system) for system in unstack(forecast_map.system)]
+        return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps}
+    named = getattr(forecast_map, "function", forecast_map)
+    return {"callable": getattr(named, "__qualname__", type(named).__name__)}
+
+
+def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
+    """A pool made from its arguments, with the file's arrays in it; all of them may have a leading seed axis."""
+    arrays = {name: jnp.asarray(array) for name, array in read_arrays(file).items()}
+    foreign = InputError(f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again")
+    try:
+        if not issubclass(kind, nnx.Module):
+            return kind(**arguments, **{name.removeprefix("."): array for name, array in arrays.items()})
+        like = jax.eval_shape(lambda key: kind(**arguments, key=key), jax.random.key(0))
+    except TypeError:
+        raise foreign from None
+    expected = named_leaves(like)
+    seeds = {array.shape[: array.ndim - expected[name].ndim] for name, array in arrays.items() if name in expected}
+    if arrays.keys() != expected.keys() or len(seeds) != 1:
+        raise foreign
+    (lead,) = seeds
+    if any(array.shape != (*lead, *expected[name].shape) for name, array in arrays.items()):
+        raise foreign
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "pool.json"
+    if not file.exists():
+        raise InputError(f"{folder} holds no trained pool: expected pool.json and arrays.npz in it")
+    try:
+        config = json.loads(file.read_text())
+        known = config["format"] == FORMAT and config["pool"] in POOLS
+        known = known and {"arguments", "candidates", "attributes"} <= config.keys()
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise InputError(f"{file} is not that of a pool that this version of jaxcast can read; train it again")
+    return config

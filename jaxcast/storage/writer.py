@@ -1,0 +1,181 @@
+"""Many trajectories to one zarr store, batch by batch, in the memory of one batch."""
+
+import os
+import reprlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from jaxtyping import ArrayLike, Shaped
+
+from jaxcast.errors import InputError
+from jaxcast.integrate import Trajectory
+from jaxcast.storage.checks import StoredTrajectory, as_floats, check_components, check_times, plain_attributes
+from jaxcast.storage.files import partial_path, refuse_existing, writing
+from jaxcast.storage.zarr_store import MARK, create_store, finish, mark, open_states, read_attributes, require_zarr
+
+
+class TrajectoryWriter:
+    """Streams trajectories of the same times to a zarr store that `xarray.open_zarr` opens; a context manager.
+
+    The store grows as `<name>.partial`. A process killed at any moment loses at most one batch: made again with the same
+    settings, the writer goes on at `num_done`. When the block ends after the last batch, the store gets its name, so a
+    store under its name is always whole. States may be NaN: a trajectory that diverged is kept as it came.
+
+    Args:
+        times: (time,), evenly spaced, in `time_unit`; MTU is the model time unit.
+        components: what the columns of the states are called.
+        batch_size: trajectories to a chunk; the last batch may be smaller.
+        dtype: of the states on disk; what is written is converted.
+        attributes: how the states are made: system, solver, h, dt, seed, versions. Anything JSON can hold.
+        compress: slower, and chaotic states hardly shrink.
+        overwrite: replaces a store of that name, once the new one is complete, and an unfinished one of other settings.
+
+    Raises:
+        InputError: for a suffix other than .zarr, a store that exists, an unfinished one with other settings, times that
+            are not evenly spaced, sizes below one, a dtype of no real numbers, attributes that JSON cannot hold, or missing packages.
+
+    Example:
+        >>> import jax, jaxcast, jax.numpy as jnp, pathlib, tempfile
+        >>> from jaxcast.storage import TrajectoryWriter, load_trajectory
+        >>> run = jax.vmap(lambda u0: jaxcast.simulate(jaxcast.Lorenz63(), u0, num_samples=4).states)
+        >>> starts = jax.random.normal(jax.random.key(0), (10, 3))
+        >>> sizes = dict(num_trajectories=10, batch_size=4, components=("x", "y", "z"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "runs.zarr"
+        ...     with TrajectoryWriter(path, times=[0.0, 0.1, 0.2, 0.3], **sizes, attributes={"h": 0.01}) as writer:
+        ...         while writer.num_done < 10:
+        ...             writer.write(run(starts[writer.num_done : writer.num_done + 4]))
+        ...     bool(jnp.allclose(load_trajectory(path, index=9).trajectory.states, run(starts)[9]))
+        True
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        times: Shaped[ArrayLike, " time"] | Sequence[float],
+        num_trajectories: int,
+        components: Sequence[str],
+        batch_size: int,
+        dtype: Any = "float64",
+        attributes: Mapping[str, Any] | None = None,
+        compress: bool = False,
+        time_unit: str = "MTU",
+        overwrite: bool = False,
+    ):
+        require_zarr()
+        self.path, components = Path(path), tuple(components)
+        self._partial = partial_path(self.path)
+        if self.path.suffix != ".zarr":
+            raise InputError(f"expected a store ending in .zarr, got {self.path}; rename it")
+        if num_trajectories < 1 or batch_size < 1:
+            raise InputError(
+                f"num_trajectories and batch_size must be at least 1, got {num_trajectories} and {batch_size}"
+            )
+        if not overwrite:
+            refuse_existing(self.path)
+        self.num_trajectories, self.batch_size = num_trajectories, batch_size
+        record = self._record(times, components, dtype, plain_attributes(attributes), time_unit)
+        shape = (num_trajectories, len(record.trajectory.times), len(record.components))
+        chunks = (min(batch_size, num_trajectories), *shape[1:])
+        sizes = self._sizes(record, compress)
+        with writing(self.path):
+            num_done = self._num_done_before(sizes | record.attributes, overwrite)
+            if num_done is None:
+                create_store(self._partial, record, shape, chunks, compress=compress)
+                # Last, so that a store without a mark is one that nothing was written to.
+                mark(self._partial, complete=False, num_done=0, sizes=sizes)
+            for file in self._partial.rglob("*.partial"):  # of a write that was cut off
+                file.unlink()
+        self.num_done = num_done or 0
+        self._shape = shape
+        self._states = open_states(self._partial)
+
+    def write(self, states: Shaped[ArrayLike, "batch time dim"]) -> None:
+        """Writes the next batch, the trajectories from number `num_done` on, and then records that it is there.
+
+        Args:
+            states: batch_size trajectories, fewer only at the end.
+
+        Raises:
+            InputError: for a batch of another shape, one batch too many, or a disk that refuses.
+        """
+        last = min(self.num_done + self.batch_size, self.num_trajectories)
+        expected = (last - self.num_done, *self._shape[1:])
+        if self.num_done == self.num_trajectories:
+            raise InputError(
+                f"{self.path}: all {self.num_trajectories} trajectories are written; write no more batches"
+            )
+        if np.shape(states) != expected:
+            raise InputError(
+                f"{self.path}: expected the trajectories {self.num_done} to {last - 1}, (batch, time, dim) = {expected}, "
+                f"got shape {np.shape(states)}; write batch_size at a time, and what is left at the end"
+            )
+        with writing(self.path):
+            self._states[self.num_done : last] = np.asarray(states, self._states.dtype)
+            mark(self._partial, num_done=last)
+        self.num_done = last
+
+    def __enter__(self) -> "TrajectoryWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self.num_done == self.num_trajectories:
+            with writing(self.path):
+                finish(self._partial, self.path)
+
+    def _record(
+        self, times: Any, components: Sequence[str], dtype: Any, attributes: dict[str, Any], time_unit: str
+    ) -> StoredTrajectory:
+        """The settings of the run in the form of one trajectory without samples."""
+        times = as_floats(self.path, "times", times)
+        check_times(self.path, times)
+        check_components(self.path, components, len(components))
+        try:
+            none: Any = np.empty((0, len(components)), dtype)
+        except TypeError:
+            none = None
+        if none is None or none.dtype.kind != "f" or none.dtype.itemsize > 8:
+            raise InputError(f"expected dtype float16, float32 or float64, got {dtype}; states are real numbers")
+        return StoredTrajectory(Trajectory(times, none), tuple(components), attributes, time_unit)
+
+    def _sizes(self, record: StoredTrajectory, compress: bool) -> dict[str, Any]:
+        times, states = record.trajectory
+        return dict(
+            num_trajectories=self.num_trajectories,
+            batch_size=self.batch_size,
+            times=f"{len(times)} from {float(times[0])} to {float(times[-1])} in {times.dtype}",
+            time_unit=record.time_unit,
+            components=list(record.components),
+            dtype=str(states.dtype),
+            compress=compress,
+        )
+
+    def _num_done_before(self, settings: dict[str, Any], overwrite: bool) -> int | None:
+        """How far an unfinished store of the same settings is written; None where a new one is to begin.
+
+        Raises:
+            InputError: where there is one of other settings, unless it is to be overwritten.
+        """
+        attributes = read_attributes(self._partial)
+        progress = attributes.pop(MARK, None)
+        if progress is None:
+            return None
+        old = progress.get("sizes", {}) | attributes
+        names = [name for name in old | settings if old.get(name) != settings.get(name)]
+        if not names:
+            return progress["num_done"]
+        if overwrite:
+            return None
+        changes = ", ".join(
+            f"{name}: {reprlib.repr(old.get(name))} there, {reprlib.repr(settings.get(name))} now" for name in names
+        )
+        raise InputError(
+            f"{self._partial} holds an unfinished run with other settings ({changes}); "
+            "choose another name, or say overwrite=True"
+        )

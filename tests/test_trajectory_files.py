@@ -1,0 +1,611 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numcodecs
+import numpy as np
+import pandas
+import pytest
+import xarray
+import zarr
+
+from jaxcast import InputError, Trajectory
+from jaxcast.storage import TrajectoryWriter, load_trajectory, save_trajectory
+
+SUFFIXES = (".npz", ".csv", ".zarr")
+TIMES = np.arange(6) * 0.5
+STATES = np.random.default_rng(0).normal(size=(6, 3))
+MANY = np.random.default_rng(1).normal(size=(7, 6, 3))
+SETTINGS = dict(solver="rk4", h=0.01, seed=3, versions={"jax": "0.10.2"}, rho=[28.0, 48.0])
+RUN = dict(times=TIMES, num_trajectories=7, components=("x", "y", "z"), batch_size=3, attributes=SETTINGS)
+
+
+def same(left, right):
+    return all(
+        a.dtype == b.dtype and a.tobytes() == b.tobytes()
+        for a, b in zip(left.trajectory, right.trajectory, strict=True)
+    ) and (left[1:] == right[1:])
+
+
+def quietly_to_zarr(dataset, path, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # xarray warns of its own consolidated metadata
+        dataset.to_zarr(path, **options)
+
+
+def stream(path, states=MANY, stop=None, **changes):
+    settings = RUN | changes
+    with TrajectoryWriter(path, **settings) as writer:
+        begin = writer.num_done
+        while writer.num_done < (stop or len(states)):
+            writer.write(states[writer.num_done : writer.num_done + settings["batch_size"]])
+    return begin
+
+
+def contents(path):
+    return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtypes", [("f4", "f4"), ("f8", "f8"), ("f8", "f4"), ("f8", "f2")])
+def test_a_trajectory_comes_back_to_the_bit(tmp_path, suffix, dtypes):
+    states = STATES.copy()
+    states[0] = 5e-8, -0.0, 0.1 + 0.2
+    trajectory = Trajectory(np.float64(0.1) * np.arange(6).astype(dtypes[0]), states.astype(dtypes[1]))
+    trajectory = Trajectory(trajectory.times.astype(dtypes[0]), trajectory.states)
+    path = tmp_path / f"new/run{suffix}"
+    save_trajectory(path, trajectory, components=("x", "y,", 'ü"'), attributes=SETTINGS, time_unit="days")
+    loaded = load_trajectory(path)
+    for before, after in zip(trajectory, loaded.trajectory, strict=True):
+        assert before.dtype == after.dtype
+        assert before.tobytes() == after.tobytes()
+    assert loaded[1:] == (("x", "y,", 'ü"'), SETTINGS, "days")
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_simulated_trajectory_is_saved_as_it_is(tmp_path, trajectory, suffix):
+    save_trajectory(tmp_path / f"a{suffix}", trajectory, attributes={"dt": np.float32(0.5), "u0": trajectory.states[0]})
+    loaded = load_trajectory(str(tmp_path / f"a{suffix}"))
+    assert loaded.trajectory.states.tobytes() == np.asarray(trajectory.states).tobytes()
+    assert loaded.components == ("u0", "u1", "u2")
+    assert loaded.attributes == {"dt": 0.5, "u0": trajectory.states[0].tolist()}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    save_trajectory(path, Trajectory(TIMES, STATES))
+    with pytest.raises(InputError, match=r"exists.*overwrite=True"):
+        save_trajectory(path, Trajectory(TIMES, -STATES))
+    first = load_trajectory(path)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        patch.setattr("zarr.consolidate_metadata", full)
+        with pytest.raises(InputError, match="No space left on device"):
+            save_trajectory(path, Trajectory(TIMES, -STATES), overwrite=True)
+    assert same(load_trajectory(path), first)
+    save_trajectory(path, Trajectory(TIMES, -STATES), overwrite=True)
+    assert load_trajectory(path).trajectory.states.tobytes() == (-STATES).tobytes()
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_xarray_opens_our_stores(tmp_path):
+    stream(tmp_path / "many.zarr")
+    save_trajectory(tmp_path / "one.zarr", Trajectory(TIMES, STATES), components=("x", "y", "z"), attributes=SETTINGS)
+    # Warnings are errors here.
+    with xarray.open_zarr(tmp_path / "many.zarr") as many, xarray.open_zarr(tmp_path / "one.zarr") as one:
+        assert many.states.dims == ("trajectory", "time", "component")
+        assert one.states.dims == ("time", "component")
+        np.testing.assert_array_equal(many.states.values, MANY)
+        np.testing.assert_array_equal(one.sel(component="y").states.values, STATES[:, 1])
+        np.testing.assert_array_equal(many.time.values, TIMES)
+        assert many.time.attrs == {"units": "MTU"}
+        assert many.component.values.tolist() == ["x", "y", "z"]
+        assert SETTINGS.items() <= many.attrs.items()
+        assert SETTINGS.items() <= one.attrs.items()
+
+
+DATASETS = {
+    "one variable": xarray.Dataset({"w": (("time", "k"), STATES)}),
+    "its axes turned": xarray.Dataset({"w": (("k", "time"), STATES.T)}, {"k": ["x", "y", "z"]}),
+    "of several trajectories": xarray.Dataset({"w": (("member", "time", "k"), np.stack([-STATES, STATES]))}),
+    "trajectory named": xarray.Dataset({"w": (("time", "k", "trajectory"), np.stack([-STATES, STATES], -1))}),
+    "beside others": xarray.Dataset({"u": (("time", "k"), STATES), "error": (("time", "k"), 0 * STATES)}),
+    "beside weights": xarray.Dataset({"u": (("time", "k"), STATES), "w": ("time", TIMES), "name": ("k", list("abc"))}),
+    "components": xarray.Dataset({name: ("time", STATES[:, k]) for k, name in enumerate("xyz")}),
+    "components of several": xarray.Dataset(
+        {name: (("trajectory", "time"), np.stack([-STATES[:, k], STATES[:, k]])) for k, name in enumerate("xyz")}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("consolidated", [True, False])
+def test_we_open_what_xarray_wrote(tmp_path, name, zarr_format, consolidated):
+    dataset = DATASETS[name].assign_coords(time=("time", TIMES, {"units": "days"}))
+    quietly_to_zarr(dataset, tmp_path / "a.zarr", zarr_format=zarr_format, consolidated=consolidated)
+    several = {"member", "trajectory"} & set(dataset.dims)
+    loaded = load_trajectory(tmp_path / "a.zarr", index=1 if several else 0)
+    assert loaded.trajectory.times.tobytes() == TIMES.tobytes()
+    assert loaded.trajectory.states.tobytes() == STATES.tobytes()
+    named = "k" in dataset.variables or "x" in dataset
+    assert loaded[1:] == (("x", "y", "z") if named else ("u0", "u1", "u2"), {}, "days")
+
+
+def test_packed_states_and_a_time_on_another_dimension(tmp_path):
+    packed = np.arange(6, dtype="i2")[:, None] * [[1, -3]]
+    dataset = xarray.Dataset(
+        {"w": (("step", "k"), 0.25 * packed)}, coords={"t": ("step", np.arange("2001-01", "2001-07", dtype="M8[M]"))}
+    ).assign_coords(t=("step", np.arange(6), {"units": "days since 2001-01-01"}))
+    quietly_to_zarr(dataset, tmp_path / "a.zarr", encoding={"w": {"dtype": "i2", "scale_factor": 0.25}})
+    loaded = load_trajectory(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(loaded.trajectory.states, 0.25 * packed)
+    np.testing.assert_array_equal(loaded.trajectory.times, np.arange(6.0))
+    assert loaded.time_unit == "days since 2001-01-01"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "index"),
+    [
+        (dict(t=TIMES, anything=STATES), 0),
+        (dict(times=TIMES, u=STATES, weights=np.ones((6, 2))), 0),
+        (dict(time=TIMES, x=np.stack([-STATES, STATES]), note="hello", seed=3), 1),
+        (dict(t=np.arange(6), data=STATES.astype(">f8"), pickled=np.array([{}])), 0),
+    ],
+)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_foreign_npz(tmp_path, arrays, index, save):
+    save(tmp_path / "a.npz", **arrays)
+    loaded = load_trajectory(tmp_path / "a.npz", index=index)
+    assert loaded.trajectory.states.tobytes() == STATES.tobytes()
+    assert loaded.trajectory.times.dtype == np.float64
+    assert loaded[1:] == (("u0", "u1", "u2"), {}, "")
+
+
+def test_foreign_csv(tmp_path):
+    path, frame = tmp_path / "a.csv", pandas.DataFrame(STATES, columns=["x", "y", "z"])
+    frame.assign(t=TIMES).to_csv(path, index=False, float_format="%.17g")
+    assert same(expected := load_trajectory(path), load_trajectory(path))
+    assert expected.components == ("x", "y", "z")
+    assert expected.trajectory.states.tobytes() == STATES.tobytes()
+    frame.set_index(TIMES).to_csv(path, float_format="%.17g", lineterminator="\r\n", encoding="utf-8-sig")
+    assert same(load_trajectory(path), expected)
+    np.savetxt(path, np.column_stack([TIMES, STATES]), delimiter=",", header="made elsewhere\n{}", fmt="%.17g")
+    assert same(load_trajectory(path), expected._replace(components=("u0", "u1", "u2")))
+    path.write_text(path.read_text() + "\n\n")
+    assert same(load_trajectory(path), expected._replace(components=("u0", "u1", "u2")))
+
+
+HOLE = STATES.copy()
+HOLE[4, 1], HOLE[5, 2] = np.nan, np.inf
+BAD_ARRAYS = [
+    (TIMES[[0, 1, 3, 2, 4, 5]], STATES, r"must increase, got 1.0 after 1.5 at {3}"),
+    (TIMES[[0, 1, 2, 2, 3, 4]], STATES, r"must increase, got 1.0 after 1.0 at {3}"),
+    (TIMES + 1e-5 * (np.arange(6) == 4), STATES, r"evenly spaced, got a step of 0.50001 before {4} .* 0.5;"),
+    (np.where(np.arange(6) == 2, np.nan, TIMES), STATES, r"times must be finite, got nan at {2}"),
+    (TIMES, HOLE, r"finite, got 2 of 18 that are NaN or infinite, the first at {4}, 'u1'"),
+    (TIMES[:1], STATES[:1], "at least two samples, got 1"),
+]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("bad", range(len(BAD_ARRAYS)))
+def test_what_is_no_trajectory_is_neither_loaded_nor_saved(tmp_path, suffix, bad):
+    times, states, message = BAD_ARRAYS[bad]
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npz":
+        np.savez(path, t=times, u=states)
+    elif suffix == ".csv":
+        pandas.DataFrame(states, columns=["u0", "u1", "u2"]).set_index(times).to_csv(path, na_rep="nan")
+    else:
+        quietly_to_zarr(xarray.Dataset({"u": (("time", "k"), states)}, {"time": times}), path)
+    rows = [f"row {i} \\(counted from 0\\)" for i in range(6)]
+    for_arrays = message.format(*rows)
+    with pytest.raises(
+        InputError, match=message.format(*(f"line {i + 2}" for i in range(6))) if suffix == ".csv" else for_arrays
+    ) as caught:
+        load_trajectory(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=for_arrays):
+        save_trajectory(tmp_path / f"b{suffix}", Trajectory(times, states))
+    assert not list(tmp_path.glob("b*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time,x\n0,1\n1,2\n2\n", "expected 2 columns in every line, line 4 has 1"),
+        ("time,x\n0,1\n\n1,2\n", "line 3 is blank"),
+        ("0,1,2\n1,oops,3\n", "expected a number in line 2, column 2, got 'oops'"),
+        ("# by hand\ntime,x\n0,\n1,2\n", "expected a number in line 3, column 'x', got ''"),
+        ("time;x\n0;1\n1;2\n", "line 2, column 'time;x', got '0;1'"),
+        ("0\n1\n", "separated by commas, got 1 column"),
+        (",time,x\n0,0,1\n1,1,2\n", "different component names.*name each column"),
+        ("time,x\n", "at least two samples, got 0"),
+        ("", "got 1 column"),
+        (b"time,x\n0,\xff\n", "expected text in UTF-8"),
+    ],
+)
+def test_broken_tables(tmp_path, text, message):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=message) as caught:
+        load_trajectory(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (dict(u=STATES), r"times \(time,\) called time, times, t, found 0 among u \(6, 3\)"),
+        (dict(t=TIMES, time=TIMES, u=STATES), "found 2 among"),
+        (dict(t=TIMES, u=STATES.T), r"time = 6, found 0 among t \(6,\), u \(3, 6\); transpose"),
+        (dict(t=TIMES, a=STATES, b=STATES), "found 2 among"),
+        (dict(t=TIMES, u=1j * STATES), "found 0 among"),
+        ({}, "no arrays"),
+    ],
+)
+def test_archives_without_a_trajectory(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        load_trajectory(tmp_path / "a.npz")
+
+
+def test_stores_without_a_trajectory(tmp_path):
+    for k, (dataset, message) in enumerate(
+        [
+            (DATASETS["one variable"], "1-D coordinate called time, times, t, found w"),
+            (DATASETS["beside others"].rename(u="a").assign_coords(time=TIMES), "expected one variable of states"),
+            (xarray.Dataset(coords={"time": TIMES}), "expected one variable of states"),
+        ]
+    ):
+        quietly_to_zarr(dataset, tmp_path / f"{k}.zarr")
+        with pytest.raises(InputError, match=message):
+            load_trajectory(tmp_path / f"{k}.zarr")
+
+
+def test_a_missing_file_an_unknown_suffix_and_an_index_out_of_range(tmp_path):
+    with pytest.raises(InputError, match=r"does not exist, expected a file ending in .npz, .csv, .zarr; check"):
+        load_trajectory(tmp_path / "a.npz")
+    for name in ("a.mat", "a", "a.zarr.partial"):
+        with pytest.raises(InputError, match=r"ending in .npz, .csv, .zarr, got"):
+            load_trajectory(tmp_path / name)
+        with pytest.raises(InputError, match=r"ending in .npz, .csv, .zarr, got"):
+            save_trajectory(tmp_path / name, Trajectory(TIMES, STATES))
+    stream(tmp_path / "many.zarr")
+    np.savez(tmp_path / "many.npz", t=TIMES, u=MANY)
+    save_trajectory(tmp_path / "one.csv", Trajectory(TIMES, STATES))
+    for name, index, number in [("many.zarr", 7, 7), ("many.npz", -1, 7), ("one.csv", 1, 1)]:
+        with pytest.raises(InputError, match=f"holds {number} trajectories, got index {index}"):
+            load_trajectory(tmp_path / name, index=index)
+    for suffix in SUFFIXES:
+        (tmp_path / f"folder{suffix}").mkdir()
+        (tmp_path / f"empty{suffix}").touch()
+        for kind in ("folder", "empty"):
+            with pytest.raises(InputError, match=f"{kind}{suffix}"):
+                load_trajectory(tmp_path / f"{kind}{suffix}")
+
+
+def test_attributes_and_names_that_no_file_can_hold(tmp_path):
+    path, trajectory = tmp_path / "a.npz", Trajectory(TIMES, STATES)
+    for value in (np.nan, object(), 1j, {1, 2}):
+        with pytest.raises(InputError, match="attribute 'a' must be text"):
+            save_trajectory(path, trajectory, attributes={"a": value})
+    for names in (("x", "y"), ("x", "y", "y"), ("x", "y", "")):
+        with pytest.raises(InputError, match="3 different component names"):
+            save_trajectory(path, trajectory, components=names)
+    with pytest.raises(InputError, match="float64, got complex128"):
+        save_trajectory(path, trajectory._replace(states=1j * STATES))
+    with pytest.raises(InputError, match="of one trajectory"):
+        save_trajectory(path, trajectory._replace(states=MANY))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_a_file_cut_at_any_byte_is_an_input_error(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    save_trajectory(path, Trajectory(TIMES, STATES), attributes=SETTINGS)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 1 if suffix == ".csv" else 3):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="a" + suffix):
+            load_trajectory(path)
+
+
+def test_an_archive_with_wrong_bytes_is_an_input_error_or_loads_the_same(tmp_path):
+    path, rng = tmp_path / "a.npz", np.random.default_rng(0)
+    save_trajectory(path, Trajectory(TIMES, STATES), attributes=SETTINGS)
+    whole, expected, num_refused = path.read_bytes(), load_trajectory(path), 0
+    for _ in range(300):
+        broken = bytearray(whole)
+        broken[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(broken)
+        try:
+            assert same(
+                load_trajectory(path)._replace(components=expected[1], attributes=expected[2], time_unit=expected[3]),
+                expected,
+            )
+        except InputError:
+            num_refused += 1
+    assert num_refused > 150
+
+
+CODECS = {
+    "raw 2": None,
+    "zlib 2": [numcodecs.Zlib()],
+    "gzip 2": [numcodecs.GZip()],
+    "lz4 2": [numcodecs.LZ4()],
+    "zstd 2": [numcodecs.Zstd()],
+    "bz2 2": [numcodecs.BZ2()],
+    "lzma 2": [numcodecs.LZMA()],
+    "raw 3": None,
+    "blosc 3": [zarr.codecs.BloscCodec()],
+    "gzip 3": [zarr.codecs.GzipCodec()],
+}
+OUR_KINDS = ("streamed", "compressed", "saved")
+
+
+def make_store(kind, path):
+    if kind == "streamed":
+        stream(path, components=("x", "y", "zeta"))
+    elif kind == "compressed":
+        stream(path, compress=True)
+    elif kind == "saved":
+        save_trajectory(path, Trajectory(TIMES, STATES))
+    else:
+        dataset = DATASETS["its axes turned"].assign_coords(time=TIMES)
+        codec, zarr_format = CODECS.get(kind, "default"), int(kind[-1])
+        encoding = {} if codec == "default" else {name: {"compressors": codec} for name in ("w", "time")}
+        quietly_to_zarr(dataset, path, zarr_format=zarr_format, consolidated="consolidated" in kind, encoding=encoding)
+
+
+@pytest.mark.parametrize("kind", [*OUR_KINDS, "consolidated 2", "plain 2", "consolidated 3", "plain 3", *CODECS])
+def test_a_store_with_a_file_cut_or_gone_is_an_input_error_or_loads_the_same(tmp_path, kind):
+    path = tmp_path / "a.zarr"
+    make_store(kind, path)
+    expected, ours = load_trajectory(path), kind in OUR_KINDS
+    for name, whole in contents(path).items():
+        file = path / name
+        for length in [None, *{0, 1, 8, 16, len(whole) // 2, len(whole) - 8, len(whole) - 1}]:
+            if length is None:
+                file.unlink()
+            else:
+                file.write_bytes(whole[: max(0, length)])
+            refused = None
+            try:
+                loaded = load_trajectory(path)
+            except InputError as error:
+                refused = str(error)
+            else:
+                other_trajectory = ours and "states" in str(name) and length is not None
+                assert same(loaded, expected), (name, length)
+                assert not ours or other_trajectory, (name, length)
+            assert refused is None or (str(path) in refused and "\n" not in refused), (name, length)
+            file.write_bytes(whole)
+    assert same(load_trajectory(path), expected)
+
+
+def test_streamed_equals_written_at_once(tmp_path):
+    stream(tmp_path / "a.zarr")
+    stream(tmp_path / "b.zarr", batch_size=20)
+    for k in range(7):
+        loaded = load_trajectory(tmp_path / "a.zarr", index=k)
+        assert loaded.trajectory.states.tobytes() == MANY[k].tobytes()
+        assert same(loaded, load_trajectory(tmp_path / "b.zarr", index=k))
+    save_trajectory(tmp_path / "c.zarr", Trajectory(TIMES, MANY[6]), components=("x", "y", "z"), attributes=SETTINGS)
+    assert same(loaded, load_trajectory(tmp_path / "c.zarr"))
+
+
+def test_an_abandoned_run_goes_on_where_it_was(tmp_path):
+    states = MANY.copy()
+    states[3:6] = np.nan  # a batch that diverged is kept too
+    stream(tmp_path / "whole.zarr", states)
+    path = tmp_path / "a.zarr"
+    assert stream(path, states, stop=3) == 0
+    with pytest.raises(InputError, match=r"does not exist.*a.zarr.partial is not finished"):
+        load_trajectory(path)
+    writer = TrajectoryWriter(path, **RUN)
+    writer.write(states[3:6])
+    writer.__exit__(ZeroDivisionError, None, None)
+    assert not path.exists()
+    with pytest.raises(InputError, match="not finished"):
+        save_trajectory(path, Trajectory(TIMES, STATES))
+    assert stream(path, states) == 6
+    assert contents(path) == contents(tmp_path / "whole.zarr")
+    assert not path.with_name("a.zarr.partial").exists()
+    with pytest.raises(InputError, match="exists"):
+        TrajectoryWriter(path, **RUN)
+    with pytest.raises(InputError, match="18 of 18"):
+        load_trajectory(path, index=4)
+
+
+class Crash(Exception):
+    pass
+
+
+def crash_at(patch, moment):
+    """Lets the process's writes to disk fail from the given one on, as for a process that is gone."""
+    num_writes = 0
+
+    def counted(function):
+        def call(*args, **kwargs):
+            nonlocal num_writes
+            num_writes += 1
+            if num_writes > moment:
+                raise Crash
+            return function(*args, **kwargs)
+
+        return call
+
+    for owner, name in [(zarr.storage.LocalStore, "set"), (os, "replace"), (os, "rename"), (shutil, "rmtree")]:
+        patch.setattr(owner, name, counted(getattr(owner, name)))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_cut_off_at_any_write_goes_on_to_the_same_store(tmp_path, monkeypatch, overwrite):
+    stream(tmp_path / "whole.zarr")
+    expected, path = contents(tmp_path / "whole.zarr"), tmp_path / "a.zarr"
+    for moment in range(100):
+        if overwrite:
+            save_trajectory(path, Trajectory(TIMES, STATES))
+        with monkeypatch.context() as patch:
+            crash_at(patch, moment)
+            try:
+                stream(path, overwrite=overwrite)
+                break
+            except Crash:
+                time.sleep(0.05)  # what zarr writes at the same time
+        # Under its name there is the old store, none (while they change places), or the new one; each whole.
+        there = load_trajectory(path).trajectory.states.tobytes() if path.exists() else None
+        assert there in (None, STATES.tobytes(), MANY[0].tobytes()), moment
+        if there != MANY[0].tobytes():
+            stream(path, overwrite=overwrite)
+        assert contents(path) == expected, moment
+        for folder in tmp_path.glob("a.zarr*"):
+            shutil.rmtree(folder)
+    assert 12 < moment < 99
+
+
+def test_a_killed_process_loses_at_most_one_batch(tmp_path):
+    path = tmp_path / "a.zarr"
+    script = f"""
+import numpy as np
+from jaxcast.storage import TrajectoryWriter
+with TrajectoryWriter({str(path)!r}, times=np.arange(50.0), num_trajectories=4000, components=["x"], batch_size=2) as writer:
+    while writer.num_done < 4000:
+        writer.write(np.full((2, 50, 1), float(writer.num_done)))
+        print(writer.num_done, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if int(line) == 40:
+                process.send_signal(signal.SIGKILL)
+                last = int(([line, *process.stdout])[-1])
+                break
+    settings = dict(times=np.arange(50.0), num_trajectories=4000, components=["x"], batch_size=2)
+    with TrajectoryWriter(path, **settings) as writer:
+        assert 40 <= last <= writer.num_done <= last + 2 < 4000
+        states = zarr.open_array(tmp_path / "a.zarr.partial/states", mode="r")[: writer.num_done]
+    np.testing.assert_array_equal(
+        states, np.broadcast_to(np.arange(last + 2)[: writer.num_done, None, None] // 2 * 2.0, states.shape)
+    )
+
+
+def test_an_unfinished_run_with_other_settings_is_refused(tmp_path):
+    path = tmp_path / "a.zarr"
+    stream(path, stop=3)
+    for changes, message in [
+        (dict(attributes=SETTINGS | {"seed": 4}), r"\(seed: 3 there, 4 now\)"),
+        (dict(attributes=SETTINGS | {"dt": 0.5}), r"\(dt: None there, 0.5 now\)"),
+        (dict(batch_size=2), r"\(batch_size: 3 there, 2 now\)"),
+        (dict(times=TIMES + 1), r"times: .*6 from 1.0 to 3.5"),
+        (dict(dtype="float32", compress=True), "dtype: 'float64' there, 'float32' now, compress: False there"),
+        (dict(components=("x", "y")), "components"),
+        (dict(time_unit="s"), "time_unit: 'MTU' there, 's' now"),
+    ]:
+        with pytest.raises(InputError, match=message) as caught:
+            TrajectoryWriter(path, **RUN | changes)
+        assert "\n" not in str(caught.value)
+    assert stream(path, stop=3, overwrite=True) == 3
+    assert stream(path, batch_size=2, dtype="float32", overwrite=True) == 0
+    assert load_trajectory(path, index=5).trajectory.states.tobytes() == MANY[5].astype("f4").tobytes()
+    broken = tmp_path / "b.zarr"
+    stream(broken, stop=3)
+    shutil.rmtree(tmp_path / "b.zarr.partial/states")
+    with pytest.raises(InputError, match="not a whole zarr store"):
+        TrajectoryWriter(broken, **RUN)
+    (tmp_path / "b.zarr.partial/zarr.json").write_text("{")
+    with pytest.raises(InputError, match="not a zarr group's"):
+        TrajectoryWriter(broken, **RUN)
+
+
+def test_batches_of_other_sizes_and_bad_settings_are_refused(tmp_path):
+    with TrajectoryWriter(tmp_path / "a.zarr", **RUN) as writer:
+        for states in (MANY[:2], MANY[:4], MANY[:3, :5], MANY[:3, :, :2]):
+            with pytest.raises(InputError, match=r"trajectories 0 to 2, \(batch, time, dim\) = \(3, 6, 3\), got shape"):
+                writer.write(states)
+        writer.write(MANY[:3])
+        writer.write(MANY[3:6])
+        writer.write(MANY[6:])
+        with pytest.raises(InputError, match="all 7 trajectories are written"):
+            writer.write(MANY[:3])
+    for changes, message in [
+        (dict(batch_size=0), "at least 1"),
+        (dict(num_trajectories=0), "at least 1"),
+        (dict(times=TIMES**2), "evenly spaced"),
+        (dict(components=("x", "x")), "component names"),
+        (dict(dtype="int32"), "float64, got int32"),
+        (dict(dtype="float33"), "float64, got float33"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            TrajectoryWriter(tmp_path / "b.zarr", **RUN | changes)
+    with pytest.raises(InputError, match=r"ending in .zarr"):
+        TrajectoryWriter(tmp_path / "b.npz", **RUN)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_only_one_chunk_is_read_and_none_while_writing(tmp_path, monkeypatch):
+    read, get = [], zarr.storage.LocalStore.get
+
+    async def recorded(self, key, *args, **kwargs):
+        if "states/c/" in str(self.root / key):
+            read.append(key)
+        return await get(self, key, *args, **kwargs)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "get", recorded)
+    stream(tmp_path / "a.zarr")
+    assert not read
+    load_trajectory(tmp_path / "a.zarr", index=4)
+    assert read == ["states/c/1/0/0"]
+
+
+def test_float32_times_far_from_zero_are_even_enough(tmp_path):
+    times = (1000 + np.arange(500) * 0.1).astype(np.float32)
+    for suffix in SUFFIXES:
+        save_trajectory(tmp_path / f"a{suffix}", Trajectory(times, np.zeros((500, 1))))
+        assert load_trajectory(tmp_path / f"a{suffix}").trajectory.times.tobytes() == times.tobytes()
+    with pytest.raises(InputError, match="evenly spaced"):
+        save_trajectory(tmp_path / "b.npz", Trajectory(np.delete(times, 300), np.zeros((499, 1))))
+
+
+@pytest.mark.parametrize("package", ["xarray", "zarr"])
+def test_missing_packages_are_named_with_the_extra(tmp_path, monkeypatch, package):
+    (tmp_path / "a.zarr").mkdir()
+    monkeypatch.setitem(sys.modules, package, None)
+    for use in (
+        lambda: load_trajectory(tmp_path / "a.zarr"),
+        lambda: save_trajectory(tmp_path / "b.zarr", Trajectory(TIMES, STATES)),
+        lambda: TrajectoryWriter(tmp_path / "b.zarr", **RUN),
+    ):
+        with pytest.raises(InputError, match=r"pip install 'jaxcast\[storage\]'"):
+            use()
+
+
+def test_importing_brings_no_storage_package():
+    script = "import sys, jaxcast.storage; print(sorted({'xarray', 'zarr', 'pandas'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_format_is_what_it_says(tmp_path):
+    stream(tmp_path / "a.zarr")
+    metadata = json.loads((tmp_path / "a.zarr/states/zarr.json").read_text())
+    assert metadata["zarr_format"] == 3
+    assert metadata["chunk_grid"]["configuration"]["chunk_shape"] == [3, 6, 3]
+    assert metadata["dimension_names"] == ["trajectory", "time", "component"]
+    assert [codec["name"] for codec in metadata["codecs"]] == ["bytes"]
+    assert metadata["fill_value"] == "NaN"
+    raw = (tmp_path / "a.zarr/states/c/1/0/0").read_bytes()
+    assert raw == MANY[3:6].astype("<f8").tobytes()
