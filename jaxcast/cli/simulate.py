@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from jaxcast.cli.entry import make_console
+from jaxcast.cli.pictures import figure_of, save_picture
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory, check_jumps, num_steps_in, simulate
 from jaxcast.specs import describe, parse_system
@@ -190,8 +191,6 @@ class Simulate:
 
 def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:
     """The first 200 samples of every component, up to six of them."""
-    from jaxcast.cli.entry import make_console
-from jaxcast.cli.pictures import figure_of, save_picture
     from jaxcast.plotting import plot_series
 
     shown = list(system.components)[:6]
