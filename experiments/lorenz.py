@@ -53,7 +53,9 @@ def main(config: Config) -> None:
     folder.save_figure("trajectory.png", lorenz_pictures.trajectory(task, config.h))
     bars = [row for row in rows if not (row["method"] in HELD and row["delays"] != shown)]
     folder.save_figure("valid_times.png", lorenz_pictures.valid_times(bars, label_of))
-    folder.save_figure("attention.png", lorenz_pictures.attention(task, config, pools[0][shown], shown))
+    (attended,) = (row for row in rows if (row["method"], row["delays"]) == ("additive_attention", shown))
+    correlation = attended.get("tracking", {}).get("closed_loop", {}).get("correlation")
+    folder.save_figure("attention.png", lorenz_pictures.attention(task, config, pools[0][shown], shown, correlation))
     folder.save_figure("losses.png", lorenz_pictures.losses(all_methods[0].results, label_of))
     console.print(Group(table(results, config), tracking_table(results)))
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)

@@ -71,10 +71,9 @@ class Methods:
     def run(self) -> dict[int, Any]:
         """Runs every method; returns the trained attention pools by their delays."""
         self.plain()
-        self.ridge()
-        self.simplex()
         self.feed_forward()
-        self.other_attention()
+        for method in self.config.extras:
+            getattr(self, method)()
         return {delays: self.attention(delays) for delays in self.config.delays}
 
     @cache  # noqa: B019  as long as its truth
@@ -158,7 +157,7 @@ class Methods:
         self.stage("equal_weights", lambda _: {name: values[-1:] for name, values in fixed().items()})
         self.stage("linear_regression", linear)
 
-    def ridge(self) -> None:
+    def ridge_regression(self) -> None:
         """The penalty is the one that forecasts the last fifth of the training samples best from the others."""
 
         def run(_: Path) -> Arrays:
@@ -181,7 +180,7 @@ class Methods:
         size = sum(leaf.size for leaf in jax.tree.leaves(pool))
         return {name: values for name, values in scores.items() if not name.startswith("track")} | {"num_params": size}
 
-    def simplex(self) -> None:
+    def simplex_least_squares(self) -> None:
         """The convex weights that would have been best in the last steps."""
         delays = self.config.baseline_delays
         self.stage(
@@ -204,19 +203,18 @@ class Methods:
             num_epochs=config.feed_forward_epochs,
         )
 
-    def other_attention(self) -> None:
-        """Attention with another score, and with several heads."""
-        config, delays = self.config, self.config.baseline_delays
-        hidden_size = config.hidden_size(delays)
-        self.trained("scaled_dot_product_attention", delays, jaxcast.ScaledDotProductAttention, hidden_size)
-        self.trained(
-            "multi_head_attention",
-            delays,
-            jaxcast.MultiHeadAttention,
-            max(1, hidden_size // config.num_heads),
-            num_heads=config.num_heads,
-            score="additive",
-        )
+    def scaled_dot_product_attention(self) -> None:
+        """Attention with another score."""
+        delays = self.config.baseline_delays
+        kind = jaxcast.ScaledDotProductAttention
+        self.trained("scaled_dot_product_attention", delays, kind, self.config.hidden_size(delays))
+
+    def multi_head_attention(self) -> None:
+        """Several heads of additive attention, which share the hidden units."""
+        delays, num_heads = self.config.baseline_delays, self.config.num_heads
+        hidden_size = max(1, self.config.hidden_size(delays) // num_heads)
+        kind = jaxcast.MultiHeadAttention
+        self.trained("multi_head_attention", delays, kind, hidden_size, num_heads=num_heads, score="additive")
 
     def attention(self, delays: int) -> Any:
         """The published pool with so many delays, and its weights held; returns the trained pools, (seed,)."""

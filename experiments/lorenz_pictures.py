@@ -68,7 +68,7 @@ def valid_times(rows: Sequence[dict[str, Any]], label: Callable[..., str]) -> Fi
     return figure
 
 
-def attention(task: "Task", config: "Config", pools: Any, delays: int) -> Figure:
+def attention(task: "Task", config: "Config", pools: Any, delays: int, correlation: float | None) -> Figure:
     """The first seed's weights in closed loop, started again from the truth every 3 MTU, rho(t) dashed over them."""
     longest = (len(task.valid.states) - config.history_size) // 5
     leads = max(1, min(round(3 / config.dt), longest))
@@ -99,8 +99,10 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int) -> Figure
     )
     ax.set_xlabel("time (MTU)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    follows = "" if task.hidden is None else f": with the truth gone, the weight still follows {symbol}(t)"
-    ax.set_title(f"Attention in closed loop (l = {delays}){follows}")
+    title = f"Attention in closed loop, l = {delays}: the truth is gone after each blue line"
+    if correlation is not None:
+        title += f"; the highest weight follows {symbol}(t), correlation {correlation:.2f}"
+    ax.set_title(title, fontsize=11)
     return figure
 
 

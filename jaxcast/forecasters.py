@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from jaxcast.candidates import ForecastMap, as_forecast_map
+from jaxcast.candidates import ForecastMap, as_forecast_map, candidate_shapes
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_input, check_sizes, network_config, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
@@ -83,12 +83,7 @@ class Forecaster:
         return self.pool.memory.warmup(with_errors=self.forecast_map is not None)
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> ForecasterCarry:
-        shapes = jax.eval_shape(self._candidates, value, given)
-        if isinstance(shapes, jax.ShapeDtypeStruct) and shapes.ndim < 2:
-            raise InputError(
-                f"the forecast map must return (model, dim), got shape {shapes.shape}; is its system a stack?"
-            )
-        pending = _zeros(shapes)
+        pending = _zeros(candidate_shapes(self.forecast_map, value, given))
         return ForecasterCarry(self.pool.memory.init(value, pending), pending)
 
     def observe(self, carry: ForecasterCarry, x: Input) -> ForecasterCarry:

@@ -30,8 +30,26 @@ def numpy_rk4(u, t0, num_steps, h, rho):
     return u
 
 
-@pytest.mark.parametrize("system", [jaxcast.Lorenz63(), jaxcast.Lorenz63(rho=48.0), SCHEDULED])
-@pytest.mark.parametrize("u0", [[-5.0, -7.0, 22.0], [1.0, 2.0, 20.0]])
+LORENZ_STARTS = [[-5.0, -7.0, 22.0], [1.0, 2.0, 20.0]]
+LORENZ = [
+    jaxcast.Lorenz63(),
+    jaxcast.Lorenz63(rho=48.0),
+    SCHEDULED,
+    jaxcast.Lorenz63(rho=jaxcast.SumOfCosines(38.0, [6.0, 4.0], [1.6, 0.37], [0.0, 1.0])),
+    jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 48.0, begin=0.05, end=0.15)),
+    jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant([0.05, 0.15], [28.0, 48.0, 33.0])),
+]
+FORCED_RING = jaxcast.Lorenz96(dim=6, forcing=jaxcast.Cosine(8.0, 2.0, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("system", "u0"),
+    [
+        *((system, u0) for system in LORENZ for u0 in LORENZ_STARTS),
+        (FORCED_RING, [1.0, 3.0, -2.0, 5.0, 0.0, 4.0]),
+        (jaxcast.Rossler(a=0.3, b=1.0, c=jaxcast.Cosine(3.0, 2.0, 0.4)), [1.0, 4.0, 6.0]),
+    ],
+)
 def test_rk4_has_order_four(system, u0):
     exact = jaxcast.reference(system, u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
     steps = np.array([40, 80, 160, 320])
@@ -239,3 +257,64 @@ def test_what_is_no_system_is_refused():
         jaxcast.simulate(Short(), [1.0, 2.0], num_samples=3)
     with pytest.raises(jaxcast.InputError, match="got a stack"):
         jaxcast.reference(jaxcast.stack([jaxcast.Lorenz63()]), [1.0, 2.0, 3.0], [0.0, 0.1])
+
+
+def test_jumps_off_the_steps_are_refused_and_looked_up_naively_they_cost_three_orders():
+    class Naive(jaxcast.PiecewiseConstant):
+        over_step = jaxcast.Schedule.over_step
+
+    u0, steps = [1.0, 2.0, 20.0], np.array([40, 80, 160, 320])
+    exact = jaxcast.reference(LORENZ[-1], u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
+    naive = jaxcast.Lorenz63(rho=Naive([0.05, 0.15], [28.0, 48.0, 33.0]))
+    errors = [np.linalg.norm(jaxcast.flow_map(naive, dt=0.2, h=0.2 / n)(u0, 0.0) - exact) for n in steps]
+    assert np.polyfit(np.log(0.2 / steps), np.log(errors), 1)[0] < 1.5
+
+    off_grid = jaxcast.Lorenz63(beta=jaxcast.PiecewiseConstant([0.05, 0.155], [2.0, 3.0, 2.0]))
+    for run in (
+        lambda: jaxcast.flow_map(off_grid, dt=0.1, h=0.01),
+        lambda: jaxcast.simulate(off_grid, u0, num_samples=2),
+        lambda: jaxcast.flow_map(jaxcast.stack([off_grid, off_grid])),
+    ):
+        with pytest.raises(
+            jaxcast.InputError, match=r"beta must jump on the integrator's steps .* got a jump at 0.155"
+        ):
+            run()
+    jaxcast.simulate(off_grid, u0, num_samples=2, h=0.005)
+    unsorted = jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant([0.2, 0.1], [28.0, 30.0, 32.0]))
+    with pytest.raises(jaxcast.InputError, match=r"must increase, got \[0.2, 0.1\]"):
+        jaxcast.flow_map(unsorted)
+
+
+def test_the_grid_of_jumps_begins_at_t0():
+    system = jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant([1.005], [28.0, 40.0]))
+    jaxcast.simulate(system, [1.0, 2.0, 20.0], num_samples=2, t0=0.005)
+    with pytest.raises(jaxcast.InputError, match=r"n 0\.01, got a jump at 1\.005"):
+        jaxcast.simulate(system, [1.0, 2.0, 20.0], num_samples=2)
+
+
+@pytest.mark.parametrize("kind", [jaxcast.SumOfCosines, jaxcast.PiecewiseConstant, jaxcast.LinearRamp])
+def test_stacks_of_scheduled_systems_are_the_single_ones(kind):
+    def system(x):
+        return jaxcast.Lorenz63(
+            rho={
+                jaxcast.SumOfCosines: lambda: jaxcast.SumOfCosines(38.0, [x, 2.0], [1.0, 2.0], [0.0, 0.5]),
+                jaxcast.PiecewiseConstant: lambda: jaxcast.PiecewiseConstant([0.3, 0.5], [28.0, x, 40.0]),
+                jaxcast.LinearRamp: lambda: jaxcast.LinearRamp(28.0, x, 0.2, 0.9),
+            }[kind]()
+        )
+
+    systems = [system(x) for x in (30.0, 35.0, 45.0)]
+    together = jaxcast.flow_map(jaxcast.stack(systems), dt=0.4)([1.0, 2.0, 20.0], 0.2)
+    alone = [jaxcast.flow_map(one, dt=0.4)([1.0, 2.0, 20.0], 0.2) for one in systems]
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    assert not np.allclose(together[0], together[1])
+
+
+def test_a_stack_of_rings_is_the_single_ones_and_differentiable():
+    rings = [jaxcast.Lorenz96(dim=9, forcing=forcing) for forcing in (7.0, 8.0, 9.5)]
+    u0 = jnp.arange(9.0)
+    together = jaxcast.flow_map(jaxcast.stack(rings), dt=0.05)(u0)
+    np.testing.assert_allclose(together, [jaxcast.flow_map(ring, dt=0.05)(u0) for ring in rings], rtol=1e-12)
+    gradient = jax.grad(lambda forcing: jaxcast.flow_map(jaxcast.Lorenz96(9, forcing), dt=0.05)(u0).sum())(8.0)
+    ends = [jaxcast.flow_map(jaxcast.Lorenz96(9, 8.0 + d), dt=0.05)(u0).sum() for d in (1e-5, -1e-5)]
+    np.testing.assert_allclose(gradient, (ends[0] - ends[1]) / 2e-5, rtol=1e-6)

@@ -42,6 +42,12 @@ def test_the_vector_field_is_the_equation():
         (jaxcast.Cosine(1.0, 2.0, 5.0, phase=0.3), lambda t: 1 + 2 * np.cos(2 * np.pi * t / 5 + 0.3)),
         (lambda t: 2 + t**2, lambda t: 2 + t**2),
         (Sawtooth(2.0), lambda t: t / 2 % 1),
+        (
+            jaxcast.SumOfCosines(1.0, [2.0, 0.5], [5.0, 0.7], [0.3, -1.0]),
+            lambda t: 1 + 2 * np.cos(2 * np.pi * t / 5 + 0.3) + 0.5 * np.cos(2 * np.pi * t / 0.7 - 1),
+        ),
+        (jaxcast.LinearRamp(2.0, 5.0, begin=0.5, end=2.5), lambda t: np.interp(t, [0.5, 2.5], [2.0, 5.0])),
+        (jaxcast.PiecewiseConstant([0.5, 1.0], [3.0, -1.0, 4.0]), lambda t: 3.0 if t < 0.5 else -1.0 if t < 1 else 4.0),
     ],
 )
 def test_any_parameter_takes_any_schedule(schedule, expected):
@@ -52,7 +58,15 @@ def test_any_parameter_takes_any_schedule(schedule, expected):
             np.testing.assert_allclose(getattr(system.at(t), name), expected(t), rtol=1e-14)
 
 
-@pytest.mark.parametrize("system", [jaxcast.Lorenz63(rho=lambda t: 30 + t), FourWing(b=Sawtooth(2.0))])
+@pytest.mark.parametrize(
+    "system",
+    [
+        jaxcast.Lorenz63(rho=lambda t: 30 + t),
+        FourWing(b=Sawtooth(2.0)),
+        jaxcast.Rossler(c=jaxcast.LinearRamp(4.0, 6.0, 0.0, 1.0)),
+        jaxcast.Lorenz96(dim=7, forcing=jaxcast.PiecewiseConstant([0.2], [8.0, 9.0])),
+    ],
+)
 def test_the_same_field_runs_on_one_state_and_on_a_tile(system):
     tile = np.random.default_rng(0).normal(size=(system.dim, 5000))
     on_tile = np.stack(system(0.3, tuple(jnp.asarray(tile))))
@@ -73,3 +87,45 @@ def test_a_state_of_the_wrong_length_is_refused(without_type_checks):
         jaxcast.simulate(jaxcast.Lorenz63(), np.zeros(4), num_samples=2)
     with pytest.raises(jaxcast.InputError, match=r"shape \(2, 3\); use jax.vmap"):
         jaxcast.simulate(jaxcast.Lorenz63(), np.zeros((2, 3)), num_samples=2)
+
+
+@pytest.mark.parametrize("dim", [4, 8, 41])
+def test_lorenz96_is_the_equation_on_a_ring(dim):
+    u = np.random.default_rng(0).normal(size=dim)
+    expected = (np.roll(u, -1) - np.roll(u, 2)) * np.roll(u, 1) - u + 8.5
+    system = jaxcast.Lorenz96(dim=dim, forcing=8.5)
+    np.testing.assert_allclose(system(0.0, tuple(u)), expected, rtol=1e-13)
+    assert system.components[-1] == f"u{dim}"
+
+
+def test_lorenz96_does_not_grow_with_its_dimension():
+    sizes = [
+        len(
+            jax.make_jaxpr(lambda u, dim=dim: jaxcast.flow_map(jaxcast.Lorenz96(dim=dim))(u))(
+                np.zeros(dim)
+            ).pretty_print()
+        )
+        for dim in (8, 800)
+    ]
+    assert sizes[1] < 1.3 * sizes[0]
+
+
+def test_rossler_is_the_equation():
+    x, y, z = u = (1.0, 2.0, 3.0)
+    expected = (-y - z, x + 0.3 * y, 0.4 + z * (x - 5.0))
+    np.testing.assert_allclose(jaxcast.Rossler(a=0.3, b=0.4, c=5.0)(0.0, u), expected, rtol=1e-14)
+
+
+def test_impossible_schedules_and_sizes_are_refused():
+    with pytest.raises(jaxcast.InputError, match="one value more than times"):
+        jaxcast.PiecewiseConstant([1.0], [1.0])(0.0)
+    with pytest.raises(jaxcast.InputError, match="an amplitude, a period and a phase for each"):
+        jaxcast.SumOfCosines(0.0, [1.0, 2.0], [1.0], [0.0])(0.0)
+    with pytest.raises(jaxcast.InputError, match="at least 4 sites, got 3"):
+        jaxcast.Lorenz96(dim=3)
+
+
+def test_random_starts_differ_and_lie_about_the_centre():
+    starts = jaxcast.random_starts(jaxcast.Lorenz63(), 4000, key=jax.random.key(0))
+    np.testing.assert_allclose(starts.mean(0), [0, 0, 25], atol=0.1)
+    np.testing.assert_allclose(starts.std(0), 1, atol=0.1)

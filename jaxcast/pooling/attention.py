@@ -109,7 +109,9 @@ class ScaledDotProductAttention(WeightedSum, nnx.Module):
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
         query, keys = _query_and_keys(memory)
         check_input(self.query, query)
-        scores = jnp.sum(self.query(query) * self.key(keys), -1) / math.sqrt(self.query.out_features)
+        # (W_q q + b) . (W_k k) as (W_k^T (W_q q + b)) . k: one product a sample instead of one for every candidate.
+        projected = self.query(query) @ self.key.kernel.T
+        scores = jnp.sum(projected * keys.astype(projected.dtype), -1) / math.sqrt(self.query.out_features)
         return _softmax_over_models(scores, forecasts.dtype)
 
 

@@ -1,0 +1,103 @@
+import jax
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.specs import SCHEDULES, SYSTEMS
+
+TEXTS = [
+    "lorenz63(sigma=9.5, rho=cosine(mean=38.0, amplitude=-10.0, period=1.577132, phase=0.1), beta=2.6666666666666665)",
+    "lorenz96(dim=12, forcing=sum_of_cosines(mean=8.0, amplitudes=[1.0, 0.1], periods=[3.0, 4.5], phases=[0.0, 1.0]))",
+    "rossler(a=linear_ramp(start=0.2, stop=0.3, begin=0.0, end=400.0), b=0.2, c=5.7)",
+    "rossler(a=0.2, b=constant(value=0.2), c=piecewise_constant(times=[10.0, 20.0], values=[5.7, 4.0, 9.0]))",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_and_system_are_inverse(text):
+    system = jaxcast.parse_system(text)
+    assert jaxcast.describe(system) == text
+    again = jaxcast.parse_system(jaxcast.describe(system))
+    assert jax.tree.structure(system) == jax.tree.structure(again)
+    for a, b in zip(jax.tree.leaves(system), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_numbers_survive_to_the_last_digit():
+    rho = np.nextafter(28.0, 29)
+    assert jaxcast.parse_system(jaxcast.describe(jaxcast.Lorenz63(rho=rho))).rho == rho
+
+
+def test_what_is_left_out_has_its_usual_value():
+    assert jaxcast.parse_system("lorenz63") == jaxcast.Lorenz63()
+    assert jaxcast.parse_system(" lorenz96(dim=5) ") == jaxcast.Lorenz96(dim=5)
+
+
+def test_every_system_and_schedule_of_the_library_can_be_written():
+    systems = {kind for kind in vars(jaxcast).values() if isinstance(kind, type) and issubclass(kind, jaxcast.System)}
+    assert systems - {jaxcast.System} == set(SYSTEMS.values())
+    schedules = {
+        kind for kind in vars(jaxcast).values() if isinstance(kind, type) and issubclass(kind, jaxcast.Schedule)
+    }
+    assert schedules - {jaxcast.Schedule, jaxcast.FunctionOfTime} == set(SCHEDULES.values())
+
+
+def test_lists_make_candidates():
+    candidates = jaxcast.parse_candidates("lorenz63(rho=[28, 30, 32], sigma=linspace(9, 11, 3), beta=2.5)")
+    assert [(c.rho, c.sigma, c.beta) for c in candidates] == [(28, 9, 2.5), (30, 10, 2.5), (32, 11, 2.5)]
+    assert jaxcast.coordinates(candidates) is None
+    name, values = jaxcast.coordinates(jaxcast.parse_candidates("lorenz96(dim=6, forcing=[7, 8])"))
+    assert name == "forcing"
+    assert values.tolist() == [7, 8]
+    scheduled = [jaxcast.Lorenz63(rho=jaxcast.Cosine(m, 1.0, 2.0)) for m in (28.0, 30.0)]
+    assert jaxcast.coordinates(scheduled) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lorenz36", r"unknown system 'lorenz36' .*did you mean lorenz96\?.*there are lorenz63, lorenz96, rossler"),
+        ("lorenz63(roh=28)", r"unknown parameter 'roh' of lorenz63 .*did you mean rho\?"),
+        ("lorenz63(rho=cosin(mean=1))", r"unknown schedule 'cosin' .*did you mean cosine\?"),
+        ("lorenz63(rho=cosine(mean=1))", "cosine needs amplitude, period as well"),
+        ("lorenz63(28)", "every argument by name"),
+        ("lorenz63(rho=[28, 30])", "expected one number or a schedule for rho, got a list"),
+        ("lorenz63(rho=nan)", "unknown schedule 'nan'"),
+        ("lorenz63(rho=1e999)", "expected a finite number"),
+        ("lorenz63(rho='28')", "expected a finite number"),
+        ("lorenz63(rho=True)", "expected a finite number"),
+        ("lorenz96(dim=8.5)", "dim of lorenz96 must be a whole number, got 8.5"),
+        ("lorenz96(dim=3)", "at least 4 sites"),
+        ("lorenz63(rho=", "expected a text such as"),
+        ("__import__('os').system('true')", "expected name"),
+        ("lorenz63(rho=open('/dev/null'))", "every argument by name"),
+        ("lorenz63(rho=[])", "at least one number in a list"),
+        ("", "expected a text such as"),
+    ],
+)
+def test_other_texts_are_refused_in_one_line(text, message):
+    with pytest.raises(jaxcast.InputError, match=message) as caught:
+        jaxcast.parse_system(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lorenz63(rho=28)", "differ by a list of numbers"),
+        ("lorenz63(rho=[28, 30], sigma=[9, 10, 11])", "all lists of one length"),
+        ("lorenz63(rho=linspace(28, 48))", "linspace\\(first, last, how many\\)"),
+    ],
+)
+def test_candidates_that_do_not_differ_or_do_not_match_are_refused(text, message):
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.parse_candidates(text)
+
+
+def test_a_users_own_classes_are_named():
+    class Mine(jaxcast.System):
+        components = ("x",)
+        rate: jaxcast.Parameter = 1.0
+
+    assert jaxcast.describe(Mine(rate=jaxcast.Constant(2.0))) == "Mine(rate=constant(value=2.0))"
+    assert jaxcast.describe(jaxcast.Lorenz63(rho=np.cos)).startswith("lorenz63(sigma=10.0, rho=FunctionOfTime(")
