@@ -101,7 +101,7 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int, correlati
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     title = f"Attention in closed loop, l = {delays}: the truth is gone after each blue line"
     if correlation is not None:
-        title += f"; the highest weight follows {symbol}(t), correlation {correlation:.2f}"
+        title += f"; highest weight against {symbol}(t): correlation {correlation:.2f}"
     ax.set_title(title, fontsize=11)
     return figure
 
