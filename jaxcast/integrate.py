@@ -22,8 +22,8 @@ from jaxcast.systems import Components, Scalar, StateLike, System
 class Trajectory(NamedTuple):
     """Recorded states: `times` (time,) in the system's time unit, `states` (time, dim)."""
 
-    times: Float[Array, " time"]
-    states: Float[Array, "time *model dim"]
+    times: Float[Any, " time"]
+    states: Float[Any, "time *model dim"]
 
 
 def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:

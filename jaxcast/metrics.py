@@ -1,5 +1,6 @@
 """How long a forecast stays true, how sure we are of that, and the time scale on which it cannot."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -183,8 +184,8 @@ def one_step_errors(
 
 def tracking(
     weights: Float[Array, "*sample model"],
-    coordinates: Shaped[ArrayLike, " model"],
-    truth: Shaped[ArrayLike, "*sample"],
+    coordinates: Shaped[ArrayLike, " model"] | Sequence[float],
+    truth: Shaped[ArrayLike, "*sample"] | Sequence[float],
 ) -> Tracking:
     """How well a pool's attention follows a hidden parameter that was never shown to it.
 

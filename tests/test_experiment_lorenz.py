@@ -10,7 +10,8 @@ import pytest
 
 import jaxcast
 from experiments import lorenz_setup as lorenz
-from experiments.frame import RunFolder, parse
+from experiments.frame import parse
+from jaxcast.storage.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -24,6 +25,7 @@ TINY = {
     "transient": 5,
     "lyapunov-duration": 5,
     "batch-size": 32,
+    "num-data-seeds": 2,
 }
 METHODS = [
     "persistence",
@@ -31,6 +33,10 @@ METHODS = [
     "equal_weights",
     "linear_regression",
     "feed_forward",
+    "ridge_regression",
+    "simplex_least_squares",
+    "scaled_dot_product_attention",
+    "multi_head_attention",
     "additive_attention",
     "best_initial_model",
     "fixed_attention",
@@ -39,6 +45,7 @@ KEYS = {
     "method",
     "delays",
     "num_params",
+    "num_data_seeds",
     "num_seeds",
     "valid_time_median",
     "valid_time_ci95",
@@ -73,18 +80,27 @@ def test_it_writes_what_it_promises(finished):
         assert row.keys() >= KEYS
         low, high = row["valid_time_ci95"]
         assert 0 <= low <= row["valid_time_median"] <= high <= 1.2
-        assert len(row["valid_time_median_per_seed"]) == row["num_seeds"]
+        medians = np.asarray(row["valid_time_median_per_seed"])
+        assert medians.shape == (2, row["num_seeds"])
+        assert row["valid_time_median"] == pytest.approx(np.median(medians))
         assert row["valid_time_lyapunov"] == pytest.approx(row["valid_time_median"] * results["lyapunov_exponent"])
     by_method = {row["method"]: row for row in results["rows"]}
     assert by_method["linear_regression"]["num_params"] == 3 * 33 + 3
     assert by_method["additive_attention"]["num_params"] == 32 * 2
+    assert by_method["ridge_regression"]["penalty"][0] > 0
+    for method in METHODS:
+        learned = method in METHODS[6:10]  # the pools whose weights change
+        assert ("tracking" in by_method[method]) == learned, method
+    for part in by_method["additive_attention"]["tracking"].values():
+        assert -1 <= part["correlation"] <= 1
+        assert 0 < part["mean_distance"] < 20
     assert by_method["additive_attention"]["published"] == 2.6
     config = json.loads((out / "config.json").read_text())
     assert config["settings"]["h"] == 0.01
     assert config["settings"]["data_seed"] == 2
     assert config["settings"]["network_dtype"] == "float32"
     assert {"jax", "jaxcast", "python"} <= config["versions"].keys()
-    for picture in ("trajectory.png", "valid_times.png", "attention.png"):
+    for picture in ("trajectory.png", "valid_times.png", "attention.png", "losses.png"):
         assert (out / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert "published" in stdout
     assert "additive attention" in stdout
@@ -94,9 +110,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(finished, tmp_path):
     out, _ = finished
     (tmp_path / "stages").mkdir()
     (tmp_path / "config.json").write_bytes((out / "config.json").read_bytes())
-    for stage in ("linear_regression", "additive_attention-l5"):
+    for stage in ("linear_regression-data2", "additive_attention-l5-data3"):
         (tmp_path / f"stages/{stage}.npz").write_bytes((out / f"stages/{stage}.npz").read_bytes())
-    (tmp_path / "stages/feed_forward-l5.npz.partial").write_bytes(b"half a file")
+    (tmp_path / "stages/feed_forward-l5-data2.npz.partial").write_bytes(b"half a file")
     process = run("--out", str(tmp_path))
     assert process.returncode == 0, process.stderr
     assert (tmp_path / "results.json").read_bytes() == (out / "results.json").read_bytes()
@@ -125,11 +141,15 @@ def test_bad_settings_are_one_line_and_exit_code_2(flags, message, tmp_path):
         ({"history_size": 5}, "history_size must exceed the 5 delays, got 5"),
         ({"num_train": 20}, "num_train must be at least 70"),
         ({"num_windows": 0}, "num_windows must be at least 1, got 0"),
-        ({"period": float("nan")}, "period must be finite, got nan"),
+        ({"dt": float("nan")}, "dt must be finite, got nan"),
         ({"delays": (0, 5)}, "delays of at least 1"),
-        ({"candidate_rho": ()}, "got 0 candidates"),
+        ({"candidates": "lorenz63(rho=28)"}, "differ by a list of numbers"),
+        ({"candidates": "rossler(c=[4, 5])", "truth": "lorenz96(dim=8)"}, "8 components, its candidates have 3"),
+        ({"truth": "lorenz63(rho=piecewise_constant(times=[1.005], values=[28, 30]))"}, "a jump at 1.005"),
+        ({"truth": "lorenz63(roh=28)"}, "did you mean rho"),
+        ({"num_data_seeds": 0}, "num_data_seeds must be at least 1"),
         ({"transient": 1.005}, "transient must be a whole multiple of h"),
-        ({"rho_mean": float("inf")}, "rho_mean must be finite, got inf"),
+        ({"threshold": -1.0}, "threshold must be positive, got -1.0"),
         ({"lyapunov_duration": float("inf")}, "lyapunov_duration must be finite"),
         ({"delays": (5, 5)}, "delays must differ"),
         ({"seed": 10**20}, "seed must be from 0 to"),
@@ -160,24 +180,24 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"my": "own"}')
     for overwrite in (False, True):
         with pytest.raises(jaxcast.InputError, match="not this program's"):
-            RunFolder(tmp_path, {"a": 1}, overwrite=overwrite)
+            RunFolder(tmp_path, {"a": 1}, code="c", overwrite=overwrite)
     assert (tmp_path / "config.json").read_text() == '{"my": "own"}'
 
 
 def test_stages_without_their_config_are_not_taken_over(tmp_path):
-    RunFolder(tmp_path, {"a": 1}).stage("one", lambda: {"x": np.arange(3)})
+    RunFolder(tmp_path, {"a": 1}, code="c").stage("one", lambda _: {"x": np.arange(3)})
     (tmp_path / "config.json").unlink()
     with pytest.raises(jaxcast.InputError, match=r"results without their config.json"):
-        RunFolder(tmp_path, {"a": 2})
+        RunFolder(tmp_path, {"a": 2}, code="c")
 
 
 def test_overwriting_starts_afresh(tmp_path):
-    RunFolder(tmp_path, {"a": 1}).stage("one", lambda: {"x": np.arange(3)})
+    RunFolder(tmp_path, {"a": 1}, code="c").stage("one", lambda _: {"x": np.arange(3)})
     with pytest.raises(jaxcast.InputError, match="a: 1 there, 2 now"):
-        RunFolder(tmp_path, {"a": 2})
-    folder = RunFolder(tmp_path, {"a": 2}, overwrite=True)
-    assert folder.stage("one", lambda: {"x": np.arange(5)})["x"].size == 5
-    assert RunFolder(tmp_path, {"a": 2}).stage("one", lambda: {})["x"].size == 5
+        RunFolder(tmp_path, {"a": 2}, code="c")
+    folder = RunFolder(tmp_path, {"a": 2}, code="c", overwrite=True)
+    assert folder.stage("one", lambda _: {"x": np.arange(5)})["x"].size == 5
+    assert RunFolder(tmp_path, {"a": 2}, code="c").stage("one", lambda _: {})["x"].size == 5
 
 
 @pytest.mark.slow
@@ -195,16 +215,47 @@ def test_the_quick_preset_shows_what_the_paper_shows(tmp_path):
 
 
 def test_a_broken_stage_is_named(tmp_path):
-    folder = RunFolder(tmp_path, {"a": 1})
-    folder.stage("one", lambda: {"x": np.arange(3)})
+    folder = RunFolder(tmp_path, {"a": 1}, code="c")
+    folder.stage("one", lambda _: {"x": np.arange(3)})
     (tmp_path / "stages/one.npz").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(jaxcast.InputError, match=r"one.npz cannot be read; delete it"):
-        RunFolder(tmp_path, {"a": 1}).stage("one", lambda: {"x": np.arange(3)})
+    with pytest.raises(jaxcast.InputError, match=r"one.npz is cut off or not this program's; delete it"):
+        RunFolder(tmp_path, {"a": 1}, code="c").stage("one", lambda _: {"x": np.arange(3)})
 
 
 def test_presets_are_flags():
     paper = parse(lorenz.Config, lorenz.PRESETS, ["--preset", "paper", "--num-seeds", "3"])
     assert paper == dataclasses.replace(lorenz.PRESETS["paper"], num_seeds=3)
     assert paper.delays == (1, 2, 3, 4, 5, 6)
-    seeds = [preset.data_seed for preset in lorenz.PRESETS.values()]
-    assert len(set(seeds)) == 3
+    assert paper.num_data_seeds == 3
+    seeds = [p.data_seed + i for p in lorenz.PRESETS.values() for i in range(p.num_data_seeds)]
+    assert len(set(seeds)) == 5
+
+
+def test_another_truth_is_judged_by_its_own_saturation_and_lyapunov_time():
+    ring = "lorenz96(dim=5, forcing=cosine(mean=8, amplitude=1, period=2))"
+    config = dataclasses.replace(
+        lorenz.PRESETS["smoke"],
+        truth=ring,
+        candidates="lorenz96(dim=5, forcing=[7, 8, 9])",
+        dt=0.05,
+        window_size=None,
+        transient=20.0,
+        num_windows=2,
+    )
+    (task,) = lorenz.make_tasks(config)
+    assert task.rules.threshold == pytest.approx(0.175 * float(jaxcast.saturation_error(task.train.states)))
+    assert task.rules.window_size == round(9 / task.rules.exponent / 0.05)
+    assert task.windows.truth.shape == (2, task.rules.window_size, 5)
+    name, values, _ = task.hidden
+    assert (name, values.tolist()) == ("forcing", [7, 8, 9])
+    assert float(task.hidden_at(0.0)) == 9.0
+    (paper,) = lorenz.make_tasks(dataclasses.replace(lorenz.PRESETS["smoke"], window_size=None, num_windows=2))
+    assert (paper.rules.threshold, paper.rules.window_size) == (40.0, 128)
+
+
+def test_a_quiet_truth_needs_a_window():
+    config = dataclasses.replace(
+        lorenz.PRESETS["smoke"], truth="lorenz63(rho=10)", candidates="lorenz63(rho=[9, 11])", window_size=None
+    )
+    with pytest.raises(jaxcast.InputError, match="not chaotic"):
+        lorenz.make_tasks(config)

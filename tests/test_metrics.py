@@ -113,3 +113,23 @@ def test_windows_are_not_mistaken_for_leads(without_type_checks):
 def test_times_off_the_grid_name_their_grid():
     with pytest.raises(jaxcast.InputError, match=r"duration must be a whole multiple of dt, got duration=0.25, dt=0.1"):
         jaxcast.lyapunov_exponent(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], duration=0.25, key=jax.random.key(0))
+
+
+def test_tracking_is_correlation_and_distance_of_the_attended_coordinate():
+    rng = np.random.default_rng(0)
+    coordinates = np.asarray([28.0, 31.0, 40.0, 47.0])
+    attended = rng.integers(0, 4, size=(5, 30))
+    weights = 0.1 * rng.random((5, 30, 4)) + np.eye(4)[attended]
+    truth = coordinates[attended] + rng.normal(size=(5, 30))
+    correlation, distance = jaxcast.tracking(jnp.asarray(weights), coordinates, truth)
+    expected = np.corrcoef(coordinates[attended].ravel(), truth.ravel())[0, 1]
+    np.testing.assert_allclose(correlation, expected, rtol=1e-12)
+    np.testing.assert_allclose(distance, np.abs(coordinates[attended] - truth).mean(), rtol=1e-12)
+    perfect = jaxcast.tracking(jnp.asarray(weights), coordinates, coordinates[attended])
+    np.testing.assert_allclose(perfect, (1, 0), atol=1e-12)
+    assert np.isnan(jaxcast.tracking(jnp.ones((3, 2)), [1.0, 2.0], [1.0, 2.0, 1.0]).correlation)
+
+
+def test_tracking_refuses_what_does_not_match(without_type_checks):
+    with pytest.raises(jaxcast.InputError, match=r"got shapes \(3, 2\), \(2,\) and \(4,\)"):
+        jaxcast.tracking(jnp.ones((3, 2)), jnp.ones(2), jnp.ones(4))

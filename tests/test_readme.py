@@ -1,8 +1,13 @@
 import json
 import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from experiments.lorenz_methods import label_of
+from jaxcast.cli.main import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -17,40 +22,60 @@ def test_the_examples_run(capsys):
     assert printed.startswith("MedianInterval(median=")
     assert names["states"].shape == (100, 3)
     assert names["forecast"].shape == (5, 3)
+    np.testing.assert_allclose(names["forecast"], names["same"])
+
+
+def test_the_commands_are_understood():
+    (block,) = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    commands = [shlex.split(line) for line in block.strip().splitlines()]
+    assert [command[1] for command in commands] == ["simulate", "simulate", "train", "forecast", "evaluate"]
+    for command in commands:
+        assert command[0] == "jaxcast"
+        parse(command[1:])
 
 
 def test_the_first_example_has_twenty_lines_and_a_system_less_than_ten():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     lines = [len([line for line in block.splitlines() if line.strip()]) for block in blocks]
     assert lines[0] <= 20
-    system = re.search(r"class Rossler.*?\n\n    def .*?\n\n", blocks[1], flags=re.DOTALL)
+    system = re.search(r"class Lorenz84.*?\n\n    def .*?\n\n", blocks[1], flags=re.DOTALL)
     assert len([line for line in system[0].splitlines() if line.strip()]) < 10
+
+
+def tables(page):
+    """The rows of a page's tables, each a dictionary by its table's header."""
+    header = None
+    for line in (ROOT / page).read_text().splitlines():
+        if not line.startswith("|"):
+            header = None
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if header is None:
+            header = cells
+        elif not set(cells[0]) <= {"-"}:
+            yield dict(zip(header, cells, strict=True))
+
+
+def label(cells):
+    return f"{cells['method']}, l = {cells['l']}" if cells.get("l") else cells["method"]
 
 
 @pytest.mark.parametrize("page", ["README.md", "experiments/README.md"])
 def test_the_tables_are_the_committed_results(page):
     rows = json.loads((ROOT / "experiments/results/lorenz-paper.json").read_text())["rows"]
-    ours = {_label(row): row for row in rows}
-    found = 0
-    for line in (ROOT / page).read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        label = (
-            cells[0]
-            if page == "README.md"
-            else f"{cells[0]}, l = {cells[1]}".removesuffix(", l = ")
-            if cells[1:]
-            else ""
-        )
-        if label in ours:
-            row = ours[label]
-            median, interval = (cells[2], cells[3]) if page == "README.md" else (cells[3], cells[4])
+    ours = {label_of(row["method"], row["delays"]): row for row in rows}
+    found = tracked = 0
+    for cells in tables(page):
+        if "ours" in cells:
+            row = ours[label(cells)]
             low, high = row["valid_time_ci95"]
-            assert median == f"{row['valid_time_median']:.2f}", line
-            assert interval == f"{low:.2f} to {high:.2f}", line
+            assert cells["ours"] == f"{row['valid_time_median']:.2f}", cells
+            assert cells["95 % interval"] == f"{low:.2f} to {high:.2f}", cells
+            assert cells["published"] == ("" if row["published"] is None else f"{row['published']:.2f}")
             found += 1
+        elif "open loop" in cells:
+            for name, part in zip(list(cells)[2:], ours[label(cells)]["tracking"].values(), strict=True):
+                assert cells[name] == f"{part['correlation']:.2f} ({part['mean_distance']:.1f})", cells
+            tracked += 1
     assert found >= 13
-
-
-def _label(row):
-    name = row["method"].replace("feed_forward", "feed-forward network").replace("_", " ")
-    return name + (f", l = {row['delays']}" if row["delays"] else "")
+    assert tracked >= 6 or page == "README.md"

@@ -102,3 +102,117 @@ def test_misaligned_data_and_missing_keys_are_refused(samples, without_type_chec
         run(samples._replace(targets=samples.targets[:-30]), keys=keys(1))
     with pytest.raises(jaxcast.InputError, match=r"one key for each seed, \(seed,\), got shape \(\); try key\[None\]"):
         run(samples, keys=jax.random.key(0))
+
+
+class Killed(Exception):
+    """Stands for the end of the process between two reports."""
+
+
+def kill_after(num_epochs):
+    def report(done, losses):
+        if done >= num_epochs:
+            raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, tmp_path, num_seeds):
+    optimizer = jaxcast.make_optimizer(1e-2, schedule="cosine", num_steps=60, weight_decay=1e-3, clip_norm=1.0)
+    run = partial(
+        jaxcast.fit,
+        init,
+        samples,
+        keys=keys(num_seeds),
+        optimizer=optimizer,
+        num_epochs=7,
+        batch_size=40,
+        num_reports=7,
+    )
+    whole = run()
+    file = tmp_path / "checkpoint"
+    for num_epochs in (1, 3, 4):
+        with pytest.raises(Killed):
+            run(checkpoint=file, on_progress=kill_after(num_epochs))
+    reports = []
+    resumed = run(checkpoint=file, on_progress=lambda done, losses: reports.append(done))
+    assert reports == [5, 6, 7]
+    finished = run(checkpoint=file)
+    for other in (resumed, finished):
+        for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_path):
+    file = tmp_path / "checkpoint"
+    run = partial(jaxcast.fit, init, optimizer=ADAM, checkpoint=file)
+    run(samples, keys=keys(1), num_epochs=2, batch_size=50)
+    content = file.read_bytes()
+    moved = samples._replace(targets=samples.targets + 1e-9)
+    for data, changes, name in (
+        (samples, {"num_epochs": 3}, "num_epochs"),
+        (samples, {"batch_size": 40}, "batch_size"),
+        (samples, {"keys": keys(2)[1:]}, "keys"),
+        (moved, {}, "data"),
+    ):
+        settings = {"keys": keys(1), "num_epochs": 2, "batch_size": 50} | changes
+        with pytest.raises(jaxcast.InputError, match=f"checkpoint of another run, with other {name};"):
+            run(data, **settings)
+    settings = {"keys": keys(1), "num_epochs": 2, "batch_size": 50}
+    with pytest.raises(jaxcast.InputError, match="another model or optimizer"):
+        jaxcast.fit(init, samples, optimizer=optax.sgd(1e-2), checkpoint=file, **settings)
+    for end in (*range(0, len(content), 997), len(content) - 1):
+        file.write_bytes(content[:end])
+        with pytest.raises(jaxcast.InputError, match="cut off or not this program's; delete it"):
+            run(samples, **settings)
+    np.savez(tmp_path / "foreign.npz", a=np.arange(3))
+    file.write_bytes((tmp_path / "foreign.npz").read_bytes())
+    with pytest.raises(jaxcast.InputError, match="is not a checkpoint of this program"):
+        run(samples, **settings)
+
+
+def test_the_optimizer_is_what_its_options_say(samples):
+    parameters = {"w": jnp.asarray([1.0, -2.0])}
+    gradient = {"w": jnp.asarray([30.0, 40.0])}
+
+    def steps(optimizer, num_steps):
+        state, moved = optimizer.init(parameters), []
+        for _ in range(num_steps):
+            updates, state = optimizer.update(gradient, state, parameters)
+            moved.append(updates["w"])
+        return np.asarray(moved)
+
+    plain = steps(jaxcast.make_optimizer(1e-2), 8)
+    np.testing.assert_allclose(plain, -0.01 * np.ones((8, 2)), rtol=1e-6)  # Adam with a constant gradient
+    cosine = steps(jaxcast.make_optimizer(1e-2, schedule="cosine", num_steps=8), 8)
+    np.testing.assert_allclose(cosine, plain * (0.5 * (1 + np.cos(np.pi * np.arange(8) / 8)))[:, None], rtol=1e-6)
+    linear = steps(jaxcast.make_optimizer(1e-2, schedule="linear", num_steps=8, warmup_steps=4), 8)
+    np.testing.assert_allclose(linear, plain * np.asarray([0, 1, 2, 3, 4, 3, 2, 1])[:, None] / 4, rtol=1e-6, atol=1e-12)
+    decayed = steps(jaxcast.make_optimizer(1e-2, weight_decay=0.1), 1)
+    np.testing.assert_allclose(decayed[0], plain[0] - 1e-2 * 0.1 * parameters["w"], rtol=1e-6)
+    clipped = jaxcast.make_optimizer(1e-2, clip_norm=1.0)
+    state = clipped.init(parameters)
+    _, state = clipped.update(gradient, state, parameters)
+    first_moments = state[1][0].mu["w"]
+    np.testing.assert_allclose(first_moments, 0.1 * np.asarray([0.6, 0.8]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 0.0}, "expected a positive learning_rate"),
+        ({"learning_rate": float("nan")}, "expected a positive learning_rate"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"clip_norm": 0.0}, "clip_norm"),
+        ({"schedule": "step"}, "schedule must be constant, cosine or linear, got 'step'"),
+        ({"schedule": "cosine"}, "a cosine schedule needs num_steps above the 0 of warm-up, got None"),
+        ({"schedule": "linear", "num_steps": 5, "warmup_steps": 5}, "above the 5 of warm-up, got 5"),
+    ],
+)
+def test_impossible_optimizers_are_refused(options, message, without_type_checks):
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.make_optimizer(**{"learning_rate": 1e-3} | options)
+
+
+def test_the_same_options_are_the_same_optimizer():
+    assert jaxcast.make_optimizer(1e-3, clip_norm=1.0) is jaxcast.make_optimizer(1e-3, clip_norm=1.0)

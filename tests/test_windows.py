@@ -52,3 +52,22 @@ def test_samples_can_be_made_under_every_transform(trajectory, candidates):
     np.testing.assert_allclose(jax.jit(jax.vmap(errors))(states, times), one_by_one, rtol=1e-9, atol=1e-12)
     gradient = jax.grad(lambda states: errors(states, times[0])[-1, 0, 0, 0])(states[0])
     assert gradient[-2, 0] == -1  # the newest error is the forecast less the newest state
+
+
+def test_forecasting_all_windows_is_forecasting_each(trajectory, candidates):
+    windows = jaxcast.cut_windows(trajectory, num_windows=3, window_size=5, history_size=2)
+    cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
+    together = jaxcast.forecast_windows(cell, windows)
+    for i in range(3):
+        alone = jaxcast.forecast(cell, windows.history[i], 5, windows.times[i, :-1])
+        np.testing.assert_allclose(together.forecast[i], alone.forecast, rtol=1e-9)
+        np.testing.assert_allclose(together.info["weights"][i], alone.info["weights"])
+
+
+def test_one_step_forecasts_are_the_pools_whatever_the_batch(trajectory, candidates, attention):
+    samples = jaxcast.one_step_samples(trajectory, 5, candidates)
+    whole = attention(samples.memory, samples.forecasts)
+    for batch_size in (7, 512):
+        parts = jaxcast.one_step_forecasts(attention, samples, batch_size=batch_size)
+        np.testing.assert_allclose(parts.forecast, whole.forecast, rtol=1e-10)
+        np.testing.assert_allclose(parts.info["weights"], whole.info["weights"], atol=1e-12)

@@ -1,6 +1,7 @@
 """`jaxcast evaluate`: how long a trained pool's forecasts stay true, beside the plain alternatives."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,8 +48,8 @@ class Evaluate:
     """Which trajectory, in a file of many."""
     num_windows: int | None = None
     """Consecutive windows; by default as many as fit, up to 200."""
-    window_size: int = 128
-    """Leads of each window."""
+    window_size: int | None = None
+    """Leads of each window; by default 9 Lyapunov times where --lyapunov-exponent is given, else 128."""
     history_size: int | None = None
     """True samples before each window; by default as few as fill the pool's memory."""
     threshold: float | None = None
@@ -70,9 +71,9 @@ class Evaluate:
         windows = self.windows(trajectory, stored_pool)
         threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))
         settings = {
-            name: str(value) if isinstance(value, Path) else value
+            name: value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("out", "overwrite")
+            if name not in ("out", "overwrite", "pool", "trajectory")
         }
         settings |= {"data": fingerprint(stored.trajectory), "pool_arrays": fingerprint(stored_pool.pool)}
         code = hash_of_code(Path(__file__).parents[1])
@@ -95,22 +96,28 @@ class Evaluate:
         folder.write_json("results.json", results)
         self.draw(rows, outputs["pool"][0], windows, hidden, folder)
         self.show(results)
+        if stored_pool.attributes["settings"]["data"] == settings["data"]:
+            make_console().print("note: the pool was trained on this very trajectory; give another one", soft_wrap=True)
 
     def windows(self, trajectory: Trajectory, stored: StoredPool) -> Windows:
         """The windows that were asked for, or as many as fit."""
-        if self.window_size < 1 or (self.num_windows is not None and self.num_windows < 1):
-            raise InputError(
-                f"num_windows and window_size must be at least 1, got {self.num_windows}, {self.window_size}"
-            )
-        if self.threshold is not None and not self.threshold > 0:
-            raise InputError(f"threshold must be positive, got {self.threshold}")
+        for name in ("num_windows", "window_size"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
+        for name in ("threshold", "lyapunov_exponent"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise InputError(f"{name} must be positive, got {value}")
+        window_size = self.window_size
+        if window_size is None:
+            exponent = self.lyapunov_exponent
+            window_size = 128 if exponent is None else max(1, round(9 / exponent / stored.attributes["dt"]))
         warmup = Forecaster(pick_seed(stored, 0), stored.forecast_map).warmup
         history_size = warmup + 1 if self.history_size is None else self.history_size
         if history_size <= warmup:
             raise InputError(f"history_size must be at least {warmup + 1} for this pool, got {history_size}")
-        fitting = (len(trajectory.states) - history_size) // self.window_size
+        fitting = (len(trajectory.states) - history_size) // window_size
         num_windows = max(1, min(200, fitting)) if self.num_windows is None else self.num_windows
-        return cut_windows(trajectory, num_windows=num_windows, window_size=self.window_size, history_size=history_size)
+        return cut_windows(trajectory, num_windows=num_windows, window_size=window_size, history_size=history_size)
 
     def row(
         self, label: str, outputs: list[Output], windows: Windows, stored: StoredPool, threshold: float
@@ -163,7 +170,8 @@ class Evaluate:
             found = results["tracking"]
             console.print(
                 f"the highest weight against the true {found['parameter']}, over the windows: correlation "
-                f"{found['correlation']:.2f}, mean distance {found['mean_distance']:.3g}",
+                + ("none" if found["correlation"] is None else f"{found['correlation']:.2f}")
+                + f", mean distance {found['mean_distance']:.3g}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -176,7 +184,7 @@ class Evaluate:
         from jaxcast.plotting import plot_valid_times, plot_weights
 
         try:
-            figure = figure_of(width=8, height=1.4 + 0.4 * len(rows))
+            figure = figure_of(width=8.0, height=1.4 + 0.4 * len(rows))
         except InputError:
             return
         plot_valid_times(
@@ -251,4 +259,9 @@ def track(output: Output, windows: Windows, hidden: tuple[str, np.ndarray, Any],
     name, values, course = hidden
     truth = course(windows.times[:, windows.history.shape[1] :] - dt / 2)
     found = tracking(output.info["weights"], values, truth)
-    return {"parameter": name, "correlation": float(found.correlation), "mean_distance": float(found.mean_distance)}
+    correlation = float(found.correlation)
+    return {
+        "parameter": name,
+        "correlation": correlation if math.isfinite(correlation) else None,  # NaN where the weights never change
+        "mean_distance": float(found.mean_distance),
+    }

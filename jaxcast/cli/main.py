@@ -19,17 +19,23 @@ Command = (
 )
 
 
-def main(args: list[str] | None = None) -> None:
-    """Simulate dynamical systems, train pools of their wrong models, forecast, and measure how long it stays true."""
-    command = tyro.cli(
+def parse(args: list[str]) -> Simulate | Train | Forecast | Evaluate:
+    """The command that these arguments spell; unknown ones end the program with exit code 2."""
+    return tyro.cli(
         Command,
         args=args,
         prog="jaxcast",
-        description=main.__doc__,
+        description="Simulate dynamical systems, train pools of their wrong models, forecast, and measure how long it "
+        "stays true.",
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
+
+
+def main() -> None:
+    """Runs the command line."""
+    command = parse(sys.argv[1:])
     run_command(command.run)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

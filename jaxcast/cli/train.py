@@ -104,9 +104,9 @@ class Train:
         console = make_console()
         stored, candidates, samples = self.prepared()
         settings = {
-            name: str(value) if isinstance(value, Path) else value
+            name: value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("out", "overwrite")
+            if name not in ("out", "overwrite", "trajectory")
         }
         settings["data"] = fingerprint(stored.trajectory)
         code = hash_of_code(Path(__file__).parents[1])
@@ -121,7 +121,7 @@ class Train:
                 "settings": settings,
                 "components": list(stored.components),
                 "time_unit": stored.time_unit,
-                "trained_on": stored.attributes,
+                "trained_on": {"file": str(self.trajectory), **stored.attributes},
                 "dt": sampling_interval(stored.trajectory),
                 "num_seeds": self.num_seeds if self.pool in NETWORKS else None,
             },
@@ -225,7 +225,7 @@ class Train:
         from jaxcast.plotting import plot_losses
 
         try:
-            figure = figure_of(width=8)
+            figure = figure_of(width=8.0)
         except InputError:
             return
         plot_losses(figure.subplots(), {f"seed {i}": row[None] for i, row in enumerate(losses)})

@@ -94,9 +94,10 @@ class RunFolder:
             compute: gets the path of a file in which the stage may keep a checkpoint; it is removed at the end.
         """
         path = self.path / "stages" / f"{name}.npz"
-        if path.exists():
-            return read_arrays(path)
         checkpoint = self.path / "stages" / f"{name}.checkpoint"
+        if path.exists():
+            checkpoint.unlink(missing_ok=True)
+            return read_arrays(path)
         arrays = {key: np.asarray(value) for key, value in compute(checkpoint).items()}
         write_arrays(path, arrays)
         checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,320 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.cli import train as train_command
+from jaxcast.cli.main import Evaluate, Forecast, Simulate, Train, parse
+
+TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
+CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"
+SMALL = ["--num-delays", "2", "--hidden-size", "8", "--num-epochs", "4", "--batch-size", "32"]
+
+
+def run(*args):
+    parse([str(arg) for arg in args]).run()
+
+
+def run_apart(*args):
+    """As a user does: another process."""
+    return subprocess.run([sys.executable, "-m", "jaxcast.cli.main", *map(str, args)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A truth, a test trajectory, and a pool trained on the truth."""
+    path = tmp_path_factory.mktemp("cli")
+    run("simulate", "--system", TRUTH, "--num-samples", 300, "--transient", 10, "--out", path / "truth.npz")
+    run(
+        "simulate", "--system", TRUTH, "--num-samples", 150, "--transient", 10, "--seed", 1, "--out", path / "test.zarr"
+    )
+    train(path, "--out", path / "pool", "--num-seeds", 2)
+    return path
+
+
+def train(folder, *more):
+    run("train", "--trajectory", folder / "truth.npz", "--candidates", CANDIDATES, *SMALL, *more)
+
+
+def test_simulate_is_the_library(folder):
+    stored = jaxcast.load_trajectory(folder / "truth.npz")
+    system = jaxcast.parse_system(stored.attributes["system"])
+    assert jaxcast.describe(system) == jaxcast.describe(jaxcast.parse_system(TRUTH))
+    flow = jaxcast.flow_map(system, dt=stored.attributes["dt"], h=stored.attributes["h"])
+    times, states = stored.trajectory
+    assert states.shape == (300, 3)
+    np.testing.assert_allclose(flow(states[40], times[40]), states[41], rtol=1e-12)
+    assert {"solver", "seed", "transient", "versions", "dtype", "start"} <= stored.attributes.keys()
+
+
+def test_many_trajectories_are_streamed_and_each_is_the_same_whatever_the_batch(tmp_path):
+    args = ["simulate", "--num-samples", 20, "--transient", 2, "--num-trajectories", 10]
+    run(*args, "--batch-size", 4, "--out", tmp_path / "four.zarr")
+    run(*args, "--batch-size", 10, "--out", tmp_path / "ten.zarr")
+    run("simulate", "--num-samples", 20, "--transient", 2, "--out", tmp_path / "one.npz")
+    four, ten = (
+        [jaxcast.load_trajectory(tmp_path / name, index=i).trajectory for i in range(10)]
+        for name in ("four.zarr", "ten.zarr")
+    )
+    for a, b in zip(four, ten, strict=True):
+        np.testing.assert_allclose(a.states, b.states, rtol=1e-9)
+    assert not np.allclose(four[0].states, four[9].states)
+    np.testing.assert_allclose(
+        four[0].states, jaxcast.load_trajectory(tmp_path / "one.npz").trajectory.states, rtol=1e-9
+    )
+
+
+def test_a_start_is_where_the_transient_begins(tmp_path):
+    run("simulate", "--start", 1, 2, 20, "--transient", 1, "--num-samples", 5, "--out", tmp_path / "a.csv")
+    expected = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], num_samples=5, transient=1.0)
+    np.testing.assert_allclose(
+        jaxcast.load_trajectory(tmp_path / "a.csv").trajectory.states, expected.states, rtol=1e-12
+    )
+
+
+def test_train_is_the_library(folder):
+    stored = jaxcast.load_pool(folder / "pool")
+    results = json.loads((folder / "pool/results.json").read_text())
+    assert np.asarray(results["losses"]).shape == (2, 4)
+    trajectory = jaxcast.load_trajectory(folder / "truth.npz").trajectory
+    samples = jaxcast.one_step_samples(jaxcast.Trajectory(*map(jnp.asarray, trajectory)), 2, stored.forecast_map)
+    for seed, error in enumerate(results["one_step_mse"]):
+        pool = jax.tree.map(lambda a, seed=seed: a[seed], stored.pool)
+        np.testing.assert_allclose(jaxcast.one_step_errors(pool, samples).mean(), error, rtol=1e-5)
+    assert (folder / "pool/loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert json.loads((folder / "pool/config.json").read_text())["settings"]["num_epochs"] == 4
+
+
+@pytest.mark.parametrize("pool", ["multi_head_attention", "feed_forward", "ridge_regression", "equal_weights"])
+def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
+    train(folder, "--pool", pool, "--out", tmp_path / "pool")
+    run(
+        "forecast",
+        "--pool",
+        tmp_path / "pool",
+        "--history",
+        folder / "test.zarr",
+        "--at",
+        5,
+        "--num-leads",
+        7,
+        "--out",
+        tmp_path / "f.npz",
+    )
+    assert jaxcast.load_trajectory(tmp_path / "f.npz").trajectory.states.shape == (7, 3)
+    run(
+        "evaluate",
+        "--pool",
+        tmp_path / "pool",
+        "--trajectory",
+        folder / "test.zarr",
+        "--window-size",
+        20,
+        "--out",
+        tmp_path / "scores",
+    )
+    rows = json.loads((tmp_path / "scores/results.json").read_text())["rows"]
+    assert rows[0]["method"] == "pool"
+    assert rows[-1]["method"] == "persistence"
+
+
+def test_a_forecast_is_the_librarys(folder, tmp_path):
+    run(
+        "forecast", "--pool", folder / "pool", "--history", folder / "test.zarr", "--at", 6.0, "--num-leads", 9, "--seed-index", 1,
+        "--out", tmp_path / "f.csv", "--weights", tmp_path / "w.npz", "--plot", tmp_path / "f.png",
+    )  # fmt: skip
+    stored = jaxcast.load_pool(folder / "pool")
+    cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[1], stored.pool), stored.forecast_map)
+    states = jaxcast.load_trajectory(folder / "test.zarr").trajectory.states
+    expected = jaxcast.forecast(cell, jnp.asarray(states[58:61]), 9, jnp.asarray(0.1 * np.arange(58, 69)))
+    ours = jaxcast.load_trajectory(tmp_path / "f.csv")
+    np.testing.assert_allclose(ours.trajectory.states, expected.forecast, rtol=1e-9)
+    np.testing.assert_allclose(ours.trajectory.times, 6.1 + 0.1 * np.arange(9), rtol=1e-12)
+    assert ours.components == ("u1", "u2", "u3")
+    weights = jaxcast.load_trajectory(tmp_path / "w.npz").trajectory.states
+    np.testing.assert_allclose(weights, expected.info["weights"], rtol=1e-6)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
+    assert (tmp_path / "f.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_an_evaluation_is_the_librarys(folder, tmp_path, capsys):
+    run(
+        "evaluate",
+        "--pool",
+        folder / "pool",
+        "--trajectory",
+        folder / "test.zarr",
+        "--window-size",
+        20,
+        "--out",
+        tmp_path / "s",
+    )
+    results = json.loads((tmp_path / "s/results.json").read_text())
+    rows = {row["method"]: row for row in results["rows"]}
+    trajectory = jaxcast.Trajectory(*map(jnp.asarray, jaxcast.load_trajectory(folder / "test.zarr").trajectory))
+    assert results["threshold"] == pytest.approx(0.175 * float(jaxcast.saturation_error(trajectory.states)))
+    windows = jaxcast.cut_windows(trajectory, num_windows=7, window_size=20, history_size=3)
+    rolled = jaxcast.forecast_windows(
+        jaxcast.Forecaster(jaxcast.equal_weights(6), jaxcast.load_pool(folder / "pool").forecast_map), windows
+    )
+    valid = [
+        jaxcast.valid_time(forecast, truth, dt=0.1, threshold=results["threshold"]).time
+        for forecast, truth in zip(rolled.forecast, windows.truth, strict=True)
+    ]
+    np.testing.assert_allclose(rows["equal weights"]["valid_times"][0], valid, atol=1e-8)
+    assert rows["equal weights"]["valid_time_median"] == pytest.approx(float(np.median(valid)))
+    assert len(rows["pool"]["valid_time_median_per_seed"]) == 2
+    assert "its weights held from the start" in rows
+    assert "candidate rho = 48 alone" in rows
+    assert -1 <= results["tracking"]["correlation"] <= 1
+    assert "the highest weight against the true rho" in capsys.readouterr().out
+
+
+def test_foreign_files_are_taken(folder, tmp_path):
+    """A csv with other names and a time that does not begin at zero."""
+    times, states = jaxcast.load_trajectory(folder / "truth.npz").trajectory
+    rows = np.column_stack([times + 7.0, states])
+    np.savetxt(tmp_path / "mine.csv", rows, delimiter=",", header="t,a,b,c", comments="")
+    run("train", "--trajectory", tmp_path / "mine.csv", "--candidates", CANDIDATES, *SMALL, "--out", tmp_path / "pool")
+    run(
+        "forecast",
+        "--pool",
+        tmp_path / "pool",
+        "--history",
+        tmp_path / "mine.csv",
+        "--num-leads",
+        3,
+        "--out",
+        tmp_path / "f.csv",
+    )
+    ours = jaxcast.load_trajectory(tmp_path / "f.csv")
+    assert ours.components == ("a", "b", "c")
+    assert ours.trajectory.times[0] == pytest.approx(times[-1] + 7.1)
+
+
+def test_a_training_that_was_interrupted_ends_with_the_same_pool(folder, tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def fit(*args, on_progress, **kwargs):
+        def killed(done, losses):
+            on_progress(done, losses)
+            if done == 2:
+                raise Killed
+
+        return jaxcast.fit(*args, on_progress=killed, **kwargs)
+
+    monkeypatch.setattr(train_command, "fit", fit)
+    with pytest.raises(Killed):
+        train(folder, "--out", tmp_path / "pool", "--num-seeds", 2)
+    assert not (tmp_path / "pool/pool.json").exists()
+    monkeypatch.setattr(train_command, "fit", jaxcast.fit)
+    train(folder, "--out", tmp_path / "pool", "--num-seeds", 2)
+    with np.load(folder / "pool/arrays.npz") as whole, np.load(tmp_path / "pool/arrays.npz") as resumed:
+        assert whole.files == resumed.files
+        for name in whole.files:
+            np.testing.assert_array_equal(whole[name], resumed[name])
+
+
+BAD = [
+    (["simulate", "--system", "lorenz36", "--out", "x.npz"], "did you mean lorenz96?"),
+    (["simulate", "--dt", "0.105", "--out", "x.npz"], "dt must be a whole multiple of h"),
+    (["simulate", "--out", "x.npz", "--system", "lorenz63(rho=piecewise_constant(times=[0.505],values=[28,30]))"], "a jump at 0.505; 0.5 would do"),
+    (["simulate", "--out", "x.txt"], "--out must end in .npz, .csv or .zarr"),
+    (["simulate", "--out", "x.npz", "--num-trajectories", "5"], "5 trajectories go into a .zarr"),
+    (["simulate", "--out", "truth.npz"], "truth.npz exists"),
+    (["simulate", "--out", "x.npz", "--h", "0.2", "--dt", "0.2", "--transient", "2"], "diverges with h=0.2; choose a smaller h"),
+    (["simulate", "--out", "x.npz", "--start", "1", "2"], "a state of 3 components"),
+    (["simulate", "--out", "x.npz", "--num-samples", "0"], "num_samples must be at least 1, got 0"),
+    (["simulate", "--out", "x.npz", "--t0", "nan"], "t0 must be finite"),
+    (["train", "--trajectory", "nothing.npz", "--candidates", CANDIDATES, "--out", "x"], "nothing.npz does not exist"),
+    (["train", "--trajectory", "truth.npz", "--out", "x"], "needs --candidates"),
+    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz96(dim=8, forcing=[8, 9])", "--out", "x"], "has 3 components .* the candidates have 8"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--h", "0.03", "--out", "x"], "whole multiple of h"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--num-delays", "299", "--out", "x"], "299 delays need a trajectory of at least 301 samples, got 300"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--batch-size", "999", "--out", "x"], "batch_size must be at most the"),
+    (["train", "--trajectory", "nan.csv", "--candidates", CANDIDATES, "--out", "x"], "nan.csv.*1"),
+    (["train", "--trajectory", "unsorted.csv", "--candidates", CANDIDATES, "--out", "x"], "unsorted.csv.*increas"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--learning-rate", "0", "--out", "x"], "positive learning_rate"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--out", "/dev/null/x"], "choose a folder you can write to"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--seed", "1", "--num-seeds", "2", "--out", "pool"], "seed: 0 there, 1 now"),
+    (["train", "--trajectory", "cut.zarr", "--candidates", CANDIDATES, "--out", "x"], "cut.zarr"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--num-seeds", "2", "--out", "foreign_checkpoint"], "fit.checkpoint is cut off or not this program's; delete it"),
+    (["forecast", "--pool", "nothing", "--history", "truth.npz", "--out", "x.npz"], "nothing holds no trained pool"),
+    (["forecast", "--pool", "cut_pool", "--history", "truth.npz", "--out", "x.npz"], "arrays.npz is cut off"),
+    (["forecast", "--pool", "pool", "--history", "truth.npz", "--at", "1e6", "--out", "x.npz"], "--at must lie in"),
+    (["forecast", "--pool", "pool", "--history", "truth.npz", "--at", "0.1", "--out", "x.npz"], "needs 3 samples up to --at, got 2"),
+    (["forecast", "--pool", "pool", "--history", "truth.npz", "--seed-index", "2", "--out", "x.npz"], "seed_index must be from 0 to 1, got 2"),
+    (["forecast", "--pool", "pool", "--history", "ring.npz", "--out", "x.npz"], "has 8 components .* the pool was trained on 3"),
+    (["forecast", "--pool", "pool", "--history", "slow.npz", "--out", "x.npz"], "sampled every 0.2, the pool was trained on samples every 0.1"),
+    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--window-size", "500", "--out", "x"], "need at least 503 samples"),
+    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--history-size", "1", "--out", "x"], "history_size must be at least 3"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bad_files(folder):
+    """Beside the good files: others that must be refused."""
+    run("simulate", "--system", "lorenz96", "--num-samples", 20, "--transient", 1, "--out", folder / "ring.npz")
+    run("simulate", "--dt", 0.2, "--num-samples", 20, "--transient", 1, "--out", folder / "slow.npz")
+    rows = ["time,x,y,z"] + [f"{0.1 * n},{n},{n},{n}" for n in range(50)]
+    (folder / "nan.csv").write_text("\n".join([*rows[:20], "1.9,nan,1,1", *rows[21:]]) + "\n")
+    (folder / "unsorted.csv").write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
+    shutil.copytree(folder / "test.zarr", folder / "cut.zarr")
+    chunk = max(
+        (path for path in (folder / "cut.zarr").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
+    chunk.write_bytes(chunk.read_bytes()[: chunk.stat().st_size // 2])
+    shutil.copytree(folder / "pool", folder / "cut_pool")
+    arrays = folder / "cut_pool/arrays.npz"
+    arrays.write_bytes(arrays.read_bytes()[:500])
+    shutil.copytree(folder / "pool", folder / "foreign_checkpoint")
+    (folder / "foreign_checkpoint/stages/fit.npz").unlink()
+    (folder / "foreign_checkpoint/stages/fit.checkpoint").write_bytes(b"something else")
+    return folder
+
+
+@pytest.mark.parametrize(("args", "message"), BAD)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad_files, monkeypatch, args, message):
+    monkeypatch.chdir(bad_files)
+    before = {path: path.stat().st_mtime_ns for path in bad_files.rglob("*")}
+    with pytest.raises(jaxcast.InputError) as caught:
+        run(*args)
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {path: path.stat().st_mtime_ns for path in bad_files.rglob("*")} == before
+
+
+def test_the_process_ends_with_exit_code_2_and_one_line(bad_files):
+    for args, message in (BAD[0], BAD[21]):
+        args = [bad_files / arg if (bad_files / arg).exists() else arg for arg in args]
+        process = run_apart(*args)
+        assert process.returncode == 2
+        assert process.stderr.count("\n") == 1
+        assert re.search(message, process.stderr)
+    unknown = run_apart("train", "--trajectory", "t.npz", "--out", "x", "--pool", "nothing")
+    assert unknown.returncode == 2
+    assert "nothing" in unknown.stderr + unknown.stdout
+
+
+COMMANDS = {"simulate": Simulate, "train": Train, "forecast": Forecast, "evaluate": Evaluate}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_option(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse([command, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    options = re.findall(r"^. (--[a-z0-9-]+)", text, flags=re.MULTILINE)
+    assert set(options) >= {f"--{name.replace('_', '-')}" for name in COMMANDS[command].__dataclass_fields__}
+    for block in re.split(r"^. --", text, flags=re.MULTILINE)[1:]:
+        explained = re.sub(r"\((default|required).*", "", block, flags=re.DOTALL)
+        assert len(re.findall(r"[A-Za-z]{3,}", explained)) >= 4, block

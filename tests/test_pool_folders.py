@@ -1,0 +1,140 @@
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.storage.pools import POOLS
+
+SIZES = dict(dim=3, num_delays=2, hidden_size=4)
+
+
+def pools():
+    """One of every kind that can be saved, and two of several seeds."""
+    key = jax.random.key(1)
+    additive = lambda key: jaxcast.AdditiveAttention(**SIZES, key=key)  # noqa: E731
+    heads = lambda key: jaxcast.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **SIZES, key=key)  # noqa: E731
+    return {
+        "additive_attention": additive(key),
+        "scaled_dot_product_attention": jaxcast.ScaledDotProductAttention(**SIZES, key=key, dtype=jnp.float64),
+        "multi_head_attention": heads(key),
+        "feed_forward": jaxcast.FeedForward(**SIZES, key=key),
+        "simplex_least_squares": jaxcast.SimplexLeastSquares(3),
+        "linear_regression": jaxcast.LinearRegression(jax.random.normal(key, (3, 2, 3)), jnp.ones(3)),
+        "fixed_weights": jaxcast.equal_weights(2),
+        "persistence": jaxcast.Persistence(),
+        "additive seeds": jax.vmap(additive)(jax.random.split(key, 3)),
+        "multi-head seeds": jax.vmap(heads)(jax.random.split(key, 3)),
+    }
+
+
+@pytest.fixture(scope="module")
+def candidates():
+    systems = [jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, -10.0, 1.6)) for mean in (28.0, 30.0)]
+    return jaxcast.flow_map(jaxcast.stack(systems), dt=0.1, h=0.02)
+
+
+def test_every_kind_can_be_saved():
+    assert POOLS.keys() <= pools().keys()
+
+
+@pytest.mark.parametrize("name", pools())
+def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
+    pool = pools()[name]
+    jaxcast.save_pool(tmp_path, pool, candidates, attributes={"why": "a test", "numbers": [1, 2.5]})
+    stored = jaxcast.load_pool(tmp_path)
+    assert jax.tree.structure(stored.pool) == jax.tree.structure(pool)
+    assert jax.tree.structure(stored.forecast_map) == jax.tree.structure(candidates)
+    for ours, theirs in ((stored.pool, pool), (stored.forecast_map, candidates)):
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+    assert stored.attributes == {"why": "a test", "numbers": [1, 2.5]}
+    assert {path.name for path in tmp_path.iterdir()} == {"pool.json", "arrays.npz"}
+
+
+def test_another_process_forecasts_the_same(candidates, trajectory, tmp_path):
+    pool = pools()["additive_attention"]
+    jaxcast.save_pool(tmp_path / "pool", pool, candidates)
+    np.save(tmp_path / "history.npy", trajectory.states[:4])
+    script = (
+        "import sys, jax, numpy as np; jax.config.update('jax_enable_x64', True); import jaxcast;"
+        "stored = jaxcast.load_pool(sys.argv[1] + '/pool'); history = np.load(sys.argv[1] + '/history.npy');"
+        "cell = jaxcast.Forecaster(stored.pool, stored.forecast_map);"
+        "np.save(sys.argv[1] + '/out.npy', jaxcast.forecast(cell, history, 5, 0.1 * np.arange(8)).forecast)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    expected = jaxcast.forecast(jaxcast.Forecaster(pool, candidates), trajectory.states[:4], 5, 0.1 * np.arange(8))
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected.forecast, rtol=1e-10)
+
+
+def simulator(value, given):
+    return jnp.stack([value, value])
+
+
+@pytest.mark.parametrize("forecast_map", [simulator, jaxcast.External(simulator, 2)])
+def test_a_pool_over_the_users_own_code_asks_for_it(forecast_map, tmp_path):
+    jaxcast.save_pool(tmp_path, pools()["additive_attention"], forecast_map)
+    with pytest.raises(jaxcast.InputError, match=r"your own code, simulator; give them: load_pool"):
+        jaxcast.load_pool(tmp_path)
+    assert jaxcast.load_pool(tmp_path, forecast_map).forecast_map is forecast_map
+
+
+def test_a_users_own_system_is_code_too(tmp_path):
+    class Decay(jaxcast.System):
+        components = ("x", "y", "z")
+        rate: jaxcast.Parameter = 1.0
+
+        def vector_field(self, t, u):
+            return tuple(-self.rate * x for x in u)
+
+    candidates = jaxcast.flow_map(jaxcast.stack([Decay(1.0), Decay(2.0)]))
+    jaxcast.save_pool(tmp_path, pools()["additive_attention"], candidates)
+    with pytest.raises(jaxcast.InputError, match="your own code, Decay"):
+        jaxcast.load_pool(tmp_path)
+
+
+def test_a_users_own_pool_is_refused(tmp_path):
+    with pytest.raises(jaxcast.InputError, match="cannot save a BestCandidate: only additive_attention"):
+        jaxcast.save_pool(tmp_path / "pool", jaxcast.BestCandidate(jaxcast.equal_weights(2)))
+    assert not (tmp_path / "pool").exists()
+
+
+def test_missing_cut_off_and_foreign_folders_are_refused(candidates, tmp_path):
+    with pytest.raises(jaxcast.InputError, match="holds no trained pool"):
+        jaxcast.load_pool(tmp_path)
+    jaxcast.save_pool(tmp_path, pools()["additive_attention"], candidates)
+    for name in ("pool.json", "arrays.npz"):
+        file = tmp_path / name
+        content = file.read_bytes()
+        for end in range(0, len(content) - 1, 101):
+            file.write_bytes(content[:end])
+            with pytest.raises(jaxcast.InputError, match=name) as caught:
+                jaxcast.load_pool(tmp_path)
+            assert "\n" not in str(caught.value)
+        file.write_bytes(content)
+    np.savez(tmp_path / "arrays.npz", a=np.arange(3))
+    with pytest.raises(jaxcast.InputError, match=r"does not hold the arrays of the pool that pool.json describes"):
+        jaxcast.load_pool(tmp_path)
+    for foreign in ({"my": "own"}, [1], {"format": "jaxcast pool 1", "pool": "sum", "arguments": {}}):
+        (tmp_path / "pool.json").write_text(json.dumps(foreign))
+        with pytest.raises(jaxcast.InputError, match="train it again"):
+            jaxcast.load_pool(tmp_path)
+
+
+def test_other_sizes_are_refused(candidates, tmp_path):
+    jaxcast.save_pool(tmp_path, pools()["additive_attention"], candidates)
+    config = json.loads((tmp_path / "pool.json").read_text())
+    for arguments in (config["arguments"] | {"hidden_size": 5}, config["arguments"] | {"nonsense": 5}):
+        (tmp_path / "pool.json").write_text(json.dumps(config | {"arguments": arguments}))
+        with pytest.raises(jaxcast.InputError, match="does not hold the arrays"):
+            jaxcast.load_pool(tmp_path)
+
+
+def test_an_unwritable_place_is_refused():
+    with pytest.raises(jaxcast.InputError, match="choose a folder you can write to"):
+        jaxcast.save_pool("/dev/null/pool", pools()["fixed_weights"])
