@@ -85,11 +85,11 @@ class External:
             as a `jax.errors.JaxRuntimeError` that names it.
 
     Example:
-        >>> import jaxcast, numpy as np
+        >>> import jaxcast, jax.numpy as jnp, numpy as np
         >>> def simulator(value, given):
         ...     return np.stack([0.9 * value, 1.1 * value])
         >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(2), jaxcast.External(simulator, num_models=2))
-        >>> jaxcast.forecast(cell, np.ones((3, 1)), num_leads=2).forecast.shape
+        >>> jaxcast.forecast(cell, jnp.ones((3, 1)), num_leads=2).forecast.shape
         (2, 1)
     """
 

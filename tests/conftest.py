@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -5,6 +8,11 @@ import pytest
 
 import jaxcast
 
+# Most of the suite's time is compilation, and workers and the processes that tests start compile much the same programs.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache/jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 

@@ -127,8 +127,10 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
         dt = float(forecast_map.dt)
         systems = [describe(system) for system in unstack(forecast_map.system)]
         return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps}
+    if isinstance(forecast_map, FlowMap):
+        return {"callable": type(forecast_map.system).__name__}
     named = getattr(forecast_map, "function", forecast_map)
-    return {"callable": getattr(named, "__qualname__", type(named).__name__)}
+    return {"callable": getattr(named, "__name__", type(named).__name__)}
 
 
 def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
