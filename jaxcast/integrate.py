@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
-from jaxcast.systems import Components, Scalar, StateLike, System
+from jaxcast.schedules import Scalar
+from jaxcast.systems import Components, StateLike, System
 
 
 class Trajectory(NamedTuple):

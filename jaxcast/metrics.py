@@ -12,7 +12,8 @@ from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 from jaxcast.errors import InputError
 from jaxcast.forecasters import Pool
 from jaxcast.integrate import FlowMap, check_state, flow_map, num_steps_in
-from jaxcast.systems import Scalar, StateLike, System
+from jaxcast.schedules import Scalar
+from jaxcast.systems import StateLike, System
 from jaxcast.windows import Samples, one_step_forecasts
 
 

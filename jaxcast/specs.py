@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxcast.errors import InputError
-from jaxcast.systems import (
-    Constant,
-    Cosine,
-    LinearRamp,
-    Lorenz63,
-    Lorenz96,
-    PiecewiseConstant,
-    Rossler,
-    Schedule,
-    SumOfCosines,
-    System,
-)
+from jaxcast.schedules import Constant, Cosine, LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
+from jaxcast.systems import Lorenz63, Lorenz96, Rossler, System
 
 SYSTEMS: dict[str, type[System]] = {"lorenz63": Lorenz63, "lorenz96": Lorenz96, "rossler": Rossler}
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -1,220 +1,30 @@
-"""Vector fields du/dt = f(t, u), and the schedules that their parameters may follow.
+"""Vector fields du/dt = f(t, u).
 
-Systems and schedules are frozen dataclasses and pytrees: their numbers are leaves, so `jax.grad`, `jax.vmap`
+Systems are frozen dataclasses and pytrees: their numbers are leaves, so `jax.grad`, `jax.vmap`
 and `jax.jit` see them, and calling again with other numbers compiles nothing. A leaf may be an array, which
 makes many systems one (`jaxcast.stack`).
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.schedules import FrozenPytree, FunctionOfTime, Parameter, Scalar, Schedule
 
-Scalar: TypeAlias = Shaped[ArrayLike, ""]
 StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
 """One state, (dim,)."""
 Components: TypeAlias = Sequence[Any] | Array
 """The components of a state as separate arrays of one shape: () for one state, (n,) for a tile of n states; or, for
 systems of many components, one array with the components first."""
-Parameter: TypeAlias = Any
-"""A number, an array of numbers, a `Schedule`, or a plain function of time, which becomes a `FunctionOfTime`."""
-
 T = TypeVar("T", bound="System")
 
 
-@dataclass_transform(frozen_default=True)
-class _FrozenPytree:
-    """Makes every subclass a frozen dataclass and a pytree whose fields are leaves unless marked static."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclasses.dataclass(frozen=True)(cls)
-        jax.tree_util.register_dataclass(cls)
-
-
-class Schedule(_FrozenPytree):
-    """A parameter that depends on time: a callable t -> value, in the unit of the parameter.
-
-    A subclass lists its numbers as fields and defines `__call__`.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxcast
-        >>> class Ramp(jaxcast.Schedule):
-        ...     start: jaxcast.Parameter
-        ...     rate: jaxcast.Parameter
-        ...     def __call__(self, t):
-        ...         return self.start + self.rate * jnp.maximum(t, 0.0)
-        >>> float(Ramp(28.0, 0.5)(4.0))
-        30.0
-    """
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if isinstance(value := getattr(self, field.name), list | tuple):
-                object.__setattr__(self, field.name, np.asarray(value, float))  # a list would be many leaves
-
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        raise NotImplementedError(f"{type(self).__name__} must define __call__(self, t)")
-
-    def over_step(self, start: Scalar, middle: Scalar, end: Scalar) -> tuple[Any, Any, Any]:
-        """The values at the three stage times of one Runge-Kutta step.
-
-        A schedule that jumps overrides this and holds its value at `middle` for the whole step, and jumps between
-        steps only: looked up at the stage times, or inside a step, a jump takes Runge-Kutta down to order one.
-        """
-        return self(start), self(middle), self(end)
-
-    @property
-    def jumps(self) -> Any:
-        """The times at which the value jumps, (jump,); integrators refuse those that lie between their steps."""
-        return ()
-
-
-class Constant(Schedule):
-    """value at every time; the same as a plain number, for code that expects a schedule.
-
-    Example:
-        >>> import jaxcast
-        >>> float(jaxcast.Constant(28.0)(t=3.0))
-        28.0
-    """
-
-    value: Parameter
-
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        return jnp.asarray(self.value)
-
-
-class Cosine(Schedule):
-    """mean + amplitude cos(2 pi t / period + phase), with the period in time units and the phase in radians.
-
-    Example:
-        >>> import jaxcast
-        >>> rho = jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)  # Patel and Wikner (2023), eq. 6
-        >>> round(float(rho(0.0)), 3)
-        28.0
-    """
-
-    mean: Parameter
-    amplitude: Parameter
-    period: Parameter
-    phase: Parameter = 0.0
-
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / self.period + self.phase)
-
-
-class SumOfCosines(Schedule):
-    """mean + sum_k amplitudes_k cos(2 pi t / periods_k + phases_k), periods in time units and phases in radians.
-
-    Raises:
-        InputError: when called, unless amplitudes, periods and phases have one entry for each cosine.
-
-    Example:
-        >>> import jaxcast
-        >>> rho = jaxcast.SumOfCosines(mean=38.0, amplitudes=[6.0, 4.0], periods=[1.6, 2.7], phases=[0.0, 0.0])
-        >>> float(rho(0.0))
-        48.0
-    """
-
-    mean: Parameter
-    amplitudes: Parameter
-    periods: Parameter
-    phases: Parameter
-
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        amplitudes, periods, phases = (jnp.asarray(a) for a in (self.amplitudes, self.periods, self.phases))
-        if not amplitudes.shape == periods.shape == phases.shape or not amplitudes.ndim:
-            raise InputError(
-                "expected an amplitude, a period and a phase for each cosine, "
-                f"got shapes {amplitudes.shape}, {periods.shape}, {phases.shape}"
-            )
-        return self.mean + (amplitudes * jnp.cos(2 * jnp.pi * t / periods + phases)).sum(-1)
-
-
-class LinearRamp(Schedule):
-    """start until time `begin`, then linear to stop at time `end`, and stop from there on.
-
-    It has kinks at begin and end, which lie best on the integrator's steps.
-
-    Example:
-        >>> import jaxcast
-        >>> rho = jaxcast.LinearRamp(start=28.0, stop=48.0, begin=0.0, end=400.0)
-        >>> float(rho(-1.0)), float(rho(100.0)), float(rho(500.0))
-        (28.0, 33.0, 48.0)
-    """
-
-    start: Parameter
-    stop: Parameter
-    begin: Parameter
-    end: Parameter
-
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        share = jnp.clip((t - self.begin) / (self.end - self.begin), 0.0, 1.0)
-        return self.start + (self.stop - self.start) * share
-
-
-class PiecewiseConstant(Schedule):
-    """Regime switching: values_0 before times_0, values_k from times_(k-1) on; one value more than times.
-
-    It jumps on the integrator's steps only and is held over each; `simulate`, `flow_map` and what is made of them
-    refuse other jumps.
-
-    Raises:
-        InputError: when called, unless there is one value more than times.
-
-    Example:
-        >>> import jaxcast
-        >>> rho = jaxcast.PiecewiseConstant(times=[10.0, 25.0], values=[28.0, 40.0, 33.0])
-        >>> float(rho(9.99)), float(rho(10.0)), float(rho(30.0))
-        (28.0, 40.0, 33.0)
-    """
-
-    times: Parameter
-    values: Parameter
-
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        times, values = jnp.asarray(self.times), jnp.asarray(self.values)
-        if not times.ndim or values.shape != (*times.shape[:-1], times.shape[-1] + 1):
-            raise InputError(f"expected one value more than times, got shapes {values.shape} and {times.shape}")
-        regime = (t >= times).sum(-1)
-        return jnp.take_along_axis(values, regime[..., None], -1)[..., 0]
-
-    def over_step(self, start: Scalar, middle: Scalar, end: Scalar) -> tuple[Any, Any, Any]:
-        value = self(middle)
-        return value, value, value
-
-    @property
-    def jumps(self) -> Any:
-        return self.times
-
-
-class FunctionOfTime(Schedule):
-    """A user's own function t -> value, of JAX operations; a plain function given as a parameter becomes one.
-
-    It must be smooth; for jumps see `Schedule.over_step`. Its numbers are constants of the compiled program; to tune
-    them or differentiate by them, subclass `Schedule`.
-
-    Example:
-        >>> import jaxcast
-        >>> system = jaxcast.Lorenz63(rho=lambda t: 28.0 + t)
-        >>> type(system.rho).__name__, float(system.at(2.0).rho)
-        ('FunctionOfTime', 30.0)
-    """
-
-    function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        return jnp.asarray(self.function(t))
-
-
-class System(_FrozenPytree):
+class System(FrozenPytree):
     """A dynamical system du/dt = f(t, u).
 
     A subclass names its `components`, lists its parameters as fields, and writes `vector_field` for one state.

@@ -13,9 +13,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.schedules import Scalar
 from jaxcast.sharding import gather_seeds, map_seeds, spread_seeds
 from jaxcast.storage.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from jaxcast.systems import Scalar
 from jaxcast.windows import Samples
 
 Loss = Callable[[Any, Any], Any]

@@ -12,7 +12,7 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Output
-from jaxcast.systems import Scalar
+from jaxcast.schedules import Scalar
 
 
 @jax.tree_util.register_dataclass
