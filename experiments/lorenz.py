@@ -12,10 +12,21 @@ import jaxcast
 from experiments import lorenz_pictures
 from experiments.frame import open_folder, start
 from experiments.lorenz_methods import CLOSED_LOOP_TIME, Methods, label_of
-from experiments.lorenz_setup import PAPER_TRUTH, PRESETS, Config, Rules, make_tasks
+from experiments.lorenz_setup import PRESETS, Config, Rules, make_tasks
 from jaxcast.cli.entry import make_console
 from jaxcast.storage.folder import Arrays
 
+PUBLISHED_WITH = (
+    "truth",
+    "candidates",
+    "h",
+    "dt",
+    "threshold",
+    "learning_rate",
+    "schedule",
+    "weight_decay",
+    "clip_norm",
+)
 HELD = ("best_initial_model", "fixed_attention")
 PUBLISHED = {
     ("linear_regression", None): 0.20,
@@ -68,9 +79,7 @@ def make_row(method: str, delays: int | None, per_truth: list[Arrays], rules: Ru
     median, low, high = (
         float(np.median([getattr(interval, name) for interval in intervals])) for name in ("median", "low", "high")
     )
-    published = jaxcast.describe(jaxcast.parse_system(config.truth)) == jaxcast.describe(
-        jaxcast.parse_system(PAPER_TRUTH)
-    )
+    published = all(getattr(config, name) == getattr(PRESETS["paper"], name) for name in PUBLISHED_WITH)
     row: dict[str, Any] = {
         "method": method,
         "delays": delays,

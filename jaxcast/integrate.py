@@ -19,6 +19,9 @@ from jaxcast.errors import InputError
 from jaxcast.schedules import Scalar
 from jaxcast.systems import Components, StateLike, System
 
+MAX_STEPS = 1e8
+"""No interval is cut into more steps: it would take hours, and is a slip of units."""
+
 
 class Trajectory(NamedTuple):
     """Recorded states: `times` (time,) in the system's time unit, `states` (time, dim)."""
@@ -265,6 +268,10 @@ def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> 
     """
     if not (math.isfinite(interval) and math.isfinite(h) and h > 0 and interval > 0):
         raise InputError(f"{name} and {step_name} must be positive numbers, got {name}={interval}, {step_name}={h}")
+    if not interval / h < MAX_STEPS:
+        raise InputError(
+            f"{name}={interval:g} is {interval / h:.3g} steps of {step_name}={h:g}; choose a larger {step_name}"
+        )
     steps = round(interval / h)
     if steps < 1 or abs(steps * h - interval) > 1e-9 * interval:
         nearest = interval / max(1, steps)

@@ -80,6 +80,7 @@ def plot_valid_times(
     published: Sequence[float | None] | None = None,
     highlight: Sequence[bool] | None = None,
     unit: str = "model time units",
+    interval_label: str = "95 % interval of the median over windows",
 ) -> "Axes":
     """Bars of median valid time with their intervals, the best on top, published values as diamonds.
 
@@ -109,7 +110,7 @@ def plot_valid_times(
     ax.set_xlim(0, 1.12 * longest)
     ax.set_xlabel(f"median valid time ({unit})")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.plot([], [], color="black", lw=1.4, label="95 % interval of the median over windows")
+    ax.plot([], [], color="black", lw=1.4, label=interval_label)
     if published is not None and any(value is not None for value in published):
         ax.plot([], [], marker="D", ls="", color=ORANGE, ms=6, mec="white", label="published")
     ax.legend(loc="lower right", frameon=False, fontsize=9)
@@ -173,6 +174,8 @@ def plot_losses(ax: "Axes", losses: Mapping[str, Shaped[ArrayLike, "seed epoch"]
         median = np.median(values, axis=0)
         ax.plot(np.arange(1, len(median) + 1), median, lw=1.3, label=name)
     ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss")
+    if len(ax.lines) and all(np.ptp(np.log10(line.get_ydata())) < 1 for line in ax.lines):
+        ax.set_yscale("linear")  # within one decade a logarithmic axis has no readable ticks
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax

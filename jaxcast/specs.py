@@ -12,6 +12,7 @@ from jaxcast.errors import InputError
 from jaxcast.schedules import Constant, Cosine, LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
 from jaxcast.systems import Lorenz63, Lorenz96, Rossler, System
 
+MAX_COUNT = 1_000_000
 SYSTEMS: dict[str, type[System]] = {"lorenz63": Lorenz63, "lorenz96": Lorenz96, "rossler": Rossler}
 SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
@@ -109,7 +110,7 @@ def _systems(text: str, *, spread: bool) -> list[System]:
 def _expression(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         raise InputError(f"expected a text such as lorenz63(rho=28), got {text!r}") from None
 
 
@@ -121,6 +122,9 @@ def _call(node: ast.expr, text: str) -> tuple[str, dict[str, ast.expr]]:
         raise InputError(f"expected name(parameter=value, ...), got {ast.unparse(node)!r} in {text!r}")
     if node.args or any(keyword.arg is None for keyword in node.keywords):
         raise InputError(f"expected every argument by name, as in rho=28, got {ast.unparse(node)!r}")
+    names = [str(keyword.arg) for keyword in node.keywords]
+    if len(set(names)) < len(names):
+        raise InputError(f"expected every argument once, got {ast.unparse(node)!r}")
     return node.func.id, {str(keyword.arg): keyword.value for keyword in node.keywords}
 
 
@@ -129,9 +133,9 @@ def _value(node: ast.expr, text: str) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "linspace":
         if len(node.args) == 3 and not node.keywords:
             start, stop, count = (_number(argument, text) for argument in node.args)
-            if count >= 1 and count == int(count):
+            if 1 <= count <= MAX_COUNT and count == int(count):
                 return np.linspace(start, stop, int(count))
-        raise InputError(f"expected linspace(first, last, how many), got {ast.unparse(node)!r}")
+        raise InputError(f"expected linspace(first, last, how many up to {MAX_COUNT}), got {ast.unparse(node)!r}")
     if isinstance(node, ast.List | ast.Tuple):
         if not node.elts:
             raise InputError(f"expected at least one number in a list, got none in {text!r}")
@@ -139,16 +143,36 @@ def _value(node: ast.expr, text: str) -> Any:
     if isinstance(node, ast.Call | ast.Name):
         name, arguments = _call(node, text)
         kind = _lookup(name, SCHEDULES, "schedule", text)
-        return kind(**_parameters(kind, name, arguments, text))
+        schedule = kind(**_parameters(kind, name, arguments, text))
+        _check_schedule(schedule, text)
+        return schedule
     return _number(node, text)
+
+
+def _check_schedule(schedule: Schedule, text: str) -> None:
+    """Raises InputError for numbers that make no schedule."""
+    shown = f"got {describe(schedule)} in {text!r}"
+    wanted = {SumOfCosines: ("amplitudes", "periods", "phases"), PiecewiseConstant: ("times", "values")}
+    lists = wanted.get(type(schedule), ())
+    for field in dataclasses.fields(schedule):
+        value = getattr(schedule, field.name)
+        if isinstance(value, Schedule) or (np.ndim(value) == 1) != (field.name in lists):
+            kind = "a list of numbers" if field.name in lists else "one number"
+            raise InputError(f"{field.name} must be {kind}, {shown}")
+    if isinstance(schedule, LinearRamp) and not schedule.begin < schedule.end:
+        raise InputError(f"a ramp must begin before its end, {shown}")
+    if 0 in np.atleast_1d(getattr(schedule, "period", getattr(schedule, "periods", 1))):
+        raise InputError(f"a period must not be zero, {shown}")
+    schedule(0.0)  # looks at the lengths of the lists
 
 
 def _number(node: ast.expr, text: str) -> float:
     try:
         value = ast.literal_eval(node)
-    except ValueError:
-        value = None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        is_number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except (ValueError, OverflowError, RecursionError, MemoryError):
+        is_number = False
+    if not is_number:
         raise InputError(f"expected a finite number, got {ast.unparse(node)!r} in {text!r}")
     return float(value)
 
@@ -170,8 +194,8 @@ def _parameters(kind: type, name: str, arguments: dict[str, ast.expr], text: str
             )
         values[key] = _value(node, text)
         if fields[key].metadata.get("static"):
-            if values[key] != int(values[key]):
-                raise InputError(f"{key} of {name} must be a whole number, got {_text(values[key])}")
+            if not isinstance(values[key], float) or values[key] != int(values[key]) or values[key] > MAX_COUNT:
+                raise InputError(f"{key} of {name} must be a whole number up to {MAX_COUNT}, got {_text(values[key])}")
             values[key] = int(values[key])
     missing = [key for key, field in fields.items() if field.default is dataclasses.MISSING and key not in values]
     if missing:

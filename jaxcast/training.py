@@ -1,5 +1,6 @@
 """Fitting by minibatches: the whole run is one compiled program of nested scans, for any number of seeds."""
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -67,9 +68,10 @@ def make_optimizer(
         >>> import jaxcast
         >>> optimizer = jaxcast.make_optimizer(3e-3, schedule="cosine", num_steps=1000, clip_norm=1.0)
     """
-    if not learning_rate > 0 or weight_decay < 0 or warmup_steps < 0 or (clip_norm is not None and not clip_norm > 0):
+    numbers = (learning_rate, weight_decay, 1.0 if clip_norm is None else clip_norm)
+    if not all(map(math.isfinite, numbers)) or learning_rate <= 0 or min(*numbers, warmup_steps) < 0 or clip_norm == 0:
         raise InputError(
-            "expected a positive learning_rate and clip_norm, and weight_decay and warmup_steps of at least 0, "
+            "expected a positive, finite learning_rate and clip_norm, and weight_decay and warmup_steps of at least 0, "
             f"got {learning_rate}, {clip_norm}, {weight_decay}, {warmup_steps}"
         )
     if schedule not in ("constant", "cosine", "linear"):

@@ -223,17 +223,40 @@ def test_a_training_that_was_interrupted_ends_with_the_same_pool(folder, tmp_pat
             np.testing.assert_array_equal(whole[name], resumed[name])
 
 
+def test_a_pool_that_is_trained_again_is_gone_until_it_is_there(folder, tmp_path, monkeypatch):
+    train(folder, "--out", tmp_path / "pool")
+
+    def fit(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, "--out", tmp_path / "pool", "--seed", 5, "--overwrite")
+    assert {path.name for path in (tmp_path / "pool").iterdir()} == {"config.json"}
+
+
 BAD = [
     (["simulate", "--system", "lorenz36", "--out", "x.npz"], "did you mean lorenz96?"),
     (["simulate", "--dt", "0.105", "--out", "x.npz"], "dt must be a whole multiple of h"),
     (["simulate", "--out", "x.npz", "--system", "lorenz63(rho=piecewise_constant(times=[0.505],values=[28,30]))"], "a jump at 0.505; 0.5 would do"),
-    (["simulate", "--out", "x.txt"], "--out must end in .npz, .csv or .zarr"),
+    (["simulate", "--out", "x.txt"], "ending in .npz or .csv or .zarr"),
     (["simulate", "--out", "x.npz", "--num-trajectories", "5"], "5 trajectories go into a .zarr"),
     (["simulate", "--out", "truth.npz"], "truth.npz exists"),
     (["simulate", "--out", "x.npz", "--h", "0.2", "--dt", "0.2", "--transient", "2"], "diverges with h=0.2; choose a smaller h"),
     (["simulate", "--out", "x.npz", "--start", "1", "2"], "a state of 3 components"),
-    (["simulate", "--out", "x.npz", "--num-samples", "0"], "num_samples must be at least 1, got 0"),
+    (["simulate", "--out", "x.npz", "--num-samples", "0"], "num_samples must be at least 2, got 0"),
     (["simulate", "--out", "x.npz", "--t0", "nan"], "t0 must be finite"),
+    (["simulate", "--out", "x.npz", "--t0", "1e300"], "too far from zero"),
+    (["simulate", "--out", "x.npz", "--h", "1e-300"], "choose a larger h"),
+    (["simulate", "--out", "x.npz", "--plot", "x.npz"], "ending in .png"),
+    (["simulate", "--out", "x.npz", "--plot", "/dev/null/x.png"], "/dev/null is no folder you can write to"),
+    (["simulate", "--out", "x.zarr", "--num-trajectories", "3", "--system", "lorenz63(rho=1e308)", "--num-samples", "10"], "diverges"),
+    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[1e200, 28])", "--out", "x"], "the candidates diverge"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--weight-decay", "nan", "--out", "x"], "weight_decay must be finite"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "ridge_regression", "--penalty", "0", "--out", "x"], "penalty must be positive"),
+    (["forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--weights", "x.npz"], "must differ"),
+    (["forecast", "--pool", "foreign_pool", "--history", "truth.npz", "--out", "x.npz"], "pool.json is not that of a pool"),
+    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--threshold", "inf", "--out", "x"], "threshold must be finite"),
     (["train", "--trajectory", "nothing.npz", "--candidates", CANDIDATES, "--out", "x"], "nothing.npz does not exist"),
     (["train", "--trajectory", "truth.npz", "--out", "x"], "needs --candidates"),
     (["train", "--trajectory", "truth.npz", "--candidates", "lorenz96(dim=8, forcing=[8, 9])", "--out", "x"], "has 3 components .* the candidates have 8"),
@@ -242,13 +265,13 @@ BAD = [
     (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--batch-size", "999", "--out", "x"], "batch_size must be at most the"),
     (["train", "--trajectory", "nan.csv", "--candidates", CANDIDATES, "--out", "x"], "nan.csv.*1"),
     (["train", "--trajectory", "unsorted.csv", "--candidates", CANDIDATES, "--out", "x"], "unsorted.csv.*increas"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--learning-rate", "0", "--out", "x"], "positive learning_rate"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--learning-rate", "0", "--out", "x"], "positive, finite learning_rate"),
     (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--out", "/dev/null/x"], "choose a folder you can write to"),
     (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--seed", "1", "--num-seeds", "2", "--out", "pool"], "seed: 0 there, 1 now"),
     (["train", "--trajectory", "cut.zarr", "--candidates", CANDIDATES, "--out", "x"], "cut.zarr"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--num-seeds", "2", "--out", "foreign_checkpoint"], "fit.checkpoint is cut off or not this program's; delete it"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--num-seeds", "2", "--out", "foreign_checkpoint"], "fit.checkpoint is missing, cut off or not this program's; delete it"),
     (["forecast", "--pool", "nothing", "--history", "truth.npz", "--out", "x.npz"], "nothing holds no trained pool"),
-    (["forecast", "--pool", "cut_pool", "--history", "truth.npz", "--out", "x.npz"], "arrays.npz is cut off"),
+    (["forecast", "--pool", "cut_pool", "--history", "truth.npz", "--out", "x.npz"], "arrays.npz is missing, cut off"),
     (["forecast", "--pool", "pool", "--history", "truth.npz", "--at", "1e6", "--out", "x.npz"], "--at must lie in"),
     (["forecast", "--pool", "pool", "--history", "truth.npz", "--at", "0.1", "--out", "x.npz"], "needs 3 samples up to --at, got 2"),
     (["forecast", "--pool", "pool", "--history", "truth.npz", "--seed-index", "2", "--out", "x.npz"], "seed_index must be from 0 to 1, got 2"),
@@ -275,6 +298,9 @@ def bad_files(folder):
     shutil.copytree(folder / "pool", folder / "cut_pool")
     arrays = folder / "cut_pool/arrays.npz"
     arrays.write_bytes(arrays.read_bytes()[:500])
+    shutil.copytree(folder / "pool", folder / "foreign_pool")
+    config = json.loads((folder / "pool/pool.json").read_text())
+    (folder / "foreign_pool/pool.json").write_text(json.dumps(config | {"candidates": {"systems": ["lorenz63()"]}}))
     shutil.copytree(folder / "pool", folder / "foreign_checkpoint")
     (folder / "foreign_checkpoint/stages/fit.npz").unlink()
     (folder / "foreign_checkpoint/stages/fit.checkpoint").write_bytes(b"something else")

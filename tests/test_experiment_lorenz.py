@@ -217,7 +217,7 @@ def test_a_broken_stage_is_named(tmp_path):
     folder = RunFolder(tmp_path, {"a": 1}, code="c")
     folder.stage("one", lambda _: {"x": np.arange(3)})
     (tmp_path / "stages/one.npz").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(jaxcast.InputError, match=r"one.npz is cut off or not this program's; delete it"):
+    with pytest.raises(jaxcast.InputError, match=r"one.npz is missing, cut off or not this program's; delete it"):
         RunFolder(tmp_path, {"a": 1}, code="c").stage("one", lambda _: {"x": np.arange(3)})
 
 

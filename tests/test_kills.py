@@ -22,7 +22,9 @@ def start(out):
 @pytest.mark.slow
 def test_runs_that_were_killed_end_with_the_numbers_of_one_that_was_not(tmp_path):
     began = time.monotonic()
-    assert start(tmp_path / "whole").wait() == 0
+    process = start(tmp_path / "whole")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
     duration = time.monotonic() - began
     whole = (tmp_path / "whole/results.json").read_bytes()
     moments = random.Random()

@@ -163,7 +163,7 @@ def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_pa
         jaxcast.fit(init, samples, optimizer=optax.sgd(1e-2), checkpoint=file, **settings)
     for end in (*range(0, len(content), 997), len(content) - 1):
         file.write_bytes(content[:end])
-        with pytest.raises(jaxcast.InputError, match="cut off or not this program's; delete it"):
+        with pytest.raises(jaxcast.InputError, match="missing, cut off or not this program's; delete it"):
             run(samples, **settings)
     np.savez(tmp_path / "foreign.npz", a=np.arange(3))
     file.write_bytes((tmp_path / "foreign.npz").read_bytes())
@@ -200,8 +200,8 @@ def test_the_optimizer_is_what_its_options_say(samples):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learning_rate": 0.0}, "expected a positive learning_rate"),
-        ({"learning_rate": float("nan")}, "expected a positive learning_rate"),
+        ({"learning_rate": 0.0}, "expected a positive, finite learning_rate"),
+        ({"learning_rate": float("nan")}, "expected a positive, finite learning_rate"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"clip_norm": 0.0}, "clip_norm"),
         ({"schedule": "step"}, "schedule must be constant, cosine or linear, got 'step'"),

@@ -188,3 +188,15 @@ def test_only_one_chunk_is_read_and_none_while_writing(tmp_path, monkeypatch):
     assert not read
     load_trajectory(tmp_path / "a.zarr", index=4)
     assert read == ["states/c/1/0/0"]
+
+
+def test_what_is_not_ours_is_not_removed(tmp_path):
+    for name in ("a.zarr.partial", "a.zarr.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="is in the way and not this program's"):
+        stream(tmp_path / "a.zarr", overwrite=True)
+    (tmp_path / "a.zarr.partial").rename(tmp_path / "b")
+    stream(tmp_path / "a.zarr")
+    stream(tmp_path / "a.zarr", overwrite=True, dtype="float32")
+    assert (tmp_path / "b/mine.txt").read_text() == (tmp_path / "a.zarr.old/mine.txt").read_text() == "mine"

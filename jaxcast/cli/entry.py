@@ -1,8 +1,10 @@
 """How every command starts and ends."""
 
+import math
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -24,6 +26,14 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted: what was finished is kept, the same command goes on from there", file=sys.stderr)
         sys.exit(130)
+
+
+def check_numbers(settings: Any) -> None:
+    """Raises InputError for an option that is NaN or infinite."""
+    for name, value in vars(settings).items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{name} must be finite, got {value}")
 
 
 def make_console() -> Console:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +13,19 @@ from rich import box
 from rich.table import Table
 
 from jaxcast.candidates import unstack
-from jaxcast.cli.entry import make_console
+from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.forecast import check_matches, pick_seed
-from jaxcast.cli.pictures import figure_of, save_picture
+from jaxcast.cli.pictures import figure_of
 from jaxcast.errors import InputError
 from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
 from jaxcast.integrate import FlowMap, Trajectory
-from jaxcast.metrics import median_interval, saturation_error, tracking, valid_time
+from jaxcast.metrics import lyapunov_exponent, median_interval, saturation_error, tracking, valid_time
 from jaxcast.pooling.linear import FixedWeights
 from jaxcast.rollout import Output
 from jaxcast.specs import coordinates, parse_system
 from jaxcast.storage.checkpoint import fingerprint
 from jaxcast.storage.checks import StoredTrajectory
+from jaxcast.storage.files import save_figure
 from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import StoredPool, load_pool
 from jaxcast.storage.trajectories import load_trajectory
@@ -49,7 +51,8 @@ class Evaluate:
     num_windows: int | None = None
     """Consecutive windows; by default as many as fit, up to 200."""
     window_size: int | None = None
-    """Leads of each window; by default 9 Lyapunov times where --lyapunov-exponent is given, else 128."""
+    """Leads of each window; by default 9 Lyapunov times, by --lyapunov-exponent or, for a file of `jaxcast simulate`,
+    by the system that made it; else 128."""
     history_size: int | None = None
     """True samples before each window; by default as few as fill the pool's memory."""
     threshold: float | None = None
@@ -64,11 +67,12 @@ class Evaluate:
 
     def run(self) -> None:
         """Runs the command."""
+        check_numbers(self)
         stored_pool = load_pool(self.pool)
         stored = load_trajectory(self.trajectory, index=self.trajectory_index)
         check_matches(stored_pool, stored, self.trajectory)
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
-        windows = self.windows(trajectory, stored_pool)
+        windows = self.windows(trajectory, stored_pool, stored.attributes)
         threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))
         settings = {
             name: value
@@ -99,7 +103,7 @@ class Evaluate:
         if stored_pool.attributes["settings"]["data"] == settings["data"]:
             make_console().print("note: the pool was trained on this very trajectory; give another one", soft_wrap=True)
 
-    def windows(self, trajectory: Trajectory, stored: StoredPool) -> Windows:
+    def windows(self, trajectory: Trajectory, stored: StoredPool, attributes: dict[str, Any]) -> Windows:
         """The windows that were asked for, or as many as fit."""
         for name in ("num_windows", "window_size"):
             if (value := getattr(self, name)) is not None and value < 1:
@@ -109,7 +113,7 @@ class Evaluate:
                 raise InputError(f"{name} must be positive, got {value}")
         window_size = self.window_size
         if window_size is None:
-            exponent = self.lyapunov_exponent
+            exponent = self.lyapunov_exponent or exponent_of(attributes, trajectory)
             window_size = 128 if exponent is None else max(1, round(9 / exponent / stored.attributes["dt"]))
         warmup = Forecaster(pick_seed(stored, 0), stored.forecast_map).warmup
         history_size = warmup + 1 if self.history_size is None else self.history_size
@@ -135,7 +139,8 @@ class Evaluate:
         row = {
             "method": label,
             "valid_time_median": round(median, 9),
-            "valid_time_ci95": [round(low, 9), round(high, 9)],
+            "valid_time_interval": [round(low, 9), round(high, 9)],
+            "interval_coverage": intervals[0].coverage,
             "valid_time_median_per_seed": [round(interval.median, 9) for interval in intervals],
             "num_censored": int(sum(valid.censored.sum() for valid in judged)),
             "valid_times": [[round(float(time), 9) for time in valid.time] for valid in judged],
@@ -149,14 +154,14 @@ class Evaluate:
         table = Table(
             title=f"Median valid time over {results['num_windows']} windows of {results['window_size']} leads",
             caption=f"squared error ({self.norm} over components) below {results['threshold']:.4g}; "
-            f"{results['history_size']} true samples before each window",
+            f"{results['history_size']} true samples before each window; {interval_label(results['rows'])}",
             box=box.SIMPLE,
         )
         in_lyapunov_times = self.lyapunov_exponent is not None
-        for name in ("forecaster", "valid time", "95 %", "censored", *(["Lyapunov times"] * in_lyapunov_times)):
+        for name in ("forecaster", "valid time", "interval", "censored", *(["Lyapunov times"] * in_lyapunov_times)):
             table.add_column(name, justify="left" if name == "forecaster" else "right", no_wrap=True)
         for row in results["rows"]:
-            low, high = row["valid_time_ci95"]
+            low, high = row["valid_time_interval"]
             cells = [
                 row["method"],
                 f"{row['valid_time_median']:.3g}",
@@ -191,12 +196,13 @@ class Evaluate:
             figure.subplots(),
             [row["method"] for row in rows],
             [row["valid_time_median"] for row in rows],
-            [tuple(row["valid_time_ci95"]) for row in rows],
+            [tuple(row["valid_time_interval"]) for row in rows],
+            interval_label=interval_label(rows),
             highlight=[row["method"] == "pool" for row in rows],
             unit="time units",
         )
         figure.suptitle("How long the forecast stays true")
-        save_picture(figure, folder.path / "valid_times.png")
+        save_figure(folder.path / "valid_times.png", figure)
         if "weights" not in output.info:
             return
         history = windows.history.shape[1]
@@ -215,7 +221,28 @@ class Evaluate:
             truth_label="" if hidden is None else f"true {hidden[0]}",
         )
         ax.set(xlabel="time", title="Weights in closed loop, first window" + (", truth dashed" if hidden else ""))
-        save_picture(figure, folder.path / "weights.png")
+        save_figure(folder.path / "weights.png", figure)
+
+
+def exponent_of(attributes: dict[str, Any], trajectory: Trajectory) -> float | None:
+    """The maximal Lyapunov exponent of the system that made a file, the mean of 16 starts; None where it tells none."""
+    try:
+        system, h = parse_system(attributes["system"]), float(attributes["h"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    starts = trajectory.states[jnp.linspace(0, len(trajectory.states) - 1, 16).astype(int)]
+    keys = jax.random.split(jax.random.key(0), len(starts))
+    run = partial(lyapunov_exponent, system, duration=10_000 * h, h=h, dt=h, transient=1_000 * h)
+    exponent = float(jax.vmap(lambda u0, key: run(u0, key=key))(starts, keys).mean())
+    return exponent if exponent > 0 else None
+
+
+def interval_label(rows: list[dict[str, Any]]) -> str:
+    """What the intervals are: below six windows none covers the median with 95 %."""
+    coverage = rows[0]["interval_coverage"]
+    if coverage >= 0.95:
+        return "95 % interval of the median over windows"
+    return f"range over the windows, which covers the median with {coverage:.0%}"
 
 
 def forecasters(stored: StoredPool) -> dict[str, list[Any]]:

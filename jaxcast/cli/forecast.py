@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.cli.entry import make_console
-from jaxcast.cli.pictures import figure_of, save_picture
+from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.pictures import figure_of
 from jaxcast.errors import InputError
 from jaxcast.forecasters import Forecaster
 from jaxcast.integrate import Trajectory
-from jaxcast.metrics import forecast_error, saturation_error
+from jaxcast.metrics import saturation_error, valid_time
 from jaxcast.rollout import Output, forecast
 from jaxcast.storage.checks import StoredTrajectory
-from jaxcast.storage.files import refuse_existing
+from jaxcast.storage.files import check_output, save_figure
 from jaxcast.storage.folder import environment
 from jaxcast.storage.pools import StoredPool, load_pool
 from jaxcast.storage.trajectories import load_trajectory, save_trajectory
@@ -37,7 +37,7 @@ class Forecast:
     out: Path
     """File to write the forecast to: .npz, .csv or .zarr."""
     at: float | None = None
-    """Time of the newest sample that the pool sees; by default the last of the file."""
+    """Time of the newest sample that the pool sees, rounded to the nearest of the file; by default its last."""
     num_leads: int = 100
     """Samples to forecast."""
     trajectory_index: int = 0
@@ -53,11 +53,16 @@ class Forecast:
 
     def run(self) -> None:
         """Runs the command."""
+        check_numbers(self)
         for path in (self.out, self.weights):
-            if path is not None and not self.overwrite:
-                refuse_existing(path)
-        if self.num_leads < 1:
-            raise InputError(f"num_leads must be at least 1, got {self.num_leads}")
+            if path is not None:
+                check_output(path, (".npz", ".csv", ".zarr"), overwrite=self.overwrite)
+        if self.plot is not None:
+            check_output(self.plot, (".png",), overwrite=self.overwrite)
+        if self.out == self.weights:
+            raise InputError(f"--out and --weights must differ, got {self.out} for both")
+        if self.num_leads < 2:
+            raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
         stored_pool = load_pool(self.pool)
         stored = load_trajectory(self.history, index=self.trajectory_index)
         check_matches(stored_pool, stored, self.history)
@@ -117,14 +122,12 @@ class Forecast:
         truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
         line = f"{self.num_leads} leads from time {float(stored.trajectory.times[newest]):g} in {self.out}"
         if len(truth):
-            errors = np.asarray(forecast_error(result.states[: len(truth)], jnp.asarray(truth)))
             threshold = 0.175 * float(saturation_error(jnp.asarray(stored.trajectory.states)))
-            bad = ~(errors < threshold)
-            valid = int(np.argmax(bad)) if bad.any() else len(errors)
-            length = valid * (float(result.times[0]) - float(stored.trajectory.times[newest]))
+            dt = float(result.times[1] - result.times[0])
+            valid = valid_time(result.states[: len(truth)], jnp.asarray(truth), dt=dt, threshold=threshold)
             line += (
-                f"; against the file it stays valid for {length:g} time units"
-                f"{'' if bad.any() else ' or more'} (squared error below {threshold:.3g})"
+                f"; against the file it stays valid for {float(valid.time):.6g} time units"
+                f"{' or more' if valid.censored else ''} (squared error below {threshold:.3g})"
             )
         console.print(line, highlight=False, soft_wrap=True)
         if self.plot is not None:
@@ -151,7 +154,7 @@ class Forecast:
             )
         axes[0].legend(loc="upper left", bbox_to_anchor=(0, 1.35), ncols=3, frameon=False)
         axes[-1].set_xlabel(f"time ({stored.time_unit or 'MTU'})")
-        save_picture(figure, path)
+        save_figure(path, figure)
 
 
 def pick_seed(stored: StoredPool, index: int) -> Any:
@@ -171,8 +174,9 @@ def pick_seed(stored: StoredPool, index: int) -> Any:
 def check_matches(pool: StoredPool, stored: StoredTrajectory, path: Path) -> None:
     """Raises InputError unless a file has the components and the sampling interval that a pool was trained on."""
     try:
-        names, dt = pool.attributes["components"], pool.attributes["dt"]
-    except KeyError:
+        names, dt = list(pool.attributes["components"]), float(pool.attributes["dt"])
+        pool.attributes["settings"]["data"]
+    except (KeyError, TypeError, ValueError):
         raise InputError(
             "the pool was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
         ) from None

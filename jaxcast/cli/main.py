@@ -33,7 +33,11 @@ def parse(args: list[str]) -> Simulate | Train | Forecast | Evaluate:
 
 def main() -> None:
     """Runs the command line."""
-    command = parse(sys.argv[1:])
+    try:
+        command = parse(sys.argv[1:])
+    except BrokenPipeError:  # of a reader that had seen enough of --help
+        sys.stderr.close()
+        sys.exit(0)
     run_command(command.run)
 
 

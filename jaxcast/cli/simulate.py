@@ -1,7 +1,6 @@
 """`jaxcast simulate`: trajectories of a system into a file."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,12 +11,12 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
-from jaxcast.cli.entry import make_console
-from jaxcast.cli.pictures import figure_of, save_picture
+from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.pictures import figure_of
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory, check_jumps, num_steps_in, simulate
 from jaxcast.specs import describe, parse_system
-from jaxcast.storage.files import refuse_existing
+from jaxcast.storage.files import check_output, partial_path, save_figure
 from jaxcast.storage.folder import environment
 from jaxcast.storage.trajectories import load_trajectory, save_trajectory
 from jaxcast.storage.writer import TrajectoryWriter
@@ -96,16 +95,18 @@ class Simulate:
     def checked(self) -> System:
         """The system, after everything that can be refused was looked at."""
         system = parse_system(self.system)
-        for name in ("num_samples", "num_trajectories", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("t0", "transient"):
-            if not math.isfinite(getattr(self, name)):
-                raise InputError(f"{name} must be finite, got {getattr(self, name)}")
+        check_numbers(self)
+        for name, least in (("num_samples", 2), ("num_trajectories", 1), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
         num_steps_in(self.dt, self.h, "dt")
         if self.transient:
             num_steps_in(self.transient, self.h, "transient")
         check_jumps(system, self.h, self.t0)
+        if not np.allclose(np.diff(self.times[-2:]), self.dt, rtol=1e-6, atol=0):
+            raise InputError(
+                f"t0={self.t0:g} is too far from zero to tell times {self.dt:g} apart; choose a smaller one"
+            )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
         if self.start:
@@ -114,10 +115,9 @@ class Simulate:
             raise InputError("one start gives one trajectory; leave --start out, or --num-trajectories at 1")
         if self.num_trajectories > 1 and self.out.suffix != ".zarr":
             raise InputError(f"{self.num_trajectories} trajectories go into a .zarr, got --out {self.out}")
-        if self.out.suffix not in (".npz", ".csv", ".zarr"):
-            raise InputError(f"--out must end in .npz, .csv or .zarr, got {self.out}")
-        if not self.overwrite:
-            refuse_existing(self.out)
+        check_output(self.out, (".npz", ".csv", ".zarr"), overwrite=self.overwrite)
+        if self.plot is not None:
+            check_output(self.plot, (".png",), overwrite=self.overwrite)
         return system
 
     def attributes(self, system: System) -> dict[str, Any]:
@@ -157,6 +157,10 @@ class Simulate:
 
     def stream(self, system: System, console: Console) -> None:
         """Batch after batch into a zarr store."""
+        first = None
+        if not partial_path(self.out).exists():  # a run that begins is not begun in vain
+            first = self.integrate(system, 0, min(self.batch_size, self.num_trajectories))
+            self.refuse_divergence(first)
         with (
             TrajectoryWriter(
                 self.out,
@@ -174,14 +178,15 @@ class Simulate:
             num_bad = 0
             while writer.num_done < self.num_trajectories:
                 last = min(writer.num_done + self.batch_size, self.num_trajectories)
-                states = self.integrate(system, writer.num_done, last)
-                if writer.num_done == 0:
-                    self.refuse_divergence(states)
+                states = self.integrate(system, writer.num_done, last) if first is None else first
+                first = None
                 num_bad += int((~np.isfinite(states)).any((1, 2)).sum())
                 writer.write(states)
                 progress.update(bar, completed=writer.num_done)
         if num_bad:
-            console.print(f"{num_bad} trajectories diverged; they are NaN from there on", soft_wrap=True)
+            console.print(
+                f"{num_bad} of the trajectories integrated now diverged; they are NaN from there on", soft_wrap=True
+            )
 
     def refuse_divergence(self, states: np.ndarray) -> None:
         """Raises InputError where every trajectory has diverged."""
@@ -200,4 +205,4 @@ def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:
         plot_series(ax, trajectory.times[:200], trajectory.states[:200, i], label=name)
     axes[-1].set_xlabel("time (MTU)")
     figure.suptitle(describe(system), fontsize=9)
-    save_picture(figure, path)
+    save_figure(path, figure)

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from jaxcast.candidates import stack
-from jaxcast.cli.entry import make_console
-from jaxcast.cli.pictures import figure_of, save_picture
+from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.pictures import figure_of
 from jaxcast.errors import InputError
 from jaxcast.forecasters import FeedForward
 from jaxcast.integrate import FlowMap, Trajectory, flow_map
@@ -24,6 +24,7 @@ from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.specs import parse_candidates
 from jaxcast.storage.checkpoint import fingerprint
 from jaxcast.storage.checks import StoredTrajectory
+from jaxcast.storage.files import save_figure
 from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import save_pool
 from jaxcast.storage.trajectories import load_trajectory
@@ -140,6 +141,7 @@ class Train:
 
     def prepared(self) -> tuple[StoredTrajectory, FlowMap | None, Samples]:
         """The trajectory, the candidates and the samples, after everything that can be refused was looked at."""
+        check_numbers(self)
         for name in ("num_delays", "hidden_size", "num_heads", "num_epochs", "batch_size", "num_seeds"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -159,10 +161,17 @@ class Train:
                 f"batch_size must be at most the {len(samples.targets)} samples of {self.trajectory} with "
                 f"{self.num_delays} delays, got {self.batch_size}"
             )
+        if candidates is not None and not jnp.isfinite(samples.forecasts).all():
+            raise InputError(
+                f"the candidates diverge from states of {self.trajectory} with h={self.h}; choose a smaller h"
+            )
         self.optimizer(len(samples.targets))
+        if self.pool == "ridge_regression" and not self.penalty > 0:
+            raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
         return stored, candidates, samples
 
     def optimizer(self, num_samples: int) -> Any:
+        """Adam as the options say, for so many samples an epoch."""
         return make_optimizer(
             self.learning_rate,
             schedule=self.schedule,
@@ -201,11 +210,17 @@ class Train:
             return {f"param_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)} | {"losses": trained.losses}
 
         arrays = folder.stage("fit", train)
+        if not np.isfinite(arrays["losses"]).all():
+            raise InputError(
+                f"the training diverges, its loss is not finite after epoch {int(np.isfinite(arrays['losses']).all(0).argmin())}; "
+                "--overwrite it with a smaller --learning-rate"
+            )
         like = jax.eval_shape(jax.vmap(init), keys)
         leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), arrays["losses"]
 
     def closed_form(self, samples: Samples) -> Any:
+        """The pools that need no training by gradient."""
         if self.pool == "equal_weights":
             return equal_weights(samples.forecasts.shape[1])
         if self.pool == "simplex_least_squares":
@@ -230,7 +245,7 @@ class Train:
             return
         plot_losses(figure.subplots(), {f"seed {i}": row[None] for i, row in enumerate(losses)})
         figure.suptitle("Training loss: mean squared one-step error")
-        save_picture(figure, folder.path / "loss.png")
+        save_figure(folder.path / "loss.png", figure)
 
 
 def initializer(pool: str, dim: int, settings: Train) -> Callable[[Any], Any]:

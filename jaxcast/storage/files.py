@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from jaxcast.errors import InputError
 
@@ -14,8 +15,9 @@ def partial_path(path: Path) -> Path:
 
 
 def refuse_existing(path: Path) -> None:
+    """Raises InputError where there is something of that name."""
     if path.exists():
-        raise InputError(f"{path} exists; choose another name, or say overwrite=True")
+        raise InputError(f"{path} exists; choose another name, or ask for it to be overwritten")
 
 
 @contextmanager
@@ -43,3 +45,26 @@ def whole_file(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 partial.unlink()
+
+
+def check_output(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
+    """Looks, before any work is done, whether a file can be written under a name.
+
+    Raises:
+        InputError: for another suffix, a file that exists, or a place that cannot be written to.
+    """
+    if path.suffix not in suffixes:
+        raise InputError(f"expected a name ending in {' or '.join(suffixes)}, got {path}")
+    if not overwrite:
+        refuse_existing(path)
+    place = path.absolute().parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f"cannot write {path}: {place} is no folder you can write to; choose another place")
+
+
+def save_figure(path: Path, figure: Any) -> None:
+    """Writes a matplotlib figure as .png, in one piece."""
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")

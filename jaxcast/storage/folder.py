@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.errors import InputError
-from jaxcast.storage.files import whole_file
+from jaxcast.storage.files import save_figure, whole_file
 
 Arrays = dict[str, np.ndarray]
 VERSIONS_OF = ("jaxcast", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
-OWN = ("stages", "results.json", "config.json")
+# The pool first, so that what is left after a kill is never an old pool under new settings; the config last.
+OWN = ("pool.json", "arrays.npz", "stages", "*.png", "results.json", "config.json")
 
 
 class RunFolder:
@@ -42,10 +43,8 @@ class RunFolder:
         try:
             old = self._read_config()
             if old is not None and overwrite:
-                # The config goes last, so that a kill in between leaves a folder that is still known.
-                for name in OWN:
-                    target = self.path / name
-                    shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+                for target in [target for name in OWN for target in self.path.glob(name)]:
+                    shutil.rmtree(target) if target.is_dir() else target.unlink()
                 old = None
             if old is not None:
                 self._check_same(old, record)
@@ -84,8 +83,7 @@ class RunFolder:
 
     def save_figure(self, name: str, figure: Any) -> None:
         """Writes a picture in one piece."""
-        with whole_file(self.path / name) as partial:
-            figure.savefig(partial, dpi=110, format="png")
+        save_figure(self.path / name, figure)
 
     def stage(self, name: str, compute: Callable[[Path], Arrays]) -> Arrays:
         """The arrays of a stage: read if it is finished, else computed and kept.
@@ -121,7 +119,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path, mend: str = "delete it, and the same command computes it again") -> Arrays:
     """The arrays of an .npz.
 
     Raises:
@@ -131,9 +129,7 @@ def read_arrays(path: Path) -> Arrays:
         with path.open("rb") as file, np.load(file) as kept:
             return dict(kept)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError):
-        raise InputError(
-            f"{path} is cut off or not this program's; delete it, and the same command computes it again"
-        ) from None
+        raise InputError(f"{path} is missing, cut off or not this program's; {mend}") from None
 
 
 def environment() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from jaxcast.pooling.linear import FixedWeights, LinearRegression
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.specs import SYSTEMS, describe, parse_system
 from jaxcast.storage.checkpoint import named_leaves
+from jaxcast.storage.files import writing
 from jaxcast.storage.folder import read_arrays, write_arrays, write_json
 
 POOLS: dict[str, type] = {
@@ -83,6 +84,8 @@ def save_pool(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {folder} ({error.strerror}); choose a folder you can write to") from None
+    with writing(folder):
+        (folder / "pool.json").unlink(missing_ok=True)  # a kill in between must not leave it beside other arrays
     write_arrays(folder / "arrays.npz", named_leaves(pool))
     write_json(folder / "pool.json", config)
 
@@ -135,7 +138,7 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
 
 def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
     """A pool made from its arguments, with the file's arrays in it; all of them may have a leading seed axis."""
-    arrays = {name: jnp.asarray(array) for name, array in read_arrays(file).items()}
+    arrays = {name: jnp.asarray(array) for name, array in read_arrays(file, "train and save the pool again").items()}
     foreign = InputError(f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again")
     try:
         if not issubclass(kind, nnx.Module):
@@ -160,7 +163,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text())
         known = config["format"] == FORMAT and config["pool"] in POOLS
-        known = known and {"arguments", "candidates", "attributes"} <= config.keys()
+        candidates = config["candidates"]
+        known = known and isinstance(config["arguments"], dict) and isinstance(config["attributes"], dict)
+        if candidates is not None and "callable" not in candidates:
+            known = known and all(isinstance(text, str) for text in candidates["systems"])
+            known = known and all(isinstance(candidates[name], float) for name in ("dt", "h"))
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:

@@ -177,5 +177,5 @@ class TrajectoryWriter:
         )
         raise InputError(
             f"{self._partial} holds an unfinished run with other settings ({changes}); "
-            "choose another name, or say overwrite=True"
+            "choose another name, or ask for it to be overwritten"
         )

@@ -77,6 +77,9 @@ def create_store(
     import zarr
 
     if path.exists():
+        parts = {"zarr.json", "states", "time", "component"}
+        if not path.is_dir() or any(entry.name.removesuffix(".partial") not in parts for entry in path.iterdir()):
+            raise InputError(f"{path} is in the way and not this program's; move it, or choose another name")
         shutil.rmtree(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     times, states = record.trajectory
@@ -90,6 +93,7 @@ def create_store(
             dtype=states.dtype,
             fill_value=np.nan,
             dimension_names=("trajectory", "time", "component")[-len(shape) :],
+            attributes={"long_name": "state of the system, in its own units"},
             **layout | ({"compressors": "auto"} if compress else {}),
         )
         group.create_array(
@@ -156,7 +160,7 @@ def finish(partial: Path, path: Path) -> None:
     with quietly():
         zarr.consolidate_metadata(partial)
     mark(partial, complete=True)
-    old = path.with_name(f"{path.name}.old")
+    old = path.with_name(f".{path.name}.jaxcast-old")
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
         os.rename(path, old)
@@ -168,7 +172,9 @@ def save_zarr(path: Path, record: StoredTrajectory, *, overwrite: bool) -> None:
     require_zarr()
     partial, shape = partial_path(path), record.trajectory.states.shape
     if not overwrite and "sizes" in read_attributes(partial).get(MARK, {}):
-        raise InputError(f"{partial} is a run that is not finished; choose another name, or say overwrite=True")
+        raise InputError(
+            f"{partial} is a run that is not finished; choose another name, or ask for it to be overwritten"
+        )
     with writing(path):
         create_store(partial, record, shape, shape)
         open_states(partial)[:] = record.trajectory.states
