@@ -1,0 +1,181 @@
+"""What every benchmark shares: one process for each number of threads, peers called in turn, medians, rows of one format."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import tyro
+
+Functions = dict[str, Callable[[], Any]]
+Row = dict[str, Any]
+OURS = "jaxcast"
+_SLOW_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Times jaxcast against its peers; every row is a median, and ratio = ours / peer."""
+
+    out: Path | None = None
+    """JSON file for the rows; they are printed as well."""
+    threads: tuple[int, ...] = (1, 2)
+    """How many cores to run on, each in a process of its own; on n cores jax is given n devices."""
+    quick: bool = False
+    """Small sizes and few repetitions, only to see that everything runs."""
+    child: tyro.conf.Suppress[bool] = False
+
+
+def run(module: str, make_rows: Callable[[int, bool], Iterator[Row]]) -> None:
+    """The command line of a benchmark.
+
+    Args:
+        module: its name. make_rows: (threads, quick) -> rows, called in a process that is bound to so many cores.
+    """
+    options = tyro.cli(Options, prog=f"python -m {module}", description=sys.modules["__main__"].__doc__)
+    if options.child:
+        (threads,) = options.threads
+        jax.config.update("jax_num_cpu_devices", threads)
+        jax.config.update("jax_enable_x64", True)
+        for row in make_rows(threads, options.quick):
+            print(json.dumps(row), flush=True)
+        return
+    cores = _cores()
+    if options.out is not None and not options.out.parent.is_dir():
+        sys.exit(_refuse(f"--out must lie in an existing folder, got {options.out}"))
+    if not options.threads or not 1 <= min(options.threads) <= max(options.threads) <= len(cores):
+        sys.exit(_refuse(f"--threads must be from 1 to the {len(cores)} cores there are, got {options.threads}"))
+    rows = []
+    for threads in options.threads:
+        for row in _child_rows(module, threads, cores[:threads], options.quick):
+            rows.append(row)
+            print(as_text(row), flush=True)
+    if options.out is not None:
+        options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _child_rows(module: str, threads: int, cores: list[int], quick: bool) -> Iterator[Row]:
+    command = [sys.executable, "-m", module, "--child", "--threads", str(threads), *["--quick"] * quick]
+    # Libraries read these when they are loaded, so they cannot be set in the process that measures.
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    environment = os.environ | {name: str(threads) for name in names} | {"OMP_WAIT_POLICY": "passive"}
+    before = _cores()
+    os.sched_setaffinity(0, cores)  # inherited by the child
+    try:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
+            for line in child.stdout or ():
+                yield json.loads(line)
+    finally:
+        os.sched_setaffinity(0, before)
+    if child.returncode:
+        sys.exit(child.returncode)
+
+
+def in_turn(functions: Functions, *, repeats: int = 20, quick: bool = False) -> tuple[dict[str, float], float]:
+    """The median seconds of each function, and the compile time of the first.
+
+    Each is called once unmeasured, which compiles it; then all are called in turn, so that a disturbance of the machine
+    hits all alike. One that takes longer than a second is called in every fourth round only.
+    """
+    first: dict[str, float] = {name: _seconds(function) for name, function in functions.items()}
+    if quick:
+        repeats = 2
+    slow = {name: _seconds(function) > _SLOW_S for name, function in functions.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for n in range(repeats):
+        for name, function in functions.items():
+            if not slow[name] or n % 4 == 0:
+                seconds[name].append(_seconds(function))
+    medians = {name: statistics.median(all_seconds) for name, all_seconds in seconds.items()}
+    ours = next(iter(functions))
+    return medians, max(0.0, first[ours] - medians[ours])
+
+
+def rows_against(
+    case: str, dtype: str, threads: int, functions: Functions, *, repeats: int = 20, quick: bool = False
+) -> Iterator[Row]:
+    """A row for each peer; the first function is ours."""
+    medians, compile_s = in_turn(functions, repeats=repeats, quick=quick)
+    ours = medians.pop(next(iter(functions)))
+    for peer, peer_s in medians.items():
+        yield make_row(case, dtype, threads, ours, peer, peer_s, compile_s)
+    if not medians:
+        yield make_row(case, dtype, threads, ours, None, None, compile_s)
+
+
+def make_row(
+    case: str,
+    dtype: str | None,
+    threads: int,
+    ours_s: float,
+    peer: str | None,
+    peer_s: float | None,
+    compile_s: float | None,
+) -> Row:
+    """A row of the benchmarks' common format."""
+    return {
+        "case": case,
+        "dtype": dtype,
+        "threads": threads,
+        "ours_s": ours_s,
+        "peer": peer,
+        "peer_s": peer_s,
+        "ratio": None if peer_s is None else ours_s / peer_s,
+        "compile_s": compile_s,
+    }
+
+
+def as_text(row: Row) -> str:
+    """One line for people."""
+    ratio = "" if row["ratio"] is None else f"{row['ratio']:8.3f} x {row['peer']}"
+    compile_s = "" if row["compile_s"] is None else f"  (compile {row['compile_s']:.2f} s)"
+    return f"{row['case']:50s} {row['dtype'] or '':8s} {row['threads']} thr {row['ours_s']:10.3g} s {ratio}{compile_s}"
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on, and with which versions."""
+    versions = {}
+    for name in ("jax", "jaxlib", "flax", "numpy", "numba", "diffrax", "scipy", "torch", "heyoka"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(_cores()),
+        "device": jax.devices()[0].device_kind,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - began
