@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ Functions = dict[str, Callable[[], Any]]
 Row = dict[str, Any]
 OURS = "jaxcast"
 _SLOW_S = 1.0
+_CHILD = "JAXCAST_BENCHMARK_CHILD"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,17 +33,22 @@ class Options:
     """How many cores to run on, each in a process of its own; on n cores jax is given n devices."""
     quick: bool = False
     """Small sizes and few repetitions, only to see that everything runs."""
-    child: tyro.conf.Suppress[bool] = False
 
 
-def run(module: str, make_rows: Callable[[int, bool], Iterator[Row]]) -> None:
+def run(
+    module: str,
+    make_rows: Callable[[int, bool], Iterator[Row]],
+    environments: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
     """The command line of a benchmark.
 
     Args:
         module: its name. make_rows: (threads, quick) -> rows, called in a process that is bound to so many cores.
+        environments: variables that must be set before a process starts, under what is added to the names of its
+            cases; everything is measured once in each.
     """
     options = tyro.cli(Options, prog=f"python -m {module}", description=sys.modules["__main__"].__doc__)
-    if options.child:
+    if _CHILD in os.environ:
         (threads,) = options.threads
         jax.config.update("jax_num_cpu_devices", threads)
         jax.config.update("jax_enable_x64", True)
@@ -56,9 +62,11 @@ def run(module: str, make_rows: Callable[[int, bool], Iterator[Row]]) -> None:
         sys.exit(_refuse(f"--threads must be from 1 to the {len(cores)} cores there are, got {options.threads}"))
     rows = []
     for threads in options.threads:
-        for row in _child_rows(module, threads, cores[:threads], options.quick):
-            rows.append(row)
-            print(as_text(row), flush=True)
+        for name, variables in (environments or {"": {}}).items():
+            for row in _child_rows(module, threads, cores[:threads], options.quick, variables):
+                row["case"] += name
+                rows.append(row)
+                print(as_text(row), flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
@@ -72,11 +80,14 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def _child_rows(module: str, threads: int, cores: list[int], quick: bool) -> Iterator[Row]:
-    command = [sys.executable, "-m", module, "--child", "--threads", str(threads), *["--quick"] * quick]
+def _child_rows(
+    module: str, threads: int, cores: list[int], quick: bool, variables: Mapping[str, str]
+) -> Iterator[Row]:
+    command = [sys.executable, "-m", module, "--threads", str(threads), *["--quick"] * quick]
     # Libraries read these when they are loaded, so they cannot be set in the process that measures.
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    environment = os.environ | {name: str(threads) for name in names} | {"OMP_WAIT_POLICY": "passive"}
+    environment = os.environ | {name: str(threads) for name in names} | {"OMP_WAIT_POLICY": "passive", _CHILD: "1"}
+    environment.update(variables)
     before = _cores()
     os.sched_setaffinity(0, cores)  # inherited by the child
     try:

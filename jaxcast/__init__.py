@@ -6,6 +6,8 @@ from jaxcast.candidates import ForecastMap as ForecastMap
 from jaxcast.candidates import forecasts_along as forecasts_along
 from jaxcast.candidates import stack as stack
 from jaxcast.candidates import unstack as unstack
+from jaxcast.ensembles import final_states as final_states
+from jaxcast.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.errors import InputError as InputError
 from jaxcast.forecasters import BestCandidate as BestCandidate
 from jaxcast.forecasters import FeedForward as FeedForward
@@ -18,7 +20,6 @@ from jaxcast.integrate import FlowMap as FlowMap
 from jaxcast.integrate import Trajectory as Trajectory
 from jaxcast.integrate import flow_map as flow_map
 from jaxcast.integrate import reference as reference
-from jaxcast.integrate import rk4_step as rk4_step
 from jaxcast.integrate import simulate as simulate
 from jaxcast.metrics import MedianInterval as MedianInterval
 from jaxcast.metrics import Tracking as Tracking
@@ -42,6 +43,10 @@ from jaxcast.pooling.linear import single_candidate as single_candidate
 from jaxcast.pooling.memory import DelayMemory as DelayMemory
 from jaxcast.pooling.memory import Memory as Memory
 from jaxcast.pooling.simplex import SimplexLeastSquares as SimplexLeastSquares
+from jaxcast.recurrent.gru import GRU as GRU
+from jaxcast.recurrent.lstm import LSTM as LSTM
+from jaxcast.recurrent.lstm import LSTMCarry as LSTMCarry
+from jaxcast.recurrent.rnn import RNN as RNN
 from jaxcast.rollout import Cell as Cell
 from jaxcast.rollout import Input as Input
 from jaxcast.rollout import Output as Output
@@ -63,6 +68,7 @@ from jaxcast.specs import coordinates as coordinates
 from jaxcast.specs import describe as describe
 from jaxcast.specs import parse_candidates as parse_candidates
 from jaxcast.specs import parse_system as parse_system
+from jaxcast.stepping import rk4_step as rk4_step
 from jaxcast.storage.checks import StoredTrajectory as StoredTrajectory
 from jaxcast.storage.pools import StoredPool as StoredPool
 from jaxcast.storage.pools import load_pool as load_pool

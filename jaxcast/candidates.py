@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.integrate import FlowMap, Trajectory
+from jaxcast.pytrees import register
 from jaxcast.systems import System
 
 ForecastMap: TypeAlias = Callable[..., Any]
@@ -70,7 +71,7 @@ def unstack(ensemble: System) -> list[System]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], ensemble) for i in range(num_models)]
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class External:
     """Candidates that JAX cannot see into: a simulator in NumPy, another language, another process.
@@ -122,7 +123,7 @@ def _call_outside_jvp(function: Any, num_models: int, primals: Any, tangents: An
     )
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class _OfValue:
     """A forecast map that does not look at what is given."""

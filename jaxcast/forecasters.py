@@ -13,6 +13,7 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_input, check_sizes, network_config, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pytrees import register
 from jaxcast.rollout import Input, Output
 
 
@@ -49,7 +50,7 @@ class ForecasterCarry(NamedTuple):
     pending: Any
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class Forecaster:
     """The cell of a pool and its candidates: remember, run the candidates one step, pool.
@@ -109,7 +110,7 @@ class HeldCarry(NamedTuple):
     weights: Any
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class HeldWeights:
     """A cell whose weights are recomputed while the truth is known and held while it is not.
@@ -159,7 +160,7 @@ class HeldWeights:
         return output.forecast
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class BestCandidate(WeightedSum):
     """All weight to the candidate to which another pool gives most: y = F_i with i = argmax a.
@@ -195,7 +196,7 @@ def _zeros(shapes: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class Persistence:
     """The last value is the forecast: y_j = u_(j-1).

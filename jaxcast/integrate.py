@@ -16,8 +16,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.pytrees import register
 from jaxcast.schedules import Scalar
-from jaxcast.systems import Components, StateLike, System
+from jaxcast.solving import Plan, solve
+from jaxcast.systems import StateLike, System
 
 MAX_STEPS = 1e8
 """No interval is cut into more steps: it would take hours, and is a slip of units."""
@@ -30,38 +32,7 @@ class Trajectory(NamedTuple):
     states: Float[Any, "time *model dim"]
 
 
-def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
-    """One step of the classical fourth-order Runge-Kutta method from t to t + h.
-
-        k1 = f(t, u)                    k2 = f(t + h/2, u + h/2 k1)
-        k3 = f(t + h/2, u + h/2 k2)     k4 = f(t + h, u + h k3)
-        u(t + h) = u + h/6 (k1 + 2 k2 + 2 k3 + k4) + O(h^5)
-
-    Source: Kutta (1901); Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, table 1.2.
-
-    Args:
-        u: the components of one state, or of a tile of states; separate, or as one array with the components first.
-
-    Example:
-        >>> import jaxcast
-        >>> [round(float(v), 4) for v in jaxcast.rk4_step(jaxcast.Lorenz63(), 0.0, (1.0, 1.0, 20.0), 0.01)]
-        [1.0035, 1.0723, 19.4839]
-    """
-
-    def moved(step: Any, slope: Components) -> Components:
-        if isinstance(slope, tuple | list):
-            return tuple(x + step * k for x, k in zip(u, slope, strict=True))
-        return jnp.asarray(u) + step * slope
-
-    start, middle, end = system.over_step(t, t + h / 2, t + h)
-    k1 = start.vector_field(t, u)
-    k2 = middle.vector_field(t + h / 2, moved(h / 2, k1))
-    k3 = middle.vector_field(t + h / 2, moved(h / 2, k2))
-    k4 = end.vector_field(t + h, moved(h, k3))
-    return moved(h / 6, jax.tree.map(lambda a, b, c, d: a + 2 * b + 2 * c + d, k1, k2, k3, k4))
-
-
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class FlowMap:
     """The map u(t) -> u(t + dt), by `num_substeps` RK4 steps of h = dt / num_substeps. Made by `flow_map`.
@@ -92,8 +63,7 @@ class FlowMap:
 @jax.jit
 def _flow(flow: FlowMap, u: Array, t: Scalar) -> Array:
     h = jnp.asarray(flow.dt, u.dtype) / flow.num_substeps
-    t = jnp.asarray(t, u.dtype)
-    return _state(_advance(flow.system, t, _components(flow.system, t, u), h, 0, flow.num_substeps))
+    return solve(Plan(0, None, flow.num_substeps), flow.system, u, jnp.asarray(t, u.dtype), h)
 
 
 def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
@@ -147,54 +117,15 @@ def simulate(
     state = check_state(system, u0)
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
     check_jumps(system, h, t0)
-    return _simulate(system, state, t0, dt, num_samples, num_steps_in(dt, h, "dt"), num_transient)
+    plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"))
+    return _simulate(system, state, t0, dt, plan=plan)
 
 
-@partial(jax.jit, static_argnames=("num_samples", "num_substeps", "num_transient"))
-def _simulate(
-    system: System,
-    u0: Array,
-    t0: Scalar,
-    dt: Scalar,
-    num_samples: int,
-    num_substeps: int,
-    num_transient: int,
-) -> Trajectory:
+@partial(jax.jit, static_argnames="plan")
+def _simulate(system: System, u0: Array, t0: Scalar, dt: Scalar, *, plan: Plan) -> Trajectory:
     t0, dt = jnp.asarray(t0, u0.dtype), jnp.asarray(dt, u0.dtype)
-    h = dt / num_substeps
-    start = _advance(system, t0, _components(system, t0, u0), h, -num_transient, num_transient)
-
-    def record(u: Components, sample: Array) -> tuple[Components, Array]:
-        return _advance(system, t0, u, h, sample * num_substeps, num_substeps), _state(u)
-
-    _, states = jax.lax.scan(record, start, jnp.arange(num_samples))
-    return Trajectory(t0 + jnp.arange(num_samples) * dt, states)
-
-
-def _state(u: Components) -> Array:
-    """Components last, as users see them."""
-    return jnp.moveaxis(u, 0, -1) if isinstance(u, Array) else jnp.stack(u, -1)
-
-
-def _advance(system: System, t0: Array, u: Components, h: Array, first: Any, num_steps: int) -> Components:
-    """RK4 steps number first, first + 1, ... on the grid t0 + n h."""
-
-    def step(k: Array, u: Components) -> Components:
-        return jax.tree.map(lambda x: x.astype(h.dtype), rk4_step(system, t0 + (first + k) * h, u, h))
-
-    return jax.lax.fori_loop(0, num_steps, step, u)
-
-
-def _components(system: System, t0: Array, u: Array) -> Components:
-    """What the loops carry: separate arrays, or one where the vector field returns one, of the stacked shape."""
-    slopes = jax.eval_shape(system, t0, u)
-    is_split = isinstance(slopes, tuple | list)
-    found = len(slopes) if is_split else slopes.shape[:1]
-    if found not in (system.dim, (system.dim,)):
-        raise InputError(f"the vector field of {type(system).__name__} returns {found} of {system.dim} components")
-    shape = jnp.broadcast_shapes(u.shape[1:], *(x.shape if is_split else x.shape[1:] for x in jax.tree.leaves(slopes)))
-    parts = jnp.broadcast_to(u.reshape(*u.shape, *[1] * (len(shape) + 1 - u.ndim)), (system.dim, *shape))
-    return tuple(parts) if is_split else parts
+    states = solve(plan, system, u0, t0, dt / plan.num_substeps)
+    return Trajectory(t0 + jnp.arange(plan.num_samples) * dt, states)
 
 
 def reference(
@@ -289,8 +220,9 @@ def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
         InputError: for jumps that do not increase, or lie between two steps.
     """
     for name, schedule in system.schedules.items():
-        if isinstance(schedule.jumps, jax.core.Tracer):
-            continue  # under jit, grad or vmap there are no numbers to look at
+        # Under jit, grad or vmap there are no numbers to look at.
+        if isinstance(schedule.jumps, jax.core.Tracer) or not np.size(schedule.jumps):
+            continue
         jumps = np.asarray(schedule.jumps, float)
         if not np.all(np.diff(jumps, axis=-1) > 0):
             raise InputError(f"the times at which {name} jumps must increase, got {jumps.tolist()}")

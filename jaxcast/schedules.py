@@ -5,28 +5,18 @@ They are frozen dataclasses and pytrees whose numbers are leaves, as systems are
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeAlias, dataclass_transform
+from typing import Any, TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.pytrees import FrozenPytree
 
 Scalar: TypeAlias = Shaped[ArrayLike, ""]
 Parameter: TypeAlias = Any
 """A number, an array of numbers, a `Schedule`, or a plain function of time, which becomes a `FunctionOfTime`."""
-
-
-@dataclass_transform(frozen_default=True)
-class FrozenPytree:
-    """Makes every subclass a frozen dataclass and a pytree whose fields are leaves unless marked static."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclasses.dataclass(frozen=True)(cls)
-        jax.tree_util.register_dataclass(cls)
 
 
 class Schedule(FrozenPytree):

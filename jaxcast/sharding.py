@@ -1,4 +1,8 @@
-"""The one place that knows about devices."""
+"""The one place that knows about devices and hosts.
+
+Everything is spread along one axis, of seeds, windows or trajectories, over the devices of a mesh; by default over all,
+those of other processes too once `start_process` has joined them.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,27 +10,80 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-_SEED = "seed"
+from jaxcast.errors import InputError
 
 
-def spread_seeds(per_seed: PyTree) -> PyTree:
-    """The arrays with their leading seed axis dealt out to the local devices, for `map_seeds`.
+def start_process(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Joins this process to the others of a run, before anything else is computed; `jax.distributed.initialize` checked.
+
+    Args:
+        coordinator: host:port of process 0, reachable from all.
+
+    Raises:
+        InputError: for an address without a port, or a process number out of range.
+    """
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"expected the coordinator as host:port, got {coordinator!r}")
+    if not 0 <= process_id < num_processes:
+        raise InputError(f"process_id must be from 0 to {num_processes - 1}, got {process_id}")
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+
+
+def local_mesh() -> Mesh:
+    """The devices of this process."""
+    return Mesh(np.asarray(jax.local_devices()), ("device",))
+
+
+def wait_for_all(name: str) -> None:
+    """Nothing, once every process has come here; `name` is the same in all."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:
+    """The mesh; by default all devices, or only the first where the arguments belong to a program of the user's, which
+    then decides about devices."""
+    if mesh is None and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+        return Mesh(np.asarray(jax.devices()[:1]), ("device",))
+    return _flat(mesh)
+
+
+def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTree, mesh: Mesh) -> PyTree:
+    """function(split, shared) with the leading axis of `split` dealt out over the devices, results joined alike.
+
+    Call it inside `jax.jit`. Where the axis does not divide evenly, the last entries are computed more than once.
+    """
+    length = len(jax.tree.leaves(split)[0])
+    if mesh.size == 1:
+        return function(split, shared)
+    padded = jax.tree.map(lambda a: _pad(a, -length % mesh.size), split)
+    own, same = PartitionSpec(mesh.axis_names), PartitionSpec()
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=(own, same), out_specs=own, check_vma=False)(padded, shared)
+    return jax.tree.map(lambda a: a[:length] if length % mesh.size else a, mapped)
+
+
+def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
+    """The arrays with their leading seed axis dealt out to the devices, for `map_seeds`.
 
     Where the seeds do not divide evenly, the first ones are repeated at the end; `gather_seeds` drops them again.
     `jax.config.update("jax_num_cpu_devices", n)`, called before anything is computed, makes n devices of a CPU.
     """
     num_seeds = len(jax.tree.leaves(per_seed)[0])
-    mesh = _seed_mesh(num_seeds)
+    mesh = _seed_mesh(num_seeds, mesh)
     if num_seeds % mesh.size:
         index = np.resize(np.arange(num_seeds), num_seeds + -num_seeds % mesh.size)
         per_seed = jax.jit(lambda tree: jax.tree.map(lambda a: a[index], tree))(per_seed)
-    return jax.device_put(per_seed, NamedSharding(mesh, PartitionSpec(_SEED)))
+    return jax.device_put(per_seed, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
 
 
-def map_seeds(function: Callable[[Any, Any], Any], per_seed: PyTree, shared: PyTree) -> PyTree:
+def map_seeds(
+    function: Callable[[Any, Any], Any], per_seed: PyTree, shared: PyTree, mesh: Mesh | None = None
+) -> PyTree:
     """function(one, shared) for every leading index of what `spread_seeds` returned, results stacked and spread alike.
 
     Call it inside `jax.jit`. On each CPU device the seeds run one after the other, which is faster there than
@@ -39,17 +96,36 @@ def map_seeds(function: Callable[[Any, Any], Any], per_seed: PyTree, shared: PyT
             return jax.lax.map(lambda one: function(one, shared), per_seed)
         return jax.vmap(function, in_axes=(0, None))(per_seed, shared)
 
-    spread, same = PartitionSpec(_SEED), PartitionSpec()
-    mesh = _seed_mesh(len(jax.tree.leaves(per_seed)[0]))
+    mesh = _seed_mesh(len(jax.tree.leaves(per_seed)[0]), mesh)
+    spread, same = PartitionSpec(mesh.axis_names), PartitionSpec()
     mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
     return mapped(per_seed, shared)
 
 
 def gather_seeds(per_seed: PyTree, num_seeds: int) -> PyTree:
-    """The first num_seeds entries of arrays that were spread, on the default device and free to mix with any others."""
-    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[:num_seeds]), per_seed)
+    """The first num_seeds entries of arrays that were spread, in every process, free to mix with any others."""
+    return jax.tree.map(lambda a: jnp.asarray(everywhere(a)[:num_seeds]), per_seed)
 
 
-def _seed_mesh(num_seeds: int) -> Mesh:
-    devices = jax.local_devices()
-    return Mesh(np.asarray(devices[: min(len(devices), num_seeds)]), (_SEED,))
+def everywhere(a: Any) -> np.ndarray:
+    """The whole of an array that is spread over devices, and perhaps processes."""
+    if isinstance(a, jax.Array) and not a.is_fully_addressable:
+        a = multihost_utils.process_allgather(a, tiled=True)
+    return np.asarray(a)
+
+
+def _flat(mesh: Mesh | None) -> Mesh:
+    """The mesh, with axes that shard_map alone decides about."""
+    return Mesh(np.asarray(jax.devices()), ("device",)) if mesh is None else Mesh(mesh.devices, mesh.axis_names)
+
+
+def _seed_mesh(num_seeds: int, mesh: Mesh | None) -> Mesh:
+    """No more devices than seeds, except where every process must have its part."""
+    devices = _flat(mesh).devices.ravel()
+    if jax.process_count() == 1:
+        devices = devices[:num_seeds]
+    return Mesh(devices, ("seed",))
+
+
+def _pad(a: Any, num: int) -> Any:
+    return jnp.concatenate([a, jnp.broadcast_to(a[-1:], (num, *a.shape[1:]))]) if num else a

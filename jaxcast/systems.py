@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.errors import InputError
-from jaxcast.schedules import FrozenPytree, FunctionOfTime, Parameter, Scalar, Schedule
+from jaxcast.pytrees import FrozenPytree
+from jaxcast.schedules import FunctionOfTime, Parameter, Scalar, Schedule
 
 StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
 """One state, (dim,)."""

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
 from jaxcast.schedules import Scalar
-from jaxcast.sharding import gather_seeds, map_seeds, spread_seeds
+from jaxcast.sharding import everywhere, gather_seeds, map_seeds, spread_seeds
 from jaxcast.storage.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from jaxcast.windows import Samples
 
@@ -116,6 +117,7 @@ def fit(
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,
     checkpoint: str | Path | None = None,
+    mesh: Mesh | None = None,
 ) -> Fit:
     """Trains one model for each key: shuffled minibatches, what is left of an epoch after the last full one dropped.
 
@@ -130,6 +132,7 @@ def fit(
         checkpoint: a file that is replaced about num_reports times. Where it exists the run goes on from it, to the same
             numbers, to the bit, as if it had never stopped; it stays there at the end. Data, keys, sizes and loss are
             compared with its own; of the optimizer only the shapes of its state are.
+        mesh: the devices to spread the seeds over; by default all, those of other processes too.
 
     Raises:
         InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, or a checkpoint
@@ -163,15 +166,17 @@ def fit(
     if checkpoint is not None and Path(checkpoint).exists():
         done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
         run = run._replace(**progress)
-    run = spread_seeds(run)
+    run = spread_seeds(run, mesh)
     every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
     for start in range(done, num_epochs, every):
         stop = min(start + every, num_epochs)
-        run = _epochs(run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size)
+        run = _epochs(
+            run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh
+        )
         if checkpoint is not None:
             save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), num_seeds))
         if on_progress is not None:
-            on_progress(stop, np.asarray(run.losses)[:num_seeds, stop - 1])
+            on_progress(stop, everywhere(run.losses)[:num_seeds, stop - 1])
     params, constants, losses = gather_seeds((run.params, run.constants, run.losses), num_seeds)
     return Fit(nnx.merge(graph, params, constants), losses)
 
@@ -205,7 +210,7 @@ def _begin(
     return jax.vmap(begin)(keys)
 
 
-@partial(jax.jit, static_argnames=("graph", "optimizer", "loss", "batch_size"))
+@partial(jax.jit, static_argnames=("graph", "optimizer", "loss", "batch_size", "mesh"))
 def _epochs(
     run: _Run,
     data: PyTree,
@@ -216,6 +221,7 @@ def _epochs(
     optimizer: optax.GradientTransformation,
     loss: Loss,
     batch_size: int,
+    mesh: Mesh | None,
 ) -> _Run:
     """Epochs number start to stop - 1 of every seed's run."""
     num_samples = len(jax.tree.leaves(data)[0])
@@ -242,4 +248,4 @@ def _epochs(
 
         return jax.lax.fori_loop(start, stop, epoch, run)
 
-    return map_seeds(run_one, run, (data, jnp.asarray(start), jnp.asarray(stop)))
+    return map_seeds(run_one, run, (data, jnp.asarray(start), jnp.asarray(stop)), mesh)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
@@ -13,6 +14,7 @@ from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.pooling.memory import Memory
 from jaxcast.rollout import Cell, Output, forecast
+from jaxcast.sharding import devices_for, map_shards
 
 
 class Samples(NamedTuple):
@@ -146,8 +148,11 @@ def forecast_times(windows: Windows) -> Float[Array, "window step"]:
     return windows.times[:, :-1]
 
 
-def forecast_windows(cell: Cell, windows: Windows) -> Output:
+def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) -> Output:
     """The closed-loop forecasts of every window from its history: forecast (window, lead, dim), info alike.
+
+    Args:
+        mesh: the devices to spread the windows over; by default all.
 
     Raises:
         InputError: for histories that do not fill the cell's memory.
@@ -159,15 +164,17 @@ def forecast_windows(cell: Cell, windows: Windows) -> Output:
         >>> jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.Persistence()), windows).forecast.shape
         (2, 10, 3)
     """
-    return _forecast_windows(cell, windows)
+    return _forecast_windows(cell, windows, mesh=devices_for(mesh, cell, windows))
 
 
-@jax.jit
-def _forecast_windows(cell: Cell, windows: Windows) -> Output:
+@partial(jax.jit, static_argnames="mesh")
+def _forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     num_leads = windows.truth.shape[1]
-    return jax.vmap(lambda history, times: forecast(cell, history, num_leads, times))(
-        windows.history, forecast_times(windows)
-    )
+
+    def on_one_device(own: tuple[Array, Array], cell: Cell) -> Output:
+        return jax.vmap(lambda history, times: forecast(cell, history, num_leads, times))(*own)
+
+    return map_shards(on_one_device, (windows.history, forecast_times(windows)), cell, mesh)
 
 
 def one_step_forecasts(pool: Any, samples: Samples, *, batch_size: int = 512) -> Output:

@@ -1,6 +1,7 @@
 """`jaxcast simulate`: trajectories of a system into a file."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,8 +14,10 @@ from rich.progress import Progress
 
 from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.pictures import figure_of
+from jaxcast.ensembles import simulate_ensemble
 from jaxcast.errors import InputError
-from jaxcast.integrate import Trajectory, check_jumps, num_steps_in, simulate
+from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
+from jaxcast.sharding import local_mesh, start_process, wait_for_all
 from jaxcast.specs import describe, parse_system
 from jaxcast.storage.files import check_output, partial_path, save_figure
 from jaxcast.storage.folder import environment
@@ -59,8 +62,16 @@ class Simulate:
     """Of the random starts."""
     dtype: Literal["float64", "float32"] = "float64"
     """Of the integration and of the file."""
-    batch_size: int = 256
-    """Trajectories integrated and written at a time: what is held in memory."""
+    batch_size: int | None = None
+    """Trajectories integrated and written at a time, by each process: what is held in memory, three times over; by
+    default as many as fill 24 MB."""
+    processes: int = 1
+    """How many processes, on this or other hosts, share the work: start the same command in each, with a --process-id of
+    its own, and --out on a disk that all see."""
+    process_id: int = 0
+    """Which of them this is, from 0 to processes - 1."""
+    coordinator: str = "localhost:8476"
+    """host:port at which the others reach process 0."""
     overwrite: bool = False
     """Replace what --out names."""
     plot: Path | None = None
@@ -70,8 +81,10 @@ class Simulate:
         """Runs the command."""
         system = self.checked()
         console = make_console()
+        if self.processes > 1:
+            start_process(self.coordinator, self.processes, self.process_id)
         if self.num_trajectories == 1:
-            states = self.integrate(system, 0, 1)
+            states = np.asarray(self.integrate(system, 0, 1))
             self.refuse_divergence(states)
             one = Trajectory(jnp.asarray(self.times), jnp.asarray(states[0]))
             save_trajectory(
@@ -83,6 +96,8 @@ class Simulate:
             )
         else:
             self.stream(system, console)
+            if self.process_id:
+                return
             one = load_trajectory(self.out).trajectory
         if self.plot is not None:
             draw_trajectory(self.plot, system, one)
@@ -96,9 +111,16 @@ class Simulate:
         """The system, after everything that can be refused was looked at."""
         system = parse_system(self.system)
         check_numbers(self)
-        for name, least in (("num_samples", 2), ("num_trajectories", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name, least in (("num_samples", 2), ("num_trajectories", 1), ("batch_size", 1), ("processes", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} must be at least {least}, got {value}")
+        if not 0 <= self.process_id < self.processes:
+            raise InputError(
+                f"process_id must be from 0 to processes - 1 = {self.processes - 1}, got {self.process_id}"
+            )
+        if self.processes > 1 and self.num_trajectories == 1:
+            raise InputError("one trajectory is computed by one process; leave --processes out")
         num_steps_in(self.dt, self.h, "dt")
         if self.transient:
             num_steps_in(self.transient, self.h, "transient")
@@ -140,58 +162,85 @@ class Simulate:
         """Of the samples."""
         return np.asarray(self.t0 + self.dt * np.arange(self.num_samples))
 
-    def integrate(self, system: System, first: int, last: int) -> np.ndarray:
+    def integrate(self, system: System, first: int, last: int) -> Any:
         """The states of trajectories number first to last - 1; each is the same whatever is integrated beside it."""
-
-        def start(number: Any) -> Any:
-            if self.start:
-                return jnp.asarray(self.start)
-            return random_starts(system, 1, key=jax.random.fold_in(jax.random.key(self.seed), number))[0]
-
-        def states(u0: Any) -> Any:
-            return simulate(
-                system, u0, num_samples=self.num_samples, dt=self.dt, h=self.h, t0=self.t0, transient=self.transient
-            ).states
-
-        return np.asarray(jax.vmap(states)(jax.vmap(start)(jnp.arange(first, last)).astype(self.dtype)))
+        numbers = jnp.arange(first, last)
+        starts = jnp.asarray([self.start]) if self.start else _random_starts(system, numbers, self.seed)
+        return simulate_ensemble(
+            system,
+            starts.astype(self.dtype),
+            num_samples=self.num_samples,
+            dt=self.dt,
+            h=self.h,
+            t0=self.t0,
+            transient=self.transient,
+            mesh=local_mesh(),
+        ).states
 
     def stream(self, system: System, console: Console) -> None:
-        """Batch after batch into a zarr store."""
-        first = None
+        """Batch after batch into a zarr store, the next integrated while one is written."""
+        size = self.batch_size or self.fitting(system)
         if not partial_path(self.out).exists():  # a run that begins is not begun in vain
-            first = self.integrate(system, 0, min(self.batch_size, self.num_trajectories))
-            self.refuse_divergence(first)
-        with (
-            TrajectoryWriter(
-                self.out,
-                times=self.times,
-                num_trajectories=self.num_trajectories,
-                components=system.components,
-                batch_size=self.batch_size,
-                dtype=self.dtype,
-                attributes=self.attributes(system),
-                overwrite=self.overwrite,
-            ) as writer,
-            Progress(console=console, disable=not console.is_terminal) as progress,
-        ):
+            self.refuse_divergence(np.asarray(self.integrate(system, 0, min(size, self.num_trajectories))))
+        for process in range(self.processes):  # process 0 makes the store, the others find it
+            if process == self.process_id:
+                writer = self.writer(system, size)
+            wait_for_all(f"store {process}")
+        num_bad = 0
+        with writer, Progress(console=console, disable=not console.is_terminal or self.process_id > 0) as progress:
             bar = progress.add_task("trajectories", total=self.num_trajectories, completed=writer.num_done)
-            num_bad = 0
-            while writer.num_done < self.num_trajectories:
-                last = min(writer.num_done + self.batch_size, self.num_trajectories)
-                states = self.integrate(system, writer.num_done, last) if first is None else first
-                first = None
-                num_bad += int((~np.isfinite(states)).any((1, 2)).sum())
-                writer.write(states)
+            mine = range(writer.num_done + self.process_id * size, self.num_trajectories, self.processes * size)
+            batches = [(first, min(first + size, self.num_trajectories)) for first in mine]
+            # Every process takes part in as many rounds, the last ones perhaps without a batch.
+            num_rounds = -(-(self.num_trajectories - writer.num_done) // (self.processes * size))
+            states = self.integrate(system, *batches[0]) if batches else None
+            for n in range(num_rounds):
+                later = self.integrate(system, *batches[n + 1]) if n + 1 < len(batches) else None
+                if states is not None:
+                    done = np.asarray(states)
+                    num_bad += int((~np.isfinite(done[:, -1])).any(-1).sum())
+                    writer.write_at(batches[n][0], done)
+                wait_for_all(f"round {n}")
+                writer.mark_done(min(writer.num_done + self.processes * size, self.num_trajectories))
+                states = later
                 progress.update(bar, completed=writer.num_done)
+        wait_for_all("end")
         if num_bad:
             console.print(
                 f"{num_bad} of the trajectories integrated now diverged; they are NaN from there on", soft_wrap=True
             )
 
+    def fitting(self, system: System) -> int:
+        """Trajectories to a batch; below the size from which malloc gives memory back, and gets it anew, every time."""
+        bytes_each = self.num_samples * system.dim * np.dtype(self.dtype).itemsize
+        return max(1, 24_000_000 // bytes_each)
+
+    def writer(self, system: System, size: int) -> TrajectoryWriter:
+        """Of the store that all processes write to."""
+        return TrajectoryWriter(
+            self.out,
+            times=self.times,
+            num_trajectories=self.num_trajectories,
+            components=system.components,
+            batch_size=size,
+            dtype=self.dtype,
+            attributes=self.attributes(system),
+            overwrite=self.overwrite,
+            is_main=self.process_id == 0,
+        )
+
     def refuse_divergence(self, states: np.ndarray) -> None:
         """Raises InputError where every trajectory has diverged."""
         if not np.isfinite(states).all((1, 2)).any():
             raise InputError(f"{self.system} diverges with h={self.h}; choose a smaller h or another start")
+
+
+@partial(jax.jit, static_argnames="seed")
+def _random_starts(system: System, numbers: Any, seed: int) -> Any:
+    def start(number: Any) -> Any:
+        return random_starts(system, 1, key=jax.random.fold_in(jax.random.key(seed), number))[0]
+
+    return jax.vmap(start)(numbers)
 
 
 def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:

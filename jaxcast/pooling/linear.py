@@ -11,11 +11,12 @@ from jaxtyping import Array, Float
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pytrees import register
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class FixedWeights(WeightedSum):
     """y = sum_i a_i F_i with given weights a, shape (model,).
@@ -67,7 +68,7 @@ def single_candidate(index: int, num_models: int) -> FixedWeights:
     return FixedWeights(jnp.zeros(num_models).at[index].set(1.0))
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class LinearRegression:
     """y = W [F^(1), ..., F^(M)] + b with W (dim, model, dim) and b (dim,).

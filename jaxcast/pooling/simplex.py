@@ -12,9 +12,10 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pytrees import register
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class SimplexLeastSquares(WeightedSum):
     """The convex weights with the least squared error over the last l steps. It has no parameters.

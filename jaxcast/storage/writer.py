@@ -31,6 +31,7 @@ class TrajectoryWriter:
         dtype: of the states on disk; what is written is converted.
         attributes: how the states are made: system, solver, h, dt, seed, versions. Anything JSON can hold.
         compress: slower, and chaotic states hardly shrink.
+        is_main: False in all processes but one that write to one store (`write_at`); that one names it at the end.
         overwrite: replaces a store of that name, once the new one is complete, and an unfinished one of other settings.
 
     Raises:
@@ -65,6 +66,7 @@ class TrajectoryWriter:
         compress: bool = False,
         time_unit: str = "MTU",
         overwrite: bool = False,
+        is_main: bool = True,
     ):
         require_zarr()
         self.path, components = Path(path), tuple(components)
@@ -77,7 +79,7 @@ class TrajectoryWriter:
             )
         if not overwrite:
             refuse_existing(self.path)
-        self.num_trajectories, self.batch_size = num_trajectories, batch_size
+        self.num_trajectories, self.batch_size, self._is_main = num_trajectories, batch_size, is_main
         record = self._record(times, components, dtype, plain_attributes(attributes), time_unit)
         shape = (num_trajectories, len(record.trajectory.times), len(record.components))
         chunks = (min(batch_size, num_trajectories), *shape[1:])
@@ -88,8 +90,9 @@ class TrajectoryWriter:
                 create_store(self._partial, record, shape, chunks, compress=compress)
                 # Last, so that a store without a mark is one that nothing was written to.
                 mark(self._partial, complete=False, num_done=0, sizes=sizes)
-            for file in self._partial.rglob("*.partial"):  # of a write that was cut off
-                file.unlink()
+            if is_main:
+                for file in self._partial.rglob("*.partial"):  # of a write that was cut off
+                    file.unlink()
         self.num_done = num_done or 0
         self._shape = shape
         self._states = open_states(self._partial)
@@ -103,21 +106,32 @@ class TrajectoryWriter:
         Raises:
             InputError: for a batch of another shape, one batch too many, or a disk that refuses.
         """
-        last = min(self.num_done + self.batch_size, self.num_trajectories)
-        expected = (last - self.num_done, *self._shape[1:])
         if self.num_done == self.num_trajectories:
             raise InputError(
                 f"{self.path}: all {self.num_trajectories} trajectories are written; write no more batches"
             )
+        self.write_at(self.num_done, states)
+        self.mark_done(min(self.num_done + self.batch_size, self.num_trajectories))
+
+    def write_at(self, first: int, states: Shaped[ArrayLike, "batch time dim"]) -> None:
+        """Writes the batch of trajectories from number `first` on, and records nothing: several processes may write
+        batches of their own at a time, and one of them calls `mark_done` when all have."""
+        last = min(first + self.batch_size, self.num_trajectories)
+        expected = (last - first, *self._shape[1:])
         if np.shape(states) != expected:
             raise InputError(
-                f"{self.path}: expected the trajectories {self.num_done} to {last - 1}, (batch, time, dim) = {expected}, "
+                f"{self.path}: expected the trajectories {first} to {last - 1}, (batch, time, dim) = {expected}, "
                 f"got shape {np.shape(states)}; write batch_size at a time, and what is left at the end"
             )
         with writing(self.path):
-            self._states[self.num_done : last] = np.asarray(states, self._states.dtype)
-            mark(self._partial, num_done=last)
-        self.num_done = last
+            self._states[first:last] = np.asarray(states, self._states.dtype)
+
+    def mark_done(self, num_done: int) -> None:
+        """Records that the trajectories before number num_done are there."""
+        if self._is_main:
+            with writing(self.path):
+                mark(self._partial, num_done=num_done)
+        self.num_done = num_done
 
     def __enter__(self) -> "TrajectoryWriter":
         return self
@@ -125,7 +139,7 @@ class TrajectoryWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self.num_done == self.num_trajectories:
+        if self._is_main and kind is None and self.num_done == self.num_trajectories:
             with writing(self.path):
                 finish(self._partial, self.path)
 

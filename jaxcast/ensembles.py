@@ -1,0 +1,144 @@
+"""Ensembles: thousands to millions of trajectories of one system, or of as many systems, on every device there is."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from jaxcast.errors import InputError
+from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
+from jaxcast.kernels import wide_jit
+from jaxcast.schedules import Scalar
+from jaxcast.sharding import devices_for, map_shards
+from jaxcast.solving import Plan, model_axes, num_models, solve
+from jaxcast.systems import System
+
+
+def simulate_ensemble(
+    system: System,
+    u0: Shaped[ArrayLike, "trajectory dim"],
+    *,
+    num_samples: int,
+    dt: float = 0.1,
+    h: float = 0.01,
+    t0: float = 0.0,
+    transient: float = 0.0,
+    tile_size: int | None = None,
+    mesh: Mesh | None = None,
+) -> Trajectory:
+    """Many trajectories by RK4 with step h, recorded every dt: `simulate` for each of u0, spread over all devices.
+
+    Each is what it would be alone, to rounding, whatever the tiles and devices. For more than memory holds, call it
+    batch by batch into a `TrajectoryWriter`, as `jaxcast simulate` does. `jax.vmap` of `simulate` is as fast on one device.
+
+    Args:
+        system: one for all; or a stack, see `stack`, that holds one for each trajectory (plain numbers in it are shared).
+        u0: (trajectory, dim); its dtype is the dtype of the result.
+        dt, h, t0, transient: as in `simulate`.
+        tile_size: trajectories whose whole time loop runs before the next ones begin; by default as many as fit the
+            first-level cache of a core.
+        mesh: the devices to spread over, by default all, those of other processes too (`jax.distributed`); the result
+            stays spread. Under `jax.jit` and `jax.grad` the default is one.
+
+    Raises:
+        InputError: for states of the wrong shape, a stack of another length, a step that does not divide dt or
+            transient, a jump off the steps, no samples, or a mesh that does not divide the states of a larger program.
+
+    Returns:
+        times (time,), states (trajectory, time, dim).
+
+    Example:
+        >>> import jax, jaxcast
+        >>> starts = jaxcast.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
+        >>> times, states = jaxcast.simulate_ensemble(jaxcast.Lorenz63(), starts, num_samples=5)
+        >>> states.shape
+        (1000, 5, 3)
+        >>> import jax.numpy as jnp
+        >>> rhos = jaxcast.Lorenz63(rho=jnp.linspace(28.0, 48.0, 1000))  # a parameter of its own for each
+        >>> jaxcast.simulate_ensemble(rhos, starts, num_samples=5).states.shape
+        (1000, 5, 3)
+    """
+    if num_samples < 1 or int(num_samples) != num_samples:
+        raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
+    num_transient = num_steps_in(transient, h, "transient") if transient else 0
+    plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size))
+    states = _ensemble(system, u0, plan, h, t0, mesh)
+    return Trajectory(t0 + jnp.arange(int(num_samples)) * jnp.asarray(dt, states.dtype), states)
+
+
+def final_states(
+    system: System,
+    u0: Shaped[ArrayLike, "trajectory dim"],
+    *,
+    duration: float,
+    h: float = 0.01,
+    t0: float = 0.0,
+    tile_size: int | None = None,
+    mesh: Mesh | None = None,
+) -> Float[Array, "trajectory dim"]:
+    """Where many trajectories are a time `duration` after t0, by RK4 with step h; nothing is recorded on the way.
+
+    Args:
+        duration: in the system's time unit; a whole multiple of h.
+        system, u0, h, t0, tile_size, mesh: as in `simulate_ensemble`.
+
+    Raises:
+        InputError: for states of the wrong shape, a stack of another length, a step that does not divide duration, or a
+            jump off the steps.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> starts = jaxcast.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
+        >>> jaxcast.final_states(jaxcast.Lorenz63(), starts, duration=1.0).shape
+        (1000, 3)
+    """
+    plan = Plan(0, None, num_steps_in(duration, h, "duration"), _checked_tile(tile_size))
+    return _ensemble(system, u0, plan, h, t0, mesh)
+
+
+def _ensemble(system: System, u0: Any, plan: Plan, h: float, t0: float, mesh: Mesh | None) -> Array:
+    states = jnp.asarray(u0)
+    if states.ndim != 2 or not len(states):
+        raise InputError(f"expected states of shape (trajectory, {system.dim}), got {states.shape}")
+    system.check_dim(states.shape[1])
+    check_jumps(system, h, t0)
+    if not jnp.issubdtype(states.dtype, jnp.floating):
+        states = states.astype(jnp.result_type(float))
+    models = num_models(system, states.dtype)
+    if models not in (None, len(states)):
+        raise InputError(
+            f"expected one system, or a stack of one for each of {len(states)} states, got {models} systems"
+        )
+    devices = devices_for(mesh, system, states, h, t0)
+    if len(states) % devices.size and isinstance(states, jax.core.Tracer):
+        raise InputError(
+            f"under jit, grad or vmap the {len(states)} states must divide over the {devices.size} devices"
+        )
+    return _spread(system, states, h, t0, plan=plan, mesh=devices, is_stack=models is not None)
+
+
+def _checked_tile(tile_size: int | None) -> int | None:
+    if tile_size is not None and tile_size < 1:
+        raise InputError(f"tile_size must be at least 1, got {tile_size}")
+    return tile_size
+
+
+@partial(wide_jit, static_argnames=("plan", "mesh", "is_stack"))
+def _spread(system: System, u0: Array, h: Scalar, t0: Scalar, *, plan: Plan, mesh: Mesh, is_stack: bool) -> Array:
+    h, t0 = jnp.asarray(h, u0.dtype), jnp.asarray(t0, u0.dtype)
+    axes = model_axes(system) if is_stack else jax.tree.map(lambda _: None, system)
+    leaves, structure = jax.tree.flatten(system)
+    is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]
+
+    def on_one_device(own: tuple[list[Any], Array], shared: tuple[list[Any], Array, Array]) -> Array:
+        (own_leaves, u0), (shared_leaves, h, t0) = own, shared
+        mine, ours = iter(own_leaves), iter(shared_leaves)
+        system = structure.unflatten([next(mine) if yes else next(ours) for yes in is_own])
+        return jax.vmap(partial(solve, plan), in_axes=(axes, 0, None, None))(system, u0, t0, h)
+
+    own = [leaf for leaf, yes in zip(leaves, is_own, strict=True) if yes]
+    shared = [leaf for leaf, yes in zip(leaves, is_own, strict=True) if not yes]
+    return map_shards(on_one_device, (own, u0), (shared, h, t0), mesh)

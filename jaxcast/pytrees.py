@@ -1,0 +1,45 @@
+"""Dataclasses as pytrees."""
+
+import dataclasses
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+
+Class = TypeVar("Class", bound=type)
+
+
+def register(cls: Class) -> Class:
+    """Makes a dataclass a pytree whose fields are leaves unless marked `metadata={"static": True}`.
+
+    Not `jax.tree_util.register_dataclass`: there the structures of two classes with as many fields compare equal (up
+    to jax 0.11.2 at least), and `jax.jit`, which looks programs up by structure, can run that of another class.
+    """
+    fields = dataclasses.fields(cls)
+    static = tuple(field.name for field in fields if field.metadata.get("static"))
+    dynamic = tuple(field.name for field in fields if field.name not in static)
+    keys = tuple(map(jax.tree_util.GetAttrKey, dynamic))
+
+    def flatten(instance: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple(getattr(instance, name) for name in dynamic), tuple(getattr(instance, name) for name in static)
+
+    def flatten_with_keys(instance: Any) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:
+        children, auxiliary = flatten(instance)
+        return tuple(zip(keys, children, strict=True)), auxiliary
+
+    def unflatten(auxiliary: tuple[Any, ...], children: tuple[Any, ...]) -> Any:
+        instance = object.__new__(cls)
+        for name, value in zip(static + dynamic, (*auxiliary, *children), strict=True):
+            object.__setattr__(instance, name, value)
+        return instance
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
+@dataclass_transform(frozen_default=True)
+class FrozenPytree:
+    """Makes every subclass a frozen dataclass and a pytree; see `register`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        register(dataclasses.dataclass(frozen=True)(cls))

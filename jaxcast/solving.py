@@ -1,0 +1,273 @@
+"""How trajectories are computed: one as fast as a loop in C, many at once in vectors, tile by tile.
+
+`solve` is written for one state. Under `jax.vmap` it does not become the same program with longer arrays, which would
+stream them through memory at every step: as many states as fit a core's cache make a tile, and a tile's whole time loop
+runs before the next begins. Derivatives are those of the plain program, `plain`, which is also its test.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxcast.errors import InputError
+from jaxcast.kernels import MOST_WORK, num_operations, one_kernel
+from jaxcast.stepping import advance, advance_together, advance_unrolled, as_state, components_of, record, rk4_step
+from jaxcast.systems import Components, System
+
+TILE_BYTES = 8192
+"""Of the states in a tile by default: with what a Runge-Kutta step needs, about a first-level cache."""
+_KERNEL_BYTES = 131_072
+_LEAST_LANES = 32
+_WORTH_UNROLLING = 10_000
+"""Steps: fewer are done sooner than the longer program is compiled."""
+
+
+class Plan(NamedTuple):
+    """What is static: steps before t0, samples to record (None: only the last state), steps between or to it."""
+
+    num_transient: int
+    num_samples: int | None
+    num_substeps: int
+    tile_size: int | None = None
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def solve(plan: Plan, system: System, u0: Array, t0: Array, h: Array) -> Array:
+    """The states from u0 (dim,) on, (time, *model, dim), or the last one, (*model, dim)."""
+    return _for_one(plan)(_in_dtype(system, u0.dtype), u0, t0, h)
+
+
+@solve.defjvp
+def _solve_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
+    return jax.jvp(partial(plain, plan), primals, tangents)
+
+
+def plain(plan: Plan, system: System, u0: Array, t0: Array, h: Array) -> Array:
+    """What `solve` returns, by a program without any art."""
+    system = _in_dtype(system, u0.dtype)
+    return _run(plan, system, t0, components_of(system, t0, u0), h, emit=as_state)
+
+
+def _run(plan: Plan, system: System, t0: Array, u: Components, h: Array, **how: Any) -> Any:
+    if plan.num_samples is None:
+        kernel = how.get("kernel", lambda function, *args: function(*args))
+        steps = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)
+        return how.get("emit", lambda u: u)(kernel(steps, system, t0, u, h))
+    return record(
+        system,
+        t0,
+        u,
+        h,
+        num_transient=plan.num_transient,
+        num_samples=plan.num_samples,
+        num_substeps=plan.num_substeps,
+        **how,
+    )
+
+
+@cache
+def _for_one(plan: Plan) -> Callable[..., Array]:
+    """solve, with what `jax.vmap` is to make of it."""
+
+    @jax.custom_batching.custom_vmap
+    def one(system: System, u0: Array, t0: Array, h: Array) -> Array:
+        models = num_models(system, u0.dtype)
+        if models is not None:
+            u0 = jnp.broadcast_to(u0, (models, *u0.shape))
+            return jnp.moveaxis(_solve_many(plan, system, model_axes(system), u0, t0, h), 0, -2)
+        u = components_of(system, t0, u0)
+        num_steps = plan.num_transient + (plan.num_samples or 1) * plan.num_substeps
+        step = advance_unrolled if isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING else advance
+        return _run(plan, system, t0, u, h, emit=as_state, advance=step, **_kernels(plan, u0.nbytes))
+
+    @one.def_vmap
+    def _(size: int, batched: Any, system: System, u0: Array, t0: Array, h: Array) -> tuple[Array, bool]:
+        axes, t0_axis, h_axis = (jax.tree.map(lambda yes: 0 if yes else None, batched[i]) for i in (0, 2, 3))
+        u0 = u0 if batched[1] else jnp.broadcast_to(u0, (size, *u0.shape))
+        models = num_models(_first(system, axes), u0.dtype)
+        if batched[3] or (models is not None and any(jax.tree.leaves(batched[0]))):
+            return jax.vmap(partial(plain, plan), in_axes=(axes, 0, t0_axis, h_axis))(system, u0, t0, h), True
+        if models is None:
+            return _solve_many(plan, system, axes, u0, t0, h), True
+        # The models of a stack before the states: long vectors of equal parameters.
+        system = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0) if jnp.ndim(leaf) else leaf, system)
+        t0 = jnp.tile(t0, models) if batched[2] else t0
+        flat = _solve_many(plan, system, model_axes(system), jnp.tile(u0, (models, 1)), t0, h)
+        return jnp.moveaxis(flat.reshape(models, size, *flat.shape[1:]), 0, -2), True
+
+    return one
+
+
+def _solve_many(plan: Plan, system: System, axes: Any, u0: Array, t0: Array, h: Array) -> Array:
+    """The states from each of u0 (n, dim) on, (n, time, dim) or (n, dim).
+
+    Args:
+        axes: 0 for the leaves of the system that hold a value for each state, None for those shared. t0: () or (n,).
+    """
+    leaves, structure = jax.tree.flatten(system)
+    is_own = tuple(axis == 0 for axis in structure.flatten_up_to(axes))
+    return _for_many(plan, structure, is_own, jnp.ndim(t0) > 0)(leaves, u0, t0, h)
+
+
+@cache
+def _for_many(plan: Plan, structure: Any, is_own: tuple[bool, ...], has_own_t0: bool) -> Callable[..., Array]:
+    """_solve_many, with what `jax.vmap` is to make of it: more states, not longer tiles."""
+
+    @jax.custom_batching.custom_vmap
+    def many(leaves: list[Array], u0: Array, t0: Array, h: Array) -> Array:
+        return _tiles(plan, structure.unflatten(leaves), structure.unflatten(is_own), u0, t0, h)
+
+    @many.def_vmap
+    def _(size: int, batched: Any, leaves: list[Array], u0: Array, t0: Array, h: Array) -> tuple[Array, bool]:
+        if batched[3]:  # other steps are other times for every tile
+            in_axes = jax.tree.map(lambda yes: 0 if yes else None, batched)
+            axes = structure.unflatten([0 if yes else None for yes in is_own])
+            inner = jax.vmap(
+                lambda leaves, u0, t0, h: plain(plan, structure.unflatten(leaves), u0, t0, h),
+                in_axes=(jax.tree.leaves(axes, is_leaf=lambda a: a is None), 0, 0 if has_own_t0 else None, None),
+            )
+            return jax.vmap(inner, in_axes=tuple(in_axes))(leaves, u0, t0, h), True
+        n = u0.shape[1 if batched[1] else 0]
+
+        def flat(a: Array, is_batched: bool, has_own: bool) -> Array:
+            """One entry for every state of every batch."""
+            if not is_batched:
+                return jnp.tile(a, (size, *[1] * (a.ndim - 1)))
+            return a.reshape(size * n, *a.shape[2:]) if has_own else jnp.repeat(a, n, axis=0)
+
+        own = [yes or own for yes, own in zip(batched[0], is_own, strict=True)]
+        leaves = [
+            flat(leaf, yes, mine) if either else leaf
+            for leaf, yes, mine, either in zip(leaves, batched[0], is_own, own, strict=True)
+        ]
+        u0 = flat(u0, batched[1], True)
+        t0 = flat(t0, batched[2], has_own_t0) if batched[2] or has_own_t0 else t0
+        system, axes = structure.unflatten(leaves), structure.unflatten([0 if yes else None for yes in own])
+        states = _solve_many(plan, system, axes, u0, t0, h)
+        return states.reshape(size, n, *states.shape[1:]), True
+
+    return many
+
+
+def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Array) -> Array:
+    """Tile after tile."""
+    axes = jax.tree.map(lambda yes: 0 if yes else None, is_own)
+    together = _most_lanes(_first(system, axes), u0, sum(jax.tree.leaves(is_own)))
+    n = len(u0)
+    tile_size = min(n, plan.tile_size or max(_LEAST_LANES, together))
+    run = partial(_tile, plan, axes=axes, advance=advance_together if tile_size <= together else advance)
+    if n == tile_size:
+        return run(system, u0, t0, h)
+    num_tiles = -(-n // tile_size)
+
+    def cut(a: Array) -> Array:
+        padding = jnp.broadcast_to(a[-1:], (num_tiles * tile_size - n, *a.shape[1:]))
+        return jnp.concatenate([a, padding]).reshape(num_tiles, tile_size, *a.shape[1:])
+
+    own = jax.tree.map(lambda leaf, yes: cut(leaf) if yes else None, system, is_own)
+
+    def tile(own: tuple[Any, Array, Any]) -> Array:
+        leaves, u0, own_t0 = own
+        mine = jax.tree.map(lambda leaf, own: leaf if own is None else own, system, leaves)
+        return run(mine, u0, t0 if own_t0 is None else own_t0, h)
+
+    states = jax.lax.map(tile, (own, cut(u0), cut(t0) if jnp.ndim(t0) else None))
+    return states.reshape(num_tiles * tile_size, *states.shape[2:])[:n]
+
+
+def _most_lanes(system: System, u0: Array, num_own: int) -> int:
+    """How many states of a system, with num_own numbers of their own, fit a cache and one loop of `advance_together`;
+    0 where the latter are too few."""
+    scalar = jnp.zeros((), u0.dtype)
+    u = components_of(system, scalar, u0[0])
+    lanes = TILE_BYTES // (system.dim * u0.dtype.itemsize)
+    if isinstance(u, tuple):
+        operations = num_operations(lambda system, u: rk4_step(system, scalar, u, scalar), system, u)
+        lanes = min(lanes, MOST_WORK // (operations + 10 * (2 * system.dim + num_own) * u0.dtype.itemsize))
+        if lanes < _LEAST_LANES:
+            return 0
+    return max(_LEAST_LANES, lanes // _LEAST_LANES * _LEAST_LANES)
+
+
+def _tile(plan: Plan, system: System, u0: Array, t0: Array, h: Array, *, axes: Any, advance: Any) -> Array:
+    """All states of u0 (n, dim) side by side, components apart: (n, time, dim) or (n, dim)."""
+    one = _first(system, axes)
+    is_split = isinstance(jax.eval_shape(one, jnp.zeros((), u0.dtype), u0[0]), tuple | list)
+    in_axes = (axes, 0 if jnp.ndim(t0) else None, 0, None)
+    how = _kernels(plan, u0.nbytes)
+    if is_split:
+        run = partial(_run, plan, advance=advance, **how)
+        parts = jax.vmap(run, in_axes=in_axes, out_axes=-1)(system, t0, tuple(u0.T), h)
+        return jnp.moveaxis(jnp.stack(parts, -1), -2, 0)
+    if not jnp.ndim(t0) and _broadcasts(one):
+        return jnp.moveaxis(_run(plan, system, t0, u0.T, h, **how), -1, 0)
+    return jax.vmap(partial(_run, plan, emit=as_state), in_axes=in_axes)(system, t0, u0, h)
+
+
+def _kernels(plan: Plan, state_bytes: int) -> dict[str, Any]:
+    """How `record` is to use `one_kernel`, in which no array may be large: XLA would spread it over threads, and fail."""
+    if state_bytes > _KERNEL_BYTES:
+        return {}
+    fitting = max(1, _KERNEL_BYTES // state_bytes)
+    num_later = max(1, (plan.num_samples or 1) - 1)
+    if plan.num_samples is None:
+        return {"kernel": one_kernel}
+    num_blocks = -(-num_later // fitting)
+    return {"kernel": one_kernel, "block_size": -(-num_later // num_blocks)}
+
+
+def num_models(system: System, dtype: Any) -> int | None:
+    """How many systems a stack holds; None for one system.
+
+    Raises:
+        InputError: for a vector field of the wrong length, or a stack of stacks.
+    """
+    u = jax.eval_shape(lambda system: components_of(system, jnp.zeros((), dtype), jnp.zeros(system.dim, dtype)), system)
+    shape = u[0].shape if isinstance(u, tuple) else u.shape[1:]
+    if len(shape) > 1:
+        raise InputError(f"expected a system or a stack of systems, got one with parameters of shape {shape}")
+    return shape[0] if shape else None
+
+
+def model_axes(system: System) -> Any:
+    """Which axis of each leaf of a stack counts its systems, for `jax.vmap`: the first, and none of plain numbers."""
+    return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, system)
+
+
+def _first(system: System, axes: Any) -> System:
+    """The first of the systems that leaves with an axis hold."""
+    leaves, structure = jax.tree.flatten(system)
+    first = [
+        leaf if axis is None else leaf[0] for leaf, axis in zip(leaves, structure.flatten_up_to(axes), strict=True)
+    ]
+    return structure.unflatten(first)
+
+
+def _in_dtype(system: System, dtype: Any) -> System:
+    """So that float64 numbers among float32 states do not make the arithmetic float64."""
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None), system
+    )
+
+
+def _broadcasts(system: System) -> bool:
+    """Whether a vector field on one array of components does the same to two states side by side as to each alone.
+
+    One that rolls or sums over its whole argument does not. Tried on random numbers, whatever is being traced.
+    """
+    rng = np.random.default_rng(0)
+    with jax.ensure_compile_time_eval():
+        leaves, tree = jax.tree.flatten(system)
+        random = tree.unflatten([np.asarray(rng.uniform(0.5, 1.5, np.shape(leaf))) for leaf in leaves])
+        states = jnp.asarray(rng.uniform(0.5, 1.5, (system.dim, 2)))
+        try:
+            together = np.asarray(random(0.25, states))
+        except (TypeError, ValueError):
+            return False
+        alone = np.stack([np.asarray(random(0.25, states[:, i])) for i in range(2)], -1)
+        return together.shape == alone.shape and np.allclose(together, alone, rtol=1e-4, equal_nan=True)

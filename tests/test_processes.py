@@ -1,0 +1,115 @@
+"""Two real processes of two virtual CPU devices each, joined by jax.distributed, against one process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+
+SYSTEM = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
+
+LIBRARY = """
+import json, sys
+import jax, jax.numpy as jnp, numpy as np, optax
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)
+import jaxcast
+from jaxcast.sharding import everywhere, start_process
+start_process(sys.argv[1], 2, int(sys.argv[2]))
+assert jax.device_count() == 4 and jax.local_device_count() == 2
+system = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 9.0))
+u0 = np.random.default_rng(0).normal(size=(51, 3)) + [0.0, 0.0, 25.0]
+final = everywhere(jaxcast.final_states(system, u0, duration=0.5))
+truth = jaxcast.simulate(system, u0[0], num_samples=120)
+windows = jaxcast.cut_windows(truth, num_windows=5, window_size=10, history_size=6)
+samples = jaxcast.one_step_samples(truth, num_delays=2)
+def init(key): return jaxcast.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
+keys = jax.random.split(jax.random.key(0), 3)
+fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=3, batch_size=32)
+cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], fit.model))
+forecasts = everywhere(jaxcast.forecast_windows(cell, windows).forecast)
+print("RESULT" + json.dumps([final.tolist(), np.asarray(fit.losses).tolist(), forecasts.tolist()]))
+"""
+
+
+def free_address():
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return f"localhost:{s.getsockname()[1]}"
+
+
+def run_all(commands):
+    """Starts all at once and returns what each printed."""
+    environment = os.environ | {"XLA_FLAGS": ""}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        for command in commands
+    ]
+    outputs = [process.communicate(timeout=240) for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return [printed for printed, _ in outputs]
+
+
+def test_the_library_gives_the_same_on_one_process_and_on_two():
+    address = free_address()
+    printed = run_all([[sys.executable, "-c", LIBRARY, address, str(i)] for i in range(2)])
+    results = [json.loads(text.split("RESULT")[1].splitlines()[0]) for text in printed]
+    assert results[0] == results[1]
+    final, losses, forecasts = (np.asarray(part) for part in results[0])
+
+    system = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 9.0))
+    u0 = np.random.default_rng(0).normal(size=(51, 3)) + [0.0, 0.0, 25.0]
+    np.testing.assert_allclose(final, jaxcast.final_states(system, u0, duration=0.5), rtol=1e-12, atol=1e-11)
+    truth = jaxcast.simulate(system, u0[0], num_samples=120)
+    windows = jaxcast.cut_windows(truth, num_windows=5, window_size=10, history_size=6)
+    samples = jaxcast.one_step_samples(truth, num_delays=2)
+    import optax
+
+    def init(key):
+        return jaxcast.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=3, batch_size=32)
+    np.testing.assert_allclose(losses, fit.losses, rtol=1e-12)
+    cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], fit.model))
+    expected = jaxcast.forecast_windows(cell, windows).forecast
+    np.testing.assert_allclose(forecasts, expected, rtol=1e-12, atol=1e-11)
+
+
+def test_the_command_writes_the_same_store_from_one_process_and_from_two(tmp_path):
+    pytest.importorskip("zarr", reason="the storage extra is not installed")
+    sizes = ["--num-trajectories", "23", "--num-samples", "8", "--batch-size", "5", "--transient", "1"]
+
+    def command(out, *options):
+        return [
+            sys.executable,
+            "-m",
+            "jaxcast.cli.main",
+            "simulate",
+            "--system",
+            SYSTEM,
+            "--out",
+            str(out),
+            *sizes,
+            *options,
+        ]
+
+    address = free_address()
+    together = ["--processes", "2", "--coordinator", address, "--process-id"]
+    run_all([command(tmp_path / "two.zarr", *together, str(i)) for i in range(2)])
+    run_all([command(tmp_path / "one.zarr")])
+    one, two = (
+        np.stack([jaxcast.load_trajectory(tmp_path / name, index=i).trajectory.states for i in range(23)])
+        for name in ("one.zarr", "two.zarr")
+    )
+    assert np.isfinite(one).all()
+    np.testing.assert_allclose(two, one, rtol=1e-12, atol=1e-11)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.zarr", "two.zarr"]

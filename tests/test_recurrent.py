@@ -1,0 +1,300 @@
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+from jax.test_util import check_grads
+
+from jaxcast.errors import InputError
+from jaxcast.recurrent import GRU, LSTM, RNN, LSTMCarry
+
+
+@cache
+def make(kind, in_size=3, hidden_size=5, dtype=jnp.float64):
+    layer, options = {
+        "lstm": (LSTM, {}),
+        "gru_after": (GRU, dict(reset_after=True)),
+        "gru_before": (GRU, dict(reset_after=False)),
+        "rnn_tanh": (RNN, dict(activation="tanh")),
+        "rnn_sigmoid": (RNN, dict(activation="sigmoid")),
+        "rnn_relu": (RNN, dict(activation="relu")),
+    }[kind]
+    return layer(in_size=in_size, hidden_size=hidden_size, key=jax.random.key(1), dtype=dtype, **options)
+
+
+KINDS = ["lstm", "gru_after", "gru_before", "rnn_tanh", "rnn_sigmoid", "rnn_relu"]
+EXCHANGED = ["lstm", "gru_after", "rnn_tanh", "rnn_relu"]
+
+
+def sigmoid(a):
+    return 1 / (1 + jnp.exp(-a))
+
+
+def textbook(kind, layer, xs, carry):
+    """The published equations for one sequence, gate by gate, differentiated by JAX alone."""
+    w, u, b = layer.weights.input, layer.weights.recurrent, layer.weights.bias
+    size = len(u)
+    w, u, b = ([a[..., n * size : (n + 1) * size] for n in range(a.shape[-1] // size)] for a in (w, u, b))
+    act = {"rnn_tanh": jnp.tanh, "rnn_sigmoid": sigmoid, "rnn_relu": lambda a: jnp.maximum(a, 0)}.get(kind)
+
+    def step(carry, x):
+        h, c = carry
+        past = [x @ w[k] + h @ u[k] + b[k] for k in range(len(w))]
+        if kind == "lstm":
+            c = sigmoid(past[1]) * c + sigmoid(past[0]) * jnp.tanh(past[2])
+            h = sigmoid(past[3]) * jnp.tanh(c)
+        elif kind == "gru_after":
+            r, z = sigmoid(past[0]), sigmoid(past[1])
+            candidate = jnp.tanh(x @ w[2] + b[2] + r * (h @ u[2] + layer.weights.recurrent_bias))
+            h = z * h + (1 - z) * candidate
+        elif kind == "gru_before":
+            r, z = sigmoid(past[0]), sigmoid(past[1])
+            h = z * h + (1 - z) * jnp.tanh(x @ w[2] + (r * h) @ u[2] + b[2])
+        else:
+            h = act(past[0])
+        return (h, c), h
+
+    start = carry if kind == "lstm" else (carry, jnp.zeros(()))
+    (h, c), outputs = jax.lax.scan(step, tuple(start), xs)
+    return (LSTMCarry(h, c) if kind == "lstm" else h), outputs
+
+
+def batched(kind, layer, xs, carry):
+    function = lambda xs, carry: textbook(kind, layer, xs, carry)  # noqa: E731
+    for _ in xs.shape[:-2]:
+        function = jax.vmap(function)
+    return function(xs, carry)
+
+
+def inputs(layer, batch=(4,), num_steps=6):
+    rng = np.random.default_rng(0)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), layer.bias.dtype)
+
+    carry = jax.tree.map(lambda a: draw(*a.shape), layer.init_carry(*batch))
+    return draw(*batch, num_steps, len(layer.weights.input)), carry
+
+
+def weighted_loss(result):
+    """Depends on every output and on the final carry, each differently."""
+    return sum(jnp.sum(jnp.sin(jnp.arange(a.size).reshape(a.shape) + a)) for a in jax.tree.leaves(result))
+
+
+def assert_close(a, b, rtol):
+    """Relative to the largest element of each array."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.shape == y.shape
+        np.testing.assert_allclose(x, y, rtol=0, atol=rtol * float(jnp.abs(y).max()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("batch", "num_steps", "in_size", "hidden_size"), [((), 6, 3, 5), ((2, 3), 7, 6, 4)])
+def test_outputs_and_gradients_are_those_of_the_equations(kind, batch, num_steps, in_size, hidden_size):
+    layer = make(kind, in_size, hidden_size)
+    arguments = (layer, *inputs(layer, batch, num_steps))
+
+    def all_of(function):
+        run = lambda *a: (lambda result: (weighted_loss(result), result))(function(*a))  # noqa: E731
+        return jax.jit(jax.grad(run, argnums=(0, 1, 2), has_aux=True))(*arguments)
+
+    gradients, result = all_of(lambda layer, xs, carry: layer(xs, carry))
+    expected_gradients, expected = all_of(lambda *a: batched(kind, *a))
+    assert_close(result, expected, 1e-14)
+    assert_close(gradients, expected_gradients, 1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_differs_from_float64_by_rounding(kind):
+    layer = make(kind)
+    rounded = jax.tree.map(lambda a: a.astype(jnp.float32), layer)
+    xs, carry = inputs(layer, (8,), 20)
+    assert rounded(xs)[1].dtype == jnp.float32
+    assert_close(rounded(xs, carry), jax.tree.map(lambda a: a.astype(jnp.float32), layer(xs, carry)), 2e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_finite_differences(kind):
+    layer = make(kind)
+    run = jax.jit(lambda layer, xs, carry: layer(xs, carry))
+    check_grads(run, (layer, *inputs(layer)), order=1, modes=["rev"])
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru_after", "gru_before"])
+def test_steps_make_the_sequence(kind):
+    layer = make(kind)
+    xs, carry = inputs(layer, (4,), 6)
+
+    def stepped(layer, xs, carry):
+        carry, outputs = jax.lax.scan(layer.step, carry, jnp.swapaxes(xs, 0, 1))
+        return carry, jnp.swapaxes(outputs, 0, 1)
+
+    def gradients(function):
+        return jax.jit(jax.grad(lambda *a: weighted_loss(function(*a)), argnums=(0, 1, 2)))(layer, xs, carry)
+
+    assert_close(layer(xs, carry), stepped(layer, xs, carry), 1e-14)
+    ours = gradients(lambda layer, xs, carry: layer(xs, carry))
+    assert_close(ours, gradients(stepped), 1e-12)
+
+    # Forward-mode derivatives, which only steps have, are the transpose of the sequence's own backward pass.
+    tangent = jax.tree.map(jnp.cos, (layer, xs, carry))
+    directional = jax.jit(lambda *a: jax.jvp(lambda *a: weighted_loss(stepped(*a)), a, tangent)[1])
+    forward = directional(layer, xs, carry)
+    backward = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (ours, tangent)), strict=True))
+    np.testing.assert_allclose(forward, backward, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru_after", "gru_before"])
+def test_second_derivatives(kind):
+    layer = make(kind)
+    xs, carry = inputs(layer, (2,), 4)
+
+    def of(function):
+        return jax.jit(jax.hessian(lambda scale: weighted_loss(function(layer, scale * xs, carry))))(1.3)
+
+    ours = of(lambda layer, xs, carry: layer(xs, carry))
+    np.testing.assert_allclose(ours, of(lambda *a: batched(kind, *a)), rtol=1e-11)
+
+
+def test_forward_mode_of_a_whole_sequence_is_refused_by_jax():
+    layer = make("lstm")
+    xs, _ = inputs(layer)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda xs: layer(xs)[1], (xs,), (xs,))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_carry_continues_a_sequence(kind):
+    layer = make(kind)
+    xs, carry = inputs(layer, (4,), 9)
+    middle, first = layer(xs[:, :4], carry)
+    end, second = layer(xs[:, 4:], middle)
+    assert_close((end, jnp.concatenate([first, second], 1)), layer(xs, carry), 1e-14)
+    assert_close(layer(xs), layer(xs, layer.init_carry(4)), 0)
+    assert layer(xs[:0])[1].shape == (0, 9, 5)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru_after"])
+def test_vmap_is_the_batch(kind):
+    layer = make(kind)
+    xs, carry = inputs(layer, (4,), 6)
+    mapped = jax.vmap(lambda xs, carry: layer(xs, carry))
+    assert_close(mapped(xs, carry), layer(xs, carry), 1e-14)
+    of_mapped = jax.jit(jax.grad(lambda layer: weighted_loss(jax.vmap(lambda xs, c: layer(xs, c))(xs, carry))))
+    of_batch = jax.jit(jax.grad(lambda layer: weighted_loss(layer(xs, carry))))
+    assert_close(of_mapped(layer), of_batch(layer), 1e-12)
+
+
+def test_layers_stacked_by_vmap_are_each_layer():
+    def init(key):
+        return LSTM(in_size=3, hidden_size=5, key=key, dtype=jnp.float64)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    xs, _ = inputs(make("lstm"), (2,))
+    outputs = jax.vmap(lambda layer: layer(xs)[1])(jax.vmap(init)(keys))
+    for key, output in zip(keys, outputs, strict=True):
+        assert_close(output, init(key)(xs)[1], 1e-14)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru_after", "gru_before"])
+def test_a_batch_spread_over_devices_has_the_same_gradient(kind):
+    layer = make(kind)
+    xs, _ = inputs(layer, (4,))
+    loss = lambda layer, xs: jnp.sum(jnp.sin(layer(xs)[1]))  # noqa: E731
+    mesh = Mesh(np.asarray(jax.devices()[:2]), ("batch",))
+
+    def on_one(layer, xs):
+        return jax.lax.psum(jax.grad(loss)(layer, xs), "batch")
+
+    whole, parts = PartitionSpec(), PartitionSpec("batch")
+    spread = jax.shard_map(on_one, mesh=mesh, in_specs=(whole, parts), out_specs=whole, check_vma=False)
+    assert_close(jax.jit(spread)(layer, xs), jax.jit(jax.grad(loss))(layer, xs), 1e-13)
+
+
+def test_other_numbers_compile_nothing(count_compilations):
+    layer = make("lstm")
+    xs, carry = inputs(layer)
+    x = xs[:, 0]
+    other, others, another = (jax.tree.map(lambda a: a * 2, a) for a in (layer, xs, x))
+    layer(xs, carry), layer.step(carry, x)
+    count_compilations()
+    other(others, carry), other.step(carry, another)
+    assert count_compilations() == 0
+
+
+def test_initial_weights():
+    uniform = make("lstm", 3, 16)
+    leaves = jnp.concatenate([a.ravel() for a in jax.tree.leaves(uniform)])
+    assert 0.9 / 4 < float(jnp.abs(leaves).max()) <= 1 / 4
+    assert abs(float(leaves.mean())) < 0.02
+    orthogonal = LSTM(in_size=3, hidden_size=16, key=jax.random.key(0), init="orthogonal", dtype=jnp.float64)
+    for gate in jnp.split(orthogonal.recurrent_kernel[...], 4, -1):
+        np.testing.assert_allclose(gate.T @ gate, jnp.eye(16), atol=1e-12)
+    np.testing.assert_array_equal(orthogonal.bias[...].reshape(4, 16), [[0] * 16, [1] * 16, [0] * 16, [0] * 16])
+
+
+def drawn_state(layer, seed=3):
+    """Weights in PyTorch's layout with both biases at random."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=array.shape) for name, array in layer.to_torch().items()}
+
+
+@pytest.mark.parametrize("kind", EXCHANGED)
+def test_weights_in_the_layout_of_torch(kind):
+    """PyTorch's equations as its documentation has them: (gates * hidden, inputs), gates i, f, g, o and r, z, n."""
+    layer = make(kind)
+    state = drawn_state(layer)
+    loaded = layer.load_torch(state)
+    xs, carry = inputs(layer, (), 4)
+    h, c = carry if kind == "lstm" else (carry, None)
+    for x in xs:
+        of_x = state["weight_ih_l0"] @ x + state["bias_ih_l0"]
+        of_h = state["weight_hh_l0"] @ h + state["bias_hh_l0"]
+        if kind == "lstm":
+            i, f, g, o = np.split(of_x + of_h, 4)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+        elif kind == "gru_after":
+            (x_r, x_z, x_n), (h_r, h_z, h_n) = np.split(of_x, 3), np.split(of_h, 3)
+            r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+            h = (1 - z) * np.tanh(x_n + r * h_n) + z * h
+        else:
+            h = np.tanh(of_x + of_h) if kind == "rnn_tanh" else np.maximum(of_x + of_h, 0)
+    end, _ = loaded(xs, carry)
+    assert_close(end, LSTMCarry(h, c) if kind == "lstm" else h, 1e-13)
+
+    again = loaded.to_torch("_l1_reverse")
+    assert list(again) == [f"{name}_l1_reverse" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    assert_close(layer.load_torch(again, "_l1_reverse"), loaded, 0)
+    assert layer.load_torch(state).bias[0] != layer.bias[0]
+
+
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize(
+    ("expected", "call"),
+    [
+        ("in_size must be at least 1, got 0", lambda layer: make("lstm", in_size=0)),
+        ("hidden_size must be at least 1, got -1", lambda layer: make("gru_after", hidden_size=-1)),
+        ("init must be 'uniform' or", lambda _: LSTM(in_size=1, hidden_size=1, key=jax.random.key(0), init="zeros")),
+        ("activation must be one of tanh, ", lambda _: RNN(in_size=1, hidden_size=1, key=jax.random.key(0), activation="")),
+        (r"inputs \(\*batch, time, in\) with in = 3, got shape \(4, 6, 2\)", lambda layer: layer(jnp.ones((4, 6, 2)))),
+        (r"in = 3, got shape \(3,\)", lambda layer: layer(jnp.ones(3))),
+        (r"in = 3, got shape \(\)", lambda layer: layer.step(layer.init_carry(), jnp.ones(()))),
+        (r"at least one time step, got inputs of shape \(4, 0, 3\)", lambda layer: layer(jnp.ones((4, 0, 3)))),
+        (r"a carry of shape .*\(4, 5\).*, got .*\(3, 5\)", lambda layer: layer(jnp.ones((4, 6, 3)), layer.init_carry(3))),
+        (r"a carry of shape .*got \(4, 5\); init_carry\(4,\)", lambda layer: layer(jnp.ones((4, 6, 3)), jnp.ones((4, 5)))),
+        (r"a carry of shape", lambda layer: layer.step(layer.init_carry(4), jnp.ones(3))),
+        ("arrays named weight_ih_l1, .*got weight_ih_l0", lambda layer: layer.load_torch(drawn_state(layer), "_l1")),
+        ("got none; suffix", lambda layer: layer.load_torch({})),
+        (r"weight_ih_l0 of shape \(20, 3\), got \(15, 3\)", lambda l: l.load_torch(drawn_state(make("gru_after")))),  # noqa: E741
+        ("PyTorch has no such layer", lambda layer: make("gru_before").to_torch()),
+        ("PyTorch has no such layer", lambda layer: make("rnn_sigmoid").load_torch({})),
+    ],
+)  # fmt: skip
+def test_bad_input_is_explained_in_one_line(expected, call):
+    with pytest.raises(InputError, match=expected) as error:
+        call(make("lstm"))
+    assert "\n" not in str(error.value)
