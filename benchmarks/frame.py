@@ -39,6 +39,7 @@ def run(
     module: str,
     make_rows: Callable[[int, bool], Iterator[Row]],
     environments: Mapping[str, Mapping[str, str]] | None = None,
+    draw: Callable[[list[Row], Path], None] | None = None,
 ) -> None:
     """The command line of a benchmark.
 
@@ -46,6 +47,7 @@ def run(
         module: its name. make_rows: (threads, quick) -> rows, called in a process that is bound to so many cores.
         environments: variables that must be set before a process starts, under what is added to the names of its
             cases; everything is measured once in each.
+        draw: makes a picture of the rows, beside the JSON file.
     """
     options = tyro.cli(Options, prog=f"python -m {module}", description=sys.modules["__main__"].__doc__)
     if _CHILD in os.environ:
@@ -69,6 +71,8 @@ def run(
                 print(as_text(row), flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+        if draw is not None:
+            draw(rows, options.out.with_suffix(".png"))
 
 
 def _cores() -> list[int]:

@@ -45,7 +45,7 @@ def simulate_ensemble(
 
     Raises:
         InputError: for states of the wrong shape, a stack of another length, a step that does not divide dt or
-            transient, a jump off the steps, no samples, or a mesh that does not divide the states of a larger program.
+            transient, a jump off the steps, or no samples.
 
     Returns:
         times (time,), states (trajectory, time, dim).
@@ -113,10 +113,6 @@ def _ensemble(system: System, u0: Any, plan: Plan, h: float, t0: float, mesh: Me
             f"expected one system, or a stack of one for each of {len(states)} states, got {models} systems"
         )
     devices = devices_for(mesh, system, states, h, t0)
-    if len(states) % devices.size and isinstance(states, jax.core.Tracer):
-        raise InputError(
-            f"under jit, grad or vmap the {len(states)} states must divide over the {devices.size} devices"
-        )
     return _spread(system, states, h, t0, plan=plan, mesh=devices, is_stack=models is not None)
 
 

@@ -44,7 +44,12 @@ def solve(plan: Plan, system: System, u0: Array, t0: Array, h: Array) -> Array:
 
 @solve.defjvp
 def _solve_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
-    return jax.jvp(partial(plain, plan), primals, tangents)
+    # jax.vmap takes what this returns for batched where `solve` is, in front; plain's own results are batched elsewhere.
+    return jax.tree.map(_batched_in_front, jax.jvp(partial(plain, plan), primals, tangents))
+
+
+def _batched_in_front(a: Array) -> Array:
+    return jax.lax.reshape(jax.lax.reshape(a, (1, *a.shape)), a.shape)
 
 
 def plain(plan: Plan, system: System, u0: Array, t0: Array, h: Array) -> Array:

@@ -66,7 +66,7 @@ def test_the_library_gives_the_same_on_one_process_and_on_two():
     final, losses, forecasts = (np.asarray(part) for part in results[0])
 
     system = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 9.0))
-    u0 = np.random.default_rng(0).normal(size=(51, 3)) + [0.0, 0.0, 25.0]
+    u0 = np.random.default_rng(0).normal(size=(51, 3)) + np.asarray([0.0, 0.0, 25.0])
     np.testing.assert_allclose(final, jaxcast.final_states(system, u0, duration=0.5), rtol=1e-12, atol=1e-11)
     truth = jaxcast.simulate(system, u0[0], num_samples=120)
     windows = jaxcast.cut_windows(truth, num_windows=5, window_size=10, history_size=6)

@@ -1,0 +1,145 @@
+"""How cost grows, and what a second device brings.
+
+Rows "N trajectories", "N steps", ...: seconds, and bytes beside the arguments (`memory_bytes`, as XLA plans them), against
+one size at a time. Rows "... on 2 devices": against the same on one, in the same process. With --out FILE.json the
+growth is drawn beside it, as FILE.png.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+import jaxcast
+from benchmarks import frame
+from benchmarks.ensembles import CENTER, starts
+from benchmarks.rollout import NUM_DELAYS, RHOS
+
+OPTIMIZER = optax.adam(1e-3)
+SYSTEM = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 100.0))
+
+
+def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
+    """Growth on one core, gain on two."""
+    if threads == 1:
+        yield from growth(quick)
+    else:
+        yield from gain(quick)
+
+
+def growth(quick: bool) -> Iterator[frame.Row]:
+    """One size at a time."""
+    top = 3 if quick else 6
+    for num in 10 ** np.arange(2, top + 1):
+        u0 = starts(int(num), CENTER, "float32")
+        yield grown(f"{num} trajectories", quick, lambda u: jaxcast.final_states(SYSTEM, u, duration=1.0), u0)
+    for num in 10 ** np.arange(2, top):
+        u0 = jnp.asarray([1.0, 1.0, 20.0], "float32")
+        run = lambda u, n=int(num): jaxcast.simulate(SYSTEM, u, num_samples=n // 10 + 1).states  # noqa: E731
+        yield grown(f"{num} steps of one trajectory", quick, run, u0)
+    for num in 2 ** np.arange(1, 5 if quick else 9):
+        flow = jaxcast.flow_map(jaxcast.Lorenz63(rho=jnp.linspace(28.0, 48.0, int(num), dtype="float32")))
+        yield grown(f"{num} candidates of 64 states", quick, jax.vmap(flow), starts(64, CENTER, "float32"))
+    for name, sizes in GROWN_POOLS.items():
+        for size in sizes[:2] if quick else sizes:
+            yield pool_row(name, size, quick)
+
+
+GROWN_POOLS = {
+    "delays": (1, 2, 4, 8, 16, 32),
+    "samples in a minibatch": (16, 64, 256, 1024, 4096),
+    "hidden units": (16, 32, 64, 128, 256, 512),
+}
+
+
+def pool_row(name: str, size: int, quick: bool) -> frame.Row:
+    """The gradient of attention's loss on a minibatch; what does not grow has the paper's size."""
+    num_delays = size if name == "delays" else NUM_DELAYS
+    batch_size = size if name == "samples in a minibatch" else 64
+    hidden_size = size if name == "hidden units" else 120
+    pool = jaxcast.AdditiveAttention(dim=3, num_delays=num_delays, hidden_size=hidden_size, key=jax.random.key(0))
+    memory = jaxcast.Memory(
+        jnp.ones((batch_size, num_delays, 3), "float32"), jnp.ones((batch_size, num_delays, 11, 3), "float32")
+    )
+    samples = jaxcast.Samples(memory, jnp.ones((batch_size, 11, 3), "float32"), jnp.ones((batch_size, 3), "float32"))
+    return grown(f"{size} {name}", quick, lambda s: jax.grad(jaxcast.mean_squared_error)(pool, s), samples)
+
+
+def grown(case: str, quick: bool, function: Callable[..., Any], argument: Any) -> frame.Row:
+    """Seconds and bytes of one program."""
+    compiled = jax.jit(function).lower(argument).compile()
+    plan = compiled.memory_analysis()
+    medians, _ = frame.in_turn({frame.OURS: lambda: compiled(argument)}, repeats=20, quick=quick)
+    row = frame.make_row(case, "float32", 1, medians[frame.OURS], None, None, None)
+    return row | {"memory_bytes": plan.temp_size_in_bytes + plan.output_size_in_bytes}
+
+
+def gain(quick: bool) -> Iterator[frame.Row]:
+    """Two devices against one, each the same work."""
+    one, two = (Mesh(np.asarray(jax.devices()[:n]), ("device",)) for n in (1, 2))
+    for dtype in ("float64", "float32"):
+        u0 = starts(2_000 if quick else 200_000, CENTER, dtype)
+        run = lambda mesh, u0=u0: jaxcast.final_states(SYSTEM, u0, duration=2.0, mesh=mesh)  # noqa: E731
+        yield from on_two("ensemble", dtype, run, one, two, quick)
+    truth = jaxcast.simulate(SYSTEM, np.asarray([1.0, 2.0, 20.0], "float32"), num_samples=400 if quick else 4006)
+    candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS]))
+    samples = jaxcast.one_step_samples(truth, NUM_DELAYS, candidates)
+    keys = jax.random.split(jax.random.key(0), 4)
+
+    def train(mesh: Mesh) -> Any:
+        return jaxcast.fit(
+            init, samples, keys=keys, optimizer=OPTIMIZER, num_epochs=2 if quick else 10, batch_size=64, mesh=mesh
+        ).losses
+
+    yield from on_two("four training seeds", "float32", train, one, two, quick)
+    windows = jaxcast.cut_windows(truth, num_windows=20, window_size=19, history_size=6)
+    windows = jax.tree.map(lambda a: jnp.tile(a, (10, 1, 1) if a.ndim == 3 else (10, 1)), windows)
+    cell = jaxcast.Forecaster(init(jax.random.key(0)), candidates)
+    run_windows = lambda mesh: jaxcast.forecast_windows(cell, windows, mesh=mesh).forecast  # noqa: E731
+    yield from on_two("200 windows in closed loop", "float32", run_windows, one, two, quick)
+
+
+def init(key: Any) -> Any:
+    """The paper's pool."""
+    return jaxcast.AdditiveAttention(dim=3, num_delays=NUM_DELAYS, hidden_size=120, key=key)
+
+
+def on_two(case: str, dtype: str, run: Callable[[Mesh], Any], one: Mesh, two: Mesh, quick: bool) -> Iterator[frame.Row]:
+    """A row of one case."""
+    functions = {frame.OURS: lambda: run(two), "the same on one device": lambda: run(one)}
+    yield from frame.rows_against(f"{case} on 2 devices", dtype, 2, functions, quick=quick)
+
+
+def draw(rows: list[frame.Row], path: Path) -> None:
+    """Time and memory against each size, log-log."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    grown = [row for row in rows if "memory_bytes" in row]
+    curves: dict[str, list[tuple[int, float, float]]] = {}
+    for row in grown:
+        size, name = row["case"].split(" ", 1)
+        curves.setdefault(name, []).append((int(size), row["ours_s"], row["memory_bytes"]))
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+    for ax, (name, points) in zip(axes.ravel(), curves.items(), strict=True):
+        sizes, seconds, memory = (np.asarray(column, float) for column in zip(*points, strict=True))
+        ax.loglog(sizes, 1e3 * seconds, "o-", color="tab:blue")
+        ax.loglog(sizes, 1e3 * seconds[-1] * sizes / sizes[-1], ":", color="grey")
+        ax.set(xlabel=name, ylabel="milliseconds")
+        ax.yaxis.label.set_color("tab:blue")
+        right = ax.twinx()
+        right.loglog(sizes, np.maximum(memory, 1) / 2**20, "s-", color="tab:orange", markersize=4)
+        right.set_ylabel("MiB", color="tab:orange")
+    figure.suptitle("Cost against size on one core, float32 (dotted: proportional)")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    frame.run("benchmarks.scaling", make_rows, draw=draw)
