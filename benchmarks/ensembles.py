@@ -55,7 +55,7 @@ def final_rows(num: int, dtype: str, threads: int, quick: bool) -> Iterator[fram
     system = jaxcast.Lorenz63(rho=Linear(RHO0, RATE))
 
     def cases(num_steps: int) -> dict[str, Callable[[], Any]]:
-        functions = {frame.OURS: lambda: jaxcast.final_states(system, u0, duration=num_steps * H, h=H)}
+        functions: frame.Functions = {frame.OURS: lambda: jaxcast.final_states(system, u0, duration=num_steps * H, h=H)}
         if limit.library(dtype) is not None:
             ensemble = limit.Ensemble(np.asarray(u0), RHO0)
             functions["C, SIMD and OpenMP"] = lambda: ensemble.run(num_steps, H, RATE)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,9 +21,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
     for dtype in ("float32", "float64"):
         num_windows, num_leads = (20, 16) if quick else (200, 128)
         pool, cell, windows = setup(num_windows, num_leads, dtype)
-        functions: dict[str, Callable[[], Any]] = {
-            frame.OURS: lambda c=cell, w=windows: jaxcast.forecast_windows(c, w).forecast
-        }
+        functions: frame.Functions = {frame.OURS: partial(forecasts, cell, windows)}
         functions |= torch_peer(pool, windows, threads)
         case = f"closed loop, {num_windows} windows x {num_leads} leads"
         yield from frame.rows_against(case, dtype, threads, functions, quick=quick)
@@ -42,6 +41,11 @@ def setup(num_windows: int, num_leads: int, dtype: str) -> tuple[Any, Any, Any]:
         dim=3, num_delays=NUM_DELAYS, hidden_size=HIDDEN_SIZE, key=jax.random.key(0), dtype=jnp.dtype(dtype)
     )
     return pool, jaxcast.Forecaster(pool, candidates), windows
+
+
+def forecasts(cell: Any, windows: Any) -> Any:
+    """In closed loop."""
+    return jaxcast.forecast_windows(cell, windows).forecast
 
 
 def gradient_row(threads: int, quick: bool) -> Iterator[frame.Row]:

@@ -73,7 +73,7 @@ def pool_row(name: str, size: int, quick: bool) -> frame.Row:
 def grown(case: str, quick: bool, function: Callable[..., Any], argument: Any) -> frame.Row:
     """Seconds and bytes of one program."""
     compiled = jax.jit(function).lower(argument).compile()
-    plan = compiled.memory_analysis()
+    plan: Any = compiled.memory_analysis()
     medians, _ = frame.in_turn({frame.OURS: lambda: compiled(argument)}, repeats=20, quick=quick)
     row = frame.make_row(case, "float32", 1, medians[frame.OURS], None, None, None)
     return row | {"memory_bytes": plan.temp_size_in_bytes + plan.output_size_in_bytes}

@@ -113,7 +113,7 @@ def numba_peer(start: np.ndarray, num_samples: int) -> Callable[[], Any]:
     return lambda: run(start)
 
 
-class RK4(diffrax.AbstractERK):  # type: ignore[misc]
+class RK4(diffrax.AbstractERK):
     """The classical method, which diffrax does not ship, as its documentation says to add one."""
 
     tableau = diffrax.ButcherTableau(

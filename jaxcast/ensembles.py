@@ -126,6 +126,7 @@ def _checked_tile(tile_size: int | None) -> int | None:
 def _spread(system: System, u0: Array, h: Scalar, t0: Scalar, *, plan: Plan, mesh: Mesh, is_stack: bool) -> Array:
     h, t0 = jnp.asarray(h, u0.dtype), jnp.asarray(t0, u0.dtype)
     axes = model_axes(system) if is_stack else jax.tree.map(lambda _: None, system)
+    structure: Any
     leaves, structure = jax.tree.flatten(system)
     is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]
 

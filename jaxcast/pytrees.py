@@ -1,6 +1,7 @@
 """Dataclasses as pytrees."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -26,8 +27,8 @@ def register(cls: Class) -> Class:
         children, auxiliary = flatten(instance)
         return tuple(zip(keys, children, strict=True)), auxiliary
 
-    def unflatten(auxiliary: tuple[Any, ...], children: tuple[Any, ...]) -> Any:
-        instance = object.__new__(cls)
+    def unflatten(auxiliary: tuple[Any, ...], children: Iterable[Any]) -> Any:
+        instance: Any = object.__new__(cls)
         for name, value in zip(static + dynamic, (*auxiliary, *children), strict=True):
             object.__setattr__(instance, name, value)
         return instance

@@ -114,6 +114,7 @@ def _solve_many(plan: Plan, system: System, axes: Any, u0: Array, t0: Array, h: 
     Args:
         axes: 0 for the leaves of the system that hold a value for each state, None for those shared. t0: () or (n,).
     """
+    structure: Any
     leaves, structure = jax.tree.flatten(system)
     is_own = tuple(axis == 0 for axis in structure.flatten_up_to(axes))
     return _for_many(plan, structure, is_own, jnp.ndim(t0) > 0)(leaves, u0, t0, h)
@@ -204,14 +205,14 @@ def _tile(plan: Plan, system: System, u0: Array, t0: Array, h: Array, *, axes: A
     one = _first(system, axes)
     is_split = isinstance(jax.eval_shape(one, jnp.zeros((), u0.dtype), u0[0]), tuple | list)
     in_axes = (axes, 0 if jnp.ndim(t0) else None, 0, None)
-    how = _kernels(plan, u0.nbytes)
+    how, run_plan = _kernels(plan, u0.nbytes), partial(_run, plan)
     if is_split:
-        run = partial(_run, plan, advance=advance, **how)
+        run = partial(run_plan, advance=advance, **how)
         parts = jax.vmap(run, in_axes=in_axes, out_axes=-1)(system, t0, tuple(u0.T), h)
         return jnp.moveaxis(jnp.stack(parts, -1), -2, 0)
     if not jnp.ndim(t0) and _broadcasts(one):
-        return jnp.moveaxis(_run(plan, system, t0, u0.T, h, **how), -1, 0)
-    return jax.vmap(partial(_run, plan, emit=as_state), in_axes=in_axes)(system, t0, u0, h)
+        return jnp.moveaxis(run_plan(system, t0, u0.T, h, **how), -1, 0)
+    return jax.vmap(partial(run_plan, emit=as_state), in_axes=in_axes)(system, t0, u0, h)
 
 
 def _kernels(plan: Plan, state_bytes: int) -> dict[str, Any]:
@@ -246,6 +247,7 @@ def model_axes(system: System) -> Any:
 
 def _first(system: System, axes: Any) -> System:
     """The first of the systems that leaves with an axis hold."""
+    structure: Any
     leaves, structure = jax.tree.flatten(system)
     first = [
         leaf if axis is None else leaf[0] for leaf, axis in zip(leaves, structure.flatten_up_to(axes), strict=True)
@@ -267,6 +269,7 @@ def _broadcasts(system: System) -> bool:
     """
     rng = np.random.default_rng(0)
     with jax.ensure_compile_time_eval():
+        tree: Any
         leaves, tree = jax.tree.flatten(system)
         random = tree.unflatten([np.asarray(rng.uniform(0.5, 1.5, np.shape(leaf))) for leaf in leaves])
         states = jnp.asarray(rng.uniform(0.5, 1.5, (system.dim, 2)))
