@@ -22,7 +22,8 @@ from jaxcast.systems import Components, System
 TILE_BYTES = 8192
 """Of the states in a tile by default: with what a Runge-Kutta step needs, about a first-level cache."""
 _KERNEL_BYTES = 131_072
-_LEAST_LANES = 32
+_LEAST_LANES = 16
+_LANES_WITHOUT_KERNEL = 1024
 _WORTH_UNROLLING = 10_000
 """Steps: fewer are done sooner than the longer program is compiled."""
 
@@ -163,10 +164,10 @@ def _for_many(plan: Plan, structure: Any, is_own: tuple[bool, ...], has_own_t0: 
 def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Array) -> Array:
     """Tile after tile."""
     axes = jax.tree.map(lambda yes: 0 if yes else None, is_own)
-    together = _most_lanes(_first(system, axes), u0, sum(jax.tree.leaves(is_own)))
+    fitting = _most_lanes(_first(system, axes), u0, sum(jax.tree.leaves(is_own)))
     n = len(u0)
-    tile_size = min(n, plan.tile_size or max(_LEAST_LANES, together))
-    run = partial(_tile, plan, axes=axes, advance=advance_together if tile_size <= together else advance)
+    tile_size = min(n, plan.tile_size or fitting or _LANES_WITHOUT_KERNEL)
+    run = partial(_tile, plan, axes=axes, in_kernel=tile_size <= fitting)
     if n == tile_size:
         return run(system, u0, t0, h)
     num_tiles = -(-n // tile_size)
@@ -187,27 +188,25 @@ def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Arr
 
 
 def _most_lanes(system: System, u0: Array, num_own: int) -> int:
-    """How many states of a system, with num_own numbers of their own, fit a cache and one loop of `advance_together`;
-    0 where the latter are too few."""
+    """How many states of a system, with num_own numbers of their own, fit a cache and one kernel; 0 if too few do."""
     scalar = jnp.zeros((), u0.dtype)
     u = components_of(system, scalar, u0[0])
-    lanes = TILE_BYTES // (system.dim * u0.dtype.itemsize)
-    if isinstance(u, tuple):
-        operations = num_operations(lambda system, u: rk4_step(system, scalar, u, scalar), system, u)
-        lanes = min(lanes, MOST_WORK // (operations + 10 * (2 * system.dim + num_own) * u0.dtype.itemsize))
-        if lanes < _LEAST_LANES:
-            return 0
-    return max(_LEAST_LANES, lanes // _LEAST_LANES * _LEAST_LANES)
+    operations = num_operations(lambda system, u: rk4_step(system, scalar, u, scalar), system, u)
+    if not isinstance(u, tuple):
+        operations *= system.dim
+    work = operations + 10 * (2 * system.dim + num_own) * u0.dtype.itemsize
+    lanes = min(TILE_BYTES // (system.dim * u0.dtype.itemsize), MOST_WORK // work)
+    return lanes // _LEAST_LANES * _LEAST_LANES
 
 
-def _tile(plan: Plan, system: System, u0: Array, t0: Array, h: Array, *, axes: Any, advance: Any) -> Array:
+def _tile(plan: Plan, system: System, u0: Array, t0: Array, h: Array, *, axes: Any, in_kernel: bool) -> Array:
     """All states of u0 (n, dim) side by side, components apart: (n, time, dim) or (n, dim)."""
     one = _first(system, axes)
     is_split = isinstance(jax.eval_shape(one, jnp.zeros((), u0.dtype), u0[0]), tuple | list)
     in_axes = (axes, 0 if jnp.ndim(t0) else None, 0, None)
-    how, run_plan = _kernels(plan, u0.nbytes), partial(_run, plan)
+    how, run_plan = _kernels(plan, u0.nbytes) if in_kernel else {}, partial(_run, plan)
     if is_split:
-        run = partial(run_plan, advance=advance, **how)
+        run = partial(run_plan, advance=advance_together if in_kernel else advance, **how)
         parts = jax.vmap(run, in_axes=in_axes, out_axes=-1)(system, t0, tuple(u0.T), h)
         return jnp.moveaxis(jnp.stack(parts, -1), -2, 0)
     if not jnp.ndim(t0) and _broadcasts(one):
