@@ -78,7 +78,19 @@ def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
     if num_seeds % mesh.size:
         index = np.resize(np.arange(num_seeds), num_seeds + -num_seeds % mesh.size)
         per_seed = jax.jit(lambda tree: jax.tree.map(lambda a: a[index], tree))(per_seed)
-    return jax.device_put(per_seed, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
+    sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return jax.device_put(per_seed, sharding) if jax.process_count() == 1 else _put_everywhere(per_seed, sharding)
+
+
+def _put_everywhere(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    """`jax.device_put` of what every process holds alike, onto devices of all; it goes by way of NumPy, keys too."""
+    is_key = jax.tree.map(lambda a: jnp.issubdtype(a.dtype, jax.dtypes.prng_key), tree)
+    plain = jax.tree.map(lambda a, key: np.asarray(jax.random.key_data(a) if key else a), tree, is_key)
+
+    def restored(plain: PyTree) -> PyTree:
+        return jax.tree.map(lambda a, key: jax.random.wrap_key_data(a) if key else a, plain, is_key)
+
+    return jax.jit(restored, out_shardings=sharding)(plain)
 
 
 def map_seeds(

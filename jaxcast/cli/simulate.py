@@ -79,10 +79,9 @@ class Simulate:
 
     def run(self) -> None:
         """Runs the command."""
+        self.join()
         system = self.checked()
         console = make_console()
-        if self.processes > 1:
-            start_process(self.coordinator, self.processes, self.process_id)
         if self.num_trajectories == 1:
             states = np.asarray(self.integrate(system, 0, 1))
             self.refuse_divergence(states)
@@ -107,20 +106,26 @@ class Simulate:
             soft_wrap=True,
         )
 
-    def checked(self) -> System:
-        """The system, after everything that can be refused was looked at."""
-        system = parse_system(self.system)
-        check_numbers(self)
-        for name, least in (("num_samples", 2), ("num_trajectories", 1), ("batch_size", 1), ("processes", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name} must be at least {least}, got {value}")
+    def join(self) -> None:
+        """The other processes, before anything that JAX computes."""
         if not 0 <= self.process_id < self.processes:
             raise InputError(
                 f"process_id must be from 0 to processes - 1 = {self.processes - 1}, got {self.process_id}"
             )
-        if self.processes > 1 and self.num_trajectories == 1:
+        if self.processes == 1:
+            return
+        if self.num_trajectories == 1:
             raise InputError("one trajectory is computed by one process; leave --processes out")
+        start_process(self.coordinator, self.processes, self.process_id)
+
+    def checked(self) -> System:
+        """The system, after everything that can be refused was looked at."""
+        system = parse_system(self.system)
+        check_numbers(self)
+        for name, least in (("num_samples", 2), ("num_trajectories", 1), ("batch_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} must be at least {least}, got {value}")
         num_steps_in(self.dt, self.h, "dt")
         if self.transient:
             num_steps_in(self.transient, self.h, "transient")
