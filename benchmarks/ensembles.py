@@ -69,7 +69,8 @@ def final_rows(num: int, dtype: str, threads: int, quick: bool) -> Iterator[fram
     last = cases(100) | {"plain vmap": lambda: plain(u0)}
     check(last, u0)
     case = f"final state of {num} after"
-    yield from frame.rows_against(f"{case} 100 steps", dtype, threads, last, quick=quick)
+    repeats = 20 if num < 1_000_000 else 8
+    yield from frame.rows_against(f"{case} 100 steps", dtype, threads, last, repeats=repeats, quick=quick)
     num_steps = 100 if num < 1_000_000 else 20
     functions = {frame.OURS: cases(num_steps)[frame.OURS]} | slow(num_steps)
     yield from frame.rows_against(f"{case} {num_steps} steps", dtype, threads, functions, repeats=8, quick=quick)
