@@ -133,6 +133,11 @@ _TRANSCENDENTAL = frozenset(
 )
 
 
+def has_kernels() -> bool:
+    """Whether `one_kernel` does anything: from jax 0.11 on XLA aborts on some, and from 0.12 on it finds such loops itself."""
+    return jax.default_backend() == "cpu" and jax.__version_info__ < (0, 11)
+
+
 def one_kernel(function: Callable[..., Result], *args: Any) -> Result:
     """function(*args), on CPU compiled as one kernel with all its loops, where XLA can; call it under `jax.jit`.
 
@@ -140,12 +145,7 @@ def one_kernel(function: Callable[..., Result], *args: Any) -> Result:
     which for small arrays costs more than the arithmetic. Results are the same, and so are derivatives and batching.
     """
     compiled = jax.jit(function)
-    # From jax 0.12 on XLA finds such loops itself.
-    if (
-        jax.default_backend() != "cpu"
-        or jax.__version_info__ >= (0, 12)
-        or not _is_emitted(jax.make_jaxpr(function)(*args))
-    ):
+    if not has_kernels() or not _is_emitted(jax.make_jaxpr(function)(*args)):
         return compiled(*args)
     with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
         return compiled(*args)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxcast.errors import InputError
-from jaxcast.kernels import MOST_WORK, num_operations, one_kernel
+from jaxcast.kernels import MOST_WORK, has_kernels, num_operations, one_kernel
 from jaxcast.stepping import advance, advance_together, advance_unrolled, as_state, components_of, record, rk4_step
 from jaxcast.systems import Components, System
 
@@ -88,7 +88,8 @@ def _for_one(plan: Plan) -> Callable[..., Array]:
             return jnp.moveaxis(_solve_many(plan, system, model_axes(system), u0, t0, h), 0, -2)
         u = components_of(system, t0, u0)
         num_steps = plan.num_transient + (plan.num_samples or 1) * plan.num_substeps
-        step = advance_unrolled if isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING else advance
+        is_worth_it = has_kernels() and isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING
+        step = advance_unrolled if is_worth_it else advance
         return _run(plan, system, t0, u, h, emit=as_state, advance=step, **_kernels(plan, u0.nbytes))
 
     @one.def_vmap
