@@ -123,6 +123,8 @@ def draw(rows: list[frame.Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     grown = [row for row in rows if "memory_bytes" in row]
+    if not grown:  # asked for another number of threads only
+        return
     curves: dict[str, list[tuple[int, float, float]]] = {}
     for row in grown:
         size, name = row["case"].split(" ", 1)

@@ -47,6 +47,8 @@ def simulate_ensemble(
         InputError: for states of the wrong shape, a stack of another length, a step that does not divide dt or
             transient, a jump off the steps, or no samples.
 
+    Source: as `rk4_step`.
+
     Returns:
         times (time,), states (trajectory, time, dim).
 
@@ -88,6 +90,8 @@ def final_states(
     Raises:
         InputError: for states of the wrong shape, a stack of another length, a step that does not divide duration, or a
             jump off the steps.
+
+    Source: as `rk4_step`.
 
     Example:
         >>> import jax, jaxcast

@@ -90,7 +90,8 @@ def _for_one(plan: Plan) -> Callable[..., Array]:
         num_steps = plan.num_transient + (plan.num_samples or 1) * plan.num_substeps
         is_worth_it = has_kernels() and isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING
         step = advance_unrolled if is_worth_it else advance
-        return _run(plan, system, t0, u, h, emit=as_state, advance=step, **_kernels(plan, u0.nbytes))
+        how = _kernels(plan, u0.nbytes) if _work(system, u0, 0) <= MOST_WORK else {}
+        return _run(plan, system, t0, u, h, emit=as_state, advance=step, **how)
 
     @one.def_vmap
     def _(size: int, batched: Any, system: System, u0: Array, t0: Array, h: Array) -> tuple[Array, bool]:
@@ -190,14 +191,18 @@ def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Arr
 
 def _most_lanes(system: System, u0: Array, num_own: int) -> int:
     """How many states of a system, with num_own numbers of their own, fit a cache and one kernel; 0 if too few do."""
+    lanes = min(TILE_BYTES // (system.dim * u0.dtype.itemsize), MOST_WORK // _work(system, u0[0], num_own))
+    return lanes // _LEAST_LANES * _LEAST_LANES
+
+
+def _work(system: System, u0: Array, num_own: int) -> int:
+    """Of a step of one state (dim,), as MOST_WORK counts."""
     scalar = jnp.zeros((), u0.dtype)
-    u = components_of(system, scalar, u0[0])
+    u = components_of(system, scalar, u0)
     operations = num_operations(lambda system, u: rk4_step(system, scalar, u, scalar), system, u)
     if not isinstance(u, tuple):
         operations *= system.dim
-    work = operations + 10 * (2 * system.dim + num_own) * u0.dtype.itemsize
-    lanes = min(TILE_BYTES // (system.dim * u0.dtype.itemsize), MOST_WORK // work)
-    return lanes // _LEAST_LANES * _LEAST_LANES
+    return operations + 10 * (2 * system.dim + num_own) * u0.dtype.itemsize
 
 
 def _tile(plan: Plan, system: System, u0: Array, t0: Array, h: Array, *, axes: Any, in_kernel: bool) -> Array:

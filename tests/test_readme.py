@@ -79,3 +79,9 @@ def test_the_tables_are_the_committed_results(page):
             tracked += 1
     assert found >= 13
     assert tracked >= 6 or page == "README.md"
+
+
+def test_the_tables_of_the_benchmarks_are_those_of_their_files():
+    from benchmarks.table import HERE, tables
+
+    assert tables() in (HERE / "README.md").read_text()

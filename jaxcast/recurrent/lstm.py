@@ -77,7 +77,7 @@ def _forward(weights: Weights, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, A
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     c = f * carry.c + i * g
     h = o * jnp.tanh(c)
-    # The gates are saved apart: XLA for CPU takes a fifth longer for a training step that saves them in one array.
+    # The gates are saved apart: XLA for CPU takes longer for a training step that saves them in one array.
     return LSTMCarry(h, c), h, (*carry, (i, f, g, o))
 
 

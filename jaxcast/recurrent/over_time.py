@@ -2,7 +2,7 @@
 
 The backward scan only passes cotangents on from step to step. It emits those of the products with the weights, and the
 gradient of the weights is one product over all steps and samples at the end; plain differentiation of a scan sums it up
-step by step, with which a training step takes up to half as long again. Layers see the batch as an axis of their arrays,
+step by step, with which a training step takes longer. Layers see the batch as an axis of their arrays,
 because batched from outside that one product would be one for every sample, and then a sum. The form is the fastest found
 for CPU; on accelerators it has not been compared with others.
 """
@@ -102,7 +102,7 @@ def contract(
 ) -> Float[Array, "rows gates"]:
     """The sum over all steps and samples of the outer products of [*inputs] and the cotangents of what they made."""
     rows = jnp.concatenate(inputs, -1)
-    # XLA for CPU takes up to twice as long for a product that contracts leading axes as for a transpose and a plain one;
+    # XLA for CPU takes longer for a product that contracts leading axes as for a transpose and a plain one;
     # without the barrier it would make the former of the latter again.
     columns = jax.lax.optimization_barrier(rows.reshape(-1, rows.shape[-1]).T)
     return columns @ d_products.reshape(-1, d_products.shape[-1])
