@@ -47,6 +47,13 @@ from jaxcast.recurrent.gru import GRU as GRU
 from jaxcast.recurrent.lstm import LSTM as LSTM
 from jaxcast.recurrent.lstm import LSTMCarry as LSTMCarry
 from jaxcast.recurrent.rnn import RNN as RNN
+from jaxcast.regime.course import Course as Course
+from jaxcast.regime.course import fit_course as fit_course
+from jaxcast.regime.emulator import Emulator as Emulator
+from jaxcast.regime.emulator import PolynomialSystem as PolynomialSystem
+from jaxcast.regime.emulator import fit_emulator as fit_emulator
+from jaxcast.regime.forecaster import RegimeForecaster as RegimeForecaster
+from jaxcast.regime.forecaster import fit_regime as fit_regime
 from jaxcast.rollout import Cell as Cell
 from jaxcast.rollout import Input as Input
 from jaxcast.rollout import Output as Output

@@ -1,0 +1,220 @@
+"""The course of a hidden regime: a level, a trend and oscillations, found in how the candidates err."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.least_squares import levenberg_marquardt, sum_of_squares
+from jaxcast.schedules import Parameter, Scalar, Schedule
+
+MOST_OSCILLATIONS = 8
+NUM_PEAKS = 3
+NUM_BLOCKS = 20
+NUM_IMPROVEMENTS = 5
+
+
+class Course(Schedule):
+    """c(t) = level + slope t + sum_k [cosines_k cos(frequencies_k t) + sines_k sin(frequencies_k t)].
+
+    Solutions of a linear differential equation: seen from another moment, its numbers but the frequencies change linearly.
+
+    Args:
+        level, slope: (coordinate,). frequencies: angular, (oscillation,). cosines, sines: (oscillation, coordinate).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxcast.regime.course import Course
+        >>> course = Course(jnp.ones(1), jnp.zeros(1), jnp.ones(1), jnp.ones((1, 1)), jnp.zeros((1, 1)))
+        >>> bool(jnp.allclose(course.later(0.3)(0.5), course(0.8)))
+        True
+    """
+
+    level: Parameter
+    slope: Parameter
+    frequencies: Parameter
+    cosines: Parameter
+    sines: Parameter
+
+    def __call__(self, t: Scalar) -> Float[Array, " coordinate"]:
+        angles = self.frequencies * t
+        return self.level + self.slope * t + jnp.cos(angles) @ self.cosines + jnp.sin(angles) @ self.sines
+
+    def trimmed(self) -> "Course":
+        """Without the oscillations that are zero; not under jit."""
+        kept = np.flatnonzero(np.any((np.asarray(self.cosines) != 0) | (np.asarray(self.sines) != 0), 1))
+        return dataclasses.replace(
+            self, frequencies=self.frequencies[kept], cosines=self.cosines[kept], sines=self.sines[kept]
+        )
+
+    def later(self, t: Scalar) -> "Course":
+        """The same course, told from time t."""
+        cos, sin = jnp.cos(self.frequencies * t)[:, None], jnp.sin(self.frequencies * t)[:, None]
+        return dataclasses.replace(
+            self,
+            level=self.level + self.slope * t,
+            cosines=self.cosines * cos + self.sines * sin,
+            sines=self.sines * cos - self.cosines * sin,
+        )
+
+
+class Steps(NamedTuple):
+    """What a course is fitted to: time, state, the state dt later, and how much the step counts."""
+
+    time: Float[Array, " step"]
+    before: Float[Array, "step dim"]
+    after: Float[Array, "step dim"]
+    weight: Float[Array, " step"]
+
+
+class _Allowed(NamedTuple):
+    """Which numbers of a course a fit may move."""
+
+    slope: Any
+    oscillations: Float[Array, " oscillation"]
+
+
+def misfit(course: Course, constants: tuple[Emulator, _Allowed], step: Any) -> Float[Array, " dim"]:
+    """What the emulator misses of one step, in deviations of the state."""
+    emulator, allowed = constants
+    time, before, after, weight = step
+    course = _restricted(course, allowed).later(time)
+    return weight * (emulator(before, course) - after) / emulator.system.scale
+
+
+def _restricted(course: Course, allowed: _Allowed) -> Course:
+    on = allowed.oscillations[:, None]
+    return dataclasses.replace(
+        course, slope=course.slope * allowed.slope, cosines=course.cosines * on, sines=course.sines * on
+    )
+
+
+@jax.jit
+def revealed(course: Course, emulator: Emulator, steps: Steps) -> tuple[Array, Array, Array]:
+    """By how much each step says that the course is off, (step, coordinate), how surely, (step, coordinate,
+    coordinate), and what no shift of it explains, (step, dim): Gauss-Newton on what the emulator misses."""
+
+    def one(step: Any) -> tuple[Array, Array, Array]:
+        seen = course.later(step.time)
+
+        def missed(shift: Array) -> Array:
+            moved = dataclasses.replace(seen, level=seen.level + shift)
+            return (step.after - emulator(step.before, moved)) / emulator.system.scale
+
+        def improve(_: Any, found: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            shift, _, left = found
+            slope = -jax.jacfwd(missed)(shift)
+            information = slope.T @ slope
+            tiny = jnp.finfo(left.dtype).eps * jnp.trace(information) + jnp.finfo(left.dtype).tiny
+            onward = shift + jnp.linalg.solve(
+                information + tiny * jnp.eye(len(shift), dtype=left.dtype), slope.T @ left
+            )
+            closer = missed(onward)
+            is_closer = jnp.sum(closer**2) < jnp.sum(left**2)
+            return jnp.where(is_closer, onward, shift), information, jnp.where(is_closer, closer, left)
+
+        zero = jnp.zeros_like(seen.level)
+        blank = jnp.zeros((len(zero), len(zero)), zero.dtype)
+        return jax.lax.fori_loop(0, NUM_IMPROVEMENTS, improve, (zero, blank, missed(zero)))
+
+    return jax.vmap(one)(steps)
+
+
+def fit_course(
+    emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
+) -> Course:
+    """The course that the coordinates took along a trajectory, told from its middle; oscillations not found are zero.
+
+    Forward selection: a trend, then one oscillation after another at a peak of the spectrum of what is left, each
+    refined with all the others by nonlinear least squares through the emulator's flow on the first three quarters of the
+    trajectory, and kept if it forecasts the last quarter better, by more than three standard errors of blocks of it.
+    """
+    num_steps = len(states) - 1
+    time = emulator.dt * (jnp.arange(num_steps) - num_steps // 2)
+    head = (jnp.arange(num_steps) < 3 * num_steps // 4).astype(states.dtype)
+    steps = Steps(time, states[:-1], states[1:], head)
+    search = _Search(emulator, steps)
+    num_coordinates = emulator.system.coordinates.shape[1]
+    none = jnp.zeros(most_oscillations, states.dtype)
+    zero = jnp.zeros(num_coordinates, states.dtype)
+    waves = jnp.zeros((most_oscillations, num_coordinates), states.dtype)
+    allowed = _Allowed(jnp.zeros((), states.dtype), none)
+    found = search.refine(Course(zero, zero, none, waves, waves), allowed)
+    found, allowed = search.try_one(found, allowed, [(found[0], allowed._replace(slope=jnp.ones_like(allowed.slope)))])
+    for k in range(most_oscillations):
+        if search.is_exact(found):
+            break
+        more = allowed._replace(oscillations=allowed.oscillations.at[k].set(1))
+        began = [(course, more) for course in search.with_peaks(_restricted(found[0], allowed), k)]
+        found, allowed = search.try_one(found, allowed, began)
+        if allowed is not more:
+            break
+    course, _ = search.refine(found[0], allowed, everything=True)
+    return _restricted(course, allowed)
+
+
+class _Search:
+    """The fits of a forward selection, and the rule that keeps or drops what was added."""
+
+    def __init__(self, emulator: Emulator, steps: Steps):
+        self.emulator, self.steps = emulator, steps
+        self.tail = np.flatnonzero(np.asarray(steps.weight) == 0)
+
+    def refine(self, course: Course, allowed: _Allowed, everything: bool = False) -> tuple[Course, np.ndarray]:
+        """The course fitted to the head, or to all, and the squared misfit of every step of the tail."""
+        constants = self.emulator, allowed
+        whole = self.steps._replace(weight=jnp.ones_like(self.steps.weight))
+        target = self.steps.before.size * (10 * jnp.finfo(self.steps.before.dtype).eps) ** 2
+        course, _ = levenberg_marquardt(misfit, course, constants, whole if everything else self.steps, target=target)
+        return course, np.asarray(sum_of_squares(misfit, course, constants, whole))[self.tail]
+
+    def is_exact(self, found: tuple[Course, np.ndarray]) -> bool:
+        """Whether what is left is rounding."""
+        return bool(np.sqrt(found[1].mean()) < 1e5 * np.finfo(found[1].dtype).eps)
+
+    def try_one(self, found: Any, allowed: _Allowed, began: list[tuple[Course, _Allowed]]) -> tuple[Any, _Allowed]:
+        """The first of several starts that is a clear gain, or what was found before."""
+        for course, more in began:
+            tried = self.refine(course, more)
+            gains = found[1] - tried[1]
+            blocks = np.array([block.mean() for block in np.array_split(gains, NUM_BLOCKS)])
+            error = blocks.std(ddof=1) / np.sqrt(NUM_BLOCKS)
+            if blocks.mean() > max(3 * error, 0.01 * found[1].mean()):
+                return tried, more
+        return found, allowed
+
+    def with_peaks(self, course: Course, k: int) -> list[Course]:
+        """The course with a k-th oscillation at each of the highest peaks in the spectrum of what the head still misses."""
+        shift, information, _ = map(np.asarray, revealed(course, self.emulator, self.steps))
+        sure = np.trace(information, axis1=1, axis2=2)
+        weight = sure / (sure + np.median(sure)) * np.asarray(self.steps.weight)
+        size = np.median(np.abs(shift[weight > 0]), axis=0) + 1e-300
+        left = np.clip(shift, -20 * size, 20 * size) * weight[:, None]
+        length = 8 * len(left)
+        power = (np.abs(np.fft.rfft(left, length, axis=0)) ** 2).sum(1)
+        power[:8] = 0  # less than a period in the trajectory is a trend
+        is_peak = np.flatnonzero((power[1:-1] > power[:-2]) & (power[1:-1] >= power[2:])) + 1
+        peaks = []
+        for peak in is_peak[np.argsort(power[is_peak])[::-1]]:
+            if all(abs(peak - other) > 12 for other in peaks):
+                peaks.append(peak)
+            if len(peaks) == NUM_PEAKS:
+                break
+        return [
+            self._with(course, k, 2 * np.pi * peak / length / float(self.emulator.dt), shift, weight) for peak in peaks
+        ]
+
+    def _with(self, course: Course, k: int, frequency: float, shift: np.ndarray, weight: np.ndarray) -> Course:
+        angles = frequency * (np.asarray(self.steps.time) + float(self.emulator.dt) / 2)
+        waves = np.sqrt(weight)[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+        cosines, sines = np.linalg.lstsq(waves, np.sqrt(weight)[:, None] * shift, rcond=None)[0]
+        return dataclasses.replace(
+            course,
+            frequencies=course.frequencies.at[k].set(frequency),
+            cosines=course.cosines.at[k].set(cosines),
+            sines=course.sines.at[k].set(sines),
+        )

@@ -1,0 +1,222 @@
+"""An ensemble as one vector field: a polynomial in state and coordinates whose flow gives what the candidates forecast."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from jaxcast.errors import InputError
+from jaxcast.pytrees import register
+from jaxcast.regime.least_squares import levenberg_marquardt, sum_of_squares
+from jaxcast.schedules import Parameter, Scalar
+from jaxcast.stepping import rk4_step
+from jaxcast.systems import Components, System
+
+SUBSTEPS = (10, 20, 5, 4, 8, 2, 25, 50, 1)
+SMALL_ERROR = 1e-4
+
+
+class PolynomialSystem(System):
+    """du/dt = f(u, c), a polynomial in the state and in coordinates c that may be numbers or follow a schedule.
+
+        f(u, c)_d = s_d sum_kq theta_kqd phi_k((u - m) / s) psi_q(c)
+
+    with all monomials phi up to a degree in the state and psi up to one in the coordinates.
+
+    Args:
+        theta: coefficients, (state feature, coordinate feature, dim). center, scale: m and s, (dim,).
+        coordinates: c, (coordinate,), or a schedule of it.
+        state_factors, coordinate_factors: the variables, counted from 1, whose product each feature is; 0 is one.
+    """
+
+    theta: Parameter
+    origin: Parameter
+    scale: Parameter
+    coordinates: Parameter
+    state_factors: tuple[tuple[int, ...], ...] = dataclasses.field(metadata={"static": True})
+    coordinate_factors: tuple[tuple[int, ...], ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        return tuple(f"u{d}" for d in range(self.theta.shape[-1]))
+
+    def vector_field(self, t: Scalar, u: Components) -> Components:
+        phi = products((jnp.asarray(u) - self.origin) / self.scale, self.state_factors)
+        return self.scale * (
+            phi @ jnp.einsum("q,kqd->kd", products(self.coordinates, self.coordinate_factors), self.theta)
+        )
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Emulator:
+    """An ensemble as one system: its flow over dt at the coordinates of candidate i is what candidate i forecasts.
+
+    The coordinates need not stand still: between two samples they may follow any course, which no candidate does.
+    Made by `fit_emulator`.
+
+    Args:
+        system: with the coordinates, standardised, of every candidate, (model, coordinate).
+        offset, unit: of the coordinates, (coordinate,): those of the user are offset + unit c.
+        dt: between samples. error: root mean squared misfit to forecasts kept apart, in deviations of the state.
+        num_substeps: Runge-Kutta steps in dt.
+    """
+
+    system: PolynomialSystem
+    offset: Float[Array, " coordinate"]
+    unit: Float[Array, " coordinate"]
+    dt: Float[Array, ""]
+    error: Float[Array, ""]
+    num_substeps: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing but rounding separates it from the candidates."""
+        return bool(self.error < 1e4 * jnp.finfo(self.system.theta.dtype).eps)
+
+    def __call__(self, u: Float[Array, " dim"], course: Any) -> Float[Array, " dim"]:
+        """The state dt later, while the coordinates follow `course`: numbers, (coordinate,), or a schedule from time 0."""
+        h = self.dt / self.num_substeps
+        system = dataclasses.replace(self.system, coordinates=course)
+
+        def step(u: Array, n: Array) -> tuple[Array, None]:
+            return rk4_step(system, n * h, u, h), None
+
+        return jax.lax.scan(step, u, jnp.arange(self.num_substeps))[0]
+
+
+def products(values: Float[Array, " number"], factors: tuple[tuple[int, ...], ...]) -> Float[Array, " feature"]:
+    """The product of the values that each tuple names, counted from 1; 0 stands for one."""
+    with_one = jnp.concatenate([jnp.ones(1, values.dtype), values])
+    return jnp.prod(with_one[np.asarray(factors)], -1)
+
+
+@cache
+def monomials(num_variables: int, degree: int) -> tuple[tuple[int, ...], ...]:
+    """The factors of all monomials up to a degree."""
+    return tuple(itertools.combinations_with_replacement(range(num_variables + 1), max(degree, 1)))
+
+
+def fit_emulator(
+    states: Float[Array, "time dim"],
+    forecasts: Float[Array, "time model dim"],
+    dt: float,
+    *,
+    coordinates: Shaped[ArrayLike, "candidate *coordinate"] | None = None,
+    degrees: Sequence[tuple[int, int]] = ((2, 1), (3, 1), (2, 2)),
+    num_substeps: int | None = None,
+    num_pairs: int = 800,
+    seed: int = 0,
+) -> Emulator:
+    """The vector field that forecasts as the candidates do, from their forecasts alone.
+
+    Nonlinear least squares through the Runge-Kutta flow, for pairs of a state and a candidate. Degrees and steps are
+    those that forecast best pairs that were kept apart; where the candidates are polynomial and made with such steps, they are
+    found to rounding. Without coordinates, these are found too, one for each candidate, from the first principal
+    component of how the forecasts differ.
+
+    Args:
+        states: from which the candidates forecast. forecasts: row n is what they forecast from state n.
+        coordinates: (model,) or (model, coordinate), a number or more for every candidate, such as the parameter in
+            which they differ.
+        degrees: (in the state, in the coordinates), tried in turn until one is exact.
+        num_substeps: Runge-Kutta steps in dt; by default those of 1 to 50 that serve best.
+
+    Raises:
+        InputError: for arrays that do not fit each other, NaN, or fewer than two candidates.
+    """
+    states, forecasts = jnp.asarray(states), jnp.asarray(forecasts)
+    given = _standardised(states, forecasts, coordinates)
+    train, held = _pairs(states, forecasts, num_pairs, seed)
+    best: Emulator | None = None
+    for degree in degrees:
+        start = _start(given, states, train, dt, *degree)
+        if best is not None and start.system.theta.size > len(train[0]) * states.shape[1] // 3:
+            continue
+        for steps in (num_substeps,) if num_substeps else SUBSTEPS if best is None else (best.num_substeps,):
+            emulator = _fit(dataclasses.replace(start, num_substeps=steps), train, held, coordinates is None)
+            is_better = best is None or emulator.error < 0.8 * best.error
+            best = emulator if best is None or is_better else best
+            if best.is_exact or not (is_better or best.error < SMALL_ERROR):
+                break  # what limits a larger error is the polynomial, not the steps
+            start = emulator
+        assert best is not None
+        if best.is_exact:
+            break
+    assert best is not None
+    return best
+
+
+def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Array, Array, Array]:
+    """Coordinates of mean zero and deviation one, their origin and their unit."""
+    if forecasts.ndim != 3 or forecasts.shape[::2] != states.shape or forecasts.shape[1] < 2:
+        raise InputError(
+            f"expected forecasts (time, model, dim) of at least two candidates for states {states.shape}, "
+            f"got {forecasts.shape}"
+        )
+    if not (jnp.isfinite(states).all() and jnp.isfinite(forecasts).all()):
+        raise InputError("states and candidate forecasts must be finite, got NaN or infinity")
+    if coordinates is None:
+        differences = (forecasts - forecasts.mean(1, keepdims=True)) / states.std(0)
+        gram = jnp.einsum("nid,njd->ij", differences, differences)
+        values = jnp.linalg.eigh(gram)[1][:, -1:]
+    else:
+        values = jnp.asarray(coordinates, states.dtype)
+        values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or len(values) != forecasts.shape[1] or not jnp.isfinite(values).all():
+        raise InputError(
+            f"expected finite coordinates for each of {forecasts.shape[1]} candidates, got shape {values.shape}"
+        )
+    origin, unit = values.mean(0), values.std(0)
+    if not (unit > 0).all():
+        raise InputError("the candidates' coordinates must differ in every column; leave out the constant ones")
+    return (values - origin) / unit, origin, unit
+
+
+def _pairs(states: Array, forecasts: Array, num_pairs: int, seed: int) -> tuple[Any, Any]:
+    """(state, candidate, forecast) to fit to, and as many to judge by."""
+    rng = np.random.default_rng(seed)
+    num_states, num_models = forecasts.shape[:2]
+    times, models = rng.integers(0, num_states, 2 * num_pairs), rng.integers(0, num_models, 2 * num_pairs)
+    pairs = (states[times], jnp.asarray(models), forecasts[times, models])
+    return tuple(a[:num_pairs] for a in pairs), tuple(a[num_pairs:] for a in pairs)
+
+
+def _start(given: Any, states: Array, pairs: Any, dt: float, state_degree: int, coordinate_degree: int) -> Emulator:
+    """Coefficients by linear regression of the mean slope on what holds halfway."""
+    coordinates, offset, unit = given
+    u, model, forecast = pairs
+    center, scale = states.mean(0), states.std(0)
+    factors = monomials(states.shape[1], state_degree), monomials(coordinates.shape[1], coordinate_degree)
+
+    def features(u: Array, c: Array) -> Array:
+        return jnp.outer(products(u, factors[0]), products(c, factors[1])).ravel()
+
+    rows = jax.vmap(features)(((u + forecast) / 2 - center) / scale, coordinates[model])
+    theta = jnp.linalg.lstsq(rows, (forecast - u) / scale / dt)[0].reshape(*map(len, factors), -1)
+    system = PolynomialSystem(theta, center, scale, coordinates, *factors)
+    return Emulator(system, offset, unit, jnp.asarray(dt, states.dtype), jnp.asarray(jnp.inf, states.dtype), 1)
+
+
+def _fit(start: Emulator, train: Any, held: Any, free: bool) -> Emulator:
+    begin = (start.system.theta, start.system.coordinates if free else None)
+    target = train[2].size * (10 * jnp.finfo(train[2].dtype).eps) ** 2
+    (theta, coordinates), _ = levenberg_marquardt(_misfit, begin, start, train, target=target)
+    squares = sum_of_squares(_misfit, (theta, coordinates), start, held)
+    coordinates = start.system.coordinates if coordinates is None else coordinates
+    system = dataclasses.replace(start.system, theta=theta, coordinates=coordinates)
+    return dataclasses.replace(start, system=system, error=jnp.sqrt(jnp.mean(squares) / len(start.system.scale)))
+
+
+def _misfit(params: Any, emulator: Emulator, pair: Any) -> Array:
+    theta, coordinates = params
+    u, model, forecast = pair
+    coordinates = emulator.system.coordinates if coordinates is None else coordinates
+    tried = dataclasses.replace(emulator, system=dataclasses.replace(emulator.system, theta=theta))
+    return (tried(u, coordinates[model]) - forecast) / emulator.system.scale

@@ -1,0 +1,227 @@
+"""The regime forecaster: an emulator of the ensemble, the regime's course, and a filter over state and regime."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.regime.course import Course, fit_course
+from jaxcast.regime.emulator import fit_emulator
+from jaxcast.regime.kalman import Belief, observe, predict, root_of
+
+PERIOD = 1.577132
+TRUTH = f"lorenz63(rho=cosine(mean=38, amplitude=-10, period={PERIOD}))"
+CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"
+
+
+@cache
+def make(truth: str = TRUTH, num_samples: int = 500, num_windows: int = 5) -> tuple:
+    """Truth, candidates, a training trajectory and windows of another one with six true samples each."""
+    system, candidates = jaxcast.parse_system(truth), jaxcast.parse_candidates(CANDIDATES)
+    starts = jaxcast.random_starts(system, 2, key=jax.random.key(3))
+    train = jaxcast.simulate(system, starts[0], num_samples=num_samples, transient=20.0)
+    later = jaxcast.simulate(system, starts[1], num_samples=6 + num_windows * 100, transient=20.3)
+    windows = jaxcast.cut_windows(later, num_windows=num_windows, window_size=100, history_size=6)
+    return system, jaxcast.flow_map(jaxcast.stack(candidates)), train, windows
+
+
+RHO = np.linspace(28, 48, 6)
+
+
+@cache
+def fitted(with_coordinates: bool = True) -> jaxcast.RegimeForecaster:
+    _, candidates, train, _ = make()
+    return jaxcast.fit_regime(train, candidates, coordinates=RHO if with_coordinates else None, num_substeps=10)
+
+
+def valid_times(cell: jaxcast.RegimeForecaster, windows: jaxcast.Windows) -> np.ndarray:
+    outputs = jaxcast.forecast_windows(cell, windows)
+    score = lambda forecast, truth: jaxcast.valid_time(forecast, truth, dt=0.1, threshold=40.0)  # noqa: E731
+    return np.asarray(jax.vmap(score)(outputs.forecast, windows.truth).time)
+
+
+@pytest.mark.parametrize("with_coordinates", [True, False])
+def test_emulator_forecasts_as_the_candidates_and_as_the_truth_that_none_of_them_is(with_coordinates):
+    system, candidates, train, _ = make()
+    forecasts = jaxcast.forecasts_along(candidates, train)
+    emulator = fit_emulator(train.states, forecasts, 0.1, coordinates=RHO if with_coordinates else None)
+    assert emulator.num_substeps == 10 and emulator.is_exact
+    u = train.states[7]
+    again = jax.vmap(emulator, (None, 0))(u, emulator.system.coordinates)
+    np.testing.assert_allclose(again, forecasts[7], rtol=0, atol=1e-11)
+    if with_coordinates:
+        np.testing.assert_allclose(emulator.offset + emulator.unit * emulator.system.coordinates[:, 0], RHO)
+        rho = system.schedules["rho"]
+        scaled = lambda t: (rho(train.times[7] + t) - emulator.offset) / emulator.unit  # noqa: E731
+        np.testing.assert_allclose(emulator(u, scaled), train.states[8], rtol=0, atol=1e-10)
+
+
+def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misses():
+    class Saturating(jaxcast.System):
+        components = ("x", "y")
+        drive: jaxcast.Parameter
+
+        def vector_field(self, t, u):
+            x, y = u
+            return y, self.drive * jnp.sin(x) - 0.3 * y
+
+    ensemble = jaxcast.stack([Saturating(drive) for drive in (-1.0, -2.0, -3.0)])
+    states = jax.random.uniform(jax.random.key(0), (400, 2), minval=-3.0, maxval=3.0)
+    forecasts = jax.vmap(jaxcast.flow_map(ensemble, dt=0.2, h=0.02))(states)
+    emulator = fit_emulator(states, forecasts, 0.2, coordinates=np.array([1.0, 2.0, 3.0]), num_substeps=10)
+    missed = jax.vmap(jax.vmap(emulator, (None, 0)), (0, None))(states, emulator.system.coordinates) - forecasts
+    actual = float(jnp.sqrt(jnp.mean((missed / states.std(0)) ** 2)))
+    assert not emulator.is_exact and 1e-5 < emulator.error < 0.05
+    np.testing.assert_allclose(emulator.error, actual, rtol=0.3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "periods", "slope"),
+    [
+        (
+            "sum_of_cosines(mean=38, amplitudes=[-6, 4], periods=[1.577132, 2.2303], phases=[0, 1])",
+            [1.577132, 2.2303],
+            0,
+        ),
+        ("linear_ramp(start=30, stop=46, begin=0, end=100)", [], 0.16),
+    ],
+)
+def test_course_is_found_without_being_told_its_shape(schedule, periods, slope):
+    _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
+    forecasts = jaxcast.forecasts_along(candidates, train)
+    emulator = fit_emulator(train.states, forecasts, 0.1, coordinates=RHO, num_substeps=10)
+    course = fit_course(emulator, train.states).trimmed()
+    np.testing.assert_allclose(np.sort(2 * np.pi / np.asarray(course.frequencies)), periods, rtol=1e-8)
+    np.testing.assert_allclose(emulator.unit * course.slope, slope, atol=1e-9)
+
+
+def test_course_that_nobody_can_foresee_is_a_level_that_wanders():
+    times = np.cumsum(np.random.default_rng(0).integers(20, 60, 20)) / 10
+    values = np.random.default_rng(1).uniform(28, 48, 21)
+    schedule = f"piecewise_constant(times={times.tolist()}, values={values.tolist()})"
+    _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
+    cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
+    assert not len(cell.course.frequencies)
+    spread = float(cell.emulator.unit[0] * cell.course_deviation.level[0])
+    assert 0.5 * values.std() < spread < 2 * values.std()
+    assert float(cell.wander.level[0]) > 1e-3
+
+
+def test_course_told_from_later_is_the_same():
+    rng = np.random.default_rng(0)
+    course = Course(*map(jnp.asarray, (rng.normal(size=2), rng.normal(size=2), rng.uniform(1, 3, 3))),
+                    *map(jnp.asarray, rng.normal(size=(2, 3, 2))))  # fmt: skip
+    np.testing.assert_allclose(course.later(1.7)(0.4), course(2.1), rtol=1e-12)
+
+
+def test_filter_of_a_linear_system_is_the_kalman_filter():
+    rng = np.random.default_rng(0)
+    matrix, noise, value_noise = rng.normal(size=(3, 3)) / 2, np.diag([0.1, 0.2, 0.3]), np.array([0.4, 0.5])
+    belief = Belief(jnp.asarray(rng.normal(size=3)), jnp.asarray(np.tril(rng.normal(size=(3, 3)))))
+    mean, covariance = np.asarray(belief.mean), np.asarray(belief.root @ belief.root.T)
+    for known in ([True, True], [False, True], [False, False], [True, True]):
+        value = rng.normal(size=2)
+        belief = observe(
+            lambda u: jnp.asarray(matrix) @ u, belief, jnp.asarray(value), jnp.asarray(known), jnp.asarray(noise),
+            jnp.asarray(value_noise),
+        )  # fmt: skip
+        mean, covariance = matrix @ mean, matrix @ covariance @ matrix.T + noise @ noise.T
+        seen = np.eye(2, 3)[known]
+        gain = covariance @ seen.T @ np.linalg.inv(seen @ covariance @ seen.T + np.diag(value_noise[known] ** 2))
+        mean, covariance = mean + gain @ (value[known] - seen @ mean), covariance - gain @ seen @ covariance
+        np.testing.assert_allclose(belief.mean, mean, rtol=1e-10)
+        np.testing.assert_allclose(belief.root @ belief.root.T, covariance, rtol=1e-9, atol=1e-12)
+
+
+def test_roots_keep_what_squares_would_lose():
+    tiny = jnp.diag(jnp.asarray([1.0, 1e-12]))
+    np.testing.assert_allclose(jnp.abs(jnp.diagonal(root_of(tiny, 0 * tiny))), [1.0, 1e-12], rtol=1e-12)
+    ahead = predict(lambda u: 2 * u, Belief(jnp.ones(2), tiny), 0 * tiny)
+    np.testing.assert_allclose(ahead.deviation, [2.0, 2e-12], rtol=1e-12)
+
+
+def test_six_true_samples_are_enough_for_the_whole_window():
+    *_, windows = make()
+    assert (valid_times(fitted(), windows) == 10.0).all()
+
+
+def test_without_coordinates_too():
+    *_, windows = make()
+    cell = fitted(with_coordinates=False)
+    assert np.median(valid_times(cell, windows)) == 10.0
+    np.testing.assert_allclose(2 * np.pi / cell.course.frequencies, [PERIOD], rtol=1e-6)
+
+
+def test_uncertainty_shrinks_with_truth_and_grows_without():
+    _, _, train, _ = make()
+    known = np.ones(40, bool)
+    known[15:25] = False
+    _, outputs = jaxcast.roll(fitted(), jaxcast.Input(train.states[:40], jnp.asarray(known), train.times[:40]))
+    spread = np.asarray(outputs.info["spread"]).max(1)
+    regime = np.asarray(outputs.info["regime_deviation"])[:, 0]
+    assert regime[0] > 1 and regime[1] < 1 and regime[10] < 1e-8
+    assert spread[24] > 2 * spread[14] and spread[39] < spread[24]
+    hidden = 38 - 10 * np.cos(2 * np.pi * np.asarray(train.times[:40]) / PERIOD)
+    np.testing.assert_allclose(outputs.info["regime"][3:, 0], hidden[3:], atol=1e-5)
+
+
+def test_noise_is_told_from_the_course_and_the_filter_sees_through_it():
+    _, candidates, train, windows = make(num_samples=1500)
+    scale = np.asarray(train.states).std(0)
+    rng = np.random.default_rng(0)
+    noisy = train._replace(states=train.states + 0.03 * scale * rng.normal(size=train.states.shape))
+    cell = jaxcast.fit_regime(noisy, candidates, coordinates=RHO, num_substeps=10)
+    np.testing.assert_allclose(cell.value_noise / scale, 0.03, rtol=0.2)
+    assert (np.asarray(cell.model_noise / scale) < 0.015).all()
+    np.testing.assert_allclose(2 * np.pi / cell.course.frequencies, [PERIOD], rtol=1e-4)
+    state = jaxcast.spin_up(cell, noisy.states[:200], noisy.times[:200])
+    filtered = np.asarray(state.carry.now.mean[:3] - train.states[199]) / scale
+    seen = np.asarray(noisy.states[199] - train.states[199]) / scale
+    assert np.linalg.norm(filtered) < np.linalg.norm(seen)
+
+
+def test_weights_interpolate_the_candidates():
+    _, _, train, _ = make()
+    outputs = jaxcast.open_loop(fitted(), train.states[:20], train.times[:20])
+    weights = np.asarray(outputs.info["weights"])[5:]
+    halfway = 38 - 10 * np.cos(2 * np.pi * (np.asarray(train.times[5:20]) + 0.05) / PERIOD)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-9)
+    np.testing.assert_allclose(weights @ RHO, halfway, atol=1e-5)
+
+
+def test_order_of_candidates_does_not_matter():
+    _, candidates, train, windows = make()
+    order = np.array([3, 0, 5, 1, 4, 2])
+    shuffled = jaxcast.fit_regime(
+        train, lambda value, given: candidates(value, given)[order], coordinates=RHO[order], num_substeps=10
+    )
+    ours, theirs = (jaxcast.forecast_windows(cell, windows).forecast for cell in (fitted(), shuffled))
+    np.testing.assert_allclose(ours[:, :30], theirs[:, :30], atol=1e-6)
+
+
+def test_derivative_through_spin_up_and_closed_loop_is_the_difference_quotient():
+    _, _, train, _ = make()
+
+    def far(scale):
+        return jaxcast.forecast(fitted(), train.states[:4] * scale, 6, train.times[:9]).forecast[-1].sum()
+
+    step = 1e-5
+    expected = (far(1 + step) - far(1 - step)) / (2 * step)
+    np.testing.assert_allclose(jax.jvp(far, (1.0,), (1.0,))[1], expected, rtol=1e-4)
+
+
+def test_bad_input_is_told_in_one_line():
+    _, candidates, train, _ = make()
+    with pytest.raises(jaxcast.InputError, match="must be finite"):
+        jaxcast.fit_regime(train._replace(states=train.states.at[3].set(jnp.nan)), candidates)
+    with pytest.raises(jaxcast.InputError, match="coordinates for each of 6 candidates"):
+        jaxcast.fit_regime(train, candidates, coordinates=RHO[:4])
+    with pytest.raises(jaxcast.InputError, match="must differ"):
+        jaxcast.fit_regime(train, candidates, coordinates=np.ones(6))
+    one = dataclasses.replace(candidates)
+    with pytest.raises(jaxcast.InputError, match="at least two candidates"):
+        jaxcast.fit_regime(train, lambda value, given: one(value, given)[:1])
