@@ -42,7 +42,13 @@ from jaxcast.pooling.linear import fit_ridge as fit_ridge
 from jaxcast.pooling.linear import single_candidate as single_candidate
 from jaxcast.pooling.memory import DelayMemory as DelayMemory
 from jaxcast.pooling.memory import Memory as Memory
+from jaxcast.pooling.memory import Remembering as Remembering
 from jaxcast.pooling.simplex import SimplexLeastSquares as SimplexLeastSquares
+from jaxcast.pooling.switching import FixedShare as FixedShare
+from jaxcast.pooling.switching import InteractingModels as InteractingModels
+from jaxcast.pooling.switching import SwitchingMemory as SwitchingMemory
+from jaxcast.pooling.switching_fit import fit_fixed_share as fit_fixed_share
+from jaxcast.pooling.switching_fit import fit_interacting_models as fit_interacting_models
 from jaxcast.recurrent.gru import GRU as GRU
 from jaxcast.recurrent.lstm import LSTM as LSTM
 from jaxcast.recurrent.lstm import LSTMCarry as LSTMCarry
