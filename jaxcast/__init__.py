@@ -6,6 +6,12 @@ from jaxcast.candidates import ForecastMap as ForecastMap
 from jaxcast.candidates import forecasts_along as forecasts_along
 from jaxcast.candidates import stack as stack
 from jaxcast.candidates import unstack as unstack
+from jaxcast.comparison import LeadErrors as LeadErrors
+from jaxcast.comparison import PairedTest as PairedTest
+from jaxcast.comparison import SpreadAndError as SpreadAndError
+from jaxcast.comparison import lead_errors as lead_errors
+from jaxcast.comparison import paired_test as paired_test
+from jaxcast.comparison import spread_and_error as spread_and_error
 from jaxcast.ensembles import final_states as final_states
 from jaxcast.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.errors import InputError as InputError
