@@ -59,6 +59,10 @@ from jaxcast.recurrent.gru import GRU as GRU
 from jaxcast.recurrent.lstm import LSTM as LSTM
 from jaxcast.recurrent.lstm import LSTMCarry as LSTMCarry
 from jaxcast.recurrent.rnn import RNN as RNN
+from jaxcast.reservoirs import NVAR as NVAR
+from jaxcast.reservoirs import Reservoir as Reservoir
+from jaxcast.reservoirs import fit_nvar as fit_nvar
+from jaxcast.reservoirs import fit_reservoir as fit_reservoir
 from jaxcast.rollout import Cell as Cell
 from jaxcast.rollout import Input as Input
 from jaxcast.rollout import Output as Output
@@ -76,6 +80,8 @@ from jaxcast.schedules import Parameter as Parameter
 from jaxcast.schedules import PiecewiseConstant as PiecewiseConstant
 from jaxcast.schedules import Schedule as Schedule
 from jaxcast.schedules import SumOfCosines as SumOfCosines
+from jaxcast.selection import Choice as Choice
+from jaxcast.selection import choose_setting as choose_setting
 from jaxcast.specs import coordinates as coordinates
 from jaxcast.specs import describe as describe
 from jaxcast.specs import parse_candidates as parse_candidates

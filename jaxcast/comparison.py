@@ -102,7 +102,7 @@ def paired_test(
         raise InputError(f"expected whether each of {len(a)} values is censored, got {[b.shape for b in bounds]}")
     undecided = (bounds[0] & bounds[1]) | (bounds[0] & (a < b)) | (bounds[1] & (b < a))
     differences = np.where(undecided, 0.0, a - b)
-    permutation, medians = _resample(jnp.asarray(differences), jnp.stack([a, b]), key, num_resamples)
+    num_extreme, medians = _resample(jnp.asarray(differences), jnp.stack([a, b]), key, num_resamples)
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.asarray(medians), [tail, 1 - tail])
     return PairedTest(
@@ -110,7 +110,7 @@ def paired_test(
         low=float(low),
         high=float(high),
         wilcoxon=_wilcoxon(differences),
-        permutation=float(permutation),
+        permutation=(int(num_extreme) + 1) / (num_resamples + 1),
         num_pairs=len(a),
         num_ties=int((differences == 0).sum()),
         num_censored=int((bounds[0] | bounds[1]).sum()),
@@ -140,7 +140,7 @@ def _wilcoxon(differences: np.ndarray) -> float:
 def _resample(
     differences: Array, values: Float[Array, "2 pair"], key: Key[Array, ""], num_resamples: int
 ) -> tuple[Array, Array]:
-    """The permutation p-value, and the difference of medians over pairs drawn with replacement, (resample,)."""
+    """How many flips are as extreme as the observed signs, and the difference of medians over pairs drawn with replacement, (resample,)."""
     flip_key, draw_key = jax.random.split(key)
     shape = (num_resamples, len(differences))
     flipped = jnp.where(jax.random.bernoulli(flip_key, shape=shape), differences, -differences).mean(1)
@@ -150,7 +150,7 @@ def _resample(
     extreme = (jnp.abs(flipped) >= observed - rounding).sum()
     drawn = jax.random.randint(draw_key, shape, 0, len(differences))
     medians = jnp.median(values[:, drawn], axis=-1)
-    return (extreme + 1) / (num_resamples + 1), medians[0] - medians[1]
+    return extreme, medians[0] - medians[1]
 
 
 def lead_errors(
