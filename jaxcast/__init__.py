@@ -15,6 +15,10 @@ from jaxcast.comparison import spread_and_error as spread_and_error
 from jaxcast.ensembles import final_states as final_states
 from jaxcast.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.errors import InputError as InputError
+from jaxcast.filtering import EnsembleCarry as EnsembleCarry
+from jaxcast.filtering import EnsembleKalmanFilter as EnsembleKalmanFilter
+from jaxcast.filtering import ParameterMap as ParameterMap
+from jaxcast.filtering import parameter_map as parameter_map
 from jaxcast.forecasters import BestCandidate as BestCandidate
 from jaxcast.forecasters import FeedForward as FeedForward
 from jaxcast.forecasters import Forecaster as Forecaster
