@@ -205,7 +205,7 @@ def excite(
     """The nodes one step later, having heard each other and the standardised input."""
     heard = (network.strengths * nodes[network.sources]).sum(-1)
     heard = heard + jnp.matmul(network.inputs, scaled, precision="highest") + network.bias
-    return ((1 - leak) * nodes + leak * jnp.tanh(heard)).astype(nodes.dtype)
+    return jnp.asarray((1 - leak) * nodes + leak * jnp.tanh(heard), nodes.dtype)
 
 
 def random_network(
@@ -220,18 +220,28 @@ def random_network(
 ) -> Network:
     """A network in which every node hears so many others, each as loudly as a uniform draw from -1 to 1, scaled until the
     largest eigenvalue of A has the modulus `spectral_radius`; inputs and biases are uniform within their scales."""
-    keys = jax.random.split(key, 4)
-    others = jax.vmap(lambda key: jax.random.choice(key, num_nodes, (connections,), replace=False))
-    sources = others(jax.random.split(keys[0], num_nodes))
-    strengths = jax.random.uniform(keys[1], (num_nodes, connections), minval=-1)
+    drawn = _draw_network(key, dim=dim, num_nodes=num_nodes, connections=connections)
     matrix = np.zeros((num_nodes, num_nodes))
-    matrix[np.arange(num_nodes)[:, None], np.asarray(sources)] = np.asarray(strengths)
+    matrix[np.arange(num_nodes)[:, None], np.asarray(drawn.sources)] = np.asarray(drawn.strengths)
     radius = max(abs(np.linalg.eigvals(matrix)))
     return Network(
-        sources,
-        strengths * (spectral_radius / radius),
-        input_scale * jax.random.uniform(keys[2], (num_nodes, dim), minval=-1),
-        bias_scale * jax.random.uniform(keys[3], (num_nodes,), minval=-1),
+        drawn.sources,
+        drawn.strengths * (spectral_radius / radius),
+        drawn.inputs * input_scale,
+        drawn.bias * bias_scale,
+    )
+
+
+@partial(jax.jit, static_argnames=("dim", "num_nodes", "connections"))
+def _draw_network(key: Key[Array, ""], *, dim: int, num_nodes: int, connections: int) -> Network:
+    """Of scale one; strengths as they were drawn."""
+    keys = jax.random.split(key, 4)
+    others = jax.vmap(lambda key: jax.random.choice(key, num_nodes, (connections,), replace=False))
+    return Network(
+        others(jax.random.split(keys[0], num_nodes)),
+        jax.random.uniform(keys[1], (num_nodes, connections), minval=-1),
+        jax.random.uniform(keys[2], (num_nodes, dim), minval=-1),
+        jax.random.uniform(keys[3], (num_nodes,), minval=-1),
     )
 
 
