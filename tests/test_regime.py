@@ -170,7 +170,7 @@ def test_uncertainty_shrinks_with_truth_and_grows_without():
 
 
 def test_noise_is_told_from_the_course_and_the_filter_sees_through_it():
-    _, candidates, train, windows = make(num_samples=1500)
+    _, candidates, train, _ = make(num_samples=1500)
     scale = np.asarray(train.states).std(0)
     rng = np.random.default_rng(0)
     noisy = train._replace(states=train.states + 0.03 * scale * rng.normal(size=train.states.shape))

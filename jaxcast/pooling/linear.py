@@ -152,12 +152,19 @@ def fit_ridge(
     if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
         raise InputError(f"penalty must be positive, got {penalty}; fit_linear_regression fits without one")
 
-    def ridge(features: Array, targets: Array) -> Array:
-        left, values, right = jnp.linalg.svd(features, full_matrices=False)
-        shrunk = values / (values**2 + penalty)
-        return right.T @ (shrunk[:, None] * (left.T @ targets))
+    return _fit(forecasts, targets, lambda features, targets: ridge(features, targets, penalty))
 
-    return _fit(forecasts, targets, ridge)
+
+def ridge(
+    features: Float[Array, "sample feature"], targets: Float[Array, "sample dim"], penalty: Scalar
+) -> Float[Array, "feature dim"]:
+    """argmin_W |targets - features W|^2 + penalty |W|^2, by a singular value decomposition.
+
+    Not by the normal equations, which square the condition number: features of delays are nearly collinear.
+    """
+    left, values, right = jnp.linalg.svd(features, full_matrices=False)
+    shrunk = values / (values**2 + penalty)
+    return jnp.matmul(right.T, shrunk[:, None] * jnp.matmul(left.T, targets, precision="highest"), precision="highest")
 
 
 def _fit(forecasts: Array, targets: Array, solve: Callable[[Array, Array], Array]) -> LinearRegression:

@@ -1,7 +1,7 @@
 """What a pool remembers: the newest states, and how each candidate has just erred."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,6 +18,19 @@ class Memory(NamedTuple):
 
     states: Float[Array, "*batch lag dim"]
     errors: Float[Array, "*batch lag model dim"] | None
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """How a pool remembers: what its memory is before anything was seen, and after the newest value.
+
+    The memory itself may be any pytree. `pending` are the candidates' forecasts of the newest value, which mean nothing
+    at the first. warmup: how many outputs pass before the memory says what it should.
+    """
+
+    def init(self, value: Any, forecasts: Any) -> Any: ...
+    def observe(self, memory: Any, x: Input, pending: Any) -> Any: ...
+    def warmup(self, with_errors: bool) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,188 @@
+"""Which candidate is right at the moment: a probability for each, updated by how well it has just forecast.
+
+Both pools here are the filter of a hidden Markov chain over the candidates: z_n = i says that candidate i makes the
+step to value n, p(z_(n+1) = j | z_n = i) = T_ij, and then u_n = F_n^(i) + a Gaussian error.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Bool, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pytrees import register
+from jaxcast.rollout import Input
+from jaxcast.schedules import Scalar
+
+
+class SwitchingMemory(NamedTuple):
+    """log_weights: of each candidate for the next step, (*batch, model). verifies: whether the newest value, from which
+    the pending forecasts start, was (at least in part) the truth, (*batch,)."""
+
+    log_weights: Float[Array, "*batch model"]
+    verifies: Bool[Array, "*batch"]
+
+
+class _Switching(WeightedSum):
+    """A pool that is its own memory: the weights. Subclasses give the transition matrix and the likelihoods."""
+
+    def transition_of(self, num_models: int) -> Float[Array, "model model"]:
+        raise NotImplementedError
+
+    def log_likelihood(self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]) -> Float[Array, " model"]:
+        raise NotImplementedError
+
+    def prior_of(self, num_models: int) -> Float[Array, " model"]:
+        raise NotImplementedError
+
+    @property
+    def memory(self) -> Any:
+        return self
+
+    def init(self, value: Float[Array, " dim"], forecasts: Any) -> SwitchingMemory:
+        """The weights before anything was seen."""
+        if forecasts is None:
+            raise InputError("switching weights need candidates: give the Forecaster a forecast map")
+        prior = jnp.asarray(self.prior_of(len(forecasts)), forecasts.dtype)
+        return SwitchingMemory(jnp.log(prior), jnp.asarray(False))
+
+    def observe(self, memory: SwitchingMemory, x: Input, pending: Float[Array, "model dim"]) -> SwitchingMemory:
+        """The weights for the step after the newest value: the posterior of those for the step to it, moved on.
+
+        A forecast is verified only where it started from the truth and ended at it. In closed loop the value is the
+        pool's own forecast, and tells nothing; neither does the first value after a gap.
+        """
+        known = jnp.asarray(x.known)
+        evidence = self.log_likelihood(pending - x.value, known)
+        # A candidate that has diverged is out of the question.
+        evidence = jnp.where(jnp.isfinite(evidence), evidence, -jnp.inf)
+        is_evidence = memory.verifies & jnp.any(known)
+        posterior = jax.nn.log_softmax(memory.log_weights + jnp.where(is_evidence, evidence, 0.0))
+        log_transition = jnp.log(self.transition_of(len(posterior))).astype(posterior.dtype)
+        return SwitchingMemory(logsumexp(posterior[:, None] + log_transition, axis=0), jnp.any(known))
+
+    def warmup(self, with_errors: bool) -> int:
+        """The first verified forecast takes two values."""
+        return 1
+
+    def weigh(
+        self, memory: SwitchingMemory, forecasts: Float[Array, "*batch model dim"]
+    ) -> Float[Array, "*batch model"]:
+        if memory.log_weights.shape[-1] != forecasts.shape[-2]:
+            raise InputError(
+                f"the memory holds weights of {memory.log_weights.shape[-1]} candidates, got {forecasts.shape[-2]}"
+            )
+        return jnp.exp(memory.log_weights).astype(forecasts.dtype)
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class FixedShare(_Switching):
+    """Weights multiplied by the likelihood of each candidate's last verified forecast, of which all then share a part.
+
+        v_i = w_i exp(-L_i) / sum_k w_k exp(-L_k),    L_i = 1/2 sum_d ((F_d^(i) - u_d) / s_d)^2
+        w'_i = (1 - share) v_i + share / (M - 1) sum_(k != i) v_k,    y = sum_i w'_i F_i
+
+    In closed loop nothing is verified: the weights are shared on, towards equal ones. `HeldWeights` holds them instead.
+
+    Source: Herbster and Warmuth, Machine Learning 32, 151-178 (1998), section 5.
+
+    Args:
+        share: the part that every candidate gives away at each step, 0 to 1: the rate at which the right one changes.
+        scale: s, the standard deviation of the right candidate's error, a number or one for each component (dim,).
+
+    Raises:
+        InputError: when rolled without candidates, or for a memory of another number of them.
+
+    Example:
+        >>> import jaxcast
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
+        >>> cell = jaxcast.Forecaster(jaxcast.FixedShare(share=0.05, scale=0.05), candidates)
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=28.0), [1.0, 1.0, 20.0], num_samples=20)
+        >>> [round(float(weight), 3) for weight in jaxcast.open_loop(cell, truth.states).info["weights"][-1]]
+        [0.025, 0.95, 0.025]
+    """
+
+    share: Scalar
+    scale: Any
+
+    def transition_of(self, num_models: int) -> Float[Array, "model model"]:
+        other = jnp.asarray(self.share) / max(num_models - 1, 1)
+        return jnp.where(jnp.eye(num_models, dtype=bool), 1 - (num_models - 1) * other, other)
+
+    def prior_of(self, num_models: int) -> Float[Array, " model"]:
+        return jnp.full(num_models, 1 / num_models)
+
+    def log_likelihood(self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]) -> Float[Array, " model"]:
+        return -0.5 * jnp.where(known, (errors / jnp.asarray(self.scale, errors.dtype)) ** 2, 0.0).sum(-1)
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class InteractingModels(_Switching):
+    """The filter of a hidden Markov chain over the candidates, with their Gaussian one-step errors as evidence.
+
+        v_i = w_i N(u; F^(i), C_i) / sum_k w_k N(u; F^(k), C_k),    w'_j = sum_i v_i T_ij,    y = sum_j w'_j F_j
+
+    In closed loop nothing is verified and the transition matrix alone moves the weights. It is the interacting
+    multiple-model estimator with models that see the state itself, so that there are no states to mix.
+
+    Source: Blom and Bar-Shalom, IEEE Trans. Automatic Control 33, 780-783 (1988); Rabiner, Proc. IEEE 77, 257-286 (1989).
+
+    Args:
+        transition: T (model, model), row i the probabilities of what follows candidate i.
+        covariances: C (model, dim, dim), of each candidate's errors while it is the right one.
+        prior: of each candidate at the first value, (model,).
+
+    Raises:
+        InputError: when rolled without candidates, or with another number of them.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=28.0), [1.0, 1.0, 20.0], num_samples=20)
+        >>> order = jnp.asarray([[0.1, 0.9, 0.0], [0.0, 0.1, 0.9], [0.9, 0.0, 0.1]])
+        >>> pool = jaxcast.InteractingModels(order, jnp.tile(1e-3 * jnp.eye(3), (3, 1, 1)), jnp.full(3, 1 / 3))
+        >>> outputs = jaxcast.forecast(jaxcast.Forecaster(pool, candidates), truth.states, num_leads=2)
+        >>> [[round(float(weight), 2) for weight in row] for row in outputs.info["weights"]]
+        [[0.0, 0.1, 0.9], [0.81, 0.01, 0.18]]
+    """
+
+    transition: Float[Array, "model model"]
+    covariances: Float[Array, "model dim dim"]
+    prior: Float[Array, " model"]
+
+    def transition_of(self, num_models: int) -> Float[Array, "model model"]:
+        return self.transition
+
+    def prior_of(self, num_models: int) -> Float[Array, " model"]:
+        if not len(self.prior) == len(self.transition) == len(self.covariances) == num_models:
+            raise InputError(
+                f"expected a transition, a covariance and a prior for each of {num_models} candidates, got "
+                f"{len(self.transition)}, {len(self.covariances)} and {len(self.prior)}"
+            )
+        return self.prior
+
+    def log_likelihood(self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]) -> Float[Array, " model"]:
+        covariances = jnp.asarray(self.covariances, errors.dtype)
+        if known.ndim:  # what is unknown is left out, as if it were independent and right
+            both = known[:, None] & known[None, :]
+            covariances = jnp.where(both, covariances, jnp.eye(len(known), dtype=errors.dtype))
+            errors = jnp.where(known, errors, 0.0)
+        return gaussian_log_density(errors, covariances)
+
+
+def gaussian_log_density(
+    errors: Float[Array, "*sample model dim"], covariances: Float[Array, "model dim dim"]
+) -> Float[Array, "*sample model"]:
+    """log N(error; 0, C_i) up to the constant that all candidates share."""
+    root = jnp.linalg.cholesky(covariances)
+    # By the inverse of the factor, which is the same for all samples: a solve for each would be slower.
+    identity = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
+    whiten = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
+    whitened = jnp.einsum("mde,...me->...md", whiten, errors, precision="highest")
+    return -0.5 * (whitened**2).sum(-1) - jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)).sum(-1)

@@ -1,0 +1,349 @@
+"""Forecasters trained on values alone, in closed form: a fixed map makes features, ridge regression reads them out."""
+
+import dataclasses
+import itertools
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.linear import ridge
+from jaxcast.pytrees import register
+from jaxcast.rollout import Input, Output
+from jaxcast.schedules import Scalar
+from jaxcast.windows import delay_embed
+
+
+class Scaler(NamedTuple):
+    """The mean and the standard deviation of each component, which features and readout are standardised by."""
+
+    mean: Float[Array, " dim"]
+    std: Float[Array, " dim"]
+
+    def apply(self, values: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
+        return (values - self.mean) / self.std
+
+
+class Readout(NamedTuple):
+    """The linear map from features to a standardised step: W' features + b."""
+
+    weights: Float[Array, "feature dim"]
+    bias: Float[Array, " dim"]
+
+    def __call__(self, features: Float[Array, " feature"]) -> Float[Array, " dim"]:
+        return jnp.matmul(features, self.weights, precision="highest") + self.bias
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class NVAR:
+    """Next-generation reservoir computing: a nonlinear vector autoregression that forecasts the increment.
+
+        u_(n+1) = u_n + std * (W' g_n + b),    g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]
+
+    with z the standardised values. Made by `fit_nvar`. It sees no candidates, and takes (k - 1) s + 1 values to start.
+
+    Source: Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to 10.
+
+    Args:
+        readout: W and b. scaler: of the training values. num_delays: k. skip: s. degree: p.
+
+    Raises:
+        InputError: when rolled with values of another length.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
+        >>> cell = jaxcast.fit_nvar(truth.states, num_delays=2, penalty=1e-6)
+        >>> jaxcast.forecast(cell, truth.states[:2], num_leads=5).forecast.shape
+        (5, 3)
+    """
+
+    readout: Readout
+    scaler: Scaler
+    num_delays: int = dataclasses.field(metadata={"static": True})
+    skip: int = dataclasses.field(metadata={"static": True})
+    degree: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def warmup(self) -> int:
+        return (self.num_delays - 1) * self.skip
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "lag dim"]:
+        """The standardised values that delays reach, newest first."""
+        _check_dim(value, self.scaler)
+        return jnp.zeros((self.warmup + 1, *value.shape), value.dtype)
+
+    def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
+        newest = self.scaler.apply(x.value).astype(carry.dtype)
+        lags = jnp.concatenate([newest[None], carry])[: len(carry)]
+        step = self.readout(monomials(lags[:: self.skip].ravel(), self.degree))
+        return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast
+
+
+def monomials(values: Float[Array, "*batch feature"], degree: int) -> Float[Array, "*batch monomial"]:
+    """All products of 1 to `degree` of the values, each once: C(features + degree, degree) - 1 of them."""
+    # Products of exactly `degree` factors of [1, values] are all products of at most so many; the first is 1 alone.
+    index = np.asarray(list(itertools.combinations_with_replacement(range(values.shape[-1] + 1), degree)))[1:]
+    factors = jnp.concatenate([jnp.ones_like(values[..., :1]), values], -1)
+    product = factors[..., index[:, 0]]
+    for place in range(1, degree):
+        product = product * factors[..., index[:, place]]
+    return product
+
+
+def fit_nvar(
+    values: Float[Any, "time dim"], *, num_delays: int = 2, skip: int = 1, degree: int = 2, penalty: Scalar = 1e-6
+) -> NVAR:
+    """An NVAR trained on one series, in closed form.
+
+        W, b = argmin sum_n |(u_(n+1) - u_n) / std - W' g_n - b|^2 + penalty |W|^2
+
+    Args:
+        values: a series sampled at even intervals. num_delays: k. skip: s, in samples. degree: of the polynomial, at
+            least 1. penalty: for the sum over all samples; other numbers compile nothing.
+
+    Raises:
+        InputError: for sizes below one, a penalty that is not positive, or a series that is too short or not finite.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> wave = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
+        >>> cell = jaxcast.fit_nvar(wave, num_delays=2, degree=1, penalty=1e-9)
+        >>> forecast = jaxcast.forecast(cell, wave[:10], num_leads=50).forecast
+        >>> bool(abs(forecast - wave[10:60]).max() < 1e-2)
+        True
+    """
+    for name, size in {"num_delays": num_delays, "skip": skip, "degree": degree}.items():
+        if size < 1:
+            raise InputError(f"{name} must be at least 1, got {size}")
+    states = _series(values, (num_delays - 1) * skip + 2, penalty)
+    readout, scaler = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
+    return NVAR(readout, scaler, num_delays, skip, degree)
+
+
+@partial(jax.jit, static_argnames=("num_delays", "skip", "degree"))
+def _fit_nvar(states: Array, penalty: Scalar, *, num_delays: int, skip: int, degree: int) -> tuple[Readout, Scaler]:
+    scaler = _scaler_of(states)
+    scaled = scaler.apply(states)
+    lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
+    features = monomials(lags.reshape(len(lags), -1), degree)
+    increments = jnp.diff(scaled, axis=0)[-len(lags) :]
+    return _fit_readout(features, increments, penalty), scaler
+
+
+class Network(NamedTuple):
+    """The fixed random part of a reservoir: who each node hears (node, connection) and how loudly, what it hears of the
+    input (node, dim), and its bias (node,)."""
+
+    sources: Int[Array, "node connection"]
+    strengths: Float[Array, "node connection"]
+    inputs: Float[Array, "node dim"]
+    bias: Float[Array, " node"]
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Reservoir:
+    """An echo state network: a fixed sparse random recurrent layer, read out by ridge regression.
+
+        r_n = (1 - leak) r_(n-1) + leak tanh(A r_(n-1) + W_in z_n + c),    u_(n+1) = mean + std * (W' g_n + b)
+        g_n = [z_n, r_n], with every second component of r_n squared where `squared`
+
+    with z the standardised values. Made by `fit_reservoir`. It sees no candidates. It forgets how it started only slowly:
+    give a forecast a history of many values (tens to hundreds), or it starts from a state that it was not trained on.
+
+    Source: Jaeger, GMD Report 148 (2001); Pathak, Hunt, Girvan, Lu and Ott, Phys. Rev. Lett. 120, 024102 (2018).
+
+    Args:
+        network: A, W_in and c. readout: W and b. scaler: of the training values. leak: 1 for none.
+
+    Raises:
+        InputError: when rolled with values of another length.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
+        >>> cell = jaxcast.fit_reservoir(truth.states, num_nodes=50, key=jax.random.key(0))
+        >>> jaxcast.forecast(cell, truth.states[:100], num_leads=5).forecast.shape
+        (5, 3)
+    """
+
+    network: Network
+    readout: Readout
+    scaler: Scaler
+    leak: Scalar
+    squared: bool = dataclasses.field(default=True, metadata={"static": True})
+
+    warmup = 0
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, " node"]:
+        """A reservoir at rest."""
+        _check_dim(value, self.scaler)
+        return jnp.zeros(self.network.bias.shape, value.dtype)
+
+    def __call__(self, carry: Float[Array, " node"], x: Input) -> tuple[Float[Array, " node"], Output]:
+        scaled = self.scaler.apply(x.value)
+        nodes = excite(self.network, self.leak, carry, scaled)
+        forecast = self.scaler.mean + self.scaler.std * self.readout(_read(nodes, scaled, self.squared))
+        return nodes, Output(forecast.astype(x.value.dtype), {})
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast
+
+
+def excite(
+    network: Network, leak: Scalar, nodes: Float[Array, " node"], scaled: Float[Array, " dim"]
+) -> Float[Array, " node"]:
+    """The nodes one step later, having heard each other and the standardised input."""
+    heard = (network.strengths * nodes[network.sources]).sum(-1)
+    heard = heard + jnp.matmul(network.inputs, scaled, precision="highest") + network.bias
+    return jnp.asarray((1 - leak) * nodes + leak * jnp.tanh(heard), nodes.dtype)
+
+
+def random_network(
+    dim: int,
+    num_nodes: int,
+    *,
+    connections: int = 6,
+    spectral_radius: Scalar = 0.9,
+    input_scale: Scalar = 0.5,
+    bias_scale: Scalar = 0.5,
+    key: Key[Array, ""],
+) -> Network:
+    """A network in which every node hears so many others, each as loudly as a uniform draw from -1 to 1, scaled until the
+    largest eigenvalue of A has the modulus `spectral_radius`; inputs and biases are uniform within their scales."""
+    drawn = _draw_network(key, dim=dim, num_nodes=num_nodes, connections=connections)
+    matrix = np.zeros((num_nodes, num_nodes))
+    matrix[np.arange(num_nodes)[:, None], np.asarray(drawn.sources)] = np.asarray(drawn.strengths)
+    radius = max(abs(np.linalg.eigvals(matrix)))
+    return Network(
+        drawn.sources,
+        drawn.strengths * (spectral_radius / radius),
+        drawn.inputs * input_scale,
+        drawn.bias * bias_scale,
+    )
+
+
+@partial(jax.jit, static_argnames=("dim", "num_nodes", "connections"))
+def _draw_network(key: Key[Array, ""], *, dim: int, num_nodes: int, connections: int) -> Network:
+    """Of scale one; strengths as they were drawn."""
+    keys = jax.random.split(key, 4)
+    others = jax.vmap(lambda key: jax.random.choice(key, num_nodes, (connections,), replace=False))
+    return Network(
+        others(jax.random.split(keys[0], num_nodes)),
+        jax.random.uniform(keys[1], (num_nodes, connections), minval=-1),
+        jax.random.uniform(keys[2], (num_nodes, dim), minval=-1),
+        jax.random.uniform(keys[3], (num_nodes,), minval=-1),
+    )
+
+
+def fit_reservoir(
+    values: Float[Any, "time dim"],
+    *,
+    key: Key[Array, ""],
+    num_nodes: int = 500,
+    connections: int = 6,
+    spectral_radius: Scalar = 0.9,
+    input_scale: Scalar = 0.5,
+    bias_scale: Scalar = 0.5,
+    leak: Scalar = 1.0,
+    penalty: Scalar = 1e-6,
+    num_discarded: int = 100,
+    squared: bool = True,
+) -> Reservoir:
+    """A reservoir trained on one series, in closed form.
+
+        W, b = argmin sum_n |z_(n+1) - W' g_n - b|^2 + penalty |W|^2
+
+    Args:
+        values: a series sampled at even intervals. key: for the random network. num_nodes, connections: the network's
+            size, and how many nodes each hears. spectral_radius: the modulus of A's largest eigenvalue. input_scale,
+            bias_scale: W_in and c are uniform within them. penalty: for the sum over all samples. num_discarded: the
+            first steps, in which the network forgets that it began at rest. squared: see `Reservoir`.
+
+    Raises:
+        InputError: for sizes below one, more connections than nodes, a penalty that is not positive, or a series that
+            is too short or not finite.
+
+    Example:
+        >>> import jax, jaxcast, jax.numpy as jnp
+        >>> wave = jnp.sin(0.3 * jnp.arange(500.0))[:, None]
+        >>> cell = jaxcast.fit_reservoir(wave, num_nodes=50, penalty=1e-4, key=jax.random.key(0))
+        >>> forecast = jaxcast.forecast(cell, wave[:200], num_leads=50).forecast
+        >>> bool(abs(forecast - wave[200:250]).max() < 0.05)
+        True
+    """
+    if not 1 <= connections <= num_nodes or num_discarded < 0:
+        raise InputError(
+            f"expected 1 to num_nodes connections and num_discarded of at least 0, got {connections} connections, "
+            f"{num_nodes} nodes and {num_discarded} discarded"
+        )
+    states = _series(values, num_discarded + 3, penalty)
+    network = random_network(
+        states.shape[1],
+        num_nodes,
+        connections=connections,
+        spectral_radius=spectral_radius,
+        input_scale=input_scale,
+        bias_scale=bias_scale,
+        key=key,
+    )
+    network = jax.tree.map(lambda a: a.astype(states.dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, network)
+    readout, scaler = _fit_reservoir(network, states, leak, penalty, num_discarded=num_discarded, squared=squared)
+    return Reservoir(network, readout, scaler, leak, squared)
+
+
+@partial(jax.jit, static_argnames=("num_discarded", "squared"))
+def _fit_reservoir(
+    network: Network, states: Array, leak: Scalar, penalty: Scalar, *, num_discarded: int, squared: bool
+) -> tuple[Readout, Scaler]:
+    scaler = _scaler_of(states)
+    scaled = scaler.apply(states)
+
+    def step(nodes: Array, one: Array) -> tuple[Array, Array]:
+        nodes = excite(network, leak, nodes, one)
+        return nodes, _read(nodes, one, squared)
+
+    _, features = jax.lax.scan(step, jnp.zeros(network.bias.shape, states.dtype), scaled[:-1])
+    return _fit_readout(features[num_discarded:], scaled[num_discarded + 1 :], penalty), scaler
+
+
+def _read(nodes: Array, scaled: Array, squared: bool) -> Array:
+    """The features; with tanh alone a network cannot tell a state from its mirror image (Pathak et al., 2018)."""
+    if squared:
+        nodes = nodes.at[1::2].multiply(nodes[1::2])
+    return jnp.concatenate([scaled, nodes])
+
+
+def _fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
+    mean = features.mean(0)
+    weights = ridge(features - mean, targets - targets.mean(0), penalty)
+    return Readout(weights, targets.mean(0) - jnp.matmul(mean, weights, precision="highest"))
+
+
+def _scaler_of(states: Array) -> Scaler:
+    std = states.std(0)
+    # A component that never changes is nothing to scale by.
+    return Scaler(states.mean(0), jnp.where(std > 0, std, 1.0))
+
+
+def _series(values: Any, least: int, penalty: Scalar) -> Array:
+    states = jnp.asarray(values)
+    if states.ndim != 2 or len(states) < least or not jnp.isfinite(states).all():
+        raise InputError(f"expected a finite series (time, dim) of at least {least} values, got shape {states.shape}")
+    if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
+        raise InputError(f"penalty must be positive, got {penalty}")
+    return states if jnp.issubdtype(states.dtype, jnp.floating) else states.astype(jnp.result_type(float))
+
+
+def _check_dim(value: Any, scaler: Scaler) -> None:
+    if value.shape != scaler.mean.shape:
+        raise InputError(f"it was trained on values of shape {scaler.mean.shape}, got {value.shape}")

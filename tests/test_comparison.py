@@ -1,0 +1,133 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import jaxcast
+
+KEY = jax.random.key(0)
+
+
+def valid_times(seed, shift=0.0, num_pairs=200):
+    """Two methods' times on one grid of 0.1, with many ties."""
+    rng = np.random.default_rng(seed)
+    window = rng.exponential(2.0, num_pairs)
+    return (np.round(np.clip(window + rng.normal(size=num_pairs) + extra, 0, 6), 1) for extra in (shift, 0.0))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_signed_rank_test_is_scipys(seed, shift):
+    first, second = valid_times(seed, shift)
+    ours = jaxcast.paired_test(first, second, key=KEY, num_resamples=500)
+    # scipy ranks what differs by rounding apart, so it gets whole numbers.
+    whole = np.round(10 * first) - np.round(10 * second)
+    theirs = scipy.stats.wilcoxon(whole, zero_method="pratt", method="approx", correction=False)
+    assert ours.wilcoxon == pytest.approx(float(theirs.pvalue), rel=1e-9)
+    assert ours.num_ties == (whole == 0).sum() > 0
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_the_sign_flip_test_is_scipys(shift):
+    first, second = valid_times(5, shift)
+    ours = jaxcast.paired_test(first, second, key=KEY)
+    theirs = scipy.stats.permutation_test(
+        (first, second),
+        lambda x, y, axis: (x - y).mean(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=10_000,
+        rng=np.random.default_rng(0),
+    )
+    assert ours.permutation == pytest.approx(theirs.pvalue, abs=0.04)  # theirs counts the observed value in both tails
+
+
+def test_few_pairs_have_the_exact_sign_flip_probability():
+    test = jaxcast.paired_test(np.asarray([1.0, 2.0, 3.0]), np.zeros(3), key=KEY, num_resamples=40_000)
+    assert test.permutation == pytest.approx(2 / 8, abs=0.01)
+
+
+def test_the_bootstrap_interval_is_scipys():
+    first, second = valid_times(1, 0.5)
+    ours = jaxcast.paired_test(first, second, key=KEY)
+    theirs = scipy.stats.bootstrap(
+        (first, second),
+        lambda x, y, axis: np.median(x, axis) - np.median(y, axis),
+        paired=True,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert ours.difference == pytest.approx(np.median(first) - np.median(second))
+    np.testing.assert_allclose([ours.low, ours.high], [theirs.low, theirs.high], atol=0.11)
+    assert ours.low <= ours.difference <= ours.high
+
+
+def test_p_values_are_uniform_where_there_is_no_difference():
+    tests = [
+        jaxcast.paired_test(*valid_times(seed), key=jax.random.key(seed), num_resamples=500) for seed in range(100)
+    ]
+    for name in ("wilcoxon", "permutation"):
+        p = [getattr(test, name) for test in tests]
+        assert scipy.stats.kstest(p, "uniform").pvalue > 1e-3, name
+
+
+def test_pairs_that_censoring_leaves_open_are_no_evidence():
+    first, second = np.asarray([6.0, 6.0, 5.0, 1.0]), np.asarray([6.0, 4.0, 6.0, 2.0])
+    first_censored, second_censored = np.asarray([1, 1, 0, 1], bool), np.asarray([1, 0, 1, 0], bool)
+    test = jaxcast.paired_test(
+        first, second, key=KEY, first_censored=first_censored, second_censored=second_censored, num_resamples=500
+    )
+    assert (test.num_pairs, test.num_censored, test.num_undecided, test.num_ties) == (4, 4, 2, 2)
+    same = jaxcast.paired_test(np.ones(9), np.ones(9), key=KEY, num_resamples=500)
+    assert (same.wilcoxon, same.permutation, same.difference, same.num_ties) == (1.0, 1.0, 0.0, 9)
+
+
+def test_pairs_that_do_not_match_are_refused(without_type_checks):
+    with pytest.raises(jaxcast.InputError, match=r"got shapes \(3,\) and \(2,\)"):
+        jaxcast.paired_test(np.ones(3), np.ones(2), key=KEY)
+    with pytest.raises(jaxcast.InputError, match="without NaN"):
+        jaxcast.paired_test(np.asarray([np.nan]), np.ones(1), key=KEY)
+    with pytest.raises(jaxcast.InputError, match="each of 3 values is censored"):
+        jaxcast.paired_test(np.ones(3), np.ones(3), key=KEY, first_censored=np.ones(2, bool))
+
+
+def test_lead_errors_are_root_mean_squares_and_count_failures():
+    rng = np.random.default_rng(0)
+    forecasts, truth, scale = rng.normal(size=(50, 7, 3)), rng.normal(size=(50, 7, 3)), np.asarray([1.0, 2.0, 3.0])
+    forecasts[4, 5:], forecasts[9, 6, 1] = np.nan, np.inf
+    errors = jaxcast.lead_errors(jnp.asarray(forecasts), jnp.asarray(truth), scale=scale)
+    squares = ((forecasts - truth) / scale) ** 2
+    np.testing.assert_allclose(errors.rmse[:5], np.sqrt(squares[:, :5].mean((0, 2))), rtol=1e-12)
+    assert np.isinf(errors.rmse[5:]).all()
+    kept = np.delete(squares[:, 6], [4, 9], axis=0)
+    np.testing.assert_allclose(errors.rmse_of_finite[6], np.sqrt(kept.mean()), rtol=1e-12)
+    np.testing.assert_allclose(errors.median[6], np.sqrt(np.median(np.r_[kept.mean(-1), np.inf, np.inf])), rtol=1e-12)
+    assert errors.num_failed.tolist() == [0, 0, 0, 0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("num_members", [2, 5, 40])
+def test_an_honest_ensemble_spreads_as_far_as_it_errs(num_members):
+    rng = np.random.default_rng(num_members)
+    center, width = rng.normal(size=(3000, 4, 2)), np.asarray([0.1, 1.0, 2.0, 5.0])[:, None]
+    members = center + width * rng.normal(size=(num_members, 3000, 4, 2))
+    truth = center + width * rng.normal(size=center.shape)
+    result = jaxcast.spread_and_error(jnp.asarray(members), jnp.asarray(truth))
+    np.testing.assert_allclose(result.ratio, 1, atol=0.05)
+    np.testing.assert_allclose(result.error, width[:, 0] * np.sqrt(1 + 1 / num_members), rtol=0.05)
+    sure = jaxcast.spread_and_error(jnp.asarray(center + 0.5 * (members - center)), jnp.asarray(truth))
+    assert (sure.ratio < 0.8).all()
+
+
+def test_members_that_failed_are_counted(without_type_checks):
+    members = np.random.default_rng(0).normal(size=(3, 10, 2, 1))
+    members[1, 4, 1] = np.nan
+    result = jaxcast.spread_and_error(jnp.asarray(members), jnp.zeros((10, 2, 1)))
+    assert result.num_failed.tolist() == [0, 1]
+    others = jaxcast.spread_and_error(jnp.asarray(np.delete(members, 4, axis=1)), jnp.zeros((9, 2, 1)))
+    np.testing.assert_allclose(result.ratio[1], others.ratio[1], rtol=1e-12)
+    with pytest.raises(jaxcast.InputError, match="at least 2 members"):
+        jaxcast.spread_and_error(jnp.ones((1, 10, 2, 1)), jnp.zeros((10, 2, 1)))
+    with pytest.raises(jaxcast.InputError, match=r"got \(10, 2\), \(10, 2\)"):
+        jaxcast.lead_errors(jnp.ones((10, 2)), jnp.ones((10, 2)))

@@ -1,0 +1,187 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.filtering import EnsembleCarry, transform
+
+STEP = np.asarray([[0.9, 0.3], [-0.2, 0.95]])
+DRIVE = np.asarray([[0.5], [0.1]])
+AUGMENTED = np.block([[STEP, DRIVE], [np.zeros((1, 2)), np.eye(1)]])
+
+
+def linear(u, parameters):
+    return jnp.asarray(STEP) @ u + jnp.asarray(DRIVE) @ parameters
+
+
+def linear_filter(**changes):
+    settings = dict(observation_noise=0.3, parameter_noise=0.0, num_members=8, key=jax.random.key(0))
+    return jaxcast.EnsembleKalmanFilter(linear, low=[-2.0], high=[2.0], **(settings | changes))
+
+
+def observations(num_steps, parameter=1.0):
+    rng, u = np.random.default_rng(0), np.asarray([1.0, -1.0])
+    values = []
+    for _ in range(num_steps):
+        values.append(u + 0.3 * rng.normal(size=2))
+        u = STEP @ u + DRIVE[:, 0] * parameter
+    return np.asarray(values)
+
+
+def moments(carry):
+    members = np.concatenate([carry.states, carry.parameters], 1)
+    return members.mean(0), np.cov(members.T)
+
+
+def kalman(mean, cov, value, known, noise=0.3):
+    """One analysis and forecast of the exact filter."""
+    observe = np.eye(3)[:2][known]
+    if known.any():
+        gain = cov @ observe.T @ np.linalg.inv(observe @ cov @ observe.T + noise**2 * np.eye(known.sum()))
+        mean = mean + gain @ (value[known] - observe @ mean)
+        cov = cov - gain @ observe @ cov
+    return AUGMENTED @ mean, AUGMENTED @ cov @ AUGMENTED.T
+
+
+@pytest.mark.parametrize("num_members", [4, 30])
+def test_mean_and_covariance_are_those_of_the_kalman_filter(num_members):
+    cell, values = linear_filter(num_members=num_members), observations(12)
+    known = np.random.default_rng(1).random((12, 2)) < 0.6
+    known[7] = False
+    known[0] = True
+    assert (~known).all(1).any()
+    assert (known.sum(1) == 1).any()
+    carry, _ = cell(cell.init_carry(jnp.asarray(values[0])), jaxcast.Input(jnp.asarray(values[0]), jnp.asarray(True)))
+    mean, cov = moments(carry)
+    for value, seen in zip(values[1:], known[1:], strict=True):
+        carry, output = cell(carry, jaxcast.Input(jnp.asarray(value), jnp.asarray(seen)))
+        mean, cov = kalman(mean, cov, value, seen)
+        np.testing.assert_allclose(moments(carry)[0], mean, rtol=1e-8)
+        np.testing.assert_allclose(moments(carry)[1], cov, rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(output.forecast, mean[:2], rtol=1e-8)
+        np.testing.assert_allclose(output.info["spread"], np.sqrt(np.diag(cov)[:2]), rtol=1e-7)
+        np.testing.assert_allclose(output.info["parameters"], mean[2:], rtol=1e-8)
+        np.testing.assert_allclose(output.info["parameter_spread"], np.sqrt(np.diag(cov)[2:]), rtol=1e-7)
+
+
+def test_a_large_ensemble_with_noise_is_the_kalman_filter():
+    cell, values = linear_filter(num_members=40_000, parameter_noise=0.1, model_noise=[0.2, 0.05]), observations(10)
+    mean, cov = np.r_[values[0], 0.0], np.diag([0.09, 0.09, 4 / 3])
+    carry = cell.init_carry(jnp.asarray(values[0]))
+    noise, step = np.diag([0.04, 0.0025, 0.0]), AUGMENTED @ np.diag([0, 0, 0.01]) @ AUGMENTED.T
+    for n, value in enumerate(values):
+        carry, _ = cell(carry, jaxcast.Input(jnp.asarray(value), jnp.asarray(True)))
+        mean, cov = kalman(mean, cov, value, np.full(2, n > 0))
+        cov = cov + step + noise
+        np.testing.assert_allclose(moments(carry)[0], mean, atol=0.02)
+        np.testing.assert_allclose(moments(carry)[1], cov, atol=0.02)
+
+
+def test_inflation_widens_what_an_analysis_starts_from():
+    prior = np.random.default_rng(0).normal(size=(9, 3))
+    mean = prior.mean(0)
+    wide = mean + 1.3 * (prior - mean)
+    value, noise = jnp.asarray([0.3, -0.2]), jnp.asarray([0.5, 0.4])
+    expected = transform(jnp.asarray(wide), value, noise, 1.0)
+    np.testing.assert_allclose(transform(jnp.asarray(prior), value, noise, 1.3), expected, rtol=1e-9)
+
+
+def test_the_transform_is_symmetric_and_keeps_the_mean():
+    """Of the square roots it is the one that moves members least (Hunt et al., 2007, section 2.3.1)."""
+    prior = np.random.default_rng(0).normal(size=(9, 3))
+    value, noise = np.asarray([0.3, -0.2]), np.asarray([0.5, 0.4])
+    k, mean = 8, prior.mean(0)
+    observed = ((prior - mean)[:, :2] / noise).T
+    inverse = np.linalg.inv(k * np.eye(9) + observed.T @ observed)
+    values, vectors = np.linalg.eigh(k * inverse)
+    root = vectors * np.sqrt(values) @ vectors.T
+    shift = inverse @ observed.T @ ((value - mean[:2]) / noise)
+    expected = mean + (root + shift[:, None]).T @ (prior - mean)
+    ours = transform(jnp.asarray(prior), jnp.asarray(value), jnp.asarray(noise), 1.0)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9)
+
+
+def test_it_finds_a_hidden_parameter_of_lorenz():
+    truth = jaxcast.simulate(jaxcast.Lorenz63(rho=37.0), [1.0, 2.0, 20.0], num_samples=220, transient=20.0).states
+    noisy = truth + 0.5 * jax.random.normal(jax.random.key(1), truth.shape)
+    cell = jaxcast.EnsembleKalmanFilter(
+        jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"]),
+        low=[28.0],
+        high=[48.0],
+        observation_noise=0.5,
+        parameter_noise=0.02,
+        inflation=1.02,
+        num_members=40,
+        key=jax.random.key(0),
+    )
+    outputs = jaxcast.forecast(cell, noisy[:200], 20)
+    assert float(outputs.info["parameters"][0, 0]) == pytest.approx(37.0, abs=0.3)
+    np.testing.assert_array_equal(outputs.info["parameters"], np.tile(outputs.info["parameters"][0], (20, 1)))
+    # From the filtered state, not from the last noisy one, from which the model itself would go further astray.
+    ours = float(jnp.abs(outputs.forecast[:5] - truth[200:205]).max())
+    alone = [noisy[199]]
+    for _ in range(5):
+        alone.append(jaxcast.flow_map(jaxcast.Lorenz63(rho=37.0))(alone[-1]))
+    assert ours < float(jnp.abs(jnp.stack(alone[1:]) - truth[200:205]).max())
+    one_step = jaxcast.open_loop(cell, noisy)
+    inside = jnp.abs(one_step.forecast[100:-1] - truth[101:]) < 2 * one_step.info["spread"][100:-1]
+    assert 0.85 < float(inside.mean()) <= 1
+
+
+def test_the_spread_grows_in_closed_loop_and_the_scan_is_a_loop(trajectory):
+    cell = jaxcast.EnsembleKalmanFilter(
+        jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"]),
+        low=[28.0],
+        high=[48.0],
+        observation_noise=0.1,
+        parameter_noise=1.0,
+        num_members=10,
+        key=jax.random.key(0),
+    )
+    values, known = trajectory.states[:44], (np.arange(44) < 8) | (np.arange(44) > 39)
+    state, outputs = jaxcast.roll(cell, jaxcast.Input(values, jnp.asarray(known)))
+    assert isinstance(state.carry, EnsembleCarry)
+    carry, forecast = cell.init_carry(values[0]), None
+    for n in range(14):
+        value = values[n] if known[n] else forecast
+        carry, (forecast, _) = cell(carry, jaxcast.Input(value, jnp.asarray(known[n])))
+        np.testing.assert_allclose(outputs.forecast[n], forecast, rtol=1e-6)
+    spread = np.linalg.norm(outputs.info["spread"], axis=1)
+    assert spread[20:40].mean() > 2 * spread[4:8].mean()
+    assert spread[42:].mean() < 0.5 * spread[20:40].mean()
+
+
+def test_windows_and_other_numbers(trajectory, count_compilations):
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=5, history_size=6)
+
+    def run(noise):
+        cell = jaxcast.EnsembleKalmanFilter(
+            jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"]),
+            low=[28.0],
+            high=[48.0],
+            observation_noise=noise,
+            parameter_noise=noise,
+            num_members=10,
+            key=jax.random.key(0),
+        )
+        return jaxcast.forecast_windows(cell, windows).forecast
+
+    assert np.isfinite(run(0.1)).all()
+    count_compilations()
+    run(0.2)
+    assert count_compilations() == 0
+
+
+def test_what_does_not_fit_is_refused(without_type_checks):
+    with pytest.raises(jaxcast.InputError, match="at least 2 members"):
+        linear_filter(num_members=1)
+    with pytest.raises(jaxcast.InputError, match=r"bounds \(1,\) and \(2,\)"):
+        jaxcast.EnsembleKalmanFilter(linear, [1.0], [2.0, 3.0], 0.1, 0.1, jax.random.key(0))
+    cell = jaxcast.EnsembleKalmanFilter(lambda u, p: p, [1.0], [2.0], 0.1, 0.1, jax.random.key(0))
+    with pytest.raises(jaxcast.InputError, match=r"must return a state \(2,\), got \(1,\)"):
+        jaxcast.forecast(cell, jnp.ones((3, 2)), 2)
+    with pytest.raises(jaxcast.InputError, match=r"got \['mass'\]"):
+        jaxcast.parameter_map(jaxcast.Lorenz63(), ["mass"])
+    with pytest.raises(jaxcast.InputError, match=r"schedules of \['rho'\]"):
+        jaxcast.parameter_map(jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, 10.0, 2.0)), ["sigma"])
