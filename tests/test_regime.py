@@ -49,7 +49,8 @@ def test_emulator_forecasts_as_the_candidates_and_as_the_truth_that_none_of_them
     system, candidates, train, _ = make()
     forecasts = jaxcast.forecasts_along(candidates, train)
     emulator = fit_emulator(train.states, forecasts, 0.1, coordinates=RHO if with_coordinates else None)
-    assert emulator.num_substeps == 10 and emulator.is_exact
+    assert emulator.num_substeps == 10
+    assert emulator.is_exact
     u = train.states[7]
     again = jax.vmap(emulator, (None, 0))(u, emulator.system.coordinates)
     np.testing.assert_allclose(again, forecasts[7], rtol=0, atol=1e-11)
@@ -75,7 +76,8 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
     emulator = fit_emulator(states, forecasts, 0.2, coordinates=np.array([1.0, 2.0, 3.0]), num_substeps=10)
     missed = jax.vmap(jax.vmap(emulator, (None, 0)), (0, None))(states, emulator.system.coordinates) - forecasts
     actual = float(jnp.sqrt(jnp.mean((missed / states.std(0)) ** 2)))
-    assert not emulator.is_exact and 1e-5 < emulator.error < 0.05
+    assert not emulator.is_exact
+    assert 1e-5 < emulator.error < 0.05
     np.testing.assert_allclose(emulator.error, actual, rtol=0.3)
 
 
@@ -163,8 +165,11 @@ def test_uncertainty_shrinks_with_truth_and_grows_without():
     _, outputs = jaxcast.roll(fitted(), jaxcast.Input(train.states[:40], jnp.asarray(known), train.times[:40]))
     spread = np.asarray(outputs.info["spread"]).max(1)
     regime = np.asarray(outputs.info["regime_deviation"])[:, 0]
-    assert regime[0] > 1 and regime[1] < 1 and regime[10] < 1e-8
-    assert spread[24] > 2 * spread[14] and spread[39] < spread[24]
+    assert regime[0] > 1
+    assert regime[1] < 1
+    assert regime[10] < 1e-8
+    assert spread[24] > 2 * spread[14]
+    assert spread[39] < spread[24]
     hidden = 38 - 10 * np.cos(2 * np.pi * np.asarray(train.times[:40]) / PERIOD)
     np.testing.assert_allclose(outputs.info["regime"][3:, 0], hidden[3:], atol=1e-5)
 

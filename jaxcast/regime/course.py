@@ -168,7 +168,7 @@ class _Search:
         """The course fitted to the head, or to all, and the squared misfit of every step of the tail."""
         constants = self.emulator, allowed
         whole = self.steps._replace(weight=jnp.ones_like(self.steps.weight))
-        target = self.steps.before.size * (10 * jnp.finfo(self.steps.before.dtype).eps) ** 2
+        target = self.steps.before.size * (10 * float(jnp.finfo(self.steps.before.dtype).eps)) ** 2
         course, _ = levenberg_marquardt(misfit, course, constants, whole if everything else self.steps, target=target)
         return course, np.asarray(sum_of_squares(misfit, course, constants, whole))[self.tail]
 
@@ -198,10 +198,10 @@ class _Search:
         power = (np.abs(np.fft.rfft(left, length, axis=0)) ** 2).sum(1)
         power[:8] = 0  # less than a period in the trajectory is a trend
         is_peak = np.flatnonzero((power[1:-1] > power[:-2]) & (power[1:-1] >= power[2:])) + 1
-        peaks = []
+        peaks: list[int] = []
         for peak in is_peak[np.argsort(power[is_peak])[::-1]]:
             if all(abs(peak - other) > 12 for other in peaks):
-                peaks.append(peak)
+                peaks.append(int(peak))
             if len(peaks) == NUM_PEAKS:
                 break
         return [

@@ -86,7 +86,7 @@ class Emulator:
         system = dataclasses.replace(self.system, coordinates=course)
 
         def step(u: Array, n: Array) -> tuple[Array, None]:
-            return rk4_step(system, n * h, u, h), None
+            return jnp.asarray(rk4_step(system, n * h, u, h)), None
 
         return jax.lax.scan(step, u, jnp.arange(self.num_substeps))[0]
 
@@ -108,7 +108,7 @@ def fit_emulator(
     forecasts: Float[Array, "time model dim"],
     dt: float,
     *,
-    coordinates: Shaped[ArrayLike, "candidate *coordinate"] | None = None,
+    coordinates: Shaped[ArrayLike, "..."] | None = None,
     degrees: Sequence[tuple[int, int]] = ((2, 1), (3, 1), (2, 2)),
     num_substeps: int | None = None,
     num_pairs: int = 800,

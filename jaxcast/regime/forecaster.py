@@ -143,7 +143,7 @@ def fit_regime(
     trajectory: Trajectory,
     forecast_map: ForecastMap,
     *,
-    coordinates: Shaped[ArrayLike, "candidate *coordinate"] | None = None,
+    coordinates: Shaped[ArrayLike, "..."] | None = None,
     interpolation_degree: int = 3,
     **emulator_settings: Any,
 ) -> RegimeForecaster:
@@ -189,13 +189,14 @@ def _with_noise(
         nowhere, level=jnp.hypot(left.regime, course.slope * duration / 12**0.5), cosines=amplitude, sines=amplitude
     )
     wander = dataclasses.replace(nowhere, level=left.wander)
-    raised = jax.tree.map(lambda leaf: leaf + floor, (deviation, wander))
+    deviation, wander = jax.tree.map(lambda leaf: leaf + floor, (deviation, wander))
     degree = min(interpolation_degree, _highest_degree(emulator))
     features = jax.vmap(lambda c: products(c, monomials(len(c), degree)))(emulator.system.coordinates)
     return RegimeForecaster(
         emulator,
         dataclasses.replace(course, cosines=0 * amplitude, sines=0 * amplitude),
-        *raised,
+        deviation,
+        wander,
         (left.value + floor) * scale,
         (left.model + floor) * scale,
         jnp.linalg.pinv(features),
