@@ -164,7 +164,7 @@ def make_row(name: str, method: str, scores: dict[str, list[Arrays]], task: Any,
         test = jaxcast.paired_test(
             both[0], both[1], first_censored=both[2] > 0.5, second_censored=both[3] > 0.5, key=jax.random.key(0)
         )
-        row["against_attention"] = {k: _tidy(v) for k, v in test._asdict().items()}
+        row["against_attention"] = {k: float(v) for k, v in test._asdict().items()}
     return row
 
 
@@ -192,7 +192,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             f"{row['valid_time_median']:.2f}",
             f"{min(seeds):.2f}-{max(seeds):.2f}" if len(seeds) > 1 else "",
             f"{row['share_censored']:.0%}",
-            "" if against is None else f"{against['wilcoxon']:.1g}",
+            "" if against is None else f"{against['wilcoxon']:.0e}" if against["wilcoxon"] > 1e-99 else "0",
         )
         last = row["case"]
     return result

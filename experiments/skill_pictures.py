@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from experiments.lorenz_setup import Task
 
 matplotlib.use("Agg")
+DASHES = {"regime": (0, (4, 2))}
 COLORS = {"regime": "#c2410c", "regime_without_coordinates": "#f59e0b", "attention": "#2563eb"}
 
 
@@ -44,10 +45,11 @@ def valid_times(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Fi
         times = np.concatenate([arrays["valid_time"].ravel() for arrays in per_task])
         share = (times[:, None] >= leads).mean(0)
         ax.plot(leads, 100 * share, color=COLORS.get(method), lw=2.2 if method in COLORS else 1.2,
-                label=f"{label_of(method)} ({np.median(times):.2g})")  # fmt: skip
+                ls=DASHES.get(method, "-"), zorder=3 if method in DASHES else 2,
+                label=f"{label_of(method)} ({np.median(times):.1f})")  # fmt: skip
     ax.axhline(50, color="0.7", lw=0.8, zorder=0)
     ax.set(xlabel="lead time (MTU)", ylabel="forecasts still valid (%)", xlim=(0, end), ylim=(0, 103))
-    ax.set_title(f"How long forecasts stay valid: {case.title} (median in brackets)")
+    figure.suptitle(f"How long forecasts stay valid: {case.title} (median in brackets)")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return figure
@@ -61,7 +63,8 @@ def errors(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Figure:
     for method, per_task in _by_median(scores):
         squares = np.concatenate([arrays["square_error"].reshape(-1, len(leads)) for arrays in per_task])
         line = ax.plot(leads, np.sqrt(np.median(squares, 0)), color=COLORS.get(method),
-                       lw=2.2 if method in COLORS else 1.2, label=label_of(method))  # fmt: skip
+                       lw=2.2 if method in COLORS else 1.2,
+                ls=DASHES.get(method, "-"), zorder=3 if method in DASHES else 2, label=label_of(method))  # fmt: skip
         if "spread" in per_task[0] and method in ("regime", "attention"):
             spread = np.median([arrays["spread"] for arrays in per_task], 0)
             kind = "spread of its seeds" if "ensemble_error" in per_task[0] else "its own spread"
@@ -70,7 +73,7 @@ def errors(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Figure:
     ax.axhline(threshold, color="0.6", lw=0.8, zorder=0)
     ax.annotate("valid below", (leads[-1], threshold), ha="right", va="bottom", color="0.4", fontsize=9)
     ax.set(xlabel="lead time (MTU)", ylabel="median error (standard deviations)", yscale="log", xlim=(0, leads[-1]))
-    ax.set_title(f"Error against lead time: {case.title}")
+    figure.suptitle(f"Error against lead time: {case.title}")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return figure

@@ -109,7 +109,7 @@ def fit_emulator(
     dt: float,
     *,
     coordinates: Shaped[ArrayLike, "..."] | None = None,
-    degrees: Sequence[tuple[int, int]] = ((2, 1), (3, 1), (2, 2)),
+    degrees: Sequence[tuple[int, int]] = ((2, 1), (3, 1), (2, 2), (4, 1), (5, 1)),
     num_substeps: int | None = None,
     num_pairs: int = 800,
     seed: int = 0,
