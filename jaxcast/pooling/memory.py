@@ -1,12 +1,28 @@
 """What a pool remembers: the newest states, and how each candidate has just erred."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.rollout import Input
+
+
+@runtime_checkable
+class PoolMemory(Protocol):
+    """How a pool remembers; `DelayMemory` and `RecurrentMemory` are such. What it keeps is any pytree.
+
+    init: what is kept before anything was seen, for a value and candidate forecasts of these shapes.
+    observe: what is kept after the newest input and the candidate forecasts that were pending for its value.
+    newest: the newest value in what is kept.
+    warmup: how many outputs pass before a forecast counts, with and without candidates.
+    """
+
+    def init(self, value: Any, forecasts: Any) -> Any: ...
+    def observe(self, memory: Any, x: Input, pending: Any) -> Any: ...
+    def newest(self, memory: Any) -> Any: ...
+    def warmup(self, with_errors: bool) -> int: ...
 
 
 class Memory(NamedTuple):
@@ -52,6 +68,10 @@ class DelayMemory:
         if memory.errors is None:
             return Memory(states, None)
         return Memory(states, self._push(memory.errors, pending - x.value))
+
+    def newest(self, memory: Memory) -> Float[Array, "*batch dim"]:
+        """The newest value that it holds."""
+        return memory.states[..., 0, :]
 
     def warmup(self, with_errors: bool) -> int:
         """How many outputs pass before it is full: an error needs two values, a state one."""
