@@ -6,6 +6,10 @@ from jaxcast.candidates import ForecastMap as ForecastMap
 from jaxcast.candidates import forecasts_along as forecasts_along
 from jaxcast.candidates import stack as stack
 from jaxcast.candidates import unstack as unstack
+from jaxcast.closed_loop import LoopWindows as LoopWindows
+from jaxcast.closed_loop import closed_loop_loss as closed_loop_loss
+from jaxcast.closed_loop import fine_tune as fine_tune
+from jaxcast.closed_loop import loop_windows as loop_windows
 from jaxcast.ensembles import final_states as final_states
 from jaxcast.ensembles import simulate_ensemble as simulate_ensemble
 from jaxcast.errors import InputError as InputError

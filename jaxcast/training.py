@@ -132,7 +132,7 @@ def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
 
 
 def fit(
-    init: Callable[[Key[Array, ""]], Any],
+    init: Callable[[Key[Array, ""]], Any] | Fit,
     data: PyTree[Shaped[Array, "sample ..."]],
     *,
     keys: Key[Array, " seed"],
@@ -151,7 +151,8 @@ def fit(
     compiles nothing. The same key gives the same model whatever other keys are trained beside it.
 
     Args:
-        init: key -> flax.nnx module; its `nnx.Param` leaves are trained.
+        init: key -> flax.nnx module; its `nnx.Param` leaves are trained. Or the models of an earlier fit, one for each
+            key, which then go on from where they are with a fresh optimizer.
         data: a pytree with a leading sample axis; `loss` gets minibatches of it.
         loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity).
         on_progress: called about num_reports times with the number of epochs done and the newest losses.
@@ -161,8 +162,8 @@ def fit(
         mesh: the devices to spread the seeds over; by default all, those of other processes too.
 
     Raises:
-        InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, or a checkpoint
-            that is cut off, foreign, or of a run on other data or with other keys or settings.
+        InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, models that are
+            not one for each key, or a checkpoint that is cut off, foreign, or of a run on other data or with other keys or settings.
 
     Example:
         >>> import jax, jaxcast, optax
@@ -185,8 +186,14 @@ def fit(
     if num_epochs < 1 or num_reports < 1:
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
     num_seeds = len(keys)
-    graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
-    run = _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
+    if isinstance(init, Fit):
+        if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(init.model)} != {(num_seeds,)}:
+            raise InputError(f"expected models with a leading axis of the {num_seeds} keys on every array")
+        graph, *state = nnx.split(init.model, nnx.Param, ...)
+        run = _resume(*state, keys, optimizer=optimizer, num_epochs=num_epochs)
+    else:
+        graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
+        run = _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
     identity = {} if checkpoint is None else _identity(data, keys, num_epochs, batch_size, loss)
     done = 0
     if checkpoint is not None and Path(checkpoint).exists():
@@ -228,12 +235,22 @@ def _begin(
 ) -> _Run:
     """Every seed's run before its first epoch."""
 
-    def begin(key: Array) -> _Run:
-        params, constants = nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
-        losses = jnp.zeros(num_epochs)
-        return _Run(params, constants, optimizer.init(params), losses, jax.random.fold_in(key, 1))
+    def begin(key: Array) -> Any:
+        return nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
 
-    return jax.vmap(begin)(keys)
+    return _resume(*jax.vmap(begin)(keys), keys, optimizer=optimizer, num_epochs=num_epochs)
+
+
+@partial(jax.jit, static_argnames=("optimizer", "num_epochs"))
+def _resume(
+    params: Any, constants: Any, keys: Array, *, optimizer: optax.GradientTransformation, num_epochs: int
+) -> _Run:
+    """Every seed's run of models that are there already."""
+
+    def begin(params: Any, constants: Any, key: Array) -> _Run:
+        return _Run(params, constants, optimizer.init(params), jnp.zeros(num_epochs), jax.random.fold_in(key, 1))
+
+    return jax.vmap(begin)(params, constants, keys)
 
 
 @partial(jax.jit, static_argnames=("graph", "optimizer", "loss", "batch_size", "mesh"))
