@@ -57,8 +57,8 @@ def fine_tune(
 
         loss = mean over windows and leads of log(1 + e / tolerance^2),    e = mean_d ((forecast_d - truth_d) / std_d)^2
 
-    over the leads up to the first at which e exceeds `diverged`, and that one. Behind it nothing is scored and the truth is
-    fed, so a window that has diverged gives finite gradients and no noise. Errors below the tolerance count by
+    over the leads up to the first at which e exceeds `diverged`, and that one, with differences beyond
+    2 sqrt(dim diverged) std cut. Behind it nothing is scored and the truth is fed, so a window that has diverged gives finite gradients and no noise. Errors below the tolerance count by
     their square, those above by their logarithm, so that every lead asks for about the same relative improvement. Steps
     are recomputed in the backward pass, so that memory does not grow with what a step holds.
 
@@ -167,17 +167,17 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
 def _score(cell: Cell, window: LoopWindows, *, tolerance: Scalar, diverged: Scalar) -> Array:
     """The mean score of one window's leads."""
     num_true = len(window.history)
-    far = 2 * diverged**0.5 * window.scale
+    far = 2 * (len(window.scale) * diverged) ** 0.5 * window.scale  # one component alone is enough to diverge
 
     def judge(state: RolloutState, alive: Array, truth: Array) -> tuple[Array, Array, Array]:
         """What to feed next, whether it is still to be scored, and the score of the newest forecast."""
         fed = cell.feedback(state.output, None)
-        # What is not finite must not reach a gradient, not even times zero.
-        fed = jnp.where(jnp.isfinite(fed), fed, truth + far)
-        error = jnp.mean(((fed - truth) / window.scale) ** 2)
+        # What is farther off counts as this far: it has no gradient, and what is not finite must not reach one.
+        off = jnp.clip(jnp.where(jnp.isfinite(fed), fed - truth, far), -far, far)
+        error = jnp.mean((off / window.scale) ** 2)
         score = jnp.where(alive, jnp.log1p(error / tolerance**2), 0)
         alive = alive & (error < diverged)
-        return jnp.where(alive, fed, truth), alive, score
+        return jnp.where(alive, truth + off, truth), alive, score
 
     @jax.checkpoint
     def step(carry: tuple[RolloutState, Array], x: tuple[Array, Array]) -> tuple[Any, Array]:

@@ -114,8 +114,8 @@ def fit_correction(
     info: Sequence[str] | None = None,
     lengths: Sequence[float] = (0.4, 0.6),
     stretches: Sequence[float] = (0.5,),
-    degrees: Sequence[int] = (2, 3, 4, 5),
-    regularizations: Sequence[float] = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-2),
+    degrees: Sequence[int] = (2, 3, 4),
+    regularizations: Sequence[float] = (1e-8, 1e-7, 1e-6, 1e-4, 1e-2, 1.0),
     validation: float = 0.2,
     max_centres: int = 4000,
 ) -> CorrectedPool:
@@ -167,28 +167,29 @@ def fit_correction(
     names = _checked_info(info, pooled.info)
     features = _feature_range(names, states, pooled.info)
     missing = samples.targets - pooled.forecast
-    scale = jnp.where(samples.targets.std(0) > 0, samples.targets.std(0), 1)
     sizes: Iterable[Any] = lengths if kind == "kernel" else degrees
     settings = list(product(stretches if names else (1.0,), sizes, regularizations))
 
-    def fitted(setting: tuple[Any, Any, Any], part: slice) -> tuple[Features, Any]:
-        stretched = dataclasses.replace(features, stretch=jnp.asarray(setting[0], missing.dtype))
-        x = stretched(states[part], jax.tree.map(lambda a: a[part], pooled.info))
-        if kind == "polynomial":
-            return stretched, PolynomialCorrection(
-                _fit_polynomial(x, missing[part], setting[2], setting[1]), setting[1]
-            )
-        return stretched, _fit_kernel(x, missing[part], *setting[1:], max_centres=max_centres)
+    def seen(stretch: float) -> tuple[Features, Array]:
+        stretched = dataclasses.replace(features, stretch=jnp.asarray(stretch, missing.dtype))
+        return stretched, stretched(states, pooled.info)
 
-    def score(setting: tuple[Any, Any, Any]) -> float:
-        stretched, correction = fitted(setting, np.s_[:num_fit])
-        late = np.s_[num_fit:]
-        x = stretched(states[late], jax.tree.map(lambda a: a[late], pooled.info))
-        error = float((((missing[late] - correction(x)) / scale) ** 2).mean())
+    def score(setting: tuple[float, Any, float]) -> float:
+        x = seen(setting[0])[1]
+        correction = _fit(kind, x[:num_fit], missing[:num_fit], *setting[1:], max_centres)
+        scale = jnp.maximum(samples.targets.std(0), jnp.finfo(missing.dtype).tiny)
+        error = float((((missing[num_fit:] - correction(x[num_fit:])) / scale) ** 2).mean())
         return error if np.isfinite(error) else np.inf
 
     best = min(settings, key=score) if len(settings) > 1 else settings[0]
-    return CorrectedPool(pool, *fitted(best, np.s_[:]))
+    chosen, x = seen(best[0])
+    return CorrectedPool(pool, chosen, _fit(kind, x, missing, *best[1:], max_centres))
+
+
+def _fit(kind: str, x: Array, missing: Array, size: Any, regularization: float, max_centres: int) -> Any:
+    if kind == "polynomial":
+        return PolynomialCorrection(_fit_polynomial(x, missing, regularization, size), size)
+    return _fit_kernel(x, missing, size, regularization, max_centres=max_centres)
 
 
 def _with_newest(memory: PoolMemory) -> PoolMemory:

@@ -81,8 +81,12 @@ class RecurrentMemory:
         self, values: Float[Array, "*batch dim"], errors: Float[Array, "*batch model dim"]
     ) -> Float[Array, "*batch model size"]:
         """What the cell sees of each candidate, of order one."""
-        states = jnp.broadcast_to(self.scales.states(values)[..., None, :], errors.shape)
-        return jnp.concatenate([states, self.scales.errors(errors)], -1)
+        errors = self.scales.errors(errors)
+        # In units of how far the candidates are apart an error tells where the truth lay among them, wherever they are.
+        spread = ((errors - errors.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1)[..., None] + 1e-6
+        shared = jnp.concatenate([self.scales.states(values), jnp.log(spread)], -1)[..., None, :]
+        shared = jnp.broadcast_to(shared, (*errors.shape[:-1], shared.shape[-1]))
+        return jnp.concatenate([shared, errors / jnp.sqrt(spread)[..., None, :]], -1)
 
     def warmup(self, with_errors: bool) -> int:
         """How many outputs pass before a forecast counts."""
@@ -142,7 +146,7 @@ class RecurrentAttention(ComponentWeights, nnx.Module):
         of_cell, of_scores = jax.random.split(key)
         self.num_warmup = num_warmup
         self.scales = Standardise(scales, dim)
-        self.cell = _CELLS[cell](in_size=2 * dim, hidden_size=hidden_size, key=of_cell, dtype=jnp.dtype(dtype))
+        self.cell = _CELLS[cell](in_size=2 * dim + 1, hidden_size=hidden_size, key=of_cell, dtype=jnp.dtype(dtype))
         rngs, size = nnx.Rngs(of_scores), 2 * hidden_size + dim
         self.hidden = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
         self.score = uniform_linear(

@@ -19,7 +19,7 @@ class Scales(NamedTuple):
     error: Any
 
 
-class Scale(nnx.Variable):
+class Scale(nnx.Variable[Array]):
     """A number of a network that is measured once and not trained."""
 
 
