@@ -22,6 +22,13 @@ from jaxcast.cli.entry import make_console
 from jaxcast.storage.folder import Arrays
 
 PUBLISHED = {("paper", "attention"): 2.60}
+POOLS = (
+    "component_attention",
+    "recurrent_attention",
+    "fine_tuned_attention",
+    "interpolation",
+    "corrected_interpolation",
+)
 RIVALS = ("fixed_share", "interacting_models", "nvar", "reservoir", "ensemble_kalman_filter")
 CORE = ("attention", "regime", "regime_without_coordinates")
 CaseName = Literal[
@@ -65,7 +72,7 @@ class Config:
     cases: tuple[CaseName, ...] = ("paper", "noise_5")
     """Which questions to ask."""
     rivals: bool = False
-    """Also fit the classical rivals on the paper's protocol."""
+    """Also fit the other pools and the classical rivals on the paper's protocol."""
     num_windows: int = 200
     """Windows that judge, after the history of the first."""
     num_train: int = 4000
@@ -122,7 +129,7 @@ def settings(config: Config) -> lorenz_setup.Config:
 def methods_of(name: str, config: Config) -> tuple[str, ...]:
     """What is compared in a case."""
     if name == "paper" and config.rivals:
-        return (*CORE, *RIVALS)
+        return (*CORE, *POOLS, *RIVALS)
     return (*CORE, "ensemble_kalman_filter") if CASES[name].noise else CORE
 
 

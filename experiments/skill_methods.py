@@ -95,8 +95,7 @@ class Methods:
 
     def attention(self) -> Trained:
         """The published pool at its best number of delays."""
-        arguments = {"dim": self.task.truth.dim, "num_delays": DELAYS, "hidden_size": HIDDEN_SIZE, "dtype": jnp.float32}
-        init = initializer(jaxcast.AdditiveAttention, tuple(arguments.items()))
+        init = self.attention_init()
 
         def fit(checkpoint: Path) -> Any:
             samples = jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)
@@ -112,6 +111,11 @@ class Methods:
 
         pools = self.trained_once("attention", init, fit)
         return Trained(pooled, pools, len(self.keys), DELAYS + 1)
+
+    def attention_init(self) -> Any:
+        """key -> the published pool."""
+        arguments = {"dim": self.task.truth.dim, "num_delays": DELAYS, "hidden_size": HIDDEN_SIZE, "dtype": jnp.float32}
+        return initializer(jaxcast.AdditiveAttention, tuple(arguments.items()))
 
     def regime(self) -> Trained:
         """The regime forecaster, told the candidates' values of the parameter in which they differ."""
@@ -131,6 +135,96 @@ class Methods:
             emulator_error=np.asarray(cell.emulator.error),
             value_noise=np.asarray(cell.value_noise) / self.scale,
         )
+
+    def component_attention(self) -> Trained:
+        """Weights of their own for every component, from a network that sees standardised inputs."""
+        dim, num_models = self.task.truth.dim, len(self.task.ensemble)
+        scales = jaxcast.input_scales(self.task.train, self.task.candidates)
+
+        def init(key: Any) -> Any:
+            return jaxcast.ComponentAttention(dim=dim, num_models=num_models, num_delays=DELAYS, scales=scales, key=key)
+
+        def fit(checkpoint: Path) -> Any:
+            samples = jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)
+            return self.minimised(init, samples, 3e-3, 2 / 5, checkpoint)
+
+        pools = self.trained_once("component_attention", init, fit)
+        return Trained(pooled, pools, len(self.keys), DELAYS + 1)
+
+    def recurrent_attention(self) -> Trained:
+        """A recurrent memory instead of delays, trained over time."""
+        scales = jaxcast.input_scales(self.task.train, self.task.candidates)
+
+        def init(key: Any) -> Any:
+            return jaxcast.RecurrentAttention(
+                dim=self.task.truth.dim, hidden_size=32, cell="gru", scales=scales, key=key
+            )  # fmt: skip
+
+        def fit(checkpoint: Path) -> Any:
+            chunks = jaxcast.sequence_chunks(self.task.train, self.task.candidates, length=12, stride=2)
+            return self.minimised(
+                init, chunks, 5e-3, 1 / 5, checkpoint, clip_norm=1.0, loss=jaxcast.error_over_time
+            )  # fmt: skip
+
+        return Trained(pooled, self.trained_once("recurrent_attention", init, fit), len(self.keys))
+
+    def minimised(
+        self,
+        init: Any,
+        data: Any,
+        learning_rate: float,
+        share: float,
+        checkpoint: Path,
+        clip_norm: Any = None,
+        **more: Any,
+    ) -> Any:
+        """Models fitted by a cosine schedule over a share of the epochs of the published method."""
+        num_epochs = max(1, round(share * self.config.num_epochs))
+        num_steps = num_epochs * (len(data.targets) // 64)
+        return jaxcast.fit(
+            init,
+            jax.tree.map(lambda a: a.astype(jnp.float32), data),
+            keys=self.keys,
+            optimizer=jaxcast.make_optimizer(
+                learning_rate, schedule="cosine", num_steps=num_steps, clip_norm=clip_norm
+            ),
+            num_epochs=num_epochs,
+            batch_size=64,
+            checkpoint=checkpoint,
+            **more,
+        ).model  # fmt: skip
+
+    def fine_tuned_attention(self) -> Trained:
+        """The published pool, then trained through its own closed loops of growing horizon."""
+        pools = self.attention().models
+
+        def fit(_: Path) -> Any:
+            return jaxcast.fine_tune(
+                pools,
+                self.task.train,
+                lambda pool: jaxcast.Forecaster(pool, self.task.candidates),
+                keys=self.keys,
+                horizons=(2, 5, 10, 20),
+                num_epochs=max(1, self.config.num_epochs // 125),
+                learning_rate=1e-3,
+            ).model
+
+        like = self.attention_init()
+        return Trained(pooled, self.trained_once("fine_tuned_attention", like, fit), len(self.keys), DELAYS + 1)
+
+    def interpolation(self) -> Trained:
+        """Affine weights from the regime of the last step; nothing is trained."""
+        return single(pooled(jaxcast.fit_regime_interpolation(self.samples()), self.task.candidates), DELAYS + 1)
+
+    def corrected_interpolation(self) -> Trained:
+        """Interpolation and a kernel ridge correction from the state and the last regimes: no dynamics are identified."""
+        samples = self.samples()
+        pool = jaxcast.fit_correction(jaxcast.fit_regime_interpolation(samples), samples)
+        return single(pooled(pool, self.task.candidates), DELAYS + 1)
+
+    def samples(self) -> jaxcast.Samples:
+        """With as many delays as the published pool."""
+        return jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)
 
     def fixed_share(self) -> Trained:
         """Switching weights of Herbster and Warmuth."""

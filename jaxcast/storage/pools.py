@@ -13,7 +13,10 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters import FeedForward, Persistence, Pool
 from jaxcast.integrate import FlowMap, flow_map
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
+from jaxcast.pooling.component import ComponentAttention
+from jaxcast.pooling.interpolation import RegimeInterpolation
 from jaxcast.pooling.linear import FixedWeights, LinearRegression
+from jaxcast.pooling.recurrent import RecurrentAttention
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.specs import SYSTEMS, describe, parse_system
 from jaxcast.storage.checkpoint import named_leaves
@@ -24,6 +27,9 @@ POOLS: dict[str, type] = {
     "additive_attention": AdditiveAttention,
     "scaled_dot_product_attention": ScaledDotProductAttention,
     "multi_head_attention": MultiHeadAttention,
+    "component_attention": ComponentAttention,
+    "recurrent_attention": RecurrentAttention,
+    "regime_interpolation": RegimeInterpolation,
     "feed_forward": FeedForward,
     "simplex_least_squares": SimplexLeastSquares,
     "linear_regression": LinearRegression,
