@@ -175,6 +175,26 @@ def fit(
         >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
         ((2, 5), True)
     """
+    _check(data, keys, num_epochs, batch_size, num_reports)
+    graph, run = _started(init, keys, optimizer, num_epochs)
+    identity = {} if checkpoint is None else _identity(data, keys, num_epochs, batch_size, loss)
+    run, done = _resumed(run, checkpoint, identity)
+    run = spread_seeds(run, mesh)
+    every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
+    for start in range(done, num_epochs, every):
+        stop = min(start + every, num_epochs)
+        run = _epochs(
+            run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh
+        )
+        if checkpoint is not None:
+            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
+        if on_progress is not None:
+            on_progress(stop, everywhere(run.losses)[: len(keys), stop - 1])
+    params, constants, losses = gather_seeds((run.params, run.constants, run.losses), len(keys))
+    return Fit(nnx.merge(graph, params, constants), losses)
+
+
+def _check(data: PyTree, keys: Array, num_epochs: int, batch_size: int, num_reports: int) -> None:
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or () in lengths:
         raise InputError(f"every array of the data must have one leading sample axis, got lengths {sorted(lengths)}")
@@ -185,33 +205,25 @@ def fit(
         raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
     if num_epochs < 1 or num_reports < 1:
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
-    num_seeds = len(keys)
-    if isinstance(init, Fit):
-        if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(init.model)} != {(num_seeds,)}:
-            raise InputError(f"expected models with a leading axis of the {num_seeds} keys on every array")
-        graph, *state = nnx.split(init.model, nnx.Param, ...)
-        run = _resume(*state, keys, optimizer=optimizer, num_epochs=num_epochs)
-    else:
+
+
+def _started(init: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int) -> tuple[Any, _Run]:
+    """What the models are made of, and the run before its first epoch."""
+    if not isinstance(init, Fit):
         graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
-        run = _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
-    identity = {} if checkpoint is None else _identity(data, keys, num_epochs, batch_size, loss)
-    done = 0
-    if checkpoint is not None and Path(checkpoint).exists():
-        done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
-        run = run._replace(**progress)
-    run = spread_seeds(run, mesh)
-    every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
-    for start in range(done, num_epochs, every):
-        stop = min(start + every, num_epochs)
-        run = _epochs(
-            run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh
-        )
-        if checkpoint is not None:
-            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), num_seeds))
-        if on_progress is not None:
-            on_progress(stop, everywhere(run.losses)[:num_seeds, stop - 1])
-    params, constants, losses = gather_seeds((run.params, run.constants, run.losses), num_seeds)
-    return Fit(nnx.merge(graph, params, constants), losses)
+        return graph, _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
+    if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(init.model)} != {(len(keys),)}:
+        raise InputError(f"expected models with a leading axis of the {len(keys)} keys on every array")
+    graph, *state = nnx.split(init.model, nnx.Param, ...)
+    return graph, _resume(*state, keys, optimizer=optimizer, num_epochs=num_epochs)
+
+
+def _resumed(run: _Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[_Run, int]:
+    """The run as its checkpoint left it, and how many epochs are done."""
+    if checkpoint is None or not Path(checkpoint).exists():
+        return run, 0
+    done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
+    return run._replace(**progress), done
 
 
 def _progress(run: _Run) -> dict[str, Any]:
