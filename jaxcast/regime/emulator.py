@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import jax
@@ -94,7 +94,12 @@ class Emulator:
 def products(values: Float[Array, " number"], factors: tuple[tuple[int, ...], ...]) -> Float[Array, " feature"]:
     """The product of the values that each tuple names, counted from 1; 0 stands for one."""
     with_one = jnp.concatenate([jnp.ones(1, values.dtype), values])
-    return jnp.prod(with_one[np.asarray(factors)], -1)
+    # As products with zeros and ones, not by index: the gradient of a gather is a scatter, slow to compile and to run.
+    chosen = (
+        jnp.asarray(np.eye(len(with_one))[list(column)], values.dtype) @ with_one
+        for column in zip(*factors, strict=True)
+    )
+    return reduce(jnp.multiply, chosen)
 
 
 @cache
