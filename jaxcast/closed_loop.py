@@ -58,9 +58,12 @@ def fine_tune(
         loss = mean over windows and leads of log(1 + e / tolerance^2),    e = mean_d ((forecast_d - truth_d) / std_d)^2
 
     over the leads up to the first at which e exceeds `diverged`, and that one, with differences beyond
-    2 sqrt(dim diverged) std cut. Behind it nothing is scored and the truth is fed, so a window that has diverged gives finite gradients and no noise. Errors below the tolerance count by
+    2 sqrt(dim diverged) std cut. Behind it nothing is scored and the truth is fed, so a window that has diverged gives
+    finite gradients and no noise, unless the cell returns NaN for finite states. Errors below the tolerance count by
     their square, those above by their logarithm, so that every lead asks for about the same relative improvement. Steps
     are recomputed in the backward pass, so that memory does not grow with what a step holds.
+
+    It helps models that do as well on new data as in training; one that overfits gets no better by it.
 
     Source: Bengio et al. (2015) and Lam et al. (2023) for growing horizons; Chen et al. (2016) for checkpoints.
 
