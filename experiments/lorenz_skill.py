@@ -30,7 +30,8 @@ POOLS = (
     "corrected_interpolation",
 )
 RIVALS = ("fixed_share", "interacting_models", "nvar", "reservoir", "ensemble_kalman_filter")
-CORE = ("attention", "regime", "regime_without_coordinates")
+CORE = ("attention", "regime")
+TOLD_NOTHING = ("regime_without_coordinates",)
 CaseName = Literal[
     "paper",
     "spin_up",
@@ -136,8 +137,10 @@ def settings(config: Config) -> lorenz_setup.Config:
 def methods_of(name: str, n: int, config: Config) -> tuple[str, ...]:
     """What is compared on the n-th truth of a case."""
     if name == "paper" and config.rivals and n < config.num_rival_data_seeds:
-        return (*CORE, *POOLS, *RIVALS)
-    return (*CORE, "ensemble_kalman_filter") if CASES[name].noise else CORE
+        return (*CORE, *TOLD_NOTHING, *POOLS, *RIVALS)
+    if CASES[name].noise:
+        return (*CORE, *TOLD_NOTHING, "ensemble_kalman_filter")
+    return (*CORE, *TOLD_NOTHING) if name in ("paper", "lorenz96") else CORE
 
 
 def make_row(name: str, method: str, scores: dict[str, list[Arrays]], task: Any, calm: Any) -> dict[str, Any]:
