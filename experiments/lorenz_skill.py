@@ -15,8 +15,8 @@ from rich.table import Table
 import jaxcast
 from experiments import lorenz_setup, skill_pictures
 from experiments.frame import open_folder, start
-from experiments.skill_cases import CASES, make_task, windows_without_switch
-from experiments.skill_methods import Methods, label_of
+from experiments.skill_cases import CASES, Case, make_task, windows_without_switch
+from experiments.skill_methods import FIGURE_KNOWN, Methods, label_of
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
 from jaxcast.storage.folder import Arrays
@@ -163,6 +163,17 @@ def make_row(name: str, method: str, scores: dict[str, list[Arrays]], task: Any,
         "published": PUBLISHED.get((name, method)) if task.train.states.shape[0] == 4000 else None,
         "fit_s": round(float(np.median([arrays["fit_s"] for arrays in own])), 1),
     }
+    squares = np.concatenate([arrays["square_error"].reshape(-1, arrays["square_error"].shape[-1]) for arrays in own])
+    errors = np.sqrt(np.median(squares, 0))
+    row["median_error_at"] = {f"{CASES[name].dt * (lead + 1):g}": _tidy(errors[lead]) for lead in _leads(len(errors))}
+    if "spread" in own[0]:
+        expected = np.median([arrays["spread"] for arrays in own], 0)
+        found = np.median([arrays["ensemble_error"] for arrays in own], 0) if "ensemble_error" in own[0] else errors
+        row["spread_to_error_at"] = {
+            f"{CASES[name].dt * (lead + 1):g}": _tidy(expected[lead] / found[lead]) for lead in _leads(len(errors))
+        }
+    if method in CORE and (followed := tracked(own[0], task, CASES[name])) is not None:
+        row["tracking"] = followed
     if calm is not None:
         row["valid_time_median_without_switch"] = [
             _tidy(np.median(arrays["valid_time"][:, keep])) if keep.any() else None
@@ -183,6 +194,35 @@ def make_row(name: str, method: str, scores: dict[str, list[Arrays]], task: Any,
         )
         row["against_attention"] = {k: float(v) for k, v in test._asdict().items()}
     return row
+
+
+def _leads(num_leads: int) -> tuple[int, ...]:
+    """The first lead, and a twelfth, a quarter, a half and all of the window."""
+    return tuple(sorted({0, num_leads // 12, num_leads // 4 - 1, num_leads // 2 - 1, num_leads - 1}))
+
+
+def tracked(arrays: Arrays, task: Any, case: Case) -> dict[str, Any] | None:
+    """How the hidden parameter is followed along the trajectory of the picture: correlation and mean distance, while the
+    truth is seen, from its sixth sample on, and after."""
+    if task.hidden is None or not {"figure_regime", "figure_weights"} & arrays.keys():
+        return None
+    values = task.hidden[1]
+    if "figure_regime" in arrays:
+        found, delay = arrays["figure_regime"][:, 0], 0.0
+    elif arrays["figure_weights"].shape[1] == len(values):
+        found, delay = values[np.argmax(arrays["figure_weights"], -1)], case.dt / 2
+    else:
+        return None
+    truth = np.asarray(task.hidden_at(task.valid.times[: len(found)] + delay))
+    parts = {"open_loop": slice(5, FIGURE_KNOWN), "closed_loop": slice(FIGURE_KNOWN, None)}
+    return {
+        name: {
+            "correlation": _tidy(np.corrcoef(found[part], truth[part])[0, 1]),
+            "mean_distance": _tidy(np.abs(found[part] - truth[part]).mean()),
+        }
+        for name, part in parts.items()
+        if np.ptp(found[part]) > 0 and np.ptp(truth[part]) > 0
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

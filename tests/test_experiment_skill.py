@@ -57,12 +57,20 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
 
     def arrays(shift: float) -> dict:
         times = np.round(rng.uniform(1, 3, (2, 40)), 1) + shift
-        return {"valid_time": times, "censored": times > 4.5, "samples_seen": np.asarray(6), "fit_s": np.asarray(1.0)}
+        return {
+            "valid_time": times,
+            "censored": times > 4.5,
+            "square_error": np.ones((2, 40, 50)) * np.arange(1, 51) ** 2,
+            "spread": 2 * np.arange(1.0, 51.0),
+            "samples_seen": np.asarray(6),
+            "fit_s": np.asarray(1.0),
+        }
 
     scores = {"attention": [arrays(0.0), arrays(0.0)], "regime": [arrays(2.0), arrays(2.0)]}
     task = SimpleNamespace(
         windows=SimpleNamespace(truth=np.zeros((40, 50, 3))),
         rules=SimpleNamespace(threshold=40.0, exponent=0.7),
+        hidden=None,
         train=SimpleNamespace(states=np.zeros((4000, 3))),
     )
     row = lorenz_skill.make_row("paper", "regime", scores, task, None)
@@ -74,6 +82,8 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
     assert 1.5 < against["low"] < against["difference"] < against["high"] < 2.5
     assert against["wilcoxon"] < 1e-6
     assert lorenz_skill.make_row("paper", "attention", scores, task, None)["published"] == 2.6
+    assert row["median_error_at"]["5"] == 50
+    assert row["spread_to_error_at"]["5"] == 2
     json.dumps(row, allow_nan=False)
 
 
