@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
+from jaxcast.regime.checks import check_coordinates, check_forecasts
 from jaxcast.regime.least_squares import levenberg_marquardt, sum_of_squares
 from jaxcast.schedules import Parameter, Scalar
 from jaxcast.stepping import rk4_step
@@ -20,6 +21,8 @@ from jaxcast.systems import Components, System
 
 SUBSTEPS = (10, 20, 5, 4, 8, 2, 25, 50, 1)
 SMALL_ERROR = 1e-4
+DEGREES = ((2, 1), (3, 1), (2, 2))
+NUM_PAIRS = 800
 
 
 class PolynomialSystem(System):
@@ -109,9 +112,9 @@ def fit_emulator(
     dt: float,
     *,
     coordinates: Shaped[ArrayLike, "..."] | None = None,
-    degrees: Sequence[tuple[int, int]] = ((2, 1), (3, 1), (2, 2)),
+    degrees: Sequence[tuple[int, int]] = DEGREES,
     num_substeps: int | None = None,
-    num_pairs: int = 800,
+    num_pairs: int = NUM_PAIRS,
     seed: int = 0,
 ) -> Emulator:
     """The vector field that forecasts as the candidates do, from their forecasts alone.
@@ -129,9 +132,11 @@ def fit_emulator(
         num_substeps: Runge-Kutta steps in dt; by default those of 1 to 50 that serve best.
 
     Raises:
-        InputError: for arrays that do not fit each other, NaN, or fewer than two candidates.
+        InputError: for arrays that do not fit each other, NaN, candidates that diverge or do not differ, fewer than
+            two of them, or fewer states than a polynomial of the first degrees needs.
     """
     states, forecasts = jnp.asarray(states), jnp.asarray(forecasts)
+    check_ensemble(states, forecasts, coordinates, degrees=degrees, num_pairs=num_pairs)
     given = _standardised(states, forecasts, coordinates)
     train, held = _pairs(states, forecasts, num_pairs, seed)
     best: Emulator | None = None
@@ -153,15 +158,37 @@ def fit_emulator(
     return best
 
 
+def check_ensemble(
+    states: Any,
+    forecasts: Any,
+    coordinates: Any,
+    *,
+    degrees: Sequence[tuple[int, int]] = DEGREES,
+    num_pairs: int = NUM_PAIRS,
+) -> None:
+    """All that `fit_emulator` asks of its input.
+
+    Raises:
+        InputError: as `fit_emulator`.
+    """
+    check_forecasts(states, forecasts)
+    check_coordinates(coordinates, forecasts.shape[1])
+    if not degrees:
+        raise InputError("degrees must name at least one (degree in the state, degree in the coordinates), got none")
+    num_states, num_models, dim = forecasts.shape
+    num_coordinates = 1 if coordinates is None else np.asarray(coordinates).reshape(num_models, -1).shape[1]
+    needed = len(monomials(dim, degrees[0][0])) * len(monomials(num_coordinates, degrees[0][1]))
+    if num_states * num_models < 2 * needed:
+        raise InputError(
+            f"the emulator of {num_models} candidates with {dim} components needs at least "
+            f"{-(-2 * needed // num_models)} states, got {num_states}; give a longer trajectory"
+        )
+    if num_pairs < needed:
+        raise InputError(f"num_pairs must be at least {needed} for {dim} components, got {num_pairs}")
+
+
 def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Array, Array, Array]:
     """Coordinates of mean zero and deviation one, their origin and their unit."""
-    if forecasts.ndim != 3 or forecasts.shape[::2] != states.shape or forecasts.shape[1] < 2:
-        raise InputError(
-            f"expected forecasts (time, model, dim) of at least two candidates for states {states.shape}, "
-            f"got {forecasts.shape}"
-        )
-    if not (jnp.isfinite(states).all() and jnp.isfinite(forecasts).all()):
-        raise InputError("states and candidate forecasts must be finite, got NaN or infinity")
     if coordinates is None:
         differences = (forecasts - forecasts.mean(1, keepdims=True)) / states.std(0)
         gram = jnp.einsum("nid,njd->ij", differences, differences)
@@ -169,13 +196,7 @@ def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Ar
     else:
         values = jnp.asarray(coordinates, states.dtype)
         values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or len(values) != forecasts.shape[1] or not jnp.isfinite(values).all():
-        raise InputError(
-            f"expected finite coordinates for each of {forecasts.shape[1]} candidates, got shape {values.shape}"
-        )
     origin, unit = values.mean(0), values.std(0)
-    if not (unit > 0).all():
-        raise InputError("the candidates' coordinates must differ in every column; leave out the constant ones")
     return (values - origin) / unit, origin, unit
 
 

@@ -9,10 +9,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
-from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.pytrees import register
-from jaxcast.regime.course import NUM_BLOCKS, Course, Steps, fit_course, revealed
+from jaxcast.regime.checks import NUM_BLOCKS, check_trajectory
+from jaxcast.regime.course import Course, Steps, fit_course, revealed
 from jaxcast.regime.emulator import Emulator, fit_emulator, monomials, products
 from jaxcast.regime.kalman import Belief, observe, predict
 from jaxcast.rollout import Input, Output
@@ -158,13 +158,13 @@ def fit_regime(
             parameter in which they differ; without them they are found from how the forecasts differ.
 
     Raises:
-        InputError: for NaN, or coordinates that are not one row for each candidate.
+        InputError: for a trajectory that is too short (78 samples at least), not evenly sampled or not finite, candidates
+            that diverge, do not differ or are fewer than two, or coordinates that are not one row for each of them.
     """
+    check_trajectory(trajectory)
     states = jnp.asarray(trajectory.states)
-    if not jnp.isfinite(states).all():
-        raise InputError("the trajectory must be finite, got NaN or infinity")
-    dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
     forecasts = forecasts_along(forecast_map, trajectory)
+    dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
     emulator = fit_emulator(states, forecasts, dt, coordinates=coordinates, **emulator_settings)
     course = fit_course(emulator, states)
     return _with_noise(emulator, course, states, forecast_map, interpolation_degree)
