@@ -123,7 +123,7 @@ def test_folders_of_earlier_versions_are_read(tmp_path):
     for name, arguments, kept in (
         ("simplex_least_squares", {"num_delays": 3}, {}),
         ("fixed_weights", {}, {".weights": np.ones(2) / 2}),
-        ("linear_regression", {}, {".weights": np.ones((3, 2, 3)), ".intercept": np.ones(3)}),
+        ("linear_regression", {}, {".weights": np.ones((3, 2, 3)), ".bias": np.ones(3)}),
     ):
         (tmp_path / "pool.json").write_text(json.dumps(config | {"pool": name, "arguments": arguments}))
         np.savez(tmp_path / "arrays.npz", **kept)
@@ -177,7 +177,6 @@ def test_a_regime_of_other_sizes_is_refused(candidates, tmp_path, without_type_c
                 "system": {"state_factors": [[0, 0]], "coordinate_factors": [[0], [1]]},
             }
         },
-        {"emulator": {**arguments["emulator"], "num_substeps": "many"}},
     ):
         changed = arguments | other if other else {}
         (tmp_path / "pool.json").write_text(json.dumps(config | {"arguments": changed}))

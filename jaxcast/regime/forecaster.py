@@ -69,6 +69,16 @@ class RegimeForecaster:
     def warmup(self) -> int:
         return 1
 
+    @property
+    def periods(self) -> Float[Array, " oscillation"]:
+        """Of the oscillations that were found."""
+        return 2 * jnp.pi / self.course.frequencies
+
+    @property
+    def amplitudes(self) -> Float[Array, "oscillation coordinate"]:
+        """Of the oscillations that were found, in the user's coordinates."""
+        return self.emulator.unit * jnp.sqrt(self.course_deviation.cosines**2 + self.course_deviation.sines**2)
+
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> RegimeCarry:
         mean = jnp.concatenate([value, self._numbers(self.course)])
         root = jnp.diag(jnp.concatenate([self.value_noise, self._numbers(self.course_deviation)]))

@@ -16,8 +16,9 @@ from jaxcast.integrate import FlowMap, flow_map
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.linear import FixedWeights, LinearRegression
 from jaxcast.pooling.simplex import SimplexLeastSquares
+from jaxcast.regime.emulator import monomials
 from jaxcast.regime.forecaster import RegimeForecaster
-from jaxcast.rollout import Cell, Input
+from jaxcast.rollout import Cell
 from jaxcast.specs import SYSTEMS, describe, parse_system
 from jaxcast.storage.checkpoint import named_leaves
 from jaxcast.storage.files import writing
@@ -98,11 +99,11 @@ def save_pool(
         if forecast_map is not None:
             raise InputError("a RegimeForecaster brings its candidates; leave forecast_map out")
         pool, forecast_map = dataclasses.replace(pool, forecast_map=None), pool.forecast_map
-    own: Any = pool
+    arguments = getattr(pool, "config", {}) if isinstance(pool, nnx.Module) else static_fields(pool)
     config = {
         "format": FORMAT,
         "pool": names[0],
-        "arguments": own.config if isinstance(own, nnx.Module) else static_fields(own),
+        "arguments": arguments,
         "candidates": _describe_candidates(forecast_map),
         "attributes": attributes or {},
     }
@@ -174,8 +175,8 @@ def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
     try:
         if not issubclass(kind, nnx.Module):
             pool = rebuilt(kind, arguments, arrays)
-            if isinstance(pool, RegimeForecaster):
-                jax.eval_shape(_first_step, pool)
+            if isinstance(pool, RegimeForecaster) and _shapes_of_regime(pool) != _shapes(arrays):
+                raise foreign
             return pool
         like = jax.eval_shape(lambda key: kind(**arguments, key=key), jax.random.key(0))
     except (TypeError, ValueError, IndexError, AttributeError):
@@ -190,10 +191,31 @@ def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
 
 
-def _first_step(cell: RegimeForecaster) -> Any:
-    """Whatever does not fit together fails here."""
-    value = jnp.zeros_like(cell.value_noise)
-    return cell(cell.init_carry(value), Input(value, jnp.asarray(True)))
+def _shapes(arrays: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def _shapes_of_regime(cell: RegimeForecaster) -> dict[str, tuple[int, ...]]:
+    """What the shapes of its arrays must be; arrays of others might broadcast, and be wrong without a word."""
+    system = cell.emulator.system
+    (num_models, size), dim, num_waves = system.coordinates.shape, len(cell.value_noise), len(cell.course.frequencies)
+    course: dict[str, tuple[int, ...]] = {"level": (size,), "slope": (size,), "frequencies": (num_waves,)}
+    course |= {"cosines": (num_waves, size), "sines": (num_waves, size)}
+    theta = (len(system.state_factors), len(system.coordinate_factors), dim)
+    return {
+        ".emulator.system.theta": theta,
+        ".emulator.system.origin": (dim,),
+        ".emulator.system.scale": (dim,),
+        ".emulator.system.coordinates": (num_models, size),
+        ".emulator.offset": (size,),
+        ".emulator.unit": (size,),
+        ".emulator.dt": (),
+        ".emulator.error": (),
+        **{f".{part}.{name}": course[name] for part in ("course", "course_deviation", "wander") for name in course},
+        ".value_noise": (dim,),
+        ".model_noise": (dim,),
+        ".interpolation": (len(monomials(size, cell.interpolation_degree)), num_models),
+    }
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
