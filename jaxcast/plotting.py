@@ -241,7 +241,7 @@ def plot_regime(
     _band(ax, times, regime, deviation)
     ax.set_xlim(float(np.min(times)), float(np.max(times)))
     ax.set_ylabel(label)
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -15,6 +15,8 @@ from jaxcast.regime.emulator import check_ensemble
 from jaxcast.regime.forecaster import RegimeForecaster, fit_regime
 from jaxcast.rollout import open_loop
 
+NEGLIGIBLE = 1e-9
+"""Of the candidates' standard deviation in the regime: a wander that is rounding."""
 NUM_SETTLING = 6
 """Samples before the errors count: those that the published pool sees before its first forecast."""
 
@@ -49,7 +51,10 @@ def one_step_error(cell: RegimeForecaster, trajectory: Trajectory) -> tuple[floa
 
 
 def findings(cell: RegimeForecaster) -> dict[str, Any]:
-    """What was found, as JSON: the regime in the user's coordinates, largest oscillation first; noise in units of the state."""
+    """What was found, as JSON: the regime in the user's coordinates, largest oscillation first; noise in units of the state.
+
+    unit: the standard deviation of the candidates' own coordinates.
+    """
     emulator, course = cell.emulator, cell.course
     found = coordinates_of(cell.forecast_map)
     amplitudes = np.asarray(cell.amplitudes)
@@ -64,6 +69,7 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
         ],
         "deviation": (emulator.unit * cell.course_deviation.level).tolist(),
         "wander": (emulator.unit * cell.wander.level).tolist(),
+        "unit": emulator.unit.tolist(),
         "value_noise": cell.value_noise.tolist(),
         "model_noise": cell.model_noise.tolist(),
     }
@@ -78,7 +84,8 @@ def described(found: dict[str, Any], scale: Any) -> list[str]:
         course += f", rising by {shown(found['slope'])} a time unit"
     for wave in found["oscillations"]:
         course += f", oscillating with period {wave['period']:.6g} and amplitude {shown(wave['amplitude'])}"
-    course += f"; wanders by {shown(found['wander'])} a step"
+    if any(wander > NEGLIGIBLE * unit for wander, unit in zip(found["wander"], found["unit"], strict=True)):
+        course += f"; wanders by {shown(found['wander'])} a step"
     noise = {kind: max(np.asarray(found[f"{kind}_noise"]) / scale) for kind in ("value", "model")}
     return [
         f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the state",

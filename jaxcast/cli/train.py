@@ -106,7 +106,7 @@ class Train:
         settings = {
             name: value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("out", "overwrite", "trajectory")
+            if name in options_of(self.pool) and name not in ("out", "overwrite", "trajectory")
         }
         settings["data"] = fingerprint(prepared.stored.trajectory)
         code = hash_of_code(Path(__file__).parents[1])
