@@ -107,9 +107,10 @@ def _child_rows(
 def in_turn(functions: Functions, *, repeats: int = 20, quick: bool = False) -> tuple[dict[str, float], float]:
     """The median seconds of each function, and the compile time of the first.
 
-    Each is called once unmeasured, which compiles it; then all are called in turn, so that a disturbance of the machine
-    hits all alike. One that takes longer than a second is called in every fourth round only.
+    Each is called once unmeasured, which compiles it, whatever ran before; then all are called in turn, so that a
+    disturbance of the machine hits all alike. One that takes longer than a second is called in every fourth round only.
     """
+    jax.clear_caches()
     first: dict[str, float] = {name: _seconds(function) for name, function in functions.items()}
     if quick:
         repeats = 2

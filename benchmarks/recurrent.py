@@ -76,8 +76,9 @@ def forward_functions(case: Case) -> Functions:
     """Outputs of a whole sequence, the weights fixed."""
     xs, _ = case.data()
     ours, flax, peer = layers(case)
-    spread = over_batch(lambda layer, xs: layer(xs)[1], (_WHOLE, _PARTS), _PARTS)
-    compiled, placed = jax.jit(lambda xs: spread(ours, xs)), place(xs)
+    mesh = Mesh(np.asarray(jax.devices()), ("batch",))
+    spread = over_batch(lambda layer, xs: layer(xs)[1], mesh, (_WHOLE, _PARTS), _PARTS)
+    compiled, placed = jax.jit(lambda xs: spread(ours, xs)), place(xs, mesh)
     functions: Functions = {OURS: lambda: compiled(placed)}
     (weights, of_flax), on_device = flax, jnp.asarray(xs)
     compiled_flax = jax.jit(lambda xs: of_flax(weights, xs))
@@ -100,13 +101,7 @@ def training_functions(case: Case) -> Functions:
     xs, targets = case.data()
     ours, flax, peer = layers(case)
 
-    def ours_by_one_device(layer: Any, xs: Any, targets: Any) -> Any:
-        return gradient_descent(lambda layer, xs: layer(xs)[1], layer, xs, targets, case.num_steps, axis="batch")
-
-    spread = jax.jit(over_batch(ours_by_one_device, (_WHOLE, _PARTS, _PARTS), _WHOLE))
-    placed = place(xs), place(targets)
-    functions: Functions = {OURS: lambda: spread(ours, *placed)}
-
+    functions: Functions = {OURS: ours_training(case, ours, Mesh(np.asarray(jax.devices()), ("batch",)))}
     (weights, of_flax), on_device = flax, (jnp.asarray(xs), jnp.asarray(targets))
     compiled_flax = jax.jit(lambda weights, xs, ys: gradient_descent(of_flax, weights, xs, ys, case.num_steps))
     functions["flax.nnx"] = lambda: compiled_flax(weights, *on_device)
@@ -114,6 +109,17 @@ def training_functions(case: Case) -> Functions:
         time_first = [torch.tensor(a.swapaxes(0, 1)) for a in (xs, targets)]
         functions["torch"] = lambda: torch_gradient_descent(peer, time_first, case.num_steps)
     return functions
+
+
+def ours_training(case: Case, layer: Any, mesh: Mesh) -> Callable[[], Any]:
+    """The batch spread over a mesh of one axis "batch"."""
+
+    def by_one_device(layer: Any, xs: Any, targets: Any) -> Any:
+        return gradient_descent(lambda layer, xs: layer(xs)[1], layer, xs, targets, case.num_steps, axis="batch")
+
+    spread = jax.jit(over_batch(by_one_device, mesh, (_WHOLE, _PARTS, _PARTS), _WHOLE))
+    placed = [place(a, mesh) for a in case.data()]
+    return lambda: spread(layer, *placed)
 
 
 def layers(case: Case) -> tuple[Any, Any, Any]:
@@ -165,16 +171,12 @@ def torch_gradient_descent(model: Any, data: list[Any], num_steps: int) -> None:
         optimizer.step()
 
 
-def over_batch(function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
-    return jax.shard_map(function, mesh=_mesh(), in_specs=in_specs, out_specs=out_specs, check_vma=False)
+def over_batch(function: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
-def place(array: Any) -> jax.Array:
-    return jax.device_put(array, NamedSharding(_mesh(), _PARTS))
-
-
-def _mesh() -> Mesh:
-    return Mesh(np.asarray(jax.devices()), ("batch",))
+def place(array: Any, mesh: Mesh) -> jax.Array:
+    return jax.device_put(array, NamedSharding(mesh, _PARTS))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 import jaxcast
 from benchmarks import frame
 from benchmarks.ensembles import CENTER, starts
+from benchmarks.recurrent import Case, layers, ours_training
 from benchmarks.rollout import NUM_DELAYS, RHOS
 
 OPTIMIZER = optax.adam(1e-3)
@@ -81,7 +82,7 @@ def grown(case: str, quick: bool, function: Callable[..., Any], argument: Any) -
 
 def gain(quick: bool) -> Iterator[frame.Row]:
     """Two devices against one, each the same work."""
-    one, two = (Mesh(np.asarray(jax.devices()[:n]), ("device",)) for n in (1, 2))
+    one, two = (Mesh(np.asarray(jax.devices()[:n]), ("batch",)) for n in (1, 2))
     for dtype in ("float64", "float32"):
         u0 = starts(2_000 if quick else 200_000, CENTER, dtype)
         run = lambda mesh, u0=u0: jaxcast.final_states(SYSTEM, u0, duration=2.0, mesh=mesh)  # noqa: E731
@@ -102,6 +103,9 @@ def gain(quick: bool) -> Iterator[frame.Row]:
     cell = jaxcast.Forecaster(init(jax.random.key(0)), candidates)
     run_windows = lambda mesh: jaxcast.forecast_windows(cell, windows, mesh=mesh).forecast  # noqa: E731
     yield from on_two("200 windows in closed loop", "float32", run_windows, one, two, quick)
+    case = Case("LSTM", *((50, 20, 32, 2) if quick else (128, 100, 64, 2)))
+    lstm = {mesh: ours_training(case, layers(case)[0], mesh) for mesh in (one, two)}
+    yield from on_two(f"LSTM training steps, {case},", "float32", lambda mesh: lstm[mesh](), one, two, quick)
 
 
 def init(key: Any) -> Any:
@@ -128,18 +132,20 @@ def draw(rows: list[frame.Row], path: Path) -> None:
     curves: dict[str, list[tuple[int, float, float]]] = {}
     for row in grown:
         size, name = row["case"].split(" ", 1)
-        curves.setdefault(name, []).append((int(size), row["ours_s"], row["memory_bytes"]))
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
-    for ax, (name, points) in zip(axes.ravel(), curves.items(), strict=True):
-        sizes, seconds, memory = (np.asarray(column, float) for column in zip(*points, strict=True))
-        ax.loglog(sizes, 1e3 * seconds, "o-", color="tab:blue")
-        ax.loglog(sizes, 1e3 * seconds[-1] * sizes / sizes[-1], ":", color="grey")
-        ax.set(xlabel=name, ylabel="milliseconds")
-        ax.yaxis.label.set_color("tab:blue")
-        right = ax.twinx()
-        right.loglog(sizes, np.maximum(memory, 1) / 2**20, "s-", color="tab:orange", markersize=4)
-        right.set_ylabel("MiB", color="tab:orange")
-    figure.suptitle("Cost against size on one core, float32 (dotted: proportional)")
+        curves.setdefault(name, []).append((int(size), 1e3 * row["ours_s"], row["memory_bytes"] / 2**20))
+    figure, axes = plt.subplots(2, len(curves), figsize=(13, 5), sharex="col", sharey="row", layout="constrained")
+    for column, (name, points) in zip(axes.T, curves.items(), strict=True):
+        sizes, *costs = (np.asarray(column, float) for column in zip(*points, strict=True))
+        for ax, cost, color in zip(column, costs, ("tab:blue", "tab:orange"), strict=True):
+            ax.loglog(sizes, cost, "o-", color=color)
+            ax.loglog(sizes, cost[-1] * sizes / sizes[-1], ":", color="grey", zorder=0)
+            ax.xaxis.set_minor_formatter("")
+            ax.grid(alpha=0.3)
+        column[1].set_xticks(sizes[[0, -1]], [f"{size:,.0f}" for size in sizes[[0, -1]]])
+        column[1].set_xlabel(name)
+    axes[0, 0].set_ylabel("time, milliseconds")
+    axes[1, 0].set_ylabel("memory, MiB")
+    figure.suptitle("What a larger problem costs on one core, float32; dotted: in proportion to its size")
     figure.savefig(path, dpi=110)
 
 

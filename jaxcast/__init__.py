@@ -6,6 +6,10 @@ from jaxcast.candidates import ForecastMap as ForecastMap
 from jaxcast.candidates import forecasts_along as forecasts_along
 from jaxcast.candidates import stack as stack
 from jaxcast.candidates import unstack as unstack
+from jaxcast.closed_loop import LoopWindows as LoopWindows
+from jaxcast.closed_loop import closed_loop_loss as closed_loop_loss
+from jaxcast.closed_loop import fine_tune as fine_tune
+from jaxcast.closed_loop import loop_windows as loop_windows
 from jaxcast.comparison import LeadErrors as LeadErrors
 from jaxcast.comparison import PairedTest as PairedTest
 from jaxcast.comparison import SpreadAndError as SpreadAndError
@@ -44,6 +48,11 @@ from jaxcast.metrics import valid_time as valid_time
 from jaxcast.pooling.attention import AdditiveAttention as AdditiveAttention
 from jaxcast.pooling.attention import MultiHeadAttention as MultiHeadAttention
 from jaxcast.pooling.attention import ScaledDotProductAttention as ScaledDotProductAttention
+from jaxcast.pooling.component import ComponentAttention as ComponentAttention
+from jaxcast.pooling.corrected import CorrectedPool as CorrectedPool
+from jaxcast.pooling.corrected import fit_correction as fit_correction
+from jaxcast.pooling.interpolation import RegimeInterpolation as RegimeInterpolation
+from jaxcast.pooling.interpolation import fit_regime_interpolation as fit_regime_interpolation
 from jaxcast.pooling.linear import FixedWeights as FixedWeights
 from jaxcast.pooling.linear import LinearRegression as LinearRegression
 from jaxcast.pooling.linear import equal_weights as equal_weights
@@ -52,7 +61,12 @@ from jaxcast.pooling.linear import fit_ridge as fit_ridge
 from jaxcast.pooling.linear import single_candidate as single_candidate
 from jaxcast.pooling.memory import DelayMemory as DelayMemory
 from jaxcast.pooling.memory import Memory as Memory
-from jaxcast.pooling.memory import Remembering as Remembering
+from jaxcast.pooling.memory import PoolMemory as PoolMemory
+from jaxcast.pooling.recurrent import RecurrentAttention as RecurrentAttention
+from jaxcast.pooling.recurrent import RecurrentMemory as RecurrentMemory
+from jaxcast.pooling.recurrent import RecurrentState as RecurrentState
+from jaxcast.pooling.scales import Scales as Scales
+from jaxcast.pooling.scales import input_scales as input_scales
 from jaxcast.pooling.simplex import SimplexLeastSquares as SimplexLeastSquares
 from jaxcast.pooling.switching import FixedShare as FixedShare
 from jaxcast.pooling.switching import InteractingModels as InteractingModels
@@ -111,9 +125,11 @@ from jaxcast.systems import Rossler as Rossler
 from jaxcast.systems import System as System
 from jaxcast.systems import random_starts as random_starts
 from jaxcast.training import Fit as Fit
+from jaxcast.training import error_over_time as error_over_time
 from jaxcast.training import fit as fit
 from jaxcast.training import make_optimizer as make_optimizer
 from jaxcast.training import mean_squared_error as mean_squared_error
+from jaxcast.windows import Chunks as Chunks
 from jaxcast.windows import Samples as Samples
 from jaxcast.windows import Windows as Windows
 from jaxcast.windows import cut_windows as cut_windows
@@ -122,3 +138,5 @@ from jaxcast.windows import forecast_times as forecast_times
 from jaxcast.windows import forecast_windows as forecast_windows
 from jaxcast.windows import one_step_forecasts as one_step_forecasts
 from jaxcast.windows import one_step_samples as one_step_samples
+from jaxcast.windows import samples_for as samples_for
+from jaxcast.windows import sequence_chunks as sequence_chunks

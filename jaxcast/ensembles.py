@@ -111,13 +111,7 @@ def _ensemble(system: System, u0: Any, plan: Plan, h: float, t0: float, mesh: Me
     check_jumps(system, h, t0)
     if not jnp.issubdtype(states.dtype, jnp.floating):
         states = states.astype(jnp.result_type(float))
-    models = num_models(system, states.dtype)
-    if models not in (None, len(states)):
-        raise InputError(
-            f"expected one system, or a stack of one for each of {len(states)} states, got {models} systems"
-        )
-    devices = devices_for(mesh, system, states, h, t0)
-    return _spread(system, states, h, t0, plan=plan, mesh=devices, is_stack=models is not None)
+    return _spread(system, states, h, t0, plan=plan, mesh=devices_for(mesh, system, states, h, t0))
 
 
 def _checked_tile(tile_size: int | None) -> int | None:
@@ -126,10 +120,13 @@ def _checked_tile(tile_size: int | None) -> int | None:
     return tile_size
 
 
-@partial(wide_jit, static_argnames=("plan", "mesh", "is_stack"))
-def _spread(system: System, u0: Array, h: Scalar, t0: Scalar, *, plan: Plan, mesh: Mesh, is_stack: bool) -> Array:
+@partial(wide_jit, static_argnames=("plan", "mesh"))
+def _spread(system: System, u0: Array, h: Scalar, t0: Scalar, *, plan: Plan, mesh: Mesh) -> Array:
     h, t0 = jnp.asarray(h, u0.dtype), jnp.asarray(t0, u0.dtype)
-    axes = model_axes(system) if is_stack else jax.tree.map(lambda _: None, system)
+    models = num_models(system, u0.dtype)  # here, and so once: it traces the vector field, which takes milliseconds
+    if models not in (None, len(u0)):
+        raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
+    axes = jax.tree.map(lambda _: None, system) if models is None else model_axes(system)
     structure: Any
     leaves, structure = jax.tree.flatten(system)
     is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]

@@ -11,7 +11,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 from jaxcast.candidates import ForecastMap, as_forecast_map, candidate_shapes
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_input, check_sizes, network_config, uniform_linear
-from jaxcast.pooling.memory import DelayMemory, Memory, Remembering
+from jaxcast.pooling.memory import DelayMemory, Memory, PoolMemory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input, Output
@@ -25,7 +25,7 @@ class Pool(Protocol):
     """
 
     @property
-    def memory(self) -> Remembering: ...
+    def memory(self) -> PoolMemory: ...
     def __call__(self, memory: Any, forecasts: Any) -> Output: ...
 
 
@@ -178,7 +178,7 @@ class BestCandidate(WeightedSum):
     pool: WeightedPool
 
     @property
-    def memory(self) -> Remembering:
+    def memory(self) -> PoolMemory:
         return self.pool.memory
 
     def weigh(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:

@@ -208,7 +208,7 @@ def plot_forecast(
     if truth is not None and len(np.asarray(truth[0])) > 1:
         ax.plot(*truth, color=BLUE, lw=1.2, ls="--", label="what came")
     if spread is not None:
-        _band(ax, *forecast, spread)
+        plot_band(ax, *forecast, spread)
     ax.axvline(float(np.asarray(history[0])[-1]), color="grey", lw=0.8)
     ax.set_xlim(float(np.asarray(history[0])[0]), float(np.asarray(forecast[0])[-1]))
     ax.set_ylabel(label)
@@ -238,7 +238,7 @@ def plot_regime(
     ax.plot(times, regime, color=BLUE, lw=1.5, label="inferred")
     if truth is not None:
         ax.plot(*truth, color=ORANGE, lw=1.5, ls="--", label="true")
-    _band(ax, times, regime, deviation)
+    plot_band(ax, times, regime, deviation)
     ax.set_xlim(float(np.min(times)), float(np.max(times)))
     ax.set_ylabel(label)
     ax.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
@@ -246,9 +246,24 @@ def plot_regime(
     return ax
 
 
-def _band(ax: "Axes", times: ArrayLike, values: ArrayLike, deviation: ArrayLike) -> None:
-    """Two deviations to either side of a line; the axis keeps the limits that it has."""
+def plot_band(
+    ax: "Axes",
+    times: Shaped[ArrayLike, " time"],
+    values: Shaped[ArrayLike, " time"],
+    deviation: Shaped[ArrayLike, " time"],
+) -> "Axes":
+    """Two deviations to either side of a line; the axis keeps the limits that it has.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().subplots()
+        >>> ax = jaxcast.plotting.plot_band(ax, np.arange(3.0), np.zeros(3), np.ones(3))
+        >>> ax.get_ylim() == (0.0, 1.0)
+        True
+    """
     limits = ax.get_ylim()
     values, deviation = np.asarray(values), np.asarray(deviation)
-    ax.fill_between(times, values - 2 * deviation, values + 2 * deviation, color="grey", alpha=0.3, lw=0)
+    ax.fill_between(np.asarray(times), values - 2 * deviation, values + 2 * deviation, color="grey", alpha=0.3, lw=0)
     ax.set_ylim(limits)
+    return ax

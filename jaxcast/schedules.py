@@ -18,6 +18,9 @@ Scalar: TypeAlias = Shaped[ArrayLike, ""]
 Parameter: TypeAlias = Any
 """A number, an array of numbers, a `Schedule`, or a plain function of time, which becomes a `FunctionOfTime`."""
 
+_MOST_SELECTED = 64
+"""Jumps up to which a value is chosen by comparisons."""
+
 
 class Schedule(FrozenPytree):
     """A parameter that depends on time: a callable t -> value, in the unit of the parameter.
@@ -164,8 +167,13 @@ class PiecewiseConstant(Schedule):
         times, values = jnp.asarray(self.times), jnp.asarray(self.values)
         if not times.ndim or values.shape != (*times.shape[:-1], times.shape[-1] + 1):
             raise InputError(f"expected one value more than times, got shapes {values.shape} and {times.shape}")
-        regime = (t >= times).sum(-1)
-        return jnp.take_along_axis(values, regime[..., None], -1)[..., 0]
+        if times.shape[-1] > _MOST_SELECTED:
+            return jnp.take_along_axis(values, (t >= times).sum(-1)[..., None], -1)[..., 0]
+        # One choice after the other, because a lookup by index keeps a time loop from becoming one kernel on CPU.
+        value, *later = jnp.unstack(values, axis=-1)
+        for time, next_value in zip(jnp.unstack(times, axis=-1), later, strict=True):
+            value = jnp.where(t >= time, next_value, value)
+        return value
 
     def over_step(self, start: Scalar, middle: Scalar, end: Scalar) -> tuple[Any, Any, Any]:
         value = self(middle)

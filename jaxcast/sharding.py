@@ -4,6 +4,9 @@ Everything is spread along one axis, of seeds, windows or trajectories, over the
 those of other processes too once `start_process` has joined them.
 """
 
+import os
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +19,9 @@ from jaxtyping import PyTree
 
 from jaxcast.errors import InputError
 
+_GRACE_S = 3.0
+"""Process 0 ends last, because JAX aborts the others, whatever they are about to say, when it does."""
+
 
 def start_process(coordinator: str, num_processes: int, process_id: int) -> None:
     """Joins this process to the others of a run, before anything else is computed; `jax.distributed.initialize` checked.
@@ -24,7 +30,7 @@ def start_process(coordinator: str, num_processes: int, process_id: int) -> None
         coordinator: host:port of process 0, reachable from all.
 
     Raises:
-        InputError: for an address without a port, or a process number out of range.
+        InputError: for an address without a port, a process number out of range, or another process that ends meanwhile.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit():
@@ -32,6 +38,7 @@ def start_process(coordinator: str, num_processes: int, process_id: int) -> None
     if not 0 <= process_id < num_processes:
         raise InputError(f"process_id must be from 0 to {num_processes - 1}, got {process_id}")
     jax.distributed.initialize(coordinator, num_processes, process_id)
+    wait_for_all("join")  # which connects them: from now on each notices at once when another ends
 
 
 def local_mesh() -> Mesh:
@@ -40,9 +47,32 @@ def local_mesh() -> Mesh:
 
 
 def wait_for_all(name: str) -> None:
-    """Nothing, once every process has come here; `name` is the same in all."""
+    """Nothing, once every process has come here; `name` is the same in all.
+
+    Raises:
+        InputError: where another process has ended.
+    """
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+        try:
+            multihost_utils.sync_global_devices(name)
+        except jax.errors.JaxRuntimeError:
+            raise InputError(
+                "another process of this run has ended; mend what it says, and start the same command in all again"
+            ) from None
+
+
+def end_process(code: int) -> None:
+    """Ends this process with an exit code, without the others where there are any.
+
+    The usual end waits for the others, which may wait for this one, until JAX aborts them all after minutes.
+    """
+    if not jax.distributed.is_initialized():
+        sys.exit(code)
+    if jax.process_index() == 0:
+        time.sleep(_GRACE_S)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:

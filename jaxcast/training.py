@@ -18,7 +18,7 @@ from jaxcast.errors import InputError
 from jaxcast.schedules import Scalar
 from jaxcast.sharding import everywhere, gather_seeds, map_seeds, spread_seeds
 from jaxcast.storage.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from jaxcast.windows import Samples
+from jaxcast.windows import Chunks, Samples
 
 Loss = Callable[[Any, Any], Any]
 
@@ -105,8 +105,34 @@ def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
     return jnp.mean((outputs.forecast - samples.targets) ** 2)
 
 
+def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
+    """The mean squared one-step error along chunks, but for the steps during which the model's memory fills.
+
+    The loss of pools with a recurrent memory, for `fit` on `sequence_chunks`; a chunk must be longer than the burn-in of
+    `model.memory.warmup` steps.
+
+    Raises:
+        InputError: for chunks no longer than the burn-in.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> chunks = jaxcast.sequence_chunks(truth, candidates, length=8)
+        >>> pool = jaxcast.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
+        >>> bool(jaxcast.error_over_time(pool, chunks) > 0)
+        True
+    """
+    # The first value of a chunk is the second of a rolled cell.
+    burn_in = max(model.memory.warmup(with_errors=True) - 1, 0)
+    if chunks.values.shape[-2] <= burn_in:
+        raise InputError(f"chunks must be longer than the burn-in of {burn_in} steps, got {chunks.values.shape[-2]}")
+    outputs = model.along(chunks.values, chunks.errors, chunks.forecasts)
+    return jnp.mean((outputs.forecast - chunks.targets)[..., burn_in:, :] ** 2)
+
+
 def fit(
-    init: Callable[[Key[Array, ""]], Any],
+    init: Callable[[Key[Array, ""]], Any] | Fit,
     data: PyTree[Shaped[Array, "sample ..."]],
     *,
     keys: Key[Array, " seed"],
@@ -125,7 +151,8 @@ def fit(
     compiles nothing. The same key gives the same model whatever other keys are trained beside it.
 
     Args:
-        init: key -> flax.nnx module; its `nnx.Param` leaves are trained.
+        init: key -> flax.nnx module; its `nnx.Param` leaves are trained. Or the models of an earlier fit, one for each
+            key, which then go on from where they are with a fresh optimizer.
         data: a pytree with a leading sample axis; `loss` gets minibatches of it.
         loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity).
         on_progress: called about num_reports times with the number of epochs done and the newest losses.
@@ -135,8 +162,8 @@ def fit(
         mesh: the devices to spread the seeds over; by default all, those of other processes too.
 
     Raises:
-        InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, or a checkpoint
-            that is cut off, foreign, or of a run on other data or with other keys or settings.
+        InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, models that are
+            not one for each key, or a checkpoint that is cut off, foreign, or of a run on other data or with other keys or settings.
 
     Example:
         >>> import jax, jaxcast, optax
@@ -148,6 +175,26 @@ def fit(
         >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
         ((2, 5), True)
     """
+    _check(data, keys, num_epochs, batch_size, num_reports)
+    graph, run = _started(init, keys, optimizer, num_epochs)
+    identity = {} if checkpoint is None else _identity(data, keys, num_epochs, batch_size, loss)
+    run, done = _resumed(run, checkpoint, identity)
+    run = spread_seeds(run, mesh)
+    every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
+    for start in range(done, num_epochs, every):
+        stop = min(start + every, num_epochs)
+        run = _epochs(
+            run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh
+        )
+        if checkpoint is not None:
+            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
+        if on_progress is not None:
+            on_progress(stop, everywhere(run.losses)[: len(keys), stop - 1])
+    params, constants, losses = gather_seeds((run.params, run.constants, run.losses), len(keys))
+    return Fit(nnx.merge(graph, params, constants), losses)
+
+
+def _check(data: PyTree, keys: Array, num_epochs: int, batch_size: int, num_reports: int) -> None:
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or () in lengths:
         raise InputError(f"every array of the data must have one leading sample axis, got lengths {sorted(lengths)}")
@@ -158,27 +205,25 @@ def fit(
         raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
     if num_epochs < 1 or num_reports < 1:
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
-    num_seeds = len(keys)
-    graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
-    run = _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
-    identity = {} if checkpoint is None else _identity(data, keys, num_epochs, batch_size, loss)
-    done = 0
-    if checkpoint is not None and Path(checkpoint).exists():
-        done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
-        run = run._replace(**progress)
-    run = spread_seeds(run, mesh)
-    every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
-    for start in range(done, num_epochs, every):
-        stop = min(start + every, num_epochs)
-        run = _epochs(
-            run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh
-        )
-        if checkpoint is not None:
-            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), num_seeds))
-        if on_progress is not None:
-            on_progress(stop, everywhere(run.losses)[:num_seeds, stop - 1])
-    params, constants, losses = gather_seeds((run.params, run.constants, run.losses), num_seeds)
-    return Fit(nnx.merge(graph, params, constants), losses)
+
+
+def _started(init: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int) -> tuple[Any, _Run]:
+    """What the models are made of, and the run before its first epoch."""
+    if not isinstance(init, Fit):
+        graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
+        return graph, _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
+    if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(init.model)} != {(len(keys),)}:
+        raise InputError(f"expected models with a leading axis of the {len(keys)} keys on every array")
+    graph, *state = nnx.split(init.model, nnx.Param, ...)
+    return graph, _resume(*state, keys, optimizer=optimizer, num_epochs=num_epochs)
+
+
+def _resumed(run: _Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[_Run, int]:
+    """The run as its checkpoint left it, and how many epochs are done."""
+    if checkpoint is None or not Path(checkpoint).exists():
+        return run, 0
+    done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
+    return run._replace(**progress), done
 
 
 def _progress(run: _Run) -> dict[str, Any]:
@@ -202,12 +247,22 @@ def _begin(
 ) -> _Run:
     """Every seed's run before its first epoch."""
 
-    def begin(key: Array) -> _Run:
-        params, constants = nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
-        losses = jnp.zeros(num_epochs)
-        return _Run(params, constants, optimizer.init(params), losses, jax.random.fold_in(key, 1))
+    def begin(key: Array) -> Any:
+        return nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
 
-    return jax.vmap(begin)(keys)
+    return _resume(*jax.vmap(begin)(keys), keys, optimizer=optimizer, num_epochs=num_epochs)
+
+
+@partial(jax.jit, static_argnames=("optimizer", "num_epochs"))
+def _resume(
+    params: Any, constants: Any, keys: Array, *, optimizer: optax.GradientTransformation, num_epochs: int
+) -> _Run:
+    """Every seed's run of models that are there already."""
+
+    def begin(params: Any, constants: Any, key: Array) -> _Run:
+        return _Run(params, constants, optimizer.init(params), jnp.zeros(num_epochs), jax.random.fold_in(key, 1))
+
+    return jax.vmap(begin)(params, constants, keys)
 
 
 @partial(jax.jit, static_argnames=("graph", "optimizer", "loss", "batch_size", "mesh"))

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float
 
 from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
 from jaxcast.errors import InputError
+from jaxcast.forecasters import Forecaster, Pool
 from jaxcast.integrate import Trajectory
 from jaxcast.pooling.memory import Memory
-from jaxcast.rollout import Cell, Output, forecast
+from jaxcast.rollout import Cell, Input, Output, forecast
 from jaxcast.sharding import devices_for, map_shards
 
 
@@ -27,6 +28,19 @@ class Samples(NamedTuple):
     memory: Memory
     forecasts: Any
     targets: Float[Array, "sample dim"]
+
+
+class Chunks(NamedTuple):
+    """Runs of consecutive one-step samples, (chunk, step, ...), for training over time.
+
+    values: the newest state, (chunk, step, dim). errors: of the candidates at it, (chunk, step, model, dim). forecasts:
+    theirs of the next value, alike. targets: that next value.
+    """
+
+    values: Float[Array, "chunk step dim"]
+    errors: Float[Array, "chunk step model dim"]
+    forecasts: Float[Array, "chunk step model dim"]
+    targets: Float[Array, "chunk step dim"]
 
 
 class Windows(NamedTuple):
@@ -72,10 +86,9 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
         >>> samples.memory.errors.shape, samples.targets.shape
         ((6, 3, 2, 3), (6, 3))
     """
-    if not isinstance(trajectory, Trajectory):
-        raise InputError(f"expected a Trajectory(times, states), got {type(trajectory).__name__}")
     if num_delays < 1:
         raise InputError(f"num_delays must be at least 1, got {num_delays}")
+    check_trajectory(trajectory)
     states = trajectory.states
     needed = num_delays + (1 if forecast_map is None else 2)
     if len(states) < needed:
@@ -83,12 +96,18 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
             f"{num_delays} delays need a trajectory of at least {needed} samples, got {len(states)}; "
             "give a longer one or fewer delays"
         )
+    return _one_step_samples(trajectory, as_forecast_map(forecast_map), num_delays=num_delays)
+
+
+def check_trajectory(trajectory: Trajectory) -> None:
+    """Raises InputError unless it is a trajectory of finite numbers."""
+    if not isinstance(trajectory, Trajectory):
+        raise InputError(f"expected a Trajectory(times, states), got {type(trajectory).__name__}")
     # Under jit, grad or vmap there are no numbers to look at.
-    is_traced = isinstance(states, jax.core.Tracer)
-    bad = np.flatnonzero(~np.isfinite(np.zeros((0, 1)) if is_traced else states).all(-1))
+    is_traced = isinstance(trajectory.states, jax.core.Tracer)
+    bad = np.flatnonzero(~np.isfinite(np.zeros((0, 1)) if is_traced else trajectory.states).all(-1))
     if bad.size:
         raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")
-    return _one_step_samples(trajectory, as_forecast_map(forecast_map), num_delays=num_delays)
 
 
 @partial(jax.jit, static_argnames="num_delays")
@@ -100,6 +119,80 @@ def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, 
     errors = forecasts[:-1] - states[1:, None]
     memory = Memory(delay_embed(states[1:-1], num_delays), delay_embed(errors[:-1], num_delays))
     return Samples(memory, forecasts[num_delays:-1], states[num_delays + 1 :])
+
+
+def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | None = None) -> Samples:
+    """Every one-step sample of a trajectory, with the memory that this pool has when it is rolled along it, in order.
+
+    For pools with any memory, and for those with a `DelayMemory` what `one_step_samples` gathers at once. The first
+    samples, during which the memory fills, are left out.
+
+    Raises:
+        InputError: for a trajectory that is too short to fill the memory, or holds NaN.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> pool = jaxcast.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
+        >>> samples = jaxcast.samples_for(pool, truth, candidates)
+        >>> samples.memory.hidden.shape, samples.targets.shape
+        ((24, 2, 4), (24, 3))
+    """
+    check_trajectory(trajectory)
+    warmup = pool.memory.warmup(with_errors=forecast_map is not None)
+    if len(trajectory.states) < warmup + 2:
+        raise InputError(
+            f"the pool's memory needs a trajectory of at least {warmup + 2} samples, got {len(trajectory.states)}"
+        )
+    memory, forecasts = _rolled_memory(Forecaster(pool, forecast_map), trajectory)
+    return jax.tree.map(lambda a: a[warmup:], Samples(memory, forecasts, trajectory.states[1:]))
+
+
+@jax.jit
+def _rolled_memory(cell: Forecaster, trajectory: Trajectory) -> Any:
+    def step(carry: Any, x: tuple[Array, Array]) -> tuple[Any, Any]:
+        carry = cell.observe(carry, Input(x[0], jnp.asarray(True), x[1]))
+        return carry, tuple(carry)
+
+    steps = (trajectory.states[:-1], trajectory.times[:-1])
+    start = cell.init_carry(trajectory.states[0], trajectory.times[0])
+    return jax.lax.scan(step, start, steps)[1]
+
+
+def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length: int, stride: int = 1) -> Chunks:
+    """Runs of `length` consecutive one-step samples, one beginning every `stride` samples; they may overlap.
+
+    What a pool with a recurrent memory is trained on: chunks are independent of each other and free to shuffle. A chunk's
+    first value is the second that a rolled cell sees, the first for which errors of the candidates are known.
+
+    Raises:
+        InputError: for a trajectory shorter than one chunk and two samples more, or with NaN, or sizes below one.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> jaxcast.sequence_chunks(truth, candidates, length=8, stride=4).errors.shape
+        (6, 8, 2, 3)
+    """
+    check_trajectory(trajectory)
+    if min(length, stride) < 1 or len(trajectory.states) < length + 2:
+        raise InputError(
+            f"chunks of {length} samples, one every {stride}, need sizes of at least 1 and a trajectory of at least "
+            f"{length + 2} samples, got {len(trajectory.states)}"
+        )
+    return _sequence_chunks(trajectory, as_forecast_map(forecast_map), length=length, stride=stride)
+
+
+@partial(jax.jit, static_argnames=("length", "stride"))
+def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: int, stride: int) -> Chunks:
+    samples = _one_step_samples(trajectory, forecast_map, num_delays=1)
+    assert samples.memory.errors is not None
+    every = Chunks(samples.memory.states[:, 0], samples.memory.errors[:, 0], samples.forecasts, samples.targets)
+    starts = jnp.arange(0, len(samples.targets) - length + 1, stride)
+    index = starts[:, None] + jnp.arange(length)
+    return jax.tree.map(lambda a: a[index], every)
 
 
 def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, history_size: int) -> Windows:

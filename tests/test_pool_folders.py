@@ -13,6 +13,7 @@ from jaxcast.regime.emulator import monomials
 from jaxcast.storage.pools import POOLS
 
 SIZES = dict(dim=3, num_delays=2, hidden_size=4)
+SCALES = jaxcast.Scales(jnp.arange(3.0), jnp.arange(1.0, 4.0), jnp.full(3, 0.5))
 
 
 def pools():
@@ -22,6 +23,13 @@ def pools():
     heads = lambda key: jaxcast.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **SIZES, key=key)  # noqa: E731
     return {
         "additive_attention": additive(key),
+        "component_attention": jaxcast.ComponentAttention(
+            dim=3, num_models=11, num_delays=2, hidden_sizes=(4, 5), scales=SCALES, errors="ends", key=key
+        ),
+        "recurrent_attention": jaxcast.RecurrentAttention(
+            dim=3, hidden_size=4, cell="lstm", num_warmup=3, scales=SCALES, key=key
+        ),
+        "regime_interpolation": jaxcast.RegimeInterpolation(jnp.ones((11, 1)), jnp.ones(3), num_delays=2),
         "scaled_dot_product_attention": jaxcast.ScaledDotProductAttention(**SIZES, key=key, dtype=jnp.float64),
         "multi_head_attention": heads(key),
         "feed_forward": jaxcast.FeedForward(**SIZES, key=key),

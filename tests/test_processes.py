@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -84,32 +87,51 @@ def test_the_library_gives_the_same_on_one_process_and_on_two():
     np.testing.assert_allclose(forecasts, expected, rtol=1e-12, atol=1e-11)
 
 
+def simulate(out, *options):
+    return [sys.executable, "-m", "jaxcast.cli.main", "simulate", "--system", SYSTEM, "--out", str(out), *options]
+
+
+def together(out, *options):
+    """The same command for each of two processes."""
+    joined = ["--processes", "2", "--coordinator", free_address(), "--process-id"]
+    return [simulate(out, *options, *joined, str(i)) for i in range(2)]
+
+
+def states_in(store):
+    import zarr
+
+    return zarr.open_array(store / "states", mode="r")[:]
+
+
 def test_the_command_writes_the_same_store_from_one_process_and_from_two(tmp_path):
     pytest.importorskip("zarr", reason="the storage extra is not installed")
     sizes = ["--num-trajectories", "23", "--num-samples", "8", "--batch-size", "5", "--transient", "1"]
-
-    def command(out, *options):
-        return [
-            sys.executable,
-            "-m",
-            "jaxcast.cli.main",
-            "simulate",
-            "--system",
-            SYSTEM,
-            "--out",
-            str(out),
-            *sizes,
-            *options,
-        ]
-
-    address = free_address()
-    together = ["--processes", "2", "--coordinator", address, "--process-id"]
-    run_all([command(tmp_path / "two.zarr", *together, str(i)) for i in range(2)])
-    run_all([command(tmp_path / "one.zarr")])
-    one, two = (
-        np.stack([jaxcast.load_trajectory(tmp_path / name, index=i).trajectory.states for i in range(23)])
-        for name in ("one.zarr", "two.zarr")
-    )
+    run_all(together(tmp_path / "two.zarr", *sizes))
+    run_all([simulate(tmp_path / "one.zarr", *sizes)])
+    one, two = (states_in(tmp_path / name) for name in ("one.zarr", "two.zarr"))
     assert np.isfinite(one).all()
     np.testing.assert_allclose(two, one, rtol=1e-12, atol=1e-11)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.zarr", "two.zarr"]
+
+
+def test_where_one_of_two_is_killed_the_other_ends_and_the_same_commands_go_on(tmp_path):
+    pytest.importorskip("zarr", reason="the storage extra is not installed")
+    sizes = ["--num-trajectories", "150", "--num-samples", "8", "--batch-size", "2", "--transient", "1"]
+    out, log = tmp_path / "two.zarr", tmp_path / "log"
+    with log.open("w") as errors:
+        first, second = (subprocess.Popen(c, stdout=errors, stderr=errors) for c in together(out, *sizes))
+    mark = tmp_path / "two.zarr.partial" / "zarr.json"
+    while first.poll() is None and not (mark.exists() and re.search(r'"num_done": [1-9]', mark.read_text())):
+        time.sleep(0.01)
+    second.kill()
+    assert second.wait() == -signal.SIGKILL, log.read_text()
+    assert first.wait(timeout=60) == 2, log.read_text()
+    assert "error: another process of this run has ended" in log.read_text()
+    assert mark.exists()
+    assert not out.exists()
+    log.unlink()
+
+    run_all(together(out, *sizes))
+    run_all([simulate(tmp_path / "one.zarr", *sizes)])
+    np.testing.assert_array_equal(states_in(out), states_in(tmp_path / "one.zarr"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.zarr", "two.zarr"]

@@ -116,6 +116,16 @@ def test_rossler_is_the_equation():
     np.testing.assert_allclose(jaxcast.Rossler(a=0.3, b=0.4, c=5.0)(0.0, u), expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("num_jumps", [1, 3, 64, 65])
+def test_pieces_are_looked_up_and_few_of_them_leave_a_time_loop_one_kernel(num_jumps):
+    times, values = np.arange(num_jumps) * 0.5, np.random.default_rng(0).normal(size=num_jumps + 1)
+    schedule = jaxcast.PiecewiseConstant(times, values)
+    at = np.arange(-1.0, 0.5 * num_jumps + 1.0, 0.25)
+    expected = values[np.searchsorted(times, at, side="right")]
+    np.testing.assert_array_equal(jax.vmap(schedule)(at), expected)
+    assert ("gather" in str(jax.make_jaxpr(schedule)(0.3))) == (num_jumps > 64)
+
+
 def test_impossible_schedules_and_sizes_are_refused():
     with pytest.raises(jaxcast.InputError, match="one value more than times"):
         jaxcast.PiecewiseConstant([1.0], [1.0])(0.0)

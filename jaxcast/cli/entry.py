@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import jax
 from rich.console import Console
 
 from jaxcast.errors import InputError
+from jaxcast.sharding import end_process
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -24,10 +26,15 @@ def run_command(main: Callable[[], None]) -> None:
         main()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        end_process(2)
     except KeyboardInterrupt:
         print("interrupted: what was finished is kept, the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
+        end_process(130)
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        end_process(1)
 
 
 def keep_compiled_programs() -> None:

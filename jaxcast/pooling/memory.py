@@ -9,6 +9,22 @@ from jaxtyping import Array, Float
 from jaxcast.rollout import Input
 
 
+@runtime_checkable
+class PoolMemory(Protocol):
+    """How a pool remembers; `DelayMemory` and `RecurrentMemory` are such. What it keeps is any pytree.
+
+    init: what is kept before anything was seen, for a value and candidate forecasts of these shapes.
+    observe: what is kept after the newest input and the candidate forecasts that were pending for its value.
+    newest: the newest value in what is kept.
+    warmup: how many outputs pass before a forecast counts, with and without candidates.
+    """
+
+    def init(self, value: Any, forecasts: Any) -> Any: ...
+    def observe(self, memory: Any, x: Input, pending: Any) -> Any: ...
+    def newest(self, memory: Any) -> Any: ...
+    def warmup(self, with_errors: bool) -> int: ...
+
+
 class Memory(NamedTuple):
     """The last l states and candidate errors, newest first.
 
@@ -18,19 +34,6 @@ class Memory(NamedTuple):
 
     states: Float[Array, "*batch lag dim"]
     errors: Float[Array, "*batch lag model dim"] | None
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """How a pool remembers: what its memory is before anything was seen, and after the newest value.
-
-    The memory itself may be any pytree. `pending` are the candidates' forecasts of the newest value, which mean nothing
-    at the first. warmup: how many outputs pass before the memory says what it should.
-    """
-
-    def init(self, value: Any, forecasts: Any) -> Any: ...
-    def observe(self, memory: Any, x: Input, pending: Any) -> Any: ...
-    def warmup(self, with_errors: bool) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,10 @@ class DelayMemory:
         if memory.errors is None:
             return Memory(states, None)
         return Memory(states, self._push(memory.errors, pending - x.value))
+
+    def newest(self, memory: Memory) -> Float[Array, "*batch dim"]:
+        """The newest value that it holds."""
+        return memory.states[..., 0, :]
 
     def warmup(self, with_errors: bool) -> int:
         """How many outputs pass before it is full: an error needs two values, a state one."""

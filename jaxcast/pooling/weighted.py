@@ -19,3 +19,17 @@ class WeightedSum:
 
     def __call__(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Output:
         return self.combine(self.weigh(memory, forecasts), forecasts)
+
+
+class ComponentWeights:
+    """y_d = sum_i a_(d,i) F_(i,d) with the weights (*batch, dim, model) that a subclass's `weigh` returns."""
+
+    def weigh(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Any:
+        raise NotImplementedError
+
+    def combine(self, weights: Float[Array, "*batch dim model"], forecasts: Float[Array, "*batch model dim"]) -> Output:
+        forecast = jnp.einsum("...dm,...md->...d", weights, forecasts)
+        return Output(forecast, {"weights": weights.mean(-2), "component_weights": weights})
+
+    def __call__(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Output:
+        return self.combine(self.weigh(memory, forecasts), forecasts)

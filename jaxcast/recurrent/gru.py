@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Key
+from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.recurrent.layer import Init, RecurrentLayer, initial_weights
 from jaxcast.recurrent.over_time import Equations, Weights, contract, ones
@@ -50,15 +50,12 @@ class GRU(RecurrentLayer):
         init: Init = "uniform",
         dtype: DTypeLike = jnp.float32,
     ):
-        weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=3, key=key, dtype=dtype)
-        super().__init__(weights if reset_after else weights._replace(recurrent_bias=None))
+        sizes = {"in_size": in_size, "hidden_size": hidden_size, "num_gates": 3}
+        super().__init__(initial_weights(init, **sizes, key=key, dtype=dtype, recurrent_bias=reset_after))
 
     @property
     def equations(self) -> Equations:
         return _RESET_BEFORE if self.recurrent_bias is None else _RESET_AFTER
-
-    def init_carry(self, *batch: int) -> Float[Array, "*batch hidden"]:
-        return jnp.zeros((*batch, len(self.recurrent_kernel)), self.bias.dtype)
 
 
 def _forward_after(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:

@@ -34,9 +34,9 @@ class RecurrentLayer(nnx.Module):
     @abstractmethod
     def equations(self) -> Equations: ...
 
-    @abstractmethod
     def init_carry(self, *batch: int) -> Any:
         """A carry of zeros."""
+        return jnp.zeros((*batch, len(self.recurrent_kernel)), self.bias.dtype)
 
     @property
     def weights(self) -> Weights:
@@ -126,9 +126,16 @@ def _step(equations: Equations, weights: Weights, carry: Any, x: Array) -> tuple
 
 
 def initial_weights(
-    init: Init, *, in_size: int, hidden_size: int, num_gates: int, key: Key[Array, ""], dtype: DTypeLike
+    init: Init,
+    *,
+    in_size: int,
+    hidden_size: int,
+    num_gates: int,
+    key: Key[Array, ""],
+    dtype: DTypeLike,
+    recurrent_bias: bool = False,
 ) -> Weights:
-    """Uniform within 1/sqrt(hidden_size); or orthogonal recurrent and Glorot input weights for each gate, and no bias."""
+    """Uniform within 1/sqrt(hidden_size); or orthogonal recurrent and Glorot input weights for each gate, and biases of 0."""
     check_sizes(in_size=in_size, hidden_size=hidden_size)
     if init not in ("uniform", "orthogonal"):
         raise InputError(f"init must be 'uniform' or 'orthogonal', got {init!r}")
@@ -136,8 +143,8 @@ def initial_weights(
     keys = jax.random.split(key, 4)
     if init == "uniform":
         bound = hidden_size**-0.5
-        shapes = ((in_size, width), (hidden_size, width), (width,), (hidden_size,))
-        return Weights(*(jax.random.uniform(k, s, dtype, -bound, bound) for k, s in zip(keys, shapes, strict=True)))
+        shapes = [(in_size, width), (hidden_size, width), (width,), *[(hidden_size,)] * recurrent_bias]
+        return Weights(*(jax.random.uniform(k, s, dtype, -bound, bound) for k, s in zip(keys, shapes, strict=False)))
 
     def of_each_gate(initializer: Any, key: Array, num_rows: int) -> Array:
         gates = [initializer(k, (num_rows, hidden_size), dtype) for k in jax.random.split(key, num_gates)]
@@ -147,5 +154,5 @@ def initial_weights(
         of_each_gate(jax.nn.initializers.glorot_uniform(), keys[0], in_size),
         of_each_gate(jax.nn.initializers.orthogonal(), keys[1], hidden_size),
         jnp.zeros(width, dtype),
-        jnp.zeros(hidden_size, dtype),
+        jnp.zeros(hidden_size, dtype) if recurrent_bias else None,
     )

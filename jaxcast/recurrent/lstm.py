@@ -57,17 +57,16 @@ class LSTM(RecurrentLayer):
         dtype: DTypeLike = jnp.float32,
     ):
         weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=4, key=key, dtype=dtype)
-        bias = weights.bias
         if init == "orthogonal":
-            bias = bias.at[hidden_size : 2 * hidden_size].set(1)
-        super().__init__(weights._replace(bias=bias, recurrent_bias=None))
+            weights = weights._replace(bias=weights.bias.at[hidden_size : 2 * hidden_size].set(1))
+        super().__init__(weights)
 
     @property
     def equations(self) -> Equations:
         return _EQUATIONS
 
     def init_carry(self, *batch: int) -> LSTMCarry:
-        zeros = jnp.zeros((*batch, len(self.recurrent_kernel)), self.bias.dtype)
+        zeros = super().init_carry(*batch)
         return LSTMCarry(zeros, zeros)
 
 

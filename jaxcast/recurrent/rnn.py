@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Key
+from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.errors import InputError
 from jaxcast.recurrent.layer import Init, RecurrentLayer, initial_weights
@@ -52,15 +52,12 @@ class RNN(RecurrentLayer):
         if activation not in _EQUATIONS:
             raise InputError(f"activation must be one of {', '.join(_EQUATIONS)}, got {activation!r}")
         weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=1, key=key, dtype=dtype)
-        super().__init__(weights._replace(recurrent_bias=None))
+        super().__init__(weights)
         self.activation: Activation = activation
 
     @property
     def equations(self) -> Equations:
         return _EQUATIONS[self.activation]
-
-    def init_carry(self, *batch: int) -> Float[Array, "*batch hidden"]:
-        return jnp.zeros((*batch, len(self.recurrent_kernel)), self.bias.dtype)
 
 
 def _equations(activation: Any, derivative: Any, *, in_torch: bool = True) -> Equations:

@@ -136,6 +136,17 @@ def fit_course(
 
     Raises:
         InputError: for too few states, NaN, or states of another dimension than the emulator's.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> candidates = [jaxcast.Rossler(c=c) for c in (4.0, 6.0)]
+        >>> ensemble = jaxcast.flow_map(jaxcast.stack(candidates), dt=0.4, h=0.1)
+        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> forecasts = jaxcast.forecasts_along(ensemble, truth)
+        >>> emulator = jaxcast.fit_emulator(truth.states, forecasts, 0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> course = jaxcast.fit_course(emulator, truth.states, most_oscillations=0)
+        >>> round(float(emulator.offset[0] + emulator.unit[0] * course.level[0]), 3)
+        5.0
     """
     if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:
         raise InputError(f"expected states (time, {len(emulator.system.scale)}) as the emulator's, got {states.shape}")

@@ -50,6 +50,15 @@ class RegimeForecaster:
         course_deviation: a course of the deviations from that. wander: of the deviations that each step adds.
         value_noise, model_noise: deviations of a value from the truth, and of the truth from the emulator, (dim,).
         forecast_map: the candidates; without them the emulator forecasts alone.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
+        >>> bool(abs(output.info["regime"][-1, 0] - 5.0) < 1e-2)  # which neither candidate has
+        True
     """
 
     emulator: Emulator
@@ -170,6 +179,15 @@ def fit_regime(
     Raises:
         InputError: for a trajectory that is too short (78 samples at least), not evenly sampled or not finite, candidates
             that diverge, do not differ or are fewer than two, or coordinates that are not one row for each of them.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
+        >>> bool(abs(output.forecast - truth.states[6:16]).max() < 1e-2)
+        True
     """
     check_trajectory(trajectory)
     states = jnp.asarray(trajectory.states)

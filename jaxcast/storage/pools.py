@@ -14,7 +14,10 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters import FeedForward, Forecaster, Persistence, Pool
 from jaxcast.integrate import FlowMap, flow_map
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
+from jaxcast.pooling.component import ComponentAttention
+from jaxcast.pooling.interpolation import RegimeInterpolation
 from jaxcast.pooling.linear import FixedWeights, LinearRegression
+from jaxcast.pooling.recurrent import RecurrentAttention
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.regime.emulator import monomials
 from jaxcast.regime.forecaster import RegimeForecaster
@@ -29,6 +32,9 @@ POOLS: dict[str, type] = {
     "additive_attention": AdditiveAttention,
     "scaled_dot_product_attention": ScaledDotProductAttention,
     "multi_head_attention": MultiHeadAttention,
+    "component_attention": ComponentAttention,
+    "recurrent_attention": RecurrentAttention,
+    "regime_interpolation": RegimeInterpolation,
     "feed_forward": FeedForward,
     "simplex_least_squares": SimplexLeastSquares,
     "linear_regression": LinearRegression,
@@ -45,9 +51,9 @@ class StoredPool(NamedTuple):
     Where several pools were saved as one, each array of `pool` has a leading seed axis.
 
     Example:
-        >>> import jaxcast
+        >>> import jaxcast, jax.numpy as jnp
         >>> stored = jaxcast.StoredPool(jaxcast.Persistence(), None, {})
-        >>> jaxcast.forecast(stored.cell, [[1.0], [2.0]], num_leads=2).forecast.tolist()
+        >>> jaxcast.forecast(stored.cell, jnp.asarray([[1.0], [2.0]]), num_leads=2).forecast.tolist()
         [[2.0], [2.0]]
     """
 

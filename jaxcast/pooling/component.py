@@ -1,0 +1,135 @@
+"""Attention with weights of its own for every component of the state."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_input, check_sizes, uniform_linear
+from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.scales import Scales, Standardise
+from jaxcast.pooling.weighted import ComponentWeights
+
+Errors = Literal["position", "ends", "all"]
+_ACTIVATIONS = {"tanh": jnp.tanh, "silu": jax.nn.silu}
+
+
+class ComponentAttention(ComponentWeights, nnx.Module):
+    """A convex combination of the candidates for each component of the state, from a network that sees them all.
+
+        a_(d,i) = softmax_i [ network(u_(j-1), ..., errors_(j-1), ..., errors_(j-l)) ]_(d,i),    y_d = sum_i a_(d,i) F_(i,d)
+
+    Convex weights that all components share cannot follow a parameter that changes within a step; weights of their own
+    can. Other than `AdditiveAttention` it knows the candidates by their place: their order and number are those of
+    training. Inputs are standardised by `scales`, kept with the parameters; the network computes in `dtype`, softmax and
+    sum in the forecasts'. `info["component_weights"]` is (*batch, dim, model), `info["weights"]` its mean.
+
+    Source: Bahdanau, Cho and Bengio (2015) for attention; Patel and Wikner (2023), section 4, name weights by component.
+
+    Args:
+        dim: components of a state. num_models: candidates. num_delays: l. hidden_sizes: of the network's layers.
+        errors: what it sees of the candidates' errors at each of the l steps. all: those of every candidate. ends: those of
+            the first and the last. position: where between these two the truth lay, by least squares, and how far apart
+            they were; that is enough where candidates are in the order of one parameter, and generalises best.
+        num_states: how many of the l last states it sees.
+        scales: of the inputs, as from `input_scales`; by default they are taken as they are.
+        key: for the initial parameters.
+
+    Raises:
+        InputError: for sizes below one, unknown errors or activation, a memory of another size, or no candidates.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=40)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> pool = jaxcast.ComponentAttention(
+        ...     dim=3, num_models=2, num_delays=5, scales=jaxcast.input_scales(truth, candidates), key=jax.random.key(0)
+        ... )
+        >>> cell = jaxcast.Forecaster(pool, candidates)
+        >>> jaxcast.forecast(cell, truth.states, num_leads=5).info["component_weights"].shape
+        (5, 3, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_models: int,
+        num_delays: int,
+        hidden_sizes: Sequence[int] = (128, 128),
+        errors: Errors = "position",
+        num_states: int = 1,
+        activation: Literal["tanh", "silu"] = "tanh",
+        scales: Scales | None = None,
+        key: Key[Array, ""],
+        dtype: DTypeLike = jnp.float32,
+    ):
+        check_sizes(dim=dim, num_models=num_models, num_delays=num_delays, num_states=num_states)
+        check_sizes(**{f"hidden_sizes[{i}]": size for i, size in enumerate(hidden_sizes)})
+        seen_of_errors = {"position": 2, "ends": 2 * dim, "all": num_models * dim}
+        if (
+            errors not in seen_of_errors
+            or activation not in _ACTIVATIONS
+            or not hidden_sizes
+            or num_states > num_delays
+        ):
+            raise InputError(
+                f"expected errors of {', '.join(seen_of_errors)}, activation of {', '.join(_ACTIVATIONS)}, hidden_sizes and "
+                f"at most {num_delays} states, got {errors!r}, {activation!r}, {tuple(hidden_sizes)} and {num_states}"
+            )
+        self.memory = DelayMemory(num_delays)
+        self.errors, self.num_states, self.activation = errors, num_states, activation
+        self.scales = Standardise(scales, dim)
+        sizes = (num_states * dim + num_delays * seen_of_errors[errors], *hidden_sizes)
+        rngs = nnx.Rngs(key)
+        self.hidden = nnx.List([uniform_linear(a, b, fan_in=a, rngs=rngs, dtype=dtype) for a, b in pairwise(sizes)])
+        self.score = uniform_linear(sizes[-1], dim * num_models, fan_in=sizes[-1], rngs=rngs, dtype=dtype)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        dim = self.scales.mean.shape[-1]
+        return {
+            "dim": dim,
+            "num_models": self.score.out_features // dim,
+            "num_delays": self.memory.num_delays,
+            "hidden_sizes": [layer.out_features for layer in self.hidden],
+            "errors": self.errors,
+            "num_states": self.num_states,
+            "activation": self.activation,
+            "dtype": jnp.dtype(self.score.param_dtype).name,
+        }
+
+    def inputs(self, memory: Memory) -> Float[Array, "*batch size"]:
+        """What the network sees of a memory."""
+        if memory.errors is None:
+            raise InputError("attention needs candidates: give the Forecaster a forecast map")
+        batch = memory.states.shape[:-2]
+        parts = [self.scales.states(memory.states[..., : self.num_states, :])]
+        errors = self.scales.errors(memory.errors)
+        if self.errors == "position":
+            first, last = errors[..., 0, :], errors[..., -1, :]
+            apart = first - last
+            distance = (apart**2).sum(-1)
+            # In [-1, 1] between the two; where they agree the truth may be anywhere, and zero is as good as any.
+            parts += [2 * (first * apart).sum(-1) / (distance + 1e-6) - 1, jnp.log(distance + 1e-3)]
+        else:
+            parts.append(errors[..., (0, -1), :] if self.errors == "ends" else errors)
+        return jnp.concatenate([part.reshape(*batch, -1) for part in parts], -1)
+
+    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch dim model"]:
+        hidden = self.inputs(memory)
+        check_input(self.hidden[0], hidden)
+        for layer in self.hidden:
+            hidden = _ACTIVATIONS[self.activation](layer(hidden))
+        *batch, num_models, dim = forecasts.shape
+        if num_models * dim != self.score.out_features:
+            raise InputError(
+                f"expected {self.score.out_features} forecasts of all candidates, got {num_models} by {dim}"
+            )
+        scores = self.score(hidden).reshape(*batch, dim, num_models)
+        return jax.nn.softmax(scores.astype(forecasts.dtype), -1)

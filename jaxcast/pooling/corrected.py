@@ -1,0 +1,280 @@
+"""A pooled forecast and a small correction of what no combination of the candidates can express."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
+from itertools import combinations_with_replacement, product
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.memory import DelayMemory, PoolMemory
+from jaxcast.pytrees import register
+from jaxcast.rollout import Output
+from jaxcast.schedules import Scalar
+from jaxcast.windows import Samples
+
+MARGIN = 1.1
+"""How far features may leave the range that they had in training, beyond which they are held: there is nothing known."""
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """What a correction sees: the newest state and entries of the pool's info, in [-1, 1] along the training samples.
+
+    middle, half: of the range of each feature. All features of one entry share their half range, so that those that
+    hardly vary, and so are mostly noise, stay small. stretch: one more factor for those of the entries.
+    """
+
+    middle: Float[Array, " feature"]
+    half: Float[Array, " feature"]
+    stretch: Any
+    info: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, state: Float[Array, "*batch dim"], info: dict[str, Any]) -> Float[Array, "*batch feature"]:
+        scaled = jnp.clip((_joined(self.info, state, info) - self.middle) / self.half, -MARGIN, MARGIN)
+        return scaled * jnp.where(jnp.arange(scaled.shape[-1]) < state.shape[-1], 1, self.stretch)
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class PolynomialCorrection:
+    """C(x) = sum_n c_n prod_j T_(n_j)(x_j) over all terms of a total degree, with the Chebyshev polynomials T.
+
+    coefficients: (term, dim).
+    """
+
+    coefficients: Float[Array, "term dim"]
+    degree: int = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
+        return chebyshev_terms(features, self.degree) @ self.coefficients
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class KernelCorrection:
+    """C(x) = sum_n exp(-|x - x_n|^2 / (2 length^2)) c_n over training samples x_n: smooth, and zero far from all of them.
+
+    centres: (centre, feature). coefficients: (centre, dim).
+    """
+
+    centres: Float[Array, "centre feature"]
+    coefficients: Float[Array, "centre dim"]
+    length: Any
+
+    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
+        return gaussian_kernel(features, self.centres, self.length) @ self.coefficients
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class CorrectedPool:
+    """A pool's forecast and a correction that depends on the state and on what the pool shows of itself.
+
+        y = pool(memory, F) + C(x),    x = [u_(j-1), info of the pool]
+
+    `info` is the pool's, with the added "correction", (*batch, dim). Made by `fit_correction`.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
+        >>> samples = jaxcast.one_step_samples(truth, 1, candidates)
+        >>> pool = jaxcast.fit_correction(jaxcast.equal_weights(2), samples)
+        >>> before, after = (jaxcast.one_step_errors(p, samples).mean() for p in (pool.pool, pool))
+        >>> bool(after < 0.01 * before)
+        True
+    """
+
+    pool: Any
+    features: Features
+    correction: PolynomialCorrection | KernelCorrection
+
+    @property
+    def memory(self) -> PoolMemory:
+        return _with_newest(self.pool.memory)
+
+    def __call__(self, memory: Any, forecasts: Any) -> Output:
+        forecast, info = self.pool(memory, forecasts)
+        correction = self.correction(self.features(self.memory.newest(memory), info))
+        return Output(forecast + correction, info | {"correction": correction})
+
+
+def fit_correction(
+    pool: Any,
+    samples: Samples,
+    *,
+    kind: Literal["kernel", "polynomial"] = "kernel",
+    info: Sequence[str] | None = None,
+    lengths: Sequence[float] = (0.4, 0.6),
+    stretches: Sequence[float] = (0.5,),
+    degrees: Sequence[int] = (2, 3, 4),
+    regularizations: Sequence[float] = (1e-8, 1e-7, 1e-6, 1e-4, 1e-2, 1.0),
+    validation: float = 0.2,
+    max_centres: int = 4000,
+) -> CorrectedPool:
+    """The correction of a pool that leaves the least squared error, by ridge regression in closed form.
+
+        C = argmin sum_n |y_n - pool_n - C(x_n)|^2 + regularization * |C|^2
+
+    with the norm of the coefficients (polynomial) or of the kernel's function space (kernel). Every combination of the
+    settings is fitted on the first samples and judged on the last ones, the best is fitted again on all.
+
+    Source: Hoerl and Kennard (1970) for the ridge; Saunders, Gammerman and Vovk (1998) for that with a kernel.
+
+    Args:
+        samples: in order of time, as from `one_step_samples` or `samples_for`; the last ones are the validation part.
+        kind: kernel is the more accurate one in a few dimensions; polynomial is smaller and faster to roll.
+        info: the entries of the pool's info that the correction sees beside the newest state; by default "regime" where
+            there is one.
+        lengths: of the kernel, where features lie in [-1, 1]. stretches: factors of the features from info.
+        degrees: total, of the polynomials.
+        validation: the share of the samples to choose by; with only one setting it does not matter.
+        max_centres: with more samples the kernel's centres are as many of them, evenly spaced.
+
+    Raises:
+        InputError: for another kind, info that the pool does not return, settings out of range, or too few samples.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
+        >>> samples = jaxcast.one_step_samples(truth, 2, candidates)
+        >>> pool = jaxcast.fit_correction(
+        ...     jaxcast.fit_regime_interpolation(samples), samples, kind="polynomial", degrees=(2,)
+        ... )
+        >>> pool.features.info
+        ('regime',)
+    """
+    if kind not in ("kernel", "polynomial"):
+        raise InputError(f"kind must be 'kernel' or 'polynomial', got {kind!r}")
+    numbers = (*lengths, *stretches, *degrees, *regularizations)
+    if not all((lengths, stretches, degrees, regularizations)) or min(numbers) <= 0 or not 0 < validation < 1:
+        raise InputError(
+            "expected positive lengths, stretches, degrees and regularizations, and a validation in (0, 1)"
+        )
+    num_fit = int(len(samples.targets) * (1 - validation))
+    if min(num_fit, len(samples.targets) - num_fit) < 1 or max_centres < 1:
+        raise InputError(f"expected samples to fit and to validate with, got {len(samples.targets)}")
+    states = _with_newest(pool.memory).newest(samples.memory)
+    pooled = jax.lax.map(lambda s: pool(s.memory, s.forecasts), samples, batch_size=512)
+    names = _checked_info(info, pooled.info)
+    features = _feature_range(names, states, pooled.info)
+    missing = samples.targets - pooled.forecast
+    sizes: Iterable[Any] = lengths if kind == "kernel" else degrees
+    settings = list(product(stretches if names else (1.0,), sizes, regularizations))
+
+    def seen(stretch: float) -> tuple[Features, Array]:
+        stretched = dataclasses.replace(features, stretch=jnp.asarray(stretch, missing.dtype))
+        return stretched, stretched(states, pooled.info)
+
+    def score(setting: tuple[float, Any, float]) -> float:
+        x = seen(setting[0])[1]
+        correction = _fit(kind, x[:num_fit], missing[:num_fit], *setting[1:], max_centres)
+        scale = jnp.maximum(samples.targets.std(0), jnp.finfo(missing.dtype).tiny)
+        error = float((((missing[num_fit:] - correction(x[num_fit:])) / scale) ** 2).mean())
+        return error if np.isfinite(error) else np.inf
+
+    best = min(settings, key=score) if len(settings) > 1 else settings[0]
+    chosen, x = seen(best[0])
+    return CorrectedPool(pool, chosen, _fit(kind, x, missing, *best[1:], max_centres))
+
+
+def _fit(kind: str, x: Array, missing: Array, size: Any, regularization: float, max_centres: int) -> Any:
+    if kind == "polynomial":
+        return PolynomialCorrection(_fit_polynomial(x, missing, regularization, size), size)
+    return _fit_kernel(x, missing, size, regularization, max_centres=max_centres)
+
+
+def _with_newest(memory: PoolMemory) -> PoolMemory:
+    """A memory that holds the newest state."""
+    return DelayMemory(1) if memory == DelayMemory(0) else memory
+
+
+def _checked_info(names: Sequence[str] | None, info: dict[str, Any]) -> tuple[str, ...]:
+    if names is None:
+        return ("regime",) if "regime" in info else ()
+    unknown = sorted(set(names) - info.keys())
+    if unknown:
+        raise InputError(
+            f"the pool returns no {', '.join(unknown)}; its info holds {', '.join(sorted(info)) or 'nothing'}"
+        )
+    return tuple(names)
+
+
+def _joined(names: tuple[str, ...], state: Array, info: dict[str, Any]) -> Array:
+    """State and entries side by side; each entry's own axes as one."""
+    batch = state.shape[:-1]
+    return jnp.concatenate([state, *(info[name].reshape(*batch, -1).astype(state.dtype) for name in names)], -1)
+
+
+def _feature_range(names: tuple[str, ...], states: Array, info: dict[str, Any]) -> Features:
+    middles, halves = [], []
+    for values in (states, *(_joined((name,), states[:, :0], info) for name in names)):
+        low, high = values.min(0), values.max(0)
+        half = (high - low) / 2
+        halves.append(half if values is states else jnp.full_like(half, half.max()))
+        middles.append((low + high) / 2)
+    half = jnp.concatenate(halves)
+    return Features(jnp.concatenate(middles), jnp.where(half > 0, half, 1), jnp.ones(()), names)
+
+
+@cache
+def exponents(num_features: int, degree: int) -> np.ndarray:
+    """The degree of every feature in every term up to a total degree, (term, feature)."""
+    terms = []
+    for total in range(degree + 1):
+        for chosen in combinations_with_replacement(range(num_features), total):
+            terms.append(np.bincount(np.asarray(chosen, int), minlength=num_features))
+    return np.asarray(terms).reshape(-1, num_features)
+
+
+def chebyshev_terms(features: Float[Array, "*batch feature"], degree: int) -> Float[Array, "*batch term"]:
+    """The product of Chebyshev polynomials of every term."""
+    powers = [jnp.ones_like(features), features]
+    while len(powers) <= degree:
+        powers.append(2 * features * powers[-1] - powers[-2])
+    table = jnp.stack(powers, -1)
+    terms = exponents(features.shape[-1], degree)
+    result = jnp.ones((*features.shape[:-1], len(terms)), features.dtype)
+    for feature in range(features.shape[-1]):
+        result = result * table[..., feature, :][..., terms[:, feature]]
+    return result
+
+
+def gaussian_kernel(
+    x: Float[Array, "*batch feature"], centres: Float[Array, "centre feature"], length: Scalar
+) -> Float[Array, "*batch centre"]:
+    """exp(-|x - x_n|^2 / (2 length^2)), the squares by one matrix product."""
+    x, centres = x / length, centres / length
+    distances = (x**2).sum(-1)[..., None] + (centres**2).sum(-1) - 2 * jnp.matmul(x, centres.T, precision="highest")
+    return jnp.exp(-jnp.maximum(distances, 0) / 2)
+
+
+@partial(jax.jit, static_argnames="degree")
+def _fit_polynomial(x: Array, missing: Array, regularization: Scalar, degree: int) -> Array:
+    terms = chebyshev_terms(x, degree)
+    gram = terms.T @ terms + regularization * jnp.eye(terms.shape[-1], dtype=terms.dtype)
+    return jax.scipy.linalg.solve(gram, terms.T @ missing, assume_a="pos")
+
+
+@partial(jax.jit, static_argnames="max_centres")
+def _fit_kernel(
+    x: Array, missing: Array, length: Scalar, regularization: Scalar, *, max_centres: int
+) -> KernelCorrection:
+    if len(x) <= max_centres:
+        gram = gaussian_kernel(x, x, length) + regularization * jnp.eye(len(x), dtype=x.dtype)
+        return KernelCorrection(x, jax.scipy.linalg.solve(gram, missing, assume_a="pos"), jnp.asarray(length, x.dtype))
+    centres = x[np.linspace(0, len(x) - 1, max_centres).round().astype(int)]
+    kernel = gaussian_kernel(x, centres, length)
+    # The subset of regressors: the norm is that of the function space, by the kernel of the centres among themselves.
+    gram = kernel.T @ kernel + regularization * gaussian_kernel(centres, centres, length)
+    gram += 1e-12 * jnp.trace(gram) / max_centres * jnp.eye(max_centres, dtype=x.dtype)
+    solved = jax.scipy.linalg.solve(gram, kernel.T @ missing, assume_a="pos")
+    return KernelCorrection(centres, solved, jnp.asarray(length, x.dtype))

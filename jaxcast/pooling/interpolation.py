@@ -1,0 +1,143 @@
+"""Interpolation between candidates along the few directions in which they differ."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_sizes
+from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pytrees import register
+from jaxcast.rollout import Output
+from jaxcast.windows import Samples
+
+RANGE = 1.2
+"""How far a regime may lie outside of the candidates' own, in multiples of the farthest; beyond is rounding."""
+RIDGE = 1e-6
+"""Of the least squares for the regime, where errors are of order one: where all candidates agree it is zero."""
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class RegimeInterpolation(WeightedSum):
+    """Affine weights from the regime that the last errors reveal, a least-squares problem with no training.
+
+        F_i(u) = Fbar(u) + sum_k C_(i,k) g_k(u)                       the candidates, along few directions k
+        z_n = argmin_z |u_n - Fbar_n - sum_k z_k g_(n,k)|^2           the regime of the step that ended in u_n
+        y = Fbar + sum_k z_(j-1,k) g_k
+
+    For candidates that differ in one parameter the first direction orders them, and z is where among them the truth has
+    just been; nobody tells it the parameter or its values. `info["regime"]`, (*batch, lag * k), holds z of the last l
+    steps, newest first: what a `CorrectedPool` or a filter can learn from. Made by `fit_regime_interpolation`.
+
+    Args:
+        directions: C, the columns orthogonal to each other and to ones. scale: the size of each component.
+        num_delays: l.
+
+    Raises:
+        InputError: for less than one delay, a memory of another number of delays, or no candidates.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> pool = jaxcast.RegimeInterpolation(jnp.asarray([[-1.0], [1.0]]), jnp.ones(1), num_delays=1)
+        >>> memory = jaxcast.Memory(states=jnp.zeros((1, 1)), errors=jnp.asarray([[[-3.0], [1.0]]]))
+        >>> [round(float(w), 3) for w in pool(memory, jnp.zeros((2, 1))).info["weights"]]
+        [0.25, 0.75]
+    """
+
+    directions: Float[Array, "model direction"]
+    scale: Float[Array, " dim"]
+    num_delays: int = dataclasses.field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_sizes(num_delays=self.num_delays)
+
+    @property
+    def memory(self) -> DelayMemory:
+        return DelayMemory(self.num_delays)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"num_delays": self.num_delays}
+
+    def regime(self, memory: Memory) -> Float[Array, "*batch lag direction"]:
+        """z of every step in the memory."""
+        if memory.errors is None:
+            raise InputError("interpolation needs candidates: give the Forecaster a forecast map")
+        if memory.errors.shape[-3] != self.num_delays:
+            raise InputError(
+                f"the memory holds {memory.errors.shape[-3]} delays, the pool was made for {self.num_delays}"
+            )
+        errors = memory.errors / self.scale
+        directions = self._normed(self.directions)
+        along = jnp.einsum("mk,...md->...kd", directions, errors)
+        gram = jnp.einsum("...kd,...jd->...kj", along, along)
+        missing = -jnp.einsum("...kd,...d->...k", along, errors.mean(-2))
+        ridge = RIDGE * jnp.eye(gram.shape[-1], dtype=gram.dtype)
+        regime = jnp.linalg.solve(gram + ridge, missing[..., None])[..., 0]
+        farthest = RANGE * jnp.abs(self.directions).max(0)
+        return jnp.clip(regime, -farthest, farthest)
+
+    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> dict[str, Any]:
+        regime = self.regime(memory)
+        weights = 1 / len(self.directions) + regime[..., 0, :] @ self._normed(self.directions).T
+        return {"weights": weights.astype(forecasts.dtype), "regime": regime.reshape(*regime.shape[:-2], -1)}
+
+    def combine(self, weights: dict[str, Any], forecasts: Float[Array, "*batch model dim"]) -> Output:
+        return Output(jnp.einsum("...m,...md->...d", weights["weights"], forecasts), weights)
+
+    @staticmethod
+    def _normed(directions: Array) -> Array:
+        return directions / (directions**2).sum(0)
+
+
+def fit_regime_interpolation(samples: Samples, *, num_directions: int = 1) -> RegimeInterpolation:
+    """The directions in which the candidates of these samples differ most, by a singular value decomposition.
+
+    Forecasts are taken less their mean over candidates and in units of their root mean square, for each component; each
+    direction is scaled so that the farthest candidate is at 1 or -1.
+
+    Args:
+        num_directions: one where the candidates differ in one parameter.
+
+    Raises:
+        InputError: without candidates, or for more directions than candidates less one.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=29.0), [1.0, 1.0, 20.0], num_samples=50)
+        >>> rhos = (26.0, 28.0, 30.0)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in rhos]))
+        >>> samples = jaxcast.one_step_samples(truth, 1, candidates)
+        >>> pool = jaxcast.fit_regime_interpolation(samples)
+        >>> weights = pool(samples.memory, samples.forecasts).info["weights"]
+        >>> [round(float(weights[n] @ jax.numpy.asarray(rhos)), 1) for n in (5, 25)]
+        [29.0, 29.0]
+    """
+    if samples.forecasts is None:
+        raise InputError("interpolation needs candidates: make the samples with a forecast map")
+    num_models = samples.forecasts.shape[-2]
+    if not 1 <= num_directions < num_models:
+        raise InputError(f"num_directions must be from 1 to {num_models - 1} for {num_models} candidates")
+    directions, scale = _directions(samples.forecasts, num_directions)
+    return RegimeInterpolation(directions, scale, samples.memory.states.shape[-2])
+
+
+@partial(jax.jit, static_argnames="num_directions")
+def _directions(forecasts: Float[Array, "sample model dim"], num_directions: int) -> tuple[Array, Array]:
+    centred = forecasts - forecasts.mean(1, keepdims=True)
+    scale = jnp.sqrt((centred**2).mean((0, 1)))
+    scale = jnp.where(scale > 0, scale, 1)
+    rows = jnp.moveaxis(centred / scale, 1, 0).reshape(forecasts.shape[1], -1)
+    # Of the small matrix model by model: the directions are few, and only the leading ones are kept.
+    _, vectors = jnp.linalg.eigh(rows @ rows.T)
+    leading = vectors[:, ::-1][:, :num_directions]
+    farthest = jnp.take_along_axis(leading, jnp.abs(leading).argmax(0)[None], 0)
+    # Either sign would do: the one in which the first candidate is not above the last.
+    sign = jnp.where(leading[0] > leading[-1], -1, 1)
+    return leading / jnp.abs(farthest) * sign, scale

@@ -1,0 +1,160 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxcast
+
+DT = 0.04
+
+
+def field(u, rho):
+    x, y, z = u
+    return jnp.stack([10 * (y - x), x * (rho - z) - y, x * y - 8 / 3 * z])
+
+
+def step(u, rho):
+    """Two steps of the midpoint rule: chaos enough, and compiled in no time."""
+    for _ in range(2):
+        u = u + DT / 2 * field(u + DT / 4 * field(u, rho), rho)
+    return u
+
+
+def candidates(u, t):
+    return jnp.stack([step(u, rho) for rho in (28.0, 38.0, 48.0)])
+
+
+def simulate(start, num_samples):
+    def body(u, t):
+        return step(u, 38 - 10 * jnp.cos(2 * jnp.pi * t)), u
+
+    times = DT * jnp.arange(num_samples + 100)
+    states = jax.lax.scan(body, jnp.asarray(start), times)[1]
+    return jaxcast.Trajectory(times[100:], states[100:])
+
+
+def make_cell(pool):
+    return jaxcast.Forecaster(pool, candidates)
+
+
+@pytest.fixture(scope="module")
+def trajectory():
+    return simulate([1.0, 2.0, 20.0], 400)
+
+
+@pytest.fixture(scope="module")
+def trained(trajectory):
+    """Two seeds after a short training on one step."""
+
+    def make(key):
+        sizes = dict(dim=3, num_models=3, num_delays=2, hidden_sizes=(12,), scales=scales, dtype=jnp.float64)
+        return jaxcast.ComponentAttention(**sizes, key=key)
+
+    samples = jaxcast.one_step_samples(trajectory, 2, candidates)
+    scales = jaxcast.input_scales(trajectory, candidates)
+    return jaxcast.fit(
+        make, samples, keys=jax.random.split(jax.random.key(0), 2),
+        optimizer=optax.adam(3e-3), num_epochs=40, batch_size=32,
+    ).model  # fmt: skip
+
+
+def first(models):
+    return jax.tree.map(lambda a: a[0], models)
+
+
+def test_the_loss_is_that_of_forecasts_fed_back(trained, trajectory):
+    windows = jaxcast.loop_windows(trajectory, horizon=6, history_size=4, stride=60)
+    pool, tolerance = first(trained), 0.05
+    scores = []
+    for n, history in enumerate(windows.history):
+        forecast = jaxcast.forecast(make_cell(pool), history, 6, windows.times[n]).forecast
+        off = np.clip((forecast - windows.truth[n]) / trajectory.states.std(0), -2 * 0.06**0.5, 2 * 0.06**0.5)
+        errors = np.mean(off**2, -1)
+        valid = np.cumprod(np.concatenate([[1], errors[:-1] < 0.02]))  # the first that diverged counts, none behind it
+        scores.append(np.mean(valid * np.log1p(errors / tolerance**2)))
+    loss = jaxcast.closed_loop_loss(make_cell, tolerance, 0.02)
+    np.testing.assert_allclose(loss(pool, windows), np.mean(scores), rtol=1e-9)
+    assert 0 < np.mean(scores) < 10
+
+
+def test_the_gradient_through_a_closed_loop_is_that_of_differences(trained, trajectory):
+    windows = jaxcast.loop_windows(trajectory, horizon=5, history_size=3, stride=100)
+    loss = jax.jit(jaxcast.closed_loop_loss(make_cell))
+    pool = first(trained)
+    gradient = jax.jit(jax.grad(loss))(pool, windows)
+    leaves, structure = jax.tree.flatten(pool)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    direction = [jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
+
+    def along(step):
+        moved = [leaf + step * towards for leaf, towards in zip(leaves, direction, strict=True)]
+        return loss(jax.tree.unflatten(structure, moved), windows)
+
+    expected = (along(1e-7) - along(-1e-7)) / 2e-7
+    found = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), direction, strict=True))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_fine_tuning_lowers_the_closed_loop_error_of_windows_it_never_saw(trained, trajectory, count_compilations):
+    held_out = simulate([-3.0, 2.0, 25.0], 300)
+    windows = jaxcast.loop_windows(held_out, horizon=6, history_size=3, stride=2)
+
+    def run(seed):
+        keys = jax.random.split(jax.random.key(seed), 2)
+        options = dict(horizons=(2, 6), num_epochs=3, batch_size=32, learning_rate=2e-3)
+        return jaxcast.fine_tune(trained, trajectory, make_cell, keys=keys, **options)
+
+    tuned = run(0)
+    assert tuned.losses.shape == (2, 6)
+    loss = jaxcast.closed_loop_loss(make_cell)
+    for before, after in zip(
+        *(jax.lax.map(lambda m: loss(m, windows), m) for m in (trained, tuned.model)), strict=True
+    ):
+        assert after < 0.97 * before
+    count_compilations()
+    run(1)
+    assert count_compilations() == 0
+
+
+@pytest.mark.parametrize("size", [1e3, 1e200])
+def test_windows_that_diverge_give_finite_gradients(trajectory, size):
+    """Of two windows one is thrown far off, or out of all numbers: its gradient is what it was up to there."""
+    windows = jaxcast.loop_windows(trajectory, horizon=8, history_size=2, stride=300)
+
+    def thrown(u, t):
+        return candidates(u, t) + jnp.where(t == windows.times[0, 4], size, 0.0)
+
+    def loss(weights, windows, forecast_map):
+        score = jaxcast.closed_loop_loss(lambda pool: jaxcast.Forecaster(pool, forecast_map))
+        return score(jaxcast.FixedWeights(weights), windows)
+
+    gradient = jax.jit(jax.grad(loss), static_argnums=2)
+    weights = jnp.asarray([0.2, 0.5, 0.3])
+    both = gradient(weights, windows, thrown)
+    short, other = (jax.tree.map(lambda a, n=n: a[n : n + 1], windows) for n in range(2))
+    short = short._replace(truth=short.truth[:, :3], times=short.times[:, :4])
+    expected = gradient(weights, other, candidates) / 2 + gradient(weights, short, candidates) * 3 / 8 / 2
+    assert np.abs(expected).min() > 1e-3
+    np.testing.assert_allclose(both, expected, rtol=1e-3)
+
+
+def test_the_gradient_program_of_twenty_steps_is_small(trained, trajectory):
+    """It is a scan: of any horizon the program is as large."""
+    loss = jaxcast.closed_loop_loss(make_cell)
+
+    def size(horizon):
+        windows = jaxcast.loop_windows(trajectory, horizon=horizon, history_size=3, stride=50)
+        return len(str(jax.make_jaxpr(jax.grad(loss))(first(trained), windows)))
+
+    assert size(20) < 1.02 * size(4)
+
+
+def test_bad_settings_are_refused(trained, trajectory):
+    keys = jax.random.split(jax.random.key(0), 2)
+    with pytest.raises(jaxcast.InputError, match="horizons, num_epochs and stride of at least 1"):
+        jaxcast.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=())
+    with pytest.raises(jaxcast.InputError, match="trajectory of at least 403 samples, got 400"):
+        jaxcast.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=(400,))
+    with pytest.raises(jaxcast.InputError, match="leading axis of the 3 keys"):
+        jaxcast.fine_tune(trained, trajectory, make_cell, keys=jax.random.split(keys[0], 3), horizons=(1,))
