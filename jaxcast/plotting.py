@@ -187,9 +187,13 @@ def plot_forecast(
     forecast: tuple[Shaped[ArrayLike, " lead"], Shaped[ArrayLike, " lead"]],
     *,
     truth: tuple[Shaped[ArrayLike, " later"], Shaped[ArrayLike, " later"]] | None = None,
+    spread: Shaped[ArrayLike, " lead"] | None = None,
     label: str = "",
 ) -> "Axes":
     """One component: (times, values) of what was seen, of what was forecast, and of what came.
+
+    Args:
+        spread: the standard deviation of the forecast; a band of two of them, cut off where the lines end.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -203,8 +207,63 @@ def plot_forecast(
     ax.plot(*forecast, color=ORANGE, lw=1.5, label="forecast")
     if truth is not None and len(np.asarray(truth[0])) > 1:
         ax.plot(*truth, color=BLUE, lw=1.2, ls="--", label="what came")
+    if spread is not None:
+        plot_band(ax, *forecast, spread)
     ax.axvline(float(np.asarray(history[0])[-1]), color="grey", lw=0.8)
     ax.set_xlim(float(np.asarray(history[0])[0]), float(np.asarray(forecast[0])[-1]))
     ax.set_ylabel(label)
     ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_regime(
+    ax: "Axes",
+    times: Shaped[ArrayLike, " time"],
+    regime: Shaped[ArrayLike, " time"],
+    deviation: Shaped[ArrayLike, " time"],
+    *,
+    truth: tuple[Shaped[ArrayLike, " later"], Shaped[ArrayLike, " later"]] | None = None,
+    label: str = "",
+) -> "Axes":
+    """A hidden regime over time with a band of two deviations, and its true course dashed.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> t = np.arange(5.0)
+        >>> ax = jaxcast.plotting.plot_regime(Figure().subplots(), t, np.sin(t), 0.1 * t, truth=(t, np.sin(t)))
+        >>> [line.get_label() for line in ax.lines]
+        ['inferred', 'true']
+    """
+    ax.plot(times, regime, color=BLUE, lw=1.5, label="inferred")
+    if truth is not None:
+        ax.plot(*truth, color=ORANGE, lw=1.5, ls="--", label="true")
+    plot_band(ax, times, regime, deviation)
+    ax.set_xlim(float(np.min(times)), float(np.max(times)))
+    ax.set_ylabel(label)
+    ax.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_band(
+    ax: "Axes",
+    times: Shaped[ArrayLike, " time"],
+    values: Shaped[ArrayLike, " time"],
+    deviation: Shaped[ArrayLike, " time"],
+) -> "Axes":
+    """Two deviations to either side of a line; the axis keeps the limits that it has.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().subplots()
+        >>> ax = jaxcast.plotting.plot_band(ax, np.arange(3.0), np.zeros(3), np.ones(3))
+        >>> ax.get_ylim() == (0.0, 1.0)
+        True
+    """
+    limits = ax.get_ylim()
+    values, deviation = np.asarray(values), np.asarray(deviation)
+    ax.fill_between(np.asarray(times), values - 2 * deviation, values + 2 * deviation, color="grey", alpha=0.3, lw=0)
+    ax.set_ylim(limits)
     return ax

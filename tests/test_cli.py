@@ -15,7 +15,8 @@ from jaxcast.cli.main import Evaluate, Forecast, Simulate, Train, parse
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"
-SMALL = ["--num-delays", "2", "--hidden-size", "8", "--num-epochs", "4", "--batch-size", "32"]
+PUBLISHED = ["--pool", "additive_attention"]
+SMALL = [*PUBLISHED, "--num-delays", "2", "--hidden-size", "8", "--num-epochs", "4", "--batch-size", "32"]
 
 
 def run(*args):
@@ -94,7 +95,11 @@ def test_train_is_the_library(folder):
 
 @pytest.mark.parametrize("pool", ["feed_forward", "ridge_regression"])
 def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
-    train(folder, "--pool", pool, "--out", tmp_path / "pool")
+    options = {
+        "feed_forward": [*SMALL[2:], "--pool", "feed_forward"],
+        "ridge_regression": ["--candidates", CANDIDATES, "--pool", "ridge_regression"],
+    }
+    run("train", "--trajectory", folder / "truth.npz", "--out", tmp_path / "pool", *options[pool])
     run(
         "forecast",
         "--pool",
@@ -252,8 +257,17 @@ BAD = [
     (["simulate", "--out", "x.npz", "--plot", "/dev/null/x.png"], "/dev/null is no folder you can write to"),
     (["simulate", "--out", "x.zarr", "--num-trajectories", "3", "--system", "lorenz63(rho=1e308)", "--num-samples", "10"], "diverges"),
     (["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[1e200, 28])", "--out", "x"], "the candidates diverge"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--weight-decay", "nan", "--out", "x"], "weight_decay must be finite"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--weight-decay", "nan", "--out", "x"], "weight_decay must be finite"),
     (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "ridge_regression", "--penalty", "0", "--out", "x"], "penalty must be positive"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--hidden-size", "8", "--seed", "1", "--out", "x"], "--hidden-size, --seed say nothing to regime; leave"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "equal_weights", "--num-delays", "2", "--out", "x"], "--num-delays says nothing to equal_weights"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "feed_forward", "--out", "x"], "--candidates says nothing to feed_forward"),
+    (["train", "--trajectory", "slow.npz", "--candidates", CANDIDATES, "--out", "x"], "at least 78 samples, got 20"),
+    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[28])", "--out", "x"], "at least two candidates, got 1"),
+    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[28, 28])", "--out", "x"], "must differ, all forecast the same"),
+    (["forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--regime", "r.npz"], "infers no regime; leave --regime out"),
+    (["forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--history-size", "2"], "history_size must be from 3, .* to the 300 samples"),
+    (["evaluate", "--pool", "pool", "--against", "pool", "--trajectory", "test.zarr", "--out", "x"], "must name different folders"),
     (["forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--weights", "x.npz"], "must differ"),
     (["forecast", "--pool", "foreign_pool", "--history", "truth.npz", "--out", "x.npz"], "pool.json is not that of a pool"),
     (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--threshold", "inf", "--out", "x"], "threshold must be finite"),
@@ -261,11 +275,11 @@ BAD = [
     (["train", "--trajectory", "truth.npz", "--out", "x"], "needs --candidates"),
     (["train", "--trajectory", "truth.npz", "--candidates", "lorenz96(dim=8, forcing=[8, 9])", "--out", "x"], "has 3 components .* the candidates have 8"),
     (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--h", "0.03", "--out", "x"], "whole multiple of h"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--num-delays", "299", "--out", "x"], "299 delays need a trajectory of at least 301 samples, got 300"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--batch-size", "999", "--out", "x"], "batch_size must be at most the"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--num-delays", "299", "--out", "x"], "299 delays need a trajectory of at least 301 samples, got 300"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--batch-size", "999", "--out", "x"], "batch_size must be at most the"),
     (["train", "--trajectory", "nan.csv", "--candidates", CANDIDATES, "--out", "x"], "nan.csv.*1"),
     (["train", "--trajectory", "unsorted.csv", "--candidates", CANDIDATES, "--out", "x"], "unsorted.csv.*increas"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--learning-rate", "0", "--out", "x"], "positive, finite learning_rate"),
+    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--learning-rate", "0", "--out", "x"], "positive, finite learning_rate"),
     (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--out", "/dev/null/x"], "choose a folder you can write to"),
     (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--seed", "1", "--num-seeds", "2", "--out", "pool"], "seed: 0 there, 1 now"),
     (["train", "--trajectory", "cut.zarr", "--candidates", CANDIDATES, "--out", "x"], "cut.zarr"),
@@ -319,7 +333,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad_files, monk
 
 
 def test_the_process_ends_with_exit_code_2_and_one_line(bad_files):
-    for args, message in (BAD[21],):
+    for args, message in (bad for bad in BAD if "nothing.npz" in bad[0]):
         args = [bad_files / arg if (bad_files / arg).exists() else arg for arg in args]
         process = run_apart(*args)
         assert process.returncode == 2

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.regime.emulator import monomials
 from jaxcast.storage.pools import POOLS
 
 SIZES = dict(dim=3, num_delays=2, hidden_size=4)
@@ -35,9 +37,25 @@ def pools():
         "linear_regression": jaxcast.LinearRegression(jax.random.normal(key, (3, 2, 3)), jnp.ones(3)),
         "fixed_weights": jaxcast.equal_weights(2),
         "persistence": jaxcast.Persistence(),
+        "regime": regime(),
         "additive seeds": jax.vmap(additive)(jax.random.split(key, 3)),
         "multi-head seeds": jax.vmap(heads)(jax.random.split(key, 3)),
     }
+
+
+def regime(forecast_map=None):
+    """One of two candidates and one oscillation, made by hand."""
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: jnp.asarray(0.01 * rng.normal(size=shape))  # noqa: E731
+    factors = monomials(3, 2), monomials(1, 1)
+    theta = normal(len(factors[0]), len(factors[1]), 3)
+    system = jaxcast.PolynomialSystem(theta, jnp.zeros(3), 8 * jnp.ones(3), jnp.asarray([[-1.0], [1.0]]), *factors)
+    emulator = jaxcast.Emulator(system, jnp.ones(1), 2 * jnp.ones(1), jnp.asarray(0.1), jnp.asarray(1e-15), 4)
+    courses = [
+        jaxcast.Course(normal(1), normal(1), jnp.asarray([4.0]), abs(normal(1, 1)), abs(normal(1, 1))) for _ in range(3)
+    ]
+    noises = 1e-3 * jnp.ones(3), 1e-4 * jnp.ones(3)
+    return jaxcast.RegimeForecaster(emulator, *courses, *noises, jnp.asarray([[0.5, 0.5], [-0.5, 0.5]]), forecast_map)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +70,10 @@ def test_every_kind_can_be_saved():
 
 @pytest.mark.parametrize("name", pools())
 def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
-    pool = pools()[name]
-    jaxcast.save_pool(tmp_path, pool, candidates, attributes={"why": "a test", "numbers": [1, 2.5]})
+    pool, own = pools()[name], candidates
+    if name == "regime":
+        pool, own = dataclasses.replace(pool, forecast_map=candidates), None
+    jaxcast.save_pool(tmp_path, pool, own, attributes={"why": "a test", "numbers": [1, 2.5]})
     stored = jaxcast.load_pool(tmp_path)
     assert jax.tree.structure(stored.pool) == jax.tree.structure(pool)
     assert jax.tree.structure(stored.forecast_map) == jax.tree.structure(candidates)
@@ -80,6 +100,47 @@ def test_another_process_forecasts_the_same(candidates, trajectory, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected.forecast, rtol=1e-10)
 
 
+def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path):
+    for name, cell in (("with", regime(candidates)), ("without", regime())):
+        jaxcast.save_pool(tmp_path / name, cell)
+        stored = jaxcast.load_pool(tmp_path / name)
+        assert type(stored.cell) is jaxcast.RegimeForecaster
+        ours, theirs = (
+            jaxcast.forecast(each, trajectory.states[:4], 5, 0.1 * jnp.arange(8)) for each in (stored.cell, cell)
+        )
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            assert np.isfinite(a).all()
+            np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_stored_rolls_whatever_it_is(candidates, trajectory, tmp_path):
+    pool = pools()["additive_attention"]
+    jaxcast.save_pool(tmp_path, pool, candidates)
+    cell = jaxcast.load_pool(tmp_path).cell
+    ours, theirs = (
+        jaxcast.forecast(each, trajectory.states[:4], 5, 0.1 * jnp.arange(8)).forecast
+        for each in (cell, jaxcast.Forecaster(pool, candidates))
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_folders_of_earlier_versions_are_read(tmp_path):
+    """As they were written before there were regimes."""
+    stored = {"systems": ["lorenz63(sigma=10.0, rho=28.0, beta=2.5)", "lorenz63(sigma=10.0, rho=30.0, beta=2.5)"]}
+    config = {"format": "jaxcast pool 1", "candidates": {**stored, "dt": 0.1, "h": 0.01}, "attributes": {"a": 1}}
+    for name, arguments, kept in (
+        ("simplex_least_squares", {"num_delays": 3}, {}),
+        ("fixed_weights", {}, {".weights": np.ones(2) / 2}),
+        ("linear_regression", {}, {".weights": np.ones((3, 2, 3)), ".bias": np.ones(3)}),
+    ):
+        (tmp_path / "pool.json").write_text(json.dumps(config | {"pool": name, "arguments": arguments}))
+        np.savez(tmp_path / "arrays.npz", **kept)
+        loaded = jaxcast.load_pool(tmp_path)
+        assert type(loaded.pool) is POOLS[name]
+        assert loaded.attributes == {"a": 1}
+        assert loaded.forecast_map([1.0, 1.0, 20.0]).shape == (2, 3)
+
+
 def simulator(value, given):
     return jnp.stack([value, value])
 
@@ -90,6 +151,55 @@ def test_a_pool_over_the_users_own_code_asks_for_it(forecast_map, tmp_path):
     with pytest.raises(jaxcast.InputError, match=r"your own code, simulator; give them: load_pool"):
         jaxcast.load_pool(tmp_path)
     assert jaxcast.load_pool(tmp_path, forecast_map).forecast_map is forecast_map
+
+
+@pytest.mark.parametrize(
+    "forecast_map", [simulator, lambda value: simulator(value, None), jaxcast.External(simulator, 2)]
+)
+def test_so_does_a_regime(forecast_map, tmp_path):
+    jaxcast.save_pool(tmp_path, regime(forecast_map))
+    with pytest.raises(jaxcast.InputError, match=r"your own code, (simulator|<lambda>); give them: load_pool"):
+        jaxcast.load_pool(tmp_path)
+    stored = jaxcast.load_pool(tmp_path, forecast_map)
+    assert stored.cell.forecast_map(jnp.ones(3), None).shape == (2, 3)
+
+
+def test_a_regime_brings_its_candidates(candidates, tmp_path):
+    with pytest.raises(jaxcast.InputError, match="brings its candidates"):
+        jaxcast.save_pool(tmp_path / "pool", regime(candidates), candidates)
+    assert not (tmp_path / "pool").exists()
+
+
+def test_a_regime_of_other_sizes_is_refused(candidates, tmp_path, without_type_checks):
+    jaxcast.save_pool(tmp_path, regime(candidates))
+    config = json.loads((tmp_path / "pool.json").read_text())
+    arguments = config["arguments"]
+    for other in (
+        {},
+        {"nonsense": 5},
+        {"interpolation_degree": 2},
+        {"emulator": {"num_substeps": 4}},
+        {
+            "emulator": {
+                **arguments["emulator"],
+                "system": {"state_factors": [[0, 0]], "coordinate_factors": [[0], [1]]},
+            }
+        },
+    ):
+        changed = arguments | other if other else {}
+        (tmp_path / "pool.json").write_text(json.dumps(config | {"arguments": changed}))
+        with pytest.raises(jaxcast.InputError, match="does not hold the arrays"):
+            jaxcast.load_pool(tmp_path)
+    (tmp_path / "pool.json").write_text(json.dumps(config))
+    arrays = dict(np.load(tmp_path / "arrays.npz"))
+    for name in arrays:
+        if arrays[name].ndim:
+            np.savez(tmp_path / "arrays.npz", **arrays | {name: np.concatenate([arrays[name]] * 2)})
+            with pytest.raises(jaxcast.InputError, match="does not hold the arrays"):
+                jaxcast.load_pool(tmp_path)
+        np.savez(tmp_path / "arrays.npz", **{other: array for other, array in arrays.items() if other != name})
+        with pytest.raises(jaxcast.InputError, match="does not hold the arrays"):
+            jaxcast.load_pool(tmp_path)
 
 
 def test_a_users_own_system_is_code_too(tmp_path):

@@ -1,6 +1,5 @@
 """The regime forecaster: an emulator of the ensemble, the regime's course, and a filter over state and regime."""
 
-import dataclasses
 from functools import cache
 
 import jax
@@ -219,14 +218,69 @@ def test_derivative_through_spin_up_and_closed_loop_is_the_difference_quotient()
     np.testing.assert_allclose(jax.jvp(far, (1.0,), (1.0,))[1], expected, rtol=1e-4)
 
 
-def test_bad_input_is_told_in_one_line():
+def diverging(value, given):
+    return jnp.stack([value, value * jnp.where(given > 1.0, jnp.inf, 1.0)])
+
+
+BAD = [
+    (dict(states=lambda u: u.at[3].set(jnp.nan)), "states must be finite, .* row 3"),
+    (dict(states=lambda u: u.at[:, 1].set(2.0)), "component 1 does not"),
+    (dict(times=lambda t: t.at[40:].add(0.03)), "times must be evenly spaced"),
+    (dict(times=lambda t: t[::-1]), "times must increase"),
+    (dict(keep=77), "at least 78 samples, got 77"),
+    (dict(keep=1), "at least two samples"),
+    (dict(coordinates=RHO[:4]), "coordinates for each of 6 candidates"),
+    (dict(coordinates=np.ones((6, 1, 1))), r"coordinates for each of 6 candidates.* got shape \(6, 1, 1\)"),
+    (dict(coordinates=np.where(RHO > 40, np.nan, RHO)), "with NaN or infinity"),
+    (dict(coordinates=np.ones(6)), "must differ"),
+    (dict(coordinates=np.random.default_rng(0).normal(size=(6, 6))), "fewer coordinates than the 6 candidates"),
+    (dict(forecast_map=lambda value: value[None]), "at least two candidates, got 1"),
+    (dict(forecast_map=lambda value: value), r"must return \(model, dim\)"),
+    (dict(forecast_map=lambda value: jnp.stack([value, value])), "all forecast the same"),
+    (dict(forecast_map=diverging), "candidate 1 diverges from the state of sample 11"),
+    (dict(num_pairs=10), "num_pairs must be at least 20 for 3 components, got 10"),
+    (dict(degrees=()), "degrees must name at least one"),
+    (dict(degrees=[(8, 3)]), "needs at least 220 states, got 90"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_bad_input_is_told_in_one_line(change, message, without_type_checks):
     _, candidates, train, _ = make()
-    with pytest.raises(jaxcast.InputError, match="must be finite"):
-        jaxcast.fit_regime(train._replace(states=train.states.at[3].set(jnp.nan)), candidates)
-    with pytest.raises(jaxcast.InputError, match="coordinates for each of 6 candidates"):
-        jaxcast.fit_regime(train, candidates, coordinates=RHO[:4])
-    with pytest.raises(jaxcast.InputError, match="must differ"):
-        jaxcast.fit_regime(train, candidates, coordinates=np.ones(6))
-    one = dataclasses.replace(candidates)
-    with pytest.raises(jaxcast.InputError, match="at least two candidates"):
-        jaxcast.fit_regime(train, lambda value, given: one(value, given)[:1])
+    change = dict(change)
+    keep = change.pop("keep", 90)
+    times, states = train.times[:keep], train.states[:keep]
+    trajectory = jaxcast.Trajectory(change.pop("times", jnp.asarray)(times), change.pop("states", jnp.asarray)(states))
+    with pytest.raises(jaxcast.InputError, match=message) as caught:
+        jaxcast.fit_regime(trajectory, change.pop("forecast_map", candidates), **change)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_input_of_the_parts_is_told_too(without_type_checks):
+    _, candidates, train, _ = make()
+    forecasts = jaxcast.forecasts_along(candidates, train)
+    for states, rows, message in (
+        (train.states[:-1], forecasts, "expected states"),
+        (train.states, forecasts[:, :1], "at least two candidates"),
+        (train.states, forecasts.at[5, 2].set(jnp.inf), "candidate 2 diverges from the state of sample 5"),
+        (train.states.at[4, 0].set(jnp.nan), forecasts, "first in sample 4"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            fit_emulator(states, rows, 0.1)
+    emulator = fitted().emulator
+    for states, message in (
+        (train.states[:, :2], "as the emulator's"),
+        (train.states[:77], "at least 78 samples, got 77"),
+        (train.states.at[4, 0].set(jnp.nan), "first in sample 4"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            fit_course(emulator, states)
+
+
+def test_the_shortest_trajectory_that_is_taken_is_enough():
+    _, candidates, train, _ = make()
+    cell = jaxcast.fit_regime(
+        jaxcast.Trajectory(*(part[:78] for part in train)), candidates, coordinates=RHO, num_substeps=10
+    )
+    np.testing.assert_allclose(cell.periods, [PERIOD], rtol=1e-6)
+    np.testing.assert_allclose(cell.amplitudes, [[10.0]], rtol=1e-6)

@@ -1,7 +1,6 @@
 """`jaxcast evaluate`: how long a trained pool's forecasts stay true, beside the plain alternatives."""
 
 import dataclasses
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,18 +13,18 @@ from rich.table import Table
 
 from jaxcast.candidates import unstack
 from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.forecast import check_matches, pick_seed
-from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.forecast import check_matches, enough_history, pick_seed
+from jaxcast.cli.hidden import Hidden, coordinates_of, hidden_parameter, regime_name, spread_by_lead, track
+from jaxcast.cli.pictures import draw_regime, draw_valid_times, draw_weights, figure_of
+from jaxcast.comparison import paired_test
 from jaxcast.errors import InputError
 from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
-from jaxcast.integrate import FlowMap, Trajectory
-from jaxcast.metrics import lyapunov_exponent, median_interval, saturation_error, tracking, valid_time
+from jaxcast.integrate import Trajectory
+from jaxcast.metrics import lyapunov_exponent, median_interval, saturation_error, valid_time
 from jaxcast.pooling.linear import FixedWeights
 from jaxcast.rollout import Output
-from jaxcast.specs import coordinates, parse_system
+from jaxcast.specs import parse_system
 from jaxcast.storage.checkpoint import fingerprint
-from jaxcast.storage.checks import StoredTrajectory
-from jaxcast.storage.files import save_figure
 from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import StoredPool, load_pool
 from jaxcast.storage.trajectories import load_trajectory
@@ -46,6 +45,8 @@ class Evaluate:
     """File with the truth: .npz, .csv or .zarr."""
     out: Path
     """Folder for results.json and pictures."""
+    against: tuple[Path, ...] = ()
+    """Folders of other pools, of any kind, that forecast the same windows; tested in pairs against the first."""
     trajectory_index: int = 0
     """Which trajectory, in a file of many."""
     num_windows: int | None = None
@@ -54,7 +55,8 @@ class Evaluate:
     """Leads of each window; by default 9 Lyapunov times, by --lyapunov-exponent or, for a file of `jaxcast simulate`,
     by the system that made it; else 128."""
     history_size: int | None = None
-    """True samples before each window; by default as few as fill the pool's memory."""
+    """True samples before each window; by default as few as fill the memory of every pool; where one follows a
+    regime, which more samples make surer, 100, or a quarter of the file where that is less."""
     threshold: float | None = None
     """A forecast is valid while its squared error is below this, in squared units of the state; by default 0.175 of the
     error at which it saturates, twice the file's variance."""
@@ -68,24 +70,25 @@ class Evaluate:
     def run(self) -> None:
         """Runs the command."""
         check_numbers(self)
-        stored_pool = load_pool(self.pool)
+        pools = self.pools()
+        stored_pool = pools["pool"]
         stored = load_trajectory(self.trajectory, index=self.trajectory_index)
-        check_matches(stored_pool, stored, self.trajectory)
+        for each in pools.values():
+            check_matches(each, stored, self.trajectory)
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
-        windows = self.windows(trajectory, stored_pool, stored.attributes)
+        windows = self.windows(trajectory, pools, stored.attributes)
         threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))
         settings = {
             name: value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("out", "overwrite", "pool", "trajectory")
+            if name not in ("out", "overwrite", "pool", "trajectory", "against")
         }
         settings |= {"data": fingerprint(stored.trajectory), "pool_arrays": fingerprint(stored_pool.pool)}
+        settings["against"] = {label: fingerprint(each.pool) for label, each in pools.items() if label != "pool"}
         code = hash_of_code(Path(__file__).parents[1])
         folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
-        outputs = {
-            label: [forecast_windows(cell, windows) for cell in cells]
-            for label, cells in forecasters(stored_pool).items()
-        }
+        cells = forecasters(stored_pool, {label: each for label, each in pools.items() if label != "pool"})
+        outputs = {label: [forecast_windows(cell, windows) for cell in cells[label]] for label in cells}
         rows = [self.row(label, outputs[label], windows, stored_pool, threshold) for label in outputs]
         results: dict[str, Any] = {
             "rows": rows,
@@ -94,16 +97,31 @@ class Evaluate:
             "window_size": windows.truth.shape[1],
             "history_size": windows.history.shape[1],
         }
-        hidden = hidden_parameter(stored_pool, stored)
-        if hidden is not None and "weights" in outputs["pool"][0].info:
-            results["tracking"] = track(outputs["pool"][0], windows, hidden, stored_pool.attributes["dt"])
+        hidden, first = hidden_parameter(stored_pool.forecast_map, stored), outputs["pool"][0]
+        if hidden is not None and "weights" in first.info:
+            results["tracking"] = track(first, windows, hidden, stored_pool.attributes["dt"])
+        if "spread" in first.info:
+            results["spread"] = spread_by_lead(first, windows)
+        if self.against:
+            results["paired"] = paired(rows, list(pools))
         folder.write_json("results.json", results)
-        self.draw(rows, outputs["pool"][0], windows, hidden, folder)
+        self.draw(rows, first, windows, hidden, regime_name(stored_pool.forecast_map), folder)
         self.show(results)
-        if stored_pool.attributes["settings"]["data"] == settings["data"]:
-            make_console().print("note: the pool was trained on this very trajectory; give another one", soft_wrap=True)
+        for label, each in pools.items():
+            if each.attributes["settings"]["data"] == settings["data"]:
+                make_console().print(
+                    f"note: {'the pool' if label == 'pool' else label} was trained on this very trajectory; give another one",
+                    soft_wrap=True,
+                )
 
-    def windows(self, trajectory: Trajectory, stored: StoredPool, attributes: dict[str, Any]) -> Windows:
+    def pools(self) -> dict[str, StoredPool]:
+        """What is evaluated, and what it is compared with, by what its rows are called."""
+        folders = [self.pool, *self.against]
+        if len({folder.resolve() for folder in folders}) < len(folders):
+            raise InputError(f"--pool and --against must name different folders, got {', '.join(map(str, folders))}")
+        return {"pool": load_pool(self.pool)} | {f"pool in {folder}": load_pool(folder) for folder in self.against}
+
+    def windows(self, trajectory: Trajectory, pools: dict[str, StoredPool], attributes: dict[str, Any]) -> Windows:
         """The windows that were asked for, or as many as fit."""
         for name in ("num_windows", "window_size"):
             if (value := getattr(self, name)) is not None and value < 1:
@@ -114,11 +132,17 @@ class Evaluate:
         window_size = self.window_size
         if window_size is None:
             exponent = self.lyapunov_exponent or exponent_of(attributes, trajectory)
-            window_size = 128 if exponent is None else max(1, round(9 / exponent / stored.attributes["dt"]))
-        warmup = Forecaster(pick_seed(stored, 0), stored.forecast_map).warmup
-        history_size = warmup + 1 if self.history_size is None else self.history_size
+            window_size = 128 if exponent is None else max(1, round(9 / exponent / pools["pool"].attributes["dt"]))
+        cells = [pick_seed(each, 0).cell for each in pools.values()]
+        warmup = max(cell.warmup for cell in cells)
+        history_size = self.history_size
+        if history_size is None:
+            wanted = max(enough_history(cell) for cell in cells)
+            history_size = max(warmup + 1, min(wanted, len(trajectory.states) // 4))
         if history_size <= warmup:
-            raise InputError(f"history_size must be at least {warmup + 1} for this pool, got {history_size}")
+            raise InputError(
+                f"history_size must be at least {warmup + 1} for {'this pool' if len(cells) == 1 else 'these pools'}, got {history_size}"
+            )
         fitting = (len(trajectory.states) - history_size) // window_size
         num_windows = max(1, min(200, fitting)) if self.num_windows is None else self.num_windows
         return cut_windows(trajectory, num_windows=num_windows, window_size=window_size, history_size=history_size)
@@ -174,54 +198,40 @@ class Evaluate:
         if "tracking" in results:
             found = results["tracking"]
             console.print(
-                f"the highest weight against the true {found['parameter']}, over the windows: correlation "
+                f"the {found['by']} against the true {found['parameter']}, over the windows: correlation "
                 + ("none" if found["correlation"] is None else f"{found['correlation']:.2f}")
-                + f", mean distance {found['mean_distance']:.3g}",
+                + ("" if found["mean_distance"] is None else f", mean distance {found['mean_distance']:.3g}"),
+                highlight=False,
+                soft_wrap=True,
+            )
+        for test in results.get("paired", ()):
+            console.print(
+                f"pool less {test['against']}: medians differ by {test['difference']:.3g} ({test['low']:.3g} to "
+                f"{test['high']:.3g}), p = {test['wilcoxon']:.2g} in {test['num_pairs']} pairs of windows",
                 highlight=False,
                 soft_wrap=True,
             )
         console.print(f"results and pictures in {self.out}/", highlight=False, soft_wrap=True)
 
     def draw(
-        self, rows: list[dict[str, Any]], output: Output, windows: Windows, hidden: Any, folder: RunFolder
+        self,
+        rows: list[dict[str, Any]],
+        output: Output,
+        windows: Windows,
+        hidden: Hidden | None,
+        regime: str,
+        folder: RunFolder,
     ) -> None:
-        """Bars of valid times, and the weights over the first windows; nothing where matplotlib is missing."""
-        from jaxcast.plotting import plot_valid_times, plot_weights
-
+        """Bars of valid times, and the regime or the weights over the first window; nothing where matplotlib is missing."""
         try:
-            figure = figure_of(width=8.0, height=1.4 + 0.4 * len(rows))
+            figure_of()
         except InputError:
             return
-        plot_valid_times(
-            figure.subplots(),
-            [row["method"] for row in rows],
-            [row["valid_time_median"] for row in rows],
-            [tuple(row["valid_time_interval"]) for row in rows],
-            interval_label=interval_label(rows),
-            highlight=[row["method"] == "pool" for row in rows],
-            unit="time units",
-        )
-        figure.suptitle("How long the forecast stays true")
-        save_figure(folder.path / "valid_times.png", figure)
-        if "weights" not in output.info:
-            return
-        history = windows.history.shape[1]
-        times = np.asarray(windows.times[0, history - 1 :])
-        weights = np.asarray(output.info["weights"][0])
-        values = np.arange(weights.shape[1], dtype=float) if hidden is None else hidden[1]
-        order = np.argsort(values)
-        figure = figure_of()
-        ax = plot_weights(
-            figure.subplots(),
-            times,
-            weights[:, order],
-            values[order],
-            truth=None if hidden is None else (times, hidden[2](times)),
-            coordinate_label="candidate" if hidden is None else f"{hidden[0]} of the candidate",
-            truth_label="" if hidden is None else f"true {hidden[0]}",
-        )
-        ax.set(xlabel="time", title="Weights in closed loop, first window" + (", truth dashed" if hidden else ""))
-        save_figure(folder.path / "weights.png", figure)
+        draw_valid_times(folder.path / "valid_times.png", rows, interval_label(rows))
+        if "regime" in output.info:
+            draw_regime(folder.path / "regime.png", output, windows, regime, hidden)
+        elif "weights" in output.info:
+            draw_weights(folder.path / "weights.png", output, windows, hidden)
 
 
 def exponent_of(attributes: dict[str, Any], trajectory: Trajectory) -> float | None:
@@ -245,21 +255,20 @@ def interval_label(rows: list[dict[str, Any]]) -> str:
     return f"range over the windows, which covers the median with {coverage:.0%}"
 
 
-def forecasters(stored: StoredPool) -> dict[str, list[Any]]:
-    """What is compared: the pool (every seed), its weights held, plain ways to use the candidates, persistence."""
-    candidates = stored.forecast_map
-    num_seeds = stored.attributes.get("num_seeds") or 1
-    pools = [pick_seed(stored, index) for index in range(num_seeds)]
-    cells: dict[str, list[Any]] = {"pool": [Forecaster(pool, candidates) for pool in pools]}
+def forecasters(stored: StoredPool, others: dict[str, StoredPool]) -> dict[str, list[Any]]:
+    """What is compared: the pool (every seed), others, its weights held, plain ways to use the candidates, persistence."""
+    candidates, pools = stored.forecast_map, every_seed(stored)
+    cells: dict[str, list[Any]] = {"pool": [one.cell for one in pools]}
+    cells |= {label: [one.cell for one in every_seed(other)] for label, other in others.items()}
     if candidates is not None:
         num_models = len(unstack(candidates.system))
-        if isinstance(pools[0], WeightedPool) and not isinstance(pools[0], FixedWeights):
+        if isinstance(pools[0].pool, WeightedPool) and not isinstance(pools[0].pool, FixedWeights):
             cells["its weights held from the start"] = [HeldWeights(cell) for cell in cells["pool"]]
             cells["its best candidate at the start"] = [
-                HeldWeights(Forecaster(BestCandidate(pool), candidates)) for pool in pools
+                HeldWeights(Forecaster(BestCandidate(one.pool), candidates)) for one in pools
             ]
         cells["equal weights"] = [Forecaster(FixedWeights(jnp.full(num_models, 1 / num_models)), candidates)]
-        found = coordinates(unstack(candidates.system))
+        found = coordinates_of(candidates)
         for index in range(num_models):
             label = f"candidate {index}" if found is None else f"candidate {found[0]} = {found[1][index]:g}"
             cells[f"{label} alone"] = [Forecaster(FixedWeights(jnp.eye(num_models)[index]), candidates)]
@@ -267,28 +276,15 @@ def forecasters(stored: StoredPool) -> dict[str, list[Any]]:
     return cells
 
 
-def hidden_parameter(pool: StoredPool, stored: StoredTrajectory) -> tuple[str, np.ndarray, Any] | None:
-    """The parameter in which the candidates differ, their values, and its true course, where the file tells it."""
-    if not isinstance(pool.forecast_map, FlowMap) or "system" not in stored.attributes:
-        return None
-    found = coordinates(unstack(pool.forecast_map.system))
-    try:
-        schedule = parse_system(stored.attributes["system"]).schedules.get(found[0]) if found else None
-    except InputError:
-        return None
-    if found is None or schedule is None:
-        return None
-    return *found, lambda times: np.asarray(jnp.vectorize(lambda t: schedule(t))(jnp.asarray(times)))
+def every_seed(stored: StoredPool) -> list[StoredPool]:
+    return [pick_seed(stored, index) for index in range(stored.attributes.get("num_seeds") or 1)]
 
 
-def track(output: Output, windows: Windows, hidden: tuple[str, np.ndarray, Any], dt: float) -> dict[str, Any]:
-    """How well the highest weight follows the hidden parameter in closed loop, over whole windows."""
-    name, values, course = hidden
-    truth = course(windows.times[:, windows.history.shape[1] :] - dt / 2)
-    found = tracking(output.info["weights"], values, truth)
-    correlation = float(found.correlation)
-    return {
-        "parameter": name,
-        "correlation": correlation if math.isfinite(correlation) else None,  # NaN where the weights never change
-        "mean_distance": float(found.mean_distance),
-    }
+def paired(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
+    """The first pool against each other on the same windows; over seeds, the median of each window."""
+    by_label = {row["method"]: row for row in rows}
+    ours, *others = (np.median(by_label[label]["valid_times"], axis=0) for label in labels)
+    return [
+        {"against": label, **paired_test(ours, other, key=jax.random.key(0))._asdict()}
+        for label, other in zip(labels[1:], others, strict=True)
+    ]

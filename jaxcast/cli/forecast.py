@@ -9,17 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.hidden import hidden_parameter, regime_name
+from jaxcast.cli.pictures import draw_forecast
 from jaxcast.errors import InputError
 from jaxcast.forecasters import Forecaster
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import saturation_error, valid_time
+from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.rollout import Output, forecast
 from jaxcast.storage.checks import StoredTrajectory
-from jaxcast.storage.files import check_output, save_figure
+from jaxcast.storage.files import check_output
 from jaxcast.storage.folder import environment
 from jaxcast.storage.pools import StoredPool, load_pool
 from jaxcast.storage.trajectories import load_trajectory, save_trajectory
+
+SPIN_UP = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,44 +46,48 @@ class Forecast:
     """Samples to forecast."""
     trajectory_index: int = 0
     """Which trajectory, in a file of many."""
+    history_size: int | None = None
+    """Samples that the pool sees, up to the newest; by default those that fill the memory of a pool with delays, and for
+    a regime, which more samples make surer, 100 or as many as there are."""
     seed_index: int = 0
     """Which of the pools, where several were trained together."""
     weights: Path | None = None
     """Also write the candidates' weights at every lead to this .npz, .csv or .zarr."""
+    regime: Path | None = None
+    """Also write, at every lead, the regime that a regime pool infers, its deviation, and the spread of the forecast (its
+    standard deviation, one for each component) to this .npz, .csv or .zarr."""
     overwrite: bool = False
-    """Replace what --out and --weights name."""
+    """Replace what --out, --weights and --regime name."""
     plot: Path | None = None
-    """Also draw history, forecast and, where it is known, the truth into this .png."""
+    """Also draw history, forecast and, where it is known, the truth into this .png; for a regime pool with the spread of
+    the forecast and the regime."""
 
     def run(self) -> None:
         """Runs the command."""
         check_numbers(self)
-        for path in (self.out, self.weights):
-            if path is not None:
-                check_output(path, (".npz", ".csv", ".zarr"), overwrite=self.overwrite)
+        files = [path for path in (self.out, self.weights, self.regime) if path is not None]
+        for path in files:
+            check_output(path, (".npz", ".csv", ".zarr"), overwrite=self.overwrite)
         if self.plot is not None:
             check_output(self.plot, (".png",), overwrite=self.overwrite)
-        if self.out == self.weights:
-            raise InputError(f"--out and --weights must differ, got {self.out} for both")
+        if len(set(files)) < len(files):
+            raise InputError(f"--out, --weights and --regime must differ, got {', '.join(map(str, files))}")
         if self.num_leads < 2:
             raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
         stored_pool = load_pool(self.pool)
         stored = load_trajectory(self.history, index=self.trajectory_index)
         check_matches(stored_pool, stored, self.history)
         newest = self.newest(stored.trajectory)
-        cell = Forecaster(pick_seed(stored_pool, self.seed_index), stored_pool.forecast_map)
-        if newest < cell.warmup:
-            raise InputError(
-                f"the pool needs {cell.warmup + 1} samples up to --at, got {newest + 1} in {self.history}; "
-                "start later or give a longer history"
-            )
+        cell = pick_seed(stored_pool, self.seed_index).cell
+        self.refuse_missing(stored_pool)
+        history_size = self.checked_history(cell, newest + 1)
         dt = stored_pool.attributes["dt"]
         begin = float(stored.trajectory.times[0])
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
-        output = self.rolled(cell, stored.trajectory, newest, begin, dt)
+        output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
         result = Trajectory(jnp.asarray(times), output.forecast)
-        self.write(result, output, stored, stored_pool)
-        self.report(result, stored, newest)
+        self.write(result, output, stored, stored_pool, history_size)
+        self.report(result, output, stored, newest, stored_pool)
 
     def newest(self, trajectory: Trajectory) -> int:
         """The index of the newest sample that the pool sees."""
@@ -90,33 +98,81 @@ class Forecast:
             raise InputError(f"--at must lie in {self.history}, from {times[0]:g} to {times[-1]:g}, got {self.at}")
         return int(np.argmin(abs(times - self.at)))
 
-    def rolled(self, cell: Forecaster, trajectory: Trajectory, newest: int, begin: float, dt: float) -> Output:
-        """The closed loop from the newest samples that fill the memory."""
-        first = max(0, newest - cell.warmup)
-        given = jnp.asarray(begin + dt * np.arange(first, newest + self.num_leads))
-        history = jnp.asarray(trajectory.states[first : newest + 1], float)
-        return jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads, given)
+    def refuse_missing(self, stored_pool: StoredPool) -> None:
+        """Raises InputError for what was asked for and the pool does not have."""
+        is_regime = isinstance(stored_pool.pool, RegimeForecaster)
+        if self.weights is not None and stored_pool.forecast_map is None:
+            raise InputError(f"the pool in {self.pool} weighs no candidates; leave --weights out")
+        if self.regime is not None and not is_regime:
+            raise InputError(f"the pool in {self.pool} infers no regime; leave --regime out")
 
-    def write(self, result: Trajectory, output: Output, stored: StoredTrajectory, stored_pool: StoredPool) -> None:
+    def checked_history(self, cell: Any, available: int) -> int:
+        """How many samples the pool sees."""
+        least = cell.warmup + 1
+        if available < least:
+            raise InputError(
+                f"the pool needs {least} samples up to --at, got {available} in {self.history}; "
+                "start later or give a longer history"
+            )
+        if self.history_size is None:
+            return min(enough_history(cell), available)
+        if not least <= self.history_size <= available:
+            raise InputError(
+                f"history_size must be from {least}, which this pool needs, to the {available} samples that "
+                f"{self.history} has up to --at, got {self.history_size}"
+            )
+        return self.history_size
+
+    def rolled(self, cell: Any, trajectory: Trajectory, first: int, newest: int, dt: float) -> Output:
+        """The closed loop after the samples from first to newest; every row of the output at the time of its lead."""
+        begin = float(trajectory.times[0])
+        given = jnp.asarray(begin + dt * np.arange(first, newest + 1 + self.num_leads))
+        history = jnp.asarray(trajectory.states[first : newest + 1], float)
+        # One lead more: a regime is told at the sample before the one that is forecast.
+        output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, given)
+        info = {
+            name: values[1:] if name in ("regime", "regime_deviation") else values[:-1]
+            for name, values in output.info.items()
+        }
+        return Output(output.forecast[:-1], info)
+
+    def write(
+        self,
+        result: Trajectory,
+        output: Output,
+        stored: StoredTrajectory,
+        stored_pool: StoredPool,
+        history_size: int,
+    ) -> None:
         """The forecast, and the weights where they were asked for, with all that made them."""
         attributes = {
             "forecast_by": str(self.pool),
             "pool": stored_pool.attributes["settings"],
             "newest_sample_seen": float(result.times[0]) - stored_pool.attributes["dt"],
             "seed_index": self.seed_index,
+            "history_size": history_size,
             **environment(),
         }
         unit = stored.time_unit or "MTU"
         shared: dict[str, Any] = {"attributes": attributes, "time_unit": unit, "overwrite": self.overwrite}
-        if self.weights is not None and "weights" not in output.info:
-            raise InputError(f"the pool in {self.pool} weighs no candidates; leave --weights out")
         save_trajectory(self.out, result, components=stored.components, **shared)
         if self.weights is not None:
             weights = Trajectory(result.times, output.info["weights"])
             names = [f"weight{i}" for i in range(weights.states.shape[1])]
             save_trajectory(self.weights, weights, components=names, **shared)
+        if self.regime is not None:
+            inferred = [output.info[name] for name in ("regime", "regime_deviation", "spread")]
+            size, name = inferred[0].shape[1], regime_name(stored_pool.forecast_map)
+            coordinates = [name] if size == 1 else [f"{name}{k}" for k in range(size)]
+            names = coordinates + [f"{name}_deviation" for name in coordinates]
+            names += [f"spread_{name}" for name in stored.components]
+            save_trajectory(
+                self.regime, Trajectory(result.times, jnp.concatenate(inferred, 1)), components=names, **shared
+            )
 
-    def report(self, result: Trajectory, stored: StoredTrajectory, newest: int) -> None:
+    def report(
+        self, result: Trajectory, output: Output, stored: StoredTrajectory, newest: int, stored_pool: StoredPool
+    ) -> None:
         """What came out, in one line, and the picture."""
         console = make_console()
         truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
@@ -131,44 +187,34 @@ class Forecast:
             )
         console.print(line, highlight=False, soft_wrap=True)
         if self.plot is not None:
-            self.draw(self.plot, result, stored, newest)
-
-    def draw(self, path: Path, result: Trajectory, stored: StoredTrajectory, newest: int) -> None:
-        """Every component, up to six: what was seen, what was forecast, what came."""
-        from jaxcast.plotting import plot_forecast
-
-        shown = list(stored.components)[:6]
-        figure = figure_of(height=1.4 * len(shown) + 1.2)
-        axes = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
-        first = max(0, newest - self.num_leads // 3)
-        seen = slice(first, newest + 1)
-        later = slice(newest, newest + 1 + self.num_leads)
-        times, states = stored.trajectory
-        for i, (ax, name) in enumerate(zip(axes, shown, strict=True)):
-            plot_forecast(
-                ax,
-                (times[seen], states[seen, i]),
-                (result.times, result.states[:, i]),
-                truth=(times[later], states[later, i]),
-                label=name,
+            draw_forecast(
+                self.plot,
+                result,
+                output,
+                stored,
+                newest,
+                hidden_parameter(stored_pool.forecast_map, stored),
+                regime_name(stored_pool.forecast_map),
             )
-        axes[0].legend(loc="upper left", bbox_to_anchor=(0, 1.35), ncols=3, frameon=False)
-        axes[-1].set_xlabel(f"time ({stored.time_unit or 'MTU'})")
-        save_figure(path, figure)
 
 
-def pick_seed(stored: StoredPool, index: int) -> Any:
+def pick_seed(stored: StoredPool, index: int) -> StoredPool:
     """One of the pools that were trained together.
 
     Raises:
         InputError: for an index that there is not.
     """
-    num_seeds = stored.attributes.get("num_seeds")
-    if num_seeds is None:
-        return stored.pool
+    num_seeds = stored.attributes.get("num_seeds") or 1
     if not 0 <= index < num_seeds:
         raise InputError(f"seed_index must be from 0 to {num_seeds - 1}, got {index}")
-    return jax.tree.map(lambda a: a[index], stored.pool)
+    if stored.attributes.get("num_seeds") is None:
+        return stored
+    return stored._replace(pool=jax.tree.map(lambda a: a[index], stored.pool))
+
+
+def enough_history(cell: Any) -> int:
+    """Samples after which more change little: for delays none, a filter goes on to gain where there is noise."""
+    return cell.warmup + 1 if isinstance(cell, Forecaster) else SPIN_UP
 
 
 def check_matches(pool: StoredPool, stored: StoredTrajectory, path: Path) -> None:

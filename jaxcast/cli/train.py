@@ -1,9 +1,10 @@
 """`jaxcast train`: a pool of candidate models, trained on a trajectory in a file."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +14,16 @@ from rich.progress import Progress
 
 from jaxcast.candidates import stack
 from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.methods import NETWORKS, Method, options_of, refuse_other_options
 from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.regimes import check_input, described, findings, one_step_error
+from jaxcast.cli.regimes import fitted as fitted_regime
 from jaxcast.errors import InputError
-from jaxcast.forecasters import FeedForward
 from jaxcast.integrate import FlowMap, Trajectory, flow_map
 from jaxcast.metrics import one_step_errors
-from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
 from jaxcast.pooling.simplex import SimplexLeastSquares
+from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.specs import parse_candidates
 from jaxcast.storage.checkpoint import fingerprint
 from jaxcast.storage.checks import StoredTrajectory
@@ -31,18 +34,21 @@ from jaxcast.storage.trajectories import load_trajectory
 from jaxcast.training import fit, make_optimizer
 from jaxcast.windows import Samples, one_step_samples
 
-NETWORKS: dict[str, type] = {
-    "additive_attention": AdditiveAttention,
-    "scaled_dot_product_attention": ScaledDotProductAttention,
-    "multi_head_attention": MultiHeadAttention,
-    "feed_forward": FeedForward,
-}
+
+class Prepared(NamedTuple):
+    """What a pool is made from."""
+
+    stored: StoredTrajectory
+    trajectory: Trajectory
+    candidates: FlowMap | None
+    samples: Samples
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a pool: how to weigh candidate models at every step by how they have just erred. A run that was
-    interrupted goes on where it was when the same command is given again. Times are in the unit of the trajectory.
+    """Train a pool: how to weigh candidate models at every step by how they have just erred. By default it finds the
+    hidden regime that their errors reveal and its course; --pool additive_attention is the published method. A run that
+    was interrupted goes on where it was when the same command is given again. Times are in the unit of the trajectory.
 
     Example: jaxcast train --trajectory truth.npz --candidates "lorenz63(rho=linspace(28, 48, 11))" --out pool
     """
@@ -54,23 +60,16 @@ class Train:
     candidates: str = ""
     """The candidate models: a system with lists of numbers, one model for each, written [28, 30, ...] or
     linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only feed_forward needs none."""
-    pool: Literal[
-        "additive_attention",
-        "scaled_dot_product_attention",
-        "multi_head_attention",
-        "feed_forward",
-        "simplex_least_squares",
-        "linear_regression",
-        "ridge_regression",
-        "equal_weights",
-    ] = "additive_attention"
-    """What turns the candidates' forecasts into one; feed_forward forecasts without candidates."""
+    pool: Method = "regime"
+    """What turns the candidates' forecasts into one. regime: a filter over the state and the parameter in which the
+    candidates differ; additive_attention: the published pool; feed_forward forecasts without candidates. Options that
+    a pool does not use are refused."""
     h: float = 0.01
     """Step of the candidates' Runge-Kutta integrator; the interval between samples must be a whole multiple of it."""
     trajectory_index: int = 0
     """Which trajectory, in a file of many."""
     num_delays: int = 5
-    """Past states and errors that the pool sees."""
+    """Past states and errors that a network or simplex_least_squares sees."""
     hidden_size: int = 120
     """Hidden units of the network, of each head where there are several."""
     num_heads: int = 2
@@ -78,7 +77,7 @@ class Train:
     penalty: float = 1.0
     """Of ridge_regression, on the squared weights, in the squared unit of the state."""
     num_epochs: int = 500
-    """Passes over the samples."""
+    """Passes of a network over the samples."""
     batch_size: int = 64
     """Samples of a minibatch."""
     learning_rate: float = 1e-3
@@ -103,50 +102,56 @@ class Train:
     def run(self) -> None:
         """Runs the command."""
         console = make_console()
-        stored, candidates, samples = self.prepared()
+        prepared = self.prepared()
         settings = {
             name: value
             for name, value in dataclasses.asdict(self).items()
-            if name not in ("out", "overwrite", "trajectory")
+            if name in options_of(self.pool) and name not in ("out", "overwrite", "trajectory")
         }
-        settings["data"] = fingerprint(stored.trajectory)
+        settings["data"] = fingerprint(prepared.stored.trajectory)
         code = hash_of_code(Path(__file__).parents[1])
         folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
-        pool, losses = self.fitted(samples, folder, console)
-        errors = self.errors(pool, samples)
+        if self.pool == "regime":
+            pool, results = self.regime(prepared, console)
+        else:
+            pool, losses = self.fitted(prepared.samples, folder, console)
+            num_samples = len(prepared.samples.targets)
+            results = {"one_step_mse": self.errors(pool, prepared.samples), "num_samples": num_samples}
+            if losses is not None:
+                results["losses"] = [[float(loss) for loss in row] for row in losses]
+                self.draw(losses, folder)
         save_pool(
             folder.path,
             pool,
-            candidates,
+            None if self.pool == "regime" else prepared.candidates,
             attributes={
                 "settings": settings,
-                "components": list(stored.components),
-                "time_unit": stored.time_unit,
-                "trained_on": {"file": str(self.trajectory), **stored.attributes},
-                "dt": sampling_interval(stored.trajectory),
+                "components": list(prepared.stored.components),
+                "time_unit": prepared.stored.time_unit,
+                "trained_on": {"file": str(self.trajectory), **prepared.stored.attributes},
+                "dt": sampling_interval(prepared.stored.trajectory),
                 "num_seeds": self.num_seeds if self.pool in NETWORKS else None,
             },
         )
-        results = {"one_step_mse": errors, "num_samples": len(samples.targets)}
-        if losses is not None:
-            results["losses"] = [[float(loss) for loss in row] for row in losses]
-            self.draw(losses, folder)
         folder.write_json("results.json", results)
-        shown = ", ".join(f"{error:.4g}" for error in errors)
+        shown = ", ".join(f"{error:.4g}" for error in results["one_step_mse"])
         console.print(
             f"{self.pool} in {self.out}: one-step mean squared error on its training samples {shown}",
             highlight=False,
             soft_wrap=True,
         )
 
-    def prepared(self) -> tuple[StoredTrajectory, FlowMap | None, Samples]:
+    def prepared(self) -> Prepared:
         """The trajectory, the candidates and the samples, after everything that can be refused was looked at."""
         check_numbers(self)
+        refuse_other_options(self)
         for name in ("num_delays", "hidden_size", "num_heads", "num_epochs", "batch_size", "num_seeds"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        if self.pool == "ridge_regression" and not self.penalty > 0:
+            raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
         stored = load_trajectory(self.trajectory, index=self.trajectory_index)
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
         candidates = None
@@ -154,7 +159,17 @@ class Train:
             if not self.candidates:
                 raise InputError(f"{self.pool} needs --candidates, such as 'lorenz63(rho=linspace(28, 48, 11))'")
             candidates = candidates_for(self.candidates, stored, self.trajectory, self.h)
-        delays = 1 if self.pool in ("linear_regression", "ridge_regression", "equal_weights") else self.num_delays
+        samples = self.samples(trajectory, candidates)
+        if self.pool == "regime":
+            assert candidates is not None
+            check_input(trajectory, candidates)
+        if self.pool in NETWORKS:
+            self.optimizer(len(samples.targets))
+        return Prepared(stored, trajectory, candidates, samples)
+
+    def samples(self, trajectory: Trajectory, candidates: FlowMap | None) -> Samples:
+        """The one-step samples, refused where they are too few or the candidates diverge."""
+        delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
         samples = one_step_samples(trajectory, delays, candidates)
         if self.pool in NETWORKS and self.batch_size > len(samples.targets):
             raise InputError(
@@ -165,10 +180,22 @@ class Train:
             raise InputError(
                 f"the candidates diverge from states of {self.trajectory} with h={self.h}; choose a smaller h"
             )
-        self.optimizer(len(samples.targets))
-        if self.pool == "ridge_regression" and not self.penalty > 0:
-            raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
-        return stored, candidates, samples
+        return samples
+
+    def regime(self, prepared: Prepared, console: Console) -> tuple[RegimeForecaster, dict[str, Any]]:
+        """The regime forecaster, and what it found, which is also printed."""
+        assert prepared.candidates is not None
+        began = time.monotonic()
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+            progress.add_task("finding the regime", total=None)
+            cell = fitted_regime(prepared.trajectory, prepared.candidates)
+        seconds = time.monotonic() - began
+        error, num_samples = one_step_error(cell, prepared.trajectory)
+        found = findings(cell)
+        lines = described(found, np.asarray(cell.emulator.system.scale))
+        for line in (*lines, f"found in {seconds:.1f} s, compilation included"):
+            console.print(line, highlight=False, soft_wrap=True)
+        return cell, {"one_step_mse": [error], "num_samples": num_samples, "regime": found}
 
     def optimizer(self, num_samples: int) -> Any:
         """Adam as the options say, for so many samples an epoch."""

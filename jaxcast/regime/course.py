@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.errors import InputError
+from jaxcast.regime.checks import NUM_BLOCKS, check_length, check_states
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.least_squares import levenberg_marquardt, sum_of_squares
 from jaxcast.schedules import Parameter, Scalar, Schedule
 
 MOST_OSCILLATIONS = 8
 NUM_PEAKS = 3
-NUM_BLOCKS = 20
 NUM_IMPROVEMENTS = 5
 
 
@@ -132,7 +133,25 @@ def fit_course(
     Forward selection: a trend, then one oscillation after another at a peak of the spectrum of what is left, each
     refined with all the others by nonlinear least squares through the emulator's flow on the first three quarters of the
     trajectory, and kept if it forecasts the last quarter better, by more than three standard errors of blocks of it.
+
+    Raises:
+        InputError: for too few states, NaN, or states of another dimension than the emulator's.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> candidates = [jaxcast.Rossler(c=c) for c in (4.0, 6.0)]
+        >>> ensemble = jaxcast.flow_map(jaxcast.stack(candidates), dt=0.4, h=0.1)
+        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> forecasts = jaxcast.forecasts_along(ensemble, truth)
+        >>> emulator = jaxcast.fit_emulator(truth.states, forecasts, 0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> course = jaxcast.fit_course(emulator, truth.states, most_oscillations=0)
+        >>> round(float(emulator.offset[0] + emulator.unit[0] * course.level[0]), 3)
+        5.0
     """
+    if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:
+        raise InputError(f"expected states (time, {len(emulator.system.scale)}) as the emulator's, got {states.shape}")
+    check_length(states)
+    check_states(states)
     num_steps = len(states) - 1
     time = emulator.dt * (jnp.arange(num_steps) - num_steps // 2)
     head = (jnp.arange(num_steps) < 3 * num_steps // 4).astype(states.dtype)

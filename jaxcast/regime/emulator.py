@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
+from jaxcast.regime.checks import check_coordinates, check_forecasts
 from jaxcast.regime.least_squares import levenberg_marquardt, sum_of_squares
 from jaxcast.schedules import Parameter, Scalar
 from jaxcast.stepping import rk4_step
@@ -20,6 +21,8 @@ from jaxcast.systems import Components, System
 
 SUBSTEPS = (10, 20, 5, 4, 8, 2, 25, 50, 1)
 SMALL_ERROR = 1e-4
+DEGREES = ((2, 1), (3, 1), (2, 2), (4, 1), (5, 1))
+NUM_PAIRS = 800
 
 
 class PolynomialSystem(System):
@@ -33,6 +36,14 @@ class PolynomialSystem(System):
         theta: coefficients, (state feature, coordinate feature, dim). center, scale: m and s, (dim,).
         coordinates: c, (coordinate,), or a schedule of it.
         state_factors, coordinate_factors: the variables, counted from 1, whose product each feature is; 0 is one.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> theta = jnp.asarray([[[0.0], [0.0]], [[0.0], [-1.0]]])  # du/dt = -c u
+        >>> factors = ((0,), (1,))
+        >>> decay = jaxcast.PolynomialSystem(theta, jnp.zeros(1), jnp.ones(1), jnp.asarray([2.0]), factors, factors)
+        >>> decay.vector_field(0.0, [3.0]).tolist()
+        [-6.0]
     """
 
     theta: Parameter
@@ -59,13 +70,24 @@ class Emulator:
     """An ensemble as one system: its flow over dt at the coordinates of candidate i is what candidate i forecasts.
 
     The coordinates need not stand still: between two samples they may follow any course, which no candidate does.
-    Made by `fit_emulator`.
+    Made by `fit_emulator`, whose example shows it at work.
 
     Args:
         system: with the coordinates, standardised, of every candidate, (model, coordinate).
         offset, unit: of the coordinates, (coordinate,): those of the user are offset + unit c.
         dt: between samples. error: root mean squared misfit to forecasts kept apart, in deviations of the state.
         num_substeps: Runge-Kutta steps in dt.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> factors = ((0,), (1,))
+        >>> theta = jnp.asarray([[[0.0], [0.0]], [[0.0], [-1.0]]])  # du/dt = -c u
+        >>> coordinates = jnp.asarray([[-1.0], [1.0]])
+        >>> system = jaxcast.PolynomialSystem(theta, jnp.zeros(1), jnp.ones(1), coordinates, factors, factors)
+        >>> dt, none = jnp.asarray(0.1), jnp.asarray(0.0)
+        >>> emulator = jaxcast.Emulator(system, jnp.zeros(1), jnp.ones(1), dt, none, num_substeps=4)
+        >>> round(float(emulator(jnp.ones(1), jnp.asarray([1.0]))[0]), 4)  # exp(-0.1)
+        0.9048
     """
 
     system: PolynomialSystem
@@ -114,9 +136,9 @@ def fit_emulator(
     dt: float,
     *,
     coordinates: Shaped[ArrayLike, "..."] | None = None,
-    degrees: Sequence[tuple[int, int]] = ((2, 1), (3, 1), (2, 2), (4, 1), (5, 1)),
+    degrees: Sequence[tuple[int, int]] = DEGREES,
     num_substeps: int | None = None,
-    num_pairs: int = 800,
+    num_pairs: int = NUM_PAIRS,
     seed: int = 0,
 ) -> Emulator:
     """The vector field that forecasts as the candidates do, from their forecasts alone.
@@ -134,9 +156,20 @@ def fit_emulator(
         num_substeps: Runge-Kutta steps in dt; by default those of 1 to 50 that serve best.
 
     Raises:
-        InputError: for arrays that do not fit each other, NaN, or fewer than two candidates.
+        InputError: for arrays that do not fit each other, NaN, candidates that diverge or do not differ, fewer than
+            two of them, or fewer states than a polynomial of the first degrees needs.
+
+    Example:
+        >>> import jax, jaxcast, jax.numpy as jnp
+        >>> states = jax.random.normal(jax.random.key(0), (50, 1))
+        >>> rates = jnp.asarray([0.5, 1.0, 1.5])
+        >>> forecasts = states[:, None] * jnp.exp(-0.1 * rates)[:, None]  # of three decays
+        >>> emulator = jaxcast.fit_emulator(states, forecasts, 0.1, coordinates=rates, degrees=[(1, 1)], num_substeps=2)
+        >>> bool(emulator.error < 1e-6)
+        True
     """
     states, forecasts = jnp.asarray(states), jnp.asarray(forecasts)
+    check_ensemble(states, forecasts, coordinates, degrees=degrees, num_pairs=num_pairs)
     given = _standardised(states, forecasts, coordinates)
     train, held = _pairs(states, forecasts, num_pairs, seed)
     best: Emulator | None = None
@@ -158,15 +191,37 @@ def fit_emulator(
     return best
 
 
+def check_ensemble(
+    states: Any,
+    forecasts: Any,
+    coordinates: Any,
+    *,
+    degrees: Sequence[tuple[int, int]] = DEGREES,
+    num_pairs: int = NUM_PAIRS,
+) -> None:
+    """All that `fit_emulator` asks of its input.
+
+    Raises:
+        InputError: as `fit_emulator`.
+    """
+    check_forecasts(states, forecasts)
+    check_coordinates(coordinates, forecasts.shape[1])
+    if not degrees:
+        raise InputError("degrees must name at least one (degree in the state, degree in the coordinates), got none")
+    num_states, num_models, dim = forecasts.shape
+    num_coordinates = 1 if coordinates is None else np.asarray(coordinates).reshape(num_models, -1).shape[1]
+    needed = len(monomials(dim, degrees[0][0])) * len(monomials(num_coordinates, degrees[0][1]))
+    if num_states * num_models < 2 * needed:
+        raise InputError(
+            f"the emulator of {num_models} candidates with {dim} components needs at least "
+            f"{-(-2 * needed // num_models)} states, got {num_states}; give a longer trajectory"
+        )
+    if num_pairs < needed:
+        raise InputError(f"num_pairs must be at least {needed} for {dim} components, got {num_pairs}")
+
+
 def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Array, Array, Array]:
     """Coordinates of mean zero and deviation one, their origin and their unit."""
-    if forecasts.ndim != 3 or forecasts.shape[::2] != states.shape or forecasts.shape[1] < 2:
-        raise InputError(
-            f"expected forecasts (time, model, dim) of at least two candidates for states {states.shape}, "
-            f"got {forecasts.shape}"
-        )
-    if not (jnp.isfinite(states).all() and jnp.isfinite(forecasts).all()):
-        raise InputError("states and candidate forecasts must be finite, got NaN or infinity")
     if coordinates is None:
         differences = (forecasts - forecasts.mean(1, keepdims=True)) / states.std(0)
         gram = jnp.einsum("nid,njd->ij", differences, differences)
@@ -174,13 +229,7 @@ def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Ar
     else:
         values = jnp.asarray(coordinates, states.dtype)
         values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or len(values) != forecasts.shape[1] or not jnp.isfinite(values).all():
-        raise InputError(
-            f"expected finite coordinates for each of {forecasts.shape[1]} candidates, got shape {values.shape}"
-        )
     origin, unit = values.mean(0), values.std(0)
-    if not (unit > 0).all():
-        raise InputError("the candidates' coordinates must differ in every column; leave out the constant ones")
     return (values - origin) / unit, origin, unit
 
 

@@ -9,10 +9,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
-from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.pytrees import register
-from jaxcast.regime.course import NUM_BLOCKS, Course, Steps, fit_course, revealed
+from jaxcast.regime.checks import NUM_BLOCKS, check_trajectory
+from jaxcast.regime.course import Course, Steps, fit_course, revealed
 from jaxcast.regime.emulator import Emulator, fit_emulator, monomials, products
 from jaxcast.regime.kalman import Belief, observe, predict
 from jaxcast.rollout import Input, Output
@@ -50,6 +50,15 @@ class RegimeForecaster:
         course_deviation: a course of the deviations from that. wander: of the deviations that each step adds.
         value_noise, model_noise: deviations of a value from the truth, and of the truth from the emulator, (dim,).
         forecast_map: the candidates; without them the emulator forecasts alone.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
+        >>> bool(abs(output.info["regime"][-1, 0] - 5.0) < 1e-2)  # which neither candidate has
+        True
     """
 
     emulator: Emulator
@@ -68,6 +77,16 @@ class RegimeForecaster:
     @property
     def warmup(self) -> int:
         return 1
+
+    @property
+    def periods(self) -> Float[Array, " oscillation"]:
+        """Of the oscillations that were found."""
+        return 2 * jnp.pi / self.course.frequencies
+
+    @property
+    def amplitudes(self) -> Float[Array, "oscillation coordinate"]:
+        """Of the oscillations that were found, in the user's coordinates."""
+        return self.emulator.unit * jnp.sqrt(self.course_deviation.cosines**2 + self.course_deviation.sines**2)
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> RegimeCarry:
         mean = jnp.concatenate([value, self._numbers(self.course)])
@@ -158,13 +177,22 @@ def fit_regime(
             parameter in which they differ; without them they are found from how the forecasts differ.
 
     Raises:
-        InputError: for NaN, or coordinates that are not one row for each candidate.
+        InputError: for a trajectory that is too short (78 samples at least), not evenly sampled or not finite, candidates
+            that diverge, do not differ or are fewer than two, or coordinates that are not one row for each of them.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
+        >>> bool(abs(output.forecast - truth.states[6:16]).max() < 1e-2)
+        True
     """
+    check_trajectory(trajectory)
     states = jnp.asarray(trajectory.states)
-    if not jnp.isfinite(states).all():
-        raise InputError("the trajectory must be finite, got NaN or infinity")
-    dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
     forecasts = forecasts_along(forecast_map, trajectory)
+    dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
     emulator = fit_emulator(states, forecasts, dt, coordinates=coordinates, **emulator_settings)
     course = fit_course(emulator, states)
     return _with_noise(emulator, course, states, forecast_map, interpolation_degree)

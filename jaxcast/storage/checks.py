@@ -36,7 +36,7 @@ def array_row(i: int) -> str:
 
 
 def stored(
-    path: Path,
+    path: Path | str,
     times: Any,
     states: Any,
     components: Sequence[str],
@@ -67,7 +67,7 @@ def stored(
     return StoredTrajectory(Trajectory(times, states), tuple(components), dict(attributes or {}), time_unit)
 
 
-def as_floats(path: Path, name: str, values: Any) -> Any:
+def as_floats(path: Path | str, name: str, values: Any) -> Any:
     """The values as a floating-point array in the machine's byte order, in their own precision if they have one."""
     array = np.asarray(values)
     if array.dtype.kind in "iu":
@@ -77,7 +77,7 @@ def as_floats(path: Path, name: str, values: Any) -> Any:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def check_times(path: Path, times: Any, row: Callable[[int], str] = array_row) -> None:
+def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_row) -> None:
     """Refuses times that no recording interval dt describes.
 
     Raises:
@@ -106,7 +106,7 @@ def check_times(path: Path, times: Any, row: Callable[[int], str] = array_row) -
         )
 
 
-def check_components(path: Path, components: Sequence[str], dim: int) -> None:
+def check_components(path: Path | str, components: Sequence[str], dim: int) -> None:
     """Refuses names that do not name the columns of the states one to one.
 
     Raises:

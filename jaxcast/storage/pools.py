@@ -1,5 +1,6 @@
 """Trained pools on disk: a folder with pool.json and arrays.npz, no pickled code."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from flax import nnx
 
 from jaxcast.candidates import ForecastMap, stack, unstack
 from jaxcast.errors import InputError
-from jaxcast.forecasters import FeedForward, Persistence, Pool
+from jaxcast.forecasters import FeedForward, Forecaster, Persistence, Pool
 from jaxcast.integrate import FlowMap, flow_map
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.component import ComponentAttention
@@ -18,10 +19,14 @@ from jaxcast.pooling.interpolation import RegimeInterpolation
 from jaxcast.pooling.linear import FixedWeights, LinearRegression
 from jaxcast.pooling.recurrent import RecurrentAttention
 from jaxcast.pooling.simplex import SimplexLeastSquares
+from jaxcast.regime.emulator import monomials
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.rollout import Cell
 from jaxcast.specs import SYSTEMS, describe, parse_system
 from jaxcast.storage.checkpoint import named_leaves
 from jaxcast.storage.files import writing
 from jaxcast.storage.folder import read_arrays, write_arrays, write_json
+from jaxcast.storage.trees import rebuilt, static_fields
 
 POOLS: dict[str, type] = {
     "additive_attention": AdditiveAttention,
@@ -35,6 +40,7 @@ POOLS: dict[str, type] = {
     "linear_regression": LinearRegression,
     "fixed_weights": FixedWeights,
     "persistence": Persistence,
+    "regime": RegimeForecaster,
 }
 FORMAT = "jaxcast pool 1"
 
@@ -43,15 +49,30 @@ class StoredPool(NamedTuple):
     """A pool read back, its candidates, None where it needs none, and whatever was saved with it.
 
     Where several pools were saved as one, each array of `pool` has a leading seed axis.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> stored = jaxcast.StoredPool(jaxcast.Persistence(), None, {})
+        >>> jaxcast.forecast(stored.cell, jnp.asarray([[1.0], [2.0]]), num_leads=2).forecast.tolist()
+        [[2.0], [2.0]]
     """
 
     pool: Any
     forecast_map: Any
     attributes: dict[str, Any]
 
+    @property
+    def cell(self) -> Any:
+        """What rolls: the pool over its candidates, or the pool where it is a cell of its own, as a regime's is."""
+        return self.pool if isinstance(self.pool, Cell) else Forecaster(self.pool, self.forecast_map)
+
 
 def save_pool(
-    folder: str | Path, pool: Pool, forecast_map: ForecastMap | None = None, *, attributes: dict[str, Any] | None = None
+    folder: str | Path,
+    pool: Pool | RegimeForecaster,
+    forecast_map: ForecastMap | None = None,
+    *,
+    attributes: dict[str, Any] | None = None,
 ) -> None:
     """Writes a pool, or pools with a leading seed axis such as `fit` returns, and its candidates into a folder.
 
@@ -59,10 +80,12 @@ def save_pool(
     written; `load_pool` asks for it.
 
     Args:
+        forecast_map: the candidates; a `RegimeForecaster` brings its own.
         attributes: JSON values to keep with it, such as how it was trained.
 
     Raises:
-        InputError: for a pool of the user's own class, or a folder that cannot be written to.
+        InputError: for a pool of the user's own class, candidates beside a pool that brings its own, or a folder that
+            cannot be written to.
 
     Example:
         >>> import jax, jaxcast, tempfile
@@ -78,10 +101,15 @@ def save_pool(
         raise InputError(
             f"cannot save a {type(pool).__name__}: only {', '.join(POOLS)} can be rebuilt without code of your own"
         )
+    if isinstance(pool, RegimeForecaster):
+        if forecast_map is not None:
+            raise InputError("a RegimeForecaster brings its candidates; leave forecast_map out")
+        pool, forecast_map = dataclasses.replace(pool, forecast_map=None), pool.forecast_map
+    arguments = getattr(pool, "config", {}) if isinstance(pool, nnx.Module) else static_fields(pool)
     config = {
         "format": FORMAT,
         "pool": names[0],
-        "arguments": getattr(pool, "config", {}),
+        "arguments": arguments,
         "candidates": _describe_candidates(forecast_map),
         "attributes": attributes or {},
     }
@@ -126,6 +154,8 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
         forecast_map = flow_map(
             stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"]
         )
+    if isinstance(pool, RegimeForecaster):
+        pool = dataclasses.replace(pool, forecast_map=forecast_map)
     return StoredPool(pool, forecast_map, config["attributes"])
 
 
@@ -138,7 +168,9 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
         return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps}
     if isinstance(forecast_map, FlowMap):
         return {"callable": type(forecast_map.system).__name__}
-    named = getattr(forecast_map, "function", forecast_map)
+    named = forecast_map
+    while wrapped := getattr(named, "function", getattr(named, "func", None)):
+        named = wrapped
     return {"callable": getattr(named, "__name__", type(named).__name__)}
 
 
@@ -148,9 +180,12 @@ def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
     foreign = InputError(f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again")
     try:
         if not issubclass(kind, nnx.Module):
-            return kind(**arguments, **{name.removeprefix("."): array for name, array in arrays.items()})
+            pool = rebuilt(kind, arguments, arrays)
+            if isinstance(pool, RegimeForecaster) and _shapes_of_regime(pool) != _shapes(arrays):
+                raise foreign
+            return pool
         like = jax.eval_shape(lambda key: kind(**arguments, key=key), jax.random.key(0))
-    except TypeError:
+    except (TypeError, ValueError, IndexError, AttributeError):
         raise foreign from None
     expected = named_leaves(like)
     seeds = {array.shape[: array.ndim - expected[name].ndim] for name, array in arrays.items() if name in expected}
@@ -160,6 +195,33 @@ def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
     if any(array.shape != (*lead, *expected[name].shape) for name, array in arrays.items()):
         raise foreign
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+
+
+def _shapes(arrays: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def _shapes_of_regime(cell: RegimeForecaster) -> dict[str, tuple[int, ...]]:
+    """What the shapes of its arrays must be; arrays of others might broadcast, and be wrong without a word."""
+    system = cell.emulator.system
+    (num_models, size), dim, num_waves = system.coordinates.shape, len(cell.value_noise), len(cell.course.frequencies)
+    course: dict[str, tuple[int, ...]] = {"level": (size,), "slope": (size,), "frequencies": (num_waves,)}
+    course |= {"cosines": (num_waves, size), "sines": (num_waves, size)}
+    theta = (len(system.state_factors), len(system.coordinate_factors), dim)
+    return {
+        ".emulator.system.theta": theta,
+        ".emulator.system.origin": (dim,),
+        ".emulator.system.scale": (dim,),
+        ".emulator.system.coordinates": (num_models, size),
+        ".emulator.offset": (size,),
+        ".emulator.unit": (size,),
+        ".emulator.dt": (),
+        ".emulator.error": (),
+        **{f".{part}.{name}": course[name] for part in ("course", "course_deviation", "wander") for name in course},
+        ".value_noise": (dim,),
+        ".model_noise": (dim,),
+        ".interpolation": (len(monomials(size, cell.interpolation_degree)), num_models),
+    }
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
