@@ -38,7 +38,7 @@ def test_the_first_example_has_twenty_lines_and_a_system_less_than_ten():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     lines = [len([line for line in block.splitlines() if line.strip()]) for block in blocks]
     assert lines[0] <= 20
-    system = re.search(r"class Lorenz84.*?\n\n    def .*?\n\n", blocks[1], flags=re.DOTALL)
+    system = re.search(r"class Lorenz84.*?\n\n    def .*?\n\n", blocks[2], flags=re.DOTALL)
     assert len([line for line in system[0].splitlines() if line.strip()]) < 10
 
 

@@ -235,11 +235,12 @@ def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Ar
 
 def _pairs(states: Array, forecasts: Array, num_pairs: int, seed: int) -> tuple[Any, Any]:
     """(state, candidate, forecast) to fit to, and as many to judge by."""
-    rng = np.random.default_rng(seed)
     num_states, num_models = forecasts.shape[:2]
-    times, models = rng.integers(0, num_states, 2 * num_pairs), rng.integers(0, num_models, 2 * num_pairs)
+    drawn = np.random.default_rng(seed).permutation(num_states * num_models)[: 2 * num_pairs]
+    times, models = drawn // num_models, drawn % num_models
     pairs = (states[times], jnp.asarray(models), forecasts[times, models])
-    return tuple(a[:num_pairs] for a in pairs), tuple(a[num_pairs:] for a in pairs)
+    half = (len(drawn) + 1) // 2
+    return tuple(a[:half] for a in pairs), tuple(a[half:] for a in pairs)
 
 
 def _start(given: Any, states: Array, pairs: Any, dt: float, state_degree: int, coordinate_degree: int) -> Emulator:
