@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.regime.course import Course, fit_course
+from jaxcast.regime.course import Course, Steps, fit_course
 from jaxcast.regime.emulator import fit_emulator
+from jaxcast.regime.forecaster import _left_over, _misses
 from jaxcast.regime.kalman import Belief, observe, predict, root_of
 
 PERIOD = 1.577132
@@ -195,6 +196,17 @@ def test_weights_interpolate_the_candidates():
     halfway = 38 - 10 * np.cos(2 * np.pi * (np.asarray(train.times[5:20]) + 0.05) / PERIOD)
     np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-9)
     np.testing.assert_allclose(weights @ RHO, halfway, atol=1e-5)
+
+
+def test_a_truth_of_which_nothing_is_left_over_has_noise_all_the_same():
+    emulator = fitted().emulator
+    _, candidates, train, _ = make()
+    still = jnp.zeros(1)
+    states = jax.lax.scan(lambda u, _: (emulator(u, still), u), train.states[9], length=200)[1]
+    steps = Steps(emulator.dt * jnp.arange(199.0), states[:-1], states[1:], jnp.ones(199))
+    nothing = Course(still, still, jnp.zeros(0), jnp.zeros((0, 1)), jnp.zeros((0, 1)))
+    assert float(jnp.abs(_misses(emulator, nothing, steps)).max()) == 0
+    assert all(np.isfinite(part).all() for part in _left_over(emulator, nothing, steps))
 
 
 def test_order_of_candidates_does_not_matter():

@@ -276,7 +276,8 @@ def _left_over(emulator: Emulator, course: Course, steps: Steps) -> _LeftOver:
     # Neighbours share a value and its error; from a lag of two on, only the regime is the same.
     (two, clear), (three, _) = covariance(2), covariance(3)
     wanders = (clear > 3) & (two > 0)
-    persistence = jnp.clip(three / two, 0.5, 0.999)
+    # Where nothing at all is left over, two and three are zero.
+    persistence = jnp.clip(jnp.where(wanders, three / jnp.where(wanders, two, 1), 1), 0.5, 0.999)
     variance = jnp.where(wanders, two / persistence**2, 0)
     slopes = _slopes(emulator, course, steps)
     total = _misses(emulator, course, steps)
