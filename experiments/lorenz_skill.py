@@ -257,11 +257,17 @@ def table(rows: list[dict[str, Any]]) -> Table:
 
 def check(config: Config) -> None:
     """Raises InputError for settings that cannot be run, before anything is computed or written."""
-    for name in ("num_data_seeds", "num_windows", "num_epochs", "num_seeds", "num_paper_seeds"):
+    for name in ("num_data_seeds", "num_windows", "num_epochs", "num_seeds", "num_paper_seeds", "num_rival_data_seeds"):
         if getattr(config, name) < 1:
             raise InputError(f"{name} must be at least 1, got {getattr(config, name)}")
     if config.num_train < 200:
         raise InputError(f"num_train must be at least 200, got {config.num_train}")
+    tuned = [name for name in config.cases if CASES[name].noise]
+    if tuned and config.num_train < 1000:
+        raise InputError(
+            f"num_train must be at least 1000 for {', '.join(tuned)}, whose ensemble Kalman filter is tuned on the last "
+            f"quarter, got {config.num_train}"
+        )
     if not config.cases or len(set(config.cases)) < len(config.cases):
         raise InputError(f"expected different cases, at least one, got {config.cases}")
     for name in ("seed", "data_seed"):

@@ -92,6 +92,8 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
     [
         ({"num_windows": 0}, "num_windows must be at least 1"),
         ({"num_train": 10}, "num_train must be at least 200"),
+        ({"num_rival_data_seeds": 0}, "num_rival_data_seeds must be at least 1"),
+        ({"cases": ("noise_5",), "num_train": 300}, "num_train must be at least 1000 for noise_5"),
         ({"cases": ()}, "expected different cases"),
         ({"cases": ("paper", "paper")}, "expected different cases"),
         ({"seed": -1}, "seed must be from 0"),

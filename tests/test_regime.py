@@ -211,6 +211,14 @@ def test_a_truth_of_which_nothing_at_all_is_left_over_has_no_nan():
     np.testing.assert_array_equal(np.concatenate(left), np.zeros(8))
 
 
+@pytest.mark.parametrize("rho", [36.0, 33.0])  # a candidate's, and none's
+def test_a_regime_that_stands_still_is_forecast_too(rho):
+    _, candidates, train, windows = make(f"lorenz63(rho={rho})")
+    cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
+    assert not len(cell.course.frequencies)
+    assert (valid_times(cell, windows) == 10.0).all()
+
+
 def test_order_of_candidates_does_not_matter():
     _, candidates, train, windows = make()
     order = np.array([3, 0, 5, 1, 4, 2])

@@ -33,6 +33,11 @@ class _Switching(WeightedSum):
     def transition_of(self, num_models: int) -> Float[Array, "model model"]:
         raise NotImplementedError
 
+    def newest(self, memory: Any) -> Any:
+        raise InputError(
+            f"a {type(self).__name__} remembers weights, not values; fit a correction to a pool with delays"
+        )
+
     def log_likelihood(self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]) -> Float[Array, " model"]:
         raise NotImplementedError
 

@@ -163,7 +163,9 @@ def fit_course(
     waves = jnp.zeros((most_oscillations, num_coordinates), states.dtype)
     allowed = _Allowed(jnp.zeros((), states.dtype), none)
     found = search.refine(Course(zero, zero, none, waves, waves), allowed)
-    found, allowed = search.try_one(found, allowed, [(found[0], allowed._replace(slope=jnp.ones_like(allowed.slope)))])
+    if not search.is_exact(found):
+        trend = allowed._replace(slope=jnp.ones_like(allowed.slope))
+        found, allowed = search.try_one(found, allowed, [(found[0], trend)])
     for k in range(most_oscillations):
         if search.is_exact(found):
             break
