@@ -53,6 +53,10 @@ class SimplexLeastSquares(WeightedSum):
     def memory(self) -> DelayMemory:
         return DelayMemory(self.num_delays)
 
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"num_delays": self.num_delays}
+
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
         if memory.errors is None:
             raise InputError("simplex weights need candidates: give the Forecaster a forecast map")
