@@ -82,8 +82,8 @@ from jaxcast.regime.course import fit_course as fit_course
 from jaxcast.regime.emulator import Emulator as Emulator
 from jaxcast.regime.emulator import PolynomialSystem as PolynomialSystem
 from jaxcast.regime.emulator import fit_emulator as fit_emulator
+from jaxcast.regime.fit import fit_regime as fit_regime
 from jaxcast.regime.forecaster import RegimeForecaster as RegimeForecaster
-from jaxcast.regime.forecaster import fit_regime as fit_regime
 from jaxcast.reservoirs import NVAR as NVAR
 from jaxcast.reservoirs import Reservoir as Reservoir
 from jaxcast.reservoirs import fit_nvar as fit_nvar

@@ -11,8 +11,8 @@ import pytest
 import jaxcast
 from jaxcast.regime.course import Course, Steps, fit_course
 from jaxcast.regime.emulator import fit_emulator
-from jaxcast.regime.forecaster import _left_over
 from jaxcast.regime.kalman import Belief, observe, predict, root_of
+from jaxcast.regime.noise import explanations
 
 PERIOD = 1.577132
 TRUTH = f"lorenz63(rho=cosine(mean=38, amplitude=-10, period={PERIOD}))"
@@ -182,12 +182,37 @@ def test_noise_is_told_from_the_course_and_the_filter_sees_through_it():
     noisy = train._replace(states=train.states + 0.03 * scale * rng.normal(size=train.states.shape))
     cell = jaxcast.fit_regime(noisy, candidates, coordinates=RHO, num_substeps=10)
     np.testing.assert_allclose(cell.value_noise / scale, 0.03, rtol=0.2)
-    assert (np.asarray(cell.model_noise / scale) < 0.015).all()
+    assert (np.asarray(cell.model_noise / scale) < 1e-6).all()  # there is none, and closed loops show it
     np.testing.assert_allclose(2 * np.pi / cell.course.frequencies, [PERIOD], rtol=1e-4)
     state = jaxcast.spin_up(cell, noisy.states[:200], noisy.times[:200])
     filtered = np.asarray(state.carry.now.mean[:3] - train.states[199]) / scale
     seen = np.asarray(noisy.states[199] - train.states[199]) / scale
     assert np.linalg.norm(filtered) < np.linalg.norm(seen)
+
+
+def test_a_level_that_has_changed_since_is_found_again():
+    *_, windows = make("lorenz63(rho=cosine(mean=40, amplitude=-9, period=1.577132))")
+    assert (valid_times(fitted(), windows) == 10.0).all()
+
+
+def test_a_truth_that_no_candidate_could_be_corrects_the_emulator():
+    _, candidates, train, windows = make(TRUTH.replace("(", "(sigma=11, ", 1))
+    cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
+    assert cell.is_corrected
+    assert (valid_times(cell, windows) == 10.0).all()
+    np.testing.assert_allclose(cell.periods, [PERIOD], rtol=1e-8)
+
+
+def test_two_coordinates_are_told_apart():
+    truth = jaxcast.parse_system(
+        "lorenz63(sigma=cosine(mean=10, amplitude=1, period=2.3), rho=cosine(mean=38, amplitude=-8, period=1.577132))"
+    )
+    pairs = [(sigma, rho) for sigma in (8.0, 12.0) for rho in (30.0, 38.0, 46.0)]
+    candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(sigma=sigma, rho=rho) for sigma, rho in pairs]))
+    train = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=500, transient=20.0)
+    cell = jaxcast.fit_regime(train, candidates, coordinates=np.array(pairs), num_substeps=10)
+    np.testing.assert_allclose(np.sort(cell.periods), [1.577132, 2.3], rtol=1e-8)
+    np.testing.assert_allclose(np.max(cell.amplitudes, 0), [1.0, 8.0], rtol=1e-6)
 
 
 def test_weights_interpolate_the_candidates():
@@ -207,8 +232,8 @@ def test_a_truth_of_which_nothing_at_all_is_left_over_has_no_nan():
     steps = Steps(train.times, train.states, train.states, jnp.ones(len(train.times)))
     still = jnp.zeros(1)
     nothing = Course(still, still, jnp.zeros(0), jnp.zeros((0, 1)), jnp.zeros((0, 1)))
-    left = _left_over(emulator, nothing, steps)
-    np.testing.assert_array_equal(np.concatenate(left), np.zeros(8))
+    for left in explanations(emulator, nothing, steps):
+        np.testing.assert_array_equal(np.concatenate(left), np.zeros(8))
 
 
 @pytest.mark.parametrize("rho", [36.0, 33.0])  # a candidate's, and none's

@@ -12,7 +12,8 @@ from jaxcast.errors import InputError
 from jaxcast.integrate import FlowMap, Trajectory
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import check_ensemble
-from jaxcast.regime.forecaster import RegimeForecaster, fit_regime
+from jaxcast.regime.fit import fit_regime
+from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.rollout import open_loop
 
 NEGLIGIBLE = 1e-9
@@ -62,6 +63,7 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
     return {
         "parameter": None if found is None else found[0],
         "emulator_error": float(emulator.error),
+        "is_corrected": cell.is_corrected,
         "level": (emulator.offset + emulator.unit * course.level).tolist(),
         "slope": (emulator.unit * course.slope).tolist(),
         "oscillations": [
@@ -87,8 +89,9 @@ def described(found: dict[str, Any], scale: Any) -> list[str]:
     if any(wander > NEGLIGIBLE * unit for wander, unit in zip(found["wander"], found["unit"], strict=True)):
         course += f"; wanders by {shown(found['wander'])} a step"
     noise = {kind: max(np.asarray(found[f"{kind}_noise"]) / scale) for kind in ("value", "model")}
+    corrected = ", then corrected by the truth, which no candidate could be" if found["is_corrected"] else ""
     return [
-        f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the state",
+        f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the state{corrected}",
         course,
         f"noise, in deviations of the state: {noise['value']:.2g} of a value, {noise['model']:.2g} of a step",
     ]

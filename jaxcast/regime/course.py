@@ -52,6 +52,14 @@ class Course(Schedule):
             self, frequencies=self.frequencies[kept], cosines=self.cosines[kept], sines=self.sines[kept]
         )
 
+    def padded(self, num_oscillations: int) -> "Course":
+        """With so many oscillations, those that it lacks being zero."""
+        lacks = num_oscillations - len(self.frequencies)
+        pad = lambda leaf: jnp.pad(leaf, [(0, lacks)] + [(0, 0)] * (leaf.ndim - 1))  # noqa: E731
+        return dataclasses.replace(
+            self, frequencies=pad(self.frequencies), cosines=pad(self.cosines), sines=pad(self.sines)
+        )
+
     def later(self, t: Scalar) -> "Course":
         """The same course, told from time t."""
         cos, sin = jnp.cos(self.frequencies * t)[:, None], jnp.sin(self.frequencies * t)[:, None]
@@ -72,14 +80,14 @@ class Steps(NamedTuple):
     weight: Float[Array, " step"]
 
 
-class _Allowed(NamedTuple):
+class Allowed(NamedTuple):
     """Which numbers of a course a fit may move."""
 
     slope: Any
     oscillations: Float[Array, " oscillation"]
 
 
-def misfit(course: Course, constants: tuple[Emulator, _Allowed], step: Any) -> Float[Array, " dim"]:
+def misfit(course: Course, constants: tuple[Emulator, Allowed], step: Any) -> Float[Array, " dim"]:
     """What the emulator misses of one step, in deviations of the state."""
     emulator, allowed = constants
     time, before, after, weight = step
@@ -87,7 +95,7 @@ def misfit(course: Course, constants: tuple[Emulator, _Allowed], step: Any) -> F
     return weight * (emulator(before, course) - after) / emulator.system.scale
 
 
-def _restricted(course: Course, allowed: _Allowed) -> Course:
+def _restricted(course: Course, allowed: Allowed) -> Course:
     on = allowed.oscillations[:, None]
     return dataclasses.replace(
         course, slope=course.slope * allowed.slope, cosines=course.cosines * on, sines=course.sines * on
@@ -125,6 +133,17 @@ def revealed(course: Course, emulator: Emulator, steps: Steps) -> tuple[Array, A
     return jax.vmap(one)(steps)
 
 
+@jax.jit
+def certain(shift: Float[Array, "step coordinate"], information: Array) -> tuple[Array, Array]:
+    """What steps reveal, shrunk to nothing where they say little, (step, coordinate), and by what, (step, coordinate,
+    coordinate): W shift, W = (information + its median)^-1 information."""
+    typical = jnp.diag(jnp.median(jnp.diagonal(information, axis1=1, axis2=2), 0) + jnp.finfo(shift.dtype).tiny)
+    weight = jnp.linalg.solve(information + typical, information)
+    shrunk = jnp.einsum("ncd,nd->nc", weight, shift)
+    bound = 20 * jnp.median(jnp.abs(shrunk), 0)
+    return jnp.clip(shrunk, -bound, bound), weight
+
+
 def fit_course(
     emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
 ) -> Course:
@@ -148,24 +167,37 @@ def fit_course(
         >>> round(float(emulator.offset[0] + emulator.unit[0] * course.level[0]), 3)
         5.0
     """
+    return find_courses(emulator, states, most_oscillations=most_oscillations)[0].whole
+
+
+class Found(NamedTuple):
+    """A course fitted to the first three quarters of a trajectory, the same fitted to all of it, and whether nothing but
+    rounding is left of the last quarter."""
+
+    head: Course
+    whole: Course
+    is_exact: bool
+
+
+def find_courses(
+    emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
+) -> list[Found]:
+    """What `fit_course` finds, and where that oscillates and is not exact, the level or trend that was found before."""
     if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:
         raise InputError(f"expected states (time, {len(emulator.system.scale)}) as the emulator's, got {states.shape}")
     check_length(states)
     check_states(states)
-    num_steps = len(states) - 1
-    time = emulator.dt * (jnp.arange(num_steps) - num_steps // 2)
-    head = (jnp.arange(num_steps) < 3 * num_steps // 4).astype(states.dtype)
-    steps = Steps(time, states[:-1], states[1:], head)
-    search = _Search(emulator, steps)
+    search = Search(emulator, steps_of(emulator, states))
     num_coordinates = emulator.system.coordinates.shape[1]
     none = jnp.zeros(most_oscillations, states.dtype)
     zero = jnp.zeros(num_coordinates, states.dtype)
     waves = jnp.zeros((most_oscillations, num_coordinates), states.dtype)
-    allowed = _Allowed(jnp.zeros((), states.dtype), none)
+    allowed = Allowed(jnp.zeros((), states.dtype), none)
     found = search.refine(Course(zero, zero, none, waves, waves), allowed)
     if not search.is_exact(found):
-        trend = allowed._replace(slope=jnp.ones_like(allowed.slope))
-        found, allowed = search.try_one(found, allowed, [(found[0], trend)])
+        sloping = allowed._replace(slope=jnp.ones_like(allowed.slope))
+        found, allowed = search.try_one(found, allowed, [(found[0], sloping)])
+    trend = search.finished(found, allowed)
     for k in range(most_oscillations):
         if search.is_exact(found):
             break
@@ -174,18 +206,27 @@ def fit_course(
         found, allowed = search.try_one(found, allowed, began)
         if allowed is not more:
             break
-    course, _ = search.refine(found[0], allowed, everything=True)
-    return _restricted(course, allowed)
+    if not allowed.oscillations.any():
+        return [trend]
+    best = search.finished(found, allowed)
+    return [best] if best.is_exact else [best, trend]
 
 
-class _Search:
+def steps_of(emulator: Emulator, states: Float[Array, "time dim"]) -> Steps:
+    """Of a trajectory, told from its middle; only those of its first three quarters count in a fit."""
+    num_steps = len(states) - 1
+    time = emulator.dt * (jnp.arange(num_steps) - num_steps // 2)
+    return Steps(time, states[:-1], states[1:], (jnp.arange(num_steps) < 3 * num_steps // 4).astype(states.dtype))
+
+
+class Search:
     """The fits of a forward selection, and the rule that keeps or drops what was added."""
 
     def __init__(self, emulator: Emulator, steps: Steps):
         self.emulator, self.steps = emulator, steps
         self.tail = np.flatnonzero(np.asarray(steps.weight) == 0)
 
-    def refine(self, course: Course, allowed: _Allowed, everything: bool = False) -> tuple[Course, np.ndarray]:
+    def refine(self, course: Course, allowed: Allowed, everything: bool = False) -> tuple[Course, np.ndarray]:
         """The course fitted to the head, or to all, and the squared misfit of every step of the tail."""
         constants = self.emulator, allowed
         whole = self.steps._replace(weight=jnp.ones_like(self.steps.weight))
@@ -193,11 +234,16 @@ class _Search:
         course, _ = levenberg_marquardt(misfit, course, constants, whole if everything else self.steps, target=target)
         return course, np.asarray(sum_of_squares(misfit, course, constants, whole))[self.tail]
 
+    def finished(self, found: tuple[Course, np.ndarray], allowed: Allowed) -> Found:
+        """The course as it is, and refined on all."""
+        whole, _ = self.refine(found[0], allowed, everything=True)
+        return Found(_restricted(found[0], allowed), _restricted(whole, allowed), self.is_exact(found))
+
     def is_exact(self, found: tuple[Course, np.ndarray]) -> bool:
         """Whether what is left is rounding."""
         return bool(np.sqrt(found[1].mean()) < 1e5 * np.finfo(found[1].dtype).eps)
 
-    def try_one(self, found: Any, allowed: _Allowed, began: list[tuple[Course, _Allowed]]) -> tuple[Any, _Allowed]:
+    def try_one(self, found: Any, allowed: Allowed, began: list[tuple[Course, Allowed]]) -> tuple[Any, Allowed]:
         """The first of several starts that is a clear gain, or what was found before."""
         for course, more in began:
             tried = self.refine(course, more)
@@ -210,13 +256,11 @@ class _Search:
 
     def with_peaks(self, course: Course, k: int) -> list[Course]:
         """The course with a k-th oscillation at each of the highest peaks in the spectrum of what the head still misses."""
-        shift, information, _ = map(np.asarray, revealed(course, self.emulator, self.steps))
-        sure = np.trace(information, axis1=1, axis2=2)
-        weight = sure / (sure + np.median(sure)) * np.asarray(self.steps.weight)
-        size = np.median(np.abs(shift[weight > 0]), axis=0) + 1e-300
-        left = np.clip(shift, -20 * size, 20 * size) * weight[:, None]
-        length = 8 * len(left)
-        power = (np.abs(np.fft.rfft(left, length, axis=0)) ** 2).sum(1)
+        shift, information, _ = revealed(course, self.emulator, self.steps)
+        shift, weight = certain(shift, information)
+        shift, weight = (np.asarray(a)[: len(a) - len(self.tail)] for a in (shift, weight))
+        length = 8 * len(self.steps.time)
+        power = (np.abs(np.fft.rfft(shift, length, axis=0)) ** 2).sum(1)
         power[:8] = 0  # less than a period in the trajectory is a trend
         is_peak = np.flatnonzero((power[1:-1] > power[:-2]) & (power[1:-1] >= power[2:])) + 1
         peaks: list[int] = []
@@ -230,9 +274,12 @@ class _Search:
         ]
 
     def _with(self, course: Course, k: int, frequency: float, shift: np.ndarray, weight: np.ndarray) -> Course:
-        angles = frequency * (np.asarray(self.steps.time) + float(self.emulator.dt) / 2)
-        waves = np.sqrt(weight)[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
-        cosines, sines = np.linalg.lstsq(waves, np.sqrt(weight)[:, None] * shift, rcond=None)[0]
+        angles = frequency * (np.asarray(self.steps.time)[: len(shift)] + float(self.emulator.dt) / 2)
+        waves = np.stack([np.cos(angles), np.sin(angles)], 1)
+        num = shift.shape[1]
+        both = np.einsum("nw,nv,ncd->wcvd", waves, waves, weight).reshape(2 * num, 2 * num)
+        seen = np.einsum("nw,nc->wc", waves, shift).ravel()
+        cosines, sines = np.linalg.lstsq(both, seen, rcond=None)[0].reshape(2, num)
         return dataclasses.replace(
             course,
             frequencies=course.frequencies.at[k].set(frequency),

@@ -1,0 +1,209 @@
+"""A regime forecaster from one trajectory: emulator, course and noise, and a trial of closed loops where these are in doubt."""
+
+import dataclasses
+from collections import defaultdict
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from jaxcast.candidates import ForecastMap, forecasts_along
+from jaxcast.integrate import Trajectory
+from jaxcast.regime.checks import check_trajectory
+from jaxcast.regime.course import Allowed, Course, Found, Steps, find_courses, misfit, steps_of
+from jaxcast.regime.emulator import Emulator, fit_emulator, monomials, products
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regime.least_squares import levenberg_marquardt
+from jaxcast.regime.noise import LeftOver, explanations
+from jaxcast.windows import Windows, forecast_windows
+
+LEVEL_DEVIATION = 0.5
+"""Of the candidates' own deviation: by how much the level may have changed since the training trajectory."""
+MOST_WINDOWS = 32
+TOLERABLE = 0.35
+"""Mean squared error in deviations of the state at which a forecast counts as half lost: 0.175 of that of two states drawn at random."""
+
+
+def fit_regime(
+    trajectory: Trajectory,
+    forecast_map: ForecastMap,
+    *,
+    coordinates: Shaped[ArrayLike, "..."] | None = None,
+    interpolation_degree: int = 3,
+    **emulator_settings: Any,
+) -> RegimeForecaster:
+    """Everything a `RegimeForecaster` needs, from one trajectory of the truth and what the candidates forecast along it.
+
+    The emulator is fitted to the candidates alone, the course of the regime to the truth through the emulator's flow, and
+    the noise to what both leave over. No period, phase or shape of the course is given, and only the coordinates, if there
+    are any, say what varies. Where more than rounding is left over, several readings of it (an oscillating course or a
+    wandering level; wrong values or wrong steps; candidates that are wrong in what no coordinate moves, an emulator
+    corrected by the truth) forecast the last quarter of the trajectory in closed loops, and the best is taken.
+
+    Args:
+        trajectory: of the truth, perhaps seen with noise.
+        coordinates: (model,) or (model, coordinate), a number or more for every candidate, such as the value of the
+            parameter in which they differ; without them they are found from how the forecasts differ.
+
+    Raises:
+        InputError: for a trajectory that is too short (78 samples at least), not evenly sampled or not finite, candidates
+            that diverge, do not differ or are fewer than two, or coordinates that are not one row for each of them.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
+        >>> bool(abs(output.forecast - truth.states[6:16]).max() < 1e-2)
+        True
+    """
+    check_trajectory(trajectory)
+    states = jnp.asarray(trajectory.states)
+    forecasts = forecasts_along(forecast_map, trajectory)
+    dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
+    emulator = fit_emulator(states, forecasts, dt, coordinates=coordinates, **emulator_settings)
+    steps = steps_of(emulator, states)
+    found = find_courses(emulator, states)
+    make = partial(_make, num_steps=len(states) - 1, forecast_map=forecast_map, degree=interpolation_degree)
+    if found[0].is_exact:
+        return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0])
+    readings = [
+        _Reading(emulator, course, left) for course in found for left in explanations(emulator, course.head, steps)
+    ]
+    if (corrected := _corrected(emulator, found[0].head, steps)) is not None:
+        readings += [
+            _Reading(corrected, course, left, is_corrected=True)
+            for course in find_courses(corrected, states)
+            for left in explanations(corrected, course.head, steps)
+        ]
+    # One shape for all, so that one program tries them: where the emulator is exact, the candidates add nothing.
+    most = max(len(reading.course.head.trimmed().frequencies) for reading in readings)
+    cells = [
+        make(emulator, course.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
+        for emulator, course, left, is_corrected in readings
+    ]
+    losses = _losses(cells, _late_windows(trajectory._replace(states=states)))
+    best = readings[int(np.argmin(losses))]
+    return make(best.emulator, best.course.whole.trimmed(), best.left, best.is_corrected)
+
+
+class _Reading(NamedTuple):
+    """One way to understand a trajectory."""
+
+    emulator: Emulator
+    course: Found
+    left: LeftOver
+    is_corrected: bool = False
+
+
+def _corrected(emulator: Emulator, course: Course, steps: Steps) -> Emulator | None:
+    """The emulator with the part of its vector field that no coordinate moves fitted to the truth; None for too few steps.
+
+    That part, and not the level of the course, which could be had in its stead.
+    """
+    change = jnp.zeros_like(emulator.system.theta[:, 0])
+    if 2 * change.size > steps.before[steps.weight > 0].size:
+        return None
+    (change, _), _ = levenberg_marquardt(_misfit_when_corrected, (change, course), emulator, steps)
+    return _changed(emulator, change)
+
+
+def _misfit_when_corrected(params: tuple[Array, Course], emulator: Emulator, step: Any) -> Array:
+    change, course = params
+    course = dataclasses.replace(course, level=jax.lax.stop_gradient(course.level))
+    everything = Allowed(jnp.ones(()), jnp.ones(len(course.frequencies)))
+    return misfit(course, (_changed(emulator, change), everything), step)
+
+
+def _changed(emulator: Emulator, change: Array) -> Emulator:
+    system = dataclasses.replace(emulator.system, theta=emulator.system.theta.at[:, 0].add(change))
+    return dataclasses.replace(emulator, system=system)
+
+
+def _late_windows(trajectory: Trajectory) -> Windows:
+    """Of the last quarter, which no course was fitted to; they overlap."""
+    tail = len(trajectory.states) // 4
+    history_size, window_size = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
+    last = len(trajectory.states) - history_size - window_size
+    first = len(trajectory.states) - tail
+    starts = np.unique(np.linspace(first, last, MOST_WINDOWS).astype(int))
+    index = starts[:, None] + np.arange(history_size + window_size)
+    states = trajectory.states[index]
+    return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])
+
+
+def _losses(cells: list[RegimeForecaster], windows: Windows) -> list[float]:
+    """Of each, e^2 / (e^2 + TOLERABLE) on average over windows and leads, e the error in deviations; NaN is a loss of one."""
+    alike = defaultdict(list)
+    for n, cell in enumerate(cells):
+        alike[jax.tree.structure(cell)].append(n)
+    losses = [np.inf] * len(cells)
+    for numbers in alike.values():
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(cells[n] for n in numbers))
+        for n, loss in zip(numbers, np.asarray(_lost(stacked, windows)), strict=True):
+            losses[n] = float(loss)
+    return losses
+
+
+@jax.jit
+def _lost(cells: RegimeForecaster, windows: Windows) -> Float[Array, " cell"]:
+    def one(cell: RegimeForecaster) -> Array:
+        scale = cell.emulator.system.scale
+        squares = jnp.mean(((forecast_windows(cell, windows).forecast - windows.truth) / scale) ** 2, -1)
+        return jnp.mean(jnp.where(jnp.isfinite(squares), squares / (squares + TOLERABLE), 1))
+
+    return jax.lax.map(one, cells)
+
+
+def _make(
+    emulator: Emulator,
+    course: Course,
+    left: LeftOver,
+    is_corrected: bool = False,
+    *,
+    num_steps: int,
+    forecast_map: ForecastMap,
+    degree: int,
+) -> RegimeForecaster:
+    """The forecaster of a course, with noise as large as what emulator and course leave over."""
+    scale = emulator.system.scale
+    floor = 4096 * float(jnp.finfo(scale.dtype).eps)
+    amplitude = jnp.sqrt((course.cosines**2 + course.sines**2) / 2)
+    still = jnp.zeros_like(course.level)
+    nowhere = dataclasses.replace(course, level=still, slope=still, cosines=0 * amplitude, sines=0 * amplitude)
+    duration = num_steps * emulator.dt
+    deviation = dataclasses.replace(
+        nowhere,
+        level=jnp.hypot(jnp.hypot(left.regime, LEVEL_DEVIATION), course.slope * duration / 12**0.5),
+        cosines=amplitude,
+        sines=amplitude,
+    )
+    wander = dataclasses.replace(nowhere, level=left.wander)
+    deviation, wander = jax.tree.map(lambda leaf: leaf + floor, (deviation, wander))
+    degree = min(degree, _highest_degree(emulator))
+    features = jax.vmap(lambda c: products(c, monomials(len(c), degree)))(emulator.system.coordinates)
+    return RegimeForecaster(
+        emulator,
+        dataclasses.replace(course, cosines=0 * amplitude, sines=0 * amplitude),
+        deviation,
+        wander,
+        (left.value + floor) * scale,
+        (left.model + floor) * scale,
+        jnp.linalg.pinv(features),
+        forecast_map,
+        degree,
+        is_corrected,
+    )
+
+
+def _highest_degree(emulator: Emulator) -> int:
+    """Such that there are no more features than candidates."""
+    num_models, num_coordinates = emulator.system.coordinates.shape
+    degree = 1
+    while len(monomials(num_coordinates, degree + 1)) <= num_models:
+        degree += 1
+    return degree

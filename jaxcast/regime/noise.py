@@ -1,0 +1,89 @@
+"""What an emulator and a course leave over of a truth, told apart: a regime off its course, wrong values, wrong steps."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.regime.checks import NUM_BLOCKS
+from jaxcast.regime.course import Course, Steps, certain, revealed
+from jaxcast.regime.emulator import Emulator
+
+
+class LeftOver(NamedTuple):
+    """What emulator and course leave over: of the regime, a deviation and what each step adds to it, (coordinate,); of
+    the state, what values are wrong by and what steps are, (dim,)."""
+
+    regime: Array
+    wander: Array
+    value: Array
+    model: Array
+
+
+def explanations(emulator: Emulator, course: Course, steps: Steps) -> list[LeftOver]:
+    """Told apart by how what is missed at one step goes with what is missed at the next.
+
+    A wrong value at j is missed twice, as e_j and as -J_j e_j; a wrong step once; a regime off its course again and again.
+    With r_j the misses in deviations of the state and J_j the slope of step j,
+
+        E[r_j-1 (J_j^T r_j)] = -E[J_j^T J_j] E[e^2]  componentwise,    E[r^2] = (1 + E[J^2]) E[e^2] + E[model^2].
+
+    These moments first; then, as they hold only for small errors and a course that is right, all of it laid to the steps, and
+    all of it to the values.
+    """
+    shift, information, unexplained = revealed(course, emulator, steps)
+    shift, weight = certain(shift, information)
+    weight = jnp.diagonal(weight, axis1=1, axis2=2)
+
+    def covariance(lag: int) -> tuple[Array, Array]:
+        products, weights = (a[lag:] * a[:-lag] for a in (shift, weight))
+        blocks = [part.mean(0) for part in jnp.array_split(products, NUM_BLOCKS)]
+        return products.sum(0) / weights.sum(0), jnp.stack(blocks).mean(0) / (
+            jnp.stack(blocks).std(0) / NUM_BLOCKS**0.5
+        )
+
+    # Neighbours share a value and its error; from a lag of two on, only the regime is the same.
+    (two, clear), (three, _) = covariance(2), covariance(3)
+    wanders = (clear > 3) & (two > 0)
+    # Where nothing at all is left over, two and three are zero.
+    persistence = jnp.clip(jnp.where(wanders, three / jnp.where(wanders, two, 1), 1), 0.5, 0.999)
+    variance = jnp.where(wanders, two / persistence**2, 0)
+    slopes = _slopes(emulator, course, steps)
+    total = _misses(emulator, course, steps)
+    missed, ordinary = total, jnp.ones(len(total), bool)
+    if wanders.any():
+        dim, num_coordinates = unexplained.shape[1], len(variance)
+        missed = unexplained * jnp.sqrt(dim / max(dim - num_coordinates, 1))
+        norms = jnp.linalg.norm(missed, axis=1)
+        ordinary = norms <= jnp.quantile(norms, 0.95)  # a regime that jumps within a step is no noise
+    keep = ordinary[:, None]
+    mean = lambda a: (a * keep[-len(a) :]).sum(0) / keep.sum()  # noqa: E731
+    twice = -mean(missed[:-1] * jnp.einsum("ned,ne->nd", slopes[1:], missed[1:]))
+    squares = jnp.einsum("ned,n->ed", slopes**2, ordinary) / ordinary.sum()
+    squared = mean(missed**2)
+    value = jnp.maximum(twice / squares.sum(0), 0)
+    model = jnp.maximum(squared - value - squares @ value, 0)
+    shares = [(value, model), (0 * value, squared)]
+    if value.any():
+        shares.append((value * squared.sum() / (value + squares @ value).sum(), 0 * model))
+    regime, wander = jnp.sqrt(variance), jnp.sqrt(variance * (1 - persistence**2))
+    return [LeftOver(regime, wander, jnp.sqrt(value), jnp.sqrt(model)) for value, model in shares]
+
+
+@jax.jit
+def _misses(emulator: Emulator, course: Course, steps: Steps) -> Float[Array, "step dim"]:
+    def one(step: Any) -> Array:
+        return (step.after - emulator(step.before, course.later(step.time))) / emulator.system.scale
+
+    return jax.vmap(one)(steps)
+
+
+@jax.jit
+def _slopes(emulator: Emulator, course: Course, steps: Steps) -> Float[Array, "step dim dim"]:
+    scale = emulator.system.scale
+
+    def one(step: Any) -> Array:
+        return jax.jacfwd(lambda v: emulator(scale * v, course.later(step.time)) / scale)(step.before / scale)
+
+    return jax.vmap(one)(steps)
