@@ -53,9 +53,8 @@ THOMAS = tuple(Thomas(b=float(b)) for b in np.linspace(0.15, 0.21, 9))
 
 
 def _always(truth: str | jaxcast.System) -> Callable[[int], jaxcast.System]:
-    """The same for every data seed."""
-    system = jaxcast.parse_system(truth) if isinstance(truth, str) else truth
-    return lambda data_seed: system
+    """The same for every data seed; text is read when asked, for that computes, which an import must not."""
+    return lambda data_seed: jaxcast.parse_system(truth) if isinstance(truth, str) else truth
 
 
 def _period(period: float) -> Callable[[int], jaxcast.System]:
