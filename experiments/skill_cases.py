@@ -127,8 +127,8 @@ CASES: dict[str, Case] = {
     "switching": Case("random switching", _switching),
     "square_wave": Case("square wave, 0.8 each", _square_wave),
     "sawtooth": Case(
-        "sawtooth, period 1.6",
-        _always(jaxcast.Lorenz63(rho=Sawtooth(low=28.0, high=48.0, period=1.6))),
+        "sawtooth, period 2.4",
+        _always(jaxcast.Lorenz63(rho=Sawtooth(low=28.0, high=48.0, period=2.4))),
     ),
     "sigma_11": Case(
         "truth of another sigma, 11 for 10",

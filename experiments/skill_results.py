@@ -13,6 +13,7 @@ import jaxcast
 from experiments.lorenz_methods import label_of
 from experiments.skill_cases import CASES, FIGURE_KNOWN, Case
 from experiments.skill_rivals import at_edge
+from jaxcast.comparison import median_over_seeds
 from jaxcast.storage.folder import Arrays
 
 PUBLISHED = {("paper", "attention"): 2.60}
@@ -72,16 +73,15 @@ def settings_of(own: list[Arrays]) -> dict[str, Any]:
 
 
 def against(own: list[Arrays], theirs: list[Arrays]) -> dict[str, float]:
-    """The paired test over the windows of all truths; of several seeds, the median, which is a lower bound where the
-    upper of its middle values is one."""
-    times, censored = (
-        [np.concatenate([np.median(arrays[field], 0) for arrays in group]) for group in (own, theirs)]
-        for field in ("valid_time", "censored")
-    )
-    test = jaxcast.paired_test(
-        *times, first_censored=censored[0] >= 0.5, second_censored=censored[1] >= 0.5, key=jax.random.key(0)
-    )
+    """The paired test over the windows of all truths."""
+    times, censored = zip(*(_over_truths(group) for group in (own, theirs)), strict=True)
+    test = jaxcast.paired_test(*times, first_censored=censored[0], second_censored=censored[1], key=jax.random.key(0))
     return {key: float(value) for key, value in test._asdict().items()}
+
+
+def _over_truths(group: list[Arrays]) -> tuple[np.ndarray, np.ndarray]:
+    both = [median_over_seeds(arrays["valid_time"], arrays["censored"]) for arrays in group]
+    return np.concatenate([times for times, _ in both]), np.concatenate([censored for _, censored in both])
 
 
 def _median_errors(own: list[Arrays]) -> np.ndarray:
