@@ -103,7 +103,7 @@ def regime(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Fi
     ax.set(xlim=(elapsed[0], elapsed[-1]), ylim=(low - 0.15 * (high - low), high + 0.15 * (high - low)))
     ax.set(xlabel="time since the last true sample (MTU)", ylabel=symbol)
     for x, text, side in ((0, "truth is seen ", "right"), (0, " own forecasts only", "left")):
-        ax.annotate(text, (x, 1), xycoords=("data", "axes fraction"), ha=side, va="top", color="0.35")
+        ax.annotate(text, (x, 0.98), xycoords=("data", "axes fraction"), ha=side, va="top", color="0.35")
     ax.set_title(f"The hidden regime, inferred and carried forward: {case.title}")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure

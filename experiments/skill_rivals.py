@@ -14,7 +14,7 @@ from experiments.skill_cases import Case, SkillTask
 from experiments.skill_scores import Trained, pooled, single
 
 VALIDATION_WINDOWS = 30
-MOST_MONOMIALS = 850
+MOST_MONOMIALS = 1400
 """More make a decomposition of minutes."""
 NVAR_SHAPES = [(k, p) for k in (1, 2, 3, 4, 5, 6, 8, 12, 16) for p in (1, 2, 3, 4)]
 NVAR_PENALTIES = np.logspace(-10, 4, 15)
@@ -124,12 +124,14 @@ def _flat(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def at_edge(setting: dict[str, Any], tried: Sequence[dict[str, Any]]) -> list[str]:
-    """Which of the chosen values have nothing tried beyond them, the other values as chosen."""
+    """Which of the chosen values have nothing tried beyond them, the other values as chosen, and are better than all within."""
     edges = []
-    for name, value in setting.items():
-        others = {k: v for k, v in setting.items() if k != name}
-        beside = [one[name] for one in tried if all(one[k] == v for k, v in others.items())]
-        if len({one[name] for one in tried}) > 1 and value in (min(beside), max(beside)):
+    for name in setting:
+        beside = [one for one in tried if all(one[k] == v for k, v in setting.items() if k != name)]
+        best = max(one["valid_time"] for one in beside)
+        values = [one[name] for one in beside]
+        inside = any(one["valid_time"] == best and min(values) < one[name] < max(values) for one in beside)
+        if len({one[name] for one in tried}) > 1 and not inside:
             edges.append(name)
     return edges
 

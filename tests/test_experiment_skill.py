@@ -121,8 +121,11 @@ def test_a_search_tells_all_that_it_tried_and_what_lies_on_an_edge(monkeypatch):
     best = max(tried, key=lambda one: one["valid_time"])
     assert setting == {name: best[name] for name in ("num_delays", "degree", "penalty")}
     assert "penalty" in skill_rivals.at_edge(setting, tried)
-    grid = [{"a": a, "b": b} for a in (1, 2, 3) for b in (4, 5)]
+    grid = [{"a": a, "b": b, "valid_time": {1: 2.0, 2: 3.0, 3: 1.0}[a]} for a in (1, 2, 3) for b in (4, 5)]
     assert skill_rivals.at_edge({"a": 2, "b": 4}, grid) == ["b"]
+    assert skill_rivals.at_edge({"a": 1, "b": 4}, [one for one in grid if one["a"] != 2]) == ["a", "b"]
+    tied = [one | {"valid_time": 3.0} for one in grid]
+    assert skill_rivals.at_edge({"a": 1, "b": 4}, tied) == ["b"]  # two is as good as one, and not on the edge
 
 
 def test_a_median_over_seeds_is_censored_where_its_upper_middle_is():
