@@ -1,18 +1,49 @@
-"""What every experiment shares: presets as flags, and a resumable output folder."""
+"""What every experiment shares: presets as flags, a resumable output folder, and the settings of one that makes its data."""
 
 import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
+from jaxcast import InputError
 from jaxcast.cli.entry import run_command
 from jaxcast.storage.folder import RunFolder, hash_of_code
 
 C = TypeVar("C")
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnData:
+    """The settings of every experiment that makes its own data."""
+
+    preset: Literal["smoke", "quick", "paper"] = "quick"
+    """smoke: for tests; quick: a minute or two; paper: everything that is reported."""
+    out: Path | None = None
+    """Folder for config.json, results.json and the pictures; by default runs/, the experiment's name and the preset's."""
+    overwrite: bool = False
+    """Start afresh where the folder holds a run with other settings."""
+    seed: int = 0
+    """Of training: initial parameters and shuffling."""
+    data_seed: int = 1
+    """Of the truths: where their trajectories start, and whatever else about them is random."""
+    num_data_seeds: int = 1
+    """Truths: data_seed, data_seed + 1, ...; every method is trained and scored on each."""
+    data: Path | None = None
+    """Refused: this experiment makes its own data."""
+
+    def check(self) -> None:
+        """Raises InputError for what no experiment can be run with."""
+        if self.data is not None:
+            raise InputError(f"this experiment makes its own data and reads none; leave out --data, got {self.data}")
+        if self.num_data_seeds < 1:
+            raise InputError(f"num_data_seeds must be at least 1, got {self.num_data_seeds}")
+        for name in ("seed", "data_seed"):
+            if not 0 <= getattr(self, name) < 2**32:
+                raise InputError(f"{name} must be from 0 to 2^32 - 1, got {getattr(self, name)}")
 
 
 def start(main: Callable[[Any], None], config: type[C], presets: Mapping[str, C]) -> None:

@@ -19,6 +19,15 @@ from jaxcast.storage.folder import Arrays, RunFolder
 CLOSED_LOOP_TIME = 3.0
 """How long after the truth is gone attention is compared with the hidden parameter, as in the published figure, in MTU."""
 RIDGE_PENALTIES = np.logspace(-6, 6, 13)
+LABELS = {
+    "feed_forward": "feed-forward network",
+    "scaled_dot_product_attention": "scaled dot-product attention",
+    "multi_head_attention": "multi-head attention",
+    "attention": "published attention, l = 5",
+    "regime_without_coordinates": "regime, no coordinates",
+    "nvar": "NVAR",
+    "ensemble_kalman_filter": "ensemble Kalman filter",
+}
 
 
 @partial(jax.jit, static_argnames=("num_seeds", "held"))
@@ -309,6 +318,5 @@ class Methods:
 
 def label_of(method: str, delays: int | None = None) -> str:
     """What readers call a method."""
-    name = method.replace("feed_forward", "feed-forward network").replace("_", " ")
-    name = name.replace("dot product", "dot-product").replace("multi head", "multi-head")
+    name = LABELS.get(method, method.replace("_", " "))
     return name if delays is None else f"{name}, l = {delays}"

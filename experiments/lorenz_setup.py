@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxcast
+from experiments.frame import OwnData
 from jaxcast import InputError
 from jaxcast.integrate import check_jumps, num_steps_in
 
@@ -17,24 +17,9 @@ PAPER_TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(OwnData):
     """Simulate a Lorenz system whose rho varies, train pools of eleven models whose rho does not, and measure how long
     each pool's closed-loop forecast stays valid. Times are in model time units (MTU)."""
-
-    preset: Literal["smoke", "quick", "paper"] = "quick"
-    """smoke: for tests; quick: about a minute; paper: all delays, three truths, five training seeds on each."""
-    out: Path | None = None
-    """Folder for config.json, results.json and the pictures; by default runs/lorenz- and the preset's name."""
-    overwrite: bool = False
-    """Start afresh where the folder holds a run with other settings."""
-    seed: int = 0
-    """Of training: initial parameters and shuffling."""
-    data_seed: int = 1
-    """Of the truth: where the training and the validation trajectory start."""
-    num_data_seeds: int = 1
-    """Truths: data_seed, data_seed + 1, ...; every method is trained and scored on each."""
-    data: Path | None = None
-    """Not used: this experiment makes its own data."""
 
     truth: str = PAPER_TRUTH
     """The system that is forecast, such as lorenz63(rho=...), lorenz96(dim=8, forcing=...) or rossler(c=...). A parameter is a
@@ -236,7 +221,8 @@ def lyapunov_exponent(config: Config, truth: jaxcast.System, train: jaxcast.Traj
 
 def check(config: Config) -> None:
     """Raises InputError for settings that cannot be run, before anything is computed or written."""
-    counts = ("num_train", "num_windows", "window_size", "num_seeds", "num_data_seeds", "num_epochs", "num_heads")
+    config.check()
+    counts = ("num_train", "num_windows", "window_size", "num_seeds", "num_epochs", "num_heads")
     for name in (*counts, "feed_forward_epochs", "hidden_budget", "batch_size", "baseline_delays"):
         if (value := getattr(config, name)) is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
@@ -259,9 +245,6 @@ def check(config: Config) -> None:
         )
     if len(set(config.delays)) < len(config.delays):
         raise InputError(f"delays must differ, got {config.delays}")
-    for name in ("seed", "data_seed"):
-        if not 0 <= getattr(config, name) < 2**32:
-            raise InputError(f"{name} must be from 0 to 2^32 - 1, got {getattr(config, name)}")
     num_steps_in(config.dt, config.h, "dt")
     if config.transient:
         num_steps_in(config.transient, config.h, "transient")

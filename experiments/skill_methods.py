@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +11,28 @@ import numpy as np
 from rich.console import Console
 
 import jaxcast
-from experiments.lorenz_methods import initializer
-from experiments.lorenz_setup import Task
-from experiments.skill_cases import Case
+from experiments.lorenz_methods import initializer, label_of
+from experiments.skill_cases import Case, SkillTask
+from experiments.skill_rivals import RIVALS, search
+from experiments.skill_scores import Trained, pooled, score, single
 from jaxcast.storage.folder import Arrays, RunFolder
 
 DELAYS, HIDDEN_SIZE = 5, 120
-FIGURE_KNOWN, FIGURE_STEPS = 40, 168
-VALIDATION_WINDOWS = 30
-
-
-class Trained:
-    """A method's cell, or cells of several seeds, and how many true samples it looks at; None: all that there are."""
-
-    def __init__(
-        self, make_cell: Callable[[Any, Any], Any], models: Any, num_seeds: int, seen: int | None = None, **notes: Any
-    ):
-        self.make_cell, self.models, self.num_seeds, self.seen, self.notes = make_cell, models, num_seeds, seen, notes
-
-
-def single(cell: Any, seen: int | None = None, **notes: Any) -> Trained:
-    """A method without seeds."""
-    return Trained(_itself, jax.tree.map(lambda a: jnp.asarray(a)[None], cell), 1, seen, **notes)
-
-
-def _itself(cell: Any, candidates: Any) -> Any:
-    return cell
-
-
-def pooled(pool: Any, candidates: Any) -> Any:
-    """The cell of a pool."""
-    return jaxcast.Forecaster(pool, candidates)
+BATCH_SIZE = 64
 
 
 class Methods:
     """All methods of one case on one data seed; every fit and every score is a stage of the run's folder."""
 
     def __init__(
-        self, config: Any, case: Case, name: str, trained_in: str, task: Task, folder: RunFolder, console: Console
+        self, config: Any, case: Case, name: str, trained_in: str, task: SkillTask, folder: RunFolder, console: Console
     ):
         self.config, self.case, self.name, self.trained_in, self.task = config, case, name, trained_in, task
         self.folder, self.console = folder, console
-        self.scale = np.asarray(task.valid.states).std(0)
         key = jax.random.fold_in(jax.random.key(config.seed), task.data_seed)
-        self.keys = jax.random.split(key, config.num_paper_seeds if case.group == "paper" else config.num_seeds)
+        self.keys = jax.random.split(key, config.num_seeds)
+        # Only the published method has more, so that their spread can be compared with its error.
+        self.attention_keys = jax.random.split(key, config.num_paper_seeds) if case.group == "paper" else self.keys
 
     def run(self, names: tuple[str, ...]) -> dict[str, Arrays]:
         """The scores of these methods."""
@@ -66,9 +43,10 @@ class Methods:
         began = time.perf_counter()
 
         def compute(_: Path) -> Arrays:
-            trained: Trained = getattr(self, method)()
+            rival = RIVALS.get(method)
+            trained: Trained = rival(self.task, self.case, self.keys[0]) if rival else getattr(self, method)()
             fitted = time.perf_counter() - began
-            arrays = score(trained, self.task, self.case, self.scale)
+            arrays = score(trained, self.task, self.case.dt)
             seen = trained.seen or self.case.history_size
             return arrays | {"samples_seen": np.asarray(seen), "fit_s": np.asarray(fitted)} | trained.notes
 
@@ -82,35 +60,55 @@ class Methods:
         )
         return arrays
 
-    def trained_once(self, method: str, init: Any, fit: Callable[[Path], Any]) -> Any:
-        """Models with a leading seed axis: fitted, or read where a case with the same training data has fitted them."""
+    def trained_once(
+        self, method: str, init: Any, keys: Any, fit: Callable[[Path], tuple[Any, dict[str, Any]]]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Models with a leading seed axis, and notes: fitted, or read where a case with the same training data has."""
 
         def compute(checkpoint: Path) -> Arrays:
-            return {f"param_{i}": leaf for i, leaf in enumerate(jax.tree.leaves(fit(checkpoint)))}
+            models, notes = fit(checkpoint)
+            return {f"param_{i}": leaf for i, leaf in enumerate(jax.tree.leaves(models))} | notes
 
         arrays = self.folder.stage(f"{method}-trained-{self.trained_in}-data{self.task.data_seed}", compute)
-        like = jax.eval_shape(jax.vmap(init), self.keys)
-        leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(arrays))]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+        like, structure = jax.tree.flatten(jax.eval_shape(jax.vmap(init), keys))
+        leaves = [jnp.asarray(arrays.pop(f"param_{i}")) for i in range(len(like))]
+        return jax.tree.unflatten(structure, leaves), arrays
 
     def attention(self) -> Trained:
         """The published pool at its best number of delays."""
-        init = self.attention_init()
+        pools, notes = self.attention_pools()
+        return Trained(pooled, pools, len(self.attention_keys), DELAYS + 1, **notes)
 
-        def fit(checkpoint: Path) -> Any:
-            samples = jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)
+    def attention_pools(self) -> tuple[Any, dict[str, Any]]:
+        """With as many epochs as published; where samples are few also with as many steps, if that validates better."""
+        init, epochs = self.attention_init(), self.config.num_epochs
+        steps_of_all = self.config.num_train // BATCH_SIZE
+        as_many_steps = round(epochs * steps_of_all / (len(self.task.train.states) // BATCH_SIZE))
+
+        def fit(trajectory: Any, num_epochs: int, keys: Any, checkpoint: Path | None = None) -> Any:
+            samples = jaxcast.one_step_samples(trajectory, DELAYS, self.task.candidates)
             return jaxcast.fit(
                 init,
                 jax.tree.map(lambda a: a.astype(jnp.float32), samples),
-                keys=self.keys,
+                keys=keys,
                 optimizer=jaxcast.make_optimizer(1e-3),
-                num_epochs=self.config.num_epochs,
-                batch_size=64,
+                num_epochs=num_epochs,
+                batch_size=BATCH_SIZE,
                 checkpoint=checkpoint,
             ).model
 
-        pools = self.trained_once("attention", init, fit)
-        return Trained(pooled, pools, len(self.keys), DELAYS + 1)
+        def chosen(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
+            def attempt(trajectory: Any, num_epochs: int) -> Any:
+                if trajectory is self.task.train:
+                    return fit(trajectory, num_epochs, self.attention_keys, checkpoint)
+                pool = jax.tree.map(lambda a: a[0], fit(trajectory, num_epochs, self.keys[:1]))
+                return pooled(pool, self.task.candidates)
+
+            if as_many_steps < 1.5 * epochs:
+                return attempt(self.task.train, epochs), {}
+            return search(attempt, {"num_epochs": [epochs, as_many_steps]}, self.task, self.case)
+
+        return self.trained_once("attention", init, self.attention_keys, chosen)
 
     def attention_init(self) -> Any:
         """key -> the published pool."""
@@ -133,7 +131,7 @@ class Methods:
             cell,
             periods=2 * np.pi / np.asarray(cell.course.frequencies),
             emulator_error=np.asarray(cell.emulator.error),
-            value_noise=np.asarray(cell.value_noise) / self.scale,
+            value_noise=np.asarray(cell.value_noise) / self.task.scale,
         )
 
     def component_attention(self) -> Trained:
@@ -144,11 +142,10 @@ class Methods:
         def init(key: Any) -> Any:
             return jaxcast.ComponentAttention(dim=dim, num_models=num_models, num_delays=DELAYS, scales=scales, key=key)
 
-        def fit(checkpoint: Path) -> Any:
-            samples = jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)
-            return self.minimised(init, samples, 3e-3, 2 / 5, checkpoint)
+        def fit(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
+            return self.minimised(init, self.samples(), 3e-3, 2 / 5, checkpoint), {}
 
-        pools = self.trained_once("component_attention", init, fit)
+        pools, _ = self.trained_once("component_attention", init, self.keys, fit)
         return Trained(pooled, pools, len(self.keys), DELAYS + 1)
 
     def recurrent_attention(self) -> Trained:
@@ -160,13 +157,15 @@ class Methods:
                 dim=self.task.truth.dim, hidden_size=32, cell="gru", scales=scales, key=key
             )  # fmt: skip
 
-        def fit(checkpoint: Path) -> Any:
+        def fit(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
             chunks = jaxcast.sequence_chunks(self.task.train, self.task.candidates, length=12, stride=2)
-            return self.minimised(
+            models = self.minimised(
                 init, chunks, 5e-3, 1 / 5, checkpoint, clip_norm=1.0, loss=jaxcast.error_over_time
             )  # fmt: skip
+            return models, {}
 
-        return Trained(pooled, self.trained_once("recurrent_attention", init, fit), len(self.keys))
+        pools, _ = self.trained_once("recurrent_attention", init, self.keys, fit)
+        return Trained(pooled, pools, len(self.keys))
 
     def minimised(
         self,
@@ -180,7 +179,7 @@ class Methods:
     ) -> Any:
         """Models fitted by a cosine schedule over a share of the epochs of the published method."""
         num_epochs = max(1, round(share * self.config.num_epochs))
-        num_steps = num_epochs * (len(data.targets) // 64)
+        num_steps = num_epochs * (len(data.targets) // BATCH_SIZE)
         return jaxcast.fit(
             init,
             jax.tree.map(lambda a: a.astype(jnp.float32), data),
@@ -189,17 +188,18 @@ class Methods:
                 learning_rate, schedule="cosine", num_steps=num_steps, clip_norm=clip_norm
             ),
             num_epochs=num_epochs,
-            batch_size=64,
+            batch_size=BATCH_SIZE,
             checkpoint=checkpoint,
             **more,
         ).model  # fmt: skip
 
     def fine_tuned_attention(self) -> Trained:
         """The published pool, then trained through its own closed loops of growing horizon."""
-        pools = self.attention().models
+        num_seeds = len(self.keys)
+        pools = jax.tree.map(lambda a: a[:num_seeds], self.attention_pools()[0])
 
-        def fit(_: Path) -> Any:
-            return jaxcast.fine_tune(
+        def fit(_: Path) -> tuple[Any, dict[str, Any]]:
+            models = jaxcast.fine_tune(
                 pools,
                 self.task.train,
                 lambda pool: jaxcast.Forecaster(pool, self.task.candidates),
@@ -208,9 +208,10 @@ class Methods:
                 num_epochs=max(1, self.config.num_epochs // 125),
                 learning_rate=1e-3,
             ).model
+            return models, {}
 
-        like = self.attention_init()
-        return Trained(pooled, self.trained_once("fine_tuned_attention", like, fit), len(self.keys), DELAYS + 1)
+        tuned, _ = self.trained_once("fine_tuned_attention", self.attention_init(), self.keys, fit)
+        return Trained(pooled, tuned, num_seeds, DELAYS + 1)
 
     def interpolation(self) -> Trained:
         """Affine weights from the regime of the last step; nothing is trained."""
@@ -225,116 +226,3 @@ class Methods:
     def samples(self) -> jaxcast.Samples:
         """With as many delays as the published pool."""
         return jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)
-
-    def fixed_share(self) -> Trained:
-        """Switching weights of Herbster and Warmuth."""
-        samples = jaxcast.one_step_samples(self.task.train, 1, self.task.candidates)
-        return single(pooled(jaxcast.fit_fixed_share(samples.forecasts, samples.targets), self.task.candidates))
-
-    def interacting_models(self) -> Trained:
-        """A Markov chain over the candidates."""
-        samples = jaxcast.one_step_samples(self.task.train, 1, self.task.candidates)
-        pool = jaxcast.fit_interacting_models(samples.forecasts, samples.targets)
-        return single(pooled(pool, self.task.candidates))
-
-    def nvar(self) -> Trained:
-        """Next-generation reservoir computing on the truth alone."""
-        most = self.case.history_size
-        grid = {
-            "num_delays": [k for k in (3, 5) if k <= most],
-            "degree": [2, 3],
-            "penalty": [1e-3, 1e-1, 1e1],
-        }
-        choice = self.chosen(lambda trajectory, **s: jaxcast.fit_nvar(trajectory.states, **s), grid)
-        return single(choice.cell, choice.setting["num_delays"])
-
-    def reservoir(self) -> Trained:
-        """An echo state network on the truth alone."""
-        grid = {"spectral_radius": [0.3, 0.9], "input_scale": [0.1, 0.4], "penalty": [1e-4, 1e-2, 1.0]}
-        key = self.keys[0]
-        return single(self.chosen(lambda t, **s: jaxcast.fit_reservoir(t.states, key=key, **s), grid).cell)
-
-    def ensemble_kalman_filter(self) -> Trained:
-        """The true family with its parameter as part of the state, which no pool is given."""
-        found = jaxcast.coordinates(self.task.ensemble)
-        assert found is not None
-        name, values = found
-        model = jaxcast.parameter_map(self.task.ensemble[0], [name], dt=self.case.dt, h=self.case.h)
-        noise = max(self.case.noise, 0.01) * np.asarray(self.task.train.states).std(0)
-
-        def make(_: Any, **setting: Any) -> Any:
-            return jaxcast.EnsembleKalmanFilter(
-                model, [min(values)], [max(values)], observation_noise=noise, key=self.keys[0], **setting
-            )
-
-        step = (max(values) - min(values)) / 20
-        return single(
-            self.chosen(make, {"parameter_noise": [step / 2, step, 2 * step, 4 * step], "inflation": [1.0, 1.1]}).cell
-        )
-
-    def chosen(self, fit: Callable[..., Any], grid: dict[str, Any]) -> Any:
-        """The setting that forecasts the last part of the training trajectory longest."""
-        rules = self.task.rules
-        size = max(1, min(rules.window_size // 2, len(self.task.train.states) // 8))
-        return jaxcast.choose_setting(
-            fit,
-            grid,
-            self.task.train,
-            dt=self.case.dt,
-            threshold=rules.threshold,
-            window_size=size,
-            history_size=self.case.history_size,
-            num_windows=VALIDATION_WINDOWS,
-        )
-
-
-@partial(jax.jit, static_argnames="make_cell")
-def _rolled(
-    make_cell: Callable[[Any, Any], Any], models: Any, candidates: Any, windows: jaxcast.Windows
-) -> jaxcast.Output:
-    """With a leading seed axis."""
-    return jax.lax.map(lambda model: jaxcast.forecast_windows(make_cell(model, candidates), windows), models)
-
-
-def score(trained: Trained, task: Task, case: Case, scale: np.ndarray) -> Arrays:
-    """What a method's forecasts of all windows are worth."""
-    rolled = _rolled(trained.make_cell, trained.models, task.candidates, task.windows)
-    valid = partial(jaxcast.valid_time, dt=case.dt, threshold=task.rules.threshold)
-    result = jax.vmap(lambda forecast: jax.vmap(valid)(forecast, task.windows.truth))(rolled.forecast)
-    with np.errstate(over="ignore"):  # forecasts that diverge
-        square = np.mean(((np.asarray(rolled.forecast) - np.asarray(task.windows.truth)) / scale) ** 2, -1)
-    arrays = {
-        "valid_time": np.asarray(result.time),
-        "censored": np.asarray(result.censored),
-        "square_error": np.where(square < 1e30, square, np.inf).astype(np.float32),
-    }
-    if trained.num_seeds > 2:
-        both = jaxcast.spread_and_error(rolled.forecast, task.windows.truth, scale=scale)
-        arrays |= {"spread": np.asarray(both.spread), "ensemble_error": np.asarray(both.error)}
-    elif "spread" in rolled.info:
-        spread = (np.asarray(rolled.info["spread"][0]) / scale) ** 2
-        arrays["spread"] = np.sqrt(np.median(spread.mean(-1), 0))
-    return arrays | _figure(trained, task)
-
-
-def _figure(trained: Trained, task: Task) -> Arrays:
-    """What one forecast says of the regime: known truth first, then none."""
-    length = min(FIGURE_STEPS, len(task.valid.states))
-    known = jnp.arange(length) < FIGURE_KNOWN
-    model = jax.tree.map(lambda a: a[0], trained.models)
-    inputs = jaxcast.Input(task.valid.states[:length], known, task.valid.times[:length])
-    _, output = jaxcast.roll(trained.make_cell(model, task.candidates), inputs)
-    names = ("regime", "regime_deviation", "weights", "parameters", "parameter_spread")
-    return {f"figure_{name}": np.asarray(output.info[name]) for name in names if name in output.info}
-
-
-def label_of(method: str) -> str:
-    """What readers call a method."""
-    special = {
-        "attention": "published attention, l = 5",
-        "regime": "regime",
-        "regime_without_coordinates": "regime, no coordinates",
-        "nvar": "NVAR",
-        "ensemble_kalman_filter": "ensemble Kalman filter",
-    }
-    return special.get(method, method.replace("_", " "))

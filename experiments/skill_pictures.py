@@ -7,21 +7,20 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.skill_cases import CASES, Case
-from experiments.skill_methods import FIGURE_KNOWN, label_of
+from experiments.lorenz_methods import label_of
+from experiments.skill_cases import CASES, FIGURE_KNOWN, Case
 from jaxcast.storage.folder import Arrays, RunFolder
 
 if TYPE_CHECKING:
-    from experiments.lorenz_setup import Task
+    from experiments.skill_cases import SkillTask
 
 matplotlib.use("Agg")
+MOST_SHOWN = 5.0
 DASHES = {"regime": (0, (4, 2))}
 COLORS = {"regime": "#c2410c", "regime_without_coordinates": "#f59e0b", "attention": "#2563eb"}
 
 
-def draw_case(
-    folder: RunFolder, name: str, case: Case, task: "Task", scores: dict[str, list[Arrays]], config: Any
-) -> None:
+def draw_case(folder: RunFolder, name: str, case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> None:
     """Valid times and errors of the paper's protocol, and how the hidden parameter is followed wherever it varies."""
     if name in ("paper", "noise_5"):
         folder.save_figure(f"valid_times_{name}.png", valid_times(case, task, scores))
@@ -30,12 +29,12 @@ def draw_case(
         folder.save_figure(f"regime_{name}.png", regime(case, task, scores))
 
 
-def draw_all(folder: RunFolder, rows: list[dict[str, Any]], config: Any) -> None:
+def draw_all(folder: RunFolder, rows: list[dict[str, Any]]) -> None:
     """All cases at a glance."""
     folder.save_figure("cases.png", cases(rows))
 
 
-def valid_times(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Figure:
+def valid_times(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Figure:
     """The share of windows that are still valid, over lead time."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     ax = figure.subplots()
@@ -55,7 +54,7 @@ def valid_times(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Fi
     return figure
 
 
-def errors(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Figure:
+def errors(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Figure:
     """The median error over lead time, and what spread the methods that know one expect."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     ax = figure.subplots()
@@ -63,30 +62,31 @@ def errors(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Figure:
     for method, per_task in _by_median(scores):
         squares = np.concatenate([arrays["square_error"].reshape(-1, len(leads)) for arrays in per_task])
         line = ax.plot(leads, np.sqrt(np.median(squares, 0)), color=COLORS.get(method),
-                       lw=2.2 if method in COLORS else 1.2,
-                ls=DASHES.get(method, "-"), zorder=3 if method in DASHES else 2, label=label_of(method))  # fmt: skip
-        if "spread" in per_task[0] and method in ("regime", "attention"):
-            spread = np.median([arrays["spread"] for arrays in per_task], 0)
-            kind = "spread of its seeds" if "ensemble_error" in per_task[0] else "its own spread"
+                       lw=2.2 if method in COLORS else 1.2, ls=DASHES.get(method, "-"),
+                       zorder=3 if method in DASHES else 2, label=label_of(method))  # fmt: skip
+        if "median_spread" in per_task[0] and method in ("regime", "attention"):
+            spread = np.median([arrays["median_spread"] for arrays in per_task], 0)
+            kind = "its own spread" if "figure_regime" in per_task[0] else "spread of its seeds"
             ax.plot(leads, spread, ":", color=line[0].get_color(), lw=1.6, label=f"{label_of(method)}: {kind}")
-    threshold = np.sqrt(task.rules.threshold / np.mean(np.asarray(task.valid.states).std(0) ** 2))
-    ax.axhline(threshold, color="0.6", lw=0.8, zorder=0)
-    ax.annotate("valid below", (leads[-1], threshold), ha="right", va="bottom", color="0.4", fontsize=9)
+    threshold = np.sqrt(task.rules.threshold / np.mean(task.scale**2))
+    ax.axhline(threshold, color="k", lw=1, ls=(0, (1, 1)), zorder=4, label="a forecast is valid below this")
     ax.set(xlabel="lead time (MTU)", ylabel="median error (standard deviations)", yscale="log", xlim=(0, leads[-1]))
+    # A forecast that diverges leaves the picture: beyond a few deviations all are equally wrong.
+    ax.set_ylim(top=MOST_SHOWN)
     figure.suptitle(f"Error against lead time: {case.title}")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def regime(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Figure:
+def regime(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Figure:
     """The hidden parameter, what the regime forecaster and the highest weight of attention make of it, with and without truth."""
     assert task.hidden is not None
     name, values, _ = task.hidden
     symbol = rf"$\{name}$" if name in ("rho", "sigma", "beta") else name
     own, theirs = scores["regime"][0], scores["attention"][0]
     inferred, deviation = own["figure_regime"][:, 0], own["figure_regime_deviation"][:, 0]
-    times = np.asarray(task.valid.times[: len(inferred)])
+    times = np.asarray(task.shown.times)
     elapsed = times - times[FIGURE_KNOWN - 1]
     fine = np.linspace(times[0], times[-1], 2000)
     figure = Figure(figsize=(11, 4.2), layout="constrained")
@@ -103,7 +103,7 @@ def regime(case: Case, task: "Task", scores: dict[str, list[Arrays]]) -> Figure:
     ax.set(xlim=(elapsed[0], elapsed[-1]), ylim=(low - 0.15 * (high - low), high + 0.15 * (high - low)))
     ax.set(xlabel="time since the last true sample (MTU)", ylabel=symbol)
     for x, text, side in ((0, "truth is seen ", "right"), (0, " own forecasts only", "left")):
-        ax.annotate(text, (x, 1), xycoords=("data", "axes fraction"), ha=side, va="top", color="0.35")
+        ax.annotate(text, (x, 0.98), xycoords=("data", "axes fraction"), ha=side, va="top", color="0.35")
     ax.set_title(f"The hidden regime, inferred and carried forward: {case.title}")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -153,6 +153,20 @@ def _resample(
     return extreme, medians[0] - medians[1]
 
 
+def median_over_seeds(
+    valid_times: Shaped[ArrayLike, "seed window"], censored: Shaped[ArrayLike, "seed window"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each window's median over seeds, and whether it is a lower bound: where the upper of the middle values is one.
+
+    Example:
+        >>> from jaxcast.comparison import median_over_seeds
+        >>> times, censored = median_over_seeds([[2.0, 5.0], [4.0, 5.0]], [[False, True], [True, True]])
+        >>> times.tolist(), censored.tolist()
+        ([3.0, 5.0], [True, True])
+    """
+    return np.median(np.asarray(valid_times, float), 0), np.mean(np.asarray(censored, float), 0) >= 0.5
+
+
 def lead_errors(
     forecasts: Float[Array, "window lead dim"],
     truth: Float[Array, "window lead dim"],

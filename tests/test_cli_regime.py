@@ -89,6 +89,7 @@ def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys
     assert len(rows[other]["valid_time_median_per_seed"]) == 2
     (test,) = results["paired"]
     assert test["against"] == other
+    assert test["num_censored"] == 6
     assert test["difference"] == pytest.approx(2.5 - np.median(np.median(rows[other]["valid_times"], 0)))
     assert results["tracking"]["by"] == "regime"
     assert results["tracking"]["correlation"] > 0.999

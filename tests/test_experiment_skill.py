@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 import jaxcast
-from experiments import lorenz_setup, lorenz_skill
+from experiments import lorenz_setup, lorenz_skill, skill_results, skill_rivals
 from experiments.frame import parse
-from experiments.skill_cases import CASES, make_task, windows_without_switch
+from experiments.skill_cases import CASES, FIGURE_KNOWN, Sawtooth, make_task, windows_without_switch
+from experiments.skill_scores import spread_and_error
 
 SMALL = dataclasses.replace(
     lorenz_setup.PRESETS["smoke"], num_windows=4, num_train=60, transient=5.0, lyapunov_duration=5.0
@@ -26,6 +29,9 @@ def test_noise_falls_on_training_and_history_and_not_on_the_truth_that_judges():
         np.testing.assert_allclose(
             np.std(np.asarray(own - other), axis=tuple(range(own.ndim - 1))) / scale, 0.05, rtol=0.4
         )
+    shown = np.asarray(noisy.shown.states - clean.shown.states) / scale
+    np.testing.assert_allclose(np.std(shown[:FIGURE_KNOWN], 0), 0.05, rtol=0.4)
+    assert not shown[FIGURE_KNOWN:].any()
 
 
 def test_windows_without_a_switch_are_those_whose_parameter_stays():
@@ -45,11 +51,92 @@ def test_windows_without_a_switch_are_those_whose_parameter_stays():
 
 def test_every_data_seed_has_a_switching_truth_of_its_own_and_cases_share_training_only_where_it_is_the_same():
     case = CASES["switching"]
-    assert case.truth(1) != case.truth(2)
+    assert jaxcast.describe(case.truth(1)) != jaxcast.describe(case.truth(2))
     shared = {name for name, other in CASES.items() if other.training == CASES["paper"].training}
     assert shared == {"paper", "spin_up", "long"}
     for case in CASES.values():
-        assert jaxcast.parse_system(case.truth(0)).dim == jaxcast.parse_candidates(case.candidates)[0].dim
+        assert {case.truth(0).dim} == {candidate.dim for candidate in case.candidates}
+        assert len(case.candidates) >= 9
+
+
+def test_a_sawtooth_is_integrated_as_smooth_pieces():
+    """RK4 with a step that the jumps lie on keeps its order: pieces between jumps, each with a linear ramp, agree."""
+    whole = jaxcast.Lorenz63(rho=Sawtooth(low=28.0, high=48.0, period=1.6))
+    states = jaxcast.simulate(whole, [1.0, 1.0, 20.0], num_samples=49, dt=0.1, h=0.01).states
+    state = states[0]
+    for tooth in range(3):
+        ramp = jaxcast.LinearRamp(start=28.0, stop=48.0, begin=0.0, end=1.6)
+        piece = jaxcast.simulate(jaxcast.Lorenz63(rho=ramp), state, num_samples=17, dt=0.1, h=0.01).states
+        np.testing.assert_allclose(piece, states[16 * tooth : 16 * tooth + 17], rtol=1e-9)
+        state = piece[-1]
+
+
+def test_the_truth_alone_takes_the_finer_step():
+    case = dataclasses.replace(CASES["finer_step"], window_size=20)
+    finer = make_task(case, SMALL, 2)
+    own = jaxcast.flow_map(jaxcast.stack(list(case.candidates)), dt=0.1, h=0.01)
+    np.testing.assert_array_equal(finer.candidates(finer.valid.states[0]), own(finer.valid.states[0]))
+    start = finer.valid.states[0]
+    again = jaxcast.simulate(finer.truth, start, num_samples=3, dt=0.1, h=0.0025, t0=float(finer.valid.times[0])).states
+    np.testing.assert_allclose(again, finer.valid.states[:3], rtol=1e-10)
+
+
+def test_pictures_of_switching_begin_where_the_parameter_jumps_before_and_after_the_truth_is_gone():
+    case = dataclasses.replace(CASES["switching"], window_size=20)
+    task = make_task(case, dataclasses.replace(SMALL, num_windows=60), 2)
+    rho, times = np.asarray(task.hidden_at(task.shown.times)), np.asarray(task.shown.times)
+    assert len(times) > FIGURE_KNOWN
+    assert np.ptp(rho[:FIGURE_KNOWN]) > 0
+    assert np.ptp(rho[FIGURE_KNOWN:]) > 0
+
+
+def test_spread_and_error_are_root_mean_squares_without_diverged_windows():
+    rng = np.random.default_rng(0)
+    size = rng.uniform(0.1, 3.0, (5000, 1))
+    error = size * rng.normal(size=(5000, 2))
+    found = spread_and_error(
+        np.vstack([size**2 * np.ones((1, 2)), [[np.inf, 1.0]]]), np.vstack([error**2, [[1, np.nan]]])
+    )
+    np.testing.assert_allclose(found["spread"] / found["spread_error"], 1.0, rtol=0.05)
+
+
+def test_one_decomposition_for_all_penalties_is_the_fit_of_each():
+    truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=200, dt=0.05, transient=5.0)
+    penalties = np.logspace(-6, 2, 3)
+    fit = skill_rivals.for_all_penalties(jaxcast.fit_nvar, penalties)
+    for penalty in penalties:
+        cell = fit(truth, penalty=penalty, num_delays=2, degree=2)
+        expected = jaxcast.fit_nvar(truth.states, penalty=penalty, num_delays=2, degree=2)
+        np.testing.assert_allclose(cell.readout.weights, expected.readout.weights, rtol=1e-6, atol=1e-9)
+
+
+def test_a_search_tells_all_that_it_tried_and_what_lies_on_an_edge(monkeypatch):
+    case = dataclasses.replace(CASES["paper"], window_size=20)
+    task = make_task(case, dataclasses.replace(SMALL, num_train=200), 2)
+    monkeypatch.setattr(skill_rivals, "NVAR_SHAPES", [(1, 1), (2, 1), (2, 2), (7, 1)])
+    monkeypatch.setattr(skill_rivals, "NVAR_PENALTIES", np.asarray([1e-3, 1e9]))
+    notes = skill_rivals.nvar(task, case, jax.random.key(0)).notes
+    setting, tried = json.loads(notes["setting"]), json.loads(notes["tried"])
+    assert len(tried) == 6  # seven delays are more than the history has
+    best = max(tried, key=lambda one: one["valid_time"])
+    assert setting == {name: best[name] for name in ("num_delays", "degree", "penalty")}
+    assert "penalty" in skill_rivals.at_edge(setting, tried)
+    grid = [{"a": a, "b": b, "valid_time": {1: 2.0, 2: 3.0, 3: 1.0}[a]} for a in (1, 2, 3) for b in (4, 5)]
+    assert skill_rivals.at_edge({"a": 2, "b": 4}, grid) == ["b"]
+    assert skill_rivals.at_edge({"a": 1, "b": 4}, [one for one in grid if one["a"] != 2]) == ["a", "b"]
+    tied = [one | {"valid_time": 3.0} for one in grid]
+    assert skill_rivals.at_edge({"a": 1, "b": 4}, tied) == ["b"]  # two is as good as one, and not on the edge
+
+
+def test_a_median_over_seeds_is_censored_where_its_upper_middle_is():
+    times, censored = np.asarray([[2.0] * 20, [4.0] * 20]), np.asarray([[False] * 20, [True] * 20])
+    longer = {"valid_time": times, "censored": censored}
+    shorter = {"valid_time": times - 1, "censored": np.zeros_like(censored)}
+    test = skill_results.against([longer], [shorter])
+    assert test["num_censored"] == 20
+    assert test["num_undecided"] == 0
+    assert skill_results.against([shorter], [longer])["num_undecided"] == 0
+    assert skill_results.against([longer], [{"valid_time": times + 1, "censored": ~censored}])["num_undecided"] == 20
 
 
 def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
@@ -62,6 +149,7 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
             "censored": times > 4.5,
             "square_error": np.ones((2, 40, 50)) * np.arange(1, 51) ** 2,
             "spread": 2 * np.arange(1.0, 51.0),
+            "spread_error": np.where(np.arange(50) < 10, 1e-9, np.arange(1.0, 51.0)),
             "samples_seen": np.asarray(6),
             "fit_s": np.asarray(1.0),
         }
@@ -73,7 +161,7 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
         hidden=None,
         train=SimpleNamespace(states=np.zeros((4000, 3))),
     )
-    row = lorenz_skill.make_row("paper", "regime", scores, task, None)
+    row = skill_results.make_row("paper", "regime", scores, task, None)
     medians = [[np.median(times) for times in part["valid_time"]] for part in scores["regime"]]
     np.testing.assert_allclose(row["valid_time_median_per_seed"], medians)
     assert row["valid_time_median"] == pytest.approx(np.median([np.median(seeds) for seeds in medians]))
@@ -81,9 +169,15 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
     against = row["against_attention"]
     assert 1.5 < against["low"] < against["difference"] < against["high"] < 2.5
     assert against["wilcoxon"] < 1e-6
-    assert lorenz_skill.make_row("paper", "attention", scores, task, None)["published"] == 2.6
+    assert skill_results.make_row("paper", "attention", scores, task, None)["published"] == 2.6
     assert row["median_error_at"]["5"] == 50
-    assert row["spread_to_error_at"]["5"] == 2
+    assert row["spread_to_error_at"] == {"1.2": 2, "2.5": 2, "5": 2}  # the first leads err by rounding alone
+    assert row["samples_seen"] == [6, 6]
+    shown = dict(
+        zip(*(line.strip("| \n").split(" | ") for line in skill_results.markdown([row]).split("\n")[:3:2]), strict=True)
+    )
+    assert shown["truths"] == "2"
+    assert shown["median valid time"] == f"{row['valid_time_median']:.2f}"
     json.dumps(row, allow_nan=False)
 
 
@@ -92,7 +186,9 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
     [
         ({"num_windows": 0}, "num_windows must be at least 1"),
         ({"num_train": 10}, "num_train must be at least 200"),
-        ({"num_rival_data_seeds": 0}, "num_rival_data_seeds must be at least 1"),
+        ({"data": Path("here")}, "makes its own data and reads none; leave out --data"),
+        ({"num_paper_seeds": 1}, "num_paper_seeds must be at least the 2 num_seeds"),
+        ({"cases": ("spin_up",), "rivals": True, "num_train": 300}, "num_train must be at least 1000 for spin_up"),
         ({"cases": ("noise_5",), "num_train": 300}, "num_train must be at least 1000 for noise_5"),
         ({"cases": ()}, "expected different cases"),
         ({"cases": ("paper", "paper")}, "expected different cases"),
@@ -110,3 +206,6 @@ def test_presets_are_flags():
     assert set(paper.cases) == set(CASES)
     assert paper.num_windows == 3
     assert paper.num_data_seeds == 3
+    first = lorenz_setup.PRESETS["paper"].data_seed
+    assert abs(paper.data_seed - first) >= paper.num_data_seeds  # windows of its own
+    assert set(lorenz_skill.methods_of("spin_up", paper)) > set(skill_rivals.RIVALS)

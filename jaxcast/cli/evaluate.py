@@ -16,7 +16,7 @@ from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.forecast import check_matches, enough_history, pick_seed
 from jaxcast.cli.hidden import Hidden, coordinates_of, hidden_parameter, regime_name, spread_by_lead, track
 from jaxcast.cli.pictures import draw_regime, draw_valid_times, draw_weights, figure_of
-from jaxcast.comparison import paired_test
+from jaxcast.comparison import PairedTest, median_over_seeds, paired_test
 from jaxcast.errors import InputError
 from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
 from jaxcast.integrate import Trajectory
@@ -168,6 +168,7 @@ class Evaluate:
             "valid_time_median_per_seed": [round(interval.median, 9) for interval in intervals],
             "num_censored": int(sum(valid.censored.sum() for valid in judged)),
             "valid_times": [[round(float(time), 9) for time in valid.time] for valid in judged],
+            "censored": [np.asarray(valid.censored).tolist() for valid in judged],
         }
         if self.lyapunov_exponent is not None:
             row["valid_time_lyapunov"] = median * self.lyapunov_exponent
@@ -283,8 +284,11 @@ def every_seed(stored: StoredPool) -> list[StoredPool]:
 def paired(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
     """The first pool against each other on the same windows; over seeds, the median of each window."""
     by_label = {row["method"]: row for row in rows}
-    ours, *others = (np.median(by_label[label]["valid_times"], axis=0) for label in labels)
-    return [
-        {"against": label, **paired_test(ours, other, key=jax.random.key(0))._asdict()}
-        for label, other in zip(labels[1:], others, strict=True)
-    ]
+    ours, *others = (median_over_seeds(by_label[label]["valid_times"], by_label[label]["censored"]) for label in labels)
+
+    def test(first: tuple[Any, Any], second: tuple[Any, Any]) -> PairedTest:
+        return paired_test(
+            first[0], second[0], first_censored=first[1], second_censored=second[1], key=jax.random.key(0)
+        )
+
+    return [{"against": label, **test(ours, other)._asdict()} for label, other in zip(labels[1:], others, strict=True)]
