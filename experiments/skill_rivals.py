@@ -18,7 +18,7 @@ MOST_MONOMIALS = 1400
 """More make a decomposition of minutes."""
 NVAR_SHAPES = [(k, p) for k in (1, 2, 3, 4, 5, 6, 8, 12, 16) for p in (1, 2, 3, 4)]
 NVAR_PENALTIES = np.logspace(-10, 4, 15)
-RESERVOIR = {"spectral_radius": [0.05, 0.2, 0.5, 0.9, 1.3], "input_scale": [0.02, 0.05, 0.1, 0.3, 1.0]}
+RESERVOIR = {"spectral_radius": [0.1, 0.5, 0.9, 1.3], "input_scale": [0.03, 0.1, 0.3]}
 RESERVOIR_SIZES = [100, 300, 1000]
 RESERVOIR_PENALTIES = np.logspace(-9, 3, 13)
 FILTER = {
