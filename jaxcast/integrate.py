@@ -197,6 +197,7 @@ def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> 
     Raises:
         InputError: unless both are positive and the interval is a whole multiple of h.
     """
+    interval, h = float(interval), float(h)  # scalars of jax too: the count must be static
     if not (math.isfinite(interval) and math.isfinite(h) and h > 0 and interval > 0):
         raise InputError(f"{name} and {step_name} must be positive numbers, got {name}={interval}, {step_name}={h}")
     if not interval / h < MAX_STEPS:

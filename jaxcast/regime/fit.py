@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -66,9 +67,14 @@ def fit_regime(
     forecasts = forecasts_along(forecast_map, trajectory)
     dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
     emulator = fit_emulator(states, forecasts, dt, coordinates=coordinates, **emulator_settings)
-    steps = steps_of(emulator, states)
-    found = find_courses(emulator, states)
     make = partial(_make, num_steps=len(states) - 1, forecast_map=forecast_map, degree=interpolation_degree)
+    return _read(trajectory._replace(states=states), emulator, make)
+
+
+def _read(trajectory: Trajectory, emulator: Emulator, make: Callable[..., RegimeForecaster]) -> RegimeForecaster:
+    """The forecaster that the best reading of the trajectory makes."""
+    steps = steps_of(emulator, trajectory.states)
+    found = find_courses(emulator, trajectory.states)
     if found[0].is_exact:
         return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0])
     readings = [
@@ -77,7 +83,7 @@ def fit_regime(
     if (corrected := _corrected(emulator, found[0].head, steps)) is not None:
         readings += [
             _Reading(corrected, course, left, is_corrected=True)
-            for course in find_courses(corrected, states)
+            for course in find_courses(corrected, trajectory.states)
             for left in explanations(corrected, course.head, steps)
         ]
     # One shape for all, so that one program tries them: where the emulator is exact, the candidates add nothing.
@@ -86,7 +92,7 @@ def fit_regime(
         make(emulator, course.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
         for emulator, course, left, is_corrected in readings
     ]
-    losses = _losses(cells, _late_windows(trajectory._replace(states=states)))
+    losses = _losses(cells, _late_windows(trajectory))
     best = readings[int(np.argmin(losses))]
     return make(best.emulator, best.course.whole.trimmed(), best.left, best.is_corrected)
 
