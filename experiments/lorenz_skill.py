@@ -35,6 +35,7 @@ CaseName = Literal[
     "ramp",
     "switching",
     "square_wave",
+    "square_wave_100",
     "sawtooth",
     "sigma_11",
     "finer_step",
