@@ -8,7 +8,14 @@ import pytest
 
 import jaxcast
 
-# Most of the suite's time is compilation, and workers and the processes that tests start compile much the same programs.
+# Most of the suite's time is compilation. A test runs its programs once, so they are compiled quickly rather than well; `XLA_FLAGS= pytest`
+# compiles them as for a user, and so does CI where it compares with peers and experiments.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
+# Workers, and the processes that tests start, compile much the same programs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
