@@ -324,7 +324,7 @@ def _figure(trained: Trained, task: Task) -> Arrays:
     model = jax.tree.map(lambda a: a[0], trained.models)
     inputs = jaxcast.Input(task.valid.states[:length], known, task.valid.times[:length])
     _, output = jaxcast.roll(trained.make_cell(model, task.candidates), inputs)
-    names = ("regime", "regime_deviation", "weights", "parameters", "parameter_spread")
+    names = ("regime", "regime_deviation", "weights")
     return {f"figure_{name}": np.asarray(output.info[name]) for name in names if name in output.info}
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.polynomials import chebyshev_terms, monomials, products
 from jaxcast.pooling.linear import ridge
-from jaxcast.reservoirs import excite, monomials, random_network
+from jaxcast.reservoirs import excite, random_network
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +39,22 @@ def test_ridge_is_least_squares_with_rows_of_penalty(penalty):
 @pytest.mark.parametrize(("size", "degree"), [(1, 1), (3, 1), (6, 2), (2, 4), (3, 3)])
 def test_monomials_are_all_products_each_once(size, degree):
     values = np.random.default_rng(0).normal(size=(2, size))
-    ours = monomials(jnp.asarray(values), degree)
-    assert ours.shape == (2, comb(size + degree, degree) - 1)
-    products = [
+    ours = products(jnp.asarray(values), monomials(size, degree))
+    assert ours.shape == (2, comb(size + degree, degree))
+    expected = [
         values[:, list(chosen)].prod(1)
-        for p in range(1, degree + 1)
+        for p in range(degree + 1)
         for chosen in itertools.combinations_with_replacement(range(size), p)
     ]
-    np.testing.assert_allclose(np.sort(ours, axis=1), np.sort(np.stack(products, 1), axis=1), rtol=1e-12)
+    np.testing.assert_allclose(ours, np.stack(expected, 1), rtol=1e-12)
+    chebyshev = [
+        np.prod(
+            [np.cos(list(chosen).count(n) * np.arccos(np.clip(values[:, n] / 4, -1, 1))) for n in range(size)], axis=0
+        )
+        for p in range(degree + 1)
+        for chosen in itertools.combinations_with_replacement(range(size), p)
+    ]
+    np.testing.assert_allclose(chebyshev_terms(jnp.asarray(values / 4), degree), np.stack(chebyshev, 1), atol=1e-12)
 
 
 @pytest.mark.parametrize(("num_delays", "skip"), [(1, 1), (3, 1), (2, 4)])
@@ -55,7 +64,7 @@ def test_nvar_is_the_regression_of_the_paper(lorenz, num_delays, skip):
     z = (values - values.mean(0)) / values.std(0)
     first = (num_delays - 1) * skip
     lags = np.concatenate([z[first - k * skip : len(z) - 1 - k * skip] for k in range(num_delays)], 1)
-    features = np.asarray(monomials(jnp.asarray(lags), 2))
+    features = np.asarray(products(jnp.asarray(lags), monomials(lags.shape[1], 2)[1:]))
     targets = np.diff(z, axis=0)[first:]
     # The bias bears no penalty: a column of ones that the extra rows leave out.
     rows = np.vstack([features, np.sqrt(1e-3) * np.eye(features.shape[1])])

@@ -168,6 +168,7 @@ class Evaluate:
             "valid_time_median_per_seed": [round(interval.median, 9) for interval in intervals],
             "num_censored": int(sum(valid.censored.sum() for valid in judged)),
             "valid_times": [[round(float(time), 9) for time in valid.time] for valid in judged],
+            "censored": [np.asarray(valid.censored).tolist() for valid in judged],
         }
         if self.lyapunov_exponent is not None:
             row["valid_time_lyapunov"] = median * self.lyapunov_exponent
@@ -283,8 +284,15 @@ def every_seed(stored: StoredPool) -> list[StoredPool]:
 def paired(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
     """The first pool against each other on the same windows; over seeds, the median of each window."""
     by_label = {row["method"]: row for row in rows}
-    ours, *others = (np.median(by_label[label]["valid_times"], axis=0) for label in labels)
+    times = [np.median(by_label[label]["valid_times"], axis=0) for label in labels]
+    # A median is a lower bound where half of what it is taken of, which no other exceeds, is.
+    censored = [np.mean(by_label[label]["censored"], axis=0) >= 0.5 for label in labels]
     return [
-        {"against": label, **paired_test(ours, other, key=jax.random.key(0))._asdict()}
-        for label, other in zip(labels[1:], others, strict=True)
+        {
+            "against": labels[n],
+            **paired_test(
+                times[0], times[n], key=jax.random.key(0), first_censored=censored[0], second_censored=censored[n]
+            )._asdict(),
+        }
+        for n in range(1, len(labels))
     ]
