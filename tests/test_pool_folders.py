@@ -40,7 +40,9 @@ def pools():
         "persistence": jaxcast.Persistence(),
         "regime": regime(),
         "fixed_share": jaxcast.FixedShare(0.1, jnp.ones(3)),
-        "interacting_models": jaxcast.InteractingModels(jnp.full((2, 2), 0.5), jnp.stack([jnp.eye(3)] * 2), jnp.ones(2) / 2),
+        "interacting_models": jaxcast.InteractingModels(
+            jnp.full((2, 2), 0.5), jnp.stack([jnp.eye(3)] * 2), jnp.ones(2) / 2
+        ),
         "corrected": corrected(additive(key)),
         "corrected by a kernel": corrected(jaxcast.RegimeInterpolation(jnp.ones((2, 1)), jnp.ones(3), 2), kernel=True),
         "additive seeds": jax.vmap(additive)(jax.random.split(key, 3)),
