@@ -88,5 +88,5 @@ def _figure(trained: Trained, task: SkillTask) -> Arrays:
     model = jax.tree.map(lambda a: a[0], trained.models)
     inputs = jaxcast.Input(task.shown.states, known, task.shown.times)
     _, output = jaxcast.roll(trained.make_cell(model, task.candidates), inputs)
-    names = ("regime", "regime_deviation", "weights", "parameters", "parameter_spread")
+    names = ("regime", "regime_deviation", "weights")
     return {f"figure_{name}": np.asarray(output.info[name]) for name in names if name in output.info}

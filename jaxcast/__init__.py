@@ -105,6 +105,7 @@ from jaxcast.schedules import Parameter as Parameter
 from jaxcast.schedules import PiecewiseConstant as PiecewiseConstant
 from jaxcast.schedules import Schedule as Schedule
 from jaxcast.schedules import SumOfCosines as SumOfCosines
+from jaxcast.seeds import SeedMean as SeedMean
 from jaxcast.selection import Choice as Choice
 from jaxcast.selection import choose_setting as choose_setting
 from jaxcast.specs import coordinates as coordinates

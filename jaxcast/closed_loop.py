@@ -55,25 +55,16 @@ def fine_tune(
 ) -> Fit:
     """Goes on training models on how their closed loops do, the horizon growing as they get better.
 
-        loss = mean over windows and leads of log(1 + e / tolerance^2),    e = mean_d ((forecast_d - truth_d) / std_d)^2
-
-    over the leads up to the first at which e exceeds `diverged`, and that one, with differences beyond
-    2 sqrt(dim diverged) std cut. Behind it nothing is scored and the truth is fed, so a window that has diverged gives
-    finite gradients and no noise, unless the cell returns NaN for finite states. Errors below the tolerance count by
-    their square, those above by their logarithm, so that every lead asks for about the same relative improvement. Steps
-    are recomputed in the backward pass, so that memory does not grow with what a step holds.
-
-    It helps models that do as well on new data as in training; one that overfits gets no better by it.
+    The loss is that of `closed_loop_loss`. Steps are recomputed in the backward pass, so that memory does not grow with
+    what a step holds. It helps models that do as well on new data as in training; one that overfits gets no better by it.
 
     Source: Bengio et al. (2015) and Lam et al. (2023) for growing horizons; Chen et al. (2016) for checkpoints.
 
     Args:
         models: with a leading seed axis, such as `fit` returns; their `nnx.Param` leaves are trained.
-        make_cell: model -> cell, a function defined once (it is compared by identity).
-        keys: one for each seed; they shuffle.
+        make_cell, tolerance, diverged: as in `closed_loop_loss`. keys: one for each seed; they shuffle.
         horizons: leads of the closed loop, each trained for num_epochs over all windows.
         optimizer: by default Adam with clipped gradients, its rate going to zero along a cosine for each horizon.
-        tolerance, diverged: errors in standard deviations, and their squares.
         history_size: true values before each window; by default as many as fill the cell's memory.
         stride: a window begins at every so many samples.
         on_progress: called at the end of every horizon, with it and the newest losses.
@@ -85,42 +76,39 @@ def fine_tune(
         The models, and the losses of all epochs of all horizons.
 
     Example:
-        >>> import jax, jaxcast, optax
-        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=60)
-        >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
         >>> def init(key): return jaxcast.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
         >>> keys = jax.random.key(0)[None]
-        >>> trained = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=5, batch_size=8)
-        >>> tuned = jaxcast.fine_tune(
-        ...     trained.model, truth, jaxcast.Forecaster, keys=keys, horizons=(1, 3), num_epochs=2, batch_size=8
-        ... )
-        >>> tuned.losses.shape
+        >>> sizes = dict(horizons=(1, 3), num_epochs=2, batch_size=8)
+        >>> jaxcast.fine_tune(jax.vmap(init)(keys), truth, jaxcast.Forecaster, keys=keys, **sizes).losses.shape
         (1, 4)
     """
-    if not horizons or min(*horizons, num_epochs, stride) < 1 or min(tolerance, diverged) <= 0:
-        raise InputError(
-            "expected horizons, num_epochs and stride of at least 1 and a positive tolerance and diverged, "
-            f"got {tuple(horizons)}, {num_epochs}, {stride}, {tolerance} and {diverged}"
-        )
+    _check_tuning(horizons, num_epochs, stride, tolerance, diverged)
     if history_size is None:
         history_size = make_cell(jax.tree.map(lambda a: a[0], models)).warmup + 1
     loss = closed_loop_loss(make_cell, tolerance, diverged)
-    tuned = Fit(models, jnp.zeros((len(keys), 0)))
-    losses = []
+    tuned, losses = Fit(models, jnp.zeros((len(keys), 0))), []
     for n, horizon in enumerate(horizons):
         data = loop_windows(trajectory, horizon, history_size, stride)
-        num_steps = num_epochs * (len(data.truth) // batch_size)
-        chosen = optimizer or make_optimizer(
-            learning_rate, schedule="cosine", num_steps=max(num_steps, 1), clip_norm=clip_norm
-        )
+        num_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
         tuned = fit(
-            tuned, data, keys=jax.vmap(lambda key, n=n: jax.random.fold_in(key, n))(keys), optimizer=chosen,
-            num_epochs=num_epochs, batch_size=batch_size, loss=loss, mesh=mesh,
+            tuned, data, keys=jax.vmap(jax.random.fold_in, (0, None))(keys, n), num_epochs=num_epochs, batch_size=batch_size,
+            optimizer=optimizer or make_optimizer(learning_rate, schedule="cosine", num_steps=num_steps, clip_norm=clip_norm),
+            loss=loss, mesh=mesh,
         )  # fmt: skip
         losses.append(tuned.losses)
         if on_progress is not None:
             on_progress(horizon, np.asarray(tuned.losses[:, -1]))
     return Fit(tuned.model, jnp.concatenate(losses, 1))
+
+
+def _check_tuning(horizons: Sequence[int], num_epochs: int, stride: int, tolerance: float, diverged: float) -> None:
+    if not horizons or min(*horizons, num_epochs, stride) < 1 or min(tolerance, diverged) <= 0:
+        raise InputError(
+            "expected horizons, num_epochs and stride of at least 1 and a positive tolerance and diverged, "
+            f"got {tuple(horizons)}, {num_epochs}, {stride}, {tolerance} and {diverged}"
+        )
 
 
 def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride: int = 1) -> LoopWindows:
@@ -151,6 +139,17 @@ def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride
 @cache
 def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: float = 0.3) -> Loss:
     """The loss of `fine_tune`: (model, windows) -> scalar; the same arguments give the same function.
+
+        loss = mean over windows and leads of log(1 + e / tolerance^2),    e = mean_d ((forecast_d - truth_d) / std_d)^2
+
+    over the leads up to the first at which e exceeds `diverged`, and that one, with differences beyond
+    2 sqrt(dim diverged) std cut. Behind it nothing is scored and the truth is fed, so a window that has diverged gives
+    finite gradients and no noise, unless the cell returns NaN for finite states. Errors below the tolerance count by
+    their square, those above by their logarithm, so that every lead asks for about the same relative improvement.
+
+    Args:
+        make_cell: model -> cell, a function defined once (it is compared by identity).
+        tolerance, diverged: errors in standard deviations, and their squares.
 
     Example:
         >>> import jaxcast

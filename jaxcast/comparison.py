@@ -94,12 +94,7 @@ def paired_test(
         >>> round(test.difference, 1), test.wilcoxon < 1e-3, test.permutation < 1e-3
         (1.0, True, True)
     """
-    a, b = np.asarray(first, float), np.asarray(second, float)
-    if a.ndim != 1 or a.shape != b.shape or len(a) < 1 or np.isnan(a).any() or np.isnan(b).any():
-        raise InputError(f"expected two values without NaN for each pair, got shapes {a.shape} and {b.shape}")
-    bounds = [np.zeros(len(a), bool) if c is None else np.asarray(c, bool) for c in (first_censored, second_censored)]
-    if any(bound.shape != a.shape for bound in bounds):
-        raise InputError(f"expected whether each of {len(a)} values is censored, got {[b.shape for b in bounds]}")
+    a, b, bounds = _checked_pairs(first, second, (first_censored, second_censored))
     undecided = (bounds[0] & bounds[1]) | (bounds[0] & (a < b)) | (bounds[1] & (b < a))
     differences = np.where(undecided, 0.0, a - b)
     num_extreme, medians = _resample(jnp.asarray(differences), jnp.stack([a, b]), key, num_resamples)
@@ -116,6 +111,18 @@ def paired_test(
         num_censored=int((bounds[0] | bounds[1]).sum()),
         num_undecided=int(undecided.sum()),
     )
+
+
+def _checked_pairs(
+    first: Any, second: Any, censored: tuple[Any, Any]
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    a, b = np.asarray(first, float), np.asarray(second, float)
+    if a.ndim != 1 or a.shape != b.shape or len(a) < 1 or np.isnan(a).any() or np.isnan(b).any():
+        raise InputError(f"expected two values without NaN for each pair, got shapes {a.shape} and {b.shape}")
+    bounds = [np.zeros(len(a), bool) if c is None else np.asarray(c, bool) for c in censored]
+    if any(bound.shape != a.shape for bound in bounds):
+        raise InputError(f"expected whether each of {len(a)} values is censored, got {[b.shape for b in bounds]}")
+    return a, b, bounds
 
 
 def _wilcoxon(differences: np.ndarray) -> float:

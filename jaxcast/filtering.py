@@ -38,7 +38,8 @@ class EnsembleKalmanFilter:
     exactly those that the Kalman filter makes of the ensemble's own. Where a value is not known there is no analysis; in
     closed loop the parameters are held, each member keeping its own, and the ensemble goes on with all its spread.
 
-    `info` has the spread of the forecast (dim,), and the mean and the spread of the parameters (parameter,).
+    `info` has the spread of the forecast (dim,), and the mean of the parameters and their deviation, (parameter,), as
+    "regime" and "regime_deviation", as a `RegimeForecaster` has.
 
     Source: Evensen (1994) for the filter; Hunt, Kostelich and Szunyogh, Physica D 230, 112-126 (2007), section 2.3, for
     the transform; Anderson, Mon. Wea. Rev. 129, 2884-2903 (2001), for augmented parameters and for inflation.
@@ -65,7 +66,7 @@ class EnsembleKalmanFilter:
         ...     observation_noise=0.1, parameter_noise=0.05, num_members=20, key=jax.random.key(0),
         ... )
         >>> outputs = jaxcast.forecast(cell, truth.states[:50], num_leads=10)
-        >>> bool(abs(outputs.info["parameters"][-1, 0] - 33.0) < 0.5)
+        >>> bool(abs(outputs.info["regime"][-1, 0] - 33.0) < 0.5)
         True
     """
 
@@ -119,8 +120,8 @@ class EnsembleKalmanFilter:
         states = self._disturb(states, self.model_noise, seen, keys[2])
         info = {
             "spread": states.std(0, ddof=1),
-            "parameters": parameters.mean(0),
-            "parameter_spread": parameters.std(0, ddof=1),
+            "regime": parameters.mean(0),
+            "regime_deviation": parameters.std(0, ddof=1),
         }
         return EnsembleCarry(states, parameters, carry.num_seen + 1, carry.key), Output(states.mean(0), info)
 

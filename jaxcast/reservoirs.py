@@ -1,7 +1,6 @@
 """Forecasters trained on values alone, in closed form: a fixed map makes features, ridge regression reads them out."""
 
 import dataclasses
-import itertools
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxcast.errors import InputError
+from jaxcast.polynomials import monomials, products
 from jaxcast.pooling.linear import ridge
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input, Output
@@ -81,22 +81,16 @@ class NVAR:
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
         newest = self.scaler.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
-        step = self.readout(monomials(lags[:: self.skip].ravel(), self.degree))
+        step = self.readout(_features(lags[:: self.skip].ravel(), self.degree))
         return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
 
     def feedback(self, output: Output, key: Any) -> Array:
         return output.forecast
 
 
-def monomials(values: Float[Array, "*batch feature"], degree: int) -> Float[Array, "*batch monomial"]:
-    """All products of 1 to `degree` of the values, each once: C(features + degree, degree) - 1 of them."""
-    # Products of exactly `degree` factors of [1, values] are all products of at most so many; the first is 1 alone.
-    index = np.asarray(list(itertools.combinations_with_replacement(range(values.shape[-1] + 1), degree)))[1:]
-    factors = jnp.concatenate([jnp.ones_like(values[..., :1]), values], -1)
-    product = factors[..., index[:, 0]]
-    for place in range(1, degree):
-        product = product * factors[..., index[:, place]]
-    return product
+def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, "*batch monomial"]:
+    """All monomials but the constant, which the readout has as its bias."""
+    return products(lags, monomials(lags.shape[-1], degree)[1:])
 
 
 def fit_nvar(
@@ -134,7 +128,7 @@ def _fit_nvar(states: Array, penalty: Scalar, *, num_delays: int, skip: int, deg
     scaler = _scaler_of(states)
     scaled = scaler.apply(states)
     lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
-    features = monomials(lags.reshape(len(lags), -1), degree)
+    features = _features(lags.reshape(len(lags), -1), degree)
     increments = jnp.diff(scaled, axis=0)[-len(lags) :]
     return _fit_readout(features, increments, penalty), scaler
 

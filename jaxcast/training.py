@@ -181,11 +181,10 @@ def fit(
     run, done = _resumed(run, checkpoint, identity)
     run = spread_seeds(run, mesh)
     every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
+    epochs = partial(_epochs, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh)
     for start in range(done, num_epochs, every):
         stop = min(start + every, num_epochs)
-        run = _epochs(
-            run, data, start, stop, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh
-        )
+        run = epochs(run, data, start, stop)
         if checkpoint is not None:
             save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
         if on_progress is not None:

@@ -12,7 +12,7 @@ from jaxcast.cli import regimes, train
 from jaxcast.cli.main import parse
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
-CANDIDATES = "lorenz63(rho=linspace(28, 48, 4))"
+CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -24,10 +24,11 @@ def run(*args):
 def folder(tmp_path_factory):
     """Two trajectories, and a pool of either kind trained on the first."""
     path = tmp_path_factory.mktemp("cli")
-    for seed, name in enumerate(("truth.npz", "test.npz")):
+    for seed, (name, num_samples) in enumerate({"truth.npz": 500, "test.npz": 200}.items()):  # 500: as in test_regime
         run(
-            "simulate", "--system", TRUTH, "--num-samples", 200, "--transient", 10, "--seed", seed, "--out", path / name
-        )
+            "simulate", "--system", TRUTH, "--num-samples", num_samples, "--transient", 10, "--seed", seed,
+            "--out", path / name,
+        )  # fmt: skip
     shared = ["train", "--trajectory", path / "truth.npz", "--candidates", CANDIDATES]
     run(*shared, "--out", path / "regime")
     network = ["--num-delays", 2, "--hidden-size", 8, "--num-epochs", 2, "--num-seeds", 2]

@@ -63,7 +63,7 @@ def test_the_regime_is_the_one_that_the_truth_has(candidates, trajectory):
         np.testing.assert_allclose(np.median(output.info["weights"] @ rhos), rho, atol=0.2)
         before = samples.forecasts.mean(1) - samples.targets
         assert np.mean((output.forecast - samples.targets) ** 2) < 0.02 * np.mean(before**2)
-        assert output.info["regime"].shape == (57, 4)
+        assert output.info["position"].shape == (57, 4)
 
 
 def test_reversing_candidates_turns_the_direction_and_changes_no_forecast(interpolation, samples):
@@ -155,7 +155,7 @@ def test_bad_settings_are_refused(interpolation, component, samples, attention, 
         jaxcast.fit_correction(interpolation, samples, kind="cubic")
     with pytest.raises(jaxcast.InputError, match="expected positive lengths"):
         jaxcast.fit_correction(interpolation, samples, lengths=(0.0,))
-    with pytest.raises(jaxcast.InputError, match="the pool returns no phase; its info holds regime, weights"):
+    with pytest.raises(jaxcast.InputError, match="the pool returns no phase; its info holds position, weights"):
         jaxcast.fit_correction(interpolation, samples, info=("phase",))
     with pytest.raises(jaxcast.InputError, match="num_directions must be from 1 to 10 for 11 candidates"):
         jaxcast.fit_regime_interpolation(samples, num_directions=11)

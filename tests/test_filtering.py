@@ -61,8 +61,8 @@ def test_mean_and_covariance_are_those_of_the_kalman_filter(num_members):
         np.testing.assert_allclose(moments(carry)[1], cov, rtol=1e-7, atol=1e-12)
         np.testing.assert_allclose(output.forecast, mean[:2], rtol=1e-8)
         np.testing.assert_allclose(output.info["spread"], np.sqrt(np.diag(cov)[:2]), rtol=1e-7)
-        np.testing.assert_allclose(output.info["parameters"], mean[2:], rtol=1e-8)
-        np.testing.assert_allclose(output.info["parameter_spread"], np.sqrt(np.diag(cov)[2:]), rtol=1e-7)
+        np.testing.assert_allclose(output.info["regime"], mean[2:], rtol=1e-8)
+        np.testing.assert_allclose(output.info["regime_deviation"], np.sqrt(np.diag(cov)[2:]), rtol=1e-7)
 
 
 def test_a_large_ensemble_with_noise_is_the_kalman_filter():
@@ -116,8 +116,8 @@ def test_it_finds_a_hidden_parameter_of_lorenz():
         key=jax.random.key(0),
     )
     outputs = jaxcast.forecast(cell, noisy[:200], 20)
-    assert float(outputs.info["parameters"][0, 0]) == pytest.approx(37.0, abs=0.3)
-    np.testing.assert_array_equal(outputs.info["parameters"], np.tile(outputs.info["parameters"][0], (20, 1)))
+    assert float(outputs.info["regime"][0, 0]) == pytest.approx(37.0, abs=0.3)
+    np.testing.assert_array_equal(outputs.info["regime"], np.tile(outputs.info["regime"][0], (20, 1)))
     # From the filtered state, not from the last noisy one, from which the model itself would go further astray.
     ours = float(jnp.abs(outputs.forecast[:5] - truth[200:205]).max())
     alone = [noisy[199]]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.regime.emulator import monomials
+from jaxcast.polynomials import monomials
+from jaxcast.pooling.corrected import Features, KernelCorrection, PolynomialCorrection
 from jaxcast.storage.pools import POOLS
 
 SIZES = dict(dim=3, num_delays=2, hidden_size=4)
@@ -38,9 +39,25 @@ def pools():
         "fixed_weights": jaxcast.equal_weights(2),
         "persistence": jaxcast.Persistence(),
         "regime": regime(),
+        "fixed_share": jaxcast.FixedShare(0.1, jnp.ones(3)),
+        "interacting_models": jaxcast.InteractingModels(
+            jnp.full((2, 2), 0.5), jnp.stack([jnp.eye(3)] * 2), jnp.ones(2) / 2
+        ),
+        "corrected": corrected(additive(key)),
+        "corrected by a kernel": corrected(jaxcast.RegimeInterpolation(jnp.ones((2, 1)), jnp.ones(3), 2), kernel=True),
         "additive seeds": jax.vmap(additive)(jax.random.split(key, 3)),
         "multi-head seeds": jax.vmap(heads)(jax.random.split(key, 3)),
     }
+
+
+def corrected(pool, kernel=False):
+    """A correction that sees the state, and for a kernel the two positions that the pool shows, made by hand."""
+    size = 5 if kernel else 3
+    features = Features(jnp.zeros(size), 9 * jnp.ones(size), jnp.asarray(0.5), ("position",) if kernel else ())
+    terms = 0.1 * jax.random.normal(jax.random.key(2), (10, 3))
+    if kernel:
+        return jaxcast.CorrectedPool(pool, features, KernelCorrection(jnp.ones((10, 5)), terms, jnp.asarray(0.4)))
+    return jaxcast.CorrectedPool(pool, features, PolynomialCorrection(terms, degree=2))
 
 
 def regime(forecast_map=None):
@@ -66,6 +83,30 @@ def candidates():
 
 def test_every_kind_can_be_saved():
     assert POOLS.keys() <= pools().keys()
+
+
+@pytest.mark.parametrize("name", [name for name in pools() if "seeds" not in name])
+def test_outputs_keep_the_precision_of_pool_and_values(name):
+    """With float64 switched on; without compiling anything."""
+    own = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in range(sizes_of(name))]))
+    narrow = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), tree)  # noqa: E731
+    pool = pools()[name]
+    cell = narrow(
+        pool
+        if name == "regime"
+        else jaxcast.Forecaster(pool, own if name not in ("feed_forward", "persistence") else None)
+    )
+    states = jnp.ones((6, 3), jnp.float32)
+    outputs = jax.eval_shape(
+        lambda cell, u: jaxcast.forecast(cell, u, 3, jnp.arange(8, dtype=jnp.float32)), cell, states
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {jnp.dtype("float32")}
+
+
+def sizes_of(name):
+    """Of how many candidates the pool is made."""
+    many = {"component_attention": 11, "regime_interpolation": 11}
+    return many.get(name, 2)
 
 
 @pytest.mark.parametrize("name", pools())
@@ -113,15 +154,39 @@ def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path
             np.testing.assert_array_equal(a, b)
 
 
-def test_what_is_stored_rolls_whatever_it_is(candidates, trajectory, tmp_path):
-    pool = pools()["additive_attention"]
+@pytest.mark.parametrize("name", ["additive_attention", "corrected", "corrected by a kernel", "interacting_models"])
+def test_what_is_stored_rolls_whatever_it_is(name, candidates, trajectory, tmp_path):
+    pool = pools()[name]
     jaxcast.save_pool(tmp_path, pool, candidates)
     cell = jaxcast.load_pool(tmp_path).cell
     ours, theirs = (
         jaxcast.forecast(each, trajectory.states[:4], 5, 0.1 * jnp.arange(8)).forecast
         for each in (cell, jaxcast.Forecaster(pool, candidates))
     )
+    assert np.isfinite(ours).all()
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["corrected", "corrected by a kernel"])
+def test_a_correction_of_other_sizes_is_refused(name, tmp_path, without_type_checks):
+    jaxcast.save_pool(tmp_path, pools()[name])
+    config, arrays = json.loads((tmp_path / "pool.json").read_text()), dict(np.load(tmp_path / "arrays.npz"))
+    for part, other in (
+        ("kind", "spline"),
+        ("of", {"pool": "sum", "arguments": {}}),
+        ("features", {}),
+        ("correction", {"degree": 3}),
+    ):
+        changed = config | {"arguments": config["arguments"] | {part: other}}
+        (tmp_path / "pool.json").write_text(json.dumps(changed))
+        with pytest.raises(jaxcast.InputError, match="does not hold the arrays"):
+            jaxcast.load_pool(tmp_path)
+    (tmp_path / "pool.json").write_text(json.dumps(config))
+    for array in [array for array in arrays if array.startswith((".features.m", ".features.h", ".correction.c"))]:
+        for others in ({array: np.concatenate([arrays[array]] * 2)}, {f"{array}2": arrays[array]}):
+            np.savez(tmp_path / "arrays.npz", **arrays | others)
+            with pytest.raises(jaxcast.InputError, match="does not hold the arrays"):
+                jaxcast.load_pool(tmp_path)
 
 
 def test_folders_of_earlier_versions_are_read(tmp_path):

@@ -74,7 +74,8 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
     ensemble = jaxcast.stack([Saturating(drive) for drive in (-1.0, -2.0, -3.0)])
     states = jax.random.uniform(jax.random.key(0), (400, 2), minval=-3.0, maxval=3.0)
     forecasts = jax.vmap(jaxcast.flow_map(ensemble, dt=0.2, h=0.02))(states)
-    emulator = fit_emulator(states, forecasts, 0.2, coordinates=np.array([1.0, 2.0, 3.0]), num_substeps=10)
+    coordinates = np.array([1.0, 2.0, 3.0])
+    emulator = fit_emulator(states, forecasts, 0.2, coordinates=coordinates, degrees=((3, 1), (5, 1)), num_substeps=10)
     missed = jax.vmap(jax.vmap(emulator, (None, 0)), (0, None))(states, emulator.system.coordinates) - forecasts
     actual = float(jnp.sqrt(jnp.mean((missed / states.std(0)) ** 2)))
     assert not emulator.is_exact
@@ -176,7 +177,7 @@ def test_uncertainty_shrinks_with_truth_and_grows_without():
 
 
 def test_noise_is_told_from_the_course_and_the_filter_sees_through_it():
-    _, candidates, train, _ = make(num_samples=1500)
+    _, candidates, train, _ = make()
     scale = np.asarray(train.states).std(0)
     rng = np.random.default_rng(0)
     noisy = train._replace(states=train.states + 0.03 * scale * rng.normal(size=train.states.shape))

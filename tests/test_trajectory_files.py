@@ -1,50 +1,26 @@
 import json
 import subprocess
 import sys
-import warnings
 
-import numcodecs
 import numpy as np
 import pandas
 import pytest
 import xarray
-import zarr
+from trajectory_files import (
+    DATASETS,
+    MANY,
+    RUN,
+    SETTINGS,
+    STATES,
+    SUFFIXES,
+    TIMES,
+    quietly_to_zarr,
+    same,
+    stream,
+)
 
 from jaxcast import InputError, Trajectory
 from jaxcast.storage import TrajectoryWriter, load_trajectory, save_trajectory
-
-SUFFIXES = (".npz", ".csv", ".zarr")
-TIMES = np.arange(6) * 0.5
-STATES = np.random.default_rng(0).normal(size=(6, 3))
-MANY = np.random.default_rng(1).normal(size=(7, 6, 3))
-SETTINGS = dict(solver="rk4", h=0.01, seed=3, versions={"jax": "0.10.2"}, rho=[28.0, 48.0])
-RUN = dict(times=TIMES, num_trajectories=7, components=("x", "y", "z"), batch_size=3, attributes=SETTINGS)
-
-
-def same(left, right):
-    return all(
-        a.dtype == b.dtype and a.tobytes() == b.tobytes()
-        for a, b in zip(left.trajectory, right.trajectory, strict=True)
-    ) and (left[1:] == right[1:])
-
-
-def quietly_to_zarr(dataset, path, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # xarray warns of its own consolidated metadata
-        dataset.to_zarr(path, **options)
-
-
-def stream(path, states=MANY, stop=None, **changes):
-    settings = RUN | changes
-    with TrajectoryWriter(path, **settings) as writer:
-        begin = writer.num_done
-        while writer.num_done < (stop or len(states)):
-            writer.write(states[writer.num_done : writer.num_done + settings["batch_size"]])
-    return begin
-
-
-def contents(path):
-    return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -109,20 +85,6 @@ def test_xarray_opens_our_stores(tmp_path):
         assert many.component.values.tolist() == ["x", "y", "z"]
         assert SETTINGS.items() <= many.attrs.items()
         assert SETTINGS.items() <= one.attrs.items()
-
-
-DATASETS = {
-    "one variable": xarray.Dataset({"w": (("time", "k"), STATES)}),
-    "its axes turned": xarray.Dataset({"w": (("k", "time"), STATES.T)}, {"k": ["x", "y", "z"]}),
-    "of several trajectories": xarray.Dataset({"w": (("member", "time", "k"), np.stack([-STATES, STATES]))}),
-    "trajectory named": xarray.Dataset({"w": (("time", "k", "trajectory"), np.stack([-STATES, STATES], -1))}),
-    "beside others": xarray.Dataset({"u": (("time", "k"), STATES), "error": (("time", "k"), 0 * STATES)}),
-    "beside weights": xarray.Dataset({"u": (("time", "k"), STATES), "w": ("time", TIMES), "name": ("k", list("abc"))}),
-    "components": xarray.Dataset({name: ("time", STATES[:, k]) for k, name in enumerate("xyz")}),
-    "components of several": xarray.Dataset(
-        {name: (("trajectory", "time"), np.stack([-STATES[:, k], STATES[:, k]])) for k, name in enumerate("xyz")}
-    ),
-}
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -219,60 +181,6 @@ def test_what_is_no_trajectory_is_neither_loaded_nor_saved(tmp_path, suffix, bad
     assert not list(tmp_path.glob("b*"))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("time,x\n0,1\n1,2\n2\n", "expected 2 columns in every line, line 4 has 1"),
-        ("time,x\n0,1\n\n1,2\n", "line 3 is blank"),
-        ("0,1,2\n1,oops,3\n", "expected a number in line 2, column 2, got 'oops'"),
-        ("# by hand\ntime,x\n0,\n1,2\n", "expected a number in line 3, column 'x', got ''"),
-        ("time;x\n0;1\n1;2\n", "line 2, column 'time;x', got '0;1'"),
-        ("0\n1\n", "separated by commas, got 1 column"),
-        (",time,x\n0,0,1\n1,1,2\n", "different component names.*name each column"),
-        ("time,x\n", "at least two samples, got 0"),
-        ("", "got 1 column"),
-        (b"time,x\n0,\xff\n", "expected text in UTF-8"),
-    ],
-)
-def test_broken_tables(tmp_path, text, message):
-    path = tmp_path / "a.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(InputError, match=message) as caught:
-        load_trajectory(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        (dict(u=STATES), r"times \(time,\) called time, times, t, found 0 among u \(6, 3\)"),
-        (dict(t=TIMES, time=TIMES, u=STATES), "found 2 among"),
-        (dict(t=TIMES, u=STATES.T), r"time = 6, found 0 among t \(6,\), u \(3, 6\); transpose"),
-        (dict(t=TIMES, a=STATES, b=STATES), "found 2 among"),
-        (dict(t=TIMES, u=1j * STATES), "found 0 among"),
-        ({}, "no arrays"),
-    ],
-)
-def test_archives_without_a_trajectory(tmp_path, arrays, message):
-    np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(InputError, match=message):
-        load_trajectory(tmp_path / "a.npz")
-
-
-def test_stores_without_a_trajectory(tmp_path):
-    for k, (dataset, message) in enumerate(
-        [
-            (DATASETS["one variable"], "1-D coordinate called time, times, t, found w"),
-            (DATASETS["beside others"].rename(u="a").assign_coords(time=TIMES), "expected one variable of states"),
-            (xarray.Dataset(coords={"time": TIMES}), "expected one variable of states"),
-        ]
-    ):
-        quietly_to_zarr(dataset, tmp_path / f"{k}.zarr")
-        with pytest.raises(InputError, match=message):
-            load_trajectory(tmp_path / f"{k}.zarr")
-
-
 def test_a_missing_file_an_unknown_suffix_and_an_index_out_of_range(tmp_path):
     with pytest.raises(InputError, match=r"does not exist, expected a file ending in .npz, .csv, .zarr; check"):
         load_trajectory(tmp_path / "a.npz")
@@ -307,90 +215,6 @@ def test_attributes_and_names_that_no_file_can_hold(tmp_path):
         save_trajectory(path, trajectory._replace(states=1j * STATES))
     with pytest.raises(InputError, match="of one trajectory"):
         save_trajectory(path, trajectory._replace(states=MANY))
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".csv"])
-def test_a_file_cut_at_any_byte_is_an_input_error(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    save_trajectory(path, Trajectory(TIMES, STATES), attributes=SETTINGS)
-    whole = path.read_bytes()
-    for length in range(0, len(whole), 1 if suffix == ".csv" else 3):
-        path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="a" + suffix):
-            load_trajectory(path)
-
-
-def test_an_archive_with_wrong_bytes_is_an_input_error_or_loads_the_same(tmp_path):
-    path, rng = tmp_path / "a.npz", np.random.default_rng(0)
-    save_trajectory(path, Trajectory(TIMES, STATES), attributes=SETTINGS)
-    whole, expected, num_refused = path.read_bytes(), load_trajectory(path), 0
-    for _ in range(300):
-        broken = bytearray(whole)
-        broken[rng.integers(len(whole))] ^= 1 << rng.integers(8)
-        path.write_bytes(broken)
-        try:
-            assert same(
-                load_trajectory(path)._replace(components=expected[1], attributes=expected[2], time_unit=expected[3]),
-                expected,
-            )
-        except InputError:
-            num_refused += 1
-    assert num_refused > 150
-
-
-CODECS = {
-    "raw 2": None,
-    "zlib 2": [numcodecs.Zlib()],
-    "gzip 2": [numcodecs.GZip()],
-    "lz4 2": [numcodecs.LZ4()],
-    "zstd 2": [numcodecs.Zstd()],
-    "bz2 2": [numcodecs.BZ2()],
-    "lzma 2": [numcodecs.LZMA()],
-    "raw 3": None,
-    "blosc 3": [zarr.codecs.BloscCodec()],
-    "gzip 3": [zarr.codecs.GzipCodec()],
-}
-OUR_KINDS = ("streamed", "compressed", "saved")
-
-
-def make_store(kind, path):
-    if kind == "streamed":
-        stream(path, components=("x", "y", "zeta"))
-    elif kind == "compressed":
-        stream(path, compress=True)
-    elif kind == "saved":
-        save_trajectory(path, Trajectory(TIMES, STATES))
-    else:
-        dataset = DATASETS["its axes turned"].assign_coords(time=TIMES)
-        codec, zarr_format = CODECS.get(kind, "default"), int(kind[-1])
-        encoding = {} if codec == "default" else {name: {"compressors": codec} for name in ("w", "time")}
-        quietly_to_zarr(dataset, path, zarr_format=zarr_format, consolidated="consolidated" in kind, encoding=encoding)
-
-
-@pytest.mark.parametrize("kind", [*OUR_KINDS, "consolidated 2", "plain 2", "consolidated 3", "plain 3", *CODECS])
-def test_a_store_with_a_file_cut_or_gone_is_an_input_error_or_loads_the_same(tmp_path, kind):
-    path = tmp_path / "a.zarr"
-    make_store(kind, path)
-    expected, ours = load_trajectory(path), kind in OUR_KINDS
-    for name, whole in contents(path).items():
-        file = path / name
-        for length in [None, *{0, 1, 8, 16, len(whole) // 2, len(whole) - 8, len(whole) - 1}]:
-            if length is None:
-                file.unlink()
-            else:
-                file.write_bytes(whole[: max(0, length)])
-            refused = None
-            try:
-                loaded = load_trajectory(path)
-            except InputError as error:
-                refused = str(error)
-            else:
-                other_trajectory = ours and "states" in str(name) and length is not None
-                assert same(loaded, expected), (name, length)
-                assert not ours or other_trajectory, (name, length)
-            assert refused is None or (str(path) in refused and "\n" not in refused), (name, length)
-            file.write_bytes(whole)
-    assert same(load_trajectory(path), expected)
 
 
 def test_float32_times_far_from_zero_are_even_enough(tmp_path):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import zarr
-from test_trajectory_files import MANY, RUN, SETTINGS, STATES, TIMES, contents, same, stream
+from trajectory_files import MANY, RUN, SETTINGS, STATES, TIMES, contents, same, stream
 
 from jaxcast import InputError, Trajectory
 from jaxcast.storage import TrajectoryWriter, load_trajectory, save_trajectory

@@ -1,9 +1,9 @@
 """A pooled forecast and a small correction of what no combination of the candidates can express."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from functools import cache, partial
-from itertools import combinations_with_replacement, product
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
 from typing import Any, Literal
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
+from jaxcast.polynomials import chebyshev_terms
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
@@ -131,7 +132,7 @@ def fit_correction(
     Args:
         samples: in order of time, as from `one_step_samples` or `samples_for`; the last ones are the validation part.
         kind: kernel is the more accurate one in a few dimensions; polynomial is smaller and faster to roll.
-        info: the entries of the pool's info that the correction sees beside the newest state; by default "regime" where
+        info: the entries of the pool's info that the correction sees beside the newest state; by default "position" where
             there is one.
         lengths: of the kernel, where features lie in [-1, 1]. stretches: factors of the features from info.
         degrees: total, of the polynomials.
@@ -150,40 +151,43 @@ def fit_correction(
         ...     jaxcast.fit_regime_interpolation(samples), samples, kind="polynomial", degrees=(2,)
         ... )
         >>> pool.features.info
-        ('regime',)
+        ('position',)
     """
-    if kind not in ("kernel", "polynomial"):
-        raise InputError(f"kind must be 'kernel' or 'polynomial', got {kind!r}")
-    numbers = (*lengths, *stretches, *degrees, *regularizations)
-    if not all((lengths, stretches, degrees, regularizations)) or min(numbers) <= 0 or not 0 < validation < 1:
-        raise InputError(
-            "expected positive lengths, stretches, degrees and regularizations, and a validation in (0, 1)"
-        )
+    _check_settings(kind, (lengths, stretches, degrees, regularizations), validation, max_centres)
     num_fit = int(len(samples.targets) * (1 - validation))
-    if min(num_fit, len(samples.targets) - num_fit) < 1 or max_centres < 1:
+    if min(num_fit, len(samples.targets) - num_fit) < 1:
         raise InputError(f"expected samples to fit and to validate with, got {len(samples.targets)}")
     states = _with_newest(pool.memory).newest(samples.memory)
     pooled = jax.lax.map(lambda s: pool(s.memory, s.forecasts), samples, batch_size=512)
-    names = _checked_info(info, pooled.info)
-    features = _feature_range(names, states, pooled.info)
+    features = _feature_range(states, pooled.info, names=_checked_info(info, pooled.info))
     missing = samples.targets - pooled.forecast
-    sizes: Iterable[Any] = lengths if kind == "kernel" else degrees
-    settings = list(product(stretches if names else (1.0,), sizes, regularizations))
+    scale = jnp.maximum(samples.targets.std(0), jnp.finfo(missing.dtype).tiny)
 
-    def seen(stretch: float) -> tuple[Features, Array]:
-        stretched = dataclasses.replace(features, stretch=jnp.asarray(stretch, missing.dtype))
-        return stretched, stretched(states, pooled.info)
+    def fitted(setting: tuple[float, Any, float], rows: slice) -> tuple[Features, Array, Any]:
+        stretched = dataclasses.replace(features, stretch=jnp.asarray(setting[0], missing.dtype))
+        x = _seen(stretched, states, pooled.info)
+        return stretched, x, _fit(kind, x[rows], missing[rows], *setting[1:], max_centres)
 
     def score(setting: tuple[float, Any, float]) -> float:
-        x = seen(setting[0])[1]
-        correction = _fit(kind, x[:num_fit], missing[:num_fit], *setting[1:], max_centres)
-        scale = jnp.maximum(samples.targets.std(0), jnp.finfo(missing.dtype).tiny)
-        error = float((((missing[num_fit:] - correction(x[num_fit:])) / scale) ** 2).mean())
+        _, x, correction = fitted(setting, slice(num_fit))
+        error = float(_error(correction, x[num_fit:], missing[num_fit:], scale))
         return error if np.isfinite(error) else np.inf
 
+    sizes: Sequence[Any] = lengths if kind == "kernel" else degrees
+    settings = list(product(stretches if features.info else (1.0,), sizes, regularizations))
     best = min(settings, key=score) if len(settings) > 1 else settings[0]
-    chosen, x = seen(best[0])
-    return CorrectedPool(pool, chosen, _fit(kind, x, missing, *best[1:], max_centres))
+    stretched, _, correction = fitted(best, slice(None))
+    return CorrectedPool(pool, stretched, correction)
+
+
+def _check_settings(kind: str, grids: tuple[Sequence[Any], ...], validation: float, max_centres: int) -> None:
+    if kind not in ("kernel", "polynomial"):
+        raise InputError(f"kind must be 'kernel' or 'polynomial', got {kind!r}")
+    if not all(grids) or min(map(min, grids)) <= 0 or not 0 < validation < 1 or max_centres < 1:
+        raise InputError(
+            "expected positive lengths, stretches, degrees and regularizations, at least one of each, a validation in "
+            f"(0, 1) and max_centres of at least 1, got {', '.join(map(str, grids))}, {validation} and {max_centres}"
+        )
 
 
 def _fit(kind: str, x: Array, missing: Array, size: Any, regularization: float, max_centres: int) -> Any:
@@ -199,7 +203,7 @@ def _with_newest(memory: PoolMemory) -> PoolMemory:
 
 def _checked_info(names: Sequence[str] | None, info: dict[str, Any]) -> tuple[str, ...]:
     if names is None:
-        return ("regime",) if "regime" in info else ()
+        return ("position",) if "position" in info else ()
     unknown = sorted(set(names) - info.keys())
     if unknown:
         raise InputError(
@@ -214,7 +218,8 @@ def _joined(names: tuple[str, ...], state: Array, info: dict[str, Any]) -> Array
     return jnp.concatenate([state, *(info[name].reshape(*batch, -1).astype(state.dtype) for name in names)], -1)
 
 
-def _feature_range(names: tuple[str, ...], states: Array, info: dict[str, Any]) -> Features:
+@partial(jax.jit, static_argnames="names")
+def _feature_range(states: Array, info: dict[str, Any], *, names: tuple[str, ...]) -> Features:
     middles, halves = [], []
     for values in (states, *(_joined((name,), states[:, :0], info) for name in names)):
         low, high = values.min(0), values.max(0)
@@ -225,27 +230,14 @@ def _feature_range(names: tuple[str, ...], states: Array, info: dict[str, Any]) 
     return Features(jnp.concatenate(middles), jnp.where(half > 0, half, 1), jnp.ones(()), names)
 
 
-@cache
-def exponents(num_features: int, degree: int) -> np.ndarray:
-    """The degree of every feature in every term up to a total degree, (term, feature)."""
-    terms = []
-    for total in range(degree + 1):
-        for chosen in combinations_with_replacement(range(num_features), total):
-            terms.append(np.bincount(np.asarray(chosen, int), minlength=num_features))
-    return np.asarray(terms).reshape(-1, num_features)
+@jax.jit
+def _seen(features: Features, states: Array, info: dict[str, Any]) -> Array:
+    return features(states, info)
 
 
-def chebyshev_terms(features: Float[Array, "*batch feature"], degree: int) -> Float[Array, "*batch term"]:
-    """The product of Chebyshev polynomials of every term."""
-    powers = [jnp.ones_like(features), features]
-    while len(powers) <= degree:
-        powers.append(2 * features * powers[-1] - powers[-2])
-    table = jnp.stack(powers, -1)
-    terms = exponents(features.shape[-1], degree)
-    result = jnp.ones((*features.shape[:-1], len(terms)), features.dtype)
-    for feature in range(features.shape[-1]):
-        result = result * table[..., feature, :][..., terms[:, feature]]
-    return result
+@jax.jit
+def _error(correction: Any, x: Array, missing: Array, scale: Array) -> Array:
+    return (((missing - correction(x)) / scale) ** 2).mean()
 
 
 def gaussian_kernel(

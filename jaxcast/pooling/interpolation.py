@@ -17,9 +17,9 @@ from jaxcast.rollout import Output
 from jaxcast.windows import Samples
 
 RANGE = 1.2
-"""How far a regime may lie outside of the candidates' own, in multiples of the farthest; beyond is rounding."""
+"""How far a position may lie outside of the candidates' own, in multiples of the farthest; beyond is rounding."""
 RIDGE = 1e-6
-"""Of the least squares for the regime, where errors are of order one: where all candidates agree it is zero."""
+"""Of the least squares for the position, where errors are of order one: where all candidates agree it is zero."""
 
 
 @register
@@ -28,11 +28,11 @@ class RegimeInterpolation(WeightedSum):
     """Affine weights from the regime that the last errors reveal, a least-squares problem with no training.
 
         F_i(u) = Fbar(u) + sum_k C_(i,k) g_k(u)                       the candidates, along few directions k
-        z_n = argmin_z |u_n - Fbar_n - sum_k z_k g_(n,k)|^2           the regime of the step that ended in u_n
+        z_n = argmin_z |u_n - Fbar_n - sum_k z_k g_(n,k)|^2           the position among them of the step that ended in u_n
         y = Fbar + sum_k z_(j-1,k) g_k
 
     For candidates that differ in one parameter the first direction orders them, and z is where among them the truth has
-    just been; nobody tells it the parameter or its values. `info["regime"]`, (*batch, lag * k), holds z of the last l
+    just been; nobody tells it the parameter or its values. `info["position"]`, (*batch, lag * k), holds z of the last l
     steps, newest first: what a `CorrectedPool` or a filter can learn from. Made by `fit_regime_interpolation`.
 
     Args:
@@ -65,7 +65,7 @@ class RegimeInterpolation(WeightedSum):
     def config(self) -> dict[str, Any]:
         return {"num_delays": self.num_delays}
 
-    def regime(self, memory: Memory) -> Float[Array, "*batch lag direction"]:
+    def position(self, memory: Memory) -> Float[Array, "*batch lag direction"]:
         """z of every step in the memory."""
         if memory.errors is None:
             raise InputError("interpolation needs candidates: give the Forecaster a forecast map")
@@ -79,14 +79,14 @@ class RegimeInterpolation(WeightedSum):
         gram = jnp.einsum("...kd,...jd->...kj", along, along)
         missing = -jnp.einsum("...kd,...d->...k", along, errors.mean(-2))
         ridge = RIDGE * jnp.eye(gram.shape[-1], dtype=gram.dtype)
-        regime = jnp.linalg.solve(gram + ridge, missing[..., None])[..., 0]
+        position = jnp.linalg.solve(gram + ridge, missing[..., None])[..., 0]
         farthest = RANGE * jnp.abs(self.directions).max(0)
-        return jnp.clip(regime, -farthest, farthest)
+        return jnp.clip(position, -farthest, farthest)
 
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> dict[str, Any]:
-        regime = self.regime(memory)
-        weights = 1 / len(self.directions) + regime[..., 0, :] @ self._normed(self.directions).T
-        return {"weights": weights.astype(forecasts.dtype), "regime": regime.reshape(*regime.shape[:-2], -1)}
+        position = self.position(memory)
+        weights = 1 / len(self.directions) + position[..., 0, :] @ self._normed(self.directions).T
+        return {"weights": weights.astype(forecasts.dtype), "position": position.reshape(*position.shape[:-2], -1)}
 
     def combine(self, weights: dict[str, Any], forecasts: Float[Array, "*batch model dim"]) -> Output:
         return Output(jnp.einsum("...m,...md->...d", weights["weights"], forecasts), weights)

@@ -1,9 +1,7 @@
 """An ensemble as one vector field: a polynomial in state and coordinates whose flow gives what the candidates forecast."""
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
-from functools import cache, reduce
 from typing import Any
 
 import jax
@@ -12,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
 from jaxcast.regime.checks import check_coordinates, check_forecasts
 from jaxcast.regime.least_squares import levenberg_marquardt, sum_of_squares
@@ -111,23 +110,6 @@ class Emulator:
             return jnp.asarray(rk4_step(system, n * h, u, h)), None
 
         return jax.lax.scan(step, u, jnp.arange(self.num_substeps))[0]
-
-
-def products(values: Float[Array, " number"], factors: tuple[tuple[int, ...], ...]) -> Float[Array, " feature"]:
-    """The product of the values that each tuple names, counted from 1; 0 stands for one."""
-    with_one = jnp.concatenate([jnp.ones(1, values.dtype), values])
-    # As products with zeros and ones, not by index: the gradient of a gather is a scatter, slow to compile and to run.
-    chosen = (
-        jnp.asarray(np.eye(len(with_one))[list(column)], values.dtype) @ with_one
-        for column in zip(*factors, strict=True)
-    )
-    return reduce(jnp.multiply, chosen)
-
-
-@cache
-def monomials(num_variables: int, degree: int) -> tuple[tuple[int, ...], ...]:
-    """The factors of all monomials up to a degree."""
-    return tuple(itertools.combinations_with_replacement(range(num_variables + 1), max(degree, 1)))
 
 
 def fit_emulator(

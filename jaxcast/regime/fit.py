@@ -13,9 +13,10 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.candidates import ForecastMap, forecasts_along
 from jaxcast.integrate import Trajectory
+from jaxcast.polynomials import monomials, products
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.course import Allowed, Course, Found, Steps, find_courses, misfit, steps_of
-from jaxcast.regime.emulator import Emulator, fit_emulator, monomials, products
+from jaxcast.regime.emulator import Emulator, fit_emulator
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.least_squares import levenberg_marquardt
 from jaxcast.regime.noise import LeftOver, explanations

@@ -9,9 +9,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from jaxcast.candidates import ForecastMap, as_forecast_map
+from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
 from jaxcast.regime.course import Course
-from jaxcast.regime.emulator import Emulator, monomials, products
+from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.kalman import Belief, observe, predict
 from jaxcast.rollout import Input, Output
 

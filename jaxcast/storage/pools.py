@@ -13,13 +13,15 @@ from jaxcast.candidates import ForecastMap, stack, unstack
 from jaxcast.errors import InputError
 from jaxcast.forecasters import FeedForward, Forecaster, Persistence, Pool
 from jaxcast.integrate import FlowMap, flow_map
+from jaxcast.polynomials import monomials
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.component import ComponentAttention
+from jaxcast.pooling.corrected import CorrectedPool, Features, KernelCorrection, PolynomialCorrection
 from jaxcast.pooling.interpolation import RegimeInterpolation
 from jaxcast.pooling.linear import FixedWeights, LinearRegression
 from jaxcast.pooling.recurrent import RecurrentAttention
 from jaxcast.pooling.simplex import SimplexLeastSquares
-from jaxcast.regime.emulator import monomials
+from jaxcast.pooling.switching import FixedShare, InteractingModels
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.rollout import Cell
 from jaxcast.specs import SYSTEMS, describe, parse_system
@@ -41,7 +43,11 @@ POOLS: dict[str, type] = {
     "fixed_weights": FixedWeights,
     "persistence": Persistence,
     "regime": RegimeForecaster,
+    "fixed_share": FixedShare,
+    "interacting_models": InteractingModels,
+    "corrected": CorrectedPool,
 }
+CORRECTIONS: dict[str, type] = {"polynomial": PolynomialCorrection, "kernel": KernelCorrection}
 FORMAT = "jaxcast pool 1"
 
 
@@ -96,20 +102,13 @@ def save_pool(
         >>> jaxcast.load_pool(folder).forecast_map([1.0, 1.0, 20.0]).shape
         (2, 3)
     """
-    names = [name for name, kind in POOLS.items() if type(pool) is kind]
-    if not names:
-        raise InputError(
-            f"cannot save a {type(pool).__name__}: only {', '.join(POOLS)} can be rebuilt without code of your own"
-        )
     if isinstance(pool, RegimeForecaster):
         if forecast_map is not None:
             raise InputError("a RegimeForecaster brings its candidates; leave forecast_map out")
         pool, forecast_map = dataclasses.replace(pool, forecast_map=None), pool.forecast_map
-    arguments = getattr(pool, "config", {}) if isinstance(pool, nnx.Module) else static_fields(pool)
     config = {
         "format": FORMAT,
-        "pool": names[0],
-        "arguments": arguments,
+        **_described(pool),
         "candidates": _describe_candidates(forecast_map),
         "attributes": attributes or {},
     }
@@ -143,7 +142,7 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
     """
     folder = Path(folder)
     config = _read_config(folder)
-    pool = _rebuilt(POOLS[config["pool"]], config["arguments"], folder / "arrays.npz")
+    pool = _read_pool(config, folder / "arrays.npz")
     stored = config["candidates"]
     if forecast_map is None and stored is not None:
         if "callable" in stored:
@@ -157,6 +156,21 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
     if isinstance(pool, RegimeForecaster):
         pool = dataclasses.replace(pool, forecast_map=forecast_map)
     return StoredPool(pool, forecast_map, config["attributes"])
+
+
+def _described(pool: Any) -> dict[str, Any]:
+    """What kind of pool it is, and what it must be made with before its arrays can be put in."""
+    names = [name for name, kind in POOLS.items() if type(pool) is kind]
+    if not names:
+        raise InputError(
+            f"cannot save a {type(pool).__name__}: only {', '.join(POOLS)} can be rebuilt without code of your own"
+        )
+    if isinstance(pool, CorrectedPool):
+        kind = next(name for name, kind in CORRECTIONS.items() if type(pool.correction) is kind)
+        parts = {"features": static_fields(pool.features), "correction": static_fields(pool.correction)}
+        return {"pool": names[0], "arguments": parts | {"kind": kind, "of": _described(pool.pool)}}
+    arguments = getattr(pool, "config", {}) if isinstance(pool, nnx.Module) else static_fields(pool)
+    return {"pool": names[0], "arguments": arguments}
 
 
 def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
@@ -174,27 +188,55 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
     return {"callable": getattr(named, "__name__", type(named).__name__)}
 
 
-def _rebuilt(kind: Any, arguments: dict[str, Any], file: Path) -> Any:
-    """A pool made from its arguments, with the file's arrays in it; all of them may have a leading seed axis."""
+def _read_pool(config: dict[str, Any], file: Path) -> Any:
     arrays = {name: jnp.asarray(array) for name, array in read_arrays(file, "train and save the pool again").items()}
-    foreign = InputError(f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again")
     try:
-        if not issubclass(kind, nnx.Module):
-            pool = rebuilt(kind, arguments, arrays)
-            if isinstance(pool, RegimeForecaster) and _shapes_of_regime(pool) != _shapes(arrays):
-                raise foreign
-            return pool
-        like = jax.eval_shape(lambda key: kind(**arguments, key=key), jax.random.key(0))
-    except (TypeError, ValueError, IndexError, AttributeError):
-        raise foreign from None
+        return _rebuilt(config, arrays)
+    except (TypeError, ValueError, IndexError, AttributeError, KeyError):
+        raise InputError(
+            f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again"
+        ) from None
+
+
+def _rebuilt(described: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    """A pool with these arrays in it; those of a network may all have a leading seed axis.
+
+    Raises:
+        TypeError, ValueError, IndexError, AttributeError, KeyError: where they are not those of the pool.
+    """
+    kind, arguments = POOLS[described["pool"]], described["arguments"]
+    if kind is CorrectedPool:
+        return _rebuilt_corrected(arguments, arrays)
+    if not issubclass(kind, nnx.Module):
+        pool = rebuilt(kind, arguments, arrays)
+        if isinstance(pool, RegimeForecaster) and _shapes_of_regime(pool) != _shapes(arrays):
+            raise ValueError("shapes")
+        return pool
+    make: Any = kind
+    like = jax.eval_shape(lambda key: make(**arguments, key=key), jax.random.key(0))
     expected = named_leaves(like)
-    seeds = {array.shape[: array.ndim - expected[name].ndim] for name, array in arrays.items() if name in expected}
-    if arrays.keys() != expected.keys() or len(seeds) != 1:
-        raise foreign
+    seeds = {array.shape[: array.ndim - expected[name].ndim] for name, array in arrays.items()}
     (lead,) = seeds
-    if any(array.shape != (*lead, *expected[name].shape) for name, array in arrays.items()):
-        raise foreign
+    if arrays.keys() != expected.keys() or any(arrays[name].shape != (*lead, *expected[name].shape) for name in arrays):
+        raise ValueError("shapes")
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+
+
+def _rebuilt_corrected(arguments: dict[str, Any], arrays: dict[str, Any]) -> CorrectedPool:
+    def part(field: str) -> dict[str, Any]:
+        return {name.removeprefix(field): arrays[name] for name in arrays if name.startswith(field)}
+
+    features = rebuilt(Features, arguments["features"], part(".features"))
+    correction = rebuilt(CORRECTIONS[arguments["kind"]], arguments["correction"], part(".correction"))
+    pool = CorrectedPool(_rebuilt(arguments["of"], part(".pool")), features, correction)
+    size, shape = len(features.middle), correction.coefficients.shape
+    if isinstance(correction, PolynomialCorrection):
+        fits = shape[0] == len(monomials(size, correction.degree))
+    else:
+        fits = correction.centres.shape == (shape[0], size)
+    if not fits or features.half.shape != (size,) or named_leaves(pool).keys() != arrays.keys():
+        raise ValueError("shapes")
+    return pool
 
 
 def _shapes(arrays: dict[str, Any]) -> dict[str, tuple[int, ...]]:
