@@ -34,10 +34,7 @@ def plot_series(
     ax.plot(times, values, color=BLUE, lw=1.2, label=label)
     if schedule is not None:
         ax.plot(times, schedule, color=ORANGE, lw=1.8, ls="--", label=schedule_label)
-    ax.set_xlim(float(np.min(times)), float(np.max(times)))
-    ax.set_ylabel(label)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return _framed(ax, times, label)
 
 
 def plot_phase_portrait(
@@ -239,11 +236,8 @@ def plot_regime(
     if truth is not None:
         ax.plot(*truth, color=ORANGE, lw=1.5, ls="--", label="true")
     plot_band(ax, times, regime, deviation)
-    ax.set_xlim(float(np.min(times)), float(np.max(times)))
-    ax.set_ylabel(label)
     ax.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return _framed(ax, times, label)
 
 
 def plot_band(
@@ -266,4 +260,12 @@ def plot_band(
     values, deviation = np.asarray(values), np.asarray(deviation)
     ax.fill_between(np.asarray(times), values - 2 * deviation, values + 2 * deviation, color="grey", alpha=0.3, lw=0)
     ax.set_ylim(limits)
+    return ax
+
+
+def _framed(ax: "Axes", times: Shaped[ArrayLike, " time"], label: str) -> "Axes":
+    """The axes of a course over time: as long as it is, and open to the top and the right."""
+    ax.set_xlim(float(np.min(times)), float(np.max(times)))
+    ax.set_ylabel(label)
+    ax.spines[["top", "right"]].set_visible(False)
     return ax
