@@ -17,6 +17,7 @@ from jaxcast.schedules import Parameter, Scalar, Schedule
 MOST_OSCILLATIONS = 8
 NUM_PEAKS = 3
 NUM_IMPROVEMENTS = 5
+MOST_ON_TRUST = 3
 
 
 class Course(Schedule):
@@ -151,7 +152,8 @@ def fit_course(
 
     Forward selection: a trend, then one oscillation after another at a peak of the spectrum of what is left, each
     refined with all the others by nonlinear least squares through the emulator's flow on the first three quarters of the
-    trajectory, and kept if it forecasts the last quarter better, by more than three standard errors of blocks of it.
+    trajectory, and kept if it forecasts the last quarter better, by more than three standard errors of blocks of it, be it
+    together with up to two that come after it.
 
     Raises:
         InputError: for too few states, NaN, or states of another dimension than the emulator's.
@@ -192,24 +194,16 @@ def find_courses(
     none = jnp.zeros(most_oscillations, states.dtype)
     zero = jnp.zeros(num_coordinates, states.dtype)
     waves = jnp.zeros((most_oscillations, num_coordinates), states.dtype)
-    allowed = Allowed(jnp.zeros((), states.dtype), none)
-    found = search.refine(Course(zero, zero, none, waves, waves), allowed)
-    if not search.is_exact(found):
-        sloping = allowed._replace(slope=jnp.ones_like(allowed.slope))
-        found, allowed = search.try_one(found, allowed, [(found[0], sloping)])
-    trend = search.finished(found, allowed)
-    for k in range(most_oscillations):
-        if search.is_exact(found):
-            break
-        more = allowed._replace(oscillations=allowed.oscillations.at[k].set(1))
-        began = [(course, more) for course in search.with_peaks(_restricted(found[0], allowed), k)]
-        found, allowed = search.try_one(found, allowed, began)
-        if allowed is not more:
-            break
-    if not allowed.oscillations.any():
-        return [trend]
-    best = search.finished(found, allowed)
-    return [best] if best.is_exact else [best, trend]
+    level = search.refine(Course(zero, zero, none, waves, waves), Allowed(jnp.zeros((), states.dtype), none))
+    trend = level
+    if not search.is_exact(level):
+        sloping = search.refine(level.course, level.allowed._replace(slope=jnp.ones((), states.dtype)))
+        trend = sloping if search.is_gain(level, sloping) else level
+    best = search.with_oscillations(trend)
+    if best is trend:
+        return [search.finished(trend)]
+    found = search.finished(best)
+    return [found] if found.is_exact else [found, search.finished(trend)]
 
 
 def steps_of(emulator: Emulator, states: Float[Array, "time dim"]) -> Steps:
@@ -219,46 +213,77 @@ def steps_of(emulator: Emulator, states: Float[Array, "time dim"]) -> Steps:
     return Steps(time, states[:-1], states[1:], (jnp.arange(num_steps) < 3 * num_steps // 4).astype(states.dtype))
 
 
+class Tried(NamedTuple):
+    """A course fitted to the head, what it was allowed, its misfit there, and the squared misfit of every step of the tail."""
+
+    course: Course
+    allowed: Allowed
+    head: float
+    tail: np.ndarray
+
+
 class Search:
     """The fits of a forward selection, and the rule that keeps or drops what was added."""
 
     def __init__(self, emulator: Emulator, steps: Steps):
         self.emulator, self.steps = emulator, steps
-        self.tail = np.flatnonzero(np.asarray(steps.weight) == 0)
+        self.num_head = int(np.sum(np.asarray(steps.weight) > 0))
 
-    def refine(self, course: Course, allowed: Allowed, everything: bool = False) -> tuple[Course, np.ndarray]:
-        """The course fitted to the head, or to all, and the squared misfit of every step of the tail."""
-        constants = self.emulator, allowed
-        whole = self.steps._replace(weight=jnp.ones_like(self.steps.weight))
-        target = self.steps.before.size * (10 * float(jnp.finfo(self.steps.before.dtype).eps)) ** 2
-        course, _ = levenberg_marquardt(misfit, course, constants, whole if everything else self.steps, target=target)
-        return course, np.asarray(sum_of_squares(misfit, course, constants, whole))[self.tail]
+    def refine(self, course: Course, allowed: Allowed) -> Tried:
+        """The course fitted to the head."""
+        course, head = self._fit(course, allowed, self.steps)
+        squares = sum_of_squares(misfit, course, (self.emulator, allowed), self._all_steps())
+        return Tried(_restricted(course, allowed), allowed, head, np.asarray(squares)[self.num_head :])
 
-    def finished(self, found: tuple[Course, np.ndarray], allowed: Allowed) -> Found:
+    def finished(self, tried: Tried) -> Found:
         """The course as it is, and refined on all."""
-        whole, _ = self.refine(found[0], allowed, everything=True)
-        return Found(_restricted(found[0], allowed), _restricted(whole, allowed), self.is_exact(found))
+        whole, _ = self._fit(tried.course, tried.allowed, self._all_steps())
+        return Found(tried.course, _restricted(whole, tried.allowed), self.is_exact(tried))
 
-    def is_exact(self, found: tuple[Course, np.ndarray]) -> bool:
+    def with_oscillations(self, best: Tried) -> Tried:
+        """With one oscillation after another, as long as they forecast the tail better; a few are taken on trust, since
+        of several that are alike in size the first alone may be no clear gain."""
+        ahead, num_on_trust = best, 0
+        for k in range(len(best.allowed.oscillations)):
+            if self.is_exact(best) or num_on_trust == MOST_ON_TRUST:
+                break
+            more = ahead.allowed._replace(oscillations=ahead.allowed.oscillations.at[k].set(1))
+            tried = []
+            for course in self.with_peaks(ahead.course, k):
+                tried.append(self.refine(course, more))
+                if self.is_gain(best, tried[-1]):
+                    best = ahead = tried[-1]
+                    num_on_trust = 0
+                    break
+            else:
+                if not tried:
+                    break
+                ahead = min(tried, key=lambda one: one.head)
+                num_on_trust += 1
+        return best
+
+    def is_exact(self, tried: Tried) -> bool:
         """Whether what is left is rounding."""
-        return bool(np.sqrt(found[1].mean()) < 1e5 * np.finfo(found[1].dtype).eps)
+        return bool(np.sqrt(tried.tail.mean()) < 1e5 * np.finfo(tried.tail.dtype).eps)
 
-    def try_one(self, found: Any, allowed: Allowed, began: list[tuple[Course, Allowed]]) -> tuple[Any, Allowed]:
-        """The first of several starts that is a clear gain, or what was found before."""
-        for course, more in began:
-            tried = self.refine(course, more)
-            gains = found[1] - tried[1]
-            blocks = np.array([block.mean() for block in np.array_split(gains, NUM_BLOCKS)])
-            error = blocks.std(ddof=1) / np.sqrt(NUM_BLOCKS)
-            if blocks.mean() > max(3 * error, 0.01 * found[1].mean()):
-                return tried, more
-        return found, allowed
+    def is_gain(self, before: Tried, tried: Tried) -> bool:
+        """Whether the tail is forecast better, by more than three standard errors of blocks of it."""
+        blocks = np.array([block.mean() for block in np.array_split(before.tail - tried.tail, NUM_BLOCKS)])
+        error = blocks.std(ddof=1) / np.sqrt(NUM_BLOCKS)
+        return bool(blocks.mean() > max(3 * error, 0.01 * before.tail.mean()))
+
+    def _all_steps(self) -> Steps:
+        return self.steps._replace(weight=jnp.ones_like(self.steps.weight))
+
+    def _fit(self, course: Course, allowed: Allowed, steps: Steps) -> tuple[Course, float]:
+        target = steps.before.size * (10 * float(jnp.finfo(steps.before.dtype).eps)) ** 2
+        return levenberg_marquardt(misfit, course, (self.emulator, allowed), steps, target=target)
 
     def with_peaks(self, course: Course, k: int) -> list[Course]:
         """The course with a k-th oscillation at each of the highest peaks in the spectrum of what the head still misses."""
         shift, information, _ = revealed(course, self.emulator, self.steps)
         shift, weight = certain(shift, information)
-        shift, weight = (np.asarray(a)[: len(a) - len(self.tail)] for a in (shift, weight))
+        shift, weight = (np.asarray(a)[: self.num_head] for a in (shift, weight))
         length = 8 * len(self.steps.time)
         power = (np.abs(np.fft.rfft(shift, length, axis=0)) ** 2).sum(1)
         power[:8] = 0  # less than a period in the trajectory is a trend
