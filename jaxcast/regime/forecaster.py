@@ -148,10 +148,10 @@ class RegimeForecaster:
         return Belief(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
 
     def _numbers(self, course: Course) -> Array:
-        return ravel_pytree(dataclasses.replace(course, frequencies=()))[0]
+        return ravel_pytree(dataclasses.replace(course, frequencies=course.frequencies[:0]))[0]
 
     def _course(self, numbers: Array) -> Course:
-        without = dataclasses.replace(self.course, frequencies=())
+        without = dataclasses.replace(self.course, frequencies=self.course.frequencies[:0])
         return dataclasses.replace(ravel_pytree(without)[1](numbers), frequencies=self.course.frequencies)
 
 
