@@ -284,7 +284,10 @@ def every_seed(stored: StoredPool) -> list[StoredPool]:
 def paired(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
     """The first pool against each other on the same windows; over seeds, the median of each window."""
     by_label = {row["method"]: row for row in rows}
-    ours, *others = (median_over_seeds(by_label[label]["valid_times"], by_label[label]["censored"]) for label in labels)
+    ours, *others = (
+        median_over_seeds(*(np.asarray(by_label[label][name]) for name in ("valid_times", "censored")))
+        for label in labels
+    )
 
     def test(first: tuple[Any, Any], second: tuple[Any, Any]) -> PairedTest:
         return paired_test(
