@@ -173,11 +173,12 @@ def fit_course(
 
 
 class Found(NamedTuple):
-    """A course fitted to the first three quarters of a trajectory, the same fitted to all of it, and whether nothing but
-    rounding is left of the last quarter."""
+    """A course fitted to the first three quarters of a trajectory, the same fitted to all of it, what it was allowed, and
+    whether nothing but rounding is left of the last quarter."""
 
     head: Course
     whole: Course
+    allowed: Allowed
     is_exact: bool
 
 
@@ -204,6 +205,12 @@ def find_courses(
         return [search.finished(trend)]
     found = search.finished(best)
     return [found] if found.is_exact else [found, search.finished(trend)]
+
+
+def improve_course(emulator: Emulator, steps: Steps, found: Found) -> Found:
+    """A course found with another emulator, fitted to this one's, with what oscillations that reveals."""
+    search = Search(emulator, steps)
+    return search.finished(search.with_oscillations(search.refine(found.head, found.allowed)))
 
 
 def steps_of(emulator: Emulator, states: Float[Array, "time dim"]) -> Steps:
@@ -238,13 +245,13 @@ class Search:
     def finished(self, tried: Tried) -> Found:
         """The course as it is, and refined on all."""
         whole, _ = self._fit(tried.course, tried.allowed, self._all_steps())
-        return Found(tried.course, _restricted(whole, tried.allowed), self.is_exact(tried))
+        return Found(tried.course, _restricted(whole, tried.allowed), tried.allowed, self.is_exact(tried))
 
     def with_oscillations(self, best: Tried) -> Tried:
         """With one oscillation after another, as long as they forecast the tail better; a few are taken on trust, since
         of several that are alike in size the first alone may be no clear gain."""
         ahead, num_on_trust = best, 0
-        for k in range(len(best.allowed.oscillations)):
+        for k in range(int(best.allowed.oscillations.sum()), len(best.allowed.oscillations)):
             if self.is_exact(best) or num_on_trust == MOST_ON_TRUST:
                 break
             more = ahead.allowed._replace(oscillations=ahead.allowed.oscillations.at[k].set(1))

@@ -15,7 +15,7 @@ from jaxcast.candidates import ForecastMap, forecasts_along
 from jaxcast.integrate import Trajectory
 from jaxcast.polynomials import monomials, products
 from jaxcast.regime.checks import check_trajectory
-from jaxcast.regime.course import Allowed, Course, Found, Steps, find_courses, misfit, steps_of
+from jaxcast.regime.course import Allowed, Course, Found, Steps, find_courses, improve_course, misfit, steps_of
 from jaxcast.regime.emulator import Emulator, fit_emulator
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.least_squares import levenberg_marquardt
@@ -24,7 +24,7 @@ from jaxcast.windows import Windows, forecast_windows
 
 LEVEL_DEVIATION = 0.5
 """Of the candidates' own deviation: by how much the level may have changed since the training trajectory."""
-MOST_WINDOWS = 32
+MOST_WINDOWS = 16
 TOLERABLE = 0.35
 """Mean squared error in deviations of the state at which a forecast counts as half lost: 0.175 of that of two states drawn at random."""
 
@@ -78,20 +78,19 @@ def _read(trajectory: Trajectory, emulator: Emulator, make: Callable[..., Regime
     found = find_courses(emulator, trajectory.states)
     if found[0].is_exact:
         return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0])
-    readings = [
-        _Reading(emulator, course, left) for course in found for left in explanations(emulator, course.head, steps)
-    ]
+    courses = [(emulator, course) for course in found]
     if (corrected := _corrected(emulator, found[0].head, steps)) is not None:
-        readings += [
-            _Reading(corrected, course, left, is_corrected=True)
-            for course in find_courses(corrected, trajectory.states)
-            for left in explanations(corrected, course.head, steps)
-        ]
+        courses.append((corrected, improve_course(corrected, steps, found[0])))
+    readings = [
+        _Reading(fitted, course, left, is_corrected=fitted is corrected)
+        for fitted, course in courses
+        for left in explanations(fitted, course.head, steps)
+    ]
     # One shape for all, so that one program tries them: where the emulator is exact, the candidates add nothing.
     most = max(len(reading.course.head.trimmed().frequencies) for reading in readings)
     cells = [
-        make(emulator, course.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
-        for emulator, course, left, is_corrected in readings
+        make(fitted, course.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
+        for fitted, course, left, is_corrected in readings
     ]
     losses = _losses(cells, _late_windows(trajectory))
     best = readings[int(np.argmin(losses))]
@@ -134,7 +133,7 @@ def _changed(emulator: Emulator, change: Array) -> Emulator:
 def _late_windows(trajectory: Trajectory) -> Windows:
     """Of the last quarter, which no course was fitted to; they overlap."""
     tail = len(trajectory.states) // 4
-    history_size, window_size = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
+    history_size, window_size = max(3, tail // 40), max(3, min(tail // 10, 40))
     last = len(trajectory.states) - history_size - window_size
     first = len(trajectory.states) - tail
     starts = np.unique(np.linspace(first, last, MOST_WINDOWS).astype(int))
