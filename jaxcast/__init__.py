@@ -30,12 +30,15 @@ from jaxcast.forecasters import HeldWeights as HeldWeights
 from jaxcast.forecasters import Persistence as Persistence
 from jaxcast.forecasters import Pool as Pool
 from jaxcast.forecasters import WeightedPool as WeightedPool
+from jaxcast.hub.arrays import Hub as Hub
+from jaxcast.hub.arrays import load_hub as load_hub
 from jaxcast.hub.comparison import BlockBootstrap as BlockBootstrap
 from jaxcast.hub.comparison import DieboldMariano as DieboldMariano
 from jaxcast.hub.comparison import RelativeScore as RelativeScore
 from jaxcast.hub.comparison import block_bootstrap as block_bootstrap
 from jaxcast.hub.comparison import diebold_mariano as diebold_mariano
 from jaxcast.hub.comparison import relative_score as relative_score
+from jaxcast.hub.course import HubCourse as HubCourse
 from jaxcast.hub.scores import IntervalScore as IntervalScore
 from jaxcast.hub.scores import count_crossings as count_crossings
 from jaxcast.hub.scores import interval_coverage as interval_coverage
