@@ -39,6 +39,10 @@ from jaxcast.hub.comparison import block_bootstrap as block_bootstrap
 from jaxcast.hub.comparison import diebold_mariano as diebold_mariano
 from jaxcast.hub.comparison import relative_score as relative_score
 from jaxcast.hub.course import HubCourse as HubCourse
+from jaxcast.hub.protocol import adaptive_origin as adaptive_origin
+from jaxcast.hub.protocol import follow_leader as follow_leader
+from jaxcast.hub.protocol import rolling_origin as rolling_origin
+from jaxcast.hub.protocol import track_coverage as track_coverage
 from jaxcast.hub.scores import IntervalScore as IntervalScore
 from jaxcast.hub.scores import count_crossings as count_crossings
 from jaxcast.hub.scores import interval_coverage as interval_coverage
@@ -60,6 +64,7 @@ from jaxcast.metrics import one_step_errors as one_step_errors
 from jaxcast.metrics import saturation_error as saturation_error
 from jaxcast.metrics import tracking as tracking
 from jaxcast.metrics import valid_time as valid_time
+from jaxcast.pooling.adaptive import AdaptivePool as AdaptivePool
 from jaxcast.pooling.attention import AdditiveAttention as AdditiveAttention
 from jaxcast.pooling.attention import MultiHeadAttention as MultiHeadAttention
 from jaxcast.pooling.attention import ScaledDotProductAttention as ScaledDotProductAttention
@@ -77,6 +82,13 @@ from jaxcast.pooling.linear import single_candidate as single_candidate
 from jaxcast.pooling.memory import DelayMemory as DelayMemory
 from jaxcast.pooling.memory import Memory as Memory
 from jaxcast.pooling.memory import PoolMemory as PoolMemory
+from jaxcast.pooling.quantile import EqualMean as EqualMean
+from jaxcast.pooling.quantile import EqualMedian as EqualMedian
+from jaxcast.pooling.quantile import InverseScoreWeights as InverseScoreWeights
+from jaxcast.pooling.quantile import LinearOpinionPool as LinearOpinionPool
+from jaxcast.pooling.quantile import QuantilePool as QuantilePool
+from jaxcast.pooling.quantile import TrimmedMean as TrimmedMean
+from jaxcast.pooling.quantile import pool_course as pool_course
 from jaxcast.pooling.recurrent import RecurrentAttention as RecurrentAttention
 from jaxcast.pooling.recurrent import RecurrentMemory as RecurrentMemory
 from jaxcast.pooling.recurrent import RecurrentState as RecurrentState

@@ -189,7 +189,9 @@ def _dense(frame: Any, step_days: int, bad: str, dropped: list[str]) -> tuple[An
     refuse_missing(rows, bad, dropped)
     rows = rows.filter(pl.col("quantile").is_not_null() & pl.col("target_end_date").is_not_null())
     if not len(rows):
-        raise InputError("no quantile forecast is left of what was asked for; ask for other models, locations or levels")
+        raise InputError(
+            "no quantile forecast is left of what was asked for; ask for other models, locations or levels"
+        )
     level_of = rows["quantile"].round(6).to_numpy()
     dates = rows["target_end_date"].to_numpy().astype("datetime64[D]")
     axes = {
@@ -241,7 +243,9 @@ def _truth(
     if target is not None and target in known:
         table = table.filter(pl.col("target") == target)
     elif len(known) > 1:
-        raise InputError(f"the truth in {path} holds several targets, {', '.join(sorted(known)[:5])}, none is {target!r}")
+        raise InputError(
+            f"the truth in {path} holds several targets, {', '.join(sorted(known)[:5])}, none is {target!r}"
+        )
     rows = table.filter(pl.col("location").is_in(axes["locations"]) & pl.col("date").is_not_null()).collect()
     rows = rows.filter(pl.col("value").is_not_null())
     if not len(rows):
