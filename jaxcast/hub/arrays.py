@@ -31,7 +31,7 @@ class Hub:
     models: tuple[str, ...]
     levels: np.ndarray
     horizon: int
-    step_days: int
+    step_days: int = 7
     target: str | None = None
     dropped: tuple[str, ...] = ()
 
@@ -194,7 +194,7 @@ def _dense(frame: Any, step_days: int, bad: str, dropped: list[str]) -> tuple[An
         )
     level_of = rows["quantile"].round(6).to_numpy()
     dates = rows["target_end_date"].to_numpy().astype("datetime64[D]")
-    axes = {
+    axes: dict[str, Any] = {
         "locations": sorted(rows["location"].cast(pl.String).unique()),
         "dates": check_grid(dates, step_days),
         "models": sorted(rows["model"].cast(pl.String).unique()),

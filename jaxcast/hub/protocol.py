@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.scores import pinball_loss
-from jaxcast.pooling.adaptive import clip_outliers, rescaled
+from jaxcast.pooling.adaptive import AdaptivePool, clip_outliers, rescaled
 from jaxcast.pooling.quantile import QuantilePool, equal_shares
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
@@ -67,7 +67,7 @@ def rolling_origin(
     """
     if min(num_steps, every, start + 1) < 1:
         raise InputError(f"expected num_steps and every of at least 1 and a start, got {num_steps}, {every}, {start}")
-    if not isinstance(discount, jax.core.Tracer) and not 0 < discount <= 1:
+    if not isinstance(discount, jax.core.Tracer) and not 0 < float(jnp.asarray(discount)) <= 1:
         raise InputError(f"discount must be above 0 and at most 1, got {discount}")
     optimizer = make_optimizer(0.03) if optimizer is None else optimizer
     return _rolling(
@@ -96,7 +96,7 @@ def _rolling(
         age = time - course.horizon - times
         weights = jnp.where(age >= 0, discount ** jnp.maximum(age, 0), 0)
 
-        def step(_: int, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        def step(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             trained, state = carry
             gradient = jax.grad(_loss)(trained, pool, memory, course, reference, weights, penalty)
             updates, state = optimizer.update(gradient, state, trained)
@@ -176,9 +176,9 @@ def track_coverage(
 ) -> Float[Array, "location time quantile"]:
     """Widens or narrows quantile forecasts, on each side, until two central intervals cover what they should.
 
-        log factor <- log factor + rate (share of locations that missed / nominal share - 1),    for each end of both
+        log factor <- log factor + (rate / horizon) (share of locations that missed / nominal share - 1),    for each end of both
 
-    after every time, once its truth is known. The increments between quantiles within the inner interval are multiplied by
+    after every time, once its truth is known; where that takes longer, the steps are smaller, lest they overshoot. The increments between quantiles within the inner interval are multiplied by
     the inner factor of their side, those beyond it by the outer one; so quantiles never cross. Nothing is trained, and the only
     setting is the rate.
 
@@ -214,7 +214,7 @@ def track_coverage(
         missed = jnp.where(is_upper, truth[:, None] > ends, truth[:, None] < ends)
         share = (missed & scored[:, None]).sum(0) / jnp.maximum(scored.sum(), 1)
         # The truth of this time is known only `horizon` times later: until then the update waits.
-        update = jnp.where(scored.any(), rate * (share / expected - 1), 0)
+        update = jnp.where(scored.any(), rate / course.horizon * (share / expected - 1), 0)
         pending = jnp.concatenate([pending, update[None]])
         return (jnp.clip(logs + pending[0], -2, 2), pending[1:]), widened
 
@@ -223,16 +223,16 @@ def track_coverage(
     return jnp.moveaxis(jax.lax.scan(at, start, rows)[1], 0, 1)
 
 
-GRID: tuple[dict[str, float], ...] = tuple(
+GRID: tuple[dict[str, Any], ...] = tuple(
     {"penalty": penalty, "discount": discount} for penalty in (1.0, 0.1) for discount in (1.0, 0.97)
 )
 
 
 def adaptive_origin(
     course: HubCourse,
-    pool: Any = None,
+    pool: AdaptivePool | None = None,
     *,
-    settings: tuple[dict[str, float], ...] = GRID,
+    settings: tuple[dict[str, Any], ...] = GRID,
     **kwargs: Any,
 ) -> Output:
     """The best pool of this library, run as a hub could have run it: `rolling_origin` of an `AdaptivePool` under several
@@ -243,7 +243,8 @@ def adaptive_origin(
         kwargs: see `rolling_origin`.
 
     Returns:
-        forecast (location, time, quantile), `info["weights"]` (location, time, model), `info["leader"]` (time,), the setting.
+        forecast (location, time, quantile), `info["weights"]` (location, time, model), `info["leader"]` (time,), the setting, and
+        `info["pool"]`, the leader's pool as it was trained last.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -253,12 +254,11 @@ def adaptive_origin(
         >>> jaxcast.adaptive_origin(course).forecast.shape
         (3, 8, 3)
     """
-    from jaxcast.pooling.adaptive import AdaptivePool
-
     pool = AdaptivePool.untrained() if pool is None else pool
     rolled = [rolling_origin(pool, course, **setting, **kwargs) for setting in settings]
     followed = follow_leader(jnp.stack([each.forecast for each in rolled]), course)
     weights = jnp.stack([each.info["weights"] for each in rolled])
     weights = jnp.take_along_axis(weights, followed.leader[None, None, :, None], 0)[0]
     forecast = track_coverage(followed.forecast, course, lower=pool.lower)
-    return Output(forecast, {"weights": weights, "leader": followed.leader})
+    newest = jax.tree.map(lambda a: a[-1], rolled[int(followed.leader[-1])].info["pool"])
+    return Output(forecast, {"weights": weights, "leader": followed.leader, "pool": newest})

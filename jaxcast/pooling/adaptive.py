@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.hub.course import HubCourse
-from jaxcast.pooling.quantile import median_of_present, model_scores, shares_of
+from jaxcast.pooling.attention import shares_of
+from jaxcast.pooling.quantile import median_of_present, model_scores
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 
@@ -141,7 +142,7 @@ def clip_outliers(course: HubCourse, clip: float) -> Float[Array, "location time
 def rescaled(
     forecast: Float[Array, "*batch quantile"],
     centre: Float[Array, "*batch"],
-    factors: Float[Array, "*batch increment"],
+    factors: Float[Array, "*#batch increment"],
     median_index: int,
 ) -> Float[Array, "*batch quantile"]:
     """Quantiles around a new centre, with each increment between two of them times a factor of at least 0: they never cross."""

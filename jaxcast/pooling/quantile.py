@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.scores import pinball_loss
+from jaxcast.pooling.attention import shares_of
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
@@ -132,7 +133,7 @@ class LinearOpinionPool(_Memoryless):
         low, high = (jnp.where(course.possible, end, 0)[..., None] for end in (low, high))
         shape = (*low.shape[:2], course.levels.shape[0])
 
-        def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
             below, above = ends
             middle = (below + above) / 2
             enough = _mixture_cdf(middle, course, shares) >= course.levels * (1 - 1e-12)
@@ -229,14 +230,6 @@ def _pooled(pool: QuantilePool, course: HubCourse) -> Output:
 def equal_shares(present: Bool[Array, "*batch model"], dtype: Any) -> Float[Array, "*batch model"]:
     """The same weight for every model present; all zero where none is."""
     return (present / jnp.maximum(present.sum(-1, keepdims=True), 1)).astype(dtype)
-
-
-def shares_of(
-    logits: Float[Array, "*batch model"], present: Bool[Array, "*batch model"]
-) -> Float[Array, "*batch model"]:
-    """Softmax over the models present; all zero where none is."""
-    lowest = jnp.finfo(logits.dtype).min / 2  # finite: a softmax over infinities has no gradient
-    return jax.nn.softmax(jnp.where(present, logits, lowest), -1) * present
 
 
 def weighted_mean(

@@ -13,6 +13,7 @@ from jaxcast.candidates import ForecastMap, stack, unstack
 from jaxcast.errors import InputError
 from jaxcast.forecasters import FeedForward, Forecaster, Persistence, Pool
 from jaxcast.integrate import FlowMap, flow_map
+from jaxcast.pooling.adaptive import AdaptivePool
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.component import ComponentAttention
 from jaxcast.pooling.interpolation import RegimeInterpolation
@@ -41,6 +42,7 @@ POOLS: dict[str, type] = {
     "fixed_weights": FixedWeights,
     "persistence": Persistence,
     "regime": RegimeForecaster,
+    "adaptive": AdaptivePool,
 }
 FORMAT = "jaxcast pool 1"
 
