@@ -37,8 +37,9 @@ def main(config: Config) -> None:
     began = time.perf_counter()
     console = make_console()
     windows = [Window.parse(text) for text in config.windows]
-    folder = open_folder(config, f"runs/hub-{config.preset}")
-    tables = tables_of(config, folder.path)
+    default = f"runs/hub-{config.preset}"
+    tables = tables_of(config, config.out or Path(default))
+    folder = open_folder(config, default, leave_out=("out", "overwrite", "data", "forecasts", "truth"))
     rows, tests = [], []
     for horizon in config.horizons:
         hub, baseline = load(config, tables, horizon)
@@ -206,8 +207,8 @@ def table(results: dict[str, Any], config: Config, windows: list[Window], num_le
     """Mean WIS in each window, published and own, the ratio to the equal-weight mean and coverage."""
     intervals = (num_levels - 1) // 2
     shown = Table(
-        title=f"Mean WIS, K = {intervals}; geometric mean of WIS / equal-weight mean; coverage over all windows (50 %, 95 %)",
-        caption=NOTE,
+        title=f"Mean WIS, K = {intervals}",
+        caption="ratio: geometric mean over windows of WIS / equal-weight mean; coverage over all windows",
         box=box.SIMPLE,
     )
     for name in ("h", "protocol", "method", *(window.name for window in windows), "ratio", "50 %", "95 %", "crossed"):

@@ -199,11 +199,12 @@ class InverseScoreWeights:
         pad = self.window + course.horizon
         padded = jnp.pad(sums, [(0, 0), (pad, 0), (0, 0), (0, 0)])
         num_times = scores.shape[1]
-        recent = padded[:, self.window : self.window + num_times] - padded[:, :num_times]
+        newest = padded[:, self.window : self.window + num_times]
+        recent = newest - padded[:, :num_times]
+        floor = 10 * jnp.finfo(recent.dtype).eps * newest[..., 1] + jnp.finfo(recent.dtype).tiny  # rounding of the sums
         if self.pooled:
-            recent = jnp.broadcast_to(recent.sum(0, keepdims=True), recent.shape)
-        tiny = jnp.finfo(recent.dtype).eps * (1 + recent.max())
-        return jnp.log((recent[..., 0] + tiny) / (recent[..., 1] + tiny))
+            recent, floor = (jnp.broadcast_to(a.sum(0, keepdims=True), a.shape) for a in (recent, floor))
+        return jnp.log((recent[..., 0] + floor) / (recent[..., 1] + floor))
 
     def __call__(self, memory: Float[Array, "location time model"], course: HubCourse) -> Output:
         shares = shares_of(-jnp.asarray(self.power) * memory, course.present)
