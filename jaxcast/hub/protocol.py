@@ -135,8 +135,8 @@ def task_scores(forecast: Float[Array, "location time quantile"], course: HubCou
 
 
 def _clipped_mean(course: HubCourse) -> Array:
-    clipped = clip_outliers(course, 2.0)
-    return jnp.einsum("ltm,ltmq->ltq", equal_shares(course.present, clipped.dtype), clipped)
+    clipped, credible = clip_outliers(course, 2.0)
+    return jnp.einsum("ltm,ltmq->ltq", equal_shares(credible, clipped.dtype), clipped)
 
 
 class Followed(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxcast.hub.course import HubCourse
 from jaxcast.pooling.attention import shares_of
@@ -15,10 +15,11 @@ from jaxcast.rollout import Output
 
 
 class ScoreMemory(NamedTuple):
-    """clipped: the forecasts without outliers. log_scores: of each model, relative to the others, at every rate of
+    """clipped: the forecasts without outliers. credible: which of them count. log_scores: of each model, relative to the others, at every rate of
     forgetting, by location and over all, (location, time, model, 2 * rate). newest: the newest known truth, NaN where none."""
 
     clipped: Float[Array, "location time model quantile"]
+    credible: Bool[Array, "location time model"]
     log_scores: Float[Array, "location time model feature"]
     newest: Float[Array, "location time"]
 
@@ -35,8 +36,8 @@ class AdaptivePool(FrozenPytree):
     data, so that other units give the same pool. Quantiles never cross: every step keeps their increments at or above zero.
 
     Outliers: before anything else each quantile is clipped to the median over the models, give or take `clip` times that
-    median's outer width plus a fifth of its centre: a candidate gone mad weighs little and pulls little. Past errors are
-    clipped likewise.
+    median's outer width plus a fifth of its centre. A model whose own centre lies outside of that counts as absent at that
+    time, unless all do, however well it did before: it has gone mad. Past errors are clipped likewise.
 
     The numbers are trained, with their initial values as the prior; `AdaptivePool.untrained` makes these. Own design; the weights
     generalise those of Ray et al., Int. J. Forecasting 39, 1366-1383 (2023).
@@ -81,17 +82,17 @@ class AdaptivePool(FrozenPytree):
         return cls(powers, jnp.zeros(()), none, none, jnp.zeros((2, 2)), rates, error_rates, clip, lower)
 
     def observe(self, course: HubCourse) -> ScoreMemory:
-        clipped = clip_outliers(course, self.clip)
+        clipped, credible = clip_outliers(course, self.clip)
         scores, average = model_scores(clipped, course)
         own, usual = (decayed(a, self.rates, course.horizon) for a in (scores, average))
         floor = 0.1 * usual + 0.01 * usual.mean((0, 2), keepdims=True) + jnp.finfo(own.dtype).tiny ** 0.5
         by_location = jnp.log((own + floor) / (usual + floor))
         over_all = jnp.log((own + floor).sum(0) / (usual + floor).sum(0))
         features = jnp.stack([by_location, jnp.broadcast_to(over_all, by_location.shape)], -2)
-        return ScoreMemory(clipped, features.reshape(*features.shape[:3], -1), course.observed[..., 0])
+        return ScoreMemory(clipped, credible, features.reshape(*features.shape[:3], -1), course.observed[..., 0])
 
     def __call__(self, memory: ScoreMemory, course: HubCourse) -> Output:
-        shares = shares_of(-memory.log_scores @ self.powers.reshape(-1), course.present)
+        shares = shares_of(-memory.log_scores @ self.powers.reshape(-1), memory.credible)
         pooled = jnp.einsum("ltm,ltmq->ltq", shares, memory.clipped)
         centre = pooled[..., course.median_index]
         newest = jnp.where(jnp.isfinite(memory.newest), memory.newest, centre)
@@ -131,12 +132,20 @@ class AdaptivePool(FrozenPytree):
         return (each[1:] + each[:-1]) / 2
 
 
-def clip_outliers(course: HubCourse, clip: float) -> Float[Array, "location time model quantile"]:
-    """Forecasts no further from the median over models than `clip` times its outer width and a fifth of its centre."""
+def clip_outliers(
+    course: HubCourse, clip: float
+) -> tuple[Float[Array, "location time model quantile"], Bool[Array, "location time model"]]:
+    """Forecasts no further from the median over models than `clip` times its outer width and a fifth of its centre, and which
+    models had their centre within that already; all present ones where none had."""
     median = median_of_present(course.forecasts, course.present)
-    reach = median[..., -1] - median[..., 0] + 0.2 * jnp.abs(median[..., course.median_index])
-    low, high = (median + sign * clip * reach[..., None] for sign in (-1, 1))
-    return jnp.where(course.present[..., None], jnp.clip(course.forecasts, low[:, :, None], high[:, :, None]), 0)
+    reach = clip * (median[..., -1] - median[..., 0] + 0.2 * jnp.abs(median[..., course.median_index]))
+    low, high = (median + sign * reach[..., None] for sign in (-1, 1))
+    clipped = jnp.clip(course.forecasts, low[:, :, None], high[:, :, None])
+    middle = course.forecasts[..., course.median_index]
+    off = jnp.abs(middle - median[..., course.median_index, None]) > reach[..., None]
+    credible = course.present & ~off
+    credible = jnp.where(credible.any(-1, keepdims=True), credible, course.present)
+    return jnp.where(course.present[..., None], clipped, 0), credible
 
 
 def rescaled(

@@ -71,7 +71,7 @@ class StoredPool(NamedTuple):
 
 def save_pool(
     folder: str | Path,
-    pool: Pool | RegimeForecaster,
+    pool: Pool | RegimeForecaster | AdaptivePool,
     forecast_map: ForecastMap | None = None,
     *,
     attributes: dict[str, Any] | None = None,
