@@ -30,7 +30,7 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     printed = capsys.readouterr().out
     rows = {row["method"]: row for row in json.loads((tmp_path / "scores/results.json").read_text())["rows"]}
     assert list(rows) == ["baseline", "fair", "poor", "sharp", "wide"]
-    assert rows["baseline"]["relative_wis"] == 1
+    assert rows["baseline"]["relative_wis"] == pytest.approx(1)
     assert rows["sharp"]["relative_wis"] < rows["fair"]["relative_wis"] < 1
     hub = jaxcast.load_hub(forecasts, truth)
     weeks = hub.weeks("2021-02-01", "2022-01-01")

@@ -1,7 +1,6 @@
 """`jaxcast hub score | pool | forecast`: score a hub's models, train a pool of them, write the next ensemble file."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +22,6 @@ from jaxcast.pooling.quantile import (
     EqualMedian,
     InverseScoreWeights,
     LinearOpinionPool,
-    QuantilePool,
     TrimmedMean,
     pool_course,
 )
@@ -33,7 +31,7 @@ from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import load_pool, save_pool
 
 Method = Literal["adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"]
-FIXED: dict[str, Callable[[], QuantilePool]] = {
+FIXED: dict[str, Any] = {
     "equal_mean": EqualMean,
     "equal_median": EqualMedian,
     "trimmed_mean": TrimmedMean,

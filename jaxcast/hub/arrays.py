@@ -21,6 +21,14 @@ class Hub:
     forecasts: (location, time, model, quantile), NaN where a model did not forecast. truth: (location, time), NaN where it is
     not known. observed: (location, time, lag), the truth as it could be known when each forecast was made, newest first,
     also from before the first forecast. dates: the days that the forecasts are for. dropped: what was left out, in words.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
+        >>> levels = np.asarray([0.25, 0.5, 0.75])
+        >>> hub = jaxcast.Hub(np.ones((1, 3, 1, 3)), np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
+        >>> hub.weeks("2024-01-10", "2024-01-20").tolist()
+        [False, True, True]
     """
 
     forecasts: np.ndarray

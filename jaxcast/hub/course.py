@@ -15,6 +15,15 @@ class HubCourse(FrozenPytree):
     forecasts: zero where absent. present: whether a model forecast. truth: NaN where not known (yet). observed: the truth as
     it could be known when each forecast was made, newest first. levels: of the quantiles, increasing. horizon: the truth
     of time t - horizon is the newest that a forecast of time t may use; forecasts that wait for theirs are no memory yet.
+
+    Raises:
+        InputError: by `of`, for shapes that do not match, or a horizon below one.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> course = jaxcast.HubCourse.of(np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2)
+        >>> course.possible.shape, course.median_index
+        ((2, 5), 0)
     """
 
     forecasts: Float[Array, "location time model quantile"]

@@ -249,10 +249,10 @@ def adaptive_origin(
     Example:
         >>> import jaxcast, numpy as np
         >>> rng = np.random.default_rng(0)
-        >>> forecasts = np.sort(rng.normal(10, 2, (3, 8, 4, 3)), -1)
-        >>> course = jaxcast.HubCourse.of(forecasts, rng.normal(10, 2, (3, 8)), np.asarray([0.1, 0.5, 0.9]))
+        >>> forecasts = np.sort(rng.normal(10, 2, (3, 12, 2, 3)), -1)
+        >>> course = jaxcast.HubCourse.of(forecasts, rng.normal(10, 2, (3, 12)), np.asarray([0.1, 0.5, 0.9]))
         >>> jaxcast.adaptive_origin(course).forecast.shape
-        (3, 8, 3)
+        (3, 12, 3)
     """
     pool = AdaptivePool.untrained() if pool is None else pool
     rolled = [rolling_origin(pool, course, **setting, **kwargs) for setting in settings]

@@ -86,7 +86,17 @@ def pool_samples(model: Any, samples: QuantileSamples) -> Float[Array, "*batch q
 
 
 def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
-    """The mean WIS in units of each location's scale: the published training loss, for `fit`."""
+    """The mean WIS in units of each location's scale: the published training loss, for `fit`.
+
+    Example:
+        >>> import jax, jaxcast, numpy as np
+        >>> course = jaxcast.HubCourse.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> samples = jaxcast.quantile_samples(course, num_delays=2, scale=np.ones(2))
+        >>> samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
+        >>> pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=jax.random.key(0))
+        >>> float(jaxcast.scaled_wis(pool, samples))  # every candidate said what came
+        0.0
+    """
     forecast = pool_samples(model, samples) / samples.scale[..., None]
     losses = 2 * pinball_loss(forecast, samples.target, samples.levels[0]).mean(-1)
     return (losses * samples.weight).sum() / jnp.maximum(samples.weight.sum(), 1)
