@@ -152,7 +152,7 @@ class PoolHub(_Tables):
         course = hub.course()
         output = adaptive_origin(course, AdaptivePool.untrained(lower=self.lower), num_steps=self.num_steps)
         possible = np.asarray(course.possible)[..., None]
-        pools = {"equal_mean": EqualMean(), "equal_median": EqualMedian()}
+        pools: dict[str, Any] = {"equal_mean": EqualMean(), "equal_median": EqualMedian()}
         pooled = {name: pool_course(pool, course).forecast for name, pool in pools.items()} | {
             "adaptive": output.forecast
         }
