@@ -59,7 +59,7 @@ def scores_by_week(
         plotting.plot_scores_by_week(
             ax,
             hub.dates,
-            {LABELS[name]: np.nanmean(values[index], 0) for name, values in scores.items()},
+            {LABELS[name]: _mean_of_present(values[index]) for name, values in scores.items()},
             np.nansum(np.maximum(hub.truth[index], 0), 0),
             windows=spans,
             truth_label=f"truth, {truth or 'location ' + hub.locations[place]}",
@@ -140,6 +140,12 @@ def fan(hub: jaxcast.Hub, forecast: np.ndarray, place: int, span: tuple[str, str
     ax.set_title(f"The adaptive pool's forecasts for location {hub.locations[place]}, each made {steps}")
     ax.set_ylim(bottom=0)
     return figure
+
+
+def _mean_of_present(values: np.ndarray) -> np.ndarray:
+    """Over the first axis; NaN where there is nothing."""
+    count = (~np.isnan(values)).sum(0)
+    return np.where(count > 0, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
 
 
 def _wis(forecast: np.ndarray, hub: jaxcast.Hub) -> np.ndarray:
