@@ -1,4 +1,4 @@
-"""The command `jaxcast` and its four subcommands."""
+"""The command `jaxcast` and its subcommands."""
 
 import sys
 from typing import Annotated
@@ -8,6 +8,7 @@ import tyro
 from jaxcast.cli.entry import run_command
 from jaxcast.cli.evaluate import Evaluate
 from jaxcast.cli.forecast import Forecast
+from jaxcast.cli.hub import HubCommand
 from jaxcast.cli.simulate import Simulate
 from jaxcast.cli.train import Train
 
@@ -16,17 +17,18 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Forecast, tyro.conf.subcommand("forecast")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[HubCommand, tyro.conf.subcommand("hub")]
 )
 
 
-def parse(args: list[str]) -> Simulate | Train | Forecast | Evaluate:
+def parse(args: list[str]) -> Simulate | Train | Forecast | Evaluate | HubCommand:
     """The command that these arguments spell; unknown ones end the program with exit code 2."""
     return tyro.cli(
         Command,
         args=args,
         prog="jaxcast",
         description="Simulate dynamical systems, train pools of their wrong models, forecast, and measure how long it "
-        "stays true.",
+        "stays true; score and pool the quantile forecasts of a hub.",
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
 

@@ -6,12 +6,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float, Key
+from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Output
+
+Present = Bool[Array, "*batch model"] | None
 
 
 class AdditiveAttention(WeightedSum, nnx.Module):
@@ -27,6 +29,8 @@ class AdditiveAttention(WeightedSum, nnx.Module):
 
     Args:
         dim: components of a state. num_delays: l. hidden_size: rows of W_q and W_k (the paper: 600 / l).
+        query_dim: components of a state as the query sees it, where they are not those of the errors: over a hub's quantiles
+            the one observation beside as many errors as levels.
         key: for the initial parameters.
 
     Raises:
@@ -42,28 +46,41 @@ class AdditiveAttention(WeightedSum, nnx.Module):
     """
 
     def __init__(
-        self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
+        self,
+        *,
+        dim: int,
+        num_delays: int,
+        hidden_size: int,
+        query_dim: int | None = None,
+        key: Key[Array, ""],
+        dtype: DTypeLike = jnp.float32,
     ):
-        check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size)
+        query_dim = dim if query_dim is None else query_dim
+        check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size, query_dim=query_dim)
         self.memory = DelayMemory(num_delays)
+        self.query_dim = query_dim
         rngs = nnx.Rngs(key)
         size = num_delays * dim
         # [W_q, W_k] and b in one layer, each initialised by its own fan-in.
-        self.hidden = uniform_linear(2 * size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
+        self.hidden = uniform_linear(size + num_delays * query_dim, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
         self.score = uniform_linear(hidden_size, 1, fan_in=hidden_size, rngs=rngs, dtype=dtype, use_bias=False)
 
     @property
     def config(self) -> dict[str, Any]:
-        return network_config(self.hidden, 2 * self.memory.num_delays, self.memory)
+        dim = self.hidden.in_features // self.memory.num_delays - self.query_dim
+        other = {} if self.query_dim == dim else {"query_dim": self.query_dim}
+        return network_config(self.hidden, 1, self.memory) | {"dim": dim} | other
 
-    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
+    def weigh(
+        self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
+    ) -> Float[Array, "*batch model"]:
         # One plain matrix product for query and keys of all models, models first: written as two products or with
         # more axes, XLA for CPU trains several times slower on two cores.
         query, keys = _query_and_keys(memory)
-        inputs = jnp.concatenate([jnp.broadcast_to(query, keys.shape), keys], -1)
+        inputs = jnp.concatenate([jnp.broadcast_to(query, (*keys.shape[:-1], query.shape[-1])), keys], -1)
         check_input(self.hidden, inputs)
         hidden = jnp.tanh(self.hidden(inputs.reshape(-1, inputs.shape[-1])))
-        return _softmax_over_models(self.score(hidden).reshape(keys.shape[:-1]), forecasts.dtype)
+        return _softmax_over_models(self.score(hidden).reshape(keys.shape[:-1]), forecasts.dtype, present)
 
 
 class ScaledDotProductAttention(WeightedSum, nnx.Module):
@@ -106,13 +123,15 @@ class ScaledDotProductAttention(WeightedSum, nnx.Module):
     def config(self) -> dict[str, Any]:
         return network_config(self.query, self.memory.num_delays, self.memory)
 
-    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
+    def weigh(
+        self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
+    ) -> Float[Array, "*batch model"]:
         query, keys = _query_and_keys(memory)
         check_input(self.query, query)
         # (W_q q + b) . (W_k k) as (W_k^T (W_q q + b)) . k: one product a sample instead of one for every candidate.
         projected = self.query(query) @ self.key.kernel.T
         scores = jnp.sum(projected * keys.astype(projected.dtype), -1) / math.sqrt(self.query.out_features)
-        return _softmax_over_models(scores, forecasts.dtype)
+        return _softmax_over_models(scores, forecasts.dtype, present)
 
 
 _HEADS = {"additive": AdditiveAttention, "scaled_dot_product": ScaledDotProductAttention}
@@ -130,7 +149,8 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
 
     Args:
         score: what a head is, an `AdditiveAttention` or a `ScaledDotProductAttention`. num_heads: P.
-        dim: components of a state. num_delays: l. hidden_size: rows of each head's W_q and W_k.
+        dim: components of a state. num_delays: l. hidden_size: rows of each head's W_q and W_k. of_heads: what else
+            these take, such as query_dim.
         key: for the initial parameters.
 
     Raises:
@@ -157,13 +177,16 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
         hidden_size: int,
         key: Key[Array, ""],
         dtype: DTypeLike = jnp.float32,
+        **of_heads: Any,
     ):
         if score not in _HEADS:
             raise InputError(f"score must be one of {', '.join(_HEADS)}, got {score!r}")
         check_sizes(num_heads=num_heads)
 
         def head(key: Array) -> Any:
-            return _HEADS[score](dim=dim, num_delays=num_delays, hidden_size=hidden_size, key=key, dtype=dtype)
+            return _HEADS[score](
+                dim=dim, num_delays=num_delays, hidden_size=hidden_size, key=key, dtype=dtype, **of_heads
+            )
 
         self.heads = jax.vmap(head)(jax.random.split(key, num_heads))
         self.memory = DelayMemory(num_delays)
@@ -179,8 +202,10 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
         num_heads = self.readout.in_features // self.readout.out_features
         return {"score": score, "num_heads": num_heads, **self.heads.config}
 
-    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch head model"]:
-        return jax.vmap(lambda head: head.weigh(memory, forecasts), out_axes=-2)(self.heads)
+    def weigh(
+        self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
+    ) -> Float[Array, "*batch head model"]:
+        return jax.vmap(lambda head: head.weigh(memory, forecasts, present), out_axes=-2)(self.heads)
 
     def combine(
         self, weights: Float[Array, "*batch head model"], forecasts: Float[Array, "*batch model dim"]
@@ -205,9 +230,20 @@ def _query_and_keys(memory: Memory) -> tuple[Float[Array, "*batch size"], Float[
     return memory.states.reshape(*batch, -1), keys
 
 
-def _softmax_over_models(scores: Array, dtype: DTypeLike) -> Array:
-    """From models first to models last."""
-    return jnp.moveaxis(jax.nn.softmax(scores.astype(dtype), axis=0), 0, -1)
+def _softmax_over_models(scores: Array, dtype: DTypeLike, present: Present) -> Array:
+    """From models first to models last; absent ones get no weight, and none gets any where all are absent."""
+    scores = scores.astype(dtype)
+    if present is None:
+        return jnp.moveaxis(jax.nn.softmax(scores, axis=0), 0, -1)
+    return shares_of(jnp.moveaxis(scores, 0, -1), present)
+
+
+def shares_of(
+    logits: Float[Array, "*batch model"], present: Bool[Array, "*batch model"]
+) -> Float[Array, "*batch model"]:
+    """Softmax over the models present; all zero where none is."""
+    lowest = jnp.finfo(logits.dtype).min / 2  # finite: a softmax over infinities has no gradient
+    return jax.nn.softmax(jnp.where(present, logits, lowest), -1) * present
 
 
 def network_config(layer: nnx.Linear, inputs_per_component: int, memory: DelayMemory) -> dict[str, Any]:

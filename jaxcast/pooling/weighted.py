@@ -9,7 +9,7 @@ from jaxcast.rollout import Output
 
 
 class WeightedSum:
-    """y = sum_i a_i F_i with the weights that a subclass's `weigh` returns."""
+    """y = sum_i a_i F_i with the weights that a subclass's `weigh` returns, which may take more than is said here, such as a mask."""
 
     def weigh(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Any:
         raise NotImplementedError
@@ -17,8 +17,8 @@ class WeightedSum:
     def combine(self, weights: Any, forecasts: Float[Array, "*batch model dim"]) -> Output:
         return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
 
-    def __call__(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Output:
-        return self.combine(self.weigh(memory, forecasts), forecasts)
+    def __call__(self, memory: Any, forecasts: Float[Array, "*batch model dim"], **given: Any) -> Output:
+        return self.combine(self.weigh(memory, forecasts, **given), forecasts)
 
 
 class ComponentWeights:

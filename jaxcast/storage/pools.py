@@ -14,6 +14,7 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters import FeedForward, Forecaster, Persistence, Pool
 from jaxcast.integrate import FlowMap, flow_map
 from jaxcast.polynomials import monomials
+from jaxcast.pooling.adaptive import AdaptivePool
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.component import ComponentAttention
 from jaxcast.pooling.corrected import CorrectedPool, Features, KernelCorrection, PolynomialCorrection
@@ -46,6 +47,7 @@ POOLS: dict[str, type] = {
     "fixed_share": FixedShare,
     "interacting_models": InteractingModels,
     "corrected": CorrectedPool,
+    "adaptive": AdaptivePool,
 }
 CORRECTIONS: dict[str, type] = {"polynomial": PolynomialCorrection, "kernel": KernelCorrection}
 FORMAT = "jaxcast pool 1"
@@ -75,7 +77,7 @@ class StoredPool(NamedTuple):
 
 def save_pool(
     folder: str | Path,
-    pool: Pool | RegimeForecaster,
+    pool: Pool | RegimeForecaster | AdaptivePool,
     forecast_map: ForecastMap | None = None,
     *,
     attributes: dict[str, Any] | None = None,

@@ -1,0 +1,175 @@
+"""Which forecaster is better where not everyone forecast everything, and whether that may be chance."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
+
+from jaxcast.errors import InputError
+
+
+class RelativeScore(NamedTuple):
+    """relative: of each model, (model,), 1 for the baseline, NaN without a task in common with any other.
+
+    num_common: tasks that each pair of models has in common, (model, model); a model's own on the diagonal.
+    """
+
+    relative: Float[Array, " model"]
+    num_common: Int[Array, "model model"]
+
+
+class DieboldMariano(NamedTuple):
+    """statistic: negative where the first is better. p_value: two-sided. num_weeks, num_tasks: that both forecast."""
+
+    statistic: float
+    p_value: float
+    num_weeks: int
+    num_tasks: int
+
+
+class BlockBootstrap(NamedTuple):
+    """ratio: of the mean scores, first to second, over common tasks, with its percentile interval. p_value: two-sided, of a
+    ratio of 1. num_weeks, num_tasks: that both forecast."""
+
+    ratio: float
+    low: float
+    high: float
+    p_value: float
+    num_weeks: int
+    num_tasks: int
+
+
+def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | None = None) -> RelativeScore:
+    """The geometric mean over all pairs of a model's mean score to another's, each over the tasks of both.
+
+        theta_i = (prod_j mean_(common) s_i / mean_(common) s_j)^(1 / M),    relative_i = theta_i / theta_baseline
+
+    Args:
+        scores: NaN where a model did not forecast a task. baseline: its index; without one theta is returned.
+
+    Raises:
+        InputError: for scores that are not (task, model), or an unknown baseline.
+
+    Source: Cramer et al., PNAS 119, e2113561119 (2022), Methods.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> scores = np.asarray([[1.0, 2.0, 4.0], [10.0, np.nan, 40.0]])
+        >>> jaxcast.relative_score(scores, baseline=2).relative.round(3).tolist()
+        [0.25, 0.5, 1.0]
+    """
+    table = jnp.asarray(scores)
+    if table.ndim != 2 or (baseline is not None and not 0 <= baseline < table.shape[1]):
+        raise InputError(f"expected scores (task, model) and a baseline among them, got {table.shape} and {baseline}")
+    there = ~jnp.isnan(table)
+    filled = jnp.where(there, table, 0)
+    num_common = there.T.astype(int) @ there.astype(int)
+    sums = jnp.matmul(filled.T, there.astype(filled.dtype), precision="highest")  # of i, over tasks of i and j
+    ratios = jnp.where(num_common > 0, jnp.log(sums / sums.T), 0)
+    paired = (num_common > 0).sum(1)  # itself among them
+    theta = jnp.where(paired > min(1, table.shape[1] - 1), jnp.exp(ratios.sum(1) / jnp.maximum(paired, 1)), jnp.nan)
+    return RelativeScore(theta if baseline is None else theta / theta[baseline], num_common)
+
+
+def diebold_mariano(
+    first: Shaped[ArrayLike, "week location"], second: Shaped[ArrayLike, "week location"], *, horizon: int = 1
+) -> DieboldMariano:
+    """Whether two forecasters' scores differ, by the weekly means of their difference over common tasks.
+
+        DM = mean(d) / sqrt((g_0 + 2 sum_(k < h) g_k) / n),   times sqrt((n + 1 - 2 h + h (h - 1) / n) / n)
+
+    with the autocovariances g_k of d, which overlap up to lag h - 1 at horizon h, against Student's t of n - 1 degrees of
+    freedom. A variance that comes out below zero is replaced by g_0. Locations of one week are one observation: they err
+    together.
+
+    Raises:
+        InputError: for shapes that differ or fewer than three common weeks.
+
+    Source: Diebold and Mariano (1995); Harvey, Leybourne and Newbold (1997) for the small-sample factor.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> second = np.random.default_rng(0).uniform(1.0, 2.0, (30, 4))
+        >>> test = jaxcast.diebold_mariano(second - 0.5 + 0.1 * np.sin(second * 9), second)
+        >>> test.statistic < -5, test.p_value < 1e-3, test.num_weeks
+        (True, True, 30)
+    """
+    sums, counts = _weekly(first, second)
+    d = (sums[0] - sums[1]) / counts
+    n = len(d)
+    if n < max(3, horizon + 1):
+        raise InputError(f"expected at least {max(3, horizon + 1)} weeks that both forecast, got {n}")
+    centred = d - d.mean()
+    g = [float(centred[k:] @ centred[: n - k]) / n for k in range(horizon)]
+    variance = g[0] + 2 * sum(g[1:])
+    variance = variance if variance > 0 else g[0]
+    factor = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
+    if variance == 0:
+        statistic = 0.0 if d.mean() == 0 else float(np.copysign(np.inf, d.mean()))
+    else:
+        statistic = float(d.mean() / np.sqrt(variance / n) * np.sqrt(factor))
+    tail = 0.0 if np.isinf(statistic) else (n - 1) / (n - 1 + statistic**2)
+    p_value = float(jax.scipy.special.betainc((n - 1) / 2, 0.5, tail))
+    return DieboldMariano(statistic, p_value, n, int(counts.sum()))
+
+
+def block_bootstrap(
+    first: Shaped[ArrayLike, "week location"],
+    second: Shaped[ArrayLike, "week location"],
+    *,
+    key: Key[Array, ""],
+    block_size: int = 4,
+    num_resamples: int = 10_000,
+    confidence: float = 0.95,
+) -> BlockBootstrap:
+    """The ratio of two mean scores over common tasks, and how far it moves when blocks of weeks are drawn with replacement.
+
+    Blocks of `block_size` consecutive weeks, on a circle, keep what neighbouring weeks have in common.
+
+    Raises:
+        InputError: for shapes that differ, fewer than three common weeks, or blocks longer than the course.
+
+    Source: Politis and Romano (1992), the circular block bootstrap.
+
+    Example:
+        >>> import jax, jaxcast, numpy as np
+        >>> second = np.random.default_rng(0).uniform(1.0, 2.0, (30, 4))
+        >>> result = jaxcast.block_bootstrap(0.8 * second, second, key=jax.random.key(0))
+        >>> round(result.ratio, 3), round(result.high, 3)
+        (0.8, 0.8)
+    """
+    sums, counts = _weekly(first, second)
+    n = len(counts)
+    if n < 3 or not 1 <= block_size <= n:
+        raise InputError(f"expected at least 3 common weeks and blocks of 1 to {n} of them, got {n} and {block_size}")
+    resampled = np.asarray(_resampled_sums(jnp.asarray(sums), key, block_size, num_resamples))
+    ratios = resampled[0] / resampled[1]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    share = (1 + min((ratios <= 1).sum(), (ratios >= 1).sum())) / (1 + num_resamples)
+    ratio = float(sums[0].sum() / sums[1].sum())
+    return BlockBootstrap(ratio, float(low), float(high), min(1.0, 2 * float(share)), n, int(counts.sum()))
+
+
+@partial(jax.jit, static_argnames=("block_size", "num_resamples"))
+def _resampled_sums(
+    sums: Float[Array, "2 week"], key: Key[Array, ""], block_size: int, num_resamples: int
+) -> Float[Array, "2 resample"]:
+    n = sums.shape[1]
+    starts = jax.random.randint(key, (num_resamples, -(-n // block_size)), 0, n)
+    weeks = (starts[..., None] + jnp.arange(block_size)).reshape(num_resamples, -1)[:, :n] % n
+    return sums[:, weeks].sum(-1)
+
+
+def _weekly(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Sums (2, week) over the common tasks of each week that has any, and their number."""
+    both = np.stack([np.asarray(first, float), np.asarray(second, float)])
+    if both.ndim != 3:
+        raise InputError(f"expected scores (week, location) of two forecasters, got {both.shape[1:]}")
+    common = ~np.isnan(both).any(0)
+    weeks = np.flatnonzero(common.any(1))
+    sums = np.where(common, both, 0).sum(-1)[:, weeks]
+    return sums, common.sum(-1)[weeks]

@@ -1,0 +1,103 @@
+"""What a pool of quantile forecasts sees: all locations and dates at once, with a mask."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Shaped
+
+from jaxcast.errors import InputError
+from jaxcast.pytrees import FrozenPytree
+
+
+class HubCourse(FrozenPytree):
+    """The forecasts of a hub over time, and the truth.
+
+    forecasts: zero where absent. present: whether a model forecast. truth: NaN where not known (yet). observed: the truth as
+    it could be known when each forecast was made, newest first. levels: of the quantiles, increasing. horizon: the truth
+    of time t - horizon is the newest that a forecast of time t may use; forecasts that wait for theirs are no memory yet.
+
+    Raises:
+        InputError: by `of`, for shapes that do not match, or a horizon below one.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> course = jaxcast.HubCourse.of(np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2)
+        >>> course.possible.shape, course.median_index
+        ((2, 5), 0)
+    """
+
+    forecasts: Float[Array, "location time model quantile"]
+    present: Bool[Array, "location time model"]
+    truth: Float[Array, "location time"]
+    observed: Float[Array, "location time lag"]
+    levels: Float[Array, " quantile"]
+    horizon: int = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def of(
+        cls,
+        forecasts: Shaped[ArrayLike, "location time model quantile"],
+        truth: Shaped[ArrayLike, "location time"],
+        levels: Shaped[ArrayLike, " quantile"],
+        *,
+        observed: Shaped[ArrayLike, "location time lag"] | None = None,
+        horizon: int = 1,
+    ) -> "HubCourse":
+        """A course of forecasts whose missing values are NaN.
+
+        Args:
+            observed: by default what the truth of the course itself tells, ten lags of it.
+
+        Raises:
+            InputError: for shapes that do not match, or a horizon below one.
+
+        Example:
+            >>> import jaxcast, numpy as np
+            >>> forecasts = np.asarray([[[[1.0, 2.0, 3.0], [np.nan] * 3]]])
+            >>> course = jaxcast.HubCourse.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+            >>> course.present.tolist(), course.forecasts[0, 0, 1].tolist()
+            ([[[True, False]]], [0.0, 0.0, 0.0])
+        """
+        forecasts, truth = jnp.asarray(forecasts), jnp.asarray(truth)
+        dtype = jnp.result_type(forecasts, jnp.float32)
+        if forecasts.ndim != 4 or truth.shape != forecasts.shape[:2] or jnp.shape(levels) != forecasts.shape[3:]:
+            raise InputError(
+                "expected forecasts (location, time, model, quantile), truth (location, time) and levels (quantile), "
+                f"got {forecasts.shape}, {truth.shape} and {jnp.shape(levels)}"
+            )
+        if horizon < 1:
+            raise InputError(f"horizon must be at least 1, got {horizon}")
+        present = jnp.isfinite(forecasts).all(-1)
+        filled = jnp.where(present[..., None], forecasts, 0).astype(dtype)
+        if observed is None:
+            observed = lagged(truth[..., None], horizon, num_lags=10, empty=jnp.nan)[..., 0]
+        return cls(
+            filled, present, truth.astype(dtype), jnp.asarray(observed, dtype), jnp.asarray(levels, dtype), horizon
+        )
+
+    @property
+    def possible(self) -> Bool[Array, "location time"]:
+        """Where any model forecast at all."""
+        return self.present.any(-1)
+
+    @property
+    def scored(self) -> Bool[Array, "location time"]:
+        """Where there is a forecast and a truth to score it."""
+        return self.possible & jnp.isfinite(self.truth)
+
+    @property
+    def median_index(self) -> int:
+        """Of the level in the middle."""
+        return self.levels.shape[0] // 2
+
+
+def lagged(
+    series: Shaped[Array, "location time *rest"], horizon: int, *, num_lags: int, empty: float = 0.0
+) -> Shaped[Array, "location time lag *rest"]:
+    """series at times t - horizon, t - horizon - 1, ..., `empty` before its beginning."""
+    num_times = series.shape[1]
+    pad = horizon + num_lags - 1
+    padding = [(0, 0), (pad, 0)] + [(0, 0)] * (series.ndim - 2)
+    padded = jnp.pad(series, padding, constant_values=empty)
+    index = jnp.arange(num_times)[:, None] + pad - horizon - jnp.arange(num_lags)
+    return padded[:, index]

@@ -1,0 +1,207 @@
+"""The pictures of a forecast hub: arrays and an axes in, the axes out. matplotlib is needed to call them, not to import this."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import ArrayLike, Shaped
+
+from jaxcast.plotting import BLUE, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_submissions(
+    ax: "Axes", dates: Shaped[ArrayLike, " time"], models: Sequence[str], share: Shaped[ArrayLike, "time model"]
+) -> "Axes":
+    """Who submitted when: the share of locations that each model forecast at each time, the most consistent on top.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.hub.plotting import plot_submissions
+        >>> from matplotlib.figure import Figure
+        >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
+        >>> ax = plot_submissions(Figure().subplots(), dates, ["a", "b"], np.asarray([[1, 0], [1, 1], [1, 0]]))
+        >>> [label.get_text() for label in ax.get_yticklabels()]
+        ['b', 'a']
+    """
+    share, dates = np.asarray(share, float), np.asarray(dates)
+    order = np.argsort(share.mean(0), kind="stable")
+    step = dates[1] - dates[0] if len(dates) > 1 else np.timedelta64(7, "D")
+    mesh = ax.pcolormesh(
+        np.append(dates, dates[-1] + step),
+        np.arange(len(models) + 1) - 0.5,
+        share[:, order].T,
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+    )
+    ax.figure.colorbar(mesh, ax=ax, label="share of locations", pad=0.015)
+    ax.set_yticks(range(len(models)), [models[i] for i in order])
+    return ax
+
+
+def plot_scores_by_week(
+    ax: "Axes",
+    dates: Shaped[ArrayLike, " time"],
+    scores: Mapping[str, Shaped[ArrayLike, " time"]],
+    truth: Shaped[ArrayLike, " time"],
+    *,
+    windows: Sequence[tuple[str, str]] = (),
+    truth_label: str = "truth",
+) -> "Axes":
+    """WIS of some forecasters over time, the truth in grey on an axis of its own, windows shaded.
+
+    Source: after figure 5 of Patel and Wikner (2023).
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.hub.plotting import plot_scores_by_week
+        >>> from matplotlib.figure import Figure
+        >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
+        >>> ax = plot_scores_by_week(Figure().subplots(), dates, {"mean": np.ones(3)}, np.arange(3.0))
+        >>> [line.get_label() for line in ax.lines]
+        ['mean']
+    """
+    from matplotlib.dates import date2num
+
+    dates = np.asarray(dates)
+    behind = ax.twinx()
+    behind.fill_between(dates, np.asarray(truth, float), color="0.85", lw=0)
+    behind.set_ylabel(truth_label, color="0.4")
+    behind.set_ylim(bottom=0)
+    behind.tick_params(axis="y", colors="0.4")
+    ax.set_zorder(behind.get_zorder() + 1)
+    ax.patch.set_visible(False)
+    for (name, values), color in zip(scores.items(), ("black", ORANGE, BLUE, "#5a9a4a", "#8e5aa8"), strict=False):
+        ax.plot(dates, np.asarray(values, float), label=name, color=color, lw=1.4)
+    for first, last in windows:
+        ax.axvspan(*date2num([np.datetime64(first), np.datetime64(last)]), color=BLUE, alpha=0.08, lw=0)
+    ax.set(ylabel="WIS", xlim=(dates[0], dates[-1]), ylim=(0, None))
+    ax.legend(frameon=False, fontsize=9)
+    for axes in (ax, behind):
+        axes.spines[["top"]].set_visible(False)
+    return ax
+
+
+def plot_relative_scores(
+    ax: "Axes",
+    relative: Shaped[ArrayLike, "model location"],
+    models: Sequence[str],
+    locations: Sequence[str],
+    *,
+    label: str = "WIS relative to the baseline",
+) -> "Axes":
+    """A heat map of relative WIS by model and location: blue is better than the baseline, red worse, best model on top.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.hub.plotting import plot_relative_scores
+        >>> from matplotlib.figure import Figure
+        >>> ax = plot_relative_scores(Figure().subplots(), np.asarray([[0.8, 1.0], [2.0, 1.5]]), ["a", "b"], ["X", "Y"])
+        >>> [label.get_text() for label in ax.get_yticklabels()]
+        ['b', 'a']
+    """
+    relative = np.asarray(relative, float)
+    order = np.argsort(-np.nanmean(np.log(relative), axis=1), kind="stable")
+    logs = np.log2(relative[order])
+    mesh = ax.pcolormesh(np.ma.masked_invalid(logs), cmap="RdBu_r", vmin=-1, vmax=1)
+    bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1], extend="both")
+    bar.ax.set_yticklabels(["0.5", "0.71", "1", "1.4", "2"])
+    ax.set_yticks(np.arange(len(models)) + 0.5, [models[i] for i in order])
+    ax.set_xticks(np.arange(len(locations)) + 0.5, locations, rotation=90, fontsize=7)
+    return ax
+
+
+def plot_model_weights(
+    ax: "Axes",
+    dates: Shaped[ArrayLike, " time"],
+    weights: Shaped[ArrayLike, "time model"],
+    models: Sequence[str],
+) -> "Axes":
+    """Each model's share of a pool over time, stacked, the largest share at the bottom.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.hub.plotting import plot_model_weights
+        >>> from matplotlib.figure import Figure
+        >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
+        >>> ax = plot_model_weights(Figure().subplots(), dates, np.full((3, 2), 0.5), ["a", "b"])
+        >>> ax.get_ylim() == (0.0, 1.0)
+        True
+    """
+    from matplotlib import colormaps
+
+    dates, weights = np.asarray(dates), np.asarray(weights, float)
+    order = np.argsort(-weights.mean(0), kind="stable")
+    colors = colormaps["tab20"](np.linspace(0, 1, 20))[: len(models)]
+    ax.stackplot(dates, weights[:, order].T, labels=[models[i] for i in order], colors=colors, lw=0)
+    ax.set(ylim=(0, 1), xlim=(dates[0], dates[-1]), ylabel="weight")
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_coverage(ax: "Axes", nominal: Sequence[float], coverage: Mapping[str, Sequence[float]]) -> "Axes":
+    """Empirical against nominal coverage of central intervals; the diagonal is right, below it is too sure.
+
+    Example:
+        >>> from jaxcast.hub.plotting import plot_coverage
+        >>> from matplotlib.figure import Figure
+        >>> ax = plot_coverage(Figure().subplots(), [0.5, 0.95], {"mean": [0.4, 0.8]})
+        >>> [line.get_label() for line in ax.lines]
+        ['as it should be', 'mean']
+    """
+    ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="as it should be")
+    for (name, values), color in zip(coverage.items(), ("black", BLUE, "#5a9a4a", ORANGE, "#8e5aa8"), strict=False):
+        ax.plot(nominal, values, marker="o", ms=4, lw=1.4, color=color, label=name)
+    ax.set(xlabel="nominal coverage", ylabel="share of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.legend(frameon=False, fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_fan(
+    ax: "Axes",
+    dates: Shaped[ArrayLike, " time"],
+    quantiles: Shaped[ArrayLike, "time quantile"],
+    levels: Shaped[ArrayLike, " quantile"],
+    *,
+    truth: tuple[Shaped[ArrayLike, " other"], Shaped[ArrayLike, " other"]] | None = None,
+) -> "Axes":
+    """A fan chart: the median and the central 50, 80 and 95 % intervals of a forecast, as far as its levels have them.
+
+    Args:
+        truth: (dates, values), as dots.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.hub.plotting import plot_fan
+        >>> from matplotlib.figure import Figure
+        >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
+        >>> quantiles = np.arange(3.0)[:, None] + np.asarray([-1.0, 0.0, 1.0])
+        >>> ax = plot_fan(Figure().subplots(), dates, quantiles, np.asarray([0.25, 0.5, 0.75]))
+        >>> [line.get_label() for line in ax.lines]
+        ['median']
+    """
+    dates, quantiles, levels = np.asarray(dates), np.asarray(quantiles, float), np.asarray(levels, float)
+    for nominal, alpha in ((0.95, 0.2), (0.8, 0.3), (0.5, 0.45)):
+        index = [int(np.abs(levels - (1 + sign * nominal) / 2).argmin()) for sign in (-1, 1)]
+        if np.allclose(levels[index], [(1 - nominal) / 2, (1 + nominal) / 2], atol=1e-6):
+            ax.fill_between(
+                dates,
+                quantiles[:, index[0]],
+                quantiles[:, index[1]],
+                color=BLUE,
+                alpha=alpha,
+                lw=0,
+                label=f"{nominal:.0%}",
+            )
+    ax.plot(dates, quantiles[:, len(levels) // 2], color=BLUE, lw=1.4, label="median")
+    if truth is not None:
+        ax.plot(*truth, ls="", marker="o", ms=3.5, color="black", label="truth")
+    ax.legend(frameon=False, fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

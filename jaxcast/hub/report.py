@@ -1,0 +1,127 @@
+"""Tables of scores: each forecaster over the tasks of a window, with how many these are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import ArrayLike, Shaped
+
+from jaxcast.errors import InputError
+from jaxcast.hub.comparison import block_bootstrap, diebold_mariano, relative_score
+from jaxcast.hub.scores import interval_coverage, weighted_interval_score
+
+NOMINAL = (0.5, 0.9, 0.95)
+
+
+def score_forecasters(
+    forecasts: Mapping[str, Shaped[ArrayLike, "location time quantile"]],
+    truth: Shaped[ArrayLike, "location time"],
+    levels: Shaped[ArrayLike, " quantile"],
+    *,
+    baseline: str | None = None,
+    common: bool = False,
+) -> list[dict[str, Any]]:
+    """A row for each forecaster: mean WIS with its parts, on the log scale too, coverage, relative WIS, numbers of tasks.
+
+    Args:
+        forecasts: by name, NaN where there is none. truth: NaN where not known.
+        baseline: whose relative WIS is 1. common: whether to score only tasks that all of them forecast.
+
+    Returns:
+        Rows with method, wis, dispersion, overprediction, underprediction, log_wis, coverage50 and so on as far as the levels
+        allow, relative_wis, num_tasks, num_missing (tasks with a truth and no forecast), num_common (tasks of all).
+
+    Raises:
+        InputError: for an unknown baseline, or without a task.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> forecasts = {"a": np.asarray([[[1.0, 2.0, 3.0]]]), "b": np.asarray([[[0.0, 2.0, 4.0]]])}
+        >>> rows = jaxcast.score_forecasters(forecasts, np.asarray([[2.0]]), np.asarray([0.25, 0.5, 0.75]), baseline="a")
+        >>> [(row["method"], round(row["wis"], 3), round(row["relative_wis"], 3), row["num_tasks"]) for row in rows]
+        [('a', 0.333, 1.0, 1), ('b', 0.667, 2.0, 1)]
+    """
+    names, truth, levels = list(forecasts), np.asarray(truth, float), np.asarray(levels, float)
+    if baseline is not None and baseline not in names:
+        raise InputError(f"the baseline {baseline!r} is not among the forecasters {', '.join(names)}")
+    arrays = np.stack([np.asarray(forecasts[name], float) for name in names])
+    there = ~np.isnan(arrays).any(-1) & ~np.isnan(truth)
+    if not there.any():
+        raise InputError("no forecaster has a task with a truth; choose other dates or a newer truth")
+    num_common = int(there.all(0).sum())
+    if common:
+        arrays = np.where(there.all(0)[..., None], arrays, np.nan)
+        there &= there.all(0)
+    truths = np.broadcast_to(truth, there.shape)
+    score = [np.asarray(part) for part in weighted_interval_score(arrays, truths, levels)]
+    logs = np.asarray(weighted_interval_score(arrays, truths, levels, scale="log").wis)
+    index = None if baseline is None else names.index(baseline)
+    relative = np.asarray(relative_score(score[0].reshape(len(names), -1).T, baseline=index).relative)
+    covered = {nominal: _covered(arrays, truths, levels, nominal) for nominal in NOMINAL}
+    rows = []
+    for i, name in enumerate(names):
+        row: dict[str, Any] = {"method": name}
+        parts = ("wis", "dispersion", "overprediction", "underprediction")
+        row |= {part: _mean(values[i]) for part, values in zip(parts, score, strict=True)}
+        row["log_wis"] = _mean(logs[i])
+        row |= {f"coverage{nominal * 100:g}": _mean(c[i]) for nominal, c in covered.items() if c is not None}
+        row["relative_wis"] = float(relative[i]) if np.isfinite(relative[i]) else None
+        num_tasks = int(there[i].sum())
+        row |= {
+            "num_tasks": num_tasks,
+            "num_missing": int((~np.isnan(truth)).sum()) - num_tasks,
+            "num_common": num_common,
+        }
+        rows.append(row)
+    return rows
+
+
+def compare_forecasters(
+    first: Shaped[ArrayLike, "location time quantile"],
+    second: Shaped[ArrayLike, "location time quantile"],
+    truth: Shaped[ArrayLike, "location time"],
+    levels: Shaped[ArrayLike, " quantile"],
+    *,
+    horizon: int = 1,
+    num_resamples: int = 10_000,
+) -> dict[str, Any]:
+    """The ratio of two mean WIS over common tasks, its bootstrap interval over blocks of four weeks, and both tests' p-values.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> truth = np.random.default_rng(0).normal(size=(2, 20))
+        >>> first, second = truth[..., None] + 0.1, truth[..., None] + 0.2
+        >>> result = jaxcast.compare_forecasters(first, second, truth, np.asarray([0.5]))
+        >>> round(result["ratio"], 3), result["num_weeks"]
+        (0.5, 20)
+    """
+    scores = [
+        np.asarray(weighted_interval_score(np.asarray(f), np.asarray(truth), levels).wis).T for f in (first, second)
+    ]
+    num_weeks = int((~np.isnan(scores[0]) & ~np.isnan(scores[1])).any(1).sum())
+    test = diebold_mariano(*scores, horizon=horizon)
+    resampled = block_bootstrap(
+        *scores, key=jax.random.key(0), block_size=min(max(4, horizon), num_weeks), num_resamples=num_resamples
+    )
+    return {
+        "ratio": resampled.ratio,
+        "low": resampled.low,
+        "high": resampled.high,
+        "bootstrap_p": resampled.p_value,
+        "diebold_mariano_p": test.p_value,
+        "num_weeks": test.num_weeks,
+        "num_tasks": test.num_tasks,
+    }
+
+
+def _covered(arrays: np.ndarray, truths: np.ndarray, levels: np.ndarray, nominal: float) -> np.ndarray | None:
+    """None where the levels do not have that interval."""
+    try:
+        return np.asarray(interval_coverage(arrays, truths, levels, nominal=nominal))
+    except InputError:
+        return None
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return None if np.isnan(values).all() else float(np.nanmean(values))

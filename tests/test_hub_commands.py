@@ -1,0 +1,140 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxcast
+from experiments import hub as experiment
+from experiments.hub_setup import PRESETS, write_synthetic_hub
+from jaxcast.cli.main import parse
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return write_synthetic_hub(tmp_path_factory.mktemp("hub"), num_weeks=16, num_locations=3)
+
+
+def run(*args):
+    parse(["hub", *map(str, args)]).run()
+
+
+def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
+    forecasts, truth = tables
+    run(
+        "score", "--forecasts", forecasts, "--truth", truth, "--baseline", "baseline", "--out", tmp_path / "scores",
+        "--first", "2021-02-01",
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    rows = {row["method"]: row for row in json.loads((tmp_path / "scores/results.json").read_text())["rows"]}
+    assert list(rows) == ["baseline", "fair", "poor", "sharp", "wide"]
+    assert rows["baseline"]["relative_wis"] == pytest.approx(1)
+    assert rows["sharp"]["relative_wis"] < rows["fair"]["relative_wis"] < 1
+    hub = jaxcast.load_hub(forecasts, truth)
+    weeks = hub.weeks("2021-02-01", "2022-01-01")
+    wis = jaxcast.weighted_interval_score(hub.forecasts[:, weeks, 1], hub.truth[:, weeks], hub.levels).wis
+    np.testing.assert_allclose(rows["fair"]["wis"], np.nanmean(wis))
+    assert rows["fair"]["num_tasks"] + rows["fair"]["num_missing"] == weeks.sum() * 3
+    assert "tasks that all forecast" in printed
+    assert (tmp_path / "scores/submissions.png").exists()
+
+
+def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsys):
+    forecasts, truth = tables
+    rows = truth.read_text().splitlines()
+    early = tmp_path / "early.csv"  # the last date is still to come
+    early.write_text("\n".join([row for row in rows if "2021-04-17" not in row]) + "\n")
+    common = ("--forecasts", forecasts, "--truth", early, "--models", "fair", "poor", "sharp", "wide")
+    run("pool", *common, "--out", tmp_path / "pool", "--num-steps", 2)
+    results = json.loads((tmp_path / "pool/results.json").read_text())
+    scores = {row["method"]: row["wis"] for row in results["rows"]}
+    assert scores["adaptive"] < scores["equal_mean"]
+    assert results["against_equal_mean"]["ratio"] < 1
+    written = []
+    for method in (("--pool", tmp_path / "pool"), ("--method", "equal_median")):
+        out = tmp_path / method[1].name if method[0] == "--pool" else tmp_path / "median"
+        run("forecast", *common, *method, "--out", out, "--model", "us-pool", "--target-name", "wk inc x")
+        written.append(jaxcast.load_hub(out, truth))
+    assert "no candidate" not in capsys.readouterr().out
+    for hub in written:
+        assert (hub.models, hub.target) == (("us-pool",), "wk inc x")
+        np.testing.assert_array_equal(hub.dates, [np.datetime64("2021-04-17")])
+    median = np.nanmedian(
+        jaxcast.load_hub(forecasts, truth).only(["fair", "poor", "sharp", "wide"]).forecasts[:, -1], 1
+    )
+    np.testing.assert_allclose(written[1].forecasts[:, 0, 0], median, rtol=1e-8)
+    assert (written[0].forecasts != written[1].forecasts).all()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("score", "--models", "sharpe"), "unknown model 'sharpe'; did you mean sharp"),
+        (("score", "--baseline", "none"), "baseline 'none' is not among"),
+        (("score", "--first", "2030-01-01"), "no date of the hub"),
+        (("forecast", "--method", "equal_mean"), "name no target"),
+        (("forecast", "--method", "equal_mean", "--model", "pool", "--target-name", "x"), "TEAM-MODEL"),
+        (("forecast", "--pool", "nowhere", "--method", "equal_mean"), "leave --method out"),
+        (("pool", "--num-models", "2", "--models", "sharp"), "not both"),
+    ],
+)
+def test_bad_input_is_one_line(tables, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(jaxcast.InputError, match=message):
+        run(args[0], "--forecasts", tables[0], "--truth", tables[1], *args[1:])
+
+
+def test_the_command_ends_with_exit_code_2_and_no_traceback(tables):
+    command = [sys.executable, "-m", "jaxcast.cli.main", "hub", "score", "--forecasts", "nowhere", "--truth", tables[1]]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: there is no file or folder nowhere; give a .csv or .parquet, or the folder of a hub\n"
+
+
+def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
+    config = dataclasses.replace(PRESETS["smoke"], out=tmp_path / "run", blocked=("linear_regression",), num_steps=1)
+    experiment.main(config)
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    names = (
+        "method protocol window horizon num_levels wis dispersion overprediction underprediction coverage50 coverage95"
+    )
+    assert {*names.split(), "ratio_to_equal_mean", "num_tasks"} <= set(results["rows"][0])
+    rows = {(r["protocol"], r["method"], r["window"], r["num_levels"]): r for r in results["rows"]}
+    assert {row["num_levels"] for row in rows.values()} == {5, 7}
+    assert rows["rolling", "equal_mean", "A", 7]["ratio_to_equal_mean"] == 1
+    assert rows["rolling", "adaptive", "B", 7]["ratio_to_equal_mean"] < 1
+    assert ("blocked", "linear_regression", "B", 5) in rows
+    assert all(row["num_crossings"] == 0 for row in rows.values() if row["protocol"] == "rolling")
+    pictures = {path.name for path in (tmp_path / "run").glob("*.png")}
+    assert pictures == {
+        f"{name}.png" for name in ["submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan"]
+    }
+    stages = {path: path.stat().st_mtime_ns for path in (tmp_path / "run/stages").iterdir()}
+    experiment.main(config)
+    assert json.loads((tmp_path / "run/results.json").read_text()) == results
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run/stages").iterdir()} == stages
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"windows": ("A:2021-01-16",)}, "NAME:FIRST:LAST"),
+        ({"windows": ("A:someday:2021-01-16",)}, "NAME:FIRST:LAST"),
+        ({"baseline": "nobody"}, "baseline 'nobody' is not in the hub"),
+        ({"preset": "quick", "data": None}, "does not hold forecasts.parquet"),
+        ({"forecasts": "x"}, "both --forecasts and --truth"),
+    ],
+)
+def test_the_experiment_refuses_bad_input(tmp_path, change, message):
+    from pathlib import Path
+
+    paths = {
+        name: tmp_path if value is None else Path(value)
+        for name, value in change.items()
+        if name in ("data", "forecasts")
+    }
+    config = dataclasses.replace(PRESETS["smoke"], out=tmp_path / "run", **(change | paths))
+    with pytest.raises(jaxcast.InputError, match=message):
+        experiment.main(config)

@@ -1,0 +1,51 @@
+"""The real hub; skipped, with the reason, where its data are not there."""
+
+import numpy as np
+import pytest
+
+import jaxcast
+from experiments.hub_setup import DATA, NINE, WINDOWS, Window
+
+pytestmark = pytest.mark.skipif(not (DATA / "forecasts.parquet").exists(), reason=f"no hub data in {DATA}")
+PRINTED = {
+    ("mean", 10): "48.27 21.86 33.00 14.33",
+    ("median", 10): "48.34 22.01 33.86 13.60",
+    ("mean", 11): "47.36 21.41 32.37 14.10",
+    ("median", 11): "47.35 21.60 33.20 13.34",
+}
+
+
+@pytest.fixture(scope="module")
+def hub():
+    tables = (DATA / "forecasts.parquet", DATA / "truth.parquet")
+    return jaxcast.load_hub(*tables, models=NINE, truth_source="final")
+
+
+def test_what_was_read(hub):
+    assert hub.forecasts.shape == (50, 109, 9, 23)
+    assert int(hub.present.sum()) == 5450 + 5250 + 5225 + 5181 + 5149 + 5149 + 5100 + 4997 + 4997
+    assert (hub.dates[0], hub.dates[-1]) == (np.datetime64("2020-11-07"), np.datetime64("2022-12-03"))
+    assert int((hub.truth < 0).sum()) == 22
+    assert not np.isnan(hub.observed).any()
+
+
+@pytest.mark.parametrize("name", ["mean", "median"])
+def test_equal_weights_reproduce_the_reference_scores_to_the_printed_digits(hub, name):
+    pool = {"mean": jaxcast.EqualMean(), "median": jaxcast.EqualMedian()}[name]
+    course = hub.course()
+    forecast = np.where(np.asarray(course.possible)[..., None], jaxcast.pool_course(pool, course).forecast, np.nan)
+    of_paper = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
+    for num_intervals, kept in ((10, of_paper), (11, of_paper | True)):
+        wis = np.asarray(jaxcast.weighted_interval_score(forecast[..., kept], hub.truth, hub.levels[kept]).wis)
+        means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, WINDOWS)]
+        assert " ".join(f"{mean:.2f}" for mean in means) == PRINTED[name, num_intervals]
+
+
+def test_gaps_filled_as_in_the_paper_give_its_equal_weight_scores(hub):
+    filled = jaxcast.fill_gaps(hub)
+    assert filled.present.all()
+    mean = filled.forecasts.mean(2)
+    kept = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
+    wis = np.asarray(jaxcast.weighted_interval_score(mean[..., kept], hub.truth, hub.levels[kept]).wis)
+    means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, WINDOWS)]
+    assert " ".join(f"{mean:.2f}" for mean in means) == "48.16 21.93 32.75 14.12"

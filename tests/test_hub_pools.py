@@ -1,0 +1,363 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.hub.protocol import task_scores
+from jaxcast.pooling.adaptive import ScoreMemory, decayed
+
+LEVELS = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
+NORMAL = np.asarray([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
+NUM_PLACES, NUM_TIMES, NUM_MODELS = 6, 30, 5
+FIXED = {
+    "mean": jaxcast.EqualMean(),
+    "median": jaxcast.EqualMedian(),
+    "trimmed": jaxcast.TrimmedMean(0.2),
+    "opinion": jaxcast.LinearOpinionPool(),
+    "inverse": jaxcast.InverseScoreWeights(power=2.0, window=4),
+    "adaptive": dataclasses.replace(
+        jaxcast.AdaptivePool.untrained(),
+        pull=jnp.asarray(0.1),
+        bias=jnp.full((2, 2), 0.1),
+        spread=jnp.full((2, 2), 0.2),
+        widths=jnp.full((2, 2), 0.1),
+    ),
+}
+
+
+def make(seed=0, missing=0.15):
+    """Forecasts of models of different skill, and the truth, (location, time, ...)."""
+    rng = np.random.default_rng(seed)
+    size = 10.0 * 2.0 ** np.arange(NUM_PLACES)[:, None]
+    truth = size * (1.5 + np.sin(np.arange(NUM_TIMES) / 5)) * rng.lognormal(0, 0.1, (NUM_PLACES, NUM_TIMES))
+    error = np.asarray([0.08, 0.15, 0.25, 0.4, 0.6])
+    centre = truth[..., None] * rng.lognormal(0, error, (NUM_PLACES, NUM_TIMES, NUM_MODELS))
+    forecasts = np.maximum(centre[..., None] * (1 + 0.15 * NORMAL), 0)
+    forecasts[rng.random(forecasts.shape[:3]) < missing] = np.nan
+    return forecasts, truth
+
+
+def course_of(forecasts, truth, horizon=1):
+    return jaxcast.HubCourse.of(forecasts, truth, LEVELS, horizon=horizon)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def course(data):
+    return course_of(*data)
+
+
+@pytest.mark.parametrize("name", ["mean", "median", "trimmed"])
+def test_equal_weight_pools_by_numpy(name, data, course):
+    forecasts, _ = data
+    ours = np.asarray(jaxcast.pool_course(FIXED[name], course).forecast)
+    for place, time in np.ndindex(NUM_PLACES, NUM_TIMES):
+        there = np.sort(forecasts[place, time][~np.isnan(forecasts[place, time, :, 0])], axis=0)
+        if not len(there):
+            assert (ours[place, time] == 0).all()
+            continue
+        cut = round(0.2 * len(there)) if name == "trimmed" else 0
+        expected = np.median(there, 0) if name == "median" else there[cut : len(there) - cut].mean(0)
+        np.testing.assert_allclose(ours[place, time], expected)
+
+
+def test_the_opinion_pool_averages_probabilities():
+    quantiles = np.asarray([NORMAL, 5 + 2 * NORMAL, np.full(7, np.nan)])
+    course = course_of(quantiles[None, None], np.zeros((1, 1)))
+    pooled = np.asarray(jaxcast.pool_course(FIXED["opinion"], course).forecast[0, 0])
+
+    def cdf(x):
+        parts = [np.interp(x, row, LEVELS, left=0, right=1) for row in quantiles[:2]]
+        return np.mean(parts, 0)
+
+    for level, quantile in zip(LEVELS, pooled, strict=True):
+        assert cdf(quantile + 1e-6) >= level - 1e-9
+        assert cdf(quantile - 1e-6) <= level + 1e-9
+    alone = course_of(quantiles[None, None, [0, 2]], np.zeros((1, 1)))
+    np.testing.assert_allclose(jaxcast.pool_course(FIXED["opinion"], alone).forecast[0, 0], NORMAL, atol=1e-9)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_inverse_score_weights_by_a_loop(data, horizon):
+    forecasts, truth = data
+    pool = jaxcast.InverseScoreWeights(power=2.0, window=4)
+    weights = np.asarray(jaxcast.pool_course(pool, course_of(forecasts, truth, horizon)).info["weights"])
+    scores = np.asarray(
+        jaxcast.weighted_interval_score(forecasts, np.broadcast_to(truth[..., None], forecasts.shape[:3]), LEVELS).wis
+    )
+    for place, time in ((0, 0), (1, horizon), (2, 12), (5, 29)):
+        there = ~np.isnan(forecasts[place, time, :, 0])
+        logs = np.zeros(NUM_MODELS)
+        for m in range(NUM_MODELS):
+            known = [
+                s for s in range(max(0, time - horizon - 3), time - horizon + 1) if not np.isnan(scores[place, s, m])
+            ]
+            if known:
+                logs[m] = np.log(
+                    sum(scores[place, s, m] for s in known) / sum(np.nanmean(scores[place, s]) for s in known)
+                )
+        expected = np.where(there, np.exp(-2 * logs), 0)
+        np.testing.assert_allclose(weights[place, time], expected / max(expected.sum(), 1e-300), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_no_pool_crosses_and_absent_models_weigh_nothing(name, course):
+    forecast, info = jaxcast.pool_course(FIXED[name], course)
+    assert np.isfinite(np.asarray(forecast)).all()
+    assert jaxcast.count_crossings(forecast) == 0
+    if "weights" in info:
+        assert (np.asarray(info["weights"])[~np.asarray(course.present)] == 0).all()
+        np.testing.assert_allclose(info["weights"].sum(-1), course.possible, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_no_pool_looks_ahead(name, data, horizon):
+    forecasts, truth = data
+    time = 12
+    before = np.asarray(jaxcast.pool_course(FIXED[name], course_of(forecasts, truth, horizon)).forecast)
+    later_forecasts, later_truth = forecasts.copy(), truth.copy()
+    later_forecasts[:, time + 1 :] *= 3
+    later_truth[:, time - horizon + 1 :] += 100  # at horizon h the last h truths are not known yet
+    after = np.asarray(jaxcast.pool_course(FIXED[name], course_of(later_forecasts, later_truth, horizon)).forecast)
+    np.testing.assert_array_equal(after[:, : time + 1], before[:, : time + 1])
+    if name in ("inverse", "adaptive"):  # and what becomes known does count
+        assert (after[:, time + 1] / 3 != before[:, time + 1]).any()
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_the_order_and_the_unit_of_the_data_do_not_matter(name, data, course):
+    forecasts, truth = data
+    forecast = np.asarray(jaxcast.pool_course(FIXED[name], course).forecast)
+    shuffled = course_of(forecasts[:, :, ::-1], truth)
+    np.testing.assert_allclose(jaxcast.pool_course(FIXED[name], shuffled).forecast, forecast, rtol=1e-6, atol=1e-9)
+    larger = course_of(1e3 * forecasts, 1e3 * truth)
+    np.testing.assert_allclose(jaxcast.pool_course(FIXED[name], larger).forecast, 1e3 * forecast, rtol=1e-6, atol=1e-6)
+
+
+def test_decayed_sums_know_nothing_of_what_is_pending():
+    series = np.random.default_rng(0).normal(size=(2, 9, 3))
+    for horizon in (1, 4):
+        sums = np.asarray(decayed(jnp.asarray(series), (0.5, 0.9), horizon))
+        for time in range(9):
+            known = range(time - horizon + 1)
+            expected = [sum(rate ** (time - horizon - s) * series[:, s] for s in known) for rate in (0.5, 0.9)]
+            np.testing.assert_allclose(sums[:, time], np.stack(np.broadcast_arrays(*expected, series[:, 0])[:2], -1))
+
+
+def test_the_adaptive_pool_before_training_is_a_score_weighted_mean(data, course):
+    pool = jaxcast.AdaptivePool.untrained()
+    memory = pool.observe(course)
+    assert isinstance(memory, ScoreMemory)
+    forecast, info = pool(memory, course)
+    expected = jnp.einsum("ltm,ltmq->ltq", info["weights"], memory.clipped)
+    np.testing.assert_allclose(forecast, jnp.maximum(expected, 0), rtol=1e-6, atol=1e-9)
+    late = np.asarray(info["weights"])[:, -5:].mean((0, 1))
+    assert late[0] > 0.4 > 0.1 > late[-1]
+
+
+@pytest.fixture(scope="module")
+def rolled(course):
+    return jaxcast.rolling_origin(jaxcast.AdaptivePool.untrained(), course, num_steps=3, penalty=0.1, discount=0.97)
+
+
+def test_the_rolling_origin_is_a_loop_of_trainings(course, rolled):
+    """By hand, a pool for each time, with optax in a Python loop."""
+    import optax
+
+    from jaxcast.hub.protocol import _clipped_mean, _loss
+
+    prior = jaxcast.AdaptivePool.untrained()
+    pool, optimizer = prior, optax.adam(0.03)
+    memory, reference, state = prior.observe(course), task_scores(_clipped_mean(course), course), optimizer.init(prior)
+    gradient, pooled = jax.jit(jax.grad(_loss)), jax.jit(lambda pool: pool(memory, course).forecast)
+    for time in range(8):
+        if time >= 5:
+            weights = np.where(np.arange(NUM_TIMES) < time, 0.97 ** (time - 1.0 - np.arange(NUM_TIMES)), 0)
+            for _ in range(3):
+                step = gradient(pool, prior, memory, course, reference, jnp.asarray(weights), 0.1)
+                updates, state = optimizer.update(step, state, pool)
+                pool = optax.apply_updates(pool, updates)
+        expected = pooled(pool)[:, time]
+        np.testing.assert_allclose(rolled.forecast[:, time], expected, rtol=1e-5)
+
+
+def test_training_knows_nothing_of_what_comes(data, rolled):
+    forecasts, truth = data
+    later_truth, later_forecasts = truth.copy(), forecasts.copy()
+    later_truth[:, 15:] *= 5
+    later_forecasts[:, 16:] += 9
+    again = jaxcast.rolling_origin(
+        jaxcast.AdaptivePool.untrained(),
+        course_of(later_forecasts, later_truth),
+        num_steps=3,
+        penalty=0.1,
+        discount=0.97,
+    )
+    np.testing.assert_array_equal(again.forecast[:, :16], rolled.forecast[:, :16])
+    assert (np.asarray(again.info["pool"].powers[16:]) != np.asarray(rolled.info["pool"].powers[16:])).any()
+
+
+def test_other_numbers_compile_nothing(course, rolled, count_compilations):
+    pool = jaxcast.AdaptivePool.untrained()
+    count_compilations()
+    jaxcast.rolling_origin(pool, course, num_steps=3, penalty=0.5, discount=0.9)
+    assert count_compilations() == 0
+
+
+def test_training_helps(course, rolled):
+    late = np.asarray(course.scored) & (np.arange(NUM_TIMES) >= 10)
+    of = {
+        "mean": jaxcast.pool_course(FIXED["mean"], course).forecast,
+        "untrained": jaxcast.pool_course(jaxcast.AdaptivePool.untrained(), course).forecast,
+        "trained": rolled.forecast,
+    }
+    scores = {name: float(np.asarray(task_scores(forecast, course))[late].mean()) for name, forecast in of.items()}
+    assert scores["trained"] < scores["untrained"] < scores["mean"]
+
+
+def test_the_leader_is_the_best_of_what_was_known(course):
+    forecasts = jnp.stack([jaxcast.pool_course(FIXED[name], course).forecast for name in ("mean", "median", "inverse")])
+    late = dataclasses.replace(course, horizon=2)
+    followed = jaxcast.follow_leader(forecasts, late)
+    scores = np.stack([np.asarray(task_scores(forecast, late)).sum(0) for forecast in forecasts])
+    for time in range(NUM_TIMES):
+        known = scores[:, : max(time - 1, 0)].sum(1)
+        assert int(followed.leader[time]) == known.argmin()
+        np.testing.assert_array_equal(followed.forecast[:, time], forecasts[known.argmin(), :, time])
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_tracked_coverage_by_a_loop(horizon):
+    rng = np.random.default_rng(1)
+    truth = rng.normal(0, 2, (40, 12))
+    course = course_of(np.broadcast_to(NORMAL, (40, 12, 1, 7)), truth, horizon)
+    tracked = np.asarray(jaxcast.track_coverage(course.forecasts[:, :, 0], course, lower=None))
+    logs, waiting = np.zeros(4), []
+    index, expected = [2, 0, 4, 6], np.asarray([0.25, 0.025, 0.25, 0.025])
+    for time in range(12):
+        factors = np.exp(logs[[1, 1, 0, 2, 3, 3]])
+        widths = np.diff(NORMAL) * factors
+        quantiles = np.concatenate([-np.cumsum(widths[:3][::-1])[::-1], [0], np.cumsum(widths[3:])])
+        np.testing.assert_allclose(tracked[0, time], quantiles, rtol=1e-5)
+        ends = quantiles[index]
+        share = [
+            (truth[:, time] < end).mean() if i < 2 else (truth[:, time] > end).mean() for i, end in enumerate(ends)
+        ]
+        waiting.append(0.04 / horizon * (np.asarray(share) / expected - 1))
+        if len(waiting) >= horizon:
+            logs = logs + waiting.pop(0)
+    assert jaxcast.count_crossings(tracked) == 0
+
+
+def inject(name, forecasts, truth):
+    """What real hubs have seen, from time 15 on unless it is said otherwise."""
+    forecasts, truth = forecasts.copy(), truth.copy()
+    if name == "a candidate goes mad":
+        forecasts[:, 15:, 0] = 17e6 * (1 + 0.1 * NORMAL)
+    elif name == "once":
+        forecasts[2, 20, 1] = 17e6
+    elif name == "a candidate vanishes":
+        forecasts[:, 15:, 0] = np.nan
+    elif name == "a candidate joins late":
+        forecasts[:, :15, 0] = np.nan
+    elif name == "zero for months":
+        truth[0], forecasts[0] = 0, np.where(np.isnan(forecasts[0]), np.nan, 0)
+        truth[1], forecasts[1] = 0, forecasts[1] * 0.01
+    elif name == "negative truth":
+        truth[3, 18], truth[4, 22] = -5 * truth[3, 18], -700
+    elif name == "nobody":
+        forecasts[:, 17] = np.nan
+    elif name == "zero everywhere":
+        truth[:, 10:20], forecasts[:, 10:20] = 0, np.where(np.isnan(forecasts[:, 10:20]), np.nan, 0)
+    return forecasts, truth
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a candidate goes mad",
+        "once",
+        "a candidate vanishes",
+        "a candidate joins late",
+        "zero for months",
+        "negative truth",
+        "nobody",
+        "zero everywhere",
+    ],
+)
+def test_a_trained_pool_survives(name, data, course, rolled):
+    bad = course_of(*inject(name, *data))
+    scores = {}
+    for label, course_now in (("clean", course), ("bad", bad)):
+        again = rolled if label == "clean" else jaxcast.rolling_origin(
+            jaxcast.AdaptivePool.untrained(), course_now, num_steps=3, penalty=0.1, discount=0.97
+        )  # fmt: skip
+        forecast = jaxcast.track_coverage(again.forecast, course_now)
+        assert np.isfinite(np.asarray(forecast)).all()
+        assert jaxcast.count_crossings(forecast) == 0
+        scored = np.asarray(course_now.scored)
+        scores[label] = np.asarray(task_scores(forecast, course_now))[scored].mean()
+    median = jaxcast.pool_course(FIXED["median"], bad).forecast
+    scores["median"] = np.asarray(task_scores(median, bad))[np.asarray(bad.scored)].mean()
+    assert scores["bad"] <= 1.1 * max(scores["clean"], scores["median"]), scores
+
+
+def test_float32_stays_float32(data):
+    forecasts, truth = (a.astype(np.float32) for a in data)
+    course = jaxcast.HubCourse.of(forecasts, truth, LEVELS.astype(np.float32))
+    for name in ("mean", "adaptive"):
+        pool = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), FIXED[name])
+        assert jaxcast.pool_course(pool, course).forecast.dtype == jnp.float32
+
+
+def test_gradients_of_the_adaptive_pool_are_checked(course):
+    pool = FIXED["adaptive"]
+    memory = pool.observe(course)
+
+    def loss(pool):
+        return task_scores(pool(memory, course).forecast, course).mean()
+
+    value = jax.jit(jax.value_and_grad(loss))
+    gradient = value(pool)[1]
+    for field in ("powers", "pull", "bias", "spread", "widths"):
+        array = np.asarray(getattr(pool, field), float)
+        index = (0,) * array.ndim
+        up, down = array.copy(), array.copy()
+        up[index] += 1e-6
+        down[index] -= 1e-6
+        high, low = (value(dataclasses.replace(pool, **{field: jnp.asarray(a)}))[0] for a in (up, down))
+        slope = (high - low) / 2e-6
+        np.testing.assert_allclose(np.asarray(getattr(gradient, field))[index], slope, rtol=1e-4, atol=1e-7)
+
+
+def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, course, rolled):
+    pool = jax.tree.map(lambda a: a[-1], rolled.info["pool"])
+    jaxcast.save_pool(tmp_path, pool, attributes={"horizon": 1})
+    stored = jaxcast.load_pool(tmp_path)
+    np.testing.assert_array_equal(
+        jaxcast.pool_course(stored.pool, course).forecast, jaxcast.pool_course(pool, course).forecast
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: jaxcast.TrimmedMean(0.5), "trim"),
+        (lambda c: jaxcast.InverseScoreWeights(window=0), "window"),
+        (lambda c: jaxcast.rolling_origin(FIXED["adaptive"], c, discount=1.5), "discount"),
+        (lambda c: jaxcast.rolling_origin(FIXED["adaptive"], c, num_steps=0), "num_steps"),
+        (lambda c: jaxcast.HubCourse.of(np.ones((1, 2, 3, 4)), np.ones((1, 2)), np.ones(3)), "quantile"),
+        (lambda c: jaxcast.HubCourse.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.ones(1), horizon=0), "horizon"),
+    ],
+)
+def test_bad_input_is_one_line(course, call, message, without_type_checks):
+    with pytest.raises(jaxcast.InputError, match=message):
+        call(course)

@@ -1,0 +1,267 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import jaxcast
+
+pytest.importorskip("polars", reason="hub tables need the extra `hub`")
+
+LEVELS = np.asarray([0.25, 0.5, 0.75])
+DATES = np.datetime64("2024-01-06") + 7 * np.arange(6)
+TIDY = "model,location,target_end_date,horizon,quantile,value"
+
+
+def value(model, place, time, level, horizon=1):
+    """A different number in every cell, increasing in the level."""
+    return 100 * (ord(model) - ord("a")) + 10 * place + time + level + 1000 * (horizon - 1)
+
+
+def tidy_rows(models="abc", places=("01", "02"), horizon=1, skip=()):
+    for model in models:
+        for i, place in enumerate(places):
+            for t, date in enumerate(DATES):
+                if (model, place, t) in skip:
+                    continue
+                for level in LEVELS:
+                    yield f"{model},{place},{date},{horizon},{level},{value(model, i, t, level, horizon)}"
+
+
+def write(path, header, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def truth(tmp_path):
+    dates = DATES[0] + 7 * np.arange(-4, 6)
+    rows = [f"{place},{date},{10 * i + t}" for i, place in enumerate(("01", "02")) for t, date in enumerate(dates)]
+    return write(tmp_path / "truth.csv", "location,date,value", rows)
+
+
+def expected(models="abc", skip=()):
+    array = np.full((2, 6, len(models), 3), np.nan)
+    for m, model in enumerate(models):
+        for i, place in enumerate(("01", "02")):
+            for t in range(6):
+                if (model, place, t) not in skip:
+                    array[i, t, m] = [value(model, i, t, level) for level in LEVELS]
+    return array
+
+
+def test_tidy_tables_legacy_and_hubverse_folders_hold_the_same(tmp_path, truth):
+    skip = {("b", "02", 3), ("c", "01", 0)}
+    tidy = write(tmp_path / "tidy.csv", TIDY, tidy_rows(skip=skip))
+    for model in "abc":
+        for t, date in enumerate(DATES):
+            legacy, hubverse = [], []
+            for i, place in enumerate(("01", "02")):
+                if (model, place, t) in skip:
+                    continue
+                legacy.append(f"{date - 5},1 wk ahead inc death,{date},{place},point,NA,5")
+                for level in LEVELS:
+                    number = value(model, i, t, level)
+                    legacy.append(f"{date - 5},1 wk ahead inc death,{date},{place},quantile,{level},{number}")
+                    hubverse.append(f"{date - 7},wk inc death,1,{place},quantile,{level},{number}")
+                hubverse.append(f"{date - 7},wk inc death,1,{place},pmf,large,0.3")
+            name = f"{date - 5}-{model}.csv"
+            header = "forecast_date,target,target_end_date,location,type,quantile,value"
+            write(tmp_path / "old/data-processed" / model / name, header, legacy)
+            header = "reference_date,target,horizon,location,output_type,output_type_id,value"
+            write(tmp_path / "new/model-output" / model / name, header, hubverse)
+    for path in (tidy, tmp_path / "old", tmp_path / "new"):
+        hub = jaxcast.load_hub(path, truth)
+        np.testing.assert_array_equal(hub.forecasts, expected(skip=skip))
+        np.testing.assert_array_equal(hub.dates, DATES)
+        assert (hub.locations, hub.models) == (("01", "02"), ("a", "b", "c"))
+        np.testing.assert_array_equal(hub.levels, LEVELS)
+    np.testing.assert_array_equal(hub.truth, [[4, 5, 6, 7, 8, 9], [14, 15, 16, 17, 18, 19]])
+
+
+def test_a_parquet_table_reads_like_a_csv(tmp_path, truth):
+    polars = pytest.importorskip("polars")
+    path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
+    polars.read_csv(path, schema_overrides={"location": polars.Categorical}, try_parse_dates=True).write_parquet(
+        tmp_path / "tidy.parquet"
+    )
+    hub = jaxcast.load_hub(tmp_path / "tidy.parquet", truth)
+    np.testing.assert_array_equal(hub.forecasts, expected())
+
+
+def test_at_horizon_h_the_newest_truth_is_h_weeks_old(tmp_path, truth):
+    path = write(tmp_path / "tidy.csv", TIDY, [*tidy_rows(horizon=1), *tidy_rows(horizon=3)])
+    hub = jaxcast.load_hub(path, truth, horizon=3, num_lags=2)
+    np.testing.assert_array_equal(hub.forecasts, expected() + 2000)
+    np.testing.assert_array_equal(hub.observed[0, :, 0], [1, 2, 3, 4, 5, 6])
+    np.testing.assert_array_equal(hub.observed[0, :, 1], [0, 1, 2, 3, 4, 5])
+
+
+def test_a_choice_of_models_locations_and_levels(tmp_path, truth):
+    path = write(tmp_path / "tidy.csv", TIDY, tidy_rows(skip={("a", "01", 2), ("a", "01", 3), ("b", "01", 2)}))
+    hub = jaxcast.load_hub(path, truth, models=["c", "a"], locations=["02"], levels=[0.25, 0.75])
+    np.testing.assert_array_equal(hub.forecasts, expected("ca")[1:, :, :, [0, 2]])
+    assert hub.models == ("c", "a")
+    assert jaxcast.load_hub(path, truth, models=2).models == ("b", "c")
+    assert hub.only(["a"]).models == ("a",)
+
+
+def test_a_week_nobody_forecast_stays_a_hole_in_the_grid(tmp_path, truth):
+    rows = [row for row in tidy_rows() if str(DATES[3]) not in row]
+    hub = jaxcast.load_hub(write(tmp_path / "tidy.csv", TIDY, rows), truth)
+    assert len(hub.dates) == 6
+    assert not hub.present[:, 3].any()
+    assert not np.asarray(hub.course().possible)[:, 3].any()
+
+
+def change(rows, old, new):
+    rows = list(rows)
+    assert old in rows
+    rows[rows.index(old)] = new
+    return rows
+
+
+FIRST = f"a,01,{DATES[0]},1,0.25,0.25"
+BAD = {
+    "crossing": (lambda rows: change(rows, FIRST, FIRST[:-4] + "7.5"), r"tidy.csv, row 1: a's quantile 0.25 .* above its quantile 0.5"),
+    "a level missing": (lambda rows: [row for row in rows if row != FIRST], "a lacks some of the 3 quantile levels in 1 forecasts"),
+    "NA": (lambda rows: change(rows, FIRST, FIRST[:-4] + "NA"), "tidy.csv, row 1: the value of a for 01 is NA"),
+    "infinite": (lambda rows: change(rows, FIRST, FIRST[:-4] + "inf"), "row 1: the value of a for 01 is NA or no number"),
+    "duplicate": (lambda rows: [*rows, FIRST], "row 109: a's quantile 0.25 for 01 on 2024-01-06 was there already, in row 1"),
+    "off the grid": (lambda rows: change(rows, FIRST, FIRST.replace("01-06", "01-08")), "off the grid of 7 days, such as 2024-01-08"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_told_with_file_and_row(tmp_path, truth, name):
+    make, message = BAD[name]
+    path = write(tmp_path / "tidy.csv", TIDY, make(tidy_rows()))
+    with pytest.raises(jaxcast.InputError, match=message) as error:
+        jaxcast.load_hub(path, truth)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["crossing", "a level missing", "NA", "infinite", "duplicate"])
+def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
+    path = write(tmp_path / "tidy.csv", TIDY, BAD[name][0](tidy_rows()))
+    hub = jaxcast.load_hub(path, truth, bad="drop")
+    same = expected()
+    if name != "duplicate":
+        same[0, 0, 0] = np.nan
+    np.testing.assert_array_equal(hub.forecasts, same)
+    assert hub.dropped
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"models": ["a", "bb"]}, "unknown model 'bb'; did you mean b"),
+        ({"locations": ["1"]}, "unknown location '1'; did you mean 01"),
+        ({"horizon": 2}, r"expected a horizon among \[1\]"),
+        ({"target": "wk inc case"}, "name no target"),
+        ({"levels": [0.4]}, "no quantile forecast is left"),
+        ({"truth_source": "final"}, "no column source or as_of"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path, truth, arguments, message):
+    path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.load_hub(path, truth, **arguments)
+
+
+def test_an_unknown_target_is_answered_with_the_nearest(tmp_path, truth):
+    header = "reference_date,target,horizon,location,output_type,output_type_id,value"
+    rows = [f"{DATES[0] - 7},wk inc {what},1,01,quantile,{level},1" for what in ("death", "case") for level in LEVELS]
+    write(tmp_path / "hub/a" / "round.csv", header, rows)
+    with pytest.raises(jaxcast.InputError, match="several targets, wk inc case, wk inc death"):
+        jaxcast.load_hub(tmp_path / "hub", truth)
+    with pytest.raises(jaxcast.InputError, match="did you mean wk inc death"):
+        jaxcast.load_hub(tmp_path / "hub", truth, target="wk inc deaths")
+
+
+def test_truth_that_ends_too_early_is_refused_unless_the_forecasts_are_pending(tmp_path):
+    path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
+    rows = [f"{place},{date},1" for place in ("01", "02") for date in DATES[:4]]
+    short = write(tmp_path / "short.csv", "location,date,value", rows)
+    with pytest.raises(jaxcast.InputError, match=r"ends on 2024-01-27, the forecasts .* go to 2024-02-10"):
+        jaxcast.load_hub(path, short)
+    hub = jaxcast.load_hub(path, short, pending=True)
+    assert np.isnan(hub.truth[:, 4:]).all()
+    doubled = write(tmp_path / "doubled.csv", "location,date,value", [*rows, f"01,{DATES[0]},2"])
+    with pytest.raises(jaxcast.InputError, match="2 duplicate rows, such as 01 on 2024-01-06"):
+        jaxcast.load_hub(path, doubled)
+
+
+def test_truth_of_several_vintages_is_told_apart_by_source(tmp_path):
+    path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
+    rows = [
+        f"{p},{d},{v},{s}" for p in ("01", "02") for d in DATES for v, s in ((1, "as of May"), (2, "the final one"))
+    ]
+    table = write(tmp_path / "truth.csv", "location,target_end_date,observation,as_of", rows)
+    assert (jaxcast.load_hub(path, table, truth_source="final").truth == 2).all()
+
+
+def test_paths_that_hold_no_tables(tmp_path, truth):
+    for path in (tmp_path / "nowhere", tmp_path / "nowhere.csv", tmp_path):
+        with pytest.raises(jaxcast.InputError):
+            jaxcast.load_hub(path, truth)
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and no more")
+    with pytest.raises(jaxcast.InputError, match="not a table"):
+        jaxcast.load_hub(broken, truth)
+
+
+def test_a_submission_reads_back_as_it_was(tmp_path, truth):
+    path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
+    hub = jaxcast.load_hub(path, truth)
+    ours = hub.forecasts[:, -1, 0].copy()
+    written = jaxcast.write_submission(
+        tmp_path / "out/model-output", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7, target="wk inc death"
+    )
+    assert written.name == f"{DATES[-1] - 7}-team-pool.csv"
+    again = jaxcast.load_hub(tmp_path / "out", truth)
+    np.testing.assert_array_equal(again.forecasts[:, 0, 0], ours)
+    assert (again.models, again.target) == (("team-pool",), "wk inc death")
+    ours[0] = np.nan  # a location without a forecast has no rows
+    written = jaxcast.write_submission(
+        tmp_path / "out", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7, target="wk inc death"
+    )
+    assert len(written.read_text().splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "pool"}, "TEAM-MODEL"),
+        ({"target": None}, "no target"),
+        ({"forecasts": {1: np.ones((1, 3))}}, "2 locations by 3 levels"),
+        ({"forecasts": {1: np.asarray([[1.0, 2, 3], [2, 1, 3]])}}, "cross"),
+        ({"forecasts": {1: np.full((2, 3), np.nan)}}, "no forecast to write"),
+    ],
+)
+def test_a_submission_that_no_hub_would_accept_is_not_written(tmp_path, truth, arguments, message):
+    hub = jaxcast.load_hub(write(tmp_path / "tidy.csv", TIDY, tidy_rows()), truth)
+    given = {"model": "team-pool", "forecasts": {1: np.ones((2, 3))}, "target": "wk inc death"} | arguments
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.write_submission(
+            tmp_path / "out",
+            given["model"],
+            given["forecasts"],
+            hub,
+            reference_date="2024-01-06",
+            target=given["target"],
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_gaps_are_filled_by_the_three_steps_of_the_paper(tmp_path, truth):
+    hub = jaxcast.load_hub(write(tmp_path / "tidy.csv", TIDY, tidy_rows("ab")), truth)
+    forecasts = hub.forecasts.copy()
+    forecasts[0, 1:3, 0] = np.nan  # two steps: linear in time
+    forecasts[1, 1:4, 0] = np.nan  # three: the mean of the others, which is b
+    forecasts[1, 5] = np.nan  # nobody: the nearest
+    filled = jaxcast.fill_gaps(dataclasses.replace(hub, forecasts=forecasts)).forecasts
+    same = hub.forecasts.copy()
+    same[1, 1:4, 0] = same[1, 1:4, 1]
+    same[1, 5] = same[1, 4]
+    np.testing.assert_allclose(filled, same)
