@@ -80,7 +80,7 @@ PRESETS = {
     "paper": dataclasses.replace(
         QUICK,
         preset="paper",
-        data_seed=1000,
+        data_seed=2000,
         num_data_seeds=3,
         cases=get_args(CaseName),
         rivals=True,

@@ -166,8 +166,10 @@ def median_over_seeds(
     """Each window's median over seeds, and whether it is a lower bound: where the upper of the middle values is one.
 
     Example:
+        >>> import numpy as np
         >>> from jaxcast.comparison import median_over_seeds
-        >>> times, censored = median_over_seeds([[2.0, 5.0], [4.0, 5.0]], [[False, True], [True, True]])
+        >>> seeds = np.asarray([[2.0, 5.0], [4.0, 5.0]]), np.asarray([[False, True], [True, True]])
+        >>> times, censored = median_over_seeds(*seeds)
         >>> times.tolist(), censored.tolist()
         ([3.0, 5.0], [True, True])
     """

@@ -192,13 +192,14 @@ def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
 
 
 def test_linear_regression_is_least_squares(samples):
-    pool = jaxcast.fit_linear_regression(samples.forecasts, samples.targets)
+    # Directions of less than this share are rounding, and so differ between compilers.
+    pool = jaxcast.fit_linear_regression(samples.forecasts, samples.targets, rcond=1e-9)
     features = np.asarray(samples.forecasts).reshape(len(samples.targets), -1)
     centred, targets = features - features.mean(0), np.asarray(samples.targets)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = left[:, values > 1e-12 * values[0]]
+    kept = left[:, values > 1e-9 * values[0]]
     expected = targets.mean(0) + kept @ (kept.T @ (targets - targets.mean(0)))
-    np.testing.assert_allclose(pool(None, samples.forecasts).forecast, expected, atol=1e-4)
+    np.testing.assert_allclose(pool(None, samples.forecasts).forecast, expected, atol=1e-5)
 
 
 def test_linear_regression_recovers_an_exact_combination():

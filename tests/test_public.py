@@ -7,6 +7,8 @@ import jaxcast
 
 def public_names():
     for name, thing in (*vars(jaxcast).items(), *vars(jaxcast.plotting).items()):
+        if name.startswith("_"):
+            continue
         if inspect.isfunction(thing) or (inspect.isclass(thing) and thing.__module__.startswith("jaxcast")):
             yield name, thing
 

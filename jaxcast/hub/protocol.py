@@ -193,7 +193,7 @@ def track_coverage(
         >>> truth = np.random.default_rng(0).normal(0, 3, (50, 60))
         >>> narrow = np.broadcast_to(np.asarray([-1.96, -0.67, 0.0, 0.67, 1.96]), (50, 60, 1, 5))
         >>> course = jaxcast.HubCourse.of(narrow, truth, levels)
-        >>> tracked = jaxcast.track_coverage(course.forecasts[:, :, 0], course, lower=None)
+        >>> tracked = jaxcast.track_coverage(course.forecasts[:, :, 0], course, rate=0.1, lower=None)
         >>> 2.5 < float(tracked[0, -1, 3] / 0.67) < 3.5
         True
     """

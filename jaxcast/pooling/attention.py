@@ -221,7 +221,7 @@ def _mean_of_heads(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Arra
     return jnp.tile(jnp.eye(dim, dtype=dtype) / num_heads, (num_heads, 1))
 
 
-def _query_and_keys(memory: Memory) -> tuple[Float[Array, "*batch size"], Float[Array, "model *batch size"]]:
+def _query_and_keys(memory: Memory) -> tuple[Float[Array, "*batch query_size"], Float[Array, "model *batch key_size"]]:
     """The delayed states of each sample and the delayed errors of each candidate, as one row each."""
     if memory.errors is None:
         raise InputError("attention needs candidates: give the Forecaster a forecast map")

@@ -24,7 +24,7 @@ from jaxcast.windows import Windows, forecast_windows
 
 LEVEL_DEVIATION = 0.5
 """Of the candidates' own deviation: by how much the level may have changed since the training trajectory."""
-MOST_WINDOWS = 16
+MOST_WINDOWS = 32
 TOLERABLE = 0.35
 """Mean squared error in deviations of the state at which a forecast counts as half lost: 0.175 of that of two states drawn at random."""
 
@@ -133,7 +133,7 @@ def _changed(emulator: Emulator, change: Array) -> Emulator:
 def _late_windows(trajectory: Trajectory) -> Windows:
     """Of the last quarter, which no course was fitted to; they overlap."""
     tail = len(trajectory.states) // 4
-    history_size, window_size = max(3, tail // 40), max(3, min(tail // 10, 40))
+    history_size, window_size = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
     last = len(trajectory.states) - history_size - window_size
     first = len(trajectory.states) - tail
     starts = np.unique(np.linspace(first, last, MOST_WINDOWS).astype(int))
