@@ -38,7 +38,9 @@ class Config:
     window_size: int = 20
     """Steps of history."""
     season: int = 52
-    """Steps of a season: methods labelled so may look back one season beyond their window."""
+    """Steps of a season: methods that say so may see the values one season before the targets."""
+    season_length: float = 52.1775
+    """The same, exactly: methods that say so may see at which part of the season a window ends."""
     split: tuple[float, float] = (0.5, 0.7)
     """Where, as shares of the time, the validation and the test part begin."""
     methods: tuple[str, ...] = tuple(METHODS)

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,45 +27,59 @@ class Parts(NamedTuple):
     test: jaxcast.LeadSamples
 
 
+Seen = Literal["window", "calendar", "last_year"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """The data and their parts, with the published window and with one that reaches back a season."""
+    """The data, and their parts by what is seen: the published window alone, also which week of the year it is, or also
+    the values one season before the targets."""
 
     config: Any
     data: Folder
-    parts: Parts
-    seasonal: Parts
+    by_seen: dict[Seen, Parts]
+
+    @property
+    def parts(self) -> Parts:
+        return self.by_seen["window"]
 
     @classmethod
     def of(cls, data: Folder, config: Any) -> "Setup":
         values = jnp.asarray(data.values)
         first, second = (int(share * len(values)) for share in config.split)
         bounds = ((0, first), (first, second), (second, len(values)))
+        angles = 2 * np.pi / config.season_length * np.arange(len(values))[:, None] * np.asarray([1, 2])
+        calendar = np.concatenate([np.cos(angles), np.sin(angles)], 1)
 
-        def parts(window_size: int) -> Parts:
-            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads)
+        def parts(window_size: int, given: np.ndarray | None) -> Parts:
+            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads, given=given)
             return Parts(*(cut(start=start, stop=stop) for start, stop in bounds))
 
         far = max(config.window_size, config.season + 2 - min(config.leads))
-        return cls(config, data, parts(config.window_size), parts(far))
+        by_seen: dict[Seen, Parts] = {
+            "window": parts(config.window_size, None),
+            "calendar": parts(config.window_size, calendar),
+            "last_year": parts(far, None),
+        }
+        return cls(config, data, by_seen)
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """forecast: (setup, parts, seed) -> forecasts of the test part, (sample, lead, region). draws: whether the seed matters.
-    looks_back: whether it sees one season beyond the window."""
+    """forecast: (setup, parts, seed) -> forecasts of the test part, (sample, lead, region). draws: whether the seed matters."""
 
     forecast: Callable[[Setup, Parts, int], Array]
     draws: bool = False
-    looks_back: bool = False
+    seen: Seen = "window"
 
     def sees(self, config: Any) -> str:
-        return f"also the values {config.season} steps before the target" if self.looks_back else ""
+        further = {"window": "", "calendar": "and the week of the year", "last_year": f"and {config.season} weeks back"}
+        return f"{config.window_size} weeks {further[self.seen]}".strip()
 
 
 def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
     """Test errors of every seed, and the first seed's forecasts on the rows that all methods share."""
-    parts = setup.seasonal if method.looks_back else setup.parts
+    parts = setup.by_seen[method.seen]
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
     forecasts = [method.forecast(setup, parts, seed) for seed in seeds]
     scores = [jaxcast.lead_scores(forecast, parts.test) for forecast in forecasts]
@@ -80,7 +94,7 @@ def naive(make: Callable[[tuple[int, ...]], Any], setup: Setup, parts: Parts, se
 
 def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
     values, rows = jnp.asarray(setup.data.values), parts.test.rows
-    return values[jnp.minimum(rows, len(values) - 1) - setup.config.season]
+    return values[jnp.clip(rows - setup.config.season, 0, len(values) - 1)]
 
 
 @partial(jax.jit, static_argnames=("each_region", "difference"))
@@ -97,7 +111,7 @@ def choose(
 
     def forecasts(samples: jaxcast.LeadSamples) -> Array:
         # Only weights differ: the features are computed once for all penalties.
-        with_weights = lambda w, b: dataclasses.replace(one, weights=w, bias=b)(samples.history).forecast  # noqa: E731
+        with_weights = lambda w, b: dataclasses.replace(one, weights=w, bias=b)(samples.history, samples.given).forecast  # noqa: E731
         return jax.vmap(with_weights)(many.weights, many.bias)
 
     return forecasts(parts.valid), forecasts(parts.test)
@@ -183,14 +197,43 @@ def _mixing(setup: Setup, seen: str) -> np.ndarray:
     return jaxcast.mixtures(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
 
 
+def network(make: Callable[..., Any], setup: Setup, parts: Parts, seed: int, **options: Any) -> Array:
+    """A recurrent network, trained in units of each series' standard deviation, at its best epoch on the validation part."""
+    config = setup.config
+    init = _init(make, parts.train, config.hidden_size, tuple(options.items()))
+    batch_size = min(16, len(parts.train.targets))
+    num_steps = config.num_epochs * (len(parts.train.targets) // batch_size)
+    optimizer = jaxcast.make_optimizer(5e-3, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0)
+    samples, valid = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in (parts.train, parts.valid))
+    fit = jaxcast.fit(
+        init, samples, keys=jax.random.key(seed)[None], optimizer=optimizer, num_epochs=config.num_epochs,
+        batch_size=batch_size, loss=jaxcast.region_loss, with_key=True, validation=valid,
+    )  # fmt: skip
+    model = jax.tree.map(lambda a: a[0], fit.model)
+    return jnp.maximum(model(parts.test.history, parts.test.given).forecast, 0)
+
+
+def _init(
+    make: Callable[..., Any], samples: jaxcast.LeadSamples, hidden_size: int, options: Any
+) -> Callable[[Array], Any]:
+    return lambda key: make(
+        samples, hidden_size=hidden_size, kind="gru", dropout=0.2, num_layers=2, key=key, **dict(options)
+    )
+
+
 METHODS = {
     "last_value": Method(partial(naive, jaxcast.LastValue)),
     "mean_of_window": Method(partial(naive, jaxcast.HistoryMean)),
     "drift": Method(partial(naive, jaxcast.Drift)),
-    "same_week_of_last_year": Method(seasonal, looks_back=True),
+    "same_week_of_last_year": Method(seasonal, seen="last_year"),
     "ridge_each_region": Method(ridge),
     "polynomial": Method(polynomial),
     "kernel_ridge": Method(kernel_ridge, draws=True),
+    "independent_network": Method(partial(network, jaxcast.IndependentNetwork), draws=True),
+    "hierarchical_network": Method(partial(network, jaxcast.HierarchicalNetwork), draws=True),
+    "attention_network": Method(partial(network, jaxcast.AttentionNetwork), draws=True),
+    "global_network": Method(partial(network, jaxcast.GlobalNetwork), draws=True),
     "average_of_kernels": Method(average_of_kernels, draws=True),
-    "average_of_kernels_with_last_year": Method(average_of_kernels, draws=True, looks_back=True),
+    "average_of_kernels_and_calendar": Method(average_of_kernels, draws=True, seen="calendar"),
+    "average_of_kernels_and_last_year": Method(average_of_kernels, draws=True, seen="last_year"),
 }

@@ -37,6 +37,11 @@ from jaxcast.integrate import reference as reference
 from jaxcast.integrate import simulate as simulate
 from jaxcast.kernel_ridge import DelayKernelRidge as DelayKernelRidge
 from jaxcast.kernel_ridge import fit_delay_kernel_ridge as fit_delay_kernel_ridge
+from jaxcast.language import LanguageModel as LanguageModel
+from jaxcast.language import TokenCell as TokenCell
+from jaxcast.language import cross_entropy as cross_entropy
+from jaxcast.language import sample_tokens as sample_tokens
+from jaxcast.language import text_streams as text_streams
 from jaxcast.metrics import MedianInterval as MedianInterval
 from jaxcast.metrics import Tracking as Tracking
 from jaxcast.metrics import ValidTime as ValidTime
@@ -75,6 +80,8 @@ from jaxcast.pooling.switching import InteractingModels as InteractingModels
 from jaxcast.pooling.switching import SwitchingMemory as SwitchingMemory
 from jaxcast.pooling.switching_fit import fit_fixed_share as fit_fixed_share
 from jaxcast.pooling.switching_fit import fit_interacting_models as fit_interacting_models
+from jaxcast.recurrent.forecaster import RecurrentForecaster as RecurrentForecaster
+from jaxcast.recurrent.forecaster import fit_recurrent_readout as fit_recurrent_readout
 from jaxcast.recurrent.gru import GRU as GRU
 from jaxcast.recurrent.lstm import LSTM as LSTM
 from jaxcast.recurrent.lstm import LSTMCarry as LSTMCarry

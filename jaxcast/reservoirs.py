@@ -136,7 +136,7 @@ def _fit_nvar(states: Array, penalty: Scalar, *, num_delays: int, skip: int, deg
     lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
     features = monomials(lags.reshape(len(lags), -1), degree)
     increments = jnp.diff(scaled, axis=0)[-len(lags) :]
-    return _fit_readout(features, increments, penalty), scaler
+    return fit_readout(features, increments, penalty), scaler
 
 
 class Network(NamedTuple):
@@ -313,7 +313,7 @@ def _fit_reservoir(
         return nodes, _read(nodes, one, squared)
 
     _, features = jax.lax.scan(step, jnp.zeros(network.bias.shape, states.dtype), scaled[:-1])
-    return _fit_readout(features[num_discarded:], scaled[num_discarded + 1 :], penalty), scaler
+    return fit_readout(features[num_discarded:], scaled[num_discarded + 1 :], penalty), scaler
 
 
 def _read(nodes: Array, scaled: Array, squared: bool) -> Array:
@@ -323,7 +323,7 @@ def _read(nodes: Array, scaled: Array, squared: bool) -> Array:
     return jnp.concatenate([scaled, nodes])
 
 
-def _fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
+def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
     mean = features.mean(0)
     weights = ridge(features - mean, targets - targets.mean(0), penalty)
     return Readout(weights, targets.mean(0) - jnp.matmul(mean, weights, precision="highest"))

@@ -280,7 +280,6 @@ def _judged(run: Run, n: Array, loss: Array) -> Best:
     best = run.best
     loss = loss.astype(best.loss.dtype)
     is_better = loss < best.loss
-    kept = jax.tree.map(
-        lambda new, old: jnp.where(is_better, new, old), (run.params, loss, jnp.asarray(n, best.epoch.dtype)), best[:3]
-    )
-    return Best(*kept, best.losses.at[n].set(loss))
+    newest = (run.params, loss, jnp.asarray(n, best.epoch.dtype))
+    params, lowest, epoch = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), newest, tuple(best[:3]))
+    return Best(params, lowest, epoch, best.losses.at[n].set(loss))

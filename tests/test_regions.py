@@ -103,7 +103,7 @@ def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
 
 
 def test_closest_neighbours_are_a_mixture_each():
-    adjacency = [[1, 0.2, 0.9], [0.2, 1, 0], [0.9, 0, 1]]
+    adjacency = np.asarray([[1, 0.2, 0.9], [0.2, 1, 0], [0.9, 0, 1]])
     mixing = jaxcast.mixtures(3, adjacency, nearest=1)
     np.testing.assert_array_equal(mixing[:, 0], np.eye(3))
     np.testing.assert_array_equal(mixing[:, 1].argmax(-1), [2, 0, 0])
@@ -204,7 +204,7 @@ def test_kernel_ridge_over_delays_is_its_equation():
     gauss = lambda a, b: np.exp(-((a[:, None] - b[None]) ** 2).sum(-1) / (2 * width**2))  # noqa: E731
     solved = np.linalg.solve(gauss(points, points) + 1e-3 * np.eye(47), np.diff(z[:50], axis=0)[2:])
     history = list(z[47:50])
-    for forecast in jaxcast.forecast(cell, series[47:50], 4).forecast:
+    for forecast in jaxcast.forecast(cell, jnp.asarray(series[47:50]), 4).forecast:
         point = (weights[:, None] * np.asarray(history[-3:])[::-1]).ravel()
         history.append(history[-1] + (gauss(point[None], points) @ solved)[0])
         np.testing.assert_allclose(forecast, history[-1] * std + mean, rtol=1e-7)

@@ -53,6 +53,8 @@ class LagInputs:
     size: Float[Array, " feature"]
     components: Any
     components_scale: Any
+    given_scale: Any
+    given_size: int = dataclasses.field(metadata={"static": True})
     lags: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     transform: Transform = dataclasses.field(metadata={"static": True})
     level: Level = dataclasses.field(metadata={"static": True})
@@ -61,13 +63,17 @@ class LagInputs:
     def num_features(self) -> int:
         """Of each region."""
         per_mixture = len(self.lags) + (self.level == "window")
-        return self.mixing.shape[1] * per_mixture + (0 if self.components is None else self.components.shape[-1])
+        num_components = 0 if self.components is None else self.components.shape[-1]
+        return self.mixing.shape[1] * per_mixture + num_components + self.given_size
 
-    def __call__(self, history: Float[Array, "*batch time region"]) -> Window:
-        return self.of_regions(history, self.mixing, self.std)
+    def __call__(
+        self, history: Float[Array, "*batch time region"], given: Float[Array, "*batch given"] | None = None
+    ) -> Window:
+        return self.of_regions(history, given, self.mixing, self.std)
 
     def of_regions(
-        self, history: Float[Array, "*batch time source"], mixing: Float[Array, "region mixture source"],
+        self, history: Float[Array, "*batch time source"],
+        given: Any, mixing: Float[Array, "region mixture source"],
         std: Float[Array, " region"], own: Any = slice(None),
     ) -> Window:  # fmt: skip
         """The window of some of the regions, whose numbers are `own`."""
@@ -75,7 +81,12 @@ class LagInputs:
         raw, scale = self._raw(values, mixing)
         newest = values[..., -1, own]
         scale = std * (jnp.ones_like(newest) if scale is None else scale)
-        return Window((raw - self.offset) / self.size, newest, scale)
+        features = (raw - self.offset) / self.size
+        if self.given_size:
+            if given is None or given.shape[-1] != self.given_size:
+                raise InputError(f"it learned from {self.given_size} given numbers a sample, got {jnp.shape(given)}")
+            features = jnp.concatenate([features, _to_all(given * self.given_scale, len(mixing))], -1)
+        return Window(features, newest, scale)
 
     def _raw(self, values: Array, mixing: Array) -> tuple[Array, Any]:
         """Features before they are standardised, and the mean of each region's own mixture over the window."""
@@ -95,8 +106,7 @@ class LagInputs:
 
     def _projected(self, scaled: Array, mixing: Array) -> Array:
         shape = _flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
-        projected = shape @ self.components * self.components_scale
-        return jnp.broadcast_to(projected[..., None, :], (*projected.shape[:-1], len(mixing), projected.shape[-1]))
+        return _to_all(shape @ self.components * self.components_scale, len(mixing))
 
 
 def lag_inputs(
@@ -108,6 +118,7 @@ def lag_inputs(
     level: Level = "series",
     num_components: int = 0,
     components_scale: float = 0.3,
+    given_scale: float = 1.0,
 ) -> LagInputs:
     """Lags of several series, standardised on training samples.
 
@@ -115,7 +126,7 @@ def lag_inputs(
         lags: steps back from the newest value, which is 0. mixing: by default each region sees its own series only; see
             `mixtures`. transform: g. level: see `LagInputs`.
         num_components: so many principal components of all series' windows are added to every region's features,
-            with components_scale for their standard deviation.
+            with components_scale for their standard deviation. given_scale: times what is given with the samples.
 
     Raises:
         InputError: for lags that the windows do not hold, series that are constant or never known, or unknown options.
@@ -140,14 +151,16 @@ def lag_inputs(
     if mixing.ndim != 3 or mixing.shape[::2] != (num_regions, num_regions):
         raise InputError(f"expected mixing (region, mixture, source) of {num_regions} regions, got {mixing.shape}")
     mean, std = series_scale(samples)
-    none = jnp.zeros(())
-    inputs = LagInputs(mean, std, mixing, none, none + 1, None, jnp.asarray(components_scale), lags, transform, level)
+    none = jnp.zeros(1)
+    scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
+    inputs = LagInputs(mean, std, mixing, none, none + 1, None, *scales, 0, lags, transform, level)
     if num_components:
         inputs = dataclasses.replace(inputs, components=_principal(inputs, samples, num_components))
     raw = jax.jit(lambda inputs: inputs(samples.history).features)(inputs).reshape(-1, inputs.num_features)
     # Components keep the scale that they were given.
     spread = raw.std(0).at[len(raw.T) - num_components :].set(1) if num_components else raw.std(0)
-    return dataclasses.replace(inputs, offset=raw.mean(0), size=jnp.where(spread > 0, spread, 1))
+    given_size = 0 if samples.given is None else samples.given.shape[-1]
+    return dataclasses.replace(inputs, offset=raw.mean(0), size=jnp.where(spread > 0, spread, 1), given_size=given_size)
 
 
 def _principal(inputs: LagInputs, samples: LeadSamples, num_components: int) -> Array:
@@ -156,6 +169,10 @@ def _principal(inputs: LagInputs, samples: LeadSamples, num_components: int) -> 
     windows = _flat(TRANSFORMS[inputs.transform](scaled)[..., [-1 - lag for lag in inputs.lags], :])
     _, values, right = jnp.linalg.svd(windows - windows.mean(0), full_matrices=False)
     return right[:num_components].T * (len(windows) ** 0.5 / values[:num_components])
+
+
+def _to_all(shared: Float[Array, "*batch feature"], num_regions: int) -> Float[Array, "*batch region feature"]:
+    return jnp.broadcast_to(shared[..., None, :], (*shared.shape[:-1], num_regions, shared.shape[-1]))
 
 
 def _flat(windows: Float[Array, "*batch lag region"]) -> Float[Array, "*batch all"]:
@@ -175,8 +192,8 @@ def mixtures(
         InputError: for an adjacency of another shape, or without others to take.
 
     Example:
-        >>> import jaxcast
-        >>> jaxcast.mixtures(2, [[1, 1], [1, 1]], everyone=True)[0].tolist()
+        >>> import jaxcast, numpy as np
+        >>> jaxcast.mixtures(2, np.ones((2, 2)), everyone=True)[0].tolist()
         [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
     """
     own = np.eye(num_regions)

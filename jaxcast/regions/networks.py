@@ -11,6 +11,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes, uniform_linear
+from jaxcast.recurrent.forecaster import Constant
 from jaxcast.recurrent.self_attention import SelfAttention
 from jaxcast.recurrent.stack import Kind, Stack
 from jaxcast.regions.lags import filled, series_scale
@@ -18,16 +19,12 @@ from jaxcast.regions.samples import LeadSamples
 from jaxcast.rollout import Output
 
 
-class Constant(nnx.Variable):
-    """A number that is not trained."""
-
-
 class RegionNetwork(nnx.Module):
     """What the recurrent region forecasters share: the series' scales, and how states become forecasts.
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
 
-    with s_r the state that `encode` makes for region r. Missing values are filled by the last known, and flagged. With
+    with s_r the state that `encode` makes for region r, joined to what is given. Missing values are filled by the last known, and flagged. With
     quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
     never cross; `info["quantiles"]` is (*batch, lead, region, level), and the forecast is the middle one.
 
@@ -46,6 +43,8 @@ class RegionNetwork(nnx.Module):
         self.mean, self.std = Constant(mean), Constant(std)
         self.levels, self.num_leads, self.each = levels, samples.targets.shape[-2], each
         size = self.num_leads * max(len(levels), 1)
+        self.given_size = 0 if samples.given is None else samples.given.shape[-1]
+        state_size += self.given_size
 
         def read_out(key: Array) -> nnx.Linear:
             return uniform_linear(state_size, size, fan_in=state_size, rngs=nnx.Rngs(key), dtype=dtype)
@@ -57,14 +56,19 @@ class RegionNetwork(nnx.Module):
         self, inputs: Float[Array, "*batch time region feature"], key: Any
     ) -> tuple[Float[Array, "*batch region state"], dict[str, Any]]: ...
 
-    def __call__(self, history: Float[Array, "*batch time region"], *, key: Any = None) -> Output:
-        """Forecasts of all leads, (*batch, lead, region); a key switches dropout on."""
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None, *, key: Any = None) -> Output:
+        """Forecasts of all leads, (*batch, lead, region); given as in the samples, and a key switches dropout on."""
         num_regions = len(self.mean[...])
         if history.shape[-1] != num_regions:
             raise InputError(f"it was made for {num_regions} regions, got histories of shape {history.shape}")
         values = (filled(history, self.mean[...]) - self.mean[...]) / self.std[...]
         inputs = jnp.stack([values, jnp.isfinite(history).astype(values.dtype)], -1)
         states, info = self.encode(inputs, key)
+        if self.given_size:
+            if given is None or given.shape[-1] != self.given_size:
+                raise InputError(f"it was made for {self.given_size} given numbers a sample, got {jnp.shape(given)}")
+            shared = jnp.broadcast_to(given[..., None, :], (*states.shape[:-1], self.given_size))
+            states = jnp.concatenate([states, shared.astype(states.dtype)], -1)
         if self.each:
             read = jax.vmap(lambda layer, s: layer(s), in_axes=(0, -2), out_axes=-2)(self.read_out, states)
         else:
@@ -119,7 +123,7 @@ class IndependentNetwork(RegionNetwork):
         super().__init__(samples, state_size or hidden_size, levels=levels, each=True, key=of_head, dtype=dtype)
 
         def stack(key: Array) -> Stack:
-            sizes = {"in_size": 2, "hidden_size": hidden_size, "num_layers": num_layers}
+            sizes: dict[str, Any] = {"in_size": 2, "hidden_size": hidden_size, "num_layers": num_layers}
             return Stack(kind, **sizes, dropout=dropout, key=key, dtype=dtype)
 
         self.stacks = jax.vmap(stack)(jax.random.split(of_layers, len(self.mean[...])))
@@ -236,7 +240,7 @@ class GlobalNetwork(RegionNetwork):
         super().__init__(samples, hidden_size, levels=levels, each=False, key=of_head, dtype=dtype)
         num_regions = len(self.mean[...])
         self.embedding = nnx.Param(0.1 * jax.random.normal(of_regions, (num_regions, embedding_size), dtype))
-        sizes = {"in_size": 2 + embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        sizes: dict[str, Any] = {"in_size": 2 + embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}
         self.stack = Stack(kind, **sizes, dropout=dropout, key=of_stack, dtype=dtype)
         self.attention = (
             SelfAttention(size=hidden_size, causal=True, key=of_attention, dtype=dtype) if self_attention else None
@@ -265,7 +269,7 @@ def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Arra
         >>> bool(jaxcast.region_loss(network, samples) > 0)
         True
     """
-    outputs = model(samples.history, key=key)
+    outputs = model(samples.history, samples.given, key=key)
     if model.levels:
         off = (samples.targets[..., None] - outputs.info["quantiles"]) / model.std[...][:, None]
         levels = jnp.asarray(model.levels, off.dtype)

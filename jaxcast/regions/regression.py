@@ -126,8 +126,9 @@ class LagRegression:
     difference: bool = dataclasses.field(metadata={"static": True})
     nonnegative: bool = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, history: Float[Array, "*batch time region"]) -> Output:
-        window = self.inputs(history)
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
+        """Forecasts of all leads, (*batch, lead, region); given as in the samples that it learned from."""
+        window = self.inputs(history, given)
         expanded = self.expansion(window.features)
         subscripts = "...rf,hf->...hr" if self.weights.ndim == 2 else "...rf,rhf->...hr"
         steps = jnp.einsum(subscripts, expanded, self.weights) + self.bias.T.reshape(len(self.bias.T), -1)
@@ -185,7 +186,7 @@ def fit_lag_regression(
 def _together(
     samples: LeadSamples, inputs: LagInputs, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
 ) -> tuple[Array, Array]:
-    return _solve(samples, inputs(samples.history), expansion, penalty, power, difference)
+    return _solve(samples, inputs(samples.history, samples.given), expansion, penalty, power, difference)
 
 
 def _each(
@@ -195,7 +196,7 @@ def _each(
 
     def one(own: Any) -> tuple[Array, Array]:
         number, mixing, std, targets, weights = own
-        window = inputs.of_regions(samples.history, mixing[None], std[None], number[None])
+        window = inputs.of_regions(samples.history, samples.given, mixing[None], std[None], number[None])
         alone = samples._replace(targets=targets[..., None], weights=weights[..., None])
         return _solve(alone, window, expansion, penalty, power, difference)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,22 +17,25 @@ class LeadSamples(NamedTuple):
 
     history: (sample, time, region), oldest first; NaN where a value is missing. targets: the values so many steps after
     the newest of the history, (sample, lead, region). weights: alike, 1 where a target is known and to be learned from,
-    else 0; the target is then 0 too. rows: that of each target in the table, (sample, lead).
+    else 0; the target is then 0 too. rows: that of each target in the table, (sample, lead). given: what else is known when
+    the history ends, such as the season, (sample, feature), or None.
     """
 
     history: Float[Array, "sample time region"]
     targets: Float[Array, "sample lead region"]
     weights: Float[Array, "sample lead region"]
     rows: Int[Array, "sample lead"]
+    given: Any = None
 
 
 def lead_samples(
-    values: Float[Array, "time region"],
+    values: Float[Any, "time region"],
     *,
     window_size: int,
     leads: Sequence[int],
     start: int = 0,
     stop: int | None = None,
+    given: Float[Any, "time feature"] | None = None,
 ) -> LeadSamples:
     """Every window of a table that has a target in the rows from `start` to before `stop`.
 
@@ -41,6 +44,7 @@ def lead_samples(
 
     Args:
         values: NaN where one is missing. window_size: steps of history. leads: at least 1 each.
+        given: what else is known at each step, for all regions; a sample gets that of its newest step.
 
     Raises:
         InputError: for sizes or leads below one, or a table too short for any sample.
@@ -68,7 +72,8 @@ def lead_samples(
         )
     newest = np.arange(first, last + 1)
     rows = newest[:, None] + np.asarray(leads)
-    return _gather(jnp.asarray(values), newest, rows, (rows >= start) & (rows < stop), window_size=window_size)
+    samples = _gather(jnp.asarray(values), newest, rows, (rows >= start) & (rows < stop), window_size=window_size)
+    return samples if given is None else samples._replace(given=jnp.asarray(given)[newest])
 
 
 @partial(jax.jit, static_argnames="window_size")
