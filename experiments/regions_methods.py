@@ -15,8 +15,19 @@ import jaxcast
 from jaxcast.regions.tables import Folder
 
 PENALTIES = np.logspace(-6, -0.5, 8)
-BANDWIDTHS = ((0.15, 1.0), (0.4, 1.0), (0.4, 0.0), (1.0, 0.3), (2.0, 0.0))
+BANDWIDTHS = ((0.3, 1.0), (0.8, 0.3), (1.5, 0.0))
 """Of kernels, with the share of the features themselves."""
+SETTINGS: tuple[tuple[Any, Any, str, int, bool, int], ...] = (
+    ("none", "series", "neighbours", 2, True, 0),
+    ("log", "window", "everyone", 1, True, 0),
+    ("log", "series", "neighbours", 2, True, 5),
+    ("none", "window", "neighbours", 4, True, 0),
+    ("sqrt", "series", "everyone", 1, True, 5),
+    ("none", "series", "everyone", 4, False, 5),
+    ("sqrt", "series", "neighbours", 2, False, 0),
+    ("log", "series", "own", 4, True, 0),
+)
+"""Of inputs: transform, level, which other series, the newest 1/n of the window, difference, principal components."""
 
 
 class Parts(NamedTuple):
@@ -66,11 +77,13 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """forecast: (setup, parts, seed) -> forecasts of the test part, (sample, lead, region). draws: whether the seed matters."""
+    """forecast: (setup, parts, seed) -> forecasts of the test part, (sample, lead, region), or with together=True for all
+    seeds, (seed, sample, lead, region). draws: whether the seed matters."""
 
-    forecast: Callable[[Setup, Parts, int], Array]
+    forecast: Callable[..., Array]
     draws: bool = False
     seen: Seen = "window"
+    together: bool = False
 
     def sees(self, config: Any) -> str:
         further = {"window": "", "calendar": "and the week of the year", "last_year": f"and {config.season} weeks back"}
@@ -81,7 +94,10 @@ def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
     """Test errors of every seed, and the first seed's forecasts on the rows that all methods share."""
     parts = setup.by_seen[method.seen]
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
-    forecasts = [method.forecast(setup, parts, seed) for seed in seeds]
+    if method.together:
+        forecasts = list(method.forecast(setup, parts, np.asarray(seeds)))
+    else:
+        forecasts = [method.forecast(setup, parts, seed) for seed in seeds]
     scores = [jaxcast.lead_scores(forecast, parts.test) for forecast in forecasts]
     return {name: np.stack([getattr(one, name) for one in scores]) for name in ("rmse", "mae", "pcc")} | {
         "forecast": np.asarray(forecasts[0])[-len(setup.parts.test.targets) :]
@@ -168,23 +184,17 @@ def many_kernels(setup: Setup, parts: Parts, seed: int) -> tuple[np.ndarray, np.
     window = setup.config.window_size
     far = parts.train.history.shape[1] - window
     season_lags = {setup.config.season - lead + k for lead in setup.config.leads for k in (-1, 0, 1)} if far else set()
-    grid = itertools.product(
-        ("none", "sqrt", "log"), ("series", "window"), ("own", "neighbours", "everyone"), (window, window // 2, window // 4),
-        (True, False), (0, 5), (0.5, 1.0),
-    )  # fmt: skip
-    settings = list(grid)
-    drawn = np.random.default_rng(setup.config.seed).permutation(len(settings))[: setup.config.num_settings]
     valid, test = [], []
-    for number in drawn:
-        transform, level, seen, num_lags, difference, num_components, power = settings[number]
-        lags = sorted({*range(max(num_lags, 1)), *(lag for lag in season_lags if 0 <= lag < far + window)})
+    for number, setting in enumerate(SETTINGS[: setup.config.num_settings]):
+        transform, level, seen, part, difference, num_components = setting
+        lags = sorted({*range(max(window // part, 1)), *(lag for lag in season_lags if 0 <= lag < far + window)})
         inputs = jaxcast.lag_inputs(
             parts.train, lags=lags, mixing=_mixing(setup, seen), transform=transform, level=level,
             num_components=num_components,
         )  # fmt: skip
-        key = jax.random.fold_in(jax.random.key(seed), int(number))
+        key = jax.random.fold_in(jax.random.key(seed), number)
         expansion = jaxcast.random_fourier(inputs.num_features, setup.config.num_cosines, bandwidth=1.0, key=key)
-        for bandwidth, linear in BANDWIDTHS:
+        for (bandwidth, linear), power in itertools.product(BANDWIDTHS, (0.5, 1.0)):
             expansion = dataclasses.replace(expansion, bandwidth=jnp.asarray(bandwidth), linear=jnp.asarray(linear))
             forecasts = choose(parts, inputs, expansion, power, each_region=False, difference=difference)
             valid.append(np.asarray(forecasts[0]))
@@ -197,28 +207,23 @@ def _mixing(setup: Setup, seen: str) -> np.ndarray:
     return jaxcast.mixtures(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
 
 
-def network(make: Callable[..., Any], setup: Setup, parts: Parts, seed: int, **options: Any) -> Array:
-    """A recurrent network, trained in units of each series' standard deviation, at its best epoch on the validation part."""
+def network(make: Callable[..., Any], setup: Setup, parts: Parts, seeds: np.ndarray) -> Array:
+    """Recurrent networks, trained in units of each series' standard deviation, at their best epochs on the validation part."""
     config = setup.config
-    init = _init(make, parts.train, config.hidden_size, tuple(options.items()))
     batch_size = min(16, len(parts.train.targets))
     num_steps = config.num_epochs * (len(parts.train.targets) // batch_size)
     optimizer = jaxcast.make_optimizer(5e-3, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0)
+
+    def init(key: Array) -> Any:
+        return make(parts.train, hidden_size=config.hidden_size, kind="gru", dropout=0.2, num_layers=2, key=key)
+
     samples, valid = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in (parts.train, parts.valid))
     fit = jaxcast.fit(
-        init, samples, keys=jax.random.key(seed)[None], optimizer=optimizer, num_epochs=config.num_epochs,
+        init, samples, keys=jax.vmap(jax.random.key)(seeds), optimizer=optimizer, num_epochs=config.num_epochs,
         batch_size=batch_size, loss=jaxcast.region_loss, with_key=True, validation=valid,
     )  # fmt: skip
-    model = jax.tree.map(lambda a: a[0], fit.model)
-    return jnp.maximum(model(parts.test.history, parts.test.given).forecast, 0)
-
-
-def _init(
-    make: Callable[..., Any], samples: jaxcast.LeadSamples, hidden_size: int, options: Any
-) -> Callable[[Array], Any]:
-    return lambda key: make(
-        samples, hidden_size=hidden_size, kind="gru", dropout=0.2, num_layers=2, key=key, **dict(options)
-    )
+    run = jax.jit(jax.vmap(lambda model: model(parts.test.history, parts.test.given).forecast))
+    return jnp.maximum(run(fit.model), 0)
 
 
 METHODS = {
@@ -229,10 +234,10 @@ METHODS = {
     "ridge_each_region": Method(ridge),
     "polynomial": Method(polynomial),
     "kernel_ridge": Method(kernel_ridge, draws=True),
-    "independent_network": Method(partial(network, jaxcast.IndependentNetwork), draws=True),
-    "hierarchical_network": Method(partial(network, jaxcast.HierarchicalNetwork), draws=True),
-    "attention_network": Method(partial(network, jaxcast.AttentionNetwork), draws=True),
-    "global_network": Method(partial(network, jaxcast.GlobalNetwork), draws=True),
+    "independent_network": Method(partial(network, jaxcast.IndependentNetwork), draws=True, together=True),
+    "hierarchical_network": Method(partial(network, jaxcast.HierarchicalNetwork), draws=True, together=True),
+    "attention_network": Method(partial(network, jaxcast.AttentionNetwork), draws=True, together=True),
+    "global_network": Method(partial(network, jaxcast.GlobalNetwork), draws=True, together=True),
     "average_of_kernels": Method(average_of_kernels, draws=True),
     "average_of_kernels_and_calendar": Method(average_of_kernels, draws=True, seen="calendar"),
     "average_of_kernels_and_last_year": Method(average_of_kernels, draws=True, seen="last_year"),

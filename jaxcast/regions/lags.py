@@ -1,6 +1,7 @@
 """What a regression sees of a window of several series: lags of each series and of mixtures of all, on a common scale."""
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -155,17 +156,23 @@ def lag_inputs(
     scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
     inputs = LagInputs(mean, std, mixing, none, none + 1, None, *scales, 0, lags, transform, level)
     if num_components:
-        inputs = dataclasses.replace(inputs, components=_principal(inputs, samples, num_components))
-    raw = jax.jit(lambda inputs: inputs(samples.history).features)(inputs).reshape(-1, inputs.num_features)
+        inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
+    raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)
     # Components keep the scale that they were given.
     spread = raw.std(0).at[len(raw.T) - num_components :].set(1) if num_components else raw.std(0)
     given_size = 0 if samples.given is None else samples.given.shape[-1]
     return dataclasses.replace(inputs, offset=raw.mean(0), size=jnp.where(spread > 0, spread, 1), given_size=given_size)
 
 
-def _principal(inputs: LagInputs, samples: LeadSamples, num_components: int) -> Array:
+@jax.jit
+def _features(inputs: LagInputs, history: Array) -> Array:
+    return inputs(history).features
+
+
+@partial(jax.jit, static_argnames="num_components")
+def _principal(inputs: LagInputs, history: Array, num_components: int) -> Array:
     """The first right singular vectors of all windows, scaled so that what they give has the standard deviation one."""
-    scaled = filled(samples.history, inputs.mean) / inputs.std
+    scaled = filled(history, inputs.mean) / inputs.std
     windows = _flat(TRANSFORMS[inputs.transform](scaled)[..., [-1 - lag for lag in inputs.lags], :])
     _, values, right = jnp.linalg.svd(windows - windows.mean(0), full_matrices=False)
     return right[:num_components].T * (len(windows) ** 0.5 / values[:num_components])
@@ -199,11 +206,12 @@ def mixtures(
     own = np.eye(num_regions)
     parts = [own[:, None]]
     if adjacency is not None:
-        others = np.where(own > 0, 0, np.asarray(adjacency, float))
-        if others.shape != own.shape or nearest >= num_regions:
+        closeness = np.asarray(adjacency, float)
+        if closeness.shape != own.shape or nearest >= num_regions:
             raise InputError(
-                f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {others.shape} and {nearest}"
+                f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {closeness.shape} and {nearest}"
             )
+        others = np.where(own > 0, 0, closeness)
         if nearest:
             parts.append(own[np.argsort(-others, axis=1, kind="stable")[:, :nearest]])
         else:
