@@ -15,7 +15,7 @@ def systems(ours: dict[str, Any], published: dict[str, dict[str, float]], zoo: A
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     ax = figure.subplots()
     share = 100 * (np.arange(len(zoo.systems)) + 1) / len(zoo.systems)
-    for model in [*published][:2] + [m for m in ("RNNModel", "TransformerModel") if m in published]:
+    for model in [*published][:3]:
         errors = np.sort([published[model][system] for system in zoo.systems])
         ax.plot(errors, share, "--", lw=1.2, label=f"{model}, published ({np.median(errors):.0f})")
     for name, arrays in ours.items():

@@ -40,6 +40,9 @@ class LagInputs:
     each then standardised. With level="window" the mixture is first divided by its mean over the window, so that only
     the shape of a window matters, and forecasts are in units of that mean. Missing values are filled by the last known.
 
+    Raises:
+        InputError: when called without what was given with the training samples.
+
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> samples = jaxcast.lead_samples(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))

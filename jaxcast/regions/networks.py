@@ -111,7 +111,7 @@ class IndependentNetwork(RegionNetwork):
         >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
         >>> network = jaxcast.IndependentNetwork(samples, hidden_size=4, levels=(0.1, 0.5, 0.9), key=jax.random.key(0))
         >>> network(samples.history).info["quantiles"].shape
-        (48, 2, 2, 3)
+        (52, 2, 2, 3)
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class HierarchicalNetwork(IndependentNetwork):
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
         >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
         >>> jaxcast.HierarchicalNetwork(samples, hidden_size=4, key=jax.random.key(0))(samples.history).forecast.shape
-        (48, 2, 2)
+        (52, 2, 2)
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class GlobalNetwork(RegionNetwork):
         >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
         >>> network = jaxcast.GlobalNetwork(samples, hidden_size=4, self_attention=True, key=jax.random.key(0))
         >>> network(samples.history).forecast.shape
-        (48, 2, 2)
+        (52, 2, 2)
     """
 
     def __init__(

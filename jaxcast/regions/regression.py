@@ -115,7 +115,8 @@ class LagRegression:
         >>> samples = jaxcast.lead_samples(values, window_size=4, leads=(1, 5))
         >>> inputs = jaxcast.lag_inputs(samples, lags=range(4))
         >>> model = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-9)
-        >>> bool(abs(model(samples.history).forecast - samples.targets).max() < 1e-3)
+        >>> off = samples.weights * (model(samples.history).forecast - samples.targets)
+        >>> bool(abs(off).max() < 1e-3)
         True
     """
 
