@@ -166,7 +166,8 @@ def _ridge(seen: str, setup: Setup) -> Forecasts:
 
 def _best_ridge(seen: str, setup: Setup, seed: int) -> Array:
     valid, test = _ridge(seen, setup)
-    squares = ((valid - np.asarray(setup.early.valid.targets)) ** 2).mean((1, 3))
+    known = np.asarray(setup.early.valid.weights)
+    squares = (known * (valid - np.asarray(setup.early.valid.targets)) ** 2).sum((1, 3))
     best = squares.argmin(0)
     return jnp.stack([test[b, :, k] for k, b in enumerate(best)], 1)
 
@@ -193,8 +194,8 @@ def _average(setup: Setup, seed: int) -> Array:
         for number, (seen, width) in enumerate(POOLED)
     ]
     valid, test = (np.concatenate(parts) for parts in zip(*many, strict=True))
-    truth = np.asarray(setup.early.valid.targets)
-    chosen = [jaxcast.best_average(valid[:, :, k], truth[:, k]) for k in range(truth.shape[1])]
+    truth, known = np.asarray(setup.early.valid.targets), np.asarray(setup.early.valid.weights)
+    chosen = [jaxcast.best_average(valid[:, :, k], truth[:, k], known[:, k]) for k in range(truth.shape[1])]
     return jnp.stack([test[members, :, k].mean(0) for k, members in enumerate(chosen)], 1)
 
 

@@ -38,7 +38,8 @@ class LagInputs:
         x_(r,m,k) = g( sum_s mixing_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
 
     each then standardised. With level="window" the mixture is first divided by its mean over the window, so that only
-    the shape of a window matters, and forecasts are in units of that mean. Missing values are filled by the last known.
+    the shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms are for series that are
+    not negative. Missing values are filled by the last known.
 
     Raises:
         InputError: when called without what was given with the training samples.
