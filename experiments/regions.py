@@ -18,7 +18,7 @@ from jaxcast.regions.tables import Folder, read_folder
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Forecast every series of a folder some steps ahead with naive, linear, kernel and recurrent methods, and compare
+    """Forecast every series of a folder some steps ahead with naive, linear and kernel methods, and compare
     their errors at each horizon with published ones."""
 
     preset: Literal["smoke", "quick", "paper"] = "quick"
@@ -39,8 +39,6 @@ class Config:
     """Steps of history."""
     season: int = 52
     """Steps of a season: methods that say so may see the values one season before the targets."""
-    season_length: float = 52.1775
-    """The same, exactly: methods that say so may see at which part of the season a window ends."""
     split: tuple[float, float] = (0.5, 0.7)
     """Where, as shares of the time, the validation and the test part begin."""
     methods: tuple[str, ...] = tuple(METHODS)
@@ -49,10 +47,6 @@ class Config:
     """Kinds of inputs that kernel ridge regressions are tried with; each with every bandwidth and penalty."""
     num_cosines: int = 250
     """Random features of each."""
-    num_epochs: int = 60
-    """Of the recurrent forecasters, which keep their best epoch on the validation part."""
-    hidden_size: int = 32
-    """Of the recurrent forecasters."""
 
 
 PRESETS = {
@@ -63,8 +57,6 @@ PRESETS = {
         season=12,
         num_settings=2,
         num_cosines=20,
-        num_epochs=2,
-        hidden_size=4,
     ),
     "quick": Config(),
     "paper": Config(preset="paper", leads=(3, 5, 10, 15), num_seeds=5),

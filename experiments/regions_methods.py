@@ -38,13 +38,12 @@ class Parts(NamedTuple):
     test: jaxcast.LeadSamples
 
 
-Seen = Literal["window", "calendar", "last_year"]
+Seen = Literal["window", "last_year"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """The data, and their parts by what is seen: the published window alone, also which week of the year it is, or also
-    the values one season before the targets."""
+    """The data, and their parts by what is seen: the published window alone, or also the values one season before the targets."""
 
     config: Any
     data: Folder
@@ -59,34 +58,29 @@ class Setup:
         values = jnp.asarray(data.values)
         first, second = (int(share * len(values)) for share in config.split)
         bounds = ((0, first), (first, second), (second, len(values)))
-        angles = 2 * np.pi / config.season_length * np.arange(len(values))[:, None] * np.asarray([1, 2])
-        calendar = np.concatenate([np.cos(angles), np.sin(angles)], 1)
 
-        def parts(window_size: int, given: np.ndarray | None) -> Parts:
-            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads, given=given)
+        def parts(window_size: int) -> Parts:
+            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads)
             return Parts(*(cut(start=start, stop=stop) for start, stop in bounds))
 
         far = max(config.window_size, config.season + 2 - min(config.leads))
         by_seen: dict[Seen, Parts] = {
-            "window": parts(config.window_size, None),
-            "calendar": parts(config.window_size, calendar),
-            "last_year": parts(far, None),
+            "window": parts(config.window_size),
+            "last_year": parts(far),
         }
         return cls(config, data, by_seen)
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """forecast: (setup, parts, seed) -> forecasts of the test part, (sample, lead, region), or with together=True for all
-    seeds, (seed, sample, lead, region). draws: whether the seed matters."""
+    """forecast: (setup, parts, seed) -> forecasts of the test part, (sample, lead, region). draws: whether the seed matters."""
 
-    forecast: Callable[..., Array]
+    forecast: Callable[[Setup, Parts, int], Array]
     draws: bool = False
     seen: Seen = "window"
-    together: bool = False
 
     def sees(self, config: Any) -> str:
-        further = {"window": "", "calendar": "and the week of the year", "last_year": f"and {config.season} weeks back"}
+        further = {"window": "", "last_year": f"and {config.season} weeks back"}
         return f"{config.window_size} weeks {further[self.seen]}".strip()
 
 
@@ -94,10 +88,7 @@ def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
     """Test errors of every seed, and the first seed's forecasts on the rows that all methods share."""
     parts = setup.by_seen[method.seen]
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
-    if method.together:
-        forecasts = list(method.forecast(setup, parts, np.asarray(seeds)))
-    else:
-        forecasts = [method.forecast(setup, parts, seed) for seed in seeds]
+    forecasts = [method.forecast(setup, parts, seed) for seed in seeds]
     scores = [jaxcast.lead_scores(forecast, parts.test) for forecast in forecasts]
     return {name: np.stack([getattr(one, name) for one in scores]) for name in ("rmse", "mae", "pcc")} | {
         "forecast": np.asarray(forecasts[0])[-len(setup.parts.test.targets) :]
@@ -207,25 +198,6 @@ def _mixing(setup: Setup, seen: str) -> np.ndarray:
     return jaxcast.mixtures(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
 
 
-def network(make: Callable[..., Any], setup: Setup, parts: Parts, seeds: np.ndarray) -> Array:
-    """Recurrent networks, trained in units of each series' standard deviation, at their best epochs on the validation part."""
-    config = setup.config
-    batch_size = min(16, len(parts.train.targets))
-    num_steps = config.num_epochs * (len(parts.train.targets) // batch_size)
-    optimizer = jaxcast.make_optimizer(5e-3, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0)
-
-    def init(key: Array) -> Any:
-        return make(parts.train, hidden_size=config.hidden_size, kind="gru", dropout=0.2, num_layers=2, key=key)
-
-    samples, valid = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in (parts.train, parts.valid))
-    fit = jaxcast.fit(
-        init, samples, keys=jax.vmap(jax.random.key)(seeds), optimizer=optimizer, num_epochs=config.num_epochs,
-        batch_size=batch_size, loss=jaxcast.region_loss, with_key=True, validation=valid,
-    )  # fmt: skip
-    run = jax.jit(jax.vmap(lambda model: model(parts.test.history, parts.test.given).forecast))
-    return jnp.maximum(run(fit.model), 0)
-
-
 METHODS = {
     "last_value": Method(partial(naive, jaxcast.LastValue)),
     "mean_of_window": Method(partial(naive, jaxcast.HistoryMean)),
@@ -234,11 +206,6 @@ METHODS = {
     "ridge_each_region": Method(ridge),
     "polynomial": Method(polynomial),
     "kernel_ridge": Method(kernel_ridge, draws=True),
-    "independent_network": Method(partial(network, jaxcast.IndependentNetwork), draws=True, together=True),
-    "hierarchical_network": Method(partial(network, jaxcast.HierarchicalNetwork), draws=True, together=True),
-    "attention_network": Method(partial(network, jaxcast.AttentionNetwork), draws=True, together=True),
-    "global_network": Method(partial(network, jaxcast.GlobalNetwork), draws=True, together=True),
     "average_of_kernels": Method(average_of_kernels, draws=True),
-    "average_of_kernels_and_calendar": Method(average_of_kernels, draws=True, seen="calendar"),
     "average_of_kernels_and_last_year": Method(average_of_kernels, draws=True, seen="last_year"),
 }
