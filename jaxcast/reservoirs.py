@@ -75,7 +75,7 @@ class NVAR:
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "lag dim"]:
         """The standardised values that delays reach, newest first."""
-        _check_dim(value, self.scaler)
+        check_dim(value, self.scaler)
         return jnp.zeros((self.warmup + 1, *value.shape), value.dtype)
 
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
@@ -118,19 +118,19 @@ def fit_nvar(
     for name, size in {"num_delays": num_delays, "skip": skip, "degree": degree}.items():
         if size < 1:
             raise InputError(f"{name} must be at least 1, got {size}")
-    states = _series(values, (num_delays - 1) * skip + 2, penalty)
+    states = as_series(values, (num_delays - 1) * skip + 2, penalty)
     readout, scaler = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
     return NVAR(readout, scaler, num_delays, skip, degree)
 
 
 @partial(jax.jit, static_argnames=("num_delays", "skip", "degree"))
 def _fit_nvar(states: Array, penalty: Scalar, *, num_delays: int, skip: int, degree: int) -> tuple[Readout, Scaler]:
-    scaler = _scaler_of(states)
+    scaler = scaler_of(states)
     scaled = scaler.apply(states)
     lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
     features = _features(lags.reshape(len(lags), -1), degree)
     increments = jnp.diff(scaled, axis=0)[-len(lags) :]
-    return _fit_readout(features, increments, penalty), scaler
+    return fit_readout(features, increments, penalty), scaler
 
 
 class Network(NamedTuple):
@@ -180,7 +180,7 @@ class Reservoir:
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, " node"]:
         """A reservoir at rest."""
-        _check_dim(value, self.scaler)
+        check_dim(value, self.scaler)
         return jnp.zeros(self.network.bias.shape, value.dtype)
 
     def __call__(self, carry: Float[Array, " node"], x: Input) -> tuple[Float[Array, " node"], Output]:
@@ -280,7 +280,7 @@ def fit_reservoir(
             f"expected 1 to num_nodes connections and num_discarded of at least 0, got {connections} connections, "
             f"{num_nodes} nodes and {num_discarded} discarded"
         )
-    states = _series(values, num_discarded + 3, penalty)
+    states = as_series(values, num_discarded + 3, penalty)
     network = random_network(
         states.shape[1],
         num_nodes,
@@ -299,7 +299,7 @@ def fit_reservoir(
 def _fit_reservoir(
     network: Network, states: Array, leak: Scalar, penalty: Scalar, *, num_discarded: int, squared: bool
 ) -> tuple[Readout, Scaler]:
-    scaler = _scaler_of(states)
+    scaler = scaler_of(states)
     scaled = scaler.apply(states)
 
     def step(nodes: Array, one: Array) -> tuple[Array, Array]:
@@ -307,7 +307,7 @@ def _fit_reservoir(
         return nodes, _read(nodes, one, squared)
 
     _, features = jax.lax.scan(step, jnp.zeros(network.bias.shape, states.dtype), scaled[:-1])
-    return _fit_readout(features[num_discarded:], scaled[num_discarded + 1 :], penalty), scaler
+    return fit_readout(features[num_discarded:], scaled[num_discarded + 1 :], penalty), scaler
 
 
 def _read(nodes: Array, scaled: Array, squared: bool) -> Array:
@@ -317,27 +317,29 @@ def _read(nodes: Array, scaled: Array, squared: bool) -> Array:
     return jnp.concatenate([scaled, nodes])
 
 
-def _fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
+def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
     mean = features.mean(0)
     weights = ridge(features - mean, targets - targets.mean(0), penalty)
     return Readout(weights, targets.mean(0) - jnp.matmul(mean, weights, precision="highest"))
 
 
-def _scaler_of(states: Array) -> Scaler:
+def scaler_of(states: Array) -> Scaler:
     std = states.std(0)
     # A component that never changes is nothing to scale by.
     return Scaler(states.mean(0), jnp.where(std > 0, std, 1.0))
 
 
-def _series(values: Any, least: int, penalty: Scalar) -> Array:
+def as_series(values: Any, least: int, penalty: Scalar) -> Array:
     states = jnp.asarray(values)
-    if states.ndim != 2 or len(states) < least or not jnp.isfinite(states).all():
+    # Under jit or vmap there are no numbers to look at.
+    is_bad = not isinstance(states, jax.core.Tracer) and not jnp.isfinite(states).all()
+    if states.ndim != 2 or len(states) < least or is_bad:
         raise InputError(f"expected a finite series (time, dim) of at least {least} values, got shape {states.shape}")
     if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
         raise InputError(f"penalty must be positive, got {penalty}")
     return states if jnp.issubdtype(states.dtype, jnp.floating) else states.astype(jnp.result_type(float))
 
 
-def _check_dim(value: Any, scaler: Scaler) -> None:
+def check_dim(value: Any, scaler: Scaler) -> None:
     if value.shape != scaler.mean.shape:
         raise InputError(f"it was trained on values of shape {scaler.mean.shape}, got {value.shape}")

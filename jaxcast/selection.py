@@ -1,4 +1,4 @@
-"""Which settings of a forecaster to take: those that stay valid longest on the last part of the training course."""
+"""Which settings of a forecaster to take: those that do best on a validation part."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -102,3 +102,50 @@ def _valid_times(cell: Cell, windows: Windows, dt: Scalar, threshold: Scalar, sc
     return jax.vmap(lambda forecast, truth: score(forecast, truth).time)(
         forecast_windows(cell, windows).forecast, windows.truth
     )
+
+
+def best_average(
+    forecasts: Float[Any, "candidate sample ..."],
+    truth: Float[Any, "sample ..."],
+    weights: Float[Any, "sample ..."] | None = None,
+    *,
+    sizes: Sequence[int] = (1, 3, 5, 10, 20, 40),
+    num_blocks: int = 3,
+) -> np.ndarray:
+    """Which of many candidates to average: the best ones of a validation part, as many as forecast what they were not chosen by.
+
+    For each size, the so many best candidates of all blocks of consecutive samples but one are averaged and scored on
+    that one; the size with the smallest squared error over all blocks wins, and the so many best of all samples are chosen.
+
+    Args:
+        weights: of squared errors; by default one each. sizes: those above the number of candidates are left out.
+
+    Raises:
+        InputError: for less samples than blocks, or shapes that do not match.
+
+    Returns:
+        The numbers of the chosen candidates, best first.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> truth = np.sin(np.arange(30.0))
+        >>> noise = np.random.default_rng(0).normal(size=(8, 30)) * np.asarray([1, 1, 1, 1, 9, 9, 9, 9])[:, None]
+        >>> sorted(jaxcast.best_average(truth + noise, truth, sizes=(1, 4, 8)).tolist())
+        [0, 1, 2, 3]
+    """
+    candidates, truth = np.asarray(forecasts), np.asarray(truth)
+    weights = np.ones(truth.shape) if weights is None else np.asarray(weights)
+    if candidates.shape[1:] != truth.shape or weights.shape != truth.shape or not 1 < num_blocks <= len(truth):
+        raise InputError(
+            f"expected forecasts (candidate, *truth) and at least {num_blocks} samples, more than one block, got "
+            f"{candidates.shape}, {truth.shape} and {weights.shape}"
+        )
+    squares = (weights * (candidates - truth) ** 2).reshape(len(candidates), len(truth), -1).sum(-1)
+    sizes = [size for size in sizes if size <= len(candidates)]
+    errors = np.zeros(len(sizes))
+    for block in np.array_split(np.arange(len(truth)), num_blocks):
+        order = np.argsort(np.delete(squares, block, 1).sum(1), kind="stable")
+        for k, size in enumerate(sizes):
+            mean = candidates[order[:size]][:, block].mean(0)
+            errors[k] += (weights[block] * (mean - truth[block]) ** 2).sum()
+    return np.argsort(squares.sum(1), kind="stable")[: sizes[int(np.argmin(errors))]]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,29 +15,22 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
-from jaxcast.schedules import Scalar
-from jaxcast.sharding import everywhere, gather_seeds, map_seeds, spread_seeds
-from jaxcast.storage.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from jaxcast.training_run import Plan, train
 from jaxcast.windows import Chunks, Samples
 
-Loss = Callable[[Any, Any], Any]
+Loss = Callable[..., Any]
 
 
 class Fit(NamedTuple):
-    """Trained models with a leading seed axis on every parameter, and the mean loss of every epoch, (seed, epoch)."""
+    """Trained models with a leading seed axis on every parameter, and the mean loss of every epoch, (seed, epoch).
+
+    validation_losses: alike, where there were validation data, and NaN after a run has stopped; the models are then those
+    of each seed's best epoch.
+    """
 
     model: Any
     losses: Float[Array, "seed epoch"]
-
-
-class _Run(NamedTuple):
-    """One seed's run so far."""
-
-    params: Any
-    constants: Any
-    opt_state: Any
-    losses: Array
-    key: Array
+    validation_losses: Any = None
 
 
 @cache
@@ -140,6 +133,9 @@ def fit(
     num_epochs: int,
     batch_size: int,
     loss: Loss = mean_squared_error,
+    with_key: bool = False,
+    validation: PyTree[Shaped[Array, "sample ..."]] | None = None,
+    patience: int | None = None,
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,
     checkpoint: str | Path | None = None,
@@ -154,7 +150,10 @@ def fit(
         init: key -> flax.nnx module; its `nnx.Param` leaves are trained. Or the models of an earlier fit, one for each
             key, which then go on from where they are with a fresh optimizer.
         data: a pytree with a leading sample axis; `loss` gets minibatches of it.
-        loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity).
+        loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity). with_key: it also takes
+            `key`, another one at every step, as for dropout, or none where nothing is to be dropped.
+        validation: data whose loss is computed, without a key, after every epoch; the models returned are then those of
+            each seed's best epoch. patience: a seed stops after so many epochs without a better one.
         on_progress: called about num_reports times with the number of epochs done and the newest losses.
         checkpoint: a file that is replaced about num_reports times. Where it exists the run goes on from it, to the same
             numbers, to the bit, as if it had never stopped; it stays there at the end. Data, keys, sizes and loss are
@@ -163,7 +162,7 @@ def fit(
 
     Raises:
         InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, models that are
-            not one for each key, or a checkpoint that is cut off, foreign, or of a run on other data or with other keys or settings.
+            not one for each key, patience without validation data, or a checkpoint that is cut off, foreign, or of a run on other data or with other keys or settings.
 
     Example:
         >>> import jax, jaxcast, optax
@@ -175,131 +174,96 @@ def fit(
         >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
         ((2, 5), True)
     """
-    _check(data, keys, num_epochs, batch_size, num_reports)
-    graph, run = _started(init, keys, optimizer, num_epochs)
-    identity = {} if checkpoint is None else _identity(data, keys, num_epochs, batch_size, loss)
-    run, done = _resumed(run, checkpoint, identity)
-    run = spread_seeds(run, mesh)
-    every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
-    epochs = partial(_epochs, graph=graph, optimizer=optimizer, loss=loss, batch_size=batch_size, mesh=mesh)
-    for start in range(done, num_epochs, every):
-        stop = min(start + every, num_epochs)
-        run = epochs(run, data, start, stop)
-        if checkpoint is not None:
-            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
-        if on_progress is not None:
-            on_progress(stop, everywhere(run.losses)[: len(keys), stop - 1])
-    params, constants, losses = gather_seeds((run.params, run.constants, run.losses), len(keys))
-    return Fit(nnx.merge(graph, params, constants), losses)
+    _check(data, keys, num_epochs, num_reports)
+    num_samples = len(jax.tree.leaves(data)[0])
+    if not 1 <= batch_size <= num_samples:
+        raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
+    _check_validation(validation, patience)
+    plan = Plan(loss, batch_size, num_epochs, with_key=with_key, patience=patience)
+    return _fit(
+        init, data, validation, plan, keys=keys, optimizer=optimizer, on_progress=on_progress,
+        num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
+    )  # fmt: skip
 
 
-def _check(data: PyTree, keys: Array, num_epochs: int, batch_size: int, num_reports: int) -> None:
+def fit_over_time(
+    init: Callable[[Key[Array, ""]], Any] | Fit,
+    data: PyTree[Shaped[Array, "stream time ..."]],
+    *,
+    keys: Key[Array, " seed"],
+    optimizer: optax.GradientTransformation,
+    num_epochs: int,
+    chunk_size: int,
+    loss: Callable[..., Any],
+    with_key: bool = False,
+    validation: PyTree[Shaped[Array, "stream time ..."]] | None = None,
+    patience: int | None = None,
+    on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
+    num_reports: int = 20,
+    checkpoint: str | Path | None = None,
+    mesh: Mesh | None = None,
+) -> Fit:
+    """Trains by truncated back-propagation through time: chunk after chunk of long streams, an update after each.
+
+    The carry after a chunk is that before the next one, with its gradient stopped; every epoch begins with
+    `model.init_carry(streams)`. One chunk of all steps is full back-propagation. What is left of the streams after
+    the last full chunk is dropped. Otherwise it is `fit`.
+
+    Source: Williams and Peng (1990).
+
+    Args:
+        data: a pytree with leading stream and time axes; all streams are one batch. chunk_size: in steps.
+        loss: (model, carry, chunk) -> (scalar, carry), a function defined once.
+        with_key, validation, patience, and what is not listed: as in `fit`.
+
+    Raises:
+        InputError: for a chunk longer than the streams, and as `fit`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast, optax
+        >>> wave = jnp.sin(0.3 * jnp.arange(401.0))[None, :, None]
+        >>> def init(key): return jaxcast.RNN(in_size=1, hidden_size=1, key=key)
+        >>> def loss(rnn, carry, chunk):
+        ...     carry, outputs = rnn(chunk[0], carry)
+        ...     return jnp.mean((outputs - chunk[1]) ** 2), carry
+        >>> fit = jaxcast.fit_over_time(
+        ...     init, (wave[:, :-1], wave[:, 1:]), keys=jax.random.key(0)[None], optimizer=optax.adam(1e-2),
+        ...     num_epochs=5, chunk_size=20, loss=loss,
+        ... )
+        >>> bool(fit.losses[0, -1] < fit.losses[0, 0])
+        True
+    """
+    _check(data, keys, num_epochs, num_reports)
+    lengths = {leaf.shape[1:2] for leaf in jax.tree.leaves(data)}
+    if len(lengths) != 1 or lengths == {()} or not 1 <= chunk_size <= min(lengths)[0]:
+        raise InputError(
+            f"expected streams of one length and chunks of 1 to so many steps, got lengths {sorted(lengths)} and "
+            f"chunks of {chunk_size}"
+        )
+    _check_validation(validation, patience)
+    plan = Plan(loss, chunk_size, num_epochs, over_time=True, with_key=with_key, patience=patience)
+    return _fit(
+        init, data, validation, plan, keys=keys, optimizer=optimizer, on_progress=on_progress,
+        num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
+    )  # fmt: skip
+
+
+def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, **options: Any) -> Fit:
+    graph, run = train(init.model if isinstance(init, Fit) else init, data, validation, plan, **options)
+    params = run.params if run.best is None else run.best.params
+    return Fit(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
+
+
+def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None:
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or () in lengths:
         raise InputError(f"every array of the data must have one leading sample axis, got lengths {sorted(lengths)}")
     if keys.ndim != 1 or not len(keys):
         raise InputError(f"keys must hold one key for each seed, (seed,), got shape {keys.shape}; try key[None]")
-    ((num_samples,),) = lengths
-    if not 1 <= batch_size <= num_samples:
-        raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
     if num_epochs < 1 or num_reports < 1:
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
 
 
-def _started(init: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int) -> tuple[Any, _Run]:
-    """What the models are made of, and the run before its first epoch."""
-    if not isinstance(init, Fit):
-        graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
-        return graph, _begin(keys, init=init, optimizer=optimizer, num_epochs=num_epochs)
-    if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(init.model)} != {(len(keys),)}:
-        raise InputError(f"expected models with a leading axis of the {len(keys)} keys on every array")
-    graph, *state = nnx.split(init.model, nnx.Param, ...)
-    return graph, _resume(*state, keys, optimizer=optimizer, num_epochs=num_epochs)
-
-
-def _resumed(run: _Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[_Run, int]:
-    """The run as its checkpoint left it, and how many epochs are done."""
-    if checkpoint is None or not Path(checkpoint).exists():
-        return run, 0
-    done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
-    return run._replace(**progress), done
-
-
-def _progress(run: _Run) -> dict[str, Any]:
-    """What changes from epoch to epoch; the rest of a run follows from its key."""
-    return {"params": run.params, "opt_state": run.opt_state, "losses": run.losses}
-
-
-def _identity(data: PyTree, keys: Array, num_epochs: int, batch_size: int, loss: Loss) -> dict[str, Any]:
-    return {
-        "data": fingerprint(data),
-        "keys": fingerprint(jax.random.key_data(keys)),
-        "num_epochs": num_epochs,
-        "batch_size": batch_size,
-        "loss": getattr(loss, "__qualname__", type(loss).__name__),
-    }
-
-
-@partial(jax.jit, static_argnames=("init", "optimizer", "num_epochs"))
-def _begin(
-    keys: Array, *, init: Callable[[Any], Any], optimizer: optax.GradientTransformation, num_epochs: int
-) -> _Run:
-    """Every seed's run before its first epoch."""
-
-    def begin(key: Array) -> Any:
-        return nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
-
-    return _resume(*jax.vmap(begin)(keys), keys, optimizer=optimizer, num_epochs=num_epochs)
-
-
-@partial(jax.jit, static_argnames=("optimizer", "num_epochs"))
-def _resume(
-    params: Any, constants: Any, keys: Array, *, optimizer: optax.GradientTransformation, num_epochs: int
-) -> _Run:
-    """Every seed's run of models that are there already."""
-
-    def begin(params: Any, constants: Any, key: Array) -> _Run:
-        return _Run(params, constants, optimizer.init(params), jnp.zeros(num_epochs), jax.random.fold_in(key, 1))
-
-    return jax.vmap(begin)(params, constants, keys)
-
-
-@partial(jax.jit, static_argnames=("graph", "optimizer", "loss", "batch_size", "mesh"))
-def _epochs(
-    run: _Run,
-    data: PyTree,
-    start: Scalar,
-    stop: Scalar,
-    *,
-    graph: Any,
-    optimizer: optax.GradientTransformation,
-    loss: Loss,
-    batch_size: int,
-    mesh: Mesh | None,
-) -> _Run:
-    """Epochs number start to stop - 1 of every seed's run."""
-    num_samples = len(jax.tree.leaves(data)[0])
-    num_batches = num_samples // batch_size
-
-    def run_one(run: _Run, shared: tuple[PyTree, Array, Array]) -> _Run:
-        data, start, stop = shared
-
-        def minibatch_loss(params: Any, batch: PyTree) -> Array:
-            return loss(nnx.merge(graph, params, run.constants), batch)
-
-        def update(carry: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], Array]:
-            params, opt_state = carry
-            value, grads = jax.value_and_grad(minibatch_loss)(params, jax.tree.map(lambda a: a[index], data))
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), value
-
-        def epoch(n: Array, run: _Run) -> _Run:
-            order = jax.random.permutation(jax.random.fold_in(run.key, n), num_samples)
-            batches = order[: num_batches * batch_size].reshape(num_batches, batch_size)
-            (params, opt_state), values = jax.lax.scan(update, (run.params, run.opt_state), batches)
-            losses = run.losses.at[n].set(values.mean().astype(run.losses.dtype))
-            return run._replace(params=params, opt_state=opt_state, losses=losses)
-
-        return jax.lax.fori_loop(start, stop, epoch, run)
-
-    return map_seeds(run_one, run, (data, jnp.asarray(start), jnp.asarray(stop)), mesh)
+def _check_validation(validation: PyTree | None, patience: int | None) -> None:
+    if patience is not None and (validation is None or patience < 1):
+        raise InputError(f"patience must be at least 1 and needs validation data, got {patience}")

@@ -19,7 +19,7 @@ class GRU(RecurrentLayer):
         h = z * h' + (1 - z) * n                                   z keeps the past
 
     Both are in use: the former is the published one; the latter, the default, is that of cuDNN, PyTorch and Keras, and
-    faster. What is said of `LSTM` about dtype, batches, derivatives and initial weights holds here too.
+    faster. What is said of `LSTM` about dtype, batches, derivatives, initial weights and carry holds here too.
 
     Source: Cho et al. (2014), eq. 5-8; https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html.
 
@@ -48,10 +48,12 @@ class GRU(RecurrentLayer):
         key: Key[Array, ""],
         reset_after: bool = True,
         init: Init = "uniform",
+        learn_carry: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
         sizes = {"in_size": in_size, "hidden_size": hidden_size, "num_gates": 3}
-        super().__init__(initial_weights(init, **sizes, key=key, dtype=dtype, recurrent_bias=reset_after))
+        weights = initial_weights(init, **sizes, key=key, dtype=dtype, recurrent_bias=reset_after)
+        super().__init__(weights, learn_carry=learn_carry)
 
     @property
     def equations(self) -> Equations:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float, Key
+from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes
@@ -24,19 +24,27 @@ Layer = TypeVar("Layer", bound="RecurrentLayer")
 class RecurrentLayer(nnx.Module):
     """A layer over time; `LSTM`, `GRU` and `RNN` are such."""
 
-    def __init__(self, weights: Weights):
+    def __init__(self, weights: Weights, *, learn_carry: bool = False, num_carried: int = 1):
         self.input_kernel = nnx.Param(weights.input)
         self.recurrent_kernel = nnx.Param(weights.recurrent)
         self.bias = nnx.Param(weights.bias)
         self.recurrent_bias = None if weights.recurrent_bias is None else nnx.Param(weights.recurrent_bias)
+        zeros = jnp.zeros((num_carried, len(weights.recurrent)), weights.bias.dtype)
+        self.learned_carry = nnx.Param(zeros) if learn_carry else None
 
     @property
     @abstractmethod
     def equations(self) -> Equations: ...
 
     def init_carry(self, *batch: int) -> Any:
-        """A carry of zeros."""
-        return jnp.zeros((*batch, len(self.recurrent_kernel)), self.bias.dtype)
+        """The carry before the first step: zeros, or what was learned."""
+        return self._initial(0, batch)
+
+    def _initial(self, part: int, batch: tuple[int, ...]) -> Array:
+        shape = (*batch, len(self.recurrent_kernel))
+        if self.learned_carry is None:
+            return jnp.zeros(shape, self.bias.dtype)
+        return jnp.broadcast_to(self.learned_carry[...][part], shape)
 
     @property
     def weights(self) -> Weights:
@@ -44,13 +52,22 @@ class RecurrentLayer(nnx.Module):
         return Weights(self.input_kernel[...], self.recurrent_kernel[...], self.bias[...], recurrent_bias)
 
     def __call__(
-        self, xs: Float[Array, "*batch time in_size"], carry: Any = None
+        self,
+        xs: Float[Array, "*batch time in_size"],
+        carry: Any = None,
+        mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Any, Float[Array, "*batch time hidden"]]:
-        """The carry after the last step, and the outputs of all; it starts from zeros unless a carry is given."""
+        """The carry after the last step, and the outputs of all; it starts from `init_carry` unless a carry is given.
+
+        Args:
+            mask: which steps there are, for sequences of different lengths or with gaps. Elsewhere inputs may be anything;
+                the carry stays as it is, and the output is zero.
+        """
         xs = self._checked_inputs(xs, "(*batch, time, in)")
         if not xs.shape[-2]:
             raise InputError(f"expected at least one time step, got inputs of shape {xs.shape} for (*batch, time, in)")
-        return _run(self.equations, self.weights, self._checked_carry(carry, xs.shape[:-2]), xs)
+        check_mask(mask, xs)
+        return _run(self.equations, self.weights, self._checked_carry(carry, xs.shape[:-2]), xs, mask)
 
     def step(self, carry: Any, x: Float[Array, "*batch in_size"]) -> tuple[Any, Float[Array, "*batch hidden"]]:
         """The carry after one step, and its output."""
@@ -80,7 +97,11 @@ class RecurrentLayer(nnx.Module):
         """
         self._check_in_torch()
         layer = nnx.clone(self)
-        RecurrentLayer.__init__(layer, torch_layout.from_torch(state, self.weights, suffix))
+        weights = torch_layout.from_torch(state, self.weights, suffix)
+        layer.input_kernel, layer.recurrent_kernel = nnx.Param(weights.input), nnx.Param(weights.recurrent)
+        layer.bias = nnx.Param(weights.bias)
+        if weights.recurrent_bias is not None:
+            layer.recurrent_bias = nnx.Param(weights.recurrent_bias)
         return layer
 
     def _check_in_torch(self) -> None:
@@ -99,23 +120,25 @@ class RecurrentLayer(nnx.Module):
         return xs
 
     def _checked_carry(self, carry: Any, batch: tuple[int, ...]) -> Any:
-        zeros = self.init_carry(*batch)
+        initial = self.init_carry(*batch)
         if carry is None:
-            return zeros
+            return initial
         got = jax.tree.map(jnp.shape, carry)
-        expected = jax.tree.map(jnp.shape, zeros)
+        expected = jax.tree.map(jnp.shape, initial)
         if got != expected:
-            raise InputError(f"expected a carry of shape {expected}, got {got}; init_carry{batch} makes one of zeros")
+            raise InputError(f"expected a carry of shape {expected}, got {got}; init_carry{batch} makes one")
         return jax.tree.map(lambda a: jnp.asarray(a, self.bias.dtype), carry)
 
 
 @partial(jax.jit, static_argnums=0)
-def _run(equations: Equations, weights: Weights, carry: Any, xs: Array) -> tuple[Any, Array]:
+def _run(equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None) -> tuple[Any, Array]:
     """Over time, with all batch axes as one."""
     *batch, num_steps, in_size = xs.shape
     size = math.prod(batch)
     carry = jax.tree.map(lambda a: a.reshape(size, a.shape[-1]), carry)
-    carry, hs = over_time(equations, weights, carry, xs.reshape(size, num_steps, in_size))
+    if mask is not None:
+        xs, mask = jnp.where(mask[..., None], xs, 0), mask.reshape(size, num_steps)
+    carry, hs = over_time(equations, weights, carry, xs.reshape(size, num_steps, in_size), mask)
     return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), (carry, hs))
 
 
@@ -123,6 +146,13 @@ def _run(equations: Equations, weights: Weights, carry: Any, xs: Array) -> tuple
 def _step(equations: Equations, weights: Weights, carry: Any, x: Array) -> tuple[Any, Array]:
     carry, h, _ = equations.forward(weights, carry, x)
     return carry, h
+
+
+def check_mask(mask: Any, xs: Array) -> None:
+    """Raises InputError unless it is None or a boolean mask of the steps of sequences."""
+    if mask is not None and (jnp.shape(mask) != xs.shape[:-1] or jnp.asarray(mask).dtype != bool):
+        got = f"{jnp.asarray(mask).dtype}{jnp.shape(mask)}"
+        raise InputError(f"expected a boolean mask (*batch, time) of shape {xs.shape[:-1]}, got {got}")
 
 
 def initial_weights(

@@ -34,9 +34,10 @@ class LSTM(RecurrentLayer):
     Args:
         in_size: components of an input. hidden_size: components of the output.
         key: for the initial weights.
+        learn_carry: whether the carry before the first step is trained too; it begins as zeros.
 
     Raises:
-        InputError: for sizes below one, inputs or a carry of another shape, or no time steps.
+        InputError: for sizes below one, inputs, a carry or a mask of another shape, or no time steps.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -54,20 +55,20 @@ class LSTM(RecurrentLayer):
         hidden_size: int,
         key: Key[Array, ""],
         init: Init = "uniform",
+        learn_carry: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
         weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=4, key=key, dtype=dtype)
         if init == "orthogonal":
             weights = weights._replace(bias=weights.bias.at[hidden_size : 2 * hidden_size].set(1))
-        super().__init__(weights)
+        super().__init__(weights, learn_carry=learn_carry, num_carried=2)
 
     @property
     def equations(self) -> Equations:
         return _EQUATIONS
 
     def init_carry(self, *batch: int) -> LSTMCarry:
-        zeros = super().init_carry(*batch)
-        return LSTMCarry(zeros, zeros)
+        return LSTMCarry(self._initial(0, batch), self._initial(1, batch))
 
 
 def _forward(weights: Weights, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array, Any]:

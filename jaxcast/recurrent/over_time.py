@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 
 class Weights(NamedTuple):
@@ -46,13 +46,22 @@ class Equations(NamedTuple):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def over_time(
-    equations: Equations, weights: Weights, carry: Any, xs: Float[Array, "batch time in"]
+    equations: Equations,
+    weights: Weights,
+    carry: Any,
+    xs: Float[Array, "batch time in"],
+    mask: Bool[Array, "batch time"] | None,
 ) -> tuple[Any, Float[Array, "batch time hidden"]]:
-    """The carry after the last step, and the outputs of all."""
-    return _forward(equations, weights, carry, xs, save=False)[0]
+    """The carry after the last step, and the outputs of all; steps outside of the mask leave the carry, and output zero.
+
+    Inputs must be finite even there.
+    """
+    return _forward(equations, weights, carry, xs, mask, save=False)[0]
 
 
-def _forward(equations: Equations, weights: Weights, carry: Any, xs: Array, *, save: bool = True) -> tuple[Any, Any]:
+def _forward(
+    equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None, *, save: bool = True
+) -> tuple[Any, Any]:
     batch, num_steps, _ = xs.shape
     hidden_size = len(weights.recurrent)
 
@@ -60,34 +69,44 @@ def _forward(equations: Equations, weights: Weights, carry: Any, xs: Array, *, s
     # first, and to transpose whole sequences costs more.
     def step(state: tuple[Any, Array], n: Array) -> tuple[Any, Any]:
         carry, hs = state
-        carry, h, saved = equations.forward(weights, carry, _at(xs, n))
+        new, h, saved = equations.forward(weights, carry, _at(xs, n))
+        carry, h = _where(mask, n, (new, h), (carry, jnp.zeros_like(h)))
         hs = jax.lax.dynamic_update_index_in_dim(hs, h, n, 1)
         return (carry, hs), saved if save else None
 
     hs = jnp.zeros((batch, num_steps, hidden_size), xs.dtype)
     (carry, hs), saved = jax.lax.scan(step, (carry, hs), jnp.arange(num_steps))
-    return (carry, hs), (weights, xs, saved)
+    return (carry, hs), (weights, xs, mask, saved)
 
 
-def _backward(equations: Equations, residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array]:
-    weights, xs, saved = residuals
+def _backward(equations: Equations, residuals: Any, cotangents: Any) -> tuple[Weights, Any, Array, None]:
+    weights, xs, mask, saved = residuals
     d_carry, d_hs = cotangents
 
     def step(d_carry: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
         n, saved = at
-        return equations.backward(weights, saved, d_carry, _at(d_hs, n))
+        before, d_products = equations.backward(weights, saved, d_carry, _at(d_hs, n))
+        return _where(mask, n, (before, d_products), (d_carry, jax.tree.map(jnp.zeros_like, d_products)))
 
     numbers = jnp.arange(xs.shape[1])
     d_carry, d_products = jax.lax.scan(step, d_carry, (numbers, saved), reverse=True)
     d_weights, d_xs = equations.gradient(weights, jnp.swapaxes(xs, 0, 1), saved, d_products)
-    return d_weights, d_carry, jnp.swapaxes(d_xs, 0, 1)
+    return d_weights, d_carry, jnp.swapaxes(d_xs, 0, 1), None
 
 
 over_time.defvjp(_forward, _backward)
 
 
-def _at(sequences: Float[Array, "batch time _"], n: Array) -> Float[Array, "batch _"]:
+def _at(sequences: Shaped[Array, "batch time ..."], n: Array) -> Shaped[Array, "batch ..."]:
     return jax.lax.dynamic_index_in_dim(sequences, n, 1, keepdims=False)
+
+
+def _where(mask: Array | None, n: Array, inside: Any, outside: Any) -> Any:
+    """What is inside of the mask at step n, and elsewhere what is outside."""
+    if mask is None:
+        return inside
+    here = _at(mask, n)[:, None]
+    return jax.tree.map(lambda a, b: jnp.where(here, a, b), inside, outside)
 
 
 def gradient(weights: Weights, xs: Array, h: Array, d_products: Array) -> tuple[Weights, Array]:

@@ -18,7 +18,7 @@ class RNN(RecurrentLayer):
 
         h = act(x W_x + h' W_h + b)
 
-    What is said of `LSTM` about dtype, batches, derivatives and initial weights holds here too.
+    What is said of `LSTM` about dtype, batches, derivatives, initial weights and carry holds here too.
 
     Source: Elman (1990).
 
@@ -47,12 +47,13 @@ class RNN(RecurrentLayer):
         key: Key[Array, ""],
         activation: Activation = "tanh",
         init: Init = "uniform",
+        learn_carry: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
         if activation not in _EQUATIONS:
             raise InputError(f"activation must be one of {', '.join(_EQUATIONS)}, got {activation!r}")
         weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=1, key=key, dtype=dtype)
-        super().__init__(weights)
+        super().__init__(weights, learn_carry=learn_carry)
         self.activation: Activation = activation
 
     @property

@@ -1,0 +1,59 @@
+"""The pictures of `experiments.regions`."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+OURS, NAIVE, PUBLISHED = "#c2410c", "0.65", "#2563eb"
+NAIVE_METHODS = ("last_value", "mean_of_window", "drift", "same_week_of_last_year")
+
+
+def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
+    """RMSE by horizon: naive, ours and published."""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    ax = figure.subplots()
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    best = min(
+        (m for m in methods if m not in NAIVE_METHODS and any(r["method"] == m and r["rmse"] for r in rows)),
+        key=lambda m: sum(r["rmse"] for r in rows if r["method"] == m), default=None,
+    )  # fmt: skip
+    for method in methods:
+        own = [row for row in rows if row["method"] == method]
+        is_published = own[0]["rmse"] is None
+        errors = [row["published"] if is_published else row["rmse"] for row in own]
+        color = PUBLISHED if is_published else NAIVE if method in NAIVE_METHODS else OURS
+        ax.plot([row["horizon"] for row in own], errors, "o--" if is_published else "o-", color=color, ms=4,
+                lw=2.4 if method == best else 1.1, alpha=1 if method == best or is_published else 0.7)  # fmt: skip
+        ax.annotate(
+            " " + method.replace("_", " "), (own[-1]["horizon"], errors[-1]), fontsize=8, va="center", color=color
+        )
+    ax.set(xlabel="weeks ahead", ylabel="RMSE, all regions and test weeks", xlim=(None, ax.get_xlim()[1] * 1.3))
+    ax.set_ylim(0, None)
+    ax.set_title(f"{name}: naive (grey), ours (orange), published (blue, dashed)")
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
+    """The sum over regions along the test part, and what the best of our methods had said of it before."""
+    leads = setup.config.leads
+    figure = Figure(figsize=(10, 2.2 * len(leads)), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(leads), sharex=True))
+    test = setup.parts.test
+    trained = [name for name in per_method if name not in NAIVE_METHODS] or list(per_method)
+    for k, (ax, lead) in enumerate(zip(axes, leads, strict=True)):
+        known = np.asarray(test.weights[:, k]).all(-1)
+        weeks = np.asarray(test.rows[:, k])[known]
+        name = min(trained, key=lambda name: np.median(per_method[name]["rmse"][:, k]))
+        ax.fill_between(weeks, np.asarray(test.targets[:, k]).sum(-1)[known], color="0.85", lw=0, label="counted")
+        ax.plot(weeks, per_method[name]["forecast"][:, k].sum(-1)[known], color=OURS, lw=1.6,
+                label=f"forecast {lead} weeks before: {name.replace('_', ' ')}")  # fmt: skip
+        ax.legend(frameon=False, loc="upper left", fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set(ylabel="all regions", xlim=(weeks[0], weeks[-1]))
+    axes[-1].set_xlabel("row of the table (weeks)")
+    figure.suptitle(f"{setup.data.name}: the test part, counted and forecast")
+    return figure

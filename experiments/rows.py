@@ -1,0 +1,55 @@
+"""The rows that all experiments on series share: a method's errors at one horizon, beside the published ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+Scores = Mapping[str, np.ndarray]
+
+
+def make_rows(
+    method: str, leads: Sequence[int], scores: Scores, *, sees: str = "", published: Mapping[int, Any] | None = None
+) -> list[dict[str, Any]]:
+    """One row for each horizon: medians over seeds.
+
+    Args:
+        scores: "rmse", "mae" and "pcc", (seed, lead) each. sees: what is seen beyond the others' input.
+        published: the method's published RMSE by horizon, for rows that repeat a published method.
+    """
+    rows = []
+    for k, lead in enumerate(leads):
+        row: dict[str, Any] = {"method": method, "horizon": int(lead), "num_seeds": len(scores["rmse"])}
+        row |= {name: _finite(np.median(scores[name][:, k])) for name in ("rmse", "mae", "pcc")}
+        row |= {"published": (published or {}).get(lead), "rmse_per_seed": [_finite(a) for a in scores["rmse"][:, k]]}
+        rows.append(row | ({"sees": sees} if sees else {}))
+    return rows
+
+
+def published_rows(method: str, table: Mapping[int, float]) -> list[dict[str, Any]]:
+    """The rows of a method that is only known by its published RMSE."""
+    empty = {"num_seeds": 0, "rmse": None, "mae": None, "pcc": None}
+    return [{"method": method, "horizon": lead, **empty, "published": value} for lead, value in table.items()]
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str, unit: str) -> Table:
+    """RMSE by horizon, a line for each method; published ones in brackets."""
+    leads = sorted({row["horizon"] for row in rows})
+    result = Table(title=title, box=box.SIMPLE, caption="medians over seeds; \\[published] as in the data's SOURCE.md")
+    result.add_column("method", no_wrap=True)
+    for lead in leads:
+        result.add_column(f"h = {lead}", justify="right", no_wrap=True)
+    cells: dict[str, dict[int, str]] = {}
+    for row in rows:
+        text = f"{row['rmse']:{unit}}" if row["rmse"] is not None else f"\\[{row['published']:{unit}}]"
+        cells.setdefault(row["method"], {})[row["horizon"]] = text
+    for method, by_lead in cells.items():
+        result.add_row(method.replace("_", " "), *(by_lead.get(lead, "") for lead in leads))
+    return result
+
+
+def _finite(value: Any) -> float | None:
+    """JSON knows no NaN."""
+    return float(value) if np.isfinite(value) else None

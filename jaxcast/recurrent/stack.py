@@ -1,0 +1,207 @@
+"""Several recurrent layers as one: forward and backward in time, and one above the other."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_sizes
+from jaxcast.recurrent.gru import GRU
+from jaxcast.recurrent.layer import RecurrentLayer
+from jaxcast.recurrent.lstm import LSTM
+from jaxcast.recurrent.rnn import RNN
+
+Kind = Literal["lstm", "gru", "rnn"]
+LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+
+
+class Bidirectional(nnx.Module):
+    """Two layers with weights of their own, one from the past and one from the future: h_n = [forward_n; backward_n].
+
+    With a mask, the backward layer starts at each sequence's own last step. Its carry is a pair, forward and backward.
+
+    Source: Schuster and Paliwal (1997).
+
+    Args:
+        kind: "lstm", "gru" or "rnn". in_size: components of an input. hidden_size: of the output of each direction.
+        key: for the initial weights. options: of the layers, such as `dtype` or `init`.
+
+    Raises:
+        InputError: for another kind, sizes below one, inputs, a carry or a mask of another shape, or no time steps.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> layer = jaxcast.Bidirectional("gru", in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> carry, outputs = layer(jnp.ones((32, 20, 3)))
+        >>> outputs.shape
+        (32, 20, 16)
+    """
+
+    def __init__(self, kind: Kind, *, in_size: int, hidden_size: int, key: Key[Array, ""], **options: Any):
+        forward, backward = jax.random.split(key)
+        self.forward = make_layer(kind, in_size=in_size, hidden_size=hidden_size, key=forward, **options)
+        self.backward = make_layer(kind, in_size=in_size, hidden_size=hidden_size, key=backward, **options)
+
+    def init_carry(self, *batch: int) -> tuple[Any, Any]:
+        """The carries before the first step of either direction."""
+        return self.forward.init_carry(*batch), self.backward.init_carry(*batch)
+
+    def __call__(
+        self,
+        xs: Float[Array, "*batch time in_size"],
+        carry: tuple[Any, Any] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> tuple[tuple[Any, Any], Float[Array, "*batch time hidden"]]:
+        """The carries after the last step of either direction, and the outputs of all steps."""
+        ahead, back = (None, None) if carry is None else carry
+        # Reversed whole: steps outside of the mask, which then come first, leave the carry as it is.
+        turned = None if mask is None else jnp.flip(mask, -1)
+        ahead, outputs = self.forward(xs, ahead, mask)
+        back, reverse = self.backward(jnp.flip(jnp.asarray(xs), -2), back, turned)
+        return (ahead, back), jnp.concatenate([outputs, jnp.flip(reverse, -2)], -1)
+
+    def to_torch(self, suffix: str = "_l0") -> dict[str, Float[np.ndarray, "..."]]:
+        """As `LSTM.to_torch`, of both directions."""
+        return self.forward.to_torch(suffix) | self.backward.to_torch(f"{suffix}_reverse")
+
+    def load_torch(self, state: Mapping[str, Any], suffix: str = "_l0") -> "Bidirectional":
+        """As `LSTM.load_torch`, of both directions."""
+        layer = nnx.clone(self)
+        layer.forward = self.forward.load_torch(state, suffix)
+        layer.backward = self.backward.load_torch(state, f"{suffix}_reverse")
+        return layer
+
+
+class Stack(nnx.Module):
+    """Recurrent layers one above the other: each sees the outputs of the one below, the first the inputs.
+
+        x^(k+1) = dropout(layer_k(x^(k)))                       the output of the last layer is not dropped
+        x^(k+1) = dropout(layer_k(x^(k))) + x^(k)               skips=True, from the second layer on
+
+    Its carry is a tuple of the layers' carries. What is said of `LSTM` about dtype, batches and derivatives holds here too.
+
+    Source: Graves (2013) for stacks; Srivastava et al. (2014) and Zaremba et al. (2014) for dropout between layers only; He
+    et al. (2016) for skips, which eight layers and more need.
+
+    Args:
+        kind: "lstm", "gru" or "rnn". in_size: components of an input. hidden_size: of the output, of each direction.
+        num_layers: one above the other. bidirectional: every layer is a `Bidirectional`.
+        dropout: the probability that a component between layers is zero, when a key is given; the others grow to make up.
+        key: for the initial weights. options: of the layers, such as `dtype`, `init` or `learn_carry`.
+
+    Raises:
+        InputError: for another kind, sizes below one, a probability outside [0, 1), inputs, a carry or a mask of another
+            shape, no time steps, or single steps of a bidirectional stack.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> stack = jaxcast.Stack("lstm", in_size=3, hidden_size=8, num_layers=2, dropout=0.1, key=jax.random.key(0))
+        >>> carry, outputs = stack(jnp.ones((32, 20, 3)), key=jax.random.key(1))
+        >>> carry, output = stack.step(carry, jnp.ones((32, 3)))
+        >>> outputs.shape, len(carry), output.shape
+        ((32, 20, 8), 2, (32, 8))
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        in_size: int,
+        hidden_size: int,
+        num_layers: int,
+        key: Key[Array, ""],
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        skips: bool = False,
+        **options: Any,
+    ):
+        check_sizes(num_layers=num_layers)
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must be a probability from 0 to below 1, got {dropout}")
+        make = Bidirectional if bidirectional else make_layer
+        sizes = [in_size] + [hidden_size * (1 + bidirectional)] * (num_layers - 1)
+        keys = jax.random.split(key, num_layers)
+        self.layers = nnx.List(
+            make(kind, in_size=size, hidden_size=hidden_size, key=k, **options)
+            for size, k in zip(sizes, keys, strict=True)
+        )
+        self.dropout, self.skips = dropout, skips
+
+    def init_carry(self, *batch: int) -> tuple[Any, ...]:
+        """The layers' carries before the first step."""
+        return tuple(layer.init_carry(*batch) for layer in self.layers)
+
+    def __call__(
+        self,
+        xs: Float[Array, "*batch time in_size"],
+        carry: tuple[Any, ...] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[tuple[Any, ...], Float[Array, "*batch time hidden"]]:
+        """The layers' carries after the last step, and the outputs of the last layer.
+
+        Args:
+            mask: see `LSTM`. key: for dropout; without one nothing is dropped.
+        """
+        self._check_carry(carry)
+        carries = []
+        for k, layer in enumerate(self.layers):
+            end, outputs = layer(xs, None if carry is None else carry[k], mask)
+            xs = self._passed_on(k, xs, outputs, key)
+            carries.append(end)
+        return tuple(carries), xs
+
+    def step(
+        self, carry: tuple[Any, ...], x: Float[Array, "*batch in_size"]
+    ) -> tuple[tuple[Any, ...], Float[Array, "*batch hidden"]]:
+        """The carries after one step, and its output; nothing is dropped."""
+        self._check_carry(carry)
+        carries = []
+        for k, layer in enumerate(self.layers):
+            if not isinstance(layer, RecurrentLayer):
+                raise InputError("a bidirectional stack sees whole sequences only: call it instead of its step")
+            end, output = layer.step(carry[k], x)
+            x = self._passed_on(k, x, output, None)
+            carries.append(end)
+        return tuple(carries), x
+
+    def _passed_on(self, k: int, xs: Array, outputs: Array, key: Array | None) -> Array:
+        """What the layer above sees of layer k."""
+        if key is not None and self.dropout and k < len(self.layers) - 1:
+            kept = jax.random.bernoulli(jax.random.fold_in(key, k), 1 - self.dropout, outputs.shape)
+            outputs = jnp.where(kept, outputs / (1 - self.dropout), 0)
+        return outputs + xs if self.skips and k else outputs
+
+    def _check_carry(self, carry: Any) -> None:
+        if carry is not None and (not isinstance(carry, tuple | list) or len(carry) != len(self.layers)):
+            raise InputError(f"expected a carry for each of the {len(self.layers)} layers; init_carry makes one")
+
+    def to_torch(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """The weights of all layers under the names that PyTorch gives them, as for its `load_state_dict`."""
+        state: dict[str, Any] = {}
+        for k, layer in enumerate(self.layers):
+            state |= layer.to_torch(f"_l{k}")
+        return state
+
+    def load_torch(self, state: Mapping[str, Any]) -> "Stack":
+        """This stack with the weights of PyTorch's, in this stack's dtype; see `LSTM.load_torch`."""
+        stack = nnx.clone(self)
+        stack.layers = nnx.List(layer.load_torch(state, f"_l{k}") for k, layer in enumerate(self.layers))
+        return stack
+
+
+def make_layer(kind: Kind, **options: Any) -> RecurrentLayer:
+    """A layer of a kind.
+
+    Raises:
+        InputError: for another kind.
+    """
+    if kind not in LAYERS:
+        raise InputError(f"kind must be one of {', '.join(LAYERS)}, got {kind!r}")
+    return LAYERS[kind](**options)

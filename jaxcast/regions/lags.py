@@ -1,0 +1,255 @@
+"""What a regression sees of a window of several series: lags of each series and of mixtures of all, on a common scale."""
+
+import dataclasses
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pytrees import register
+from jaxcast.regions.samples import LeadSamples
+
+Transform = Literal["none", "sqrt", "log"]
+Level = Literal["series", "window"]
+TRANSFORMS = {
+    "none": lambda a: a,
+    "sqrt": lambda a: jnp.sqrt(jnp.maximum(a, 0)),
+    "log": lambda a: jnp.log1p(100 * jnp.maximum(a, 0)),
+}
+
+
+class Window(NamedTuple):
+    """features: of each region, (*batch, region, feature). newest, scale: (*batch, region), what forecasts are relative to."""
+
+    features: Float[Array, "*batch region feature"]
+    newest: Float[Array, "*batch region"]
+    scale: Float[Array, "*batch region"]
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class LagInputs:
+    """Lags of mixtures of several series, made by `lag_inputs`.
+
+        x_(r,m,k) = g( sum_s mixing_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
+
+    each then standardised. With level="window" the mixture is first divided by its mean over the window, so that only
+    the shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms are for series that are
+    not negative. Missing values are filled by the last known.
+
+    Raises:
+        InputError: when called without what was given with the training samples.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.lead_samples(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> jaxcast.lag_inputs(samples, lags=range(3))(samples.history).features.shape
+        (7, 2, 3)
+    """
+
+    mean: Float[Array, " region"]
+    std: Float[Array, " region"]
+    mixing: Float[Array, "region mixture source"]
+    offset: Float[Array, " feature"]
+    size: Float[Array, " feature"]
+    components: Any
+    components_scale: Any
+    given_scale: Any
+    given_size: int = dataclasses.field(metadata={"static": True})
+    lags: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    transform: Transform = dataclasses.field(metadata={"static": True})
+    level: Level = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_features(self) -> int:
+        """Of each region."""
+        per_mixture = len(self.lags) + (self.level == "window")
+        num_components = 0 if self.components is None else self.components.shape[-1]
+        return self.mixing.shape[1] * per_mixture + num_components + self.given_size
+
+    def __call__(
+        self, history: Float[Array, "*batch time region"], given: Float[Array, "*batch given"] | None = None
+    ) -> Window:
+        return self.of_regions(history, given, self.mixing, self.std)
+
+    def of_regions(
+        self, history: Float[Array, "*batch time source"],
+        given: Any, mixing: Float[Array, "region mixture source"],
+        std: Float[Array, " region"], own: Any = slice(None),
+    ) -> Window:  # fmt: skip
+        """The window of some of the regions, whose numbers are `own`."""
+        values = filled(history, self.mean)
+        raw, scale = self._raw(values, mixing)
+        newest = values[..., -1, own]
+        scale = std * (jnp.ones_like(newest) if scale is None else scale)
+        features = (raw - self.offset) / self.size
+        if self.given_size:
+            if given is None or given.shape[-1] != self.given_size:
+                raise InputError(f"it learned from {self.given_size} given numbers a sample, got {jnp.shape(given)}")
+            features = jnp.concatenate([features, _to_all(given * self.given_scale, len(mixing))], -1)
+        return Window(features, newest, scale)
+
+    def _raw(self, values: Array, mixing: Array) -> tuple[Array, Any]:
+        """Features before they are standardised, and the mean of each region's own mixture over the window."""
+        scaled = values / self.std
+        mixed = jnp.einsum("rms,...ls->...rml", mixing, scaled)
+        mean = None
+        if self.level == "window":
+            mean = mixed.mean(-1, keepdims=True) + 0.05
+            mixed = mixed / mean
+        lagged = TRANSFORMS[self.transform](mixed)[..., [-1 - lag for lag in self.lags]]
+        features = [lagged.reshape(*lagged.shape[:-2], -1)]
+        if mean is not None:
+            features.append(jnp.log(mean[..., 0]))
+        if self.components is not None:
+            features.append(self._projected(scaled, mixing))
+        return jnp.concatenate(features, -1), None if mean is None else mean[..., 0, 0]
+
+    def _projected(self, scaled: Array, mixing: Array) -> Array:
+        shape = _flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
+        return _to_all(shape @ self.components * self.components_scale, len(mixing))
+
+
+def lag_inputs(
+    samples: LeadSamples,
+    *,
+    lags: Any,
+    mixing: Float[Any, "region mixture source"] | None = None,
+    transform: Transform = "none",
+    level: Level = "series",
+    num_components: int = 0,
+    components_scale: float = 0.3,
+    given_scale: float = 1.0,
+) -> LagInputs:
+    """Lags of several series, standardised on training samples.
+
+    Args:
+        lags: steps back from the newest value, which is 0. mixing: by default each region sees its own series only; see
+            `mixtures`. transform: g. level: see `LagInputs`.
+        num_components: so many principal components of all series' windows are added to every region's features,
+            with components_scale for their standard deviation. given_scale: times what is given with the samples.
+
+    Raises:
+        InputError: for lags that the windows do not hold, series that are constant or never known, or unknown options.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.lead_samples(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> adjacency = jnp.ones((2, 2))
+        >>> inputs = jaxcast.lag_inputs(samples, lags=range(3), mixing=jaxcast.mixtures(2, adjacency, everyone=True))
+        >>> inputs(samples.history).features.shape
+        (7, 2, 9)
+    """
+    lags = tuple(int(lag) for lag in lags)
+    size, num_regions = samples.history.shape[-2:]
+    if not lags or not all(0 <= lag < size for lag in lags):
+        raise InputError(f"expected lags from 0 to below the {size} steps of a window, got {lags}")
+    if transform not in TRANSFORMS or level not in ("series", "window"):
+        raise InputError(
+            f"transform must be none, sqrt or log and level series or window, got {transform!r} and {level!r}"
+        )
+    mixing = jnp.asarray(mixtures(num_regions) if mixing is None else mixing, samples.history.dtype)
+    if mixing.ndim != 3 or mixing.shape[::2] != (num_regions, num_regions):
+        raise InputError(f"expected mixing (region, mixture, source) of {num_regions} regions, got {mixing.shape}")
+    mean, std = series_scale(samples)
+    none = jnp.zeros(1)
+    scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
+    inputs = LagInputs(mean, std, mixing, none, none + 1, None, *scales, 0, lags, transform, level)
+    if num_components:
+        inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
+    raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)
+    # Components keep the scale that they were given.
+    spread = raw.std(0).at[len(raw.T) - num_components :].set(1) if num_components else raw.std(0)
+    given_size = 0 if samples.given is None else samples.given.shape[-1]
+    return dataclasses.replace(inputs, offset=raw.mean(0), size=jnp.where(spread > 0, spread, 1), given_size=given_size)
+
+
+@jax.jit
+def _features(inputs: LagInputs, history: Array) -> Array:
+    return inputs(history).features
+
+
+@partial(jax.jit, static_argnames="num_components")
+def _principal(inputs: LagInputs, history: Array, num_components: int) -> Array:
+    """The first right singular vectors of all windows, scaled so that what they give has the standard deviation one."""
+    scaled = filled(history, inputs.mean) / inputs.std
+    windows = _flat(TRANSFORMS[inputs.transform](scaled)[..., [-1 - lag for lag in inputs.lags], :])
+    _, values, right = jnp.linalg.svd(windows - windows.mean(0), full_matrices=False)
+    return right[:num_components].T * (len(windows) ** 0.5 / values[:num_components])
+
+
+def _to_all(shared: Float[Array, "*batch feature"], num_regions: int) -> Float[Array, "*batch region feature"]:
+    return jnp.broadcast_to(shared[..., None, :], (*shared.shape[:-1], num_regions, shared.shape[-1]))
+
+
+def _flat(windows: Float[Array, "*batch lag region"]) -> Float[Array, "*batch all"]:
+    return windows.reshape(*windows.shape[:-2], -1)
+
+
+def mixtures(
+    num_regions: int, adjacency: Float[Any, "region region"] | None = None, *, everyone: bool = False, nearest: int = 0
+) -> Float[np.ndarray, "region mixture source"]:
+    """The series that a region's forecast is to see: its own, and what is asked for.
+
+    Args:
+        adjacency: how close regions are, not negative. Without `nearest` the mean of all others, so weighted, is one mixture.
+        everyone: the mean of all series is another. nearest: the so many closest others are one each.
+
+    Raises:
+        InputError: for an adjacency of another shape, or without others to take.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> jaxcast.mixtures(2, np.ones((2, 2)), everyone=True)[0].tolist()
+        [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
+    """
+    own = np.eye(num_regions)
+    parts = [own[:, None]]
+    if adjacency is not None:
+        closeness = np.asarray(adjacency, float)
+        if closeness.shape != own.shape or nearest >= num_regions:
+            raise InputError(
+                f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {closeness.shape} and {nearest}"
+            )
+        others = np.where(own > 0, 0, closeness)
+        if nearest:
+            parts.append(own[np.argsort(-others, axis=1, kind="stable")[:, :nearest]])
+        else:
+            # A region without any neighbour sees itself once more.
+            others = np.where(others.sum(1, keepdims=True) > 0, others, own)
+            parts.append((others / others.sum(1, keepdims=True))[:, None])
+    if everyone:
+        parts.append(np.full((num_regions, 1, num_regions), 1 / num_regions))
+    return np.concatenate(parts, 1)
+
+
+def series_scale(samples: LeadSamples) -> tuple[Float[Array, " region"], Float[Array, " region"]]:
+    """The mean and the standard deviation of each series over the histories of samples.
+
+    Raises:
+        InputError: for a series that never changes or is never known.
+    """
+    history = samples.history.reshape(-1, samples.history.shape[-1])
+    if not jnp.isfinite(history).any(0).all():
+        raise InputError(
+            f"series number {int(jnp.argmin(jnp.isfinite(history).any(0)))} has no known value to learn from"
+        )
+    mean, std = jnp.nanmean(history, 0), jnp.nanstd(history, 0)
+    if not (std > 0).all():
+        raise InputError(f"series number {int(jnp.argmin(std))} never changes in the training part; leave it out")
+    return mean, std
+
+
+def filled(
+    history: Float[Array, "*batch time region"], first: Float[Array, " region"]
+) -> Float[Array, "*batch time region"]:
+    """Missing values as the last known one of the same series, `first` where there is none."""
+    known = jnp.isfinite(history)
+    steps = jnp.arange(history.shape[-2])[:, None]
+    last = jax.lax.cummax(jnp.where(known, steps, -1), axis=history.ndim - 2)
+    values = jnp.take_along_axis(jnp.where(known, history, 0), jnp.maximum(last, 0), -2)
+    return jnp.where(last >= 0, values, first)

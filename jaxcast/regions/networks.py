@@ -1,0 +1,279 @@
+"""Recurrent forecasters of several related series: for each alone, in two layers, with attention between them, or one for all."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_sizes, uniform_linear
+from jaxcast.recurrent.forecaster import Constant
+from jaxcast.recurrent.self_attention import SelfAttention
+from jaxcast.recurrent.stack import Kind, Stack
+from jaxcast.regions.lags import filled, series_scale
+from jaxcast.regions.samples import LeadSamples
+from jaxcast.rollout import Output
+
+
+class RegionNetwork(nnx.Module):
+    """What the recurrent region forecasters share: the series' scales, and how states become forecasts.
+
+        z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
+
+    with s_r the state that `encode` makes for region r, joined to what is given. Missing values are filled by the last known, and flagged. With
+    quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
+    never cross; `info["quantiles"]` is (*batch, lead, region, level), and the forecast is the middle one.
+
+    Args:
+        samples: training samples; means and standard deviations are theirs. leads: the horizons, as of the samples.
+        levels: quantile levels, rising, or none for a point forecast.
+    """
+
+    def __init__(
+        self, samples: LeadSamples, state_size: int, *, levels: Sequence[float], each: bool, key: Array, dtype: Any
+    ):
+        levels = tuple(map(float, levels))
+        if not all(0 < level < 1 for level in levels) or sorted(set(levels)) != list(levels):
+            raise InputError(f"levels must rise and lie between 0 and 1, got {levels}")
+        mean, std = series_scale(samples)
+        self.mean, self.std = Constant(mean), Constant(std)
+        self.levels, self.num_leads, self.each = levels, samples.targets.shape[-2], each
+        size = self.num_leads * max(len(levels), 1)
+        self.given_size = 0 if samples.given is None else samples.given.shape[-1]
+        state_size += self.given_size
+
+        def read_out(key: Array) -> nnx.Linear:
+            return uniform_linear(state_size, size, fan_in=state_size, rngs=nnx.Rngs(key), dtype=dtype)
+
+        self.read_out = jax.vmap(read_out)(jax.random.split(key, len(mean))) if each else read_out(key)
+
+    @abstractmethod
+    def encode(
+        self, inputs: Float[Array, "*batch time region feature"], key: Any
+    ) -> tuple[Float[Array, "*batch region state"], dict[str, Any]]: ...
+
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None, *, key: Any = None) -> Output:
+        """Forecasts of all leads, (*batch, lead, region); given as in the samples, and a key switches dropout on."""
+        num_regions = len(self.mean[...])
+        if history.shape[-1] != num_regions:
+            raise InputError(f"it was made for {num_regions} regions, got histories of shape {history.shape}")
+        values = (filled(history, self.mean[...]) - self.mean[...]) / self.std[...]
+        inputs = jnp.stack([values, jnp.isfinite(history).astype(values.dtype)], -1)
+        states, info = self.encode(inputs, key)
+        if self.given_size:
+            if given is None or given.shape[-1] != self.given_size:
+                raise InputError(f"it was made for {self.given_size} given numbers a sample, got {jnp.shape(given)}")
+            shared = jnp.broadcast_to(given[..., None, :], (*states.shape[:-1], self.given_size))
+            states = jnp.concatenate([states, shared.astype(states.dtype)], -1)
+        if self.each:
+            read = jax.vmap(lambda layer, s: layer(s), in_axes=(0, -2), out_axes=-2)(self.read_out, states)
+        else:
+            read = self.read_out(states)
+        steps = read.astype(values.dtype).reshape(*read.shape[:-1], self.num_leads, -1)
+        scaled = jnp.swapaxes(self._levels_of(steps), -2, -3) + values[..., -1, :][..., None, :, None]
+        forecasts = self.mean[...][:, None] + self.std[...][:, None] * scaled
+        if not self.levels:
+            return Output(forecasts[..., 0], info)
+        return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
+
+    @property
+    def _middle(self) -> int:
+        return min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - 0.5))
+
+    def _levels_of(self, steps: Float[Array, "*batch lead level"]) -> Float[Array, "*batch lead level"]:
+        if len(self.levels) < 2:
+            return steps
+        middle = steps[..., self._middle, None]
+        gaps = jax.nn.softplus(steps)
+        below = jnp.flip(jnp.cumsum(jnp.flip(gaps[..., : self._middle], -1), -1), -1)
+        above = jnp.cumsum(gaps[..., self._middle + 1 :], -1)
+        return jnp.concatenate([middle - below, middle, middle + above], -1)
+
+
+class IndependentNetwork(RegionNetwork):
+    """A recurrent network of its own for every region, which sees that region only.
+
+    Args:
+        samples: training samples; see `RegionNetwork`. kind: "lstm", "gru" or "rnn". hidden_size: of each. num_layers,
+            dropout: see `Stack`. levels: for quantiles. key: for the initial weights.
+
+    Raises:
+        InputError: for sizes below one, levels that do not rise within (0, 1), series that never change, or histories of
+            other regions.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.IndependentNetwork(samples, hidden_size=4, levels=(0.1, 0.5, 0.9), key=jax.random.key(0))
+        >>> network(samples.history).info["quantiles"].shape
+        (52, 2, 2, 3)
+    """
+
+    def __init__(
+        self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
+        dropout: float = 0.0, levels: Sequence[float] = (), dtype: DTypeLike = jnp.float32, state_size: int | None = None,
+    ):  # fmt: skip
+        check_sizes(hidden_size=hidden_size)
+        of_layers, of_head = jax.random.split(key)
+        super().__init__(samples, state_size or hidden_size, levels=levels, each=True, key=of_head, dtype=dtype)
+
+        def stack(key: Array) -> Stack:
+            sizes: dict[str, Any] = {"in_size": 2, "hidden_size": hidden_size, "num_layers": num_layers}
+            return Stack(kind, **sizes, dropout=dropout, key=key, dtype=dtype)
+
+        self.stacks = jax.vmap(stack)(jax.random.split(of_layers, len(self.mean[...])))
+
+    def sequences(
+        self, inputs: Float[Array, "*batch time region feature"], key: Any
+    ) -> Float[Array, "*batch time region h"]:
+        """Every region's outputs at all steps."""
+        run = lambda stack, xs: stack(xs, key=key)[1]  # noqa: E731
+        return jax.vmap(run, in_axes=(0, -2), out_axes=-2)(self.stacks, inputs)
+
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+        return self.sequences(inputs, key)[..., -1, :, :], {}
+
+
+class HierarchicalNetwork(IndependentNetwork):
+    """A network for every region, whose outputs at each step are the input of a second one that sees all regions.
+
+    Arguments and errors are those of `IndependentNetwork`; each region reads both.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
+        >>> jaxcast.HierarchicalNetwork(samples, hidden_size=4, key=jax.random.key(0))(samples.history).forecast.shape
+        (52, 2, 2)
+    """
+
+    def __init__(
+        self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", **options: Any
+    ):
+        of_regions, of_all = jax.random.split(key)
+        super().__init__(
+            samples, hidden_size=hidden_size, key=of_regions, kind=kind, state_size=2 * hidden_size, **options
+        )
+        in_size = hidden_size * len(self.mean[...])
+        dtype = options.get("dtype", jnp.float32)
+        self.upper = Stack(kind, in_size=in_size, hidden_size=hidden_size, num_layers=1, key=of_all, dtype=dtype)
+
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+        lower = self.sequences(inputs, key)
+        joined = lower.reshape(*lower.shape[:-2], -1)
+        upper = self.upper(joined)[1][..., -1, None, :]
+        own = lower[..., -1, :, :]
+        return jnp.concatenate([own, jnp.broadcast_to(upper, own.shape)], -1), {}
+
+
+class AttentionNetwork(IndependentNetwork):
+    """A network for every region, and additive attention of each region's state to those of all.
+
+        a_(r,s) = softmax_s [ v . tanh(W_q h_r + W_k h_s + b) ],    s_r = [h_r, sum_s a_(r,s) h_s]
+
+    Arguments and errors are those of `IndependentNetwork`; `info["weights"]` is the map a, (*batch, region, source).
+
+    Source: Bahdanau, Cho and Bengio (2015) for the score.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.AttentionNetwork(samples, hidden_size=4, key=jax.random.key(0))
+        >>> network(samples.history).info["weights"].sum(-1).round(5)[0].tolist()
+        [1.0, 1.0]
+    """
+
+    def __init__(self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], **options: Any):
+        of_regions, of_query, of_key, of_score = jax.random.split(key, 4)
+        super().__init__(samples, hidden_size=hidden_size, key=of_regions, state_size=2 * hidden_size, **options)
+        dtype = options.get("dtype", jnp.float32)
+
+        def linear(size: int, key: Array, use_bias: bool = False) -> nnx.Linear:
+            return uniform_linear(
+                hidden_size, size, fan_in=hidden_size, rngs=nnx.Rngs(key), dtype=dtype, use_bias=use_bias
+            )
+
+        self.query, self.key = linear(hidden_size, of_query, True), linear(hidden_size, of_key)
+        self.score = linear(1, of_score)
+
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+        states = self.sequences(inputs, key)[..., -1, :, :]
+        hidden = jnp.tanh(self.query(states)[..., :, None, :] + self.key(states)[..., None, :, :])
+        weights = jax.nn.softmax(self.score(hidden)[..., 0], -1)
+        context = jnp.einsum("...rs,...sh->...rh", weights, states)
+        return jnp.concatenate([states, context], -1), {"weights": weights}
+
+
+class GlobalNetwork(RegionNetwork):
+    """One recurrent network for all regions, each known to it by a learned vector; with self-attention over time if wanted.
+
+    Args:
+        samples, kind, hidden_size, num_layers, dropout, levels, key: as in `IndependentNetwork`.
+        embedding_size: of a region's vector. self_attention: whether steps attend to each other (`SelfAttention`) before the
+            last is read.
+
+    Raises:
+        InputError: as `IndependentNetwork`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.GlobalNetwork(samples, hidden_size=4, self_attention=True, key=jax.random.key(0))
+        >>> network(samples.history).forecast.shape
+        (52, 2, 2)
+    """
+
+    def __init__(
+        self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
+        dropout: float = 0.0, levels: Sequence[float] = (), embedding_size: int = 4, self_attention: bool = False,
+        dtype: DTypeLike = jnp.float32,
+    ):  # fmt: skip
+        check_sizes(hidden_size=hidden_size, embedding_size=embedding_size)
+        of_stack, of_regions, of_head, of_attention = jax.random.split(key, 4)
+        super().__init__(samples, hidden_size, levels=levels, each=False, key=of_head, dtype=dtype)
+        num_regions = len(self.mean[...])
+        self.embedding = nnx.Param(0.1 * jax.random.normal(of_regions, (num_regions, embedding_size), dtype))
+        sizes: dict[str, Any] = {"in_size": 2 + embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        self.stack = Stack(kind, **sizes, dropout=dropout, key=of_stack, dtype=dtype)
+        self.attention = (
+            SelfAttention(size=hidden_size, causal=True, key=of_attention, dtype=dtype) if self_attention else None
+        )
+
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+        embedded = jnp.broadcast_to(self.embedding[...], (*inputs.shape[:-1], self.embedding.shape[-1]))
+        sequences = jnp.swapaxes(jnp.concatenate([inputs, embedded.astype(inputs.dtype)], -1), -3, -2)
+        outputs = self.stack(sequences, key=key)[1]
+        if self.attention is None:
+            return outputs[..., -1, :], {}
+        outputs, weights = self.attention(outputs)
+        return outputs[..., -1, :], {"time_weights": weights[..., -1, :]}
+
+
+def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Array, ""]:
+    """The mean error over what is known, in units of each series' standard deviation: squared, or of quantiles the pinball loss.
+
+        pinball = max( level (y - q), (level - 1) (y - q) )
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.GlobalNetwork(samples, hidden_size=4, levels=(0.1, 0.9), key=jax.random.key(0))
+        >>> bool(jaxcast.region_loss(network, samples) > 0)
+        True
+    """
+    outputs = model(samples.history, samples.given, key=key)
+    if model.levels:
+        off = (samples.targets[..., None] - outputs.info["quantiles"]) / model.std[...][:, None]
+        levels = jnp.asarray(model.levels, off.dtype)
+        errors = jnp.maximum(levels * off, (levels - 1) * off).mean(-1)
+    else:
+        errors = ((samples.targets - outputs.forecast) / model.std[...]) ** 2
+    return jnp.sum(samples.weights * errors) / jnp.maximum(jnp.sum(samples.weights), 1)

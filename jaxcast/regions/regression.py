@@ -1,0 +1,233 @@
+"""Regressions on lags of several series, trained in closed form: linear, kernel, polynomial, reservoir."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxcast.errors import InputError
+from jaxcast.polynomials import monomials, products
+from jaxcast.pytrees import register
+from jaxcast.regions.lags import LagInputs, Window
+from jaxcast.regions.samples import LeadSamples
+from jaxcast.rollout import Output
+from jaxcast.schedules import Scalar
+
+Expansion = Callable[[Array], Array]
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """The features themselves: a linear regression.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.Identity()(jnp.asarray([1.0, 2.0])).tolist()
+        [1.0, 2.0]
+    """
+
+    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
+        return features
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Monomials:
+    """All products of 1 to `degree` features: a polynomial, as in next-generation reservoir computing (see `NVAR`).
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.Monomials(2)(jnp.asarray([2.0, 3.0])).tolist()
+        [2.0, 3.0, 4.0, 6.0, 9.0]
+    """
+
+    degree: int = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch monomial"]:
+        return products(features, monomials(features.shape[-1], self.degree)[1:])
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class RandomFourier:
+    """Random cosines, whose inner products approach a Gaussian kernel: kernel ridge regression for any number of samples.
+
+        phi(x) = [ sqrt(2 d / m) cos(W x + c), linear x ],    phi(x) . phi(y) ~ d exp(-bandwidth^2 |x - y|^2 / 2 d) + linear^2 x . y
+
+    with d features x. Made by `random_fourier`. Source: Rahimi and Recht (2007).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> expansion = jaxcast.random_fourier(2, 4000, bandwidth=1.0, linear=0.0, key=jax.random.key(0))
+        >>> x, y = expansion(jnp.asarray([[0.0, 0.0], [1.0, 1.0]]))
+        >>> bool(abs(x @ y / 2 - jnp.exp(-0.5)) < 0.05)
+        True
+    """
+
+    frequencies: Float[Array, "feature cosine"]
+    phases: Float[Array, " cosine"]
+    bandwidth: Scalar
+    linear: Scalar
+
+    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:
+        size, num_cosines = self.frequencies.shape
+        waves = jnp.cos(features @ (self.frequencies * (self.bandwidth / size**0.5)) + self.phases)
+        return jnp.concatenate([waves * (2 * size / num_cosines) ** 0.5, features * self.linear], -1)
+
+
+def random_fourier(
+    num_features: int, num_cosines: int, *, bandwidth: Scalar, linear: Scalar = 1.0, key: Key[Array, ""]
+) -> RandomFourier:
+    """Random cosines of a Gaussian kernel, beside the features themselves.
+
+    Args:
+        num_cosines: m. bandwidth: the larger, the finer the kernel. linear: the features' share; 0 for none.
+        key: for W and c.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> jaxcast.random_fourier(3, 100, bandwidth=0.5, key=jax.random.key(0)).frequencies.shape
+        (3, 100)
+    """
+    of_waves, of_phases = jax.random.split(key)
+    frequencies = jax.random.normal(of_waves, (num_features, num_cosines))
+    phases = jax.random.uniform(of_phases, (num_cosines,), maxval=2 * jnp.pi)
+    return RandomFourier(frequencies, phases, jnp.asarray(bandwidth), jnp.asarray(linear))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class LagRegression:
+    """A regression from lags to all leads at once, made by `fit_lag_regression`.
+
+        y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )
+
+    One W for all regions ("global"), or one for each. Counts are not negative: `nonnegative` cuts forecasts at zero.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=4, leads=(1, 5))
+        >>> inputs = jaxcast.lag_inputs(samples, lags=range(4))
+        >>> model = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-9)
+        >>> off = samples.weights * (model(samples.history).forecast - samples.targets)
+        >>> bool(abs(off).max() < 1e-3)
+        True
+    """
+
+    inputs: LagInputs
+    expansion: Any
+    weights: Float[Array, "*region lead feature"]
+    bias: Float[Array, "*region lead"]
+    difference: bool = dataclasses.field(metadata={"static": True})
+    nonnegative: bool = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
+        """Forecasts of all leads, (*batch, lead, region); given as in the samples that it learned from."""
+        window = self.inputs(history, given)
+        expanded = self.expansion(window.features)
+        subscripts = "...rf,hf->...hr" if self.weights.ndim == 2 else "...rf,rhf->...hr"
+        steps = jnp.einsum(subscripts, expanded, self.weights) + self.bias.T.reshape(len(self.bias.T), -1)
+        forecast = steps * window.scale[..., None, :]
+        if self.difference:
+            forecast = forecast + window.newest[..., None, :]
+        return Output(jnp.maximum(forecast, 0) if self.nonnegative else forecast, {})
+
+
+def fit_lag_regression(
+    samples: LeadSamples,
+    inputs: LagInputs,
+    expansion: Expansion,
+    *,
+    penalty: Scalar,
+    scale_power: Scalar = 1.0,
+    each_region: bool = False,
+    difference: bool = False,
+    nonnegative: bool = False,
+) -> LagRegression:
+    """A regression on lags in closed form, for all leads.
+
+        W_h, b_h = argmin sum w_(n,h,r) scale_(n,r)^(2 p) | target_(n,h,r) - W_h' phi(x_(n,r)) - b_h |^2 + penalty e_h |W_h|^2
+
+    targets in units of the scale, e_h the mean eigenvalue of what is inverted, p the scale_power: 1 for an error in the
+    series' own units, 0 for one in which all regions count alike. The normal equations are solved by their eigenvalues,
+    so in float32 penalties below 1e-5 are lost in rounding; those of a float64 run are exact. Other numbers compile nothing,
+    and under `jax.vmap` over penalties the eigenvalues are found once.
+
+    Args:
+        samples: to learn from. inputs: what is seen of them. expansion: phi, such as `Identity()`, `Monomials(2)` or
+            `random_fourier(...)`.
+        each_region: W and b for each region. difference: forecast the change from the newest value. nonnegative: see
+            `LagRegression`.
+
+    Raises:
+        InputError: for a penalty that is not positive.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=4, leads=(1, 5))
+        >>> inputs = jaxcast.lag_inputs(samples, lags=range(4))
+        >>> expansion = jaxcast.random_fourier(4, 50, bandwidth=0.5, key=jax.random.key(0))
+        >>> jaxcast.fit_lag_regression(samples, inputs, expansion, penalty=1e-4).weights.shape
+        (2, 54)
+    """
+    if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
+        raise InputError(f"penalty must be positive, got {penalty}")
+    solve = _each if each_region else _together
+    weights, bias = solve(samples, inputs, expansion, penalty, scale_power, difference)
+    return LagRegression(inputs, expansion, weights, bias, difference, nonnegative)
+
+
+def _together(
+    samples: LeadSamples, inputs: LagInputs, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+) -> tuple[Array, Array]:
+    return _solve(samples, inputs(samples.history, samples.given), expansion, penalty, power, difference)
+
+
+def _each(
+    samples: LeadSamples, inputs: LagInputs, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+) -> tuple[Array, Array]:
+    """One region after the other, so that memory holds the features of one only."""
+
+    def one(own: Any) -> tuple[Array, Array]:
+        number, mixing, std, targets, weights = own
+        window = inputs.of_regions(samples.history, samples.given, mixing[None], std[None], number[None])
+        alone = samples._replace(targets=targets[..., None], weights=weights[..., None])
+        return _solve(alone, window, expansion, penalty, power, difference)
+
+    last_first = [jnp.moveaxis(a, -1, 0) for a in (samples.targets, samples.weights)]
+    return jax.lax.map(one, (jnp.arange(len(inputs.std)), inputs.mixing, inputs.std, *last_first))
+
+
+@partial(jax.jit, static_argnames="difference")
+def _solve(
+    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+) -> tuple[Float[Array, "lead feature"], Float[Array, " lead"]]:
+    features = expansion(window.features).reshape(-1, expansion_size(expansion, window.features.shape[-1]))
+    scale = window.scale.ravel()
+
+    def of_lead(targets: Array, weights: Array) -> tuple[Array, Array]:
+        wanted = (targets - (window.newest if difference else 0)).ravel() / scale
+        weights = weights.ravel() * scale ** (2 * power)
+        weights = weights / weights.sum()
+        mean, middle = weights @ features, weights @ wanted
+        centred = (features - mean) * jnp.sqrt(weights)[:, None]
+        values, vectors = jnp.linalg.eigh(jnp.matmul(centred.T, centred, precision="highest"))
+        values = jnp.maximum(values, 0)
+        moments = centred.T @ ((wanted - middle) * jnp.sqrt(weights))
+        solved = vectors @ ((vectors.T @ moments) / (values + penalty * values.mean()))
+        return solved, middle - mean @ solved
+
+    leads_first = (jnp.moveaxis(a, -2, 0) for a in (samples.targets, samples.weights))
+    return jax.lax.map(lambda lead: of_lead(*lead), tuple(leads_first))
+
+
+def expansion_size(expansion: Expansion, num_features: int) -> int:
+    """How many numbers an expansion makes of so many features."""
+    return jax.eval_shape(expansion, jax.ShapeDtypeStruct((num_features,), jnp.result_type(float))).shape[-1]

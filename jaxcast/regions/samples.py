@@ -1,0 +1,116 @@
+"""From a table of series to what region forecasters consume: windows of history and the values some leads later."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxcast.errors import InputError
+
+
+class LeadSamples(NamedTuple):
+    """Windows of several series, and what they are to forecast.
+
+    history: (sample, time, region), oldest first; NaN where a value is missing. targets: the values so many steps after
+    the newest of the history, (sample, lead, region). weights: alike, 1 where a target is known and to be learned from,
+    else 0; the target is then 0 too. rows: that of each target in the table, (sample, lead). given: what else is known when
+    the history ends, such as the season, (sample, feature), or None.
+    """
+
+    history: Float[Array, "sample time region"]
+    targets: Float[Array, "sample lead region"]
+    weights: Float[Array, "sample lead region"]
+    rows: Int[Array, "sample lead"]
+    given: Any = None
+
+
+def lead_samples(
+    values: Float[Any, "time region"],
+    *,
+    window_size: int,
+    leads: Sequence[int],
+    start: int = 0,
+    stop: int | None = None,
+    given: Float[Any, "time feature"] | None = None,
+) -> LeadSamples:
+    """Every window of a table that has a target in the rows from `start` to before `stop`.
+
+    A window may reach back before `start`; a target outside of the rows has the weight 0. So training, validation and
+    test part are three calls with the same values, whose targets do not overlap.
+
+    Args:
+        values: NaN where one is missing. window_size: steps of history. leads: at least 1 each.
+        given: what else is known at each step, for all regions; a sample gets that of its newest step.
+
+    Raises:
+        InputError: for sizes or leads below one, or a table too short for any sample.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> values = jnp.arange(10.0)[:, None]
+        >>> samples = jaxcast.lead_samples(values, window_size=3, leads=(1, 4), start=5, stop=7)
+        >>> samples.history[:, :, 0].tolist()
+        [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 4.0, 5.0]]
+        >>> samples.rows.tolist(), samples.weights[:, :, 0].tolist()
+        ([[3, 6], [4, 7], [5, 8], [6, 9]], [[0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    """
+    length = len(values)
+    stop = length if stop is None else min(stop, length)
+    if min(window_size, *leads, 1) < 1 or not leads:
+        raise InputError(f"expected a window and leads of at least 1, got {window_size} and {tuple(leads)}")
+    # Numbers of the newest steps of windows.
+    first = max(window_size - 1, start - max(leads))
+    last = stop - 1 - min(leads)
+    if last < first:
+        raise InputError(
+            f"windows of {window_size} and leads of up to {max(leads)} steps find no target in the rows {start} to "
+            f"{stop - 1} of a table of {length}; give a longer table, shorter windows or smaller leads"
+        )
+    newest = np.arange(first, last + 1)
+    rows = newest[:, None] + np.asarray(leads)
+    samples = _gather(jnp.asarray(values), newest, rows, (rows >= start) & (rows < stop), window_size=window_size)
+    return samples if given is None else samples._replace(given=jnp.asarray(given)[newest])
+
+
+@partial(jax.jit, static_argnames="window_size")
+def _gather(
+    values: Array, newest: Int[Array, " sample"], rows: Int[Array, "sample lead"], wanted: Bool[Array, "sample lead"],
+    *, window_size: int,
+) -> LeadSamples:  # fmt: skip
+    history = values[newest[:, None] + jnp.arange(1 - window_size, 1)]
+    targets = values[jnp.minimum(rows, len(values) - 1)]
+    known = jnp.isfinite(targets) & wanted[..., None]
+    return LeadSamples(history, jnp.where(known, targets, 0), known.astype(values.dtype), rows)
+
+
+class LeadScores(NamedTuple):
+    """Errors at each lead, (lead,), over all samples and regions with a weight."""
+
+    rmse: Float[Array, " lead"]
+    mae: Float[Array, " lead"]
+    pcc: Float[Array, " lead"]
+
+
+def lead_scores(forecasts: Float[Array, "sample lead region"], samples: LeadSamples) -> LeadScores:
+    """Root mean squared error, mean absolute error and Pearson's correlation at each lead, pooled over regions.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.lead_samples(jnp.arange(10.0)[:, None], window_size=3, leads=(2,))
+        >>> scores = jaxcast.lead_scores(jaxcast.LastValue((2,))(samples.history).forecast, samples)
+        >>> scores.rmse.tolist(), scores.pcc.round(6).tolist()
+        ([2.0], [1.0])
+    """
+    weights, truth = samples.weights, samples.targets
+
+    def mean(a: Array) -> Array:
+        return (weights * a).sum((0, 2)) / weights.sum((0, 2))
+
+    error = jnp.where(weights > 0, forecasts - truth, 0)
+    off_f, off_t = forecasts - mean(forecasts)[:, None], truth - mean(truth)[:, None]
+    pcc = mean(off_f * off_t) / jnp.sqrt(mean(off_f**2) * mean(off_t**2))
+    return LeadScores(jnp.sqrt(mean(error**2)), mean(jnp.abs(error)), pcc)

@@ -1,0 +1,259 @@
+"""Forecasters of several series against NumPy, loops, and errors that were computed elsewhere."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.regions.lags import filled
+
+DATA = Path(__file__).parents[2] / "shared/data"
+NAN = np.nan
+
+
+@pytest.fixture(scope="module")
+def values():
+    """Four positive, seasonal series of unlike sizes."""
+    rng = np.random.default_rng(0)
+    phase = 0.3 * np.arange(90)[:, None] + np.arange(4)
+    return np.exp(np.sin(phase) + 0.2 * rng.normal(size=phase.shape)) * np.asarray([1.0, 5.0, 20.0, 3.0])
+
+
+@pytest.fixture(scope="module")
+def samples(values):
+    return jaxcast.lead_samples(values, window_size=6, leads=(1, 4), stop=60)
+
+
+def test_parts_share_no_target_and_windows_hold_what_was_before(values):
+    parts = [jaxcast.lead_samples(values, window_size=6, leads=(1, 4), start=a, stop=b) for a, b in ((0, 40), (40, 90))]
+    targets = [set(np.asarray(p.rows)[np.asarray(p.weights)[..., 0] > 0]) for p in parts]
+    assert targets[0] == set(range(6, 40))
+    assert targets[1] == set(range(40, 90))
+    for part in parts:
+        for history, rows in zip(part.history, part.rows, strict=True):
+            newest = int(rows[0]) - 1
+            np.testing.assert_array_equal(history, values[newest - 5 : newest + 1])
+
+
+def test_missing_targets_are_not_learned_from(values):
+    gaps = np.array(values)
+    gaps[20:24, 1] = NAN
+    samples = jaxcast.lead_samples(gaps, window_size=6, leads=(2,))
+    missing = np.isin(samples.rows[:, 0], range(20, 24))
+    np.testing.assert_array_equal(samples.weights[:, 0, 1] == 0, missing)
+    assert np.isfinite(samples.targets).all()
+    assert np.asarray(samples.weights[:, 0, 0]).all()
+
+
+def test_missing_values_are_the_last_known():
+    history = jnp.asarray([[NAN, 1.0], [2.0, NAN], [NAN, NAN], [4.0, 5.0]])
+    np.testing.assert_array_equal(filled(history, jnp.asarray([9.0, 8.0])), [[9, 1], [2, 1], [2, 1], [4, 5]])
+
+
+@pytest.mark.parametrize("each_region", [False, True])
+def test_a_regression_on_lags_is_weighted_least_squares(values, samples, each_region):
+    inputs = jaxcast.lag_inputs(samples, lags=(0, 2, 5), mixing=jaxcast.mixtures(4, np.ones((4, 4))))
+    model = jaxcast.fit_lag_regression(
+        samples, inputs, jaxcast.Identity(), penalty=1e-13, each_region=each_region, difference=True, scale_power=0.5
+    )
+    ours = model(samples.history).forecast
+    history, std = np.asarray(samples.history), np.asarray(inputs.std)
+    scaled = history / std
+    others = (scaled.sum(-1, keepdims=True) - scaled) / 3
+    lagged = np.concatenate([a[:, [5, 3, 0]] for a in (scaled, others)], 1)  # sample, feature, region
+    for k in range(2):
+        wanted = (np.asarray(samples.targets)[:, k] - history[:, -1]) / std
+        weights = np.sqrt(np.asarray(samples.weights)[:, k] * std)
+        for group in [[r] for r in range(4)] if each_region else [[0, 1, 2, 3]]:
+            x = np.concatenate([np.c_[lagged[:, :, r], np.ones(len(lagged))] for r in group])
+            y, w = (np.concatenate([a[:, r] for r in group]) for a in (wanted, weights))
+            fitted = (x @ np.linalg.lstsq(w[:, None] * x, w * y, rcond=None)[0]).reshape(len(group), -1).T
+            np.testing.assert_allclose(
+                ours[:, k, group], history[:, -1, group] + fitted * std[group], rtol=1e-6, atol=1e-7
+            )
+
+
+def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
+    inputs = jaxcast.lag_inputs(samples, lags=range(6), transform="log", level="window", num_components=2)
+    expansion = jaxcast.random_fourier(inputs.num_features, 30, bandwidth=0.7, linear=0.3, key=jax.random.key(0))
+    model = jaxcast.fit_lag_regression(samples, inputs, expansion, penalty=1e-3, nonnegative=True)
+    window = inputs(samples.history)
+    assert window.features.shape[-1] == inputs.num_features == 9
+    x = np.asarray(expansion(window.features)).reshape(-1, 39)
+    scale = np.asarray(window.scale).ravel()
+    for k in range(2):
+        y = np.asarray(samples.targets)[:, k].ravel() / scale
+        w = np.asarray(samples.weights)[:, k].ravel() * scale**2
+        w = w / w.sum()
+        mean, middle = w @ x, w @ y
+        gram = (x - mean).T @ (w[:, None] * (x - mean))
+        solved = np.linalg.solve(gram + 1e-3 * np.trace(gram) / 39 * np.eye(39), (x - mean).T @ (w * (y - middle)))
+        expected = np.maximum(((x - mean) @ solved + middle) * scale, 0).reshape(-1, 4)
+        np.testing.assert_allclose(model(samples.history).forecast[:, k], expected, rtol=1e-8)
+
+
+def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
+    inputs = jaxcast.lag_inputs(samples, lags=range(6), level="window")
+    one, other = inputs(1e4 * samples.history), inputs(1e6 * samples.history)
+    np.testing.assert_allclose(one.features[..., :6], other.features[..., :6], atol=1e-3)
+    assert (np.diff(np.stack([one.features[..., 6], other.features[..., 6]]), axis=0) > 0).all()
+
+
+def test_closest_neighbours_are_a_mixture_each():
+    adjacency = np.asarray([[1, 0.2, 0.9], [0.2, 1, 0], [0.9, 0, 1]])
+    mixing = jaxcast.mixtures(3, adjacency, nearest=1)
+    np.testing.assert_array_equal(mixing[:, 0], np.eye(3))
+    np.testing.assert_array_equal(mixing[:, 1].argmax(-1), [2, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "leads", "last", "season"),
+    [
+        ("ili_us_states", (3, 5, 10, 15), (191.1, 244.9, 360.7, 429.3), 307.0),
+        ("ili_us_regions", (3, 5, 10, 15), (713.1, 956.9, 1414.1, 1749.0), 876.4),
+    ],
+)
+def test_naive_errors_are_those_computed_elsewhere(name, leads, last, season):
+    if not (DATA / name).is_dir():
+        pytest.skip(f"no data: {DATA / name} is missing")
+    values = jaxcast.read_folder(DATA / name).values
+    test = jaxcast.lead_samples(values, window_size=20, leads=leads, start=int(0.7 * len(values)))
+    scores = jaxcast.lead_scores(jaxcast.LastValue(leads)(test.history).forecast, test)
+    np.testing.assert_allclose(scores.rmse, last, atol=0.06)
+    far = jaxcast.lead_samples(values, window_size=52, leads=leads, start=int(0.7 * len(values)))
+    scores = jaxcast.lead_scores(jaxcast.SeasonalLastValue(leads, 52)(far.history).forecast, far)
+    np.testing.assert_allclose(scores.rmse, season, atol=0.06)
+
+
+NETWORKS = [jaxcast.IndependentNetwork, jaxcast.HierarchicalNetwork, jaxcast.AttentionNetwork, jaxcast.GlobalNetwork]
+
+
+def make(network, samples, **options):
+    return network(samples, hidden_size=5, kind="gru", key=jax.random.key(1), dtype=jnp.float64, **options)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_which_regions_a_network_sees(network, samples):
+    """And its quantiles never cross, and missing values give a finite loss with finite gradients."""
+    model = make(network, samples, levels=(0.1, 0.25, 0.5, 0.9))
+    changed = samples.history.at[:, :, 2].multiply(1.5)
+    run = jax.jit(lambda model, history: model(history))
+    before, after = run(model, samples.history), run(model, changed)
+    moved = np.asarray(jnp.abs(before.forecast - after.forecast).max((0, 1)) > 1e-9)
+    alone = network in (jaxcast.IndependentNetwork, jaxcast.GlobalNetwork)
+    np.testing.assert_array_equal(moved, [not alone, not alone, True, not alone])
+    assert (np.diff(before.info["quantiles"], axis=-1) > 0).all()
+    np.testing.assert_array_equal(before.forecast, before.info["quantiles"][..., 2])
+    with_gaps = samples._replace(history=samples.history.at[:, 3, 1].set(NAN))
+    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.region_loss, allow_int=True))(model, with_gaps)
+    assert np.isfinite(loss)
+    leaves = [leaf for leaf in jax.tree.leaves(gradient) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+
+
+def test_independent_networks_are_one_for_each_region(samples):
+    model = make(jaxcast.IndependentNetwork, samples)
+    forecast = model(samples.history).forecast
+    z = (samples.history - model.mean[...]) / model.std[...]
+    for r in range(4):
+        stack, head = (jax.tree.map(lambda a, r=r: a[r], part) for part in (model.stacks, model.read_out))
+        _, outputs = stack(jnp.stack([z[..., r], jnp.ones_like(z[..., r])], -1))
+        expected = model.mean[r] + model.std[r] * (z[:, -1, r, None] + head(outputs[:, -1]))
+        np.testing.assert_allclose(forecast[..., r], expected, rtol=1e-12)
+
+
+def test_the_map_between_regions_is_what_moves_the_context(samples):
+    model = make(jaxcast.AttentionNetwork, samples)
+    states = model.sequences(jnp.stack([samples.history] * 2, -1), None)[..., -1, :, :]
+    encoded, info = model.encode(jnp.stack([samples.history] * 2, -1), None)
+    weights = np.asarray(info["weights"])
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-12)
+    query, key = (np.asarray(layer(states)) for layer in (model.query, model.key))
+    score = np.tanh(query[:, :, None] + key[:, None]) @ np.asarray(model.score.kernel[...])[:, 0]
+    np.testing.assert_allclose(weights, np.exp(score) / np.exp(score).sum(-1, keepdims=True), atol=1e-12)
+    np.testing.assert_allclose(encoded[..., 5:], np.einsum("nrs,nsh->nrh", weights, states), atol=1e-12)
+
+
+def test_a_network_learns_what_is_to_be_learned(samples):
+    def init(key):
+        return jaxcast.GlobalNetwork(
+            samples, hidden_size=8, self_attention=True, kind="gru", key=key, dtype=jnp.float64
+        )
+
+    fit = jaxcast.fit(
+        init, samples, keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2), num_epochs=40,
+        batch_size=9, loss=jaxcast.region_loss, with_key=True, validation=samples,
+    )  # fmt: skip
+    model = jax.tree.map(lambda a: a[0], fit.model)
+    last = jaxcast.lead_scores(jaxcast.LastValue((1, 4))(samples.history).forecast, samples)
+    assert (jaxcast.lead_scores(model(samples.history).forecast, samples).rmse < 0.7 * last.rmse).all()
+
+
+def test_kernel_ridge_over_delays_is_its_equation():
+    rng = np.random.default_rng(0)
+    series = np.cumsum(rng.normal(size=(60, 2)), 0)
+    weights = np.asarray([1.0, 0.0, 0.5])
+    cell = jaxcast.fit_delay_kernel_ridge(series[:50], weights, bandwidth=0.8, penalty=1e-3)
+    mean, std = series[:50].mean(0), series[:50].std(0)
+    z = (series - mean) / std
+    points = np.asarray([(weights[:, None] * z[[n, n - 1, n - 2]]).ravel() for n in range(2, 49)])
+    width = 0.8 * np.sqrt(((points - points.mean(0)) ** 2).sum(-1).mean())
+    gauss = lambda a, b: np.exp(-((a[:, None] - b[None]) ** 2).sum(-1) / (2 * width**2))  # noqa: E731
+    solved = np.linalg.solve(gauss(points, points) + 1e-3 * np.eye(47), np.diff(z[:50], axis=0)[2:])
+    history = list(z[47:50])
+    for forecast in jaxcast.forecast(cell, jnp.asarray(series[47:50]), 4).forecast:
+        point = (weights[:, None] * np.asarray(history[-3:])[::-1]).ravel()
+        history.append(history[-1] + (gauss(point[None], points) @ solved)[0])
+        np.testing.assert_allclose(forecast, history[-1] * std + mean, rtol=1e-7)
+    many = jax.vmap(lambda b: jaxcast.fit_delay_kernel_ridge(series[:50], weights, bandwidth=b, penalty=1e-3))
+    np.testing.assert_allclose(many(jnp.asarray([0.3, 0.8])).coefficients[1], cell.coefficients, rtol=1e-6)
+
+
+def test_the_average_is_of_as_many_as_do_well_on_what_did_not_choose_them():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(60, 3))
+    equal = truth + rng.normal(size=(10, 60, 3))
+    assert len(jaxcast.best_average(equal, truth, sizes=(1, 5, 10))) == 10
+    one_good = np.concatenate([equal, truth[None] + 0.01])
+    np.testing.assert_array_equal(jaxcast.best_average(one_good, truth, sizes=(1, 5, 10)), [10])
+    weights = np.zeros(truth.shape)
+    weights[:, 0] = 1
+    one_good[3, :, 0] = truth[:, 0]
+    np.testing.assert_array_equal(jaxcast.best_average(one_good, truth, weights, sizes=(1, 5)), [3])
+
+
+def write(path, name, array):
+    np.savetxt(path / name, array, delimiter=",")
+
+
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize(
+    ("expected", "call"),
+    [
+        ("windows of 6 and leads of up to 95 steps find no target", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(95,))),
+        ("a window and leads of at least 1, got 6 and", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(0,))),
+        ("lags from 0 to below the 6 steps", lambda v, s, p: jaxcast.lag_inputs(s, lags=(6,))),
+        ("transform must be none, sqrt or log", lambda v, s, p: jaxcast.lag_inputs(s, lags=(0,), transform="exp")),
+        ("an adjacency of 4 regions", lambda v, s, p: jaxcast.mixtures(4, np.ones((3, 3)))),
+        (r"mixing .* of 4 regions, got \(3, 2, 3\)", lambda v, s, p: jaxcast.lag_inputs(s, lags=(0,), mixing=np.ones((3, 2, 3)))),
+        ("series number 1 never changes", lambda v, s, p: jaxcast.lag_inputs(s._replace(history=s.history.at[..., 1].set(2.0)), lags=(0,))),
+        ("series number 1 has no known value", lambda v, s, p: jaxcast.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
+        ("levels must rise and lie between 0 and 1, got", lambda v, s, p: make(jaxcast.GlobalNetwork, s, levels=(0.5, 1.0))),
+        ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.GlobalNetwork, s)(s.history[..., :3])),
+        ("penalty must be positive, got 0", lambda v, s, p: jaxcast.fit_lag_regression(s, None, None, penalty=0)),
+        ("a season of 9 steps needs a longer history than 6", lambda v, s, p: jaxcast.SeasonalLastValue((1,), 9)(s.history)),
+        ("one .txt or .csv of series", lambda v, s, p: jaxcast.read_folder(p)),
+        (r"is for \(3, 3\) regions, series.txt has 4", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", np.eye(3)), jaxcast.read_folder(p))),
+        ("series number 0 of .* never changes", lambda v, s, p: (write(p, "series.txt", 0 * v), jaxcast.read_folder(p))),
+        ("series number 2 of .* has no known value", lambda v, s, p: (write(p, "series.txt", v * [1, 1, NAN, 1]), jaxcast.read_folder(p))),
+        ("expected a folder of series", lambda v, s, p: jaxcast.read_folder(p / "none")),
+        ("at least 3 samples", lambda v, s, p: jaxcast.best_average(np.ones((2, 2)), np.ones(2))),
+    ],
+)  # fmt: skip
+def test_bad_input_is_explained_in_one_line(expected, call, values, samples, tmp_path):
+    with pytest.raises(jaxcast.InputError, match=expected) as error:
+        call(values, samples, tmp_path)
+    assert "\n" not in str(error.value)
