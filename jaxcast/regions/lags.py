@@ -233,15 +233,15 @@ def series_scale(samples: LeadSamples) -> tuple[Float[Array, " region"], Float[A
     Raises:
         InputError: for a series that never changes or is never known.
     """
-    history = samples.history.reshape(-1, samples.history.shape[-1])
-    if not jnp.isfinite(history).any(0).all():
-        raise InputError(
-            f"series number {int(jnp.argmin(jnp.isfinite(history).any(0)))} has no known value to learn from"
-        )
-    mean, std = jnp.nanmean(history, 0), jnp.nanstd(history, 0)
+    # Of numpy, for a model's scale is a number also where its making is traced.
+    history = np.asarray(samples.history).reshape(-1, samples.history.shape[-1])
+    is_known = np.isfinite(history).any(0)
+    if not is_known.all():
+        raise InputError(f"series number {int(np.argmin(is_known))} has no known value to learn from")
+    mean, std = np.nanmean(history, 0), np.nanstd(history, 0)
     if not (std > 0).all():
-        raise InputError(f"series number {int(jnp.argmin(std))} never changes in the training part; leave it out")
-    return mean, std
+        raise InputError(f"series number {int(np.argmin(std))} never changes in the training part; leave it out")
+    return jnp.asarray(mean), jnp.asarray(std)
 
 
 def filled(
