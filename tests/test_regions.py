@@ -184,7 +184,7 @@ def test_a_network_learns_what_is_to_be_learned(samples):
         )
 
     fit = jaxcast.fit(
-        init, samples, keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2), num_epochs=40,
+        init, samples, keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2), num_epochs=100,
         batch_size=9, loss=jaxcast.region_loss, with_key=True, validation=samples,
     )  # fmt: skip
     model = jax.tree.map(lambda a: a[0], fit.model)
