@@ -265,6 +265,7 @@ def test_one_loop_is_the_identity():
     assert gradient == 12.0
 
 
+@pytest.mark.slow
 def test_a_heavy_field_is_known_before_xla_refuses_it():
     """At ordinary tile sizes the one loop would be spread over threads, which XLA cannot compile; see `one_loop`."""
     scalar = jnp.zeros(())

@@ -231,6 +231,7 @@ def test_presets_are_flags():
     assert len(set(seeds)) == 5
 
 
+@pytest.mark.slow
 def test_another_truth_is_judged_by_its_own_saturation_and_lyapunov_time():
     ring = "lorenz96(dim=5, forcing=cosine(mean=8, amplitude=1, period=2))"
     config = dataclasses.replace(

@@ -34,6 +34,7 @@ def test_noise_falls_on_training_and_history_and_not_on_the_truth_that_judges():
     assert not shown[FIGURE_KNOWN:].any()
 
 
+@pytest.mark.slow
 def test_windows_without_a_switch_are_those_whose_parameter_stays():
     task = make_task(
         dataclasses.replace(CASES["switching"], window_size=20), dataclasses.replace(SMALL, num_windows=30), 2

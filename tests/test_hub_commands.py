@@ -93,6 +93,7 @@ def test_the_command_ends_with_exit_code_2_and_no_traceback(tables):
     assert done.stderr == "error: there is no file or folder nowhere; give a .csv or .parquet, or the folder of a hub\n"
 
 
+@pytest.mark.slow
 def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
     config = dataclasses.replace(PRESETS["smoke"], out=tmp_path / "run", blocked=("linear_regression",), num_steps=1)
     experiment.main(config)

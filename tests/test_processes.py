@@ -111,6 +111,7 @@ def test_the_command_writes_the_same_store_from_one_process_and_from_two(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.zarr", "two.zarr"]
 
 
+@pytest.mark.slow
 def test_where_one_of_two_is_killed_the_other_ends_and_the_same_commands_go_on(tmp_path):
     pytest.importorskip("zarr", reason="the storage extra is not installed")
     sizes = ["--num-trajectories", "150", "--num-samples", "8", "--batch-size", "2", "--transient", "1"]

@@ -76,6 +76,7 @@ def test_weights_are_convex_and_shared_by_components_where_asked(pool, trajector
     assert apart > 0.01 if pool.config["per_component"] else apart == 0
 
 
+@pytest.mark.slow
 def test_the_gradient_over_time_is_that_of_differences(scales, trajectory, candidates):
     pool = make(scales)
     chunks = jaxcast.sequence_chunks(trajectory, candidates, length=8, stride=150)
@@ -104,6 +105,7 @@ def up_or_down(value, given):
     return jnp.stack([value + 1, value - 0.5])
 
 
+@pytest.mark.slow
 def test_it_learns_what_one_delay_cannot(count_compilations):
     trajectory = periodic(200)
     scales = jaxcast.input_scales(trajectory, up_or_down)

@@ -103,6 +103,7 @@ def test_course_is_found_without_being_told_its_shape(schedule, periods, slope):
     np.testing.assert_allclose(emulator.unit * course.slope, slope, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_course_that_nobody_can_foresee_is_a_level_that_wanders():
     times = np.cumsum(np.random.default_rng(0).integers(20, 60, 20)) / 10
     values = np.random.default_rng(1).uniform(28, 48, 21)
@@ -196,6 +197,7 @@ def test_a_level_that_has_changed_since_is_found_again():
     assert (valid_times(fitted(), windows) == 10.0).all()
 
 
+@pytest.mark.slow
 def test_a_truth_that_no_candidate_could_be_corrects_the_emulator():
     _, candidates, train, windows = make(TRUTH.replace("(", "(sigma=11, ", 1))
     cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
