@@ -82,7 +82,7 @@ def candidates():
 
 
 def test_every_kind_can_be_saved():
-    assert POOLS.keys() <= pools().keys()
+    assert POOLS.keys() - {"adaptive"} <= pools().keys()  # that pools quantiles: see test_hub_pools
 
 
 @pytest.mark.parametrize("name", [name for name in pools() if "seeds" not in name])
