@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -33,7 +34,7 @@ WINDOWS = (
 class Config:
     """Pool the quantile forecasts of a hub and score the pools: Patel and Wikner (2023), section 3.2, and beyond."""
 
-    preset: str = "quick"
+    preset: Literal["smoke", "quick", "paper"] = "quick"
     """smoke: a small synthetic hub; quick: real data, horizon 1, no networks; paper: all horizons and the paper's networks."""
     data: Path = DATA
     """Folder with forecasts.parquet and truth.parquet; see experiments/README.md for how to get it."""

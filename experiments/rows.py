@@ -10,20 +10,17 @@ from rich.table import Table
 Scores = Mapping[str, np.ndarray]
 
 
-def make_rows(
-    method: str, leads: Sequence[int], scores: Scores, *, sees: str = "", published: Mapping[int, Any] | None = None
-) -> list[dict[str, Any]]:
+def make_rows(method: str, leads: Sequence[int], scores: Scores, *, sees: str = "") -> list[dict[str, Any]]:
     """One row for each horizon: medians over seeds.
 
     Args:
-        scores: "rmse", "mae" and "pcc", (seed, lead) each. sees: what is seen beyond the others' input.
-        published: the method's published RMSE by horizon, for rows that repeat a published method.
+        scores: "rmse", "mae" and "pcc", (seed, lead) each. sees: the input, in words.
     """
     rows = []
     for k, lead in enumerate(leads):
         row: dict[str, Any] = {"method": method, "horizon": int(lead), "num_seeds": len(scores["rmse"])}
         row |= {name: _finite(np.median(scores[name][:, k])) for name in ("rmse", "mae", "pcc")}
-        row |= {"published": (published or {}).get(lead), "rmse_per_seed": [_finite(a) for a in scores["rmse"][:, k]]}
+        row |= {"published": None, "rmse_per_seed": [_finite(a) for a in scores["rmse"][:, k]]}
         rows.append(row | ({"sees": sees} if sees else {}))
     return rows
 

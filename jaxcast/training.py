@@ -24,8 +24,8 @@ Loss = Callable[..., Any]
 class Fit(NamedTuple):
     """Trained models with a leading seed axis on every parameter, and the mean loss of every epoch, (seed, epoch).
 
-    validation_losses: alike, where there were validation data, and NaN after a run has stopped; the models are then those
-    of each seed's best epoch.
+    validation_losses: alike, where there were validation data; the models are then those of each seed's best epoch. Both are
+    NaN for epochs after a seed has stopped.
     """
 
     model: Any
@@ -162,7 +162,8 @@ def fit(
 
     Raises:
         InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, models that are
-            not one for each key, patience without validation data, or a checkpoint that is cut off, foreign, or of a run on other data or with other keys or settings.
+            not one for each key, patience without validation data, or a checkpoint that is cut off, foreign, or of a run on
+            other data or with other keys or settings.
 
     Example:
         >>> import jax, jaxcast, optax
@@ -249,7 +250,8 @@ def fit_over_time(
 
 
 def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, **options: Any) -> Fit:
-    graph, run = train(init.model if isinstance(init, Fit) else init, data, validation, plan, **options)
+    new, models = (None, init.model) if isinstance(init, Fit) else (init, None)
+    graph, run = train(new, models, data, validation, plan, **options)
     params = run.params if run.best is None else run.best.params
     return Fit(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
 

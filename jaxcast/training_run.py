@@ -54,7 +54,8 @@ class Run(NamedTuple):
 
 
 def train(
-    init: Any,
+    init: Callable[[Any], Any] | None,
+    models: Any,
     data: PyTree,
     validation: PyTree | None,
     plan: Plan,
@@ -66,9 +67,9 @@ def train(
     checkpoint: str | Path | None,
     mesh: Mesh | None,
 ) -> tuple[Any, Run]:
-    """What the models are made of, and every seed's run after its last epoch."""
+    """What the models are made of, and every seed's run after its last epoch; `init` makes a model, unless there are models."""
     num_epochs = plan.num_epochs
-    graph, run = _started(init, keys, optimizer, num_epochs, validation is not None)
+    graph, run = _started(init, models, keys, optimizer, num_epochs, validation is not None)
     identity = {} if checkpoint is None else _identity(data, validation, keys, plan)
     run, done = _resumed(run, checkpoint, identity)
     run = spread_seeds(run, mesh)
@@ -85,16 +86,16 @@ def train(
 
 
 def _started(
-    init: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int, validated: bool
+    init: Any, models: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int, validated: bool
 ) -> tuple[Any, Run]:
-    """What the models are made of, and the run before its first epoch; `init` is a function, or the models."""
+    """What the models are made of, and the run before its first epoch, of new models or of those of an earlier run."""
     options: dict[str, Any] = {"optimizer": optimizer, "num_epochs": num_epochs, "validated": validated}
-    if callable(init) and not isinstance(init, nnx.Module):
+    if models is None:
         graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
         return graph, _begin(keys, init=init, **options)
-    if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(init)} != {(len(keys),)}:
+    if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(models)} != {(len(keys),)}:
         raise InputError(f"expected models with a leading axis of the {len(keys)} keys on every array")
-    graph, *state = nnx.split(init, nnx.Param, ...)
+    graph, *state = nnx.split(models, nnx.Param, ...)
     return graph, _resume(*state, keys, **options)
 
 
@@ -153,7 +154,7 @@ def _resume(
     """Every seed's run of models that are there already."""
 
     def begin(params: Any, constants: Any, key: Array) -> Run:
-        losses = jnp.zeros(num_epochs)
+        losses = jnp.full(num_epochs, jnp.nan)
         nothing = Best(params, jnp.asarray(jnp.inf), jnp.asarray(-1), jnp.full(num_epochs, jnp.nan))
         key = jax.random.fold_in(key, 1)
         return Run(params, constants, optimizer.init(params), losses, key, nothing if validated else None)

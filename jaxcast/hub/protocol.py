@@ -178,9 +178,9 @@ def track_coverage(
 
         log factor <- log factor + (rate / horizon) (share of locations that missed / nominal share - 1),    for each end of both
 
-    after every time, once its truth is known; where that takes longer, the steps are smaller, lest they overshoot. The increments between quantiles within the inner interval are multiplied by
-    the inner factor of their side, those beyond it by the outer one; so quantiles never cross. Nothing is trained, and the only
-    setting is the rate.
+    after every time, once its truth is known; where that takes longer, the steps are smaller, lest they overshoot. The
+    increments between quantiles within the inner interval are multiplied by the inner factor of their side, those beyond it
+    by the outer one; so quantiles never cross. Nothing is trained, and the only setting is the rate.
 
     Args:
         nominal: the coverage of both intervals; the levels nearest to their ends are used. lower: see `AdaptivePool`.

@@ -45,8 +45,10 @@ def fit_regime(
     wandering level; wrong values or wrong steps; candidates that are wrong in what no coordinate moves, an emulator
     corrected by the truth) forecast the last quarter of the trajectory in closed loops, and the best is taken.
 
+    Source: own design; experiments/README.md has the study of it.
+
     Args:
-        trajectory: of the truth, perhaps seen with noise.
+        trajectory: of the truth, perhaps seen with noise, (time, dim) in any unit.
         coordinates: (model,) or (model, coordinate), a number or more for every candidate, such as the value of the
             parameter in which they differ; without them they are found from how the forecasts differ.
 

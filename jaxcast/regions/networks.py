@@ -24,12 +24,12 @@ class RegionNetwork(nnx.Module):
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
 
-    with s_r the state that `encode` makes for region r, joined to what is given. Missing values are filled by the last known, and flagged. With
-    quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
+    with s_r the state that `encode` makes for region r, joined to what is given. Missing values are filled by the last known,
+    and flagged. With quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
     never cross; `info["quantiles"]` is (*batch, lead, region, level), and the forecast is the middle one.
 
     Args:
-        samples: training samples; means and standard deviations are theirs. leads: the horizons, as of the samples.
+        samples: training samples; means, standard deviations and the number of leads are theirs.
         levels: quantile levels, rising, or none for a point forecast.
     """
 

@@ -1,4 +1,4 @@
-"""Regressions on lags of several series, trained in closed form: linear, kernel, polynomial, reservoir."""
+"""Regressions on lags of several series, trained in closed form: linear, kernel, polynomial."""
 
 import dataclasses
 from collections.abc import Callable
