@@ -16,27 +16,20 @@ from rich.table import Table
 
 import jaxcast
 from experiments import zoo_pictures
-from experiments.frame import open_folder, start
+from experiments.frame import Settings, open_folder, start
 from experiments.zoo_methods import METHODS, Zoo, score
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Fit every method to the first five sixths of every series, forecast the last sixth in one closed loop, and compare
-    symmetric errors and valid times with the published ones. Settings are picked on the other set of series."""
+    symmetric errors and valid times with the published ones. Settings are picked on the other set of series. Presets:
+    smoke, made series; quick, 15 points per period; paper, 100 points per period."""
 
-    preset: Literal["smoke", "quick", "paper"] = "quick"
-    """smoke: for tests, on made series; quick: 15 points per period; paper: 100 points per period, more settings."""
     data: Path | None = None
     """The folder of the dysts series and the published scores."""
-    out: Path | None = None
-    """Folder for config.json, results.json and the pictures; by default runs/chaos_zoo- and the preset's name."""
-    overwrite: bool = False
-    """Start afresh where the folder holds a run with other settings."""
-    seed: int = 0
-    """Of what is drawn."""
     pts_per_period: Literal[15, 100] = 15
     """Points per dominant period; twelve periods each."""
     num_systems: int | None = None

@@ -17,8 +17,8 @@ C = TypeVar("C")
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnData:
-    """The settings of every experiment that makes its own data."""
+class Settings:
+    """The settings of every experiment."""
 
     preset: Literal["smoke", "quick", "paper"] = "quick"
     """smoke: for tests; quick: a minute or two; paper: everything that is reported."""
@@ -27,7 +27,13 @@ class OwnData:
     overwrite: bool = False
     """Start afresh where the folder holds a run with other settings."""
     seed: int = 0
-    """Of training: initial parameters and shuffling."""
+    """Of everything that is drawn in training: initial parameters, shuffling, random features."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnData(Settings):
+    """The settings of every experiment that makes its own data."""
+
     data_seed: int = 1
     """Of the truths: where their trajectories start, and whatever else about them is random."""
     num_data_seeds: int = 1

@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 import jaxcast
+from experiments.frame import Settings
 from jaxcast.errors import InputError
 
 DATA = Path(__file__).parents[2] / "shared/data/us-covid19-forecast-hub"
@@ -31,11 +31,10 @@ WINDOWS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Pool the quantile forecasts of a hub and score the pools: Patel and Wikner (2023), section 3.2, and beyond."""
+class Config(Settings):
+    """Pool the quantile forecasts of a hub and score the pools: Patel and Wikner (2023), section 3.2, and beyond. Presets: smoke,
+    a small synthetic hub; quick, horizon 1, no networks; paper, all horizons and the paper's networks."""
 
-    preset: Literal["smoke", "quick", "paper"] = "quick"
-    """smoke: a small synthetic hub; quick: real data, horizon 1, no networks; paper: all horizons and the paper's networks."""
     data: Path = DATA
     """Folder with forecasts.parquet and truth.parquet; see experiments/README.md for how to get it."""
     forecasts: Path | None = None
@@ -72,12 +71,6 @@ class Config:
     """Optimizer steps of the adaptive pool before each forecast."""
     shown_location: str | None = None
     """Location of the pictures; by default the one with the most deaths, or whatever the truth counts."""
-    seed: int = 0
-    """Of the networks' initial parameters and of the synthetic hub."""
-    out: Path | None = None
-    """Output folder; by default runs/hub-PRESET."""
-    overwrite: bool = False
-    """Start afresh where the folder holds other results."""
 
 
 PRESETS = {

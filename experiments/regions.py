@@ -3,13 +3,13 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich.console import Group
 
 from experiments import regions_pictures, rows
-from experiments.frame import open_folder, start
+from experiments.frame import Settings, open_folder, start
 from experiments.regions_methods import METHODS, Parts, Setup, score
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
@@ -17,20 +17,13 @@ from jaxcast.regions.tables import Folder, read_folder
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Forecast every series of a folder some steps ahead with naive, linear and kernel methods, and compare
-    their errors at each horizon with published ones."""
+    their errors at each horizon with published ones. Presets: smoke, made series; quick, two horizons, one seed; paper, all
+    horizons, five seeds."""
 
-    preset: Literal["smoke", "quick", "paper"] = "quick"
-    """smoke: for tests, without data on made series; quick: two horizons, one seed; paper: all horizons, five seeds."""
     data: Path | None = None
     """A folder with one file of series (time x region, comma separated) and perhaps an adjacency (*adj*.txt)."""
-    out: Path | None = None
-    """Folder for config.json, results.json and the pictures; by default runs/regions-, the data's and the preset's name."""
-    overwrite: bool = False
-    """Start afresh where the folder holds a run with other settings."""
-    seed: int = 0
-    """Of everything that is drawn: random features, initial parameters, shuffling."""
     num_seeds: int = 1
     """Repetitions of every method that draws anything; the table shows medians."""
     leads: tuple[int, ...] = (3, 10)
