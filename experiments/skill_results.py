@@ -123,7 +123,7 @@ def tracked(arrays: Arrays, task: Any, case: Case) -> dict[str, Any] | None:
 def cells_of(row: dict[str, Any]) -> dict[str, str]:
     """What both tables show of a row."""
     seeds, test = np.ravel(row["valid_time_median_per_seed"]), row.get("against_attention")
-    p = "" if test is None else f"{test['wilcoxon']:.0e}" if test["wilcoxon"] > 1e-99 else "0"
+    p = "" if test is None else f"{test['wilcoxon']:.0e}" if test["wilcoxon"] > 1e-99 else "<1e-99"
     seen = sorted({min(row["samples_seen"]), max(row["samples_seen"])})
     return {
         "case": CASES[row["case"]].title,
@@ -149,7 +149,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
         "their end. p: paired Wilcoxon test against attention",
         box=box.SIMPLE,
     )
-    names = {"method": "method", "seen": "true samples", "truths": "truths", "published": "published"}
+    names = {"method": "method", "seen": "true samples", "published": "published"}
     names |= {"ours": "median valid time", "seeds": "seeds", "whole": "valid to the end", "p": "Wilcoxon p"}
     for name in names:
         result.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
@@ -159,7 +159,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
         if row["case"] != last:
             result.add_section()
             result.add_row(f"[bold]{cells['case']}[/]")
-        result.add_row(*(f"  {cells[key]}" if name == "method" else cells[key] for name, key in names.items()))
+        short = {name: cells[key].replace(" to ", "-") for name, key in names.items()}
+        result.add_row(*(short | {"method": f"  {short['method']}"}).values())
         last = row["case"]
     return result
 

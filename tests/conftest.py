@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -22,6 +23,9 @@ jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
+# What the suite compiles stays; looking through all of it for garbage again and again is a tenth of its time.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,7 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
     assert (tmp_path / "f.png").read_bytes()[:8] == PNG
 
 
+@pytest.mark.slow
 def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys):
     run(
         "evaluate", "--pool", folder / "regime", "--against", folder / "attention", "--trajectory", folder / "test.npz",

@@ -97,6 +97,7 @@ def test_the_gradient_through_a_closed_loop_is_that_of_differences(trained, traj
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_fine_tuning_lowers_the_closed_loop_error_of_windows_it_never_saw(trained, trajectory, count_compilations):
     held_out = simulate([-3.0, 2.0, 25.0], 300)
     windows = jaxcast.loop_windows(held_out, horizon=6, history_size=3, stride=2)
@@ -117,7 +118,7 @@ def test_fine_tuning_lowers_the_closed_loop_error_of_windows_it_never_saw(traine
     assert count_compilations() == 0
 
 
-@pytest.mark.parametrize("size", [1e3, 1e200])
+@pytest.mark.parametrize("size", [1e3, pytest.param(1e200, marks=pytest.mark.slow)])
 def test_windows_that_diverge_give_finite_gradients(trajectory, size):
     """Of two windows one is thrown far off, or out of all numbers: its gradient is what it was up to there."""
     windows = jaxcast.loop_windows(trajectory, horizon=8, history_size=2, stride=300)

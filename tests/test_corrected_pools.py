@@ -136,6 +136,7 @@ def test_fewer_centres_than_samples_do_almost_as_well(interpolation, samples):
     assert errors[0] < errors[1] < 0.1 * before
 
 
+@pytest.mark.slow
 def test_any_pool_can_be_corrected_and_rolled(attention, trajectory, candidates):
     samples = jaxcast.one_step_samples(trajectory, 5, candidates)
     options = dict(kind="polynomial", degrees=(2,), regularizations=(1e-2,))

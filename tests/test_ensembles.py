@@ -56,6 +56,8 @@ SYSTEMS = {
     "matrix": Matrix(),
     "rolling": Rolling(),
 }
+# A program each; CI compiles them all.
+MORE = {"ramp", "cosines", "function", "lorenz96", "rossler"}
 SIZES = {"num_samples": 4, "dt": 0.1, "h": 0.01, "transient": 0.2}
 
 
@@ -68,7 +70,11 @@ def close(actual, expected, tolerance=1e-12):
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.fixture(params=SYSTEMS)
+def slow_if(condition, value):
+    return pytest.param(value, marks=pytest.mark.slow if condition else ())
+
+
+@pytest.fixture(params=[slow_if(name in MORE, name) for name in SYSTEMS])
 def system(request):
     return SYSTEMS[request.param]
 
@@ -101,7 +107,7 @@ def test_tiles_change_nothing(tile_size):
     )
 
 
-@pytest.mark.parametrize("num", [1, 2, 75])
+@pytest.mark.parametrize("num", [slow_if(num < 75, num) for num in (1, 2, 75)])
 def test_devices_change_nothing(num):
     system, u0 = SYSTEMS["ramp"], starts(SYSTEMS["ramp"], num)
     one = Mesh(np.asarray(jax.devices()[:1]), ("x",))
@@ -179,7 +185,7 @@ def test_parameters_steps_and_times_can_be_batched_too():
     close(rhos[3, 5], jaxcast.flow_map(jaxcast.Lorenz63(rho=float(values[3])))(u[5]))
 
 
-@pytest.mark.parametrize("name", ["ramp", "lorenz96", "rolling"])
+@pytest.mark.parametrize("name", [slow_if(name in MORE, name) for name in ("ramp", "lorenz96", "rolling")])
 def test_derivatives_are_those_of_the_plain_program(name):
     system = SYSTEMS[name]
     u0 = starts(system, 5)
@@ -198,7 +204,7 @@ def test_derivatives_are_those_of_the_plain_program(name):
     close(jax.jacrev(jax.jit(fast))(1.1), expected)
 
 
-@pytest.mark.parametrize("num", [5, 6, 9])
+@pytest.mark.parametrize("num", [slow_if(num != 9, num) for num in (5, 6, 9)])
 def test_derivatives_pass_a_mesh(num):
     system, u0 = SYSTEMS["ramp"], starts(SYSTEMS["ramp"], num)
     two = Mesh(np.asarray(jax.devices()[:2]), ("x",))

@@ -11,6 +11,7 @@ import pytest
 import jaxcast
 from experiments import lorenz_setup as lorenz
 from experiments.frame import parse
+from experiments.lorenz import main
 from jaxcast.storage.folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,7 @@ def finished(tmp_path_factory):
     return out, process.stdout
 
 
+@pytest.mark.slow
 def test_it_writes_what_it_promises(finished):
     out, stdout = finished
     results = json.loads((out / "results.json").read_text())
@@ -117,20 +119,25 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(finished, tmp_path):
     assert (tmp_path / "results.json").read_bytes() == (out / "results.json").read_bytes()
 
 
+def test_bad_settings_are_one_line_and_exit_code_2(tmp_path):
+    process = run("--dt", "0.105", "--h", "0.02", "--out", str(tmp_path / "run"))
+    assert process.returncode == 2
+    assert process.stderr == "error: dt must be a whole multiple of h, got dt=0.105, h=0.02\n"
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--dt", "0.105", "--h", "0.02"], "dt must be a whole multiple of h, got dt=0.105, h=0.02"),
         (["--out", "/dev/null/run"], "choose a folder you can write to"),
         (["--h", "0.1", "--transient", "10"], "the truth diverges with h=0.1; choose a smaller h"),
     ],
 )
-def test_bad_settings_are_one_line_and_exit_code_2(flags, message, tmp_path):
+def test_what_shows_itself_late_leaves_no_folder(flags, message, tmp_path):
     out = [] if "--out" in flags else ["--out", str(tmp_path / "run")]
-    process = run(*flags, *out)
-    assert process.returncode == 2
-    assert process.stderr.count("\n") == 1
-    assert message in process.stderr
+    settings = parse(lorenz.Config, lorenz.PRESETS, ["--preset", "smoke", "--lyapunov-duration", "5", *flags, *out])
+    with pytest.raises(jaxcast.InputError, match=message):
+        main(settings)
     assert not (tmp_path / "run").exists()
 
 
@@ -160,12 +167,14 @@ def test_settings_that_cannot_run_are_refused_before_anything_is_computed(settin
         lorenz.check(dataclasses.replace(lorenz.QUICK, **settings))
 
 
-def test_an_unknown_preset_is_refused():
-    process = run("--preset", "huge")
-    assert process.returncode == 2
-    assert "huge" in process.stderr + process.stdout
+def test_an_unknown_preset_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(lorenz.Config, lorenz.PRESETS, ["--preset", "huge"])
+    assert stopped.value.code == 2
+    assert "huge" in "".join(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused(finished):
     out, _ = finished
     before = (out / "results.json").read_bytes()
