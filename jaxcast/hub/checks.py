@@ -1,11 +1,14 @@
 """What real hubs hold that cannot be used, told with file and row."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxcast.errors import InputError
 from jaxcast.hub.tables import polars
+
+if TYPE_CHECKING:
+    from jaxcast.hub.grid import Grid
 
 
 class BadForecasts(NamedTuple):
@@ -19,32 +22,32 @@ class BadForecasts(NamedTuple):
     def any(self) -> np.ndarray:
         return self.incomplete | self.crossing
 
-    def describe_incomplete(self, rows: Any, axes: dict[str, Any]) -> str:
+    def describe_incomplete(self, rows: Any, grid: "Grid") -> str:
         """Which model lacks levels, and how often."""
         counts = self.incomplete.sum((0, 1))
         worst = int(counts.argmax())
         place, time, _ = np.argwhere(self.incomplete[..., worst : worst + 1])[0]
         return (
-            f"{axes['models'][worst]} lacks some of the {len(axes['levels'])} quantile levels in {counts[worst]} forecasts, "
-            f"the first for {axes['locations'][place]} on {axes['dates'][time]}; ask for levels that all have, or drop "
+            f"{grid.models[worst]} lacks some of the {len(grid.levels)} quantile levels in {counts[worst]} forecasts, "
+            f"the first for {grid.locations[place]} on {grid.dates[time]}; ask for levels that all have, or drop "
             "what is bad"
         )
 
-    def describe_crossing(self, rows: Any, axes: dict[str, Any]) -> str:
+    def describe_crossing(self, rows: Any, grid: "Grid") -> str:
         """The first crossing, with the file and row of its lower quantile."""
         assert self.first_crossing is not None
         place, time, model, level = self.first_crossing
         pl = polars()
         at = rows.filter(
-            (pl.col("location") == axes["locations"][place])
-            & (pl.col("target_end_date") == axes["dates"][time].item())
-            & (pl.col("model") == axes["models"][model])
-            & ((pl.col("quantile") - axes["levels"][level]).abs() < 1e-6)
+            (pl.col("location") == grid.locations[place])
+            & (pl.col("target_end_date") == grid.dates[time].item())
+            & (pl.col("model") == grid.models[model])
+            & ((pl.col("quantile") - grid.levels[level]).abs() < 1e-6)
         ).row(0, named=True)
-        low, high = axes["levels"][level : level + 2]
+        low, high = grid.levels[level : level + 2]
         return (
-            f"{at['file']}, row {at['row']}: {axes['models'][model]}'s quantile {low:g} for {axes['locations'][place]} on "
-            f"{axes['dates'][time]} is above its quantile {high:g} ({int(self.crossing.sum())} forecasts cross); "
+            f"{at['file']}, row {at['row']}: {grid.models[model]}'s quantile {low:g} for {grid.locations[place]} on "
+            f"{grid.dates[time]} is above its quantile {high:g} ({int(self.crossing.sum())} forecasts cross); "
             "mend it, or drop what is bad"
         )
 
