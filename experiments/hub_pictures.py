@@ -1,29 +1,24 @@
 """The pictures of `experiments.hub`."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 import jaxcast
+from experiments.hub_setup import LABELS, Config, Window
 from jaxcast.hub import plotting
 
-if TYPE_CHECKING:
-    from experiments.hub_setup import Config, Window
-
 matplotlib.use("Agg")
-LABELS = {"equal_mean": "equal-weight mean", "equal_median": "equal-weight median", "adaptive": "adaptive pool"}
-LABELS |= {"linear_opinion_pool": "linear opinion pool"}
 
 
 def draw(
     hub: jaxcast.Hub,
     forecasts: dict[str, np.ndarray],
     weights: np.ndarray,
-    windows: "list[Window]",
-    config: "Config",
+    windows: list[Window],
+    config: Config,
     names: dict[str, str],
     *,
     best: str,

@@ -26,6 +26,20 @@ NINE = (
     "UCSD_NEU-DeepGLEAM",
     "USC-SI_kJalpha",
 )
+LABELS = {
+    "equal_mean": "equal-weight mean",
+    "equal_median": "equal-weight median",
+    "trimmed_mean": "trimmed mean",
+    "linear_opinion_pool": "linear opinion pool",
+    "inverse_score": "inverse-score weights by location",
+    "inverse_score_pooled": "inverse-score weights over all locations",
+    "trained_average": "linear pool, trained weights",
+    "adaptive_untrained": "adaptive pool, untrained",
+    "adaptive": "adaptive pool",
+    "linear_regression": "linear regression",
+    "additive_attention": "additive attention",
+    "multi_head_attention": "multi-head attention",
+}
 WINDOWS = (
     "W1*:2020-11-07:2021-02-20",
     "W2:2021-06-05:2021-10-30",

@@ -114,3 +114,24 @@ def test_an_oracle_output_table_counts_once(hub, tmp_path):
     (tmp_path / "oracle-output.csv").write_text("\n".join([header, *rows]) + "\n")
     ours = jaxcast.load_hub(hub, tmp_path / "oracle-output.csv", target=TARGET, horizon=0)
     np.testing.assert_array_equal(ours.truth[0], np.arange(5.0))
+
+
+def test_a_daily_hub_of_the_old_form(tmp_path):
+    """Its targets begin at "0 day ahead", which is the day of the forecast; the truth is that of the day before."""
+    days = np.datetime64("2024-01-01") + np.arange(6)
+    header = "forecast_date,target,target_end_date,location,type,quantile,value"
+    (tmp_path / "data-processed/a").mkdir(parents=True)
+    for day in days:
+        lines = [
+            f"{day},{ahead} day ahead inc hosp,{day + ahead},01,quantile,{level},{ahead + level}"
+            for ahead in range(3)
+            for level in LEVELS
+        ]
+        (tmp_path / f"data-processed/a/{day}-a.csv").write_text("\n".join([header, *lines]) + "\n")
+    truth = [f"{day},01,{i}" for i, day in enumerate(np.arange(days[0] - 4, days[-1] + 3))]
+    (tmp_path / "truth.csv").write_text("\n".join(["date,location,value", *truth]) + "\n")
+    hub = jaxcast.load_hub(tmp_path, tmp_path / "truth.csv", horizon=2, step_days=1, num_lags=1)
+    assert (hub.target, hub.first_horizon, hub.steps_ahead) == ("inc hosp", 0, 3)
+    np.testing.assert_array_equal(hub.dates, days + 2)
+    np.testing.assert_array_equal(hub.forecasts[0, :, 0], np.tile(2 + LEVELS, (6, 1)))
+    np.testing.assert_array_equal(hub.truth[0] - hub.observed[0, :, 0], 3)

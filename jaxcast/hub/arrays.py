@@ -119,7 +119,8 @@ def load_hub(
     frame, first_horizon = _of_horizon(frame, horizon, first_horizon)
     grid = read_grid(_chosen(frame, models, locations, levels), step_days, bad)
     kept = _kept(models, grid)
-    lags = [0, *(horizon - first_horizon + 1 + np.arange(num_lags))]
+    ahead = horizon - first_horizon + 1
+    lags = [0, *range(ahead, ahead + num_lags)]
     truths, newest = read_truth(truth, truth_source, target, grid, step_days, lags)
     if not pending and newest < grid.dates[-1]:
         raise InputError(
