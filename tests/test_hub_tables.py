@@ -104,6 +104,9 @@ def test_a_choice_of_models_locations_and_levels(tmp_path, truth):
     assert hub.models == ("c", "a")
     assert jaxcast.load_hub(path, truth, models=2).models == ("b", "c")
     assert hub.only(["a"]).models == ("a",)
+    assert hub.weeks(str(DATES[1]), str(DATES[2])).sum() == 2
+    with pytest.raises(jaxcast.InputError, match="two dates like 2024-01-06, got '2024-13-01'"):
+        hub.weeks("2024-13-01", "2024-12-01")
 
 
 def test_a_week_nobody_forecast_stays_a_hole_in_the_grid(tmp_path, truth):
@@ -159,7 +162,10 @@ def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
         ({"locations": ["1"]}, "unknown location '1'; did you mean 01"),
         ({"horizon": 2}, r"expected a horizon among \[1\]"),
         ({"target": "wk inc case"}, "name no target"),
-        ({"levels": [0.4]}, "no quantile forecast is left"),
+        ({"levels": [0.25, 0.4]}, "unknown level 0.4; there are 0.25, 0.5, 0.75"),
+        ({"models": 4}, "from 1 to 3 models, .* got 4"),
+        ({"models": 0}, "from 1 to 3 models, .* got 0"),
+        ({"step_days": 0}, "step_days must be at least 1"),
         ({"truth_source": "final"}, "no column source or as_of"),
     ],
 )

@@ -63,8 +63,15 @@ class Hub:
         return HubCourse.of(self.forecasts, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead)
 
     def weeks(self, first: str, last: str) -> np.ndarray:
-        """Which dates lie in a window, both ends included, (time,)."""
-        return (self.dates >= np.datetime64(first)) & (self.dates <= np.datetime64(last))
+        """Which dates lie in a window, both ends included, (time,).
+
+        Raises:
+            InputError: for what is no date.
+        """
+        try:
+            return (self.dates >= np.datetime64(first, "D")) & (self.dates <= np.datetime64(last, "D"))
+        except ValueError:
+            raise InputError(f"expected two dates like 2024-01-06, got {first!r} and {last!r}") from None
 
     def only(self, models: Sequence[str]) -> "Hub":
         """The same hub with these models only, in this order."""
@@ -189,6 +196,10 @@ def _chosen(
             known = frame.select(pl.col(name).unique()).collect()[name]
             frame = frame.filter(pl.col(name).is_in(check_names(name, wanted, known)))
     if levels is not None:
+        known = frame.select(pl.col("quantile").unique().drop_nulls().sort()).collect()["quantile"].to_numpy()
+        for level in levels:
+            if np.abs(known - level).min(initial=1.0) > 1e-6:
+                raise InputError(f"unknown level {level:g}; there are {', '.join(f'{each:g}' for each in known)}")
         near = pl.any_horizontal([(pl.col("quantile") - level).abs() < 1e-6 for level in levels])
         frame = frame.filter(near | pl.col("quantile").is_null())
     return frame
@@ -199,6 +210,8 @@ def _kept(models: Sequence[str] | int | None, grid: Grid) -> list[int]:
     if models is None:
         return list(range(len(grid.models)))
     if isinstance(models, int):
+        if not 1 <= models <= len(grid.models):
+            raise InputError(f"expected from 1 to {len(grid.models)} models, as many as the tables hold, got {models}")
         counts = (~np.isnan(grid.values[..., 0])).sum((0, 1))
         return sorted(np.argsort(-counts, kind="stable")[:models].tolist())
     return [grid.models.index(name) for name in models if name in grid.models]

@@ -105,8 +105,10 @@ def check_grid(dates: np.ndarray, step_days: int) -> np.ndarray:
     """All dates from the first to the last, a step apart.
 
     Raises:
-        InputError: for a date in between.
+        InputError: for a date in between, or steps below a day.
     """
+    if step_days < 1:
+        raise InputError(f"step_days must be at least 1, got {step_days}")
     unique, counts = np.unique(dates, return_counts=True)
     off = (unique - unique[counts.argmax()]).astype(int) % step_days != 0
     if off.any():
