@@ -203,6 +203,8 @@ class ForecastHub(_Tables):
 
     def run(self) -> None:
         """Runs the command."""
+        if not self.horizons:
+            raise InputError("give --horizons at least one")
         if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
             raise InputError(
                 "--pool holds an adaptive pool for one horizon; leave --method out and give one of --horizons"

@@ -116,8 +116,8 @@ def load_hub(
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> forecasts, truth = folder / "forecasts.csv", folder / "truth.csv"
         >>> rows = [f"a,X,2024-01-06,1,{level},{level}" for level in (0.25, 0.5, 0.75)]
-        >>> _ = forecasts.write_text("\n".join(["model,location,target_end_date,horizon,quantile,value", *rows]))
-        >>> _ = truth.write_text("location,date,value\nX,2024-01-06,0.4")
+        >>> _ = forecasts.write_text("\\n".join(["model,location,target_end_date,horizon,quantile,value", *rows]))
+        >>> _ = truth.write_text("location,date,value\\nX,2024-01-06,0.4")
         >>> jaxcast.load_hub(forecasts, truth).forecasts.shape
         (1, 1, 1, 3)
     """
@@ -173,11 +173,14 @@ def _of_horizon(frame: Any, horizon: int, first_horizon: int | None) -> tuple[An
     pl = polars()
     known = frame.select(pl.col("horizon").unique().drop_nulls().sort()).collect()["horizon"].to_list()
     first = first_horizon if first_horizon is not None else 0 if 0 in known else 1
-    usable = [each for each in known if each >= first]
-    if horizon not in usable:
+    if not known:
+        raise InputError("the tables hold no quantile forecast")
+    if horizon not in known:
+        raise InputError(f"expected a horizon among {known}, got {horizon}")
+    if horizon < first:
         raise InputError(
-            f"expected a horizon among {usable}, counting from {first}, that of the first date after the newest truth, "
-            f"got {horizon}; ask for one of these, or give another first_horizon"
+            f"horizon {horizon} is before {first}, that of the first date after the newest truth; ask for a later one, or "
+            "say by first_horizon where the hub begins"
         )
     return frame.filter(pl.col("horizon") == horizon), first
 

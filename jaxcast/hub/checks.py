@@ -27,10 +27,11 @@ class BadForecasts(NamedTuple):
         counts = self.incomplete.sum((0, 1))
         worst = int(counts.argmax())
         place, time, _ = np.argwhere(self.incomplete[..., worst : worst + 1])[0]
+        lacking = ", ".join(f"{level:g}" for level in grid.levels[np.isnan(grid.values[place, time, worst])])
         return (
             f"{grid.models[worst]} lacks some of the {len(grid.levels)} quantile levels in {counts[worst]} forecasts, "
-            f"the first for {grid.locations[place]} on {grid.dates[time]}; ask for levels that all have, or drop "
-            "what is bad"
+            f"the first for {grid.locations[place]} on {grid.dates[time]} (no {lacking}); ask for levels that all have, or "
+            "drop what is bad"
         )
 
     def describe_crossing(self, rows: Any, grid: "Grid") -> str:
@@ -64,10 +65,12 @@ def find_bad_forecasts(values: np.ndarray, levels: np.ndarray) -> BadForecasts:
 
 
 def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> None:
-    """Raises InputError for the first row whose value, level or date is no number or date; or counts them as dropped."""
+    """Raises InputError for the first row whose value, level or date is no number, level or date; or counts them as dropped."""
     pl = polars()
     is_bad = pl.any_horizontal(
-        pl.col("value", "quantile", "target_end_date").is_null(), ~pl.col("value").is_finite().fill_null(False)
+        pl.col("value", "target_end_date").is_null(),
+        ~pl.col("value").is_finite().fill_null(False),
+        ~pl.col("quantile").is_between(0, 1, closed="none").fill_null(False),
     )
     found = rows.filter(is_bad)
     if not len(found):
@@ -76,9 +79,11 @@ def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> None:
         dropped.append(f"{len(found)} rows with NA")
         return
     row = found.row(0, named=True)
-    name = next((name for name in ("value", "quantile", "target_end_date") if row[name] is None), "value")
+    level, date = row["quantile"], row["target_end_date"]
+    name = "target_end_date" if date is None else "quantile" if level is None or not 0 < level < 1 else "value"
+    wanted = {"target_end_date": "date like 2024-01-06", "quantile": "level within 0 and 1", "value": "number"}[name]
     raise InputError(
-        f"{row['file']}, row {row['row']}: the {name} of {row['model']} for {row['location']} is NA or no number "
+        f"{row['file']}, row {row['row']}: the {name} of {row['model']} for {row['location']} is NA or no {wanted} "
         f"({len(found)} rows are so); mend it, or drop what is bad"
     )
 

@@ -35,7 +35,7 @@ def read_grid(frame: Any, step_days: int, bad: str) -> Grid:
     rows = lazy.with_columns(pl.col("model", "location", "file").cast(pl.Categorical)).collect()
     dropped: list[str] = []
     refuse_missing(rows, bad, dropped)
-    rows = rows.filter(pl.col("quantile").is_not_null() & pl.col("target_end_date").is_not_null())
+    rows = rows.filter(pl.col("quantile").is_between(0, 1, closed="none") & pl.col("target_end_date").is_not_null())
     if not len(rows):
         raise InputError(
             "no quantile forecast is left of what was asked for; ask for other models, locations or levels"
@@ -125,4 +125,7 @@ def read_truth(
     truth = np.full((len(grid.locations), size), np.nan)
     index = np.asarray([grid.locations.index(name) for name in rows["location"]])
     truth[index[inside], steps[inside]] = rows["value"].to_numpy()[inside]
+    without = [name for name, there in zip(grid.locations, np.isfinite(truth).any(1), strict=True) if not there]
+    if without:
+        grid.dropped.append(f"no truth for {len(without)} of {len(grid.locations)} locations, such as {without[0]}")
     return truth[:, np.arange(len(grid.dates))[:, None] + max(lags) - np.asarray(lags)], dates.max()

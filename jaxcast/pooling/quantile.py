@@ -237,7 +237,8 @@ class QuantileAverage(FrozenPytree):
         return None
 
     def __call__(self, memory: None, course: HubCourse) -> Output:
-        return weighted_mean(shares_of(self.logits.astype(course.forecasts.dtype), course.present), course.forecasts)
+        logits = jnp.broadcast_to(self.logits.astype(course.forecasts.dtype), course.present.shape)
+        return weighted_mean(shares_of(logits, course.present), course.forecasts)
 
 
 def pool_course(pool: QuantilePool, course: HubCourse) -> Output:
