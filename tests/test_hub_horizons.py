@@ -1,6 +1,9 @@
 """A hubverse hub whose horizons count from 0, as FluSight's do: horizon 0 is the week that ends on the reference date, and the newest
 truth is that of the week before."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 
@@ -96,6 +99,19 @@ def test_the_command_writes_the_file_that_the_hub_wants(hub, tmp_path, capsys):
         for level in LEVELS
     ]
     assert rows == expected
+
+
+def test_the_pool_itself_is_not_a_candidate(hub, tmp_path):
+    own = tmp_path / "hub/model-output/us-pool" / f"{REFERENCES[-1]}-us-pool.csv"
+    shutil.copytree(hub, tmp_path / "hub")
+    other = (hub / "model-output/A-one" / own.name.replace("us-pool", "A-one")).read_text()
+    own.parent.mkdir()
+    own.write_text(re.sub(r"quantile,(\S+),\S+", r"quantile,\1,9e9", other))
+    tables = ("--forecasts", tmp_path / "hub", "--truth", hub / "time-series.csv", "--target", TARGET)
+    options = ("--method", "equal_mean", "--model", "us-pool", "--horizons", 0, "--out", own.parents[1], "--overwrite")
+    parse(["hub", "forecast", *map(str, (*tables, *options))]).run()
+    values = [float(line.split(",")[-1]) for line in own.read_text().splitlines()[1:]]
+    np.testing.assert_allclose(values, [value(4, 0, level) for level in LEVELS])
 
 
 def test_truth_that_is_late_is_told(hub, tmp_path, capsys):

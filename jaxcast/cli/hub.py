@@ -183,7 +183,7 @@ class ForecastHub(_Tables):
     """
 
     model: str = "jaxcast-ensemble"
-    """TEAM-MODEL, the name of the file's model."""
+    """TEAM-MODEL, the name of the file's model. Its forecasts of earlier rounds are not pooled."""
     out: Path = Path("model-output")
     """A hub's model-output folder."""
     horizons: tuple[int, ...] = (1,)
@@ -211,7 +211,9 @@ class ForecastHub(_Tables):
             )
         newest, hubs = {}, {}
         for horizon in self.horizons:
-            hub = hubs[horizon] = self.load(horizon, pending=True)
+            hub = self.load(horizon, pending=True)
+            # Its own file of an earlier round may lie in the same hub.
+            hub = hubs[horizon] = hub.only([name for name in hub.models if name != self.model])
             possible = np.asarray(hub.course().possible)[:, -1, None]
             newest[horizon] = np.where(possible, self.pooled(hub)[:, -1], np.nan)
         reference, hub = _round_of(hubs), hubs[min(hubs)]

@@ -75,6 +75,8 @@ class Hub:
 
     def only(self, models: Sequence[str]) -> "Hub":
         """The same hub with these models only, in this order."""
+        if not len(models):
+            raise InputError(f"expected at least one of the models {', '.join(self.models)}")
         index = [self.models.index(name) for name in check_names("model", models, self.models)]
         return dataclasses.replace(self, forecasts=self.forecasts[:, :, index], models=tuple(models))
 
