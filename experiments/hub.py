@@ -13,12 +13,13 @@ from rich.table import Table
 import jaxcast
 from experiments import hub_pictures
 from experiments.frame import open_folder, start
-from experiments.hub_setup import PRESETS, Config, Window, load, tables_of
+from experiments.hub_setup import PRESETS, Config, Window, load, names_of_locations, tables_of
 from jaxcast.cli.entry import make_console
 from jaxcast.hub.protocol import GRID
 from jaxcast.storage.folder import Arrays, RunFolder
 
 EQUAL = "equal_mean"
+RIVALS = (EQUAL, "equal_median", "linear_opinion_pool", "inverse_score", "trained_average")
 BEST = "adaptive"
 # Mean WIS of K = 10 in the paper's table 1, on the paper's states, models and first window.
 PUBLISHED = {
@@ -45,12 +46,14 @@ def main(config: Config) -> None:
         hub, baseline = load(config, tables, horizon)
         forecasts = rolling(config, hub, baseline, folder, console)
         rows += score(forecasts, hub, windows, "rolling", config)
-        tests += [compare(forecasts, hub, windows, horizon, other) for other in (EQUAL, "equal_median")]
+        tests += [compare(forecasts, hub, windows, horizon, other) for other in RIVALS]
         if horizon == config.horizons[0]:
             if config.blocked:
                 rows += score(blocked(config, hub, windows, folder, console), hub, windows, "blocked", config)
             weights = folder.stage(f"adaptive_h{horizon}", _finished)["weights"]
-            pictures = hub_pictures.draw(hub, forecasts, weights, windows, config, best=BEST, equal=EQUAL)
+            pictures = hub_pictures.draw(
+                hub, forecasts, weights, windows, config, names_of_locations(tables[1]), best=BEST, equal=EQUAL
+            )
             for name, figure in pictures.items():
                 folder.save_figure(f"{name}.png", figure)
     results = {"rows": rows, "tests": tests, "note": NOTE, "dropped": list(hub.dropped)}
@@ -75,14 +78,23 @@ def rolling(
     possible = np.asarray(course.possible)[..., None]
     forecasts = {name: np.asarray(jaxcast.pool_course(pool, course).forecast) for name, pool in untrained().items()}
 
+    def average(_: Path) -> Arrays:
+        pool = jaxcast.QuantileAverage.untrained(len(hub.models))
+        return {"forecast": np.asarray(jaxcast.rolling_origin(pool, course, num_steps=config.num_steps).forecast)}
+
     def adaptive(_: Path) -> Arrays:
-        console.print(
-            f"adaptive pool, horizon {hub.horizon}: {len(GRID)} settings from a rolling origin", highlight=False
-        )
+        began = time.perf_counter()
         output = jaxcast.adaptive_origin(course, num_steps=config.num_steps)
         kept = {"forecast": output.forecast, "weights": output.info["weights"], "leader": output.info["leader"]}
-        return {name: np.asarray(array) for name, array in kept.items()}
+        arrays = {name: np.asarray(array) for name, array in kept.items()}
+        console.print(
+            f"adaptive pool, horizon {hub.horizon}: {len(GRID)} settings from a rolling origin, "
+            f"{time.perf_counter() - began:.0f} s",
+            highlight=False,
+        )
+        return arrays
 
+    forecasts["trained_average"] = folder.stage(f"average_h{hub.horizon}", average)["forecast"]
     forecasts[BEST] = folder.stage(f"adaptive_h{hub.horizon}", adaptive)["forecast"]
     masked = {name: np.where(possible, forecast, np.nan) for name, forecast in forecasts.items()}
     if baseline is not None:
@@ -199,7 +211,7 @@ def compare(
     """The best pool against another one over the weeks of all windows."""
     weeks = np.any([hub.weeks(window.first, window.last) for window in windows], 0)
     ours, other = (forecasts[name][:, weeks] for name in (BEST, against))
-    result = jaxcast.compare_forecasters(ours, other, hub.truth[:, weeks], hub.levels, horizon=horizon)
+    result = jaxcast.compare_forecasters(ours, other, hub.truth[:, weeks], hub.levels, horizon=hub.steps_ahead)
     return {"horizon": horizon, "against": against, **result}
 
 

@@ -1,35 +1,37 @@
 """The pictures of `experiments.hub`."""
 
-from typing import TYPE_CHECKING
+import dataclasses
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 import jaxcast
+from experiments.hub_setup import LABELS, Config, Window
 from jaxcast.hub import plotting
 
-if TYPE_CHECKING:
-    from experiments.hub_setup import Config, Window
-
 matplotlib.use("Agg")
-LABELS = {"equal_mean": "equal-weight mean", "equal_median": "equal-weight median", "adaptive": "adaptive pool"}
-LABELS |= {"linear_opinion_pool": "linear opinion pool"}
 
 
 def draw(
     hub: jaxcast.Hub,
     forecasts: dict[str, np.ndarray],
     weights: np.ndarray,
-    windows: "list[Window]",
-    config: "Config",
+    windows: list[Window],
+    config: Config,
+    names: dict[str, str],
     *,
     best: str,
     equal: str,
 ) -> dict[str, Figure]:
-    """All pictures of one horizon, by file name."""
+    """All pictures of one horizon, by file name. names: what a reader calls a location."""
     total = np.nansum(hub.truth, 1)
     place = hub.locations.index(config.shown_location) if config.shown_location else int(total.argmax())
+    hub = dataclasses.replace(
+        hub,
+        locations=tuple(names.get(name, name) for name in hub.locations),
+        target=hub.target or config.counted,
+    )
     spans = [(window.first, window.last) for window in windows]
     return {
         "submissions": submissions(hub),
@@ -62,9 +64,11 @@ def scores_by_week(
             {LABELS[name]: _mean_of_present(values[index]) for name, values in scores.items()},
             np.nansum(np.maximum(hub.truth[index], 0), 0),
             windows=spans,
-            truth_label=f"truth, {truth or 'location ' + hub.locations[place]}",
+            truth_label=f"{hub.target}, {truth or hub.locations[place]}",
         )
-    figure.suptitle("WIS per week, mean over all locations and in one; windows shaded")
+    figure.suptitle(
+        f"WIS by week, mean over all locations and in {hub.locations[place]}; grey: the truth; shaded: the windows"
+    )
     return figure
 
 
@@ -83,7 +87,9 @@ def relative(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], best: str, equa
     ax = plotting.plot_relative_scores(
         figure.subplots(), np.asarray(ratios), list(shown), hub.locations, label="WIS / equal-weight mean"
     )
-    ax.set_title("Where each model and pool is better (blue) than the equal-weight mean, common weeks only")
+    ax.set_title(
+        "Where each model and pool is better (blue) or worse (red) than the equal-weight mean, common weeks only"
+    )
     ax.set_xlabel("location")
     return figure
 
@@ -93,14 +99,15 @@ def model_weights(hub: jaxcast.Hub, weights: np.ndarray, place: int) -> Figure:
     for ax, values, name in zip(
         figure.subplots(2, 1, sharex=True),
         (weights.mean(0), weights[place]),
-        ("mean over all locations", f"location {hub.locations[place]}"),
+        ("mean over all locations", hub.locations[place]),
         strict=True,
     ):
         plotting.plot_model_weights(ax, hub.dates, values, hub.models)
         ax.set_title(name, fontsize=10)
-        if name.startswith("location"):
-            ax.get_legend().remove()
-    figure.suptitle("Weights of the adaptive pool, each from the weeks before")
+    ax.get_legend().remove()  # of the second, which is the first's
+    figure.suptitle(
+        "How much the adaptive pool takes from each model, learned from the weeks before; absent models get nothing"
+    )
     return figure
 
 
@@ -121,7 +128,7 @@ def coverage(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], spans: list[tup
         curves[LABELS[name]] = [float(share) for share in covered]
     figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     ax = plotting.plot_coverage(figure.subplots(), nominal, curves)
-    ax.set_title("Coverage over all windows")
+    ax.set_title("How often the truth was within each interval, all windows", fontsize=11)
     return figure
 
 
@@ -136,9 +143,9 @@ def fan(hub: jaxcast.Hub, forecast: np.ndarray, place: int, span: tuple[str, str
         hub.levels,
         truth=(hub.dates[weeks], hub.truth[place, weeks]),
     )
-    steps = f"{hub.horizon} step{'s' if hub.horizon > 1 else ''} ahead"
-    ax.set_title(f"The adaptive pool's forecasts for location {hub.locations[place]}, each made {steps}")
-    ax.set_ylim(bottom=0)
+    steps = f"{hub.steps_ahead} step{'s' if hub.steps_ahead > 1 else ''} ahead"
+    ax.set_title(f"The adaptive pool's forecasts for {hub.locations[place]}, each made {steps}, and what came")
+    ax.set(ylim=(0, None), ylabel=hub.target)
     return figure
 
 

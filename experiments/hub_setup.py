@@ -3,12 +3,16 @@
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
 
 import jaxcast
 from experiments.frame import Settings
 from jaxcast.errors import InputError
+from jaxcast.hub.arrays import check_names
+from jaxcast.hub.tables import polars
 
 DATA = Path(__file__).parents[2] / "shared/data/us-covid19-forecast-hub"
 NINE = (
@@ -22,6 +26,20 @@ NINE = (
     "UCSD_NEU-DeepGLEAM",
     "USC-SI_kJalpha",
 )
+LABELS = {
+    "equal_mean": "equal-weight mean",
+    "equal_median": "equal-weight median",
+    "trimmed_mean": "trimmed mean",
+    "linear_opinion_pool": "linear opinion pool",
+    "inverse_score": "inverse-score weights by location",
+    "inverse_score_pooled": "inverse-score weights over all locations",
+    "trained_average": "linear pool, trained weights",
+    "adaptive_untrained": "adaptive pool, untrained",
+    "adaptive": "adaptive pool",
+    "linear_regression": "linear regression",
+    "additive_attention": "additive attention",
+    "multi_head_attention": "multi-head attention",
+}
 WINDOWS = (
     "W1*:2020-11-07:2021-02-20",
     "W2:2021-06-05:2021-10-30",
@@ -51,8 +69,10 @@ class Config(Settings):
     """Instead of --models: as many of the most consistent ones."""
     baseline: str | None = "COVIDhub-baseline"
     """The forecaster whose relative WIS is 1; scored, not pooled."""
-    horizons: tuple[int, ...] = (1,)
-    """Steps ahead."""
+    horizons: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--horizon"])] = (1,)
+    """In steps, as the tables count them."""
+    first_horizon: int | None = None
+    """That of the first date after the newest truth; by default 0 where the tables hold a horizon 0, else 1."""
     windows: tuple[str, ...] = WINDOWS
     """NAME:FIRST:LAST, both dates included."""
     leave_out_levels: tuple[float, ...] = (0.1, 0.9)
@@ -70,13 +90,16 @@ class Config(Settings):
     num_steps: int = 15
     """Optimizer steps of the adaptive pool before each forecast."""
     shown_location: str | None = None
-    """Location of the pictures; by default the one with the most deaths, or whatever the truth counts."""
+    """Location of the pictures; by default the one with the most of what the truth counts."""
+    counted: str = "deaths per week"
+    """What that is, for the pictures, where the tables name no target."""
 
 
 PRESETS = {
     "smoke": Config(
         preset="smoke",
         models=(),
+        counted="synthetic counts",
         num_models=4,
         baseline="baseline",
         truth_source=None,
@@ -143,6 +166,7 @@ def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxca
     hub = jaxcast.load_hub(
         *tables,
         horizon=horizon,
+        first_horizon=config.first_horizon,
         target=config.target,
         models=with_baseline,
         truth_source=config.truth_source,
@@ -150,12 +174,23 @@ def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxca
     if config.baseline is not None and config.baseline not in hub.models:
         raise InputError(f"the baseline {config.baseline!r} is not in the hub; its models are {', '.join(hub.models)}")
     baseline = None if config.baseline is None else hub.only([config.baseline])
+    if config.shown_location is not None:
+        check_names("location", [config.shown_location], hub.locations)
     others = [name for name in wanted or hub.models if name != config.baseline]
     if wanted is None and config.num_models is not None:
         counts = {name: int(hub.present[..., hub.models.index(name)].sum()) for name in others}
         kept = sorted(others, key=lambda name: -counts[name])[: config.num_models]
         others = [name for name in others if name in kept]
     return hub.only(others), baseline
+
+
+def names_of_locations(truth: Path) -> dict[str, str]:
+    """What the truth calls each location, where it has a column location_name."""
+    pl = polars()
+    frame = pl.scan_csv(truth, infer_schema=False) if truth.suffix == ".csv" else pl.scan_parquet(truth)
+    if not {"location", "location_name"} <= set(frame.collect_schema()):
+        return {}
+    return dict(frame.select("location", "location_name").drop_nulls().unique().collect().cast(pl.String).iter_rows())
 
 
 def write_synthetic_hub(

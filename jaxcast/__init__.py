@@ -98,6 +98,7 @@ from jaxcast.pooling.quantile import EqualMean as EqualMean
 from jaxcast.pooling.quantile import EqualMedian as EqualMedian
 from jaxcast.pooling.quantile import InverseScoreWeights as InverseScoreWeights
 from jaxcast.pooling.quantile import LinearOpinionPool as LinearOpinionPool
+from jaxcast.pooling.quantile import QuantileAverage as QuantileAverage
 from jaxcast.pooling.quantile import QuantilePool as QuantilePool
 from jaxcast.pooling.quantile import TrimmedMean as TrimmedMean
 from jaxcast.pooling.quantile import pool_course as pool_course

@@ -18,6 +18,7 @@ FIXED = {
     "trimmed": jaxcast.TrimmedMean(0.2),
     "opinion": jaxcast.LinearOpinionPool(),
     "inverse": jaxcast.InverseScoreWeights(power=2.0, window=4),
+    "average": jaxcast.QuantileAverage.untrained(NUM_MODELS),
     "adaptive": dataclasses.replace(
         jaxcast.AdaptivePool.untrained(),
         pull=jnp.asarray(0.1),
@@ -203,6 +204,24 @@ def test_training_knows_nothing_of_what_comes(data, rolled):
     )
     np.testing.assert_array_equal(again.forecast[:, :16], rolled.forecast[:, :16])
     assert (np.asarray(again.info["pool"].powers[16:]) != np.asarray(rolled.info["pool"].powers[16:])).any()
+
+
+def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):
+    prior = FIXED["average"]
+    rolled = jaxcast.rolling_origin(prior, course, num_steps=5, penalty=0.1)
+    np.testing.assert_allclose(
+        rolled.forecast[:, :5], jaxcast.pool_course(FIXED["mean"], course).forecast[:, :5], rtol=1e-5
+    )
+    trained = jax.tree.map(lambda a: a[-1], rolled.info["pool"])
+    assert np.asarray(trained.logits).argmax() == 0  # the models are in the order of their skill
+    late = np.asarray(course.scored) & (np.arange(NUM_TIMES) >= 10)
+    scores = [
+        float(np.asarray(task_scores(forecast, course))[late].mean())
+        for forecast in (rolled.forecast, jaxcast.pool_course(FIXED["mean"], course).forecast)
+    ]
+    assert scores[0] < scores[1]
+    jaxcast.save_pool(tmp_path, trained)
+    np.testing.assert_array_equal(jaxcast.load_pool(tmp_path).pool.logits, trained.logits)
 
 
 def test_other_numbers_compile_nothing(course, rolled, count_compilations):

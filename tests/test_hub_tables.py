@@ -104,6 +104,9 @@ def test_a_choice_of_models_locations_and_levels(tmp_path, truth):
     assert hub.models == ("c", "a")
     assert jaxcast.load_hub(path, truth, models=2).models == ("b", "c")
     assert hub.only(["a"]).models == ("a",)
+    assert hub.weeks(str(DATES[1]), str(DATES[2])).sum() == 2
+    with pytest.raises(jaxcast.InputError, match="two dates like 2024-01-06, got '2024-13-01'"):
+        hub.weeks("2024-13-01", "2024-12-01")
 
 
 def test_a_week_nobody_forecast_stays_a_hole_in_the_grid(tmp_path, truth):
@@ -124,9 +127,11 @@ def change(rows, old, new):
 FIRST = f"a,01,{DATES[0]},1,0.25,0.25"
 BAD = {
     "crossing": (lambda rows: change(rows, FIRST, FIRST[:-4] + "7.5"), r"tidy.csv, row 1: a's quantile 0.25 .* above its quantile 0.5"),
-    "a level missing": (lambda rows: [row for row in rows if row != FIRST], "a lacks some of the 3 quantile levels in 1 forecasts"),
+    "a level missing": (lambda rows: [row for row in rows if row != FIRST], r"a lacks some of the 3 quantile levels in 1 forecasts.*\(no 0.25\)"),
     "NA": (lambda rows: change(rows, FIRST, FIRST[:-4] + "NA"), "tidy.csv, row 1: the value of a for 01 is NA"),
     "infinite": (lambda rows: change(rows, FIRST, FIRST[:-4] + "inf"), "row 1: the value of a for 01 is NA or no number"),
+    "no level": (lambda rows: change(rows, FIRST, FIRST.replace(",0.25,", ",25,")), "row 1: the quantile of a for 01 is NA or no level"),
+    "no date": (lambda rows: change(rows, FIRST, FIRST.replace("2024-01-06", "06/01/2024")), "row 1: the target_end_date of a for 01"),
     "duplicate": (lambda rows: [*rows, FIRST], "row 109: a's quantile 0.25 for 01 on 2024-01-06 was there already, in row 1"),
     "off the grid": (lambda rows: change(rows, FIRST, FIRST.replace("01-06", "01-08")), "off the grid of 7 days, such as 2024-01-08"),
 }  # fmt: skip
@@ -141,7 +146,7 @@ def test_bad_rows_are_told_with_file_and_row(tmp_path, truth, name):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["crossing", "a level missing", "NA", "infinite", "duplicate"])
+@pytest.mark.parametrize("name", ["crossing", "a level missing", "NA", "infinite", "no level", "no date", "duplicate"])
 def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
     path = write(tmp_path / "tidy.csv", TIDY, BAD[name][0](tidy_rows()))
     hub = jaxcast.load_hub(path, truth, bad="drop")
@@ -157,9 +162,12 @@ def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
     [
         ({"models": ["a", "bb"]}, "unknown model 'bb'; did you mean b"),
         ({"locations": ["1"]}, "unknown location '1'; did you mean 01"),
-        ({"horizon": 2}, r"expected a horizon among \[1\]"),
+        ({"horizon": 2}, r"expected a horizon among \[1\], got 2"),
         ({"target": "wk inc case"}, "name no target"),
-        ({"levels": [0.4]}, "no quantile forecast is left"),
+        ({"levels": [0.25, 0.4]}, "unknown level 0.4; there are 0.25, 0.5, 0.75"),
+        ({"models": 4}, "from 1 to 3 models, .* got 4"),
+        ({"models": 0}, "from 1 to 3 models, .* got 0"),
+        ({"step_days": 0}, "step_days must be at least 1"),
         ({"truth_source": "final"}, "no column source or as_of"),
     ],
 )
@@ -187,6 +195,11 @@ def test_truth_that_ends_too_early_is_refused_unless_the_forecasts_are_pending(t
         jaxcast.load_hub(path, short)
     hub = jaxcast.load_hub(path, short, pending=True)
     assert np.isnan(hub.truth[:, 4:]).all()
+    other = write(tmp_path / "other.csv", "location,date,value", [row for row in rows if row.startswith("01")])
+    assert jaxcast.load_hub(path, other, pending=True).dropped == ("no truth for 1 of 2 locations, such as 02",)
+    sunday = write(tmp_path / "sunday.csv", "location,date,value", [f"01,{date + 1},1" for date in DATES])
+    with pytest.raises(jaxcast.InputError, match=r"no date of the truth in .* is on the forecasts' grid"):
+        jaxcast.load_hub(path, sunday, pending=True)
     doubled = write(tmp_path / "doubled.csv", "location,date,value", [*rows, f"01,{DATES[0]},2"])
     with pytest.raises(jaxcast.InputError, match="2 duplicate rows, such as 01 on 2024-01-06"):
         jaxcast.load_hub(path, doubled)

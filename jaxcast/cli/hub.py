@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
-from rich import box
-from rich.table import Table
 
 from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.hub_output import draw_fan, draw_submissions, draw_weights, show_scores
 from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub, load_hub
 from jaxcast.hub.protocol import adaptive_origin, track_coverage
@@ -26,7 +24,6 @@ from jaxcast.pooling.quantile import (
     pool_course,
 )
 from jaxcast.storage.checkpoint import fingerprint
-from jaxcast.storage.files import save_figure
 from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import load_pool, save_pool
 
@@ -52,6 +49,9 @@ class _Tables:
     """Text that the truth's source or as_of column contains, where the table holds several vintages."""
     target: str | None = None
     """Which target, where the tables hold several."""
+    first_horizon: int | None = None
+    """Horizon of the first date after the newest truth that forecasters could know; by default 0 where the tables hold a horizon
+    0 (FluSight: reference date and horizon 0 are the week after that truth), else 1 (the US COVID-19 hub)."""
     models: tuple[str, ...] = ()
     """Names of the models; by default all."""
     num_models: int | None = None
@@ -73,6 +73,7 @@ class _Tables:
             self.forecasts,
             self.truth,
             horizon=horizon,
+            first_horizon=self.first_horizon,
             target=self.target,
             models=self.models or self.num_models,
             locations=self.locations or None,
@@ -95,7 +96,7 @@ class Score(_Tables):
     """
 
     horizon: int = 1
-    """Steps ahead."""
+    """In steps, as the tables count it."""
     baseline: str | None = None
     """The model whose relative WIS is 1."""
     first: str = "0001-01-01"
@@ -119,11 +120,11 @@ class Score(_Tables):
             )
         forecasts = {name: hub.forecasts[:, weeks, i] for i, name in enumerate(hub.models)}
         rows = score_forecasters(forecasts, hub.truth[:, weeks], hub.levels, baseline=self.baseline, common=self.common)
-        _show(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
+        show_scores(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
         if self.out is not None:
             folder = _folder(self, hub)
             folder.write_json("results.json", {"rows": rows, "dropped": list(hub.dropped)})
-            _draw_submissions(folder.path / "submissions.png", hub)
+            draw_submissions(folder.path / "submissions.png", hub)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,7 @@ class PoolHub(_Tables):
     out: Path = Path("hub-pool")
     """Folder for the pool, results.json and pictures."""
     horizon: int = 1
-    """Steps ahead."""
+    """In steps, as the tables count it."""
     lower: float | None = 0.0
     """The least value that the truth can have; None for any."""
     num_steps: int = 15
@@ -159,19 +160,19 @@ class PoolHub(_Tables):
         forecasts = {name: np.where(possible, forecast, np.nan) for name, forecast in pooled.items()}
         rows = score_forecasters(forecasts, hub.truth, hub.levels, baseline="equal_mean")
         test = compare_forecasters(
-            forecasts["adaptive"], forecasts["equal_mean"], hub.truth, hub.levels, horizon=hub.horizon
+            forecasts["adaptive"], forecasts["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
         )
-        about = {"horizon": hub.horizon, "levels": hub.levels.tolist(), "models": list(hub.models)}
+        about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
         save_pool(folder.path, output.info["pool"], attributes=about)
         folder.write_json("results.json", {"rows": rows, "against_equal_mean": test, "dropped": list(hub.dropped)})
-        _show(rows, hub, "rolling origin, all dates")
+        show_scores(rows, hub, "rolling origin, all dates")
         make_console().print(
             f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); the truth given stands in for "
             f"what was known at the time; pool and scores in {folder.path}/",
             highlight=False,
         )
-        _draw_submissions(folder.path / "submissions.png", hub)
-        _draw_weights(folder.path / "weights.png", hub, np.asarray(output.info["weights"]).mean(0))
+        draw_submissions(folder.path / "submissions.png", hub)
+        draw_weights(folder.path / "weights.png", hub, np.asarray(output.info["weights"]).mean(0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,11 +183,11 @@ class ForecastHub(_Tables):
     """
 
     model: str = "jaxcast-ensemble"
-    """TEAM-MODEL, the name of the file's model."""
+    """TEAM-MODEL, the name of the file's model. Its forecasts of earlier rounds are not pooled."""
     out: Path = Path("model-output")
     """A hub's model-output folder."""
     horizons: tuple[int, ...] = (1,)
-    """Steps ahead; a pool is made for each."""
+    """In steps, as the tables count them; a pool is made for each."""
     method: Method = "adaptive"
     """How to pool. adaptive is trained on all that is known, unless --pool says otherwise."""
     pool: Path | None = None
@@ -202,22 +203,20 @@ class ForecastHub(_Tables):
 
     def run(self) -> None:
         """Runs the command."""
+        if not self.horizons:
+            raise InputError("give --horizons at least one")
         if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
             raise InputError(
                 "--pool holds an adaptive pool for one horizon; leave --method out and give one of --horizons"
             )
-        newest, references, hubs = {}, {}, {}
+        newest, hubs = {}, {}
         for horizon in self.horizons:
-            hub = hubs[horizon] = self.load(horizon, pending=True)
-            course = hub.course()
-            newest[horizon] = np.where(np.asarray(course.possible)[:, -1, None], self.pooled(hub)[:, -1], np.nan)
-            references[horizon] = hub.dates[-1] - horizon * hub.step_days
-        if len(set(references.values())) != 1:
-            dates = ", ".join(f"{horizon}: {date}" for horizon, date in references.items())
-            raise InputError(
-                f"the newest forecasts are not of one round (reference dates by horizon {dates}); ask for fewer horizons"
-            )
-        hub, (reference, *_) = hubs[self.horizons[0]], references.values()
+            hub = self.load(horizon, pending=True)
+            # Its own file of an earlier round may lie in the same hub.
+            hub = hubs[horizon] = hub.only([name for name in hub.models if name != self.model])
+            possible = np.asarray(hub.course().possible)[:, -1, None]
+            newest[horizon] = np.where(possible, self.pooled(hub)[:, -1], np.nan)
+        reference, hub = _round_of(hubs), hubs[min(hubs)]
         path = write_submission(
             self.out,
             self.model,
@@ -230,12 +229,13 @@ class ForecastHub(_Tables):
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
         note = f"; {missing} have no candidate and no forecast" if missing else ""
         make_console().print(
-            f"{path}: {len(hub.locations)} locations, horizons {', '.join(map(str, self.horizons))}{note}",
+            f"{path}: {len(hub.locations)} locations, horizons {', '.join(map(str, self.horizons))} from {reference}{note}\n"
+            f"{_newest_truth(hub)}",
             highlight=False,
             soft_wrap=True,
         )
         if self.plot is not None:
-            _draw_fan(self.plot, newest, hub, reference)
+            draw_fan(self.plot, newest, hub, reference)
 
     def pooled(self, hub: Hub) -> np.ndarray:
         """The forecasts of the chosen pool, (location, time, quantile)."""
@@ -245,7 +245,7 @@ class ForecastHub(_Tables):
         if self.pool is None:
             return np.asarray(adaptive_origin(course, AdaptivePool.untrained(lower=self.lower)).forecast)
         stored = load_pool(self.pool)
-        if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("horizon") != hub.horizon:
+        if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
             raise InputError(
                 f"{self.pool} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
             )
@@ -267,6 +267,31 @@ class HubCommand:
         self.command.run()
 
 
+def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
+    """The reference date that the newest forecasts of all horizons have in common.
+
+    Raises:
+        InputError: where they have none.
+    """
+    references = {horizon: hub.dates[-1] - horizon * hub.step_days for horizon, hub in hubs.items()}
+    if len(set(references.values())) != 1:
+        dates = ", ".join(f"{horizon}: {date}" for horizon, date in references.items())
+        raise InputError(
+            f"the newest forecasts are not of one round (reference dates by horizon {dates}); ask for fewer horizons"
+        )
+    return next(iter(references.values()))
+
+
+def _newest_truth(hub: Hub) -> str:
+    """What the newest forecasts were made from, and a word where it is older than they may use."""
+    expected = hub.dates[-1] - hub.steps_ahead * hub.step_days
+    known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
+    if not len(known):
+        return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
+    late = f", though it could be of {expected}" if known[0] else ""
+    return f"made from truth up to {expected - known[0] * hub.step_days}{late}"
+
+
 def _folder(settings: Any, hub: Hub) -> RunFolder:
     record = {
         name: str(value) if isinstance(value, Path) else value
@@ -276,78 +301,3 @@ def _folder(settings: Any, hub: Hub) -> RunFolder:
     record["data"] = fingerprint((hub.forecasts, hub.truth))
     code = hash_of_code(Path(__file__).parents[1])
     return RunFolder(settings.out, record, code=code, overwrite=settings.overwrite)
-
-
-def _show(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
-    covered = [name for name in rows[0] if name.startswith("coverage")]
-    table = Table(
-        title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, {len(hub.levels)} levels",
-        caption=f"{rows[0]['num_common']} tasks that all forecast; each WIS is over the model's own tasks, relative WIS over common ones",
-        box=box.SIMPLE,
-    )
-    heads = (
-        "model",
-        "WIS",
-        "dispersion",
-        "over",
-        "under",
-        "log WIS",
-        *(f"{name[8:]} %" for name in covered),
-        "relative",
-        "tasks",
-        "missing",
-    )
-    for head in heads:
-        table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
-    for row in sorted(rows, key=lambda row: row["relative_wis"] or np.inf):
-        parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
-        table.add_row(
-            row["method"],
-            *("" if part is None else f"{part:.2f}" for part in parts),
-            "" if row["log_wis"] is None else f"{row['log_wis']:.3f}",
-            *("" if row[name] is None else f"{row[name]:.1%}" for name in covered),
-            "" if row["relative_wis"] is None else f"{row['relative_wis']:.3f}",
-            str(row["num_tasks"]),
-            str(row["num_missing"]),
-        )
-    make_console().print(table)
-
-
-def _draw_submissions(path: Path, hub: Hub) -> None:
-    from jaxcast.hub.plotting import plot_submissions
-
-    try:
-        figure = figure_of(height=0.9 + 0.32 * len(hub.models))
-    except InputError:
-        return
-    plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0)).set_title("Who submitted when")
-    save_figure(path, figure)
-
-
-def _draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
-    from jaxcast.hub.plotting import plot_model_weights
-
-    try:
-        figure = figure_of()
-    except InputError:
-        return
-    ax = plot_model_weights(figure.subplots(), hub.dates, weights, hub.models)
-    ax.set_title("Weights of the adaptive pool, mean over locations, each from the dates before")
-    save_figure(path, figure)
-
-
-def _draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.datetime64) -> None:
-    from jaxcast.hub.plotting import plot_fan
-
-    middle = len(hub.levels) // 2
-    horizons = sorted(newest)
-    place = int(np.nan_to_num(newest[horizons[0]][:, middle], nan=-np.inf).argmax())
-    dates = reference + np.asarray(horizons) * hub.step_days
-    figure = figure_of()
-    known = np.isfinite(hub.truth[place])
-    values = np.stack([newest[horizon][place] for horizon in horizons])
-    seen = (hub.dates[known][-20:], hub.truth[place, known][-20:])
-    if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last
-        dates, values = np.append(seen[0][-1], dates), np.concatenate([np.full_like(values, seen[1][-1]), values])
-    plot_fan(figure.subplots(), dates, values, hub.levels, truth=seen).set_title(f"Location {hub.locations[place]}")
-    save_figure(path, figure)

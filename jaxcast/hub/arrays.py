@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxcast.errors import InputError
-from jaxcast.hub.checks import BadForecasts, check_grid, find_bad_forecasts, refuse_duplicates, refuse_missing
 from jaxcast.hub.course import HubCourse
-from jaxcast.hub.tables import polars, scan_forecasts, scan_truth
+from jaxcast.hub.grid import Grid, read_grid, read_truth
+from jaxcast.hub.tables import polars, scan_forecasts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Hub:
     forecasts: (location, time, model, quantile), NaN where a model did not forecast. truth: (location, time), NaN where it is
     not known. observed: (location, time, lag), the truth as it could be known when each forecast was made, newest first,
     also from before the first forecast. dates: the days that the forecasts are for. dropped: what was left out, in words.
+
+    horizon: as the hub counts it, target date minus reference date in steps. first_horizon: that of the first date after the newest
+    truth that forecasters could know: 1 where the reference date is that of this truth, as at the US COVID-19 hub; 0 where it is a
+    step later and horizons count from 0, as at FluSight. Forecasts so verify `steps_ahead` steps after that truth.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -39,6 +43,7 @@ class Hub:
     models: tuple[str, ...]
     levels: np.ndarray
     horizon: int
+    first_horizon: int = 1
     step_days: int = 7
     target: str | None = None
     dropped: tuple[str, ...] = ()
@@ -48,16 +53,30 @@ class Hub:
         """Which model forecast what, (location, time, model)."""
         return ~np.isnan(self.forecasts).any(-1)
 
+    @property
+    def steps_ahead(self) -> int:
+        """From the newest truth that forecasters could know to the date of the forecast."""
+        return self.horizon - self.first_horizon + 1
+
     def course(self) -> HubCourse:
-        """What pools see: JAX arrays with a mask."""
-        return HubCourse.of(self.forecasts, self.truth, self.levels, observed=self.observed, horizon=self.horizon)
+        """What pools see: JAX arrays with a mask; its horizon is `steps_ahead`."""
+        return HubCourse.of(self.forecasts, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead)
 
     def weeks(self, first: str, last: str) -> np.ndarray:
-        """Which dates lie in a window, both ends included, (time,)."""
-        return (self.dates >= np.datetime64(first)) & (self.dates <= np.datetime64(last))
+        """Which dates lie in a window, both ends included, (time,).
+
+        Raises:
+            InputError: for what is no date.
+        """
+        try:
+            return (self.dates >= np.datetime64(first, "D")) & (self.dates <= np.datetime64(last, "D"))
+        except ValueError:
+            raise InputError(f"expected two dates like 2024-01-06, got {first!r} and {last!r}") from None
 
     def only(self, models: Sequence[str]) -> "Hub":
         """The same hub with these models only, in this order."""
+        if not len(models):
+            raise InputError(f"expected at least one of the models {', '.join(self.models)}")
         index = [self.models.index(name) for name in check_names("model", models, self.models)]
         return dataclasses.replace(self, forecasts=self.forecasts[:, :, index], models=tuple(models))
 
@@ -67,6 +86,7 @@ def load_hub(
     truth: str | Path,
     *,
     horizon: int = 1,
+    first_horizon: int | None = None,
     target: str | None = None,
     models: Sequence[str] | int | None = None,
     locations: Sequence[str] | None = None,
@@ -80,74 +100,46 @@ def load_hub(
     """Reads a hub's tables into arrays; see `scan_forecasts` and `scan_truth` for the formats.
 
     Args:
-        forecasts, truth: the tables. horizon: in steps, which forecasts to take; they verify `horizon` steps after the
-            newest truth that they could know. target: which, where the tables hold several.
-        models: their names, or how many: those with the most forecasts. By default all. locations: by default all.
-        levels: quantile levels to keep; by default all that there are.
+        forecasts, truth: the tables. horizon: which, in steps as the tables count them. first_horizon: that of the first date
+            after the newest truth that forecasters could know; by default 0 where the tables hold a horizon 0, else 1.
+        target: which, where there are several. models: their names, or how many: those with the most forecasts.
+        locations, levels: to keep. Of all these, by default all.
         truth_source: see `scan_truth`. step_days: 7 for a weekly hub, 1 for a daily one. num_lags: of `observed`.
         bad: raise, or drop what cannot be used (missing levels, NA values, crossing quantiles: the whole forecast of
             that model, date and location; the last of two alike rows stays) and say in `dropped` how much it was.
         pending: whether forecasts of dates without any truth yet are welcome, as they are where one is to be made.
 
     Raises:
-        InputError: for tables that cannot be read, an unknown target, model or location, dates off the grid, truth that
-            ends before the forecasts, and, unless they are dropped, crossing quantiles, missing levels, NA values and
-            duplicate rows, with file and row.
+        InputError: for tables that cannot be read, unknown names or horizons, dates off the grid, truth that ends before the
+            forecasts, and, unless dropped, crossing quantiles, missing levels, NA and duplicates, with file and row.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
         >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> rows = [f"a,X,2024-01-{6 + 7 * t:02d},1,{q},{t + q}" for t in range(3) for q in (0.25, 0.5, 0.75)]
-        >>> header = "model,location,target_end_date,horizon,quantile,value"
-        >>> _ = (folder / "forecasts.csv").write_text("\\n".join([header, *rows]))
-        >>> truth = [f"X,2024-01-{6 + 7 * t:02d},{t}" for t in range(3)]
-        >>> _ = (folder / "truth.csv").write_text("\\n".join(["location,date,value", *truth]))
-        >>> hub = jaxcast.load_hub(folder / "forecasts.csv", folder / "truth.csv")
-        >>> hub.forecasts.shape, hub.truth[0].tolist()
-        ((1, 3, 1, 3), [0.0, 1.0, 2.0])
+        >>> forecasts, truth = folder / "forecasts.csv", folder / "truth.csv"
+        >>> rows = [f"a,X,2024-01-06,1,{level},{level}" for level in (0.25, 0.5, 0.75)]
+        >>> _ = forecasts.write_text("\\n".join(["model,location,target_end_date,horizon,quantile,value", *rows]))
+        >>> _ = truth.write_text("location,date,value\\nX,2024-01-06,0.4")
+        >>> jaxcast.load_hub(forecasts, truth).forecasts.shape
+        (1, 1, 1, 3)
     """
-    pl = polars()
     frame = scan_forecasts(forecasts, step_days=step_days)
-    target = _pick_target(frame, target, "forecasts")
-    if target is not None:
-        frame = frame.filter(pl.col("target") == target)
-    frame = _of_horizon(frame, horizon)
-    if models is not None and not isinstance(models, int):
-        known = frame.select(pl.col("model").unique()).collect()["model"]
-        frame = frame.filter(pl.col("model").is_in(check_names("model", models, known)))
-    if locations is not None:
-        known = frame.select(pl.col("location").unique()).collect()["location"]
-        frame = frame.filter(pl.col("location").is_in(check_names("location", locations, known)))
-    if levels is not None:
-        wanted = pl.any_horizontal([(pl.col("quantile") - level).abs() < 1e-6 for level in levels])
-        frame = frame.filter(wanted | pl.col("quantile").is_null())
-    dropped: list[str] = []
-    frame, values, axes = _dense(frame, step_days, bad, dropped)
-    bad_cells = find_bad_forecasts(values, axes["levels"])
-    _handle(bad_cells, frame, axes, bad, dropped)
-    values[bad_cells.any] = np.nan
-    kept = np.argsort(-(~np.isnan(values[..., 0])).sum((0, 1)), kind="stable")
-    kept = np.sort(kept[:models]) if isinstance(models, int) else _in_order(models, axes["models"])
-    table = scan_truth(truth, source=truth_source)
-    observed, newest = _truth(table, target, axes, step_days, horizon, num_lags, truth)
-    if not pending and newest < axes["dates"][-1]:
+    frame, target = _of_target(frame, target)
+    frame, first_horizon = _of_horizon(frame, horizon, first_horizon)
+    grid = read_grid(_chosen(frame, models, locations, levels), step_days, bad)
+    kept = _kept(models, grid)
+    ahead = horizon - first_horizon + 1
+    lags = [0, *range(ahead, ahead + num_lags)]
+    truths, newest = read_truth(truth, truth_source, target, grid, step_days, lags)
+    if not pending and newest < grid.dates[-1]:
         raise InputError(
-            f"the truth in {truth} ends on {newest}, the forecasts of {forecasts} go to {axes['dates'][-1]}; "
+            f"the truth in {truth} ends on {newest}, the forecasts of {forecasts} go to {grid.dates[-1]}; "
             "take a newer truth, or fewer forecasts"
         )
     return Hub(
-        forecasts=values[:, :, kept],
-        truth=observed[..., 0],
-        observed=observed[..., 1:],
-        locations=tuple(axes["locations"]),
-        dates=axes["dates"],
-        models=tuple(axes["models"][i] for i in kept),
-        levels=axes["levels"],
-        horizon=horizon,
-        step_days=step_days,
-        target=target,
-        dropped=tuple(dropped),
-    )
+        grid.values[:, :, kept], truths[..., 0], truths[..., 1:], tuple(grid.locations), grid.dates,
+        tuple(grid.models[i] for i in kept), grid.levels, horizon, first_horizon, step_days, target, tuple(grid.dropped),
+    )  # fmt: skip
 
 
 def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -164,114 +156,67 @@ def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[
     return wanted
 
 
-def _in_order(models: Sequence[str] | None, found: list[str]) -> Any:
-    return range(len(found)) if models is None else [found.index(name) for name in models if name in found]
-
-
-def _pick_target(frame: Any, target: str | None, what: str) -> str | None:
-    """The target to keep: the one asked for, or the only one there is; None where the table names none."""
+def _of_target(frame: Any, target: str | None) -> tuple[Any, str | None]:
+    """The rows of the target asked for, or of the only one there is; None where the table names none."""
     pl = polars()
     known = frame.select(pl.col("target").unique().drop_nulls()).collect()["target"].to_list()
     if target is not None and not known:
-        raise InputError(f"the {what} name no target; leave out target {target!r}")
-    if target is not None:
-        return check_names("target", [target], known)[0]
-    if len(known) > 1:
-        raise InputError(f"the {what} hold several targets, {', '.join(sorted(known)[:5])}; name one")
-    return known[0] if known else None
+        raise InputError(f"the forecasts name no target; leave out target {target!r}")
+    if target is None and len(known) > 1:
+        raise InputError(f"the forecasts hold several targets, {', '.join(sorted(known)[:5])}; name one")
+    if not known:
+        return frame, None
+    chosen = known[0] if target is None else check_names("target", [target], known)[0]
+    return frame.filter(pl.col("target") == chosen), chosen
 
 
-def _of_horizon(frame: Any, horizon: int) -> Any:
+def _of_horizon(frame: Any, horizon: int, first_horizon: int | None) -> tuple[Any, int]:
+    """The rows of a horizon, and which horizon is the first."""
     pl = polars()
     known = frame.select(pl.col("horizon").unique().drop_nulls().sort()).collect()["horizon"].to_list()
-    if horizon not in known or horizon < 1:
-        raise InputError(f"expected a horizon among {known} of at least 1, got {horizon}")
-    return frame.filter(pl.col("horizon") == horizon)
+    first = first_horizon if first_horizon is not None else 0 if 0 in known else 1
+    if not known:
+        raise InputError("the tables hold no quantile forecast")
+    if horizon not in known:
+        raise InputError(f"expected a horizon among {known}, got {horizon}")
+    if horizon < first:
+        raise InputError(
+            f"horizon {horizon} is before {first}, that of the first date after the newest truth; ask for a later one, or "
+            "say by first_horizon where the hub begins"
+        )
+    return frame.filter(pl.col("horizon") == horizon), first
 
 
-def _dense(frame: Any, step_days: int, bad: str, dropped: list[str]) -> tuple[Any, np.ndarray, dict[str, Any]]:
-    """The rows, their values on a dense grid with NaN where there is none, and what its axes are."""
+def _chosen(
+    frame: Any,
+    models: Sequence[str] | int | None,
+    locations: Sequence[str] | None,
+    levels: Sequence[float] | None,
+) -> Any:
+    """The rows of some models, locations and levels; those without a level stay, for the checks to see."""
     pl = polars()
-    lazy = frame.select("model", "location", "target_end_date", "quantile", "value", "file", "row")
-    rows = lazy.with_columns(pl.col("model", "location", "file").cast(pl.Categorical)).collect()
-    refuse_missing(rows, bad, dropped)
-    rows = rows.filter(pl.col("quantile").is_not_null() & pl.col("target_end_date").is_not_null())
-    if not len(rows):
-        raise InputError(
-            "no quantile forecast is left of what was asked for; ask for other models, locations or levels"
-        )
-    level_of = rows["quantile"].round(6).to_numpy()
-    dates = rows["target_end_date"].to_numpy().astype("datetime64[D]")
-    axes: dict[str, Any] = {
-        "locations": sorted(rows["location"].cast(pl.String).unique()),
-        "dates": check_grid(dates, step_days),
-        "models": sorted(rows["model"].cast(pl.String).unique()),
-        "levels": np.unique(level_of),
-    }
-    place = {
-        "location": _index(rows["location"], axes["locations"]),
-        "date": ((dates - axes["dates"][0]).astype(int)) // step_days,
-        "model": _index(rows["model"], axes["models"]),
-        "level": np.searchsorted(axes["levels"], level_of),
-    }
-    shape = tuple(len(axis) for axis in axes.values())
-    flat = np.ravel_multi_index(tuple(place.values()), shape)
-    refuse_duplicates(rows, flat, int(np.prod(shape)), bad, dropped)
-    values = np.full(shape, np.nan)
-    numbers = rows["value"].to_numpy()
-    values.ravel()[flat] = np.where(np.isfinite(numbers), numbers, np.nan)
-    return rows, values, axes
+    named = {"model": None if isinstance(models, int) else models, "location": locations}
+    for name, wanted in named.items():
+        if wanted is not None:
+            known = frame.select(pl.col(name).unique()).collect()[name]
+            frame = frame.filter(pl.col(name).is_in(check_names(name, wanted, known)))
+    if levels is not None:
+        known = frame.select(pl.col("quantile").unique().drop_nulls().sort()).collect()["quantile"].to_numpy()
+        for level in levels:
+            if np.abs(known - level).min(initial=1.0) > 1e-6:
+                raise InputError(f"unknown level {level:g}; there are {', '.join(f'{each:g}' for each in known)}")
+        near = pl.any_horizontal([(pl.col("quantile") - level).abs() < 1e-6 for level in levels])
+        frame = frame.filter(near | pl.col("quantile").is_null())
+    return frame
 
 
-def _index(column: Any, names: list[str]) -> np.ndarray:
-    """Where each value of a categorical column is among some names."""
-    codes = column.to_physical().to_numpy()
-    table = np.zeros(int(codes.max()) + 1, int)
-    first = np.unique(codes, return_index=True)
-    table[first[0]] = [names.index(column[int(i)]) for i in first[1]]
-    return table[codes]
-
-
-def _handle(found: BadForecasts, rows: Any, axes: dict[str, Any], bad: str, dropped: list[str]) -> None:
-    for mask, describe in ((found.incomplete, found.describe_incomplete), (found.crossing, found.describe_crossing)):
-        if mask.any() and bad == "raise":
-            raise InputError(describe(rows, axes))
-        if mask.any():
-            name = "quantile levels missing" if mask is found.incomplete else "crossing quantiles"
-            dropped.append(f"{int(mask.sum())} forecasts with {name}")
-
-
-def _truth(
-    table: Any, target: str | None, axes: dict[str, Any], step_days: int, horizon: int, num_lags: int, path: Any
-) -> tuple[np.ndarray, np.datetime64]:
-    """The truth of every forecast and, behind it, what was known when it was made, (location, time, 1 + lag), and the
-    newest date of any truth."""
-    pl = polars()
-    known = table.select(pl.col("target").unique().drop_nulls()).collect()["target"].to_list()
-    if target is not None and target in known:
-        table = table.filter(pl.col("target") == target)
-    elif len(known) > 1:
-        raise InputError(
-            f"the truth in {path} holds several targets, {', '.join(sorted(known)[:5])}, none is {target!r}"
-        )
-    rows = table.filter(pl.col("location").is_in(axes["locations"]) & pl.col("date").is_not_null()).collect()
-    rows = rows.filter(pl.col("value").is_not_null())
-    if not len(rows):
-        raise InputError(f"the truth in {path} has no value for the locations of the forecasts; their names may differ")
-    twice = rows.select("location", "date").is_duplicated()
-    if twice.any():
-        place, date = rows.filter(twice).select("location", "date").row(0)
-        raise InputError(
-            f"the truth in {path} has {int(twice.sum())} duplicate rows, such as {place} on {date}; keep one vintage "
-            "by its source"
-        )
-    dates = rows["date"].to_numpy().astype("datetime64[D]")
-    steps, off = np.divmod((dates - axes["dates"][0]).astype(int), step_days)
-    steps += num_lags + horizon
-    inside = (off == 0) & (steps >= 0) & (steps < len(axes["dates"]) + num_lags + horizon)
-    grid = np.full((len(axes["locations"]), len(axes["dates"]) + num_lags + horizon), np.nan)
-    index = np.asarray([axes["locations"].index(name) for name in rows["location"]])
-    grid[index[inside], steps[inside]] = rows["value"].to_numpy()[inside]
-    time = np.arange(len(axes["dates"]))[:, None] + num_lags + horizon
-    back = np.concatenate([[0], horizon + np.arange(num_lags)])
-    return grid[:, time - back], dates.max()
+def _kept(models: Sequence[str] | int | None, grid: Grid) -> list[int]:
+    """Where the models are on the grid: in the order asked for, or the N with the most forecasts."""
+    if models is None:
+        return list(range(len(grid.models)))
+    if isinstance(models, int):
+        if not 1 <= models <= len(grid.models):
+            raise InputError(f"expected from 1 to {len(grid.models)} models, as many as the tables hold, got {models}")
+        counts = (~np.isnan(grid.values[..., 0])).sum((0, 1))
+        return sorted(np.argsort(-counts, kind="stable")[:models].tolist())
+    return [grid.models.index(name) for name in models if name in grid.models]

@@ -1,11 +1,14 @@
 """What real hubs hold that cannot be used, told with file and row."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxcast.errors import InputError
 from jaxcast.hub.tables import polars
+
+if TYPE_CHECKING:
+    from jaxcast.hub.grid import Grid
 
 
 class BadForecasts(NamedTuple):
@@ -19,32 +22,33 @@ class BadForecasts(NamedTuple):
     def any(self) -> np.ndarray:
         return self.incomplete | self.crossing
 
-    def describe_incomplete(self, rows: Any, axes: dict[str, Any]) -> str:
+    def describe_incomplete(self, rows: Any, grid: "Grid") -> str:
         """Which model lacks levels, and how often."""
         counts = self.incomplete.sum((0, 1))
         worst = int(counts.argmax())
         place, time, _ = np.argwhere(self.incomplete[..., worst : worst + 1])[0]
+        lacking = ", ".join(f"{level:g}" for level in grid.levels[np.isnan(grid.values[place, time, worst])])
         return (
-            f"{axes['models'][worst]} lacks some of the {len(axes['levels'])} quantile levels in {counts[worst]} forecasts, "
-            f"the first for {axes['locations'][place]} on {axes['dates'][time]}; ask for levels that all have, or drop "
-            "what is bad"
+            f"{grid.models[worst]} lacks some of the {len(grid.levels)} quantile levels in {counts[worst]} forecasts, "
+            f"the first for {grid.locations[place]} on {grid.dates[time]} (no {lacking}); ask for levels that all have, or "
+            "drop what is bad"
         )
 
-    def describe_crossing(self, rows: Any, axes: dict[str, Any]) -> str:
+    def describe_crossing(self, rows: Any, grid: "Grid") -> str:
         """The first crossing, with the file and row of its lower quantile."""
         assert self.first_crossing is not None
         place, time, model, level = self.first_crossing
         pl = polars()
         at = rows.filter(
-            (pl.col("location") == axes["locations"][place])
-            & (pl.col("target_end_date") == axes["dates"][time].item())
-            & (pl.col("model") == axes["models"][model])
-            & ((pl.col("quantile") - axes["levels"][level]).abs() < 1e-6)
+            (pl.col("location") == grid.locations[place])
+            & (pl.col("target_end_date") == grid.dates[time].item())
+            & (pl.col("model") == grid.models[model])
+            & ((pl.col("quantile") - grid.levels[level]).abs() < 1e-6)
         ).row(0, named=True)
-        low, high = axes["levels"][level : level + 2]
+        low, high = grid.levels[level : level + 2]
         return (
-            f"{at['file']}, row {at['row']}: {axes['models'][model]}'s quantile {low:g} for {axes['locations'][place]} on "
-            f"{axes['dates'][time]} is above its quantile {high:g} ({int(self.crossing.sum())} forecasts cross); "
+            f"{at['file']}, row {at['row']}: {grid.models[model]}'s quantile {low:g} for {grid.locations[place]} on "
+            f"{grid.dates[time]} is above its quantile {high:g} ({int(self.crossing.sum())} forecasts cross); "
             "mend it, or drop what is bad"
         )
 
@@ -61,10 +65,12 @@ def find_bad_forecasts(values: np.ndarray, levels: np.ndarray) -> BadForecasts:
 
 
 def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> None:
-    """Raises InputError for the first row whose value, level or date is no number or date; or counts them as dropped."""
+    """Raises InputError for the first row whose value, level or date is no number, level or date; or counts them as dropped."""
     pl = polars()
     is_bad = pl.any_horizontal(
-        pl.col("value", "quantile", "target_end_date").is_null(), ~pl.col("value").is_finite().fill_null(False)
+        pl.col("value", "target_end_date").is_null(),
+        ~pl.col("value").is_finite().fill_null(False),
+        ~pl.col("quantile").is_between(0, 1, closed="none").fill_null(False),
     )
     found = rows.filter(is_bad)
     if not len(found):
@@ -73,9 +79,11 @@ def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> None:
         dropped.append(f"{len(found)} rows with NA")
         return
     row = found.row(0, named=True)
-    name = next((name for name in ("value", "quantile", "target_end_date") if row[name] is None), "value")
+    level, date = row["quantile"], row["target_end_date"]
+    name = "target_end_date" if date is None else "quantile" if level is None or not 0 < level < 1 else "value"
+    wanted = {"target_end_date": "date like 2024-01-06", "quantile": "level within 0 and 1", "value": "number"}[name]
     raise InputError(
-        f"{row['file']}, row {row['row']}: the {name} of {row['model']} for {row['location']} is NA or no number "
+        f"{row['file']}, row {row['row']}: the {name} of {row['model']} for {row['location']} is NA or no {wanted} "
         f"({len(found)} rows are so); mend it, or drop what is bad"
     )
 
@@ -102,8 +110,10 @@ def check_grid(dates: np.ndarray, step_days: int) -> np.ndarray:
     """All dates from the first to the last, a step apart.
 
     Raises:
-        InputError: for a date in between.
+        InputError: for a date in between, or steps below a day.
     """
+    if step_days < 1:
+        raise InputError(f"step_days must be at least 1, got {step_days}")
     unique, counts = np.unique(dates, return_counts=True)
     off = (unique - unique[counts.argmax()]).astype(int) % step_days != 0
     if off.any():

@@ -11,6 +11,9 @@ from jaxcast.plotting import BLUE, ORANGE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Of the forecasters in a picture, by their order.
+COLORS = ("black", BLUE, ORANGE, "#5a9a4a", "#8e5aa8")
+
 
 def plot_submissions(
     ax: "Axes", dates: Shaped[ArrayLike, " time"], models: Sequence[str], share: Shaped[ArrayLike, "time model"]
@@ -74,11 +77,11 @@ def plot_scores_by_week(
     behind.tick_params(axis="y", colors="0.4")
     ax.set_zorder(behind.get_zorder() + 1)
     ax.patch.set_visible(False)
-    for (name, values), color in zip(scores.items(), ("black", ORANGE, BLUE, "#5a9a4a", "#8e5aa8"), strict=False):
+    for (name, values), color in zip(scores.items(), COLORS, strict=False):
         ax.plot(dates, np.asarray(values, float), label=name, color=color, lw=1.4)
     for first, last in windows:
         ax.axvspan(*date2num([np.datetime64(first), np.datetime64(last)]), color=BLUE, alpha=0.08, lw=0)
-    ax.set(ylabel="WIS", xlim=(dates[0], dates[-1]), ylim=(0, None))
+    ax.set(ylabel="WIS (lower is better)", xlim=(dates[0], dates[-1]), ylim=(0, None))
     ax.legend(frameon=False, fontsize=9)
     for axes in (ax, behind):
         axes.spines[["top"]].set_visible(False)
@@ -107,6 +110,7 @@ def plot_relative_scores(
     order = np.argsort(-np.nanmean(np.log(relative), axis=1), kind="stable")
     logs = np.log2(relative[order])
     mesh = ax.pcolormesh(np.ma.masked_invalid(logs), cmap="RdBu_r", vmin=-1, vmax=1)
+    ax.set_facecolor("0.75")  # where there is no score
     bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1], extend="both")
     bar.ax.set_yticklabels(["0.5", "0.71", "1", "1.4", "2"])
     ax.set_yticks(np.arange(len(models)) + 0.5, [models[i] for i in order])
@@ -120,7 +124,7 @@ def plot_model_weights(
     weights: Shaped[ArrayLike, "time model"],
     models: Sequence[str],
 ) -> "Axes":
-    """Each model's share of a pool over time, stacked, the largest share at the bottom.
+    """Each model's share of a pool over time, stacked, the largest share at the bottom; its colour is by its place in `models`.
 
     Example:
         >>> import numpy as np
@@ -135,7 +139,7 @@ def plot_model_weights(
 
     dates, weights = np.asarray(dates), np.asarray(weights, float)
     order = np.argsort(-weights.mean(0), kind="stable")
-    colors = colormaps["tab20"](np.linspace(0, 1, 20))[: len(models)]
+    colors = colormaps["tab20"](order % 20)  # by model, so that several pictures agree
     ax.stackplot(dates, weights[:, order].T, labels=[models[i] for i in order], colors=colors, lw=0)
     ax.set(ylim=(0, 1), xlim=(dates[0], dates[-1]), ylabel="weight")
     handles, labels = ax.get_legend_handles_labels()
@@ -155,10 +159,13 @@ def plot_coverage(ax: "Axes", nominal: Sequence[float], coverage: Mapping[str, S
         ['as it should be', 'mean']
     """
     ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="as it should be")
-    for (name, values), color in zip(coverage.items(), ("black", BLUE, "#5a9a4a", ORANGE, "#8e5aa8"), strict=False):
+    for (name, values), color in zip(coverage.items(), COLORS, strict=False):
         ax.plot(nominal, values, marker="o", ms=4, lw=1.4, color=color, label=name)
-    ax.set(xlabel="nominal coverage", ylabel="share of truths within", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    ax.legend(frameon=False, fontsize=9)
+    ax.set(xlabel="what the interval promises to cover", ylabel="share of truths within it", aspect="equal")
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    for x, y, side in ((0.3, 0.62, "intervals too wide"), (0.62, 0.3, "intervals too narrow")):
+        ax.text(x, y, side, color="0.6", ha="center", fontsize=9, style="italic")
+    ax.legend(frameon=False, fontsize=9, loc="upper left")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -187,19 +194,18 @@ def plot_fan(
         ['median']
     """
     dates, quantiles, levels = np.asarray(dates), np.asarray(quantiles, float), np.asarray(levels, float)
-    for nominal, alpha in ((0.95, 0.2), (0.8, 0.3), (0.5, 0.45)):
+    for nominal, color in ((0.95, "#dbe7f5"), (0.8, "#aecbe9"), (0.5, "#7aa9da")):
         index = [int(np.abs(levels - (1 + sign * nominal) / 2).argmin()) for sign in (-1, 1)]
         if np.allclose(levels[index], [(1 - nominal) / 2, (1 + nominal) / 2], atol=1e-6):
             ax.fill_between(
                 dates,
                 quantiles[:, index[0]],
                 quantiles[:, index[1]],
-                color=BLUE,
-                alpha=alpha,
+                color=color,
                 lw=0,
-                label=f"{nominal:.0%}",
+                label=f"{nominal:.0%} interval",
             )
-    ax.plot(dates, quantiles[:, len(levels) // 2], color=BLUE, lw=1.4, label="median")
+    ax.plot(dates, quantiles[:, len(levels) // 2], color="#1f4e8c", lw=1.4, label="median")
     if truth is not None:
         ax.plot(*truth, ls="", marker="o", ms=3.5, color="black", label="truth")
     ax.legend(frameon=False, fontsize=9)

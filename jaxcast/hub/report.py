@@ -33,7 +33,7 @@ def score_forecasters(
         allow, relative_wis, num_tasks, num_missing (tasks with a truth and no forecast), num_common (tasks of all).
 
     Raises:
-        InputError: for an unknown baseline, or without a task.
+        InputError: for an unknown baseline, or without a task (of all, if only common ones count).
 
     Example:
         >>> import jaxcast, numpy as np
@@ -50,30 +50,27 @@ def score_forecasters(
     if not there.any():
         raise InputError("no forecaster has a task with a truth; choose other dates or a newer truth")
     num_common = int(there.all(0).sum())
+    if common and not num_common:
+        raise InputError(
+            f"no task has a forecast of all of {', '.join(names)}; leave common out, or score fewer of them"
+        )
     if common:
         arrays = np.where(there.all(0)[..., None], arrays, np.nan)
         there &= there.all(0)
     truths = np.broadcast_to(truth, there.shape)
-    score = [np.asarray(part) for part in weighted_interval_score(arrays, truths, levels)]
-    logs = np.asarray(weighted_interval_score(arrays, truths, levels, scale="log").wis)
+    parts = weighted_interval_score(arrays, truths, levels)._asdict()
+    parts["log_wis"] = weighted_interval_score(arrays, truths, levels, scale="log").wis
+    parts |= {f"coverage{nominal * 100:g}": _covered(arrays, truths, levels, nominal) for nominal in NOMINAL}
+    columns = {column: np.asarray(values) for column, values in parts.items() if values is not None}
     index = None if baseline is None else names.index(baseline)
-    relative = np.asarray(relative_score(score[0].reshape(len(names), -1).T, baseline=index).relative)
-    covered = {nominal: _covered(arrays, truths, levels, nominal) for nominal in NOMINAL}
+    relative = np.asarray(relative_score(columns["wis"].reshape(len(names), -1).T, baseline=index).relative)
+    num_known = int((~np.isnan(truth)).sum())
     rows = []
     for i, name in enumerate(names):
-        row: dict[str, Any] = {"method": name}
-        parts = ("wis", "dispersion", "overprediction", "underprediction")
-        row |= {part: _mean(values[i]) for part, values in zip(parts, score, strict=True)}
-        row["log_wis"] = _mean(logs[i])
-        row |= {f"coverage{nominal * 100:g}": _mean(c[i]) for nominal, c in covered.items() if c is not None}
+        row: dict[str, Any] = {"method": name} | {column: _mean(values[i]) for column, values in columns.items()}
         row["relative_wis"] = float(relative[i]) if np.isfinite(relative[i]) else None
         num_tasks = int(there[i].sum())
-        row |= {
-            "num_tasks": num_tasks,
-            "num_missing": int((~np.isnan(truth)).sum()) - num_tasks,
-            "num_common": num_common,
-        }
-        rows.append(row)
+        rows.append(row | {"num_tasks": num_tasks, "num_missing": num_known - num_tasks, "num_common": num_common})
     return rows
 
 

@@ -27,9 +27,9 @@ def write_submission(
     """Writes FOLDER/MODEL/DATE-MODEL.csv, one round of a model as a hubverse hub wants it, and returns its path.
 
     Args:
-        folder: a hub's model-output. model: TEAM-MODEL. forecasts: for each horizon the quantiles of every location of the
-            hub, a row of NaN where there is none, which is left out.
-        hub: whose locations, levels and step are meant. reference_date: the date that horizons count from.
+        folder: a hub's model-output. model: TEAM-MODEL. forecasts: for each horizon, as the hub counts it, the quantiles of
+            every location, a row of NaN where there is none, which is left out.
+        hub: whose locations, levels and step are meant. reference_date: the date that horizons count from, that of horizon 0.
         target: as the hub calls it; by default the hub's own.
 
     Raises:
@@ -57,18 +57,7 @@ def write_submission(
     date = np.datetime64(str(reference_date), "D")
     lines = [HEADER]
     for horizon, values in sorted(forecasts.items()):
-        array = np.asarray(values, float)
-        if array.shape != (len(hub.locations), len(hub.levels)):
-            raise InputError(
-                f"expected {len(hub.locations)} locations by {len(hub.levels)} levels at horizon {horizon}, got {array.shape}"
-            )
-        there = ~np.isnan(array).all(-1)
-        if not np.isfinite(array[there]).all() or (np.diff(array[there]) < 0).any():
-            raise InputError(f"the forecasts of horizon {horizon} have quantiles that cross or are not finite")
-        end = date + horizon * hub.step_days
-        for place in np.flatnonzero(there):
-            start = f"{date},{target},{horizon},{end},{hub.locations[place]},quantile"
-            lines += [f"{start},{level:g},{value:.10g}" for level, value in zip(hub.levels, array[place], strict=True)]
+        lines += _rows(np.asarray(values, float), horizon, hub, date, target)
     if len(lines) == 1:
         raise InputError("there is no forecast to write: no model forecast any location on these dates")
     path = Path(folder) / model / f"{date}-{model}.csv"
@@ -76,3 +65,20 @@ def write_submission(
     with whole_file(path) as partial:
         partial.write_text("\n".join(lines) + "\n")
     return path
+
+
+def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, target: str) -> list[str]:
+    """Those of one horizon, for the locations that have a forecast."""
+    if forecast.shape != (len(hub.locations), len(hub.levels)):
+        raise InputError(
+            f"expected {len(hub.locations)} locations by {len(hub.levels)} levels at horizon {horizon}, got {forecast.shape}"
+        )
+    there = ~np.isnan(forecast).all(-1)
+    if not np.isfinite(forecast[there]).all() or (np.diff(forecast[there]) < 0).any():
+        raise InputError(f"the forecasts of horizon {horizon} have quantiles that cross or are not finite")
+    end = date + horizon * hub.step_days
+    return [
+        f"{date},{target},{horizon},{end},{hub.locations[place]},quantile,{level:g},{value:.10g}"
+        for place in np.flatnonzero(there)
+        for level, value in zip(hub.levels, forecast[place], strict=True)
+    ]

@@ -26,6 +26,7 @@ TRUTH_NAMES = {
     "value": ("oracle_value", "observation", "value"),
     "target": ("target",),
     "source": ("source", "as_of"),
+    "type": ("output_type",),
 }
 
 
@@ -73,7 +74,7 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
     """A lazy frame of the truth: location, date, target (null where the table has none), value.
 
     Args:
-        path: a .csv or .parquet, such as a hub's time-series or oracle-output table.
+        path: a .csv or .parquet, such as a hub's time-series table, or its oracle-output, of which quantile rows count.
         source: keeps the rows whose `source` or `as_of` column contains this text, where a table holds several vintages.
 
     Raises:
@@ -84,6 +85,8 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
         raise InputError(f"there is no truth table {path}; give a .csv or .parquet")
     frame = _scan(path)
     found = _find(frame, TRUTH_NAMES, path, needed=("location", "date", "value"))
+    if "type" in found:  # an oracle-output table repeats itself for every output type
+        frame = frame.filter(pl.col(found["type"]).cast(pl.String) == "quantile")
     if source is not None:
         if "source" not in found:
             raise InputError(f"{path} has no column source or as_of to look for {source!r} in; leave the source out")

@@ -1,4 +1,4 @@
-"""Pools of quantile forecasts that need no training: equal-weight mean and median, trimmed mean, opinion pool, past scores."""
+"""Plain pools of quantile forecasts: equal-weight mean and median, trimmed mean, opinion pool, shares by past scores or trained."""
 
 import dataclasses
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.scores import pinball_loss
 from jaxcast.pooling.attention import shares_of
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, register
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
 
@@ -209,6 +209,36 @@ class InverseScoreWeights:
     def __call__(self, memory: Float[Array, "location time model"], course: HubCourse) -> Output:
         shares = shares_of(-jnp.asarray(self.power) * memory, course.present)
         return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts)
+
+
+class QuantileAverage(FrozenPytree):
+    """A convex combination of the models with shares that are trained and the same everywhere: it cannot cross.
+
+        q = sum_i a_i q_i,    a = softmax of the logits over the models present
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> truth = np.random.default_rng(0).normal(10, 2, (3, 12))
+        >>> forecasts = np.stack([truth, truth + 3], -1)[..., None] + np.asarray([-1.0, 0.0, 1.0])
+        >>> course = jaxcast.HubCourse.of(forecasts, truth, np.asarray([0.1, 0.5, 0.9]))
+        >>> rolled = jaxcast.rolling_origin(jaxcast.QuantileAverage.untrained(2), course)
+        >>> bool(rolled.info["weights"][0, -1, 0] > 0.8)
+        True
+    """
+
+    logits: Float[Array, " model"]
+
+    @classmethod
+    def untrained(cls, num_models: int) -> "QuantileAverage":
+        """The same share for all."""
+        return cls(jnp.zeros(num_models))
+
+    def observe(self, course: HubCourse) -> None:
+        return None
+
+    def __call__(self, memory: None, course: HubCourse) -> Output:
+        logits = jnp.broadcast_to(self.logits.astype(course.forecasts.dtype), course.present.shape)
+        return weighted_mean(shares_of(logits, course.present), course.forecasts)
 
 
 def pool_course(pool: QuantilePool, course: HubCourse) -> Output:

@@ -20,6 +20,7 @@ from jaxcast.pooling.component import ComponentAttention
 from jaxcast.pooling.corrected import CorrectedPool, Features, KernelCorrection, PolynomialCorrection
 from jaxcast.pooling.interpolation import RegimeInterpolation
 from jaxcast.pooling.linear import FixedWeights, LinearRegression
+from jaxcast.pooling.quantile import QuantileAverage
 from jaxcast.pooling.recurrent import RecurrentAttention
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.pooling.switching import FixedShare, InteractingModels
@@ -48,6 +49,7 @@ POOLS: dict[str, type] = {
     "interacting_models": InteractingModels,
     "corrected": CorrectedPool,
     "adaptive": AdaptivePool,
+    "quantile_average": QuantileAverage,
 }
 CORRECTIONS: dict[str, type] = {"polynomial": PolynomialCorrection, "kernel": KernelCorrection}
 FORMAT = "jaxcast pool 1"
@@ -77,7 +79,7 @@ class StoredPool(NamedTuple):
 
 def save_pool(
     folder: str | Path,
-    pool: Pool | RegimeForecaster | AdaptivePool,
+    pool: Pool | RegimeForecaster | AdaptivePool | QuantileAverage,
     forecast_map: ForecastMap | None = None,
     *,
     attributes: dict[str, Any] | None = None,

@@ -1,0 +1,89 @@
+"""What the commands of a forecast hub print and draw."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from jaxcast.cli.entry import make_console
+from jaxcast.cli.pictures import figure_of
+from jaxcast.errors import InputError
+from jaxcast.hub.arrays import Hub
+from jaxcast.storage.files import save_figure
+
+
+def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
+    covered = [name for name in rows[0] if name.startswith("coverage")]
+    table = Table(
+        title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, {len(hub.levels)} levels",
+        caption=f"{rows[0]['num_common']} tasks that all forecast; each WIS is over the model's own tasks, relative WIS over common ones",
+        box=box.SIMPLE,
+    )
+    heads = (
+        "model",
+        "WIS",
+        "dispersion",
+        "over",
+        "under",
+        "log WIS",
+        *(f"{name[8:]} %" for name in covered),
+        "relative",
+        "tasks",
+        "missing",
+    )
+    for head in heads:
+        table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
+    for row in sorted(rows, key=lambda row: row["relative_wis"] or np.inf):
+        parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
+        table.add_row(
+            row["method"],
+            *("" if part is None else f"{part:.2f}" for part in parts),
+            "" if row["log_wis"] is None else f"{row['log_wis']:.3f}",
+            *("" if row[name] is None else f"{row[name]:.1%}" for name in covered),
+            "" if row["relative_wis"] is None else f"{row['relative_wis']:.3f}",
+            str(row["num_tasks"]),
+            str(row["num_missing"]),
+        )
+    make_console().print(table)
+
+
+def draw_submissions(path: Path, hub: Hub) -> None:
+    from jaxcast.hub.plotting import plot_submissions
+
+    try:
+        figure = figure_of(height=0.9 + 0.32 * len(hub.models))
+    except InputError:
+        return
+    plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0)).set_title("Who submitted when")
+    save_figure(path, figure)
+
+
+def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
+    from jaxcast.hub.plotting import plot_model_weights
+
+    try:
+        figure = figure_of()
+    except InputError:
+        return
+    ax = plot_model_weights(figure.subplots(), hub.dates, weights, hub.models)
+    ax.set_title("Weights of the adaptive pool, mean over locations, each from the dates before")
+    save_figure(path, figure)
+
+
+def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.datetime64) -> None:
+    from jaxcast.hub.plotting import plot_fan
+
+    middle = len(hub.levels) // 2
+    horizons = sorted(newest)
+    place = int(np.nan_to_num(newest[horizons[0]][:, middle], nan=-np.inf).argmax())
+    dates = reference + np.asarray(horizons) * hub.step_days
+    figure = figure_of()
+    known = np.isfinite(hub.truth[place])
+    values = np.stack([newest[horizon][place] for horizon in horizons])
+    seen = (hub.dates[known][-20:], hub.truth[place, known][-20:])
+    if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last
+        dates, values = np.append(seen[0][-1], dates), np.concatenate([np.full_like(values, seen[1][-1]), values])
+    plot_fan(figure.subplots(), dates, values, hub.levels, truth=seen).set_title(f"Location {hub.locations[place]}")
+    save_figure(path, figure)
