@@ -170,8 +170,9 @@ def plot_fan(
     levels: Shaped[ArrayLike, " quantile"],
     *,
     truth: tuple[Shaped[ArrayLike, " other"], Shaped[ArrayLike, " other"]] | None = None,
+    truth_label: str = "truth",
 ) -> "Axes":
-    """A fan chart: the median and the central 50, 80 and 95 % intervals of a forecast, as far as its levels have them.
+    """A fan chart: the median and the central 50, 80 and 95 % intervals of a forecast; the widest where levels have none of these.
 
     Args:
         truth: (dates, values), as dots.
@@ -187,7 +188,9 @@ def plot_fan(
         ['median']
     """
     dates, quantiles, levels = np.asarray(dates), np.asarray(quantiles, float), np.asarray(levels, float)
-    for nominal, alpha in ((0.95, 0.2), (0.8, 0.3), (0.5, 0.45)):
+    usual = ((0.95, 0.2), (0.8, 0.3), (0.5, 0.45))
+    has_usual = any(np.isclose(levels, (1 + nominal) / 2, atol=1e-6).any() for nominal, _ in usual)
+    for nominal, alpha in usual if has_usual else ((float(levels[-1] - levels[0]), 0.3),):
         index = [int(np.abs(levels - (1 + sign * nominal) / 2).argmin()) for sign in (-1, 1)]
         if np.allclose(levels[index], [(1 - nominal) / 2, (1 + nominal) / 2], atol=1e-6):
             ax.fill_between(
@@ -201,7 +204,7 @@ def plot_fan(
             )
     ax.plot(dates, quantiles[:, len(levels) // 2], color=BLUE, lw=1.4, label="median")
     if truth is not None:
-        ax.plot(*truth, ls="", marker="o", ms=3.5, color="black", label="truth")
+        ax.plot(*truth, ls="", marker="o", ms=3.5, color="black", label=truth_label)
     ax.legend(frameon=False, fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
