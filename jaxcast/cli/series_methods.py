@@ -190,7 +190,8 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     """
     first, second, end = problem.bounds
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
-    judge, check = within(early.samples, first, second), within(late.samples, second, end)
+    judge = within(problem.samples, first, second)._replace(given=early.samples.given)
+    check = within(problem.samples, second, end)._replace(given=late.samples.given)
     std = np.asarray(series_scale(early.own)[1])
     rows, tried = [], {}
     for method in methods:

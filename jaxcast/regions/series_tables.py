@@ -80,7 +80,7 @@ def read_series(
         >>> table.calendar.step, table.values[:, 0].tolist()
         ('1 week', [1.0, nan, nan, 4.0, 6.0])
         >>> table.missing
-        ("1 date of 5 is left out, the first 2024-01-21", "1 value of 'north' is missing, the first of 2024-01-14")
+        ('1 date of 5 is left out, the first 2024-01-21', "1 value of 'north' is missing, the first of 2024-01-14")
     """
     path = Path(path)
     columns = _read(path)
