@@ -319,7 +319,7 @@ BAD = [
 def bad_files(folder, values):
     good = (folder / "wide.csv").read_text().splitlines()
     mended = {
-        "unsorted": [*good[:2], *good[3:], *good[2:3]] + [],
+        "unsorted": [*good[:2], *good[3:], *good[2:3]],
         "twice": [*good[:3], good[2], *good[3:]],
         "off": [*good[:3], good[3].replace("2021-01-17", "2021-01-18"), *good[4:]],
         "text": [good[0], "2021-01-03,many,1,2", *good[2:]],

@@ -199,7 +199,14 @@ class ForecastSeries:
             if np.isfinite(values[origin]):  # a fan opens from what was seen last
                 rows, fan = np.append(origin, rows), np.concatenate([np.full_like(fan[:1], values[origin]), fan])
             came = (table.calendar.dates(later), values[later]) if np.isfinite(values[later]).any() else None
-            plot_fan(ax, table.calendar.dates(rows), fan, loaded.forecaster.levels, truth=came, truth_label="what came")
+            plot_fan(
+                ax,
+                table.calendar.dates(rows),
+                fan,
+                np.asarray(loaded.forecaster.levels),
+                truth=came,
+                truth_label="what came",
+            )
             ax.set_ylabel(name)
             ax.get_legend().remove()
         handles, labels = axes[0].get_legend_handles_labels()

@@ -83,8 +83,8 @@ class TrainSeries:
         """Runs the command."""
         console = make_console()
         self.check()
-        columns = {name: getattr(self, name) for name in ("time", "series", "value")}
-        kinds = {"past": self.covariates, "ahead": self.known_ahead, "static": self.static}
+        columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
+        kinds: dict[str, Any] = {"past": self.covariates, "ahead": self.known_ahead, "static": self.static}
         table = read_series(self.data, **columns, **kinds)
         problem, window = self.problem(table)
         settings = {
@@ -95,7 +95,9 @@ class TrainSeries:
         folder = RunFolder(self.out, settings, code=hash_of_code(Path(__file__).parents[1]), overwrite=self.overwrite)
         for line in describe(table, self.data):
             console.print(line, highlight=False, soft_wrap=True)
-        methods = self.method or tuple(name for name in DEFAULT if problem.season or not name.startswith("seasonal"))
+        methods: tuple[str, ...] = self.method or tuple(
+            name for name in DEFAULT if problem.season or not name.startswith("seasonal")
+        )
         trained = train_series(methods, problem)
         last = newest_row(table.values)
         attributes = {

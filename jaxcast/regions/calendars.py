@@ -1,10 +1,9 @@
 """Dates of a table: on a grid of equal steps, of seconds to weeks or of months, which may have holes."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from jaxcast.errors import InputError
 
@@ -33,20 +32,20 @@ class Calendar(NamedTuple):
             size //= unit
         return f"{size} {name}{'s' if size > 1 else ''}"
 
-    def dates(self, rows: Int[np.ndarray, "*any"]) -> np.ndarray:
+    def dates(self, rows: Any) -> Any:
         """The dates of rows, also of those after the last of the table."""
         if not self.months:
             return self.first + rows * np.timedelta64(self.seconds, "s")
         months = self.first.astype(Month) + rows * self.months + int(self.from_end)
         return months.astype(Second) + (-self.day if self.from_end else self.day) * np.timedelta64(1, "s")
 
-    def rows(self, dates: np.ndarray) -> np.ndarray:
+    def rows(self, dates: Any) -> Any:
         """The row of each date, rounded down where it lies between two."""
         if self.months:
             return (dates.astype(Month) - self.first.astype(Month)).astype(int) // self.months
         return (dates - self.first).astype(int) // self.seconds
 
-    def text(self, date: np.datetime64) -> str:
+    def text(self, date: Any) -> str:
         """A date as a table would write it."""
         whole_days = self.months or (self.seconds % 86400 == 0 and self.first.astype(int) % 86400 == 0)
         return str(date.astype("datetime64[D]" if whole_days else Second))

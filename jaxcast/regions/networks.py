@@ -86,9 +86,10 @@ class RegionNetwork(nnx.Module):
     def config(self) -> dict[str, Any]:
         """What it must be made with, and the sizes of the samples."""
         stack = self.layers
-        weights = stack.layers[0].recurrent_kernel
+        first: Any = stack.layers[0]
+        weights = first.recurrent_kernel
         return {
-            "kind": next(name for name, kind in LAYERS.items() if type(stack.layers[0]) is kind),
+            "kind": next(name for name, kind in LAYERS.items() if type(first) is kind),
             "hidden_size": weights.shape[-2],
             "num_layers": len(stack.layers),
             "dropout": stack.dropout,

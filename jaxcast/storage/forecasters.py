@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.regions.calibration import CalibratedForecaster
@@ -63,6 +62,7 @@ def rebuilt_series(described: dict[str, Any], arrays: dict[str, Any]) -> Calibra
     }
     own = {name: array for name, array in arrays.items() if not name.startswith(".forecaster")}
     static, kind = described["arguments"], FORECASTERS[described["forecaster"]]
+    forecaster: Any
     if kind is LagRegression:
         forecaster = _rebuilt_regression(static, EXPANSIONS[described["expansion"]], inner)
     elif issubclass(kind, RegionNetwork):
@@ -98,11 +98,9 @@ def _rebuilt_regression(static: dict[str, Any], kind: Any, arrays: dict[str, Any
 def _rebuilt_network(config: dict[str, Any], kind: Any, arrays: dict[str, Any]) -> RegionNetwork:
     config = dict(config)
     regions, leads, given = (config.pop(name) for name in ("num_regions", "num_leads", "given_size"))
-    history = np.broadcast_to(
-        np.arange(2.0)[:, None, None], (2, 1, regions)
-    )  # of any scale: the arrays hold the true one
-    targets = np.ones((2, leads, regions))
-    samples = LeadSamples(history, targets, targets, targets[..., 0], np.ones((2, given)) if given else None)
+    # Of any scale: the arrays hold the true one.
+    history, targets = jnp.arange(2.0 * regions).reshape(2, 1, regions), jnp.ones((2, leads, regions))
+    samples = LeadSamples(history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, given)) if given else None)
     like = jax.eval_shape(lambda key: kind(samples, **config, key=key), jax.random.key(0))
     expected = named_leaves(like)
     if {name: leaf.shape for name, leaf in expected.items()} != {name: leaf.shape for name, leaf in arrays.items()}:
