@@ -276,7 +276,7 @@ def test_every_forecaster_can_be_kept(kind, values, tmp_path):
 def test_a_share_of_held_out_values_as_large_as_the_level_lies_below():
     rng = np.random.default_rng(3)
     samples = jaxcast.lead_samples(rng.gamma(2.0, size=(400, 2)) * [1, 9], window_size=1, leads=(1, 2))
-    base = rng.normal(size=(399 - 1 + 1, 2, 2, 1))[: len(samples.targets)]
+    base = rng.normal(size=(*samples.targets.shape, 1))
     shifts = jaxcast.held_out_shifts(base, samples, levels=LEVELS, std=np.ones(2))
     below = np.asarray(samples.targets)[..., None] <= base + shifts
     known = np.asarray(samples.weights) > 0

@@ -79,7 +79,7 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
 
 
 def held_out_shifts(
-    base: Float[Any, "sample lead region level"],
+    base: Float[Any, "sample lead region one_or_level"],
     samples: LeadSamples,
     *,
     levels: Sequence[float],
