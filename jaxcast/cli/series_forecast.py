@@ -18,8 +18,9 @@ from jaxcast.errors import InputError
 from jaxcast.hub.plotting import plot_fan
 from jaxcast.regions.baselines import LastValue
 from jaxcast.regions.calibration import CalibratedForecaster
+from jaxcast.regions.columns import parse_date
 from jaxcast.regions.samples import LeadSamples
-from jaxcast.regions.series_tables import SeriesTable, newest_row, parse_date, read_series
+from jaxcast.regions.series_tables import SeriesTable, newest_row, read_series
 from jaxcast.storage.checkpoint import fingerprint
 from jaxcast.storage.files import check_output, save_figure, whole_file
 from jaxcast.storage.folder import RunFolder, hash_of_code
@@ -40,8 +41,8 @@ class _Loaded:
     def leads(self) -> tuple[int, ...]:
         return tuple(self.about["leads"])
 
-    def samples(self, table: SeriesTable) -> LeadSamples:
-        return samples_of(table, self.about["window"], self.leads)
+    def samples(self, newest: int | None = None) -> LeadSamples:
+        return samples_of(self.table, self.about["window"], self.leads, newest)
 
 
 def load(model: Path, data: Path) -> _Loaded:
@@ -137,7 +138,9 @@ class ForecastSeries:
         """The row of the newest date that is seen."""
         last = newest_row(table.values)
         origin = last if self.at is None else int(table.calendar.rows(parse_date(self.at, "--at")))
-        if not window - 1 <= origin <= last or (self.at is not None and table.date(origin)[:10] != self.at[:10]):
+        if not window - 1 <= origin <= last or (
+            self.at is not None and table.calendar.dates(origin) != parse_date(self.at, "--at")
+        ):
             raise InputError(
                 f"--at must be a date of {self.data} from {table.date(window - 1)}, before which there are {window} dates, to "
                 f"{table.date(last)}, every {table.calendar.step}, got {self.at}"
@@ -163,7 +166,7 @@ class ForecastSeries:
                             f"the covariate {name!r} has no value on {table.date(origin + step)}, which the forecast needs; give "
                             f"it in {self.data}"
                         )
-        samples = loaded.samples(table._replace(values=table.values[: origin + 1]))
+        samples = loaded.samples(origin)
         newest = int(np.argmax(np.asarray(samples.rows)[:, 0] == origin + leads[0]))
         history, given = (None if a is None else a[newest] for a in (samples.history, samples.given))
         return np.asarray(jax.jit(lambda f, *args: f(*args))(loaded.forecaster, history, given).info["quantiles"])
@@ -240,7 +243,7 @@ class EvaluateSeries:
         table, levels = loaded.table, loaded.forecaster.levels
         learned = int(table.calendar.rows(parse_date(loaded.about["learned_until"], "the model's last date")))
         start = learned + 1 if self.since is None else int(table.calendar.rows(parse_date(self.since, "--since")))
-        samples = within(loaded.samples(table), start, newest_row(table.values) + 1)
+        samples = within(loaded.samples(), start, newest_row(table.values) + 1)
         if not np.asarray(samples.weights).any():
             raise InputError(
                 f"{self.data} has nothing to score from {table.date(start)} on, its last value is of "

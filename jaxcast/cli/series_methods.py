@@ -101,7 +101,7 @@ def part_until(problem: Problem, end: int) -> Part:
     samples = within(problem.samples, 0, end)
     if samples.given is None:
         return Part(samples, 0.0, 1.0, end)
-    seen = np.asarray(samples.given)[np.asarray(samples.weights).any((1, 2))].reshape(-1, samples.given.shape[-1])
+    seen = np.asarray(samples.given)[np.asarray(samples.weights).any(1)]
     mean, std = seen.mean(0), seen.std(0)
     std = np.where(std > 0, std, 1)
     return Part(samples._replace(given=(samples.given - mean) / std), mean, std, end)
@@ -192,6 +192,10 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
     judge = within(problem.samples, first, second)._replace(given=early.samples.given)
     check = within(problem.samples, second, end)._replace(given=late.samples.given)
+    if not (np.asarray(judge.weights).any() and np.asarray(check.weights).any()):
+        raise InputError(
+            "a held-out part has no value to forecast of which all covariates are known; give more of them"
+        )
     std = np.asarray(series_scale(early.own)[1])
     rows, tried = [], {}
     for method in methods:

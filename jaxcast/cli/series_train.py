@@ -5,6 +5,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from rich import box
 from rich.table import Table
@@ -181,22 +182,25 @@ class TrainSeries:
         ), size  # fmt: skip
 
 
-def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...]) -> LeadSamples:
-    """A sample for each date with a whole window before it, also for the newest, whose targets are still to come."""
-    length = newest_row(table.values) + 1
-    rows = length + max(leads)
+def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...], newest: int | None = None) -> LeadSamples:
+    """A sample for each row with a whole window before it, up to the newest, whose targets are still to come.
+
+    Where no value of a series is known in a window, nothing is to be learned of it, or scored.
+    """
+    rows = (newest_row(table.values) if newest is None else newest) + 1 + max(leads)
 
     def padded(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array[:rows], np.full((max(0, rows - len(array)), *array.shape[1:]), np.nan)])
 
     given = np.concatenate([table.past, np.broadcast_to(table.static, (len(table.past), *table.static.shape))], -1)
-    return lead_samples(
+    samples = lead_samples(
         padded(table.values),
         window_size=window,
         leads=leads,
         given=padded(given) if given.shape[-1] else None,
         ahead=padded(table.ahead) if table.ahead.shape[-1] else None,
     )
+    return samples._replace(weights=samples.weights * jnp.isfinite(samples.history).any(1)[:, None])
 
 
 def check_series(table: SeriesTable, end: int) -> None:

@@ -1,23 +1,19 @@
 """Tables of dated series, wide or long, from .csv or .parquet: what is missing is NaN, and told."""
 
-import csv
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxcast.errors import InputError
-from jaxcast.hub.tables import polars
 from jaxcast.regions.calendars import Calendar, calendar_of
+from jaxcast.regions.columns import Columns, column_called, dates_of, numbers_of, read_columns
 
 TIME_NAMES = ("time", "date", "ds", "datetime", "timestamp", "week", "month", "day")
 SERIES_NAMES = ("series", "unique_id", "region", "location", "id")
 VALUE_NAMES = ("value", "y", "target")
-MISSING = {"", "na", "nan", "null", "none"}
-DATE = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d(\.0*)?)?Z?)?)?")
 
 
 class SeriesTable(NamedTuple):
@@ -39,13 +35,6 @@ class SeriesTable(NamedTuple):
     def date(self, row: int) -> str:
         """The date of a row as text, also of one after the last."""
         return self.calendar.text(self.calendar.dates(np.asarray(row)))
-
-
-class _Columns(NamedTuple):
-    """Texts, or numbers where the file keeps them as such, by name; and what to call a row in a message."""
-
-    by_name: dict[str, Any]
-    where: Callable[[int], str]
 
 
 def read_series(
@@ -83,142 +72,42 @@ def read_series(
         ('1 date of 5 is left out, the first 2024-01-21', "1 value of 'north' is missing, the first of 2024-01-14")
     """
     path = Path(path)
-    columns = _read(path)
-    time = _column(columns, path, "time", time, TIME_NAMES)
-    dates = _dates(columns, time)
+    columns = read_columns(path)
+    time = column_called(columns, path, "time", time, TIME_NAMES)
+    dates = dates_of(columns, time)
     calendar = calendar_of(dates, columns.where)
     rows = calendar.rows(dates)
     covariates = [*past, *ahead, *static]
     for name in covariates:
-        _column(columns, path, "covariates", name, ())
-    is_long = series is not None or any(name in columns.by_name for name in SERIES_NAMES)
-    if is_long:
-        series = _column(columns, path, "series", series, SERIES_NAMES)
-        value = _column(columns, path, "value", value, VALUE_NAMES)
+        column_called(columns, path, "covariates", name, ())
+    if series is not None or any(name in columns.by_name for name in SERIES_NAMES):
+        series = column_called(columns, path, "series", series, SERIES_NAMES)
+        value = column_called(columns, path, "value", value, VALUE_NAMES)
         if len({time, series, value, *covariates}) < 3 + len(covariates):
             raise InputError("time, series, value and covariates must be different columns; name each once")
-        texts = np.asarray(columns.by_name[series]).astype(str)
-        names, own = _names(texts)
+        names, own = _names(np.asarray(columns.by_name[series]).astype(str))
+        _check_order(rows, own, names, calendar, columns.where)
+        values = _on_grid(columns, [value], rows, own)[..., 0]
     else:
         names = tuple(name for name in columns.by_name if name not in (time, *covariates))
         if not names:
             raise InputError(f"{path} has no column of a series beside {', '.join(columns.by_name)}; add one")
         own = np.zeros(len(rows), int)
-    _check_order(rows, own, names if is_long else ("",), calendar, columns.where)
-
-    def on_grid(wanted: Sequence[str]) -> Float[np.ndarray, "time region column"]:
-        grid = np.full((int(rows.max()) + 1, int(own.max()) + 1, len(wanted)), np.nan)
-        for k, name in enumerate(wanted):
-            grid[rows, own, k] = _numbers(columns, name)
-        return grid
-
-    def of_regions(wanted: Sequence[str]) -> Float[np.ndarray, "time region column"]:
-        grid = on_grid(wanted)
-        return np.broadcast_to(grid, (len(grid), len(names), len(wanted)))
-
-    values = on_grid([value])[..., 0] if is_long and value else on_grid(names)[:, 0]
-    table = SeriesTable(names, calendar, values, of_regions(past), of_regions(ahead), np.empty((len(names), 0)), ())
-    if static:
-        table = table._replace(static=_static(of_regions(static), names, static))
+        _check_order(rows, own, ("",), calendar, columns.where)
+        values = _on_grid(columns, names, rows, own)[:, 0]
+    grids = [_on_grid(columns, wanted, rows, own) for wanted in (past, ahead, static)]
+    of_regions = [np.broadcast_to(grid, (len(grid), len(names), grid.shape[2])) for grid in grids]
+    table = SeriesTable(names, calendar, values, *of_regions[:2], _static(of_regions[2], names, static), ())
     return table._replace(missing=_missing(table, rows))
 
 
-def _read(path: Path) -> _Columns:
-    if path.suffix not in (".csv", ".parquet"):
-        raise InputError(f"expected a table of series, .csv or .parquet, got {path}")
-    if not path.is_file():
-        raise InputError(f"there is no table {path}; give a .csv or .parquet")
-    columns = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
-    if not columns.by_name or not len(next(iter(columns.by_name.values()))):
-        raise InputError(f"{path} holds no rows; give a header and a row for each date")
-    return columns
-
-
-def _read_csv(path: Path) -> _Columns:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = csv.reader(file)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}); save it as a CSV in UTF-8") from None
-    except ValueError:
-        return _Columns({}, str)
-    while rows and not rows[-1]:
-        rows.pop()
-    header = [name.strip() for name in header]
-    if len(set(header)) < len(header) or "" in header:
-        raise InputError(f"{path}: expected a different name for each column, got {', '.join(header)}; name each")
-    for i, row in enumerate(rows):
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}: expected {len(header)} columns in every line, line {i + 2} has {len(row)}; mend it"
-            )
-    texts = zip(*rows, strict=True) if rows else ([] for _ in header)
-    return _Columns(dict(zip(header, texts, strict=True)), lambda i: f"{path}, line {i + 2}")
-
-
-def _read_parquet(path: Path) -> _Columns:
-    pl = polars()
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} is not a table that can be read ({str(error).splitlines()[0]})") from None
-    by_name = {
-        column.name: column.cast(pl.Float64).to_numpy()
-        if column.dtype.is_numeric()
-        else [text or "" for text in column.cast(pl.String).to_list()]
-        for column in frame
-    }
-    return _Columns(by_name, lambda i: f"{path}, row {i + 1}")
-
-
-def _column(columns: _Columns, path: Path, what: str, name: str | None, usual: tuple[str, ...]) -> str:
-    """The name of the column that was asked for, or that is called as usual."""
-    found = [name] if name is not None else [name for name in columns.by_name if name.lower() in usual]
-    if not found or found[0] not in columns.by_name:
-        wanted = f"no column {name!r}" if name is not None else f"no column called {', '.join(usual)}"
-        raise InputError(f"{path} has {wanted} for --{what}; its columns are {', '.join(columns.by_name)}")
-    return found[0]
-
-
-def _dates(columns: _Columns, name: str) -> np.ndarray:
-    texts = columns.by_name[name]
-    return np.asarray([parse_date(str(text), f"{columns.where(i)}, column {name!r}") for i, text in enumerate(texts)])
-
-
-def parse_date(text: str, where: str) -> np.datetime64:
-    """A date, with or without a time of day (UTC).
-
-    Raises:
-        InputError: for what is no ISO date.
-    """
-    text = text.strip()
-    try:
-        if not DATE.fullmatch(text):
-            raise ValueError
-        return np.datetime64(text.removesuffix("Z"), "s")
-    except ValueError:
-        raise InputError(f"{where}: expected a date such as 2024-01-31, got {text[:40]!r}") from None
-
-
-def _numbers(columns: _Columns, name: str) -> Float[np.ndarray, " row"]:
-    column = columns.by_name[name]
-    if not isinstance(column, np.ndarray):
-        column = np.asarray([_number(columns, name, i, text) for i, text in enumerate(column)])
-    if np.isinf(column).any():
-        raise InputError(
-            f"{columns.where(int(np.argmax(np.isinf(column))))}: {name!r} is infinite; leave the cell empty"
-        )
-    return column
-
-
-def _number(columns: _Columns, name: str, i: int, text: str) -> float:
-    try:
-        return np.nan if text.strip().lower() in MISSING else float(text)
-    except ValueError:
-        raise InputError(
-            f"{columns.where(i)}: expected a number in column {name!r}, got {text[:40]!r}; leave the cell empty where it is "
-            "not known, or the column out (a long table needs columns series and value, or --series and --value)"
-        ) from None
+def _on_grid(
+    columns: Columns, wanted: Sequence[str], rows: np.ndarray, own: np.ndarray
+) -> Float[np.ndarray, "time region column"]:
+    grid = np.full((int(rows.max()) + 1, int(own.max()) + 1, len(wanted)), np.nan)
+    for k, name in enumerate(wanted):
+        grid[rows, own, k] = numbers_of(columns, name)
+    return grid
 
 
 def _names(texts: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -294,7 +183,7 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
     Raises:
         InputError: for a table that is no square, or of other series than these.
     """
-    columns = _read(Path(path))
+    columns = read_columns(Path(path))
     header = list(columns.by_name)
     if len(header) == len(names) + 1 and header[0] not in names:
         rows = [str(text).strip() for text in columns.by_name[header[0]]]
@@ -307,7 +196,7 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
             f"{path} is for other series than the data: {_listed('it lacks', missing)}{_listed('it also has', unknown)}"
             "give one column for each"
         )
-    closeness = np.stack([_numbers(columns, name) for name in header], 1)
+    closeness = np.stack([numbers_of(columns, name) for name in header], 1)
     if closeness.shape[0] != closeness.shape[1] or not (closeness >= 0).all():
         raise InputError(
             f"{path}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; mend it"
