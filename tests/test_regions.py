@@ -102,6 +102,11 @@ def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
     assert (np.diff(np.stack([one.features[..., 6], other.features[..., 6]]), axis=0) > 0).all()
 
 
+def test_where_last_season_is_missing_the_last_known_value_stands_in():
+    history = jnp.asarray([[1.0], [NAN], [3.0], [4.0], [NAN]])
+    assert jaxcast.SeasonalLastValue((1, 2, 3), period=4)(history).forecast[:, 0].tolist() == [4.0, 3.0, 4.0]
+
+
 def test_closest_neighbours_are_a_mixture_each():
     adjacency = np.asarray([[1, 0.2, 0.9], [0.2, 1, 0], [0.9, 0, 1]])
     mixing = jaxcast.mixtures(3, adjacency, nearest=1)

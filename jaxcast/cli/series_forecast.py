@@ -60,6 +60,8 @@ def load(model: Path, data: Path) -> _Loaded:
     try:
         names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
         size, _, step, _ = about["window"], about["leads"], about["step"], about["learned_until"]
+        if stored.pool.shifts.shape[:2] != (len(about["leads"]), len(names)):
+            raise KeyError
     except KeyError:
         raise InputError(
             f"{model} was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
@@ -131,6 +133,8 @@ class ForecastSeries:
             highlight=False,
             soft_wrap=True,
         )
+        if table.calendar.dates(origin) < parse_date(loaded.about["learned_until"], "the model's last date"):
+            console.print("what came after that date is part of what the forecaster has learned from", highlight=False)
         if self.plot is not None:
             self.draw(loaded, origin, quantiles)
 

@@ -36,8 +36,8 @@ def lead_samples(
     leads: Sequence[int],
     start: int = 0,
     stop: int | None = None,
-    given: Float[Any, "time *region feature"] | None = None,
-    ahead: Float[Any, "time *region feature"] | None = None,
+    given: Float[Any, "time *region_of_given given"] | None = None,
+    ahead: Float[Any, "time *region_of_ahead ahead"] | None = None,
 ) -> LeadSamples:
     """Every window of a table that has a target in the rows from `start` to before `stop`.
 
