@@ -120,10 +120,10 @@ def given_to_regions(given: Any, history: Array, size: int) -> Float[Array, "*ba
         InputError: unless it is (*batch, feature) or (*batch, region, feature) with so many features.
     """
     num_regions, batch = history.shape[-1], history.shape[:-2]
-    if jnp.shape(given) not in ((*batch, size), (*batch, num_regions, size)):
+    if np.shape(given) not in ((*batch, size), (*batch, num_regions, size)):
         raise InputError(
             f"it learned from {size} given numbers for each of {num_regions} regions, or for all, of a sample, got shape "
-            f"{jnp.shape(given)} with histories {history.shape}"
+            f"{np.shape(given)} with histories {history.shape}"
         )
     given = jnp.asarray(given)
     if given.ndim < history.ndim:
