@@ -37,7 +37,7 @@ NETWORKS: dict[str, Any] = {
     "attention_network": AttentionNetwork,
     "global_network": GlobalNetwork,
 }
-PENALTIES = np.logspace(-6, 0, 7)
+PENALTIES = np.logspace(-5, 2, 8)
 NUM_COSINES = 200
 
 

@@ -95,9 +95,13 @@ def read_series(
         own = np.zeros(len(rows), int)
         _check_order(rows, own, ("",), calendar, columns.where)
         values = _on_grid(columns, names, rows, own)[:, 0]
-    grids = [_on_grid(columns, wanted, rows, own) for wanted in (past, ahead, static)]
-    of_regions = [np.broadcast_to(grid, (len(grid), len(names), grid.shape[2])) for grid in grids]
-    table = SeriesTable(names, calendar, values, *of_regions[:2], _static(of_regions[2], names, static), ())
+
+    def of_regions(wanted: Sequence[str]) -> Float[np.ndarray, "time region column"]:
+        grid = _on_grid(columns, wanted, rows, own)
+        return np.broadcast_to(grid, (len(grid), len(names), grid.shape[2]))
+
+    constant = _static(of_regions(static), names, static)
+    table = SeriesTable(names, calendar, values, of_regions(past), of_regions(ahead), constant, ())
     return table._replace(missing=_missing(table, rows))
 
 
