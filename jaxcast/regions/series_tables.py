@@ -80,29 +80,36 @@ def read_series(
     covariates = [*past, *ahead, *static]
     for name in covariates:
         column_called(columns, path, "covariates", name, ())
-    if series is not None or any(name in columns.by_name for name in SERIES_NAMES):
-        series = column_called(columns, path, "series", series, SERIES_NAMES)
-        value = column_called(columns, path, "value", value, VALUE_NAMES)
-        if len({time, series, value, *covariates}) < 3 + len(covariates):
-            raise InputError("time, series, value and covariates must be different columns; name each once")
-        names, own = _names(np.asarray(columns.by_name[series]).astype(str))
-        _check_order(rows, own, names, calendar, columns.where)
-        values = _on_grid(columns, [value], rows, own)[..., 0]
-    else:
-        names = tuple(name for name in columns.by_name if name not in (time, *covariates))
-        if not names:
-            raise InputError(f"{path} has no column of a series beside {', '.join(columns.by_name)}; add one")
-        own = np.zeros(len(rows), int)
-        _check_order(rows, own, ("",), calendar, columns.where)
-        values = _on_grid(columns, names, rows, own)[:, 0]
+    names, own, wanted = _layout(columns, path, time, series, value, covariates)
+    is_long = wanted != names
+    _check_order(rows, own, names if is_long else ("",), calendar, columns.where)
+    grid = _on_grid(columns, wanted, rows, own)
 
     def of_regions(wanted: Sequence[str]) -> Float[np.ndarray, "time region column"]:
         grid = _on_grid(columns, wanted, rows, own)
         return np.broadcast_to(grid, (len(grid), len(names), grid.shape[2]))
 
     constant = _static(of_regions(static), names, static)
+    values = grid[..., 0] if is_long else grid[:, 0]
     table = SeriesTable(names, calendar, values, of_regions(past), of_regions(ahead), constant, ())
     return table._replace(missing=_missing(table, rows))
+
+
+def _layout(
+    columns: Columns, path: Path, time: str, series: str | None, value: str | None, covariates: list[str]
+) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
+    """The names of the series, the number of each row's, and the columns of values: as many as series, or one for all."""
+    if series is None and not any(name in columns.by_name for name in SERIES_NAMES):
+        names = tuple(name for name in columns.by_name if name not in (time, *covariates))
+        if not names:
+            raise InputError(f"{path} has no column of a series beside {', '.join(columns.by_name)}; add one")
+        return names, np.zeros(len(columns.by_name[time]), int), names
+    series = column_called(columns, path, "series", series, SERIES_NAMES)
+    value = column_called(columns, path, "value", value, VALUE_NAMES)
+    if len({time, series, value, *covariates}) < 3 + len(covariates):
+        raise InputError("time, series, value and covariates must be different columns; name each once")
+    names, own = _names(np.asarray(columns.by_name[series]).astype(str))
+    return names, own, (value,)
 
 
 def _on_grid(
