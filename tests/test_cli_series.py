@@ -248,7 +248,7 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
         assert rows["ridge", k + 1]["coverage"]["0.5"] == pytest.approx(inside.mean())
 
 
-@pytest.mark.parametrize("kind", ["kernel", "attention", "global", "season"])
+@pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
 def test_every_forecaster_can_be_kept(kind, values, tmp_path):
     samples = jaxcast.lead_samples(np.nan_to_num(values), window_size=6, leads=(1, 3), given=np.ones((WEEKS, 2)))
     options = dict(hidden_size=3, levels=LEVELS, key=jax.random.key(0), kind="gru")
@@ -259,7 +259,7 @@ def test_every_forecaster_can_be_kept(kind, values, tmp_path):
     elif kind == "season":
         inner = jaxcast.SeasonalLastValue((1, 3), 5)
     else:
-        inner = {"attention": jaxcast.AttentionNetwork, "global": jaxcast.GlobalNetwork}[kind](samples, **options)
+        inner = jaxcast.GlobalNetwork(samples, **options)
     shifts = jnp.broadcast_to(jnp.arange(5.0), (2, 3, 5))
     model = jaxcast.CalibratedForecaster(inner, shifts, jnp.zeros(2), jnp.ones(2), LEVELS, 0.0)
     jaxcast.save_pool(tmp_path / "model", model)
@@ -380,6 +380,7 @@ def test_a_parquet_names_the_extra_that_reads_it(tmp_path, monkeypatch):
         jaxcast.read_series(tmp_path / "table.parquet")
 
 
+@pytest.mark.slow  # as in test_cli, of every command
 def test_the_process_ends_with_exit_code_2_and_one_line(tmp_path):
     command = [sys.executable, "-m", "jaxcast.cli.main", "train", "none.csv", "--out", "x"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
