@@ -133,6 +133,9 @@ from jaxcast.regions.baselines import Drift as Drift
 from jaxcast.regions.baselines import HistoryMean as HistoryMean
 from jaxcast.regions.baselines import LastValue as LastValue
 from jaxcast.regions.baselines import SeasonalLastValue as SeasonalLastValue
+from jaxcast.regions.calendars import Calendar as Calendar
+from jaxcast.regions.calibration import CalibratedForecaster as CalibratedForecaster
+from jaxcast.regions.calibration import held_out_shifts as held_out_shifts
 from jaxcast.regions.lags import LagInputs as LagInputs
 from jaxcast.regions.lags import lag_inputs as lag_inputs
 from jaxcast.regions.lags import mixtures as mixtures
@@ -151,6 +154,8 @@ from jaxcast.regions.samples import LeadSamples as LeadSamples
 from jaxcast.regions.samples import LeadScores as LeadScores
 from jaxcast.regions.samples import lead_samples as lead_samples
 from jaxcast.regions.samples import lead_scores as lead_scores
+from jaxcast.regions.series_tables import SeriesTable as SeriesTable
+from jaxcast.regions.series_tables import read_series as read_series
 from jaxcast.regions.tables import read_folder as read_folder
 from jaxcast.reservoirs import NVAR as NVAR
 from jaxcast.reservoirs import Reservoir as Reservoir

@@ -134,7 +134,7 @@ def fit(
     batch_size: int,
     loss: Loss = mean_squared_error,
     with_key: bool = False,
-    validation: PyTree[Shaped[Array, "sample ..."]] | None = None,
+    validation: PyTree[Shaped[Array, "validation_sample ..."]] | None = None,
     patience: int | None = None,
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,

@@ -102,6 +102,11 @@ def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
     assert (np.diff(np.stack([one.features[..., 6], other.features[..., 6]]), axis=0) > 0).all()
 
 
+def test_where_last_season_is_missing_the_last_known_value_stands_in():
+    history = jnp.asarray([[1.0], [NAN], [3.0], [4.0], [NAN]])
+    assert jaxcast.SeasonalLastValue((1, 2, 3), period=4)(history).forecast[:, 0].tolist() == [4.0, 3.0, 4.0]
+
+
 def test_closest_neighbours_are_a_mixture_each():
     adjacency = np.asarray([[1, 0.2, 0.9], [0.2, 1, 0], [0.9, 0, 1]])
     mixing = jaxcast.mixtures(3, adjacency, nearest=1)
@@ -152,6 +157,73 @@ def test_which_regions_a_network_sees(network, samples):
     assert np.isfinite(loss)
     leaves = [leaf for leaf in jax.tree.leaves(gradient) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert all(np.isfinite(leaf).all() for leaf in leaves)
+
+
+def of_given(values, each):
+    """Two numbers given at each step, for all regions or for each, and one known ahead; NaN at some steps."""
+    rng = np.random.default_rng(5)
+    given, ahead = rng.normal(size=(90, 4, 2) if each else (90, 2)), rng.normal(size=(90, 1))
+    given[25] = NAN
+    ahead[33] = NAN
+    return jaxcast.lead_samples(values, window_size=6, leads=(1, 4), stop=60, given=given, ahead=ahead), given, ahead
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_what_is_given_is_that_of_the_newest_step_and_of_the_targets(values, each):
+    samples, given, ahead = of_given(values, each)
+    assert samples.given.shape == ((59 - 5, 4, 4) if each else (59 - 5, 4))
+    for n in range(len(samples.targets)):
+        newest = int(samples.rows[n, 0]) - 1
+        known = np.isfinite(ahead[[newest + 1, newest + 4]]).all() and newest != 25
+        assert np.asarray(samples.weights)[n].any() == known
+        if known:
+            for region in range(4) if each else (slice(None),):
+                own = given[newest, region] if each else given[newest]
+                expected = [*own, ahead[newest + 1, 0], ahead[newest + 4, 0]]
+                np.testing.assert_array_equal(samples.given[n, region] if each else samples.given[n], expected)
+    assert np.isfinite(samples.given).all()
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("each_region", [False, True])
+def test_a_regression_uses_what_is_given(values, each, each_region):
+    samples, _, _ = of_given(values, each)
+    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), given_scale=3.0)
+    model = jaxcast.fit_lag_regression(
+        samples, inputs, jaxcast.Identity(), penalty=1e-13, each_region=each_region, scale_power=0.0
+    )
+    ours = model(samples.history, samples.given).forecast
+    std = np.asarray(inputs.std)
+    given = np.asarray(samples.given if each else jnp.repeat(samples.given[:, None], 4, 1))
+    features = np.concatenate([(np.asarray(samples.history) / std)[:, [5, 3]].transpose(0, 2, 1), given], -1)
+    for k in range(2):
+        weights = np.asarray(samples.weights)[:, k]
+        for group in [[r] for r in range(4)] if each_region else [[0, 1, 2, 3]]:
+            x, y, w = (
+                np.concatenate([a[:, r] for r in group])
+                for a in (features, np.asarray(samples.targets)[:, k] / std, weights)
+            )
+            x = np.c_[x, np.ones(len(x))]
+            solved = np.linalg.lstsq(x[w > 0], y[w > 0], rcond=None)[0]
+            fitted = (x @ solved).reshape(len(group), -1).T
+            np.testing.assert_allclose(ours[:, k, group], fitted * std[group], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("network", [jaxcast.IndependentNetwork, jaxcast.GlobalNetwork])
+def test_a_network_reads_what_is_given(values, network, each):
+    samples, _, _ = of_given(values, each)
+    model = make(network, samples)
+    forecast = jax.jit(lambda m, *a: m(*a).forecast)(model, samples.history, samples.given)
+    z = (samples.history - model.mean[...]) / model.std[...]
+    states, _ = model.encode(jnp.stack([z, jnp.ones_like(z)], -1), None)
+    given = samples.given if each else jnp.repeat(samples.given[:, None], 4, 1)
+    for r in range(4):
+        kernel, bias = np.asarray(model.read_out.kernel[...]), np.asarray(model.read_out.bias[...])
+        kernel, bias = (kernel[r], bias[r]) if model.each else (kernel, bias)
+        read = np.concatenate([states[:, r], given[:, r]], -1) @ kernel + bias
+        expected = model.mean[r] + model.std[r] * (z[:, -1, r, None] + read)
+        np.testing.assert_allclose(forecast[..., r], expected, rtol=1e-10)
 
 
 def test_independent_networks_are_one_for_each_region(samples):
@@ -243,6 +315,9 @@ def write(path, name, array):
         ("series number 1 has no known value", lambda v, s, p: jaxcast.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
         ("levels must rise and lie between 0 and 1, got", lambda v, s, p: make(jaxcast.GlobalNetwork, s, levels=(0.5, 1.0))),
         ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.GlobalNetwork, s)(s.history[..., :3])),
+        (r"expected given \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(1,), given=np.ones((90, 3, 2)))),
+        ("4 given numbers for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.GlobalNetwork, of_given(v, True)[0])(s.history)),
+        ("4 given numbers for each of 4 regions", lambda v, s, p: jaxcast.lag_inputs(of_given(v, False)[0], lags=(0,))(s.history, s.history[:, 0, :3])),
         ("penalty must be positive, got 0", lambda v, s, p: jaxcast.fit_lag_regression(s, None, None, penalty=0)),
         ("a season of 9 steps needs a longer history than 6", lambda v, s, p: jaxcast.SeasonalLastValue((1,), 9)(s.history)),
         ("one .txt or .csv of series", lambda v, s, p: jaxcast.read_folder(p)),

@@ -36,6 +36,8 @@ class Evaluate:
     """Cut a trajectory into windows, forecast each from the samples before it, and measure valid time: how long the
     squared error stays below a threshold. Give a trajectory that the pool was not trained on. Times are in its unit.
 
+    For the series of a table, see `jaxcast evaluate --data --help`.
+
     Example: jaxcast evaluate --pool pool --trajectory test.npz --out scores
     """
 

@@ -16,6 +16,7 @@ from jaxcast.forecasters import Forecaster
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import saturation_error, valid_time
 from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.rollout import Output, forecast
 from jaxcast.storage.checks import StoredTrajectory
 from jaxcast.storage.files import check_output
@@ -30,6 +31,8 @@ SPIN_UP = 100
 class Forecast:
     """Forecast from any time of a trajectory: the pool sees the samples up to then and goes on by itself. Where the
     file goes on as well, the picture and the printed error compare the two. Times are in the unit of the trajectory.
+
+    For the series of a table, see `jaxcast forecast --data --help`.
 
     Example: jaxcast forecast --pool pool --history truth.npz --num-leads 60 --out forecast.csv --plot forecast.png
     """
@@ -219,6 +222,8 @@ def enough_history(cell: Any) -> int:
 
 def check_matches(pool: StoredPool, stored: StoredTrajectory, path: Path) -> None:
     """Raises InputError unless a file has the components and the sampling interval that a pool was trained on."""
+    if isinstance(pool.pool, CalibratedForecaster):
+        raise InputError("that is no pool, but a forecaster of series; give it as --model, with --data and a table")
     try:
         names, dt = list(pool.attributes["components"]), float(pool.attributes["dt"])
         pool.attributes["settings"]["data"]

@@ -50,6 +50,8 @@ class Train:
     hidden regime that their errors reveal and its course; --pool additive_attention is the published method. A run that
     was interrupted goes on where it was when the same command is given again. Times are in the unit of the trajectory.
 
+    For the series of a table, see `jaxcast train --data --help`.
+
     Example: jaxcast train --trajectory truth.npz --candidates "lorenz63(rho=linspace(28, 48, 11))" --out pool
     """
 

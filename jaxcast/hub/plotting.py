@@ -177,8 +177,9 @@ def plot_fan(
     levels: Shaped[ArrayLike, " quantile"],
     *,
     truth: tuple[Shaped[ArrayLike, " other"], Shaped[ArrayLike, " other"]] | None = None,
+    truth_label: str = "truth",
 ) -> "Axes":
-    """A fan chart: the median and the central 50, 80 and 95 % intervals of a forecast, as far as its levels have them.
+    """A fan chart: the median and the central 50, 80 and 95 % intervals of a forecast; the widest where levels have none of these.
 
     Args:
         truth: (dates, values), as dots.
@@ -194,7 +195,9 @@ def plot_fan(
         ['median']
     """
     dates, quantiles, levels = np.asarray(dates), np.asarray(quantiles, float), np.asarray(levels, float)
-    for nominal, color in ((0.95, "#dbe7f5"), (0.8, "#aecbe9"), (0.5, "#7aa9da")):
+    usual = ((0.95, "#dbe7f5"), (0.8, "#aecbe9"), (0.5, "#7aa9da"))
+    has_usual = any(np.isclose(levels, (1 + nominal) / 2, atol=1e-6).any() for nominal, _ in usual)
+    for nominal, color in usual if has_usual else ((float(levels[-1] - levels[0]), "#aecbe9"),):
         index = [int(np.abs(levels - (1 + sign * nominal) / 2).argmin()) for sign in (-1, 1)]
         if np.allclose(levels[index], [(1 - nominal) / 2, (1 + nominal) / 2], atol=1e-6):
             ax.fill_between(
@@ -207,7 +210,7 @@ def plot_fan(
             )
     ax.plot(dates, quantiles[:, len(levels) // 2], color="#1f4e8c", lw=1.4, label="median")
     if truth is not None:
-        ax.plot(*truth, ls="", marker="o", ms=3.5, color="black", label="truth")
+        ax.plot(*truth, ls="", marker="o", ms=3.5, color="black", label=truth_label)
     ax.legend(frameon=False, fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     return ax

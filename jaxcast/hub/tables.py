@@ -39,7 +39,7 @@ def polars() -> ModuleType:
     try:
         import polars
     except ImportError:
-        raise InputError("hub tables need polars: pip install 'jaxcast[hub]'") from None
+        raise InputError("tables of a hub and .parquet files need polars: pip install 'jaxcast[hub]'") from None
     return polars
 
 

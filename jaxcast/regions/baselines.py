@@ -44,6 +44,8 @@ class LastValue:
 class SeasonalLastValue:
     """The value one period before the target: y_(t+h) = u_(t+h-s), or the newest such where h exceeds the period s.
 
+    Where that one is missing, it is the newest known value.
+
     Raises:
         InputError: for histories that do not reach so far back.
 
@@ -60,7 +62,9 @@ class SeasonalLastValue:
         ages = [-lead % self.period for lead in self.leads]
         if history.shape[-2] <= max(ages):
             raise InputError(f"a season of {self.period} steps needs a longer history than {history.shape[-2]} steps")
-        return Output(jnp.stack([history[..., -1 - age, :] for age in ages], -2), {})
+        before = jnp.stack([history[..., -1 - age, :] for age in ages], -2)
+        newest = _at_every(self.leads, last_known(history)[0])
+        return Output(jnp.where(jnp.isfinite(before), before, newest), {})
 
 
 @register

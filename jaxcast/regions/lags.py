@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
-from jaxcast.regions.samples import LeadSamples
+from jaxcast.regions.samples import LeadSamples, given_to_regions
 
 Transform = Literal["none", "sqrt", "log"]
 Level = Literal["series", "window"]
@@ -56,13 +56,13 @@ class LagInputs:
     mixing: Float[Array, "region mixture source"]
     offset: Float[Array, " feature"]
     size: Float[Array, " feature"]
-    components: Any
     components_scale: Any
     given_scale: Any
     given_size: int = dataclasses.field(metadata={"static": True})
     lags: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     transform: Transform = dataclasses.field(metadata={"static": True})
     level: Level = dataclasses.field(metadata={"static": True})
+    components: Any = None
 
     @property
     def num_features(self) -> int:
@@ -72,7 +72,7 @@ class LagInputs:
         return self.mixing.shape[1] * per_mixture + num_components + self.given_size
 
     def __call__(
-        self, history: Float[Array, "*batch time region"], given: Float[Array, "*batch given"] | None = None
+        self, history: Float[Array, "*batch time region"], given: Float[Any, "*batch_and_region given"] | None = None
     ) -> Window:
         return self.of_regions(history, given, self.mixing, self.std)
 
@@ -88,9 +88,8 @@ class LagInputs:
         scale = std * (jnp.ones_like(newest) if scale is None else scale)
         features = (raw - self.offset) / self.size
         if self.given_size:
-            if given is None or given.shape[-1] != self.given_size:
-                raise InputError(f"it learned from {self.given_size} given numbers a sample, got {jnp.shape(given)}")
-            features = jnp.concatenate([features, _to_all(given * self.given_scale, len(mixing))], -1)
+            own_given = given_to_regions(given, history, self.given_size)[..., own, :]
+            features = jnp.concatenate([features, own_given * self.given_scale], -1)
         return Window(features, newest, scale)
 
     def _raw(self, values: Array, mixing: Array) -> tuple[Array, Any]:
@@ -158,7 +157,7 @@ def lag_inputs(
     mean, std = series_scale(samples)
     none = jnp.zeros(1)
     scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
-    inputs = LagInputs(mean, std, mixing, none, none + 1, None, *scales, 0, lags, transform, level)
+    inputs = LagInputs(mean, std, mixing, none, none + 1, *scales, 0, lags, transform, level)
     if num_components:
         inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
     raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)

@@ -13,9 +13,10 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes, uniform_linear
 from jaxcast.recurrent.forecaster import Constant
 from jaxcast.recurrent.self_attention import SelfAttention
-from jaxcast.recurrent.stack import Kind, Stack
+from jaxcast.recurrent.stack import LAYERS, Kind, Stack
+from jaxcast.regions.calibration import check_levels, middle_of
 from jaxcast.regions.lags import filled, series_scale
-from jaxcast.regions.samples import LeadSamples
+from jaxcast.regions.samples import LeadSamples, given_to_regions
 from jaxcast.rollout import Output
 
 
@@ -36,9 +37,7 @@ class RegionNetwork(nnx.Module):
     def __init__(
         self, samples: LeadSamples, state_size: int, *, levels: Sequence[float], each: bool, key: Array, dtype: Any
     ):
-        levels = tuple(map(float, levels))
-        if not all(0 < level < 1 for level in levels) or sorted(set(levels)) != list(levels):
-            raise InputError(f"levels must rise and lie between 0 and 1, got {levels}")
+        levels = check_levels(levels) if levels else ()
         mean, std = series_scale(samples)
         self.mean, self.std = Constant(mean), Constant(std)
         self.levels, self.num_leads, self.each = levels, samples.targets.shape[-2], each
@@ -65,10 +64,8 @@ class RegionNetwork(nnx.Module):
         inputs = jnp.stack([values, jnp.isfinite(history).astype(values.dtype)], -1)
         states, info = self.encode(inputs, key)
         if self.given_size:
-            if given is None or given.shape[-1] != self.given_size:
-                raise InputError(f"it was made for {self.given_size} given numbers a sample, got {jnp.shape(given)}")
-            shared = jnp.broadcast_to(given[..., None, :], (*states.shape[:-1], self.given_size))
-            states = jnp.concatenate([states, shared.astype(states.dtype)], -1)
+            given = given_to_regions(given, history, self.given_size)
+            states = jnp.concatenate([states, given.astype(states.dtype)], -1)
         if self.each:
             read = jax.vmap(lambda layer, s: layer(s), in_axes=(0, -2), out_axes=-2)(self.read_out, states)
         else:
@@ -81,8 +78,31 @@ class RegionNetwork(nnx.Module):
         return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
 
     @property
+    @abstractmethod
+    def layers(self) -> Stack:
+        """Its recurrent layers, of all regions where each has its own."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it must be made with, and the sizes of the samples."""
+        stack = self.layers
+        first: Any = stack.layers[0]
+        weights = first.recurrent_kernel
+        return {
+            "kind": next(name for name, kind in LAYERS.items() if type(first) is kind),
+            "hidden_size": weights.shape[-2],
+            "num_layers": len(stack.layers),
+            "dropout": stack.dropout,
+            "levels": self.levels,
+            "dtype": str(weights.dtype),
+            "num_regions": len(self.mean[...]),
+            "num_leads": self.num_leads,
+            "given_size": self.given_size,
+        }
+
+    @property
     def _middle(self) -> int:
-        return min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - 0.5))
+        return middle_of(self.levels)
 
     def _levels_of(self, steps: Float[Array, "*batch lead level"]) -> Float[Array, "*batch lead level"]:
         if len(self.levels) < 2:
@@ -127,6 +147,10 @@ class IndependentNetwork(RegionNetwork):
             return Stack(kind, **sizes, dropout=dropout, key=key, dtype=dtype)
 
         self.stacks = jax.vmap(stack)(jax.random.split(of_layers, len(self.mean[...])))
+
+    @property
+    def layers(self) -> Stack:
+        return self.stacks
 
     def sequences(
         self, inputs: Float[Array, "*batch time region feature"], key: Any
@@ -245,6 +269,16 @@ class GlobalNetwork(RegionNetwork):
         self.attention = (
             SelfAttention(size=hidden_size, causal=True, key=of_attention, dtype=dtype) if self_attention else None
         )
+
+    @property
+    def layers(self) -> Stack:
+        return self.stack
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it must be made with, and the sizes of the samples."""
+        own = {"embedding_size": self.embedding.shape[-1], "self_attention": self.attention is not None}
+        return super().config | own
 
     def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
         embedded = jnp.broadcast_to(self.embedding[...], (*inputs.shape[:-1], self.embedding.shape[-1]))

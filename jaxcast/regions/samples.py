@@ -18,7 +18,8 @@ class LeadSamples(NamedTuple):
     history: (sample, time, region), oldest first; NaN where a value is missing. targets: the values so many steps after
     the newest of the history, (sample, lead, region). weights: alike, 1 where a target is known and to be learned from,
     else 0; the target is then 0 too. rows: that of each target in the table, (sample, lead). given: what else is known when
-    the history ends, such as the season, (sample, feature), or None.
+    the history ends, such as the season or what is planned for the targets, (sample, feature) for all regions or (sample,
+    region, feature), or None.
     """
 
     history: Float[Array, "sample time region"]
@@ -35,7 +36,8 @@ def lead_samples(
     leads: Sequence[int],
     start: int = 0,
     stop: int | None = None,
-    given: Float[Any, "time feature"] | None = None,
+    given: Float[Any, "time *region_of_given given"] | None = None,
+    ahead: Float[Any, "time *region_of_ahead ahead"] | None = None,
 ) -> LeadSamples:
     """Every window of a table that has a target in the rows from `start` to before `stop`.
 
@@ -44,10 +46,13 @@ def lead_samples(
 
     Args:
         values: NaN where one is missing. window_size: steps of history. leads: at least 1 each.
-        given: what else is known at each step, for all regions; a sample gets that of its newest step.
+        given: what else is known at each step, for all regions or for each; a sample gets that of its newest step.
+        ahead: alike, what is known of a step before it comes; a sample gets that of the steps of all its targets, lead by
+            lead, after `given`. What cannot be known is NaN: such a sample is not learned from, its weights are 0.
 
     Raises:
-        InputError: for sizes or leads below one, or a table too short for any sample.
+        InputError: for sizes or leads below one, a table too short for any sample, or another number of steps or regions
+            in `given` or `ahead`.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -73,7 +78,57 @@ def lead_samples(
     newest = np.arange(first, last + 1)
     rows = newest[:, None] + np.asarray(leads)
     samples = _gather(jnp.asarray(values), newest, rows, (rows >= start) & (rows < stop), window_size=window_size)
-    return samples if given is None else samples._replace(given=jnp.asarray(given)[newest])
+    parts = [
+        _given_at(name, table, values, steps)
+        for name, table, steps in (("given", given, newest[:, None]), ("ahead", ahead, rows))
+        if table is not None
+    ]
+    return _with_given(samples, parts) if parts else samples
+
+
+def _given_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "sample step"]) -> Array:
+    """What a table gives at some steps of each sample, (sample, *region, feature of all steps); NaN beyond its end."""
+    table = jnp.asarray(table, float)
+    if table.ndim not in (2, 3) or table.shape[:-1] != np.shape(values)[: table.ndim - 1]:
+        raise InputError(
+            f"expected {name} (time, feature) or (time, region, feature) for values {np.shape(values)}, got {table.shape}"
+        )
+    inside = (steps < len(table)).reshape(*steps.shape, *[1] * (table.ndim - 1))
+    found = jnp.where(inside, table[np.minimum(steps, len(table) - 1)], jnp.nan)
+    return jnp.moveaxis(found, 1, -2).reshape(len(steps), *table.shape[1:-1], -1)
+
+
+def _with_given(samples: LeadSamples, parts: list[Array]) -> LeadSamples:
+    """The samples with what is given; where that is not known, nothing is to be learned."""
+    each = any(part.ndim == 3 for part in parts)
+    num_regions = samples.history.shape[-1]
+    parts = [jnp.repeat(part[:, None], num_regions, 1) if each and part.ndim == 2 else part for part in parts]
+    given = jnp.concatenate(parts, -1)
+    known = jnp.isfinite(given)
+    is_known = known.all(-1)[:, None] if each else known.all(-1)[:, None, None]
+    return samples._replace(
+        targets=jnp.where(is_known, samples.targets, 0),
+        weights=jnp.where(is_known, samples.weights, 0),
+        given=jnp.where(known, given, 0),
+    )
+
+
+def given_to_regions(given: Any, history: Array, size: int) -> Float[Array, "*batch region feature"]:
+    """What is given with histories (*batch, time, region), for each region: its own, or the same for all.
+
+    Raises:
+        InputError: unless it is (*batch, feature) or (*batch, region, feature) with so many features.
+    """
+    num_regions, batch = history.shape[-1], history.shape[:-2]
+    if np.shape(given) not in ((*batch, size), (*batch, num_regions, size)):
+        raise InputError(
+            f"it learned from {size} given numbers for each of {num_regions} regions, or for all, of a sample, got shape "
+            f"{np.shape(given)} with histories {history.shape}"
+        )
+    given = jnp.asarray(given)
+    if given.ndim < history.ndim:
+        given = given[..., None, :]
+    return jnp.broadcast_to(given, (*batch, num_regions, size))
 
 
 @partial(jax.jit, static_argnames="window_size")

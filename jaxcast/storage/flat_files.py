@@ -178,6 +178,7 @@ def _read_table(path: Path, lines: Iterator[str]) -> _Table:
             column = f"column {k + 1}" if names is None else f"column {names[k]!r}"
             raise InputError(
                 f"{path}: expected a number in line {number}, {column}, got {row[k][:40]!r}; mend or drop that line"
+                + ("; a table with dates is given as --data" if row[k][4:5] == "-" else "")
             ) from None
     return _Table(names, np.asarray(values).reshape(-1, max(1, len(first))), first_line, note)
 

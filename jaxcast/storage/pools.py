@@ -1,4 +1,4 @@
-"""Trained pools on disk: a folder with pool.json and arrays.npz, no pickled code."""
+"""Trained pools and forecasters of series on disk: a folder with pool.json and arrays.npz, no pickled code."""
 
 import dataclasses
 import json
@@ -25,11 +25,13 @@ from jaxcast.pooling.recurrent import RecurrentAttention
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.pooling.switching import FixedShare, InteractingModels
 from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.rollout import Cell
 from jaxcast.specs import SYSTEMS, describe, parse_system
 from jaxcast.storage.checkpoint import named_leaves
 from jaxcast.storage.files import writing
 from jaxcast.storage.folder import read_arrays, write_arrays, write_json
+from jaxcast.storage.forecasters import FORECASTERS, describe_series, rebuilt_series
 from jaxcast.storage.trees import rebuilt, static_fields
 
 POOLS: dict[str, type] = {
@@ -50,13 +52,14 @@ POOLS: dict[str, type] = {
     "corrected": CorrectedPool,
     "adaptive": AdaptivePool,
     "quantile_average": QuantileAverage,
+    "series": CalibratedForecaster,
 }
 CORRECTIONS: dict[str, type] = {"polynomial": PolynomialCorrection, "kernel": KernelCorrection}
 FORMAT = "jaxcast pool 1"
 
 
 class StoredPool(NamedTuple):
-    """A pool read back, its candidates, None where it needs none, and whatever was saved with it.
+    """A pool or a forecaster of series read back, its candidates, None where it needs none, and whatever was saved with it.
 
     Where several pools were saved as one, each array of `pool` has a leading seed axis.
 
@@ -79,7 +82,7 @@ class StoredPool(NamedTuple):
 
 def save_pool(
     folder: str | Path,
-    pool: Pool | RegimeForecaster | AdaptivePool | QuantileAverage,
+    pool: Pool | RegimeForecaster | AdaptivePool | QuantileAverage | CalibratedForecaster,
     forecast_map: ForecastMap | None = None,
     *,
     attributes: dict[str, Any] | None = None,
@@ -165,10 +168,13 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
 def _described(pool: Any) -> dict[str, Any]:
     """What kind of pool it is, and what it must be made with before its arrays can be put in."""
     names = [name for name, kind in POOLS.items() if type(pool) is kind]
-    if not names:
-        raise InputError(
-            f"cannot save a {type(pool).__name__}: only {', '.join(POOLS)} can be rebuilt without code of your own"
-        )
+    arguments = describe_series(pool) if isinstance(pool, CalibratedForecaster) else None
+    if not names or arguments == {}:
+        kind = type(pool.forecaster if names else pool).__name__
+        known = FORECASTERS if names else POOLS
+        raise InputError(f"cannot save a {kind}: only {', '.join(known)} can be rebuilt without code of your own")
+    if arguments is not None:
+        return {"pool": names[0], "arguments": arguments}
     if isinstance(pool, CorrectedPool):
         kind = next(name for name, kind in CORRECTIONS.items() if type(pool.correction) is kind)
         parts = {"features": static_fields(pool.features), "correction": static_fields(pool.correction)}
@@ -211,6 +217,8 @@ def _rebuilt(described: dict[str, Any], arrays: dict[str, Any]) -> Any:
     kind, arguments = POOLS[described["pool"]], described["arguments"]
     if kind is CorrectedPool:
         return _rebuilt_corrected(arguments, arrays)
+    if kind is CalibratedForecaster:
+        return rebuilt_series(arguments, arrays)
     if not issubclass(kind, nnx.Module):
         pool = rebuilt(kind, arguments, arrays)
         if isinstance(pool, RegimeForecaster) and _shapes_of_regime(pool) != _shapes(arrays):

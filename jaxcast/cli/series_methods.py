@@ -1,0 +1,276 @@
+"""The forecasters of series that `jaxcast train` chooses from, and the choice, by windows that none has learned from."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError
+from jaxcast.hub.scores import pinball_loss
+from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
+from jaxcast.regions.calibration import CalibratedForecaster, base_quantiles, held_out_shifts, middle_of
+from jaxcast.regions.lags import LagInputs, lag_inputs, series_scale
+from jaxcast.regions.networks import (
+    AttentionNetwork,
+    GlobalNetwork,
+    HierarchicalNetwork,
+    IndependentNetwork,
+    region_loss,
+)
+from jaxcast.regions.regression import Identity, fit_lag_regression, random_fourier
+from jaxcast.regions.samples import LeadSamples
+from jaxcast.training import fit, make_optimizer
+
+Method = Literal[
+    "last_value", "seasonal_last_value", "history_mean", "drift", "ridge", "ridge_each_series", "kernel_ridge",
+    "independent_network", "hierarchical_network", "attention_network", "global_network",
+]  # fmt: skip
+NAIVE: dict[str, Any] = {"last_value": LastValue, "history_mean": HistoryMean, "drift": Drift}
+NETWORKS: dict[str, Any] = {
+    "independent_network": IndependentNetwork,
+    "hierarchical_network": HierarchicalNetwork,
+    "attention_network": AttentionNetwork,
+    "global_network": GlobalNetwork,
+}
+PENALTIES = np.logspace(-5, 2, 8)
+NUM_COSINES = 200
+
+
+class Problem(NamedTuple):
+    """What is to be learned. samples: of the whole table. bounds: the rows at which the first and the second held-out part
+    begin, and the end of the table."""
+
+    samples: LeadSamples
+    bounds: tuple[int, int, int]
+    leads: tuple[int, ...]
+    lags: tuple[int, ...]
+    levels: tuple[float, ...]
+    season: int
+    mixing: Float[np.ndarray, "region mixture source"]
+    lower: float | None
+    hidden_size: int
+    num_epochs: int
+    seed: int
+
+
+class Part(NamedTuple):
+    """What is learned from: all samples, those after the part with the weight 0, which keeps shapes as they are; and what
+    covariates were standardised by. ends: the row after the last target."""
+
+    samples: LeadSamples
+    given_mean: Any
+    given_std: Any
+    end: int
+
+    @property
+    def own(self) -> LeadSamples:
+        """Without the samples that have no target in it."""
+        index = np.nonzero(np.asarray(self.samples.weights).any((1, 2)))[0]
+        return jax.tree.map(lambda a: a[index], self.samples)
+
+
+class Fitted(NamedTuple):
+    """A method's variants, such as penalties, and their quantiles (or only points) of all samples, (sample, lead, region, level)."""
+
+    names: tuple[str, ...]
+    pick: Callable[[int], Any]
+    base: Callable[[int], Float[np.ndarray, "sample lead region level"]]
+
+
+class Trained(NamedTuple):
+    """The chosen forecaster, trained on the whole table, and a row for each method that was tried."""
+
+    model: CalibratedForecaster
+    method: str
+    rows: list[dict[str, Any]]
+
+
+def within(samples: LeadSamples, start: int, stop: int) -> LeadSamples:
+    """The same samples, with a weight only for targets in the rows from start to before stop."""
+    inside = jnp.asarray((samples.rows >= start) & (samples.rows < stop))[..., None]
+    return samples._replace(weights=samples.weights * inside, targets=samples.targets * inside)
+
+
+def part_until(problem: Problem, end: int) -> Part:
+    """What is known before a row, with covariates standardised by it."""
+    samples = within(problem.samples, 0, end)
+    if samples.given is None:
+        return Part(samples, 0.0, 1.0, end)
+    seen = np.asarray(samples.given)[np.asarray(samples.weights).any(1)]
+    mean, std = seen.mean(0), seen.std(0)
+    std = np.where(std > 0, std, 1)
+    return Part(samples._replace(given=(samples.given - mean) / std), mean, std, end)
+
+
+def fitted(method: str, problem: Problem, part: Part, validation: LeadSamples | None, epochs: int) -> Fitted:
+    """A method learns a part; networks stop by the validation samples, or after so many epochs where there are none."""
+    if method in NAIVE or method == "seasonal_last_value":
+        forecaster = (
+            NAIVE[method](problem.leads) if method in NAIVE else SeasonalLastValue(problem.leads, problem.season)
+        )
+        return _single(method, forecaster, part)
+    if method in NETWORKS:
+        return _single(*_network(method, problem, part, validation, epochs), part)
+    return _regressions(method, problem, part)
+
+
+def _single(name: str, forecaster: Any, part: Part) -> Fitted:
+    samples = part.samples
+    base = np.asarray(
+        jax.jit(base_quantiles)(forecaster, samples.history, samples.given if "network" in name else None)
+    )
+    return Fitted((name,), lambda _: forecaster, lambda _: base)
+
+
+def _regressions(method: str, problem: Problem, part: Part) -> Fitted:
+    """One for each penalty."""
+    inputs = lag_inputs(part.own, lags=problem.lags, mixing=problem.mixing)
+    expansion: Any = Identity()
+    if method == "kernel_ridge":
+        key = jax.random.key(problem.seed)
+        expansion = random_fourier(inputs.num_features, NUM_COSINES, bandwidth=0.4, key=key)
+    many, forecasts = _of_penalties(part.samples, inputs, expansion, each_region=method == "ridge_each_series")
+    forecasts = np.asarray(forecasts)[..., None]
+
+    def pick(k: int) -> Any:
+        return dataclasses.replace(many, inputs=inputs, expansion=expansion, weights=many.weights[k], bias=many.bias[k])
+
+    return Fitted(tuple(f"penalty {penalty:g}" for penalty in PENALTIES), pick, lambda k: forecasts[k])
+
+
+@partial(jax.jit, static_argnames="each_region")
+def _of_penalties(
+    samples: LeadSamples, inputs: LagInputs, expansion: Any, *, each_region: bool
+) -> tuple[Any, Float[Array, "penalty sample lead region"]]:
+    learn = partial(
+        fit_lag_regression, samples, inputs, expansion, scale_power=0.0, each_region=each_region, difference=True
+    )
+    many = jax.vmap(lambda penalty: learn(penalty=penalty))(PENALTIES)
+
+    def forecasts(weights: Array, bias: Array) -> Array:
+        one = dataclasses.replace(many, inputs=inputs, expansion=expansion, weights=weights, bias=bias)
+        return one(samples.history, samples.given).forecast
+
+    return many, jax.vmap(forecasts)(many.weights, many.bias)
+
+
+def _network(method: str, problem: Problem, part: Part, validation: LeadSamples | None, epochs: int) -> tuple[str, Any]:
+    """The trained network, named by the number of its epochs."""
+    own = _float32(part.own)
+
+    def init(key: Any) -> Any:
+        return NETWORKS[method](
+            own, hidden_size=problem.hidden_size, kind="gru", levels=problem.levels, key=key, dtype=jnp.float32
+        )
+
+    run = fit(
+        init, own, keys=jax.random.key(problem.seed)[None], optimizer=make_optimizer(3e-3, clip_norm=1.0),
+        num_epochs=epochs, batch_size=min(32, len(own.targets)), loss=region_loss,
+        validation=None if validation is None else _float32(validation), patience=None if validation is None else 20,
+    )  # fmt: skip
+    best = epochs if validation is None else int(np.nanargmin(run.validation_losses[0])) + 1
+    return f"network, {best} epochs", jax.tree.map(lambda a: a[0], run.model)
+
+
+def _float32(samples: LeadSamples) -> LeadSamples:
+    return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, samples)
+
+
+def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
+    """Tries methods and their variants, and trains the best once more on everything.
+
+    What is learned before the first held-out part is judged by that part, which chooses. All are then scored by the second
+    part, after they have learned what is before it, with quantiles set right by the first: that is a score of forecasts that nothing was
+    chosen by. The quantiles of the final forecaster come from both parts.
+    """
+    first, second, end = problem.bounds
+    early, late, whole = (part_until(problem, row) for row in problem.bounds)
+    judge = within(problem.samples, first, second)._replace(given=early.samples.given)
+    check = within(problem.samples, second, end)._replace(given=late.samples.given)
+    if not (np.asarray(judge.weights).any() and np.asarray(check.weights).any()):
+        raise InputError(
+            "a held-out part has no value to forecast of which all covariates are known; give more of them"
+        )
+    std = np.asarray(series_scale(early.own)[1])
+    rows, tried = [], {}
+    for method in methods:
+        at_first = fitted(method, problem, early, _some(judge), problem.num_epochs)
+        bases = [at_first.base(k) for k in range(len(at_first.names))]
+        errors = [scores(base, judge, problem.levels, std)["mae"] for base in bases]
+        best = int(np.argmin(errors))
+        epochs = _epochs(at_first.names[best], problem.num_epochs)
+        again = fitted(method, problem, late, None, epochs)
+        shifts = _shifts(bases[best], judge, problem, std)
+        quantiles = np.sort(again.base(best if len(again.names) > 1 else 0) + shifts, -1)
+        if problem.lower is not None:
+            quantiles = np.maximum(quantiles, problem.lower)
+        rows.append(
+            {"method": method, "setting": at_first.names[best], "validation_mae": errors[best]}
+            | scores(quantiles, check, problem.levels, std)
+        )
+        tried[method] = (best, epochs, bases[best], again.base(best if len(again.names) > 1 else 0))
+    rows.sort(key=lambda row: row["validation_mae"])
+    method = rows[0]["method"]
+    best, epochs, *bases = tried[method]
+    final = fitted(method, problem, whole, None, epochs)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judge, check)
+    model = CalibratedForecaster(
+        final.pick(best), jnp.asarray(_shifts(np.concatenate(bases), both, problem, std)),
+        jnp.asarray(whole.given_mean), jnp.asarray(whole.given_std), problem.levels, problem.lower,
+    )  # fmt: skip
+    return Trained(model, method, rows)
+
+
+def _some(samples: LeadSamples) -> LeadSamples:
+    return Part(samples, 0.0, 1.0, 0).own
+
+
+def _epochs(name: str, otherwise: int) -> int:
+    return int(name.split()[1]) if name.startswith("network") else otherwise
+
+
+def _shifts(base: Any, samples: LeadSamples, problem: Problem, std: Any) -> Float[np.ndarray, "lead region level"]:
+    shifts = held_out_shifts(base, samples, levels=problem.levels, std=std)
+    if np.isnan(shifts).any():
+        lead = problem.leads[int(np.argmax(np.isnan(shifts).any((1, 2))))]
+        raise InputError(
+            f"no value is known in a held-out part to set the quantiles of lead {lead} right by; give more data"
+        )
+    return shifts
+
+
+def scores(
+    quantiles: Float[Any, "sample lead region level"], samples: LeadSamples, levels: tuple[float, ...], std: Any
+) -> dict[str, Any]:
+    """Errors of the middle level, and of all where there are: pinball loss, and the coverage of intervals.
+
+    mae, rmse and pinball are in units of each series' standard deviation.
+    """
+    known = np.asarray(samples.weights) > 0
+    truth, quantiles = np.asarray(samples.targets), np.asarray(quantiles)
+    middle = quantiles[..., middle_of(levels) if quantiles.shape[-1] > 1 else 0]
+    off = ((middle - truth) / std)[known]
+    found: dict[str, Any] = {"mae": float(np.abs(off).mean()), "rmse": float(np.sqrt((off**2).mean()))}
+    if quantiles.shape[-1] == len(levels):
+        scaled = quantiles / np.asarray(std)[:, None]
+        found["pinball"] = float(np.asarray(pinball_loss(scaled, truth / std, np.asarray(levels)))[known].mean())
+        found["coverage"] = {
+            f"{nominal:g}": float(((truth >= quantiles[..., i]) & (truth <= quantiles[..., j]))[known].mean())
+            for i, j, nominal in intervals(levels)
+        }
+    return found | {"num_values": int(known.sum())}
+
+
+def intervals(levels: tuple[float, ...]) -> list[tuple[int, int, float]]:
+    """The pairs of levels that enclose the middle symmetrically, and their nominal coverage."""
+    return [
+        (i, j, round(levels[j] - levels[i], 6))
+        for i in range(len(levels))
+        for j in range(i + 1, len(levels))
+        if abs(levels[i] + levels[j] - 1) < 1e-6
+    ]

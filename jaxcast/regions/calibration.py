@@ -1,0 +1,131 @@
+"""Quantile forecasts of several series that held-out windows have set right."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pytrees import register
+from jaxcast.regions.samples import LeadSamples
+from jaxcast.rollout import Output
+
+# So many errors of the usual size are counted to those of each series, of which there may be few, or none.
+PRIOR_COUNT = 5
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class CalibratedForecaster:
+    """A forecaster of several series, and how far each of its quantiles is off at each lead.
+
+        q_(h,r)(tau) = base_(h,r)(tau) + shift_(h,r)(tau),    then sorted, and not below `lower`
+
+    base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `held_out_shifts`.
+    Covariates are standardised before the forecaster gets them. The forecast is the level nearest to 0.5, and
+    `info["quantiles"]` is (*batch, lead, region, level).
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> shifts = jnp.asarray([-1.0, 0.0, 1.0]).reshape(1, 1, 3)
+        >>> model = jaxcast.CalibratedForecaster(jaxcast.LastValue((1,)), shifts, levels=(0.1, 0.5, 0.9))
+        >>> model(jnp.asarray([[2.0], [4.0]])).info["quantiles"].tolist()
+        [[[3.0, 4.0, 5.0]]]
+    """
+
+    forecaster: Any
+    shifts: Float[Array, "lead region level"]
+    given_mean: Any = 0.0
+    given_std: Any = 1.0
+    levels: tuple[float, ...] = dataclasses.field(default=(0.5,), metadata={"static": True})
+    lower: float | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
+        if given is not None:
+            given = (given - self.given_mean) / self.given_std
+        base = base_quantiles(self.forecaster, history, given)
+        quantiles = jnp.sort(base + self.shifts, -1)
+        if self.lower is not None:
+            quantiles = jnp.maximum(quantiles, self.lower)
+        return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
+
+
+def base_quantiles(
+    forecaster: Any, history: Float[Array, "*batch time region"], given: Any = None
+) -> Float[Array, "*batch lead region level"]:
+    """A forecaster's own quantiles; where it has none its point forecast, as the only level."""
+    output = forecaster(history) if given is None else forecaster(history, given)
+    return output.info.get("quantiles", output.forecast[..., None])
+
+
+def middle_of(levels: Sequence[float]) -> int:
+    """Which level is nearest to 0.5."""
+    return min(range(len(levels)), key=lambda k: abs(levels[k] - 0.5))
+
+
+def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    """The levels.
+
+    Raises:
+        InputError: unless there is one, and they rise within (0, 1).
+    """
+    levels = tuple(map(float, levels))
+    if not levels or not all(0 < level < 1 for level in levels) or sorted(set(levels)) != list(levels):
+        raise InputError(f"levels must rise and lie between 0 and 1, got {levels}")
+    return levels
+
+
+def held_out_shifts(
+    base: Float[Any, "sample lead region one_or_level"],
+    samples: LeadSamples,
+    *,
+    levels: Sequence[float],
+    std: Float[Any, " region"],
+) -> Float[np.ndarray, "lead region level"]:
+    """How far each level has to be moved so that its share of the held-out values lies below it.
+
+        shift_(h,r)(tau) = s_(h,r) Q_(h,tau)( (y - base(tau)) / s_(h,r) ),    s_(h,r) = mean over samples of |y - base(1/2)|
+
+    with Q_(h,tau) the tau-quantile over all samples and regions of a lead (the k-th smallest of n is that of k / (n + 1), so
+    that a further value lies below with the probability tau): only the size of errors is each region's own. Five errors of the usual
+    size, in units of std, are added to the mean s. Where no region has a known value at a lead, shifts are NaN.
+
+    Args:
+        base: of windows that the forecaster has not learned from; a single level stands for all. samples: the same windows.
+            std: of each series.
+
+    Raises:
+        InputError: for levels that do not rise within (0, 1), or a base of other levels.
+
+    Source: split conformal prediction, after Romano, Patterson and Candes (2019), each level by itself.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> values = np.random.default_rng(0).normal(size=(2000, 1))
+        >>> samples = jaxcast.lead_samples(values, window_size=1, leads=(1,))
+        >>> shifts = jaxcast.held_out_shifts(np.zeros((1999, 1, 1, 1)), samples, levels=(0.1, 0.9), std=np.ones(1))
+        >>> bool(abs(shifts - np.asarray([-1.28, 1.28])).max() < 0.1)
+        True
+    """
+    levels, base, std = check_levels(levels), np.asarray(base), np.asarray(std)
+    if base.shape[-1] not in (1, len(levels)) or base.shape[:-1] != samples.targets.shape:
+        raise InputError(
+            f"expected base (*{samples.targets.shape}, level) with one or {len(levels)} levels, got {base.shape}"
+        )
+    base = np.broadcast_to(base, (*base.shape[:-1], len(levels)))
+    known = np.asarray(samples.weights) > 0
+    errors = np.where(known[..., None], np.asarray(samples.targets)[..., None] - base, 0)
+    off = np.abs(errors[..., middle_of(levels)])
+    usual = (off / std).sum((0, 2)) / np.maximum(known.sum((0, 2)), 1)
+    scale = (off.sum(0) + PRIOR_COUNT * usual[:, None] * std) / (known.sum(0) + PRIOR_COUNT)
+    scale = np.where(scale > 0, scale, 1)
+    shifts = np.full((*scale.shape, len(levels)), np.nan)
+    for lead, mask in enumerate(known.transpose(1, 0, 2)):
+        if mask.any():
+            relative = (errors[:, lead] / scale[lead, :, None])[mask]
+            found = [np.quantile(relative[:, k], level, method="weibull") for k, level in enumerate(levels)]
+            shifts[lead] = scale[lead, :, None] * np.asarray(found)
+    return shifts

@@ -1,0 +1,120 @@
+"""Forecasters of several series as names, settings and arrays, and back."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
+from jaxcast.regions.calibration import CalibratedForecaster
+from jaxcast.regions.lags import LagInputs
+from jaxcast.regions.networks import (
+    AttentionNetwork,
+    GlobalNetwork,
+    HierarchicalNetwork,
+    IndependentNetwork,
+    RegionNetwork,
+)
+from jaxcast.regions.regression import Identity, LagRegression, Monomials, RandomFourier
+from jaxcast.regions.samples import LeadSamples
+from jaxcast.storage.checkpoint import named_leaves
+from jaxcast.storage.trees import rebuilt, static_fields
+
+FORECASTERS: dict[str, Any] = {
+    "last_value": LastValue,
+    "seasonal_last_value": SeasonalLastValue,
+    "history_mean": HistoryMean,
+    "drift": Drift,
+    "lag_regression": LagRegression,
+    "independent_network": IndependentNetwork,
+    "hierarchical_network": HierarchicalNetwork,
+    "attention_network": AttentionNetwork,
+    "global_network": GlobalNetwork,
+}
+EXPANSIONS: dict[str, Any] = {"identity": Identity, "monomials": Monomials, "random_fourier": RandomFourier}
+
+
+def describe_series(model: CalibratedForecaster) -> dict[str, Any]:
+    """What a forecaster must be made with before its arrays can be put in; {} for one that cannot be rebuilt."""
+    inner = model.forecaster
+    names = [name for name, kind in FORECASTERS.items() if type(inner) is kind]
+    if not names:
+        return {}
+    described = {"levels": model.levels, "lower": model.lower, "forecaster": names[0]}
+    if isinstance(inner, RegionNetwork):
+        return described | {"arguments": inner.config}
+    if isinstance(inner, LagRegression):
+        kinds = [name for name, kind in EXPANSIONS.items() if type(inner.expansion) is kind]
+        if not kinds:
+            return {}
+        described["expansion"] = kinds[0]
+    return described | {"arguments": static_fields(inner)}
+
+
+def rebuilt_series(described: dict[str, Any], arrays: dict[str, Any]) -> CalibratedForecaster:
+    """A forecaster with these arrays in it.
+
+    Raises:
+        TypeError, ValueError, KeyError: where they are not those of the forecaster.
+    """
+    inner = {
+        name.removeprefix(".forecaster"): array for name, array in arrays.items() if name.startswith(".forecaster")
+    }
+    own = {name: array for name, array in arrays.items() if not name.startswith(".forecaster")}
+    static, kind = described["arguments"], FORECASTERS[described["forecaster"]]
+    forecaster: Any
+    if kind is LagRegression:
+        forecaster = _rebuilt_regression(static, EXPANSIONS[described["expansion"]], inner)
+    elif issubclass(kind, RegionNetwork):
+        forecaster = _rebuilt_network(static, kind, inner)
+    else:
+        forecaster = rebuilt(kind, static, inner)
+    model = CalibratedForecaster(
+        forecaster, own.pop(".shifts"), own.pop(".given_mean"), own.pop(".given_std"), tuple(described["levels"]),
+        described["lower"],
+    )  # fmt: skip
+    if own:
+        raise ValueError("arrays")
+    _check_shapes(model)
+    return model
+
+
+def _rebuilt_regression(static: dict[str, Any], kind: Any, arrays: dict[str, Any]) -> LagRegression:
+    static = dict(static)
+    parts = {
+        name: rebuilt(
+            part,
+            static.pop(name, {}),
+            {n.removeprefix(f".{name}"): a for n, a in arrays.items() if n.startswith(f".{name}.")},
+        )
+        for name, part in (("inputs", LagInputs), ("expansion", kind))
+    }
+    model = LagRegression(weights=arrays[".weights"], bias=arrays[".bias"], **parts, **static)
+    if named_leaves(model).keys() != arrays.keys():
+        raise ValueError("arrays")
+    return model
+
+
+def _rebuilt_network(config: dict[str, Any], kind: Any, arrays: dict[str, Any]) -> RegionNetwork:
+    config = dict(config)
+    regions, leads, given = (config.pop(name) for name in ("num_regions", "num_leads", "given_size"))
+    # Of any scale: the arrays hold the true one.
+    history, targets = jnp.arange(2.0 * regions).reshape(2, 1, regions), jnp.ones((2, leads, regions))
+    samples = LeadSamples(history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, given)) if given else None)
+    like = jax.eval_shape(lambda key: kind(samples, **config, key=key), jax.random.key(0))
+    expected = named_leaves(like)
+    if {name: leaf.shape for name, leaf in expected.items()} != {name: leaf.shape for name, leaf in arrays.items()}:
+        raise ValueError("arrays")
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+
+
+def _check_shapes(model: CalibratedForecaster) -> None:
+    """Arrays of other sizes might broadcast, and be wrong without a word."""
+    num_leads, num_regions, _ = model.shifts.shape
+    inner = model.forecaster
+    length = max([1, *inner.inputs.lags]) + 1 if isinstance(inner, LagRegression) else getattr(inner, "period", 2)
+    size = inner.inputs.given_size if isinstance(inner, LagRegression) else getattr(inner, "given_size", 0)
+    given = jnp.ones((num_regions, size)) if size else None
+    output = jax.eval_shape(model, jnp.ones((max(length, 2), num_regions)), given)
+    if output.info["quantiles"].shape != (num_leads, num_regions, len(model.levels)):
+        raise ValueError("shapes")

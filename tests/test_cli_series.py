@@ -1,0 +1,405 @@
+"""`jaxcast train | forecast | evaluate` on tables of series, as a user meets them, against NumPy."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.cli.main import parse
+from jaxcast.cli.series_forecast import EvaluateSeries, ForecastSeries
+from jaxcast.cli.series_train import TrainSeries
+from jaxcast.regions.series_tables import read_adjacency
+
+NAMES, WEEKS, LEVELS = ("north", "south", "east"), 120, (0.1, 0.25, 0.5, 0.75, 0.9)
+FIRST, SECOND = 72, 96  # where the held-out parts begin
+SHAPE = ["--horizon", 2, "--window", 4, "--season", 0, "--levels", *LEVELS]
+NAN = np.nan
+
+
+def run(*args):
+    parse([str(arg) for arg in args]).run()
+
+
+def dates(n=WEEKS):
+    return np.datetime64("2021-01-03") + 7 * np.arange(n)
+
+
+def made(n=WEEKS):
+    """Three series of unlike sizes that follow a covariate, `heat`, one step later, and a calendar of their own."""
+    rng = np.random.default_rng(0)
+    heat = rng.normal(size=n)
+    noise = np.zeros((n, 3))
+    for t in range(1, n):
+        noise[t] = 0.6 * noise[t - 1] + rng.normal(size=3)
+    season = 3 * np.sin(2 * np.pi * np.arange(n)[:, None] / 13 + np.arange(3))
+    return (10 + season + noise + 2 * heat[:, None]) * np.asarray([1, 5, 20.0]), heat
+
+
+def write(path, values, *, left_out=(), **columns):
+    """A wide table; NaN is an empty cell."""
+    text = lambda number: "" if np.isnan(number) else repr(float(number))  # noqa: E731
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["date", *NAMES, *columns])
+        for t, row in enumerate(np.column_stack([values, *columns.values()])):
+            if t not in left_out:
+                table.writerow([dates(len(values))[t], *map(text, row)])
+    return path
+
+
+def read(path):
+    """Quantiles (series, lead, level), and the columns of a forecast."""
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    return np.asarray([float(row["value"]) for row in rows]).reshape(3, -1, len(LEVELS)), rows
+
+
+@pytest.fixture(scope="module")
+def values():
+    table = made()[0]
+    table[30:32] = NAN
+    table[50, 1] = NAN
+    return table
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("series")
+    write(path / "wide.csv", values, left_out=(30, 31))
+    run("train", path / "wide.csv", *SHAPE, "--method", "last_value", "ridge", "--out", path / "model")
+    return path
+
+
+def std_of(values, end=FIRST):
+    """Over the windows that have a known target before the end; that of 26 has none."""
+    return np.nanstd(np.concatenate([values[t : t + 4] for t in range(end - 4) if t != 26]), 0)
+
+
+def shifts_of(errors, std):
+    """Of (sample, region, lead) errors of points, by loops."""
+    found = np.zeros((errors.shape[2], 3, len(LEVELS)))
+    for lead in range(errors.shape[2]):
+        each = [column[np.isfinite(column)] for column in errors[:, :, lead].T]
+        usual = np.concatenate([np.abs(e) / s for e, s in zip(each, std, strict=True)]).mean()
+        scale = [(np.abs(e).sum() + 5 * usual * s) / (len(e) + 5) for e, s in zip(each, std, strict=True)]
+        pooled = np.sort(np.concatenate([e / s for e, s in zip(each, scale, strict=True)]))
+        for q, level in enumerate(LEVELS):
+            at = np.interp(level * (len(pooled) + 1), np.arange(1, len(pooled) + 1), pooled)
+            found[lead, :, q] = at * np.asarray(scale)
+    return found
+
+
+def last_errors(values, start, stop):
+    """Of the last known of four values, for targets from start to before stop: (target, region, lead)."""
+    errors = np.full((stop - start, 3, 2), NAN)
+    for t in range(start, stop):
+        for k in range(2):
+            for r in range(3):
+                window = values[t - k - 4 : t - k, r]
+                known = window[np.isfinite(window)]
+                errors[t - start, r, k] = values[t, r] - known[-1] if len(known) else NAN
+    return errors
+
+
+def test_train_scores_methods_by_what_none_has_seen(folder, values):
+    results = json.loads((folder / "model/results.json").read_text())
+    assert results["method"] == "ridge"
+    assert results["held_out_from"] == {"first": str(dates()[FIRST]), "second": str(dates()[SECOND])}
+    rows = {row["method"]: row for row in results["rows"]}
+    std = std_of(values)
+    judged, scored = last_errors(values, FIRST, SECOND), last_errors(values, SECOND, WEEKS)
+    assert rows["last_value"]["validation_mae"] == pytest.approx(np.nanmean(np.abs(judged) / std[:, None]))
+    off = scored[..., None] - shifts_of(judged, std).transpose(1, 0, 2)
+    assert rows["last_value"]["mae"] == pytest.approx(np.nanmean(np.abs(off[..., 2]) / std[:, None]))
+    loss = np.maximum(np.asarray(LEVELS) * off, (np.asarray(LEVELS) - 1) * off) / std[:, None, None]
+    assert rows["last_value"]["pinball"] == pytest.approx(np.nanmean(loss))
+    covered = ((off[..., 0] >= 0) & (off[..., -1] <= 0)).mean()
+    assert rows["last_value"]["coverage"]["0.8"] == pytest.approx(covered)
+    assert rows["ridge"]["mae"] < rows["last_value"]["mae"]
+    assert "2 dates of 120 are left out, the first 2021-08-01" in results["missing"]
+    assert "1 value of 'south' is missing, the first of 2021-12-19" in results["missing"]
+
+
+def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, values, tmp_path, capsys):
+    run(
+        "forecast", "--model", folder / "model", "--data", folder / "wide.csv", "--out", tmp_path / "f.csv",
+        "--plot", tmp_path / "f.png",
+    )  # fmt: skip
+    quantiles, rows = read(tmp_path / "f.csv")
+    expected = jaxcast.load_pool(folder / "model").pool(jnp.asarray(values[-4:])).info["quantiles"]
+    np.testing.assert_allclose(quantiles, np.moveaxis(expected, 1, 0), rtol=1e-8)
+    assert (np.diff(quantiles, axis=-1) >= 0).all()
+    assert list(rows[0]) == ["series", "origin_date", "target_date", "lead", "quantile", "value"]
+    assert [row["series"] for row in rows[::10]] == list(NAMES)
+    assert {(row["lead"], row["target_date"]) for row in rows} == {("1", "2023-04-23"), ("2", "2023-04-30")}
+    assert {row["origin_date"] for row in rows} == {"2023-04-16"}
+    assert [float(row["quantile"]) for row in rows[:5]] == list(LEVELS)
+    assert (tmp_path / "f.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    printed = capsys.readouterr().out
+    assert "missing: 2 dates of 120 are left out, the first 2021-08-01" in printed
+    assert "by ridge" in printed
+
+
+def test_quantiles_come_from_both_held_out_parts(folder, tmp_path, values):
+    run("train", folder / "wide.csv", *SHAPE, "--method", "last_value", "--out", tmp_path / "model")
+    expected = shifts_of(last_errors(values, FIRST, WEEKS), std_of(values))
+    np.testing.assert_allclose(jaxcast.load_pool(tmp_path / "model").pool.shifts, expected, rtol=1e-9)
+
+
+def test_nothing_after_the_newest_date_is_seen(folder, values, tmp_path):
+    args = ["forecast", "--model", folder / "model", "--at", str(dates()[99])]
+    run(*args, "--data", folder / "wide.csv", "--out", tmp_path / "a.csv")
+    other = np.array(values)
+    other[100:] *= 7
+    run(*args, "--data", write(tmp_path / "other.csv", other), "--out", tmp_path / "b.csv")
+    np.testing.assert_array_equal(read(tmp_path / "a.csv")[0], read(tmp_path / "b.csv")[0])
+
+
+def test_standardisation_is_of_the_training_part_and_kept(folder, values, tmp_path):
+    """What comes last changes what is learned last, but not what chooses; and a file in another unit is not rescaled."""
+    model = jaxcast.load_pool(folder / "model").pool
+    np.testing.assert_allclose(model.forecaster.inputs.std, std_of(values, WEEKS), rtol=1e-9)
+    other = np.array(values)
+    other[SECOND:] *= 7
+    run(
+        "train",
+        write(tmp_path / "o.csv", other),
+        *SHAPE,
+        "--method",
+        "last_value",
+        "ridge",
+        "--out",
+        tmp_path / "model",
+    )
+    chosen = [
+        {row["method"]: row["validation_mae"] for row in json.loads((path / "results.json").read_text())["rows"]}
+        for path in (folder / "model", tmp_path / "model")
+    ]
+    assert chosen[0] == pytest.approx(chosen[1], rel=1e-12)
+
+
+def test_a_long_table_and_a_parquet_are_the_same_as_a_wide_one(folder, tmp_path, values):
+    import polars
+
+    with (tmp_path / "long.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["when", "place", "cases"])
+        for r in (1, 0, 2):
+            table.writerows(
+                [dates()[t], NAMES[r], repr(float(values[t, r]))] for t in range(WEEKS) if t not in (30, 31)
+            )
+    wide = jaxcast.read_series(folder / "wide.csv")
+    long = jaxcast.read_series(tmp_path / "long.csv", time="when", series="place", value="cases")
+    assert long.names == ("south", "north", "east")
+    np.testing.assert_array_equal(long.values[:, [1, 0, 2]], wide.values)
+    polars.read_csv(folder / "wide.csv", try_parse_dates=True).write_parquet(tmp_path / "wide.parquet")
+    other = jaxcast.read_series(tmp_path / "wide.parquet")
+    assert (other.names, other.calendar, other.missing) == (wide.names, wide.calendar, wide.missing)
+    np.testing.assert_array_equal(other.values, wide.values)
+
+
+def test_covariates_known_ahead_move_the_forecast_as_they_should(tmp_path):
+    """The series are exactly linear in what is known ahead, past and static numbers are of no use."""
+    heat = np.random.default_rng(1).normal(size=WEEKS + 2)
+    values = np.asarray([3.0, 1.0, 4.0]) + heat[:, None] * np.asarray([2.0, 5.0, 9.0])
+    values[WEEKS:] = NAN  # only the covariate goes on
+    heat[40] = NAN
+    write(tmp_path / "table.csv", values, heat=heat, wind=np.cos(np.arange(WEEKS + 2.0)))
+    run(
+        "train", "--data", tmp_path / "table.csv", *SHAPE, "--known-ahead", "heat", "--covariates", "wind", "--method",
+        "ridge_each_series", "last_value", "--out", tmp_path / "model",
+    )  # fmt: skip
+    args = ["forecast", "--model", tmp_path / "model", "--out", tmp_path / "f.csv", "--overwrite", "--data"]
+    run(*args, tmp_path / "table.csv")
+    first, _ = read(tmp_path / "f.csv")
+    expected = np.asarray([3.0, 1.0, 4.0])[:, None] + np.asarray([2.0, 5.0, 9.0])[:, None] * heat[WEEKS:]
+    np.testing.assert_allclose(first[:, :, 2], expected, rtol=1e-2, atol=2e-2)
+    heat[WEEKS + 1] = NAN
+    write(tmp_path / "unknown.csv", values, heat=heat, wind=np.cos(np.arange(WEEKS + 2.0)))
+    with pytest.raises(
+        jaxcast.InputError, match=r"covariate 'heat' has no value on 2023-04-30, which the forecast needs"
+    ):
+        run(*args, tmp_path / "unknown.csv")
+
+
+def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
+    later = np.concatenate([values, made(140)[0][WEEKS:]])
+    write(tmp_path / "later.csv", later)
+    run("evaluate", "--model", folder / "model", "--data", tmp_path / "later.csv", "--out", tmp_path / "scores")
+    results = json.loads((tmp_path / "scores/results.json").read_text())
+    assert results["since"] == str(dates(140)[WEEKS])
+    rows = {(row["method"], row["horizon"]): row for row in results["rows"]}
+    errors = last_errors(later, WEEKS, 140)
+    model = jaxcast.load_pool(folder / "model").pool
+    for k in range(2):
+        assert rows["last_value", k + 1]["rmse"] == pytest.approx(np.sqrt((errors[..., k] ** 2).mean()))
+        history = np.stack([later[t - k - 4 : t - k] for t in range(WEEKS, 140)])
+        quantiles = np.asarray(jax.jit(lambda m, h: m(h))(model, jnp.asarray(history)).info["quantiles"])[:, k]
+        truth = later[WEEKS:140]
+        assert rows["ridge", k + 1]["mae"] == pytest.approx(np.abs(quantiles[..., 2] - truth).mean())
+        inside = (truth >= quantiles[..., 1]) & (truth <= quantiles[..., 3])
+        assert rows["ridge", k + 1]["coverage"]["0.5"] == pytest.approx(inside.mean())
+
+
+@pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
+def test_every_forecaster_can_be_kept(kind, values, tmp_path):
+    samples = jaxcast.lead_samples(np.nan_to_num(values), window_size=6, leads=(1, 3), given=np.ones((WEEKS, 2)))
+    options = dict(hidden_size=3, levels=LEVELS, key=jax.random.key(0), kind="gru")
+    if kind == "kernel":
+        inputs = jaxcast.lag_inputs(samples, lags=(0, 2), num_components=2)
+        expansion = jaxcast.random_fourier(inputs.num_features, 8, bandwidth=0.5, key=jax.random.key(0))
+        inner = jaxcast.LagRegression(inputs, expansion, jnp.ones((2, 14)), jnp.ones(2), True, True)
+    elif kind == "season":
+        inner = jaxcast.SeasonalLastValue((1, 3), 5)
+    else:
+        inner = jaxcast.GlobalNetwork(samples, **options)
+    shifts = jnp.broadcast_to(jnp.arange(5.0), (2, 3, 5))
+    model = jaxcast.CalibratedForecaster(inner, shifts, jnp.zeros(2), jnp.ones(2), LEVELS, 0.0)
+    jaxcast.save_pool(tmp_path / "model", model)
+    loaded = jaxcast.load_pool(tmp_path / "model").pool
+    assert jax.tree.structure(loaded) == jax.tree.structure(model)
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+    arrays = dict(np.load(tmp_path / "model/arrays.npz"))
+    np.savez(tmp_path / "model/arrays.npz", **arrays | {".shifts": arrays[".shifts"][:1]})
+    with pytest.raises(jaxcast.InputError, match="does not hold the arrays"):
+        jaxcast.load_pool(tmp_path / "model")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["global_network", "attention_network"])
+def test_a_network_is_trained_kept_and_forecasts(network, values, tmp_path):
+    table = write(tmp_path / "wide.csv", values)
+    run("train", table, *SHAPE, "--method", network, "last_value", "--num-epochs", 60, "--out", tmp_path / "model")
+    rows = {row["method"]: row for row in json.loads((tmp_path / "model/results.json").read_text())["rows"]}
+    assert rows[network]["mae"] < rows["last_value"]["mae"]
+    run("forecast", "--model", tmp_path / "model", "--data", table, "--out", tmp_path / "f.csv")
+    assert (np.diff(read(tmp_path / "f.csv")[0], axis=-1) >= 0).all()
+
+
+def test_an_adjacency_is_brought_to_the_order_of_the_series(tmp_path):
+    (tmp_path / "a.csv").write_text("name,south,north\nsouth,1,0.5\nnorth,0.25,1\n")
+    np.testing.assert_array_equal(read_adjacency(tmp_path / "a.csv", ("north", "south")), [[1, 0.25], [0.5, 1]])
+
+
+def test_a_share_of_held_out_values_as_large_as_the_level_lies_below():
+    rng = np.random.default_rng(3)
+    samples = jaxcast.lead_samples(rng.gamma(2.0, size=(400, 2)) * [1, 9], window_size=1, leads=(1, 2))
+    base = rng.normal(size=(*samples.targets.shape, 1))
+    shifts = jaxcast.held_out_shifts(base, samples, levels=LEVELS, std=np.ones(2))
+    below = np.asarray(samples.targets)[..., None] <= base + shifts
+    known = np.asarray(samples.weights) > 0
+    for lead in range(2):
+        np.testing.assert_allclose(below[:, lead][known[:, lead]].mean(0), LEVELS, atol=2 / 400)
+
+
+BAD = [
+    (["train", "unsorted.csv", "--out", "x"], r"unsorted.csv, line 119: 2021-01-10 comes after"),
+    (["train", "twice.csv", "--out", "x"], r"twice.csv, line 4: 2021-01-10 comes twice; keep one row"),
+    (["train", "off.csv", "--out", "x"], r"off.csv, line 4: 2021-01-18 is off the grid of a date every 1 week"),
+    (["train", "wide.csv", "--horizon", "100", "--out", "x"], "a horizon of 100 steps .* needs at least 121 dates .* got 72 of the 120"),
+    (["train", "constant.csv", "--out", "x"], "series 'south' never changes in the 72 dates before"),
+    (["train", "late.csv", "--out", "x"], "series 'south' has no value in the 72 dates before"),
+    (["train", "wide.csv", "--levels", "0.5", "1.0", "--out", "x"], r"levels must rise and lie between 0 and 1, got \(0.5, 1.0\)"),
+    (["train", "wide.csv", "--levels", "0.9", "0.5", "--out", "x"], "levels must rise"),
+    (["train", "wide.csv", "--adjacency", "adjacency.csv", "--out", "x"], "for other series than the data: it lacks east; it also has west"),
+    (["train", "none.csv", "--out", "x"], "there is no table none.csv"),
+    (["train", "--data", "truth.npz", "--out", "x"], "expected a table of series, .csv or .parquet, got truth.npz"),
+    (["train", "--trajectory", "wide.csv", "--candidates", "lorenz63(rho=[28, 30])", "--out", "x"], "a table with dates is given as --data"),
+    (["train", "text.csv", "--out", "x"], r"text.csv, line 2: expected a number in column 'north', got 'many'"),
+    (["train", "day.csv", "--out", "x"], r"day.csv, line 2, column 'date': expected a date such as 2024-01-31, got '31.01.2021'"),
+    (["train", "wide.csv", "--covariates", "rain", "--out", "x"], "has no column 'rain' for --covariates"),
+    (["train", "wide.csv", "--held-out", "0.6", "--out", "x"], "held_out must be above 0 and below 0.5"),
+    (["train", "wide.csv", "--method", "seasonal_last_value", "--season", "0", "--out", "x"], "needs a --season"),
+    (["train", "wide.csv", *SHAPE, "--out", "model"], "holds a run with other settings .method"),
+    (["train", "wide.csv", "--lower", "nan", "--out", "x"], "lower must be finite"),
+    (["forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no trained"),
+    (["forecast", "--model", "pool", "--data", "wide.csv", "--out", "f.csv"], "holds a pool of candidate models, no forecaster of series; give it as --pool"),
+    (["forecast", "--pool", "model", "--history", "truth.npz", "--out", "f.csv"], "forecaster of series; give it as --model, with --data"),
+    (["forecast", "--model", "model", "--data", "two.csv", "--out", "f.csv"], "other series than the forecaster: it lacks 'east' and it also has 'west'"),
+    (["forecast", "--model", "model", "--data", "daily.csv", "--out", "f.csv"], "has a date every 1 day, the forecaster learned from one every 1 week"),
+    (["forecast", "--model", "model", "--data", "wide.csv", "--at", "2021-01-04", "--out", "f.csv"], "--at must be a date of wide.csv from 2021-01-24"),
+    (["forecast", "--model", "model", "--data", "ended.csv", "--out", "f.csv"], "series 'south' has no value in the 4 dates up to"),
+    (["forecast", "--model", "model", "--data", "wide.csv", "--out", "f.txt"], "ending in .csv"),
+    (["evaluate", "--model", "model", "--data", "wide.csv", "--out", "x"], "nothing to score from 2023-04-23 on"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bad_files(folder, values):
+    good = (folder / "wide.csv").read_text().splitlines()
+    mended = {
+        "unsorted": [*good[:2], *good[3:], *good[2:3]],
+        "twice": [*good[:3], good[2], *good[3:]],
+        "off": [*good[:3], good[3].replace("2021-01-17", "2021-01-18"), *good[4:]],
+        "text": [good[0], "2021-01-03,many,1,2", *good[2:]],
+        "day": [good[0], "31.01.2021,1,1,2", *good[2:]],
+        "two": [good[0].replace("east", "west"), *good[1:]],
+        "daily": [good[0], *(f"2021-01-{d:02d},{d},{d},{d}" for d in range(1, 20))],
+        "adjacency": ["north,south,west", "1,0,0", "0,1,0", "0,0,1"],
+    }
+    for name, lines in mended.items():
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    for name, rows, number in (
+        ("constant", slice(None), 3.0),
+        ("late", slice(0, 80), NAN),
+        ("ended", slice(100, None), NAN),
+    ):
+        other = np.array(values)
+        other[rows, 1] = number
+        write(folder / f"{name}.csv", other)
+    times = 0.1 * np.arange(30.0)
+    jaxcast.save_trajectory(folder / "truth.npz", jaxcast.Trajectory(times, np.stack([np.sin(times)] * 3, 1)))
+    jaxcast.save_pool(folder / "pool", jaxcast.equal_weights(2))
+    return folder
+
+
+@pytest.mark.parametrize(("args", "message"), BAD)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad_files, monkeypatch, args, message):
+    monkeypatch.chdir(bad_files)
+    before = {path: path.stat().st_mtime_ns for path in bad_files.rglob("*")}
+    with pytest.raises(jaxcast.InputError) as caught:
+        run(*args)
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {path: path.stat().st_mtime_ns for path in bad_files.rglob("*")} == before
+
+
+def test_a_parquet_names_the_extra_that_reads_it(tmp_path, monkeypatch):
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(jaxcast.InputError, match=r"\.parquet files need polars: pip install 'jaxcast\[hub\]'"):
+        jaxcast.read_series(tmp_path / "table.parquet")
+
+
+@pytest.mark.slow  # as in test_cli, of every command
+def test_the_process_ends_with_exit_code_2_and_one_line(tmp_path):
+    command = [sys.executable, "-m", "jaxcast.cli.main", "train", "none.csv", "--out", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: there is no table none.csv; give a .csv or .parquet\n"
+
+
+@pytest.mark.parametrize(("command", "kind"), [("train", TrainSeries), ("forecast", ForecastSeries), ("evaluate", EvaluateSeries)])  # fmt: skip
+def test_help_explains_every_option(command, kind, capsys):
+    with pytest.raises(SystemExit):
+        parse([command, "--data", "--help"])
+    options = set(re.findall(r"^. (--[a-z0-9-]+)", capsys.readouterr().out, flags=re.MULTILINE))
+    assert options >= {f"--{name.replace('_', '-')}" for name in kind.__dataclass_fields__}
+
+
+def test_months_are_equal_steps_and_their_ends_stay_ends(tmp_path):
+    lines = ["ds,x", "2023-01-31,1", "2023-02-28,2", "2023-03-31,3", "2023-06-30,4"]
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    table = jaxcast.read_series(tmp_path / "m.csv")
+    assert table.calendar.step == "1 month"
+    assert [table.date(n) for n in (3, 5, 13)] == ["2023-04-30", "2023-06-30", "2024-02-29"]
+    np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, NAN, NAN, 4])
