@@ -53,6 +53,11 @@ class Setup:
     def leads(self) -> np.ndarray:
         return np.arange(1, max(self.config.horizons) + 1)
 
+    @property
+    def some_leads(self) -> Int[Array, " some"]:
+        """Those at which the usual course of a day is a feature."""
+        return jnp.asarray(sorted({*self.leads[:3].tolist(), *self.leads[2::3].tolist()}))
+
     def targets(self, newest: np.ndarray) -> Float[np.ndarray, "window lead sensor"]:
         """NaN beyond the last row."""
         longer = np.concatenate([self.speeds, np.full((max(self.leads), self.speeds.shape[1]), np.nan)])
@@ -83,87 +88,126 @@ def daily_course(
 Sight = Literal["own", "neighbours", "hour", "time"]
 
 
-def make_features(setup: Setup, learned: Learned, sight: Sight) -> Callable[[Array], Array]:
-    """newest rows -> (window, sensor, feature).
+class Road(NamedTuple):
+    """What a regression sees: speeds, the means of neighbours, the usual course of a working day, standardised; nearest sensors."""
 
-    own: the last hour at the sensor. neighbours: and the mean of its neighbours. hour: that as changes from the newest
-    value, and the nearest sensors. time: and the usual course of a working day.
-    """
-    speeds, closeness = setup.speeds, setup.adjacency * (1 - np.eye(len(setup.adjacency)))
+    speeds: Float[Array, "time sensor"]
+    around: Float[Array, "time sensor"]
+    daily: Float[Array, "time+lead sensor"]
+    usual: Float[Array, " sensor"]
+    nearest: Int[Array, "sensor nearest"]
+    raw: Float[Array, "time sensor"]
+
+
+def make_road(setup: Setup, learned: Learned) -> Road:
+    """Standardised by, and with the daily course of, the rows that are learned from."""
+    speeds, num_sensors = setup.speeds, setup.speeds.shape[1]
     mean, scale = speeds[: learned.stop].mean(0), speeds[: learned.stop].std(0).mean()
-    nearest = np.argsort(-closeness, axis=1, kind="stable")[:, : setup.config.num_nearest]
-    around = jaxcast.mixtures(len(closeness), setup.adjacency)[:, 1]
+    order = np.argsort(-setup.adjacency * (1 - np.eye(num_sensors)), axis=1, kind="stable")
     course = daily_course(speeds, learned.stop, setup.config.weekend, len(speeds) + max(setup.leads))
-    z, daily, usual = (
-        jnp.asarray(a, jnp.float32) for a in ((speeds - mean) / scale, (course - mean) / scale, mean / scale)
-    )
-    mixed = z @ jnp.asarray(around.T, jnp.float32)
-    ahead = jnp.asarray(sorted({1, 2, 3, *setup.leads[2::3].tolist()}))
+    z = (speeds - mean) / scale
+    around = z @ jaxcast.mixtures(num_sensors, setup.adjacency)[:, 1].T
+    standardised = (z, around, (course - mean) / scale, mean / scale)
+    floats = [jnp.asarray(a, jnp.float32) for a in (*standardised, speeds)]
+    return Road(*floats[:4], jnp.asarray(order[:, : setup.config.num_nearest]), floats[4])
 
-    def lagged(series: Array, newest: Array, lags: Sequence[int]) -> Array:
+
+def features(
+    road: Road, newest: Int[Array, " window"], leads: Array, sight: Sight
+) -> Float[Array, "window sensor feature"]:
+    """own: the last hour at the sensor. neighbours: and the mean of its neighbours. hour: that as changes from the newest
+    value, and the nearest sensors. time: and the usual course of a working day."""
+
+    def lagged(series: Array, lags: Sequence[int]) -> Array:
         return jnp.moveaxis(series[newest[:, None] - jnp.asarray(lags)], 1, -1)
 
-    def plain(newest: Array) -> Array:
-        seen = (z,) if sight == "own" else (z, mixed)
-        return jnp.concatenate([lagged(series, newest, range(WINDOW)) for series in seen], -1)
+    if sight in ("own", "neighbours"):
+        seen = (road.speeds,) if sight == "own" else (road.speeds, road.around)
+        return jnp.concatenate([lagged(series, range(WINDOW)) for series in seen], -1)
+    now = road.speeds[newest][..., None]
+    near = lagged(road.speeds, (0, 1, 3))[:, road.nearest].reshape(*now.shape[:2], -1)
+    changes = [lagged(road.speeds, (1, 2, 3, 4, 5, 6, 8, 11)), lagged(road.around, (0, 1, 2, 3, 5, 8, 11)), near]
+    parts = [now, jnp.broadcast_to(road.usual[:, None], now.shape), *(one - now for one in changes)]
+    if sight == "time":
+        to_come = jnp.moveaxis(road.daily[newest[:, None] + leads], 1, -1) - road.daily[newest][..., None]
+        parts += [to_come, lagged(road.speeds - road.daily[: len(road.speeds)], (0, 3))]
+    return jnp.concatenate(parts, -1)
 
-    def relative(newest: Array) -> Array:
-        now = z[newest][..., None]
-        changes = [lagged(z, newest, (1, 2, 3, 4, 5, 6, 8, 11)), lagged(mixed, newest, (0, 1, 2, 3, 5, 8, 11))]
-        changes += [lagged(z[:, sensors], newest, (0, 1, 3)) for sensors in nearest.T]
-        parts = [now, jnp.broadcast_to(usual[:, None], now.shape), *(one - now for one in changes)]
-        if sight == "time":
-            to_come = jnp.moveaxis(daily[newest[:, None] + ahead], 1, -1) - daily[newest][..., None]
-            parts += [to_come, lagged(z - daily[: len(z)], newest, (0, 3))]
-        return jnp.concatenate(parts, -1)
 
-    return plain if sight in ("own", "neighbours") else relative
+class Inputs(NamedTuple):
+    """How features are standardised and expanded. some_leads: those at which the usual course is a feature."""
+
+    mean: Float[Array, "*sensor feature"]
+    std: Float[Array, "*sensor feature"]
+    expansion: Any
+    leads: Int[Array, " lead"]
+    some_leads: Int[Array, " some"]
 
 
 class Moments(NamedTuple):
-    """Sums over samples of products of features with each other and with targets, and how many samples they are of."""
+    """Sums over samples of products of features with each other and with targets; the last feature is 1."""
 
     features: Float[Array, "*sensor feature feature"]
     targets: Float[Array, "*sensor feature lead"]
 
 
-def regressions(
-    setup: Setup, learned: Learned, features: Callable[[Array], Array], expansion: Any, *, each_sensor: bool, every: int
-) -> Float[np.ndarray, "penalty window lead sensor"]:
-    """Ridge regressions of the change of speed, with every penalty (a share of the mean eigenvalue), in closed form.
+def _expanded(road: Road, inputs: Inputs, newest: Array, sight: Sight) -> Array:
+    phi = inputs.expansion((features(road, newest, inputs.some_leads, sight) - inputs.mean) / inputs.std)
+    return jnp.concatenate([phi, jnp.ones_like(phi[..., :1])], -1)
 
-    Moments are summed block by block, so that memory holds the features of few windows.
-    """
-    train = learned.train[::every]
-    train = jnp.asarray(train[: len(train) // BLOCK * BLOCK].reshape(-1, BLOCK))
-    speeds, leads = jnp.asarray(setup.speeds, jnp.float32), jnp.asarray(setup.leads)
-    sample = features(train[:: max(1, len(train) // 8)].ravel())
-    over = 0 if each_sensor else (0, 1)
-    mean, std = sample.mean(over), jnp.maximum(sample.std(over), 1e-3)
 
-    def expand(newest: Array) -> Array:
-        phi = expansion((features(newest) - mean) / std)
-        return jnp.concatenate([phi, jnp.ones_like(phi[..., :1])], -1)
+@partial(jax.jit, static_argnames=("sight", "each_sensor"))
+def _scales(road: Road, newest: Array, leads: Array, *, sight: Sight, each_sensor: bool) -> tuple[Array, Array]:
+    sample, over = features(road, newest, leads, sight), 0 if each_sensor else (0, 1)
+    return sample.mean(over), jnp.maximum(sample.std(over), 1e-3)
 
+
+@partial(jax.jit, static_argnames=("sight", "each_sensor"))
+def _moments(road: Road, inputs: Inputs, blocks: Array, *, sight: Sight, each_sensor: bool) -> Moments:
+    """Summed block by block, so that memory holds the features of few windows."""
     subscripts = "nsf,nsg->sfg" if each_sensor else "nsf,nsg->fg"
 
-    def add(sums: Moments, newest: Array) -> tuple[Moments, None]:
-        phi = expand(newest)
-        change = jnp.moveaxis(speeds[newest[:, None] + leads] - speeds[newest][:, None], 1, -1)
-        new = Moments(jnp.einsum(subscripts, phi, phi), jnp.einsum(subscripts, phi, change))
-        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, new), None
+    def of_block(newest: Array) -> Moments:
+        phi = _expanded(road, inputs, newest, sight)
+        change = jnp.moveaxis(road.raw[newest[:, None] + inputs.leads] - road.raw[newest][:, None], 1, -1)
+        sums = Moments(jnp.einsum(subscripts, phi, phi), jnp.einsum(subscripts, phi, change))
+        return jax.tree.map(lambda a: a.astype(jnp.float64), sums)
 
-    size = expand(train[0, :1]).shape[-1]
-    shape = (setup.speeds.shape[1],) if each_sensor else ()
-    zero = Moments(jnp.zeros((*shape, size, size)), jnp.zeros((*shape, size, len(leads))))
-    weights = jnp.asarray(solved(jax.jit(partial(jax.lax.scan, add))(zero, train)[0]), jnp.float32)
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(of_block, blocks[0]))
+    return jax.lax.scan(lambda sums, newest: (jax.tree.map(jnp.add, sums, of_block(newest)), None), zero, blocks)[0]
 
-    @jax.jit
-    def forecast(newest: Array) -> Array:
-        change = jnp.einsum("nsf,psfl->pnls" if each_sensor else "nsf,pfl->pnls", expand(newest), weights)
-        return jnp.clip(speeds[newest][:, None] + change, 0, speeds.max())
 
-    return np.concatenate([forecast(jnp.asarray(part)) for part in np.array_split(learned.asked, 8)], 1)
+@partial(jax.jit, static_argnames=("sight", "each_sensor"))
+def _forecasts(
+    road: Road, inputs: Inputs, weights: Array, blocks: Array, *, sight: Sight, each_sensor: bool
+) -> Float[Array, "block penalty window lead sensor"]:
+    subscripts = "nsf,psfl->pnls" if each_sensor else "nsf,pfl->pnls"
+
+    def of_block(newest: Array) -> Array:
+        change = jnp.einsum(subscripts, _expanded(road, inputs, newest, sight), weights)
+        return jnp.clip(road.raw[newest][:, None] + change, 0, road.raw.max())
+
+    return jax.lax.map(of_block, blocks)
+
+
+def regressions(
+    setup: Setup, learned: Learned, sight: Sight, expansion: Any, *, each_sensor: bool, every: int = 1
+) -> Float[np.ndarray, "penalty window lead sensor"]:
+    """Ridge regressions of the change of speed, with every penalty (a share of the mean eigenvalue), in closed form."""
+    road, leads = make_road(setup, learned), jnp.asarray(setup.leads)
+    options: dict[str, Any] = {"sight": sight, "each_sensor": each_sensor}
+    blocks = in_blocks(learned.train[::every], drop=True)
+    scales = _scales(road, jnp.asarray(blocks[:: max(1, len(blocks) // 8)].ravel()), setup.some_leads, **options)
+    inputs = Inputs(*scales, expansion, leads, setup.some_leads)
+    weights = jnp.asarray(solved(_moments(road, inputs, jnp.asarray(blocks), **options)), jnp.float32)
+    forecasts = np.asarray(_forecasts(road, inputs, weights, jnp.asarray(in_blocks(learned.asked)), **options))
+    return np.concatenate(list(forecasts), 1)[:, : len(learned.asked)]
+
+
+def in_blocks(newest: np.ndarray, *, drop: bool = False) -> Int[np.ndarray, "block window"]:
+    """What is left after the last full block is dropped, or filled up by repetition."""
+    full = newest[: len(newest) // BLOCK * BLOCK] if drop else np.pad(newest, (0, -len(newest) % BLOCK), mode="edge")
+    return full.reshape(-1, BLOCK)
 
 
 def solved(moments: Moments) -> Float[np.ndarray, "penalty *sensor feature lead"]:
@@ -181,26 +225,19 @@ def solved(moments: Moments) -> Float[np.ndarray, "penalty *sensor feature lead"
 @cache
 def ridge(setup: Setup, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
     """A regression of each sensor's own, asked about the validation and about the test part, with every penalty."""
-    parts = setup.early, setup.whole
-    make = partial(regressions, expansion=jaxcast.Identity(), each_sensor=True, every=1)
-    first, last = (make(setup, part, make_features(setup, part, sight)) for part in parts)
-    return first, last
+    run = partial(regressions, setup, sight=sight, expansion=jaxcast.Identity(), each_sensor=True)
+    return run(setup.early), run(setup.whole)
 
 
 @cache
 def kernel(setup: Setup, sight: Sight, bandwidth: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel ridge regression, one for all sensors; otherwise as `ridge`."""
-
-    def of(part: Learned) -> np.ndarray:
-        features = make_features(setup, part, sight)
-        size = features(jnp.asarray(part.train[:1])).shape[-1]
-        expansion = jaxcast.random_fourier(
-            size, setup.config.num_cosines, bandwidth=bandwidth, key=jax.random.key(seed)
-        )
-        expansion = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), expansion)
-        return regressions(setup, part, features, expansion, each_sensor=False, every=setup.config.every)
-
-    return of(setup.early), of(setup.whole)
+    see = partial(features, make_road(setup, setup.early), leads=setup.some_leads, sight=sight)
+    size = jax.eval_shape(see, jnp.asarray(setup.early.train[:1])).shape[-1]
+    expansion = jaxcast.random_fourier(size, setup.config.num_cosines, bandwidth=bandwidth, key=jax.random.key(seed))
+    expansion = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), expansion)
+    run = partial(regressions, setup, sight=sight, expansion=expansion, each_sensor=False, every=setup.config.every)
+    return run(setup.early), run(setup.whole)
 
 
 def best_penalty(candidates: tuple[np.ndarray, np.ndarray], setup: Setup) -> np.ndarray:
