@@ -30,10 +30,11 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> tuple[
     num_steps = config.num_epochs * (len(parts.train.targets) // batch_size)
     optimizer = jaxcast.make_optimizer(1e-2, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0)
 
-    def init(key: Any) -> Any:
-        return NETWORKS[name](parts.train, hidden_size=config.hidden_size, kind=config.kind, key=key)
-
     train, valid, test = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in parts)
+
+    def init(key: Any) -> Any:
+        return NETWORKS[name](train, hidden_size=config.hidden_size, kind=config.kind, key=key)
+
     fit = jaxcast.fit(
         init, train, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
         num_epochs=config.num_epochs, batch_size=batch_size, loss=jaxcast.region_loss, validation=valid,
