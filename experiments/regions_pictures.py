@@ -66,9 +66,9 @@ def region_map(weights: Any, name: str, data: Any) -> Figure:
     figure = Figure(figsize=(7.4, 6.4), layout="constrained")
     ax = figure.subplots()
     relative = np.asarray(weights) * num_regions
-    reach = max(abs(relative - 1).max(), 0.05)
+    reach = np.clip(abs(relative - 1).max(), 0.05, 1)
     image = ax.imshow(relative, cmap="RdBu_r", vmin=1 - reach, vmax=1 + reach)
-    figure.colorbar(image, label="attention, 1 = an even share", shrink=0.8)
+    figure.colorbar(image, label="attention, 1 = an even share; red is more, blue is less", shrink=0.8)
     if data.adjacency is not None:
         for region, source in zip(*np.nonzero(data.adjacency - np.diag(np.diag(data.adjacency))), strict=True):
             ax.add_patch(Rectangle((source - 0.5, region - 0.5), 1, 1, fill=False, ec="0.2", lw=8 / num_regions))
