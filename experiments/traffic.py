@@ -21,7 +21,7 @@ class Config(Settings):
     Presets: smoke, made series; quick, 15 minutes ahead; paper, 15, 30, 45 and 60 minutes."""
 
     data: Path | None = None
-    """The folder of los_speed.csv.gz and los_adj.csv.gz."""
+    """The folder of los_speed.csv and los_adj.csv, gzipped or not."""
     num_seeds: int = 1
     """Repetitions of every method that draws anything; the table shows medians."""
     horizons: tuple[int, ...] = (3,)
@@ -127,14 +127,19 @@ def where_errors_sit(forecasts: dict[str, np.ndarray], setup: Setup) -> dict[str
 
 def _read(config: Config) -> tuple[np.ndarray, np.ndarray]:
     if config.data is None:
-        raise InputError("give --data the folder of los_speed.csv.gz, such as ../shared/data/los_loop")
+        raise InputError(
+            "give --data the folder of los_speed.csv and los_adj.csv; experiments/README.md says where from"
+        )
+    names = [next(iter(sorted(config.data.glob(f"{name}.csv*"))), None) for name in ("los_speed", "los_adj")]
+    if None in names:
+        raise InputError(f"expected los_speed.csv and los_adj.csv, or both gzipped, in {config.data}")
     try:
-        speeds = np.loadtxt(config.data / "los_speed.csv.gz", delimiter=",", skiprows=1)
-        adjacency = np.loadtxt(config.data / "los_adj.csv.gz", delimiter=",")
+        speeds, adjacency = (np.loadtxt(file, delimiter=",", skiprows=k, ndmin=2) for file, k in zip(names, (1, 0), strict=True))
     except (OSError, ValueError) as error:
-        raise InputError(f"{config.data} holds no tables los_speed.csv.gz and los_adj.csv.gz ({error})") from None
+        first = str(error).splitlines()[0]
+        raise InputError(f"{config.data} holds no tables of numbers los_speed.csv and los_adj.csv ({first})") from None
     if adjacency.shape != (speeds.shape[1],) * 2:
-        raise InputError(f"los_adj.csv.gz is for {adjacency.shape} sensors, los_speed.csv.gz has {speeds.shape[1]}")
+        raise InputError(f"los_adj.csv is for {adjacency.shape} sensors, los_speed.csv has {speeds.shape[1]}")
     return speeds, adjacency
 
 

@@ -43,7 +43,7 @@ def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
         ax.plot(time, truth[:, sensor], color="0.55", lw=2.5, label="measured")
         ax.plot(time, forecast[:, sensor], color=OURS, lw=1.2, label=f"forecast {5 * lead} minutes before")
         ax.set_title(f"sensor {sensor}: harder than {share:.0%} of all sensors, RMSE {size[sensor]:.1f}", fontsize=9)
-        ax.set(ylabel="miles per hour", ylim=(0, None))
+        ax.set(ylabel="miles per hour", ylim=(0, 1.05 * truth.max()))
         ax.spines[["top", "right"]].set_visible(False)
     ticks = np.arange(np.ceil(time[0] / 3) * 3, time[-1] + 1e-9, 3)
     ax.set_xticks(ticks, [f"{int(t % 24)}:00" for t in ticks])
