@@ -130,11 +130,12 @@ def _read(config: Config) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(
             "give --data the folder of los_speed.csv and los_adj.csv; experiments/README.md says where from"
         )
-    names = [next(iter(sorted(config.data.glob(f"{name}.csv*"))), None) for name in ("los_speed", "los_adj")]
-    if None in names:
+    files = [file for name in ("los_speed", "los_adj") for file in sorted(config.data.glob(f"{name}.csv*"))[:1]]
+    if len(files) < 2:
         raise InputError(f"expected los_speed.csv and los_adj.csv, or both gzipped, in {config.data}")
     try:
-        speeds, adjacency = (np.loadtxt(file, delimiter=",", skiprows=k, ndmin=2) for file, k in zip(names, (1, 0), strict=True))
+        speeds = np.loadtxt(files[0], delimiter=",", skiprows=1, ndmin=2)
+        adjacency = np.loadtxt(files[1], delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"{config.data} holds no tables of numbers los_speed.csv and los_adj.csv ({first})") from None

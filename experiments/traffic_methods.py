@@ -107,9 +107,10 @@ def make_road(setup: Setup, learned: Learned) -> Road:
     course = daily_course(speeds, learned.stop, setup.config.weekend, len(speeds) + max(setup.leads))
     z = (speeds - mean) / scale
     around = z @ jaxcast.mixtures(num_sensors, setup.adjacency)[:, 1].T
-    standardised = (z, around, (course - mean) / scale, mean / scale)
-    floats = [jnp.asarray(a, jnp.float32) for a in (*standardised, speeds)]
-    return Road(*floats[:4], jnp.asarray(order[:, : setup.config.num_nearest]), floats[4])
+    z, around, daily, usual, raw = (
+        jnp.asarray(a, jnp.float32) for a in (z, around, (course - mean) / scale, mean / scale, speeds)
+    )
+    return Road(z, around, daily, usual, jnp.asarray(order[:, : setup.config.num_nearest]), raw)
 
 
 def features(
@@ -197,8 +198,8 @@ def regressions(
     road, leads = make_road(setup, learned), jnp.asarray(setup.leads)
     options: dict[str, Any] = {"sight": sight, "each_sensor": each_sensor}
     blocks = in_blocks(learned.train[::every], drop=True)
-    scales = _scales(road, jnp.asarray(blocks[:: max(1, len(blocks) // 8)].ravel()), setup.some_leads, **options)
-    inputs = Inputs(*scales, expansion, leads, setup.some_leads)
+    mean, std = _scales(road, jnp.asarray(blocks[:: max(1, len(blocks) // 8)].ravel()), setup.some_leads, **options)
+    inputs = Inputs(mean, std, expansion, leads, setup.some_leads)
     weights = jnp.asarray(solved(_moments(road, inputs, jnp.asarray(blocks), **options)), jnp.float32)
     forecasts = np.asarray(_forecasts(road, inputs, weights, jnp.asarray(in_blocks(learned.asked)), **options))
     return np.concatenate(list(forecasts), 1)[:, : len(learned.asked)]

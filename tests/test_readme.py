@@ -147,3 +147,9 @@ def test_the_tables_of_series_are_the_committed_results(title):
         assert cells["sees"] == sees
         for lead, row in by_lead.items():
             assert cells[f"h = {lead}"] == shown(row, form), (method, lead)
+
+
+def test_the_speeds_of_the_readme_are_the_committed_results():
+    rows = json.loads((ROOT / "experiments/results/traffic-paper.json").read_text())["rows"]
+    row = next(row for row in rows if (row["method"], row["horizon"]) == ("average", 3))
+    assert f"from the last hour: RMSE {row['rmse']:.3f}, MAE {row['mae']:.3f}, by an average" in README
