@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Group
@@ -18,7 +18,7 @@ from jaxcast.regions.tables import Folder, read_folder
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Forecast every series of a folder some steps ahead with naive, linear and kernel methods, and compare
+    """Forecast every series of a folder some steps ahead with naive, linear, kernel and recurrent methods, and compare
     their errors at each horizon with published ones. Presets: smoke, made series; quick, two horizons, one seed; paper, all
     horizons, five seeds."""
 
@@ -32,6 +32,8 @@ class Config(Settings):
     """Steps of history."""
     season: int = 52
     """Steps of a season: methods that say so may see the values one season before the targets."""
+    season_length: float = 52.1775
+    """The same, exactly: methods that say so may see at which part of the season a window ends."""
     split: tuple[float, float] = (0.5, 0.7)
     """Where, as shares of the time, the validation and the test part begin."""
     methods: tuple[str, ...] = tuple(METHODS)
@@ -40,6 +42,14 @@ class Config(Settings):
     """Kinds of inputs that kernel ridge regressions are tried with; each with every bandwidth and penalty."""
     num_cosines: int = 250
     """Random features of each."""
+    num_nodes: int = 100
+    """Of the reservoir."""
+    num_epochs: int = 30
+    """Of the recurrent networks, which keep their best epoch on the validation part."""
+    hidden_size: int = 16
+    """Of the recurrent networks."""
+    kind: Literal["lstm", "gru", "rnn"] = "lstm"
+    """Of the recurrent networks' cells."""
 
 
 PRESETS = {
@@ -50,6 +60,9 @@ PRESETS = {
         season=12,
         num_settings=2,
         num_cosines=20,
+        num_nodes=10,
+        num_epochs=2,
+        hidden_size=4,
     ),
     "quick": Config(),
     "paper": Config(preset="paper", leads=(3, 5, 10, 15), num_seeds=5),
@@ -82,7 +95,7 @@ def main(config: Config) -> None:
         config, f"runs/regions-{data.name}-{config.preset}", leave_out=("out", "overwrite", "data", "methods")
     )
     setup = Setup.of(data, config)
-    results, forecasts = [], {}
+    results, forecasts, learned = [], {}, {}
     for name in config.methods:
         method = METHODS[name]
 
@@ -93,18 +106,24 @@ def main(config: Config) -> None:
         console.print(f"{name.replace('_', ' ')}: {np.round(np.median(arrays['rmse'], 0), 1)}", highlight=False)
         results += rows.make_rows(name, config.leads, arrays, sees=method.sees(config))
         forecasts[name] = arrays
+        if "region_map" in arrays:
+            learned[name] = arrays["region_map"]
     for name, by_lead in PUBLISHED.get(data.name, {}).items():
         results += rows.published_rows(name, {lead: by_lead[lead] for lead in config.leads if lead in by_lead})
-    folder.write_json("results.json", {"rows": results, "errors": _where_errors_sit(forecasts, setup)})
+    maps = {name: np.round(weights, 4).tolist() for name, weights in learned.items()}
+    written = {"rows": results, "errors": _where_errors_sit(forecasts, setup), "region_maps": maps}
+    folder.write_json("results.json", written)
     folder.save_figure("horizons.png", regions_pictures.horizons(results, data.name))
     folder.save_figure("forecasts.png", regions_pictures.forecasts(forecasts, setup))
+    for name, weights in learned.items():
+        folder.save_figure("region_map.png", regions_pictures.region_map(weights, name, data))
     console.print(Group(rows.table(results, f"RMSE on the test part of {data.name}", ".4g")))
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
 
 
 def _read(config: Config) -> Folder:
     if config.data is None:
-        raise InputError("give --data a folder with a file of series, such as ../shared/data/ili_us_states")
+        raise InputError("give --data a folder with a file of series; experiments/README.md says where from")
     return read_folder(config.data)
 
 

@@ -1,8 +1,8 @@
-"""The forecasters of `experiments.regions`: naive ones, regressions on lags, and averages of the best of many."""
+"""The forecasters of `experiments.regions`: naive ones, regressions on lags, networks, and averages of the best of many."""
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import jaxcast
+from experiments.regions_networks import NETWORKS, networks
 from jaxcast.regions.tables import Folder
 
 PENALTIES = np.logspace(-6, -0.5, 8)
@@ -38,12 +39,13 @@ class Parts(NamedTuple):
     test: jaxcast.LeadSamples
 
 
-Seen = Literal["window", "last_year"]
+Seen = Literal["window", "calendar", "last_year"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """The data, and their parts by what is seen: the published window alone, or also the values one season before the targets."""
+    """The data, and their parts by what is seen: the published window alone, or also at which part of the season it ends, or
+    the values one season before the targets."""
 
     config: Any
     data: Folder
@@ -59,13 +61,17 @@ class Setup:
         first, second = (int(share * len(values)) for share in config.split)
         bounds = ((0, first), (first, second), (second, len(values)))
 
-        def parts(window_size: int) -> Parts:
-            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads)
+        angles = 2 * np.pi / config.season_length * np.arange(len(values))[:, None] * np.asarray([1, 2])
+        calendar = np.concatenate([np.cos(angles), np.sin(angles)], 1)
+
+        def parts(window_size: int, given: np.ndarray | None = None) -> Parts:
+            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads, given=given)
             return Parts(*(cut(start=start, stop=stop) for start, stop in bounds))
 
         far = max(config.window_size, config.season + 2 - min(config.leads))
         by_seen: dict[Seen, Parts] = {
             "window": parts(config.window_size),
+            "calendar": parts(config.window_size, calendar),
             "last_year": parts(far),
         }
         return cls(config, data, by_seen)
@@ -73,25 +79,32 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """forecast: (setup, parts, seed) -> forecasts of the test part, (sample, lead, region). draws: whether the seed matters."""
+    """forecast: (setup, parts, seeds) -> forecasts of the test part, (seed, sample, lead, region), and what else was learned.
+    draws: whether the seed matters."""
 
-    forecast: Callable[[Setup, Parts, int], Array]
+    forecast: Callable[[Setup, Parts, Sequence[int]], tuple[Any, dict[str, Any]]]
     draws: bool = False
     seen: Seen = "window"
 
     def sees(self, config: Any) -> str:
-        further = {"window": "", "last_year": f"and {config.season} weeks back"}
+        further = {"window": "", "calendar": "and the week of the year", "last_year": f"and {config.season} weeks back"}
         return f"{config.window_size} weeks {further[self.seen]}".strip()
 
 
+def one_by_one(forecast: Callable[[Setup, Parts, int], Array]) -> Callable[..., tuple[Any, dict[str, Any]]]:
+    """A method that takes one seed as one that takes all."""
+    return lambda setup, parts, seeds: (np.stack([forecast(setup, parts, seed) for seed in seeds]), {})
+
+
 def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
-    """Test errors of every seed, and the first seed's forecasts on the rows that all methods share."""
+    """Test errors of every seed, the first seed's forecasts on the rows that all methods share, and what else was learned."""
     parts = setup.by_seen[method.seen]
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
-    forecasts = [method.forecast(setup, parts, seed) for seed in seeds]
+    forecasts, learned = method.forecast(setup, parts, seeds)
     scores = [jaxcast.lead_scores(forecast, parts.test) for forecast in forecasts]
     return {name: np.stack([getattr(one, name) for one in scores]) for name in ("rmse", "mae", "pcc")} | {
-        "forecast": np.asarray(forecasts[0])[-len(setup.parts.test.targets) :]
+        "forecast": forecasts[0][-len(setup.parts.test.targets) :],
+        **learned,
     }
 
 
@@ -158,6 +171,15 @@ def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
     return best_penalty(parts, inputs, expansion, difference=True)
 
 
+def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
+    """A fixed random recurrent layer runs over the window of a region and of its neighbours' mean; ridge regression reads it."""
+    num_lags = setup.config.window_size
+    inputs = jaxcast.lag_inputs(parts.train, lags=range(num_lags), mixing=_mixing(setup, "neighbours"))
+    sizes = {"num_features": inputs.num_features, "num_lags": num_lags, "num_nodes": setup.config.num_nodes}
+    expansion = jaxcast.random_echoes(**sizes, key=jax.random.key(seed))
+    return best_penalty(parts, inputs, expansion, difference=True)
+
+
 def average_of_kernels(setup: Setup, parts: Parts, seed: int) -> Array:
     """Kernel ridge regressions with many settings; at each lead the average of those that forecast the validation part best."""
     valid, test, std = many_kernels(setup, parts, seed)
@@ -198,14 +220,21 @@ def _mixing(setup: Setup, seen: str) -> np.ndarray:
     return jaxcast.mixtures(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
 
 
+def network(name: str, setup: Setup, parts: Parts, seeds: Sequence[int]) -> tuple[Any, dict[str, Any]]:
+    return networks(name, setup.config, parts, seeds)
+
+
 METHODS = {
-    "last_value": Method(partial(naive, jaxcast.LastValue)),
-    "mean_of_window": Method(partial(naive, jaxcast.HistoryMean)),
-    "drift": Method(partial(naive, jaxcast.Drift)),
-    "same_week_of_last_year": Method(seasonal, seen="last_year"),
-    "ridge_each_region": Method(ridge),
-    "polynomial": Method(polynomial),
-    "kernel_ridge": Method(kernel_ridge, draws=True),
-    "average_of_kernels": Method(average_of_kernels, draws=True),
-    "average_of_kernels_and_last_year": Method(average_of_kernels, draws=True, seen="last_year"),
+    "last_value": Method(one_by_one(partial(naive, jaxcast.LastValue))),
+    "mean_of_window": Method(one_by_one(partial(naive, jaxcast.HistoryMean))),
+    "drift": Method(one_by_one(partial(naive, jaxcast.Drift))),
+    "same_week_of_last_year": Method(one_by_one(seasonal), seen="last_year"),
+    "ridge_each_region": Method(one_by_one(ridge)),
+    "polynomial": Method(one_by_one(polynomial)),
+    "reservoir": Method(one_by_one(reservoir), draws=True),
+    "kernel_ridge": Method(one_by_one(kernel_ridge), draws=True),
+    **{name: Method(partial(network, name), draws=True) for name in NETWORKS},
+    "average_of_kernels": Method(one_by_one(average_of_kernels), draws=True),
+    "average_of_kernels_and_calendar": Method(one_by_one(average_of_kernels), draws=True, seen="calendar"),
+    "average_of_kernels_and_last_year": Method(one_by_one(average_of_kernels), draws=True, seen="last_year"),
 }

@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 matplotlib.use("Agg")
 OURS, NAIVE, PUBLISHED = "#c2410c", "0.65", "#2563eb"
@@ -56,4 +57,26 @@ def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
         ax.set(ylabel="all regions", xlim=(weeks[0], weeks[-1]))
     axes[-1].set_xlabel("row of the table (weeks)")
     figure.suptitle(f"{setup.data.name}: the test part, counted and forecast")
+    return figure
+
+
+def region_map(weights: Any, name: str, data: Any) -> Figure:
+    """Whom the forecast of each region attends to, as a multiple of an even share; neighbours framed."""
+    num_regions = len(weights)
+    figure = Figure(figsize=(7.4, 6.4), layout="constrained")
+    ax = figure.subplots()
+    relative = np.asarray(weights) * num_regions
+    reach = np.clip(abs(relative - 1).max(), 0.05, 1)
+    image = ax.imshow(relative, cmap="RdBu_r", vmin=1 - reach, vmax=1 + reach)
+    figure.colorbar(image, label="attention, 1 = an even share; red is more, blue is less", shrink=0.8)
+    if data.adjacency is not None:
+        for region, source in zip(*np.nonzero(data.adjacency - np.diag(np.diag(data.adjacency))), strict=True):
+            ax.add_patch(Rectangle((source - 0.5, region - 0.5), 1, 1, fill=False, ec="0.2", lw=8 / num_regions))
+    ticks = np.arange(0, num_regions, max(1, num_regions // 10))
+    ax.set(xlabel="attends to region", ylabel="forecast of region")
+    ax.set_xticks(ticks, [str(tick + 1) for tick in ticks])
+    ax.set_yticks(ticks, [str(tick + 1) for tick in ticks])
+    most = np.argsort(-relative.mean(0))[:3] + 1
+    ax.set_title(f"{data.name}, {name.replace('_', ' ')}: most attention goes to\nregions {', '.join(map(str, most))} "
+                 f"(red columns){'; neighbours are framed' if data.adjacency is not None else ''}")  # fmt: skip
     return figure

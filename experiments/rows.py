@@ -31,8 +31,9 @@ def published_rows(method: str, table: Mapping[int, float]) -> list[dict[str, An
     return [{"method": method, "horizon": lead, **empty, "published": value} for lead, value in table.items()]
 
 
-def table(rows: Sequence[Mapping[str, Any]], title: str, unit: str) -> Table:
-    """RMSE by horizon, a line for each method; published ones in brackets."""
+def table(rows: Sequence[Mapping[str, Any]], title: str, unit: str, *, of: str = "rmse") -> Table:
+    """An error by horizon, a line for each method; published ones in brackets."""
+    published = "published" if of == "rmse" else f"published_{of}"
     leads = sorted({row["horizon"] for row in rows})
     result = Table(title=title, box=box.SIMPLE, caption="medians over seeds; \\[published] as in the data's SOURCE.md")
     result.add_column("method", no_wrap=True)
@@ -40,7 +41,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str, unit: str) -> Table:
         result.add_column(f"h = {lead}", justify="right", no_wrap=True)
     cells: dict[str, dict[int, str]] = {}
     for row in rows:
-        text = f"{row['rmse']:{unit}}" if row["rmse"] is not None else f"\\[{row['published']:{unit}}]"
+        text = f"{row[of]:{unit}}" if row[of] is not None else f"\\[{row[published]:{unit}}]"
         cells.setdefault(row["method"], {})[row["horizon"]] = text
     for method, by_lead in cells.items():
         result.add_row(method.replace("_", " "), *(by_lead.get(lead, "") for lead in leads))

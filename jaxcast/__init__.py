@@ -144,11 +144,13 @@ from jaxcast.regions.networks import GlobalNetwork as GlobalNetwork
 from jaxcast.regions.networks import HierarchicalNetwork as HierarchicalNetwork
 from jaxcast.regions.networks import IndependentNetwork as IndependentNetwork
 from jaxcast.regions.networks import region_loss as region_loss
+from jaxcast.regions.regression import Echoes as Echoes
 from jaxcast.regions.regression import Identity as Identity
 from jaxcast.regions.regression import LagRegression as LagRegression
 from jaxcast.regions.regression import Monomials as Monomials
 from jaxcast.regions.regression import RandomFourier as RandomFourier
 from jaxcast.regions.regression import fit_lag_regression as fit_lag_regression
+from jaxcast.regions.regression import random_echoes as random_echoes
 from jaxcast.regions.regression import random_fourier as random_fourier
 from jaxcast.regions.samples import LeadSamples as LeadSamples
 from jaxcast.regions.samples import LeadScores as LeadScores

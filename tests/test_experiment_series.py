@@ -1,10 +1,16 @@
 """The scores and choices of the experiments on series; the smoke presets themselves run in .ci/run."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import rows
+import jaxcast
+from experiments import regions, rows, traffic
+from experiments.regions_methods import Setup as RegionSetup
+from experiments.traffic_methods import DAY, PENALTIES, Learned, Method, Setup, daily_course, make_road, regressions
+from experiments.traffic_methods import features as see
 from experiments.zoo_methods import Zoo, lag_weights, last_period, picked, score, smape
 
 
@@ -68,3 +74,83 @@ def test_rows_are_medians_over_seeds_and_the_table_shows_published_ones():
         "published": 7.5,
     }
     assert rows.table([own[0], *theirs], "title", ".1f").row_count == 2
+    mae = [own[0], theirs[0] | {"published_mae": 6.0}]
+    assert list(rows.table(mae, "title", ".1f", of="mae").columns[1].cells) == ["3.0", "\\[6.0]"]
+
+
+def make_roads(horizons=(3, 6), length=2016, **changes):
+    speeds = 40 + np.random.default_rng(0).normal(size=(length, 3)).cumsum(0) % 30
+    config = dataclasses.replace(traffic.PRESETS["smoke"], horizons=horizons, **changes)
+    return Setup.of(speeds, np.ones((3, 3)), config)
+
+
+def test_traffic_is_scored_on_the_published_windows():
+    """404 - 12 - H windows inside of the last fifth, all steps to H; the validation part ends where the test part begins."""
+    setup = make_roads()
+    truth = np.asarray([setup.speeds[k + 12 : k + 18] for k in range(1612, 1612 + 389) if k + 18 <= 2016])
+    np.testing.assert_array_equal(setup.targets(setup.whole.asked)[: len(truth)], truth)
+    assert len(setup.whole.asked) == 389
+    assert setup.whole.train.max() + 6 < 1612
+    assert setup.early.asked.max() + 6 < 1612
+    assert setup.early.train.max() + 6 < setup.early.asked.min() - 11
+    scores = traffic.score(Method(lambda setup, seed: setup.targets(setup.whole.asked) + 2.0), setup)
+    np.testing.assert_allclose([scores["rmse"], scores["mae"]], 2.0)
+    off = np.zeros((389, 6, 3))
+    off[386:, :3] = 1  # the longer horizon has 386 windows
+    scores = traffic.score(Method(lambda setup, seed: setup.targets(setup.whole.asked) + off), setup)
+    np.testing.assert_allclose(scores["mae"], [[3 / 389, 0]])
+
+
+def test_a_daily_course_knows_other_working_days_before_the_test_part():
+    speeds = np.arange(5.0)[:, None].repeat(DAY, 0) * np.ones((1, 2))
+    course = daily_course(speeds, 4 * DAY, (2, 3), 5 * DAY + 12)
+    np.testing.assert_allclose(course[::DAY, 0], [1, 0, 0.5, 0.5, 0.5, 0.5])
+    changed = daily_course(np.where(np.arange(5 * DAY)[:, None] < 4 * DAY, speeds, 99.0), 4 * DAY, (2, 3), 5 * DAY + 12)
+    np.testing.assert_array_equal(course, changed)
+
+
+@pytest.mark.parametrize("sight", ["neighbours", "time"])
+def test_traffic_features_know_nothing_of_later_speeds(sight):
+    setup = make_roads()
+    later = dataclasses.replace(setup, speeds=np.where(np.arange(2016)[:, None] > 1700, 1.0, setup.speeds))
+    newest = jnp.asarray([1650, 1700])
+    features = [see(make_road(one, one.whole), newest, one.some_leads, sight) for one in (setup, later)]
+    assert features[0].shape[:2] == (2, 3)
+    np.testing.assert_array_equal(*features)
+
+
+@pytest.mark.parametrize("each_sensor", [True, False])
+def test_traffic_regressions_are_ridge_regressions(each_sensor):
+    setup = make_roads(horizons=(2,), length=200)
+    learned = Learned(160, np.arange(11, 139), np.arange(150, 158))
+    got = regressions(setup, learned, "own", jaxcast.Identity(), each_sensor=each_sensor)
+    road = make_road(setup, learned)
+
+    def features(newest):
+        return np.asarray(see(road, jnp.asarray(newest), setup.some_leads, "own"))
+
+    seen, change = features(learned.train), setup.targets(learned.train) - setup.speeds[learned.train, None]
+    groups = [[s] for s in range(3)] if each_sensor else [[0, 1, 2]]
+    mean, std = (f(seen, 0 if each_sensor else (0, 1)) for f in (np.mean, np.std))
+    for group in groups:
+        x = ((seen - mean) / std)[:, group].reshape(-1, seen.shape[-1])
+        y = np.swapaxes(change, 1, 2)[:, group].reshape(-1, 2)
+        asked = ((features(learned.asked) - mean) / std)[:, group]
+        gram = (x - x.mean(0)).T @ (x - x.mean(0))
+        for p, penalty in enumerate(PENALTIES[3:], 3):
+            w = np.linalg.solve(gram + penalty * np.trace(gram) / len(gram) * np.eye(len(gram)), (x - x.mean(0)).T @ y)
+            expected = (
+                np.swapaxes((asked - x.mean(0)) @ w + y.mean(0), 1, 2) + setup.speeds[learned.asked][:, None, group]
+            )
+            np.testing.assert_allclose(got[p][:, :, group], np.clip(expected, 0, setup.speeds.max()), rtol=2e-3)
+
+
+def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
+    config = dataclasses.replace(regions.PRESETS["smoke"], leads=(2,), season_length=10.0)
+    setup = RegionSetup.of(regions._made(config), config)
+    window, calendar = setup.by_seen["window"], setup.by_seen["calendar"]
+    np.testing.assert_array_equal(window.train.history, calendar.train.history)
+    np.testing.assert_allclose(calendar.train.given[0], calendar.train.given[10], atol=1e-12)
+    newest = calendar.train.rows[3, 0] - 2
+    np.testing.assert_allclose(np.arctan2(calendar.train.given[3, 2], calendar.train.given[3, 0]) % (2 * np.pi),
+                               2 * np.pi * newest / 10 % (2 * np.pi), rtol=1e-9)  # fmt: skip

@@ -157,3 +157,43 @@ def test_the_tables_of_the_hub_are_the_committed_results(page, least):
             continue
         found += 1
     assert found >= least
+
+
+SERIES = {
+    "regions of the US, RMSE": ("regions-us_regions-paper.json", "{rmse:.0f}"),
+    "states of the US, RMSE": ("regions-states-paper.json", "{rmse:.0f}"),
+    "speeds, RMSE / MAE": ("traffic-paper.json", "{rmse:.3f} / {mae:.3f}"),
+}
+
+
+def shown(row, form):
+    """A row of an experiment on series as its README shows it, published ones without what is not known of them."""
+    if row["num_seeds"]:
+        return form.format(**row)
+    return form.format(rmse=row["published"], mae=row.get("published_mae", np.nan))
+
+
+@pytest.mark.parametrize("title", SERIES)
+def test_the_tables_of_series_are_the_committed_results(title):
+    name, form = SERIES[title]
+    found = [cells for cells in tables("experiments/README.md") if title in cells]
+    file = ROOT / "experiments/results" / name
+    assert file.exists() == bool(found), f"{name} and its table in experiments/README.md belong together"
+    if not found:
+        pytest.skip(f"{name}: this run has not been made yet")
+    rows = json.loads(file.read_text())["rows"]
+    ours = {(row["method"].replace("_", " "), row["horizon"]): row for row in rows}
+    assert {cells[title].strip("*") for cells in found} == {method for method, _ in ours}
+    for cells in found:
+        method = cells[title].strip("*")
+        by_lead = {lead: row for (other, lead), row in ours.items() if other == method}
+        (sees,) = {row.get("sees", "") for row in by_lead.values()}
+        assert cells["sees"] == sees
+        for lead, row in by_lead.items():
+            assert cells[f"h = {lead}"] == shown(row, form), (method, lead)
+
+
+def test_the_speeds_of_the_readme_are_the_committed_results():
+    rows = json.loads((ROOT / "experiments/results/traffic-paper.json").read_text())["rows"]
+    row = next(row for row in rows if (row["method"], row["horizon"]) == ("average", 3))
+    assert f"from the last hour: RMSE {row['rmse']:.3f}, MAE {row['mae']:.3f}, by an average" in README

@@ -95,6 +95,23 @@ def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
         np.testing.assert_allclose(model(samples.history).forecast[:, k], expected, rtol=1e-8)
 
 
+def test_echoes_are_a_reservoir_that_ran_over_the_window(samples):
+    """Oldest lag first, from rest, all mixtures at a time; the features themselves beside it."""
+    inputs = jaxcast.lag_inputs(samples, lags=range(6), mixing=jaxcast.mixtures(4, np.ones((4, 4))))
+    features = np.asarray(inputs(samples.history[:3]).features)
+    echoes = jaxcast.random_echoes(num_features=12, num_lags=6, num_nodes=7, leak=0.3, key=jax.random.key(1))
+    network = jax.tree.map(np.asarray, echoes.network)
+    matrix = np.zeros((7, 7))
+    np.add.at(matrix, (np.arange(7)[:, None], network.sources), network.strengths)
+    nodes = np.zeros((3, 4, 7))
+    for lag in (5, 4, 3, 2, 1, 0):
+        heard = nodes @ matrix.T + features[..., [lag, 6 + lag]] @ network.inputs.T + network.bias
+        nodes = 0.7 * nodes + 0.3 * np.tanh(heard)
+    np.testing.assert_allclose(echoes(jnp.asarray(features)), np.concatenate([nodes, features], -1), rtol=1e-10)
+    with pytest.raises(jaxcast.InputError, match="expected 5 lags of each mixture, and no other feature, got 12"):
+        jaxcast.random_echoes(num_features=12, num_lags=5, num_nodes=7, key=jax.random.key(1))
+
+
 def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
     inputs = jaxcast.lag_inputs(samples, lags=range(6), level="window")
     one, other = inputs(1e4 * samples.history), inputs(1e6 * samples.history)

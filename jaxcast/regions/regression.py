@@ -1,4 +1,4 @@
-"""Regressions on lags of several series, trained in closed form: linear, kernel, polynomial."""
+"""Regressions on lags of several series, trained in closed form: linear, kernel, polynomial, reservoir."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
 from jaxcast.regions.lags import LagInputs, Window
 from jaxcast.regions.samples import LeadSamples
+from jaxcast.reservoirs import Network, excite, random_network
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
 
@@ -98,6 +99,59 @@ def random_fourier(
     frequencies = jax.random.normal(of_waves, (num_features, num_cosines))
     phases = jax.random.uniform(of_phases, (num_cosines,), maxval=2 * jnp.pi)
     return RandomFourier(frequencies, phases, jnp.asarray(bandwidth), jnp.asarray(linear))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Echoes:
+    """What a reservoir holds after it has run over a window from rest, beside the features themselves.
+
+        r_k = (1 - leak) r_(k+1) + leak tanh(A r_(k+1) + W_in x_k + c),    phi(x) = [r_0, x]
+
+    with x_k the mixtures at lag k, oldest first; all lags must be there, 0 to num_lags - 1. Made by `random_echoes`.
+    Source: see `Reservoir`, whose network it is.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> echoes = jaxcast.random_echoes(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0))
+        >>> echoes(jnp.ones((4, 6))).shape
+        (4, 16)
+    """
+
+    network: Network
+    leak: Scalar
+    num_lags: int = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:
+        def run(inputs: Float[Array, "lag mixture"]) -> Array:
+            rest = jnp.zeros(self.network.bias.shape, inputs.dtype)
+            return jax.lax.scan(lambda r, x: (excite(self.network, self.leak, r, x), None), rest, inputs)[0]
+
+        newest_first = features.reshape(-1, features.shape[-1] // self.num_lags, self.num_lags)
+        nodes = jax.vmap(run)(jnp.flip(jnp.swapaxes(newest_first, 1, 2), 1))
+        return jnp.concatenate([nodes.reshape(*features.shape[:-1], -1), features], -1)
+
+
+def random_echoes(
+    *, num_features: int, num_lags: int, num_nodes: int, leak: Scalar = 0.5, key: Key[Array, ""]
+) -> Echoes:
+    """A random reservoir for windows.
+
+    Args:
+        num_features: of the inputs, all lags of every mixture. num_nodes: of the reservoir. leak: 1 for none. key: for A, W_in and c.
+
+    Raises:
+        InputError: for features that are not so many lags of each mixture.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> jaxcast.random_echoes(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0)).network.inputs.shape
+        (10, 2)
+    """
+    if num_features % num_lags:
+        raise InputError(f"expected {num_lags} lags of each mixture, and no other feature, got {num_features} features")
+    network = random_network(num_features // num_lags, num_nodes, connections=min(6, num_nodes), key=key)
+    return Echoes(network, jnp.asarray(leak), num_lags)
 
 
 @register
