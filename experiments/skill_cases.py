@@ -126,7 +126,7 @@ CASES: dict[str, Case] = {
     "ramp": Case("slow linear ramp", _always("lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=2560))")),
     "switching": Case("random switching", _switching),
     "square_wave": Case("square wave, 0.8 each", _square_wave),
-    "square_wave_100": Case("the same, 100 true samples", _square_wave, history_size=100),
+    "square_wave_100": Case("square wave, 100 true samples", _square_wave, history_size=100),
     "sawtooth": Case(
         "sawtooth, period 2.4",
         _always(jaxcast.Lorenz63(rho=Sawtooth(low=28.0, high=48.0, period=2.4))),
