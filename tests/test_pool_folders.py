@@ -142,6 +142,7 @@ def test_another_process_forecasts_the_same(candidates, trajectory, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected.forecast, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path):
     for name, cell in (("with", regime(candidates)), ("without", regime())):
         jaxcast.save_pool(tmp_path / name, cell)

@@ -45,7 +45,7 @@ def valid_times(cell: jaxcast.RegimeForecaster, windows: jaxcast.Windows) -> np.
     return np.asarray(jax.vmap(score)(outputs.forecast, windows.truth).time)
 
 
-@pytest.mark.parametrize("with_coordinates", [True, False])
+@pytest.mark.parametrize("with_coordinates", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_emulator_forecasts_as_the_candidates_and_as_the_truth_that_none_of_them_is(with_coordinates):
     system, candidates, train, _ = make()
     forecasts = jaxcast.forecasts_along(candidates, train)
@@ -62,6 +62,7 @@ def test_emulator_forecasts_as_the_candidates_and_as_the_truth_that_none_of_them
         np.testing.assert_allclose(emulator(u, scaled), train.states[8], rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misses():
     class Saturating(jaxcast.System):
         components = ("x", "y")
@@ -177,6 +178,7 @@ def test_uncertainty_shrinks_with_truth_and_grows_without():
     np.testing.assert_allclose(outputs.info["regime"][3:, 0], hidden[3:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_is_told_from_the_course_and_the_filter_sees_through_it():
     _, candidates, train, _ = make()
     scale = np.asarray(train.states).std(0)
@@ -206,6 +208,7 @@ def test_a_truth_that_no_candidate_could_be_corrects_the_emulator():
     np.testing.assert_allclose(cell.periods, [PERIOD], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_two_coordinates_are_told_apart():
     truth = jaxcast.parse_system(
         "lorenz63(sigma=cosine(mean=10, amplitude=1, period=2.3), rho=cosine(mean=38, amplitude=-8, period=1.577132))"
@@ -239,7 +242,7 @@ def test_a_truth_of_which_nothing_at_all_is_left_over_has_no_nan():
         np.testing.assert_array_equal(np.concatenate(left), np.zeros(8))
 
 
-@pytest.mark.parametrize("rho", [36.0, 33.0])  # a candidate's, and none's
+@pytest.mark.parametrize("rho", [pytest.param(36.0, marks=pytest.mark.slow), 33.0])  # a candidate's, and none's
 def test_a_regime_that_stands_still_is_forecast_too(rho):
     _, candidates, train, windows = make(f"lorenz63(rho={rho})")
     cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
@@ -247,6 +250,7 @@ def test_a_regime_that_stands_still_is_forecast_too(rho):
     assert (valid_times(cell, windows) == 10.0).all()
 
 
+@pytest.mark.slow
 def test_order_of_candidates_does_not_matter():
     _, candidates, train, windows = make()
     order = np.array([3, 0, 5, 1, 4, 2])
@@ -257,6 +261,7 @@ def test_order_of_candidates_does_not_matter():
     np.testing.assert_allclose(ours[:, :30], theirs[:, :30], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_derivative_through_spin_up_and_closed_loop_is_the_difference_quotient():
     _, _, train, _ = make()
 
@@ -327,6 +332,7 @@ def test_bad_input_of_the_parts_is_told_too(without_type_checks):
             fit_course(emulator, states)
 
 
+@pytest.mark.slow
 def test_the_shortest_trajectory_that_is_taken_is_enough():
     _, candidates, train, _ = make()
     cell = jaxcast.fit_regime(
