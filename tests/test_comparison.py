@@ -64,6 +64,7 @@ def test_the_bootstrap_interval_is_scipys():
     assert ours.low <= ours.difference <= ours.high
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_where_there_is_no_difference():
     tests = [
         jaxcast.paired_test(*valid_times(seed), key=jax.random.key(seed), num_resamples=200) for seed in range(100)

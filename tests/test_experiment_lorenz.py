@@ -129,7 +129,7 @@ def test_bad_settings_are_one_line_and_exit_code_2(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--out", "/dev/null/run"], "choose a folder you can write to"),
+        pytest.param(["--out", "/dev/null/run"], "choose a folder you can write to", marks=pytest.mark.slow),
         (["--h", "0.1", "--transient", "10"], "the truth diverges with h=0.1; choose a smaller h"),
     ],
 )

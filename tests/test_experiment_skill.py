@@ -82,6 +82,7 @@ def test_the_truth_alone_takes_the_finer_step():
     np.testing.assert_allclose(again, finer.valid.states[:3], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_pictures_of_switching_begin_where_the_parameter_jumps_before_and_after_the_truth_is_gone():
     case = dataclasses.replace(CASES["switching"], window_size=20)
     task = make_task(case, dataclasses.replace(SMALL, num_windows=60), 2)

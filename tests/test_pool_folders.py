@@ -127,6 +127,7 @@ def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"pool.json", "arrays.npz"}
 
 
+@pytest.mark.slow
 def test_another_process_forecasts_the_same(candidates, trajectory, tmp_path):
     pool = pools()["additive_attention"]
     jaxcast.save_pool(tmp_path / "pool", pool, candidates)

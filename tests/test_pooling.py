@@ -171,6 +171,7 @@ def test_a_float32_network_keeps_float64_forecasts(samples):
     np.testing.assert_allclose(output.info["weights"].sum(-1), 1, rtol=1e-15)
 
 
+@pytest.mark.slow
 def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
     rho = truth.rho
     wrong = [jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, rho.amplitude, rho.period)) for mean in (42.0, 44.0, 48.0)]

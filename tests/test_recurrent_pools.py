@@ -142,6 +142,7 @@ def test_it_learns_what_one_delay_cannot(count_compilations):
     np.testing.assert_allclose(rolled, trajectory.states[9:21], atol=0.3)
 
 
+@pytest.mark.slow
 def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
     rho = truth.rho
     wrong = [jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, rho.amplitude, rho.period)) for mean in (42.0, 44.0)]

@@ -87,10 +87,11 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
 @pytest.mark.parametrize(
     ("schedule", "periods", "slope"),
     [
-        (
+        pytest.param(
             "sum_of_cosines(mean=38, amplitudes=[-6, 4], periods=[1.577132, 2.2303], phases=[0, 1])",
             [1.577132, 2.2303],
             0,
+            marks=pytest.mark.slow,
         ),
         ("linear_ramp(start=30, stop=46, begin=0, end=100)", [], 0.16),
     ],
@@ -230,6 +231,7 @@ def test_weights_interpolate_the_candidates():
     np.testing.assert_allclose(weights @ RHO, halfway, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_truth_of_which_nothing_at_all_is_left_over_has_no_nan():
     emulator = fitted().emulator
     pushed = jnp.zeros_like(emulator.system.theta).at[0, 1].set(1.0)  # du/dt = c, which is zero

@@ -266,6 +266,7 @@ def test_the_map_between_regions_is_what_moves_the_context(samples):
     np.testing.assert_allclose(encoded[..., 5:], np.einsum("nrs,nsh->nrh", weights, states), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_network_learns_what_is_to_be_learned(samples):
     def init(key):
         return jaxcast.GlobalNetwork(

@@ -133,6 +133,7 @@ def test_fitting_recovers_the_chain():
     np.testing.assert_allclose(pool.prior @ transition, pool.prior, atol=0.02)
 
 
+@pytest.mark.slow
 def test_fitted_numbers_are_a_maximum_of_the_likelihood():
     forecasts, values, *_ = chain(300)
     pool = jaxcast.fit_fixed_share(jnp.asarray(forecasts), jnp.asarray(values), num_iterations=300)
