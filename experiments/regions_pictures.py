@@ -21,6 +21,7 @@ def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
         (m for m in methods if m not in NAIVE_METHODS and any(r["method"] == m and r["rmse"] for r in rows)),
         key=lambda m: sum(r["rmse"] for r in rows if r["method"] == m), default=None,
     )  # fmt: skip
+    ends: list[tuple[float, str, str]] = []
     for method in methods:
         own = [row for row in rows if row["method"] == method]
         is_published = own[0]["rmse"] is None
@@ -28,14 +29,24 @@ def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
         color = PUBLISHED if is_published else NAIVE if method in NAIVE_METHODS else OURS
         ax.plot([row["horizon"] for row in own], errors, "o--" if is_published else "o-", color=color, ms=4,
                 lw=2.4 if method == best else 1.1, alpha=1 if method == best or is_published else 0.7)  # fmt: skip
-        ax.annotate(
-            " " + method.replace("_", " "), (own[-1]["horizon"], errors[-1]), fontsize=8, va="center", color=color
-        )
+        ends.append((errors[-1], method.replace("_", " "), color))
     ax.set(xlabel="weeks ahead", ylabel="RMSE, all regions and test weeks", xlim=(None, ax.get_xlim()[1] * 1.3))
     ax.set_ylim(0, None)
+    _name_lines(ax, max(row["horizon"] for row in rows), ends)
     ax.set_title(f"{name}: naive (grey), ours (orange), published (blue, dashed)")
     ax.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _name_lines(ax: Any, end: float, lines: list[tuple[float, str, str]]) -> None:
+    """Each line's name beside its end, moved up where it would lie on the one below."""
+    gap, lowest = 0.035 * ax.get_ylim()[1], -np.inf
+    for value, text, color in sorted(lines):
+        lowest = max(value, lowest + gap)
+        ax.annotate(
+            text, (end, value), (1.04 * end, lowest), fontsize=8, va="center", color=color,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": color, "relpos": (0, 0.5), "shrinkA": 1},
+        )  # fmt: skip
 
 
 def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
