@@ -71,7 +71,8 @@ def parse(config: type[C], presets: Mapping[str, C], args: list[str] | None = No
 
 def open_folder(config: Any, default: str, *, leave_out: tuple[str, ...] = ("out", "overwrite", "data")) -> RunFolder:
     """The output folder of an experiment, with all settings that decide its numbers in its config.json."""
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in leave_out}
+    given = {name: value for name, value in dataclasses.asdict(config).items() if name not in leave_out}
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     root = Path(__file__).parents[1]
     code = hash_of_code(root / "jaxcast", root / "experiments")
     return RunFolder(config.out or Path(default), settings, code=code, overwrite=config.overwrite)

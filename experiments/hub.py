@@ -13,7 +13,7 @@ from rich.table import Table
 import jaxcast
 from experiments import hub_pictures
 from experiments.frame import open_folder, start
-from experiments.hub_setup import PRESETS, Config, Window, load, names_of_locations, tables_of
+from experiments.hub_setup import PRESETS, Config, Window, load, names_of_locations, settled, tables_of, windows_of
 from jaxcast.cli.entry import make_console
 from jaxcast.hub.protocol import GRID
 from jaxcast.storage.folder import Arrays, RunFolder
@@ -37,13 +37,14 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
-    windows = [Window.parse(text) for text in config.windows]
+    config = settled(config)
     default = f"runs/hub-{config.preset}"
     tables = tables_of(config, config.out or Path(default))
-    folder = open_folder(config, default, leave_out=("out", "overwrite", "data", "forecasts", "truth"))
+    hubs = {horizon: load(config, tables, horizon) for horizon in config.horizons}
+    windows = windows_of(config, hubs[config.horizons[0]][0])
+    folder = open_folder(config, default)
     rows, tests = [], []
-    for horizon in config.horizons:
-        hub, baseline = load(config, tables, horizon)
+    for horizon, (hub, baseline) in hubs.items():
         forecasts = rolling(config, hub, baseline, folder, console)
         rows += score(forecasts, hub, windows, "rolling", config)
         tests += [compare(forecasts, hub, windows, horizon, other) for other in RIVALS]
@@ -56,7 +57,12 @@ def main(config: Config) -> None:
             )
             for name, figure in pictures.items():
                 folder.save_figure(f"{name}.png", figure)
-    results = {"rows": rows, "tests": tests, "note": NOTE, "dropped": list(hub.dropped)}
+    results = {
+        "rows": rows,
+        "tests": tests,
+        "note": NOTE,
+        "dropped": {horizon: list(hub.dropped) for horizon, (hub, _) in hubs.items()},
+    }
     folder.write_json("results.json", results)
     console.print(Group(*(table(results, config, windows, num_levels) for num_levels in _level_counts(rows))))
     for test in tests:

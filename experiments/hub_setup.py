@@ -14,7 +14,6 @@ from jaxcast.errors import InputError
 from jaxcast.hub.arrays import check_names
 from jaxcast.hub.tables import polars
 
-DATA = Path(__file__).parents[2] / "shared/data/us-covid19-forecast-hub"
 NINE = (
     "BPagano-RtDriven",
     "CU-select",
@@ -53,28 +52,29 @@ class Config(Settings):
     """Pool the quantile forecasts of a hub and score the pools: Patel and Wikner (2023), section 3.2, and beyond. Presets: smoke,
     a small synthetic hub; quick, horizon 1, no networks; paper, all horizons and the paper's networks."""
 
-    data: Path = DATA
-    """Folder with forecasts.parquet and truth.parquet; see experiments/README.md for how to get it."""
+    data: Path | None = None
+    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub; see experiments/README.md for how to get it. Models,
+    baseline, windows and source of the truth that are not given are then the paper's."""
     forecasts: Path | None = None
     """Another hub's forecasts: a table, a legacy or a hubverse folder; with its --truth."""
     truth: Path | None = None
     """Table of the truth, for --forecasts."""
-    truth_source: str | None = "final"
-    """Text that the truth's source column contains, where the table holds several vintages; for --data."""
+    truth_source: str | None = None
+    """Text that the truth's source column contains, where the table holds several vintages."""
     target: str | None = None
     """Which target, where the tables hold several."""
-    models: tuple[str, ...] = NINE
-    """The candidates; for other hubs name them, or give --num-models."""
+    models: tuple[str, ...] = ()
+    """The candidates; by default all of a hub."""
     num_models: int | None = None
     """Instead of --models: as many of the most consistent ones."""
-    baseline: str | None = "COVIDhub-baseline"
+    baseline: str | None = None
     """The forecaster whose relative WIS is 1; scored, not pooled."""
     horizons: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--horizon"])] = (1,)
     """In steps, as the tables count them."""
     first_horizon: int | None = None
     """That of the first date after the newest truth; by default 0 where the tables hold a horizon 0, else 1."""
-    windows: tuple[str, ...] = WINDOWS
-    """NAME:FIRST:LAST, both dates included."""
+    windows: tuple[str, ...] = ()
+    """NAME:FIRST:LAST, both dates included; by default one of all dates."""
     leave_out_levels: tuple[float, ...] = (0.1, 0.9)
     """Levels of the hub that the paper's WIS does not use; every row is made with and without them."""
     blocked: tuple[str, ...] = ()
@@ -98,11 +98,9 @@ class Config(Settings):
 PRESETS = {
     "smoke": Config(
         preset="smoke",
-        models=(),
         counted="synthetic counts",
         num_models=4,
         baseline="baseline",
-        truth_source=None,
         windows=("A:2021-01-16:2021-02-27", "B:2021-03-20:2021-05-01"),
         blocked=("linear_regression", "additive_attention", "multi_head_attention"),
         blocked_epochs=2,
@@ -141,6 +139,41 @@ class Window:
         return cls(name, first, last)
 
 
+def settled(config: Config) -> Config:
+    """With the paper's settings where its data are read and nothing else is said.
+
+    Raises:
+        InputError: for both models and a number of them.
+    """
+    if config.models and config.num_models is not None:
+        raise InputError(
+            f"give --models or --num-models, not both, got {len(config.models)} names and {config.num_models}"
+        )
+    if config.data is None:
+        return config
+    return dataclasses.replace(
+        config,
+        models=config.models or (NINE if config.num_models is None else ()),
+        baseline=config.baseline or "COVIDhub-baseline",
+        truth_source=config.truth_source or "final",
+        windows=config.windows or WINDOWS,
+    )
+
+
+def windows_of(config: Config, hub: jaxcast.Hub) -> list[Window]:
+    """What is scored apart.
+
+    Raises:
+        InputError: for a window that is not understood, or in which no date of the hub lies.
+    """
+    first, last = hub.dates[0], hub.dates[-1]
+    windows = [Window.parse(text) for text in config.windows or (f"all:{first}:{last}",)]
+    for window in windows:
+        if not hub.weeks(window.first, window.last).any():
+            raise InputError(f"no date of the hub lies in the window {window.name}; they are {first} to {last}")
+    return windows
+
+
 def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
     """Where forecasts and truth are; the smoke preset writes a synthetic hub first.
 
@@ -150,9 +183,15 @@ def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
     if (config.forecasts is None) != (config.truth is None):
         raise InputError("give both --forecasts and --truth, or neither")
     if config.forecasts is not None and config.truth is not None:
+        if config.data is not None:
+            raise InputError("give --data, or --forecasts and --truth, not both")
         return config.forecasts, config.truth
-    if config.preset == "smoke":
+    if config.data is None and config.preset == "smoke":
         return write_synthetic_hub(folder / "data", seed=config.seed)
+    if config.data is None:
+        raise InputError(
+            "expected --data, or --forecasts and --truth; see experiments/README.md for how to get the data"
+        )
     tables = config.data / "forecasts.parquet", config.data / "truth.parquet"
     if not all(table.exists() for table in tables):
         raise InputError(f"{config.data} does not hold forecasts.parquet and truth.parquet; see experiments/README.md")

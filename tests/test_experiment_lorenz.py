@@ -122,7 +122,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(finished, tmp_path):
 def test_bad_settings_are_one_line_and_exit_code_2(tmp_path):
     process = run("--dt", "0.105", "--h", "0.02", "--out", str(tmp_path / "run"))
     assert process.returncode == 2
-    assert process.stderr == "error: dt must be a whole multiple of h, got dt=0.105, h=0.02\n"
+    assert process.stderr == "error: dt must be a whole multiple of h, got dt=0.105, h=0.02; h=0.021 would do\n"
     assert not (tmp_path / "run").exists()
 
 

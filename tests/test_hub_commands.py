@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import jaxcast
+from experiments import frame
 from experiments import hub as experiment
-from experiments.hub_setup import PRESETS, write_synthetic_hub
+from experiments.hub_setup import PRESETS, Config, write_synthetic_hub
 from jaxcast.cli.main import parse
 
 
@@ -118,6 +119,15 @@ def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run/stages").iterdir()} == stages
 
 
+@pytest.mark.slow
+def test_the_experiment_takes_the_tables_of_any_hub(tables, tmp_path):
+    flags = ["--forecasts", *map(str, tables[:1]), "--truth", str(tables[1]), "--num-models", "3", "--num-steps", "1"]
+    experiment.main(frame.parse(Config, PRESETS, [*flags, "--baseline", "baseline", "--out", str(tmp_path / "run")]))
+    rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    assert {row["window"] for row in rows} == {"all"}
+    assert {"adaptive", "equal_mean", "baseline"} <= {row["method"] for row in rows}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -126,6 +136,8 @@ def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
         ({"baseline": "nobody"}, "baseline 'nobody' is not in the hub"),
         ({"preset": "quick", "data": None}, "does not hold forecasts.parquet"),
         ({"forecasts": "x"}, "both --forecasts and --truth"),
+        ({"models": ("sharp",)}, "not both"),
+        ({"windows": ("A:2031-01-16:2031-02-16",)}, "no date of the hub lies in the window A"),
     ],
 )
 def test_the_experiment_refuses_bad_input(tmp_path, change, message):

@@ -1,11 +1,14 @@
 """The real hub; skipped, with the reason, where its data are not there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import jaxcast
-from experiments.hub_setup import DATA, NINE, WINDOWS, Window
+from experiments.hub_setup import NINE, WINDOWS, Window
 
+DATA = Path(__file__).parents[2] / "shared/data/us-covid19-forecast-hub"
 pytestmark = pytest.mark.skipif(not (DATA / "forecasts.parquet").exists(), reason=f"no hub data in {DATA}")
 PRINTED = {
     ("mean", 10): "48.27 21.86 33.00 14.33",

@@ -83,7 +83,7 @@ def candidates():
 
 def test_every_kind_can_be_saved():
     # Those of quantiles and of series have tests of their own: test_hub_pools and test_cli_series.
-    assert POOLS.keys() - {"adaptive", "series"} <= pools().keys()
+    assert POOLS.keys() - {"adaptive", "quantile_average", "series"} <= pools().keys()
 
 
 @pytest.mark.parametrize("name", [name for name in pools() if "seeds" not in name])

@@ -26,6 +26,9 @@ class Hub:
     truth that forecasters could know: 1 where the reference date is that of this truth, as at the US COVID-19 hub; 0 where it is a
     step later and horizons count from 0, as at FluSight. Forecasts so verify `steps_ahead` steps after that truth.
 
+    Raises:
+        InputError: by `weeks` for what is no date, by `only` for no or unknown models.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
@@ -74,7 +77,11 @@ class Hub:
             raise InputError(f"expected two dates like 2024-01-06, got {first!r} and {last!r}") from None
 
     def only(self, models: Sequence[str]) -> "Hub":
-        """The same hub with these models only, in this order."""
+        """The same hub with these models only, in this order.
+
+        Raises:
+            InputError: for no models, or unknown ones.
+        """
         if not len(models):
             raise InputError(f"expected at least one of the models {', '.join(self.models)}")
         index = [self.models.index(name) for name in check_names("model", models, self.models)]
