@@ -133,12 +133,17 @@ def cells_of(row: dict[str, Any]) -> dict[str, str]:
         "published": "" if row["published"] is None else f"{row['published']:.2f}",
         "median valid time": f"{row['valid_time_median']:.2f}",
         "seeds": f"{min(seeds):.2f} to {max(seeds):.2f}" if len(seeds) > 1 else "",
-        "valid to the end": f"{row['share_censored']:.0%}",
+        "valid to the end": shown_share(row["share_censored"]),
         "difference to attention": ""
         if test is None
         else f"{test['difference']:.2f} [{test['low']:.2f}, {test['high']:.2f}]",
         "Wilcoxon p": p,
     }
+
+
+def shown_share(share: float) -> str:
+    """In whole per cent; all is only what is all."""
+    return f"{math.floor(100 * share) if share > 0.99 else round(100 * share)}%"
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

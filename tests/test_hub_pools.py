@@ -190,20 +190,24 @@ def test_the_rolling_origin_is_a_loop_of_trainings(course, rolled):
         np.testing.assert_allclose(rolled.forecast[:, time], expected, rtol=1e-5)
 
 
-def test_training_knows_nothing_of_what_comes(data, rolled):
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("protocol", [jaxcast.rolling_origin, jaxcast.adaptive_origin])
+def test_training_knows_nothing_of_what_comes(data, protocol, horizon):
     forecasts, truth = data
     later_truth, later_forecasts = truth.copy(), forecasts.copy()
     later_truth[:, 15:] *= 5
-    later_forecasts[:, 16:] += 9
-    again = jaxcast.rolling_origin(
-        jaxcast.AdaptivePool.untrained(),
-        course_of(later_forecasts, later_truth),
-        num_steps=3,
-        penalty=0.1,
-        discount=0.97,
-    )
-    np.testing.assert_array_equal(again.forecast[:, :16], rolled.forecast[:, :16])
-    assert (np.asarray(again.info["pool"].powers[16:]) != np.asarray(rolled.info["pool"].powers[16:])).any()
+    later_forecasts[:, 15 + horizon :] += 9
+
+    def run(forecasts, truth):
+        course = course_of(forecasts, truth, horizon)
+        if protocol is jaxcast.rolling_origin:
+            pool = jaxcast.AdaptivePool.untrained()
+            return protocol(pool, course, num_steps=3, penalty=0.1, discount=0.97).forecast
+        return protocol(course, num_steps=3).forecast
+
+    before, after = run(forecasts, truth), run(later_forecasts, later_truth)
+    np.testing.assert_array_equal(after[:, : 15 + horizon], before[:, : 15 + horizon])
+    assert (np.asarray(after[:, 15 + horizon]) != np.asarray(before[:, 15 + horizon])).any()
 
 
 def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):

@@ -198,8 +198,18 @@ def test_truth_that_ends_too_early_is_refused_unless_the_forecasts_are_pending(t
     other = write(tmp_path / "other.csv", "location,date,value", [row for row in rows if row.startswith("01")])
     assert jaxcast.load_hub(path, other, pending=True).dropped == ("no truth for 1 of 2 locations, such as 02",)
     sunday = write(tmp_path / "sunday.csv", "location,date,value", [f"01,{date + 1},1" for date in DATES])
-    with pytest.raises(jaxcast.InputError, match=r"no date of the truth in .* is on the forecasts' grid"):
+    with pytest.raises(jaxcast.InputError, match=r"6 of 6 dates of the truth in .* are off the forecasts' grid"):
         jaxcast.load_hub(path, sunday, pending=True)
+    daily = write(
+        tmp_path / "daily.csv", "location,date,value", [f"01,{day},1" for day in np.arange(DATES[0], DATES[-1])]
+    )
+    with pytest.raises(jaxcast.InputError, match="one value for every step"):
+        jaxcast.load_hub(path, daily, pending=True)
+    gaps = write(tmp_path / "gaps.csv", "location,date,value", [*rows[:-1], "02,2024-01-27,many"])
+    assert jaxcast.load_hub(path, gaps, pending=True).dropped == (
+        "1 rows of the truth without a date or a number",
+        "no truth on the last date for 1 locations, such as 02",
+    )
     doubled = write(tmp_path / "doubled.csv", "location,date,value", [*rows, f"01,{DATES[0]},2"])
     with pytest.raises(jaxcast.InputError, match="2 duplicate rows, such as 01 on 2024-01-06"):
         jaxcast.load_hub(path, doubled)

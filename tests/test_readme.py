@@ -10,6 +10,7 @@ from experiments.hub import PUBLISHED, geometric_mean, pooled_coverage
 from experiments.hub_setup import LABELS
 from experiments.lorenz_methods import label_of
 from experiments.skill_cases import CASES
+from experiments.skill_results import shown_share
 from jaxcast.cli.main import parse
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +102,8 @@ def test_the_tables_beyond_the_paper_are_the_committed_results():
         values = [row["valid_time_median"] for row in (attention, regime)]
         shown = [f"**{value:.2f}**" if value == max(values) else f"{value:.2f}" for value in values]
         assert [cells["attention, l = 5"], cells["regime forecaster"]] == shown
-        assert cells["valid to its end"] == f"{regime['share_censored']:.0%}"
+        assert cells["valid to its end"] == shown_share(regime["share_censored"])
+        assert cells["published"] == ("" if attention["published"] is None else f"{attention['published']:.2f}")
         assert cells["true samples"] == str(np.max(regime["samples_seen"]))
         assert cells["window"] == f"{regime['window']:g}"
     names = {(CASES[row["case"]].title, label_of(row["method"])): row for row in rows}
@@ -111,7 +113,7 @@ def test_the_tables_beyond_the_paper_are_the_committed_results():
         row = names[cells["case"], cells["method"]]
         assert cells["median valid time"] == f"{row['valid_time_median']:.2f}"
         assert cells["truths"] == str(row["num_data_seeds"])
-        assert cells["valid to the end"] == f"{row['share_censored']:.0%}"
+        assert cells["valid to the end"] == shown_share(row["share_censored"])
         if "against_attention" in row:
             against = row["against_attention"]
             shown = f"{against['difference']:.2f} [{against['low']:.2f}, {against['high']:.2f}]"

@@ -18,30 +18,32 @@ def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
     covered = [name for name in rows[0] if name.startswith("coverage")]
     table = Table(
         title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, {len(hub.levels)} levels",
-        caption=f"{rows[0]['num_common']} tasks that all forecast; each WIS is over the model's own tasks, relative WIS over common ones",
+        caption="WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. Over a model's own tasks; "
+        f"WIS relative to the others over common ones, of which there are {rows[0]['num_common']}; miss.: tasks without a forecast",
         box=box.SIMPLE,
     )
     heads = (
         "model",
         "WIS",
-        "dispersion",
+        "disp.",
         "over",
         "under",
-        "log WIS",
+        "log",
         *(f"{name[8:]} %" for name in covered),
-        "relative",
+        "rel.",
         "tasks",
-        "missing",
+        "miss.",
     )
     for head in heads:
-        table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
+        is_name = head == "model"
+        table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
     for row in sorted(rows, key=lambda row: row["relative_wis"] or np.inf):
         parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
         table.add_row(
             row["method"],
             *("" if part is None else f"{part:.2f}" for part in parts),
             "" if row["log_wis"] is None else f"{row['log_wis']:.3f}",
-            *("" if row[name] is None else f"{row[name]:.1%}" for name in covered),
+            *("" if row[name] is None else f"{row[name]:.0%}" for name in covered),
             "" if row["relative_wis"] is None else f"{row['relative_wis']:.3f}",
             str(row["num_tasks"]),
             str(row["num_missing"]),

@@ -102,10 +102,13 @@ def read_truth(
         raise InputError(
             f"the truth in {path} holds several targets, {', '.join(sorted(known)[:5])}, none is {target!r}"
         )
-    rows = table.filter(pl.col("location").is_in(grid.locations) & pl.col("date").is_not_null()).collect()
-    rows = rows.filter(pl.col("value").is_not_null())
+    found = table.filter(pl.col("location").is_in(grid.locations)).collect()
+    rows = found.filter(pl.col("date").is_not_null() & pl.col("value").is_not_null())
     if not len(rows):
-        raise InputError(f"the truth in {path} has no value for the locations of the forecasts; their names may differ")
+        why = "no date (2024-01-06) or no number in any row" if len(found) else "their names may differ"
+        raise InputError(f"the truth in {path} has no value for the locations of the forecasts: {why}")
+    if len(rows) < len(found):
+        grid.dropped.append(f"{len(found) - len(rows)} rows of the truth without a date or a number")
     twice = rows.select("location", "date").is_duplicated()
     if twice.any():
         place, date = rows.filter(twice).select("location", "date").row(0)
@@ -115,17 +118,21 @@ def read_truth(
         )
     dates = rows["date"].to_numpy().astype("datetime64[D]")
     steps, off = np.divmod((dates - grid.dates[0]).astype(int), step_days)
-    if off.all():
+    if off.any():
         raise InputError(
-            f"no date of the truth in {path} is on the forecasts' grid of {step_days} days: {dates.max()} beside "
-            f"{grid.dates[-1]}; give target dates, or shift one of them"
+            f"{(off > 0).sum()} of {len(off)} dates of the truth in {path} are off the forecasts' grid of {step_days} days, such as "
+            f"{dates[off > 0][0]} beside {grid.dates[-1]}; give target dates, one value for every step"
         )
     steps, size = steps + max(lags), len(grid.dates) + max(lags)
-    inside = (off == 0) & (steps >= 0) & (steps < size)
+    inside = (steps >= 0) & (steps < size)
     truth = np.full((len(grid.locations), size), np.nan)
     index = np.asarray([grid.locations.index(name) for name in rows["location"]])
     truth[index[inside], steps[inside]] = rows["value"].to_numpy()[inside]
     without = [name for name, there in zip(grid.locations, np.isfinite(truth).any(1), strict=True) if not there]
     if without:
         grid.dropped.append(f"no truth for {len(without)} of {len(grid.locations)} locations, such as {without[0]}")
+    last = min(int(steps.max()), size - 1)
+    early = [name for name, there in zip(grid.locations, np.isfinite(truth[:, last]), strict=True) if not there]
+    if early := [name for name in early if name not in without]:
+        grid.dropped.append(f"no truth on the last date for {len(early)} locations, such as {early[0]}")
     return truth[:, np.arange(len(grid.dates))[:, None] + max(lags) - np.asarray(lags)], dates.max()

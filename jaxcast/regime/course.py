@@ -25,6 +25,8 @@ class Course(Schedule):
 
     Solutions of a linear differential equation: seen from another moment, its numbers but the frequencies change linearly.
 
+    Source: own design; experiments/README.md has the study of it.
+
     Args:
         level, slope: (coordinate,). frequencies: angular, (oscillation,). cosines, sines: (oscillation, coordinate).
 
@@ -154,6 +156,8 @@ def fit_course(
     refined with all the others by nonlinear least squares through the emulator's flow on the first three quarters of the
     trajectory, and kept if it forecasts the last quarter better, by more than three standard errors of blocks of it, be it
     together with up to two that come after it.
+
+    Source: own design; experiments/README.md has the study of it.
 
     Raises:
         InputError: for too few states, NaN, or states of another dimension than the emulator's.

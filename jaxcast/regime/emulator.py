@@ -31,8 +31,10 @@ class PolynomialSystem(System):
 
     with all monomials phi up to a degree in the state and psi up to one in the coordinates.
 
+    Source: own design; experiments/README.md has the study of it.
+
     Args:
-        theta: coefficients, (state feature, coordinate feature, dim). center, scale: m and s, (dim,).
+        theta: coefficients, (state feature, coordinate feature, dim). origin, scale: m and s, (dim,).
         coordinates: c, (coordinate,), or a schedule of it.
         state_factors, coordinate_factors: the variables, counted from 1, whose product each feature is; 0 is one.
 
@@ -129,6 +131,8 @@ def fit_emulator(
     those that forecast best pairs that were kept apart; where the candidates are polynomial and made with such steps, they are
     found to rounding. Without coordinates, these are found too, one for each candidate, from the first principal
     component of how the forecasts differ.
+
+    Source: own design, as `fit_regime`; Levenberg (1944) and Marquardt (1963) for the least squares.
 
     Args:
         states: from which the candidates forecast. forecasts: row n is what they forecast from state n.
