@@ -11,6 +11,7 @@ import jaxcast
 from jaxcast.cli import regimes, train
 from jaxcast.cli.main import parse
 
+pytestmark = pytest.mark.slow
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -75,7 +76,6 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
     assert (tmp_path / "f.png").read_bytes()[:8] == PNG
 
 
-@pytest.mark.slow
 def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys):
     run(
         "evaluate", "--pool", folder / "regime", "--against", folder / "attention", "--trajectory", folder / "test.npz",

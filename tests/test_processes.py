@@ -100,6 +100,7 @@ def states_in(store):
     return zarr.open_array(store / "states", mode="r")[:]
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_store_from_one_process_and_from_two(tmp_path):
     pytest.importorskip("zarr", reason="the storage extra is not installed")
     sizes = ["--num-trajectories", "23", "--num-samples", "8", "--batch-size", "5", "--transient", "1"]

@@ -150,14 +150,13 @@ def blocked_windows(
     optimizer: optax.GradientTransformation,
     num_epochs: int,
     batch_size: int = 64,
-    on_window: Callable[[int], None] | None = None,
 ) -> Blocked:
     """The paper's protocol: for each window train on everything outside of it, past and future, and forecast it.
 
     Args:
         init: key -> pool, such as an `AdditiveAttention` with dim the number of levels and query_dim 1, or a `QuantileRegression`.
         windows: which times belong to each.
-        keys, optimizer, num_epochs, batch_size: see `fit`. on_window: called with the number of windows done.
+        keys, optimizer, num_epochs, batch_size: see `fit`.
 
     Raises:
         InputError: for a window that leaves nothing to train on.
@@ -190,8 +189,6 @@ def blocked_windows(
         pooled = _pooled(trained.model, jax.tree.map(lambda a, window=window: a[:, window], samples))
         forecast = forecast.at[:, :, window].set(pooled)
         losses.append(trained.losses)
-        if on_window is not None:
-            on_window(number + 1)
     return Blocked(forecast, jnp.stack(losses))
 
 

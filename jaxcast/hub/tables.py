@@ -13,7 +13,6 @@ NAMES = {
     "location": ("location", "unit", "fips"),
     "target_end_date": ("target_end_date", "target_date"),
     "reference_date": ("reference_date", "origin_date", "round_id"),
-    "forecast_date": ("forecast_date",),
     "horizon": ("horizon",),
     "target": ("target",),
     "quantile": ("quantile", "output_type_id"),

@@ -216,6 +216,8 @@ class QuantileAverage(FrozenPytree):
 
         q = sum_i a_i q_i,    a = softmax of the logits over the models present
 
+    Nothing guards it against a model gone mad until training has learned of it; an `AdaptivePool` is guarded.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> truth = np.random.default_rng(0).normal(10, 2, (3, 12))
