@@ -20,6 +20,7 @@ from experiments.frame import Settings, open_folder, start
 from experiments.zoo_methods import METHODS, Zoo, score
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
+from jaxcast.hub.arrays import check_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +58,7 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
-    unknown = [name for name in config.methods if name not in METHODS]
-    if unknown:
-        raise InputError(f"unknown methods {', '.join(unknown)}; there are {', '.join(METHODS)}")
+    check_names("method", config.methods, METHODS)
     zoo, published = _made() if config.data is None and config.preset == "smoke" else _read(config)
     folder = open_folder(config, f"runs/chaos_zoo-{config.preset}")
     rows, forecasts = [], {}

@@ -13,6 +13,7 @@ from experiments.frame import Settings, open_folder, start
 from experiments.regions_methods import METHODS, Parts, Setup, score
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
+from jaxcast.hub.arrays import check_names
 from jaxcast.regions.tables import Folder, read_folder
 
 
@@ -87,9 +88,7 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
-    unknown = [name for name in config.methods if name not in METHODS]
-    if unknown:
-        raise InputError(f"unknown methods {', '.join(unknown)}; there are {', '.join(METHODS)}")
+    check_names("method", config.methods, METHODS)
     data = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
     folder = open_folder(
         config, f"runs/regions-{data.name}-{config.preset}", leave_out=("out", "overwrite", "data", "methods")

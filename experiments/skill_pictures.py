@@ -42,10 +42,11 @@ def valid_times(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) 
     leads = np.linspace(0, end, 400)
     for method, per_task in _by_median(scores):
         times = np.concatenate([arrays["valid_time"].ravel() for arrays in per_task])
+        median = np.median([np.median(np.median(arrays["valid_time"], -1)) for arrays in per_task])
         share = (times[:, None] >= leads).mean(0)
         ax.plot(leads, 100 * share, color=COLORS.get(method), lw=2.2 if method in COLORS else 1.2,
                 ls=DASHES.get(method, "-"), zorder=3 if method in DASHES else 2,
-                label=f"{label_of(method)} ({np.median(times):.1f})")  # fmt: skip
+                label=f"{label_of(method)} ({median:.2f})")  # fmt: skip
     ax.axhline(50, color="0.7", lw=0.8, zorder=0)
     ax.set(xlabel="lead time (MTU)", ylabel="forecasts still valid (%)", xlim=(0, end), ylim=(0, 103))
     figure.suptitle(f"How long forecasts stay valid: {case.title} (median in brackets)")

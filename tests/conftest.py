@@ -1,5 +1,7 @@
+import contextlib
 import gc
 import os
+import re
 from pathlib import Path
 
 import jax
@@ -60,6 +62,23 @@ def without_type_checks():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def refused_in_one_line(monkeypatch):
+    """In a folder: what follows raises InputError with one line like the message, and leaves every file as it was."""
+
+    @contextlib.contextmanager
+    def refused(folder, message):
+        monkeypatch.chdir(folder)
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        with pytest.raises(jaxcast.InputError) as caught:
+            yield
+        assert re.search(message, str(caught.value)), str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+    return refused
 
 
 @pytest.fixture

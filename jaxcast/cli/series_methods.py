@@ -75,11 +75,13 @@ class Part(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A method's variants, such as penalties, and their quantiles (or only points) of all samples, (sample, lead, region, level)."""
+    """A method's variants, such as penalties, and their quantiles (or only points) of all samples, (sample, lead, region, level);
+    for how many epochs a network learned."""
 
     names: tuple[str, ...]
     pick: Callable[[int], Any]
     base: Callable[[int], Float[np.ndarray, "sample lead region level"]]
+    epochs: int | None = None
 
 
 class Trained(NamedTuple):
@@ -115,7 +117,8 @@ def fitted(method: str, problem: Problem, part: Part, validation: LeadSamples | 
         )
         return _single(method, forecaster, part)
     if method in NETWORKS:
-        return _single(*_network(method, problem, part, validation, epochs), part)
+        forecaster, best = _network(method, problem, part, validation, epochs)
+        return _single(f"network, {best} epochs", forecaster, part)._replace(epochs=best)
     return _regressions(method, problem, part)
 
 
@@ -159,8 +162,8 @@ def _of_penalties(
     return many, jax.vmap(forecasts)(many.weights, many.bias)
 
 
-def _network(method: str, problem: Problem, part: Part, validation: LeadSamples | None, epochs: int) -> tuple[str, Any]:
-    """The trained network, named by the number of its epochs."""
+def _network(method: str, problem: Problem, part: Part, validation: LeadSamples | None, epochs: int) -> tuple[Any, int]:
+    """The trained network, and the epochs that it learned for."""
     own = _float32(part.own)
 
     def init(key: Any) -> Any:
@@ -174,7 +177,7 @@ def _network(method: str, problem: Problem, part: Part, validation: LeadSamples 
         validation=None if validation is None else _float32(validation), patience=None if validation is None else 20,
     )  # fmt: skip
     best = epochs if validation is None else int(np.nanargmin(run.validation_losses[0])) + 1
-    return f"network, {best} epochs", jax.tree.map(lambda a: a[0], run.model)
+    return jax.tree.map(lambda a: a[0], run.model), best
 
 
 def _float32(samples: LeadSamples) -> LeadSamples:
@@ -203,7 +206,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
         bases = [at_first.base(k) for k in range(len(at_first.names))]
         errors = [scores(base, judge, problem.levels, std)["mae"] for base in bases]
         best = int(np.argmin(errors))
-        epochs = _epochs(at_first.names[best], problem.num_epochs)
+        epochs = at_first.epochs or problem.num_epochs
         again = fitted(method, problem, late, None, epochs)
         shifts = _shifts(bases[best], judge, problem, std)
         quantiles = np.sort(again.base(best if len(again.names) > 1 else 0) + shifts, -1)
@@ -228,10 +231,6 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
 
 def _some(samples: LeadSamples) -> LeadSamples:
     return Part(samples, 0.0, 1.0, 0).own
-
-
-def _epochs(name: str, otherwise: int) -> int:
-    return int(name.split()[1]) if name.startswith("network") else otherwise
 
 
 def _shifts(base: Any, samples: LeadSamples, problem: Problem, std: Any) -> Float[np.ndarray, "lead region level"]:

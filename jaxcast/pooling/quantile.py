@@ -216,6 +216,8 @@ class QuantileAverage(FrozenPytree):
 
         q = sum_i a_i q_i,    a = softmax of the logits over the models present
 
+    Source: Vincent (1912) for the average of quantiles; the shares are own design.
+
     Nothing guards it against a model gone mad until training has learned of it; an `AdaptivePool` is guarded.
 
     Example:

@@ -24,6 +24,8 @@ class CalibratedForecaster:
 
         q_(h,r)(tau) = base_(h,r)(tau) + shift_(h,r)(tau),    then sorted, and not below `lower`
 
+    Source: see `held_out_shifts`.
+
     base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `held_out_shifts`.
     Covariates are standardised before the forecaster gets them. The forecast is the level nearest to 0.5, and
     `info["quantiles"]` is (*batch, lead, region, level).
