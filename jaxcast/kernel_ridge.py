@@ -36,7 +36,7 @@ class DelayKernelRidge:
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> wave = jnp.sin(0.3 * jnp.arange(100.0))[:, None]
-        >>> cell = jaxcast.fit_delay_kernel_ridge(wave, jnp.ones(3), bandwidth=1.0, penalty=1e-9)
+        >>> cell = jaxcast.fit_delay_kernel_ridge(wave, jnp.ones(3), bandwidth=1.0, penalty=1e-5)
         >>> forecast = jaxcast.forecast(cell, wave[:10], num_leads=30).forecast
         >>> bool(abs(forecast - wave[10:40]).max() < 1e-2)
         True
@@ -71,7 +71,11 @@ class DelayKernelRidge:
 
 
 def fit_delay_kernel_ridge(
-    values: Float[Any, "time dim"], lag_weights: Float[Any, " lag"], *, bandwidth: Scalar = 1.0, penalty: Scalar = 1e-8
+    values: Float[Any, "time dim"],
+    lag_weights: Float[Any, " lag"],
+    *,
+    bandwidth: Scalar = 1.0,
+    penalty: Scalar | None = None,
 ) -> DelayKernelRidge:
     """A kernel ridge regression trained on one series, in closed form.
 
@@ -83,10 +87,12 @@ def fit_delay_kernel_ridge(
     Args:
         values: a series sampled at even intervals. lag_weights: w, newest first; a lag of weight 0 is not used.
         bandwidth: b in units of the root mean square distance of the training points from their mean. penalty: small
-            for series without noise; below 1e-12 it is lost in rounding.
+            for series without noise, by default as small as rounding lets it safely be, the square root of the dtype's
+            epsilon.
 
     Raises:
-        InputError: for a penalty that is not positive, or a series that is too short or not finite.
+        InputError: for a penalty that is not positive or so small that the kernel matrix is singular to rounding, or a
+            series that is too short or not finite.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
@@ -98,7 +104,15 @@ def fit_delay_kernel_ridge(
     lag_weights = jnp.asarray(lag_weights)
     if lag_weights.ndim != 1 or not lag_weights.size:
         raise InputError(f"expected a weight for each lag, (lag,), got shape {lag_weights.shape}")
-    return _fit(as_series(values, len(lag_weights) + 1, penalty), lag_weights, bandwidth, penalty)
+    states = as_series(values, len(lag_weights) + 1, 1.0 if penalty is None else penalty)
+    if penalty is None:
+        penalty = float(jnp.finfo(states.dtype).eps) ** 0.5
+    cell = _fit(states, lag_weights, bandwidth, penalty)
+    if not isinstance(cell.coefficients, jax.core.Tracer) and not jnp.isfinite(cell.coefficients).all():
+        raise InputError(
+            f"expected a penalty above the rounding of {states.dtype}, got {penalty}: give a larger one, or compute in float64"
+        )
+    return cell
 
 
 @jax.jit

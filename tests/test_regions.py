@@ -298,6 +298,8 @@ def test_kernel_ridge_over_delays_is_its_equation():
         point = (weights[:, None] * np.asarray(history[-3:])[::-1]).ravel()
         history.append(history[-1] + (gauss(point[None], points) @ solved)[0])
         np.testing.assert_allclose(forecast, history[-1] * std + mean, rtol=1e-7)
+    with pytest.raises(jaxcast.InputError, match="penalty above the rounding of float32"):
+        jaxcast.fit_delay_kernel_ridge(jnp.sin(0.3 * jnp.arange(60.0, dtype="float32"))[:, None], weights, penalty=1e-9)
     many = jax.vmap(lambda b: jaxcast.fit_delay_kernel_ridge(series[:50], weights, bandwidth=b, penalty=1e-3))
     np.testing.assert_allclose(many(jnp.asarray([0.3, 0.8])).coefficients[1], cell.coefficients, rtol=1e-6)
 

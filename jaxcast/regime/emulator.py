@@ -247,7 +247,7 @@ def _start(given: Any, states: Array, pairs: Any, dt: float, state_degree: int, 
 
 def _fit(start: Emulator, train: Any, held: Any, free: bool) -> Emulator:
     begin = (start.system.theta, start.system.coordinates if free else None)
-    target = train[2].size * (10 * jnp.finfo(train[2].dtype).eps) ** 2
+    target = train[2].size * (10 * float(jnp.finfo(train[2].dtype).eps)) ** 2
     (theta, coordinates), _ = levenberg_marquardt(_misfit, begin, start, train, target=target)
     squares = sum_of_squares(_misfit, (theta, coordinates), start, held)
     coordinates = start.system.coordinates if coordinates is None else coordinates
