@@ -50,10 +50,10 @@ class Course(Schedule):
 
     def trimmed(self) -> "Course":
         """Without the oscillations that are zero; not under jit."""
-        kept = np.flatnonzero(np.any((np.asarray(self.cosines) != 0) | (np.asarray(self.sines) != 0), 1))
-        return dataclasses.replace(
-            self, frequencies=self.frequencies[kept], cosines=self.cosines[kept], sines=self.sines[kept]
-        )
+        waves = [np.asarray(leaf) for leaf in (self.frequencies, self.cosines, self.sines)]
+        kept = np.any((waves[1] != 0) | (waves[2] != 0), 1)
+        frequencies, cosines, sines = (jnp.asarray(leaf[kept]) for leaf in waves)
+        return dataclasses.replace(self, frequencies=frequencies, cosines=cosines, sines=sines)
 
     def padded(self, num_oscillations: int) -> "Course":
         """With so many oscillations, those that it lacks being zero."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -156,7 +157,7 @@ def fit_emulator(
     """
     states, forecasts = jnp.asarray(states), jnp.asarray(forecasts)
     check_ensemble(states, forecasts, coordinates, degrees=degrees, num_pairs=num_pairs)
-    given = _standardised(states, forecasts, coordinates)
+    given = _standardised(states, forecasts, None if coordinates is None else jnp.asarray(coordinates, states.dtype))
     train, held = _pairs(states, forecasts, num_pairs, seed)
     best: Emulator | None = None
     for degree in degrees:
@@ -206,6 +207,7 @@ def check_ensemble(
         raise InputError(f"num_pairs must be at least {needed} for {dim} components, got {num_pairs}")
 
 
+@jax.jit
 def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Array, Array, Array]:
     """Coordinates of mean zero and deviation one, their origin and their unit."""
     if coordinates is None:
@@ -213,8 +215,7 @@ def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Ar
         gram = jnp.einsum("nid,njd->ij", differences, differences)
         values = jnp.linalg.eigh(gram)[1][:, -1:]
     else:
-        values = jnp.asarray(coordinates, states.dtype)
-        values = values[:, None] if values.ndim == 1 else values
+        values = coordinates[:, None] if coordinates.ndim == 1 else coordinates
     origin, unit = values.mean(0), values.std(0)
     return (values - origin) / unit, origin, unit
 
@@ -224,12 +225,13 @@ def _pairs(states: Array, forecasts: Array, num_pairs: int, seed: int) -> tuple[
     num_states, num_models = forecasts.shape[:2]
     drawn = np.random.default_rng(seed).permutation(num_states * num_models)[: 2 * num_pairs]
     times, models = drawn // num_models, drawn % num_models
-    pairs = (states[times], jnp.asarray(models), forecasts[times, models])
+    pairs = (np.asarray(states)[times], models, np.asarray(forecasts)[times, models])
     half = (len(drawn) + 1) // 2
-    return tuple(a[:half] for a in pairs), tuple(a[half:] for a in pairs)
+    return tuple(jnp.asarray(a[:half]) for a in pairs), tuple(jnp.asarray(a[half:]) for a in pairs)
 
 
-def _start(given: Any, states: Array, pairs: Any, dt: float, state_degree: int, coordinate_degree: int) -> Emulator:
+@partial(jax.jit, static_argnames=("state_degree", "coordinate_degree"))
+def _start(given: Any, states: Array, pairs: Any, dt: Scalar, state_degree: int, coordinate_degree: int) -> Emulator:
     """Coefficients by linear regression of the mean slope on what holds halfway."""
     coordinates, offset, unit = given
     u, model, forecast = pairs

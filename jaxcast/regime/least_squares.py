@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 MAX_DAMPING = 1e6
 
 
-@partial(jax.jit, static_argnames=("residuals", "batch_size"))
 def _normal_equations(
     residuals: Callable[..., Any], params: Any, constants: Any, data: Any, batch_size: int
 ) -> tuple[Any, Any, Any]:
@@ -21,26 +21,27 @@ def _normal_equations(
     """
     flat, unravel = ravel_pytree(params)
 
-    def one(sample: Any) -> tuple[Any, Any]:
+    def one(sample: Any, counts: Any) -> tuple[Any, Any]:
         def of(flat: Any) -> Any:
-            return residuals(unravel(flat), constants, sample)
+            return counts * residuals(unravel(flat), constants, sample)
 
         return of(flat), jax.jacrev(of)(flat)
 
     def add(total: Any, batch: Any) -> tuple[Any, None]:
-        r, jacobian = jax.vmap(one)(batch)
+        r, jacobian = jax.vmap(one)(*batch)
         jacobian = jacobian.reshape(-1, flat.size)
         r = r.ravel()
         parts = (r @ r, jacobian.T @ r, jacobian.T @ jacobian)
         return jax.tree.map(jnp.add, total, parts), None
 
+    # Batches of one length, so that the program holds the residuals' derivative once: the last ones repeat a sample that counts nothing.
     length = len(jax.tree.leaves(data)[0])
-    whole = length // batch_size * batch_size
-    batches = jax.tree.map(lambda a: a[:whole].reshape(-1, batch_size, *a.shape[1:]), data)
+    num_batches = -(-length // batch_size)
+    number = jnp.arange(num_batches * -(-length // num_batches)).reshape(num_batches, -1)
+    batches = jax.tree.map(lambda a: a[jnp.minimum(number, length - 1)], data)
     zero = jnp.zeros((), flat.dtype)
-    total, _ = jax.lax.scan(add, (zero, jnp.zeros_like(flat), jnp.zeros((flat.size, flat.size), flat.dtype)), batches)
-    if whole < length:
-        total, _ = add(total, jax.tree.map(lambda a: a[whole:], data))
+    zeros = (zero, jnp.zeros_like(flat), jnp.zeros((flat.size, flat.size), flat.dtype))
+    total, _ = jax.lax.scan(add, zeros, (batches, (number < length).astype(flat.dtype)))
     return total
 
 
@@ -50,13 +51,24 @@ def sum_of_squares(residuals: Callable[..., Any], params: Any, constants: Any, d
     return jax.vmap(lambda sample: jnp.sum(residuals(params, constants, sample) ** 2))(data)
 
 
-@jax.jit
-def _step(params: Any, gradient: Any, hessian: Any, damping: Any) -> Any:
+@partial(jax.jit, static_argnames=("residuals", "batch_size"))
+def _try(
+    residuals: Callable[..., Any],
+    params: Any,
+    equations: tuple[Any, Any, Any],
+    damping: Any,
+    constants: Any,
+    data: Any,
+    batch_size: int,
+) -> tuple[Any, tuple[Any, Any, Any]]:
+    """A step by the normal equations, and those where it leads."""
     flat, unravel = ravel_pytree(params)
+    _, gradient, hessian = equations
     scale = jnp.sqrt(jnp.diagonal(hessian))
     scale = jnp.where(scale > 0, scale, 1)  # parameters without effect stay where they are
     scaled = hessian / scale[:, None] / scale + damping * jnp.eye(len(scale), dtype=scale.dtype)
-    return unravel(flat - jnp.linalg.solve(scaled, gradient / scale) / scale)
+    proposed = unravel(flat - jnp.linalg.solve(scaled, gradient / scale) / scale)
+    return proposed, _normal_equations(residuals, proposed, constants, data, batch_size)
 
 
 def levenberg_marquardt(
@@ -80,21 +92,23 @@ def levenberg_marquardt(
         residuals: (params, constants, sample) -> (number,), a function defined once (it is compared by identity).
         data: a pytree with a leading sample axis.
     """
-    batch_size = min(batch_size, len(jax.tree.leaves(data)[0]))
-    total, gradient, hessian = _normal_equations(residuals, params, constants, data, batch_size)
+    leaves = jax.tree.leaves(params)
+    size, dtype = sum(leaf.size for leaf in leaves), jnp.result_type(*leaves)
+    nowhere = (np.zeros((), dtype), np.zeros(size, dtype), np.zeros((size, size), dtype))
     damping = 1e-3
+    attempt = partial(_try, residuals, constants=constants, data=data, batch_size=batch_size)
+    params, equations = attempt(params, nowhere, damping)
     for _ in range(max_steps):
         while True:
-            proposed = _step(params, gradient, hessian, damping)
-            equations = _normal_equations(residuals, proposed, constants, data, batch_size)
-            if equations[0] < total or damping > MAX_DAMPING:
+            proposed, proposed_equations = attempt(params, equations, damping)
+            before, after = float(equations[0]), float(proposed_equations[0])
+            if after < before or damping > MAX_DAMPING:
                 break
             damping *= 10
-        if not equations[0] < total:
+        if not after < before:
             break
-        has_converged = equations[0] > (1 - tolerance) * total
-        params, (total, gradient, hessian) = proposed, equations
+        params, equations = proposed, proposed_equations
         damping = max(damping / 10, 1e-12)
-        if has_converged or total <= target:
+        if after > (1 - tolerance) * before or after <= target:
             break
-    return params, float(total)
+    return params, float(equations[0])

@@ -33,7 +33,19 @@ def explanations(emulator: Emulator, course: Course, steps: Steps) -> list[LeftO
     all of it to the values.
     """
     shift, information, unexplained = revealed(course, emulator, steps)
-    shift, weight = certain(shift, information)
+    seen = (*certain(shift, information), unexplained)
+    regime, wander, shares = _told_apart(seen, emulator, course, steps)
+    if not shares[0][0].any():
+        shares = shares[:2]
+    return [LeftOver(regime, wander, value, model) for value, model in shares]
+
+
+@jax.jit
+def _told_apart(
+    seen: tuple[Array, Array, Array], emulator: Emulator, course: Course, steps: Steps
+) -> tuple[Array, Array, list[tuple[Array, Array]]]:
+    """Deviations of the regime, and of values and steps in three readings."""
+    shift, weight, unexplained = seen
     weight = jnp.diagonal(weight, axis1=1, axis2=2)
 
     def covariance(lag: int) -> tuple[Array, Array]:
@@ -51,12 +63,11 @@ def explanations(emulator: Emulator, course: Course, steps: Steps) -> list[LeftO
     variance = jnp.where(wanders, two / persistence**2, 0)
     slopes = _slopes(emulator, course, steps)
     total = _misses(emulator, course, steps)
-    missed, ordinary = total, jnp.ones(len(total), bool)
-    if wanders.any():
-        dim, num_coordinates = unexplained.shape[1], len(variance)
-        missed = unexplained * jnp.sqrt(dim / max(dim - num_coordinates, 1))
-        norms = jnp.linalg.norm(missed, axis=1)
-        ordinary = norms <= jnp.quantile(norms, 0.95)  # a regime that jumps within a step is no noise
+    dim, num_coordinates = unexplained.shape[1], len(variance)
+    missed = jnp.where(wanders.any(), unexplained * jnp.sqrt(dim / max(dim - num_coordinates, 1)), total)
+    norms = jnp.linalg.norm(missed, axis=1)
+    # A regime that jumps within a step is no noise.
+    ordinary = ~wanders.any() | (norms <= jnp.quantile(norms, 0.95))
     keep = ordinary[:, None]
     mean = lambda a: (a * keep[-len(a) :]).sum(0) / keep.sum()  # noqa: E731
     twice = -mean(missed[:-1] * jnp.einsum("ned,ne->nd", slopes[1:], missed[1:]))
@@ -64,14 +75,12 @@ def explanations(emulator: Emulator, course: Course, steps: Steps) -> list[LeftO
     squared = mean(missed**2)
     value = jnp.maximum(twice / squares.sum(0), 0)
     model = jnp.maximum(squared - value - squares @ value, 0)
-    shares = [(value, model), (0 * value, squared)]
-    if value.any():
-        shares.append((value * squared.sum() / (value + squares @ value).sum(), 0 * model))
+    if_values = value * squared.sum() / jnp.where(value.any(), (value + squares @ value).sum(), 1)
+    shares = [(value, model), (0 * value, squared), (if_values, 0 * model)]
     regime, wander = jnp.sqrt(variance), jnp.sqrt(variance * (1 - persistence**2))
-    return [LeftOver(regime, wander, jnp.sqrt(value), jnp.sqrt(model)) for value, model in shares]
+    return regime, wander, jax.tree.map(jnp.sqrt, shares)
 
 
-@jax.jit
 def _misses(emulator: Emulator, course: Course, steps: Steps) -> Float[Array, "step dim"]:
     def one(step: Any) -> Array:
         return (step.after - emulator(step.before, course.later(step.time))) / emulator.system.scale
@@ -79,7 +88,6 @@ def _misses(emulator: Emulator, course: Course, steps: Steps) -> Float[Array, "s
     return jax.vmap(one)(steps)
 
 
-@jax.jit
 def _slopes(emulator: Emulator, course: Course, steps: Steps) -> Float[Array, "step dim dim"]:
     scale = emulator.system.scale
 
