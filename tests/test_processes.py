@@ -58,6 +58,7 @@ def run_all(commands):
     return [printed for printed, _ in outputs]
 
 
+@pytest.mark.slow
 def test_the_library_gives_the_same_on_one_process_and_on_two():
     address = free_address()
     printed = run_all([[sys.executable, "-c", LIBRARY, address, str(i)] for i in range(2)])
