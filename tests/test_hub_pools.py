@@ -18,7 +18,7 @@ FIXED = {
     "trimmed": jaxcast.TrimmedMean(0.2),
     "opinion": jaxcast.LinearOpinionPool(),
     "inverse": jaxcast.InverseScoreWeights(power=2.0, window=4),
-    "average": jaxcast.QuantileAverage.untrained(NUM_MODELS),
+    "average": jaxcast.QuantileAverage.untrained(NUM_MODELS, clip=3.0),
     "adaptive": dataclasses.replace(
         jaxcast.AdaptivePool.untrained(),
         pull=jnp.asarray(0.1),
@@ -213,19 +213,20 @@ def test_training_knows_nothing_of_what_comes(data, protocol, horizon):
 def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):
     prior = FIXED["average"]
     rolled = jaxcast.rolling_origin(prior, course, num_steps=5, penalty=0.1)
-    np.testing.assert_allclose(
-        rolled.forecast[:, :5], jaxcast.pool_course(FIXED["mean"], course).forecast[:, :5], rtol=1e-5
-    )
+    before = jaxcast.pool_course(prior, course).forecast[:, :5]
+    np.testing.assert_allclose(rolled.forecast[:, :5], before, rtol=1e-5)
+    unguarded = jaxcast.QuantileAverage.untrained(course.present.shape[2], clip=1e9)
+    mean = jaxcast.pool_course(FIXED["mean"], course).forecast
+    np.testing.assert_allclose(jaxcast.pool_course(unguarded, course).forecast, mean, rtol=1e-9)
     trained = jax.tree.map(lambda a: a[-1], rolled.info["pool"])
     assert np.asarray(trained.logits).argmax() == 0  # the models are in the order of their skill
     late = np.asarray(course.scored) & (np.arange(NUM_TIMES) >= 10)
-    scores = [
-        float(np.asarray(task_scores(forecast, course))[late].mean())
-        for forecast in (rolled.forecast, jaxcast.pool_course(FIXED["mean"], course).forecast)
-    ]
+    scores = [float(np.asarray(task_scores(forecast, course))[late].mean()) for forecast in (rolled.forecast, mean)]
     assert scores[0] < scores[1]
     jaxcast.save_pool(tmp_path, trained)
-    np.testing.assert_array_equal(jaxcast.load_pool(tmp_path).pool.logits, trained.logits)
+    loaded = jaxcast.load_pool(tmp_path).pool
+    np.testing.assert_array_equal(loaded.logits, trained.logits)
+    assert loaded.clip == trained.clip
 
 
 def test_other_numbers_compile_nothing(course, rolled, count_compilations):
@@ -316,14 +317,23 @@ def inject(name, forecasts, truth):
         "zero everywhere",
     ],
 )
-def test_a_trained_pool_survives(name, data, course, rolled):
+@pytest.mark.parametrize("trained", ["adaptive", "average"])
+def test_a_trained_pool_survives(trained, name, data, course, rolled):
     bad = course_of(*inject(name, *data))
+    pool = (
+        jaxcast.AdaptivePool.untrained()
+        if trained == "adaptive"
+        else jaxcast.QuantileAverage.untrained(course.present.shape[2])
+    )
     scores = {}
     for label, course_now in (("clean", course), ("bad", bad)):
-        again = rolled if label == "clean" else jaxcast.rolling_origin(
-            jaxcast.AdaptivePool.untrained(), course_now, num_steps=3, penalty=0.1, discount=0.97
-        )  # fmt: skip
-        forecast = jaxcast.track_coverage(again.forecast, course_now)
+        is_known = label == "clean" and trained == "adaptive"
+        again = (
+            rolled if is_known else jaxcast.rolling_origin(pool, course_now, num_steps=3, penalty=0.1, discount=0.97)
+        )
+        forecast = again.forecast
+        if trained == "adaptive":
+            forecast = jaxcast.track_coverage(forecast, course_now)
         assert np.isfinite(np.asarray(forecast)).all()
         assert jaxcast.count_crossings(forecast) == 0
         scored = np.asarray(course_now.scored)

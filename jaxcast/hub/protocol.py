@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.scores import pinball_loss
-from jaxcast.pooling.adaptive import AdaptivePool, clip_outliers, rescaled
-from jaxcast.pooling.quantile import QuantilePool, equal_shares
+from jaxcast.pooling.adaptive import AdaptivePool, rescaled
+from jaxcast.pooling.quantile import QuantilePool, clip_outliers, equal_shares
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
 from jaxcast.training import make_optimizer

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcast.hub.course import HubCourse
 from jaxcast.pooling.attention import shares_of
-from jaxcast.pooling.quantile import median_of_present, model_scores
+from jaxcast.pooling.quantile import clip_outliers, model_scores
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 
@@ -130,22 +130,6 @@ class AdaptivePool(FrozenPytree):
         below, above = (side[0] + side[1] * tail for side in self.widths)
         each = jnp.where(levels < 0.5, below, above)
         return (each[1:] + each[:-1]) / 2
-
-
-def clip_outliers(
-    course: HubCourse, clip: float
-) -> tuple[Float[Array, "location time model quantile"], Bool[Array, "location time model"]]:
-    """Forecasts no further from the median over models than `clip` times its outer width and a fifth of its centre, and which
-    models had their centre within that already; all present ones where none had."""
-    median = median_of_present(course.forecasts, course.present)
-    reach = clip * (median[..., -1] - median[..., 0] + 0.2 * jnp.abs(median[..., course.median_index]))
-    low, high = (median + sign * reach[..., None] for sign in (-1, 1))
-    clipped = jnp.clip(course.forecasts, low[:, :, None], high[:, :, None])
-    middle = course.forecasts[..., course.median_index]
-    off = jnp.abs(middle - median[..., course.median_index, None]) > reach[..., None]
-    credible = course.present & ~off
-    credible = jnp.where(credible.any(-1, keepdims=True), credible, course.present)
-    return jnp.where(course.present[..., None], clipped, 0), credible
 
 
 def rescaled(

@@ -219,7 +219,7 @@ class QuantileAverage(FrozenPytree):
 
     Source: Vincent (1912) for the average of quantiles; the shares are own design.
 
-    Nothing guards it against a model gone mad until training has learned of it; an `AdaptivePool` is guarded.
+    Outliers are clipped, and a model gone mad counts as absent, as in an `AdaptivePool`.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -232,18 +232,20 @@ class QuantileAverage(FrozenPytree):
     """
 
     logits: Float[Array, " model"]
+    clip: float = dataclasses.field(default=2.0, metadata={"static": True})
 
     @classmethod
-    def untrained(cls, num_models: int) -> "QuantileAverage":
+    def untrained(cls, num_models: int, *, clip: float = 2.0) -> "QuantileAverage":
         """The same share for all."""
-        return cls(jnp.zeros(num_models))
+        return cls(jnp.zeros(num_models), clip)
 
-    def observe(self, course: HubCourse) -> None:
-        return None
+    def observe(self, course: HubCourse) -> tuple[Array, Array]:
+        return clip_outliers(course, self.clip)
 
-    def __call__(self, memory: None, course: HubCourse) -> Output:
-        logits = jnp.broadcast_to(self.logits.astype(course.forecasts.dtype), course.present.shape)
-        return weighted_mean(shares_of(logits, course.present), course.forecasts)
+    def __call__(self, memory: tuple[Array, Array], course: HubCourse) -> Output:
+        clipped, credible = memory
+        logits = jnp.broadcast_to(self.logits.astype(clipped.dtype), credible.shape)
+        return weighted_mean(shares_of(logits, credible), clipped)
 
 
 def pool_course(pool: QuantilePool, course: HubCourse) -> Output:
@@ -283,6 +285,22 @@ def median_of_present(
     last = jnp.maximum(present.sum(2) - 1, 0)[..., None, None]
     low, high = (jnp.take_along_axis(ordered, index, axis=2)[:, :, 0] for index in (last // 2, last - last // 2))
     return jnp.where(present.any(2)[..., None], (low + high) / 2, 0)
+
+
+def clip_outliers(
+    course: HubCourse, clip: float
+) -> tuple[Float[Array, "location time model quantile"], Bool[Array, "location time model"]]:
+    """Forecasts no further from the median over models than `clip` times its outer width and a fifth of its centre, and which
+    models had their centre within that already; all present ones where none had."""
+    median = median_of_present(course.forecasts, course.present)
+    reach = clip * (median[..., -1] - median[..., 0] + 0.2 * jnp.abs(median[..., course.median_index]))
+    low, high = (median + sign * reach[..., None] for sign in (-1, 1))
+    clipped = jnp.clip(course.forecasts, low[:, :, None], high[:, :, None])
+    middle = course.forecasts[..., course.median_index]
+    off = jnp.abs(middle - median[..., course.median_index, None]) > reach[..., None]
+    credible = course.present & ~off
+    credible = jnp.where(credible.any(-1, keepdims=True), credible, course.present)
+    return jnp.where(course.present[..., None], clipped, 0), credible
 
 
 def model_scores(
