@@ -161,6 +161,7 @@ def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
     ("arguments", "message"),
     [
         ({"models": ["a", "bb"]}, "unknown model 'bb'; did you mean b"),
+        ({"models": ["a", "a"]}, "model 'a' is named twice"),
         ({"locations": ["1"]}, "unknown location '1'; did you mean 01"),
         ({"horizon": 2}, r"expected a horizon among \[1\], got 2"),
         ({"target": "wk inc case"}, "name no target"),

@@ -153,10 +153,12 @@ def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[
     """The wanted names.
 
     Raises:
-        InputError: for one that is not known, with those nearest to it.
+        InputError: for one that is not known, with those nearest to it, or that is named twice.
     """
     wanted, known = list(wanted), sorted(known)
-    for name in wanted:
+    for n, name in enumerate(wanted):
+        if name in wanted[:n]:
+            raise InputError(f"{kind} {name!r} is named twice")
         if name not in known:
             near = difflib.get_close_matches(name, known, 3, 0.4) or known[:5]
             raise InputError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")

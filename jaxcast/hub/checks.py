@@ -22,7 +22,7 @@ class BadForecasts(NamedTuple):
     def any(self) -> np.ndarray:
         return self.incomplete | self.crossing
 
-    def describe_incomplete(self, rows: Any, grid: "Grid") -> str:
+    def describe_incomplete(self, grid: "Grid") -> str:
         """Which model lacks levels, and how often."""
         counts = self.incomplete.sum((0, 1))
         worst = int(counts.argmax())

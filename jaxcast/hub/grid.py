@@ -43,11 +43,11 @@ def read_grid(frame: Any, step_days: int, bad: str) -> Grid:
     grid = _fill(rows, step_days, bad, dropped)
     found = find_bad_forecasts(grid.values, grid.levels)
     for mask, describe, name in (
-        (found.incomplete, found.describe_incomplete, "quantile levels missing"),
-        (found.crossing, found.describe_crossing, "crossing quantiles"),
+        (found.incomplete, lambda: found.describe_incomplete(grid), "quantile levels missing"),
+        (found.crossing, lambda: found.describe_crossing(rows, grid), "crossing quantiles"),
     ):
         if mask.any() and bad == "raise":
-            raise InputError(describe(rows, grid))
+            raise InputError(describe())
         if mask.any():
             dropped.append(f"{int(mask.sum())} forecasts with {name}")
     grid.values[found.any] = np.nan
