@@ -58,7 +58,7 @@ class Config(OwnData):
     """Which questions to ask."""
     rivals: bool = False
     """Also fit the other pools and the classical rivals on the paper's protocol, those that need a long history with 100
-    true samples too."""
+    true samples too, and those that are made for it on random switching."""
     num_windows: int = 200
     """Windows that judge, after the history of the first."""
     num_train: int = 4000
