@@ -255,7 +255,7 @@ def sample_tokens(
     """
     check_sizes(num_tokens=num_tokens)
     prompt = _checked(prompt, at_least=1, num_tokens=len(model.embedding))
-    if not isinstance(temperature, jax.core.Tracer) and not 0 < float(temperature) < float("inf"):
+    if not isinstance(temperature, jax.core.Tracer) and not 0 < np.asarray(temperature) < np.inf:
         raise InputError(f"temperature must be positive and finite, got {temperature}")
     outputs = forecast(TokenCell(model, jnp.asarray(temperature)), prompt, num_tokens + 1, key=key)
     # The first output is that of the last token of the prompt.
