@@ -73,11 +73,10 @@ def train(
     identity = {} if checkpoint is None else _identity(data, validation, keys, plan)
     run, done = _resumed(run, checkpoint, identity)
     run = spread_seeds(run, mesh)
-    compiled = _epochs_alone if len(run.losses.sharding.device_set) == 1 else _epochs_side_by_side
     every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
     for start in range(done, num_epochs, every):
         stop = min(start + every, num_epochs)
-        run = compiled(run, data, validation, start, stop, graph=graph, optimizer=optimizer, plan=plan, mesh=mesh)
+        run = _epochs(run, data, validation, start, stop, graph=graph, optimizer=optimizer, plan=plan, mesh=mesh)
         if checkpoint is not None:
             save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
         if on_progress is not None:
@@ -139,7 +138,9 @@ def _begin(
     def begin(key: Array) -> Any:
         return nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
 
-    return _resume(*jax.vmap(begin)(keys), keys, optimizer=optimizer, num_epochs=num_epochs, validated=validated)
+    # One after the other: a batch of the QR decompositions that make orthogonal weights may wait for itself for ever on a
+    # CPU (jax 0.10.2).
+    return _resume(*jax.lax.map(begin, keys), keys, optimizer=optimizer, num_epochs=num_epochs, validated=validated)
 
 
 @partial(jax.jit, static_argnames=("optimizer", "num_epochs", "validated"))
@@ -163,6 +164,7 @@ def _resume(
     return jax.vmap(begin)(params, constants, keys)
 
 
+@partial(jax.jit, static_argnames=("graph", "optimizer", "plan", "mesh"))
 def _epochs(
     run: Run,
     data: PyTree,
@@ -201,12 +203,6 @@ def _epochs(
         return jax.lax.fori_loop(start, stop, epoch if plan.patience is None else unless_stopped, run)
 
     return map_seeds(run_one, run, (data, validation, jnp.asarray(start), jnp.asarray(stop)), mesh)
-
-
-_STATIC = ("graph", "optimizer", "plan", "mesh")
-_epochs_alone = jax.jit(_epochs, static_argnames=_STATIC)
-# Devices of one CPU share its threads, and wait for each other for ever when the products of large layers want them all (jax 0.10.2).
-_epochs_side_by_side = jax.jit(_epochs, static_argnames=_STATIC, compiler_options={"xla_cpu_multi_thread_eigen": False})
 
 
 def _shuffled(
