@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import jaxcast
 from experiments.frame import Settings, open_folder, start
 from experiments.language_pictures import losses
 from jaxcast import InputError
-from jaxcast.cli.entry import make_console
+from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.recurrent.stack import Kind
 from jaxcast.storage.checkpoint import named_leaves
 
@@ -85,6 +86,7 @@ def main(config: Config) -> None:
     began = time.perf_counter()
     console = make_console()
     text = _split(_read(config), config.development)
+    _check(config, text)
     folder = open_folder(config, f"runs/language-{config.preset}")
 
     def report(done: int, newest: np.ndarray) -> None:
@@ -110,6 +112,30 @@ def main(config: Config) -> None:
     console.print(sample, markup=False, highlight=False)
     console.print(_table(rows))
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+def _check(config: Config, text: Text) -> None:
+    """Raises InputError for settings that nothing can be trained with, before anything is written."""
+    check_numbers(config)
+    names = (
+        "num_seeds",
+        "num_epochs",
+        "num_streams",
+        "chunk_size",
+        "learning_rate",
+        "clip_norm",
+        "adaptation_rate",
+        "temperature",
+    )
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise InputError(f"{name} must be positive, got {getattr(config, name)}")
+    if (len(text.train) - 1) // config.num_streams < config.chunk_size:
+        raise InputError(
+            f"{len(text.train)} characters are too few for {config.num_streams} streams of {config.chunk_size} or more; "
+            "give fewer or shorter ones"
+        )
+    jax.eval_shape(_init(config, text), jax.random.key(0))
 
 
 def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int, Any], None]) -> dict[str, np.ndarray]:
@@ -255,7 +281,7 @@ def _read(config: Config) -> str:
     try:
         raw = files[0].read_bytes()
         text = (gzip.decompress(raw) if files[0].suffix == ".gz" else raw).decode()
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise InputError(f"{files[0]} is no text ({error})") from None
     if len(text) < 1000:
         raise InputError(f"{files[0]} is too short to learn from: expected 1000 characters or more, got {len(text)}")

@@ -176,6 +176,13 @@ def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, t
     (tmp_path / "input.txt").write_text("too short")
     with refused_in_one_line(tmp_path, "1000 characters or more, got 9"):
         run()
+    (tmp_path / "input.txt").write_text("to be or not " * 100)
+    with refused_in_one_line(tmp_path, "num_seeds must be positive, got 0"):
+        run(num_seeds=0)
+    with refused_in_one_line(tmp_path, "1170 characters are too few for 64 streams of 32 or more"):
+        run()
+    with refused_in_one_line(tmp_path, "dropout must be a probability"):
+        run(num_streams=2, dropout=1.0)
 
 
 def test_naive_rows_are_the_counted_ones_of_the_data():
@@ -203,10 +210,11 @@ def test_the_last_models_are_kept_where_asked_for(tokens):
     streams = jaxcast.text_streams(tokens, 2)
     # What is learned makes what is validated unlikely.
     validation = tuple(4 - part for part in streams)
+    optimizer = optax.sgd(5.0)
 
     def run(keep):
         return jaxcast.fit_over_time(
-            make_model, streams, keys=jax.random.key(0)[None], optimizer=optax.sgd(5.0), num_epochs=9, chunk_size=20,
+            make_model, streams, keys=jax.random.key(0)[None], optimizer=optimizer, num_epochs=9, chunk_size=20,
             loss=jaxcast.cross_entropy, validation=validation, keep=keep,
         )  # fmt: skip
 
