@@ -66,6 +66,15 @@ from jaxcast.integrate import reference as reference
 from jaxcast.integrate import simulate as simulate
 from jaxcast.kernel_ridge import DelayKernelRidge as DelayKernelRidge
 from jaxcast.kernel_ridge import fit_delay_kernel_ridge as fit_delay_kernel_ridge
+from jaxcast.language import Alphabet as Alphabet
+from jaxcast.language import LanguageModel as LanguageModel
+from jaxcast.language import TextScore as TextScore
+from jaxcast.language import TokenCell as TokenCell
+from jaxcast.language import cross_entropy as cross_entropy
+from jaxcast.language import log_likelihoods as log_likelihoods
+from jaxcast.language import sample_tokens as sample_tokens
+from jaxcast.language import score_log_likelihoods as score_log_likelihoods
+from jaxcast.language import text_streams as text_streams
 from jaxcast.metrics import MedianInterval as MedianInterval
 from jaxcast.metrics import Tracking as Tracking
 from jaxcast.metrics import ValidTime as ValidTime

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, PyTree, Shaped
+from jaxtyping import Array, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
 
@@ -226,6 +226,6 @@ def _start(cell: Cell, first: tuple[Any, Any]) -> RolloutState:
     return RolloutState(carry, jax.tree.map(_nan_like, output))
 
 
-def _nan_like(leaf: jax.ShapeDtypeStruct) -> Float[Array, "..."] | Bool[Array, "..."]:
+def _nan_like(leaf: jax.ShapeDtypeStruct) -> Shaped[Array, "..."]:
     fill = jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else 0
     return jnp.full(leaf.shape, fill, leaf.dtype)

@@ -24,8 +24,8 @@ Loss = Callable[..., Any]
 class Fit(NamedTuple):
     """Trained models with a leading seed axis on every parameter, and the mean loss of every epoch, (seed, epoch).
 
-    validation_losses: alike, where there were validation data; the models are then those of each seed's best epoch. Both are
-    NaN for epochs after a seed has stopped.
+    validation_losses: alike, where there were validation data; unless asked for the last ones, the models are then those of
+    each seed's best epoch. Both are NaN for epochs after a seed has stopped.
     """
 
     model: Any
@@ -136,6 +136,7 @@ def fit(
     with_key: bool = False,
     validation: PyTree[Shaped[Array, "validation_sample ..."]] | None = None,
     patience: int | None = None,
+    keep: Literal["best", "last"] = "best",
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,
     checkpoint: str | Path | None = None,
@@ -153,7 +154,8 @@ def fit(
         loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity). with_key: it also takes
             `key`, another one at every step, as for dropout, or none where nothing is to be dropped.
         validation: data whose loss is computed, without a key, after every epoch; the models returned are then those of
-            each seed's best epoch. patience: a seed stops after so many epochs without a better one.
+            each seed's best epoch, or of its last one where keep="last". patience: a seed stops after so many epochs
+            without a better one.
         on_progress: called about num_reports times with the number of epochs done and the newest losses.
         checkpoint: a file that is replaced about num_reports times. Where it exists the run goes on from it, to the same
             numbers, to the bit, as if it had never stopped; it stays there at the end. Data, keys, sizes and loss are
@@ -179,10 +181,10 @@ def fit(
     num_samples = len(jax.tree.leaves(data)[0])
     if not 1 <= batch_size <= num_samples:
         raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
-    _check_validation(validation, patience)
+    _check_validation(validation, patience, keep)
     plan = Plan(loss, batch_size, num_epochs, with_key=with_key, patience=patience)
     return _fit(
-        init, data, validation, plan, keys=keys, optimizer=optimizer, on_progress=on_progress,
+        init, data, validation, plan, keep, keys=keys, optimizer=optimizer, on_progress=on_progress,
         num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
     )  # fmt: skip
 
@@ -199,6 +201,7 @@ def fit_over_time(
     with_key: bool = False,
     validation: PyTree[Shaped[Array, "stream time ..."]] | None = None,
     patience: int | None = None,
+    keep: Literal["best", "last"] = "best",
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,
     checkpoint: str | Path | None = None,
@@ -215,7 +218,7 @@ def fit_over_time(
     Args:
         data: a pytree with leading stream and time axes; all streams are one batch. chunk_size: in steps.
         loss: (model, carry, chunk) -> (scalar, carry), a function defined once.
-        with_key, validation, patience, and what is not listed: as in `fit`.
+        with_key, validation, patience, keep, and what is not listed: as in `fit`.
 
     Raises:
         InputError: for a chunk longer than the streams, and as `fit`.
@@ -241,18 +244,18 @@ def fit_over_time(
             f"expected streams of one length and chunks of 1 to so many steps, got lengths {sorted(lengths)} and "
             f"chunks of {chunk_size}"
         )
-    _check_validation(validation, patience)
+    _check_validation(validation, patience, keep)
     plan = Plan(loss, chunk_size, num_epochs, over_time=True, with_key=with_key, patience=patience)
     return _fit(
-        init, data, validation, plan, keys=keys, optimizer=optimizer, on_progress=on_progress,
+        init, data, validation, plan, keep, keys=keys, optimizer=optimizer, on_progress=on_progress,
         num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
     )  # fmt: skip
 
 
-def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, **options: Any) -> Fit:
+def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, keep: str, **options: Any) -> Fit:
     new, models = (None, init.model) if isinstance(init, Fit) else (init, None)
     graph, run = train(new, models, data, validation, plan, **options)
-    params = run.params if run.best is None else run.best.params
+    params = run.params if run.best is None or keep == "last" else run.best.params
     return Fit(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
 
 
@@ -266,6 +269,8 @@ def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
 
 
-def _check_validation(validation: PyTree | None, patience: int | None) -> None:
+def _check_validation(validation: PyTree | None, patience: int | None, keep: str) -> None:
+    if keep not in ("best", "last"):
+        raise InputError(f"keep must be best or last, got {keep!r}")
     if patience is not None and (validation is None or patience < 1):
         raise InputError(f"patience must be at least 1 and needs validation data, got {patience}")

@@ -138,7 +138,9 @@ def _begin(
     def begin(key: Array) -> Any:
         return nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
 
-    return _resume(*jax.vmap(begin)(keys), keys, optimizer=optimizer, num_epochs=num_epochs, validated=validated)
+    # One after the other: a batch of the QR decompositions that make orthogonal weights may wait for itself for ever on a
+    # CPU (jax 0.10.2).
+    return _resume(*jax.lax.map(begin, keys), keys, optimizer=optimizer, num_epochs=num_epochs, validated=validated)
 
 
 @partial(jax.jit, static_argnames=("optimizer", "num_epochs", "validated"))

@@ -200,3 +200,16 @@ def test_the_speeds_of_the_readme_are_the_committed_results():
     rows = json.loads((ROOT / "experiments/results/traffic-paper.json").read_text())["rows"]
     row = next(row for row in rows if (row["method"], row["horizon"]) == ("average", 3))
     assert f"from the last hour: RMSE {row['rmse']:.3f}, MAE {row['mae']:.3f}, by an average" in README
+
+
+def test_the_table_of_the_language_model_is_the_committed_results():
+    rows = json.loads((ROOT / "experiments/results/language-paper.json").read_text())["rows"]
+    found = [cells for cells in tables("experiments/README.md") if "next character" in cells]
+    assert [cells["next character"].strip("*") for cells in found] == [row["method"] for row in rows]
+    for cells, row in zip(found, rows, strict=True):
+        assert cells["published"] == (f"{row['published']:.4f}" if row["published"] else "")
+        assert cells["validation loss"] == (f"{row['loss']:.4f}" if row["loss"] else "")
+        assert cells["bits per character"] == (f"{row['bits_per_character']:.3f}" if row["loss"] else "")
+        assert cells["models"] == (str(row["num_seeds"]) if row["loss"] else "")
+    best = min((row["loss"], row["method"]) for row in rows if row["loss"] and "learning on" not in row["method"])
+    assert f"validation loss of {best[0]:.3f}" in README

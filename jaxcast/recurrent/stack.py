@@ -173,9 +173,8 @@ class Stack(nnx.Module):
 
     def _passed_on(self, k: int, xs: Array, outputs: Array, key: Array | None) -> Array:
         """What the layer above sees of layer k."""
-        if key is not None and self.dropout and k < len(self.layers) - 1:
-            kept = jax.random.bernoulli(jax.random.fold_in(key, k), 1 - self.dropout, outputs.shape)
-            outputs = jnp.where(kept, outputs / (1 - self.dropout), 0)
+        if key is not None and k < len(self.layers) - 1:
+            outputs = drop(outputs, self.dropout, jax.random.fold_in(key, k))
         return outputs + xs if self.skips and k else outputs
 
     def _check_carry(self, carry: Any) -> None:
@@ -194,6 +193,14 @@ class Stack(nnx.Module):
         stack = nnx.clone(self)
         stack.layers = nnx.List(layer.load_torch(state, f"_l{k}") for k, layer in enumerate(self.layers))
         return stack
+
+
+def drop(xs: Float[Array, "*shape"], probability: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
+    """With a key, components are zero with this probability, and the others grow to make up."""
+    if key is None or not probability:
+        return xs
+    kept = jax.random.bernoulli(key, jnp.asarray(1 - probability, xs.dtype), xs.shape)
+    return jnp.where(kept, xs / (1 - probability), 0)
 
 
 def make_layer(kind: Kind, **options: Any) -> RecurrentLayer:

@@ -1,0 +1,320 @@
+"""A language model: tokens in, the probabilities of the next one out, over whole texts or one token at a time."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float, Int, Key
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_sizes, uniform_linear
+from jaxcast.pytrees import register
+from jaxcast.recurrent.stack import Kind, Stack, drop
+from jaxcast.rollout import Input, Output, forecast
+from jaxcast.schedules import Scalar
+
+Tokens = Int[Any, " token"] | Sequence[int]
+"""A text as whole numbers, each a character or word of the alphabet."""
+
+
+class LanguageModel(nnx.Module):
+    """An embedding of tokens, a stack of recurrent layers, and a softmax over the next token.
+
+        p(w_(n+1) | w_1, ..., w_n) = softmax(W h_n + b),    h = Stack(E[w])
+
+    `fit_over_time` trains it on `text_streams` by `cross_entropy`.
+
+    Source: Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout, here of E[w] and h too.
+
+    Args:
+        num_tokens: of the alphabet. embedding_size: of E[w]. kind, hidden_size, num_layers, dropout: see `Stack`.
+        key: for the initial weights.
+
+    Raises:
+        InputError: for another kind, sizes below one, or a probability outside [0, 1).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> carry, logits = model(jnp.asarray([[0, 1, 2, 3], [4, 0, 1, 2]]))
+        >>> logits.shape
+        (2, 4, 5)
+    """
+
+    def __init__(
+        self,
+        *,
+        num_tokens: int,
+        hidden_size: int,
+        num_layers: int,
+        key: Key[Array, ""],
+        embedding_size: int = 64,
+        kind: Kind = "lstm",
+        dropout: float = 0.0,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)
+        of_tokens, of_stack, of_readout = jax.random.split(key, 3)
+        self.embedding = nnx.Param(jax.random.normal(of_tokens, (num_tokens, embedding_size), dtype))
+        self.stack = Stack(
+            kind, in_size=embedding_size, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, key=of_stack,
+            dtype=dtype, init="orthogonal",
+        )  # fmt: skip
+        rngs = nnx.Rngs(of_readout)
+        self.readout = uniform_linear(hidden_size, num_tokens, fan_in=hidden_size, rngs=rngs, dtype=dtype)
+
+    def init_carry(self, *batch: int) -> Any:
+        """The carry before the first token."""
+        return self.stack.init_carry(*batch)
+
+    def __call__(
+        self, tokens: Int[Array, "*batch time"], carry: Any = None, *, key: Key[Array, ""] | None = None
+    ) -> tuple[Any, Float[Array, "*batch time token"]]:
+        """The carry after the last token, and the logits of what follows each.
+
+        Args:
+            key: for dropout; without one nothing is dropped.
+        """
+        of_inputs, of_stack, of_outputs = (None,) * 3 if key is None else jax.random.split(key, 3)
+        xs = drop(self.embedding[...][tokens], self.stack.dropout, of_inputs)
+        carry, outputs = self.stack(xs, carry, key=of_stack)
+        return carry, self.readout(drop(outputs, self.stack.dropout, of_outputs))
+
+    def step(self, carry: Any, token: Int[Array, "*batch"]) -> tuple[Any, Float[Array, "*batch token"]]:
+        """The carry after one token, and the logits of the next."""
+        carry, output = self.stack.step(carry, self.embedding[...][token])
+        return carry, self.readout(output)
+
+
+def cross_entropy(
+    model: Any,
+    carry: Any,
+    tokens: tuple[Int[Array, "*batch time"], Int[Array, "*batch time"]],
+    key: Key[Array, ""] | None = None,
+) -> tuple[Float[Array, ""], Any]:
+    """The mean of -log p of the tokens that followed, in nats, and the carry: the loss for `fit_over_time`.
+
+    The model sees the true tokens, whatever it would have said (teacher forcing). tokens: those seen, and those that
+    followed each.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> text = jnp.asarray([[0, 1, 2, 3, 4, 0, 1, 2]])
+        >>> loss, carry = jaxcast.cross_entropy(model, model.init_carry(1), (text[:, :-1], text[:, 1:]))
+        >>> bool(1 < loss < 3)
+        True
+    """
+    seen, followed = tokens
+    carry, logits = model(seen, carry, key=key)
+    return -_log_p(logits, followed).mean(), carry
+
+
+def _log_p(logits: Float[Array, "*batch token"], token: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+    return jnp.take_along_axis(jax.nn.log_softmax(logits, -1), token[..., None], -1)[..., 0]
+
+
+def text_streams(tokens: Tokens, num_streams: int) -> tuple[Int[Array, "stream time"], Int[Array, "stream time"]]:
+    """A text cut into consecutive parts of one length, and the same one token on: data for `fit_over_time`.
+
+    What is left after the last full part is dropped.
+
+    Raises:
+        InputError: for tokens that are not whole numbers from 0 on, or too few for one and its next in every part.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> seen, followed = jaxcast.text_streams(np.arange(9), 2)
+        >>> seen.tolist(), followed.tolist()
+        ([[0, 1, 2, 3], [4, 5, 6, 7]], [[1, 2, 3, 4], [5, 6, 7, 8]])
+    """
+    tokens = _checked(tokens, at_least=2)
+    length = (len(tokens) - 1) // max(num_streams, 1)
+    if num_streams < 1 or length < 1:
+        raise InputError(f"a text of {len(tokens)} tokens cannot be cut into {num_streams} streams")
+    seen, followed = (tokens[k : k + num_streams * length].reshape(num_streams, length) for k in (0, 1))
+    return seen, followed
+
+
+class TextScore(NamedTuple):
+    """How well a text was foreseen: mean -log p of a token in nats, exp of it, and in bits (of characters: bits per character)."""
+
+    loss: Float[Array, ""]
+    perplexity: Float[Array, ""]
+    bits: Float[Array, ""]
+
+
+def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
+    """The scores of a text whose tokens had these log-probabilities.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> score = jaxcast.score_log_likelihoods(jnp.log(jnp.asarray([0.25, 0.25])))
+        >>> float(score.perplexity), float(score.bits)
+        (4.0, 2.0)
+    """
+    loss = -jnp.mean(jnp.asarray(log_p))
+    return TextScore(loss, jnp.exp(loss), loss / jnp.log(jnp.asarray(2, loss.dtype)))
+
+
+def log_likelihoods(model: LanguageModel, tokens: Tokens, *, chunk_size: int = 1000) -> Float[Array, " token-1"]:
+    """log p of every token of a text but the first, each given all that came before it.
+
+    The carry is kept from the first token to the last; chunks only bound the memory.
+
+    Raises:
+        InputError: for fewer than two tokens, tokens the model does not have, or chunks below one.
+
+    Example:
+        >>> import jax, jaxcast, numpy as np
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> log_p = jaxcast.log_likelihoods(model, np.arange(300) % 5)
+        >>> log_p.shape, bool(jaxcast.score_log_likelihoods(log_p).perplexity < 10)
+        ((299,), True)
+    """
+    check_sizes(chunk_size=chunk_size)
+    tokens = _checked(tokens, at_least=2, num_tokens=len(model.embedding))
+    return _log_likelihoods(model, tokens, chunk_size=min(chunk_size, len(tokens) - 1))
+
+
+@partial(jax.jit, static_argnames="chunk_size")
+def _log_likelihoods(model: LanguageModel, tokens: Array, *, chunk_size: int) -> Array:
+    num = len(tokens) - 1
+    # What the last chunk is filled up with comes after the text and changes nothing before.
+    padded = jnp.pad(tokens, (0, -num % chunk_size))
+
+    def chunk(carry: Any, pair: tuple[Array, Array]) -> tuple[Any, Array]:
+        carry, logits = model(pair[0], carry)
+        return carry, _log_p(logits, pair[1])
+
+    chunks = (padded[:-1].reshape(-1, chunk_size), padded[1:].reshape(-1, chunk_size))
+    return jax.lax.scan(chunk, model.init_carry(), chunks)[1].reshape(-1)[:num]
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class TokenCell:
+    """A language model as a cell: where the next token is not known, a rollout feeds a sample of softmax(logits / temperature).
+
+    Its forecasts are logits; `info["token"]` is the token that it was fed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> jaxcast.open_loop(jaxcast.TokenCell(model), jnp.asarray([0, 1, 2])).forecast.shape
+        (3, 5)
+    """
+
+    model: Any
+    temperature: Scalar = 1.0
+
+    warmup = 0
+
+    def init_carry(self, value: Any, given: Any = None) -> Any:
+        """The model's carry before the first token."""
+        return self.model.init_carry()
+
+    def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]:
+        carry, logits = self.model.step(carry, x.value)
+        return carry, Output(logits, {"token": x.value})
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        """The next token."""
+        return jax.random.categorical(key, output.forecast / self.temperature).astype(output.info["token"].dtype)
+
+
+def sample_tokens(
+    model: LanguageModel,
+    prompt: Tokens,
+    num_tokens: int,
+    *,
+    temperature: Scalar = 1.0,
+    key: Key[Array, ""],
+) -> Int[Array, " token"]:
+    """What a model writes after a prompt: a closed loop, in one compiled scan, that feeds samples.
+
+        w_(n+1) ~ softmax(logits_n / temperature)
+
+    Args:
+        temperature: below 1 likely tokens become likelier; other numbers compile nothing.
+
+    Raises:
+        InputError: for an empty prompt, tokens the model does not have, none to write, or a temperature that is not
+            positive.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> jaxcast.sample_tokens(model, [0, 1], 7, key=jax.random.key(1)).shape
+        (7,)
+    """
+    check_sizes(num_tokens=num_tokens)
+    prompt = _checked(prompt, at_least=1, num_tokens=len(model.embedding))
+    if not isinstance(temperature, jax.core.Tracer) and not 0 < np.asarray(temperature) < np.inf:
+        raise InputError(f"temperature must be positive and finite, got {temperature}")
+    outputs = forecast(TokenCell(model, jnp.asarray(temperature)), prompt, num_tokens + 1, key=key)
+    # The first output is that of the last token of the prompt.
+    return outputs.info["token"][1:]
+
+
+def _checked(tokens: Any, *, at_least: int, num_tokens: int | None = None) -> Int[Array, " token"]:
+    """Tokens as an array, if they are so many whole numbers of the model's."""
+    if isinstance(tokens, jax.core.Tracer):
+        return tokens
+    got = np.asarray(tokens)
+    if got.ndim != 1 or len(got) < at_least or not np.issubdtype(got.dtype, np.integer):
+        raise InputError(
+            f"expected at least {at_least} tokens (token,), whole numbers, got {got.dtype} of shape {got.shape}"
+        )
+    if got.min() < 0 or (num_tokens is not None and got.max() >= num_tokens):
+        below = "" if num_tokens is None else f" to {num_tokens - 1}"
+        raise InputError(f"expected tokens from 0{below}, got {got.min()} to {got.max()}")
+    return jnp.asarray(got, jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Alphabet:
+    """The characters of a text as the tokens of a language model, in order.
+
+    Raises:
+        InputError: when made of no characters or repeated ones, and for text or tokens that are not of it.
+
+    Example:
+        >>> import jaxcast
+        >>> alphabet = jaxcast.Alphabet.of("to be or not to be")
+        >>> alphabet.characters, alphabet.encode("bet").tolist(), alphabet.decode([4, 1, 5])
+        (' benort', [1, 2, 6], 'obr')
+    """
+
+    characters: str
+
+    def __post_init__(self) -> None:
+        if not self.characters or len(set(self.characters)) != len(self.characters):
+            raise InputError(f"expected an alphabet of different characters, got {self.characters!r}")
+
+    @classmethod
+    def of(cls, text: str) -> "Alphabet":
+        """All characters of a text, sorted."""
+        return cls("".join(sorted(set(text))))
+
+    def encode(self, text: str) -> Int[np.ndarray, " token"]:
+        """The tokens of a text."""
+        numbers = {character: n for n, character in enumerate(self.characters)}
+        unknown = sorted(set(text) - set(numbers))
+        if unknown:
+            raise InputError(f"the text holds characters that are not of the alphabet: {''.join(unknown)!r}")
+        return np.asarray([numbers[character] for character in text], np.int32)
+
+    def decode(self, tokens: Tokens) -> str:
+        """The text of some tokens."""
+        numbers = [int(token) for token in tokens]
+        if numbers and not 0 <= min(numbers) <= max(numbers) < len(self.characters):
+            raise InputError(
+                f"expected tokens from 0 to {len(self.characters) - 1}, got {min(numbers)} to {max(numbers)}"
+            )
+        return "".join(self.characters[n] for n in numbers)
