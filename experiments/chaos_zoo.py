@@ -26,8 +26,8 @@ from jaxcast.hub.arrays import check_names
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     """Fit every method to the first five sixths of every series, forecast the last sixth in one closed loop, and compare
-    symmetric errors and valid times with the published ones. Settings are picked on the other set of series. Presets:
-    smoke, made series; quick, 15 points per period; paper, 100 points per period."""
+    symmetric errors and valid times with the published ones. Settings are picked by closed loops on the other set of series.
+    Presets: smoke, made series; quick, 15 points per period; paper, 100 points per period."""
 
     data: Path | None = None
     """The folder of the dysts series and the published scores."""
@@ -37,10 +37,14 @@ class Config(Settings):
     """The first so many, in alphabetical order; by default all that have published scores."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Which methods to run."""
+    num_updates: int = 200
+    """Of the recurrent layers."""
+    num_starts: int = 3
+    """Initial weights of the recurrent layers of each system."""
 
 
 PRESETS = {
-    "smoke": Config(preset="smoke", num_systems=2),
+    "smoke": Config(preset="smoke", num_systems=2, num_updates=20, num_starts=1),
     "quick": Config(),
     "paper": Config(preset="paper", pts_per_period=100),
 }

@@ -14,10 +14,13 @@ from jaxcast.sharding import devices_for, map_shards
 
 MAX_LAGS = 64
 """Of delay embeddings; the shorter ones have weights of zero beyond."""
-EMBEDDINGS = ((4, 1), (4, 4), (8, 4), (4, 12), (8, 8))
+EMBEDDINGS = ((4, 4), (4, 12), (8, 4), (8, 8), (16, 1), (16, 4))
 """How many delays, so many points apart; at fewer points per period both shrink."""
-BANDWIDTHS = (0.5, 1.0, 2.0)
-PENALTIES = (1e-10, 1e-7)
+BANDWIDTHS = (0.35, 0.7, 1.4, 2.8)
+PENALTIES = (1e-9, 1e-6)
+NUM_LOOPS = 8
+"""Closed loops on which a system's settings are compared."""
+HIDDEN_SIZE = 32
 
 
 class Zoo(NamedTuple):
@@ -75,20 +78,26 @@ def lag_weights(num_lags: int, skip: int, pts_per_period: int) -> Float[np.ndarr
     return weights
 
 
-def picked(run: Callable[[Array, Any], Array], zoo: Zoo, settings: list[Any]) -> np.ndarray:
-    """The forecasts of each system with the setting that forecasts its training series best.
+def picked(
+    run: Callable[[Any, Any], Array], zoo: Zoo, settings: list[Any], *, num_known: int, num_best: int = 1
+) -> np.ndarray:
+    """The medians over the forecasts of each system with the settings that forecast its training series best.
 
-    run: (series up to the forecast (system, time), a setting for each system) -> (system, horizon).
+    run: ((series to fit (system, time), histories (system, loop, num_known)), a setting) -> (system, loop, horizon). Every
+    forecaster is fitted to the test series up to the forecast. The first history ends there; the others are pieces of
+    the training series, and the mean error over their closed loops is what settings are compared by.
     """
-    past, truth = zoo.train[:, : -zoo.horizon], zoo.train[:, -zoo.horizon :]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf, float) for leaf in leaves]), *settings)
-
-    def of_each(numbers: np.ndarray) -> Any:
-        return jax.tree.map(lambda a: a[numbers], stacked)
-
-    everyone = np.ones(len(zoo.systems), int)
-    errors = [smape(run(past, of_each(number * everyone)), truth) for number in range(len(settings))]
-    return np.asarray(run(zoo.test[:, : -zoo.horizon], of_each(np.argmin(errors, 0))))
+    past, others = zoo.test[:, : -zoo.horizon], np.asarray(zoo.train)
+    ends = np.linspace(num_known, others.shape[1] - zoo.horizon, NUM_LOOPS).astype(int)
+    pieces = np.stack([others[:, end - num_known : end + zoo.horizon] for end in ends], 1)
+    histories = jnp.concatenate([past[:, None, -num_known:], pieces[..., :num_known]], 1)
+    forecasts, errors = [], []
+    for setting in settings:
+        first, *loops = np.moveaxis(np.asarray(run((past, histories), setting)), 1, 0)
+        forecasts.append(first)
+        errors.append(smape(np.stack(loops, 1), pieces[..., num_known:]).mean(1))
+    best = np.argsort(errors, 0)[:num_best]
+    return np.median(np.take_along_axis(np.stack(forecasts), best[..., None], 0), 0)
 
 
 def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
@@ -96,22 +105,51 @@ def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
         (lag_weights(*embedding, zoo.pts_per_period), bandwidth, penalty)
         for embedding in EMBEDDINGS for bandwidth in BANDWIDTHS for penalty in PENALTIES
     ]  # fmt: skip
-    mesh = devices_for(None, zoo.train)
-    return picked(
-        lambda past, setting: _kernel_forecasts((past, setting), num_leads=zoo.horizon, mesh=mesh), zoo, settings
-    )
+    run = partial(_closed_loops, _fit_kernel, zoo.horizon)
+    return picked(run, zoo, settings, num_known=len(settings[0][0]), num_best=3)
 
 
-@partial(jax.jit, static_argnames=("num_leads", "mesh"))
-def _kernel_forecasts(systems: Any, *, num_leads: int, mesh: Any) -> Array:
+def gru(zoo: Zoo, config: Any) -> np.ndarray:
+    return _recurrent(jaxcast.GRU, zoo, config)
+
+
+def lstm(zoo: Zoo, config: Any) -> np.ndarray:
+    return _recurrent(jaxcast.LSTM, zoo, config)
+
+
+def _recurrent(layer: Any, zoo: Zoo, config: Any) -> np.ndarray:
+    """A layer for each system, all trained in one program; its settings are its initial weights."""
+    keys = list(jax.random.split(jax.random.key(config.seed), config.num_starts))
+    fit = partial(_fit_recurrent, layer, config.num_updates)
+    return picked(partial(_closed_loops, fit, zoo.horizon), zoo, keys, num_known=zoo.test.shape[1] // 6)
+
+
+def _fit_kernel(series: Float[Array, "time dim"], setting: Any) -> Any:
+    weights, bandwidth, penalty = setting
+    return jaxcast.fit_delay_kernel_ridge(series, weights, bandwidth=bandwidth, penalty=penalty)
+
+
+def _fit_recurrent(layer: Any, num_updates: int, series: Float[Array, "time dim"], key: Any) -> Any:
+    layers = layer(in_size=1, hidden_size=HIDDEN_SIZE, key=key, init="orthogonal", dtype=series.dtype)
+    return jaxcast.fit_recurrent_forecaster(layers, series, num_updates=num_updates)
+
+
+def _closed_loops(fit: Callable[[Array, Any], Any], num_leads: int, systems: Any, setting: Any) -> Array:
+    return _all_loops(systems, setting, fit=fit, num_leads=num_leads, mesh=devices_for(None, systems))
+
+
+@partial(jax.jit, static_argnames=("fit", "num_leads", "mesh"))
+def _all_loops(systems: Any, setting: Any, *, fit: Any, num_leads: int, mesh: Any) -> Array:
     """One program for all systems, spread over the devices."""
 
-    def one(system: Any) -> Array:
-        series, (weights, bandwidth, penalty) = system
-        cell = jaxcast.fit_delay_kernel_ridge(series[:, None], weights, bandwidth=bandwidth, penalty=penalty)
-        return jaxcast.forecast(cell, series[-len(weights) :, None], num_leads).forecast[:, 0]
+    def one(system: Any, setting: Any) -> Array:
+        series, histories = system
+        cell = fit(series[:, None], setting)
+        return jax.vmap(lambda known: jaxcast.forecast(cell, known[:, None], num_leads).forecast[:, 0])(histories)
 
-    return map_shards(lambda own, _: jax.lax.map(one, own), systems, None, mesh)
+    return map_shards(
+        lambda own, setting: jax.lax.map(lambda system: one(system, setting), own), systems, setting, mesh
+    )
 
 
 METHODS: dict[str, Callable[[Zoo, Any], np.ndarray]] = {
@@ -119,4 +157,6 @@ METHODS: dict[str, Callable[[Zoo, Any], np.ndarray]] = {
     "mean": mean,
     "last_period": last_period,
     "kernel_ridge": kernel_ridge,
+    "gru": gru,
+    "lstm": lstm,
 }

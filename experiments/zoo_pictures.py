@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
-COLORS = {"kernel_ridge": "#c2410c", "gru": "#f59e0b"}
+COLORS = {"kernel_ridge": "#c2410c", "gru": "#f59e0b", "lstm": "#0f766e"}
+NAIVE = {"last_value": "-", "mean": ":", "last_period": "-."}
 
 
 def systems(ours: dict[str, Any], published: dict[str, dict[str, float]], zoo: Any) -> Figure:
@@ -21,7 +22,7 @@ def systems(ours: dict[str, Any], published: dict[str, dict[str, float]], zoo: A
     for name, arrays in ours.items():
         errors = np.sort(arrays["smape"])
         ax.plot(errors, share, color=COLORS.get(name, "0.6"), lw=2.2 if name in COLORS else 1,
-                label=f"{name.replace('_', ' ')} ({np.median(errors):.0f})")  # fmt: skip
+                ls=NAIVE.get(name, "-"), label=f"{name.replace('_', ' ')} ({np.median(errors):.0f})")  # fmt: skip
     ax.axhline(50, color="0.8", lw=0.8, zorder=0)
     ax.set(xlabel="sMAPE over the forecast", ylabel="systems forecast better (%)", xlim=(0, 200), ylim=(0, 101))
     ax.set_title(f"{len(zoo.systems)} chaotic systems in closed loop (median in brackets)")

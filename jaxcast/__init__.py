@@ -123,6 +123,7 @@ from jaxcast.pooling.switching import SwitchingMemory as SwitchingMemory
 from jaxcast.pooling.switching_fit import fit_fixed_share as fit_fixed_share
 from jaxcast.pooling.switching_fit import fit_interacting_models as fit_interacting_models
 from jaxcast.recurrent.forecaster import RecurrentForecaster as RecurrentForecaster
+from jaxcast.recurrent.forecaster import fit_recurrent_forecaster as fit_recurrent_forecaster
 from jaxcast.recurrent.forecaster import fit_recurrent_readout as fit_recurrent_readout
 from jaxcast.recurrent.gru import GRU as GRU
 from jaxcast.recurrent.lstm import LSTM as LSTM

@@ -61,8 +61,7 @@ class DelayKernelRidge:
         newest = self.scaler.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
         point = (self.lag_weights[:, None] * lags).ravel()
-        squares = jnp.sum((self.points - point) ** 2, -1)
-        near = jnp.exp(squares / (-2 * self.bandwidth**2))
+        near = _kernel(point[None], self.points, self.bandwidth)[0]
         step = jnp.matmul(near, self.coefficients, precision="highest")
         return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
 
@@ -124,8 +123,13 @@ def _fit(states: Array, lag_weights: Array, bandwidth: Scalar, penalty: Scalar) 
     increments = jnp.diff(scaled, axis=0)[-len(points) :]
     centred = points - points.mean(0)
     width = jnp.asarray(bandwidth * jnp.sqrt(jnp.mean(jnp.sum(centred**2, -1))), states.dtype)
-    norms = jnp.sum(centred**2, -1)
-    squares = norms[:, None] + norms - 2 * jnp.matmul(centred, centred.T, precision="highest")
-    kernel = jnp.exp(jnp.maximum(squares, 0) / (-2 * width**2)) + penalty * jnp.eye(len(points), dtype=states.dtype)
+    kernel = _kernel(centred, centred, width) + penalty * jnp.eye(len(points), dtype=states.dtype)
     coefficients = jax.scipy.linalg.solve(kernel, increments, assume_a="pos")
     return DelayKernelRidge(points, coefficients, scaler, lag_weights.astype(states.dtype), width)
+
+
+def _kernel(left: Array, right: Array, width: Scalar) -> Float[Array, "left right"]:
+    """Between all pairs of points. The squared distances are one matrix product, also where many series roll at once."""
+    norms = jnp.sum(left**2, -1)[:, None] + jnp.sum(right**2, -1)
+    squares = norms - 2 * jnp.matmul(left, right.T, precision="highest")
+    return jnp.exp(jnp.maximum(squares, 0) / (-2 * width**2))

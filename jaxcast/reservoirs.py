@@ -34,7 +34,7 @@ class Readout(NamedTuple):
     weights: Float[Array, "feature dim"]
     bias: Float[Array, " dim"]
 
-    def __call__(self, features: Float[Array, " feature"]) -> Float[Array, " dim"]:
+    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
         return jnp.matmul(features, self.weights, precision="highest") + self.bias
 
 
@@ -335,7 +335,7 @@ def as_series(values: Any, least: int, penalty: Scalar) -> Array:
     is_bad = not isinstance(states, jax.core.Tracer) and not jnp.isfinite(states).all()
     if states.ndim != 2 or len(states) < least or is_bad:
         raise InputError(f"expected a finite series (time, dim) of at least {least} values, got shape {states.shape}")
-    if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
+    if not isinstance(penalty, jax.core.Tracer) and not np.asarray(penalty) > 0:
         raise InputError(f"penalty must be positive, got {penalty}")
     return states if jnp.issubdtype(states.dtype, jnp.floating) else states.astype(jnp.result_type(float))
 

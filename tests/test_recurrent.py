@@ -7,8 +7,10 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 from jax.test_util import check_grads
 
+import jaxcast
 from jaxcast.errors import InputError
 from jaxcast.recurrent import GRU, LSTM, RNN, LSTMCarry
+from jaxcast.recurrent.forecaster import projected_loss
 
 
 @cache
@@ -298,3 +300,40 @@ def test_bad_input_is_explained_in_one_line(expected, call):
     with pytest.raises(InputError, match=expected) as error:
         call(make("lstm"))
     assert "\n" not in str(error.value)
+
+
+def test_a_readout_in_closed_form_moves_along_with_its_layers():
+    wave = jnp.sin(0.3 * jnp.arange(160.0))[:, None] * jnp.cos(0.11 * jnp.arange(160.0))[:, None]
+    gru = jaxcast.GRU(in_size=1, hidden_size=6, key=jax.random.key(0), init="orthogonal", dtype=float)
+    pieces = jnp.stack([wave[:40], wave[60:100]])
+    targets = jnp.stack([jnp.diff(wave[:41], axis=0)[10:], jnp.diff(wave[60:101], axis=0)[10:]])
+
+    def solved_inside(layers):
+        _, hidden = layers(pieces)
+        features = jnp.concatenate([pieces, hidden], -1)[:, 10:].reshape(60, 7)
+        centred, aims = features - features.mean(0), targets.reshape(60, 1) - targets.mean()
+        weights = jnp.linalg.solve(centred.T @ centred + 0.01 * jnp.eye(7), centred.T @ aims)
+        return jnp.log(jnp.sum((centred @ weights - aims) ** 2) + 0.01 * jnp.sum(weights**2))
+
+    value, gradient = jax.value_and_grad(projected_loss)(gru, pieces, targets, 0.01)
+    expected, whole = jax.value_and_grad(solved_inside)(gru)
+    np.testing.assert_allclose(value, expected, rtol=1e-10)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10), gradient, whole)
+
+
+def test_trained_layers_forecast_better_than_drawn_ones():
+    truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=900, dt=0.05, transient=5.0).states[
+        :, :1
+    ]
+    gru = jaxcast.GRU(in_size=1, hidden_size=12, key=jax.random.key(0), init="orthogonal", dtype=truth.dtype)
+    drawn = jaxcast.fit_recurrent_readout(gru, truth[:500])
+    trained = jaxcast.fit_recurrent_forecaster(gru, truth[:500], num_updates=60)
+
+    def error(cell):
+        return jnp.sqrt(jnp.mean((jaxcast.open_loop(cell, truth[500:-1]).forecast - truth[501:])[50:] ** 2))
+
+    assert error(trained) < error(drawn) / 3
+    with pytest.raises(InputError, match="num_updates, num_discarded and num_steps must be at least 1, got 0, 30, 100"):
+        jaxcast.fit_recurrent_forecaster(gru, truth, num_updates=0)
+    fit = jax.jit(lambda values: jaxcast.fit_recurrent_readout(gru, values, penalty=1e-6).weights[...])
+    np.testing.assert_allclose(fit(truth[:500]), drawn.weights[...], rtol=1e-4)

@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxcast.errors import InputError
 from jaxcast.reservoirs import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
 from jaxcast.rollout import Input, Output
 from jaxcast.schedules import Scalar
@@ -22,8 +24,8 @@ class RecurrentForecaster(nnx.Module):
 
         u_(n+1) = u_n + std * (W' [z_n, h_n] + b),    h_n the layers' output for the standardised value z_n
 
-    Its memory fades; give a forecast a history as long as what it was trained on needs. Made by `fit_recurrent_readout`, or
-    trained by `fit` with `nnx.Param` leaves in the layers and the readout.
+    Its memory fades; give a forecast a history as long as what it was trained on needs. Made by `fit_recurrent_readout`, by
+    `fit_recurrent_forecaster`, or trained by `fit` with `nnx.Param` leaves in the layers and the readout.
 
     Args:
         layers: an `LSTM`, `GRU` or `RNN`, or a `Stack`, of as many inputs as a value has components.
@@ -98,10 +100,108 @@ def fit_recurrent_readout(
     return RecurrentForecaster(layers, readout.weights, readout.bias, scaler)
 
 
+def fit_recurrent_forecaster(
+    layers: Any,
+    values: Float[Any, "time dim"],
+    *,
+    num_updates: int = 200,
+    learning_rate: Scalar = 0.03,
+    penalty: Scalar = 1e-3,
+    num_discarded: int = 30,
+    num_steps: int = 100,
+) -> RecurrentForecaster:
+    """A recurrent forecaster trained whole on one series: the readout in closed form, the layers by gradients through time.
+
+        min over the layers of  log min over W, b of  sum_n |(u_(n+1) - u_n) / std - W' [z_n, h_n] - b|^2 + penalty |W|^2
+
+    With the readout always the best for its layers, their gradient is that with the readout held fixed. Steps of Adam, whose
+    rate falls to zero over a cosine, each on the whole series cut into pieces; the last readout is
+    `fit_recurrent_readout` of the uncut series. `jax.vmap` over layers and series trains many.
+
+    Source: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), variable projection.
+
+    Args:
+        layers: as they are at the start. num_updates: steps of Adam. penalty: for the sum over all samples.
+        num_steps: of a piece, over which gradients run. num_discarded: as many steps before each piece, in which the layers
+            forget how they began.
+
+    Raises:
+        InputError: for a penalty that is not positive, sizes below one, or a series that is too short or not finite.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
+        >>> gru = jaxcast.GRU(in_size=1, hidden_size=8, key=jax.random.key(0), dtype=truth.states.dtype)
+        >>> cell = jaxcast.fit_recurrent_forecaster(gru, truth.states[:, :1], num_updates=20)
+        >>> jaxcast.forecast(cell, truth.states[:, :1], num_leads=5).forecast.shape
+        (5, 1)
+    """
+    if min(num_updates, num_discarded, num_steps) < 1:
+        raise InputError(
+            f"num_updates, num_discarded and num_steps must be at least 1, got {num_updates}, {num_discarded}, {num_steps}"
+        )
+    states = as_series(values, num_discarded + num_steps + 1, penalty)
+    layers = _train(
+        layers,
+        states,
+        learning_rate,
+        penalty,
+        num_updates=num_updates,
+        num_discarded=num_discarded,
+        num_steps=num_steps,
+    )
+    return fit_recurrent_readout(layers, states, penalty=penalty, num_discarded=num_discarded)
+
+
+@partial(jax.jit, static_argnames=("num_updates", "num_discarded", "num_steps"))
+def _train(
+    layers: Any,
+    states: Array,
+    learning_rate: Scalar,
+    penalty: Scalar,
+    *,
+    num_updates: int,
+    num_discarded: int,
+    num_steps: int,
+) -> Any:
+    scaled = scaler_of(states).apply(states)
+    num_pieces = (len(scaled) - 1 - num_discarded) // num_steps
+    ends = len(scaled) - 1 - num_steps * jnp.arange(num_pieces)[:, None]
+    rows = ends + jnp.arange(-num_discarded - num_steps, 0)
+    targets = jnp.diff(scaled, axis=0)[rows[:, num_discarded:]]
+
+    gradient = jax.grad(projected_loss)
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, num_updates))
+
+    def update(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
+        layers, moments = state
+        changes, moments = optimizer.update(gradient(layers, scaled[rows], targets, penalty), moments)
+        return (optax.apply_updates(layers, changes), moments), None
+
+    (layers, _), _ = jax.lax.scan(update, (layers, optimizer.init(layers)), None, num_updates)
+    return layers
+
+
+def projected_loss(
+    layers: Any, pieces: Float[Array, "piece time dim"], targets: Float[Array, "piece step dim"], penalty: Scalar
+) -> Float[Array, ""]:
+    """What `fit_recurrent_forecaster` minimises; targets are those of each piece's last steps."""
+    features = _features(layers, pieces)[:, -targets.shape[1] :]
+    features, targets = (a.reshape(-1, a.shape[-1]) for a in (features, targets))
+    # The readout is a minimum: moving it with the layers would add nothing to their gradient.
+    readout = fit_readout(jax.lax.stop_gradient(features), targets, penalty)
+    return jnp.log(jnp.sum((readout(features) - targets) ** 2) + penalty * jnp.sum(readout.weights**2))
+
+
 @partial(jax.jit, static_argnames="num_discarded")
 def _fit(layers: Any, states: Array, penalty: Scalar, *, num_discarded: int) -> tuple[Readout, Scaler]:
     scaler = scaler_of(states)
     scaled = scaler.apply(states)
-    _, hidden = layers(scaled[:-1])
-    features = jnp.concatenate([scaled[:-1], hidden.astype(scaled.dtype)], -1)
+    features = _features(layers, scaled[:-1])
     return fit_readout(features[num_discarded:], jnp.diff(scaled, axis=0)[num_discarded:], penalty), scaler
+
+
+def _features(layers: Any, scaled: Float[Array, "*batch time dim"]) -> Float[Array, "*batch time feature"]:
+    """What the readout sees at each step."""
+    _, hidden = layers(scaled)
+    return jnp.concatenate([scaled, hidden.astype(scaled.dtype)], -1)
