@@ -11,7 +11,7 @@ import numpy as np
 
 import jaxcast
 from experiments.regions_methods import PLAIN, Method, Parts, Seen, Setup, choose, mixing_of
-from experiments.regions_networks import NETWORKS, networks
+from experiments.regions_networks import NETWORKS, Trained, networks
 
 KERNELS = ((0.3, 1.0, 0.5), (0.6, 0.3, 1.0), (1.0, 0.0, 0.0), (1.5, 0.3, 0.5))
 """Bandwidths, shares of the features themselves, and powers of the scale in the error that is minimised; every kind
@@ -53,7 +53,7 @@ def average(
     forecasts = np.stack([of_seed(seed) for seed in seeds])
     if with_networks:
         trained = [network(name, setup, seeds) for name in NETWORKS]
-        valid, test = (np.stack([one[at].mean(0) for one in trained]) for at in (0, 1))
+        valid, test = (np.stack([getattr(one, at).mean(0) for one in trained]) for at in ("valid", "test"))
         ours = best(Candidates(valid, test, test), parts, refitted=False, sizes=(1, 2, 3, 5))
         forecasts = NETWORK_SHARE * ours + (1 - NETWORK_SHARE) * forecasts
     return forecasts, {}
@@ -63,7 +63,7 @@ def best(candidates: Candidates, parts: Parts, *, refitted: bool, sizes: tuple[i
     """At each lead the average of those that forecast the validation part best, in units of each series' deviation."""
     std = np.asarray(jaxcast.lag_inputs(parts.train, lags=[0]).std)
     weights, truth = np.asarray(parts.valid.weights), np.asarray(parts.valid.targets)
-    sizes = [size for size in sizes if size <= len(candidates.valid)] or [1]
+    sizes = tuple(size for size in sizes if size <= len(candidates.valid)) or (1,)
     chosen = []
     for k in range(truth.shape[1]):
         known = weights[:, k].any(-1)
@@ -107,16 +107,16 @@ def _kernel_candidates(setup: Setup, seen: Seen, parts: Parts, seed: int) -> Can
     return Candidates(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
-def network(name: str, setup: Setup, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Of every seed's network the forecasts of the validation and the test part, and what it learned; trained once for all methods."""
+def network(name: str, setup: Setup, seeds: Sequence[int]) -> Trained:
+    """Of every seed's network what it forecasts and has learned; trained once for all methods."""
     if name not in setup.found:
         setup.found[name] = networks(name, setup.config, setup.parts, seeds)
     return setup.found[name]
 
 
 def network_row(name: str, setup: Setup, parts: Parts, seeds: Sequence[int]) -> tuple[np.ndarray, dict[str, Any]]:
-    _, test, learned = network(name, setup, seeds)
-    return test, learned
+    trained = network(name, setup, seeds)
+    return trained.test, trained.learned
 
 
 def _averages() -> dict[str, Method]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,17 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 """The first four as the specification numbers them, and its LSTM with self-attention."""
 
 
-def networks(
-    name: str, config: Any, parts: Any, seeds: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Forecasts of the validation and the test part, (seed, sample, lead, region), and of networks with attention the mean
-    that is paid to regions, (region, source); the losses of all epochs, (seed, epoch), of training and validation part.
+class Trained(NamedTuple):
+    """Forecasts of the validation and the test part, (seed, sample, lead, region). learned: the losses of all epochs, (seed,
+    epoch), of training and validation part, and of networks with attention the mean that is paid to regions, (region, source)."""
+
+    valid: np.ndarray
+    test: np.ndarray
+    learned: dict[str, np.ndarray]
+
+
+def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Trained:
+    """One network for every seed, all in one program.
 
     Trained in units of each series' standard deviation; each seed is the one of its best epoch on the validation part.
     """
@@ -50,4 +56,4 @@ def networks(
     learned = {"losses": np.asarray(fit.losses), "validation_losses": np.asarray(fit.validation_losses)}
     if "weights" in of_test.info:
         learned["region_map"] = np.asarray(of_test.info["weights"]).mean((0, 1))
-    return np.maximum(of_valid.forecast, 0), np.maximum(of_test.forecast, 0), learned
+    return Trained(np.maximum(of_valid.forecast, 0), np.maximum(of_test.forecast, 0), learned)

@@ -68,11 +68,10 @@ class RegionNetwork(nnx.Module):
         if history.shape[-1] != num_regions:
             raise InputError(f"it was made for {num_regions} regions, got histories of shape {history.shape}")
         values, mean, scale = self._in_units(filled(history, self.mean[...]))
-        inputs = [values, jnp.isfinite(history).astype(values.dtype)]
+        features = [values, jnp.isfinite(history).astype(values.dtype)]
         if self.level == "window":
-            inputs.append(jnp.broadcast_to(jnp.log(scale / self.std[...]), values.shape))
-        inputs = jnp.stack(inputs, -1)
-        states, info = self.encode(inputs, key)
+            features.append(jnp.broadcast_to(jnp.log(scale / self.std[...]), values.shape))
+        states, info = self.encode(jnp.stack(features, -1), key)
         if self.given_size:
             given = given_to_regions(given, history, self.given_size)
             states = jnp.concatenate([states, given.astype(states.dtype)], -1)
