@@ -1,7 +1,6 @@
-"""The forecasters of `experiments.regions`: naive ones, regressions on lags, networks, and averages of the best of many."""
+"""The plain forecasters of `experiments.regions`, naive ones and regressions on lags, and what all methods share."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -12,54 +11,47 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import jaxcast
-from experiments.regions_networks import NETWORKS, networks
 from jaxcast.regions.tables import Folder
 
 PENALTIES = np.logspace(-6, -0.5, 8)
-BANDWIDTHS = ((0.3, 1.0), (0.8, 0.3), (1.5, 0.0))
-"""Of kernels, with the share of the features themselves."""
-SETTINGS: tuple[tuple[Any, Any, str, int, bool, int], ...] = (
-    ("none", "series", "neighbours", 2, True, 0),
-    ("log", "window", "everyone", 1, True, 0),
-    ("log", "series", "neighbours", 2, True, 5),
-    ("none", "window", "neighbours", 4, True, 0),
-    ("sqrt", "series", "everyone", 1, True, 5),
-    ("none", "series", "everyone", 4, False, 5),
-    ("sqrt", "series", "neighbours", 2, False, 0),
-    ("log", "series", "own", 4, True, 0),
-)
-"""Of inputs: transform, level, which other series, the newest 1/n of the window, difference, principal components."""
 
 
 class Parts(NamedTuple):
-    """Training, validation and test samples; targets do not overlap."""
+    """Training, validation and test samples, whose targets do not overlap; and those of training and validation together."""
 
     train: jaxcast.LeadSamples
     valid: jaxcast.LeadSamples
     test: jaxcast.LeadSamples
+    known: jaxcast.LeadSamples
 
 
-Seen = Literal["window", "calendar", "last_year"]
+Seen = Literal["window", "last_year"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """The data, and their parts by what is seen: the published window alone, or also at which part of the season it ends, or
-    the values one season before the targets."""
+    """The data, and their parts by what is seen: the published window alone, or also the values one season before the
+    targets and at which part of the season the window ends. found: what several methods build on, kept from the first."""
 
     config: Any
     data: Folder
     by_seen: dict[Seen, Parts]
+    found: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def parts(self) -> Parts:
         return self.by_seen["window"]
 
+    def only_training(self, parts: Parts) -> jaxcast.LeadSamples:
+        """The training part in arrays as long as those of training and validation part, so that one program serves both."""
+        early = parts.known.rows < int(self.config.split[0] * len(self.data.values))
+        return parts.known._replace(weights=jnp.where(early[..., None], parts.known.weights, 0))
+
     @classmethod
     def of(cls, data: Folder, config: Any) -> "Setup":
         values = jnp.asarray(data.values)
         first, second = (int(share * len(values)) for share in config.split)
-        bounds = ((0, first), (first, second), (second, len(values)))
+        bounds = ((0, first), (first, second), (second, len(values)), (0, second))
 
         angles = 2 * np.pi / config.season_length * np.arange(len(values))[:, None] * np.asarray([1, 2])
         calendar = np.concatenate([np.cos(angles), np.sin(angles)], 1)
@@ -71,8 +63,7 @@ class Setup:
         far = max(config.window_size, config.season + 2 - min(config.leads))
         by_seen: dict[Seen, Parts] = {
             "window": parts(config.window_size),
-            "calendar": parts(config.window_size, calendar),
-            "last_year": parts(far),
+            "last_year": parts(far, calendar),
         }
         return cls(config, data, by_seen)
 
@@ -80,15 +71,21 @@ class Setup:
 @dataclasses.dataclass(frozen=True)
 class Method:
     """forecast: (setup, parts, seeds) -> forecasts of the test part, (seed, sample, lead, region), and what else was learned.
-    draws: whether the seed matters."""
+    draws: whether the seed matters. refitted: whether what it is made of learns from the validation part too, in the end."""
 
     forecast: Callable[[Setup, Parts, Sequence[int]], tuple[Any, dict[str, Any]]]
     draws: bool = False
     seen: Seen = "window"
+    refitted: bool = False
+    with_calendar: bool = False
 
     def sees(self, config: Any) -> str:
-        further = {"window": "", "calendar": "and the week of the year", "last_year": f"and {config.season} weeks back"}
-        return f"{config.window_size} weeks {further[self.seen]}".strip()
+        """What a forecast is made from, for a table."""
+        back = f" and {config.season} weeks back" if self.seen == "last_year" else ""
+        return (
+            f"{config.window_size} weeks{back}{', the week of the year' * self.with_calendar}"
+            f"{'; refitted with the validation part' * self.refitted}"
+        )
 
 
 def one_by_one(forecast: Callable[[Setup, Parts, int], Array]) -> Callable[..., tuple[Any, dict[str, Any]]]:
@@ -119,11 +116,13 @@ def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
 
 @partial(jax.jit, static_argnames=("each_region", "difference"))
 def choose(
-    parts: Parts, inputs: jaxcast.LagInputs, expansion: Any, power: Any, *, each_region: bool, difference: bool
-) -> tuple[Array, Array]:
-    """Forecasts of the validation and the test part for every penalty: (penalty, sample, lead, region) each."""
+    parts: Parts, learned: jaxcast.LeadSamples, inputs: jaxcast.LagInputs, expansion: Any, power: Any, *, each_region: bool,
+    difference: bool,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Forecasts of the validation and the test part for every penalty, (penalty, sample, lead, region) each; what is learned
+    from need not be the training part."""
     fit = partial(
-        jaxcast.fit_lag_regression, parts.train, inputs, expansion, scale_power=power, each_region=each_region,
+        jaxcast.fit_lag_regression, learned, inputs, expansion, scale_power=power, each_region=each_region,
         difference=difference, nonnegative=True,
     )  # fmt: skip
     many = jax.vmap(lambda penalty: fit(penalty=penalty))(PENALTIES)
@@ -141,7 +140,7 @@ def best_penalty(
     parts: Parts, inputs: jaxcast.LagInputs, expansion: Any, *, each_region: bool = False, difference: bool = False
 ) -> Array:
     """The test forecasts of the penalty with the lowest validation error at each lead."""
-    valid, test = choose(parts, inputs, expansion, 1.0, each_region=each_region, difference=difference)
+    valid, test = choose(parts, parts.train, inputs, expansion, 1.0, each_region=each_region, difference=difference)
     best = jnp.argmin(jax.vmap(lambda f: validation_error(f, parts, inputs.std))(valid), 0)
     return jnp.stack([test[b, :, k] for k, b in enumerate(best)], 1)
 
@@ -159,12 +158,14 @@ def ridge(setup: Setup, parts: Parts, seed: int) -> Array:
 
 def polynomial(setup: Setup, parts: Parts, seed: int) -> Array:
     lags = [lag for lag in (0, 1, 2, 4, 8) if lag < setup.config.window_size]
-    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=_mixing(setup, "neighbours"))
+    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"))
     return best_penalty(parts, inputs, jaxcast.Monomials(2), difference=True)
 
 
 def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
-    inputs = jaxcast.lag_inputs(parts.train, lags=range(setup.config.window_size), mixing=_mixing(setup, "neighbours"))
+    inputs = jaxcast.lag_inputs(
+        parts.train, lags=range(setup.config.window_size), mixing=mixing_of(setup, "neighbours")
+    )
     expansion = jaxcast.random_fourier(
         inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=jax.random.key(seed)
     )
@@ -174,57 +175,18 @@ def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
     """A fixed random recurrent layer runs over the window of a region and of its neighbours' mean; ridge regression reads it."""
     num_lags = setup.config.window_size
-    inputs = jaxcast.lag_inputs(parts.train, lags=range(num_lags), mixing=_mixing(setup, "neighbours"))
+    inputs = jaxcast.lag_inputs(parts.train, lags=range(num_lags), mixing=mixing_of(setup, "neighbours"))
     sizes = {"num_features": inputs.num_features, "num_lags": num_lags, "num_nodes": setup.config.num_nodes}
     expansion = jaxcast.random_echoes(**sizes, key=jax.random.key(seed))
     return best_penalty(parts, inputs, expansion, difference=True)
 
 
-def average_of_kernels(setup: Setup, parts: Parts, seed: int) -> Array:
-    """Kernel ridge regressions with many settings; at each lead the average of those that forecast the validation part best."""
-    valid, test, std = many_kernels(setup, parts, seed)
-    weights, truth = np.asarray(parts.valid.weights), np.asarray(parts.valid.targets)
-    chosen = []
-    for k in range(len(setup.config.leads)):
-        known = weights[:, k].any(-1)
-        members = jaxcast.best_average(valid[:, known, k] / std, truth[known, k] / std, weights[known, k])
-        chosen.append(test[members, :, k].mean(0))
-    return jnp.stack(chosen, 1)
-
-
-def many_kernels(setup: Setup, parts: Parts, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Forecasts of the validation and the test part by kernel ridge regressions with all settings, and the series' scales."""
-    window = setup.config.window_size
-    far = parts.train.history.shape[1] - window
-    season_lags = {setup.config.season - lead + k for lead in setup.config.leads for k in (-1, 0, 1)} if far else set()
-    valid, test = [], []
-    for number, setting in enumerate(SETTINGS[: setup.config.num_settings]):
-        transform, level, seen, part, difference, num_components = setting
-        lags = sorted({*range(max(window // part, 1)), *(lag for lag in season_lags if 0 <= lag < far + window)})
-        inputs = jaxcast.lag_inputs(
-            parts.train, lags=lags, mixing=_mixing(setup, seen), transform=transform, level=level,
-            num_components=num_components,
-        )  # fmt: skip
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        expansion = jaxcast.random_fourier(inputs.num_features, setup.config.num_cosines, bandwidth=1.0, key=key)
-        for (bandwidth, linear), power in itertools.product(BANDWIDTHS, (0.5, 1.0)):
-            expansion = dataclasses.replace(expansion, bandwidth=jnp.asarray(bandwidth), linear=jnp.asarray(linear))
-            forecasts = choose(parts, inputs, expansion, power, each_region=False, difference=difference)
-            valid.append(np.asarray(forecasts[0]))
-            test.append(np.asarray(forecasts[1]))
-    return np.concatenate(valid), np.concatenate(test), np.asarray(inputs.std)
-
-
-def _mixing(setup: Setup, seen: str) -> np.ndarray:
+def mixing_of(setup: Setup, seen: str) -> np.ndarray:
     adjacency = None if seen == "own" else setup.data.adjacency
     return jaxcast.mixtures(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
 
 
-def network(name: str, setup: Setup, parts: Parts, seeds: Sequence[int]) -> tuple[Any, dict[str, Any]]:
-    return networks(name, setup.config, parts, seeds)
-
-
-METHODS = {
+PLAIN = {
     "last_value": Method(one_by_one(partial(naive, jaxcast.LastValue))),
     "mean_of_window": Method(one_by_one(partial(naive, jaxcast.HistoryMean))),
     "drift": Method(one_by_one(partial(naive, jaxcast.Drift))),
@@ -233,8 +195,4 @@ METHODS = {
     "polynomial": Method(one_by_one(polynomial)),
     "reservoir": Method(one_by_one(reservoir), draws=True),
     "kernel_ridge": Method(one_by_one(kernel_ridge), draws=True),
-    **{name: Method(partial(network, name), draws=True) for name in NETWORKS},
-    "average_of_kernels": Method(one_by_one(average_of_kernels), draws=True),
-    "average_of_kernels_and_calendar": Method(one_by_one(average_of_kernels), draws=True, seen="calendar"),
-    "average_of_kernels_and_last_year": Method(one_by_one(average_of_kernels), draws=True, seen="last_year"),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,25 +21,39 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 """The first four as the specification numbers them, and its LSTM with self-attention."""
 
 
-def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Forecasts of the test part, (seed, sample, lead, region), and the mean attention paid to regions, (region, source).
+class Trained(NamedTuple):
+    """Forecasts of the validation and the test part, (seed, sample, lead, region). learned: the losses of all epochs, (seed,
+    epoch), of training and validation part, and of networks with attention the mean that is paid to regions, (region, source)."""
+
+    valid: np.ndarray
+    test: np.ndarray
+    learned: dict[str, np.ndarray]
+
+
+def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Trained:
+    """One network for every seed, all in one program.
 
     Trained in units of each series' standard deviation; each seed is the one of its best epoch on the validation part.
     """
-    batch_size = min(BATCH_SIZE, len(parts.train.targets))
-    num_steps = config.num_epochs * (len(parts.train.targets) // batch_size)
-    optimizer = jaxcast.make_optimizer(1e-2, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0)
-
-    train, valid, test = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in parts)
+    train, valid, test = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in parts[:3])
+    batch_size = min(BATCH_SIZE, len(train.targets))
+    num_steps = config.num_epochs * (len(train.targets) // batch_size)
+    optimizer = jaxcast.make_optimizer(
+        config.learning_rate, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0
+    )
 
     def init(key: Any) -> Any:
-        return NETWORKS[name](train, hidden_size=config.hidden_size, kind=config.kind, key=key)
+        return NETWORKS[name](train, hidden_size=config.hidden_size, kind=config.kind, level=config.level, key=key)
 
     fit = jaxcast.fit(
         init, train, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
         num_epochs=config.num_epochs, batch_size=batch_size, loss=jaxcast.region_loss, validation=valid,
+        patience=config.patience,
     )  # fmt: skip
-    outputs = jax.jit(jax.vmap(lambda model: model(test.history)))(fit.model)
-    weights = outputs.info.get("weights")
-    learned = {} if weights is None else {"region_map": np.asarray(weights).mean((0, 1))}
-    return np.maximum(outputs.forecast, 0), learned
+    # Histories as arguments: XLA would spend seconds on folding what it can of a constant.
+    run = jax.jit(lambda models, history: jax.vmap(lambda model: model(history))(models))
+    of_valid, of_test = run(fit.model, valid.history), run(fit.model, test.history)
+    learned = {"losses": np.asarray(fit.losses), "validation_losses": np.asarray(fit.validation_losses)}
+    if "weights" in of_test.info:
+        learned["region_map"] = np.asarray(of_test.info["weights"]).mean((0, 1))
+    return Trained(np.maximum(of_valid.forecast, 0), np.maximum(of_test.forecast, 0), learned)

@@ -8,34 +8,52 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 matplotlib.use("Agg")
-OURS, NAIVE, PUBLISHED = "#c2410c", "0.65", "#2563eb"
+OURS, REFITTED, NAIVE, PUBLISHED = "#ea580c", "#7c2d12", "0.6", "#2563eb"
 NAIVE_METHODS = ("last_value", "mean_of_window", "drift", "same_week_of_last_year")
 
 
 def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
-    """RMSE by horizon: naive, ours and published."""
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    """RMSE by horizon: published, our averages, and the best naive forecasts, network and other regression."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
     ax = figure.subplots()
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    best = min(
-        (m for m in methods if m not in NAIVE_METHODS and any(r["method"] == m and r["rmse"] for r in rows)),
-        key=lambda m: sum(r["rmse"] for r in rows if r["method"] == m), default=None,
-    )  # fmt: skip
+    errors = {
+        method: [row["published"] if row["rmse"] is None else row["rmse"] for row in rows if row["method"] == method]
+        for method in dict.fromkeys(row["method"] for row in rows)
+    }
+    leads = sorted({row["horizon"] for row in rows})
+    published = {row["method"] for row in rows if row["rmse"] is None}
+    shown = _shown(errors, published)
+    best = min((method for method in shown if method not in published), key=lambda method: sum(errors[method]))
     ends: list[tuple[float, str, str]] = []
-    for method in methods:
-        own = [row for row in rows if row["method"] == method]
-        is_published = own[0]["rmse"] is None
-        errors = [row["published"] if is_published else row["rmse"] for row in own]
-        color = PUBLISHED if is_published else NAIVE if method in NAIVE_METHODS else OURS
-        ax.plot([row["horizon"] for row in own], errors, "o--" if is_published else "o-", color=color, ms=4,
-                lw=2.4 if method == best else 1.1, alpha=1 if method == best or is_published else 0.7)  # fmt: skip
-        ends.append((errors[-1], method.replace("_", " "), color))
-    ax.set(xlabel="weeks ahead", ylabel="RMSE, all regions and test weeks", xlim=(None, ax.get_xlim()[1] * 1.3))
+    for method in shown:
+        is_published, is_refitted = method in published, method.endswith("refitted")
+        color = PUBLISHED if is_published else NAIVE if method in NAIVE_METHODS else REFITTED if is_refitted else OURS
+        ax.plot(leads[: len(errors[method])], errors[method], "o--" if is_published else "o-", color=color, ms=4,
+                lw=2.4 if method == best else 1.2)  # fmt: skip
+        ends.append((errors[method][-1], method.replace("_", " "), color))
+    ax.set(xlabel="weeks ahead", ylabel="RMSE, all regions and test weeks", xlim=(None, ax.get_xlim()[1] * 1.4))
+    ax.set_xticks(leads)
     ax.set_ylim(0, None)
-    _name_lines(ax, max(row["horizon"] for row in rows), ends)
-    ax.set_title(f"{name}: naive (grey), ours (orange), published (blue, dashed)")
+    _name_lines(ax, max(leads), ends)
+    ax.set_title(
+        f"{name}: naive (grey), learned from the training part (orange)\n"
+        "and once more with the validation part (brown), published (blue, dashed)",
+        fontsize=11,
+    )
     ax.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _shown(errors: dict[str, list[float]], published: set[str]) -> list[str]:
+    """Published methods and averages, and of the others the best: two naive ones, a network and another regression."""
+    plain = [method for method in errors if method not in published and not method.startswith("average")]
+    families = (
+        (2, [method for method in plain if method in NAIVE_METHODS]),
+        (1, [method for method in plain if "network" in method]),
+        (1, [method for method in plain if method not in NAIVE_METHODS and "network" not in method]),
+    )
+    best = [method for count, family in families for method in sorted(family, key=lambda m: sum(errors[m]))[:count]]
+    return [method for method in errors if method in best or method not in plain]
 
 
 def _name_lines(ax: Any, end: float, lines: list[tuple[float, str, str]]) -> None:

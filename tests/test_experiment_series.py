@@ -8,7 +8,9 @@ import pytest
 
 import jaxcast
 from experiments import regions, rows, traffic
+from experiments.regions_averages import Candidates, best
 from experiments.regions_methods import Setup as RegionSetup
+from experiments.regions_methods import choose
 from experiments.traffic_methods import DAY, PENALTIES, Learned, Method, Setup, daily_course, make_road, regressions
 from experiments.traffic_methods import features as see
 from experiments.zoo_methods import Zoo, lag_weights, last_period, picked, score, smape
@@ -153,11 +155,45 @@ def test_traffic_regressions_are_ridge_regressions(each_sensor):
             np.testing.assert_allclose(got[p][:, :, group], np.clip(expected, 0, setup.speeds.max()), rtol=2e-3)
 
 
+def make_regions():
+    config = dataclasses.replace(regions.PRESETS["smoke"], leads=(2, 5))
+    return RegionSetup.of(regions._made(config), config)
+
+
+def test_a_refit_learns_from_the_validation_part_and_the_fit_before_does_not():
+    """In arrays of one length, so that one program serves both."""
+    setup = make_regions()
+    parts = setup.parts
+    inputs = jaxcast.lag_inputs(parts.train, lags=range(3))
+
+    def forecasts(learned):
+        return choose(parts, learned, inputs, jaxcast.Identity(), 1.0, each_region=False, difference=True)[1]
+
+    early, masked, again = map(forecasts, (parts.train, setup.only_training(parts), parts.known))
+    np.testing.assert_allclose(early, masked, rtol=1e-6)
+    assert abs(again - early).max() > 1e-3
+    assert parts.known.rows[parts.known.weights.any(-1)].max() < parts.test.rows[parts.test.weights.any(-1)].min()
+
+
+def test_an_average_is_of_those_that_forecast_the_validation_part_best():
+    parts = make_regions().parts
+    truth = np.asarray(parts.valid.targets)
+    noise = np.random.default_rng(0).normal(size=(40, *truth.shape)) * np.repeat([0.1, 5.0], 20)[:, None, None, None]
+    test, refitted = (np.zeros((40, *parts.test.targets.shape)) + k for k in (1.0, 2.0))
+    test[20:] = refitted[20:] = 99
+    candidates = Candidates(truth + noise, test, refitted)
+    np.testing.assert_array_equal(best(candidates, parts, refitted=False), test[0])
+    np.testing.assert_array_equal(best(candidates, parts, refitted=True), refitted[0])
+
+
 def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
     config = dataclasses.replace(regions.PRESETS["smoke"], leads=(2,), season_length=10.0)
     setup = RegionSetup.of(regions._made(config), config)
-    window, calendar = setup.by_seen["window"], setup.by_seen["calendar"]
-    np.testing.assert_array_equal(window.train.history, calendar.train.history)
+    window, calendar = setup.by_seen["window"], setup.by_seen["last_year"]
+    size = window.train.history.shape[1]
+    np.testing.assert_array_equal(
+        window.train.history[-len(calendar.train.history) :], calendar.train.history[:, -size:]
+    )
     np.testing.assert_allclose(calendar.train.given[0], calendar.train.given[10], atol=1e-12)
     newest = calendar.train.rows[3, 0] - 2
     np.testing.assert_allclose(np.arctan2(calendar.train.given[3, 2], calendar.train.given[3, 0]) % (2 * np.pi),

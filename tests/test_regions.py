@@ -243,6 +243,18 @@ def test_a_network_reads_what_is_given(values, network, each):
         np.testing.assert_allclose(forecast[..., r], expected, rtol=1e-10)
 
 
+def test_a_network_may_see_each_window_in_units_of_its_own_mean(samples):
+    model = make(jaxcast.GlobalNetwork, samples, level="window")
+    history = samples.history.at[0, :, 1].set(0.0)
+    mean = np.maximum(history.mean(1), 0.05 * model.std[...])
+    z = (history - mean[:, None]) / mean[:, None]
+    level = jnp.broadcast_to(jnp.log(mean / model.std[...])[:, None], z.shape)
+    states, _ = model.encode(jnp.stack([z, jnp.ones_like(z), level], -1), None)
+    expected = (mean * (1 + z[:, -1]))[..., None] + mean[..., None] * np.asarray(model.read_out(states))
+    np.testing.assert_allclose(model(history).forecast, np.swapaxes(expected, 1, 2), rtol=1e-10)
+    assert model.config["level"] == "window"
+
+
 def test_independent_networks_are_one_for_each_region(samples):
     model = make(jaxcast.IndependentNetwork, samples)
     forecast = model(samples.history).forecast
@@ -334,6 +346,7 @@ def write(path, name, array):
         ("series number 1 never changes", lambda v, s, p: jaxcast.lag_inputs(s._replace(history=s.history.at[..., 1].set(2.0)), lags=(0,))),
         ("series number 1 has no known value", lambda v, s, p: jaxcast.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
         ("levels must rise and lie between 0 and 1, got", lambda v, s, p: make(jaxcast.GlobalNetwork, s, levels=(0.5, 1.0))),
+        ("level must be series or window, got 'month'", lambda v, s, p: make(jaxcast.GlobalNetwork, s, level="month")),
         ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.GlobalNetwork, s)(s.history[..., :3])),
         (r"expected given \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(1,), given=np.ones((90, 3, 2)))),
         ("4 given numbers for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.GlobalNetwork, of_given(v, True)[0])(s.history)),

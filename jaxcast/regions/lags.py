@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxcast.regions.samples import LeadSamples, given_to_regions
 
 Transform = Literal["none", "sqrt", "log"]
 Level = Literal["series", "window"]
+LEVELS = get_args(Level)
 TRANSFORMS = {
     "none": lambda a: a,
     "sqrt": lambda a: jnp.sqrt(jnp.maximum(a, 0)),
@@ -147,7 +148,7 @@ def lag_inputs(
     size, num_regions = samples.history.shape[-2:]
     if not lags or not all(0 <= lag < size for lag in lags):
         raise InputError(f"expected lags from 0 to below the {size} steps of a window, got {lags}")
-    if transform not in TRANSFORMS or level not in ("series", "window"):
+    if transform not in TRANSFORMS or level not in LEVELS:
         raise InputError(
             f"transform must be none, sqrt or log and level series or window, got {transform!r} and {level!r}"
         )

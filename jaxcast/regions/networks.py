@@ -15,7 +15,7 @@ from jaxcast.recurrent.forecaster import Constant
 from jaxcast.recurrent.self_attention import SelfAttention
 from jaxcast.recurrent.stack import LAYERS, Kind, Stack
 from jaxcast.regions.calibration import check_levels, middle_of
-from jaxcast.regions.lags import filled, series_scale
+from jaxcast.regions.lags import LEVELS, Level, filled, series_scale
 from jaxcast.regions.samples import LeadSamples, given_to_regions
 from jaxcast.rollout import Output
 
@@ -25,22 +25,29 @@ class RegionNetwork(nnx.Module):
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
 
-    with s_r the state that `encode` makes for region r, joined to what is given. Missing values are filled by the last known,
+    with s_r the state that `encode` makes for region r, joined to what is given. With level="window" a region's mean and std are
+    m_r and m_r, the mean of its values in the window (at least 0.05 of its standard deviation), and ln(m_r / std_r) is one
+    more input: for counts whose level differs from season to season. Missing values are filled by the last known,
     and flagged. With quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
     never cross; `info["quantiles"]` is (*batch, lead, region, level), and the forecast is the middle one.
 
     Args:
         samples: training samples; means, standard deviations and the number of leads are theirs.
         levels: quantile levels, rising, or none for a point forecast.
+        level: "series" or "window", whose mean and scale a region's values are in units of.
     """
 
     def __init__(
-        self, samples: LeadSamples, state_size: int, *, levels: Sequence[float], each: bool, key: Array, dtype: Any
-    ):
+        self, samples: LeadSamples, state_size: int, *, levels: Sequence[float], level: Level, each: bool, key: Array,
+        dtype: Any,
+    ):  # fmt: skip
+        if level not in LEVELS:
+            raise InputError(f"level must be series or window, got {level!r}")
         levels = check_levels(levels) if levels else ()
         mean, std = series_scale(samples)
         self.mean, self.std = Constant(mean), Constant(std)
         self.levels, self.num_leads, self.each = levels, samples.targets.shape[-2], each
+        self.level, self.in_size = level, 2 + (level == "window")
         size = self.num_leads * max(len(levels), 1)
         self.given_size = 0 if samples.given is None else samples.given.shape[-1]
         state_size += self.given_size
@@ -60,9 +67,11 @@ class RegionNetwork(nnx.Module):
         num_regions = len(self.mean[...])
         if history.shape[-1] != num_regions:
             raise InputError(f"it was made for {num_regions} regions, got histories of shape {history.shape}")
-        values = (filled(history, self.mean[...]) - self.mean[...]) / self.std[...]
-        inputs = jnp.stack([values, jnp.isfinite(history).astype(values.dtype)], -1)
-        states, info = self.encode(inputs, key)
+        values, mean, scale = self._in_units(filled(history, self.mean[...]))
+        features = [values, jnp.isfinite(history).astype(values.dtype)]
+        if self.level == "window":
+            features.append(jnp.broadcast_to(jnp.log(scale / self.std[...]), values.shape))
+        states, info = self.encode(jnp.stack(features, -1), key)
         if self.given_size:
             given = given_to_regions(given, history, self.given_size)
             states = jnp.concatenate([states, given.astype(states.dtype)], -1)
@@ -72,10 +81,19 @@ class RegionNetwork(nnx.Module):
             read = self.read_out(states)
         steps = read.astype(values.dtype).reshape(*read.shape[:-1], self.num_leads, -1)
         scaled = jnp.swapaxes(self._levels_of(steps), -2, -3) + values[..., -1, :][..., None, :, None]
-        forecasts = self.mean[...][:, None] + self.std[...][:, None] * scaled
+        forecasts = mean[..., None] + scale[..., None] * scaled
         if not self.levels:
             return Output(forecasts[..., 0], info)
         return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
+
+    def _in_units(self, values: Float[Array, "*batch time region"]) -> tuple[Array, Array, Array]:
+        """Values less a mean and over a scale, and those two, (*batch, 1, region)."""
+        mean, scale = (
+            jnp.broadcast_to(a[...], (*values.shape[:-2], 1, values.shape[-1])) for a in (self.mean, self.std)
+        )
+        if self.level == "window":
+            mean = scale = jnp.maximum(values.mean(-2, keepdims=True), 0.05 * scale)
+        return (values - mean) / scale, mean, scale
 
     @property
     @abstractmethod
@@ -94,6 +112,7 @@ class RegionNetwork(nnx.Module):
             "num_layers": len(stack.layers),
             "dropout": stack.dropout,
             "levels": self.levels,
+            "level": self.level,
             "dtype": str(weights.dtype),
             "num_regions": len(self.mean[...]),
             "num_leads": self.num_leads,
@@ -119,7 +138,7 @@ class IndependentNetwork(RegionNetwork):
 
     Args:
         samples: training samples; see `RegionNetwork`. kind: "lstm", "gru" or "rnn". hidden_size: of each. num_layers,
-            dropout: see `Stack`. levels: for quantiles. key: for the initial weights.
+            dropout: see `Stack`. levels: for quantiles. level: "series" or "window", see `RegionNetwork`. key: for the initial weights.
 
     Raises:
         InputError: for sizes below one, levels that do not rise within (0, 1), series that never change, or histories of
@@ -136,14 +155,16 @@ class IndependentNetwork(RegionNetwork):
 
     def __init__(
         self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
-        dropout: float = 0.0, levels: Sequence[float] = (), dtype: DTypeLike = jnp.float32, state_size: int | None = None,
+        dropout: float = 0.0, levels: Sequence[float] = (), level: Level = "series", dtype: DTypeLike = jnp.float32,
+        state_size: int | None = None,
     ):  # fmt: skip
         check_sizes(hidden_size=hidden_size)
         of_layers, of_head = jax.random.split(key)
-        super().__init__(samples, state_size or hidden_size, levels=levels, each=True, key=of_head, dtype=dtype)
+        head: dict[str, Any] = {"levels": levels, "level": level, "each": True, "dtype": dtype}
+        super().__init__(samples, state_size or hidden_size, key=of_head, **head)
 
         def stack(key: Array) -> Stack:
-            sizes: dict[str, Any] = {"in_size": 2, "hidden_size": hidden_size, "num_layers": num_layers}
+            sizes: dict[str, Any] = {"in_size": self.in_size, "hidden_size": hidden_size, "num_layers": num_layers}
             return Stack(kind, **sizes, dropout=dropout, key=key, dtype=dtype)
 
         self.stacks = jax.vmap(stack)(jax.random.split(of_layers, len(self.mean[...])))
@@ -238,7 +259,7 @@ class GlobalNetwork(RegionNetwork):
     """One recurrent network for all regions, each known to it by a learned vector; with self-attention over time if wanted.
 
     Args:
-        samples, kind, hidden_size, num_layers, dropout, levels, key: as in `IndependentNetwork`.
+        samples, kind, hidden_size, num_layers, dropout, levels, level, key: as in `IndependentNetwork`.
         embedding_size: of a region's vector. self_attention: whether steps attend to each other (`SelfAttention`) before the
             last is read.
 
@@ -257,14 +278,19 @@ class GlobalNetwork(RegionNetwork):
     def __init__(
         self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
         dropout: float = 0.0, levels: Sequence[float] = (), embedding_size: int = 4, self_attention: bool = False,
-        dtype: DTypeLike = jnp.float32,
+        level: Level = "series", dtype: DTypeLike = jnp.float32,
     ):  # fmt: skip
         check_sizes(hidden_size=hidden_size, embedding_size=embedding_size)
         of_stack, of_regions, of_head, of_attention = jax.random.split(key, 4)
-        super().__init__(samples, hidden_size, levels=levels, each=False, key=of_head, dtype=dtype)
+        head: dict[str, Any] = {"levels": levels, "level": level, "each": False, "dtype": dtype}
+        super().__init__(samples, hidden_size, key=of_head, **head)
         num_regions = len(self.mean[...])
         self.embedding = nnx.Param(0.1 * jax.random.normal(of_regions, (num_regions, embedding_size), dtype))
-        sizes: dict[str, Any] = {"in_size": 2 + embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        sizes: dict[str, Any] = {
+            "in_size": self.in_size + embedding_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+        }
         self.stack = Stack(kind, **sizes, dropout=dropout, key=of_stack, dtype=dtype)
         self.attention = (
             SelfAttention(size=hidden_size, causal=True, key=of_attention, dtype=dtype) if self_attention else None
