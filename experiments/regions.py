@@ -12,6 +12,7 @@ from experiments import regions_pictures, rows
 from experiments.frame import Settings, open_folder, start
 from experiments.regions_averages import METHODS
 from experiments.regions_methods import Parts, Setup, score
+from experiments.regions_networks import NETWORKS
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
 from jaxcast.hub.arrays import check_names
@@ -56,6 +57,8 @@ class Config(Settings):
     """Whether networks see a series in units of its own deviation, or of its mean in the window."""
     hidden_size: int = 16
     """Of the recurrent networks."""
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    """Which of them are in averages."""
     kind: Literal["lstm", "gru", "rnn"] = "lstm"
     """Of the recurrent networks' cells."""
 
@@ -71,6 +74,9 @@ PRESETS = {
         num_nodes=10,
         num_epochs=2,
         hidden_size=4,
+        # Compiling a network takes longer than all else.
+        methods=tuple(name for name in METHODS if name not in NETWORKS or name == "attention_network"),
+        networks=("attention_network",),
     ),
     "quick": Config(),
     "paper": Config(preset="paper", leads=(3, 5, 10, 15), num_seeds=3),
@@ -96,6 +102,7 @@ def main(config: Config) -> None:
     began = time.perf_counter()
     console = make_console()
     check_names("method", config.methods, METHODS)
+    check_names("network", config.networks, NETWORKS)
     data = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
     folder = open_folder(
         config, f"runs/regions-{data.name}-{config.preset}", leave_out=("out", "overwrite", "data", "methods")

@@ -52,7 +52,7 @@ def average(
 
     forecasts = np.stack([of_seed(seed) for seed in seeds])
     if with_networks:
-        trained = [network(name, setup, seeds) for name in NETWORKS]
+        trained = [network(name, setup, seeds) for name in setup.config.networks]
         valid, test = (np.stack([getattr(one, at).mean(0) for one in trained]) for at in ("valid", "test"))
         ours = best(Candidates(valid, test, test), parts, refitted=False, sizes=(1, 2, 3, 5))
         forecasts = NETWORK_SHARE * ours + (1 - NETWORK_SHARE) * forecasts
