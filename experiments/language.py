@@ -70,6 +70,7 @@ PRESETS = {
 PUBLISHED = {"nanoGPT, 6 layers of 384, context 256": 1.4697, "nanoGPT on a CPU, 4 layers of 128, context 64": 1.88}
 ADAPTATION_CHUNK = 32
 WARMUP_STEPS = 100
+NUM_VALIDATION_STREAMS = 16
 WRITTEN = 600
 
 
@@ -130,11 +131,12 @@ def _check(config: Config, text: Text) -> None:
     for name in names:
         if getattr(config, name) <= 0:
             raise InputError(f"{name} must be positive, got {getattr(config, name)}")
-    if (len(text.train) - 1) // config.num_streams < config.chunk_size:
-        raise InputError(
-            f"{len(text.train)} characters are too few for {config.num_streams} streams of {config.chunk_size} or more; "
-            "give fewer or shorter ones"
-        )
+    for part, num_streams in ((text.train, config.num_streams), (text.valid, NUM_VALIDATION_STREAMS)):
+        if (len(part) - 1) // num_streams < config.chunk_size:
+            raise InputError(
+                f"{len(part)} characters are too few for {num_streams} streams of {config.chunk_size} or more; "
+                "give fewer or shorter ones, or a longer text"
+            )
     jax.eval_shape(_init(config, text), jax.random.key(0))
 
 
@@ -149,7 +151,7 @@ def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int
     fit = jaxcast.fit_over_time(
         _init(config, text), data, keys=_keys(config), optimizer=optimizer, num_epochs=config.num_epochs,
         chunk_size=config.chunk_size, loss=jaxcast.cross_entropy, with_key=config.dropout > 0, keep="last",
-        validation=jaxcast.text_streams(text.valid, 16), checkpoint=checkpoint, num_reports=config.num_epochs,
+        validation=jaxcast.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=config.num_epochs,
         on_progress=report,
     )  # fmt: skip
     return {"losses": fit.losses, "validation_losses": fit.validation_losses, **named_leaves(fit.model)}

@@ -199,7 +199,7 @@ def fit_over_time(
     chunk_size: int,
     loss: Callable[..., Any],
     with_key: bool = False,
-    validation: PyTree[Shaped[Array, "stream time ..."]] | None = None,
+    validation: PyTree[Shaped[Array, "held_out_stream held_out_time ..."]] | None = None,
     patience: int | None = None,
     keep: Literal["best", "last"] = "best",
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
@@ -210,8 +210,9 @@ def fit_over_time(
     """Trains by truncated back-propagation through time: chunk after chunk of long streams, an update after each.
 
     The carry after a chunk is that before the next one, with its gradient stopped; every epoch begins with
-    `model.init_carry(streams)`. One chunk of all steps is full back-propagation. What is left of the streams after
-    the last full chunk is dropped. Otherwise it is `fit`.
+    `model.init_carry(streams)`, through which gradients go where it is learned. One chunk of all steps is full
+    back-propagation. What is left of the streams, be it of data or of validation, after the last full chunk is dropped.
+    Otherwise it is `fit`.
 
     Source: Williams and Peng (1990).
 
@@ -221,7 +222,7 @@ def fit_over_time(
         with_key, validation, patience, keep, and what is not listed: as in `fit`.
 
     Raises:
-        InputError: for a chunk longer than the streams, and as `fit`.
+        InputError: for a chunk longer than the streams of data or validation, and as `fit`.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast, optax
@@ -238,13 +239,10 @@ def fit_over_time(
         True
     """
     _check(data, keys, num_epochs, num_reports)
-    lengths = {leaf.shape[1:2] for leaf in jax.tree.leaves(data)}
-    if len(lengths) != 1 or lengths == {()} or not 1 <= chunk_size <= min(lengths)[0]:
-        raise InputError(
-            f"expected streams of one length and chunks of 1 to so many steps, got lengths {sorted(lengths)} and "
-            f"chunks of {chunk_size}"
-        )
+    _check_streams("data", data, chunk_size)
     _check_validation(validation, patience, keep)
+    if validation is not None:
+        _check_streams("validation", validation, chunk_size)
     plan = Plan(loss, chunk_size, num_epochs, over_time=True, with_key=with_key, patience=patience)
     return _fit(
         init, data, validation, plan, keep, keys=keys, optimizer=optimizer, on_progress=on_progress,
@@ -267,6 +265,15 @@ def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None
         raise InputError(f"keys must hold one key for each seed, (seed,), got shape {keys.shape}; try key[None]")
     if num_epochs < 1 or num_reports < 1:
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
+
+
+def _check_streams(name: str, streams: PyTree, chunk_size: int) -> None:
+    lengths = {leaf.shape[1:2] for leaf in jax.tree.leaves(streams)}
+    if len(lengths) != 1 or lengths == {()} or not 1 <= chunk_size <= min(lengths)[0]:
+        raise InputError(
+            f"expected {name} with streams of one length and chunks of 1 to so many steps, got lengths {sorted(lengths)} "
+            f"and chunks of {chunk_size}"
+        )
 
 
 def _check_validation(validation: PyTree | None, patience: int | None, keep: str) -> None:

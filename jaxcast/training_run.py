@@ -232,20 +232,25 @@ def _shuffled(
 def _in_time_order(
     run: Run, n: Array, data: PyTree, plan: Plan, step: Callable[..., Any], restored: Any
 ) -> tuple[Any, Any, Array]:
-    """One pass over chunks of all streams, the carry handed on with its gradient stopped."""
+    """One pass over chunks of all streams, the carry handed on with its gradient stopped; that of the first is the model's."""
     chunks = in_chunks(data, plan.size)
     key = jax.random.fold_in(run.key, n)
 
     def update(state: tuple[Any, Any, Any], at: tuple[PyTree, Any]) -> tuple[tuple[Any, Any, Any], Array]:
-        (params, opt_state, carry), (chunk, number) = state, at
+        (params, opt_state, handed), (chunk, number) = state, at
         options = {"key": jax.random.fold_in(key, number)} if plan.with_key else {}
-        params, opt_state, (value, carry) = step(
-            params, opt_state, lambda params: plan.loss(restored(params, run.constants), carry, chunk, **options)
-        )
+
+        def loss(params: Any) -> Any:
+            model = restored(params, run.constants)
+            first = _first_carry(model, data)
+            carry = jax.tree.map(lambda first, handed: jnp.where(number == 0, first, handed), first, handed)
+            return plan.loss(model, carry, chunk, **options)
+
+        params, opt_state, (value, carry) = step(params, opt_state, loss)
         return (params, opt_state, jax.lax.stop_gradient(carry)), value
 
     carry = _first_carry(restored(run.params, run.constants), data)
-    numbers = jnp.arange(len(jax.tree.leaves(chunks)[0])) if plan.with_key else None
+    numbers = jnp.arange(len(jax.tree.leaves(chunks)[0]))
     (params, opt_state, _), values = jax.lax.scan(update, (run.params, run.opt_state, carry), (chunks, numbers))
     return params, opt_state, values
 

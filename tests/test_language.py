@@ -181,8 +181,10 @@ def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, t
         run(num_seeds=0)
     with refused_in_one_line(tmp_path, "1170 characters are too few for 64 streams of 32 or more"):
         run()
+    with refused_in_one_line(tmp_path, "130 characters are too few for 16 streams of 32 or more"):
+        run(num_streams=2)
     with refused_in_one_line(tmp_path, "dropout must be a probability"):
-        run(num_streams=2, dropout=1.0)
+        run(num_streams=2, chunk_size=8, dropout=1.0)
 
 
 def test_naive_rows_are_the_counted_ones_of_the_data():

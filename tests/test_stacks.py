@@ -198,6 +198,37 @@ def test_one_chunk_is_full_back_propagation_and_chunks_hand_on_the_carry():
     np.testing.assert_allclose(fit.losses[0, 0], np.mean(losses), rtol=1e-12)
 
 
+def test_a_learned_carry_is_trained_by_the_first_chunk():
+    def make(key):
+        return jaxcast.GRU(in_size=2, hidden_size=2, key=key, learn_carry=True, dtype=jnp.float64)
+
+    def from_its_own(gru, chunk):
+        return stream_loss(gru, gru.init_carry(3), chunk)
+
+    fit = jaxcast.fit_over_time(
+        make, streams(), keys=KEY[None], optimizer=SGD, num_epochs=1, chunk_size=6, loss=stream_loss
+    )
+    gru = make(jax.random.fold_in(KEY, 0))
+    first, second = (jax.tree.map(lambda a, n=n: a[:, n : n + 6], streams()) for n in (0, 6))
+    gradient, carry = jax.grad(from_its_own, has_aux=True)(gru, first)
+    assert np.abs(gradient.learned_carry[...]).min() > 0
+    gru = jax.tree.map(lambda w, g: w - 0.1 * g, gru, gradient)
+    gradient = jax.grad(lambda gru: stream_loss(gru, carry, second)[0])(gru)
+    gru = jax.tree.map(lambda w, g: w - 0.1 * g, gru, gradient)
+    assert_trees_close(jax.tree.map(lambda a: a[0], fit.model), gru, 1e-14)
+
+
+def test_streams_too_short_for_a_chunk_are_refused():
+    with pytest.raises(
+        jaxcast.InputError, match=r"expected data with streams .* got lengths \[\(12,\)\] and chunks of 13"
+    ):
+        fit_streams(13)
+    with pytest.raises(
+        jaxcast.InputError, match=r"expected validation with streams .* lengths \[\(5,\)\] and chunks of 6"
+    ):
+        fit_streams(6, validation=streams(5))
+
+
 UPHILL = optax.sgd(-0.1)
 
 
