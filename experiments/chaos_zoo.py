@@ -16,7 +16,7 @@ from rich.table import Table
 
 import jaxcast
 from experiments import zoo_pictures
-from experiments.frame import Settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.zoo_methods import METHODS, Zoo, score
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
@@ -62,11 +62,12 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
+    check_settings(config)
     check_names("method", config.methods, METHODS)
-    zoo, published = _made() if config.data is None and config.preset == "smoke" else _read(config)
+    zoo, published = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
     folder = open_folder(config, f"runs/chaos_zoo-{config.preset}")
     rows, forecasts = [], {}
-    for name in config.methods:
+    for name in (name for name in METHODS if name in config.methods):  # naive ones first
 
         def compute(_: Path, name: str = name) -> dict[str, np.ndarray]:
             return score(METHODS[name], zoo, config)
@@ -151,9 +152,9 @@ def _published(file: Path, pts_per_period: int) -> Published:
     return Published(systems, {model: errors[model] for model in medians}, {model: valid[model] for model in medians})
 
 
-def _made() -> tuple[Zoo, Published]:
-    """Two Lorenz systems, for tests of the experiment itself."""
-    rhos = (28.0, 35.0)
+def _made(config: Config) -> tuple[Zoo, Published]:
+    """One or two Lorenz systems, for tests of the experiment itself."""
+    rhos = (28.0, 35.0)[: config.num_systems]
 
     def first(rho: float, x: float) -> Array:
         system = jaxcast.Lorenz63(rho=rho)

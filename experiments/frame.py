@@ -3,14 +3,14 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tyro
 
 from jaxcast import InputError
-from jaxcast.cli.entry import run_command
+from jaxcast.cli.entry import check_numbers, run_command
 from jaxcast.storage.folder import RunFolder, hash_of_code
 
 C = TypeVar("C")
@@ -50,6 +50,26 @@ class OwnData(Settings):
         for name in ("seed", "data_seed"):
             if not 0 <= getattr(self, name) < 2**32:
                 raise InputError(f"{name} must be from 0 to 2^32 - 1, got {getattr(self, name)}")
+
+
+def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> None:
+    """Raises InputError for a list that is empty and for a number that is NaN, infinite or not positive; the seed and what is
+    named may be zero."""
+    check_numbers(config)
+    for name, value in vars(config).items():
+        values = value if isinstance(value, tuple) else (value,)
+        if not values:
+            raise InputError(f"{name} must not be empty")
+        least = 0 if name in ("seed", *may_be_zero) else 1
+        for number in values:
+            if (
+                isinstance(number, int | float)
+                and not isinstance(number, bool)
+                and (number < 0 or (number == 0 and least))
+            ):
+                raise InputError(f"{name} must be {'positive' if least else 'zero or more'}, got {number}")
+    if config.seed >= 2**32:
+        raise InputError(f"seed must be from 0 to 2^32 - 1, got {config.seed}")
 
 
 def start(main: Callable[[Any], None], config: type[C], presets: Mapping[str, C]) -> None:

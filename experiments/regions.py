@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Group
 
 from experiments import regions_pictures, rows
-from experiments.frame import Settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.regions_averages import METHODS
 from experiments.regions_methods import Parts, Setup, score
 from experiments.regions_networks import NETWORKS
@@ -101,15 +101,18 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
+    check_settings(config)
+    if not config.split[0] < config.split[1] < 1:
+        raise InputError(f"split must be two rising shares below 1, got {config.split}")
     check_names("method", config.methods, METHODS)
     check_names("network", config.networks, NETWORKS)
     data = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
+    setup = Setup.of(data, config)
     folder = open_folder(
         config, f"runs/regions-{data.name}-{config.preset}", leave_out=("out", "overwrite", "data", "methods")
     )
-    setup = Setup.of(data, config)
     results, forecasts, learned = [], {}, {}
-    for name in config.methods:
+    for name in (name for name in METHODS if name in config.methods):  # naive ones first
         method = METHODS[name]
 
         def compute(_: Path, method: Any = method) -> dict[str, np.ndarray]:

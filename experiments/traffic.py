@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Group
 
 from experiments import rows, traffic_pictures
-from experiments.frame import Settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.traffic_methods import DAY, METHODS, Method, Setup
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
@@ -58,12 +58,13 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
+    check_settings(config, may_be_zero=("weekend",))
     check_names("method", config.methods, METHODS)
     setup = Setup.of(*(_made(config) if config.data is None and config.preset == "smoke" else _read(config)), config)
     folder = open_folder(config, f"runs/traffic-{config.preset}", leave_out=("out", "overwrite", "data", "methods"))
     results: list[dict[str, Any]] = []
     forecasts: dict[str, np.ndarray] = {}
-    for name in config.methods:
+    for name in (name for name in METHODS if name in config.methods):  # naive ones first
 
         def compute(_: Path, method: Method = METHODS[name]) -> dict[str, np.ndarray]:
             return score(method, setup)

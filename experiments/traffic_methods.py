@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 import jaxcast
+from jaxcast import InputError
 
 WINDOW = 12
 DAY = 288
@@ -42,6 +43,13 @@ class Setup:
         end = int(config.train_share * len(speeds))
         middle = int((1 - config.validation_share) * end)
         farthest, nearest = max(config.horizons), min(config.horizons)
+        parts = {"training": middle, "validation": end - middle, "test": len(speeds) - end}
+        for name, length in parts.items():
+            if length < WINDOW + farthest + 1:
+                raise InputError(
+                    f"the {name} part has {length} of {len(speeds)} rows, and {farthest} steps ahead need {WINDOW + farthest + 1} or "
+                    "more; change the horizons, train_share or validation_share"
+                )
         # As published, windows lie inside of the test rows, and the last one is left out.
         test = np.arange(end + WINDOW - 1, len(speeds) - nearest - 1)
         early = Learned(
@@ -89,7 +97,8 @@ Sight = Literal["own", "neighbours", "hour", "time"]
 
 
 class Road(NamedTuple):
-    """What a regression sees: speeds, the means of neighbours, the usual course of a working day, standardised; nearest sensors."""
+    """What a regression sees: speeds, the means of neighbours, the usual course of a working day, standardised; nearest sensors;
+    the speeds themselves, and the highest of those that are learned from."""
 
     speeds: Float[Array, "time sensor"]
     around: Float[Array, "time sensor"]
@@ -97,6 +106,7 @@ class Road(NamedTuple):
     usual: Float[Array, " sensor"]
     nearest: Int[Array, "sensor nearest"]
     raw: Float[Array, "time sensor"]
+    highest: Float[Array, ""]
 
 
 def make_road(setup: Setup, learned: Learned) -> Road:
@@ -110,7 +120,8 @@ def make_road(setup: Setup, learned: Learned) -> Road:
     z, around, daily, usual, raw = (
         jnp.asarray(a, jnp.float32) for a in (z, around, (course - mean) / scale, mean / scale, speeds)
     )
-    return Road(z, around, daily, usual, jnp.asarray(order[:, : setup.config.num_nearest]), raw)
+    nearest = jnp.asarray(order[:, : setup.config.num_nearest])
+    return Road(z, around, daily, usual, nearest, raw, raw[: learned.stop].max())
 
 
 def features(
@@ -186,7 +197,7 @@ def _forecasts(
 
     def of_block(newest: Array) -> Array:
         change = jnp.einsum(subscripts, _expanded(road, inputs, newest, sight), weights)
-        return jnp.clip(road.raw[newest][:, None] + change, 0, road.raw.max())
+        return jnp.clip(road.raw[newest][:, None] + change, 0, road.highest)
 
     return jax.lax.map(of_block, blocks)
 

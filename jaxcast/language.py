@@ -152,12 +152,17 @@ class TextScore(NamedTuple):
 def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
     """The scores of a text whose tokens had these log-probabilities.
 
+    Raises:
+        InputError: for none.
+
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> score = jaxcast.score_log_likelihoods(jnp.log(jnp.asarray([0.25, 0.25])))
         >>> float(score.perplexity), float(score.bits)
         (4.0, 2.0)
     """
+    if not np.size(log_p):
+        raise InputError("expected the log-probability of at least one token, got none")
     loss = -jnp.mean(jnp.asarray(log_p))
     return TextScore(loss, jnp.exp(loss), loss / jnp.log(jnp.asarray(2, loss.dtype)))
 
@@ -255,8 +260,10 @@ def sample_tokens(
     """
     check_sizes(num_tokens=num_tokens)
     prompt = _checked(prompt, at_least=1, num_tokens=len(model.embedding))
-    if not isinstance(temperature, jax.core.Tracer) and not 0 < np.asarray(temperature) < np.inf:
-        raise InputError(f"temperature must be positive and finite, got {temperature}")
+    if np.ndim(temperature) or (
+        not isinstance(temperature, jax.core.Tracer) and not 0 < float(np.asarray(temperature)) < np.inf
+    ):
+        raise InputError(f"temperature must be one positive and finite number, got {temperature}")
     outputs = forecast(TokenCell(model, jnp.asarray(temperature)), prompt, num_tokens + 1, key=key)
     # The first output is that of the last token of the prompt.
     return outputs.info["token"][1:]
@@ -271,9 +278,9 @@ def _checked(tokens: Any, *, at_least: int, num_tokens: int | None = None) -> In
         raise InputError(
             f"expected at least {at_least} tokens (token,), whole numbers, got {got.dtype} of shape {got.shape}"
         )
-    if got.min() < 0 or (num_tokens is not None and got.max() >= num_tokens):
-        below = "" if num_tokens is None else f" to {num_tokens - 1}"
-        raise InputError(f"expected tokens from 0{below}, got {got.min()} to {got.max()}")
+    highest = (2**31 if num_tokens is None else num_tokens) - 1
+    if got.min() < 0 or got.max() > highest:
+        raise InputError(f"expected tokens from 0 to {highest}, got {got.min()} to {got.max()}")
     return jnp.asarray(got, jnp.int32)
 
 

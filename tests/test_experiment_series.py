@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from experiments import regions, rows, traffic
+from experiments import chaos_zoo, regions, rows, traffic
 from experiments.regions_averages import Candidates, best
 from experiments.regions_methods import Setup as RegionSetup
 from experiments.regions_methods import choose
@@ -198,3 +198,31 @@ def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
     newest = calendar.train.rows[3, 0] - 2
     np.testing.assert_allclose(np.arctan2(calendar.train.given[3, 2], calendar.train.given[3, 0]) % (2 * np.pi),
                                2 * np.pi * newest / 10 % (2 * np.pi), rtol=1e-9)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("experiment", "changes", "message"),
+    [
+        (regions, {"num_seeds": 0}, "num_seeds must be positive, got 0"),
+        (regions, {"num_settings": -1}, "num_settings must be positive, got -1"),
+        (regions, {"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
+        (regions, {"split": (0.9, 0.5)}, "split must be two rising shares below 1"),
+        (regions, {"split": (0.5, 1.0)}, "split must be two rising shares below 1"),
+        (regions, {"leads": (500,)}, "leads of up to 500 steps find no target"),
+        (regions, {"leads": ()}, "leads must not be empty"),
+        (regions, {"methods": ("drift", "drift")}, "method 'drift' is named twice"),
+        (traffic, {"horizons": (0,)}, "horizons must be positive, got 0"),
+        (traffic, {"horizons": (2000,)}, "2000 steps ahead need 2013 or more"),
+        (traffic, {"train_share": 1.5}, "the test part has -"),
+        (traffic, {"train_share": 0.01}, "the training part has"),
+        (chaos_zoo, {"num_starts": 0}, "num_starts must be positive, got 0"),
+        (chaos_zoo, {"num_systems": -130}, "num_systems must be positive, got -130"),
+        (chaos_zoo, {"seed": -1}, "seed must be zero or more, got -1"),
+    ],
+)
+def test_bad_settings_are_told_before_anything_is_written(
+    experiment, changes, message, tmp_path, refused_in_one_line, without_type_checks
+):
+    config = dataclasses.replace(experiment.PRESETS["smoke"], out=tmp_path / "out", **changes)
+    with refused_in_one_line(tmp_path, message):
+        experiment.main(config)

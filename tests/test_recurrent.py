@@ -337,3 +337,17 @@ def test_trained_layers_forecast_better_than_drawn_ones():
         jaxcast.fit_recurrent_forecaster(gru, truth, num_updates=0)
     fit = jax.jit(lambda values: jaxcast.fit_recurrent_readout(gru, values, penalty=1e-6).weights[...])
     np.testing.assert_allclose(fit(truth[:500]), drawn.weights[...], rtol=1e-4)
+
+
+def test_what_cannot_be_trained_in_closed_loop_is_refused(without_type_checks):
+    truth = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
+    gru = jaxcast.GRU(in_size=1, hidden_size=3, key=jax.random.key(0), dtype=truth.dtype)
+    with pytest.raises(jaxcast.InputError, match="learning_rate must be positive and finite, got -1"):
+        jaxcast.fit_recurrent_forecaster(gru, truth, learning_rate=-1)
+    with pytest.raises(jaxcast.InputError, match="expected a series that changes, got"):
+        jaxcast.fit_recurrent_forecaster(gru, jnp.ones((200, 1)))
+    with pytest.raises(jaxcast.InputError, match="num_discarded must be zero or more, got -5"):
+        jaxcast.fit_recurrent_readout(gru, truth, num_discarded=-5)
+    both = jaxcast.Bidirectional("gru", in_size=1, hidden_size=3, key=jax.random.key(0))
+    with pytest.raises(jaxcast.InputError, match="Bidirectional, which sees whole sequences only"):
+        jaxcast.fit_recurrent_readout(both, truth)

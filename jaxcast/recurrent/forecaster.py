@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float
@@ -85,7 +86,8 @@ def fit_recurrent_readout(
             layers forget how they began.
 
     Raises:
-        InputError: for a penalty that is not positive, or a series that is too short or not finite.
+        InputError: for a penalty that is not positive, num_discarded below zero, a series that is too short or not finite,
+            or layers that see whole sequences only.
 
     Example:
         >>> import jax, jaxcast
@@ -95,7 +97,10 @@ def fit_recurrent_readout(
         >>> jaxcast.forecast(cell, truth.states, num_leads=5).forecast.shape
         (5, 3)
     """
+    if num_discarded < 0:
+        raise InputError(f"num_discarded must be zero or more, got {num_discarded}")
     states = as_series(values, num_discarded + 3, penalty)
+    _check_layers(layers, states)
     readout, scaler = _fit(layers, states, penalty, num_discarded=num_discarded)
     return RecurrentForecaster(layers, readout.weights, readout.bias, scaler)
 
@@ -126,7 +131,8 @@ def fit_recurrent_forecaster(
             forget how they began.
 
     Raises:
-        InputError: for a penalty that is not positive, sizes below one, or a series that is too short or not finite.
+        InputError: for a penalty or a learning rate that is not positive, sizes below one, a series that is too short, not
+            finite or constant, or layers that see whole sequences only.
 
     Example:
         >>> import jax, jaxcast
@@ -140,7 +146,12 @@ def fit_recurrent_forecaster(
         raise InputError(
             f"num_updates, num_discarded and num_steps must be at least 1, got {num_updates}, {num_discarded}, {num_steps}"
         )
+    if not isinstance(learning_rate, jax.core.Tracer) and not 0 < float(np.asarray(learning_rate)) < np.inf:
+        raise InputError(f"learning_rate must be positive and finite, got {learning_rate}")
     states = as_series(values, num_discarded + num_steps + 1, penalty)
+    if not isinstance(states, jax.core.Tracer) and not (states != states[0]).any():
+        raise InputError(f"expected a series that changes, got {states[0].tolist()} at all {len(states)} times")
+    _check_layers(layers, states)
     layers = _train(
         layers,
         states,
@@ -151,6 +162,15 @@ def fit_recurrent_forecaster(
         num_steps=num_steps,
     )
     return fit_recurrent_readout(layers, states, penalty=penalty, num_discarded=num_discarded)
+
+
+def _check_layers(layers: Any, states: Array) -> None:
+    """That they go step by step."""
+    if not hasattr(layers, "step"):
+        raise InputError(
+            f"expected layers that go step by step, got {type(layers).__name__}, which sees whole sequences only"
+        )
+    jax.eval_shape(layers.step, layers.init_carry(), states[0])
 
 
 @partial(jax.jit, static_argnames=("num_updates", "num_discarded", "num_steps"))
