@@ -101,6 +101,7 @@ def test_a_correction_is_ridge_regression(interpolation, samples, kind):
     np.testing.assert_allclose(output.forecast, pooled.forecast + expected, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_settings_are_those_that_forecast_the_last_samples_best(interpolation, samples):
     """Chosen by hand: fitted on the first part, judged on the last, fitted again on all."""
     grid = [(length, penalty) for length in (0.4, 1.5) for penalty in (1e-6, 1e-2)]

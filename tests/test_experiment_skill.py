@@ -20,6 +20,7 @@ SMALL = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_noise_falls_on_training_and_history_and_not_on_the_truth_that_judges():
     case = dataclasses.replace(CASES["noise_5"], window_size=20)
     noisy, clean = make_task(case, SMALL, 2), make_task(dataclasses.replace(case, noise=0.0), SMALL, 2)
@@ -72,6 +73,7 @@ def test_a_sawtooth_is_integrated_as_smooth_pieces():
         state = piece[-1]
 
 
+@pytest.mark.slow
 def test_the_truth_alone_takes_the_finer_step():
     case = dataclasses.replace(CASES["finer_step"], window_size=20)
     finer = make_task(case, SMALL, 2)

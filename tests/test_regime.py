@@ -93,7 +93,7 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
             0,
             marks=pytest.mark.slow,
         ),
-        ("linear_ramp(start=30, stop=46, begin=0, end=100)", [], 0.16),
+        pytest.param("linear_ramp(start=30, stop=46, begin=0, end=100)", [], 0.16, marks=pytest.mark.slow),
     ],
 )
 def test_course_is_found_without_being_told_its_shape(schedule, periods, slope):
