@@ -16,10 +16,10 @@ from rich import box
 from rich.table import Table
 
 import jaxcast
-from experiments.frame import Settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.language_pictures import losses
 from jaxcast import InputError
-from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.entry import make_console
 from jaxcast.recurrent.stack import Kind
 from jaxcast.storage.checkpoint import named_leaves
 
@@ -117,20 +117,7 @@ def main(config: Config) -> None:
 
 def _check(config: Config, text: Text) -> None:
     """Raises InputError for settings that nothing can be trained with, before anything is written."""
-    check_numbers(config)
-    names = (
-        "num_seeds",
-        "num_epochs",
-        "num_streams",
-        "chunk_size",
-        "learning_rate",
-        "clip_norm",
-        "adaptation_rate",
-        "temperature",
-    )
-    for name in names:
-        if getattr(config, name) <= 0:
-            raise InputError(f"{name} must be positive, got {getattr(config, name)}")
+    check_settings(config, may_be_zero=("dropout",))
     for part, num_streams in ((text.train, config.num_streams), (text.valid, NUM_VALIDATION_STREAMS)):
         if (len(part) - 1) // num_streams < config.chunk_size:
             raise InputError(

@@ -109,9 +109,9 @@ def _kernel_candidates(setup: Setup, seen: Seen, parts: Parts, seed: int) -> Can
 
 def network(name: str, setup: Setup, seeds: Sequence[int]) -> Trained:
     """Of every seed's network what it forecasts and has learned; trained once for all methods."""
-    if name not in setup.found:
-        setup.found[name] = networks(name, setup.config, setup.parts, seeds)
-    return setup.found[name]
+    if (name, *seeds) not in setup.found:
+        setup.found[name, *seeds] = networks(name, setup.config, setup.parts, seeds)
+    return setup.found[name, *seeds]
 
 
 def network_row(name: str, setup: Setup, parts: Parts, seeds: Sequence[int]) -> tuple[np.ndarray, dict[str, Any]]:

@@ -43,6 +43,7 @@ class Zoo(NamedTuple):
 def smape(forecasts: Float[Any, "*batch time"], truth: Float[Any, "*batch time"]) -> Float[np.ndarray, "*batch"]:
     """200 mean |y - p| / (|y| + |p|) over all points but the last, as published; a forecast that is not finite counts 200."""
     forecasts, truth = np.asarray(forecasts)[..., :-1], np.asarray(truth)[..., :-1]
+    # Where both are zero nothing is wrong: 0 / 1e-300 is 0.
     terms = np.abs(forecasts - truth) / np.maximum(np.abs(forecasts) + np.abs(truth), 1e-300)
     return 200 * np.where(np.isfinite(terms), terms, 1).mean(-1)
 
@@ -58,14 +59,17 @@ def score(method: Callable[[Zoo, Any], np.ndarray], zoo: Zoo, config: Any) -> di
 
 
 def last_value(zoo: Zoo, config: Any) -> np.ndarray:
+    """The newest value stays, (system, horizon) as of all methods."""
     return np.repeat(np.asarray(zoo.test[:, -zoo.horizon - 1, None]), zoo.horizon, 1)
 
 
 def mean(zoo: Zoo, config: Any) -> np.ndarray:
+    """The mean of what is known."""
     return np.repeat(np.asarray(zoo.test[:, : -zoo.horizon].mean(1, keepdims=True)), zoo.horizon, 1)
 
 
 def last_period(zoo: Zoo, config: Any) -> np.ndarray:
+    """The newest dominant period again and again."""
     past = np.asarray(zoo.test[:, : -zoo.horizon])
     return np.tile(past[:, -zoo.pts_per_period :], 2)[:, : zoo.horizon]
 
@@ -101,6 +105,7 @@ def picked(
 
 
 def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
+    """Kernel ridge regression over delays: the median of the three best settings of each system."""
     settings = [
         (lag_weights(*embedding, zoo.pts_per_period), bandwidth, penalty)
         for embedding in EMBEDDINGS for bandwidth in BANDWIDTHS for penalty in PENALTIES
@@ -110,10 +115,12 @@ def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
 
 
 def gru(zoo: Zoo, config: Any) -> np.ndarray:
+    """A GRU for each system, from the best of several initial weights."""
     return _recurrent(jaxcast.GRU, zoo, config)
 
 
 def lstm(zoo: Zoo, config: Any) -> np.ndarray:
+    """An LSTM for each system, likewise."""
     return _recurrent(jaxcast.LSTM, zoo, config)
 
 

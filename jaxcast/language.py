@@ -27,7 +27,7 @@ class LanguageModel(nnx.Module):
 
         p(w_(n+1) | w_1, ..., w_n) = softmax(W h_n + b),    h = Stack(E[w])
 
-    `fit_over_time` trains it on `text_streams` by `cross_entropy`.
+    Logits are of the dtype of its parameters. `fit_over_time` trains it on `text_streams` by `cross_entropy`.
 
     Source: Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout, here of E[w] and h too.
 
@@ -206,7 +206,8 @@ def _log_likelihoods(model: LanguageModel, tokens: Array, *, chunk_size: int) ->
 class TokenCell:
     """A language model as a cell: where the next token is not known, a rollout feeds a sample of softmax(logits / temperature).
 
-    Its forecasts are logits; `info["token"]` is the token that it was fed.
+    Values are tokens, whole numbers without an axis; forecasts are logits, (token,), of the model's dtype; `info["token"]` is the
+    token that it was fed.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

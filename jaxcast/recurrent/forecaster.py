@@ -53,6 +53,7 @@ class RecurrentForecaster(nnx.Module):
 
     @property
     def scaler(self) -> Scaler:
+        """Mean and standard deviation of the training values, (dim,) each."""
         return Scaler(self.mean[...], self.std[...])
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Any:
@@ -68,6 +69,7 @@ class RecurrentForecaster(nnx.Module):
         return carry, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
 
     def feedback(self, output: Output, key: Any) -> Array:
+        """The forecast, (dim,), as the next value."""
         return output.forecast
 
 
