@@ -1,7 +1,7 @@
 """Averages of the best of many kernel regressions and networks, and the list of all forecasters of `experiments.regions`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,8 +29,10 @@ INPUTS: tuple[tuple[Any, Any, str, int, bool, int], ...] = (
 """Of kernels: transform, level, which other series, the newest 1/n of the window, difference, principal components."""
 SIZES = (10, 20, 40, 80, 160)
 """Of averages."""
-NETWORK_SHARE = 1 / 3
-"""Of networks beside kernels."""
+NETWORK_SHARES = np.arange(6) / 6
+"""Of networks beside kernels: at each horizon the one that forecasts the validation part best."""
+NUM_BLOCKS = 3
+"""Of the validation part, of which each is forecast by what the others choose."""
 
 
 class Candidates(NamedTuple):
@@ -45,33 +47,62 @@ class Candidates(NamedTuple):
 def average(
     kernels: tuple[Seen, ...], with_networks: bool, refitted: bool, setup: Setup, parts: Parts, seeds: Sequence[int]
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """For each seed the mean of the best kernel regressions of each kind, and, the same for all, of the best networks."""
-
-    def of_seed(seed: int) -> np.ndarray:
-        return np.mean([best(kernel_candidates(setup, seen, seed), parts, refitted=refitted) for seen in kernels], 0)
-
-    forecasts = np.stack([of_seed(seed) for seed in seeds])
-    if with_networks:
-        trained = [network(name, setup, seeds) for name in setup.config.networks]
-        valid, test = (np.stack([getattr(one, at).mean(0) for one in trained]) for at in ("valid", "test"))
-        ours = best(Candidates(valid, test, test), parts, refitted=False, sizes=(1, 2, 3, 5))
-        forecasts = NETWORK_SHARE * ours + (1 - NETWORK_SHARE) * forecasts
-    return forecasts, {}
-
-
-def best(candidates: Candidates, parts: Parts, *, refitted: bool, sizes: tuple[int, ...] = SIZES) -> np.ndarray:
-    """At each lead the average of those that forecast the validation part best, in units of each series' deviation."""
-    std = np.asarray(jaxcast.lag_inputs(parts.train, lags=[0]).std)
-    weights, truth = np.asarray(parts.valid.weights), np.asarray(parts.valid.targets)
-    sizes = tuple(size for size in sizes if size <= len(candidates.valid)) or (1,)
-    chosen = []
-    for k in range(truth.shape[1]):
-        known = weights[:, k].any(-1)
-        members = jaxcast.best_average(
-            candidates.valid[:, known, k] / std, truth[known, k] / std, weights[known, k], sizes=sizes
+    """For each seed the mean of the best kernel regressions of each kind; or of those and, the same for all, the best networks."""
+    if not with_networks:
+        many = (
+            [best(kernel_candidates(setup, seen, seed), parts, refitted=refitted) for seen in kernels] for seed in seeds
         )
-        chosen.append((candidates.refitted if refitted else candidates.test)[members, :, k].mean(0))
-    return np.stack(chosen, 1)
+        return np.stack([np.mean(each, 0) for each in many]), {}
+    trained = [network(name, setup, seeds) for name in setup.config.networks]
+    ours = Candidates(*(np.stack([getattr(one, at).mean(0) for one in trained]) for at in Candidates._fields))
+    forecasts, shares = zip(
+        *(mixed(kernel_candidates(setup, kernels[0], seed), ours, parts, refitted=refitted) for seed in seeds),
+        strict=True,
+    )
+    return np.stack(forecasts), {"network_shares": np.stack(shares)}
+
+
+def best(candidates: Candidates, parts: Parts, *, refitted: bool) -> np.ndarray:
+    """At each lead the average of those that forecast the validation part best, in units of each series' deviation."""
+    made = candidates.refitted if refitted else candidates.test
+    return np.stack([made[_chosen(candidates, parts, k, rows), :, k].mean(0) for k, rows in _known(parts)], 1)
+
+
+def mixed(kernels: Candidates, ours: Candidates, parts: Parts, *, refitted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The best kernels and the best networks, and the share of the latter at each lead: the one with the smallest error over
+    all blocks of the validation part, each forecast by what the other blocks choose."""
+    std, weights, truth = _std(parts), np.asarray(parts.valid.weights), np.asarray(parts.valid.targets)
+    shares = []
+    for k, rows in _known(parts):
+        errors = np.zeros(len(NETWORK_SHARES))
+        for block in np.array_split(rows, NUM_BLOCKS):
+            others = np.setdiff1d(rows, block)
+            one, other = (c.valid[_chosen(c, parts, k, others)][:, block, k].mean(0) for c in (kernels, ours))
+            for n, share in enumerate(NETWORK_SHARES):
+                miss = ((1 - share) * one + share * other - truth[block, k]) / std
+                errors[n] += (weights[block, k] * miss**2).sum()
+        shares.append(NETWORK_SHARES[np.argmin(errors)])
+    of_networks = np.asarray(shares)[:, None]
+    one, other = (best(c, parts, refitted=refitted) for c in (kernels, ours))
+    return (1 - of_networks) * one + of_networks * other, np.asarray(shares)
+
+
+def _chosen(candidates: Candidates, parts: Parts, k: int, rows: np.ndarray) -> np.ndarray:
+    """The candidates to average at lead number k, by those rows of the validation part."""
+    weights, std = np.asarray(parts.valid.weights)[rows, k], _std(parts)
+    truth = np.asarray(parts.valid.targets)[rows, k] / std
+    sizes = SIZES if len(candidates.valid) >= SIZES[0] else tuple(range(1, len(candidates.valid) + 1))
+    return jaxcast.best_average(candidates.valid[:, rows, k] / std, truth, weights, sizes=sizes)
+
+
+def _known(parts: Parts) -> Iterator[tuple[int, np.ndarray]]:
+    """Each lead's number and the samples of the validation part that have a target there."""
+    is_known = np.asarray(jnp.any(parts.valid.weights > 0, -1))
+    return ((k, np.flatnonzero(is_known[:, k])) for k in range(is_known.shape[1]))
+
+
+def _std(parts: Parts) -> np.ndarray:
+    return np.asarray(jaxcast.lag_inputs(parts.train, lags=[0]).std)
 
 
 def kernel_candidates(setup: Setup, seen: Seen, seed: int) -> Candidates:

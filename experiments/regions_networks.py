@@ -22,11 +22,13 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 
 
 class Trained(NamedTuple):
-    """Forecasts of the validation and the test part, (seed, sample, lead, region). learned: the losses of all epochs, (seed,
-    epoch), of training and validation part, and of networks with attention the mean that is paid to regions, (region, source)."""
+    """Forecasts (seed, sample, lead, region) of the validation and the test part, and of the test part by networks that learned
+    from training and validation part, for as many epochs as were best for the median seed. learned: the losses of all epochs,
+    (seed, epoch), of training and validation part, and of networks with attention the mean that is paid to regions, (region, source)."""
 
     valid: np.ndarray
     test: np.ndarray
+    refitted: np.ndarray
     learned: dict[str, np.ndarray]
 
 
@@ -35,25 +37,31 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
 
     Trained in units of each series' standard deviation; each seed is the one of its best epoch on the validation part.
     """
-    train, valid, test = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in parts[:3])
-    batch_size = min(BATCH_SIZE, len(train.targets))
-    num_steps = config.num_epochs * (len(train.targets) // batch_size)
-    optimizer = jaxcast.make_optimizer(
-        config.learning_rate, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0
-    )
+    train, valid, test, known = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in parts)
 
     def init(key: Any) -> Any:
         return NETWORKS[name](train, hidden_size=config.hidden_size, kind=config.kind, level=config.level, key=key)
 
-    fit = jaxcast.fit(
-        init, train, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
-        num_epochs=config.num_epochs, batch_size=batch_size, loss=jaxcast.region_loss, validation=valid,
-        patience=config.patience,
-    )  # fmt: skip
+    def fit(learned: Any, num_epochs: int, **options: Any) -> Any:
+        batch_size = min(BATCH_SIZE, len(learned.targets))
+        num_steps = config.num_epochs * (len(learned.targets) // batch_size)
+        optimizer = jaxcast.make_optimizer(
+            config.learning_rate, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0
+        )
+        return jaxcast.fit(
+            init, learned, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
+            num_epochs=num_epochs, batch_size=batch_size, loss=jaxcast.region_loss, **options,
+        )  # fmt: skip
+
+    first = fit(train, config.num_epochs, validation=valid, patience=config.patience)
+    best_epoch = int(np.median(np.nanargmin(np.asarray(first.validation_losses), 1))) + 1
+    again = fit(known, best_epoch)
     # Histories as arguments: XLA would spend seconds on folding what it can of a constant.
     run = jax.jit(lambda models, history: jax.vmap(lambda model: model(history))(models))
-    of_valid, of_test = run(fit.model, valid.history), run(fit.model, test.history)
-    learned = {"losses": np.asarray(fit.losses), "validation_losses": np.asarray(fit.validation_losses)}
+    of_valid, of_test = run(first.model, valid.history), run(first.model, test.history)
+    refitted = run(again.model, test.history)
+    learned = {"losses": np.asarray(first.losses), "validation_losses": np.asarray(first.validation_losses)}
     if "weights" in of_test.info:
         learned["region_map"] = np.asarray(of_test.info["weights"]).mean((0, 1))
-    return Trained(np.maximum(of_valid.forecast, 0), np.maximum(of_test.forecast, 0), learned)
+    of_valid, of_test, refitted = (np.maximum(one.forecast, 0) for one in (of_valid, of_test, refitted))
+    return Trained(of_valid, of_test, refitted, learned)

@@ -8,7 +8,7 @@ import pytest
 
 import jaxcast
 from experiments import chaos_zoo, regions, rows, traffic
-from experiments.regions_averages import Candidates, best
+from experiments.regions_averages import Candidates, best, mixed
 from experiments.regions_methods import Setup as RegionSetup
 from experiments.regions_methods import choose
 from experiments.traffic_methods import DAY, PENALTIES, Learned, Method, Setup, daily_course, make_road, regressions
@@ -184,6 +184,21 @@ def test_an_average_is_of_those_that_forecast_the_validation_part_best():
     candidates = Candidates(truth + noise, test, refitted)
     np.testing.assert_array_equal(best(candidates, parts, refitted=False), test[0])
     np.testing.assert_array_equal(best(candidates, parts, refitted=True), refitted[0])
+
+
+def test_the_share_of_networks_is_what_the_validation_part_asks_for():
+    parts = make_regions().parts
+    truth, num_leads = np.asarray(parts.valid.targets), len(parts.valid.targets[0])
+    noise = np.random.default_rng(0).normal(size=truth.shape)
+    off = np.where(np.arange(num_leads) == 0, 0.0, 0.1)[:, None]  # at the first lead networks err alone, later both do
+    zeros, ones = (np.full((1, *parts.test.targets.shape), float(k)) for k in (0, 1))
+    kernels = Candidates(truth[None] + off * noise, zeros, zeros)
+    ours = Candidates(truth[None] - 0.1 * noise, ones, 2 * ones)
+    forecast, shares = mixed(kernels, ours, parts, refitted=False)
+    np.testing.assert_allclose(shares, [0] + [0.5] * (num_leads - 1))
+    np.testing.assert_allclose(forecast, np.broadcast_to(shares[:, None], forecast.shape))
+    again, _ = mixed(kernels, ours, parts, refitted=True)
+    np.testing.assert_allclose(again, 2 * forecast)
 
 
 def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
