@@ -66,7 +66,6 @@ from jaxcast.integrate import reference as reference
 from jaxcast.integrate import simulate as simulate
 from jaxcast.kernel_ridge import DelayKernelRidge as DelayKernelRidge
 from jaxcast.kernel_ridge import fit_delay_kernel_ridge as fit_delay_kernel_ridge
-from jaxcast.language import Alphabet as Alphabet
 from jaxcast.language import LanguageModel as LanguageModel
 from jaxcast.language import TextScore as TextScore
 from jaxcast.language import TokenCell as TokenCell
@@ -74,7 +73,6 @@ from jaxcast.language import cross_entropy as cross_entropy
 from jaxcast.language import log_likelihoods as log_likelihoods
 from jaxcast.language import sample_tokens as sample_tokens
 from jaxcast.language import score_log_likelihoods as score_log_likelihoods
-from jaxcast.language import text_streams as text_streams
 from jaxcast.metrics import MedianInterval as MedianInterval
 from jaxcast.metrics import Tracking as Tracking
 from jaxcast.metrics import ValidTime as ValidTime
@@ -85,6 +83,8 @@ from jaxcast.metrics import one_step_errors as one_step_errors
 from jaxcast.metrics import saturation_error as saturation_error
 from jaxcast.metrics import tracking as tracking
 from jaxcast.metrics import valid_time as valid_time
+from jaxcast.nvar import NVAR as NVAR
+from jaxcast.nvar import fit_nvar as fit_nvar
 from jaxcast.pooling.adaptive import AdaptivePool as AdaptivePool
 from jaxcast.pooling.attention import AdditiveAttention as AdditiveAttention
 from jaxcast.pooling.attention import MultiHeadAttention as MultiHeadAttention
@@ -149,11 +149,11 @@ from jaxcast.regions.calibration import held_out_shifts as held_out_shifts
 from jaxcast.regions.lags import LagInputs as LagInputs
 from jaxcast.regions.lags import lag_inputs as lag_inputs
 from jaxcast.regions.lags import mixtures as mixtures
+from jaxcast.regions.network import region_loss as region_loss
 from jaxcast.regions.networks import AttentionNetwork as AttentionNetwork
 from jaxcast.regions.networks import GlobalNetwork as GlobalNetwork
 from jaxcast.regions.networks import HierarchicalNetwork as HierarchicalNetwork
 from jaxcast.regions.networks import IndependentNetwork as IndependentNetwork
-from jaxcast.regions.networks import region_loss as region_loss
 from jaxcast.regions.regression import Echoes as Echoes
 from jaxcast.regions.regression import Identity as Identity
 from jaxcast.regions.regression import LagRegression as LagRegression
@@ -169,9 +169,7 @@ from jaxcast.regions.samples import lead_scores as lead_scores
 from jaxcast.regions.series_tables import SeriesTable as SeriesTable
 from jaxcast.regions.series_tables import read_series as read_series
 from jaxcast.regions.tables import read_folder as read_folder
-from jaxcast.reservoirs import NVAR as NVAR
 from jaxcast.reservoirs import Reservoir as Reservoir
-from jaxcast.reservoirs import fit_nvar as fit_nvar
 from jaxcast.reservoirs import fit_reservoir as fit_reservoir
 from jaxcast.rollout import Cell as Cell
 from jaxcast.rollout import Input as Input
@@ -211,6 +209,8 @@ from jaxcast.systems import Lorenz96 as Lorenz96
 from jaxcast.systems import Rossler as Rossler
 from jaxcast.systems import System as System
 from jaxcast.systems import random_starts as random_starts
+from jaxcast.text import Alphabet as Alphabet
+from jaxcast.text import text_streams as text_streams
 from jaxcast.training import Fit as Fit
 from jaxcast.training import error_over_time as error_over_time
 from jaxcast.training import fit as fit

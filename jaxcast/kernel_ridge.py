@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
-from jaxcast.reservoirs import Scaler, as_series, check_dim, scaler_of
+from jaxcast.readout import Scaler, as_series, check_dim, scaler_of
 from jaxcast.rollout import Input, Output
 from jaxcast.schedules import Scalar
 from jaxcast.windows import delay_embed

@@ -1,7 +1,6 @@
 """A language model: tokens in, the probabilities of the next one out, over whole texts or one token at a time."""
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,9 +16,7 @@ from jaxcast.pytrees import register
 from jaxcast.recurrent.stack import Kind, Stack, drop
 from jaxcast.rollout import Input, Output, forecast
 from jaxcast.schedules import Scalar
-
-Tokens = Int[Any, " token"] | Sequence[int]
-"""A text as whole numbers, each a character or word of the alphabet."""
+from jaxcast.text import Tokens, checked_tokens
 
 
 class LanguageModel(nnx.Module):
@@ -67,6 +64,14 @@ class LanguageModel(nnx.Module):
         )  # fmt: skip
         rngs = nnx.Rngs(of_readout)
         self.readout = uniform_linear(hidden_size, num_tokens, fan_in=hidden_size, rngs=rngs, dtype=dtype)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it must be made with, beside a key, before its weights can be put in."""
+        num_tokens, embedding_size = self.embedding.shape[-2:]
+        names = ("kind", "hidden_size", "num_layers", "dropout", "dtype")
+        stack = {name: self.stack.config[name] for name in names}
+        return {"num_tokens": num_tokens, "embedding_size": embedding_size, **stack}
 
     def init_carry(self, *batch: int) -> Any:
         """The carry before the first token."""
@@ -119,28 +124,6 @@ def _log_p(logits: Float[Array, "*batch token"], token: Int[Array, "*batch"]) ->
     return jnp.take_along_axis(jax.nn.log_softmax(logits, -1), token[..., None], -1)[..., 0]
 
 
-def text_streams(tokens: Tokens, num_streams: int) -> tuple[Int[Array, "stream time"], Int[Array, "stream time"]]:
-    """A text cut into consecutive parts of one length, and the same one token on: data for `fit_over_time`.
-
-    What is left after the last full part is dropped.
-
-    Raises:
-        InputError: for tokens that are not whole numbers from 0 on, or too few for one and its next in every part.
-
-    Example:
-        >>> import jaxcast, numpy as np
-        >>> seen, followed = jaxcast.text_streams(np.arange(9), 2)
-        >>> seen.tolist(), followed.tolist()
-        ([[0, 1, 2, 3], [4, 5, 6, 7]], [[1, 2, 3, 4], [5, 6, 7, 8]])
-    """
-    tokens = _checked(tokens, at_least=2)
-    length = (len(tokens) - 1) // max(num_streams, 1)
-    if num_streams < 1 or length < 1:
-        raise InputError(f"a text of {len(tokens)} tokens cannot be cut into {num_streams} streams")
-    seen, followed = (tokens[k : k + num_streams * length].reshape(num_streams, length) for k in (0, 1))
-    return seen, followed
-
-
 class TextScore(NamedTuple):
     """How well a text was foreseen: mean -log p of a token in nats, exp of it, and in bits (of characters: bits per character)."""
 
@@ -183,7 +166,7 @@ def log_likelihoods(model: LanguageModel, tokens: Tokens, *, chunk_size: int = 1
         ((299,), True)
     """
     check_sizes(chunk_size=chunk_size)
-    tokens = _checked(tokens, at_least=2, num_tokens=len(model.embedding))
+    tokens = checked_tokens(tokens, at_least=2, num_tokens=len(model.embedding))
     return _log_likelihoods(model, tokens, chunk_size=min(chunk_size, len(tokens) - 1))
 
 
@@ -260,7 +243,7 @@ def sample_tokens(
         (7,)
     """
     check_sizes(num_tokens=num_tokens)
-    prompt = _checked(prompt, at_least=1, num_tokens=len(model.embedding))
+    prompt = checked_tokens(prompt, at_least=1, num_tokens=len(model.embedding))
     if np.ndim(temperature) or (
         not isinstance(temperature, jax.core.Tracer) and not 0 < float(np.asarray(temperature)) < np.inf
     ):
@@ -268,61 +251,3 @@ def sample_tokens(
     outputs = forecast(TokenCell(model, jnp.asarray(temperature)), prompt, num_tokens + 1, key=key)
     # The first output is that of the last token of the prompt.
     return outputs.info["token"][1:]
-
-
-def _checked(tokens: Any, *, at_least: int, num_tokens: int | None = None) -> Int[Array, " token"]:
-    """Tokens as an array, if they are so many whole numbers of the model's."""
-    if isinstance(tokens, jax.core.Tracer):
-        return tokens
-    got = np.asarray(tokens)
-    if got.ndim != 1 or len(got) < at_least or not np.issubdtype(got.dtype, np.integer):
-        raise InputError(
-            f"expected at least {at_least} tokens (token,), whole numbers, got {got.dtype} of shape {got.shape}"
-        )
-    highest = (2**31 if num_tokens is None else num_tokens) - 1
-    if got.min() < 0 or got.max() > highest:
-        raise InputError(f"expected tokens from 0 to {highest}, got {got.min()} to {got.max()}")
-    return jnp.asarray(got, jnp.int32)
-
-
-@dataclasses.dataclass(frozen=True)
-class Alphabet:
-    """The characters of a text as the tokens of a language model, in order.
-
-    Raises:
-        InputError: when made of no characters or repeated ones, and for text or tokens that are not of it.
-
-    Example:
-        >>> import jaxcast
-        >>> alphabet = jaxcast.Alphabet.of("to be or not to be")
-        >>> alphabet.characters, alphabet.encode("bet").tolist(), alphabet.decode([4, 1, 5])
-        (' benort', [1, 2, 6], 'obr')
-    """
-
-    characters: str
-
-    def __post_init__(self) -> None:
-        if not self.characters or len(set(self.characters)) != len(self.characters):
-            raise InputError(f"expected an alphabet of different characters, got {self.characters!r}")
-
-    @classmethod
-    def of(cls, text: str) -> "Alphabet":
-        """All characters of a text, sorted."""
-        return cls("".join(sorted(set(text))))
-
-    def encode(self, text: str) -> Int[np.ndarray, " token"]:
-        """The tokens of a text."""
-        numbers = {character: n for n, character in enumerate(self.characters)}
-        unknown = sorted(set(text) - set(numbers))
-        if unknown:
-            raise InputError(f"the text holds characters that are not of the alphabet: {''.join(unknown)!r}")
-        return np.asarray([numbers[character] for character in text], np.int32)
-
-    def decode(self, tokens: Tokens) -> str:
-        """The text of some tokens."""
-        numbers = [int(token) for token in tokens]
-        if numbers and not 0 <= min(numbers) <= max(numbers) < len(self.characters):
-            raise InputError(
-                f"expected tokens from 0 to {len(self.characters) - 1}, got {min(numbers)} to {max(numbers)}"
-            )
-        return "".join(self.characters[n] for n in numbers)

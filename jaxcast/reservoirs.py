@@ -1,4 +1,4 @@
-"""Forecasters trained on values alone, in closed form: a fixed map makes features, ridge regression reads them out."""
+"""Echo state networks: a fixed random recurrent layer, read out in closed form."""
 
 import dataclasses
 from functools import partial
@@ -10,127 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxcast.errors import InputError
-from jaxcast.polynomials import monomials, products
-from jaxcast.pooling.linear import ridge
 from jaxcast.pytrees import register
+from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
 from jaxcast.rollout import Input, Output
 from jaxcast.schedules import Scalar
-from jaxcast.windows import delay_embed
-
-
-class Scaler(NamedTuple):
-    """The mean and the standard deviation of each component, which features and readout are standardised by."""
-
-    mean: Float[Array, " dim"]
-    std: Float[Array, " dim"]
-
-    def apply(self, values: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        return (values - self.mean) / self.std
-
-
-class Readout(NamedTuple):
-    """The linear map from features to a standardised step: W' features + b."""
-
-    weights: Float[Array, "feature dim"]
-    bias: Float[Array, " dim"]
-
-    def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
-        return jnp.matmul(features, self.weights, precision="highest") + self.bias
-
-
-@register
-@dataclasses.dataclass(frozen=True)
-class NVAR:
-    """Next-generation reservoir computing: a nonlinear vector autoregression that forecasts the increment.
-
-        u_(n+1) = u_n + std * (W' g_n + b),    g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]
-
-    with z the standardised values. Made by `fit_nvar`. It sees no candidates, and takes (k - 1) s + 1 values to start.
-
-    Source: Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to 10.
-
-    Args:
-        readout: W and b. scaler: of the training values. num_delays: k. skip: s. degree: p.
-
-    Raises:
-        InputError: when rolled with values of another length.
-
-    Example:
-        >>> import jaxcast
-        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
-        >>> cell = jaxcast.fit_nvar(truth.states, num_delays=2, penalty=1e-6)
-        >>> jaxcast.forecast(cell, truth.states[:2], num_leads=5).forecast.shape
-        (5, 3)
-    """
-
-    readout: Readout
-    scaler: Scaler
-    num_delays: int = dataclasses.field(metadata={"static": True})
-    skip: int = dataclasses.field(metadata={"static": True})
-    degree: int = dataclasses.field(metadata={"static": True})
-
-    @property
-    def warmup(self) -> int:
-        return (self.num_delays - 1) * self.skip
-
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "lag dim"]:
-        """The standardised values that delays reach, newest first."""
-        check_dim(value, self.scaler)
-        return jnp.zeros((self.warmup + 1, *value.shape), value.dtype)
-
-    def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
-        newest = self.scaler.apply(x.value).astype(carry.dtype)
-        lags = jnp.concatenate([newest[None], carry])[: len(carry)]
-        step = self.readout(_features(lags[:: self.skip].ravel(), self.degree))
-        return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast
-
-
-def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, "*batch monomial"]:
-    """All monomials but the constant, which the readout has as its bias."""
-    return products(lags, monomials(lags.shape[-1], degree)[1:])
-
-
-def fit_nvar(
-    values: Float[Any, "time dim"], *, num_delays: int = 2, skip: int = 1, degree: int = 2, penalty: Scalar = 1e-6
-) -> NVAR:
-    """An NVAR trained on one series, in closed form.
-
-        W, b = argmin sum_n |(u_(n+1) - u_n) / std - W' g_n - b|^2 + penalty |W|^2
-
-    Args:
-        values: a series sampled at even intervals. num_delays: k. skip: s, in samples. degree: of the polynomial, at
-            least 1. penalty: for the sum over all samples; other numbers compile nothing.
-
-    Raises:
-        InputError: for sizes below one, a penalty that is not positive, or a series that is too short or not finite.
-
-    Example:
-        >>> import jaxcast, jax.numpy as jnp
-        >>> wave = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
-        >>> cell = jaxcast.fit_nvar(wave, num_delays=2, degree=1, penalty=1e-9)
-        >>> forecast = jaxcast.forecast(cell, wave[:10], num_leads=50).forecast
-        >>> bool(abs(forecast - wave[10:60]).max() < 1e-2)
-        True
-    """
-    for name, size in {"num_delays": num_delays, "skip": skip, "degree": degree}.items():
-        if size < 1:
-            raise InputError(f"{name} must be at least 1, got {size}")
-    states = as_series(values, (num_delays - 1) * skip + 2, penalty)
-    readout, scaler = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
-    return NVAR(readout, scaler, num_delays, skip, degree)
-
-
-@partial(jax.jit, static_argnames=("num_delays", "skip", "degree"))
-def _fit_nvar(states: Array, penalty: Scalar, *, num_delays: int, skip: int, degree: int) -> tuple[Readout, Scaler]:
-    scaler = scaler_of(states)
-    scaled = scaler.apply(states)
-    lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
-    features = _features(lags.reshape(len(lags), -1), degree)
-    increments = jnp.diff(scaled, axis=0)[-len(lags) :]
-    return fit_readout(features, increments, penalty), scaler
 
 
 class Network(NamedTuple):
@@ -315,31 +198,3 @@ def _read(nodes: Array, scaled: Array, squared: bool) -> Array:
     if squared:
         nodes = nodes.at[1::2].multiply(nodes[1::2])
     return jnp.concatenate([scaled, nodes])
-
-
-def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
-    mean = features.mean(0)
-    weights = ridge(features - mean, targets - targets.mean(0), penalty)
-    return Readout(weights, targets.mean(0) - jnp.matmul(mean, weights, precision="highest"))
-
-
-def scaler_of(states: Array) -> Scaler:
-    std = states.std(0)
-    # A component that never changes is nothing to scale by.
-    return Scaler(states.mean(0), jnp.where(std > 0, std, 1.0))
-
-
-def as_series(values: Any, least: int, penalty: Scalar) -> Array:
-    states = jnp.asarray(values)
-    # Under jit or vmap there are no numbers to look at.
-    is_bad = not isinstance(states, jax.core.Tracer) and not jnp.isfinite(states).all()
-    if states.ndim != 2 or len(states) < least or is_bad:
-        raise InputError(f"expected a finite series (time, dim) of at least {least} values, got shape {states.shape}")
-    if not isinstance(penalty, jax.core.Tracer) and not np.asarray(penalty) > 0:
-        raise InputError(f"penalty must be positive, got {penalty}")
-    return states if jnp.issubdtype(states.dtype, jnp.floating) else states.astype(jnp.result_type(float))
-
-
-def check_dim(value: Any, scaler: Scaler) -> None:
-    if value.shape != scaler.mean.shape:
-        raise InputError(f"it was trained on values of shape {scaler.mean.shape}, got {value.shape}")

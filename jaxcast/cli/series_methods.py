@@ -15,13 +15,8 @@ from jaxcast.hub.scores import pinball_loss
 from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.regions.calibration import CalibratedForecaster, base_quantiles, held_out_shifts, middle_of
 from jaxcast.regions.lags import LagInputs, lag_inputs, series_scale
-from jaxcast.regions.networks import (
-    AttentionNetwork,
-    GlobalNetwork,
-    HierarchicalNetwork,
-    IndependentNetwork,
-    region_loss,
-)
+from jaxcast.regions.network import region_loss
+from jaxcast.regions.networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.regions.regression import Identity, fit_lag_regression, random_fourier
 from jaxcast.regions.samples import LeadSamples
 from jaxcast.training import fit, make_optimizer

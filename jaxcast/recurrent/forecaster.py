@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from jaxcast.errors import InputError
-from jaxcast.reservoirs import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
+from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
+from jaxcast.recurrent.stack import LAYERS, Stack
 from jaxcast.rollout import Input, Output
 from jaxcast.schedules import Scalar
+
+_LAYERS: dict[str, Any] = LAYERS | {"stack": Stack}
 
 
 class Constant(nnx.Variable[Any]):
@@ -52,6 +55,14 @@ class RecurrentForecaster(nnx.Module):
         self.warmup = 0
 
     @property
+    def config(self) -> dict[str, Any]:
+        """What `rebuilt_recurrent` must be given, beside a key, before its weights can be put in."""
+        names = [name for name, kind in _LAYERS.items() if type(self.layers) is kind]
+        if not names:
+            raise InputError(f"cannot save layers of your own class {type(self.layers).__name__}")
+        return {"dim": self.mean.shape[-1], "layers": names[0], "of_layers": self.layers.config}
+
+    @property
     def scaler(self) -> Scaler:
         """Mean and standard deviation of the training values, (dim,) each."""
         return Scaler(self.mean[...], self.std[...])
@@ -71,6 +82,14 @@ class RecurrentForecaster(nnx.Module):
     def feedback(self, output: Output, key: Any) -> Array:
         """The forecast, (dim,), as the next value."""
         return output.forecast
+
+
+def rebuilt_recurrent(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Array, ""]) -> RecurrentForecaster:
+    """A forecaster whose layers have these settings, with nothing learned."""
+    made = _LAYERS[layers](**of_layers, key=key)
+    _, hidden = made.step(made.init_carry(), jnp.zeros(dim))
+    scaler = Scaler(jnp.zeros(dim), jnp.ones(dim))
+    return RecurrentForecaster(made, jnp.zeros((dim + len(hidden), dim)), jnp.zeros(dim), scaler)
 
 
 def fit_recurrent_readout(

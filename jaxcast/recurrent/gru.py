@@ -59,6 +59,10 @@ class GRU(RecurrentLayer):
     def equations(self) -> Equations:
         return _RESET_BEFORE if self.recurrent_bias is None else _RESET_AFTER
 
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"reset_after": self.recurrent_bias is not None}
+
 
 def _forward_after(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
     h_r, h_z, h_n = jnp.split(h @ weights.recurrent, 3, -1)

@@ -36,6 +36,13 @@ class RecurrentLayer(nnx.Module):
     @abstractmethod
     def equations(self) -> Equations: ...
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it must be made with, beside a key, before its weights can be put in."""
+        in_size, hidden_size = self.input_kernel.shape[-2], self.recurrent_kernel.shape[-2]
+        learns = self.learned_carry is not None
+        return {"in_size": in_size, "hidden_size": hidden_size, "learn_carry": learns, "dtype": str(self.bias.dtype)}
+
     def init_carry(self, *batch: int) -> Any:
         """The carry before the first step: zeros, or what was learned."""
         return self._initial(0, batch)

@@ -60,6 +60,10 @@ class RNN(RecurrentLayer):
     def equations(self) -> Equations:
         return _EQUATIONS[self.activation]
 
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"activation": self.activation}
+
 
 def _equations(activation: Any, derivative: Any, *, in_torch: bool = True) -> Equations:
     """The derivative of an activation is a function of what it returned."""

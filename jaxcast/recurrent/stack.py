@@ -132,6 +132,16 @@ class Stack(nnx.Module):
         )
         self.dropout, self.skips = dropout, skips
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it must be made with, beside a key, before its weights can be put in."""
+        first = self.layers[0]
+        bidirectional = isinstance(first, Bidirectional)
+        layer: Any = first.forward if isinstance(first, Bidirectional) else first
+        kind = next(name for name, kind in LAYERS.items() if type(layer) is kind)
+        own = {"num_layers": len(self.layers), "dropout": self.dropout, "skips": self.skips}
+        return layer.config | own | {"kind": kind, "bidirectional": bidirectional}
+
     def init_carry(self, *batch: int) -> tuple[Any, ...]:
         """The layers' carries before the first step."""
         return tuple(layer.init_carry(*batch) for layer in self.layers)

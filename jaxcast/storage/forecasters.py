@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.regions.lags import LagInputs
+from jaxcast.regions.network import RegionNetwork
 from jaxcast.regions.networks import (
     AttentionNetwork,
     GlobalNetwork,
     HierarchicalNetwork,
     IndependentNetwork,
-    RegionNetwork,
 )
 from jaxcast.regions.regression import Identity, LagRegression, Monomials, RandomFourier
 from jaxcast.regions.samples import LeadSamples

@@ -5,25 +5,15 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from jaxcast.candidates import ForecastMap, stack, unstack
 from jaxcast.errors import InputError
-from jaxcast.forecasters import FeedForward, Forecaster, Persistence, Pool
+from jaxcast.forecasters import Forecaster, Pool
 from jaxcast.integrate import FlowMap, flow_map
-from jaxcast.polynomials import monomials
+from jaxcast.language import LanguageModel, TokenCell
 from jaxcast.pooling.adaptive import AdaptivePool
-from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
-from jaxcast.pooling.component import ComponentAttention
-from jaxcast.pooling.corrected import CorrectedPool, Features, KernelCorrection, PolynomialCorrection
-from jaxcast.pooling.interpolation import RegimeInterpolation
-from jaxcast.pooling.linear import FixedWeights, LinearRegression
 from jaxcast.pooling.quantile import QuantileAverage
-from jaxcast.pooling.recurrent import RecurrentAttention
-from jaxcast.pooling.simplex import SimplexLeastSquares
-from jaxcast.pooling.switching import FixedShare, InteractingModels
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.rollout import Cell
@@ -31,30 +21,8 @@ from jaxcast.specs import SYSTEMS, describe, parse_system
 from jaxcast.storage.checkpoint import named_leaves
 from jaxcast.storage.files import writing
 from jaxcast.storage.folder import read_arrays, write_arrays, write_json
-from jaxcast.storage.forecasters import FORECASTERS, describe_series, rebuilt_series
-from jaxcast.storage.trees import rebuilt, static_fields
+from jaxcast.storage.kinds import POOLS, described, rebuilt_pool
 
-POOLS: dict[str, type] = {
-    "additive_attention": AdditiveAttention,
-    "scaled_dot_product_attention": ScaledDotProductAttention,
-    "multi_head_attention": MultiHeadAttention,
-    "component_attention": ComponentAttention,
-    "recurrent_attention": RecurrentAttention,
-    "regime_interpolation": RegimeInterpolation,
-    "feed_forward": FeedForward,
-    "simplex_least_squares": SimplexLeastSquares,
-    "linear_regression": LinearRegression,
-    "fixed_weights": FixedWeights,
-    "persistence": Persistence,
-    "regime": RegimeForecaster,
-    "fixed_share": FixedShare,
-    "interacting_models": InteractingModels,
-    "corrected": CorrectedPool,
-    "adaptive": AdaptivePool,
-    "quantile_average": QuantileAverage,
-    "series": CalibratedForecaster,
-}
-CORRECTIONS: dict[str, type] = {"polynomial": PolynomialCorrection, "kernel": KernelCorrection}
 FORMAT = "jaxcast pool 1"
 
 
@@ -76,24 +44,30 @@ class StoredPool(NamedTuple):
 
     @property
     def cell(self) -> Any:
-        """What rolls: the pool over its candidates, or the pool where it is a cell of its own, as a regime's is."""
+        """What rolls: the pool over its candidates, or the pool where it is a cell of its own, as a regime's is; of a language
+        model a `TokenCell`."""
+        if isinstance(self.pool, LanguageModel):
+            return TokenCell(self.pool)
         return self.pool if isinstance(self.pool, Cell) else Forecaster(self.pool, self.forecast_map)
 
 
 def save_pool(
     folder: str | Path,
-    pool: Pool | RegimeForecaster | AdaptivePool | QuantileAverage | CalibratedForecaster,
+    pool: Pool | Cell | AdaptivePool | QuantileAverage | CalibratedForecaster | LanguageModel,
     forecast_map: ForecastMap | None = None,
     *,
     attributes: dict[str, Any] | None = None,
 ) -> None:
     """Writes a pool, or pools with a leading seed axis such as `fit` returns, and its candidates into a folder.
 
+    So are kept a forecaster of series, a cell of its own (`RegimeForecaster`, `NVAR`, `Reservoir`, `DelayKernelRidge`,
+    `RecurrentForecaster`) and a `LanguageModel`.
+
     Candidates that are a flow map of jaxcast's systems are written with it. Others are the user's own code, which is not
     written; `load_pool` asks for it.
 
     Args:
-        forecast_map: the candidates; a `RegimeForecaster` brings its own.
+        forecast_map: the candidates; a `RegimeForecaster` brings its own, other cells have none.
         attributes: JSON values to keep with it, such as how it was trained.
 
     Raises:
@@ -115,7 +89,7 @@ def save_pool(
         pool, forecast_map = dataclasses.replace(pool, forecast_map=None), pool.forecast_map
     config = {
         "format": FORMAT,
-        **_described(pool),
+        **described(pool),
         "candidates": _describe_candidates(forecast_map),
         "attributes": attributes or {},
     }
@@ -165,24 +139,6 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
     return StoredPool(pool, forecast_map, config["attributes"])
 
 
-def _described(pool: Any) -> dict[str, Any]:
-    """What kind of pool it is, and what it must be made with before its arrays can be put in."""
-    names = [name for name, kind in POOLS.items() if type(pool) is kind]
-    arguments = describe_series(pool) if isinstance(pool, CalibratedForecaster) else None
-    if not names or arguments == {}:
-        kind = type(pool.forecaster if names else pool).__name__
-        known = FORECASTERS if names else POOLS
-        raise InputError(f"cannot save a {kind}: only {', '.join(known)} can be rebuilt without code of your own")
-    if arguments is not None:
-        return {"pool": names[0], "arguments": arguments}
-    if isinstance(pool, CorrectedPool):
-        kind = next(name for name, kind in CORRECTIONS.items() if type(pool.correction) is kind)
-        parts = {"features": static_fields(pool.features), "correction": static_fields(pool.correction)}
-        return {"pool": names[0], "arguments": parts | {"kind": kind, "of": _described(pool.pool)}}
-    arguments = getattr(pool, "config", {}) if isinstance(pool, nnx.Module) else static_fields(pool)
-    return {"pool": names[0], "arguments": arguments}
-
-
 def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
     if forecast_map is None:
         return None
@@ -201,81 +157,11 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
 def _read_pool(config: dict[str, Any], file: Path) -> Any:
     arrays = {name: jnp.asarray(array) for name, array in read_arrays(file, "train and save the pool again").items()}
     try:
-        return _rebuilt(config, arrays)
+        return rebuilt_pool(config, arrays)
     except (TypeError, ValueError, IndexError, AttributeError, KeyError):
         raise InputError(
             f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again"
         ) from None
-
-
-def _rebuilt(described: dict[str, Any], arrays: dict[str, Any]) -> Any:
-    """A pool with these arrays in it; those of a network may all have a leading seed axis.
-
-    Raises:
-        TypeError, ValueError, IndexError, AttributeError, KeyError: where they are not those of the pool.
-    """
-    kind, arguments = POOLS[described["pool"]], described["arguments"]
-    if kind is CorrectedPool:
-        return _rebuilt_corrected(arguments, arrays)
-    if kind is CalibratedForecaster:
-        return rebuilt_series(arguments, arrays)
-    if not issubclass(kind, nnx.Module):
-        pool = rebuilt(kind, arguments, arrays)
-        if isinstance(pool, RegimeForecaster) and _shapes_of_regime(pool) != _shapes(arrays):
-            raise ValueError("shapes")
-        return pool
-    make: Any = kind
-    like = jax.eval_shape(lambda key: make(**arguments, key=key), jax.random.key(0))
-    expected = named_leaves(like)
-    seeds = {array.shape[: array.ndim - expected[name].ndim] for name, array in arrays.items()}
-    (lead,) = seeds
-    if arrays.keys() != expected.keys() or any(arrays[name].shape != (*lead, *expected[name].shape) for name in arrays):
-        raise ValueError("shapes")
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
-
-
-def _rebuilt_corrected(arguments: dict[str, Any], arrays: dict[str, Any]) -> CorrectedPool:
-    def part(field: str) -> dict[str, Any]:
-        return {name.removeprefix(field): arrays[name] for name in arrays if name.startswith(field)}
-
-    features = rebuilt(Features, arguments["features"], part(".features"))
-    correction = rebuilt(CORRECTIONS[arguments["kind"]], arguments["correction"], part(".correction"))
-    pool = CorrectedPool(_rebuilt(arguments["of"], part(".pool")), features, correction)
-    size, shape = len(features.middle), correction.coefficients.shape
-    if isinstance(correction, PolynomialCorrection):
-        fits = shape[0] == len(monomials(size, correction.degree))
-    else:
-        fits = correction.centres.shape == (shape[0], size)
-    if not fits or features.half.shape != (size,) or named_leaves(pool).keys() != arrays.keys():
-        raise ValueError("shapes")
-    return pool
-
-
-def _shapes(arrays: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
-
-
-def _shapes_of_regime(cell: RegimeForecaster) -> dict[str, tuple[int, ...]]:
-    """What the shapes of its arrays must be; arrays of others might broadcast, and be wrong without a word."""
-    system = cell.emulator.system
-    (num_models, size), dim, num_waves = system.coordinates.shape, len(cell.value_noise), len(cell.course.frequencies)
-    course: dict[str, tuple[int, ...]] = {"level": (size,), "slope": (size,), "frequencies": (num_waves,)}
-    course |= {"cosines": (num_waves, size), "sines": (num_waves, size)}
-    theta = (len(system.state_factors), len(system.coordinate_factors), dim)
-    return {
-        ".emulator.system.theta": theta,
-        ".emulator.system.origin": (dim,),
-        ".emulator.system.scale": (dim,),
-        ".emulator.system.coordinates": (num_models, size),
-        ".emulator.offset": (size,),
-        ".emulator.unit": (size,),
-        ".emulator.dt": (),
-        ".emulator.error": (),
-        **{f".{part}.{name}": course[name] for part in ("course", "course_deviation", "wander") for name in course},
-        ".value_noise": (dim,),
-        ".model_noise": (dim,),
-        ".interpolation": (len(monomials(size, cell.interpolation_degree)), num_models),
-    }
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Dataclasses of dataclasses as named arrays and static fields, and back."""
+"""Dataclasses of dataclasses and named tuples as named arrays and static fields, and back."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,11 +24,14 @@ def rebuilt(kind: Any, static: Mapping[str, Any], arrays: Mapping[str, Any]) -> 
         TypeError: where they are not those of the class.
     """
     types = get_type_hints(kind)
+    if issubclass(kind, tuple):
+        given = {name.removeprefix("."): array for name, array in arrays.items()}
+        return kind(**given)
     values: dict[str, Any] = {}
     arrays, static = dict(arrays), dict(static)
     for field in dataclasses.fields(kind):
         path = f".{field.name}"
-        if dataclasses.is_dataclass(types[field.name]):
+        if _has_parts(types[field.name]):
             inner = {name: arrays.pop(name) for name in list(arrays) if name.startswith(f"{path}.")}
             inner = {name.removeprefix(path): array for name, array in inner.items()}
             values[field.name] = rebuilt(types[field.name], static.pop(field.name, {}), inner)
@@ -39,6 +42,10 @@ def rebuilt(kind: Any, static: Mapping[str, Any], arrays: Mapping[str, Any]) -> 
     if arrays or static:
         raise TypeError(f"{kind.__name__} has no {', '.join([*arrays, *static])}")
     return kind(**values)
+
+
+def _has_parts(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
 
 
 def _as_tuples(value: Any) -> Any:

@@ -1,0 +1,155 @@
+"""What recurrent forecasters of several related series share, and the loss that trains them."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError
+from jaxcast.pooling.attention import uniform_linear
+from jaxcast.recurrent.forecaster import Constant
+from jaxcast.recurrent.stack import LAYERS, Stack
+from jaxcast.regions.calibration import check_levels, middle_of
+from jaxcast.regions.lags import LEVELS, Level, filled, series_scale
+from jaxcast.regions.samples import LeadSamples, given_to_regions
+from jaxcast.rollout import Output
+
+
+class RegionNetwork(nnx.Module):
+    """What the recurrent region forecasters share: the series' scales, and how states become forecasts.
+
+        z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
+
+    with s_r the state that `encode` makes for region r, joined to what is given. With level="window" a region's mean and std are
+    m_r and m_r, the mean of its values in the window (at least 0.05 of its standard deviation), and ln(m_r / std_r) is one
+    more input: for counts whose level differs from season to season. Missing values are filled by the last known,
+    and flagged. With quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
+    never cross; `info["quantiles"]` is (*batch, lead, region, level), and the forecast is the middle one.
+
+    Args:
+        samples: training samples; means, standard deviations and the number of leads are theirs.
+        levels: quantile levels, rising, or none for a point forecast.
+        level: "series" or "window", whose mean and scale a region's values are in units of.
+    """
+
+    def __init__(
+        self, samples: LeadSamples, state_size: int, *, levels: Sequence[float], level: Level, each: bool, key: Array,
+        dtype: Any,
+    ):  # fmt: skip
+        if level not in LEVELS:
+            raise InputError(f"level must be series or window, got {level!r}")
+        levels = check_levels(levels) if levels else ()
+        mean, std = series_scale(samples)
+        self.mean, self.std = Constant(mean), Constant(std)
+        self.levels, self.num_leads, self.each = levels, samples.targets.shape[-2], each
+        self.level, self.in_size = level, 2 + (level == "window")
+        size = self.num_leads * max(len(levels), 1)
+        self.given_size = 0 if samples.given is None else samples.given.shape[-1]
+        state_size += self.given_size
+
+        def read_out(key: Array) -> nnx.Linear:
+            return uniform_linear(state_size, size, fan_in=state_size, rngs=nnx.Rngs(key), dtype=dtype)
+
+        self.read_out = jax.vmap(read_out)(jax.random.split(key, len(mean))) if each else read_out(key)
+
+    @abstractmethod
+    def encode(
+        self, inputs: Float[Array, "*batch time region feature"], key: Any
+    ) -> tuple[Float[Array, "*batch region state"], dict[str, Any]]: ...
+
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None, *, key: Any = None) -> Output:
+        """Forecasts of all leads, (*batch, lead, region); given as in the samples, and a key switches dropout on."""
+        num_regions = len(self.mean[...])
+        if history.shape[-1] != num_regions:
+            raise InputError(f"it was made for {num_regions} regions, got histories of shape {history.shape}")
+        values, mean, scale = self._in_units(filled(history, self.mean[...]))
+        features = [values, jnp.isfinite(history).astype(values.dtype)]
+        if self.level == "window":
+            features.append(jnp.broadcast_to(jnp.log(scale / self.std[...]), values.shape))
+        states, info = self.encode(jnp.stack(features, -1), key)
+        if self.given_size:
+            given = given_to_regions(given, history, self.given_size)
+            states = jnp.concatenate([states, given.astype(states.dtype)], -1)
+        if self.each:
+            read = jax.vmap(lambda layer, s: layer(s), in_axes=(0, -2), out_axes=-2)(self.read_out, states)
+        else:
+            read = self.read_out(states)
+        steps = read.astype(values.dtype).reshape(*read.shape[:-1], self.num_leads, -1)
+        scaled = jnp.swapaxes(self._levels_of(steps), -2, -3) + values[..., -1, :][..., None, :, None]
+        forecasts = mean[..., None] + scale[..., None] * scaled
+        if not self.levels:
+            return Output(forecasts[..., 0], info)
+        return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
+
+    def _in_units(self, values: Float[Array, "*batch time region"]) -> tuple[Array, Array, Array]:
+        """Values less a mean and over a scale, and those two, (*batch, 1, region)."""
+        mean, scale = (
+            jnp.broadcast_to(a[...], (*values.shape[:-2], 1, values.shape[-1])) for a in (self.mean, self.std)
+        )
+        if self.level == "window":
+            mean = scale = jnp.maximum(values.mean(-2, keepdims=True), 0.05 * scale)
+        return (values - mean) / scale, mean, scale
+
+    @property
+    @abstractmethod
+    def layers(self) -> Stack:
+        """Its recurrent layers, of all regions where each has its own."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it must be made with, and the sizes of the samples."""
+        stack = self.layers
+        first: Any = stack.layers[0]
+        weights = first.recurrent_kernel
+        return {
+            "kind": next(name for name, kind in LAYERS.items() if type(first) is kind),
+            "hidden_size": weights.shape[-2],
+            "num_layers": len(stack.layers),
+            "dropout": stack.dropout,
+            "levels": self.levels,
+            "level": self.level,
+            "dtype": str(weights.dtype),
+            "num_regions": len(self.mean[...]),
+            "num_leads": self.num_leads,
+            "given_size": self.given_size,
+        }
+
+    @property
+    def _middle(self) -> int:
+        return middle_of(self.levels)
+
+    def _levels_of(self, steps: Float[Array, "*batch lead level"]) -> Float[Array, "*batch lead level"]:
+        if len(self.levels) < 2:
+            return steps
+        middle = steps[..., self._middle, None]
+        gaps = jax.nn.softplus(steps)
+        below = jnp.flip(jnp.cumsum(jnp.flip(gaps[..., : self._middle], -1), -1), -1)
+        above = jnp.cumsum(gaps[..., self._middle + 1 :], -1)
+        return jnp.concatenate([middle - below, middle, middle + above], -1)
+
+
+def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Array, ""]:
+    """The mean error over what is known, in units of each series' standard deviation: squared, or of quantiles the pinball loss.
+
+        pinball = max( level (y - q), (level - 1) (y - q) )
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.GlobalNetwork(samples, hidden_size=4, levels=(0.1, 0.9), key=jax.random.key(0))
+        >>> bool(jaxcast.region_loss(network, samples) > 0)
+        True
+    """
+    outputs = model(samples.history, samples.given, key=key)
+    if model.levels:
+        off = (samples.targets[..., None] - outputs.info["quantiles"]) / model.std[...][:, None]
+        levels = jnp.asarray(model.levels, off.dtype)
+        errors = jnp.maximum(levels * off, (levels - 1) * off).mean(-1)
+    else:
+        errors = ((samples.targets - outputs.forecast) / model.std[...]) ** 2
+    return jnp.sum(samples.weights * errors) / jnp.maximum(jnp.sum(samples.weights), 1)
