@@ -141,7 +141,12 @@ def best_penalty(
 ) -> Array:
     """The test forecasts of the penalty with the lowest validation error at each lead."""
     valid, test = choose(parts, parts.train, inputs, expansion, 1.0, each_region=each_region, difference=difference)
-    best = jnp.argmin(jax.vmap(lambda f: validation_error(f, parts, inputs.std))(valid), 0)
+    return best_at_each_lead(valid, test, parts, inputs.std)
+
+
+def best_at_each_lead(valid: Array, test: Array, parts: Parts, std: Array) -> Array:
+    """Of test forecasts (setting, sample, lead, region) those of the setting with the lowest validation error at each lead."""
+    best = jnp.argmin(jax.vmap(lambda f: validation_error(f, parts, std))(valid), 0)
     return jnp.stack([test[b, :, k] for k, b in enumerate(best)], 1)
 
 
@@ -163,13 +168,34 @@ def polynomial(setup: Setup, parts: Parts, seed: int) -> Array:
 
 
 def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
-    inputs = jaxcast.lag_inputs(
-        parts.train, lags=range(setup.config.window_size), mixing=mixing_of(setup, "neighbours")
-    )
-    expansion = jaxcast.random_fourier(
-        inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=jax.random.key(seed)
-    )
+    inputs, expansion = _kernels(setup, parts.train, seed)
     return best_penalty(parts, inputs, expansion, difference=True)
+
+
+def _kernels(setup: Setup, learned: jaxcast.LeadSamples, seed: int) -> tuple[jaxcast.LagInputs, Any]:
+    """What kernel ridge sees of a region and of its neighbours' mean, and its random features."""
+    lags = range(setup.config.window_size)
+    inputs = jaxcast.lag_inputs(learned, lags=lags, mixing=mixing_of(setup, "neighbours"))
+    key = jax.random.key(seed)
+    return inputs, jaxcast.random_fourier(inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=key)
+
+
+def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
+    """The same learned one step ahead and rolled in closed loop; the penalty is the one that forecasts each lead best so."""
+    learned = jaxcast.lead_samples(
+        jnp.asarray(setup.data.values), window_size=setup.config.window_size, leads=(1,),
+        stop=int(setup.config.split[0] * len(setup.data.values)),
+    )  # fmt: skip
+    inputs, expansion = _kernels(setup, learned, seed)
+    fit = partial(jaxcast.fit_lag_regression, learned, inputs, expansion, difference=True, nonnegative=True)
+
+    @jax.jit
+    def roll(penalty: Array) -> tuple[Array, Array]:
+        model = jaxcast.RecursiveForecaster(fit(penalty=penalty), setup.config.leads)
+        return model(parts.valid.history).forecast, model(parts.test.history).forecast
+
+    valid, test = zip(*map(roll, PENALTIES), strict=True)
+    return best_at_each_lead(jnp.stack(valid), jnp.stack(test), parts, inputs.std)
 
 
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
@@ -195,4 +221,5 @@ PLAIN = {
     "polynomial": Method(one_by_one(polynomial)),
     "reservoir": Method(one_by_one(reservoir), draws=True),
     "kernel_ridge": Method(one_by_one(kernel_ridge), draws=True),
+    "kernel_ridge_recursive": Method(one_by_one(kernel_ridge_recursive), draws=True),
 }

@@ -154,6 +154,8 @@ from jaxcast.regions.networks import AttentionNetwork as AttentionNetwork
 from jaxcast.regions.networks import GlobalNetwork as GlobalNetwork
 from jaxcast.regions.networks import HierarchicalNetwork as HierarchicalNetwork
 from jaxcast.regions.networks import IndependentNetwork as IndependentNetwork
+from jaxcast.regions.recursive import RecursiveForecaster as RecursiveForecaster
+from jaxcast.regions.recursive import WindowCell as WindowCell
 from jaxcast.regions.regression import Echoes as Echoes
 from jaxcast.regions.regression import Identity as Identity
 from jaxcast.regions.regression import LagRegression as LagRegression

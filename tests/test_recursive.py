@@ -1,0 +1,98 @@
+"""Forecasters of several series in closed loop."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.pytrees import register
+from jaxcast.rollout import Output
+
+VALUES = jnp.asarray(np.random.default_rng(0).normal(size=(80, 3)).cumsum(0) * 0.1 + 3)
+WINDOW = 5
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """A random walk's quantiles one step ahead."""
+
+    levels: tuple = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, history, given=None):
+        steps = jnp.sqrt(2.0) * jax.scipy.special.erfinv(2 * jnp.asarray(self.levels) - 1)
+        newest = history[..., -1:, :]
+        return Output(newest, {"quantiles": newest[..., None] + steps})
+
+
+def one_step(given=None):
+    samples = jaxcast.lead_samples(VALUES, window_size=WINDOW, leads=(1,), given=given)
+    inputs = jaxcast.lag_inputs(samples, lags=range(WINDOW))
+    return jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-3)
+
+
+def looped(model, window, num_leads, given=None):
+    """A plain loop that appends each forecast to the window."""
+    found = []
+    for n in range(num_leads):
+        output = model(window) if given is None else model(window, given[n])
+        found.append(output.forecast[0])
+        window = jnp.concatenate([window[1:], output.forecast])
+    return jnp.stack(found)
+
+
+@pytest.mark.parametrize("kind", ["regression", "network"])
+def test_it_is_a_loop_that_appends_its_forecasts(kind):
+    samples = jaxcast.lead_samples(VALUES, window_size=WINDOW, leads=(1,))
+    model = one_step() if kind == "regression" else jaxcast.GlobalNetwork(samples, hidden_size=3, key=jax.random.key(0))
+    ours = jaxcast.RecursiveForecaster(model, (1, 2, 6))(VALUES[:WINDOW])
+    theirs = looped(model, VALUES[:WINDOW], 6)[jnp.asarray([0, 1, 5])]
+    np.testing.assert_allclose(ours.forecast, theirs, rtol=1e-10)
+    assert ours.info == {}
+
+
+def test_one_step_ahead_is_the_forecaster_itself():
+    model, histories = one_step(), jnp.stack([VALUES[:WINDOW], VALUES[9 : 9 + WINDOW]])
+    ours = jaxcast.RecursiveForecaster(model, (1,))(histories)
+    np.testing.assert_allclose(ours.forecast, model(histories).forecast, rtol=1e-12)
+
+
+def test_windows_go_by_themselves_and_see_what_is_given_at_each_step():
+    given = jnp.sin(0.5 * jnp.arange(80.0))[:, None]
+    model, num_leads = one_step(given), 4
+    starts = np.arange(6).reshape(2, 3)
+    histories = jnp.asarray([[VALUES[s : s + WINDOW] for s in row] for row in starts])
+    at_steps = jnp.asarray([[given[s + WINDOW - 1 : s + WINDOW - 1 + num_leads] for s in row] for row in starts])
+    ours = jaxcast.RecursiveForecaster(model, (2, num_leads))(histories, at_steps).forecast
+    assert ours.shape == (2, 3, 2, 3)
+    for i, j in np.ndindex(2, 3):
+        theirs = looped(model, histories[i, j], num_leads, at_steps[i, j])[jnp.asarray([1, 3])]
+        np.testing.assert_allclose(ours[i, j], theirs, rtol=1e-10)
+
+
+def test_missing_values_are_what_the_forecaster_makes_of_them():
+    window = VALUES[:WINDOW].at[2, 1].set(jnp.nan)
+    ours = jaxcast.RecursiveForecaster(jaxcast.LastValue((1,)), (1, 3))(window.at[-1, 0].set(jnp.nan)).forecast
+    np.testing.assert_array_equal(ours, np.broadcast_to([window[-2, 0], *window[-1, 1:]], (2, 3)))
+
+
+def test_the_quantiles_of_a_random_walk_widen_with_the_square_root_of_the_lead():
+    levels = tuple(np.linspace(0.005, 0.995, 199).tolist())
+    model = jaxcast.RecursiveForecaster(Walk(levels), (1, 4, 9), num_paths=4000)
+    output = model(jnp.asarray([[[0.0], [2.0]], [[0.0], [50.0]]]), key=jax.random.key(0))
+    quantiles = output.info["quantiles"]
+    assert quantiles.shape == (2, 3, 1, 199)
+    np.testing.assert_allclose(output.forecast[:, :, 0], [[2] * 3, [50] * 3], atol=0.2)
+    width = np.asarray(quantiles[:, :, 0, 167] - quantiles[:, :, 0, 31]) / 2  # of one deviation to either side
+    np.testing.assert_allclose(width, np.broadcast_to([1, 2, 3], (2, 3)), rtol=0.06)
+
+
+def test_bad_input_is_one_line(without_type_checks):
+    for leads, num_paths in (((0, 2), 1), ((), 1), ((1,), 0)):
+        with pytest.raises(jaxcast.InputError, match="leads and num_paths must be at least 1"):
+            jaxcast.RecursiveForecaster(one_step(), leads, num_paths)
+    with pytest.raises(jaxcast.InputError, match="draws from quantiles, which this forecaster has none of"):
+        jaxcast.RecursiveForecaster(one_step(), (2,))(VALUES[:WINDOW], key=jax.random.key(0))
