@@ -146,6 +146,8 @@ from jaxcast.regions.baselines import SeasonalLastValue as SeasonalLastValue
 from jaxcast.regions.calendars import Calendar as Calendar
 from jaxcast.regions.calibration import CalibratedForecaster as CalibratedForecaster
 from jaxcast.regions.calibration import held_out_shifts as held_out_shifts
+from jaxcast.regions.calibration import recent_widths as recent_widths
+from jaxcast.regions.calibration import usual_changes as usual_changes
 from jaxcast.regions.lags import LagInputs as LagInputs
 from jaxcast.regions.lags import lag_inputs as lag_inputs
 from jaxcast.regions.lags import mixtures as mixtures

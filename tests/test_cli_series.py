@@ -1,6 +1,7 @@
 """`jaxcast train | forecast | evaluate` on tables of series, as a user meets them, against NumPy."""
 
 import csv
+import dataclasses
 import json
 import re
 import subprocess
@@ -261,7 +262,8 @@ def test_every_forecaster_can_be_kept(kind, values, tmp_path):
     else:
         inner = jaxcast.GlobalNetwork(samples, **options)
     shifts = jnp.broadcast_to(jnp.arange(5.0), (2, 3, 5))
-    model = jaxcast.CalibratedForecaster(inner, shifts, jnp.zeros(2), jnp.ones(2), LEVELS, 0.0)
+    widths = {} if kind == "season" else {"usual_change": jnp.ones(3), "width_power": 0.5}
+    model = jaxcast.CalibratedForecaster(inner, shifts, jnp.zeros(2), jnp.ones(2), LEVELS, 0.0, **widths)
     jaxcast.save_pool(tmp_path / "model", model)
     loaded = jaxcast.load_pool(tmp_path / "model").pool
     assert jax.tree.structure(loaded) == jax.tree.structure(model)
@@ -299,6 +301,43 @@ def test_a_share_of_held_out_values_as_large_as_the_level_lies_below():
     known = np.asarray(samples.weights) > 0
     for lead in range(2):
         np.testing.assert_allclose(below[:, lead][known[:, lead]].mean(0), LEVELS, atol=2 / 400)
+    widths = rng.uniform(0.5, 2, size=(len(base), 2))
+    wide = jaxcast.held_out_shifts(base, samples, levels=LEVELS, std=np.ones(2), widths=widths)
+    below = np.asarray(samples.targets)[..., None] <= base + widths[:, None, :, None] * wide
+    np.testing.assert_allclose(below[:, 0][known[:, 0]].mean(0), LEVELS, atol=2 / 400)
+    for bad in (widths[1:], -widths):
+        with pytest.raises(jaxcast.InputError, match="expected positive widths"):
+            jaxcast.held_out_shifts(base, samples, levels=LEVELS, std=np.ones(2), widths=bad)
+
+
+def test_widths_are_what_moved_lately():
+    history = jnp.asarray([[0.0, 1.0, 5.0], [4.0, jnp.nan, 5.0], [2.0, 1.0, 5.0]])
+    np.testing.assert_allclose(jaxcast.recent_widths(history, jnp.asarray([2.0, 2.0, 2.0])), [1.5, 1.0, 0.25])
+    np.testing.assert_allclose(jaxcast.recent_widths(history, jnp.zeros(3)), 1)
+    assert jaxcast.recent_widths(history[None, :1], jnp.ones(3)).tolist() == [[1, 1, 1]]
+    long = jnp.concatenate([100.0 * jnp.arange(20.0), jnp.full(9, 7.0)])[:, None]
+    assert jaxcast.recent_widths(long, jnp.ones(1)).tolist() == [0.25]
+
+
+def test_quantiles_follow_what_a_series_moved_lately_where_that_tells_its_errors(tmp_path):
+    """Steps four times as large in every other stretch: intervals of one width cover too little there, and too much elsewhere."""
+    rng = np.random.default_rng(0)
+    loud = np.arange(900) // 30 % 2 == 1
+    walk = np.cumsum(rng.normal(size=(900, 3)) * np.where(loud, 4, 1)[:, None], 0)
+    table = write(tmp_path / "wide.csv", walk[:720])
+    run("train", table, "--horizon", "1", "--season", "0", "--method", "last_value", "--out", tmp_path / "model")
+    stored = jaxcast.load_pool(tmp_path / "model")
+    assert stored.pool.width_power > 0
+    samples = jaxcast.lead_samples(walk, window_size=20, leads=(1,), start=720)
+    moving = loud[np.asarray(samples.rows)[:, 0]]
+    settled = np.arange(180) % 30 >= 10  # some steps after the change, when it shows
+    apart = []
+    for model in (stored.pool, dataclasses.replace(stored.pool, width_power=0.0)):
+        quantiles = np.asarray(model(samples.history).info["quantiles"])[:, 0]
+        truth = np.asarray(samples.targets)[:, 0]
+        covered = (truth >= quantiles[..., 1]) & (truth <= quantiles[..., -2])
+        apart.append(covered[~moving & settled].mean() - covered[moving & settled].mean())
+    assert 0 < apart[0] < 0.7 * apart[1]
 
 
 BAD = [

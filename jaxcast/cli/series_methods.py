@@ -13,7 +13,14 @@ from jaxtyping import Array, Float
 from jaxcast.errors import InputError
 from jaxcast.hub.scores import pinball_loss
 from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
-from jaxcast.regions.calibration import CalibratedForecaster, base_quantiles, held_out_shifts, middle_of
+from jaxcast.regions.calibration import (
+    CalibratedForecaster,
+    base_quantiles,
+    held_out_shifts,
+    middle_of,
+    recent_widths,
+    usual_changes,
+)
 from jaxcast.regions.lags import LagInputs, lag_inputs, series_scale
 from jaxcast.regions.network import region_loss
 from jaxcast.regions.networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
@@ -34,6 +41,7 @@ NETWORKS: dict[str, Any] = {
 }
 PENALTIES = np.logspace(-5, 2, 8)
 NUM_COSINES = 200
+WIDTH_POWERS = (0.0, 0.5, 1.0)
 
 
 class Problem(NamedTuple):
@@ -194,7 +202,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
         raise InputError(
             "a held-out part has no value to forecast of which all covariates are known; give more of them"
         )
-    std = np.asarray(series_scale(early.own)[1])
+    std, usual = np.asarray(series_scale(early.own)[1]), usual_changes(early.own)
     rows, tried = [], {}
     for method in methods:
         at_first = fitted(method, problem, early, _some(judge), problem.num_epochs)
@@ -203,23 +211,26 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
         best = int(np.argmin(errors))
         epochs = at_first.epochs or problem.num_epochs
         again = fitted(method, problem, late, None, epochs)
-        shifts = _shifts(bases[best], judge, problem, std)
-        quantiles = np.sort(again.base(best if len(again.names) > 1 else 0) + shifts, -1)
-        if problem.lower is not None:
-            quantiles = np.maximum(quantiles, problem.lower)
+        later = again.base(best if len(again.names) > 1 else 0)
+        power = _width_power(bases[best], judge, problem, std, usual)
+        shifts = _shifts(bases[best], judge, problem, std, _widths(judge, usual, power))
+        quantiles = _shifted(later, shifts, _widths(check, usual, power), problem)
         rows.append(
-            {"method": method, "setting": at_first.names[best], "validation_mae": errors[best]}
+            {"method": method, "setting": at_first.names[best], "validation_mae": errors[best], "width_power": power}
             | scores(quantiles, check, problem.levels, std)
         )
-        tried[method] = (best, epochs, bases[best], again.base(best if len(again.names) > 1 else 0))
+        tried[method] = (best, epochs, bases[best], later)
     rows.sort(key=lambda row: row["validation_mae"])
     method = rows[0]["method"]
     best, epochs, *bases = tried[method]
     final = fitted(method, problem, whole, None, epochs)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judge, check)
+    base = np.concatenate(bases)
+    power = _width_power(base, both, problem, std, usual)
+    shifts = _shifts(base, both, problem, std, _widths(both, usual, power))
     model = CalibratedForecaster(
-        final.pick(best), jnp.asarray(_shifts(np.concatenate(bases), both, problem, std)),
-        jnp.asarray(whole.given_mean), jnp.asarray(whole.given_std), problem.levels, problem.lower,
+        final.pick(best), jnp.asarray(shifts), jnp.asarray(whole.given_mean), jnp.asarray(whole.given_std), problem.levels,
+        problem.lower, usual, power,
     )  # fmt: skip
     return Trained(model, method, rows)
 
@@ -228,14 +239,43 @@ def _some(samples: LeadSamples) -> LeadSamples:
     return Part(samples, 0.0, 1.0, 0).own
 
 
-def _shifts(base: Any, samples: LeadSamples, problem: Problem, std: Any) -> Float[np.ndarray, "lead region level"]:
-    shifts = held_out_shifts(base, samples, levels=problem.levels, std=std)
+def _shifts(
+    base: Any, samples: LeadSamples, problem: Problem, std: Any, widths: Float[np.ndarray, "sample region"]
+) -> Float[np.ndarray, "lead region level"]:
+    shifts = held_out_shifts(base, samples, levels=problem.levels, std=std, widths=widths)
     if np.isnan(shifts).any():
         lead = problem.leads[int(np.argmax(np.isnan(shifts).any((1, 2))))]
         raise InputError(
             f"no value is known in a held-out part to set the quantiles of lead {lead} right by; give more data"
         )
     return shifts
+
+
+def _widths(samples: LeadSamples, usual: Any, power: float) -> Float[np.ndarray, "sample region"]:
+    return np.asarray(recent_widths(samples.history, usual), float) ** power
+
+
+def _shifted(base: Any, shifts: Any, widths: Any, problem: Problem) -> Float[np.ndarray, "sample lead region level"]:
+    """Quantiles as `CalibratedForecaster` makes them."""
+    quantiles = np.sort(base + widths[:, None, :, None] * shifts, -1)
+    return quantiles if problem.lower is None else np.maximum(quantiles, problem.lower)
+
+
+def _width_power(base: Any, samples: LeadSamples, problem: Problem, std: Any, usual: Any) -> float:
+    """How far quantiles follow what a series moved lately: the power whose shifts from either half of the held-out windows have
+    the smallest pinball loss on the other; 0 where a half has no known value at some lead."""
+    rows = np.flatnonzero(np.asarray(samples.weights).any((1, 2)))
+    halves = np.array_split(rows, 2)
+    losses = np.zeros(len(WIDTH_POWERS))
+    for learned, judged in (halves, halves[::-1]):
+        first, second = (jax.tree.map(lambda a, rows=rows: a[rows], samples) for rows in (learned, judged))
+        for k, power in enumerate(WIDTH_POWERS):
+            one, other = (_widths(part, usual, power) for part in (first, second))
+            shifts = held_out_shifts(base[learned], first, levels=problem.levels, std=std, widths=one)
+            if np.isnan(shifts).any():
+                return 0.0
+            losses[k] += scores(_shifted(base[judged], shifts, other, problem), second, problem.levels, std)["pinball"]
+    return WIDTH_POWERS[int(np.argmin(losses))]
 
 
 def scores(

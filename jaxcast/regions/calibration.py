@@ -15,6 +15,8 @@ from jaxcast.rollout import Output
 
 # So many errors of the usual size are counted to those of each series, of which there may be few, or none.
 PRIOR_COUNT = 5
+_NEWEST = 9
+_LEAST_WIDTH = 0.25
 
 
 @register
@@ -22,11 +24,12 @@ PRIOR_COUNT = 5
 class CalibratedForecaster:
     """A forecaster of several series, and how far each of its quantiles is off at each lead.
 
-        q_(h,r)(tau) = base_(h,r)(tau) + shift_(h,r)(tau),    then sorted, and not below `lower`
+        q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, and not below `lower`
 
     Source: see `held_out_shifts`.
 
-    base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `held_out_shifts`.
+    base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `held_out_shifts`. width: see
+    `recent_widths`, of what a series usually moves, `usual_change`; p: `width_power`, 0 for quantiles as far apart at all times.
     Covariates are standardised before the forecaster gets them. The forecast is the level nearest to 0.5, and
     `info["quantiles"]` is (*batch, lead, region, level).
 
@@ -44,15 +47,55 @@ class CalibratedForecaster:
     given_std: Any = 1.0
     levels: tuple[float, ...] = dataclasses.field(default=(0.5,), metadata={"static": True})
     lower: float | None = dataclasses.field(default=None, metadata={"static": True})
+    usual_change: Any = 1.0
+    width_power: float = dataclasses.field(default=0.0, metadata={"static": True})
 
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         if given is not None:
             given = (given - self.given_mean) / self.given_std
         base = base_quantiles(self.forecaster, history, given)
-        quantiles = jnp.sort(base + self.shifts, -1)
+        shifts = self.shifts
+        if self.width_power:
+            width = recent_widths(history, self.usual_change) ** self.width_power
+            shifts = width[..., None, :, None] * shifts
+        quantiles = jnp.sort(base + shifts, -1)
         if self.lower is not None:
             quantiles = jnp.maximum(quantiles, self.lower)
         return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
+
+
+def recent_widths(
+    history: Float[Array, "*batch time region"], usual: Float[Any, " region"]
+) -> Float[Array, "*batch region"]:
+    """How much each series moved lately, in units of what is usual for it; a quarter at least, and 1 where nothing is known.
+
+    The mean absolute change between the newest nine values of the window, over that of the series.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.recent_widths(jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), jnp.asarray([1.0, 1.0])).tolist()
+        [2.0, 0.25]
+    """
+    steps = jnp.abs(jnp.diff(history[..., -_NEWEST:, :], axis=-2))
+    known = jnp.isfinite(steps)
+    recent = jnp.where(known, steps, 0).sum(-2) / jnp.maximum(known.sum(-2), 1)
+    usual = jnp.asarray(usual, history.dtype)
+    width = jnp.maximum(recent / jnp.where(usual > 0, usual, 1), _LEAST_WIDTH)
+    return jnp.where(known.any(-2) & (usual > 0), width, 1)
+
+
+def usual_changes(samples: LeadSamples) -> Float[Array, " region"]:
+    """The mean absolute change of each series from step to step, over the windows that are learned from; 0 where none is known.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.lead_samples(2.0 * jnp.arange(9.0)[:, None], window_size=3, leads=(1,))
+        >>> jaxcast.usual_changes(samples).tolist()
+        [2.0]
+    """
+    steps = jnp.abs(jnp.diff(samples.history, axis=-2))
+    known = jnp.isfinite(steps) & (samples.weights > 0).any((-2, -1))[:, None, None]
+    return jnp.where(known, steps, 0).sum((0, 1)) / jnp.maximum(known.sum((0, 1)), 1)
 
 
 def base_quantiles(
@@ -86,6 +129,7 @@ def held_out_shifts(
     *,
     levels: Sequence[float],
     std: Float[Any, " region"],
+    widths: Float[Any, "sample region"] | None = None,
 ) -> Float[np.ndarray, "lead region level"]:
     """How far each level has to be moved so that its share of the held-out values lies below it.
 
@@ -97,10 +141,11 @@ def held_out_shifts(
 
     Args:
         base: of windows that the forecaster has not learned from; a single level stands for all. samples: the same windows.
-            std: of each series.
+            std: of each series. widths: what errors are first divided by, where they are larger at some times than at others;
+            a shift is then that of a width of one.
 
     Raises:
-        InputError: for levels that do not rise within (0, 1), or a base of other levels.
+        InputError: for levels that do not rise within (0, 1), a base of other levels, or widths of another shape or not positive.
 
     Source: split conformal prediction, after Romano, Patterson and Candes (2019), each level by itself.
 
@@ -120,6 +165,11 @@ def held_out_shifts(
     base = np.broadcast_to(base, (*base.shape[:-1], len(levels)))
     known = np.asarray(samples.weights) > 0
     errors = np.where(known[..., None], np.asarray(samples.targets)[..., None] - base, 0)
+    if widths is not None:
+        widths = np.asarray(widths)
+        if widths.shape != (len(errors), errors.shape[2]) or not (widths > 0).all():
+            raise InputError(f"expected positive widths {(len(errors), errors.shape[2])}, got shape {widths.shape}")
+        errors = errors / widths[:, None, :, None]
     off = np.abs(errors[..., middle_of(levels)])
     usual = (off / std).sum((0, 2)) / np.maximum(known.sum((0, 2)), 1)
     scale = (off.sum(0) + PRIOR_COUNT * usual[:, None] * std) / (known.sum(0) + PRIOR_COUNT)

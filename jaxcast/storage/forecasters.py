@@ -40,7 +40,7 @@ def describe_series(model: CalibratedForecaster) -> dict[str, Any]:
     names = [name for name, kind in FORECASTERS.items() if type(inner) is kind]
     if not names:
         return {}
-    described = {"levels": model.levels, "lower": model.lower, "forecaster": names[0]}
+    described = {"levels": model.levels, "lower": model.lower, "width_power": model.width_power, "forecaster": names[0]}
     if isinstance(inner, RegionNetwork):
         return described | {"arguments": inner.config}
     if isinstance(inner, LagRegression):
@@ -71,7 +71,7 @@ def rebuilt_series(described: dict[str, Any], arrays: dict[str, Any]) -> Calibra
         forecaster = rebuilt(kind, static, inner)
     model = CalibratedForecaster(
         forecaster, own.pop(".shifts"), own.pop(".given_mean"), own.pop(".given_std"), tuple(described["levels"]),
-        described["lower"],
+        described["lower"], own.pop(".usual_change", 1.0), described.get("width_power", 0.0),
     )  # fmt: skip
     if own:
         raise ValueError("arrays")
