@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +29,9 @@ INPUTS: tuple[tuple[Any, Any, str, int, bool, int], ...] = (
 """Of kernels: transform, level, which other series, the newest 1/n of the window, difference, principal components."""
 SIZES = (10, 20, 40, 80, 160)
 """Of averages."""
+NetworkShare = Literal["a_third", "by_validation"]
+"""Of networks beside kernels: a third; or at each horizon what forecasts the validation part best."""
 NETWORK_SHARES = np.arange(6) / 6
-"""Of networks beside kernels: at each horizon the one that forecasts the validation part best."""
 NUM_BLOCKS = 3
 """Of the validation part, of which each is forecast by what the others choose."""
 
@@ -45,20 +46,31 @@ class Candidates(NamedTuple):
 
 
 def average(
-    kernels: tuple[Seen, ...], with_networks: bool, refitted: bool, setup: Setup, parts: Parts, seeds: Sequence[int]
+    kernels: tuple[Seen, ...],
+    with_networks: NetworkShare | None,
+    refitted: bool,
+    setup: Setup,
+    parts: Parts,
+    seeds: Sequence[int],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """For each seed the mean of the best kernel regressions of each kind; or of those and, the same for all, the best networks."""
-    if not with_networks:
+    if with_networks is None:
         many = (
             [best(kernel_candidates(setup, seen, seed), parts, refitted=refitted) for seen in kernels] for seed in seeds
         )
         return np.stack([np.mean(each, 0) for each in many]), {}
     trained = [network(name, setup, seeds) for name in setup.config.networks]
     ours = Candidates(*(np.stack([getattr(one, at).mean(0) for one in trained]) for at in Candidates._fields))
-    forecasts, shares = zip(
-        *(mixed(kernel_candidates(setup, kernels[0], seed), ours, parts, refitted=refitted) for seed in seeds),
-        strict=True,
-    )
+    own = [kernel_candidates(setup, kernels[0], seed) for seed in seeds]
+    num_leads = len(setup.config.leads)
+    shares = [
+        np.full(num_leads, 1 / 3) if with_networks == "a_third" else network_shares(one, ours, parts) for one in own
+    ]
+    of_networks = best(ours, parts, refitted=refitted)
+    forecasts = [
+        (1 - share[:, None]) * best(one, parts, refitted=refitted) + share[:, None] * of_networks
+        for one, share in zip(own, shares, strict=True)
+    ]
     return np.stack(forecasts), {"network_shares": np.stack(shares)}
 
 
@@ -68,9 +80,9 @@ def best(candidates: Candidates, parts: Parts, *, refitted: bool) -> np.ndarray:
     return np.stack([made[_chosen(candidates, parts, k, rows), :, k].mean(0) for k, rows in _known(parts)], 1)
 
 
-def mixed(kernels: Candidates, ours: Candidates, parts: Parts, *, refitted: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The best kernels and the best networks, and the share of the latter at each lead: the one with the smallest error over
-    all blocks of the validation part, each forecast by what the other blocks choose."""
+def network_shares(kernels: Candidates, ours: Candidates, parts: Parts) -> np.ndarray:
+    """The share of the best networks beside the best kernels at each lead: the one with the smallest error over all blocks of the
+    validation part, each forecast by what the other blocks choose."""
     std, weights, truth = _std(parts), np.asarray(parts.valid.weights), np.asarray(parts.valid.targets)
     shares = []
     for k, rows in _known(parts):
@@ -82,9 +94,7 @@ def mixed(kernels: Candidates, ours: Candidates, parts: Parts, *, refitted: bool
                 miss = ((1 - share) * one + share * other - truth[block, k]) / std
                 errors[n] += (weights[block, k] * miss**2).sum()
         shares.append(NETWORK_SHARES[np.argmin(errors)])
-    of_networks = np.asarray(shares)[:, None]
-    one, other = (best(c, parts, refitted=refitted) for c in (kernels, ours))
-    return (1 - of_networks) * one + of_networks * other, np.asarray(shares)
+    return np.asarray(shares)
 
 
 def _chosen(candidates: Candidates, parts: Parts, k: int, rows: np.ndarray) -> np.ndarray:
@@ -151,10 +161,11 @@ def network_row(name: str, setup: Setup, parts: Parts, seeds: Sequence[int]) -> 
 
 
 def _averages() -> dict[str, Method]:
-    kinds: dict[str, tuple[tuple[Seen, ...], bool]] = {
-        "average_of_kernels": (("window",), False),
-        "average_of_kernels_and_networks": (("window",), True),
-        "average_of_kernels_and_last_year": (("window", "last_year"), False),
+    kinds: dict[str, tuple[tuple[Seen, ...], NetworkShare | None]] = {
+        "average_of_kernels": (("window",), None),
+        "average_of_kernels_and_networks": (("window",), "a_third"),
+        "kernels_and_networks_by_validation": (("window",), "by_validation"),
+        "average_of_kernels_and_last_year": (("window", "last_year"), None),
     }
     return {
         name + "_refitted" * refitted: Method(
