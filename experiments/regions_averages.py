@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxcast
-from experiments.regions_methods import PLAIN, Method, Parts, Seen, Setup, choose, mixing_of
+from experiments.regions_methods import PLAIN, Method, Parts, Seen, Setup, choose, choose_recursive, mixing_of
 from experiments.regions_networks import NETWORKS, Trained, networks
 
 KERNELS = ((0.3, 1.0, 0.5), (0.6, 0.3, 1.0), (1.0, 0.0, 0.0), (1.5, 0.3, 0.5))
@@ -29,6 +29,9 @@ INPUTS: tuple[tuple[Any, Any, str, int, bool, int], ...] = (
 """Of kernels: transform, level, which other series, the newest 1/n of the window, difference, principal components."""
 SIZES = (10, 20, 40, 80, 160)
 """Of averages."""
+Kernels = Literal["window", "recursive", "last_year"]
+"""Regressions that see the published window and learn each horizon directly; that learn one step and are rolled in closed loop; that
+see the season before too."""
 NetworkShare = Literal["a_third", "by_validation"]
 """Of networks beside kernels: a third; or at each horizon what forecasts the validation part best."""
 NETWORK_SHARES = np.arange(6) / 6
@@ -46,7 +49,7 @@ class Candidates(NamedTuple):
 
 
 def average(
-    kernels: tuple[Seen, ...],
+    kernels: tuple[Kernels, ...],
     with_networks: NetworkShare | None,
     refitted: bool,
     setup: Setup,
@@ -54,24 +57,22 @@ def average(
     seeds: Sequence[int],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """For each seed the mean of the best kernel regressions of each kind; or of those and, the same for all, the best networks."""
+    own = [[kernel_candidates(setup, kind, seed) for kind in kernels] for seed in seeds]
+    forecasts = [np.mean([best(one, parts, refitted=refitted) for one in kinds], 0) for kinds in own]
     if with_networks is None:
-        many = (
-            [best(kernel_candidates(setup, seen, seed), parts, refitted=refitted) for seen in kernels] for seed in seeds
-        )
-        return np.stack([np.mean(each, 0) for each in many]), {}
+        return np.stack(forecasts), {}
     trained = [network(name, setup, seeds) for name in setup.config.networks]
     ours = Candidates(*(np.stack([getattr(one, at).mean(0) for one in trained]) for at in Candidates._fields))
-    own = [kernel_candidates(setup, kernels[0], seed) for seed in seeds]
     num_leads = len(setup.config.leads)
     shares = [
-        np.full(num_leads, 1 / 3) if with_networks == "a_third" else network_shares(one, ours, parts) for one in own
+        np.full(num_leads, 1 / 3) if with_networks == "a_third" else network_shares(kinds, ours, parts) for kinds in own
     ]
     of_networks = best(ours, parts, refitted=refitted)
-    forecasts = [
-        (1 - share[:, None]) * best(one, parts, refitted=refitted) + share[:, None] * of_networks
-        for one, share in zip(own, shares, strict=True)
+    mixed = [
+        (1 - share[:, None]) * forecast + share[:, None] * of_networks
+        for forecast, share in zip(forecasts, shares, strict=True)
     ]
-    return np.stack(forecasts), {"network_shares": np.stack(shares)}
+    return np.stack(mixed), {"network_shares": np.stack(shares)}
 
 
 def best(candidates: Candidates, parts: Parts, *, refitted: bool) -> np.ndarray:
@@ -80,18 +81,18 @@ def best(candidates: Candidates, parts: Parts, *, refitted: bool) -> np.ndarray:
     return np.stack([made[_chosen(candidates, parts, k, rows), :, k].mean(0) for k, rows in _known(parts)], 1)
 
 
-def network_shares(kernels: Candidates, ours: Candidates, parts: Parts) -> np.ndarray:
-    """The share of the best networks beside the best kernels at each lead: the one with the smallest error over all blocks of the
-    validation part, each forecast by what the other blocks choose."""
+def network_shares(kernels: Sequence[Candidates], ours: Candidates, parts: Parts) -> np.ndarray:
+    """The share of the best networks beside the best kernels of each kind, at each lead: the one with the smallest error over all
+    blocks of the validation part, each forecast by what the other blocks choose."""
     std, weights, truth = _std(parts), np.asarray(parts.valid.weights), np.asarray(parts.valid.targets)
     shares = []
     for k, rows in _known(parts):
         errors = np.zeros(len(NETWORK_SHARES))
         for block in np.array_split(rows, NUM_BLOCKS):
             others = np.setdiff1d(rows, block)
-            one, other = (c.valid[_chosen(c, parts, k, others)][:, block, k].mean(0) for c in (kernels, ours))
+            *kinds, of_networks = (c.valid[_chosen(c, parts, k, others)][:, block, k].mean(0) for c in (*kernels, ours))
             for n, share in enumerate(NETWORK_SHARES):
-                miss = ((1 - share) * one + share * other - truth[block, k]) / std
+                miss = ((1 - share) * np.mean(kinds, 0) + share * of_networks - truth[block, k]) / std
                 errors[n] += (weights[block, k] * miss**2).sum()
         shares.append(NETWORK_SHARES[np.argmin(errors)])
     return np.asarray(shares)
@@ -115,17 +116,20 @@ def _std(parts: Parts) -> np.ndarray:
     return np.asarray(jaxcast.lag_inputs(parts.train, lags=[0]).std)
 
 
-def kernel_candidates(setup: Setup, seen: Seen, seed: int) -> Candidates:
+def kernel_candidates(setup: Setup, kind: Kernels, seed: int) -> Candidates:
     """Kernel ridge regressions with all settings; computed once for all methods."""
-    if (seen, seed) not in setup.found:
-        setup.found[seen, seed] = _kernel_candidates(setup, seen, setup.by_seen[seen], seed)
-    return setup.found[seen, seed]
+    if (kind, seed) not in setup.found:
+        seen: Seen = "last_year" if kind == "last_year" else "window"
+        setup.found[kind, seed] = _kernel_candidates(setup, kind, setup.by_seen[seen], seed)
+    return setup.found[kind, seed]
 
 
-def _kernel_candidates(setup: Setup, seen: Seen, parts: Parts, seed: int) -> Candidates:
-    window, season = setup.config.window_size, setup.config.season
-    near = {season - lead + k for lead in setup.config.leads for k in (-1, 0, 1)} if seen == "last_year" else set()
+def _kernel_candidates(setup: Setup, kind: Kernels, parts: Parts, seed: int) -> Candidates:
+    window, season, leads = setup.config.window_size, setup.config.season, setup.config.leads
+    near = {season - lead + k for lead in leads for k in (-1, 0, 1)} if kind == "last_year" else set()
     far = parts.train.history.shape[1]
+    known = setup.one_step_ahead() if kind == "recursive" else parts.known
+    way: Any = partial(choose_recursive, leads=leads) if kind == "recursive" else partial(choose, each_region=False)
     found = []
     for number, (transform, level, others, part, difference, num_components) in enumerate(
         INPUTS[: setup.config.num_settings]
@@ -141,8 +145,8 @@ def _kernel_candidates(setup: Setup, seen: Seen, parts: Parts, seed: int) -> Can
         for bandwidth, linear, power in KERNELS[number % 2 :: 2]:
             expansion = dataclasses.replace(waves, bandwidth=jnp.asarray(bandwidth), linear=jnp.asarray(linear))
             (valid, test), (_, again) = (
-                choose(parts, learned, seen_of, expansion, power, each_region=False, difference=difference)
-                for learned, seen_of in zip((setup.only_training(parts), parts.known), inputs, strict=True)
+                way(parts, learned, seen_of, expansion, power, difference=difference)
+                for learned, seen_of in zip((setup.only_training(known), known), inputs, strict=True)
             )
             found.append([np.asarray(a, np.float32) for a in (valid, test, again)])
     return Candidates(*(np.concatenate(each) for each in zip(*found, strict=True)))
@@ -161,16 +165,17 @@ def network_row(name: str, setup: Setup, parts: Parts, seeds: Sequence[int]) -> 
 
 
 def _averages() -> dict[str, Method]:
-    kinds: dict[str, tuple[tuple[Seen, ...], NetworkShare | None]] = {
+    kinds: dict[str, tuple[tuple[Kernels, ...], NetworkShare | None]] = {
         "average_of_kernels": (("window",), None),
         "average_of_kernels_and_networks": (("window",), "a_third"),
-        "kernels_and_networks_by_validation": (("window",), "by_validation"),
+        "average_of_kernels_both_ways": (("window", "recursive"), None),
+        "kernels_both_ways_and_networks": (("window", "recursive"), "by_validation"),
         "average_of_kernels_and_last_year": (("window", "last_year"), None),
     }
     return {
         name + "_refitted" * refitted: Method(
-            partial(average, kernels, with_networks, refitted), draws=True, seen=kernels[-1], refitted=refitted,
-            with_calendar=kernels[-1] == "last_year",
+            partial(average, kernels, with_networks, refitted), draws=True, refitted=refitted,
+            seen="last_year" if "last_year" in kernels else "window", with_calendar="last_year" in kernels,
         )
         for refitted in (False, True)
         for name, (kernels, with_networks) in kinds.items()

@@ -42,10 +42,17 @@ class Setup:
     def parts(self) -> Parts:
         return self.by_seen["window"]
 
-    def only_training(self, parts: Parts) -> jaxcast.LeadSamples:
+    def only_training(self, known: jaxcast.LeadSamples) -> jaxcast.LeadSamples:
         """The training part in arrays as long as those of training and validation part, so that one program serves both."""
-        early = parts.known.rows < int(self.config.split[0] * len(self.data.values))
-        return parts.known._replace(weights=jnp.where(early[..., None], parts.known.weights, 0))
+        early = known.rows < int(self.config.split[0] * len(self.data.values))
+        return known._replace(weights=jnp.where(early[..., None], known.weights, 0))
+
+    def one_step_ahead(self) -> jaxcast.LeadSamples:
+        """Training and validation part together, of the published window, with the next step as the only target."""
+        stop = int(self.config.split[1] * len(self.data.values))
+        return jaxcast.lead_samples(
+            jnp.asarray(self.data.values), window_size=self.config.window_size, leads=(1,), stop=stop
+        )
 
     @classmethod
     def of(cls, data: Folder, config: Any) -> "Setup":
@@ -168,34 +175,41 @@ def polynomial(setup: Setup, parts: Parts, seed: int) -> Array:
 
 
 def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
-    inputs, expansion = _kernels(setup, parts.train, seed)
+    inputs, expansion = _kernels(setup, parts, seed)
     return best_penalty(parts, inputs, expansion, difference=True)
 
 
-def _kernels(setup: Setup, learned: jaxcast.LeadSamples, seed: int) -> tuple[jaxcast.LagInputs, Any]:
+def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.LagInputs, Any]:
     """What kernel ridge sees of a region and of its neighbours' mean, and its random features."""
     lags = range(setup.config.window_size)
-    inputs = jaxcast.lag_inputs(learned, lags=lags, mixing=mixing_of(setup, "neighbours"))
+    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"))
     key = jax.random.key(seed)
     return inputs, jaxcast.random_fourier(inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=key)
 
 
 def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
     """The same learned one step ahead and rolled in closed loop; the penalty is the one that forecasts each lead best so."""
-    learned = jaxcast.lead_samples(
-        jnp.asarray(setup.data.values), window_size=setup.config.window_size, leads=(1,),
-        stop=int(setup.config.split[0] * len(setup.data.values)),
-    )  # fmt: skip
-    inputs, expansion = _kernels(setup, learned, seed)
-    fit = partial(jaxcast.fit_lag_regression, learned, inputs, expansion, difference=True, nonnegative=True)
+    learned = setup.only_training(setup.one_step_ahead())
+    inputs, expansion = _kernels(setup, parts, seed)
+    valid, test = choose_recursive(parts, learned, inputs, expansion, 1.0, difference=True, leads=setup.config.leads)
+    return best_at_each_lead(valid, test, parts, inputs.std)
 
-    @jax.jit
-    def roll(penalty: Array) -> tuple[Array, Array]:
-        model = jaxcast.RecursiveForecaster(fit(penalty=penalty), setup.config.leads)
+
+@partial(jax.jit, static_argnames=("difference", "leads"))
+def choose_recursive(
+    parts: Parts, learned: jaxcast.LeadSamples, inputs: jaxcast.LagInputs, expansion: Any, power: Any, *, difference: bool,
+    leads: tuple[int, ...],
+) -> tuple[Array, Array]:  # fmt: skip
+    """What `choose` returns, by forecasters that learn one step ahead and are rolled in closed loop."""
+
+    def forecasts(penalty: Array) -> tuple[Array, Array]:
+        one_step = jaxcast.fit_lag_regression(
+            learned, inputs, expansion, scale_power=power, penalty=penalty, difference=difference, nonnegative=True
+        )
+        model = jaxcast.RecursiveForecaster(one_step, leads)
         return model(parts.valid.history).forecast, model(parts.test.history).forecast
 
-    valid, test = zip(*map(roll, PENALTIES), strict=True)
-    return best_at_each_lead(jnp.stack(valid), jnp.stack(test), parts, inputs.std)
+    return jax.lax.map(forecasts, jnp.asarray(PENALTIES))
 
 
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:

@@ -169,7 +169,7 @@ def test_a_refit_learns_from_the_validation_part_and_the_fit_before_does_not():
     def forecasts(learned):
         return choose(parts, learned, inputs, jaxcast.Identity(), 1.0, each_region=False, difference=True)[1]
 
-    early, masked, again = map(forecasts, (parts.train, setup.only_training(parts), parts.known))
+    early, masked, again = map(forecasts, (parts.train, setup.only_training(parts.known), parts.known))
     np.testing.assert_allclose(early, masked, rtol=1e-6)
     assert abs(again - early).max() > 1e-3
     assert parts.known.rows[parts.known.weights.any(-1)].max() < parts.test.rows[parts.test.weights.any(-1)].min()
@@ -194,7 +194,7 @@ def test_the_share_of_networks_is_what_the_validation_part_asks_for():
     test = np.zeros((1, *parts.test.targets.shape))
     kernels = Candidates(truth[None] + off * noise, test, test)
     ours = Candidates(truth[None] - 0.1 * noise, test, test)
-    np.testing.assert_allclose(network_shares(kernels, ours, parts), [0] + [0.5] * (num_leads - 1))
+    np.testing.assert_allclose(network_shares([kernels, kernels], ours, parts), [0] + [0.5] * (num_leads - 1))
 
 
 def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
