@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import jaxcast
+from jaxcast import InputError
 from jaxcast.regions.tables import Folder
 
 PENALTIES = np.logspace(-6, -0.5, 8)
@@ -58,6 +59,13 @@ class Setup:
     def of(cls, data: Folder, config: Any) -> "Setup":
         values = jnp.asarray(data.values)
         first, second = (int(share * len(values)) for share in config.split)
+        far = max(config.window_size, config.season + 2 - min(config.leads))
+        longest = min(second - first, len(values) - second, first - far)
+        if sorted(set(config.leads)) != list(config.leads) or max(config.leads) > longest:
+            raise InputError(
+                f"leads must rise and be at most {longest} for a table of {len(values)} steps, of which windows take {far}, in three "
+                f"parts, got {config.leads}"
+            )
         bounds = ((0, first), (first, second), (second, len(values)), (0, second))
 
         angles = 2 * np.pi / config.season_length * np.arange(len(values))[:, None] * np.asarray([1, 2])
@@ -67,7 +75,6 @@ class Setup:
             cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads, given=given)
             return Parts(*(cut(start=start, stop=stop) for start, stop in bounds))
 
-        far = max(config.window_size, config.season + 2 - min(config.leads))
         by_seen: dict[Seen, Parts] = {
             "window": parts(config.window_size),
             "last_year": parts(far, calendar),

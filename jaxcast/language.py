@@ -203,6 +203,7 @@ class TokenCell:
     temperature: Scalar = 1.0
 
     warmup = 0
+    whole_numbers = True
 
     def init_carry(self, value: Any, given: Any = None) -> Any:
         """The model's carry before the first token."""

@@ -6,6 +6,7 @@ A *cell* is a pytree with
     cell.init_carry(value, given) -> carry       before anything was seen; value and given as in one Input
     cell.feedback(output, key) -> value          what to feed where the truth is not known
     cell.warmup: int                             how many outputs pass before its memory is full
+    cell.whole_numbers: bool                     where it is there and true, values are tokens; other integers are made floating
 """
 
 from functools import partial
@@ -200,6 +201,9 @@ def _roll(
     cell: Cell, xs: Input, state: RolloutState | None, key: Any, *, known: bool | None, num_steps: int
 ) -> tuple[RolloutState, Output]:
     """The scan. `known` is static where it is the same at every step, so that nothing is computed for nothing."""
+    is_whole = xs.value is not None and jnp.issubdtype(xs.value.dtype, jnp.integer)
+    if is_whole and not getattr(cell, "whole_numbers", False):
+        xs = xs._replace(value=xs.value.astype(jnp.result_type(float)))  # forecasts of counts have fractions
     for leaf in jax.tree.leaves(xs):
         if leaf.shape[:1] != (num_steps,):
             raise InputError(f"expected {num_steps} steps of every input, got an array of shape {leaf.shape}")

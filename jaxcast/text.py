@@ -50,12 +50,14 @@ class Alphabet:
 
     def decode(self, tokens: Tokens) -> str:
         """The text of some tokens."""
-        numbers = [int(token) for token in tokens]
-        if numbers and not 0 <= min(numbers) <= max(numbers) < len(self.characters):
+        numbers = np.asarray(tokens)
+        if numbers.ndim != 1 or (len(numbers) and not np.issubdtype(numbers.dtype, np.integer)):
+            raise InputError(f"expected tokens (token,), whole numbers, got {numbers.dtype} of shape {numbers.shape}")
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self.characters):
             raise InputError(
-                f"expected tokens from 0 to {len(self.characters) - 1}, got {min(numbers)} to {max(numbers)}"
+                f"expected tokens from 0 to {len(self.characters) - 1}, got {numbers.min()} to {numbers.max()}"
             )
-        return "".join(self.characters[n] for n in numbers)
+        return "".join(self.characters[int(n)] for n in numbers)
 
 
 def text_streams(tokens: Tokens, num_streams: int) -> tuple[Int[Array, "stream time"], Int[Array, "stream time"]]:

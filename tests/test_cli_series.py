@@ -230,6 +230,19 @@ def test_covariates_known_ahead_move_the_forecast_as_they_should(tmp_path):
         run(*args, tmp_path / "unknown.csv")
 
 
+@pytest.mark.parametrize("method", ["last_value", "seasonal_last_value", "drift"])
+def test_naive_forecasts_take_no_notice_of_covariates(method, values, tmp_path):
+    write(tmp_path / "plain.csv", values)
+    write(tmp_path / "more.csv", values, heat=np.cos(np.arange(float(WEEKS))))
+    found = []
+    for name, more in (("plain", []), ("more", ["--covariates", "heat"])):
+        table, model, out = tmp_path / f"{name}.csv", tmp_path / name, tmp_path / f"{name}-f.csv"
+        run("train", "--data", table, *SHAPE, *more, "--season", "4", "--method", method, "--out", model)
+        run("forecast", "--model", model, "--data", table, "--out", out)
+        found.append(read(out)[0])
+    np.testing.assert_array_equal(*found)
+
+
 def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
     later = np.concatenate([values, made(140)[0][WEEKS:]])
     write(tmp_path / "later.csv", later)
@@ -360,8 +373,12 @@ BAD = [
     (["train", "wide.csv", "--method", "seasonal_last_value", "--season", "0", "--out", "x"], "needs a --season"),
     (["train", "wide.csv", *SHAPE, "--out", "model"], "holds a run with other settings .method"),
     (["train", "wide.csv", "--lower", "nan", "--out", "x"], "lower must be finite"),
+    (["train", "wide.csv", "--lower", "1000", "--out", "x"], "which is below --lower 1000"),
+    (["train", "wide.csv", "--covariates", "north", "--known-ahead", "north", "--out", "x"], "name each column once among covariates"),
+    (["train", "wide.csv", "--held-out", "0.001", "--out", "x"], "a held-out part must have at least 2 dates, 0.001 of the 120"),
+    (["train", "gap.csv", *SHAPE, "--out", "x"], "the first held-out part, rows 73 to 96, has no known value"),
     (["forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no trained"),
-    (["forecast", "--model", "pool", "--data", "wide.csv", "--out", "f.csv"], "holds a pool of candidate models, no forecaster of series; give it as --pool"),
+    (["forecast", "--model", "pool", "--data", "wide.csv", "--out", "f.csv"], "holds no forecaster of series; a pool of candidate models is given as --pool"),
     (["forecast", "--pool", "model", "--history", "truth.npz", "--out", "f.csv"], "forecaster of series; give it as --model, with --data"),
     (["forecast", "--model", "model", "--data", "two.csv", "--out", "f.csv"], "other series than the forecaster: it lacks 'east' and it also has 'west'"),
     (["forecast", "--model", "model", "--data", "daily.csv", "--out", "f.csv"], "has a date every 1 day, the forecaster learned from one every 1 week"),
@@ -395,6 +412,7 @@ def bad_files(folder, values):
         other = np.array(values)
         other[rows, 1] = number
         write(folder / f"{name}.csv", other)
+    write(folder / "gap.csv", np.where(np.arange(WEEKS)[:, None] // 24 == 3, NAN, values))  # rows 73 to 96
     times = 0.1 * np.arange(30.0)
     jaxcast.save_trajectory(folder / "truth.npz", jaxcast.Trajectory(times, np.stack([np.sin(times)] * 3, 1)))
     jaxcast.save_pool(folder / "pool", jaxcast.equal_weights(2))

@@ -79,19 +79,44 @@ def test_missing_values_are_what_the_forecaster_makes_of_them():
     np.testing.assert_array_equal(ours, np.broadcast_to([window[-2, 0], *window[-1, 1:]], (2, 3)))
 
 
-def test_the_quantiles_of_a_random_walk_widen_with_the_square_root_of_the_lead():
-    levels = tuple(np.linspace(0.005, 0.995, 199).tolist())
+@pytest.mark.parametrize("levels", [tuple(np.linspace(0.005, 0.995, 199).tolist()), (0.1586553, 0.5, 0.8413447)])
+def test_the_quantiles_of_a_random_walk_widen_with_the_square_root_of_the_lead(levels):
     model = jaxcast.RecursiveForecaster(Walk(levels), (1, 4, 9), num_paths=4000)
     output = model(jnp.asarray([[[0.0], [2.0]], [[0.0], [50.0]]]), key=jax.random.key(0))
     quantiles = output.info["quantiles"]
-    assert quantiles.shape == (2, 3, 1, 199)
+    assert quantiles.shape == (2, 3, 1, len(levels))
     np.testing.assert_allclose(output.forecast[:, :, 0], [[2] * 3, [50] * 3], atol=0.2)
-    width = np.asarray(quantiles[:, :, 0, 167] - quantiles[:, :, 0, 31]) / 2  # of one deviation to either side
+    low, high = (int(np.argmin(abs(np.asarray(levels) - share))) for share in (0.1586553, 0.8413447))
+    width = np.asarray(quantiles[:, :, 0, high] - quantiles[:, :, 0, low]) / 2  # of one deviation to either side
     np.testing.assert_allclose(width, np.broadcast_to([1, 2, 3], (2, 3)), rtol=0.06)
 
 
+def test_counts_are_forecast_with_their_fractions():
+    model, counts = one_step(), jnp.asarray(np.arange(15).reshape(5, 3))
+    ours = jaxcast.RecursiveForecaster(model, (1, 3))(counts).forecast
+    np.testing.assert_allclose(ours, looped(model, counts.astype(float), 3)[jnp.asarray([0, 2])], rtol=1e-12)
+    cell = jaxcast.WindowCell(model, WINDOW)
+    np.testing.assert_allclose(
+        jaxcast.forecast(cell, counts, num_leads=3).forecast[jnp.asarray([0, 2])], ours, rtol=1e-12
+    )
+
+
+def test_histories_that_do_not_fit_are_refused(without_type_checks):
+    model = one_step()
+    for history in (VALUES[:3], VALUES[:WINDOW, :1], VALUES[:WINDOW, 0]):
+        for forecaster in (model, jaxcast.RecursiveForecaster(model, (1, 2))):
+            with pytest.raises(jaxcast.InputError, match="expected histories"):
+                forecaster(history)
+
+
 def test_bad_input_is_one_line(without_type_checks):
-    for leads, num_paths in (((0, 2), 1), ((), 1), ((1,), 0)):
+    with pytest.raises(jaxcast.InputError, match="whose first lead is 1"):
+        jaxcast.RecursiveForecaster(jaxcast.Drift((3,)), (1, 2))
+    with pytest.raises(jaxcast.InputError, match="whose first lead is 1"):
+        jaxcast.WindowCell(jaxcast.Drift((3,)), 2)
+    with pytest.raises(jaxcast.InputError, match="window_size must be at least 1, got 0"):
+        jaxcast.WindowCell(jaxcast.Drift((1,)), 0)
+    for leads, num_paths in (((0, 2), 1), ((), 1), ((1,), 0), (5, 1), ((1.5,), 1)):
         with pytest.raises(jaxcast.InputError, match="leads and num_paths must be at least 1"):
             jaxcast.RecursiveForecaster(one_step(), leads, num_paths)
     with pytest.raises(jaxcast.InputError, match="draws from quantiles, which this forecaster has none of"):

@@ -358,6 +358,11 @@ def write(path, name, array):
         ("series number 0 of .* never changes", lambda v, s, p: (write(p, "series.txt", 0 * v), jaxcast.read_folder(p))),
         ("series number 2 of .* has no known value", lambda v, s, p: (write(p, "series.txt", v * [1, 1, NAN, 1]), jaxcast.read_folder(p))),
         ("expected a folder of series", lambda v, s, p: jaxcast.read_folder(p / "none")),
+        ("row 2: expected a finite number, got 'many'", lambda v, s, p: ((p / "series.txt").write_text("1,2\n3,many\n"), jaxcast.read_folder(p))),
+        ("row 1: expected a finite number, got 'inf'", lambda v, s, p: ((p / "series.txt").write_text("1,inf\n3,4\n"), jaxcast.read_folder(p))),
+        ("expected rows of one length", lambda v, s, p: ((p / "series.txt").write_text("1,2\n3\n"), jaxcast.read_folder(p))),
+        ("must hold numbers that are not negative", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", -np.ones((4, 4))), jaxcast.read_folder(p))),
+        ("adjacency of finite numbers that are not negative", lambda v, s, p: jaxcast.mixtures(2, np.full((2, 2), NAN))),
         ("at least 3 samples", lambda v, s, p: jaxcast.best_average(np.ones((2, 2)), np.ones(2))),
     ],
 )  # fmt: skip

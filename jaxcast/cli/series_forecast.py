@@ -54,7 +54,7 @@ def load(model: Path, data: Path) -> _Loaded:
     stored = load_pool(model)
     if not isinstance(stored.pool, CalibratedForecaster):
         raise InputError(
-            f"{model} holds a pool of candidate models, no forecaster of series; give it as --pool, with --history or --trajectory"
+            f"{model} holds no forecaster of series; a pool of candidate models is given as --pool, with --history or --trajectory"
         )
     about = stored.attributes
     try:

@@ -19,6 +19,7 @@ from jaxcast.regions.calibration import (
     held_out_shifts,
     middle_of,
     recent_widths,
+    shifted,
     usual_changes,
 )
 from jaxcast.regions.lags import LagInputs, lag_inputs, series_scale
@@ -72,9 +73,7 @@ class Part(NamedTuple):
 
     @property
     def own(self) -> LeadSamples:
-        """Without the samples that have no target in it."""
-        index = np.nonzero(np.asarray(self.samples.weights).any((1, 2)))[0]
-        return jax.tree.map(lambda a: a[index], self.samples)
+        return with_targets(self.samples)
 
 
 class Fitted(NamedTuple):
@@ -93,6 +92,12 @@ class Trained(NamedTuple):
     model: CalibratedForecaster
     method: str
     rows: list[dict[str, Any]]
+
+
+def with_targets(samples: LeadSamples) -> LeadSamples:
+    """Those of the samples that have a target with a weight."""
+    index = np.nonzero(np.asarray(samples.weights).any((1, 2)))[0]
+    return jax.tree.map(lambda a: a[index], samples)
 
 
 def within(samples: LeadSamples, start: int, stop: int) -> LeadSamples:
@@ -126,10 +131,7 @@ def fitted(method: str, problem: Problem, part: Part, validation: LeadSamples | 
 
 
 def _single(name: str, forecaster: Any, part: Part) -> Fitted:
-    samples = part.samples
-    base = np.asarray(
-        jax.jit(base_quantiles)(forecaster, samples.history, samples.given if "network" in name else None)
-    )
+    base = np.asarray(jax.jit(base_quantiles)(forecaster, part.samples.history, part.samples.given))
     return Fitted((name,), lambda _: forecaster, lambda _: base)
 
 
@@ -179,7 +181,12 @@ def _network(method: str, problem: Problem, part: Part, validation: LeadSamples 
         num_epochs=epochs, batch_size=min(32, len(own.targets)), loss=region_loss,
         validation=None if validation is None else _float32(validation), patience=None if validation is None else 20,
     )  # fmt: skip
-    best = epochs if validation is None else int(np.nanargmin(run.validation_losses[0])) + 1
+    losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
+    if not np.isfinite(losses).any():
+        raise InputError(
+            f"{method} does not learn: its losses are not finite; scale the series to ordinary sizes, or leave it out"
+        )
+    best = epochs if validation is None else int(np.nanargmin(losses)) + 1
     return jax.tree.map(lambda a: a[0], run.model), best
 
 
@@ -198,14 +205,10 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
     judge = within(problem.samples, first, second)._replace(given=early.samples.given)
     check = within(problem.samples, second, end)._replace(given=late.samples.given)
-    if not (np.asarray(judge.weights).any() and np.asarray(check.weights).any()):
-        raise InputError(
-            "a held-out part has no value to forecast of which all covariates are known; give more of them"
-        )
     std, usual = np.asarray(series_scale(early.own)[1]), usual_changes(early.own)
     rows, tried = [], {}
     for method in methods:
-        at_first = fitted(method, problem, early, _some(judge), problem.num_epochs)
+        at_first = fitted(method, problem, early, with_targets(judge), problem.num_epochs)
         bases = [at_first.base(k) for k in range(len(at_first.names))]
         errors = [scores(base, judge, problem.levels, std)["mae"] for base in bases]
         best = int(np.argmin(errors))
@@ -214,7 +217,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
         later = again.base(best if len(again.names) > 1 else 0)
         power = _width_power(bases[best], judge, problem, std, usual)
         shifts = _shifts(bases[best], judge, problem, std, _widths(judge, usual, power))
-        quantiles = _shifted(later, shifts, _widths(check, usual, power), problem)
+        quantiles = shifted(later, shifts, _widths(check, usual, power), problem.lower)
         rows.append(
             {"method": method, "setting": at_first.names[best], "validation_mae": errors[best], "width_power": power}
             | scores(quantiles, check, problem.levels, std)
@@ -235,10 +238,6 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     return Trained(model, method, rows)
 
 
-def _some(samples: LeadSamples) -> LeadSamples:
-    return Part(samples, 0.0, 1.0, 0).own
-
-
 def _shifts(
     base: Any, samples: LeadSamples, problem: Problem, std: Any, widths: Float[np.ndarray, "sample region"]
 ) -> Float[np.ndarray, "lead region level"]:
@@ -255,12 +254,6 @@ def _widths(samples: LeadSamples, usual: Any, power: float) -> Float[np.ndarray,
     return np.asarray(recent_widths(samples.history, usual), float) ** power
 
 
-def _shifted(base: Any, shifts: Any, widths: Any, problem: Problem) -> Float[np.ndarray, "sample lead region level"]:
-    """Quantiles as `CalibratedForecaster` makes them."""
-    quantiles = np.sort(base + widths[:, None, :, None] * shifts, -1)
-    return quantiles if problem.lower is None else np.maximum(quantiles, problem.lower)
-
-
 def _width_power(base: Any, samples: LeadSamples, problem: Problem, std: Any, usual: Any) -> float:
     """How far quantiles follow what a series moved lately: the power whose shifts from either half of the held-out windows have
     the smallest pinball loss on the other; 0 where a half has no known value at some lead."""
@@ -274,7 +267,8 @@ def _width_power(base: Any, samples: LeadSamples, problem: Problem, std: Any, us
             shifts = held_out_shifts(base[learned], first, levels=problem.levels, std=std, widths=one)
             if np.isnan(shifts).any():
                 return 0.0
-            losses[k] += scores(_shifted(base[judged], shifts, other, problem), second, problem.levels, std)["pinball"]
+            quantiles = shifted(base[judged], shifts, other, problem.lower)
+            losses[k] += scores(quantiles, second, problem.levels, std)["pinball"]
     return WIDTH_POWERS[int(np.argmin(losses))]
 
 

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.series_methods import Method, Problem, Trained, train_series
+from jaxcast.cli.series_methods import Method, Problem, Trained, train_series, within
 from jaxcast.errors import InputError
 from jaxcast.regions.calibration import check_levels
 from jaxcast.regions.lags import mixtures
@@ -94,6 +94,7 @@ class TrainSeries:
             for name, value in dataclasses.asdict(self).items()
             if name not in ("out", "overwrite", "data")
         } | {"table": fingerprint((table.values, table.past, table.ahead, table.static, problem.mixing))}
+        check_held_out(problem)
         folder = RunFolder(self.out, settings, code=hash_of_code(Path(__file__).parents[1]), overwrite=self.overwrite)
         for line in describe(table, self.data):
             console.print(line, highlight=False, soft_wrap=True)
@@ -139,6 +140,9 @@ class TrainSeries:
             raise InputError(f"window must be at least 1, got {self.window}")
         if self.season is not None and (self.season < 0 or self.season == 1):
             raise InputError(f"season must be at least 2 steps, or 0 for none, got {self.season}")
+        given = (*self.covariates, *self.known_ahead, *self.static)
+        if len(set(given)) < len(given):
+            raise InputError(f"name each column once among covariates, got {', '.join(given)}")
         if not 0 < self.held_out < 0.5:
             raise InputError(f"held_out must be above 0 and below 0.5, got {self.held_out}")
         if not 0 <= self.seed < 2**32:
@@ -161,13 +165,20 @@ class TrainSeries:
         held_out = int(self.held_out * length)
         bounds = (length - 2 * held_out, length - held_out, length)
         needed = size + max(leads) + LEAST_SAMPLES - 1
-        if bounds[0] < needed or held_out < 2:
+        if held_out < 2:
+            raise InputError(
+                f"a held-out part must have at least 2 dates, {self.held_out:g} of the {length} of {self.data} has {held_out}; "
+                "give a larger --held-out"
+            )
+        if bounds[0] < needed:
             raise InputError(
                 f"a horizon of {max(leads)} steps with {size} steps before it needs at least {needed} dates to learn from, got "
                 f"{bounds[0]} of the {length} of {self.data} before the two held-out parts; ask for a shorter --horizon, "
                 "--window or --season, or give a longer table"
             )
         check_series(table, bounds[0])
+        if self.lower is not None and np.nanmin(table.values) < self.lower:
+            raise InputError(f"{self.data} holds {np.nanmin(table.values):g}, which is below --lower {self.lower:g}")
         of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
         lags = tuple(sorted({*range(window), *(lag for lag in of_season if 0 <= lag < size)}))
         adjacency = None if self.adjacency is None else read_adjacency(self.adjacency, table.names)
@@ -213,6 +224,16 @@ def check_series(table: SeriesTable, end: int) -> None:
             )
         if known.min() == known.max():
             raise InputError(f"series {name!r} never changes in the {end} dates before {table.date(end)}; leave it out")
+
+
+def check_held_out(problem: Problem) -> None:
+    """Raises InputError for a held-out part in which nothing is to be forecast."""
+    for name, start, stop in zip(("first", "second"), problem.bounds[:-1], problem.bounds[1:], strict=True):
+        if not np.asarray(within(problem.samples, start, stop).weights).any():
+            raise InputError(
+                f"the {name} held-out part, rows {start + 1} to {stop}, has no known value to forecast with all covariates known "
+                "before it; give more data, or another --held-out"
+            )
 
 
 def describe(table: SeriesTable, path: Path) -> list[str]:

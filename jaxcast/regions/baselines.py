@@ -1,6 +1,8 @@
-"""Naive forecasts of several series, which any other must beat: histories (*batch, time, region) in, (*batch, lead, region) out."""
+"""Naive forecasts of several series, which any other must beat: histories (*batch, time, region) in, (*batch, lead, region) out; what else is given
+changes nothing."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -34,7 +36,7 @@ class LastValue:
 
     leads: Leads = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, history: Float[Array, "*batch time region"]) -> Output:
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         newest, _ = last_known(history)
         return Output(_at_every(self.leads, newest), {})
 
@@ -58,7 +60,7 @@ class SeasonalLastValue:
     leads: Leads = dataclasses.field(metadata={"static": True})
     period: int = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, history: Float[Array, "*batch time region"]) -> Output:
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         ages = [-lead % self.period for lead in self.leads]
         if history.shape[-2] <= max(ages):
             raise InputError(f"a season of {self.period} steps needs a longer history than {history.shape[-2]} steps")
@@ -80,7 +82,7 @@ class HistoryMean:
 
     leads: Leads = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, history: Float[Array, "*batch time region"]) -> Output:
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         return Output(_at_every(self.leads, jnp.nanmean(history, -2)), {})
 
 
@@ -100,7 +102,7 @@ class Drift:
 
     leads: Leads = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, history: Float[Array, "*batch time region"]) -> Output:
+    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         if history.shape[-2] < 2:
             raise InputError("a drift needs a history of at least 2 steps, got 1")
         newest, age = last_known(history)

@@ -54,14 +54,11 @@ class CalibratedForecaster:
         if given is not None:
             given = (given - self.given_mean) / self.given_std
         base = base_quantiles(self.forecaster, history, given)
-        shifts = self.shifts
-        if self.width_power:
-            width = recent_widths(history, self.usual_change) ** self.width_power
-            shifts = width[..., None, :, None] * shifts
-        quantiles = jnp.sort(base + shifts, -1)
-        if self.lower is not None:
-            quantiles = jnp.maximum(quantiles, self.lower)
+        quantiles = shifted(base, self.shifts, self._widths(history), self.lower)
         return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
+
+    def _widths(self, history: Array) -> Any:
+        return recent_widths(history, self.usual_change) ** self.width_power if self.width_power else 1.0
 
 
 def recent_widths(
@@ -96,6 +93,19 @@ def usual_changes(samples: LeadSamples) -> Float[Array, " region"]:
     steps = jnp.abs(jnp.diff(samples.history, axis=-2))
     known = jnp.isfinite(steps) & (samples.weights > 0).any((-2, -1))[:, None, None]
     return jnp.where(known, steps, 0).sum((0, 1)) / jnp.maximum(known.sum((0, 1)), 1)
+
+
+def shifted(
+    base: Float[Any, "*batch lead region one_or_level"],
+    shifts: Float[Any, "lead region level"],
+    widths: Any,
+    lower: float | None,
+) -> Float[Array, "*batch lead region level"]:
+    """Quantiles set right: see `CalibratedForecaster`; widths (*batch, region), or one number."""
+    if jnp.ndim(widths):
+        widths = widths[..., None, :, None]
+    quantiles = jnp.sort(base + widths * shifts, -1)
+    return quantiles if lower is None else jnp.maximum(quantiles, lower)
 
 
 def base_quantiles(

@@ -43,7 +43,8 @@ class LagInputs:
     not negative. Missing values are filled by the last known.
 
     Raises:
-        InputError: when called without what was given with the training samples.
+        InputError: when called without what was given with the training samples, or with histories of other regions or shorter
+            than the lags.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -83,6 +84,11 @@ class LagInputs:
         std: Float[Array, " region"], own: Any = slice(None),
     ) -> Window:  # fmt: skip
         """The window of some of the regions, whose numbers are `own`."""
+        needed = max(self.lags, default=0) + 1
+        if history.ndim < 2 or history.shape[-1] != len(self.mean) or history.shape[-2] < needed:
+            raise InputError(
+                f"expected histories (*batch, time, region) of {len(self.mean)} regions and at least {needed} steps, got {history.shape}"
+            )
         values = filled(history, self.mean)
         raw, scale = self._raw(values, mixing)
         newest = values[..., -1, own]
@@ -200,7 +206,7 @@ def mixtures(
         everyone: the mean of all series is another. nearest: the so many closest others are one each.
 
     Raises:
-        InputError: for an adjacency of another shape, or without others to take.
+        InputError: for an adjacency of another shape, negative or not finite, or without others to take.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -215,6 +221,8 @@ def mixtures(
             raise InputError(
                 f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {closeness.shape} and {nearest}"
             )
+        if not (np.isfinite(closeness) & (closeness >= 0)).all():
+            raise InputError("expected an adjacency of finite numbers that are not negative; mend it")
         others = np.where(own > 0, 0, closeness)
         if nearest:
             parts.append(own[np.argsort(-others, axis=1, kind="stable")[:, :nearest]])

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxcast.errors import InputError
+from jaxcast.pooling.attention import check_sizes
 from jaxcast.pytrees import register
 from jaxcast.regions.calibration import middle_of
-from jaxcast.rollout import Input, Output, forecast
+from jaxcast.rollout import Input, Output, RolloutState, closed_loop
 
 
 @register
@@ -22,11 +23,15 @@ class WindowCell:
         y_(t+1) = f([u_(t-l+1), ..., u_t], given_t) at its first lead
 
     Where it forecasts quantiles, a closed loop with a key feeds a draw from them instead of the forecast, for each series by
-    itself: linear between levels, and the outermost quantile beyond. Many keys give quantiles of what follows (see
-    `RecursiveForecaster`).
+    itself: of the normal distribution with the two neighbouring quantiles, beyond the outermost that of the outermost two, and
+    not below the forecaster's `lower`. Many keys give quantiles of what follows (see `RecursiveForecaster`).
 
     Args:
-        forecaster: any of histories (time, region) whose first lead is 1. window_size: l, the steps that it sees.
+        forecaster: any of histories (time, region) whose first lead is 1; of one that does not know its leads that is believed.
+            window_size: l, the steps that it sees.
+
+    Raises:
+        InputError: for a forecaster whose first lead is another, or a window below one.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -37,6 +42,10 @@ class WindowCell:
 
     forecaster: Any
     window_size: int = dataclasses.field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_one_step(self.forecaster)
+        check_sizes(window_size=self.window_size)
 
     @property
     def warmup(self) -> int:
@@ -56,10 +65,23 @@ class WindowCell:
         """The forecast, or with a key a draw from the quantiles."""
         if key is None or "quantiles" not in output.info:
             return output.forecast
-        levels = jnp.asarray(self.forecaster.levels, output.forecast.dtype)
-        shares = jax.random.uniform(key, output.forecast.shape, output.forecast.dtype)
-        drawn = jax.vmap(lambda share, quantiles: jnp.interp(share, levels, quantiles))
-        return drawn(shares, output.info["quantiles"]).astype(output.forecast.dtype)
+        levels, quantiles = jnp.asarray(self.forecaster.levels, output.forecast.dtype), output.info["quantiles"]
+        if len(levels) == 1:
+            return output.forecast
+        scores = jax.scipy.special.ndtri(levels)
+        drawn = jax.random.normal(key, output.forecast.shape, output.forecast.dtype)[..., None]
+        k = jnp.clip(jnp.sum(drawn > scores, -1, keepdims=True) - 1, 0, len(levels) - 2)
+        low, high = (jnp.take_along_axis(quantiles, at, -1) for at in (k, k + 1))
+        values = (low + (high - low) * (drawn - scores[k]) / (scores[k + 1] - scores[k]))[..., 0]
+        lower = getattr(self.forecaster, "lower", None)
+        return (values if lower is None else jnp.maximum(values, lower)).astype(output.forecast.dtype)
+
+
+def check_one_step(forecaster: Any) -> None:
+    """Raises InputError for a forecaster that says its first lead is not 1."""
+    leads = getattr(forecaster, "leads", (1,))
+    if leads[0] != 1:
+        raise InputError(f"expected a forecaster of the next step, whose first lead is 1, got one of the leads {leads}")
 
 
 @register
@@ -74,7 +96,8 @@ class RecursiveForecaster:
         one_step: a forecaster whose first lead is 1. leads: those wanted.
 
     Raises:
-        InputError: for leads below one; when called, for a key with a forecaster of points.
+        InputError: for leads that are no whole numbers from 1 on, or a forecaster whose first lead is another; when called, for a
+            history without steps, or a key with a forecaster of points.
 
     Source: Taieb, Bontempi, Atiya and Sorjamaa, Expert Systems with Applications 39, 7067 (2012), for both ways.
 
@@ -94,8 +117,10 @@ class RecursiveForecaster:
     num_paths: int = dataclasses.field(default=100, metadata={"static": True})
 
     def __post_init__(self) -> None:
-        if not self.leads or min(*self.leads, self.num_paths) < 1:
+        leads = self.leads if isinstance(self.leads, tuple | list) else ()
+        if not leads or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in (*leads, self.num_paths)):
             raise InputError(f"leads and num_paths must be at least 1, got {self.leads} and {self.num_paths}")
+        check_one_step(self.one_step)
 
     def __call__(
         self, history: Float[Array, "*batch time region"], given: Any = None, *, key: Key[Array, ""] | None = None
@@ -109,21 +134,33 @@ class RecursiveForecaster:
         levels = getattr(self.one_step, "levels", ())
         if key is not None and not levels:
             raise InputError("a key is for draws from quantiles, which this forecaster has none of")
+        if history.ndim < 2 or not history.shape[-2]:
+            raise InputError(
+                f"expected histories (*batch, time, region) of at least one step, got shape {history.shape}"
+            )
         batch = history.shape[:-2]
-        length = history.shape[-2]
-        cell, num_leads, at = WindowCell(self.one_step, length), max(self.leads), jnp.asarray(self.leads) - 1
+        if jnp.issubdtype(history.dtype, jnp.integer):
+            history = history.astype(jnp.result_type(float))  # forecasts of counts have fractions
+        cell, num_leads = WindowCell(self.one_step, history.shape[-2]), max(self.leads)
+        at = jnp.asarray(self.leads) - 1
 
-        def path(history: Array, given: Any, key: Any) -> Array:
+        def path(history: Array, given: Any, key: Any) -> Output:
+            # The window is full at once: no forecast is made before its last step.
+            before = jnp.concatenate([history[:1], history[:-1]])
+            carry, first = cell(before, Input(history[-1], True, jax.tree.map(lambda a: a[0], given)))
+            later = jax.tree.map(lambda a: a[1:], given)
+            _, rest = closed_loop(cell, RolloutState(carry, first), num_leads - 1, later, key=key)
+            return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b])[at], first, rest)
+
+        def drawn(history: Array, given: Any, key: Any) -> Array:
             of_feedback, of_outputs = jax.random.split(key)
-            rolled = jax.tree.map(lambda a: a[at], forecast(cell, history, num_leads, given, key=of_feedback))
-            return jax.vmap(cell.feedback)(rolled, jax.random.split(of_outputs, len(at)))
+            outputs = path(history, given, of_feedback)
+            return jax.vmap(cell.feedback)(outputs, jax.random.split(of_outputs, len(at)))
 
         def one(history: Array, given: Any) -> Output:
-            # The cell is given something at every step; before the window is full, nothing comes of it.
-            given = jax.tree.map(lambda a: jnp.concatenate([jnp.repeat(a[:1], length - 1, 0), a]), given)
             if key is None:
-                return Output(forecast(cell, history, num_leads, given).forecast[at], {})
-            paths = jax.vmap(partial(path, history, given))(jax.random.split(key, self.num_paths))
+                return Output(path(history, given, None).forecast, {})
+            paths = jax.vmap(partial(drawn, history, given))(jax.random.split(key, self.num_paths))
             quantiles = jnp.moveaxis(jnp.quantile(paths, jnp.asarray(levels, paths.dtype), axis=0), 0, -1)
             return Output(quantiles[..., middle_of(levels)], {"quantiles": quantiles})
 

@@ -165,6 +165,7 @@ def lead_scores(forecasts: Float[Array, "sample lead region"], samples: LeadSamp
     def mean(a: Array) -> Array:
         return (weights * a).sum((0, 2)) / weights.sum((0, 2))
 
+    forecasts = jnp.where(weights > 0, forecasts, 0)
     error = jnp.where(weights > 0, forecasts - truth, 0)
     off_f, off_t = forecasts - mean(forecasts)[:, None], truth - mean(truth)[:, None]
     pcc = mean(off_f * off_t) / jnp.sqrt(mean(off_f**2) * mean(off_t**2))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.errors import InputError
+from jaxcast.regions.columns import MISSING
 
 
 class Folder(NamedTuple):
@@ -49,6 +50,8 @@ def read_folder(path: Path | str) -> Folder:
         kind = "never changes" if np.isfinite(values[:, number]).any() else "has no known value"
         raise InputError(f"series number {number} of {series[0]} {kind}; leave it out")
     adjacency = _numbers(adjacencies[0]) if adjacencies else None
+    if adjacency is not None and not (adjacency >= 0).all():
+        raise InputError(f"{adjacencies[0]} must hold numbers that are not negative, and no gaps; mend it")
     if adjacency is not None and adjacency.shape != (values.shape[1],) * 2:
         raise InputError(
             f"{adjacencies[0]} is for {adjacency.shape} regions, {series[0].name} has {values.shape[1]}; both must be of the same"
@@ -58,7 +61,24 @@ def read_folder(path: Path | str) -> Folder:
 
 def _numbers(file: Path) -> Float[np.ndarray, "row column"]:
     try:
-        return np.genfromtxt(file, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"{file} is not a comma-separated table of numbers ({first})") from None
+        lines = [line for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not a comma-separated table of numbers ({error})") from None
+    rows = [[_number(file, n, cell) for cell in line.split(",")] for n, line in enumerate(lines, 1)]
+    if not rows or len({len(row) for row in rows}) > 1:
+        raise InputError(f"{file} is not a comma-separated table: expected rows of one length, got {len(rows)} rows")
+    return np.asarray(rows)
+
+
+def _number(file: Path, row: int, cell: str) -> float:
+    """What a cell holds, NaN where it is empty or says so."""
+    text = cell.strip().lower()
+    try:
+        number = np.nan if text in MISSING else float(text)
+    except ValueError:
+        number = np.inf
+    if np.isinf(number):
+        raise InputError(
+            f"{file}, row {row}: expected a finite number, got {cell.strip()[:40]!r}; leave it empty where unknown"
+        )
+    return number

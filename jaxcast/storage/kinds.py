@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jaxcast.errors import InputError
@@ -127,7 +128,9 @@ def _check_rolls(cell: NVAR | Reservoir | DelayKernelRidge) -> None:
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[lead:], a.dtype), cell)
     value = jax.ShapeDtypeStruct(one.scaler.mean.shape, one.scaler.mean.dtype)
     output = jax.eval_shape(lambda cell, value: cell(cell.init_carry(value), Input(value, True))[1], one, value)
-    if output.forecast.shape != value.shape:
+    numbers = [leaf for leaf in jax.tree.leaves(one) if not jnp.issubdtype(leaf.dtype, jnp.integer)]
+    of_floats = all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in numbers)
+    if output.forecast.shape != value.shape or one.scaler.std.shape != value.shape or not of_floats:
         raise ValueError("shapes")
 
 

@@ -155,9 +155,9 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
 
 
 def _read_pool(config: dict[str, Any], file: Path) -> Any:
-    arrays = {name: jnp.asarray(array) for name, array in read_arrays(file, "train and save the pool again").items()}
+    kept = read_arrays(file, "train and save the pool again")
     try:
-        return rebuilt_pool(config, arrays)
+        return rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
     except (TypeError, ValueError, IndexError, AttributeError, KeyError):
         raise InputError(
             f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again"
