@@ -13,7 +13,7 @@ NAIVE_METHODS = ("last_value", "mean_of_window", "drift", "same_week_of_last_yea
 
 
 def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
-    """RMSE by horizon: published, our averages, and the best naive forecasts, network and other regression."""
+    """RMSE by horizon: published, and the best of our averages, naive forecasts, networks and other regressions."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     ax = figure.subplots()
     errors = {
@@ -45,15 +45,22 @@ def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
 
 
 def _shown(errors: dict[str, list[float]], published: set[str]) -> list[str]:
-    """Published methods and averages, and of the others the best: two naive ones, a network and another regression."""
-    plain = [method for method in errors if method not in published and not method.startswith("average")]
-    families = (
+    """Published methods, and the best of each family of the others: naive ones, networks, regressions, and averages by what they
+    learn from and see."""
+    own = [method for method in errors if method not in published]
+    averages = [method for method in own if method.startswith(("average", "kernels"))]
+    plain = [method for method in own if method not in averages]
+    families = [
         (2, [method for method in plain if method in NAIVE_METHODS]),
         (1, [method for method in plain if "network" in method]),
         (1, [method for method in plain if method not in NAIVE_METHODS and "network" not in method]),
-    )
+    ]
+    for refitted in (False, True):
+        for far in (False, True):
+            alike = [m for m in averages if m.endswith("refitted") == refitted and ("last_year" in m) == far]
+            families.append((1, alike))
     best = [method for count, family in families for method in sorted(family, key=lambda m: sum(errors[m]))[:count]]
-    return [method for method in errors if method in best or method not in plain]
+    return [method for method in errors if method in best or method in published]
 
 
 def _name_lines(ax: Any, end: float, lines: list[tuple[float, str, str]]) -> None:
