@@ -93,6 +93,7 @@ def test_train_is_the_library(folder):
     assert json.loads((folder / "pool/config.json").read_text())["settings"]["num_epochs"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [pytest.param("feed_forward", marks=pytest.mark.slow), "ridge_regression"])
 def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
     options = {

@@ -230,7 +230,14 @@ def test_covariates_known_ahead_move_the_forecast_as_they_should(tmp_path):
         run(*args, tmp_path / "unknown.csv")
 
 
-@pytest.mark.parametrize("method", ["last_value", "seasonal_last_value", "drift"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "seasonal_last_value",
+        pytest.param("last_value", marks=pytest.mark.slow),
+        pytest.param("drift", marks=pytest.mark.slow),
+    ],
+)
 def test_naive_forecasts_take_no_notice_of_covariates(method, values, tmp_path):
     write(tmp_path / "plain.csv", values)
     write(tmp_path / "more.csv", values, heat=np.cos(np.arange(float(WEEKS))))
@@ -332,6 +339,7 @@ def test_widths_are_what_moved_lately():
     assert jaxcast.recent_widths(long, jnp.ones(1)).tolist() == [0.25]
 
 
+@pytest.mark.slow
 def test_quantiles_follow_what_a_series_moved_lately_where_that_tells_its_errors(tmp_path):
     """Steps four times as large in every other stretch: intervals of one width cover too little there, and too much elsewhere."""
     rng = np.random.default_rng(0)

@@ -28,7 +28,7 @@ def test_the_signed_rank_test_is_scipys(seed, shift):
     assert ours.num_ties == (whole == 0).sum() > 0
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.2])
+@pytest.mark.parametrize("shift", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
 def test_the_sign_flip_test_is_scipys(shift):
     first, second = valid_times(5, shift)
     ours = jaxcast.paired_test(first, second, key=KEY)

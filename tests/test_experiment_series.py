@@ -119,7 +119,7 @@ def test_a_daily_course_knows_other_working_days_before_the_test_part():
     np.testing.assert_array_equal(course, changed)
 
 
-@pytest.mark.parametrize("sight", ["neighbours", "time"])
+@pytest.mark.parametrize("sight", ["neighbours", pytest.param("time", marks=pytest.mark.slow)])
 def test_traffic_features_know_nothing_of_later_speeds(sight):
     setup = make_roads()
     later = dataclasses.replace(setup, speeds=np.where(np.arange(2016)[:, None] > 1700, 1.0, setup.speeds))
@@ -160,6 +160,7 @@ def make_regions():
     return RegionSetup.of(regions._made(config), config)
 
 
+@pytest.mark.slow
 def test_a_refit_learns_from_the_validation_part_and_the_fit_before_does_not():
     """In arrays of one length, so that one program serves both."""
     setup = make_regions()

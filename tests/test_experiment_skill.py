@@ -114,6 +114,7 @@ def test_one_decomposition_for_all_penalties_is_the_fit_of_each():
         np.testing.assert_allclose(cell.readout.weights, expected.readout.weights, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_search_tells_all_that_it_tried_and_what_lies_on_an_edge(monkeypatch):
     case = dataclasses.replace(CASES["paper"], window_size=20)
     task = make_task(case, dataclasses.replace(SMALL, num_train=200), 2)

@@ -44,7 +44,7 @@ def kalman(mean, cov, value, known, noise=0.3):
     return AUGMENTED @ mean, AUGMENTED @ cov @ AUGMENTED.T
 
 
-@pytest.mark.parametrize("num_members", [4, 30])
+@pytest.mark.parametrize("num_members", [4, pytest.param(30, marks=pytest.mark.slow)])
 def test_mean_and_covariance_are_those_of_the_kalman_filter(num_members):
     cell, values = linear_filter(num_members=num_members), observations(12)
     known = np.random.default_rng(1).random((12, 2)) < 0.6

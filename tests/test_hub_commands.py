@@ -43,6 +43,7 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     assert (tmp_path / "scores/submissions.png").exists()
 
 
+@pytest.mark.slow
 def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsys):
     forecasts, truth = tables
     rows = truth.read_text().splitlines()

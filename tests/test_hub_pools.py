@@ -351,6 +351,7 @@ def test_float32_stays_float32(data):
         assert jaxcast.pool_course(pool, course).forecast.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_gradients_of_the_adaptive_pool_are_checked(course):
     pool = FIXED["adaptive"]
     memory = pool.observe(course)

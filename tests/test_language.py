@@ -43,7 +43,7 @@ def loop_loss(model, carry, seen, followed):
     return sum(losses) / len(losses), carry
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", [pytest.param("lstm", marks=pytest.mark.slow), "gru"])
 def test_loss_and_gradient_are_those_of_a_loop_over_tokens(kind, tokens):
     model = make_model(kind=kind)
     seen, followed = jnp.asarray(tokens[:6]), jnp.asarray(tokens[1:7])
@@ -54,7 +54,7 @@ def test_loss_and_gradient_are_those_of_a_loop_over_tokens(kind, tokens):
         np.testing.assert_allclose(got, oracle, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("chunk_size", [20, 10])
+@pytest.mark.parametrize("chunk_size", [pytest.param(20, marks=pytest.mark.slow), 10])
 def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
     seen, followed = jaxcast.text_streams(tokens, 2)
     assert seen.shape == (2, 20)

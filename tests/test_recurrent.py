@@ -302,6 +302,7 @@ def test_bad_input_is_explained_in_one_line(expected, call):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_readout_in_closed_form_moves_along_with_its_layers():
     wave = jnp.sin(0.3 * jnp.arange(160.0))[:, None] * jnp.cos(0.11 * jnp.arange(160.0))[:, None]
     gru = jaxcast.GRU(in_size=1, hidden_size=6, key=jax.random.key(0), init="orthogonal", dtype=float)

@@ -21,7 +21,15 @@ def make(scales, **options):
     return pool
 
 
-@pytest.fixture(scope="module", params=[("gru", True), ("lstm", True), ("gru", False)], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("lstm", True),
+        ("gru", False),
+        pytest.param(("gru", True), marks=pytest.mark.slow),
+    ],
+    ids=lambda p: f"{p[0]}-{p[1]}",
+)
 def pool(request, scales):
     cell, per_component = request.param
     return make(scales, cell=cell, per_component=per_component)

@@ -151,6 +151,7 @@ def test_roots_keep_what_squares_would_lose():
     np.testing.assert_allclose(ahead.deviation, [2.0, 2e-12], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_six_true_samples_are_enough_for_the_whole_window():
     *_, windows = make()
     assert (valid_times(fitted(), windows) == 10.0).all()

@@ -132,7 +132,11 @@ def make_store(kind, path):
         quietly_to_zarr(dataset, path, zarr_format=zarr_format, consolidated="consolidated" in kind, encoding=encoding)
 
 
-@pytest.mark.parametrize("kind", [*OUR_KINDS, "consolidated 2", "plain 2", "consolidated 3", "plain 3", *CODECS])
+@pytest.mark.parametrize(
+    "kind",
+    [*OUR_KINDS, "consolidated 2", "plain 3"]
+    + [pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain 2", "consolidated 3", *CODECS)],
+)
 def test_a_store_with_a_file_cut_or_gone_is_an_input_error_or_loads_the_same(tmp_path, kind):
     path = tmp_path / "a.zarr"
     make_store(kind, path)
