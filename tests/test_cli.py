@@ -94,7 +94,7 @@ def test_train_is_the_library(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool", [pytest.param("feed_forward", marks=pytest.mark.slow), "ridge_regression"])
+@pytest.mark.parametrize("pool", ["feed_forward", "ridge_regression"])
 def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
     options = {
         "feed_forward": [*SMALL[2:], "--pool", "feed_forward"],
