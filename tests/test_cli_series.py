@@ -312,7 +312,7 @@ def test_an_adjacency_is_brought_to_the_order_of_the_series(tmp_path):
     np.testing.assert_array_equal(read_adjacency(tmp_path / "a.csv", ("north", "south")), [[1, 0.25], [0.5, 1]])
 
 
-def test_a_share_of_held_out_values_as_large_as_the_level_lies_below():
+def test_a_share_of_held_out_values_as_large_as_the_level_lies_below(without_type_checks):
     rng = np.random.default_rng(3)
     samples = jaxcast.lead_samples(rng.gamma(2.0, size=(400, 2)) * [1, 9], window_size=1, leads=(1, 2))
     base = rng.normal(size=(*samples.targets.shape, 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Num
 
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes
@@ -123,7 +123,7 @@ class RecursiveForecaster:
         check_one_step(self.one_step)
 
     def __call__(
-        self, history: Float[Array, "*batch time region"], given: Any = None, *, key: Key[Array, ""] | None = None
+        self, history: Num[Array, "*batch time region"], given: Any = None, *, key: Key[Array, ""] | None = None
     ) -> Output:
         """Forecasts of all leads, (*batch, lead, region).
 
