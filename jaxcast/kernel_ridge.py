@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
-from jaxcast.readout import Scaler, as_series, check_dim, scaler_of
+from jaxcast.readout import Scaler, as_series, no_lags, scaler_of
 from jaxcast.rollout import Input, Output
 from jaxcast.schedules import Scalar
 from jaxcast.windows import delay_embed
@@ -54,8 +54,7 @@ class DelayKernelRidge:
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "lag dim"]:
         """The standardised values that delays reach, newest first."""
-        check_dim(value, self.scaler)
-        return jnp.zeros((self.warmup + 1, *value.shape), value.dtype)
+        return no_lags(value, self.scaler, self.warmup + 1)
 
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
         newest = self.scaler.apply(x.value).astype(carry.dtype)

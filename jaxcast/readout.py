@@ -58,3 +58,9 @@ def as_series(values: Any, least: int, penalty: Scalar) -> Array:
 def check_dim(value: Any, scaler: Scaler) -> None:
     if value.shape != scaler.mean.shape:
         raise InputError(f"it was trained on values of shape {scaler.mean.shape}, got {value.shape}")
+
+
+def no_lags(value: Float[Array, " dim"], scaler: Scaler, num_lags: int) -> Float[Array, "lag dim"]:
+    """What a cell that carries so many standardised values carries before it has seen any."""
+    check_dim(value, scaler)
+    return jnp.zeros((num_lags, *value.shape), value.dtype)

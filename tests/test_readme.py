@@ -202,6 +202,19 @@ def test_the_speeds_of_the_readme_are_the_committed_results():
     assert f"from the last hour: RMSE {row['rmse']:.3f}, MAE {row['mae']:.3f}, by an average" in README
 
 
+def test_the_influenza_of_the_readme_is_the_committed_results():
+    text = " ".join(README.split())
+    for name, refitted, before in (
+        ("us_regions", "_refitted", "from 20 weeks: RMSE "),
+        ("us_regions", "", "ours without it: "),
+        ("states", "_refitted", "in 49 states "),
+    ):
+        rows = json.loads((ROOT / f"experiments/results/regions-{name}-paper.json").read_text())["rows"]
+        errors = [f"{row['rmse']:.0f}" for row in rows if row["method"] == f"kernels_both_ways_and_networks{refitted}"]
+        assert len(errors) == 4
+        assert before + ", ".join(errors) in text
+
+
 def test_the_table_of_the_language_model_is_the_committed_results():
     rows = json.loads((ROOT / "experiments/results/language-paper.json").read_text())["rows"]
     found = [cells for cells in tables("experiments/README.md") if "next character" in cells]

@@ -68,6 +68,8 @@ def recent_widths(
 
     The mean absolute change between the newest nine values of the window, over that of the series.
 
+    Source: errors over a local scale, as in Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), section 5.2; the scale is our own.
+
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> jaxcast.recent_widths(jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), jnp.asarray([1.0, 1.0])).tolist()
