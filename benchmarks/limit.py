@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-_BLOCK = 256
 _REAL = {"float64": ("double", ctypes.c_double), "float32": ("float", ctypes.c_float)}
 
 
@@ -43,11 +42,12 @@ def single(
 
 
 class Ensemble:
-    """States as C wants them, components apart, padded to whole blocks; `rho0` for each trajectory."""
+    """States as C wants them, components apart, padded to whole vectors; `rho0` for each trajectory."""
 
     def __init__(self, u0: np.ndarray, rho0: Any):
         self.num = len(u0)
-        padded = -(-self.num // _BLOCK) * _BLOCK
+        lanes = library(u0.dtype.name).lanes()
+        padded = -(-self.num // lanes) * lanes
         self.start = np.ones((3, padded), u0.dtype)
         self.start[:, : self.num] = u0.T
         self.rho0 = np.full(padded, 28.0, u0.dtype)

@@ -76,38 +76,50 @@ void single_fewest(const REAL *u0, REAL *out, int64_t samples, int64_t substeps,
     trajectory(u0, out, samples, substeps, h, rho0, rate, 0);
 }
 
-/* num trajectories (a multiple of BLOCK), u = x[num], y[num], z[num]. Where every > 0 the state after every `every`
-   steps is stored too: record[step][component][num]. rho0 per trajectory. */
-void ensemble(REAL *u, const REAL *rho0, REAL *record, int64_t num, int64_t steps, int64_t every, REAL h, REAL rate) {
-#pragma omp parallel for schedule(static)
-    for (int64_t first = 0; first < num; first += BLOCK) {
-        vec x[VECTORS], y[VECTORS], z[VECTORS], r[VECTORS];
-        for (int v = 0; v < VECTORS; v++) {
-            x[v] = *(vec *)(u + first + v * LANES);
-            y[v] = *(vec *)(u + num + first + v * LANES);
-            z[v] = *(vec *)(u + 2 * num + first + v * LANES);
-            r[v] = *(const vec *)(rho0 + first + v * LANES);
-        }
-        for (int64_t k = 0; k < steps; k++) {
-            const REAL drift = rate * (k * h);
+/* The time loop over `count` vectors of trajectories that stay in registers. */
+static inline __attribute__((always_inline)) void block(
+    int count, REAL *u, const REAL *rho0, REAL *record, int64_t num, int64_t first, int64_t steps, int64_t every, REAL h,
+    REAL rate) {
+    vec x[VECTORS], y[VECTORS], z[VECTORS], r[VECTORS];
+    for (int v = 0; v < count; v++) {
+        x[v] = *(vec *)(u + first + v * LANES);
+        y[v] = *(vec *)(u + num + first + v * LANES);
+        z[v] = *(vec *)(u + 2 * num + first + v * LANES);
+        r[v] = *(const vec *)(rho0 + first + v * LANES);
+    }
+    for (int64_t k = 0; k < steps; k++) {
+        const REAL drift = rate * (k * h);
 #pragma GCC unroll 8
-            for (int v = 0; v < VECTORS; v++) {
-                const vec r1 = r[v] + drift, r2 = r1 + rate * (h / 2), r3 = r1 + rate * h;
-                RK4(vec, x[v], y[v], z[v], r1, r2, r3, h);
-            }
-            if (every > 0 && (k + 1) % every == 0) {
-                REAL *row = record + (k / every) * 3 * num + first;
-                for (int v = 0; v < VECTORS; v++) {
-                    *(vec *)(row + v * LANES) = x[v];
-                    *(vec *)(row + num + v * LANES) = y[v];
-                    *(vec *)(row + 2 * num + v * LANES) = z[v];
-                }
-            }
+        for (int v = 0; v < count; v++) {
+            const vec r1 = r[v] + drift, r2 = r1 + rate * (h / 2), r3 = r1 + rate * h;
+            RK4(vec, x[v], y[v], z[v], r1, r2, r3, h);
         }
-        for (int v = 0; v < VECTORS; v++) {
-            *(vec *)(u + first + v * LANES) = x[v];
-            *(vec *)(u + num + first + v * LANES) = y[v];
-            *(vec *)(u + 2 * num + first + v * LANES) = z[v];
+        if (every > 0 && (k + 1) % every == 0) {
+            REAL *row = record + (k / every) * 3 * num + first;
+            for (int v = 0; v < count; v++) {
+                *(vec *)(row + v * LANES) = x[v];
+                *(vec *)(row + num + v * LANES) = y[v];
+                *(vec *)(row + 2 * num + v * LANES) = z[v];
+            }
         }
     }
+    for (int v = 0; v < count; v++) {
+        *(vec *)(u + first + v * LANES) = x[v];
+        *(vec *)(u + num + first + v * LANES) = y[v];
+        *(vec *)(u + 2 * num + first + v * LANES) = z[v];
+    }
+}
+
+/* How many trajectories the number of all of them must be a multiple of. */
+int64_t lanes(void) { return LANES; }
+
+/* num trajectories (a multiple of LANES), u = x[num], y[num], z[num]. Where every > 0 the state after every `every`
+   steps is stored too: record[step][component][num]. rho0 per trajectory. */
+void ensemble(REAL *u, const REAL *rho0, REAL *record, int64_t num, int64_t steps, int64_t every, REAL h, REAL rate) {
+    const int64_t whole = num / BLOCK * BLOCK;
+#pragma omp parallel for schedule(static) if (num > 4 * BLOCK)
+    for (int64_t first = 0; first < whole; first += BLOCK)
+        block(VECTORS, u, rho0, record, num, first, steps, every, h, rate);
+    for (int64_t first = whole; first < num; first += LANES)
+        block(1, u, rho0, record, num, first, steps, every, h, rate);
 }
