@@ -246,6 +246,6 @@ class FeedForward(nnx.Module):
 
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
         inputs = memory.states.reshape(*memory.states.shape[:-2], -1)
-        check_input(self.hidden, inputs)
+        check_input(self.hidden, inputs.shape[-1])
         forecast = self.readout(jnp.tanh(self.hidden(inputs)))
         return Output(forecast.astype(memory.states.dtype), {})

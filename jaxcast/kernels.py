@@ -175,7 +175,7 @@ def one_loop(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     if jax.default_backend() != "cpu" or len(arrays) < 2:
         return arrays
-    zero = jnp.zeros((), arrays[0].dtype)
+    zero = jnp.full((), -0.0, arrays[0].dtype)
     last = jnp.ndim(arrays[0])
     padding = [(0, 0, 0)] * last + [(0, 1, 0)]
     padded = tuple(jax.lax.pad(array[..., None], zero, padding) for array in arrays)

@@ -168,25 +168,32 @@ def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Arr
     axes = jax.tree.map(lambda yes: 0 if yes else None, is_own)
     fitting = _most_lanes(_first(system, axes), u0, sum(jax.tree.leaves(is_own)))
     n = len(u0)
-    tile_size = min(n, plan.tile_size or fitting or _LANES_WITHOUT_KERNEL)
+    tile_size = min(n, plan.tile_size or _even_lanes(n, fitting or _LANES_WITHOUT_KERNEL))
     run = partial(_tile, plan, axes=axes, in_kernel=tile_size <= fitting)
     if n == tile_size:
         return run(system, u0, t0, h)
-    num_tiles = -(-n // tile_size)
 
-    def cut(a: Array) -> Array:
-        padding = jnp.broadcast_to(a[-1:], (num_tiles * tile_size - n, *a.shape[1:]))
-        return jnp.concatenate([a, padding]).reshape(num_tiles, tile_size, *a.shape[1:])
+    def all_tiles(system: System, u0: Array, t0: Array, h: Array, states: Array) -> Array:
+        def tile(i: Array, states: Array) -> Array:
+            first = jnp.minimum(i * tile_size, n - tile_size)  # the last tile overlaps the one before it
+            cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=tile_size)
+            mine = jax.tree.map(lambda leaf, yes: cut(leaf) if yes else leaf, system, is_own)
+            new = run(mine, cut(u0), cut(t0) if jnp.ndim(t0) else t0, h)
+            return jax.lax.dynamic_update_slice_in_dim(states, new, first, 0)
 
-    own = jax.tree.map(lambda leaf, yes: cut(leaf) if yes else None, system, is_own)
+        return jax.lax.fori_loop(0, -(-n // tile_size), tile, states)
 
-    def tile(own: tuple[Any, Array, Any]) -> Array:
-        leaves, u0, own_t0 = own
-        mine = jax.tree.map(lambda leaf, own: leaf if own is None else own, system, leaves)
-        return run(mine, u0, t0 if own_t0 is None else own_t0, h)
+    recorded = () if plan.num_samples is None else (plan.num_samples,)
+    states = jnp.zeros((n, *recorded, system.dim), u0.dtype)
+    kernel = one_kernel if tile_size <= fitting and not recorded else lambda function, *args: function(*args)
+    return kernel(all_tiles, system, u0, t0, h, states)
 
-    states = jax.lax.map(tile, (own, cut(u0), cut(t0) if jnp.ndim(t0) else None))
-    return states.reshape(num_tiles * tile_size, *states.shape[2:])[:n]
+
+def _even_lanes(n: int, most: int) -> int:
+    """Of the tiles that n states are cut into, so that the last one is full too; all of them where they are no loop."""
+    if jax.default_backend() != "cpu":
+        return n
+    return -(-n // (-(-n // most) * _LEAST_LANES)) * _LEAST_LANES
 
 
 def _most_lanes(system: System, u0: Array, num_own: int) -> int:

@@ -13,6 +13,7 @@ from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
 from jaxcast.errors import InputError
 from jaxcast.forecasters import Forecaster, Pool
 from jaxcast.integrate import Trajectory
+from jaxcast.kernels import wide_jit
 from jaxcast.pooling.memory import Memory
 from jaxcast.rollout import Cell, Input, Output, forecast
 from jaxcast.sharding import devices_for, map_shards
@@ -260,7 +261,7 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
     return _forecast_windows(cell, windows, mesh=devices_for(mesh, cell, windows))
 
 
-@partial(jax.jit, static_argnames="mesh")
+@partial(wide_jit, static_argnames="mesh")
 def _forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     num_leads = windows.truth.shape[1]
 

@@ -105,6 +105,11 @@ def test_tiles_change_nothing(tile_size):
         jaxcast.simulate_ensemble(system, u0, tile_size=tile_size, **SIZES).states,
         jaxcast.simulate_ensemble(system, u0, **SIZES).states,
     )
+    own = jaxcast.Lorenz63(rho=jnp.linspace(28.0, 48.0, len(u0)))
+    close(
+        jaxcast.final_states(own, u0, duration=0.3, tile_size=tile_size),
+        jaxcast.final_states(own, u0, duration=0.3),
+    )
 
 
 @pytest.mark.parametrize("num", [slow_if(num < 75, num) for num in (1, 2, 75)])
@@ -267,6 +272,8 @@ def test_one_loop_is_the_identity():
     arrays = (arrays[0].at[0, 0].set(jnp.nan), arrays[1].at[1, 1].set(jnp.inf), arrays[2])
     for result, array in zip(jax.jit(kernels.one_loop)(arrays), arrays, strict=True):
         np.testing.assert_array_equal(result, array)
+    zeros = (jnp.asarray([-0.0, 0.0]),) * 2
+    np.testing.assert_array_equal(jnp.signbit(jax.jit(kernels.one_loop)(zeros)[0]), [True, False])
     gradient = jax.grad(lambda x: kernels.one_loop((x**2, x**3))[1])(2.0)
     assert gradient == 12.0
 

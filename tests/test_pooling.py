@@ -62,6 +62,22 @@ def test_attention_is_the_published_equation(attention, samples):
         np.testing.assert_allclose(output.info["weights"], expected[1], rtol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["additive", "multi_additive"])
+def test_attention_is_the_same_where_it_is_differentiated(pools, samples, kind):
+    """The two are computed in different ways; see `_additive_scores`."""
+    batch = jax.tree.map(lambda a: a[:4], samples)
+
+    def forecasts(pool):
+        return pool(batch.memory, batch.forecasts).forecast
+
+    pool = pools[kind]
+    direction = jax.tree.map(jnp.ones_like, pool)
+    value, slope = jax.jvp(forecasts, (pool,), (direction,))
+    np.testing.assert_allclose(forecasts(pool), value, rtol=1e-12)
+    aside = [forecasts(jax.tree.map(lambda a, d, s=s: a + s * d, pool, direction)) for s in (1e-5, -1e-5)]
+    np.testing.assert_allclose((aside[0] - aside[1]) / 2e-5, slope, rtol=1e-6, atol=1e-8)
+
+
 def test_scaled_attention_is_the_published_equation(pools, samples):
     pool, memory = pools["scaled"], jax.tree.map(lambda a: a[7], samples.memory)
     states, errors = map(np.asarray, memory)

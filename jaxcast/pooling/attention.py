@@ -74,13 +74,12 @@ class AdditiveAttention(WeightedSum, nnx.Module):
     def weigh(
         self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
     ) -> Float[Array, "*batch model"]:
-        # One plain matrix product for query and keys of all models, models first: written as two products or with
-        # more axes, XLA for CPU trains several times slower on two cores.
-        query, keys = _query_and_keys(memory)
-        inputs = jnp.concatenate([jnp.broadcast_to(query, (*keys.shape[:-1], query.shape[-1])), keys], -1)
-        check_input(self.hidden, inputs)
-        hidden = jnp.tanh(self.hidden(inputs.reshape(-1, inputs.shape[-1])))
-        return _softmax_over_models(self.score(hidden).reshape(keys.shape[:-1]), forecasts.dtype, present)
+        query, errors = _query_and_errors(memory)
+        num_delays, dim = errors.shape[-3], errors.shape[-1]
+        check_input(self.hidden, query.shape[-1] + num_delays * dim)
+        layer: Any = self.hidden
+        scores = _additive_scores(layer.kernel[...], layer.bias[...], self.score.kernel[...], query, errors)
+        return _softmax_over_models(scores, forecasts.dtype, present)
 
 
 class ScaledDotProductAttention(WeightedSum, nnx.Module):
@@ -126,8 +125,9 @@ class ScaledDotProductAttention(WeightedSum, nnx.Module):
     def weigh(
         self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
     ) -> Float[Array, "*batch model"]:
-        query, keys = _query_and_keys(memory)
-        check_input(self.query, query)
+        query, errors = _query_and_errors(memory)
+        keys = _keys(errors)
+        check_input(self.query, query.shape[-1])
         # (W_q q + b) . (W_k k) as (W_k^T (W_q q + b)) . k: one product a sample instead of one for every candidate.
         projected = self.query(query) @ self.key.kernel.T
         scores = jnp.sum(projected * keys.astype(projected.dtype), -1) / math.sqrt(self.query.out_features)
@@ -221,13 +221,46 @@ def _mean_of_heads(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Arra
     return jnp.tile(jnp.eye(dim, dtype=dtype) / num_heads, (num_heads, 1))
 
 
-def _query_and_keys(memory: Memory) -> tuple[Float[Array, "*batch query_size"], Float[Array, "model *batch key_size"]]:
-    """The delayed states of each sample and the delayed errors of each candidate, as one row each."""
+def _query_and_errors(memory: Memory) -> tuple[Float[Array, "*batch query_size"], Float[Array, "*batch lag model dim"]]:
+    """The delayed states of each sample as one row, and the delayed errors of its candidates."""
     if memory.errors is None:
         raise InputError("attention needs candidates: give the Forecaster a forecast map")
-    *batch, _, num_models, _ = memory.errors.shape
-    keys = jnp.moveaxis(memory.errors, -2, 0).reshape(num_models, *batch, -1)
-    return memory.states.reshape(*batch, -1), keys
+    return memory.states.reshape(*memory.states.shape[:-2], -1), memory.errors
+
+
+def _keys(errors: Float[Array, "*batch lag model dim"]) -> Float[Array, "model *batch key_size"]:
+    """The delayed errors of each candidate as one row."""
+    *batch, _, num_models, _ = errors.shape
+    return jnp.moveaxis(errors, -2, 0).reshape(num_models, *batch, -1)
+
+
+@jax.custom_jvp
+def _additive_scores(kernel: Array, bias: Array, score: Array, query: Array, errors: Array) -> Array:
+    """w_v . tanh(W_q q + W_k k_i + b), (model, *batch).
+
+    The query's part once, not once for every candidate, and keys joined lag by lag: closed loops take three quarters of
+    the time of `_additive_scores_in_one`, which is faster where it is differentiated.
+    """
+    of_query, of_keys = jnp.split(kernel, [query.shape[-1]])
+    lags = [jnp.moveaxis(errors[..., lag, :, :], -2, 0) for lag in range(errors.shape[-3])]
+    keys = jnp.concatenate(lags, -1).astype(kernel.dtype)
+    rows = keys.reshape(-1, keys.shape[-1]) @ of_keys
+    hidden = jnp.tanh(rows.reshape(*keys.shape[:-1], -1) + (query.astype(kernel.dtype) @ of_query + bias))
+    return (hidden.reshape(rows.shape) @ score).reshape(keys.shape[:-1])
+
+
+@_additive_scores.defjvp
+def _additive_scores_jvp(primals: Any, tangents: Any) -> Any:
+    return jax.jvp(_additive_scores_in_one, primals, tangents)
+
+
+def _additive_scores_in_one(kernel: Array, bias: Array, score: Array, query: Array, errors: Array) -> Array:
+    """The same by one plain product of matrices, models first: with two products or more axes, XLA for CPU trains
+    several times slower on two cores."""
+    keys = _keys(errors)
+    inputs = jnp.concatenate([jnp.broadcast_to(query, (*keys.shape[:-1], query.shape[-1])), keys], -1)
+    hidden = jnp.tanh(inputs.reshape(-1, inputs.shape[-1]).astype(kernel.dtype) @ kernel + bias)
+    return (hidden @ score).reshape(keys.shape[:-1])
 
 
 def _softmax_over_models(scores: Array, dtype: DTypeLike, present: Present) -> Array:
@@ -263,11 +296,11 @@ def check_sizes(**sizes: int) -> None:
             raise InputError(f"{name} must be at least 1, got {size}")
 
 
-def check_input(layer: nnx.Linear, inputs: Array) -> None:
+def check_input(layer: nnx.Linear, num_inputs: int) -> None:
     """Raises InputError unless a memory has the size that a layer was made for."""
-    if inputs.shape[-1] != layer.in_features:
+    if num_inputs != layer.in_features:
         raise InputError(
-            f"the memory holds {inputs.shape[-1]} numbers a sample, the network was made for {layer.in_features}; "
+            f"the memory holds {num_inputs} numbers a sample, the network was made for {layer.in_features}; "
             "give both the same dim and num_delays"
         )
 

@@ -123,7 +123,7 @@ class ComponentAttention(ComponentWeights, nnx.Module):
 
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch dim model"]:
         hidden = self.inputs(memory)
-        check_input(self.hidden[0], hidden)
+        check_input(self.hidden[0], hidden.shape[-1])
         for layer in self.hidden:
             hidden = _ACTIVATIONS[self.activation](layer(hidden))
         *batch, num_models, dim = forecasts.shape
