@@ -38,8 +38,8 @@ def simulate_ensemble(
         system: one for all; or a stack, see `stack`, that holds one for each trajectory (plain numbers in it are shared).
         u0: (trajectory, dim); its dtype is the dtype of the result.
         dt, h, t0, transient: as in `simulate`.
-        tile_size: trajectories whose whole time loop runs before the next ones begin; by default as many as fit the
-            first-level cache of a core.
+        tile_size: trajectories whose whole time loop runs before the next ones begin; by default at most as many as
+            fit the first-level cache of a core, and on accelerators all.
         mesh: the devices to spread over, by default all, those of other processes too (`jax.distributed`); the result
             stays spread. Under `jax.jit` and `jax.grad` the default is one.
 

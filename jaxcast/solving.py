@@ -184,13 +184,13 @@ def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Arr
         return jax.lax.fori_loop(0, -(-n // tile_size), tile, states)
 
     recorded = () if plan.num_samples is None else (plan.num_samples,)
-    states = jnp.zeros((n, *recorded, system.dim), u0.dtype)
+    states = jnp.zeros_like(u0, shape=(n, *recorded, system.dim))  # like u0: under shard_map, varying where it does
     kernel = one_kernel if tile_size <= fitting and not recorded else lambda function, *args: function(*args)
     return kernel(all_tiles, system, u0, t0, h, states)
 
 
 def _even_lanes(n: int, most: int) -> int:
-    """Of the tiles that n states are cut into, so that the last one is full too; all of them where they are no loop."""
+    """Of the tiles that n states are cut into, so that the last one overlaps little; on accelerators there is one tile."""
     if jax.default_backend() != "cpu":
         return n
     return -(-n // (-(-n // most) * _LEAST_LANES)) * _LEAST_LANES
@@ -228,7 +228,7 @@ def _tile(plan: Plan, system: System, u0: Array, t0: Array, h: Array, *, axes: A
 
 
 def _kernels(plan: Plan, state_bytes: int) -> dict[str, Any]:
-    """How `record` is to use `one_kernel`, in which no array may be large: XLA would spread it over threads, and fail."""
+    """How `record` is to use `one_kernel`, in which nothing large may be computed at once: XLA would spread it over threads, and fail."""
     if state_bytes > _KERNEL_BYTES:
         return {}
     fitting = max(1, _KERNEL_BYTES // state_bytes)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 import jaxcast
 from jaxcast import kernels, solving
@@ -112,6 +112,27 @@ def test_tiles_change_nothing(tile_size):
     )
 
 
+def test_many_tiles_in_a_shard_map_of_the_user_s():
+    system, u0 = jaxcast.Lorenz63(), starts(jaxcast.Lorenz63(), 2000)
+    mesh = Mesh(np.asarray(jax.devices()[:2]), ("d",))
+    for run in (
+        jax.vmap(jaxcast.flow_map(system)),
+        jax.vmap(lambda u: jaxcast.simulate(system, u, num_samples=2).states),
+    ):
+        spread = jax.shard_map(run, mesh=mesh, in_specs=PartitionSpec("d"), out_specs=PartitionSpec("d"))
+        close(jax.jit(spread)(u0), run(u0))
+
+
+def test_starting_times_differ_across_tiles():
+    system = SYSTEMS["ramp"]
+    u0 = starts(system, 1000)
+    t0 = jnp.linspace(0.0, 2.0, len(u0))
+    step = jaxcast.flow_map(system)
+    many = jax.vmap(step)(u0, t0)
+    for n in (0, 499, 999):
+        close(many[n], step(u0[n], t0[n]))
+
+
 @pytest.mark.parametrize("num", [slow_if(num < 75, num) for num in (1, 2, 75)])
 def test_devices_change_nothing(num):
     system, u0 = SYSTEMS["ramp"], starts(SYSTEMS["ramp"], num)
@@ -121,7 +142,7 @@ def test_devices_change_nothing(num):
     close(jaxcast.simulate_ensemble(system, u0, mesh=two, **SIZES).states, on_one)
     close(jaxcast.simulate_ensemble(system, u0, **SIZES).states, on_one)
     close(
-        jaxcast.final_states(system, u0, duration=0.3, mesh=two),
+        jaxcast.final_states(system, u0, duration=0.3, mesh=two, tile_size=16),
         jaxcast.final_states(system, u0, duration=0.3, mesh=one),
     )
 

@@ -74,8 +74,27 @@ def test_attention_is_the_same_where_it_is_differentiated(pools, samples, kind):
     direction = jax.tree.map(jnp.ones_like, pool)
     value, slope = jax.jvp(forecasts, (pool,), (direction,))
     np.testing.assert_allclose(forecasts(pool), value, rtol=1e-12)
-    aside = [forecasts(jax.tree.map(lambda a, d, s=s: a + s * d, pool, direction)) for s in (1e-5, -1e-5)]
-    np.testing.assert_allclose((aside[0] - aside[1]) / 2e-5, slope, rtol=1e-6, atol=1e-8)
+    shifted = [forecasts(jax.tree.map(lambda a, d, s=s: a + s * d, pool, direction)) for s in (1e-5, -1e-5)]
+    np.testing.assert_allclose((shifted[0] - shifted[1]) / 2e-5, slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("change", [dict(dtype=jnp.float32), dict(query_dim=1), dict(num_delays=20)])
+def test_attention_of_other_sizes_is_the_same_where_it_is_differentiated(change):
+    sizes = dict(dim=3, num_delays=5, hidden_size=16, dtype=jnp.float64) | change
+    pool = jaxcast.AdditiveAttention(**sizes, key=jax.random.key(0))
+    states, errors, forecasts = (
+        jax.random.normal(jax.random.key(n), shape, jnp.float64)
+        for n, shape in enumerate([(sizes["num_delays"], pool.query_dim), (sizes["num_delays"], 4, 3), (4, 3)])
+    )
+
+    def forecast(errors):
+        return pool(jaxcast.Memory(states, errors), forecasts).forecast
+
+    value, _ = jax.jvp(forecast, (errors,), (errors,))
+    assert forecast(errors).dtype == value.dtype == jnp.float64
+    np.testing.assert_allclose(forecast(errors), value, rtol=1e-12 if sizes["dtype"] == jnp.float64 else 1e-5)
+    with pytest.raises(jaxcast.InputError, match="expected a memory of states"):
+        pool(jaxcast.Memory(states[None], errors), forecasts)
 
 
 def test_scaled_attention_is_the_published_equation(pools, samples):

@@ -225,13 +225,24 @@ def _query_and_errors(memory: Memory) -> tuple[Float[Array, "*batch query_size"]
     """The delayed states of each sample as one row, and the delayed errors of its candidates."""
     if memory.errors is None:
         raise InputError("attention needs candidates: give the Forecaster a forecast map")
-    return memory.states.reshape(*memory.states.shape[:-2], -1), memory.errors
+    states: Array = memory.states
+    errors: Array = memory.errors
+    if states.ndim + 1 != errors.ndim:
+        raise InputError(
+            "expected a memory of states (*batch, lag, dim) and errors (*batch, lag, model, dim), "
+            f"got {states.shape} and {errors.shape}"
+        )
+    return states.reshape(*states.shape[:-2], -1), errors
 
 
 def _keys(errors: Float[Array, "*batch lag model dim"]) -> Float[Array, "model *batch key_size"]:
     """The delayed errors of each candidate as one row."""
     *batch, _, num_models, _ = errors.shape
     return jnp.moveaxis(errors, -2, 0).reshape(num_models, *batch, -1)
+
+
+_MOST_JOINED = 16
+"""Lags: to join more one by one takes longer to compile than it saves."""
 
 
 @jax.custom_jvp
@@ -242,8 +253,8 @@ def _additive_scores(kernel: Array, bias: Array, score: Array, query: Array, err
     the time of `_additive_scores_in_one`, which is faster where it is differentiated.
     """
     of_query, of_keys = jnp.split(kernel, [query.shape[-1]])
-    lags = [jnp.moveaxis(errors[..., lag, :, :], -2, 0) for lag in range(errors.shape[-3])]
-    keys = jnp.concatenate(lags, -1).astype(kernel.dtype)
+    lags = [jnp.moveaxis(errors[..., lag, :, :], -2, 0) for lag in range(min(errors.shape[-3], _MOST_JOINED + 1))]
+    keys = (jnp.concatenate(lags, -1) if len(lags) <= _MOST_JOINED else _keys(errors)).astype(kernel.dtype)
     rows = keys.reshape(-1, keys.shape[-1]) @ of_keys
     hidden = jnp.tanh(rows.reshape(*keys.shape[:-1], -1) + (query.astype(kernel.dtype) @ of_query + bias))
     return (hidden.reshape(rows.shape) @ score).reshape(keys.shape[:-1])
