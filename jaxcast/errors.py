@@ -1,8 +1,33 @@
 """The one exception that means: the caller's input cannot be used."""
 
+from typing import Any
+
+MOST_SHOWN = 200
+"""Characters of input that one message repeats at most."""
+
 
 class InputError(ValueError):
-    """Bad input. The message is one line: what was expected, what came, and how to mend it.
+    """Bad input. The message is one line: what was expected, what came, and how to fix it.
 
     Entry points print it without a traceback and exit with code 2.
     """
+
+
+def shown(value: Any, most: int = MOST_SHOWN) -> str:
+    """Formats input for a message: on one line, without control characters, cut after `most` characters.
+
+    Args:
+        value: what came; its `str` is shown.
+        most: characters to show.
+
+    Returns:
+        The text; what is cut is counted.
+
+    Example:
+        >>> from jaxcast.errors import shown
+        >>> shown("two" + chr(10) + "lines"), shown("a" * 300, most=5)
+        ('two\\\\nlines', 'aaaaa... (295 more characters)')
+    """
+    text = str(value)
+    cut = text if len(text) <= most else f"{text[:most]}... ({len(text) - most} more characters)"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in cut)
