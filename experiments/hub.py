@@ -16,7 +16,8 @@ from experiments.frame import open_folder, start
 from experiments.hub_setup import PRESETS, Config, Window, load, names_of_locations, settled, tables_of, windows_of
 from jaxcast.cli.entry import make_console
 from jaxcast.hub.protocol import GRID
-from jaxcast.storage.folder import Arrays, RunFolder
+from jaxcast.storage.folder import RunFolder
+from jaxcast.storage.reading import Arrays
 
 EQUAL = "equal_mean"
 RIVALS = (EQUAL, "equal_median", "linear_opinion_pool", "inverse_score", "trained_average")

@@ -20,8 +20,8 @@ from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.language_pictures import losses
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
+from jaxcast.pytrees import named_leaves
 from jaxcast.recurrent.stack import Kind
-from jaxcast.storage.checkpoint import named_leaves
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from experiments.frame import open_folder, start
 from experiments.lorenz_methods import CLOSED_LOOP_TIME, Methods, label_of
 from experiments.lorenz_setup import PRESETS, Config, Rules, make_tasks
 from jaxcast.cli.entry import make_console
-from jaxcast.storage.folder import Arrays
+from jaxcast.storage.reading import Arrays
 
 PUBLISHED_WITH = (
     "truth",

@@ -14,7 +14,8 @@ from rich.progress import Progress
 
 import jaxcast
 from experiments.lorenz_setup import Config, Task
-from jaxcast.storage.folder import Arrays, RunFolder
+from jaxcast.storage.folder import RunFolder
+from jaxcast.storage.reading import Arrays
 
 CLOSED_LOOP_TIME = 3.0
 """How long after the truth is gone attention is compared with the hidden parameter, as in the published figure, in MTU."""

@@ -15,7 +15,8 @@ from experiments.lorenz_methods import initializer, label_of
 from experiments.skill_cases import Case, SkillTask
 from experiments.skill_rivals import RIVALS, search
 from experiments.skill_scores import Trained, pooled, score, single
-from jaxcast.storage.folder import Arrays, RunFolder
+from jaxcast.storage.folder import RunFolder
+from jaxcast.storage.reading import Arrays
 
 DELAYS, HIDDEN_SIZE = 5, 120
 BATCH_SIZE = 64

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from experiments.lorenz_methods import label_of
 from experiments.skill_cases import CASES, FIGURE_KNOWN, Case
-from jaxcast.storage.folder import Arrays, RunFolder
+from jaxcast.storage.folder import RunFolder
+from jaxcast.storage.reading import Arrays
 
 if TYPE_CHECKING:
     from experiments.skill_cases import SkillTask

@@ -14,7 +14,7 @@ from experiments.lorenz_methods import label_of
 from experiments.skill_cases import CASES, FIGURE_KNOWN, Case
 from experiments.skill_rivals import at_edge
 from jaxcast.comparison import median_over_seeds
-from jaxcast.storage.folder import Arrays
+from jaxcast.storage.reading import Arrays
 
 PUBLISHED = {("paper", "attention"): 2.60}
 ROUNDING = 1e-6

@@ -10,7 +10,7 @@ import numpy as np
 
 import jaxcast
 from experiments.skill_cases import FIGURE_KNOWN, SkillTask
-from jaxcast.storage.folder import Arrays
+from jaxcast.storage.reading import Arrays
 
 DIVERGED = 1e30
 

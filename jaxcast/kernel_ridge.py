@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.checks import check_floats, check_positive, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
 from jaxcast.readout import Scaler, as_series, no_lags, scaler_of
@@ -47,6 +48,22 @@ class DelayKernelRidge:
     scaler: Scaler
     lag_weights: Float[Array, " lag"]
     bandwidth: Scalar
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a cell."""
+        check_floats(self)
+        shapes = {
+            ".points": "sample lagged",
+            ".coefficients": "sample dim",
+            ".scaler.mean": "dim",
+            ".scaler.std": "dim",
+        }
+        sizes = sizes_of(self, shapes | {".lag_weights": "lag", ".bandwidth": ""}, seeds=True)
+        if sizes["lagged"] != sizes["lag"] * sizes["dim"]:
+            raise InputError(
+                f"points must be of {sizes['lag']} lags of {sizes['dim']} components, got {sizes['lagged']}"
+            )
+        check_positive(bandwidth=self.bandwidth, std=self.scaler.std)
 
     @property
     def warmup(self) -> int:

@@ -1,6 +1,7 @@
 """Nonlinear vector autoregression, in closed form."""
 
 import dataclasses
+import math
 from functools import partial
 from typing import Any
 
@@ -8,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.errors import InputError
+from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
 from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
-from jaxcast.readout import Readout, Scaler, as_series, fit_readout, no_lags, scaler_of
+from jaxcast.readout import Readout, Scaler, as_series, fit_readout, no_lags, scaled_readout, scaler_of
 from jaxcast.rollout import Input, Output
 from jaxcast.schedules import Scalar
 from jaxcast.windows import delay_embed
@@ -48,6 +49,20 @@ class NVAR:
     skip: int = dataclasses.field(metadata={"static": True})
     degree: int = dataclasses.field(metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        check_settings(self.num_delays, self.skip, self.degree)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a cell."""
+        check_floats(self)
+        sizes = sizes_of(self, scaled_readout("feature"), seeds=True)
+        check_positive(std=self.scaler.std)
+        most = sizes["feature"]
+        check_whole("num_delays * dim", self.num_delays * sizes["dim"], most=most)
+        check_whole("degree", self.degree, most=most)
+        num_features = math.comb(self.num_delays * sizes["dim"] + self.degree, self.degree) - 1
+        check_whole("the number of features", most, least=num_features, most=num_features)
+
     @property
     def warmup(self) -> int:
         return (self.num_delays - 1) * self.skip
@@ -64,6 +79,12 @@ class NVAR:
 
     def feedback(self, output: Output, key: Any) -> Array:
         return output.forecast
+
+
+def check_settings(num_delays: int, skip: int, degree: int) -> None:
+    """Raises InputError for sizes below one."""
+    for name, size in {"num_delays": num_delays, "skip": skip, "degree": degree}.items():
+        check_whole(name, size)
 
 
 def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, "*batch monomial"]:
@@ -93,9 +114,7 @@ def fit_nvar(
         >>> bool(abs(forecast - wave[10:60]).max() < 1e-2)
         True
     """
-    for name, size in {"num_delays": num_delays, "skip": skip, "degree": degree}.items():
-        if size < 1:
-            raise InputError(f"{name} must be at least 1, got {size}")
+    check_settings(num_delays, skip, degree)
     states = as_series(values, (num_delays - 1) * skip + 2, penalty)
     readout, scaler = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
     return NVAR(readout, scaler, num_delays, skip, degree)

@@ -1,11 +1,16 @@
 """Polynomials in several variables: the terms that they are made of."""
 
 import itertools
+import json
+import math
 from functools import cache, reduce
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError, shown
 
 Factors = tuple[tuple[int, ...], ...]
 
@@ -14,6 +19,26 @@ Factors = tuple[tuple[int, ...], ...]
 def monomials(num_variables: int, degree: int) -> Factors:
     """The factors of all monomials up to a degree, the constant first: variables counted from 1, where 0 stands for one."""
     return tuple(itertools.combinations_with_replacement(range(num_variables + 1), max(degree, 1)))
+
+
+def check_factors(name: str, factors: Any, num_variables: int) -> None:
+    """Refuses what is not all `monomials` up to some degree.
+
+    Args:
+        name: what to call them in a message.
+        factors: what was given.
+        num_variables: how many variables there are.
+
+    Raises:
+        InputError: for a term that is missing, left over, in another place, or of other variables.
+    """
+    is_nested = isinstance(factors, tuple) and factors and all(isinstance(term, tuple) for term in factors)
+    degree = len(factors[0]) if is_nested else 0
+    fits = is_nested and degree >= 1 and math.comb(num_variables + degree, degree) == len(factors)
+    if not fits or json.dumps(factors) != json.dumps(monomials(num_variables, degree)):
+        raise InputError(
+            f"{name} must be all products of {num_variables} variables up to a degree, got {shown(factors)}"
+        )
 
 
 def products(values: Float[Array, "*batch variable"], factors: Factors) -> Float[Array, "*batch term"]:

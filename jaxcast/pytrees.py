@@ -44,3 +44,9 @@ class FrozenPytree:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(dataclasses.dataclass(frozen=True)(cls))
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """Names the leaves of a tree by their paths."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}

@@ -32,6 +32,16 @@ class Readout(NamedTuple):
         return jnp.matmul(features, self.weights, precision="highest") + self.bias
 
 
+def scaled_readout(feature: str) -> dict[str, str]:
+    """The shapes of a readout from so many features and of a scaler, for `sizes_of`."""
+    return {
+        ".readout.weights": f"{feature} dim",
+        ".readout.bias": "dim",
+        ".scaler.mean": "dim",
+        ".scaler.std": "dim",
+    }
+
+
 def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
     mean = features.mean(0)
     weights = ridge(features - mean, targets - targets.mean(0), penalty)

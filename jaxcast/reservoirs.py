@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxcast.checks import check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
-from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
+from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaled_readout, scaler_of
 from jaxcast.rollout import Input, Output
 from jaxcast.schedules import Scalar
 
@@ -60,6 +61,21 @@ class Reservoir:
     squared: bool = dataclasses.field(default=True, metadata={"static": True})
 
     warmup = 0
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a cell."""
+        check_floats(self, whole=(".network.sources",))
+        network = {"sources": "node connection", "strengths": "node connection", "inputs": "node dim", "bias": "node"}
+        shapes = {f".network.{name}": axes for name, axes in network.items()}
+        sizes = sizes_of(self, shapes | scaled_readout("feature") | {".leak": ""}, seeds=True)
+        if sizes["feature"] != sizes["node"] + sizes["dim"]:
+            raise InputError(f"the readout must have {sizes['node'] + sizes['dim']} features, got {sizes['feature']}")
+        for number in (int(self.network.sources.min()), int(self.network.sources.max())):
+            check_whole("every source", number, least=0, most=sizes["node"] - 1)
+        for leak in np.ravel(self.leak):
+            check_number("leak", float(leak), least=0, most=1)
+        check_flag("squared", self.squared)
+        check_positive(std=self.scaler.std)
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, " node"]:
         """A reservoir at rest."""

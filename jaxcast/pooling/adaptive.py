@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcast.checks import check_floats, check_number, sizes_of
 from jaxcast.hub.course import HubCourse
 from jaxcast.pooling.attention import shares_of
 from jaxcast.pooling.quantile import clip_outliers, model_scores
@@ -61,6 +62,22 @@ class AdaptivePool(FrozenPytree):
     error_rates: tuple[float, ...] = dataclasses.field(default=(0.8, 0.95), metadata={"static": True})
     clip: float = dataclasses.field(default=2.0, metadata={"static": True})
     lower: float | None = dataclasses.field(default=0.0, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        for name in ("rates", "error_rates"):
+            for rate in getattr(self, name):
+                check_number(name, rate, least=0, most=1)
+        check_number("clip", self.clip, above=0)
+        if self.lower is not None:
+            check_number("lower", self.lower)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        check_floats(self)
+        rate, error_rate = len(self.rates), len(self.error_rates)
+        of_errors = f"2 {error_rate}"
+        shapes = {".powers": f"2 {rate}", ".pull": "", ".bias": of_errors, ".spread": of_errors, ".widths": "2 2"}
+        sizes_of(self, shapes)
 
     @classmethod
     def untrained(

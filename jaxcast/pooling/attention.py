@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
+from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
@@ -301,10 +302,9 @@ def network_config(layer: nnx.Linear, inputs_per_component: int, memory: DelayMe
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raises InputError unless every size is at least one."""
+    """Raises InputError unless every size is a whole number of at least one."""
     for name, size in sizes.items():
-        if size < 1:
-            raise InputError(f"{name} must be at least 1, got {size}")
+        check_whole(name, size)
 
 
 def check_input(layer: nnx.Linear, num_inputs: int) -> None:

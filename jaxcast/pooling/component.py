@@ -104,6 +104,10 @@ class ComponentAttention(ComponentWeights, nnx.Module):
             "dtype": jnp.dtype(self.score.param_dtype).name,
         }
 
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        self.scales.check()
+
     def inputs(self, memory: Memory) -> Float[Array, "*batch size"]:
         """What the network sees of a memory."""
         if memory.errors is None:

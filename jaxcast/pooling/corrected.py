@@ -1,6 +1,7 @@
 """A pooled forecast and a small correction of what no combination of the candidates can express."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.checks import check_floats, check_model, check_names, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.polynomials import chebyshev_terms
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
@@ -37,6 +39,13 @@ class Features:
     stretch: Any
     info: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a part of a pool."""
+        check_floats(self)
+        sizes_of(self, {".middle": "feature", ".half": "feature", ".stretch": ""})
+        check_names("info", self.info, least=0)
+        check_positive(half=self.half, stretch=self.stretch)
+
     def __call__(self, state: Float[Array, "*batch dim"], info: dict[str, Any]) -> Float[Array, "*batch feature"]:
         scaled = jnp.clip((_joined(self.info, state, info) - self.middle) / self.half, -MARGIN, MARGIN)
         return scaled * jnp.where(jnp.arange(scaled.shape[-1]) < state.shape[-1], 1, self.stretch)
@@ -53,6 +62,18 @@ class PolynomialCorrection:
     coefficients: Float[Array, "term dim"]
     degree: int = dataclasses.field(metadata={"static": True})
 
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a correction."""
+        check_floats(self)
+        sizes = sizes_of(self, {".coefficients": "term dim"})
+        check_whole("degree", self.degree, most=sizes["term"])
+
+    def check_features(self, num_features: int) -> None:
+        """Raises InputError unless it has a coefficient for every term of so many features."""
+        num_terms = math.comb(num_features + self.degree, self.degree)
+        if len(self.coefficients) != num_terms:
+            raise InputError(f"expected coefficients of {num_terms} terms, got {len(self.coefficients)}")
+
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
         return chebyshev_terms(features, self.degree) @ self.coefficients
 
@@ -68,6 +89,17 @@ class KernelCorrection:
     centres: Float[Array, "centre feature"]
     coefficients: Float[Array, "centre dim"]
     length: Any
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a correction."""
+        check_floats(self)
+        sizes_of(self, {".centres": "centre feature", ".coefficients": "centre dim", ".length": ""})
+        check_positive(length=self.length)
+
+    def check_features(self, num_features: int) -> None:
+        """Raises InputError unless its centres have so many features."""
+        if self.centres.shape[1] != num_features:
+            raise InputError(f"expected centres of {num_features} features, got {self.centres.shape[1]}")
 
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
         return gaussian_kernel(features, self.centres, self.length) @ self.coefficients
@@ -96,6 +128,18 @@ class CorrectedPool:
     pool: Any
     features: Features
     correction: PolynomialCorrection | KernelCorrection
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        for part in (self.pool, self.features, self.correction):
+            check_model(part)
+        num_features = len(self.features.middle)
+        self.correction.check_features(num_features)
+        dim = self.correction.coefficients.shape[1]
+        if num_features < dim or (num_features == dim) == bool(self.features.info):
+            raise InputError(
+                f"expected features of {dim} components and of the info {self.features.info}, got {num_features}"
+            )
 
     @property
     def memory(self) -> PoolMemory:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.pooling.memory import DelayMemory, Memory
@@ -42,7 +43,8 @@ class RegimeInterpolation(WeightedSum):
         num_delays: l.
 
     Raises:
-        InputError: for less than one delay, a memory of another number of delays, or no candidates.
+        InputError: for less than one delay, a memory of another number of delays or candidates, or no
+            candidates.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -59,6 +61,13 @@ class RegimeInterpolation(WeightedSum):
     def __post_init__(self) -> None:
         check_sizes(num_delays=self.num_delays)
 
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        check_floats(self)
+        sizes = sizes_of(self, {".directions": "model direction", ".scale": "dim"})
+        check_whole("the number of directions", sizes["direction"], most=sizes["model"] - 1)
+        check_positive(scale=self.scale, length_of_directions=(self.directions**2).sum(0))
+
     @property
     def memory(self) -> DelayMemory:
         return DelayMemory(self.num_delays)
@@ -74,6 +83,11 @@ class RegimeInterpolation(WeightedSum):
         if memory.errors.shape[-3] != self.num_delays:
             raise InputError(
                 f"the memory holds {memory.errors.shape[-3]} delays, the pool was made for {self.num_delays}"
+            )
+        if memory.errors.shape[-2:] != (len(self.directions), len(self.scale)):
+            raise InputError(
+                f"expected errors of {len(self.directions)} candidates with {len(self.scale)} components, "
+                f"got shape {memory.errors.shape[-2:]}"
             )
         errors = memory.errors / self.scale
         directions = self._normed(self.directions)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.checks import check_floats, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
@@ -33,6 +34,11 @@ class FixedWeights(WeightedSum):
 
     weights: Float[Array, " model"]
     memory: ClassVar[DelayMemory] = DelayMemory(0)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        check_floats(self)
+        sizes_of(self, {".weights": "model"})
 
     def weigh(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
         weights = jnp.asarray(self.weights, forecasts.dtype)
@@ -78,6 +84,9 @@ class LinearRegression:
 
     Source: Patel and Wikner (2023), section 3.1.2.
 
+    Raises:
+        InputError: when called with another number of candidates or components.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> pool = jaxcast.LinearRegression(weights=jnp.ones((1, 2, 1)), bias=jnp.asarray([0.5]))
@@ -89,7 +98,17 @@ class LinearRegression:
     bias: Float[Array, " dim"]
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        check_floats(self)
+        sizes_of(self, {".weights": "dim model dim", ".bias": "dim"})
+
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
+        if forecasts.shape[-2:] != self.weights.shape[1:]:
+            raise InputError(
+                f"expected forecasts of {self.weights.shape[1]} candidates with {self.weights.shape[2]} components, "
+                f"got shape {forecasts.shape[-2:]}"
+            )
         own = jnp.diagonal(self.weights, axis1=0, axis2=2).mean(-1)
         forecast = jnp.einsum("dme,...me->...d", self.weights, forecasts) + self.bias
         return Output(forecast, {"weights": jnp.broadcast_to(own, forecasts.shape[:-1])})

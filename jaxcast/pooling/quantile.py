@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcast.checks import check_floats, check_number, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.scores import pinball_loss
@@ -233,6 +234,14 @@ class QuantileAverage(FrozenPytree):
 
     logits: Float[Array, " model"]
     clip: float = dataclasses.field(default=2.0, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_number("clip", self.clip, above=0)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        check_floats(self)
+        sizes_of(self, {".logits": "model"})
 
     @classmethod
     def untrained(cls, num_models: int, *, clip: float = 2.0) -> "QuantileAverage":

@@ -153,13 +153,17 @@ class RecurrentAttention(ComponentWeights, nnx.Module):
             hidden_size, dim if per_component else 1, fan_in=hidden_size, rngs=rngs, dtype=dtype, use_bias=False
         )
 
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        self.scales.check()
+
     @property
     def memory(self) -> RecurrentMemory:
         return RecurrentMemory(self.cell, self.scales, self.num_warmup)
 
     @property
     def config(self) -> dict[str, Any]:
-        dim = len(self.cell.input_kernel) // 2
+        dim = self.cell.input_kernel.shape[-2] // 2
         (cell,) = (name for name, kind in _CELLS.items() if type(self.cell) is kind)
         return {
             "dim": dim,

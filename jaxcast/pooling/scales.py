@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxcast.candidates import ForecastMap, forecasts_along
+from jaxcast.checks import check_positive
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 
@@ -57,6 +58,10 @@ class Standardise(nnx.Module):
             if jnp.shape(values) != (dim,):
                 raise InputError(f"expected {name} of the scales for {dim} components, got shape {jnp.shape(values)}")
         self.mean, self.std, self.error = (Scale(jnp.asarray(values, jnp.result_type(float))) for values in given)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a part of a network."""
+        check_positive(**{"std of the scales": self.std[...], "error of the scales": self.error[...]})
 
     def states(self, values: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
         return (values - self.mean[...]) / self.std[...]

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
+from jaxcast.checks import check_floats, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register
@@ -115,6 +117,13 @@ class FixedShare(_Switching):
     share: Scalar
     scale: Any
 
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        check_floats(self)
+        sizes_of(self, {".share": "", ".scale": "dim" if jnp.ndim(self.scale) else ""})
+        check_number("share", float(self.share), least=0, most=1)
+        check_positive(scale=self.scale)
+
     def transition_of(self, num_models: int) -> Float[Array, "model model"]:
         other = jnp.asarray(self.share) / max(num_models - 1, 1)
         return jnp.where(jnp.eye(num_models, dtype=bool), 1 - (num_models - 1) * other, other)
@@ -160,6 +169,19 @@ class InteractingModels(_Switching):
     transition: Float[Array, "model model"]
     covariances: Float[Array, "model dim dim"]
     prior: Float[Array, " model"]
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a pool."""
+        check_floats(self)
+        sizes_of(self, {".transition": "model model", ".covariances": "model dim dim", ".prior": "model"})
+        for name, rows in (("transition", self.transition), ("prior", self.prior)):
+            rows = np.asarray(rows, float)
+            if (rows < 0).any() or not np.allclose(rows.sum(-1), 1, atol=1e-4):
+                raise InputError(f"{name} must hold probabilities that sum to 1, got sums {rows.sum(-1).tolist()}")
+        covariances = np.asarray(self.covariances, float)
+        if not np.allclose(covariances, np.swapaxes(covariances, -1, -2)):
+            raise InputError("covariances must be symmetric")
+        check_positive(eigenvalues_of_covariances=np.linalg.eigvalsh(covariances))
 
     def transition_of(self, num_models: int) -> Float[Array, "model model"]:
         return self.transition

@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from jaxcast.checks import check_positive
 from jaxcast.errors import InputError
 from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
 from jaxcast.recurrent.stack import LAYERS, Stack
@@ -61,6 +62,10 @@ class RecurrentForecaster(nnx.Module):
         if not names:
             raise InputError(f"cannot save layers of your own class {type(self.layers).__name__}")
         return {"dim": self.mean.shape[-1], "layers": names[0], "of_layers": self.layers.config}
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a forecaster."""
+        check_positive(std=self.std[...])
 
     @property
     def scaler(self) -> Scaler:

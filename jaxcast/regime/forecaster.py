@@ -9,13 +9,17 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from jaxcast.candidates import ForecastMap, as_forecast_map
-from jaxcast.polynomials import monomials, products
+from jaxcast.checks import check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
+from jaxcast.errors import InputError
+from jaxcast.polynomials import check_factors, monomials, products
 from jaxcast.pytrees import register
 from jaxcast.regime.course import Course
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.kalman import Belief, observe, predict
 from jaxcast.rollout import Input, Output
 
+MOST_SUBSTEPS = 1000
+"""Of the emulator in a step; `fit_emulator` tries up to 50."""
 MOST_SPREAD = 3.0
 """In deviations of the state: what a diverging covariance is held to."""
 
@@ -77,6 +81,47 @@ class RegimeForecaster:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a forecaster."""
+        check_floats(dataclasses.replace(self, forecast_map=None))
+        sizes = self._sizes()
+        for name, factors, size in (
+            ("state_factors", self.emulator.system.state_factors, sizes["dim"]),
+            ("coordinate_factors", self.emulator.system.coordinate_factors, sizes["coordinate"]),
+        ):
+            check_factors(name, factors, size)
+        check_whole("interpolation_degree", self.interpolation_degree, most=sizes["weight_term"])
+        if sizes["weight_term"] != len(monomials(sizes["coordinate"], self.interpolation_degree)):
+            raise InputError(f"interpolation must have a row for each term, got {sizes['weight_term']}")
+        check_whole("num_substeps", self.emulator.num_substeps, most=MOST_SUBSTEPS)
+        check_flag("is_corrected", self.is_corrected)
+        check_positive(dt=self.emulator.dt, unit=self.emulator.unit, scale=self.emulator.system.scale)
+        for name in ("value_noise", "model_noise"):
+            check_number(name, float(getattr(self, name).min()), least=0)
+        check_number("error", float(self.emulator.error), least=0)
+
+    def _sizes(self) -> dict[str, int]:
+        """Of the axes of all arrays; arrays of other sizes might broadcast, and be wrong without a word."""
+        course = {"level": "coordinate", "slope": "coordinate", "frequencies": "wave"}
+        course |= {"cosines": "wave coordinate", "sines": "wave coordinate"}
+        system = self.emulator.system
+        theta = f"{len(system.state_factors)} {len(system.coordinate_factors)} dim"
+        shapes = {
+            ".emulator.system.theta": theta,
+            ".emulator.system.origin": "dim",
+            ".emulator.system.scale": "dim",
+            ".emulator.system.coordinates": "model coordinate",
+            ".emulator.offset": "coordinate",
+            ".emulator.unit": "coordinate",
+            ".emulator.dt": "",
+            ".emulator.error": "",
+            **{f".{part}.{name}": course[name] for part in ("course", "course_deviation", "wander") for name in course},
+            ".value_noise": "dim",
+            ".model_noise": "dim",
+            ".interpolation": "weight_term model",
+        }
+        return sizes_of(dataclasses.replace(self, forecast_map=None), shapes)
 
     @property
     def warmup(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxcast.checks import check_leads, check_whole
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
@@ -36,6 +37,9 @@ class LastValue:
 
     leads: Leads = dataclasses.field(metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         newest, _ = last_known(history)
         return Output(_at_every(self.leads, newest), {})
@@ -60,6 +64,10 @@ class SeasonalLastValue:
     leads: Leads = dataclasses.field(metadata={"static": True})
     period: int = dataclasses.field(metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+        check_whole("period", self.period)
+
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         ages = [-lead % self.period for lead in self.leads]
         if history.shape[-2] <= max(ages):
@@ -82,6 +90,9 @@ class HistoryMean:
 
     leads: Leads = dataclasses.field(metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         return Output(_at_every(self.leads, jnp.nanmean(history, -2)), {})
 
@@ -101,6 +112,9 @@ class Drift:
     """
 
     leads: Leads = dataclasses.field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
 
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         if history.shape[-2] < 2:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.checks import check_floats, check_model, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
 from jaxcast.regions.samples import LeadSamples
@@ -49,6 +50,40 @@ class CalibratedForecaster:
     lower: float | None = dataclasses.field(default=None, metadata={"static": True})
     usual_change: Any = 1.0
     width_power: float = dataclasses.field(default=0.0, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_levels(self.levels)
+        if self.lower is not None:
+            check_number("lower", self.lower)
+        check_number("width_power", self.width_power, least=0)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a forecaster."""
+        check_model(self.forecaster)
+        own = {name: getattr(self, name) for name in ("shifts", "given_mean", "given_std", "usual_change")}
+        check_floats(own)
+        by_region = jnp.ndim(self.usual_change) > 0
+        sizes = sizes_of(
+            {name: own[name] for name in ("shifts", "usual_change")},
+            {"['shifts']": f"lead region {len(self.levels)}", "['usual_change']": "region" if by_region else ""},
+        )
+        check_positive(given_std=self.given_std)
+        check_number("usual_change", float(jnp.min(jnp.asarray(self.usual_change))), least=0)
+        self._check_forecaster(sizes)
+
+    def _check_forecaster(self, sizes: dict[str, int]) -> None:
+        """Raises InputError unless the forecaster is one of as many leads and regions, above the lower bound."""
+        leads = getattr(self.forecaster, "leads", None)
+        num_leads = getattr(self.forecaster, "num_leads", sizes["lead"] if leads is None else len(leads))
+        if num_leads != sizes["lead"]:
+            raise InputError(f"shifts must be of {num_leads} leads, as the forecaster, got {sizes['lead']}")
+        mean = getattr(getattr(self.forecaster, "inputs", self.forecaster), "mean", None)
+        if mean is None:
+            return
+        if len(mean) != sizes["region"]:
+            raise InputError(f"shifts must be of {len(mean)} regions, as the forecaster, got {sizes['region']}")
+        if self.lower is not None and self.lower > float(jnp.min(mean)) * (1 + 1e-5 * jnp.sign(jnp.min(mean))):
+            raise InputError(f"lower must not be above the mean of a series, got {self.lower:g}")
 
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         if given is not None:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.errors import InputError
+from jaxcast.checks import check_choice, check_floats, check_positive, check_whole, sizes_of
+from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import register
 from jaxcast.regions.samples import LeadSamples, given_to_regions
 
@@ -65,6 +66,27 @@ class LagInputs:
     transform: Transform = dataclasses.field(metadata={"static": True})
     level: Level = dataclasses.field(metadata={"static": True})
     components: Any = None
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a part of a regression."""
+        check_floats(self)
+        if not isinstance(self.lags, tuple) or not self.lags:
+            raise InputError(f"lags must be at least one whole number, got {shown(self.lags)}")
+        for lag in self.lags:
+            check_whole("every lag", lag, least=0)
+        check_whole("given_size", self.given_size, least=0)
+        check_choice("transform", self.transform, tuple(TRANSFORMS))
+        check_choice("level", self.level, LEVELS)
+        shapes = {".mean": "region", ".std": "region", ".mixing": "region mixture region"}
+        shapes |= {".components_scale": "", ".given_scale": ""}
+        if self.components is not None:
+            shapes[".components"] = "lagged component"
+        num_standardised = self.num_features - self.given_size
+        shapes |= {".offset": str(num_standardised), ".size": str(num_standardised)}
+        sizes = sizes_of(self, shapes)
+        if self.components is not None and sizes["lagged"] != len(self.lags) * sizes["region"]:
+            raise InputError(f"components must be of {len(self.lags)} lags of each region, got {sizes['lagged']}")
+        check_positive(std=self.std, size=self.size)
 
     @property
     def num_features(self) -> int:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxcast.checks import check_positive
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import uniform_linear
 from jaxcast.recurrent.forecaster import Constant
@@ -93,6 +94,10 @@ class RegionNetwork(nnx.Module):
         if self.level == "window":
             mean = scale = jnp.maximum(values.mean(-2, keepdims=True), 0.05 * scale)
         return (values - mean) / scale, mean, scale
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a network."""
+        check_positive(std=self.std[...])
 
     @property
     @abstractmethod

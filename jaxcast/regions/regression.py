@@ -1,6 +1,7 @@
 """Regressions on lags of several series, trained in closed form: linear, kernel, polynomial, reservoir."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxcast.checks import check_flag, check_floats, check_model, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
@@ -49,6 +51,9 @@ class Monomials:
 
     degree: int = dataclasses.field(metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        check_whole("degree", self.degree)
+
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch monomial"]:
         return products(features, monomials(features.shape[-1], self.degree)[1:])
 
@@ -74,6 +79,11 @@ class RandomFourier:
     phases: Float[Array, " cosine"]
     bandwidth: Scalar
     linear: Scalar
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a expansion."""
+        check_floats(self)
+        sizes_of(self, {".frequencies": "feature cosine", ".phases": "cosine", ".bandwidth": "", ".linear": ""})
 
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:
         size, num_cosines = self.frequencies.shape
@@ -180,6 +190,30 @@ class LagRegression:
     bias: Float[Array, "*region lead"]
     difference: bool = dataclasses.field(metadata={"static": True})
     nonnegative: bool = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_leads(self) -> int:
+        """How many leads it forecasts."""
+        return self.bias.shape[-1]
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a regression."""
+        for part in (self.inputs, self.expansion):
+            check_model(part)
+        for name in ("difference", "nonnegative"):
+            check_flag(name, getattr(self, name))
+        num_regions, num_features = len(self.inputs.mean), self.inputs.num_features
+        most = self.weights.shape[-1]
+        if isinstance(self.expansion, Monomials):
+            check_whole("degree", self.expansion.degree, most=most)
+            check_whole(
+                "the number of terms", math.comb(num_features + self.expansion.degree, num_features) - 1, most=most
+            )
+        size = expansion_size(self.expansion, num_features)
+        own = f"{num_regions} " * (self.weights.ndim == 3)
+        weights = {".weights": self.weights, ".bias": self.bias}
+        check_floats(weights)
+        sizes_of(weights, {"['.weights']": f"{own}lead {size}", "['.bias']": f"{own}lead"})
 
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         """Forecasts of all leads, (*batch, lead, region); given as in the samples that it learned from."""

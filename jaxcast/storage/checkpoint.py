@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 from jaxcast.errors import InputError
-from jaxcast.storage.folder import read_arrays, write_arrays
+from jaxcast.pytrees import named_leaves
+from jaxcast.storage.folder import write_arrays
+from jaxcast.storage.reading import parse_json, read_arrays
 
 
 def save_checkpoint(path: Path, identity: dict[str, Any], num_done: int, tree: Any) -> None:
@@ -29,8 +31,8 @@ def load_checkpoint(path: Path, identity: dict[str, Any], like: Any) -> tuple[in
     mend = "delete it to start afresh, or choose another"
     try:
         num_done = int(arrays.pop("__num_done__"))
-        kept = json.loads(str(arrays.pop("__identity__")))
-    except (KeyError, ValueError, TypeError):
+        kept = dict(parse_json(str(arrays.pop("__identity__"))))
+    except (KeyError, ValueError, TypeError, OverflowError):
         raise InputError(f"{path} is not a checkpoint of this program; {mend}") from None
     differences = [name for name in identity | kept if identity.get(name) != kept.get(name)]
     if differences:
@@ -38,15 +40,10 @@ def load_checkpoint(path: Path, identity: dict[str, Any], like: Any) -> tuple[in
             f"{path} is the checkpoint of another run, with other {', '.join(differences)}; give the same settings, {mend}"
         )
     expected = named_leaves(like)
-    if {name: leaf.shape for name, leaf in expected.items()} != {name: leaf.shape for name, leaf in arrays.items()}:
+    kinds = ({name: (leaf.shape, leaf.dtype) for name, leaf in each.items()} for each in (expected, arrays))
+    if num_done < 0 or next(kinds) != next(kinds):
         raise InputError(f"{path} is the checkpoint of another model or optimizer; {mend}")
     return num_done, jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
-
-
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by their paths."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
 def fingerprint(tree: Any) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import sys
-import zipfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy as np
 
 from jaxcast.errors import InputError
 from jaxcast.storage.files import save_figure, whole_file
+from jaxcast.storage.reading import CHECKSUM, Arrays, checksum_of, read_arrays, read_json
 
-Arrays = dict[str, np.ndarray]
 VERSIONS_OF = ("jaxcast", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
 # The pool first, so that what is left after a kill is never an old pool under new settings; the config last.
 OWN = ("pool.json", "arrays.npz", "stages", "*.png", "results.json", "config.json")
@@ -64,7 +63,7 @@ class RunFolder:
                 raise InputError(f"{self.path} holds results without their config.json; choose another --out")
             return None
         try:
-            return _flat(json.loads(file.read_text()))
+            return _flat(read_json(file))
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{file} is not this program's; choose another --out") from None
 
@@ -112,24 +111,21 @@ def write_json(path: Path, record: Any) -> None:
         partial.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes named arrays as one .npz, in one piece."""
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
+    """Writes named arrays as one .npz, in one piece.
 
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)
+    Args:
+        path: of the file.
+        arrays: by name.
 
-
-def read_arrays(path: Path, mend: str = "delete it, and the same command computes it again") -> Arrays:
-    """The arrays of an .npz.
-
-    Raises:
-        InputError: for a file that is cut off or was written by something else.
+    Returns:
+        Their checksum, which is in the file too.
     """
-    try:
-        with path.open("rb") as file, np.load(file) as kept:
-            return dict(kept)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError):
-        raise InputError(f"{path} is missing, cut off or not this program's; {mend}") from None
+    written = {name: np.asarray(array) for name, array in arrays.items()}
+    checksum = checksum_of(written)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, **written, **{CHECKSUM: checksum})
+    return checksum
 
 
 def environment() -> dict[str, Any]:

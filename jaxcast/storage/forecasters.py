@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcast.checks import check_model
+from jaxcast.pytrees import named_leaves
 from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.regions.lags import LagInputs
@@ -17,8 +19,7 @@ from jaxcast.regions.networks import (
 )
 from jaxcast.regions.regression import Identity, LagRegression, Monomials, RandomFourier
 from jaxcast.regions.samples import LeadSamples
-from jaxcast.storage.checkpoint import named_leaves
-from jaxcast.storage.trees import rebuilt, static_fields
+from jaxcast.storage.trees import check_bounds, check_settings, filled_in, rebuilt, static_fields
 
 FORECASTERS: dict[str, Any] = {
     "last_value": LastValue,
@@ -71,10 +72,11 @@ def rebuilt_series(described: dict[str, Any], arrays: dict[str, Any]) -> Calibra
         forecaster = rebuilt(kind, static, inner)
     model = CalibratedForecaster(
         forecaster, own.pop(".shifts"), own.pop(".given_mean"), own.pop(".given_std"), tuple(described["levels"]),
-        described["lower"], own.pop(".usual_change", 1.0), described.get("width_power", 0.0),
+        described["lower"], own.pop(".usual_change"), described["width_power"],
     )  # fmt: skip
-    if own:
-        raise ValueError("arrays")
+    settings = {"levels", "lower", "width_power", "forecaster", "arguments"}
+    if own or described.keys() - {"expansion"} != settings or ("expansion" in described) != (kind is LagRegression):
+        raise ValueError("arrays or settings")
     _check_shapes(model)
     return model
 
@@ -95,22 +97,22 @@ def _rebuilt_regression(static: dict[str, Any], kind: Any, arrays: dict[str, Any
     return model
 
 
-def _rebuilt_network(config: dict[str, Any], kind: Any, arrays: dict[str, Any]) -> RegionNetwork:
-    config = dict(config)
+def _rebuilt_network(settings: dict[str, Any], kind: Any, arrays: dict[str, Any]) -> RegionNetwork:
+    check_bounds(settings, arrays)
+    config = dict(settings)
     regions, leads, given = (config.pop(name) for name in ("num_regions", "num_leads", "given_size"))
     # Of any scale: the arrays hold the true one.
     history, targets = jnp.arange(2.0 * regions).reshape(2, 1, regions), jnp.ones((2, leads, regions))
     samples = LeadSamples(history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, given)) if given else None)
     like = jax.eval_shape(lambda key: kind(samples, **config, key=key), jax.random.key(0))
-    expected = named_leaves(like)
-    if {name: leaf.shape for name, leaf in expected.items()} != {name: leaf.shape for name, leaf in arrays.items()}:
-        raise ValueError("arrays")
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+    check_settings(like.config, settings)
+    return filled_in(like, arrays)
 
 
 def _check_shapes(model: CalibratedForecaster) -> None:
     """Arrays of other sizes might broadcast, and be wrong without a word."""
     num_leads, num_regions, _ = model.shifts.shape
+    check_model(model)
     inner = model.forecaster
     length = max([1, *inner.inputs.lags]) + 1 if isinstance(inner, LagRegression) else getattr(inner, "period", 2)
     size = inner.inputs.given_size if isinstance(inner, LagRegression) else getattr(inner, "given_size", 0)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxcast.errors import InputError
@@ -11,7 +10,6 @@ from jaxcast.forecasters import FeedForward, Persistence
 from jaxcast.kernel_ridge import DelayKernelRidge
 from jaxcast.language import LanguageModel
 from jaxcast.nvar import NVAR
-from jaxcast.polynomials import monomials
 from jaxcast.pooling.adaptive import AdaptivePool
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.component import ComponentAttention
@@ -22,14 +20,13 @@ from jaxcast.pooling.quantile import QuantileAverage
 from jaxcast.pooling.recurrent import RecurrentAttention
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.pooling.switching import FixedShare, InteractingModels
+from jaxcast.pytrees import named_leaves
 from jaxcast.recurrent.forecaster import RecurrentForecaster, rebuilt_recurrent
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.reservoirs import Reservoir
-from jaxcast.rollout import Input
-from jaxcast.storage.checkpoint import named_leaves
 from jaxcast.storage.forecasters import FORECASTERS, describe_series, rebuilt_series
-from jaxcast.storage.trees import rebuilt, static_fields
+from jaxcast.storage.trees import check_bounds, check_settings, filled_in, rebuilt, static_fields
 
 POOLS: dict[str, type] = {
     "additive_attention": AdditiveAttention,
@@ -89,20 +86,12 @@ def rebuilt_pool(described: dict[str, Any], arrays: dict[str, Any]) -> Any:
     if kind is CalibratedForecaster:
         return rebuilt_series(arguments, arrays)
     if not issubclass(kind, nnx.Module):
-        pool = rebuilt(kind, arguments, arrays)
-        if isinstance(pool, RegimeForecaster) and _shapes_of_regime(pool) != _shapes(arrays):
-            raise ValueError("shapes")
-        if isinstance(pool, NVAR | Reservoir | DelayKernelRidge):
-            _check_rolls(pool)
-        return pool
+        return rebuilt(kind, arguments, arrays)
     make: Any = rebuilt_recurrent if kind is RecurrentForecaster else kind
+    check_bounds(arguments, arrays)
     like = jax.eval_shape(lambda key: make(**arguments, key=key), jax.random.key(0))
-    expected = named_leaves(like)
-    seeds = {array.shape[: array.ndim - expected[name].ndim] for name, array in arrays.items()}
-    (lead,) = seeds
-    if arrays.keys() != expected.keys() or any(arrays[name].shape != (*lead, *expected[name].shape) for name in arrays):
-        raise ValueError("shapes")
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+    check_settings(like.config, arguments)
+    return filled_in(like, arrays, seeds=True)
 
 
 def _rebuilt_corrected(arguments: dict[str, Any], arrays: dict[str, Any]) -> CorrectedPool:
@@ -112,50 +101,6 @@ def _rebuilt_corrected(arguments: dict[str, Any], arrays: dict[str, Any]) -> Cor
     features = rebuilt(Features, arguments["features"], part(".features"))
     correction = rebuilt(CORRECTIONS[arguments["kind"]], arguments["correction"], part(".correction"))
     pool = CorrectedPool(rebuilt_pool(arguments["of"], part(".pool")), features, correction)
-    size, shape = len(features.middle), correction.coefficients.shape
-    if isinstance(correction, PolynomialCorrection):
-        fits = shape[0] == len(monomials(size, correction.degree))
-    else:
-        fits = correction.centres.shape == (shape[0], size)
-    if not fits or features.half.shape != (size,) or named_leaves(pool).keys() != arrays.keys():
-        raise ValueError("shapes")
+    if named_leaves(pool).keys() != arrays.keys() or arguments.keys() != {"features", "correction", "kind", "of"}:
+        raise ValueError("arrays")
     return pool
-
-
-def _check_rolls(cell: NVAR | Reservoir | DelayKernelRidge) -> None:
-    """Arrays of other sizes might broadcast, and be wrong without a word; of several seeds, the first stands for all."""
-    lead = cell.scaler.mean.ndim - 1
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[lead:], a.dtype), cell)
-    value = jax.ShapeDtypeStruct(one.scaler.mean.shape, one.scaler.mean.dtype)
-    output = jax.eval_shape(lambda cell, value: cell(cell.init_carry(value), Input(value, True))[1], one, value)
-    numbers = [leaf for leaf in jax.tree.leaves(one) if not jnp.issubdtype(leaf.dtype, jnp.integer)]
-    of_floats = all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in numbers)
-    if output.forecast.shape != value.shape or one.scaler.std.shape != value.shape or not of_floats:
-        raise ValueError("shapes")
-
-
-def _shapes(arrays: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
-
-
-def _shapes_of_regime(cell: RegimeForecaster) -> dict[str, tuple[int, ...]]:
-    """What the shapes of its arrays must be; arrays of others might broadcast, and be wrong without a word."""
-    system = cell.emulator.system
-    (num_models, size), dim, num_waves = system.coordinates.shape, len(cell.value_noise), len(cell.course.frequencies)
-    course: dict[str, tuple[int, ...]] = {"level": (size,), "slope": (size,), "frequencies": (num_waves,)}
-    course |= {"cosines": (num_waves, size), "sines": (num_waves, size)}
-    theta = (len(system.state_factors), len(system.coordinate_factors), dim)
-    return {
-        ".emulator.system.theta": theta,
-        ".emulator.system.origin": (dim,),
-        ".emulator.system.scale": (dim,),
-        ".emulator.system.coordinates": (num_models, size),
-        ".emulator.offset": (size,),
-        ".emulator.unit": (size,),
-        ".emulator.dt": (),
-        ".emulator.error": (),
-        **{f".{part}.{name}": course[name] for part in ("course", "course_deviation", "wander") for name in course},
-        ".value_noise": (dim,),
-        ".model_noise": (dim,),
-        ".interpolation": (len(monomials(size, cell.interpolation_degree)), num_models),
-    }

@@ -8,22 +8,28 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxcast.candidates import ForecastMap, stack, unstack
-from jaxcast.errors import InputError
+from jaxcast.checks import check_model, check_number
+from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster, Pool
 from jaxcast.integrate import FlowMap, flow_map
 from jaxcast.language import LanguageModel, TokenCell
 from jaxcast.pooling.adaptive import AdaptivePool
 from jaxcast.pooling.quantile import QuantileAverage
+from jaxcast.pytrees import named_leaves
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.rollout import Cell
 from jaxcast.specs import SYSTEMS, describe, parse_system
-from jaxcast.storage.checkpoint import named_leaves
 from jaxcast.storage.files import writing
-from jaxcast.storage.folder import read_arrays, write_arrays, write_json
+from jaxcast.storage.folder import write_arrays, write_json
 from jaxcast.storage.kinds import POOLS, described, rebuilt_pool
+from jaxcast.storage.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
 
-FORMAT = "jaxcast pool 1"
+FORMAT = "jaxcast pool 2"
+PARTS = ("format", "pool", "arguments", "candidates", "attributes", "checksum", "arrays_checksum")
+AGAIN = "train and save it again"
+MOST_SUBSTEPS = 1_000_000
+"""Runge-Kutta steps between two samples."""
 
 
 class StoredPool(NamedTuple):
@@ -71,8 +77,8 @@ def save_pool(
         attributes: JSON values to keep with it, such as how it was trained.
 
     Raises:
-        InputError: for a pool of the user's own class, candidates beside a pool that brings its own, or a folder that
-            cannot be written to.
+        InputError: for a pool of the user's own class, one that holds NaN or settings that no fit gives, candidates
+            beside a pool that brings its own, attributes that are no JSON, or a folder that cannot be written to.
 
     Example:
         >>> import jax, jaxcast, tempfile
@@ -87,12 +93,14 @@ def save_pool(
         if forecast_map is not None:
             raise InputError("a RegimeForecaster brings its candidates; leave forecast_map out")
         pool, forecast_map = dataclasses.replace(pool, forecast_map=None), pool.forecast_map
+    check_model(pool)
     config = {
         "format": FORMAT,
         **described(pool),
         "candidates": _describe_candidates(forecast_map),
         "attributes": attributes or {},
     }
+    config = _as_json(config)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,18 +108,25 @@ def save_pool(
         raise InputError(f"cannot write to {folder} ({error.strerror}); choose a folder you can write to") from None
     with writing(folder):
         (folder / "pool.json").unlink(missing_ok=True)  # a kill in between must not leave it beside other arrays
-    write_arrays(folder / "arrays.npz", named_leaves(pool))
-    write_json(folder / "pool.json", config)
+    config["arrays_checksum"] = write_arrays(folder / "arrays.npz", named_leaves(pool))
+    write_json(folder / "pool.json", config | {"checksum": checksum_of_json(config)})
 
 
 def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> StoredPool:
-    """The pool that a folder holds, with its candidates.
+    """Reads the pool that a folder holds, with its candidates.
+
+    Checksums tell whether the two files belong together and are as they were saved. Whatever they hold is checked as
+    it is where a pool is made: shapes, dtypes, ranges and finite numbers.
 
     Args:
+        folder: that `save_pool` wrote.
         forecast_map: the candidates, where they were the user's own code.
 
+    Returns:
+        The pool, its candidates and what was saved with it.
+
     Raises:
-        InputError: for a missing, foreign or truncated folder, or where the user's own candidates are needed.
+        InputError: for a missing, foreign, truncated or altered folder, or where the user's own candidates are needed.
 
     Example:
         >>> import jaxcast, tempfile
@@ -123,20 +138,27 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
     """
     folder = Path(folder)
     config = _read_config(folder)
-    pool = _read_pool(config, folder / "arrays.npz")
+    pool = _read_pool(config, folder)
     stored = config["candidates"]
     if forecast_map is None and stored is not None:
         if "callable" in stored:
             raise InputError(
-                f"the pool in {folder} was trained over candidates that are your own code, {stored['callable']}; "
+                f"the pool in {folder} was trained over candidates that are your own code, {shown(stored['callable'])}; "
                 "give them: load_pool(folder, forecast_map=...)"
             )
-        forecast_map = flow_map(
-            stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"]
-        )
+        forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
     if isinstance(pool, RegimeForecaster):
         pool = dataclasses.replace(pool, forecast_map=forecast_map)
     return StoredPool(pool, forecast_map, config["attributes"])
+
+
+def _as_json(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings as JSON gives them back, so that their checksum is that of what is read."""
+    try:
+        record: dict[str, Any] = parse_json(json.dumps(config))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"attributes must be JSON values ({shown(error)}); convert or leave out what is not") from None
+    return record
 
 
 def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
@@ -154,30 +176,67 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
     return {"callable": getattr(named, "__name__", type(named).__name__)}
 
 
-def _read_pool(config: dict[str, Any], file: Path) -> Any:
-    kept = read_arrays(file, "train and save the pool again")
+def _rebuilt_candidates(stored: dict[str, Any], file: Path) -> FlowMap:
     try:
-        return rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
-    except (TypeError, ValueError, IndexError, AttributeError, KeyError):
+        for name in ("dt", "h"):
+            check_number(name, stored[name], above=0)
+        if stored["dt"] > MOST_SUBSTEPS * stored["h"]:
+            raise InputError(f"dt={stored['dt']:g} is more than {MOST_SUBSTEPS} steps of h={stored['h']:g}")
+        return flow_map(stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"])
+    except InputError as error:
+        raise InputError(f"{file}, candidates: {error}; {AGAIN}") from None
+
+
+def _read_pool(config: dict[str, Any], folder: Path) -> Any:
+    file = folder / "arrays.npz"
+    kept = read_arrays(file, AGAIN)
+    if checksum_of(kept) != config["arrays_checksum"]:
+        raise InputError(f"{file} does not belong to the pool.json beside it: their checksums differ; {AGAIN}")
+    try:
+        pool = rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
+        check_model(pool)
+    except InputError as error:
+        raise InputError(f"{folder} holds no sound {config['pool']}: {error}; {AGAIN}") from None
+    except (TypeError, ValueError, IndexError, AttributeError, KeyError, OverflowError, RecursionError, MemoryError):
         raise InputError(
-            f"{file} does not hold the arrays of the pool that pool.json describes; save the pool again"
+            f"{file} does not hold the arrays of the {config['pool']} that pool.json describes; {AGAIN}"
         ) from None
+    return pool
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "pool.json"
     if not file.exists():
-        raise InputError(f"{folder} holds no trained pool: expected pool.json and arrays.npz in it")
+        raise InputError(f"{shown(folder)} holds no trained pool: expected pool.json and arrays.npz in it")
     try:
-        config = json.loads(file.read_text())
-        known = config["format"] == FORMAT and config["pool"] in POOLS
-        candidates = config["candidates"]
-        known = known and isinstance(config["arguments"], dict) and isinstance(config["attributes"], dict)
-        if candidates is not None and "callable" not in candidates:
-            known = known and all(isinstance(text, str) for text in candidates["systems"])
-            known = known and all(isinstance(candidates[name], float) for name in ("dt", "h"))
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        raise InputError(f"{file} is not that of a pool that this version of jaxcast can read; train it again")
+        config = read_json(file)
+    except ValueError as error:
+        raise InputError(f"{file} cannot be read as JSON ({shown(error)}); {AGAIN}") from None
+    if isinstance(config, dict) and str(config.get("format")).startswith("jaxcast pool") and config["format"] != FORMAT:
+        raise InputError(f"{file} has the format {shown(config['format'])!r}, this version reads {FORMAT!r}; {AGAIN}")
+    if not _is_known(config):
+        raise InputError(f"{file} is not that of a pool that this version of jaxcast can read; {AGAIN}")
+    if config["checksum"] != checksum_of_json({name: value for name, value in config.items() if name != "checksum"}):
+        raise InputError(f"{file} was changed after it was written: its settings have another checksum; {AGAIN}")
     return config
+
+
+def _is_known(config: Any) -> bool:
+    """Whether these are the parts of a pool.json, whatever they hold."""
+    if not isinstance(config, dict) or config.keys() != set(PARTS) or config["format"] != FORMAT:
+        return False
+    candidates = config["candidates"]
+    known = isinstance(config["pool"], str) and config["pool"] in POOLS
+    known = known and isinstance(config["arguments"], dict) and isinstance(config["attributes"], dict)
+    if candidates is None or not known:
+        return known
+    if not isinstance(candidates, dict):
+        return False
+    if candidates.keys() == {"callable"}:
+        return isinstance(candidates["callable"], str)
+    systems = candidates.get("systems")
+    return (
+        candidates.keys() == {"systems", "dt", "h"}
+        and isinstance(systems, list)
+        and all(isinstance(text, str) for text in systems)
+    )

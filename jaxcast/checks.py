@@ -1,0 +1,177 @@
+"""Checks of settings and arrays, the same where a model is made, saved and loaded."""
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcast.errors import InputError, shown
+from jaxcast.pytrees import named_leaves
+
+MOST = 2**31 - 1
+"""The largest whole number that counts anything."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A model that knows what its settings and arrays can be."""
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a model."""
+
+
+def check_model(model: Any) -> None:
+    """Refuses a model that no fit could have made: numbers that are not finite or of another kind, other shapes or settings.
+
+    Args:
+        model: any that can be saved.
+
+    Raises:
+        InputError: with the array or setting that is wrong.
+    """
+    for name, leaf in named_leaves(model).items():
+        array = np.asarray(leaf) if isinstance(leaf, int | float | complex) else leaf
+        if np.dtype(array.dtype).kind not in "fiu" or array.dtype.itemsize > 8:
+            raise InputError(f"{name} must hold numbers of float16 to float64 or integers, got {array.dtype}")
+        bad = ~np.isfinite(np.asarray(array, float))
+        if bad.any():
+            raise InputError(f"{name} must be finite, got {bad.sum()} of {bad.size} numbers that are NaN or infinite")
+    if isinstance(model, Checked):
+        model.check()
+
+
+def check_whole(name: str, value: Any, *, least: int = 1, most: int = MOST) -> None:
+    """Refuses what is not a whole number in a range.
+
+    Args:
+        name: what to call it in a message.
+        value: what was given.
+        least: the smallest that may be.
+        most: the largest that may be.
+
+    Raises:
+        InputError: also for True, 2.0 and text.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} must be a whole number, got {shown(repr(value))}") from None
+    if isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number, got {value}")
+    if number < least:
+        raise InputError(f"{name} must be at least {least}, got {shown(number)}")
+    if number > most:
+        raise InputError(f"{name} must be at most {most}, got {shown(number)}")
+
+
+def check_number(
+    name: str, value: Any, *, least: float = -math.inf, most: float = math.inf, above: float = -math.inf
+) -> None:
+    """Refuses a setting that is not a finite number in a range.
+
+    Args:
+        name: what to call it in a message.
+        value: what was given.
+        least: the smallest that may be.
+        most: the largest that may be.
+        above: what it must be larger than.
+
+    Raises:
+        InputError: also for True, NaN and text.
+    """
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not least <= value <= most or not value > above:
+        bounds = [f"{word} {bound:g}" for word, bound in (("at least", least), ("above", above)) if bound > -math.inf]
+        bounds += [f"at most {most:g}"] * (most < math.inf)
+        wanted = " and ".join(["a finite number", *bounds])
+        raise InputError(f"{name} must be {wanted}, got {shown(repr(value))}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuses what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false, got {shown(repr(value))}")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuses what is none of some words."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {shown(repr(value))}")
+
+
+def check_leads(leads: Any) -> None:
+    """Refuses leads that are not whole numbers from 1 on, in rising order."""
+    if not isinstance(leads, tuple | list) or not leads:
+        raise InputError(f"leads must be at least one whole number, got {shown(repr(leads))}")
+    for lead in leads:
+        check_whole("every lead", lead)
+    if any(one >= other for one, other in pairwise(leads)):
+        raise InputError(f"leads must rise, got {shown(tuple(leads))}")
+
+
+def check_names(name: str, names: Any, *, least: int = 1) -> None:
+    """Refuses what is not a list of different texts."""
+    texts = isinstance(names, tuple | list) and all(isinstance(text, str) and text for text in names)
+    if not texts or len(names) < least or len(set(names)) < len(names):
+        raise InputError(f"{name} must be at least {least} different texts, got {shown(names)}")
+
+
+def sizes_of(tree: Any, shapes: Mapping[str, str], *, seeds: bool = False) -> dict[str, int]:
+    """Finds the sizes of the axes that the arrays of a model share.
+
+    Args:
+        tree: the model.
+        shapes: of every array, as its path and the names of its axes: `{".weights": "model dim"}`. A number stands for
+            itself.
+        seeds: whether all arrays may have further axes in front, the same ones.
+
+    Returns:
+        The size of each named axis.
+
+    Raises:
+        InputError: where an array is missing, left over, or does not fit the others.
+    """
+    arrays = named_leaves(tree)
+    if arrays.keys() != shapes.keys():
+        names = ", ".join(sorted(arrays.keys() ^ shapes.keys()))
+        raise InputError(f"expected the arrays {', '.join(shapes)}, got others in {shown(names)}")
+    found: dict[str, int] = {}
+    leads = set()
+    for name, axes in shapes.items():
+        wanted, shape = axes.split(), np.shape(arrays[name])
+        extra = len(shape) - len(wanted)
+        leads.add(shape[: max(extra, 0)])
+        sizes = shape[max(extra, 0) :]
+        fits = extra >= 0 and (seeds or extra == 0) and 0 not in shape[: max(extra, 0)]
+        for axis, size in zip(wanted, sizes, strict=False):
+            known = int(axis) if axis.isdigit() else found.setdefault(axis, size)
+            fits = fits and size == known
+        if not fits or len(leads) > 1:
+            raise InputError(f"{name} must be ({', '.join(wanted)}) beside the other arrays, got shape {shape}")
+    return found
+
+
+def check_positive(**arrays: Any) -> None:
+    """Refuses arrays, or numbers, that are not positive everywhere."""
+    for name, array in arrays.items():
+        if not (np.asarray(array, float) > 0).all():
+            raise InputError(f"{name} must be positive, got {float(np.asarray(array, float).min()):g}")
+
+
+def check_floats(tree: Any, *, whole: Sequence[str] = ()) -> None:
+    """Refuses arrays of whole numbers where measured ones are meant, and the other way round; `whole` names the former."""
+    for name, leaf in named_leaves(tree).items():
+        is_whole = not jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        if is_whole != (name in whole):
+            kind = "whole numbers" if name in whole else "floating-point numbers"
+            raise InputError(f"{name} must hold {kind}, got {jnp.result_type(leaf)}")
+
+
+def is_traced(*values: Any) -> bool:
+    """Whether there are no numbers to look at, as under jit or vmap."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
