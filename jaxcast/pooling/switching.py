@@ -121,7 +121,7 @@ class FixedShare(_Switching):
         """Raises InputError unless the settings and arrays are those of such a pool."""
         check_floats(self)
         sizes_of(self, {".share": "", ".scale": "dim" if jnp.ndim(self.scale) else ""})
-        check_number("share", float(self.share), least=0, most=1)
+        check_number("share", float(np.asarray(self.share)), least=0, most=1)
         check_positive(scale=self.scale)
 
     def transition_of(self, num_models: int) -> Float[Array, "model model"]:
@@ -174,8 +174,8 @@ class InteractingModels(_Switching):
         """Raises InputError unless the settings and arrays are those of such a pool."""
         check_floats(self)
         sizes_of(self, {".transition": "model model", ".covariances": "model dim dim", ".prior": "model"})
-        for name, rows in (("transition", self.transition), ("prior", self.prior)):
-            rows = np.asarray(rows, float)
+        for name in ("transition", "prior"):
+            rows = np.asarray(getattr(self, name), float)
             if (rows < 0).any() or not np.allclose(rows.sum(-1), 1, atol=1e-4):
                 raise InputError(f"{name} must hold probabilities that sum to 1, got sums {rows.sum(-1).tolist()}")
         covariances = np.asarray(self.covariances, float)

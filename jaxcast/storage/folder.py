@@ -121,10 +121,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
     Returns:
         Their checksum, which is in the file too.
     """
-    written = {name: np.asarray(array) for name, array in arrays.items()}
+    written: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     checksum = checksum_of(written)
     with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **written, **{CHECKSUM: checksum})
+        np.savez(file, **written | {CHECKSUM: checksum})
     return checksum
 
 
