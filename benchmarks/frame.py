@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
+
+from jaxcast.cli.arguments import check_options, parse_arguments
+from jaxcast.cli.entry import ending_well, take_flags
+from jaxcast.cli.progress import reporting
+from jaxcast.errors import InputError, shown
 
 Functions = dict[str, Callable[[], Any]]
 Row = dict[str, Any]
@@ -49,7 +53,22 @@ def run(
             cases; everything is measured once in each.
         draw: makes a picture of the rows, beside the JSON file.
     """
-    options = tyro.cli(Options, prog=f"python -m {module}", description=sys.modules["__main__"].__doc__)
+    with ending_well():
+        args, level = take_flags(sys.argv[1:])
+        prog = f"python -m {module}"
+        check_options(Options, args, prog)
+        options = parse_arguments(Options, args, prog=prog, description=sys.modules["__main__"].__doc__)
+        with reporting("quiet" if _CHILD in os.environ else level):
+            _run(options, module, make_rows, environments or {"": {}}, draw)
+
+
+def _run(
+    options: Options,
+    module: str,
+    make_rows: Callable[[int, bool], Iterator[Row]],
+    environments: Mapping[str, Mapping[str, str]],
+    draw: Callable[[list[Row], Path], None] | None,
+) -> None:
     if _CHILD in os.environ:
         (threads,) = options.threads
         jax.config.update("jax_num_cpu_devices", threads)
@@ -59,12 +78,12 @@ def run(
         return
     cores = _cores()
     if options.out is not None and not options.out.parent.is_dir():
-        sys.exit(_refuse(f"--out must lie in an existing folder, got {options.out}"))
+        raise InputError(f"--out must lie in an existing folder, got {shown(options.out)}")
     if not options.threads or not 1 <= min(options.threads) <= max(options.threads) <= len(cores):
-        sys.exit(_refuse(f"--threads must be from 1 to the {len(cores)} cores there are, got {options.threads}"))
-    rows = []
+        raise InputError(f"--threads must be from 1 to the {len(cores)} cores there are, got {options.threads}")
+    rows: list[Row] = []
     for threads in options.threads:
-        for name, variables in (environments or {"": {}}).items():
+        for name, variables in environments.items():
             for row in _child_rows(module, threads, cores[:threads], options.quick, variables):
                 row["case"] += name
                 rows.append(row)
@@ -79,11 +98,6 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
-
-
 def _child_rows(
     module: str, threads: int, cores: list[int], quick: bool, variables: Mapping[str, str]
 ) -> Iterator[Row]:
@@ -96,8 +110,12 @@ def _child_rows(
     os.sched_setaffinity(0, cores)  # inherited by the child
     try:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
-            for line in child.stdout or ():
-                yield json.loads(line)
+            try:
+                for line in child.stdout or ():
+                    yield json.loads(line)
+            except BaseException:  # SIGTERM reaches this process alone
+                child.terminate()
+                raise
     finally:
         os.sched_setaffinity(0, before)
     if child.returncode:

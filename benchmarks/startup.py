@@ -4,6 +4,7 @@ Imports are timed in fresh processes, in turn with their peer; programs by lower
 from the median of their runs.
 """
 
+import dataclasses
 import json
 import os
 import platform
@@ -17,20 +18,36 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import tyro
 
 import jaxcast
+from jaxcast.cli.arguments import check_options, parse_arguments
+from jaxcast.cli.entry import ending_well, take_flags
+from jaxcast.cli.progress import reporting
+from jaxcast.errors import InputError, shown
 
 
-def main(out: Path | None = None) -> None:
-    """Times the import of jaxcast and the compilation of a forecast and of a gradient through a closed loop.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Times the import of jaxcast and the compilation of a forecast and of a gradient through a closed loop."""
 
-    Args:
-        out: JSON file for the rows; they are printed as well.
-    """
+    out: Path | None = None
+    """JSON file for the rows; they are printed as well."""
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    with ending_well():
+        args, level = take_flags(sys.argv[1:])
+        check_options(Options, args, "python -m benchmarks.startup")
+        options = parse_arguments(Options, args, prog="python -m benchmarks.startup")
+        with reporting(level):
+            measure(options.out)
+
+
+def measure(out: Path | None) -> None:
+    """Prints the rows and, where it is given, writes them to a file."""
     if out is not None and not out.parent.is_dir():
-        print(f"error: --out must lie in an existing folder, got {out}", file=sys.stderr)
-        sys.exit(2)
+        raise InputError(f"--out must lie in an existing folder, got {shown(out)}")
     jax.config.update("jax_enable_x64", True)
     rows = [import_row(), *program_rows()]
     for row in rows:
@@ -105,4 +122,4 @@ def row(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main()

@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import tyro
-
 from jaxcast import InputError
-from jaxcast.cli.entry import check_numbers, run_command
+from jaxcast.cli.arguments import check_options, parse_arguments
+from jaxcast.cli.entry import check_numbers, ending_well, run_command, take_flags
 from jaxcast.storage.folder import RunFolder, hash_of_code
 
 C = TypeVar("C")
@@ -74,19 +73,26 @@ def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> No
 
 def start(main: Callable[[Any], None], config: type[C], presets: Mapping[str, C]) -> None:
     """Runs an experiment from the command line: reads the flags, and turns bad input into one line and exit code 2."""
-    settings = parse(config, presets)
-    run_command(lambda: main(settings))
+    with ending_well():
+        args, level = take_flags(sys.argv[1:])
+        settings = parse(config, presets, args)
+    run_command(lambda: main(settings), settings, level)
 
 
-def parse(config: type[C], presets: Mapping[str, C], args: list[str] | None = None) -> C:
-    """The settings: those of the preset that --preset names, changed by the other flags."""
+def parse(config: type[C], presets: Mapping[str, C], args: list[str]) -> C:
+    """The settings: those of the preset that --preset names, changed by the other flags.
+
+    Raises:
+        InputError: in one line, for flags that there are not.
+    """
+    # Run by -m, the module is called __main__; its spec knows its name.
+    spec = sys.modules["__main__"].__spec__
+    prog = f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name
+    check_options(config, args, prog, has_defaults=True)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="quick")
     name = first.parse_known_args(args)[0].preset
-    # Run by -m, the module is called __main__; its spec knows its name.
-    spec = sys.modules["__main__"].__spec__
-    prog = f"python -m {spec.name}" if spec else None
-    return tyro.cli(config, default=presets.get(name, presets["quick"]), args=args, prog=prog)
+    return parse_arguments(config, args, prog=prog, default=presets.get(name, presets["quick"]))
 
 
 def open_folder(config: Any, default: str, *, leave_out: tuple[str, ...] = ("out", "overwrite", "data")) -> RunFolder:

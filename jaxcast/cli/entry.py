@@ -1,40 +1,134 @@
 """How every command starts and ends."""
 
+import contextlib
+import importlib.metadata
 import math
 import os
+import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import jax
 from rich.console import Console
 
-from jaxcast.errors import InputError
+from jaxcast.cli.progress import Level, reporting
+from jaxcast.errors import InputError, shown
 from jaxcast.sharding import end_process
 
+MOST_PRINTED = 1000
+"""Characters of one error message on the terminal."""
+INTERRUPTED = "interrupted: finished work is saved; run the same command to resume"
+WORDS = ("h", "dt", "t0")
+"""Names of options that no English sentence has as words."""
 
-def run_command(main: Callable[[], None]) -> None:
-    """Sets JAX up for dynamics and runs a command; bad input becomes one line and exit code 2."""
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does."""
+
+
+def take_flags(args: Sequence[str]) -> tuple[list[str], Level]:
+    """The arguments without --quiet and --verbose, which may stand anywhere, and what they ask for.
+
+    Raises:
+        InputError: for both.
+        SystemExit: with code 0, after printing the version where --version is among them.
+    """
+    if "--version" in args:
+        print(f"jaxcast {importlib.metadata.version('jaxcast')}")
+        raise SystemExit(0)
+    is_quiet, is_verbose = "--quiet" in args, "--verbose" in args
+    if is_quiet and is_verbose:
+        raise InputError("give --quiet or --verbose, not both")
+    rest = [arg for arg in args if arg not in ("--quiet", "--verbose")]
+    return rest, "quiet" if is_quiet else "verbose" if is_verbose else "normal"
+
+
+def run_command(main: Callable[[], None], settings: Any = None, level: Level = "normal") -> None:
+    """Sets JAX up for dynamics and runs a command; bad input becomes one line and exit code 2.
+
+    Args:
+        main: the work.
+        settings: a dataclass whose fields are the command's options, which messages then name as they are typed.
+        level: how much is said on stderr.
+    """
     jax.config.update("jax_enable_x64", True)
     # Accelerators multiply float32 matrices at reduced precision unless told not to.
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     keep_compiled_programs()
-    try:
+    with ending_well(settings), reporting(level):
         main()
+
+
+@contextlib.contextmanager
+def ending_well(settings: Any = None) -> Iterator[None]:
+    """Turns what may end a command into one line on stderr and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        end_process(2)
+        _refuse(as_typed(str(error), settings))
+    except Terminated:
+        print(INTERRUPTED, file=sys.stderr)
+        end_process(143)
     except KeyboardInterrupt:
-        print("interrupted: what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         end_process(130)
+    except MemoryError as error:
+        _refuse(f"this needs more memory than there is; ask for less ({error or 'the system gave none'})")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            _unexpected()
+        _refuse(f"this needs more memory than there is; ask for less ({shown(str(error).splitlines()[0])})")
     except Exception:
-        if not jax.distributed.is_initialized():
-            raise
-        traceback.print_exc()
-        end_process(1)
+        _unexpected()
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {shown(message, MOST_PRINTED)}", file=sys.stderr)
+    end_process(2)
+
+
+def _unexpected() -> None:
+    """A fault of ours is shown whole; with several processes each says so itself, and none waits for the others."""
+    if not jax.distributed.is_initialized():
+        raise
+    traceback.print_exc()
+    end_process(1)
+
+
+def as_typed(message: str, settings: Any) -> str:
+    """A message with options named as they are typed, --num-leads for num_leads; texts in quotation marks stay as they are.
+
+    Args:
+        message: of an InputError.
+        settings: the command's dataclass, or one that holds it as `command`; None for no options.
+    """
+    names = vars(getattr(settings, "command", settings)) if settings is not None else ()
+    for name in names:
+        option = f"--{name.replace('_', '-')}"
+        if "_" in name or name in WORDS:
+            pattern = rf"(?<![\w./:=('\[-]){name}(?![\w./('-]|=\w+\()"
+        else:  # as an English word it may mean something else
+            pattern = rf"\A{name}(?= must |=)|(?<=got ){name}(?==)"
+        parts = re.split(r"('[^']*')", message)
+        message = "".join(part if k % 2 else re.sub(pattern, option, part) for k, part in enumerate(parts))
+    return message
 
 
 def keep_compiled_programs() -> None:

@@ -16,6 +16,7 @@ from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.forecast import check_matches, enough_history, pick_seed
 from jaxcast.cli.hidden import Hidden, coordinates_of, hidden_parameter, regime_name, spread_by_lead, track
 from jaxcast.cli.pictures import draw_regime, draw_valid_times, draw_weights, figure_of
+from jaxcast.cli.progress import announce, note, stage
 from jaxcast.comparison import PairedTest, median_over_seeds, paired_test
 from jaxcast.errors import InputError
 from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
@@ -90,7 +91,11 @@ class Evaluate:
         code = hash_of_code(Path(__file__).parents[1])
         folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
         cells = forecasters(stored_pool, {label: each for label, each in pools.items() if label != "pool"})
-        outputs = {label: [forecast_windows(cell, windows) for cell in cells[label]] for label in cells}
+        outputs = {}
+        with stage("forecasting the windows, forecasters", len(cells)) as update:
+            for number, label in enumerate(cells):
+                update(number, label)
+                outputs[label] = [forecast_windows(cell, windows) for cell in cells[label]]
         rows = [self.row(label, outputs[label], windows, stored_pool, threshold) for label in outputs]
         results: dict[str, Any] = {
             "rows": rows,
@@ -111,10 +116,8 @@ class Evaluate:
         self.show(results)
         for label, each in pools.items():
             if each.attributes["settings"]["data"] == settings["data"]:
-                make_console().print(
-                    f"note: {'the pool' if label == 'pool' else label} was trained on this very trajectory; give another one",
-                    soft_wrap=True,
-                )
+                who = "the pool" if label == "pool" else label
+                note(f"note: {who} was trained on this very trajectory; give another one")
 
     def pools(self) -> dict[str, StoredPool]:
         """What is evaluated, and what it is compared with, by what its rows are called."""
@@ -214,7 +217,7 @@ class Evaluate:
                 highlight=False,
                 soft_wrap=True,
             )
-        console.print(f"results and pictures in {self.out}/", highlight=False, soft_wrap=True)
+        announce(f"results and pictures in {self.out}/")
 
     def draw(
         self,

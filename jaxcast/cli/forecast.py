@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.hidden import hidden_parameter, regime_name
 from jaxcast.cli.pictures import draw_forecast
+from jaxcast.cli.progress import stage
 from jaxcast.errors import InputError
 from jaxcast.forecasters import Forecaster
 from jaxcast.integrate import Trajectory
@@ -87,7 +88,8 @@ class Forecast:
         dt = stored_pool.attributes["dt"]
         begin = float(stored.trajectory.times[0])
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
-        output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
+        with stage("forecasting"):
+            output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
         result = Trajectory(jnp.asarray(times), output.forecast)
         self.write(result, output, stored, stored_pool, history_size)
         self.report(result, output, stored, newest, stored_pool)
@@ -177,7 +179,6 @@ class Forecast:
         self, result: Trajectory, output: Output, stored: StoredTrajectory, newest: int, stored_pool: StoredPool
     ) -> None:
         """What came out, in one line, and the picture."""
-        console = make_console()
         truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
         line = f"{self.num_leads} leads from time {float(stored.trajectory.times[newest]):g} in {self.out}"
         if len(truth):
@@ -188,7 +189,7 @@ class Forecast:
                 f"; against the file it stays valid for {float(valid.time):.6g} time units"
                 f"{' or more' if valid.censored else ''} (squared error below {threshold:.3g})"
             )
-        console.print(line, highlight=False, soft_wrap=True)
+        print(line)
         if self.plot is not None:
             draw_forecast(
                 self.plot,

@@ -6,60 +6,81 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxcast.cli.entry import run_command
+from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
+from jaxcast.cli.entry import ending_well, run_command, take_flags
 from jaxcast.cli.evaluate import Evaluate
 from jaxcast.cli.forecast import Forecast
-from jaxcast.cli.hub import HubCommand
+from jaxcast.cli.hub import ForecastHub, HubCommand, PoolHub, Score
 from jaxcast.cli.series_forecast import EvaluateSeries, ForecastSeries
 from jaxcast.cli.series_train import TrainSeries
 from jaxcast.cli.simulate import Simulate
 from jaxcast.cli.train import Train
 
-Command = (
+Command: Any = (
     Annotated[Simulate, tyro.conf.subcommand("simulate")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Forecast, tyro.conf.subcommand("forecast")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[HubCommand, tyro.conf.subcommand("hub")]
 )
-SeriesCommand = (
+SeriesCommand: Any = (
     Annotated[TrainSeries, tyro.conf.subcommand("train")]
     | Annotated[ForecastSeries, tyro.conf.subcommand("forecast")]
     | Annotated[EvaluateSeries, tyro.conf.subcommand("evaluate")]
 )
 
 
+COMMANDS: dict[str, type] = {"simulate": Simulate, "train": Train, "forecast": Forecast, "evaluate": Evaluate}
+SERIES_COMMANDS: dict[str, type] = {"train": TrainSeries, "forecast": ForecastSeries, "evaluate": EvaluateSeries}
+HUB_COMMANDS: dict[str, type] = {"score": Score, "pool": PoolHub, "forecast": ForecastHub}
+ABOUT = (
+    "Simulate dynamical systems, train pools of their wrong models, forecast, and measure how long it stays true; "
+    "forecast the series of a table (--data) with quantiles; score and pool the quantile forecasts of a hub."
+)
+
+
 def parse(args: list[str]) -> Any:
-    """The command that these arguments spell; unknown ones end the program with exit code 2.
+    """The command that these arguments spell.
 
     `train`, `forecast` and `evaluate` are of series where they are given a table, as --data or as their first argument.
+
+    Raises:
+        InputError: in one line, for others.
     """
-    command: Any = Command
-    if args[:1] and args[0] in ("train", "forecast", "evaluate"):
+    command, commands = Command, COMMANDS
+    if args[:1] and args[0] in SERIES_COMMANDS:
         if len(args) > 1 and Path(args[1]).suffix in (".csv", ".parquet"):
             args = [args[0], "--data", *args[1:]]
         if any(arg == "--data" or arg.startswith("--data=") for arg in args):
-            command = SeriesCommand
-            if {"--help", "-h"} & {*args}:
+            command, commands = SeriesCommand, SERIES_COMMANDS
+            if {*HELP} & {*args}:
                 args = [args[0], "--help"]
-    return tyro.cli(
-        command,
-        args=args,
-        prog="jaxcast",
-        description="Simulate dynamical systems, train pools of their wrong models, forecast, and measure how long it "
-        "stays true; forecast the series of a table (--data) with quantiles; score and pool the quantile forecasts of a hub.",
-        config=(tyro.conf.OmitSubcommandPrefixes,),
-    )
+    if not any(arg.startswith("--tyro-") for arg in args):  # its own options write completions of shells
+        check(args, commands)
+    return parse_arguments(command, args, prog="jaxcast", description=ABOUT)
+
+
+def check(args: list[str], commands: dict[str, type]) -> None:
+    """Raises InputError for arguments that spell no command."""
+    check_subcommand([*COMMANDS, "hub"], args, "jaxcast")
+    prog, rest = f"jaxcast {args[0]}", args[1:]
+    if args[0] == "hub":
+        check_subcommand(list(HUB_COMMANDS), rest, prog)
+        commands, prog, rest = HUB_COMMANDS, f"{prog} {rest[0]}", rest[1:]
+    if (name := prog.split()[-1]) in commands:
+        check_options(commands[name], rest, prog)
 
 
 def main() -> None:
     """Runs the command line."""
     try:
-        command = parse(sys.argv[1:])
+        with ending_well():
+            args, level = take_flags(sys.argv[1:])
+            command = parse(args)
     except BrokenPipeError:  # of a reader that had seen enough of --help
         sys.stderr.close()
         sys.exit(0)
-    run_command(command.run)
+    run_command(command.run, command, level)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.progress import Progress
 
-from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.progress import announce, note, stage
 from jaxcast.ensembles import simulate_ensemble
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
+from jaxcast.limits import as_size, check_disk, check_memory
 from jaxcast.sharding import local_mesh, start_process, wait_for_all
 from jaxcast.specs import describe, parse_system
 from jaxcast.storage.files import check_output, partial_path, save_figure
@@ -81,9 +81,10 @@ class Simulate:
         """Runs the command."""
         self.join()
         system = self.checked()
-        console = make_console()
+        self.estimate(system)
         if self.num_trajectories == 1:
-            states = np.asarray(self.integrate(system, 0, 1))
+            with stage("integrating"):
+                states = np.asarray(self.integrate(system, 0, 1))
             self.refuse_divergence(states)
             one = Trajectory(jnp.asarray(self.times), jnp.asarray(states[0]))
             save_trajectory(
@@ -94,17 +95,13 @@ class Simulate:
                 overwrite=self.overwrite,
             )
         else:
-            self.stream(system, console)
+            self.stream(system)
             if self.process_id:
                 return
             one = load_trajectory(self.out).trajectory
         if self.plot is not None:
             draw_trajectory(self.plot, system, one)
-        console.print(
-            f"{self.num_trajectories} x {self.num_samples} samples of {type(system).__name__} in {self.out}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        announce(f"{self.num_trajectories} x {self.num_samples} samples of {type(system).__name__} in {self.out}")
 
     def join(self) -> None:
         """The other processes, before anything that JAX computes."""
@@ -126,6 +123,7 @@ class Simulate:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} must be at least {least}, got {value}")
+        self.check_sizes(system)
         num_steps_in(self.dt, self.h, "dt")
         if self.transient:
             num_steps_in(self.transient, self.h, "transient")
@@ -146,6 +144,34 @@ class Simulate:
         if self.plot is not None:
             check_output(self.plot, (".png",), overwrite=self.overwrite)
         return system
+
+    def check_sizes(self, system: System) -> None:
+        """Raises InputError for more than memory or disk can hold."""
+        in_memory, on_disk = self.sizes(system)
+        size = f"{self.num_trajectories} x {self.num_samples} samples of {system.dim} components"
+        check_memory(in_memory, f"{size}, {self.at_a_time(system)} trajectories at a time,")
+        if not partial_path(self.out).exists():  # a run that goes on has written some of it already
+            check_disk(self.out, on_disk, size)
+
+    def sizes(self, system: System) -> tuple[int, int]:
+        """The bytes in memory, a batch three times over, and on disk, where a .csv has about 20 characters a number."""
+        per_batch = self.at_a_time(system) * self.bytes_each(system)
+        times = self.num_samples * (system.dim + 1) * 20 if self.out.suffix == ".csv" else 8 * self.num_samples
+        on_disk = times if self.out.suffix == ".csv" else times + self.num_trajectories * self.bytes_each(system)
+        return 3 * per_batch + times, on_disk
+
+    def at_a_time(self, system: System) -> int:
+        """Trajectories that are held in memory together."""
+        return min(self.batch_size or self.fitting(system), self.num_trajectories)
+
+    def estimate(self, system: System) -> None:
+        """Says what is to come."""
+        in_memory, on_disk = self.sizes(system)
+        num_steps = round((self.transient + self.dt * (self.num_samples - 1)) / self.h)
+        note(
+            f"{self.num_trajectories} x {self.num_samples} samples, {num_steps} steps each: about {as_size(on_disk)} on disk, "
+            f"{as_size(in_memory)} in memory, {self.at_a_time(system)} at a time"
+        )
 
     def attributes(self, system: System) -> dict[str, Any]:
         """How the trajectories are made."""
@@ -182,7 +208,7 @@ class Simulate:
             mesh=local_mesh(),
         ).states
 
-    def stream(self, system: System, console: Console) -> None:
+    def stream(self, system: System) -> None:
         """Batch after batch into a zarr store, the next integrated while one is written."""
         size = self.batch_size or self.fitting(system)
         if not partial_path(self.out).exists():  # a run that begins is not begun in vain
@@ -192,8 +218,8 @@ class Simulate:
                 writer = self.writer(system, size)
             wait_for_all(f"store {process}")
         num_bad = 0
-        with writer, Progress(console=console, disable=not console.is_terminal or self.process_id > 0) as progress:
-            bar = progress.add_task("trajectories", total=self.num_trajectories, completed=writer.num_done)
+        with writer, stage("trajectories", self.num_trajectories, is_shown=self.process_id == 0) as update:
+            update(writer.num_done)
             mine = range(writer.num_done + self.process_id * size, self.num_trajectories, self.processes * size)
             batches = [(first, min(first + size, self.num_trajectories)) for first in mine]
             # Every process takes part in as many rounds, the last ones perhaps without a batch.
@@ -208,17 +234,18 @@ class Simulate:
                 wait_for_all(f"round {n}")
                 writer.mark_done(min(writer.num_done + self.processes * size, self.num_trajectories))
                 states = later
-                progress.update(bar, completed=writer.num_done)
+                update(writer.num_done)
         wait_for_all("end")
         if num_bad:
-            console.print(
-                f"{num_bad} of the trajectories integrated now diverged; they are NaN from there on", soft_wrap=True
-            )
+            note(f"{num_bad} of the trajectories integrated now diverged; they are NaN from there on")
 
     def fitting(self, system: System) -> int:
         """Trajectories to a batch; below the size from which malloc gives memory back, and gets it anew, every time."""
-        bytes_each = self.num_samples * system.dim * np.dtype(self.dtype).itemsize
-        return max(1, 24_000_000 // bytes_each)
+        return max(1, 24_000_000 // self.bytes_each(system))
+
+    def bytes_each(self, system: System) -> int:
+        """Of the states of one trajectory."""
+        return self.num_samples * system.dim * np.dtype(self.dtype).itemsize
 
     def writer(self, system: System, size: int) -> TrajectoryWriter:
         """Of the store that all processes write to."""

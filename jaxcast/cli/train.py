@@ -9,13 +9,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from jaxcast.candidates import stack
-from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.methods import NETWORKS, Method, options_of, refuse_other_options
 from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.progress import announce, stage
 from jaxcast.cli.regimes import check_input, described, findings, one_step_error
 from jaxcast.cli.regimes import fitted as fitted_regime
 from jaxcast.errors import InputError
@@ -103,8 +102,8 @@ class Train:
 
     def run(self) -> None:
         """Runs the command."""
-        console = make_console()
-        prepared = self.prepared()
+        with stage("reading the trajectory and rolling the candidates along it"):
+            prepared = self.prepared()
         settings = {
             name: value
             for name, value in dataclasses.asdict(self).items()
@@ -114,9 +113,9 @@ class Train:
         code = hash_of_code(Path(__file__).parents[1])
         folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
         if self.pool == "regime":
-            pool, results = self.regime(prepared, console)
+            pool, results = self.regime(prepared)
         else:
-            pool, losses = self.fitted(prepared.samples, folder, console)
+            pool, losses = self.fitted(prepared.samples, folder)
             num_samples = len(prepared.samples.targets)
             results = {"one_step_mse": self.errors(pool, prepared.samples), "num_samples": num_samples}
             if losses is not None:
@@ -137,11 +136,7 @@ class Train:
         )
         folder.write_json("results.json", results)
         shown = ", ".join(f"{error:.4g}" for error in results["one_step_mse"])
-        console.print(
-            f"{self.pool} in {self.out}: one-step mean squared error on its training samples {shown}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        print(f"{self.pool} in {self.out}: one-step mean squared error on its training samples {shown}")
 
     def prepared(self) -> Prepared:
         """The trajectory, the candidates and the samples, after everything that can be refused was looked at."""
@@ -184,19 +179,18 @@ class Train:
             )
         return samples
 
-    def regime(self, prepared: Prepared, console: Console) -> tuple[RegimeForecaster, dict[str, Any]]:
+    def regime(self, prepared: Prepared) -> tuple[RegimeForecaster, dict[str, Any]]:
         """The regime forecaster, and what it found, which is also printed."""
         assert prepared.candidates is not None
         began = time.monotonic()
-        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-            progress.add_task("finding the regime", total=None)
+        with stage("finding the regime"):
             cell = fitted_regime(prepared.trajectory, prepared.candidates)
         seconds = time.monotonic() - began
         error, num_samples = one_step_error(cell, prepared.trajectory)
         found = findings(cell)
         lines = described(found, np.asarray(cell.emulator.system.scale))
-        for line in (*lines, f"found in {seconds:.1f} s, compilation included"):
-            console.print(line, highlight=False, soft_wrap=True)
+        print("\n".join(lines))
+        announce(f"found in {seconds:.1f} s, compilation included")
         return cell, {"one_step_mse": [error], "num_samples": num_samples, "regime": found}
 
     def optimizer(self, num_samples: int) -> Any:
@@ -210,7 +204,7 @@ class Train:
             clip_norm=self.clip_norm,
         )
 
-    def fitted(self, samples: Samples, folder: RunFolder, console: Console) -> tuple[Any, np.ndarray | None]:
+    def fitted(self, samples: Samples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
         """The trained pool, and the losses of a network, (seed, epoch)."""
         if self.pool not in NETWORKS:
             return self.closed_form(samples), None
@@ -219,11 +213,10 @@ class Train:
         keys = jax.random.split(jax.random.key(self.seed), self.num_seeds)
 
         def train(checkpoint: Path) -> dict[str, Any]:
-            with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-                bar = progress.add_task("compiling", total=self.num_epochs)
+            with stage("training, epochs", self.num_epochs) as update:
 
                 def show(done: int, losses: Any) -> None:
-                    progress.update(bar, completed=done, description=f"loss {float(losses.mean()):.4f}")
+                    update(done, f"loss {float(losses.mean()):.4f}")
 
                 trained = fit(
                     init,

@@ -1,0 +1,196 @@
+"""Arguments of commands: what is wrong with them is said in one line that names options as they are typed."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+from jaxcast.errors import InputError, shown
+
+C = TypeVar("C")
+MOST_DIGITS = 30
+HELP = ("--help", "-h")
+ABOUT_ALL = (
+    "Every command also takes --quiet (nothing but results and errors), --verbose (what is done, and how long it takes) "
+    "and --version."
+)
+
+
+class Option(NamedTuple):
+    """An option of a command: how it is typed, what it takes, and whether it must be given."""
+
+    text: str
+    kind: Any
+    is_required: bool
+
+
+def parse_arguments(
+    kind: Any, args: Sequence[str], *, prog: str, default: Any = None, description: str | None = None
+) -> Any:
+    """The dataclass that these arguments fill, or one of the classes of a union by subcommand.
+
+    Args:
+        kind: as `tyro.cli` takes it.
+        args: the arguments.
+        prog: what the command is called.
+        default: an instance whose values stand where an option is not given.
+        description: of the whole, for --help.
+
+    Raises:
+        InputError: in one line, for arguments that it cannot be made of.
+        SystemExit: with code 0, after --help.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            given: dict[str, Any] = {} if default is None else {"default": default}
+            config = (tyro.conf.OmitSubcommandPrefixes,)
+            return tyro.cli(kind, args=list(args), prog=prog, description=description, config=config, **given)
+    except SystemExit as end:
+        if end.code in (0, None):
+            print(ABOUT_ALL)
+            raise
+        raise InputError(f"{_flat(said.getvalue())}; see {prog} --help") from None
+
+
+def check_subcommand(names: Sequence[str], args: Sequence[str], prog: str) -> None:
+    """Raises InputError unless the arguments begin with one of these names; --help is left alone."""
+    there_are = f"there are {', '.join(names)}; see {prog} --help"
+    if not args:
+        raise InputError(f"{prog} needs a command: {there_are}")
+    if args[0] not in (*names, *HELP):
+        raise InputError(f"{prog} has no command {quoted(args[0])}{nearest(args[0], names)}; {there_are}")
+
+
+def check_options(kind: type, args: Sequence[str], prog: str, *, has_defaults: bool = False) -> None:
+    """Raises InputError for what a dataclass of options cannot be filled with: unknown, missing or mistyped ones.
+
+    Args:
+        kind: the dataclass.
+        args: the arguments after the name of the command.
+        prog: what the command is called.
+        has_defaults: whether every field has a value already.
+    """
+    if {*HELP} & {*args}:
+        return
+    options = options_of(kind, has_defaults=has_defaults)
+    given, rest = set(), list(args)
+    while rest:
+        token = rest.pop(0)
+        name, equals, value = token.partition("=") if token.startswith("-") else (token, "", "")
+        option = _lookup(name, options, prog)
+        given.add(option.text)
+        is_list, takes_value = get_origin(option.kind) is tuple, option.kind is not bool
+        if equals and not takes_value:
+            raise InputError(f"{option.text} takes no value, got {quoted(value)}")
+        values = [value] if equals else []
+        while takes_value and not equals and rest and not rest[0].startswith("--") and (is_list or not values):
+            values.append(rest.pop(0))
+        if takes_value and not is_list and not values:
+            raise InputError(f"{option.text} of {prog} needs a value{_wanted(option.kind)}; see {prog} --help")
+        for text in values:
+            _check_value(option, text)
+    if missing := sorted({o.text for o in options.values() if o.is_required} - given):
+        raise InputError(f"{prog} needs {' and '.join(missing)}; see {prog} --help")
+
+
+def options_of(kind: type, *, has_defaults: bool = False) -> dict[str, Option]:
+    """The options of a dataclass, by every spelling that is understood."""
+    hints, options = get_type_hints(kind, include_extras=True), {}
+    for field in dataclasses.fields(kind):
+        hint, about = hints[field.name], ()
+        if hasattr(hint, "__metadata__"):
+            hint, about = hint.__origin__, hint.__metadata__
+        is_required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING and not has_defaults
+        )
+        option = Option(f"--{field.name.replace('_', '-')}", hint, is_required)
+        aliases = [alias for one in about for alias in getattr(one, "aliases", None) or ()]
+        negated = [f"--no-{option.text[2:]}"] if hint is bool else []
+        options |= dict.fromkeys([option.text, *aliases, *negated], option)
+    return options
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The nearest of some names as a question in brackets, or nothing."""
+    close = difflib.get_close_matches(name[:100], names, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def quoted(text: str) -> str:
+    """Text of the user in quotation marks, escaped and cut."""
+    return f"'{shown(text)}'"
+
+
+def _lookup(name: str, options: dict[str, Option], prog: str) -> Option:
+    option = options.get(name) or options.get(name.replace("_", "-"))
+    if option is not None and name.startswith("--"):
+        return option
+    names = list(options)
+    if name.startswith("-"):
+        raise InputError(f"{prog} has no option {shown(name)}{nearest(name, names)}; see {prog} --help")
+    raise InputError(
+        f"{prog} expects options such as {names[0]}, got {quoted(name)} alone; text with blanks needs quotation marks"
+    )
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    """The types of which a value may be, those of a list's members where it is one."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return tuple(part for one in get_args(kind) for part in _parts(one))
+    if get_origin(kind) is tuple:
+        return _parts(get_args(kind)[0])
+    return (kind,)
+
+
+def _wanted(kind: Any) -> str:
+    (part, *_) = _parts(kind)
+    if get_origin(part) is Literal:
+        return f", one of {', '.join(map(str, get_args(part)))}"
+    return {int: ", a whole number", float: ", a number", Path: ", a path"}.get(part, "")
+
+
+def _check_value(option: Option, text: str) -> None:
+    parts = _parts(option.kind)
+    if text == "None" and type(None) in parts:
+        return
+    (part, *_) = parts
+    if get_origin(part) is Literal and text not in get_args(part):
+        names = [str(name) for name in get_args(part)]
+        raise InputError(f"{option.text} must be one of {', '.join(names)}, got {quoted(text)}{nearest(text, names)}")
+    check = CHECKS.get(part)
+    if check is not None and not check(text):
+        raise InputError(f"{option.text} must be{_wanted(part)[1:]}, got {quoted(text)}")
+    if part is int and len(text) > MOST_DIGITS:
+        raise InputError(f"{option.text} must have at most {MOST_DIGITS} digits, got {len(text)}")
+    if "\0" in text:
+        raise InputError(f"{option.text} must not contain the character NUL, got {quoted(text)}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isascii() and "_" not in text
+
+
+CHECKS: dict[Any, Callable[[str], bool]] = {
+    int: lambda text: re.fullmatch(r"[+-]?[0-9]+", text) is not None,
+    float: _is_number,
+}
+
+
+def _flat(box: str) -> str:
+    """What tyro says in a box, as one line; for mistakes that `check_options` does not know."""
+    lines = [line.strip("╭╮╰╯│─ \t") for line in box.splitlines()]
+    kept = [line for line in lines[1:] if line and "--help" not in line and "full helptext" not in line]
+    text = " ".join(kept).partition(" Argument helptext:")[0]
+    return text[:1].lower() + text[1:] if text else "the arguments cannot be read"

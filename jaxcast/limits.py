@@ -1,0 +1,124 @@
+"""The one place that knows what sizes cost: memory and disk, estimated before either is asked for."""
+
+import functools
+import os
+import shutil
+from pathlib import Path
+
+import jax
+
+from jaxcast.errors import InputError, shown
+
+UNCHECKED = 2**26
+"""Bytes that are never too many; below them nothing is looked up."""
+UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
+
+
+def as_size(num_bytes: float) -> str:
+    """Formats a number of bytes for people.
+
+    Args:
+        num_bytes: how many.
+
+    Returns:
+        Three digits and a unit, in powers of 1000.
+
+    Example:
+        >>> from jaxcast.limits import as_size
+        >>> as_size(8e12), as_size(532)
+        ('8 TB', '532 bytes')
+    """
+    size, unit = float(num_bytes), 0
+    while size >= 999.5 and unit < len(UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.3g} {UNITS[unit]}"
+
+
+def check_memory(num_bytes: int, what: str) -> None:
+    """Refuses what cannot fit into memory, before it is asked for.
+
+    Args:
+        num_bytes: the estimate; what is surely needed at once, not a rough upper bound.
+        what: what needs it, as the message is to say it, with the sizes that it comes from.
+
+    Raises:
+        InputError: with the estimate and what the machine has.
+    """
+    if num_bytes < UNCHECKED:
+        return
+    there_is, where = memory()
+    if num_bytes > there_is:
+        raise InputError(
+            f"{what} would need {as_size(num_bytes)} of memory, {where} has {as_size(there_is)}; ask for less"
+        )
+
+
+def check_disk(path: Path, num_bytes: int, what: str) -> None:
+    """Refuses what cannot fit onto a disk, before it is written.
+
+    Args:
+        path: where it is to be written; it need not exist.
+        num_bytes: the estimate.
+        what: what needs it, as the message is to say it, with the sizes that it comes from.
+
+    Raises:
+        InputError: with the estimate and what the disk has left.
+    """
+    if num_bytes < UNCHECKED:
+        return
+    free = free_disk(path)
+    if free is not None and num_bytes > free:
+        raise InputError(
+            f"{what} would need {as_size(num_bytes)} of disk, {shown(path)} has {as_size(free)} left; "
+            "ask for less, or write to another disk"
+        )
+
+
+def free_disk(path: Path) -> int | None:
+    """The bytes that are left where a path lies or would lie; None where nobody knows.
+
+    Args:
+        path: a file or folder, there or not.
+
+    Returns:
+        Bytes.
+    """
+    for folder in (path, *path.absolute().parents):
+        try:
+            return shutil.disk_usage(folder).free
+        except OSError:
+            continue
+    return None
+
+
+@functools.cache
+def memory() -> tuple[int, str]:
+    """The memory that arrays of this process can fill, and whose it is: an accelerator's, or the machine's.
+
+    Returns:
+        Bytes, and "the GPU" or "this machine".
+    """
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        limit = (device.memory_stats() or {}).get("bytes_limit")
+        if limit:
+            return int(limit) * jax.local_device_count(), f"the {device.platform.upper()}"
+    limits = [limit for limit in (_physical(), _of_group()) if limit]
+    return (min(limits) if limits else 2**63), "this machine"
+
+
+def _physical() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _of_group() -> int | None:
+    """What a container may use."""
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            return int(Path(name).read_text())
+        except (OSError, ValueError):
+            continue
+    return None
