@@ -114,6 +114,9 @@ class CorrectedPool:
 
     `info` is the pool's, with the added "correction", (*batch, dim). Made by `fit_correction`.
 
+    Raises:
+        InputError: when saved or loaded, for features and coefficients that do not fit each other.
+
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300)

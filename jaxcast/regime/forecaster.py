@@ -58,6 +58,9 @@ class RegimeForecaster:
         forecast_map: the candidates; without them the emulator forecasts alone.
         is_corrected: whether the truth has corrected the emulator: then it forecasts alone too.
 
+    Raises:
+        InputError: when saved or loaded, for arrays that do not fit each other or settings that no fit gives.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)

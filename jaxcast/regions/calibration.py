@@ -34,6 +34,10 @@ class CalibratedForecaster:
     Covariates are standardised before the forecaster gets them. The forecast is the level nearest to 0.5, and
     `info["quantiles"]` is (*batch, lead, region, level).
 
+    Raises:
+        InputError: for levels that do not rise within (0, 1), a bound that is no number, or a negative width_power; when
+            saved or loaded, for arrays that do not fit each other.
+
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> shifts = jnp.asarray([-1.0, 0.0, 1.0]).reshape(1, 1, 3)

@@ -118,7 +118,7 @@ class RegionNetwork(nnx.Module):
             "levels": self.levels,
             "level": self.level,
             "dtype": str(weights.dtype),
-            "num_regions": len(self.mean[...]),
+            "num_regions": self.mean.shape[-1],
             "num_leads": self.num_leads,
             "given_size": self.given_size,
         }
