@@ -14,6 +14,7 @@ from experiments.skill_results import edges, make_row, markdown, table
 from experiments.skill_rivals import RIVALS
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
+from jaxcast.errors import shown
 
 POOLS = (
     "component_attention",
@@ -56,6 +57,9 @@ class Config(OwnData):
 
     cases: tuple[CaseName, ...] = ("paper", "noise_5")
     """Which questions to ask."""
+    methods: tuple[str, ...] = ()
+    """Only these methods, in the cases that have them, beside the published attention with which all are compared; by
+    default all."""
     rivals: bool = False
     """Also fit the other pools and the classical rivals on the paper's protocol, those that need a long history with 100
     true samples too, and those that are made for it on random switching."""
@@ -97,10 +101,12 @@ def main(config: Config) -> None:
     folder = open_folder(config, f"runs/lorenz_skill-{config.preset}")
     rows, scores = [], {}
     for name in config.cases:
+        methods = methods_of(name, config)
+        if config.methods and not set(methods) & set(config.methods):
+            continue
         case = CASES[name]
         first = next(other for other in CASES if CASES[other].training == case.training)
         tasks = [make_task(case, settings(config), config.data_seed + n) for n in range(config.num_data_seeds)]
-        methods = methods_of(name, config)
         per_task = [Methods(config, case, name, first, task, folder, console).run(methods) for task in tasks]
         scores[name] = {method: [arrays[method] for arrays in per_task] for method in methods}
         calm = [windows_without_switch(task) for task in tasks] if name == "switching" else None
@@ -124,7 +130,12 @@ def settings(config: Config) -> lorenz_setup.Config:
 
 
 def methods_of(name: str, config: Config) -> tuple[str, ...]:
-    """What is compared in a case."""
+    """What is compared in a case, of what --methods names; attention always."""
+    methods = _all_methods_of(name, config)
+    return tuple(method for method in methods if not config.methods or method in (*config.methods, "attention"))
+
+
+def _all_methods_of(name: str, config: Config) -> tuple[str, ...]:
     methods = (*CORE, *TOLD_NOTHING) if name in ("paper", "lorenz96") or CASES[name].noise else CORE
     if CASES[name].noise:
         methods = (*methods, "ensemble_kalman_filter")
@@ -151,6 +162,12 @@ def check(config: Config) -> None:
         raise InputError(f"num_train must be at least 200, got {config.num_train}")
     if not config.cases or len(set(config.cases)) < len(config.cases):
         raise InputError(f"expected different cases, at least one, got {config.cases}")
+    known = {method for name in config.cases for method in _all_methods_of(name, config)}
+    if unknown := [method for method in config.methods if method not in known]:
+        raise InputError(
+            f"expected methods of these cases, {', '.join(sorted(known))}, got {shown(unknown)}; name other methods, or "
+            "more --cases or --rivals that have them"
+        )
     tuned = [
         name for name in config.cases if CASES[name].history_size > 6 and RIVALS.keys() & set(methods_of(name, config))
     ]

@@ -26,7 +26,7 @@ def draw_case(folder: RunFolder, name: str, case: Case, task: "SkillTask", score
     if name in ("paper", "noise_5"):
         folder.save_figure(f"valid_times_{name}.png", valid_times(case, task, scores))
         folder.save_figure(f"errors_{name}.png", errors(case, task, scores))
-    if task.hidden is not None and task.truth.schedules:
+    if task.hidden is not None and task.truth.schedules and {"regime", "attention"} <= scores.keys():
         folder.save_figure(f"regime_{name}.png", regime(case, task, scores))
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxcast.candidates import as_forecast_map
@@ -31,32 +32,44 @@ class EnsembleCarry(NamedTuple):
 class EnsembleKalmanFilter:
     """An ensemble of states and parameters: run through the model, drawn to what is observed, and run on without it.
 
-        analysis   [u; p] <- mean + K (y - mean u) + (anomalies) T,    T T' = (I + Y' R^-1 Y / (M - 1))^-1
+        analysis   [u; p] <- mean + K (y - mean u) + Q (anomalies) T,    T T' = (I + Y' R^-1 Y / (M - 1))^-1
         forecast   p <- p + noise while the truth is seen,    u <- model(u, p) + noise,    y = mean of u
 
-    The analysis is that of the ensemble transform Kalman filter with the symmetric square root: mean and covariance are
-    exactly those that the Kalman filter makes of the ensemble's own. Where a value is not known there is no analysis; in
-    closed loop the parameters are held, each member keeping its own, and the ensemble goes on with all its spread.
+    The analysis is that of the ensemble transform Kalman filter with the symmetric square root, followed by a random
+    rotation Q of the anomalies: mean and covariance are exactly those that the Kalman filter makes of the ensemble's own,
+    and no member strays from the others, as members do without it the more of them there are. Components that are not
+    known, or NaN, are not observed, and where none is known there is no analysis. In closed loop the parameters are held,
+    each member keeping its own, and the ensemble goes on with all its spread.
 
-    `info` has the spread of the forecast (dim,), and the mean of the parameters and their deviation, (parameter,), as
-    "regime" and "regime_deviation", as a `RegimeForecaster` has.
-
-    Source: Evensen (1994) for the filter; Hunt, Kostelich and Szunyogh, Physica D 230, 112-126 (2007), section 2.3, for
-    the transform; Anderson, Mon. Wea. Rev. 129, 2884-2903 (2001), for augmented parameters and for inflation.
+    `info` has the spread of the forecast (dim,); the mean of the parameters and their deviation, (parameter,), as
+    "regime" and "regime_deviation", as a `RegimeForecaster` has; and "analysis" and "analysis_spread", (dim,), the mean
+    and the deviation of the states after the newest value was seen.
 
     Args:
         model: (u (dim,), parameters (parameter,)) -> u one step later, such as `parameter_map` makes.
-        low, high: (parameter,), the range from which the members' first parameters are drawn evenly.
+        low: (parameter,), lower end of the range from which the members' first parameters are drawn evenly; `[]` for a
+            model whose parameters are all known.
+        high: (parameter,), the upper end.
         observation_noise: R's square root, standard deviation of what is observed, a number or (dim,). Where the truth
             is seen without noise, a small number: zero would collapse the ensemble.
         parameter_noise: standard deviation of a parameter's random walk, at each step that is seen, a number or
             (parameter,).
+        key: of the first ensemble, of all noise and of the rotations.
         model_noise: standard deviation of what the model misses in a step, at each step that is seen, a number or (dim,).
         inflation: factor, at least 1, of the anomalies before each analysis.
-        num_members: M. key: of the first ensemble and of all noise.
+        num_members: M.
+        initial_ensemble: (member, dim), states that the members have just before the first value is seen, which is then
+            analysed like every other. Without it the ensemble begins around the first value, all of which must be known.
 
     Raises:
-        InputError: for fewer than two members or bounds that do not match, or where the model does not return a state.
+        InputError: for fewer than two members, bounds that do not match, an initial ensemble of another size, or where
+            the model does not return a state; by `roll`, `open_loop` and `forecast` for a first value that is not wholly
+            known where there is no initial ensemble.
+
+    Source: Evensen (1994) for the filter; Hunt, Kostelich and Szunyogh, Physica D 230, 112-126 (2007), section 2.3, for
+        the transform; Sakov and Oke, Mon. Wea. Rev. 136, 1042-1053 (2008), and Livings, Dance and Nichols, Physica D
+        237, 1021-1028 (2008), for rotations that keep the mean; Anderson, Mon. Wea. Rev. 129, 2884-2903 (2001), for
+        augmented parameters and for inflation.
 
     Example:
         >>> import jax, jaxcast
@@ -79,6 +92,7 @@ class EnsembleKalmanFilter:
     model_noise: Any = 0.0
     inflation: Any = 1.0
     num_members: int = dataclasses.field(default=50, metadata={"static": True})
+    initial_ensemble: Any = None
 
     warmup = 0
 
@@ -91,34 +105,58 @@ class EnsembleKalmanFilter:
             )
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
+        if self.initial_ensemble is not None:
+            object.__setattr__(self, "initial_ensemble", _checked_ensemble(self.initial_ensemble, self.num_members))
         # As a pytree, so that the filter can be an argument of a compiled function.
         object.__setattr__(self, "model", as_forecast_map(self.model))
 
     def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> EnsembleCarry:
-        """Parameters from their range, and no states yet."""
+        """Parameters from their range; states from the initial ensemble, or none yet."""
         low, high = self.low.astype(value.dtype), self.high.astype(value.dtype)
         draw = jax.random.uniform(self.key, (self.num_members, len(low)), value.dtype)
         returned = jax.eval_shape(self.model, value, low)
         if getattr(returned, "shape", None) != value.shape:
             raise InputError(f"the model must return a state {value.shape}, got {getattr(returned, 'shape', returned)}")
-        states = jnp.zeros((self.num_members, *value.shape), value.dtype)
+        shape = (self.num_members, *value.shape)
+        states = self.initial_ensemble
+        if states is not None and states.shape != shape:
+            raise InputError(
+                f"expected an initial ensemble {shape}, as the values are, got one of shape {states.shape}"
+            )
+        states = jnp.zeros(shape, value.dtype) if states is None else states.astype(value.dtype)
         return EnsembleCarry(states, low + (high - low) * draw, jnp.asarray(0), self.key)
 
+    def check_first(self, value: Float[Array, " dim"], known: Bool[Array, "..."]) -> None:
+        """Raises InputError for a first value that is not wholly known where there is no initial ensemble."""
+        is_traced = isinstance(value, jax.core.Tracer) or isinstance(known, jax.core.Tracer)
+        if self.initial_ensemble is not None or is_traced:
+            return
+        unknown = np.flatnonzero(~np.broadcast_to(known, np.shape(value)) | np.isnan(value))
+        if unknown.size:
+            raise InputError(
+                f"without an initial ensemble the first value must be wholly known, got components {unknown.tolist()} "
+                "unknown or NaN; give initial_ensemble (member, dim), whose spread says how little is known of each "
+                "component, or begin at a value that is known"
+            )
+
     def __call__(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Output]:
-        known = jnp.broadcast_to(jnp.asarray(x.known), x.value.shape)
+        known = jnp.broadcast_to(jnp.asarray(x.known), x.value.shape) & ~jnp.isnan(x.value)
         seen = known.any()
-        keys = jax.random.split(jax.random.fold_in(carry.key, carry.num_seen + 1), 3)
+        key = jax.random.fold_in(carry.key, carry.num_seen + 1)
+        keys = jax.random.split(key, 3)
         noise = jnp.broadcast_to(jnp.asarray(self.observation_noise, x.value.dtype), x.value.shape)
-        # The first value is all that is known of the state: the ensemble begins around it.
-        around = x.value + noise * jax.random.normal(keys[0], carry.states.shape, noise.dtype)
-        states, parameters = self._analyse(carry, x.value, known, noise)
-        is_first = carry.num_seen == 0
-        states = jnp.where(is_first, around, states)
-        parameters = jnp.where(is_first, carry.parameters, parameters)
+        states, parameters = self._analyse(carry, x.value, known, noise, jax.random.fold_in(key, 3))
+        if self.initial_ensemble is None:
+            # The first value is all that is known of the state: the ensemble begins around it.
+            around = x.value + noise * jax.random.normal(keys[0], carry.states.shape, noise.dtype)
+            is_first = carry.num_seen == 0
+            states = jnp.where(is_first, around, states)
+            parameters = jnp.where(is_first, carry.parameters, parameters)
+        info = {"analysis": states.mean(0), "analysis_spread": states.std(0, ddof=1)}
         parameters = self._disturb(parameters, self.parameter_noise, seen, keys[1])
         states = jax.vmap(self.model)(states, parameters).astype(states.dtype)
         states = self._disturb(states, self.model_noise, seen, keys[2])
-        info = {
+        info |= {
             "spread": states.std(0, ddof=1),
             "regime": parameters.mean(0),
             "regime_deviation": parameters.std(0, ddof=1),
@@ -129,18 +167,61 @@ class EnsembleKalmanFilter:
         return output.forecast
 
     def _analyse(
-        self, carry: EnsembleCarry, value: Array, known: Bool[Array, " dim"], noise: Float[Array, " dim"]
+        self, carry: EnsembleCarry, value: Array, known: Bool[Array, " dim"], noise: Float[Array, " dim"], key: Array
     ) -> tuple[Array, Array]:
         dim = len(value)
         prior = jnp.concatenate([carry.states, carry.parameters], 1)
         analysed = transform(prior, value, jnp.where(known, noise, jnp.inf), self.inflation)
         # Without any observation even the inflation is left out: it stands for errors that observations have revealed.
-        posterior = jnp.where(known.any(), analysed, prior)
+        posterior = jnp.where(known.any(), rotate(analysed, key), prior)
         return posterior[:, :dim], posterior[:, dim:]
 
     def _disturb(self, members: Array, size: Any, seen: Array, key: Array) -> Array:
         size = jnp.where(seen, jnp.asarray(size, members.dtype), 0)
         return members + size * jax.random.normal(key, members.shape, members.dtype)
+
+
+def _checked_ensemble(ensemble: Any, num_members: int) -> Array:
+    """The initial ensemble as floats.
+
+    Raises:
+        InputError: for another number of members, no table, or numbers that are not finite.
+    """
+    states = jnp.asarray(ensemble, float)
+    if states.ndim != 2 or len(states) != num_members:
+        raise InputError(
+            f"expected an initial ensemble (member, dim) of num_members={num_members}, got shape {states.shape}; "
+            "set num_members to its first axis"
+        )
+    if not isinstance(states, jax.core.Tracer) and not bool(jnp.isfinite(states).all()):
+        raise InputError("the initial ensemble must be finite, got NaN or infinity")
+    return states
+
+
+def rotate(members: Float[Array, "member variable"], key: Key[Array, ""]) -> Float[Array, "member variable"]:
+    """Rotates the members about their mean at random, which keeps mean and covariance.
+
+    Of anomalies U S V' a rotation changes U alone. One that is uniform among those that keep the vector of ones makes
+    U uniform among the frames orthogonal to the ones, so that such a frame is drawn: the orthogonal factor of Gaussian
+    numbers without their mean. That costs members times variables squared, the whole matrix members cubed.
+
+    Args:
+        members: the ensemble.
+        key: of the rotation.
+
+    Returns:
+        The rotated ensemble.
+
+    Source: Sakov and Oke (2008), section 4; Chikuse, Statistics on Special Manifolds (2003), theorem 2.4.1, for the
+        factor.
+    """
+    rank = min(len(members) - 1, members.shape[1])
+    mean = members.mean(0)
+    _, s, vt = jnp.linalg.svd(members - mean, full_matrices=False)
+    gaussian = jax.random.normal(key, (len(members), rank), members.dtype)
+    left, _, right = jnp.linalg.svd(gaussian - gaussian.mean(0), full_matrices=False)
+    product = lambda a, b: jnp.matmul(a, b, precision="highest")  # noqa: E731
+    return mean + product(product(left, right) * s[:rank], vt[:rank])
 
 
 def transform(

@@ -7,6 +7,8 @@ A *cell* is a pytree with
     cell.feedback(output, key) -> value          what to feed where the truth is not known
     cell.warmup: int                             how many outputs pass before its memory is full
     cell.whole_numbers: bool                     where it is there and true, values are tokens; other integers are made floating
+    cell.check_first(value, known)               where it is there: raises InputError for a first value that the cell cannot
+                                                 begin from, of which only this is known; traced values pass
 """
 
 from functools import partial
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
@@ -71,7 +74,8 @@ def roll(
         key: for cells whose feedback samples.
 
     Raises:
-        InputError: for a mask of another shape or dtype, or inputs of different lengths.
+        InputError: for a mask of another shape or dtype, inputs of different lengths, or a first value from which the
+            cell cannot begin.
 
     Returns:
         The state at the end, and the outputs of every step: output n is the forecast of value n + 1.
@@ -90,7 +94,15 @@ def roll(
         raise InputError(
             f"known must be a boolean mask of shape {values.shape[:1]} or {values.shape}, got {mask.dtype}{mask.shape}"
         )
+    if state is None:
+        _check_first(cell, values, mask)
     return _roll(cell, Input(values, mask, xs.given), state, key, known=None, num_steps=len(values))
+
+
+def _check_first(cell: Cell, values: Array, known: Array) -> None:
+    check = getattr(cell, "check_first", None)
+    if check is not None and len(values):
+        check(values[0], known[0])
 
 
 def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> Output:
@@ -105,6 +117,7 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
         [1.0, 2.0, 4.0]
     """
     values = jnp.asarray(values)
+    _check_first(cell, values, np.ones(len(values), bool))
     _, outputs = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
     warm = jnp.arange(len(values)) >= cell.warmup
 
@@ -130,6 +143,7 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
     values = jnp.asarray(values)
     if len(values) <= cell.warmup:
         raise InputError(f"spin-up needs at least {cell.warmup + 1} known values, got {len(values)}")
+    _check_first(cell, values, np.ones(len(values), bool))
     state, _ = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
     return state
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster, Pool
 from jaxcast.integrate import Trajectory
 from jaxcast.kernels import wide_jit
@@ -243,13 +243,18 @@ def forecast_times(windows: Windows) -> Float[Array, "window step"]:
 
 
 def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) -> Output:
-    """The closed-loop forecasts of every window from its history: forecast (window, lead, dim), info alike.
+    """Forecasts every window in closed loop from its history: forecast (window, lead, dim), info alike.
 
     Args:
+        cell: the forecaster.
+        windows: as `cut_windows` makes them; NaN in a history only for cells that can do without what is missing.
         mesh: the devices to spread the windows over; by default all.
 
+    Returns:
+        The outputs at leads 1, 2, ..., with a leading window axis.
+
     Raises:
-        InputError: for histories that do not fill the cell's memory.
+        InputError: for histories that do not fill the cell's memory, or with NaN from which it cannot forecast.
 
     Example:
         >>> import jaxcast
@@ -258,7 +263,27 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
         >>> jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.Persistence()), windows).forecast.shape
         (2, 10, 3)
     """
-    return _forecast_windows(cell, windows, mesh=devices_for(mesh, cell, windows))
+    output = _forecast_windows(cell, windows, mesh=devices_for(mesh, cell, windows))
+    _check_histories(windows.history, output.forecast)
+    return output
+
+
+def _check_histories(history: Array, forecast: Array) -> None:
+    """Raises InputError for windows with NaN or infinity in their history and in their forecast of lead 1.
+
+    A cell may do without what is missing; then its forecast is finite. Traced arrays and those of other hosts pass.
+    """
+    if any(isinstance(a, jax.core.Tracer) or not a.is_fully_addressable for a in map(jnp.asarray, (history, forecast))):
+        return
+    bad = ~np.isfinite(history).reshape(len(history), -1).all(1)
+    if bad.any():
+        bad &= ~np.isfinite(forecast[:, 0]).reshape(len(history), -1).all(1)
+    if (found := np.flatnonzero(bad)).size:
+        raise InputError(
+            f"expected histories from which the cell can forecast, got NaN or infinity in those of {found.size} of "
+            f"{len(history)} windows: {shown(found.tolist())}; leave these windows out, fill their gaps, or use a cell "
+            "that does without what is missing"
+        )
 
 
 @partial(wide_jit, static_argnames="mesh")
