@@ -71,3 +71,38 @@ def test_one_step_forecasts_are_the_pools_whatever_the_batch(trajectory, candida
         parts = jaxcast.one_step_forecasts(attention, samples, batch_size=batch_size)
         np.testing.assert_allclose(parts.forecast, whole.forecast, rtol=1e-10)
         np.testing.assert_allclose(parts.info["weights"], whole.info["weights"], atol=1e-12)
+
+
+def with_gaps(windows, *places):
+    history = np.array(windows.history)
+    for window, time, component in places:
+        history[window, time, component] = np.nan
+    return windows._replace(history=jnp.asarray(history))
+
+
+def test_windows_whose_history_has_nan_are_named(trajectory, candidates):
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=3, history_size=4)
+    cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
+    for places, named in (
+        ([(1, 3, 0), (3, 3, 2)], r"2 of 4 windows: \[1, 3\];"),
+        ([(0, 3, 1)], r"1 of 4 windows: \[0\];"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=named):
+            jaxcast.forecast_windows(cell, with_gaps(windows, *places))
+    many = jaxcast.cut_windows(trajectory, num_windows=90, window_size=1, history_size=1)
+    with pytest.raises(jaxcast.InputError, match=r"90 of 90 windows: \[0, 1, .*more characters"):
+        jaxcast.forecast_windows(cell, with_gaps(many, *((n, 0, 0) for n in range(90))))
+
+
+def test_gaps_that_a_cell_does_without_are_no_fault(trajectory, candidates):
+    """Those older than its memory, those it fills, and any where there are no numbers to look at."""
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=3, history_size=4)
+    cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
+    expected = jaxcast.forecast_windows(cell, windows).forecast
+    np.testing.assert_array_equal(jaxcast.forecast_windows(cell, with_gaps(windows, (1, 0, 0))).forecast, expected)
+    filling = jaxcast.WindowCell(jaxcast.LastValue((1,)), window_size=4)
+    gaps = with_gaps(windows, (1, 3, 0), (2, 3, 1))
+    filled = jaxcast.forecast_windows(filling, gaps).forecast
+    np.testing.assert_array_equal(filled[1, :, 0], np.full(3, windows.history[1, 2, 0]))
+    traced = jax.jit(lambda gaps: jaxcast.forecast_windows(cell, gaps).forecast)(gaps)
+    np.testing.assert_array_equal(np.isnan(traced[:, 0]).any(1), [False, True, True, False])
