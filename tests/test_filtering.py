@@ -159,8 +159,8 @@ def analysis_errors(num_members, inflation, num_seeds, num_steps, num_left_out):
 
 
 def test_more_members_do_not_harm():
-    """The symmetric square root alone has 1.17 here with 50 members: one strays, the others shrink towards each other."""
-    assert analysis_errors(50, 1.01, num_seeds=2, num_steps=200, num_left_out=40).mean() < 0.7
+    """The symmetric square root alone has 0.72 here and 1.17 in the long run: one strays, the others shrink towards each other."""
+    assert analysis_errors(50, 1.01, num_seeds=2, num_steps=200, num_left_out=40).mean() < 0.6
 
 
 @pytest.mark.slow
