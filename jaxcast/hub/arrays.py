@@ -2,16 +2,21 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.course import HubCourse
-from jaxcast.hub.grid import Grid, read_grid, read_truth
-from jaxcast.hub.tables import polars, scan_forecasts
+from jaxcast.hub.grid import Grid, is_or_null, read_grid, read_truth
+from jaxcast.hub.tables import collected, polars, scan_forecasts
+
+# Reads a lazy frame.
+Read = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +135,12 @@ def load_hub(
         >>> jaxcast.load_hub(forecasts, truth).forecasts.shape
         (1, 1, 1, 3)
     """
+    check_steps(step_days=step_days, num_lags=num_lags, horizon=horizon, first_horizon=first_horizon)
     frame = scan_forecasts(forecasts, step_days=step_days)
-    frame, target = _of_target(frame, target)
-    frame, first_horizon = _of_horizon(frame, horizon, first_horizon)
-    grid = read_grid(_chosen(frame, models, locations, levels), step_days, bad)
+    read = partial(collected, path=forecasts, step_days=step_days)
+    frame, target = _of_target(frame, target, read)
+    frame, first_horizon = _of_horizon(frame, horizon, first_horizon, read)
+    grid = read_grid(_chosen(frame, models, locations, levels, read), forecasts, step_days, bad)
     kept = _kept(models, grid)
     ahead = horizon - first_horizon + 1
     lags = [0, *range(ahead, ahead + num_lags)]
@@ -158,42 +165,72 @@ def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[
     wanted, known = list(wanted), sorted(known)
     for n, name in enumerate(wanted):
         if name in wanted[:n]:
-            raise InputError(f"{kind} {name!r} is named twice")
+            raise InputError(f"{kind} {shown(name)!r} is named twice")
         if name not in known:
             near = difflib.get_close_matches(name, known, 3, 0.4) or known[:5]
-            raise InputError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")
+            raise InputError(f"unknown {kind} {shown(name)!r}; did you mean {shown(' or '.join(near))}?")
     return wanted
 
 
-def _of_target(frame: Any, target: str | None) -> tuple[Any, str | None]:
-    """The rows of the target asked for, or of the only one there is; None where the table names none."""
+def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: Any) -> None:
+    """Checks numbers of steps.
+
+    Args:
+        step_days: at least 1.
+        num_lags: at least 1.
+        horizon: any whole number.
+        first_horizon: any whole number, or None.
+
+    Raises:
+        InputError: for one that is no whole number, or too small.
+    """
+    named = {"step_days": step_days, "num_lags": num_lags, "horizon": horizon, "first_horizon": first_horizon or 0}
+    for name, number in named.items():
+        try:
+            operator.index(number)
+        except TypeError:
+            raise InputError(f"{name} must be a whole number, got {shown(number)}") from None
+    for name in ("step_days", "num_lags"):
+        if named[name] < 1:
+            raise InputError(f"{name} must be at least 1, got {named[name]}")
+
+
+def _of_target(frame: Any, target: str | None, read: Read) -> tuple[Any, str | None]:
+    """The rows of the target asked for, or of the only one there is; None where the table names none.
+
+    Rows that name none, where others do, are at fault; so are those whose target goes on after a horizon that cannot be read.
+    """
     pl = polars()
-    known = frame.select(pl.col("target").unique().drop_nulls()).collect()["target"].to_list()
+    known = read(frame.select(pl.col("target").unique().drop_nulls()))["target"].to_list()
     if target is not None and not known:
-        raise InputError(f"the forecasts name no target; leave out target {target!r}")
+        raise InputError(f"the forecasts name no target; leave out target {shown(target)!r}")
     if target is None and len(known) > 1:
-        raise InputError(f"the forecasts hold several targets, {', '.join(sorted(known)[:5])}; name one")
+        raise InputError(f"the forecasts hold several targets, {shown(', '.join(sorted(known)[:5]))}; name one")
     if not known:
         return frame, None
     chosen = known[0] if target is None else check_names("target", [target], known)[0]
-    return frame.filter(pl.col("target") == chosen), chosen
+    name = pl.col("target")
+    damaged = (name != chosen) & name.str.ends_with(f" {chosen}") & pl.col("horizon").is_null()
+    frame = frame.filter((name == chosen) | name.is_null() | damaged)
+    fault = pl.when(name.is_null() & pl.col("fault").is_null()).then(pl.lit("target")).otherwise(pl.col("fault"))
+    return frame.with_columns(fault=fault), chosen
 
 
-def _of_horizon(frame: Any, horizon: int, first_horizon: int | None) -> tuple[Any, int]:
-    """The rows of a horizon, and which horizon is the first."""
+def _of_horizon(frame: Any, horizon: int, first_horizon: int | None, read: Read) -> tuple[Any, int]:
+    """The rows of a horizon, those whose horizon cannot be read, and which horizon is the first."""
     pl = polars()
-    known = frame.select(pl.col("horizon").unique().drop_nulls().sort()).collect()["horizon"].to_list()
+    known = read(frame.select(pl.col("horizon").unique().drop_nulls().sort()))["horizon"].to_list()
     first = first_horizon if first_horizon is not None else 0 if 0 in known else 1
     if not known:
-        raise InputError("the tables hold no quantile forecast")
+        raise InputError("the tables hold no quantile forecast with a horizon")
     if horizon not in known:
-        raise InputError(f"expected a horizon among {known}, got {horizon}")
+        raise InputError(f"expected a horizon among {shown(known)}, got {shown(horizon)}")
     if horizon < first:
         raise InputError(
             f"horizon {horizon} is before {first}, that of the first date after the newest truth; ask for a later one, or "
             "say by first_horizon where the hub begins"
         )
-    return frame.filter(pl.col("horizon") == horizon), first
+    return frame.filter((pl.col("horizon") == horizon) | pl.col("horizon").is_null()), first
 
 
 def _chosen(
@@ -201,19 +238,21 @@ def _chosen(
     models: Sequence[str] | int | None,
     locations: Sequence[str] | None,
     levels: Sequence[float] | None,
+    read: Read,
 ) -> Any:
-    """The rows of some models, locations and levels; those without a level stay, for the checks to see."""
+    """The rows of some models, locations and levels; those that do not say theirs stay, for the checks to see."""
     pl = polars()
     named = {"model": None if isinstance(models, int) else models, "location": locations}
     for name, wanted in named.items():
         if wanted is not None:
-            known = frame.select(pl.col(name).unique()).collect()[name]
-            frame = frame.filter(pl.col(name).is_in(check_names(name, wanted, known)))
+            known = read(frame.select(pl.col(name).unique().drop_nulls()))[name]
+            frame = frame.filter(is_or_null(name, check_names(name, wanted, known)))
     if levels is not None:
-        known = frame.select(pl.col("quantile").unique().drop_nulls().sort()).collect()["quantile"].to_numpy()
+        known = read(frame.select(pl.col("quantile").unique().drop_nulls().sort()))["quantile"].to_numpy()
         for level in levels:
             if np.abs(known - level).min(initial=1.0) > 1e-6:
-                raise InputError(f"unknown level {level:g}; there are {', '.join(f'{each:g}' for each in known)}")
+                shown_levels = ", ".join(f"{each:g}" for each in known)
+                raise InputError(f"unknown level {level:g}; there are {shown(shown_levels)}")
         near = pl.any_horizontal([(pl.col("quantile") - level).abs() < 1e-6 for level in levels])
         frame = frame.filter(near | pl.col("quantile").is_null())
     return frame

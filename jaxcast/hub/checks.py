@@ -1,14 +1,27 @@
-"""What real hubs hold that cannot be used, told with file and row."""
+"""Checks of what real hubs hold and nobody can use; errors name file and row."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jaxcast.errors import InputError
-from jaxcast.hub.tables import polars
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.cells import LARGEST, YEARS
+from jaxcast.hub.tables import polars, raw_cell
 
 if TYPE_CHECKING:
     from jaxcast.hub.grid import Grid
+
+WANTED = {
+    "type": "an output type such as quantile",
+    "model": "the name of a model",
+    "location": "the name of a location",
+    "target": "the name of a target",
+    "horizon": "a horizon in whole steps",
+    "reference_date": "a date like 2024-01-06 that goes with horizon, target date and step_days",
+    "target_end_date": f"a date like 2024-01-06, from {YEARS[0]} to {YEARS[1]}",
+    "quantile": "a level within 0 and 1",
+    "value": f"a number up to {LARGEST:g}",
+}
 
 
 class BadForecasts(NamedTuple):
@@ -22,35 +35,52 @@ class BadForecasts(NamedTuple):
     def any(self) -> np.ndarray:
         return self.incomplete | self.crossing
 
-    def describe_incomplete(self, grid: "Grid") -> str:
-        """Which model lacks levels, and how often."""
+    def describe_incomplete(self, rows: Any, grid: "Grid") -> str:
+        """Which model lacks levels, and how often; or which level hardly any forecast has."""
+        there = ~np.isnan(grid.values)
+        rarest = int(there.sum((0, 1, 2)).argmin())
+        if there[..., rarest].sum() < 0.5 * there.any(-1).sum():
+            place, time, model = np.argwhere(there[..., rarest])[0]
+            at = _row_of(rows, grid, place, time, model, rarest)
+            return (
+                f"{at['file']}, row {at['row']}: the level {grid.levels[rarest]:g} is that of only {there[..., rarest].sum()} "
+                f"of {there.any(-1).sum()} forecasts; fix it, ask for levels that all have, or drop what is bad"
+            )
         counts = self.incomplete.sum((0, 1))
-        worst = int(counts.argmax())
-        place, time, _ = np.argwhere(self.incomplete[..., worst : worst + 1])[0]
-        lacking = ", ".join(f"{level:g}" for level in grid.levels[np.isnan(grid.values[place, time, worst])])
+        model = int(counts.argmax())
+        place, time, _ = np.argwhere(self.incomplete[..., model : model + 1])[0]
+        lacking = ", ".join(f"{level:g}" for level in grid.levels[~there[place, time, model]])
+        at = _row_of(rows, grid, place, time, model, int(there[place, time, model].argmax()))
         return (
-            f"{grid.models[worst]} lacks some of the {len(grid.levels)} quantile levels in {counts[worst]} forecasts, "
-            f"the first for {grid.locations[place]} on {grid.dates[time]} (no {lacking}); ask for levels that all have, or "
-            "drop what is bad"
+            f"{shown(grid.models[model])} lacks some of the {len(grid.levels)} quantile levels in {counts[model]} forecasts, "
+            f"the first for {shown(grid.locations[place])} on {grid.dates[time]} (no {lacking}; {at['file']}, row {at['row']}); "
+            "ask for levels that all have, or drop what is bad"
         )
 
     def describe_crossing(self, rows: Any, grid: "Grid") -> str:
         """The first crossing, with the file and row of its lower quantile."""
         assert self.first_crossing is not None
         place, time, model, level = self.first_crossing
-        pl = polars()
-        at = rows.filter(
-            (pl.col("location") == grid.locations[place])
-            & (pl.col("target_end_date") == grid.dates[time].item())
-            & (pl.col("model") == grid.models[model])
-            & ((pl.col("quantile") - grid.levels[level]).abs() < 1e-6)
-        ).row(0, named=True)
+        at = _row_of(rows, grid, place, time, model, level)
         low, high = grid.levels[level : level + 2]
         return (
-            f"{at['file']}, row {at['row']}: {grid.models[model]}'s quantile {low:g} for {grid.locations[place]} on "
-            f"{grid.dates[time]} is above its quantile {high:g} ({int(self.crossing.sum())} forecasts cross); "
-            "mend it, or drop what is bad"
+            f"{at['file']}, row {at['row']}: {shown(grid.models[model])}'s quantile {low:g} for "
+            f"{shown(grid.locations[place])} on {grid.dates[time]} is above its quantile {high:g} "
+            f"({int(self.crossing.sum())} forecasts cross); fix it, or drop what is bad"
         )
+
+
+def _row_of(rows: Any, grid: "Grid", place: int, time: int, model: int, level: int) -> dict[str, Any]:
+    """The row that holds one quantile."""
+    pl = polars()
+    is_it = (
+        (pl.col("location") == grid.locations[place])
+        & (pl.col("target_end_date") == grid.dates[time].item())
+        & (pl.col("model") == grid.models[model])
+        & ((pl.col("quantile") - grid.levels[level]).abs() < 1e-6)
+    )
+    row: dict[str, Any] = rows.filter(is_it).row(0, named=True)
+    return row
 
 
 def find_bad_forecasts(values: np.ndarray, levels: np.ndarray) -> BadForecasts:
@@ -64,32 +94,44 @@ def find_bad_forecasts(values: np.ndarray, levels: np.ndarray) -> BadForecasts:
     return BadForecasts(incomplete, crossing, first)
 
 
-def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> None:
-    """Raises InputError for the first row whose value, level or date is no number, level or date; or counts them as dropped."""
+def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> Any:
+    """Returns the rows that have no fault; the others are counted as dropped.
+
+    Args:
+        rows: of `scan_forecasts`.
+        bad: "raise" or "drop".
+        dropped: where to say how many were left out.
+
+    Raises:
+        InputError: for the first fault, unless dropped, with the cell.
+    """
     pl = polars()
-    is_bad = pl.any_horizontal(
-        pl.col("value", "target_end_date").is_null(),
-        ~pl.col("value").is_finite().fill_null(False),
-        ~pl.col("quantile").is_between(0, 1, closed="none").fill_null(False),
-    )
-    found = rows.filter(is_bad)
+    found = rows.filter(pl.col("fault").is_not_null())
     if not len(found):
-        return
+        return rows
     if bad == "drop":
-        dropped.append(f"{len(found)} rows with NA")
-        return
+        dropped.append(f"{len(found)} rows with NA or a cell that cannot be read")
+        return rows.filter(pl.col("fault").is_null())
     row = found.row(0, named=True)
-    level, date = row["quantile"], row["target_end_date"]
-    name = "target_end_date" if date is None else "quantile" if level is None or not 0 < level < 1 else "value"
-    wanted = {"target_end_date": "date like 2024-01-06", "quantile": "level within 0 and 1", "value": "number"}[name]
+    column, cell = raw_cell(row["file"], row["row"], row["fault"])
+    of = f" of {shown(row['model'])} for {shown(row['location'])}" if row["model"] and row["location"] else ""
     raise InputError(
-        f"{row['file']}, row {row['row']}: the {name} of {row['model']} for {row['location']} is NA or no {wanted} "
-        f"({len(found)} rows are so); mend it, or drop what is bad"
+        f"{row['file']}, row {row['row']}: the {column}{of} is NA or not {WANTED[row['fault']]}, "
+        f"{shown('' if cell is None else cell)!r} ({len(found)} rows are so); fix it, or drop what is bad"
     )
 
 
 def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped: list[str]) -> None:
-    """Raises InputError for two rows of one model, location, date and level; or counts them."""
+    """Counts two rows of one model, location, date and level.
+
+    Args:
+        rows: of forecasts. flat: where on the grid each belongs. size: of the grid.
+        bad: "raise" or "drop".
+        dropped: where to say how many were left out.
+
+    Raises:
+        InputError: unless dropped, with both rows.
+    """
     twice = np.bincount(flat, minlength=size)[flat] > 1
     if not twice.any():
         return
@@ -101,24 +143,57 @@ def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped:
     second = int(np.flatnonzero(flat == flat[first])[1])
     row, again = rows.row(first, named=True), rows.row(second, named=True)
     raise InputError(
-        f"{again['file']}, row {again['row']}: {row['model']}'s quantile {row['quantile']:g} for {row['location']} on "
-        f"{row['target_end_date']} was there already, in row {row['row']} ({num_extra} duplicate rows); keep one of them"
+        f"{again['file']}, row {again['row']}: {shown(row['model'])}'s quantile {row['quantile']:g} for "
+        f"{shown(row['location'])} on {row['target_end_date']} was there already, in row {row['row']} of {row['file']} "
+        f"({num_extra} duplicate rows); keep one of them"
     )
 
 
-def check_grid(dates: np.ndarray, step_days: int) -> np.ndarray:
-    """All dates from the first to the last, a step apart.
+def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
+    """Returns the rows whose target dates are whole steps from the most frequent one; the others are counted as dropped.
+
+    Args:
+        rows: of forecasts, at least one.
+        step_days: between two dates.
+        bad: "raise" or "drop".
+        dropped: where to say how many were left out.
 
     Raises:
-        InputError: for a date in between, or steps below a day.
+        InputError: for a date in between, unless dropped, with its row.
     """
-    if step_days < 1:
-        raise InputError(f"step_days must be at least 1, got {step_days}")
+    dates = rows["target_end_date"].to_numpy().astype("datetime64[D]")
     unique, counts = np.unique(dates, return_counts=True)
-    off = (unique - unique[counts.argmax()]).astype(int) % step_days != 0
-    if off.any():
-        raise InputError(
-            f"{int(off.sum())} target dates are off the grid of {step_days} days, such as {unique[off][0]} beside "
-            f"{unique[counts.argmax()]}; mend them, or give another step_days"
-        )
-    return np.arange(unique[0], unique[-1] + 1, step_days, dtype="datetime64[D]")
+    usual = unique[counts.argmax()]
+    off = (dates - usual).astype(int) % step_days != 0
+    if not off.any():
+        return rows
+    num_dates = len(np.unique(dates[off]))
+    if bad == "drop":
+        dropped.append(f"{int(off.sum())} rows of {num_dates} target dates off the grid of {step_days} days")
+        return rows.filter(~off)
+    row = rows.row(int(np.argmax(off)), named=True)
+    raise InputError(
+        f"{row['file']}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, such as "
+        f"{row['target_end_date']} beside {usual}; fix them, give another step_days, or drop what is bad"
+    )
+
+
+def check_span(rows: Any, num_dates: int, num_cells: int) -> None:
+    """Checks that the dates of the forecasts are near enough to each other for a grid that holds them all.
+
+    Args:
+        rows: of forecasts.
+        num_dates: from the first to the last.
+        num_cells: of the grid.
+
+    Raises:
+        InputError: for a grid nearly all of which would be empty, with the row of the date farthest off.
+    """
+    if num_cells <= 10_000_000 + 100 * len(rows):
+        return
+    dates = rows["target_end_date"].to_numpy().astype("datetime64[D]").astype(int)
+    row = rows.row(int(np.abs(dates - np.median(dates)).argmax()), named=True)
+    raise InputError(
+        f"{row['file']}, row {row['row']}: with target date {row['target_end_date']} the forecasts would span {num_dates} "
+        f"dates, {num_cells * 8 / 1e9:.1f} GB, hardly any of them with a forecast; fix the date, or ask for fewer models"
+    )

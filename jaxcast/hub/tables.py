@@ -1,12 +1,18 @@
 """Tables of a forecast hub, lazily: tidy files, legacy hub folders, hubverse folders, and their truth."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.cells import OTHER_TYPES, Cells
+from jaxcast.hub.cells import polars as polars
+from jaxcast.hub.csv_structure import check_csv
 
 SUFFIXES = (".csv", ".parquet")
+ROW = "(row)"
+# The columns whose cells are dates; a round_id can be any text.
+DATES_OF_ROUNDS = ("reference_date", "origin_date")
 # What the same column is called in tidy tables, legacy hubs and hubverse hubs.
 NAMES = {
     "model": ("model", "model_id", "team_model"),
@@ -29,90 +35,149 @@ TRUTH_NAMES = {
 }
 
 
-def polars() -> ModuleType:
-    """The package that reads tables.
-
-    Raises:
-        InputError: where it is not installed.
-    """
-    try:
-        import polars
-    except ImportError:
-        raise InputError("tables of a hub and .parquet files need polars: pip install 'jaxcast[hub]'") from None
-    return polars
-
-
 def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
-    """A lazy frame of all quantile forecasts that a file or a hub's folder holds, in one form whatever their own.
-
-    Columns: model, location, reference_date, target_end_date, horizon, target, quantile, value, file, row. Rows are
-    numbered from 1 below the header of their file. Rows of another type than quantile are left out.
+    """Returns a lazy frame of all quantile forecasts of a file or a hub's folder, in one form whatever their own.
 
     Args:
         path: a tidy .csv or .parquet; or the folder of a hub, legacy (data-processed/MODEL/DATE-MODEL.csv) or hubverse
             (model-output/MODEL/DATE-MODEL.csv or .parquet); a folder of such model folders does as well.
         step_days: between horizons, where a table gives its dates by a reference date only, or the other way round.
 
+    Returns:
+        Columns model, location, reference_date, target_end_date, horizon, target, quantile, value, fault, file, row. Rows
+        are numbered from 1 below the header of their file. Rows of another output type than quantile are left out. A
+        cell that cannot be read is null, and `fault` then names its column.
+
     Raises:
-        InputError: where there is no such table, or columns are missing.
+        InputError: where there is no such table, its structure is damaged, or columns are missing.
     """
-    path = Path(path)
+    return polars().concat([frame for _, frame in _frames(Path(path), step_days)])
+
+
+def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
+    """The files of a table or folder, each as a lazy frame in the form of `scan_forecasts`."""
     if path.is_file():
-        return _canonical(_scan(path), path, None, step_days)
+        yield path, _canonical(_scan(path), path, None, step_days)
+        return
     if not path.is_dir():
-        raise InputError(f"there is no file or folder {path}; give a .csv or .parquet, or the folder of a hub")
+        raise InputError(f"there is no file or folder {shown(path)}; give a .csv or .parquet, or the folder of a hub")
     inner = [path / name for name in ("model-output", "data-processed", "data-forecasts") if (path / name).is_dir()]
     root = inner[0] if inner else path
-    files = sorted(file for file in root.glob("*/*") if file.suffix in SUFFIXES)
+    files = sorted(file for file in root.glob("*/*") if file.suffix in SUFFIXES and file.is_file())
     if not files:
         raise InputError(f"{root} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table")
-    return polars().concat([_canonical(_scan(file), file, file.parent.name, step_days) for file in files])
+    for file in files:
+        yield file, _canonical(_scan(file), file, file.parent.name, step_days)
+
+
+def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> Any:
+    """Reads what a lazy frame of a table or folder asks for.
+
+    Args:
+        frame: lazy, made by `scan_forecasts` or `scan_truth`.
+        path: what it was made from.
+        step_days: of `scan_forecasts`, with which the file that cannot be read is looked for among several.
+
+    Returns:
+        The frame with its rows.
+
+    Raises:
+        InputError: for a file whose content cannot be read.
+    """
+    failure = _failure_of(frame)
+    if not isinstance(failure, str):
+        return failure
+    if step_days is not None and Path(path).is_dir():
+        for file, each in _frames(Path(path), step_days):
+            if isinstance(_failure_of(each), str):
+                path = file
+                break
+    raise InputError(f"{path} is not a table that can be read ({shown(failure)}); write it again")
+
+
+def _failure_of(frame: Any) -> Any:
+    """The frame with its rows, or why there are none."""
+    pl = polars()
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError) as error:
+        return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
+    """Finds a cell as it stands in a file.
+
+    Args:
+        file: a table of forecasts.
+        row: counted from 1.
+        name: of the column, as `scan_forecasts` calls it.
+
+    Returns:
+        What the file calls the column, and the cell.
+    """
+    pl, path = polars(), Path(file)
+    frame = _scan(path)
+    found = _find(frame, NAMES, path, ())
+    if name == "horizon" and name not in found:
+        name = "target"
+    if name not in found:
+        return name, ""
+    return found[name], collected(frame.filter(pl.col(ROW) == row).select(found[name]), path).item()
 
 
 def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
-    """A lazy frame of the truth: location, date, target (null where the table has none), value.
+    """Returns a lazy frame of the truth.
 
     Args:
         path: a .csv or .parquet, such as a hub's time-series table, or its oracle-output, of which quantile rows count.
         source: keeps the rows whose `source` or `as_of` column contains this text, where a table holds several vintages.
 
+    Returns:
+        Columns location, date, target (null where the table has none), value and row; a cell that cannot be read is
+        null. Rows that repeat another one are left out.
+
     Raises:
-        InputError: where there is no such table, columns are missing, or no row is of that source.
+        InputError: where there is no such table, its structure is damaged, columns are missing, or no row is of that source.
     """
     pl, path = polars(), Path(path)
     if not path.is_file():
-        raise InputError(f"there is no truth table {path}; give a .csv or .parquet")
+        raise InputError(f"there is no truth table {shown(path)}; give a .csv or .parquet")
     frame = _scan(path)
     found = _find(frame, TRUTH_NAMES, path, needed=("location", "date", "value"))
+    cells = Cells(path, found, frame.collect_schema())
     if "type" in found:  # an oracle-output table repeats itself for every output type
-        frame = frame.filter(pl.col(found["type"]).cast(pl.String) == "quantile")
+        frame = frame.filter(~cells.text("type").str.to_lowercase().is_in(OTHER_TYPES).fill_null(False))
     if source is not None:
         if "source" not in found:
-            raise InputError(f"{path} has no column source or as_of to look for {source!r} in; leave the source out")
-        frame = frame.filter(pl.col(found["source"]).cast(pl.String).str.contains(source, literal=True))
-        if frame.select(pl.len()).collect().item() == 0:
-            raise InputError(f"no row of {path} is of a source that contains {source!r}")
-    return frame.select(
-        _text(pl, found, "location"),
-        _date(pl, found, "date", frame.collect_schema()),
-        _text(pl, found, "target"),
-        _number(pl, found, "value"),
-    ).unique()
+            raise InputError(
+                f"{path} has no column source or as_of to look for {shown(source)!r} in; leave the source out"
+            )
+        frame = frame.filter(cells.words("source").str.contains(source, literal=True))
+        if collected(frame.select(pl.len()), path).item() == 0:
+            raise InputError(f"no row of {path} is of a source that contains {shown(source)!r}")
+    columns = [cells.text("location"), cells.date("date"), cells.text("target"), cells.number("value")]
+    read = frame.select(*columns, pl.col(ROW).alias("row"))
+    return read.unique(["location", "date", "target", "value"], keep="first", maintain_order=True)
 
 
 def _scan(path: Path) -> Any:
     """A lazy frame of one file; the text of a .csv stays text, so that location 01 does not become 1."""
     pl = polars()
     if path.suffix not in SUFFIXES:
-        raise InputError(f"expected a .csv or .parquet, got {path}")
+        raise InputError(f"expected a .csv or .parquet, got {shown(path)}")
+    if path.suffix == ".csv":
+        check_csv(path)
     try:
         if path.suffix == ".csv":
-            frame = pl.scan_csv(path, infer_schema=False, row_index_name="row", row_index_offset=1)
+            frame = pl.scan_csv(path, infer_schema=False, row_index_name=ROW, row_index_offset=1)
         else:
-            frame = pl.scan_parquet(path, row_index_name="row", row_index_offset=1)
-        frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} is not a table that can be read ({str(error).splitlines()[0]})") from None
+            frame = pl.scan_parquet(path, row_index_name=ROW, row_index_offset=1, glob=False)
+        columns = [name for name in frame.collect_schema().names() if name != ROW]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path} is not a table that can be read ({shown(why)})") from None
+    if path.suffix == ".csv":  # empty lines, and rows of commas alone
+        frame = frame.filter(~pl.all_horizontal(pl.col(columns).is_null()))
     return frame
 
 
@@ -122,7 +187,7 @@ def _find(frame: Any, names: dict[str, tuple[str, ...]], path: Path, needed: tup
     found = {ours: next((name for name in theirs if name in columns), None) for ours, theirs in names.items()}
     missing = [name for name in needed if found[name] is None]
     if missing:
-        raise InputError(f"{path} has no column {', '.join(missing)}; its columns are {', '.join(columns[1:])}")
+        raise InputError(f"{path} has no column {', '.join(missing)}; its columns are {shown(', '.join(columns[1:]))}")
     return {ours: theirs for ours, theirs in found.items() if theirs is not None}
 
 
@@ -130,54 +195,59 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
     pl = polars()
     needed = ("location", "quantile", "value", *(() if model else ("model",)))
     found = _find(frame, NAMES, path, needed)
-    if "type" in found:
-        frame = frame.filter(pl.col(found["type"]).cast(pl.String) == "quantile")
-    in_target = "target" in found and "horizon" not in found  # "1 wk ahead inc death"
-    if "horizon" not in found and not in_target:
+    if "horizon" not in found and "target" not in found:
         raise InputError(f"{path} has no column horizon, nor a target such as '1 wk ahead inc death'")
     if not found.keys() & {"target_end_date", "reference_date"}:
         raise InputError(f"{path} has no column target_end_date or reference_date")
-    if in_target:
-        text = pl.col(found["target"]).cast(pl.String)
-        horizon = text.str.extract(r"^\s*(-?\d+)\s").cast(pl.Int32).alias("horizon")
-        target = text.str.replace(r"^\s*-?\d+\s+\S+\s+ahead\s+", "").alias("target")
+    cells = Cells(path, found, frame.collect_schema())
+    if "horizon" in found:
+        steps, target = cells.number("horizon"), cells.text("target")
     else:
-        horizon = _number(pl, found, "horizon").cast(pl.Int32)
-        target = _text(pl, found, "target")
-    dtypes = frame.collect_schema()
+        target, steps = _split_target(cells)
+    kind = cells.text("type") if "type" in found else pl.lit("quantile")
     frame = frame.select(
-        _text(pl, found, "model") if model is None else pl.lit(model).alias("model"),
-        _text(pl, found, "location"),
-        _date(pl, found, "reference_date", dtypes),
-        _date(pl, found, "target_end_date", dtypes),
-        horizon,
+        (pl.lit(model) if model else cells.text("model")).alias("model"),
+        cells.text("location"),
+        cells.date("reference_date"),
+        cells.date("target_end_date"),
+        cells.horizon(steps, step_days),
         target,
-        _number(pl, found, "quantile"),
-        _number(pl, found, "value"),
+        cells.level(),
+        cells.number("value"),
+        kind.str.to_lowercase().alias("output_type"),
+        (cells.text("reference_date") if found.get("reference_date") in DATES_OF_ROUNDS else pl.lit(None)).alias(
+            "round"
+        ),
         pl.lit(str(path)).alias("file"),
-        "row",
-    )
+        pl.col(ROW).alias("row"),
+    ).filter(~pl.col("output_type").is_in(OTHER_TYPES).fill_null(False))
+    return _with_dates(frame, found, step_days).drop("output_type", "round")
+
+
+def _split_target(cells: Cells) -> tuple[Any, Any]:
+    """Target and horizon of texts like "1 wk ahead inc death"."""
+    pl, text = cells.pl, cells.text("target")
+    steps = text.str.extract(r"^\s*(-?\d+)\s").cast(pl.Float64, strict=False)
+    return text.str.replace(r"^\s*-?\d+\s+\S+\s+ahead\s+", "").alias("target"), steps
+
+
+def _with_dates(frame: Any, found: dict[str, str], step_days: int) -> Any:
+    """Adds the date that a table leaves out, and which column of a row is at fault, if any."""
+    pl = polars()
+    dated = "target_end_date" if "target_end_date" in found else "reference_date"
     ahead = pl.duration(days=step_days * pl.col("horizon"))
-    if "target_end_date" not in found:
+    # Where the reference date is a day of the week before, dates agree to within a step.
+    days = (pl.col("target_end_date") - pl.col("reference_date") - ahead).dt.total_days()
+    both = {"target_end_date", "reference_date"} <= found.keys()
+    wrong_round = (pl.col("round").is_not_null() & pl.col("reference_date").is_null()) | (
+        days.abs() >= max(step_days, 1)
+    )
+    fault = pl.when((pl.col("output_type") != "quantile").fill_null(True)).then(pl.lit("type"))
+    for name in ("model", "location", "horizon", dated, "quantile", "value"):
+        fault = fault.when(pl.col(name).is_null()).then(pl.lit(name))
+    if both:
+        fault = fault.when(wrong_round.fill_null(False)).then(pl.lit("reference_date"))
+    frame = frame.with_columns(fault=fault.otherwise(None))
+    if dated == "reference_date":
         return frame.with_columns(target_end_date=(pl.col("reference_date") + ahead).cast(pl.Date))
     return frame.with_columns(reference_date=(pl.col("target_end_date") - ahead).cast(pl.Date))
-
-
-def _text(pl: ModuleType, found: dict[str, str], name: str) -> Any:
-    if name not in found:
-        return pl.lit(None, pl.String).alias(name)
-    return pl.col(found[name]).cast(pl.String).alias(name)
-
-
-def _date(pl: ModuleType, found: dict[str, str], name: str, dtypes: Any) -> Any:
-    if name not in found:
-        return pl.lit(None, pl.Date).alias(name)
-    column = pl.col(found[name])
-    if dtypes[found[name]] == pl.Date:
-        return column.alias(name)
-    return column.cast(pl.String).str.head(10).str.to_date("%Y-%m-%d", strict=False).alias(name)
-
-
-def _number(pl: ModuleType, found: dict[str, str], name: str) -> Any:
-    """Null where a text is no number; which of them is an error is for the checks to say."""
-    return pl.col(found[name]).cast(pl.Float64, strict=False).fill_nan(None).alias(name)

@@ -1,0 +1,106 @@
+"""Expressions that read the cells of a hub's tables; a cell that cannot be read is null, and its row names the column."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jaxcast.errors import InputError, shown
+
+# Larger values overflow where scores are summed, and count nothing.
+LARGEST = 1e30
+FARTHEST_DAYS = 40_000
+YEARS = (1900, 2199)
+DATE = r"^\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?$"
+OTHER_TYPES = ("mean", "median", "cdf", "pmf", "sample", "point", "bin", "mode")
+
+
+def polars() -> ModuleType:
+    """Returns the package that reads tables.
+
+    Raises:
+        InputError: where it is not installed.
+    """
+    try:
+        import polars
+    except ImportError:
+        raise InputError("tables of a hub and .parquet files need polars: pip install 'jaxcast[hub]'") from None
+    return polars
+
+
+class Cells:
+    """Expressions over the columns of one file.
+
+    Args:
+        path: of the file.
+        found: what the file calls each column.
+        dtypes: of the file's columns.
+    """
+
+    def __init__(self, path: Path, found: dict[str, str], dtypes: Any):
+        self.pl, self.path, self.found, self.dtypes = polars(), path, found, dtypes
+
+    def text(self, name: str) -> Any:
+        """A name; null where the cell is blank. Whole numbers lose their decimals: 1.0 is the name 1."""
+        pl = self.pl
+        if name not in self.found:
+            return pl.lit(None, pl.String).alias(name)
+        column, dtype = pl.col(self.found[name]), self._dtype(name, "text")
+        if dtype.is_float():
+            whole = column.is_finite() & (column == column.round()) & (column.abs() < 2**53)
+            integer = pl.when(whole).then(column).otherwise(None).cast(pl.Int64, strict=False).cast(pl.String)
+            return pl.coalesce(integer, column.fill_nan(None).cast(pl.String)).alias(name)
+        text = column.cast(pl.String)
+        return pl.when(text.str.strip_chars() == "").then(None).otherwise(text).alias(name)
+
+    def words(self, name: str) -> Any:
+        """The cell as text, dates too."""
+        self._dtype(name, "date")
+        return self.pl.col(self.found[name]).cast(self.pl.String)
+
+    def date(self, name: str) -> Any:
+        """A day; null where the cell is no date, or has a time of day other than midnight."""
+        pl = self.pl
+        if name not in self.found:
+            return pl.lit(None, pl.Date).alias(name)
+        column, dtype = pl.col(self.found[name]), self._dtype(name, "date")
+        if isinstance(dtype, pl.Datetime):
+            column = pl.when(column.dt.time() == pl.time(0)).then(column.dt.date()).otherwise(None)
+        elif dtype != pl.Date:
+            text = column.cast(pl.String)
+            day = text.str.head(10).str.to_date("%Y-%m-%d", strict=False)
+            column = pl.when(text.str.contains(DATE)).then(day).otherwise(None)
+        inside = column.dt.year().is_between(*YEARS)
+        return pl.when(inside).then(column).otherwise(None).cast(pl.Date).alias(name)
+
+    def number(self, name: str) -> Any:
+        """A finite number; null where the cell is none."""
+        pl = self.pl
+        self._dtype(name, "number")
+        return self.finite(pl.col(self.found[name]).cast(pl.Float64, strict=False)).alias(name)
+
+    def finite(self, number: Any) -> Any:
+        return self.pl.when(number.abs() <= LARGEST).then(number).otherwise(None)
+
+    def horizon(self, number: Any, step_days: int) -> Any:
+        """A whole number of steps within a century; null where it is not."""
+        pl = self.pl
+        whole = (number == number.round()) & (number.abs() * max(step_days, 1) <= FARTHEST_DAYS)
+        return pl.when(whole).then(number).otherwise(None).cast(pl.Int32).alias("horizon")
+
+    def level(self) -> Any:
+        """A level of a quantile, to six decimals within 0 and 1; null where it is not."""
+        pl = self.pl
+        number = self.number("quantile")
+        return pl.when(number.round(6).is_between(0, 1, closed="none")).then(number).otherwise(None).alias("quantile")
+
+    def _dtype(self, name: str, kind: str) -> Any:
+        pl = self.pl
+        dtype = self.dtypes[self.found[name]]
+        words = dtype in (pl.String, pl.Categorical, pl.Null) or isinstance(dtype, pl.Enum)
+        known = words or dtype.is_numeric() or (kind == "date" and (dtype == pl.Date or isinstance(dtype, pl.Datetime)))
+        if not known:
+            raise InputError(
+                f"{self.path}: expected {kind} in column {self.found[name]}, got cells of type {shown(dtype)}; "
+                "write it as text, numbers or dates"
+            )
+        return dtype
