@@ -62,7 +62,7 @@ def test_equal_weight_pools_by_numpy(name, data, course):
     for place, time in np.ndindex(NUM_PLACES, NUM_TIMES):
         there = np.sort(forecasts[place, time][~np.isnan(forecasts[place, time, :, 0])], axis=0)
         if not len(there):
-            assert (ours[place, time] == 0).all()
+            assert np.isnan(ours[place, time]).all()
             continue
         cut = round(0.2 * len(there)) if name == "trimmed" else 0
         expected = np.median(there, 0) if name == "median" else there[cut : len(there) - cut].mean(0)
@@ -141,6 +141,55 @@ def test_the_order_and_the_unit_of_the_data_do_not_matter(name, data, course):
     np.testing.assert_allclose(jaxcast.pool_course(FIXED[name], shuffled).forecast, forecast, rtol=1e-6, atol=1e-9)
     larger = course_of(1e3 * forecasts, 1e3 * truth)
     np.testing.assert_allclose(jaxcast.pool_course(FIXED[name], larger).forecast, 1e3 * forecast, rtol=1e-6, atol=1e-6)
+
+
+def without_models(name):
+    """A course without any forecast in the middle of one location, in a whole week, or at a whole location, and where."""
+    forecasts, truth = make(missing=0.0)
+    gone = np.zeros(truth.shape, bool)
+    gone[{"task": (2, 12), "week": (slice(None), 17), "location": 3, "last week": (slice(None), -1)}[name]] = True
+    forecasts[gone] = np.nan
+    return forecasts, truth, gone
+
+
+@pytest.mark.parametrize("missing", ["task", "week", "location", "last week"])
+@pytest.mark.parametrize("name", FIXED)
+def test_where_no_model_forecast_there_is_no_pooled_one_and_no_score(name, missing):
+    forecasts, truth, gone = without_models(missing)
+    pooled = np.asarray(jaxcast.pool_course(FIXED[name], course_of(forecasts, truth)).forecast)
+    np.testing.assert_array_equal(np.isnan(pooled), np.broadcast_to(gone[..., None], pooled.shape))
+    row = jaxcast.score_forecasters({name: pooled}, truth, LEVELS)[0]
+    assert (row["num_tasks"], row["num_missing"]) == ((~gone).sum(), gone.sum())
+    expected = np.asarray(jaxcast.weighted_interval_score(pooled, truth, LEVELS).wis)[~gone].mean()
+    np.testing.assert_allclose(row["wis"], expected)
+    # What stands where nobody forecast changes nothing anywhere else.
+    other = truth.copy()
+    other[gone] = 1e9
+    if name != "adaptive":  # which reads the newest truth whether or not anyone had forecast it
+        again = np.asarray(jaxcast.pool_course(FIXED[name], course_of(forecasts, other)).forecast)
+        np.testing.assert_array_equal(again, pooled)
+
+
+def test_the_example_of_a_week_without_models():
+    forecasts = np.full((1, 2, 2, 3), np.nan)
+    forecasts[0, 0] = [[90, 100, 110], [95, 100, 105]]
+    truth, levels = np.asarray([[100.0, 100.0]]), np.asarray([0.25, 0.5, 0.75])
+    pooled = jaxcast.pool_course(jaxcast.EqualMean(), jaxcast.HubCourse.of(forecasts, truth, levels)).forecast
+    assert np.isnan(pooled[0, 1]).all()
+    row = jaxcast.score_forecasters({"mean": pooled}, truth, levels)[0]
+    assert (row["wis"], row["num_tasks"]) == (2.5, 1)
+
+
+@pytest.mark.parametrize("missing", ["week", "location"])
+def test_trained_forecasts_are_missing_where_nobody_forecast(missing):
+    forecasts, truth, gone = without_models(missing)
+    course = course_of(forecasts, truth)
+    for forecast in (
+        jaxcast.rolling_origin(FIXED["average"], course, num_steps=1).forecast,
+        jaxcast.adaptive_origin(course, num_steps=1).forecast,
+        jaxcast.track_coverage(jnp.nan_to_num(jaxcast.pool_course(FIXED["mean"], course).forecast), course),
+    ):
+        np.testing.assert_array_equal(np.isnan(forecast), np.broadcast_to(gone[..., None], forecast.shape))
 
 
 def test_decayed_sums_know_nothing_of_what_is_pending():
@@ -334,7 +383,8 @@ def test_a_trained_pool_survives(trained, name, data, course, rolled):
         forecast = again.forecast
         if trained == "adaptive":
             forecast = jaxcast.track_coverage(forecast, course_now)
-        assert np.isfinite(np.asarray(forecast)).all()
+        is_there = np.broadcast_to(np.asarray(course_now.possible)[..., None], forecast.shape)
+        np.testing.assert_array_equal(np.isfinite(np.asarray(forecast)), is_there)
         assert jaxcast.count_crossings(forecast) == 0
         scored = np.asarray(course_now.scored)
         scores[label] = np.asarray(task_scores(forecast, course_now))[scored].mean()

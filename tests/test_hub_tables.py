@@ -168,7 +168,7 @@ def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
         ({"levels": [0.25, 0.4]}, "unknown level 0.4; there are 0.25, 0.5, 0.75"),
         ({"models": 4}, "from 1 to 3 models, .* got 4"),
         ({"models": 0}, "from 1 to 3 models, .* got 0"),
-        ({"step_days": 0}, "step_days must be at least 1"),
+        ({"step_days": 0}, "step_days must be from 1 to"),
         ({"truth_source": "final"}, "no column source or as_of"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxcast.errors import InputError, shown
+from jaxcast.hub.cells import FARTHEST_DAYS
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.grid import Grid, is_or_null, read_grid, read_truth
 from jaxcast.hub.tables import collected, polars, scan_forecasts
@@ -176,8 +177,8 @@ def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: A
     """Checks numbers of steps.
 
     Args:
-        step_days: at least 1.
-        num_lags: at least 1.
+        step_days: from 1 to a century.
+        num_lags: from 1 to as many.
         horizon: any whole number.
         first_horizon: any whole number, or None.
 
@@ -191,8 +192,8 @@ def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: A
         except TypeError:
             raise InputError(f"{name} must be a whole number, got {shown(number)}") from None
     for name in ("step_days", "num_lags"):
-        if named[name] < 1:
-            raise InputError(f"{name} must be at least 1, got {named[name]}")
+        if not 1 <= named[name] <= FARTHEST_DAYS:
+            raise InputError(f"{name} must be from 1 to {FARTHEST_DAYS}, got {shown(named[name])}")
 
 
 def _of_target(frame: Any, target: str | None, read: Read) -> tuple[Any, str | None]:

@@ -57,6 +57,12 @@ class Cells:
         self._dtype(name, "date")
         return self.pl.col(self.found[name]).cast(self.pl.String)
 
+    def is_blank(self, name: str) -> Any:
+        """Whether there is nothing in a cell."""
+        if name not in self.found:
+            return self.pl.lit(True)
+        return (self.words(name).str.strip_chars() == "").fill_null(True)
+
     def date(self, name: str) -> Any:
         """A day; null where the cell is no date, or has a time of day other than midnight."""
         pl = self.pl

@@ -3,9 +3,10 @@
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Shaped
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree
 
 
@@ -59,14 +60,16 @@ class HubCourse(FrozenPytree):
             ([[[True, False]]], [0.0, 0.0, 0.0])
         """
         forecasts, truth = jnp.asarray(forecasts), jnp.asarray(truth)
+        if not jnp.issubdtype(forecasts.dtype, jnp.floating):
+            forecasts = forecasts.astype(float)
         dtype = jnp.result_type(forecasts, jnp.float32)
         if forecasts.ndim != 4 or truth.shape != forecasts.shape[:2] or jnp.shape(levels) != forecasts.shape[3:]:
             raise InputError(
                 "expected forecasts (location, time, model, quantile), truth (location, time) and levels (quantile), "
                 f"got {forecasts.shape}, {truth.shape} and {jnp.shape(levels)}"
             )
-        if horizon < 1:
-            raise InputError(f"horizon must be at least 1, got {horizon}")
+        if not isinstance(horizon, int | np.integer) or horizon < 1:
+            raise InputError(f"horizon must be a whole number of at least 1, got {shown(horizon)}")
         present = jnp.isfinite(forecasts).all(-1)
         filled = jnp.where(present[..., None], forecasts, 0).astype(dtype)
         if observed is None:

@@ -12,7 +12,7 @@ from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.scores import pinball_loss
 from jaxcast.pooling.adaptive import AdaptivePool, rescaled
-from jaxcast.pooling.quantile import QuantilePool, clip_outliers, equal_shares
+from jaxcast.pooling.quantile import QuantilePool, clip_outliers, equal_shares, where_possible
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
 from jaxcast.training import make_optimizer
@@ -131,6 +131,7 @@ def _loss(
 def task_scores(forecast: Float[Array, "location time quantile"], course: HubCourse) -> Float[Array, "location time"]:
     """The WIS of every task, zero where there is none."""
     truth = jnp.where(course.scored, course.truth, 0)
+    forecast = jnp.where(course.scored[..., None], forecast, 0)
     return jnp.where(course.scored, 2 * pinball_loss(forecast, truth, course.levels).mean(-1), 0)
 
 
@@ -220,7 +221,7 @@ def track_coverage(
 
     rows = (jnp.moveaxis(forecast, 1, 0), jnp.where(course.scored, course.truth, 0).T, course.scored.T)
     start = (jnp.zeros(4, forecast.dtype), jnp.zeros((course.horizon - 1, 4), forecast.dtype))
-    return jnp.moveaxis(jax.lax.scan(at, start, rows)[1], 0, 1)
+    return where_possible(jnp.moveaxis(jax.lax.scan(at, start, rows)[1], 0, 1), course)
 
 
 GRID: tuple[dict[str, Any], ...] = tuple(

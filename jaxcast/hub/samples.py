@@ -98,7 +98,10 @@ def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
         0.0
     """
     forecast = pool_samples(model, samples) / samples.scale[..., None]
-    losses = 2 * pinball_loss(forecast, samples.target, samples.levels[0]).mean(-1)
+    counts = samples.weight > 0
+    target = jnp.where(counts, samples.target, 0)
+    forecast = jnp.where(counts[..., None], forecast, 0)
+    losses = 2 * pinball_loss(forecast, target, samples.levels[0]).mean(-1)
     return (losses * samples.weight).sum() / jnp.maximum(samples.weight.sum(), 1)
 
 
@@ -134,7 +137,7 @@ class QuantileRegression(nnx.Module):
 
 
 class Blocked(NamedTuple):
-    """forecast: of each seed, in windows only, zero elsewhere. losses: of each training."""
+    """forecast: of each seed, NaN outside of the windows and where no model forecast. losses: of each training."""
 
     forecast: Float[Array, "seed location time quantile"]
     losses: Float[Array, "window seed epoch"]
@@ -174,7 +177,7 @@ def blocked_windows(
         (1, 2, 9, 3)
     """
     windows = np.asarray(windows, bool)
-    forecast = jnp.zeros((len(keys), *course.truth.shape, course.levels.shape[0]), course.forecasts.dtype)
+    forecast = jnp.full((len(keys), *course.truth.shape, course.levels.shape[0]), jnp.nan, course.forecasts.dtype)
     losses = []
     for number, window in enumerate(windows):
         training = np.asarray(course.scored) & ~window
@@ -189,7 +192,7 @@ def blocked_windows(
         pooled = _pooled(trained.model, jax.tree.map(lambda a, window=window: a[:, window], samples))
         forecast = forecast.at[:, :, window].set(pooled)
         losses.append(trained.losses)
-    return Blocked(forecast, jnp.stack(losses))
+    return Blocked(jnp.where(course.possible[..., None], forecast, jnp.nan), jnp.stack(losses))
 
 
 @jax.jit

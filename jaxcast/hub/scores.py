@@ -168,7 +168,8 @@ def count_crossings(forecast: Shaped[ArrayLike, "*batch quantile"]) -> int:
 
 def _checked(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[Array, Array, Array]:
     forecast = jnp.asarray(forecast)
-    forecast = forecast.astype(jnp.result_type(forecast, jnp.float32))
+    is_floating = jnp.issubdtype(forecast.dtype, jnp.floating)
+    forecast = forecast.astype(jnp.result_type(forecast, jnp.float32) if is_floating else float)
     truth, levels = jnp.asarray(truth, forecast.dtype), jnp.asarray(levels, forecast.dtype)
     if levels.ndim != 1 or forecast.shape[-1:] != levels.shape or truth.shape != forecast.shape[:-1]:
         raise InputError(

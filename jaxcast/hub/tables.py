@@ -11,8 +11,6 @@ from jaxcast.hub.csv_structure import check_csv
 
 SUFFIXES = (".csv", ".parquet")
 ROW = "(row)"
-# The columns whose cells are dates; a round_id can be any text.
-DATES_OF_ROUNDS = ("reference_date", "origin_date")
 # What the same column is called in tidy tables, legacy hubs and hubverse hubs.
 NAMES = {
     "model": ("model", "model_id", "team_model"),
@@ -215,13 +213,11 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
         cells.level(),
         cells.number("value"),
         kind.str.to_lowercase().alias("output_type"),
-        (cells.text("reference_date") if found.get("reference_date") in DATES_OF_ROUNDS else pl.lit(None)).alias(
-            "round"
-        ),
+        cells.is_blank("reference_date").alias("no_round"),
         pl.lit(str(path)).alias("file"),
         pl.col(ROW).alias("row"),
     ).filter(~pl.col("output_type").is_in(OTHER_TYPES).fill_null(False))
-    return _with_dates(frame, found, step_days).drop("output_type", "round")
+    return _with_dates(frame, found, step_days).drop("output_type", "no_round")
 
 
 def _split_target(cells: Cells) -> tuple[Any, Any]:
@@ -236,12 +232,11 @@ def _with_dates(frame: Any, found: dict[str, str], step_days: int) -> Any:
     pl = polars()
     dated = "target_end_date" if "target_end_date" in found else "reference_date"
     ahead = pl.duration(days=step_days * pl.col("horizon"))
-    # Where the reference date is a day of the week before, dates agree to within a step.
+    # A round_id can be any text; and where the reference date is a day of the week before, dates agree to within a step.
     days = (pl.col("target_end_date") - pl.col("reference_date") - ahead).dt.total_days()
     both = {"target_end_date", "reference_date"} <= found.keys()
-    wrong_round = (pl.col("round").is_not_null() & pl.col("reference_date").is_null()) | (
-        days.abs() >= max(step_days, 1)
-    )
+    no_date = pl.col("reference_date").is_null() & ~pl.col("no_round") & (found.get("reference_date") != "round_id")
+    wrong_round = no_date | (days.abs() >= step_days)
     fault = pl.when((pl.col("output_type") != "quantile").fill_null(True)).then(pl.lit("type"))
     for name in ("model", "location", "horizon", dated, "quantile", "value"):
         fault = fault.when(pl.col(name).is_null()).then(pl.lit(name))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from jaxcast.checks import check_floats, check_number, sizes_of
 from jaxcast.hub.course import HubCourse
 from jaxcast.pooling.attention import shares_of
-from jaxcast.pooling.quantile import clip_outliers, model_scores
+from jaxcast.pooling.quantile import clip_outliers, model_scores, where_possible
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 
@@ -121,7 +121,7 @@ class AdaptivePool(FrozenPytree):
         forecast = rescaled(pooled, centre + shift * size, widths, course.median_index)
         if self.lower is not None:
             forecast = jnp.maximum(forecast, self.lower)
-        return Output(jnp.where(course.possible[..., None], forecast, 0), {"weights": shares})
+        return Output(where_possible(forecast, course), {"weights": shares})
 
     def _recalibration(self, centre: Array, size: Array, reach: Array, course: HubCourse) -> tuple[Array, Array]:
         """By how many sizes to shift, and the log of how much wider to be, (location, time), from the errors before."""

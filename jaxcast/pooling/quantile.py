@@ -22,7 +22,7 @@ class QuantilePool(Protocol):
     """A pool in two halves, over all locations and times of a course at once.
 
     observe: what is remembered before each forecast, from what was known then; it has no parameters, so that training need
-    do it only once. pool: (memory, course) -> Output, the forecast (location, time, quantile), zero where no model is present, with
+    do it only once. pool: (memory, course) -> Output, the forecast (location, time, quantile), NaN where no model is present, with
     each model's share in `info["weights"]`, (location, time, model). Neither looks ahead.
     """
 
@@ -49,7 +49,7 @@ class EqualMean(_Memoryless):
     """
 
     def __call__(self, memory: None, course: HubCourse) -> Output:
-        return weighted_mean(equal_shares(course.present, course.forecasts.dtype), course.forecasts)
+        return weighted_mean(equal_shares(course.present, course.forecasts.dtype), course.forecasts, course)
 
 
 @register
@@ -66,7 +66,7 @@ class EqualMedian(_Memoryless):
     """
 
     def __call__(self, memory: None, course: HubCourse) -> Output:
-        return Output(median_of_present(course.forecasts, course.present), {})
+        return Output(where_possible(median_of_present(course.forecasts, course.present), course), {})
 
 
 @register
@@ -104,7 +104,7 @@ class TrimmedMean(_Memoryless):
         rank = jnp.arange(course.present.shape[2])[:, None]
         kept = (rank >= cut) & (rank < num_present - cut)
         total = jnp.where(kept, ordered, 0).sum(2)
-        return Output(total / jnp.maximum(kept.sum(2), 1), {})
+        return Output(where_possible(total / jnp.maximum(kept.sum(2), 1), course), {})
 
 
 @register
@@ -143,7 +143,7 @@ class LinearOpinionPool(_Memoryless):
 
         ends = (jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape))
         _, found = jax.lax.fori_loop(0, 60, halve, ends)
-        return Output(found, {"weights": shares})
+        return Output(where_possible(found, course), {"weights": shares})
 
 
 def _mixture_cdf(x: Array, course: HubCourse, shares: Array) -> Array:
@@ -210,7 +210,7 @@ class InverseScoreWeights:
 
     def __call__(self, memory: Float[Array, "location time model"], course: HubCourse) -> Output:
         shares = shares_of(-jnp.asarray(self.power) * memory, course.present)
-        return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts)
+        return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts, course)
 
 
 class QuantileAverage(FrozenPytree):
@@ -254,11 +254,18 @@ class QuantileAverage(FrozenPytree):
     def __call__(self, memory: tuple[Array, Array], course: HubCourse) -> Output:
         clipped, credible = memory
         logits = jnp.broadcast_to(self.logits.astype(clipped.dtype), credible.shape)
-        return weighted_mean(shares_of(logits, credible), clipped)
+        return weighted_mean(shares_of(logits, credible), clipped, course)
 
 
 def pool_course(pool: QuantilePool, course: HubCourse) -> Output:
-    """What a pool forecasts along a course, (location, time, quantile).
+    """Pools the forecasts of a course.
+
+    Args:
+        pool: any `QuantilePool`, trained or not.
+        course: forecasts of the models, and the truth.
+
+    Returns:
+        The forecast (location, time, quantile), NaN where no model forecast, and the pool's `info`.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -279,11 +286,21 @@ def equal_shares(present: Bool[Array, "*batch model"], dtype: Any) -> Float[Arra
     return (present / jnp.maximum(present.sum(-1, keepdims=True), 1)).astype(dtype)
 
 
+def where_possible(
+    forecast: Float[Array, "location time quantile"], course: HubCourse
+) -> Float[Array, "location time quantile"]:
+    """NaN where no model forecast: there is nothing to pool, and nothing to score."""
+    return jnp.where(course.possible[..., None], forecast, jnp.nan)
+
+
 def weighted_mean(
-    weights: Float[Array, "location time model"], forecasts: Float[Array, "location time model quantile"]
+    weights: Float[Array, "location time model"],
+    forecasts: Float[Array, "location time model quantile"],
+    course: HubCourse,
 ) -> Output:
-    """q = sum_i a_i q_i."""
-    return Output(jnp.einsum("ltm,ltmq->ltq", weights, forecasts), {"weights": weights})
+    """q = sum_i a_i q_i, NaN where no model forecast."""
+    pooled = jnp.einsum("ltm,ltmq->ltq", weights, forecasts)
+    return Output(where_possible(pooled, course), {"weights": weights})
 
 
 def median_of_present(
