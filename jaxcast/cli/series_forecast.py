@@ -18,7 +18,7 @@ from jaxcast.errors import InputError
 from jaxcast.hub.plotting import plot_fan
 from jaxcast.regions.baselines import LastValue
 from jaxcast.regions.calibration import CalibratedForecaster
-from jaxcast.regions.columns import parse_date
+from jaxcast.regions.dates import parse_date
 from jaxcast.regions.samples import LeadSamples
 from jaxcast.regions.series_tables import SeriesTable, newest_row, read_series
 from jaxcast.storage.checkpoint import fingerprint

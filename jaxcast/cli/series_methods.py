@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.hub.scores import pinball_loss
+from jaxcast.recurrent.forecaster import Constant
 from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.regions.calibration import (
     CalibratedForecaster,
@@ -22,7 +23,7 @@ from jaxcast.regions.calibration import (
     shifted,
     usual_changes,
 )
-from jaxcast.regions.lags import LagInputs, lag_inputs, series_scale
+from jaxcast.regions.lags import LagInputs, lag_inputs, mixtures, series_scale
 from jaxcast.regions.network import region_loss
 from jaxcast.regions.networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.regions.regression import Identity, fit_lag_regression, random_fourier
@@ -55,7 +56,7 @@ class Problem(NamedTuple):
     lags: tuple[int, ...]
     levels: tuple[float, ...]
     season: int
-    mixing: Float[np.ndarray, "region mixture source"]
+    adjacency: Float[np.ndarray, "region region"] | None
     lower: float | None
     hidden_size: int
     num_epochs: int
@@ -137,7 +138,9 @@ def _single(name: str, forecaster: Any, part: Part) -> Fitted:
 
 def _regressions(method: str, problem: Problem, part: Part) -> Fitted:
     """One for each penalty."""
-    inputs = lag_inputs(part.own, lags=problem.lags, mixing=problem.mixing)
+    num_series = part.samples.history.shape[-1]
+    mixing = mixtures(num_series, problem.adjacency, everyone=problem.adjacency is None and num_series > 1)
+    inputs = lag_inputs(part.own, lags=problem.lags, mixing=mixing, centred=True)
     expansion: Any = Identity()
     if method == "kernel_ridge":
         key = jax.random.key(problem.seed)
@@ -169,7 +172,9 @@ def _of_penalties(
 
 def _network(method: str, problem: Problem, part: Part, validation: LeadSamples | None, epochs: int) -> tuple[Any, int]:
     """The trained network, and the epochs that it learned for."""
-    own = _float32(part.own)
+    mean, std = series_scale(part.own)
+    own = _float32(_in_units(part.own, mean, std))
+    held_out = None if validation is None else _float32(_in_units(validation, mean, std))
 
     def init(key: Any) -> Any:
         return NETWORKS[method](
@@ -179,15 +184,21 @@ def _network(method: str, problem: Problem, part: Part, validation: LeadSamples 
     run = fit(
         init, own, keys=jax.random.key(problem.seed)[None], optimizer=make_optimizer(3e-3, clip_norm=1.0),
         num_epochs=epochs, batch_size=min(32, len(own.targets)), loss=region_loss,
-        validation=None if validation is None else _float32(validation), patience=None if validation is None else 20,
+        validation=held_out, patience=None if validation is None else 20,
     )  # fmt: skip
     losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
     if not np.isfinite(losses).any():
-        raise InputError(
-            f"{method} does not learn: its losses are not finite; scale the series to ordinary sizes, or leave it out"
-        )
+        raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
     best = epochs if validation is None else int(np.nanargmin(losses)) + 1
-    return jax.tree.map(lambda a: a[0], run.model), best
+    network = jax.tree.map(lambda a: a[0], run.model)
+    network.mean, network.std = Constant(mean + std * network.mean[...]), Constant(std * network.std[...])
+    return network, best
+
+
+def _in_units(samples: LeadSamples, mean: Array, std: Array) -> LeadSamples:
+    """The samples with every series standardised, so that float32 rounds none by its level."""
+    targets = jnp.where(samples.weights > 0, (samples.targets - mean) / std, 0)
+    return samples._replace(history=(samples.history - mean) / std, targets=targets)
 
 
 def _float32(samples: LeadSamples) -> LeadSamples:

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.series_methods import Method, Problem, Trained, train_series, within
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.regions.calibration import check_levels
-from jaxcast.regions.lags import mixtures
+from jaxcast.regions.columns import LARGEST
 from jaxcast.regions.samples import LeadSamples, lead_samples
 from jaxcast.regions.series_tables import SeriesTable, newest_row, read_adjacency, read_series
 from jaxcast.storage.checkpoint import fingerprint
@@ -22,7 +22,7 @@ from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import save_pool
 
 DEFAULT = ("last_value", "seasonal_last_value", "ridge", "ridge_each_series", "kernel_ridge")
-SEASONS = {"1 week": 52, "1 month": 12, "3 months": 4, "1 day": 7, "1 hour": 24}
+SEASONS = {"1 week": 52, "1 month": 12, "3 months": 4, "1 day": 7, "1 business day": 5, "1 hour": 24}
 LEAST_SAMPLES = 10
 
 
@@ -66,6 +66,8 @@ class TrainSeries:
     """Column of the series' names in a long table, where it is not called series, region, location or unique_id."""
     value: str | None = None
     """Column of the values in a long table, where it is not called value, y or target."""
+    business_days: bool | None = None
+    """Whether steps of a day leave weekends out; by default where the table has no date on a weekend."""
     adjacency: Path | None = None
     """Table (.csv) of how close series are, with their names as header: each then sees the mean of its neighbours."""
     lower: float | None = None
@@ -87,13 +89,13 @@ class TrainSeries:
         self.check()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
         kinds: dict[str, Any] = {"past": self.covariates, "ahead": self.known_ahead, "static": self.static}
-        table = read_series(self.data, **columns, **kinds)
+        table = read_series(self.data, **columns, **kinds, business_days=self.business_days)
         problem, window = self.problem(table)
         settings = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in dataclasses.asdict(self).items()
             if name not in ("out", "overwrite", "data")
-        } | {"table": fingerprint((table.values, table.past, table.ahead, table.static, problem.mixing))}
+        } | {"table": fingerprint((table.values, table.past, table.ahead, table.static, problem.adjacency))}
         check_held_out(problem)
         folder = RunFolder(self.out, settings, code=hash_of_code(Path(__file__).parents[1]), overwrite=self.overwrite)
         for line in describe(table, self.data):
@@ -108,7 +110,7 @@ class TrainSeries:
             "step": table.calendar.step,
             "leads": list(problem.leads),
             "window": window,
-            "columns": columns,
+            "columns": columns | {"business_days": table.calendar.weekdays and not table.calendar.months},
             "covariates": {kind: list(names) for kind, names in kinds.items()},
             "learned_until": table.date(last),
             "method": trained.method,
@@ -182,13 +184,11 @@ class TrainSeries:
         of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
         lags = tuple(sorted({*range(window), *(lag for lag in of_season if 0 <= lag < size)}))
         adjacency = None if self.adjacency is None else read_adjacency(self.adjacency, table.names)
-        num_series = len(table.names)
-        mixing = mixtures(num_series, adjacency, everyone=adjacency is None and num_series > 1)
         samples = samples_of(table, size, leads)
         if not np.asarray(samples.weights)[np.asarray(samples.rows)[:, 0] < bounds[0]].any():
             raise InputError("no date has all covariates; leave one out, or give more of their values")
         return Problem(
-            samples, bounds, leads, lags, self.levels, season, mixing, self.lower, self.hidden_size, self.num_epochs,
+            samples, bounds, leads, lags, self.levels, season, adjacency, self.lower, self.hidden_size, self.num_epochs,
             self.seed,
         ), size  # fmt: skip
 
@@ -217,22 +217,34 @@ def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...], newest: 
 def check_series(table: SeriesTable, end: int) -> None:
     """Raises InputError for a series of which nothing is to be learned before a row."""
     for name, values in zip(table.names, table.values[:end].T, strict=True):
-        known = values[np.isfinite(values)]
+        known, series = values[np.isfinite(values)], f"series {shown(repr(name))}"
         if not len(known):
             raise InputError(
-                f"series {name!r} has no value in the {end} dates before {table.date(end)} to learn from; leave it out"
+                f"{series} has no value in the {end} dates before {table.date(end)} to learn from; leave it out"
             )
-        if known.min() == known.max():
-            raise InputError(f"series {name!r} never changes in the {end} dates before {table.date(end)}; leave it out")
+        spread = known.max() - known.min()
+        if spread == 0:
+            raise InputError(f"{series} never changes in the {end} dates before {table.date(end)}; leave it out")
+        if spread < 1 / LARGEST:
+            raise InputError(
+                f"{series} moves by {spread:g} only in the {end} dates before {table.date(end)}, expected at least "
+                f"{1 / LARGEST:g}; give it in another unit"
+            )
 
 
 def check_held_out(problem: Problem) -> None:
-    """Raises InputError for a held-out part in which nothing is to be forecast."""
+    """Raises InputError for a held-out part in which nothing is to be forecast at some lead."""
     for name, start, stop in zip(("first", "second"), problem.bounds[:-1], problem.bounds[1:], strict=True):
-        if not np.asarray(within(problem.samples, start, stop).weights).any():
+        known = np.asarray(within(problem.samples, start, stop).weights).any((0, 2))
+        if not known.any():
             raise InputError(
                 f"the {name} held-out part, rows {start + 1} to {stop}, has no known value to forecast with all covariates known "
                 "before it; give more data, or another --held-out"
+            )
+        if not known.all():
+            raise InputError(
+                f"no value is known in the {name} held-out part, rows {start + 1} to {stop}, to set the quantiles of lead "
+                f"{problem.leads[int(np.argmin(known))]} right by; give more data, or another --held-out"
             )
 
 
@@ -240,7 +252,7 @@ def describe(table: SeriesTable, path: Path) -> list[str]:
     """What a table holds, and what it lacks, in lines."""
     length = newest_row(table.values) + 1
     first = f"{path}: {len(table.names)} series, {length} dates, one every {table.calendar.step}, "
-    lines = [f"{first}{table.date(0)} to {table.date(length - 1)}"]
+    lines = [f"{first}{table.date(0)} to {table.date(length - 1)}", *(f"note: {note}" for note in table.notes)]
     for note in table.missing:
         lines.append(f"missing: {note}")
     if table.missing:

@@ -25,11 +25,13 @@ TRANSFORMS = {
 
 
 class Window(NamedTuple):
-    """features: of each region, (*batch, region, feature). newest, scale: (*batch, region), what forecasts are relative to."""
+    """features: of each region, (*batch, region, feature). newest, scale: (*batch, region), what forecasts are relative to.
+    level: what those start from that do not start from the newest."""
 
     features: Float[Array, "*batch region feature"]
     newest: Float[Array, "*batch region"]
     scale: Float[Array, "*batch region"]
+    level: Any
 
 
 @register
@@ -39,7 +41,8 @@ class LagInputs:
 
         x_(r,m,k) = g( sum_s mixing_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
 
-    each then standardised. With level="window" the mixture is first divided by its mean over the window, so that only
+    each then standardised; where `centred`, with u_(s,t-k) less the mean of its series, so that a series' level is seen by
+    none. With level="window" the mixture is first divided by its mean over the window, so that only
     the shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms are for series that are
     not negative. Missing values are filled by the last known.
 
@@ -66,6 +69,7 @@ class LagInputs:
     transform: Transform = dataclasses.field(metadata={"static": True})
     level: Level = dataclasses.field(metadata={"static": True})
     components: Any = None
+    centred: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a part of a regression."""
@@ -119,11 +123,11 @@ class LagInputs:
         if self.given_size:
             own_given = given_to_regions(given, history, self.given_size)[..., own, :]
             features = jnp.concatenate([features, own_given * self.given_scale], -1)
-        return Window(features, newest, scale)
+        return Window(features, newest, scale, self.mean[own] if self.centred else 0)
 
     def _raw(self, values: Array, mixing: Array) -> tuple[Array, Any]:
         """Features before they are standardised, and the mean of each region's own mixture over the window."""
-        scaled = values / self.std
+        scaled = self._scaled(values)
         mixed = jnp.einsum("rms,...ls->...rml", mixing, scaled)
         mean = None
         if self.level == "window":
@@ -136,6 +140,9 @@ class LagInputs:
         if self.components is not None:
             features.append(self._projected(scaled, mixing))
         return jnp.concatenate(features, -1), None if mean is None else mean[..., 0, 0]
+
+    def _scaled(self, values: Array) -> Array:
+        return (values - self.mean if self.centred else values) / self.std
 
     def _projected(self, scaled: Array, mixing: Array) -> Array:
         shape = _flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
@@ -152,17 +159,28 @@ def lag_inputs(
     num_components: int = 0,
     components_scale: float = 0.3,
     given_scale: float = 1.0,
+    centred: bool = False,
 ) -> LagInputs:
-    """Lags of several series, standardised on training samples.
+    """Makes lags of several series, standardised on training samples.
 
     Args:
-        lags: steps back from the newest value, which is 0. mixing: by default each region sees its own series only; see
-            `mixtures`. transform: g. level: see `LagInputs`.
-        num_components: so many principal components of all series' windows are added to every region's features,
-            with components_scale for their standard deviation. given_scale: times what is given with the samples.
+        samples: training samples, whose means and standard deviations are kept.
+        lags: steps back from the newest value, which is 0.
+        mixing: which mixtures each region sees, see `mixtures`; by default its own series only.
+        transform: g.
+        level: "series" or "window", see `LagInputs`.
+        num_components: principal components of all series' windows that every region sees too.
+        components_scale: standard deviation of these components.
+        given_scale: factor of what is given with the samples.
+        centred: whether each series is taken less its mean, so that a constant added to one changes the forecasts of
+            that one only, by that constant. False keeps a zero that all series share, as counts do.
+
+    Returns:
+        The inputs, to be called with histories.
 
     Raises:
-        InputError: for lags that the windows do not hold, series that are constant or never known, or unknown options.
+        InputError: for lags that the windows do not hold, series that are constant or never known, unknown options, or
+            centred values with another transform or level than "none" and "series", which are for values from 0 on.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -180,13 +198,17 @@ def lag_inputs(
         raise InputError(
             f"transform must be none, sqrt or log and level series or window, got {transform!r} and {level!r}"
         )
+    if centred and (transform != "none" or level != "series"):
+        raise InputError(
+            f"centred values go with transform none and level series, got {transform!r} and {level!r}; leave one out"
+        )
     mixing = jnp.asarray(mixtures(num_regions) if mixing is None else mixing, samples.history.dtype)
     if mixing.ndim != 3 or mixing.shape[::2] != (num_regions, num_regions):
         raise InputError(f"expected mixing (region, mixture, source) of {num_regions} regions, got {mixing.shape}")
     mean, std = series_scale(samples)
     none = jnp.zeros(1)
     scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
-    inputs = LagInputs(mean, std, mixing, none, none + 1, *scales, 0, lags, transform, level)
+    inputs = LagInputs(mean, std, mixing, none, none + 1, *scales, 0, lags, transform, level, centred=centred)
     if num_components:
         inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
     raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)
@@ -204,7 +226,7 @@ def _features(inputs: LagInputs, history: Array) -> Array:
 @partial(jax.jit, static_argnames="num_components")
 def _principal(inputs: LagInputs, history: Array, num_components: int) -> Array:
     """The first right singular vectors of all windows, scaled so that what they give has the standard deviation one."""
-    scaled = filled(history, inputs.mean) / inputs.std
+    scaled = inputs._scaled(filled(history, inputs.mean))
     windows = _flat(TRANSFORMS[inputs.transform](scaled)[..., [-1 - lag for lag in inputs.lags], :])
     _, values, right = jnp.linalg.svd(windows - windows.mean(0), full_matrices=False)
     return right[:num_components].T * (len(windows) ** 0.5 / values[:num_components])
@@ -244,7 +266,7 @@ def mixtures(
                 f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {closeness.shape} and {nearest}"
             )
         if not (np.isfinite(closeness) & (closeness >= 0)).all():
-            raise InputError("expected an adjacency of finite numbers that are not negative; mend it")
+            raise InputError("expected an adjacency of finite numbers that are not negative; fix it")
         others = np.where(own > 0, 0, closeness)
         if nearest:
             parts.append(own[np.argsort(-others, axis=1, kind="stable")[:, :nearest]])
@@ -258,19 +280,35 @@ def mixtures(
 
 
 def series_scale(samples: LeadSamples) -> tuple[Float[Array, " region"], Float[Array, " region"]]:
-    """The mean and the standard deviation of each series over the histories of samples.
+    """Finds the mean and the standard deviation of each series over the histories of samples.
+
+    Args:
+        samples: training samples.
+
+    Returns:
+        The means and the standard deviations.
 
     Raises:
-        InputError: for a series that never changes or is never known.
+        InputError: for a series that never changes, is never known, or is too large or moves too little to square.
     """
     # Of numpy, for a model's scale is a number also where its making is traced.
     history = np.asarray(samples.history).reshape(-1, samples.history.shape[-1])
+    history = history if np.issubdtype(history.dtype, np.floating) else history.astype(float)
     is_known = np.isfinite(history).any(0)
     if not is_known.all():
         raise InputError(f"series number {int(np.argmin(is_known))} has no known value to learn from")
-    mean, std = np.nanmean(history, 0), np.nanstd(history, 0)
-    if not (std > 0).all():
-        raise InputError(f"series number {int(np.argmin(std))} never changes in the training part; leave it out")
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        mean, std = np.nanmean(history, 0), np.nanstd(history, 0)
+    constant = np.nanmin(history, 0) == np.nanmax(history, 0)
+    if constant.any():
+        raise InputError(f"series number {int(np.argmax(constant))} never changes in the training part; leave it out")
+    usable = np.isfinite(std) & (std > np.sqrt(np.finfo(history.dtype).tiny))
+    if not usable.all():
+        number = int(np.argmin(usable))
+        raise InputError(
+            f"series number {number} reaches {np.nanmax(np.abs(history[:, number])):g}, which squared is no number of "
+            f"{history.dtype}; give it in another unit"
+        )
     return jnp.asarray(mean), jnp.asarray(std)
 
 

@@ -171,7 +171,8 @@ class LagRegression:
 
         y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )
 
-    One W for all regions ("global"), or one for each. Counts are not negative: `nonnegative` cuts forecasts at zero.
+    Without `difference` there is no newest, but of centred inputs the mean of each series. One W for all regions
+    ("global"), or one for each. Counts are not negative: `nonnegative` cuts forecasts at zero.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -222,8 +223,7 @@ class LagRegression:
         subscripts = "...rf,hf->...hr" if self.weights.ndim == 2 else "...rf,rhf->...hr"
         steps = jnp.einsum(subscripts, expanded, self.weights) + self.bias.T.reshape(len(self.bias.T), -1)
         forecast = steps * window.scale[..., None, :]
-        if self.difference:
-            forecast = forecast + window.newest[..., None, :]
+        forecast = forecast + (window.newest[..., None, :] if self.difference else window.level)
         return Output(jnp.maximum(forecast, 0) if self.nonnegative else forecast, {})
 
 
@@ -301,7 +301,7 @@ def _solve(
     scale = window.scale.ravel()
 
     def of_lead(targets: Array, weights: Array) -> tuple[Array, Array]:
-        wanted = (targets - (window.newest if difference else 0)).ravel() / scale
+        wanted = (targets - (window.newest if difference else window.level)).ravel() / scale
         weights = weights.ravel() * scale ** (2 * power)
         weights = weights / weights.sum()
         mean, middle = weights @ features, weights @ wanted

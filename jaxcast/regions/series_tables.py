@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxcast.errors import InputError
-from jaxcast.regions.calendars import Calendar, calendar_of
-from jaxcast.regions.columns import Columns, column_called, dates_of, numbers_of, read_columns
+from jaxcast.errors import InputError, shown
+from jaxcast.regions.calendars import DAY, Calendar, calendar_of
+from jaxcast.regions.columns import Columns, column_called, dates_of, numbers_of, read_columns, time_column
 
 TIME_NAMES = ("time", "date", "ds", "datetime", "timestamp", "week", "month", "day")
 SERIES_NAMES = ("series", "unique_id", "region", "location", "id")
@@ -19,9 +19,15 @@ VALUE_NAMES = ("value", "y", "target")
 class SeriesTable(NamedTuple):
     """Several series on a calendar without holes, with their covariates; NaN where the file had no number.
 
-    names: of the series. calendar: of the rows. values: (time, region). past: covariates known up to a row, (time, region,
-    feature). ahead: those known of later rows too. static: one number for each region, (region, feature). missing: what the
-    file lacks, in words.
+    Args:
+        names: of the series.
+        calendar: of the rows.
+        values: of the series.
+        past: covariates known up to a row.
+        ahead: covariates known of later rows too.
+        static: one number for each region.
+        missing: what the file lacks, in words.
+        notes: how its dates were read, in words, where that is not plain.
     """
 
     names: tuple[str, ...]
@@ -31,6 +37,7 @@ class SeriesTable(NamedTuple):
     ahead: Float[np.ndarray, "time region feature"]
     static: Float[np.ndarray, "region feature"]
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def date(self, row: int) -> str:
         """The date of a row as text, also of one after the last."""
@@ -46,16 +53,26 @@ def read_series(
     past: Sequence[str] = (),
     ahead: Sequence[str] = (),
     static: Sequence[str] = (),
+    business_days: bool | None = None,
 ) -> SeriesTable:
-    """The series of a table: wide, a date and a column for each series, or long, rows of date, series and value.
+    """Reads the series of a table: wide, a date and a column for each series, or long, rows of date, series and value.
 
-    A table is long where it has columns for series and value. Dates are ISO ones, in rising order, a step apart that is the
-    most common one (months count as equal); rows that are left out are gaps. Empty cells, NA and NaN are missing values.
+    A table is long where it has columns for series and value. Dates are ISO dates or ISO weeks, in rising order, a step
+    apart that is the most common one: months count as equal, and so do business days, whose weekends are no gaps. Dates
+    with an offset from UTC become UTC. Rows that are left out are gaps. Empty cells, NA and NaN are missing values.
 
     Args:
-        path: a .csv, or a .parquet, which needs polars. time, series, value: names of columns, where they are not among
-            the usual ones (date, time, ds; series, region, location, unique_id; value, y, target).
-        past, ahead, static: names of columns that are covariates: known up to now, known beforehand, constant.
+        path: a .csv, or a .parquet, which needs polars.
+        time: column of the dates, where it is not called date, time or ds and other columns hold dates too.
+        series: column of the names in a long table, where it is not called series, region, location or unique_id.
+        value: column of the values in a long table, where it is not called value, y or target.
+        past: columns that are covariates known up to now.
+        ahead: columns that are covariates known beforehand.
+        static: columns of a long table that are one number for each series.
+        business_days: whether daily dates leave weekends out; by default where none of them is on a weekend.
+
+    Returns:
+        The series on their calendar, with what is missing.
 
     Raises:
         InputError: for files that are missing or no table, columns that are not there, dates that are no ISO dates, unsorted,
@@ -73,9 +90,11 @@ def read_series(
     """
     path = Path(path)
     columns = read_columns(path)
-    time = column_called(columns, path, "time", time, TIME_NAMES)
-    dates = dates_of(columns, time)
-    calendar = calendar_of(dates, columns.where)
+    time = time_column(columns, path, time, TIME_NAMES)
+    dates, are_weeks, notes = dates_of(columns, time)
+    calendar = calendar_of(dates, columns.where, weeks=are_weeks, business_days=business_days)
+    if calendar.weekdays and not calendar.months and business_days is None:
+        notes = (*notes, "no date is on a weekend: steps are business days, and no weekend is forecast")
     rows = calendar.rows(dates)
     covariates = [*past, *ahead, *static]
     for name in covariates:
@@ -91,7 +110,7 @@ def read_series(
 
     constant = _static(of_regions(static), names, static)
     values = grid[..., 0] if is_long else grid[:, 0]
-    table = SeriesTable(names, calendar, values, of_regions(past), of_regions(ahead), constant, ())
+    table = SeriesTable(names, calendar, values, of_regions(past), of_regions(ahead), constant, (), notes)
     return table._replace(missing=_missing(table, rows))
 
 
@@ -99,16 +118,18 @@ def _layout(
     columns: Columns, path: Path, time: str, series: str | None, value: str | None, covariates: list[str]
 ) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
     """The names of the series, the number of each row's, and the columns of values: as many as series, or one for all."""
-    if series is None and not any(name in columns.by_name for name in SERIES_NAMES):
+    if series is None and not any(name.lower() in SERIES_NAMES for name in columns.by_name):
         names = tuple(name for name in columns.by_name if name not in (time, *covariates))
         if not names:
-            raise InputError(f"{path} has no column of a series beside {', '.join(columns.by_name)}; add one")
+            raise InputError(
+                f"{shown(path)} has no column of a series beside {shown(', '.join(columns.by_name))}; add one"
+            )
         return names, np.zeros(len(columns.by_name[time]), int), names
     series = column_called(columns, path, "series", series, SERIES_NAMES)
     value = column_called(columns, path, "value", value, VALUE_NAMES)
     if len({time, series, value, *covariates}) < 3 + len(covariates):
         raise InputError("time, series, value and covariates must be different columns; name each once")
-    names, own = _names(np.asarray(columns.by_name[series]).astype(str))
+    names, own = _names(columns, series)
     return names, own, (value,)
 
 
@@ -121,11 +142,15 @@ def _on_grid(
     return grid
 
 
-def _names(texts: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+def _names(columns: Columns, series: str) -> tuple[tuple[str, ...], np.ndarray]:
     """The names of series in the order in which they come, and the number of each row's."""
-    names, first, own = np.unique(texts, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return tuple(map(str, names[order])), np.argsort(order)[own]
+    texts = [text.strip() for text in columns.by_name[series]]
+    if "" in texts:
+        at = texts.index("")
+        raise InputError(f"{columns.where(at)}: the column {shown(repr(series))} is empty; name the series of that row")
+    numbers: dict[str, int] = {}
+    own = np.asarray([numbers.setdefault(text, len(numbers)) for text in texts])
+    return tuple(numbers), own
 
 
 def _check_order(
@@ -140,10 +165,17 @@ def _check_order(
         return
     at = int(np.argmax(bad))
     last, this = (calendar.text(calendar.dates(rows[order[k]])) for k in (at, at + 1))
-    name = f" of {names[own[order[at]]]!r}" if names[own[order[at]]] else ""
-    if steps[at] == 0:
-        raise InputError(f"{where(int(order[at + 1]))}: {this}{name} comes twice; keep one row for each date")
-    raise InputError(f"{where(int(order[at + 1]))}: {this}{name} comes after {last}; sort the rows by date")
+    name = names[own[order[at]]]
+    this = f"{this} of {shown(repr(name))}" if name else this
+    what, fix = (
+        ("comes twice", "keep one row for each date")
+        if steps[at] == 0
+        else (f"comes after {last}", "sort the rows by date")
+    )
+    # Clocks that go back repeat an hour.
+    repeats = 0 < calendar.seconds < DAY and -steps[at] * calendar.seconds <= 3600
+    hint = ", or use UTC where clocks were set back then" if repeats else ""
+    raise InputError(f"{where(int(order[at + 1]))}: {this} {what}; {fix}{hint}")
 
 
 def _static(grid: np.ndarray, names: tuple[str, ...], wanted: Sequence[str]) -> Float[np.ndarray, "region feature"]:
@@ -152,7 +184,8 @@ def _static(grid: np.ndarray, names: tuple[str, ...], wanted: Sequence[str]) -> 
         region, k = np.argwhere(~(low == high))[0]
         kind = "is not known" if np.isnan(low[region, k]) else "changes"
         raise InputError(
-            f"the static covariate {wanted[k]!r} of {names[region]!r} {kind}; name it as another kind, or mend it"
+            f"the static covariate {shown(repr(wanted[k]))} of {shown(repr(names[region]))} {kind}; name it as another kind, or "
+            "fix it"
         )
     return low
 
@@ -173,7 +206,7 @@ def _missing(table: SeriesTable, rows: np.ndarray) -> tuple[str, ...]:
     for k in np.argsort(-empty.sum(0), kind="stable")[:5]:
         if count := int(empty[:, k].sum()):
             notes.append(
-                f"{count} value{'s' * (count > 1)} of {table.names[k]!r} {'are' if count > 1 else 'is'} missing, the first of "
+                f"{count} value{'s' * (count > 1)} of {shown(repr(table.names[k]))} {'are' if count > 1 else 'is'} missing, the first of "
                 f"{table.date(int(np.argmax(empty[:, k])))}"
             )
     others = np.sort(empty.any(0))[::-1][5:].sum()
@@ -197,7 +230,7 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
     columns = read_columns(Path(path))
     header = list(columns.by_name)
     if len(header) == len(names) + 1 and header[0] not in names:
-        rows = [str(text).strip() for text in columns.by_name[header[0]]]
+        rows = [text.strip() for text in columns.by_name[header[0]]]
         header = header[1:]
         if rows != header:
             raise InputError(f"{path}: rows and columns must have the same names in the same order; sort one of them")
@@ -210,7 +243,7 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
     closeness = np.stack([numbers_of(columns, name) for name in header], 1)
     if closeness.shape[0] != closeness.shape[1] or not (closeness >= 0).all():
         raise InputError(
-            f"{path}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; mend it"
+            f"{path}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; fix it"
         )
     order = [header.index(name) for name in names]
     return closeness[np.ix_(order, order)]

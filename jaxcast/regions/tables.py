@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.errors import InputError
-from jaxcast.regions.columns import MISSING
+from jaxcast.regions.columns import number_in
 
 
 class Folder(NamedTuple):
@@ -72,12 +72,8 @@ def _numbers(file: Path) -> Float[np.ndarray, "row column"]:
 
 def _number(file: Path, row: int, cell: str) -> float:
     """What a cell holds, NaN where it is empty or says so."""
-    text = cell.strip().lower()
-    try:
-        number = np.nan if text in MISSING else float(text)
-    except ValueError:
-        number = np.inf
-    if np.isinf(number):
+    number = number_in(cell)
+    if number is None or np.isinf(number):
         raise InputError(
             f"{file}, row {row}: expected a finite number, got {cell.strip()[:40]!r}; leave it empty where unknown"
         )
