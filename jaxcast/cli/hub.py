@@ -9,11 +9,12 @@ import tyro
 
 from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.hub_output import draw_fan, draw_submissions, draw_weights, show_scores
-from jaxcast.errors import InputError
+from jaxcast.cli.pictures import figure_of
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub, load_hub
 from jaxcast.hub.protocol import adaptive_origin, track_coverage
 from jaxcast.hub.report import compare_forecasters, score_forecasters
-from jaxcast.hub.submission import write_submission
+from jaxcast.hub.submission import check_submission, write_submission
 from jaxcast.pooling.adaptive import AdaptivePool
 from jaxcast.pooling.quantile import (
     EqualMean,
@@ -24,6 +25,7 @@ from jaxcast.pooling.quantile import (
     pool_course,
 )
 from jaxcast.storage.checkpoint import fingerprint
+from jaxcast.storage.files import check_output
 from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import load_pool, save_pool
 
@@ -152,12 +154,13 @@ class PoolHub(_Tables):
         folder = _folder(self, hub)
         course = hub.course()
         output = adaptive_origin(course, AdaptivePool.untrained(lower=self.lower), num_steps=self.num_steps)
-        possible = np.asarray(course.possible)[..., None]
         pools: dict[str, Any] = {"equal_mean": EqualMean(), "equal_median": EqualMedian()}
         pooled = {name: pool_course(pool, course).forecast for name, pool in pools.items()} | {
             "adaptive": output.forecast
         }
-        forecasts = {name: np.where(possible, forecast, np.nan) for name, forecast in pooled.items()}
+        forecasts = {name: np.asarray(forecast) for name, forecast in pooled.items()}
+        for name, forecast in forecasts.items():
+            check_finite(forecast, np.asarray(course.possible), name, hub)
         rows = score_forecasters(forecasts, hub.truth, hub.levels, baseline="equal_mean")
         test = compare_forecasters(
             forecasts["adaptive"], forecasts["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
@@ -203,28 +206,23 @@ class ForecastHub(_Tables):
 
     def run(self) -> None:
         """Runs the command."""
-        if not self.horizons:
-            raise InputError("give --horizons at least one")
+        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
+            raise InputError("give --horizons at least one, each once")
         if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
             raise InputError(
                 "--pool holds an adaptive pool for one horizon; leave --method out and give one of --horizons"
             )
-        newest, hubs = {}, {}
-        for horizon in self.horizons:
-            hub = self.load(horizon, pending=True)
-            # Its own file of an earlier round may lie in the same hub.
-            hub = hubs[horizon] = hub.only([name for name in hub.models if name != self.model])
-            possible = np.asarray(hub.course().possible)[:, -1, None]
-            newest[horizon] = np.where(possible, self.pooled(hub)[:, -1], np.nan)
+        if self.plot is not None:
+            check_output(self.plot, (".png",), overwrite=self.overwrite)
+            figure_of()
+        hubs = {horizon: self.candidates(horizon) for horizon in self.horizons}
         reference, hub = _round_of(hubs), hubs[min(hubs)]
-        path = write_submission(
-            self.out,
-            self.model,
-            newest,
-            hub,
-            reference_date=reference,
-            target=self.target_name,
-            overwrite=self.overwrite,
+        target, path = check_submission(
+            self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
+        )
+        newest = {horizon: self.newest(each) for horizon, each in hubs.items()}
+        write_submission(
+            self.out, self.model, newest, hub, reference_date=reference, target=target, overwrite=self.overwrite
         )
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
         note = f"; {missing} have no candidate and no forecast" if missing else ""
@@ -236,6 +234,23 @@ class ForecastHub(_Tables):
         )
         if self.plot is not None:
             draw_fan(self.plot, newest, hub, reference)
+
+    def candidates(self, horizon: int) -> Hub:
+        """Reads the models to pool: its own file of an earlier round may lie in the same hub."""
+        hub = self.load(horizon, pending=True)
+        return hub.only([name for name in hub.models if name != self.model])
+
+    def newest(self, hub: Hub) -> np.ndarray:
+        """Pools the forecasts of the last date, (location, quantile), NaN where there is none.
+
+        Raises:
+            InputError: for one that is not finite.
+        """
+        possible = np.asarray(hub.course().possible)
+        pooled = np.where(possible[..., None], self.pooled(hub), np.nan)
+        method = self.method if self.pool is None else str(self.pool)
+        check_finite(pooled[:, -1:], possible[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
+        return pooled[:, -1]
 
     def pooled(self, hub: Hub) -> np.ndarray:
         """The forecasts of the chosen pool, (location, time, quantile)."""
@@ -265,6 +280,28 @@ class HubCommand:
     def run(self) -> None:
         """Runs the command."""
         self.command.run()
+
+
+def check_finite(pooled: np.ndarray, possible: np.ndarray, name: str, hub: Hub) -> None:
+    """Checks pooled forecasts wherever there is a candidate.
+
+    Args:
+        pooled: (location, time, quantile).
+        possible: (location, time), where any model forecast.
+        name: of the pool.
+        hub: whose locations, dates and horizon are meant.
+
+    Raises:
+        InputError: for the first that is not finite, with pool, horizon, location and date.
+    """
+    bad = possible & ~np.isfinite(pooled).all(-1)
+    if bad.any():
+        place, time = np.argwhere(bad)[0]
+        raise InputError(
+            f"the pool {shown(name)} forecasts what is not finite at horizon {hub.horizon}, first for "
+            f"{shown(hub.locations[place])} on {hub.dates[time]} ({int(bad.sum())} forecasts); "
+            "look for candidates with huge values, or choose another pool"
+        )
 
 
 def _round_of(hubs: dict[int, Hub]) -> np.datetime64:

@@ -85,7 +85,8 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     known = np.isfinite(hub.truth[place])
     values = np.stack([newest[horizon][place] for horizon in horizons])
     seen = (hub.dates[known][-20:], hub.truth[place, known][-20:])
-    if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last
-        dates, values = np.append(seen[0][-1], dates), np.concatenate([np.full_like(values, seen[1][-1]), values])
+    if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last, if anything was
+        start = (seen[0][-1], np.full_like(values, seen[1][-1])) if known.any() else (reference, values)
+        dates, values = np.append(start[0], dates), np.concatenate([start[1], values])
     plot_fan(figure.subplots(), dates, values, hub.levels, truth=seen).set_title(f"Location {hub.locations[place]}")
     save_figure(path, figure)

@@ -1,5 +1,6 @@
 """Writing a hub's file of quantile forecasts in the hubverse form."""
 
+import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.storage.files import check_output, whole_file
 
-HEADER = "reference_date,target,horizon,target_end_date,location,output_type,output_type_id,value"
+HEADER = (
+    "reference_date", "target", "horizon", "target_end_date", "location", "output_type", "output_type_id", "value",
+)  # fmt: skip
 
 
 def write_submission(
@@ -24,17 +27,26 @@ def write_submission(
     target: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Writes FOLDER/MODEL/DATE-MODEL.csv, one round of a model as a hubverse hub wants it, and returns its path.
+    """Writes FOLDER/MODEL/DATE-MODEL.csv, one round of a model as a hubverse hub wants it.
+
+    Cells are quoted as CSV wants it, and numbers have all their digits: the file reads back equal.
 
     Args:
-        folder: a hub's model-output. model: TEAM-MODEL. forecasts: for each horizon, as the hub counts it, the quantiles of
-            every location, a row of NaN where there is none, which is left out.
-        hub: whose locations, levels and step are meant. reference_date: the date that horizons count from, that of horizon 0.
+        folder: a hub's model-output.
+        model: TEAM-MODEL.
+        forecasts: for each horizon, as the hub counts it, the quantiles of every location, in the unit of the truth; a row
+            of NaN where there is none, which is left out.
+        hub: whose locations, levels and step are meant.
+        reference_date: the date that horizons count from, that of horizon 0.
         target: as the hub calls it; by default the hub's own.
+        overwrite: whether to replace a file that is there already.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        InputError: for a model without a team, no target, quantiles that cross or are infinite, nothing to write, or a file that
-            is there already.
+        InputError: for a model without a team, no target, quantiles that cross or are infinite, nothing to write, or a
+            file that is there already.
 
     Example:
         >>> import jaxcast, numpy as np, tempfile
@@ -49,36 +61,86 @@ def write_submission(
         >>> path.name, path.read_text().splitlines()[1]
         ('2024-01-20-team-pool.csv', '2024-01-20,wk inc death,1,2024-01-27,01,quantile,0.25,1')
     """
-    target = hub.target if target is None else target
-    if target is None:
-        raise InputError("the hub's tables name no target; say which one the file is for, such as 'wk inc death'")
-    if not re.fullmatch(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+", model):
-        raise InputError(f"expected a model as TEAM-MODEL of letters, digits and underscores, got {model!r}")
-    date = np.datetime64(str(reference_date), "D")
-    lines = [HEADER]
+    target, path = check_submission(folder, model, hub, reference_date, target=target, overwrite=overwrite)
+    date = _day(reference_date)
+    rows: list[list[str]] = []
     for horizon, values in sorted(forecasts.items()):
-        lines += _rows(np.asarray(values, float), horizon, hub, date, target)
-    if len(lines) == 1:
+        rows += _rows(np.asarray(values, float), horizon, hub, date, target)
+    if not rows:
         raise InputError("there is no forecast to write: no model forecast any location on these dates")
-    path = Path(folder) / model / f"{date}-{model}.csv"
-    check_output(path, (".csv",), overwrite=overwrite)
-    with whole_file(path) as partial:
-        partial.write_text("\n".join(lines) + "\n")
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
     return path
 
 
-def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, target: str) -> list[str]:
+def check_submission(
+    folder: str | Path,
+    model: str,
+    hub: Hub,
+    reference_date: str | np.datetime64,
+    *,
+    target: str | None = None,
+    overwrite: bool = False,
+) -> tuple[str, Path]:
+    """Checks, before any work is done, whether a submission can be written.
+
+    Args:
+        folder: see `write_submission`, as are the others.
+        model: TEAM-MODEL.
+        hub: whose target is meant where none is given.
+        reference_date: of the round.
+        target: as the hub calls it.
+        overwrite: whether to replace a file that is there already.
+
+    Returns:
+        The target and the path of the file.
+
+    Raises:
+        InputError: for what `write_submission` refuses before it looks at the forecasts.
+    """
+    target = hub.target if target is None else target
+    if not target:
+        raise InputError("the hub's tables name no target; say which one the file is for, such as 'wk inc death'")
+    if not re.fullmatch(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+", model) or len(model) > 100:
+        raise InputError(f"expected a model as TEAM-MODEL of letters, digits and underscores, got {shown(model)!r}")
+    path = Path(folder) / model / f"{_day(reference_date)}-{model}.csv"
+    check_output(path, (".csv",), overwrite=overwrite)
+    return target, path
+
+
+def _day(date: str | np.datetime64) -> np.datetime64:
+    try:
+        day = np.datetime64(str(date), "D")
+    except ValueError:
+        day = np.datetime64("NaT")
+    if np.isnat(day):
+        raise InputError(f"expected a reference date like 2024-01-06, got {shown(date)!r}")
+    return day
+
+
+def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, target: str) -> list[list[str]]:
     """Those of one horizon, for the locations that have a forecast."""
+    if not isinstance(horizon, int | np.integer):
+        raise InputError(f"expected horizons in whole steps, got {shown(horizon)}")
     if forecast.shape != (len(hub.locations), len(hub.levels)):
         raise InputError(
             f"expected {len(hub.locations)} locations by {len(hub.levels)} levels at horizon {horizon}, got {forecast.shape}"
         )
-    there = ~np.isnan(forecast).all(-1)
-    if not np.isfinite(forecast[there]).all() or (np.diff(forecast[there]) < 0).any():
-        raise InputError(f"the forecasts of horizon {horizon} have quantiles that cross or are not finite")
-    end = date + horizon * hub.step_days
+    there = np.flatnonzero(~np.isnan(forecast).all(-1))
+    for place in there:
+        quantiles, name = forecast[place], shown(hub.locations[place])
+        if not np.isfinite(quantiles).all():
+            raise InputError(f"the forecast of horizon {horizon} for {name} is not finite; check the pool")
+        if (np.diff(quantiles) < -1e-9 * np.abs(quantiles).max()).any():
+            raise InputError(f"the forecast of horizon {horizon} for {name} has quantiles that cross; sort them")
+    end = date + int(horizon) * hub.step_days
     return [
-        f"{date},{target},{horizon},{end},{hub.locations[place]},quantile,{level:g},{value:.10g}"
-        for place in np.flatnonzero(there)
-        for level, value in zip(hub.levels, forecast[place], strict=True)
+        [str(date), target, str(horizon), str(end), hub.locations[place], "quantile", _number(level), _number(value)]
+        for place in there
+        for level, value in zip(hub.levels, np.maximum.accumulate(forecast[place]), strict=True)
     ]
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads back equal."""
+    return repr(float(value)).removesuffix(".0")
