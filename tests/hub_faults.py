@@ -191,7 +191,12 @@ def read_plainly(forecasts):
             if float(steps) == 1:
                 level = cells.get("quantile", cells.get("output_type_id"))
                 end = cells.get("target_end_date") or str(np.datetime64(cells["reference_date"]) + 7)
-                key = (cells.get("model", path.parent.name), cells["location"], end[:10], round(float(level), 6))
+                key = (
+                    cells.get("model", path.parent.name),
+                    cells["location"],
+                    end.removesuffix("T00:00:00Z"),
+                    round(float(level), 6),
+                )
                 found[key] = float(cells["value"])
     return found
 

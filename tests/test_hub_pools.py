@@ -20,7 +20,7 @@ FIXED = {
     "inverse": jaxcast.InverseScoreWeights(power=2.0, window=4),
     "average": jaxcast.QuantileAverage.untrained(NUM_MODELS, clip=3.0),
     "adaptive": dataclasses.replace(
-        jaxcast.AdaptivePool.untrained(),
+        jaxcast.AdaptivePool.untrained(follow_newest=True),
         pull=jnp.asarray(0.1),
         bias=jnp.full((2, 2), 0.1),
         spread=jnp.full((2, 2), 0.2),

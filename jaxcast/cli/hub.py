@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 
 from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.hub_output import draw_fan, draw_submissions, draw_weights, show_scores
+from jaxcast.cli.hub_output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, show_scores
 from jaxcast.cli.pictures import figure_of
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub, load_hub
@@ -125,14 +125,14 @@ class Score(_Tables):
         show_scores(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
         if self.out is not None:
             folder = _folder(self, hub)
-            folder.write_json("results.json", {"rows": rows, "dropped": list(hub.dropped)})
+            folder.write_json("results.json", {"rows": rows, "note": FINAL_TRUTH, "dropped": list(hub.dropped)})
             draw_submissions(folder.path / "submissions.png", hub)
 
 
 @dataclasses.dataclass(frozen=True)
 class PoolHub(_Tables):
-    """Train the adaptive pool from a rolling origin, each date's with what was known before it, score it beside the
-    equal-weight mean and median, and keep it.
+    """Train the adaptive pool from a rolling origin, each date's on the dates before it, score it beside the equal-weight
+    mean and median, and keep it. The truth is taken in its final form: revisions are not replayed.
 
     Example: jaxcast hub pool --forecasts hub/ --truth truth.csv --out pool
     """
@@ -145,6 +145,9 @@ class PoolHub(_Tables):
     """The least value that the truth can have; None for any."""
     num_steps: int = 15
     """Optimizer steps before each date."""
+    follow_newest: bool = False
+    """Let the pool move towards the newest truth and by its newest errors. Many hubs revise these values later: where they
+    do, scores over final truth promise more than such a pool keeps."""
     overwrite: bool = False
     """Start afresh where the folder holds another run."""
 
@@ -153,7 +156,8 @@ class PoolHub(_Tables):
         hub = self.load(self.horizon, pending=True)
         folder = _folder(self, hub)
         course = hub.course()
-        output = adaptive_origin(course, AdaptivePool.untrained(lower=self.lower), num_steps=self.num_steps)
+        pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
+        output = adaptive_origin(course, pool, num_steps=self.num_steps)
         pools: dict[str, Any] = {"equal_mean": EqualMean(), "equal_median": EqualMedian()}
         pooled = {name: pool_course(pool, course).forecast for name, pool in pools.items()} | {
             "adaptive": output.forecast
@@ -167,11 +171,12 @@ class PoolHub(_Tables):
         )
         about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
         save_pool(folder.path, output.info["pool"], attributes=about)
-        folder.write_json("results.json", {"rows": rows, "against_equal_mean": test, "dropped": list(hub.dropped)})
+        results = {"rows": rows, "against_equal_mean": test, "note": FINAL_TRUTH, "dropped": list(hub.dropped)}
+        folder.write_json("results.json", results)
         show_scores(rows, hub, "rolling origin, all dates")
         make_console().print(
-            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); the truth given stands in for "
-            f"what was known at the time; pool and scores in {folder.path}/",
+            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {FINAL_TRUTH}; "
+            f"pool and scores in {folder.path}/",
             highlight=False,
         )
         draw_submissions(folder.path / "submissions.png", hub)
@@ -199,6 +204,9 @@ class ForecastHub(_Tables):
     """What the hub calls the target, where its tables do not say."""
     lower: float | None = 0.0
     """The least value that the truth can have; None for any."""
+    follow_newest: bool = False
+    """Let the pool move towards the newest truth and by its newest errors. Many hubs revise these values later: where they
+    do, scores over final truth promise more than such a pool keeps."""
     plot: Path | None = None
     """Picture (.png) of the forecast for the location of the largest median."""
     overwrite: bool = False
@@ -206,6 +214,10 @@ class ForecastHub(_Tables):
 
     def run(self) -> None:
         """Runs the command."""
+        if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
+            raise InputError(
+                "--follow-newest is for an adaptive pool that is trained here; leave it, or --pool and --method, out"
+            )
         if not self.horizons or len(set(self.horizons)) < len(self.horizons):
             raise InputError("give --horizons at least one, each once")
         if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
@@ -258,7 +270,8 @@ class ForecastHub(_Tables):
         if self.method != "adaptive":
             return np.asarray(pool_course(FIXED[self.method](), course).forecast)
         if self.pool is None:
-            return np.asarray(adaptive_origin(course, AdaptivePool.untrained(lower=self.lower)).forecast)
+            pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
+            return np.asarray(adaptive_origin(course, pool).forecast)
         stored = load_pool(self.pool)
         if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
             raise InputError(

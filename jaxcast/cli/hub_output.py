@@ -13,13 +13,16 @@ from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
 from jaxcast.storage.files import save_figure
 
+FINAL_TRUTH = "final truth: as the table has it now, revisions are not replayed"
+
 
 def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
     covered = [name for name in rows[0] if name.startswith("coverage")]
     table = Table(
-        title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, {len(hub.levels)} levels",
+        title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, {len(hub.levels)} levels, final truth",
         caption="WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. Over a model's own tasks; "
-        f"WIS relative to the others over common ones, of which there are {rows[0]['num_common']}; miss.: tasks without a forecast",
+        f"WIS relative to the others over common ones, of which there are {rows[0]['num_common']}; miss.: tasks without a forecast. "
+        f"{FINAL_TRUTH[0].upper()}{FINAL_TRUTH[1:]}",
         box=box.SIMPLE,
     )
     heads = (

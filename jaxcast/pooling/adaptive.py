@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxcast.checks import check_floats, check_number, sizes_of
+from jaxcast.checks import check_flag, check_floats, check_number, sizes_of
 from jaxcast.hub.course import HubCourse
 from jaxcast.pooling.attention import shares_of
 from jaxcast.pooling.quantile import clip_outliers, model_scores, where_possible
@@ -29,7 +29,7 @@ class AdaptivePool(FrozenPytree):
     """A convex combination of the models by their past scores, recalibrated by its own past errors.
 
         a_i = softmax_i [ - sum_r (powers_r . log relative score of i at forgetting rate r) ],    p = sum_i a_i q_i
-        m = p_median + pull (newest truth - p_median) + (bias . past errors) s,    s = mean_tau |p_tau - p_median|
+        m = p_median [+ pull (newest truth - p_median) + (bias . past errors) s],    s = mean_tau |p_tau - p_median|
         q_tau = m +- sum of the increments of p beyond the median, each times exp(spread . log past error / past s + width)
 
     Scores and errors are decayed sums, of each location and of all together; locations with little of either lean
@@ -39,6 +39,9 @@ class AdaptivePool(FrozenPytree):
     Outliers: before anything else each quantile is clipped to the median over the models, give or take `clip` times that
     median's outer width plus a fifth of its centre. A model whose own centre lies outside of that counts as absent at that
     time, unless all do, however well it did before: it has gone mad. Past errors are clipped likewise.
+
+    The terms in brackets are there with `follow_newest` alone. They lean on the newest values of the truth, which many hubs
+    revise later: where the truth given is the final one, as in most archives, they use what nobody knew at the time.
 
     The numbers are trained, with their initial values as the prior; `AdaptivePool.untrained` makes these. Own design; the weights
     generalise those of Ray et al., Int. J. Forecasting 39, 1366-1383 (2023).
@@ -62,6 +65,7 @@ class AdaptivePool(FrozenPytree):
     error_rates: tuple[float, ...] = dataclasses.field(default=(0.8, 0.95), metadata={"static": True})
     clip: float = dataclasses.field(default=2.0, metadata={"static": True})
     lower: float | None = dataclasses.field(default=0.0, metadata={"static": True})
+    follow_newest: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def __post_init__(self) -> None:
         for name in ("rates", "error_rates"):
@@ -70,6 +74,7 @@ class AdaptivePool(FrozenPytree):
         check_number("clip", self.clip, above=0)
         if self.lower is not None:
             check_number("lower", self.lower)
+        check_flag("follow_newest", self.follow_newest)
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a pool."""
@@ -87,16 +92,24 @@ class AdaptivePool(FrozenPytree):
         error_rates: tuple[float, ...] = (0.8, 0.95),
         clip: float = 2.0,
         lower: float | None = 0.0,
+        follow_newest: bool = False,
     ) -> "AdaptivePool":
-        """The pool before training: scores to the power of -3 in all, nothing recalibrated.
+        """Makes the pool before training: scores to the power of -3 in all, nothing recalibrated.
 
         Args:
-            rates, error_rates: what is left of a score or an error after one time step. clip: see above.
-            lower: the least value that the truth can have, 0 for counts; None for any.
+            rates: what is left of a score after one time step.
+            error_rates: what is left of an error after one time step.
+            clip: of outliers, see above.
+            lower: the least value that the truth can have, in its unit, 0 for counts; None for any.
+            follow_newest: whether the median may move towards the newest truth and by the newest errors. Off by default,
+                as these values are revised later.
+
+        Returns:
+            The pool, which `rolling_origin` and `adaptive_origin` train.
         """
         powers = jnp.full((2, len(rates)), 1.5 / len(rates))
         none = jnp.zeros((2, len(error_rates)))
-        return cls(powers, jnp.zeros(()), none, none, jnp.zeros((2, 2)), rates, error_rates, clip, lower)
+        return cls(powers, jnp.zeros(()), none, none, jnp.zeros((2, 2)), rates, error_rates, clip, lower, follow_newest)
 
     def observe(self, course: HubCourse) -> ScoreMemory:
         clipped, credible = clip_outliers(course, self.clip)
@@ -112,13 +125,15 @@ class AdaptivePool(FrozenPytree):
         shares = shares_of(-memory.log_scores @ self.powers.reshape(-1), memory.credible)
         pooled = jnp.einsum("ltm,ltmq->ltq", shares, memory.clipped)
         centre = pooled[..., course.median_index]
-        newest = jnp.where(jnp.isfinite(memory.newest), memory.newest, centre)
-        centre = centre + self.pull * (newest - centre)
+        if self.follow_newest:
+            newest = jnp.where(jnp.isfinite(memory.newest), memory.newest, centre)
+            centre = centre + self.pull * (newest - centre)
         deviation = pooled - pooled[..., course.median_index, None]
         size = jnp.abs(deviation).mean(-1)
         shift, log_spread = self._recalibration(centre, size, deviation[..., -1] - deviation[..., 0], course)
         widths = jnp.exp(log_spread[..., None] + self._log_widths(course.levels))
-        forecast = rescaled(pooled, centre + shift * size, widths, course.median_index)
+        centre = centre + shift * size if self.follow_newest else centre
+        forecast = rescaled(pooled, centre, widths, course.median_index)
         if self.lower is not None:
             forecast = jnp.maximum(forecast, self.lower)
         return Output(where_possible(forecast, course), {"weights": shares})
