@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
+from jaxcast.limits import check_arrays
 from jaxcast.rollout import Cell, Input, RolloutState, spin_up
 from jaxcast.schedules import Scalar
 from jaxcast.training import Fit, Loss, fit, make_optimizer
@@ -130,6 +131,8 @@ def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride
             f"windows of {history_size} true values and {horizon} leads need a trajectory of at least {size} samples, "
             f"got {len(states)}"
         )
+    num_windows = len(range(0, len(states) - size + 1, stride))
+    check_arrays(f"{num_windows} windows of {size} samples", (num_windows, size, *jnp.shape(states)[1:]))
     index = np.arange(0, len(states) - size + 1, stride)[:, None] + np.arange(size)
     windows, std = states[index], states.std(0)
     scale = jnp.broadcast_to(jnp.where(std > 0, std, 1), (len(index), states.shape[-1]))

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 
 
 class PairedTest(NamedTuple):
@@ -97,6 +98,7 @@ def paired_test(
     a, b, bounds = _checked_pairs(first, second, (first_censored, second_censored))
     undecided = (bounds[0] & bounds[1]) | (bounds[0] & (a < b)) | (bounds[1] & (b < a))
     differences = np.where(undecided, 0.0, a - b)
+    check_arrays(f"{num_resamples} resamples of {len(a)} pairs", *[(num_resamples, len(a))] * 3)
     num_extreme, medians = _resample(jnp.asarray(differences), jnp.stack([a, b]), key, num_resamples)
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.asarray(medians), [tail, 1 - tail])

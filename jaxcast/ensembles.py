@@ -5,12 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
 from jaxcast.kernels import wide_jit
+from jaxcast.limits import check_arrays
 from jaxcast.schedules import Scalar
 from jaxcast.sharding import devices_for, map_shards
 from jaxcast.solving import Plan, model_axes, num_models, solve
@@ -67,6 +69,7 @@ def simulate_ensemble(
         raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
     plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size))
+    _check_memory(system, u0, num_samples)
     states = _ensemble(system, u0, plan, h, t0, mesh)
     return Trajectory(t0 + jnp.arange(int(num_samples)) * jnp.asarray(dt, states.dtype), states)
 
@@ -101,6 +104,13 @@ def final_states(
     """
     plan = Plan(0, None, num_steps_in(duration, h, "duration"), _checked_tile(tile_size))
     return _ensemble(system, u0, plan, h, t0, mesh)
+
+
+def _check_memory(system: System, u0: Any, num_samples: int) -> None:
+    num, dtype = np.shape(u0)[0] if np.ndim(u0) else 1, getattr(u0, "dtype", float)
+    check_arrays(
+        f"{num} x {num_samples} samples of {system.dim} components", (num, num_samples, system.dim), dtype=dtype
+    )
 
 
 def _ensemble(system: System, u0: Any, plan: Plan, h: float, t0: float, mesh: Mesh | None) -> Array:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxcast.candidates import as_forecast_map
 from jaxcast.errors import InputError
 from jaxcast.integrate import FlowMap, flow_map
+from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input, Output
 from jaxcast.systems import System
@@ -103,6 +104,7 @@ class EnsembleKalmanFilter:
                 "expected at least 2 members and bounds (parameter,) of one length, "
                 f"got {self.num_members} members and bounds {low.shape} and {high.shape}"
             )
+        check_arrays(f"{self.num_members} members", (self.num_members, len(low) + 1))
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
         if self.initial_ensemble is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
 from jaxcast.schedules import Scalar
 from jaxcast.solving import Plan, solve
@@ -118,6 +119,7 @@ def simulate(
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
     check_jumps(system, h, t0)
     plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"))
+    check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
     return _simulate(system, state, t0, dt, plan=plan)
 
 

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes, uniform_linear
 from jaxcast.pytrees import register
 from jaxcast.recurrent.stack import Kind, Stack, drop
@@ -56,6 +57,7 @@ class LanguageModel(nnx.Module):
         dtype: DTypeLike = jnp.float32,
     ):
         check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)
+        check_arrays(f"an embedding of {num_tokens} tokens", (num_tokens, embedding_size), dtype=dtype)
         of_tokens, of_stack, of_readout = jax.random.split(key, 3)
         self.embedding = nnx.Param(jax.random.normal(of_tokens, (num_tokens, embedding_size), dtype))
         self.stack = Stack(

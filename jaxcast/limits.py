@@ -1,11 +1,15 @@
 """The one place that knows what sizes cost: memory and disk, estimated before either is asked for."""
 
 import functools
+import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxcast.errors import InputError, shown
 
@@ -51,6 +55,25 @@ def check_memory(num_bytes: int, what: str) -> None:
         raise InputError(
             f"{what} would need {as_size(num_bytes)} of memory, {where} has {as_size(there_is)}; ask for less"
         )
+
+
+def check_arrays(what: str, *shapes: Sequence[int], dtype: Any = float) -> None:
+    """Refuses arrays that cannot fit into memory together, before they are made.
+
+    Args:
+        what: what they are, as the message is to say it.
+        shapes: of each.
+        dtype: of their numbers; any that numpy or JAX knows.
+
+    Raises:
+        InputError: with the estimate and what the machine has.
+
+    Example:
+        >>> from jaxcast.limits import check_arrays
+        >>> check_arrays("1000 samples of 3 components", (1000, 3))
+    """
+    itemsize = jnp.dtype(dtype).itemsize
+    check_memory(sum(math.prod(map(int, shape)) for shape in shapes) * itemsize, what)
 
 
 def check_disk(path: Path, num_bytes: int, what: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError, shown
+from jaxcast.limits import check_arrays
 
 Factors = tuple[tuple[int, ...], ...]
 
@@ -18,6 +19,10 @@ Factors = tuple[tuple[int, ...], ...]
 @cache
 def monomials(num_variables: int, degree: int) -> Factors:
     """The factors of all monomials up to a degree, the constant first: variables counted from 1, where 0 stands for one."""
+    num_terms = math.comb(num_variables + max(degree, 1), max(degree, 1))
+    check_arrays(
+        f"{num_terms} products of {num_variables} variables", (num_terms, max(degree, 1) + 7)
+    )  # of Python tuples
     return tuple(itertools.combinations_with_replacement(range(num_variables + 1), max(degree, 1)))
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxcast.checks import check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
 from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaled_readout, scaler_of
 from jaxcast.rollout import Input, Output
@@ -113,6 +114,9 @@ def random_network(
 ) -> Network:
     """A network in which every node hears so many others, each as loudly as a uniform draw from -1 to 1, scaled until the
     largest eigenvalue of A has the modulus `spectral_radius`; inputs and biases are uniform within their scales."""
+    check_arrays(
+        f"a network of {num_nodes} nodes", (num_nodes, num_nodes), (num_nodes, num_nodes)
+    )  # and its eigenvalues
     drawn = _draw_network(key, dim=dim, num_nodes=num_nodes, connections=connections)
     matrix = np.zeros((num_nodes, num_nodes))
     matrix[np.arange(num_nodes)[:, None], np.asarray(drawn.sources)] = np.asarray(drawn.strengths)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 
 
 class Input(NamedTuple):
@@ -167,6 +168,9 @@ def closed_loop(
         >>> outputs.forecast[:, 0].tolist()
         [2.0, 2.0, 2.0]
     """
+    check_arrays(
+        f"{num_steps} steps in closed loop", *((num_steps, leaf.size) for leaf in jax.tree.leaves(state.output))
+    )
     return _roll(cell, Input(None, None, given), state, key, known=False, num_steps=num_steps)
 
 
@@ -199,6 +203,7 @@ def forecast(
     length = len(history)
     if num_leads < 1:
         raise InputError(f"num_leads must be at least 1, got {num_leads}")
+    check_arrays(f"{num_leads} leads of {history[0].size} numbers", (num_leads, history[0].size), dtype=history.dtype)
     for leaf in jax.tree.leaves(given):
         if len(leaf) != length + num_leads - 1:
             raise InputError(

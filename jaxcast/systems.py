@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.schedules import FunctionOfTime, Parameter, Scalar, Schedule
 
@@ -205,5 +206,6 @@ def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Arr
         >>> jaxcast.random_starts(jaxcast.Lorenz63(), 5, key=jax.random.key(0)).shape
         (5, 3)
     """
+    check_arrays(f"{num} states of {system.dim} components", (num, system.dim))
     center = jnp.asarray(system.center or (0.0,) * system.dim)
     return jax.random.normal(key, (num, system.dim)) + center

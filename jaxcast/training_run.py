@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_memory
 from jaxcast.schedules import Scalar
 from jaxcast.sharding import everywhere, gather_seeds, map_seeds, spread_seeds
 from jaxcast.storage.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -91,12 +92,29 @@ def _started(
     """What the models are made of, and the run before its first epoch, of new models or of those of an earlier run."""
     options: dict[str, Any] = {"optimizer": optimizer, "num_epochs": num_epochs, "validated": validated}
     if models is None:
-        graph = nnx.graphdef(jax.eval_shape(init, keys[0]))
+        shapes = jax.eval_shape(init, keys[0])
+        check_training_memory(shapes, len(keys), num_epochs)
+        graph = nnx.graphdef(shapes)
         return graph, _begin(keys, init=init, **options)
     if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(models)} != {(len(keys),)}:
         raise InputError(f"expected models with a leading axis of the {len(keys)} keys on every array")
     graph, *state = nnx.split(models, nnx.Param, ...)
     return graph, _resume(*state, keys, **options)
+
+
+def check_training_memory(shapes: Any, num_seeds: int, num_epochs: int) -> None:
+    """Refuses a training that cannot fit into memory.
+
+    Args:
+        shapes: of one model, by `jax.eval_shape`.
+        num_seeds: models that are trained together, each with two moments of its optimizer.
+        num_epochs: losses that each keeps.
+
+    Raises:
+        InputError: with the estimate and what the machine has.
+    """
+    per_model = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    check_memory(num_seeds * (3 * per_model + 4 * num_epochs), f"training {num_seeds} seeds over {num_epochs} epochs")
 
 
 def _resumed(run: Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[Run, int]:

@@ -14,6 +14,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster, Pool
 from jaxcast.integrate import Trajectory
 from jaxcast.kernels import wide_jit
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.memory import Memory
 from jaxcast.rollout import Cell, Input, Output, forecast
 from jaxcast.sharding import devices_for, map_shards
@@ -69,6 +70,8 @@ def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Arra
     length = len(values)
     if not 1 <= num_delays <= length:
         raise InputError(f"num_delays must be from 1 to the {length} values there are, got {num_delays}")
+    shape = (length - num_delays + 1, num_delays, *jnp.shape(values)[1:])
+    check_arrays(f"{num_delays} delays of {length} values", shape, dtype=values.dtype)
     newest = jnp.arange(num_delays - 1, length)
     return values[newest[:, None] - jnp.arange(num_delays)]
 
@@ -192,6 +195,8 @@ def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: 
     assert samples.memory.errors is not None
     every = Chunks(samples.memory.states[:, 0], samples.memory.errors[:, 0], samples.forecasts, samples.targets)
     starts = jnp.arange(0, len(samples.targets) - length + 1, stride)
+    shapes = ((len(starts), length, *a.shape[1:]) for a in every)
+    check_arrays(f"{len(starts)} chunks of {length} samples", *shapes, dtype=every.values.dtype)
     index = starts[:, None] + jnp.arange(length)
     return jax.tree.map(lambda a: a[index], every)
 
@@ -218,6 +223,8 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, h
             f"{num_windows} windows of {window_size} with a history of {history_size} need at least {needed} samples "
             f"and sizes of at least 1, got {len(trajectory.states)} samples"
         )
+    shape = (num_windows, history_size + window_size, *jnp.shape(trajectory.states)[1:])
+    check_arrays(f"{num_windows} windows of {window_size} with a history of {history_size}", shape)
     return _cut_windows(trajectory, num_windows, window_size, history_size)
 
 

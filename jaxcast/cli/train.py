@@ -31,6 +31,7 @@ from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import save_pool
 from jaxcast.storage.trajectories import load_trajectory
 from jaxcast.training import fit, make_optimizer
+from jaxcast.training_run import check_training_memory
 from jaxcast.windows import Samples, one_step_samples
 
 
@@ -161,6 +162,8 @@ class Train:
             assert candidates is not None
             check_input(trajectory, candidates)
         if self.pool in NETWORKS:
+            shapes = jax.eval_shape(initializer(self.pool, samples.targets.shape[1], self), jax.random.key(0))
+            check_training_memory(shapes, self.num_seeds, self.num_epochs)
             self.optimizer(len(samples.targets))
         return Prepared(stored, trajectory, candidates, samples)
 

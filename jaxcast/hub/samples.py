@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Key, Shaped
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse, lagged
 from jaxcast.hub.scores import pinball_loss
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import uniform_linear
 from jaxcast.pooling.memory import Memory
 from jaxcast.training import fit
@@ -53,6 +54,8 @@ def quantile_samples(course: HubCourse, *, num_delays: int, scale: Shaped[ArrayL
         >>> samples.memory.states.shape, samples.memory.errors.shape
         ((2, 6, 2, 1), (2, 6, 2, 4, 3))
     """
+    shape = course.forecasts.shape
+    check_arrays(f"{num_delays} delays of {shape[0]} x {shape[1]} forecasts", *[(num_delays, *shape)] * 2)
     scale = jnp.asarray(scale, course.truth.dtype)
     forecasts = course.forecasts / scale[:, None, None, None]
     truth = jnp.where(jnp.isfinite(course.truth), course.truth, 0) / scale[:, None]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Output
@@ -182,7 +183,9 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
     ):
         if score not in _HEADS:
             raise InputError(f"score must be one of {', '.join(_HEADS)}, got {score!r}")
-        check_sizes(num_heads=num_heads)
+        check_sizes(num_heads=num_heads, dim=dim, num_delays=num_delays, hidden_size=hidden_size)
+        shape = (num_heads, num_delays * dim, hidden_size)
+        check_arrays(f"{num_heads} heads of {hidden_size} hidden units", shape, dtype=dtype)
 
         def head(key: Array) -> Any:
             return _HEADS[score](
@@ -320,6 +323,7 @@ def uniform_linear(
     in_size: int, out_size: int, *, fan_in: int, rngs: nnx.Rngs, dtype: DTypeLike, use_bias: bool = True
 ) -> nnx.Linear:
     """A linear layer with weights and bias uniform within 1/sqrt(fan_in)."""
+    check_arrays(f"a layer from {in_size} to {out_size} units", (in_size, out_size), dtype=dtype)
     bound = fan_in**-0.5
     dtype = jnp.dtype(dtype)  # so that layers made from a dtype and from its name are the same
 

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.recurrent import torch_layout
 from jaxcast.recurrent.over_time import Equations, Weights, over_time
@@ -177,6 +178,7 @@ def initial_weights(
     if init not in ("uniform", "orthogonal"):
         raise InputError(f"init must be 'uniform' or 'orthogonal', got {init!r}")
     width = num_gates * hidden_size
+    check_arrays(f"a layer of {hidden_size} hidden units", (in_size + hidden_size, width), dtype=dtype)
     keys = jax.random.split(key, 4)
     if init == "uniform":
         bound = hidden_size**-0.5

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.recurrent.layer import check_mask
 
@@ -52,6 +53,7 @@ class SelfAttention(nnx.Module):
         check_sizes(size=size, num_heads=num_heads)
         if size % num_heads:
             raise InputError(f"num_heads must divide the size {size}, got {num_heads}")
+        check_arrays(f"self-attention of size {size}", (size, 4 * size), dtype=dtype)
         glorot = jax.nn.initializers.glorot_uniform()
         of_inputs, of_heads = jax.random.split(key)
         self.input_kernel = nnx.Param(glorot(of_inputs, (size, 3 * size), dtype))

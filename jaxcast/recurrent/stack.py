@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.recurrent.gru import GRU
 from jaxcast.recurrent.layer import RecurrentLayer
@@ -123,6 +124,7 @@ class Stack(nnx.Module):
         check_sizes(num_layers=num_layers)
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must be a probability from 0 to below 1, got {dropout}")
+        check_arrays(f"{num_layers} layers of {hidden_size} hidden units", (num_layers, hidden_size, hidden_size))
         make = Bidirectional if bidirectional else make_layer
         sizes = [in_size] + [hidden_size * (1 + bidirectional)] * (num_layers - 1)
         keys = jax.random.split(key, num_layers)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Num
 
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.pytrees import register
 from jaxcast.regions.calibration import middle_of
@@ -141,6 +142,9 @@ class RecursiveForecaster:
         batch = history.shape[:-2]
         if jnp.issubdtype(history.dtype, jnp.integer):
             history = history.astype(jnp.result_type(float))  # forecasts of counts have fractions
+        num_paths = 1 if key is None else self.num_paths
+        size = (num_paths, max(self.leads), *batch, history.shape[-1])
+        check_arrays(f"{num_paths} paths of {max(self.leads)} leads", size, dtype=history.dtype)
         cell, num_leads = WindowCell(self.one_step, history.shape[-2]), max(self.leads)
         at = jnp.asarray(self.leads) - 1
 

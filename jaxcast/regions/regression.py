@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxcast.checks import check_flag, check_floats, check_model, check_whole, sizes_of
 from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
 from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
 from jaxcast.regions.lags import LagInputs, Window
@@ -105,6 +106,7 @@ def random_fourier(
         >>> jaxcast.random_fourier(3, 100, bandwidth=0.5, key=jax.random.key(0)).frequencies.shape
         (3, 100)
     """
+    check_arrays(f"{num_cosines} cosines of {num_features} features", (num_features, num_cosines))
     of_waves, of_phases = jax.random.split(key)
     frequencies = jax.random.normal(of_waves, (num_features, num_cosines))
     phases = jax.random.uniform(of_phases, (num_cosines,), maxval=2 * jnp.pi)

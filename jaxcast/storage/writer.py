@@ -1,5 +1,6 @@
 """Many trajectories to one zarr store, batch by batch, in the memory of one batch."""
 
+import math
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
+from jaxcast.limits import check_disk
 from jaxcast.storage.checks import StoredTrajectory, as_floats, check_components, check_times, plain_attributes
 from jaxcast.storage.files import partial_path, refuse_existing, writing
 from jaxcast.storage.zarr_store import MARK, create_store, finish, mark, open_states, read_attributes, require_zarr
@@ -84,6 +86,9 @@ class TrajectoryWriter:
         shape = (num_trajectories, len(record.trajectory.times), len(record.components))
         chunks = (min(batch_size, num_trajectories), *shape[1:])
         sizes = self._sizes(record, compress)
+        if not self._partial.exists():  # else some of it is written already
+            num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+            check_disk(self.path, num_bytes, f"{shape[0]} x {shape[1]} samples of {shape[2]} components")
         with writing(self.path):
             num_done = self._num_done_before(sizes | record.attributes, overwrite)
             if num_done is None:

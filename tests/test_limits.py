@@ -1,0 +1,100 @@
+"""Sizes beyond memory and disk are refused before anything is asked for, with the estimate."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast import limits
+from jaxcast.limits import as_size, check_arrays, check_disk, check_memory
+
+KEY = jax.random.key(0)
+HUGE = 10**15
+WAVE = jnp.sin(0.3 * jnp.arange(50.0))[:, None]
+CELL = jaxcast.Forecaster(jaxcast.Persistence())
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 KB"), (999_600, "1 MB"), (1.5e9, "1.5 GB"), (8e12, "8 TB"), (2e21, "2e+03 EB")],
+)  # fmt: skip
+def test_sizes_are_told_in_three_digits(num_bytes, text):
+    assert as_size(num_bytes) == text
+
+
+def test_memory_is_that_of_the_machine_and_of_its_container(monkeypatch, tmp_path):
+    there_is, where = limits.memory()
+    assert where == "this machine"
+    assert 2**28 < there_is < 2**50
+    check_memory(there_is, "it")
+    with pytest.raises(
+        jaxcast.InputError, match=r"^it would need \S+ \S+ of memory, this machine has \S+ \S+; ask for less$"
+    ):
+        check_memory(there_is + 1, "it")
+    check_arrays("it", (there_is // 8,))
+    check_arrays("it", (there_is // 4,), dtype="float32")
+    for shapes in [[(there_is // 8 + 1,)], [(there_is // 16 + 1,)] * 2]:
+        with pytest.raises(jaxcast.InputError):
+            check_arrays("it", *shapes)
+    free = limits.free_disk(tmp_path / "not/there")
+    with pytest.raises(jaxcast.InputError, match=r"x\.zarr has .* left; ask for less, or write to another disk"):
+        check_disk(tmp_path / "x.zarr", 2 * free, "it")
+    check_disk(tmp_path / "x.zarr", free // 2, "it")
+
+
+def small_network(key):
+    return jaxcast.FeedForward(dim=1, num_delays=1, hidden_size=2, key=key)
+
+
+def pool_of(kind, **sizes):
+    return lambda: kind(**{"dim": 3, "num_delays": 5, "hidden_size": 8, "key": KEY} | sizes)
+
+
+ABSURD = {
+    "simulate": lambda: jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, 3.0], num_samples=HUGE),
+    "simulate_ensemble": lambda: jaxcast.simulate_ensemble(jaxcast.Lorenz63(), jnp.ones((4, 3)), num_samples=HUGE),
+    "random_starts": lambda: jaxcast.random_starts(jaxcast.Lorenz63(), HUGE, key=KEY),
+    "forecast": lambda: jaxcast.forecast(CELL, WAVE, HUGE),
+    "closed_loop": lambda: jaxcast.closed_loop(CELL, jaxcast.spin_up(CELL, WAVE), HUGE),
+    "delay_embed": lambda: jaxcast.delay_embed(jax.ShapeDtypeStruct((10**7, 3), float), 5 * 10**6),
+    "additive": pool_of(jaxcast.AdditiveAttention, hidden_size=2 * 10**9),
+    "dot_product": pool_of(jaxcast.ScaledDotProductAttention, num_delays=2 * 10**9),
+    "heads": pool_of(jaxcast.MultiHeadAttention, score="additive", num_heads=2 * 10**9),
+    "feed_forward": pool_of(jaxcast.FeedForward, hidden_size=2 * 10**9),
+    "rnn": lambda: jaxcast.RNN(in_size=1, hidden_size=10**9, key=KEY),
+    "gru": lambda: jaxcast.GRU(in_size=1, hidden_size=10**6, key=KEY),
+    "lstm": lambda: jaxcast.LSTM(in_size=2 * 10**9, hidden_size=2000, key=KEY),
+    "stack": lambda: jaxcast.Stack("lstm", in_size=1, hidden_size=1000, num_layers=10**9, key=KEY),
+    "self_attention": lambda: jaxcast.SelfAttention(size=10**6, key=KEY),
+    "language": lambda: jaxcast.LanguageModel(num_tokens=10**9, hidden_size=8, num_layers=1, key=KEY),
+    "reservoir": lambda: jaxcast.fit_reservoir(jnp.tile(WAVE, (4, 1)), num_nodes=10**6, key=KEY),
+    "polynomial": lambda: jaxcast.fit_nvar(jnp.tile(WAVE, (4, 9)), num_delays=3, degree=20),
+    "members": lambda: jaxcast.EnsembleKalmanFilter(jnp.add, [0.0], [1.0], 0.1, 0.1, KEY, num_members=HUGE),
+    "cosines": lambda: jaxcast.random_fourier(3, HUGE, bandwidth=1.0, key=KEY),
+    "resamples": lambda: jaxcast.paired_test(np.arange(5.0), np.ones(5), key=KEY, num_resamples=HUGE),
+    "seeds": lambda: jaxcast.fit(
+        small_network, jaxcast.one_step_samples(jaxcast.Trajectory(jnp.arange(50.0), WAVE), 1), keys=KEY[None],
+        optimizer=None, num_epochs=HUGE, batch_size=2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ABSURD)
+def test_absurd_sizes_are_refused_before_memory_is_asked_for(name, without_type_checks):
+    with pytest.raises(jaxcast.InputError) as caught:
+        ABSURD[name]()
+    said = str(caught.value)
+    assert re.search(r"would need \S+ \S+ of memory, \S.* has \S+ \S+; ask for less", said), said
+
+
+def test_a_store_larger_than_the_disk_is_refused(tmp_path):
+    with pytest.raises(
+        jaxcast.InputError, match=r"1000000000000 x 5 samples of 3 components would need 120 TB of disk"
+    ):
+        jaxcast.TrajectoryWriter(
+            tmp_path / "x.zarr", times=np.arange(5.0), num_trajectories=10**12, components="xyz", batch_size=10
+        )
+    assert not list(tmp_path.iterdir())
