@@ -18,7 +18,7 @@ from jaxcast.cli.hidden import Hidden, coordinates_of, hidden_parameter, regime_
 from jaxcast.cli.pictures import draw_regime, draw_valid_times, draw_weights, figure_of
 from jaxcast.cli.progress import announce, note, stage
 from jaxcast.comparison import PairedTest, median_over_seeds, paired_test
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import lyapunov_exponent, median_interval, saturation_error, valid_time
@@ -96,6 +96,7 @@ class Evaluate:
             for number, label in enumerate(cells):
                 update(number, label)
                 outputs[label] = [forecast_windows(cell, windows) for cell in cells[label]]
+        tell_divergence(outputs)
         rows = [self.row(label, outputs[label], windows, stored_pool, threshold) for label in outputs]
         results: dict[str, Any] = {
             "rows": rows,
@@ -251,6 +252,16 @@ def exponent_of(attributes: dict[str, Any], trajectory: Trajectory) -> float | N
     run = partial(lyapunov_exponent, system, duration=10_000 * h, h=h, dt=h, transient=1_000 * h)
     exponent = float(jax.vmap(lambda u0, key: run(u0, key=key))(starts, keys).mean())
     return exponent if exponent > 0 else None
+
+
+def tell_divergence(outputs: dict[str, list[Output]]) -> None:
+    """Says which forecasters give what is not finite, in how many windows, and at which lead first."""
+    for label, of_seeds in outputs.items():
+        is_finite = np.asarray([np.isfinite(np.asarray(output.forecast)).all(-1) for output in of_seeds])
+        bad = ~is_finite.all(-1)
+        if bad.any():
+            lead = int(is_finite[bad].argmin(-1).min()) + 1
+            note(f"note: {shown(label)} diverges in {bad.sum()} of {bad.size} windows, first at lead {lead}")
 
 
 def interval_label(rows: list[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.hidden import hidden_parameter, regime_name
 from jaxcast.cli.pictures import draw_forecast
 from jaxcast.cli.progress import stage
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import saturation_error, valid_time
@@ -90,6 +90,7 @@ class Forecast:
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
         with stage("forecasting"):
             output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
+        refuse_divergence(self.pool, output.forecast, times)
         result = Trajectory(jnp.asarray(times), output.forecast)
         self.write(result, output, stored, stored_pool, history_size)
         self.report(result, output, stored, newest, stored_pool)
@@ -214,6 +215,18 @@ def pick_seed(stored: StoredPool, index: int) -> StoredPool:
     if stored.attributes.get("num_seeds") is None:
         return stored
     return stored._replace(pool=jax.tree.map(lambda a: a[index], stored.pool))
+
+
+def refuse_divergence(pool: Path, forecast: Any, times: np.ndarray) -> None:
+    """Raises InputError for a forecast that is not finite at some lead, with the pool and that lead."""
+    is_finite = np.isfinite(np.asarray(forecast)).all(-1)
+    if not is_finite.all():
+        lead = int(np.argmin(is_finite)) + 1
+        advice = f"ask for --num-leads up to {lead - 1}" if lead > 2 else "start --at another sample"
+        raise InputError(
+            f"the forecast of the pool in {shown(pool)} diverges at lead {lead}, time {times[lead - 1]:g}; {advice}, "
+            "or train another pool"
+        )
 
 
 def enough_history(cell: Any) -> int:

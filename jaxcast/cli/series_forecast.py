@@ -14,7 +14,7 @@ from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.pictures import figure_of
 from jaxcast.cli.series_methods import intervals, scores, within
 from jaxcast.cli.series_train import describe, samples_of
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.plotting import plot_fan
 from jaxcast.regions.baselines import LastValue
 from jaxcast.regions.calibration import CalibratedForecaster
@@ -123,6 +123,7 @@ class ForecastSeries:
             raise InputError(f"unknown series {unknown[0]!r} to plot; the table has {', '.join(table.names[:10])}")
         origin = self.origin(table, loaded.about["window"])
         quantiles = self.quantiles(loaded, origin)
+        self.refuse_divergence(loaded, quantiles)
         self.write(loaded, origin, quantiles)
         console = make_console()
         for line in describe(table, self.data):
@@ -174,6 +175,16 @@ class ForecastSeries:
         newest = int(np.argmax(np.asarray(samples.rows)[:, 0] == origin + leads[0]))
         history, given = (None if a is None else a[newest] for a in (samples.history, samples.given))
         return np.asarray(jax.jit(lambda f, *args: f(*args))(loaded.forecaster, history, given).info["quantiles"])
+
+    def refuse_divergence(self, loaded: _Loaded, quantiles: np.ndarray) -> None:
+        """Raises InputError for quantiles that are not finite, with the forecaster, the lead and the series."""
+        bad = np.argwhere(~np.isfinite(quantiles).all(-1))
+        if len(bad):
+            lead, name = loaded.leads[bad[0, 0]], loaded.table.names[bad[0, 1]]
+            raise InputError(
+                f"the forecast by {loaded.about['method']} in {shown(self.model)} diverges at lead {lead} of series "
+                f"'{shown(name)}'; look at its newest values, or train another forecaster"
+            )
 
     def write(self, loaded: _Loaded, origin: int, quantiles: np.ndarray) -> None:
         """The tidy table."""
