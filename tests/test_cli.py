@@ -354,3 +354,31 @@ def test_help_explains_every_option(command, capsys):
     for block in re.split(r"^. --", text, flags=re.MULTILINE)[1:]:
         explained = re.sub(r"\((default|required).*", "", block, flags=re.DOTALL)
         assert len(re.findall(r"[A-Za-z]{3,}", explained)) >= 4, block
+
+
+def test_a_forecast_that_diverges_names_pool_and_lead(tmp_path):
+    times = 0.1 * np.arange(40)
+    states = np.stack([np.exp(2 * times), 1 + times, np.cos(times)], 1)
+    jaxcast.save_trajectory(tmp_path / "x.npz", jaxcast.Trajectory(times, states))
+    trained = [
+        "--pool",
+        "linear_regression",
+        "--candidates",
+        "rossler(c=[5.7, 6])",
+        "--h",
+        0.1,
+        "--out",
+        tmp_path / "pool",
+    ]
+    run("train", "--trajectory", tmp_path / "x.npz", *trained)
+    forecast = ["forecast", "--pool", tmp_path / "pool", "--history", tmp_path / "x.npz", "--out", tmp_path / "f.npz"]
+    with pytest.raises(jaxcast.InputError) as caught:
+        run(*forecast, "--num-leads", 900)
+    found = re.search(
+        r"pool in .*pool diverges at lead (\d+), time \S+; ask for --num-leads up to (\d+), or", str(caught.value)
+    )
+    assert found is not None, caught.value
+    assert not (tmp_path / "f.npz").exists()
+    assert int(found[1]) == int(found[2]) + 1
+    run(*forecast, "--num-leads", found[2])
+    assert np.isfinite(jaxcast.load_trajectory(tmp_path / "f.npz").trajectory.states).all()

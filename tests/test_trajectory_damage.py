@@ -27,7 +27,7 @@ from jaxcast.storage import load_trajectory, save_trajectory
         ("time,x\n0,1\n\n1,2\n", "line 3 is blank"),
         ("0,1,2\n1,oops,3\n", "expected a number in line 2, column 2, got 'oops'"),
         ("# by hand\ntime,x\n0,\n1,2\n", "expected a number in line 3, column 'x', got ''"),
-        ("time;x\n0;1\n1;2\n", "line 2, column 'time;x', got '0;1'"),
+        ("time;x\n0;1\n1;2\n", "separated by semicolons, expected commas"),
         ("0\n1\n", "separated by commas, got 1 column"),
         (",time,x\n0,0,1\n1,1,2\n", "different component names.*name each column"),
         ("time,x\n", "at least two samples, got 0"),

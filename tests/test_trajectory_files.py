@@ -255,3 +255,44 @@ def test_the_format_is_what_it_says(tmp_path):
     assert metadata["fill_value"] == "NaN"
     raw = (tmp_path / "a.zarr/states/c/1/0/0").read_bytes()
     assert raw == MANY[3:6].astype("<f8").tobytes()
+
+
+ROWS = "time,a,b\n0,1,2\n0.5,3,4\n1,5,6\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (ROWS.replace(",", ";").encode(), "its columns are separated by semicolons, expected commas; save it with commas"),
+        (b"t;a\n0,0;1,5\n0,5;2,5\n", "its columns are separated by semicolons"),
+        (ROWS.replace(",", "\t").encode(), "its columns are separated by tabs"),
+        (ROWS.replace(",", "|").encode(), "its columns are separated by vertical bars"),
+        (b"0 1 2\n0.5 3 4\n", "its columns are separated by blanks"),
+        (b"sep=;\n" + ROWS.encode(), "its columns are separated by semicolons"),
+        (ROWS.encode("utf-16"), "expected text in UTF-8, got UTF-16; save it as a CSV in UTF-8"),
+        (ROWS.encode("utf-16-le"), "expected text in UTF-8, got UTF-16"),
+        (ROWS.replace("a", "größe").encode("latin-1"), "got another encoding, such as Latin-1"),
+        (b"PK\x03\x04" + bytes(range(256)), "got a zip archive or an Excel file"),
+        (b"\x1f\x8b\x08" + bytes(range(256)), "got a gzip archive"),
+        (ROWS.replace("4", "1_234").encode(), "expected a number in line 3, column 'b', got '1_234'; fix or drop that line"),
+        (ROWS.replace("4", "٤").encode(), "expected a number in line 3, column 'b', got '٤'"),
+        (ROWS.replace("4", "x" * 999).encode(), r"got 'x{40}\.\.\. \(959 more characters\)'"),
+        (ROWS.replace("3", "x").replace("a,", "a\x1b[3m,").encode(), r"column 'a\\x1b\[3m', got 'x'"),
+        (ROWS.replace("3,4", "3").encode(), "expected 3 columns in every line, line 3 has 2; fix or drop it"),
+        (ROWS.encode() + b"\n1.5,7,8\n", "expected 3 columns in every line, line 5 is blank"),
+        (b"", "expected a column of times"),
+        (ROWS.replace("3", "a\0b").encode(), "x.csv.*(NUL|number)"),
+    ],
+)  # fmt: skip
+def test_tables_of_another_separator_or_encoding_say_so(tmp_path, content, message):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_trajectory(tmp_path / "x.csv")
+    assert str(caught.value).isprintable()
+
+
+def test_a_utf_8_table_with_its_mark_and_windows_line_ends_is_read(tmp_path):
+    (tmp_path / "x.csv").write_bytes(ROWS.replace("\n", "\r\n").encode("utf-8-sig"))
+    stored = load_trajectory(tmp_path / "x.csv")
+    assert stored.components == ("a", "b")
+    assert stored.trajectory.states.tolist() == [[1, 2], [3, 4], [5, 6]]

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.tables import polars
 from jaxcast.regions.dates import Dates, are_dates, dates_in
+from jaxcast.table_text import encoding_of, separator_in
 
 MISSING = {"", "na", "nan", "null", "none"}
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 LARGEST = 1e100
 """Values beyond this leave no room for their squares."""
 
@@ -80,8 +80,7 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read ({error.strerror}); give a .csv that you can read") from None
-    has_zeros = len(raw) > 3 and raw[:200].count(0) * 3 > len(raw[:200])
-    encoding = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or has_zeros else ""
+    encoding = encoding_of(raw)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -126,12 +125,11 @@ def _header(header: list[str], path: Path) -> list[str]:
 
 
 def _check_separator(header: str, path: Path) -> None:
-    for separator, name in SEPARATORS.items():
-        if separator in header:
-            raise InputError(
-                f"{shown(path)}: its columns are separated by {name}, expected commas; save it with commas, and points as "
-                "decimal marks"
-            )
+    if name := separator_in(header):
+        raise InputError(
+            f"{shown(path)}: its columns are separated by {name}, expected commas; save it with commas, and points as "
+            "decimal marks"
+        )
 
 
 def _read_parquet(path: Path) -> Columns:

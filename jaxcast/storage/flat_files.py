@@ -1,5 +1,6 @@
 """One trajectory in one file: .npz archives and .csv tables, ours and those of other programs."""
 
+import contextlib
 import csv
 import json
 import os
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.storage.checks import STATE_NAMES, TIME_NAMES, StoredTrajectory, check_index, default_components, stored
+from jaxcast.table_text import encoding_of, separator_in
 
 # All that numpy and zipfile were seen to raise on files that are cut off or overwritten.
 BROKEN_ARCHIVE = (
@@ -140,10 +142,8 @@ def load_csv(path: Path, index: int) -> StoredTrajectory:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = _read_table(path, file)
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: expected text in UTF-8, got other bytes; save it as a CSV in UTF-8") from None
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}); write it again, or copy it again") from None
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise InputError(_why_unread(path, error)) from None
     time, components = _columns(path, table)
     times, states = table.values[:, time], np.delete(table.values, time, 1)
     attributes, time_unit = {}, ""
@@ -154,12 +154,36 @@ def load_csv(path: Path, index: int) -> StoredTrajectory:
     return stored(path, times, states, components, attributes, time_unit, lambda i: f"line {table.first_line + i}")
 
 
+def _why_unread(path: Path, error: Exception) -> str:
+    """What to say of a file in which the reader met other bytes, NULs or quotes out of place."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if is_what := encoding_of(file.read(1000)):
+            return f"{shown(path)}: expected text in UTF-8, got {is_what}; save it as a CSV in UTF-8"
+    if isinstance(error, UnicodeDecodeError):
+        return (
+            f"{shown(path)}: expected text in UTF-8, got another encoding, such as Latin-1; save it as a CSV in UTF-8"
+        )
+    return f"{shown(path)} cannot be read as a table ({shown(error)}); write it again, or copy it again"
+
+
+def _check_separator(path: Path, first: list[str]) -> None:
+    """Raises InputError for a first line that commas do not separate."""
+    line = first[0].strip() if len(first) == 1 else ""
+    is_blank = len(line.split()) > 1 and _is_numbers(line.split())
+    if name := separator_in(line) or ("blanks" if is_blank else ""):
+        raise InputError(
+            f"{shown(path)}: its columns are separated by {name}, expected commas; save it with commas, and points as "
+            "decimal marks"
+        )
+
+
 def _read_table(path: Path, lines: Iterator[str]) -> _Table:
     note, num_comments, line = None, 0, next(lines, "")
     while line.startswith("#"):
         note, num_comments, line = note or _note(line), num_comments + 1, next(lines, "")
     rows = csv.reader(chain([line], lines))
     first = next(rows, [])
+    _check_separator(path, first)
     names = None if _is_numbers(first) else [name.strip() for name in first]
     first_line = num_comments + (1 if names is None else rows.line_num + 1)
     values, gap = array("d"), 0
@@ -170,14 +194,18 @@ def _read_table(path: Path, lines: Iterator[str]) -> _Table:
             continue
         if gap or len(row) != len(first):
             came = f"line {gap} is blank" if gap else f"line {number} has {len(row)}"
-            raise InputError(f"{path}: expected {len(first)} columns in every line, {came}; mend or drop it")
+            raise InputError(f"{shown(path)}: expected {len(first)} columns in every line, {came}; fix or drop it")
         try:
+            if not (joined := "".join(row)).isascii() or "_" in joined:  # float takes 1_234 and digits of all scripts
+                raise ValueError
             values.extend(map(float, row))
         except ValueError:
+            if "\0" in joined:
+                raise csv.Error("it holds NUL characters") from None
             k = next(k for k, text in enumerate(row) if not _is_numbers([text]))
-            column = f"column {k + 1}" if names is None else f"column {names[k]!r}"
+            column = f"column {k + 1}" if names is None else f"column '{shown(names[k], 40)}'"
             raise InputError(
-                f"{path}: expected a number in line {number}, {column}, got {row[k][:40]!r}; mend or drop that line"
+                f"{shown(path)}: expected a number in line {number}, {column}, got '{shown(row[k], 40)}'; fix or drop that line"
                 + ("; a table with dates is given as --data" if row[k][4:5] == "-" else "")
             ) from None
     return _Table(names, np.asarray(values).reshape(-1, max(1, len(first))), first_line, note)
@@ -185,7 +213,7 @@ def _read_table(path: Path, lines: Iterator[str]) -> _Table:
 
 def _is_numbers(texts: list[str]) -> bool:
     try:
-        return all(float(text) is not None for text in texts)
+        return all(float(text) is not None and text.isascii() and "_" not in text for text in texts)
     except ValueError:
         return False
 
