@@ -136,10 +136,11 @@ def _check_names(path: Path) -> None:
 
 
 def _check_cells(path: Path) -> None:
-    """Two stray quotes make one cell of all rows between them, with the number of cells that is right."""
+    """Two stray quotes can make one cell of all rows between them, so that each row has the right number of cells."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file, strict=True)
         size = len(next(rows))
         for number, row in enumerate(rows, start=1):
-            if any("\n" in cell and cell.count(",") >= size - 1 for cell in row):
+            breaks = [(cell.count("\n"), cell.count(",")) for cell in row if "\n" in cell]
+            if any(commas == lines * (size - 1) > 0 for lines, commas in breaks):
                 raise InputError(f"{path}, row {number}: a cell holds whole rows; a quote is open or missing, fix it")
