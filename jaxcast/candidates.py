@@ -9,14 +9,15 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.errors import InputError
+from jaxcast.arguments import checked
+from jaxcast.errors import InputError, shown
 from jaxcast.integrate import FlowMap, Trajectory
 from jaxcast.pytrees import register
 from jaxcast.systems import System
@@ -25,6 +26,7 @@ ForecastMap: TypeAlias = Callable[..., Any]
 """(value (dim,), given) or value alone -> forecasts (model, dim) of the next value."""
 
 
+@checked
 def stack(systems: Sequence[System]) -> System:
     """One system whose every parameter has a leading model axis; its flow map gives (model, dim).
 
@@ -52,6 +54,7 @@ def stack(systems: Sequence[System]) -> System:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *systems)
 
 
+@checked
 def unstack(ensemble: System) -> list[System]:
     """The systems of a stack: the inverse of `stack`.
 
@@ -82,8 +85,8 @@ class External:
     nothing can be differentiated through a closed loop of it.
 
     Raises:
-        InputError: when differentiated. What the function itself raises, or a result of another shape, comes back
-            as a `jax.errors.JaxRuntimeError` that names it.
+        InputError: when differentiated, when the function raises, and for a result of another shape. Inside of a program
+            that the caller compiled, the latter two come as a `jax.errors.JaxRuntimeError` with the same message.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp, numpy as np
@@ -94,9 +97,11 @@ class External:
         (2, 1)
     """
 
+    is_outside_jax: ClassVar[bool] = True
     function: Callable[[np.ndarray, Any], Any] = dataclasses.field(metadata={"static": True})
     num_models: int = dataclasses.field(metadata={"static": True})
 
+    @checked
     def __call__(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "model dim"]:
         return _call_outside(self.function, self.num_models, value, given)
 
@@ -108,10 +113,16 @@ def _call_outside(function: Callable[..., Any], num_models: int, value: Array, g
     def checked(value: Any, given: Any) -> np.ndarray:
         given = jax.tree.map(np.asarray, given)
         arguments = (np.asarray(value), given) if _takes_given(function) else (np.asarray(value),)
-        forecasts = np.asarray(function(*arguments))
+        try:
+            forecasts = np.asarray(function(*arguments))
+            numbers = forecasts.astype(result.dtype)
+        except Exception as error:
+            raise InputError(
+                f"the external function raised {type(error).__name__}: {shown(error)}; it gets a value of shape {result.shape[1:]}"
+            ) from error
         if forecasts.shape != result.shape:
             raise InputError(f"expected forecasts {result.shape} of the external function, got {forecasts.shape}")
-        return forecasts.astype(result.dtype)
+        return numbers
 
     return jax.pure_callback(checked, result, value, given, vmap_method="sequential")
 
@@ -168,16 +179,24 @@ def candidate_shapes(forecast_map: ForecastMap | None, value: Any, given: Any) -
         return None
     try:
         shapes = jax.eval_shape(forecast_map, value, given)
-    except jax.errors.TracerArrayConversionError:
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
         raise InputError(
-            "the forecast map uses NumPy on what JAX traces; write it in jax.numpy, or wrap it: "
+            "the forecast map uses NumPy, float() or if on what JAX traces; write it in jax.numpy, or wrap it: "
             "jaxcast.External(function, num_models=...)"
         ) from None
-    if isinstance(shapes, jax.ShapeDtypeStruct) and shapes.ndim < 2:
+    if not isinstance(shapes, jax.ShapeDtypeStruct):
+        raise InputError(f"the forecast map must return one array (model, dim), got a {type(shapes).__name__}")
+    if shapes.ndim < 2:
         raise InputError(f"the forecast map must return (model, dim), got shape {shapes.shape}; is its system a stack?")
+    if shapes.shape[1:] != jnp.shape(value):
+        raise InputError(
+            f"the candidates must forecast values like those that they get, of shape {jnp.shape(value)}, got forecasts "
+            f"(model, dim) of shape {shapes.shape}; give candidates of the trajectory's dimension"
+        )
     return shapes
 
 
+@checked
 def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[Array, "time model dim"]:
     """What the candidates forecast from every sample of a trajectory: row n is their forecast of sample n + 1.
 

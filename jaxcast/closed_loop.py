@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.limits import check_arrays
@@ -35,6 +36,7 @@ class LoopWindows(NamedTuple):
     scale: Array
 
 
+@checked
 def fine_tune(
     models: Any,
     trajectory: Trajectory,
@@ -112,6 +114,7 @@ def _check_tuning(horizons: Sequence[int], num_epochs: int, stride: int, toleran
         )
 
 
+@checked
 def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride: int = 1) -> LoopWindows:
     """Overlapping windows of a trajectory, one beginning every `stride` samples.
 
@@ -139,6 +142,7 @@ def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride
     return LoopWindows(windows[:, :history_size], windows[:, history_size:], trajectory.times[index[:, :-1]], scale)
 
 
+@checked
 @cache
 def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: float = 0.3) -> Loss:
     """The loss of `fine_tune`: (model, windows) -> scalar; the same arguments give the same function.

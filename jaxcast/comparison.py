@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 
@@ -55,6 +56,7 @@ class SpreadAndError(NamedTuple):
     num_failed: Int[Array, " lead"]
 
 
+@checked
 def paired_test(
     first: Shaped[ArrayLike, " pair"],
     second: Shaped[ArrayLike, " pair"],
@@ -178,6 +180,7 @@ def median_over_seeds(
     return np.median(np.asarray(valid_times, float), 0), np.mean(np.asarray(censored, float), 0) >= 0.5
 
 
+@checked
 def lead_errors(
     forecasts: Float[Array, "window lead dim"],
     truth: Float[Array, "window lead dim"],
@@ -210,6 +213,7 @@ def lead_errors(
     return LeadErrors(jnp.where(failed.any(0), jnp.inf, of_finite), of_finite, median, failed.sum(0))
 
 
+@checked
 def spread_and_error(
     forecasts: Float[Array, "member window lead dim"],
     truth: Float[Array, "window lead dim"],

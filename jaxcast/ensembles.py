@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
 from jaxcast.kernels import wide_jit
@@ -19,6 +20,7 @@ from jaxcast.solving import Plan, model_axes, num_models, solve
 from jaxcast.systems import System
 
 
+@checked
 def simulate_ensemble(
     system: System,
     u0: Shaped[ArrayLike, "trajectory dim"],
@@ -74,6 +76,7 @@ def simulate_ensemble(
     return Trajectory(t0 + jnp.arange(int(num_samples)) * jnp.asarray(dt, states.dtype), states)
 
 
+@checked
 def final_states(
     system: System,
     u0: Shaped[ArrayLike, "trajectory dim"],

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxcast.arguments import checked
 from jaxcast.candidates import as_forecast_map
 from jaxcast.errors import InputError
 from jaxcast.integrate import FlowMap, flow_map
@@ -264,11 +265,13 @@ class ParameterMap:
     flow: FlowMap
     names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
+    @checked
     def __call__(self, u: Float[Array, " dim"], parameters: Float[Array, " parameter"]) -> Float[Array, " dim"]:
         given = dict(zip(self.names, parameters, strict=True))
         return dataclasses.replace(self.flow, system=dataclasses.replace(self.flow.system, **given))(u)
 
 
+@checked
 def parameter_map(system: System, names: Sequence[str], *, dt: float = 0.1, h: float = 0.01) -> ParameterMap:
     """The flow map of a family of systems, as a function of state and parameters.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.candidates import ForecastMap, as_forecast_map, candidate_shapes
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_input, check_sizes, network_config, uniform_linear
@@ -230,6 +231,7 @@ class FeedForward(nnx.Module):
         (4, 3)
     """
 
+    @checked
     def __init__(
         self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
     ):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
@@ -48,6 +49,7 @@ class FlowMap:
     dt: Any
     num_substeps: int = dataclasses.field(metadata={"static": True})
 
+    @checked
     def __call__(self, u: StateLike, t: Scalar | None = None) -> Float[Array, "*model dim"]:
         """The state a time dt after state u at time t; of every model where the system is a stack.
 
@@ -67,6 +69,7 @@ def _flow(flow: FlowMap, u: Array, t: Scalar) -> Array:
     return solve(Plan(0, None, flow.num_substeps), flow.system, u, jnp.asarray(t, u.dtype), h)
 
 
+@checked
 def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
     """The map u(t) -> u(t + dt) of a system, integrated by RK4 with step h.
 
@@ -84,6 +87,7 @@ def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
     return FlowMap(system, float(dt), num_substeps)
 
 
+@checked
 def simulate(
     system: System,
     u0: StateLike,
@@ -130,6 +134,7 @@ def _simulate(system: System, u0: Array, t0: Scalar, dt: Scalar, *, plan: Plan) 
     return Trajectory(t0 + jnp.arange(plan.num_samples) * dt, states)
 
 
+@checked
 def reference(
     system: System,
     u0: StateLike,

@@ -1,14 +1,17 @@
 """Kernel ridge regression over delays, rolled in closed loop: the strongest plain forecaster of a noise-free series."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked, is_zero
 from jaxcast.checks import check_floats, check_positive, sizes_of
 from jaxcast.errors import InputError
+from jaxcast.pooling.linear import ridge
 from jaxcast.pytrees import register
 from jaxcast.readout import Scaler, as_series, no_lags, scaler_of
 from jaxcast.rollout import Input, Output
@@ -73,6 +76,7 @@ class DelayKernelRidge:
         """The standardised values that delays reach, newest first."""
         return no_lags(value, self.scaler, self.warmup + 1)
 
+    @checked
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
         newest = self.scaler.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
@@ -85,6 +89,7 @@ class DelayKernelRidge:
         return output.forecast
 
 
+@checked
 def fit_delay_kernel_ridge(
     values: Float[Any, "time dim"],
     lag_weights: Float[Any, " lag"],
@@ -103,10 +108,10 @@ def fit_delay_kernel_ridge(
         values: a series sampled at even intervals. lag_weights: w, newest first; a lag of weight 0 is not used.
         bandwidth: b in units of the root mean square distance of the training points from their mean. penalty: small
             for series without noise, by default as small as rounding lets it safely be, the square root of the dtype's
-            epsilon.
+            epsilon; 0 for plain least squares.
 
     Raises:
-        InputError: for a penalty that is not positive or so small that the kernel matrix is singular to rounding, or a
+        InputError: for a penalty below zero or so small that the kernel matrix is singular to rounding, or a
             series that is too short or not finite.
 
     Example:
@@ -122,7 +127,7 @@ def fit_delay_kernel_ridge(
     states = as_series(values, len(lag_weights) + 1, 1.0 if penalty is None else penalty)
     if penalty is None:
         penalty = float(jnp.finfo(states.dtype).eps) ** 0.5
-    cell = _fit(states, lag_weights, bandwidth, penalty)
+    cell = _fit(states, lag_weights, bandwidth, penalty, is_plain=is_zero(penalty))
     if not isinstance(cell.coefficients, jax.core.Tracer) and not jnp.isfinite(cell.coefficients).all():
         raise InputError(
             f"expected a penalty above the rounding of {states.dtype}, got {penalty}: give a larger one, or compute in float64"
@@ -130,8 +135,8 @@ def fit_delay_kernel_ridge(
     return cell
 
 
-@jax.jit
-def _fit(states: Array, lag_weights: Array, bandwidth: Scalar, penalty: Scalar) -> DelayKernelRidge:
+@partial(jax.jit, static_argnames="is_plain")
+def _fit(states: Array, lag_weights: Array, bandwidth: Scalar, penalty: Scalar, *, is_plain: bool) -> DelayKernelRidge:
     scaler = scaler_of(states)
     scaled = scaler.apply(states)
     lags = delay_embed(scaled[:-1], len(lag_weights)) * lag_weights[:, None].astype(states.dtype)
@@ -140,7 +145,10 @@ def _fit(states: Array, lag_weights: Array, bandwidth: Scalar, penalty: Scalar) 
     centred = points - points.mean(0)
     width = jnp.asarray(bandwidth * jnp.sqrt(jnp.mean(jnp.sum(centred**2, -1))), states.dtype)
     kernel = _kernel(centred, centred, width) + penalty * jnp.eye(len(points), dtype=states.dtype)
-    coefficients = jax.scipy.linalg.solve(kernel, increments, assume_a="pos")
+    if is_plain:  # the least coefficients, also where points repeat
+        coefficients = ridge(kernel, increments, 0.0)
+    else:
+        coefficients = jax.scipy.linalg.solve(kernel, increments, assume_a="pos")
     return DelayKernelRidge(points, coefficients, scaler, lag_weights.astype(states.dtype), width)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes, uniform_linear
 from jaxcast.pytrees import register
+from jaxcast.recurrent.rnn import Activation
 from jaxcast.recurrent.stack import Kind, Stack, drop
 from jaxcast.rollout import Input, Output, forecast
 from jaxcast.schedules import Scalar
@@ -25,16 +27,25 @@ class LanguageModel(nnx.Module):
 
         p(w_(n+1) | w_1, ..., w_n) = softmax(W h_n + b),    h = Stack(E[w])
 
-    Logits are of the dtype of its parameters. `fit_over_time` trains it on `text_streams` by `cross_entropy`.
-
-    Source: Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout, here of E[w] and h too.
+    Logits are of the dtype of its parameters. `fit_over_time` trains it on `text_streams` by `cross_entropy`. With kind="rnn",
+    activation="sigmoid" and one layer it is the simple model h_n = sigmoid(W_h h_(n-1) + W_e E[w_n] + b).
 
     Args:
-        num_tokens: of the alphabet. embedding_size: of E[w]. kind, hidden_size, num_layers, dropout: see `Stack`.
+        num_tokens: of the alphabet.
+        hidden_size: components of h.
+        num_layers: of the stack.
         key: for the initial weights.
+        embedding_size: components of E[w].
+        kind: of the layers, "lstm", "gru" or "rnn".
+        dropout: see `Stack`; here of E[w] and h too.
+        activation: of an "rnn", "tanh", "sigmoid" or "relu"; tanh by default.
+        dtype: of the parameters.
 
     Raises:
-        InputError: for another kind, sizes below one, or a probability outside [0, 1).
+        InputError: for another kind or activation, an activation of an "lstm" or "gru", sizes below one, or a probability
+            outside [0, 1).
+
+    Source: Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -44,6 +55,7 @@ class LanguageModel(nnx.Module):
         (2, 4, 5)
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -54,15 +66,21 @@ class LanguageModel(nnx.Module):
         embedding_size: int = 64,
         kind: Kind = "lstm",
         dropout: float = 0.0,
+        activation: Activation | None = None,
         dtype: DTypeLike = jnp.float32,
     ):
+        if activation is not None and kind != "rnn":
+            raise InputError(
+                f"an activation is chosen for kind='rnn' alone, got {activation!r} for {kind!r}; leave it out"
+            )
+        options = {} if activation is None else {"activation": activation}
         check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)
         check_arrays(f"an embedding of {num_tokens} tokens", (num_tokens, embedding_size), dtype=dtype)
         of_tokens, of_stack, of_readout = jax.random.split(key, 3)
         self.embedding = nnx.Param(jax.random.normal(of_tokens, (num_tokens, embedding_size), dtype))
         self.stack = Stack(
             kind, in_size=embedding_size, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, key=of_stack,
-            dtype=dtype, init="orthogonal",
+            dtype=dtype, init="orthogonal", **options,
         )  # fmt: skip
         rngs = nnx.Rngs(of_readout)
         self.readout = uniform_linear(hidden_size, num_tokens, fan_in=hidden_size, rngs=rngs, dtype=dtype)
@@ -71,14 +89,15 @@ class LanguageModel(nnx.Module):
     def config(self) -> dict[str, Any]:
         """What it must be made with, beside a key, before its weights can be put in."""
         num_tokens, embedding_size = self.embedding.shape[-2:]
-        names = ("kind", "hidden_size", "num_layers", "dropout", "dtype")
-        stack = {name: self.stack.config[name] for name in names}
+        names = ("kind", "hidden_size", "num_layers", "dropout", "activation", "dtype")
+        stack = {name: self.stack.config[name] for name in names if name in self.stack.config}
         return {"num_tokens": num_tokens, "embedding_size": embedding_size, **stack}
 
     def init_carry(self, *batch: int) -> Any:
         """The carry before the first token."""
         return self.stack.init_carry(*batch)
 
+    @checked
     def __call__(
         self, tokens: Int[Array, "*batch time"], carry: Any = None, *, key: Key[Array, ""] | None = None
     ) -> tuple[Any, Float[Array, "*batch time token"]]:
@@ -98,6 +117,7 @@ class LanguageModel(nnx.Module):
         return carry, self.readout(output)
 
 
+@checked
 def cross_entropy(
     model: Any,
     carry: Any,
@@ -134,6 +154,7 @@ class TextScore(NamedTuple):
     bits: Float[Array, ""]
 
 
+@checked
 def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
     """The scores of a text whose tokens had these log-probabilities.
 
@@ -152,6 +173,7 @@ def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
     return TextScore(loss, jnp.exp(loss), loss / jnp.log(jnp.asarray(2, loss.dtype)))
 
 
+@checked
 def log_likelihoods(model: LanguageModel, tokens: Tokens, *, chunk_size: int = 1000) -> Float[Array, " token-1"]:
     """log p of every token of a text but the first, each given all that came before it.
 
@@ -220,6 +242,7 @@ class TokenCell:
         return jax.random.categorical(key, output.forecast / self.temperature).astype(output.info["token"].dtype)
 
 
+@checked
 def sample_tokens(
     model: LanguageModel,
     prompt: Tokens,

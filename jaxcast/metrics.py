@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.forecasters import Pool
 from jaxcast.integrate import FlowMap, check_state, flow_map, num_steps_in
@@ -40,6 +41,7 @@ class Tracking(NamedTuple):
     mean_distance: Float[Array, ""]
 
 
+@checked
 def forecast_error(
     forecast: Float[Array, "lead dim"],
     truth: Float[Array, "lead dim"],
@@ -71,6 +73,7 @@ def forecast_error(
     return squares.mean(-1) if norm == "mean" else squares.sum(-1)
 
 
+@checked
 def valid_time(
     forecast: Float[Array, "lead dim"],
     truth: Float[Array, "lead dim"],
@@ -112,6 +115,7 @@ def valid_time(
     return ValidTime(num_valid * jnp.asarray(dt, forecast.dtype) * lyapunov_exponent, censored)
 
 
+@checked
 def saturation_error(states: Float[Array, "time dim"]) -> Float[Array, ""]:
     """The mean squared difference per component of two states far apart in time: twice the mean variance.
 
@@ -125,6 +129,7 @@ def saturation_error(states: Float[Array, "time dim"]) -> Float[Array, ""]:
     return 2 * states.var(0).mean()
 
 
+@checked
 def median_interval(values: Shaped[ArrayLike, " sample"], confidence: float = 0.95) -> MedianInterval:
     """The median of a sample and its distribution-free interval from order statistics.
 
@@ -164,6 +169,7 @@ def median_interval(values: Shaped[ArrayLike, " sample"], confidence: float = 0.
     )
 
 
+@checked
 def one_step_errors(
     pool: Pool, samples: Samples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 512
 ) -> Float[Array, " sample"]:
@@ -183,6 +189,7 @@ def one_step_errors(
     return forecast_error(forecasts, samples.targets, norm=norm)
 
 
+@checked
 def tracking(
     weights: Float[Array, "*sample model"],
     coordinates: Shaped[ArrayLike, " model"] | Sequence[float],
@@ -218,6 +225,7 @@ def tracking(
     return Tracking(correlation, jnp.abs(attended - truth).mean())
 
 
+@checked
 def lyapunov_exponent(
     system: System,
     u0: StateLike,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
 from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
@@ -71,6 +72,7 @@ class NVAR:
         """The standardised values that delays reach, newest first."""
         return no_lags(value, self.scaler, self.warmup + 1)
 
+    @checked
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
         newest = self.scaler.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
@@ -92,6 +94,7 @@ def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, 
     return products(lags, monomials(lags.shape[-1], degree)[1:])
 
 
+@checked
 def fit_nvar(
     values: Float[Any, "time dim"], *, num_delays: int = 2, skip: int = 1, degree: int = 2, penalty: Scalar = 1e-6
 ) -> NVAR:
@@ -104,7 +107,7 @@ def fit_nvar(
             least 1. penalty: for the sum over all samples; other numbers compile nothing.
 
     Raises:
-        InputError: for sizes below one, a penalty that is not positive, or a series that is too short or not finite.
+        InputError: for sizes below one, a penalty below zero, or a series that is too short or not finite.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import check_finite, check_penalty
 from jaxcast.errors import InputError
 from jaxcast.pooling.linear import ridge
 from jaxcast.schedules import Scalar
@@ -56,12 +55,10 @@ def scaler_of(states: Array) -> Scaler:
 
 def as_series(values: Any, least: int, penalty: Scalar) -> Array:
     states = jnp.asarray(values)
-    # Under jit or vmap there are no numbers to look at.
-    is_bad = not isinstance(states, jax.core.Tracer) and not jnp.isfinite(states).all()
-    if states.ndim != 2 or len(states) < least or is_bad:
+    if states.ndim != 2 or len(states) < least:
         raise InputError(f"expected a finite series (time, dim) of at least {least} values, got shape {states.shape}")
-    if not isinstance(penalty, jax.core.Tracer) and not np.asarray(penalty) > 0:
-        raise InputError(f"penalty must be positive, got {penalty}")
+    check_finite({"values": states}, "time")
+    check_penalty(penalty)
     return states if jnp.issubdtype(states.dtype, jnp.floating) else states.astype(jnp.result_type(float))
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
@@ -83,6 +84,7 @@ class Reservoir:
         check_dim(value, self.scaler)
         return jnp.zeros(self.network.bias.shape, value.dtype)
 
+    @checked
     def __call__(self, carry: Float[Array, " node"], x: Input) -> tuple[Float[Array, " node"], Output]:
         scaled = self.scaler.apply(x.value)
         nodes = excite(self.network, self.leak, carry, scaled)
@@ -142,6 +144,7 @@ def _draw_network(key: Key[Array, ""], *, dim: int, num_nodes: int, connections:
     )
 
 
+@checked
 def fit_reservoir(
     values: Float[Any, "time dim"],
     *,
@@ -167,7 +170,7 @@ def fit_reservoir(
             first steps, in which the network forgets that it began at rest. squared: see `Reservoir`.
 
     Raises:
-        InputError: for sizes below one, more connections than nodes, a penalty that is not positive, or a series that
+        InputError: for sizes below one, more connections than nodes, a penalty below zero, or a series that
             is too short or not finite.
 
     Example:

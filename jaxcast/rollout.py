@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 
@@ -60,6 +61,7 @@ class Cell(Protocol):
     def feedback(self, output: Output, key: Any) -> Any: ...
 
 
+@checked
 def roll(
     cell: Cell, xs: Input, state: RolloutState | None = None, *, key: Key[Array, ""] | None = None
 ) -> tuple[RolloutState, Output]:
@@ -106,6 +108,7 @@ def _check_first(cell: Cell, values: Array, known: Array) -> None:
         check(values[0], known[0])
 
 
+@checked
 def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> Output:
     """The one-step forecasts along known values: output n is the forecast of value n + 1.
 
@@ -129,6 +132,7 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
     return jax.tree.map(mask, outputs)
 
 
+@checked
 def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> RolloutState:
     """The state of a cell that has seen these known values, oldest first.
 
@@ -149,6 +153,7 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
     return state
 
 
+@checked
 def closed_loop(
     cell: Cell, state: RolloutState, num_steps: int, given: PyTree = None, *, key: Key[Array, ""] | None = None
 ) -> tuple[RolloutState, Output]:
@@ -174,6 +179,7 @@ def closed_loop(
     return _roll(cell, Input(None, None, given), state, key, known=False, num_steps=num_steps)
 
 
+@checked
 def forecast(
     cell: Cell,
     history: Shaped[Array, "time ..."],

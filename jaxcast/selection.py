@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import valid_time
@@ -27,6 +28,7 @@ class Choice(NamedTuple):
     scores: list[tuple[dict[str, Any], float]]
 
 
+@checked
 def choose_setting(
     fit: Callable[..., Cell],
     grid: Mapping[str, Sequence[Any]],
@@ -104,6 +106,7 @@ def _valid_times(cell: Cell, windows: Windows, dt: Scalar, threshold: Scalar, sc
     )
 
 
+@checked
 def best_average(
     forecasts: Float[Any, "candidate sample ..."],
     truth: Float[Any, "sample ..."],

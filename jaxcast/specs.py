@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.schedules import Constant, Cosine, LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
 from jaxcast.systems import Lorenz63, Lorenz96, Rossler, System
@@ -23,6 +24,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 
+@checked
 def parse_system(text: str) -> System:
     """The system that a text describes: name(parameter=number or schedule, ...); `describe` is its inverse.
 
@@ -39,6 +41,7 @@ def parse_system(text: str) -> System:
     return system
 
 
+@checked
 def parse_candidates(text: str) -> list[System]:
     """The candidates that a text describes: as `parse_system`, where a list of numbers makes one system for each.
 
@@ -55,6 +58,7 @@ def parse_candidates(text: str) -> list[System]:
     return _systems(text, spread=True)
 
 
+@checked
 def describe(system: System | Schedule) -> str:
     """The text of a system, exact to the last digit of its numbers; for a user's own class it says what it was.
 
@@ -69,6 +73,7 @@ def describe(system: System | Schedule) -> str:
     return f"{name}({', '.join(f'{key}={_text(value)}' for key, value in values)})"
 
 
+@checked
 def coordinates(candidates: list[System]) -> tuple[str, np.ndarray] | None:
     """The name and the values of the one number in which the candidates differ, (model,); None where there is none.
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.kernels import num_operations, one_loop
 from jaxcast.schedules import Scalar
@@ -21,6 +22,7 @@ _MOST_UNROLLED = 2000
 """Operations: compilation takes a second then, and grows faster than they do."""
 
 
+@checked
 def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
     """One step of the classical fourth-order Runge-Kutta method from t to t + h.
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree
@@ -198,6 +199,7 @@ class Rossler(System):
         return -y - z, x + self.a * y, self.b + z * (x - self.c)
 
 
+@checked
 def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Array, "num dim"]:
     """States about the system's `center` with standard normal deviations, to start transients from.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 
 Tokens = Int[Any, " token"] | Sequence[int]
@@ -60,6 +61,7 @@ class Alphabet:
         return "".join(self.characters[int(n)] for n in numbers)
 
 
+@checked
 def text_streams(tokens: Tokens, num_streams: int) -> tuple[Int[Array, "stream time"], Int[Array, "stream time"]]:
     """A text cut into consecutive parts of one length, and the same one token on: data for `fit_over_time`.
 

@@ -14,8 +14,10 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.training_run import Plan, train
+from jaxcast.training_checks import check_data, check_losses
+from jaxcast.training_run import Plan, train, trained_epochs
 from jaxcast.windows import Chunks, Samples
 
 Loss = Callable[..., Any]
@@ -33,6 +35,7 @@ class Fit(NamedTuple):
     validation_losses: Any = None
 
 
+@checked
 @cache
 def make_optimizer(
     learning_rate: float = 1e-3,
@@ -84,6 +87,7 @@ def make_optimizer(
     return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
 
 
+@checked
 def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
     """The mean over samples and components of the squared one-step error: the published training loss.
 
@@ -98,6 +102,7 @@ def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
     return jnp.mean((outputs.forecast - samples.targets) ** 2)
 
 
+@checked
 def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
     """The mean squared one-step error along chunks, but for the steps during which the model's memory fills.
 
@@ -124,6 +129,7 @@ def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
     return jnp.mean((outputs.forecast - chunks.targets)[..., burn_in:, :] ** 2)
 
 
+@checked
 def fit(
     init: Callable[[Key[Array, ""]], Any] | Fit,
     data: PyTree[Shaped[Array, "sample ..."]],
@@ -163,7 +169,8 @@ def fit(
         mesh: the devices to spread the seeds over; by default all, those of other processes too.
 
     Raises:
-        InputError: for arrays of different lengths, a batch larger than the data, no keys, no epochs, models that are
+        InputError: for NaN or infinity in the data where the loss sees it, a loss that becomes NaN or infinite (the training
+            diverges: seed and epoch are named), arrays of different lengths, a batch larger than the data, no keys, no epochs, models that are
             not one for each key, patience without validation data, or a checkpoint that is cut off, foreign, or of a run on
             other data or with other keys or settings.
 
@@ -189,6 +196,7 @@ def fit(
     )  # fmt: skip
 
 
+@checked
 def fit_over_time(
     init: Callable[[Key[Array, ""]], Any] | Fit,
     data: PyTree[Shaped[Array, "stream time ..."]],
@@ -252,12 +260,20 @@ def fit_over_time(
 
 def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, keep: str, **options: Any) -> Fit:
     new, models = (None, init.model) if isinstance(init, Fit) else (init, None)
+    for name, arrays in (("data", data), ("validation", validation)):
+        check_data(name, new, models, arrays, options["keys"], plan)
     graph, run = train(new, models, data, validation, plan, **options)
+    check_losses(run.losses, trained_epochs(run, plan))
     params = run.params if run.best is None or keep == "last" else run.best.params
     return Fit(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
 
 
 def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None:
+    kinds = {type(leaf).__name__ for leaf in jax.tree.leaves(data) if not isinstance(leaf, jax.Array | np.ndarray)}
+    if kinds:
+        raise InputError(
+            f"data must be a tree of arrays with a leading sample axis, got {', '.join(sorted(kinds))} in it"
+        )
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or () in lengths:
         raise InputError(f"every array of the data must have one leading sample axis, got lengths {sorted(lengths)}")

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked
 from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
 from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster, Pool
@@ -56,6 +57,7 @@ class Windows(NamedTuple):
     times: Float[Array, "window time_and_lead"]
 
 
+@checked
 def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Array, "sample lag ..."]:
     """Every run of num_delays consecutive values, newest first: row n holds values n + l - 1, ..., n.
 
@@ -76,6 +78,7 @@ def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Arra
     return values[newest[:, None] - jnp.arange(num_delays)]
 
 
+@checked
 def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None) -> Samples:
     """Every one-step sample of a trajectory, with the memory that a rolled `DelayMemory` would hold at each.
 
@@ -125,6 +128,7 @@ def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, 
     return Samples(memory, forecasts[num_delays:-1], states[num_delays + 1 :])
 
 
+@checked
 def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | None = None) -> Samples:
     """Every one-step sample of a trajectory, with the memory that this pool has when it is rolled along it, in order.
 
@@ -164,6 +168,7 @@ def _rolled_memory(cell: Forecaster, trajectory: Trajectory) -> Any:
     return jax.lax.scan(step, start, steps)[1]
 
 
+@checked
 def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length: int, stride: int = 1) -> Chunks:
     """Runs of `length` consecutive one-step samples, one beginning every `stride` samples; they may overlap.
 
@@ -201,6 +206,7 @@ def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: 
     return jax.tree.map(lambda a: a[index], every)
 
 
+@checked
 def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, history_size: int) -> Windows:
     """Consecutive windows of window_size leads, each with the history_size samples before it.
 
@@ -236,6 +242,7 @@ def _cut_windows(trajectory: Trajectory, num_windows: int, window_size: int, his
     return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])
 
 
+@checked
 def forecast_times(windows: Windows) -> Float[Array, "window step"]:
     """The times that `forecast` is given: those of the history and of all leads but the last.
 
@@ -249,6 +256,7 @@ def forecast_times(windows: Windows) -> Float[Array, "window step"]:
     return windows.times[:, :-1]
 
 
+@checked
 def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) -> Output:
     """Forecasts every window in closed loop from its history: forecast (window, lead, dim), info alike.
 
@@ -303,6 +311,7 @@ def _forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     return map_shards(on_one_device, (windows.history, forecast_times(windows)), cell, mesh)
 
 
+@checked
 def one_step_forecasts(pool: Any, samples: Samples, *, batch_size: int = 512) -> Output:
     """What a pool forecasts for every one-step sample: forecast (sample, dim), info alike.
 

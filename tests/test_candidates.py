@@ -66,10 +66,8 @@ def test_an_external_simulator_has_no_gradient_and_says_so(trajectory):
 
 def test_what_an_external_simulator_gets_wrong_is_named(trajectory):
     wrong = jaxcast.External(lambda value: np.zeros(3), num_models=2)
-    with pytest.raises(
-        jax.errors.JaxRuntimeError, match=r"expected forecasts \(2, 3\) of the external function, got \(3,\)"
-    ):
-        jax.block_until_ready(jaxcast.forecasts_along(wrong, trajectory))
+    with pytest.raises(jaxcast.InputError, match=r"expected forecasts \(2, 3\) of the external function, got \(3,\)"):
+        jaxcast.forecasts_along(wrong, trajectory)
 
 
 def test_numpy_on_what_jax_traces_is_refused_with_the_way_out(trajectory):

@@ -317,7 +317,7 @@ def test_what_a_pool_cannot_do_is_refused(pools, samples, without_type_checks):
         (lambda: jaxcast.SimplexLeastSquares(2)(*samples[:2]), "memory holds 5 delays, the pool was made for 2"),
         (lambda: pools["simplex"](states_only, samples.forecasts), "simplex weights need candidates"),
         (lambda: pools["multi_scaled"](states_only, samples.forecasts), "attention needs candidates"),
-        (lambda: jaxcast.fit_ridge(*samples[1:], penalty=0.0), "penalty must be positive, got 0.0"),
+        (lambda: jaxcast.fit_ridge(*samples[1:], penalty=-1.0), "penalty must be zero or more, and finite, got -1.0"),
         (lambda: jaxcast.fit_ridge(samples.forecasts[0], samples.targets, penalty=1.0), "expected forecasts"),
     ):
         with pytest.raises(jaxcast.InputError, match=message):

@@ -351,7 +351,7 @@ def write(path, name, array):
         (r"expected given \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(1,), given=np.ones((90, 3, 2)))),
         ("4 given numbers for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.GlobalNetwork, of_given(v, True)[0])(s.history)),
         ("4 given numbers for each of 4 regions", lambda v, s, p: jaxcast.lag_inputs(of_given(v, False)[0], lags=(0,))(s.history, s.history[:, 0, :3])),
-        ("penalty must be positive, got 0", lambda v, s, p: jaxcast.fit_lag_regression(s, None, None, penalty=0)),
+        ("penalty must be zero or more, and finite, got -1", lambda v, s, p: jaxcast.fit_lag_regression(s, None, None, penalty=-1)),
         ("a season of 9 steps needs a longer history than 6", lambda v, s, p: jaxcast.SeasonalLastValue((1,), 9)(s.history)),
         ("one .txt or .csv of series", lambda v, s, p: jaxcast.read_folder(p)),
         (r"is for \(3, 3\) regions, series.txt has 4", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", np.eye(3)), jaxcast.read_folder(p))),

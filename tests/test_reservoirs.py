@@ -179,9 +179,12 @@ def test_what_cannot_be_fitted_is_refused(without_type_checks):
         jaxcast.fit_nvar(jnp.ones((9, 1)), skip=0)
     with pytest.raises(jaxcast.InputError, match=r"at least 5 values, got shape \(4, 1\)"):
         jaxcast.fit_nvar(jnp.ones((4, 1)), num_delays=4)
-    with pytest.raises(jaxcast.InputError, match="penalty must be positive"):
-        jaxcast.fit_nvar(jnp.ones((9, 1)), penalty=0.0)
-    with pytest.raises(jaxcast.InputError, match="finite series"):
+    with pytest.raises(jaxcast.InputError, match="penalty must be zero or more"):
+        jaxcast.fit_nvar(jnp.ones((9, 1)), penalty=-1.0)
+    with pytest.raises(
+        jaxcast.InputError,
+        match="finite numbers to learn from, got NaN or infinity in 9 of 9 times of values, first in time 0",
+    ):
         jaxcast.fit_nvar(jnp.full((9, 1), jnp.nan))
     with pytest.raises(jaxcast.InputError, match="got 6 connections, 5 nodes"):
         jaxcast.fit_reservoir(jnp.ones((900, 1)), num_nodes=5, key=jax.random.key(0))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import FARTHEST_DAYS
 from jaxcast.hub.course import HubCourse
@@ -94,6 +95,7 @@ class Hub:
         return dataclasses.replace(self, forecasts=self.forecasts[:, :, index], models=tuple(models))
 
 
+@checked
 def load_hub(
     forecasts: str | Path,
     truth: str | Path,

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 
@@ -15,11 +16,13 @@ from jaxcast.limits import check_arrays
 class RelativeScore(NamedTuple):
     """relative: of each model, (model,), 1 for the baseline, NaN without a task in common with any other.
 
-    num_common: tasks that each pair of models has in common, (model, model); a model's own on the diagonal.
+    num_common: tasks that each pair of models has in common, (model, model); a model's own on the diagonal. left_out: which
+    pairs have no finite ratio, because the scores of one, but not of the other, are all zero.
     """
 
     relative: Float[Array, " model"]
     num_common: Int[Array, "model model"]
+    left_out: Bool[Array, "model model"]
 
 
 class DieboldMariano(NamedTuple):
@@ -43,13 +46,19 @@ class BlockBootstrap(NamedTuple):
     num_tasks: int
 
 
+@checked
 def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | None = None) -> RelativeScore:
     """The geometric mean over all pairs of a model's mean score to another's, each over the tasks of both.
 
         theta_i = (prod_j mean_(common) s_i / mean_(common) s_j)^(1 / M),    relative_i = theta_i / theta_baseline
 
+    The ratio of two zeros is 1. A ratio of zero to more, or of more to zero, is left out of the products; what it does in the
+    limit decides where it does not cancel: a model of zero scores has 0 relative to a baseline of others, which has infinity
+    relative to it.
+
     Args:
-        scores: NaN where a model did not forecast a task. baseline: its index; without one theta is returned.
+        scores: NaN where a model did not forecast a task.
+        baseline: its index; without one theta is returned.
 
     Raises:
         InputError: for scores that are not (task, model), or an unknown baseline.
@@ -69,12 +78,24 @@ def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | N
     filled = jnp.where(there, table, 0)
     num_common = there.T.astype(int) @ there.astype(int)
     sums = jnp.matmul(filled.T, there.astype(filled.dtype), precision="highest")  # of i, over tasks of i and j
-    ratios = jnp.where(num_common > 0, jnp.log(sums / sums.T), 0)
-    paired = (num_common > 0).sum(1)  # itself among them
-    theta = jnp.where(paired > min(1, table.shape[1] - 1), jnp.exp(ratios.sum(1) / jnp.maximum(paired, 1)), jnp.nan)
-    return RelativeScore(theta if baseline is None else theta / theta[baseline], num_common)
+    has_common = num_common > 0
+    left_out = has_common & ((sums == 0) != (sums.T == 0))
+    is_ratio = has_common & (sums > 0) & (sums.T > 0)
+    ratios = jnp.where(is_ratio, jnp.log(jnp.where(is_ratio, sums, 1) / jnp.where(is_ratio, sums.T, 1)), 0).sum(1)
+    powers = jnp.where(left_out, jnp.where(sums == 0, 1.0, -1.0), 0).sum(1)  # of a zero in the product
+    paired = has_common.sum(1)  # itself among them
+    if baseline is not None:
+        powers, ratios = (a / paired - a[baseline] / paired[baseline] for a in (powers, ratios))
+    else:
+        powers, ratios = powers / paired, ratios / paired
+    size = jnp.where(powers == 0, jnp.exp(ratios), jnp.where(powers > 0, 0, jnp.inf))
+    is_compared = paired > min(1, table.shape[1] - 1)
+    if baseline is not None:
+        is_compared &= is_compared[baseline]
+    return RelativeScore(jnp.where(is_compared, size, jnp.nan), num_common, left_out)
 
 
+@checked
 def diebold_mariano(
     first: Shaped[ArrayLike, "week location"], second: Shaped[ArrayLike, "week location"], *, horizon: int = 1
 ) -> DieboldMariano:
@@ -117,6 +138,7 @@ def diebold_mariano(
     return DieboldMariano(statistic, p_value, n, int(counts.sum()))
 
 
+@checked
 def block_bootstrap(
     first: Shaped[ArrayLike, "week location"],
     second: Shaped[ArrayLike, "week location"],

@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from jaxcast.arguments import checked
 from jaxcast.hub.arrays import Hub
 
 
+@checked
 def fill_gaps(hub: Hub, *, longest: int = 2) -> Hub:
     """The three steps of the paper: nothing is missing any more, and much is invented.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
 from jaxcast.hub.scores import pinball_loss
@@ -26,6 +27,7 @@ class Rolled(NamedTuple):
     info: dict[str, Any]
 
 
+@checked
 def rolling_origin(
     pool: QuantilePool,
     course: HubCourse,
@@ -147,6 +149,7 @@ class Followed(NamedTuple):
     leader: Int[Array, " time"]
 
 
+@checked
 @jax.jit
 def follow_leader(forecasts: Float[Array, "setting location time quantile"], course: HubCourse) -> Followed:
     """At every time the forecast of the setting with the lowest total WIS over what was known before; at first the first.
@@ -166,6 +169,7 @@ def follow_leader(forecasts: Float[Array, "setting location time quantile"], cou
     return Followed(jnp.take_along_axis(forecasts, leader[None, None, :, None], 0)[0], leader)
 
 
+@checked
 @partial(jax.jit, static_argnames=("nominal", "lower"))
 def track_coverage(
     forecast: Float[Array, "location time quantile"],
@@ -229,6 +233,7 @@ GRID: tuple[dict[str, Any], ...] = tuple(
 )
 
 
+@checked
 def adaptive_origin(
     course: HubCourse,
     pool: AdaptivePool | None = None,

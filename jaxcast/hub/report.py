@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.hub.comparison import block_bootstrap, diebold_mariano, relative_score
 from jaxcast.hub.scores import interval_coverage, weighted_interval_score
@@ -14,6 +15,7 @@ from jaxcast.hub.scores import interval_coverage, weighted_interval_score
 NOMINAL = (0.5, 0.9, 0.95)
 
 
+@checked
 def score_forecasters(
     forecasts: Mapping[str, Shaped[ArrayLike, "location time quantile"]],
     truth: Shaped[ArrayLike, "location time"],
@@ -74,6 +76,7 @@ def score_forecasters(
     return rows
 
 
+@checked
 def compare_forecasters(
     first: Shaped[ArrayLike, "location time quantile"],
     second: Shaped[ArrayLike, "location time quantile"],

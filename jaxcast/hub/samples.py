@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Key, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse, lagged
 from jaxcast.hub.scores import pinball_loss
@@ -36,6 +37,7 @@ class QuantileSamples(NamedTuple):
     levels: Float[Array, "*batch quantile"]
 
 
+@checked
 def quantile_samples(course: HubCourse, *, num_delays: int, scale: Shaped[ArrayLike, " location"]) -> QuantileSamples:
     """Every task of a course with what a pool with a delay memory knows before it, (location, time, ...).
 
@@ -88,6 +90,7 @@ def pool_samples(model: Any, samples: QuantileSamples) -> Float[Array, "*batch q
     return forecast * samples.scale[..., None]
 
 
+@checked
 def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
     """The mean WIS in units of each location's scale: the published training loss, for `fit`.
 
@@ -123,6 +126,7 @@ class QuantileRegression(nnx.Module):
         (7, 3)
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -135,6 +139,7 @@ class QuantileRegression(nnx.Module):
         size = num_models * num_quantiles * num_delays
         self.linear = uniform_linear(size, num_quantiles, fan_in=size, rngs=nnx.Rngs(key), dtype=dtype)
 
+    @checked
     def __call__(self, recent: Float[Array, "*batch lag model quantile"]) -> Float[Array, "*batch quantile"]:
         return self.linear(recent.reshape(*recent.shape[:-3], -1)).astype(recent.dtype)
 
@@ -146,6 +151,7 @@ class Blocked(NamedTuple):
     losses: Float[Array, "window seed epoch"]
 
 
+@checked
 def blocked_windows(
     init: Callable[[Any], Any],
     course: HubCourse,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 
 Scale = Literal["natural", "log"]
@@ -25,6 +26,7 @@ class IntervalScore(NamedTuple):
     underprediction: Float[Array, "*batch"]
 
 
+@checked
 def pinball_loss(
     forecast: Shaped[ArrayLike, "*batch quantile"],
     truth: Shaped[ArrayLike, "*batch"],
@@ -48,6 +50,7 @@ def pinball_loss(
     return jnp.maximum(levels * above, (levels - 1) * above)
 
 
+@checked
 def interval_score(
     lower: Shaped[ArrayLike, "*batch"],
     upper: Shaped[ArrayLike, "*batch"],
@@ -68,6 +71,7 @@ def interval_score(
     return upper - lower + 2 / alpha * (below + above)
 
 
+@checked
 def weighted_interval_score(
     forecast: Shaped[ArrayLike, "*batch quantile"],
     truth: Shaped[ArrayLike, "*batch"],
@@ -125,6 +129,7 @@ def _parts(forecast: Array, truth: Array, levels: Array, scale: Scale) -> tuple[
     return wis, *(jnp.where(jnp.isnan(wis), jnp.nan, part) for part in parts)
 
 
+@checked
 def interval_coverage(
     forecast: Shaped[ArrayLike, "*batch quantile"],
     truth: Shaped[ArrayLike, "*batch"],
@@ -153,6 +158,7 @@ def interval_coverage(
     return jnp.where(missing, jnp.nan, (truth >= lower) & (truth <= upper))
 
 
+@checked
 def count_crossings(forecast: Shaped[ArrayLike, "*batch quantile"]) -> int:
     """How many tasks have a quantile above the next one, but for rounding.
 

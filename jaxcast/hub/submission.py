@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.errors import InputError, shown
+from jaxcast.arguments import checked
+from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
 from jaxcast.storage.files import check_output, whole_file
 
@@ -17,6 +19,7 @@ HEADER = (
 )  # fmt: skip
 
 
+@checked
 def write_submission(
     folder: str | Path,
     model: str,

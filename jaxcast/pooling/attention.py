@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
@@ -47,6 +48,7 @@ class AdditiveAttention(WeightedSum, nnx.Module):
         ((3,), (11,))
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -110,6 +112,7 @@ class ScaledDotProductAttention(WeightedSum, nnx.Module):
         ((3,), (11,))
     """
 
+    @checked
     def __init__(
         self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
     ):
@@ -169,6 +172,7 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
         ((3,), (11,), (4, 11))
     """
 
+    @checked
     def __init__(
         self,
         *,

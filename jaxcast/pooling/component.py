@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_input, check_sizes, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
@@ -55,6 +56,7 @@ class ComponentAttention(ComponentWeights, nnx.Module):
         (5, 3, 2)
     """
 
+    @checked
     def __init__(
         self,
         *,

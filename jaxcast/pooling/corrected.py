@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import check_finite, checked
 from jaxcast.checks import check_floats, check_model, check_names, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.polynomials import chebyshev_terms
@@ -154,6 +155,7 @@ class CorrectedPool:
         return Output(forecast + correction, info | {"correction": correction})
 
 
+@checked
 def fit_correction(
     pool: Any,
     samples: Samples,
@@ -187,7 +189,8 @@ def fit_correction(
         max_centres: with more samples the kernel's centres are as many of them, evenly spaced.
 
     Raises:
-        InputError: for another kind, info that the pool does not return, settings out of range, or too few samples.
+        InputError: for another kind, info that the pool does not return, settings out of range, too few samples, or some that are
+            not finite.
 
     Example:
         >>> import jaxcast
@@ -204,6 +207,7 @@ def fit_correction(
     num_fit = int(len(samples.targets) * (1 - validation))
     if min(num_fit, len(samples.targets) - num_fit) < 1:
         raise InputError(f"expected samples to fit and to validate with, got {len(samples.targets)}")
+    check_finite(samples._asdict())
     states = _with_newest(pool.memory).newest(samples.memory)
     pooled = jax.lax.map(lambda s: pool(s.memory, s.forecasts), samples, batch_size=512)
     features = _feature_range(states, pooled.info, names=_checked_info(info, pooled.info))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import check_finite, checked
 from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes
@@ -112,6 +113,7 @@ class RegimeInterpolation(WeightedSum):
         return directions / (directions**2).sum(0)
 
 
+@checked
 def fit_regime_interpolation(samples: Samples, *, num_directions: int = 1) -> RegimeInterpolation:
     """The directions in which the candidates of these samples differ most, by a singular value decomposition.
 
@@ -122,7 +124,7 @@ def fit_regime_interpolation(samples: Samples, *, num_directions: int = 1) -> Re
         num_directions: one where the candidates differ in one parameter.
 
     Raises:
-        InputError: without candidates, or for more directions than candidates less one.
+        InputError: without candidates, for forecasts that are not finite, or for more directions than candidates less one.
 
     Example:
         >>> import jaxcast
@@ -137,6 +139,7 @@ def fit_regime_interpolation(samples: Samples, *, num_directions: int = 1) -> Re
     """
     if samples.forecasts is None:
         raise InputError("interpolation needs candidates: make the samples with a forecast map")
+    check_finite({"forecasts": samples.forecasts})
     num_models = samples.forecasts.shape[-2]
     if not 1 <= num_directions < num_models:
         raise InputError(f"num_directions must be from 1 to {num_models - 1} for {num_models} candidates")

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import check_finite, check_penalty, checked
 from jaxcast.checks import check_floats, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
@@ -47,6 +47,7 @@ class FixedWeights(WeightedSum):
         return jnp.broadcast_to(weights, forecasts.shape[:-1])
 
 
+@checked
 def equal_weights(num_models: int) -> FixedWeights:
     """The mean of the candidate forecasts.
 
@@ -58,6 +59,7 @@ def equal_weights(num_models: int) -> FixedWeights:
     return FixedWeights(jnp.full(num_models, 1 / num_models))
 
 
+@checked
 def single_candidate(index: int, num_models: int) -> FixedWeights:
     """One candidate alone.
 
@@ -103,6 +105,7 @@ class LinearRegression:
         check_floats(self)
         sizes_of(self, {".weights": "dim model dim", ".bias": "dim"})
 
+    @checked
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
         if forecasts.shape[-2:] != self.weights.shape[1:]:
             raise InputError(
@@ -114,6 +117,7 @@ class LinearRegression:
         return Output(forecast, {"weights": jnp.broadcast_to(own, forecasts.shape[:-1])})
 
 
+@checked
 def fit_linear_regression(
     forecasts: Float[Array, "sample model dim"], targets: Float[Array, "sample dim"], *, rcond: float = 1e-12
 ) -> LinearRegression:
@@ -142,6 +146,7 @@ def fit_linear_regression(
     return _fit(forecasts, targets, least_squares)
 
 
+@checked
 def fit_ridge(
     forecasts: Float[Array, "sample model dim"], targets: Float[Array, "sample dim"], *, penalty: Scalar
 ) -> LinearRegression:
@@ -149,14 +154,21 @@ def fit_ridge(
 
         W, b = argmin sum_n |y_n - W [F_n^(1), ..., F_n^(M)] - b|^2 + penalty |W|^2
 
-    By a singular value decomposition of the centred forecasts; b is not penalised. Source: Hoerl and Kennard (1970).
+    By a singular value decomposition of the centred forecasts; b is not penalised.
 
     Args:
-        penalty: in the squared unit of the state, for the sum over all samples (not their mean). Other numbers compile
-            nothing.
+        forecasts: of the candidates for each sample, in any order of samples.
+        targets: what came.
+        penalty: in the squared unit of the state, for the sum over all samples (not their mean). 0 is plain least squares, of
+            least norm where there are many. Other numbers compile nothing.
+
+    Returns:
+        The pool.
 
     Raises:
-        InputError: unless forecasts and targets have one row for each sample and the penalty is positive.
+        InputError: unless forecasts and targets are finite, with one row for each sample, and the penalty is zero or more.
+
+    Source: Hoerl and Kennard (1970).
 
     Example:
         >>> import jax, jaxcast
@@ -168,21 +180,22 @@ def fit_ridge(
         >>> bool(abs(strong.weights).sum() < abs(weak.weights).sum())
         True
     """
-    if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
-        raise InputError(f"penalty must be positive, got {penalty}; fit_linear_regression fits without one")
-
+    check_penalty(penalty)
     return _fit(forecasts, targets, lambda features, targets: ridge(features, targets, penalty))
 
 
 def ridge(
     features: Float[Array, "sample feature"], targets: Float[Array, "sample dim"], penalty: Scalar
 ) -> Float[Array, "feature dim"]:
-    """argmin_W |targets - features W|^2 + penalty |W|^2, by a singular value decomposition.
+    """Minimises |targets - features W|^2 + penalty |W|^2 by a singular value decomposition; the least W where penalty is 0.
 
     Not by the normal equations, which square the condition number: features of delays are nearly collinear.
     """
     left, values, right = jnp.linalg.svd(features, full_matrices=False)
-    shrunk = values / (values**2 + penalty)
+    # Without a penalty, directions that are rounding alone are left out, as numpy.linalg.lstsq does.
+    rounding = jnp.finfo(values.dtype).eps * max(features.shape) * values.max(initial=0)
+    kept = (jnp.asarray(penalty) > 0) | (values > rounding)
+    shrunk = jnp.where(kept, values / jnp.where(kept, values**2 + penalty, 1), 0)
     return jnp.matmul(right.T, shrunk[:, None] * jnp.matmul(left.T, targets, precision="highest"), precision="highest")
 
 
@@ -193,6 +206,7 @@ def _fit(forecasts: Array, targets: Array, solve: Callable[[Array, Array], Array
             "expected forecasts (sample, model, dim) and targets (sample, dim), "
             f"got {forecasts.shape} and {targets.shape}"
         )
+    check_finite({"forecasts": forecasts, "targets": targets})
     num_samples, num_models, dim = forecasts.shape
     features = forecasts.reshape(num_samples, -1)
     mean = features.mean(0)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_number, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.hub.course import HubCourse
@@ -208,6 +209,7 @@ class InverseScoreWeights:
             recent, floor = (jnp.broadcast_to(a.sum(0, keepdims=True), a.shape) for a in (recent, floor))
         return jnp.log((recent[..., 0] + floor) / (recent[..., 1] + floor))
 
+    @checked
     def __call__(self, memory: Float[Array, "location time model"], course: HubCourse) -> Output:
         shares = shares_of(-jnp.asarray(self.power) * memory, course.present)
         return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts, course)
@@ -257,6 +259,7 @@ class QuantileAverage(FrozenPytree):
         return weighted_mean(shares_of(logits, credible), clipped, course)
 
 
+@checked
 def pool_course(pool: QuantilePool, course: HubCourse) -> Output:
     """Pools the forecasts of a course.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes, uniform_linear
 from jaxcast.pooling.scales import Scales, Standardise
@@ -128,6 +129,7 @@ class RecurrentAttention(ComponentWeights, nnx.Module):
         (5, 3, 2)
     """
 
+    @checked
     def __init__(
         self,
         *,

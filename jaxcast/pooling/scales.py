@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import check_finite, checked
 from jaxcast.candidates import ForecastMap, forecasts_along
 from jaxcast.checks import check_positive
 from jaxcast.errors import InputError
@@ -24,6 +25,7 @@ class Scale(nnx.Variable[Array]):
     """A number of a network that is measured once and not trained."""
 
 
+@checked
 def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Scales:
     """Mean and standard deviation of the states, and the root mean square of the candidates' one-step errors.
 
@@ -43,6 +45,7 @@ def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Scales:
     states = trajectory.states
     if len(states) < 2:
         raise InputError(f"expected a trajectory of at least 2 samples, got {len(states)}")
+    check_finite({"states": states})
     errors = forecasts_along(forecast_map, trajectory)[:-1] - states[1:, None]
     size = jnp.sqrt((errors**2).mean((0, 1)))
     std = states.std(0)

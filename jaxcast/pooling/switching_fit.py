@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import check_finite, checked
 from jaxcast.errors import InputError
 from jaxcast.pooling.switching import FixedShare, InteractingModels, gaussian_log_density
 from jaxcast.schedules import Scalar
@@ -23,6 +24,7 @@ class Smoothed(NamedTuple):
     log_likelihood: Float[Array, ""]
 
 
+@checked
 def fit_fixed_share(
     forecasts: Float[Array, "time model dim"], targets: Float[Array, "time dim"], *, num_iterations: int = 100
 ) -> FixedShare:
@@ -35,7 +37,7 @@ def fit_fixed_share(
         num_iterations: of the algorithm; each makes the course more likely.
 
     Raises:
-        InputError: unless there are at least two steps, two candidates, and one row of each for every step.
+        InputError: unless there are at least two steps, two candidates, and one row of each for every step, all finite.
 
     Source: Dempster, Laird and Rubin (1977); Rabiner, Proc. IEEE 77, 257-286 (1989).
 
@@ -71,6 +73,7 @@ def _fit_fixed_share(errors: Array, num_iterations: Any) -> tuple[Array, Array]:
     return share, scale
 
 
+@checked
 def fit_interacting_models(
     forecasts: Float[Array, "time model dim"],
     targets: Float[Array, "time dim"],
@@ -91,7 +94,7 @@ def fit_interacting_models(
         num_iterations: of the algorithm. pseudo_count: c, which keeps what was never seen from being impossible.
 
     Raises:
-        InputError: unless there are at least two steps, two candidates, and one row of each for every step.
+        InputError: unless there are at least two steps, two candidates, and one row of each for every step, all finite.
 
     Source: Baum, Petrie, Soules and Weiss (1970); Rabiner, Proc. IEEE 77, 257-286 (1989).
 
@@ -190,4 +193,5 @@ def _errors(forecasts: Array, targets: Array) -> Array:
             "expected forecasts (time, model, dim) of at least 2 steps and 2 candidates and targets (time, dim), "
             f"got {forecasts.shape} and {targets.shape}"
         )
+    check_finite({"forecasts": forecasts, "targets": targets}, "step")
     return forecasts - targets[:, None]

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked
 from jaxcast.rollout import Output
 
 
@@ -17,6 +18,7 @@ class WeightedSum:
     def combine(self, weights: Any, forecasts: Float[Array, "*batch model dim"]) -> Output:
         return Output(jnp.einsum("...m,...md->...d", weights, forecasts), {"weights": weights})
 
+    @checked
     def __call__(self, memory: Any, forecasts: Float[Array, "*batch model dim"], **given: Any) -> Output:
         return self.combine(self.weigh(memory, forecasts, **given), forecasts)
 
@@ -31,5 +33,6 @@ class ComponentWeights:
         forecast = jnp.einsum("...dm,...md->...d", weights, forecasts)
         return Output(forecast, {"weights": weights.mean(-2), "component_weights": weights})
 
+    @checked
     def __call__(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Output:
         return self.combine(self.weigh(memory, forecasts), forecasts)

@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_positive
 from jaxcast.errors import InputError
 from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
@@ -49,6 +50,7 @@ class RecurrentForecaster(nnx.Module):
         True
     """
 
+    @checked
     def __init__(self, layers: Any, weights: Float[Array, "feature dim"], bias: Float[Array, " dim"], scaler: Scaler):
         self.layers = layers
         self.weights, self.bias = nnx.Param(weights), nnx.Param(bias)
@@ -97,6 +99,7 @@ def rebuilt_recurrent(*, dim: int, layers: str, of_layers: dict[str, Any], key: 
     return RecurrentForecaster(made, jnp.zeros((dim + len(hidden), dim)), jnp.zeros(dim), scaler)
 
 
+@checked
 def fit_recurrent_readout(
     layers: Any, values: Float[Any, "time dim"], *, penalty: Scalar = 1e-6, num_discarded: int = 50
 ) -> RecurrentForecaster:
@@ -112,7 +115,7 @@ def fit_recurrent_readout(
             layers forget how they began.
 
     Raises:
-        InputError: for a penalty that is not positive, num_discarded below zero, a series that is too short or not finite,
+        InputError: for a penalty below zero, num_discarded below zero, a series that is too short or not finite,
             or layers that see whole sequences only.
 
     Example:
@@ -131,6 +134,7 @@ def fit_recurrent_readout(
     return RecurrentForecaster(layers, readout.weights, readout.bias, scaler)
 
 
+@checked
 def fit_recurrent_forecaster(
     layers: Any,
     values: Float[Any, "time dim"],
@@ -157,7 +161,7 @@ def fit_recurrent_forecaster(
             forget how they began.
 
     Raises:
-        InputError: for a penalty or a learning rate that is not positive, sizes below one, a series that is too short, not
+        InputError: for a penalty below zero, a learning rate that is not positive, sizes below one, a series that is too short, not
             finite or constant, or layers that see whole sequences only.
 
     Example:

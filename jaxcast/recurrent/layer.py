@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
@@ -59,6 +60,7 @@ class RecurrentLayer(nnx.Module):
         recurrent_bias = None if self.recurrent_bias is None else self.recurrent_bias[...]
         return Weights(self.input_kernel[...], self.recurrent_kernel[...], self.bias[...], recurrent_bias)
 
+    @checked
     def __call__(
         self,
         xs: Float[Array, "*batch time in_size"],
@@ -77,6 +79,7 @@ class RecurrentLayer(nnx.Module):
         check_mask(mask, xs)
         return _run(self.equations, self.weights, self._checked_carry(carry, xs.shape[:-2]), xs, mask)
 
+    @checked
     def step(self, carry: Any, x: Float[Array, "*batch in_size"]) -> tuple[Any, Float[Array, "*batch hidden"]]:
         """The carry after one step, and its output."""
         x = self._checked_inputs(x, "(*batch, in)")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Key
 
+from jaxcast.arguments import checked
 from jaxcast.recurrent.layer import Init, RecurrentLayer, initial_weights
 from jaxcast.recurrent.over_time import Equations, Weights, gradient
 
@@ -48,6 +49,7 @@ class LSTM(RecurrentLayer):
         ((32, 20, 8), (32, 8), (32, 8))
     """
 
+    @checked
     def __init__(
         self,
         *,

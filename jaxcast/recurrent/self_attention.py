@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
@@ -40,6 +41,7 @@ class SelfAttention(nnx.Module):
         ((32, 20, 8), (32, 2, 20, 20), 0.0)
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -62,6 +64,7 @@ class SelfAttention(nnx.Module):
         self.output_bias = nnx.Param(jnp.zeros(size, dtype))
         self.num_heads, self.causal, self.residual = num_heads, causal, residual
 
+    @checked
     def __call__(
         self, xs: Float[Array, "*batch time size"], mask: Bool[Array, "*batch time"] | None = None
     ) -> tuple[Float[Array, "*batch time size"], Float[Array, "*batch head time time"]]:

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
@@ -43,6 +44,7 @@ class Bidirectional(nnx.Module):
         (32, 20, 16)
     """
 
+    @checked
     def __init__(self, kind: Kind, *, in_size: int, hidden_size: int, key: Key[Array, ""], **options: Any):
         forward, backward = jax.random.split(key)
         self.forward = make_layer(kind, in_size=in_size, hidden_size=hidden_size, key=forward, **options)
@@ -52,6 +54,7 @@ class Bidirectional(nnx.Module):
         """The carries before the first step of either direction."""
         return self.forward.init_carry(*batch), self.backward.init_carry(*batch)
 
+    @checked
     def __call__(
         self,
         xs: Float[Array, "*batch time in_size"],
@@ -83,21 +86,31 @@ class Stack(nnx.Module):
 
         x^(k+1) = dropout(layer_k(x^(k)))                       the output of the last layer is not dropped
         x^(k+1) = dropout(layer_k(x^(k))) + x^(k)               skips=True, from the second layer on
+        x^(k+1) = [x^(k), dropout(layer_k(x^(k)))]              dense=True: each layer sees the inputs and the outputs of all
+                                                                before it; the output is that of the last layer alone
 
     Its carry is a tuple of the layers' carries. What is said of `LSTM` about dtype, batches and derivatives holds here too.
 
-    Source: Graves (2013) for stacks; Srivastava et al. (2014) and Zaremba et al. (2014) for dropout between layers only; He
-    et al. (2016) for skips, which eight layers and more need.
-
     Args:
-        kind: "lstm", "gru" or "rnn". in_size: components of an input. hidden_size: of the output, of each direction.
-        num_layers: one above the other. bidirectional: every layer is a `Bidirectional`.
-        dropout: the probability that a component between layers is zero, when a key is given; the others grow to make up.
-        key: for the initial weights. options: of the layers, such as `dtype`, `init` or `learn_carry`.
+        kind: "lstm", "gru" or "rnn".
+        in_size: components of an input.
+        hidden_size: components of the output, of each direction.
+        num_layers: how many, one above the other.
+        key: for the initial weights.
+        bidirectional: whether every layer is a `Bidirectional`.
+        dropout: the probability that a component between layers is zero, when a key is given; the others grow to make up. Each
+            layer has a mask of its own.
+        skips: adds the input of each layer but the first to its output.
+        dense: gives each layer the inputs and the outputs of all layers before it, side by side. Like skips, for eight layers
+            and more; one of the two.
+        **options: of the layers, such as `dtype`, `init` or `learn_carry`.
 
     Raises:
-        InputError: for another kind, sizes below one, a probability outside [0, 1), inputs, a carry or a mask of another
-            shape, no time steps, or single steps of a bidirectional stack.
+        InputError: for another kind, sizes below one, a probability outside [0, 1), both skips and dense, inputs, a carry or a
+            mask of another shape, no time steps, single steps of a bidirectional stack, or PyTorch's weights for a dense one.
+
+    Source: Graves (2013) for stacks; Srivastava et al. (2014) and Zaremba et al. (2014) for dropout between layers only; He
+    et al. (2016) for skips; Huang, Liu, van der Maaten and Weinberger (2017) for dense connections.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -108,6 +121,7 @@ class Stack(nnx.Module):
         ((32, 20, 8), 2, (32, 8))
     """
 
+    @checked
     def __init__(
         self,
         kind: Kind,
@@ -119,6 +133,7 @@ class Stack(nnx.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         skips: bool = False,
+        dense: bool = False,
         **options: Any,
     ):
         check_sizes(num_layers=num_layers)
@@ -126,13 +141,17 @@ class Stack(nnx.Module):
             raise InputError(f"dropout must be a probability from 0 to below 1, got {dropout}")
         check_arrays(f"{num_layers} layers of {hidden_size} hidden units", (num_layers, hidden_size, hidden_size))
         make = Bidirectional if bidirectional else make_layer
-        sizes = [in_size] + [hidden_size * (1 + bidirectional)] * (num_layers - 1)
+        if skips and dense:
+            raise InputError("skips add a layer's input to its output, dense joins them: choose one of the two")
+        check_sizes(in_size=in_size, hidden_size=hidden_size)
+        out_size = hidden_size * (1 + bidirectional)
+        sizes = [in_size + k * out_size if dense or not k else out_size for k in range(num_layers)]
         keys = jax.random.split(key, num_layers)
         self.layers = nnx.List(
             make(kind, in_size=size, hidden_size=hidden_size, key=k, **options)
             for size, k in zip(sizes, keys, strict=True)
         )
-        self.dropout, self.skips = dropout, skips
+        self.dropout, self.skips, self.dense = dropout, skips, dense
 
     @property
     def config(self) -> dict[str, Any]:
@@ -141,13 +160,14 @@ class Stack(nnx.Module):
         bidirectional = isinstance(first, Bidirectional)
         layer: Any = first.forward if isinstance(first, Bidirectional) else first
         kind = next(name for name, kind in LAYERS.items() if type(layer) is kind)
-        own = {"num_layers": len(self.layers), "dropout": self.dropout, "skips": self.skips}
+        own = {"num_layers": len(self.layers), "dropout": self.dropout, "skips": self.skips, "dense": self.dense}
         return layer.config | own | {"kind": kind, "bidirectional": bidirectional}
 
     def init_carry(self, *batch: int) -> tuple[Any, ...]:
         """The layers' carries before the first step."""
         return tuple(layer.init_carry(*batch) for layer in self.layers)
 
+    @checked
     def __call__(
         self,
         xs: Float[Array, "*batch time in_size"],
@@ -185,16 +205,24 @@ class Stack(nnx.Module):
 
     def _passed_on(self, k: int, xs: Array, outputs: Array, key: Array | None) -> Array:
         """What the layer above sees of layer k."""
-        if key is not None and k < len(self.layers) - 1:
+        is_last = k == len(self.layers) - 1
+        if key is not None and not is_last:
             outputs = drop(outputs, self.dropout, jax.random.fold_in(key, k))
+        if self.dense and not is_last:
+            return jnp.concatenate([jnp.asarray(xs, outputs.dtype), outputs], -1)
         return outputs + xs if self.skips and k else outputs
 
     def _check_carry(self, carry: Any) -> None:
         if carry is not None and (not isinstance(carry, tuple | list) or len(carry) != len(self.layers)):
             raise InputError(f"expected a carry for each of the {len(self.layers)} layers; init_carry makes one")
 
+    def _check_in_torch(self) -> None:
+        if self.dense:
+            raise InputError("PyTorch has no stack with dense connections; exchange its layers one by one")
+
     def to_torch(self) -> dict[str, Float[np.ndarray, "..."]]:
         """The weights of all layers under the names that PyTorch gives them, as for its `load_state_dict`."""
+        self._check_in_torch()
         state: dict[str, Any] = {}
         for k, layer in enumerate(self.layers):
             state |= layer.to_torch(f"_l{k}")
@@ -202,6 +230,7 @@ class Stack(nnx.Module):
 
     def load_torch(self, state: Mapping[str, Any]) -> "Stack":
         """This stack with the weights of PyTorch's, in this stack's dtype; see `LSTM.load_torch`."""
+        self._check_in_torch()
         stack = nnx.clone(self)
         stack.layers = nnx.List(layer.load_torch(state, f"_l{k}") for k, layer in enumerate(self.layers))
         return stack

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import check_finite, checked
 from jaxcast.errors import InputError
 from jaxcast.regime.checks import NUM_BLOCKS, check_length, check_states
 from jaxcast.regime.emulator import Emulator
@@ -147,6 +148,7 @@ def certain(shift: Float[Array, "step coordinate"], information: Array) -> tuple
     return jnp.clip(shrunk, -bound, bound), weight
 
 
+@checked
 def fit_course(
     emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
 ) -> Course:
@@ -192,6 +194,7 @@ def find_courses(
     """What `fit_course` finds, and where that oscillates and is not exact, the level or trend that was found before."""
     if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:
         raise InputError(f"expected states (time, {len(emulator.system.scale)}) as the emulator's, got {states.shape}")
+    check_finite({"states": states})
     check_length(states)
     check_states(states)
     search = Search(emulator, steps_of(emulator, states))

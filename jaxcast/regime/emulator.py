@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.polynomials import monomials, products
 from jaxcast.pytrees import register
@@ -104,6 +105,7 @@ class Emulator:
         """Whether nothing but rounding separates it from the candidates."""
         return bool(self.error < 1e4 * jnp.finfo(self.system.theta.dtype).eps)
 
+    @checked
     def __call__(self, u: Float[Array, " dim"], course: Any) -> Float[Array, " dim"]:
         """The state dt later, while the coordinates follow `course`: numbers, (coordinate,), or a schedule from time 0."""
         h = self.dt / self.num_substeps
@@ -115,6 +117,7 @@ class Emulator:
         return jax.lax.scan(step, u, jnp.arange(self.num_substeps))[0]
 
 
+@checked
 def fit_emulator(
     states: Float[Array, "time dim"],
     forecasts: Float[Array, "time model dim"],

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.candidates import ForecastMap, forecasts_along
 from jaxcast.integrate import Trajectory
 from jaxcast.polynomials import monomials, products
@@ -29,6 +30,7 @@ TOLERABLE = 0.35
 """Mean squared error in deviations of the state at which a forecast counts as half lost: 0.175 of that of two states drawn at random."""
 
 
+@checked
 def fit_regime(
     trajectory: Trajectory,
     forecast_map: ForecastMap,

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_leads, check_whole
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
@@ -40,6 +41,7 @@ class LastValue:
     def __post_init__(self) -> None:
         check_leads(self.leads)
 
+    @checked
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         newest, _ = last_known(history)
         return Output(_at_every(self.leads, newest), {})
@@ -68,6 +70,7 @@ class SeasonalLastValue:
         check_leads(self.leads)
         check_whole("period", self.period)
 
+    @checked
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         ages = [-lead % self.period for lead in self.leads]
         if history.shape[-2] <= max(ages):
@@ -93,6 +96,7 @@ class HistoryMean:
     def __post_init__(self) -> None:
         check_leads(self.leads)
 
+    @checked
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         return Output(_at_every(self.leads, jnp.nanmean(history, -2)), {})
 
@@ -116,6 +120,7 @@ class Drift:
     def __post_init__(self) -> None:
         check_leads(self.leads)
 
+    @checked
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         if history.shape[-2] < 2:
             raise InputError("a drift needs a history of at least 2 steps, got 1")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_model, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
@@ -89,6 +90,7 @@ class CalibratedForecaster:
         if self.lower is not None and self.lower > float(jnp.min(mean)) * (1 + 1e-5 * jnp.sign(jnp.min(mean))):
             raise InputError(f"lower must not be above the mean of a series, got {self.lower:g}")
 
+    @checked
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         if given is not None:
             given = (given - self.given_mean) / self.given_std
@@ -100,6 +102,7 @@ class CalibratedForecaster:
         return recent_widths(history, self.usual_change) ** self.width_power if self.width_power else 1.0
 
 
+@checked
 def recent_widths(
     history: Float[Array, "*batch time region"], usual: Float[Any, " region"]
 ) -> Float[Array, "*batch region"]:
@@ -122,6 +125,7 @@ def recent_widths(
     return jnp.where(known.any(-2) & (usual > 0), width, 1)
 
 
+@checked
 def usual_changes(samples: LeadSamples) -> Float[Array, " region"]:
     """The mean absolute change of each series from step to step, over the windows that are learned from; 0 where none is known.
 
@@ -174,6 +178,7 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
     return levels
 
 
+@checked
 def held_out_shifts(
     base: Float[Any, "sample lead region one_or_level"],
     samples: LeadSamples,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import register
@@ -99,6 +100,7 @@ class LagInputs:
         num_components = 0 if self.components is None else self.components.shape[-1]
         return self.mixing.shape[1] * per_mixture + num_components + self.given_size
 
+    @checked
     def __call__(
         self, history: Float[Array, "*batch time region"], given: Float[Any, "*batch_and_region given"] | None = None
     ) -> Window:
@@ -149,6 +151,7 @@ class LagInputs:
         return _to_all(shape @ self.components * self.components_scale, len(mixing))
 
 
+@checked
 def lag_inputs(
     samples: LeadSamples,
     *,
@@ -240,6 +243,7 @@ def _flat(windows: Float[Array, "*batch lag region"]) -> Float[Array, "*batch al
     return windows.reshape(*windows.shape[:-2], -1)
 
 
+@checked
 def mixtures(
     num_regions: int, adjacency: Float[Any, "region region"] | None = None, *, everyone: bool = False, nearest: int = 0
 ) -> Float[np.ndarray, "region mixture source"]:

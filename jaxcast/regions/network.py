@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_positive
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import uniform_linear
@@ -16,7 +17,7 @@ from jaxcast.recurrent.forecaster import Constant
 from jaxcast.recurrent.stack import LAYERS, Stack
 from jaxcast.regions.calibration import check_levels, middle_of
 from jaxcast.regions.lags import LEVELS, Level, filled, series_scale
-from jaxcast.regions.samples import LeadSamples, given_to_regions
+from jaxcast.regions.samples import LeadSamples, given_to_regions, learned_from
 from jaxcast.rollout import Output
 
 
@@ -62,6 +63,7 @@ class RegionNetwork(nnx.Module):
         self, inputs: Float[Array, "*batch time region feature"], key: Any
     ) -> tuple[Float[Array, "*batch region state"], dict[str, Any]]: ...
 
+    @checked
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None, *, key: Any = None) -> Output:
         """Forecasts of all leads, (*batch, lead, region); given as in the samples, and a key switches dropout on."""
         num_regions = len(self.mean[...])
@@ -137,6 +139,7 @@ class RegionNetwork(nnx.Module):
         return jnp.concatenate([middle - below, middle, middle + above], -1)
 
 
+@checked
 def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Array, ""]:
     """The mean error over what is known, in units of each series' standard deviation: squared, or of quantiles the pinball loss.
 
@@ -150,6 +153,7 @@ def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Arra
         >>> bool(jaxcast.region_loss(network, samples) > 0)
         True
     """
+    samples = learned_from(samples)
     outputs = model(samples.history, samples.given, key=key)
     if model.levels:
         off = (samples.targets[..., None] - outputs.info["quantiles"]) / model.std[...][:, None]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
+from jaxcast.arguments import checked
 from jaxcast.pooling.attention import check_sizes, uniform_linear
 from jaxcast.recurrent.self_attention import SelfAttention
 from jaxcast.recurrent.stack import Kind, Stack
@@ -36,6 +37,7 @@ class IndependentNetwork(RegionNetwork):
         (52, 2, 2, 3)
     """
 
+    @checked
     def __init__(
         self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
         dropout: float = 0.0, levels: Sequence[float] = (), level: Level = "series", dtype: DTypeLike = jnp.float32,
@@ -80,6 +82,7 @@ class HierarchicalNetwork(IndependentNetwork):
         (52, 2, 2)
     """
 
+    @checked
     def __init__(
         self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", **options: Any
     ):
@@ -117,6 +120,7 @@ class AttentionNetwork(IndependentNetwork):
         [1.0, 1.0]
     """
 
+    @checked
     def __init__(self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], **options: Any):
         of_regions, of_query, of_key, of_score = jax.random.split(key, 4)
         super().__init__(samples, hidden_size=hidden_size, key=of_regions, state_size=2 * hidden_size, **options)
@@ -158,6 +162,7 @@ class GlobalNetwork(RegionNetwork):
         (52, 2, 2)
     """
 
+    @checked
     def __init__(
         self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
         dropout: float = 0.0, levels: Sequence[float] = (), embedding_size: int = 4, self_attention: bool = False,

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Num
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
@@ -56,6 +57,7 @@ class WindowCell:
         """A window in which nothing is known."""
         return jnp.full((self.window_size, *value.shape), jnp.nan, value.dtype)
 
+    @checked
     def __call__(self, carry: Float[Array, "time region"], x: Input) -> tuple[Float[Array, "time region"], Output]:
         window = jnp.concatenate([carry[1:], x.value[None]])
         output = self.forecaster(window) if x.given is None else self.forecaster(window, x.given)

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxcast.arguments import check_penalty, checked, is_zero
 from jaxcast.checks import check_flag, check_floats, check_model, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.polynomials import monomials, products
+from jaxcast.pooling.linear import ridge
 from jaxcast.pytrees import register
 from jaxcast.regions.lags import LagInputs, Window
-from jaxcast.regions.samples import LeadSamples
+from jaxcast.regions.samples import LeadSamples, check_samples, learned_from
 from jaxcast.reservoirs import Network, excite, random_network
 from jaxcast.rollout import Output
 from jaxcast.schedules import Scalar
@@ -35,6 +37,7 @@ class Identity:
         [1.0, 2.0]
     """
 
+    @checked
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
         return features
 
@@ -55,6 +58,7 @@ class Monomials:
     def __post_init__(self) -> None:
         check_whole("degree", self.degree)
 
+    @checked
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch monomial"]:
         return products(features, monomials(features.shape[-1], self.degree)[1:])
 
@@ -86,12 +90,14 @@ class RandomFourier:
         check_floats(self)
         sizes_of(self, {".frequencies": "feature cosine", ".phases": "cosine", ".bandwidth": "", ".linear": ""})
 
+    @checked
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:
         size, num_cosines = self.frequencies.shape
         waves = jnp.cos(features @ (self.frequencies * (self.bandwidth / size**0.5)) + self.phases)
         return jnp.concatenate([waves * (2 * size / num_cosines) ** 0.5, features * self.linear], -1)
 
 
+@checked
 def random_fourier(
     num_features: int, num_cosines: int, *, bandwidth: Scalar, linear: Scalar = 1.0, key: Key[Array, ""]
 ) -> RandomFourier:
@@ -134,6 +140,7 @@ class Echoes:
     leak: Scalar
     num_lags: int = dataclasses.field(metadata={"static": True})
 
+    @checked
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:
         def run(inputs: Float[Array, "lag mixture"]) -> Array:
             rest = jnp.zeros(self.network.bias.shape, inputs.dtype)
@@ -144,6 +151,7 @@ class Echoes:
         return jnp.concatenate([nodes.reshape(*features.shape[:-1], -1), features], -1)
 
 
+@checked
 def random_echoes(
     *, num_features: int, num_lags: int, num_nodes: int, leak: Scalar = 0.5, key: Key[Array, ""]
 ) -> Echoes:
@@ -218,6 +226,7 @@ class LagRegression:
         check_floats(weights)
         sizes_of(weights, {"['.weights']": f"{own}lead {size}", "['.bias']": f"{own}lead"})
 
+    @checked
     def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
         """Forecasts of all leads, (*batch, lead, region); given as in the samples that it learned from."""
         window = self.inputs(history, given)
@@ -229,6 +238,7 @@ class LagRegression:
         return Output(jnp.maximum(forecast, 0) if self.nonnegative else forecast, {})
 
 
+@checked
 def fit_lag_regression(
     samples: LeadSamples,
     inputs: LagInputs,
@@ -247,7 +257,8 @@ def fit_lag_regression(
     targets in units of the scale, e_h the mean eigenvalue of what is inverted, p the scale_power: 1 for an error in the
     series' own units, 0 for one in which all regions count alike. The normal equations are solved by their eigenvalues,
     so in float32 penalties below 1e-5 are lost in rounding; those of a float64 run are exact. Other numbers compile nothing,
-    and under `jax.vmap` over penalties the eigenvalues are found once.
+    and under `jax.vmap` over penalties the eigenvalues are found once. A penalty of 0 is plain least squares, of least norm where
+    there are many solutions.
 
     Args:
         samples: to learn from. inputs: what is seen of them. expansion: phi, such as `Identity()`, `Monomials(2)` or
@@ -256,7 +267,7 @@ def fit_lag_regression(
             `LagRegression`.
 
     Raises:
-        InputError: for a penalty that is not positive.
+        InputError: for a penalty below zero, or targets or what is given that are not finite.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -267,21 +278,32 @@ def fit_lag_regression(
         >>> jaxcast.fit_lag_regression(samples, inputs, expansion, penalty=1e-4).weights.shape
         (2, 54)
     """
-    if not isinstance(penalty, jax.core.Tracer) and not jnp.asarray(penalty) > 0:
-        raise InputError(f"penalty must be positive, got {penalty}")
+    check_penalty(penalty)
+    check_samples(samples)
     solve = _each if each_region else _together
-    weights, bias = solve(samples, inputs, expansion, penalty, scale_power, difference)
+    chosen = None if is_zero(penalty) else penalty
+    weights, bias = solve(learned_from(samples), inputs, expansion, chosen, scale_power, difference)
     return LagRegression(inputs, expansion, weights, bias, difference, nonnegative)
 
 
 def _together(
-    samples: LeadSamples, inputs: LagInputs, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+    samples: LeadSamples,
+    inputs: LagInputs,
+    expansion: Expansion,
+    penalty: Scalar | None,
+    power: Scalar,
+    difference: bool,
 ) -> tuple[Array, Array]:
     return _solve(samples, inputs(samples.history, samples.given), expansion, penalty, power, difference)
 
 
 def _each(
-    samples: LeadSamples, inputs: LagInputs, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+    samples: LeadSamples,
+    inputs: LagInputs,
+    expansion: Expansion,
+    penalty: Scalar | None,
+    power: Scalar,
+    difference: bool,
 ) -> tuple[Array, Array]:
     """One region after the other, so that memory holds the features of one only."""
 
@@ -297,7 +319,7 @@ def _each(
 
 @partial(jax.jit, static_argnames="difference")
 def _solve(
-    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar | None, power: Scalar, difference: bool
 ) -> tuple[Float[Array, "lead feature"], Float[Array, " lead"]]:
     features = expansion(window.features).reshape(-1, expansion_size(expansion, window.features.shape[-1]))
     scale = window.scale.ravel()
@@ -308,10 +330,16 @@ def _solve(
         weights = weights / weights.sum()
         mean, middle = weights @ features, weights @ wanted
         centred = (features - mean) * jnp.sqrt(weights)[:, None]
+        if penalty is None:
+            solved = ridge(centred, ((wanted - middle) * jnp.sqrt(weights))[:, None], 0.0)[:, 0]
+            return solved, middle - mean @ solved
         values, vectors = jnp.linalg.eigh(jnp.matmul(centred.T, centred, precision="highest"))
         values = jnp.maximum(values, 0)
         moments = centred.T @ ((wanted - middle) * jnp.sqrt(weights))
-        solved = vectors @ ((vectors.T @ moments) / (values + penalty * values.mean()))
+        # Without a penalty, directions that are rounding alone are left out: the least weights of the many that do as well.
+        kept = (jnp.asarray(penalty) > 0) | (values > jnp.finfo(values.dtype).eps * max(centred.shape) * values.max())
+        divisors = jnp.where(kept, values + penalty * values.mean(), 1)
+        solved = vectors @ jnp.where(kept, (vectors.T @ moments) / divisors, 0)
         return solved, middle - mean @ solved
 
     leads_first = (jnp.moveaxis(a, -2, 0) for a in (samples.targets, samples.weights))

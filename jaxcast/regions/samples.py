@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxcast.arguments import check_finite, checked
 from jaxcast.errors import InputError
 
 
@@ -29,6 +30,7 @@ class LeadSamples(NamedTuple):
     given: Any = None
 
 
+@checked
 def lead_samples(
     values: Float[Any, "time region"],
     *,
@@ -113,6 +115,33 @@ def _with_given(samples: LeadSamples, parts: list[Array]) -> LeadSamples:
     )
 
 
+def check_samples(samples: LeadSamples) -> None:
+    """Refuses samples with NaN or infinity where something is to be learned.
+
+    Raises:
+        InputError: that names the first such sample.
+    """
+    for name, array in (("targets", samples.targets), ("given", samples.given)):
+        if array is not None:
+            check_finite({name: array}, weights=_weights_of(name, samples))
+
+
+def learned_from(samples: LeadSamples) -> LeadSamples:
+    """The samples with zeros for targets of weight 0, and for what is given with them, whatever stood there."""
+    given = samples.given
+    if given is not None:
+        given = jnp.where(_weights_of("given", samples) > 0, given, 0)
+    return samples._replace(targets=jnp.where(samples.weights > 0, samples.targets, 0), given=given)
+
+
+def _weights_of(name: str, samples: LeadSamples) -> Array:
+    """What an array of the samples counts for, in its shape or one that broadcasts to it."""
+    weights = jnp.asarray(samples.weights)
+    if name == "targets":
+        return weights
+    return weights.max(-2)[..., None] if samples.given.ndim == weights.ndim else weights.max((-2, -1))[..., None]
+
+
 def given_to_regions(given: Any, history: Array, size: int) -> Float[Array, "*batch region feature"]:
     """What is given with histories (*batch, time, region), for each region: its own, or the same for all.
 
@@ -150,6 +179,7 @@ class LeadScores(NamedTuple):
     pcc: Float[Array, " lead"]
 
 
+@checked
 def lead_scores(forecasts: Float[Array, "sample lead region"], samples: LeadSamples) -> LeadScores:
     """Root mean squared error, mean absolute error and Pearson's correlation at each lead, pooled over regions.
 
@@ -160,7 +190,7 @@ def lead_scores(forecasts: Float[Array, "sample lead region"], samples: LeadSamp
         >>> scores.rmse.tolist(), scores.pcc.round(6).tolist()
         ([2.0], [1.0])
     """
-    weights, truth = samples.weights, samples.targets
+    weights, truth = samples.weights, learned_from(samples).targets
 
     def mean(a: Array) -> Array:
         return (weights * a).sum((0, 2)) / weights.sum((0, 2))

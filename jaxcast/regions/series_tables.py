@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.regions.calendars import DAY, Calendar, calendar_of
 from jaxcast.regions.columns import Columns, column_called, dates_of, numbers_of, read_columns, time_column
@@ -44,6 +45,7 @@ class SeriesTable(NamedTuple):
         return self.calendar.text(self.calendar.dates(np.asarray(row)))
 
 
+@checked
 def read_series(
     path: Path | str,
     *,

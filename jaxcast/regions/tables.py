@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.regions.columns import number_in
 
@@ -18,6 +19,7 @@ class Folder(NamedTuple):
     adjacency: Float[np.ndarray, "region region"] | None
 
 
+@checked
 def read_folder(path: Path | str) -> Folder:
     """The data of a folder with one text file of series, comma separated and without a header, and perhaps an adjacency.
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from jaxcast.arguments import checked
 from jaxcast.candidates import ForecastMap, stack, unstack
 from jaxcast.checks import check_model, check_number
 from jaxcast.errors import InputError, shown
@@ -57,6 +58,7 @@ class StoredPool(NamedTuple):
         return self.pool if isinstance(self.pool, Cell) else Forecaster(self.pool, self.forecast_map)
 
 
+@checked
 def save_pool(
     folder: str | Path,
     pool: Pool | Cell | AdaptivePool | QuantileAverage | CalibratedForecaster | LanguageModel,
@@ -112,6 +114,7 @@ def save_pool(
     write_json(folder / "pool.json", config | {"checksum": checksum_of_json(config)})
 
 
+@checked
 def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> StoredPool:
     """Reads the pool that a folder holds, with its candidates.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.storage.checks import StoredTrajectory, default_components, plain_attributes, stored
@@ -17,6 +18,7 @@ LOADERS = {".npz": load_npz, ".csv": load_csv, ".zarr": load_zarr}
 SAVERS = {".npz": save_npz, ".csv": save_csv}
 
 
+@checked
 def save_trajectory(
     path: str | os.PathLike[str],
     trajectory: Trajectory,
@@ -63,6 +65,7 @@ def save_trajectory(
         SAVERS[path.suffix](partial, record)
 
 
+@checked
 def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTrajectory:
     """Loads one trajectory, times (time,) and states (time, dim), from an .npz, .csv or .zarr file.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.limits import check_disk
@@ -55,6 +56,7 @@ class TrajectoryWriter:
         True
     """
 
+    @checked
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -1,0 +1,412 @@
+"""Checks of arguments, by their annotations: numbers become floating point, what cannot be used is refused in one line."""
+
+import functools
+import inspect
+import math
+import numbers
+import os
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import AbstractArray
+
+from jaxcast.errors import InputError, shown
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_HOW_TO_MAKE = {
+    "System": "make one, such as jaxcast.Lorenz63(), or read a text by jaxcast.parse_system",
+    "Trajectory": "give jaxcast.Trajectory(times, states)",
+    "LeadSamples": "make them by jaxcast.lead_samples",
+    "Samples": "make them by jaxcast.one_step_samples",
+    "HubCourse": "make one by Hub.course() or jaxcast.HubCourse.of",
+    "Windows": "make them by jaxcast.cut_windows",
+}
+_IN_JAX = (
+    "a function given to jaxcast uses float(), int(), bool(), if or NumPy on what JAX traces; write it in jax.numpy, with "
+    "jnp.where for if; a simulator outside of JAX is wrapped: jaxcast.External"
+)
+_OUTSIDE = re.compile(r"(external function raised [^\n]*|expected forecasts [^\n]* of the external function[^\n]*)")
+
+
+class _Unusable(NamedTuple):
+    """Why a value cannot be what its annotation says. late: the function's own message, if it has one, comes first."""
+
+    reason: str
+    late: bool = False
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Makes a public function read its arguments by their annotations, and refuse those that it cannot use.
+
+    - `Float[...]` and `Shaped[ArrayLike, ...]`: lists, whole numbers and truth values of any width become floating point, so
+      that they give what floats give; floats of any width stay as they are.
+    - `float`, `int`, `Scalar`: one number; NaN and infinity are refused, and fractions where whole numbers are wanted.
+    - tuples of jaxcast, such as a `Trajectory`: their arrays alike.
+    - other classes of jaxcast, callables, texts and keys: nothing else than those.
+
+    A wrong number of axes, an empty array, None, NaN and an unknown option are refused after the function had its say, whose
+    own message knows more. Traced values are looked at as far as they can be.
+
+    Args:
+        function: whose parameters are annotated.
+
+    Returns:
+        The function, which raises InputError in place of an accident deep inside.
+
+    Example:
+        >>> from jaxtyping import Array, Float
+        >>> from jaxcast.arguments import checked
+        >>> @checked
+        ... def mean(values: Float[Array, " time"]) -> Float[Array, ""]:
+        ...     return values.mean()
+        >>> float(mean([1, 2])), mean.__name__
+        (1.5, 'mean')
+    """
+    signature = inspect.signature(function)
+    annotations = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and parameter.annotation is not parameter.empty
+        and not isinstance(parameter.annotation, str)
+    }
+    name_of_it = function.__qualname__.removesuffix(".__init__").removesuffix(".__call__")
+
+    @functools.wraps(function)
+    def with_checks(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        late = None
+        for name, value in bound.arguments.items():
+            if name not in annotations or value is signature.parameters[name].default:
+                continue
+            read = _read(annotations[name], value)
+            if isinstance(read, _Unusable):
+                message = f"{name} of {name_of_it} {read.reason}"
+                if not read.late:
+                    raise InputError(message)
+                late = late or message
+            else:
+                bound.arguments[name] = read
+        return _called(function, bound, late)
+
+    return with_checks
+
+
+def _called(function: Callable[..., Any], bound: inspect.BoundArguments, late: str | None) -> Any:
+    try:
+        result = function(*bound.args, **bound.kwargs)
+        if any(map(_is_outside, jax.tree.leaves(bound.arguments, is_leaf=_is_outside))):
+            jax.block_until_ready(result)  # else what it raises comes later, somewhere else
+    except InputError:
+        raise
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise InputError(late or _IN_JAX) from error
+    except jax.errors.JaxRuntimeError as error:
+        if found := _OUTSIDE.search(str(error)):
+            raise InputError(shown(found[0])) from None
+        raise
+    except Exception as error:
+        if late is None:
+            raise
+        raise InputError(late) from error
+    if late is not None:
+        raise InputError(late)
+    return result
+
+
+def _is_outside(leaf: Any) -> bool:
+    return getattr(type(leaf), "is_outside_jax", False)
+
+
+def _read(annotation: Any, value: Any) -> Any:
+    """The value as the annotation wants it, or why it cannot be."""
+    parts = _parts_of(annotation)
+    if value is None:
+        return None if type(None) in parts or Any in parts else _Unusable("is missing, got None", late=True)
+    arrays = [part for part in parts if isinstance(part, type) and issubclass(part, AbstractArray)]
+    if arrays:
+        return _read_array(arrays, Sequence in map(typing.get_origin, parts), value)
+    found = None
+    for part in parts:
+        if part is type(None):
+            continue
+        if isinstance(reader := _reader_of(part), type(None)):
+            return value
+        read = reader(value)
+        if not isinstance(read, _Unusable):
+            return read
+        found = found or read
+    return found
+
+
+@functools.cache
+def _parts_of(annotation: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _read_array(arrays: list[Any], is_list_welcome: bool, value: Any) -> Any:
+    kinds = {array.dtype.__name__ for array in arrays}
+    if kinds == {"Key"}:
+        return _read_key(arrays[0], value)
+    whole = kinds == {"Int"}
+    wants_floats = kinds == {"Float"} or (kinds == {"Shaped"} and len(arrays) > 1)
+    if not wants_floats and not whole:
+        return _listed(value)
+    read = _read_tokens(value) if whole else as_floats(value, in_jax={a.array_type for a in arrays} == {jax.Array})
+    if isinstance(read, _Unusable):
+        return read
+    return _with_axes(arrays, read)
+
+
+def _with_axes(arrays: list[Any], value: Any) -> Any:
+    """The value, or that it has another number of axes than the annotation names, or is one number that is not finite."""
+    wanted = arrays[0].dim_str.split()
+    shape = np.shape(value)
+    if not wanted and not shape:
+        if not isinstance(value, jax.core.Tracer) and not math.isfinite(value):
+            return _Unusable(f"must be a finite number, got {value}", late=True)
+        return value
+    at_least = [name for name in wanted if name != "..." and not name.startswith("*")]
+    is_open = len(at_least) < len(wanted)
+    if len(shape) < len(at_least) or (len(shape) > len(at_least) and not is_open):
+        words = f"have the shape ({', '.join(wanted)})" if wanted else "be one number"
+        return _Unusable(f"must {words}, got the shape {shape}", late=True)
+    before = next((i for i, name in enumerate(wanted) if name == "..." or name.startswith("*")), len(at_least))
+    if 0 in shape[:before] + shape[len(shape) - (len(at_least) - before) :]:
+        return _Unusable(f"must not be empty, got the shape {shape}", late=True)
+    return value
+
+
+def check_finite(data: Any, axis: str = "sample", weights: Any = None) -> None:
+    """Refuses NaN and infinity in what is to be learned from.
+
+    Args:
+        data: a tree of arrays with a leading axis, such as a tuple or a dict; only floating-point leaves are looked at, and none
+            that are traced.
+        axis: what the leading axis counts.
+        weights: of every number of the leaves; where one is 0 anything may stand.
+
+    Raises:
+        InputError: that names the array and its first bad sample.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.arguments import check_finite
+        >>> check_finite({"targets": np.asarray([[1.0], [np.nan]])})
+        Traceback (most recent call last):
+            ...
+        jaxcast.errors.InputError: expected finite numbers to learn from, got NaN or infinity in 1 of 2 samples of targets, first in sample 1; drop or fill them
+    """
+    for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
+        if isinstance(leaf, jax.core.Tracer) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
+            continue
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        finite = jnp.isfinite(leaf)
+        if weights is not None and not isinstance(weights, jax.core.Tracer):
+            finite |= jnp.asarray(weights) == 0
+        if finite.all():
+            continue
+        bad = np.flatnonzero(~np.asarray(finite).reshape(len(finite), -1).all(1))
+        raise InputError(
+            f"expected finite numbers to learn from, got NaN or infinity in {len(bad)} of {len(finite)} {axis}s of "
+            f"{name or 'the data'}, first in {axis} {bad[0]}; drop or fill them"
+        )
+
+
+def is_zero(penalty: Any) -> bool:
+    """Whether a penalty is known to be 0, which asks for plain least squares."""
+    return not isinstance(penalty, jax.core.Tracer) and float(np.asarray(penalty)) == 0
+
+
+def check_penalty(penalty: Any) -> None:
+    """Raises InputError for a penalty below zero or none at all; one that is traced is not looked at."""
+    if not isinstance(penalty, jax.core.Tracer) and not 0 <= float(np.asarray(penalty)) < math.inf:
+        raise InputError(f"penalty must be zero or more, and finite, got {penalty}")
+
+
+def as_floats(value: Any, *, in_jax: bool = False) -> Any:
+    """The value in floating point: arrays and numbers that are so already as they are, whole numbers and lists converted.
+
+    Args:
+        value: numbers, an array or nested lists.
+        in_jax: whether lists and arrays of NumPy's whole numbers become arrays of JAX.
+
+    Returns:
+        The numbers, or an `_Unusable`, for what is not numbers.
+    """
+    if isinstance(value, bool | int | np.integer | np.bool):
+        return float(value)
+    if isinstance(value, float | np.floating):
+        return value
+    array = _listed(value)
+    if isinstance(array, _Unusable):
+        return array
+    if isinstance(array, jax.core.Tracer | jax.Array):
+        if jnp.issubdtype(array.dtype, jnp.floating):
+            return array
+        if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool:
+            return array.astype(jnp.result_type(float))
+    elif jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 8:
+        return array if isinstance(value, np.ndarray) or not in_jax else jnp.asarray(array)
+    elif array.dtype.kind in "iub":
+        return jnp.asarray(array, jnp.result_type(float)) if in_jax else array.astype(float)
+    return _Unusable(f"must be real numbers, got {_kind_of(value)}")
+
+
+def _read_tokens(value: Any) -> Any:
+    """The value as an array of whole numbers, such as tokens."""
+    array = _listed(value)
+    if not isinstance(array, _Unusable) and not jnp.issubdtype(array.dtype, jnp.integer) and array.size:
+        return _Unusable(f"must be whole numbers, got {_kind_of(value)}", late=True)
+    return array
+
+
+def _listed(value: Any) -> Any:
+    """Lists and numbers as an array of their own kind; arrays as they are."""
+    if isinstance(value, np.ndarray | jax.Array | np.generic):
+        return value
+    if isinstance(value, str | bytes | Mapping | set) or callable(value):
+        return _Unusable(f"must be numbers, got {_kind_of(value)}")
+    try:
+        leaves = jax.tree.leaves(value) if isinstance(value, list | tuple) else []
+        array = jnp.asarray(value) if any(isinstance(a, jax.Array) for a in leaves) else np.asarray(value)
+    except (ValueError, TypeError):
+        return _Unusable(f"must be an array of numbers with rows of one length, got {_kind_of(value)}")
+    return array if array.dtype.kind in "fiubcV" else _Unusable(f"must be numbers, got {_kind_of(value)}")
+
+
+def _read_key(annotation: Any, value: Any) -> Any:
+    dtype = getattr(value, "dtype", None)
+    if isinstance(value, jax.Array) and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        return value
+    example = "jax.random.key(0)" if not annotation.dim_str else "jax.random.split(jax.random.key(0), num_seeds)"
+    return _Unusable(f"must be a key of jax.random, such as {example}, got {_kind_of(value)}")
+
+
+def _read_number(value: Any) -> Any:
+    """One finite number."""
+    read = as_floats(value)
+    if isinstance(read, _Unusable) or np.ndim(read):
+        return _Unusable(f"must be a number, got {_kind_of(value)}")
+    if not isinstance(read, jax.core.Tracer) and not math.isfinite(read):
+        return _Unusable(f"must be a finite number, got {value}", late=True)
+    return read
+
+
+def _read_whole(value: Any) -> Any:
+    """One whole number, as Python's int."""
+    if isinstance(value, bool | int | np.integer | np.bool):
+        return int(value) if not isinstance(value, bool) else value
+    number = _read_number(value)
+    if isinstance(number, jax.core.Tracer):
+        return number
+    if isinstance(number, _Unusable) or number != int(number):
+        return _Unusable(f"must be a whole number, got {_kind_of(value) if np.ndim(value) else shown(value)}")
+    return int(number)
+
+
+def _read_truth(value: Any) -> Any:
+    is_one = isinstance(value, bool | np.bool) or (isinstance(value, int | np.integer) and value in (0, 1))
+    return bool(value) if is_one else _Unusable(f"must be True or False, got {_kind_of(value)}")
+
+
+def _read_path(value: Any) -> Any:
+    return value if isinstance(value, str | os.PathLike) else _Unusable(f"must be a path, got {_kind_of(value)}")
+
+
+def _read_sequence(of: Any, value: Any) -> Any:
+    """A tuple or list whose members are read one by one; a single text is no sequence."""
+    has_axes = getattr(value, "ndim", 1) != 1
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__") or (has_axes and of in (int, float)):
+        return _Unusable(f"must be a list of {_words_of(of)}, got {_kind_of(value)}")
+    if isinstance(value, np.ndarray | jax.Array):
+        if isinstance(value, jax.core.Tracer) or of not in (int, float):
+            return value
+        value = value.tolist()
+    members = [_read(of, member) for member in value]
+    for member in members:
+        if isinstance(member, _Unusable):
+            return member._replace(reason=f"must be a list of {_words_of(of)}, one member {member.reason}")
+    return members if isinstance(value, list) else tuple(members)
+
+
+def _read_record(kind: Any, value: Any) -> Any:
+    """A named tuple with its arrays in floating point."""
+    if not isinstance(value, kind):
+        return _not_a(kind, value)
+    changed = {}
+    for name, annotation in kind.__annotations__.items():
+        given = getattr(value, name)
+        if given is None or isinstance(annotation, str):
+            continue
+        read = _read(annotation, given)
+        if isinstance(read, _Unusable):
+            return read._replace(reason=f"holds {name} that {read.reason}")
+        if read is not given:
+            changed[name] = read
+    return value._replace(**changed) if changed else value
+
+
+def _not_a(kind: type, value: Any) -> _Unusable:
+    hint = _HOW_TO_MAKE.get(kind.__name__)
+    return _Unusable(f"must be a {kind.__name__}, got {_kind_of(value)}" + (f"; {hint}" if hint else ""))
+
+
+@functools.cache
+def _reader_of(annotation: Any) -> Callable[[Any], Any] | None:
+    """value -> value or `_Unusable`; None for annotations that say nothing."""
+    origin = typing.get_origin(annotation)
+    simple = {float: _read_number, int: _read_whole, bool: _read_truth, Path: _read_path, os.PathLike: _read_path}
+    if annotation in simple or origin in simple:
+        return simple.get(annotation) or simple[origin]
+    if origin is Literal:
+        options = typing.get_args(annotation)
+        return lambda value: value if isinstance(value, str) and value in options else _no_option(options, value)
+    if origin in (Sequence, tuple, list) and (members := typing.get_args(annotation)):
+        if origin is tuple and members[-1] is not Ellipsis:
+            return None
+        return functools.partial(_read_sequence, members[0])
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Callable):  # type: ignore[arg-type]
+        return lambda value: value if callable(value) else _Unusable(f"must be a function, got {_kind_of(value)}")
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return lambda value: (
+            value if isinstance(value, Mapping) else _Unusable(f"must be a dict, got {_kind_of(value)}")
+        )
+    if annotation is str:
+        return lambda value: value if isinstance(value, str) else _Unusable(f"must be a text, got {_kind_of(value)}")
+    if isinstance(annotation, type) and annotation.__module__.startswith("jaxcast"):
+        if issubclass(annotation, tuple) and annotation.__name__ not in ("Input", "Output"):
+            return functools.partial(_read_record, annotation)
+        return lambda value: value if isinstance(value, annotation) else _not_a(annotation, value)
+    return None
+
+
+def _no_option(options: tuple[Any, ...], value: Any) -> _Unusable:
+    return _Unusable(
+        f"must be {' or '.join(map(repr, options))}, got {shown(repr(value))}", late=isinstance(value, str)
+    )
+
+
+def _words_of(annotation: Any) -> str:
+    return {int: "whole numbers", float: "numbers", str: "texts"}.get(
+        annotation, getattr(annotation, "__name__", "values")
+    )
+
+
+def _kind_of(value: Any) -> str:
+    """What came, in a few words."""
+    if isinstance(value, np.ndarray | jax.Array):
+        return f"an array of {value.dtype} and shape {value.shape}"
+    if isinstance(value, str | numbers.Number | None):
+        return shown(repr(value))
+    return f"a {type(value).__name__}"
