@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Shaped
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree
 
@@ -35,6 +36,7 @@ class HubCourse(FrozenPytree):
     horizon: int = dataclasses.field(metadata={"static": True})
 
     @classmethod
+    @checked
     def of(
         cls,
         forecasts: Shaped[ArrayLike, "location time model quantile"],
