@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
-from jaxcast.errors import InputError, shown
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.storage.files import check_output, whole_file
 
