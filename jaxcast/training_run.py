@@ -115,6 +115,8 @@ def check_training_memory(shapes: Any, num_seeds: int, num_epochs: int) -> None:
     """
     per_model = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     check_memory(num_seeds * (3 * per_model + 4 * num_epochs), f"training {num_seeds} seeds over {num_epochs} epochs")
+
+
 def trained_epochs(run: Run, plan: Plan) -> Any:
     """Which epochs of each seed took place, (seed, epoch); None for all."""
     if plan.patience is None or run.best is None:
