@@ -4,12 +4,13 @@ import ast
 import dataclasses
 import difflib
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.schedules import Constant, Cosine, LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
 from jaxcast.systems import Lorenz63, Lorenz96, Rossler, System
 
@@ -37,7 +38,7 @@ def parse_system(text: str) -> System:
         >>> float(system.at(0.0).rho)
         28.0
     """
-    (system,) = _systems(text, spread=False)
+    (system,) = _read(text, spread=False)
     return system
 
 
@@ -55,7 +56,7 @@ def parse_candidates(text: str) -> list[System]:
         >>> [system.rho for system in jaxcast.parse_candidates("lorenz63(rho=linspace(28, 32, 3))")]
         [28.0, 30.0, 32.0]
     """
-    return _systems(text, spread=True)
+    return _read(text, spread=True)
 
 
 @checked
@@ -95,6 +96,15 @@ def coordinates(candidates: list[System]) -> tuple[str, np.ndarray] | None:
     return (name, np.asarray(column, float)) if all(np.ndim(v) == 0 and not callable(v) for v in column) else None
 
 
+def _read(text: str, *, spread: bool) -> list[System]:
+    try:
+        return _systems(text, spread=spread)
+    except RecursionError:
+        raise InputError(
+            f"expected a text such as lorenz63(rho=28), got one nested too deeply, {_quoted(text)}"
+        ) from None
+
+
 def _systems(text: str, *, spread: bool) -> list[System]:
     name, arguments = _call(_expression(text), text)
     kind = _lookup(name, SYSTEMS, "system", text)
@@ -102,11 +112,11 @@ def _systems(text: str, *, spread: bool) -> list[System]:
     lists = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     lengths = {len(value) for value in lists.values()}
     if not spread and lists:
-        raise InputError(f"expected one number or a schedule for {', '.join(lists)}, got a list in {text!r}")
+        raise InputError(f"expected one number or a schedule for {', '.join(lists)}, got a list in {_quoted(text)}")
     if spread and len(lengths) != 1:
         raise InputError(
             "expected candidates that differ by a list of numbers, such as lorenz63(rho=[28, 30, 32]), all lists "
-            f"of one length, got {text!r}"
+            f"of one length, got {_quoted(text)}"
         )
     count = lengths.pop() if spread else 1
     return [kind(**values | {key: float(value[i]) for key, value in lists.items()}) for i in range(count)]
@@ -114,9 +124,20 @@ def _systems(text: str, *, spread: bool) -> list[System]:
 
 def _expression(text: str) -> ast.expr:
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # Python's own about odd numbers such as 1if
+            return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        raise InputError(f"expected a text such as lorenz63(rho=28), got {text!r}") from None
+        raise InputError(f"expected a text such as lorenz63(rho=28), got {_quoted(text)}") from None
+
+
+def _quoted(text: str, most: int = 100) -> str:
+    """A text in a message; two of them are less than what a message may repeat."""
+    return f"'{shown(text, most)}'"
+
+
+def _piece(node: ast.expr, text: str) -> str:
+    """What stands in the text for a node."""
+    return _quoted(ast.get_source_segment(text.strip(), node) or text, 50)
 
 
 def _call(node: ast.expr, text: str) -> tuple[str, dict[str, ast.expr]]:
@@ -124,12 +145,12 @@ def _call(node: ast.expr, text: str) -> tuple[str, dict[str, ast.expr]]:
     if isinstance(node, ast.Name):
         return node.id, {}
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
-        raise InputError(f"expected name(parameter=value, ...), got {ast.unparse(node)!r} in {text!r}")
+        raise InputError(f"expected name(parameter=value, ...), got {_piece(node, text)} in {_quoted(text)}")
     if node.args or any(keyword.arg is None for keyword in node.keywords):
-        raise InputError(f"expected every argument by name, as in rho=28, got {ast.unparse(node)!r}")
+        raise InputError(f"expected every argument by name, as in rho=28, got {_piece(node, text)}")
     names = [str(keyword.arg) for keyword in node.keywords]
     if len(set(names)) < len(names):
-        raise InputError(f"expected every argument once, got {ast.unparse(node)!r}")
+        raise InputError(f"expected every argument once, got {_piece(node, text)}")
     return node.func.id, {str(keyword.arg): keyword.value for keyword in node.keywords}
 
 
@@ -140,10 +161,10 @@ def _value(node: ast.expr, text: str) -> Any:
             start, stop, count = (_number(argument, text) for argument in node.args)
             if 1 <= count <= MAX_COUNT and count == int(count):
                 return np.linspace(start, stop, int(count))
-        raise InputError(f"expected linspace(first, last, how many up to {MAX_COUNT}), got {ast.unparse(node)!r}")
+        raise InputError(f"expected linspace(first, last, how many up to {MAX_COUNT}), got {_piece(node, text)}")
     if isinstance(node, ast.List | ast.Tuple):
         if not node.elts:
-            raise InputError(f"expected at least one number in a list, got none in {text!r}")
+            raise InputError(f"expected at least one number in a list, got none in {_quoted(text)}")
         return np.asarray([_number(element, text) for element in node.elts])
     if isinstance(node, ast.Call | ast.Name):
         name, arguments = _call(node, text)
@@ -156,18 +177,18 @@ def _value(node: ast.expr, text: str) -> Any:
 
 def _check_schedule(schedule: Schedule, text: str) -> None:
     """Raises InputError for numbers that make no schedule."""
-    shown = f"got {describe(schedule)} in {text!r}"
+    came = f"got {_quoted(describe(schedule), 80)} in {_quoted(text)}"
     wanted = {SumOfCosines: ("amplitudes", "periods", "phases"), PiecewiseConstant: ("times", "values")}
     lists = wanted.get(type(schedule), ())
     for field in dataclasses.fields(schedule):
         value = getattr(schedule, field.name)
         if isinstance(value, Schedule) or (np.ndim(value) == 1) != (field.name in lists):
             kind = "a list of numbers" if field.name in lists else "one number"
-            raise InputError(f"{field.name} must be {kind}, {shown}")
+            raise InputError(f"{field.name} must be {kind}, {came}")
     if isinstance(schedule, LinearRamp) and not schedule.begin < schedule.end:
-        raise InputError(f"a ramp must begin before its end, {shown}")
+        raise InputError(f"a ramp must begin before its end, {came}")
     if 0 in np.atleast_1d(getattr(schedule, "period", getattr(schedule, "periods", 1))):
-        raise InputError(f"a period must not be zero, {shown}")
+        raise InputError(f"a period must not be zero, {came}")
     schedule(0.0)  # looks at the lengths of the lists
 
 
@@ -178,13 +199,15 @@ def _number(node: ast.expr, text: str) -> float:
     except (ValueError, OverflowError, RecursionError, MemoryError):
         is_number = False
     if not is_number:
-        raise InputError(f"expected a finite number, got {ast.unparse(node)!r} in {text!r}")
+        raise InputError(f"expected a finite number, got {_piece(node, text)} in {_quoted(text)}")
     return float(value)
 
 
 def _lookup(name: str, table: dict[str, Any], what: str, text: str) -> Any:
     if name not in table:
-        raise InputError(f"unknown {what} {name!r} in {text!r}{_nearest(name, table)}; there are {', '.join(table)}")
+        raise InputError(
+            f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are {', '.join(table)}"
+        )
     return table[name]
 
 
@@ -195,21 +218,23 @@ def _parameters(kind: type, name: str, arguments: dict[str, ast.expr], text: str
     for key, node in arguments.items():
         if key not in fields:
             raise InputError(
-                f"unknown parameter {key!r} of {name} in {text!r}{_nearest(key, fields)}; there are {', '.join(fields)}"
+                f"unknown parameter {_quoted(key, 50)} of {name} in {_quoted(text)}{_nearest(key, fields)}; there are {', '.join(fields)}"
             )
         values[key] = _value(node, text)
         if fields[key].metadata.get("static"):
             if not isinstance(values[key], float) or values[key] != int(values[key]) or values[key] > MAX_COUNT:
-                raise InputError(f"{key} of {name} must be a whole number up to {MAX_COUNT}, got {_text(values[key])}")
+                raise InputError(
+                    f"{key} of {name} must be a whole number up to {MAX_COUNT}, got {shown(_text(values[key]), 100)}"
+                )
             values[key] = int(values[key])
     missing = [key for key, field in fields.items() if field.default is dataclasses.MISSING and key not in values]
     if missing:
-        raise InputError(f"{name} needs {', '.join(missing)} as well, got {text!r}")
+        raise InputError(f"{name} needs {', '.join(missing)} as well, got {_quoted(text)}")
     return values
 
 
 def _nearest(name: str, names: Any) -> str:
-    close = difflib.get_close_matches(name, names, 1)
+    close = difflib.get_close_matches(name[:100], names, 1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

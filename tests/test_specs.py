@@ -1,6 +1,10 @@
+import os
+import random
+
 import jax
 import numpy as np
 import pytest
+from spec_texts import random_text
 
 import jaxcast
 from jaxcast.specs import SCHEDULES, SYSTEMS
@@ -106,6 +110,49 @@ def test_other_texts_are_refused_in_one_line(text, message):
 def test_candidates_that_do_not_differ_or_do_not_match_are_refused(text, message):
     with pytest.raises(jaxcast.InputError, match=message):
         jaxcast.parse_candidates(text)
+
+
+def test_random_texts_are_read_or_refused_in_one_line_that_repeats_little():
+    """A seeded part of the fuzz runs; JAXCAST_FUZZ=12000 for all."""
+    draw, said, read = random.Random(0), [], 0
+    for _ in range(int(os.environ.get("JAXCAST_FUZZ", "1000"))):
+        text = random_text(draw)
+        for parse in (jaxcast.parse_system, jaxcast.parse_candidates):
+            try:
+                systems = parse(text)
+            except jaxcast.InputError as error:
+                said.append(str(error))
+            else:
+                read += 1
+                assert jaxcast.describe(systems if isinstance(systems, jaxcast.System) else systems[0])
+    assert len(said) > read > 20
+    assert all(line.isprintable() and len(line) < 400 for line in said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 15_000, "-" * 15_000 + "1", "lorenz63(rho=" * 500 + "1" + ")" * 500, "[" * 150 + "]" * 150, "a." * 9999],
+)
+def test_deep_nesting_is_refused(text):
+    for parse in (jaxcast.parse_system, jaxcast.parse_candidates):
+        with pytest.raises(jaxcast.InputError, match="expected") as caught:
+            parse(text)
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lorenz63(rho=" + "x" * 500 + ")", r"unknown schedule 'x{50}\.\.\. \(450 more characters\)' in 'lorenz63\(rho=x{87}\.\.\. \(414 more"),
+        ("lorenz63(rho='\x1b[31m')", r"expected a finite number, got ''\\x1b\[31m'' in"),
+        ("lorenz63(rho=1\n)", r"by a list of numbers.*got 'lorenz63\(rho=1\\n\)'"),
+        ("lorenz63(\0)", r"got 'lorenz63\(\\x00\)'"),
+    ],
+)  # fmt: skip
+def test_messages_about_texts_are_cut_and_escaped(text, message):
+    with pytest.raises(jaxcast.InputError, match=message) as caught:
+        jaxcast.parse_candidates(text)
+    assert str(caught.value).isprintable()
 
 
 def test_a_users_own_classes_are_named():

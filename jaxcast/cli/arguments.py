@@ -154,7 +154,7 @@ def _wanted(kind: Any) -> str:
     (part, *_) = _parts(kind)
     if get_origin(part) is Literal:
         return f", one of {', '.join(map(str, get_args(part)))}"
-    return {int: ", a whole number", float: ", a number", Path: ", a path"}.get(part, "")
+    return {bool: ", True or False", int: ", a whole number", float: ", a number", Path: ", a path"}.get(part, "")
 
 
 def _check_value(option: Option, text: str) -> None:
@@ -183,6 +183,7 @@ def _is_number(text: str) -> bool:
 
 
 CHECKS: dict[Any, Callable[[str], bool]] = {
+    bool: lambda text: text in ("True", "False"),
     int: lambda text: re.fullmatch(r"[+-]?[0-9]+", text) is not None,
     float: _is_number,
 }
@@ -190,7 +191,7 @@ CHECKS: dict[Any, Callable[[str], bool]] = {
 
 def _flat(box: str) -> str:
     """What tyro says in a box, as one line; for mistakes that `check_options` does not know."""
-    lines = [line.strip("╭╮╰╯│─ \t") for line in box.splitlines()]
-    kept = [line for line in lines[1:] if line and "--help" not in line and "full helptext" not in line]
-    text = " ".join(kept).partition(" Argument helptext:")[0]
+    lines = [line.strip("╭╮╰╯│─+| \t") for line in box.splitlines()]
+    kept = [line for line in lines[1:] if line.strip("-") and "--help" not in line and "full helptext" not in line]
+    text = shown(" ".join(kept).partition(" Argument helptext:")[0])
     return text[:1].lower() + text[1:] if text else "the arguments cannot be read"

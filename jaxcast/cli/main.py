@@ -53,10 +53,10 @@ def parse(args: list[str]) -> Any:
             args = [args[0], "--data", *args[1:]]
         if any(arg == "--data" or arg.startswith("--data=") for arg in args):
             command, commands = SeriesCommand, SERIES_COMMANDS
-            if {*HELP} & {*args}:
-                args = [args[0], "--help"]
     if not any(arg.startswith("--tyro-") for arg in args):  # its own options write completions of shells
         check(args, commands)
+    if {*HELP} & {*args}:  # whatever else there is
+        args = [*args[: 1 + (args[0] == "hub" and args[1] not in HELP)], "--help"]
     return parse_arguments(command, args, prog="jaxcast", description=ABOUT)
 
 
