@@ -93,6 +93,18 @@ def test_train_is_the_library(folder):
     assert json.loads((folder / "pool/config.json").read_text())["settings"]["num_epochs"] == 4
 
 
+def test_corrected_interpolation_is_the_librarys(folder, tmp_path):
+    shared = ["--trajectory", folder / "truth.npz", "--candidates", CANDIDATES]
+    run("train", *shared, "--pool", "corrected_interpolation", "--num-delays", 2, "--out", tmp_path / "pool")
+    stored = jaxcast.load_pool(tmp_path / "pool")
+    trajectory = jaxcast.Trajectory(*map(jnp.asarray, jaxcast.load_trajectory(folder / "truth.npz").trajectory))
+    samples = jaxcast.one_step_samples(trajectory, 2, stored.forecast_map)
+    pool = jaxcast.fit_correction(jaxcast.fit_regime_interpolation(samples), samples)
+    expected = jaxcast.forecast(jaxcast.Forecaster(pool, stored.forecast_map), trajectory.states[:6], 5)
+    found = jaxcast.forecast(stored.cell, trajectory.states[:6], 5)
+    np.testing.assert_allclose(found.forecast, expected.forecast, rtol=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["feed_forward", "ridge_regression"])
 def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):

@@ -123,7 +123,7 @@ def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folde
         run(*command)
     assert {path.name for path in (tmp_path / "pool").iterdir()} == {"config.json"}
     cell = jaxcast.load_pool(folder / "regime").cell
-    monkeypatch.setattr(train, "fitted_regime", lambda *args: cell)
+    monkeypatch.setattr(train, "fitted_regime", lambda *args: (cell, None))
     run(*command)
     for a, b in zip(*(jax.tree.leaves(jaxcast.load_pool(path).pool) for path in (folder / "regime", tmp_path / "pool")), strict=True):  # fmt: skip
         np.testing.assert_array_equal(a, b)
@@ -132,10 +132,44 @@ def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folde
 def test_candidates_that_differ_in_more_than_a_number_have_their_coordinates_found(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        regimes, "fit_regime", lambda *args, coordinates: asked.append(coordinates) or jaxcast.load_pool(folder / "regime").cell
+        regimes,
+        "fit_and_trial",
+        lambda *args, coordinates: asked.append(coordinates) or (jaxcast.load_pool(folder / "regime").cell, None),
     )  # fmt: skip
     for text in ("lorenz63(rho=[28, 38])", "lorenz63(rho=[28, 38], sigma=[10, 11])"):
         candidates = jaxcast.flow_map(jaxcast.stack(jaxcast.parse_candidates(text)))
         regimes.fitted(jaxcast.Trajectory(jnp.arange(2.0), jnp.ones((2, 3))), candidates)
     assert asked[0].tolist() == [28, 38]
     assert asked[1] is None
+
+
+class SlowLorenz(jaxcast.System):
+    """Lorenz '63 whose rho is 38 + 0.45 X of another, slower one."""
+
+    components = ("x", "y", "z", "X", "Y", "Z")
+
+    rate: jaxcast.Parameter = 0.15
+
+    def vector_field(self, t, u):
+        x, y, z, slow_x, slow_y, slow_z = u
+        fast = 10 * (y - x), x * (38 + 0.45 * slow_x - z) - y, x * y - 8 / 3 * z
+        slow = 10 * (slow_y - slow_x), slow_x * (28 - slow_z) - slow_y, slow_x * slow_y - 8 / 3 * slow_z
+        return *fast, *(self.rate * part for part in slow)
+
+
+def test_a_chaotic_regime_is_recommended_corrected_interpolation(tmp_path, capsys):
+    truth = jaxcast.simulate(SlowLorenz(), [1.0, 2.0, 20.0, 1.0, 1.0, 20.0], num_samples=1000, transient=60.0)
+    np.savez(tmp_path / "truth.npz", time=np.asarray(truth.times), state=np.asarray(truth.states[:, :3]))
+    shared = ["train", "--trajectory", tmp_path / "truth.npz", "--candidates", CANDIDATES]
+    run(*shared, "--out", tmp_path / "regime")
+    assert "consider --pool corrected_interpolation: " in capsys.readouterr().out
+    medians = json.loads((tmp_path / "regime/results.json").read_text())["trial"]["valid_time_median"]
+    assert medians["corrected_interpolation"] > 1.25 * medians["regime"]
+    run(*shared, "--pool", "corrected_interpolation", "--out", tmp_path / "corrected")
+    plain = jaxcast.fit_regime(
+        jaxcast.Trajectory(truth.times - truth.times[0], truth.states[:, :3]),
+        jaxcast.load_pool(tmp_path / "regime").forecast_map,
+        coordinates=np.linspace(28, 48, 6),
+    )
+    own = jaxcast.load_pool(tmp_path / "regime").pool
+    np.testing.assert_allclose(own.course.level, plain.course.level, rtol=1e-6)

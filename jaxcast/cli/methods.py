@@ -9,6 +9,7 @@ from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, Sca
 
 Method = Literal[
     "regime",
+    "corrected_interpolation",
     "additive_attention",
     "scaled_dot_product_attention",
     "multi_head_attention",
@@ -45,7 +46,7 @@ def options_of(method: str) -> set[str]:
     options = set(OF_EVERY_METHOD)
     if method != "feed_forward":
         options |= {"candidates", "h"}
-    if method in NETWORKS or method == "simplex_least_squares":
+    if method in NETWORKS or method in ("simplex_least_squares", "corrected_interpolation"):
         options.add("num_delays")
     if method in NETWORKS:
         options.update(OF_NETWORKS)

@@ -15,11 +15,13 @@ from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.methods import NETWORKS, Method, options_of, refuse_other_options
 from jaxcast.cli.pictures import figure_of
 from jaxcast.cli.progress import announce, stage
-from jaxcast.cli.regimes import check_input, described, findings, one_step_error
+from jaxcast.cli.regimes import advice_from, check_input, compare_on_trial, described, findings, one_step_error
 from jaxcast.cli.regimes import fitted as fitted_regime
 from jaxcast.errors import InputError
 from jaxcast.integrate import FlowMap, Trajectory, flow_map
 from jaxcast.metrics import one_step_errors
+from jaxcast.pooling.corrected import fit_correction
+from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.regime.forecaster import RegimeForecaster
@@ -64,14 +66,15 @@ class Train:
     linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only feed_forward needs none."""
     pool: Method = "regime"
     """What turns the candidates' forecasts into one. regime: a filter over the state and the parameter in which the
-    candidates differ; additive_attention: the published pool; feed_forward forecasts without candidates. Options that
+    candidates differ; corrected_interpolation: between the candidates, corrected by a kernel regression, better where the
+    parameter is itself chaotic; additive_attention: the published pool; feed_forward forecasts without candidates. Options that
     a pool does not use are refused."""
     h: float = 0.01
     """Step of the candidates' Runge-Kutta integrator; the interval between samples must be a whole multiple of it."""
     trajectory_index: int = 0
     """Which trajectory, in a file of many."""
     num_delays: int = 5
-    """Past states and errors that a network or simplex_least_squares sees."""
+    """Past states and errors that a network, corrected_interpolation or simplex_least_squares sees."""
     hidden_size: int = 120
     """Hidden units of the network, of each head where there are several."""
     num_heads: int = 2
@@ -187,14 +190,20 @@ class Train:
         assert prepared.candidates is not None
         began = time.monotonic()
         with stage("finding the regime"):
-            cell = fitted_regime(prepared.trajectory, prepared.candidates)
+            cell, trial = fitted_regime(prepared.trajectory, prepared.candidates)
         seconds = time.monotonic() - began
         error, num_samples = one_step_error(cell, prepared.trajectory)
         found = findings(cell)
         lines = described(found, np.asarray(cell.emulator.system.scale))
         print("\n".join(lines))
         announce(f"found in {seconds:.1f} s, compilation included")
-        return cell, {"one_step_mse": [error], "num_samples": num_samples, "regime": found}
+        results = {"one_step_mse": [error], "num_samples": num_samples, "regime": found}
+        if trial is not None:
+            with stage("comparing with corrected interpolation"):
+                results["trial"] = tried = compare_on_trial(trial, prepared.trajectory, prepared.candidates)
+            if (advice := advice_from(tried)) is not None:
+                print(advice)
+        return cell, results
 
     def optimizer(self, num_samples: int) -> Any:
         """Adam as the options say, for so many samples an epoch."""
@@ -250,6 +259,8 @@ class Train:
             return equal_weights(samples.forecasts.shape[1])
         if self.pool == "simplex_least_squares":
             return SimplexLeastSquares(self.num_delays)
+        if self.pool == "corrected_interpolation":
+            return fit_correction(fit_regime_interpolation(samples), samples)
         if self.pool == "ridge_regression":
             return fit_ridge(samples.forecasts, samples.targets, penalty=self.penalty)
         return fit_linear_regression(samples.forecasts, samples.targets)

@@ -67,6 +67,36 @@ def fit_regime(
         >>> bool(abs(output.forecast - truth.states[6:16]).max() < 1e-2)
         True
     """
+    return fit_and_trial(
+        trajectory,
+        forecast_map,
+        coordinates=coordinates,
+        interpolation_degree=interpolation_degree,
+        **emulator_settings,
+    )[0]
+
+
+class Trial(NamedTuple):
+    """The trial in which the readings of a trajectory forecast its last quarter.
+
+    cell: that of the best reading, whose course was fitted to the first num_samples samples alone. windows: those that it
+    forecast, after these samples.
+    """
+
+    cell: RegimeForecaster
+    num_samples: int
+    windows: Windows
+
+
+def fit_and_trial(
+    trajectory: Trajectory,
+    forecast_map: ForecastMap,
+    *,
+    coordinates: Shaped[ArrayLike, "..."] | None = None,
+    interpolation_degree: int = 3,
+    **emulator_settings: Any,
+) -> tuple[RegimeForecaster, Trial | None]:
+    """Fits as `fit_regime` does, and returns the trial too; None where nothing but rounding was left to try."""
     check_trajectory(trajectory)
     states = jnp.asarray(trajectory.states)
     forecasts = forecasts_along(forecast_map, trajectory)
@@ -76,12 +106,14 @@ def fit_regime(
     return _read(trajectory._replace(states=states), emulator, make)
 
 
-def _read(trajectory: Trajectory, emulator: Emulator, make: Callable[..., RegimeForecaster]) -> RegimeForecaster:
-    """The forecaster that the best reading of the trajectory makes."""
+def _read(
+    trajectory: Trajectory, emulator: Emulator, make: Callable[..., RegimeForecaster]
+) -> tuple[RegimeForecaster, Trial | None]:
+    """The forecaster that the best reading of the trajectory makes, and the trial that chose it."""
     steps = steps_of(emulator, trajectory.states)
     found = find_courses(emulator, trajectory.states)
     if found[0].is_exact:
-        return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0])
+        return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0]), None
     courses = [(emulator, course) for course in found]
     if (corrected := _corrected(emulator, found[0].head, steps)) is not None:
         courses.append((corrected, improve_course(corrected, steps, found[0])))
@@ -96,9 +128,15 @@ def _read(trajectory: Trajectory, emulator: Emulator, make: Callable[..., Regime
         make(fitted, course.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
         for fitted, course, left, is_corrected in readings
     ]
-    losses = _losses(cells, _late_windows(trajectory))
-    best = readings[int(np.argmin(losses))]
-    return make(best.emulator, best.course.whole.trimmed(), best.left, best.is_corrected)
+    windows = _late_windows(trajectory)
+    number = int(np.argmin(_losses(cells, windows)))
+    best = readings[number]
+    trial = Trial(cells[number], len(trajectory.states) - _num_late(trajectory), windows)
+    return make(best.emulator, best.course.whole.trimmed(), best.left, best.is_corrected), trial
+
+
+def _num_late(trajectory: Trajectory) -> int:
+    return len(trajectory.states) // 4
 
 
 class _Reading(NamedTuple):
@@ -136,7 +174,7 @@ def _changed(emulator: Emulator, change: Array) -> Emulator:
 
 def _late_windows(trajectory: Trajectory) -> Windows:
     """Of the last quarter, which no course was fitted to; they overlap."""
-    tail = len(trajectory.states) // 4
+    tail = _num_late(trajectory)
     history_size, window_size = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
     last = len(trajectory.states) - history_size - window_size
     first = len(trajectory.states) - tail
