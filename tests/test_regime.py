@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.regime.course import Course, Steps, fit_course
+from jaxcast.regime import kalman
+from jaxcast.regime.course import Course, Steps, find_courses, fit_course, steps_of
 from jaxcast.regime.emulator import fit_emulator
+from jaxcast.regime.fit import LEVEL_DEVIATION, _make
+from jaxcast.regime.forecaster import MOST_SPREAD
 from jaxcast.regime.kalman import Belief, observe, predict, root_of
-from jaxcast.regime.noise import explanations
+from jaxcast.regime.noise import LeftOver, explanations
 
 PERIOD = 1.577132
 TRUTH = f"lorenz63(rho=cosine(mean=38, amplitude=-10, period={PERIOD}))"
@@ -149,6 +152,112 @@ def test_roots_keep_what_squares_would_lose():
     np.testing.assert_allclose(jnp.abs(jnp.diagonal(root_of(tiny, 0 * tiny))), [1.0, 1e-12], rtol=1e-12)
     ahead = predict(lambda u: 2 * u, Belief(jnp.ones(2), tiny), 0 * tiny)
     np.testing.assert_allclose(ahead.deviation, [2.0, 2e-12], rtol=1e-12)
+
+
+def quadratic(curvature):
+    """(x, c) -> (x + c + curvature c^2 / 2, c)."""
+    return lambda n: jnp.stack([n[0] + n[1] + curvature / 2 * n[1] ** 2, n[1]])
+
+
+def looked_once(curvature, num_draws=2000, noise=0.01):
+    """The belief about c, normal and broad before, after one look at x, and the c of every draw."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=num_draws)
+    values = drawn + curvature / 2 * drawn**2 + noise * rng.normal(size=num_draws)
+    before = Belief(jnp.zeros(2), jnp.diag(jnp.asarray([noise, 1.0])))
+
+    def look(value):
+        known, nothing = jnp.asarray([True]), 1e-9 * jnp.eye(2)
+        return observe(quadratic(curvature), before, value[None], known, nothing, jnp.asarray([noise]))
+
+    beliefs = jax.jit(jax.vmap(look))(jnp.asarray(values))
+    return np.asarray(beliefs.mean[:, 1]), np.asarray(beliefs.deviation[:, 1]), drawn
+
+
+def test_what_curvature_adds_over_a_belief_counts_as_noise():
+    """Its mean square, c of deviation s: E[(k c^2 / 2)^2], here by a rule of Gauss that is exact for it."""
+    deviation, curvature = 0.7, 0.4
+    before = Belief(jnp.zeros(2), jnp.diag(jnp.asarray([0.1, deviation])))
+    ahead = observe(
+        quadratic(curvature), before, jnp.ones(1), jnp.asarray([False]), 1e-9 * jnp.eye(2), jnp.asarray([1.0])
+    )
+    points, weights = np.polynomial.hermite_e.hermegauss(5)
+    added = weights @ (curvature / 2 * (deviation * points) ** 2) ** 2 / weights.sum()
+    covariance = np.asarray(ahead.root @ ahead.root.T)
+    np.testing.assert_allclose(covariance[0, 0], 0.1**2 + deviation**2 + added, rtol=1e-9)
+    np.testing.assert_allclose(covariance[1], [deviation**2, deviation**2], rtol=1e-9)
+
+
+@pytest.mark.parametrize("curvature", [0.1, 0.3])
+def test_a_broad_belief_covers_the_truth_after_one_look(curvature):
+    mean, deviation, drawn = looked_once(curvature)
+    assert 0.5 < np.sqrt(np.mean(((mean - drawn) / deviation) ** 2)) < 1.1
+    assert np.mean(np.abs(mean - drawn) < 2 * deviation) > 0.95
+
+
+def test_a_start_far_off_is_found_in_as_many_iterations_as_there_are(monkeypatch):
+    mean, _, drawn = looked_once(0.3)
+    far = np.abs(drawn) > 1.5
+    monkeypatch.setattr(kalman, "NUM_ITERATIONS", 30)
+    limit, *_ = looked_once(0.3)
+    errors = [np.sqrt(np.mean((found - drawn)[far] ** 2)) for found in (mean, limit)]
+    assert errors[0] < 1.1 * errors[1]
+    assert errors[1] < 0.1
+
+
+def test_the_spread_of_a_long_closed_loop_is_bounded_by_that_of_the_state():
+    _, _, train, _ = make()
+    cell = fitted()
+    scale = np.asarray(cell.emulator.system.scale)
+    unsure = dataclasses.replace(cell, value_noise=0.3 * cell.emulator.system.scale)
+    known = (np.arange(330) < 3) | (np.arange(330) >= 303)
+    inputs = jaxcast.Input(train.states[:330], jnp.asarray(known), train.times[:330])
+    _, output = jaxcast.roll(unsure, inputs)
+    spread = np.asarray(output.info["spread"]) / scale
+    assert np.isfinite(np.asarray(output.forecast)).all()
+    assert spread.max() <= MOST_SPREAD * (1 + 1e-9)
+    assert spread[3:303].max() > 0.99 * MOST_SPREAD
+    # And from there values are still learned from.
+    assert spread[-1].max() < 0.5
+
+
+NOWHERE = LeftOver(*np.zeros((2, 1)), *np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("slope", "waves"), [(0.02, []), (0.0, [(0.7, 0.4, 1.3)]), (-0.01, [(0.5, 0.0, 2.0), (0.2, 0.3, 3.1)])]
+)
+def test_the_belief_before_anything_is_seen_is_as_broad_as_the_course_is_along_the_training(slope, waves):
+    emulator, num_steps = fitted().emulator, 2000
+    cosines, sines, frequencies = (np.asarray([wave[k] for wave in waves], float) for k in range(3))
+    course = Course(
+        jnp.asarray([0.1]), jnp.asarray([slope]), jnp.asarray(frequencies), jnp.asarray(cosines)[:, None],
+        jnp.asarray(sines)[:, None],
+    )  # fmt: skip
+    cell = _make(emulator, course, NOWHERE, num_steps=num_steps, forecast_map=make()[1], degree=3)
+    times = emulator.dt * (np.arange(num_steps) - num_steps // 2)
+    values = np.asarray(jax.vmap(course)(jnp.asarray(times)))[:, 0]
+    deviation = cell.course_deviation
+    variance = deviation.level[0] ** 2 + ((deviation.cosines**2 + deviation.sines**2) / 2).sum()
+    np.testing.assert_allclose(variance, LEVEL_DEVIATION**2 + values.var(), rtol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["value", "model"])
+def test_noise_of_values_is_told_from_noise_of_steps(kind):
+    _, _, train, _ = make()
+    cell = fitted()
+    scale, rng = np.asarray(cell.emulator.system.scale), np.random.default_rng(0)
+    steps = steps_of(cell.emulator, train.states)
+    noise = 0.02 * scale * rng.normal(size=train.states.shape)
+    if kind == "value":
+        steps = steps_of(cell.emulator, train.states + noise)
+    else:
+        steps = steps._replace(after=steps.after + noise[1:])
+    course = find_courses(cell.emulator, train.states)[0].whole
+    told = explanations(cell.emulator, course, steps)[0]
+    own, other = (told.value, told.model) if kind == "value" else (told.model, told.value)
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(own))), 0.02, rtol=0.2)
+    assert np.sqrt(np.mean(np.square(other))) < 0.01
 
 
 @pytest.mark.slow
