@@ -182,7 +182,9 @@ def _with_axes(arrays: list[Any], value: Any) -> Any:
         words = f"have the shape ({', '.join(wanted)})" if wanted else "be one number"
         return _Unusable(f"must {words}, got the shape {shape}", late=True)
     before = next((i for i, name in enumerate(wanted) if name == "..." or name.startswith("*")), len(at_least))
-    if 0 in shape[:before] + shape[len(shape) - (len(at_least) - before) :]:
+    lengths = shape[:before] + shape[len(shape) - (len(at_least) - before) :]
+    # A pool without delays, in closed form, has a memory of no lags.
+    if any(length == 0 and name != "lag" for name, length in zip(at_least, lengths, strict=True)):
         return _Unusable(f"must not be empty, got the shape {shape}", late=True)
     return value
 

@@ -95,6 +95,10 @@ def test_a_store_larger_than_the_disk_is_refused(tmp_path):
         jaxcast.InputError, match=r"1000000000000 x 5 samples of 3 components would need 120 TB of disk"
     ):
         jaxcast.TrajectoryWriter(
-            tmp_path / "x.zarr", times=np.arange(5.0), num_trajectories=10**12, components=["x", "y", "z"], batch_size=10
+            tmp_path / "x.zarr",
+            times=np.arange(5.0),
+            num_trajectories=10**12,
+            components=["x", "y", "z"],
+            batch_size=10,
         )
     assert not list(tmp_path.iterdir())
