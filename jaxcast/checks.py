@@ -121,7 +121,9 @@ def check_names(name: str, names: Any, *, least: int = 1) -> None:
         raise InputError(f"{name} must be at least {least} different texts, got {shown(names)}")
 
 
-def sizes_of(tree: Any, shapes: Mapping[str, str], *, seeds: bool = False) -> dict[str, int]:
+def sizes_of(
+    tree: Any, shapes: Mapping[str, str], *, seeds: bool = False, may_be_empty: Sequence[str] = ()
+) -> dict[str, int]:
     """Finds the sizes of the axes that the arrays of a model share.
 
     Args:
@@ -129,6 +131,7 @@ def sizes_of(tree: Any, shapes: Mapping[str, str], *, seeds: bool = False) -> di
         shapes: of every array, as its path and the names of its axes: `{".weights": "model dim"}`. A number stands for
             itself.
         seeds: whether all arrays may have further axes in front, the same ones.
+        may_be_empty: axes of which there may be none.
 
     Returns:
         The size of each named axis.
@@ -139,7 +142,7 @@ def sizes_of(tree: Any, shapes: Mapping[str, str], *, seeds: bool = False) -> di
     arrays = named_leaves(tree)
     if arrays.keys() != shapes.keys():
         names = ", ".join(sorted(arrays.keys() ^ shapes.keys()))
-        raise InputError(f"expected the arrays {', '.join(shapes)}, got others in {shown(names)}")
+        raise InputError(f"expected the arrays {shown(', '.join(shapes))}, not alike in {shown(names)}")
     found: dict[str, int] = {}
     leads = set()
     for name, axes in shapes.items():
@@ -150,7 +153,7 @@ def sizes_of(tree: Any, shapes: Mapping[str, str], *, seeds: bool = False) -> di
         fits = extra >= 0 and (seeds or extra == 0) and 0 not in shape[: max(extra, 0)]
         for axis, size in zip(wanted, sizes, strict=False):
             known = int(axis) if axis.isdigit() else found.setdefault(axis, size)
-            fits = fits and size == known
+            fits = fits and size == known and (size > 0 or axis in may_be_empty)
         if not fits or len(leads) > 1:
             raise InputError(f"{name} must be ({', '.join(wanted)}) beside the other arrays, got shape {shape}")
     return found

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tampering import contents, rewrite
 
 import jaxcast
 from jaxcast.cli import train as train_command
@@ -103,6 +104,39 @@ def test_corrected_interpolation_is_the_librarys(folder, tmp_path):
     expected = jaxcast.forecast(jaxcast.Forecaster(pool, stored.forecast_map), trajectory.states[:6], 5)
     found = jaxcast.forecast(stored.cell, trajectory.states[:6], 5)
     np.testing.assert_allclose(found.forecast, expected.forecast, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dt", -0.1), ("dt", "x"), ("dt", 10.0), ("components", ["u1", "u1", "u3"]), ("components", ["u1"]),
+        ("num_seeds", None), ("num_seeds", 3), ("num_seeds", "2"), ("num_seeds", 10**9), ("settings", None), ("settings", {}),
+    ],
+)  # fmt: skip
+def test_notes_beside_a_pool_that_train_does_not_write_are_refused(folder, tmp_path, name, value):
+    config, arrays = contents(folder / "pool")
+    (tmp_path / "pool").mkdir()
+    rewrite(tmp_path / "pool", config | {"attributes": config["attributes"] | {name: value}}, arrays)
+    given = ["--pool", tmp_path / "pool"]
+    for command, trajectory, out in (
+        ("forecast", "--history", tmp_path / "f.csv"),
+        ("evaluate", "--trajectory", tmp_path / "s"),
+    ):
+        with pytest.raises(jaxcast.InputError):
+            run(command, *given, trajectory, folder / "test.zarr", "--out", out)
+        assert not out.exists()
+
+
+def test_candidates_of_another_number_than_the_pool_was_trained_over_are_refused(folder, tmp_path):
+    config, _ = contents(folder / "pool")
+    (tmp_path / "pool").mkdir()
+    weights = {".weights": np.ones((3, 2, 3)), ".bias": np.zeros(3)}
+    attributes = config["attributes"] | {"num_seeds": None}
+    rewrite(
+        tmp_path / "pool", config | {"pool": "linear_regression", "arguments": {}, "attributes": attributes}, weights
+    )
+    with pytest.raises(jaxcast.InputError, match="expected forecasts of 2 candidates"):
+        run("forecast", "--pool", tmp_path / "pool", "--history", folder / "test.zarr", "--out", tmp_path / "f.csv")
 
 
 @pytest.mark.slow

@@ -270,6 +270,37 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
         assert rows["ridge", k + 1]["coverage"]["0.5"] == pytest.approx(inside.mean())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("window", "x"), ("window", 0), ("window", 10**15), ("leads", [2, 1]), ("leads", [1]), ("leads", "12"),
+        ("names", ["north", "north", "east"]), ("names", [1, 2, 3]), ("covariates", {"past": [1], "ahead": [], "static": []}),
+        ("columns", {"time": 5, "series": None, "value": None}), ("columns", []), ("learned_until", "soon"), ("step", 7),
+        ("method", None), ("lowest", "x"),
+    ],
+)  # fmt: skip
+def test_notes_beside_a_forecaster_that_train_does_not_write_are_refused(folder, tmp_path, name, value):
+    config, arrays = contents(folder / "model")
+    (tmp_path / "model").mkdir()
+    rewrite(tmp_path / "model", config | {"attributes": config["attributes"] | {name: value}}, arrays)
+    given = ["--model", tmp_path / "model", "--data", folder / "wide.csv"]
+    for command, out in (("forecast", tmp_path / "f.csv"), ("evaluate", tmp_path / "scores")):
+        with pytest.raises(jaxcast.InputError, match=r"train and save it again|not saved by|a forecast needs"):
+            run(command, *given, "--out", out)
+        assert not out.exists()
+
+
+def test_a_lower_bound_above_what_was_learned_from_is_refused(folder, tmp_path):
+    """As `train --lower` refuses it."""
+    config, arrays = contents(folder / "model")
+    (tmp_path / "model").mkdir()
+    rewrite(tmp_path / "model", config | {"arguments": config["arguments"] | {"lower": 4.0}}, arrays)
+    lowest = config["attributes"]["lowest"]
+    assert lowest < 4.0
+    with pytest.raises(jaxcast.InputError, match=f"lower, 4, is above {lowest:g}, which it has learned from"):
+        run("forecast", "--model", tmp_path / "model", "--data", folder / "wide.csv", "--out", tmp_path / "f.csv")
+
+
 @pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
 def test_every_forecaster_can_be_kept(kind, values, tmp_path):
     samples = jaxcast.lead_samples(np.nan_to_num(values), window_size=6, leads=(1, 3), given=np.ones((WEEKS, 2)))

@@ -8,17 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcast.checks import check_names, check_number, check_whole
 from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.hidden import hidden_parameter, regime_name
 from jaxcast.cli.pictures import draw_forecast
 from jaxcast.cli.progress import stage
 from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster
-from jaxcast.integrate import Trajectory
+from jaxcast.integrate import FlowMap, Trajectory
 from jaxcast.metrics import saturation_error, valid_time
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
-from jaxcast.rollout import Output, forecast
+from jaxcast.rollout import Input, Output, forecast
 from jaxcast.storage.checks import StoredTrajectory
 from jaxcast.storage.files import check_output
 from jaxcast.storage.folder import environment
@@ -234,14 +235,37 @@ def enough_history(cell: Any) -> int:
     return cell.warmup + 1 if isinstance(cell, Forecaster) else SPIN_UP
 
 
+def _check_about(pool: StoredPool, names: Any, dt: Any) -> None:
+    """Raises InputError for what `jaxcast train` cannot have noted beside a pool, or candidates that do not fit it."""
+    check_names("components", names)
+    check_number("dt", dt, above=0)
+    num_seeds = pool.attributes["num_seeds"]
+    if num_seeds is not None:
+        check_whole("num_seeds", num_seeds)
+        if {leaf.shape[:1] for leaf in jax.tree.leaves(pool.pool)} != {(num_seeds,)}:
+            raise InputError(f"the folder holds no pools of {num_seeds} seeds; train and save it again")
+    if isinstance(pool.forecast_map, FlowMap) and abs(float(pool.forecast_map.dt) - dt) > 1e-6 * dt:
+        raise InputError(f"the candidates step by {float(pool.forecast_map.dt):g}, the pool by {dt:g}; train it again")
+    cell, value = pick_seed(pool, 0).cell, jnp.zeros(len(names))
+    try:
+        output = jax.eval_shape(lambda u: cell(cell.init_carry(u, 0.0), Input(u, True, 0.0))[1].forecast, value)
+    except InputError:
+        raise
+    except (TypeError, ValueError, IndexError):
+        output = None
+    if output is None or output.shape != value.shape:
+        raise InputError(f"pool, candidates and {len(names)} components do not fit each other; train and save it again")
+
+
 def check_matches(pool: StoredPool, stored: StoredTrajectory, path: Path) -> None:
     """Raises InputError unless a file has the components and the sampling interval that a pool was trained on."""
     if isinstance(pool.pool, CalibratedForecaster):
         raise InputError("that is no pool, but a forecaster of series; give it as --model, with --data and a table")
     try:
-        names, dt = list(pool.attributes["components"]), float(pool.attributes["dt"])
-        pool.attributes["settings"]["data"]
-    except (KeyError, TypeError, ValueError):
+        names, dt = pool.attributes["components"], pool.attributes["dt"]
+        check_names("settings.data", [pool.attributes["settings"]["data"]])
+        _check_about(pool, names, dt)
+    except (KeyError, TypeError):
         raise InputError(
             "the pool was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
         ) from None

@@ -154,6 +154,7 @@ class PoolHub(_Tables):
     def run(self) -> None:
         """Runs the command."""
         hub = self.load(self.horizon, pending=True)
+        _check_lower(self.lower, hub)
         folder = _folder(self, hub)
         course = hub.course()
         pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
@@ -270,9 +271,12 @@ class ForecastHub(_Tables):
         if self.method != "adaptive":
             return np.asarray(pool_course(FIXED[self.method](), course).forecast)
         if self.pool is None:
+            _check_lower(self.lower, hub)
             pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
             return np.asarray(adaptive_origin(course, pool).forecast)
         stored = load_pool(self.pool)
+        if isinstance(stored.pool, AdaptivePool):
+            _check_lower(stored.pool.lower, hub)
         if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
             raise InputError(
                 f"{self.pool} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
@@ -330,6 +334,13 @@ def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
             f"the newest forecasts are not of one round (reference dates by horizon {dates}); ask for fewer horizons"
         )
     return next(iter(references.values()))
+
+
+def _check_lower(lower: float | None, hub: Hub) -> None:
+    """Raises InputError where the truth is below what is said to be its least value."""
+    known = hub.truth[np.isfinite(hub.truth)]
+    if lower is not None and known.size and known.min() < lower:
+        raise InputError(f"the truth holds {known.min():g}, which is below lower, {lower:g}; give a lower one")
 
 
 def _newest_truth(hub: Hub) -> str:

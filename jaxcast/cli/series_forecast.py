@@ -10,6 +10,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from jaxcast.checks import check_leads, check_names, check_number, check_whole
 from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.pictures import figure_of
 from jaxcast.cli.series_methods import intervals, scores, within
@@ -58,14 +59,15 @@ def load(model: Path, data: Path) -> _Loaded:
         )
     about = stored.attributes
     try:
-        names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
-        size, _, step, _ = about["window"], about["leads"], about["step"], about["learned_until"]
-        if stored.pool.shifts.shape[:2] != (len(about["leads"]), len(names)):
-            raise KeyError
-    except KeyError:
+        _check_about(about, stored.pool)
+    except (KeyError, TypeError, AttributeError):
         raise InputError(
             f"{model} was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
         ) from None
+    except InputError as error:
+        raise InputError(f"{model / 'pool.json'}, attributes: {error}; train and save it again") from None
+    names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
+    size, step = about["window"], about["step"]
     table = read_series(data, **columns, **kinds)
     if set(table.names) != set(names):
         lacking, new = (
@@ -87,6 +89,32 @@ def load(model: Path, data: Path) -> _Loaded:
         static=table.static[order],
     )  # fmt: skip
     return _Loaded(stored.pool, about, table)
+
+
+def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> None:
+    """Raises InputError, KeyError or TypeError for what `jaxcast train` cannot have noted beside a forecaster."""
+    check_names("names", about["names"])
+    check_leads(about["leads"])
+    check_whole("window", about["window"])
+    if forecaster.shifts.shape[:2] != (len(about["leads"]), len(about["names"])):
+        raise InputError(f"expected leads and names for shifts of shape {forecaster.shifts.shape}")
+    own = getattr(forecaster.forecaster, "leads", None)
+    if own is not None and list(own) != list(about["leads"]):
+        raise InputError(f"leads must be those of the forecaster, {own}, got {shown(about['leads'])}")
+    if about["columns"].keys() != {"time", "series", "value"} or about["covariates"].keys() != {
+        "past",
+        "ahead",
+        "static",
+    }:
+        raise KeyError
+    check_names("columns", [name for name in about["columns"].values() if name is not None], least=0)
+    check_names("covariates", [name for kind in about["covariates"].values() for name in kind], least=0)
+    for name in ("step", "method", "learned_until"):
+        check_names(name, [about[name]])
+    parse_date(about["learned_until"], "the model's last date")
+    check_number("lowest", about["lowest"])
+    if forecaster.lower is not None and forecaster.lower > about["lowest"]:
+        raise InputError(f"lower, {forecaster.lower:g}, is above {about['lowest']:g}, which it has learned from")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +202,14 @@ class ForecastSeries:
         samples = loaded.samples(origin)
         newest = int(np.argmax(np.asarray(samples.rows)[:, 0] == origin + leads[0]))
         history, given = (None if a is None else a[newest] for a in (samples.history, samples.given))
-        return np.asarray(jax.jit(lambda f, *args: f(*args))(loaded.forecaster, history, given).info["quantiles"])
+        found = np.asarray(jax.jit(lambda f, *args: f(*args))(loaded.forecaster, history, given).info["quantiles"])
+        if not np.isfinite(found).all():
+            lead, region, _ = np.argwhere(~np.isfinite(found))[0]
+            raise InputError(
+                f"the forecast of {table.names[region]!r} {leads[lead]} steps ahead is not finite; its newest values may be "
+                "unlike all that the forecaster has learned from, give others or train it again"
+            )
+        return found
 
     def refuse_divergence(self, loaded: _Loaded, quantiles: np.ndarray) -> None:
         """Raises InputError for quantiles that are not finite, with the forecaster, the lead and the series."""

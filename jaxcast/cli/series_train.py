@@ -113,6 +113,7 @@ class TrainSeries:
             "columns": columns | {"business_days": table.calendar.weekdays and not table.calendar.months},
             "covariates": {kind: list(names) for kind, names in kinds.items()},
             "learned_until": table.date(last),
+            "lowest": float(np.nanmin(table.values)),
             "method": trained.method,
             "trained_on": str(self.data),
         }

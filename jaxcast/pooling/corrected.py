@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import check_finite, checked
 from jaxcast.checks import check_floats, check_model, check_names, check_positive, check_whole, sizes_of
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.polynomials import chebyshev_terms
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
 from jaxcast.pytrees import register
@@ -48,7 +48,12 @@ class Features:
         check_positive(half=self.half, stretch=self.stretch)
 
     def __call__(self, state: Float[Array, "*batch dim"], info: dict[str, Any]) -> Float[Array, "*batch feature"]:
-        scaled = jnp.clip((_joined(self.info, state, info) - self.middle) / self.half, -MARGIN, MARGIN)
+        if unknown := [name for name in self.info if name not in info]:
+            raise InputError(f"the pool's info has no {shown(', '.join(unknown))}, which its correction sees")
+        joined = _joined(self.info, state, info)
+        if joined.shape[-1:] != self.middle.shape:
+            raise InputError(f"the correction sees {self.middle.shape[0]} features, got {joined.shape[-1]}")
+        scaled = jnp.clip((joined - self.middle) / self.half, -MARGIN, MARGIN)
         return scaled * jnp.where(jnp.arange(scaled.shape[-1]) < state.shape[-1], 1, self.stretch)
 
 

@@ -224,6 +224,9 @@ class QuantileAverage(FrozenPytree):
 
     Outliers are clipped, and a model gone mad counts as absent, as in an `AdaptivePool`.
 
+    Raises:
+        InputError: for a clip that is not positive, or when called with another number of models.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> truth = np.random.default_rng(0).normal(10, 2, (3, 12))
@@ -255,6 +258,8 @@ class QuantileAverage(FrozenPytree):
 
     def __call__(self, memory: tuple[Array, Array], course: HubCourse) -> Output:
         clipped, credible = memory
+        if self.logits.shape != credible.shape[-1:]:
+            raise InputError(f"expected {credible.shape[-1]} models' logits, got {self.logits.shape}")
         logits = jnp.broadcast_to(self.logits.astype(clipped.dtype), credible.shape)
         return weighted_mean(shares_of(logits, credible), clipped, course)
 

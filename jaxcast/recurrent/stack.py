@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_flag, check_number
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
@@ -137,6 +138,10 @@ class Stack(nnx.Module):
         **options: Any,
     ):
         check_sizes(num_layers=num_layers)
+        check_flag("bidirectional", bidirectional)
+        check_flag("skips", skips)
+        check_flag("dense", dense)
+        check_number("dropout", dropout)
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must be a probability from 0 to below 1, got {dropout}")
         check_arrays(f"{num_layers} layers of {hidden_size} hidden units", (num_layers, hidden_size, hidden_size))

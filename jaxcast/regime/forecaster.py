@@ -124,7 +124,7 @@ class RegimeForecaster:
             ".model_noise": "dim",
             ".interpolation": "weight_term model",
         }
-        return sizes_of(dataclasses.replace(self, forecast_map=None), shapes)
+        return sizes_of(dataclasses.replace(self, forecast_map=None), shapes, may_be_empty=("wave",))
 
     @property
     def warmup(self) -> int:

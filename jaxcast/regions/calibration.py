@@ -72,9 +72,19 @@ class CalibratedForecaster:
             {name: own[name] for name in ("shifts", "usual_change")},
             {"['shifts']": f"lead region {len(self.levels)}", "['usual_change']": "region" if by_region else ""},
         )
-        check_positive(given_std=self.given_std)
+        self._check_given()
         check_number("usual_change", float(jnp.min(jnp.asarray(self.usual_change))), least=0)
         self._check_forecaster(sizes)
+
+    def _check_given(self) -> None:
+        """Raises InputError unless what is given has a mean and a scale for each number, or one for all."""
+        shape, other = jnp.shape(self.given_mean), jnp.shape(self.given_std)
+        size = getattr(getattr(self.forecaster, "inputs", self.forecaster), "given_size", None)
+        if shape != other or 0 in shape or (size is not None and shape[-1:] not in ((), (size,))):
+            raise InputError(
+                f"given_mean and given_std must be of {size or 'the'} given numbers, got {shape} and {other}"
+            )
+        check_positive(given_std=self.given_std)
 
     def _check_forecaster(self, sizes: dict[str, int]) -> None:
         """Raises InputError unless the forecaster is one of as many leads and regions, above the lower bound."""

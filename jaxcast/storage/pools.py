@@ -187,7 +187,7 @@ def _rebuilt_candidates(stored: dict[str, Any], file: Path) -> FlowMap:
             raise InputError(f"dt={stored['dt']:g} is more than {MOST_SUBSTEPS} steps of h={stored['h']:g}")
         return flow_map(stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"])
     except InputError as error:
-        raise InputError(f"{file}, candidates: {error}; {AGAIN}") from None
+        raise InputError(f"{file}, candidates: {shown(error, most=400)}; {AGAIN}") from None
 
 
 def _read_pool(config: dict[str, Any], folder: Path) -> Any:
@@ -199,7 +199,7 @@ def _read_pool(config: dict[str, Any], folder: Path) -> Any:
         pool = rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
         check_model(pool)
     except InputError as error:
-        raise InputError(f"{folder} holds no sound {config['pool']}: {error}; {AGAIN}") from None
+        raise InputError(f"{folder} holds no sound {config['pool']}: {shown(error, most=400)}; {AGAIN}") from None
     except (TypeError, ValueError, IndexError, AttributeError, KeyError, OverflowError, RecursionError, MemoryError):
         raise InputError(
             f"{file} does not hold the arrays of the {config['pool']} that pool.json describes; {AGAIN}"

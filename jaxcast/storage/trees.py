@@ -106,7 +106,8 @@ def filled_in(like: Any, arrays: Mapping[str, Any], *, seeds: bool = False) -> A
     """
     expected = named_leaves(like)
     if arrays.keys() != expected.keys():
-        raise InputError(f"expected the arrays {', '.join(expected)}, got {', '.join(arrays)}")
+        names = ", ".join(sorted(arrays.keys() ^ expected.keys()))
+        raise InputError(f"expected the arrays {shown(', '.join(expected))}, not alike in {shown(names)}")
     leads = {array.shape[: max(0, array.ndim - expected[name].ndim)] for name, array in arrays.items()}
     lead = min(leads)
     if len(leads) > 1 or (lead and not seeds) or 0 in lead:
