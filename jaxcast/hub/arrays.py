@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_choice, check_number
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import FARTHEST_DAYS
 from jaxcast.hub.course import HubCourse
@@ -114,19 +115,33 @@ def load_hub(
 ) -> Hub:
     """Reads a hub's tables into arrays; see `scan_forecasts` and `scan_truth` for the formats.
 
+    The truth is taken as the table has it now; revisions are not replayed.
+
     Args:
-        forecasts, truth: the tables. horizon: which, in steps as the tables count them. first_horizon: that of the first date
-            after the newest truth that forecasters could know; by default 0 where the tables hold a horizon 0, else 1.
-        target: which, where there are several. models: their names, or how many: those with the most forecasts.
-        locations, levels: to keep. Of all these, by default all.
-        truth_source: see `scan_truth`. step_days: 7 for a weekly hub, 1 for a daily one. num_lags: of `observed`.
-        bad: raise, or drop what cannot be used (missing levels, NA values, crossing quantiles: the whole forecast of
-            that model, date and location; the last of two alike rows stays) and say in `dropped` how much it was.
+        forecasts: a table, or the folder of a hub.
+        truth: a table.
+        horizon: which, in steps as the tables count them.
+        first_horizon: that of the first date after the newest truth that forecasters could know; by default 0 where the
+            tables hold a horizon 0, else 1.
+        target: which, where there are several.
+        models: their names, or how many: those with the most forecasts; by default all.
+        locations: to keep; by default all.
+        levels: of the quantiles to keep; by default all.
+        truth_source: see `scan_truth`.
+        step_days: 7 for a weekly hub, 1 for a daily one.
+        num_lags: how many of the newest truths `observed` has.
+        bad: raise, or drop what cannot be used (cells that cannot be read, dates off the grid, missing levels, crossing
+            quantiles: the whole forecast of that model, date and location; the last of two alike rows stays) and say in
+            `dropped` how much it was.
         pending: whether forecasts of dates without any truth yet are welcome, as they are where one is to be made.
 
+    Returns:
+        Forecasts and truth on a grid of dates without holes, and what was left out, in words.
+
     Raises:
-        InputError: for tables that cannot be read, unknown names or horizons, dates off the grid, truth that ends before the
-            forecasts, and, unless dropped, crossing quantiles, missing levels, NA and duplicates, with file and row.
+        InputError: for tables that cannot be read, unknown names or horizons, truth that ends before the forecasts, and,
+            unless dropped, cells that cannot be read, dates off the grid, crossing quantiles, missing levels and
+            duplicates, with file and row.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -138,6 +153,7 @@ def load_hub(
         >>> jaxcast.load_hub(forecasts, truth).forecasts.shape
         (1, 1, 1, 3)
     """
+    check_choice("bad", bad, ("raise", "drop"))
     check_steps(step_days=step_days, num_lags=num_lags, horizon=horizon, first_horizon=first_horizon)
     frame = scan_forecasts(forecasts, step_days=step_days)
     read = partial(collected, path=forecasts, step_days=step_days)
@@ -251,6 +267,8 @@ def _chosen(
             known = read(frame.select(pl.col(name).unique().drop_nulls()))[name]
             frame = frame.filter(is_or_null(name, check_names(name, wanted, known)))
     if levels is not None:
+        for level in levels:
+            check_number("a level", level, above=0, most=1)
         known = read(frame.select(pl.col("quantile").unique().drop_nulls().sort()))["quantile"].to_numpy()
         for level in levels:
             if np.abs(known - level).min(initial=1.0) > 1e-6:

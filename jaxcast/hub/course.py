@@ -46,13 +46,21 @@ class HubCourse(FrozenPytree):
         observed: Shaped[ArrayLike, "location time lag"] | None = None,
         horizon: int = 1,
     ) -> "HubCourse":
-        """A course of forecasts whose missing values are NaN.
+        """Makes a course of forecasts whose missing values are NaN.
 
         Args:
-            observed: by default what the truth of the course itself tells, ten lags of it.
+            forecasts: quantiles of every model, in the unit of the truth; whole numbers become floats.
+            truth: in any unit, NaN where not known (yet).
+            levels: of the quantiles, increasing within 0 and 1.
+            observed: the truth as it could be known when each forecast was made, newest first; by default ten lags of the
+                truth of the course itself.
+            horizon: the truth of time t - horizon is the newest that a forecast of time t may use, at least 1.
+
+        Returns:
+            The course, with a mask of what is present.
 
         Raises:
-            InputError: for shapes that do not match, or a horizon below one.
+            InputError: for shapes that do not match, or a horizon that is no whole number of at least one.
 
         Example:
             >>> import jaxcast, numpy as np

@@ -179,7 +179,7 @@ def track_coverage(
     nominal: tuple[float, float] = (0.5, 0.95),
     lower: float | None = 0.0,
 ) -> Float[Array, "location time quantile"]:
-    """Widens or narrows quantile forecasts, on each side, until two central intervals cover what they should.
+    """Widens or narrows quantile forecasts on each side until two central intervals cover what they should.
 
         log factor <- log factor + (rate / horizon) (share of locations that missed / nominal share - 1),    for each end of both
 
@@ -188,7 +188,14 @@ def track_coverage(
     by the outer one; so quantiles never cross. Nothing is trained, and the only setting is the rate.
 
     Args:
-        nominal: the coverage of both intervals; the levels nearest to their ends are used. lower: see `AdaptivePool`.
+        forecast: of any pool, in the unit of the truth.
+        course: with the truth, and where any model forecast: elsewhere the result is NaN.
+        rate: of the steps.
+        nominal: the coverage of both intervals; the levels nearest to their ends are used.
+        lower: see `AdaptivePool`.
+
+    Returns:
+        The forecast with other widths.
 
     Source: Gibbs and Candes, NeurIPS (2021), adaptive conformal inference; here on widths instead of levels.
 

@@ -92,7 +92,14 @@ def pool_samples(model: Any, samples: QuantileSamples) -> Float[Array, "*batch q
 
 @checked
 def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
-    """The mean WIS in units of each location's scale: the published training loss, for `fit`.
+    """Computes the mean WIS in units of each location's scale: the published training loss, for `fit`.
+
+    Args:
+        model: a pool that `pool_samples` can call.
+        samples: with one leading axis; where the weight is 0, the target does not matter, NaN or not.
+
+    Returns:
+        The mean over the samples whose weight is not 0.
 
     Example:
         >>> import jax, jaxcast, numpy as np
