@@ -16,6 +16,7 @@ from test_pool_folders import pools
 
 import jaxcast
 from jaxcast.checks import check_leads, check_names, check_number, check_whole
+from jaxcast.storage.checkpoint import load_checkpoint, save_checkpoint
 from jaxcast.storage.reading import parse_json
 
 VALUES = np.cumsum(np.random.default_rng(0).normal(size=(40, 3)), 0) + 100
@@ -351,3 +352,40 @@ def test_candidates_that_no_pool_was_trained_over_are_refused(tmp_path):
         rewrite(tmp_path, config | {"candidates": config["candidates"] | change}, arrays)
         refused(tmp_path)
     assert json.loads((tmp_path / "pool.json").read_text())["format"] == "jaxcast pool 2"
+
+
+def test_notes_of_trajectories_that_are_hostile_are_no_notes(tmp_path):
+    """The numbers are whole; what stands beside them is that of another program."""
+    wave = jaxcast.Trajectory(0.5 * np.arange(9.0), np.arange(18.0).reshape(9, 2))
+    jaxcast.save_trajectory(tmp_path / "sound.npz", wave)
+    jaxcast.save_trajectory(tmp_path / "sound.csv", wave)
+    arrays, lines = dict(np.load(tmp_path / "sound.npz")), (tmp_path / "sound.csv").read_text().splitlines()
+    for notes in ("[" * 15000, '{"a": NaN}', '{"a": 1, "a": 2}'):
+        np.savez(tmp_path / "deep.npz", **arrays | {"attributes": np.asarray(notes)})
+        (tmp_path / "deep.csv").write_text("\n".join([f"# {notes}", *lines[1:], ""]))
+        for name in ("deep.npz", "deep.csv"):
+            stored = jaxcast.load_trajectory(tmp_path / name)
+            assert stored.attributes == {}
+            np.testing.assert_array_equal(stored.trajectory.states, wave.states)
+    npz(tmp_path / "vast.npz", [("times.npy", npy(wave.times)), ("states.npy", npy(wave.states, (10**15, 2)))])
+    with pytest.raises(jaxcast.InputError, match="is not a whole .npz archive"):
+        jaxcast.load_trajectory(tmp_path / "vast.npz")
+
+
+def test_a_checkpoint_or_a_stage_that_was_changed_is_refused(tmp_path):
+    tree = {"weights": jnp.arange(3.0), "count": jnp.asarray(2)}
+    save_checkpoint(tmp_path / "c", {"data": "a"}, 4, tree)
+    done, kept = load_checkpoint(tmp_path / "c", {"data": "a"}, tree)
+    assert done == 4
+    np.testing.assert_array_equal(kept["weights"], tree["weights"])
+    arrays = dict(np.load(tmp_path / "c"))
+    with (tmp_path / "c").open("wb") as file:
+        np.savez(file, **arrays | {"['weights']": np.asarray([0.0, 1.0, 3.0])})
+    with pytest.raises(jaxcast.InputError, match="was changed after it was written"):
+        load_checkpoint(tmp_path / "c", {"data": "a"}, tree)
+    save_checkpoint(tmp_path / "c", {"data": "a"}, -1, tree)
+    with pytest.raises(jaxcast.InputError, match="another model or optimizer"):
+        load_checkpoint(tmp_path / "c", {"data": "a"}, tree)
+    save_checkpoint(tmp_path / "c", {"data": "a"}, 4, tree | {"count": jnp.asarray(2.0)})
+    with pytest.raises(jaxcast.InputError, match="another model or optimizer"):
+        load_checkpoint(tmp_path / "c", {"data": "a"}, tree)

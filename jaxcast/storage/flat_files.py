@@ -4,9 +4,7 @@ import contextlib
 import csv
 import json
 import os
-import tokenize
 import zipfile
-import zlib
 from array import array
 from collections.abc import Iterator
 from itertools import chain
@@ -17,24 +15,8 @@ import numpy as np
 
 from jaxcast.errors import InputError, shown
 from jaxcast.storage.checks import STATE_NAMES, TIME_NAMES, StoredTrajectory, check_index, default_components, stored
+from jaxcast.storage.reading import BROKEN_ARCHIVE, parse_json, promised_bytes
 from jaxcast.table_text import encoding_of, separator_in
-
-# All that numpy and zipfile were seen to raise on files that are cut off or overwritten.
-BROKEN_ARCHIVE = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    MemoryError,
-    SyntaxError,
-    OverflowError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def save_npz(path: Path, record: StoredTrajectory) -> None:
@@ -77,6 +59,7 @@ def load_npz(path: Path, index: int) -> StoredTrajectory:
 def _read_archive(path: Path) -> dict[str, Any]:
     """The arrays; what is pickled inside is left alone, because reading it could run a stranger's code."""
     arrays = {}
+    _check_sizes(path)
     with path.open("rb") as file, np.load(file) as archive:
         for name in archive.files:
             try:
@@ -85,6 +68,18 @@ def _read_archive(path: Path) -> dict[str, Any]:
                 if "allow_pickle" not in str(error):
                     raise
     return arrays
+
+
+def _check_sizes(path: Path) -> None:
+    """Raises ValueError where a header promises numbers that are not there, before memory is asked for them."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.filename.endswith(".npy"):
+                continue
+            with archive.open(member) as content:
+                promised = promised_bytes(content)
+                if promised is not None and promised != member.file_size - content.tell():
+                    raise ValueError
 
 
 def _states_name(path: Path, arrays: dict[str, Any], num_samples: int) -> str:
@@ -108,7 +103,7 @@ def _listing(arrays: dict[str, Any]) -> str:
 
 def _settings_of(arrays: dict[str, Any]) -> tuple[dict[str, Any], str]:
     try:
-        attributes = json.loads(str(arrays["attributes"]))
+        attributes = parse_json(str(arrays["attributes"]))
         return (attributes, str(arrays["time_unit"])) if isinstance(attributes, dict) else ({}, "")
     except (KeyError, ValueError):
         return {}, ""
@@ -221,7 +216,7 @@ def _is_numbers(texts: list[str]) -> bool:
 def _note(comment: str) -> dict[str, Any] | None:
     """The settings in our own comment line, None in another's."""
     try:
-        note = json.loads(comment[1:])
+        note = parse_json(comment[1:])
         kinds = dict(attributes=dict, time_unit=str, num_samples=int, dtypes=list)
         ours = note.keys() == kinds.keys() and all(isinstance(note[name], kind) for name, kind in kinds.items())
         return note if ours and all(np.dtype(kind).kind == "f" for kind in note["dtypes"]) else None

@@ -169,12 +169,21 @@ def check_header(content: Any, size: int) -> None:
     Raises:
         ValueError: for a header that promises another number of bytes, or Python objects.
     """
-    version = np.lib.format.read_magic(content)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-    shape, _, dtype = read(content)
-    count = math.prod(map(int, shape))
-    if dtype.hasobject or min(shape, default=0) < 0 or count * dtype.itemsize != size - content.tell():
+    promised = promised_bytes(content)
+    if promised is None or promised != size - content.tell():
         raise ValueError("its header promises another number of bytes than there are")
+
+
+def promised_bytes(content: Any) -> int | None:
+    """Reads how many bytes of numbers the header of an .npy promises; None for Python objects and other formats."""
+    version = np.lib.format.read_magic(content)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        return None
+    shape, _, dtype = readers[version](content)
+    if dtype.hasobject or min(shape, default=0) < 0:
+        return None
+    return math.prod(map(int, shape)) * dtype.itemsize
 
 
 def checksum_of(arrays: Mapping[str, Any]) -> str:

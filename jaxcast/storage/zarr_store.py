@@ -138,7 +138,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     file = path / "zarr.json"
     try:
         attributes = json.loads(file.read_text())["attributes"] if file.exists() else {}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise InputError(f"{file} is not a zarr group's; delete {path} to begin anew") from None
     return attributes if isinstance(attributes, dict) else {}
 
