@@ -368,7 +368,7 @@ def test_notes_of_trajectories_that_are_hostile_are_no_notes(tmp_path):
             assert stored.attributes == {}
             np.testing.assert_array_equal(stored.trajectory.states, wave.states)
     npz(tmp_path / "vast.npz", [("times.npy", npy(wave.times)), ("states.npy", npy(wave.states, (10**15, 2)))])
-    with pytest.raises(jaxcast.InputError, match="is not a whole .npz archive"):
+    with pytest.raises(jaxcast.InputError, match=r"is not a whole \.npz archive"):
         jaxcast.load_trajectory(tmp_path / "vast.npz")
 
 
