@@ -65,7 +65,7 @@ def main(config: Config) -> None:
     check_settings(config)
     check_names("method", config.methods, METHODS)
     zoo, published = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
-    folder = open_folder(config, f"runs/chaos_zoo-{config.preset}")
+    folder = open_folder(config, f"runs/chaos_zoo-{config.preset}", ("systems.png", "forecasts.png"))
     rows, forecasts = [], {}
     for name in (name for name in METHODS if name in config.methods):  # naive ones first
 

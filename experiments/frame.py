@@ -95,10 +95,26 @@ def parse(config: type[C], presets: Mapping[str, C], args: list[str]) -> C:
     return parse_arguments(config, args, prog=prog, default=presets.get(name, presets["quick"]))
 
 
-def open_folder(config: Any, default: str, *, leave_out: tuple[str, ...] = ("out", "overwrite", "data")) -> RunFolder:
-    """The output folder of an experiment, with all settings that decide its numbers in its config.json."""
+def open_folder(
+    config: Any, default: str, outputs: Collection[str], *, leave_out: tuple[str, ...] = ("out", "overwrite", "data")
+) -> RunFolder:
+    """The output folder of an experiment, with all settings that decide its numbers in its config.json.
+
+    Args:
+        config: the experiment's settings.
+        default: the folder where none is given.
+        outputs: names of the files that it writes besides results.json.
+        leave_out: settings that decide no numbers.
+    """
     given = {name: value for name, value in dataclasses.asdict(config).items() if name not in leave_out}
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     root = Path(__file__).parents[1]
     code = hash_of_code(root / "jaxcast", root / "experiments")
-    return RunFolder(config.out or Path(default), settings, code=code, overwrite=config.overwrite)
+    return RunFolder(
+        config.out or Path(default),
+        settings,
+        code=code,
+        overwrite=config.overwrite,
+        outputs=("results.json", *outputs),
+        inputs={f"--{name}": getattr(config, name, None) for name in ("data", "forecasts", "truth")},
+    )

@@ -1,5 +1,6 @@
 """Pooling the quantile forecasts of a forecast hub: Patel and Wikner (2023), section 3.2, and what a hub could have run."""
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,15 @@ def main(config: Config) -> None:
     began = time.perf_counter()
     console = make_console()
     config = settled(config)
-    default = f"runs/hub-{config.preset}"
-    tables = tables_of(config, config.out or Path(default))
+    with tempfile.TemporaryDirectory(prefix="jaxcast-") as made:
+        run(config, tables_of(config, Path(made)), console, began)
+
+
+def run(config: Config, tables: tuple[Path, Path], console: Console, began: float) -> None:
+    """Scores what is in the tables, and draws it."""
     hubs = {horizon: load(config, tables, horizon) for horizon in config.horizons}
     windows = windows_of(config, hubs[config.horizons[0]][0])
-    folder = open_folder(config, default)
+    folder = open_folder(config, f"runs/hub-{config.preset}", hub_pictures.NAMES)
     rows, tests = [], []
     for horizon, (hub, baseline) in hubs.items():
         forecasts = rolling(config, hub, baseline, folder, console)

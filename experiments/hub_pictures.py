@@ -43,6 +43,9 @@ def draw(
     }
 
 
+NAMES = tuple(f"{name}.png" for name in ("submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan"))
+
+
 def submissions(hub: jaxcast.Hub) -> Figure:
     figure = Figure(figsize=(10, 0.9 + 0.32 * len(hub.models)), layout="constrained")
     ax = plotting.plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0))

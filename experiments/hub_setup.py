@@ -175,7 +175,7 @@ def windows_of(config: Config, hub: jaxcast.Hub) -> list[Window]:
 
 
 def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
-    """Where forecasts and truth are; the smoke preset writes a synthetic hub first.
+    """Where forecasts and truth are; the smoke preset writes a synthetic hub into a folder first.
 
     Raises:
         InputError: where the data are not there, or only one of the two paths is given.
@@ -187,7 +187,7 @@ def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
             raise InputError("give --data, or --forecasts and --truth, not both")
         return config.forecasts, config.truth
     if config.data is None and config.preset == "smoke":
-        return write_synthetic_hub(folder / "data", seed=config.seed)
+        return write_synthetic_hub(folder, seed=config.seed)
     if config.data is None:
         raise InputError(
             "expected --data, or --forecasts and --truth; see experiments/README.md for how to get the data"

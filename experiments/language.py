@@ -88,7 +88,7 @@ def main(config: Config) -> None:
     console = make_console()
     text = _split(_read(config), config.development)
     _check(config, text)
-    folder = open_folder(config, f"runs/language-{config.preset}")
+    folder = open_folder(config, f"runs/language-{config.preset}", ("losses.png",))
 
     def report(done: int, newest: np.ndarray) -> None:
         seconds = f"{time.perf_counter() - began:.0f} s"

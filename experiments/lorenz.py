@@ -36,6 +36,7 @@ PUBLISHED = {
     ("best_initial_model", 5): 0.30,
     ("fixed_attention", 5): 0.30,
 }
+PICTURES = ("trajectory.png", "valid_times.png", "attention.png", "losses.png")
 TRACKING = {"open_loop": "track_open", "closed_loop": "track_closed", "closed_loop_whole_window": "track_window"}
 
 
@@ -44,7 +45,7 @@ def main(config: Config) -> None:
     began = time.perf_counter()
     console = make_console()
     tasks = make_tasks(config)
-    folder = open_folder(config, f"runs/lorenz-{config.preset}")
+    folder = open_folder(config, f"runs/lorenz-{config.preset}", PICTURES)
     all_methods = [Methods(config, task, folder, console) for task in tasks]
     pools = [methods.run() for methods in all_methods]
     task, rules = tasks[0], tasks[0].rules

@@ -98,7 +98,8 @@ def main(config: Config) -> None:
     began = time.perf_counter()
     check(config)
     console = make_console()
-    folder = open_folder(config, f"runs/lorenz_skill-{config.preset}")
+    outputs = ("table.md", *skill_pictures.names(config.cases))
+    folder = open_folder(config, f"runs/lorenz_skill-{config.preset}", outputs)
     rows, scores = [], {}
     for name in config.cases:
         methods = methods_of(name, config)
@@ -114,7 +115,7 @@ def main(config: Config) -> None:
         skill_pictures.draw_case(folder, name, case, tasks[0], scores[name])
         folder.write_json("results.json", {"rows": rows})
     skill_pictures.draw_all(folder, rows)
-    (folder.path / "table.md").write_text(markdown(rows))
+    folder.write_text("table.md", markdown(rows))
     console.print(Group(table(rows)))
     for line in edges(rows):
         console.print(f"on the edge of what was tried: {line}", highlight=False, markup=False)

@@ -109,7 +109,10 @@ def main(config: Config) -> None:
     data = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
     setup = Setup.of(data, config)
     folder = open_folder(
-        config, f"runs/regions-{data.name}-{config.preset}", leave_out=("out", "overwrite", "data", "methods")
+        config,
+        f"runs/regions-{data.name}-{config.preset}",
+        ("horizons.png", "forecasts.png", "region_map.png"),
+        leave_out=("out", "overwrite", "data", "methods"),
     )
     results, forecasts, learned = [], {}, {}
     for name in (name for name in METHODS if name in config.methods):  # naive ones first

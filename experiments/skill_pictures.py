@@ -1,5 +1,6 @@
 """The pictures of `experiments.lorenz_skill`."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -28,6 +29,11 @@ def draw_case(folder: RunFolder, name: str, case: Case, task: "SkillTask", score
         folder.save_figure(f"errors_{name}.png", errors(case, task, scores))
     if task.hidden is not None and task.truth.schedules and {"regime", "attention"} <= scores.keys():
         folder.save_figure(f"regime_{name}.png", regime(case, task, scores))
+
+
+def names(cases: Iterable[str]) -> list[str]:
+    """Every picture that may be drawn of some cases."""
+    return ["cases.png", *(f"{kind}_{case}.png" for case in cases for kind in ("valid_times", "errors", "regime"))]
 
 
 def draw_all(folder: RunFolder, rows: list[dict[str, Any]]) -> None:

@@ -61,7 +61,12 @@ def main(config: Config) -> None:
     check_settings(config, may_be_zero=("weekend",))
     check_names("method", config.methods, METHODS)
     setup = Setup.of(*(_made(config) if config.data is None and config.preset == "smoke" else _read(config)), config)
-    folder = open_folder(config, f"runs/traffic-{config.preset}", leave_out=("out", "overwrite", "data", "methods"))
+    folder = open_folder(
+        config,
+        f"runs/traffic-{config.preset}",
+        ("errors.png", "forecasts.png"),
+        leave_out=("out", "overwrite", "data", "methods"),
+    )
     results: list[dict[str, Any]] = []
     forecasts: dict[str, np.ndarray] = {}
     for name in (name for name in METHODS if name in config.methods):  # naive ones first

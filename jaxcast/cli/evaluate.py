@@ -89,7 +89,15 @@ class Evaluate:
         settings |= {"data": fingerprint(stored.trajectory), "pool_arrays": fingerprint(stored_pool.pool)}
         settings["against"] = {label: fingerprint(each.pool) for label, each in pools.items() if label != "pool"}
         code = hash_of_code(Path(__file__).parents[1])
-        folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
+        folder = RunFolder(
+            self.out,
+            settings,
+            code=code,
+            overwrite=self.overwrite,
+            outputs=("results.json", "valid_times.png", "regime.png", "weights.png"),
+            inputs={"--pool": self.pool, "--trajectory": self.trajectory}
+            | {f"--against {folder}": folder for folder in self.against},
+        )
         cells = forecasters(stored_pool, {label: each for label, each in pools.items() if label != "pool"})
         outputs = {}
         with stage("forecasting the windows, forecasters", len(cells)) as update:

@@ -21,8 +21,8 @@ from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.rollout import Input, Output, forecast
 from jaxcast.storage.checks import StoredTrajectory
-from jaxcast.storage.files import check_output
 from jaxcast.storage.folder import environment
+from jaxcast.storage.outputs import DATA, PICTURE, Outputs
 from jaxcast.storage.pools import StoredPool, load_pool
 from jaxcast.storage.trajectories import load_trajectory, save_trajectory
 
@@ -70,13 +70,17 @@ class Forecast:
     def run(self) -> None:
         """Runs the command."""
         check_numbers(self)
-        files = [path for path in (self.out, self.weights, self.regime) if path is not None]
-        for path in files:
-            check_output(path, (".npz", ".csv", ".zarr"), overwrite=self.overwrite)
-        if self.plot is not None:
-            check_output(self.plot, (".png",), overwrite=self.overwrite)
-        if len(set(files)) < len(files):
-            raise InputError(f"--out, --weights and --regime must differ, got {', '.join(map(str, files))}")
+        files = {"--out": (self.out, DATA), "--weights": (self.weights, DATA), "--regime": (self.regime, DATA)}
+        with Outputs(
+            vars(self),
+            files | {"--plot": (self.plot, PICTURE)},
+            inputs={"--pool": self.pool, "--history": self.history},
+            overwrite=self.overwrite,
+        ):
+            self.forecast()
+
+    def forecast(self) -> None:
+        """Makes the forecast and writes it."""
         if self.num_leads < 2:
             raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
         stored_pool = load_pool(self.pool)

@@ -14,7 +14,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub, load_hub
 from jaxcast.hub.protocol import adaptive_origin, track_coverage
 from jaxcast.hub.report import compare_forecasters, score_forecasters
-from jaxcast.hub.submission import check_submission, write_submission
+from jaxcast.hub.submission import check_submission, submission_path, write_submission
 from jaxcast.pooling.adaptive import AdaptivePool
 from jaxcast.pooling.quantile import (
     EqualMean,
@@ -25,8 +25,9 @@ from jaxcast.pooling.quantile import (
     pool_course,
 )
 from jaxcast.storage.checkpoint import fingerprint
-from jaxcast.storage.files import check_output
+from jaxcast.storage.files import check_place
 from jaxcast.storage.folder import RunFolder, hash_of_code
+from jaxcast.storage.outputs import PICTURE, Outputs
 from jaxcast.storage.pools import load_pool, save_pool
 
 Method = Literal["adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"]
@@ -120,11 +121,11 @@ class Score(_Tables):
             raise InputError(
                 f"no date of the hub, {hub.dates[0]} to {hub.dates[-1]}, is within {self.first} to {self.last}"
             )
+        folder = None if self.out is None else _folder(self, hub, ("results.json", "submissions.png"))
         forecasts = {name: hub.forecasts[:, weeks, i] for i, name in enumerate(hub.models)}
         rows = score_forecasters(forecasts, hub.truth[:, weeks], hub.levels, baseline=self.baseline, common=self.common)
         show_scores(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
-        if self.out is not None:
-            folder = _folder(self, hub)
+        if folder is not None:
             folder.write_json("results.json", {"rows": rows, "note": FINAL_TRUTH, "dropped": list(hub.dropped)})
             draw_submissions(folder.path / "submissions.png", hub)
 
@@ -155,7 +156,7 @@ class PoolHub(_Tables):
         """Runs the command."""
         hub = self.load(self.horizon, pending=True)
         _check_lower(self.lower, hub)
-        folder = _folder(self, hub)
+        folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
         course = hub.course()
         pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
         output = adaptive_origin(course, pool, num_steps=self.num_steps)
@@ -226,10 +227,22 @@ class ForecastHub(_Tables):
                 "--pool holds an adaptive pool for one horizon; leave --method out and give one of --horizons"
             )
         if self.plot is not None:
-            check_output(self.plot, (".png",), overwrite=self.overwrite)
+            check_place(self.plot, PICTURE)
             figure_of()
         hubs = {horizon: self.candidates(horizon) for horizon in self.horizons}
         reference, hub = _round_of(hubs), hubs[min(hubs)]
+        path = submission_path(self.out, self.model, reference)
+        with Outputs(
+            vars(self),
+            {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
+            inputs={"--truth": self.truth, "--pool": self.pool, "--forecasts": self.forecasts},
+            own=path.parent,
+            overwrite=self.overwrite,
+        ):
+            self.submit(hubs, reference, hub)
+
+    def submit(self, hubs: dict[int, Hub], reference: np.datetime64, hub: Hub) -> None:
+        """Pools, writes the file and draws it."""
         target, path = check_submission(
             self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
         )
@@ -353,7 +366,7 @@ def _newest_truth(hub: Hub) -> str:
     return f"made from truth up to {expected - known[0] * hub.step_days}{late}"
 
 
-def _folder(settings: Any, hub: Hub) -> RunFolder:
+def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:
     record = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(settings).items()
@@ -361,4 +374,11 @@ def _folder(settings: Any, hub: Hub) -> RunFolder:
     }
     record["data"] = fingerprint((hub.forecasts, hub.truth))
     code = hash_of_code(Path(__file__).parents[1])
-    return RunFolder(settings.out, record, code=code, overwrite=settings.overwrite)
+    return RunFolder(
+        settings.out,
+        record,
+        code=code,
+        overwrite=settings.overwrite,
+        outputs=outputs,
+        inputs={"--forecasts": settings.forecasts, "--truth": settings.truth},
+    )

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,10 @@ from jaxcast.regions.dates import parse_date
 from jaxcast.regions.samples import LeadSamples
 from jaxcast.regions.series_tables import SeriesTable, newest_row, read_series
 from jaxcast.storage.checkpoint import fingerprint
-from jaxcast.storage.files import check_output, save_figure, whole_file
+from jaxcast.storage.files import SERIES_HEADER, refuse_replacing, save_figure, whole_file
 from jaxcast.storage.folder import RunFolder, hash_of_code
+from jaxcast.storage.outputs import PICTURE, Outputs
 from jaxcast.storage.pools import load_pool
-
-HEADER = ("series", "origin_date", "target_date", "lead", "quantile", "value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,9 +141,16 @@ class ForecastSeries:
 
     def run(self) -> None:
         """Runs the command."""
-        check_output(self.out, (".csv",), overwrite=self.overwrite)
-        if self.plot is not None:
-            check_output(self.plot, (".png",), overwrite=self.overwrite)
+        with Outputs(
+            vars(self),
+            {"--out": (self.out, (".csv",)), "--plot": (self.plot, PICTURE)},
+            inputs={"--model": self.model, "--data": self.data},
+            overwrite=self.overwrite,
+        ):
+            self.forecast()
+
+    def forecast(self) -> None:
+        """Makes the forecast and writes it."""
         loaded = load(self.model, self.data)
         table = loaded.table
         unknown = [name for name in self.plot_series if name not in table.names]
@@ -224,9 +231,10 @@ class ForecastSeries:
     def write(self, loaded: _Loaded, origin: int, quantiles: np.ndarray) -> None:
         """The tidy table."""
         dates = [loaded.table.date(origin + lead) for lead in loaded.leads]
-        with whole_file(self.out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        check = partial(refuse_replacing, self.out, overwrite=self.overwrite)
+        with whole_file(self.out, check) as growing, growing.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(HEADER)
+            rows.writerow(SERIES_HEADER)
             for r, name in enumerate(loaded.table.names):
                 for k, lead in enumerate(loaded.leads):
                     for q, level in enumerate(loaded.forecaster.levels):
@@ -301,7 +309,13 @@ class EvaluateSeries:
                 "give newer data, or an earlier --since"
             )
         settings = {"since": self.since, "table": fingerprint(table.values), "model": fingerprint(loaded.forecaster)}
-        folder = RunFolder(self.out, settings, code=hash_of_code(Path(__file__).parents[1]), overwrite=self.overwrite)
+        folder = RunFolder(
+            self.out,
+            settings,
+            code=hash_of_code(Path(__file__).parents[1]),
+            overwrite=self.overwrite,
+            inputs={"--model": self.model, "--data": self.data},
+        )
         output = jax.jit(lambda f, *args: f(*args))(loaded.forecaster, samples.history, samples.given)
         last = LastValue(loaded.leads)(samples.history).forecast[..., None]
         rows = []

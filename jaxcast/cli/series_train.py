@@ -97,7 +97,14 @@ class TrainSeries:
             if name not in ("out", "overwrite", "data")
         } | {"table": fingerprint((table.values, table.past, table.ahead, table.static, problem.adjacency))}
         check_held_out(problem)
-        folder = RunFolder(self.out, settings, code=hash_of_code(Path(__file__).parents[1]), overwrite=self.overwrite)
+        folder = RunFolder(
+            self.out,
+            settings,
+            code=hash_of_code(Path(__file__).parents[1]),
+            overwrite=self.overwrite,
+            outputs=("results.json", "pool.json", "arrays.npz"),
+            inputs={"--data": self.data, "--adjacency": self.adjacency},
+        )
         for line in describe(table, self.data):
             console.print(line, highlight=False, soft_wrap=True)
         methods: tuple[str, ...] = self.method or tuple(

@@ -19,8 +19,9 @@ from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
 from jaxcast.limits import as_size, check_disk, check_memory
 from jaxcast.sharding import local_mesh, start_process, wait_for_all
 from jaxcast.specs import describe, parse_system
-from jaxcast.storage.files import check_output, partial_path, save_figure
+from jaxcast.storage.files import partial_path, save_figure
 from jaxcast.storage.folder import environment
+from jaxcast.storage.outputs import DATA, PICTURE, Outputs
 from jaxcast.storage.trajectories import load_trajectory, save_trajectory
 from jaxcast.storage.writer import TrajectoryWriter
 from jaxcast.systems import System, random_starts
@@ -81,6 +82,14 @@ class Simulate:
         """Runs the command."""
         self.join()
         system = self.checked()
+        files = {"--out": (self.out, DATA), "--plot": (self.plot, PICTURE)}
+        # Of several processes, the first one writes and draws; the others fill the store that it made.
+        settings = {name: value for name, value in vars(self).items() if name != "coordinator"}
+        with Outputs(settings, {} if self.process_id else files, overwrite=self.overwrite) as outputs:
+            self.simulate(system, done=not self.process_id and outputs.is_done("--out"))
+
+    def simulate(self, system: System, *, done: bool) -> None:
+        """Integrates and writes; a store that is done, by a run that was killed before its picture, is only drawn."""
         self.estimate(system)
         if self.num_trajectories == 1:
             with stage("integrating"):
@@ -95,7 +104,7 @@ class Simulate:
                 overwrite=self.overwrite,
             )
         else:
-            self.stream(system)
+            self.stream(system, done=done)
             if self.process_id:
                 return
             one = load_trajectory(self.out).trajectory
@@ -140,9 +149,6 @@ class Simulate:
             raise InputError("one start gives one trajectory; leave --start out, or --num-trajectories at 1")
         if self.num_trajectories > 1 and self.out.suffix != ".zarr":
             raise InputError(f"{self.num_trajectories} trajectories go into a .zarr, got --out {self.out}")
-        check_output(self.out, (".npz", ".csv", ".zarr"), overwrite=self.overwrite)
-        if self.plot is not None:
-            check_output(self.plot, (".png",), overwrite=self.overwrite)
         return system
 
     def check_sizes(self, system: System) -> None:
@@ -208,15 +214,18 @@ class Simulate:
             mesh=local_mesh(),
         ).states
 
-    def stream(self, system: System) -> None:
+    def stream(self, system: System, *, done: bool) -> None:
         """Batch after batch into a zarr store, the next integrated while one is written."""
         size = self.batch_size or self.fitting(system)
-        if not partial_path(self.out).exists():  # a run that begins is not begun in vain
+        if not done and not partial_path(self.out).exists():  # a run that begins is not begun in vain
             self.refuse_divergence(np.asarray(self.integrate(system, 0, min(size, self.num_trajectories))))
         for process in range(self.processes):  # process 0 makes the store, the others find it
-            if process == self.process_id:
+            if process == self.process_id and not done:
                 writer = self.writer(system, size)
             wait_for_all(f"store {process}")
+            done = done or not partial_path(self.out).exists()
+        if done:
+            return
         num_bad = 0
         with writer, stage("trajectories", self.num_trajectories, is_shown=self.process_id == 0) as update:
             update(writer.num_done)
@@ -228,9 +237,9 @@ class Simulate:
             for n in range(num_rounds):
                 later = self.integrate(system, *batches[n + 1]) if n + 1 < len(batches) else None
                 if states is not None:
-                    done = np.asarray(states)
-                    num_bad += int((~np.isfinite(done[:, -1])).any(-1).sum())
-                    writer.write_at(batches[n][0], done)
+                    batch = np.asarray(states)
+                    num_bad += int((~np.isfinite(batch[:, -1])).any(-1).sum())
+                    writer.write_at(batches[n][0], batch)
                 wait_for_all(f"round {n}")
                 writer.mark_done(min(writer.num_done + self.processes * size, self.num_trajectories))
                 states = later

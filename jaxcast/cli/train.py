@@ -115,7 +115,14 @@ class Train:
         }
         settings["data"] = fingerprint(prepared.stored.trajectory)
         code = hash_of_code(Path(__file__).parents[1])
-        folder = RunFolder(self.out, settings, code=code, overwrite=self.overwrite)
+        folder = RunFolder(
+            self.out,
+            settings,
+            code=code,
+            overwrite=self.overwrite,
+            outputs=("results.json", "pool.json", "arrays.npz", "loss.png"),
+            inputs={"--trajectory": self.trajectory},
+        )
         if self.pool == "regime":
             pool, results = self.regime(prepared)
         else:

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,7 @@ from jaxtyping import ArrayLike, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
-from jaxcast.storage.files import check_output, whole_file
-
-HEADER = (
-    "reference_date", "target", "horizon", "target_end_date", "location", "output_type", "output_type_id", "value",
-)  # fmt: skip
+from jaxcast.storage.files import SUBMISSION_HEADER, check_output, refuse_replacing, whole_file
 
 
 @checked
@@ -70,8 +67,9 @@ def write_submission(
         rows += _rows(np.asarray(values, float), horizon, hub, date, target)
     if not rows:
         raise InputError("there is no forecast to write: no model forecast any location on these dates")
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
+    check = partial(refuse_replacing, path, overwrite=overwrite)
+    with whole_file(path, check) as growing, growing.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([SUBMISSION_HEADER, *rows])
     return path
 
 
@@ -103,11 +101,21 @@ def check_submission(
     target = hub.target if target is None else target
     if not target:
         raise InputError("the hub's tables name no target; say which one the file is for, such as 'wk inc death'")
-    if not re.fullmatch(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+", model) or len(model) > 100:
-        raise InputError(f"expected a model as TEAM-MODEL of letters, digits and underscores, got {shown(model)!r}")
-    path = Path(folder) / model / f"{_day(reference_date)}-{model}.csv"
+    path = submission_path(folder, model, reference_date)
     check_output(path, (".csv",), overwrite=overwrite)
     return target, path
+
+
+def check_model_name(model: str) -> None:
+    """Raises InputError for a name that is not TEAM-MODEL."""
+    if not re.fullmatch(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+", model) or len(model) > 100:
+        raise InputError(f"expected a model as TEAM-MODEL of letters, digits and underscores, got {shown(model)!r}")
+
+
+def submission_path(folder: str | Path, model: str, reference_date: str | np.datetime64) -> Path:
+    """Names the file of one round of a model in a hub's model-output folder."""
+    check_model_name(model)
+    return Path(folder) / model / f"{_day(reference_date)}-{model}.csv"
 
 
 def _day(date: str | np.datetime64) -> np.datetime64:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.rollout import Cell
 from jaxcast.specs import SYSTEMS, describe, parse_system
-from jaxcast.storage.files import writing
+from jaxcast.storage.files import check_name, is_marked, writing
 from jaxcast.storage.folder import write_arrays, write_json
 from jaxcast.storage.kinds import POOLS, described, rebuilt_pool
 from jaxcast.storage.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
@@ -104,14 +105,32 @@ def save_pool(
     }
     config = _as_json(config)
     folder = Path(folder)
+    check_name(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {folder} ({error.strerror}); choose a folder you can write to") from None
+    refuse_foreign_pool(folder)
     with writing(folder):
         (folder / "pool.json").unlink(missing_ok=True)  # a kill in between must not leave it beside other arrays
     config["arrays_checksum"] = write_arrays(folder / "arrays.npz", named_leaves(pool))
     write_json(folder / "pool.json", config | {"checksum": checksum_of_json(config)})
+
+
+def refuse_foreign_pool(folder: Path) -> None:
+    """Refuses to replace a pool.json or arrays.npz that jaxcast did not write.
+
+    Raises:
+        InputError: naming the file.
+    """
+    file = folder / "pool.json"
+    try:
+        is_ours = str(read_json(file)["format"]).startswith("jaxcast pool")
+    except (ValueError, LookupError, TypeError):
+        is_ours = False
+    for path, allowed in ((file, is_ours), (folder / "arrays.npz", is_ours or is_marked(folder / "arrays.npz"))):
+        if os.path.lexists(path) and not (allowed and not path.is_symlink()):
+            raise InputError(f"{shown(path)} was not written by jaxcast; move it, or choose another folder")
 
 
 @checked

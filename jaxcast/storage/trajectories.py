@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.storage.checks import StoredTrajectory, default_components, plain_attributes, stored
-from jaxcast.storage.files import partial_path, refuse_existing, whole_file
+from jaxcast.storage.files import check_name, partial_path, refuse_replacing, whole_file
 from jaxcast.storage.flat_files import load_csv, load_npz, save_csv, save_npz
 from jaxcast.storage.zarr_reader import load_zarr
 from jaxcast.storage.zarr_store import save_zarr
@@ -30,12 +31,14 @@ def save_trajectory(
 ) -> None:
     """Saves one trajectory, times (time,) and states (time, dim), to an .npz, .csv or .zarr file, to the bit.
 
-    The file appears under its name when it is whole; until then it is called `<name>.partial`.
+    The file appears under its name when it is whole; until then it has a hidden name beside it. What is there already is
+    replaced only with `overwrite`, and only where jaxcast wrote it.
 
     Args:
         components: what the columns of the states are called; u0, u1, ... by default.
         attributes: how the states were made: system, solver, h, dt, seed, versions. Anything JSON can hold.
         time_unit: of the times; MTU is the model time unit.
+        overwrite: replaces a file of that name that jaxcast wrote.
 
     Raises:
         InputError: for another suffix, a file that exists, a trajectory that could not be loaded again (see
@@ -53,16 +56,15 @@ def save_trajectory(
     """
     path = Path(path)
     _check_suffix(path)
-    if not overwrite:
-        refuse_existing(path)
+    refuse_replacing(path, overwrite=overwrite)
     shape = trajectory.states.shape
     names = default_components(shape[-1]) if components is None else tuple(components)
     record = stored(path, *trajectory, names, plain_attributes(attributes), time_unit)
     if path.suffix == ".zarr":
         save_zarr(path, record, overwrite=overwrite)
         return
-    with whole_file(path) as partial:
-        SAVERS[path.suffix](partial, record)
+    with whole_file(path, partial(refuse_replacing, path, overwrite=overwrite)) as unfinished:
+        SAVERS[path.suffix](unfinished, record)
 
 
 @checked
@@ -104,6 +106,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTr
 
 
 def _check_suffix(path: Path) -> None:
+    check_name(path)
     if path.suffix not in LOADERS:
         raise InputError(
             f"expected a file ending in {', '.join(LOADERS)}, got {path}"

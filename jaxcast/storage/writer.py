@@ -16,7 +16,8 @@ from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.limits import check_disk
 from jaxcast.storage.checks import StoredTrajectory, as_floats, check_components, check_times, plain_attributes
-from jaxcast.storage.files import partial_path, refuse_existing, writing
+from jaxcast.storage.files import check_name, is_unfinished, partial_path, refuse_replacing, unfinished, writing
+from jaxcast.storage.locks import Lock
 from jaxcast.storage.zarr_store import MARK, create_store, finish, mark, open_states, read_attributes, require_zarr
 
 
@@ -35,7 +36,8 @@ class TrajectoryWriter:
         attributes: how the states are made: system, solver, h, dt, seed, versions. Anything JSON can hold.
         compress: slower, and chaotic states hardly shrink.
         is_main: False in all processes but one that write to one store (`write_at`); that one names it at the end.
-        overwrite: replaces a store of that name, once the new one is complete, and an unfinished one of other settings.
+        overwrite: replaces a store of that name that jaxcast wrote, once the new one is complete, and an unfinished one of
+            other settings.
 
     Raises:
         InputError: for a suffix other than .zarr, a store that exists, an unfinished one with other settings, times that
@@ -81,28 +83,53 @@ class TrajectoryWriter:
             raise InputError(
                 f"num_trajectories and batch_size must be at least 1, got {num_trajectories} and {batch_size}"
             )
-        if not overwrite:
-            refuse_existing(self.path)
+        check_name(self.path)
         self.num_trajectories, self.batch_size, self._is_main = num_trajectories, batch_size, is_main
         record = self._record(times, components, dtype, plain_attributes(attributes), time_unit)
         shape = (num_trajectories, len(record.trajectory.times), len(record.components))
         chunks = (min(batch_size, num_trajectories), *shape[1:])
-        sizes = self._sizes(record, compress)
         if not self._partial.exists():  # else some of it is written already
             num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
             check_disk(self.path, num_bytes, f"{shape[0]} x {shape[1]} samples of {shape[2]} components")
-        with writing(self.path):
-            num_done = self._num_done_before(sizes | record.attributes, overwrite)
-            if num_done is None:
-                create_store(self._partial, record, shape, chunks, compress=compress)
-                # Last, so that a store without a mark is one that nothing was written to.
-                mark(self._partial, complete=False, num_done=0, sizes=sizes)
-            if is_main:
-                for file in self._partial.rglob("*.partial"):  # of a write that was cut off
-                    file.unlink()
-        self.num_done = num_done or 0
         self._shape = shape
-        self._states = open_states(self._partial)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Of several processes that write one store, the main one holds the lock for all.
+            self._lock = Lock(self.path) if is_main else None
+            try:
+                self.num_done = self._begin(record, shape, chunks, compress=compress, overwrite=overwrite)
+                self._states = open_states(self._partial)
+            except BaseException:
+                self._let_go()
+                raise
+
+    def _begin(
+        self,
+        record: StoredTrajectory,
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        *,
+        compress: bool,
+        overwrite: bool,
+    ) -> int:
+        """Finds or makes the unfinished store; how many of its trajectories are written."""
+        sizes = self._sizes(record, compress)
+        refuse_replacing(self.path, overwrite=overwrite)
+        num_done = self._num_done_before(sizes | record.attributes, overwrite)
+        if num_done is None:
+            create_store(self._partial, record, shape, chunks, compress=compress)
+            # Last, so that a store whose mark has no sizes is one that nothing was written to.
+            mark(self._partial, complete=False, num_done=0, sizes=sizes)
+        if self._is_main:
+            for file in self._partial.rglob("*.partial"):  # of a write that was cut off
+                if is_unfinished(file):
+                    file.unlink()
+            unfinished(self._partial / "zarr.json").unlink(missing_ok=True)
+        return num_done or 0
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def write(self, states: Shaped[ArrayLike, "batch time dim"]) -> None:
         """Writes the next batch, the trajectories from number `num_done` on, and then records that it is there.
@@ -146,9 +173,12 @@ class TrajectoryWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_main and kind is None and self.num_done == self.num_trajectories:
-            with writing(self.path):
-                finish(self._partial, self.path)
+        try:
+            if self._is_main and kind is None and self.num_done == self.num_trajectories:
+                with writing(self.path):
+                    finish(self._partial, self.path)
+        finally:
+            self._let_go()
 
     def _record(
         self, times: Any, components: Sequence[str], dtype: Any, attributes: dict[str, Any], time_unit: str
@@ -185,7 +215,7 @@ class TrajectoryWriter:
         """
         attributes = read_attributes(self._partial)
         progress = attributes.pop(MARK, None)
-        if progress is None:
+        if "sizes" not in (progress or {}):
             return None
         old = progress.get("sizes", {}) | attributes
         names = [name for name in old | settings if old.get(name) != settings.get(name)]

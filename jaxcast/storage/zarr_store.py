@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.storage.checks import StoredTrajectory
-from jaxcast.storage.files import partial_path, writing
+from jaxcast.storage.files import STORE_MARK, is_ours, note_written, partial_path, refuse_replacing, unfinished, writing
+from jaxcast.storage.locks import Lock, is_held
 
 if TYPE_CHECKING:
     import zarr
 
-MARK = "jaxcast_storage"
+MARK = STORE_MARK
 OUR_ARRAYS = ("states", "time", "component")
 # A chunk that is absent reads as the fill value without a word, so every chunk is written, and counted when read.
 WRITE_ALL = {"write_empty_chunks": True}
@@ -76,16 +77,15 @@ def create_store(
     """A store with its coordinates and attributes, and room for states of a shape and of the record's dtype."""
     import zarr
 
-    if path.exists():
-        parts = {"zarr.json", "states", "time", "component"}
-        if not path.is_dir() or any(entry.name.removesuffix(".partial") not in parts for entry in path.iterdir()):
-            raise InputError(f"{path} is in the way and not this program's; move it, or choose another name")
-        shutil.rmtree(path)
+    if os.path.lexists(path):
+        if not is_ours(path):
+            raise InputError(f"{shown(path)} is in the way and not this program's; move it, or choose another name")
+        remove_store(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     times, states = record.trajectory
     layout: dict[str, Any] = dict(config=WRITE_ALL, compressors=None)
     with quietly():
-        group = zarr.create_group(path, zarr_format=3, attributes=record.attributes)
+        group = zarr.create_group(path, zarr_format=3, attributes=record.attributes | {MARK: {"complete": False}})
         group.create_array(
             "states",
             shape=shape,
@@ -148,7 +148,7 @@ def mark(path: Path, **entries: Any) -> None:
     file = path / "zarr.json"
     group = json.loads(file.read_text())
     group["attributes"][MARK] = group["attributes"].get(MARK, {}) | entries
-    partial = partial_path(file)
+    partial = unfinished(file)
     partial.write_text(json.dumps(group, indent=2))
     os.replace(partial, file)
 
@@ -161,21 +161,49 @@ def finish(partial: Path, path: Path) -> None:
         zarr.consolidate_metadata(partial)
     mark(partial, complete=True)
     old = path.with_name(f".{path.name}.jaxcast-old")
-    if path.exists():
-        shutil.rmtree(old, ignore_errors=True)
+    note_written(path, partial)
+    if os.path.lexists(path):
+        _remove_old(old)
         os.rename(path, old)
     os.rename(partial, path)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove_old(old)
+
+
+def _remove_old(path: Path) -> None:
+    """Removes a store that was replaced; what is not ours stays, and is in the way."""
+    if os.path.lexists(path):
+        if not is_ours(path):
+            raise InputError(f"{shown(path)} is in the way and not this program's; move it")
+        remove_store(path)
+
+
+def remove_store(path: Path) -> None:
+    """Removes a store of ours, last the file that says so: what a kill leaves of it is known as ours."""
+    marked = path / "zarr.json"
+    for entry in path.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry != marked:
+            entry.unlink()
+    marked.unlink(missing_ok=True)
+    path.rmdir()
 
 
 def save_zarr(path: Path, record: StoredTrajectory, *, overwrite: bool) -> None:
     require_zarr()
     partial, shape = partial_path(path), record.trajectory.states.shape
-    if not overwrite and "sizes" in read_attributes(partial).get(MARK, {}):
-        raise InputError(
-            f"{partial} is a run that is not finished; choose another name, or ask for it to be overwritten"
-        )
     with writing(path):
-        create_store(partial, record, shape, shape)
-        open_states(partial)[:] = record.trajectory.states
-        finish(partial, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = None if is_held(path) else Lock(path)
+        try:
+            refuse_replacing(path, overwrite=overwrite)
+            if not overwrite and "sizes" in read_attributes(partial).get(MARK, {}):
+                raise InputError(
+                    f"{shown(partial)} is a run that is not finished; choose another name, or ask for it to be overwritten"
+                )
+            create_store(partial, record, shape, shape)
+            open_states(partial)[:] = record.trajectory.states
+            finish(partial, path)
+        finally:
+            if lock is not None:
+                lock.release()
