@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import jax
 from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.entry import ending_well, take_flags
 from jaxcast.cli.progress import reporting
+from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import InputError, shown
+from jaxcast.storage.files import check_output, refuse_replacing, whole_file
 
 Functions = dict[str, Callable[[], Any]]
 Row = dict[str, Any]
@@ -53,7 +56,7 @@ def run(
             cases; everything is measured once in each.
         draw: makes a picture of the rows, beside the JSON file.
     """
-    with ending_well():
+    with printing_safely(), ending_well():
         args, level = take_flags(sys.argv[1:])
         prog = f"python -m {module}"
         check_options(Options, args, prog)
@@ -77,8 +80,7 @@ def _run(
             print(json.dumps(row), flush=True)
         return
     cores = _cores()
-    if options.out is not None and not options.out.parent.is_dir():
-        raise InputError(f"--out must lie in an existing folder, got {shown(options.out)}")
+    check_report(options.out, draws=draw is not None)
     if not options.threads or not 1 <= min(options.threads) <= max(options.threads) <= len(cores):
         raise InputError(f"--threads must be from 1 to the {len(cores)} cores there are, got {options.threads}")
     rows: list[Row] = []
@@ -89,9 +91,30 @@ def _run(
                 rows.append(row)
                 print(as_text(row), flush=True)
     if options.out is not None:
-        options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+        write_report(options.out, {"machine": machine(), "rows": rows})
         if draw is not None:
             draw(rows, options.out.with_suffix(".png"))
+
+
+def check_report(out: Path | None, *, draws: bool = False) -> None:
+    """Refuses, before anything is measured, a report that cannot be written or would replace what is no report.
+
+    Raises:
+        InputError: saying why.
+    """
+    if out is None:
+        return
+    if not out.parent.is_dir():
+        raise InputError(f"--out must lie in an existing folder, got {shown(out)}")
+    check_output(out, (".json",), overwrite=True)
+    if draws:
+        check_output(out.with_suffix(".png"), (".png",), overwrite=True)
+
+
+def write_report(out: Path, report: dict[str, Any]) -> None:
+    """Writes a report in one piece."""
+    with whole_file(out, partial(refuse_replacing, out, overwrite=True)) as growing:
+        growing.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _cores() -> list[int]:

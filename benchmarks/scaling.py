@@ -20,6 +20,7 @@ from benchmarks import frame
 from benchmarks.ensembles import CENTER, starts
 from benchmarks.recurrent import Case, layers, ours_training
 from benchmarks.rollout import NUM_DELAYS, RHOS
+from jaxcast.storage.files import save_figure
 
 OPTIMIZER = optax.adam(1e-3)
 SYSTEM = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 100.0))
@@ -146,7 +147,7 @@ def draw(rows: list[frame.Row], path: Path) -> None:
     axes[0, 0].set_ylabel("time, milliseconds")
     axes[1, 0].set_ylabel("memory, MiB")
     figure.suptitle("What a larger problem costs on one core, float32; dotted: in proportion to its size")
-    figure.savefig(path, dpi=110)
+    save_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from the median of their runs.
 """
 
 import dataclasses
-import json
 import os
 import platform
 import statistics
@@ -20,10 +19,11 @@ import jax
 import jax.numpy as jnp
 
 import jaxcast
+from benchmarks.frame import check_report, write_report
 from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.entry import ending_well, take_flags
 from jaxcast.cli.progress import reporting
-from jaxcast.errors import InputError, shown
+from jaxcast.cli.streams import printing_safely
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Options:
 
 def main() -> None:
     """Runs the benchmark."""
-    with ending_well():
+    with printing_safely(), ending_well():
         args, level = take_flags(sys.argv[1:])
         check_options(Options, args, "python -m benchmarks.startup")
         options = parse_arguments(Options, args, prog="python -m benchmarks.startup")
@@ -46,15 +46,14 @@ def main() -> None:
 
 def measure(out: Path | None) -> None:
     """Prints the rows and, where it is given, writes them to a file."""
-    if out is not None and not out.parent.is_dir():
-        raise InputError(f"--out must lie in an existing folder, got {shown(out)}")
+    check_report(out)
     jax.config.update("jax_enable_x64", True)
     rows = [import_row(), *program_rows()]
     for row in rows:
         print("  ".join(f"{key} {value:.3g}" if isinstance(value, float) else str(value) for key, value in row.items()))
     if out is not None:
         machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "jax": jax.__version__}
-        out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+        write_report(out, {"machine": machine, "rows": rows})
 
 
 def import_row(repeats: int = 5) -> dict[str, Any]:

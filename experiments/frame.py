@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from jaxcast import InputError
 from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.entry import check_numbers, ending_well, run_command, take_flags
+from jaxcast.cli.streams import printing_safely
 from jaxcast.storage.folder import RunFolder, hash_of_code
 
 C = TypeVar("C")
@@ -73,10 +74,11 @@ def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> No
 
 def start(main: Callable[[Any], None], config: type[C], presets: Mapping[str, C]) -> None:
     """Runs an experiment from the command line: reads the flags, and turns bad input into one line and exit code 2."""
-    with ending_well():
-        args, level = take_flags(sys.argv[1:])
-        settings = parse(config, presets, args)
-    run_command(lambda: main(settings), settings, level)
+    with printing_safely():
+        with ending_well():
+            args, level = take_flags(sys.argv[1:])
+            settings = parse(config, presets, args)
+        run_command(lambda: main(settings), settings, level)
 
 
 def parse(config: type[C], presets: Mapping[str, C], args: list[str]) -> C:

@@ -1,6 +1,7 @@
 """How every command starts and ends."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import math
 import os
@@ -20,6 +21,7 @@ from rich.console import Console
 from jaxcast.cli.progress import Level, reporting
 from jaxcast.errors import InputError, shown
 from jaxcast.sharding import end_process
+from jaxcast.storage.files import check_name
 
 MOST_PRINTED = 1000
 """Characters of one error message on the terminal."""
@@ -63,6 +65,7 @@ def run_command(main: Callable[[], None], settings: Any = None, level: Level = "
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     keep_compiled_programs()
     with ending_well(settings), reporting(level):
+        check_names(settings)
         main()
 
 
@@ -149,6 +152,16 @@ def check_numbers(settings: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(f"{name} must be finite, got {value}")
+
+
+def check_names(settings: Any) -> None:
+    """Raises InputError for an option that names a file as no file can be named."""
+    for value in vars(settings).values() if dataclasses.is_dataclass(settings) else ():
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path):
+                check_name(path)
+            else:
+                check_names(path)
 
 
 def make_console() -> Console:

@@ -14,6 +14,7 @@ from jaxcast.cli.hub import ForecastHub, HubCommand, PoolHub, Score
 from jaxcast.cli.series_forecast import EvaluateSeries, ForecastSeries
 from jaxcast.cli.series_train import TrainSeries
 from jaxcast.cli.simulate import Simulate
+from jaxcast.cli.streams import printing_safely
 from jaxcast.cli.train import Train
 
 Command: Any = (
@@ -73,14 +74,11 @@ def check(args: list[str], commands: dict[str, type]) -> None:
 
 def main() -> None:
     """Runs the command line."""
-    try:
+    with printing_safely():
         with ending_well():
             args, level = take_flags(sys.argv[1:])
             command = parse(args)
-    except BrokenPipeError:  # of a reader that had seen enough of --help
-        sys.stderr.close()
-        sys.exit(0)
-    run_command(command.run, command, level)
+        run_command(command.run, command, level)
 
 
 if __name__ == "__main__":
