@@ -144,7 +144,7 @@ def _read(annotation: Any, value: Any) -> Any:
         read = reader(value)
         if not isinstance(read, _Unusable):
             return read
-        found = found or read
+        found = read if found is None or (read.late and not found.late) else found
     return found
 
 
@@ -210,15 +210,15 @@ def check_finite(data: Any, axis: str = "sample", weights: Any = None) -> None:
         jaxcast.errors.InputError: expected finite numbers to learn from, got NaN or infinity in 1 of 2 samples of targets, first in sample 1; drop or fill them
     """
     for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
-        if isinstance(leaf, jax.core.Tracer) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
+        if isinstance(leaf, jax.core.Tracer) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             continue
         name = jax.tree_util.keystr(path, simple=True, separator=".")
-        finite = jnp.isfinite(leaf)
+        finite = np.isfinite(np.asarray(leaf))  # of numpy: inside of a program that is compiled those of JAX are traced
         if weights is not None and not isinstance(weights, jax.core.Tracer):
-            finite |= jnp.asarray(weights) == 0
+            finite = finite | (np.asarray(weights) == 0)
         if finite.all():
             continue
-        bad = np.flatnonzero(~np.asarray(finite).reshape(len(finite), -1).all(1))
+        bad = np.flatnonzero(~finite.reshape(len(finite), -1).all(1))
         raise InputError(
             f"expected finite numbers to learn from, got NaN or infinity in {len(bad)} of {len(finite)} {axis}s of "
             f"{name or 'the data'}, first in {axis} {bad[0]}; drop or fill them"
@@ -352,6 +352,8 @@ def _read_record(kind: Any, value: Any) -> Any:
         if given is None or isinstance(annotation, str):
             continue
         read = _read(annotation, given)
+        if isinstance(read, _Unusable) and read.late and 0 in np.shape(given):
+            continue  # a memory of no delays, a course of no steps
         if isinstance(read, _Unusable):
             return read._replace(reason=f"holds {name} that {read.reason}")
         if read is not given:
@@ -387,7 +389,7 @@ def _reader_of(annotation: Any) -> Callable[[Any], Any] | None:
     if annotation is str:
         return lambda value: value if isinstance(value, str) else _Unusable(f"must be a text, got {_kind_of(value)}")
     if isinstance(annotation, type) and annotation.__module__.startswith("jaxcast"):
-        if issubclass(annotation, tuple) and annotation.__name__ not in ("Input", "Output"):
+        if issubclass(annotation, tuple) and annotation.__name__ not in ("Input", "Output", "Fit"):
             return functools.partial(_read_record, annotation)
         return lambda value: value if isinstance(value, annotation) else _not_a(annotation, value)
     return None

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jaxcast.candidates import unstack
 from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.forecast import check_matches, enough_history, pick_seed
+from jaxcast.cli.forecast import enough_history, matched, pick_seed
 from jaxcast.cli.hidden import Hidden, coordinates_of, hidden_parameter, regime_name, spread_by_lead, track
 from jaxcast.cli.pictures import draw_regime, draw_valid_times, draw_weights, figure_of
 from jaxcast.cli.progress import announce, note, stage
@@ -76,8 +76,13 @@ class Evaluate:
         pools = self.pools()
         stored_pool = pools["pool"]
         stored = load_trajectory(self.trajectory, index=self.trajectory_index)
-        for each in pools.values():
-            check_matches(each, stored, self.trajectory)
+        stored = matched(stored_pool, stored, self.trajectory)
+        for label, each in pools.items():
+            if matched(each, stored, self.trajectory).components != stored.components:
+                raise InputError(
+                    f"--pool was trained on the components {shown(', '.join(stored.components))}, the {shown(label)} on the same in "
+                    "another order; evaluate the two alone, or train one again"
+                )
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
         windows = self.windows(trajectory, pools, stored.attributes)
         threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))

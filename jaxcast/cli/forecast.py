@@ -20,7 +20,7 @@ from jaxcast.metrics import saturation_error, valid_time
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.rollout import Input, Output, forecast
-from jaxcast.storage.checks import StoredTrajectory
+from jaxcast.storage.checks import StoredTrajectory, in_order
 from jaxcast.storage.folder import environment
 from jaxcast.storage.outputs import DATA, PICTURE, Outputs
 from jaxcast.storage.pools import StoredPool, load_pool
@@ -85,7 +85,7 @@ class Forecast:
             raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
         stored_pool = load_pool(self.pool)
         stored = load_trajectory(self.history, index=self.trajectory_index)
-        check_matches(stored_pool, stored, self.history)
+        stored = matched(stored_pool, stored, self.history)
         newest = self.newest(stored.trajectory)
         cell = pick_seed(stored_pool, self.seed_index).cell
         self.refuse_missing(stored_pool)
@@ -261,8 +261,12 @@ def _check_about(pool: StoredPool, names: Any, dt: Any) -> None:
         raise InputError(f"pool, candidates and {len(names)} components do not fit each other; train and save it again")
 
 
-def check_matches(pool: StoredPool, stored: StoredTrajectory, path: Path) -> None:
-    """Raises InputError unless a file has the components and the sampling interval that a pool was trained on."""
+def matched(pool: StoredPool, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
+    """The file's trajectory with its columns in the order of those that a pool was trained on, found by name.
+
+    Raises:
+        InputError: unless the file has the components and the sampling interval that the pool was trained on.
+    """
     if isinstance(pool.pool, CalibratedForecaster):
         raise InputError("that is no pool, but a forecaster of series; give it as --model, with --data and a table")
     try:
@@ -273,12 +277,9 @@ def check_matches(pool: StoredPool, stored: StoredTrajectory, path: Path) -> Non
         raise InputError(
             "the pool was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
         ) from None
-    if len(names) != len(stored.components):
-        raise InputError(
-            f"{path} has {len(stored.components)} components ({', '.join(stored.components)}), the pool was trained on "
-            f"{len(names)} ({', '.join(names)})"
-        )
+    stored = in_order(stored, names, path, "the pool was trained on")
     times = np.asarray(stored.trajectory.times, float)
     found = (times[-1] - times[0]) / (len(times) - 1)
     if abs(found - dt) > 1e-6 * dt:
         raise InputError(f"{path} is sampled every {found:g}, the pool was trained on samples every {dt:g}")
+    return stored

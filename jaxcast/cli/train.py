@@ -14,10 +14,10 @@ from jaxcast.candidates import stack
 from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.methods import NETWORKS, Method, options_of, refuse_other_options
 from jaxcast.cli.pictures import figure_of
-from jaxcast.cli.progress import announce, stage
+from jaxcast.cli.progress import announce, note, stage
 from jaxcast.cli.regimes import advice_from, check_input, compare_on_trial, described, findings, one_step_error
 from jaxcast.cli.regimes import fitted as fitted_regime
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.integrate import FlowMap, Trajectory, flow_map
 from jaxcast.metrics import one_step_errors
 from jaxcast.pooling.corrected import fit_correction
@@ -27,7 +27,7 @@ from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.specs import parse_candidates
 from jaxcast.storage.checkpoint import fingerprint
-from jaxcast.storage.checks import StoredTrajectory
+from jaxcast.storage.checks import StoredTrajectory, in_order
 from jaxcast.storage.files import save_figure
 from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import save_pool
@@ -161,6 +161,8 @@ class Train:
         if self.pool == "ridge_regression" and not self.penalty > 0:
             raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
         stored = load_trajectory(self.trajectory, index=self.trajectory_index)
+        if self.candidates and self.pool != "feed_forward":
+            stored = as_the_candidates(self.candidates, stored, self.trajectory)
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
         candidates = None
         if self.pool != "feed_forward":
@@ -302,6 +304,20 @@ def initializer(pool: str, dim: int, settings: Train) -> Callable[[Any], Any]:
     if pool == "multi_head_attention":
         arguments |= {"score": "additive", "num_heads": settings.num_heads}
     return lambda key: NETWORKS[pool](**arguments, key=key)
+
+
+def as_the_candidates(text: str, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
+    """The file's trajectory with its columns in the order of the candidates' components, where it has these names.
+
+    Raises:
+        InputError: where some of the names, but not all, are the candidates'.
+    """
+    wanted, own = parse_candidates(text)[0].components, stored.components
+    if len(own) != len(wanted) or set(own).isdisjoint(wanted):
+        if len(own) == len(wanted):
+            note(f"note: the columns {shown(', '.join(own))} are taken as the candidates' {shown(', '.join(wanted))}")
+        return stored
+    return in_order(stored, wanted, path, "the candidates have")
 
 
 def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) -> FlowMap:

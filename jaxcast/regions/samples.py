@@ -121,6 +121,9 @@ def check_samples(samples: LeadSamples) -> None:
     Raises:
         InputError: that names the first such sample.
     """
+    if isinstance(samples.weights, jax.core.Tracer):
+        return
+    samples = samples._replace(weights=np.asarray(samples.weights))
     for name, array in (("targets", samples.targets), ("given", samples.given)):
         if array is not None:
             check_finite({name: array}, weights=_weights_of(name, samples))
@@ -136,7 +139,7 @@ def learned_from(samples: LeadSamples) -> LeadSamples:
 
 def _weights_of(name: str, samples: LeadSamples) -> Array:
     """What an array of the samples counts for, in its shape or one that broadcasts to it."""
-    weights = jnp.asarray(samples.weights)
+    weights = samples.weights
     if name == "targets":
         return weights
     return weights.max(-2)[..., None] if samples.given.ndim == weights.ndim else weights.max((-2, -1))[..., None]

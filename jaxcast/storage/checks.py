@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.integrate import Trajectory
 
 TIME_NAMES = ("time", "times", "t")
@@ -121,6 +121,36 @@ def check_components(path: Path | str, components: Sequence[str], dim: int) -> N
 
 def default_components(dim: int) -> tuple[str, ...]:
     return tuple(f"u{i}" for i in range(dim))
+
+
+def in_order(stored: StoredTrajectory, names: Sequence[str], path: Path | str, whose: str) -> StoredTrajectory:
+    """Puts the columns of a file in the order of some names.
+
+    Args:
+        stored: what the file holds.
+        names: the names in the order that is wanted. Where these or the file's are the default ones, which only count, columns
+            are taken as they stand.
+        path: of the file.
+        whose: what has these names, for the message, such as "the pool was trained on".
+
+    Returns:
+        The record with its columns in that order.
+
+    Raises:
+        InputError: where the names are not the file's.
+    """
+    have, want = stored.components, tuple(names)
+    if have == want:
+        return stored
+    if sorted(have) != sorted(want):
+        if len(have) == len(want) and default_components(len(have)) in (have, want):
+            return stored
+        raise InputError(
+            f"{shown(path)} has {len(have)} components ({shown(', '.join(have))}), {whose} {len(want)} "
+            f"({shown(', '.join(want))}); give a file with the same names, or rename its columns"
+        )
+    states = stored.trajectory.states[:, [have.index(name) for name in want]]
+    return stored._replace(trajectory=stored.trajectory._replace(states=states), components=want)
 
 
 def check_index(path: Path, index: int, num_trajectories: int) -> None:
