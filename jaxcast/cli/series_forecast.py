@@ -11,7 +11,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from jaxcast.checks import check_leads, check_names, check_number, check_whole
+from jaxcast.checks import check_flag, check_leads, check_names, check_number, check_whole
 from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.pictures import figure_of
 from jaxcast.cli.series_methods import intervals, scores, within
@@ -60,12 +60,12 @@ def load(model: Path, data: Path) -> _Loaded:
     about = stored.attributes
     try:
         _check_about(about, stored.pool)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{model / 'pool.json'}, attributes: {error}; train and save it again") from None
         raise InputError(
             f"{model} was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
         ) from None
-    except InputError as error:
-        raise InputError(f"{model / 'pool.json'}, attributes: {error}; train and save it again") from None
     names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
     size, step = about["window"], about["step"]
     table = read_series(data, **columns, **kinds)
@@ -101,14 +101,12 @@ def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> Non
     own = getattr(forecaster.forecaster, "leads", None)
     if own is not None and list(own) != list(about["leads"]):
         raise InputError(f"leads must be those of the forecaster, {own}, got {shown(about['leads'])}")
-    if about["columns"].keys() != {"time", "series", "value"} or about["covariates"].keys() != {
-        "past",
-        "ahead",
-        "static",
-    }:
+    columns, kinds = dict(about["columns"]), about["covariates"]
+    check_flag("business_days", columns.pop("business_days"))
+    if columns.keys() != {"time", "series", "value"} or kinds.keys() != {"past", "ahead", "static"}:
         raise KeyError
-    check_names("columns", [name for name in about["columns"].values() if name is not None], least=0)
-    check_names("covariates", [name for kind in about["covariates"].values() for name in kind], least=0)
+    check_names("columns", [name for name in columns.values() if name is not None], least=0)
+    check_names("covariates", [name for kind in kinds.values() for name in kind], least=0)
     for name in ("step", "method", "learned_until"):
         check_names(name, [about[name]])
     parse_date(about["learned_until"], "the model's last date")
