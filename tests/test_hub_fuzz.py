@@ -12,6 +12,9 @@ pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
 import hub_faults  # noqa: E402
 
+from jaxcast.cli.main import parse  # noqa: E402
+from jaxcast.errors import shown  # noqa: E402
+
 HEADER, ROWS = hub_faults.tables_of("tidy")["tidy"]
 
 
@@ -214,6 +217,31 @@ def test_a_submission_of_odd_names_reads_back_equal(tmp_path):
     again = jaxcast.load_hub(tmp_path, tmp_path / "truth.csv")
     assert (again.locations, again.target) == (tuple(sorted(ODD)), target)
     np.testing.assert_array_equal(again.forecasts[np.argsort(np.argsort(ODD)), 0, 0], values)
+
+
+def test_names_are_printed_and_drawn_as_they_are(tmp_path, truth, capsys):
+    """Neither markup, nor emoji, nor formulas, nor terminal controls."""
+    names = ["[/b]", "$\\frac{$", ":smile:", "[red]a", "\x1b[31mb"]
+    rows = [[name, *row[1:]] for name in names for row in ROWS[:48]]
+    hub_faults.write_csv(tmp_path / "tidy.csv", HEADER, rows, quoting=True)
+    tables = ("--forecasts", tmp_path / "tidy.csv", "--truth", truth)
+    parse(["hub", "score", *map(str, (*tables, "--out", tmp_path / "out"))]).run()
+    options = (
+        "--method",
+        "equal_mean",
+        "--target-name",
+        "x[/b]",
+        "--out",
+        tmp_path / "model",
+        "--plot",
+        tmp_path / "a.png",
+    )
+    parse(["hub", "forecast", *map(str, (*tables, *options))]).run()
+    printed = capsys.readouterr().out
+    assert all(shown(name) in printed for name in names)
+    assert "\x1b" not in printed
+    assert (tmp_path / "a.png").exists()
+    assert (tmp_path / "out/submissions.png").exists()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

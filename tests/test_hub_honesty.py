@@ -53,9 +53,12 @@ def of_pool(name):
 
 
 def followed(course):
-    """Settings so far apart that another truth makes another one the leader."""
+    """Two settings that are wrong in turn, so that another truth in one week makes the other one the leader."""
     pooled = jaxcast.pool_course(POOLS["mean"], course).forecast
-    return jaxcast.follow_leader(jnp.stack([pooled, 2 * pooled, 30 * pooled]), course)
+    is_odd = (np.arange(SHAPE[1]) % 2 == 1)[:, None]
+    return jaxcast.follow_leader(
+        jnp.stack([np.where(is_odd, 0.5, 1) * pooled, np.where(is_odd, 1, 0.45) * pooled]), course
+    )
 
 
 def tracked(course):

@@ -58,6 +58,7 @@ def test_what_a_forecaster_could_know_at_each_horizon(hub, horizon, ahead):
     # Whatever the horizon, the newest truth is that of the week before the reference date: -1, 0, 1, ...
     np.testing.assert_array_equal(ours.observed[0, :, 0], np.arange(5.0) - 1)
     np.testing.assert_array_equal(ours.observed[0, :, 1], np.arange(5.0) - 2)
+    np.testing.assert_array_equal(ours.course().observed, ours.observed)  # from before the first forecast, too
 
 
 def test_horizons_that_forecast_nothing_are_refused_unless_the_hub_counts_from_there(hub):

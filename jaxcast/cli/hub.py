@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.hub_output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, show_scores
+from jaxcast.cli.entry import check_numbers
+from jaxcast.cli.hub_output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, say, show_scores
 from jaxcast.cli.pictures import figure_of
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub, load_hub
@@ -87,7 +87,7 @@ class _Tables:
             pending=pending,
         )
         for line in hub.dropped:
-            make_console().print(f"left out: {line}", highlight=False)
+            say(f"left out: {line}")
         return hub
 
 
@@ -176,10 +176,9 @@ class PoolHub(_Tables):
         results = {"rows": rows, "against_equal_mean": test, "note": FINAL_TRUTH, "dropped": list(hub.dropped)}
         folder.write_json("results.json", results)
         show_scores(rows, hub, "rolling origin, all dates")
-        make_console().print(
+        say(
             f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {FINAL_TRUTH}; "
-            f"pool and scores in {folder.path}/",
-            highlight=False,
+            f"pool and scores in {folder.path}/"
         )
         draw_submissions(folder.path / "submissions.png", hub)
         draw_weights(folder.path / "weights.png", hub, np.asarray(output.info["weights"]).mean(0))
@@ -252,11 +251,9 @@ class ForecastHub(_Tables):
         )
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
         note = f"; {missing} have no candidate and no forecast" if missing else ""
-        make_console().print(
-            f"{path}: {len(hub.locations)} locations, horizons {', '.join(map(str, self.horizons))} from {reference}{note}\n"
-            f"{_newest_truth(hub)}",
-            highlight=False,
-            soft_wrap=True,
+        say(
+            f"{path}: {len(hub.locations)} locations, horizons {', '.join(map(str, self.horizons))} from {reference}{note}",
+            _newest_truth(hub),
         )
         if self.plot is not None:
             draw_fan(self.plot, newest, hub, reference)

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from jaxcast.cli.entry import make_console
 from jaxcast.cli.pictures import figure_of
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
 from jaxcast.storage.files import save_figure
 
@@ -43,7 +44,7 @@ def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
     for row in sorted(rows, key=lambda row: row["relative_wis"] or np.inf):
         parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
         table.add_row(
-            row["method"],
+            Text(shown(row["method"])),
             *("" if part is None else f"{part:.2f}" for part in parts),
             "" if row["log_wis"] is None else f"{row['log_wis']:.3f}",
             *("" if row[name] is None else f"{row[name]:.0%}" for name in covered),
@@ -52,6 +53,11 @@ def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
             str(row["num_missing"]),
         )
     make_console().print(table)
+
+
+def say(*lines: str) -> None:
+    """Prints lines as they are: names in them are neither markup nor emoji."""
+    make_console().print("\n".join(lines), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def draw_submissions(path: Path, hub: Hub) -> None:
@@ -78,7 +84,7 @@ def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
 
 
 def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.datetime64) -> None:
-    from jaxcast.hub.plotting import plot_fan
+    from jaxcast.hub.plotting import label_of, plot_fan
 
     middle = len(hub.levels) // 2
     horizons = sorted(newest)
@@ -91,5 +97,7 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last, if anything was
         start = (seen[0][-1], np.full_like(values, seen[1][-1])) if known.any() else (reference, values)
         dates, values = np.append(start[0], dates), np.concatenate([start[1], values])
-    plot_fan(figure.subplots(), dates, values, hub.levels, truth=seen).set_title(f"Location {hub.locations[place]}")
+    plot_fan(figure.subplots(), dates, values, hub.levels, truth=seen).set_title(
+        f"Location {label_of(hub.locations[place])}"
+    )
     save_figure(path, figure)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
+from jaxcast.errors import shown
 from jaxcast.plotting import BLUE, ORANGE
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 # Of the forecasters in a picture, by their order.
 COLORS = ("black", BLUE, ORANGE, "#5a9a4a", "#8e5aa8")
+
+
+def label_of(name: str) -> str:
+    """Makes a label of a name: one short line in which a dollar sign is no formula."""
+    return shown(name, 60).replace("$", r"\$")
 
 
 def plot_submissions(
@@ -41,7 +47,7 @@ def plot_submissions(
         vmax=1,
     )
     ax.figure.colorbar(mesh, ax=ax, label="share of locations", pad=0.015)
-    ax.set_yticks(range(len(models)), [models[i] for i in order])
+    ax.set_yticks(range(len(models)), [label_of(models[i]) for i in order])
     return ax
 
 
@@ -78,7 +84,7 @@ def plot_scores_by_week(
     ax.set_zorder(behind.get_zorder() + 1)
     ax.patch.set_visible(False)
     for (name, values), color in zip(scores.items(), COLORS, strict=False):
-        ax.plot(dates, np.asarray(values, float), label=name, color=color, lw=1.4)
+        ax.plot(dates, np.asarray(values, float), label=label_of(name), color=color, lw=1.4)
     for first, last in windows:
         ax.axvspan(*date2num([np.datetime64(first), np.datetime64(last)]), color=BLUE, alpha=0.08, lw=0)
     ax.set(ylabel="WIS (lower is better)", xlim=(dates[0], dates[-1]), ylim=(0, None))
@@ -113,7 +119,7 @@ def plot_relative_scores(
     ax.set_facecolor("0.75")  # where there is no score
     bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1], extend="both")
     bar.ax.set_yticklabels(["0.5", "0.71", "1", "1.4", "2"])
-    ax.set_yticks(np.arange(len(models)) + 0.5, [models[i] for i in order])
+    ax.set_yticks(np.arange(len(models)) + 0.5, [label_of(models[i]) for i in order])
     ax.set_xticks(np.arange(len(locations)) + 0.5, locations, rotation=90, fontsize=7)
     return ax
 
@@ -140,7 +146,7 @@ def plot_model_weights(
     dates, weights = np.asarray(dates), np.asarray(weights, float)
     order = np.argsort(-weights.mean(0), kind="stable")
     colors = colormaps["tab20"](order % 20)  # by model, so that several pictures agree
-    ax.stackplot(dates, weights[:, order].T, labels=[models[i] for i in order], colors=colors, lw=0)
+    ax.stackplot(dates, weights[:, order].T, labels=[label_of(models[i]) for i in order], colors=colors, lw=0)
     ax.set(ylim=(0, 1), xlim=(dates[0], dates[-1]), ylabel="weight")
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -160,7 +166,7 @@ def plot_coverage(ax: "Axes", nominal: Sequence[float], coverage: Mapping[str, S
     """
     ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="as it should be")
     for (name, values), color in zip(coverage.items(), COLORS, strict=False):
-        ax.plot(nominal, values, marker="o", ms=4, lw=1.4, color=color, label=name)
+        ax.plot(nominal, values, marker="o", ms=4, lw=1.4, color=color, label=label_of(name))
     ax.set(xlabel="what the interval promises to cover", ylabel="share of truths within it", aspect="equal")
     ax.set(xlim=(0, 1), ylim=(0, 1))
     for x, y, side in ((0.3, 0.62, "intervals too wide"), (0.62, 0.3, "intervals too narrow")):
