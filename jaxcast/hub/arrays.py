@@ -166,7 +166,7 @@ def load_hub(
     truths, newest = read_truth(truth, truth_source, target, grid, step_days, lags)
     if not pending and newest < grid.dates[-1]:
         raise InputError(
-            f"the truth in {truth} ends on {newest}, the forecasts of {forecasts} go to {grid.dates[-1]}; "
+            f"the truth in {shown(truth)} ends on {newest}, the forecasts of {shown(forecasts)} go to {grid.dates[-1]}; "
             "take a newer truth, or fewer forecasts"
         )
     return Hub(

@@ -106,7 +106,7 @@ class Cells:
         known = words or dtype.is_numeric() or (kind == "date" and (dtype == pl.Date or isinstance(dtype, pl.Datetime)))
         if not known:
             raise InputError(
-                f"{self.path}: expected {kind} in column {self.found[name]}, got cells of type {shown(dtype)}; "
+                f"{shown(self.path)}: expected {kind} in column {self.found[name]}, got cells of type {shown(dtype)}; "
                 "write it as text, numbers or dates"
             )
         return dtype

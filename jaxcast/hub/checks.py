@@ -43,7 +43,7 @@ class BadForecasts(NamedTuple):
             place, time, model = np.argwhere(there[..., rarest])[0]
             at = _row_of(rows, grid, place, time, model, rarest)
             return (
-                f"{at['file']}, row {at['row']}: the level {grid.levels[rarest]:g} is that of only {there[..., rarest].sum()} "
+                f"{shown(at['file'])}, row {at['row']}: the level {grid.levels[rarest]:g} is that of only {there[..., rarest].sum()} "
                 f"of {there.any(-1).sum()} forecasts; fix it, ask for levels that all have, or drop what is bad"
             )
         counts = self.incomplete.sum((0, 1))
@@ -53,7 +53,7 @@ class BadForecasts(NamedTuple):
         at = _row_of(rows, grid, place, time, model, int(there[place, time, model].argmax()))
         return (
             f"{shown(grid.models[model])} lacks some of the {len(grid.levels)} quantile levels in {counts[model]} forecasts, "
-            f"the first for {shown(grid.locations[place])} on {grid.dates[time]} (no {lacking}; {at['file']}, row {at['row']}); "
+            f"the first for {shown(grid.locations[place])} on {grid.dates[time]} (no {lacking}; {shown(at['file'])}, row {at['row']}); "
             "ask for levels that all have, or drop what is bad"
         )
 
@@ -64,7 +64,7 @@ class BadForecasts(NamedTuple):
         at = _row_of(rows, grid, place, time, model, level)
         low, high = grid.levels[level : level + 2]
         return (
-            f"{at['file']}, row {at['row']}: {shown(grid.models[model])}'s quantile {low:g} for "
+            f"{shown(at['file'])}, row {at['row']}: {shown(grid.models[model])}'s quantile {low:g} for "
             f"{shown(grid.locations[place])} on {grid.dates[time]} is above its quantile {high:g} "
             f"({int(self.crossing.sum())} forecasts cross); fix it, or drop what is bad"
         )
@@ -116,7 +116,7 @@ def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> Any:
     column, cell = raw_cell(row["file"], row["row"], row["fault"])
     of = f" of {shown(row['model'])} for {shown(row['location'])}" if row["model"] and row["location"] else ""
     raise InputError(
-        f"{row['file']}, row {row['row']}: the {column}{of} is NA or not {WANTED[row['fault']]}, "
+        f"{shown(row['file'])}, row {row['row']}: the {column}{of} is NA or not {WANTED[row['fault']]}, "
         f"{shown('' if cell is None else cell)!r} ({len(found)} rows are so); fix it, or drop what is bad"
     )
 
@@ -143,8 +143,8 @@ def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped:
     second = int(np.flatnonzero(flat == flat[first])[1])
     row, again = rows.row(first, named=True), rows.row(second, named=True)
     raise InputError(
-        f"{again['file']}, row {again['row']}: {shown(row['model'])}'s quantile {row['quantile']:g} for "
-        f"{shown(row['location'])} on {row['target_end_date']} was there already, in row {row['row']} of {row['file']} "
+        f"{shown(again['file'])}, row {again['row']}: {shown(row['model'])}'s quantile {row['quantile']:g} for "
+        f"{shown(row['location'])} on {row['target_end_date']} was there already, in row {row['row']} of {shown(row['file'])} "
         f"({num_extra} duplicate rows); keep one of them"
     )
 
@@ -173,7 +173,7 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
         return rows.filter(~off)
     row = rows.row(int(np.argmax(off)), named=True)
     raise InputError(
-        f"{row['file']}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, such as "
+        f"{shown(row['file'])}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, such as "
         f"{row['target_end_date']} beside {usual}; fix them, give another step_days, or drop what is bad"
     )
 
@@ -194,6 +194,6 @@ def check_span(rows: Any, num_dates: int, num_cells: int) -> None:
     dates = rows["target_end_date"].to_numpy().astype("datetime64[D]").astype(int)
     row = rows.row(int(np.abs(dates - np.median(dates)).argmax()), named=True)
     raise InputError(
-        f"{row['file']}, row {row['row']}: with target date {row['target_end_date']} the forecasts would span {num_dates} "
+        f"{shown(row['file'])}, row {row['row']}: with target date {row['target_end_date']} the forecasts would span {num_dates} "
         f"dates, {num_cells * 8 / 1e9:.1f} GB, hardly any of them with a forecast; fix the date, or ask for fewer models"
     )

@@ -25,7 +25,7 @@ def check_csv(path: Path) -> None:
     """
     try:
         if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty; give a header and a row for every forecast")
+            raise InputError(f"{shown(path)} is empty; give a header and a row for every forecast")
         data = np.memmap(path, np.uint8, mode="r")
         scan = _Scan(path, data)
         for start in range(0, len(data), BLOCK):
@@ -35,7 +35,9 @@ def check_csv(path: Path) -> None:
         if scan.newline_in_cell:
             _check_cells(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table ({shown(error)}); save it as a CSV in UTF-8") from None
+        raise InputError(
+            f"{shown(path)} cannot be read as a table ({shown(error)}); save it as a CSV in UTF-8"
+        ) from None
 
 
 class _Scan:
@@ -122,17 +124,19 @@ class _Scan:
 
     def _refuse(self, row: int, what: str, fix: str = "fix the row") -> NoReturn:
         where = "the header" if row == 0 else f"row {row}"
-        raise InputError(f"{self.path}, {where} {what}; {fix}")
+        raise InputError(f"{shown(self.path)}, {where} {what}; {fix}")
 
 
 def _check_names(path: Path) -> None:
     with path.open(newline="", encoding="utf-8-sig") as file:
         names = next(csv.reader(file), [])
     if len(names) == 1 and (found := [mark for mark in ";\t|" if mark in names[0]]):
-        raise InputError(f"{path}: expected cells separated by commas, got {found[0]!r}; save the table with commas")
+        raise InputError(
+            f"{shown(path)}: expected cells separated by commas, got {found[0]!r}; save the table with commas"
+        )
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise InputError(f"{path}: two columns are called {shown(twice[0])}; give each column a name of its own")
+        raise InputError(f"{shown(path)}: two columns are called {shown(twice[0])}; give each column a name of its own")
 
 
 def _check_cells(path: Path) -> None:
@@ -143,4 +147,6 @@ def _check_cells(path: Path) -> None:
         for number, row in enumerate(rows, start=1):
             breaks = [(cell.count("\n"), cell.count(",")) for cell in row if "\n" in cell]
             if any(commas == lines * (size - 1) > 0 for lines, commas in breaks):
-                raise InputError(f"{path}, row {number}: a cell holds whole rows; a quote is open or missing, fix it")
+                raise InputError(
+                    f"{shown(path)}, row {number}: a cell holds whole rows; a quote is open or missing, fix it"
+                )

@@ -166,7 +166,7 @@ def read_truth(
     steps, off = np.divmod((dates - grid.dates[0]).astype(int), step_days)
     if off.any():
         raise InputError(
-            f"{(off > 0).sum()} of {len(off)} dates of the truth in {path} are off the forecasts' grid of {step_days} days, such as "
+            f"{(off > 0).sum()} of {len(off)} dates of the truth in {shown(path)} are off the forecasts' grid of {step_days} days, such as "
             f"{dates[off > 0][0]} in row {rows['row'][int(np.argmax(off > 0))]} beside {grid.dates[-1]}; give target dates, one "
             "value for every step"
         )
@@ -195,7 +195,7 @@ def _of_target(table: Any, path: str | Path, target: str | None) -> Any:
         return table.filter(is_or_null("target", [target]))
     if len(known) > 1:
         raise InputError(
-            f"the truth in {path} holds several targets, {shown(', '.join(sorted(known)[:5]))}, none is {shown(target)!r}"
+            f"the truth in {shown(path)} holds several targets, {shown(', '.join(sorted(known)[:5]))}, none is {shown(target)!r}"
         )
     return table
 
@@ -215,7 +215,7 @@ def _usable(found: Any, path: str | Path, grid: Grid) -> Any:
     rows = named.filter(pl.col("date").is_not_null() & pl.col("value").is_not_null())
     if not len(rows):
         why = "no date (2024-01-06) or no number in any row" if len(named) else "their names may differ"
-        raise InputError(f"the truth in {path} has no value for the locations of the forecasts: {why}")
+        raise InputError(f"the truth in {shown(path)} has no value for the locations of the forecasts: {why}")
     if len(rows) < len(named):
         grid.dropped.append(f"{len(named) - len(rows)} rows of the truth without a date or a number")
     return rows
@@ -232,6 +232,6 @@ def _refuse_vintages(rows: Any, path: str | Path) -> None:
     if twice.any():
         place, date, row = rows.filter(twice).select("location", "date", "row").row(0)
         raise InputError(
-            f"the truth in {path} has {int(twice.sum())} duplicate rows, such as {shown(place)} on {date} (row {row}); "
+            f"the truth in {shown(path)} has {int(twice.sum())} duplicate rows, such as {shown(place)} on {date} (row {row}); "
             "keep one vintage by its source"
         )

@@ -119,12 +119,13 @@ def submission_path(folder: str | Path, model: str, reference_date: str | np.dat
 
 
 def _day(date: str | np.datetime64) -> np.datetime64:
+    message = f"expected a reference date like 2024-01-06, got {shown(date)!r}"
     try:
         day = np.datetime64(str(date), "D")
     except ValueError:
-        day = np.datetime64("NaT")
+        raise InputError(message) from None
     if np.isnat(day):
-        raise InputError(f"expected a reference date like 2024-01-06, got {shown(date)!r}")
+        raise InputError(message)
     return day
 
 

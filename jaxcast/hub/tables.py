@@ -8,6 +8,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import OTHER_TYPES, Cells
 from jaxcast.hub.cells import polars as polars
 from jaxcast.hub.csv_structure import check_csv
+from jaxcast.storage.files import check_name
 
 SUFFIXES = (".csv", ".parquet")
 ROW = "(row)"
@@ -54,6 +55,7 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
 
 def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
     """The files of a table or folder, each as a lazy frame in the form of `scan_forecasts`."""
+    check_name(path)
     if path.is_file():
         yield path, _canonical(_scan(path), path, None, step_days)
         return
@@ -63,7 +65,9 @@ def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
     root = inner[0] if inner else path
     files = sorted(file for file in root.glob("*/*") if file.suffix in SUFFIXES and file.is_file())
     if not files:
-        raise InputError(f"{root} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table")
+        raise InputError(
+            f"{shown(root)} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table"
+        )
     for file in files:
         yield file, _canonical(_scan(file), file, file.parent.name, step_days)
 
@@ -90,7 +94,7 @@ def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> 
             if isinstance(_failure_of(each), str):
                 path = file
                 break
-    raise InputError(f"{path} is not a table that can be read ({shown(failure)}); write it again")
+    raise InputError(f"{shown(path)} is not a table that can be read ({shown(failure)}); write it again")
 
 
 def _failure_of(frame: Any) -> Any:
@@ -138,6 +142,7 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
         InputError: where there is no such table, its structure is damaged, columns are missing, or no row is of that source.
     """
     pl, path = polars(), Path(path)
+    check_name(path)
     if not path.is_file():
         raise InputError(f"there is no truth table {shown(path)}; give a .csv or .parquet")
     frame = _scan(path)
@@ -148,11 +153,11 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
     if source is not None:
         if "source" not in found:
             raise InputError(
-                f"{path} has no column source or as_of to look for {shown(source)!r} in; leave the source out"
+                f"{shown(path)} has no column source or as_of to look for {shown(source)!r} in; leave the source out"
             )
         frame = frame.filter(cells.words("source").str.contains(source, literal=True))
         if collected(frame.select(pl.len()), path).item() == 0:
-            raise InputError(f"no row of {path} is of a source that contains {shown(source)!r}")
+            raise InputError(f"no row of {shown(path)} is of a source that contains {shown(source)!r}")
     columns = [cells.text("location"), cells.date("date"), cells.text("target"), cells.number("value")]
     read = frame.select(*columns, pl.col(ROW).alias("row"))
     return read.unique(["location", "date", "target", "value"], keep="first", maintain_order=True)
@@ -173,7 +178,7 @@ def _scan(path: Path) -> Any:
         columns = [name for name in frame.collect_schema().names() if name != ROW]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path} is not a table that can be read ({shown(why)})") from None
+        raise InputError(f"{shown(path)} is not a table that can be read ({shown(why)})") from None
     if path.suffix == ".csv":  # empty lines, and rows of commas alone
         frame = frame.filter(~pl.all_horizontal(pl.col(columns).is_null()))
     return frame
@@ -185,7 +190,9 @@ def _find(frame: Any, names: dict[str, tuple[str, ...]], path: Path, needed: tup
     found = {ours: next((name for name in theirs if name in columns), None) for ours, theirs in names.items()}
     missing = [name for name in needed if found[name] is None]
     if missing:
-        raise InputError(f"{path} has no column {', '.join(missing)}; its columns are {shown(', '.join(columns[1:]))}")
+        raise InputError(
+            f"{shown(path)} has no column {', '.join(missing)}; its columns are {shown(', '.join(columns[1:]))}"
+        )
     return {ours: theirs for ours, theirs in found.items() if theirs is not None}
 
 
@@ -194,9 +201,9 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
     needed = ("location", "quantile", "value", *(() if model else ("model",)))
     found = _find(frame, NAMES, path, needed)
     if "horizon" not in found and "target" not in found:
-        raise InputError(f"{path} has no column horizon, nor a target such as '1 wk ahead inc death'")
+        raise InputError(f"{shown(path)} has no column horizon, nor a target such as '1 wk ahead inc death'")
     if not found.keys() & {"target_end_date", "reference_date"}:
-        raise InputError(f"{path} has no column target_end_date or reference_date")
+        raise InputError(f"{shown(path)} has no column target_end_date or reference_date")
     cells = Cells(path, found, frame.collect_schema())
     if "horizon" in found:
         steps, target = cells.number("horizon"), cells.text("target")
