@@ -1,7 +1,11 @@
-"""Naive forecasts of several series, which any other must beat: histories (*batch, time, region) in, (*batch, lead, region) out; what else is given
-changes nothing."""
+"""Naive forecasts of several series, which any other must beat.
+
+Histories are (time, region) or (sample, time, region), forecasts (*batch, lead, region). With `target_features`, histories have
+a last axis of features, and forecasts one of those features. What else is given changes nothing.
+"""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +15,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_leads, check_whole
 from jaxcast.errors import InputError
 from jaxcast.pytrees import register
+from jaxcast.regions.features import check_features, check_history, for_each_series
 from jaxcast.rollout import Output
 
 Leads = tuple[int, ...]
@@ -30,6 +35,13 @@ def last_known(
 class LastValue:
     """The newest known value is the forecast at every lead.
 
+    Args:
+        leads: steps ahead, rising from 1 on.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
+    Raises:
+        InputError: for leads that do not rise; when called, for histories of another shape.
+
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> jaxcast.LastValue((1, 5))(jnp.asarray([[1.0], [2.0], [jnp.nan]])).forecast.tolist()
@@ -37,14 +49,18 @@ class LastValue:
     """
 
     leads: Leads = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_leads(self.leads)
+        check_features(self.target_features)
 
     @checked
-    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
-        newest, _ = last_known(history)
-        return Output(_at_every(self.leads, newest), {})
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
+        return _at_every(self.leads, last_known(history)[0])
 
 
 @register
@@ -54,8 +70,13 @@ class SeasonalLastValue:
 
     Where that one is missing, it is the newest known value.
 
+    Args:
+        leads: steps ahead, rising from 1 on.
+        period: s, in steps.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
     Raises:
-        InputError: for histories that do not reach so far back.
+        InputError: for leads that do not rise; when called, for histories of another shape or that do not reach so far back.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -65,25 +86,37 @@ class SeasonalLastValue:
 
     leads: Leads = dataclasses.field(metadata={"static": True})
     period: int = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_leads(self.leads)
+        check_features(self.target_features)
         check_whole("period", self.period)
 
     @checked
-    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
         ages = [-lead % self.period for lead in self.leads]
         if history.shape[-2] <= max(ages):
             raise InputError(f"a season of {self.period} steps needs a longer history than {history.shape[-2]} steps")
         before = jnp.stack([history[..., -1 - age, :] for age in ages], -2)
         newest = _at_every(self.leads, last_known(history)[0])
-        return Output(jnp.where(jnp.isfinite(before), before, newest), {})
+        return jnp.where(jnp.isfinite(before), before, newest)
 
 
 @register
 @dataclasses.dataclass(frozen=True)
 class HistoryMean:
     """The mean of the known values of the history is the forecast at every lead.
+
+    Args:
+        leads: steps ahead, rising from 1 on.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
+    Raises:
+        InputError: for leads that do not rise; when called, for histories of another shape.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -92,13 +125,18 @@ class HistoryMean:
     """
 
     leads: Leads = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_leads(self.leads)
+        check_features(self.target_features)
 
     @checked
-    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
-        return Output(_at_every(self.leads, jnp.nanmean(history, -2)), {})
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
+        return _at_every(self.leads, jnp.nanmean(history, -2))
 
 
 @register
@@ -106,8 +144,12 @@ class HistoryMean:
 class Drift:
     """The line through the first and the last value of the history goes on: y_(t+h) = u_t + h (u_t - u_1) / (t - 1).
 
+    Args:
+        leads: steps ahead, rising from 1 on.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
     Raises:
-        InputError: for histories of one step.
+        InputError: for leads that do not rise; when called, for histories of another shape or of one step.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -116,20 +158,30 @@ class Drift:
     """
 
     leads: Leads = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_leads(self.leads)
+        check_features(self.target_features)
 
     @checked
-    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
         if history.shape[-2] < 2:
             raise InputError("a drift needs a history of at least 2 steps, got 1")
         newest, age = last_known(history)
         oldest, missing = last_known(jnp.flip(history, -2))
         steps = jnp.maximum(history.shape[-2] - 1 - age - missing, 1)
         slope = (newest - oldest) / steps
-        return Output(jnp.stack([newest + (lead + age) * slope for lead in self.leads], -2), {})
+        return jnp.stack([newest + (lead + age) * slope for lead in self.leads], -2)
 
 
 def _at_every(leads: Leads, values: Float[Array, "*batch region"]) -> Float[Array, "*batch lead region"]:
     return jnp.repeat(values[..., None, :], len(leads), -2)
+
+
+def _forecast(forecast: Callable[[Array], Array], history: Array, targets: Leads) -> Output:
+    check_history(history, targets)
+    return Output(for_each_series(forecast, history, targets), {})

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_choice, check_floats, check_positive, check_whole, sizes_of
+from jaxcast.checks import check_choice, check_flag, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import register
+from jaxcast.regions.features import check_history, check_targets, flat, of_targets, target_features_of
 from jaxcast.regions.samples import LeadSamples, given_to_regions
 
 Transform = Literal["none", "sqrt", "log"]
@@ -26,12 +27,18 @@ TRANSFORMS = {
 
 
 class Window(NamedTuple):
-    """features: of each region, (*batch, region, feature). newest, scale: (*batch, region), what forecasts are relative to.
-    level: what those start from that do not start from the newest."""
+    """What is seen of histories.
+
+    Args:
+        features: of each region, (*batch, region, feature).
+        newest: the newest value of what is forecast, (*batch, region) or (*batch, region, target).
+        scale: alike, what forecasts are in units of.
+        level: what those start from that do not start from the newest.
+    """
 
     features: Float[Array, "*batch region feature"]
-    newest: Float[Array, "*batch region"]
-    scale: Float[Array, "*batch region"]
+    newest: Float[Array, "..."]
+    scale: Float[Array, "..."]
     level: Any
 
 
@@ -42,7 +49,7 @@ class LagInputs:
 
         x_(r,m,k) = g( sum_s mixing_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
 
-    each then standardised; where `centred`, with u_(s,t-k) less the mean of its series, so that a series' level is seen by
+    for each feature of the series where there are several, each then standardised; where `centred`, with u_(s,t-k) less the mean of its series, so that a series' level is seen by
     none. With level="window" the mixture is first divided by its mean over the window, so that only
     the shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms are for series that are
     not negative. Missing values are filled by the last known.
@@ -58,8 +65,8 @@ class LagInputs:
         (7, 2, 3)
     """
 
-    mean: Float[Array, " region"]
-    std: Float[Array, " region"]
+    mean: Float[Array, " region *feature"]
+    std: Float[Array, " region *feature"]
     mixing: Float[Array, "region mixture source"]
     offset: Float[Array, " feature"]
     size: Float[Array, " feature"]
@@ -71,6 +78,7 @@ class LagInputs:
     level: Level = dataclasses.field(metadata={"static": True})
     components: Any = None
     centred: bool = dataclasses.field(default=False, metadata={"static": True})
+    target_features: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a part of a regression."""
@@ -82,14 +90,18 @@ class LagInputs:
         check_whole("given_size", self.given_size, least=0)
         check_choice("transform", self.transform, tuple(TRANSFORMS))
         check_choice("level", self.level, LEVELS)
-        shapes = {".mean": "region", ".std": "region", ".mixing": "region mixture region"}
+        check_flag("centred", self.centred)
+        own = "region feature" if self.target_features else "region"
+        shapes = {".mean": own, ".std": own, ".mixing": "region mixture region"}
         shapes |= {".components_scale": "", ".given_scale": ""}
         if self.components is not None:
             shapes[".components"] = "lagged component"
         num_standardised = self.num_features - self.given_size
         shapes |= {".offset": str(num_standardised), ".size": str(num_standardised)}
         sizes = sizes_of(self, shapes)
-        if self.components is not None and sizes["lagged"] != len(self.lags) * sizes["region"]:
+        if self.target_features:
+            check_targets(self.target_features, sizes["feature"])
+        if self.components is not None and sizes["lagged"] != len(self.lags) * np.size(self.mean):
             raise InputError(f"components must be of {len(self.lags)} lags of each region, got {sizes['lagged']}")
         check_positive(std=self.std, size=self.size)
 
@@ -98,39 +110,57 @@ class LagInputs:
         """Of each region."""
         per_mixture = len(self.lags) + (self.level == "window")
         num_components = 0 if self.components is None else self.components.shape[-1]
-        return self.mixing.shape[1] * per_mixture + num_components + self.given_size
+        num_mixtures = self.mixing.shape[1] * (self.mean.shape[1] if self.target_features else 1)
+        return num_mixtures * per_mixture + num_components + self.given_size
 
     @checked
     def __call__(
-        self, history: Float[Array, "*batch time region"], given: Float[Any, "*batch_and_region given"] | None = None
+        self, history: Float[Array, "..."], given: Float[Any, "*batch_and_region given"] | None = None
     ) -> Window:
+        """Makes the features of histories.
+
+        Args:
+            history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
+            given: as in the samples.
+
+        Returns:
+            The features, and what forecasts are relative to.
+
+        Raises:
+            InputError: for another shape.
+        """
         return self.of_regions(history, given, self.mixing, self.std)
 
     def of_regions(
-        self, history: Float[Array, "*batch time source"],
+        self, history: Float[Array, "..."],
         given: Any, mixing: Float[Array, "region mixture source"],
-        std: Float[Array, " region"], own: Any = slice(None),
+        std: Float[Array, " region *feature"], own: Any = slice(None),
     ) -> Window:  # fmt: skip
         """The window of some of the regions, whose numbers are `own`."""
-        needed = max(self.lags, default=0) + 1
-        if history.ndim < 2 or history.shape[-1] != len(self.mean) or history.shape[-2] < needed:
-            raise InputError(
-                f"expected histories (*batch, time, region) of {len(self.mean)} regions and at least {needed} steps, got {history.shape}"
-            )
+        check_history(history, self.target_features, series=self.mean.shape, least=max(self.lags, default=0) + 1)
         values = filled(history, self.mean)
         raw, scale = self._raw(values, mixing)
-        newest = values[..., -1, own]
+        by_region = values[..., 0] if self.target_features else values
+        newest = self._of_targets(values[..., -1, :, :][..., own, :]) if self.target_features else values[..., -1, own]
+        std = self._of_targets(std)
         scale = std * (jnp.ones_like(newest) if scale is None else scale)
         features = (raw - self.offset) / self.size
         if self.given_size:
-            own_given = given_to_regions(given, history, self.given_size)[..., own, :]
+            own_given = given_to_regions(given, by_region, self.given_size)[..., own, :]
             features = jnp.concatenate([features, own_given * self.given_scale], -1)
-        return Window(features, newest, scale, self.mean[own] if self.centred else 0)
+        return Window(features, newest, scale, self._of_targets(self.mean[own]) if self.centred else 0)
+
+    def _of_targets(self, values: Array) -> Array:
+        return of_targets(values, self.target_features)
 
     def _raw(self, values: Array, mixing: Array) -> tuple[Array, Any]:
         """Features before they are standardised, and the mean of each region's own mixture over the window."""
         scaled = self._scaled(values)
-        mixed = jnp.einsum("rms,...ls->...rml", mixing, scaled)
+        if self.target_features:
+            mixed = jnp.einsum("rms,...lsf->...rmfl", mixing, scaled)
+            mixed = mixed.reshape(*mixed.shape[:-3], -1, mixed.shape[-1])
+        else:
+            mixed = jnp.einsum("rms,...ls->...rml", mixing, scaled)
         mean = None
         if self.level == "window":
             mean = mixed.mean(-1, keepdims=True) + 0.05
@@ -141,14 +171,20 @@ class LagInputs:
             features.append(jnp.log(mean[..., 0]))
         if self.components is not None:
             features.append(self._projected(scaled, mixing))
-        return jnp.concatenate(features, -1), None if mean is None else mean[..., 0, 0]
+        if mean is not None:
+            mean = self._of_targets(mean[..., 0]) if self.target_features else mean[..., 0, 0]
+        return jnp.concatenate(features, -1), mean
 
     def _scaled(self, values: Array) -> Array:
         return (values - self.mean if self.centred else values) / self.std
 
+    def _lagged(self, scaled: Array) -> Array:
+        """The lags of all series and features, on one axis."""
+        scaled = flat(scaled) if self.target_features else scaled
+        return flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
+
     def _projected(self, scaled: Array, mixing: Array) -> Array:
-        shape = _flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
-        return _to_all(shape @ self.components * self.components_scale, len(mixing))
+        return _to_all(self._lagged(scaled) @ self.components * self.components_scale, len(mixing))
 
 
 @checked
@@ -194,7 +230,7 @@ def lag_inputs(
         (7, 2, 9)
     """
     lags = tuple(int(lag) for lag in lags)
-    size, num_regions = samples.history.shape[-2:]
+    size, num_regions = samples.history.shape[1:3]
     if not lags or not all(0 <= lag < size for lag in lags):
         raise InputError(f"expected lags from 0 to below the {size} steps of a window, got {lags}")
     if transform not in TRANSFORMS or level not in LEVELS:
@@ -211,7 +247,8 @@ def lag_inputs(
     mean, std = series_scale(samples)
     none = jnp.zeros(1)
     scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
-    inputs = LagInputs(mean, std, mixing, none, none + 1, *scales, 0, lags, transform, level, centred=centred)
+    inputs = LagInputs(mean, std, mixing, none, none + 1, *scales, 0, lags, transform, level)
+    inputs = dataclasses.replace(inputs, centred=centred, target_features=target_features_of(samples))
     if num_components:
         inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
     raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)
@@ -229,18 +266,13 @@ def _features(inputs: LagInputs, history: Array) -> Array:
 @partial(jax.jit, static_argnames="num_components")
 def _principal(inputs: LagInputs, history: Array, num_components: int) -> Array:
     """The first right singular vectors of all windows, scaled so that what they give has the standard deviation one."""
-    scaled = inputs._scaled(filled(history, inputs.mean))
-    windows = _flat(TRANSFORMS[inputs.transform](scaled)[..., [-1 - lag for lag in inputs.lags], :])
+    windows = inputs._lagged(inputs._scaled(filled(history, inputs.mean)))
     _, values, right = jnp.linalg.svd(windows - windows.mean(0), full_matrices=False)
     return right[:num_components].T * (len(windows) ** 0.5 / values[:num_components])
 
 
 def _to_all(shared: Float[Array, "*batch feature"], num_regions: int) -> Float[Array, "*batch region feature"]:
     return jnp.broadcast_to(shared[..., None, :], (*shared.shape[:-1], num_regions, shared.shape[-1]))
-
-
-def _flat(windows: Float[Array, "*batch lag region"]) -> Float[Array, "*batch all"]:
-    return windows.reshape(*windows.shape[:-2], -1)
 
 
 @checked
@@ -283,43 +315,64 @@ def mixtures(
     return np.concatenate(parts, 1)
 
 
-def series_scale(samples: LeadSamples) -> tuple[Float[Array, " region"], Float[Array, " region"]]:
+def series_scale(
+    samples: LeadSamples,
+) -> tuple[Float[Array, " region *feature"], Float[Array, " region *feature"]]:
     """Finds the mean and the standard deviation of each series over the histories of samples.
 
     Args:
         samples: training samples.
 
     Returns:
-        The means and the standard deviations.
+        The means and the standard deviations, of each feature where there are several; the deviation of a feature that
+        is not forecast and never changes is 1.
 
     Raises:
         InputError: for a series that never changes, is never known, or is too large or moves too little to square.
     """
     # Of numpy, for a model's scale is a number also where its making is traced.
-    history = np.asarray(samples.history).reshape(-1, samples.history.shape[-1])
+    series = samples.history.shape[2:]
+    history = np.asarray(samples.history).reshape(-1, int(np.prod(series)))
     history = history if np.issubdtype(history.dtype, np.floating) else history.astype(float)
+
+    def name(bad: Any) -> str:
+        where = np.unravel_index(int(np.argmax(bad)), series)
+        return f"series number {where[0]}" + "".join(f", feature {feature}," for feature in where[1:])
+
     is_known = np.isfinite(history).any(0)
     if not is_known.all():
-        raise InputError(f"series number {int(np.argmin(is_known))} has no known value to learn from")
+        raise InputError(f"{name(~is_known)} has no known value to learn from")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean, std = np.nanmean(history, 0), np.nanstd(history, 0)
     constant = np.nanmin(history, 0) == np.nanmax(history, 0)
+    seen_only = np.ones(series[-1], bool)
+    if samples.features is not None:
+        seen_only[list(samples.features.numbers)] = False
+        std = np.where(constant & np.tile(seen_only, series[0]), 1, std).astype(history.dtype)
+        constant &= ~np.tile(seen_only, series[0])
     if constant.any():
-        raise InputError(f"series number {int(np.argmax(constant))} never changes in the training part; leave it out")
+        raise InputError(f"{name(constant)} never changes in the training part; leave it out")
     usable = np.isfinite(std) & (std > np.sqrt(np.finfo(history.dtype).tiny))
     if not usable.all():
-        number = int(np.argmin(usable))
+        largest = np.nanmax(np.abs(history[:, int(np.argmin(usable))]))
         raise InputError(
-            f"series number {number} reaches {np.nanmax(np.abs(history[:, number])):g}, which squared is no number of "
-            f"{history.dtype}; give it in another unit"
+            f"{name(~usable)} reaches {largest:g}, which squared is no number of {history.dtype}; give it in another unit"
         )
-    return jnp.asarray(mean), jnp.asarray(std)
+    return jnp.asarray(mean.reshape(series)), jnp.asarray(std.reshape(series))
 
 
-def filled(
-    history: Float[Array, "*batch time region"], first: Float[Array, " region"]
-) -> Float[Array, "*batch time region"]:
-    """Missing values as the last known one of the same series, `first` where there is none."""
+def filled(history: Float[Array, "..."], first: Float[Array, " region *feature"]) -> Float[Array, "..."]:
+    """Fills missing values by the last known one of the same series.
+
+    Args:
+        history: (*batch, time, region) or (*batch, time, region, feature).
+        first: what stands where there is none.
+
+    Returns:
+        The histories without missing values.
+    """
+    if first.ndim > 1:
+        return filled(flat(history), first.ravel()).reshape(history.shape)
     known = jnp.isfinite(history)
     steps = jnp.arange(history.shape[-2])[:, None]
     last = jax.lax.cummax(jnp.where(known, steps, -1), axis=history.ndim - 2)

@@ -16,6 +16,7 @@ from jaxcast.pooling.attention import uniform_linear
 from jaxcast.recurrent.forecaster import Constant
 from jaxcast.recurrent.stack import LAYERS, Stack
 from jaxcast.regions.calibration import check_levels, middle_of
+from jaxcast.regions.features import check_history, of_targets, target_features_of
 from jaxcast.regions.lags import LEVELS, Level, filled, series_scale
 from jaxcast.regions.samples import LeadSamples, given_to_regions, learned_from
 from jaxcast.rollout import Output
@@ -47,9 +48,11 @@ class RegionNetwork(nnx.Module):
         levels = check_levels(levels) if levels else ()
         mean, std = series_scale(samples)
         self.mean, self.std = Constant(mean), Constant(std)
-        self.levels, self.num_leads, self.each = levels, samples.targets.shape[-2], each
-        self.level, self.in_size = level, 2 + (level == "window")
-        size = self.num_leads * max(len(levels), 1)
+        self.levels, self.num_leads, self.each = levels, samples.targets.shape[1], each
+        self.target_features = target_features_of(samples)
+        num_features = mean.shape[1] if self.target_features else 1
+        self.level, self.in_size = level, (2 + (level == "window")) * num_features
+        size = self.num_leads * max(len(self.target_features), 1) * max(len(levels), 1)
         self.given_size = 0 if samples.given is None else samples.given.shape[-1]
         state_size += self.given_size
 
@@ -64,37 +67,61 @@ class RegionNetwork(nnx.Module):
     ) -> tuple[Float[Array, "*batch region state"], dict[str, Any]]: ...
 
     @checked
-    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None, *, key: Any = None) -> Output:
-        """Forecasts of all leads, (*batch, lead, region); given as in the samples, and a key switches dropout on."""
-        num_regions = len(self.mean[...])
-        if history.shape[-1] != num_regions:
-            raise InputError(f"it was made for {num_regions} regions, got histories of shape {history.shape}")
-        values, mean, scale = self._in_units(filled(history, self.mean[...]))
+    def __call__(self, history: Float[Array, "..."], given: Any = None, *, key: Any = None) -> Output:
+        """Forecasts all leads.
+
+        Args:
+            history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
+            given: as in the samples.
+            key: switches dropout on.
+
+        Returns:
+            Forecasts (*batch, lead, region), with a last axis of targets where there is one of features.
+
+        Raises:
+            InputError: for histories of another shape.
+        """
+        self._check(history)
+        # Without a feature axis, the one number of a region is its only feature.
+        own, targets = ((), self.target_features) if self.target_features else ((1,), (0,))
+        history = history.reshape(*history.shape, *own)
+        means, stds = (a[...].reshape(*a.shape, *own) for a in (self.mean, self.std))
+        values, mean, scale = self._in_units(filled(history, means), means, stds)
         features = [values, jnp.isfinite(history).astype(values.dtype)]
         if self.level == "window":
-            features.append(jnp.broadcast_to(jnp.log(scale / self.std[...]), values.shape))
-        states, info = self.encode(jnp.stack(features, -1), key)
+            features.append(jnp.broadcast_to(jnp.log(scale / stds), values.shape))
+        states, info = self.encode(jnp.concatenate(features, -1), key)
         if self.given_size:
-            given = given_to_regions(given, history, self.given_size)
+            given = given_to_regions(given, history[..., 0], self.given_size)
             states = jnp.concatenate([states, given.astype(states.dtype)], -1)
         if self.each:
             read = jax.vmap(lambda layer, s: layer(s), in_axes=(0, -2), out_axes=-2)(self.read_out, states)
         else:
             read = self.read_out(states)
-        steps = read.astype(values.dtype).reshape(*read.shape[:-1], self.num_leads, -1)
-        scaled = jnp.swapaxes(self._levels_of(steps), -2, -3) + values[..., -1, :][..., None, :, None]
+        steps = read.astype(values.dtype).reshape(*read.shape[:-1], self.num_leads, len(targets), -1)
+        newest, mean, scale = (of_targets(a, targets) for a in (values[..., -1, :, :], mean, scale))
+        scaled = jnp.moveaxis(self._levels_of(steps), -4, -3) + newest[..., None, :, :, None]
         forecasts = mean[..., None] + scale[..., None] * scaled
+        if not self.target_features:
+            forecasts = forecasts[..., 0, :]
         if not self.levels:
             return Output(forecasts[..., 0], info)
         return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
 
-    def _in_units(self, values: Float[Array, "*batch time region"]) -> tuple[Array, Array, Array]:
-        """Values less a mean and over a scale, and those two, (*batch, 1, region)."""
-        mean, scale = (
-            jnp.broadcast_to(a[...], (*values.shape[:-2], 1, values.shape[-1])) for a in (self.mean, self.std)
-        )
+    def _check(self, history: Array) -> None:
+        num_regions = self.mean.shape[0]
+        own = 2 if self.target_features else 1
+        if history.ndim > own and history.shape[-own] != num_regions:
+            raise InputError(f"it was made for {num_regions} regions, got histories of shape {history.shape}")
+        check_history(history, self.target_features, series=self.mean.shape)
+
+    def _in_units(
+        self, values: Float[Array, "*batch time region feature"], means: Array, stds: Array
+    ) -> tuple[Array, Array, Array]:
+        """Values less a mean and over a scale, and those two, (*batch, 1, region, feature)."""
+        mean, scale = (jnp.broadcast_to(a, (*values.shape[:-3], 1, *a.shape)) for a in (means, stds))
         if self.level == "window":
-            mean = scale = jnp.maximum(values.mean(-2, keepdims=True), 0.05 * scale)
+            mean = scale = jnp.maximum(values.mean(-3, keepdims=True), 0.05 * scale)
         return (values - mean) / scale, mean, scale
 
     def check(self) -> None:
@@ -120,7 +147,9 @@ class RegionNetwork(nnx.Module):
             "levels": self.levels,
             "level": self.level,
             "dtype": str(weights.dtype),
-            "num_regions": self.mean.shape[-1],
+            "num_regions": self.mean.shape[-2 if self.target_features else -1],
+            "num_features": self.mean.shape[-1] if self.target_features else 0,
+            "target_features": self.target_features,
             "num_leads": self.num_leads,
             "given_size": self.given_size,
         }
@@ -141,9 +170,19 @@ class RegionNetwork(nnx.Module):
 
 @checked
 def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Array, ""]:
-    """The mean error over what is known, in units of each series' standard deviation: squared, or of quantiles the pinball loss.
+    """Measures the mean error over what is known, in units of each series' standard deviation.
+
+    It is the squared error, or of quantiles the pinball loss.
 
         pinball = max( level (y - q), (level - 1) (y - q) )
+
+    Args:
+        model: a region network.
+        samples: what to forecast; where a weight is 0 the target does not matter.
+        key: switches dropout on.
+
+    Returns:
+        The loss.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -155,10 +194,11 @@ def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Arra
     """
     samples = learned_from(samples)
     outputs = model(samples.history, samples.given, key=key)
+    std = of_targets(model.std[...], model.target_features)
     if model.levels:
-        off = (samples.targets[..., None] - outputs.info["quantiles"]) / model.std[...][:, None]
+        off = (samples.targets[..., None] - outputs.info["quantiles"]) / std[..., None]
         levels = jnp.asarray(model.levels, off.dtype)
         errors = jnp.maximum(levels * off, (levels - 1) * off).mean(-1)
     else:
-        errors = ((samples.targets - outputs.forecast) / model.std[...]) ** 2
+        errors = ((samples.targets - outputs.forecast) / std) ** 2
     return jnp.sum(samples.weights * errors) / jnp.maximum(jnp.sum(samples.weights), 1)

@@ -14,6 +14,7 @@ from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.pytrees import register
 from jaxcast.regions.calibration import middle_of
+from jaxcast.regions.features import check_history, series_of
 from jaxcast.rollout import Input, Output, RolloutState, closed_loop
 
 
@@ -30,10 +31,12 @@ class WindowCell:
 
     Args:
         forecaster: any of histories (time, region) whose first lead is 1; of one that does not know its leads that is believed.
-            window_size: l, the steps that it sees.
+            Of several features, (time, region, feature), it must forecast all, in their order.
+        window_size: l, the steps that it sees.
 
     Raises:
-        InputError: for a forecaster whose first lead is another, or a window below one.
+        InputError: for a forecaster whose first lead is another, or a window below one; when called, for one of several
+            features that does not forecast all.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -53,18 +56,23 @@ class WindowCell:
     def warmup(self) -> int:
         return self.window_size - 1
 
-    def init_carry(self, value: Float[Array, " region"], given: Any = None) -> Float[Array, "time region"]:
+    def init_carry(
+        self, value: Float[Array, " region *feature"], given: Any = None
+    ) -> Float[Array, "time region *feature"]:
         """A window in which nothing is known."""
         return jnp.full((self.window_size, *value.shape), jnp.nan, value.dtype)
 
     @checked
-    def __call__(self, carry: Float[Array, "time region"], x: Input) -> tuple[Float[Array, "time region"], Output]:
+    def __call__(
+        self, carry: Float[Array, "time region *feature"], x: Input
+    ) -> tuple[Float[Array, "time region *feature"], Output]:
+        check_all_features(self.forecaster, x.value)
         window = jnp.concatenate([carry[1:], x.value[None]])
         output = self.forecaster(window) if x.given is None else self.forecaster(window, x.given)
         info = {"quantiles": output.info["quantiles"][0]} if "quantiles" in output.info else {}
         return window, Output(output.forecast[0].astype(x.value.dtype), info)
 
-    def feedback(self, output: Output, key: Any) -> Float[Array, " region"]:
+    def feedback(self, output: Output, key: Any) -> Float[Array, " region *feature"]:
         """The forecast, or with a key a draw from the quantiles."""
         if key is None or "quantiles" not in output.info:
             return output.forecast
@@ -87,6 +95,16 @@ def check_one_step(forecaster: Any) -> None:
         raise InputError(f"expected a forecaster of the next step, whose first lead is 1, got one of the leads {leads}")
 
 
+def check_all_features(forecaster: Any, value: Num[Array, "..."]) -> None:
+    """Raises InputError unless a forecaster forecasts every feature of a value, which are to enter its window."""
+    targets = getattr(forecaster, "target_features", ())
+    if targets and targets != tuple(range(value.shape[-1])):
+        raise InputError(
+            f"a closed loop needs forecasts of all features, expected target features {tuple(range(value.shape[-1]))} for values "
+            f"of shape {value.shape}, got {targets}; learn each lead directly where others are only seen"
+        )
+
+
 @register
 @dataclasses.dataclass(frozen=True)
 class RecursiveForecaster:
@@ -96,11 +114,13 @@ class RecursiveForecaster:
     quantiles are those of `num_paths` closed loops that feed draws, and its forecast is the level nearest to 0.5.
 
     Args:
-        one_step: a forecaster whose first lead is 1. leads: those wanted.
+        one_step: a forecaster whose first lead is 1; of several features it must forecast all, in their order.
+        leads: those wanted.
+        num_paths: closed loops, where draws are fed.
 
     Raises:
         InputError: for leads that are no whole numbers from 1 on, or a forecaster whose first lead is another; when called, for a
-            history without steps, or a key with a forecaster of points.
+            history without steps or of another shape, a key with a forecaster of points, or features that are not forecast.
 
     Source: Taieb, Bontempi, Atiya and Sorjamaa, Expert Systems with Applications 39, 7067 (2012), for both ways.
 
@@ -125,29 +145,37 @@ class RecursiveForecaster:
             raise InputError(f"leads and num_paths must be at least 1, got {self.leads} and {self.num_paths}")
         check_one_step(self.one_step)
 
-    def __call__(
-        self, history: Num[Array, "*batch time region"], given: Any = None, *, key: Key[Array, ""] | None = None
-    ) -> Output:
-        """Forecasts of all leads, (*batch, lead, region).
+    @property
+    def target_features(self) -> tuple[int, ...]:
+        """Which features it forecasts; () where histories have no feature axis."""
+        return getattr(self.one_step, "target_features", ())
+
+    def __call__(self, history: Num[Array, "..."], given: Any = None, *, key: Key[Array, ""] | None = None) -> Output:
+        """Forecasts all leads.
 
         Args:
+            history: (time, region) or (sample, time, region), with a last axis of features where the forecaster takes one.
             given: (*batch, step, ...), what is given at the newest step and at all after it but the last of the leads.
             key: for draws, the same for all windows.
+
+        Returns:
+            Forecasts (*batch, lead, region), with a last axis of features where histories have one.
+
+        Raises:
+            InputError: see the class.
         """
         levels = getattr(self.one_step, "levels", ())
         if key is not None and not levels:
             raise InputError("a key is for draws from quantiles, which this forecaster has none of")
-        if history.ndim < 2 or not history.shape[-2]:
-            raise InputError(
-                f"expected histories (*batch, time, region) of at least one step, got shape {history.shape}"
-            )
-        batch = history.shape[:-2]
+        check_history(history, self.target_features, series=series_of(self.one_step))
+        check_all_features(self.one_step, history)
+        batch = history.shape[: -3 if self.target_features else -2]
         if jnp.issubdtype(history.dtype, jnp.integer):
             history = history.astype(jnp.result_type(float))  # forecasts of counts have fractions
         num_paths = 1 if key is None else self.num_paths
-        size = (num_paths, max(self.leads), *batch, history.shape[-1])
+        size = (num_paths, max(self.leads), *batch, *history.shape[len(batch) + 1 :])
         check_arrays(f"{num_paths} paths of {max(self.leads)} leads", size, dtype=history.dtype)
-        cell, num_leads = WindowCell(self.one_step, history.shape[-2]), max(self.leads)
+        cell, num_leads = WindowCell(self.one_step, history.shape[len(batch)]), max(self.leads)
         at = jnp.asarray(self.leads) - 1
 
         def path(history: Array, given: Any, key: Any) -> Output:

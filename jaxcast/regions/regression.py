@@ -17,6 +17,7 @@ from jaxcast.limits import check_arrays
 from jaxcast.polynomials import monomials, products
 from jaxcast.pooling.linear import ridge
 from jaxcast.pytrees import register
+from jaxcast.regions.features import target_features_of
 from jaxcast.regions.lags import LagInputs, Window
 from jaxcast.regions.samples import LeadSamples, check_samples, learned_from
 from jaxcast.reservoirs import Network, excite, random_network
@@ -182,7 +183,17 @@ class LagRegression:
         y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )
 
     Without `difference` there is no newest, but of centred inputs the mean of each series. One W for all regions
-    ("global"), or one for each. Counts are not negative: `nonnegative` cuts forecasts at zero.
+    ("global"), or one for each; where several features are forecast, one for each of them, from the features of all.
+    Counts are not negative: `nonnegative` cuts forecasts at zero.
+
+    Args:
+        inputs: what is seen of histories.
+        expansion: phi.
+        weights: W, (lead, feature), with an axis of regions in front where each has its own, and one of targets after the
+            leads where there are several features.
+        bias: b, alike without the last axis.
+        difference: whether forecasts start from the newest value.
+        nonnegative: whether they are cut at zero.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -197,15 +208,20 @@ class LagRegression:
 
     inputs: LagInputs
     expansion: Any
-    weights: Float[Array, "*region lead feature"]
-    bias: Float[Array, "*region lead"]
+    weights: Float[Array, "..."]
+    bias: Float[Array, "..."]
     difference: bool = dataclasses.field(metadata={"static": True})
     nonnegative: bool = dataclasses.field(metadata={"static": True})
 
     @property
     def num_leads(self) -> int:
         """How many leads it forecasts."""
-        return self.bias.shape[-1]
+        return self.bias.shape[-2 if self.target_features else -1]
+
+    @property
+    def target_features(self) -> tuple[int, ...]:
+        """Which features it forecasts; () where histories have no feature axis."""
+        return self.inputs.target_features
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a regression."""
@@ -221,21 +237,45 @@ class LagRegression:
                 "the number of terms", math.comb(num_features + self.expansion.degree, num_features) - 1, most=most
             )
         size = expansion_size(self.expansion, num_features)
-        own = f"{num_regions} " * (self.weights.ndim == 3)
+        targets = f"{len(self.target_features)} " * bool(self.target_features)
+        own = f"{num_regions} " * (self.weights.ndim - bool(targets) == 3)
         weights = {".weights": self.weights, ".bias": self.bias}
         check_floats(weights)
-        sizes_of(weights, {"['.weights']": f"{own}lead {size}", "['.bias']": f"{own}lead"})
+        sizes_of(weights, {"['.weights']": f"{own}lead {targets}{size}", "['.bias']": f"{own}lead {targets}"})
 
     @checked
-    def __call__(self, history: Float[Array, "*batch time region"], given: Any = None) -> Output:
-        """Forecasts of all leads, (*batch, lead, region); given as in the samples that it learned from."""
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        """Forecasts all leads.
+
+        Args:
+            history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
+            given: as in the samples that it learned from.
+
+        Returns:
+            Forecasts (*batch, lead, region), with a last axis of targets where there is one of features.
+
+        Raises:
+            InputError: for another shape.
+        """
         window = self.inputs(history, given)
         expanded = self.expansion(window.features)
-        subscripts = "...rf,hf->...hr" if self.weights.ndim == 2 else "...rf,rhf->...hr"
-        steps = jnp.einsum(subscripts, expanded, self.weights) + self.bias.T.reshape(len(self.bias.T), -1)
-        forecast = steps * window.scale[..., None, :]
-        forecast = forecast + (window.newest[..., None, :] if self.difference else window.level)
+        if self.target_features:
+            several = [self._steps(expanded, k) for k in range(len(self.target_features))]
+            steps = jnp.stack(several, -1)
+            forecast = steps * window.scale[..., None, :, :]
+            newest = window.newest[..., None, :, :]
+        else:
+            forecast = self._steps(expanded) * window.scale[..., None, :]
+            newest = window.newest[..., None, :]
+        forecast = forecast + (newest if self.difference else window.level)
         return Output(jnp.maximum(forecast, 0) if self.nonnegative else forecast, {})
+
+    def _steps(self, expanded: Array, target: int | None = None) -> Float[Array, "*batch lead region"]:
+        """Forecasts in units of the scale."""
+        weights = self.weights if target is None else self.weights[..., target, :]
+        bias = self.bias if target is None else self.bias[..., target]
+        subscripts = "...rf,hf->...hr" if weights.ndim == 2 else "...rf,rhf->...hr"
+        return jnp.einsum(subscripts, expanded, weights) + bias.T.reshape(len(bias.T), -1)
 
 
 @checked
@@ -250,7 +290,7 @@ def fit_lag_regression(
     difference: bool = False,
     nonnegative: bool = False,
 ) -> LagRegression:
-    """A regression on lags in closed form, for all leads.
+    """Fits a regression on lags in closed form, for all leads.
 
         W_h, b_h = argmin sum w_(n,h,r) scale_(n,r)^(2 p) | target_(n,h,r) - W_h' phi(x_(n,r)) - b_h |^2 + penalty e_h |W_h|^2
 
@@ -261,13 +301,20 @@ def fit_lag_regression(
     there are many solutions.
 
     Args:
-        samples: to learn from. inputs: what is seen of them. expansion: phi, such as `Identity()`, `Monomials(2)` or
-            `random_fourier(...)`.
-        each_region: W and b for each region. difference: forecast the change from the newest value. nonnegative: see
-            `LagRegression`.
+        samples: to learn from.
+        inputs: what is seen of them.
+        expansion: phi, such as `Identity()`, `Monomials(2)` or `random_fourier(...)`.
+        penalty: strength of the regularisation, in units of the mean eigenvalue.
+        scale_power: p.
+        each_region: whether each region has its own W and b.
+        difference: whether to forecast the change from the newest value.
+        nonnegative: see `LagRegression`.
+
+    Returns:
+        The regression.
 
     Raises:
-        InputError: for a penalty below zero, or targets or what is given that are not finite.
+        InputError: for a penalty below zero, or targets or what is given that are not finite, or inputs made from samples of other features.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -280,6 +327,11 @@ def fit_lag_regression(
     """
     check_penalty(penalty)
     check_samples(samples)
+    if inputs.target_features != target_features_of(samples):
+        raise InputError(
+            f"expected samples whose target features are {inputs.target_features}, as of the inputs, got "
+            f"{target_features_of(samples)} with histories {samples.history.shape}; make the inputs from these samples"
+        )
     solve = _each if each_region else _together
     chosen = None if is_zero(penalty) else penalty
     weights, bias = solve(learned_from(samples), inputs, expansion, chosen, scale_power, difference)
@@ -294,7 +346,7 @@ def _together(
     power: Scalar,
     difference: bool,
 ) -> tuple[Array, Array]:
-    return _solve(samples, inputs(samples.history, samples.given), expansion, penalty, power, difference)
+    return _solve_all(samples, inputs(samples.history, samples.given), expansion, penalty, power, difference)
 
 
 def _each(
@@ -310,11 +362,26 @@ def _each(
     def one(own: Any) -> tuple[Array, Array]:
         number, mixing, std, targets, weights = own
         window = inputs.of_regions(samples.history, samples.given, mixing[None], std[None], number[None])
-        alone = samples._replace(targets=targets[..., None], weights=weights[..., None])
-        return _solve(alone, window, expansion, penalty, power, difference)
+        alone = samples._replace(targets=targets[:, :, None], weights=weights[:, :, None])
+        return _solve_all(alone, window, expansion, penalty, power, difference)
 
-    last_first = [jnp.moveaxis(a, -1, 0) for a in (samples.targets, samples.weights)]
-    return jax.lax.map(one, (jnp.arange(len(inputs.std)), inputs.mixing, inputs.std, *last_first))
+    regions_first = [jnp.moveaxis(a, 2, 0) for a in (samples.targets, samples.weights)]
+    return jax.lax.map(one, (jnp.arange(len(inputs.std)), inputs.mixing, inputs.std, *regions_first))
+
+
+def _solve_all(
+    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+) -> tuple[Float[Array, "lead *target feature"], Float[Array, " lead *target"]]:
+    """The weights of every target, each by itself."""
+    if samples.features is None:
+        return _solve(samples, window, expansion, penalty, power, difference)
+    found = []
+    for k in range(samples.targets.shape[-1]):
+        own = samples._replace(targets=samples.targets[..., k], weights=samples.weights[..., k])
+        level = window.level[..., k] if jnp.ndim(window.level) else window.level
+        seen = Window(window.features, window.newest[..., k], window.scale[..., k], level)
+        found.append(_solve(own, seen, expansion, penalty, power, difference))
+    return jnp.stack([weights for weights, _ in found], 1), jnp.stack([bias for _, bias in found], 1)
 
 
 @partial(jax.jit, static_argnames="difference")

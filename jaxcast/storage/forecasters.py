@@ -1,5 +1,6 @@
 """Forecasters of several series as names, settings and arrays, and back."""
 
+import math
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from jaxcast.checks import check_model
 from jaxcast.pytrees import named_leaves
 from jaxcast.regions.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.regions.calibration import CalibratedForecaster
+from jaxcast.regions.features import TargetFeatures, check_features, check_targets, series_of
 from jaxcast.regions.lags import LagInputs
 from jaxcast.regions.network import RegionNetwork
 from jaxcast.regions.networks import (
@@ -101,9 +103,19 @@ def _rebuilt_network(settings: dict[str, Any], kind: Any, arrays: dict[str, Any]
     check_bounds(settings, arrays)
     config = dict(settings)
     regions, leads, given = (config.pop(name) for name in ("num_regions", "num_leads", "given_size"))
+    series: tuple[int, ...] = (regions,)
+    features, numbers = config.pop("num_features"), tuple(config.pop("target_features"))
+    check_features(numbers)
+    if numbers:
+        check_targets(numbers, features)
+        series = (regions, features)
     # Of any scale: the arrays hold the true one.
-    history, targets = jnp.arange(2.0 * regions).reshape(2, 1, regions), jnp.ones((2, leads, regions))
-    samples = LeadSamples(history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, given)) if given else None)
+    history = jnp.arange(2.0 * math.prod(series)).reshape(2, 1, *series)
+    targets = jnp.ones((2, leads, regions, *[len(numbers)] * bool(numbers)))
+    samples = LeadSamples(
+        history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, given)) if given else None,
+        TargetFeatures(numbers) if numbers else None,
+    )  # fmt: skip
     like = jax.eval_shape(lambda key: kind(samples, **config, key=key), jax.random.key(0))
     check_settings(like.config, settings)
     return filled_in(like, arrays)
@@ -111,12 +123,14 @@ def _rebuilt_network(settings: dict[str, Any], kind: Any, arrays: dict[str, Any]
 
 def _check_shapes(model: CalibratedForecaster) -> None:
     """Arrays of other sizes might broadcast, and be wrong without a word."""
-    num_leads, num_regions, _ = model.shifts.shape
     check_model(model)
+    num_regions = model.shifts.shape[1]
     inner = model.forecaster
     length = max([1, *inner.inputs.lags]) + 1 if isinstance(inner, LagRegression) else getattr(inner, "period", 2)
     size = inner.inputs.given_size if isinstance(inner, LagRegression) else getattr(inner, "given_size", 0)
     given = jnp.ones((num_regions, size)) if size else None
-    output = jax.eval_shape(model, jnp.ones((max(length, 2), num_regions)), given)
-    if output.info["quantiles"].shape != (num_leads, num_regions, len(model.levels)):
+    targets = model.target_features
+    series = series_of(inner) or (num_regions, *[max(targets, default=0) + 1] * bool(targets))
+    output = jax.eval_shape(model, jnp.ones((max(length, 2), *series)), given)
+    if output.info["quantiles"].shape != model.shifts.shape:
         raise ValueError("shapes")
