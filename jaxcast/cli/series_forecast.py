@@ -60,9 +60,9 @@ def load(model: Path, data: Path) -> _Loaded:
     about = stored.attributes
     try:
         _check_about(about, stored.pool)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise InputError(f"{model / 'pool.json'}, attributes: {error}; train and save it again") from None
+    except InputError as error:
+        raise InputError(f"{model / 'pool.json'}, attributes: {error}; train and save it again") from None
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{model} was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
         ) from None
