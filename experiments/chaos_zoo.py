@@ -20,6 +20,7 @@ from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.zoo_methods import METHODS, Zoo, score
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
+from jaxcast.errors import shown
 from jaxcast.hub.arrays import check_names
 
 
@@ -133,7 +134,7 @@ def _series(folder: Path, part: str, pts_per_period: int, systems: list[str]) ->
             record = json.load(opened)
         return jnp.asarray(np.stack([np.ravel(record[system]["values"]) for system in systems]))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file} is missing or not the series of dysts ({error})") from None
+        raise InputError(f"{shown(file)} is missing or not the series of dysts ({shown(error)})") from None
 
 
 def _published(file: Path, pts_per_period: int) -> Published:
@@ -146,7 +147,7 @@ def _published(file: Path, pts_per_period: int) -> Published:
                     errors.setdefault(row["model"], {})[row["system"]] = float(row["smape"])
                     valid.setdefault(row["model"], {})[row["system"]] = float(row["vpt_points"])
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file} is missing or no table of published scores ({error})") from None
+        raise InputError(f"{shown(file)} is missing or no table of published scores ({shown(error)})") from None
     medians = sorted(errors, key=lambda model: float(np.median(list(errors[model].values()))))
     systems = sorted(set.intersection(*(set(by_system) for by_system in errors.values())))
     return Published(systems, {model: errors[model] for model in medians}, {model: valid[model] for model in medians})

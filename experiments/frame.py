@@ -11,6 +11,7 @@ from jaxcast import InputError
 from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.entry import check_numbers, ending_well, run_command, take_flags
 from jaxcast.cli.streams import printing_safely
+from jaxcast.errors import shown
 from jaxcast.storage.folder import RunFolder, hash_of_code
 
 C = TypeVar("C")
@@ -44,7 +45,9 @@ class OwnData(Settings):
     def check(self) -> None:
         """Raises InputError for what no experiment can be run with."""
         if self.data is not None:
-            raise InputError(f"this experiment makes its own data and reads none; leave out --data, got {self.data}")
+            raise InputError(
+                f"this experiment makes its own data and reads none; leave out --data, got {shown(self.data)}"
+            )
         if self.num_data_seeds < 1:
             raise InputError(f"num_data_seeds must be at least 1, got {self.num_data_seeds}")
         for name in ("seed", "data_seed"):

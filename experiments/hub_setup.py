@@ -10,7 +10,7 @@ import tyro
 
 import jaxcast
 from experiments.frame import Settings
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import check_names
 from jaxcast.hub.tables import polars
 
@@ -135,7 +135,9 @@ class Window:
             name, first, last = parts
             np.datetime64(first, "D"), np.datetime64(last, "D")
         except ValueError:
-            raise InputError(f"expected a window as NAME:FIRST:LAST with dates like 2021-06-05, got {text!r}") from None
+            raise InputError(
+                f"expected a window as NAME:FIRST:LAST with dates like 2021-06-05, got {shown(repr(text))}"
+            ) from None
         return cls(name, first, last)
 
 
@@ -170,7 +172,7 @@ def windows_of(config: Config, hub: jaxcast.Hub) -> list[Window]:
     windows = [Window.parse(text) for text in config.windows or (f"all:{first}:{last}",)]
     for window in windows:
         if not hub.weeks(window.first, window.last).any():
-            raise InputError(f"no date of the hub lies in the window {window.name}; they are {first} to {last}")
+            raise InputError(f"no date of the hub lies in the window {shown(window.name)}; they are {first} to {last}")
     return windows
 
 
@@ -211,7 +213,9 @@ def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxca
         truth_source=config.truth_source,
     )
     if config.baseline is not None and config.baseline not in hub.models:
-        raise InputError(f"the baseline {config.baseline!r} is not in the hub; its models are {', '.join(hub.models)}")
+        raise InputError(
+            f"the baseline {shown(repr(config.baseline))} is not in the hub; its models are {shown(', '.join(hub.models))}"
+        )
     baseline = None if config.baseline is None else hub.only([config.baseline])
     if config.shown_location is not None:
         check_names("location", [config.shown_location], hub.locations)

@@ -20,6 +20,7 @@ from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.language_pictures import losses
 from jaxcast import InputError
 from jaxcast.cli.entry import make_console
+from jaxcast.errors import shown
 from jaxcast.pytrees import named_leaves
 from jaxcast.recurrent.stack import Kind
 
@@ -271,9 +272,11 @@ def _read(config: Config) -> str:
         raw = files[0].read_bytes()
         text = (gzip.decompress(raw) if files[0].suffix == ".gz" else raw).decode()
     except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise InputError(f"{files[0]} is no text ({error})") from None
+        raise InputError(f"{shown(files[0])} is no text ({shown(error)})") from None
     if len(text) < 1000:
-        raise InputError(f"{files[0]} is too short to learn from: expected 1000 characters or more, got {len(text)}")
+        raise InputError(
+            f"{shown(files[0])} is too short to learn from: expected 1000 characters or more, got {len(text)}"
+        )
     return text
 
 

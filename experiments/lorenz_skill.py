@@ -166,7 +166,7 @@ def check(config: Config) -> None:
     known = {method for name in config.cases for method in _all_methods_of(name, config)}
     if unknown := [method for method in config.methods if method not in known]:
         raise InputError(
-            f"expected methods of these cases, {', '.join(sorted(known))}, got {shown(unknown)}; name other methods, or "
+            f"expected methods of these cases, {shown(', '.join(sorted(known)))}, got {shown(unknown)}; name other methods, or "
             "more --cases or --rivals that have them"
         )
     tuned = [
@@ -174,7 +174,7 @@ def check(config: Config) -> None:
     ]
     if tuned and config.num_train < 1000:
         raise InputError(
-            f"num_train must be at least 1000 for {', '.join(tuned)}, whose rivals are tuned on the last quarter, got "
+            f"num_train must be at least 1000 for {shown(', '.join(tuned))}, whose rivals are tuned on the last quarter, got "
             f"{config.num_train}"
         )
 

@@ -101,7 +101,7 @@ def check_flag(name: str, value: Any) -> None:
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Refuses what is none of some words."""
     if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, got {shown(repr(value))}")
+        raise InputError(f"{name} must be one of {shown(', '.join(choices))}, got {shown(repr(value))}")
 
 
 def check_leads(leads: Any) -> None:
@@ -155,7 +155,7 @@ def sizes_of(
             known = int(axis) if axis.isdigit() else found.setdefault(axis, size)
             fits = fits and size == known and (size > 0 or axis in may_be_empty)
         if not fits or len(leads) > 1:
-            raise InputError(f"{name} must be ({', '.join(wanted)}) beside the other arrays, got shape {shape}")
+            raise InputError(f"{name} must be ({shown(', '.join(wanted))}) beside the other arrays, got shape {shape}")
     return found
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxcast.arguments import checked
 from jaxcast.candidates import as_forecast_map
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.integrate import FlowMap, flow_map
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
@@ -137,7 +137,7 @@ class EnsembleKalmanFilter:
         unknown = np.flatnonzero(~np.broadcast_to(known, np.shape(value)) | np.isnan(value))
         if unknown.size:
             raise InputError(
-                f"without an initial ensemble the first value must be wholly known, got components {unknown.tolist()} "
+                f"without an initial ensemble the first value must be wholly known, got components {shown(unknown.tolist())} "
                 "unknown or NaN; give initial_ensemble (member, dim), whose spread says how little is known of each "
                 "component, or begin at a value that is known"
             )
@@ -292,7 +292,7 @@ def parameter_map(system: System, names: Sequence[str], *, dt: float = 0.1, h: f
     """
     known = [field.name for field in dataclasses.fields(system)]
     if unknown := [name for name in names if name not in known]:
-        raise InputError(f"{type(system).__name__} has the parameters {known}, got {unknown}")
+        raise InputError(f"{type(system).__name__} has the parameters {known}, got {shown(unknown)}")
     if left := sorted(set(system.schedules) - set(names)):
         raise InputError(f"the other parameters must be numbers, got schedules of {left}")
     # A schedule that is to be replaced leaves nothing behind.

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
 from jaxcast.schedules import Scalar
@@ -233,7 +233,7 @@ def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
             continue
         jumps = np.asarray(schedule.jumps, float)
         if not np.all(np.diff(jumps, axis=-1) > 0):
-            raise InputError(f"the times at which {name} jumps must increase, got {jumps.tolist()}")
+            raise InputError(f"the times at which {name} jumps must increase, got {shown(jumps.tolist())}")
         steps = (jumps - t0) / h
         for jump, step in zip(jumps.ravel(), steps.ravel(), strict=True):
             if not abs(step - round(step)) < 1e-6:

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes, uniform_linear
 from jaxcast.pytrees import register
@@ -71,7 +71,7 @@ class LanguageModel(nnx.Module):
     ):
         if activation is not None and kind != "rnn":
             raise InputError(
-                f"an activation is chosen for kind='rnn' alone, got {activation!r} for {kind!r}; leave it out"
+                f"an activation is chosen for kind='rnn' alone, got {shown(repr(activation))} for {shown(repr(kind))}; leave it out"
             )
         options = {} if activation is None else {"activation": activation}
         check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Pool
 from jaxcast.integrate import FlowMap, check_state, flow_map, num_steps_in
 from jaxcast.schedules import Scalar
@@ -68,7 +68,7 @@ def forecast_error(
     if scale.shape not in ((), forecast.shape[1:]):
         raise InputError(f"scale must be a number or one for each of {forecast.shape[1]} components, got {scale.shape}")
     if norm not in ("mean", "sum"):
-        raise InputError(f"norm must be 'mean' or 'sum', got {norm!r}")
+        raise InputError(f"norm must be 'mean' or 'sum', got {shown(repr(norm))}")
     squares = ((forecast - truth) / scale) ** 2
     return squares.mean(-1) if norm == "mean" else squares.sum(-1)
 

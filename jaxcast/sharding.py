@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 
 _GRACE_S = 3.0
 """Process 0 ends last, because JAX aborts the others, whatever they are about to say, when it does."""
@@ -34,7 +34,7 @@ def start_process(coordinator: str, num_processes: int, process_id: int) -> None
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit():
-        raise InputError(f"expected the coordinator as host:port, got {coordinator!r}")
+        raise InputError(f"expected the coordinator as host:port, got {shown(repr(coordinator))}")
     if not 0 <= process_id < num_processes:
         raise InputError(f"process_id must be from 0 to {num_processes - 1}, got {process_id}")
     jax.distributed.initialize(coordinator, num_processes, process_id)

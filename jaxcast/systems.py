@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.schedules import FunctionOfTime, Parameter, Scalar, Schedule
@@ -87,7 +87,7 @@ class System(FrozenPytree):
         """Raises InputError unless a state has `dim` components."""
         if dim != self.dim:
             raise InputError(
-                f"{type(self).__name__} expects a state of {self.dim} components {self.components}, got {dim}"
+                f"{type(self).__name__} expects a state of {self.dim} components {shown(self.components)}, got {dim}"
             )
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 
 Tokens = Int[Any, " token"] | Sequence[int]
 """A text as whole numbers, each a character or word of the alphabet."""
@@ -34,7 +34,7 @@ class Alphabet:
 
     def __post_init__(self) -> None:
         if not self.characters or len(set(self.characters)) != len(self.characters):
-            raise InputError(f"expected an alphabet of different characters, got {self.characters!r}")
+            raise InputError(f"expected an alphabet of different characters, got {shown(repr(self.characters))}")
 
     @classmethod
     def of(cls, text: str) -> "Alphabet":
@@ -46,7 +46,7 @@ class Alphabet:
         numbers = {character: n for n, character in enumerate(self.characters)}
         unknown = sorted(set(text) - set(numbers))
         if unknown:
-            raise InputError(f"the text holds characters that are not of the alphabet: {''.join(unknown)!r}")
+            raise InputError(f"the text holds characters that are not of the alphabet: {shown(repr(''.join(unknown)))}")
         return np.asarray([numbers[character] for character in text], np.int32)
 
     def decode(self, tokens: Tokens) -> str:

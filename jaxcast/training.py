@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.training_checks import check_data, check_losses
 from jaxcast.training_run import Plan, train, trained_epochs
 from jaxcast.windows import Chunks, Samples
@@ -72,7 +72,7 @@ def make_optimizer(
             f"got {learning_rate}, {clip_norm}, {weight_decay}, {warmup_steps}"
         )
     if schedule not in ("constant", "cosine", "linear"):
-        raise InputError(f"schedule must be constant, cosine or linear, got {schedule!r}")
+        raise InputError(f"schedule must be constant, cosine or linear, got {shown(repr(schedule))}")
     if schedule != "constant" and (num_steps is None or num_steps <= warmup_steps):
         raise InputError(f"a {schedule} schedule needs num_steps above the {warmup_steps} of warm-up, got {num_steps}")
     rate: Any = learning_rate
@@ -272,7 +272,7 @@ def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None
     kinds = {type(leaf).__name__ for leaf in jax.tree.leaves(data) if not isinstance(leaf, jax.Array | np.ndarray)}
     if kinds:
         raise InputError(
-            f"data must be a tree of arrays with a leading sample axis, got {', '.join(sorted(kinds))} in it"
+            f"data must be a tree of arrays with a leading sample axis, got {shown(', '.join(sorted(kinds)))} in it"
         )
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or () in lengths:
@@ -294,6 +294,6 @@ def _check_streams(name: str, streams: PyTree, chunk_size: int) -> None:
 
 def _check_validation(validation: PyTree | None, patience: int | None, keep: str) -> None:
     if keep not in ("best", "last"):
-        raise InputError(f"keep must be best or last, got {keep!r}")
+        raise InputError(f"keep must be best or last, got {shown(repr(keep))}")
     if patience is not None and (validation is None or patience < 1):
         raise InputError(f"patience must be at least 1 and needs validation data, got {patience}")

@@ -137,7 +137,9 @@ class Evaluate:
         """What is evaluated, and what it is compared with, by what its rows are called."""
         folders = [self.pool, *self.against]
         if len({folder.resolve() for folder in folders}) < len(folders):
-            raise InputError(f"--pool and --against must name different folders, got {', '.join(map(str, folders))}")
+            raise InputError(
+                f"--pool and --against must name different folders, got {shown(', '.join(map(str, folders)))}"
+            )
         return {"pool": load_pool(self.pool)} | {f"pool in {folder}": load_pool(folder) for folder in self.against}
 
     def windows(self, trajectory: Trajectory, pools: dict[str, StoredPool], attributes: dict[str, Any]) -> Windows:

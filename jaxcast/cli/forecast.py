@@ -106,23 +106,25 @@ class Forecast:
         if self.at is None:
             return len(times) - 1
         if not times[0] <= self.at <= times[-1]:
-            raise InputError(f"--at must lie in {self.history}, from {times[0]:g} to {times[-1]:g}, got {self.at}")
+            raise InputError(
+                f"--at must lie in {shown(self.history)}, from {times[0]:g} to {times[-1]:g}, got {self.at}"
+            )
         return int(np.argmin(abs(times - self.at)))
 
     def refuse_missing(self, stored_pool: StoredPool) -> None:
         """Raises InputError for what was asked for and the pool does not have."""
         is_regime = isinstance(stored_pool.pool, RegimeForecaster)
         if self.weights is not None and stored_pool.forecast_map is None:
-            raise InputError(f"the pool in {self.pool} weighs no candidates; leave --weights out")
+            raise InputError(f"the pool in {shown(self.pool)} weighs no candidates; leave --weights out")
         if self.regime is not None and not is_regime:
-            raise InputError(f"the pool in {self.pool} infers no regime; leave --regime out")
+            raise InputError(f"the pool in {shown(self.pool)} infers no regime; leave --regime out")
 
     def checked_history(self, cell: Any, available: int) -> int:
         """How many samples the pool sees."""
         least = cell.warmup + 1
         if available < least:
             raise InputError(
-                f"the pool needs {least} samples up to --at, got {available} in {self.history}; "
+                f"the pool needs {least} samples up to --at, got {available} in {shown(self.history)}; "
                 "start later or give a longer history"
             )
         if self.history_size is None:
@@ -130,7 +132,7 @@ class Forecast:
         if not least <= self.history_size <= available:
             raise InputError(
                 f"history_size must be from {least}, which this pool needs, to the {available} samples that "
-                f"{self.history} has up to --at, got {self.history_size}"
+                f"{shown(self.history)} has up to --at, got {self.history_size}"
             )
         return self.history_size
 
@@ -281,5 +283,5 @@ def matched(pool: StoredPool, stored: StoredTrajectory, path: Path) -> StoredTra
     times = np.asarray(stored.trajectory.times, float)
     found = (times[-1] - times[0]) / (len(times) - 1)
     if abs(found - dt) > 1e-6 * dt:
-        raise InputError(f"{path} is sampled every {found:g}, the pool was trained on samples every {dt:g}")
+        raise InputError(f"{shown(path)} is sampled every {found:g}, the pool was trained on samples every {dt:g}")
     return stored

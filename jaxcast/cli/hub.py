@@ -289,7 +289,7 @@ class ForecastHub(_Tables):
             _check_lower(stored.pool.lower, hub)
         if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
             raise InputError(
-                f"{self.pool} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
+                f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
             )
         return np.asarray(track_coverage(pool_course(stored.pool, course).forecast, course, lower=stored.pool.lower))
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import FeedForward
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 
@@ -67,6 +67,6 @@ def refuse_other_options(settings: Any) -> None:
     ]
     if ignored:
         raise InputError(
-            f"{', '.join(ignored)} {'says' if len(ignored) == 1 else 'say'} nothing to {settings.pool}; "
+            f"{shown(', '.join(ignored))} {'says' if len(ignored) == 1 else 'say'} nothing to {settings.pool}; "
             "leave it out, or choose another --pool"
         )

@@ -75,7 +75,7 @@ def load(model: Path, data: Path) -> _Loaded:
         )
         parts = [f"{what} {', '.join(some)}" for what, some in (("it lacks", lacking), ("it also has", new)) if some]
         raise InputError(
-            f"{data} has other series than the forecaster: {' and '.join(parts)}; give those it was trained on"
+            f"{data} has other series than the forecaster: {shown(' and '.join(parts))}; give those it was trained on"
         )
     if table.calendar.step != step:
         raise InputError(f"{data} has a date every {table.calendar.step}, the forecaster learned from one every {step}")
@@ -153,7 +153,9 @@ class ForecastSeries:
         table = loaded.table
         unknown = [name for name in self.plot_series if name not in table.names]
         if unknown:
-            raise InputError(f"unknown series {unknown[0]!r} to plot; the table has {', '.join(table.names[:10])}")
+            raise InputError(
+                f"unknown series {shown(repr(unknown[0]))} to plot; the table has {', '.join(table.names[:10])}"
+            )
         origin = self.origin(table, loaded.about["window"])
         quantiles = self.quantiles(loaded, origin)
         self.refuse_divergence(loaded, quantiles)
@@ -180,13 +182,13 @@ class ForecastSeries:
             self.at is not None and table.calendar.dates(origin) != parse_date(self.at, "--at")
         ):
             raise InputError(
-                f"--at must be a date of {self.data} from {table.date(window - 1)}, before which there are {window} dates, to "
+                f"--at must be a date of {shown(self.data)} from {table.date(window - 1)}, before which there are {window} dates, to "
                 f"{table.date(last)}, every {table.calendar.step}, got {self.at}"
             )
         seen = np.isfinite(table.values[origin + 1 - window : origin + 1]).any(0)
         if not seen.all():
             raise InputError(
-                f"series {table.names[int(np.argmin(seen))]!r} has no value in the {window} dates up to {table.date(origin)}, "
+                f"series {shown(repr(table.names[int(np.argmin(seen))]))} has no value in the {window} dates up to {table.date(origin)}, "
                 "which the forecast sees; give its values"
             )
         return origin
@@ -201,8 +203,8 @@ class ForecastSeries:
                 for step in steps:
                     if origin + step >= len(column) or not np.isfinite(column[origin + step]).all():
                         raise InputError(
-                            f"the covariate {name!r} has no value on {table.date(origin + step)}, which the forecast needs; give "
-                            f"it in {self.data}"
+                            f"the covariate {shown(repr(name))} has no value on {table.date(origin + step)}, which the forecast needs; give "
+                            f"it in {shown(self.data)}"
                         )
         samples = loaded.samples(origin)
         newest = int(np.argmax(np.asarray(samples.rows)[:, 0] == origin + leads[0]))
@@ -211,7 +213,7 @@ class ForecastSeries:
         if not np.isfinite(found).all():
             lead, region, _ = np.argwhere(~np.isfinite(found))[0]
             raise InputError(
-                f"the forecast of {table.names[region]!r} {leads[lead]} steps ahead is not finite; its newest values may be "
+                f"the forecast of {shown(repr(table.names[region]))} {leads[lead]} steps ahead is not finite; its newest values may be "
                 "unlike all that the forecaster has learned from, give others or train it again"
             )
         return found
@@ -302,7 +304,7 @@ class EvaluateSeries:
         samples = within(loaded.samples(), start, newest_row(table.values) + 1)
         if not np.asarray(samples.weights).any():
             raise InputError(
-                f"{self.data} has nothing to score from {table.date(start)} on, its last value is of "
+                f"{shown(self.data)} has nothing to score from {table.date(start)} on, its last value is of "
                 f"{table.date(newest_row(table.values))}; the forecaster learned until {loaded.about['learned_until']}, "
                 "give newer data, or an earlier --since"
             )

@@ -152,13 +152,13 @@ class TrainSeries:
             raise InputError(f"season must be at least 2 steps, or 0 for none, got {self.season}")
         given = (*self.covariates, *self.known_ahead, *self.static)
         if len(set(given)) < len(given):
-            raise InputError(f"name each column once among covariates, got {', '.join(given)}")
+            raise InputError(f"name each column once among covariates, got {shown(', '.join(given))}")
         if not 0 < self.held_out < 0.5:
             raise InputError(f"held_out must be above 0 and below 0.5, got {self.held_out}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
         if len(set(self.method)) < len(self.method):
-            raise InputError(f"name each method once, got {', '.join(self.method)}")
+            raise InputError(f"name each method once, got {shown(', '.join(self.method))}")
 
     def problem(self, table: SeriesTable) -> tuple[Problem, int]:
         """What is to be learned, and how many steps a forecast sees."""
@@ -177,18 +177,20 @@ class TrainSeries:
         needed = size + max(leads) + LEAST_SAMPLES - 1
         if held_out < 2:
             raise InputError(
-                f"a held-out part must have at least 2 dates, {self.held_out:g} of the {length} of {self.data} has {held_out}; "
+                f"a held-out part must have at least 2 dates, {self.held_out:g} of the {length} of {shown(self.data)} has {held_out}; "
                 "give a larger --held-out"
             )
         if bounds[0] < needed:
             raise InputError(
                 f"a horizon of {max(leads)} steps with {size} steps before it needs at least {needed} dates to learn from, got "
-                f"{bounds[0]} of the {length} of {self.data} before the two held-out parts; ask for a shorter --horizon, "
+                f"{bounds[0]} of the {length} of {shown(self.data)} before the two held-out parts; ask for a shorter --horizon, "
                 "--window or --season, or give a longer table"
             )
         check_series(table, bounds[0])
         if self.lower is not None and np.nanmin(table.values) < self.lower:
-            raise InputError(f"{self.data} holds {np.nanmin(table.values):g}, which is below --lower {self.lower:g}")
+            raise InputError(
+                f"{shown(self.data)} holds {np.nanmin(table.values):g}, which is below --lower {self.lower:g}"
+            )
         of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
         lags = tuple(sorted({*range(window), *(lag for lag in of_season if 0 <= lag < size)}))
         adjacency = None if self.adjacency is None else read_adjacency(self.adjacency, table.names)
@@ -228,14 +230,14 @@ def check_series(table: SeriesTable, end: int) -> None:
         known, series = values[np.isfinite(values)], f"series {shown(repr(name))}"
         if not len(known):
             raise InputError(
-                f"{series} has no value in the {end} dates before {table.date(end)} to learn from; leave it out"
+                f"{shown(series)} has no value in the {end} dates before {table.date(end)} to learn from; leave it out"
             )
         spread = known.max() - known.min()
         if spread == 0:
-            raise InputError(f"{series} never changes in the {end} dates before {table.date(end)}; leave it out")
+            raise InputError(f"{shown(series)} never changes in the {end} dates before {table.date(end)}; leave it out")
         if spread < 1 / LARGEST:
             raise InputError(
-                f"{series} moves by {spread:g} only in the {end} dates before {table.date(end)}, expected at least "
+                f"{shown(series)} moves by {spread:g} only in the {end} dates before {table.date(end)}, expected at least "
                 f"{1 / LARGEST:g}; give it in another unit"
             )
 

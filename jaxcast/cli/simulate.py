@@ -14,7 +14,7 @@ from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.pictures import figure_of
 from jaxcast.cli.progress import announce, note, stage
 from jaxcast.ensembles import simulate_ensemble
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
 from jaxcast.limits import as_size, check_disk, check_memory
 from jaxcast.sharding import local_mesh, start_process, wait_for_all
@@ -148,7 +148,7 @@ class Simulate:
         if self.num_trajectories > 1 and self.start:
             raise InputError("one start gives one trajectory; leave --start out, or --num-trajectories at 1")
         if self.num_trajectories > 1 and self.out.suffix != ".zarr":
-            raise InputError(f"{self.num_trajectories} trajectories go into a .zarr, got --out {self.out}")
+            raise InputError(f"{self.num_trajectories} trajectories go into a .zarr, got --out {shown(self.out)}")
         return system
 
     def check_sizes(self, system: System) -> None:
@@ -273,7 +273,7 @@ class Simulate:
     def refuse_divergence(self, states: np.ndarray) -> None:
         """Raises InputError where every trajectory has diverged."""
         if not np.isfinite(states).all((1, 2)).any():
-            raise InputError(f"{self.system} diverges with h={self.h}; choose a smaller h or another start")
+            raise InputError(f"{shown(self.system)} diverges with h={self.h}; choose a smaller h or another start")
 
 
 @partial(jax.jit, static_argnames="seed")

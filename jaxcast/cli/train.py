@@ -185,12 +185,12 @@ class Train:
         samples = one_step_samples(trajectory, delays, candidates)
         if self.pool in NETWORKS and self.batch_size > len(samples.targets):
             raise InputError(
-                f"batch_size must be at most the {len(samples.targets)} samples of {self.trajectory} with "
+                f"batch_size must be at most the {len(samples.targets)} samples of {shown(self.trajectory)} with "
                 f"{self.num_delays} delays, got {self.batch_size}"
             )
         if candidates is not None and not jnp.isfinite(samples.forecasts).all():
             raise InputError(
-                f"the candidates diverge from states of {self.trajectory} with h={self.h}; choose a smaller h"
+                f"the candidates diverge from states of {shown(self.trajectory)} with h={self.h}; choose a smaller h"
             )
         return samples
 
@@ -330,8 +330,8 @@ def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) ->
     dim = stored.trajectory.states.shape[1]
     if systems[0].dim != dim:
         raise InputError(
-            f"{path} has {dim} components ({', '.join(stored.components)}), the candidates have {systems[0].dim} "
-            f"({', '.join(systems[0].components)}); give candidates of the file's dimension"
+            f"{shown(path)} has {dim} components ({shown(', '.join(stored.components))}), the candidates have {systems[0].dim} "
+            f"({shown(', '.join(systems[0].components))}); give candidates of the file's dimension"
         )
     return flow_map(stack(list(systems)), dt=sampling_interval(stored.trajectory), h=h)
 

@@ -82,7 +82,9 @@ class Hub:
         try:
             return (self.dates >= np.datetime64(first, "D")) & (self.dates <= np.datetime64(last, "D"))
         except ValueError:
-            raise InputError(f"expected two dates like 2024-01-06, got {first!r} and {last!r}") from None
+            raise InputError(
+                f"expected two dates like 2024-01-06, got {shown(repr(first))} and {shown(repr(last))}"
+            ) from None
 
     def only(self, models: Sequence[str]) -> "Hub":
         """The same hub with these models only, in this order.
@@ -91,7 +93,7 @@ class Hub:
             InputError: for no models, or unknown ones.
         """
         if not len(models):
-            raise InputError(f"expected at least one of the models {', '.join(self.models)}")
+            raise InputError(f"expected at least one of the models {shown(', '.join(self.models))}")
         index = [self.models.index(name) for name in check_names("model", models, self.models)]
         return dataclasses.replace(self, forecasts=self.forecasts[:, :, index], models=tuple(models))
 

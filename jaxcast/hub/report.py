@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.comparison import block_bootstrap, diebold_mariano, relative_score
 from jaxcast.hub.scores import interval_coverage, weighted_interval_score
 
@@ -46,7 +46,7 @@ def score_forecasters(
     """
     names, truth, levels = list(forecasts), np.asarray(truth, float), np.asarray(levels, float)
     if baseline is not None and baseline not in names:
-        raise InputError(f"the baseline {baseline!r} is not among the forecasters {', '.join(names)}")
+        raise InputError(f"the baseline {shown(repr(baseline))} is not among the forecasters {shown(', '.join(names))}")
     arrays = np.stack([np.asarray(forecasts[name], float) for name in names])
     there = ~np.isnan(arrays).any(-1) & ~np.isnan(truth)
     if not there.any():
@@ -54,7 +54,7 @@ def score_forecasters(
     num_common = int(there.all(0).sum())
     if common and not num_common:
         raise InputError(
-            f"no task has a forecast of all of {', '.join(names)}; leave common out, or score fewer of them"
+            f"no task has a forecast of all of {shown(', '.join(names))}; leave common out, or score fewer of them"
         )
     if common:
         arrays = np.where(there.all(0)[..., None], arrays, np.nan)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 
 Scale = Literal["natural", "log"]
 
@@ -105,10 +105,10 @@ def weighted_interval_score(
     """
     forecast, truth, levels = _checked(forecast, truth, levels)
     if scale not in ("natural", "log"):
-        raise InputError(f"scale must be 'natural' or 'log', got {scale!r}")
+        raise InputError(f"scale must be 'natural' or 'log', got {shown(repr(scale))}")
     if not isinstance(levels, jax.core.Tracer) and not np.allclose(levels + levels[::-1], 1, atol=1e-6):
         raise InputError(
-            f"the intervals of WIS need levels symmetric around 0.5, got {np.round(np.asarray(levels), 4).tolist()}; "
+            f"the intervals of WIS need levels symmetric around 0.5, got {shown(np.round(np.asarray(levels), 4).tolist())}; "
             "pinball_loss takes any"
         )
     return IntervalScore(*_parts(forecast, truth, levels, scale))
@@ -185,5 +185,5 @@ def _checked(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[
     if not isinstance(levels, jax.core.Tracer):
         inside = np.concatenate([[0.0], np.asarray(levels), [1.0]])
         if not (np.diff(inside) > 0).all():
-            raise InputError(f"levels must increase within (0, 1), got {np.asarray(levels).tolist()}")
+            raise InputError(f"levels must increase within (0, 1), got {shown(np.asarray(levels).tolist())}")
     return forecast, truth, levels

@@ -141,9 +141,9 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
     for place in there:
         quantiles, name = forecast[place], shown(hub.locations[place])
         if not np.isfinite(quantiles).all():
-            raise InputError(f"the forecast of horizon {horizon} for {name} is not finite; check the pool")
+            raise InputError(f"the forecast of horizon {horizon} for {shown(name)} is not finite; check the pool")
         if (np.diff(quantiles) < -1e-9 * np.abs(quantiles).max()).any():
-            raise InputError(f"the forecast of horizon {horizon} for {name} has quantiles that cross; sort them")
+            raise InputError(f"the forecast of horizon {horizon} for {shown(name)} has quantiles that cross; sort them")
     end = date + int(horizon) * hub.step_days
     return [
         [str(date), target, str(horizon), str(end), hub.locations[place], "quantile", _number(level), _number(value)]

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_whole
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
@@ -186,7 +186,7 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
         **of_heads: Any,
     ):
         if score not in _HEADS:
-            raise InputError(f"score must be one of {', '.join(_HEADS)}, got {score!r}")
+            raise InputError(f"score must be one of {', '.join(_HEADS)}, got {shown(repr(score))}")
         check_sizes(num_heads=num_heads, dim=dim, num_delays=num_delays, hidden_size=hidden_size)
         shape = (num_heads, num_delays * dim, hidden_size)
         check_arrays(f"{num_heads} heads of {hidden_size} hidden units", shape, dtype=dtype)

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pooling.attention import check_input, check_sizes, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.scales import Scales, Standardise
@@ -81,8 +81,8 @@ class ComponentAttention(ComponentWeights, nnx.Module):
             or num_states > num_delays
         ):
             raise InputError(
-                f"expected errors of {', '.join(seen_of_errors)}, activation of {', '.join(_ACTIVATIONS)}, hidden_sizes and "
-                f"at most {num_delays} states, got {errors!r}, {activation!r}, {tuple(hidden_sizes)} and {num_states}"
+                f"expected errors of {shown(', '.join(seen_of_errors))}, activation of {shown(', '.join(_ACTIVATIONS))}, hidden_sizes and "
+                f"at most {num_delays} states, got {shown(repr(errors))}, {shown(repr(activation))}, {tuple(hidden_sizes)} and {num_states}"
             )
         self.memory = DelayMemory(num_delays)
         self.errors, self.num_states, self.activation = errors, num_states, activation

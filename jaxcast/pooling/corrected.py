@@ -238,11 +238,11 @@ def fit_correction(
 
 def _check_settings(kind: str, grids: tuple[Sequence[Any], ...], validation: float, max_centres: int) -> None:
     if kind not in ("kernel", "polynomial"):
-        raise InputError(f"kind must be 'kernel' or 'polynomial', got {kind!r}")
+        raise InputError(f"kind must be 'kernel' or 'polynomial', got {shown(repr(kind))}")
     if not all(grids) or min(map(min, grids)) <= 0 or not 0 < validation < 1 or max_centres < 1:
         raise InputError(
             "expected positive lengths, stretches, degrees and regularizations, at least one of each, a validation in "
-            f"(0, 1) and max_centres of at least 1, got {', '.join(map(str, grids))}, {validation} and {max_centres}"
+            f"(0, 1) and max_centres of at least 1, got {shown(', '.join(map(str, grids)))}, {validation} and {max_centres}"
         )
 
 
@@ -263,7 +263,7 @@ def _checked_info(names: Sequence[str] | None, info: dict[str, Any]) -> tuple[st
     unknown = sorted(set(names) - info.keys())
     if unknown:
         raise InputError(
-            f"the pool returns no {', '.join(unknown)}; its info holds {', '.join(sorted(info)) or 'nothing'}"
+            f"the pool returns no {shown(', '.join(unknown))}; its info holds {shown(', '.join(sorted(info)) or 'nothing')}"
         )
     return tuple(names)
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pooling.attention import check_sizes, uniform_linear
 from jaxcast.pooling.scales import Scales, Standardise
 from jaxcast.pooling.weighted import ComponentWeights
@@ -144,7 +144,7 @@ class RecurrentAttention(ComponentWeights, nnx.Module):
     ):
         check_sizes(dim=dim, hidden_size=hidden_size, num_warmup=num_warmup)
         if cell not in _CELLS:
-            raise InputError(f"cell must be one of {', '.join(_CELLS)}, got {cell!r}")
+            raise InputError(f"cell must be one of {', '.join(_CELLS)}, got {shown(repr(cell))}")
         of_cell, of_scores = jax.random.split(key)
         self.num_warmup = num_warmup
         self.scales = Standardise(scales, dim)

@@ -14,7 +14,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
 from jaxcast.checks import check_floats, check_number, check_positive, sizes_of
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input
@@ -177,7 +177,9 @@ class InteractingModels(_Switching):
         for name in ("transition", "prior"):
             rows = np.asarray(getattr(self, name), float)
             if (rows < 0).any() or not np.allclose(rows.sum(-1), 1, atol=1e-4):
-                raise InputError(f"{name} must hold probabilities that sum to 1, got sums {rows.sum(-1).tolist()}")
+                raise InputError(
+                    f"{name} must hold probabilities that sum to 1, got sums {shown(rows.sum(-1).tolist())}"
+                )
         covariances = np.asarray(self.covariances, float)
         if not np.allclose(covariances, np.swapaxes(covariances, -1, -2)):
             raise InputError("covariances must be symmetric")

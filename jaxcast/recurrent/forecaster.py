@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_positive
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
 from jaxcast.recurrent.stack import LAYERS, Stack
 from jaxcast.rollout import Input, Output
@@ -180,7 +180,7 @@ def fit_recurrent_forecaster(
         raise InputError(f"learning_rate must be positive and finite, got {learning_rate}")
     states = as_series(values, num_discarded + num_steps + 1, penalty)
     if not isinstance(states, jax.core.Tracer) and not (states != states[0]).any():
-        raise InputError(f"expected a series that changes, got {states[0].tolist()} at all {len(states)} times")
+        raise InputError(f"expected a series that changes, got {shown(states[0].tolist())} at all {len(states)} times")
     _check_layers(layers, states)
     layers = _train(
         layers,

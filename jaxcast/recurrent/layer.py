@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.recurrent import torch_layout
@@ -179,7 +179,7 @@ def initial_weights(
     """Uniform within 1/sqrt(hidden_size); or orthogonal recurrent and Glorot input weights for each gate, and biases of 0."""
     check_sizes(in_size=in_size, hidden_size=hidden_size)
     if init not in ("uniform", "orthogonal"):
-        raise InputError(f"init must be 'uniform' or 'orthogonal', got {init!r}")
+        raise InputError(f"init must be 'uniform' or 'orthogonal', got {shown(repr(init))}")
     width = num_gates * hidden_size
     check_arrays(f"a layer of {hidden_size} hidden units", (in_size + hidden_size, width), dtype=dtype)
     keys = jax.random.split(key, 4)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Key
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.recurrent.layer import Init, RecurrentLayer, initial_weights
 from jaxcast.recurrent.over_time import Equations, Weights, gradient
 
@@ -53,7 +53,7 @@ class RNN(RecurrentLayer):
         dtype: DTypeLike = jnp.float32,
     ):
         if activation not in _EQUATIONS:
-            raise InputError(f"activation must be one of {', '.join(_EQUATIONS)}, got {activation!r}")
+            raise InputError(f"activation must be one of {', '.join(_EQUATIONS)}, got {shown(repr(activation))}")
         weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=1, key=key, dtype=dtype)
         super().__init__(weights, learn_carry=learn_carry)
         self.activation: Activation = activation

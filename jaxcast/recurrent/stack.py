@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_number
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.recurrent.gru import GRU
@@ -256,5 +256,5 @@ def make_layer(kind: Kind, **options: Any) -> RecurrentLayer:
         InputError: for another kind.
     """
     if kind not in LAYERS:
-        raise InputError(f"kind must be one of {', '.join(LAYERS)}, got {kind!r}")
+        raise InputError(f"kind must be one of {', '.join(LAYERS)}, got {shown(repr(kind))}")
     return LAYERS[kind](**options)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.recurrent.over_time import Weights
 
 
@@ -25,7 +25,7 @@ def from_torch(state: Mapping[str, Any], like: Weights, suffix: str) -> Weights:
     missing = [name for name in names if name not in state]
     if missing:
         raise InputError(
-            f"expected arrays named {', '.join(names)}, got {', '.join(map(str, state)) or 'none'}; "
+            f"expected arrays named {shown(', '.join(names))}, got {shown(', '.join(map(str, state)) or 'none')}; "
             "suffix says which layer is meant, and it must have biases"
         )
     arrays = [np.asarray(state[name]) for name in names]

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_model, check_number, check_positive, sizes_of
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import register
 from jaxcast.regions.features import check_history, flat, mean_of, of_targets, series_of, target_features_of
 from jaxcast.regions.samples import LeadSamples
@@ -84,7 +84,7 @@ class CalibratedForecaster:
         size = getattr(getattr(self.forecaster, "inputs", self.forecaster), "given_size", None)
         if shape != other or 0 in shape or (size is not None and shape[-1:] not in ((), (size,))):
             raise InputError(
-                f"given_mean and given_std must be of {size or 'the'} given numbers, got {shape} and {other}"
+                f"given_mean and given_std must be of {size or 'the'} given numbers, got {shape} and {shown(other)}"
             )
         check_positive(given_std=self.given_std)
 

@@ -106,7 +106,7 @@ def _lines(path: Path, text: str) -> Any:
             return
         except csv.Error as error:
             raise InputError(
-                f"{shown(path)}, line {reader.line_num}: a quote is not closed, or out of place ({error}); fix the quotes"
+                f"{shown(path)}, line {reader.line_num}: a quote is not closed, or out of place ({shown(error)}); fix the quotes"
             ) from None
         if any("\n" in cell or "\r" in cell for cell in row):
             raise InputError(

@@ -235,11 +235,11 @@ def lag_inputs(
         raise InputError(f"expected lags from 0 to below the {size} steps of a window, got {lags}")
     if transform not in TRANSFORMS or level not in LEVELS:
         raise InputError(
-            f"transform must be none, sqrt or log and level series or window, got {transform!r} and {level!r}"
+            f"transform must be none, sqrt or log and level series or window, got {shown(repr(transform))} and {shown(repr(level))}"
         )
     if centred and (transform != "none" or level != "series"):
         raise InputError(
-            f"centred values go with transform none and level series, got {transform!r} and {level!r}; leave one out"
+            f"centred values go with transform none and level series, got {shown(repr(transform))} and {shown(repr(level))}; leave one out"
         )
     mixing = jnp.asarray(mixtures(num_regions) if mixing is None else mixing, samples.history.dtype)
     if mixing.ndim != 3 or mixing.shape[::2] != (num_regions, num_regions):

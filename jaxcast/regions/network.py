@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_positive
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pooling.attention import uniform_linear
 from jaxcast.recurrent.forecaster import Constant
 from jaxcast.recurrent.stack import LAYERS, Stack
@@ -44,7 +44,7 @@ class RegionNetwork(nnx.Module):
         dtype: Any,
     ):  # fmt: skip
         if level not in LEVELS:
-            raise InputError(f"level must be series or window, got {level!r}")
+            raise InputError(f"level must be series or window, got {shown(repr(level))}")
         levels = check_levels(levels) if levels else ()
         mean, std = series_scale(samples)
         self.mean, self.std = Constant(mean), Constant(std)

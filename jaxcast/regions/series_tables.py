@@ -235,17 +235,19 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
         rows = [text.strip() for text in columns.by_name[header[0]]]
         header = header[1:]
         if rows != header:
-            raise InputError(f"{path}: rows and columns must have the same names in the same order; sort one of them")
+            raise InputError(
+                f"{shown(path)}: rows and columns must have the same names in the same order; sort one of them"
+            )
     if sorted(header) != sorted(names):
         missing, unknown = sorted({*names} - {*header})[:5], sorted({*header} - {*names})[:5]
         raise InputError(
-            f"{path} is for other series than the data: {_listed('it lacks', missing)}{_listed('it also has', unknown)}"
+            f"{shown(path)} is for other series than the data: {shown(_listed('it lacks', missing))}{shown(_listed('it also has', unknown))}"
             "give one column for each"
         )
     closeness = np.stack([numbers_of(columns, name) for name in header], 1)
     if closeness.shape[0] != closeness.shape[1] or not (closeness >= 0).all():
         raise InputError(
-            f"{path}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; fix it"
+            f"{shown(path)}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; fix it"
         )
     order = [header.index(name) for name in names]
     return closeness[np.ix_(order, order)]

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.regions.columns import number_in
 
 
@@ -38,25 +38,27 @@ def read_folder(path: Path | str) -> Folder:
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(f"expected a folder of series, got {path}, which is none")
+        raise InputError(f"expected a folder of series, got {shown(path)}, which is none")
     files = sorted([*path.glob("*.txt"), *path.glob("*.csv")])
     adjacencies = [file for file in files if "adj" in file.name]
     series = [file for file in files if file not in adjacencies]
     if len(series) != 1 or len(adjacencies) > 1:
         names = ", ".join(file.name for file in files) or "none"
-        raise InputError(f"expected one .txt or .csv of series and at most one *adj* in {path}, got {names}")
+        raise InputError(
+            f"expected one .txt or .csv of series and at most one *adj* in {shown(path)}, got {shown(names)}"
+        )
     values = _numbers(series[0])
     spread = np.nanmax(values, 0, initial=-np.inf) - np.nanmin(values, 0, initial=np.inf)
     if not (spread > 0).all():
         number = int(np.argmin(np.nan_to_num(spread, neginf=-1)))
         kind = "never changes" if np.isfinite(values[:, number]).any() else "has no known value"
-        raise InputError(f"series number {number} of {series[0]} {kind}; leave it out")
+        raise InputError(f"series number {number} of {shown(series[0])} {kind}; leave it out")
     adjacency = _numbers(adjacencies[0]) if adjacencies else None
     if adjacency is not None and not (adjacency >= 0).all():
         raise InputError(f"{adjacencies[0]} must hold numbers that are not negative, and no gaps; mend it")
     if adjacency is not None and adjacency.shape != (values.shape[1],) * 2:
         raise InputError(
-            f"{adjacencies[0]} is for {adjacency.shape} regions, {series[0].name} has {values.shape[1]}; both must be of the same"
+            f"{adjacencies[0]} is for {adjacency.shape} regions, {shown(series[0].name)} has {values.shape[1]}; both must be of the same"
         )
     return Folder(path.resolve().name, values, adjacency)
 
@@ -65,10 +67,12 @@ def _numbers(file: Path) -> Float[np.ndarray, "row column"]:
     try:
         lines = [line for line in file.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not a comma-separated table of numbers ({error})") from None
+        raise InputError(f"{shown(file)} is not a comma-separated table of numbers ({shown(error)})") from None
     rows = [[_number(file, n, cell) for cell in line.split(",")] for n, line in enumerate(lines, 1)]
     if not rows or len({len(row) for row in rows}) > 1:
-        raise InputError(f"{file} is not a comma-separated table: expected rows of one length, got {len(rows)} rows")
+        raise InputError(
+            f"{shown(file)} is not a comma-separated table: expected rows of one length, got {len(rows)} rows"
+        )
     return np.asarray(rows)
 
 
@@ -77,6 +81,6 @@ def _number(file: Path, row: int, cell: str) -> float:
     number = number_in(cell)
     if number is None or np.isinf(number):
         raise InputError(
-            f"{file}, row {row}: expected a finite number, got {cell.strip()[:40]!r}; leave it empty where unknown"
+            f"{shown(file)}, row {row}: expected a finite number, got {cell.strip()[:40]!r}; leave it empty where unknown"
         )
     return number

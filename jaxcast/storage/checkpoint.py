@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import named_leaves
 from jaxcast.storage.folder import write_arrays
 from jaxcast.storage.reading import parse_json, read_arrays
@@ -33,16 +33,16 @@ def load_checkpoint(path: Path, identity: dict[str, Any], like: Any) -> tuple[in
         num_done = int(arrays.pop("__num_done__"))
         kept = dict(parse_json(str(arrays.pop("__identity__"))))
     except (KeyError, ValueError, TypeError, OverflowError):
-        raise InputError(f"{path} is not a checkpoint of this program; {mend}") from None
+        raise InputError(f"{shown(path)} is not a checkpoint of this program; {mend}") from None
     differences = [name for name in identity | kept if identity.get(name) != kept.get(name)]
     if differences:
         raise InputError(
-            f"{path} is the checkpoint of another run, with other {', '.join(differences)}; give the same settings, {mend}"
+            f"{shown(path)} is the checkpoint of another run, with other {shown(', '.join(differences))}; give the same settings, {mend}"
         )
     expected = named_leaves(like)
     kinds = ({name: (leaf.shape, leaf.dtype) for name, leaf in each.items()} for each in (expected, arrays))
     if num_done < 0 or next(kinds) != next(kinds):
-        raise InputError(f"{path} is the checkpoint of another model or optimizer; {mend}")
+        raise InputError(f"{shown(path)} is the checkpoint of another model or optimizer; {mend}")
     return num_done, jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
 
 

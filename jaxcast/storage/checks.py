@@ -52,7 +52,7 @@ def stored(
     times, states = as_floats(path, "times", times), as_floats(path, "states", states)
     if times.ndim != 1 or states.ndim != 2 or len(times) != len(states):
         raise InputError(
-            f"{path}: expected times (time,) and states (time, dim) of one trajectory, "
+            f"{shown(path)}: expected times (time,) and states (time, dim) of one trajectory, "
             f"got shapes {times.shape} and {states.shape}; pick or reshape one"
         )
     check_times(path, times, row)
@@ -61,8 +61,8 @@ def stored(
     if bad.any():
         i, k = np.argwhere(bad)[0]
         raise InputError(
-            f"{path}: states must be finite, got {bad.sum()} of {bad.size} that are NaN or infinite, the first at "
-            f"{row(int(i))}, {components[k]!r}; cut the series there, or fill the gap"
+            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are NaN or infinite, the first at "
+            f"{row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
         )
     return StoredTrajectory(Trajectory(times, states), tuple(components), dict(attributes or {}), time_unit)
 
@@ -73,7 +73,9 @@ def as_floats(path: Path | str, name: str, values: Any) -> Any:
     if array.dtype.kind in "iu":
         return array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise InputError(f"{path}: {name} must be float16, float32 or float64, got {array.dtype}; convert them first")
+        raise InputError(
+            f"{shown(path)}: {name} must be float16, float32 or float64, got {array.dtype}; convert them first"
+        )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -84,15 +86,15 @@ def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_
         InputError: unless there are two or more, finite, increasing and evenly spaced.
     """
     if len(times) < 2:
-        raise InputError(f"{path}: expected at least two samples, got {len(times)}; record more")
+        raise InputError(f"{shown(path)}: expected at least two samples, got {len(times)}; record more")
     if not np.isfinite(times).all():
         i = int(np.argmin(np.isfinite(times)))
-        raise InputError(f"{path}: times must be finite, got {times[i]} at {row(i)}; drop that sample")
+        raise InputError(f"{shown(path)}: times must be finite, got {times[i]} at {row(i)}; drop that sample")
     steps = np.diff(times.astype(np.float64))
     if (steps <= 0).any():
         i = int(np.argmax(steps <= 0))
         raise InputError(
-            f"{path}: times must increase, got {times[i + 1]} after {times[i]} at {row(i + 1)}; "
+            f"{shown(path)}: times must increase, got {times[i + 1]} after {times[i]} at {row(i + 1)}; "
             "sort the samples and drop repeated ones"
         )
     dt = float(np.median(steps))
@@ -101,7 +103,7 @@ def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_
     if uneven.any():
         i = int(np.argmax(uneven))
         raise InputError(
-            f"{path}: times must be evenly spaced, got a step of {steps[i]:.9g} before {row(i + 1)} where most are "
+            f"{shown(path)}: times must be evenly spaced, got a step of {steps[i]:.9g} before {row(i + 1)} where most are "
             f"{dt:.9g}; interpolate to a regular grid, or cut the series at the gap"
         )
 
@@ -114,8 +116,8 @@ def check_components(path: Path | str, components: Sequence[str], dim: int) -> N
     """
     if len(components) != dim or len(set(components)) != dim or "" in components:
         raise InputError(
-            f"{path}: expected {dim} different component names, one for each column of the states, "
-            f"got {list(components)}; name each column"
+            f"{shown(path)}: expected {dim} different component names, one for each column of the states, "
+            f"got {shown(list(components))}; name each column"
         )
 
 
@@ -156,7 +158,7 @@ def in_order(stored: StoredTrajectory, names: Sequence[str], path: Path | str, w
 def check_index(path: Path, index: int, num_trajectories: int) -> None:
     if not 0 <= index < num_trajectories:
         raise InputError(
-            f"{path} holds {num_trajectories} trajectories, got index {index}; choose one of 0 to {num_trajectories - 1}"
+            f"{shown(path)} holds {num_trajectories} trajectories, got index {index}; choose one of 0 to {num_trajectories - 1}"
         )
 
 
@@ -173,7 +175,7 @@ def plain_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
             plain[str(name)] = json.loads(json.dumps(value, allow_nan=False, default=lambda x: x.tolist()))
         except (TypeError, ValueError, AttributeError):
             raise InputError(
-                f"attribute {name!r} must be text, finite numbers, or lists and dictionaries of those, "
+                f"attribute {shown(repr(name))} must be text, finite numbers, or lists and dictionaries of those, "
                 f"got {type(value).__name__}; convert it with str() or leave it out"
             ) from None
     return plain

@@ -35,11 +35,11 @@ def load_npz(path: Path, index: int) -> StoredTrajectory:
     try:
         arrays = _read_archive(path)
     except BROKEN_ARCHIVE:
-        raise InputError(f"{path} is not a whole .npz archive; write it again, or copy it again") from None
+        raise InputError(f"{shown(path)} is not a whole .npz archive; write it again, or copy it again") from None
     found = [name for name in TIME_NAMES if name in arrays and arrays[name].ndim == 1]
     if len(found) != 1:
         raise InputError(
-            f"{path}: expected one array of times (time,) called {', '.join(TIME_NAMES)}, "
+            f"{shown(path)}: expected one array of times (time,) called {', '.join(TIME_NAMES)}, "
             f"found {len(found)} among {_listing(arrays)}; rename or add it"
         )
     times = arrays[found[0]]
@@ -91,7 +91,7 @@ def _states_name(path: Path, arrays: dict[str, Any], num_samples: int) -> str:
     named = [name for name in STATE_NAMES if name in fits]
     if 1 not in (len(named), len(fits)):
         raise InputError(
-            f"{path}: expected one array of states (time, dim) or (trajectory, time, dim) with time = {num_samples}, "
+            f"{shown(path)}: expected one array of states (time, dim) or (trajectory, time, dim) with time = {num_samples}, "
             f"found {len(fits)} among {_listing(arrays)}; transpose it, or call it states"
         )
     return (named if len(named) == 1 else fits)[0]
@@ -229,7 +229,7 @@ def _columns(path: Path, table: _Table) -> tuple[int, tuple[str, ...]]:
     names, num_columns = table.names, table.values.shape[1]
     if num_columns < 2:
         raise InputError(
-            f"{path}: expected a column of times and one or more of states, separated by commas, "
+            f"{shown(path)}: expected a column of times and one or more of states, separated by commas, "
             f"got {num_columns} column; write commas between the columns"
         )
     if names is None:
@@ -245,6 +245,6 @@ def _check_whole(path: Path, note: dict[str, Any], num_samples: int) -> None:
         ended = file.read() == b"\n"
     if not ended or num_samples != note["num_samples"]:
         raise InputError(
-            f"{path} is cut off: expected {note['num_samples']} lines of samples, got {num_samples}"
+            f"{shown(path)} is cut off: expected {note['num_samples']} lines of samples, got {num_samples}"
             f"{'' if ended else ', the last one not ended'}; copy it again, or delete its first line to use it as it is"
         )

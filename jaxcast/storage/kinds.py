@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import FeedForward, Persistence
 from jaxcast.kernel_ridge import DelayKernelRidge
 from jaxcast.language import LanguageModel
@@ -63,7 +63,9 @@ def described(pool: Any) -> dict[str, Any]:
     if not names or arguments == {}:
         kind = type(pool.forecaster if names else pool).__name__
         known = FORECASTERS if names else POOLS
-        raise InputError(f"cannot save a {kind}: only {', '.join(known)} can be rebuilt without code of your own")
+        raise InputError(
+            f"cannot save a {kind}: only {shown(', '.join(known))} can be rebuilt without code of your own"
+        )
     if arguments is not None:
         return {"pool": names[0], "arguments": arguments}
     if isinstance(pool, CorrectedPool):

@@ -124,7 +124,7 @@ def refuse_same(files: Mapping[str, Path]) -> None:
     for option, path in files.items():
         for other, earlier in found:
             if is_same(path, earlier) or is_inside(path, earlier) or is_inside(earlier, path):
-                raise InputError(f"{other} and {option} must differ, got {shown(earlier)} and {shown(path)}")
+                raise InputError(f"{shown(other)} and {option} must differ, got {shown(earlier)} and {shown(path)}")
         found.append((option, path))
 
 

@@ -109,7 +109,9 @@ def save_pool(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write to {folder} ({error.strerror}); choose a folder you can write to") from None
+        raise InputError(
+            f"cannot write to {shown(folder)} ({error.strerror}); choose a folder you can write to"
+        ) from None
     refuse_foreign_pool(folder)
     with writing(folder):
         (folder / "pool.json").unlink(missing_ok=True)  # a kill in between must not leave it beside other arrays
@@ -165,7 +167,7 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
     if forecast_map is None and stored is not None:
         if "callable" in stored:
             raise InputError(
-                f"the pool in {folder} was trained over candidates that are your own code, {shown(stored['callable'])}; "
+                f"the pool in {shown(folder)} was trained over candidates that are your own code, {shown(stored['callable'])}; "
                 "give them: load_pool(folder, forecast_map=...)"
             )
         forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
@@ -206,22 +208,24 @@ def _rebuilt_candidates(stored: dict[str, Any], file: Path) -> FlowMap:
             raise InputError(f"dt={stored['dt']:g} is more than {MOST_SUBSTEPS} steps of h={stored['h']:g}")
         return flow_map(stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"])
     except InputError as error:
-        raise InputError(f"{file}, candidates: {shown(error, most=400)}; {AGAIN}") from None
+        raise InputError(f"{shown(file)}, candidates: {shown(error, most=400)}; {AGAIN}") from None
 
 
 def _read_pool(config: dict[str, Any], folder: Path) -> Any:
     file = folder / "arrays.npz"
     kept = read_arrays(file, AGAIN)
     if checksum_of(kept) != config["arrays_checksum"]:
-        raise InputError(f"{file} does not belong to the pool.json beside it: their checksums differ; {AGAIN}")
+        raise InputError(f"{shown(file)} does not belong to the pool.json beside it: their checksums differ; {AGAIN}")
     try:
         pool = rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
         check_model(pool)
     except InputError as error:
-        raise InputError(f"{folder} holds no sound {config['pool']}: {shown(error, most=400)}; {AGAIN}") from None
+        raise InputError(
+            f"{shown(folder)} holds no sound {config['pool']}: {shown(error, most=400)}; {AGAIN}"
+        ) from None
     except (TypeError, ValueError, IndexError, AttributeError, KeyError, OverflowError, RecursionError, MemoryError):
         raise InputError(
-            f"{file} does not hold the arrays of the {config['pool']} that pool.json describes; {AGAIN}"
+            f"{shown(file)} does not hold the arrays of the {config['pool']} that pool.json describes; {AGAIN}"
         ) from None
     return pool
 
@@ -233,13 +237,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = read_json(file)
     except ValueError as error:
-        raise InputError(f"{file} cannot be read as JSON ({shown(error)}); {AGAIN}") from None
+        raise InputError(f"{shown(file)} cannot be read as JSON ({shown(error)}); {AGAIN}") from None
     if isinstance(config, dict) and str(config.get("format")).startswith("jaxcast pool") and config["format"] != FORMAT:
-        raise InputError(f"{file} has the format {shown(config['format'])!r}, this version reads {FORMAT!r}; {AGAIN}")
+        raise InputError(
+            f"{shown(file)} has the format {shown(config['format'])!r}, this version reads {shown(repr(FORMAT))}; {AGAIN}"
+        )
     if not _is_known(config):
-        raise InputError(f"{file} is not that of a pool that this version of jaxcast can read; {AGAIN}")
+        raise InputError(f"{shown(file)} is not that of a pool that this version of jaxcast can read; {AGAIN}")
     if config["checksum"] != checksum_of_json({name: value for name, value in config.items() if name != "checksum"}):
-        raise InputError(f"{file} was changed after it was written: its settings have another checksum; {AGAIN}")
+        raise InputError(f"{shown(file)} was changed after it was written: its settings have another checksum; {AGAIN}")
     return config
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 
 Arrays = dict[str, np.ndarray]
 MOST_JSON = 64 * 2**20
@@ -142,9 +142,9 @@ def read_arrays(path: Path, mend: str = "delete it, and the same command compute
             arrays = {name.removesuffix(".npy"): _array_of(archive, name) for name in names}
         kept = str(arrays.pop(CHECKSUM))
     except BROKEN_ARCHIVE:
-        raise InputError(f"{path} is missing, cut off or not this program's; {mend}") from None
+        raise InputError(f"{shown(path)} is missing, cut off or not this program's; {mend}") from None
     if kept != checksum_of(arrays):
-        raise InputError(f"{path} was changed after it was written: its arrays have another checksum; {mend}")
+        raise InputError(f"{shown(path)} was changed after it was written: its arrays have another checksum; {mend}")
     return arrays
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.integrate import Trajectory
 from jaxcast.storage.checks import StoredTrajectory, default_components, plain_attributes, stored
 from jaxcast.storage.files import check_name, partial_path, refuse_replacing, whole_file
@@ -101,7 +101,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTr
     if not path.exists():
         begun = partial_path(path)
         hint = f"{begun} is not finished: run what writes it again" if begun.exists() else "check the name"
-        raise InputError(f"{path} does not exist, expected a file ending in {', '.join(LOADERS)}; {hint}")
+        raise InputError(f"{shown(path)} does not exist, expected a file ending in {shown(', '.join(LOADERS))}; {hint}")
     return LOADERS[path.suffix](path, index)
 
 
@@ -109,7 +109,7 @@ def _check_suffix(path: Path) -> None:
     check_name(path)
     if path.suffix not in LOADERS:
         raise InputError(
-            f"expected a file ending in {', '.join(LOADERS)}, got {path}"
+            f"expected a file ending in {shown(', '.join(LOADERS))}, got {shown(path)}"
             + (
                 "; it is not finished: run what writes it again"
                 if path.suffix == ".partial"

@@ -114,7 +114,7 @@ def filled_in(like: Any, arrays: Mapping[str, Any], *, seeds: bool = False) -> A
         raise InputError(f"expected arrays with the same axes of seeds in front, got {sorted(leads)}")
     for name, array in arrays.items():
         if array.shape != (*lead, *expected[name].shape):
-            raise InputError(f"{name} must have the shape {(*lead, *expected[name].shape)}, got {array.shape}")
+            raise InputError(f"{name} must have the shape {shown((*lead, *expected[name].shape))}, got {array.shape}")
         if not _same_kind(array.dtype, expected[name].dtype):
             raise InputError(f"{name} must hold {expected[name].dtype}, got {array.dtype}")
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])

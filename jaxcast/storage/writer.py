@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.integrate import Trajectory
 from jaxcast.limits import check_disk
 from jaxcast.storage.checks import StoredTrajectory, as_floats, check_components, check_times, plain_attributes
@@ -78,7 +78,7 @@ class TrajectoryWriter:
         self.path, components = Path(path), tuple(components)
         self._partial = partial_path(self.path)
         if self.path.suffix != ".zarr":
-            raise InputError(f"expected a store ending in .zarr, got {self.path}; rename it")
+            raise InputError(f"expected a store ending in .zarr, got {shown(self.path)}; rename it")
         if num_trajectories < 1 or batch_size < 1:
             raise InputError(
                 f"num_trajectories and batch_size must be at least 1, got {num_trajectories} and {batch_size}"
@@ -142,7 +142,7 @@ class TrajectoryWriter:
         """
         if self.num_done == self.num_trajectories:
             raise InputError(
-                f"{self.path}: all {self.num_trajectories} trajectories are written; write no more batches"
+                f"{shown(self.path)}: all {self.num_trajectories} trajectories are written; write no more batches"
             )
         self.write_at(self.num_done, states)
         self.mark_done(min(self.num_done + self.batch_size, self.num_trajectories))
@@ -154,7 +154,7 @@ class TrajectoryWriter:
         expected = (last - first, *self._shape[1:])
         if np.shape(states) != expected:
             raise InputError(
-                f"{self.path}: expected the trajectories {first} to {last - 1}, (batch, time, dim) = {expected}, "
+                f"{shown(self.path)}: expected the trajectories {first} to {last - 1}, (batch, time, dim) = {expected}, "
                 f"got shape {np.shape(states)}; write batch_size at a time, and what is left at the end"
             )
         with writing(self.path):

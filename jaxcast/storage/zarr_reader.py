@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.storage.checks import STATE_NAMES, TIME_NAMES, StoredTrajectory, check_index, default_components, stored
 from jaxcast.storage.zarr_store import BROKEN_STORE, MARK, OUR_ARRAYS, quietly, reason_of, require_zarr
 
@@ -32,22 +32,24 @@ def load_zarr(path: Path, index: int) -> StoredTrajectory:
         raise
     except BROKEN_STORE as error:
         raise InputError(
-            f"{path} is not a whole zarr store ({reason_of(error)}); write it again, or copy it again"
+            f"{shown(path)} is not a whole zarr store ({shown(reason_of(error))}); write it again, or copy it again"
         ) from None
 
 
 def _check_metadata(path: Path, group: "zarr.Group") -> bool:
     bare = [file.name for file in path.iterdir() if file.is_dir() and file.name[0] != "." and file.name not in group]
     if bare:
-        raise InputError(f"{path} is cut off: the metadata of {', '.join(bare)} are missing; copy it again")
+        raise InputError(
+            f"{shown(path)} is cut off: the metadata of {shown(', '.join(bare))} are missing; copy it again"
+        )
     progress = group.attrs.get(MARK)
     if progress is None:
         return False
     if not (isinstance(progress, dict) and progress.get("complete") is True):
-        raise InputError(f"{path} is not complete; run what writes it again, it goes on where it was")
+        raise InputError(f"{shown(path)} is not complete; run what writes it again, it goes on where it was")
     if missing := [name for name in OUR_ARRAYS if name not in group]:
         raise InputError(
-            f"{path} is cut off: expected the arrays {', '.join(OUR_ARRAYS)}, {missing} missing; copy it again"
+            f"{shown(path)} is cut off: expected the arrays {shown(', '.join(OUR_ARRAYS))}, {shown(missing)} missing; copy it again"
         )
     return True
 
@@ -56,7 +58,7 @@ def _read(path: Path, group: "zarr.Group", dataset: "xarray.Dataset", index: int
     time = next((name for name in TIME_NAMES if name in dataset.variables and dataset[name].ndim == 1), None)
     if time is None:
         raise InputError(
-            f"{path}: expected a 1-D coordinate called {', '.join(TIME_NAMES)}, found {_listing(dataset)}; "
+            f"{shown(path)}: expected a 1-D coordinate called {', '.join(TIME_NAMES)}, found {_listing(dataset)}; "
             "rename or add it"
         )
     time_dim = str(dataset[time].dims[0])
@@ -91,7 +93,7 @@ def _state_names(path: Path, dataset: "xarray.Dataset", time: str, time_dim: str
     alike = len({dataset[name].dims for name in scalars}) == 1
     if fields or not alike:
         raise InputError(
-            f"{path}: expected one variable of states with the dimension {time_dim!r} and one more, or one variable for "
+            f"{shown(path)}: expected one variable of states with the dimension {shown(repr(time_dim))} and one more, or one variable for "
             f"each component, found {_listing(dataset)}; drop or rename the others"
         )
     # A store without consolidated metadata keeps no order.
@@ -117,7 +119,7 @@ def _check_chunks(path: Path, group: "zarr.Group", names: list[str]) -> None:
         assert isinstance(values, zarr.Array)
         if values.nchunks_initialized < values.nchunks:
             raise InputError(
-                f"{path} is cut off: expected {values.nchunks} chunks of {name!r}, got {values.nchunks_initialized}; "
+                f"{shown(path)} is cut off: expected {values.nchunks} chunks of {shown(repr(name))}, got {values.nchunks_initialized}; "
                 "copy it again (or write chunks that hold nothing but the fill value too: write_empty_chunks=True)"
             )
 
@@ -134,4 +136,6 @@ def _check_blosc(path: Path, group: "zarr.Group") -> None:
             with file.open("rb") as chunk:
                 header = chunk.read(16)
             if int.from_bytes(header[12:], "little") != file.stat().st_size:
-                raise InputError(f"{path} is cut off: {file.relative_to(path)} is too short; copy it again")
+                raise InputError(
+                    f"{shown(path)} is cut off: {shown(file.relative_to(path))} is too short; copy it again"
+                )

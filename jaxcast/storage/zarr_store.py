@@ -122,7 +122,9 @@ def open_states(path: Path) -> "zarr.Array[Any]":
         with zarr.config.set({"array.write_empty_chunks": True}):
             return zarr.open_array(path / "states", mode="r+")
     except BROKEN_STORE as error:
-        raise InputError(f"{path} is not a whole zarr store ({reason_of(error)}); delete it to begin anew") from None
+        raise InputError(
+            f"{shown(path)} is not a whole zarr store ({shown(reason_of(error))}); delete it to begin anew"
+        ) from None
 
 
 def reason_of(error: BaseException) -> str:
@@ -139,7 +141,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     try:
         attributes = json.loads(file.read_text())["attributes"] if file.exists() else {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        raise InputError(f"{file} is not a zarr group's; delete {path} to begin anew") from None
+        raise InputError(f"{shown(file)} is not a zarr group's; delete {shown(path)} to begin anew") from None
     return attributes if isinstance(attributes, dict) else {}
 
 
