@@ -10,6 +10,7 @@ import tyro
 from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.hub_output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, say, show_scores
 from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.progress import announce, doing
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub, load_hub
 from jaxcast.hub.protocol import adaptive_origin, track_coverage
@@ -70,6 +71,7 @@ class _Tables:
 
     def load(self, horizon: int, *, pending: bool = False) -> Hub:
         check_numbers(self)
+        doing("reading the tables of the hub")
         if self.models and self.num_models is not None:
             raise InputError("give --models or --num-models, not both")
         hub = load_hub(
@@ -87,7 +89,7 @@ class _Tables:
             pending=pending,
         )
         for line in hub.dropped:
-            say(f"left out: {line}")
+            announce(f"left out: {line}")
         return hub
 
 
@@ -159,7 +161,9 @@ class PoolHub(_Tables):
         folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
         course = hub.course()
         pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
+        doing("training the adaptive pool from a rolling origin")
         output = adaptive_origin(course, pool, num_steps=self.num_steps)
+        doing("scoring")
         pools: dict[str, Any] = {"equal_mean": EqualMean(), "equal_median": EqualMedian()}
         pooled = {name: pool_course(pool, course).forecast for name, pool in pools.items()} | {
             "adaptive": output.forecast
@@ -245,6 +249,7 @@ class ForecastHub(_Tables):
         target, path = check_submission(
             self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
         )
+        doing("pooling")
         newest = {horizon: self.newest(each) for horizon, each in hubs.items()}
         write_submission(
             self.out, self.model, newest, hub, reference_date=reference, target=target, overwrite=self.overwrite

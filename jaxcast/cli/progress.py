@@ -88,6 +88,12 @@ def detail(text: str) -> None:
     _reporter.detail(text)
 
 
+def doing(what: str) -> None:
+    """Says with --verbose what is done from here on, and lets later lines of progress say so too."""
+    _reporter.doing = what
+    _reporter.detail(what)
+
+
 def announce(text: str) -> None:
     """Says on stdout where a result is, unless --quiet."""
     if _reporter.level != "quiet":

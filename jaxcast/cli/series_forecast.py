@@ -14,6 +14,7 @@ from rich.table import Table
 from jaxcast.checks import check_flag, check_leads, check_names, check_number, check_whole
 from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.progress import announce
 from jaxcast.cli.series_methods import intervals, scores, within
 from jaxcast.cli.series_train import describe, samples_of
 from jaxcast.errors import InputError, shown
@@ -160,17 +161,14 @@ class ForecastSeries:
         quantiles = self.quantiles(loaded, origin)
         self.refuse_divergence(loaded, quantiles)
         self.write(loaded, origin, quantiles)
-        console = make_console()
         for line in describe(table, self.data):
-            console.print(line, highlight=False, soft_wrap=True)
-        console.print(
+            announce(line)
+        announce(
             f"{self.out}: {len(table.names)} series from {table.date(origin)}, {len(loaded.leads)} leads up to "
-            f"{table.date(origin + loaded.leads[-1])}, {len(loaded.forecaster.levels)} quantiles, by {loaded.about['method']}",
-            highlight=False,
-            soft_wrap=True,
+            f"{table.date(origin + loaded.leads[-1])}, {len(loaded.forecaster.levels)} quantiles, by {loaded.about['method']}"
         )
         if table.calendar.dates(origin) < parse_date(loaded.about["learned_until"], "the model's last date"):
-            console.print("what came after that date is part of what the forecaster has learned from", highlight=False)
+            announce("what came after that date is part of what the forecaster has learned from")
         if self.plot is not None:
             self.draw(loaded, origin, quantiles)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxcast.cli.progress import doing
 from jaxcast.errors import InputError
 from jaxcast.hub.scores import pinball_loss
 from jaxcast.recurrent.forecaster import Constant
@@ -219,6 +220,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     std, usual = np.asarray(series_scale(early.own)[1]), usual_changes(early.own)
     rows, tried = [], {}
     for method in methods:
+        doing(f"training {method}")
         at_first = fitted(method, problem, early, with_targets(judge), problem.num_epochs)
         bases = [at_first.base(k) for k in range(len(at_first.names))]
         errors = [scores(base, judge, problem.levels, std)["mae"] for base in bases]
@@ -237,6 +239,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     rows.sort(key=lambda row: row["validation_mae"])
     method = rows[0]["method"]
     best, epochs, *bases = tried[method]
+    doing(f"training {method} on all dates")
     final = fitted(method, problem, whole, None, epochs)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judge, check)
     base = np.concatenate(bases)

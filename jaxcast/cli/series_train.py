@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from jaxcast.cli.entry import check_numbers, make_console
+from jaxcast.cli.progress import announce
 from jaxcast.cli.series_methods import Method, Problem, Trained, train_series, within
 from jaxcast.errors import InputError, shown
 from jaxcast.regions.calibration import check_levels
@@ -106,7 +107,7 @@ class TrainSeries:
             inputs={"--data": self.data, "--adjacency": self.adjacency},
         )
         for line in describe(table, self.data):
-            console.print(line, highlight=False, soft_wrap=True)
+            announce(line)
         methods: tuple[str, ...] = self.method or tuple(
             name for name in DEFAULT if problem.season or not name.startswith("seasonal")
         )
@@ -131,10 +132,8 @@ class TrainSeries:
             {"method": trained.method, "rows": trained.rows, "held_out_from": held_out, "missing": list(table.missing)},
         )
         console.print(table_of(trained, held_out, table.date(last)))
-        console.print(
-            f"{trained.method} in {self.out}, trained on all dates; quantiles by its errors from {held_out['first']} on",
-            highlight=False,
-            soft_wrap=True,
+        announce(
+            f"{trained.method} in {self.out}, trained on all dates; quantiles by its errors from {held_out['first']} on"
         )
 
     def check(self) -> None:
