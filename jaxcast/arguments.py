@@ -1,5 +1,6 @@
 """Checks of arguments, by their annotations: numbers become floating point, what cannot be used is refused in one line."""
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -263,6 +264,44 @@ def as_floats(value: Any, *, in_jax: bool = False) -> Any:
     elif array.dtype.kind in "iub":
         return jnp.asarray(array, jnp.result_type(float)) if in_jax else array.astype(float)
     return _Unusable(f"must be real numbers, got {_kind_of(value)}")
+
+
+def as_parameter(name: str, value: Any) -> Any:
+    """A parameter of a system or a schedule: whole numbers and lists in floating point, anything else as it is.
+
+    Raises:
+        InputError: for texts, and for lists and arrays that are not numbers.
+    """
+    if not isinstance(value, bool | int | np.integer | np.ndarray | jax.Array | list | tuple | str | bytes):
+        return value
+    read = as_floats(value)
+    if isinstance(read, _Unusable):
+        raise InputError(f"{name} {read.reason}")
+    return read
+
+
+def floats_in(instance: Any, names: Sequence[str]) -> None:
+    """Gives the fields of a frozen dataclass that are annotated as floats the numbers of lists and whole numbers in floating point.
+
+    Numbers that stand for an axis, None and other placeholders of a tree's structure stay.
+
+    Raises:
+        InputError: for texts, and for lists and arrays that are not numbers.
+    """
+    annotations: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(instance)}
+    for name in names:
+        value = getattr(instance, name)
+        if not isinstance(value, np.ndarray | np.generic | jax.Array | list | tuple | str):
+            continue
+        parts = _parts_of(annotations[name])
+        arrays = [part for part in parts if isinstance(part, type) and issubclass(part, AbstractArray)]
+        if {array.dtype.__name__ for array in arrays} not in ({"Float"}, {"Shaped"}):
+            continue
+        read = as_floats(value, in_jax={array.array_type for array in arrays} == {jax.Array})
+        if isinstance(read, _Unusable):
+            raise InputError(f"{name} of {type(instance).__name__} {read.reason}")
+        if read is not value:
+            object.__setattr__(instance, name, read)
 
 
 def _read_tokens(value: Any) -> Any:

@@ -1,10 +1,13 @@
 """Dataclasses as pytrees."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+
+from jaxcast.arguments import floats_in
 
 Class = TypeVar("Class", bound=type)
 
@@ -19,6 +22,15 @@ def register(cls: Class) -> Class:
     static = tuple(field.name for field in fields if field.metadata.get("static"))
     dynamic = tuple(field.name for field in fields if field.name not in static)
     keys = tuple(map(jax.tree_util.GetAttrKey, dynamic))
+
+    made: Any = cls.__init__
+
+    @functools.wraps(made)
+    def init(instance: Any, *args: Any, **kwargs: Any) -> None:
+        made(instance, *args, **kwargs)
+        floats_in(instance, dynamic)
+
+    cls.__init__ = init  # type: ignore[misc]
 
     def flatten(instance: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return tuple(getattr(instance, name) for name in dynamic), tuple(getattr(instance, name) for name in static)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Shaped
 
+from jaxcast.arguments import as_parameter
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
 
@@ -40,8 +40,9 @@ class Schedule(FrozenPytree):
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if isinstance(value := getattr(self, field.name), list | tuple):
-                object.__setattr__(self, field.name, np.asarray(value, float))  # a list would be many leaves
+            if not field.metadata.get("static"):
+                # A list would be many leaves; whole numbers would stay so in arithmetic of their own.
+                object.__setattr__(self, field.name, as_parameter(field.name, getattr(self, field.name)))
 
     def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(self, t)")

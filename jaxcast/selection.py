@@ -143,6 +143,8 @@ def best_average(
             f"expected forecasts (candidate, *truth) and at least {num_blocks} samples, more than one block, got "
             f"{candidates.shape}, {truth.shape} and {weights.shape}"
         )
+    counted = weights > 0
+    candidates, truth = np.where(counted, candidates, 0), np.where(counted, truth, 0)
     squares = (weights * (candidates - truth) ** 2).reshape(len(candidates), len(truth), -1).sum(-1)
     sizes = [size for size in sizes if size <= len(candidates)]
     errors = np.zeros(len(sizes))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
-from jaxcast.arguments import checked
+from jaxcast.arguments import as_parameter, checked
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree
@@ -68,6 +68,8 @@ class System(FrozenPytree):
             # Arrays and tracers are not callable; what is left are the user's plain functions of time.
             if callable(value) and not isinstance(value, Schedule) and not field.metadata.get("static"):
                 object.__setattr__(self, field.name, FunctionOfTime(value))
+            elif not field.metadata.get("static"):
+                object.__setattr__(self, field.name, as_parameter(field.name, value))
 
     @property
     def dim(self) -> int:
