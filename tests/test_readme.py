@@ -226,3 +226,39 @@ def test_the_table_of_the_language_model_is_the_committed_results():
         assert cells["models"] == (str(row["num_seeds"]) if row["loss"] else "")
     best = min((row["loss"], row["method"]) for row in rows if row["loss"] and "learning on" not in row["method"])
     assert f"validation loss of {best[0]:.3f}" in README
+
+
+def test_the_table_of_the_chaotic_systems_is_the_committed_results():
+    results = json.loads((ROOT / "experiments/results/chaos_zoo-paper.json").read_text())
+    rows = {row["method"]: row for row in results["rows"]}
+    theirs = {
+        "last value": "NaiveSeasonal",
+        "mean": "NaiveMean",
+        "N-BEATS": "NBEATSModel",
+        "Transformer": "TransformerModel",
+    }
+    theirs["LSTM (`RNNModel`)"] = "RNNModel"
+    found = [
+        line.strip("|").split("|")
+        for line in (ROOT / "experiments/README.md").read_text().split("| method | sMAPE, median |")[1].splitlines()[2:]
+    ]
+    found = [[cell.strip().strip("*") for cell in cells] for cells in found[: found.index([""])]]
+    assert len(found) == 9
+    for method, smape, published, points, published_points in found:
+        ours = rows.get(
+            method.removesuffix(" over delays, closed loop").removesuffix(", closed loop").replace(" ", "_").lower()
+        )
+        assert (smape, points) == (("", "") if ours is None else shown_errors(ours["smape_median"], ours["vpt_median"]))
+        other = rows.get(theirs.get(method, ""))
+        expected = ("", "") if other is None else shown_errors(other["published"], other["published_vpt"])
+        assert (published.removesuffix(" (naive seasonal)"), published_points) == expected, method
+    medians = {
+        name: np.median(list(results["smape_per_system"][name].values())) for name in ("kernel_ridge", "gru", "lstm")
+    }
+    for name, median in medians.items():
+        assert median == pytest.approx(rows[name]["smape_median"], abs=0.01)
+        assert len(results["smape_per_system"][name]) == results["num_systems"] == 131
+
+
+def shown_errors(smape, points):
+    return f"{smape:.1f}", f"{points:.0f}"

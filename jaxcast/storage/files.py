@@ -237,9 +237,9 @@ def unfinished(path: Path) -> Path:
 
 
 def signature(path: Path) -> list[int]:
-    """What tells a file from another that later takes its name, and stays as it is when it is renamed."""
-    found = os.stat(path)
-    return [found.st_ino] if os.path.isdir(path) else [found.st_ino, found.st_size, found.st_mtime_ns]
+    """What tells a file, or a store, from another that later takes its name, and stays as it is when it is renamed."""
+    found = os.stat(path / "zarr.json" if path.is_dir() else path)
+    return [found.st_size, found.st_mtime_ns]
 
 
 def note_written(path: Path, growing: Path) -> None:
@@ -252,7 +252,10 @@ def note_written(path: Path, growing: Path) -> None:
 def was_written_before(path: Path) -> bool:
     """Whether this command, before it was killed, wrote what has that name: its lock holds a note of it."""
     note = note_of(path) or {}
-    return os.path.exists(path) and signature(path) in note.get("written", [])
+    try:
+        return "written" in note and signature(path) in note["written"]
+    except OSError:
+        return False
 
 
 def check_place(path: Path, suffixes: tuple[str, ...]) -> None:
