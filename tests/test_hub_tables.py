@@ -289,3 +289,17 @@ def test_gaps_are_filled_by_the_three_steps_of_the_paper(tmp_path, truth):
     same[1, 1:4, 0] = same[1, 1:4, 1]
     same[1, 5] = same[1, 4]
     np.testing.assert_allclose(filled, same)
+
+
+def test_gaps_between_whole_numbers_are_filled_by_their_means():
+    forecasts = np.asarray([1.0, np.nan, 2.0]).reshape(1, 3, 1, 1)
+    dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
+    hub = jaxcast.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("X",), dates, ("a",), np.asarray([0.5]), 1)
+    assert jaxcast.fill_gaps(hub).forecasts.ravel().tolist() == [1.0, 1.5, 2.0]
+    whole = dataclasses.replace(hub, forecasts=np.asarray([1, 5, 2]).reshape(1, 3, 1, 1))
+    assert jaxcast.fill_gaps(whole).forecasts.dtype == float
+
+
+def test_of_two_alike_rows_the_last_stays(tmp_path, truth):
+    path = write(tmp_path / "tidy.csv", TIDY, [*tidy_rows(), FIRST[:-4] + "0.3"])
+    assert jaxcast.load_hub(path, truth, bad="drop").forecasts[0, 0, 0].tolist() == [0.3, 0.5, 0.75]

@@ -26,13 +26,22 @@ Read = Callable[[Any], Any]
 class Hub:
     """The forecasts of one horizon and target, and the truth, on a grid of dates without holes.
 
-    forecasts: (location, time, model, quantile), NaN where a model did not forecast. truth: (location, time), NaN where it is
-    not known. observed: (location, time, lag), the truth as it could be known when each forecast was made, newest first,
-    also from before the first forecast. dates: the days that the forecasts are for. dropped: what was left out, in words.
-
-    horizon: as the hub counts it, target date minus reference date in steps. first_horizon: that of the first date after the newest
-    truth that forecasters could know: 1 where the reference date is that of this truth, as at the US COVID-19 hub; 0 where it is a
-    step later and horizons count from 0, as at FluSight. Forecasts so verify `steps_ahead` steps after that truth.
+    Args:
+        forecasts: (location, time, model, quantile), in the unit of the truth, NaN where a model did not forecast.
+        truth: (location, time), NaN where it is not known; in its final form, as the table has it now.
+        observed: (location, time, lag), the truth up to the newest date that could be known when each forecast was made,
+            newest first, also from before the first forecast; not as it stood then, for revisions are not replayed.
+        locations: their names.
+        dates: the days that the forecasts are for, a step apart.
+        models: their names.
+        levels: of the quantiles, increasing.
+        horizon: as the hub counts it, target date minus reference date in steps.
+        first_horizon: that of the first date after the newest truth that forecasters could know: 1 where the reference date
+            is that of this truth, as at the US COVID-19 hub; 0 where it is a step later and horizons count from 0, as at
+            FluSight. Forecasts so verify `steps_ahead` steps after that truth.
+        step_days: between two dates.
+        target: what is forecast, where the tables say.
+        dropped: what was left out, in words.
 
     Raises:
         InputError: by `weeks` for what is no date, by `only` for no or unknown models.

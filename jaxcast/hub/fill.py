@@ -26,7 +26,7 @@ def fill_gaps(hub: Hub, *, longest: int = 2) -> Hub:
         [1.0, 2.0, 3.0]
     """
     present = hub.present
-    filled = hub.forecasts.copy()
+    filled = np.array(hub.forecasts, float)  # means of whole numbers are none
     with np.errstate(invalid="ignore"):
         total = np.where(present[..., None], filled, 0).sum(2)
     num_present = present.sum(2)
