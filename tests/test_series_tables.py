@@ -226,3 +226,154 @@ def test_the_level_and_the_unit_of_one_series_are_its_own(methods, tmp_path):
             assert scored[method]["setting"] == rows[method]["setting"]
             assert scored[method]["mae"] == pytest.approx(rows[method]["mae"], rel=1e-5), method
             assert scored[method]["pinball"] == pytest.approx(rows[method]["pinball"], rel=1e-5), method
+
+
+def days(*texts):
+    return [np.datetime64(text) for text in texts]
+
+
+MONTHS = np.datetime64("2023-01", "M") + np.arange(14)
+ENDS = (MONTHS + 1).astype("datetime64[D]") - 1
+WEEKDAYS = np.busday_offset("2024-01-01", np.arange(25))
+FRIDAYS = np.busday_offset((MONTHS + 1).astype("datetime64[D]"), -1, roll="forward")
+CALENDARS = {
+    "month ends": (ENDS, "1 month", ["2024-03-31", "2024-04-30", "2025-02-28"], (0, 1, 11)),
+    "the 30th, or the end of February": (np.minimum(MONTHS.astype("datetime64[D]") + 29, ENDS), "1 month", ["2024-03-30", "2024-04-30"], (0, 1)),
+    "the 29th": (np.minimum(MONTHS.astype("datetime64[D]") + 28, ENDS), "1 month", ["2024-03-29", "2025-02-28"], (0, 11)),
+    "the 31st alone": (ENDS[[0, 2, 4, 6]], "2 months", ["2023-09-30", "2023-11-30"], (0, 1)),
+    "quarter ends": (ENDS[[2, 5, 8, 11]], "3 months", ["2024-03-31", "2024-06-30"], (0, 1)),
+    "mid-months": (MONTHS.astype("datetime64[D]") + 14, "1 month", ["2024-03-15"], (0,)),
+    "business days": (WEEKDAYS, "1 business day", ["2024-02-05", "2024-02-09", "2024-02-12"], (0, 4, 5)),
+    "business days with a holiday": (np.delete(WEEKDAYS, 7), "1 business day", ["2024-02-05"], (0,)),
+    "last business days": (FRIDAYS, "1 month", ["2024-03-29", "2024-04-30", "2024-05-31"], (0, 1, 2)),
+    "ISO weeks": (["2020-W51", "2020-W52", "2020-W53", "2021-W01", "2021-W02"], "1 week", ["2021-W03", "2021-W53".replace("53", "52"), "2022-W01"], (0, 49, 50)),
+    "ISO weeks without a dash": (["2024W05", "2024W06", "2024W07"], "1 week", ["2024-W08"], (0,)),
+    "days of ISO weeks": (["2024-W05-1", "2024-W05-2", "2024-W05-3"], "1 day", ["2024-02-01"], (0,)),
+    "every day": (np.datetime64("2024-01-01") + np.arange(20), "1 day", ["2024-01-21"], (0,)),
+    "weekends too, rarely": (np.append(WEEKDAYS, np.datetime64("2024-02-04")), "1 day", ["2024-02-05"], (0,)),
+    "two weeks of weekdays": (WEEKDAYS[:10], "1 day", ["2024-01-13"], (0,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CALENDARS)
+def test_a_calendar_goes_on_as_the_table_does(kind, tmp_path):
+    """Also of a parquet, and every date of the table is its own row's."""
+    dates, step, later, after = CALENDARS[kind]
+    table = jaxcast.read_series(wide(tmp_path / "t.csv", dates))
+    assert table.calendar.step == step
+    if later is not None:
+        assert [table.date(len(table.values) + n) for n in after] == later
+    moments = table.calendar.dates(np.arange(len(table.values)))
+    np.testing.assert_array_equal(table.calendar.rows(moments), np.arange(len(moments)))
+    known = np.isfinite(table.values[:, 0])
+    assert known.sum() == len(dates)
+    if not isinstance(dates, list):
+        np.testing.assert_array_equal(moments[known].astype("datetime64[D]"), dates)
+        frame = pl.DataFrame({"when": np.asarray(dates).astype("datetime64[us]"), "a": table.values[known, 0]})
+        frame.with_columns(pl.col("when").cast(pl.Date)).write_parquet(tmp_path / "t.parquet")
+        assert jaxcast.read_series(tmp_path / "t.parquet").calendar == table.calendar
+
+
+def test_weekends_are_no_gaps_of_weekdays_unless_asked_for(tmp_path):
+    path = wide(tmp_path / "t.csv", WEEKDAYS)
+    table = jaxcast.read_series(path)
+    assert table.missing == ()
+    assert table.notes == ("no date is on a weekend: steps are business days, and no weekend is forecast",)
+    every = jaxcast.read_series(path, business_days=False)
+    assert every.calendar.step == "1 day"
+    assert every.missing[0].startswith("8 dates of 33 are left out, the first 2024-01-06")
+    with pytest.raises(jaxcast.InputError, match="2024-02-04 is off the grid of a date every 1 business day"):
+        jaxcast.read_series(wide(path, np.append(WEEKDAYS, np.datetime64("2024-02-04"))), business_days=True)
+
+
+def test_forecasts_of_weekdays_skip_the_weekend(tmp_path, capsys):
+    path = wide(tmp_path / "t.csv", np.busday_offset("2024-01-01", np.arange(79)))
+    run(
+        "train",
+        "--data",
+        path,
+        "--horizon",
+        6,
+        "--window",
+        3,
+        "--season",
+        0,
+        "--method",
+        "drift",
+        "--out",
+        tmp_path / "m",
+    )
+    assert "note: no date is on a weekend" in capsys.readouterr().out
+    run("forecast", "--model", tmp_path / "m", "--data", path, "--out", tmp_path / "f.csv")
+    with (tmp_path / "f.csv").open() as file:
+        targets = list(dict.fromkeys(row["target_date"] for row in csv.DictReader(file)))
+    assert targets == ["2024-04-19", "2024-04-22", "2024-04-23", "2024-04-24", "2024-04-25", "2024-04-26"]
+
+
+HOURS = np.datetime64("2024-03-30T20:00", "s") + 3600 * np.arange(12)
+
+
+@pytest.mark.parametrize(
+    ("texts", "first", "note"),
+    [
+        ([f"{h}+00:00".replace("T", " ") for h in HOURS], "2024-03-30T20:00:00", None),
+        ([f"{h}Z" for h in HOURS], "2024-03-30T20:00:00", None),
+        ([f"{h}+0000" for h in HOURS], "2024-03-30T20:00:00", None),
+        ([f"{h} UTC" for h in HOURS], "2024-03-30T20:00:00", None),
+        ([f"{h}+01:00" for h in HOURS], "2024-03-30T19:00:00", "turned into UTC"),
+        ([f"{h}-05:30" for h in HOURS], "2024-03-31T01:30:00", "turned into UTC"),
+        # Clocks are set forward after 01:00.
+        ([f"{h}+01:00" for h in HOURS[:6]] + [f"{h + 3600}+02:00" for h in HOURS[6:]], "2024-03-30T19:00:00", "turned into UTC"),
+        ([f"2024-03-{d}T00:00+0{1 + (d > 31)}:00" for d in range(20, 31)], "2024-03-19T23:00:00", "turned into UTC"),
+        ([f"2024-03-{d}T00:00:00+01:00" for d in (29, 30, 31)] + ["2024-04-01 00:00:00+02:00"], "2024-03-29", "are left out: every time is midnight"),
+    ],
+)  # fmt: skip
+def test_times_with_an_offset_become_utc(texts, first, note, tmp_path):
+    table = jaxcast.read_series(wide(tmp_path / "t.csv", texts))
+    assert table.date(0) == first
+    assert len(table.values) == len(texts)
+    assert (table.notes == ()) if note is None else (note in table.notes[0])
+
+
+def test_zones_of_a_parquet_are_utc_too(tmp_path):
+    moments = (
+        pl.Series(HOURS.astype("datetime64[us]")).dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin")
+    )
+    pl.DataFrame({"date": moments, "a": [*range(12)]}).write_parquet(tmp_path / "t.parquet")
+    assert jaxcast.read_series(tmp_path / "t.parquet").date(0) == "2024-03-30T20:00:00"
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["2024-10-27 00:00", "2024-10-27 01:00", "2024-10-27 02:00", "2024-10-27 02:00", "2024-10-27 03:00"], "line 5: .* comes twice; keep one row for each date, or use UTC"),
+        (["2024-10-27 02:00", "2024-10-27 02:30", "2024-10-27 02:00", "2024-10-27 02:30", "2024-10-27 03:00"], "line 4: .* comes after .*; sort the rows by date, or use UTC"),
+        (["2024-10-27", "2024-10-28", "2024-10-28", "2024-10-29"], "2024-10-28 comes twice; keep one row for each date$"),
+        (["2024-01-01T00:00+01:00", "2024-01-01T01:00", "2024-01-01T02:00"], "line 3, column 'date': .* has no offset from UTC"),
+        (["2021-W53", "2022-W01", "2022-W02"], "expected a date such as 2024-01-31, got '2021-W53'"),
+        (["2024-W00", "2024-W01", "2024-W02"], "expected a date"),
+        (["2024-01-01x", "2024-01-02", "2024-01-03"], "expected a date .* got '2024-01-01x'"),
+        (["2024-02-30", "2024-03-01", "2024-03-02"], "expected a date"),
+        (["01/02/2024", "02/02/2024", "03/02/2024"], "expected a date"),
+        (["\u0662024-01-01", "2024-01-02", "2024-01-03"], "expected a date"),
+        (["2024-01-01T00:00+25:00", "2024-01-02", "2024-01-03"], "expected a date"),
+        (["", "2024-01-02", "2024-01-03"], "line 2, column 'date': expected a date"),
+    ],
+)  # fmt: skip
+def test_dates_that_cannot_be_are_told(texts, message, tmp_path):
+    with pytest.raises(jaxcast.InputError, match=message):
+        jaxcast.read_series(wide(tmp_path / "t.csv", texts))
+
+
+def test_the_only_column_of_dates_is_taken_whatever_its_name(tmp_path):
+    dates = np.datetime64("2024-01-01") + np.arange(5)
+    assert jaxcast.read_series(wide(tmp_path / "t.csv", dates, head="Stichtag")).names == ("a", "b")
+    rows = [f"{n},{n + 1},{date},{date}" for n, date in enumerate(dates)]
+    (tmp_path / "two.csv").write_text("a,week,start,end\n" + "\n".join(rows))
+    with pytest.raises(jaxcast.InputError, match="expected a date"):
+        jaxcast.read_series(tmp_path / "two.csv")
+    (tmp_path / "two.csv").write_text("a,b,start,end\n" + "\n".join(rows))
+    with pytest.raises(jaxcast.InputError, match="several columns of dates, start, end; choose one with --time"):
+        jaxcast.read_series(tmp_path / "two.csv")
+    (tmp_path / "week.csv").write_text("week,date,a\n" + "\n".join(f"{n},{date},{n}" for n, date in enumerate(dates)))
+    assert jaxcast.read_series(tmp_path / "week.csv").names == ("week", "a")

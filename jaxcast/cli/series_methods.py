@@ -223,11 +223,13 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
         doing(f"training {method}")
         at_first = fitted(method, problem, early, with_targets(judge), problem.num_epochs)
         bases = [at_first.base(k) for k in range(len(at_first.names))]
+        _check_finite(method, bases, judge, problem)
         errors = [scores(base, judge, problem.levels, std)["mae"] for base in bases]
         best = int(np.argmin(errors))
         epochs = at_first.epochs or problem.num_epochs
         again = fitted(method, problem, late, None, epochs)
         later = again.base(best if len(again.names) > 1 else 0)
+        _check_finite(method, [later], check, problem)
         power = _width_power(bases[best], judge, problem, std, usual)
         shifts = _shifts(bases[best], judge, problem, std, _widths(judge, usual, power))
         quantiles = shifted(later, shifts, _widths(check, usual, power), problem.lower)
@@ -250,6 +252,18 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
         problem.lower, usual, power,
     )  # fmt: skip
     return Trained(model, method, rows)
+
+
+def _check_finite(method: str, bases: list[Any], samples: LeadSamples, problem: Problem) -> None:
+    """Raises InputError where a forecast that counts is not finite."""
+    for base in bases:
+        bad = ~np.isfinite(base).all(-1) & (np.asarray(samples.weights) > 0)
+        if bad.any():
+            _, lead, series = np.argwhere(bad)[0]
+            raise InputError(
+                f"forecasts by {method} diverge: one of series number {series} is not finite at lead {problem.leads[lead]}; give "
+                "the series in another unit, or leave the method out"
+            )
 
 
 def _shifts(
