@@ -107,6 +107,7 @@ def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
     assert {*names.split(), "ratio_to_equal_mean", "num_tasks"} <= set(results["rows"][0])
     rows = {(r["protocol"], r["method"], r["window"], r["num_levels"]): r for r in results["rows"]}
     assert {row["num_levels"] for row in rows.values()} == {5, 7}
+    assert capsys.readouterr().out.count(", final truth") == 2  # a table for each set of levels
     assert rows["rolling", "equal_mean", "A", 7]["ratio_to_equal_mean"] == 1
     assert rows["rolling", "adaptive", "B", 7]["ratio_to_equal_mean"] < 1
     assert ("blocked", "linear_regression", "B", 5) in rows
