@@ -1,15 +1,12 @@
 """The real hub; skipped, with the reason, where its data are not there."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from real_data import real_data
 
 import jaxcast
 from experiments.hub_setup import NINE, WINDOWS, Window
 
-DATA = Path(__file__).parents[2] / "shared/data/us-covid19-forecast-hub"
-pytestmark = pytest.mark.skipif(not (DATA / "forecasts.parquet").exists(), reason=f"no hub data in {DATA}")
 PRINTED = {
     ("mean", 10): "48.27 21.86 33.00 14.33",
     ("median", 10): "48.34 22.01 33.86 13.60",
@@ -20,7 +17,7 @@ PRINTED = {
 
 @pytest.fixture(scope="module")
 def hub():
-    tables = (DATA / "forecasts.parquet", DATA / "truth.parquet")
+    tables = tuple(real_data(f"us-covid19-forecast-hub/{name}.parquet") for name in ("forecasts", "truth"))
     return jaxcast.load_hub(*tables, models=NINE, truth_source="final")
 
 

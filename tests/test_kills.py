@@ -1,7 +1,8 @@
-"""A run is killed at random moments, without warning, and started again."""
+"""Commands and experiments are killed at random moments, without warning, and started again."""
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,36 +10,93 @@ import time
 from pathlib import Path
 
 import pytest
+from cut_off import contents
+
+from experiments.hub_setup import write_synthetic_hub
 
 ROOT = Path(__file__).parents[1]
 NUM_KILLS = int(os.environ.get("JAXCAST_KILLS", "3"))
+"""Of each command."""
+TRAIN = "train --trajectory in/truth.npz --candidates lorenz63(rho=[26,30]) --out run"
+HUB = "--forecasts in/forecasts.csv --truth in/truth.csv"
+NAMED = "--model a-b --target-name deaths"
+COMMANDS = {
+    "simulate": "simulate --num-samples 30 --out out.npz --plot out.png",
+    "simulate many": "simulate --num-samples 30 --num-trajectories 300 --batch-size 10 --out out.zarr --plot out.png",
+    "train": f"{TRAIN} --pool feed_forward --num-epochs 60 --hidden-size 8 --batch-size 16".replace(
+        " --candidates lorenz63(rho=[26,30])", ""
+    ),
+    "train ridge": f"{TRAIN} --pool ridge_regression",
+    "train --data": "train --data in/table.csv --horizon 2 --out run",
+    "forecast": "forecast --pool in/pool --history in/truth.npz --num-leads 5 --out out.csv --plot out.png",
+    "evaluate": "evaluate --pool in/pool --trajectory in/truth.npz --window-size 5 --out run",
+    "hub score": f"hub score {HUB} --out run",
+    "hub pool": f"hub pool {HUB} --num-steps 1 --out run",
+    "hub forecast": f"hub forecast {HUB} {NAMED} --method equal_mean --out . --plot out.png",
+    "experiments.lorenz": "--preset smoke --out run",
+    "experiments.hub": "--preset smoke --out run",
+    "experiments.chaos_zoo": "--preset smoke --out run",
+}
 
 
-def start(out):
-    command = [sys.executable, "-m", "experiments.lorenz", "--preset", "smoke", "--out", str(out)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def start(name, folder):
+    module = name if name.startswith("experiments.") else "jaxcast.cli.main"
+    command = [sys.executable, "-m", module, *COMMANDS[name].split()]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(name, folder):
+    process = start(name, folder)
+    _, errors = process.communicate()
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kills")
+    (folder / "in").mkdir()
+    for text in (
+        "simulate --num-samples 80 --transient 1 --out in/truth.npz",
+        TRAIN.replace("--out run", "--out in/pool --pool equal_weights"),
+    ):
+        subprocess.run([sys.executable, "-m", "jaxcast.cli.main", *text.split()], cwd=folder, check=True,
+                       env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    rows = [f"2021-{1 + day // 28:02d}-{1 + day % 28:02d},{day * 7 % 13 + day / 9:.3f}" for day in range(0, 28)]
+    (folder / "in/table.csv").write_text("\n".join(["date,north", *rows]) + "\n")
+    write_synthetic_hub(folder / "in", num_weeks=10, num_locations=2)
+    (folder / "run").mkdir()
+    for file in ("run/mine.png", "out.npz.partial", "mine.txt"):
+        (folder / file).write_text("mine")
+    return folder
 
 
 @pytest.mark.slow
-def test_runs_that_were_killed_end_with_the_numbers_of_one_that_was_not(tmp_path):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(inputs, tmp_path, name):
+    shutil.copytree(inputs, tmp_path / "whole")
+    code, errors = finish(name, tmp_path / "whole")
+    assert code == 0, errors
     began = time.monotonic()
-    process = start(tmp_path / "whole")
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    shutil.copytree(inputs, tmp_path / "timed")
+    finish(name, tmp_path / "timed")  # with what was compiled before, as those that are killed
     duration = time.monotonic() - began
-    whole = (tmp_path / "whole/results.json").read_bytes()
+    whole = contents(tmp_path / "whole")
     moments = random.Random()
     for number in range(NUM_KILLS):
-        out = tmp_path / f"killed{number}"
-        process = start(out)
-        moment = moments.uniform(0.05, 0.95) * duration
+        folder = tmp_path / f"killed{number}"
+        shutil.copytree(inputs, folder)
+        process = start(name, folder)
+        moment = moments.uniform(0.05, 1.0) * duration
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        resumed = start(out)
-        _, errors = resumed.communicate()
-        assert resumed.returncode == 0, f"killed after {moment:.2f} s: {errors}"
-        assert (out / "results.json").read_bytes() == whole, f"killed after {moment:.2f} s"
-        kept = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
-        expected = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()}
-        assert kept == expected, f"killed after {moment:.2f} s: left-overs {kept ^ expected}"
+        if contents(folder) != whole:  # else it was over
+            code, errors = finish(name, folder)
+            assert code == 0, f"killed after {moment:.2f} s: {errors}"
+        found = contents(folder)
+        assert found.keys() == whole.keys(), f"killed after {moment:.2f} s: left-overs {found.keys() ^ whole.keys()}"
+        assert found == whole, f"killed after {moment:.2f} s"
+        shutil.rmtree(folder)

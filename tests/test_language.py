@@ -1,17 +1,15 @@
 """The language model against plain loops, closed forms and counts; the experiment's smoke preset runs in .ci/run."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from real_data import real_data
 
 import jaxcast
 from experiments import language
 
-DATA = Path(__file__).parents[2] / "shared/data/tiny_shakespeare"
 SIZES = {"num_tokens": 5, "hidden_size": 6, "num_layers": 2, "embedding_size": 4, "dtype": jnp.float64}
 
 
@@ -191,10 +189,8 @@ def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, t
 
 
 def test_naive_rows_are_the_counted_ones_of_the_data():
-    file = DATA / "input.txt.gz"
-    if not file.exists():
-        pytest.skip(f"{file} is absent: experiments/README.md says where from")
-    text = language._split(language._read(language.Config(data=DATA)), development=False)
+    folder = real_data("tiny_shakespeare/input.txt.gz").parent
+    text = language._split(language._read(language.Config(data=folder)), development=False)
     assert (len(text.train), len(text.valid), len(text.alphabet.characters)) == (1_003_854, 111_540, 65)
     assert language._counted(text, 1, pairs=False) == pytest.approx(3.3473, abs=5e-5)
     assert language._counted(text, 0.1, pairs=True) == pytest.approx(2.4838, abs=5e-5)

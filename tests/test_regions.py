@@ -1,16 +1,14 @@
 """Forecasters of several series against NumPy, loops, and errors that were computed elsewhere."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from real_data import real_data
 
 import jaxcast
 from jaxcast.regions.lags import filled
 
-DATA = Path(__file__).parents[2] / "shared/data"
 NAN = np.nan
 
 
@@ -139,9 +137,7 @@ def test_closest_neighbours_are_a_mixture_each():
     ],
 )
 def test_naive_errors_are_those_computed_elsewhere(name, leads, last, season):
-    if not (DATA / name).is_dir():
-        pytest.skip(f"no data: {DATA / name} is missing")
-    values = jaxcast.read_folder(DATA / name).values
+    values = jaxcast.read_folder(real_data(name)).values
     test = jaxcast.lead_samples(values, window_size=20, leads=leads, start=int(0.7 * len(values)))
     scores = jaxcast.lead_scores(jaxcast.LastValue(leads)(test.history).forecast, test)
     np.testing.assert_allclose(scores.rmse, last, atol=0.06)
