@@ -103,9 +103,11 @@ def check_options(kind: type, args: Sequence[str], prog: str, *, has_defaults: b
 
 def options_of(kind: type, *, has_defaults: bool = False) -> dict[str, Option]:
     """The options of a dataclass, by every spelling that is understood."""
-    hints, options = get_type_hints(kind, include_extras=True), {}
+    hints = get_type_hints(kind, include_extras=True)
+    options: dict[str, Option] = {}
     for field in dataclasses.fields(kind):
-        hint, about = hints[field.name], ()
+        hint = hints[field.name]
+        about: tuple[Any, ...] = ()
         if hasattr(hint, "__metadata__"):
             hint, about = hint.__origin__, hint.__metadata__
         is_required = (

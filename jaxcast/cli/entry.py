@@ -86,7 +86,7 @@ def ending_well(settings: Any = None) -> Iterator[None]:
         print(INTERRUPTED, file=sys.stderr)
         end_process(130)
     except MemoryError as error:
-        _refuse(f"this needs more memory than there is; ask for less ({error or 'the system gave none'})")
+        _refuse(f"this needs more memory than there is; ask for less ({str(error) or 'the system gave none'})")
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             _unexpected()

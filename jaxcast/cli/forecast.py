@@ -16,6 +16,7 @@ from jaxcast.cli.progress import stage
 from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster
 from jaxcast.integrate import FlowMap, Trajectory
+from jaxcast.limits import check_arrays
 from jaxcast.metrics import saturation_error, valid_time
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regions.calibration import CalibratedForecaster
@@ -92,6 +93,8 @@ class Forecast:
         history_size = self.checked_history(cell, newest + 1)
         dt = stored_pool.attributes["dt"]
         begin = float(stored.trajectory.times[0])
+        dim = stored.trajectory.states.shape[1]
+        check_arrays(f"{self.num_leads} leads of {dim} components", (self.num_leads, dim + 1))
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
         with stage("forecasting"):
             output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 import jax
 from rich.console import Console
@@ -64,10 +64,10 @@ class Reporter:
             self.share = share
             self._print(f"{self.doing}, {self.clock() - self.began:.0f} s so far")
 
-    def count_compilation(self, event: str, duration: float, **_: Any) -> None:
+    def count_compilation(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         """Listens to JAX."""
         if event == _COMPILED:
-            self.num_compiled, self.compile_s = self.num_compiled + 1, self.compile_s + duration
+            self.num_compiled, self.compile_s = self.num_compiled + 1, self.compile_s + duration_secs
 
     def _print(self, text: str) -> None:
         self.last = self.clock()

@@ -162,6 +162,10 @@ class TrainSeries:
     def problem(self, table: SeriesTable) -> tuple[Problem, int]:
         """What is to be learned, and how many steps a forecast sees."""
         length = newest_row(table.values) + 1
+        if not self.leads and self.horizon >= len(table.values):
+            raise InputError(
+                f"horizon must be below the {len(table.values)} dates of {shown(self.data)}, got {self.horizon}"
+            )
         leads = self.leads or tuple(range(1, self.horizon + 1))
         season = self.season
         if season is None:
