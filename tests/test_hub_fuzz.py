@@ -180,6 +180,22 @@ def test_a_damaged_file_among_many_is_named(tmp_path):
         jaxcast.load_hub(tmp_path, tmp_path / "truth.csv")
 
 
+def test_a_damaged_parquet_file_says_nothing_but_one_line(tmp_path, truth, capfd):
+    """Some damage makes the reader panic, which it reports by a page on standard error."""
+    frame = pl.DataFrame(ROWS, schema=list(HEADER), orient="row")
+    frame.write_parquet(tmp_path / "sound.parquet")
+    sound = (tmp_path / "sound.parquet").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(sound)
+        data[int(rng.integers(len(data) // 2, len(data)))] = int(rng.integers(256))
+        (tmp_path / "tidy.parquet").write_bytes(data)
+        refused += loaded(tmp_path / "tidy.parquet", truth, "raise")[0] is None
+    assert refused > 50
+    assert capfd.readouterr().err == ""
+
+
 def test_rows_of_the_truth_that_cannot_be_read_are_counted(tmp_path):
     (tmp_path / "tidy.csv").write_text(text_of())
     rows = [list(row) for row in hub_faults.truth_rows()]

@@ -1,6 +1,8 @@
 """Tables of a forecast hub, lazily: tidy files, legacy hub folders, hubverse folders, and their truth."""
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +103,27 @@ def _failure_of(frame: Any) -> Any:
     """The frame with its rows, or why there are none."""
     pl = polars()
     try:
-        return frame.collect()
+        with _without_reports():
+            return frame.collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError) as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    """Keeps what the reader of a damaged file writes to standard error, a page for each fault, from the user."""
+    try:
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # it is closed already
+        yield
+        return
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
@@ -175,7 +195,8 @@ def _scan(path: Path) -> Any:
             frame = pl.scan_csv(path, infer_schema=False, row_index_name=ROW, row_index_offset=1)
         else:
             frame = pl.scan_parquet(path, row_index_name=ROW, row_index_offset=1, glob=False)
-        columns = [name for name in frame.collect_schema().names() if name != ROW]
+        with _without_reports():
+            columns = [name for name in frame.collect_schema().names() if name != ROW]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{shown(path)} is not a table that can be read ({shown(why)})") from None
