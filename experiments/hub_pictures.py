@@ -49,7 +49,7 @@ NAMES = tuple(f"{name}.png" for name in ("submissions", "scores_by_week", "relat
 def submissions(hub: jaxcast.Hub) -> Figure:
     figure = Figure(figsize=(10, 0.9 + 0.32 * len(hub.models)), layout="constrained")
     ax = plotting.plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0))
-    ax.set_title("Who submitted when: gaps are masked, not filled")
+    ax.set_title("Share of locations that each model forecast, by date: gaps are masked, not filled")
     return figure
 
 
@@ -70,7 +70,7 @@ def scores_by_week(
             truth_label=f"{hub.target}, {truth or hub.locations[place]}",
         )
     figure.suptitle(
-        f"WIS by week, mean over all locations and in {hub.locations[place]}; grey: the truth; shaded: the windows"
+        f"WIS by week, mean over all locations and in {hub.locations[place]}; grey: observed; shaded: the windows"
     )
     return figure
 
@@ -131,7 +131,7 @@ def coverage(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], spans: list[tup
         curves[LABELS[name]] = [float(share) for share in covered]
     figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     ax = plotting.plot_coverage(figure.subplots(), nominal, curves)
-    ax.set_title("How often the truth was within each interval, all windows", fontsize=11)
+    ax.set_title("Coverage of central intervals, all windows", fontsize=11)
     return figure
 
 
@@ -147,8 +147,8 @@ def fan(hub: jaxcast.Hub, forecast: np.ndarray, place: int, span: tuple[str, str
         truth=(hub.dates[weeks], hub.truth[place, weeks]),
     )
     steps = f"{hub.steps_ahead} step{'s' if hub.steps_ahead > 1 else ''} ahead"
-    ax.set_title(f"The adaptive pool's forecasts for {hub.locations[place]}, each made {steps}, and what came")
-    ax.set(ylim=(0, None), ylabel=hub.target)
+    ax.set_title(f"The adaptive pool's forecasts for {hub.locations[place]}, each made {steps}, and observed values")
+    ax.set(ylim=(0, None), xlabel="date", ylabel=hub.target)
     return figure
 
 

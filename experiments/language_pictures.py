@@ -17,8 +17,8 @@ def losses(trained: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]])
     ax = figure.subplots()
     epochs = np.arange(1, trained["losses"].shape[1] + 1)
     for name, color, label in (
-        ("losses", "0.7", "on what it learns from (dropout on)"),
-        ("validation_losses", OURS, "on the validation part"),
+        ("losses", "0.7", "training part (dropout on)"),
+        ("validation_losses", OURS, "validation part"),
     ):
         lines = ax.plot(epochs, trained[name].T, "o-", color=color, ms=4, lw=2)
         lines[0].set_label(label)
@@ -30,7 +30,7 @@ def losses(trained: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]])
             ax.axhline(level, color=color, ls="--", lw=1)
             _label(ax, epochs[-1], level, row["method"].split(",")[0], color)
     ax.set(xlabel="epoch", ylabel="loss (nats per character)", xticks=epochs)
-    ax.set_title("Learning to foresee the next character of Shakespeare")
+    ax.set_title("Forecasting the next character of Shakespeare")
     ax.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.93))
     ax.spines[["top", "right"]].set_visible(False)
     return figure

@@ -64,7 +64,9 @@ def main(config: Config) -> None:
     shown = 5 if 5 in config.delays else max(config.delays)
     folder.save_figure("trajectory.png", lorenz_pictures.trajectory(task, config.h))
     bars = [row for row in rows if not (row["method"] in HELD and row["delays"] != shown)]
-    folder.save_figure("valid_times.png", lorenz_pictures.valid_times(bars, label_of))
+    folder.save_figure(
+        "valid_times.png", lorenz_pictures.valid_times(bars, label_of, task.windows.truth.shape[1] * config.dt)
+    )
     (attended,) = (row for row in rows if (row["method"], row["delays"]) == ("additive_attention", shown))
     correlation = attended.get("tracking", {}).get("closed_loop", {}).get("correlation")
     folder.save_figure("attention.png", lorenz_pictures.attention(task, config, pools[0][shown], shown, correlation))

@@ -51,8 +51,8 @@ def trajectory(task: "Task", h: float) -> Figure:
     return figure
 
 
-def valid_times(rows: Sequence[dict[str, Any]], label: Callable[..., str]) -> Figure:
-    """Bars of median valid time, the published values beside them."""
+def valid_times(rows: Sequence[dict[str, Any]], label: Callable[..., str], window: float) -> Figure:
+    """Draws bars of median valid time over windows of this duration, the published values beside them."""
     figure = Figure(figsize=(9, 1.2 + 0.38 * len(rows)), layout="constrained")
     ax = figure.subplots()
     plotting.plot_valid_times(
@@ -63,8 +63,9 @@ def valid_times(rows: Sequence[dict[str, Any]], label: Callable[..., str]) -> Fi
         published=[row["published"] for row in rows],
         highlight=[row["method"] == "additive_attention" for row in rows],
         unit="MTU",
+        window=window,
     )
-    ax.set_title("How long the forecast stays true")
+    ax.set_title("How long the forecast stays accurate")
     return figure
 
 
@@ -99,7 +100,7 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int, correlati
     )
     ax.set_xlabel("time (MTU)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    title = f"Attention in closed loop, l = {delays}: the truth is gone after each blue line"
+    title = f"Attention in closed loop, l = {delays}: the truth is gone after each solid line"
     if correlation is not None:
         title += f"; highest weight against {symbol}(t): correlation {correlation:.2f}"
     ax.set_title(title, fontsize=11)
@@ -111,8 +112,8 @@ def losses(results: "dict[tuple[str, int | None], Any]", label: Callable[..., st
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     ax = figure.subplots()
     trained = {label(*name): arrays["losses"] for name, arrays in results.items() if "losses" in arrays}
-    plotting.plot_losses(ax, trained)
-    ax.set_title("Training loss: mean squared one-step error, median over seeds")
+    plotting.plot_losses(ax, trained, loss_label="mean squared error (squared unit of the state)")
+    ax.set_title("Training loss of one-step forecasts, median over seeds")
     return figure
 
 

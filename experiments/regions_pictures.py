@@ -31,7 +31,11 @@ def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
         ax.plot(leads[: len(errors[method])], errors[method], "o--" if is_published else "o-", color=color, ms=4,
                 lw=2.4 if method == best else 1.2)  # fmt: skip
         ends.append((errors[method][-1], method.replace("_", " "), color))
-    ax.set(xlabel="weeks ahead", ylabel="RMSE, all regions and test weeks", xlim=(None, ax.get_xlim()[1] * 1.4))
+    ax.set(
+        xlabel="weeks ahead",
+        ylabel="RMSE (count a week), all regions and test weeks",
+        xlim=(None, ax.get_xlim()[1] * 1.4),
+    )
     ax.set_xticks(leads)
     ax.set_ylim(0, None)
     _name_lines(ax, max(leads), ends)
@@ -85,14 +89,14 @@ def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
         known = np.asarray(test.weights[:, k]).all(-1)
         weeks = np.asarray(test.rows[:, k])[known]
         name = min(trained, key=lambda name: np.median(per_method[name]["rmse"][:, k]))
-        ax.fill_between(weeks, np.asarray(test.targets[:, k]).sum(-1)[known], color="0.85", lw=0, label="counted")
+        ax.fill_between(weeks, np.asarray(test.targets[:, k]).sum(-1)[known], color="0.85", lw=0, label="observed")
         ax.plot(weeks, per_method[name]["forecast"][:, k].sum(-1)[known], color=OURS, lw=1.6,
                 label=f"forecast {lead} weeks before: {name.replace('_', ' ')}")  # fmt: skip
         ax.legend(frameon=False, loc="upper left", fontsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.set(ylabel="all regions", xlim=(weeks[0], weeks[-1]))
+        ax.set(ylabel="count a week, all regions", xlim=(weeks[0], weeks[-1]))
     axes[-1].set_xlabel("row of the table (weeks)")
-    figure.suptitle(f"{setup.data.name}: the test part, counted and forecast")
+    figure.suptitle(f"{setup.data.name}: the test part, observed and forecast")
     return figure
 
 

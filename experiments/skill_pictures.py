@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.lorenz_methods import label_of
 from experiments.skill_cases import CASES, FIGURE_KNOWN, Case
+from jaxcast.plotting import or_more
 from jaxcast.storage.folder import RunFolder
 from jaxcast.storage.reading import Arrays
 
@@ -53,7 +54,7 @@ def valid_times(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) 
         share = (times[:, None] >= leads).mean(0)
         ax.plot(leads, 100 * share, color=COLORS.get(method), lw=2.2 if method in COLORS else 1.2,
                 ls=DASHES.get(method, "-"), zorder=3 if method in DASHES else 2,
-                label=f"{label_of(method)} ({median:.2f})")  # fmt: skip
+                label=f"{label_of(method)} ({or_more(median, end)})")  # fmt: skip
     ax.axhline(50, color="0.7", lw=0.8, zorder=0)
     ax.set(xlabel="lead time (MTU)", ylabel="forecasts still valid (%)", xlim=(0, end), ylim=(0, 103))
     figure.suptitle(f"How long forecasts stay valid: {case.title} (median in brackets)")
@@ -77,7 +78,7 @@ def errors(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Fi
             kind = "its own spread" if "figure_regime" in per_task[0] else "spread of its seeds"
             ax.plot(leads, spread, ":", color=line[0].get_color(), lw=1.6, label=f"{label_of(method)}: {kind}")
     threshold = np.sqrt(task.rules.threshold / np.mean(task.scale**2))
-    ax.axhline(threshold, color="k", lw=1, ls=(0, (1, 1)), zorder=4, label="a forecast is valid below this")
+    ax.axhline(threshold, color="k", lw=1, ls=(0, (1, 1)), zorder=4, label="a forecast is valid below this line")
     ax.set(xlabel="lead time (MTU)", ylabel="median error (standard deviations)", yscale="log", xlim=(0, leads[-1]))
     # A forecast that diverges leaves the picture: beyond a few deviations all are equally wrong.
     ax.set_ylim(top=MOST_SHOWN)
@@ -110,7 +111,7 @@ def regime(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Fi
     low, high = min(values), max(values)
     ax.set(xlim=(elapsed[0], elapsed[-1]), ylim=(low - 0.15 * (high - low), high + 0.15 * (high - low)))
     ax.set(xlabel="time since the last true sample (MTU)", ylabel=symbol)
-    for x, text, side in ((0, "truth is seen ", "right"), (0, " own forecasts only", "left")):
+    for x, text, side in ((0, "history ", "right"), (0, " forecast", "left")):
         ax.annotate(text, (x, 0.98), xycoords=("data", "axes fraction"), ha=side, va="top", color="0.35")
     ax.set_title(f"The hidden regime, inferred and carried forward: {case.title}")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
@@ -129,11 +130,13 @@ def cases(rows: list[dict[str, Any]]) -> Figure:
         shares = [found[names[n]]["valid_time_median"] / found[names[n]]["window"] for n in places]
         bars = ax.barh([n + 0.2 * (k - 1.5) for n in places], shares, 0.19, color=COLORS.get(method, "0.6"),
                        label=label_of(method))  # fmt: skip
-        ax.bar_label(bars, [f"{found[names[n]]['valid_time_median']:.3g}" for n in places], padding=2, fontsize=7)
+        rows_shown = [found[names[n]] for n in places]
+        numbers = [or_more(row["valid_time_median"], row["window"], ".4g") for row in rows_shown]
+        ax.bar_label(bars, numbers, padding=2, fontsize=7)
     ax.set_yticks(range(len(names)), [CASES[name].title for name in names])
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
-    ax.set(xlabel="median valid time, share of the window (numbers: in time units)", xlim=(0, 1.08))
+    ax.set(xlabel="median valid time, share of the window (numbers: in time units)", xlim=(0, 1.14))
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     ax.set_title("How much of each window is forecast")

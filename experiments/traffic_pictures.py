@@ -40,13 +40,14 @@ def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
     time = np.arange(len(truth)) / 12 + hours[0]
     for ax, share in zip(figure.subplots(3, sharex=True, sharey=True), (0.1, 0.5, 0.9), strict=True):
         sensor = np.argsort(size)[int(share * len(size))]
-        ax.plot(time, truth[:, sensor], color="0.55", lw=2.5, label="measured")
+        ax.plot(time, truth[:, sensor], color="0.55", lw=2.5, label="observed")
         ax.plot(time, forecast[:, sensor], color=OURS, lw=1.2, label=f"forecast {5 * lead} minutes before")
         ax.set_title(f"sensor {sensor}: harder than {share:.0%} of all sensors, RMSE {size[sensor]:.1f}", fontsize=9)
         ax.set(ylabel="miles per hour", ylim=(0, 1.05 * truth.max()))
         ax.spines[["top", "right"]].set_visible(False)
     ticks = np.arange(np.ceil(time[0] / 3) * 3, time[-1] + 1e-9, 3)
+    ax.set_xlabel("time of day")
     ax.set_xticks(ticks, [f"{int(t % 24)}:00" for t in ticks])
     figure.axes[0].legend(frameon=False, fontsize=8, loc="lower right")
-    figure.suptitle(f"Speeds on the test part, measured and forecast: {name.replace('_', ' ')}")
+    figure.suptitle(f"Speeds on the test part, observed and forecast: {name.replace('_', ' ')}")
     return figure

@@ -24,7 +24,9 @@ def systems(ours: dict[str, Any], published: dict[str, dict[str, float]], zoo: A
         ax.plot(errors, share, color=COLORS.get(name, "0.6"), lw=2.2 if name in COLORS else 1,
                 ls=NAIVE.get(name, "-"), label=f"{name.replace('_', ' ')} ({np.median(errors):.0f})")  # fmt: skip
     ax.axhline(50, color="0.8", lw=0.8, zorder=0)
-    ax.set(xlabel="sMAPE over the forecast", ylabel="systems forecast better (%)", xlim=(0, 200), ylim=(0, 101))
+    ax.set(
+        xlabel="sMAPE over the forecast (0 to 200)", ylabel="systems forecast better (%)", xlim=(0, 200), ylim=(0, 101)
+    )
     ax.set_title(f"{len(zoo.systems)} chaotic systems in closed loop (median in brackets)")
     ax.legend(frameon=False, loc="lower right", fontsize=8)
     ax.spines[["top", "right"]].set_visible(False)
@@ -41,14 +43,15 @@ def forecasts(ours: dict[str, Any], zoo: Any) -> Figure:
     past = np.arange(-zoo.horizon, 0)
     for ax, system in zip(figure.subplots(2, 2).ravel(), shown, strict=True):
         series = np.asarray(zoo.test[system])
-        ax.plot(past, series[-2 * zoo.horizon : -zoo.horizon], color="0.6", lw=1)
-        ax.plot(np.arange(zoo.horizon), series[-zoo.horizon :], "k", lw=1, label="truth")
+        ax.plot(past, series[-2 * zoo.horizon : -zoo.horizon], color="0.6", lw=1, label="history")
+        ax.plot(np.arange(zoo.horizon), series[-zoo.horizon :], "k", lw=1, label="observed")
         ax.plot(np.arange(zoo.horizon), ours[name]["forecast"][system], color=COLORS.get(name), lw=1.8, alpha=0.8,
                 label="forecast")  # fmt: skip
         ax.axvline(0, color="0.8", lw=0.8)
         ax.set_title(f"{zoo.systems[system]}: sMAPE {errors[system]:.0f}", fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.supylabel("first component (units of the system)")
     figure.supxlabel("points after the last known value")
     figure.suptitle(f"Closed-loop forecasts by {name.replace('_', ' ')}, from good to bad")
     return figure

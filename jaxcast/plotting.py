@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, PALE_BLUE, ORANGE = "#3f7fc4", "#b8c9dd", "#e07b00"
+HISTORY, FORECAST, OBSERVED = "black", ORANGE, BLUE
+"""What a forecaster has seen, what it forecasts or infers, and what is true and it has not seen: alike in every picture."""
 
 
 def plot_series(
@@ -31,9 +33,9 @@ def plot_series(
         >>> len(ax.lines)
         2
     """
-    ax.plot(times, values, color=BLUE, lw=1.2, label=label)
+    ax.plot(times, values, color=HISTORY, lw=1.2, label=label)
     if schedule is not None:
-        ax.plot(times, schedule, color=ORANGE, lw=1.8, ls="--", label=schedule_label)
+        ax.plot(times, schedule, color=OBSERVED, lw=1.8, ls="--", label=schedule_label)
     return _framed(ax, times, label)
 
 
@@ -78,8 +80,23 @@ def plot_valid_times(
     highlight: Sequence[bool] | None = None,
     unit: str = "model time units",
     interval_label: str = "95 % interval of the median over windows",
+    window: float | None = None,
 ) -> "Axes":
-    """Bars of median valid time with their intervals, the best on top, published values as diamonds.
+    """Draws bars of median valid time with their intervals, the best on top, published values as diamonds.
+
+    Args:
+        ax: to draw on.
+        labels: names of the forecasters.
+        medians: of each.
+        intervals: (low, high) of each.
+        published: of each, None where there is none.
+        highlight: which bars are dark; by default none.
+        unit: of time, for the axis.
+        interval_label: what the intervals are, for the legend.
+        window: duration of the windows; a median that reaches it is only known to be that or more, and says so.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast
@@ -102,9 +119,10 @@ def plot_valid_times(
         if reference is not None:
             ax.plot(reference, row, marker="D", color=ORANGE, ms=6, mec="white", zorder=4)
         end = max(high, reference or 0.0)
-        ax.text(end + 0.02 * longest, row, f"{medians[i]:.2f}", va="center", fontsize=9)
+        ax.text(end + 0.02 * longest, row, or_more(medians[i], window), va="center", fontsize=9)
     ax.set_yticks(range(len(order)), [labels[i] for i in order])
-    ax.set_xlim(0, 1.12 * longest)
+    is_censored = window is not None and max(medians, default=0.0) >= window * (1 - 1e-9)
+    ax.set_xlim(0, (1.3 if is_censored else 1.12) * longest)
     ax.set_xlabel(f"median valid time ({unit})")
     ax.spines[["top", "right"]].set_visible(False)
     ax.plot([], [], color="black", lw=1.4, label=interval_label)
@@ -112,6 +130,26 @@ def plot_valid_times(
         ax.plot([], [], marker="D", ls="", color=ORANGE, ms=6, mec="white", label="published")
     ax.legend(loc="lower right", frameon=False, fontsize=9)
     return ax
+
+
+def or_more(valid_time: float, window: float | None, form: str = ".2f") -> str:
+    """Formats a valid time: where it reaches the end of the window, "or more", for nothing is known beyond.
+
+    Args:
+        valid_time: of a forecast, or a median of several.
+        window: duration of the window, None where none is known.
+        form: of the number.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> from jaxcast.plotting import or_more
+        >>> or_more(2.6, 12.8), or_more(12.8, 12.8)
+        ('2.60', '12.80 or more')
+    """
+    more = window is not None and valid_time >= window * (1 - 1e-9)
+    return f"{valid_time:{form}}" + (" or more" if more else "")
 
 
 def plot_weights(
@@ -147,18 +185,28 @@ def plot_weights(
     mesh = ax.pcolormesh(edges, bounds, np.asarray(weights).T, cmap="Greys", vmin=0, vmax=1, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label="weight", pad=0.015)
     if truth is not None:
-        ax.plot(*truth, color=ORANGE, lw=2, ls="--", label=truth_label)
+        ax.plot(*truth, color=OBSERVED, lw=2, ls="--", label=truth_label)
     for i, time in enumerate(restarts):
-        ax.axvline(time, color=BLUE, lw=1.6, label="forecast starts from the truth" if i == 0 else None)
+        ax.axvline(time, color=FORECAST, lw=1.6, label="forecast starts from the truth" if i == 0 else None)
     ax.set_xlim(float(np.min(edges)), float(np.max(edges)))
     ax.set_ylim(bounds[0], bounds[-1])
-    ax.set_yticks(coordinates[::2])
+    ax.set_yticks(coordinates[:: max(1, -(-len(coordinates) // 12))])
     ax.set_ylabel(coordinate_label)
     return ax
 
 
-def plot_losses(ax: "Axes", losses: Mapping[str, Shaped[ArrayLike, "seed epoch"]]) -> "Axes":
-    """The median over seeds of each run's loss by epoch, on logarithmic axes, named beside.
+def plot_losses(
+    ax: "Axes", losses: Mapping[str, Shaped[ArrayLike, "seed epoch"]], *, loss_label: str = "loss"
+) -> "Axes":
+    """Draws the median over seeds of each run's loss by epoch, on logarithmic axes, named beside.
+
+    Args:
+        ax: to draw on.
+        losses: of each run, by its name.
+        loss_label: what the loss is, with its unit, for the axis.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -170,7 +218,7 @@ def plot_losses(ax: "Axes", losses: Mapping[str, Shaped[ArrayLike, "seed epoch"]
     for name, values in losses.items():
         median = np.median(values, axis=0)
         ax.plot(np.arange(1, len(median) + 1), median, lw=1.3, label=name)
-    ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss")
+    ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel=loss_label)
     if len(ax.lines) and all(np.ptp(np.log10(line.get_ydata())) < 1 for line in ax.lines):
         ax.set_yscale("linear")  # within one decade a logarithmic axis has no readable ticks
     ax.spines[["top", "right"]].set_visible(False)
@@ -187,10 +235,18 @@ def plot_forecast(
     spread: Shaped[ArrayLike, " lead"] | None = None,
     label: str = "",
 ) -> "Axes":
-    """One component: (times, values) of what was seen, of what was forecast, and of what came.
+    """Draws one component: its history, the forecast, and what was observed later.
 
     Args:
+        ax: to draw on.
+        history: (times, values) that the forecaster has seen.
+        forecast: (times, values) at the leads.
+        truth: (times, values) observed after the history.
         spread: the standard deviation of the forecast; a band of two of them, cut off where the lines end.
+        label: of the vertical axis.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -198,12 +254,12 @@ def plot_forecast(
         >>> t = np.arange(5.0)
         >>> ax = jaxcast.plotting.plot_forecast(Figure().subplots(), (t, np.sin(t)), (t + 5, np.sin(t + 5)))
         >>> [line.get_label() for line in ax.lines[:2]]
-        ['seen', 'forecast']
+        ['history', 'forecast']
     """
-    ax.plot(*history, color="black", lw=1.2, label="seen")
-    ax.plot(*forecast, color=ORANGE, lw=1.5, label="forecast")
+    ax.plot(*history, color=HISTORY, lw=1.2, label="history")
+    ax.plot(*forecast, color=FORECAST, lw=1.5, label="forecast")
     if truth is not None and len(np.asarray(truth[0])) > 1:
-        ax.plot(*truth, color=BLUE, lw=1.2, ls="--", label="what came")
+        ax.plot(*truth, color=OBSERVED, lw=1.2, ls="--", label="observed")
     if spread is not None:
         plot_band(ax, *forecast, spread)
     ax.axvline(float(np.asarray(history[0])[-1]), color="grey", lw=0.8)
@@ -232,9 +288,9 @@ def plot_regime(
         >>> [line.get_label() for line in ax.lines]
         ['inferred', 'true']
     """
-    ax.plot(times, regime, color=BLUE, lw=1.5, label="inferred")
+    ax.plot(times, regime, color=FORECAST, lw=1.5, label="inferred")
     if truth is not None:
-        ax.plot(*truth, color=ORANGE, lw=1.5, ls="--", label="true")
+        ax.plot(*truth, color=OBSERVED, lw=1.5, ls="--", label="true")
     plot_band(ax, times, regime, deviation)
     ax.legend(frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     return _framed(ax, times, label)
@@ -258,7 +314,7 @@ def plot_band(
     """
     limits = ax.get_ylim()
     values, deviation = np.asarray(values), np.asarray(deviation)
-    ax.fill_between(np.asarray(times), values - 2 * deviation, values + 2 * deviation, color="grey", alpha=0.3, lw=0)
+    ax.fill_between(np.asarray(times), values - 2 * deviation, values + 2 * deviation, color=FORECAST, alpha=0.2, lw=0)
     ax.set_ylim(limits)
     return ax
 

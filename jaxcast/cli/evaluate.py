@@ -22,6 +22,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import lyapunov_exponent, median_interval, saturation_error, valid_time
+from jaxcast.plotting import or_more
 from jaxcast.pooling.linear import FixedWeights
 from jaxcast.rollout import Output
 from jaxcast.specs import parse_system
@@ -126,8 +127,9 @@ class Evaluate:
         if self.against:
             results["paired"] = paired(rows, list(pools))
         folder.write_json("results.json", results)
-        self.draw(rows, first, windows, hidden, regime_name(stored_pool.forecast_map), folder)
-        self.show(results)
+        unit, dt = stored.time_unit or "MTU", stored_pool.attributes["dt"]
+        self.draw(rows, first, windows, hidden, stored_pool, folder, unit)
+        self.show(results, dt * windows.truth.shape[1])
         for label, each in pools.items():
             if each.attributes["settings"]["data"] == settings["data"]:
                 who = "the pool" if label == "pool" else label
@@ -195,8 +197,8 @@ class Evaluate:
             row["valid_time_lyapunov"] = median * self.lyapunov_exponent
         return row
 
-    def show(self, results: dict[str, Any]) -> None:
-        """The table."""
+    def show(self, results: dict[str, Any], window: float) -> None:
+        """Prints the table; a median that reaches the windows' end is that or more."""
         table = Table(
             title=f"Median valid time over {results['num_windows']} windows of {results['window_size']} leads",
             caption=f"squared error ({self.norm} over components) below {results['threshold']:.4g}; "
@@ -210,8 +212,8 @@ class Evaluate:
             low, high = row["valid_time_interval"]
             cells = [
                 row["method"],
-                f"{row['valid_time_median']:.3g}",
-                f"{low:.3g} to {high:.3g}",
+                or_more(row["valid_time_median"], window, ".3g"),
+                f"{low:.3g} to {or_more(high, window, '.3g')}",
                 str(row["num_censored"]),
             ]
             table.add_row(*cells, *([f"{row['valid_time_lyapunov']:.3g}"] if in_lyapunov_times else []))
@@ -241,19 +243,23 @@ class Evaluate:
         output: Output,
         windows: Windows,
         hidden: Hidden | None,
-        regime: str,
+        stored: StoredPool,
         folder: RunFolder,
+        time_unit: str,
     ) -> None:
-        """Bars of valid times, and the regime or the weights over the first window; nothing where matplotlib is missing."""
+        """Draws bars of valid times, and the regime or the weights over the first window; nothing where matplotlib is missing."""
         try:
             figure_of()
         except InputError:
             return
-        draw_valid_times(folder.path / "valid_times.png", rows, interval_label(rows))
+        window, path = stored.attributes["dt"] * windows.truth.shape[1], folder.path / "valid_times.png"
+        draw_valid_times(path, rows, interval_label(rows), window=window, time_unit=time_unit)
         if "regime" in output.info:
-            draw_regime(folder.path / "regime.png", output, windows, regime, hidden)
+            name, path = regime_name(stored.forecast_map), folder.path / "regime.png"
+            draw_regime(path, output, windows, name, hidden, time_unit=time_unit)
         elif "weights" in output.info:
-            draw_weights(folder.path / "weights.png", output, windows, hidden)
+            found, path = coordinates_of(stored.forecast_map), folder.path / "weights.png"
+            draw_weights(path, output, windows, found, hidden, time_unit=time_unit)
 
 
 def exponent_of(attributes: dict[str, Any], trajectory: Trajectory) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcast.checks import check_names, check_number, check_whole
 from jaxcast.cli.entry import check_numbers
-from jaxcast.cli.hidden import hidden_parameter, regime_name
+from jaxcast.cli.hidden import candidate_names, hidden_parameter, regime_name
 from jaxcast.cli.pictures import draw_forecast
 from jaxcast.cli.progress import stage
 from jaxcast.errors import InputError, shown
@@ -174,7 +174,7 @@ class Forecast:
         save_trajectory(self.out, result, components=stored.components, **shared)
         if self.weights is not None:
             weights = Trajectory(result.times, output.info["weights"])
-            names = [f"weight{i}" for i in range(weights.states.shape[1])]
+            names = candidate_names(stored_pool.forecast_map, weights.states.shape[1])
             save_trajectory(self.weights, weights, components=names, **shared)
         if self.regime is not None:
             inferred = [output.info[name] for name in ("regime", "regime_deviation", "spread")]

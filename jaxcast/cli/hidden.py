@@ -29,6 +29,14 @@ def coordinates_of(forecast_map: Any) -> tuple[str, np.ndarray] | None:
     return coordinates(unstack(forecast_map.system)) if isinstance(forecast_map, FlowMap) else None
 
 
+def candidate_names(forecast_map: Any, num_models: int) -> list[str]:
+    """Names the candidates: as "rho=28" by the parameter in which they differ, else by their numbers."""
+    found = coordinates_of(forecast_map)
+    if found is None:
+        return [f"candidate{i}" for i in range(num_models)]
+    return [f"{found[0]}={value:.9g}" for value in found[1]]
+
+
 def regime_name(forecast_map: Any) -> str:
     """What to call the regime: as the parameter in which the candidates differ, where it is one."""
     found = coordinates_of(forecast_map)

@@ -67,7 +67,9 @@ def draw_submissions(path: Path, hub: Hub) -> None:
         figure = figure_of(height=0.9 + 0.32 * len(hub.models))
     except InputError:
         return
-    plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0)).set_title("Who submitted when")
+    plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0)).set_title(
+        "Share of locations that each model forecast, by date"
+    )
     save_figure(path, figure)
 
 
@@ -85,19 +87,24 @@ def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
 
 def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.datetime64) -> None:
     from jaxcast.hub.plotting import label_of, plot_fan
+    from jaxcast.plotting import HISTORY
 
     middle = len(hub.levels) // 2
     horizons = sorted(newest)
     place = int(np.nan_to_num(newest[horizons[0]][:, middle], nan=-np.inf).argmax())
     dates = reference + np.asarray(horizons) * hub.step_days
     figure = figure_of()
+    ax = figure.subplots()
     known = np.isfinite(hub.truth[place])
     values = np.stack([newest[horizon][place] for horizon in horizons])
     seen = (hub.dates[known][-20:], hub.truth[place, known][-20:])
     if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last, if anything was
         start = (seen[0][-1], np.full_like(values, seen[1][-1])) if known.any() else (reference, values)
         dates, values = np.append(start[0], dates), np.concatenate([start[1], values])
-    plot_fan(figure.subplots(), dates, values, hub.levels, truth=seen).set_title(
-        f"Location {label_of(hub.locations[place])}"
-    )
+    ax.plot(*seen, color=HISTORY, lw=1.1, marker=".", ms=4, label="history")
+    plot_fan(ax, dates, values, hub.levels)
+    count = len(hub.locations)
+    chosen = f", the largest of {count}" if count > 1 else ""
+    ax.set_title(f"Forecast of {reference} for location {label_of(hub.locations[place])}{chosen}")
+    ax.set(xlabel="date", ylabel=label_of(hub.target or "value"))
     save_figure(path, figure)

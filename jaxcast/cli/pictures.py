@@ -27,8 +27,19 @@ def figure_of(*, width: float = 10.0, height: float = 4.4) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def draw_valid_times(path: Path, rows: list[dict[str, Any]], interval_label: str) -> None:
-    """A bar for every row of an evaluation."""
+MOST_COMPONENTS = 6
+"""Of a state in one picture, which says so where there are more."""
+
+
+def some_of(num_shown: int, num_all: int, what: str) -> str:
+    """Words for a title: which of them are drawn, where not all are; else nothing."""
+    return "" if num_shown >= num_all else f" (the first {num_shown} of {num_all} {what})"
+
+
+def draw_valid_times(
+    path: Path, rows: list[dict[str, Any]], interval_label: str, *, window: float, time_unit: str
+) -> None:
+    """Draws a bar for every row of an evaluation over windows of this duration."""
     from jaxcast.plotting import plot_valid_times
 
     figure = figure_of(width=8.0, height=1.4 + 0.4 * len(rows))
@@ -39,19 +50,28 @@ def draw_valid_times(path: Path, rows: list[dict[str, Any]], interval_label: str
         [tuple(row["valid_time_interval"]) for row in rows],
         interval_label=interval_label,
         highlight=[row["method"] == "pool" for row in rows],
-        unit="time units",
+        unit=time_unit,
+        window=window,
     )
-    figure.suptitle("How long the forecast stays true")
+    figure.suptitle("How long the forecast stays accurate")
     save_figure(path, figure)
 
 
-def draw_weights(path: Path, output: Output, windows: Windows, hidden: Hidden | None) -> None:
-    """The weights in the first window, over the hidden parameter where it is known."""
+def draw_weights(
+    path: Path,
+    output: Output,
+    windows: Windows,
+    coordinates: tuple[str, np.ndarray] | None,
+    hidden: Hidden | None,
+    *,
+    time_unit: str,
+) -> None:
+    """Draws the weights in the first window, by the candidates' coordinates and over the hidden parameter where known."""
     from jaxcast.plotting import plot_weights
 
     times = np.asarray(windows.times[0, windows.history.shape[1] - 1 :])
     weights = np.asarray(output.info["weights"][0])
-    values = np.arange(weights.shape[1], dtype=float) if hidden is None else hidden.values
+    values = np.arange(weights.shape[1], dtype=float) if coordinates is None else coordinates[1]
     order = np.argsort(values)
     figure = figure_of()
     ax = plot_weights(
@@ -60,15 +80,18 @@ def draw_weights(path: Path, output: Output, windows: Windows, hidden: Hidden | 
         weights[:, order],
         values[order],
         truth=None if hidden is None else (times, hidden.course(times)),
-        coordinate_label="candidate" if hidden is None else f"{hidden.name} of the candidate",
+        coordinate_label="candidate" if coordinates is None else f"{coordinates[0]} of the candidate",
         truth_label="" if hidden is None else f"true {hidden.name}",
     )
-    ax.set(xlabel="time", title="Weights in closed loop, first window" + (", truth dashed" if hidden else ""))
+    ax.set(xlabel=f"time ({time_unit})")
+    ax.set_title("Weights in closed loop, first window" + (f", true {hidden.name} dashed" if hidden else ""))
     save_figure(path, figure)
 
 
-def draw_regime(path: Path, output: Output, windows: Windows, name: str, hidden: Hidden | None) -> None:
-    """The regime in the first window with its deviation, over the hidden parameter where it is known."""
+def draw_regime(
+    path: Path, output: Output, windows: Windows, name: str, hidden: Hidden | None, *, time_unit: str
+) -> None:
+    """Draws the regime in the first window with its deviation, over the hidden parameter where it is known."""
     from jaxcast.plotting import plot_regime
 
     times = np.asarray(windows.times[0, windows.history.shape[1] - 1 : -1])
@@ -81,7 +104,8 @@ def draw_regime(path: Path, output: Output, windows: Windows, name: str, hidden:
         truth=None if hidden is None else (times, hidden.course(times)),
         label=name,
     )
-    ax.set(xlabel="time", title="Regime in closed loop, first window" + (", truth dashed" if hidden else ""))
+    ax.set(xlabel=f"time ({time_unit})")
+    ax.set_title("Regime in closed loop, first window; band: two standard deviations", loc="left")
     save_figure(path, figure)
 
 
@@ -94,10 +118,10 @@ def draw_forecast(
     hidden: Hidden | None,
     regime_name: str,
 ) -> None:
-    """Every component, up to six: what was seen, what was forecast, what came; below them the regime, where one is inferred."""
+    """Draws history, forecast and what was observed later of up to six components; below them an inferred regime."""
     from jaxcast.plotting import plot_forecast, plot_regime
 
-    shown = list(stored.components)[:6]
+    shown = list(stored.components)[:MOST_COMPONENTS]
     has_regime = "regime" in output.info
     num_rows, num_leads = len(shown) + has_regime, len(result.times)
     figure = figure_of(height=1.4 * num_rows + 1.2)
@@ -114,7 +138,11 @@ def draw_forecast(
             spread=output.info["spread"][:, i] if "spread" in output.info else None,
             label=name,
         )
-    axes[0].legend(loc="upper left", bbox_to_anchor=(0, 1.35), ncols=3, frameon=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    spread = ", band: two standard deviations" if "spread" in output.info else ""
+    what = f"Forecast from time {float(times[newest]):g}{spread}"
+    axes[0].set_title(what + some_of(len(shown), len(stored.components), "components"), fontsize=10)
     if has_regime:
         at = np.asarray(result.times)
         plot_regime(

@@ -13,12 +13,13 @@ from rich.table import Table
 
 from jaxcast.checks import check_flag, check_leads, check_names, check_number, check_whole
 from jaxcast.cli.entry import check_numbers, make_console
-from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.pictures import MOST_COMPONENTS, figure_of, some_of
 from jaxcast.cli.progress import announce
 from jaxcast.cli.series_methods import intervals, scores, within
 from jaxcast.cli.series_train import describe, samples_of
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.plotting import plot_fan
+from jaxcast.plotting import HISTORY
 from jaxcast.regions.baselines import LastValue
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.regions.dates import parse_date
@@ -233,9 +234,9 @@ class ForecastSeries:
                         rows.writerow([name, loaded.table.date(origin), dates[k], lead, level, value])
 
     def draw(self, loaded: _Loaded, origin: int, quantiles: np.ndarray) -> None:
-        """Each series: what was seen, the forecast, and what came where the table goes on."""
+        """Draws each series: its history, the forecast, and what was observed where the table goes on."""
         table, leads = loaded.table, loaded.leads
-        shown = self.plot_series or table.names[:6]
+        shown = self.plot_series or table.names[:MOST_COMPONENTS]
         figure = figure_of(height=1.9 * len(shown) + 0.8)
         axes = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
         first = max(0, origin + 1 - max(loaded.about["window"], 4 * leads[-1]))
@@ -246,7 +247,7 @@ class ForecastSeries:
         for ax, name in zip(axes, shown, strict=True):
             r = table.names.index(name)
             values = table.values[:, r]
-            ax.plot(table.calendar.dates(seen), values[seen], color="black", lw=1.1, marker=".", ms=3, label="seen")
+            ax.plot(table.calendar.dates(seen), values[seen], color=HISTORY, lw=1.1, marker=".", ms=3, label="history")
             rows, fan = np.asarray([origin + lead for lead in leads]), quantiles[:, r]
             if np.isfinite(values[origin]):  # a fan opens from what was seen last
                 rows, fan = np.append(origin, rows), np.concatenate([np.full_like(fan[:1], values[origin]), fan])
@@ -257,11 +258,18 @@ class ForecastSeries:
                 fan,
                 np.asarray(loaded.forecaster.levels),
                 truth=came,
-                truth_label="what came",
             )
             ax.set_ylabel(name)
             ax.get_legend().remove()
-        handles, labels = axes[0].get_legend_handles_labels()
+        axes[-1].set_xlabel("date" if np.issubdtype(table.calendar.dates(seen).dtype, np.datetime64) else "time")
+        one_of_each = {
+            label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        handles, labels = list(one_of_each.values()), list(one_of_each)
+        left_out = (
+            "" if self.plot_series else some_of(len(shown), len(table.names), "series; --plot-series names others")
+        )
+        axes[0].set_title(f"Forecast of {table.date(origin)} by {loaded.about['method']}{left_out}", fontsize=10)
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
         save_figure(self.plot or Path(), figure)
 

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from jaxcast.cli.entry import check_numbers
-from jaxcast.cli.pictures import figure_of
+from jaxcast.cli.pictures import MOST_COMPONENTS, figure_of, some_of
 from jaxcast.cli.progress import announce, note, stage
 from jaxcast.ensembles import simulate_ensemble
 from jaxcast.errors import InputError, shown
@@ -284,15 +284,23 @@ def _random_starts(system: System, numbers: Any, seed: int) -> Any:
     return jax.vmap(start)(numbers)
 
 
+MOST_SAMPLES = 200
+MOST_LETTERS = 120
+"""Of samples and of the system's description in one picture."""
+
+
 def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:
-    """The first 200 samples of every component, up to six of them."""
+    """Draws the first 200 samples of up to six components."""
     from jaxcast.plotting import plot_series
 
-    shown = list(system.components)[:6]
+    shown = list(system.components)[:MOST_COMPONENTS]
     figure = figure_of(height=1.3 * len(shown) + 1)
     axes = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
     for i, (ax, name) in enumerate(zip(axes, shown, strict=True)):
-        plot_series(ax, trajectory.times[:200], trajectory.states[:200, i], label=name)
+        plot_series(ax, trajectory.times[:MOST_SAMPLES], trajectory.states[:MOST_SAMPLES, i], label=name)
     axes[-1].set_xlabel("time (MTU)")
-    figure.suptitle(describe(system), fontsize=9)
+    left_out = some_of(len(shown), len(system.components), "components")
+    left_out += some_of(MOST_SAMPLES, len(trajectory.times), "samples")
+    text = describe(system)
+    axes[0].set_title((text if len(text) < MOST_LETTERS else f"{text[:MOST_LETTERS]} ...") + left_out, fontsize=8)
     save_figure(path, figure)

@@ -288,8 +288,9 @@ class Train:
             figure = figure_of(width=8.0)
         except InputError:
             return
-        plot_losses(figure.subplots(), {f"seed {i}": row[None] for i, row in enumerate(losses)})
-        figure.suptitle("Training loss: mean squared one-step error")
+        runs = {f"seed {i}": row[None] for i, row in enumerate(losses)}
+        plot_losses(figure.subplots(), runs, loss_label="mean squared error (squared unit of the state)")
+        figure.suptitle("Training loss of one-step forecasts")
         save_figure(folder.path / "loss.png", figure)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.errors import shown
-from jaxcast.plotting import BLUE, ORANGE
+from jaxcast.plotting import BLUE, FORECAST, OBSERVED, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +48,8 @@ def plot_submissions(
     )
     ax.figure.colorbar(mesh, ax=ax, label="share of locations", pad=0.015)
     ax.set_yticks(range(len(models)), [label_of(models[i]) for i in order])
+    ax.set_xlabel("date")
+    date_axis(ax, dates)
     return ax
 
 
@@ -58,7 +60,7 @@ def plot_scores_by_week(
     truth: Shaped[ArrayLike, " time"],
     *,
     windows: Sequence[tuple[str, str]] = (),
-    truth_label: str = "truth",
+    truth_label: str = "observed",
 ) -> "Axes":
     """WIS of some forecasters over time, the truth in grey on an axis of its own, windows shaded.
 
@@ -89,6 +91,7 @@ def plot_scores_by_week(
         ax.axvspan(*date2num([np.datetime64(first), np.datetime64(last)]), color=BLUE, alpha=0.08, lw=0)
     ax.set(ylabel="WIS (lower is better)", xlim=(dates[0], dates[-1]), ylim=(0, None))
     ax.legend(frameon=False, fontsize=9)
+    date_axis(ax, dates)
     for axes in (ax, behind):
         axes.spines[["top"]].set_visible(False)
     return ax
@@ -147,7 +150,8 @@ def plot_model_weights(
     order = np.argsort(-weights.mean(0), kind="stable")
     colors = colormaps["tab20"](order % 20)  # by model, so that several pictures agree
     ax.stackplot(dates, weights[:, order].T, labels=[label_of(models[i]) for i in order], colors=colors, lw=0)
-    ax.set(ylim=(0, 1), xlim=(dates[0], dates[-1]), ylabel="weight")
+    ax.set(ylim=(0, 1), xlim=(dates[0], dates[-1]), xlabel="date", ylabel="weight")
+    date_axis(ax, dates)
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
@@ -155,19 +159,19 @@ def plot_model_weights(
 
 
 def plot_coverage(ax: "Axes", nominal: Sequence[float], coverage: Mapping[str, Sequence[float]]) -> "Axes":
-    """Empirical against nominal coverage of central intervals; the diagonal is right, below it is too sure.
+    """Draws empirical against nominal coverage of central intervals; the diagonal is ideal, below it is too sure.
 
     Example:
         >>> from jaxcast.hub.plotting import plot_coverage
         >>> from matplotlib.figure import Figure
         >>> ax = plot_coverage(Figure().subplots(), [0.5, 0.95], {"mean": [0.4, 0.8]})
         >>> [line.get_label() for line in ax.lines]
-        ['as it should be', 'mean']
+        ['ideal', 'mean']
     """
-    ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="as it should be")
+    ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="ideal")
     for (name, values), color in zip(coverage.items(), COLORS, strict=False):
         ax.plot(nominal, values, marker="o", ms=4, lw=1.4, color=color, label=label_of(name))
-    ax.set(xlabel="what the interval promises to cover", ylabel="share of truths within it", aspect="equal")
+    ax.set(xlabel="nominal coverage", ylabel="empirical coverage", aspect="equal")
     ax.set(xlim=(0, 1), ylim=(0, 1))
     for x, y, side in ((0.3, 0.62, "intervals too wide"), (0.62, 0.3, "intervals too narrow")):
         ax.text(x, y, side, color="0.6", ha="center", fontsize=9, style="italic")
@@ -183,12 +187,20 @@ def plot_fan(
     levels: Shaped[ArrayLike, " quantile"],
     *,
     truth: tuple[Shaped[ArrayLike, " other"], Shaped[ArrayLike, " other"]] | None = None,
-    truth_label: str = "truth",
+    truth_label: str = "observed",
 ) -> "Axes":
-    """A fan chart: the median and the central 50, 80 and 95 % intervals of a forecast; the widest where levels have none of these.
+    """Draws a fan chart: the median and the central 50, 80 and 95 % intervals of a forecast.
 
     Args:
+        ax: to draw on.
+        dates: of the forecasts.
+        quantiles: of each date.
+        levels: of the quantiles; where they have none of the usual intervals, their widest is drawn.
         truth: (dates, values), as dots.
+        truth_label: of the dots, for the legend.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import numpy as np
@@ -198,25 +210,46 @@ def plot_fan(
         >>> quantiles = np.arange(3.0)[:, None] + np.asarray([-1.0, 0.0, 1.0])
         >>> ax = plot_fan(Figure().subplots(), dates, quantiles, np.asarray([0.25, 0.5, 0.75]))
         >>> [line.get_label() for line in ax.lines]
-        ['median']
+        ['forecast, median']
     """
     dates, quantiles, levels = np.asarray(dates), np.asarray(quantiles, float), np.asarray(levels, float)
-    usual = ((0.95, "#dbe7f5"), (0.8, "#aecbe9"), (0.5, "#7aa9da"))
+    usual = ((0.95, 0.15), (0.8, 0.3), (0.5, 0.5))
     has_usual = any(np.isclose(levels, (1 + nominal) / 2, atol=1e-6).any() for nominal, _ in usual)
-    for nominal, color in usual if has_usual else ((float(levels[-1] - levels[0]), "#aecbe9"),):
+    for nominal, strength in usual if has_usual else ((float(levels[-1] - levels[0]), 0.3),):
         index = [int(np.abs(levels - (1 + sign * nominal) / 2).argmin()) for sign in (-1, 1)]
         if np.allclose(levels[index], [(1 - nominal) / 2, (1 + nominal) / 2], atol=1e-6):
-            ax.fill_between(
-                dates,
-                quantiles[:, index[0]],
-                quantiles[:, index[1]],
-                color=color,
-                lw=0,
-                label=f"{nominal:.0%} interval",
-            )
-    ax.plot(dates, quantiles[:, len(levels) // 2], color="#1f4e8c", lw=1.4, label="median")
+            bounds = quantiles[:, index[0]], quantiles[:, index[1]]
+            ax.fill_between(dates, *bounds, color=FORECAST, alpha=strength, lw=0, label=f"{nominal:.0%} interval")
+    ax.plot(dates, quantiles[:, len(levels) // 2], color=FORECAST, lw=1.6, label="forecast, median")
     if truth is not None:
-        ax.plot(*truth, ls="", marker="o", ms=3.5, color="black", label=truth_label)
+        ax.plot(*truth, ls="", marker="o", ms=3.5, color=OBSERVED, label=truth_label)
     ax.legend(frameon=False, fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
+    date_axis(ax, dates)
     return ax
+
+
+def date_axis(ax: "Axes", dates: Shaped[ArrayLike, " time"]) -> None:
+    """Writes the dates along the horizontal axis so that none lies over another; numbers stay as they are.
+
+    Args:
+        ax: whose axis it is.
+        dates: what is drawn along it.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.hub.plotting import date_axis
+        >>> from matplotlib.figure import Figure
+        >>> ax = Figure().subplots()
+        >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
+        >>> line = ax.plot(dates, np.ones(3))
+        >>> date_axis(ax, dates)
+        >>> type(ax.xaxis.get_major_formatter()).__name__
+        'ConciseDateFormatter'
+    """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    if np.issubdtype(np.asarray(dates).dtype, np.datetime64):
+        locator = AutoDateLocator(minticks=3, maxticks=8)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
