@@ -131,12 +131,12 @@ def cases(rows: list[dict[str, Any]]) -> Figure:
         bars = ax.barh([n + 0.2 * (k - 1.5) for n in places], shares, 0.19, color=COLORS.get(method, "0.6"),
                        label=label_of(method))  # fmt: skip
         rows_shown = [found[names[n]] for n in places]
-        numbers = [or_more(row["valid_time_median"], row["window"], ".4g") for row in rows_shown]
+        numbers = [or_more(row["valid_time_median"], row["window"]) for row in rows_shown]
         ax.bar_label(bars, numbers, padding=2, fontsize=7)
     ax.set_yticks(range(len(names)), [CASES[name].title for name in names])
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
-    ax.set(xlabel="median valid time, share of the window (numbers: in time units)", xlim=(0, 1.14))
+    ax.set(xlabel="median valid time, share of the window (numbers: in time units)", xlim=(0, 1.16))
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     ax.set_title("How much of each window is forecast")

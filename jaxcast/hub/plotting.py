@@ -213,13 +213,13 @@ def plot_fan(
         ['forecast, median']
     """
     dates, quantiles, levels = np.asarray(dates), np.asarray(quantiles, float), np.asarray(levels, float)
-    usual = ((0.95, 0.15), (0.8, 0.3), (0.5, 0.5))
+    usual = ((0.95, "#fbe8d3"), (0.8, "#f6cfa3"), (0.5, "#eeae68"))  # tints of FORECAST
     has_usual = any(np.isclose(levels, (1 + nominal) / 2, atol=1e-6).any() for nominal, _ in usual)
-    for nominal, strength in usual if has_usual else ((float(levels[-1] - levels[0]), 0.3),):
+    for nominal, tint in usual if has_usual else ((float(levels[-1] - levels[0]), "#f6cfa3"),):
         index = [int(np.abs(levels - (1 + sign * nominal) / 2).argmin()) for sign in (-1, 1)]
         if np.allclose(levels[index], [(1 - nominal) / 2, (1 + nominal) / 2], atol=1e-6):
             bounds = quantiles[:, index[0]], quantiles[:, index[1]]
-            ax.fill_between(dates, *bounds, color=FORECAST, alpha=strength, lw=0, label=f"{nominal:.0%} interval")
+            ax.fill_between(dates, *bounds, color=tint, lw=0, label=f"{nominal:.0%} interval")
     ax.plot(dates, quantiles[:, len(levels) // 2], color=FORECAST, lw=1.6, label="forecast, median")
     if truth is not None:
         ax.plot(*truth, ls="", marker="o", ms=3.5, color=OBSERVED, label=truth_label)

@@ -1,0 +1,87 @@
+"""What the pictures say: the same colours for the same things, units, and what is left out."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast import plotting
+from jaxcast.cli.hidden import candidate_names
+from jaxcast.cli.pictures import some_of
+from jaxcast.hub.plotting import plot_coverage, plot_fan, plot_submissions
+from jaxcast.plotting import FORECAST, HISTORY, OBSERVED, or_more
+
+figure = pytest.importorskip("matplotlib.figure")
+T = np.arange(5.0)
+DATES = np.arange("2023-12-01", "2024-03-01", dtype="datetime64[D]")
+
+
+def axes():
+    return figure.Figure().subplots()
+
+
+def colours(ax):
+    return {line.get_label(): line.get_color() for line in ax.lines}
+
+
+def test_history_forecast_and_truth_have_one_colour_each_in_every_picture():
+    forecast = colours(plotting.plot_forecast(axes(), (T, T), (T + 5, T), truth=(T + 5, T)))
+    assert {name: forecast[name] for name in ("history", "forecast", "observed")} == {
+        "history": HISTORY, "forecast": FORECAST, "observed": OBSERVED,
+    }  # fmt: skip
+    assert colours(plotting.plot_regime(axes(), T, T, T, truth=(T, T))) == {"inferred": FORECAST, "true": OBSERVED}
+    series = plotting.plot_series(axes(), T, T, schedule=T, label="u", schedule_label="rho")
+    assert colours(series) == {"u": HISTORY, "rho": OBSERVED}
+    weights = plotting.plot_weights(axes(), T, np.ones((4, 2)), [1, 2], truth=(T, T), truth_label="t", restarts=[1.0])
+    assert colours(weights) == {"t": OBSERVED, "forecast starts from the truth": FORECAST}
+    fan = plot_fan(axes(), T, T[:, None] + np.asarray([-1, 0, 1]), [0.25, 0.5, 0.75], truth=(T, T))
+    assert colours(fan) == {"forecast, median": FORECAST, "observed": OBSERVED}
+    assert len({HISTORY, FORECAST, OBSERVED}) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "window", "text"),
+    [(2.6, 12.8, "2.60"), (12.8, 12.8, "12.80 or more"), (0.1 * 3, 0.3, "0.30 or more"), (12.8, None, "12.80")],
+)
+def test_a_valid_time_that_reaches_the_end_of_the_window_is_that_or_more(value, window, text):
+    assert or_more(value, window) == text
+    ax = plotting.plot_valid_times(axes(), ["a"], [value], [(value, value)], window=window, unit="days")
+    assert [shown.get_text() for shown in ax.texts] == [text]
+    assert ax.get_xlabel() == "median valid time (days)"
+
+
+def test_candidates_are_named_by_what_they_differ_in():
+    systems = [jaxcast.Lorenz63(rho=rho) for rho in (28.0, 31.5)]
+    assert candidate_names(jaxcast.flow_map(jaxcast.stack(systems)), 2) == ["rho=28", "rho=31.5"]
+    both = [jaxcast.Lorenz63(rho=28.0), jaxcast.Lorenz63(rho=30.0, sigma=11.0)]
+    assert candidate_names(jaxcast.flow_map(jaxcast.stack(both)), 2) == ["candidate0", "candidate1"]
+    many = plotting.plot_weights(axes(), T, np.ones((4, 40)), np.arange(40.0))
+    few = plotting.plot_weights(axes(), T, np.ones((4, 11)), np.arange(11.0))
+    assert len(few.get_yticks()) == 11
+    assert 5 < len(many.get_yticks()) <= 12
+
+
+def test_a_title_says_what_is_left_out():
+    assert some_of(6, 8, "series") == " (the first 6 of 8 series)"
+    assert some_of(6, 6, "series") == ""
+
+
+def test_dates_do_not_lie_over_each_other():
+    quantiles = np.ones((len(DATES), 1)) * np.asarray([1.0, 2.0, 3.0])
+    for ax in (
+        plot_fan(axes(), DATES, quantiles, [0.25, 0.5, 0.75]),
+        plot_submissions(axes(), DATES, ["a", "b"], np.ones((len(DATES), 2))),
+    ):
+        drawn = ax.figure
+        drawn.set_size_inches(4, 3)
+        drawn.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+        assert len(boxes) >= 3
+        assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+def test_coverage_is_named_as_the_field_does():
+    ax = plot_coverage(axes(), [0.5, 0.9], {"mean": [0.4, 0.8]})
+    assert [line.get_label() for line in ax.lines] == ["ideal", "mean"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("nominal coverage", "empirical coverage")
