@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import logging
 import math
 import os
 import re
@@ -79,12 +80,11 @@ def ending_well(settings: Any = None) -> Iterator[None]:
         yield
     except InputError as error:
         _refuse(as_typed(str(error), settings))
-    except Terminated:
+    except KeyboardInterrupt as interrupt:
+        # A store that was being written says otherwise that its tasks are pending.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         print(INTERRUPTED, file=sys.stderr)
-        end_process(143)
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        end_process(130)
+        end_process(143 if isinstance(interrupt, Terminated) else 130)
     except MemoryError as error:
         _refuse(f"this needs more memory than there is; ask for less ({str(error) or 'the system gave none'})")
     except jax.errors.JaxRuntimeError as error:
