@@ -7,6 +7,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import series_faults
 
 import jaxcast
 from jaxcast.cli.main import parse
@@ -377,3 +378,22 @@ def test_the_only_column_of_dates_is_taken_whatever_its_name(tmp_path):
         jaxcast.read_series(tmp_path / "two.csv")
     (tmp_path / "week.csv").write_text("week,date,a\n" + "\n".join(f"{n},{date},{n}" for n, date in enumerate(dates)))
     assert jaxcast.read_series(tmp_path / "week.csv").names == ("week", "a")
+
+
+def test_spoiled_tables_are_refused_or_read_as_they_say(tmp_path):
+    """A part of the fuzz run of 9,000."""
+    found = [series_faults.try_one(seed, tmp_path, train=False) for seed in range(300)]
+    assert 60 < found.count("read") < 240
+
+
+def test_methods_that_look_at_one_series_make_no_matrix_of_all(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxcast.cli.series_methods.mixtures", lambda *args, **kwargs: pytest.fail("made"))
+    path = wide(tmp_path / "t.csv", np.datetime64("2024-01-01") + np.arange(40), names=[f"s{n}" for n in range(300)])
+    run("train", "--data", path, "--horizon", 2, "--season", 0, "--method", "last_value", "--out", tmp_path / "m")
+
+
+def test_matrices_of_all_series_by_all_that_fit_no_memory_are_refused(tmp_path):
+    command = parse(["train", "--data", "t.csv", "--out", "m", "--method", "ridge", "drift"])
+    with pytest.raises(jaxcast.InputError, match=r"regressions of 10000000 series .* would need"):
+        command.methods(10**7)
+    assert parse(["train", "--data", "t.csv", "--out", "m", "--method", "drift"]).methods(10**7) == ("drift",)

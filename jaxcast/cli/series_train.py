@@ -14,6 +14,7 @@ from jaxcast.cli.entry import check_numbers, make_console
 from jaxcast.cli.progress import announce
 from jaxcast.cli.series_methods import Method, Problem, Trained, train_series, within
 from jaxcast.errors import InputError, shown
+from jaxcast.limits import check_arrays
 from jaxcast.regions.calibration import check_levels
 from jaxcast.regions.columns import LARGEST
 from jaxcast.regions.samples import LeadSamples, lead_samples
@@ -91,6 +92,7 @@ class TrainSeries:
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
         kinds: dict[str, Any] = {"past": self.covariates, "ahead": self.known_ahead, "static": self.static}
         table = read_series(self.data, **columns, **kinds, business_days=self.business_days)
+        methods = self.methods(len(table.names))
         problem, window = self.problem(table)
         settings = {
             name: str(value) if isinstance(value, Path) else value
@@ -108,9 +110,7 @@ class TrainSeries:
         )
         for line in describe(table, self.data):
             announce(line)
-        methods: tuple[str, ...] = self.method or tuple(
-            name for name in DEFAULT if problem.season or not name.startswith("seasonal")
-        )
+        methods = methods or tuple(name for name in DEFAULT if problem.season or not name.startswith("seasonal"))
         trained = train_series(methods, problem)
         last = newest_row(table.values)
         attributes = {
@@ -135,6 +135,13 @@ class TrainSeries:
         announce(
             f"{trained.method} in {self.out}, trained on all dates; quantiles by its errors from {held_out['first']} on"
         )
+
+    def methods(self, num_series: int) -> tuple[str, ...]:
+        """The methods that were asked for; refuses those whose matrices of all series by all do not fit into memory."""
+        if not self.method or {"ridge", "ridge_each_series", "kernel_ridge"} & {*self.method}:
+            what = f"regressions of {num_series} series, which see the mean of all or neighbours (not so --method last_value)"
+            check_arrays(what, (3, num_series, 2, num_series))
+        return self.method
 
     def check(self) -> None:
         """Raises InputError for what needs no table to be seen."""
