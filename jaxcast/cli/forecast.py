@@ -63,7 +63,7 @@ class Forecast:
     """Also write, at every lead, the regime that a regime pool infers, its deviation, and the spread of the forecast (its
     standard deviation, one for each component) to this .npz, .csv or .zarr."""
     overwrite: bool = False
-    """Replace what --out, --weights and --regime name."""
+    """Replace what --out, --weights, --regime and --plot name, if jaxcast wrote it."""
     plot: Path | None = None
     """Also draw history, forecast and, where it is known, the truth into this .png; for a regime pool with the spread of
     the forecast and the regime."""

@@ -215,7 +215,7 @@ class ForecastHub(_Tables):
     plot: Path | None = None
     """Picture (.png) of the forecast for the location of the largest median."""
     overwrite: bool = False
-    """Replace a file that is there already."""
+    """Replace the file and the picture that are there already, if jaxcast wrote them."""
 
     def run(self) -> None:
         """Runs the command."""

@@ -137,7 +137,7 @@ class ForecastSeries:
     plot_series: tuple[str, ...] = ()
     """Which series to draw; by default the first six."""
     overwrite: bool = False
-    """Replace what --out and --plot name."""
+    """Replace what --out and --plot name, if jaxcast wrote it."""
 
     def run(self) -> None:
         """Runs the command."""

@@ -74,7 +74,7 @@ class Simulate:
     coordinator: str = "localhost:8476"
     """host:port at which the others reach process 0."""
     overwrite: bool = False
-    """Replace what --out names."""
+    """Replace what --out and --plot name, if jaxcast wrote it."""
     plot: Path | None = None
     """Also draw the first trajectory into this .png."""
 
