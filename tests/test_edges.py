@@ -274,3 +274,22 @@ def test_scaled_wis_and_best_average_see_nothing_where_the_weight_is_zero():
     for rubbish in (1e6, np.nan):
         spoilt = np.where(weights > 0, values, rubbish)
         np.testing.assert_array_equal(jaxcast.best_average(forecasts, spoilt, weights, sizes=(1, 2, 3)), chosen)
+
+
+def test_samples_of_weight_zero_change_neither_losses_nor_fits(part):
+    def longer(name, leaf):
+        first = leaf[:5]
+        return jnp.concatenate([leaf, 0 * first if name == "weights" else first + 3 if name != "rows" else first])
+
+    more = jaxcast.LeadSamples(**{n: None if a is None else longer(n, a) for n, a in part._asdict().items()})
+    inputs = jaxcast.lag_inputs(part, lags=range(4))
+    for levels in ((), (0.2, 0.8)):
+        network = jaxcast.GlobalNetwork(part, hidden_size=2, levels=levels, key=KEY, dtype=jnp.float64)
+        assert_same(*(jax.value_and_grad(jaxcast.region_loss)(network, samples) for samples in (part, more)))
+    for each in (False, True):
+        options = {"penalty": 1e-2, "each_region": each}
+        fits = (jaxcast.fit_lag_regression(s, inputs, jaxcast.Identity(), **options) for s in (part, more))
+        assert_same(*fits)
+    assert_same(*(jaxcast.lead_scores(jnp.ones(s.targets.shape), s) for s in (part, more)))
+    shifts = {"levels": (0.2, 0.8), "std": np.ones(2)}
+    assert_same(*(jaxcast.held_out_shifts(np.zeros((*s.targets.shape, 1)), s, **shifts) for s in (part, more)))
