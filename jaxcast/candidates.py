@@ -20,6 +20,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.integrate import FlowMap, Trajectory
 from jaxcast.pytrees import register
+from jaxcast.sampling import check_sampling
 from jaxcast.systems import System
 
 ForecastMap: TypeAlias = Callable[..., Any]
@@ -201,7 +202,8 @@ def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[
     """What the candidates forecast from every sample of a trajectory: row n is their forecast of sample n + 1.
 
     Raises:
-        InputError: unless the candidates return (model, dim).
+        InputError: unless the candidates return (model, dim), for times that are not evenly spaced, and for a flow map
+            whose dt is not their spacing.
 
     Example:
         >>> import jaxcast
@@ -212,6 +214,7 @@ def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[
         True
     """
     checked = as_forecast_map(forecast_map)
+    check_sampling(trajectory.times, checked)
     candidate_shapes(checked, trajectory.states[0], trajectory.times[0])
     return _forecasts_along(checked, trajectory)
 

@@ -16,6 +16,7 @@ from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.limits import check_arrays
 from jaxcast.rollout import Cell, Input, RolloutState, spin_up
+from jaxcast.sampling import check_sampling
 from jaxcast.schedules import Scalar
 from jaxcast.training import Fit, Loss, fit, make_optimizer
 from jaxcast.windows import check_trajectory
@@ -73,7 +74,8 @@ def fine_tune(
         on_progress: called at the end of every horizon, with it and the newest losses.
 
     Raises:
-        InputError: for horizons below one, a trajectory shorter than a window, or settings out of range.
+        InputError: for horizons below one, a trajectory shorter than a window or not evenly sampled by the dt of the
+            cell's flow map, or settings out of range.
 
     Returns:
         The models, and the losses of all epochs of all horizons.
@@ -88,8 +90,9 @@ def fine_tune(
         (1, 4)
     """
     _check_tuning(horizons, num_epochs, stride, tolerance, diverged)
-    if history_size is None:
-        history_size = make_cell(jax.tree.map(lambda a: a[0], models)).warmup + 1
+    first = make_cell(jax.tree.map(lambda a: a[0], models))
+    check_sampling(trajectory.times, first)
+    history_size = first.warmup + 1 if history_size is None else history_size
     loss = closed_loop_loss(make_cell, tolerance, diverged)
     tuned, losses = Fit(models, jnp.zeros((len(keys), 0))), []
     for n, horizon in enumerate(horizons):
@@ -119,7 +122,7 @@ def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride
     """Overlapping windows of a trajectory, one beginning every `stride` samples.
 
     Raises:
-        InputError: for a trajectory shorter than one window, or with NaN.
+        InputError: for a trajectory shorter than one window, not evenly sampled, or with NaN.
 
     Example:
         >>> import jaxcast
@@ -128,6 +131,7 @@ def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride
         (20, 5, 3)
     """
     check_trajectory(trajectory)
+    check_sampling(trajectory.times)
     states, size = trajectory.states, history_size + horizon
     if history_size < 1 or len(states) < size:
         raise InputError(
@@ -167,7 +171,9 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
     """
 
     def loss(model: Any, windows: LoopWindows) -> Float[Array, ""]:
-        score = partial(_score, make_cell(model), tolerance=tolerance, diverged=diverged)
+        cell = make_cell(model)
+        check_sampling(windows.times, cell, what="every window")
+        score = partial(_score, cell, tolerance=tolerance, diverged=diverged)
         return jax.vmap(score)(windows).mean()
 
     return loss

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.checks import is_traced
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
@@ -45,6 +46,7 @@ class FlowMap:
         InputError: when called without the time of the state where a parameter follows a schedule.
     """
 
+    knows_step: ClassVar[bool] = True
     system: System
     dt: Any
     num_substeps: int = dataclasses.field(metadata={"static": True})
@@ -229,7 +231,7 @@ def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
     """
     for name, schedule in system.schedules.items():
         # Under jit, grad or vmap there are no numbers to look at.
-        if isinstance(schedule.jumps, jax.core.Tracer) or not np.size(schedule.jumps):
+        if is_traced(schedule.jumps, h, t0) or not np.size(schedule.jumps):
             continue
         jumps = np.asarray(schedule.jumps, float)
         if not np.all(np.diff(jumps, axis=-1) > 0):

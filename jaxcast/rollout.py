@@ -22,6 +22,7 @@ from jaxtyping import Array, Key, PyTree, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
+from jaxcast.sampling import check_given
 
 
 class Input(NamedTuple):
@@ -97,6 +98,7 @@ def roll(
         raise InputError(
             f"known must be a boolean mask of shape {values.shape[:1]} or {values.shape}, got {mask.dtype}{mask.shape}"
         )
+    check_given(cell, xs.given)
     if state is None:
         _check_first(cell, values, mask)
     return _roll(cell, Input(values, mask, xs.given), state, key, known=None, num_steps=len(values))
@@ -121,6 +123,7 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
         [1.0, 2.0, 4.0]
     """
     values = jnp.asarray(values)
+    check_given(cell, given)
     _check_first(cell, values, np.ones(len(values), bool))
     _, outputs = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
     warm = jnp.arange(len(values)) >= cell.warmup
@@ -148,6 +151,7 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
     values = jnp.asarray(values)
     if len(values) <= cell.warmup:
         raise InputError(f"spin-up needs at least {cell.warmup + 1} known values, got {len(values)}")
+    check_given(cell, given)
     _check_first(cell, values, np.ones(len(values), bool))
     state, _ = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
     return state
@@ -173,6 +177,7 @@ def closed_loop(
         >>> outputs.forecast[:, 0].tolist()
         [2.0, 2.0, 2.0]
     """
+    check_given(cell, given)
     check_arrays(
         f"{num_steps} steps in closed loop", *((num_steps, leaf.size) for leaf in jax.tree.leaves(state.output))
     )
@@ -216,6 +221,7 @@ def forecast(
                 f"given must cover the history and all leads but the last, {length} + {num_leads} - 1 steps, "
                 f"got {len(leaf)}"
             )
+    check_given(cell, given)
     state = spin_up(cell, history, jax.tree.map(lambda a: a[:length], given))
     _, later = closed_loop(cell, state, num_leads - 1, jax.tree.map(lambda a: a[length:], given), key=key)
     return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state.output, later)

@@ -15,6 +15,7 @@ from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import valid_time
 from jaxcast.rollout import Cell
+from jaxcast.sampling import check_sampling
 from jaxcast.schedules import Scalar
 from jaxcast.windows import Windows, forecast_windows
 
@@ -54,7 +55,8 @@ def choose_setting(
         validation_share: of the course.
 
     Raises:
-        InputError: for an empty grid, a share that is not between 0 and 1, or a validation part shorter than a window.
+        InputError: for an empty grid, a share that is not between 0 and 1, a validation part shorter than a window, or a
+            trajectory that is not evenly sampled every dt.
 
     Example:
         >>> import jaxcast
@@ -80,6 +82,7 @@ def choose_setting(
             f"expected settings to try and a validation part of at least {history_size} + {window_size} samples, got "
             f"{len(settings)} settings and {len(trajectory.states) - num_fit} of {len(trajectory.states)} samples"
         )
+    check_sampling(trajectory.times, dt=dt)
     early = Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit])
     starts = np.unique(np.linspace(num_fit, last, num_windows).astype(int))
     windows = _windows_at(trajectory, starts, history_size, window_size)

@@ -18,6 +18,7 @@ from jaxcast.kernels import wide_jit
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.memory import Memory
 from jaxcast.rollout import Cell, Input, Output, forecast
+from jaxcast.sampling import check_sampling
 from jaxcast.sharding import devices_for, map_shards
 
 
@@ -83,7 +84,8 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
     """Every one-step sample of a trajectory, with the memory that a rolled `DelayMemory` would hold at each.
 
     Raises:
-        InputError: for a trajectory that is too short for the delays, or holds NaN.
+        InputError: for a trajectory that is too short for the delays, holds NaN, is not evenly sampled, or is sampled by
+            another step than the dt of the forecast map.
 
     Example:
         >>> import jaxcast
@@ -96,6 +98,7 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
     if num_delays < 1:
         raise InputError(f"num_delays must be at least 1, got {num_delays}")
     check_trajectory(trajectory)
+    check_sampling(trajectory.times, forecast_map)
     states = trajectory.states
     needed = num_delays + (1 if forecast_map is None else 2)
     if len(states) < needed:
@@ -136,7 +139,8 @@ def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | 
     samples, during which the memory fills, are left out.
 
     Raises:
-        InputError: for a trajectory that is too short to fill the memory, or holds NaN.
+        InputError: for a trajectory that is too short to fill the memory, holds NaN, is not evenly sampled, or is sampled
+            by another step than the dt of the forecast map.
 
     Example:
         >>> import jax, jaxcast
@@ -148,6 +152,7 @@ def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | 
         ((24, 2, 4), (24, 3))
     """
     check_trajectory(trajectory)
+    check_sampling(trajectory.times, pool, forecast_map)
     warmup = pool.memory.warmup(with_errors=forecast_map is not None)
     if len(trajectory.states) < warmup + 2:
         raise InputError(
@@ -176,7 +181,8 @@ def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length
     first value is the second that a rolled cell sees, the first for which errors of the candidates are known.
 
     Raises:
-        InputError: for a trajectory shorter than one chunk and two samples more, or with NaN, or sizes below one.
+        InputError: for a trajectory shorter than one chunk and two samples more, or with NaN, times that are not evenly
+            spaced by the dt of the forecast map, or sizes below one.
 
     Example:
         >>> import jaxcast
@@ -186,6 +192,7 @@ def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length
         (6, 8, 2, 3)
     """
     check_trajectory(trajectory)
+    check_sampling(trajectory.times, forecast_map)
     if min(length, stride) < 1 or len(trajectory.states) < length + 2:
         raise InputError(
             f"chunks of {length} samples, one every {stride}, need sizes of at least 1 and a trajectory of at least "
@@ -214,7 +221,7 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, h
     just before its lead 1. Histories of later windows overlap the windows before them.
 
     Raises:
-        InputError: for a trajectory that is too short.
+        InputError: for a trajectory that is too short or not evenly sampled.
 
     Example:
         >>> import jaxcast
@@ -229,6 +236,7 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, h
             f"{num_windows} windows of {window_size} with a history of {history_size} need at least {needed} samples "
             f"and sizes of at least 1, got {len(trajectory.states)} samples"
         )
+    check_sampling(trajectory.times)
     shape = (num_windows, history_size + window_size, *jnp.shape(trajectory.states)[1:])
     check_arrays(f"{num_windows} windows of {window_size} with a history of {history_size}", shape)
     return _cut_windows(trajectory, num_windows, window_size, history_size)
@@ -269,7 +277,8 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
         The outputs at leads 1, 2, ..., with a leading window axis.
 
     Raises:
-        InputError: for histories that do not fill the cell's memory, or with NaN from which it cannot forecast.
+        InputError: for histories that do not fill the cell's memory, or with NaN from which it cannot forecast, and for
+            times that are not evenly spaced by the dt of the cell's flow map.
 
     Example:
         >>> import jaxcast
@@ -278,6 +287,7 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
         >>> jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.Persistence()), windows).forecast.shape
         (2, 10, 3)
     """
+    check_sampling(windows.times, cell, what="every window")
     output = _forecast_windows(cell, windows, mesh=devices_for(mesh, cell, windows))
     _check_histories(windows.history, output.forecast)
     return output

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +93,7 @@ class Emulator:
         0.9048
     """
 
+    knows_step: ClassVar[bool] = True
     system: PolynomialSystem
     offset: Float[Array, " coordinate"]
     unit: Float[Array, " coordinate"]

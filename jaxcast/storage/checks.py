@@ -9,11 +9,10 @@ import numpy as np
 
 from jaxcast.errors import InputError, shown
 from jaxcast.integrate import Trajectory
+from jaxcast.sampling import SPACING_TOLERANCE, rounding_of
 
 TIME_NAMES = ("time", "times", "t")
 STATE_NAMES = ("states", "state", "u", "x", "y", "values", "data")
-# Of the spacing of the times, besides the rounding of their dtype.
-SPACING_TOLERANCE = 1e-6
 
 
 class StoredTrajectory(NamedTuple):
@@ -98,8 +97,7 @@ def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_
             "sort the samples and drop repeated ones"
         )
     dt = float(np.median(steps))
-    rounding = 4 * float(np.finfo(times.dtype).eps) * float(np.abs(times).max())
-    uneven = np.abs(steps - dt) > SPACING_TOLERANCE * dt + rounding
+    uneven = np.abs(steps - dt) > SPACING_TOLERANCE * dt + rounding_of(times)
     if uneven.any():
         i = int(np.argmax(uneven))
         raise InputError(

@@ -1,0 +1,114 @@
+"""The one place that compares times: with each other, and with the step of what forecasts from one to the next."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcast.checks import is_traced
+from jaxcast.errors import InputError, shown
+
+# Of the spacing of the times, besides the rounding of their dtype.
+SPACING_TOLERANCE = 1e-6
+
+
+def rounding_of(times: np.ndarray) -> float:
+    """How far a step between two times can be off because their dtype rounds them.
+
+    Args:
+        times: floating-point numbers of any shape.
+
+    Returns:
+        The largest error of a difference, in the unit of the times.
+    """
+    return 4 * float(np.finfo(times.dtype).eps) * float(np.abs(times).max())
+
+
+def check_sampling(times: Any, *models: Any, what: str = "the trajectory", dt: Any = None) -> None:
+    """Refuses times that are not evenly spaced, or by another step than that of the models.
+
+    Traced times and steps, and those of other hosts, pass: there are no numbers to look at.
+
+    Args:
+        times: (..., time), each row evenly spaced by itself, in the models' time unit.
+        *models: pytrees; every flow map and every other model with a step in them is compared.
+        what: whose times they are, for the message.
+        dt: a step that the caller named, to be compared too.
+
+    Raises:
+        InputError: with the step that was found and the one that was expected.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> from jaxcast.sampling import check_sampling
+        >>> check_sampling(0.1 * np.arange(5), jaxcast.flow_map(jaxcast.Lorenz63(), dt=0.1))
+    """
+    if is_traced(times) or not getattr(times, "is_fully_addressable", True):
+        return
+    found = np.asarray(times)
+    if found.ndim < 1 or found.shape[-1] < 2 or not found.size or found.dtype.kind not in "fiu":
+        return
+    found = found if found.dtype.kind == "f" else found.astype(float)
+    _check_even(found, what)
+    precise = found.astype(float)
+    num_steps = found.shape[-1] - 1
+    spacing = np.ravel(precise[..., -1] - precise[..., 0]) / num_steps
+    for step in [*steps_of(models), *([] if dt is None or is_traced(dt) else [float(dt)])]:
+        off = np.abs(spacing - step) > SPACING_TOLERANCE * abs(step) + rounding_of(found) / num_steps
+        if off.any():
+            raise InputError(
+                f"{what} is sampled every {spacing[np.argmax(off)]:.9g}, but a step of {step:.9g} was given, as dt of a flow map or by itself; "
+                "both must be equal"
+            )
+
+
+def _check_even(times: np.ndarray, what: str) -> None:
+    if not np.isfinite(times).all():
+        raise InputError(f"the times of {what} must be finite, got {np.sum(~np.isfinite(times))} that are not")
+    steps = np.diff(times.astype(float), axis=-1)
+    usual = np.mean(steps, axis=-1, keepdims=True)
+    rounding = rounding_of(times)
+    bad = np.argwhere(np.abs(steps - usual) > SPACING_TOLERANCE * np.abs(usual) + rounding)
+    if len(bad):
+        at = tuple(bad[0])
+        typical = float(np.median(steps[at[:-1]]))
+        worst = int(np.argmax(np.abs(steps[at[:-1]] - typical)))
+        raise InputError(
+            f"the times of {what} must be evenly spaced, got a step of {steps[at[:-1]][worst]:.9g} before sample "
+            f"{worst + 1} (counted from 0) where most are {typical:.9g}; interpolate to a regular grid, or cut "
+            "the series at the gap"
+        )
+    if (usual <= -rounding / steps.shape[-1]).any() or (not usual.any() and not rounding):
+        raise InputError(f"the times of {what} must increase, got {shown(times.ravel()[:3].tolist())}, ...")
+
+
+def check_given(cell: Any, given: Any) -> None:
+    """Compares what is given at every step with the cell's flow maps, for which it is the time.
+
+    Args:
+        cell: any; one without a flow map may be given anything.
+        given: as in `jaxcast.roll`; only a single row of numbers can be times.
+
+    Raises:
+        InputError: as `check_sampling`.
+    """
+    if np.ndim(given) == 1 and not isinstance(given, list | tuple) and steps_of(cell):
+        check_sampling(given, cell, what="what is given")
+
+
+def steps_of(tree: Any) -> list[float]:
+    """Finds the steps of all models in a pytree that know theirs.
+
+    Args:
+        tree: such as a cell; a model knows its step where its class says `knows_step` and has a `dt`.
+
+    Returns:
+        Every step whose number is known, without repetition.
+    """
+
+    def knows_step(node: Any) -> bool:
+        return getattr(type(node), "knows_step", False)
+
+    found = [node.dt for node in jax.tree.leaves(tree, is_leaf=knows_step) if knows_step(node)]
+    steps = (step for dt in found if not is_traced(dt) for step in np.ravel(np.asarray(dt, float)).tolist())
+    return list(dict.fromkeys(steps))
