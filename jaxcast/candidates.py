@@ -52,7 +52,14 @@ def stack(systems: Sequence[System]) -> System:
             + "; give every system the same kind of schedule for a parameter, or none (plain functions of time are "
             "different kinds: subclass Schedule)"
         )
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *systems)
+    return jax.tree.map(lambda *leaves: _stacked(leaves), *systems)
+
+
+def _stacked(leaves: Sequence[Any]) -> Any:
+    """The leaves along a new axis; numbers of Python and NumPy keep the digits that JAX would cut off."""
+    if jax.config.jax_enable_x64 or any(isinstance(leaf, jax.Array) for leaf in leaves):
+        return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
+    return np.stack([np.asarray(leaf) for leaf in leaves])
 
 
 @checked

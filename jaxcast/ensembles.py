@@ -10,11 +10,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.clock import is_narrow, split
 from jaxcast.errors import InputError
-from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
+from jaxcast.integrate import Trajectory, check_jumps, num_steps_in, sample_times
 from jaxcast.kernels import wide_jit
 from jaxcast.limits import check_arrays
-from jaxcast.schedules import Scalar
 from jaxcast.sharding import devices_for, map_shards
 from jaxcast.solving import Plan, model_axes, num_models, solve
 from jaxcast.systems import System
@@ -73,6 +73,8 @@ def simulate_ensemble(
     plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size))
     _check_memory(system, u0, num_samples)
     states = _ensemble(system, u0, plan, h, t0, mesh)
+    if is_narrow(states.dtype):
+        return Trajectory(sample_times(t0, dt, int(num_samples)), states)
     return Trajectory(t0 + jnp.arange(int(num_samples)) * jnp.asarray(dt, states.dtype), states)
 
 
@@ -116,7 +118,7 @@ def _check_memory(system: System, u0: Any, num_samples: int) -> None:
     )
 
 
-def _ensemble(system: System, u0: Any, plan: Plan, h: float, t0: float, mesh: Mesh | None) -> Array:
+def _ensemble(system: System, u0: Any, plan: Plan, h: Any, t0: Any, mesh: Mesh | None) -> Array:
     states = jnp.asarray(u0)
     if states.ndim != 2 or not len(states):
         raise InputError(f"expected states of shape (trajectory, {system.dim}), got {states.shape}")
@@ -124,6 +126,8 @@ def _ensemble(system: System, u0: Any, plan: Plan, h: float, t0: float, mesh: Me
     check_jumps(system, h, t0)
     if not jnp.issubdtype(states.dtype, jnp.floating):
         states = states.astype(jnp.result_type(float))
+    if is_narrow(states.dtype):
+        system, h, t0 = system.with_all_digits(), split(h, states.dtype), split(t0, states.dtype)
     return _spread(system, states, h, t0, plan=plan, mesh=devices_for(mesh, system, states, h, t0))
 
 
@@ -134,8 +138,8 @@ def _checked_tile(tile_size: int | None) -> int | None:
 
 
 @partial(wide_jit, static_argnames=("plan", "mesh"))
-def _spread(system: System, u0: Array, h: Scalar, t0: Scalar, *, plan: Plan, mesh: Mesh) -> Array:
-    h, t0 = jnp.asarray(h, u0.dtype), jnp.asarray(t0, u0.dtype)
+def _spread(system: System, u0: Array, h: Any, t0: Any, *, plan: Plan, mesh: Mesh) -> Array:
+    h, t0 = split(h, u0.dtype), split(t0, u0.dtype)
     models = num_models(system, u0.dtype)  # here, and so once: it traces the vector field, which takes milliseconds
     if models not in (None, len(u0)):
         raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
@@ -144,7 +148,7 @@ def _spread(system: System, u0: Array, h: Scalar, t0: Scalar, *, plan: Plan, mes
     leaves, structure = jax.tree.flatten(system)
     is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]
 
-    def on_one_device(own: tuple[list[Any], Array], shared: tuple[list[Any], Array, Array]) -> Array:
+    def on_one_device(own: tuple[list[Any], Array], shared: tuple[list[Any], Any, Any]) -> Array:
         (own_leaves, u0), (shared_leaves, h, t0) = own, shared
         mine, ours = iter(own_leaves), iter(shared_leaves)
         system = structure.unflatten([next(mine) if yes else next(ours) for yes in is_own])

@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.checks import is_traced
+from jaxcast.clock import Instant, is_narrow, split
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
@@ -52,7 +53,7 @@ class FlowMap:
     num_substeps: int = dataclasses.field(metadata={"static": True})
 
     @checked
-    def __call__(self, u: StateLike, t: Scalar | None = None) -> Float[Array, "*model dim"]:
+    def __call__(self, u: StateLike, t: Scalar | Instant | None = None) -> Float[Array, "*model dim"]:
         """The state a time dt after state u at time t; of every model where the system is a stack.
 
         Args:
@@ -62,13 +63,17 @@ class FlowMap:
             if not self.system.is_autonomous:
                 raise InputError("this flow map's system follows a schedule: give the time t of the state")
             t = 0.0
-        return _flow(self, check_state(self.system, u), t)
+        state = check_state(self.system, u)
+        if not is_narrow(state.dtype):
+            return _flow(self, state, t if not isinstance(t, Instant) else split(t, state.dtype))
+        return _flow(dataclasses.replace(self, system=self.system.with_all_digits()), state, split(t, state.dtype))
 
 
 @jax.jit
 def _flow(flow: FlowMap, u: Array, t: Scalar) -> Array:
     h = jnp.asarray(flow.dt, u.dtype) / flow.num_substeps
-    return solve(Plan(0, None, flow.num_substeps), flow.system, u, jnp.asarray(t, u.dtype), h)
+    time = split(t, u.dtype)
+    return solve(Plan(0, None, flow.num_substeps), flow.system, u, time, split(h, u.dtype))
 
 
 @checked
@@ -102,7 +107,9 @@ def simulate(
 ) -> Trajectory:
     """One trajectory by RK4 with step h, recorded every dt.
 
-    Sample n is the state at t0 + n dt. With a transient, u0 is the state at t0 - transient and nothing is recorded
+    Sample n is the state at t0 + n dt. For float32 states too the schedules of jaxcast know their phase at any t0, and the
+    times come as NumPy's float64 (a float32 cannot hold 100000.01); a function of time, or a vector field that uses
+    it, gets it rounded to float32, unless JAX is set to float64. With a transient, u0 is the state at t0 - transient and nothing is recorded
     before t0. `jax.vmap` over u0 makes many trajectories; a stacked system gives one for each model.
 
     Args:
@@ -126,7 +133,27 @@ def simulate(
     check_jumps(system, h, t0)
     plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"))
     check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
+    if is_narrow(state.dtype):
+        h = split(dt / plan.num_substeps, state.dtype)
+        states = _recorded(system.with_all_digits(), state, split(t0, state.dtype), h, plan=plan)
+        return Trajectory(sample_times(t0, dt, plan.num_samples), states)
     return _simulate(system, state, t0, dt, plan=plan)
+
+
+def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
+    """The times t0 + n dt in NumPy's float64, which a float32 array cannot tell apart far from 0; traced ones as they are.
+
+    Args:
+        t0: of the first sample.
+        dt: between samples.
+        num_samples: how many.
+    """
+    return t0 + dt * (jnp if is_traced(t0, dt) else np).arange(num_samples)
+
+
+@partial(jax.jit, static_argnames="plan")
+def _recorded(system: System, u0: Array, t0: Any, h: Any, *, plan: Plan) -> Array:
+    return solve(plan, system, u0, t0, h)
 
 
 @partial(jax.jit, static_argnames="plan")

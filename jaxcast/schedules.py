@@ -5,12 +5,17 @@ They are frozen dataclasses and pytrees whose numbers are leaves, as systems are
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Shaped
 
+<<<<<<< HEAD
 from jaxcast.arguments import as_parameter
+=======
+from jaxcast.clock import Instant, difference, joined, split_number, turns
+>>>>>>> 88f8694 (Keep the phase of schedules among float32 states)
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
 
@@ -25,7 +30,8 @@ _MOST_SELECTED = 64
 class Schedule(FrozenPytree):
     """A parameter that depends on time: a callable t -> value, in the unit of the parameter.
 
-    A subclass lists its numbers as fields and defines `__call__`.
+    A subclass lists its numbers as fields and defines `__call__`. Among float32 states jaxcast's own schedules know
+    their phase at any time; a subclass, or a function, gets the time rounded to float32, unless JAX is set to float64.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -37,6 +43,9 @@ class Schedule(FrozenPytree):
         >>> float(Ramp(28.0, 0.5)(4.0))
         30.0
     """
+
+    times_within: ClassVar[tuple[str, ...]] = ()
+    """The fields that are compared with times."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -59,6 +68,30 @@ class Schedule(FrozenPytree):
     def jumps(self) -> Any:
         """The times at which the value jumps, (jump,); integrators refuse those that lie between their steps."""
         return ()
+
+    def stages(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
+        """`over_step` for stage times that may be instants, which only jaxcast's own schedules are given as they are."""
+        if not isinstance(start, Instant):
+            return self.over_step(start, middle, end)
+        if self._knows_instants:
+            return self.over_step(start, middle, end)
+        dtype = start.hi.dtype
+        first, second, third = self.over_step(*map(joined, (start, middle, end)))
+        return jnp.asarray(first, dtype), jnp.asarray(second, dtype), jnp.asarray(third, dtype)
+
+    @property
+    def _knows_instants(self) -> bool:
+        # A subclass of a user's that overrides one of the two gets plain numbers.
+        own = (type(self).__call__, type(self).over_step)
+        return all(method.__module__ == __name__ for method in own) and not isinstance(self, FunctionOfTime)
+
+    def with_all_digits(self) -> "Schedule":
+        """The schedule with its times and periods as instants, before JAX cuts them to float32."""
+        if not self._knows_instants:
+            return self
+        changes = {name: getattr(self, name) for name in self.times_within}
+        changes = {name: split_number(value) for name, value in changes.items() if _has_digits(value)}
+        return dataclasses.replace(self, **changes) if changes else self
 
 
 class Constant(Schedule):
@@ -86,13 +119,16 @@ class Cosine(Schedule):
         28.0
     """
 
+    times_within = ("period",)
     mean: Parameter
     amplitude: Parameter
     period: Parameter
     phase: Parameter = 0.0
 
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / self.period + self.phase)
+    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+        if isinstance(t, Instant):
+            return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * turns(t, self.period) + self.phase)
+        return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / joined(self.period) + self.phase)
 
 
 class SumOfCosines(Schedule):
@@ -108,19 +144,24 @@ class SumOfCosines(Schedule):
         48.0
     """
 
+    times_within = ("periods",)
     mean: Parameter
     amplitudes: Parameter
     periods: Parameter
     phases: Parameter
 
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        amplitudes, periods, phases = (jnp.asarray(a) for a in (self.amplitudes, self.periods, self.phases))
+    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+        amplitudes, phases = (jnp.asarray(a) for a in (self.amplitudes, self.phases))
+        periods = self.periods if isinstance(self.periods, Instant) else jnp.asarray(self.periods)
         if not amplitudes.shape == periods.shape == phases.shape or not amplitudes.ndim:
             raise InputError(
                 "expected an amplitude, a period and a phase for each cosine, "
                 f"got shapes {amplitudes.shape}, {periods.shape}, {phases.shape}"
             )
-        return self.mean + (amplitudes * jnp.cos(2 * jnp.pi * t / periods + phases)).sum(-1)
+        if isinstance(t, Instant):
+            angles = 2 * jnp.pi * turns(t, periods) + phases
+            return self.mean + (amplitudes * jnp.cos(angles)).sum(-1)
+        return self.mean + (amplitudes * jnp.cos(2 * jnp.pi * t / joined(periods) + phases)).sum(-1)
 
 
 class LinearRamp(Schedule):
@@ -135,13 +176,14 @@ class LinearRamp(Schedule):
         (28.0, 33.0, 48.0)
     """
 
+    times_within = ("begin", "end")
     start: Parameter
     stop: Parameter
     begin: Parameter
     end: Parameter
 
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        share = jnp.clip((t - self.begin) / (self.end - self.begin), 0.0, 1.0)
+    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+        share = jnp.clip(difference(t, self.begin) / difference(self.end, self.begin), 0.0, 1.0)
         return self.start + (self.stop - self.start) * share
 
 
@@ -161,11 +203,17 @@ class PiecewiseConstant(Schedule):
         (28.0, 40.0, 33.0)
     """
 
+    times_within = ("times",)
     times: Parameter
     values: Parameter
 
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
-        times, values = jnp.asarray(self.times), jnp.asarray(self.values)
+    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+        if isinstance(t, Instant):
+            return self._value(0.0, -difference(t, self.times))
+        return self._value(t, jnp.asarray(joined(self.times)))
+
+    def _value(self, t: Any, times: Array) -> Shaped[Array, "..."]:
+        values = jnp.asarray(self.values)
         if not times.ndim or values.shape != (*times.shape[:-1], times.shape[-1] + 1):
             raise InputError(f"expected one value more than times, got shapes {values.shape} and {times.shape}")
         if times.shape[-1] > _MOST_SELECTED:
@@ -202,3 +250,10 @@ class FunctionOfTime(Schedule):
 
     def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
         return jnp.asarray(self.function(t))
+
+
+def _has_digits(value: Any) -> bool:
+    """Whether a number has more digits than float32."""
+    if isinstance(value, jax.Array):
+        return value.dtype == jnp.float64
+    return isinstance(value, float | int | np.ndarray | np.generic)

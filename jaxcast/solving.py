@@ -5,6 +5,7 @@ stream them through memory at every step: as many states as fit a core's cache m
 runs before the next begins. Derivatives are those of the plain program, `plain`, which is also its test.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxcast.clock import is_narrow
 from jaxcast.errors import InputError
 from jaxcast.kernels import MOST_WORK, has_kernels, num_operations, one_kernel
 from jaxcast.stepping import advance, advance_together, advance_unrolled, as_state, components_of, record, rk4_step
@@ -38,7 +40,7 @@ class Plan(NamedTuple):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def solve(plan: Plan, system: System, u0: Array, t0: Array, h: Array) -> Array:
+def solve(plan: Plan, system: System, u0: Array, t0: Any, h: Any) -> Array:
     """The states from u0 (dim,) on, (time, *model, dim), or the last one, (*model, dim)."""
     return _for_one(plan)(_in_dtype(system, u0.dtype), u0, t0, h)
 
@@ -53,10 +55,10 @@ def _batched_in_front(a: Array) -> Array:
     return jax.lax.reshape(jax.lax.reshape(a, (1, *a.shape)), a.shape)
 
 
-def plain(plan: Plan, system: System, u0: Array, t0: Array, h: Array) -> Array:
+def plain(plan: Plan, system: System, u0: Array, t0: Any, h: Any) -> Array:
     """What `solve` returns, by a program without any art."""
     system = _in_dtype(system, u0.dtype)
-    return _run(plan, system, t0, components_of(system, t0, u0), h, emit=as_state)
+    return _run(plan, system, t0, components_of(system, u0), h, emit=as_state)
 
 
 def _run(plan: Plan, system: System, t0: Array, u: Components, h: Array, **how: Any) -> Any:
@@ -81,12 +83,12 @@ def _for_one(plan: Plan) -> Callable[..., Array]:
     """solve, with what `jax.vmap` is to make of it."""
 
     @jax.custom_batching.custom_vmap
-    def one(system: System, u0: Array, t0: Array, h: Array) -> Array:
+    def one(system: System, u0: Array, t0: Any, h: Any) -> Array:
         models = num_models(system, u0.dtype)
         if models is not None:
             u0 = jnp.broadcast_to(u0, (models, *u0.shape))
             return jnp.moveaxis(_solve_many(plan, system, model_axes(system), u0, t0, h), 0, -2)
-        u = components_of(system, t0, u0)
+        u = components_of(system, u0)
         num_steps = plan.num_transient + (plan.num_samples or 1) * plan.num_substeps
         is_worth_it = has_kernels() and isinstance(u, tuple) and num_steps >= _WORTH_UNROLLING
         step = advance_unrolled if is_worth_it else advance
@@ -94,24 +96,26 @@ def _for_one(plan: Plan) -> Callable[..., Array]:
         return _run(plan, system, t0, u, h, emit=as_state, advance=step, **how)
 
     @one.def_vmap
-    def _(size: int, batched: Any, system: System, u0: Array, t0: Array, h: Array) -> tuple[Array, bool]:
+    def _(size: int, batched: Any, system: System, u0: Array, t0: Any, h: Any) -> tuple[Array, bool]:
         axes, t0_axis, h_axis = (jax.tree.map(lambda yes: 0 if yes else None, batched[i]) for i in (0, 2, 3))
         u0 = u0 if batched[1] else jnp.broadcast_to(u0, (size, *u0.shape))
         models = num_models(_first(system, axes), u0.dtype)
-        if batched[3] or (models is not None and any(jax.tree.leaves(batched[0]))):
+        t0 = _all_or_none(size, batched[2], t0)
+        t0_axis = jax.tree.map(lambda _: 0 if _any(batched[2]) else None, batched[2])
+        if _any(batched[3]) or (models is not None and any(jax.tree.leaves(batched[0]))):
             return jax.vmap(partial(plain, plan), in_axes=(axes, 0, t0_axis, h_axis))(system, u0, t0, h), True
         if models is None:
             return _solve_many(plan, system, axes, u0, t0, h), True
         # The models of a stack before the states: long vectors of equal parameters.
         system = jax.tree.map(lambda leaf: jnp.repeat(leaf, size, axis=0) if jnp.ndim(leaf) else leaf, system)
-        t0 = jnp.tile(t0, models) if batched[2] else t0
+        t0 = jax.tree.map(lambda t: jnp.tile(t, models), t0) if _any(batched[2]) else t0
         flat = _solve_many(plan, system, model_axes(system), jnp.tile(u0, (models, 1)), t0, h)
         return jnp.moveaxis(flat.reshape(models, size, *flat.shape[1:]), 0, -2), True
 
     return one
 
 
-def _solve_many(plan: Plan, system: System, axes: Any, u0: Array, t0: Array, h: Array) -> Array:
+def _solve_many(plan: Plan, system: System, axes: Any, u0: Array, t0: Any, h: Any) -> Array:
     """The states from each of u0 (n, dim) on, (n, time, dim) or (n, dim).
 
     Args:
@@ -120,7 +124,7 @@ def _solve_many(plan: Plan, system: System, axes: Any, u0: Array, t0: Array, h: 
     structure: Any
     leaves, structure = jax.tree.flatten(system)
     is_own = tuple(axis == 0 for axis in structure.flatten_up_to(axes))
-    return _for_many(plan, structure, is_own, jnp.ndim(t0) > 0)(leaves, u0, t0, h)
+    return _for_many(plan, structure, is_own, _has_axis(t0))(leaves, u0, t0, h)
 
 
 @cache
@@ -128,12 +132,15 @@ def _for_many(plan: Plan, structure: Any, is_own: tuple[bool, ...], has_own_t0: 
     """_solve_many, with what `jax.vmap` is to make of it: more states, not longer tiles."""
 
     @jax.custom_batching.custom_vmap
-    def many(leaves: list[Array], u0: Array, t0: Array, h: Array) -> Array:
+    def many(leaves: list[Array], u0: Array, t0: Any, h: Any) -> Array:
         return _tiles(plan, structure.unflatten(leaves), structure.unflatten(is_own), u0, t0, h)
 
     @many.def_vmap
-    def _(size: int, batched: Any, leaves: list[Array], u0: Array, t0: Array, h: Array) -> tuple[Array, bool]:
-        if batched[3]:  # other steps are other times for every tile
+    def _(size: int, batched: Any, leaves: list[Array], u0: Array, t0: Any, h: Any) -> tuple[Array, bool]:
+        t0 = _all_or_none(size, batched[2], t0)
+        own_t0 = _any(batched[2])
+        batched = [*batched[:2], jax.tree.map(lambda _: own_t0, batched[2]), batched[3]]
+        if _any(batched[3]):  # other steps are other times for every tile
             in_axes = jax.tree.map(lambda yes: 0 if yes else None, batched)
             axes = structure.unflatten([0 if yes else None for yes in is_own])
             inner = jax.vmap(
@@ -155,7 +162,7 @@ def _for_many(plan: Plan, structure: Any, is_own: tuple[bool, ...], has_own_t0: 
             for leaf, yes, mine, either in zip(leaves, batched[0], is_own, own, strict=True)
         ]
         u0 = flat(u0, batched[1], True)
-        t0 = flat(t0, batched[2], has_own_t0) if batched[2] or has_own_t0 else t0
+        t0 = jax.tree.map(lambda t: flat(t, own_t0, has_own_t0), t0) if own_t0 or has_own_t0 else t0
         system, axes = structure.unflatten(leaves), structure.unflatten([0 if yes else None for yes in own])
         states = _solve_many(plan, system, axes, u0, t0, h)
         return states.reshape(size, n, *states.shape[1:]), True
@@ -163,7 +170,22 @@ def _for_many(plan: Plan, structure: Any, is_own: tuple[bool, ...], has_own_t0: 
     return many
 
 
-def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Array) -> Array:
+def _any(flags: Any) -> bool:
+    return any(jax.tree.leaves(flags))
+
+
+def _has_axis(t0: Any) -> bool:
+    return jnp.ndim(jax.tree.leaves(t0)[0]) > 0
+
+
+def _all_or_none(size: int, is_batched: Any, t0: Any) -> Any:
+    """The time with both parts batched where one is."""
+    if not _any(is_batched):
+        return t0
+    return jax.tree.map(lambda t, yes: t if yes else jnp.broadcast_to(t, (size, *jnp.shape(t))), t0, is_batched)
+
+
+def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Any, h: Any) -> Array:
     """Tile after tile."""
     axes = jax.tree.map(lambda yes: 0 if yes else None, is_own)
     fitting = _most_lanes(_first(system, axes), u0, sum(jax.tree.leaves(is_own)))
@@ -173,12 +195,12 @@ def _tiles(plan: Plan, system: System, is_own: Any, u0: Array, t0: Array, h: Arr
     if n == tile_size:
         return run(system, u0, t0, h)
 
-    def all_tiles(system: System, u0: Array, t0: Array, h: Array, states: Array) -> Array:
+    def all_tiles(system: System, u0: Array, t0: Any, h: Any, states: Array) -> Array:
         def tile(i: Array, states: Array) -> Array:
             first = jnp.minimum(i * tile_size, n - tile_size)  # the last tile overlaps the one before it
             cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=tile_size)
             mine = jax.tree.map(lambda leaf, yes: cut(leaf) if yes else leaf, system, is_own)
-            new = run(mine, cut(u0), cut(t0) if jnp.ndim(t0) else t0, h)
+            new = run(mine, cut(u0), jax.tree.map(cut, t0) if _has_axis(t0) else t0, h)
             return jax.lax.dynamic_update_slice_in_dim(states, new, first, 0)
 
         return jax.lax.fori_loop(0, -(-n // tile_size), tile, states)
@@ -205,24 +227,24 @@ def _most_lanes(system: System, u0: Array, num_own: int) -> int:
 def _work(system: System, u0: Array, num_own: int) -> int:
     """Of a step of one state (dim,), as MOST_WORK counts."""
     scalar = jnp.zeros((), u0.dtype)
-    u = components_of(system, scalar, u0)
+    u = components_of(system, u0)
     operations = num_operations(lambda system, u: rk4_step(system, scalar, u, scalar), system, u)
     if not isinstance(u, tuple):
         operations *= system.dim
     return operations + 10 * (2 * system.dim + num_own) * u0.dtype.itemsize
 
 
-def _tile(plan: Plan, system: System, u0: Array, t0: Array, h: Array, *, axes: Any, in_kernel: bool) -> Array:
+def _tile(plan: Plan, system: System, u0: Array, t0: Any, h: Any, *, axes: Any, in_kernel: bool) -> Array:
     """All states of u0 (n, dim) side by side, components apart: (n, time, dim) or (n, dim)."""
     one = _first(system, axes)
     is_split = isinstance(jax.eval_shape(one, jnp.zeros((), u0.dtype), u0[0]), tuple | list)
-    in_axes = (axes, 0 if jnp.ndim(t0) else None, 0, None)
+    in_axes = (axes, 0 if _has_axis(t0) else None, 0, None)
     how, run_plan = _kernels(plan, u0.nbytes) if in_kernel else {}, partial(_run, plan)
     if is_split:
         run = partial(run_plan, advance=advance_together if in_kernel else advance, **how)
         parts = jax.vmap(run, in_axes=in_axes, out_axes=-1)(system, t0, tuple(u0.T), h)
         return jnp.moveaxis(jnp.stack(parts, -1), -2, 0)
-    if not jnp.ndim(t0) and _broadcasts(one):
+    if not _has_axis(t0) and _broadcasts(one):
         return jnp.moveaxis(run_plan(system, t0, u0.T, h, **how), -1, 0)
     return jax.vmap(partial(run_plan, emit=as_state), in_axes=in_axes)(system, t0, u0, h)
 
@@ -245,7 +267,7 @@ def num_models(system: System, dtype: Any) -> int | None:
     Raises:
         InputError: for a vector field of the wrong length, or a stack of stacks.
     """
-    u = jax.eval_shape(lambda system: components_of(system, jnp.zeros((), dtype), jnp.zeros(system.dim, dtype)), system)
+    u = jax.eval_shape(lambda system: components_of(system, jnp.zeros(system.dim, dtype)), system)
     shape = u[0].shape if isinstance(u, tuple) else u.shape[1:]
     if len(shape) > 1:
         raise InputError(f"expected a system or a stack of systems, got one with parameters of shape {shape}")
@@ -269,6 +291,20 @@ def _first(system: System, axes: Any) -> System:
 
 def _in_dtype(system: System, dtype: Any) -> System:
     """So that float64 numbers among float32 states do not make the arithmetic float64."""
+    if is_narrow(dtype):
+        system = system.with_all_digits()
+        keep = {name: jax.tree.map(lambda a: _float32(a, dtype), s) for name, s in system.schedules.items()}
+        return dataclasses.replace(_cast(system, dtype), **keep)
+    return _cast(system, dtype)
+
+
+def _float32(leaf: Any, dtype: Any) -> Any:
+    """Schedules are evaluated in float32 at least."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jnp.asarray(leaf, wide if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None)
+
+
+def _cast(system: System, dtype: Any) -> System:
     return jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None), system
     )

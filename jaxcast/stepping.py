@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxcast.arguments import checked
+from jaxcast.clock import Instant, after_steps, joined, shifted
 from jaxcast.errors import InputError
 from jaxcast.kernels import num_operations, one_loop
 from jaxcast.schedules import Scalar
@@ -41,36 +42,72 @@ def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
         [1.0035, 1.0723, 19.4839]
     """
 
+    return _step(system, (t, t + h / 2, t + h), u, h)
+
+
+def _step(system: System, times: tuple[Any, Any, Any], u: Components, h: Any) -> Components:
     def moved(step: Any, slope: Components) -> Components:
         if isinstance(slope, tuple | list):
             return tuple(x + step * k for x, k in zip(u, slope, strict=True))
         return jnp.asarray(u) + step * slope
 
-    start, middle, end = system.over_step(t, t + h / 2, t + h)
-    k1 = start.vector_field(t, u)
-    k2 = middle.vector_field(t + h / 2, moved(h / 2, k1))
-    k3 = middle.vector_field(t + h / 2, moved(h / 2, k2))
-    k4 = end.vector_field(t + h, moved(h, k3))
+    start, middle, end = system.over_step(*times)
+    k1 = _slopes(start, times[0], u, h)
+    k2 = _slopes(middle, times[1], moved(h / 2, k1), h)
+    k3 = _slopes(middle, times[1], moved(h / 2, k2), h)
+    k4 = _slopes(end, times[2], moved(h, k3), h)
     return moved(h / 6, jax.tree.map(lambda a, b, c, d: a + 2 * b + 2 * c + d, k1, k2, k3, k4))
+
+
+def _slopes(system: System, t: Any, u: Components, h: Any) -> Components:
+    slopes = system.vector_field(joined(t), u)
+    if not isinstance(t, Instant):
+        return slopes
+    # A field that uses the time may have got more digits than its states have.
+    return jax.tree.map(lambda slope: jnp.asarray(slope, h.dtype), slopes)
+
+
+def step_after(system: System, t0: Any, num_steps: Any, u: Components, h: Any) -> Components:
+    """One Runge-Kutta step from t0 + num_steps h.
+
+    Args:
+        system: of the states.
+        t0: a number or an `Instant`.
+        num_steps: of the dtype of the states, or an integer where t0 is an instant.
+        u: the components.
+        h: the step, of the kind of t0.
+    """
+    t = after_steps(t0, num_steps, h)
+    step = h.hi.astype(dtype_of(u)) if isinstance(h, Instant) else h
+    return _rounded(_step(system, (t, shifted(t, step / 2), shifted(t, step)), u, step), step)
+
+
+def dtype_of(u: Components) -> Any:
+    """The dtype of the components of a state."""
+    return jax.tree.leaves(u)[0].dtype
+
+
+def _counter(first: Any, h: Any) -> Any:
+    return jnp.asarray(first, jnp.int32 if isinstance(h, Instant) else h.dtype)
 
 
 def advance(
     system: System,
-    t0: Array,
+    t0: Any,
     u: Components,
-    h: Array,
+    h: Any,
     first: Any,
     num_steps: int,
     *,
     finish: Callable[[Any], Any] = lambda u: u,
 ) -> Components:
     """The state after RK4 steps number first, first + 1, ... on the grid t0 + n h; `finish` ends each step."""
-    first = jnp.asarray(first, h.dtype)
+    first = _counter(first, h)
 
     # The counter has 32 bits: XLA for CPU makes vectors of as many lanes as the widest number in a loop leaves room for.
     def step(carry: tuple[Array, Components], _: None) -> tuple[tuple[Array, Components], None]:
         k, u = carry
-        u = _rounded(rk4_step(system, t0 + (first + k.astype(h.dtype)) * h, u, h), h)
+        u = step_after(system, t0, first + k.astype(first.dtype), u, h)
         return (k + 1, finish(u)), None
 
     return jax.lax.scan(step, (jnp.int32(0), u), None, length=num_steps)[0][1]
@@ -80,18 +117,18 @@ advance_together = partial(advance, finish=one_loop)
 """The same for a tile of states with separate components, several times faster on CPU; see `one_loop` for its limit."""
 
 
-def advance_unrolled(system: System, t0: Array, u: Components, h: Array, first: Any, num_steps: int) -> Components:
+def advance_unrolled(system: System, t0: Any, u: Components, h: Any, first: Any, num_steps: int) -> Components:
     """The same for components that are single numbers, which stay in registers where the steps are unrolled.
 
     Never under `jax.vmap`: unrolled steps of arrays take minutes to compile.
     """
-    first = jnp.asarray(first, h.dtype)
-    operations = num_operations(rk4_step, system, t0, u, h)
+    first = _counter(first, h)
+    operations = num_operations(step_after, system, t0, first, u, h)
     at_once = max(n for n in range(1, 21) if num_steps % n == 0 and (n == 1 or n * operations <= _MOST_UNROLLED))
 
     def block(b: Any, u: Components) -> Components:
         for k in range(at_once):
-            u = _rounded(rk4_step(system, t0 + (first + (b * at_once + k)) * h, u, h), h)
+            u = step_after(system, t0, first + (b * at_once + k), u, h)
         return u
 
     return block(0, u) if at_once == num_steps else jax.lax.fori_loop(0, num_steps // at_once, block, u)
@@ -103,9 +140,9 @@ def _rounded(u: Components, h: Array) -> Components:
 
 def record(
     system: System,
-    t0: Array,
+    t0: Any,
     u: Components,
-    h: Array,
+    h: Any,
     *,
     num_transient: int,
     num_samples: int,
@@ -118,7 +155,7 @@ def record(
     """emit(u) at t0, t0 + num_substeps h, ..., stacked along a leading time axis; u is the state num_transient steps
     before t0. What runs for block_size samples is handed to `kernel`."""
 
-    def block(system: System, t0: Array, u: Components, h: Array, first: Array) -> tuple[Components, Any]:
+    def block(system: System, t0: Any, u: Components, h: Any, first: Array) -> tuple[Components, Any]:
         def sample(u: Components, n: Array) -> tuple[Components, Any]:
             u = advance(system, t0, u, h, n * num_substeps, num_substeps)
             return u, emit(u)
@@ -139,10 +176,10 @@ def record(
     return jax.tree.map(joined, emit(u), blocks)
 
 
-def components_of(system: System, t0: Array, u: Array) -> Components:
+def components_of(system: System, u: Array) -> Components:
     """What the loops carry for one state (dim,): separate arrays, or one where the vector field returns one; with a
     trailing model axis where the system is a stack."""
-    slopes = jax.eval_shape(system, t0, u)
+    slopes = jax.eval_shape(system, jnp.zeros((), u.dtype), u)
     is_split = isinstance(slopes, tuple | list)
     found = len(slopes) if is_split else slopes.shape[:1]
     if found not in (system.dim, (system.dim,)):

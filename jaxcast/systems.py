@@ -103,11 +103,16 @@ class System(FrozenPytree):
 
     def over_step(self: T, start: Scalar, middle: Scalar, end: Scalar) -> tuple[T, T, T]:
         """The system at the three stage times of one Runge-Kutta step; see `Schedule.over_step`."""
-        values = {name: schedule.over_step(start, middle, end) for name, schedule in self.schedules.items()}
+        values = {name: schedule.stages(start, middle, end) for name, schedule in self.schedules.items()}
         first, second, third = (
             dataclasses.replace(self, **{name: stages[i] for name, stages in values.items()}) for i in range(3)
         )
         return first, second, third
+
+    def with_all_digits(self: T) -> T:
+        """The system with the times in its schedules as instants; see `Schedule.with_all_digits`."""
+        exact = {name: schedule.with_all_digits() for name, schedule in self.schedules.items()}
+        return dataclasses.replace(self, **exact) if exact else self
 
     @property
     def schedules(self) -> dict[str, Schedule]:

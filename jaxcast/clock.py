@@ -1,0 +1,184 @@
+"""Time where numbers have few bits: a float32 cannot hold t = 100000.01, so times are kept as two of them.
+
+In float64 nothing here does anything: times are plain numbers. In narrower dtypes a time is an `Instant`, the sum of two
+float32, 48 bits together, and a step is counted by an integer. Everything on the way is exact or far below float32
+rounding: splits are made by masking bits, so that no compiler that fuses products with sums can change them.
+
+Source: Dekker, Numerische Mathematik 18, 224-242 (1971); Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxcast.pytrees import register
+
+_HALF_MASK = np.uint32(0xFFFFF000)
+"""Leaves 12 bits of a float32; the product of two such numbers is exact."""
+_DIGIT_BITS = 10
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Instant:
+    """A time, or times of one shape, hi + lo: the nearest float32 and what it leaves over.
+
+    Args:
+        hi: float32.
+        lo: float32, at most half a unit in the last place of hi.
+    """
+
+    hi: Any
+    lo: Any
+
+    def __getitem__(self, index: Any) -> "Instant":
+        return Instant(self.hi[index], self.lo[index])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the times."""
+        return np.shape(self.hi)
+
+
+def is_narrow(dtype: Any) -> bool:
+    """Whether numbers of a dtype have too few bits for times."""
+    return jnp.dtype(dtype).itemsize < 8
+
+
+def split(value: Any, dtype: Any) -> Any:
+    """A time for states of a dtype: an array of it, or an `Instant` where the dtype is narrower than float64.
+
+    Args:
+        value: a number or array; a Python float or a NumPy array keeps all its bits, whatever JAX is set to.
+        dtype: of the states.
+
+    Returns:
+        An array, or an `Instant`.
+    """
+    if isinstance(value, Instant):
+        return value if is_narrow(dtype) else value.hi.astype(dtype) + value.lo
+    return split_number(value) if is_narrow(dtype) else jnp.asarray(value, dtype)
+
+
+def split_number(value: Any) -> Instant:
+    """The `Instant` of a number or array, on the host where it is there."""
+    if isinstance(value, jax.Array):
+        hi = value.astype(jnp.float32)
+        return Instant(hi, (value - hi.astype(value.dtype)).astype(jnp.float32))
+    number = np.asarray(value, np.float64)
+    high = number.astype(np.float32)
+    return Instant(jnp.asarray(high), jnp.asarray((number - high).astype(np.float32)))
+
+
+def joined(time: Any) -> Any:
+    """The time as one number: float64 where JAX is set to have it, else the nearest float32.
+
+    Args:
+        time: a number or an `Instant`.
+    """
+    if not isinstance(time, Instant):
+        return time
+    if jax.config.jax_enable_x64:
+        return time.hi.astype(jnp.float64) + time.lo
+    return time.hi + time.lo
+
+
+def after_steps(start: Any, num_steps: Any, h: Any) -> Any:
+    """start + num_steps h.
+
+    Args:
+        start: a number, or an `Instant`.
+        num_steps: a whole number below 2^31, an integer where the others are instants.
+        h: of the kind of start.
+    """
+    if not isinstance(start, Instant):
+        return start + num_steps * h
+    n = jnp.asarray(num_steps, jnp.int32)
+    digits = [n & 1023, (n >> _DIGIT_BITS) & 1023, n >> (2 * _DIGIT_BITS)]
+    total = start
+    for power, digit in reversed(list(enumerate(digits))):
+        count = digit.astype(jnp.float32) * np.float32(2 ** (_DIGIT_BITS * power))
+        for part in _halves(h.hi):
+            total = _plus(total, count * part)
+        total = Instant(total.hi, total.lo + count * h.lo)
+    return _normal(total)
+
+
+def shifted(time: Any, step: Any) -> Any:
+    """time + step, for a step that is a plain number.
+
+    Args:
+        time: a number, or an `Instant`.
+        step: a number of the dtype of the states.
+    """
+    return _normal(_plus(time, step)) if isinstance(time, Instant) else time + step
+
+
+def difference(a: Any, b: Any) -> Any:
+    """a - b as one number, to its own rounding, however large both are.
+
+    Args:
+        a: a number or an `Instant`.
+        b: the same.
+    """
+    if not isinstance(a, Instant) and not isinstance(b, Instant):
+        return a - b
+    a, b = _as_instant(a), _as_instant(b)
+    total = _plus(a, -b.hi)
+    return total.hi + (total.lo - b.lo)
+
+
+@jax.custom_jvp
+def turns(time: Any, period: Any) -> Any:
+    """time / period less a whole number, small enough for an angle that keeps its digits.
+
+    Args:
+        time: an `Instant`.
+        period: a number or an `Instant`.
+    """
+    time, period = _as_instant(time), _as_instant(period)
+    whole = jnp.round(time.hi / period.hi)
+    left = time
+    for count in _halves(whole):
+        for part in _halves(period.hi):
+            left = _plus(left, -count * part)
+    return (left.hi + (left.lo - whole * period.lo)) / period.hi
+
+
+@turns.defjvp
+def _turns_jvp(primals: Any, tangents: Any) -> Any:
+    (time, period), (dt, dp) = primals, tangents
+    t, p = joined(time), joined(period)
+    change = _sum(dt) / p - t / p**2 * _sum(dp)
+    return turns(time, period), change.astype(jnp.float32)
+
+
+def _sum(tangent: Any) -> Any:
+    return tangent.hi + tangent.lo if isinstance(tangent, Instant) else tangent
+
+
+def _as_instant(value: Any) -> Instant:
+    return value if isinstance(value, Instant) else split_number(value)
+
+
+def _halves(a: Array) -> tuple[Array, Array]:
+    """Two numbers of at most 12 bits whose sum is a."""
+    bits = jax.lax.bitcast_convert_type(jnp.asarray(a, jnp.float32), jnp.uint32)
+    first = jax.lax.bitcast_convert_type(bits & _HALF_MASK, jnp.float32)
+    return first, a - first
+
+
+def _plus(a: Instant, b: Any) -> Instant:
+    """a + b for a number b, the rounding of hi kept in lo; not normal."""
+    total = a.hi + b
+    other = total - a.hi
+    return Instant(total, a.lo + ((a.hi - (total - other)) + (b - other)))
+
+
+def _normal(a: Instant) -> Instant:
+    total = a.hi + a.lo
+    return Instant(total, a.lo - (total - a.hi))
