@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import AbstractArray
 
+from jaxcast.clock import Instant
 from jaxcast.errors import InputError, shown
 
 P = ParamSpec("P")
@@ -133,6 +134,8 @@ def _read(annotation: Any, value: Any) -> Any:
     parts = _parts_of(annotation)
     if value is None:
         return None if type(None) in parts or Any in parts else _Unusable("is missing, got None", late=True)
+    if isinstance(value, Instant) and Instant in parts:
+        return value
     arrays = [part for part in parts if isinstance(part, type) and issubclass(part, AbstractArray)]
     if arrays:
         return _read_array(arrays, Sequence in map(typing.get_origin, parts), value)

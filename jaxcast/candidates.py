@@ -20,7 +20,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.integrate import FlowMap, Trajectory
 from jaxcast.pytrees import register
-from jaxcast.sampling import check_sampling
+from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 from jaxcast.systems import System
 
 ForecastMap: TypeAlias = Callable[..., Any]
@@ -222,10 +222,16 @@ def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[
     """
     checked = as_forecast_map(forecast_map)
     check_sampling(trajectory.times, checked)
-    candidate_shapes(checked, trajectory.states[0], trajectory.times[0])
-    return _forecasts_along(checked, trajectory)
+    return run_along(with_all_digits(checked), timed(trajectory, checked))
+
+
+def timed(trajectory: Trajectory, *models: Any) -> Trajectory:
+    """The trajectory with times whose digits survive compilation, where the models follow schedules."""
+    return trajectory._replace(times=exact_times(trajectory.times, *models))
 
 
 @jax.jit
-def _forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Array:
+def run_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Array:
+    """`forecasts_along` without checks of the trajectory, whose times may be instants."""
+    candidate_shapes(forecast_map, trajectory.states[0], trajectory.times[0])
     return jax.vmap(forecast_map)(trajectory.states, trajectory.times)

@@ -27,6 +27,8 @@ _DIGIT_BITS = 10
 class Instant:
     """A time, or times of one shape, hi + lo: the nearest float32 and what it leaves over.
 
+    What a flow map is given as its time. Any arithmetic with it gives plain numbers, rounded as `joined` says.
+
     Args:
         hi: float32.
         lo: float32, at most half a unit in the last place of hi.
@@ -37,6 +39,30 @@ class Instant:
 
     def __getitem__(self, index: Any) -> "Instant":
         return Instant(self.hi[index], self.lo[index])
+
+    def __jax_array__(self) -> Array:
+        return jnp.asarray(joined(self))
+
+    def __add__(self, other: Any) -> Any:
+        return joined(self) + joined(other)
+
+    def __sub__(self, other: Any) -> Any:
+        return joined(self) - joined(other)
+
+    def __mul__(self, other: Any) -> Any:
+        return joined(self) * joined(other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return joined(self) / joined(other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - joined(self)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / joined(self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
 
     @property
     def shape(self) -> tuple[int, ...]:

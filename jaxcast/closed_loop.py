@@ -16,7 +16,7 @@ from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
 from jaxcast.limits import check_arrays
 from jaxcast.rollout import Cell, Input, RolloutState, spin_up
-from jaxcast.sampling import check_sampling
+from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 from jaxcast.schedules import Scalar
 from jaxcast.training import Fit, Loss, fit, make_optimizer
 from jaxcast.windows import check_trajectory
@@ -97,6 +97,7 @@ def fine_tune(
     tuned, losses = Fit(models, jnp.zeros((len(keys), 0))), []
     for n, horizon in enumerate(horizons):
         data = loop_windows(trajectory, horizon, history_size, stride)
+        data = data._replace(times=exact_times(data.times, first))
         num_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
         tuned = fit(
             tuned, data, keys=jax.vmap(jax.random.fold_in, (0, None))(keys, n), num_epochs=num_epochs, batch_size=batch_size,
@@ -173,7 +174,8 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
     def loss(model: Any, windows: LoopWindows) -> Float[Array, ""]:
         cell = make_cell(model)
         check_sampling(windows.times, cell, what="every window")
-        score = partial(_score, cell, tolerance=tolerance, diverged=diverged)
+        windows = windows._replace(times=exact_times(windows.times, cell))
+        score = partial(_score, with_all_digits(cell), tolerance=tolerance, diverged=diverged)
         return jax.vmap(score)(windows).mean()
 
     return loss

@@ -22,7 +22,7 @@ from jaxtyping import Array, Key, PyTree, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
-from jaxcast.sampling import check_given
+from jaxcast.sampling import check_given, exact_times, with_all_digits
 
 
 class Input(NamedTuple):
@@ -98,10 +98,16 @@ def roll(
         raise InputError(
             f"known must be a boolean mask of shape {values.shape[:1]} or {values.shape}, got {mask.dtype}{mask.shape}"
         )
-    check_given(cell, xs.given)
+    cell, given = _timed(cell, xs.given)
     if state is None:
         _check_first(cell, values, mask)
-    return _roll(cell, Input(values, mask, xs.given), state, key, known=None, num_steps=len(values))
+    return _roll(cell, Input(values, mask, given), state, key, known=None, num_steps=len(values))
+
+
+def _timed(cell: Any, given: Any) -> tuple[Any, Any]:
+    """Both with the digits of their times, which are compared with the cell's flow maps."""
+    check_given(cell, given)
+    return with_all_digits(cell), exact_times(given, cell)
 
 
 def _check_first(cell: Cell, values: Array, known: Array) -> None:
@@ -123,7 +129,7 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
         [1.0, 2.0, 4.0]
     """
     values = jnp.asarray(values)
-    check_given(cell, given)
+    cell, given = _timed(cell, given)
     _check_first(cell, values, np.ones(len(values), bool))
     _, outputs = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
     warm = jnp.arange(len(values)) >= cell.warmup
@@ -151,7 +157,7 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
     values = jnp.asarray(values)
     if len(values) <= cell.warmup:
         raise InputError(f"spin-up needs at least {cell.warmup + 1} known values, got {len(values)}")
-    check_given(cell, given)
+    cell, given = _timed(cell, given)
     _check_first(cell, values, np.ones(len(values), bool))
     state, _ = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
     return state
@@ -177,7 +183,7 @@ def closed_loop(
         >>> outputs.forecast[:, 0].tolist()
         [2.0, 2.0, 2.0]
     """
-    check_given(cell, given)
+    cell, given = _timed(cell, given)
     check_arrays(
         f"{num_steps} steps in closed loop", *((num_steps, leaf.size) for leaf in jax.tree.leaves(state.output))
     )
@@ -221,7 +227,7 @@ def forecast(
                 f"given must cover the history and all leads but the last, {length} + {num_leads} - 1 steps, "
                 f"got {len(leaf)}"
             )
-    check_given(cell, given)
+    cell, given = _timed(cell, given)
     state = spin_up(cell, history, jax.tree.map(lambda a: a[:length], given))
     _, later = closed_loop(cell, state, num_leads - 1, jax.tree.map(lambda a: a[length:], given), key=key)
     return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state.output, later)

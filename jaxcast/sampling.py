@@ -6,7 +6,9 @@ import jax
 import numpy as np
 
 from jaxcast.checks import is_traced
+from jaxcast.clock import split_number
 from jaxcast.errors import InputError, shown
+from jaxcast.schedules import Schedule
 
 # Of the spacing of the times, besides the rounding of their dtype.
 SPACING_TOLERANCE = 1e-6
@@ -94,6 +96,40 @@ def check_given(cell: Any, given: Any) -> None:
     """
     if np.ndim(given) == 1 and not isinstance(given, list | tuple) and steps_of(cell):
         check_sampling(given, cell, what="what is given")
+
+
+def with_all_digits(tree: Any) -> Any:
+    """Keeps the digits of the times in all schedules of a pytree that is to be an argument of a compiled function.
+
+    Args:
+        tree: such as a cell.
+
+    Returns:
+        The tree; with instants where JAX would cut numbers to float32, see `jaxcast.clock`.
+    """
+    if jax.config.jax_enable_x64:
+        return tree
+    return jax.tree.map(lambda a: a.with_all_digits() if _is_schedule(a) else a, tree, is_leaf=_is_schedule)
+
+
+def exact_times(times: Any, *models: Any) -> Any:
+    """Keeps the digits of times for models that follow schedules.
+
+    Args:
+        times: for a compiled function; only NumPy's float64, which `simulate` returns beside float32 states, has digits
+            that JAX may cut off.
+        *models: pytrees that are given these times.
+
+    Returns:
+        The times, or an `Instant` of them.
+    """
+    is_cut = isinstance(times, np.ndarray) and times.dtype == np.float64 and not jax.config.jax_enable_x64
+    is_used = is_cut and any(map(_is_schedule, jax.tree.leaves(models, is_leaf=_is_schedule)))
+    return split_number(times) if is_used else times
+
+
+def _is_schedule(node: Any) -> bool:
+    return isinstance(node, Schedule)
 
 
 def steps_of(tree: Any) -> list[float]:

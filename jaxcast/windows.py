@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.candidates import ForecastMap, as_forecast_map, forecasts_along
+from jaxcast.candidates import ForecastMap, as_forecast_map, run_along, timed
 from jaxcast.errors import InputError, shown
 from jaxcast.forecasters import Forecaster, Pool
 from jaxcast.integrate import Trajectory
@@ -18,7 +18,7 @@ from jaxcast.kernels import wide_jit
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.memory import Memory
 from jaxcast.rollout import Cell, Input, Output, forecast
-from jaxcast.sampling import check_sampling
+from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 from jaxcast.sharding import devices_for, map_shards
 
 
@@ -55,7 +55,7 @@ class Windows(NamedTuple):
 
     history: Float[Array, "window time dim"]
     truth: Float[Array, "window lead dim"]
-    times: Float[Array, "window time_and_lead"]
+    times: Float[Any, "window time_and_lead"]
 
 
 @checked
@@ -106,7 +106,8 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
             f"{num_delays} delays need a trajectory of at least {needed} samples, got {len(states)}; "
             "give a longer one or fewer delays"
         )
-    return _one_step_samples(trajectory, as_forecast_map(forecast_map), num_delays=num_delays)
+    checked = with_all_digits(as_forecast_map(forecast_map))
+    return _one_step_samples(timed(trajectory, checked), checked, num_delays=num_delays)
 
 
 def check_trajectory(trajectory: Trajectory) -> None:
@@ -125,7 +126,7 @@ def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, 
     states = trajectory.states
     if forecast_map is None:
         return Samples(Memory(delay_embed(states[:-1], num_delays), None), None, states[num_delays:])
-    forecasts = forecasts_along(forecast_map, trajectory)
+    forecasts = run_along(forecast_map, trajectory)
     errors = forecasts[:-1] - states[1:, None]
     memory = Memory(delay_embed(states[1:-1], num_delays), delay_embed(errors[:-1], num_delays))
     return Samples(memory, forecasts[num_delays:-1], states[num_delays + 1 :])
@@ -158,7 +159,8 @@ def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | 
         raise InputError(
             f"the pool's memory needs a trajectory of at least {warmup + 2} samples, got {len(trajectory.states)}"
         )
-    memory, forecasts = _rolled_memory(Forecaster(pool, forecast_map), trajectory)
+    cell = with_all_digits(Forecaster(pool, forecast_map))
+    memory, forecasts = _rolled_memory(cell, timed(trajectory, forecast_map))
     return jax.tree.map(lambda a: a[warmup:], Samples(memory, forecasts, trajectory.states[1:]))
 
 
@@ -198,7 +200,8 @@ def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length
             f"chunks of {length} samples, one every {stride}, need sizes of at least 1 and a trajectory of at least "
             f"{length + 2} samples, got {len(trajectory.states)}"
         )
-    return _sequence_chunks(trajectory, as_forecast_map(forecast_map), length=length, stride=stride)
+    checked = with_all_digits(as_forecast_map(forecast_map))
+    return _sequence_chunks(timed(trajectory, checked), checked, length=length, stride=stride)
 
 
 @partial(jax.jit, static_argnames=("length", "stride"))
@@ -239,7 +242,12 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, h
     check_sampling(trajectory.times)
     shape = (num_windows, history_size + window_size, *jnp.shape(trajectory.states)[1:])
     check_arrays(f"{num_windows} windows of {window_size} with a history of {history_size}", shape)
-    return _cut_windows(trajectory, num_windows, window_size, history_size)
+    windows = _cut_windows(trajectory, num_windows, window_size, history_size)
+    if not isinstance(trajectory.times, np.ndarray):
+        return windows
+    # NumPy's times may have digits that JAX would cut off.
+    first_lead = history_size + window_size * np.arange(num_windows)
+    return windows._replace(times=trajectory.times[first_lead[:, None] + np.arange(-history_size, window_size)])
 
 
 @partial(jax.jit, static_argnames=("num_windows", "window_size", "history_size"))
@@ -251,7 +259,7 @@ def _cut_windows(trajectory: Trajectory, num_windows: int, window_size: int, his
 
 
 @checked
-def forecast_times(windows: Windows) -> Float[Array, "window step"]:
+def forecast_times(windows: Windows) -> Float[Any, "window step"]:
     """The times that `forecast` is given: those of the history and of all leads but the last.
 
     Example:
@@ -288,7 +296,8 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
         (2, 10, 3)
     """
     check_sampling(windows.times, cell, what="every window")
-    output = _forecast_windows(cell, windows, mesh=devices_for(mesh, cell, windows))
+    timed_windows = windows._replace(times=exact_times(windows.times, cell))
+    output = run_windows(with_all_digits(cell), timed_windows, mesh=devices_for(mesh, cell, windows))
     _check_histories(windows.history, output.forecast)
     return output
 
@@ -312,13 +321,14 @@ def _check_histories(history: Array, forecast: Array) -> None:
 
 
 @partial(wide_jit, static_argnames="mesh")
-def _forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
+def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
+    """`forecast_windows` without checks, of windows whose times may be instants."""
     num_leads = windows.truth.shape[1]
 
-    def on_one_device(own: tuple[Array, Array], cell: Cell) -> Output:
+    def on_one_device(own: tuple[Array, Any], cell: Cell) -> Output:
         return jax.vmap(lambda history, times: forecast(cell, history, num_leads, times))(*own)
 
-    return map_shards(on_one_device, (windows.history, forecast_times(windows)), cell, mesh)
+    return map_shards(on_one_device, (windows.history, windows.times[:, :-1]), cell, mesh)
 
 
 @checked

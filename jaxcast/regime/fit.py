@@ -21,7 +21,9 @@ from jaxcast.regime.emulator import Emulator, fit_emulator
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.least_squares import levenberg_marquardt
 from jaxcast.regime.noise import LeftOver, explanations
-from jaxcast.windows import Windows, forecast_windows
+from jaxcast.sampling import exact_times, with_all_digits
+from jaxcast.sharding import devices_for
+from jaxcast.windows import Windows, run_windows
 
 LEVEL_DEVIATION = 0.5
 """Of the candidates' own deviation: by how much the level may have changed since the training trajectory."""
@@ -186,6 +188,8 @@ def _late_windows(trajectory: Trajectory) -> Windows:
 
 def _losses(cells: list[RegimeForecaster], windows: Windows) -> list[float]:
     """Of each, e^2 / (e^2 + TOLERABLE) on average over windows and leads, e the error in deviations; NaN is a loss of one."""
+    windows = windows._replace(times=exact_times(windows.times, cells[0]))
+    cells = [with_all_digits(cell) for cell in cells]
     alike = defaultdict(list)
     for n, cell in enumerate(cells):
         alike[jax.tree.structure(cell)].append(n)
@@ -201,7 +205,8 @@ def _losses(cells: list[RegimeForecaster], windows: Windows) -> list[float]:
 def _lost(cells: RegimeForecaster, windows: Windows) -> Float[Array, " cell"]:
     def one(cell: RegimeForecaster) -> Array:
         scale = cell.emulator.system.scale
-        squares = jnp.mean(((forecast_windows(cell, windows).forecast - windows.truth) / scale) ** 2, -1)
+        forecasts = run_windows(cell, windows, mesh=devices_for(None, cell, windows)).forecast
+        squares = jnp.mean(((forecasts - windows.truth) / scale) ** 2, -1)
         return jnp.mean(jnp.where(jnp.isfinite(squares), squares / (squares + TOLERABLE), 1))
 
     return jax.lax.map(one, cells)
