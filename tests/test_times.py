@@ -1,11 +1,16 @@
 """Times: every state gets its own in whatever meets a forecast map, and a step that does not fit is refused."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.clock import after_steps, joined, split, turns
 from jaxcast.sampling import check_sampling
 
 
@@ -147,5 +152,127 @@ def test_times_that_float32_rounds_are_no_fault(scheduled, t0):
     check_sampling(times, flow)
     check_sampling(times[:3], flow)
     if t0 < 1e6:
-        with pytest.raises(jaxcast.InputError, match="but a step of 0.2"):
+        with pytest.raises(jaxcast.InputError, match=r"but a step of 0\.2"):
             check_sampling(np.asarray(t0 + 0.25 * np.arange(40), np.float32), flow)
+
+
+PERIOD = 1.577132
+
+
+def systems_far_from_zero(t0):
+    """One for each kind of schedule, all of which change within the samples from t0 on."""
+    values = dict(
+        cosine=jaxcast.Cosine(38.0, -10.0, PERIOD, 0.4),
+        sum=jaxcast.SumOfCosines(38.0, [6.0, 4.0], [1.6, 2.7], [0.0, 1.0]),
+        ramp=jaxcast.LinearRamp(28.0, 48.0, t0 + 0.05, t0 + 0.33),
+        jump=jaxcast.PiecewiseConstant([t0 + 0.1, t0 + 0.3], [28.0, 40.0, 33.0]),
+        function=lambda t: 38 - 10 * jnp.cos(2 * jnp.pi * t / PERIOD),
+    )
+    return {name: jaxcast.Lorenz63(rho=rho) for name, rho in values.items()}
+
+
+START = np.asarray([1.0, 2.0, 20.0], np.float32)  # the same number in both widths
+
+
+@pytest.mark.parametrize("t0", [1e4, 1e5, 1e6])
+@pytest.mark.parametrize("name", ["cosine", "sum", "ramp", "jump", "function"])
+def test_float32_knows_the_phase_at_any_time(name, t0):
+    system = systems_far_from_zero(t0)[name]
+
+    def run(dtype):
+        u = jnp.asarray(START, dtype)
+        times, states = jaxcast.simulate(system, u, num_samples=6, t0=t0, transient=0.1)
+        np.testing.assert_allclose(times, t0 + 0.1 * np.arange(6), rtol=1e-14)
+        if name != "cosine":  # the others take the same way through the other functions
+            return (states,)
+        flow = jaxcast.flow_map(system, dt=0.1)(u, t0 + 0.2)
+        many = jaxcast.simulate_ensemble(system, u[None].repeat(20, 0), num_samples=6, t0=t0, tile_size=16)
+        last = jaxcast.final_states(system, u[None], duration=0.5, t0=t0)
+        np.testing.assert_allclose(many.times, times, rtol=1e-14)
+        return states, flow, many.states, last
+
+    for single, double in zip(run(jnp.float32), run(jnp.float64), strict=True):
+        assert single.dtype == jnp.float32
+        np.testing.assert_allclose(single, double, atol=1e-4)
+
+
+def test_float32_knows_the_phase_after_many_steps():
+    """In a system without chaos, whose state follows its schedule."""
+
+    class Relaxation(jaxcast.System):
+        components = ("x",)
+        target: jaxcast.Parameter = 0.0
+
+        def vector_field(self, t, u):
+            return (self.target - u[0],)
+
+    system = Relaxation(jaxcast.Cosine(0.0, 1.0, 0.37))
+    starts = np.zeros((1, 1), np.float32)
+    single = jaxcast.final_states(system, jnp.asarray(starts), duration=20_000.0, h=0.02)
+    double = jaxcast.final_states(system, jnp.asarray(starts, float), duration=20_000.0, h=0.02)
+    np.testing.assert_allclose(single, double, atol=2e-6)
+
+
+@pytest.mark.parametrize("t0", [0.0, 7.0, 1e4])
+def test_times_begin_at_t0_everywhere(t0):
+    system, u = jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, -10.0, PERIOD)), jnp.asarray(START, float)
+    expected = t0 + 0.1 * np.arange(5)
+    one = jaxcast.simulate(system, u, num_samples=5, t0=t0)
+    many = jaxcast.simulate_ensemble(system, jnp.stack([u, u + 1]), num_samples=5, t0=t0)
+    for found in (one.times, many.times):
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+    np.testing.assert_allclose(many.states[0], one.states, rtol=1e-10)
+    last = jaxcast.final_states(system, u[None], duration=0.4, t0=t0)
+    np.testing.assert_allclose(last[0], one.states[-1], rtol=1e-10)
+
+
+def test_gradients_by_time_and_period_are_those_of_float64():
+    def last(period, t0, dtype):
+        system = jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, -10.0, period))
+        return jaxcast.simulate(system, jnp.asarray(START, dtype), num_samples=3, t0=t0).states[-1].sum()
+
+    found = (jax.grad(last, (0, 1))(1.6, 50.0, dtype) for dtype in (jnp.float32, jnp.float64))
+    for single, double in zip(*found, strict=True):
+        np.testing.assert_allclose(single, double, rtol=1e-4)
+
+
+FAR = """
+import jax.numpy as jnp, numpy as np, jaxcast
+def system(mean): return jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, -10.0, 1.577132))
+truth = jaxcast.simulate(system(38.0), [1.0, 2.0, 20.0], num_samples=24, t0=1e6, transient=1.0)
+assert truth.states.dtype == jnp.float32 and len(np.unique(truth.times)) == 24
+flow = jaxcast.flow_map(jaxcast.stack([system(35.0), system(38.0)]))
+pool = jaxcast.FixedWeights(jnp.asarray([0.0, 1.0]))
+cell = jaxcast.Forecaster(pool, flow)
+samples, chunks = jaxcast.one_step_samples(truth, 2, flow), jaxcast.sequence_chunks(truth, flow, length=4)
+rolled = jaxcast.samples_for(pool, truth, flow)
+windows = jaxcast.cut_windows(truth, num_windows=4, window_size=5, history_size=3)
+loss = jaxcast.closed_loop_loss(lambda pool: jaxcast.Forecaster(pool, flow))
+off = [
+    samples.forecasts[:, 1] - samples.targets, chunks.errors[:, :, 1], rolled.forecasts[:, 1] - rolled.targets,
+    jaxcast.forecast_windows(cell, windows).forecast - windows.truth,
+    jaxcast.open_loop(cell, truth.states, truth.times).forecast[2:-1] - truth.states[3:],
+    jaxcast.forecast(cell, truth.states[:6], 4, truth.times[:9]).forecast - truth.states[6:10],
+    loss(pool, jaxcast.loop_windows(truth, 4, 3)),
+]
+print(max(float(abs(a).max()) for a in off))
+"""
+
+
+def test_the_phase_lasts_from_simulation_to_forecasts_without_float64():
+    """In a process of its own, because the tests are set to float64."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    done = subprocess.run([sys.executable, "-c", FAR], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-3
+
+
+def test_an_instant_is_the_number_it_was_made_of():
+    for number in (1e6 + 0.013, -123456.789, 0.1, 0.0):
+        pair = split(number, jnp.float32)
+        assert abs(float(joined(pair)) - number) <= abs(number) * 2.0**-47
+        for steps in (-7, 0, 12_345_678):
+            found = after_steps(pair, steps, split(0.01, jnp.float32))
+            np.testing.assert_allclose(float(joined(found)), number + steps * 0.01, rtol=1e-13, atol=1e-10)
+        phase = float(turns(pair, split(PERIOD, jnp.float32)))
+        assert abs((phase - number / PERIOD + 0.5) % 1 - 0.5) < 1e-6
