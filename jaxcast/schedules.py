@@ -9,13 +9,11 @@ from typing import Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Shaped
 
-<<<<<<< HEAD
 from jaxcast.arguments import as_parameter
-=======
 from jaxcast.clock import Instant, difference, joined, split_number, turns
->>>>>>> 88f8694 (Keep the phase of schedules among float32 states)
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
 
