@@ -15,14 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxcast.pytrees import register
-
 _HALF_MASK = np.uint32(0xFFFFF000)
 """Leaves 12 bits of a float32; the product of two such numbers is exact."""
 _DIGIT_BITS = 10
 
 
-@register
+@jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True)
 class Instant:
     """A time, or times of one shape, hi + lo: the nearest float32 and what it leaves over.
@@ -36,6 +34,15 @@ class Instant:
 
     hi: Any
     lo: Any
+
+    def tree_flatten(self) -> tuple[tuple[Any, Any], None]:
+        """The two parts."""
+        return (self.hi, self.lo), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, parts: tuple[Any, Any]) -> "Instant":
+        """From the two parts."""
+        return cls(*parts)
 
     def __getitem__(self, index: Any) -> "Instant":
         return Instant(self.hi[index], self.lo[index])
