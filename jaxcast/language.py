@@ -73,7 +73,7 @@ class LanguageModel(nnx.Module):
             raise InputError(
                 f"an activation is chosen for kind='rnn' alone, got {shown(repr(activation))} for {shown(repr(kind))}; leave it out"
             )
-        options = {} if activation is None else {"activation": activation}
+        options: dict[str, Any] = {} if activation is None else {"activation": activation}
         check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)
         check_arrays(f"an embedding of {num_tokens} tokens", (num_tokens, embedding_size), dtype=dtype)
         of_tokens, of_stack, of_readout = jax.random.split(key, 3)

@@ -23,7 +23,7 @@ def register(cls: Class) -> Class:
     dynamic = tuple(field.name for field in fields if field.name not in static)
     keys = tuple(map(jax.tree_util.GetAttrKey, dynamic))
 
-    made: Any = cls.__init__
+    made: Any = cls.__init__  # type: ignore[misc]
 
     @functools.wraps(made)
     def init(instance: Any, *args: Any, **kwargs: Any) -> None:

@@ -55,7 +55,7 @@ def _bad_places(data: PyTree, num_axes: int) -> np.ndarray:
             if jnp.isfinite(leaf).all():  # on the device: no copy to the host of what is sound
                 continue
             finite = np.asarray(jnp.isfinite(leaf))
-            bad = bad | ~finite.reshape(*finite.shape[:num_axes], -1).all(-1)
+            bad = bad | ~finite.reshape((*finite.shape[:num_axes], -1)).all(-1)
     places = np.argwhere(bad)
     return places if num_axes == 1 or not len(places) else places[np.unique(places[:, 0], return_index=True)[1]]
 

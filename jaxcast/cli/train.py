@@ -1,6 +1,8 @@
 """`jaxcast train`: a pool of candidate models, trained on a trajectory in a file."""
 
+import contextlib
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -252,7 +254,14 @@ class Train:
             leaves = jax.tree.leaves(trained.model)
             return {f"param_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)} | {"losses": trained.losses}
 
-        arrays = folder.stage("fit", train)
+        try:
+            arrays = folder.stage("fit", train)
+        except InputError:  # it diverges: nothing of it is worth going on from
+            shutil.rmtree(folder.path / "stages", ignore_errors=True)
+            (folder.path / "config.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.path.rmdir()
+            raise
         if not np.isfinite(arrays["losses"]).all():
             raise InputError(
                 f"the training diverges, its loss is not finite after epoch {int(np.isfinite(arrays['losses']).all(0).argmin())}; "

@@ -370,7 +370,7 @@ def _each(
 
 
 def _solve_all(
-    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar, power: Scalar, difference: bool
+    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar | None, power: Scalar, difference: bool
 ) -> tuple[Float[Array, "lead *target feature"], Float[Array, " lead *target"]]:
     """The weights of every target, each by itself."""
     if samples.features is None:

@@ -176,7 +176,8 @@ def check_samples(samples: LeadSamples) -> None:
     """
     if isinstance(samples.weights, jax.core.Tracer):
         return
-    samples = samples._replace(weights=np.asarray(samples.weights))
+    weights: Any = np.asarray(samples.weights)
+    samples = samples._replace(weights=weights)
     for name, array in (("targets", samples.targets), ("given", samples.given)):
         if array is not None:
             check_finite({name: array}, weights=_weights_of(name, samples))
