@@ -1,0 +1,240 @@
+"""Forecasters of series learn from nothing that has no weight and nothing that comes later."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.cli.series_methods import fitted, part_until, train_series, with_targets, within
+from jaxcast.cli.series_train import TrainSeries
+from jaxcast.regions.calibration import shifted
+from jaxcast.rollout import Output
+
+NAN = np.nan
+LEVELS = (0.1, 0.5, 0.9)
+FIRST, SECOND, LENGTH = 48, 64, 80
+
+
+@pytest.fixture(scope="module")
+def values():
+    rng = np.random.default_rng(0)
+    return np.cumsum(rng.normal(size=(LENGTH, 3)), 0) * [1, 5, 20] + [3, 50, 400]
+
+
+@pytest.fixture(scope="module")
+def samples(values):
+    gaps = np.array(values)
+    gaps[20:23, 1] = NAN
+    return jaxcast.lead_samples(gaps, window_size=5, leads=(1, 3))
+
+
+def garbled(samples):
+    """The same samples with other numbers where a weight is 0."""
+    assert (np.asarray(samples.weights) == 0).any()
+    return samples._replace(targets=jnp.where(samples.weights > 0, samples.targets, -7777.0))
+
+
+def network(samples, levels):
+    return jaxcast.GlobalNetwork(
+        samples, hidden_size=3, kind="gru", levels=levels, key=jax.random.key(0), dtype=jnp.float64
+    )
+
+
+@pytest.mark.parametrize("levels", [(), LEVELS])
+def test_the_loss_is_the_mean_over_what_has_a_weight(samples, levels):
+    """And its gradient does not see what has none."""
+    model = network(samples, levels)
+    output = model(samples.history)
+    weights, std = np.asarray(samples.weights), np.asarray(model.std[...])
+    off = (np.asarray(samples.targets) - output.forecast) / std
+    errors = off**2
+    if levels:
+        off = (np.asarray(samples.targets)[..., None] - output.info["quantiles"]) / std[:, None]
+        errors = np.maximum(np.asarray(levels) * off, (np.asarray(levels) - 1) * off).mean(-1)
+    run = jax.jit(jax.value_and_grad(jaxcast.region_loss, allow_int=True))
+    loss, gradient = run(model, samples)
+    assert loss == pytest.approx(np.asarray(errors)[weights > 0].mean(), rel=1e-12)
+    other, other_gradient = run(model, garbled(samples))
+    assert other == loss
+    for ours, theirs in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("each_region", [False, True])
+def test_fits_and_scores_do_not_see_targets_without_weight(samples, each_region):
+    found = []
+    for some in (samples, garbled(samples)):
+        inputs = jaxcast.lag_inputs(some, lags=(0, 2))
+        model = jaxcast.fit_lag_regression(some, inputs, jaxcast.Identity(), penalty=1e-3, each_region=each_region)
+        forecast = model(some.history).forecast
+        shifts = jaxcast.held_out_shifts(forecast[..., None], some, levels=LEVELS, std=np.ones(3))
+        found.append((model.weights, model.bias, *jaxcast.lead_scores(forecast, some), shifts))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_training_does_not_see_targets_without_weight(samples):
+    def losses(some):
+        return jaxcast.fit(
+            lambda key: network(some, ()), some, keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2),
+            num_epochs=3, batch_size=8, loss=jaxcast.region_loss,
+        ).losses  # fmt: skip
+
+    np.testing.assert_array_equal(losses(samples), losses(garbled(samples)))
+
+
+def problem_of(values, extra, folder, name, methods):
+    """A problem with a covariate up to now and one known ahead."""
+    dates = np.datetime64("2021-01-03") + 7 * np.arange(LENGTH)
+    rows = [
+        ",".join([str(date), *map(repr, row)]) for date, row in zip(dates, np.c_[values, extra].tolist(), strict=True)
+    ]
+    path = folder / f"{name}.csv"
+    path.write_text("date,a,b,c,past,ahead\n" + "\n".join(rows))
+    command = TrainSeries(
+        path, Path("m"), horizon=2, window=3, season=5, levels=LEVELS, covariates=("past",), known_ahead=("ahead",),
+        method=methods,
+    )  # fmt: skip
+    table = jaxcast.read_series(path, past=("past",), ahead=("ahead",))
+    return command.problem(table)[0]
+
+
+@pytest.mark.parametrize("end", [FIRST, SECOND])
+@pytest.mark.parametrize(
+    "method", ["ridge", "seasonal_last_value", pytest.param("kernel_ridge", marks=pytest.mark.slow)]
+)
+def test_what_comes_after_a_part_changes_nothing_learned_from_it(values, tmp_path, method, end):
+    """Values, covariates and what is known ahead are others from the end of the part on, by orders of magnitude.
+
+    The sample of the part's last target knows ahead of one date more, that of its second lead.
+    """
+    rng = np.random.default_rng(1)
+    extra = rng.normal(size=(LENGTH, 2)) + 5
+    later = np.arange(LENGTH)[:, None] >= end
+    later_extra = np.arange(LENGTH)[:, None] >= [end, end + 1]
+    one, other = (
+        problem_of(
+            np.where(later, a * values, values), np.where(later_extra, a * extra, extra), tmp_path, f"t{a}", (method,)
+        )
+        for a in (1, 1000)
+    )
+    found = []
+    for problem in (one, other):
+        part = part_until(problem, end)
+        learned = fitted(method, problem, part, None, 1)
+        rows = np.asarray(problem.samples.rows).max(1) < end
+        found.append((part.given_mean, part.given_std, *(learned.base(k)[rows] for k in range(len(learned.names)))))
+        assert rows.sum() > 20
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_what_comes_last_changes_no_choice_and_no_score_before(values, tmp_path):
+    """The first held-out part chooses; the second scores, by quantiles of the first."""
+    rng = np.random.default_rng(1)
+    extra = rng.normal(size=(LENGTH, 2)) + 5
+    later = np.arange(LENGTH)[:, None] >= SECOND
+    later_extra = np.arange(LENGTH)[:, None] >= [SECOND, SECOND + 1]
+    methods = ("last_value", "ridge")
+    rows = []
+    for name, a in (("one", 1), ("other", 3)):
+        changed = problem_of(
+            np.where(later, a * values, values), np.where(later_extra, -a * extra, extra), tmp_path, name, methods
+        )
+        trained = train_series(methods, changed)
+        rows.append({row["method"]: row for row in trained.rows})
+        assert list(rows[-1]) == list(rows[0])
+    for method in methods:
+        assert rows[0][method]["setting"] == rows[1][method]["setting"]
+        for name in ("validation_mae", "width_power"):
+            assert rows[0][method][name] == pytest.approx(rows[1][method][name], rel=1e-9)
+        assert rows[0][method]["mae"] != pytest.approx(rows[1][method]["mae"], rel=1e-3)
+
+
+def test_of_nine_errors_the_kth_is_that_of_k_tenths(values):
+    """k / (n + 1), exactly; and each region's errors count in its own size."""
+    samples = jaxcast.lead_samples(np.zeros((10, 1)), window_size=1, leads=(1,))
+    errors = np.asarray([5.0, -3, 8, 1, -9, 2, 13, -1, 4])
+    levels = tuple(k / 10 for k in range(1, 10))
+    some = samples._replace(targets=jnp.asarray(errors)[:, None, None])
+    shifts = jaxcast.held_out_shifts(np.zeros((9, 1, 1, 1)), some, levels=levels, std=np.ones(1))
+    np.testing.assert_allclose(shifts[0, 0], np.sort(errors), rtol=1e-12)
+    two = jax.tree.map(lambda a: jnp.repeat(a, 2, -1), some._replace(rows=some.rows[..., None]))._replace(
+        rows=some.rows
+    )
+    two = two._replace(targets=two.targets * jnp.asarray([1.0, 100.0]))
+    wide = jaxcast.held_out_shifts(np.zeros((9, 1, 2, 1)), two, levels=levels, std=np.asarray([1.0, 100.0]))
+    np.testing.assert_allclose(wide[0, 1], 100 * wide[0, 0], rtol=1e-12)
+
+
+@dataclasses.dataclass(frozen=True)
+class Skewed:
+    """A skewed forecast of one step: its quantiles are unequally far apart."""
+
+    levels = (0.1, 0.3, 0.5, 0.9)
+    quantiles = (-40.0, 0.0, 1.0, 10.0)
+    lower: float | None = None
+
+    def __call__(self, history, given=None):
+        levels = jnp.broadcast_to(jnp.asarray(self.quantiles), (1, history.shape[-1], 4))
+        return Output(levels[..., 2], {"quantiles": levels})
+
+
+@pytest.mark.parametrize("lower", [None, -35.0])
+def test_a_draw_lies_between_its_own_two_quantiles(lower):
+    """By the normal distribution through them, and beyond the outermost that of the outermost two."""
+    cell = jaxcast.WindowCell(Skewed(lower), 2)
+    output = Output(jnp.ones(2000), {"quantiles": jnp.broadcast_to(jnp.asarray(Skewed.quantiles), (2000, 4))})
+    key = jax.random.key(3)
+    draws = np.asarray(cell.feedback(output, key))
+    normal = np.asarray(jax.random.normal(key, (2000,), draws.dtype))
+    scores = np.asarray(jax.scipy.special.ndtri(jnp.asarray(Skewed.levels)))
+    slopes = np.diff(Skewed.quantiles) / np.diff(scores)
+    expected = np.interp(normal, scores, Skewed.quantiles)
+    expected = np.where(normal < scores[0], -40 + slopes[0] * (normal - scores[0]), expected)
+    expected = np.where(normal > scores[-1], 10 + slopes[-1] * (normal - scores[-1]), expected)
+    expected = expected if lower is None else np.maximum(expected, lower)
+    np.testing.assert_allclose(draws, expected, rtol=1e-9, atol=1e-9)
+    assert (normal < scores[0]).any()
+    assert (normal > scores[-1]).any()
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_a_series_unknown_in_the_whole_window_is_its_mean(samples, centred):
+    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), mixing=jaxcast.mixtures(3, everyone=True), centred=centred)
+    regression = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-2, difference=True)
+    mean = np.nanmean(np.asarray(samples.history).reshape(-1, 3), 0)
+    assert (np.abs(mean) > 1).all()
+    unknown = samples.history[40].at[:, 1].set(NAN)
+    known = samples.history[40].at[:, 1].set(mean[1])
+    np.testing.assert_allclose(regression(unknown).forecast, regression(known).forecast, rtol=1e-9)
+    model = network(samples, ())
+    flags = jnp.ones((5, 3)).at[:, 1].set(0.0)
+    z = (known - model.mean[...]) / model.std[...]
+    states, _ = model.encode(jnp.stack([z, flags], -1), None)
+    expected = model.mean[...] + model.std[...] * (z[-1] + model.read_out(states).T)
+    np.testing.assert_allclose(model(unknown).forecast, expected, rtol=1e-9)
+
+
+def test_windows_in_which_a_series_is_unknown_are_not_learned_from(values, tmp_path):
+    gaps = np.array(values)
+    gaps[30:36, 1] = NAN
+    problem = problem_of(gaps, np.ones((LENGTH, 2)) + np.arange(LENGTH)[:, None], tmp_path, "gaps", ())
+    history, weights = (np.asarray(a) for a in (problem.samples.history, problem.samples.weights))
+    unknown = ~np.isfinite(history).any(1)
+    assert (weights.transpose(0, 2, 1)[unknown] == 0).all()
+    part = within(problem.samples, FIRST, SECOND)
+    rows, counted = np.asarray(part.rows), np.asarray(part.weights).any(-1)
+    assert ((rows >= FIRST) & (rows < SECOND))[counted].all()
+    assert len(with_targets(part).rows) == counted.any(1).sum()
+
+
+def test_shifted_quantiles_rise_and_stay_above_the_bound():
+    base = np.zeros((1, 1, 2, 1))
+    shifts = jnp.asarray([[[3.0, -1.0, 2.0], [1.0, 2.0, 3.0]]])
+    np.testing.assert_array_equal(shifted(base, shifts, jnp.asarray([[2.0, 1.0]]), 0.0)[0, 0], [[0, 4, 6], [1, 2, 3]])
