@@ -214,3 +214,16 @@ def test_presets_are_flags():
     first = lorenz_setup.PRESETS["paper"].data_seed
     assert abs(paper.data_seed - first) >= paper.num_data_seeds  # windows of its own
     assert set(lorenz_skill.methods_of("spin_up", paper)) > set(skill_rivals.RIVALS)
+
+
+def test_methods_can_be_run_alone_beside_attention_and_unknown_ones_are_refused():
+    config = dataclasses.replace(lorenz_skill.PRESETS["paper"], methods=("ensemble_kalman_filter",))
+    lorenz_skill.check(config)
+    has = {name: lorenz_skill.methods_of(name, config) for name in config.cases}
+    with_filter = {name for name, methods in has.items() if "ensemble_kalman_filter" in methods}
+    assert with_filter == {"paper", "spin_up", "noise_1", "noise_5"}
+    assert all(has[name] == ("attention", "ensemble_kalman_filter") for name in with_filter)
+    whole = dataclasses.replace(config, methods=())
+    assert lorenz_skill.methods_of("paper", whole)[:2] == ("attention", "regime")
+    with pytest.raises(jaxcast.InputError, match=r"got \['oracle'\]; name other methods"):
+        lorenz_skill.check(dataclasses.replace(config, methods=("oracle",)))
