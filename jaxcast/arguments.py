@@ -187,8 +187,8 @@ def _with_axes(arrays: list[Any], value: Any) -> Any:
         return _Unusable(f"must {words}, got the shape {shape}", late=True)
     before = next((i for i, name in enumerate(wanted) if name == "..." or name.startswith("*")), len(at_least))
     lengths = shape[:before] + shape[len(shape) - (len(at_least) - before) :]
-    # A pool without delays, in closed form, has a memory of no lags.
-    if any(length == 0 and name != "lag" for name, length in zip(at_least, lengths, strict=True)):
+    # A pool without delays has a memory of no lags, a family whose parameters are all known has none to be given.
+    if any(length == 0 and name not in ("lag", "parameter") for name, length in zip(at_least, lengths, strict=True)):
         return _Unusable(f"must not be empty, got the shape {shape}", late=True)
     return value
 
