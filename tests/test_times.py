@@ -1,8 +1,10 @@
 """Times: every state gets its own in whatever meets a forecast map, and a step that does not fit is refused."""
 
+import dataclasses
 import os
 import subprocess
 import sys
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.cli.hidden import Hidden, track
 from jaxcast.clock import after_steps, joined, split, turns
 from jaxcast.sampling import check_sampling
 
@@ -276,3 +279,45 @@ def test_an_instant_is_the_number_it_was_made_of():
             np.testing.assert_allclose(float(joined(found)), number + steps * 0.01, rtol=1e-13, atol=1e-10)
         phase = float(turns(pair, split(PERIOD, jnp.float32)))
         assert abs((phase - number / PERIOD + 0.5) % 1 - 0.5) < 1e-6
+
+
+def test_the_hidden_parameter_is_compared_at_the_middle_of_each_step():
+    values = np.arange(40.0)
+    windows = jaxcast.Windows(jnp.zeros((2, 3, 1)), jnp.zeros((2, 5, 1)), jnp.arange(16.0).reshape(2, 8))
+    hidden = Hidden("rho", values, lambda times: 2 * np.asarray(times))  # at the middle of the step to t: 2 t - 1
+    best = (2 * windows.times[:, 3:] - 1).astype(int)
+    found = track(jaxcast.Output(None, {"weights": jax.nn.one_hot(best, 40)}), windows, hidden, 1.0)
+    assert found["mean_distance"] == 0
+    regime = {"regime": 2.0 * windows.times[:, 2:-1, None]}  # which is told of the state forecast from
+    assert track(jaxcast.Output(None, regime), windows, hidden, 1.0)["mean_distance"] == 0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Shy:
+    """A cell that forecasts `guess`, and NaN from values above 1.5."""
+
+    guess: Any
+    warmup: ClassVar[int] = 0
+
+    def init_carry(self, value, given):
+        return ()
+
+    def __call__(self, carry, x):
+        return (), jaxcast.Output(self.guess + 1e-3 * jnp.sqrt(1.5 - x.value), {})
+
+    def feedback(self, output, key):
+        return output.forecast
+
+
+def shy_cell(guess):
+    return Shy(guess)
+
+
+def test_a_window_that_has_diverged_goes_on_from_the_truth():
+    states = jnp.where(jnp.arange(12) % 2, 1.0, -1.0)[:, None]
+    windows = jaxcast.loop_windows(jaxcast.Trajectory(jnp.arange(12.0), states), horizon=4, history_size=1)
+    loss, gradient = jax.value_and_grad(jaxcast.closed_loop_loss(shy_cell))(50.0, windows)
+    assert np.isfinite(gradient)
+    far = 4 * 0.3  # squared, in standard deviations; only the first of four leads is scored
+    np.testing.assert_allclose(loss, np.log1p(far / 0.03**2) / 4, rtol=1e-9)
