@@ -110,7 +110,7 @@ def _timed(cell: Any, given: Any) -> tuple[Any, Any]:
     return with_all_digits(cell), exact_times(given, cell)
 
 
-def _check_first(cell: Cell, values: Array, known: Array) -> None:
+def _check_first(cell: Cell, values: Array, known: Any) -> None:
     check = getattr(cell, "check_first", None)
     if check is not None and len(values):
         check(values[0], known[0])
