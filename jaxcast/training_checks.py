@@ -13,6 +13,10 @@ from jaxcast.errors import InputError
 from jaxcast.training_run import Plan
 
 
+class DivergenceError(InputError):
+    """A training whose loss has become NaN or infinite."""
+
+
 def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, plan: Plan) -> None:
     """Refuses NaN and infinity in the data of a training, except where the loss and its gradient stay finite all the same.
 
@@ -116,7 +120,7 @@ def check_losses(losses: Float[Array, "seed epoch"], trained: Bool[Any, "seed ep
     epoch = int(np.argmax(bad.any(0)))
     seeds = np.flatnonzero(bad[:, epoch])
     seed = int(seeds[0])
-    raise InputError(
+    raise DivergenceError(
         f"the training diverges: the loss of seed {seed} is {values[seed, epoch]} in epoch {epoch} of {values.shape[1]} (counted "
         f"from 0), {int(bad.any(1).sum())} of {len(values)} seeds in all; lower the learning rate, or clip gradients by clip_norm"
     )

@@ -35,6 +35,7 @@ from jaxcast.storage.folder import RunFolder, hash_of_code
 from jaxcast.storage.pools import save_pool
 from jaxcast.storage.trajectories import load_trajectory
 from jaxcast.training import fit, make_optimizer
+from jaxcast.training_checks import DivergenceError
 from jaxcast.training_run import check_training_memory
 from jaxcast.windows import Samples, one_step_samples
 
@@ -256,7 +257,7 @@ class Train:
 
         try:
             arrays = folder.stage("fit", train)
-        except InputError:  # it diverges: nothing of it is worth going on from
+        except DivergenceError:  # nothing of it is worth going on from
             shutil.rmtree(folder.path / "stages", ignore_errors=True)
             (folder.path / "config.json").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
