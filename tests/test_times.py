@@ -61,11 +61,11 @@ def test_windows_give_each_state_its_own_time(scheduled):
 
 def test_training_windows_give_each_state_its_own_time(scheduled):
     truth, flow, pool = scheduled
-    windows = jaxcast.loop_windows(truth, horizon=4, history_size=3, stride=4)
-    begins = 3.0 + 0.2 * 4 * np.arange(len(windows.truth))
+    windows = jaxcast.loop_windows(truth, horizon=4, history_size=3, stride=3)
+    begins = 3.0 + 0.2 * 3 * np.arange(len(windows.truth))
     np.testing.assert_allclose(windows.times, begins[:, None] + 0.2 * np.arange(6), rtol=1e-12)
-    assert len(windows.truth) == 9
-    np.testing.assert_array_equal(windows.truth[-1], truth.states[35:39])  # the last window that fits
+    assert len(windows.truth) == 12
+    np.testing.assert_array_equal(windows.truth[-1], truth.states[36:])  # the last window that fits
 
     def make_cell(pool):
         return jaxcast.Forecaster(pool, flow)
