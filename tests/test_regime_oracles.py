@@ -1,0 +1,333 @@
+"""The parts of the regime forecaster against linear algebra: a linear emulator, of which every number can be told."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+import jaxcast
+from jaxcast.polynomials import monomials
+from jaxcast.regime import fit as fitting
+from jaxcast.regime.course import Allowed, Course, Found, Search, Steps, Tried, certain, steps_of
+from jaxcast.regime.least_squares import _normal_equations
+from jaxcast.regime.noise import LeftOver, explanations
+
+DT = 0.4
+DECAY = np.asarray([[-1.0, 0.3], [0.5, -0.5]])
+PUSH = np.asarray([1.0, 2.0])
+CANDIDATES = np.asarray([[-1.0], [1.0]])
+OFFSET, UNIT, FREQUENCY = 10.0, 3.0, 2.0
+
+
+def linear(scale=(2.0, 5.0), decay=DECAY, num_candidates=2):
+    """du/dt = decay u + push c, written as the emulator wants it: in u / scale, and in units of scale."""
+    scale = np.asarray(scale)
+    theta = np.zeros((3, 2, 2))
+    theta[1:, 0] = (decay * scale / scale[:, None]).T
+    theta[0, 1] = PUSH / scale
+    coordinates = np.linspace(-1, 1, num_candidates)[:, None]
+    system = jaxcast.PolynomialSystem(
+        jnp.asarray(theta), jnp.zeros(2), jnp.asarray(scale), jnp.asarray(coordinates), monomials(2, 1), monomials(1, 1)
+    )
+    number = lambda value: jnp.asarray([value])  # noqa: E731
+    return jaxcast.Emulator(system, number(OFFSET), number(UNIT), jnp.asarray(DT), jnp.asarray(0.0), num_substeps=20)
+
+
+def course_of(level, slope=0.0, cosine=(), sine=()):
+    waves = [jnp.asarray(values, float).reshape(-1, 1) for values in (cosine, sine)]
+    return Course(jnp.asarray([level]), jnp.asarray([slope]), jnp.full(len(cosine), FREQUENCY), *waves)
+
+
+def transition(dt):
+    """Of (state, level, slope, cosine, sine), a linear system whose push is level + cosine."""
+    matrix = np.zeros((6, 6))
+    matrix[:2, :2], matrix[:2, 2], matrix[:2, 4] = DECAY, PUSH, PUSH
+    matrix[2, 3], matrix[4, 5], matrix[5, 4] = 1, FREQUENCY, -FREQUENCY
+    return expm(matrix * dt)
+
+
+def cell_of(forecast_map=None, **options):
+    return jaxcast.RegimeForecaster(
+        linear(), course_of(0.3, 0.1, [0.0], [0.0]), course_of(0.7, 0.2, [0.4], [0.6]), course_of(0.05, 0.01, [0.02], [0.03]),
+        jnp.asarray([0.3, 0.2]), jnp.asarray([0.1, 0.15]), jnp.asarray([[0.5, 0.5], [-0.5, 0.5]]), forecast_map, **options,
+    )  # fmt: skip
+
+
+def kalman(values, known):
+    """The plain filter: what is believed now, and one step ahead, after each value."""
+    step = transition(DT)
+    noise = np.diag(np.square([0.1, 0.15, 0.05, 0.01, 0.02, 0.03]))
+    seen_noise = np.square([0.3, 0.2])
+    mean = np.concatenate([values[0], [0.3, 0.1, 0, 0]])
+    covariance = np.diag(np.square([0.3, 0.2, 0.7, 0.2, 0.4, 0.6]))
+    found = []
+    for n, (value, is_known) in enumerate(zip(values, known, strict=True)):
+        if n:
+            mean, covariance = found[-1][2:]
+            if is_known.any():
+                seen = np.eye(2, 6)[is_known]
+                gain = covariance @ seen.T @ np.linalg.inv(seen @ covariance @ seen.T + np.diag(seen_noise[is_known]))
+                mean = mean + gain @ (value[is_known] - seen @ mean)
+                covariance = covariance - gain @ seen @ covariance
+        found.append((mean, covariance, step @ mean, step @ covariance @ step.T + noise))
+    return found
+
+
+def test_a_linear_regime_is_filtered_as_kalman_says():
+    """Whole values, single components, none: forecast, regime in the user's units, and how sure both are."""
+    values = np.random.default_rng(0).normal(size=(9, 2)) * 2
+    known = np.asarray([[1, 1], [1, 1], [0, 1], [0, 0], [0, 0], [1, 0], [1, 1], [0, 0], [1, 1]], bool)
+    cell = cell_of()
+    _, outputs = jaxcast.roll(cell, jaxcast.Input(jnp.asarray(values), jnp.asarray(known)))
+    look = np.asarray([0, 0, 1, 0, 1, 0])  # the regime now
+    for n, (now, now_covariance, ahead, ahead_covariance) in enumerate(kalman(values, known)):
+        info = {name: np.asarray(array[n]) for name, array in outputs.info.items()}
+        np.testing.assert_allclose(outputs.forecast[n], ahead[:2], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(info["regime"], [OFFSET + UNIT * look @ now], rtol=1e-6)
+        np.testing.assert_allclose(info["regime_deviation"], [UNIT * np.sqrt(look @ now_covariance @ look)], rtol=1e-5)
+        np.testing.assert_allclose(info["spread"], np.sqrt(np.diag(ahead_covariance)[:2]), rtol=1e-5)
+        halfway = look @ transition(DT / 2) @ now
+        np.testing.assert_allclose(info["weights"], [0.5 - halfway / 2, 0.5 + halfway / 2], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("is_corrected", [False, True])
+def test_what_the_emulator_misses_of_the_candidates_is_weighed_in_unless_the_truth_corrected_it(is_corrected):
+    cell = cell_of(lambda u: jnp.stack([u + 1, 2 * u]), is_corrected=is_corrected)
+    value = np.asarray([1.5, -2.0])
+    _, output = cell(cell.init_carry(jnp.asarray(value)), jaxcast.Input(jnp.asarray(value), jnp.asarray(True)))
+    flows = []
+    for (coordinate,) in CANDIDATES:
+        flows.append((transition(DT) @ [*value, coordinate, 0, 0, 0])[:2])
+    missed = np.stack([value + 1, 2 * value]) - flows
+    expected = (transition(DT) @ [*value, 0.3, 0.1, 0, 0])[:2]
+    if not is_corrected:
+        expected = expected + np.asarray(output.info["weights"]) @ missed
+    np.testing.assert_allclose(output.forecast, expected, rtol=1e-6)
+
+
+def simulated(course, num_steps, start=(1.0, 2.0)):
+    """States of the linear system under a course that is told from the middle of the steps."""
+    states, numbers = [np.asarray(start)], course.later(-DT * (num_steps // 2))
+    numbers = np.concatenate([np.ravel(getattr(numbers, name)) for name in ("level", "slope", "cosines", "sines")])
+    for _ in range(num_steps):
+        both = transition(DT) @ np.concatenate([states[-1], numbers])
+        states.append(both[:2])
+        numbers = both[2:]
+    return jnp.asarray(np.stack(states))
+
+
+def test_steps_are_told_from_the_middle_and_count_in_their_first_three_quarters():
+    steps = steps_of(linear(), jnp.arange(42.0).reshape(21, 2))
+    np.testing.assert_allclose(steps.time, DT * (np.arange(20) - 10))
+    np.testing.assert_array_equal(steps.weight, np.arange(20) < 15)
+    np.testing.assert_array_equal(steps.before + 2, steps.after)
+
+
+def tried(tail):
+    return Tried(None, None, 0.0, np.asarray(tail))
+
+
+def test_a_gain_is_more_than_three_standard_errors_of_twenty_blocks_and_a_hundredth():
+    rng = np.random.default_rng(0)
+    gains = rng.normal(size=20)
+    gains = (gains - gains.mean()) / gains.std(ddof=1)
+    search = Search.__new__(Search)
+    for size, is_gain in ((2.95, False), (3.05, True), (-3.05, False)):
+        by_block = gains + size / np.sqrt(20)
+        assert search.is_gain(tried(np.full(60, 5.0)), tried(5.0 - np.repeat(by_block, 3))) == is_gain
+    assert search.is_gain(tried(np.full(60, 5.0)), tried(np.full(60, 4.94)))
+    assert not search.is_gain(tried(np.full(60, 5.0)), tried(np.full(60, 4.96)))
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    return linear()
+
+
+def blank(num_oscillations):
+    zeros = jnp.zeros((num_oscillations, 1))
+    return Course(jnp.zeros(1), jnp.zeros(1), jnp.zeros(num_oscillations), zeros, zeros)
+
+
+def test_a_course_is_fitted_to_the_head_and_finished_on_all(emulator):
+    """The level is 1 in the head and 2 in the tail: the head alone says 1, all of it 1.25, as every step tells as much."""
+    states = [np.asarray([1.0, 2.0])]
+    for n in range(80):
+        states.append((transition(DT) @ [*states[-1], 1.0 if n < 60 else 2.0, 0, 0, 0])[:2])
+    search = Search(emulator, steps_of(emulator, jnp.asarray(np.stack(states))))
+    found = search.refine(blank(1), Allowed(jnp.asarray(0.0), jnp.zeros(1)))
+    np.testing.assert_allclose(found.course.level, [1.0], rtol=1e-6)
+    assert found.tail.shape == (20,)
+    assert found.tail.min() > 1e-3
+    finished = search.finished(found)
+    np.testing.assert_allclose(finished.head.level, [1.0], rtol=1e-6)
+    np.testing.assert_allclose(finished.whole.level, [1.25], rtol=1e-6)
+    assert not finished.is_exact
+
+
+def test_the_highest_peak_is_the_oscillation_with_its_phase(emulator):
+    course = course_of(0.2, 0.0, [0.5], [-0.8])
+    search = Search(emulator, steps_of(emulator, simulated(course, 160)))
+    (first, *_) = search.with_peaks(course_of(0.2, 0.0, [0.0], [0.0]), 0)
+    np.testing.assert_allclose(first.frequencies, [FREQUENCY], rtol=5e-3)
+    at = DT * jnp.arange(-60.0, 60.0)
+    off = jax.vmap(first)(at) - jax.vmap(course)(at)
+    assert np.sqrt(np.mean(off**2)) < 0.15  # half a step late alone is 0.27
+
+
+def test_what_steps_say_is_weighed_by_what_is_typical_and_held_to_twenty_medians():
+    shift = np.asarray([1.0, -2.0, 3.0, 1e4, -1.0])[:, None]
+    information = np.asarray([4.0, 4.0, 12.0, 4.0, 0.0])[:, None, None]
+    shrunk, weight = certain(jnp.asarray(shift), jnp.asarray(information))
+    np.testing.assert_allclose(weight[:, 0, 0], [0.5, 0.5, 0.75, 0.5, 0.0])
+    np.testing.assert_allclose(shrunk[:, 0], [0.5, -1.0, 2.25, 20.0, 0.0])
+
+
+def of_line(params, constants, sample):
+    x, y = sample
+    return constants * (params[0] + params[1] * x - y)[None]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_every_sample_counts_once_in_the_normal_equations(batch_size):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 10))
+    params = jnp.asarray([0.5, -2.0])
+    squares, gradient, hessian = _normal_equations(of_line, params, 3.0, (jnp.asarray(x), jnp.asarray(y)), batch_size)
+    jacobian, residual = 3 * np.c_[np.ones(10), x], 3 * (0.5 - 2 * x - y)
+    np.testing.assert_allclose(squares, residual @ residual, rtol=1e-12)
+    np.testing.assert_allclose(gradient, jacobian.T @ residual, rtol=1e-12)
+    np.testing.assert_allclose(hessian, jacobian.T @ jacobian, rtol=1e-12)
+
+
+def test_a_wandering_regime_is_told_by_how_it_persists_and_not_by_wrong_values(emulator):
+    """An autoregression of known deviation; values are wrong too, which neighbouring steps share."""
+    rng = np.random.default_rng(0)
+    num_steps, deviation, persistence = 6000, 0.8, 0.9
+    levels = np.zeros(num_steps)
+    for n in range(1, num_steps):
+        levels[n] = persistence * levels[n - 1] + deviation * np.sqrt(1 - persistence**2) * rng.normal()
+    step, states = transition(DT), np.zeros((num_steps + 1, 2))
+    for n in range(num_steps):
+        states[n + 1] = step[:2, :2] @ states[n] + step[:2, 2] * levels[n]
+    states = states + 0.05 * rng.normal(size=states.shape)
+    steps = steps_of(emulator, jnp.asarray(states))
+    told = explanations(emulator, course_of(0.0), steps)[0]
+    np.testing.assert_allclose(told.regime, [deviation], rtol=0.09)
+    np.testing.assert_allclose(told.wander, [deviation * np.sqrt(1 - persistence**2)], rtol=0.09)
+
+
+def test_what_is_left_over_follows_from_its_moments(emulator):
+    """Without a wandering regime: values by what is missed twice, steps by the rest; then all of it to either."""
+    rng = np.random.default_rng(1)
+    scale, num_steps = np.asarray([2.0, 5.0]), 400
+    step = transition(DT)[:2, :2]
+    states = [rng.normal(size=2) * scale]
+    for _ in range(num_steps):
+        states.append(step @ states[-1] + 0.02 * scale * rng.normal(size=2))
+    states = np.stack(states) + 0.03 * scale * rng.normal(size=(num_steps + 1, 2))
+    steps = steps_of(emulator, jnp.asarray(states))
+    slope = step * scale / scale[:, None]
+    missed = (states[1:] - states[:-1] @ step.T) / scale
+    squares, total = slope**2, (missed**2).mean(0)
+    value = np.maximum(-(missed[:-1] * (missed[1:] @ slope)).mean(0) / squares.sum(0), 0)
+    model = np.maximum(total - value - squares @ value, 0)
+    assert (value > 0).all()
+    if_values = value * total.sum() / (value + squares @ value).sum()
+    readings = explanations(emulator, course_of(0.0), steps)
+    for told, (of_values, of_steps) in zip(
+        readings, ((value, model), (0 * value, total), (if_values, 0 * value)), strict=True
+    ):
+        # Neighbouring pairs are one fewer than the steps.
+        np.testing.assert_allclose(told.value, np.sqrt(of_values), rtol=2 / num_steps, atol=1e-9)
+        np.testing.assert_allclose(told.model, np.sqrt(of_steps), rtol=4 / num_steps, atol=1e-9)
+        assert not np.asarray(told.regime).any()
+        assert not np.asarray(told.wander).any()
+
+
+def made(left, course=None, num_candidates=2, degree=3):
+    course = course_of(0.3, 0.05, [0.4], [0.3]) if course is None else course
+    return fitting._make(
+        linear(num_candidates=num_candidates), course, left, num_steps=100, forecast_map=lambda u: jnp.stack([u, u]),
+        degree=degree,
+    )  # fmt: skip
+
+
+def test_a_forecaster_is_as_unsure_as_what_was_left_over():
+    """Noise in the state's units; waves of unknown phase begin at zero; the level may have changed by half a unit."""
+    left = LeftOver(*(jnp.asarray([value]) for value in (0.6, 0.2)), jnp.asarray([0.1, 0.2]), jnp.asarray([0.3, 0.4]))
+    cell = made(left)
+    np.testing.assert_allclose(cell.value_noise, [0.2, 1.0], rtol=1e-9)
+    np.testing.assert_allclose(cell.model_noise, [0.6, 2.0], rtol=1e-9)
+    np.testing.assert_allclose(cell.wander.level, [0.2], rtol=1e-9)
+    along = 0.05 * 100 * DT / np.sqrt(12)
+    np.testing.assert_allclose(cell.course_deviation.level, [np.sqrt(0.6**2 + 0.5**2 + along**2)], rtol=1e-9)
+    np.testing.assert_allclose(cell.course_deviation.cosines, [[0.5 / np.sqrt(2)]], rtol=1e-9)
+    np.testing.assert_allclose((cell.course.level, cell.course.slope), ([0.3], [0.05]))
+    assert not np.asarray(cell.course.cosines).any()
+    assert not np.asarray(cell.course.sines).any()
+    for rest in (cell.wander.slope, cell.wander.cosines, cell.wander.sines, cell.course_deviation.slope):
+        assert (np.asarray(rest) < 1e-9).all()
+
+
+NOTHING = LeftOver(jnp.zeros(1), jnp.zeros(1), jnp.zeros(2), jnp.zeros(2))
+
+
+@pytest.mark.parametrize(("num_candidates", "degree"), [(2, 1), (3, 2), (4, 3), (9, 3)])
+def test_weights_are_polynomials_with_no_more_terms_than_candidates(num_candidates, degree):
+    """They give back every polynomial of that degree in the coordinate, and so the coordinate itself."""
+    cell = made(NOTHING, num_candidates=num_candidates)
+    assert cell.interpolation_degree == degree
+    at = np.linspace(-1, 1, num_candidates)
+    for power in range(degree + 1):
+        found = np.asarray(cell.interpolation) @ at**power
+        np.testing.assert_allclose(found, np.arange(degree + 1) == power, atol=1e-9)
+
+
+def test_readings_are_judged_by_the_last_quarter_alone():
+    """And lost: e^2 / (e^2 + 0.35) of the error in deviations of the state; what is not finite counts as one."""
+    states = simulated(course_of(0.3, 0.0, [0.0], [0.0]), 199)
+    trajectory = jaxcast.Trajectory(DT * jnp.arange(200.0), states)
+    windows = fitting._late_windows(trajectory)
+    assert windows.times.min() == pytest.approx(DT * 150)
+    assert windows.times.max() == pytest.approx(DT * 199)
+    off = windows._replace(truth=windows.truth + jnp.asarray([2.0, 10.0]))
+    right = dataclasses.replace(made(NOTHING, course_of(0.3)), forecast_map=None)
+    lost = dataclasses.replace(right, emulator=linear(decay=np.diag([2e9, 2e9])))
+    losses = fitting._losses([right, lost], off)
+    errors = (1 + 4) / 2  # (2 / 2)^2 and (10 / 5)^2
+    np.testing.assert_allclose(losses, [errors / (errors + 0.35), 1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("best", [0, 1])
+def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
+    """What forecasts the last quarter was fitted to what comes before it; the chosen reading is then that of all."""
+    emulator = dataclasses.replace(linear(), error=jnp.asarray(1.0))
+    states = simulated(course_of(0.3, 0.0, [0.0], [0.0]), 119)
+    trajectory = jaxcast.Trajectory(DT * jnp.arange(120.0), states)
+    nothing = Allowed(jnp.asarray(0.0), jnp.zeros(0))
+    found = [Found(course_of(0.1 + k), course_of(0.2 + k), nothing, False) for k in range(2)]
+    seen, told = [], []
+    monkeypatch.setattr(fitting, "find_courses", lambda *_: found)
+    monkeypatch.setattr(fitting, "_corrected", lambda *_: None)
+    monkeypatch.setattr(fitting, "explanations", lambda _, course, steps: told.append(course) or [NOTHING])
+    monkeypatch.setattr(
+        fitting, "_losses", lambda cells, windows: seen.append((cells, windows)) or [float(k != best) for k in range(2)]
+    )
+
+    def make(emulator, course, left, is_corrected=False):
+        return fitting._make(
+            emulator, course, left, is_corrected, num_steps=119, forecast_map=lambda u: jnp.stack([u, u]), degree=1
+        )
+
+    cell, trial = fitting._read(trajectory, emulator, make)
+    np.testing.assert_allclose([float(c.level[0]) for c in told], [0.1, 1.1])
+    np.testing.assert_allclose([float(one.course.level[0]) for one in seen[0][0]], [0.1, 1.1])
+    assert float(cell.course.level[0]) == pytest.approx(0.2 + best)
+    assert float(trial.cell.course.level[0]) == pytest.approx(0.1 + best)
+    assert trial.num_samples == 90
+    assert seen[0][1].times.min() >= trajectory.times[trial.num_samples]
+    assert isinstance(steps_of(emulator, states), Steps)
