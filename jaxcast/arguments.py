@@ -138,7 +138,7 @@ def _read(annotation: Any, value: Any) -> Any:
         return value
     arrays = [part for part in parts if isinstance(part, type) and issubclass(part, AbstractArray)]
     if arrays:
-        return _read_array(arrays, Sequence in map(typing.get_origin, parts), value)
+        return _read_array(arrays, any(typing.get_origin(part) is Sequence for part in parts), value)
     found = None
     for part in parts:
         if part is type(None):
@@ -330,7 +330,7 @@ def _listed(value: Any) -> Any:
 
 
 def _read_key(annotation: Any, value: Any) -> Any:
-    dtype = getattr(value, "dtype", None)
+    dtype: Any = getattr(value, "dtype", None)
     if isinstance(value, jax.Array) and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
         return value
     example = "jax.random.key(0)" if not annotation.dim_str else "jax.random.split(jax.random.key(0), num_seeds)"

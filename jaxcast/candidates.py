@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
+from jaxcast.clock import has_float64
 from jaxcast.errors import InputError, shown
 from jaxcast.integrate import FlowMap, Trajectory
 from jaxcast.pytrees import register
@@ -57,7 +58,7 @@ def stack(systems: Sequence[System]) -> System:
 
 def _stacked(leaves: Sequence[Any]) -> Any:
     """The leaves along a new axis; numbers of Python and NumPy keep the digits that JAX would cut off."""
-    if jax.config.jax_enable_x64 or any(isinstance(leaf, jax.Array) for leaf in leaves):
+    if has_float64() or any(isinstance(leaf, jax.Array) for leaf in leaves):
         return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
     return np.stack([np.asarray(leaf) for leaf in leaves])
 

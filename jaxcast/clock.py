@@ -107,6 +107,11 @@ def split_number(value: Any) -> Instant:
     return Instant(jnp.asarray(high), jnp.asarray((number - high).astype(np.float32)))
 
 
+def has_float64() -> bool:
+    """Tells whether JAX is set to have float64."""
+    return bool(jnp.result_type(float) == jnp.float64)
+
+
 def joined(time: Any) -> Any:
     """The time as one number: float64 where JAX is set to have it, else the nearest float32.
 
@@ -115,7 +120,7 @@ def joined(time: Any) -> Any:
     """
     if not isinstance(time, Instant):
         return time
-    if jax.config.jax_enable_x64:
+    if has_float64():
         return time.hi.astype(jnp.float64) + time.lo
     return time.hi + time.lo
 

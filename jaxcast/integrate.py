@@ -136,7 +136,7 @@ def simulate(
     if is_narrow(state.dtype):
         h = split(dt / plan.num_substeps, state.dtype)
         states = _recorded(system.with_all_digits(), state, split(t0, state.dtype), h, plan=plan)
-        return Trajectory(sample_times(t0, dt, plan.num_samples), states)
+        return Trajectory(sample_times(t0, dt, int(num_samples)), states)
     return _simulate(system, state, t0, dt, plan=plan)
 
 

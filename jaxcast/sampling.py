@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxcast.checks import is_traced
-from jaxcast.clock import split_number
+from jaxcast.clock import has_float64, split_number
 from jaxcast.errors import InputError, shown
 from jaxcast.schedules import Schedule
 
@@ -107,7 +107,7 @@ def with_all_digits(tree: Any) -> Any:
     Returns:
         The tree; with instants where JAX would cut numbers to float32, see `jaxcast.clock`.
     """
-    if jax.config.jax_enable_x64:
+    if has_float64():
         return tree
     return jax.tree.map(lambda a: a.with_all_digits() if _is_schedule(a) else a, tree, is_leaf=_is_schedule)
 
@@ -123,7 +123,7 @@ def exact_times(times: Any, *models: Any) -> Any:
     Returns:
         The times, or an `Instant` of them.
     """
-    is_cut = isinstance(times, np.ndarray) and times.dtype == np.float64 and not jax.config.jax_enable_x64
+    is_cut = isinstance(times, np.ndarray) and times.dtype == np.float64 and not has_float64()
     is_used = is_cut and any(map(_is_schedule, jax.tree.leaves(models, is_leaf=_is_schedule)))
     return split_number(times) if is_used else times
 

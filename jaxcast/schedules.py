@@ -69,9 +69,7 @@ class Schedule(FrozenPytree):
 
     def stages(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
         """`over_step` for stage times that may be instants, which only jaxcast's own schedules are given as they are."""
-        if not isinstance(start, Instant):
-            return self.over_step(start, middle, end)
-        if self._knows_instants:
+        if self._knows_instants or not isinstance(start, Instant):
             return self.over_step(start, middle, end)
         dtype = start.hi.dtype
         first, second, third = self.over_step(*map(joined, (start, middle, end)))

@@ -74,7 +74,8 @@ def _batch_at(data: PyTree, places: np.ndarray, plan: Plan) -> PyTree:
 
 def _judge(model: Any, plan: Plan) -> Callable[[PyTree], bool]:
     """batch -> whether loss and gradient are finite."""
-    graph, params, others = nnx.split(model, nnx.Param, ...)
+    graph, *state = nnx.split(model, nnx.Param, ...)
+    params, others = state
     options = {"key": jax.random.key(0)} if plan.with_key else {}
 
     def loss(params: Any, batch: PyTree) -> Any:
