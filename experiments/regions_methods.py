@@ -171,13 +171,13 @@ def validation_error(forecasts: Array, parts: Parts, std: Array) -> Float[Array,
 
 
 def ridge(setup: Setup, parts: Parts, seed: int) -> Array:
-    inputs = jaxcast.lag_inputs(parts.train, lags=range(setup.config.window_size))
+    inputs = jaxcast.lag_inputs(parts.train, lags=range(setup.config.window_size), centred=False)
     return best_penalty(parts, inputs, jaxcast.Identity(), each_region=True)
 
 
 def polynomial(setup: Setup, parts: Parts, seed: int) -> Array:
     lags = [lag for lag in (0, 1, 2, 4, 8) if lag < setup.config.window_size]
-    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"))
+    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
     return best_penalty(parts, inputs, jaxcast.Monomials(2), difference=True)
 
 
@@ -189,7 +189,7 @@ def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
 def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.LagInputs, Any]:
     """What kernel ridge sees of a region and of its neighbours' mean, and its random features."""
     lags = range(setup.config.window_size)
-    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"))
+    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
     key = jax.random.key(seed)
     return inputs, jaxcast.random_fourier(inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=key)
 
@@ -222,7 +222,7 @@ def choose_recursive(
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
     """A fixed random recurrent layer runs over the window of a region and of its neighbours' mean; ridge regression reads it."""
     num_lags = setup.config.window_size
-    inputs = jaxcast.lag_inputs(parts.train, lags=range(num_lags), mixing=mixing_of(setup, "neighbours"))
+    inputs = jaxcast.lag_inputs(parts.train, lags=range(num_lags), mixing=mixing_of(setup, "neighbours"), centred=False)
     sizes = {"num_features": inputs.num_features, "num_lags": num_lags, "num_nodes": setup.config.num_nodes}
     expansion = jaxcast.random_echoes(**sizes, key=jax.random.key(seed))
     return best_penalty(parts, inputs, expansion, difference=True)

@@ -93,9 +93,7 @@ def test_every_option_is_known_under_its_name(kind):
 
 
 def test_experiments_and_benchmarks_are_told_alike():
-    with pytest.raises(
-        jaxcast.InputError, match=r"^python -m pytest has no option --num-epoch \(did you mean --num-epochs"
-    ):
+    with pytest.raises(jaxcast.InputError, match=r" has no option --num-epoch \(did you mean --num-epochs\?\)"):
         frame.parse(Config, PRESETS, ["--num-epoch", "3"])
     with pytest.raises(jaxcast.InputError, match=r"^--preset must be one of smoke, quick, paper, got 'quik' \(did"):
         frame.parse(Config, PRESETS, ["--preset", "quik"])

@@ -135,7 +135,7 @@ def test_without_a_penalty_a_regression_is_plain_least_squares():
     wanted = np.linalg.lstsq(lags - lags.mean(0), steps - steps.mean(0), rcond=None)[0]
     np.testing.assert_allclose(cell.readout.weights, wanted, atol=1e-12)
     samples = jaxcast.lead_samples(course, window_size=3, leads=(1,))
-    inputs = jaxcast.lag_inputs(samples, lags=range(3), mixing=np.ones((2, 2, 1)) * np.eye(2)[:, None])
+    inputs = jaxcast.lag_inputs(samples, lags=range(3), mixing=np.ones((2, 2, 1)) * np.eye(2)[:, None], centred=False)
     model = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=0, scale_power=0.0)
     features = np.asarray(inputs(samples.history).features).reshape(-1, inputs.num_features)
     values = (np.asarray(samples.targets)[:, 0] / np.asarray(inputs.std)).ravel()

@@ -53,7 +53,7 @@ def test_missing_values_are_the_last_known():
 
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_on_lags_is_weighted_least_squares(values, samples, each_region):
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 2, 5), mixing=jaxcast.mixtures(4, np.ones((4, 4))))
+    inputs = jaxcast.lag_inputs(samples, lags=(0, 2, 5), mixing=jaxcast.mixtures(4, np.ones((4, 4))), centred=False)
     model = jaxcast.fit_lag_regression(
         samples, inputs, jaxcast.Identity(), penalty=1e-13, each_region=each_region, difference=True, scale_power=0.5
     )
@@ -201,7 +201,7 @@ def test_what_is_given_is_that_of_the_newest_step_and_of_the_targets(values, eac
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_uses_what_is_given(values, each, each_region):
     samples, _, _ = of_given(values, each)
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), given_scale=3.0)
+    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), given_scale=3.0, centred=False)
     model = jaxcast.fit_lag_regression(
         samples, inputs, jaxcast.Identity(), penalty=1e-13, each_region=each_region, scale_power=0.0
     )

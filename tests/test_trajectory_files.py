@@ -211,7 +211,7 @@ def test_attributes_and_names_that_no_file_can_hold(tmp_path):
     for names in (("x", "y"), ("x", "y", "y"), ("x", "y", "")):
         with pytest.raises(InputError, match="3 different component names"):
             save_trajectory(path, trajectory, components=names)
-    with pytest.raises(InputError, match="float64, got complex128"):
+    with pytest.raises(InputError, match="real numbers, got an array of complex128"):
         save_trajectory(path, trajectory._replace(states=1j * STATES))
     with pytest.raises(InputError, match="of one trajectory"):
         save_trajectory(path, trajectory._replace(states=MANY))

@@ -198,7 +198,7 @@ def lag_inputs(
     num_components: int = 0,
     components_scale: float = 0.3,
     given_scale: float = 1.0,
-    centred: bool = False,
+    centred: bool | None = None,
 ) -> LagInputs:
     """Makes lags of several series, standardised on training samples.
 
@@ -212,7 +212,8 @@ def lag_inputs(
         components_scale: standard deviation of these components.
         given_scale: factor of what is given with the samples.
         centred: whether each series is taken less its mean, so that a constant added to one changes the forecasts of
-            that one only, by that constant. False keeps a zero that all series share, as counts do.
+            that one only, by that constant; by default where transform and level allow it. False keeps a zero that
+            all series share, as counts do.
 
     Returns:
         The inputs, to be called with histories.
@@ -237,7 +238,9 @@ def lag_inputs(
         raise InputError(
             f"transform must be none, sqrt or log and level series or window, got {shown(repr(transform))} and {shown(repr(level))}"
         )
-    if centred and (transform != "none" or level != "series"):
+    can_centre = transform == "none" and level == "series"
+    centred = can_centre if centred is None else centred
+    if centred and not can_centre:
         raise InputError(
             f"centred values go with transform none and level series, got {shown(repr(transform))} and {shown(repr(level))}; leave one out"
         )
