@@ -162,3 +162,58 @@ def test_bad_settings_are_refused(trained, trajectory):
         jaxcast.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=(400,))
     with pytest.raises(jaxcast.InputError, match="leading axis of the 3 keys"):
         jaxcast.fine_tune(trained, trajectory, make_cell, keys=jax.random.split(keys[0], 3), horizons=(1,))
+
+
+def drifting(model):
+    """A cell in no time: the newest value and a learned step."""
+    return jaxcast.Forecaster(model)
+
+
+def walk(num_samples):
+    rng = np.random.default_rng(0)
+    states = np.cumsum(rng.normal(size=(num_samples, 2)) * [1.0, 30.0], 0)
+    return jaxcast.Trajectory(0.5 * jnp.arange(float(num_samples)), jnp.asarray(states))
+
+
+def test_the_loss_counts_leads_up_to_the_first_that_diverged_and_cuts_what_is_far():
+    """Of persistence, by a loop; every third lead or so diverges, many are farther off than what counts."""
+    course, tolerance, diverged = walk(40), 0.05, 0.02
+    windows = jaxcast.loop_windows(course, horizon=5, history_size=2, stride=3)
+    assert len(windows.truth) == 12
+    states, scores, num_far = np.asarray(course.states), [], 0
+    std, far = states.std(0), 2 * np.sqrt(2 * diverged)
+    for start in range(0, 34, 3):
+        score = 0.0
+        for lead in range(5):
+            off = (states[start + 1] - states[start + 2 + lead]) / std
+            num_far += (abs(off) > far).sum()
+            error = np.mean(np.clip(off, -far, far) ** 2)
+            score += np.log1p(error / tolerance**2)
+            if error >= diverged:
+                break
+        scores.append(score / 5)
+    loss = jaxcast.closed_loop_loss(drifting, tolerance, diverged)(jaxcast.Persistence(), windows)
+    assert float(loss) == pytest.approx(np.mean(scores), rel=1e-9)
+    assert num_far > 5
+
+
+def test_each_horizon_is_a_training_of_its_own_with_other_shuffling_and_a_new_cosine():
+    course, keys = walk(30), jax.random.split(jax.random.key(3), 2)
+    sizes = dict(dim=2, num_delays=1, hidden_size=2, dtype=jnp.float64)
+    models = jax.vmap(lambda key: jaxcast.FeedForward(**sizes, key=key))(keys)
+    options = dict(num_epochs=2, batch_size=4)
+    tuned = jaxcast.fine_tune(
+        models, course, drifting, keys=keys, horizons=(1, 3), learning_rate=0.05, clip_norm=0.5, stride=2, **options
+    )
+    expected, losses = jaxcast.Fit(models, None), []
+    for n, horizon in enumerate((1, 3)):
+        windows = jaxcast.loop_windows(course, horizon, 1, 2)
+        num_steps = 2 * (len(windows.truth) // 4)
+        optimizer = jaxcast.make_optimizer(0.05, schedule="cosine", num_steps=num_steps, clip_norm=0.5)
+        own = jnp.stack([jax.random.fold_in(key, n) for key in keys])
+        loss = jaxcast.closed_loop_loss(drifting)
+        expected = jaxcast.fit(expected, windows, keys=own, optimizer=optimizer, loss=loss, **options)
+        losses.append(expected.losses)
+    np.testing.assert_allclose(tuned.losses, np.concatenate(losses, 1), rtol=1e-9)
+    for ours, theirs in zip(jax.tree.leaves(tuned.model), jax.tree.leaves(expected.model), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)

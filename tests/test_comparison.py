@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 import jaxcast
+from jaxcast.comparison import median_over_seeds
 
 KEY = jax.random.key(0)
 
@@ -132,3 +133,38 @@ def test_members_that_failed_are_counted(without_type_checks):
         jaxcast.spread_and_error(jnp.ones((1, 10, 2, 1)), jnp.zeros((10, 2, 1)))
     with pytest.raises(jaxcast.InputError, match=r"got \(10, 2\), \(10, 2\)"):
         jaxcast.lead_errors(jnp.ones((10, 2)), jnp.ones((10, 2)))
+
+
+def test_either_of_a_pair_may_be_the_lower_bound_that_leaves_it_open():
+    """Undecided where the smaller one is a lower bound, whichever that is; both orders count alike."""
+    values, bounds = np.asarray([[6.0, 4.0], [4.0, 6.0]]), np.asarray([[False, False], [True, True]])
+    for first, second in ((0, 1), (1, 0)):
+        test = jaxcast.paired_test(
+            values[first], values[second], first_censored=bounds[first], second_censored=bounds[second], key=KEY,
+            num_resamples=100,
+        )  # fmt: skip
+        assert (test.num_undecided, test.num_ties, test.num_censored) == (1, 1, 2)
+
+
+def test_the_observed_difference_is_one_of_the_flips_and_the_interval_is_as_sure_as_was_asked():
+    second = np.random.default_rng(0).exponential(size=40)
+    sure = jaxcast.paired_test(second + 1, second, key=KEY, num_resamples=99)
+    assert sure.permutation == pytest.approx(1 / 100)
+    first = second + np.random.default_rng(1).normal(size=40)
+    wide, narrow = (
+        jaxcast.paired_test(first, second, key=KEY, num_resamples=4000, confidence=confidence)
+        for confidence in (0.95, 0.5)
+    )
+    differences = np.sort([narrow.low, narrow.high, wide.low, wide.high])
+    np.testing.assert_array_equal(differences, [wide.low, narrow.low, narrow.high, wide.high])
+    assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
+    np.testing.assert_allclose(np.median(second + 1) - np.median(second), sure.difference)
+
+
+@pytest.mark.parametrize(("num", "expected"), [((0, 4), False), ((1, 4), False), ((2, 4), True), ((2, 3), True)])
+def test_a_median_over_seeds_is_a_lower_bound_where_its_upper_middle_is(num, expected):
+    bounds, seeds = num
+    censored = (np.arange(seeds) < bounds)[:, None]
+    times, found = median_over_seeds(np.arange(float(seeds))[:, None], censored)
+    assert found.tolist() == [expected]
+    assert times.tolist() == [np.median(np.arange(seeds))]

@@ -59,18 +59,22 @@ def test_the_mean_that_scores_are_compared_with_leaves_outliers_out(course):
 
 
 def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(course):
-    """With a lower bound of its own; the first setting until there is a score."""
-    settings = ({"penalty": 1.0, "discount": 1.0}, {"penalty": 0.001, "discount": 0.5})
-    pool = jaxcast.AdaptivePool.untrained(lower=-50.0)
+    """With a lower bound of its own, among numbers that are negative too; the first setting until there is a score."""
+    settings = ({"penalty": 0.001, "discount": 0.5}, {"penalty": 1.0, "discount": 1.0})
+    pool = jaxcast.AdaptivePool.untrained(lower=-500.0)
+    moved = jnp.where(course.present[..., None], course.forecasts - 30, 0)
+    course = dataclasses.replace(course, forecasts=moved, truth=course.truth - 30)
     options = dict(num_steps=2, start=2)
     output = jaxcast.adaptive_origin(course, pool, settings=settings, **options)
     rolled = [jaxcast.rolling_origin(pool, course, **setting, **options) for setting in settings]
     totals = np.cumsum([np.asarray(task_scores(each.forecast, course)).sum(0) for each in rolled], 1)
     leader = np.concatenate([[0], totals.argmin(0)[:-1]])
     assert set(leader) == {0, 1}
+    assert leader[-1] == 1
+    assert np.nanmin(output.forecast) < 0
     np.testing.assert_array_equal(output.info["leader"], leader)
     chosen = jnp.stack([rolled[leader[t]].forecast[:, t] for t in range(10)], 1)
-    np.testing.assert_array_equal(output.forecast, jaxcast.track_coverage(chosen, course, lower=-50.0))
+    np.testing.assert_array_equal(output.forecast, jaxcast.track_coverage(chosen, course, lower=-500.0))
     weights = np.stack([rolled[leader[t]].info["weights"][:, t] for t in range(10)], 1)
     np.testing.assert_array_equal(output.info["weights"], weights)
     for kept, last in zip(

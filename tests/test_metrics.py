@@ -138,3 +138,21 @@ def test_tracking_is_correlation_and_distance_of_the_attended_coordinate():
 def test_tracking_refuses_what_does_not_match(without_type_checks):
     with pytest.raises(jaxcast.InputError, match=r"got shapes \(3, 2\), \(2,\) and \(4,\)"):
         jaxcast.tracking(jnp.ones((3, 2)), jnp.ones(2), jnp.ones(4))
+
+
+class Growing(jaxcast.System):
+    """Its errors grow at the rate that it is given."""
+
+    components = ("x",)
+    rate: jaxcast.Parameter
+
+    def vector_field(self, t, u):
+        return (self.rate * u[0],)
+
+
+@pytest.mark.parametrize(("t0", "transient"), [(0.0, 0.0), (3.0, 0.0), (3.0, 2.0)])
+def test_an_exponent_is_the_mean_rate_from_t0_on(t0, transient):
+    """The rate at time t is t: over two time units from t0 on it is t0 + 1, whatever came before."""
+    growing = Growing(jaxcast.LinearRamp(-50.0, 50.0, begin=-50.0, end=50.0))
+    found = jaxcast.lyapunov_exponent(growing, [1.0], duration=2.0, t0=t0, transient=transient, key=jax.random.key(0))
+    assert float(found) == pytest.approx(t0 + 1, rel=1e-6)

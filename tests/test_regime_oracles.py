@@ -11,7 +11,8 @@ from scipy.linalg import expm
 import jaxcast
 from jaxcast.polynomials import monomials
 from jaxcast.regime import fit as fitting
-from jaxcast.regime.course import Allowed, Course, Found, Search, Steps, Tried, certain, steps_of
+from jaxcast.regime.course import Allowed, Course, Found, Search, Steps, Tried, certain, revealed, steps_of
+from jaxcast.regime.kalman import observe
 from jaxcast.regime.least_squares import _normal_equations
 from jaxcast.regime.noise import LeftOver, explanations
 
@@ -108,6 +109,18 @@ def test_what_the_emulator_misses_of_the_candidates_is_weighed_in_unless_the_tru
     np.testing.assert_allclose(output.forecast, expected, rtol=1e-6)
 
 
+def test_what_stands_where_a_value_is_unknown_changes_no_belief():
+    cell = cell_of()
+    carry = cell.init_carry(jnp.asarray([1.5, -2.0]))
+    noise, known = cell._noise_root(), jnp.asarray([True, False])
+    one, other = (
+        observe(cell._step, carry.now, jnp.asarray([0.5, unknown]), known, noise, cell.value_noise)
+        for unknown in (7.0, np.nan)
+    )
+    np.testing.assert_array_equal(one.mean, other.mean)
+    np.testing.assert_array_equal(one.root, other.root)
+
+
 def simulated(course, num_steps, start=(1.0, 2.0)):
     """States of the linear system under a course that is told from the middle of the steps."""
     states, numbers = [np.asarray(start)], course.later(-DT * (num_steps // 2))
@@ -176,6 +189,10 @@ def test_the_highest_peak_is_the_oscillation_with_its_phase(emulator):
     at = DT * jnp.arange(-60.0, 60.0)
     off = jax.vmap(first)(at) - jax.vmap(course)(at)
     assert np.sqrt(np.mean(off**2)) < 0.15  # half a step late alone is 0.27
+    # What has less than a period in the trajectory is a trend, of which a ramp is most.
+    ramp = Search(emulator, steps_of(emulator, simulated(course_of(0.2, 0.1, [0.0], [0.0]), 160)))
+    peaks = ramp.with_peaks(course_of(0.2, 0.0, [0.0], [0.0]), 0)
+    assert all(float(peak.frequencies[0]) >= 2 * np.pi / (160 * DT) * (1 - 1e-9) for peak in peaks)
 
 
 def test_what_steps_say_is_weighed_by_what_is_typical_and_held_to_twenty_medians():
@@ -215,9 +232,16 @@ def test_a_wandering_regime_is_told_by_how_it_persists_and_not_by_wrong_values(e
         states[n + 1] = step[:2, :2] @ states[n] + step[:2, 2] * levels[n]
     states = states + 0.05 * rng.normal(size=states.shape)
     steps = steps_of(emulator, jnp.asarray(states))
-    told = explanations(emulator, course_of(0.0), steps)[0]
+    told, of_steps, _ = explanations(emulator, course_of(0.0), steps)
     np.testing.assert_allclose(told.regime, [deviation], rtol=0.09)
     np.testing.assert_allclose(told.wander, [deviation * np.sqrt(1 - persistence**2)], rtol=0.09)
+
+    # One of two directions is explained by the regime; the farthest twentieth may be jumps.
+    _, _, unexplained = revealed(course_of(0.0), emulator, steps)
+    missed = np.asarray(unexplained) * np.sqrt(2)
+    norms = np.linalg.norm(missed, axis=1)
+    ordinary = missed[norms <= np.quantile(norms, 0.95)]
+    np.testing.assert_allclose(of_steps.model, np.sqrt((ordinary**2).mean(0)), rtol=1e-6)
 
 
 def test_what_is_left_over_follows_from_its_moments(emulator):

@@ -1,4 +1,5 @@
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxcast
@@ -45,3 +46,44 @@ def test_what_cannot_be_validated_is_refused():
         jaxcast.choose_setting(
             lambda train: None, {"a": ()}, wave(400), dt=0.1, threshold=1.0, window_size=30, history_size=4
         )
+
+
+def test_a_score_is_the_mean_valid_time_of_windows_spread_evenly_over_the_last_part():
+    """The first begins where the fitted part ends, the last ends with the course; each has its own history."""
+    rng = np.random.default_rng(0)
+    states = np.cumsum(rng.normal(size=(60, 2)), 0)
+    course = jaxcast.Trajectory(0.5 * jnp.arange(60.0), jnp.asarray(states))
+    choice = jaxcast.choose_setting(
+        lambda train: jaxcast.Forecaster(jaxcast.Persistence()), {}, course, dt=0.5, threshold=0.3, window_size=6,
+        history_size=2, num_windows=4, validation_share=0.5, scale=2.0,
+    )  # fmt: skip
+    times = []
+    for start in (30, 37, 44, 52):
+        newest, truth = states[start + 1], states[start + 2 : start + 8]
+        valid = (((newest - truth) / 2) ** 2).mean(1) < 0.3
+        times.append(0.5 * (6 if valid.all() else int(valid.argmin())))
+    assert len(set(times)) > 2
+    assert np.mean(times) != np.median(times)
+    assert choice.scores == [({}, pytest.approx(np.mean(times)))]
+
+
+def test_weights_count_by_their_size_where_candidates_are_averaged():
+    """Both where candidates are put in order and where sizes are judged, against loops over the blocks."""
+    rng = np.random.default_rng(3)
+    differ = 0
+    for _ in range(20):
+        truth, forecasts = rng.normal(size=(12, 2)), rng.normal(size=(6, 12, 2))
+        weights = rng.uniform(size=(12, 2)) ** 8
+        chosen = {}
+        for name, judged in (("weighted", weights), ("plain", np.ones(weights.shape))):
+            errors = np.zeros(3)
+            for block in np.array_split(np.arange(12), 3):
+                rows = np.setdiff1d(np.arange(12), block)
+                order = np.argsort((weights * (forecasts - truth) ** 2)[:, rows].sum((1, 2)), kind="stable")
+                for k, size in enumerate((1, 2, 4)):
+                    errors[k] += (judged * (forecasts[order[:size]].mean(0) - truth) ** 2)[block].sum()
+            best = np.argsort((weights * (forecasts - truth) ** 2).sum((1, 2)), kind="stable")
+            chosen[name] = best[: (1, 2, 4)[int(np.argmin(errors))]].tolist()
+        assert jaxcast.best_average(forecasts, truth, weights, sizes=(1, 2, 4)).tolist() == chosen["weighted"]
+        differ += chosen["weighted"] != chosen["plain"]
+    assert differ > 2

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import jaxcast
 
@@ -216,3 +217,80 @@ def test_impossible_optimizers_are_refused(options, message, without_type_checks
 
 def test_the_same_options_are_the_same_optimizer():
     assert jaxcast.make_optimizer(1e-3, clip_norm=1.0) is jaxcast.make_optimizer(1e-3, clip_norm=1.0)
+
+
+class Number(nnx.Module):
+    """One parameter, and a carry that counts."""
+
+    def __init__(self, key):
+        self.value = nnx.Param(jnp.asarray(2.0) + 0 * jax.random.uniform(key))
+
+    def init_carry(self, num_streams):
+        return jnp.zeros(num_streams)
+
+
+def heads(number, *batch, key=None):
+    tossed = 0.0 if key is None else jax.random.bernoulli(key).astype(float)
+    return 0 * number.value[...] + tossed
+
+
+def heads_over_time(number, carry, chunk, key=None):
+    return heads(number, key=key), carry
+
+
+@pytest.mark.parametrize("over_time", [False, True])
+def test_the_key_of_a_loss_is_another_at_every_step_and_in_every_epoch(over_time):
+    """Tossed once an epoch, all steps would be heads or all tails."""
+    options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=4, with_key=True)
+    if over_time:
+        fit = jaxcast.fit_over_time(Number, jnp.ones((1, 40)), chunk_size=1, loss=heads_over_time, **options)
+    else:
+        fit = jaxcast.fit(Number, jnp.ones(40), batch_size=1, loss=heads, **options)
+    shares = np.asarray(fit.losses[0])
+    assert ((shares > 0.2) & (shares < 0.8)).all()
+    assert len(set(shares.tolist())) > 1
+
+
+def counting(number, carry, chunk):
+    """The sum of the values so far, whatever the parameter is."""
+    carry = carry + chunk.sum(1)
+    return carry.mean() + 0 * number.value[...], carry
+
+
+def test_a_validation_loss_over_time_is_the_mean_of_chunks_with_the_carry_handed_on():
+    validation = jnp.asarray([[1.0, 2, 3, 4, 5, 6, 100.0]])
+    fit = jaxcast.fit_over_time(
+        Number, jnp.ones((2, 6)), keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=2, chunk_size=2,
+        loss=counting, validation=validation,
+    )  # fmt: skip
+    np.testing.assert_allclose(fit.validation_losses, [[(3 + 10 + 21) / 3] * 2])
+    np.testing.assert_allclose(fit.losses, [[(2 + 4 + 6) / 3] * 2])
+
+
+def off_by(number, batch):
+    return jnp.mean((number.value[...] - batch) ** 2)
+
+
+def flat(number, batch):
+    """The same for every parameter where the batch says so."""
+    return jnp.where(batch[0] > 5, 1.0 + 0 * number.value[...], off_by(number, batch))
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_of_equal_epochs_the_first_is_the_best_and_patience_counts_from_it(patience):
+    options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=6, batch_size=2)
+    fit = jaxcast.fit(Number, jnp.zeros(4), loss=flat, validation=10 * jnp.ones(2), patience=patience, **options)
+    once = jaxcast.fit(Number, jnp.zeros(4), loss=flat, **options | {"num_epochs": 1})
+    assert float(fit.model.value[...][0]) == pytest.approx(float(once.model.value[...][0]))
+    assert np.isfinite(fit.losses[0]).sum() == 1 + patience
+    last = jaxcast.fit(Number, jnp.zeros(4), loss=flat, validation=10 * jnp.ones(2), keep="last", **options)
+    assert abs(float(last.model.value[...][0])) < abs(float(once.model.value[...][0]))
+
+
+def test_a_checkpoint_of_other_validation_data_or_patience_is_refused(tmp_path):
+    options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=3, batch_size=2, loss=off_by)
+    run = partial(jaxcast.fit, Number, jnp.zeros(4), checkpoint=tmp_path / "run", **options)
+    run(validation=jnp.ones(2), patience=2)
+    for changes, name in (({"validation": 2 * jnp.ones(2)}, "validation"), ({"patience": 1}, "patience")):
+        with pytest.raises(jaxcast.InputError, match=f"of another run, with other {name};"):
+            run(**{"validation": jnp.ones(2), "patience": 2} | changes)
