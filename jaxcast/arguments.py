@@ -73,10 +73,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         >>> float(mean([1, 2])), mean.__name__
         (1.5, 'mean')
     """
-    signature = inspect.signature(function)
+    parameters = inspect.signature(function).parameters
+    positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     annotations = {
-        name: parameter.annotation
-        for name, parameter in signature.parameters.items()
+        name: (parameter.annotation, parameter.default)
+        for name, parameter in parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         and parameter.annotation is not parameter.empty
         and not isinstance(parameter.annotation, str)
@@ -85,28 +86,37 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def with_checks(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = signature.bind(*args, **kwargs)
         late = None
-        for name, value in bound.arguments.items():
-            if name not in annotations or value is signature.parameters[name].default:
+        found: dict[str, Any] = {}
+        sizes: dict[str, tuple[str, int]] = {}
+        for name, value in (*zip(positional, args, strict=False), *kwargs.items()):
+            annotation, default = annotations.get(name, (Any, value))
+            if value is default:
                 continue
-            read = _read(annotations[name], value)
+            read = _read(annotation, value)
+            if not isinstance(read, _Unusable):
+                found[name] = read
+                read = _of_other_size(annotation, read, name, sizes)
             if isinstance(read, _Unusable):
                 message = f"{name} of {name_of_it} {read.reason}"
                 if not read.late:
                     raise InputError(message)
                 late = late or message
-            else:
-                bound.arguments[name] = read
-        return _called(function, bound, late)
+        values = [found.get(name, value) for name, value in zip(positional, args, strict=False)]
+        return _called(
+            function,
+            (*values, *args[len(positional) :]),
+            {name: found.get(name, value) for name, value in kwargs.items()},
+            late,
+        )
 
     return with_checks
 
 
-def _called(function: Callable[..., Any], bound: inspect.BoundArguments, late: str | None) -> Any:
+def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], late: str | None) -> Any:
     try:
-        result = function(*bound.args, **bound.kwargs)
-        if any(map(_is_outside, jax.tree.leaves(bound.arguments, is_leaf=_is_outside))):
+        result = function(*args, **kwargs)
+        if any(map(_is_outside, jax.tree.leaves((args, kwargs), is_leaf=_is_outside))):
             jax.block_until_ready(result)  # else what it raises comes later, somewhere else
     except InputError:
         raise
@@ -136,9 +146,8 @@ def _read(annotation: Any, value: Any) -> Any:
         return None if type(None) in parts or Any in parts else _Unusable("is missing, got None", late=True)
     if isinstance(value, Instant) and Instant in parts:
         return value
-    arrays = [part for part in parts if isinstance(part, type) and issubclass(part, AbstractArray)]
-    if arrays:
-        return _read_array(arrays, any(typing.get_origin(part) is Sequence for part in parts), value)
+    if arrays := _arrays_in(annotation):
+        return _read_array(arrays, value)
     found = None
     for part in parts:
         if part is type(None):
@@ -158,7 +167,13 @@ def _parts_of(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if is_union else (annotation,)
 
 
-def _read_array(arrays: list[Any], is_list_welcome: bool, value: Any) -> Any:
+@functools.cache
+def _arrays_in(annotation: Any) -> tuple[Any, ...]:
+    """The members of an annotation that are jaxtyping's arrays."""
+    return tuple(part for part in _parts_of(annotation) if isinstance(part, type) and issubclass(part, AbstractArray))
+
+
+def _read_array(arrays: tuple[Any, ...], value: Any) -> Any:
     kinds = {array.dtype.__name__ for array in arrays}
     if kinds == {"Key"}:
         return _read_key(arrays[0], value)
@@ -172,7 +187,7 @@ def _read_array(arrays: list[Any], is_list_welcome: bool, value: Any) -> Any:
     return _with_axes(arrays, read)
 
 
-def _with_axes(arrays: list[Any], value: Any) -> Any:
+def _with_axes(arrays: tuple[Any, ...], value: Any) -> Any:
     """The value, or that it has another number of axes than the annotation names, or is one number that is not finite."""
     wanted = arrays[0].dim_str.split()
     shape = np.shape(value)
@@ -191,6 +206,21 @@ def _with_axes(arrays: list[Any], value: Any) -> Any:
     if any(length == 0 and name not in ("lag", "parameter") for name, length in zip(at_least, lengths, strict=True)):
         return _Unusable(f"must not be empty, got the shape {shape}", late=True)
     return value
+
+
+def _of_other_size(annotation: Any, value: Any, name: str, sizes: dict[str, tuple[str, int]]) -> _Unusable | None:
+    """Compares the axes of an array with those of the same names before it; they are added to `sizes`."""
+    arrays = _arrays_in(annotation)
+    shape = getattr(value, "shape", None)
+    if not arrays or not shape:
+        return None
+    for axis, size in zip(arrays[0].dim_str.split(), shape, strict=False):
+        if not axis.isidentifier() or axis == "_":
+            return None  # from here on nobody knows which axis is which
+        other, known = sizes.setdefault(axis, (name, size))
+        if known != size:
+            return _Unusable(f"has {size} along the axis {axis}, where {other} has {known}", late=True)
+    return None
 
 
 def check_finite(data: Any, axis: str = "sample", weights: Any = None) -> None:
@@ -296,8 +326,7 @@ def floats_in(instance: Any, names: Sequence[str]) -> None:
         value = getattr(instance, name)
         if not isinstance(value, np.ndarray | np.generic | jax.Array | list | tuple | str):
             continue
-        parts = _parts_of(annotations[name])
-        arrays = [part for part in parts if isinstance(part, type) and issubclass(part, AbstractArray)]
+        arrays = _arrays_in(annotations[name])
         if {array.dtype.__name__ for array in arrays} not in ({"Float"}, {"Shaped"}):
             continue
         read = as_floats(value, in_jax={array.array_type for array in arrays} == {jax.Array})
@@ -317,6 +346,8 @@ def _read_tokens(value: Any) -> Any:
 
 def _listed(value: Any) -> Any:
     """Lists and numbers as an array of their own kind; arrays as they are."""
+    if isinstance(value, np.ma.MaskedArray):
+        return _Unusable("must be a plain array, got a masked one; fill it, with NaN where a value may be missing")
     if isinstance(value, np.ndarray | jax.Array | np.generic):
         return value
     if isinstance(value, str | bytes | Mapping | set) or callable(value):
@@ -354,8 +385,10 @@ def _read_whole(value: Any) -> Any:
     number = _read_number(value)
     if isinstance(number, jax.core.Tracer):
         return number
-    if isinstance(number, _Unusable) or number != int(number):
-        return _Unusable(f"must be a whole number, got {_kind_of(value) if np.ndim(value) else shown(value)}")
+    if isinstance(number, _Unusable) or not math.isfinite(number) or number != int(number):
+        return _Unusable(
+            f"must be a whole number, got {shown(value) if isinstance(value, numbers.Real) else _kind_of(value)}"
+        )
     return int(number)
 
 
@@ -371,7 +404,11 @@ def _read_path(value: Any) -> Any:
 def _read_sequence(of: Any, value: Any) -> Any:
     """A tuple or list whose members are read one by one; a single text is no sequence."""
     has_axes = getattr(value, "ndim", 1) != 1
-    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__") or (has_axes and of in (int, float)):
+    if (
+        isinstance(value, str | bytes | Mapping | type)
+        or not hasattr(value, "__iter__")
+        or (has_axes and of in (int, float))
+    ):
         return _Unusable(f"must be a list of {_words_of(of)}, got {_kind_of(value)}")
     if isinstance(value, np.ndarray | jax.Array):
         if isinstance(value, jax.core.Tracer) or of not in (int, float):
@@ -391,7 +428,7 @@ def _read_record(kind: Any, value: Any) -> Any:
     changed = {}
     for name, annotation in kind.__annotations__.items():
         given = getattr(value, name)
-        if given is None or isinstance(annotation, str):
+        if isinstance(annotation, str):
             continue
         read = _read(annotation, given)
         if isinstance(read, _Unusable) and read.late and 0 in np.shape(given):
