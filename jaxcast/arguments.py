@@ -1,6 +1,5 @@
 """Checks of arguments, by their annotations: numbers become floating point, what cannot be used is refused in one line."""
 
-import dataclasses
 import functools
 import inspect
 import math
@@ -305,7 +304,8 @@ def as_parameter(name: str, value: Any) -> Any:
     Raises:
         InputError: for texts, and for lists and arrays that are not numbers.
     """
-    if not isinstance(value, bool | int | np.integer | np.ndarray | jax.Array | list | tuple | str | bytes):
+    plain = bool | int | np.generic | np.ndarray | jax.Array | list | tuple | str
+    if not isinstance(value, plain) and not _is_no_number(value):
         return value
     read = as_floats(value)
     if isinstance(read, _Unusable):
@@ -313,27 +313,70 @@ def as_parameter(name: str, value: Any) -> Any:
     return read
 
 
-def floats_in(instance: Any, names: Sequence[str]) -> None:
-    """Gives the fields of a frozen dataclass that are annotated as floats the numbers of lists and whole numbers in floating point.
+def checked_fields(made: Callable[..., None], fields: Mapping[str, Any], static: Sequence[str]) -> Callable[..., None]:
+    """Makes the `__init__` of a dataclass read its fields by their annotations.
 
-    Numbers that stand for an axis, None and other placeholders of a tree's structure stay.
+    Of the fields that are leaves, numbers that stand for an axis, None and other placeholders of a tree's structure stay.
 
-    Raises:
-        InputError: for texts, and for lists and arrays that are not numbers.
+    Args:
+        made: the `__init__`.
+        fields: the annotation of each field.
+        static: the fields that are no leaves, which are read as the arguments of functions are; arrays of one number become
+            numbers, and lists tuples, since they are hashed.
+
+    Returns:
+        The `__init__`, which raises InputError for what a field cannot be.
     """
-    annotations: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(instance)}
-    for name in names:
-        value = getattr(instance, name)
-        if not isinstance(value, np.ndarray | np.generic | jax.Array | list | tuple | str):
-            continue
-        arrays = _arrays_in(annotations[name])
-        if {array.dtype.__name__ for array in arrays} not in ({"Float"}, {"Shaped"}):
-            continue
-        read = as_floats(value, in_jax={array.array_type for array in arrays} == {jax.Array})
-        if isinstance(read, _Unusable):
-            raise InputError(f"{name} of {type(instance).__name__} {read.reason}")
-        if read is not value:
-            object.__setattr__(instance, name, read)
+    positional = list(inspect.signature(made).parameters)[1:]
+
+    @functools.wraps(made)
+    def init(instance: Any, *args: Any, **kwargs: Any) -> None:
+        late = None
+        given = dict(zip(positional, args, strict=False)) | kwargs
+        for name, value in given.items():
+            if name not in fields:
+                continue
+            read = _read_static(fields[name], value) if name in static else _read_leaf(fields[name], value)
+            if isinstance(read, _Unusable):
+                message = f"{name} of {type(instance).__name__} {read.reason}"
+                if not read.late:
+                    raise InputError(message)
+                late = late or message
+            else:
+                given[name] = read
+        values = [given.pop(name) for name in positional[: len(args)]]
+        try:
+            made(instance, *values, *args[len(positional) :], **given)
+        except InputError:
+            raise
+        except Exception as error:
+            if late is None:
+                raise
+            raise InputError(late) from error
+        if late is not None:
+            raise InputError(late)
+
+    return init
+
+
+def _read_static(annotation: Any, value: Any) -> Any:
+    if isinstance(annotation, str):
+        return value
+    read = _read(annotation, value)
+    is_one = isinstance(read, np.ndarray | np.generic | jax.Array) and not isinstance(read, jax.core.Tracer)
+    return read.item() if is_one and np.ndim(read) == 0 and _reader_of(annotation) is _read_number else read
+
+
+def _read_leaf(annotation: Any, value: Any) -> Any:
+    arrays = _arrays_in(annotation)
+    is_looked_at = isinstance(value, np.ndarray | np.generic | jax.Array | list | tuple | str) or _is_no_number(value)
+    if not is_looked_at or {array.dtype.__name__ for array in arrays} not in ({"Float"}, {"Shaped"}):
+        return value
+    return as_floats(value, in_jax={array.array_type for array in arrays} == {jax.Array})
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, bytes | Mapping | set | complex) or callable(value)
 
 
 def _read_tokens(value: Any) -> Any:
@@ -401,7 +444,7 @@ def _read_path(value: Any) -> Any:
     return value if isinstance(value, str | os.PathLike) else _Unusable(f"must be a path, got {_kind_of(value)}")
 
 
-def _read_sequence(of: Any, value: Any) -> Any:
+def _read_sequence(of: Any, value: Any, is_tuple: bool) -> Any:
     """A tuple or list whose members are read one by one; a single text is no sequence."""
     has_axes = getattr(value, "ndim", 1) != 1
     if (
@@ -418,7 +461,7 @@ def _read_sequence(of: Any, value: Any) -> Any:
     for member in members:
         if isinstance(member, _Unusable):
             return member._replace(reason=f"must be a list of {_words_of(of)}, one member {member.reason}")
-    return members if isinstance(value, list) else tuple(members)
+    return members if isinstance(value, list) and not is_tuple else tuple(members)
 
 
 def _read_record(kind: Any, value: Any) -> Any:
@@ -458,7 +501,7 @@ def _reader_of(annotation: Any) -> Callable[[Any], Any] | None:
     if origin in (Sequence, tuple, list) and (members := typing.get_args(annotation)):
         if origin is tuple and members[-1] is not Ellipsis:
             return None
-        return functools.partial(_read_sequence, members[0])
+        return functools.partial(_read_sequence, members[0], is_tuple=origin is tuple)
     if origin is not None and isinstance(origin, type) and issubclass(origin, Callable):  # type: ignore[arg-type]
         return lambda value: value if callable(value) else _Unusable(f"must be a function, got {_kind_of(value)}")
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):

@@ -211,6 +211,7 @@ class Persistence:
 
     memory: ClassVar[DelayMemory] = DelayMemory(1)
 
+    @checked
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
         return Output(memory.states[..., 0, :], {})
 
@@ -246,6 +247,7 @@ class FeedForward(nnx.Module):
     def config(self) -> dict[str, Any]:
         return network_config(self.hidden, self.memory.num_delays, self.memory)
 
+    @checked
     def __call__(self, memory: Memory, forecasts: Any) -> Output:
         inputs = memory.states.reshape(*memory.states.shape[:-2], -1)
         check_input(self.hidden, inputs.shape[-1])

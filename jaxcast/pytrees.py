@@ -1,13 +1,12 @@
 """Dataclasses as pytrees."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
 
-from jaxcast.arguments import floats_in
+from jaxcast.arguments import checked_fields
 
 Class = TypeVar("Class", bound=type)
 
@@ -23,14 +22,8 @@ def register(cls: Class) -> Class:
     dynamic = tuple(field.name for field in fields if field.name not in static)
     keys = tuple(map(jax.tree_util.GetAttrKey, dynamic))
 
-    made: Any = cls.__init__  # type: ignore[misc]
-
-    @functools.wraps(made)
-    def init(instance: Any, *args: Any, **kwargs: Any) -> None:
-        made(instance, *args, **kwargs)
-        floats_in(instance, dynamic)
-
-    cls.__init__ = init  # type: ignore[misc]
+    annotations = {field.name: field.type for field in fields}
+    cls.__init__ = checked_fields(cls.__init__, annotations, static)  # type: ignore[misc]
 
     def flatten(instance: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return tuple(getattr(instance, name) for name in dynamic), tuple(getattr(instance, name) for name in static)

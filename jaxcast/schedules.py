@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Shaped
 
-from jaxcast.arguments import as_parameter
+from jaxcast.arguments import as_parameter, checked
 from jaxcast.clock import Instant, difference, joined, split_number, turns
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree
 
 Scalar: TypeAlias = Shaped[ArrayLike, ""]
@@ -49,7 +49,10 @@ class Schedule(FrozenPytree):
         for field in dataclasses.fields(self):
             if not field.metadata.get("static"):
                 # A list would be many leaves; whole numbers would stay so in arithmetic of their own.
-                object.__setattr__(self, field.name, as_parameter(field.name, getattr(self, field.name)))
+                value = as_parameter(field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
+                if field.name in ("period", "periods") and _is_zero_anywhere(value):
+                    raise InputError(f"{field.name} must not be 0, got {shown(value)}")
 
     def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(self, t)")
@@ -90,6 +93,10 @@ class Schedule(FrozenPytree):
         return dataclasses.replace(self, **changes) if changes else self
 
 
+def _is_zero_anywhere(value: Any) -> bool:
+    return isinstance(value, float | np.ndarray | np.generic) and bool(np.any(np.asarray(value) == 0))
+
+
 class Constant(Schedule):
     """value at every time; the same as a plain number, for code that expects a schedule.
 
@@ -101,7 +108,8 @@ class Constant(Schedule):
 
     value: Parameter
 
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
         return jnp.asarray(self.value)
 
 
@@ -121,7 +129,8 @@ class Cosine(Schedule):
     period: Parameter
     phase: Parameter = 0.0
 
-    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
         if isinstance(t, Instant):
             return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * turns(t, self.period) + self.phase)
         return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / joined(self.period) + self.phase)
@@ -146,7 +155,8 @@ class SumOfCosines(Schedule):
     periods: Parameter
     phases: Parameter
 
-    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
         amplitudes, phases = (jnp.asarray(a) for a in (self.amplitudes, self.phases))
         periods = self.periods if isinstance(self.periods, Instant) else jnp.asarray(self.periods)
         if not amplitudes.shape == periods.shape == phases.shape or not amplitudes.ndim:
@@ -178,7 +188,8 @@ class LinearRamp(Schedule):
     begin: Parameter
     end: Parameter
 
-    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
         share = jnp.clip(difference(t, self.begin) / difference(self.end, self.begin), 0.0, 1.0)
         return self.start + (self.stop - self.start) * share
 
@@ -203,7 +214,8 @@ class PiecewiseConstant(Schedule):
     times: Parameter
     values: Parameter
 
-    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
         if isinstance(t, Instant):
             return self._value(0.0, -difference(t, self.times))
         return self._value(t, jnp.asarray(joined(self.times)))
@@ -244,7 +256,8 @@ class FunctionOfTime(Schedule):
 
     function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
         return jnp.asarray(self.function(t))
 
 

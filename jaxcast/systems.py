@@ -68,7 +68,7 @@ class System(FrozenPytree):
             # Arrays and tracers are not callable; what is left are the user's plain functions of time.
             if callable(value) and not isinstance(value, Schedule) and not field.metadata.get("static"):
                 object.__setattr__(self, field.name, FunctionOfTime(value))
-            elif not field.metadata.get("static"):
+            elif not field.metadata.get("static") and not isinstance(value, Schedule):
                 object.__setattr__(self, field.name, as_parameter(field.name, value))
 
     @property

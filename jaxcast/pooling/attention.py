@@ -75,6 +75,7 @@ class AdditiveAttention(WeightedSum, nnx.Module):
         other = {} if self.query_dim == dim else {"query_dim": self.query_dim}
         return network_config(self.hidden, 1, self.memory) | {"dim": dim} | other
 
+    @checked
     def weigh(
         self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
     ) -> Float[Array, "*batch model"]:
@@ -127,6 +128,7 @@ class ScaledDotProductAttention(WeightedSum, nnx.Module):
     def config(self) -> dict[str, Any]:
         return network_config(self.query, self.memory.num_delays, self.memory)
 
+    @checked
     def weigh(
         self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
     ) -> Float[Array, "*batch model"]:
@@ -210,6 +212,7 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
         num_heads = self.readout.in_features // self.readout.out_features
         return {"score": score, "num_heads": num_heads, **self.heads.config}
 
+    @checked
     def weigh(
         self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
     ) -> Float[Array, "*batch head model"]:

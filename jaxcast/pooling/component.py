@@ -127,6 +127,7 @@ class ComponentAttention(ComponentWeights, nnx.Module):
             parts.append(errors[..., (0, -1), :] if self.errors == "ends" else errors)
         return jnp.concatenate([part.reshape(*batch, -1) for part in parts], -1)
 
+    @checked
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch dim model"]:
         hidden = self.inputs(memory)
         check_input(self.hidden[0], hidden.shape[-1])

@@ -100,6 +100,7 @@ class RegimeInterpolation(WeightedSum):
         farthest = RANGE * jnp.abs(self.directions).max(0)
         return jnp.clip(position, -farthest, farthest)
 
+    @checked
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> dict[str, Any]:
         position = self.position(memory)
         weights = 1 / len(self.directions) + position[..., 0, :] @ self._normed(self.directions).T

@@ -176,6 +176,7 @@ class RecurrentAttention(ComponentWeights, nnx.Module):
             "dtype": jnp.dtype(self.hidden.param_dtype).name,
         }
 
+    @checked
     def weigh(
         self, memory: RecurrentState, forecasts: Float[Array, "*batch model dim"]
     ) -> Float[Array, "*batch dim model"]:

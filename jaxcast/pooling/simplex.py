@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.pooling.attention import check_sizes
 from jaxcast.pooling.memory import DelayMemory, Memory
@@ -57,6 +58,7 @@ class SimplexLeastSquares(WeightedSum):
     def config(self) -> dict[str, Any]:
         return {"num_delays": self.num_delays}
 
+    @checked
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
         if memory.errors is None:
             raise InputError("simplex weights need candidates: give the Forecaster a forecast map")

@@ -13,6 +13,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
+from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError, shown
 from jaxcast.pooling.weighted import WeightedSum
@@ -76,6 +77,7 @@ class _Switching(WeightedSum):
         """The first verified forecast takes two values."""
         return 1
 
+    @checked
     def weigh(
         self, memory: SwitchingMemory, forecasts: Float[Array, "*batch model dim"]
     ) -> Float[Array, "*batch model"]:
