@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import AbstractArray
+from optax import GradientTransformation
 
 from jaxcast.clock import Instant
 from jaxcast.errors import InputError, shown
@@ -29,6 +30,7 @@ _HOW_TO_MAKE = {
     "LeadSamples": "make them by jaxcast.lead_samples",
     "Samples": "make them by jaxcast.one_step_samples",
     "HubCourse": "make one by Hub.course() or jaxcast.HubCourse.of",
+    "GradientTransformation": "make one by jaxcast.make_optimizer or optax",
     "Windows": "make them by jaxcast.cut_windows",
 }
 _IN_JAX = (
@@ -124,14 +126,28 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     except jax.errors.JaxRuntimeError as error:
         if found := _OUTSIDE.search(str(error)):
             raise InputError(shown(found[0])) from None
-        raise
+        if (words := _beyond_the_machine(error)) is None:
+            raise
+        raise InputError(words) from error
     except Exception as error:
+        if late is None:
+            late = _beyond_the_machine(error)
         if late is None:
             raise
         raise InputError(late) from error
     if late is not None:
         raise InputError(late)
     return result
+
+
+def _beyond_the_machine(error: Exception) -> str | None:
+    """What to say of memory that is not there, and of numbers too short for linear algebra."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return f"this needs more memory than there is ({shown(text.splitlines()[0] if text else 'no more is said')}); ask for less"
+    if isinstance(error, NotImplementedError) and "Unsupported dtype" in text:
+        return "numbers of 16 bits are too short for linear algebra; give float32 or float64"
+    return None
 
 
 def _is_outside(leaf: Any) -> bool:
@@ -213,9 +229,14 @@ def _of_other_size(annotation: Any, value: Any, name: str, sizes: dict[str, tupl
     shape = getattr(value, "shape", None)
     if not arrays or not shape:
         return None
-    for axis, size in zip(arrays[0].dim_str.split(), shape, strict=False):
-        if not axis.isidentifier() or axis == "_":
-            return None  # from here on nobody knows which axis is which
+    axes = arrays[0].dim_str.split()
+    is_named = [axis.isidentifier() for axis in axes]
+    first = (
+        is_named.index(False) if False in is_named else len(axes)
+    )  # behind an open number of axes counted from the end
+    after = len(axes) - 1 - is_named[::-1].index(False) if False in is_named else len(axes)
+    pairs = [*zip(axes[:first], shape, strict=False), *zip(axes[:after:-1], shape[::-1], strict=False)]
+    for axis, size in pairs:
         other, known = sizes.setdefault(axis, (name, size))
         if known != size:
             return _Unusable(f"has {size} along the axis {axis}, where {other} has {known}", late=True)
@@ -473,6 +494,8 @@ def _read_record(kind: Any, value: Any) -> Any:
         given = getattr(value, name)
         if isinstance(annotation, str):
             continue
+        if annotation is Any and (isinstance(given, str | bytes) or callable(given)):
+            return _Unusable(f"holds {name} that must be numbers, got {_kind_of(given)}")
         read = _read(annotation, given)
         if isinstance(read, _Unusable) and read.late and 0 in np.shape(given):
             continue  # a memory of no delays, a course of no steps
@@ -513,6 +536,8 @@ def _reader_of(annotation: Any) -> Callable[[Any], Any] | None:
     if isinstance(annotation, type) and annotation.__module__.startswith("jaxcast"):
         if issubclass(annotation, tuple) and annotation.__name__ not in ("Input", "Output", "Fit"):
             return functools.partial(_read_record, annotation)
+        return lambda value: value if isinstance(value, annotation) else _not_a(annotation, value)
+    if annotation is GradientTransformation:
         return lambda value: value if isinstance(value, annotation) else _not_a(annotation, value)
     return None
 

@@ -31,6 +31,9 @@ class Schedule(FrozenPytree):
     A subclass lists its numbers as fields and defines `__call__`. Among float32 states jaxcast's own schedules know
     their phase at any time; a subclass, or a function, gets the time rounded to float32, unless JAX is set to float64.
 
+    Raises:
+        InputError: for parameters that are no numbers, and periods of 0.
+
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> class Ramp(jaxcast.Schedule):
