@@ -315,6 +315,35 @@ def test_the_command_trains_a_pool_on_no_later_truth(hub, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def submitted(hub, folder, *args):
+    """The quantiles of the newest date that the command writes, (location, quantile)."""
+    run(hub, "truth", "forecast", "--model", "a-b", "--target-name", "x", *args, "--out", folder)
+    rows = next(folder.rglob("*.csv")).read_text().splitlines()[1:]
+    return np.asarray([float(row.split(",")[-1]) for row in rows]).reshape(SHAPE[0], len(LEVELS))
+
+
+def test_the_command_writes_what_the_library_pools(hub, tmp_path):
+    """Of a kept pool with its coverage tracked, of one that is trained, and of every other method."""
+    course = jaxcast.load_hub(hub / "forecasts.csv", hub / "truth.csv", pending=True).course()
+    pool = POOLS["adaptive"]
+    jaxcast.save_pool(tmp_path / "pool", pool, attributes={"steps_ahead": 1})
+    pooled = jaxcast.pool_course(pool, course).forecast
+    kept = submitted(hub, tmp_path / "kept", "--pool", tmp_path / "pool")
+    np.testing.assert_allclose(kept, jaxcast.track_coverage(pooled, course)[:, -1], rtol=1e-9)
+    assert (abs(kept - pooled[:, -1]) > 1e-6).any()
+    methods = {
+        "equal_median": jaxcast.EqualMedian(),
+        "trimmed_mean": jaxcast.TrimmedMean(),
+        "linear_opinion_pool": jaxcast.LinearOpinionPool(),
+        "inverse_score": jaxcast.InverseScoreWeights(),
+    }
+    for name, own in methods.items():
+        expected = jaxcast.pool_course(own, course).forecast[:, -1]
+        np.testing.assert_allclose(submitted(hub, tmp_path / name, "--method", name), expected, rtol=1e-9)
+    trained = jaxcast.adaptive_origin(course).forecast[:, -1]
+    np.testing.assert_allclose(submitted(hub, tmp_path / "adaptive"), trained, rtol=1e-9)
+
+
 def test_scores_of_a_part_are_of_that_part(hub, tmp_path):
     """What comes after --last changes no row; with it, the rows change."""
     for truth, last in itertools.product(("truth", "later"), ("2024-04-13", "9999-12-31")):

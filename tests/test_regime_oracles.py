@@ -9,6 +9,7 @@ import pytest
 from scipy.linalg import expm
 
 import jaxcast
+from jaxcast.cli.regimes import findings
 from jaxcast.polynomials import monomials
 from jaxcast.regime import fit as fitting
 from jaxcast.regime.course import Allowed, Course, Found, Search, Steps, Tried, certain, revealed, steps_of
@@ -220,6 +221,14 @@ def test_every_sample_counts_once_in_the_normal_equations(batch_size):
     np.testing.assert_allclose(hessian, jacobian.T @ jacobian, rtol=1e-12)
 
 
+def seen_under(levels, rng, error=0.2):
+    """States of the linear system under a level of its own at each step, seen with some error."""
+    step, states = transition(DT), np.zeros((len(levels) + 1, 2))
+    for n, level in enumerate(levels):
+        states[n + 1] = step[:2, :2] @ states[n] + step[:2, 2] * level
+    return jnp.asarray(states + error * rng.normal(size=states.shape))
+
+
 def test_a_wandering_regime_is_told_by_how_it_persists_and_not_by_wrong_values(emulator):
     """An autoregression of known deviation; values are wrong too, which neighbouring steps share."""
     rng = np.random.default_rng(0)
@@ -227,11 +236,7 @@ def test_a_wandering_regime_is_told_by_how_it_persists_and_not_by_wrong_values(e
     levels = np.zeros(num_steps)
     for n in range(1, num_steps):
         levels[n] = persistence * levels[n - 1] + deviation * np.sqrt(1 - persistence**2) * rng.normal()
-    step, states = transition(DT), np.zeros((num_steps + 1, 2))
-    for n in range(num_steps):
-        states[n + 1] = step[:2, :2] @ states[n] + step[:2, 2] * levels[n]
-    states = states + 0.05 * rng.normal(size=states.shape)
-    steps = steps_of(emulator, jnp.asarray(states))
+    steps = steps_of(emulator, seen_under(levels, rng))
     told, of_steps, _ = explanations(emulator, course_of(0.0), steps)
     np.testing.assert_allclose(told.regime, [deviation], rtol=0.09)
     np.testing.assert_allclose(told.wander, [deviation * np.sqrt(1 - persistence**2)], rtol=0.09)
@@ -242,31 +247,47 @@ def test_a_wandering_regime_is_told_by_how_it_persists_and_not_by_wrong_values(e
     norms = np.linalg.norm(missed, axis=1)
     ordinary = missed[norms <= np.quantile(norms, 0.95)]
     np.testing.assert_allclose(of_steps.model, np.sqrt((ordinary**2).mean(0)), rtol=1e-6)
+    # What stays where it is counts as nearly so: no regime is held for ever.
+    still = explanations(emulator, course_of(0.0), steps_of(emulator, seen_under(np.full(num_steps, 0.8), rng, 1e-3)))[
+        0
+    ]
+    np.testing.assert_allclose(still.regime, [0.8], rtol=0.02)
+    np.testing.assert_allclose(still.wander, still.regime * np.sqrt(1 - 0.999**2), rtol=1e-6)
 
 
-def test_what_is_left_over_follows_from_its_moments(emulator):
+def quadratic():
+    """du/dt = decay u + push c, and the square of the first component."""
+    system = linear().system
+    theta = jnp.zeros((6, 2, 2)).at[jnp.asarray([0, 1, 2])].set(system.theta).at[3, 0].set(jnp.asarray([-0.4, 0.3]))
+    assert monomials(2, 2)[:4] == ((0, 0), (0, 1), (0, 2), (1, 1))
+    return dataclasses.replace(
+        linear(), system=dataclasses.replace(system, theta=theta, state_factors=monomials(2, 2)), num_substeps=2
+    )
+
+
+def test_what_is_left_over_follows_from_its_moments():
     """Without a wandering regime: values by what is missed twice, steps by the rest; then all of it to either."""
     rng = np.random.default_rng(1)
-    scale, num_steps = np.asarray([2.0, 5.0]), 400
-    step = transition(DT)[:2, :2]
-    states = [rng.normal(size=2) * scale]
+    emulator, scale, num_steps = quadratic(), np.asarray([2.0, 5.0]), 400
+    run = jax.jit(lambda u: emulator(u, course_of(0.0)))
+    states = [scale]
     for _ in range(num_steps):
-        states.append(step @ states[-1] + 0.02 * scale * rng.normal(size=2))
-    states = np.stack(states) + 0.03 * scale * rng.normal(size=(num_steps + 1, 2))
-    steps = steps_of(emulator, jnp.asarray(states))
-    slope = step * scale / scale[:, None]
-    missed = (states[1:] - states[:-1] @ step.T) / scale
-    squares, total = slope**2, (missed**2).mean(0)
-    value = np.maximum(-(missed[:-1] * (missed[1:] @ slope)).mean(0) / squares.sum(0), 0)
+        states.append(np.asarray(run(states[-1])) + 0.3 * scale * rng.normal(size=2))
+    seen = np.stack(states) + 0.3 * scale * rng.normal(size=(num_steps + 1, 2))
+    steps = steps_of(emulator, jnp.asarray(seen))
+    slope = np.asarray(jax.vmap(jax.jacfwd(run))(steps.before)) * scale / scale[:, None]
+    missed = np.asarray(steps.after - jax.vmap(run)(steps.before)) / scale
+    squares, total = (slope**2).mean(0), (missed**2).mean(0)
+    twice = -(missed[:-1] * np.einsum("ned,ne->nd", slope[1:], missed[1:])).sum(0) / num_steps
+    value = np.maximum(twice / squares.sum(0), 0)
     model = np.maximum(total - value - squares @ value, 0)
     assert (value > 0).all()
     if_values = value * total.sum() / (value + squares @ value).sum()
     readings = explanations(emulator, course_of(0.0), steps)
-    for told, (of_values, of_steps) in zip(
-        readings, ((value, model), (0 * value, total), (if_values, 0 * value)), strict=True
-    ):
+    of_all = ((value, model), (0 * value, total), (if_values, 0 * value))
+    for told, (of_values, of_steps) in zip(readings, of_all, strict=True):
         # Neighbouring pairs are one fewer than the steps.
-        np.testing.assert_allclose(told.value, np.sqrt(of_values), rtol=2 / num_steps, atol=1e-9)
+        np.testing.assert_allclose(told.value, np.sqrt(of_values), rtol=4 / num_steps, atol=1e-9)
         np.testing.assert_allclose(told.model, np.sqrt(of_steps), rtol=4 / num_steps, atol=1e-9)
         assert not np.asarray(told.regime).any()
         assert not np.asarray(told.wander).any()
@@ -355,3 +376,20 @@ def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
     assert trial.num_samples == 90
     assert seen[0][1].times.min() >= trajectory.times[trial.num_samples]
     assert isinstance(steps_of(emulator, states), Steps)
+
+
+def test_oscillations_are_told_by_their_size_in_the_users_units():
+    course = Course(
+        jnp.asarray([0.5]), jnp.asarray([0.01]), jnp.asarray([1.0, 4.0, 2.0]), jnp.asarray([[0.3], [0.6], [0.0]]),
+        jnp.asarray([[0.0], [-0.8], [0.5]]),
+    )  # fmt: skip
+    found = findings(dataclasses.replace(made(NOTHING, course), forecast_map=None))
+    told = [(wave["period"], wave["amplitude"]) for wave in found["oscillations"]]
+    expected = [(2 * np.pi / 4, [UNIT * 1.0]), (2 * np.pi / 2, [UNIT * 0.5]), (2 * np.pi, [UNIT * 0.3])]
+    for (period, amplitude), (wanted, size) in zip(told, expected, strict=True):
+        assert period == pytest.approx(wanted)
+        assert amplitude == pytest.approx(size, rel=1e-9)
+    assert found["level"] == pytest.approx([OFFSET + UNIT * 0.5])
+    assert found["slope"] == pytest.approx([UNIT * 0.01])
+    assert found["unit"] == [UNIT]
+    assert found["parameter"] is None

@@ -139,3 +139,11 @@ def test_random_starts_differ_and_lie_about_the_centre():
     starts = jaxcast.random_starts(jaxcast.Lorenz63(), 4000, key=jax.random.key(0))
     np.testing.assert_allclose(starts.mean(0), [0, 0, 25], atol=0.1)
     np.testing.assert_allclose(starts.std(0), 1, atol=0.1)
+
+
+def test_the_numbers_of_the_systems_are_the_published_ones():
+    np.testing.assert_allclose(jaxcast.Lorenz63()(0.0, (1.0, 2.0, 3.0)), (10, 23, 2 - 8), rtol=1e-14)
+    np.testing.assert_allclose(jaxcast.Rossler()(0.0, (1.0, 2.0, 3.0)), (-5, 1.4, 0.2 + 3 * (1 - 5.7)), rtol=1e-14)
+    assert float(jaxcast.Lorenz96().forcing) == 8
+    phase = jaxcast.Cosine(1.0, 2.0, 5.0)
+    assert float(phase(0.0)) == 3

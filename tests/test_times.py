@@ -1,5 +1,6 @@
 """Times: every state gets its own in whatever meets a forecast map, and a step that does not fit is refused."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -321,3 +322,32 @@ def test_a_window_that_has_diverged_goes_on_from_the_truth():
     assert np.isfinite(gradient)
     far = 4 * 0.3  # squared, in standard deviations; only the first of four leads is scored
     np.testing.assert_allclose(loss, np.log1p(far / 0.03**2) / 4, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("factor", "is_refused"), [(1 + 1e-8, False), (1 - 1e-8, False), (1 + 1e-5, True), (0.999, True)]
+)
+def test_a_step_is_the_sampling_interval_to_a_millionth(factor, is_refused):
+    times = 7 + 0.1 * np.arange(50)
+    with pytest.raises(jaxcast.InputError, match="both must be equal") if is_refused else contextlib.nullcontext():
+        check_sampling(times, dt=0.1 * factor)
+    uneven = times.copy()
+    uneven[20] += 0.1 * (factor - 1)
+    with pytest.raises(jaxcast.InputError, match="evenly spaced") if is_refused else contextlib.nullcontext():
+        check_sampling(uneven)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("name", "jumps", "is_refused"),
+    [("on", [0.505, 1.005], False), ("off", [0.5], True), ("twice", [0.505, 0.505], True)],
+)
+def test_jumps_of_ensembles_lie_on_the_grid_that_begins_at_t0(name, jumps, is_refused, dtype):
+    system = jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant(jumps, np.arange(28.0, 29.0 + len(jumps))))
+    starts = np.ones((2, 3), dtype)
+    for run in (
+        lambda: jaxcast.simulate_ensemble(system, starts, num_samples=2, t0=0.005),
+        lambda: jaxcast.simulate(system, starts[0], num_samples=2, t0=0.005),
+    ):
+        with pytest.raises(jaxcast.InputError, match="jump") if is_refused else contextlib.nullcontext():
+            run()
