@@ -223,19 +223,24 @@ def _with_axes(arrays: tuple[Any, ...], value: Any) -> Any:
     return value
 
 
-def _of_other_size(annotation: Any, value: Any, name: str, sizes: dict[str, tuple[str, int]]) -> _Unusable | None:
-    """Compares the axes of an array with those of the same names before it; they are added to `sizes`."""
+def _of_other_size(
+    annotation: Any, value: Any, name: str, sizes: dict[str, tuple[str, int]], *, first_only: bool = False
+) -> _Unusable | None:
+    """Compares the axes of an array with those of the same names before it; they are added to `sizes`.
+
+    Of records the first axes alone, which count the same; values and quantiles may both be called dim there.
+    """
     arrays = _arrays_in(annotation)
     shape = getattr(value, "shape", None)
     if not arrays or not shape:
         return None
     axes = arrays[0].dim_str.split()
     is_named = [axis.isidentifier() for axis in axes]
-    first = (
-        is_named.index(False) if False in is_named else len(axes)
-    )  # behind an open number of axes counted from the end
-    after = len(axes) - 1 - is_named[::-1].index(False) if False in is_named else len(axes)
-    pairs = [*zip(axes[:first], shape, strict=False), *zip(axes[:after:-1], shape[::-1], strict=False)]
+    before = is_named.index(False) if False in is_named else len(axes)
+    pairs = [*zip(axes[:before], shape, strict=False)][: 1 if first_only else None]
+    if before < len(axes) and not first_only:  # behind an open number of axes counted from the end
+        after = len(axes) - 1 - is_named[::-1].index(False)
+        pairs += zip(axes[:after:-1], shape[::-1], strict=False)
     for axis, size in pairs:
         other, known = sizes.setdefault(axis, (name, size))
         if known != size:
@@ -437,15 +442,19 @@ def _read_number(value: Any) -> Any:
     read = as_floats(value)
     if isinstance(read, _Unusable) or np.ndim(read):
         return _Unusable(f"must be a number, got {_kind_of(value)}")
-    if not isinstance(read, jax.core.Tracer) and not math.isfinite(read):
+    if isinstance(read, jax.core.Tracer):
+        return read
+    if not math.isfinite(read):
         return _Unusable(f"must be a finite number, got {value}", late=True)
-    return read
+    return read.item() if isinstance(read, np.ndarray | jax.Array) else read  # what is hashed must be a plain number
 
 
 def _read_whole(value: Any) -> Any:
     """One whole number, as Python's int."""
     if isinstance(value, bool | int | np.integer | np.bool):
-        return int(value) if not isinstance(value, bool) else value
+        return (
+            int(value) if not isinstance(value, bool | np.bool) else _Unusable(f"must be a whole number, got {value}")
+        )
     number = _read_number(value)
     if isinstance(number, jax.core.Tracer):
         return number
@@ -490,6 +499,7 @@ def _read_record(kind: Any, value: Any) -> Any:
     if not isinstance(value, kind):
         return _not_a(kind, value)
     changed = {}
+    sizes: dict[str, tuple[str, int]] = {}
     for name, annotation in kind.__annotations__.items():
         given = getattr(value, name)
         if isinstance(annotation, str):
@@ -497,10 +507,13 @@ def _read_record(kind: Any, value: Any) -> Any:
         if annotation is Any and (isinstance(given, str | bytes) or callable(given)):
             return _Unusable(f"holds {name} that must be numbers, got {_kind_of(given)}")
         read = _read(annotation, given)
-        if isinstance(read, _Unusable) and read.late and 0 in np.shape(given):
+        if isinstance(read, _Unusable) and read.late and 0 in getattr(given, "shape", ()):
             continue  # a memory of no delays, a course of no steps
-        if isinstance(read, _Unusable):
-            return read._replace(reason=f"holds {name} that {read.reason}")
+        unusable = (
+            read if isinstance(read, _Unusable) else _of_other_size(annotation, read, name, sizes, first_only=True)
+        )
+        if unusable is not None:
+            return unusable._replace(reason=f"holds {name} that {unusable.reason}")
         if read is not given:
             changed[name] = read
     return value._replace(**changed) if changed else value

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 
@@ -100,6 +101,7 @@ def paired_test(
     a, b, bounds = _checked_pairs(first, second, (first_censored, second_censored))
     undecided = (bounds[0] & bounds[1]) | (bounds[0] & (a < b)) | (bounds[1] & (b < a))
     differences = np.where(undecided, 0.0, a - b)
+    check_whole("num_resamples", num_resamples)
     check_arrays(f"{num_resamples} resamples of {len(a)} pairs", *[(num_resamples, len(a))] * 3)
     num_extreme, medians = _resample(jnp.asarray(differences), jnp.stack([a, b]), key, num_resamples)
     tail = (1 - confidence) / 2

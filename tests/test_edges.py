@@ -85,6 +85,62 @@ def test_wrong_things_are_refused_in_one_line(call, message, without_type_checks
     assert "\n" not in str(caught.value)
 
 
+NEVER_RIGHT = {
+    "text": "text", "bytes": b"x", "a ragged list": [[1.0], [1.0, 2.0]], "complex": 1j, "a dict": {}, "a function": as_integers,
+    "a class": int, "objects": np.asarray([1, "a"], object), "a date": np.datetime64("2024-01-01"),
+    "masked": np.ma.masked_array([1.0, 2.0], [True, False]),
+}  # fmt: skip
+WALKED = (
+    "valid_time", "forecast_error", "saturation_error", "median_interval", "tracking", "lead_errors", "spread_and_error",
+    "pinball_loss", "interval_score", "interval_coverage", "count_crossings", "relative_score", "diebold_mariano", "FixedWeights",
+    "LinearRegression", "fit_ridge", "LastValue", "mixtures", "one_step_errors", "delay_embed", "forecast_windows", "Cosine",
+    "LinearRamp", "AdditiveAttention", "simulate", "samples_for", "one_step_samples", "cut_windows", "lag_inputs", "HubCourse",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WALKED)
+def test_no_single_argument_makes_anything_but_an_input_error(name, without_type_checks):
+    """Each in turn by four things, drawn by a seed, that it can never be."""
+    function, arguments, options = CALLS[name]()
+    rng = np.random.default_rng(sum(map(ord, name)))
+    for place in (*range(len(arguments)), *options):
+        for wrong in rng.choice([*NEVER_RIGHT], 4, replace=False):
+            changed, named = list(arguments), dict(options)
+            where = changed if isinstance(place, int) else named
+            if callable(where[place]) and wrong in ("a function", "a class"):
+                continue  # what a user's function does is the user's
+            where[place] = NEVER_RIGHT[wrong]
+            with pytest.raises(jaxcast.InputError) as caught:
+                function(*changed, **named)
+            assert str(caught.value).isprintable(), (place, wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: jaxcast.TrimmedMean(None), "trim of TrimmedMean is missing"),
+        (lambda: jaxcast.LastValue("12"), "leads of LastValue must be a list of whole numbers, got '12'"),
+        (lambda: jaxcast.Lorenz96(dim="5"), "dim of Lorenz96 must be a whole number, got '5'"),
+        (lambda: jaxcast.Lorenz63(rho={}), "rho must be numbers, got a dict"),
+        (lambda: jaxcast.Cosine(1.0, 2.0, 0), "period must not be 0, got 0.0"),
+        (lambda: jaxcast.FixedWeights(int), "weights of FixedWeights must be numbers, got a type"),
+        (lambda: jaxcast.equal_weights(True), "num_models of equal_weights must be a whole number, got True"),
+        (lambda: jaxcast.diebold_mariano(np.ones((9, 3)), np.ones((8, 3))), "8 along the axis week, where first has 9|alike|shape"),
+        (lambda: jaxcast.one_step_samples(jaxcast.Trajectory(np.arange(9.0), np.ones((8, 2))), 2), "8 along the axis time, where times has 9|times"),
+        (lambda: jaxcast.paired_test(np.ones(9), np.ones(9), key=KEY, num_resamples=0), "num_resamples must be at least 1, got 0"),
+        (lambda: jaxcast.fit_ridge(np.ones((9, 3, 2), np.float16), np.ones((9, 2), np.float16), penalty=1.0), "give float32 or float64"),
+    ],
+)  # fmt: skip
+def test_what_fits_nowhere_is_refused_in_one_line(call, message, without_type_checks):
+    with pytest.raises(jaxcast.InputError, match=message):
+        call()
+
+
+def test_a_wrong_call_is_pythons_own_error():
+    with pytest.raises(TypeError, match=r"valid_time\(\) .*unexpected keyword argument 'bogus'"):
+        jaxcast.valid_time([[1.0]], [[1.0]], dt=0.1, threshold=1.0, bogus=3)
+
+
 class Branching(jaxcast.System):
     components = ("x",)
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 
@@ -168,6 +169,7 @@ def block_bootstrap(
     n = len(counts)
     if n < 3 or not 1 <= block_size <= n:
         raise InputError(f"expected at least 3 common weeks and blocks of 1 to {n} of them, got {n} and {block_size}")
+    check_whole("num_resamples", num_resamples)
     check_arrays(f"{num_resamples} resamples of {n} weeks", *[(num_resamples, n)] * 3)
     resampled = np.asarray(_resampled_sums(jnp.asarray(sums), key, block_size, num_resamples))
     ratios = resampled[0] / resampled[1]

@@ -105,6 +105,7 @@ class LinearRegression:
         check_floats(self)
         sizes_of(self, {".weights": "dim model dim", ".bias": "dim"})
 
+    @checked
     def __call__(self, memory: Memory | None, forecasts: Float[Array, "*batch model dim"]) -> Output:
         if forecasts.shape[-2:] != self.weights.shape[1:]:
             raise InputError(
