@@ -98,3 +98,11 @@ def count_compilations():
 
     yield count
     jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Lets go of a file's compiled programs: those of all files together fill gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
