@@ -30,7 +30,7 @@ class Samples(NamedTuple):
     """
 
     memory: Memory
-    forecasts: Any
+    forecasts: Float[Any, "sample model dim"] | None
     targets: Float[Array, "sample dim"]
 
 

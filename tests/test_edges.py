@@ -349,3 +349,10 @@ def test_samples_of_weight_zero_change_neither_losses_nor_fits(part):
     assert_same(*(jaxcast.lead_scores(jnp.ones(s.targets.shape), s) for s in (part, more)))
     shifts = {"levels": (0.2, 0.8), "std": np.ones(2)}
     assert_same(*(jaxcast.held_out_shifts(np.zeros((*s.targets.shape, 1)), s, **shifts) for s in (part, more)))
+
+
+def test_forecasts_of_eight_bits_in_samples_do_not_wrap():
+    _, (samples,), _ = CALLS["fit_regime_interpolation"]()
+    narrow = samples._replace(forecasts=np.asarray(samples.forecasts).astype(np.uint8))
+    wide = samples._replace(forecasts=narrow.forecasts.astype(float))
+    assert_same(*map(jaxcast.fit_regime_interpolation, (wide, narrow)))
