@@ -13,6 +13,24 @@ class InputError(ValueError):
     """
 
 
+def counted(number: int, noun: str) -> str:
+    """Formats a number of things for a message.
+
+    Args:
+        number: how many.
+        noun: what they are, in the singular; its plural ends in s.
+
+    Returns:
+        The number and the noun.
+
+    Example:
+        >>> from jaxcast.errors import counted
+        >>> counted(1, "row"), counted(2, "row")
+        ('1 row', '2 rows')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def shown(value: Any, most: int = MOST_SHOWN) -> str:
     """Formats input for a message: on one line, without control characters, cut after `most` characters.
 

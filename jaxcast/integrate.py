@@ -245,7 +245,7 @@ def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> 
         nearest = interval / max(1, steps)
         raise InputError(
             f"{name} must be a whole multiple of {step_name}, got {name}={interval}, {step_name}={h}; "
-            f"{step_name}={nearest:.6g} would do"
+            f"{step_name}={nearest:.12g} would do"
         )
     return steps
 
@@ -269,7 +269,7 @@ def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
                 nearest = t0 + round(step) * h
                 raise InputError(
                     f"{name} must jump on the integrator's steps {t0:g} + n {h:g}, got a jump at {jump:g}; "
-                    f"{nearest:.10g} would do"
+                    f"{nearest:.15g} would do"
                 )
 
 

@@ -94,8 +94,8 @@ def _culprit(data: PyTree, place: np.ndarray, plan: Plan, is_finite: Callable[[P
     leaves, structure = jax.tree_util.tree_flatten_with_path(batch)
     bad = [k for k, (_, leaf) in enumerate(leaves) if not np.isfinite(np.asarray(leaf, float)).all()]
     for k in bad if len(bad) > 1 else []:
-        mended = [jnp.nan_to_num(leaf, posinf=0, neginf=0) if n == k else leaf for n, (_, leaf) in enumerate(leaves)]
-        if is_finite(jax.tree.unflatten(structure, mended)):
+        repaired = [jnp.nan_to_num(leaf, posinf=0, neginf=0) if n == k else leaf for n, (_, leaf) in enumerate(leaves)]
+        if is_finite(jax.tree.unflatten(structure, repaired)):
             return jax.tree_util.keystr(leaves[k][0])
     return jax.tree_util.keystr(leaves[bad[0]][0])
 

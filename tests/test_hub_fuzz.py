@@ -72,7 +72,7 @@ def test_a_cell_that_cannot_be_read_is_reported_or_dropped(tmp_path, truth, colu
     hub = jaxcast.load_hub(path, truth, bad="drop")
     gone = [key for key in expected if key[:3] == ("a-x", "01", "2024-01-13")]
     assert hub_faults.as_found(hub) == {key: value for key, value in expected.items() if key not in gone}
-    assert hub.dropped == ("1 rows with NA or a cell that cannot be read", "1 forecasts with quantile levels missing")
+    assert hub.dropped == ("1 row with NA or a cell that cannot be read", "1 forecast with quantile levels missing")
 
 
 STRUCTURES = {
@@ -163,7 +163,7 @@ def test_a_rare_level_does_not_take_all_forecasts_with_it(tmp_path, truth):
         jaxcast.load_hub(tmp_path / "tidy.csv", truth)
     hub = jaxcast.load_hub(tmp_path / "tidy.csv", truth, bad="drop")
     assert hub.present.sum() == 15
-    assert hub.dropped[0] == "1 rows of the level 0.51, with which none is whole"
+    assert hub.dropped[0] == "1 row of the level 0.51, with which none is whole"
 
 
 def test_a_damaged_file_among_many_is_named(tmp_path):
@@ -203,7 +203,7 @@ def test_rows_of_the_truth_that_cannot_be_read_are_counted(tmp_path):
     hub_faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), rows, quoting=True)
     hub = jaxcast.load_hub(tmp_path / "tidy.csv", tmp_path / "truth.csv")
     assert hub.dropped == (
-        "1 rows of the truth without a location or a target",
+        "1 row of the truth without a location or a target",
         "2 rows of the truth without a date or a number",
     )
     assert np.isfinite(hub.truth).all()

@@ -90,7 +90,7 @@ def test_the_command_writes_the_file_that_the_hub_wants(hub, tmp_path, capsys):
     options = ("--method", "equal_mean", "--model", "us-pool", "--horizons", 0, 1, 2, 3, "--out", tmp_path)
     parse(["hub", "forecast", *map(str, (*tables, *options))]).run()
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"1 locations, horizons 0, 1, 2, 3 from {REFERENCES[-1]}" in printed
+    assert f"1 location, horizons 0, 1, 2, 3 from {REFERENCES[-1]}" in printed
     assert "made from truth up to 2024-01-27" in printed
     assert "though" not in printed
     _, *rows = (tmp_path / "us-pool" / f"{REFERENCES[-1]}-us-pool.csv").read_text().splitlines()

@@ -127,7 +127,7 @@ def change(rows, old, new):
 FIRST = f"a,01,{DATES[0]},1,0.25,0.25"
 BAD = {
     "crossing": (lambda rows: change(rows, FIRST, FIRST[:-4] + "7.5"), r"tidy.csv, row 1: a's quantile 0.25 .* above its quantile 0.5"),
-    "a level missing": (lambda rows: [row for row in rows if row != FIRST], r"a lacks some of the 3 quantile levels in 1 forecasts.*\(no 0.25; .*tidy.csv, row 1\)"),
+    "a level missing": (lambda rows: [row for row in rows if row != FIRST], r"a lacks some of the 3 quantile levels in 1 forecast,.*\(no 0.25; .*tidy.csv, row 1\)"),
     "NA": (lambda rows: change(rows, FIRST, FIRST[:-4] + "NA"), "tidy.csv, row 1: the value of a for 01 is NA"),
     "infinite": (lambda rows: change(rows, FIRST, FIRST[:-4] + "inf"), "row 1: the value of a for 01 is NA or not a number"),
     "no level": (lambda rows: change(rows, FIRST, FIRST.replace(",0.25,", ",25,")), "row 1: the quantile of a for 01 is NA or not a level"),
@@ -208,8 +208,8 @@ def test_truth_that_ends_too_early_is_refused_unless_the_forecasts_are_pending(t
         jaxcast.load_hub(path, daily, pending=True)
     gaps = write(tmp_path / "gaps.csv", "location,date,value", [*rows[:-1], "02,2024-01-27,many"])
     assert jaxcast.load_hub(path, gaps, pending=True).dropped == (
-        "1 rows of the truth without a date or a number",
-        "no truth on the last date for 1 locations, such as 02",
+        "1 row of the truth without a date or a number",
+        "no truth on the last date for 1 location, such as 02",
     )
     doubled = write(tmp_path / "doubled.csv", "location,date,value", [*rows, f"01,{DATES[0]},2"])
     with pytest.raises(jaxcast.InputError, match="2 duplicate rows, such as 01 on 2024-01-06"):

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -321,3 +323,12 @@ def test_a_stack_of_rings_is_the_single_ones_and_differentiable():
     gradient = jax.grad(lambda forcing: jaxcast.flow_map(jaxcast.Lorenz96(9, forcing), dt=0.05)(u0).sum())(8.0)
     ends = [jaxcast.flow_map(jaxcast.Lorenz96(9, 8.0 + d), dt=0.05)(u0).sum() for d in (1e-5, -1e-5)]
     np.testing.assert_allclose(gradient, (ends[0] - ends[1]) / 2e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dt", "h"), [(0.1, 0.03), (1 / 3, 0.1), (0.7, 0.06)])
+def test_the_step_that_a_message_suggests_is_taken(dt, h):
+    system = jaxcast.Lorenz63()
+    with pytest.raises(jaxcast.InputError, match="would do") as refused:
+        jaxcast.simulate(system, [1.0, 2.0, 3.0], num_samples=2, dt=dt, h=h)
+    suggested = float(re.search(r"; h=(\S+) would do", str(refused.value))[1])
+    assert jaxcast.simulate(system, [1.0, 2.0, 3.0], num_samples=2, dt=dt, h=suggested).states.shape == (2, 3)

@@ -1,12 +1,14 @@
 """What the pictures say: the same colours for the same things, units, and what is left out."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import jaxcast
 from jaxcast import plotting
+from jaxcast.cli import hub_output
 from jaxcast.cli.hidden import candidate_names
 from jaxcast.cli.pictures import some_of
 from jaxcast.hub.plotting import plot_coverage, plot_fan, plot_submissions
@@ -85,3 +87,22 @@ def test_coverage_is_named_as_the_field_does():
     ax = plot_coverage(axes(), [0.5, 0.9], {"mean": [0.4, 0.8]})
     assert [line.get_label() for line in ax.lines] == ["ideal", "mean"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("nominal coverage", "empirical coverage")
+
+
+@pytest.mark.parametrize("newest", [3, 4, 6])
+def test_what_came_after_the_newest_truth_of_a_round_is_no_history(monkeypatch, newest):
+    """A round of horizon 2 whose target date is the last of six: it knew the truth up to the fourth."""
+    dates = np.arange("2024-01-06", "2024-02-17", 7, dtype="datetime64[D]")
+    truth = np.where(np.arange(6) < newest, np.arange(6.0), np.nan)[None]
+    quantiles = np.asarray([[7.0, 8.0, 9.0]])
+    hub = jaxcast.Hub(
+        np.ones((1, 6, 1, 3)), truth, np.ones((1, 6, 1)), ("a",), dates, ("m",), np.asarray([0.25, 0.5, 0.75]), 2
+    )  # fmt: skip
+    drawn = []
+    monkeypatch.setattr(hub_output, "save_figure", lambda path, figure: drawn.append(figure.axes[0]))
+    hub_output.draw_fan(Path("fan.png"), {2: quantiles}, hub, dates[-1] - 14)
+    lines = {line.get_label(): line.get_ydata().tolist() for line in drawn[0].lines}
+    known = min(newest, 4)
+    assert lines["history"] == list(range(known))
+    assert lines["forecast, median"] == [known - 1, 8.0]  # the fan opens from the newest truth that it knew
+    assert lines.get("observed", []) == list(range(4, newest))

@@ -53,7 +53,7 @@ def test_a_simulated_trajectory_is_saved_as_it_is(tmp_path, trajectory, suffix):
 def test_a_file_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path, suffix, monkeypatch):
     path = tmp_path / f"a{suffix}"
     save_trajectory(path, Trajectory(TIMES, STATES))
-    with pytest.raises(InputError, match=r"exists.*ask for it to be overwritten"):
+    with pytest.raises(InputError, match=r"exists.*overwrite it"):
         save_trajectory(path, Trajectory(TIMES, -STATES))
     first = load_trajectory(path)
 

@@ -18,7 +18,7 @@ from jaxcast.cli.hidden import Hidden, coordinates_of, hidden_parameter, regime_
 from jaxcast.cli.pictures import draw_regime, draw_valid_times, draw_weights, figure_of
 from jaxcast.cli.progress import announce, note, stage
 from jaxcast.comparison import PairedTest, median_over_seeds, paired_test
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.forecasters import BestCandidate, Forecaster, HeldWeights, Persistence, WeightedPool
 from jaxcast.integrate import Trajectory
 from jaxcast.metrics import lyapunov_exponent, median_interval, saturation_error, valid_time
@@ -200,9 +200,9 @@ class Evaluate:
     def show(self, results: dict[str, Any], window: float) -> None:
         """Prints the table; a median that reaches the windows' end is that or more."""
         table = Table(
-            title=f"Median valid time over {results['num_windows']} windows of {results['window_size']} leads",
+            title=f"Median valid time over {counted(results['num_windows'], 'window')} of {results['window_size']} leads",
             caption=f"squared error ({self.norm} over components) below {results['threshold']:.4g}; "
-            f"{results['history_size']} true samples before each window; {interval_label(results['rows'])}",
+            f"{counted(results['history_size'], 'true sample')} before each window; {interval_label(results['rows'])}",
             box=box.SIMPLE,
         )
         in_lyapunov_times = self.lyapunov_exponent is not None
@@ -290,7 +290,9 @@ def interval_label(rows: list[dict[str, Any]]) -> str:
     coverage = rows[0]["interval_coverage"]
     if coverage >= 0.95:
         return "95 % interval of the median over windows"
-    return f"range over the windows, which covers the median with {coverage:.0%}"
+    if coverage == 0:
+        return "a single window has no interval of the median"
+    return f"range over the windows, which contains the median with a probability of {coverage:.0%}"
 
 
 def forecasters(stored: StoredPool, others: dict[str, StoredPool]) -> dict[str, list[Any]]:

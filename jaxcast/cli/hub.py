@@ -11,7 +11,7 @@ from jaxcast.cli.entry import check_numbers
 from jaxcast.cli.hub_output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, say, show_scores
 from jaxcast.cli.pictures import figure_of
 from jaxcast.cli.progress import announce, doing
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub, load_hub
 from jaxcast.hub.protocol import adaptive_origin, track_coverage
 from jaxcast.hub.report import compare_forecasters, score_forecasters
@@ -257,7 +257,7 @@ class ForecastHub(_Tables):
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
         note = f"; {missing} have no candidate and no forecast" if missing else ""
         say(
-            f"{path}: {len(hub.locations)} locations, horizons {', '.join(map(str, self.horizons))} from {reference}{note}",
+            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from {reference}{note}",
             _newest_truth(hub),
         )
         if self.plot is not None:

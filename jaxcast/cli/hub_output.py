@@ -95,14 +95,18 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     dates = reference + np.asarray(horizons) * hub.step_days
     figure = figure_of()
     ax = figure.subplots()
-    known = np.isfinite(hub.truth[place])
     values = np.stack([newest[horizon][place] for horizon in horizons])
-    seen = (hub.dates[known][-20:], hub.truth[place, known][-20:])
+    known = np.isfinite(hub.truth[place])
+    # A round that is replayed has truth after the newest that it was made from.
+    is_history = known & (hub.dates <= hub.dates[-1] - hub.steps_ahead * hub.step_days)
+    later = known & ~is_history & (hub.dates <= dates[-1])
+    seen = (hub.dates[is_history][-20:], hub.truth[place, is_history][-20:])
+    truth = (hub.dates[later], hub.truth[place, later]) if later.any() else None
     if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last, if anything was
-        start = (seen[0][-1], np.full_like(values, seen[1][-1])) if known.any() else (reference, values)
+        start = (seen[0][-1], np.full_like(values, seen[1][-1])) if len(seen[0]) else (reference, values)
         dates, values = np.append(start[0], dates), np.concatenate([start[1], values])
     ax.plot(*seen, color=HISTORY, lw=1.1, marker=".", ms=4, label="history")
-    plot_fan(ax, dates, values, hub.levels)
+    plot_fan(ax, dates, values, hub.levels, truth=truth)
     count = len(hub.locations)
     chosen = f", the largest of {count}" if count > 1 else ""
     ax.set_title(f"Forecast of {reference} for location {label_of(hub.locations[place])}{chosen}")

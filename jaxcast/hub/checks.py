@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.cells import LARGEST, YEARS
 from jaxcast.hub.tables import polars, raw_cell
 
@@ -52,7 +52,7 @@ class BadForecasts(NamedTuple):
         lacking = ", ".join(f"{level:g}" for level in grid.levels[~there[place, time, model]])
         at = _row_of(rows, grid, place, time, model, int(there[place, time, model].argmax()))
         return (
-            f"{shown(grid.models[model])} lacks some of the {len(grid.levels)} quantile levels in {counts[model]} forecasts, "
+            f"{shown(grid.models[model])} lacks some of the {len(grid.levels)} quantile levels in {counted(counts[model], 'forecast')}, "
             f"the first for {shown(grid.locations[place])} on {grid.dates[time]} (no {lacking}; {shown(at['file'])}, row {at['row']}); "
             "ask for levels that all have, or drop what is bad"
         )
@@ -66,7 +66,7 @@ class BadForecasts(NamedTuple):
         return (
             f"{shown(at['file'])}, row {at['row']}: {shown(grid.models[model])}'s quantile {low:g} for "
             f"{shown(grid.locations[place])} on {grid.dates[time]} is above its quantile {high:g} "
-            f"({int(self.crossing.sum())} forecasts cross); fix it, or drop what is bad"
+            f"({counted(int(self.crossing.sum()), 'such forecast')}); fix it, or drop what is bad"
         )
 
 
@@ -110,14 +110,14 @@ def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> Any:
     if not len(found):
         return rows
     if bad == "drop":
-        dropped.append(f"{len(found)} rows with NA or a cell that cannot be read")
+        dropped.append(f"{counted(len(found), 'row')} with NA or a cell that cannot be read")
         return rows.filter(pl.col("fault").is_null())
     row = found.row(0, named=True)
     column, cell = raw_cell(row["file"], row["row"], row["fault"])
     of = f" of {shown(row['model'])} for {shown(row['location'])}" if row["model"] and row["location"] else ""
     raise InputError(
         f"{shown(row['file'])}, row {row['row']}: the {column}{of} is NA or not {WANTED[row['fault']]}, "
-        f"{shown('' if cell is None else cell)!r} ({len(found)} rows are so); fix it, or drop what is bad"
+        f"{shown('' if cell is None else cell)!r} ({counted(len(found), 'such row')}); fix it, or drop what is bad"
     )
 
 
@@ -137,7 +137,7 @@ def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped:
         return
     num_extra = int(len(flat) - len(np.unique(flat)))
     if bad == "drop":
-        dropped.append(f"{num_extra} duplicate rows, of which the last stayed")
+        dropped.append(f"{counted(num_extra, 'duplicate row')}, of which the last stayed")
         return
     first = int(np.flatnonzero(twice)[0])
     second = int(np.flatnonzero(flat == flat[first])[1])
@@ -145,7 +145,7 @@ def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped:
     raise InputError(
         f"{shown(again['file'])}, row {again['row']}: {shown(row['model'])}'s quantile {row['quantile']:g} for "
         f"{shown(row['location'])} on {row['target_end_date']} was there already, in row {row['row']} of {shown(row['file'])} "
-        f"({num_extra} duplicate rows); keep one of them"
+        f"({counted(num_extra, 'duplicate row')}); keep one of them"
     )
 
 

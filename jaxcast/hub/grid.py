@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.checks import check_span, find_bad_forecasts, on_grid, refuse_duplicates, refuse_missing
 from jaxcast.hub.tables import collected, polars, scan_truth
 
@@ -59,7 +59,7 @@ def read_grid(frame: Any, path: str | Path, step_days: int, bad: str) -> Grid:
         if mask.any() and bad == "raise":
             raise InputError(describe())
         if mask.any():
-            dropped.append(f"{int(mask.sum())} forecasts with {name}")
+            dropped.append(f"{counted(int(mask.sum()), 'forecast')} with {name}")
     grid.values[found.any] = np.nan
     return _trimmed(grid) if found.any.any() else grid
 
@@ -80,7 +80,7 @@ def _without_rare_levels(grid: Grid) -> Grid:
             break
         kept[level] = False
         grid.dropped.append(
-            f"{int(there[..., level].sum())} rows of the level {grid.levels[level]:g}, with which none is whole"
+            f"{counted(int(there[..., level].sum()), 'row')} of the level {grid.levels[level]:g}, with which none is whole"
         )
     return dataclasses.replace(grid, values=np.ascontiguousarray(grid.values[..., kept]), levels=grid.levels[kept])
 
@@ -95,10 +95,10 @@ def _trimmed(grid: Grid) -> Grid:
     if not there.any():
         raise InputError(_nothing_left(grid.dropped))
     places, times, models = (np.flatnonzero(there.any(axes)) for axes in ((1, 2), (0, 2), (0, 1)))
-    for kept, names, kind in ((places, grid.locations, "locations"), (models, grid.models, "models")):
+    for kept, names, kind in ((places, grid.locations, "location"), (models, grid.models, "model")):
         gone = [name for i, name in enumerate(names) if i not in set(kept.tolist())]
         if gone:
-            grid.dropped.append(f"{len(gone)} {kind} of which no forecast is left, such as {shown(gone[0])}")
+            grid.dropped.append(f"{counted(len(gone), kind)} of which no forecast is left, such as {shown(gone[0])}")
     times = np.arange(times[0], times[-1] + 1)
     return dataclasses.replace(
         grid,
@@ -178,12 +178,14 @@ def read_truth(
     without = [name for name, there in zip(grid.locations, np.isfinite(truth).any(1), strict=True) if not there]
     if without:
         grid.dropped.append(
-            f"no truth for {len(without)} of {len(grid.locations)} locations, such as {shown(without[0])}"
+            f"no truth for {len(without)} of {counted(len(grid.locations), 'location')}, such as {shown(without[0])}"
         )
     last = max(0, min(int(steps.max()), size - 1))
     early = [name for name, there in zip(grid.locations, np.isfinite(truth[:, last]), strict=True) if not there]
     if early := [name for name in early if name not in without]:
-        grid.dropped.append(f"no truth on the last date for {len(early)} locations, such as {shown(early[0])}")
+        grid.dropped.append(
+            f"no truth on the last date for {counted(len(early), 'location')}, such as {shown(early[0])}"
+        )
     return truth[:, np.arange(len(grid.dates))[:, None] + max(lags) - np.asarray(lags)], dates.max()
 
 
@@ -211,13 +213,13 @@ def _usable(found: Any, path: str | Path, grid: Grid) -> Any:
     pl = polars()
     named = found.filter(pl.col("location").is_not_null() & _is_named(found))
     if len(named) < len(found):
-        grid.dropped.append(f"{len(found) - len(named)} rows of the truth without a location or a target")
+        grid.dropped.append(f"{counted(len(found) - len(named), 'row')} of the truth without a location or a target")
     rows = named.filter(pl.col("date").is_not_null() & pl.col("value").is_not_null())
     if not len(rows):
         why = "no date (2024-01-06) or no number in any row" if len(named) else "their names may differ"
         raise InputError(f"the truth in {shown(path)} has no value for the locations of the forecasts: {why}")
     if len(rows) < len(named):
-        grid.dropped.append(f"{len(named) - len(rows)} rows of the truth without a date or a number")
+        grid.dropped.append(f"{counted(len(named) - len(rows), 'row')} of the truth without a date or a number")
     return rows
 
 
@@ -232,6 +234,6 @@ def _refuse_vintages(rows: Any, path: str | Path) -> None:
     if twice.any():
         place, date, row = rows.filter(twice).select("location", "date", "row").row(0)
         raise InputError(
-            f"the truth in {shown(path)} has {int(twice.sum())} duplicate rows, such as {shown(place)} on {date} (row {row}); "
+            f"the truth in {shown(path)} has {counted(int(twice.sum()), 'duplicate row')}, such as {shown(place)} on {date} (row {row}); "
             "keep one vintage by its source"
         )

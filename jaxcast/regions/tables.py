@@ -55,7 +55,7 @@ def read_folder(path: Path | str) -> Folder:
         raise InputError(f"series number {number} of {shown(series[0])} {kind}; leave it out")
     adjacency = _numbers(adjacencies[0]) if adjacencies else None
     if adjacency is not None and not (adjacency >= 0).all():
-        raise InputError(f"{adjacencies[0]} must hold numbers that are not negative, and no gaps; mend it")
+        raise InputError(f"{adjacencies[0]} must hold numbers that are not negative, and no gaps; fix it")
     if adjacency is not None and adjacency.shape != (values.shape[1],) * 2:
         raise InputError(
             f"{adjacencies[0]} is for {adjacency.shape} regions, {shown(series[0].name)} has {values.shape[1]}; both must be of the same"

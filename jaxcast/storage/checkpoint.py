@@ -28,21 +28,21 @@ def load_checkpoint(path: Path, identity: dict[str, Any], like: Any) -> tuple[in
         InputError: for a file that is cut off, no checkpoint, or that of another run.
     """
     arrays = read_arrays(path)
-    mend = "delete it to start afresh, or choose another"
+    fix = "delete it to start afresh, or choose another"
     try:
         num_done = int(arrays.pop("__num_done__"))
         kept = dict(parse_json(str(arrays.pop("__identity__"))))
     except (KeyError, ValueError, TypeError, OverflowError):
-        raise InputError(f"{shown(path)} is not a checkpoint of this program; {mend}") from None
+        raise InputError(f"{shown(path)} is not a checkpoint of this program; {fix}") from None
     differences = [name for name in identity | kept if identity.get(name) != kept.get(name)]
     if differences:
         raise InputError(
-            f"{shown(path)} is the checkpoint of another run, with other {shown(', '.join(differences))}; give the same settings, {mend}"
+            f"{shown(path)} is the checkpoint of another run, with other {shown(', '.join(differences))}; give the same settings, {fix}"
         )
     expected = named_leaves(like)
     kinds = ({name: (leaf.shape, leaf.dtype) for name, leaf in each.items()} for each in (expected, arrays))
     if num_done < 0 or next(kinds) != next(kinds):
-        raise InputError(f"{shown(path)} is the checkpoint of another model or optimizer; {mend}")
+        raise InputError(f"{shown(path)} is the checkpoint of another model or optimizer; {fix}")
     return num_done, jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
 
 

@@ -69,7 +69,7 @@ def check_name(path: Path) -> None:
 def refuse_existing(path: Path) -> None:
     """Raises InputError where there is something of that name."""
     if os.path.lexists(path):
-        raise InputError(f"{shown(path)} exists; choose another name, or ask for it to be overwritten")
+        raise InputError(f"{shown(path)} exists; choose another name, or overwrite it (--overwrite, overwrite=True)")
 
 
 def refuse_replacing(path: Path, *, overwrite: bool) -> None:

@@ -117,12 +117,12 @@ def read_json(path: Path) -> Any:
         raise ValueError(error.strerror or "it cannot be read") from None
 
 
-def read_arrays(path: Path, mend: str = "delete it, and the same command computes it again") -> Arrays:
+def read_arrays(path: Path, fix: str = "delete it, and the same command computes it again") -> Arrays:
     """Reads the arrays of an .npz that `write_arrays` wrote. No memory is asked for beyond the size of the file.
 
     Args:
         path: of the file.
-        mend: what to do about a file that cannot be used.
+        fix: what to do about a file that cannot be used.
 
     Returns:
         The arrays by name.
@@ -142,9 +142,9 @@ def read_arrays(path: Path, mend: str = "delete it, and the same command compute
             arrays = {name.removesuffix(".npy"): _array_of(archive, name) for name in names}
         kept = str(arrays.pop(CHECKSUM))
     except BROKEN_ARCHIVE:
-        raise InputError(f"{shown(path)} is missing, cut off or not this program's; {mend}") from None
+        raise InputError(f"{shown(path)} is missing, cut off or not this program's; {fix}") from None
     if kept != checksum_of(arrays):
-        raise InputError(f"{shown(path)} was changed after it was written: its arrays have another checksum; {mend}")
+        raise InputError(f"{shown(path)} was changed after it was written: its arrays have another checksum; {fix}")
     return arrays
 
 

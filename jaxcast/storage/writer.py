@@ -228,5 +228,5 @@ class TrajectoryWriter:
         )
         raise InputError(
             f"{self._partial} holds an unfinished run with other settings ({changes}); "
-            "choose another name, or ask for it to be overwritten"
+            "choose another name, or overwrite it (--overwrite, overwrite=True)"
         )

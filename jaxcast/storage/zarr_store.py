@@ -201,7 +201,7 @@ def save_zarr(path: Path, record: StoredTrajectory, *, overwrite: bool) -> None:
             refuse_replacing(path, overwrite=overwrite)
             if not overwrite and "sizes" in read_attributes(partial).get(MARK, {}):
                 raise InputError(
-                    f"{shown(partial)} is a run that is not finished; choose another name, or ask for it to be overwritten"
+                    f"{shown(partial)} is a run that is not finished; choose another name, or overwrite it (--overwrite, overwrite=True)"
                 )
             create_store(partial, record, shape, shape)
             open_states(partial)[:] = record.trajectory.states
