@@ -90,7 +90,7 @@ STRUCTURES = {
     "UTF-16": (lambda s: s.encode("utf-16"), "is not in UTF-8"),
     "NUL": (lambda s: s.replace("101.25", "101\x0025", 1), "row 7 holds a NUL"),
     "old line ends": (lambda s: s.replace("\n", "\r"), "carriage return"),
-    "semicolons": (lambda s: s.replace(",", ";"), "separated by commas, got ';'"),
+    "semicolons": (lambda s: s.replace(",", ";"), "separated by commas, got semicolons"),
     "two columns alike": (lambda s: s.replace("model,location", "value,location", 1), "two columns are called value"),
     "nothing": (lambda s: "", "is empty"),
     "a header alone": (lambda s: s.split("\n")[0], "no quantile forecast"),

@@ -8,6 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from jaxcast.errors import InputError, shown
+from jaxcast.table_text import separator_in
 
 BLOCK = 1 << 22
 COMMA, NEWLINE, RETURN, QUOTE = (ord(character) for character in ',\n\r"')
@@ -130,10 +131,8 @@ class _Scan:
 def _check_names(path: Path) -> None:
     with path.open(newline="", encoding="utf-8-sig") as file:
         names = next(csv.reader(file), [])
-    if len(names) == 1 and (found := [mark for mark in ";\t|" if mark in names[0]]):
-        raise InputError(
-            f"{shown(path)}: expected cells separated by commas, got {found[0]!r}; save the table with commas"
-        )
+    if len(names) == 1 and (found := separator_in(names[0])):
+        raise InputError(f"{shown(path)}: expected cells separated by commas, got {found}; save the table with commas")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InputError(f"{shown(path)}: two columns are called {shown(twice[0])}; give each column a name of its own")

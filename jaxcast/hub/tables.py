@@ -103,14 +103,14 @@ def _failure_of(frame: Any) -> Any:
     """The frame with its rows, or why there are none."""
     pl = polars()
     try:
-        with _without_reports():
+        with without_reports():
             return frame.collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError) as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextmanager
-def _without_reports() -> Iterator[None]:
+def without_reports() -> Iterator[None]:
     """Keeps what the reader of a damaged file writes to standard error, a page for each fault, from the user."""
     try:
         kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -195,7 +195,7 @@ def _scan(path: Path) -> Any:
             frame = pl.scan_csv(path, infer_schema=False, row_index_name=ROW, row_index_offset=1)
         else:
             frame = pl.scan_parquet(path, row_index_name=ROW, row_index_offset=1, glob=False)
-        with _without_reports():
+        with without_reports():
             columns = [name for name in frame.collect_schema().names() if name != ROW]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)

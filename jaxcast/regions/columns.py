@@ -1,11 +1,9 @@
 """Columns of a .csv or .parquet table, and what their cells mean; errors say where."""
 
-import contextlib
 import csv
 import io
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.tables import polars
+from jaxcast.hub.tables import polars, without_reports
 from jaxcast.regions.dates import Dates, are_dates, dates_in
 from jaxcast.table_text import encoding_of, separator_in
 
@@ -148,7 +146,7 @@ def _read_parquet(path: Path) -> Columns:
 def _frame(path: Path) -> Any:
     pl = polars()
     try:
-        with _without_panics():
+        with without_reports():
             return pl.read_parquet(path)
     except BaseException as error:
         # A damaged file can make polars panic, which is no Exception.
@@ -156,23 +154,6 @@ def _frame(path: Path) -> Any:
             raise
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{shown(path)} is not a table that can be read ({shown(cause)}); write it again") from None
-
-
-@contextlib.contextmanager
-def _without_panics() -> Iterator[None]:
-    """Keeps what polars prints by itself about a damaged file off the terminal."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # closed
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _texts(column: Any, path: Path, name: str) -> list[str]:
