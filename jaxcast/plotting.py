@@ -6,12 +6,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
+from jaxcast.errors import shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, PALE_BLUE, ORANGE = "#3f7fc4", "#b8c9dd", "#e07b00"
 HISTORY, FORECAST, OBSERVED = "black", ORANGE, BLUE
 """What a forecaster has seen, what it forecasts or infers, and what is true and it has not seen: alike in every picture."""
+
+
+def label_of(name: str, most: int = 60) -> str:
+    """Makes a label of a name from a file: one short line in which a dollar sign starts no formula.
+
+    Args:
+        name: of a component, series, location, model or unit.
+        most: characters to keep.
+
+    Returns:
+        The label.
+
+    Example:
+        >>> from jaxcast.plotting import label_of
+        >>> label_of("US$ per t")
+        'US\\\\$ per t'
+    """
+    cut = name if len(name) <= most else f"{name[:most]}..."
+    return shown(cut).replace("$", r"\$")
 
 
 def plot_series(

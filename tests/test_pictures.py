@@ -1,6 +1,7 @@
 """What the pictures say: the same colours for the same things, units, and what is left out."""
 
 import itertools
+import types
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 import jaxcast
 from jaxcast import plotting
-from jaxcast.cli import hub_output
+from jaxcast.cli import hub_output, series_forecast
 from jaxcast.cli.hidden import candidate_names
-from jaxcast.cli.pictures import some_of
+from jaxcast.cli.pictures import draw_valid_times, some_of
+from jaxcast.cli.series_forecast import ForecastSeries
 from jaxcast.hub.plotting import plot_coverage, plot_fan, plot_submissions
 from jaxcast.plotting import FORECAST, HISTORY, OBSERVED, or_more
 
@@ -106,3 +108,34 @@ def test_what_came_after_the_newest_truth_of_a_round_is_no_history(monkeypatch, 
     assert lines["history"] == list(range(known))
     assert lines["forecast, median"] == [known - 1, 8.0]  # the fan opens from the newest truth that it knew
     assert lines.get("observed", []) == list(range(4, newest))
+
+
+FORMULA = r"$\frac$"  # matplotlib would read it as mathematics, and fail
+
+
+@pytest.fixture(scope="module")
+def series_model(tmp_path_factory):
+    table = tmp_path_factory.mktemp("names") / "table.csv"
+    rows = [f"{date},{i},{2 * i}" for i, date in enumerate(DATES[:20])]
+    table.write_text("\n".join([f"date,{FORMULA},{'n' * 300}", *rows]) + "\n")
+    return types.SimpleNamespace(
+        table=jaxcast.read_series(table), leads=(1, 2), about={"window": 5, "method": "drift"},
+        forecaster=types.SimpleNamespace(levels=(0.25, 0.5, 0.75)),
+    )  # fmt: skip
+
+
+def test_names_from_files_are_drawn_as_they_are(series_model, tmp_path):
+    command = ForecastSeries(Path("m"), Path("t.csv"), Path("f.csv"), plot=tmp_path / "series.png")
+    command.draw(series_model, 15, np.ones((2, 2, 3)) * np.arange(3.0))
+    row = {"method": FORMULA, "valid_time_median": 1.0, "valid_time_interval": (0.5, 1.5)}
+    draw_valid_times(tmp_path / "times.png", [row], "interval", window=2.0, time_unit=FORMULA)
+    assert {path.name for path in tmp_path.iterdir()} == {"series.png", "times.png"}
+    assert plotting.label_of("a" * 100, 5) == "aaaaa..."
+
+
+def test_unknown_series_to_plot_are_refused_in_a_short_line(series_model, monkeypatch):
+    monkeypatch.setattr(series_forecast, "load", lambda model, data: series_model)
+    command = ForecastSeries(Path("m"), Path("t.csv"), Path("f.csv"), plot_series=("x" * 5000,))
+    with pytest.raises(jaxcast.InputError, match="unknown series 'xxx") as refused:
+        command.forecast()
+    assert len(str(refused.value)) < 550

@@ -231,7 +231,7 @@ class Evaluate:
         for test in results.get("paired", ()):
             console.print(
                 f"pool less {test['against']}: medians differ by {test['difference']:.3g} ({test['low']:.3g} to "
-                f"{test['high']:.3g}), p = {test['wilcoxon']:.2g} in {test['num_pairs']} pairs of windows",
+                f"{test['high']:.3g}), p = {test['wilcoxon']:.2g} in {counted(test['num_pairs'], 'pair')} of windows",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -86,8 +86,8 @@ def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
 
 
 def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.datetime64) -> None:
-    from jaxcast.hub.plotting import label_of, plot_fan
-    from jaxcast.plotting import HISTORY
+    from jaxcast.hub.plotting import plot_fan
+    from jaxcast.plotting import HISTORY, label_of
 
     middle = len(hub.levels) // 2
     horizons = sorted(newest)
@@ -109,6 +109,6 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     plot_fan(ax, dates, values, hub.levels, truth=truth)
     count = len(hub.locations)
     chosen = f", the largest of {count}" if count > 1 else ""
-    ax.set_title(f"Forecast of {reference} for location {label_of(hub.locations[place])}{chosen}")
+    ax.set_title(f"Forecast from {reference} for location {label_of(hub.locations[place])}{chosen}")
     ax.set(xlabel="date", ylabel=label_of(hub.target or "value"))
     save_figure(path, figure)

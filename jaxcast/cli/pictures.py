@@ -8,6 +8,7 @@ import numpy as np
 from jaxcast.cli.hidden import Hidden
 from jaxcast.errors import InputError
 from jaxcast.integrate import Trajectory
+from jaxcast.plotting import label_of
 from jaxcast.rollout import Output
 from jaxcast.storage.checks import StoredTrajectory
 from jaxcast.storage.files import save_figure
@@ -45,12 +46,12 @@ def draw_valid_times(
     figure = figure_of(width=8.0, height=1.4 + 0.4 * len(rows))
     plot_valid_times(
         figure.subplots(),
-        [row["method"] for row in rows],
+        [label_of(row["method"]) for row in rows],
         [row["valid_time_median"] for row in rows],
         [tuple(row["valid_time_interval"]) for row in rows],
         interval_label=interval_label,
         highlight=[row["method"] == "pool" for row in rows],
-        unit=time_unit,
+        unit=label_of(time_unit),
         window=window,
     )
     figure.suptitle("How long the forecast stays accurate")
@@ -83,7 +84,7 @@ def draw_weights(
         coordinate_label="candidate" if coordinates is None else f"{coordinates[0]} of the candidate",
         truth_label="" if hidden is None else f"true {hidden.name}",
     )
-    ax.set(xlabel=f"time ({time_unit})")
+    ax.set(xlabel=f"time ({label_of(time_unit)})")
     ax.set_title("Weights in closed loop, first window" + (f", true {hidden.name} dashed" if hidden else ""))
     save_figure(path, figure)
 
@@ -104,7 +105,7 @@ def draw_regime(
         truth=None if hidden is None else (times, hidden.course(times)),
         label=name,
     )
-    ax.set(xlabel=f"time ({time_unit})")
+    ax.set(xlabel=f"time ({label_of(time_unit)})")
     ax.set_title("Regime in closed loop, first window; band: two standard deviations", loc="left")
     save_figure(path, figure)
 
@@ -136,7 +137,7 @@ def draw_forecast(
             (result.times, result.states[:, i]),
             truth=(times[later], states[later, i]),
             spread=output.info["spread"][:, i] if "spread" in output.info else None,
-            label=name,
+            label=label_of(name, 20),
         )
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
@@ -154,5 +155,5 @@ def draw_forecast(
             label=regime_name,
         )
         axes[-1].set_xlim(float(times[seen][0]), float(result.times[-1]))
-    axes[-1].set_xlabel(f"time ({stored.time_unit or 'MTU'})")
+    axes[-1].set_xlabel(f"time ({label_of(stored.time_unit or 'MTU')})")
     save_figure(path, figure)

@@ -19,7 +19,7 @@ from jaxcast.cli.series_methods import intervals, scores, within
 from jaxcast.cli.series_train import describe, samples_of
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.plotting import plot_fan
-from jaxcast.plotting import HISTORY
+from jaxcast.plotting import HISTORY, label_of
 from jaxcast.regions.baselines import LastValue
 from jaxcast.regions.calibration import CalibratedForecaster
 from jaxcast.regions.dates import parse_date
@@ -57,16 +57,16 @@ def load(model: Path, data: Path) -> _Loaded:
     stored = load_pool(model)
     if not isinstance(stored.pool, CalibratedForecaster):
         raise InputError(
-            f"{model} holds no forecaster of series; a pool of candidate models is given as --pool, with --history or --trajectory"
+            f"{shown(model)} holds no forecaster of series; a pool of candidate models is given as --pool, with --history or --trajectory"
         )
     about = stored.attributes
     try:
         _check_about(about, stored.pool)
     except InputError as error:
-        raise InputError(f"{model / 'pool.json'}, attributes: {error}; train and save it again") from None
+        raise InputError(f"{shown(model / 'pool.json')}, attributes: {error}; train and save it again") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
-            f"{model} was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
+            f"{shown(model)} was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
         ) from None
     names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
     size, step = about["window"], about["step"]
@@ -77,13 +77,15 @@ def load(model: Path, data: Path) -> _Loaded:
         )
         parts = [f"{what} {', '.join(some)}" for what, some in (("it lacks", lacking), ("it also has", new)) if some]
         raise InputError(
-            f"{data} has other series than the forecaster: {shown(' and '.join(parts))}; give those it was trained on"
+            f"{shown(data)} has other series than the forecaster: {shown(' and '.join(parts))}; give those it was trained on"
         )
     if table.calendar.step != step:
-        raise InputError(f"{data} has a date every {table.calendar.step}, the forecaster learned from one every {step}")
+        raise InputError(
+            f"{shown(data)} has a date every {table.calendar.step}, the forecaster learned from one every {step}"
+        )
     if newest_row(table.values) + 1 < size:
         raise InputError(
-            f"{data} has values of {newest_row(table.values) + 1} dates, a forecast needs {size}; give a longer table"
+            f"{shown(data)} has values of {newest_row(table.values) + 1} dates, a forecast needs {size}; give a longer table"
         )
     order = [table.names.index(name) for name in names]
     table = table._replace(
@@ -156,7 +158,7 @@ class ForecastSeries:
         unknown = [name for name in self.plot_series if name not in table.names]
         if unknown:
             raise InputError(
-                f"unknown series {shown(repr(unknown[0]))} to plot; the table has {', '.join(table.names[:10])}"
+                f"unknown series {shown(repr(unknown[0]))} to plot; the table has {shown(', '.join(table.names[:10]))}"
             )
         origin = self.origin(table, loaded.about["window"])
         quantiles = self.quantiles(loaded, origin)
@@ -259,7 +261,7 @@ class ForecastSeries:
                 np.asarray(loaded.forecaster.levels),
                 truth=came,
             )
-            ax.set_ylabel(name)
+            ax.set_ylabel(label_of(name, 20))
             ax.get_legend().remove()
         axes[-1].set_xlabel("date" if np.issubdtype(table.calendar.dates(seen).dtype, np.datetime64) else "time")
         one_of_each = {
@@ -269,7 +271,7 @@ class ForecastSeries:
         left_out = (
             "" if self.plot_series else some_of(len(shown), len(table.names), "series; --plot-series names others")
         )
-        axes[0].set_title(f"Forecast of {table.date(origin)} by {loaded.about['method']}{left_out}", fontsize=10)
+        axes[0].set_title(f"Forecast from {table.date(origin)} by {loaded.about['method']}{left_out}", fontsize=10)
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
         save_figure(self.plot or Path(), figure)
 

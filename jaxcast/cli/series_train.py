@@ -199,7 +199,7 @@ class TrainSeries:
         check_series(table, bounds[0])
         if self.lower is not None and np.nanmin(table.values) < self.lower:
             raise InputError(
-                f"{shown(self.data)} holds {np.nanmin(table.values):g}, which is below --lower {self.lower:g}"
+                f"{shown(self.data)} holds {np.nanmin(table.values):g}, which is below --lower {self.lower:g}; give a lower one"
             )
         of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
         lags = tuple(sorted({*range(window), *(lag for lag in of_season if 0 <= lag < size)}))

@@ -6,19 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
-from jaxcast.errors import shown
-from jaxcast.plotting import BLUE, FORECAST, OBSERVED, ORANGE
+from jaxcast.plotting import BLUE, FORECAST, OBSERVED, ORANGE, label_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Of the forecasters in a picture, by their order.
 COLORS = ("black", BLUE, ORANGE, "#5a9a4a", "#8e5aa8")
-
-
-def label_of(name: str) -> str:
-    """Makes a label of a name: one short line in which a dollar sign is no formula."""
-    return shown(name, 60).replace("$", r"\$")
 
 
 def plot_submissions(
@@ -123,7 +117,7 @@ def plot_relative_scores(
     bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1], extend="both")
     bar.ax.set_yticklabels(["0.5", "0.71", "1", "1.4", "2"])
     ax.set_yticks(np.arange(len(models)) + 0.5, [label_of(models[i]) for i in order])
-    ax.set_xticks(np.arange(len(locations)) + 0.5, locations, rotation=90, fontsize=7)
+    ax.set_xticks(np.arange(len(locations)) + 0.5, [label_of(name) for name in locations], rotation=90, fontsize=7)
     return ax
 
 
