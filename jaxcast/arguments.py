@@ -330,8 +330,8 @@ def as_parameter(name: str, value: Any) -> Any:
     Raises:
         InputError: for texts, and for lists and arrays that are not numbers.
     """
-    plain = bool | int | np.generic | np.ndarray | jax.Array | list | tuple | str
-    if not isinstance(value, plain) and not _is_no_number(value):
+    is_read = isinstance(value, bool | int | np.generic | np.ndarray | jax.Array | list | tuple | str)
+    if not is_read and not _is_no_number(value):
         return value
     read = as_floats(value)
     if isinstance(read, _Unusable):

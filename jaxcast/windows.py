@@ -30,7 +30,7 @@ class Samples(NamedTuple):
     """
 
     memory: Memory
-    forecasts: Float[Any, "sample model dim"] | None
+    forecasts: Float[Any, "sample model dim"] | Any  # Any for None, so that mypy asks no user to test for it
     targets: Float[Array, "sample dim"]
 
 
