@@ -87,7 +87,7 @@ STRUCTURES = {
         "row 1 has|row 1: a cell holds whole rows|stray",
     ),
     "Latin-1": (lambda s: s.replace("b-y", "Zürich-y").encode("latin-1"), "row 49 is not in UTF-8"),
-    "UTF-16": (lambda s: s.encode("utf-16"), "is not in UTF-8"),
+    "UTF-16": (lambda s: s.encode("utf-16"), "the header is not in UTF-8, the file is UTF-16"),
     "NUL": (lambda s: s.replace("101.25", "101\x0025", 1), "row 7 holds a NUL"),
     "old line ends": (lambda s: s.replace("\n", "\r"), "carriage return"),
     "semicolons": (lambda s: s.replace(",", ";"), "separated by commas, got semicolons"),

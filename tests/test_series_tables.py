@@ -141,10 +141,10 @@ def test_a_lead_without_a_held_out_value_is_named_and_leaves_nothing(tmp_path, r
         (";", "utf-8", "separated by semicolons, expected commas"),
         ("\t", "utf-8", "separated by tabs, expected commas"),
         ("|", "utf-8", "separated by vertical bars, expected commas"),
-        (",", "utf-16", "line 1: the file is not in UTF-8 but in UTF-16"),
-        (",", "utf-16-le", "line 1: the file is (not in UTF-8 but )?in UTF-16"),
-        (",", "utf-16-be", "line 1: the file is (not in UTF-8 but )?in UTF-16"),
-        (",", "latin-1", "line 1: the file is not in UTF-8 but in another encoding, such as Latin-1"),
+        (",", "utf-16", "line 1: expected text in UTF-8, got UTF-16"),
+        (",", "utf-16-le", "line 1: expected text in UTF-8, got UTF-16"),
+        (",", "utf-16-be", "line 1: expected text in UTF-8, got UTF-16"),
+        (",", "latin-1", "line 1: expected text in UTF-8, got text in another encoding, such as Latin-1"),
     ],
 )
 def test_a_wrong_separator_or_encoding_says_so(separator, encoding, message, tmp_path):

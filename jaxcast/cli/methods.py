@@ -67,6 +67,6 @@ def refuse_other_options(settings: Any) -> None:
     ]
     if ignored:
         raise InputError(
-            f"{shown(', '.join(ignored))} {'says' if len(ignored) == 1 else 'say'} nothing to {settings.pool}; "
+            f"{shown(', '.join(ignored))} {'has' if len(ignored) == 1 else 'have'} no effect with --pool {settings.pool}; "
             "leave it out, or choose another --pool"
         )

@@ -8,7 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from jaxcast.errors import InputError, shown
-from jaxcast.table_text import separator_in
+from jaxcast.table_text import encoding_of, separator_in
 
 BLOCK = 1 << 22
 COMMA, NEWLINE, RETURN, QUOTE = (ord(character) for character in ',\n\r"')
@@ -80,7 +80,10 @@ class _Scan:
             self.decoder.decode(block.tobytes())
         except UnicodeDecodeError as error:
             row = self.num_rows + int(np.searchsorted(ends, error.start))
-            self._refuse(row, "is not in UTF-8", "save the table in UTF-8")
+            encoding = encoding_of(self.data[:1000].tobytes())
+            self._refuse(
+                row, f"is not in UTF-8{f', the file is {encoding}' * bool(encoding)}", "save the table in UTF-8"
+            )
         nothing = np.flatnonzero(block == 0)
         if len(nothing):
             self._refuse(self.num_rows + int(np.searchsorted(ends, nothing[0])), "holds a NUL character")

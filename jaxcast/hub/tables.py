@@ -199,7 +199,7 @@ def _scan(path: Path) -> Any:
             columns = [name for name in frame.collect_schema().names() if name != ROW]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{shown(path)} is not a table that can be read ({shown(why)})") from None
+        raise InputError(f"{shown(path)} is not a table that can be read ({shown(why)}); write it again") from None
     if path.suffix == ".csv":  # empty lines, and rows of commas alone
         frame = frame.filter(~pl.all_horizontal(pl.col(columns).is_null()))
     return frame

@@ -85,13 +85,13 @@ def _text(path: Path) -> str:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        encoding = encoding or "another encoding, such as Latin-1"
+        encoding = encoding or "text in another encoding, such as Latin-1"
         raise InputError(
-            f"{shown(path)}, line {line}: the file is not in UTF-8 but in {encoding}; save it as a CSV in UTF-8"
+            f"{shown(path)}, line {line}: expected text in UTF-8, got {encoding}; save it as a CSV in UTF-8"
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        cause = f"the file is in {encoding}" if encoding else "there is a NUL character"
+        cause = f"expected text in UTF-8, got {encoding}" if encoding else "there is a NUL character"
         raise InputError(f"{shown(path)}, line {line}: {cause}; save it as a CSV in UTF-8")
     return text
 
