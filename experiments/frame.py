@@ -115,11 +115,12 @@ def open_folder(
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     root = Path(__file__).parents[1]
     code = hash_of_code(root / "jaxcast", root / "experiments")
+    reads = {f"--{name}": getattr(config, name, None) for name in ("data", "forecasts", "truth")}
     return RunFolder(
         config.out or Path(default),
         settings,
         code=code,
         overwrite=config.overwrite,
         outputs=("results.json", *outputs),
-        inputs={f"--{name}": getattr(config, name, None) for name in ("data", "forecasts", "truth")},
+        inputs={name: path for name, path in reads.items() if isinstance(path, Path)},
     )

@@ -37,7 +37,9 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
 
     Trained in units of each series' standard deviation; each seed is the one of its best epoch on the validation part.
     """
-    train, valid, test, known = (jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), part) for part in parts)
+    train, valid, test, known = jax.tree.map(
+        lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, tuple(parts)
+    )
 
     def init(key: Any) -> Any:
         return NETWORKS[name](train, hidden_size=config.hidden_size, kind=config.kind, level=config.level, key=key)
