@@ -136,7 +136,7 @@ def _kernel_candidates(setup: Setup, kind: Kernels, parts: Parts, seed: int) -> 
     ):
         lags = sorted({*range(max(window // part, 1)), *(lag for lag in near if 0 <= lag < far)})
         see = partial(
-            jaxcast.lag_inputs, lags=lags, mixing=mixing_of(setup, others), transform=transform, level=level,
+            jaxcast.lag_inputs, lags=lags, mixing=mixing_of(setup, others), transform=transform, level=level, centred=False,
             num_components=num_components,
         )  # fmt: skip
         inputs = see(parts.train), see(parts.known)
