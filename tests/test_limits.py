@@ -75,7 +75,7 @@ ABSURD = {
     "polynomial": lambda: jaxcast.fit_nvar(jnp.tile(WAVE, (4, 9)), num_delays=3, degree=20),
     "members": lambda: jaxcast.EnsembleKalmanFilter(jnp.add, [0.0], [1.0], 0.1, 0.1, KEY, num_members=HUGE),
     "cosines": lambda: jaxcast.random_fourier(3, HUGE, bandwidth=1.0, key=KEY),
-    "resamples": lambda: jaxcast.paired_test(np.arange(5.0), np.ones(5), key=KEY, num_resamples=HUGE),
+    "resamples": lambda: jaxcast.paired_test(np.arange(5.0), np.ones(5), key=KEY, num_resamples=2 * 10**9),
     "seeds": lambda: jaxcast.fit(
         small_network, jaxcast.one_step_samples(jaxcast.Trajectory(jnp.arange(50.0), WAVE), 1), keys=KEY[None],
         optimizer=None, num_epochs=HUGE, batch_size=2,

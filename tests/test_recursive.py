@@ -123,7 +123,8 @@ def test_bad_input_is_one_line(without_type_checks):
     with pytest.raises(jaxcast.InputError, match="window_size must be at least 1, got 0"):
         jaxcast.WindowCell(jaxcast.Drift((1,)), 0)
     for leads, num_paths in (((0, 2), 1), ((), 1), ((1,), 0), (5, 1), ((1.5,), 1)):
-        with pytest.raises(jaxcast.InputError, match="leads and num_paths must be at least 1"):
+        reason = "leads and num_paths must be at least 1|leads of RecursiveForecaster must be a list of whole numbers"
+        with pytest.raises(jaxcast.InputError, match=reason):
             jaxcast.RecursiveForecaster(one_step(), leads, num_paths)
     with pytest.raises(jaxcast.InputError, match="draws from quantiles, which this forecaster has none of"):
         jaxcast.RecursiveForecaster(one_step(), (2,))(VALUES[:WINDOW], key=jax.random.key(0))

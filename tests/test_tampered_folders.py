@@ -314,7 +314,7 @@ def test_settings_are_checked_where_a_model_is_made(without_type_checks):
         (lambda: jaxcast.SeasonalLastValue((1,), 0), "period must be at least 1"),
         (lambda: jaxcast.Monomials(0), "degree must be at least 1"),
         (lambda: jaxcast.AdaptivePool.untrained(rates=(1.5,)), "rates must be"),
-        (lambda: jaxcast.SimplexLeastSquares(2.0), "num_delays must be a whole number"),
+        (lambda: jaxcast.SimplexLeastSquares(2.5), "must be a whole number, got 2.5"),
         (lambda: jaxcast.CalibratedForecaster(None, None, levels=(0.9, 0.1)), "levels must rise"),
         (lambda: jaxcast.CalibratedForecaster(None, None, lower=float("nan")), "lower must be a finite number"),
     ):

@@ -219,6 +219,7 @@ def _read_pool(config: dict[str, Any], folder: Path) -> Any:
     try:
         pool = rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
         check_model(pool)
+        _check_described(pool, config)
     except InputError as error:
         raise InputError(
             f"{shown(folder)} holds no sound {config['pool']}: {shown(error, most=400)}; {AGAIN}"
@@ -228,6 +229,14 @@ def _read_pool(config: dict[str, Any], folder: Path) -> Any:
             f"{shown(file)} does not hold the arrays of the {config['pool']} that pool.json describes; {AGAIN}"
         ) from None
     return pool
+
+
+def _check_described(pool: Any, config: dict[str, Any]) -> None:
+    """Raises InputError unless saving the pool would write its settings as they are: `2.0` is no whole number in a file."""
+    written = _as_json(described(pool))
+    stored = {name: config[name] for name in written}
+    if json.dumps(written, sort_keys=True) != json.dumps(stored, sort_keys=True):
+        raise InputError("its settings are not as they are written")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
