@@ -70,7 +70,12 @@ def check_whole(name: str, value: Any, *, least: int = 1, most: int = MOST) -> N
 
 
 def check_number(
-    name: str, value: Any, *, least: float = -math.inf, most: float = math.inf, above: float = -math.inf
+    name: str,
+    value: Any,
+    *,
+    least: float | int = -math.inf,
+    most: float | int = math.inf,
+    above: float | int = -math.inf,
 ) -> None:
     """Refuses a setting that is not a finite number in a range.
 

@@ -1,6 +1,6 @@
 """The one exception that means: the caller's input cannot be used."""
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 MOST_SHOWN = 200
 """Characters of input that one message repeats at most."""
@@ -13,7 +13,7 @@ class InputError(ValueError):
     """
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: SupportsIndex, noun: str) -> str:
     """Formats a number of things for a message.
 
     Args:

@@ -129,7 +129,7 @@ class EnsembleKalmanFilter:
         states = jnp.zeros(shape, value.dtype) if states is None else states.astype(value.dtype)
         return EnsembleCarry(states, low + (high - low) * draw, jnp.asarray(0), self.key)
 
-    def check_first(self, value: Float[Array, " dim"], known: Bool[Array, "..."]) -> None:
+    def check_first(self, value: Float[Any, " dim"], known: Bool[Any, "..."]) -> None:
         """Raises InputError for a first value that is not wholly known where there is no initial ensemble."""
         is_traced = isinstance(value, jax.core.Tracer) or isinstance(known, jax.core.Tracer)
         if self.initial_ensemble is not None or is_traced:

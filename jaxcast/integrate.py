@@ -70,7 +70,7 @@ class FlowMap:
 
 
 @jax.jit
-def _flow(flow: FlowMap, u: Array, t: Scalar) -> Array:
+def _flow(flow: FlowMap, u: Array, t: Scalar | Instant) -> Array:
     h = jnp.asarray(flow.dt, u.dtype) / flow.num_substeps
     time = split(t, u.dtype)
     return solve(Plan(0, None, flow.num_substeps), flow.system, u, time, split(h, u.dtype))

@@ -250,7 +250,7 @@ def sample_tokens(
     *,
     temperature: Scalar = 1.0,
     key: Key[Array, ""],
-) -> Int[Array, " token"]:
+) -> Int[Array, " sampled"]:
     """What a model writes after a prompt: a closed loop, in one compiled scan, that feeds samples.
 
         w_(n+1) ~ softmax(logits_n / temperature)

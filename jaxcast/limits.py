@@ -18,7 +18,7 @@ UNCHECKED = 2**26
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
-def as_size(num_bytes: float) -> str:
+def as_size(num_bytes: float | int) -> str:
     """Formats a number of bytes for people.
 
     Args:

@@ -57,10 +57,10 @@ class Schedule(FrozenPytree):
                 if field.name in ("period", "periods") and _is_zero_anywhere(value):
                     raise InputError(f"{field.name} must not be 0, got {shown(value)}")
 
-    def __call__(self, t: Scalar) -> Shaped[Array, "..."]:
+    def __call__(self, t: Any) -> Shaped[Array, "..."]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(self, t)")
 
-    def over_step(self, start: Scalar, middle: Scalar, end: Scalar) -> tuple[Any, Any, Any]:
+    def over_step(self, start: Any, middle: Scalar | Instant, end: Scalar | Instant) -> tuple[Any, Any, Any]:
         """The values at the three stage times of one Runge-Kutta step.
 
         A schedule that jumps overrides this and holds its value at `middle` for the whole step, and jumps between
@@ -235,7 +235,9 @@ class PiecewiseConstant(Schedule):
             value = jnp.where(t >= time, next_value, value)
         return value
 
-    def over_step(self, start: Scalar, middle: Scalar, end: Scalar) -> tuple[Any, Any, Any]:
+    def over_step(
+        self, start: Scalar | Instant, middle: Scalar | Instant, end: Scalar | Instant
+    ) -> tuple[Any, Any, Any]:
         value = self(middle)
         return value, value, value
 

@@ -61,7 +61,7 @@ def plain(plan: Plan, system: System, u0: Array, t0: Any, h: Any) -> Array:
     return _run(plan, system, t0, components_of(system, u0), h, emit=as_state)
 
 
-def _run(plan: Plan, system: System, t0: Array, u: Components, h: Array, **how: Any) -> Any:
+def _run(plan: Plan, system: System, t0: Any, u: Components, h: Any, **how: Any) -> Any:
     if plan.num_samples is None:
         kernel = how.get("kernel", lambda function, *args: function(*args))
         steps = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)

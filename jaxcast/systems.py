@@ -101,7 +101,7 @@ class System(FrozenPytree):
         """The system with every schedule replaced by its value at time t."""
         return dataclasses.replace(self, **{name: schedule(t) for name, schedule in self.schedules.items()})
 
-    def over_step(self: T, start: Scalar, middle: Scalar, end: Scalar) -> tuple[T, T, T]:
+    def over_step(self: T, start: Any, middle: Any, end: Any) -> tuple[T, T, T]:
         """The system at the three stage times of one Runge-Kutta step; see `Schedule.over_step`."""
         values = {name: schedule.stages(start, middle, end) for name, schedule in self.schedules.items()}
         first, second, third = (

@@ -9,6 +9,8 @@ from public_calls import CALLS
 import jaxcast
 from jaxcast.storage.checks import in_order, stored
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # numbers of any kind, as a user gives them
+
 KEY = jax.random.key(0)
 
 

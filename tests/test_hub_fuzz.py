@@ -261,6 +261,7 @@ def test_names_are_printed_and_drawn_as_they_are(tmp_path, truth, capsys):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.usefixtures("without_type_checks")
 def test_a_submission_that_is_not_finite_names_horizon_and_location(tmp_path, value):
     dates, levels = np.datetime64("2024-01-06") + 7 * np.arange(3), np.asarray([0.3, 0.7])
     hub = jaxcast.Hub(

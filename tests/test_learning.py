@@ -119,6 +119,7 @@ def test_every_closed_form_fit_refuses_nan(without_type_checks):
         assert "\n" not in str(caught.value), name
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_without_a_penalty_a_regression_is_plain_least_squares():
     rng = np.random.default_rng(0)
     forecasts, targets = rng.normal(size=(40, 3, 2)), rng.normal(size=(40, 2))
@@ -211,6 +212,7 @@ def test_how_many_to_average_is_judged_by_blocks_that_chose_nothing():
     assert differ > 3
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_an_emulator_is_judged_on_pairs_that_it_was_not_fitted_to():
     """Drawn by the seed; the root of their mean square over pairs and components, in deviations of the state."""
     rng = np.random.default_rng(0)

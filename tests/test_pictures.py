@@ -29,6 +29,7 @@ def colours(ax):
     return {line.get_label(): line.get_color() for line in ax.lines}
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_history_forecast_and_truth_have_one_colour_each_in_every_picture():
     forecast = colours(plotting.plot_forecast(axes(), (T, T), (T + 5, T), truth=(T + 5, T)))
     assert {name: forecast[name] for name in ("history", "forecast", "observed")} == {
@@ -71,6 +72,7 @@ def test_a_title_says_what_is_left_out():
     assert some_of(6, 6, "series") == ""
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_dates_do_not_lie_over_each_other():
     quantiles = np.ones((len(DATES), 1)) * np.asarray([1.0, 2.0, 3.0])
     for ax in (
@@ -124,6 +126,7 @@ def series_model(tmp_path_factory):
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_names_from_files_are_drawn_as_they_are(series_model, tmp_path):
     command = ForecastSeries(Path("m"), Path("t.csv"), Path("f.csv"), plot=tmp_path / "series.png")
     command.draw(series_model, 15, np.ones((2, 2, 3)) * np.arange(3.0))

@@ -180,6 +180,7 @@ def test_fewer_centres_are_evenly_spaced_and_penalised_by_their_own_kernel():
     np.testing.assert_allclose(kernel @ pool.correction.coefficients, kernel @ expected, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_one_step_of_baum_and_welch_where_every_state_is_seen():
     """Candidates so far apart that it is certain which one was right: counts and scatters by hand."""
     right = np.asarray([0, 0, 1, 2, 0, 0, 1, 2, 2, 0])

@@ -114,6 +114,7 @@ def small(network, samples, **options):
     return network(samples, hidden_size=3, kind="gru", key=jax.random.key(1), dtype=jnp.float64, **options)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_distances_between_levels_are_softplus_of_their_own_numbers(samples):
     model = small(jaxcast.GlobalNetwork, samples, levels=(0.1, 0.3, 0.55, 0.7, 0.9))
     steps = np.asarray([0.4, -1.0, 7.0, 2.0, -3.0])

@@ -199,6 +199,7 @@ NETWORKS = [(f"{kind}_network",) for kind in ("global", "independent", "hierarch
         *(pytest.param(some, marks=pytest.mark.slow) for some in (NAIVE, ("ridge_each_series",), *NETWORKS)),
     ],
 )
+@pytest.mark.usefixtures("without_type_checks")
 def test_the_level_and_the_unit_of_one_series_are_its_own(methods, tmp_path):
     """Forecasts of the other stay, its own move or scale with it; scores, in standard deviations, stay."""
     rng = np.random.default_rng(3)

@@ -230,6 +230,7 @@ def test_times_begin_at_t0_everywhere(t0):
     np.testing.assert_allclose(last[0], one.states[-1], rtol=1e-10)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_gradients_by_time_and_period_are_those_of_float64():
     def last(period, t0, dtype):
         system = jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, -10.0, period))

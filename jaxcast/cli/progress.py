@@ -1,6 +1,7 @@
 """What a command says while it works, on stderr: notes, progress, and with --verbose what it does and how long that took."""
 
 import contextlib
+import io
 import sys
 import threading
 import time
@@ -29,7 +30,10 @@ class Reporter:
     """
 
     def __init__(
-        self, level: Level = "normal", stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        level: Level = "normal",
+        stream: TextIO | io.TextIOBase | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.level, self.stream, self.clock = level, stream, clock
         self.began = self.last = clock()
@@ -54,7 +58,7 @@ class Reporter:
         if self.level != "quiet" and not self.has_bar and now - self.last >= EVERY_S:
             self._print(f"{self.doing}, {now - self.began:.0f} s so far")
 
-    def advance(self, what: str, done: float, total: float | None, text: str = "") -> None:
+    def advance(self, what: str, done: float | int, total: float | int | None, text: str = "") -> None:
         """Takes in how far the work is, and says so after each tenth."""
         share = done / total if total else 0.0
         numbers = f"{done:g} of {total:g}" if total else ""
@@ -101,7 +105,7 @@ def announce(text: str) -> None:
 
 
 @contextlib.contextmanager
-def stage(what: str, total: float | None = None, *, is_shown: bool = True) -> Iterator[Callable[..., None]]:
+def stage(what: str, total: float | int | None = None, *, is_shown: bool = True) -> Iterator[Callable[..., None]]:
     """Shows a part of the work: as a bar on a terminal, else as a line now and then.
 
     Args:
@@ -121,7 +125,7 @@ def stage(what: str, total: float | None = None, *, is_shown: bool = True) -> It
         bar = progress.add_task(what, total=total)
         reporter.has_bar = reporter.has_bar or has_bar
 
-        def update(done: float, text: str = "") -> None:
+        def update(done: float | int, text: str = "") -> None:
             if is_shown:
                 progress.update(bar, completed=done, description=f"{what} {text}".rstrip())
                 reporter.advance(what, done, total, text)

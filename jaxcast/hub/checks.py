@@ -70,7 +70,7 @@ class BadForecasts(NamedTuple):
         )
 
 
-def _row_of(rows: Any, grid: "Grid", place: int, time: int, model: int, level: int) -> dict[str, Any]:
+def _row_of(rows: Any, grid: "Grid", place: Any, time: Any, model: Any, level: Any) -> dict[str, Any]:
     """The row that holds one quantile."""
     pl = polars()
     is_it = (

@@ -123,7 +123,7 @@ class _Scan:
             expected = 0 if self.expected is None else self.expected
             self._refuse(row, f"has {commas + 1} cells, the header {expected + 1}")
 
-    def _row_at(self, place: int, ends: np.ndarray) -> int:
+    def _row_at(self, place: int | np.integer, ends: np.ndarray) -> int:
         return self.num_rows + int(np.searchsorted(ends, place))
 
     def _refuse(self, row: int, what: str, fix: str = "fix the row") -> NoReturn:

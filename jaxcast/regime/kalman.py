@@ -17,7 +17,7 @@ class Belief(NamedTuple):
     root: Float[Array, "number number"]
 
     @property
-    def deviation(self) -> Float[Array, " number"]:
+    def deviation(self) -> Float[Array, "*batch number"]:
         """The standard deviation of each number."""
         return jnp.linalg.norm(self.root, axis=-1)
 

@@ -108,7 +108,7 @@ def series_of(forecaster: Any) -> tuple[int, ...] | None:
     return None if mean is None else tuple(mean.shape)
 
 
-def of_targets(values: Array, targets: Numbers) -> Array:
+def of_targets(values: Any, targets: Numbers) -> Any:
     """The features that are forecast, (..., target); all that there is where there is no feature axis."""
     return values[..., np.asarray(targets)] if targets else values
 

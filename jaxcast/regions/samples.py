@@ -191,7 +191,7 @@ def learned_from(samples: LeadSamples) -> LeadSamples:
     return samples._replace(targets=jnp.where(samples.weights > 0, samples.targets, 0), given=given)
 
 
-def _weights_of(name: str, samples: LeadSamples) -> Array:
+def _weights_of(name: str, samples: LeadSamples) -> Any:
     """What an array of the samples counts for, in its shape or one that broadcasts to it."""
     weights = samples.weights
     if name == "targets":
