@@ -132,7 +132,7 @@ def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
 @checked
 def fit(
     init: Callable[[Key[Array, ""]], Any] | Fit,
-    data: PyTree[Shaped[Array, "sample ..."]],
+    data: PyTree[Shaped[Any, "sample ..."]],
     *,
     keys: Key[Array, " seed"],
     optimizer: optax.GradientTransformation,
