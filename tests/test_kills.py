@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cut_off import contents
 
@@ -64,7 +65,8 @@ def inputs(tmp_path_factory):
     ):
         subprocess.run([sys.executable, "-m", "jaxcast.cli.main", *text.split()], cwd=folder, check=True,
                        env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    rows = [f"2021-{1 + day // 28:02d}-{1 + day % 28:02d},{day * 7 % 13 + day / 9:.3f}" for day in range(0, 28)]
+    dates = np.arange("2021-01-01", "2021-02-15", dtype="datetime64[D]")
+    rows = [f"{date},{day * 7 % 13 + day / 9:.3f}" for day, date in enumerate(dates)]
     (folder / "in/table.csv").write_text("\n".join(["date,north", *rows]) + "\n")
     write_synthetic_hub(folder / "in", num_weeks=10, num_locations=2)
     (folder / "run").mkdir()
