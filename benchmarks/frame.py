@@ -17,11 +17,11 @@ from typing import Any
 import jax
 
 from jaxcast.cli.arguments import check_options, parse_arguments
-from jaxcast.cli.entry import ending_well, take_flags
-from jaxcast.cli.progress import reporting
+from jaxcast.cli.command import ending_well, take_flags
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import InputError, shown
-from jaxcast.storage.files import check_output, refuse_replacing, whole_file
+from jaxcast.io.files import check_output, refuse_replacing, whole_file
+from jaxcast.progress import reporting
 
 Functions = dict[str, Callable[[], Any]]
 Row = dict[str, Any]

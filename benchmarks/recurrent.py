@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.frame import OURS, Functions, Row, rows_against, run
-from jaxcast.recurrent import GRU, LSTM
+from jaxcast.nn import GRU, LSTM
 
 try:
     import torch

@@ -20,7 +20,7 @@ from benchmarks import frame
 from benchmarks.ensembles import CENTER, starts
 from benchmarks.recurrent import Case, layers, ours_training
 from benchmarks.rollout import NUM_DELAYS, RHOS
-from jaxcast.storage.files import save_figure
+from jaxcast.io.files import save_figure
 
 OPTIMIZER = optax.adam(1e-3)
 SYSTEM = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 100.0))

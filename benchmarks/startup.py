@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import jaxcast
 from benchmarks.frame import check_report, write_report
 from jaxcast.cli.arguments import check_options, parse_arguments
-from jaxcast.cli.entry import ending_well, take_flags
-from jaxcast.cli.progress import reporting
+from jaxcast.cli.command import ending_well, take_flags
 from jaxcast.cli.streams import printing_safely
+from jaxcast.progress import reporting
 
 
 @dataclasses.dataclass(frozen=True)

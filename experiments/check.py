@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxcast import InputError
-from jaxcast.cli.entry import ending_well
-from jaxcast.storage.reading import read_json
+from jaxcast.cli.command import ending_well
+from jaxcast.io.reading import read_json
 
 LARGEST = 1e12
 """No error, time or loss of a run that worked is as large."""

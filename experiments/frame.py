@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeVar
 
 from jaxcast import InputError
 from jaxcast.cli.arguments import check_options, parse_arguments
-from jaxcast.cli.entry import check_numbers, ending_well, run_command, take_flags
+from jaxcast.cli.command import check_numbers, ending_well, run_command, take_flags
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import shown
-from jaxcast.storage.folder import RunFolder, hash_of_code
+from jaxcast.io.run_folder import RunFolder, hash_of_code
 
 C = TypeVar("C")
 

@@ -183,3 +183,9 @@ def check_floats(tree: Any, *, whole: Sequence[str] = ()) -> None:
 def is_traced(*values: Any) -> bool:
     """Whether there are no numbers to look at, as under jit or vmap."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises InputError unless every size is a whole number of at least one."""
+    for name, size in sizes.items():
+        check_whole(name, size)

@@ -7,6 +7,7 @@ rounding: splits are made by masking bits, so that no compiler that fuses produc
 Source: Dekker, Numerische Mathematik 18, 224-242 (1971); Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
 """
 
+import abc
 import dataclasses
 from typing import Any
 
@@ -105,6 +106,14 @@ def split_number(value: Any) -> Instant:
     number = np.asarray(value, np.float64)
     high = number.astype(np.float32)
     return Instant(jnp.asarray(high), jnp.asarray((number - high).astype(np.float32)))
+
+
+class HasTimes(abc.ABC):
+    """A model with times among its own numbers, such as a schedule."""
+
+    @abc.abstractmethod
+    def with_all_digits(self) -> Any:
+        """Returns the model with its times as instants, before JAX cuts them to float32."""
 
 
 def has_float64() -> bool:

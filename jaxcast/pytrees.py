@@ -1,10 +1,12 @@
 """Dataclasses as pytrees."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
 
 from jaxcast.arguments import checked_fields
 
@@ -55,3 +57,13 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     """Names the leaves of a tree by their paths."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def fingerprint(tree: Any) -> str:
+    """A short hash of all numbers of a tree of arrays, and of their shapes and dtypes."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()[:16]

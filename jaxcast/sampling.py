@@ -6,9 +6,8 @@ import jax
 import numpy as np
 
 from jaxcast.checks import is_traced
-from jaxcast.clock import has_float64, split_number
+from jaxcast.clock import HasTimes, has_float64, split_number
 from jaxcast.errors import InputError, shown
-from jaxcast.schedules import Schedule
 
 # Of the spacing of the times, besides the rounding of their dtype.
 SPACING_TOLERANCE = 1e-6
@@ -109,7 +108,7 @@ def with_all_digits(tree: Any) -> Any:
     """
     if has_float64():
         return tree
-    return jax.tree.map(lambda a: a.with_all_digits() if _is_schedule(a) else a, tree, is_leaf=_is_schedule)
+    return jax.tree.map(lambda a: a.with_all_digits() if _has_times(a) else a, tree, is_leaf=_has_times)
 
 
 def exact_times(times: Any, *models: Any) -> Any:
@@ -124,12 +123,12 @@ def exact_times(times: Any, *models: Any) -> Any:
         The times, or an `Instant` of them.
     """
     is_cut = isinstance(times, np.ndarray) and times.dtype == np.float64 and not has_float64()
-    is_used = is_cut and any(map(_is_schedule, jax.tree.leaves(models, is_leaf=_is_schedule)))
+    is_used = is_cut and any(map(_has_times, jax.tree.leaves(models, is_leaf=_has_times)))
     return split_number(times) if is_used else times
 
 
-def _is_schedule(node: Any) -> bool:
-    return isinstance(node, Schedule)
+def _has_times(node: Any) -> bool:
+    return isinstance(node, HasTimes)
 
 
 def steps_of(tree: Any) -> list[float]:

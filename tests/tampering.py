@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from jaxcast.storage.folder import write_arrays
-from jaxcast.storage.reading import CHECKSUM, checksum_of_json
+from jaxcast.io.files import write_arrays
+from jaxcast.io.reading import CHECKSUM, checksum_of_json
 
 
 def contents(folder):

@@ -7,8 +7,8 @@ import pytest
 from tampering import contents, rewrite
 
 import jaxcast
-from jaxcast.readout import Scaler
-from jaxcast.storage.kinds import POOLS
+from jaxcast.forecasters.readout import Scaler
+from jaxcast.saving.registry import POOLS
 
 WAVE = jnp.sin(0.3 * jnp.arange(120.0))[:, None] * jnp.asarray([1.0, 2.0])
 KEY = jax.random.key(0)

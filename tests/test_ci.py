@@ -5,7 +5,7 @@ from real_data import DEFAULT, real_data
 
 from experiments.check import check
 from jaxcast import InputError
-from jaxcast.storage.folder import RunFolder
+from jaxcast.io.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(

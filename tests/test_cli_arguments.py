@@ -17,10 +17,10 @@ import pytest
 import jaxcast
 from benchmarks.frame import Options
 from experiments import frame
-from experiments.lorenz_setup import PRESETS, Config
-from jaxcast.cli import progress
+from experiments.lorenz.setup import PRESETS, Config
+from jaxcast import progress
 from jaxcast.cli.arguments import check_options, options_of, parse_arguments
-from jaxcast.cli.entry import as_typed, ending_well, take_flags
+from jaxcast.cli.command import as_typed, ending_well, take_flags
 from jaxcast.cli.main import COMMANDS, HUB_COMMANDS, SERIES_COMMANDS, Simulate, parse
 
 ROOT = Path(__file__).parents[1]

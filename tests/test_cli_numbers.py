@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli import evaluate, hidden
 from jaxcast.cli.main import parse
-from jaxcast.cli.train import sampling_interval
+from jaxcast.cli.pool import evaluate
+from jaxcast.cli.pool import hidden_parameter as hidden
+from jaxcast.cli.pool.train import sampling_interval
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=[28, 36, 48])"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli import regimes, train
 from jaxcast.cli.main import parse
+from jaxcast.cli.pool import regime as regimes
+from jaxcast.cli.pool import train
 
 pytestmark = pytest.mark.slow
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"

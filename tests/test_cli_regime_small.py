@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli import regimes
 from jaxcast.cli.main import parse
+from jaxcast.cli.pool import regime as regimes
 from jaxcast.regime.fit import fit_and_trial
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
@@ -152,11 +152,11 @@ def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folde
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jaxcast.cli.train.fitted_regime", interrupted)
+    monkeypatch.setattr("jaxcast.cli.pool.train.fitted_regime", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(*command)
     assert not (tmp_path / "pool/pool.json").exists()
-    monkeypatch.setattr("jaxcast.cli.train.fitted_regime", lambda *args: (cell, None))
+    monkeypatch.setattr("jaxcast.cli.pool.train.fitted_regime", lambda *args: (cell, None))
     run(*command)
     for ours, theirs in zip(
         jax.tree.leaves(jaxcast.load_pool(tmp_path / "pool").pool), jax.tree.leaves(cell), strict=True

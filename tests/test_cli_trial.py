@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli import regimes
-from jaxcast.cli.regimes import advice_from, compare_on_trial
+from jaxcast.cli.pool import regime as regimes
+from jaxcast.cli.pool.regime import advice_from, compare_on_trial
 from jaxcast.regime.fit import Trial
 
 

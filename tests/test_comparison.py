@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 import jaxcast
-from jaxcast.comparison import median_over_seeds
+from jaxcast.scores.paired import median_over_seeds
 
 KEY = jax.random.key(0)
 

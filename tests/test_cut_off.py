@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from cut_off import contents, gaps, recorded, restore
 
-from experiments.hub_setup import write_synthetic_hub
-from jaxcast.cli import hub as hub_command
+from experiments.hub.setup import write_synthetic_hub
+from jaxcast.cli.hub import commands as hub_command
 from jaxcast.cli.main import parse
-from jaxcast.storage.folder import RunFolder, write_arrays
+from jaxcast.io.files import write_arrays
+from jaxcast.io.run_folder import RunFolder
 
 MINE = {
     "out.npz.partial": b"mine",

@@ -7,7 +7,8 @@ import pytest
 from public_calls import CALLS
 
 import jaxcast
-from jaxcast.storage.checks import in_order, stored
+from jaxcast.dynamics.trajectory_checks import stored
+from jaxcast.io.conventions import in_order
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # numbers of any kind, as a user gives them
 

@@ -7,7 +7,8 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import jaxcast
-from jaxcast import kernels, solving
+from jaxcast import xla_cpu as kernels
+from jaxcast.dynamics import solve as solving
 
 
 class Matrix(jaxcast.System):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import jaxcast
-from experiments import lorenz_setup as lorenz
 from experiments.frame import parse
-from experiments.lorenz import main
-from jaxcast.storage.folder import RunFolder
+from experiments.lorenz import setup as lorenz
+from experiments.lorenz.__main__ import main
+from jaxcast.io.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 TINY = {

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 import jaxcast
-from experiments import chaos_zoo, regions, rows, traffic
-from experiments.regions_averages import Candidates, best, network_shares
-from experiments.regions_methods import Setup as RegionSetup
-from experiments.regions_methods import choose
-from experiments.traffic_methods import DAY, PENALTIES, Learned, Method, Setup, daily_course, make_road, regressions
-from experiments.traffic_methods import features as see
-from experiments.zoo_methods import Zoo, lag_weights, last_period, picked, score, smape
+from experiments import rows
+from experiments.chaos_zoo import __main__ as chaos_zoo
+from experiments.chaos_zoo.methods import Zoo, lag_weights, last_period, picked, score, smape
+from experiments.regions import __main__ as regions
+from experiments.regions.averages import Candidates, best, network_shares
+from experiments.regions.methods import Setup as RegionSetup
+from experiments.regions.methods import choose
+from experiments.traffic import __main__ as traffic
+from experiments.traffic.methods import DAY, PENALTIES, Learned, Method, Setup, daily_course, make_road, regressions
+from experiments.traffic.methods import features as see
 
 
 def test_smape_is_the_published_formula():

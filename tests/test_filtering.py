@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.filtering import EnsembleCarry, rotate, transform
+from jaxcast.forecasters.ensemble_kalman import EnsembleCarry, rotate, transform
 
 STEP = np.asarray([[0.9, 0.3], [-0.2, 0.95]])
 DRIVE = np.asarray([[0.5], [0.1]])

@@ -8,8 +8,8 @@ import pytest
 
 import jaxcast
 from experiments import frame
-from experiments import hub as experiment
-from experiments.hub_setup import PRESETS, Config, write_synthetic_hub
+from experiments.hub import __main__ as experiment
+from experiments.hub.setup import PRESETS, Config, write_synthetic_hub
 from jaxcast.cli.main import parse
 
 

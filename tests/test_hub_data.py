@@ -5,7 +5,7 @@ import pytest
 from real_data import real_data
 
 import jaxcast
-from experiments.hub_setup import NINE, WINDOWS, Window
+from experiments.hub.setup import NINE, WINDOWS, Window
 
 PRINTED = {
     ("mean", 10): "48.27 21.86 33.00 14.33",

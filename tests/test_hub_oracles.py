@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.comparison import _resampled_sums
-from jaxcast.hub.protocol import _clipped_mean, _loss, task_scores
+from jaxcast.hub.rolling_origin import _clipped_mean, _loss, task_scores
+from jaxcast.scores.relative import _resampled_sums
 
 LEVELS = np.asarray([0.1, 0.3, 0.5, 0.7, 0.9])
 SHAPE = (3, 10, 4)

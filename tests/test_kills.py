@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cut_off import contents
 
-from experiments.hub_setup import write_synthetic_hub
+from experiments.hub.setup import write_synthetic_hub
 
 ROOT = Path(__file__).parents[1]
 NUM_KILLS = int(os.environ.get("JAXCAST_KILLS", "3"))

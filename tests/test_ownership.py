@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 import jaxcast
 from jaxcast import InputError
 from jaxcast.cli.main import parse
-from jaxcast.storage import TrajectoryWriter
-from jaxcast.storage.files import is_ours
-from jaxcast.storage.folder import RunFolder
-from jaxcast.storage.locks import Lock
-from jaxcast.storage.outputs import Outputs
+from jaxcast.io import TrajectoryWriter
+from jaxcast.io.files import is_ours
+from jaxcast.io.locks import Lock
+from jaxcast.io.outputs import Outputs
+from jaxcast.io.run_folder import RunFolder
 
 SIMULATE = ["simulate", "--num-samples", 12, "--transient", 0.5, "--overwrite"]
 TRAIN = ["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[26, 30])", "--pool", "equal_weights"]

@@ -9,12 +9,13 @@ import pytest
 
 import jaxcast
 from jaxcast import plotting
-from jaxcast.cli import hub_output, series_forecast
-from jaxcast.cli.hidden import candidate_names
-from jaxcast.cli.pictures import draw_valid_times, some_of
-from jaxcast.cli.series_forecast import ForecastSeries
-from jaxcast.hub.plotting import plot_coverage, plot_fan, plot_submissions
-from jaxcast.plotting import FORECAST, HISTORY, OBSERVED, or_more
+from jaxcast.cli.hub import output as hub_output
+from jaxcast.cli.pool.hidden_parameter import candidate_names
+from jaxcast.cli.pool.pictures import draw_valid_times, some_of
+from jaxcast.cli.series import forecast as series_forecast
+from jaxcast.cli.series.forecast import ForecastSeries
+from jaxcast.plotting.quantiles import plot_coverage, plot_fan, plot_submissions
+from jaxcast.plotting.trajectories import FORECAST, HISTORY, OBSERVED, or_more
 
 figure = pytest.importorskip("matplotlib.figure")
 T = np.arange(5.0)

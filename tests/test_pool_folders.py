@@ -10,9 +10,9 @@ import pytest
 from tampering import contents, rewrite
 
 import jaxcast
-from jaxcast.polynomials import monomials
+from jaxcast.numerics.polynomials import monomials
 from jaxcast.pooling.corrected import Features, KernelCorrection, PolynomialCorrection
-from jaxcast.storage.kinds import POOLS
+from jaxcast.saving.registry import POOLS
 
 SIZES = dict(dim=3, num_delays=2, hidden_size=4)
 SCALES = jaxcast.Scales(jnp.arange(3.0), jnp.arange(1.0, 4.0), jnp.full(3, 0.5))

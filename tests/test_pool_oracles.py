@@ -8,9 +8,9 @@ import pytest
 from flax import nnx
 
 import jaxcast
+from jaxcast.forecasters.recurrent import projected_loss
+from jaxcast.forecasters.reservoir import random_network
 from jaxcast.pooling.corrected import _feature_range
-from jaxcast.recurrent.forecaster import projected_loss
-from jaxcast.reservoirs import random_network
 
 KEY = jax.random.key(0)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.hub import PUBLISHED, geometric_mean, pooled_coverage
-from experiments.hub_setup import LABELS
-from experiments.lorenz_methods import label_of
-from experiments.skill_cases import CASES
-from experiments.skill_results import shown_share
+from experiments.hub.__main__ import PUBLISHED, geometric_mean, pooled_coverage
+from experiments.hub.setup import LABELS
+from experiments.lorenz.methods import label_of
+from experiments.lorenz_skill.cases import CASES
+from experiments.lorenz_skill.results import shown_share
 from jaxcast.cli.main import parse
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def label(cells):
 
 @pytest.mark.parametrize("page", ["README.md", "experiments/README.md"])
 def test_the_tables_are_the_committed_results(page):
-    rows = json.loads((ROOT / "experiments/results/lorenz-paper.json").read_text())["rows"]
+    rows = json.loads((ROOT / "experiments/lorenz/results.json").read_text())["rows"]
     ours = {label_of(row["method"], row["delays"]): row for row in rows}
     found = tracked = 0
     for cells in tables(page):
@@ -93,7 +93,7 @@ def test_the_tables_of_the_benchmarks_are_those_of_their_files():
 
 
 def test_the_tables_beyond_the_paper_are_the_committed_results():
-    rows = json.loads((ROOT / "experiments/results/lorenz_skill-paper.json").read_text())["rows"]
+    rows = json.loads((ROOT / "experiments/lorenz_skill/results.json").read_text())["rows"]
     ours = {(row["case"], row["method"]): row for row in rows}
     cases = [cells for cells in tables("README.md") if "`--cases`" in cells]
     assert [cells["`--cases`"] for cells in cases] == list(CASES) == list(dict.fromkeys(row["case"] for row in rows))
@@ -122,7 +122,7 @@ def test_the_tables_beyond_the_paper_are_the_committed_results():
 
 @pytest.mark.parametrize(("page", "least"), [("README.md", 6), ("experiments/README.md", 15)])
 def test_the_tables_of_the_hub_are_the_committed_results(page, least):
-    results = json.loads(next((ROOT / "experiments/results").glob("hub-*.json")).read_text())
+    results = json.loads((ROOT / "experiments/hub/results.json").read_text())
     methods = {shown: method for method, shown in LABELS.items()}
     found = 0
     for cells in tables(page):
@@ -163,9 +163,9 @@ def test_the_tables_of_the_hub_are_the_committed_results(page, least):
 
 
 SERIES = {
-    "regions of the US, RMSE": ("regions-us_regions-paper.json", "{rmse:.0f}"),
-    "states of the US, RMSE": ("regions-states-paper.json", "{rmse:.0f}"),
-    "speeds, RMSE / MAE": ("traffic-paper.json", "{rmse:.3f} / {mae:.3f}"),
+    "regions of the US, RMSE": ("regions/results-us_regions.json", "{rmse:.0f}"),
+    "states of the US, RMSE": ("regions/results-states.json", "{rmse:.0f}"),
+    "speeds, RMSE / MAE": ("traffic/results.json", "{rmse:.3f} / {mae:.3f}"),
 }
 
 
@@ -180,7 +180,7 @@ def shown(row, form):
 def test_the_tables_of_series_are_the_committed_results(title):
     name, form = SERIES[title]
     found = [cells for cells in tables("experiments/README.md") if title in cells]
-    file = ROOT / "experiments/results" / name
+    file = ROOT / "experiments" / name
     assert file.exists() == bool(found), f"{name} and its table in experiments/README.md belong together"
     if not found:
         pytest.skip(f"{name}: this run has not been made yet")
@@ -197,7 +197,7 @@ def test_the_tables_of_series_are_the_committed_results(title):
 
 
 def test_the_speeds_of_the_readme_are_the_committed_results():
-    rows = json.loads((ROOT / "experiments/results/traffic-paper.json").read_text())["rows"]
+    rows = json.loads((ROOT / "experiments/traffic/results.json").read_text())["rows"]
     row = next(row for row in rows if (row["method"], row["horizon"]) == ("average", 3))
     assert f"from the last hour: RMSE {row['rmse']:.3f}, MAE {row['mae']:.3f}, by an average" in README
 
@@ -209,14 +209,14 @@ def test_the_influenza_of_the_readme_is_the_committed_results():
         ("us_regions", "", "ours without it: "),
         ("states", "_refitted", "in 49 states "),
     ):
-        rows = json.loads((ROOT / f"experiments/results/regions-{name}-paper.json").read_text())["rows"]
+        rows = json.loads((ROOT / f"experiments/regions/results-{name}.json").read_text())["rows"]
         errors = [f"{row['rmse']:.0f}" for row in rows if row["method"] == f"kernels_both_ways_and_networks{refitted}"]
         assert len(errors) == 4
         assert before + ", ".join(errors) in text
 
 
 def test_the_table_of_the_language_model_is_the_committed_results():
-    rows = json.loads((ROOT / "experiments/results/language-paper.json").read_text())["rows"]
+    rows = json.loads((ROOT / "experiments/language/results.json").read_text())["rows"]
     found = [cells for cells in tables("experiments/README.md") if "next character" in cells]
     assert [cells["next character"].strip("*") for cells in found] == [row["method"] for row in rows]
     for cells, row in zip(found, rows, strict=True):
@@ -229,7 +229,7 @@ def test_the_table_of_the_language_model_is_the_committed_results():
 
 
 def test_the_table_of_the_chaotic_systems_is_the_committed_results():
-    results = json.loads((ROOT / "experiments/results/chaos_zoo-paper.json").read_text())
+    results = json.loads((ROOT / "experiments/chaos_zoo/results.json").read_text())
     rows = {row["method"]: row for row in results["rows"]}
     theirs = {
         "last value": "NaiveSeasonal",

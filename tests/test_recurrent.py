@@ -9,8 +9,8 @@ from jax.test_util import check_grads
 
 import jaxcast
 from jaxcast.errors import InputError
-from jaxcast.recurrent import GRU, LSTM, RNN, LSTMCarry
-from jaxcast.recurrent.forecaster import projected_loss
+from jaxcast.forecasters.recurrent import projected_loss
+from jaxcast.nn import GRU, LSTM, RNN, LSTMCarry
 
 
 @cache

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcast.recurrent import GRU, LSTM, RNN, LSTMCarry, SelfAttention, Stack
-from jaxcast.recurrent.stack import LAYERS as LAYER_CLASSES
+from jaxcast.nn import GRU, LSTM, RNN, LSTMCarry, SelfAttention, Stack
+from jaxcast.nn.stack import LAYERS as LAYER_CLASSES
 
 torch = pytest.importorskip("torch", reason="the peers extra is not installed")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("default")]

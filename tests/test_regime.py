@@ -10,9 +10,9 @@ import pytest
 
 import jaxcast
 from jaxcast.regime import kalman
-from jaxcast.regime.course import Course, Steps, find_courses, fit_course, steps_of
 from jaxcast.regime.emulator import fit_emulator
 from jaxcast.regime.fit import _make
+from jaxcast.regime.harmonics import Course, Steps, find_courses, fit_course, steps_of
 from jaxcast.regime.kalman import Belief, observe, predict, root_of
 from jaxcast.regime.noise import LeftOver, explanations
 

@@ -9,12 +9,12 @@ import pytest
 from scipy.linalg import expm
 
 import jaxcast
-from jaxcast.cli.regimes import findings
-from jaxcast.polynomials import monomials
+from jaxcast.cli.pool.regime import findings
+from jaxcast.numerics.least_squares import _normal_equations
+from jaxcast.numerics.polynomials import monomials
 from jaxcast.regime import fit as fitting
-from jaxcast.regime.course import Allowed, Course, Found, Search, Steps, Tried, certain, revealed, steps_of
+from jaxcast.regime.harmonics import Allowed, Course, Found, Search, Steps, Tried, certain, revealed, steps_of
 from jaxcast.regime.kalman import observe
-from jaxcast.regime.least_squares import _normal_equations
 from jaxcast.regime.noise import LeftOver, explanations
 
 DT = 0.4

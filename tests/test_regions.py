@@ -7,7 +7,8 @@ import pytest
 from real_data import real_data
 
 import jaxcast
-from jaxcast.regions.lags import filled
+from experiments.datasets import read_folder
+from jaxcast.series.scaling import filled
 
 NAN = np.nan
 
@@ -137,7 +138,7 @@ def test_closest_neighbours_are_a_mixture_each():
     ],
 )
 def test_naive_errors_are_those_computed_elsewhere(name, leads, last, season):
-    values = jaxcast.read_folder(real_data(name)).values
+    values = read_folder(real_data(name)).values
     test = jaxcast.lead_samples(values, window_size=20, leads=leads, start=int(0.7 * len(values)))
     scores = jaxcast.lead_scores(jaxcast.LastValue(leads)(test.history).forecast, test)
     np.testing.assert_allclose(scores.rmse, last, atol=0.06)
@@ -349,15 +350,15 @@ def write(path, name, array):
         ("4 given numbers for each of 4 regions", lambda v, s, p: jaxcast.lag_inputs(of_given(v, False)[0], lags=(0,))(s.history, s.history[:, 0, :3])),
         ("penalty must be zero or more, and finite, got -1", lambda v, s, p: jaxcast.fit_lag_regression(s, None, None, penalty=-1)),
         ("a season of 9 steps needs a longer history than 6", lambda v, s, p: jaxcast.SeasonalLastValue((1,), 9)(s.history)),
-        ("one .txt or .csv of series", lambda v, s, p: jaxcast.read_folder(p)),
-        (r"is for \(3, 3\) regions, series.txt has 4", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", np.eye(3)), jaxcast.read_folder(p))),
-        ("series number 0 of .* never changes", lambda v, s, p: (write(p, "series.txt", 0 * v), jaxcast.read_folder(p))),
-        ("series number 2 of .* has no known value", lambda v, s, p: (write(p, "series.txt", v * [1, 1, NAN, 1]), jaxcast.read_folder(p))),
-        ("expected a folder of series", lambda v, s, p: jaxcast.read_folder(p / "none")),
-        ("row 2: expected a finite number, got 'many'", lambda v, s, p: ((p / "series.txt").write_text("1,2\n3,many\n"), jaxcast.read_folder(p))),
-        ("row 1: expected a finite number, got 'inf'", lambda v, s, p: ((p / "series.txt").write_text("1,inf\n3,4\n"), jaxcast.read_folder(p))),
-        ("expected rows of one length", lambda v, s, p: ((p / "series.txt").write_text("1,2\n3\n"), jaxcast.read_folder(p))),
-        ("must hold numbers that are not negative", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", -np.ones((4, 4))), jaxcast.read_folder(p))),
+        ("one .txt or .csv of series", lambda v, s, p: read_folder(p)),
+        (r"is for \(3, 3\) regions, series.txt has 4", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", np.eye(3)), read_folder(p))),
+        ("series number 0 of .* never changes", lambda v, s, p: (write(p, "series.txt", 0 * v), read_folder(p))),
+        ("series number 2 of .* has no known value", lambda v, s, p: (write(p, "series.txt", v * [1, 1, NAN, 1]), read_folder(p))),
+        ("expected a folder of series", lambda v, s, p: read_folder(p / "none")),
+        ("row 2: expected a finite number, got 'many'", lambda v, s, p: ((p / "series.txt").write_text("1,2\n3,many\n"), read_folder(p))),
+        ("row 1: expected a finite number, got 'inf'", lambda v, s, p: ((p / "series.txt").write_text("1,inf\n3,4\n"), read_folder(p))),
+        ("expected rows of one length", lambda v, s, p: ((p / "series.txt").write_text("1,2\n3\n"), read_folder(p))),
+        ("must hold numbers that are not negative", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", -np.ones((4, 4))), read_folder(p))),
         ("adjacency of finite numbers that are not negative", lambda v, s, p: jaxcast.mixtures(2, np.full((2, 2), NAN))),
         ("at least 3 samples", lambda v, s, p: jaxcast.best_average(np.ones((2, 2)), np.ones(2))),
     ],

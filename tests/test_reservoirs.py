@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.polynomials import chebyshev_terms, monomials, products
-from jaxcast.pooling.linear import ridge
-from jaxcast.reservoirs import excite, random_network
+from jaxcast.forecasters.reservoir import excite, random_network
+from jaxcast.numerics.polynomials import chebyshev_terms, monomials, products
+from jaxcast.numerics.ridge import ridge
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli.series_methods import fitted, part_until, train_series, with_targets, within
-from jaxcast.cli.series_train import TrainSeries
-from jaxcast.regions.calibration import shifted
+from jaxcast.cli.series.train import TrainSeries
 from jaxcast.rollout import Output
+from jaxcast.series.calibration import shifted
+from jaxcast.series.fit import fitted, part_until, train_series, with_targets, within
 
 NAN = np.nan
 LEVELS = (0.1, 0.5, 0.9)

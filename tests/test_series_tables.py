@@ -10,8 +10,9 @@ import pytest
 import series_faults
 
 import jaxcast
+from experiments.datasets import read_folder
 from jaxcast.cli.main import parse
-from jaxcast.regions.series_tables import read_adjacency
+from jaxcast.series.tables import read_adjacency
 
 NAN = np.nan
 
@@ -86,7 +87,7 @@ def test_what_only_a_program_would_call_a_number_is_refused(cell, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d/x.csv").write_text(f"1,2\n3,{cell.replace(',', '_')}\n", encoding="utf-8")
     with pytest.raises(jaxcast.InputError, match="row 2: expected a finite number"):
-        jaxcast.read_folder(tmp_path / "d")
+        read_folder(tmp_path / "d")
 
 
 @pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e400", "1e300", "-1e101"])
@@ -388,7 +389,7 @@ def test_spoiled_tables_are_refused_or_read_as_they_say(tmp_path):
 
 
 def test_methods_that_look_at_one_series_make_no_matrix_of_all(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxcast.cli.series_methods.mixtures", lambda *args, **kwargs: pytest.fail("made"))
+    monkeypatch.setattr("jaxcast.series.fit.mixtures", lambda *args, **kwargs: pytest.fail("made"))
     path = wide(tmp_path / "t.csv", np.datetime64("2024-01-01") + np.arange(40), names=[f"s{n}" for n in range(300)])
     run("train", "--data", path, "--horizon", 2, "--season", 0, "--method", "last_value", "--out", tmp_path / "m")
 

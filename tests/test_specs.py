@@ -7,7 +7,7 @@ import pytest
 from spec_texts import random_text
 
 import jaxcast
-from jaxcast.specs import SCHEDULES, SYSTEMS
+from jaxcast.dynamics.parse import SCHEDULES, SYSTEMS
 
 TEXTS = [
     "lorenz63(sigma=9.5, rho=cosine(mean=38.0, amplitude=-10.0, period=1.577132, phase=0.1), beta=2.6666666666666665)",

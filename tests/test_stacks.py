@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxcast
-from jaxcast.recurrent import GRU, LSTM
+from jaxcast.nn import GRU, LSTM
 
 KEY = jax.random.key(5)
 LENGTHS = (7, 4, 1)

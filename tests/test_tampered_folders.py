@@ -16,8 +16,8 @@ from test_pool_folders import pools
 
 import jaxcast
 from jaxcast.checks import check_leads, check_names, check_number, check_whole
-from jaxcast.storage.checkpoint import load_checkpoint, save_checkpoint
-from jaxcast.storage.reading import parse_json
+from jaxcast.io.reading import parse_json
+from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
 
 VALUES = np.cumsum(np.random.default_rng(0).normal(size=(40, 3)), 0) + 100
 LEVELS = (0.1, 0.5, 0.9)
@@ -55,7 +55,7 @@ def cells():
         "reservoir": jaxcast.fit_reservoir(wave, num_nodes=8, num_discarded=5, key=jax.random.key(0)),
         "delay_kernel_ridge": jaxcast.fit_delay_kernel_ridge(wave, jnp.ones(3), penalty=1e-3),
         "recurrent": jaxcast.RecurrentForecaster(
-            gru, **readout, scaler=jaxcast.readout.Scaler(jnp.zeros(2), jnp.ones(2))
+            gru, **readout, scaler=jaxcast.forecasters.readout.Scaler(jnp.zeros(2), jnp.ones(2))
         ),
         "language_model": jaxcast.LanguageModel(num_tokens=5, hidden_size=3, num_layers=2, key=jax.random.key(0)),
         "adaptive": jaxcast.AdaptivePool.untrained(),

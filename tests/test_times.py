@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli.hidden import Hidden, track
+from jaxcast.cli.pool.hidden_parameter import Hidden, track
 from jaxcast.clock import after_steps, joined, split, turns
 from jaxcast.sampling import check_sampling
 

@@ -17,7 +17,7 @@ from trajectory_files import (
 )
 
 from jaxcast import InputError, Trajectory
-from jaxcast.storage import load_trajectory, save_trajectory
+from jaxcast.io import load_trajectory, save_trajectory
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from trajectory_files import (
 )
 
 from jaxcast import InputError, Trajectory
-from jaxcast.storage import TrajectoryWriter, load_trajectory, save_trajectory
+from jaxcast.io import TrajectoryWriter, load_trajectory, save_trajectory
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

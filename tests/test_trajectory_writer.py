@@ -13,7 +13,7 @@ import zarr
 from trajectory_files import MANY, RUN, SETTINGS, STATES, TIMES, contents, same, stream
 
 from jaxcast import InputError, Trajectory
-from jaxcast.storage import TrajectoryWriter, load_trajectory, save_trajectory
+from jaxcast.io import TrajectoryWriter, load_trajectory, save_trajectory
 
 
 def test_streamed_equals_written_at_once(tmp_path):

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import xarray
 
-from jaxcast.storage import TrajectoryWriter
+from jaxcast.io import TrajectoryWriter
 
 SUFFIXES = (".npz", ".csv", ".zarr")
 TIMES = np.arange(6) * 0.5

@@ -7,15 +7,15 @@ from typing import Annotated, Any
 import tyro
 
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
-from jaxcast.cli.entry import ending_well, run_command, take_flags
-from jaxcast.cli.evaluate import Evaluate
-from jaxcast.cli.forecast import Forecast
-from jaxcast.cli.hub import ForecastHub, HubCommand, PoolHub, Score
-from jaxcast.cli.series_forecast import EvaluateSeries, ForecastSeries
-from jaxcast.cli.series_train import TrainSeries
+from jaxcast.cli.command import ending_well, run_command, take_flags
+from jaxcast.cli.hub.commands import ForecastHub, HubCommand, PoolHub, Score
+from jaxcast.cli.pool.evaluate import Evaluate
+from jaxcast.cli.pool.forecast import Forecast
+from jaxcast.cli.pool.train import Train
+from jaxcast.cli.series.forecast import EvaluateSeries, ForecastSeries
+from jaxcast.cli.series.train import TrainSeries
 from jaxcast.cli.simulate import Simulate
 from jaxcast.cli.streams import printing_safely
-from jaxcast.cli.train import Train
 
 Command: Any = (
     Annotated[Simulate, tyro.conf.subcommand("simulate")]

@@ -10,21 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxcast.cli.entry import check_numbers
-from jaxcast.cli.pictures import MOST_COMPONENTS, figure_of, some_of
-from jaxcast.cli.progress import announce, note, stage
-from jaxcast.ensembles import simulate_ensemble
+from jaxcast.cli.command import check_numbers
+from jaxcast.cli.figures import figure_of
+from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
+from jaxcast.dynamics.ensembles import simulate_ensemble
+from jaxcast.dynamics.parse import describe, parse_system
+from jaxcast.dynamics.systems import System, random_starts
+from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in
 from jaxcast.errors import InputError, shown
-from jaxcast.integrate import Trajectory, check_jumps, num_steps_in
+from jaxcast.io.files import partial_path, save_figure
+from jaxcast.io.outputs import DATA, PICTURE, Outputs
+from jaxcast.io.run_folder import environment
+from jaxcast.io.trajectories import load_trajectory, save_trajectory
+from jaxcast.io.zarr_writer import TrajectoryWriter
 from jaxcast.limits import as_size, check_disk, check_memory
+from jaxcast.progress import announce, note, stage
 from jaxcast.sharding import local_mesh, start_process, wait_for_all
-from jaxcast.specs import describe, parse_system
-from jaxcast.storage.files import partial_path, save_figure
-from jaxcast.storage.folder import environment
-from jaxcast.storage.outputs import DATA, PICTURE, Outputs
-from jaxcast.storage.trajectories import load_trajectory, save_trajectory
-from jaxcast.storage.writer import TrajectoryWriter
-from jaxcast.systems import System, random_starts
 
 SOLVER = "classical Runge-Kutta of order 4, fixed step h"
 
@@ -291,7 +292,7 @@ MOST_LETTERS = 120
 
 def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:
     """Draws the first 200 samples of up to six components."""
-    from jaxcast.plotting import plot_series
+    from jaxcast.plotting.trajectories import plot_series
 
     shown = list(system.components)[:MOST_COMPONENTS]
     figure = figure_of(height=1.3 * len(shown) + 1)

@@ -14,9 +14,11 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_number
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import FARTHEST_DAYS
-from jaxcast.hub.course import HubCourse
-from jaxcast.hub.grid import Grid, is_or_null, read_grid, read_truth
-from jaxcast.hub.tables import collected, polars, scan_forecasts
+from jaxcast.hub.checks import Grid
+from jaxcast.hub.forecasts import HubCourse
+from jaxcast.hub.grid import is_or_null, read_grid, read_truth
+from jaxcast.hub.tables import collected, scan_forecasts
+from jaxcast.io.tables import polars
 
 # Reads a lazy frame.
 Read = Callable[[Any], Any]

@@ -1,10 +1,10 @@
 """Expressions that read the cells of a hub's tables; a cell that cannot be read is null, and its row names the column."""
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from jaxcast.errors import InputError, shown
+from jaxcast.io.tables import polars
 
 # Larger values overflow where scores are summed, and count nothing.
 LARGEST = 1e30
@@ -12,19 +12,6 @@ FARTHEST_DAYS = 40_000
 YEARS = (1900, 2199)
 DATE = r"^\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?$"
 OTHER_TYPES = ("mean", "median", "cdf", "pmf", "sample", "point", "bin", "mode")
-
-
-def polars() -> ModuleType:
-    """Returns the package that reads tables.
-
-    Raises:
-        InputError: where it is not installed.
-    """
-    try:
-        import polars
-    except ImportError:
-        raise InputError("tables of a hub and .parquet files need polars: pip install 'jaxcast[hub]'") from None
-    return polars
 
 
 class Cells:

@@ -1,15 +1,27 @@
 """Checks of what real hubs hold and nobody can use; errors name file and row."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.cells import LARGEST, YEARS
-from jaxcast.hub.tables import polars, raw_cell
+from jaxcast.hub.tables import raw_cell
+from jaxcast.io.tables import polars
 
-if TYPE_CHECKING:
-    from jaxcast.hub.grid import Grid
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """values: (location, time, model, quantile), NaN where there is none. dropped: what was left out, in words."""
+
+    values: np.ndarray
+    locations: list[str]
+    dates: np.ndarray
+    models: list[str]
+    levels: np.ndarray
+    dropped: list[str]
+
 
 WANTED = {
     "type": "an output type such as quantile",

@@ -8,7 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from jaxcast.errors import InputError, shown
-from jaxcast.table_text import encoding_of, separator_in
+from jaxcast.io.table_text import encoding_of, separator_in
 
 BLOCK = 1 << 22
 COMMA, NEWLINE, RETURN, QUOTE = (ord(character) for character in ',\n\r"')

@@ -9,20 +9,9 @@ from typing import Any
 import numpy as np
 
 from jaxcast.errors import InputError, counted, shown
-from jaxcast.hub.checks import check_span, find_bad_forecasts, on_grid, refuse_duplicates, refuse_missing
-from jaxcast.hub.tables import collected, polars, scan_truth
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """values: (location, time, model, quantile), NaN where there is none. dropped: what was left out, in words."""
-
-    values: np.ndarray
-    locations: list[str]
-    dates: np.ndarray
-    models: list[str]
-    levels: np.ndarray
-    dropped: list[str]
+from jaxcast.hub.checks import Grid, check_span, find_bad_forecasts, on_grid, refuse_duplicates, refuse_missing
+from jaxcast.hub.tables import collected, scan_truth
+from jaxcast.io.tables import polars
 
 
 def read_grid(frame: Any, path: str | Path, step_days: int, bad: str) -> Grid:

@@ -9,8 +9,8 @@ from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.comparison import block_bootstrap, diebold_mariano, relative_score
-from jaxcast.hub.scores import interval_coverage, weighted_interval_score
+from jaxcast.scores.quantiles import interval_coverage, weighted_interval_score
+from jaxcast.scores.relative import block_bootstrap, diebold_mariano, relative_score
 
 NOMINAL = (0.5, 0.9, 0.95)
 

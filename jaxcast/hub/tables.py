@@ -1,16 +1,15 @@
 """Tables of a forecast hub, lazily: tidy files, legacy hub folders, hubverse folders, and their truth."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import OTHER_TYPES, Cells
-from jaxcast.hub.cells import polars as polars
 from jaxcast.hub.csv_structure import check_csv
-from jaxcast.storage.files import check_name
+from jaxcast.io.files import check_name
+from jaxcast.io.tables import polars as polars
+from jaxcast.io.tables import without_reports
 
 SUFFIXES = (".csv", ".parquet")
 ROW = "(row)"
@@ -107,23 +106,6 @@ def _failure_of(frame: Any) -> Any:
             return frame.collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError) as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-@contextmanager
-def without_reports() -> Iterator[None]:
-    """Keeps what the reader of a damaged file writes to standard error, a page for each fault, from the user."""
-    try:
-        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # it is closed already
-        yield
-        return
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:

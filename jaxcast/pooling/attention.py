@@ -9,9 +9,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_whole
+from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
+from jaxcast.nn.layers import check_input, shares_of, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Output
@@ -293,14 +294,6 @@ def _softmax_over_models(scores: Array, dtype: DTypeLike, present: Present) -> A
     return shares_of(jnp.moveaxis(scores, 0, -1), present)
 
 
-def shares_of(
-    logits: Float[Array, "*batch model"], present: Bool[Array, "*batch model"]
-) -> Float[Array, "*batch model"]:
-    """Softmax over the models present; all zero where none is."""
-    lowest = jnp.finfo(logits.dtype).min / 2  # finite: a softmax over infinities has no gradient
-    return jax.nn.softmax(jnp.where(present, logits, lowest), -1) * present
-
-
 def network_config(layer: nnx.Linear, inputs_per_component: int, memory: DelayMemory) -> dict[str, Any]:
     """The arguments, as JSON values, of a pool whose first layer is this one."""
     return {
@@ -309,41 +302,3 @@ def network_config(layer: nnx.Linear, inputs_per_component: int, memory: DelayMe
         "hidden_size": layer.out_features,
         "dtype": jnp.dtype(layer.param_dtype).name,
     }
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raises InputError unless every size is a whole number of at least one."""
-    for name, size in sizes.items():
-        check_whole(name, size)
-
-
-def check_input(layer: nnx.Linear, num_inputs: int) -> None:
-    """Raises InputError unless a memory has the size that a layer was made for."""
-    if num_inputs != layer.in_features:
-        raise InputError(
-            f"the memory holds {num_inputs} numbers a sample, the network was made for {layer.in_features}; "
-            "give both the same dim and num_delays"
-        )
-
-
-def uniform_linear(
-    in_size: int, out_size: int, *, fan_in: int, rngs: nnx.Rngs, dtype: DTypeLike, use_bias: bool = True
-) -> nnx.Linear:
-    """A linear layer with weights and bias uniform within 1/sqrt(fan_in)."""
-    check_arrays(f"a layer from {in_size} to {out_size} units", (in_size, out_size), dtype=dtype)
-    bound = fan_in**-0.5
-    dtype = jnp.dtype(dtype)  # so that layers made from a dtype and from its name are the same
-
-    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return nnx.Linear(
-        in_size,
-        out_size,
-        use_bias=use_bias,
-        dtype=dtype,
-        param_dtype=dtype,
-        kernel_init=init,
-        bias_init=init,
-        rngs=rngs,
-    )

@@ -10,8 +10,9 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
-from jaxcast.pooling.attention import check_input, check_sizes, uniform_linear
+from jaxcast.nn.layers import check_input, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.scales import Scales, Standardise
 from jaxcast.pooling.weighted import ComponentWeights

@@ -15,12 +15,13 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import check_finite, checked
 from jaxcast.checks import check_floats, check_model, check_names, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
-from jaxcast.polynomials import chebyshev_terms
+from jaxcast.numerics.polynomials import chebyshev_terms
+from jaxcast.numerics.ridge import gaussian_kernel
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
+from jaxcast.pooling.samples import Samples
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
-from jaxcast.schedules import Scalar
-from jaxcast.windows import Samples
+from jaxcast.types import Scalar
 
 MARGIN = 1.1
 """How far features may leave the range that they had in training, beyond which they are held: there is nothing known."""
@@ -294,15 +295,6 @@ def _seen(features: Features, states: Array, info: dict[str, Any]) -> Array:
 @jax.jit
 def _error(correction: Any, x: Array, missing: Array, scale: Array) -> Array:
     return (((missing - correction(x)) / scale) ** 2).mean()
-
-
-def gaussian_kernel(
-    x: Float[Array, "*batch feature"], centres: Float[Array, "centre feature"], length: Scalar
-) -> Float[Array, "*batch centre"]:
-    """exp(-|x - x_n|^2 / (2 length^2)), the squares by one matrix product."""
-    x, centres = x / length, centres / length
-    distances = (x**2).sum(-1)[..., None] + (centres**2).sum(-1) - 2 * jnp.matmul(x, centres.T, precision="highest")
-    return jnp.exp(-jnp.maximum(distances, 0) / 2)
 
 
 @partial(jax.jit, static_argnames="degree")

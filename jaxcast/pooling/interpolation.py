@@ -9,14 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import check_finite, checked
-from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
+from jaxcast.checks import check_floats, check_positive, check_sizes, check_whole, sizes_of
 from jaxcast.errors import InputError
-from jaxcast.pooling.attention import check_sizes
 from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.samples import Samples
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
-from jaxcast.windows import Samples
 
 RANGE = 1.2
 """How far a position may lie outside of the candidates' own, in multiples of the farthest; beyond is rounding."""

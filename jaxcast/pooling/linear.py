@@ -10,11 +10,12 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import check_finite, check_penalty, checked
 from jaxcast.checks import check_floats, sizes_of
 from jaxcast.errors import InputError
+from jaxcast.numerics.ridge import ridge
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
-from jaxcast.schedules import Scalar
+from jaxcast.types import Scalar
 
 
 @register
@@ -182,21 +183,6 @@ def fit_ridge(
     """
     check_penalty(penalty)
     return _fit(forecasts, targets, lambda features, targets: ridge(features, targets, penalty))
-
-
-def ridge(
-    features: Float[Array, "sample feature"], targets: Float[Array, "sample dim"], penalty: Scalar
-) -> Float[Array, "feature dim"]:
-    """Minimises |targets - features W|^2 + penalty |W|^2 by a singular value decomposition; the least W where penalty is 0.
-
-    Not by the normal equations, which square the condition number: features of delays are nearly collinear.
-    """
-    left, values, right = jnp.linalg.svd(features, full_matrices=False)
-    # Without a penalty, directions that are rounding alone are left out, as numpy.linalg.lstsq does.
-    rounding = jnp.finfo(values.dtype).eps * max(features.shape) * values.max(initial=0)
-    kept = (jnp.asarray(penalty) > 0) | (values > rounding)
-    shrunk = jnp.where(kept, values / jnp.where(kept, values**2 + penalty, 1), 0)
-    return jnp.matmul(right.T, shrunk[:, None] * jnp.matmul(left.T, targets, precision="highest"), precision="highest")
 
 
 def _fit(forecasts: Array, targets: Array, solve: Callable[[Array, Array], Array]) -> LinearRegression:

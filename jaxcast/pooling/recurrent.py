@@ -9,12 +9,13 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
-from jaxcast.pooling.attention import check_sizes, uniform_linear
+from jaxcast.nn.gru import GRU
+from jaxcast.nn.layers import uniform_linear
+from jaxcast.nn.lstm import LSTM
 from jaxcast.pooling.scales import Scales, Standardise
 from jaxcast.pooling.weighted import ComponentWeights
-from jaxcast.recurrent.gru import GRU
-from jaxcast.recurrent.lstm import LSTM
 from jaxcast.rollout import Input, Output
 
 _CELLS: dict[str, Any] = {"gru": GRU, "lstm": LSTM}

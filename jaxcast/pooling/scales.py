@@ -7,10 +7,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import check_finite, checked
-from jaxcast.candidates import ForecastMap, forecasts_along
 from jaxcast.checks import check_positive
+from jaxcast.dynamics.candidates import ForecastMap, forecasts_along
+from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
-from jaxcast.integrate import Trajectory
+from jaxcast.nn.layers import Scale
 
 
 class Scales(NamedTuple):
@@ -19,10 +20,6 @@ class Scales(NamedTuple):
     mean: Any
     std: Any
     error: Any
-
-
-class Scale(nnx.Variable[Array]):
-    """A number of a network that is measured once and not trained."""
 
 
 @checked

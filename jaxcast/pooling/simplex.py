@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError
-from jaxcast.pooling.attention import check_sizes
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register

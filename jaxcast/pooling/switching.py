@@ -19,7 +19,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input
-from jaxcast.schedules import Scalar
+from jaxcast.types import Scalar
 
 
 class SwitchingMemory(NamedTuple):

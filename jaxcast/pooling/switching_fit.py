@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import check_finite, checked
 from jaxcast.errors import InputError
 from jaxcast.pooling.switching import FixedShare, InteractingModels, gaussian_log_density
-from jaxcast.schedules import Scalar
+from jaxcast.types import Scalar
 
 
 class Smoothed(NamedTuple):

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.dynamics.trajectory_checks import default_components, stored
 from jaxcast.errors import InputError
-from jaxcast.integrate import Trajectory
-from jaxcast.storage.checks import default_components, stored
 
 NUM_BLOCKS = 20
 """Into which the last quarter of a trajectory is cut, to judge by their spread what forecasts it better."""

@@ -11,14 +11,15 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.dynamics.runge_kutta import rk4_step
+from jaxcast.dynamics.schedules import Parameter
+from jaxcast.dynamics.systems import Components, System
 from jaxcast.errors import InputError
-from jaxcast.polynomials import monomials, products
+from jaxcast.numerics.least_squares import levenberg_marquardt, sum_of_squares
+from jaxcast.numerics.polynomials import monomials, products
 from jaxcast.pytrees import register
 from jaxcast.regime.checks import check_coordinates, check_forecasts
-from jaxcast.regime.least_squares import levenberg_marquardt, sum_of_squares
-from jaxcast.schedules import Parameter, Scalar
-from jaxcast.stepping import rk4_step
-from jaxcast.systems import Components, System
+from jaxcast.types import Scalar
 
 SUBSTEPS = (10, 20, 5, 4, 8, 2, 25, 50, 1)
 SMALL_ERROR = 1e-4

@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.candidates import ForecastMap, forecasts_along
-from jaxcast.integrate import Trajectory
-from jaxcast.polynomials import monomials, products
+from jaxcast.dynamics.candidates import ForecastMap, forecasts_along
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.numerics.least_squares import levenberg_marquardt
+from jaxcast.numerics.polynomials import monomials, products
 from jaxcast.regime.checks import check_trajectory
-from jaxcast.regime.course import Allowed, Course, Found, Steps, find_courses, improve_course, misfit, steps_of
 from jaxcast.regime.emulator import Emulator, fit_emulator
 from jaxcast.regime.forecaster import RegimeForecaster
-from jaxcast.regime.least_squares import levenberg_marquardt
+from jaxcast.regime.harmonics import Allowed, Course, Found, Steps, find_courses, improve_course, misfit, steps_of
 from jaxcast.regime.noise import LeftOver, explanations
 from jaxcast.sampling import exact_times, with_all_digits
 from jaxcast.sharding import devices_for

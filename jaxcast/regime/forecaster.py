@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from jaxcast.candidates import ForecastMap, as_forecast_map
 from jaxcast.checks import check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
+from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
 from jaxcast.errors import InputError
-from jaxcast.polynomials import check_factors, monomials, products
+from jaxcast.numerics.polynomials import check_factors, monomials, products
 from jaxcast.pytrees import register
-from jaxcast.regime.course import Course
 from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.harmonics import Course
 from jaxcast.regime.kalman import Belief, observe, predict
 from jaxcast.rollout import Input, Output
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.regime.checks import NUM_BLOCKS
-from jaxcast.regime.course import Course, Steps, certain, revealed
 from jaxcast.regime.emulator import Emulator
+from jaxcast.regime.harmonics import Course, Steps, certain, revealed
 
 
 class LeftOver(NamedTuple):

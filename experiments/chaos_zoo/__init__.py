@@ -1,0 +1,1 @@
+"""Forecasts of a collection of chaotic systems."""

@@ -1,0 +1,162 @@
+"""The pictures of `experiments.hub`."""
+
+import dataclasses
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+import jaxcast
+from experiments.hub.setup import LABELS, Config, Window
+from jaxcast import plotting
+
+matplotlib.use("Agg")
+
+
+def draw(
+    hub: jaxcast.Hub,
+    forecasts: dict[str, np.ndarray],
+    weights: np.ndarray,
+    windows: list[Window],
+    config: Config,
+    names: dict[str, str],
+    *,
+    best: str,
+    equal: str,
+) -> dict[str, Figure]:
+    """All pictures of one horizon, by file name. names: what a reader calls a location."""
+    total = np.nansum(hub.truth, 1)
+    place = hub.locations.index(config.shown_location) if config.shown_location else int(total.argmax())
+    hub = dataclasses.replace(
+        hub,
+        locations=tuple(names.get(name, name) for name in hub.locations),
+        target=hub.target or config.counted,
+    )
+    spans = [(window.first, window.last) for window in windows]
+    return {
+        "submissions": submissions(hub),
+        "scores_by_week": scores_by_week(hub, forecasts, place, spans, best, equal),
+        "relative_wis": relative(hub, forecasts, best, equal),
+        "weights": model_weights(hub, weights, place),
+        "coverage": coverage(hub, forecasts, spans, best),
+        "fan": fan(hub, forecasts[best], place, spans[0]),
+    }
+
+
+NAMES = tuple(f"{name}.png" for name in ("submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan"))
+
+
+def submissions(hub: jaxcast.Hub) -> Figure:
+    figure = Figure(figsize=(10, 0.9 + 0.32 * len(hub.models)), layout="constrained")
+    ax = plotting.plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0))
+    ax.set_title("Share of locations that each model forecast, by date: gaps are masked, not filled")
+    return figure
+
+
+def scores_by_week(
+    hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], place: int, spans: list[tuple[str, str]], best: str, equal: str
+) -> Figure:
+    """Over all locations, and in one."""
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    over_all, in_one = figure.subplots(2, 1, sharex=True)
+    scores = {name: np.asarray(_wis(forecasts[name], hub)) for name in (equal, best)}
+    for ax, index, truth in ((over_all, slice(None), "all locations"), (in_one, slice(place, place + 1), None)):
+        plotting.plot_scores_by_week(
+            ax,
+            hub.dates,
+            {LABELS[name]: _mean_of_present(values[index]) for name, values in scores.items()},
+            np.nansum(np.maximum(hub.truth[index], 0), 0),
+            windows=spans,
+            truth_label=f"{hub.target}, {truth or hub.locations[place]}",
+        )
+    figure.suptitle(
+        f"WIS by week, mean over all locations and in {hub.locations[place]}; grey: observed; shaded: the windows"
+    )
+    return figure
+
+
+def relative(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], best: str, equal: str) -> Figure:
+    """Candidates and pools against the equal-weight mean on the tasks that both forecast."""
+    base = _wis(forecasts[equal], hub)
+    candidates = {name: hub.forecasts[:, :, i] for i, name in enumerate(hub.models)}
+    shown = candidates | {LABELS[name]: forecasts[name] for name in (best, "equal_median")}
+    ratios = []
+    for forecast in shown.values():
+        scores = _wis(forecast, hub)
+        both = ~np.isnan(scores) & ~np.isnan(base)
+        sums = [np.where(both, a, 0).sum(1) for a in (scores, base)]
+        ratios.append(sums[0] / np.where(sums[1] > 0, sums[1], np.nan))
+    figure = Figure(figsize=(11, 1.4 + 0.32 * len(shown)), layout="constrained")
+    ax = plotting.plot_relative_scores(
+        figure.subplots(), np.asarray(ratios), list(shown), hub.locations, label="WIS / equal-weight mean"
+    )
+    ax.set_title(
+        "Where each model and pool is better (blue) or worse (red) than the equal-weight mean, common weeks only"
+    )
+    ax.set_xlabel("location")
+    return figure
+
+
+def model_weights(hub: jaxcast.Hub, weights: np.ndarray, place: int) -> Figure:
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    for ax, values, name in zip(
+        figure.subplots(2, 1, sharex=True),
+        (weights.mean(0), weights[place]),
+        ("mean over all locations", hub.locations[place]),
+        strict=True,
+    ):
+        plotting.plot_model_weights(ax, hub.dates, values, hub.models)
+        ax.set_title(name, fontsize=10)
+    ax.get_legend().remove()  # of the second, which is the first's
+    figure.suptitle(
+        "How much the adaptive pool takes from each model, learned from the weeks before; absent models get nothing"
+    )
+    return figure
+
+
+def coverage(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], spans: list[tuple[str, str]], best: str) -> Figure:
+    weeks = np.any([hub.weeks(*span) for span in spans], 0)
+    lower = hub.levels[hub.levels < 0.5 - 1e-6]
+    nominal = [float(1 - 2 * level) for level in lower][::-1]
+    curves = {}
+    for name in ("equal_mean", best, "equal_median", "linear_opinion_pool"):
+        covered = [
+            np.nanmean(
+                np.asarray(
+                    jaxcast.interval_coverage(forecasts[name][:, weeks], hub.truth[:, weeks], hub.levels, nominal=each)
+                )
+            )
+            for each in nominal
+        ]
+        curves[LABELS[name]] = [float(share) for share in covered]
+    figure = Figure(figsize=(5.4, 5.4), layout="constrained")
+    ax = plotting.plot_coverage(figure.subplots(), nominal, curves)
+    ax.set_title("Coverage of central intervals, all windows", fontsize=11)
+    return figure
+
+
+def fan(hub: jaxcast.Hub, forecast: np.ndarray, place: int, span: tuple[str, str]) -> Figure:
+    """Every forecast in one window, each made `horizon` steps before."""
+    weeks = hub.weeks(*span)
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    ax = plotting.plot_fan(
+        figure.subplots(),
+        hub.dates[weeks],
+        forecast[place, weeks],
+        hub.levels,
+        truth=(hub.dates[weeks], hub.truth[place, weeks]),
+    )
+    steps = f"{hub.steps_ahead} step{'s' if hub.steps_ahead > 1 else ''} ahead"
+    ax.set_title(f"The adaptive pool's forecasts for {hub.locations[place]}, each made {steps}, and observed values")
+    ax.set(ylim=(0, None), xlabel="date", ylabel=hub.target)
+    return figure
+
+
+def _mean_of_present(values: np.ndarray) -> np.ndarray:
+    """Over the first axis; NaN where there is nothing."""
+    count = (~np.isnan(values)).sum(0)
+    return np.where(count > 0, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
+
+
+def _wis(forecast: np.ndarray, hub: jaxcast.Hub) -> np.ndarray:
+    return np.asarray(jaxcast.weighted_interval_score(forecast, hub.truth, hub.levels).wis)

@@ -1,0 +1,266 @@
+"""Settings of `experiments.hub`, its data, and a small synthetic hub for the smoke preset."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+import jaxcast
+from experiments.frame import Settings
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.arrays import check_names
+from jaxcast.io.tables import polars
+
+NINE = (
+    "BPagano-RtDriven",
+    "CU-select",
+    "GT-DeepCOVID",
+    "Karlen-pypm",
+    "MOBS-GLEAM_COVID",
+    "PSI-DRAFT",
+    "RobertWalraven-ESG",
+    "UCSD_NEU-DeepGLEAM",
+    "USC-SI_kJalpha",
+)
+LABELS = {
+    "equal_mean": "equal-weight mean",
+    "equal_median": "equal-weight median",
+    "trimmed_mean": "trimmed mean",
+    "linear_opinion_pool": "linear opinion pool",
+    "inverse_score": "inverse-score weights by location",
+    "inverse_score_pooled": "inverse-score weights over all locations",
+    "trained_average": "linear pool, trained weights",
+    "adaptive_untrained": "adaptive pool, untrained",
+    "adaptive": "adaptive pool",
+    "linear_regression": "linear regression",
+    "additive_attention": "additive attention",
+    "multi_head_attention": "multi-head attention",
+}
+WINDOWS = (
+    "W1*:2020-11-07:2021-02-20",
+    "W2:2021-06-05:2021-10-30",
+    "W3:2021-12-18:2022-06-18",
+    "W4:2022-07-09:2022-11-05",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Pool the quantile forecasts of a hub and score the pools: Patel and Wikner (2023), section 3.2, and beyond. Presets: smoke,
+    a small synthetic hub; quick, horizon 1, no networks; paper, all horizons and the paper's networks."""
+
+    data: Path | None = None
+    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub; see experiments/README.md for how to get it. Models,
+    baseline, windows and source of the truth that are not given are then the paper's."""
+    forecasts: Path | None = None
+    """Another hub's forecasts: a table, a legacy or a hubverse folder; with its --truth."""
+    truth: Path | None = None
+    """Table of the truth, for --forecasts."""
+    truth_source: str | None = None
+    """Text that the truth's source column contains, where the table holds several vintages."""
+    target: str | None = None
+    """Which target, where the tables hold several."""
+    models: tuple[str, ...] = ()
+    """The candidates; by default all of a hub."""
+    num_models: int | None = None
+    """Instead of --models: as many of the most consistent ones."""
+    baseline: str | None = None
+    """The forecaster whose relative WIS is 1; scored, not pooled."""
+    horizons: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--horizon"])] = (1,)
+    """In steps, as the tables count them."""
+    first_horizon: int | None = None
+    """That of the first date after the newest truth; by default 0 where the tables hold a horizon 0, else 1."""
+    windows: tuple[str, ...] = ()
+    """NAME:FIRST:LAST, both dates included; by default one of all dates."""
+    leave_out_levels: tuple[float, ...] = (0.1, 0.9)
+    """Levels of the hub that the paper's WIS does not use; every row is made with and without them."""
+    blocked: tuple[str, ...] = ()
+    """The paper's networks to train: linear_regression, additive_attention, multi_head_attention."""
+    blocked_epochs: int = 10
+    """Epochs of each training; the paper's are 200."""
+    blocked_learning_rate: float = 2e-4
+    """Of Adam; the paper's is 1e-5."""
+    blocked_hidden: int = 200
+    """Rows of the additive attention's hidden layer, the paper's are 1000; a head of 21 has a tenth of them."""
+    blocked_batch_size: int = 64
+    """Tasks in a minibatch."""
+    num_steps: int = 15
+    """Optimizer steps of the adaptive pool before each forecast."""
+    shown_location: str | None = None
+    """Location of the pictures; by default the one with the most of what the truth counts."""
+    counted: str = "deaths per week"
+    """What that is, for the pictures, where the tables name no target."""
+
+
+PRESETS = {
+    "smoke": Config(
+        preset="smoke",
+        counted="synthetic counts",
+        num_models=4,
+        baseline="baseline",
+        windows=("A:2021-01-16:2021-02-27", "B:2021-03-20:2021-05-01"),
+        blocked=("linear_regression", "additive_attention", "multi_head_attention"),
+        blocked_epochs=2,
+        blocked_hidden=20,
+        blocked_batch_size=16,
+        num_steps=2,
+    ),
+    "quick": Config(),
+    "paper": Config(
+        preset="paper",
+        horizons=(1, 2, 3, 4),
+        blocked=("linear_regression", "additive_attention", "multi_head_attention"),
+        blocked_epochs=200,
+        blocked_learning_rate=1e-5,
+        blocked_hidden=1000,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A named range of dates, both ends included."""
+
+    name: str
+    first: str
+    last: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Window":
+        parts = text.split(":")
+        try:
+            name, first, last = parts
+            np.datetime64(first, "D"), np.datetime64(last, "D")
+        except ValueError:
+            raise InputError(
+                f"expected a window as NAME:FIRST:LAST with dates like 2021-06-05, got {shown(repr(text))}"
+            ) from None
+        return cls(name, first, last)
+
+
+def settled(config: Config) -> Config:
+    """With the paper's settings where its data are read and nothing else is said.
+
+    Raises:
+        InputError: for both models and a number of them.
+    """
+    if config.models and config.num_models is not None:
+        raise InputError(
+            f"give --models or --num-models, not both, got {len(config.models)} names and {config.num_models}"
+        )
+    if config.data is None:
+        return config
+    return dataclasses.replace(
+        config,
+        models=config.models or (NINE if config.num_models is None else ()),
+        baseline=config.baseline or "COVIDhub-baseline",
+        truth_source=config.truth_source or "final",
+        windows=config.windows or WINDOWS,
+    )
+
+
+def windows_of(config: Config, hub: jaxcast.Hub) -> list[Window]:
+    """What is scored apart.
+
+    Raises:
+        InputError: for a window that is not understood, or in which no date of the hub lies.
+    """
+    first, last = hub.dates[0], hub.dates[-1]
+    windows = [Window.parse(text) for text in config.windows or (f"all:{first}:{last}",)]
+    for window in windows:
+        if not hub.weeks(window.first, window.last).any():
+            raise InputError(f"no date of the hub lies in the window {shown(window.name)}; they are {first} to {last}")
+    return windows
+
+
+def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
+    """Where forecasts and truth are; the smoke preset writes a synthetic hub into a folder first.
+
+    Raises:
+        InputError: where the data are not there, or only one of the two paths is given.
+    """
+    if (config.forecasts is None) != (config.truth is None):
+        raise InputError("give both --forecasts and --truth, or neither")
+    if config.forecasts is not None and config.truth is not None:
+        if config.data is not None:
+            raise InputError("give --data, or --forecasts and --truth, not both")
+        return config.forecasts, config.truth
+    if config.data is None and config.preset == "smoke":
+        return write_synthetic_hub(folder, seed=config.seed)
+    if config.data is None:
+        raise InputError(
+            "expected --data, or --forecasts and --truth; see experiments/README.md for how to get the data"
+        )
+    tables = config.data / "forecasts.parquet", config.data / "truth.parquet"
+    if not all(table.exists() for table in tables):
+        raise InputError(f"{config.data} does not hold forecasts.parquet and truth.parquet; see experiments/README.md")
+    return tables
+
+
+def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxcast.Hub, jaxcast.Hub | None]:
+    """The candidates, and on the same grid the baseline."""
+    wanted: tuple[str, ...] | None = config.models or None
+    with_baseline = None if wanted is None or config.baseline is None else (*wanted, config.baseline)
+    hub = jaxcast.load_hub(
+        *tables,
+        horizon=horizon,
+        first_horizon=config.first_horizon,
+        target=config.target,
+        models=with_baseline,
+        truth_source=config.truth_source,
+    )
+    if config.baseline is not None and config.baseline not in hub.models:
+        raise InputError(
+            f"the baseline {shown(repr(config.baseline))} is not in the hub; its models are {shown(', '.join(hub.models))}"
+        )
+    baseline = None if config.baseline is None else hub.only([config.baseline])
+    if config.shown_location is not None:
+        check_names("location", [config.shown_location], hub.locations)
+    others = [name for name in wanted or hub.models if name != config.baseline]
+    if wanted is None and config.num_models is not None:
+        counts = {name: int(hub.present[..., hub.models.index(name)].sum()) for name in others}
+        kept = sorted(others, key=lambda name: -counts[name])[: config.num_models]
+        others = [name for name in others if name in kept]
+    return hub.only(others), baseline
+
+
+def names_of_locations(truth: Path) -> dict[str, str]:
+    """What the truth calls each location, where it has a column location_name."""
+    pl = polars()
+    frame = pl.scan_csv(truth, infer_schema=False) if truth.suffix == ".csv" else pl.scan_parquet(truth)
+    if not {"location", "location_name"} <= set(frame.collect_schema()):
+        return {}
+    return dict(frame.select("location", "location_name").drop_nulls().unique().collect().cast(pl.String).iter_rows())
+
+
+def write_synthetic_hub(
+    folder: Path, *, seed: int = 0, num_weeks: int = 20, num_locations: int = 4
+) -> tuple[Path, Path]:
+    """A hub of five models of different skill and gaps, as two .csv tables, horizon 1."""
+    rng = np.random.default_rng(seed)
+    levels = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
+    normal = np.asarray([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
+    dates = np.datetime64("2021-01-02") + 7 * np.arange(num_weeks)
+    places = [f"{number:02d}" for number in range(1, num_locations + 1)]
+    size = 20.0 * 3.0 ** np.arange(num_locations)[:, None]
+    truth = size * (1.2 + np.sin(np.arange(num_weeks) / 4)) * rng.lognormal(0, 0.1, (num_locations, num_weeks))
+    lines = ["model,location,target_end_date,horizon,quantile,value"]
+    models = {"baseline": 0.6, "sharp": 0.1, "fair": 0.2, "wide": 0.3, "poor": 0.5}
+    for model, error in models.items():
+        centre = truth * rng.lognormal(0, error, truth.shape)
+        for (i, place), (t, date) in itertools.product(enumerate(places), enumerate(dates)):
+            if model != "baseline" and rng.random() < 0.1:
+                continue
+            values = np.maximum(centre[i, t] * (1 + 0.2 * normal), 0)
+            lines += [
+                f"{model},{place},{date},1,{level:g},{value:.3f}" for level, value in zip(levels, values, strict=True)
+            ]
+    folder.mkdir(parents=True, exist_ok=True)
+    forecasts, truths = folder / "forecasts.csv", folder / "truth.csv"
+    forecasts.write_text("\n".join(lines) + "\n")
+    rows = [f"{place},{date},{truth[i, t]:.3f}" for i, place in enumerate(places) for t, date in enumerate(dates)]
+    truths.write_text("\n".join(["location,date,value", *rows]) + "\n")
+    return forecasts, truths

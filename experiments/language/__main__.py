@@ -1,0 +1,284 @@
+"""Characters of Shakespeare: a recurrent language model, trained through time with its carry kept from chunk to chunk."""
+
+import dataclasses
+import gzip
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich import box
+from rich.table import Table
+
+import jaxcast
+from experiments.frame import Settings, check_settings, open_folder, start
+from experiments.language.pictures import losses
+from jaxcast import InputError
+from jaxcast.cli.command import make_console
+from jaxcast.errors import shown
+from jaxcast.nn.stack import Kind
+from jaxcast.pytrees import named_leaves
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Train a character model on the first nine tenths of a text, score it on the last tenth, and let it write.
+    Presets: smoke, a made text; quick, a small model; paper, what is reported."""
+
+    data: Path | None = None
+    """The folder of input.txt, gzipped or not."""
+    development: bool = False
+    """Train on the first nine tenths of the training part and score on its last: for choosing settings."""
+    num_seeds: int = 1
+    """Models, each from its own initial weights; they are trained side by side, and the mean of their probabilities is scored too."""
+    kind: Kind = "lstm"
+    """Of the layers."""
+    hidden_size: int = 128
+    """Of each layer."""
+    num_layers: int = 1
+    """One above the other."""
+    dropout: float = 0.0
+    """Of embedding, between layers, and before the softmax."""
+    num_streams: int = 64
+    """Parts of the text that are read side by side: the batch."""
+    chunk_size: int = 32
+    """Characters that gradients go back through; the carry goes on."""
+    num_epochs: int = 2
+    """Passes over the training part; the parameters after the last one are taken, whatever the validation part says."""
+    learning_rate: float = 8e-3
+    """Of Adam, after 100 steps of warm-up, along a half cosine to zero."""
+    clip_norm: float = 1.0
+    """Gradients with a larger global norm are scaled down to it."""
+    adaptation_rate: float = 0.1
+    """Of plain gradient steps for the row that goes on learning from the text it has been scored on."""
+    temperature: float = 0.8
+    """Of the text that is written."""
+
+
+PRESETS = {
+    "smoke": Config(
+        preset="smoke", hidden_size=16, num_streams=8, chunk_size=16, num_epochs=10, num_seeds=2, dropout=0.1,
+        learning_rate=2e-2,
+    ),
+    "quick": Config(),
+    "paper": Config(preset="paper", num_seeds=2, hidden_size=512, dropout=0.15, num_epochs=8, learning_rate=4e-3),
+}  # fmt: skip
+PUBLISHED = {"nanoGPT, 6 layers of 384, context 256": 1.4697, "nanoGPT on a CPU, 4 layers of 128, context 64": 1.88}
+ADAPTATION_CHUNK = 32
+WARMUP_STEPS = 100
+NUM_VALIDATION_STREAMS = 16
+WRITTEN = 600
+
+
+class Text(NamedTuple):
+    """What is learned from, what is scored, and the characters that tokens stand for."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    alphabet: jaxcast.Alphabet
+
+
+def main(config: Config) -> None:
+    """Runs the experiment."""
+    began = time.perf_counter()
+    console = make_console()
+    text = _split(_read(config), config.development)
+    _check(config, text)
+    folder = open_folder(config, f"runs/language-{config.preset}", ("losses.png",))
+
+    def report(done: int, newest: np.ndarray) -> None:
+        seconds = f"{time.perf_counter() - began:.0f} s"
+        console.print(
+            f"epoch {done} of {config.num_epochs}: training loss {np.round(newest, 4)}, {seconds}", highlight=False
+        )
+
+    trained = folder.stage("training", lambda checkpoint: _trained(config, text, checkpoint, report))
+    models = _restored(config, text, trained)
+    scores = folder.stage("scores", lambda _: {"log_p": _log_p(models, text.valid)})
+    adapted = folder.stage("adapted", lambda checkpoint: _adapted(config, models, text.valid, checkpoint))
+    written = folder.stage("text", lambda _: _written(config, models, text))
+    rows = _rows(config, text, scores["log_p"], adapted["losses"])
+    sample = text.alphabet.decode(written["tokens"])
+    sizes = {name: a.shape[1:] for name, a in named_leaves(models).items()}
+    folder.write_json(
+        "results.json",
+        {"rows": rows, "num_parameters": int(sum(np.prod(size) for size in sizes.values())), "text": sample}
+        | {name: trained[name].tolist() for name in ("losses", "validation_losses")},
+    )  # fmt: skip
+    folder.save_figure("losses.png", losses(trained, rows))
+    console.print(sample, markup=False, highlight=False)
+    console.print(_table(rows))
+    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+def _check(config: Config, text: Text) -> None:
+    """Raises InputError for settings that nothing can be trained with, before anything is written."""
+    check_settings(config, may_be_zero=("dropout",))
+    for part, num_streams in ((text.train, config.num_streams), (text.valid, NUM_VALIDATION_STREAMS)):
+        if (len(part) - 1) // num_streams < config.chunk_size:
+            raise InputError(
+                f"{len(part)} characters are too few for {num_streams} streams of {config.chunk_size} or more; "
+                "give fewer or shorter ones, or a longer text"
+            )
+    jax.eval_shape(_init(config, text), jax.random.key(0))
+
+
+def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int, Any], None]) -> dict[str, np.ndarray]:
+    """The parameters after a fixed number of epochs; the course of the validation loss is looked at, but chooses nothing."""
+    data = jaxcast.text_streams(text.train, config.num_streams)
+    num_steps = config.num_epochs * (data[0].shape[1] // config.chunk_size)
+    optimizer = jaxcast.make_optimizer(
+        config.learning_rate, schedule="cosine", num_steps=num_steps, warmup_steps=min(WARMUP_STEPS, num_steps - 1),
+        clip_norm=config.clip_norm,
+    )  # fmt: skip
+    fit = jaxcast.fit_over_time(
+        _init(config, text), data, keys=_keys(config), optimizer=optimizer, num_epochs=config.num_epochs,
+        chunk_size=config.chunk_size, loss=jaxcast.cross_entropy, with_key=config.dropout > 0, keep="last",
+        validation=jaxcast.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=config.num_epochs,
+        on_progress=report,
+    )  # fmt: skip
+    return {"losses": fit.losses, "validation_losses": fit.validation_losses, **named_leaves(fit.model)}
+
+
+def _restored(config: Config, text: Text, arrays: dict[str, np.ndarray]) -> Any:
+    """The models, with a leading seed axis on every parameter."""
+    like = jax.eval_shape(jax.vmap(_init(config, text)), _keys(config))
+    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in named_leaves(like)])
+
+
+def _init(config: Config, text: Text) -> Callable[[Any], jaxcast.LanguageModel]:
+    def init(key: Any) -> jaxcast.LanguageModel:
+        return jaxcast.LanguageModel(
+            num_tokens=len(text.alphabet.characters), hidden_size=config.hidden_size, num_layers=config.num_layers,
+            kind=config.kind, dropout=config.dropout, key=key,
+        )  # fmt: skip
+
+    return init
+
+
+def _keys(config: Config) -> Any:
+    return jax.random.split(jax.random.key(config.seed), config.num_seeds)
+
+
+def _log_p(models: Any, tokens: np.ndarray) -> np.ndarray:
+    """(seed, token), of every character but the first, given all before it."""
+    num_seeds = len(models.embedding)
+    return np.stack([jaxcast.log_likelihoods(_one(models, n), tokens) for n in range(num_seeds)])
+
+
+def _one(models: Any, n: int) -> Any:
+    return jax.tree.map(lambda a: a[n], models)
+
+
+def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) -> dict[str, np.ndarray]:
+    """Dynamic evaluation (Krause et al., 2018), here with plain gradient steps: a chunk is scored, then learned from.
+
+    One epoch over the one stream that the text is; its loss is the mean of what each chunk scored before its update.
+    """
+    data = jaxcast.text_streams(tokens, 1)
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.sgd(config.adaptation_rate))
+    fit = jaxcast.fit_over_time(
+        jaxcast.Fit(models, jnp.zeros(())), data, keys=_keys(config), optimizer=optimizer, num_epochs=1,
+        chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]), loss=jaxcast.cross_entropy, checkpoint=checkpoint,
+    )  # fmt: skip
+    return {"losses": np.asarray(fit.losses[:, 0])}
+
+
+def _written(config: Config, models: Any, text: Text) -> dict[str, np.ndarray]:
+    """What the first model writes after the first character of the text that it is scored on."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    prompt = text.valid[:1]
+    tokens = jaxcast.sample_tokens(_one(models, 0), prompt, WRITTEN, temperature=config.temperature, key=key)
+    return {"tokens": np.concatenate([prompt, tokens])}
+
+
+def _rows(config: Config, text: Text, log_p: np.ndarray, adapted: np.ndarray) -> list[dict[str, Any]]:
+    name = f"{config.kind.upper()}, {config.num_layers} of {config.hidden_size}"
+    rows = [
+        _row("unigram counts, 1 added", [_counted(text, 1, pairs=False)]),
+        _row("bigram counts, 0.1 added", [_counted(text, 0.1, pairs=True)]),
+        _row(name, -log_p.mean(1)),
+        _row(f"{name}, learning on from what it has read", adapted),
+    ]
+    if config.num_seeds > 1:
+        mixed = np.logaddexp.reduce(log_p.astype(float), 0) - np.log(len(log_p))
+        rows.insert(3, _row(f"{name}, mean probability of {config.num_seeds}", [-mixed.mean()]))
+    if config.preset == "smoke" or config.development:
+        return rows
+    empty = {"horizon": 1, "num_seeds": 0, "loss": None}
+    return rows + [{"method": name, **empty, "published": loss} for name, loss in PUBLISHED.items()]
+
+
+def _row(method: str, values: Any) -> dict[str, Any]:
+    """The median over seeds."""
+    values = np.asarray(values, float)
+    score = jaxcast.score_log_likelihoods(-np.median(values, keepdims=True))
+    return {
+        "method": method, "horizon": 1, "num_seeds": len(values), "loss": float(score.loss), "published": None,
+        "perplexity": float(score.perplexity), "bits_per_character": float(score.bits), "loss_per_seed": values.tolist(),
+    }  # fmt: skip
+
+
+def _counted(text: Text, add: float, *, pairs: bool) -> float:
+    """The loss of a model that counts characters, or pairs of them, adding so many of each."""
+    size = len(text.alphabet.characters)
+    counts = np.full((size, size), float(add))
+    if pairs:
+        np.add.at(counts, (text.train[:-1], text.train[1:]), 1)
+    else:
+        counts += np.bincount(text.train, minlength=size)
+    log_p = np.log(counts / counts.sum(1, keepdims=True))
+    return float(-log_p[text.valid[:-1], text.valid[1:]].mean())
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    result = Table(
+        title="Loss on the last tenth, nats per character",
+        box=box.SIMPLE,
+        caption="medians over seeds; bits per character",
+    )
+    for name in ("method", "published", "ours", "bits"):
+        result.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+    for row in rows:
+        cells = (row["published"], row["loss"], row.get("bits_per_character"))
+        result.add_row(row["method"], *("" if value is None else f"{value:.4f}" for value in cells))
+    return result
+
+
+def _split(text: str, development: bool) -> Text:
+    """As published: the first 90 %, cut to whole characters, and the rest; all characters of the text are known."""
+    alphabet = jaxcast.Alphabet.of(text)
+    tokens = alphabet.encode(text)
+    train, valid = np.split(tokens, [int(0.9 * len(tokens))])
+    if development:
+        train, valid = np.split(train, [int(0.9 * len(train))])
+    return Text(train, valid, alphabet)
+
+
+def _read(config: Config) -> str:
+    if config.data is None and config.preset == "smoke":
+        return "to be, or not to be, that is the question.\n" * 60
+    if config.data is None:
+        raise InputError("give --data the folder of input.txt; experiments/README.md says where from")
+    files = [file for name in ("input.txt", "input.txt.gz") if (file := config.data / name).exists()]
+    if not files:
+        raise InputError(f"expected input.txt or input.txt.gz in {config.data}")
+    try:
+        raw = files[0].read_bytes()
+        text = (gzip.decompress(raw) if files[0].suffix == ".gz" else raw).decode()
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise InputError(f"{shown(files[0])} is no text ({shown(error)})") from None
+    if len(text) < 1000:
+        raise InputError(
+            f"{shown(files[0])} is too short to learn from: expected 1000 characters or more, got {len(text)}"
+        )
+    return text
+
+
+if __name__ == "__main__":
+    start(main, Config, PRESETS)

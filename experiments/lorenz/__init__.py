@@ -1,0 +1,1 @@
+"""The Lorenz experiment of Patel and Wikner (2023)."""

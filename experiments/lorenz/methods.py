@@ -1,0 +1,323 @@
+"""The methods that `experiments.lorenz` compares, each trained and scored on one truth; every one is a stage of its folder."""
+
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+import jaxcast
+from experiments.lorenz.setup import Config, Task
+from jaxcast.io.reading import Arrays
+from jaxcast.io.run_folder import RunFolder
+
+CLOSED_LOOP_TIME = 3.0
+"""How long after the truth is gone attention is compared with the hidden parameter, as in the published figure, in MTU."""
+RIDGE_PENALTIES = np.logspace(-6, 6, 13)
+LABELS = {
+    "feed_forward": "feed-forward network",
+    "scaled_dot_product_attention": "scaled dot-product attention",
+    "multi_head_attention": "multi-head attention",
+    "attention": "published attention, l = 5",
+    "regime_without_coordinates": "regime, no coordinates",
+    "nvar": "NVAR",
+    "ensemble_kalman_filter": "ensemble Kalman filter",
+}
+
+
+@partial(jax.jit, static_argnames=("num_seeds", "held"))
+def score(
+    pools: Any,
+    candidates: Any,
+    windows: jaxcast.Windows,
+    samples: jaxcast.Samples,
+    dt: float,
+    threshold: float,
+    *,
+    num_seeds: int,
+    held: bool,
+) -> tuple[jaxcast.ValidTime, Any, Any, Any]:
+    """Of pools with a leading seed axis: valid times (seed, window), squared one-step errors (seed, sample), and the
+    candidate of the highest weight in open loop (seed, sample) and in closed loop (seed, window, lead), where there are
+    weights."""
+
+    def one(pool: Any) -> tuple[jaxcast.ValidTime, Any, Any, Any]:
+        cell = jaxcast.Forecaster(pool, candidates)
+        rolled = jaxcast.forecast_windows(jaxcast.HeldWeights(cell) if held else cell, windows)
+        valid = partial(jaxcast.valid_time, dt=dt, threshold=threshold)
+        stepped = jaxcast.one_step_forecasts(pool, samples)
+        errors = jaxcast.forecast_error(stepped.forecast, samples.targets)
+        return jax.vmap(valid)(rolled.forecast, windows.truth), errors, _attended(stepped), _attended(rolled)
+
+    return jax.vmap(one, axis_size=num_seeds)(pools)
+
+
+def _attended(output: jaxcast.Output) -> Any:
+    weights = output.info.get("weights")
+    return None if weights is None else jnp.argmax(weights, -1).astype(jnp.int16)
+
+
+@cache
+def initializer(kind: type, arguments: tuple[tuple[str, Any], ...]) -> Callable[[Any], Any]:
+    """key -> network; the same function for the same arguments, so that another truth compiles nothing."""
+    return lambda key: kind(**dict(arguments), key=key)
+
+
+class Methods:
+    """All methods on one truth. Each returns its arrays: valid times, errors, parameters, losses."""
+
+    def __init__(self, config: Config, task: Task, folder: RunFolder, console: Console):
+        self.config, self.task, self.folder, self.console = config, task, folder, console
+        self.dtype = jnp.dtype(config.network_dtype)
+        self.keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), task.data_seed), config.num_seeds)
+        self.results: dict[tuple[str, int | None], Arrays] = {}
+
+    def run(self) -> dict[int, Any]:
+        """Runs every method; returns the trained attention pools by their delays."""
+        self.plain()
+        self.feed_forward()
+        for method in self.config.extras:
+            getattr(self, method)()
+        return {delays: self.attention(delays) for delays in self.config.delays}
+
+    @cache  # noqa: B019  as long as its truth
+    def samples(self, delays: int, with_candidates: bool = True) -> tuple[jaxcast.Samples, jaxcast.Samples]:
+        """One-step samples of the training and of the validation trajectory."""
+        candidates = self.task.candidates if with_candidates else None
+        train, valid = (
+            jaxcast.one_step_samples(trajectory, delays, candidates)
+            for trajectory in (self.task.train, self.task.valid)
+        )
+        return train, valid
+
+    def score(
+        self, pools: Any, num_seeds: int = 1, *, delays: int = 1, with_candidates: bool = True, held: bool = False
+    ) -> Arrays:
+        """The scores of pools with a leading seed axis, or of one pool without parameters."""
+        train, valid = self.samples(delays, with_candidates)
+        valid_time, errors, open_loop, closed_loop = score(
+            pools,
+            self.task.candidates if with_candidates else None,
+            self.task.windows,
+            jax.tree.map(lambda *parts: np.concatenate(parts), train, valid),
+            self.config.dt,
+            self.task.rules.threshold,
+            num_seeds=num_seeds,
+            held=held,
+        )
+        of_train, of_valid = np.split(np.asarray(errors), [len(train.targets)], axis=1)
+        scores = {
+            "valid_time": np.asarray(valid_time.time),
+            "censored": np.asarray(valid_time.censored),
+            "mse_train": of_train.mean(1),
+            "mse_valid": of_valid.mean(1),
+        }
+        if open_loop is not None and self.task.hidden is not None and not held:
+            scores |= self.track(np.asarray(open_loop)[:, len(train.targets) :], np.asarray(closed_loop))
+        return scores
+
+    def track(self, open_loop: np.ndarray, closed_loop: np.ndarray) -> Arrays:
+        """Correlation and mean distance, (seed, 2), of the attended and the true value of the hidden parameter."""
+        assert self.task.hidden is not None
+        values, half = self.task.hidden[1], self.config.dt / 2
+        first_lead = self.config.history_size
+        of_samples = self.task.hidden_at(self.task.valid.times[-1 - open_loop.shape[1] : -1] + half)
+        of_leads = self.task.hidden_at(self.task.windows.times[:, first_lead:] - half)
+        leads = max(1, min(round(CLOSED_LOOP_TIME / self.config.dt), of_leads.shape[1]))
+
+        def compare(attended: np.ndarray, truth: Any) -> np.ndarray:
+            one_hot = np.eye(len(values))[attended]
+            return np.asarray([jaxcast.tracking(weights, values, truth) for weights in one_hot])
+
+        return {
+            "track_open": compare(open_loop, of_samples),
+            "track_closed": compare(closed_loop[:, :, :leads], of_leads[:, :leads]),
+            "track_window": compare(closed_loop, of_leads),
+        }
+
+    def plain(self) -> None:
+        """Everything without parameters, and the regression."""
+        self.stage("persistence", lambda _: self.score(jaxcast.Persistence(), with_candidates=False))
+        num_models = len(self.task.ensemble)
+        weights = jnp.concatenate([jnp.eye(num_models), jnp.full((1, num_models), 1 / num_models)])
+
+        @cache
+        def fixed() -> Arrays:
+            scores = self.score(jaxcast.FixedWeights(weights), num_models + 1)
+            return {name: values for name, values in scores.items() if not name.startswith("track")}
+
+        def best_candidate(_: Path) -> Arrays:
+            singles = {name: values[:-1] for name, values in fixed().items()}
+            best = int(np.argmin(singles["mse_train"]))
+            medians = np.median(singles["valid_time"], axis=1)
+            scores = {name: values[[best]] for name, values in singles.items()}
+            return scores | {"best": np.asarray(best), "medians": medians}
+
+        def linear(_: Path) -> Arrays:
+            train = self.samples(1)[0]
+            return self.regression(jaxcast.fit_linear_regression(train.forecasts, train.targets))
+
+        self.stage("single_candidate", best_candidate)
+        self.stage("equal_weights", lambda _: {name: values[-1:] for name, values in fixed().items()})
+        self.stage("linear_regression", linear)
+
+    def ridge_regression(self) -> None:
+        """The penalty is the one that forecasts the last fifth of the training samples best from the others."""
+
+        def run(_: Path) -> Arrays:
+            train = self.samples(1)[0]
+            cut = len(train.targets) * 4 // 5
+            early, late = (jax.tree.map(lambda a, part=part: a[part], train) for part in (np.s_[:cut], np.s_[cut:]))
+            errors = [
+                jaxcast.one_step_errors(jaxcast.fit_ridge(early.forecasts, early.targets, penalty=penalty), late).mean()
+                for penalty in RIDGE_PENALTIES
+            ]
+            penalty = RIDGE_PENALTIES[int(np.argmin(errors))]
+            pool = jaxcast.fit_ridge(train.forecasts, train.targets, penalty=penalty)
+            return self.regression(pool) | {"penalty": penalty}
+
+        self.stage("ridge_regression", run)
+
+    def regression(self, pool: jaxcast.LinearRegression) -> Arrays:
+        """The scores of a regression; its weights never change, and so follow nothing."""
+        scores = self.score(jax.tree.map(lambda a: a[None], pool))
+        size = sum(leaf.size for leaf in jax.tree.leaves(pool))
+        return {name: values for name, values in scores.items() if not name.startswith("track")} | {"num_params": size}
+
+    def simplex_least_squares(self) -> None:
+        """The convex weights that would have been best in the last steps."""
+        delays = self.config.baseline_delays
+        self.stage(
+            "simplex_least_squares",
+            lambda _: self.score(jaxcast.SimplexLeastSquares(delays), delays=delays),
+            delays,
+        )
+
+    def feed_forward(self) -> None:
+        """The network that sees no candidates, with as many parameters as the attention pool of as many delays."""
+        config, dim, delays = self.config, self.task.truth.dim, self.config.baseline_delays
+        budget = (2 * dim * delays + 2) * config.hidden_size(delays)
+        hidden_size = max(1, round((budget - dim) / (dim * delays + 1 + dim)))
+        self.trained(
+            "feed_forward",
+            delays,
+            jaxcast.FeedForward,
+            hidden_size,
+            with_candidates=False,
+            num_epochs=config.feed_forward_epochs,
+        )
+
+    def scaled_dot_product_attention(self) -> None:
+        """Attention with another score."""
+        delays = self.config.baseline_delays
+        kind = jaxcast.ScaledDotProductAttention
+        self.trained("scaled_dot_product_attention", delays, kind, self.config.hidden_size(delays))
+
+    def multi_head_attention(self) -> None:
+        """Several heads of additive attention, which share the hidden units."""
+        delays, num_heads = self.config.baseline_delays, self.config.num_heads
+        hidden_size = max(1, self.config.hidden_size(delays) // num_heads)
+        kind = jaxcast.MultiHeadAttention
+        self.trained("multi_head_attention", delays, kind, hidden_size, num_heads=num_heads, score="additive")
+
+    def attention(self, delays: int) -> Any:
+        """The published pool with so many delays, and its weights held; returns the trained pools, (seed,)."""
+        pools = self.trained("additive_attention", delays, jaxcast.AdditiveAttention, self.config.hidden_size(delays))
+        size = self.results["additive_attention", delays]["num_params"]
+
+        def held(pools: Any) -> Arrays:
+            return self.score(pools, self.config.num_seeds, delays=delays, held=True) | {"num_params": size}
+
+        self.stage("best_initial_model", lambda _: held(jaxcast.BestCandidate(pools)), delays)
+        self.stage("fixed_attention", lambda _: held(pools), delays)
+        return pools
+
+    def trained(
+        self,
+        method: str,
+        delays: int,
+        kind: type,
+        hidden_size: int,
+        *,
+        with_candidates: bool = True,
+        num_epochs: int | None = None,
+        **more: Any,
+    ) -> Any:
+        """Trains and scores a network for every training seed; returns the networks, (seed,)."""
+        arguments = {"dim": self.task.truth.dim, "num_delays": delays, "hidden_size": hidden_size, "dtype": self.dtype}
+        init = initializer(kind, tuple((arguments | more).items()))
+        num_seeds = self.config.num_seeds
+
+        def run(checkpoint: Path) -> Arrays:
+            train, _ = self.samples(delays, with_candidates)
+            label = f"{label_of(method, delays)}, data seed {self.task.data_seed}"
+            fit = self.fit(label, init, train, num_epochs or self.config.num_epochs, checkpoint)
+            leaves = jax.tree.leaves(fit.model)
+            size = sum(leaf.size for leaf in leaves) // num_seeds
+            scores = self.score(fit.model, num_seeds, delays=delays, with_candidates=with_candidates)
+            return (
+                scores
+                | {f"param_{i}": leaf for i, leaf in enumerate(leaves)}
+                | {"num_params": size, "losses": fit.losses}
+            )
+
+        arrays = self.stage(method, run, delays)
+        like = jax.eval_shape(jax.vmap(init), self.keys)
+        leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+    def fit(self, label: str, init: Any, train: jaxcast.Samples, num_epochs: int, checkpoint: Path) -> jaxcast.Fit:
+        """Trains a model for each seed, with a progress bar on terminals."""
+        config = self.config
+        num_steps = num_epochs * (len(train.targets) // config.batch_size)
+        optimizer = jaxcast.make_optimizer(
+            config.learning_rate,
+            schedule=config.schedule,
+            num_steps=num_steps,
+            warmup_steps=config.warmup_steps,
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+        )
+        with Progress(console=self.console, disable=not self.console.is_terminal, transient=True) as progress:
+            bar = progress.add_task(f"{label}: compiling", total=num_epochs)
+
+            def show(done: int, losses: Any) -> None:
+                progress.update(bar, completed=done, description=f"{label}: loss {float(losses.mean()):.4f}")
+
+            return jaxcast.fit(
+                init,
+                jax.tree.map(lambda a: a.astype(self.dtype), train),
+                keys=self.keys,
+                optimizer=optimizer,
+                num_epochs=num_epochs,
+                batch_size=config.batch_size,
+                on_progress=show,
+                checkpoint=checkpoint,
+            )
+
+    def stage(self, method: str, compute: Callable[[Path], Arrays], delays: int | None = None) -> Arrays:
+        """Computes a method, or reads it where it is finished."""
+        began = time.perf_counter()
+        name = method if delays is None else f"{method}-l{delays}"
+        arrays = self.folder.stage(f"{name}-data{self.task.data_seed}", compute)
+        self.results[method, delays] = arrays
+        median = np.median(np.median(arrays["valid_time"], axis=1))
+        self.console.print(
+            f"data seed {self.task.data_seed}, {label_of(method, delays)}: valid time {median:.2f}"
+            f"  ({time.perf_counter() - began:.1f} s)",
+            highlight=False,
+            markup=False,
+        )
+        return arrays
+
+
+def label_of(method: str, delays: int | None = None) -> str:
+    """What readers call a method."""
+    name = LABELS.get(method, method.replace("_", " "))
+    return name if delays is None else f"{name}, l = {delays}"

@@ -1,0 +1,257 @@
+"""The settings of `experiments.lorenz`, and the tasks they make: truth, trajectories, windows and candidates."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxcast
+from experiments.frame import OwnData
+from jaxcast import InputError
+from jaxcast.dynamics.trajectories import check_jumps, num_steps_in
+
+PAPER_TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(OwnData):
+    """Simulate a Lorenz system whose rho varies, train pools of eleven models whose rho does not, and measure how long
+    each pool's closed-loop forecast stays valid. Times are in model time units (MTU)."""
+
+    truth: str = PAPER_TRUTH
+    """The system that is forecast, such as lorenz63(rho=...), lorenz96(dim=8, forcing=...) or rossler(c=...). A parameter is a
+    number or cosine(mean, amplitude, period, phase), sum_of_cosines(mean, amplitudes, periods, phases),
+    linear_ramp(start, stop, begin, end), piecewise_constant(times, values)."""
+    candidates: str = "lorenz63(rho=linspace(28, 48, 11))"
+    """The candidate models: as the truth, with a list of numbers [28, 30, ...] or linspace(first, last, how many)."""
+    h: float = 0.01
+    """Step of the Runge-Kutta integrator, in MTU."""
+    dt: float = 0.1
+    """Interval between samples, in MTU; a whole multiple of h."""
+    transient: float = 100.0
+    """Simulated and thrown away before each trajectory, in MTU."""
+    num_train: int = 4000
+    """Samples of the training trajectory."""
+    num_windows: int = 200
+    """Consecutive windows of the validation trajectory."""
+    window_size: int | None = None
+    """Leads of each window; by default 128 for the published truth, else 9 of the truth's Lyapunov times."""
+    history_size: int = 7
+    """True samples before each window that every method sees; more than the largest number of delays."""
+    threshold: float | None = None
+    """A forecast is valid while its squared error, averaged over components, is below this; by default 40 for the
+    published truth, else 0.175 of the truth's saturation."""
+
+    delays: tuple[int, ...] = (5,)
+    """Numbers of delays l of the attention pools."""
+    hidden_budget: int = 600
+    """An attention pool with l delays has hidden_budget / l hidden units."""
+    baseline_delays: int = 5
+    """Delays of the other trained methods. The feed-forward network gets as many parameters as the attention pool."""
+    extras: tuple[
+        Literal["ridge_regression", "simplex_least_squares", "scaled_dot_product_attention", "multi_head_attention"],
+        ...,
+    ] = ()
+    """Methods beyond the published table."""
+    num_heads: int = 2
+    """Heads of the multi-head attention, which share its hidden units."""
+    num_epochs: int = 500
+    """Of the attention pools."""
+    feed_forward_epochs: int = 800
+    """Of the feed-forward network."""
+    batch_size: int = 64
+    """Samples of a minibatch."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Of the learning rate: constant, or a decay to zero over all epochs."""
+    warmup_steps: int = 0
+    """Minibatches over which the learning rate first rises from zero."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW)."""
+    clip_norm: float | None = None
+    """Largest global norm of a gradient."""
+    num_seeds: int = 2
+    """Training seeds of every trained method."""
+    network_dtype: Literal["float32", "float64"] = "float32"
+    """Arithmetic of the networks in training and forecasts; dynamics, errors and scores are always float64."""
+    lyapunov_duration: float = 200.0
+    """Length of each of the 64 trajectories that measure the Lyapunov exponent, in MTU."""
+
+    def hidden_size(self, delays: int) -> int:
+        """Hidden units of an attention pool with so many delays."""
+        return max(1, self.hidden_budget // delays)
+
+
+QUICK = Config()
+PRESETS = {
+    "smoke": dataclasses.replace(
+        QUICK,
+        preset="smoke",
+        data_seed=2,
+        num_train=400,
+        num_windows=20,
+        window_size=32,
+        num_epochs=10,
+        feed_forward_epochs=10,
+        hidden_budget=100,
+        extras=("ridge_regression", "simplex_least_squares", "scaled_dot_product_attention", "multi_head_attention"),
+        lyapunov_duration=20.0,
+    ),
+    "quick": QUICK,
+    "paper": dataclasses.replace(
+        QUICK,
+        preset="paper",
+        data_seed=100,
+        num_data_seeds=3,
+        delays=(1, 2, 3, 4, 5, 6),
+        num_seeds=5,
+        extras=("ridge_regression", "simplex_least_squares", "scaled_dot_product_attention"),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """How forecasts of a truth are judged, the same for all data seeds."""
+
+    exponent: float
+    threshold: float
+    window_size: int
+    saturation: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What every method gets: the truth in two trajectories, the windows, the candidates, and how it is judged."""
+
+    data_seed: int
+    truth: jaxcast.System
+    train: jaxcast.Trajectory
+    valid: jaxcast.Trajectory
+    windows: jaxcast.Windows
+    ensemble: list[jaxcast.System]
+    candidates: jaxcast.FlowMap
+    rules: Rules
+
+    @property
+    def hidden(self) -> tuple[str, np.ndarray, jaxcast.Schedule] | None:
+        """The parameter in which the candidates differ, their values of it, and its course in the truth, if it has one."""
+        found = jaxcast.coordinates(self.ensemble)
+        schedule = self.truth.schedules.get(found[0]) if found else None
+        return None if found is None or schedule is None else (*found, schedule)
+
+    def hidden_at(self, times: Any) -> Any:
+        """The true value of the hidden parameter at these times."""
+        if self.hidden is None:
+            return None
+        schedule = self.hidden[2]
+        return jnp.vectorize(lambda t: schedule(t))(jnp.asarray(times))
+
+
+def make_tasks(config: Config) -> list[Task]:
+    """One task for each data seed: two trajectories from random starts, and the windows cut from the second.
+
+    Raises:
+        InputError: for settings that cannot be run, or where the truth diverges because h is too large.
+    """
+    check(config)
+    rules = None
+    tasks = []
+    for data_seed in range(config.data_seed, config.data_seed + config.num_data_seeds):
+        truth, ensemble = jaxcast.parse_system(config.truth), jaxcast.parse_candidates(config.candidates)
+        starts = jaxcast.random_starts(truth, 2, key=jax.random.key(data_seed))
+        train = simulate(config, truth, starts[0], config.num_train)
+        rules = rules or make_rules(config, truth, train)
+        num_valid = config.history_size + config.num_windows * rules.window_size
+        valid = simulate(config, truth, starts[1], num_valid)
+        windows = jaxcast.cut_windows(
+            valid, num_windows=config.num_windows, window_size=rules.window_size, history_size=config.history_size
+        )
+        candidates = jaxcast.flow_map(jaxcast.stack(ensemble), dt=config.dt, h=config.h)
+        tasks.append(Task(data_seed, truth, train, valid, windows, ensemble, candidates, rules))
+    return tasks
+
+
+def simulate(config: Config, truth: jaxcast.System, start: Any, num_samples: int) -> jaxcast.Trajectory:
+    """A trajectory of the truth, after its transient."""
+    trajectory = jaxcast.simulate(
+        truth, start, num_samples=num_samples, dt=config.dt, h=config.h, transient=config.transient
+    )
+    if not jnp.isfinite(trajectory.states).all():
+        raise InputError(f"the truth diverges with h={config.h}; choose a smaller h")
+    return trajectory
+
+
+def make_rules(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory) -> Rules:
+    """The threshold and the window that were asked for, or else those that suit the truth."""
+    exponent = lyapunov_exponent(config, truth, train)
+    if not math.isfinite(exponent):
+        raise InputError(f"the truth diverges with h={config.h}; choose a smaller h")
+    saturation = float(jaxcast.saturation_error(train.states))
+    published = jaxcast.describe(truth) == jaxcast.describe(jaxcast.parse_system(PAPER_TRUTH))
+    threshold, window_size = config.threshold, config.window_size
+    if threshold is None:
+        threshold = 40.0 if published else 0.175 * saturation
+    if window_size is None:
+        if not published and exponent <= 0:
+            raise InputError(
+                f"the truth is not chaotic, its Lyapunov exponent is {exponent:.3g}; give the window_size to judge it by"
+            )
+        window_size = 128 if published else max(1, round(9 / exponent / config.dt))
+    return Rules(exponent, threshold, window_size, saturation)
+
+
+def lyapunov_exponent(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory) -> float:
+    """The truth's maximal Lyapunov exponent, the mean of 64 trajectories."""
+    starts = train.states[jnp.linspace(0, len(train.states) - 1, 64).astype(int)]
+    keys = jax.random.split(jax.random.key(config.data_seed), len(starts))
+    duration = max(1, round(config.lyapunov_duration / config.dt)) * config.dt
+
+    def exponent(u0: Any, key: Any) -> Any:
+        return jaxcast.lyapunov_exponent(
+            truth, u0, duration=duration, key=key, h=config.h, dt=config.dt, transient=100 * config.dt
+        )
+
+    return float(jax.vmap(exponent)(starts, keys).mean())
+
+
+def check(config: Config) -> None:
+    """Raises InputError for settings that cannot be run, before anything is computed or written."""
+    config.check()
+    counts = ("num_train", "num_windows", "window_size", "num_seeds", "num_epochs", "num_heads")
+    for name in (*counts, "feed_forward_epochs", "hidden_budget", "batch_size", "baseline_delays"):
+        if (value := getattr(config, name)) is not None and value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}")
+    for name, value in dataclasses.asdict(config).items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise InputError(f"{name} must be finite, got {value}")
+    for name in ("threshold", "learning_rate", "lyapunov_duration"):
+        if (value := getattr(config, name)) is not None and not value > 0:
+            raise InputError(f"{name} must be positive, got {value}")
+    if not config.delays or min(config.delays) < 1:
+        raise InputError(f"expected delays of at least 1, got {config.delays}")
+    longest = max(*config.delays, config.baseline_delays)
+    if config.history_size <= longest:
+        raise InputError(f"history_size must exceed the {longest} delays, got {config.history_size}")
+    if config.num_train < longest + 1 + config.batch_size:
+        raise InputError(
+            f"num_train must be at least {longest + 1 + config.batch_size} for {longest} delays and batches of "
+            f"{config.batch_size}, got {config.num_train}"
+        )
+    if len(set(config.delays)) < len(config.delays):
+        raise InputError(f"delays must differ, got {config.delays}")
+    num_steps_in(config.dt, config.h, "dt")
+    if config.transient:
+        num_steps_in(config.transient, config.h, "transient")
+    truth, ensemble = jaxcast.parse_system(config.truth), jaxcast.parse_candidates(config.candidates)
+    if truth.dim != ensemble[0].dim:
+        raise InputError(
+            f"the truth has {truth.dim} components, its candidates have {ensemble[0].dim}; give both the same"
+        )
+    for system in (truth, *ensemble):
+        check_jumps(system, config.h)

@@ -1,0 +1,1 @@
+"""Valid time beyond the paper: other truths, noise, gaps and rivals."""

@@ -1,0 +1,239 @@
+"""The cases of `experiments.lorenz_skill`: truths, candidates, noise and histories, and what every method gets of them."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxcast
+from experiments.lorenz.setup import PAPER_TRUTH, Config, Rules, Task, make_rules, simulate
+
+MEAN_HOLD, SHORTEST_HOLD = 10.0, 1.0
+FIGURE_KNOWN, FIGURE_STEPS = 40, 168
+
+
+class Sawtooth(jaxcast.Schedule):
+    """low + (high - low) (t mod period) / period: it jumps from high to low, best on the integrator's steps."""
+
+    low: jaxcast.Parameter
+    high: jaxcast.Parameter
+    period: jaxcast.Parameter
+
+    def __call__(self, t: Any) -> Any:
+        return self._since(t, jnp.floor(t / self.period))
+
+    def over_step(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
+        tooth = jnp.floor(middle / self.period)
+        return self._since(start, tooth), self._since(middle, tooth), self._since(end, tooth)
+
+    def _since(self, t: Any, tooth: Any) -> Any:
+        return self.low + (self.high - self.low) * (t / self.period - tooth)
+
+
+class Thomas(jaxcast.System):
+    """The cyclically symmetric system of Thomas (Int. J. Bifurcation Chaos 9, 1889-1905, 1999): dx/dt = sin y - b x, ..."""
+
+    components = ("x", "y", "z")
+
+    b: jaxcast.Parameter = 0.18
+
+    def vector_field(self, t: Any, u: Any) -> Any:
+        x, y, z = u
+        return jnp.sin(y) - self.b * x, jnp.sin(z) - self.b * y, jnp.sin(x) - self.b * z
+
+
+LORENZ = tuple(jaxcast.parse_candidates("lorenz63(rho=linspace(28, 48, 11))"))
+ROSSLER = tuple(jaxcast.parse_candidates("rossler(c=linspace(4.7, 6.7, 9))"))
+LORENZ96 = tuple(jaxcast.parse_candidates("lorenz96(dim=8, forcing=linspace(6, 10, 9))"))
+THOMAS = tuple(Thomas(b=float(b)) for b in np.linspace(0.15, 0.21, 9))
+
+
+def _always(truth: str | jaxcast.System) -> Callable[[int], jaxcast.System]:
+    """The same for every data seed; text is read when asked, for that computes, which an import must not."""
+    return lambda data_seed: jaxcast.parse_system(truth) if isinstance(truth, str) else truth
+
+
+def _period(period: float) -> Callable[[int], jaxcast.System]:
+    return _always(f"lorenz63(rho=cosine(mean=38, amplitude=-10, period={period}))")
+
+
+def _switching(data_seed: int) -> jaxcast.System:
+    """rho holds a random value for a random time, at least SHORTEST_HOLD."""
+    rng = np.random.default_rng(data_seed)
+    holds = SHORTEST_HOLD + rng.exponential(MEAN_HOLD - SHORTEST_HOLD, 400)
+    return _stepwise(np.cumsum(holds).round(2), rng.uniform(28, 48, 401).round(2))
+
+
+def _square_wave(data_seed: int) -> jaxcast.System:
+    """rho is 31 and 45 in turn, each for 0.8 time units."""
+    return _stepwise((0.8 * np.arange(1, 4001)).round(2), np.resize([31.0, 45.0], 4001))
+
+
+def _stepwise(times: np.ndarray, values: np.ndarray) -> jaxcast.System:
+    return jaxcast.Lorenz63(rho=jaxcast.PiecewiseConstant(times=times, values=values))
+
+
+PAPER = _always(PAPER_TRUTH)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One question. With an own threshold and window where they are the published ones, else by the rule of lorenz_setup.
+
+    truth: of a data seed. truth_h: the step of its integrator, where it is not the candidates' h. history_size: true
+    samples before each window. noise: in training and history, in standard deviations of each component.
+    """
+
+    title: str
+    truth: Callable[[int], jaxcast.System] = PAPER
+    candidates: tuple[jaxcast.System, ...] = LORENZ
+    dt: float = 0.1
+    h: float = 0.01
+    truth_h: float | None = None
+    threshold: float | None = 40.0
+    window_size: int | None = 128
+    history_size: int = 6
+    noise: float = 0.0
+    num_train: int = 4000
+    group: str = "others"
+
+    @property
+    def training(self) -> tuple[object, ...]:
+        """What decides the training data: cases that share it share the trained methods."""
+        candidates = tuple(jaxcast.describe(candidate) for candidate in self.candidates)
+        truth = jaxcast.describe(self.truth(0))
+        return (truth, candidates, self.dt, self.h, self.truth_h, self.noise, self.num_train)
+
+
+_BY_RULE: dict[str, Any] = {"threshold": None, "window_size": None}
+CASES: dict[str, Case] = {
+    "paper": Case("the paper's protocol, six true samples", group="paper"),
+    "spin_up": Case("the same, 100 true samples", history_size=100, group="paper"),
+    "long": Case("the same, windows of 25.6, six true samples", window_size=256, group="paper"),
+    "period_0.9": Case("period 0.9", _period(0.9)),
+    "period_2.7": Case("period 2.7", _period(2.7)),
+    "period_5": Case("period 5", _period(5.0)),
+    "two_cosines": Case(
+        "two incommensurate cosines",
+        _always(
+            "lorenz63(rho=sum_of_cosines(mean=38, amplitudes=[-6, 4], periods=[1.577132, 2.551853], phases=[0, 1]))",
+        ),
+    ),
+    "ramp": Case("slow linear ramp", _always("lorenz63(rho=linear_ramp(start=28, stop=48, begin=0, end=2560))")),
+    "switching": Case("random switching", _switching),
+    "square_wave": Case("square wave, 0.8 each", _square_wave),
+    "square_wave_100": Case("square wave, 100 true samples", _square_wave, history_size=100),
+    "sawtooth": Case(
+        "sawtooth, period 2.4",
+        _always(jaxcast.Lorenz63(rho=Sawtooth(low=28.0, high=48.0, period=2.4))),
+    ),
+    "sigma_11": Case(
+        "truth of another sigma, 11 for 10",
+        _always("lorenz63(sigma=11, rho=cosine(mean=38, amplitude=-10, period=1.577132))"),
+    ),
+    "finer_step": Case("truth of a finer integrator, h/4", truth_h=0.0025),
+    "rossler": Case(
+        "Rössler, varying c",
+        _always("rossler(c=cosine(mean=5.7, amplitude=1, period=7))"),
+        ROSSLER,
+        dt=0.2,
+        h=0.02,
+        **_BY_RULE,
+    ),
+    "lorenz96": Case(
+        "Lorenz '96, 8 sites, varying forcing",
+        _always("lorenz96(dim=8, forcing=cosine(mean=8, amplitude=2, period=2))"),
+        LORENZ96,
+        dt=0.05,
+        **_BY_RULE,
+    ),
+    "thomas": Case(
+        "Thomas (sines, no polynomial), varying b",
+        _always(Thomas(b=jaxcast.Cosine(mean=0.18, amplitude=0.03, period=20.0))),
+        THOMAS,
+        dt=1.0,
+        h=0.1,
+        **_BY_RULE,
+    ),
+    "noise_1": Case("observation noise 1 %", noise=0.01, history_size=100, group="noise"),
+    "noise_5": Case("observation noise 5 %", noise=0.05, history_size=100, group="noise"),
+    "samples_500": Case("500 training samples", num_train=500),
+    "samples_1000": Case("1000 training samples", num_train=1000),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SkillTask(Task):
+    """shown: a piece of the validation trajectory for the pictures; what is seen of it is as noisy as the training."""
+
+    shown: jaxcast.Trajectory
+
+    @property
+    def scale(self) -> np.ndarray:
+        """The standard deviation of each component of the truth, without noise."""
+        return np.asarray(self.valid.states).std(0)
+
+
+def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
+    """What every method gets of a case; noise falls on training and history, never on the truth that judges."""
+    truth = case.truth(data_seed)
+    config = dataclasses.replace(
+        config, dt=case.dt, h=case.truth_h or case.h, threshold=case.threshold, window_size=case.window_size,
+    )  # fmt: skip
+    starts = jaxcast.random_starts(truth, 2, key=jax.random.key(data_seed))
+    train = simulate(config, truth, starts[0], min(case.num_train, config.num_train))
+    rules = _rules(case, config)
+    size = case.history_size + config.num_windows * rules.window_size
+    valid = simulate(config, truth, starts[1], size)
+    windows = jaxcast.cut_windows(
+        valid, num_windows=config.num_windows, window_size=rules.window_size, history_size=case.history_size
+    )
+    first = _first_shown(truth, np.asarray(valid.times))
+    shown = jax.tree.map(lambda a: a[first : first + FIGURE_STEPS], valid)
+    if case.noise:
+        rng = np.random.default_rng([data_seed, 1])
+        scale = case.noise * np.asarray(train.states).std(0)
+        train = train._replace(states=train.states + scale * rng.normal(size=train.states.shape))
+        windows = windows._replace(history=windows.history + scale * rng.normal(size=windows.history.shape))
+        seen = shown.states[:FIGURE_KNOWN]
+        noise = scale * rng.normal(size=seen.shape)
+        shown = shown._replace(states=shown.states.at[:FIGURE_KNOWN].add(noise))
+    ensemble = list(case.candidates)
+    candidates = jaxcast.flow_map(jaxcast.stack(ensemble), dt=case.dt, h=case.h)
+    return SkillTask(data_seed, truth, train, valid, windows, ensemble, candidates, rules, shown)
+
+
+@cache
+def _rules(case: Case, config: Config) -> Rules:
+    """The same for all data seeds: made on a trajectory of its own, long enough whatever the training is."""
+    system = case.truth(0)
+    start = jaxcast.random_starts(system, 1, key=jax.random.key(0))[0]
+    return make_rules(config, system, simulate(config, system, start, 4000))
+
+
+def _first_shown(truth: jaxcast.System, times: np.ndarray) -> int:
+    """Where the pictures begin: where a parameter that jumps does so both while the truth is seen and soon after."""
+    jumps = _jumps(truth)
+    for first in range(len(times) - FIGURE_STEPS + 1 if len(jumps) else 0):
+        begin, gone, end = (times[first + k] for k in (FIGURE_KNOWN // 4, FIGURE_KNOWN - 5, FIGURE_STEPS * 3 // 4))
+        if ((jumps > begin) & (jumps < gone)).any() and (
+            (jumps > gone + 10 * (times[1] - times[0])) & (jumps < end)
+        ).any():
+            return first
+    return 0
+
+
+def _jumps(truth: jaxcast.System) -> np.ndarray:
+    return np.concatenate([np.ravel(schedule.jumps) for schedule in truth.schedules.values()])
+
+
+def windows_without_switch(task: Task) -> np.ndarray:
+    """Which windows hold no jump of the truth's parameter, from their newest true sample to their end, (window,)."""
+    jumps = _jumps(task.truth)
+    times = np.asarray(task.windows.times)
+    newest = times[:, -task.windows.truth.shape[1] - 1]
+    return np.array([not ((jumps >= a - 1e-9) & (jumps < b)).any() for a, b in zip(newest, times[:, -1], strict=True)])

@@ -1,0 +1,151 @@
+"""The classical rivals of `experiments.lorenz_skill`; what they must be told is chosen on the training trajectory."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxcast
+from experiments.lorenz_skill.cases import Case, SkillTask
+from experiments.lorenz_skill.scores import Trained, pooled, single
+
+VALIDATION_WINDOWS = 30
+MOST_MONOMIALS = 1400
+"""More make a decomposition of minutes."""
+NVAR_SHAPES = [(k, p) for k in (1, 2, 3, 4, 5, 6, 8, 12, 16) for p in (1, 2, 3, 4)]
+NVAR_PENALTIES = np.logspace(-10, 4, 15)
+RESERVOIR = {"spectral_radius": [0.1, 0.5, 0.9, 1.3], "input_scale": [0.03, 0.1, 0.3]}
+RESERVOIR_SIZES = [100, 300, 1000]
+RESERVOIR_PENALTIES = np.logspace(-9, 3, 13)
+FILTER = {
+    "observation_noise": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
+    "parameter_noise": [1 / 80, 1 / 40, 1 / 20, 1 / 10, 1 / 5, 2 / 5],
+    "inflation": [1.0, 1.03, 1.1, 1.3],
+}
+"""Noise in deviations of the values, and of the parameter in ranges of the candidates."""
+
+
+def fixed_share(task: SkillTask, case: Case, key: Any) -> Trained:
+    """Switching weights of Herbster and Warmuth."""
+    samples = jaxcast.one_step_samples(task.train, 1, task.candidates)
+    return single(pooled(jaxcast.fit_fixed_share(samples.forecasts, samples.targets), task.candidates))
+
+
+def interacting_models(task: SkillTask, case: Case, key: Any) -> Trained:
+    """A Markov chain over the candidates."""
+    samples = jaxcast.one_step_samples(task.train, 1, task.candidates)
+    return single(pooled(jaxcast.fit_interacting_models(samples.forecasts, samples.targets), task.candidates))
+
+
+def nvar(task: SkillTask, case: Case, key: Any) -> Trained:
+    """Next-generation reservoir computing on the truth alone."""
+    dim = task.truth.dim
+    shapes = [
+        {"num_delays": k, "degree": p}
+        for k, p in NVAR_SHAPES
+        if k <= case.history_size and math.comb(k * dim + p, p) <= MOST_MONOMIALS
+    ]
+    fit = for_all_penalties(jaxcast.fit_nvar, NVAR_PENALTIES)
+    cell, notes = search(fit, {"shape": shapes, "penalty": NVAR_PENALTIES.tolist()}, task, case)
+    return single(cell, cell.num_delays, **notes)
+
+
+def reservoir(task: SkillTask, case: Case, key: Any) -> Trained:
+    """An echo state network on the truth alone: radius and input scale at 300 nodes, and then the number of nodes."""
+
+    def fit_one(states: Any, **setting: Any) -> Any:
+        return jaxcast.fit_reservoir(states, key=key, **setting)
+
+    fit = for_all_penalties(fit_one, RESERVOIR_PENALTIES)
+    penalties = {"penalty": RESERVOIR_PENALTIES.tolist()}
+    _, notes = search(fit, {"num_nodes": [300]} | RESERVOIR | penalties, task, case)
+    first = json.loads(notes["setting"])
+    sizes = {"num_nodes": RESERVOIR_SIZES} | {name: [first[name]] for name in RESERVOIR} | penalties
+    cell, last = search(fit, sizes, task, case)
+    of_300 = [one for one in json.loads(notes["tried"]) if one not in json.loads(last["tried"])]
+    return single(cell, setting=last["setting"], tried=json.dumps(json.loads(last["tried"]) + of_300))
+
+
+def ensemble_kalman_filter(task: SkillTask, case: Case, key: Any) -> Trained:
+    """The true family with its parameter as part of the state, which no pool is given."""
+    found = jaxcast.coordinates(task.ensemble)
+    assert found is not None
+    name, values = found
+    low, high = min(values), max(values)
+    model = jaxcast.parameter_map(task.ensemble[0], [name], dt=case.dt, h=case.h)
+    deviation = np.asarray(task.train.states).std(0)
+
+    def make(_: Any, observation_noise: float, parameter_noise: float, inflation: float) -> Any:
+        return jaxcast.EnsembleKalmanFilter(
+            model,
+            [low],
+            [high],
+            observation_noise=observation_noise * deviation,
+            parameter_noise=parameter_noise * (high - low),
+            inflation=inflation,
+            key=key,
+        )
+
+    cell, notes = search(make, FILTER, task, case)
+    return single(cell, **notes)
+
+
+RIVALS: dict[str, Callable[[SkillTask, Case, Any], Trained]] = {
+    function.__name__: function
+    for function in (fixed_share, interacting_models, nvar, reservoir, ensemble_kalman_filter)
+}
+
+
+def search(fit: Callable[..., Any], grid: dict[str, Any], task: SkillTask, case: Case) -> tuple[Any, dict[str, Any]]:
+    """The cell of the setting that forecasts the last quarter of the training trajectory longest, the setting, and the
+    score of every setting; a value of the grid that is a dictionary stands for several arguments."""
+    rules = task.rules
+    choice = jaxcast.choose_setting(
+        lambda trajectory, **setting: fit(trajectory, **_flat(setting)),
+        grid,
+        task.train,
+        dt=case.dt,
+        threshold=rules.threshold,
+        window_size=max(1, min(rules.window_size // 2, len(task.train.states) // 8)),
+        history_size=case.history_size,
+        num_windows=VALIDATION_WINDOWS,
+    )
+    tried = [_flat(setting) | {"valid_time": round(score, 4)} for setting, score in choice.scores]
+    return choice.cell, {"setting": json.dumps(_flat(choice.setting)), "tried": json.dumps(tried)}
+
+
+def _flat(setting: dict[str, Any]) -> dict[str, Any]:
+    parts = [value if isinstance(value, dict) else {name: value} for name, value in setting.items()]
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def at_edge(setting: dict[str, Any], tried: Sequence[dict[str, Any]]) -> list[str]:
+    """Which of the chosen values have nothing tried beyond them, the other values as chosen, and are better than all within."""
+    edges = []
+    for name in setting:
+        beside = [one for one in tried if all(one[k] == v for k, v in setting.items() if k != name)]
+        best = max(one["valid_time"] for one in beside)
+        values = [one[name] for one in beside]
+        inside = any(one["valid_time"] == best and min(values) < one[name] < max(values) for one in beside)
+        if len({one[name] for one in tried}) > 1 and not inside:
+            edges.append(name)
+    return edges
+
+
+def for_all_penalties(fit: Callable[..., Any], penalties: np.ndarray) -> Callable[..., Any]:
+    """(trajectory, penalty, ...) -> cell, from one decomposition for all penalties."""
+    fitted: dict[tuple[Any, ...], Any] = {}
+
+    def fit_one(trajectory: jaxcast.Trajectory, *, penalty: float, **setting: Any) -> Any:
+        known = (len(trajectory.states), *setting.items())
+        if known not in fitted:
+            fitted.clear()  # one after the other: the cells of all penalties are large
+            fitted[known] = jax.vmap(lambda p: fit(trajectory.states, penalty=p, **setting))(jnp.asarray(penalties))
+        index = int(np.argmin(abs(np.log(penalties / penalty))))
+        return jax.tree.map(lambda a: a[index], fitted[known])
+
+    return fit_one

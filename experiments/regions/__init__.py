@@ -1,0 +1,1 @@
+"""Influenza-like illness in several regions."""

@@ -1,0 +1,246 @@
+"""The plain forecasters of `experiments.regions`, naive ones and regressions on lags, and what all methods share."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import jaxcast
+from experiments.datasets import Folder
+from jaxcast import InputError
+
+PENALTIES = np.logspace(-6, -0.5, 8)
+
+
+class Parts(NamedTuple):
+    """Training, validation and test samples, whose targets do not overlap; and those of training and validation together."""
+
+    train: jaxcast.LeadSamples
+    valid: jaxcast.LeadSamples
+    test: jaxcast.LeadSamples
+    known: jaxcast.LeadSamples
+
+
+Seen = Literal["window", "last_year"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The data, and their parts by what is seen: the published window alone, or also the values one season before the
+    targets and at which part of the season the window ends. found: what several methods build on, kept from the first."""
+
+    config: Any
+    data: Folder
+    by_seen: dict[Seen, Parts]
+    found: dict[Any, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def parts(self) -> Parts:
+        return self.by_seen["window"]
+
+    def only_training(self, known: jaxcast.LeadSamples) -> jaxcast.LeadSamples:
+        """The training part in arrays as long as those of training and validation part, so that one program serves both."""
+        early = known.rows < int(self.config.split[0] * len(self.data.values))
+        return known._replace(weights=jnp.where(early[..., None], known.weights, 0))
+
+    def one_step_ahead(self) -> jaxcast.LeadSamples:
+        """Training and validation part together, of the published window, with the next step as the only target."""
+        stop = int(self.config.split[1] * len(self.data.values))
+        return jaxcast.lead_samples(
+            jnp.asarray(self.data.values), window_size=self.config.window_size, leads=(1,), stop=stop
+        )
+
+    @classmethod
+    def of(cls, data: Folder, config: Any) -> "Setup":
+        values = jnp.asarray(data.values)
+        first, second = (int(share * len(values)) for share in config.split)
+        far = max(config.window_size, config.season + 2 - min(config.leads))
+        longest = min(second - first, len(values) - second, first - far)
+        if sorted(set(config.leads)) != list(config.leads) or max(config.leads) > longest:
+            raise InputError(
+                f"leads must rise and be at most {longest} for a table of {len(values)} steps, of which windows take {far}, in three "
+                f"parts, got {config.leads}"
+            )
+        bounds = ((0, first), (first, second), (second, len(values)), (0, second))
+
+        angles = 2 * np.pi / config.season_length * np.arange(len(values))[:, None] * np.asarray([1, 2])
+        calendar = np.concatenate([np.cos(angles), np.sin(angles)], 1)
+
+        def parts(window_size: int, given: np.ndarray | None = None) -> Parts:
+            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads, given=given)
+            return Parts(*(cut(start=start, stop=stop) for start, stop in bounds))
+
+        by_seen: dict[Seen, Parts] = {
+            "window": parts(config.window_size),
+            "last_year": parts(far, calendar),
+        }
+        return cls(config, data, by_seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """forecast: (setup, parts, seeds) -> forecasts of the test part, (seed, sample, lead, region), and what else was learned.
+    draws: whether the seed matters. refitted: whether what it is made of learns from the validation part too, in the end."""
+
+    forecast: Callable[[Setup, Parts, Sequence[int]], tuple[Any, dict[str, Any]]]
+    draws: bool = False
+    seen: Seen = "window"
+    refitted: bool = False
+    with_calendar: bool = False
+
+    def sees(self, config: Any) -> str:
+        """What a forecast is made from, for a table."""
+        back = f" and {config.season} weeks back" if self.seen == "last_year" else ""
+        return (
+            f"{config.window_size} weeks{back}{', the week of the year' * self.with_calendar}"
+            f"{'; refitted with the validation part' * self.refitted}"
+        )
+
+
+def one_by_one(forecast: Callable[[Setup, Parts, int], Array]) -> Callable[..., tuple[Any, dict[str, Any]]]:
+    """A method that takes one seed as one that takes all."""
+    return lambda setup, parts, seeds: (np.stack([forecast(setup, parts, seed) for seed in seeds]), {})
+
+
+def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
+    """Test errors of every seed, the first seed's forecasts on the rows that all methods share, and what else was learned."""
+    parts = setup.by_seen[method.seen]
+    seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
+    forecasts, learned = method.forecast(setup, parts, seeds)
+    scores = [jaxcast.lead_scores(forecast, parts.test) for forecast in forecasts]
+    return {name: np.stack([getattr(one, name) for one in scores]) for name in ("rmse", "mae", "pcc")} | {
+        "forecast": forecasts[0][-len(setup.parts.test.targets) :],
+        **learned,
+    }
+
+
+def naive(make: Callable[[tuple[int, ...]], Any], setup: Setup, parts: Parts, seed: int) -> Array:
+    return make(setup.config.leads)(parts.test.history).forecast
+
+
+def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
+    values, rows = jnp.asarray(setup.data.values), parts.test.rows
+    return values[jnp.clip(rows - setup.config.season, 0, len(values) - 1)]
+
+
+@partial(jax.jit, static_argnames=("each_region", "difference"))
+def choose(
+    parts: Parts, learned: jaxcast.LeadSamples, inputs: jaxcast.LagInputs, expansion: Any, power: Any, *, each_region: bool,
+    difference: bool,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Forecasts of the validation and the test part for every penalty, (penalty, sample, lead, region) each; what is learned
+    from need not be the training part."""
+    fit = partial(
+        jaxcast.fit_lag_regression, learned, inputs, expansion, scale_power=power, each_region=each_region,
+        difference=difference, nonnegative=True,
+    )  # fmt: skip
+    many = jax.vmap(lambda penalty: fit(penalty=penalty))(PENALTIES)
+    one = jax.tree.map(lambda a: a[0], many)
+
+    def forecasts(samples: jaxcast.LeadSamples) -> Array:
+        # Only weights differ: the features are computed once for all penalties.
+        with_weights = lambda w, b: dataclasses.replace(one, weights=w, bias=b)(samples.history, samples.given).forecast  # noqa: E731
+        return jax.vmap(with_weights)(many.weights, many.bias)
+
+    return forecasts(parts.valid), forecasts(parts.test)
+
+
+def best_penalty(
+    parts: Parts, inputs: jaxcast.LagInputs, expansion: Any, *, each_region: bool = False, difference: bool = False
+) -> Array:
+    """The test forecasts of the penalty with the lowest validation error at each lead."""
+    valid, test = choose(parts, parts.train, inputs, expansion, 1.0, each_region=each_region, difference=difference)
+    return best_at_each_lead(valid, test, parts, inputs.std)
+
+
+def best_at_each_lead(valid: Array, test: Array, parts: Parts, std: Array) -> Array:
+    """Of test forecasts (setting, sample, lead, region) those of the setting with the lowest validation error at each lead."""
+    best = jnp.argmin(jax.vmap(lambda f: validation_error(f, parts, std))(valid), 0)
+    return jnp.stack([test[b, :, k] for k, b in enumerate(best)], 1)
+
+
+def validation_error(forecasts: Array, parts: Parts, std: Array) -> Float[Array, " lead"]:
+    """The mean squared error at each lead in units of each series' standard deviation, in which no single one rules."""
+    squares = parts.valid.weights * ((forecasts - parts.valid.targets) / std) ** 2
+    return squares.sum((0, 2)) / parts.valid.weights.sum((0, 2))
+
+
+def ridge(setup: Setup, parts: Parts, seed: int) -> Array:
+    inputs = jaxcast.lag_inputs(parts.train, lags=range(setup.config.window_size), centred=False)
+    return best_penalty(parts, inputs, jaxcast.Identity(), each_region=True)
+
+
+def polynomial(setup: Setup, parts: Parts, seed: int) -> Array:
+    lags = [lag for lag in (0, 1, 2, 4, 8) if lag < setup.config.window_size]
+    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
+    return best_penalty(parts, inputs, jaxcast.Monomials(2), difference=True)
+
+
+def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
+    inputs, expansion = _kernels(setup, parts, seed)
+    return best_penalty(parts, inputs, expansion, difference=True)
+
+
+def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.LagInputs, Any]:
+    """What kernel ridge sees of a region and of its neighbours' mean, and its random features."""
+    lags = range(setup.config.window_size)
+    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
+    key = jax.random.key(seed)
+    return inputs, jaxcast.random_fourier(inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=key)
+
+
+def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
+    """The same learned one step ahead and rolled in closed loop; the penalty is the one that forecasts each lead best so."""
+    learned = setup.only_training(setup.one_step_ahead())
+    inputs, expansion = _kernels(setup, parts, seed)
+    valid, test = choose_recursive(parts, learned, inputs, expansion, 1.0, difference=True, leads=setup.config.leads)
+    return best_at_each_lead(valid, test, parts, inputs.std)
+
+
+@partial(jax.jit, static_argnames=("difference", "leads"))
+def choose_recursive(
+    parts: Parts, learned: jaxcast.LeadSamples, inputs: jaxcast.LagInputs, expansion: Any, power: Any, *, difference: bool,
+    leads: tuple[int, ...],
+) -> tuple[Array, Array]:  # fmt: skip
+    """What `choose` returns, by forecasters that learn one step ahead and are rolled in closed loop."""
+
+    def forecasts(penalty: Array) -> tuple[Array, Array]:
+        one_step = jaxcast.fit_lag_regression(
+            learned, inputs, expansion, scale_power=power, penalty=penalty, difference=difference, nonnegative=True
+        )
+        model = jaxcast.RecursiveForecaster(one_step, leads)
+        return model(parts.valid.history).forecast, model(parts.test.history).forecast
+
+    return jax.lax.map(forecasts, jnp.asarray(PENALTIES))
+
+
+def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
+    """A fixed random recurrent layer runs over the window of a region and of its neighbours' mean; ridge regression reads it."""
+    num_lags = setup.config.window_size
+    inputs = jaxcast.lag_inputs(parts.train, lags=range(num_lags), mixing=mixing_of(setup, "neighbours"), centred=False)
+    sizes = {"num_features": inputs.num_features, "num_lags": num_lags, "num_nodes": setup.config.num_nodes}
+    expansion = jaxcast.random_echoes(**sizes, key=jax.random.key(seed))
+    return best_penalty(parts, inputs, expansion, difference=True)
+
+
+def mixing_of(setup: Setup, seen: str) -> np.ndarray:
+    adjacency = None if seen == "own" else setup.data.adjacency
+    return jaxcast.mixtures(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
+
+
+PLAIN = {
+    "last_value": Method(one_by_one(partial(naive, jaxcast.LastValue))),
+    "mean_of_window": Method(one_by_one(partial(naive, jaxcast.HistoryMean))),
+    "drift": Method(one_by_one(partial(naive, jaxcast.Drift))),
+    "same_week_of_last_year": Method(one_by_one(seasonal), seen="last_year"),
+    "ridge_each_region": Method(one_by_one(ridge)),
+    "polynomial": Method(one_by_one(polynomial)),
+    "reservoir": Method(one_by_one(reservoir), draws=True),
+    "kernel_ridge": Method(one_by_one(kernel_ridge), draws=True),
+    "kernel_ridge_recursive": Method(one_by_one(kernel_ridge_recursive), draws=True),
+}

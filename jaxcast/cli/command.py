@@ -1,0 +1,169 @@
+"""How every command starts and ends."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import logging
+import math
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import jax
+from rich.console import Console
+
+from jaxcast.errors import InputError, shown
+from jaxcast.io.files import check_name
+from jaxcast.progress import Level, reporting
+from jaxcast.sharding import end_process
+
+MOST_PRINTED = 1000
+"""Characters of one error message on the terminal."""
+INTERRUPTED = "interrupted: finished work is saved; run the same command to resume"
+WORDS = ("h", "dt", "t0")
+"""Names of options that no English sentence has as words."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does."""
+
+
+def take_flags(args: Sequence[str]) -> tuple[list[str], Level]:
+    """The arguments without --quiet and --verbose, which may stand anywhere, and what they ask for.
+
+    Raises:
+        InputError: for both.
+        SystemExit: with code 0, after printing the version where --version is among them.
+    """
+    if "--version" in args:
+        print(f"jaxcast {importlib.metadata.version('jaxcast')}")
+        raise SystemExit(0)
+    is_quiet, is_verbose = "--quiet" in args, "--verbose" in args
+    if is_quiet and is_verbose:
+        raise InputError("give --quiet or --verbose, not both")
+    rest = [arg for arg in args if arg not in ("--quiet", "--verbose")]
+    return rest, "quiet" if is_quiet else "verbose" if is_verbose else "normal"
+
+
+def run_command(main: Callable[[], None], settings: Any = None, level: Level = "normal") -> None:
+    """Sets JAX up for dynamics and runs a command; bad input becomes one line and exit code 2.
+
+    Args:
+        main: the work.
+        settings: a dataclass whose fields are the command's options, which messages then name as they are typed.
+        level: how much is said on stderr.
+    """
+    jax.config.update("jax_enable_x64", True)
+    # Accelerators multiply float32 matrices at reduced precision unless told not to.
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    keep_compiled_programs()
+    with ending_well(settings), reporting(level):
+        check_names(settings)
+        main()
+
+
+@contextlib.contextmanager
+def ending_well(settings: Any = None) -> Iterator[None]:
+    """Turns what may end a command into one line on stderr and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except InputError as error:
+        _refuse(as_typed(str(error), settings))
+    except KeyboardInterrupt as interrupt:
+        # A store that was being written says otherwise that its tasks are pending.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        print(INTERRUPTED, file=sys.stderr)
+        end_process(143 if isinstance(interrupt, Terminated) else 130)
+    except MemoryError as error:
+        _refuse(f"this needs more memory than there is; ask for less ({str(error) or 'the system gave none'})")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            _unexpected()
+        _refuse(f"this needs more memory than there is; ask for less ({shown(str(error).splitlines()[0])})")
+    except Exception:
+        _unexpected()
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {shown(message, MOST_PRINTED)}", file=sys.stderr)
+    end_process(2)
+
+
+def _unexpected() -> None:
+    """A fault of ours is shown whole; with several processes each says so itself, and none waits for the others."""
+    if not jax.distributed.is_initialized():
+        raise
+    traceback.print_exc()
+    end_process(1)
+
+
+def as_typed(message: str, settings: Any) -> str:
+    """A message with options named as they are typed, --num-leads for num_leads; texts in quotation marks stay as they are.
+
+    Args:
+        message: of an InputError.
+        settings: the command's dataclass, or one that holds it as `command`; None for no options.
+    """
+    names = vars(getattr(settings, "command", settings)) if settings is not None else ()
+    for name in names:
+        option = f"--{name.replace('_', '-')}"
+        if "_" in name or name in WORDS:
+            pattern = rf"(?<![\w./:=('\[-]){name}(?![\w./('-]|=\w+\()"
+        else:  # as an English word it may mean something else
+            pattern = rf"\A{name}(?= must |=)|(?<=got ){name}(?==)"
+        parts = re.split(r"('[^']*')", message)
+        message = "".join(part if k % 2 else re.sub(pattern, option, part) for k, part in enumerate(parts))
+    return message
+
+
+def keep_compiled_programs() -> None:
+    """Lets JAX keep compiled programs on disk, so that the same command starts faster the next time.
+
+    Where JAX_COMPILATION_CACHE_DIR says, else in the user's cache folder; JAX_ENABLE_COMPILATION_CACHE=false turns it off.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxcast" / "jax"))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def check_numbers(settings: Any) -> None:
+    """Raises InputError for an option that is NaN or infinite."""
+    for name, value in vars(settings).items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{name} must be finite, got {value}")
+
+
+def check_names(settings: Any) -> None:
+    """Raises InputError for an option that names a file as no file can be named."""
+    for value in vars(settings).values() if dataclasses.is_dataclass(settings) else ():
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path):
+                check_name(path)
+            else:
+                check_names(path)
+
+
+def make_console() -> Console:
+    """As wide as the terminal; wide enough for the tables where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=110)

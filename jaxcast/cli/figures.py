@@ -1,0 +1,18 @@
+"""Figures of the commands."""
+
+from typing import Any
+
+from jaxcast.errors import InputError
+
+
+def figure_of(*, width: float = 10.0, height: float = 4.4) -> Any:
+    """An empty figure, in inches.
+
+    Raises:
+        InputError: where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError("pictures need matplotlib: pip install 'jaxcast[experiments]', or leave --plot out") from None
+    return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,379 @@
+"""`jaxcast hub score | pool | forecast`: score a hub's models, train a pool of them, write the next ensemble file."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from jaxcast.cli.command import check_numbers
+from jaxcast.cli.figures import figure_of
+from jaxcast.cli.hub.output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, say, show_scores
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.adaptive_pool import AdaptivePool
+from jaxcast.hub.arrays import Hub, load_hub
+from jaxcast.hub.pools import EqualMean, EqualMedian, InverseScoreWeights, LinearOpinionPool, TrimmedMean, pool_course
+from jaxcast.hub.report import compare_forecasters, score_forecasters
+from jaxcast.hub.rolling_origin import adaptive_origin, track_coverage
+from jaxcast.hub.submission import check_submission, submission_path, write_submission
+from jaxcast.io.files import check_place
+from jaxcast.io.outputs import PICTURE, Outputs
+from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.progress import announce, doing
+from jaxcast.pytrees import fingerprint
+from jaxcast.saving.models import load_pool, save_pool
+
+Method = Literal["adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"]
+FIXED: dict[str, Any] = {
+    "equal_mean": EqualMean,
+    "equal_median": EqualMedian,
+    "trimmed_mean": TrimmedMean,
+    "linear_opinion_pool": LinearOpinionPool,
+    "inverse_score": InverseScoreWeights,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tables:
+    """What every command of a hub reads."""
+
+    forecasts: Path
+    """Forecasts: a .csv or .parquet table, or the folder of a hub, legacy or hubverse."""
+    truth: Path
+    """Truth: a .csv or .parquet table with location, date and value, or a hub's time-series or oracle-output table."""
+    truth_source: str | None = None
+    """Text that the truth's source or as_of column contains, where the table holds several vintages."""
+    target: str | None = None
+    """Which target, where the tables hold several."""
+    first_horizon: int | None = None
+    """Horizon of the first date after the newest truth that forecasters could know; by default 0 where the tables hold a horizon
+    0 (FluSight: reference date and horizon 0 are the week after that truth), else 1 (the US COVID-19 hub)."""
+    models: tuple[str, ...] = ()
+    """Names of the models; by default all."""
+    num_models: int | None = None
+    """Instead of --models: as many of those with the most forecasts."""
+    locations: tuple[str, ...] = ()
+    """By default all."""
+    levels: tuple[float, ...] = ()
+    """Quantile levels; by default all."""
+    step_days: int = 7
+    """Days between two dates of the hub: 7, or 1 for a daily one."""
+    bad: Literal["raise", "drop"] = "raise"
+    """What to do with crossing quantiles, missing levels, NA and duplicate rows: stop, or leave them out and say how many."""
+
+    def load(self, horizon: int, *, pending: bool = False) -> Hub:
+        check_numbers(self)
+        doing("reading the tables of the hub")
+        if self.models and self.num_models is not None:
+            raise InputError("give --models or --num-models, not both")
+        hub = load_hub(
+            self.forecasts,
+            self.truth,
+            horizon=horizon,
+            first_horizon=self.first_horizon,
+            target=self.target,
+            models=self.models or self.num_models,
+            locations=self.locations or None,
+            levels=self.levels or None,
+            truth_source=self.truth_source,
+            step_days=self.step_days,
+            bad=self.bad,
+            pending=pending,
+        )
+        for line in hub.dropped:
+            announce(f"left out: {line}")
+        return hub
+
+
+@dataclasses.dataclass(frozen=True)
+class Score(_Tables):
+    """Score every model of a hub: WIS with its parts, coverage, relative WIS, and over how many tasks.
+
+    Example: jaxcast hub score --forecasts hub/ --truth truth.csv --baseline COVIDhub-baseline
+    """
+
+    horizon: int = 1
+    """In steps, as the tables count it."""
+    baseline: str | None = None
+    """The model whose relative WIS is 1."""
+    first: str = "0001-01-01"
+    """First target date."""
+    last: str = "9999-12-31"
+    """Last target date."""
+    common: bool = False
+    """Only the tasks that all models forecast."""
+    out: Path | None = None
+    """Folder for results.json and a picture of who submitted when."""
+    overwrite: bool = False
+    """Start afresh where the folder holds other results."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        hub = self.load(self.horizon)
+        weeks = hub.weeks(self.first, self.last)
+        if not weeks.any():
+            raise InputError(
+                f"no date of the hub, {hub.dates[0]} to {hub.dates[-1]}, is within {self.first} to {self.last}"
+            )
+        folder = None if self.out is None else _folder(self, hub, ("results.json", "submissions.png"))
+        forecasts = {name: hub.forecasts[:, weeks, i] for i, name in enumerate(hub.models)}
+        rows = score_forecasters(forecasts, hub.truth[:, weeks], hub.levels, baseline=self.baseline, common=self.common)
+        show_scores(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
+        if folder is not None:
+            folder.write_json("results.json", {"rows": rows, "note": FINAL_TRUTH, "dropped": list(hub.dropped)})
+            draw_submissions(folder.path / "submissions.png", hub)
+
+
+@dataclasses.dataclass(frozen=True)
+class PoolHub(_Tables):
+    """Train the adaptive pool from a rolling origin, each date's on the dates before it, score it beside the equal-weight
+    mean and median, and keep it. The truth is taken in its final form: revisions are not replayed.
+
+    Example: jaxcast hub pool --forecasts hub/ --truth truth.csv --out pool
+    """
+
+    out: Path = Path("hub-pool")
+    """Folder for the pool, results.json and pictures."""
+    horizon: int = 1
+    """In steps, as the tables count it."""
+    lower: float | None = 0.0
+    """The least value that the truth can have; None for any."""
+    num_steps: int = 15
+    """Optimizer steps before each date."""
+    follow_newest: bool = False
+    """Let the pool move towards the newest truth and by its newest errors. Many hubs revise these values later: where they
+    do, scores over final truth promise more than such a pool keeps."""
+    overwrite: bool = False
+    """Start afresh where the folder holds another run."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        hub = self.load(self.horizon, pending=True)
+        _check_lower(self.lower, hub)
+        folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
+        course = hub.course()
+        pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
+        doing("training the adaptive pool from a rolling origin")
+        output = adaptive_origin(course, pool, num_steps=self.num_steps)
+        doing("scoring")
+        pools: dict[str, Any] = {"equal_mean": EqualMean(), "equal_median": EqualMedian()}
+        pooled = {name: pool_course(pool, course).forecast for name, pool in pools.items()} | {
+            "adaptive": output.forecast
+        }
+        forecasts = {name: np.asarray(forecast) for name, forecast in pooled.items()}
+        for name, forecast in forecasts.items():
+            check_finite(forecast, np.asarray(course.possible), name, hub)
+        rows = score_forecasters(forecasts, hub.truth, hub.levels, baseline="equal_mean")
+        test = compare_forecasters(
+            forecasts["adaptive"], forecasts["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
+        )
+        about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
+        save_pool(folder.path, output.info["pool"], attributes=about)
+        results = {"rows": rows, "against_equal_mean": test, "note": FINAL_TRUTH, "dropped": list(hub.dropped)}
+        folder.write_json("results.json", results)
+        show_scores(rows, hub, "rolling origin, all dates")
+        say(
+            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {FINAL_TRUTH}; "
+            f"pool and scores in {folder.path}/"
+        )
+        draw_submissions(folder.path / "submissions.png", hub)
+        draw_weights(folder.path / "weights.png", hub, np.asarray(output.info["weights"]).mean(0))
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastHub(_Tables):
+    """Pool the newest forecasts of a hub and write them as the hubverse file of one model.
+
+    Example: jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble --out model-output
+    """
+
+    model: str = "jaxcast-ensemble"
+    """TEAM-MODEL, the name of the file's model. Its forecasts of earlier rounds are not pooled."""
+    out: Path = Path("model-output")
+    """A hub's model-output folder."""
+    horizons: tuple[int, ...] = (1,)
+    """In steps, as the tables count them; a pool is made for each."""
+    method: Method = "adaptive"
+    """How to pool. adaptive is trained on all that is known, unless --pool says otherwise."""
+    pool: Path | None = None
+    """Folder of `jaxcast hub pool`, whose pool is used as it is, for a single horizon."""
+    target_name: str | None = None
+    """What the hub calls the target, where its tables do not say."""
+    lower: float | None = 0.0
+    """The least value that the truth can have; None for any."""
+    follow_newest: bool = False
+    """Let the pool move towards the newest truth and by its newest errors. Many hubs revise these values later: where they
+    do, scores over final truth promise more than such a pool keeps."""
+    plot: Path | None = None
+    """Picture (.png) of the forecast for the location of the largest median."""
+    overwrite: bool = False
+    """Replace the file and the picture that are there already, if jaxcast wrote them."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
+            raise InputError(
+                "--follow-newest is for an adaptive pool that is trained here; leave it, or --pool and --method, out"
+            )
+        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
+            raise InputError("give --horizons at least one, each once")
+        if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
+            raise InputError(
+                "--pool holds an adaptive pool for one horizon; leave --method out and give one of --horizons"
+            )
+        if self.plot is not None:
+            check_place(self.plot, PICTURE)
+            figure_of()
+        hubs = {horizon: self.candidates(horizon) for horizon in self.horizons}
+        reference, hub = _round_of(hubs), hubs[min(hubs)]
+        path = submission_path(self.out, self.model, reference)
+        with Outputs(
+            vars(self),
+            {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
+            inputs={"--truth": self.truth, "--pool": self.pool, "--forecasts": self.forecasts},
+            own=path.parent,
+            overwrite=self.overwrite,
+        ):
+            self.submit(hubs, reference, hub)
+
+    def submit(self, hubs: dict[int, Hub], reference: np.datetime64, hub: Hub) -> None:
+        """Pools, writes the file and draws it."""
+        target, path = check_submission(
+            self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
+        )
+        doing("pooling")
+        newest = {horizon: self.newest(each) for horizon, each in hubs.items()}
+        write_submission(
+            self.out, self.model, newest, hub, reference_date=reference, target=target, overwrite=self.overwrite
+        )
+        missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
+        note = f"; {missing} have no candidate and no forecast" if missing else ""
+        say(
+            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from {reference}{note}",
+            _newest_truth(hub),
+        )
+        if self.plot is not None:
+            draw_fan(self.plot, newest, hub, reference)
+
+    def candidates(self, horizon: int) -> Hub:
+        """Reads the models to pool: its own file of an earlier round may lie in the same hub."""
+        hub = self.load(horizon, pending=True)
+        return hub.only([name for name in hub.models if name != self.model])
+
+    def newest(self, hub: Hub) -> np.ndarray:
+        """Pools the forecasts of the last date, (location, quantile), NaN where there is none.
+
+        Raises:
+            InputError: for one that is not finite.
+        """
+        possible = np.asarray(hub.course().possible)
+        pooled = np.where(possible[..., None], self.pooled(hub), np.nan)
+        method = self.method if self.pool is None else str(self.pool)
+        check_finite(pooled[:, -1:], possible[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
+        return pooled[:, -1]
+
+    def pooled(self, hub: Hub) -> np.ndarray:
+        """The forecasts of the chosen pool, (location, time, quantile)."""
+        course = hub.course()
+        if self.method != "adaptive":
+            return np.asarray(pool_course(FIXED[self.method](), course).forecast)
+        if self.pool is None:
+            _check_lower(self.lower, hub)
+            pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
+            return np.asarray(adaptive_origin(course, pool).forecast)
+        stored = load_pool(self.pool)
+        if isinstance(stored.pool, AdaptivePool):
+            _check_lower(stored.pool.lower, hub)
+        if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
+            raise InputError(
+                f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
+            )
+        return np.asarray(track_coverage(pool_course(stored.pool, course).forecast, course, lower=stored.pool.lower))
+
+
+@dataclasses.dataclass(frozen=True)
+class HubCommand:
+    """Forecast hubs: score a hub's models, train a pool of them, write the next ensemble file."""
+
+    command: (
+        Annotated[Score, tyro.conf.subcommand("score")]
+        | Annotated[PoolHub, tyro.conf.subcommand("pool")]
+        | Annotated[ForecastHub, tyro.conf.subcommand("forecast")]
+    )
+
+    def run(self) -> None:
+        """Runs the command."""
+        self.command.run()
+
+
+def check_finite(pooled: np.ndarray, possible: np.ndarray, name: str, hub: Hub) -> None:
+    """Checks pooled forecasts wherever there is a candidate.
+
+    Args:
+        pooled: (location, time, quantile).
+        possible: (location, time), where any model forecast.
+        name: of the pool.
+        hub: whose locations, dates and horizon are meant.
+
+    Raises:
+        InputError: for the first that is not finite, with pool, horizon, location and date.
+    """
+    bad = possible & ~np.isfinite(pooled).all(-1)
+    if bad.any():
+        place, time = np.argwhere(bad)[0]
+        raise InputError(
+            f"the pool {shown(name)} forecasts what is not finite at horizon {hub.horizon}, first for "
+            f"{shown(hub.locations[place])} on {hub.dates[time]} ({int(bad.sum())} forecasts); "
+            "look for candidates with huge values, or choose another pool"
+        )
+
+
+def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
+    """The reference date that the newest forecasts of all horizons have in common.
+
+    Raises:
+        InputError: where they have none.
+    """
+    references = {horizon: hub.dates[-1] - horizon * hub.step_days for horizon, hub in hubs.items()}
+    if len(set(references.values())) != 1:
+        dates = ", ".join(f"{horizon}: {date}" for horizon, date in references.items())
+        raise InputError(
+            f"the newest forecasts are not of one round (reference dates by horizon {dates}); ask for fewer horizons"
+        )
+    return next(iter(references.values()))
+
+
+def _check_lower(lower: float | None, hub: Hub) -> None:
+    """Raises InputError where the truth is below what is said to be its least value."""
+    known = hub.truth[np.isfinite(hub.truth)]
+    if lower is not None and known.size and known.min() < lower:
+        raise InputError(f"the truth holds {known.min():g}, which is below lower, {lower:g}; give a lower one")
+
+
+def _newest_truth(hub: Hub) -> str:
+    """What the newest forecasts were made from, and a word where it is older than they may use."""
+    expected = hub.dates[-1] - hub.steps_ahead * hub.step_days
+    known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
+    if not len(known):
+        return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
+    late = f", though it could be of {expected}" if known[0] else ""
+    return f"made from truth up to {expected - known[0] * hub.step_days}{late}"
+
+
+def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:
+    record = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in ("out", "overwrite", "forecasts", "truth")
+    }
+    record["data"] = fingerprint((hub.forecasts, hub.truth))
+    code = hash_of_code(Path(__file__).parents[2])
+    return RunFolder(
+        settings.out,
+        record,
+        code=code,
+        overwrite=settings.overwrite,
+        outputs=outputs,
+        inputs={"--forecasts": settings.forecasts, "--truth": settings.truth},
+    )

@@ -1,0 +1,1 @@
+"""Commands that train, roll and score pools."""

@@ -1,0 +1,346 @@
+"""`jaxcast evaluate`: how long a trained pool's forecasts stay true, beside the plain alternatives."""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from jaxcast.cli.command import check_numbers, make_console
+from jaxcast.cli.figures import figure_of
+from jaxcast.cli.pool.forecast import enough_history, matched, pick_seed
+from jaxcast.cli.pool.hidden_parameter import (
+    Hidden,
+    coordinates_of,
+    hidden_parameter,
+    regime_name,
+    spread_by_lead,
+    track,
+)
+from jaxcast.cli.pool.pictures import draw_regime, draw_valid_times, draw_weights
+from jaxcast.dynamics.candidates import unstack
+from jaxcast.dynamics.lyapunov import lyapunov_exponent
+from jaxcast.dynamics.parse import parse_system
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.trajectories import load_trajectory
+from jaxcast.plotting.trajectories import or_more
+from jaxcast.pooling.baselines import Persistence
+from jaxcast.pooling.cell import BestCandidate, Forecaster, HeldWeights, WeightedPool
+from jaxcast.pooling.linear import FixedWeights
+from jaxcast.progress import announce, note, stage
+from jaxcast.pytrees import fingerprint
+from jaxcast.rollout import Output
+from jaxcast.saving.models import StoredPool, load_pool
+from jaxcast.scores.paired import PairedTest, median_over_seeds, paired_test
+from jaxcast.scores.valid_time import median_interval, saturation_error, valid_time
+from jaxcast.windows import Windows, cut_windows, forecast_windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Cut a trajectory into windows, forecast each from the samples before it, and measure valid time: how long the
+    squared error stays below a threshold. Give a trajectory that the pool was not trained on. Times are in its unit.
+
+    For the series of a table, see `jaxcast evaluate --data --help`.
+
+    Example: jaxcast evaluate --pool pool --trajectory test.npz --out scores
+    """
+
+    pool: Path
+    """Folder that `jaxcast train` wrote."""
+    trajectory: Path
+    """File with the truth: .npz, .csv or .zarr."""
+    out: Path
+    """Folder for results.json and pictures."""
+    against: tuple[Path, ...] = ()
+    """Folders of other pools, of any kind, that forecast the same windows; tested in pairs against the first."""
+    trajectory_index: int = 0
+    """Which trajectory, in a file of many."""
+    num_windows: int | None = None
+    """Consecutive windows; by default as many as fit, up to 200."""
+    window_size: int | None = None
+    """Leads of each window; by default 9 Lyapunov times, by --lyapunov-exponent or, for a file of `jaxcast simulate`,
+    by the system that made it; else 128."""
+    history_size: int | None = None
+    """True samples before each window; by default as few as fill the memory of every pool; where one follows a
+    regime, which more samples make surer, 100, or a quarter of the file where that is less."""
+    threshold: float | None = None
+    """A forecast is valid while its squared error is below this, in squared units of the state; by default 0.175 of the
+    error at which it saturates, twice the file's variance."""
+    norm: Literal["mean", "sum"] = "mean"
+    """Of the squared error, over the components."""
+    lyapunov_exponent: float | None = None
+    """Per time unit; where given, valid times are also shown in Lyapunov times."""
+    overwrite: bool = False
+    """Start afresh where the folder holds other results."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        check_numbers(self)
+        pools = self.pools()
+        stored_pool = pools["pool"]
+        stored = load_trajectory(self.trajectory, index=self.trajectory_index)
+        stored = matched(stored_pool, stored, self.trajectory)
+        for label, each in pools.items():
+            if matched(each, stored, self.trajectory).components != stored.components:
+                raise InputError(
+                    f"--pool was trained on the components {shown(', '.join(stored.components))}, the {shown(label)} on the same in "
+                    "another order; evaluate the two alone, or train one again"
+                )
+        trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
+        windows = self.windows(trajectory, pools, stored.attributes)
+        threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))
+        settings = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in ("out", "overwrite", "pool", "trajectory", "against")
+        }
+        settings |= {"data": fingerprint(stored.trajectory), "pool_arrays": fingerprint(stored_pool.pool)}
+        settings["against"] = {label: fingerprint(each.pool) for label, each in pools.items() if label != "pool"}
+        code = hash_of_code(Path(__file__).parents[2])
+        folder = RunFolder(
+            self.out,
+            settings,
+            code=code,
+            overwrite=self.overwrite,
+            outputs=("results.json", "valid_times.png", "regime.png", "weights.png"),
+            inputs={"--pool": self.pool, "--trajectory": self.trajectory}
+            | {f"--against {folder}": folder for folder in self.against},
+        )
+        cells = forecasters(stored_pool, {label: each for label, each in pools.items() if label != "pool"})
+        outputs = {}
+        with stage("forecasting the windows, forecasters", len(cells)) as update:
+            for number, label in enumerate(cells):
+                update(number, label)
+                outputs[label] = [forecast_windows(cell, windows) for cell in cells[label]]
+        tell_divergence(outputs)
+        rows = [self.row(label, outputs[label], windows, stored_pool, threshold) for label in outputs]
+        results: dict[str, Any] = {
+            "rows": rows,
+            "threshold": threshold,
+            "num_windows": windows.truth.shape[0],
+            "window_size": windows.truth.shape[1],
+            "history_size": windows.history.shape[1],
+        }
+        hidden, first = hidden_parameter(stored_pool.forecast_map, stored), outputs["pool"][0]
+        if hidden is not None and "weights" in first.info:
+            results["tracking"] = track(first, windows, hidden, stored_pool.attributes["dt"])
+        if "spread" in first.info:
+            results["spread"] = spread_by_lead(first, windows)
+        if self.against:
+            results["paired"] = paired(rows, list(pools))
+        folder.write_json("results.json", results)
+        unit, dt = stored.time_unit or "MTU", stored_pool.attributes["dt"]
+        self.draw(rows, first, windows, hidden, stored_pool, folder, unit)
+        self.show(results, dt * windows.truth.shape[1])
+        for label, each in pools.items():
+            if each.attributes["settings"]["data"] == settings["data"]:
+                who = "the pool" if label == "pool" else label
+                note(f"note: {who} was trained on this very trajectory; give another one")
+
+    def pools(self) -> dict[str, StoredPool]:
+        """What is evaluated, and what it is compared with, by what its rows are called."""
+        folders = [self.pool, *self.against]
+        if len({folder.resolve() for folder in folders}) < len(folders):
+            raise InputError(
+                f"--pool and --against must name different folders, got {shown(', '.join(map(str, folders)))}"
+            )
+        return {"pool": load_pool(self.pool)} | {f"pool in {folder}": load_pool(folder) for folder in self.against}
+
+    def windows(self, trajectory: Trajectory, pools: dict[str, StoredPool], attributes: dict[str, Any]) -> Windows:
+        """The windows that were asked for, or as many as fit."""
+        for name in ("num_windows", "window_size"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
+        for name in ("threshold", "lyapunov_exponent"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise InputError(f"{name} must be positive, got {value}")
+        window_size = self.window_size
+        if window_size is None:
+            exponent = self.lyapunov_exponent or exponent_of(attributes, trajectory)
+            window_size = 128 if exponent is None else max(1, round(9 / exponent / pools["pool"].attributes["dt"]))
+        cells = [pick_seed(each, 0).cell for each in pools.values()]
+        warmup = max(cell.warmup for cell in cells)
+        history_size = self.history_size
+        if history_size is None:
+            wanted = max(enough_history(cell) for cell in cells)
+            history_size = max(warmup + 1, min(wanted, len(trajectory.states) // 4))
+        if history_size <= warmup:
+            raise InputError(
+                f"history_size must be at least {warmup + 1} for {'this pool' if len(cells) == 1 else 'these pools'}, got {history_size}"
+            )
+        fitting = (len(trajectory.states) - history_size) // window_size
+        num_windows = max(1, min(200, fitting)) if self.num_windows is None else self.num_windows
+        return cut_windows(trajectory, num_windows=num_windows, window_size=window_size, history_size=history_size)
+
+    def row(
+        self, label: str, outputs: list[Output], windows: Windows, stored: StoredPool, threshold: float
+    ) -> dict[str, Any]:
+        """Median valid time over the windows, and over seeds the median of medians."""
+
+        def judge(forecast: Any, truth: Any) -> Any:
+            return valid_time(forecast, truth, dt=stored.attributes["dt"], threshold=threshold, norm=self.norm)
+
+        judged = [jax.vmap(judge)(output.forecast, windows.truth) for output in outputs]
+        intervals = [median_interval(valid.time) for valid in judged]
+        median, low, high = (
+            float(np.median([getattr(interval, name) for interval in intervals])) for name in ("median", "low", "high")
+        )
+        row = {
+            "method": label,
+            "valid_time_median": round(median, 9),
+            "valid_time_interval": [round(low, 9), round(high, 9)],
+            "interval_coverage": intervals[0].coverage,
+            "valid_time_median_per_seed": [round(interval.median, 9) for interval in intervals],
+            "num_censored": int(sum(valid.censored.sum() for valid in judged)),
+            "valid_times": [[round(float(time), 9) for time in valid.time] for valid in judged],
+            "censored": [np.asarray(valid.censored).tolist() for valid in judged],
+        }
+        if self.lyapunov_exponent is not None:
+            row["valid_time_lyapunov"] = median * self.lyapunov_exponent
+        return row
+
+    def show(self, results: dict[str, Any], window: float) -> None:
+        """Prints the table; a median that reaches the windows' end is that or more."""
+        table = Table(
+            title=f"Median valid time over {counted(results['num_windows'], 'window')} of {results['window_size']} leads",
+            caption=f"squared error ({self.norm} over components) below {results['threshold']:.4g}; "
+            f"{counted(results['history_size'], 'true sample')} before each window; {interval_label(results['rows'])}",
+            box=box.SIMPLE,
+        )
+        in_lyapunov_times = self.lyapunov_exponent is not None
+        for name in ("forecaster", "valid time", "interval", "censored", *(["Lyapunov times"] * in_lyapunov_times)):
+            table.add_column(name, justify="left" if name == "forecaster" else "right", no_wrap=True)
+        for row in results["rows"]:
+            low, high = row["valid_time_interval"]
+            cells = [
+                row["method"],
+                or_more(row["valid_time_median"], window, ".3g"),
+                f"{low:.3g} to {or_more(high, window, '.3g')}",
+                str(row["num_censored"]),
+            ]
+            table.add_row(*cells, *([f"{row['valid_time_lyapunov']:.3g}"] if in_lyapunov_times else []))
+        console = make_console()
+        console.print(table)
+        if "tracking" in results:
+            found = results["tracking"]
+            console.print(
+                f"the {found['by']} against the true {found['parameter']}, over the windows: correlation "
+                + ("none" if found["correlation"] is None else f"{found['correlation']:.2f}")
+                + ("" if found["mean_distance"] is None else f", mean distance {found['mean_distance']:.3g}"),
+                highlight=False,
+                soft_wrap=True,
+            )
+        for test in results.get("paired", ()):
+            console.print(
+                f"pool less {test['against']}: medians differ by {test['difference']:.3g} ({test['low']:.3g} to "
+                f"{test['high']:.3g}), p = {test['wilcoxon']:.2g} in {counted(test['num_pairs'], 'pair')} of windows",
+                highlight=False,
+                soft_wrap=True,
+            )
+        announce(f"results and pictures in {self.out}/")
+
+    def draw(
+        self,
+        rows: list[dict[str, Any]],
+        output: Output,
+        windows: Windows,
+        hidden: Hidden | None,
+        stored: StoredPool,
+        folder: RunFolder,
+        time_unit: str,
+    ) -> None:
+        """Draws bars of valid times, and the regime or the weights over the first window; nothing where matplotlib is missing."""
+        try:
+            figure_of()
+        except InputError:
+            return
+        window, path = stored.attributes["dt"] * windows.truth.shape[1], folder.path / "valid_times.png"
+        draw_valid_times(path, rows, interval_label(rows), window=window, time_unit=time_unit)
+        if "regime" in output.info:
+            name, path = regime_name(stored.forecast_map), folder.path / "regime.png"
+            draw_regime(path, output, windows, name, hidden, time_unit=time_unit)
+        elif "weights" in output.info:
+            found, path = coordinates_of(stored.forecast_map), folder.path / "weights.png"
+            draw_weights(path, output, windows, found, hidden, time_unit=time_unit)
+
+
+def exponent_of(attributes: dict[str, Any], trajectory: Trajectory) -> float | None:
+    """The maximal Lyapunov exponent of the system that made a file, the mean of 16 starts; None where it tells none."""
+    try:
+        system, h = parse_system(attributes["system"]), float(attributes["h"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    starts = trajectory.states[jnp.linspace(0, len(trajectory.states) - 1, 16).astype(int)]
+    keys = jax.random.split(jax.random.key(0), len(starts))
+    run = partial(lyapunov_exponent, system, duration=10_000 * h, h=h, dt=h, transient=1_000 * h)
+    exponent = float(jax.vmap(lambda u0, key: run(u0, key=key))(starts, keys).mean())
+    return exponent if exponent > 0 else None
+
+
+def tell_divergence(outputs: dict[str, list[Output]]) -> None:
+    """Says which forecasters give what is not finite, in how many windows, and at which lead first."""
+    for label, of_seeds in outputs.items():
+        is_finite = np.asarray([np.isfinite(np.asarray(output.forecast)).all(-1) for output in of_seeds])
+        bad = ~is_finite.all(-1)
+        if bad.any():
+            lead = int(is_finite[bad].argmin(-1).min()) + 1
+            note(f"note: {shown(label)} diverges in {bad.sum()} of {bad.size} windows, first at lead {lead}")
+
+
+def interval_label(rows: list[dict[str, Any]]) -> str:
+    """What the intervals are: below six windows none covers the median with 95 %."""
+    coverage = rows[0]["interval_coverage"]
+    if coverage >= 0.95:
+        return "95 % interval of the median over windows"
+    if coverage == 0:
+        return "a single window has no interval of the median"
+    return f"range over the windows, which contains the median with a probability of {coverage:.0%}"
+
+
+def forecasters(stored: StoredPool, others: dict[str, StoredPool]) -> dict[str, list[Any]]:
+    """What is compared: the pool (every seed), others, its weights held, plain ways to use the candidates, persistence."""
+    candidates, pools = stored.forecast_map, every_seed(stored)
+    cells: dict[str, list[Any]] = {"pool": [one.cell for one in pools]}
+    cells |= {label: [one.cell for one in every_seed(other)] for label, other in others.items()}
+    if candidates is not None:
+        num_models = len(unstack(candidates.system))
+        if isinstance(pools[0].pool, WeightedPool) and not isinstance(pools[0].pool, FixedWeights):
+            cells["its weights held from the start"] = [HeldWeights(cell) for cell in cells["pool"]]
+            cells["its best candidate at the start"] = [
+                HeldWeights(Forecaster(BestCandidate(one.pool), candidates)) for one in pools
+            ]
+        cells["equal weights"] = [Forecaster(FixedWeights(jnp.full(num_models, 1 / num_models)), candidates)]
+        found = coordinates_of(candidates)
+        for index in range(num_models):
+            label = f"candidate {index}" if found is None else f"candidate {found[0]} = {found[1][index]:g}"
+            cells[f"{label} alone"] = [Forecaster(FixedWeights(jnp.eye(num_models)[index]), candidates)]
+    cells["persistence"] = [Forecaster(Persistence())]
+    return cells
+
+
+def every_seed(stored: StoredPool) -> list[StoredPool]:
+    return [pick_seed(stored, index) for index in range(stored.attributes.get("num_seeds") or 1)]
+
+
+def paired(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
+    """The first pool against each other on the same windows; over seeds, the median of each window."""
+    by_label = {row["method"]: row for row in rows}
+    ours, *others = (
+        median_over_seeds(*(np.asarray(by_label[label][name]) for name in ("valid_times", "censored")))
+        for label in labels
+    )
+
+    def test(first: tuple[Any, Any], second: tuple[Any, Any]) -> PairedTest:
+        return paired_test(
+            first[0], second[0], first_censored=first[1], second_censored=second[1], key=jax.random.key(0)
+        )
+
+    return [{"against": label, **test(ours, other)._asdict()} for label, other in zip(labels[1:], others, strict=True)]

@@ -1,0 +1,291 @@
+"""`jaxcast forecast`: what a trained pool says comes next."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcast.checks import check_names, check_number, check_whole
+from jaxcast.cli.command import check_numbers
+from jaxcast.cli.pool.hidden_parameter import candidate_names, hidden_parameter, regime_name
+from jaxcast.cli.pool.pictures import draw_forecast
+from jaxcast.dynamics.trajectories import FlowMap, Trajectory
+from jaxcast.dynamics.trajectory_checks import StoredTrajectory
+from jaxcast.errors import InputError, shown
+from jaxcast.io.conventions import in_order
+from jaxcast.io.outputs import DATA, PICTURE, Outputs
+from jaxcast.io.run_folder import environment
+from jaxcast.io.trajectories import load_trajectory, save_trajectory
+from jaxcast.limits import check_arrays
+from jaxcast.pooling.cell import Forecaster
+from jaxcast.progress import stage
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.rollout import Input, Output, forecast
+from jaxcast.saving.models import StoredPool, load_pool
+from jaxcast.scores.valid_time import saturation_error, valid_time
+from jaxcast.series.calibration import CalibratedForecaster
+
+SPIN_UP = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """Forecast from any time of a trajectory: the pool sees the samples up to then and goes on by itself. Where the
+    file goes on as well, the picture and the printed error compare the two. Times are in the unit of the trajectory.
+
+    For the series of a table, see `jaxcast forecast --data --help`.
+
+    Example: jaxcast forecast --pool pool --history truth.npz --num-leads 60 --out forecast.csv --plot forecast.png
+    """
+
+    pool: Path
+    """Folder that `jaxcast train` wrote."""
+    history: Path
+    """File with the samples before the forecast: .npz, .csv or .zarr."""
+    out: Path
+    """File to write the forecast to: .npz, .csv or .zarr."""
+    at: float | None = None
+    """Time of the newest sample that the pool sees, rounded to the nearest of the file; by default its last."""
+    num_leads: int = 100
+    """Samples to forecast."""
+    trajectory_index: int = 0
+    """Which trajectory, in a file of many."""
+    history_size: int | None = None
+    """Samples that the pool sees, up to the newest; by default those that fill the memory of a pool with delays, and for
+    a regime, which more samples make surer, 100 or as many as there are."""
+    seed_index: int = 0
+    """Which of the pools, where several were trained together."""
+    weights: Path | None = None
+    """Also write the candidates' weights at every lead to this .npz, .csv or .zarr."""
+    regime: Path | None = None
+    """Also write, at every lead, the regime that a regime pool infers, its deviation, and the spread of the forecast (its
+    standard deviation, one for each component) to this .npz, .csv or .zarr."""
+    overwrite: bool = False
+    """Replace what --out, --weights, --regime and --plot name, if jaxcast wrote it."""
+    plot: Path | None = None
+    """Also draw history, forecast and, where it is known, the truth into this .png; for a regime pool with the spread of
+    the forecast and the regime."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        check_numbers(self)
+        files = {"--out": (self.out, DATA), "--weights": (self.weights, DATA), "--regime": (self.regime, DATA)}
+        with Outputs(
+            vars(self),
+            files | {"--plot": (self.plot, PICTURE)},
+            inputs={"--pool": self.pool, "--history": self.history},
+            overwrite=self.overwrite,
+        ):
+            self.forecast()
+
+    def forecast(self) -> None:
+        """Makes the forecast and writes it."""
+        if self.num_leads < 2:
+            raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
+        stored_pool = load_pool(self.pool)
+        stored = load_trajectory(self.history, index=self.trajectory_index)
+        stored = matched(stored_pool, stored, self.history)
+        newest = self.newest(stored.trajectory)
+        cell = pick_seed(stored_pool, self.seed_index).cell
+        self.refuse_missing(stored_pool)
+        history_size = self.checked_history(cell, newest + 1)
+        dt = stored_pool.attributes["dt"]
+        begin = float(stored.trajectory.times[0])
+        dim = stored.trajectory.states.shape[1]
+        check_arrays(f"{self.num_leads} leads of {dim} components", (self.num_leads, dim + 1))
+        times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
+        with stage("forecasting"):
+            output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
+        refuse_divergence(self.pool, output.forecast, times)
+        result = Trajectory(jnp.asarray(times), output.forecast)
+        self.write(result, output, stored, stored_pool, history_size)
+        self.report(result, output, stored, newest, stored_pool)
+
+    def newest(self, trajectory: Trajectory) -> int:
+        """The index of the newest sample that the pool sees."""
+        times = np.asarray(trajectory.times)
+        if self.at is None:
+            return len(times) - 1
+        if not times[0] <= self.at <= times[-1]:
+            raise InputError(
+                f"--at must lie in {shown(self.history)}, from {times[0]:g} to {times[-1]:g}, got {self.at}"
+            )
+        return int(np.argmin(abs(times - self.at)))
+
+    def refuse_missing(self, stored_pool: StoredPool) -> None:
+        """Raises InputError for what was asked for and the pool does not have."""
+        is_regime = isinstance(stored_pool.pool, RegimeForecaster)
+        if self.weights is not None and stored_pool.forecast_map is None:
+            raise InputError(f"the pool in {shown(self.pool)} weighs no candidates; leave --weights out")
+        if self.regime is not None and not is_regime:
+            raise InputError(f"the pool in {shown(self.pool)} infers no regime; leave --regime out")
+
+    def checked_history(self, cell: Any, available: int) -> int:
+        """How many samples the pool sees."""
+        least = cell.warmup + 1
+        if available < least:
+            raise InputError(
+                f"the pool needs {least} samples up to --at, got {available} in {shown(self.history)}; "
+                "start later or give a longer history"
+            )
+        if self.history_size is None:
+            return min(enough_history(cell), available)
+        if not least <= self.history_size <= available:
+            raise InputError(
+                f"history_size must be from {least}, which this pool needs, to the {available} samples that "
+                f"{shown(self.history)} has up to --at, got {self.history_size}"
+            )
+        return self.history_size
+
+    def rolled(self, cell: Any, trajectory: Trajectory, first: int, newest: int, dt: float) -> Output:
+        """The closed loop after the samples from first to newest; every row of the output at the time of its lead."""
+        begin = float(trajectory.times[0])
+        given = jnp.asarray(begin + dt * np.arange(first, newest + 1 + self.num_leads))
+        history = jnp.asarray(trajectory.states[first : newest + 1], float)
+        # One lead more: a regime is told at the sample before the one that is forecast.
+        output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, given)
+        info = {
+            name: values[1:] if name in ("regime", "regime_deviation") else values[:-1]
+            for name, values in output.info.items()
+        }
+        return Output(output.forecast[:-1], info)
+
+    def write(
+        self,
+        result: Trajectory,
+        output: Output,
+        stored: StoredTrajectory,
+        stored_pool: StoredPool,
+        history_size: int,
+    ) -> None:
+        """The forecast, and the weights where they were asked for, with all that made them."""
+        attributes = {
+            "forecast_by": str(self.pool),
+            "pool": stored_pool.attributes["settings"],
+            "newest_sample_seen": float(result.times[0]) - stored_pool.attributes["dt"],
+            "seed_index": self.seed_index,
+            "history_size": history_size,
+            **environment(),
+        }
+        unit = stored.time_unit or "MTU"
+        shared: dict[str, Any] = {"attributes": attributes, "time_unit": unit, "overwrite": self.overwrite}
+        save_trajectory(self.out, result, components=stored.components, **shared)
+        if self.weights is not None:
+            weights = Trajectory(result.times, output.info["weights"])
+            names = candidate_names(stored_pool.forecast_map, weights.states.shape[1])
+            save_trajectory(self.weights, weights, components=names, **shared)
+        if self.regime is not None:
+            inferred = [output.info[name] for name in ("regime", "regime_deviation", "spread")]
+            size, name = inferred[0].shape[1], regime_name(stored_pool.forecast_map)
+            coordinates = [name] if size == 1 else [f"{name}{k}" for k in range(size)]
+            names = coordinates + [f"{name}_deviation" for name in coordinates]
+            names += [f"spread_{name}" for name in stored.components]
+            save_trajectory(
+                self.regime, Trajectory(result.times, jnp.concatenate(inferred, 1)), components=names, **shared
+            )
+
+    def report(
+        self, result: Trajectory, output: Output, stored: StoredTrajectory, newest: int, stored_pool: StoredPool
+    ) -> None:
+        """What came out, in one line, and the picture."""
+        truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
+        line = f"{self.num_leads} leads from time {float(stored.trajectory.times[newest]):g} in {self.out}"
+        if len(truth):
+            threshold = 0.175 * float(saturation_error(jnp.asarray(stored.trajectory.states)))
+            dt = float(result.times[1] - result.times[0])
+            valid = valid_time(result.states[: len(truth)], jnp.asarray(truth), dt=dt, threshold=threshold)
+            line += (
+                f"; against the file it stays valid for {float(valid.time):.6g} time units"
+                f"{' or more' if valid.censored else ''} (squared error below {threshold:.3g})"
+            )
+        print(line)
+        if self.plot is not None:
+            draw_forecast(
+                self.plot,
+                result,
+                output,
+                stored,
+                newest,
+                hidden_parameter(stored_pool.forecast_map, stored),
+                regime_name(stored_pool.forecast_map),
+            )
+
+
+def pick_seed(stored: StoredPool, index: int) -> StoredPool:
+    """One of the pools that were trained together.
+
+    Raises:
+        InputError: for an index that there is not.
+    """
+    num_seeds = stored.attributes.get("num_seeds") or 1
+    if not 0 <= index < num_seeds:
+        raise InputError(f"seed_index must be from 0 to {num_seeds - 1}, got {index}")
+    if stored.attributes.get("num_seeds") is None:
+        return stored
+    return stored._replace(pool=jax.tree.map(lambda a: a[index], stored.pool))
+
+
+def refuse_divergence(pool: Path, forecast: Any, times: np.ndarray) -> None:
+    """Raises InputError for a forecast that is not finite at some lead, with the pool and that lead."""
+    is_finite = np.isfinite(np.asarray(forecast)).all(-1)
+    if not is_finite.all():
+        lead = int(np.argmin(is_finite)) + 1
+        advice = f"ask for --num-leads up to {lead - 1}" if lead > 2 else "start --at another sample"
+        raise InputError(
+            f"the forecast of the pool in {shown(pool)} diverges at lead {lead}, time {times[lead - 1]:g}; {advice}, "
+            "or train another pool"
+        )
+
+
+def enough_history(cell: Any) -> int:
+    """Samples after which more change little: for delays none, a filter goes on to gain where there is noise."""
+    return cell.warmup + 1 if isinstance(cell, Forecaster) else SPIN_UP
+
+
+def _check_about(pool: StoredPool, names: Any, dt: Any) -> None:
+    """Raises InputError for what `jaxcast train` cannot have noted beside a pool, or candidates that do not fit it."""
+    check_names("components", names)
+    check_number("dt", dt, above=0)
+    num_seeds = pool.attributes["num_seeds"]
+    if num_seeds is not None:
+        check_whole("num_seeds", num_seeds)
+        if {leaf.shape[:1] for leaf in jax.tree.leaves(pool.pool)} != {(num_seeds,)}:
+            raise InputError(f"the folder holds no pools of {num_seeds} seeds; train and save it again")
+    if isinstance(pool.forecast_map, FlowMap) and abs(float(pool.forecast_map.dt) - dt) > 1e-6 * dt:
+        raise InputError(f"the candidates step by {float(pool.forecast_map.dt):g}, the pool by {dt:g}; train it again")
+    cell, value = pick_seed(pool, 0).cell, jnp.zeros(len(names))
+    try:
+        output = jax.eval_shape(lambda u: cell(cell.init_carry(u, 0.0), Input(u, True, 0.0))[1].forecast, value)
+    except InputError:
+        raise
+    except (TypeError, ValueError, IndexError):
+        output = None
+    if output is None or output.shape != value.shape:
+        raise InputError(f"pool, candidates and {len(names)} components do not fit each other; train and save it again")
+
+
+def matched(pool: StoredPool, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
+    """The file's trajectory with its columns in the order of those that a pool was trained on, found by name.
+
+    Raises:
+        InputError: unless the file has the components and the sampling interval that the pool was trained on.
+    """
+    if isinstance(pool.pool, CalibratedForecaster):
+        raise InputError("that is no pool, but a forecaster of series; give it as --model, with --data and a table")
+    try:
+        names, dt = pool.attributes["components"], pool.attributes["dt"]
+        check_names("settings.data", [pool.attributes["settings"]["data"]])
+        _check_about(pool, names, dt)
+    except (KeyError, TypeError):
+        raise InputError(
+            "the pool was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
+        ) from None
+    stored = in_order(stored, names, path, "the pool was trained on")
+    times = np.asarray(stored.trajectory.times, float)
+    found = (times[-1] - times[0]) / (len(times) - 1)
+    if abs(found - dt) > 1e-6 * dt:
+        raise InputError(f"{shown(path)} is sampled every {found:g}, the pool was trained on samples every {dt:g}")
+    return stored

@@ -1,0 +1,95 @@
+"""The parameter that a truth hides from its forecasters: how well weights or a regime follow it."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcast.dynamics.candidates import unstack
+from jaxcast.dynamics.parse import coordinates, parse_system
+from jaxcast.dynamics.trajectories import FlowMap
+from jaxcast.dynamics.trajectory_checks import StoredTrajectory
+from jaxcast.errors import InputError
+from jaxcast.rollout import Output
+from jaxcast.scores.tracking import tracking
+from jaxcast.windows import Windows
+
+
+class Hidden(NamedTuple):
+    """The parameter in which the candidates differ, their values, and its true course, a function of times."""
+
+    name: str
+    values: np.ndarray
+    course: Any
+
+
+def coordinates_of(forecast_map: Any) -> tuple[str, np.ndarray] | None:
+    """`coordinates` of the candidates; None where they are not jaxcast's systems."""
+    return coordinates(unstack(forecast_map.system)) if isinstance(forecast_map, FlowMap) else None
+
+
+def candidate_names(forecast_map: Any, num_models: int) -> list[str]:
+    """Names the candidates: as "rho=28" by the parameter in which they differ, else by their numbers."""
+    found = coordinates_of(forecast_map)
+    if found is None:
+        return [f"candidate{i}" for i in range(num_models)]
+    return [f"{found[0]}={value:.9g}" for value in found[1]]
+
+
+def regime_name(forecast_map: Any) -> str:
+    """What to call the regime: as the parameter in which the candidates differ, where it is one."""
+    found = coordinates_of(forecast_map)
+    return "regime" if found is None else found[0]
+
+
+def hidden_parameter(forecast_map: Any, stored: StoredTrajectory) -> Hidden | None:
+    """What a file tells of the parameter in which the candidates differ."""
+    found = coordinates_of(forecast_map)
+    if found is None or "system" not in stored.attributes:
+        return None
+    try:
+        schedule = parse_system(stored.attributes["system"]).schedules.get(found[0])
+    except InputError:
+        return None
+    if schedule is None:
+        return None
+    return Hidden(*found, lambda times: np.asarray(jnp.vectorize(lambda t: schedule(t))(jnp.asarray(times))))
+
+
+def track(output: Output, windows: Windows, hidden: Hidden, dt: float) -> dict[str, Any]:
+    """How well the regime, or else the highest weight, follows the hidden parameter in closed loop, over whole windows."""
+    history = windows.history.shape[1]
+    if "regime" in output.info:
+        followed, truth = np.asarray(output.info["regime"])[..., 0], hidden.course(windows.times[:, history - 1 : -1])
+        is_finite = np.isfinite(followed)
+        followed, truth = followed[is_finite], truth[is_finite]
+        varies = len(truth) > 1 and np.ptp(followed) > 0 and np.ptp(truth) > 0
+        correlation = float(np.corrcoef(followed, truth)[0, 1]) if varies else math.nan
+        distance = float(abs(followed - truth).mean()) if len(truth) else math.nan
+    else:
+        truth = hidden.course(windows.times[:, history:] - dt / 2)
+        found = tracking(output.info["weights"], hidden.values, truth)
+        correlation, distance = float(found.correlation), float(found.mean_distance)
+    return {
+        "parameter": hidden.name,
+        "by": "regime" if "regime" in output.info else "highest weight",
+        "correlation": finite_or_none(correlation),  # NaN where the weights never change
+        "mean_distance": finite_or_none(distance),
+    }
+
+
+def spread_by_lead(output: Output, windows: Windows) -> dict[str, list[float | None]]:
+    """The spread that forecasts tell and the error they have, at each lead, the medians over windows; not over failed ones."""
+    spread = np.sqrt((np.asarray(output.info["spread"]) ** 2).mean(-1))
+    error = np.sqrt(np.asarray((output.forecast - windows.truth) ** 2).mean(-1))
+    medians = {
+        name: np.median(np.where(np.isfinite(values), values, np.inf), axis=0)
+        for name, values in (("spread", spread), ("error", error))
+    }
+    return {name: [finite_or_none(float(value)) for value in values] for name, values in medians.items()}
+
+
+def finite_or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None

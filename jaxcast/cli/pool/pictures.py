@@ -1,0 +1,145 @@
+"""Figures of the commands: matplotlib is asked for by name where it is missing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcast.cli.figures import figure_of
+from jaxcast.cli.pool.hidden_parameter import Hidden
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.dynamics.trajectory_checks import StoredTrajectory
+from jaxcast.io.files import save_figure
+from jaxcast.plotting.trajectories import label_of
+from jaxcast.rollout import Output
+from jaxcast.windows import Windows
+
+MOST_COMPONENTS = 6
+"""Of a state in one picture, which says so where there are more."""
+
+
+def some_of(num_shown: int, num_all: int, what: str) -> str:
+    """Words for a title: which of them are drawn, where not all are; else nothing."""
+    return "" if num_shown >= num_all else f" (the first {num_shown} of {num_all} {what})"
+
+
+def draw_valid_times(
+    path: Path, rows: list[dict[str, Any]], interval_label: str, *, window: float, time_unit: str
+) -> None:
+    """Draws a bar for every row of an evaluation over windows of this duration."""
+    from jaxcast.plotting.trajectories import plot_valid_times
+
+    figure = figure_of(width=8.0, height=1.4 + 0.4 * len(rows))
+    plot_valid_times(
+        figure.subplots(),
+        [label_of(row["method"]) for row in rows],
+        [row["valid_time_median"] for row in rows],
+        [tuple(row["valid_time_interval"]) for row in rows],
+        interval_label=interval_label,
+        highlight=[row["method"] == "pool" for row in rows],
+        unit=label_of(time_unit),
+        window=window,
+    )
+    figure.suptitle("How long the forecast stays accurate")
+    save_figure(path, figure)
+
+
+def draw_weights(
+    path: Path,
+    output: Output,
+    windows: Windows,
+    coordinates: tuple[str, np.ndarray] | None,
+    hidden: Hidden | None,
+    *,
+    time_unit: str,
+) -> None:
+    """Draws the weights in the first window, by the candidates' coordinates and over the hidden parameter where known."""
+    from jaxcast.plotting.trajectories import plot_weights
+
+    times = np.asarray(windows.times[0, windows.history.shape[1] - 1 :])
+    weights = np.asarray(output.info["weights"][0])
+    values = np.arange(weights.shape[1], dtype=float) if coordinates is None else coordinates[1]
+    order = np.argsort(values)
+    figure = figure_of()
+    ax = plot_weights(
+        figure.subplots(),
+        times,
+        weights[:, order],
+        values[order],
+        truth=None if hidden is None else (times, hidden.course(times)),
+        coordinate_label="candidate" if coordinates is None else f"{coordinates[0]} of the candidate",
+        truth_label="" if hidden is None else f"true {hidden.name}",
+    )
+    ax.set(xlabel=f"time ({label_of(time_unit)})")
+    ax.set_title("Weights in closed loop, first window" + (f", true {hidden.name} dashed" if hidden else ""))
+    save_figure(path, figure)
+
+
+def draw_regime(
+    path: Path, output: Output, windows: Windows, name: str, hidden: Hidden | None, *, time_unit: str
+) -> None:
+    """Draws the regime in the first window with its deviation, over the hidden parameter where it is known."""
+    from jaxcast.plotting.trajectories import plot_regime
+
+    times = np.asarray(windows.times[0, windows.history.shape[1] - 1 : -1])
+    figure = figure_of()
+    ax = plot_regime(
+        figure.subplots(),
+        times,
+        output.info["regime"][0, :, 0],
+        output.info["regime_deviation"][0, :, 0],
+        truth=None if hidden is None else (times, hidden.course(times)),
+        label=name,
+    )
+    ax.set(xlabel=f"time ({label_of(time_unit)})")
+    ax.set_title("Regime in closed loop, first window; band: two standard deviations", loc="left")
+    save_figure(path, figure)
+
+
+def draw_forecast(
+    path: Path,
+    result: Trajectory,
+    output: Output,
+    stored: StoredTrajectory,
+    newest: int,
+    hidden: Hidden | None,
+    regime_name: str,
+) -> None:
+    """Draws history, forecast and what was observed later of up to six components; below them an inferred regime."""
+    from jaxcast.plotting.trajectories import plot_forecast, plot_regime
+
+    shown = list(stored.components)[:MOST_COMPONENTS]
+    has_regime = "regime" in output.info
+    num_rows, num_leads = len(shown) + has_regime, len(result.times)
+    figure = figure_of(height=1.4 * num_rows + 1.2)
+    axes = np.atleast_1d(figure.subplots(num_rows, 1, sharex=True))
+    seen = slice(max(0, newest - num_leads // 3), newest + 1)
+    later = slice(newest, newest + 1 + num_leads)
+    times, states = stored.trajectory
+    for i, name in enumerate(shown):
+        plot_forecast(
+            axes[i],
+            (times[seen], states[seen, i]),
+            (result.times, result.states[:, i]),
+            truth=(times[later], states[later, i]),
+            spread=output.info["spread"][:, i] if "spread" in output.info else None,
+            label=label_of(name, 20),
+        )
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    spread = ", band: two standard deviations" if "spread" in output.info else ""
+    what = f"Forecast from time {float(times[newest]):g}{spread}"
+    axes[0].set_title(what + some_of(len(shown), len(stored.components), "components"), fontsize=10)
+    if has_regime:
+        at = np.asarray(result.times)
+        plot_regime(
+            axes[-1],
+            at,
+            output.info["regime"][:, 0],
+            output.info["regime_deviation"][:, 0],
+            truth=None if hidden is None else (at, hidden.course(at)),
+            label=regime_name,
+        )
+        axes[-1].set_xlim(float(times[seen][0]), float(result.times[-1]))
+    axes[-1].set_xlabel(f"time ({label_of(stored.time_unit or 'MTU')})")
+    save_figure(path, figure)

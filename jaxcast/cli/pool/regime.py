@@ -1,0 +1,154 @@
+"""What `jaxcast train` does for a regime: looks at its input, fits it, and says what was found."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcast.cli.pool.hidden_parameter import coordinates_of
+from jaxcast.dynamics.candidates import forecasts_along
+from jaxcast.dynamics.trajectories import FlowMap, Trajectory
+from jaxcast.errors import InputError
+from jaxcast.pooling.cell import Forecaster
+from jaxcast.pooling.corrected import fit_correction
+from jaxcast.pooling.interpolation import fit_regime_interpolation
+from jaxcast.pooling.samples import one_step_samples
+from jaxcast.regime.checks import check_trajectory
+from jaxcast.regime.emulator import check_ensemble
+from jaxcast.regime.fit import Trial, fit_and_trial
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.rollout import open_loop
+from jaxcast.scores.valid_time import saturation_error, valid_time
+from jaxcast.windows import Windows, forecast_windows
+
+NEGLIGIBLE = 1e-9
+"""Of the candidates' standard deviation in the regime: a wander that is rounding."""
+NUM_DELAYS = 5
+"""Of corrected interpolation in the trial, as by default of the command."""
+VALID = 0.175
+"""Share of the saturation error below which a forecast is valid, as by default of `jaxcast evaluate`."""
+CLEARLY = 1.25
+"""How many times as long as the regime's the other's median valid time must be to be recommended."""
+NUM_SETTLING = 6
+"""Samples before the errors count: those that the published pool sees before its first forecast."""
+
+
+def check_input(trajectory: Trajectory, candidates: FlowMap) -> None:
+    """Raises InputError for what the fit would refuse, before anything is written."""
+    check_trajectory(trajectory)
+    found = coordinates_of(candidates)
+    check_ensemble(trajectory.states, forecasts_along(candidates, trajectory), None if found is None else found[1])
+
+
+def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[RegimeForecaster, Trial | None]:
+    """Fits the forecaster, told the number in which the candidates differ where it is one, and returns its trial too.
+
+    Raises:
+        InputError: where the fit has no finite result.
+    """
+    found = coordinates_of(candidates)
+    cell, trial = fit_and_trial(trajectory, candidates, coordinates=None if found is None else found[1])
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(cell)):
+        raise InputError(
+            "the fit of the regime is not finite; give a longer trajectory or candidates closer to it, or choose another --pool"
+        )
+    return cell, trial
+
+
+def compare_on_trial(trial: Trial, trajectory: Trajectory, candidates: FlowMap) -> dict[str, Any]:
+    """Compares the regime with corrected interpolation, fitted to what comes before the trial's windows, by valid times.
+
+    Returns:
+        The median valid time of each by the name of its pool; which share of the windows is forecast longer by corrected
+        interpolation, and which less long; and the windows' end, beyond which nothing is known.
+    """
+    before = Trajectory(*(part[: trial.num_samples] for part in trajectory))
+    samples = one_step_samples(before, min(NUM_DELAYS, trial.num_samples // 4), candidates)
+    pool = fit_correction(fit_regime_interpolation(samples), samples)
+    dt = float(trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1)
+    threshold = VALID * float(saturation_error(trajectory.states))
+    times = {
+        name: _valid_times(cell, trial.windows, dt, threshold)
+        for name, cell in (("regime", trial.cell), ("corrected_interpolation", Forecaster(pool, candidates)))
+    }
+    longer = times["corrected_interpolation"] - times["regime"]
+    return {
+        "valid_time_median": {name: float(np.median(values)) for name, values in times.items()},
+        "share_longer": float((longer > 0).mean()),
+        "share_shorter": float((longer < 0).mean()),
+        "window": dt * trial.windows.truth.shape[1],
+        "num_windows": len(longer),
+    }
+
+
+def _valid_times(cell: Any, windows: Windows, dt: float, threshold: float) -> np.ndarray:
+    forecast = forecast_windows(cell, windows).forecast
+    score = jax.vmap(lambda forecast, truth: valid_time(forecast, truth, dt=dt, threshold=threshold).time)
+    return np.asarray(score(forecast, windows.truth))
+
+
+def advice_from(tried: dict[str, Any]) -> str | None:
+    """One line that recommends corrected interpolation where the trial shows it clearly better than the regime."""
+    medians = tried["valid_time_median"]
+    own, other = medians["regime"], medians["corrected_interpolation"]
+    if not (other >= CLEARLY * own and tried["share_longer"] >= 2 * tried["share_shorter"] and other > 0):
+        return None
+    more = " or more" if other >= tried["window"] * (1 - 1e-9) else ""
+    return (
+        f"consider --pool corrected_interpolation: on the last quarter of this trajectory its forecasts stay valid for "
+        f"{other:.3g}{more} in the median, those of --pool regime for {own:.3g} ({tried['num_windows']} windows held out)"
+    )
+
+
+def one_step_error(cell: RegimeForecaster, trajectory: Trajectory) -> tuple[float, int]:
+    """The mean squared one-step error along the training trajectory, and of how many samples."""
+    forecasts = open_loop(cell, trajectory.states, trajectory.times).forecast
+    errors = forecasts[NUM_SETTLING - 1 : -1] - trajectory.states[NUM_SETTLING:]
+    return float(jnp.mean(errors**2)), len(errors)
+
+
+def findings(cell: RegimeForecaster) -> dict[str, Any]:
+    """What was found, as JSON: the regime in the user's coordinates, largest oscillation first; noise in units of the state.
+
+    unit: the standard deviation of the candidates' own coordinates.
+    """
+    emulator, course = cell.emulator, cell.course
+    found = coordinates_of(cell.forecast_map)
+    amplitudes = np.asarray(cell.amplitudes)
+    order = np.argsort(-np.abs(amplitudes / np.asarray(emulator.unit)).max(1, initial=0))
+    return {
+        "parameter": None if found is None else found[0],
+        "emulator_error": float(emulator.error),
+        "is_corrected": cell.is_corrected,
+        "level": (emulator.offset + emulator.unit * course.level).tolist(),
+        "slope": (emulator.unit * course.slope).tolist(),
+        "oscillations": [
+            {"period": float(cell.periods[k]), "amplitude": amplitudes[k].tolist()} for k in order.tolist()
+        ],
+        "deviation": (emulator.unit * cell.course_deviation.level).tolist(),
+        "wander": (emulator.unit * cell.wander.level).tolist(),
+        "unit": emulator.unit.tolist(),
+        "value_noise": cell.value_noise.tolist(),
+        "model_noise": cell.model_noise.tolist(),
+    }
+
+
+def described(found: dict[str, Any], scale: Any) -> list[str]:
+    """The findings in lines for a person; noise and misfit in standard deviations of the state."""
+    name = found["parameter"] or "regime (in a unit of its own)"
+    shown = lambda values: ", ".join(f"{value:.4g}" for value in values)  # noqa: E731
+    course = f"{name}: {shown(found['level'])} halfway"
+    if any(found["slope"]):
+        course += f", rising by {shown(found['slope'])} a time unit"
+    for wave in found["oscillations"]:
+        course += f", oscillating with period {wave['period']:.6g} and amplitude {shown(wave['amplitude'])}"
+    if any(wander > NEGLIGIBLE * unit for wander, unit in zip(found["wander"], found["unit"], strict=True)):
+        course += f"; wanders by {shown(found['wander'])} a step"
+    noise = {kind: max(np.asarray(found[f"{kind}_noise"]) / scale) for kind in ("value", "model")}
+    corrected = ", then corrected by the truth, which no candidate could be" if found["is_corrected"] else ""
+    return [
+        f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the state{corrected}",
+        course,
+        f"noise, in deviations of the state: {noise['value']:.2g} of a value, {noise['model']:.2g} of a step",
+    ]

@@ -1,0 +1,354 @@
+"""`jaxcast train`: a pool of candidate models, trained on a trajectory in a file."""
+
+import contextlib
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcast.cli.command import check_numbers
+from jaxcast.cli.figures import figure_of
+from jaxcast.cli.pool.methods import NETWORKS, Method, options_of, refuse_other_options
+from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
+from jaxcast.cli.pool.regime import fitted as fitted_regime
+from jaxcast.dynamics.candidates import stack
+from jaxcast.dynamics.parse import parse_candidates
+from jaxcast.dynamics.trajectories import FlowMap, Trajectory, flow_map
+from jaxcast.dynamics.trajectory_checks import StoredTrajectory
+from jaxcast.errors import InputError, shown
+from jaxcast.io.conventions import in_order
+from jaxcast.io.files import save_figure
+from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.trajectories import load_trajectory
+from jaxcast.pooling.corrected import fit_correction
+from jaxcast.pooling.interpolation import fit_regime_interpolation
+from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
+from jaxcast.pooling.samples import Samples, one_step_errors, one_step_samples
+from jaxcast.pooling.simplex import SimplexLeastSquares
+from jaxcast.progress import announce, note, stage
+from jaxcast.pytrees import fingerprint
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.saving.models import save_pool
+from jaxcast.training.checks import DivergenceError
+from jaxcast.training.fit import fit
+from jaxcast.training.optimizers import make_optimizer
+from jaxcast.training.run import check_training_memory
+
+
+class Prepared(NamedTuple):
+    """What a pool is made from."""
+
+    stored: StoredTrajectory
+    trajectory: Trajectory
+    candidates: FlowMap | None
+    samples: Samples
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train a pool: how to weigh candidate models at every step by how they have just erred. By default it finds the
+    hidden regime that their errors reveal and its course; --pool additive_attention is the published method. A run that
+    was interrupted goes on where it was when the same command is given again. Times are in the unit of the trajectory.
+
+    For the series of a table, see `jaxcast train --data --help`.
+
+    Example: jaxcast train --trajectory truth.npz --candidates "lorenz63(rho=linspace(28, 48, 11))" --out pool
+    """
+
+    trajectory: Path
+    """File to learn from: .npz, .csv or .zarr with a time and a state axis."""
+    out: Path
+    """Folder for the trained pool, its settings, losses and picture."""
+    candidates: str = ""
+    """The candidate models: a system with lists of numbers, one model for each, written [28, 30, ...] or
+    linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only feed_forward needs none."""
+    pool: Method = "regime"
+    """What turns the candidates' forecasts into one. regime: a filter over the state and the parameter in which the
+    candidates differ; corrected_interpolation: between the candidates, corrected by a kernel regression, better where the
+    parameter is itself chaotic; additive_attention: the published pool; feed_forward forecasts without candidates. Options that
+    a pool does not use are refused."""
+    h: float = 0.01
+    """Step of the candidates' Runge-Kutta integrator; the interval between samples must be a whole multiple of it."""
+    trajectory_index: int = 0
+    """Which trajectory, in a file of many."""
+    num_delays: int = 5
+    """Past states and errors that a network, corrected_interpolation or simplex_least_squares sees."""
+    hidden_size: int = 120
+    """Hidden units of the network, of each head where there are several."""
+    num_heads: int = 2
+    """Heads of multi_head_attention."""
+    penalty: float = 1.0
+    """Of ridge_regression, on the squared weights, in the squared unit of the state."""
+    num_epochs: int = 500
+    """Passes of a network over the samples."""
+    batch_size: int = 64
+    """Samples of a minibatch."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Of the learning rate: constant, or a decay to zero over all epochs."""
+    warmup_steps: int = 0
+    """Minibatches over which the learning rate first rises from zero."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW)."""
+    clip_norm: float | None = None
+    """Largest global norm of a gradient."""
+    num_seeds: int = 1
+    """Pools to train, from different initial parameters; they are kept together."""
+    seed: int = 0
+    """Of initial parameters and shuffling."""
+    network_dtype: Literal["float32", "float64"] = "float32"
+    """Arithmetic of the network; the candidates' is always float64."""
+    overwrite: bool = False
+    """Start afresh where the folder holds a run with other settings."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        with stage("reading the trajectory and rolling the candidates along it"):
+            prepared = self.prepared()
+        settings = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name in options_of(self.pool) and name not in ("out", "overwrite", "trajectory")
+        }
+        settings["data"] = fingerprint(prepared.stored.trajectory)
+        code = hash_of_code(Path(__file__).parents[2])
+        folder = RunFolder(
+            self.out,
+            settings,
+            code=code,
+            overwrite=self.overwrite,
+            outputs=("results.json", "pool.json", "arrays.npz", "loss.png"),
+            inputs={"--trajectory": self.trajectory},
+        )
+        if self.pool == "regime":
+            pool, results = self.regime(prepared)
+        else:
+            pool, losses = self.fitted(prepared.samples, folder)
+            num_samples = len(prepared.samples.targets)
+            results = {"one_step_mse": self.errors(pool, prepared.samples), "num_samples": num_samples}
+            if losses is not None:
+                results["losses"] = [[float(loss) for loss in row] for row in losses]
+                self.draw(losses, folder)
+        save_pool(
+            folder.path,
+            pool,
+            None if self.pool == "regime" else prepared.candidates,
+            attributes={
+                "settings": settings,
+                "components": list(prepared.stored.components),
+                "time_unit": prepared.stored.time_unit,
+                "trained_on": {"file": str(self.trajectory), **prepared.stored.attributes},
+                "dt": sampling_interval(prepared.stored.trajectory),
+                "num_seeds": self.num_seeds if self.pool in NETWORKS else None,
+            },
+        )
+        folder.write_json("results.json", results)
+        shown = ", ".join(f"{error:.4g}" for error in results["one_step_mse"])
+        print(f"{self.pool} in {self.out}: one-step mean squared error on its training samples {shown}")
+
+    def prepared(self) -> Prepared:
+        """The trajectory, the candidates and the samples, after everything that can be refused was looked at."""
+        check_numbers(self)
+        refuse_other_options(self)
+        for name in ("num_delays", "hidden_size", "num_heads", "num_epochs", "batch_size", "num_seeds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        if self.pool == "ridge_regression" and not self.penalty > 0:
+            raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
+        stored = load_trajectory(self.trajectory, index=self.trajectory_index)
+        if self.candidates and self.pool != "feed_forward":
+            stored = as_the_candidates(self.candidates, stored, self.trajectory)
+        trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
+        candidates = None
+        if self.pool != "feed_forward":
+            if not self.candidates:
+                raise InputError(f"{self.pool} needs --candidates, such as 'lorenz63(rho=linspace(28, 48, 11))'")
+            candidates = candidates_for(self.candidates, stored, self.trajectory, self.h)
+        samples = self.samples(trajectory, candidates)
+        if self.pool == "regime":
+            assert candidates is not None
+            check_input(trajectory, candidates)
+        if self.pool in NETWORKS:
+            shapes = jax.eval_shape(initializer(self.pool, samples.targets.shape[1], self), jax.random.key(0))
+            check_training_memory(shapes, self.num_seeds, self.num_epochs)
+            self.optimizer(len(samples.targets))
+        return Prepared(stored, trajectory, candidates, samples)
+
+    def samples(self, trajectory: Trajectory, candidates: FlowMap | None) -> Samples:
+        """The one-step samples, refused where they are too few or the candidates diverge."""
+        delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
+        samples = one_step_samples(trajectory, delays, candidates)
+        if self.pool in NETWORKS and self.batch_size > len(samples.targets):
+            raise InputError(
+                f"batch_size must be at most the {len(samples.targets)} samples of {shown(self.trajectory)} with "
+                f"{self.num_delays} delays, got {self.batch_size}"
+            )
+        if candidates is not None and not jnp.isfinite(samples.forecasts).all():
+            raise InputError(
+                f"the candidates diverge from states of {shown(self.trajectory)} with h={self.h}; choose a smaller h"
+            )
+        return samples
+
+    def regime(self, prepared: Prepared) -> tuple[RegimeForecaster, dict[str, Any]]:
+        """The regime forecaster, and what it found, which is also printed."""
+        assert prepared.candidates is not None
+        began = time.monotonic()
+        with stage("finding the regime"):
+            cell, trial = fitted_regime(prepared.trajectory, prepared.candidates)
+        seconds = time.monotonic() - began
+        error, num_samples = one_step_error(cell, prepared.trajectory)
+        found = findings(cell)
+        lines = described(found, np.asarray(cell.emulator.system.scale))
+        print("\n".join(lines))
+        announce(f"found in {seconds:.1f} s, compilation included")
+        results = {"one_step_mse": [error], "num_samples": num_samples, "regime": found}
+        if trial is not None:
+            with stage("comparing with corrected interpolation"):
+                results["trial"] = tried = compare_on_trial(trial, prepared.trajectory, prepared.candidates)
+            if (advice := advice_from(tried)) is not None:
+                print(advice)
+        return cell, results
+
+    def optimizer(self, num_samples: int) -> Any:
+        """Adam as the options say, for so many samples an epoch."""
+        return make_optimizer(
+            self.learning_rate,
+            schedule=self.schedule,
+            num_steps=self.num_epochs * max(1, num_samples // self.batch_size),
+            warmup_steps=self.warmup_steps,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
+
+    def fitted(self, samples: Samples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
+        """The trained pool, and the losses of a network, (seed, epoch)."""
+        if self.pool not in NETWORKS:
+            return self.closed_form(samples), None
+        init = initializer(self.pool, samples.targets.shape[1], self)
+        dtype = jnp.dtype(self.network_dtype)
+        keys = jax.random.split(jax.random.key(self.seed), self.num_seeds)
+
+        def train(checkpoint: Path) -> dict[str, Any]:
+            with stage("training, epochs", self.num_epochs) as update:
+
+                def show(done: int, losses: Any) -> None:
+                    update(done, f"loss {float(losses.mean()):.4f}")
+
+                trained = fit(
+                    init,
+                    jax.tree.map(lambda a: a.astype(dtype), samples),
+                    keys=keys,
+                    optimizer=self.optimizer(len(samples.targets)),
+                    num_epochs=self.num_epochs,
+                    batch_size=self.batch_size,
+                    on_progress=show,
+                    checkpoint=checkpoint,
+                )
+            leaves = jax.tree.leaves(trained.model)
+            return {f"param_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)} | {"losses": trained.losses}
+
+        try:
+            arrays = folder.stage("fit", train)
+        except DivergenceError:  # nothing of it is worth going on from
+            shutil.rmtree(folder.path / "stages", ignore_errors=True)
+            (folder.path / "config.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.path.rmdir()
+            raise
+        if not np.isfinite(arrays["losses"]).all():
+            raise InputError(
+                f"the training diverges, its loss is not finite after epoch {int(np.isfinite(arrays['losses']).all(0).argmin())}; "
+                "--overwrite it with a smaller --learning-rate"
+            )
+        like = jax.eval_shape(jax.vmap(init), keys)
+        leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), arrays["losses"]
+
+    def closed_form(self, samples: Samples) -> Any:
+        """The pools that need no training by gradient."""
+        if self.pool == "equal_weights":
+            return equal_weights(samples.forecasts.shape[1])
+        if self.pool == "simplex_least_squares":
+            return SimplexLeastSquares(self.num_delays)
+        if self.pool == "corrected_interpolation":
+            return fit_correction(fit_regime_interpolation(samples), samples)
+        if self.pool == "ridge_regression":
+            return fit_ridge(samples.forecasts, samples.targets, penalty=self.penalty)
+        return fit_linear_regression(samples.forecasts, samples.targets)
+
+    def errors(self, pool: Any, samples: Samples) -> list[float]:
+        """Mean squared one-step error along the training trajectory, of each seed."""
+        if self.pool in NETWORKS:
+            return [float(e) for e in jax.vmap(lambda one: one_step_errors(one, samples).mean())(pool)]
+        return [float(one_step_errors(pool, samples).mean())]
+
+    def draw(self, losses: np.ndarray, folder: RunFolder) -> None:
+        """The losses as a picture, where matplotlib is there."""
+        from jaxcast.plotting.trajectories import plot_losses
+
+        try:
+            figure = figure_of(width=8.0)
+        except InputError:
+            return
+        runs = {f"seed {i}": row[None] for i, row in enumerate(losses)}
+        plot_losses(figure.subplots(), runs, loss_label="mean squared error (squared unit of the state)")
+        figure.suptitle("Training loss of one-step forecasts")
+        save_figure(folder.path / "loss.png", figure)
+
+
+def initializer(pool: str, dim: int, settings: Train) -> Callable[[Any], Any]:
+    """key -> network."""
+    arguments: dict[str, Any] = {
+        "dim": dim,
+        "num_delays": settings.num_delays,
+        "hidden_size": settings.hidden_size,
+        "dtype": jnp.dtype(settings.network_dtype),
+    }
+    if pool == "multi_head_attention":
+        arguments |= {"score": "additive", "num_heads": settings.num_heads}
+    return lambda key: NETWORKS[pool](**arguments, key=key)
+
+
+def as_the_candidates(text: str, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
+    """The file's trajectory with its columns in the order of the candidates' components, where it has these names.
+
+    Raises:
+        InputError: where some of the names, but not all, are the candidates'.
+    """
+    wanted, own = parse_candidates(text)[0].components, stored.components
+    if len(own) != len(wanted) or set(own).isdisjoint(wanted):
+        if len(own) == len(wanted):
+            note(f"note: the columns {shown(', '.join(own))} are taken as the candidates' {shown(', '.join(wanted))}")
+        return stored
+    return in_order(stored, wanted, path, "the candidates have")
+
+
+def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) -> FlowMap:
+    """The candidates as a flow map over the file's sampling interval.
+
+    Raises:
+        InputError: where the file has another dimension than the candidates, or dt is no whole multiple of h.
+    """
+    systems = parse_candidates(text)
+    dim = stored.trajectory.states.shape[1]
+    if systems[0].dim != dim:
+        raise InputError(
+            f"{shown(path)} has {dim} components ({shown(', '.join(stored.components))}), the candidates have {systems[0].dim} "
+            f"({shown(', '.join(systems[0].components))}); give candidates of the file's dimension"
+        )
+    return flow_map(stack(list(systems)), dt=sampling_interval(stored.trajectory), h=h)
+
+
+def sampling_interval(trajectory: Trajectory) -> float:
+    """The interval between samples, without the rounding of the file's times."""
+    times = np.asarray(trajectory.times, float)
+    return float(f"{(times[-1] - times[0]) / (len(times) - 1):.9g}")

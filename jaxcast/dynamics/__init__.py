@@ -1,0 +1,1 @@
+"""Systems, schedules, and trajectories of them."""

@@ -1,0 +1,159 @@
+"""Ensembles: thousands to millions of trajectories of one system, or of as many systems, on every device there is."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from jaxcast.arguments import checked
+from jaxcast.clock import is_narrow, split
+from jaxcast.dynamics.solve import Plan, model_axes, num_models, solve
+from jaxcast.dynamics.systems import System
+from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in, sample_times
+from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
+from jaxcast.sharding import devices_for, map_shards
+from jaxcast.xla_cpu import wide_jit
+
+
+@checked
+def simulate_ensemble(
+    system: System,
+    u0: Shaped[ArrayLike, "trajectory dim"],
+    *,
+    num_samples: int,
+    dt: float = 0.1,
+    h: float = 0.01,
+    t0: float = 0.0,
+    transient: float = 0.0,
+    tile_size: int | None = None,
+    mesh: Mesh | None = None,
+) -> Trajectory:
+    """Many trajectories by RK4 with step h, recorded every dt: `simulate` for each of u0, spread over all devices.
+
+    Each is what it would be alone, to rounding, whatever the tiles and devices. For more than memory holds, call it
+    batch by batch into a `TrajectoryWriter`, as `jaxcast simulate` does. `jax.vmap` of `simulate` is as fast on one device.
+
+    Args:
+        system: one for all; or a stack, see `stack`, that holds one for each trajectory (plain numbers in it are shared).
+        u0: (trajectory, dim); its dtype is the dtype of the result.
+        dt, h, t0, transient: as in `simulate`.
+        tile_size: trajectories whose whole time loop runs before the next ones begin; by default at most as many as
+            fit the first-level cache of a core, and on accelerators all.
+        mesh: the devices to spread over, by default all, those of other processes too (`jax.distributed`); the result
+            stays spread. Under `jax.jit` and `jax.grad` the default is one.
+
+    Raises:
+        InputError: for states of the wrong shape, a stack of another length, a step that does not divide dt or
+            transient, a jump off the steps, or no samples.
+
+    Source: as `rk4_step`.
+
+    Returns:
+        times (time,), states (trajectory, time, dim).
+
+    Example:
+        >>> import jax, jaxcast
+        >>> starts = jaxcast.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
+        >>> times, states = jaxcast.simulate_ensemble(jaxcast.Lorenz63(), starts, num_samples=5)
+        >>> states.shape
+        (1000, 5, 3)
+        >>> import jax.numpy as jnp
+        >>> rhos = jaxcast.Lorenz63(rho=jnp.linspace(28.0, 48.0, 1000))  # a parameter of its own for each
+        >>> jaxcast.simulate_ensemble(rhos, starts, num_samples=5).states.shape
+        (1000, 5, 3)
+    """
+    if num_samples < 1 or int(num_samples) != num_samples:
+        raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
+    num_transient = num_steps_in(transient, h, "transient") if transient else 0
+    plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size))
+    _check_memory(system, u0, num_samples)
+    states = _ensemble(system, u0, plan, h, t0, mesh)
+    if is_narrow(states.dtype):
+        return Trajectory(sample_times(t0, dt, int(num_samples)), states)
+    return Trajectory(t0 + jnp.arange(int(num_samples)) * jnp.asarray(dt, states.dtype), states)
+
+
+@checked
+def final_states(
+    system: System,
+    u0: Shaped[ArrayLike, "trajectory dim"],
+    *,
+    duration: float,
+    h: float = 0.01,
+    t0: float = 0.0,
+    tile_size: int | None = None,
+    mesh: Mesh | None = None,
+) -> Float[Array, "trajectory dim"]:
+    """Where many trajectories are a time `duration` after t0, by RK4 with step h; nothing is recorded on the way.
+
+    Args:
+        duration: in the system's time unit; a whole multiple of h.
+        system, u0, h, t0, tile_size, mesh: as in `simulate_ensemble`.
+
+    Raises:
+        InputError: for states of the wrong shape, a stack of another length, a step that does not divide duration, or a
+            jump off the steps.
+
+    Source: as `rk4_step`.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> starts = jaxcast.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
+        >>> jaxcast.final_states(jaxcast.Lorenz63(), starts, duration=1.0).shape
+        (1000, 3)
+    """
+    plan = Plan(0, None, num_steps_in(duration, h, "duration"), _checked_tile(tile_size))
+    return _ensemble(system, u0, plan, h, t0, mesh)
+
+
+def _check_memory(system: System, u0: Any, num_samples: int) -> None:
+    num, dtype = np.shape(u0)[0] if np.ndim(u0) else 1, getattr(u0, "dtype", float)
+    check_arrays(
+        f"{num} x {num_samples} samples of {system.dim} components", (num, num_samples, system.dim), dtype=dtype
+    )
+
+
+def _ensemble(system: System, u0: Any, plan: Plan, h: Any, t0: Any, mesh: Mesh | None) -> Array:
+    states = jnp.asarray(u0)
+    if states.ndim != 2 or not len(states):
+        raise InputError(f"expected states of shape (trajectory, {system.dim}), got {states.shape}")
+    system.check_dim(states.shape[1])
+    check_jumps(system, h, t0)
+    if not jnp.issubdtype(states.dtype, jnp.floating):
+        states = states.astype(jnp.result_type(float))
+    if is_narrow(states.dtype):
+        system, h, t0 = system.with_all_digits(), split(h, states.dtype), split(t0, states.dtype)
+    return _spread(system, states, h, t0, plan=plan, mesh=devices_for(mesh, system, states, h, t0))
+
+
+def _checked_tile(tile_size: int | None) -> int | None:
+    if tile_size is not None and tile_size < 1:
+        raise InputError(f"tile_size must be at least 1, got {tile_size}")
+    return tile_size
+
+
+@partial(wide_jit, static_argnames=("plan", "mesh"))
+def _spread(system: System, u0: Array, h: Any, t0: Any, *, plan: Plan, mesh: Mesh) -> Array:
+    h, t0 = split(h, u0.dtype), split(t0, u0.dtype)
+    models = num_models(system, u0.dtype)  # here, and so once: it traces the vector field, which takes milliseconds
+    if models not in (None, len(u0)):
+        raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
+    axes = jax.tree.map(lambda _: None, system) if models is None else model_axes(system)
+    structure: Any
+    leaves, structure = jax.tree.flatten(system)
+    is_own = [axis == 0 for axis in structure.flatten_up_to(axes)]
+
+    def on_one_device(own: tuple[list[Any], Array], shared: tuple[list[Any], Any, Any]) -> Array:
+        (own_leaves, u0), (shared_leaves, h, t0) = own, shared
+        mine, ours = iter(own_leaves), iter(shared_leaves)
+        system = structure.unflatten([next(mine) if yes else next(ours) for yes in is_own])
+        return jax.vmap(partial(solve, plan), in_axes=(axes, 0, None, None))(system, u0, t0, h)
+
+    own = [leaf for leaf, yes in zip(leaves, is_own, strict=True) if yes]
+    shared = [leaf for leaf, yes in zip(leaves, is_own, strict=True) if not yes]
+    return map_shards(on_one_device, (own, u0), (shared, h, t0), mesh)

@@ -1,0 +1,194 @@
+"""The classical Runge-Kutta step, and the loops over it that everything in `integrate` and `ensembles` is made of.
+
+A state is carried as its components: separate arrays, because a compiler then keeps those of one state in registers
+and those of a tile in vectors; or one array with the components first, where the vector field returns one.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxcast.arguments import checked
+from jaxcast.clock import Instant, after_steps, joined, shifted
+from jaxcast.dynamics.systems import Components, System
+from jaxcast.errors import InputError
+from jaxcast.types import Scalar
+from jaxcast.xla_cpu import num_operations, one_loop
+
+_MOST_UNROLLED = 2000
+"""Operations: compilation takes a second then, and grows faster than they do."""
+
+
+@checked
+def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
+    """One step of the classical fourth-order Runge-Kutta method from t to t + h.
+
+        k1 = f(t, u)                    k2 = f(t + h/2, u + h/2 k1)
+        k3 = f(t + h/2, u + h/2 k2)     k4 = f(t + h, u + h k3)
+        u(t + h) = u + h/6 (k1 + 2 k2 + 2 k3 + k4) + O(h^5)
+
+    Source: Kutta (1901); Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, table 1.2.
+
+    Args:
+        u: the components of one state, or of a tile of states; separate, or as one array with the components first.
+
+    Example:
+        >>> import jaxcast
+        >>> [round(float(v), 4) for v in jaxcast.rk4_step(jaxcast.Lorenz63(), 0.0, (1.0, 1.0, 20.0), 0.01)]
+        [1.0035, 1.0723, 19.4839]
+    """
+
+    return _step(system, (t, t + h / 2, t + h), u, h)
+
+
+def _step(system: System, times: tuple[Any, Any, Any], u: Components, h: Any) -> Components:
+    def moved(step: Any, slope: Components) -> Components:
+        if isinstance(slope, tuple | list):
+            return tuple(x + step * k for x, k in zip(u, slope, strict=True))
+        return jnp.asarray(u) + step * slope
+
+    start, middle, end = system.over_step(*times)
+    k1 = _slopes(start, times[0], u, h)
+    k2 = _slopes(middle, times[1], moved(h / 2, k1), h)
+    k3 = _slopes(middle, times[1], moved(h / 2, k2), h)
+    k4 = _slopes(end, times[2], moved(h, k3), h)
+    return moved(h / 6, jax.tree.map(lambda a, b, c, d: a + 2 * b + 2 * c + d, k1, k2, k3, k4))
+
+
+def _slopes(system: System, t: Any, u: Components, h: Any) -> Components:
+    slopes = system.vector_field(joined(t), u)
+    if not isinstance(t, Instant):
+        return slopes
+    # A field that uses the time may have got more digits than its states have.
+    return jax.tree.map(lambda slope: jnp.asarray(slope, h.dtype), slopes)
+
+
+def step_after(system: System, t0: Any, num_steps: Any, u: Components, h: Any) -> Components:
+    """One Runge-Kutta step from t0 + num_steps h.
+
+    Args:
+        system: of the states.
+        t0: a number or an `Instant`.
+        num_steps: of the dtype of the states, or an integer where t0 is an instant.
+        u: the components.
+        h: the step, of the kind of t0.
+    """
+    t = after_steps(t0, num_steps, h)
+    step = h.hi.astype(dtype_of(u)) if isinstance(h, Instant) else h
+    return _rounded(_step(system, (t, shifted(t, step / 2), shifted(t, step)), u, step), step)
+
+
+def dtype_of(u: Components) -> Any:
+    """The dtype of the components of a state."""
+    return jax.tree.leaves(u)[0].dtype
+
+
+def _counter(first: Any, h: Any) -> Any:
+    return jnp.asarray(first, jnp.int32 if isinstance(h, Instant) else h.dtype)
+
+
+def advance(
+    system: System,
+    t0: Any,
+    u: Components,
+    h: Any,
+    first: Any,
+    num_steps: int,
+    *,
+    finish: Callable[[Any], Any] = lambda u: u,
+) -> Components:
+    """The state after RK4 steps number first, first + 1, ... on the grid t0 + n h; `finish` ends each step."""
+    first = _counter(first, h)
+
+    # The counter has 32 bits: XLA for CPU makes vectors of as many lanes as the widest number in a loop leaves room for.
+    def step(carry: tuple[Array, Components], _: None) -> tuple[tuple[Array, Components], None]:
+        k, u = carry
+        u = step_after(system, t0, first + k.astype(first.dtype), u, h)
+        return (k + 1, finish(u)), None
+
+    return jax.lax.scan(step, (jnp.int32(0), u), None, length=num_steps)[0][1]
+
+
+advance_together = partial(advance, finish=one_loop)
+"""The same for a tile of states with separate components, several times faster on CPU; see `one_loop` for its limit."""
+
+
+def advance_unrolled(system: System, t0: Any, u: Components, h: Any, first: Any, num_steps: int) -> Components:
+    """The same for components that are single numbers, which stay in registers where the steps are unrolled.
+
+    Never under `jax.vmap`: unrolled steps of arrays take minutes to compile.
+    """
+    first = _counter(first, h)
+    operations = num_operations(step_after, system, t0, first, u, h)
+    at_once = max(n for n in range(1, 21) if num_steps % n == 0 and (n == 1 or n * operations <= _MOST_UNROLLED))
+
+    def block(b: Any, u: Components) -> Components:
+        for k in range(at_once):
+            u = step_after(system, t0, first + (b * at_once + k), u, h)
+        return u
+
+    return block(0, u) if at_once == num_steps else jax.lax.fori_loop(0, num_steps // at_once, block, u)
+
+
+def _rounded(u: Components, h: Array) -> Components:
+    return jax.tree.map(lambda x: x.astype(h.dtype), tuple(u) if isinstance(u, list) else u)
+
+
+def record(
+    system: System,
+    t0: Any,
+    u: Components,
+    h: Any,
+    *,
+    num_transient: int,
+    num_samples: int,
+    num_substeps: int,
+    emit: Callable[[Components], Any] = lambda u: u,
+    advance: Callable[..., Components] = advance,
+    kernel: Callable[..., Any] = lambda function, *args: function(*args),
+    block_size: int = 1,
+) -> Any:
+    """emit(u) at t0, t0 + num_substeps h, ..., stacked along a leading time axis; u is the state num_transient steps
+    before t0. What runs for block_size samples is handed to `kernel`."""
+
+    def block(system: System, t0: Any, u: Components, h: Any, first: Array) -> tuple[Components, Any]:
+        def sample(u: Components, n: Array) -> tuple[Components, Any]:
+            u = advance(system, t0, u, h, n * num_substeps, num_substeps)
+            return u, emit(u)
+
+        return jax.lax.scan(sample, u, first + jnp.arange(block_size))
+
+    if num_transient:
+        u = kernel(partial(advance, first=-num_transient, num_steps=num_transient), system, t0, u, h)
+    num_later = num_samples - 1
+    num_blocks = -(-num_later // block_size)
+    first_of_each = block_size * jnp.arange(num_blocks)
+    _, blocks = jax.lax.scan(lambda u, first: kernel(block, system, t0, u, h, first), u, first_of_each)
+
+    def joined(first: Array, blocks: Array) -> Array:
+        later = blocks.reshape(num_blocks * block_size, *blocks.shape[2:])[:num_later]
+        return jnp.concatenate([first[None], later])
+
+    return jax.tree.map(joined, emit(u), blocks)
+
+
+def components_of(system: System, u: Array) -> Components:
+    """What the loops carry for one state (dim,): separate arrays, or one where the vector field returns one; with a
+    trailing model axis where the system is a stack."""
+    slopes = jax.eval_shape(system, jnp.zeros((), u.dtype), u)
+    is_split = isinstance(slopes, tuple | list)
+    found = len(slopes) if is_split else slopes.shape[:1]
+    if found not in (system.dim, (system.dim,)):
+        raise InputError(f"the vector field of {type(system).__name__} returns {found} of {system.dim} components")
+    shape = jnp.broadcast_shapes(u.shape[1:], *(x.shape if is_split else x.shape[1:] for x in jax.tree.leaves(slopes)))
+    parts = jnp.broadcast_to(u.reshape(*u.shape, *[1] * (len(shape) + 1 - u.ndim)), (system.dim, *shape))
+    return tuple(parts) if is_split else parts
+
+
+def as_state(u: Components) -> Array:
+    """Components last, as users see them."""
+    return jnp.moveaxis(u, 0, -1) if isinstance(u, Array) else jnp.stack(u, -1)

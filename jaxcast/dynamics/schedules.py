@@ -1,0 +1,273 @@
+"""Schedules: how a parameter of a system depends on time.
+
+They are frozen dataclasses and pytrees whose numbers are leaves, as systems are.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Shaped
+
+from jaxcast.arguments import as_parameter, checked
+from jaxcast.clock import HasTimes, Instant, difference, joined, split_number, turns
+from jaxcast.errors import InputError, shown
+from jaxcast.pytrees import FrozenPytree
+from jaxcast.types import Scalar
+
+Parameter: TypeAlias = Any
+"""A number, an array of numbers, a `Schedule`, or a plain function of time, which becomes a `FunctionOfTime`."""
+
+_MOST_SELECTED = 64
+"""Jumps up to which a value is chosen by comparisons."""
+
+
+class Schedule(FrozenPytree, HasTimes):
+    """A parameter that depends on time: a callable t -> value, in the unit of the parameter.
+
+    A subclass lists its numbers as fields and defines `__call__`. Among float32 states jaxcast's own schedules know
+    their phase at any time; a subclass, or a function, gets the time rounded to float32, unless JAX is set to float64.
+
+    Raises:
+        InputError: for parameters that are no numbers, and periods of 0.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> class Ramp(jaxcast.Schedule):
+        ...     start: jaxcast.Parameter
+        ...     rate: jaxcast.Parameter
+        ...     def __call__(self, t):
+        ...         return self.start + self.rate * jnp.maximum(t, 0.0)
+        >>> float(Ramp(28.0, 0.5)(4.0))
+        30.0
+    """
+
+    times_within: ClassVar[tuple[str, ...]] = ()
+    """The fields that are compared with times."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if not field.metadata.get("static"):
+                # A list would be many leaves; whole numbers would stay so in arithmetic of their own.
+                value = as_parameter(field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
+                if field.name in ("period", "periods") and _is_zero_anywhere(value):
+                    raise InputError(f"{field.name} must not be 0, got {shown(value)}")
+
+    def __call__(self, t: Any) -> Shaped[Array, "..."]:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(self, t)")
+
+    def over_step(self, start: Any, middle: Scalar | Instant, end: Scalar | Instant) -> tuple[Any, Any, Any]:
+        """The values at the three stage times of one Runge-Kutta step.
+
+        A schedule that jumps overrides this and holds its value at `middle` for the whole step, and jumps between
+        steps only: looked up at the stage times, or inside a step, a jump takes Runge-Kutta down to order one.
+        """
+        return self(start), self(middle), self(end)
+
+    @property
+    def jumps(self) -> Any:
+        """The times at which the value jumps, (jump,); integrators refuse those that lie between their steps."""
+        return ()
+
+    def stages(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
+        """`over_step` for stage times that may be instants, which only jaxcast's own schedules are given as they are."""
+        if self._knows_instants or not isinstance(start, Instant):
+            return self.over_step(start, middle, end)
+        dtype = start.hi.dtype
+        first, second, third = self.over_step(*map(joined, (start, middle, end)))
+        return jnp.asarray(first, dtype), jnp.asarray(second, dtype), jnp.asarray(third, dtype)
+
+    @property
+    def _knows_instants(self) -> bool:
+        # A subclass of a user's that overrides one of the two gets plain numbers.
+        own = (type(self).__call__, type(self).over_step)
+        return all(method.__module__ == __name__ for method in own) and not isinstance(self, FunctionOfTime)
+
+    def with_all_digits(self) -> "Schedule":
+        """The schedule with its times and periods as instants, before JAX cuts them to float32."""
+        if not self._knows_instants:
+            return self
+        changes = {name: getattr(self, name) for name in self.times_within}
+        changes = {name: split_number(value) for name, value in changes.items() if _has_digits(value)}
+        return dataclasses.replace(self, **changes) if changes else self
+
+
+def _is_zero_anywhere(value: Any) -> bool:
+    return isinstance(value, float | np.ndarray | np.generic) and bool(np.any(np.asarray(value) == 0))
+
+
+class Constant(Schedule):
+    """value at every time; the same as a plain number, for code that expects a schedule.
+
+    Example:
+        >>> import jaxcast
+        >>> float(jaxcast.Constant(28.0)(t=3.0))
+        28.0
+    """
+
+    value: Parameter
+
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
+        return jnp.asarray(self.value)
+
+
+class Cosine(Schedule):
+    """mean + amplitude cos(2 pi t / period + phase), with the period in time units and the phase in radians.
+
+    Example:
+        >>> import jaxcast
+        >>> rho = jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)  # Patel and Wikner (2023), eq. 6
+        >>> round(float(rho(0.0)), 3)
+        28.0
+    """
+
+    times_within = ("period",)
+    mean: Parameter
+    amplitude: Parameter
+    period: Parameter
+    phase: Parameter = 0.0
+
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
+        if isinstance(t, Instant):
+            return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * turns(t, self.period) + self.phase)
+        return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / joined(self.period) + self.phase)
+
+
+class SumOfCosines(Schedule):
+    """mean + sum_k amplitudes_k cos(2 pi t / periods_k + phases_k), periods in time units and phases in radians.
+
+    Raises:
+        InputError: when called, unless amplitudes, periods and phases have one entry for each cosine.
+
+    Example:
+        >>> import jaxcast
+        >>> rho = jaxcast.SumOfCosines(mean=38.0, amplitudes=[6.0, 4.0], periods=[1.6, 2.7], phases=[0.0, 0.0])
+        >>> float(rho(0.0))
+        48.0
+    """
+
+    times_within = ("periods",)
+    mean: Parameter
+    amplitudes: Parameter
+    periods: Parameter
+    phases: Parameter
+
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
+        amplitudes, phases = (jnp.asarray(a) for a in (self.amplitudes, self.phases))
+        periods = self.periods if isinstance(self.periods, Instant) else jnp.asarray(self.periods)
+        if not amplitudes.shape == periods.shape == phases.shape or not amplitudes.ndim:
+            raise InputError(
+                "expected an amplitude, a period and a phase for each cosine, "
+                f"got shapes {amplitudes.shape}, {periods.shape}, {phases.shape}"
+            )
+        if isinstance(t, Instant):
+            angles = 2 * jnp.pi * turns(t, periods) + phases
+            return self.mean + (amplitudes * jnp.cos(angles)).sum(-1)
+        return self.mean + (amplitudes * jnp.cos(2 * jnp.pi * t / joined(periods) + phases)).sum(-1)
+
+
+class LinearRamp(Schedule):
+    """start until time `begin`, then linear to stop at time `end`, and stop from there on.
+
+    It has kinks at begin and end, which lie best on the integrator's steps.
+
+    Example:
+        >>> import jaxcast
+        >>> rho = jaxcast.LinearRamp(start=28.0, stop=48.0, begin=0.0, end=400.0)
+        >>> float(rho(-1.0)), float(rho(100.0)), float(rho(500.0))
+        (28.0, 33.0, 48.0)
+    """
+
+    times_within = ("begin", "end")
+    start: Parameter
+    stop: Parameter
+    begin: Parameter
+    end: Parameter
+
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
+        share = jnp.clip(difference(t, self.begin) / difference(self.end, self.begin), 0.0, 1.0)
+        return self.start + (self.stop - self.start) * share
+
+
+class PiecewiseConstant(Schedule):
+    """Regime switching: values_0 before times_0, values_k from times_(k-1) on; one value more than times.
+
+    It jumps on the integrator's steps only and is held over each; `simulate`, `flow_map` and what is made of them
+    refuse other jumps.
+
+    Raises:
+        InputError: when called, unless there is one value more than times.
+
+    Example:
+        >>> import jaxcast
+        >>> rho = jaxcast.PiecewiseConstant(times=[10.0, 25.0], values=[28.0, 40.0, 33.0])
+        >>> float(rho(9.99)), float(rho(10.0)), float(rho(30.0))
+        (28.0, 40.0, 33.0)
+    """
+
+    times_within = ("times",)
+    times: Parameter
+    values: Parameter
+
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
+        if isinstance(t, Instant):
+            return self._value(0.0, -difference(t, self.times))
+        return self._value(t, jnp.asarray(joined(self.times)))
+
+    def _value(self, t: Any, times: Array) -> Shaped[Array, "..."]:
+        values = jnp.asarray(self.values)
+        if not times.ndim or values.shape != (*times.shape[:-1], times.shape[-1] + 1):
+            raise InputError(f"expected one value more than times, got shapes {values.shape} and {times.shape}")
+        if times.shape[-1] > _MOST_SELECTED:
+            return jnp.take_along_axis(values, (t >= times).sum(-1)[..., None], -1)[..., 0]
+        # One choice after the other, because a lookup by index keeps a time loop from becoming one kernel on CPU.
+        value, *later = jnp.unstack(values, axis=-1)
+        for time, next_value in zip(jnp.unstack(times, axis=-1), later, strict=True):
+            value = jnp.where(t >= time, next_value, value)
+        return value
+
+    def over_step(
+        self, start: Scalar | Instant, middle: Scalar | Instant, end: Scalar | Instant
+    ) -> tuple[Any, Any, Any]:
+        value = self(middle)
+        return value, value, value
+
+    @property
+    def jumps(self) -> Any:
+        return self.times
+
+
+class FunctionOfTime(Schedule):
+    """A user's own function t -> value, of JAX operations; a plain function given as a parameter becomes one.
+
+    It must be smooth; for jumps see `Schedule.over_step`. Its numbers are constants of the compiled program; to tune
+    them or differentiate by them, subclass `Schedule`.
+
+    Example:
+        >>> import jaxcast
+        >>> system = jaxcast.Lorenz63(rho=lambda t: 28.0 + t)
+        >>> type(system.rho).__name__, float(system.at(2.0).rho)
+        ('FunctionOfTime', 30.0)
+    """
+
+    function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+
+    @checked
+    def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:
+        return jnp.asarray(self.function(t))
+
+
+def _has_digits(value: Any) -> bool:
+    """Whether a number has more digits than float32."""
+    if isinstance(value, jax.Array):
+        return value.dtype == jnp.float64
+    return isinstance(value, float | int | np.ndarray | np.generic)

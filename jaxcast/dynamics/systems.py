@@ -1,0 +1,221 @@
+"""Vector fields du/dt = f(t, u).
+
+Systems are frozen dataclasses and pytrees: their numbers are leaves, so `jax.grad`, `jax.vmap`
+and `jax.jit` see them, and calling again with other numbers compiles nothing. A leaf may be an array, which
+makes many systems one (`jaxcast.stack`).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Key, Shaped
+
+from jaxcast.arguments import as_parameter, checked
+from jaxcast.dynamics.schedules import FunctionOfTime, Parameter, Schedule
+from jaxcast.errors import InputError, shown
+from jaxcast.limits import check_arrays
+from jaxcast.pytrees import FrozenPytree
+from jaxcast.types import Scalar
+
+StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
+"""One state, (dim,)."""
+Components: TypeAlias = Sequence[Any] | Array
+"""The components of a state as separate arrays of one shape: () for one state, (n,) for a tile of n states; or, for
+systems of many components, one array with the components first."""
+T = TypeVar("T", bound="System")
+
+
+class System(FrozenPytree):
+    """A dynamical system du/dt = f(t, u).
+
+    A subclass names its `components`, lists its parameters as fields, and writes `vector_field` for one state.
+    Inside it every parameter is a number, whether the user gave a number or a schedule. Components come first
+    and only elementwise operations are used, so the same lines run on one state and on a tile of thousands.
+
+    Raises:
+        InputError: where the state given has another number of components.
+
+    Example:
+        >>> import jaxcast
+        >>> class Lorenz84(jaxcast.System):
+        ...     components = ("x", "y", "z")
+        ...     a: jaxcast.Parameter = 0.25
+        ...     b: jaxcast.Parameter = 4.0
+        ...     f: jaxcast.Parameter = 8.0
+        ...     g: jaxcast.Parameter = 1.0
+        ...     def vector_field(self, t, u):
+        ...         x, y, z = u
+        ...         dx = -y * y - z * z - self.a * x + self.a * self.f
+        ...         return dx, x * y - self.b * x * z - y + self.g, self.b * x * y + x * z - z
+        >>> seasonal = Lorenz84(f=jaxcast.Cosine(mean=7.0, amplitude=2.0, period=73.0))
+        >>> [round(float(v), 3) for v in seasonal(0.0, (1.0, 2.0, 3.0))]
+        [-11.0, -11.0, 8.0]
+    """
+
+    center: ClassVar[tuple[float, ...]] = ()
+    """About where its states lie, for `random_starts`; the origin by default."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names of the components of a state; a subclass writes them as a plain tuple."""
+        raise NotImplementedError(f"{type(self).__name__} must name its components")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # Arrays and tracers are not callable; what is left are the user's plain functions of time.
+            if callable(value) and not isinstance(value, Schedule) and not field.metadata.get("static"):
+                object.__setattr__(self, field.name, FunctionOfTime(value))
+            elif not field.metadata.get("static") and not isinstance(value, Schedule):
+                object.__setattr__(self, field.name, as_parameter(field.name, value))
+
+    @property
+    def dim(self) -> int:
+        """The number of components of a state."""
+        return len(self.components)
+
+    def vector_field(self, t: Scalar, u: Components) -> Components:
+        """du/dt at time t and state u, component by component."""
+        raise NotImplementedError(f"{type(self).__name__} must define vector_field(self, t, u)")
+
+    def __call__(self, t: Scalar, u: Components) -> Components:
+        """du/dt at time t and state u, with every schedule evaluated at t."""
+        self.check_dim(len(u))
+        return self.at(t).vector_field(t, u)
+
+    def check_dim(self, dim: int) -> None:
+        """Raises InputError unless a state has `dim` components."""
+        if dim != self.dim:
+            raise InputError(
+                f"{type(self).__name__} expects a state of {self.dim} components {shown(self.components)}, got {dim}"
+            )
+
+    @property
+    def is_autonomous(self) -> bool:
+        """Whether no parameter follows a schedule."""
+        return not self.schedules
+
+    def at(self: T, t: Scalar) -> T:
+        """The system with every schedule replaced by its value at time t."""
+        return dataclasses.replace(self, **{name: schedule(t) for name, schedule in self.schedules.items()})
+
+    def over_step(self: T, start: Any, middle: Any, end: Any) -> tuple[T, T, T]:
+        """The system at the three stage times of one Runge-Kutta step; see `Schedule.over_step`."""
+        values = {name: schedule.stages(start, middle, end) for name, schedule in self.schedules.items()}
+        first, second, third = (
+            dataclasses.replace(self, **{name: stages[i] for name, stages in values.items()}) for i in range(3)
+        )
+        return first, second, third
+
+    def with_all_digits(self: T) -> T:
+        """The system with the times in its schedules as instants; see `Schedule.with_all_digits`."""
+        exact = {name: schedule.with_all_digits() for name, schedule in self.schedules.items()}
+        return dataclasses.replace(self, **exact) if exact else self
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The parameters that follow a schedule, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Schedule)}
+
+
+class Lorenz63(System):
+    """The Lorenz '63 equations (Lorenz, J. Atmos. Sci. 20, 130-141, 1963), time in model time units (MTU).
+
+        du1/dt = sigma (u2 - u1)
+        du2/dt = u1 (rho - u3) - u2
+        du3/dt = u1 u2 - beta u3
+
+    Example:
+        >>> import jaxcast
+        >>> system = jaxcast.Lorenz63(rho=jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132))
+        >>> [round(float(v), 3) for v in system(0.0, (1.0, 2.0, 3.0))]
+        [10.0, 23.0, -6.0]
+    """
+
+    components = ("u1", "u2", "u3")
+    center = (0.0, 0.0, 25.0)
+
+    sigma: Parameter = 10.0
+    rho: Parameter = 28.0
+    beta: Parameter = 8.0 / 3.0
+
+    def vector_field(self, t: Scalar, u: Components) -> Components:
+        u1, u2, u3 = u
+        return self.sigma * (u2 - u1), u1 * (self.rho - u3) - u2, u1 * u2 - self.beta * u3
+
+
+class Lorenz96(System):
+    """The Lorenz '96 equations on a ring of `dim` sites (Lorenz, Proc. Seminar on Predictability, ECMWF, 1996, eq. 1).
+
+        du_k/dt = (u_(k+1) - u_(k-2)) u_(k-1) - u_k + forcing
+
+    Raises:
+        InputError: for fewer than four sites.
+
+    Example:
+        >>> import jaxcast
+        >>> system = jaxcast.Lorenz96(dim=5, forcing=8.0)
+        >>> [float(v) for v in system(0.0, (1.0, 2.0, 3.0, 4.0, 5.0))]
+        [-3.0, 4.0, 11.0, 13.0, -5.0]
+    """
+
+    dim: int = dataclasses.field(default=8, metadata={"static": True})
+    forcing: Parameter = 8.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim < 4:
+            raise InputError(f"Lorenz96 needs a dim of at least 4 sites, got {self.dim}")
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        return tuple(f"u{k + 1}" for k in range(self.dim))
+
+    def vector_field(self, t: Scalar, u: Components) -> Components:
+        u = jnp.asarray(u)
+        u = u.reshape(*u.shape, *[1] * (jnp.ndim(self.forcing) + 1 - u.ndim))
+        # Slices of one padded copy: on CPU a roll is several times slower.
+        ring = jnp.concatenate([u[-2:], u, u[:1]])
+        return (ring[3:] - ring[:-3]) * ring[1:-2] - u + self.forcing
+
+
+class Rossler(System):
+    """The Roessler equations (Roessler, Physics Letters A 57, 397-398, 1976).
+
+        dx/dt = -y - z
+        dy/dt = x + a y
+        dz/dt = b + z (x - c)
+
+    Example:
+        >>> import jaxcast
+        >>> [round(float(v), 3) for v in jaxcast.Rossler()(0.0, (1.0, 2.0, 3.0))]
+        [-5.0, 1.4, -13.9]
+    """
+
+    components = ("x", "y", "z")
+
+    a: Parameter = 0.2
+    b: Parameter = 0.2
+    c: Parameter = 5.7
+
+    def vector_field(self, t: Scalar, u: Components) -> Components:
+        x, y, z = u
+        return -y - z, x + self.a * y, self.b + z * (x - self.c)
+
+
+@checked
+def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Array, "num dim"]:
+    """States about the system's `center` with standard normal deviations, to start transients from.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> jaxcast.random_starts(jaxcast.Lorenz63(), 5, key=jax.random.key(0)).shape
+        (5, 3)
+    """
+    check_arrays(f"{num} states of {system.dim} components", (num, system.dim))
+    center = jnp.asarray(system.center or (0.0,) * system.dim)
+    return jax.random.normal(key, (num, system.dim)) + center

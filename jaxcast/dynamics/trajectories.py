@@ -1,0 +1,286 @@
+"""From a vector field to states in time: the classical Runge-Kutta step, flow maps, trajectories, a reference.
+
+Time is always t0 + n h with an integer n, never accumulated. Solver and h belong to every result: h = 0.01 and
+h = 0.002 give different Lorenz trajectories after a few time units.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from jaxcast.arguments import checked
+from jaxcast.checks import is_traced
+from jaxcast.clock import Instant, is_narrow, split
+from jaxcast.dynamics.solve import Plan, solve
+from jaxcast.dynamics.systems import StateLike, System
+from jaxcast.errors import InputError, shown
+from jaxcast.limits import check_arrays
+from jaxcast.pytrees import register
+from jaxcast.types import Scalar
+
+MAX_STEPS = 1e8
+"""No interval is cut into more steps: it would take hours, and is a slip of units."""
+
+
+class Trajectory(NamedTuple):
+    """Recorded states: `times` (time,) in the system's time unit, `states` (time, dim)."""
+
+    times: Float[Any, " time"]
+    states: Float[Any, "time *model dim"]
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class FlowMap:
+    """The map u(t) -> u(t + dt), by `num_substeps` RK4 steps of h = dt / num_substeps. Made by `flow_map`.
+
+    A pytree: `jax.grad` and `jax.vmap` reach the system's parameters and dt.
+
+    Raises:
+        InputError: when called without the time of the state where a parameter follows a schedule.
+    """
+
+    knows_step: ClassVar[bool] = True
+    system: System
+    dt: Any
+    num_substeps: int = dataclasses.field(metadata={"static": True})
+
+    @checked
+    def __call__(self, u: StateLike, t: Scalar | Instant | None = None) -> Float[Array, "*model dim"]:
+        """The state a time dt after state u at time t; of every model where the system is a stack.
+
+        Args:
+            t: may be left out where no parameter follows a schedule.
+        """
+        if t is None:
+            if not self.system.is_autonomous:
+                raise InputError("this flow map's system follows a schedule: give the time t of the state")
+            t = 0.0
+        state = check_state(self.system, u)
+        if not is_narrow(state.dtype):
+            return _flow(self, state, t if not isinstance(t, Instant) else split(t, state.dtype))
+        return _flow(dataclasses.replace(self, system=self.system.with_all_digits()), state, split(t, state.dtype))
+
+
+@jax.jit
+def _flow(flow: FlowMap, u: Array, t: Scalar | Instant) -> Array:
+    h = jnp.asarray(flow.dt, u.dtype) / flow.num_substeps
+    time = split(t, u.dtype)
+    return solve(Plan(0, None, flow.num_substeps), flow.system, u, time, split(h, u.dtype))
+
+
+@checked
+def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
+    """The map u(t) -> u(t + dt) of a system, integrated by RK4 with step h.
+
+    Raises:
+        InputError: if dt is not a whole multiple of h, or a schedule jumps off the grid of whole multiples of h.
+
+    Example:
+        >>> import jaxcast
+        >>> step = jaxcast.flow_map(jaxcast.Lorenz63(), dt=0.1, h=0.01)
+        >>> step([1.0, 1.0, 20.0]).shape
+        (3,)
+    """
+    num_substeps = num_steps_in(dt, h, "dt")
+    check_jumps(system, h)
+    return FlowMap(system, float(dt), num_substeps)
+
+
+@checked
+def simulate(
+    system: System,
+    u0: StateLike,
+    *,
+    num_samples: int,
+    dt: float = 0.1,
+    h: float = 0.01,
+    t0: float = 0.0,
+    transient: float = 0.0,
+) -> Trajectory:
+    """One trajectory by RK4 with step h, recorded every dt.
+
+    Sample n is the state at t0 + n dt. For float32 states too the schedules of jaxcast know their phase at any t0, and the
+    times come as NumPy's float64 (a float32 cannot hold 100000.01); a function of time, or a vector field that uses
+    it, gets it rounded to float32, unless JAX is set to float64. With a transient, u0 is the state at t0 - transient and nothing is recorded
+    before t0. `jax.vmap` over u0 makes many trajectories; a stacked system gives one for each model.
+
+    Args:
+        u0: (dim,); its dtype is the dtype of the result.
+        dt, h, t0, transient: in the system's time unit; dt and transient whole multiples of h.
+
+    Raises:
+        InputError: for a state of the wrong length, a vector field of the wrong length, dt, transient or a
+            schedule's jumps off the h grid, or no samples.
+
+    Example:
+        >>> import jaxcast
+        >>> times, states = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=5, transient=10.0)
+        >>> states.shape
+        (5, 3)
+    """
+    if num_samples < 1 or int(num_samples) != num_samples:
+        raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
+    state = check_state(system, u0)
+    num_transient = num_steps_in(transient, h, "transient") if transient else 0
+    check_jumps(system, h, t0)
+    plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"))
+    check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
+    if is_narrow(state.dtype):
+        h = split(dt / plan.num_substeps, state.dtype)
+        states = _recorded(system.with_all_digits(), state, split(t0, state.dtype), h, plan=plan)
+        return Trajectory(sample_times(t0, dt, int(num_samples)), states)
+    return _simulate(system, state, t0, dt, plan=plan)
+
+
+def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
+    """The times t0 + n dt in NumPy's float64, which a float32 array cannot tell apart far from 0; traced ones as they are.
+
+    Args:
+        t0: of the first sample.
+        dt: between samples.
+        num_samples: how many.
+    """
+    return t0 + dt * (jnp if is_traced(t0, dt) else np).arange(num_samples)
+
+
+@partial(jax.jit, static_argnames="plan")
+def _recorded(system: System, u0: Array, t0: Any, h: Any, *, plan: Plan) -> Array:
+    return solve(plan, system, u0, t0, h)
+
+
+@partial(jax.jit, static_argnames="plan")
+def _simulate(system: System, u0: Array, t0: Scalar, dt: Scalar, *, plan: Plan) -> Trajectory:
+    t0, dt = jnp.asarray(t0, u0.dtype), jnp.asarray(dt, u0.dtype)
+    states = solve(plan, system, u0, t0, dt / plan.num_substeps)
+    return Trajectory(t0 + jnp.arange(plan.num_samples) * dt, states)
+
+
+@checked
+def reference(
+    system: System,
+    u0: StateLike,
+    times: Shaped[ArrayLike, " time"] | Sequence[float],
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    max_steps: int = 1_000_000,
+) -> Float[Array, "time dim"]:
+    """The states at `times` from state u0 at times[0], by diffrax's adaptive Dopri8 within rtol and atol.
+
+    Independent of the fixed-step integrator, so that it can check it; many times slower. It starts a step afresh
+    where a schedule jumps.
+
+    Args:
+        times: increasing, in the system's time unit.
+        rtol, atol: 1e-12 by default, and 1e-6 for float32 states.
+
+    Raises:
+        InputError: for a state of the wrong length, or a stack of systems.
+
+    Source: Kidger, On Neural Differential Equations (2021); Prince and Dormand (1981) for the method.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> exact = jaxcast.reference(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], [0.0, 0.1], rtol=1e-6, atol=1e-6)
+        >>> step = jaxcast.flow_map(jaxcast.Lorenz63(), dt=0.1, h=0.01)
+        >>> bool(np.allclose(exact[1], step([1.0, 1.0, 20.0]), rtol=1e-3))
+        True
+    """
+    import diffrax  # heavy to import, and needed here alone
+
+    state = check_state(system, u0)
+    ts = jnp.asarray(times, state.dtype)
+    if jax.eval_shape(_stacked_field, ts[0], state, system).ndim > 1:
+        raise InputError("expected one system, got a stack; ask for the reference of each alone")
+    default = 1e-12 if state.dtype == jnp.float64 else 1e-6
+    controller: Any = diffrax.PIDController(
+        rtol=default if rtol is None else rtol, atol=default if atol is None else atol
+    )
+    if jumps := [jump for schedule in system.schedules.values() for jump in np.ravel(schedule.jumps)]:
+        controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.asarray(jumps, state.dtype)))
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(_stacked_field),
+        diffrax.Dopri8(),
+        t0=ts[0],
+        t1=ts[-1],
+        dt0=None,
+        y0=state,
+        # As arrays, because diffrax compiles Python numbers in.
+        args=jax.tree.map(lambda leaf: jnp.asarray(leaf, state.dtype), system),
+        saveat=diffrax.SaveAt(ts=ts),
+        stepsize_controller=controller,
+        max_steps=max_steps,
+    )
+    return solution.ys
+
+
+def _stacked_field(t: Any, u: Array, system: System) -> Array:
+    # At module level, so that diffrax compiles once for all systems of a kind.
+    return jnp.stack(system(t, u))
+
+
+def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> int:
+    """How many steps of h make up an interval; the names are those that an error is to mention.
+
+    Raises:
+        InputError: unless both are positive and the interval is a whole multiple of h.
+    """
+    interval, h = float(interval), float(h)  # scalars of jax too: the count must be static
+    if not (math.isfinite(interval) and math.isfinite(h) and h > 0 and interval > 0):
+        raise InputError(f"{name} and {step_name} must be positive numbers, got {name}={interval}, {step_name}={h}")
+    if not interval / h < MAX_STEPS:
+        raise InputError(
+            f"{name}={interval:g} is {interval / h:.3g} steps of {step_name}={h:g}; choose a larger {step_name}"
+        )
+    steps = round(interval / h)
+    if steps < 1 or abs(steps * h - interval) > 1e-9 * interval:
+        nearest = interval / max(1, steps)
+        raise InputError(
+            f"{name} must be a whole multiple of {step_name}, got {name}={interval}, {step_name}={h}; "
+            f"{step_name}={nearest:.12g} would do"
+        )
+    return steps
+
+
+def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
+    """Nothing, where every schedule's jumps are known numbers on the grid t0 + n h.
+
+    Raises:
+        InputError: for jumps that do not increase, or lie between two steps.
+    """
+    for name, schedule in system.schedules.items():
+        # Under jit, grad or vmap there are no numbers to look at.
+        if is_traced(schedule.jumps, h, t0) or not np.size(schedule.jumps):
+            continue
+        jumps = np.asarray(schedule.jumps, float)
+        if not np.all(np.diff(jumps, axis=-1) > 0):
+            raise InputError(f"the times at which {name} jumps must increase, got {shown(jumps.tolist())}")
+        steps = (jumps - t0) / h
+        for jump, step in zip(jumps.ravel(), steps.ravel(), strict=True):
+            if not abs(step - round(step)) < 1e-6:
+                nearest = t0 + round(step) * h
+                raise InputError(
+                    f"{name} must jump on the integrator's steps {t0:g} + n {h:g}, got a jump at {jump:g}; "
+                    f"{nearest:.15g} would do"
+                )
+
+
+def check_state(system: System, u: StateLike) -> Float[Array, " dim"]:
+    """The state as a floating-point array.
+
+    Raises:
+        InputError: unless it is one state of the system.
+    """
+    state = jnp.asarray(u)
+    if state.ndim != 1:
+        raise InputError(f"expected one state of shape ({system.dim},), got shape {state.shape}; use jax.vmap for many")
+    system.check_dim(state.shape[0])
+    return state if jnp.issubdtype(state.dtype, jnp.floating) else state.astype(jnp.result_type(float))

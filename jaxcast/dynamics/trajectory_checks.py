@@ -1,0 +1,131 @@
+"""Checks of trajectories: times, components, finite values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.errors import InputError, shown
+from jaxcast.sampling import SPACING_TOLERANCE, rounding_of
+
+
+class StoredTrajectory(NamedTuple):
+    """What a file holds: one trajectory as numpy arrays in the file's dtype, and how it was made.
+
+    `components` names the columns of the states. `attributes` are the generation settings that were saved with the
+    states, as JSON gives them back (tuples are lists), {} for a file of another program. `time_unit` is "" where the
+    file does not say.
+    """
+
+    trajectory: Trajectory
+    components: tuple[str, ...]
+    attributes: dict[str, Any]
+    time_unit: str = ""
+
+
+def array_row(i: int) -> str:
+    """What to call sample i of a file of arrays."""
+    return f"row {i} (counted from 0)"
+
+
+def stored(
+    path: Path | str,
+    times: Any,
+    states: Any,
+    components: Sequence[str],
+    attributes: Mapping[str, Any] | None = None,
+    time_unit: str = "",
+    row: Callable[[int], str] = array_row,
+) -> StoredTrajectory:
+    """The record of a trajectory that was read from, or is to be written to, a file.
+
+    Raises:
+        InputError: unless the times are finite, increasing and evenly spaced and the states finite.
+    """
+    times, states = as_floats(path, "times", times), as_floats(path, "states", states)
+    if times.ndim != 1 or states.ndim != 2 or len(times) != len(states):
+        raise InputError(
+            f"{shown(path)}: expected times (time,) and states (time, dim) of one trajectory, "
+            f"got shapes {times.shape} and {states.shape}; pick or reshape one"
+        )
+    check_times(path, times, row)
+    check_components(path, components, states.shape[1])
+    bad = ~np.isfinite(states)
+    if bad.any():
+        i, k = np.argwhere(bad)[0]
+        raise InputError(
+            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are NaN or infinite, the first at "
+            f"{row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
+        )
+    return StoredTrajectory(Trajectory(times, states), tuple(components), dict(attributes or {}), time_unit)
+
+
+def as_floats(path: Path | str, name: str, values: Any) -> Any:
+    """The values as a floating-point array in the machine's byte order, in their own precision if they have one."""
+    array = np.asarray(values)
+    if array.dtype.kind in "iu":
+        return array.astype(np.float64)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise InputError(
+            f"{shown(path)}: {name} must be float16, float32 or float64, got {array.dtype}; convert them first"
+        )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_row) -> None:
+    """Refuses times that no recording interval dt describes.
+
+    Raises:
+        InputError: unless there are two or more, finite, increasing and evenly spaced.
+    """
+    if len(times) < 2:
+        raise InputError(f"{shown(path)}: expected at least two samples, got {len(times)}; record more")
+    if not np.isfinite(times).all():
+        i = int(np.argmin(np.isfinite(times)))
+        raise InputError(f"{shown(path)}: times must be finite, got {times[i]} at {row(i)}; drop that sample")
+    steps = np.diff(times.astype(np.float64))
+    if (steps <= 0).any():
+        i = int(np.argmax(steps <= 0))
+        raise InputError(
+            f"{shown(path)}: times must increase, got {times[i + 1]} after {times[i]} at {row(i + 1)}; "
+            "sort the samples and drop repeated ones"
+        )
+    dt = float(np.median(steps))
+    uneven = np.abs(steps - dt) > SPACING_TOLERANCE * dt + rounding_of(times)
+    if uneven.any():
+        i = int(np.argmax(uneven))
+        raise InputError(
+            f"{shown(path)}: times must be evenly spaced, got a step of {steps[i]:.9g} before {row(i + 1)} where most are "
+            f"{dt:.9g}; interpolate to a regular grid, or cut the series at the gap"
+        )
+
+
+def check_components(path: Path | str, components: Sequence[str], dim: int) -> None:
+    """Refuses names that do not name the columns of the states one to one.
+
+    Raises:
+        InputError: unless there is one name for each component, and no name twice.
+    """
+    if len(components) != dim or len(set(components)) != dim or "" in components:
+        raise InputError(
+            f"{shown(path)}: expected {dim} different component names, one for each column of the states, "
+            f"got {shown(list(components))}; name each column"
+        )
+
+
+def default_components(dim: int) -> tuple[str, ...]:
+    return tuple(f"u{i}" for i in range(dim))
+
+
+def check_trajectory(trajectory: Trajectory) -> None:
+    """Raises InputError unless it is a trajectory of finite numbers."""
+    if not isinstance(trajectory, Trajectory):
+        raise InputError(f"expected a Trajectory(times, states), got {type(trajectory).__name__}")
+    # Under jit, grad or vmap there are no numbers to look at.
+    is_traced = isinstance(trajectory.states, jax.core.Tracer)
+    bad = np.flatnonzero(~np.isfinite(np.zeros((0, 1)) if is_traced else trajectory.states).all(-1))
+    if bad.size:
+        raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")

@@ -1,0 +1,1 @@
+"""Cells that forecast a series from its own past."""

@@ -1,0 +1,133 @@
+"""Nonlinear vector autoregression, in closed form."""
+
+import dataclasses
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
+from jaxcast.forecasters.readout import Readout, Scaler, as_series, fit_readout, no_lags, scaled_readout, scaler_of
+from jaxcast.numerics.delay_embedding import delay_embed
+from jaxcast.numerics.polynomials import monomials, products
+from jaxcast.pytrees import register
+from jaxcast.rollout import Input, Output
+from jaxcast.types import Scalar
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class NVAR:
+    """Next-generation reservoir computing: a nonlinear vector autoregression that forecasts the increment.
+
+        u_(n+1) = u_n + std * (W' g_n + b),    g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]
+
+    with z the standardised values. Made by `fit_nvar`. It sees no candidates, and takes (k - 1) s + 1 values to start.
+
+    Source: Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to 10.
+
+    Args:
+        readout: W and b. scaler: of the training values. num_delays: k. skip: s. degree: p.
+
+    Raises:
+        InputError: when rolled with values of another length.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
+        >>> cell = jaxcast.fit_nvar(truth.states, num_delays=2, penalty=1e-6)
+        >>> jaxcast.forecast(cell, truth.states[:2], num_leads=5).forecast.shape
+        (5, 3)
+    """
+
+    readout: Readout
+    scaler: Scaler
+    num_delays: int = dataclasses.field(metadata={"static": True})
+    skip: int = dataclasses.field(metadata={"static": True})
+    degree: int = dataclasses.field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_settings(self.num_delays, self.skip, self.degree)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a cell."""
+        check_floats(self)
+        sizes = sizes_of(self, scaled_readout("feature"), seeds=True)
+        check_positive(std=self.scaler.std)
+        most = sizes["feature"]
+        check_whole("num_delays * dim", self.num_delays * sizes["dim"], most=most)
+        check_whole("degree", self.degree, most=most)
+        num_features = math.comb(self.num_delays * sizes["dim"] + self.degree, self.degree) - 1
+        check_whole("the number of features", most, least=num_features, most=num_features)
+
+    @property
+    def warmup(self) -> int:
+        return (self.num_delays - 1) * self.skip
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "lag dim"]:
+        """The standardised values that delays reach, newest first."""
+        return no_lags(value, self.scaler, self.warmup + 1)
+
+    @checked
+    def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
+        newest = self.scaler.apply(x.value).astype(carry.dtype)
+        lags = jnp.concatenate([newest[None], carry])[: len(carry)]
+        step = self.readout(_features(lags[:: self.skip].ravel(), self.degree))
+        return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast
+
+
+def check_settings(num_delays: int, skip: int, degree: int) -> None:
+    """Raises InputError for sizes below one."""
+    for name, size in {"num_delays": num_delays, "skip": skip, "degree": degree}.items():
+        check_whole(name, size)
+
+
+def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, "*batch monomial"]:
+    """All monomials but the constant, which the readout has as its bias."""
+    return products(lags, monomials(lags.shape[-1], degree)[1:])
+
+
+@checked
+def fit_nvar(
+    values: Float[Any, "time dim"], *, num_delays: int = 2, skip: int = 1, degree: int = 2, penalty: Scalar = 1e-6
+) -> NVAR:
+    """An NVAR trained on one series, in closed form.
+
+        W, b = argmin sum_n |(u_(n+1) - u_n) / std - W' g_n - b|^2 + penalty |W|^2
+
+    Args:
+        values: a series sampled at even intervals. num_delays: k. skip: s, in samples. degree: of the polynomial, at
+            least 1. penalty: for the sum over all samples; other numbers compile nothing.
+
+    Raises:
+        InputError: for sizes below one, a penalty below zero, or a series that is too short or not finite.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> wave = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
+        >>> cell = jaxcast.fit_nvar(wave, num_delays=2, degree=1, penalty=1e-9)
+        >>> forecast = jaxcast.forecast(cell, wave[:10], num_leads=50).forecast
+        >>> bool(abs(forecast - wave[10:60]).max() < 1e-2)
+        True
+    """
+    check_settings(num_delays, skip, degree)
+    states = as_series(values, (num_delays - 1) * skip + 2, penalty)
+    readout, scaler = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
+    return NVAR(readout, scaler, num_delays, skip, degree)
+
+
+@partial(jax.jit, static_argnames=("num_delays", "skip", "degree"))
+def _fit_nvar(states: Array, penalty: Scalar, *, num_delays: int, skip: int, degree: int) -> tuple[Readout, Scaler]:
+    scaler = scaler_of(states)
+    scaled = scaler.apply(states)
+    lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
+    features = _features(lags.reshape(len(lags), -1), degree)
+    increments = jnp.diff(scaled, axis=0)[-len(lags) :]
+    return fit_readout(features, increments, penalty), scaler

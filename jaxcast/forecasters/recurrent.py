@@ -1,0 +1,254 @@
+"""A recurrent layer as a cell: it sees one value a step and forecasts the next, in open and in closed loop."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_positive
+from jaxcast.errors import InputError, shown
+from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
+from jaxcast.nn.layers import Constant
+from jaxcast.nn.stack import LAYERS, Stack
+from jaxcast.rollout import Input, Output
+from jaxcast.types import Scalar
+
+_LAYERS: dict[str, Any] = LAYERS | {"stack": Stack}
+
+
+class RecurrentForecaster(nnx.Module):
+    """A cell of recurrent layers that forecasts the increment of a series.
+
+        u_(n+1) = u_n + std * (W' [z_n, h_n] + b),    h_n the layers' output for the standardised value z_n
+
+    Its memory fades; give a forecast a history as long as what it was trained on needs. Made by `fit_recurrent_readout`, by
+    `fit_recurrent_forecaster`, or trained by `fit` with `nnx.Param` leaves in the layers and the readout.
+
+    Args:
+        layers: an `LSTM`, `GRU` or `RNN`, or a `Stack`, of as many inputs as a value has components.
+        weights, bias: W (component + hidden, component) and b. scaler: mean and standard deviation of the training values.
+
+    Raises:
+        InputError: when rolled with values of another length.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> wave = jnp.sin(0.3 * jnp.arange(300.0))[:, None]
+        >>> gru = jaxcast.GRU(in_size=1, hidden_size=20, key=jax.random.key(0), dtype=wave.dtype)
+        >>> cell = jaxcast.fit_recurrent_readout(gru, wave, penalty=1e-6)
+        >>> forecast = jaxcast.forecast(cell, wave[:100], num_leads=20).forecast
+        >>> bool(abs(forecast - wave[100:120]).max() < 0.05)
+        True
+    """
+
+    @checked
+    def __init__(self, layers: Any, weights: Float[Array, "feature dim"], bias: Float[Array, " dim"], scaler: Scaler):
+        self.layers = layers
+        self.weights, self.bias = nnx.Param(weights), nnx.Param(bias)
+        self.mean, self.std = Constant(scaler.mean), Constant(scaler.std)
+        self.warmup = 0
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `rebuilt_recurrent` must be given, beside a key, before its weights can be put in."""
+        names = [name for name, kind in _LAYERS.items() if type(self.layers) is kind]
+        if not names:
+            raise InputError(f"cannot save layers of your own class {type(self.layers).__name__}")
+        return {"dim": self.mean.shape[-1], "layers": names[0], "of_layers": self.layers.config}
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a forecaster."""
+        check_positive(std=self.std[...])
+
+    @property
+    def scaler(self) -> Scaler:
+        """Mean and standard deviation of the training values, (dim,) each."""
+        return Scaler(self.mean[...], self.std[...])
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Any:
+        """The layers' carry before the first value."""
+        check_dim(value, self.scaler)
+        return self.layers.init_carry()
+
+    def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]:
+        scaled = self.scaler.apply(x.value)
+        carry, hidden = self.layers.step(carry, scaled)
+        features = jnp.concatenate([scaled, hidden.astype(scaled.dtype)], -1)
+        step = Readout(self.weights[...], self.bias[...])(features)
+        return carry, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        """The forecast, (dim,), as the next value."""
+        return output.forecast
+
+
+def rebuilt_recurrent(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Array, ""]) -> RecurrentForecaster:
+    """A forecaster whose layers have these settings, with nothing learned."""
+    made = _LAYERS[layers](**of_layers, key=key)
+    _, hidden = made.step(made.init_carry(), jnp.zeros(dim))
+    scaler = Scaler(jnp.zeros(dim), jnp.ones(dim))
+    return RecurrentForecaster(made, jnp.zeros((dim + len(hidden), dim)), jnp.zeros(dim), scaler)
+
+
+@checked
+def fit_recurrent_readout(
+    layers: Any, values: Float[Any, "time dim"], *, penalty: Scalar = 1e-6, num_discarded: int = 50
+) -> RecurrentForecaster:
+    """A recurrent forecaster whose layers stay as they are, and whose readout is trained on one series in closed form.
+
+        W, b = argmin sum_n |(u_(n+1) - u_n) / std - W' [z_n, h_n] - b|^2 + penalty |W|^2
+
+    A start for training everything, or a forecaster of its own, as an echo state network with gates. Under `jax.vmap`
+    over series the layers are the same for all.
+
+    Args:
+        penalty: for the sum over all samples; other numbers compile nothing. num_discarded: the first steps, in which the
+            layers forget how they began.
+
+    Raises:
+        InputError: for a penalty below zero, num_discarded below zero, a series that is too short or not finite,
+            or layers that see whole sequences only.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
+        >>> lstm = jaxcast.LSTM(in_size=3, hidden_size=30, key=jax.random.key(0), dtype=truth.states.dtype)
+        >>> cell = jaxcast.fit_recurrent_readout(lstm, truth.states)
+        >>> jaxcast.forecast(cell, truth.states, num_leads=5).forecast.shape
+        (5, 3)
+    """
+    if num_discarded < 0:
+        raise InputError(f"num_discarded must be zero or more, got {num_discarded}")
+    states = as_series(values, num_discarded + 3, penalty)
+    _check_layers(layers, states)
+    readout, scaler = _fit(layers, states, penalty, num_discarded=num_discarded)
+    return RecurrentForecaster(layers, readout.weights, readout.bias, scaler)
+
+
+@checked
+def fit_recurrent_forecaster(
+    layers: Any,
+    values: Float[Any, "time dim"],
+    *,
+    num_updates: int = 200,
+    learning_rate: Scalar = 0.03,
+    penalty: Scalar = 1e-3,
+    num_discarded: int = 30,
+    num_steps: int = 100,
+) -> RecurrentForecaster:
+    """A recurrent forecaster trained whole on one series: the readout in closed form, the layers by gradients through time.
+
+        min over the layers of  log min over W, b of  sum_n |(u_(n+1) - u_n) / std - W' [z_n, h_n] - b|^2 + penalty |W|^2
+
+    With the readout always the best for its layers, their gradient is that with the readout held fixed. Steps of Adam, whose
+    rate falls to zero over a cosine, each on the whole series cut into pieces; the last readout is
+    `fit_recurrent_readout` of the uncut series. `jax.vmap` over layers and series trains many.
+
+    Source: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), variable projection.
+
+    Args:
+        layers: as they are at the start. num_updates: steps of Adam. penalty: for the sum over all samples.
+        num_steps: of a piece, over which gradients run. num_discarded: as many steps before each piece, in which the layers
+            forget how they began.
+
+    Raises:
+        InputError: for a penalty below zero, a learning rate that is not positive, sizes below one, a series that is too short, not
+            finite or constant, or layers that see whole sequences only.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
+        >>> gru = jaxcast.GRU(in_size=1, hidden_size=8, key=jax.random.key(0), dtype=truth.states.dtype)
+        >>> cell = jaxcast.fit_recurrent_forecaster(gru, truth.states[:, :1], num_updates=20)
+        >>> jaxcast.forecast(cell, truth.states[:, :1], num_leads=5).forecast.shape
+        (5, 1)
+    """
+    if min(num_updates, num_discarded, num_steps) < 1:
+        raise InputError(
+            f"num_updates, num_discarded and num_steps must be at least 1, got {num_updates}, {num_discarded}, {num_steps}"
+        )
+    if not isinstance(learning_rate, jax.core.Tracer) and not 0 < float(np.asarray(learning_rate)) < np.inf:
+        raise InputError(f"learning_rate must be positive and finite, got {learning_rate}")
+    states = as_series(values, num_discarded + num_steps + 1, penalty)
+    if not isinstance(states, jax.core.Tracer) and not (states != states[0]).any():
+        raise InputError(f"expected a series that changes, got {shown(states[0].tolist())} at all {len(states)} times")
+    _check_layers(layers, states)
+    layers = _train(
+        layers,
+        states,
+        learning_rate,
+        penalty,
+        num_updates=num_updates,
+        num_discarded=num_discarded,
+        num_steps=num_steps,
+    )
+    return fit_recurrent_readout(layers, states, penalty=penalty, num_discarded=num_discarded)
+
+
+def _check_layers(layers: Any, states: Array) -> None:
+    """That they go step by step."""
+    if not hasattr(layers, "step"):
+        raise InputError(
+            f"expected layers that go step by step, got {type(layers).__name__}, which sees whole sequences only"
+        )
+    jax.eval_shape(layers.step, layers.init_carry(), states[0])
+
+
+@partial(jax.jit, static_argnames=("num_updates", "num_discarded", "num_steps"))
+def _train(
+    layers: Any,
+    states: Array,
+    learning_rate: Scalar,
+    penalty: Scalar,
+    *,
+    num_updates: int,
+    num_discarded: int,
+    num_steps: int,
+) -> Any:
+    scaled = scaler_of(states).apply(states)
+    num_pieces = (len(scaled) - 1 - num_discarded) // num_steps
+    ends = len(scaled) - 1 - num_steps * jnp.arange(num_pieces)[:, None]
+    rows = ends + jnp.arange(-num_discarded - num_steps, 0)
+    targets = jnp.diff(scaled, axis=0)[rows[:, num_discarded:]]
+
+    gradient = jax.grad(projected_loss)
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, num_updates))
+
+    def update(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
+        layers, moments = state
+        changes, moments = optimizer.update(gradient(layers, scaled[rows], targets, penalty), moments)
+        return (optax.apply_updates(layers, changes), moments), None
+
+    (layers, _), _ = jax.lax.scan(update, (layers, optimizer.init(layers)), None, num_updates)
+    return layers
+
+
+def projected_loss(
+    layers: Any, pieces: Float[Array, "piece time dim"], targets: Float[Array, "piece step dim"], penalty: Scalar
+) -> Float[Array, ""]:
+    """What `fit_recurrent_forecaster` minimises; targets are those of each piece's last steps."""
+    features = _features(layers, pieces)[:, -targets.shape[1] :]
+    features, targets = (a.reshape(-1, a.shape[-1]) for a in (features, targets))
+    # The readout is a minimum: moving it with the layers would add nothing to their gradient.
+    readout = fit_readout(jax.lax.stop_gradient(features), targets, penalty)
+    return jnp.log(jnp.sum((readout(features) - targets) ** 2) + penalty * jnp.sum(readout.weights**2))
+
+
+@partial(jax.jit, static_argnames="num_discarded")
+def _fit(layers: Any, states: Array, penalty: Scalar, *, num_discarded: int) -> tuple[Readout, Scaler]:
+    scaler = scaler_of(states)
+    scaled = scaler.apply(states)
+    features = _features(layers, scaled[:-1])
+    return fit_readout(features[num_discarded:], jnp.diff(scaled, axis=0)[num_discarded:], penalty), scaler
+
+
+def _features(layers: Any, scaled: Float[Array, "*batch time dim"]) -> Float[Array, "*batch time feature"]:
+    """What the readout sees at each step."""
+    _, hidden = layers(scaled)
+    return jnp.concatenate([scaled, hidden.astype(scaled.dtype)], -1)

@@ -1,0 +1,216 @@
+"""Pools that are trained on single weeks and locations: what they see, their loss, and the paper's blocked protocol."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Key, Shaped
+
+from jaxcast.arguments import checked
+from jaxcast.errors import InputError
+from jaxcast.hub.forecasts import HubCourse, lagged
+from jaxcast.limits import check_arrays
+from jaxcast.nn.layers import uniform_linear
+from jaxcast.pooling.memory import Memory
+from jaxcast.scores.quantiles import pinball_loss
+from jaxcast.training.fit import fit
+
+
+class QuantileSamples(NamedTuple):
+    """Tasks with leading axes, all values divided by `scale`, that of the location.
+
+    memory: states are the l newest observations, errors what candidates forecast for them: the median minus the observation,
+    and the other quantiles. recent: the candidates' newest l forecasts, those of the task first. target: zero where unknown.
+    weight: 1 where there are a forecast and a truth, else 0. levels: of the quantiles.
+    """
+
+    memory: Memory
+    recent: Float[Array, "*batch lag model quantile"]
+    present: Bool[Array, "*batch model"]
+    target: Float[Array, "*batch"]
+    weight: Float[Array, "*batch"]
+    scale: Float[Array, "*batch"]
+    levels: Float[Array, "*batch quantile"]
+
+
+@checked
+def quantile_samples(course: HubCourse, *, num_delays: int, scale: Shaped[ArrayLike, " location"]) -> QuantileSamples:
+    """Every task of a course with what a pool with a delay memory knows before it, (location, time, ...).
+
+    At horizon h the newest observation is h steps older than the task, and so are the forecasts that it is compared with: what
+    is pending is no memory yet.
+
+    Args:
+        num_delays: l. scale: of each location, such as its largest truth in training.
+
+    Source: Patel and Wikner (2023), section 3.2.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> course = jaxcast.HubCourse.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> samples = jaxcast.quantile_samples(course, num_delays=2, scale=np.ones(2))
+        >>> samples.memory.states.shape, samples.memory.errors.shape
+        ((2, 6, 2, 1), (2, 6, 2, 4, 3))
+    """
+    shape = course.forecasts.shape
+    check_arrays(f"{num_delays} delays of {shape[0]} x {shape[1]} forecasts", *[(num_delays, *shape)] * 2)
+    scale = jnp.asarray(scale, course.truth.dtype)
+    forecasts = course.forecasts / scale[:, None, None, None]
+    truth = jnp.where(jnp.isfinite(course.truth), course.truth, 0) / scale[:, None]
+    known = course.present & jnp.isfinite(course.truth)[..., None]
+    middle = course.median_index
+    keys = forecasts.at[..., middle].add(-truth[..., None])
+    keys = jnp.where(known[..., None], keys, 0)
+    padded = jnp.nan_to_num(course.observed[..., :num_delays] / scale[:, None, None])
+    states = jnp.pad(padded, [(0, 0), (0, 0), (0, num_delays - padded.shape[-1])])[..., None]
+    errors = lagged(keys, course.horizon, num_lags=num_delays)
+    recent = lagged(forecasts, 0, num_lags=num_delays)
+    shape = course.truth.shape
+    return QuantileSamples(
+        memory=Memory(states, errors),
+        recent=recent,
+        present=course.present,
+        target=truth,
+        weight=course.scored.astype(truth.dtype),
+        scale=jnp.broadcast_to(scale[:, None], shape),
+        levels=jnp.broadcast_to(course.levels, (*shape, *course.levels.shape)),
+    )
+
+
+def pool_samples(model: Any, samples: QuantileSamples) -> Float[Array, "*batch quantile"]:
+    """What a trained pool forecasts for each task, in the unit of the truth."""
+    if isinstance(model, QuantileRegression):
+        forecast = model(samples.recent)
+    else:
+        forecast = model(samples.memory, samples.recent[..., 0, :, :], present=samples.present).forecast
+    return forecast * samples.scale[..., None]
+
+
+@checked
+def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
+    """Computes the mean WIS in units of each location's scale: the published training loss, for `fit`.
+
+    Args:
+        model: a pool that `pool_samples` can call.
+        samples: with one leading axis; where the weight is 0, the target does not matter, NaN or not.
+
+    Returns:
+        The mean over the samples whose weight is not 0.
+
+    Example:
+        >>> import jax, jaxcast, numpy as np
+        >>> course = jaxcast.HubCourse.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> samples = jaxcast.quantile_samples(course, num_delays=2, scale=np.ones(2))
+        >>> samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
+        >>> pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=jax.random.key(0))
+        >>> float(jaxcast.scaled_wis(pool, samples))  # every candidate said what came
+        0.0
+    """
+    forecast = pool_samples(model, samples) / samples.scale[..., None]
+    counts = samples.weight > 0
+    target = jnp.where(counts, samples.target, 0)
+    forecast = jnp.where(counts[..., None], forecast, 0)
+    losses = 2 * pinball_loss(forecast, target, samples.levels[0]).mean(-1)
+    return (losses * samples.weight).sum() / jnp.maximum(samples.weight.sum(), 1)
+
+
+class QuantileRegression(nnx.Module):
+    """y = W [last l forecasts of all candidates] + b, trained by WIS. Its quantiles can cross.
+
+    Source: Patel and Wikner (2023), section 3.2. A missing forecast counts as zero: fill gaps first (`fill_gaps`).
+
+    Args:
+        num_models, num_quantiles, num_delays: of the input. key: for the initial parameters.
+
+    Example:
+        >>> import jax, jaxcast, jax.numpy as jnp
+        >>> pool = jaxcast.QuantileRegression(num_models=4, num_quantiles=3, num_delays=2, key=jax.random.key(0))
+        >>> pool(jnp.ones((7, 2, 4, 3))).shape
+        (7, 3)
+    """
+
+    @checked
+    def __init__(
+        self,
+        *,
+        num_models: int,
+        num_quantiles: int,
+        num_delays: int,
+        key: Key[Array, ""],
+        dtype: DTypeLike = jnp.float32,
+    ):
+        size = num_models * num_quantiles * num_delays
+        self.linear = uniform_linear(size, num_quantiles, fan_in=size, rngs=nnx.Rngs(key), dtype=dtype)
+
+    @checked
+    def __call__(self, recent: Float[Array, "*batch lag model quantile"]) -> Float[Array, "*batch quantile"]:
+        return self.linear(recent.reshape(*recent.shape[:-3], -1)).astype(recent.dtype)
+
+
+class Blocked(NamedTuple):
+    """forecast: of each seed, NaN outside of the windows and where no model forecast. losses: of each training."""
+
+    forecast: Float[Array, "seed location time quantile"]
+    losses: Float[Array, "window seed epoch"]
+
+
+@checked
+def blocked_windows(
+    init: Callable[[Any], Any],
+    course: HubCourse,
+    windows: Shaped[ArrayLike, "window time"],
+    *,
+    num_delays: int,
+    keys: Key[Array, " seed"],
+    optimizer: optax.GradientTransformation,
+    num_epochs: int,
+    batch_size: int = 64,
+) -> Blocked:
+    """The paper's protocol: for each window train on everything outside of it, past and future, and forecast it.
+
+    Args:
+        init: key -> pool, such as an `AdditiveAttention` with dim the number of levels and query_dim 1, or a `QuantileRegression`.
+        windows: which times belong to each.
+        keys, optimizer, num_epochs, batch_size: see `fit`.
+
+    Raises:
+        InputError: for a window that leaves nothing to train on.
+
+    Example:
+        >>> import jax, jaxcast, numpy as np
+        >>> course = jaxcast.HubCourse.of(np.ones((2, 9, 4, 3)), np.ones((2, 9)), np.asarray([0.25, 0.5, 0.75]))
+        >>> def init(key):
+        ...     return jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=key)
+        >>> blocked = jaxcast.blocked_windows(
+        ...     init, course, np.arange(9)[None] < 3, num_delays=2, keys=jax.random.key(0)[None],
+        ...     optimizer=jaxcast.make_optimizer(1e-3), num_epochs=1, batch_size=4,
+        ... )
+        >>> blocked.forecast.shape
+        (1, 2, 9, 3)
+    """
+    windows = np.asarray(windows, bool)
+    forecast = jnp.full((len(keys), *course.truth.shape, course.levels.shape[0]), jnp.nan, course.forecasts.dtype)
+    losses = []
+    for number, window in enumerate(windows):
+        training = np.asarray(course.scored) & ~window
+        if not training.any():
+            raise InputError(f"window {number} leaves no task to train on")
+        largest = np.where(training, np.asarray(course.truth), 0).max(1)
+        samples = quantile_samples(course, num_delays=num_delays, scale=jnp.asarray(np.maximum(largest, 1e-9)))
+        chosen = jax.tree.map(lambda a, training=training: a[training], samples)
+        trained = fit(
+            init, chosen, keys=keys, optimizer=optimizer, num_epochs=num_epochs, batch_size=batch_size, loss=scaled_wis
+        )
+        pooled = _pooled(trained.model, jax.tree.map(lambda a, window=window: a[:, window], samples))
+        forecast = forecast.at[:, :, window].set(pooled)
+        losses.append(trained.losses)
+    return Blocked(jnp.where(course.possible[..., None], forecast, jnp.nan), jnp.stack(losses))
+
+
+@jax.jit
+def _pooled(models: Any, samples: QuantileSamples) -> Array:
+    return jax.lax.map(lambda model: pool_samples(model, samples), models)

@@ -1,0 +1,239 @@
+"""A folder that holds one run, safe to kill at any moment: whole files only, finished stages kept, foreign files untouched."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcast.errors import InputError, shown
+from jaxcast.io.files import check_name, is_marked, save_figure, software_of, whole_file, write_arrays, write_json
+from jaxcast.io.locks import Lock
+from jaxcast.io.outputs import refuse_inputs
+from jaxcast.io.reading import Arrays, read_arrays, read_json
+
+VERSIONS_OF = ("jaxcast", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
+# What a run of an earlier version may have written, whose config.json does not list it.
+_OLD_FILES = ("results.json", "pool.json", "arrays.npz")
+
+
+class RunFolder:
+    """One run: its config, the stages that are finished, its results.
+
+    Every file appears whole or not at all, so a run may be killed at any moment; started again with the same settings
+    it goes on from the finished stages; with other settings, versions or code it refuses to mix. While it is open, no
+    other process can open it.
+
+    Its config.json is the mark of a folder of jaxcast, and lists what the run writes. Only that is ever replaced or
+    deleted, and pictures and arrays only where they also bear jaxcast's own mark.
+
+    Args:
+        path: the folder.
+        settings: what decides the run's numbers, as JSON values.
+        code: a hash of the code that makes them.
+        overwrite: start afresh where the folder holds a run with other settings.
+        outputs: names of the files that the run writes into it.
+        inputs: options with the files and folders that the run reads, none of which may be replaced.
+
+    Raises:
+        InputError: for a folder that holds another run or files that are in the way, is read by the run, is open in
+            another process, or cannot be written to.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        *,
+        code: str,
+        overwrite: bool = False,
+        outputs: Collection[str] = ("results.json",),
+        inputs: Mapping[str, Path | None] | None = None,
+    ):
+        self.path, self._files = Path(path), list(outputs)
+        check_name(self.path)
+        record = json.loads(json.dumps({"settings": settings, **environment(), "code": code, "files": self._files}))
+        made = [folder for folder in (self.path, *self.path.absolute().parents) if not folder.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = Lock(self.path, folder=True)
+            try:
+                self._open(record, overwrite, inputs or {})
+            except BaseException:
+                self._lock.release()
+                raise
+        except OSError as error:
+            raise InputError(
+                f"cannot write to --out {shown(self.path)} ({error.strerror}); choose a folder you can write to"
+            ) from None
+        except InputError:
+            with suppress(OSError):  # of a folder with something in it
+                for folder in made:
+                    folder.rmdir()
+            raise
+
+    def _open(self, record: dict[str, Any], overwrite: bool, inputs: Mapping[str, Path | None]) -> None:
+        """Looks at everything that is there before anything of it is changed."""
+        old = self._read_config()
+        listed = [] if old is None else self._listed(old)
+        changes = {} if old is None else _changes(old, record)
+        refuse_inputs("--out", [self.path, *self._targets(listed)], inputs)
+        if changes and not overwrite:
+            shown_changes = ", ".join(f"{n}: {shown(was)} there, {shown(now)} now" for n, (was, now) in changes.items())
+            raise InputError(
+                f"{shown(self.path)} holds a run with other settings ({shown_changes}); choose another --out, or "
+                "--overwrite it"
+            )
+        for name in self._files:
+            refuse_unlisted(self.path / name, listed)
+        if changes:
+            self._delete(listed, all_stages="files" not in (old or {}))
+        self._remove_unfinished()
+        if old is None or changes or "files" not in old:
+            self.write_json("config.json", record)
+
+    def _read_config(self) -> dict[str, Any] | None:
+        """The config of the run that the folder holds, None for a folder without one."""
+        file = self.path / "config.json"
+        if not os.path.lexists(file):
+            if any(self.path.glob("stages/*")):
+                raise InputError(f"{shown(self.path)} holds results without their config.json; choose another --out")
+            return None
+        try:
+            config = dict(read_json(file))
+            _flat(config)
+            _files_of(config)
+            return config
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{shown(file)} is not this program's; choose another --out") from None
+
+    def _listed(self, config: dict[str, Any]) -> list[str]:
+        """What the run before wrote. One of an earlier version did not list its pictures: those of this run's names are."""
+        if "files" in config:
+            return _files_of(config)
+        pictures = (name for name in self._files if name.endswith(".png") and (self.path / name).is_file())
+        return [*_files_of(config), *(name for name in pictures if software_of(self.path / name))]
+
+    def _targets(self, listed: Collection[str]) -> Iterator[Path]:
+        """The files that this run or the one before may replace or delete, there or not."""
+        yield from (self.path / name for name in dict.fromkeys([*listed, *self._files, "config.json"]))
+        yield from self.path.glob("stages/*")
+
+    def _delete(self, listed: Collection[str], *, all_stages: bool) -> None:
+        """Removes the files of the run before; the pool first, so that a kill never leaves it under new settings, and not the
+        config, which lists the others until it is replaced."""
+        first = ("pool.json", "arrays.npz")
+        for name in sorted(listed, key=lambda name: name not in first):
+            if os.path.lexists(self.path / name):
+                refuse_unlisted(self.path / name, listed)
+                (self.path / name).unlink()
+        for file in self.path.glob("stages/*"):
+            if file.suffix in (".npz", ".checkpoint") and (all_stages or is_marked(file)):
+                file.unlink()
+        with suppress(OSError):
+            (self.path / "stages").rmdir()
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a killed process was writing."""
+        for folder in (self.path, self.path / "stages"):
+            for file in folder.glob(".*.jaxcast-partial"):
+                file.unlink()
+
+    def close(self) -> None:
+        """Lets other processes open the folder; done when the process ends, too."""
+        self._lock.release()
+
+    def check(self, name: str) -> None:
+        """Refuses to write a file that the run does not list, or that is not its own.
+
+        Raises:
+            InputError: for a file that is in the way.
+        """
+        refuse_unlisted(self.path / name, [*self._files, "config.json"])
+
+    def write_json(self, name: str, record: Any) -> None:
+        """Writes a JSON file in one piece."""
+        write_json(self.path / name, record, partial(self.check, name))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text in one piece."""
+        with whole_file(self.path / name, partial(self.check, name)) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+
+    def save_figure(self, name: str, figure: Any) -> None:
+        """Writes a picture in one piece."""
+        save_figure(self.path / name, figure, partial(self.check, name))
+
+    def stage(self, name: str, compute: Callable[[Path], Arrays]) -> Arrays:
+        """The arrays of a stage: read if it is finished, else computed and kept.
+
+        Args:
+            compute: gets the path of a file in which the stage may keep a checkpoint; it is removed at the end.
+        """
+        path = self.path / "stages" / f"{name}.npz"
+        checkpoint = self.path / "stages" / f"{name}.checkpoint"
+        if path.exists():
+            checkpoint.unlink(missing_ok=True)
+            return read_arrays(path)
+        arrays = {key: np.asarray(value) for key, value in compute(checkpoint).items()}
+        write_arrays(path, arrays)
+        checkpoint.unlink(missing_ok=True)
+        return arrays
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    return record["settings"] | record["versions"] | {name: record[name] for name in ("device", "dtype", "code")}
+
+
+def _changes(old: dict[str, Any], record: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two runs, as it was and as it is."""
+    was, now = _flat(old), _flat(record)
+    return {name: (was.get(name), now.get(name)) for name in was | now if was.get(name) != now.get(name)}
+
+
+def _files_of(config: dict[str, Any]) -> list[str]:
+    """What a run has written or will write into its folder."""
+    names = config.get("files", list(_OLD_FILES))
+    if not all(isinstance(name, str) and name == Path(name).name for name in names):
+        raise ValueError
+    return list(names)
+
+
+def refuse_unlisted(path: Path, listed: Collection[str]) -> None:
+    """Refuses to replace a file in a run's folder that the run's config.json does not list, or that bears no mark of ours.
+
+    Raises:
+        InputError: naming the file.
+    """
+    if not os.path.lexists(path):
+        return
+    is_own = path.name in listed and path.is_file() and not path.is_symlink()
+    if not is_own or (path.suffix == ".png" and not software_of(path).startswith(("jaxcast", "Matplotlib"))):
+        raise InputError(
+            f"{shown(path)} is in the way and was not written by this run; move it, or choose another --out"
+        )
+
+
+def environment() -> dict[str, Any]:
+    """What besides settings and code decides a run's numbers: versions, device, dtype of dynamics and scores."""
+    device = jax.devices()[0]
+    return {
+        "versions": {name: version(name) for name in VERSIONS_OF} | {"python": sys.version.split()[0]},
+        "device": f"{device.platform}: {device.device_kind}",
+        "dtype": str(jnp.result_type(float)),
+    }
+
+
+def hash_of_code(*roots: Path) -> str:
+    """A short hash of all Python files below some folders."""
+    sources = sorted(file for root in roots for file in root.glob("**/*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]

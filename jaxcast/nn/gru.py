@@ -1,0 +1,133 @@
+"""Gated recurrent units."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Key
+
+from jaxcast.arguments import checked
+from jaxcast.nn.over_time import Equations, Weights, contract, ones
+from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
+
+
+class GRU(RecurrentLayer):
+    """A layer of gated recurrent units, over a whole sequence or one step at a time; its carry is its output.
+
+        r, z = sigmoid(x W_x + h' W_h + b)                         each with its own columns
+        n = tanh(x W_x + (r * h') W_h + b)                         reset_after=False
+        n = tanh(x W_x + b + r * (h' W_h + b_h))                   reset_after=True
+        h = z * h' + (1 - z) * n                                   z keeps the past
+
+    Both are in use: the former is the published one; the latter, the default, is that of cuDNN, PyTorch and Keras, and
+    faster. What is said of `LSTM` about dtype, batches, derivatives, initial weights and carry holds here too.
+
+    Source: Cho et al. (2014), eq. 5-8; https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html.
+
+    Args:
+        in_size: components of an input. hidden_size: components of the output.
+        key: for the initial weights.
+        reset_after: whether r acts on the product with the past or on the past itself.
+
+    Raises:
+        InputError: for sizes below one, inputs or a carry of another shape, or no time steps.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> gru = jaxcast.GRU(in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> carry, outputs = gru(jnp.ones((32, 20, 3)))
+        >>> carry, output = gru.step(carry, jnp.ones((32, 3)))
+        >>> outputs.shape, carry.shape, output.shape
+        ((32, 20, 8), (32, 8), (32, 8))
+    """
+
+    @checked
+    def __init__(
+        self,
+        *,
+        in_size: int,
+        hidden_size: int,
+        key: Key[Array, ""],
+        reset_after: bool = True,
+        init: Init = "uniform",
+        learn_carry: bool = False,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        sizes = {"in_size": in_size, "hidden_size": hidden_size, "num_gates": 3}
+        weights = initial_weights(init, **sizes, key=key, dtype=dtype, recurrent_bias=reset_after)
+        super().__init__(weights, learn_carry=learn_carry)
+
+    @property
+    def equations(self) -> Equations:
+        return _RESET_BEFORE if self.recurrent_bias is None else _RESET_AFTER
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return super().config | {"reset_after": self.recurrent_bias is not None}
+
+
+def _forward_after(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
+    h_r, h_z, h_n = jnp.split(h @ weights.recurrent, 3, -1)
+    x_r, x_z, x_n = jnp.split(x @ weights.input + weights.bias, 3, -1)
+    r, z, h_n = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + weights.recurrent_bias
+    n = jnp.tanh(x_n + r * h_n)
+    new = n + z * (h - n)
+    return new, new, (h, (r, z, n, h_n))
+
+
+def _backward_after(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, tuple[Array, Array]]:
+    h, (r, z, n, h_n) = saved
+    d_h = d_h + d_carry
+    d_n, d_z = d_h * (1 - z) * (1 - n**2), d_h * (h - n) * z * (1 - z)
+    d_recurrent = jnp.concatenate([d_n * h_n * r * (1 - r), d_z, d_n * r], -1)
+    # The products with x have the cotangents of those with h in r and z, and d_n in n.
+    return d_h * z + d_recurrent @ weights.recurrent.T, (d_recurrent, d_n)
+
+
+def _gradient_after(weights: Weights, xs: Array, saved: Any, d_products: tuple[Array, Array]) -> tuple[Weights, Array]:
+    (h, _), (d_recurrent, d_n) = saved, d_products
+    in_size = xs.shape[-1]
+    d_all = contract((xs, ones(xs), h), d_recurrent)
+    of_gates, of_past = _gates_and_candidate(d_all)
+    of_input = jnp.concatenate([of_gates[: in_size + 1], contract((xs, ones(xs)), d_n)], -1)
+    d_weights = Weights(of_input[:-1], d_all[in_size + 1 :], of_input[-1], of_past[in_size])
+    d_gates, _ = _gates_and_candidate(d_recurrent)
+    return d_weights, jnp.concatenate([d_gates, d_n], -1) @ weights.input.T
+
+
+def _forward_before(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
+    gates, candidate = _gates_and_candidate(weights.recurrent)
+    x_gates, x_n = _gates_and_candidate(x @ weights.input + weights.bias)
+    r, z = jnp.split(jax.nn.sigmoid(x_gates + h @ gates), 2, -1)
+    n = jnp.tanh(x_n + (r * h) @ candidate)
+    new = n + z * (h - n)
+    return new, new, (h, (r, z, n))
+
+
+def _backward_before(weights: Weights, saved: Any, d_carry: Array, d_h: Array) -> tuple[Array, Array]:
+    h, (r, z, n) = saved
+    gates, candidate = _gates_and_candidate(weights.recurrent)
+    d_h = d_h + d_carry
+    d_n = d_h * (1 - z) * (1 - n**2)
+    d_reset = d_n @ candidate.T
+    d_gates = jnp.concatenate([d_reset * h * r * (1 - r), d_h * (h - n) * z * (1 - z)], -1)
+    d_carry = d_h * z + d_reset * r + d_gates @ gates.T
+    return d_carry, jnp.concatenate([d_gates, d_n], -1)
+
+
+def _gradient_before(weights: Weights, xs: Array, saved: Any, d_products: Array) -> tuple[Weights, Array]:
+    h, (r, *_) = saved
+    d_gates, d_n = _gates_and_candidate(d_products)
+    of_input = contract((xs, ones(xs)), d_products)
+    of_past = jnp.concatenate([contract((h,), d_gates), contract((r * h,), d_n)], -1)
+    return Weights(of_input[:-1], of_past, of_input[-1]), d_products @ weights.input.T
+
+
+def _gates_and_candidate(columns: Array) -> tuple[Array, Array]:
+    """Those of r and z, and those of n."""
+    gates, candidate = jnp.split(columns, [columns.shape[-1] // 3 * 2], -1)
+    return gates, candidate
+
+
+_RESET_AFTER = Equations(_forward_after, _backward_after, _gradient_after)
+_RESET_BEFORE = Equations(_forward_before, _backward_before, _gradient_before, in_torch=False)

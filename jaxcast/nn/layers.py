@@ -1,0 +1,67 @@
+"""Small layers that several networks share."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, DTypeLike, Float, Key
+
+from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
+
+
+def shares_of(
+    logits: Float[Array, "*batch model"], present: Bool[Array, "*batch model"]
+) -> Float[Array, "*batch model"]:
+    """Softmax over the models present; all zero where none is."""
+    lowest = jnp.finfo(logits.dtype).min / 2  # finite: a softmax over infinities has no gradient
+    return jax.nn.softmax(jnp.where(present, logits, lowest), -1) * present
+
+
+def check_input(layer: nnx.Linear, num_inputs: int) -> None:
+    """Raises InputError unless a memory has the size that a layer was made for."""
+    if num_inputs != layer.in_features:
+        raise InputError(
+            f"the memory holds {num_inputs} numbers a sample, the network was made for {layer.in_features}; "
+            "give both the same dim and num_delays"
+        )
+
+
+def uniform_linear(
+    in_size: int, out_size: int, *, fan_in: int, rngs: nnx.Rngs, dtype: DTypeLike, use_bias: bool = True
+) -> nnx.Linear:
+    """A linear layer with weights and bias uniform within 1/sqrt(fan_in)."""
+    check_arrays(f"a layer from {in_size} to {out_size} units", (in_size, out_size), dtype=dtype)
+    bound = fan_in**-0.5
+    dtype = jnp.dtype(dtype)  # so that layers made from a dtype and from its name are the same
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return nnx.Linear(
+        in_size,
+        out_size,
+        use_bias=use_bias,
+        dtype=dtype,
+        param_dtype=dtype,
+        kernel_init=init,
+        bias_init=init,
+        rngs=rngs,
+    )
+
+
+class Scale(nnx.Variable[Array]):
+    """A number of a network that is measured once and not trained."""
+
+
+class Constant(nnx.Variable[Any]):
+    """A number that is not trained."""
+
+
+def drop(xs: Float[Array, "*shape"], probability: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
+    """With a key, components are zero with this probability, and the others grow to make up."""
+    if key is None or not probability:
+        return xs
+    kept = jax.random.bernoulli(key, jnp.asarray(1 - probability, xs.dtype), xs.shape)
+    return jnp.where(kept, xs / (1 - probability), 0)

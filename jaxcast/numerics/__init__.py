@@ -1,0 +1,1 @@
+"""Linear algebra and polynomials without a model in them."""

@@ -1,0 +1,16 @@
+"""Pictures of trajectories and of quantile forecasts; matplotlib is imported when one is drawn."""
+
+from jaxcast.plotting.quantiles import plot_coverage as plot_coverage
+from jaxcast.plotting.quantiles import plot_fan as plot_fan
+from jaxcast.plotting.quantiles import plot_model_weights as plot_model_weights
+from jaxcast.plotting.quantiles import plot_relative_scores as plot_relative_scores
+from jaxcast.plotting.quantiles import plot_scores_by_week as plot_scores_by_week
+from jaxcast.plotting.quantiles import plot_submissions as plot_submissions
+from jaxcast.plotting.trajectories import plot_band as plot_band
+from jaxcast.plotting.trajectories import plot_forecast as plot_forecast
+from jaxcast.plotting.trajectories import plot_losses as plot_losses
+from jaxcast.plotting.trajectories import plot_phase_portrait as plot_phase_portrait
+from jaxcast.plotting.trajectories import plot_regime as plot_regime
+from jaxcast.plotting.trajectories import plot_series as plot_series
+from jaxcast.plotting.trajectories import plot_valid_times as plot_valid_times
+from jaxcast.plotting.trajectories import plot_weights as plot_weights

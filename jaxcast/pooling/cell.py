@@ -1,0 +1,194 @@
+"""Cells that forecast: a pool or a network behind a memory, and the plain forecasters to compare with."""
+
+import dataclasses
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, candidate_shapes
+from jaxcast.errors import InputError
+from jaxcast.pooling.memory import PoolMemory
+from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pytrees import register
+from jaxcast.rollout import Input, Output
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """(memory, candidate forecasts) -> Output, and the memory it wants.
+
+    Like a flax layer it takes leading batch axes on all of them. A network that pools nothing ignores the forecasts.
+    """
+
+    @property
+    def memory(self) -> PoolMemory: ...
+    def __call__(self, memory: Any, forecasts: Any) -> Output: ...
+
+
+@runtime_checkable
+class WeightedPool(Pool, Protocol):
+    """A pool in two halves, so that its weights can be held.
+
+        pool(memory, forecasts) = pool.combine(pool.weigh(memory, forecasts), forecasts)
+
+    weigh: weights, any pytree of arrays, that depend on the memory only; the forecasts give shape and dtype.
+    combine: the forecast, with each candidate's share in `info["weights"]`, (*batch, model).
+    """
+
+    def weigh(self, memory: Any, forecasts: Any) -> Any: ...
+    def combine(self, weights: Any, forecasts: Any) -> Output: ...
+
+
+class ForecasterCarry(NamedTuple):
+    """The memory, and the candidate forecasts that wait one step for the value they forecast, (model, dim)."""
+
+    memory: Any
+    pending: Any
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Forecaster:
+    """The cell of a pool and its candidates: remember, run the candidates one step, pool.
+
+    Args:
+        pool: its `memory` says what is remembered.
+        forecast_map: (value, given) -> candidate forecasts (model, dim), such as the flow map of a stacked system,
+            for which `given` is the time of the value; None for networks that see states only.
+
+    Raises:
+        InputError: when rolled with a forecast map that does not return (model, dim).
+
+    Example:
+        >>> import jax, jaxcast
+        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        >>> candidates = jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
+        >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(3), candidates)
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> jaxcast.forecast(cell, truth.states, num_leads=5).forecast.shape
+        (5, 3)
+    """
+
+    pool: Pool
+    forecast_map: ForecastMap | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))
+
+    @property
+    def warmup(self) -> int:
+        return self.pool.memory.warmup(with_errors=self.forecast_map is not None)
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> ForecasterCarry:
+        pending = _zeros(candidate_shapes(self.forecast_map, value, given))
+        return ForecasterCarry(self.pool.memory.init(value, pending), pending)
+
+    def observe(self, carry: ForecasterCarry, x: Input) -> ForecasterCarry:
+        """All of a step but the pooling."""
+        memory = self.pool.memory.observe(carry.memory, x, carry.pending)
+        return ForecasterCarry(memory, self._candidates(x.value, x.given))
+
+    def __call__(self, carry: ForecasterCarry, x: Input) -> tuple[ForecasterCarry, Output]:
+        carry = self.observe(carry, x)
+        return carry, self.pool(carry.memory, carry.pending)
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast
+
+    def _candidates(self, value: Array, given: Any) -> Any:
+        return None if self.forecast_map is None else self.forecast_map(value, given)
+
+
+class HeldCarry(NamedTuple):
+    """The inner cell's carry, and what the pool's `weigh` returned when the truth was last seen."""
+
+    inner: ForecasterCarry
+    weights: Any
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class HeldWeights:
+    """A cell whose weights are recomputed while the truth is known and held while it is not.
+
+    Over an attention pool it is the paper's fixed attention; over the `BestCandidate` of one, its best initial model.
+    Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
+
+    Args:
+        forecaster: one with a `WeightedPool`.
+
+    Raises:
+        InputError: when rolled over another pool, or without candidates.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0))
+        >>> best = jaxcast.BestCandidate(pool)
+        >>> cell = jaxcast.HeldWeights(jaxcast.Forecaster(best, jaxcast.flow_map(ensemble)))
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> sorted(jaxcast.forecast(cell, truth.states, num_leads=5).info["weights"][-1].tolist())
+        [0.0, 0.0, 1.0]
+    """
+
+    forecaster: Forecaster
+
+    @property
+    def warmup(self) -> int:
+        return self.forecaster.warmup
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> HeldCarry:
+        inner = self.forecaster.init_carry(value, given)
+        if inner.pending is None:
+            raise InputError("held weights need candidates: give the Forecaster a forecast map")
+        shapes = jax.eval_shape(_weighted(self.forecaster.pool).weigh, inner.memory, inner.pending)
+        return HeldCarry(inner, _zeros(shapes))
+
+    def __call__(self, carry: HeldCarry, x: Input) -> tuple[HeldCarry, Output]:
+        pool = _weighted(self.forecaster.pool)
+        inner = self.forecaster.observe(carry.inner, x)
+        newest = pool.weigh(inner.memory, inner.pending)
+        known = jnp.all(x.known)
+        weights = jax.tree.map(lambda new, held: jnp.where(known, new, held), newest, carry.weights)
+        return HeldCarry(inner, weights), pool.combine(weights, inner.pending)
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class BestCandidate(WeightedSum):
+    """All weight to the candidate to which another pool gives most: y = F_i with i = argmax a.
+
+    Raises:
+        InputError: when called over a pool that is no `WeightedPool`.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> pool = jaxcast.BestCandidate(jaxcast.FixedWeights(jnp.asarray([0.2, 0.7, 0.1])))
+        >>> pool(None, jnp.asarray([[1.0], [2.0], [3.0]])).forecast.tolist()
+        [2.0]
+    """
+
+    pool: WeightedPool
+
+    @property
+    def memory(self) -> PoolMemory:
+        return self.pool.memory
+
+    def weigh(self, memory: Any, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
+        weights = _weighted(self.pool)(memory, forecasts).info["weights"]
+        return jax.nn.one_hot(jnp.argmax(weights, -1), weights.shape[-1], dtype=weights.dtype)
+
+
+def _weighted(pool: Pool) -> WeightedPool:
+    if not isinstance(pool, WeightedPool):
+        raise InputError(f"expected a pool with weights to hold (weigh and combine), got {type(pool).__name__}")
+    return pool
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

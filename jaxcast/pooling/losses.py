@@ -1,0 +1,52 @@
+"""Losses of one-step samples and of chunks over time."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.arguments import checked
+from jaxcast.errors import InputError
+from jaxcast.pooling.samples import Chunks, Samples
+
+
+@checked
+def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
+    """The mean over samples and components of the squared one-step error: the published training loss.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
+        >>> bool(jaxcast.mean_squared_error(jaxcast.Persistence(), samples) > 0)
+        True
+    """
+    outputs = model(samples.memory, samples.forecasts)
+    return jnp.mean((outputs.forecast - samples.targets) ** 2)
+
+
+@checked
+def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
+    """The mean squared one-step error along chunks, but for the steps during which the model's memory fills.
+
+    The loss of pools with a recurrent memory, for `fit` on `sequence_chunks`; a chunk must be longer than the burn-in of
+    `model.memory.warmup` steps.
+
+    Raises:
+        InputError: for chunks no longer than the burn-in.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> chunks = jaxcast.sequence_chunks(truth, candidates, length=8)
+        >>> pool = jaxcast.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
+        >>> bool(jaxcast.error_over_time(pool, chunks) > 0)
+        True
+    """
+    # The first value of a chunk is the second of a rolled cell.
+    burn_in = max(model.memory.warmup(with_errors=True) - 1, 0)
+    if chunks.values.shape[-2] <= burn_in:
+        raise InputError(f"chunks must be longer than the burn-in of {burn_in} steps, got {chunks.values.shape[-2]}")
+    outputs = model.along(chunks.values, chunks.errors, chunks.forecasts)
+    return jnp.mean((outputs.forecast - chunks.targets)[..., burn_in:, :] ** 2)

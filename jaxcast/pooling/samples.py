@@ -1,0 +1,208 @@
+"""One-step samples of a trajectory, and what pools forecast for them."""
+
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.arguments import checked
+from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, run_along, timed
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.dynamics.trajectory_checks import check_trajectory
+from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
+from jaxcast.numerics.delay_embedding import delay_embed
+from jaxcast.pooling.cell import Forecaster, Pool
+from jaxcast.pooling.memory import Memory
+from jaxcast.rollout import Input, Output
+from jaxcast.sampling import check_sampling, with_all_digits
+from jaxcast.scores.valid_time import forecast_error
+
+
+class Samples(NamedTuple):
+    """One-step forecasting samples with a leading sample axis, independent of each other and so free to shuffle.
+
+    memory: what a delay memory holds after the newest value. forecasts: the candidates' forecasts of the next value,
+    (sample, model, dim), or None. targets: that next value, (sample, dim).
+    """
+
+    memory: Memory
+    forecasts: Float[Any, "sample model dim"] | Any  # Any for None, so that mypy asks no user to test for it
+    targets: Float[Array, "sample dim"]
+
+
+class Chunks(NamedTuple):
+    """Runs of consecutive one-step samples, (chunk, step, ...), for training over time.
+
+    values: the newest state, (chunk, step, dim). errors: of the candidates at it, (chunk, step, model, dim). forecasts:
+    theirs of the next value, alike. targets: that next value.
+    """
+
+    values: Float[Array, "chunk step dim"]
+    errors: Float[Array, "chunk step model dim"]
+    forecasts: Float[Array, "chunk step model dim"]
+    targets: Float[Array, "chunk step dim"]
+
+
+@checked
+def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None) -> Samples:
+    """Every one-step sample of a trajectory, with the memory that a rolled `DelayMemory` would hold at each.
+
+    Raises:
+        InputError: for a trajectory that is too short for the delays, holds NaN, is not evenly sampled, or is sampled by
+            another step than the dt of the forecast map.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=3, forecast_map=candidates)
+        >>> samples.memory.errors.shape, samples.targets.shape
+        ((6, 3, 2, 3), (6, 3))
+    """
+    if num_delays < 1:
+        raise InputError(f"num_delays must be at least 1, got {num_delays}")
+    check_trajectory(trajectory)
+    check_sampling(trajectory.times, forecast_map)
+    states = trajectory.states
+    needed = num_delays + (1 if forecast_map is None else 2)
+    if len(states) < needed:
+        raise InputError(
+            f"{num_delays} delays need a trajectory of at least {needed} samples, got {len(states)}; "
+            "give a longer one or fewer delays"
+        )
+    checked = with_all_digits(as_forecast_map(forecast_map))
+    return _one_step_samples(timed(trajectory, checked), checked, num_delays=num_delays)
+
+
+@partial(jax.jit, static_argnames="num_delays")
+def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, num_delays: int) -> Samples:
+    states = trajectory.states
+    if forecast_map is None:
+        return Samples(Memory(delay_embed(states[:-1], num_delays), None), None, states[num_delays:])
+    forecasts = run_along(forecast_map, trajectory)
+    errors = forecasts[:-1] - states[1:, None]
+    memory = Memory(delay_embed(states[1:-1], num_delays), delay_embed(errors[:-1], num_delays))
+    return Samples(memory, forecasts[num_delays:-1], states[num_delays + 1 :])
+
+
+@checked
+def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | None = None) -> Samples:
+    """Every one-step sample of a trajectory, with the memory that this pool has when it is rolled along it, in order.
+
+    For pools with any memory, and for those with a `DelayMemory` what `one_step_samples` gathers at once. The first
+    samples, during which the memory fills, are left out.
+
+    Raises:
+        InputError: for a trajectory that is too short to fill the memory, holds NaN, is not evenly sampled, or is sampled
+            by another step than the dt of the forecast map.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> pool = jaxcast.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
+        >>> samples = jaxcast.samples_for(pool, truth, candidates)
+        >>> samples.memory.hidden.shape, samples.targets.shape
+        ((24, 2, 4), (24, 3))
+    """
+    check_trajectory(trajectory)
+    check_sampling(trajectory.times, pool, forecast_map)
+    warmup = pool.memory.warmup(with_errors=forecast_map is not None)
+    if len(trajectory.states) < warmup + 2:
+        raise InputError(
+            f"the pool's memory needs a trajectory of at least {warmup + 2} samples, got {len(trajectory.states)}"
+        )
+    cell = with_all_digits(Forecaster(pool, forecast_map))
+    memory, forecasts = _rolled_memory(cell, timed(trajectory, forecast_map))
+    return jax.tree.map(lambda a: a[warmup:], Samples(memory, forecasts, trajectory.states[1:]))
+
+
+@jax.jit
+def _rolled_memory(cell: Forecaster, trajectory: Trajectory) -> Any:
+    def step(carry: Any, x: tuple[Array, Array]) -> tuple[Any, Any]:
+        carry = cell.observe(carry, Input(x[0], jnp.asarray(True), x[1]))
+        return carry, tuple(carry)
+
+    steps = (trajectory.states[:-1], trajectory.times[:-1])
+    start = cell.init_carry(trajectory.states[0], trajectory.times[0])
+    return jax.lax.scan(step, start, steps)[1]
+
+
+@checked
+def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length: int, stride: int = 1) -> Chunks:
+    """Runs of `length` consecutive one-step samples, one beginning every `stride` samples; they may overlap.
+
+    What a pool with a recurrent memory is trained on: chunks are independent of each other and free to shuffle. A chunk's
+    first value is the second that a rolled cell sees, the first for which errors of the candidates are known.
+
+    Raises:
+        InputError: for a trajectory shorter than one chunk and two samples more, or with NaN, times that are not evenly
+            spaced by the dt of the forecast map, or sizes below one.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> jaxcast.sequence_chunks(truth, candidates, length=8, stride=4).errors.shape
+        (6, 8, 2, 3)
+    """
+    check_trajectory(trajectory)
+    check_sampling(trajectory.times, forecast_map)
+    if min(length, stride) < 1 or len(trajectory.states) < length + 2:
+        raise InputError(
+            f"chunks of {length} samples, one every {stride}, need sizes of at least 1 and a trajectory of at least "
+            f"{length + 2} samples, got {len(trajectory.states)}"
+        )
+    checked = with_all_digits(as_forecast_map(forecast_map))
+    return _sequence_chunks(timed(trajectory, checked), checked, length=length, stride=stride)
+
+
+@partial(jax.jit, static_argnames=("length", "stride"))
+def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: int, stride: int) -> Chunks:
+    samples = _one_step_samples(trajectory, forecast_map, num_delays=1)
+    assert samples.memory.errors is not None
+    every = Chunks(samples.memory.states[:, 0], samples.memory.errors[:, 0], samples.forecasts, samples.targets)
+    starts = jnp.arange(0, len(samples.targets) - length + 1, stride)
+    shapes = ((len(starts), length, *a.shape[1:]) for a in every)
+    check_arrays(f"{len(starts)} chunks of {length} samples", *shapes, dtype=every.values.dtype)
+    index = starts[:, None] + jnp.arange(length)
+    return jax.tree.map(lambda a: a[index], every)
+
+
+@checked
+def one_step_forecasts(pool: Any, samples: Samples, *, batch_size: int = 512) -> Output:
+    """What a pool forecasts for every one-step sample: forecast (sample, dim), info alike.
+
+    batch_size samples at a time, so that memory stays bounded.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
+        >>> jaxcast.one_step_forecasts(jaxcast.Persistence(), samples).forecast.shape
+        (9, 3)
+    """
+    return jax.lax.map(lambda sample: pool(sample.memory, sample.forecasts), samples, batch_size=batch_size)
+
+
+@checked
+def one_step_errors(
+    pool: Pool, samples: Samples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 512
+) -> Float[Array, " sample"]:
+    """The squared one-step error of every sample; see `one_step_forecasts`.
+
+    The squared difference in the norm of `forecast_error`, in squared units of the state.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
+        >>> jaxcast.one_step_errors(jaxcast.Persistence(), samples).shape
+        (9,)
+    """
+
+    forecasts = one_step_forecasts(pool, samples, batch_size=batch_size).forecast
+    return forecast_error(forecasts, samples.targets, norm=norm)

@@ -1,0 +1,85 @@
+"""The training seeds of one pool as an ensemble: their mean, and how far they part."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
+from jaxcast.errors import InputError
+from jaxcast.pooling.cell import Forecaster, Pool
+from jaxcast.pytrees import register
+from jaxcast.rollout import Input, Output
+
+
+class SeedsCarry(NamedTuple):
+    """What each seed carries, with a leading seed axis, and what each forecasts for the next value, (seed, dim)."""
+
+    each: Any
+    forecasts: Float[Array, "seed dim"]
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class SeedMean:
+    """The mean forecast of pools that differ in their training seed alone, and their spread as its uncertainty.
+
+        y = mean_s y_s,    spread = (sum_s (y_s - y)^2 / (S - 1))^(1/2)
+
+    Where the truth is not known each seed goes on with its own forecast, not with the mean of all: in closed loop the
+    forecast is the mean of S closed loops, and the spread grows as they part. It knows nothing of what all seeds miss
+    alike; `spread_and_error` says how honest it is.
+
+    `info` is the mean over seeds of each entry of the pools', with the added "spread", (dim,).
+
+    Source: Lakshminarayanan, Pritzel and Blundell (2017) for ensembles of networks of several seeds.
+
+    Args:
+        pools: one pool with a leading seed axis on every array, such as `fit` returns.
+        forecast_map: as for a `Forecaster`.
+
+    Raises:
+        InputError: when rolled with pools of fewer than two seeds.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
+        >>> init = lambda key: jaxcast.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
+        >>> cell = jaxcast.SeedMean(jax.vmap(init)(jax.random.split(jax.random.key(0), 4)))
+        >>> outputs = jaxcast.forecast(cell, truth.states, num_leads=5)
+        >>> outputs.forecast.shape, outputs.info["spread"].shape
+        ((5, 3), (5, 3))
+    """
+
+    pools: Pool
+    forecast_map: ForecastMap | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))
+
+    @property
+    def warmup(self) -> int:
+        return Forecaster(self.pools, self.forecast_map).warmup
+
+    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> SeedsCarry:
+        sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(self.pools)}
+        if len(sizes) != 1 or min(sizes) < (2,):
+            raise InputError(f"expected one leading axis of at least 2 seeds on every array, got {sorted(sizes)}")
+        each = jax.vmap(lambda pool: Forecaster(pool, self.forecast_map).init_carry(value, given))(self.pools)
+        ((num_seeds,),) = sizes
+        return SeedsCarry(each, jnp.broadcast_to(value, (num_seeds, *value.shape)))
+
+    def __call__(self, carry: SeedsCarry, x: Input) -> tuple[SeedsCarry, Output]:
+        values = jnp.where(jnp.asarray(x.known), x.value, carry.forecasts)
+
+        def step(pool: Any, one: Any, value: Array) -> tuple[Any, Output]:
+            return Forecaster(pool, self.forecast_map)(one, x._replace(value=value))
+
+        each, (forecasts, info) = jax.vmap(step)(self.pools, carry.each, values)
+        info = jax.tree.map(lambda a: a.mean(0), info) | {"spread": forecasts.std(0, ddof=1)}
+        return SeedsCarry(each, forecasts), Output(forecasts.mean(0), info)
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        return output.forecast

@@ -1,0 +1,1 @@
+"""Saved models: settings, arrays, and back."""

@@ -1,0 +1,278 @@
+"""Trained pools and forecasters of series on disk: a folder with pool.json and arrays.npz, no pickled code."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_model, check_number
+from jaxcast.dynamics.candidates import ForecastMap, stack, unstack
+from jaxcast.dynamics.parse import SYSTEMS, describe, parse_system
+from jaxcast.dynamics.trajectories import FlowMap, flow_map
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.adaptive_pool import AdaptivePool
+from jaxcast.hub.pools import QuantileAverage
+from jaxcast.io.files import check_name, is_marked, write_arrays, write_json, writing
+from jaxcast.io.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
+from jaxcast.pooling.cell import Forecaster, Pool
+from jaxcast.pytrees import named_leaves
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.rollout import Cell
+from jaxcast.saving.registry import POOLS, described, rebuilt_pool
+from jaxcast.series.calibration import CalibratedForecaster
+from jaxcast.text.language_model import LanguageModel, TokenCell
+
+FORMAT = "jaxcast pool 2"
+PARTS = ("format", "pool", "arguments", "candidates", "attributes", "checksum", "arrays_checksum")
+AGAIN = "train and save it again"
+MOST_SUBSTEPS = 1_000_000
+"""Runge-Kutta steps between two samples."""
+
+
+class StoredPool(NamedTuple):
+    """A pool or a forecaster of series read back, its candidates, None where it needs none, and whatever was saved with it.
+
+    Where several pools were saved as one, each array of `pool` has a leading seed axis.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> stored = jaxcast.StoredPool(jaxcast.Persistence(), None, {})
+        >>> jaxcast.forecast(stored.cell, jnp.asarray([[1.0], [2.0]]), num_leads=2).forecast.tolist()
+        [[2.0], [2.0]]
+    """
+
+    pool: Any
+    forecast_map: Any
+    attributes: dict[str, Any]
+
+    @property
+    def cell(self) -> Any:
+        """What rolls: the pool over its candidates, or the pool where it is a cell of its own, as a regime's is; of a language
+        model a `TokenCell`."""
+        if isinstance(self.pool, LanguageModel):
+            return TokenCell(self.pool)
+        return self.pool if isinstance(self.pool, Cell) else Forecaster(self.pool, self.forecast_map)
+
+
+@checked
+def save_pool(
+    folder: str | Path,
+    pool: Pool | Cell | AdaptivePool | QuantileAverage | CalibratedForecaster | LanguageModel,
+    forecast_map: ForecastMap | None = None,
+    *,
+    attributes: dict[str, Any] | None = None,
+) -> None:
+    """Writes a pool, or pools with a leading seed axis such as `fit` returns, and its candidates into a folder.
+
+    So are kept a forecaster of series, a cell of its own (`RegimeForecaster`, `NVAR`, `Reservoir`, `DelayKernelRidge`,
+    `RecurrentForecaster`) and a `LanguageModel`.
+
+    Candidates that are a flow map of jaxcast's systems are written with it. Others are the user's own code, which is not
+    written; `load_pool` asks for it.
+
+    Args:
+        forecast_map: the candidates; a `RegimeForecaster` brings its own, other cells have none.
+        attributes: JSON values to keep with it, such as how it was trained.
+
+    Raises:
+        InputError: for a pool of the user's own class, one that holds NaN or settings that no fit gives, candidates
+            beside a pool that brings its own, attributes that are no JSON, or a folder that cannot be written to.
+
+    Example:
+        >>> import jax, jaxcast, tempfile
+        >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> folder = tempfile.mkdtemp()
+        >>> jaxcast.save_pool(folder, pool, candidates)
+        >>> jaxcast.load_pool(folder).forecast_map([1.0, 1.0, 20.0]).shape
+        (2, 3)
+    """
+    if isinstance(pool, RegimeForecaster):
+        if forecast_map is not None:
+            raise InputError("a RegimeForecaster brings its candidates; leave forecast_map out")
+        pool, forecast_map = dataclasses.replace(pool, forecast_map=None), pool.forecast_map
+    check_model(pool)
+    config = {
+        "format": FORMAT,
+        **described(pool),
+        "candidates": _describe_candidates(forecast_map),
+        "attributes": attributes or {},
+    }
+    config = _as_json(config)
+    folder = Path(folder)
+    check_name(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {shown(folder)} ({error.strerror}); choose a folder you can write to"
+        ) from None
+    refuse_foreign_pool(folder)
+    with writing(folder):
+        (folder / "pool.json").unlink(missing_ok=True)  # a kill in between must not leave it beside other arrays
+    config["arrays_checksum"] = write_arrays(folder / "arrays.npz", named_leaves(pool))
+    write_json(folder / "pool.json", config | {"checksum": checksum_of_json(config)})
+
+
+def refuse_foreign_pool(folder: Path) -> None:
+    """Refuses to replace a pool.json or arrays.npz that jaxcast did not write.
+
+    Raises:
+        InputError: naming the file.
+    """
+    file = folder / "pool.json"
+    try:
+        is_ours = str(read_json(file)["format"]).startswith("jaxcast pool")
+    except (ValueError, LookupError, TypeError):
+        is_ours = False
+    for path, allowed in ((file, is_ours), (folder / "arrays.npz", is_ours or is_marked(folder / "arrays.npz"))):
+        if os.path.lexists(path) and not (allowed and not path.is_symlink()):
+            raise InputError(f"{shown(path)} was not written by jaxcast; move it, or choose another folder")
+
+
+@checked
+def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> StoredPool:
+    """Reads the pool that a folder holds, with its candidates.
+
+    Checksums tell whether the two files belong together and are as they were saved. Whatever they hold is checked as
+    it is where a pool is made: shapes, dtypes, ranges and finite numbers.
+
+    Args:
+        folder: that `save_pool` wrote.
+        forecast_map: the candidates, where they were the user's own code.
+
+    Returns:
+        The pool, its candidates and what was saved with it.
+
+    Raises:
+        InputError: for a missing, foreign, truncated or altered folder, or where the user's own candidates are needed.
+
+    Example:
+        >>> import jaxcast, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> jaxcast.save_pool(folder, jaxcast.equal_weights(2), attributes={"by": "hand"})
+        >>> stored = jaxcast.load_pool(folder)
+        >>> stored.pool.weights.tolist(), stored.attributes
+        ([0.5, 0.5], {'by': 'hand'})
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    pool = _read_pool(config, folder)
+    stored = config["candidates"]
+    if forecast_map is None and stored is not None:
+        if "callable" in stored:
+            raise InputError(
+                f"the pool in {shown(folder)} was trained over candidates that are your own code, {shown(stored['callable'])}; "
+                "give them: load_pool(folder, forecast_map=...)"
+            )
+        forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
+    if isinstance(pool, RegimeForecaster):
+        pool = dataclasses.replace(pool, forecast_map=forecast_map)
+    return StoredPool(pool, forecast_map, config["attributes"])
+
+
+def _as_json(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings as JSON gives them back, so that their checksum is that of what is read."""
+    try:
+        record: dict[str, Any] = parse_json(json.dumps(config))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"attributes must be JSON values ({shown(error)}); convert or leave out what is not") from None
+    return record
+
+
+def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
+    if forecast_map is None:
+        return None
+    if isinstance(forecast_map, FlowMap) and type(forecast_map.system) in SYSTEMS.values():
+        dt = float(forecast_map.dt)
+        systems = [describe(system) for system in unstack(forecast_map.system)]
+        return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps}
+    if isinstance(forecast_map, FlowMap):
+        return {"callable": type(forecast_map.system).__name__}
+    named = forecast_map
+    while wrapped := getattr(named, "function", getattr(named, "func", None)):
+        named = wrapped
+    return {"callable": getattr(named, "__name__", type(named).__name__)}
+
+
+def _rebuilt_candidates(stored: dict[str, Any], file: Path) -> FlowMap:
+    try:
+        for name in ("dt", "h"):
+            check_number(name, stored[name], above=0)
+        if stored["dt"] > MOST_SUBSTEPS * stored["h"]:
+            raise InputError(f"dt={stored['dt']:g} is more than {MOST_SUBSTEPS} steps of h={stored['h']:g}")
+        return flow_map(stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"])
+    except InputError as error:
+        raise InputError(f"{shown(file)}, candidates: {shown(error, most=400)}; {AGAIN}") from None
+
+
+def _read_pool(config: dict[str, Any], folder: Path) -> Any:
+    file = folder / "arrays.npz"
+    kept = read_arrays(file, AGAIN)
+    if checksum_of(kept) != config["arrays_checksum"]:
+        raise InputError(f"{shown(file)} does not belong to the pool.json beside it: their checksums differ; {AGAIN}")
+    try:
+        pool = rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
+        check_model(pool)
+        _check_described(pool, config)
+    except InputError as error:
+        raise InputError(
+            f"{shown(folder)} holds no sound {config['pool']}: {shown(error, most=400)}; {AGAIN}"
+        ) from None
+    except (TypeError, ValueError, IndexError, AttributeError, KeyError, OverflowError, RecursionError, MemoryError):
+        raise InputError(
+            f"{shown(file)} does not hold the arrays of the {config['pool']} that pool.json describes; {AGAIN}"
+        ) from None
+    return pool
+
+
+def _check_described(pool: Any, config: dict[str, Any]) -> None:
+    """Raises InputError unless saving the pool would write its settings as they are: `2.0` is no whole number in a file."""
+    written = _as_json(described(pool))
+    stored = {name: config[name] for name in written}
+    if json.dumps(written, sort_keys=True) != json.dumps(stored, sort_keys=True):
+        raise InputError("its settings are not as they are written")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "pool.json"
+    if not file.exists():
+        raise InputError(f"{shown(folder)} holds no trained pool: expected pool.json and arrays.npz in it")
+    try:
+        config = read_json(file)
+    except ValueError as error:
+        raise InputError(f"{shown(file)} cannot be read as JSON ({shown(error)}); {AGAIN}") from None
+    if isinstance(config, dict) and str(config.get("format")).startswith("jaxcast pool") and config["format"] != FORMAT:
+        raise InputError(
+            f"{shown(file)} has the format {shown(config['format'])!r}, this version reads {shown(repr(FORMAT))}; {AGAIN}"
+        )
+    if not _is_known(config):
+        raise InputError(f"{shown(file)} is not that of a pool that this version of jaxcast can read; {AGAIN}")
+    if config["checksum"] != checksum_of_json({name: value for name, value in config.items() if name != "checksum"}):
+        raise InputError(f"{shown(file)} was changed after it was written: its settings have another checksum; {AGAIN}")
+    return config
+
+
+def _is_known(config: Any) -> bool:
+    """Whether these are the parts of a pool.json, whatever they hold."""
+    if not isinstance(config, dict) or config.keys() != set(PARTS) or config["format"] != FORMAT:
+        return False
+    candidates = config["candidates"]
+    known = isinstance(config["pool"], str) and config["pool"] in POOLS
+    known = known and isinstance(config["arguments"], dict) and isinstance(config["attributes"], dict)
+    if candidates is None or not known:
+        return known
+    if not isinstance(candidates, dict):
+        return False
+    if candidates.keys() == {"callable"}:
+        return isinstance(candidates["callable"], str)
+    systems = candidates.get("systems")
+    return (
+        candidates.keys() == {"systems", "dt", "h"}
+        and isinstance(systems, list)
+        and all(isinstance(text, str) for text in systems)
+    )

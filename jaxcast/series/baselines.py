@@ -1,0 +1,187 @@
+"""Naive forecasts of several series, which any other must beat.
+
+Histories are (time, region) or (sample, time, region), forecasts (*batch, lead, region). With `target_features`, histories have
+a last axis of features, and forecasts one of those features. What else is given changes nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_leads, check_whole
+from jaxcast.errors import InputError
+from jaxcast.pytrees import register
+from jaxcast.rollout import Output
+from jaxcast.series.features import check_features, check_history, for_each_series
+
+Leads = tuple[int, ...]
+
+
+def last_known(
+    history: Float[Array, "*batch time region"],
+) -> tuple[Float[Array, "*batch region"], Int[Array, "*batch region"]]:
+    """The newest value of each series that is known, and how many steps ago that was; NaN where none is."""
+    back = jnp.flip(jnp.isfinite(history), -2)
+    age = jnp.argmax(back, -2)
+    return jnp.take_along_axis(jnp.flip(history, -2), age[..., None, :], -2)[..., 0, :], age
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class LastValue:
+    """The newest known value is the forecast at every lead.
+
+    Args:
+        leads: steps ahead, rising from 1 on.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
+    Raises:
+        InputError: for leads that do not rise; when called, for histories of another shape.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.LastValue((1, 5))(jnp.asarray([[1.0], [2.0], [jnp.nan]])).forecast.tolist()
+        [[2.0], [2.0]]
+    """
+
+    leads: Leads = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+        check_features(self.target_features)
+
+    @checked
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
+        return _at_every(self.leads, last_known(history)[0])
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class SeasonalLastValue:
+    """The value one period before the target: y_(t+h) = u_(t+h-s), or the newest such where h exceeds the period s.
+
+    Where that one is missing, it is the newest known value.
+
+    Args:
+        leads: steps ahead, rising from 1 on.
+        period: s, in steps.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
+    Raises:
+        InputError: for leads that do not rise; when called, for histories of another shape or that do not reach so far back.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.SeasonalLastValue((1, 2, 4), period=3)(jnp.arange(6.0)[:, None]).forecast[:, 0].tolist()
+        [3.0, 4.0, 3.0]
+    """
+
+    leads: Leads = dataclasses.field(metadata={"static": True})
+    period: int = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+        check_features(self.target_features)
+        check_whole("period", self.period)
+
+    @checked
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
+        ages = [-lead % self.period for lead in self.leads]
+        if history.shape[-2] <= max(ages):
+            raise InputError(f"a season of {self.period} steps needs a longer history than {history.shape[-2]} steps")
+        before = jnp.stack([history[..., -1 - age, :] for age in ages], -2)
+        newest = _at_every(self.leads, last_known(history)[0])
+        return jnp.where(jnp.isfinite(before), before, newest)
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class HistoryMean:
+    """The mean of the known values of the history is the forecast at every lead.
+
+    Args:
+        leads: steps ahead, rising from 1 on.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
+    Raises:
+        InputError: for leads that do not rise; when called, for histories of another shape.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.HistoryMean((1,))(jnp.asarray([[1.0], [2.0], [6.0]])).forecast.tolist()
+        [[3.0]]
+    """
+
+    leads: Leads = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+        check_features(self.target_features)
+
+    @checked
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
+        return _at_every(self.leads, jnp.nanmean(history, -2))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """The line through the first and the last value of the history goes on: y_(t+h) = u_t + h (u_t - u_1) / (t - 1).
+
+    Args:
+        leads: steps ahead, rising from 1 on.
+        target_features: numbers of the features that are forecast, where histories have a feature axis.
+
+    Raises:
+        InputError: for leads that do not rise; when called, for histories of another shape or of one step.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.Drift((1, 3))(jnp.asarray([[1.0], [5.0], [3.0]])).forecast[:, 0].tolist()
+        [4.0, 6.0]
+    """
+
+    leads: Leads = dataclasses.field(metadata={"static": True})
+    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+        check_features(self.target_features)
+
+    @checked
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        return _forecast(self._of_series, history, self.target_features)
+
+    def _of_series(self, history: Array) -> Array:
+        if history.shape[-2] < 2:
+            raise InputError("a drift needs a history of at least 2 steps, got 1")
+        newest, age = last_known(history)
+        oldest, missing = last_known(jnp.flip(history, -2))
+        steps = jnp.maximum(history.shape[-2] - 1 - age - missing, 1)
+        slope = (newest - oldest) / steps
+        return jnp.stack([newest + (lead + age) * slope for lead in self.leads], -2)
+
+
+def _at_every(leads: Leads, values: Float[Array, "*batch region"]) -> Float[Array, "*batch lead region"]:
+    return jnp.repeat(values[..., None, :], len(leads), -2)
+
+
+def _forecast(forecast: Callable[[Array], Array], history: Array, targets: Leads) -> Output:
+    check_history(history, targets)
+    return Output(for_each_series(forecast, history, targets), {})

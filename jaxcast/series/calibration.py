@@ -1,0 +1,292 @@
+"""Quantile forecasts of several series that held-out windows have set right."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_floats, check_model, check_number, check_positive, sizes_of
+from jaxcast.errors import InputError, shown
+from jaxcast.pytrees import register
+from jaxcast.rollout import Output
+from jaxcast.scores.quantiles import check_levels, middle_of
+from jaxcast.series.features import check_history, flat, mean_of, of_targets, series_of, target_features_of
+from jaxcast.series.samples import LeadSamples, base_quantiles
+
+# So many errors of the usual size are counted to those of each series, of which there may be few, or none.
+PRIOR_COUNT = 5
+_NEWEST = 9
+_LEAST_WIDTH = 0.25
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class CalibratedForecaster:
+    """A forecaster of several series, and how far each of its quantiles is off at each lead.
+
+        q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, and not below `lower`
+
+    Source: see `held_out_shifts`.
+
+    base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `held_out_shifts`. width: see
+    `recent_widths`, of what a series usually moves, `usual_change`; p: `width_power`, 0 for quantiles as far apart at all times.
+    Covariates are standardised before the forecaster gets them. The forecast is the level nearest to 0.5, and
+    `info["quantiles"]` is (*batch, lead, region, level).
+
+    Raises:
+        InputError: for levels that do not rise within (0, 1), a bound that is no number, or a negative width_power; when
+            saved or loaded, for arrays that do not fit each other.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> shifts = jnp.asarray([-1.0, 0.0, 1.0]).reshape(1, 1, 3)
+        >>> model = jaxcast.CalibratedForecaster(jaxcast.LastValue((1,)), shifts, levels=(0.1, 0.5, 0.9))
+        >>> model(jnp.asarray([[2.0], [4.0]])).info["quantiles"].tolist()
+        [[[3.0, 4.0, 5.0]]]
+    """
+
+    forecaster: Any
+    shifts: Float[Array, "lead region *target level"]
+    given_mean: Any = 0.0
+    given_std: Any = 1.0
+    levels: tuple[float, ...] = dataclasses.field(default=(0.5,), metadata={"static": True})
+    lower: float | None = dataclasses.field(default=None, metadata={"static": True})
+    usual_change: Any = 1.0
+    width_power: float = dataclasses.field(default=0.0, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_levels(self.levels)
+        if self.lower is not None:
+            check_number("lower", self.lower)
+        check_number("width_power", self.width_power, least=0)
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a forecaster."""
+        check_model(self.forecaster)
+        own = {name: getattr(self, name) for name in ("shifts", "given_mean", "given_std", "usual_change")}
+        check_floats(own)
+        by_region = jnp.ndim(self.usual_change) > 0
+        series = f"region {len(self.target_features)}" if self.target_features else "region"
+        sizes = sizes_of(
+            {name: own[name] for name in ("shifts", "usual_change")},
+            {"['shifts']": f"lead {series} {len(self.levels)}", "['usual_change']": series if by_region else ""},
+        )
+        self._check_given()
+        check_number("usual_change", float(jnp.min(jnp.asarray(self.usual_change))), least=0)
+        self._check_forecaster(sizes)
+
+    def _check_given(self) -> None:
+        """Raises InputError unless what is given has a mean and a scale for each number, or one for all."""
+        shape, other = jnp.shape(self.given_mean), jnp.shape(self.given_std)
+        size = getattr(getattr(self.forecaster, "inputs", self.forecaster), "given_size", None)
+        if shape != other or 0 in shape or (size is not None and shape[-1:] not in ((), (size,))):
+            raise InputError(
+                f"given_mean and given_std must be of {size or 'the'} given numbers, got {shape} and {shown(other)}"
+            )
+        check_positive(given_std=self.given_std)
+
+    def _check_forecaster(self, sizes: dict[str, int]) -> None:
+        """Raises InputError unless the forecaster is one of as many leads and regions, above the lower bound."""
+        leads = getattr(self.forecaster, "leads", None)
+        num_leads = getattr(self.forecaster, "num_leads", sizes["lead"] if leads is None else len(leads))
+        if num_leads != sizes["lead"]:
+            raise InputError(f"shifts must be of {num_leads} leads, as the forecaster, got {sizes['lead']}")
+        mean = mean_of(self.forecaster)
+        if mean is None:
+            return
+        if len(mean) != sizes["region"]:
+            raise InputError(f"shifts must be of {len(mean)} regions, as the forecaster, got {sizes['region']}")
+        mean = of_targets(mean, self.target_features)
+        if self.lower is not None and self.lower > float(jnp.min(mean)) * (1 + 1e-5 * jnp.sign(jnp.min(mean))):
+            raise InputError(f"lower must not be above the mean of a series, got {self.lower:g}")
+
+    @property
+    def target_features(self) -> tuple[int, ...]:
+        """Which features it forecasts; () where histories have no feature axis."""
+        return getattr(self.forecaster, "target_features", ())
+
+    @checked
+    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+        """Forecasts all leads.
+
+        Args:
+            history: as the forecaster takes it.
+            given: as in the samples, before it is standardised.
+
+        Returns:
+            The middle level, (*batch, lead, region) with a last axis of targets where histories have one of features; and in
+            `info["quantiles"]` all levels, on one more axis.
+
+        Raises:
+            InputError: for histories of another shape.
+        """
+        check_history(history, self.target_features, series=series_of(self.forecaster))
+        if given is not None:
+            given = (given - self.given_mean) / self.given_std
+        base = base_quantiles(self.forecaster, history, given)
+        quantiles = shifted(base, self.shifts, self._widths(history), self.lower)
+        return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
+
+    def _widths(self, history: Array) -> Any:
+        if not self.width_power:
+            return 1.0
+        return recent_widths(of_targets(history, self.target_features), self.usual_change) ** self.width_power
+
+
+@checked
+def recent_widths(history: Float[Array, "..."], usual: Float[Any, "*series"]) -> Float[Array, "..."]:
+    """Measures how much each series moved lately, in units of what is usual for it.
+
+    That is the mean absolute change between the newest nine values of the window, over that of the series; a quarter at
+    least, and 1 where nothing is known.
+
+    Args:
+        history: (*batch, time, region), or (*batch, time, region, target) where usual is (region, target).
+        usual: of each series, see `usual_changes`.
+
+    Returns:
+        The widths, (*batch, region) or (*batch, region, target).
+
+    Source: errors over a local scale, as in Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), section 5.2; the scale is our own.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> jaxcast.recent_widths(jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), jnp.asarray([1.0, 1.0])).tolist()
+        [2.0, 0.25]
+    """
+    if jnp.ndim(usual) > 1:
+        widths = recent_widths(flat(history), jnp.ravel(jnp.asarray(usual)))
+        return widths.reshape(*widths.shape[:-1], *jnp.shape(usual))
+    steps = jnp.abs(jnp.diff(history[..., -_NEWEST:, :], axis=-2))
+    known = jnp.isfinite(steps)
+    recent = jnp.where(known, steps, 0).sum(-2) / jnp.maximum(known.sum(-2), 1)
+    usual = jnp.asarray(usual, history.dtype)
+    width = jnp.maximum(recent / jnp.where(usual > 0, usual, 1), _LEAST_WIDTH)
+    return jnp.where(known.any(-2) & (usual > 0), width, 1)
+
+
+@checked
+def usual_changes(samples: LeadSamples) -> Float[Array, " region *target"]:
+    """Measures the mean absolute change of each series from step to step, over the windows that are learned from.
+
+    Args:
+        samples: training samples.
+
+    Returns:
+        The changes, of what is forecast; 0 where none is known.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.lead_samples(2.0 * jnp.arange(9.0)[:, None], window_size=3, leads=(1,))
+        >>> jaxcast.usual_changes(samples).tolist()
+        [2.0]
+    """
+    steps = jnp.abs(jnp.diff(of_targets(samples.history, target_features_of(samples)), axis=1))
+    learned = (samples.weights > 0).any(tuple(range(1, samples.weights.ndim)))
+    known = jnp.isfinite(steps) & learned.reshape(-1, *[1] * (steps.ndim - 1))
+    return jnp.where(known, steps, 0).sum((0, 1)) / jnp.maximum(known.sum((0, 1)), 1)
+
+
+def shifted(
+    base: Float[Any, "..."], shifts: Float[Any, "lead region *target level"], widths: Any, lower: float | None
+) -> Float[Array, "..."]:
+    """Sets quantiles right: see `CalibratedForecaster`.
+
+    Args:
+        base: quantiles, (*batch, lead, region, level) or (*batch, lead, region, target, level), or one level for all.
+        shifts: of each lead, series and level.
+        widths: (*batch, region) or (*batch, region, target), or one number.
+        lower: the least value, or None.
+
+    Returns:
+        The quantiles, sorted.
+    """
+    if jnp.ndim(widths):
+        widths = jnp.expand_dims(widths, 1 - jnp.ndim(shifts))[..., None]
+    quantiles = jnp.sort(base + widths * shifts, -1)
+    return quantiles if lower is None else jnp.maximum(quantiles, lower)
+
+
+@checked
+def held_out_shifts(
+    base: Float[Any, "sample lead region *target one_or_level"],
+    samples: LeadSamples,
+    *,
+    levels: Sequence[float],
+    std: Float[Any, " region *target"],
+    widths: Float[Any, "sample region *target"] | None = None,
+) -> Float[np.ndarray, "lead region *target level"]:
+    """Finds how far each level has to be moved so that its share of the held-out values lies below it.
+
+        shift_(h,r)(tau) = s_(h,r) Q_(h,tau)( (y - base(tau)) / s_(h,r) ),    s_(h,r) = mean over samples of |y - base(1/2)|
+
+    with Q_(h,tau) the tau-quantile over all samples and regions of a lead (the k-th smallest of n is that of k / (n + 1), so
+    that a further value lies below with the probability tau): only the size of errors is each region's own. Five errors of the usual
+    size, in units of std, are added to the mean s. Where no region has a known value at a lead, shifts are NaN. Several
+    targets of a region are each set right by themselves.
+
+    Args:
+        base: of windows that the forecaster has not learned from; a single level stands for all.
+        samples: the same windows.
+        levels: quantile levels, rising.
+        std: of each series.
+        widths: what errors are first divided by, where they are larger at some times than at others; a shift is then that of
+            a width of one.
+
+    Returns:
+        The shifts, in the unit of the series.
+
+    Raises:
+        InputError: for levels that do not rise within (0, 1), a base of other levels, or widths of another shape or not positive.
+
+    Source: split conformal prediction, after Romano, Patterson and Candes (2019), each level by itself.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> values = np.random.default_rng(0).normal(size=(2000, 1))
+        >>> samples = jaxcast.lead_samples(values, window_size=1, leads=(1,))
+        >>> shifts = jaxcast.held_out_shifts(np.zeros((1999, 1, 1, 1)), samples, levels=(0.1, 0.9), std=np.ones(1))
+        >>> bool(abs(shifts - np.asarray([-1.28, 1.28])).max() < 0.1)
+        True
+    """
+    levels, base, std = check_levels(levels), np.asarray(base), np.asarray(std)
+    targets, weights = np.asarray(samples.targets), np.asarray(samples.weights)
+    if base.shape[-1] not in (1, len(levels)) or base.shape[:-1] != targets.shape:
+        raise InputError(f"expected base (*{targets.shape}, level) with one or {len(levels)} levels, got {base.shape}")
+    shape = (len(targets), *targets.shape[2:])
+    widths = np.ones(shape) if widths is None else np.asarray(widths)
+    if widths.shape != shape or not (widths > 0).all():
+        raise InputError(f"expected positive widths {shape}, got shape {widths.shape}")
+    if std.shape != shape[1:]:
+        raise InputError(f"expected std {shape[1:]}, one for each series, got shape {std.shape}")
+    if samples.features is None:
+        return _shifts_of(base, targets, weights, levels, std, widths)
+    own = [
+        _shifts_of(base[..., k, :], targets[..., k], weights[..., k], levels, std[:, k], widths[..., k])
+        for k in range(targets.shape[-1])
+    ]
+    return np.stack(own, -2)
+
+
+def _shifts_of(
+    base: np.ndarray, targets: np.ndarray, weights: np.ndarray, levels: tuple[float, ...], std: np.ndarray,
+    widths: np.ndarray,
+) -> Float[np.ndarray, "lead region level"]:  # fmt: skip
+    base = np.broadcast_to(base, (*base.shape[:-1], len(levels)))
+    known = weights > 0
+    errors = np.where(known[..., None], targets[..., None] - base, 0) / widths[:, None, :, None]
+    off = np.abs(errors[..., middle_of(levels)])
+    usual = (off / std).sum((0, 2)) / np.maximum(known.sum((0, 2)), 1)
+    scale = (off.sum(0) + PRIOR_COUNT * usual[:, None] * std) / (known.sum(0) + PRIOR_COUNT)
+    scale = np.where(scale > 0, scale, 1)
+    shifts = np.full((*scale.shape, len(levels)), np.nan)
+    for lead, mask in enumerate(known.transpose(1, 0, 2)):
+        if mask.any():
+            relative = (errors[:, lead] / scale[lead, :, None])[mask]
+            found = [np.quantile(relative[:, k], level, method="weibull") for k, level in enumerate(levels)]
+            shifts[lead] = scale[lead, :, None] * np.asarray(found)
+    return shifts

@@ -1,0 +1,49 @@
+"""Weights between neighbouring series."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxcast.arguments import checked
+from jaxcast.errors import InputError
+
+
+@checked
+def mixtures(
+    num_regions: int, adjacency: Float[Any, "region region"] | None = None, *, everyone: bool = False, nearest: int = 0
+) -> Float[np.ndarray, "region mixture source"]:
+    """The series that a region's forecast is to see: its own, and what is asked for.
+
+    Args:
+        adjacency: how close regions are, not negative. Without `nearest` the mean of all others, so weighted, is one mixture.
+        everyone: the mean of all series is another. nearest: the so many closest others are one each.
+
+    Raises:
+        InputError: for an adjacency of another shape, negative or not finite, or without others to take.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> jaxcast.mixtures(2, np.ones((2, 2)), everyone=True)[0].tolist()
+        [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
+    """
+    own = np.eye(num_regions)
+    parts = [own[:, None]]
+    if adjacency is not None:
+        closeness = np.asarray(adjacency, float)
+        if closeness.shape != own.shape or nearest >= num_regions:
+            raise InputError(
+                f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {closeness.shape} and {nearest}"
+            )
+        if not (np.isfinite(closeness) & (closeness >= 0)).all():
+            raise InputError("expected an adjacency of finite numbers that are not negative; fix it")
+        others = np.where(own > 0, 0, closeness)
+        if nearest:
+            parts.append(own[np.argsort(-others, axis=1, kind="stable")[:, :nearest]])
+        else:
+            # A region without any neighbour sees itself once more.
+            others = np.where(others.sum(1, keepdims=True) > 0, others, own)
+            parts.append((others / others.sum(1, keepdims=True))[:, None])
+    if everyone:
+        parts.append(np.full((num_regions, 1, num_regions), 1 / num_regions))
+    return np.concatenate(parts, 1)

@@ -1,0 +1,278 @@
+"""What a regression sees of a window of several series: lags of each series and of mixtures of all, on a common scale."""
+
+import dataclasses
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_choice, check_flag, check_floats, check_positive, check_whole, sizes_of
+from jaxcast.errors import InputError, shown
+from jaxcast.pytrees import register
+from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
+from jaxcast.series.graphs import mixtures
+from jaxcast.series.samples import LeadSamples, given_to_regions
+from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
+
+Transform = Literal["none", "sqrt", "log"]
+TRANSFORMS = {
+    "none": lambda a: a,
+    "sqrt": lambda a: jnp.sqrt(jnp.maximum(a, 0)),
+    "log": lambda a: jnp.log1p(100 * jnp.maximum(a, 0)),
+}
+
+
+class Window(NamedTuple):
+    """What is seen of histories.
+
+    Args:
+        features: of each region, (*batch, region, feature).
+        newest: the newest value of what is forecast, (*batch, region) or (*batch, region, target).
+        scale: alike, what forecasts are in units of.
+        level: what those start from that do not start from the newest.
+    """
+
+    features: Float[Array, "*batch region feature"]
+    newest: Float[Array, "..."]
+    scale: Float[Array, "..."]
+    level: Any
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class LagInputs:
+    """Lags of mixtures of several series, made by `lag_inputs`.
+
+        x_(r,m,k) = g( sum_s mixing_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
+
+    for each feature of the series where there are several, each then standardised; where `centred`, with u_(s,t-k) less the mean of its series, so that a series' level is seen by
+    none. With level="window" the mixture is first divided by its mean over the window, so that only
+    the shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms are for series that are
+    not negative. Missing values are filled by the last known.
+
+    Raises:
+        InputError: when called without what was given with the training samples, or with histories of other regions or shorter
+            than the lags.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.lead_samples(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> jaxcast.lag_inputs(samples, lags=range(3))(samples.history).features.shape
+        (7, 2, 3)
+    """
+
+    mean: Float[Array, " region *feature"]
+    std: Float[Array, " region *feature"]
+    mixing: Float[Array, "region mixture source"]
+    offset: Float[Array, " feature"]
+    size: Float[Array, " feature"]
+    components_scale: Any
+    given_scale: Any
+    given_size: int = dataclasses.field(metadata={"static": True})
+    lags: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    transform: Transform = dataclasses.field(metadata={"static": True})
+    level: Level = dataclasses.field(metadata={"static": True})
+    components: Any = None
+    centred: bool = dataclasses.field(default=False, metadata={"static": True})
+    target_features: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a part of a regression."""
+        check_floats(self)
+        if not isinstance(self.lags, tuple) or not self.lags:
+            raise InputError(f"lags must be at least one whole number, got {shown(self.lags)}")
+        for lag in self.lags:
+            check_whole("every lag", lag, least=0)
+        check_whole("given_size", self.given_size, least=0)
+        check_choice("transform", self.transform, tuple(TRANSFORMS))
+        check_choice("level", self.level, LEVELS)
+        check_flag("centred", self.centred)
+        own = "region feature" if self.target_features else "region"
+        shapes = {".mean": own, ".std": own, ".mixing": "region mixture region"}
+        shapes |= {".components_scale": "", ".given_scale": ""}
+        if self.components is not None:
+            shapes[".components"] = "lagged component"
+        num_standardised = self.num_features - self.given_size
+        shapes |= {".offset": str(num_standardised), ".size": str(num_standardised)}
+        sizes = sizes_of(self, shapes)
+        if self.target_features:
+            check_targets(self.target_features, sizes["feature"])
+        if self.components is not None and sizes["lagged"] != len(self.lags) * np.size(self.mean):
+            raise InputError(f"components must be of {len(self.lags)} lags of each region, got {sizes['lagged']}")
+        check_positive(std=self.std, size=self.size)
+
+    @property
+    def num_features(self) -> int:
+        """Of each region."""
+        per_mixture = len(self.lags) + (self.level == "window")
+        num_components = 0 if self.components is None else self.components.shape[-1]
+        num_mixtures = self.mixing.shape[1] * (self.mean.shape[1] if self.target_features else 1)
+        return num_mixtures * per_mixture + num_components + self.given_size
+
+    @checked
+    def __call__(
+        self, history: Float[Array, "..."], given: Float[Any, "*batch_and_region given"] | None = None
+    ) -> Window:
+        """Makes the features of histories.
+
+        Args:
+            history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
+            given: as in the samples.
+
+        Returns:
+            The features, and what forecasts are relative to.
+
+        Raises:
+            InputError: for another shape.
+        """
+        return self.of_regions(history, given, self.mixing, self.std)
+
+    def of_regions(
+        self, history: Float[Array, "..."],
+        given: Any, mixing: Float[Array, "region mixture source"],
+        std: Float[Array, " region *feature"], own: Any = slice(None),
+    ) -> Window:  # fmt: skip
+        """The window of some of the regions, whose numbers are `own`."""
+        check_history(history, self.target_features, series=self.mean.shape, least=max(self.lags, default=0) + 1)
+        values = filled(history, self.mean)
+        raw, scale = self._raw(values, mixing)
+        by_region = values[..., 0] if self.target_features else values
+        newest = self._of_targets(values[..., -1, :, :][..., own, :]) if self.target_features else values[..., -1, own]
+        std = self._of_targets(std)
+        scale = std * (jnp.ones_like(newest) if scale is None else scale)
+        features = (raw - self.offset) / self.size
+        if self.given_size:
+            own_given = given_to_regions(given, by_region, self.given_size)[..., own, :]
+            features = jnp.concatenate([features, own_given * self.given_scale], -1)
+        return Window(features, newest, scale, self._of_targets(self.mean[own]) if self.centred else 0)
+
+    def _of_targets(self, values: Array) -> Array:
+        return of_targets(values, self.target_features)
+
+    def _raw(self, values: Array, mixing: Array) -> tuple[Array, Any]:
+        """Features before they are standardised, and the mean of each region's own mixture over the window."""
+        scaled = self._scaled(values)
+        if self.target_features:
+            mixed = jnp.einsum("rms,...lsf->...rmfl", mixing, scaled)
+            mixed = mixed.reshape(*mixed.shape[:-3], -1, mixed.shape[-1])
+        else:
+            mixed = jnp.einsum("rms,...ls->...rml", mixing, scaled)
+        mean = None
+        if self.level == "window":
+            mean = mixed.mean(-1, keepdims=True) + 0.05
+            mixed = mixed / mean
+        lagged = TRANSFORMS[self.transform](mixed)[..., [-1 - lag for lag in self.lags]]
+        features = [lagged.reshape(*lagged.shape[:-2], -1)]
+        if mean is not None:
+            features.append(jnp.log(mean[..., 0]))
+        if self.components is not None:
+            features.append(self._projected(scaled, mixing))
+        if mean is not None:
+            mean = self._of_targets(mean[..., 0]) if self.target_features else mean[..., 0, 0]
+        return jnp.concatenate(features, -1), mean
+
+    def _scaled(self, values: Array) -> Array:
+        return (values - self.mean if self.centred else values) / self.std
+
+    def _lagged(self, scaled: Array) -> Array:
+        """The lags of all series and features, on one axis."""
+        scaled = flat(scaled) if self.target_features else scaled
+        return flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
+
+    def _projected(self, scaled: Array, mixing: Array) -> Array:
+        return _to_all(self._lagged(scaled) @ self.components * self.components_scale, len(mixing))
+
+
+@checked
+def lag_inputs(
+    samples: LeadSamples,
+    *,
+    lags: Any,
+    mixing: Float[Any, "region mixture source"] | None = None,
+    transform: Transform = "none",
+    level: Level = "series",
+    num_components: int = 0,
+    components_scale: float = 0.3,
+    given_scale: float = 1.0,
+    centred: bool | None = None,
+) -> LagInputs:
+    """Makes lags of several series, standardised on training samples.
+
+    Args:
+        samples: training samples, whose means and standard deviations are kept.
+        lags: steps back from the newest value, which is 0.
+        mixing: which mixtures each region sees, see `mixtures`; by default its own series only.
+        transform: g.
+        level: "series" or "window", see `LagInputs`.
+        num_components: principal components of all series' windows that every region sees too.
+        components_scale: standard deviation of these components.
+        given_scale: factor of what is given with the samples.
+        centred: whether each series is taken less its mean, so that a constant added to one changes the forecasts of
+            that one only, by that constant; by default where transform and level allow it. False keeps a zero that
+            all series share, as counts do.
+
+    Returns:
+        The inputs, to be called with histories.
+
+    Raises:
+        InputError: for lags that the windows do not hold, series that are constant or never known, unknown options, or
+            centred values with another transform or level than "none" and "series", which are for values from 0 on.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.lead_samples(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> adjacency = jnp.ones((2, 2))
+        >>> inputs = jaxcast.lag_inputs(samples, lags=range(3), mixing=jaxcast.mixtures(2, adjacency, everyone=True))
+        >>> inputs(samples.history).features.shape
+        (7, 2, 9)
+    """
+    lags = tuple(int(lag) for lag in lags)
+    size, num_regions = samples.history.shape[1:3]
+    if not lags or not all(0 <= lag < size for lag in lags):
+        raise InputError(f"expected lags from 0 to below the {size} steps of a window, got {lags}")
+    if transform not in TRANSFORMS or level not in LEVELS:
+        raise InputError(
+            f"transform must be none, sqrt or log and level series or window, got {shown(repr(transform))} and {shown(repr(level))}"
+        )
+    can_centre = transform == "none" and level == "series"
+    centred = can_centre if centred is None else centred
+    if centred and not can_centre:
+        raise InputError(
+            f"centred values go with transform none and level series, got {shown(repr(transform))} and {shown(repr(level))}; leave one out"
+        )
+    mixing = jnp.asarray(mixtures(num_regions) if mixing is None else mixing, samples.history.dtype)
+    if mixing.ndim != 3 or mixing.shape[::2] != (num_regions, num_regions):
+        raise InputError(f"expected mixing (region, mixture, source) of {num_regions} regions, got {mixing.shape}")
+    mean, std = series_scale(samples)
+    none = jnp.zeros(1)
+    scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
+    inputs = LagInputs(mean, std, mixing, none, none + 1, *scales, 0, lags, transform, level)
+    inputs = dataclasses.replace(inputs, centred=centred, target_features=target_features_of(samples))
+    if num_components:
+        inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
+    raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)
+    # Components keep the scale that they were given.
+    spread = raw.std(0).at[len(raw.T) - num_components :].set(1) if num_components else raw.std(0)
+    given_size = 0 if samples.given is None else samples.given.shape[-1]
+    return dataclasses.replace(inputs, offset=raw.mean(0), size=jnp.where(spread > 0, spread, 1), given_size=given_size)
+
+
+@jax.jit
+def _features(inputs: LagInputs, history: Array) -> Array:
+    return inputs(history).features
+
+
+@partial(jax.jit, static_argnames="num_components")
+def _principal(inputs: LagInputs, history: Array, num_components: int) -> Array:
+    """The first right singular vectors of all windows, scaled so that what they give has the standard deviation one."""
+    windows = inputs._lagged(inputs._scaled(filled(history, inputs.mean)))
+    _, values, right = jnp.linalg.svd(windows - windows.mean(0), full_matrices=False)
+    return right[:num_components].T * (len(windows) ** 0.5 / values[:num_components])
+
+
+def _to_all(shared: Float[Array, "*batch feature"], num_regions: int) -> Float[Array, "*batch region feature"]:
+    return jnp.broadcast_to(shared[..., None, :], (*shared.shape[:-1], num_regions, shared.shape[-1]))

@@ -1,0 +1,205 @@
+"""One-step forecasters of several series rolled in closed loop, by the same scan as everything else."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, Num
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_sizes
+from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
+from jaxcast.pytrees import register
+from jaxcast.rollout import Input, Output, RolloutState, closed_loop
+from jaxcast.scores.quantiles import middle_of
+from jaxcast.series.features import check_history, series_of
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class WindowCell:
+    """A forecaster of several series as a cell, which sees the newest values and, in closed loop, its own forecasts among them.
+
+        y_(t+1) = f([u_(t-l+1), ..., u_t], given_t) at its first lead
+
+    Where it forecasts quantiles, a closed loop with a key feeds a draw from them instead of the forecast, for each series by
+    itself: of the normal distribution with the two neighbouring quantiles, beyond the outermost that of the outermost two, and
+    not below the forecaster's `lower`. Many keys give quantiles of what follows (see `RecursiveForecaster`).
+
+    Args:
+        forecaster: any of histories (time, region) whose first lead is 1; of one that does not know its leads that is believed.
+            Of several features, (time, region, feature), it must forecast all, in their order.
+        window_size: l, the steps that it sees.
+
+    Raises:
+        InputError: for a forecaster whose first lead is another, or a window below one; when called, for one of several
+            features that does not forecast all.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> cell = jaxcast.WindowCell(jaxcast.Drift((1,)), window_size=2)
+        >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), num_leads=3).forecast[:, 0].tolist()
+        [3.0, 4.0, 5.0]
+    """
+
+    forecaster: Any
+    window_size: int = dataclasses.field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_one_step(self.forecaster)
+        check_sizes(window_size=self.window_size)
+
+    @property
+    def warmup(self) -> int:
+        return self.window_size - 1
+
+    def init_carry(
+        self, value: Float[Array, " region *feature"], given: Any = None
+    ) -> Float[Array, "time region *feature"]:
+        """A window in which nothing is known."""
+        return jnp.full((self.window_size, *value.shape), jnp.nan, value.dtype)
+
+    @checked
+    def __call__(
+        self, carry: Float[Array, "time region *feature"], x: Input
+    ) -> tuple[Float[Array, "time region *feature"], Output]:
+        check_all_features(self.forecaster, x.value)
+        window = jnp.concatenate([carry[1:], x.value[None]])
+        output = self.forecaster(window) if x.given is None else self.forecaster(window, x.given)
+        info = {"quantiles": output.info["quantiles"][0]} if "quantiles" in output.info else {}
+        return window, Output(output.forecast[0].astype(x.value.dtype), info)
+
+    def feedback(self, output: Output, key: Any) -> Float[Array, " region *feature"]:
+        """The forecast, or with a key a draw from the quantiles."""
+        if key is None or "quantiles" not in output.info:
+            return output.forecast
+        levels, quantiles = jnp.asarray(self.forecaster.levels, output.forecast.dtype), output.info["quantiles"]
+        if len(levels) == 1:
+            return output.forecast
+        scores = jax.scipy.special.ndtri(levels)
+        drawn = jax.random.normal(key, output.forecast.shape, output.forecast.dtype)[..., None]
+        k = jnp.clip(jnp.sum(drawn > scores, -1, keepdims=True) - 1, 0, len(levels) - 2)
+        low, high = (jnp.take_along_axis(quantiles, at, -1) for at in (k, k + 1))
+        values = (low + (high - low) * (drawn - scores[k]) / (scores[k + 1] - scores[k]))[..., 0]
+        lower = getattr(self.forecaster, "lower", None)
+        return (values if lower is None else jnp.maximum(values, lower)).astype(output.forecast.dtype)
+
+
+def check_one_step(forecaster: Any) -> None:
+    """Raises InputError for a forecaster that says its first lead is not 1."""
+    leads = getattr(forecaster, "leads", (1,))
+    if leads[0] != 1:
+        raise InputError(f"expected a forecaster of the next step, whose first lead is 1, got one of the leads {leads}")
+
+
+def check_all_features(forecaster: Any, value: Num[Array, "..."]) -> None:
+    """Raises InputError unless a forecaster forecasts every feature of a value, which are to enter its window."""
+    targets = getattr(forecaster, "target_features", ())
+    if targets and targets != tuple(range(value.shape[-1])):
+        raise InputError(
+            f"a closed loop needs forecasts of all features, expected target features {tuple(range(value.shape[-1]))} for values "
+            f"of shape {value.shape}, got {targets}; learn each lead directly where others are only seen"
+        )
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class RecursiveForecaster:
+    """A one-step forecaster made into one of any leads: its forecasts enter the window, step after step (a closed loop).
+
+    The other way is to learn each lead directly, as all forecasters here do that are made for several leads. With a key its
+    quantiles are those of `num_paths` closed loops that feed draws, and its forecast is the level nearest to 0.5.
+
+    Args:
+        one_step: a forecaster whose first lead is 1; of several features it must forecast all, in their order.
+        leads: those wanted.
+        num_paths: closed loops, where draws are fed.
+
+    Raises:
+        InputError: for leads that are no whole numbers from 1 on, or a forecaster whose first lead is another; when called, for a
+            history without steps or of another shape, a key with a forecaster of points, or features that are not forecast.
+
+    Source: Taieb, Bontempi, Atiya and Sorjamaa, Expert Systems with Applications 39, 7067 (2012), for both ways.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.lead_samples(values, window_size=4, leads=(1,))
+        >>> inputs = jaxcast.lag_inputs(samples, lags=range(4))
+        >>> one_step = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-6)
+        >>> forecast = jaxcast.RecursiveForecaster(one_step, (1, 10))(values[:50]).forecast
+        >>> bool(abs(forecast - values[jnp.asarray([50, 59])]).max() < 0.1)
+        True
+    """
+
+    one_step: Any
+    leads: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    num_paths: int = dataclasses.field(default=100, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        leads = self.leads if isinstance(self.leads, tuple | list) else ()
+        if not leads or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in (*leads, self.num_paths)):
+            raise InputError(f"leads and num_paths must be at least 1, got {self.leads} and {self.num_paths}")
+        check_one_step(self.one_step)
+
+    @property
+    def target_features(self) -> tuple[int, ...]:
+        """Which features it forecasts; () where histories have no feature axis."""
+        return getattr(self.one_step, "target_features", ())
+
+    def __call__(self, history: Num[Array, "..."], given: Any = None, *, key: Key[Array, ""] | None = None) -> Output:
+        """Forecasts all leads.
+
+        Args:
+            history: (time, region) or (sample, time, region), with a last axis of features where the forecaster takes one.
+            given: (*batch, step, ...), what is given at the newest step and at all after it but the last of the leads.
+            key: for draws, the same for all windows.
+
+        Returns:
+            Forecasts (*batch, lead, region), with a last axis of features where histories have one.
+
+        Raises:
+            InputError: see the class.
+        """
+        levels = getattr(self.one_step, "levels", ())
+        if key is not None and not levels:
+            raise InputError("a key is for draws from quantiles, which this forecaster has none of")
+        check_history(history, self.target_features, series=series_of(self.one_step))
+        check_all_features(self.one_step, history)
+        batch = history.shape[: -3 if self.target_features else -2]
+        if jnp.issubdtype(history.dtype, jnp.integer):
+            history = history.astype(jnp.result_type(float))  # forecasts of counts have fractions
+        num_paths = 1 if key is None else self.num_paths
+        size = (num_paths, max(self.leads), *batch, *history.shape[len(batch) + 1 :])
+        check_arrays(f"{num_paths} paths of {max(self.leads)} leads", size, dtype=history.dtype)
+        cell, num_leads = WindowCell(self.one_step, history.shape[len(batch)]), max(self.leads)
+        at = jnp.asarray(self.leads) - 1
+
+        def path(history: Array, given: Any, key: Any) -> Output:
+            # The window is full at once: no forecast is made before its last step.
+            before = jnp.concatenate([history[:1], history[:-1]])
+            carry, first = cell(before, Input(history[-1], True, jax.tree.map(lambda a: a[0], given)))
+            later = jax.tree.map(lambda a: a[1:], given)
+            _, rest = closed_loop(cell, RolloutState(carry, first), num_leads - 1, later, key=key)
+            return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b])[at], first, rest)
+
+        def drawn(history: Array, given: Any, key: Any) -> Array:
+            of_feedback, of_outputs = jax.random.split(key)
+            outputs = path(history, given, of_feedback)
+            return jax.vmap(cell.feedback)(outputs, jax.random.split(of_outputs, len(at)))
+
+        def one(history: Array, given: Any) -> Output:
+            if key is None:
+                return Output(path(history, given, None).forecast, {})
+            paths = jax.vmap(partial(drawn, history, given))(jax.random.split(key, self.num_paths))
+            quantiles = jnp.moveaxis(jnp.quantile(paths, jnp.asarray(levels, paths.dtype), axis=0), 0, -1)
+            return Output(quantiles[..., middle_of(levels)], {"quantiles": quantiles})
+
+        if not batch:
+            return one(history, given)
+        flat, own = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(batch) :]), (history, given))
+        many = jax.vmap(one)(flat, own)
+        return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), many)

@@ -1,0 +1,245 @@
+"""From a table of series to what region forecasters consume: windows of history and the values some leads later."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxcast.arguments import check_finite, checked
+from jaxcast.errors import InputError
+from jaxcast.series.features import TargetFeatures, check_targets, of_targets
+
+
+class LeadSamples(NamedTuple):
+    """Windows of several series, and what they are to forecast.
+
+    Where each region has several features, histories have a last axis of features, and targets and weights one of those
+    that are forecast.
+
+    Args:
+        history: (sample, time, region) or (sample, time, region, feature), oldest first; NaN where a value is missing.
+        targets: the values some steps after the newest of the history, (sample, lead, region) or (sample, lead, region,
+            target).
+        weights: of the targets' shape, 1 where a target is known and to be learned from, else 0; the target is then 0 too.
+        rows: that of each target in the table, (sample, lead).
+        given: what else is known when the history ends, such as the season or what is planned for the targets, (sample,
+            feature) for all regions or (sample, region, feature), or None.
+        features: which features are forecast, None without a feature axis.
+    """
+
+    history: Float[Array, "sample time region *feature"]
+    targets: Float[Array, "sample lead region *target"]
+    weights: Float[Array, "sample lead region *target"]
+    rows: Int[Array, "sample lead"]
+    given: Any = None
+    features: TargetFeatures | None = None
+
+
+@checked
+def lead_samples(
+    values: Float[Any, "time region *feature"],
+    *,
+    window_size: int,
+    leads: Sequence[int],
+    start: int = 0,
+    stop: int | None = None,
+    targets: Sequence[int] | None = None,
+    past_covariates: Float[Any, "time *region_of_past covariate"] | None = None,
+    given: Float[Any, "time *region_of_given given"] | None = None,
+    ahead: Float[Any, "time *region_of_ahead ahead"] | None = None,
+) -> LeadSamples:
+    """Cuts every window of a table that has a target in the rows from `start` to before `stop`.
+
+    A window may reach back before `start`; a target outside of the rows has the weight 0. So training, validation and
+    test part are three calls with the same values, whose targets do not overlap.
+
+    Args:
+        values: (time, region), or (time, region, feature) for several numbers of each region; NaN where one is missing.
+        window_size: steps of history.
+        leads: steps from the newest value to each target, at least 1.
+        start: first row of targets.
+        stop: row after the last of targets, by default the end.
+        targets: numbers of the features that are forecast, where there is a feature axis; by default all. The others are
+            seen only.
+        past_covariates: what else is known of each step of the window, (time, covariate) for all regions or (time, region,
+            covariate). They become further features, after those of the values, that are not forecast; a missing one is
+            the last known. Values without a feature axis become the first feature.
+        given: what else is known at each step, for all regions or for each; a sample gets that of its newest step.
+        ahead: what is known of each step before it comes; a sample gets that of the steps of all its targets, lead by
+            lead, after `given`. What cannot be known is NaN: such a sample is not learned from, its weights are 0.
+
+    Returns:
+        The windows with their targets.
+
+    Raises:
+        InputError: for sizes or leads below one, a table too short for any sample, values of another shape, another number
+            of steps or regions in a covariate, or targets that are no features.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> values = jnp.arange(10.0)[:, None]
+        >>> samples = jaxcast.lead_samples(values, window_size=3, leads=(1, 4), start=5, stop=7)
+        >>> samples.history[:, :, 0].tolist()
+        [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 4.0, 5.0]]
+        >>> samples.rows.tolist(), samples.weights[:, :, 0].tolist()
+        ([[3, 6], [4, 7], [5, 8], [6, 9]], [[0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+        >>> samples = jaxcast.lead_samples(jnp.ones((10, 2, 3)), window_size=4, leads=(1,), targets=(0, 2))
+        >>> samples.history.shape, samples.targets.shape
+        ((6, 4, 2, 3), (6, 1, 2, 2))
+    """
+    table, features = _features(values, targets, past_covariates)
+    length = len(table)
+    stop = length if stop is None else min(stop, length)
+    if min(window_size, *leads, 1) < 1 or not leads:
+        raise InputError(f"expected a window and leads of at least 1, got {window_size} and {tuple(leads)}")
+    # Numbers of the newest steps of windows.
+    first = max(window_size - 1, start - max(leads))
+    last = stop - 1 - min(leads)
+    if last < first:
+        raise InputError(
+            f"windows of {window_size} and leads of up to {max(leads)} steps find no target in the rows {start} to "
+            f"{stop - 1} of a table of {length}; give a longer table, shorter windows or smaller leads"
+        )
+    newest = np.arange(first, last + 1)
+    rows = newest[:, None] + np.asarray(leads)
+    samples = _gather(table, newest, rows, (rows >= start) & (rows < stop), window_size=window_size, features=features)
+    parts = [
+        _given_at(name, known, table, steps)
+        for name, known, steps in (("given", given, newest[:, None]), ("ahead", ahead, rows))
+        if known is not None
+    ]
+    return _with_given(samples, parts) if parts else samples
+
+
+def _features(values: Any, targets: Any, past: Any) -> tuple[Array, TargetFeatures | None]:
+    """The table with its covariates along time as further features, and which are forecast."""
+    table = jnp.asarray(values)
+    if table.ndim not in (2, 3) or 0 in table.shape[1:]:
+        raise InputError(f"expected values (time, region) or (time, region, feature), got shape {table.shape}")
+    if table.ndim == 2 and past is None:
+        if targets is not None:
+            raise InputError(
+                f"targets are numbers of features, expected values (time, region, feature), got shape {table.shape}"
+            )
+        return table, None
+    table = table if table.ndim == 3 else table[..., None]
+    features = TargetFeatures(check_targets(targets, table.shape[2]))
+    if past is None:
+        return table, features
+    past = jnp.asarray(past, table.dtype)
+    if past.ndim not in (2, 3) or past.shape[:-1] != table.shape[: past.ndim - 1]:
+        raise InputError(
+            "expected past_covariates (time, covariate) or (time, region, covariate) for values of "
+            f"{table.shape[0]} steps and {table.shape[1]} regions, got shape {past.shape}"
+        )
+    past = past if past.ndim == 3 else jnp.repeat(past[:, None], table.shape[1], 1)
+    return jnp.concatenate([table, past], -1), features
+
+
+def _given_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "sample step"]) -> Array:
+    """What a table gives at some steps of each sample, (sample, *region, feature of all steps); NaN beyond its end."""
+    table = jnp.asarray(table, float)
+    if table.ndim not in (2, 3) or table.shape[:-1] != values.shape[: table.ndim - 1]:
+        raise InputError(
+            f"expected {name} (time, feature) or (time, region, feature) for values {values.shape}, got {table.shape}"
+        )
+    inside = (steps < len(table)).reshape(*steps.shape, *[1] * (table.ndim - 1))
+    found = jnp.where(inside, table[np.minimum(steps, len(table) - 1)], jnp.nan)
+    return jnp.moveaxis(found, 1, -2).reshape(len(steps), *table.shape[1:-1], -1)
+
+
+def _with_given(samples: LeadSamples, parts: list[Array]) -> LeadSamples:
+    """The samples with what is given; where that is not known, nothing is to be learned."""
+    each = any(part.ndim == 3 for part in parts)
+    num_regions = samples.history.shape[2]
+    parts = [jnp.repeat(part[:, None], num_regions, 1) if each and part.ndim == 2 else part for part in parts]
+    given = jnp.concatenate(parts, -1)
+    known = jnp.isfinite(given)
+    is_known = known.all(-1)[:, None] if each else known.all(-1)[:, None, None]
+    is_known = is_known if samples.features is None else is_known[..., None]
+    return samples._replace(
+        targets=jnp.where(is_known, samples.targets, 0),
+        weights=jnp.where(is_known, samples.weights, 0),
+        given=jnp.where(known, given, 0),
+    )
+
+
+def check_samples(samples: LeadSamples) -> None:
+    """Refuses samples with NaN or infinity where something is to be learned.
+
+    Raises:
+        InputError: that names the first such sample.
+    """
+    if isinstance(samples.weights, jax.core.Tracer):
+        return
+    weights: Any = np.asarray(samples.weights)
+    samples = samples._replace(weights=weights)
+    for name, array in (("targets", samples.targets), ("given", samples.given)):
+        if array is not None:
+            check_finite({name: array}, weights=_weights_of(name, samples))
+
+
+def learned_from(samples: LeadSamples) -> LeadSamples:
+    """The samples with zeros for targets of weight 0, and for what is given with them, whatever stood there."""
+    given = samples.given
+    if given is not None:
+        given = jnp.where(_weights_of("given", samples) > 0, given, 0)
+    return samples._replace(targets=jnp.where(samples.weights > 0, samples.targets, 0), given=given)
+
+
+def _weights_of(name: str, samples: LeadSamples) -> Any:
+    """What an array of the samples counts for, in its shape or one that broadcasts to it."""
+    weights = samples.weights
+    if name == "targets":
+        return weights
+    weights = weights if samples.features is None else weights.max(-1)
+    return weights.max(-2)[..., None] if samples.given.ndim == weights.ndim else weights.max((-2, -1))[..., None]
+
+
+def given_to_regions(given: Any, history: Array, size: int) -> Float[Array, "*batch region feature"]:
+    """Brings what is given with histories (*batch, time, region) to each region: its own, or the same for all.
+
+    Args:
+        given: (*batch, feature) or (*batch, region, feature).
+        history: without a feature axis.
+        size: how many features are expected.
+
+    Returns:
+        What is given, for each region.
+
+    Raises:
+        InputError: for another shape.
+    """
+    num_regions, batch = history.shape[-1], history.shape[:-2]
+    if np.shape(given) not in ((*batch, size), (*batch, num_regions, size)):
+        raise InputError(
+            f"it learned from {size} given numbers for each of {num_regions} regions, or for all, of a sample, got shape "
+            f"{np.shape(given)} with histories {history.shape}"
+        )
+    given = jnp.asarray(given)
+    if given.ndim < history.ndim:
+        given = given[..., None, :]
+    return jnp.broadcast_to(given, (*batch, num_regions, size))
+
+
+@partial(jax.jit, static_argnames="window_size")
+def _gather(
+    values: Array, newest: Int[Array, " sample"], rows: Int[Array, "sample lead"], wanted: Bool[Array, "sample lead"],
+    *, window_size: int, features: TargetFeatures | None,
+) -> LeadSamples:  # fmt: skip
+    history = values[newest[:, None] + jnp.arange(1 - window_size, 1)]
+    targets = values[jnp.minimum(rows, len(values) - 1)]
+    if features is not None:
+        targets = of_targets(targets, features.numbers)
+    known = jnp.isfinite(targets) & wanted.reshape(*wanted.shape, *[1] * (targets.ndim - 2))
+    return LeadSamples(history, jnp.where(known, targets, 0), known.astype(values.dtype), rows, None, features)
+
+
+def base_quantiles(forecaster: Any, history: Float[Array, "..."], given: Any = None) -> Float[Array, "..."]:
+    """Finds a forecaster's own quantiles; where it has none its point forecast, as the only level."""
+    output = forecaster(history) if given is None else forecaster(history, given)
+    return output.info.get("quantiles", output.forecast[..., None])

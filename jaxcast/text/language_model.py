@@ -1,0 +1,280 @@
+"""A language model: tokens in, the probabilities of the next one out, over whole texts or one token at a time."""
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float, Int, Key
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_sizes
+from jaxcast.errors import InputError, shown
+from jaxcast.limits import check_arrays
+from jaxcast.nn.layers import drop, uniform_linear
+from jaxcast.nn.rnn import Activation
+from jaxcast.nn.stack import Kind, Stack
+from jaxcast.pytrees import register
+from jaxcast.rollout import Input, Output, forecast
+from jaxcast.text.tokens import Tokens, checked_tokens
+from jaxcast.types import Scalar
+
+
+class LanguageModel(nnx.Module):
+    """An embedding of tokens, a stack of recurrent layers, and a softmax over the next token.
+
+        p(w_(n+1) | w_1, ..., w_n) = softmax(W h_n + b),    h = Stack(E[w])
+
+    Logits are of the dtype of its parameters. `fit_over_time` trains it on `text_streams` by `cross_entropy`. With kind="rnn",
+    activation="sigmoid" and one layer it is the simple model h_n = sigmoid(W_h h_(n-1) + W_e E[w_n] + b).
+
+    Args:
+        num_tokens: of the alphabet.
+        hidden_size: components of h.
+        num_layers: of the stack.
+        key: for the initial weights.
+        embedding_size: components of E[w].
+        kind: of the layers, "lstm", "gru" or "rnn".
+        dropout: see `Stack`; here of E[w] and h too.
+        activation: of an "rnn", "tanh", "sigmoid" or "relu"; tanh by default.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: for another kind or activation, an activation of an "lstm" or "gru", sizes below one, or a probability
+            outside [0, 1).
+
+    Source: Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> carry, logits = model(jnp.asarray([[0, 1, 2, 3], [4, 0, 1, 2]]))
+        >>> logits.shape
+        (2, 4, 5)
+    """
+
+    @checked
+    def __init__(
+        self,
+        *,
+        num_tokens: int,
+        hidden_size: int,
+        num_layers: int,
+        key: Key[Array, ""],
+        embedding_size: int = 64,
+        kind: Kind = "lstm",
+        dropout: float = 0.0,
+        activation: Activation | None = None,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        if activation is not None and kind != "rnn":
+            raise InputError(
+                f"an activation is chosen for kind='rnn' alone, got {shown(repr(activation))} for {shown(repr(kind))}; leave it out"
+            )
+        options: dict[str, Any] = {} if activation is None else {"activation": activation}
+        check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)
+        check_arrays(f"an embedding of {num_tokens} tokens", (num_tokens, embedding_size), dtype=dtype)
+        of_tokens, of_stack, of_readout = jax.random.split(key, 3)
+        self.embedding = nnx.Param(jax.random.normal(of_tokens, (num_tokens, embedding_size), dtype))
+        self.stack = Stack(
+            kind, in_size=embedding_size, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, key=of_stack,
+            dtype=dtype, init="orthogonal", **options,
+        )  # fmt: skip
+        rngs = nnx.Rngs(of_readout)
+        self.readout = uniform_linear(hidden_size, num_tokens, fan_in=hidden_size, rngs=rngs, dtype=dtype)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it must be made with, beside a key, before its weights can be put in."""
+        num_tokens, embedding_size = self.embedding.shape[-2:]
+        names = ("kind", "hidden_size", "num_layers", "dropout", "activation", "dtype")
+        stack = {name: self.stack.config[name] for name in names if name in self.stack.config}
+        return {"num_tokens": num_tokens, "embedding_size": embedding_size, **stack}
+
+    def init_carry(self, *batch: int) -> Any:
+        """The carry before the first token."""
+        return self.stack.init_carry(*batch)
+
+    @checked
+    def __call__(
+        self, tokens: Int[Array, "*batch time"], carry: Any = None, *, key: Key[Array, ""] | None = None
+    ) -> tuple[Any, Float[Array, "*batch time token"]]:
+        """The carry after the last token, and the logits of what follows each.
+
+        Args:
+            key: for dropout; without one nothing is dropped.
+        """
+        of_inputs, of_stack, of_outputs = (None,) * 3 if key is None else jax.random.split(key, 3)
+        xs = drop(self.embedding[...][tokens], self.stack.dropout, of_inputs)
+        carry, outputs = self.stack(xs, carry, key=of_stack)
+        return carry, self.readout(drop(outputs, self.stack.dropout, of_outputs))
+
+    def step(self, carry: Any, token: Int[Array, "*batch"]) -> tuple[Any, Float[Array, "*batch token"]]:
+        """The carry after one token, and the logits of the next."""
+        carry, output = self.stack.step(carry, self.embedding[...][token])
+        return carry, self.readout(output)
+
+
+@checked
+def cross_entropy(
+    model: Any,
+    carry: Any,
+    tokens: tuple[Int[Array, "*batch time"], Int[Array, "*batch time"]],
+    key: Key[Array, ""] | None = None,
+) -> tuple[Float[Array, ""], Any]:
+    """The mean of -log p of the tokens that followed, in nats, and the carry: the loss for `fit_over_time`.
+
+    The model sees the true tokens, whatever it would have said (teacher forcing). tokens: those seen, and those that
+    followed each.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> text = jnp.asarray([[0, 1, 2, 3, 4, 0, 1, 2]])
+        >>> loss, carry = jaxcast.cross_entropy(model, model.init_carry(1), (text[:, :-1], text[:, 1:]))
+        >>> bool(1 < loss < 3)
+        True
+    """
+    seen, followed = tokens
+    carry, logits = model(seen, carry, key=key)
+    return -_log_p(logits, followed).mean(), carry
+
+
+def _log_p(logits: Float[Array, "*batch token"], token: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+    return jnp.take_along_axis(jax.nn.log_softmax(logits, -1), token[..., None], -1)[..., 0]
+
+
+class TextScore(NamedTuple):
+    """How well a text was foreseen: mean -log p of a token in nats, exp of it, and in bits (of characters: bits per character)."""
+
+    loss: Float[Array, ""]
+    perplexity: Float[Array, ""]
+    bits: Float[Array, ""]
+
+
+@checked
+def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
+    """The scores of a text whose tokens had these log-probabilities.
+
+    Raises:
+        InputError: for none.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> score = jaxcast.score_log_likelihoods(jnp.log(jnp.asarray([0.25, 0.25])))
+        >>> float(score.perplexity), float(score.bits)
+        (4.0, 2.0)
+    """
+    if not np.size(log_p):
+        raise InputError("expected the log-probability of at least one token, got none")
+    loss = -jnp.mean(jnp.asarray(log_p))
+    return TextScore(loss, jnp.exp(loss), loss / jnp.log(jnp.asarray(2, loss.dtype)))
+
+
+@checked
+def log_likelihoods(model: LanguageModel, tokens: Tokens, *, chunk_size: int = 1000) -> Float[Array, " token-1"]:
+    """log p of every token of a text but the first, each given all that came before it.
+
+    The carry is kept from the first token to the last; chunks only bound the memory.
+
+    Raises:
+        InputError: for fewer than two tokens, tokens the model does not have, or chunks below one.
+
+    Example:
+        >>> import jax, jaxcast, numpy as np
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> log_p = jaxcast.log_likelihoods(model, np.arange(300) % 5)
+        >>> log_p.shape, bool(jaxcast.score_log_likelihoods(log_p).perplexity < 10)
+        ((299,), True)
+    """
+    check_sizes(chunk_size=chunk_size)
+    tokens = checked_tokens(tokens, at_least=2, num_tokens=len(model.embedding))
+    return _log_likelihoods(model, tokens, chunk_size=min(chunk_size, len(tokens) - 1))
+
+
+@partial(jax.jit, static_argnames="chunk_size")
+def _log_likelihoods(model: LanguageModel, tokens: Array, *, chunk_size: int) -> Array:
+    num = len(tokens) - 1
+    # What the last chunk is filled up with comes after the text and changes nothing before.
+    padded = jnp.pad(tokens, (0, -num % chunk_size))
+
+    def chunk(carry: Any, pair: tuple[Array, Array]) -> tuple[Any, Array]:
+        carry, logits = model(pair[0], carry)
+        return carry, _log_p(logits, pair[1])
+
+    chunks = (padded[:-1].reshape(-1, chunk_size), padded[1:].reshape(-1, chunk_size))
+    return jax.lax.scan(chunk, model.init_carry(), chunks)[1].reshape(-1)[:num]
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class TokenCell:
+    """A language model as a cell: where the next token is not known, a rollout feeds a sample of softmax(logits / temperature).
+
+    Values are tokens, whole numbers without an axis; forecasts are logits, (token,), of the model's dtype; `info["token"]` is the
+    token that it was fed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> jaxcast.open_loop(jaxcast.TokenCell(model), jnp.asarray([0, 1, 2])).forecast.shape
+        (3, 5)
+    """
+
+    model: Any
+    temperature: Scalar = 1.0
+
+    warmup = 0
+    whole_numbers = True
+
+    def init_carry(self, value: Any, given: Any = None) -> Any:
+        """The model's carry before the first token."""
+        return self.model.init_carry()
+
+    def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]:
+        carry, logits = self.model.step(carry, x.value)
+        return carry, Output(logits, {"token": x.value})
+
+    def feedback(self, output: Output, key: Any) -> Array:
+        """The next token."""
+        return jax.random.categorical(key, output.forecast / self.temperature).astype(output.info["token"].dtype)
+
+
+@checked
+def sample_tokens(
+    model: LanguageModel,
+    prompt: Tokens,
+    num_tokens: int,
+    *,
+    temperature: Scalar = 1.0,
+    key: Key[Array, ""],
+) -> Int[Array, " sampled"]:
+    """What a model writes after a prompt: a closed loop, in one compiled scan, that feeds samples.
+
+        w_(n+1) ~ softmax(logits_n / temperature)
+
+    Args:
+        temperature: below 1 likely tokens become likelier; other numbers compile nothing.
+
+    Raises:
+        InputError: for an empty prompt, tokens the model does not have, none to write, or a temperature that is not
+            positive.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> jaxcast.sample_tokens(model, [0, 1], 7, key=jax.random.key(1)).shape
+        (7,)
+    """
+    check_sizes(num_tokens=num_tokens)
+    prompt = checked_tokens(prompt, at_least=1, num_tokens=len(model.embedding))
+    if np.ndim(temperature) or (
+        not isinstance(temperature, jax.core.Tracer) and not 0 < float(np.asarray(temperature)) < np.inf
+    ):
+        raise InputError(f"temperature must be one positive and finite number, got {temperature}")
+    outputs = forecast(TokenCell(model, jnp.asarray(temperature)), prompt, num_tokens + 1, key=key)
+    # The first output is that of the last token of the prompt.
+    return outputs.info["token"][1:]

@@ -1,0 +1,1 @@
+"""Gradient training: optimizers, checkpoints, selection."""

@@ -1,0 +1,210 @@
+"""Training through closed loops: gradients of forecasts that were fed back, over growing horizons."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Key
+
+from jaxcast.arguments import checked
+from jaxcast.dynamics.trajectories import Trajectory
+from jaxcast.dynamics.trajectory_checks import check_trajectory
+from jaxcast.errors import InputError
+from jaxcast.limits import check_arrays
+from jaxcast.rollout import Cell, Input, RolloutState, spin_up
+from jaxcast.sampling import check_sampling, exact_times, with_all_digits
+from jaxcast.training.fit import Fit, Loss, fit
+from jaxcast.training.optimizers import make_optimizer
+from jaxcast.types import Scalar
+
+MakeCell = Callable[[Any], Cell]
+
+
+class LoopWindows(NamedTuple):
+    """Windows to train closed loops on, (window, ...).
+
+    history: (window, time, dim), oldest first. truth: (window, lead, dim). times: of both but the last lead. scale: the
+    size of each component, (window, dim), the same for all.
+    """
+
+    history: Array
+    truth: Array
+    times: Array
+    scale: Array
+
+
+@checked
+def fine_tune(
+    models: Any,
+    trajectory: Trajectory,
+    make_cell: MakeCell,
+    *,
+    keys: Key[Array, " seed"],
+    horizons: Sequence[int] = (1, 2, 5, 10, 20),
+    num_epochs: int = 4,
+    batch_size: int = 64,
+    learning_rate: float = 3e-4,
+    clip_norm: float = 1.0,
+    optimizer: optax.GradientTransformation | None = None,
+    tolerance: float = 0.03,
+    diverged: float = 0.3,
+    history_size: int | None = None,
+    stride: int = 1,
+    on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
+    mesh: Mesh | None = None,
+) -> Fit:
+    """Goes on training models on how their closed loops do, the horizon growing as they get better.
+
+    The loss is that of `closed_loop_loss`. Steps are recomputed in the backward pass, so that memory does not grow with
+    what a step holds. It helps models that do as well on new data as in training; one that overfits gets no better by it.
+
+    Source: Bengio et al. (2015) and Lam et al. (2023) for growing horizons; Chen et al. (2016) for checkpoints.
+
+    Args:
+        models: with a leading seed axis, such as `fit` returns; their `nnx.Param` leaves are trained.
+        make_cell, tolerance, diverged: as in `closed_loop_loss`. keys: one for each seed; they shuffle.
+        horizons: leads of the closed loop, each trained for num_epochs over all windows.
+        optimizer: by default Adam with clipped gradients, its rate going to zero along a cosine for each horizon.
+        history_size: true values before each window; by default as many as fill the cell's memory.
+        stride: a window begins at every so many samples.
+        on_progress: called at the end of every horizon, with it and the newest losses.
+
+    Raises:
+        InputError: for horizons below one, a trajectory shorter than a window or not evenly sampled by the dt of the
+            cell's flow map, or settings out of range.
+
+    Returns:
+        The models, and the losses of all epochs of all horizons.
+
+    Example:
+        >>> import jax, jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> def init(key): return jaxcast.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
+        >>> keys = jax.random.key(0)[None]
+        >>> sizes = dict(horizons=(1, 3), num_epochs=2, batch_size=8)
+        >>> jaxcast.fine_tune(jax.vmap(init)(keys), truth, jaxcast.Forecaster, keys=keys, **sizes).losses.shape
+        (1, 4)
+    """
+    _check_tuning(horizons, num_epochs, stride, tolerance, diverged)
+    first = make_cell(jax.tree.map(lambda a: a[0], models))
+    check_sampling(trajectory.times, first)
+    history_size = first.warmup + 1 if history_size is None else history_size
+    loss = closed_loop_loss(make_cell, tolerance, diverged)
+    tuned, losses = Fit(models, jnp.zeros((len(keys), 0))), []
+    for n, horizon in enumerate(horizons):
+        data = loop_windows(trajectory, horizon, history_size, stride)
+        data = data._replace(times=exact_times(data.times, first))
+        num_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
+        tuned = fit(
+            tuned, data, keys=jax.vmap(jax.random.fold_in, (0, None))(keys, n), num_epochs=num_epochs, batch_size=batch_size,
+            optimizer=optimizer or make_optimizer(learning_rate, schedule="cosine", num_steps=num_steps, clip_norm=clip_norm),
+            loss=loss, mesh=mesh,
+        )  # fmt: skip
+        losses.append(tuned.losses)
+        if on_progress is not None:
+            on_progress(horizon, np.asarray(tuned.losses[:, -1]))
+    return Fit(tuned.model, jnp.concatenate(losses, 1))
+
+
+def _check_tuning(horizons: Sequence[int], num_epochs: int, stride: int, tolerance: float, diverged: float) -> None:
+    if not horizons or min(*horizons, num_epochs, stride) < 1 or min(tolerance, diverged) <= 0:
+        raise InputError(
+            "expected horizons, num_epochs and stride of at least 1 and a positive tolerance and diverged, "
+            f"got {tuple(horizons)}, {num_epochs}, {stride}, {tolerance} and {diverged}"
+        )
+
+
+@checked
+def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride: int = 1) -> LoopWindows:
+    """Overlapping windows of a trajectory, one beginning every `stride` samples.
+
+    Raises:
+        InputError: for a trajectory shorter than one window, not evenly sampled, or with NaN.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> jaxcast.loop_windows(truth, horizon=5, history_size=6).truth.shape
+        (20, 5, 3)
+    """
+    check_trajectory(trajectory)
+    check_sampling(trajectory.times)
+    states, size = trajectory.states, history_size + horizon
+    if history_size < 1 or len(states) < size:
+        raise InputError(
+            f"windows of {history_size} true values and {horizon} leads need a trajectory of at least {size} samples, "
+            f"got {len(states)}"
+        )
+    num_windows = len(range(0, len(states) - size + 1, stride))
+    check_arrays(f"{num_windows} windows of {size} samples", (num_windows, size, *jnp.shape(states)[1:]))
+    index = np.arange(0, len(states) - size + 1, stride)[:, None] + np.arange(size)
+    windows, std = states[index], states.std(0)
+    scale = jnp.broadcast_to(jnp.where(std > 0, std, 1), (len(index), states.shape[-1]))
+    return LoopWindows(windows[:, :history_size], windows[:, history_size:], trajectory.times[index[:, :-1]], scale)
+
+
+@checked
+@cache
+def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: float = 0.3) -> Loss:
+    """The loss of `fine_tune`: (model, windows) -> scalar; the same arguments give the same function.
+
+        loss = mean over windows and leads of log(1 + e / tolerance^2),    e = mean_d ((forecast_d - truth_d) / std_d)^2
+
+    over the leads up to the first at which e exceeds `diverged`, and that one, with differences beyond
+    2 sqrt(dim diverged) std cut. Behind it nothing is scored and the truth is fed, so a window that has diverged gives
+    finite gradients and no noise, unless the cell returns NaN for finite states. Errors below the tolerance count by
+    their square, those above by their logarithm, so that every lead asks for about the same relative improvement.
+
+    Args:
+        make_cell: model -> cell, a function defined once (it is compared by identity).
+        tolerance, diverged: errors in standard deviations, and their squares.
+
+    Example:
+        >>> import jaxcast
+        >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
+        >>> loss = jaxcast.closed_loop_loss(jaxcast.Forecaster)
+        >>> bool(loss(jaxcast.Persistence(), jaxcast.loop_windows(truth, horizon=5, history_size=1)) > 0)
+        True
+    """
+
+    def loss(model: Any, windows: LoopWindows) -> Float[Array, ""]:
+        cell = make_cell(model)
+        check_sampling(windows.times, cell, what="every window")
+        windows = windows._replace(times=exact_times(windows.times, cell))
+        score = partial(_score, with_all_digits(cell), tolerance=tolerance, diverged=diverged)
+        return jax.vmap(score)(windows).mean()
+
+    return loss
+
+
+def _score(cell: Cell, window: LoopWindows, *, tolerance: Scalar, diverged: Scalar) -> Array:
+    """The mean score of one window's leads."""
+    num_true = len(window.history)
+    far = 2 * (len(window.scale) * diverged) ** 0.5 * window.scale  # one component alone is enough to diverge
+
+    def judge(state: RolloutState, alive: Array, truth: Array) -> tuple[Array, Array, Array]:
+        """What to feed next, whether it is still to be scored, and the score of the newest forecast."""
+        fed = cell.feedback(state.output, None)
+        # What is farther off counts as this far: it has no gradient, and what is not finite must not reach one.
+        off = jnp.clip(jnp.where(jnp.isfinite(fed), fed - truth, far), -far, far)
+        error = jnp.mean((off / window.scale) ** 2)
+        score = jnp.where(alive, jnp.log1p(error / tolerance**2), 0)
+        alive = alive & (error < diverged)
+        return jnp.where(alive, truth + off, truth), alive, score
+
+    @jax.checkpoint
+    def step(carry: tuple[RolloutState, Array], x: tuple[Array, Array]) -> tuple[Any, Array]:
+        (state, alive), (truth, time) = carry, x
+        value, alive, score = judge(state, alive, truth)
+        return (RolloutState(*cell(state.carry, Input(value, jnp.asarray(False), time))), alive), score
+
+    state = spin_up(cell, window.history, window.times[:num_true])
+    start = (state, jnp.asarray(True))
+    (state, alive), scores = jax.lax.scan(step, start, (window.truth[:-1], window.times[num_true:]))
+    _, _, last = judge(state, alive, window.truth[-1])
+    return (scores.sum() + last) / len(window.truth)

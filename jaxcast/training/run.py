@@ -1,0 +1,319 @@
+"""The compiled program of a training run: epochs of updates for every seed, shuffled minibatches or chunks in time order."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, PyTree
+
+from jaxcast.errors import InputError
+from jaxcast.limits import check_memory
+from jaxcast.pytrees import fingerprint
+from jaxcast.sharding import everywhere, gather_seeds, map_seeds, spread_seeds
+from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
+from jaxcast.types import Scalar
+
+
+class Plan(NamedTuple):
+    """How a run goes; all of it is static.
+
+    loss: (model, batch) -> scalar, with `key` as well where with_key; over time (model, carry, chunk) -> (scalar, carry).
+    size: of a minibatch, or of a chunk in steps. patience: epochs without a better validation loss before a run stops.
+    """
+
+    loss: Callable[..., Any]
+    size: int
+    num_epochs: int
+    over_time: bool = False
+    with_key: bool = False
+    patience: int | None = None
+
+
+class Best(NamedTuple):
+    """The parameters with the lowest validation loss so far, that loss, the epoch, and the validation losses of all."""
+
+    params: Any
+    loss: Array
+    epoch: Array
+    losses: Array
+
+
+class Run(NamedTuple):
+    """One seed's run so far; best is None without validation data."""
+
+    params: Any
+    constants: Any
+    opt_state: Any
+    losses: Array
+    key: Array
+    best: Any = None
+
+
+def train(
+    init: Callable[[Any], Any] | None,
+    models: Any,
+    data: PyTree,
+    validation: PyTree | None,
+    plan: Plan,
+    *,
+    keys: Array,
+    optimizer: optax.GradientTransformation,
+    on_progress: Callable[[int, Any], None] | None,
+    num_reports: int,
+    checkpoint: str | Path | None,
+    mesh: Mesh | None,
+) -> tuple[Any, Run]:
+    """What the models are made of, and every seed's run after its last epoch; `init` makes a model, unless there are models."""
+    num_epochs = plan.num_epochs
+    graph, run = _started(init, models, keys, optimizer, num_epochs, validation is not None)
+    identity = {} if checkpoint is None else _identity(data, validation, keys, plan)
+    run, done = _resumed(run, checkpoint, identity)
+    run = spread_seeds(run, mesh)
+    every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
+    for start in range(done, num_epochs, every):
+        stop = min(start + every, num_epochs)
+        run = _epochs(run, data, validation, start, stop, graph=graph, optimizer=optimizer, plan=plan, mesh=mesh)
+        if checkpoint is not None:
+            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
+        if on_progress is not None:
+            on_progress(stop, everywhere(run.losses)[: len(keys), stop - 1])
+    # The key and the optimizer's state stay where they are: no one needs them any more.
+    return graph, gather_seeds(run._replace(opt_state=None, key=None), len(keys))
+
+
+def _started(
+    init: Any, models: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int, validated: bool
+) -> tuple[Any, Run]:
+    """What the models are made of, and the run before its first epoch, of new models or of those of an earlier run."""
+    options: dict[str, Any] = {"optimizer": optimizer, "num_epochs": num_epochs, "validated": validated}
+    if models is None:
+        shapes = jax.eval_shape(init, keys[0])
+        check_training_memory(shapes, len(keys), num_epochs)
+        graph = nnx.graphdef(shapes)
+        return graph, _begin(keys, init=init, **options)
+    if {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(models)} != {(len(keys),)}:
+        raise InputError(f"expected models with a leading axis of the {len(keys)} keys on every array")
+    graph, *state = nnx.split(models, nnx.Param, ...)
+    return graph, _resume(*state, keys, **options)
+
+
+def check_training_memory(shapes: Any, num_seeds: int, num_epochs: int) -> None:
+    """Refuses a training that cannot fit into memory.
+
+    Args:
+        shapes: of one model, by `jax.eval_shape`.
+        num_seeds: models that are trained together, each with two moments of its optimizer.
+        num_epochs: losses that each keeps.
+
+    Raises:
+        InputError: with the estimate and what the machine has.
+    """
+    per_model = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    check_memory(num_seeds * (3 * per_model + 4 * num_epochs), f"training {num_seeds} seeds over {num_epochs} epochs")
+
+
+def trained_epochs(run: Run, plan: Plan) -> Any:
+    """Which epochs of each seed took place, (seed, epoch); None for all."""
+    if plan.patience is None or run.best is None:
+        return None
+    return jnp.arange(plan.num_epochs) <= run.best.epoch[:, None] + plan.patience
+
+
+def _resumed(run: Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[Run, int]:
+    """The run as its checkpoint left it, and how many epochs are done."""
+    if checkpoint is None or not Path(checkpoint).exists():
+        return run, 0
+    done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
+    return run._replace(**progress), done
+
+
+def _progress(run: Run) -> dict[str, Any]:
+    """What changes from epoch to epoch; the rest of a run follows from its key."""
+    progress = {"params": run.params, "opt_state": run.opt_state, "losses": run.losses}
+    return progress if run.best is None else progress | {"best": run.best}
+
+
+def _identity(data: PyTree, validation: PyTree | None, keys: Array, plan: Plan) -> dict[str, Any]:
+    own = {
+        "data": fingerprint(data),
+        "keys": fingerprint(jax.random.key_data(keys)),
+        "num_epochs": plan.num_epochs,
+        "chunk_size" if plan.over_time else "batch_size": plan.size,
+        "loss": getattr(plan.loss, "__qualname__", type(plan.loss).__name__),
+    }
+    return own if validation is None else own | {"validation": fingerprint(validation), "patience": plan.patience}
+
+
+@partial(jax.jit, static_argnames=("init", "optimizer", "num_epochs", "validated"))
+def _begin(
+    keys: Array,
+    *,
+    init: Callable[[Any], Any],
+    optimizer: optax.GradientTransformation,
+    num_epochs: int,
+    validated: bool,
+) -> Run:
+    """Every seed's run before its first epoch."""
+
+    def begin(key: Array) -> Any:
+        return nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
+
+    # One after the other: a batch of the QR decompositions that make orthogonal weights may wait for itself for ever on a
+    # CPU (jax 0.10.2).
+    return _resume(*jax.lax.map(begin, keys), keys, optimizer=optimizer, num_epochs=num_epochs, validated=validated)
+
+
+@partial(jax.jit, static_argnames=("optimizer", "num_epochs", "validated"))
+def _resume(
+    params: Any,
+    constants: Any,
+    keys: Array,
+    *,
+    optimizer: optax.GradientTransformation,
+    num_epochs: int,
+    validated: bool,
+) -> Run:
+    """Every seed's run of models that are there already."""
+
+    def begin(params: Any, constants: Any, key: Array) -> Run:
+        losses = jnp.full(num_epochs, jnp.nan)
+        nothing = Best(params, jnp.asarray(jnp.inf), jnp.asarray(-1), jnp.full(num_epochs, jnp.nan))
+        key = jax.random.fold_in(key, 1)
+        return Run(params, constants, optimizer.init(params), losses, key, nothing if validated else None)
+
+    return jax.vmap(begin)(params, constants, keys)
+
+
+@partial(jax.jit, static_argnames=("graph", "optimizer", "plan", "mesh"))
+def _epochs(
+    run: Run,
+    data: PyTree,
+    validation: PyTree | None,
+    start: Scalar,
+    stop: Scalar,
+    *,
+    graph: Any,
+    optimizer: optax.GradientTransformation,
+    plan: Plan,
+    mesh: Mesh | None,
+) -> Run:
+    """Epochs number start to stop - 1 of every seed's run."""
+
+    def run_one(run: Run, shared: tuple[PyTree, PyTree, Array, Array]) -> Run:
+        data, validation, start, stop = shared
+        restored = partial(nnx.merge, graph)
+
+        def step(params: Any, opt_state: Any, loss: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
+            value, grads = jax.value_and_grad(loss, has_aux=plan.over_time)(params)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return optax.apply_updates(params, updates), opt_state, value
+
+        def epoch(n: Array, run: Run) -> Run:
+            pass_over = _in_time_order if plan.over_time else _shuffled
+            params, opt_state, values = pass_over(run, n, data, plan, step, restored)
+            losses = run.losses.at[n].set(values.mean().astype(run.losses.dtype))
+            run = run._replace(params=params, opt_state=opt_state, losses=losses)
+            if run.best is None:
+                return run
+            return run._replace(best=_judged(run, n, _validation_loss(run, validation, plan, restored)))
+
+        def unless_stopped(n: Array, run: Run) -> Run:
+            return jax.lax.cond(n - run.best.epoch > plan.patience, lambda run: run, partial(epoch, n), run)
+
+        return jax.lax.fori_loop(start, stop, epoch if plan.patience is None else unless_stopped, run)
+
+    return map_seeds(run_one, run, (data, validation, jnp.asarray(start), jnp.asarray(stop)), mesh)
+
+
+def _shuffled(
+    run: Run, n: Array, data: PyTree, plan: Plan, step: Callable[..., Any], restored: Any
+) -> tuple[Any, Any, Array]:
+    """One pass over shuffled minibatches; what is left after the last full one is dropped."""
+    num_samples = len(jax.tree.leaves(data)[0])
+    num_batches = num_samples // plan.size
+    key = jax.random.fold_in(run.key, n)
+
+    def update(carry: tuple[Any, Any], at: tuple[Array, Any]) -> tuple[tuple[Any, Any], Array]:
+        index, number = at
+        batch = jax.tree.map(lambda a: a[index], data)
+        options = {"key": jax.random.fold_in(key, number)} if plan.with_key else {}
+        params, opt_state, value = step(
+            *carry, lambda params: plan.loss(restored(params, run.constants), batch, **options)
+        )
+        return (params, opt_state), value
+
+    order = jax.random.permutation(key, num_samples)
+    batches = order[: num_batches * plan.size].reshape(num_batches, plan.size)
+    numbers = jnp.arange(num_batches) if plan.with_key else None
+    (params, opt_state), values = jax.lax.scan(update, (run.params, run.opt_state), (batches, numbers))
+    return params, opt_state, values
+
+
+def _in_time_order(
+    run: Run, n: Array, data: PyTree, plan: Plan, step: Callable[..., Any], restored: Any
+) -> tuple[Any, Any, Array]:
+    """One pass over chunks of all streams, the carry handed on with its gradient stopped; that of the first is the model's."""
+    chunks = in_chunks(data, plan.size)
+    key = jax.random.fold_in(run.key, n)
+
+    def update(state: tuple[Any, Any, Any], at: tuple[PyTree, Any]) -> tuple[tuple[Any, Any, Any], Array]:
+        (params, opt_state, handed), (chunk, number) = state, at
+        options = {"key": jax.random.fold_in(key, number)} if plan.with_key else {}
+
+        def loss(params: Any) -> Any:
+            model = restored(params, run.constants)
+            first = _first_carry(model, data)
+            carry = jax.tree.map(lambda first, handed: jnp.where(number == 0, first, handed), first, handed)
+            return plan.loss(model, carry, chunk, **options)
+
+        params, opt_state, (value, carry) = step(params, opt_state, loss)
+        return (params, opt_state, jax.lax.stop_gradient(carry)), value
+
+    carry = _first_carry(restored(run.params, run.constants), data)
+    numbers = jnp.arange(len(jax.tree.leaves(chunks)[0]))
+    (params, opt_state, _), values = jax.lax.scan(update, (run.params, run.opt_state, carry), (chunks, numbers))
+    return params, opt_state, values
+
+
+def in_chunks(data: PyTree, size: int) -> PyTree:
+    """(stream, time, ...) as (chunk, stream, step, ...); what is left after the last full chunk is dropped."""
+
+    def cut(a: Array) -> Array:
+        streams, length, *rest = a.shape
+        chunks = a[:, : length // size * size].reshape(streams, length // size, size, *rest)
+        return jnp.moveaxis(chunks, 1, 0)
+
+    return jax.tree.map(cut, data)
+
+
+def _validation_loss(run: Run, validation: PyTree, plan: Plan, restored: Any) -> Array:
+    """Without keys, so without dropout; over time in one pass along all streams."""
+    model = restored(run.params, run.constants)
+    if not plan.over_time:
+        return plan.loss(model, validation)
+
+    def chunk_loss(carry: Any, chunk: PyTree) -> tuple[Any, Array]:
+        value, carry = plan.loss(model, carry, chunk)
+        return carry, value
+
+    return jax.lax.scan(chunk_loss, _first_carry(model, validation), in_chunks(validation, plan.size))[1].mean()
+
+
+def _first_carry(model: Any, data: PyTree) -> Any:
+    return model.init_carry(len(jax.tree.leaves(data)[0]))
+
+
+def _judged(run: Run, n: Array, loss: Array) -> Best:
+    """The best so far, and the validation losses with the newest. A loss that is NaN is never the best."""
+    best = run.best
+    loss = loss.astype(best.loss.dtype)
+    is_better = loss < best.loss
+    newest = (run.params, loss, jnp.asarray(n, best.epoch.dtype))
+    params, lowest, epoch = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), newest, tuple(best[:3]))
+    return Best(params, lowest, epoch, best.losses.at[n].set(loss))
