@@ -35,7 +35,7 @@ def steps_of(batch: int) -> int:
 
 def cases(batch: int, dtype: str, num_steps: int) -> dict[str, Callable[[], Any]]:
     """What is compared, ours first."""
-    ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS])
+    ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS])
     candidates = jaxcast.flow_map(ensemble, dt=10 * H, h=H)
     u0 = starts(batch, CENTER, dtype)
 

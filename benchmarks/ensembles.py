@@ -31,8 +31,8 @@ class Coupled(jaxcast.System):
     """A user's own system: Lorenz '63 that drives, and is driven by, a fourth variable."""
 
     components = ("x", "y", "z", "w")
-    rho: jaxcast.Parameter = 28.0
-    coupling: jaxcast.Parameter = 0.5
+    rho: jaxcast.dynamics.Parameter = 28.0
+    coupling: jaxcast.dynamics.Parameter = 0.5
 
     def vector_field(self, t: Any, u: Any) -> Any:
         x, y, z, w = u

@@ -65,11 +65,13 @@ def pool_row(name: str, size: int, quick: bool) -> frame.Row:
     batch_size = size if name == "samples in a minibatch" else 64
     hidden_size = size if name == "hidden units" else 120
     pool = jaxcast.AdditiveAttention(dim=3, num_delays=num_delays, hidden_size=hidden_size, key=jax.random.key(0))
-    memory = jaxcast.Memory(
+    memory = jaxcast.pooling.Memory(
         jnp.ones((batch_size, num_delays, 3), "float32"), jnp.ones((batch_size, num_delays, 11, 3), "float32")
     )
-    samples = jaxcast.Samples(memory, jnp.ones((batch_size, 11, 3), "float32"), jnp.ones((batch_size, 3), "float32"))
-    return grown(f"{size} {name}", quick, lambda s: jax.grad(jaxcast.mean_squared_error)(pool, s), samples)
+    samples = jaxcast.pooling.OneStepSamples(
+        memory, jnp.ones((batch_size, 11, 3), "float32"), jnp.ones((batch_size, 3), "float32")
+    )
+    return grown(f"{size} {name}", quick, lambda s: jax.grad(jaxcast.pooling.mean_squared_error)(pool, s), samples)
 
 
 def grown(case: str, quick: bool, function: Callable[..., Any], argument: Any) -> frame.Row:
@@ -89,7 +91,7 @@ def gain(quick: bool) -> Iterator[frame.Row]:
         run = lambda mesh, u0=u0: jaxcast.final_states(SYSTEM, u0, duration=2.0, mesh=mesh)  # noqa: E731
         yield from on_two("ensemble", dtype, run, one, two, quick)
     truth = jaxcast.simulate(SYSTEM, np.asarray([1.0, 2.0, 20.0], "float32"), num_samples=400 if quick else 4006)
-    candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS]))
+    candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS]))
     samples = jaxcast.one_step_samples(truth, NUM_DELAYS, candidates)
     keys = jax.random.split(jax.random.key(0), 4)
 

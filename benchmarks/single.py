@@ -23,8 +23,8 @@ START = np.asarray([1.0, 1.0, 20.0])
 class Linear(jaxcast.Schedule):
     """rho0 + rate t."""
 
-    rho0: jaxcast.Parameter
-    rate: jaxcast.Parameter
+    rho0: jaxcast.dynamics.Parameter
+    rate: jaxcast.dynamics.Parameter
 
     def __call__(self, t: Any) -> Any:
         return self.rho0 + self.rate * t

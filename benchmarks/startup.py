@@ -73,7 +73,7 @@ def program_rows() -> list[dict[str, Any]]:
     """The programs of a first forecast, of the paper's size, in float64."""
     rho = jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)
     truth = jaxcast.simulate(jaxcast.Lorenz63(rho=rho), [1.0, 2.0, 20.0], num_samples=134, transient=10.0)
-    ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 2)])
+    ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 2)])
     candidates = jaxcast.flow_map(ensemble)
     pool = jaxcast.AdditiveAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0), dtype=jnp.float64)
 

@@ -23,7 +23,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
     trajectory = jaxcast.simulate(
         truth, np.asarray([1.0, 2.0, 20.0], "float32"), num_samples=num_samples, transient=20.0
     )
-    candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS]))
+    candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS]))
     samples = jaxcast.one_step_samples(trajectory, NUM_DELAYS, candidates)
     num_epochs = 2 if quick else 10
     peer = torch_peer(samples, threads)

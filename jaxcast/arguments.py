@@ -25,17 +25,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _HOW_TO_MAKE = {
-    "System": "make one, such as jaxcast.Lorenz63(), or read a text by jaxcast.parse_system",
+    "System": "make one, such as jaxcast.Lorenz63(), or read a text by jaxcast.dynamics.parse_system",
     "Trajectory": "give jaxcast.Trajectory(times, states)",
-    "LeadSamples": "make them by jaxcast.lead_samples",
+    "LeadSamples": "make them by jaxcast.series.series_windows",
     "Samples": "make them by jaxcast.one_step_samples",
-    "HubCourse": "make one by Hub.course() or jaxcast.HubCourse.of",
-    "GradientTransformation": "make one by jaxcast.make_optimizer or optax",
+    "HubCourse": "make one by Hub.course() or jaxcast.hub.HubForecasts.of",
+    "GradientTransformation": "make one by jaxcast.training.make_optimizer or optax",
     "Windows": "make them by jaxcast.cut_windows",
 }
 _IN_JAX = (
     "a function given to jaxcast uses float(), int(), bool(), if or NumPy on what JAX traces; write it in jax.numpy, with "
-    "jnp.where for if; a simulator outside of JAX is wrapped: jaxcast.External"
+    "jnp.where for if; a simulator outside of JAX is wrapped: jaxcast.dynamics.ExternalCandidates"
 )
 _OUTSIDE = re.compile(r"(external function raised [^\n]*|expected forecasts [^\n]* of the external function[^\n]*)")
 

@@ -86,7 +86,7 @@ def roll(
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
         >>> values, known = jnp.asarray([[1.0], [2.0], [0.0], [4.0]]), jnp.asarray([True, True, False, True])
         >>> state, outputs = jaxcast.roll(cell, jaxcast.Input(values, known))
         >>> outputs.forecast[:, 0].tolist()
@@ -124,7 +124,7 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
         >>> jaxcast.open_loop(cell, jnp.asarray([[1.0], [2.0], [4.0]])).forecast[:, 0].tolist()
         [1.0, 2.0, 4.0]
     """
@@ -150,7 +150,7 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
         >>> jaxcast.spin_up(cell, jnp.asarray([[1.0], [2.0]])).output.forecast.tolist()
         [2.0]
     """
@@ -177,7 +177,7 @@ def closed_loop(
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
         >>> state = jaxcast.spin_up(cell, jnp.asarray([[1.0], [2.0]]))
         >>> state, outputs = jaxcast.closed_loop(cell, state, 3)
         >>> outputs.forecast[:, 0].tolist()
@@ -212,7 +212,7 @@ def forecast(
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
         >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), 3).forecast[:, 0].tolist()
         [2.0, 2.0, 2.0]
     """

@@ -106,7 +106,7 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=26)
         >>> windows = jaxcast.cut_windows(truth, num_windows=2, window_size=10, history_size=6)
-        >>> jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.Persistence()), windows).forecast.shape
+        >>> jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.pooling.Persistence()), windows).forecast.shape
         (2, 10, 3)
     """
     check_sampling(windows.times, cell, what="every window")

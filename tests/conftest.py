@@ -43,7 +43,7 @@ def trajectory(truth):
 @pytest.fixture(scope="session")
 def candidates():
     """The paper's eleven models."""
-    ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 2)])
+    ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 2)])
     return jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
 
 

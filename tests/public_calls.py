@@ -19,7 +19,7 @@ def whole(*shape, low=1, high=9, seed=0):
 
 class Decay(jaxcast.System):
     components = ("x", "y")
-    rate: jaxcast.Parameter = 1.0
+    rate: jaxcast.dynamics.Parameter = 1.0
 
     def vector_field(self, t, u):
         return -self.rate * u[0] / 8, (t - u[1]) / 4
@@ -30,15 +30,15 @@ def two_forecasts(value, given):
 
 
 def optimizer():
-    return jaxcast.make_optimizer(1e-2)
+    return jaxcast.training.make_optimizer(1e-2)
 
 
 def feed_forward(key):
-    return jaxcast.FeedForward(dim=2, num_delays=1, hidden_size=3, key=key)
+    return jaxcast.pooling.FeedForward(dim=2, num_delays=1, hidden_size=3, key=key)
 
 
 def network(key):
-    return jaxcast.GlobalNetwork(lead_samples(), hidden_size=2, key=key)
+    return jaxcast.series.GlobalNetwork(lead_samples(), hidden_size=2, key=key)
 
 
 @cache
@@ -58,12 +58,12 @@ def series():
 
 @cache
 def lead_samples():
-    return jax.tree.map(np.asarray, jaxcast.lead_samples(series(), window_size=4, leads=(1, 3)))
+    return jax.tree.map(np.asarray, jaxcast.series.series_windows(series(), window_size=4, leads=(1, 3)))
 
 
 @cache
 def inputs():
-    return jaxcast.lag_inputs(lead_samples(), lags=range(4))
+    return jaxcast.series.lag_inputs(lead_samples(), lags=range(4))
 
 
 @cache
@@ -73,7 +73,7 @@ def quantiles(*shape, seed=0):
 
 @cache
 def course():
-    return jaxcast.HubCourse.of(quantiles(2, 8, 3), whole(2, 8), LEVELS)
+    return jaxcast.hub.HubForecasts.of(quantiles(2, 8, 3), whole(2, 8), LEVELS)
 
 
 @cache
@@ -82,7 +82,7 @@ def windows():
 
 
 def network_lstm():
-    return jaxcast.LSTM(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    return jaxcast.nn.LSTM(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
 
 
 def cell():
@@ -107,15 +107,19 @@ CALLS = {
         (whole(2), 3.0, 2.0, 1.0),
         {},
     ),
-    "reference": lambda: (jaxcast.reference, (Decay(), whole(2), np.arange(3.0)), {"rtol": 1e-6, "atol": 1e-6}),
-    "rk4_step": lambda: (jaxcast.rk4_step, (Decay(), 2.0, tuple(whole(2)), 1.0), {}),
+    "reference": lambda: (
+        jaxcast.dynamics.reference_solution,
+        (Decay(), whole(2), np.arange(3.0)),
+        {"rtol": 1e-6, "atol": 1e-6},
+    ),
+    "rk4_step": lambda: (jaxcast.dynamics.rk4_step, (Decay(), 2.0, tuple(whole(2)), 1.0), {}),
     "lyapunov_exponent": lambda: (
-        jaxcast.lyapunov_exponent,
+        jaxcast.dynamics.lyapunov_exponent,
         (Decay(), whole(2)),
         {"duration": 3.0, "key": KEY, "h": 1.0, "dt": 1.0, "t0": 1.0, "transient": 2.0},
     ),
     "Lorenz63 stacked": lambda: (
-        lambda *rho: jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=r) for r in rho]))([1.0, 1.0, 20.0]),
+        lambda *rho: jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=r) for r in rho]))([1.0, 1.0, 20.0]),
         (28.0, 30.0),
         {},
     ),
@@ -127,26 +131,30 @@ CALLS = {
         (np.asarray([2.0, 5.0]), whole(3)),
         {},
     ),
-    "forecasts_along": lambda: (jaxcast.forecasts_along, (two_forecasts, trajectory()), {}),
+    "forecasts_along": lambda: (jaxcast.dynamics.forecasts_along, (two_forecasts, trajectory()), {}),
     "one_step_samples": lambda: (jaxcast.one_step_samples, (trajectory(), 2, two_forecasts), {}),
-    "samples_for": lambda: (jaxcast.samples_for, (jaxcast.equal_weights(2), trajectory(), two_forecasts), {}),
-    "sequence_chunks": lambda: (jaxcast.sequence_chunks, (trajectory(), two_forecasts), {"length": 3}),
-    "delay_embed": lambda: (jaxcast.delay_embed, (series(), 2), {}),
+    "samples_for": lambda: (
+        jaxcast.pooling.rolled_samples,
+        (jaxcast.equal_weights(2), trajectory(), two_forecasts),
+        {},
+    ),
+    "sequence_chunks": lambda: (jaxcast.pooling.sequence_chunks, (trajectory(), two_forecasts), {"length": 3}),
+    "delay_embed": lambda: (jaxcast.dynamics.delay_embed, (series(), 2), {}),
     "cut_windows": lambda: (
         jaxcast.cut_windows,
         (trajectory(),),
         {"num_windows": 2, "window_size": 3, "history_size": 4},
     ),
     "forecast_windows": lambda: (jaxcast.forecast_windows, (cell(), windows()), {}),
-    "loop_windows": lambda: (jaxcast.loop_windows, (trajectory(), 2, 3), {}),
+    "loop_windows": lambda: (jaxcast.training.training_windows, (trajectory(), 2, 3), {}),
     "forecast": lambda: (jaxcast.forecast, (cell(), whole(4, 2), 3), {}),
     "open_loop": lambda: (jaxcast.open_loop, (cell(), whole(4, 2)), {}),
     "spin_up": lambda: (lambda v: jaxcast.spin_up(cell(), v).output, (whole(4, 2),), {}),
     "roll": lambda: (lambda v: jaxcast.roll(cell(), jaxcast.Input(v, np.arange(5) < 3))[1], (whole(5, 2),), {}),
-    "one_step_forecasts": lambda: (jaxcast.one_step_forecasts, (jaxcast.equal_weights(2), samples()), {}),
-    "one_step_errors": lambda: (jaxcast.one_step_errors, (jaxcast.equal_weights(2), samples()), {}),
-    "mean_squared_error": lambda: (jaxcast.mean_squared_error, (jaxcast.equal_weights(2), samples()), {}),
-    "forecast_error": lambda: (jaxcast.forecast_error, (whole(4, 2), whole(4, 2, seed=1)), {"scale": whole(2)}),
+    "one_step_forecasts": lambda: (jaxcast.pooling.one_step_forecasts, (jaxcast.equal_weights(2), samples()), {}),
+    "one_step_errors": lambda: (jaxcast.pooling.one_step_errors, (jaxcast.equal_weights(2), samples()), {}),
+    "mean_squared_error": lambda: (jaxcast.pooling.mean_squared_error, (jaxcast.equal_weights(2), samples()), {}),
+    "forecast_error": lambda: (jaxcast.scores.squared_error, (whole(4, 2), whole(4, 2, seed=1)), {"scale": whole(2)}),
     "valid_time": lambda: (
         jaxcast.valid_time,
         (whole(4, 2), whole(4, 2, seed=1)),
@@ -154,78 +162,92 @@ CALLS = {
     ),
     "saturation_error": lambda: (jaxcast.saturation_error, (whole(9, 2),), {}),
     "median_interval": lambda: (jaxcast.median_interval, (whole(9),), {}),
-    "tracking": lambda: (jaxcast.tracking, (np.eye(3)[[0, 1, 2, 1]], whole(3), whole(4)), {}),
-    "lead_errors": lambda: (jaxcast.lead_errors, (whole(3, 4, 2), whole(3, 4, 2, seed=1)), {"scale": 3.0}),
-    "spread_and_error": lambda: (jaxcast.spread_and_error, (whole(3, 3, 4, 2), whole(3, 4, 2, seed=1)), {"scale": 3.0}),
-    "paired_test": lambda: (jaxcast.paired_test, (whole(9), whole(9, seed=1)), {"key": KEY, "num_resamples": 50}),
+    "tracking": lambda: (jaxcast.scores.parameter_tracking, (np.eye(3)[[0, 1, 2, 1]], whole(3), whole(4)), {}),
+    "lead_errors": lambda: (jaxcast.scores.lead_errors, (whole(3, 4, 2), whole(3, 4, 2, seed=1)), {"scale": 3.0}),
+    "spread_and_error": lambda: (
+        jaxcast.scores.spread_and_error,
+        (whole(3, 3, 4, 2), whole(3, 4, 2, seed=1)),
+        {"scale": 3.0},
+    ),
+    "paired_test": lambda: (
+        jaxcast.scores.paired_test,
+        (whole(9), whole(9, seed=1)),
+        {"key": KEY, "num_resamples": 50},
+    ),
     "FixedWeights": lambda: (
-        lambda w, f: jaxcast.FixedWeights(w)(None, f),
+        lambda w, f: jaxcast.pooling.FixedWeights(w)(None, f),
         (np.asarray([1.0, 0.0, 0.0]), whole(3, 2)),
         {},
     ),
     "LinearRegression": lambda: (
-        lambda *a: jaxcast.LinearRegression(*a[:2])(None, a[2]),
+        lambda *a: jaxcast.pooling.LinearRegression(*a[:2])(None, a[2]),
         (whole(2, 3, 2), whole(2), whole(3, 2)),
         {},
     ),
-    "fit_linear_regression": lambda: (jaxcast.fit_linear_regression, (whole(30, 3, 2), whole(30, 2, seed=1)), {}),
-    "fit_ridge": lambda: (jaxcast.fit_ridge, (whole(30, 3, 2), whole(30, 2, seed=1)), {"penalty": 2.0}),
+    "fit_linear_regression": lambda: (
+        jaxcast.pooling.fit_linear_regression,
+        (whole(30, 3, 2), whole(30, 2, seed=1)),
+        {},
+    ),
+    "fit_ridge": lambda: (jaxcast.pooling.fit_ridge, (whole(30, 3, 2), whole(30, 2, seed=1)), {"penalty": 2.0}),
     "fit_fixed_share": lambda: (
-        jaxcast.fit_fixed_share,
+        jaxcast.pooling.fit_fixed_share,
         (whole(30, 3, 2), whole(30, 2, seed=1)),
         {"num_iterations": 2},
     ),
     "fit_interacting_models": lambda: (
-        jaxcast.fit_interacting_models,
+        jaxcast.pooling.fit_interacting_models,
         (whole(30, 3, 2), whole(30, 2, seed=1)),
         {"num_iterations": 2, "pseudo_count": 1.0},
     ),
     "FixedShare": lambda: (
         lambda s: (
-            jaxcast.open_loop(jaxcast.Forecaster(jaxcast.FixedShare(0.1, s), two_forecasts), whole(4, 2)).forecast
+            jaxcast.open_loop(
+                jaxcast.Forecaster(jaxcast.pooling.FixedShare(0.1, s), two_forecasts), whole(4, 2)
+            ).forecast
         ),
         (whole(2),),
         {},
     ),
-    "fit_regime_interpolation": lambda: (jaxcast.fit_regime_interpolation, (samples(),), {}),
+    "fit_regime_interpolation": lambda: (jaxcast.pooling.fit_regime_interpolation, (samples(),), {}),
     "fit_correction": lambda: (
-        jaxcast.fit_correction,
+        jaxcast.pooling.fit_correction,
         (jaxcast.equal_weights(2), samples()),
         {"kind": "polynomial", "degrees": (1,), "regularizations": (1.0,)},
     ),
-    "input_scales": lambda: (jaxcast.input_scales, (trajectory(), two_forecasts), {}),
+    "input_scales": lambda: (jaxcast.pooling.input_scales, (trajectory(), two_forecasts), {}),
     "SimplexLeastSquares": lambda: (
-        jaxcast.SimplexLeastSquares(2),
-        (jaxcast.Memory(whole(2, 3), whole(2, 4, 3)), whole(4, 3)),
+        jaxcast.pooling.SimplexLeastSquares(2),
+        (jaxcast.pooling.Memory(whole(2, 3), whole(2, 4, 3)), whole(4, 3)),
         {},
     ),
-    "fit_nvar": lambda: (jaxcast.fit_nvar, (series(),), {"penalty": 2.0}),
+    "fit_nvar": lambda: (jaxcast.forecasters.fit_nvar, (series(),), {"penalty": 2.0}),
     "fit_reservoir": lambda: (
-        jaxcast.fit_reservoir,
+        jaxcast.forecasters.fit_reservoir,
         (series(),),
         {"key": KEY, "num_nodes": 8, "penalty": 2.0, "num_discarded": 3, "leak": 1.0},
     ),
     "fit_delay_kernel_ridge": lambda: (
-        jaxcast.fit_delay_kernel_ridge,
+        jaxcast.forecasters.fit_delay_kernel_ridge,
         (series(), np.ones(2)),
         {"bandwidth": 2.0, "penalty": 1.0},
     ),
     "fit_recurrent_readout": lambda: (
-        jaxcast.fit_recurrent_readout,
+        jaxcast.forecasters.fit_recurrent_readout,
         (network_lstm(), series()),
         {"penalty": 2.0, "num_discarded": 3},
     ),
     "fit_recurrent_forecaster": lambda: (
-        jaxcast.fit_recurrent_forecaster,
+        jaxcast.forecasters.fit_recurrent_forecaster,
         (network_lstm(), series()),
         {"num_updates": 1, "num_discarded": 2, "num_steps": 9, "penalty": 1.0},
     ),
     "LSTM": lambda: (lambda x: network_lstm()(x), (whole(5, 2),), {}),
-    "SelfAttention": lambda: (jaxcast.SelfAttention(size=4, key=KEY), (whole(5, 4),), {}),
-    "Stack": lambda: (jaxcast.Stack("gru", in_size=2, hidden_size=3, num_layers=2, key=KEY), (whole(5, 2),), {}),
+    "SelfAttention": lambda: (jaxcast.nn.SelfAttention(size=4, key=KEY), (whole(5, 4),), {}),
+    "Stack": lambda: (jaxcast.nn.Stack("gru", in_size=2, hidden_size=3, num_layers=2, key=KEY), (whole(5, 2),), {}),
     "AdditiveAttention": lambda: (
         jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=4, key=KEY),
-        (jaxcast.Memory(whole(2, 3), whole(2, 4, 3)), whole(4, 3)),
+        (jaxcast.pooling.Memory(whole(2, 3), whole(2, 4, 3)), whole(4, 3)),
         {},
     ),
     "fit": lambda: (
@@ -237,7 +259,7 @@ CALLS = {
     ),
     "fine_tune": lambda: (
         lambda t: (
-            jaxcast.fine_tune(
+            jaxcast.training.fine_tune(
                 jax.vmap(feed_forward)(KEYS),
                 t,
                 jaxcast.Forecaster,
@@ -251,82 +273,84 @@ CALLS = {
         {},
     ),
     "closed_loop_loss": lambda: (
-        lambda w: jaxcast.closed_loop_loss(jaxcast.Forecaster)(jaxcast.Persistence(), w),
-        (jax.tree.map(np.asarray, jaxcast.loop_windows(trajectory(), 2, 1)),),
+        lambda w: jaxcast.training.closed_loop_loss(jaxcast.Forecaster)(jaxcast.pooling.Persistence(), w),
+        (jax.tree.map(np.asarray, jaxcast.training.training_windows(trajectory(), 2, 1)),),
         {},
     ),
-    "best_average": lambda: (jaxcast.best_average, (whole(4, 12), whole(12, seed=1), whole(12, seed=2)), {}),
+    "best_average": lambda: (jaxcast.training.select_average, (whole(4, 12), whole(12, seed=1), whole(12, seed=2)), {}),
     "lead_samples": lambda: (
-        jaxcast.lead_samples,
+        jaxcast.series.series_windows,
         (series(),),
         {"window_size": 4, "leads": (1, 3), "given": whole(40, 1), "ahead": whole(44, 1)[:40]},
     ),
-    "lead_scores": lambda: (jaxcast.lead_scores, (whole(*lead_samples().targets.shape), lead_samples()), {}),
-    "mixtures": lambda: (jaxcast.mixtures, (3, whole(3, 3)), {}),
+    "lead_scores": lambda: (jaxcast.series.errors_by_lead, (whole(*lead_samples().targets.shape), lead_samples()), {}),
+    "mixtures": lambda: (jaxcast.series.neighbour_weights, (3, whole(3, 3)), {}),
     "lag_inputs": lambda: (
-        lambda s, m: jaxcast.lag_inputs(s, lags=range(4), mixing=m)(s.history),
-        (lead_samples(), jaxcast.mixtures(2, everyone=True).round() + 1),
+        lambda s, m: jaxcast.series.lag_inputs(s, lags=range(4), mixing=m)(s.history),
+        (lead_samples(), jaxcast.series.neighbour_weights(2, everyone=True).round() + 1),
         {},
     ),
     "fit_lag_regression": lambda: (
-        jaxcast.fit_lag_regression,
-        (lead_samples(), inputs(), jaxcast.Identity()),
+        jaxcast.series.fit_lag_regression,
+        (lead_samples(), inputs(), jaxcast.series.LinearFeatures()),
         {"penalty": 1.0},
     ),
-    "region_loss": lambda: (lambda s: jaxcast.region_loss(network(KEY), s), (lead_samples(),), {}),
+    "region_loss": lambda: (lambda s: jaxcast.series.region_loss(network(KEY), s), (lead_samples(),), {}),
     "held_out_shifts": lambda: (
-        jaxcast.held_out_shifts,
+        jaxcast.series.conformal_shifts,
         (whole(*lead_samples().targets.shape, 1), lead_samples()),
         {"levels": (0.1, 0.9), "std": whole(2)},
     ),
-    "recent_widths": lambda: (jaxcast.recent_widths, (series(), whole(2)), {}),
-    "usual_changes": lambda: (jaxcast.usual_changes, (lead_samples(),), {}),
-    "LastValue": lambda: (jaxcast.LastValue((1, 2)), (series(),), {}),
-    "HistoryMean": lambda: (jaxcast.HistoryMean((1, 2)), (series(),), {}),
-    "Drift": lambda: (jaxcast.Drift((1, 2)), (series(),), {}),
-    "SeasonalLastValue": lambda: (jaxcast.SeasonalLastValue((1, 2), 4), (series(),), {}),
+    "recent_widths": lambda: (jaxcast.series.recent_volatility, (series(), whole(2)), {}),
+    "usual_changes": lambda: (jaxcast.series.typical_change, (lead_samples(),), {}),
+    "LastValue": lambda: (jaxcast.series.LastValue((1, 2)), (series(),), {}),
+    "HistoryMean": lambda: (jaxcast.series.HistoryMean((1, 2)), (series(),), {}),
+    "Drift": lambda: (jaxcast.series.Drift((1, 2)), (series(),), {}),
+    "SeasonalLastValue": lambda: (jaxcast.series.SeasonalLastValue((1, 2), 4), (series(),), {}),
     "random_fourier": lambda: (
-        lambda x, b: jaxcast.random_fourier(2, 4, bandwidth=b, key=KEY)(x),
+        lambda x, b: jaxcast.series.random_fourier_features(2, 4, bandwidth=b, key=KEY)(x),
         (whole(3, 2), 2.0),
         {},
     ),
-    "Monomials": lambda: (jaxcast.Monomials(2), (whole(3, 2),), {}),
-    "HubCourse": lambda: (jaxcast.HubCourse.of, (quantiles(2, 8, 3), whole(2, 8), LEVELS), {}),
-    "pinball_loss": lambda: (jaxcast.pinball_loss, (quantiles(4), whole(4), LEVELS), {}),
-    "weighted_interval_score": lambda: (jaxcast.weighted_interval_score, (quantiles(4), whole(4), LEVELS), {}),
-    "interval_score": lambda: (jaxcast.interval_score, (whole(4), whole(4) + 3, whole(4, seed=1), 0.5), {}),
-    "interval_coverage": lambda: (jaxcast.interval_coverage, (quantiles(4), whole(4), LEVELS), {"nominal": 0.5}),
-    "count_crossings": lambda: (jaxcast.count_crossings, (quantiles(4)[..., ::-1],), {}),
-    "relative_score": lambda: (jaxcast.relative_score, (whole(9, 3),), {"baseline": 1}),
-    "diebold_mariano": lambda: (jaxcast.diebold_mariano, (whole(9, 3), whole(9, 3, seed=1)), {}),
+    "Monomials": lambda: (jaxcast.series.PolynomialFeatures(2), (whole(3, 2),), {}),
+    "HubCourse": lambda: (jaxcast.hub.HubForecasts.of, (quantiles(2, 8, 3), whole(2, 8), LEVELS), {}),
+    "pinball_loss": lambda: (jaxcast.scores.pinball_loss, (quantiles(4), whole(4), LEVELS), {}),
+    "weighted_interval_score": lambda: (jaxcast.scores.weighted_interval_score, (quantiles(4), whole(4), LEVELS), {}),
+    "interval_score": lambda: (jaxcast.scores.interval_score, (whole(4), whole(4) + 3, whole(4, seed=1), 0.5), {}),
+    "interval_coverage": lambda: (jaxcast.scores.interval_coverage, (quantiles(4), whole(4), LEVELS), {"nominal": 0.5}),
+    "count_crossings": lambda: (jaxcast.scores.count_crossings, (quantiles(4)[..., ::-1],), {}),
+    "relative_score": lambda: (jaxcast.scores.relative_score, (whole(9, 3),), {"baseline": 1}),
+    "diebold_mariano": lambda: (jaxcast.scores.diebold_mariano, (whole(9, 3), whole(9, 3, seed=1)), {}),
     "block_bootstrap": lambda: (
-        jaxcast.block_bootstrap,
+        jaxcast.scores.block_bootstrap,
         (whole(9, 3), whole(9, 3, seed=1)),
         {"key": KEY, "num_resamples": 20},
     ),
     "compare_forecasters": lambda: (
-        jaxcast.compare_forecasters,
+        jaxcast.hub.compare_forecasters,
         (quantiles(2, 8), quantiles(2, 8, seed=1), whole(2, 8), LEVELS),
         {"num_resamples": 20},
     ),
     "score_forecasters": lambda: (
-        lambda f, t: [list(map(str, row.values())) for row in jaxcast.score_forecasters({"a": f, "b": f}, t, LEVELS)],
+        lambda f, t: [
+            list(map(str, row.values())) for row in jaxcast.hub.score_forecasters({"a": f, "b": f}, t, LEVELS)
+        ],
         (quantiles(2, 8), whole(2, 8)),
         {},
     ),
-    "quantile_samples": lambda: (jaxcast.quantile_samples, (course(),), {"num_delays": 2, "scale": whole(2)}),
-    "track_coverage": lambda: (jaxcast.track_coverage, (quantiles(2, 8), course()), {}),
-    "follow_leader": lambda: (jaxcast.follow_leader, (quantiles(2, 2, 8), course()), {}),
-    "score_log_likelihoods": lambda: (jaxcast.score_log_likelihoods, (-whole(4),), {}),
+    "quantile_samples": lambda: (jaxcast.hub.quantile_samples, (course(),), {"num_delays": 2, "scale": whole(2)}),
+    "track_coverage": lambda: (jaxcast.hub.track_coverage, (quantiles(2, 8), course()), {}),
+    "follow_leader": lambda: (jaxcast.hub.follow_leader, (quantiles(2, 2, 8), course()), {}),
+    "score_log_likelihoods": lambda: (jaxcast.text.score_log_likelihoods, (-whole(4),), {}),
     "fit_emulator": lambda: (
-        jaxcast.fit_emulator,
+        jaxcast.regime.fit_emulator,
         (whole(30, 1, high=99), whole(30, 1, high=99)[:, None] + np.arange(3.0)[:, None], 1.0),
         {"coordinates": np.arange(3.0), "degrees": [(1, 1)], "num_substeps": 1, "num_pairs": 30},
     ),
     "EnsembleKalmanFilter": lambda: (
         lambda low, high, v: (
             jaxcast.open_loop(
-                jaxcast.EnsembleKalmanFilter(lambda u, p: u + p, low, high, 1.0, 1.0, KEY, num_members=4), v
+                jaxcast.forecasters.EnsembleKalmanFilter(lambda u, p: u + p, low, high, 1.0, 1.0, KEY, num_members=4), v
             ).forecast
         ),
         (np.ones(1), 2 + np.ones(1), whole(4, 1)),

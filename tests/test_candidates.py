@@ -27,12 +27,12 @@ def in_jax(value, time):
     return jnp.stack([value * jnp.cos(time), jnp.flip(value)])
 
 
-EXTERNAL = jaxcast.External(in_numpy, num_models=2)
+EXTERNAL = jaxcast.dynamics.ExternalCandidates(in_numpy, num_models=2)
 
 
 def test_an_external_simulator_does_what_the_same_function_in_jax_does(trajectory):
     for run in (
-        lambda candidates: jaxcast.forecasts_along(candidates, trajectory),
+        lambda candidates: jaxcast.dynamics.forecasts_along(candidates, trajectory),
         lambda candidates: jaxcast.one_step_samples(trajectory, 3, candidates).memory.errors,
         lambda candidates: (
             jaxcast.forecast(
@@ -65,14 +65,14 @@ def test_an_external_simulator_has_no_gradient_and_says_so(trajectory):
 
 
 def test_what_an_external_simulator_gets_wrong_is_named(trajectory):
-    wrong = jaxcast.External(lambda value: np.zeros(3), num_models=2)
+    wrong = jaxcast.dynamics.ExternalCandidates(lambda value: np.zeros(3), num_models=2)
     with pytest.raises(jaxcast.InputError, match=r"expected forecasts \(2, 3\) of the external function, got \(3,\)"):
-        jaxcast.forecasts_along(wrong, trajectory)
+        jaxcast.dynamics.forecasts_along(wrong, trajectory)
 
 
 def test_numpy_on_what_jax_traces_is_refused_with_the_way_out(trajectory):
     with pytest.raises(jaxcast.InputError, match=r"wrap it: jaxcast\.External"):
-        jaxcast.forecasts_along(in_numpy, trajectory)
+        jaxcast.dynamics.forecasts_along(in_numpy, trajectory)
     with pytest.raises(jaxcast.InputError, match=r"wrap it: jaxcast\.External"):
         jaxcast.forecast(jaxcast.Forecaster(jaxcast.equal_weights(2), in_numpy), trajectory.states, 2)
 
@@ -80,7 +80,7 @@ def test_numpy_on_what_jax_traces_is_refused_with_the_way_out(trajectory):
 def test_a_trained_network_is_a_candidate_and_has_its_gradient(trajectory):
     networks = Networks(nnx.Rngs(0))
     np.testing.assert_allclose(
-        jaxcast.forecasts_along(networks, trajectory)[7], networks(trajectory.states[7]), rtol=1e-12
+        jaxcast.dynamics.forecasts_along(networks, trajectory)[7], networks(trajectory.states[7]), rtol=1e-12
     )
 
     def end(networks):
@@ -99,7 +99,9 @@ def test_a_trained_network_is_a_candidate_and_has_its_gradient(trajectory):
 
 def test_unstack_is_the_inverse_of_stack():
     systems = [jaxcast.Lorenz63(rho=jaxcast.Cosine(m, 1.0, 2.0)) for m in (28.0, 30.0)]
-    again = jaxcast.unstack(jaxcast.stack(systems))
-    assert [jaxcast.describe(a) for a in again] == [jaxcast.describe(a) for a in systems]
+    again = jaxcast.dynamics.unstack_systems(jaxcast.stack_systems(systems))
+    assert [jaxcast.dynamics.describe_system(a) for a in again] == [
+        jaxcast.dynamics.describe_system(a) for a in systems
+    ]
     with pytest.raises(jaxcast.InputError, match="expected a stack of systems, got one Lorenz63"):
-        jaxcast.unstack(systems[0])
+        jaxcast.dynamics.unstack_systems(systems[0])

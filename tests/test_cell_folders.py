@@ -16,26 +16,30 @@ KEY = jax.random.key(0)
 
 def recurrent(layers):
     """Untrained but for its numbers, in none of which it is like a new one."""
-    cell = jaxcast.RecurrentForecaster(layers, jnp.zeros((6, 2)), jnp.zeros(2), Scaler(jnp.zeros(2), jnp.ones(2)))
+    cell = jaxcast.forecasters.RecurrentForecaster(
+        layers, jnp.zeros((6, 2)), jnp.zeros(2), Scaler(jnp.zeros(2), jnp.ones(2))
+    )
     leaves, tree = jax.tree.flatten(cell)
     rng = np.random.default_rng(0)
     return tree.unflatten([jnp.asarray(rng.uniform(0.01, 0.2, size=leaf.shape), leaf.dtype) for leaf in leaves])
 
 
 MAKERS = {
-    "nvar": lambda: jaxcast.fit_nvar(WAVE, num_delays=2, degree=1),
-    "reservoir": lambda: jaxcast.fit_reservoir(WAVE, num_nodes=20, key=KEY),
-    "delay_kernel_ridge": lambda: jaxcast.fit_delay_kernel_ridge(WAVE, jnp.ones(3), bandwidth=1.0, penalty=1e-5),
-    "recurrent lstm": lambda: recurrent(jaxcast.LSTM(in_size=2, hidden_size=4, key=KEY, learn_carry=True)),
-    "recurrent gru": lambda: recurrent(jaxcast.GRU(in_size=2, hidden_size=4, key=KEY, reset_after=False)),
-    "recurrent rnn": lambda: recurrent(jaxcast.RNN(in_size=2, hidden_size=4, key=KEY, activation="relu")),
+    "nvar": lambda: jaxcast.forecasters.fit_nvar(WAVE, num_delays=2, degree=1),
+    "reservoir": lambda: jaxcast.forecasters.fit_reservoir(WAVE, num_nodes=20, key=KEY),
+    "delay_kernel_ridge": lambda: jaxcast.forecasters.fit_delay_kernel_ridge(
+        WAVE, jnp.ones(3), bandwidth=1.0, penalty=1e-5
+    ),
+    "recurrent lstm": lambda: recurrent(jaxcast.nn.LSTM(in_size=2, hidden_size=4, key=KEY, learn_carry=True)),
+    "recurrent gru": lambda: recurrent(jaxcast.nn.GRU(in_size=2, hidden_size=4, key=KEY, reset_after=False)),
+    "recurrent rnn": lambda: recurrent(jaxcast.nn.RNN(in_size=2, hidden_size=4, key=KEY, activation="relu")),
     "recurrent stack": lambda: recurrent(
-        jaxcast.Stack(
+        jaxcast.nn.Stack(
             "gru", in_size=2, hidden_size=4, num_layers=2, skips=True, dropout=0.1, key=KEY, dtype=jnp.float64
         )
     ),
     "recurrent seeds": lambda: jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *[recurrent(jaxcast.GRU(in_size=2, hidden_size=4, key=KEY))] * 3
+        lambda *leaves: jnp.stack(leaves), *[recurrent(jaxcast.nn.GRU(in_size=2, hidden_size=4, key=KEY))] * 3
     ),
     "language_model": lambda: language_model(KEY),
     "language_model seeds": lambda: jax.vmap(language_model)(jax.random.split(KEY, 3)),
@@ -43,7 +47,7 @@ MAKERS = {
 
 
 def language_model(key):
-    return jaxcast.LanguageModel(
+    return jaxcast.text.LanguageModel(
         num_tokens=5, hidden_size=4, num_layers=2, embedding_size=3, kind="gru", dropout=0.2, key=key, dtype=jnp.float64
     )
 
@@ -55,8 +59,8 @@ def made():
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_is_loaded_is_what_was_saved(name, made, tmp_path):
-    jaxcast.save_pool(tmp_path, made[name], attributes={"why": "a test"})
-    stored = jaxcast.load_pool(tmp_path)
+    jaxcast.save_model(tmp_path, made[name], attributes={"why": "a test"})
+    stored = jaxcast.load_model(tmp_path)
     assert type(stored.pool) is POOLS[name.split()[0]]
     assert jax.tree.structure(stored.pool) == jax.tree.structure(made[name])
     for ours, theirs in zip(jax.tree.leaves(stored.pool), jax.tree.leaves(made[name]), strict=True):
@@ -67,10 +71,10 @@ def test_what_is_loaded_is_what_was_saved(name, made, tmp_path):
 
 @pytest.mark.parametrize("name", ["reservoir", "recurrent lstm", "language_model"])
 def test_what_is_loaded_rolls_alike(name, made, tmp_path):
-    jaxcast.save_pool(tmp_path, made[name])
-    cell = jaxcast.load_pool(tmp_path).cell
+    jaxcast.save_model(tmp_path, made[name])
+    cell = jaxcast.load_model(tmp_path).cell
     given = jnp.asarray([0, 3, 1]) if name == "language_model" else WAVE[:30]
-    own = jaxcast.TokenCell(made[name]) if name == "language_model" else made[name]
+    own = jaxcast.text.TokenCell(made[name]) if name == "language_model" else made[name]
     ours, theirs = (jaxcast.forecast(each, given, num_leads=4, key=KEY).forecast for each in (cell, own))
     assert np.isfinite(ours).all()
     np.testing.assert_array_equal(ours, theirs)
@@ -78,7 +82,7 @@ def test_what_is_loaded_rolls_alike(name, made, tmp_path):
 
 @pytest.mark.parametrize("name", ["nvar", "reservoir", "delay_kernel_ridge", "recurrent stack", "language_model"])
 def test_arrays_of_other_sizes_are_refused(name, made, tmp_path, without_type_checks):
-    jaxcast.save_pool(tmp_path, made[name])
+    jaxcast.save_model(tmp_path, made[name])
     config, arrays = contents(tmp_path)
     for array in arrays:
         for others in (
@@ -88,21 +92,21 @@ def test_arrays_of_other_sizes_are_refused(name, made, tmp_path, without_type_ch
         ):
             rewrite(tmp_path, config, others)
             with pytest.raises(jaxcast.InputError, match="train and save it again"):
-                jaxcast.load_pool(tmp_path)
+                jaxcast.load_model(tmp_path)
 
 
 def test_other_settings_and_own_layers_are_refused(made, tmp_path):
-    jaxcast.save_pool(tmp_path, made["recurrent stack"])
+    jaxcast.save_model(tmp_path, made["recurrent stack"])
     config, arrays = contents(tmp_path)
     for other in ({"layers": "mine"}, {"dim": 3}, {"of_layers": {}}, {"nonsense": 1}):
         changed = config | {"arguments": config["arguments"] | other}
         rewrite(tmp_path, changed, arrays)
         with pytest.raises(jaxcast.InputError, match="train and save it again"):
-            jaxcast.load_pool(tmp_path)
+            jaxcast.load_model(tmp_path)
 
-    class Mine(jaxcast.GRU):
+    class Mine(jaxcast.nn.GRU):
         pass
 
     with pytest.raises(jaxcast.InputError, match="cannot save layers of your own class Mine"):
-        jaxcast.save_pool(tmp_path / "mine", recurrent(Mine(in_size=2, hidden_size=4, key=KEY)))
+        jaxcast.save_model(tmp_path / "mine", recurrent(Mine(in_size=2, hidden_size=4, key=KEY)))
     assert not (tmp_path / "mine").exists()

@@ -47,8 +47,10 @@ def train(folder, *more):
 
 def test_simulate_is_the_library(folder):
     stored = jaxcast.load_trajectory(folder / "truth.npz")
-    system = jaxcast.parse_system(stored.attributes["system"])
-    assert jaxcast.describe(system) == jaxcast.describe(jaxcast.parse_system(TRUTH))
+    system = jaxcast.dynamics.parse_system(stored.attributes["system"])
+    assert jaxcast.dynamics.describe_system(system) == jaxcast.dynamics.describe_system(
+        jaxcast.dynamics.parse_system(TRUTH)
+    )
     flow = jaxcast.flow_map(system, dt=stored.attributes["dt"], h=stored.attributes["h"])
     times, states = stored.trajectory
     assert states.shape == (300, 3)
@@ -82,14 +84,14 @@ def test_a_start_is_where_the_transient_begins(tmp_path):
 
 
 def test_train_is_the_library(folder):
-    stored = jaxcast.load_pool(folder / "pool")
+    stored = jaxcast.load_model(folder / "pool")
     results = json.loads((folder / "pool/results.json").read_text())
     assert np.asarray(results["losses"]).shape == (2, 4)
     trajectory = jaxcast.load_trajectory(folder / "truth.npz").trajectory
     samples = jaxcast.one_step_samples(jaxcast.Trajectory(*map(jnp.asarray, trajectory)), 2, stored.forecast_map)
     for seed, error in enumerate(results["one_step_mse"]):
         pool = jax.tree.map(lambda a, seed=seed: a[seed], stored.pool)
-        np.testing.assert_allclose(jaxcast.one_step_errors(pool, samples).mean(), error, rtol=1e-5)
+        np.testing.assert_allclose(jaxcast.pooling.one_step_errors(pool, samples).mean(), error, rtol=1e-5)
     assert (folder / "pool/loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert json.loads((folder / "pool/config.json").read_text())["settings"]["num_epochs"] == 4
 
@@ -97,10 +99,10 @@ def test_train_is_the_library(folder):
 def test_corrected_interpolation_is_the_librarys(folder, tmp_path):
     shared = ["--trajectory", folder / "truth.npz", "--candidates", CANDIDATES]
     run("train", *shared, "--pool", "corrected_interpolation", "--num-delays", 2, "--out", tmp_path / "pool")
-    stored = jaxcast.load_pool(tmp_path / "pool")
+    stored = jaxcast.load_model(tmp_path / "pool")
     trajectory = jaxcast.Trajectory(*map(jnp.asarray, jaxcast.load_trajectory(folder / "truth.npz").trajectory))
     samples = jaxcast.one_step_samples(trajectory, 2, stored.forecast_map)
-    pool = jaxcast.fit_correction(jaxcast.fit_regime_interpolation(samples), samples)
+    pool = jaxcast.pooling.fit_correction(jaxcast.pooling.fit_regime_interpolation(samples), samples)
     expected = jaxcast.forecast(jaxcast.Forecaster(pool, stored.forecast_map), trajectory.states[:6], 5)
     found = jaxcast.forecast(stored.cell, trajectory.states[:6], 5)
     np.testing.assert_allclose(found.forecast, expected.forecast, rtol=1e-9)
@@ -182,7 +184,7 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
         "forecast", "--pool", folder / "pool", "--history", folder / "test.zarr", "--at", 6.0, "--num-leads", 9, "--seed-index", 1,
         "--out", tmp_path / "f.csv", "--weights", tmp_path / "w.npz", "--plot", tmp_path / "f.png",
     )  # fmt: skip
-    stored = jaxcast.load_pool(folder / "pool")
+    stored = jaxcast.load_model(folder / "pool")
     cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[1], stored.pool), stored.forecast_map)
     states = jaxcast.load_trajectory(folder / "test.zarr").trajectory.states
     expected = jaxcast.forecast(cell, jnp.asarray(states[58:61]), 9, jnp.asarray(0.1 * np.arange(58, 69)))
@@ -214,7 +216,7 @@ def test_an_evaluation_is_the_librarys(folder, tmp_path, capsys):
     assert results["threshold"] == pytest.approx(0.175 * float(jaxcast.saturation_error(trajectory.states)))
     windows = jaxcast.cut_windows(trajectory, num_windows=7, window_size=20, history_size=3)
     rolled = jaxcast.forecast_windows(
-        jaxcast.Forecaster(jaxcast.equal_weights(6), jaxcast.load_pool(folder / "pool").forecast_map), windows
+        jaxcast.Forecaster(jaxcast.equal_weights(6), jaxcast.load_model(folder / "pool").forecast_map), windows
     )
     valid = [
         jaxcast.valid_time(forecast, truth, dt=0.1, threshold=results["threshold"]).time

@@ -40,16 +40,16 @@ def folder(tmp_path_factory):
 
 
 def start_of(number, seed, system):
-    return jaxcast.random_starts(system, 1, key=jax.random.fold_in(jax.random.key(seed), number))[0]
+    return jaxcast.dynamics.random_starts(system, 1, key=jax.random.fold_in(jax.random.key(seed), number))[0]
 
 
 def test_simulate_does_what_each_option_says(folder):
-    system = jaxcast.parse_system(TRUTH)
+    system = jaxcast.dynamics.parse_system(TRUTH)
     trajectory, attributes = load(folder / "test.npz")
     expected = jaxcast.simulate(system, start_of(0, 1, system), num_samples=90, **SETTINGS)
     np.testing.assert_allclose(trajectory.states, expected.states, rtol=1e-9)
     np.testing.assert_allclose(trajectory.times, 5.5 + 0.04 * np.arange(90), rtol=1e-14)
-    assert attributes["system"] == jaxcast.describe(system)
+    assert attributes["system"] == jaxcast.dynamics.describe_system(system)
     told = {name: attributes[name] for name in ("seed", "start", "dtype", "t0", "dt", "h", "transient")}
     assert told == {"seed": 1, "start": "random", "dtype": "float64", **SETTINGS}
 
@@ -63,7 +63,7 @@ def test_each_option_of_simulate_alone_changes_the_states(folder, tmp_path, chan
     run("simulate", "--num-samples", 90, *options, "--out", tmp_path / "a.npz")
     ours, before = load(tmp_path / "a.npz")[0].states, load(folder / "test.npz")[0].states
     assert abs(ours - before).max() > 1e-6
-    system = jaxcast.parse_system(own.pop("system"))
+    system = jaxcast.dynamics.parse_system(own.pop("system"))
     expected = jaxcast.simulate(system, start_of(0, own.pop("seed"), system), num_samples=90, **own)
     np.testing.assert_allclose(ours, expected.states, rtol=1e-7)
 
@@ -103,19 +103,19 @@ def test_streamed_trajectories_have_starts_of_their_own(tmp_path):
 
 
 def candidates_of(folder):
-    systems = jaxcast.stack(jaxcast.parse_candidates(CANDIDATES))
+    systems = jaxcast.stack_systems(jaxcast.dynamics.parse_candidates(CANDIDATES))
     return jaxcast.flow_map(systems, dt=0.04, h=0.02)
 
 
 def test_a_ridge_is_the_librarys(folder):
     samples = jaxcast.one_step_samples(load(folder / "truth.npz")[0], 1, candidates_of(folder))
-    expected = jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=7.5)
-    stored = jaxcast.load_pool(folder / "pool")
+    expected = jaxcast.pooling.fit_ridge(samples.forecasts, samples.targets, penalty=7.5)
+    stored = jaxcast.load_model(folder / "pool")
     for ours, theirs in zip(jax.tree.leaves(stored.pool), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
     results = json.loads((folder / "pool/results.json").read_text())
     assert results["num_samples"] == len(samples.targets) == 88
-    assert results["one_step_mse"] == [pytest.approx(float(jaxcast.one_step_errors(expected, samples).mean()))]
+    assert results["one_step_mse"] == [pytest.approx(float(jaxcast.pooling.one_step_errors(expected, samples).mean()))]
     assert stored.attributes["dt"] == 0.04
     assert (stored.forecast_map.dt, stored.forecast_map.num_substeps) == (0.04, 2)
 
@@ -134,7 +134,7 @@ def test_a_network_is_trained_with_every_option(folder, tmp_path):
     def init(key):
         return jaxcast.AdditiveAttention(dim=3, num_delays=3, hidden_size=6, key=key, dtype=jnp.float64)
 
-    optimizer = jaxcast.make_optimizer(
+    optimizer = jaxcast.training.make_optimizer(
         0.02,
         schedule="cosine",
         num_steps=5 * (len(samples.targets) // 16),
@@ -145,7 +145,7 @@ def test_a_network_is_trained_with_every_option(folder, tmp_path):
     keys = jax.random.split(jax.random.key(11), 2)
     fit = jaxcast.fit(init, samples, keys=keys, optimizer=optimizer, num_epochs=5, batch_size=16)
     for ours, theirs in zip(
-        jax.tree.leaves(jaxcast.load_pool(tmp_path / "pool").pool), jax.tree.leaves(fit.model), strict=True
+        jax.tree.leaves(jaxcast.load_model(tmp_path / "pool").pool), jax.tree.leaves(fit.model), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7)
     results = json.loads((tmp_path / "pool/results.json").read_text())
@@ -158,7 +158,7 @@ def test_the_sampling_interval_is_that_of_the_whole_file():
 
 
 def test_a_forecast_begins_where_it_is_told(folder, tmp_path):
-    stored = jaxcast.load_pool(folder / "pool")
+    stored = jaxcast.load_model(folder / "pool")
     truth, _ = load(folder / "test.npz")
     forecast = ["forecast", "--pool", folder / "pool", "--history", folder / "test.npz", "--num-leads", 6]
     run(*forecast, "--at", 6.31, "--out", tmp_path / "f.npz", "--weights", tmp_path / "w.npz")
@@ -207,10 +207,10 @@ def test_an_evaluation_does_what_each_option_says(folder, scores):
         3.5,
     )
     cells = {
-        "pool": jaxcast.load_pool(folder / "pool").cell,
+        "pool": jaxcast.load_model(folder / "pool").cell,
         "equal weights": jaxcast.Forecaster(jaxcast.equal_weights(3), candidates_of(folder)),
-        "candidate rho = 36 alone": jaxcast.Forecaster(jaxcast.single_candidate(1, 3), candidates_of(folder)),
-        "persistence": jaxcast.Forecaster(jaxcast.Persistence()),
+        "candidate rho = 36 alone": jaxcast.Forecaster(jaxcast.pooling.single_candidate(1, 3), candidates_of(folder)),
+        "persistence": jaxcast.Forecaster(jaxcast.pooling.Persistence()),
     }
     rows = {row["method"]: row for row in scores["rows"]}
     assert set(rows) == {*cells, "candidate rho = 28 alone", "candidate rho = 48 alone"}

@@ -63,7 +63,7 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
         "forecast", "--pool", folder / "regime", "--history", folder / "test.npz", "--at", 6.0, "--num-leads", 9, "--history-size", 8,
         "--out", tmp_path / "f.csv", "--weights", tmp_path / "w.npz", "--regime", tmp_path / "r.csv", "--plot", tmp_path / "f.png",
     )  # fmt: skip
-    cell = jaxcast.load_pool(folder / "regime").cell
+    cell = jaxcast.load_model(folder / "regime").cell
     states = jaxcast.load_trajectory(folder / "test.npz").trajectory.states
     expected = jaxcast.forecast(cell, jnp.asarray(states[53:61]), 10, jnp.asarray(0.1 * np.arange(53, 70)))
     ours, weights, regime = (jaxcast.load_trajectory(tmp_path / name) for name in ("f.csv", "w.npz", "r.csv"))
@@ -123,10 +123,10 @@ def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folde
     with pytest.raises(KeyboardInterrupt):
         run(*command)
     assert {path.name for path in (tmp_path / "pool").iterdir()} == {"config.json"}
-    cell = jaxcast.load_pool(folder / "regime").cell
+    cell = jaxcast.load_model(folder / "regime").cell
     monkeypatch.setattr(train, "fitted_regime", lambda *args: (cell, None))
     run(*command)
-    for a, b in zip(*(jax.tree.leaves(jaxcast.load_pool(path).pool) for path in (folder / "regime", tmp_path / "pool")), strict=True):  # fmt: skip
+    for a, b in zip(*(jax.tree.leaves(jaxcast.load_model(path).pool) for path in (folder / "regime", tmp_path / "pool")), strict=True):  # fmt: skip
         np.testing.assert_array_equal(a, b)
 
 
@@ -135,10 +135,10 @@ def test_candidates_that_differ_in_more_than_a_number_have_their_coordinates_fou
     monkeypatch.setattr(
         regimes,
         "fit_and_trial",
-        lambda *args, coordinates: asked.append(coordinates) or (jaxcast.load_pool(folder / "regime").cell, None),
+        lambda *args, coordinates: asked.append(coordinates) or (jaxcast.load_model(folder / "regime").cell, None),
     )  # fmt: skip
     for text in ("lorenz63(rho=[28, 38])", "lorenz63(rho=[28, 38], sigma=[10, 11])"):
-        candidates = jaxcast.flow_map(jaxcast.stack(jaxcast.parse_candidates(text)))
+        candidates = jaxcast.flow_map(jaxcast.stack_systems(jaxcast.dynamics.parse_candidates(text)))
         regimes.fitted(jaxcast.Trajectory(jnp.arange(2.0), jnp.ones((2, 3))), candidates)
     assert asked[0].tolist() == [28, 38]
     assert asked[1] is None
@@ -149,7 +149,7 @@ class SlowLorenz(jaxcast.System):
 
     components = ("x", "y", "z", "X", "Y", "Z")
 
-    rate: jaxcast.Parameter = 0.15
+    rate: jaxcast.dynamics.Parameter = 0.15
 
     def vector_field(self, t, u):
         x, y, z, slow_x, slow_y, slow_z = u
@@ -169,8 +169,8 @@ def test_a_chaotic_regime_is_recommended_corrected_interpolation(tmp_path, capsy
     run(*shared, "--pool", "corrected_interpolation", "--out", tmp_path / "corrected")
     plain = jaxcast.fit_regime(
         jaxcast.Trajectory(truth.times - truth.times[0], truth.states[:, :3]),
-        jaxcast.load_pool(tmp_path / "regime").forecast_map,
+        jaxcast.load_model(tmp_path / "regime").forecast_map,
         coordinates=np.linspace(28, 48, 6),
     )
-    own = jaxcast.load_pool(tmp_path / "regime").pool
+    own = jaxcast.load_model(tmp_path / "regime").pool
     np.testing.assert_allclose(own.course.level, plain.course.level, rtol=1e-6)

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cell(folder):
-    return jaxcast.load_pool(folder / "regime").cell
+    return jaxcast.load_model(folder / "regime").cell
 
 
 def test_the_regime_is_found_and_told_in_its_own_units(folder, cell):
@@ -159,6 +159,6 @@ def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folde
     monkeypatch.setattr("jaxcast.cli.pool.train.fitted_regime", lambda *args: (cell, None))
     run(*command)
     for ours, theirs in zip(
-        jax.tree.leaves(jaxcast.load_pool(tmp_path / "pool").pool), jax.tree.leaves(cell), strict=True
+        jax.tree.leaves(jaxcast.load_model(tmp_path / "pool").pool), jax.tree.leaves(cell), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)

@@ -135,7 +135,7 @@ def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, values, tmp_pat
         "--plot", tmp_path / "f.png",
     )  # fmt: skip
     quantiles, rows = read(tmp_path / "f.csv")
-    expected = jaxcast.load_pool(folder / "model").pool(jnp.asarray(values[-4:])).info["quantiles"]
+    expected = jaxcast.load_model(folder / "model").pool(jnp.asarray(values[-4:])).info["quantiles"]
     np.testing.assert_allclose(quantiles, np.moveaxis(expected, 1, 0), rtol=1e-8)
     assert (np.diff(quantiles, axis=-1) >= 0).all()
     assert list(rows[0]) == ["series", "origin_date", "target_date", "lead", "quantile", "value"]
@@ -152,7 +152,7 @@ def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, values, tmp_pat
 def test_quantiles_come_from_both_held_out_parts(folder, tmp_path, values):
     run("train", folder / "wide.csv", *SHAPE, "--method", "last_value", "--out", tmp_path / "model")
     expected = shifts_of(last_errors(values, FIRST, WEEKS), std_of(values))
-    np.testing.assert_allclose(jaxcast.load_pool(tmp_path / "model").pool.shifts, expected, rtol=1e-9)
+    np.testing.assert_allclose(jaxcast.load_model(tmp_path / "model").pool.shifts, expected, rtol=1e-9)
 
 
 def test_nothing_after_the_newest_date_is_seen(folder, values, tmp_path):
@@ -166,7 +166,7 @@ def test_nothing_after_the_newest_date_is_seen(folder, values, tmp_path):
 
 def test_standardisation_is_of_the_training_part_and_kept(folder, values, tmp_path):
     """What comes last changes what is learned last, but not what chooses; and a file in another unit is not rescaled."""
-    model = jaxcast.load_pool(folder / "model").pool
+    model = jaxcast.load_model(folder / "model").pool
     np.testing.assert_allclose(model.forecaster.inputs.std, std_of(values, WEEKS), rtol=1e-9)
     other = np.array(values)
     other[SECOND:] *= 7
@@ -259,7 +259,7 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
     assert results["since"] == str(dates(140)[WEEKS])
     rows = {(row["method"], row["horizon"]): row for row in results["rows"]}
     errors = last_errors(later, WEEKS, 140)
-    model = jaxcast.load_pool(folder / "model").pool
+    model = jaxcast.load_model(folder / "model").pool
     for k in range(2):
         assert rows["last_value", k + 1]["rmse"] == pytest.approx(np.sqrt((errors[..., k] ** 2).mean()))
         history = np.stack([later[t - k - 4 : t - k] for t in range(WEEKS, 140)])
@@ -303,21 +303,23 @@ def test_a_lower_bound_above_what_was_learned_from_is_refused(folder, tmp_path):
 
 @pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
 def test_every_forecaster_can_be_kept(kind, values, tmp_path):
-    samples = jaxcast.lead_samples(np.nan_to_num(values), window_size=6, leads=(1, 3), given=np.ones((WEEKS, 2)))
+    samples = jaxcast.series.series_windows(
+        np.nan_to_num(values), window_size=6, leads=(1, 3), given=np.ones((WEEKS, 2))
+    )
     options = dict(hidden_size=3, levels=LEVELS, key=jax.random.key(0), kind="gru")
     if kind == "kernel":
-        inputs = jaxcast.lag_inputs(samples, lags=(0, 2), num_components=2)
-        expansion = jaxcast.random_fourier(inputs.num_features, 8, bandwidth=0.5, key=jax.random.key(0))
-        inner = jaxcast.LagRegression(inputs, expansion, jnp.ones((2, 14)), jnp.ones(2), True, True)
+        inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), num_components=2)
+        expansion = jaxcast.series.random_fourier_features(inputs.num_features, 8, bandwidth=0.5, key=jax.random.key(0))
+        inner = jaxcast.series.LagRegression(inputs, expansion, jnp.ones((2, 14)), jnp.ones(2), True, True)
     elif kind == "season":
-        inner = jaxcast.SeasonalLastValue((1, 3), 5)
+        inner = jaxcast.series.SeasonalLastValue((1, 3), 5)
     else:
-        inner = jaxcast.GlobalNetwork(samples, **options)
+        inner = jaxcast.series.GlobalNetwork(samples, **options)
     shifts = jnp.broadcast_to(jnp.arange(5.0), (2, 3, 5))
     widths = {} if kind == "season" else {"usual_change": jnp.ones(3), "width_power": 0.5}
-    model = jaxcast.CalibratedForecaster(inner, shifts, jnp.zeros(2), jnp.ones(2), LEVELS, 0.0, **widths)
-    jaxcast.save_pool(tmp_path / "model", model)
-    loaded = jaxcast.load_pool(tmp_path / "model").pool
+    model = jaxcast.series.CalibratedForecaster(inner, shifts, jnp.zeros(2), jnp.ones(2), LEVELS, 0.0, **widths)
+    jaxcast.save_model(tmp_path / "model", model)
+    loaded = jaxcast.load_model(tmp_path / "model").pool
     assert jax.tree.structure(loaded) == jax.tree.structure(model)
     for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(model), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -325,7 +327,7 @@ def test_every_forecaster_can_be_kept(kind, values, tmp_path):
     config, arrays = contents(tmp_path / "model")
     rewrite(tmp_path / "model", config, arrays | {".shifts": arrays[".shifts"][:1]})
     with pytest.raises(jaxcast.InputError, match=r"leads, as the forecaster.*; train and save it again"):
-        jaxcast.load_pool(tmp_path / "model")
+        jaxcast.load_model(tmp_path / "model")
 
 
 @pytest.mark.slow
@@ -352,9 +354,9 @@ def test_quantiles_follow_what_a_series_moved_lately_where_that_tells_its_errors
     walk = np.cumsum(rng.normal(size=(900, 3)) * np.where(loud, 4, 1)[:, None], 0)
     table = write(tmp_path / "wide.csv", walk[:720])
     run("train", table, "--horizon", "1", "--season", "0", "--method", "last_value", "--out", tmp_path / "model")
-    stored = jaxcast.load_pool(tmp_path / "model")
+    stored = jaxcast.load_model(tmp_path / "model")
     assert stored.pool.width_power > 0
-    samples = jaxcast.lead_samples(walk, window_size=20, leads=(1,), start=720)
+    samples = jaxcast.series.series_windows(walk, window_size=20, leads=(1,), start=720)
     moving = loud[np.asarray(samples.rows)[:, 0]]
     settled = np.arange(180) % 30 >= 10  # some steps after the change, when it shows
     apart = []
@@ -428,7 +430,7 @@ def bad_files(folder, values):
     write(folder / "gap.csv", np.where(np.arange(WEEKS)[:, None] // 24 == 3, NAN, values))  # rows 73 to 96
     times = 0.1 * np.arange(30.0)
     jaxcast.save_trajectory(folder / "truth.npz", jaxcast.Trajectory(times, np.stack([np.sin(times)] * 3, 1)))
-    jaxcast.save_pool(folder / "pool", jaxcast.equal_weights(2))
+    jaxcast.save_model(folder / "pool", jaxcast.equal_weights(2))
     return folder
 
 

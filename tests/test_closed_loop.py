@@ -49,10 +49,10 @@ def trained(trajectory):
 
     def make(key):
         sizes = dict(dim=3, num_models=3, num_delays=2, hidden_sizes=(12,), scales=scales, dtype=jnp.float64)
-        return jaxcast.ComponentAttention(**sizes, key=key)
+        return jaxcast.pooling.ComponentAttention(**sizes, key=key)
 
     samples = jaxcast.one_step_samples(trajectory, 2, candidates)
-    scales = jaxcast.input_scales(trajectory, candidates)
+    scales = jaxcast.pooling.input_scales(trajectory, candidates)
     return jaxcast.fit(
         make, samples, keys=jax.random.split(jax.random.key(0), 2),
         optimizer=optax.adam(3e-3), num_epochs=40, batch_size=32,
@@ -65,7 +65,7 @@ def first(models):
 
 @pytest.mark.slow
 def test_the_loss_is_that_of_forecasts_fed_back(trained, trajectory):
-    windows = jaxcast.loop_windows(trajectory, horizon=6, history_size=4, stride=60)
+    windows = jaxcast.training.training_windows(trajectory, horizon=6, history_size=4, stride=60)
     pool, tolerance = first(trained), 0.05
     scores = []
     std = np.asarray(trajectory.states).std(0)
@@ -75,15 +75,15 @@ def test_the_loss_is_that_of_forecasts_fed_back(trained, trajectory):
         errors = np.mean(off**2, -1)
         valid = np.cumprod(np.concatenate([[1], errors[:-1] < 0.02]))  # the first that diverged counts, none behind it
         scores.append(np.mean(valid * np.log1p(errors / tolerance**2)))
-    loss = jaxcast.closed_loop_loss(make_cell, tolerance, 0.02)
+    loss = jaxcast.training.closed_loop_loss(make_cell, tolerance, 0.02)
     np.testing.assert_allclose(loss(pool, windows), np.mean(scores), rtol=1e-9)
     assert 0 < np.mean(scores) < 10
 
 
 @pytest.mark.slow
 def test_the_gradient_through_a_closed_loop_is_that_of_differences(trained, trajectory):
-    windows = jaxcast.loop_windows(trajectory, horizon=5, history_size=3, stride=100)
-    loss = jax.jit(jaxcast.closed_loop_loss(make_cell))
+    windows = jaxcast.training.training_windows(trajectory, horizon=5, history_size=3, stride=100)
+    loss = jax.jit(jaxcast.training.closed_loop_loss(make_cell))
     pool = first(trained)
     gradient = jax.jit(jax.grad(loss))(pool, windows)
     leaves, structure = jax.tree.flatten(pool)
@@ -102,16 +102,16 @@ def test_the_gradient_through_a_closed_loop_is_that_of_differences(trained, traj
 @pytest.mark.slow
 def test_fine_tuning_lowers_the_closed_loop_error_of_windows_it_never_saw(trained, trajectory, count_compilations):
     held_out = simulate([-3.0, 2.0, 25.0], 300)
-    windows = jaxcast.loop_windows(held_out, horizon=6, history_size=3, stride=2)
+    windows = jaxcast.training.training_windows(held_out, horizon=6, history_size=3, stride=2)
 
     def run(seed):
         keys = jax.random.split(jax.random.key(seed), 2)
         options = dict(horizons=(2, 6), num_epochs=3, batch_size=32, learning_rate=2e-3)
-        return jaxcast.fine_tune(trained, trajectory, make_cell, keys=keys, **options)
+        return jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=keys, **options)
 
     tuned = run(0)
     assert tuned.losses.shape == (2, 6)
-    loss = jaxcast.closed_loop_loss(make_cell)
+    loss = jaxcast.training.closed_loop_loss(make_cell)
     errors = jax.jit(lambda models: jax.lax.map(lambda model: loss(model, windows), models))
     for before, after in zip(errors(trained), errors(tuned.model), strict=True):
         assert after < 0.97 * before
@@ -124,14 +124,14 @@ def test_fine_tuning_lowers_the_closed_loop_error_of_windows_it_never_saw(traine
 @pytest.mark.parametrize("size", [1e3, 1e200])
 def test_windows_that_diverge_give_finite_gradients(trajectory, size):
     """Of two windows one is thrown far off, or out of all numbers: its gradient is what it was up to there."""
-    windows = jaxcast.loop_windows(trajectory, horizon=8, history_size=2, stride=300)
+    windows = jaxcast.training.training_windows(trajectory, horizon=8, history_size=2, stride=300)
 
     def thrown(u, t):
         return candidates(u, t) + jnp.where(t == windows.times[0, 4], size, 0.0)
 
     def loss(weights, windows, forecast_map):
-        score = jaxcast.closed_loop_loss(lambda pool: jaxcast.Forecaster(pool, forecast_map))
-        return score(jaxcast.FixedWeights(weights), windows)
+        score = jaxcast.training.closed_loop_loss(lambda pool: jaxcast.Forecaster(pool, forecast_map))
+        return score(jaxcast.pooling.FixedWeights(weights), windows)
 
     gradient = jax.jit(jax.grad(loss), static_argnums=2)
     weights = jnp.asarray([0.2, 0.5, 0.3])
@@ -145,10 +145,10 @@ def test_windows_that_diverge_give_finite_gradients(trajectory, size):
 
 def test_the_gradient_program_of_twenty_steps_is_small(trained, trajectory):
     """It is a scan: of any horizon the program is as large."""
-    loss = jaxcast.closed_loop_loss(make_cell)
+    loss = jaxcast.training.closed_loop_loss(make_cell)
 
     def size(horizon):
-        windows = jaxcast.loop_windows(trajectory, horizon=horizon, history_size=3, stride=50)
+        windows = jaxcast.training.training_windows(trajectory, horizon=horizon, history_size=3, stride=50)
         return len(str(jax.make_jaxpr(jax.grad(loss))(first(trained), windows)))
 
     assert size(20) < 1.02 * size(4)
@@ -157,11 +157,11 @@ def test_the_gradient_program_of_twenty_steps_is_small(trained, trajectory):
 def test_bad_settings_are_refused(trained, trajectory):
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(jaxcast.InputError, match="horizons, num_epochs and stride of at least 1"):
-        jaxcast.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=())
+        jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=())
     with pytest.raises(jaxcast.InputError, match="trajectory of at least 403 samples, got 400"):
-        jaxcast.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=(400,))
+        jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=(400,))
     with pytest.raises(jaxcast.InputError, match="leading axis of the 3 keys"):
-        jaxcast.fine_tune(trained, trajectory, make_cell, keys=jax.random.split(keys[0], 3), horizons=(1,))
+        jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=jax.random.split(keys[0], 3), horizons=(1,))
 
 
 def drifting(model):
@@ -178,7 +178,7 @@ def walk(num_samples):
 def test_the_loss_counts_leads_up_to_the_first_that_diverged_and_cuts_what_is_far():
     """Of persistence, by a loop; every third lead or so diverges, many are farther off than what counts."""
     course, tolerance, diverged = walk(40), 0.05, 0.02
-    windows = jaxcast.loop_windows(course, horizon=5, history_size=2, stride=3)
+    windows = jaxcast.training.training_windows(course, horizon=5, history_size=2, stride=3)
     assert len(windows.truth) == 12
     states, scores, num_far = np.asarray(course.states), [], 0
     std, far = states.std(0), 2 * np.sqrt(2 * diverged)
@@ -192,7 +192,7 @@ def test_the_loss_counts_leads_up_to_the_first_that_diverged_and_cuts_what_is_fa
             if error >= diverged:
                 break
         scores.append(score / 5)
-    loss = jaxcast.closed_loop_loss(drifting, tolerance, diverged)(jaxcast.Persistence(), windows)
+    loss = jaxcast.training.closed_loop_loss(drifting, tolerance, diverged)(jaxcast.pooling.Persistence(), windows)
     assert float(loss) == pytest.approx(np.mean(scores), rel=1e-9)
     assert num_far > 5
 
@@ -200,18 +200,18 @@ def test_the_loss_counts_leads_up_to_the_first_that_diverged_and_cuts_what_is_fa
 def test_each_horizon_is_a_training_of_its_own_with_other_shuffling_and_a_new_cosine():
     course, keys = walk(30), jax.random.split(jax.random.key(3), 2)
     sizes = dict(dim=2, num_delays=1, hidden_size=2, dtype=jnp.float64)
-    models = jax.vmap(lambda key: jaxcast.FeedForward(**sizes, key=key))(keys)
+    models = jax.vmap(lambda key: jaxcast.pooling.FeedForward(**sizes, key=key))(keys)
     options = dict(num_epochs=2, batch_size=4)
-    tuned = jaxcast.fine_tune(
+    tuned = jaxcast.training.fine_tune(
         models, course, drifting, keys=keys, horizons=(1, 3), learning_rate=0.05, clip_norm=0.5, stride=2, **options
     )
-    expected, losses = jaxcast.Fit(models, None), []
+    expected, losses = jaxcast.training.FitResult(models, None), []
     for n, horizon in enumerate((1, 3)):
-        windows = jaxcast.loop_windows(course, horizon, 1, 2)
+        windows = jaxcast.training.training_windows(course, horizon, 1, 2)
         num_steps = 2 * (len(windows.truth) // 4)
-        optimizer = jaxcast.make_optimizer(0.05, schedule="cosine", num_steps=num_steps, clip_norm=0.5)
+        optimizer = jaxcast.training.make_optimizer(0.05, schedule="cosine", num_steps=num_steps, clip_norm=0.5)
         own = jnp.stack([jax.random.fold_in(key, n) for key in keys])
-        loss = jaxcast.closed_loop_loss(drifting)
+        loss = jaxcast.training.closed_loop_loss(drifting)
         expected = jaxcast.fit(expected, windows, keys=own, optimizer=optimizer, loss=loss, **options)
         losses.append(expected.losses)
     np.testing.assert_allclose(tuned.losses, np.concatenate(losses, 1), rtol=1e-9)

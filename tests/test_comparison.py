@@ -21,7 +21,7 @@ def valid_times(seed, shift=0.0, num_pairs=200):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_signed_rank_test_is_scipys(seed, shift):
     first, second = valid_times(seed, shift)
-    ours = jaxcast.paired_test(first, second, key=KEY, num_resamples=500)
+    ours = jaxcast.scores.paired_test(first, second, key=KEY, num_resamples=500)
     # scipy ranks what differs by rounding apart, so it gets whole numbers.
     whole = np.round(10 * first) - np.round(10 * second)
     theirs = scipy.stats.wilcoxon(whole, zero_method="pratt", method="approx", correction=False)
@@ -32,7 +32,7 @@ def test_the_signed_rank_test_is_scipys(seed, shift):
 @pytest.mark.parametrize("shift", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
 def test_the_sign_flip_test_is_scipys(shift):
     first, second = valid_times(5, shift)
-    ours = jaxcast.paired_test(first, second, key=KEY)
+    ours = jaxcast.scores.paired_test(first, second, key=KEY)
     theirs = scipy.stats.permutation_test(
         (first, second),
         lambda x, y, axis: (x - y).mean(axis),
@@ -45,13 +45,13 @@ def test_the_sign_flip_test_is_scipys(shift):
 
 
 def test_few_pairs_have_the_exact_sign_flip_probability():
-    test = jaxcast.paired_test(np.asarray([1.0, 2.0, 3.0]), np.zeros(3), key=KEY, num_resamples=40_000)
+    test = jaxcast.scores.paired_test(np.asarray([1.0, 2.0, 3.0]), np.zeros(3), key=KEY, num_resamples=40_000)
     assert test.permutation == pytest.approx(2 / 8, abs=0.01)
 
 
 def test_the_bootstrap_interval_is_scipys():
     first, second = valid_times(1, 0.5)
-    ours = jaxcast.paired_test(first, second, key=KEY)
+    ours = jaxcast.scores.paired_test(first, second, key=KEY)
     theirs = scipy.stats.bootstrap(
         (first, second),
         lambda x, y, axis: np.median(x, axis) - np.median(y, axis),
@@ -68,7 +68,8 @@ def test_the_bootstrap_interval_is_scipys():
 @pytest.mark.slow
 def test_p_values_are_uniform_where_there_is_no_difference():
     tests = [
-        jaxcast.paired_test(*valid_times(seed), key=jax.random.key(seed), num_resamples=200) for seed in range(100)
+        jaxcast.scores.paired_test(*valid_times(seed), key=jax.random.key(seed), num_resamples=200)
+        for seed in range(100)
     ]
     for name in ("wilcoxon", "permutation"):
         p = [getattr(test, name) for test in tests]
@@ -78,28 +79,28 @@ def test_p_values_are_uniform_where_there_is_no_difference():
 def test_pairs_that_censoring_leaves_open_are_no_evidence():
     first, second = np.asarray([6.0, 6.0, 5.0, 1.0]), np.asarray([6.0, 4.0, 6.0, 2.0])
     first_censored, second_censored = np.asarray([1, 1, 0, 1], bool), np.asarray([1, 0, 1, 0], bool)
-    test = jaxcast.paired_test(
+    test = jaxcast.scores.paired_test(
         first, second, key=KEY, first_censored=first_censored, second_censored=second_censored, num_resamples=500
     )
     assert (test.num_pairs, test.num_censored, test.num_undecided, test.num_ties) == (4, 4, 2, 2)
-    same = jaxcast.paired_test(np.ones(9), np.ones(9), key=KEY, num_resamples=500)
+    same = jaxcast.scores.paired_test(np.ones(9), np.ones(9), key=KEY, num_resamples=500)
     assert (same.wilcoxon, same.permutation, same.difference, same.num_ties) == (1.0, 1.0, 0.0, 9)
 
 
 def test_pairs_that_do_not_match_are_refused(without_type_checks):
     with pytest.raises(jaxcast.InputError, match=r"got shapes \(3,\) and \(2,\)"):
-        jaxcast.paired_test(np.ones(3), np.ones(2), key=KEY)
+        jaxcast.scores.paired_test(np.ones(3), np.ones(2), key=KEY)
     with pytest.raises(jaxcast.InputError, match="without NaN"):
-        jaxcast.paired_test(np.asarray([np.nan]), np.ones(1), key=KEY)
+        jaxcast.scores.paired_test(np.asarray([np.nan]), np.ones(1), key=KEY)
     with pytest.raises(jaxcast.InputError, match="each of 3 values is censored"):
-        jaxcast.paired_test(np.ones(3), np.ones(3), key=KEY, first_censored=np.ones(2, bool))
+        jaxcast.scores.paired_test(np.ones(3), np.ones(3), key=KEY, first_censored=np.ones(2, bool))
 
 
 def test_lead_errors_are_root_mean_squares_and_count_failures():
     rng = np.random.default_rng(0)
     forecasts, truth, scale = rng.normal(size=(50, 7, 3)), rng.normal(size=(50, 7, 3)), np.asarray([1.0, 2.0, 3.0])
     forecasts[4, 5:], forecasts[9, 6, 1] = np.nan, np.inf
-    errors = jaxcast.lead_errors(jnp.asarray(forecasts), jnp.asarray(truth), scale=scale)
+    errors = jaxcast.scores.lead_errors(jnp.asarray(forecasts), jnp.asarray(truth), scale=scale)
     squares = ((forecasts - truth) / scale) ** 2
     np.testing.assert_allclose(errors.rmse[:5], np.sqrt(squares[:, :5].mean((0, 2))), rtol=1e-12)
     assert np.isinf(errors.rmse[5:]).all()
@@ -115,31 +116,31 @@ def test_an_honest_ensemble_spreads_as_far_as_it_errs(num_members):
     center, width = rng.normal(size=(3000, 4, 2)), np.asarray([0.1, 1.0, 2.0, 5.0])[:, None]
     members = center + width * rng.normal(size=(num_members, 3000, 4, 2))
     truth = center + width * rng.normal(size=center.shape)
-    result = jaxcast.spread_and_error(jnp.asarray(members), jnp.asarray(truth))
+    result = jaxcast.scores.spread_and_error(jnp.asarray(members), jnp.asarray(truth))
     np.testing.assert_allclose(result.ratio, 1, atol=0.05)
     np.testing.assert_allclose(result.error, width[:, 0] * np.sqrt(1 + 1 / num_members), rtol=0.05)
-    sure = jaxcast.spread_and_error(jnp.asarray(center + 0.5 * (members - center)), jnp.asarray(truth))
+    sure = jaxcast.scores.spread_and_error(jnp.asarray(center + 0.5 * (members - center)), jnp.asarray(truth))
     assert (sure.ratio < 0.8).all()
 
 
 def test_members_that_failed_are_counted(without_type_checks):
     members = np.random.default_rng(0).normal(size=(3, 10, 2, 1))
     members[1, 4, 1] = np.nan
-    result = jaxcast.spread_and_error(jnp.asarray(members), jnp.zeros((10, 2, 1)))
+    result = jaxcast.scores.spread_and_error(jnp.asarray(members), jnp.zeros((10, 2, 1)))
     assert result.num_failed.tolist() == [0, 1]
-    others = jaxcast.spread_and_error(jnp.asarray(np.delete(members, 4, axis=1)), jnp.zeros((9, 2, 1)))
+    others = jaxcast.scores.spread_and_error(jnp.asarray(np.delete(members, 4, axis=1)), jnp.zeros((9, 2, 1)))
     np.testing.assert_allclose(result.ratio[1], others.ratio[1], rtol=1e-12)
     with pytest.raises(jaxcast.InputError, match="at least 2 members"):
-        jaxcast.spread_and_error(jnp.ones((1, 10, 2, 1)), jnp.zeros((10, 2, 1)))
+        jaxcast.scores.spread_and_error(jnp.ones((1, 10, 2, 1)), jnp.zeros((10, 2, 1)))
     with pytest.raises(jaxcast.InputError, match=r"got \(10, 2\), \(10, 2\)"):
-        jaxcast.lead_errors(jnp.ones((10, 2)), jnp.ones((10, 2)))
+        jaxcast.scores.lead_errors(jnp.ones((10, 2)), jnp.ones((10, 2)))
 
 
 def test_either_of_a_pair_may_be_the_lower_bound_that_leaves_it_open():
     """Undecided where the smaller one is a lower bound, whichever that is; both orders count alike."""
     values, bounds = np.asarray([[6.0, 4.0], [4.0, 6.0]]), np.asarray([[False, False], [True, True]])
     for first, second in ((0, 1), (1, 0)):
-        test = jaxcast.paired_test(
+        test = jaxcast.scores.paired_test(
             values[first], values[second], first_censored=bounds[first], second_censored=bounds[second], key=KEY,
             num_resamples=100,
         )  # fmt: skip
@@ -148,11 +149,11 @@ def test_either_of_a_pair_may_be_the_lower_bound_that_leaves_it_open():
 
 def test_the_observed_difference_is_one_of_the_flips_and_the_interval_is_as_sure_as_was_asked():
     second = np.random.default_rng(0).exponential(size=40)
-    sure = jaxcast.paired_test(second + 1, second, key=KEY, num_resamples=99)
+    sure = jaxcast.scores.paired_test(second + 1, second, key=KEY, num_resamples=99)
     assert sure.permutation == pytest.approx(1 / 100)
     first = second + np.random.default_rng(1).normal(size=40)
     wide, narrow = (
-        jaxcast.paired_test(first, second, key=KEY, num_resamples=4000, confidence=confidence)
+        jaxcast.scores.paired_test(first, second, key=KEY, num_resamples=4000, confidence=confidence)
         for confidence in (0.95, 0.5)
     )
     differences = np.sort([narrow.low, narrow.high, wide.low, wide.high])

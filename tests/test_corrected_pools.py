@@ -13,14 +13,14 @@ def samples(trajectory, candidates):
 
 @pytest.fixture(scope="module")
 def interpolation(samples):
-    return jaxcast.fit_regime_interpolation(samples)
+    return jaxcast.pooling.fit_regime_interpolation(samples)
 
 
 @pytest.fixture(scope="module")
 def component(trajectory, candidates):
-    scales = jaxcast.input_scales(trajectory, candidates)
+    scales = jaxcast.pooling.input_scales(trajectory, candidates)
     sizes = dict(dim=3, num_models=11, num_delays=3, hidden_sizes=(8, 7), dtype=jnp.float64)
-    pool = jaxcast.ComponentAttention(**sizes, scales=scales, errors="all", num_states=2, key=jax.random.key(0))
+    pool = jaxcast.pooling.ComponentAttention(**sizes, scales=scales, errors="all", num_states=2, key=jax.random.key(0))
     pool.score.kernel[...] *= 10
     return pool
 
@@ -44,9 +44,11 @@ def test_component_attention_is_its_equation(component, samples):
 
 
 def test_the_position_is_where_the_truth_lay_between_the_ends():
-    pool = jaxcast.ComponentAttention(dim=2, num_models=3, num_delays=1, key=jax.random.key(0), dtype=jnp.float64)
+    pool = jaxcast.pooling.ComponentAttention(
+        dim=2, num_models=3, num_delays=1, key=jax.random.key(0), dtype=jnp.float64
+    )
     first, last = jnp.asarray([-1.0, -2.0]), jnp.asarray([3.0, 6.0])
-    memory = jaxcast.Memory(jnp.zeros((1, 2)), jnp.stack([first, 7 * first, last])[None])
+    memory = jaxcast.pooling.Memory(jnp.zeros((1, 2)), jnp.stack([first, 7 * first, last])[None])
     assert np.isclose(pool.inputs(memory)[2], -0.5)  # a quarter of the way
     assert np.isfinite(pool.inputs(memory._replace(errors=memory.errors * 0))).all()
 
@@ -57,7 +59,7 @@ def test_the_regime_is_the_one_that_the_truth_has(candidates, trajectory):
     for rho in (31.0, 44.0):
         truth = jaxcast.simulate(jaxcast.Lorenz63(rho=rho), trajectory.states[3], num_samples=60)
         samples = jaxcast.one_step_samples(truth, 2, candidates)
-        pool = jaxcast.fit_regime_interpolation(samples, num_directions=2)
+        pool = jaxcast.pooling.fit_regime_interpolation(samples, num_directions=2)
         output = pool(samples.memory, samples.forecasts)
         np.testing.assert_allclose(output.info["weights"].sum(-1), 1, rtol=1e-9)
         np.testing.assert_allclose(np.median(output.info["weights"] @ rhos), rho, atol=0.2)
@@ -70,7 +72,7 @@ def test_reversing_candidates_turns_the_direction_and_changes_no_forecast(interp
     backwards = samples._replace(
         memory=samples.memory._replace(errors=samples.memory.errors[:, :, ::-1]), forecasts=samples.forecasts[:, ::-1]
     )
-    turned = jaxcast.fit_regime_interpolation(backwards)
+    turned = jaxcast.pooling.fit_regime_interpolation(backwards)
     np.testing.assert_allclose(
         turned(backwards.memory, backwards.forecasts).forecast,
         interpolation(samples.memory, samples.forecasts).forecast,
@@ -81,7 +83,7 @@ def test_reversing_candidates_turns_the_direction_and_changes_no_forecast(interp
 @pytest.mark.parametrize("kind", ["kernel", "polynomial"])
 def test_a_correction_is_ridge_regression(interpolation, samples, kind):
     options = dict(lengths=(0.5,), degrees=(2,), regularizations=(1e-3,), stretches=(0.5,))
-    pool = jaxcast.fit_correction(interpolation, samples, kind=kind, **options)
+    pool = jaxcast.pooling.fit_correction(interpolation, samples, kind=kind, **options)
     pooled = interpolation(samples.memory, samples.forecasts)
     missing = np.asarray(samples.targets - pooled.forecast)
     x = np.asarray(pool.features(samples.memory.states[:, 0], pooled.info))
@@ -109,7 +111,7 @@ def test_the_settings_are_those_that_forecast_the_last_samples_best(interpolatio
 
     def fixed(length, penalty, part):
         some = jax.tree.map(lambda a: a[part], samples)
-        return jaxcast.fit_correction(interpolation, some, lengths=(length,), regularizations=(penalty,))
+        return jaxcast.pooling.fit_correction(interpolation, some, lengths=(length,), regularizations=(penalty,))
 
     late = jax.tree.map(lambda a: a[cut:], samples)
     scale = np.asarray(samples.targets.std(0))
@@ -119,7 +121,7 @@ def test_the_settings_are_those_that_forecast_the_last_samples_best(interpolatio
         return np.mean(((forecasts - late.targets) / scale) ** 2)
 
     best = min(grid, key=score)
-    chosen = jaxcast.fit_correction(interpolation, samples, lengths=(0.4, 1.5), regularizations=(1e-6, 1e-2))
+    chosen = jaxcast.pooling.fit_correction(interpolation, samples, lengths=(0.4, 1.5), regularizations=(1e-6, 1e-2))
     assert chosen.correction.length == best[0]
     expected = fixed(*best, np.s_[:])(samples.memory, samples.forecasts).forecast
     np.testing.assert_allclose(chosen(samples.memory, samples.forecasts).forecast, expected, atol=1e-9)
@@ -128,12 +130,12 @@ def test_the_settings_are_those_that_forecast_the_last_samples_best(interpolatio
 def test_fewer_centres_than_samples_do_almost_as_well(interpolation, samples):
     options = dict(lengths=(0.6,), regularizations=(1e-4,))
     errors = [
-        jaxcast.one_step_errors(
-            jaxcast.fit_correction(interpolation, samples, **options, max_centres=number), samples
+        jaxcast.pooling.one_step_errors(
+            jaxcast.pooling.fit_correction(interpolation, samples, **options, max_centres=number), samples
         ).mean()
         for number in (4000, 250)
     ]
-    before = jaxcast.one_step_errors(interpolation, samples).mean()
+    before = jaxcast.pooling.one_step_errors(interpolation, samples).mean()
     assert errors[0] < errors[1] < 0.1 * before
 
 
@@ -142,8 +144,8 @@ def test_any_pool_can_be_corrected_and_rolled(attention, trajectory, candidates)
     samples = jaxcast.one_step_samples(trajectory, 5, candidates)
     options = dict(kind="polynomial", degrees=(2,), regularizations=(1e-2,))
     for pool, info in ((attention, ("weights",)), (jaxcast.equal_weights(11), None)):
-        corrected = jaxcast.fit_correction(pool, samples, info=info, **options)
-        before, after = (jaxcast.one_step_errors(p, samples).mean() for p in (pool, corrected))
+        corrected = jaxcast.pooling.fit_correction(pool, samples, info=info, **options)
+        before, after = (jaxcast.pooling.one_step_errors(p, samples).mean() for p in (pool, corrected))
         assert after < before
         cell = jaxcast.Forecaster(corrected, candidates)
         rolled = jaxcast.forecast(cell, trajectory.states[:20], 60).forecast
@@ -154,17 +156,17 @@ def test_any_pool_can_be_corrected_and_rolled(attention, trajectory, candidates)
 
 def test_bad_settings_are_refused(interpolation, component, samples, attention, without_type_checks):
     with pytest.raises(jaxcast.InputError, match="kind must be 'kernel' or 'polynomial', got 'cubic'"):
-        jaxcast.fit_correction(interpolation, samples, kind="cubic")
+        jaxcast.pooling.fit_correction(interpolation, samples, kind="cubic")
     with pytest.raises(jaxcast.InputError, match="expected positive lengths"):
-        jaxcast.fit_correction(interpolation, samples, lengths=(0.0,))
+        jaxcast.pooling.fit_correction(interpolation, samples, lengths=(0.0,))
     with pytest.raises(jaxcast.InputError, match="the pool returns no phase; its info holds position, weights"):
-        jaxcast.fit_correction(interpolation, samples, info=("phase",))
+        jaxcast.pooling.fit_correction(interpolation, samples, info=("phase",))
     with pytest.raises(jaxcast.InputError, match="num_directions must be from 1 to 10 for 11 candidates"):
-        jaxcast.fit_regime_interpolation(samples, num_directions=11)
+        jaxcast.pooling.fit_regime_interpolation(samples, num_directions=11)
     short = jax.tree.map(lambda a: a[:, :2], samples.memory)
     with pytest.raises(jaxcast.InputError, match="the memory holds 2 delays, the pool was made for 3"):
         interpolation(short, samples.forecasts)
     with pytest.raises(jaxcast.InputError, match="expected 33 forecasts of all candidates, got 10 by 3"):
         component(samples.memory, samples.forecasts[:, :10])
     with pytest.raises(jaxcast.InputError, match="expected errors of position, ends, all"):
-        jaxcast.ComponentAttention(dim=3, num_models=11, num_delays=3, errors="some", key=jax.random.key(0))
+        jaxcast.pooling.ComponentAttention(dim=3, num_models=11, num_delays=3, errors="some", key=jax.random.key(0))

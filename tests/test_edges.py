@@ -65,7 +65,7 @@ def test_every_kind_of_whole_number_is_welcome(dtype):
         (lambda: jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, 3.0], num_samples=3, t0=np.nan), "t0 of simulate must be a finite number, got nan"),
         (lambda: jaxcast.final_states(jaxcast.Lorenz63(), np.ones((2, 3)), duration=1.0, t0=np.inf), "t0 of final_states must be a finite number, got inf"),
         (lambda: jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, "3"], num_samples=3), "u0 of simulate must be numbers"),
-        (lambda: jaxcast.stack(["lorenz63()"]), "must be a System, got 'lorenz63"),
+        (lambda: jaxcast.stack_systems(["lorenz63()"]), "must be a System, got 'lorenz63"),
         (lambda: jaxcast.valid_time("far", [[0.0]], dt=0.1, threshold=1.0), "forecast of valid_time must be numbers, got 'far'"),
         (lambda: jaxcast.valid_time(None, [[0.0]], dt=0.1, threshold=1.0), "forecast of forecast_error is missing, got None"),
         (lambda: jaxcast.saturation_error([]), r"must have the shape \(time, dim\)|must not be empty"),
@@ -73,13 +73,13 @@ def test_every_kind_of_whole_number_is_welcome(dtype):
         (lambda: jaxcast.saturation_error(np.asarray([[1], ["a"]], object)), "must be real numbers, got an array of object"),
         (lambda: jaxcast.saturation_error([[1.0], [1.0, 2.0]]), "rows of one length"),
         (lambda: jaxcast.median_interval([1.0, 2.0], confidence=np.nan), "confidence of median_interval must be a finite number"),
-        (lambda: jaxcast.random_starts(jaxcast.Lorenz63(), 2.5, key=KEY), "num of random_starts must be a whole number, got 2.5"),
-        (lambda: jaxcast.random_starts(jaxcast.Lorenz63(), 2, key=7), "must be a key of jax.random"),
+        (lambda: jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 2.5, key=KEY), "num of random_starts must be a whole number, got 2.5"),
+        (lambda: jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 2, key=7), "must be a key of jax.random"),
         (lambda: jaxcast.one_step_samples(np.ones((9, 3)), 2), "must be a Trajectory, got an array of float64"),
-        (lambda: jaxcast.fit_lag_regression("samples", None, jaxcast.Identity(), penalty=1.0), "must be a LeadSamples"),
-        (lambda: jaxcast.mixtures(2, everyone="no"), "everyone of mixtures must be True or False, got 'no'"),
-        (lambda: jaxcast.forecast_error(np.ones(3), np.ones(3)), "one window"),
-        (lambda: jaxcast.parameter_map(jaxcast.Lorenz63(), "rho"), "must be a list of texts"),
+        (lambda: jaxcast.series.fit_lag_regression("samples", None, jaxcast.series.LinearFeatures(), penalty=1.0), "must be a LeadSamples"),
+        (lambda: jaxcast.series.neighbour_weights(2, everyone="no"), "everyone of mixtures must be True or False, got 'no'"),
+        (lambda: jaxcast.scores.squared_error(np.ones(3), np.ones(3)), "one window"),
+        (lambda: jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), "rho"), "must be a list of texts"),
     ],
 )  # fmt: skip
 def test_wrong_things_are_refused_in_one_line(call, message, without_type_checks):
@@ -121,17 +121,17 @@ def test_no_single_argument_makes_anything_but_an_input_error(name, without_type
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jaxcast.TrimmedMean(None), "trim of TrimmedMean is missing"),
-        (lambda: jaxcast.LastValue("12"), "leads of LastValue must be a list of whole numbers, got '12'"),
+        (lambda: jaxcast.hub.TrimmedMean(None), "trim of TrimmedMean is missing"),
+        (lambda: jaxcast.series.LastValue("12"), "leads of LastValue must be a list of whole numbers, got '12'"),
         (lambda: jaxcast.Lorenz96(dim="5"), "dim of Lorenz96 must be a whole number, got '5'"),
         (lambda: jaxcast.Lorenz63(rho={}), "rho must be numbers, got a dict"),
         (lambda: jaxcast.Cosine(1.0, 2.0, 0), "period must not be 0, got 0.0"),
-        (lambda: jaxcast.FixedWeights(int), "weights of FixedWeights must be numbers, got a type"),
+        (lambda: jaxcast.pooling.FixedWeights(int), "weights of FixedWeights must be numbers, got a type"),
         (lambda: jaxcast.equal_weights(True), "num_models of equal_weights must be a whole number, got True"),
-        (lambda: jaxcast.diebold_mariano(np.ones((9, 3)), np.ones((8, 3))), "8 along the axis week, where first has 9|alike|shape"),
+        (lambda: jaxcast.scores.diebold_mariano(np.ones((9, 3)), np.ones((8, 3))), "8 along the axis week, where first has 9|alike|shape"),
         (lambda: jaxcast.one_step_samples(jaxcast.Trajectory(np.arange(9.0), np.ones((8, 2))), 2), "8 along the axis time, where times has 9|times"),
-        (lambda: jaxcast.paired_test(np.ones(9), np.ones(9), key=KEY, num_resamples=0), "num_resamples must be at least 1, got 0"),
-        (lambda: jaxcast.fit_ridge(np.ones((9, 3, 2), np.float16), np.ones((9, 2), np.float16), penalty=1.0), "give float32 or float64"),
+        (lambda: jaxcast.scores.paired_test(np.ones(9), np.ones(9), key=KEY, num_resamples=0), "num_resamples must be at least 1, got 0"),
+        (lambda: jaxcast.pooling.fit_ridge(np.ones((9, 3, 2), np.float16), np.ones((9, 2), np.float16), penalty=1.0), "give float32 or float64"),
     ],
 )  # fmt: skip
 def test_what_fits_nowhere_is_refused_in_one_line(call, message, without_type_checks):
@@ -175,7 +175,7 @@ def test_candidates_of_another_dimension_are_refused(trajectory):
 
     for call in (
         lambda: jaxcast.one_step_samples(trajectory, 2, of_four),
-        lambda: jaxcast.forecasts_along(of_four, trajectory),
+        lambda: jaxcast.dynamics.forecasts_along(of_four, trajectory),
         lambda: jaxcast.forecast(jaxcast.Forecaster(jaxcast.equal_weights(2), of_four), trajectory.states[:4], 2),
     ):
         with pytest.raises(
@@ -188,7 +188,7 @@ def test_what_an_external_simulator_raises_is_told(trajectory):
     def out_of_licences(value, time):
         raise RuntimeError("no licence left")
 
-    external = jaxcast.External(out_of_licences, num_models=2)
+    external = jaxcast.dynamics.ExternalCandidates(out_of_licences, num_models=2)
     cell = jaxcast.Forecaster(jaxcast.equal_weights(2), external)
     early = jaxcast.Trajectory(trajectory.times[:8], trajectory.states[:8])
     for call in (
@@ -215,13 +215,15 @@ def test_named_columns_are_found_by_name():
 
 
 def test_two_zeros_have_the_ratio_one_and_a_zero_to_more_is_left_out():
-    score = jaxcast.relative_score(np.asarray([[0.0, 0.0, 5.0], [0.0, 0.0, 3.0]]), baseline=2)
+    score = jaxcast.scores.relative_score(np.asarray([[0.0, 0.0, 5.0], [0.0, 0.0, 3.0]]), baseline=2)
     assert score.relative.tolist() == [0, 0, 1]
     assert score.left_out.tolist() == [[False, False, True], [False, False, True], [True, True, False]]
-    ties = jaxcast.relative_score(np.zeros((2, 2)), baseline=0)
+    ties = jaxcast.scores.relative_score(np.zeros((2, 2)), baseline=0)
     assert ties.relative.tolist() == [1, 1]
     assert not ties.left_out.any()
-    with_zero = jaxcast.relative_score(np.asarray([[0.0, 1.0, 3.0]]), baseline=1)  # the zero cancels between the others
+    with_zero = jaxcast.scores.relative_score(
+        np.asarray([[0.0, 1.0, 3.0]]), baseline=1
+    )  # the zero cancels between the others
     np.testing.assert_allclose(with_zero.relative, [0, 1, (3 * 3) ** (1 / 3)], rtol=1e-12)
 
 
@@ -239,21 +241,25 @@ def with_rubbish(samples, rubbish):
 
 def learners(samples):
     """name -> what is learned from, or said of, samples."""
-    inputs = jaxcast.lag_inputs(samples, lags=range(4))
-    network = jaxcast.GlobalNetwork(samples, hidden_size=2, levels=(0.2, 0.8), key=KEY)
-    point = jaxcast.GlobalNetwork(samples, hidden_size=2, key=KEY)
+    inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
+    network = jaxcast.series.GlobalNetwork(samples, hidden_size=2, levels=(0.2, 0.8), key=KEY)
+    point = jaxcast.series.GlobalNetwork(samples, hidden_size=2, key=KEY)
     shifts = {"levels": (0.2, 0.8), "std": np.ones(2)}
     return {
         "lag_inputs": lambda: inputs,
-        "fit_lag_regression": lambda: jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-2),
-        "each region": lambda: jaxcast.fit_lag_regression(
-            samples, inputs, jaxcast.Identity(), penalty=0.0, each_region=True
+        "fit_lag_regression": lambda: jaxcast.series.fit_lag_regression(
+            samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-2
         ),
-        "held_out_shifts": lambda: jaxcast.held_out_shifts(np.zeros((*samples.targets.shape, 1)), samples, **shifts),
-        "usual_changes": lambda: jaxcast.usual_changes(samples),
-        "lead_scores": lambda: jaxcast.lead_scores(jnp.ones(samples.targets.shape), samples),
-        "quantile loss": lambda: jax.value_and_grad(jaxcast.region_loss)(network, samples),
-        "squared loss": lambda: jax.value_and_grad(jaxcast.region_loss)(point, samples),
+        "each region": lambda: jaxcast.series.fit_lag_regression(
+            samples, inputs, jaxcast.series.LinearFeatures(), penalty=0.0, each_region=True
+        ),
+        "held_out_shifts": lambda: jaxcast.series.conformal_shifts(
+            np.zeros((*samples.targets.shape, 1)), samples, **shifts
+        ),
+        "usual_changes": lambda: jaxcast.series.typical_change(samples),
+        "lead_scores": lambda: jaxcast.series.errors_by_lead(jnp.ones(samples.targets.shape), samples),
+        "quantile loss": lambda: jax.value_and_grad(jaxcast.series.region_loss)(network, samples),
+        "squared loss": lambda: jax.value_and_grad(jaxcast.series.region_loss)(point, samples),
     }
 
 
@@ -267,7 +273,7 @@ LEARNERS = (
 def part(series):
     values = series.copy()
     values[7, 1] = np.nan
-    return jaxcast.lead_samples(values, window_size=6, leads=(1, 4), stop=45)
+    return jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=45)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -281,7 +287,7 @@ def test_where_a_weight_is_zero_anything_may_stand(part, name):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_nothing_later_than_the_part_is_learned_from(series, name):
     def learned(values):
-        return learners(jaxcast.lead_samples(values, window_size=6, leads=(1, 4), stop=45))[name]()
+        return learners(jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=45))[name]()
 
     later = series.copy()
     later[45:] *= -3
@@ -290,15 +296,15 @@ def test_nothing_later_than_the_part_is_learned_from(series, name):
 
 def hub_course(truth):
     forecasts = np.sort(np.random.default_rng(1).normal(10, 2, (2, 14, 3, 3)), -1)
-    return jaxcast.HubCourse.of(forecasts, truth, np.asarray([0.25, 0.5, 0.75]))
+    return jaxcast.hub.HubForecasts.of(forecasts, truth, np.asarray([0.25, 0.5, 0.75]))
 
 
 PROTOCOLS = {
-    "rolling_origin": lambda course: jaxcast.rolling_origin(jaxcast.AdaptivePool.untrained(), course, num_steps=1).forecast,
-    "adaptive_origin": lambda course: jaxcast.adaptive_origin(course, num_steps=1).forecast,
-    "track_coverage": lambda course: jaxcast.track_coverage(course.forecasts[:, :, 0], course),
-    "follow_leader": lambda course: jaxcast.follow_leader(jnp.moveaxis(course.forecasts, 2, 0), course).forecast,
-    "pool_course": lambda course: jaxcast.pool_course(jaxcast.InverseScoreWeights(), course).forecast,
+    "rolling_origin": lambda course: jaxcast.hub.rolling(jaxcast.hub.AdaptivePool.untrained(), course, num_steps=1).forecast,
+    "adaptive_origin": lambda course: jaxcast.hub.adaptive_origin(course, num_steps=1).forecast,
+    "track_coverage": lambda course: jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course),
+    "follow_leader": lambda course: jaxcast.hub.follow_leader(jnp.moveaxis(course.forecasts, 2, 0), course).forecast,
+    "pool_course": lambda course: jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(), course).forecast,
 }  # fmt: skip
 
 
@@ -315,24 +321,26 @@ def test_no_forecast_of_a_hub_sees_the_truth_of_its_own_week_or_later(name):
 def test_scaled_wis_and_best_average_see_nothing_where_the_weight_is_zero():
     truth = np.random.default_rng(0).normal(10, 2, (2, 6))
     truth[0, 2] = np.nan
-    course = jaxcast.HubCourse.of(
+    course = jaxcast.hub.HubForecasts.of(
         np.sort(np.random.default_rng(1).normal(10, 2, (2, 6, 4, 3)), -1), truth, [0.25, 0.5, 0.75]
     )
-    samples = jaxcast.quantile_samples(course, num_delays=2, scale=np.ones(2))
+    samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(2))
     samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
     pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=KEY)
     assert (samples.weight == 0).sum() == 1
-    wanted = jax.value_and_grad(jaxcast.scaled_wis)(pool, samples)
+    wanted = jax.value_and_grad(jaxcast.hub.scaled_wis)(pool, samples)
     for rubbish in (1e6, np.nan):
         spoilt = samples._replace(target=jnp.where(samples.weight > 0, samples.target, rubbish))
-        assert_same(wanted, jax.value_and_grad(jaxcast.scaled_wis)(pool, spoilt))
+        assert_same(wanted, jax.value_and_grad(jaxcast.hub.scaled_wis)(pool, spoilt))
     values = np.random.default_rng(3).normal(size=12)
     forecasts = values + np.random.default_rng(4).normal(size=(5, 12))
     weights = np.tile([1.0, 0.0, 2.0], 4)
-    chosen = jaxcast.best_average(forecasts, values, weights, sizes=(1, 2, 3))
+    chosen = jaxcast.training.select_average(forecasts, values, weights, sizes=(1, 2, 3))
     for rubbish in (1e6, np.nan):
         spoilt = np.where(weights > 0, values, rubbish)
-        np.testing.assert_array_equal(jaxcast.best_average(forecasts, spoilt, weights, sizes=(1, 2, 3)), chosen)
+        np.testing.assert_array_equal(
+            jaxcast.training.select_average(forecasts, spoilt, weights, sizes=(1, 2, 3)), chosen
+        )
 
 
 def test_samples_of_weight_zero_change_neither_losses_nor_fits(part):
@@ -340,22 +348,25 @@ def test_samples_of_weight_zero_change_neither_losses_nor_fits(part):
         first = leaf[:5]
         return jnp.concatenate([leaf, 0 * first if name == "weights" else first + 3 if name != "rows" else first])
 
-    more = jaxcast.LeadSamples(**{n: None if a is None else longer(n, a) for n, a in part._asdict().items()})
-    inputs = jaxcast.lag_inputs(part, lags=range(4))
+    more = jaxcast.series.SeriesWindows(**{n: None if a is None else longer(n, a) for n, a in part._asdict().items()})
+    inputs = jaxcast.series.lag_inputs(part, lags=range(4))
     for levels in ((), (0.2, 0.8)):
-        network = jaxcast.GlobalNetwork(part, hidden_size=2, levels=levels, key=KEY, dtype=jnp.float64)
-        assert_same(*(jax.value_and_grad(jaxcast.region_loss)(network, samples) for samples in (part, more)))
+        network = jaxcast.series.GlobalNetwork(part, hidden_size=2, levels=levels, key=KEY, dtype=jnp.float64)
+        assert_same(*(jax.value_and_grad(jaxcast.series.region_loss)(network, samples) for samples in (part, more)))
     for each in (False, True):
         options = {"penalty": 1e-2, "each_region": each}
-        fits = (jaxcast.fit_lag_regression(s, inputs, jaxcast.Identity(), **options) for s in (part, more))
+        fits = (
+            jaxcast.series.fit_lag_regression(s, inputs, jaxcast.series.LinearFeatures(), **options)
+            for s in (part, more)
+        )
         assert_same(*fits)
-    assert_same(*(jaxcast.lead_scores(jnp.ones(s.targets.shape), s) for s in (part, more)))
+    assert_same(*(jaxcast.series.errors_by_lead(jnp.ones(s.targets.shape), s) for s in (part, more)))
     shifts = {"levels": (0.2, 0.8), "std": np.ones(2)}
-    assert_same(*(jaxcast.held_out_shifts(np.zeros((*s.targets.shape, 1)), s, **shifts) for s in (part, more)))
+    assert_same(*(jaxcast.series.conformal_shifts(np.zeros((*s.targets.shape, 1)), s, **shifts) for s in (part, more)))
 
 
 def test_forecasts_of_eight_bits_in_samples_do_not_wrap():
     _, (samples,), _ = CALLS["fit_regime_interpolation"]()
     narrow = samples._replace(forecasts=np.asarray(samples.forecasts).astype(np.uint8))
     wide = samples._replace(forecasts=narrow.forecasts.astype(float))
-    assert_same(*map(jaxcast.fit_regime_interpolation, (wide, narrow)))
+    assert_same(*map(jaxcast.pooling.fit_regime_interpolation, (wide, narrow)))

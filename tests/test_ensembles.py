@@ -15,7 +15,7 @@ class Matrix(jaxcast.System):
     """One array, and a product that no single kernel of XLA for CPU can hold."""
 
     components = ("a", "b", "c")
-    coupling: jaxcast.Parameter = 0.3
+    coupling: jaxcast.dynamics.Parameter = 0.3
 
     def vector_field(self, t, u):
         u = jnp.asarray(u)
@@ -26,7 +26,7 @@ class Rolling(jaxcast.System):
     """Lorenz '96 as one writes it for one state: on two side by side, a roll without an axis is another field."""
 
     components = ("a", "b", "c", "d", "e")
-    forcing: jaxcast.Parameter = 8.0
+    forcing: jaxcast.dynamics.Parameter = 8.0
 
     def vector_field(self, t, u):
         u = jnp.asarray(u)
@@ -37,7 +37,7 @@ class Heavy(jaxcast.System):
     """So much arithmetic that XLA would spread a tile of ordinary size over threads."""
 
     components = ("a", "b")
-    scale: jaxcast.Parameter = 1.0
+    scale: jaxcast.dynamics.Parameter = 1.0
 
     def vector_field(self, t, u):
         a, b = u
@@ -160,7 +160,7 @@ def test_a_stack_gives_each_trajectory_its_own_parameters_and_schedules():
     u0 = starts(SYSTEMS["lorenz63"], 40)
     phases = np.linspace(0.0, 6.0, 40)
     each = [jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, -10.0, 1.5, phase)) for phase in phases]
-    states = jaxcast.simulate_ensemble(jaxcast.stack(each), u0, tile_size=32, **SIZES).states
+    states = jaxcast.simulate_ensemble(jaxcast.stack_systems(each), u0, tile_size=32, **SIZES).states
     for i in (0, 17, 39):
         close(states[i], jaxcast.simulate(each[i], u0[i], **SIZES).states)
     rhos = jaxcast.Lorenz63(rho=jnp.linspace(28.0, 48.0, 40))
@@ -189,7 +189,9 @@ def test_candidates_are_the_same_one_by_one_batched_and_doubly_batched(candidate
     one_by_one = jnp.stack([candidates(x) for x in u])
     close(jax.vmap(candidates)(u), one_by_one)
     close(jax.vmap(jax.vmap(candidates))(u.reshape(6, 10, 3)).reshape(60, 11, 3), one_by_one)
-    moving = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=jaxcast.Cosine(r, 1.0, 2.0)) for r in (28.0, 30.0)]))
+    moving = jaxcast.flow_map(
+        jaxcast.stack_systems([jaxcast.Lorenz63(rho=jaxcast.Cosine(r, 1.0, 2.0)) for r in (28.0, 30.0)])
+    )
     times = jnp.linspace(0.0, 3.0, 60)
     close(jax.vmap(moving)(u, times), jnp.stack([moving(x, t) for x, t in zip(u, times, strict=True)]))
 
@@ -200,7 +202,7 @@ def test_parameters_steps_and_times_can_be_batched_too():
 
     def run(u, v):
         system = jaxcast.Lorenz63(rho=jaxcast.Cosine(28.0 * v, 1.0, 2.0))
-        return jaxcast.FlowMap(system, 0.1 * v, 10)(u, v)
+        return jaxcast.dynamics.FlowMap(system, 0.1 * v, 10)(u, v)
 
     one_by_one = jnp.stack([run(x, v) for x, v in zip(u, values, strict=True)])
     close(jax.vmap(run)(u, values), one_by_one)
@@ -304,8 +306,10 @@ def test_one_loop_is_the_identity():
 def test_a_heavy_field_is_known_before_xla_refuses_it():
     """At ordinary tile sizes the one loop would be spread over threads, which XLA cannot compile; see `one_loop`."""
     scalar = jnp.zeros(())
-    heavy = kernels.num_operations(lambda u: jaxcast.rk4_step(Heavy(), scalar, u, 0.01), (scalar, scalar))
-    light = kernels.num_operations(lambda u: jaxcast.rk4_step(Matrix(), scalar, u, 0.01), (scalar, scalar, scalar))
+    heavy = kernels.num_operations(lambda u: jaxcast.dynamics.rk4_step(Heavy(), scalar, u, 0.01), (scalar, scalar))
+    light = kernels.num_operations(
+        lambda u: jaxcast.dynamics.rk4_step(Matrix(), scalar, u, 0.01), (scalar, scalar, scalar)
+    )
     assert heavy * 256 > kernels.MOST_WORK > light * 256
     system, u0 = Heavy(), starts(Heavy(), 300)
     alone = jaxcast.simulate(system, u0[7], num_samples=2, dt=0.02).states[-1]

@@ -136,7 +136,7 @@ def test_traffic_features_know_nothing_of_later_speeds(sight):
 def test_traffic_regressions_are_ridge_regressions(each_sensor):
     setup = make_roads(horizons=(2,), length=200)
     learned = Learned(160, np.arange(11, 139), np.arange(150, 158))
-    got = regressions(setup, learned, "own", jaxcast.Identity(), each_sensor=each_sensor)
+    got = regressions(setup, learned, "own", jaxcast.series.LinearFeatures(), each_sensor=each_sensor)
     road = make_road(setup, learned)
 
     def features(newest):
@@ -168,10 +168,12 @@ def test_a_refit_learns_from_the_validation_part_and_the_fit_before_does_not():
     """In arrays of one length, so that one program serves both."""
     setup = make_regions()
     parts = setup.parts
-    inputs = jaxcast.lag_inputs(parts.train, lags=range(3))
+    inputs = jaxcast.series.lag_inputs(parts.train, lags=range(3))
 
     def forecasts(learned):
-        return choose(parts, learned, inputs, jaxcast.Identity(), 1.0, each_region=False, difference=True)[1]
+        return choose(parts, learned, inputs, jaxcast.series.LinearFeatures(), 1.0, each_region=False, difference=True)[
+            1
+        ]
 
     early, masked, again = map(forecasts, (parts.train, setup.only_training(parts.known), parts.known))
     np.testing.assert_allclose(early, masked, rtol=1e-6)

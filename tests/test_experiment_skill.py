@@ -56,7 +56,7 @@ def test_windows_without_a_switch_are_those_whose_parameter_stays():
 
 def test_every_data_seed_has_a_switching_truth_of_its_own_and_cases_share_training_only_where_it_is_the_same():
     case = CASES["switching"]
-    assert jaxcast.describe(case.truth(1)) != jaxcast.describe(case.truth(2))
+    assert jaxcast.dynamics.describe_system(case.truth(1)) != jaxcast.dynamics.describe_system(case.truth(2))
     shared = {name for name, other in CASES.items() if other.training == CASES["paper"].training}
     assert shared == {"paper", "spin_up", "long"}
     for case in CASES.values():
@@ -80,7 +80,7 @@ def test_a_sawtooth_is_integrated_as_smooth_pieces():
 def test_the_truth_alone_takes_the_finer_step():
     case = dataclasses.replace(CASES["finer_step"], window_size=20)
     finer = make_task(case, SMALL, 2)
-    own = jaxcast.flow_map(jaxcast.stack(list(case.candidates)), dt=0.1, h=0.01)
+    own = jaxcast.flow_map(jaxcast.stack_systems(list(case.candidates)), dt=0.1, h=0.01)
     np.testing.assert_array_equal(finer.candidates(finer.valid.states[0]), own(finer.valid.states[0]))
     start = finer.valid.states[0]
     again = jaxcast.simulate(finer.truth, start, num_samples=3, dt=0.1, h=0.0025, t0=float(finer.valid.times[0])).states
@@ -110,10 +110,10 @@ def test_spread_and_error_are_root_mean_squares_without_diverged_windows():
 def test_one_decomposition_for_all_penalties_is_the_fit_of_each():
     truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=200, dt=0.05, transient=5.0)
     penalties = np.logspace(-6, 2, 3)
-    fit = skill_rivals.for_all_penalties(jaxcast.fit_nvar, penalties)
+    fit = skill_rivals.for_all_penalties(jaxcast.forecasters.fit_nvar, penalties)
     for penalty in penalties:
         cell = fit(truth, penalty=penalty, num_delays=2, degree=2)
-        expected = jaxcast.fit_nvar(truth.states, penalty=penalty, num_delays=2, degree=2)
+        expected = jaxcast.forecasters.fit_nvar(truth.states, penalty=penalty, num_delays=2, degree=2)
         np.testing.assert_allclose(cell.readout.weights, expected.readout.weights, rtol=1e-6, atol=1e-9)
 
 

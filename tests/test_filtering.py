@@ -17,7 +17,7 @@ def linear(u, parameters):
 
 def linear_filter(**changes):
     settings = dict(observation_noise=0.3, parameter_noise=0.0, num_members=8, key=jax.random.key(0))
-    return jaxcast.EnsembleKalmanFilter(linear, low=[-2.0], high=[2.0], **(settings | changes))
+    return jaxcast.forecasters.EnsembleKalmanFilter(linear, low=[-2.0], high=[2.0], **(settings | changes))
 
 
 def observations(num_steps, parameter=1.0):
@@ -142,8 +142,8 @@ def test_rotations_are_uniform_among_those_that_keep_the_mean():
 def analysis_errors(num_members, inflation, num_seeds, num_steps, num_left_out):
     """Lorenz '63 seen in all components every 0.25 with variance 2, no parameter unknown: RMSE over time, by seed."""
     system = jaxcast.Lorenz63()
-    model = jaxcast.parameter_map(system, [], dt=0.25, h=0.01)
-    starts = jaxcast.random_starts(system, num_seeds, key=jax.random.key(0))
+    model = jaxcast.forecasters.parameter_map(system, [], dt=0.25, h=0.01)
+    starts = jaxcast.dynamics.random_starts(system, num_seeds, key=jax.random.key(0))
 
     @jax.vmap
     def run(seed, start):
@@ -151,7 +151,7 @@ def analysis_errors(num_members, inflation, num_seeds, num_steps, num_left_out):
         noise, own = jax.random.split(jax.random.fold_in(jax.random.key(1), seed))
         values = truth + np.sqrt(2) * jax.random.normal(noise, truth.shape)
         settings = dict(observation_noise=np.sqrt(2), parameter_noise=0.0, inflation=inflation, num_members=num_members)
-        cell = jaxcast.EnsembleKalmanFilter(model, [], [], key=own, **settings)
+        cell = jaxcast.forecasters.EnsembleKalmanFilter(model, [], [], key=own, **settings)
         missed = jaxcast.open_loop(cell, values).info["analysis"] - truth
         return jnp.sqrt((missed**2).mean(-1))[num_left_out:].mean()
 
@@ -236,8 +236,8 @@ def test_what_no_initial_ensemble_can_be_is_refused():
 def test_it_finds_a_hidden_parameter_of_lorenz():
     truth = jaxcast.simulate(jaxcast.Lorenz63(rho=37.0), [1.0, 2.0, 20.0], num_samples=220, transient=20.0).states
     noisy = truth + 0.5 * jax.random.normal(jax.random.key(1), truth.shape)
-    cell = jaxcast.EnsembleKalmanFilter(
-        jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"]),
+    cell = jaxcast.forecasters.EnsembleKalmanFilter(
+        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"]),
         low=[28.0],
         high=[48.0],
         observation_noise=0.5,
@@ -261,8 +261,8 @@ def test_it_finds_a_hidden_parameter_of_lorenz():
 
 
 def test_the_spread_grows_in_closed_loop_and_the_scan_is_a_loop(trajectory):
-    cell = jaxcast.EnsembleKalmanFilter(
-        jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"]),
+    cell = jaxcast.forecasters.EnsembleKalmanFilter(
+        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"]),
         low=[28.0],
         high=[48.0],
         observation_noise=0.1,
@@ -287,8 +287,8 @@ def test_windows_and_other_numbers(trajectory, count_compilations):
     windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=5, history_size=6)
 
     def run(noise):
-        cell = jaxcast.EnsembleKalmanFilter(
-            jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"]),
+        cell = jaxcast.forecasters.EnsembleKalmanFilter(
+            jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"]),
             low=[28.0],
             high=[48.0],
             observation_noise=noise,
@@ -308,11 +308,11 @@ def test_what_does_not_fit_is_refused(without_type_checks):
     with pytest.raises(jaxcast.InputError, match="at least 2 members"):
         linear_filter(num_members=1)
     with pytest.raises(jaxcast.InputError, match=r"bounds \(1,\) and \(2,\)"):
-        jaxcast.EnsembleKalmanFilter(linear, [1.0], [2.0, 3.0], 0.1, 0.1, jax.random.key(0))
-    cell = jaxcast.EnsembleKalmanFilter(lambda u, p: p, [1.0], [2.0], 0.1, 0.1, jax.random.key(0))
+        jaxcast.forecasters.EnsembleKalmanFilter(linear, [1.0], [2.0, 3.0], 0.1, 0.1, jax.random.key(0))
+    cell = jaxcast.forecasters.EnsembleKalmanFilter(lambda u, p: p, [1.0], [2.0], 0.1, 0.1, jax.random.key(0))
     with pytest.raises(jaxcast.InputError, match=r"must return a state \(2,\), got \(1,\)"):
         jaxcast.forecast(cell, jnp.ones((3, 2)), 2)
     with pytest.raises(jaxcast.InputError, match=r"got \['mass'\]"):
-        jaxcast.parameter_map(jaxcast.Lorenz63(), ["mass"])
+        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["mass"])
     with pytest.raises(jaxcast.InputError, match=r"schedules of \['rho'\]"):
-        jaxcast.parameter_map(jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, 10.0, 2.0)), ["sigma"])
+        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(rho=jaxcast.Cosine(38.0, 10.0, 2.0)), ["sigma"])

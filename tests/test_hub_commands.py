@@ -35,7 +35,7 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     assert rows["sharp"]["relative_wis"] < rows["fair"]["relative_wis"] < 1
     hub = jaxcast.load_hub(forecasts, truth)
     weeks = hub.weeks("2021-02-01", "2022-01-01")
-    wis = jaxcast.weighted_interval_score(hub.forecasts[:, weeks, 1], hub.truth[:, weeks], hub.levels).wis
+    wis = jaxcast.scores.weighted_interval_score(hub.forecasts[:, weeks, 1], hub.truth[:, weeks], hub.levels).wis
     np.testing.assert_allclose(rows["fair"]["wis"], np.nanmean(wis))
     assert rows["fair"]["num_tasks"] + rows["fair"]["num_missing"] == weeks.sum() * 3
     assert "common ones" in printed

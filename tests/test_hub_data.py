@@ -31,21 +31,23 @@ def test_what_was_read(hub):
 
 @pytest.mark.parametrize("name", ["mean", "median"])
 def test_equal_weights_reproduce_the_reference_scores_to_the_printed_digits(hub, name):
-    pool = {"mean": jaxcast.EqualMean(), "median": jaxcast.EqualMedian()}[name]
+    pool = {"mean": jaxcast.hub.QuantileMean(), "median": jaxcast.hub.QuantileMedian()}[name]
     course = hub.course()
-    forecast = np.where(np.asarray(course.possible)[..., None], jaxcast.pool_course(pool, course).forecast, np.nan)
+    forecast = np.where(
+        np.asarray(course.possible)[..., None], jaxcast.hub.pool_forecasts(pool, course).forecast, np.nan
+    )
     of_paper = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
     for num_intervals, kept in ((10, of_paper), (11, of_paper | True)):
-        wis = np.asarray(jaxcast.weighted_interval_score(forecast[..., kept], hub.truth, hub.levels[kept]).wis)
+        wis = np.asarray(jaxcast.scores.weighted_interval_score(forecast[..., kept], hub.truth, hub.levels[kept]).wis)
         means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, WINDOWS)]
         assert " ".join(f"{mean:.2f}" for mean in means) == PRINTED[name, num_intervals]
 
 
 def test_gaps_filled_as_in_the_paper_give_its_equal_weight_scores(hub):
-    filled = jaxcast.fill_gaps(hub)
+    filled = jaxcast.hub.fill_gaps(hub)
     assert filled.present.all()
     mean = filled.forecasts.mean(2)
     kept = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
-    wis = np.asarray(jaxcast.weighted_interval_score(mean[..., kept], hub.truth, hub.levels[kept]).wis)
+    wis = np.asarray(jaxcast.scores.weighted_interval_score(mean[..., kept], hub.truth, hub.levels[kept]).wis)
     means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, WINDOWS)]
     assert " ".join(f"{mean:.2f}" for mean in means) == "48.16 21.93 32.75 14.12"

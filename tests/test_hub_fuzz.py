@@ -216,11 +216,11 @@ def test_a_submission_of_odd_names_reads_back_equal(tmp_path):
     rng = np.random.default_rng(0)
     dates, levels = np.datetime64("2024-01-06") + 7 * np.arange(3), np.asarray([0.025, 0.3, 0.975])
     values = np.sort(rng.lognormal(3, 4, (len(ODD), 3)), -1)
-    hub = jaxcast.Hub(
+    hub = jaxcast.hub.Hub(
         np.ones((len(ODD), 3, 1, 3)), np.ones((len(ODD), 3)), np.ones((len(ODD), 3, 1)), tuple(ODD), dates, ("a",), levels, 1
     )  # fmt: skip
     target = 'wk inc "x", y'
-    path = jaxcast.write_submission(
+    path = jaxcast.hub.write_submission(
         tmp_path / "model-output", "team-pool", {1: values}, hub, reference_date="2024-01-20", target=target
     )
     with path.open(newline="") as file:
@@ -264,15 +264,15 @@ def test_names_are_printed_and_drawn_as_they_are(tmp_path, truth, capsys):
 @pytest.mark.usefixtures("without_type_checks")
 def test_a_submission_that_is_not_finite_names_horizon_and_location(tmp_path, value):
     dates, levels = np.datetime64("2024-01-06") + 7 * np.arange(3), np.asarray([0.3, 0.7])
-    hub = jaxcast.Hub(
+    hub = jaxcast.hub.Hub(
         np.ones((2, 3, 1, 2)), np.ones((2, 3)), np.ones((2, 3, 1)), ("01", "US"), dates, ("a",), levels, 1
     )
     with pytest.raises(jaxcast.InputError, match="horizon 3 for US is not finite"):
-        jaxcast.write_submission(
+        jaxcast.hub.write_submission(
             tmp_path / "out", "a-b", {3: [[1, 2], [1, value]]}, hub, reference_date="2024-01-20", target="x"
         )
     with pytest.raises(jaxcast.InputError, match="reference date like 2024-01-06, got 'today is'"):
-        jaxcast.write_submission(tmp_path / "out", "a-b", {}, hub, reference_date="today is", target="x")
+        jaxcast.hub.write_submission(tmp_path / "out", "a-b", {}, hub, reference_date="today is", target="x")
     assert not (tmp_path / "out").exists()
 
 

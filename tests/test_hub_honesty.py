@@ -19,18 +19,18 @@ NORMAL = np.asarray([-1.96, -0.67, 0.0, 0.67, 1.96])
 SHAPE = (3, 16, 3)
 CUT = 9
 POOLS = {
-    "mean": jaxcast.EqualMean(),
-    "median": jaxcast.EqualMedian(),
-    "trimmed": jaxcast.TrimmedMean(0.34),
-    "opinion": jaxcast.LinearOpinionPool(),
-    "inverse": jaxcast.InverseScoreWeights(power=2.0, window=3),
-    "inverse pooled": jaxcast.InverseScoreWeights(power=2.0, window=3, pooled=True),
-    "average": jaxcast.QuantileAverage(jnp.asarray([0.3, 0.0, -0.5])),
+    "mean": jaxcast.hub.QuantileMean(),
+    "median": jaxcast.hub.QuantileMedian(),
+    "trimmed": jaxcast.hub.TrimmedMean(0.34),
+    "opinion": jaxcast.hub.LinearOpinionPool(),
+    "inverse": jaxcast.hub.InverseScoreWeights(power=2.0, window=3),
+    "inverse pooled": jaxcast.hub.InverseScoreWeights(power=2.0, window=3, pooled=True),
+    "average": jaxcast.hub.TrainedQuantileAverage(jnp.asarray([0.3, 0.0, -0.5])),
     "adaptive": dataclasses.replace(
-        jaxcast.AdaptivePool.untrained(), spread=jnp.full((2, 2), 0.2), widths=jnp.full((2, 2), 0.1)
+        jaxcast.hub.AdaptivePool.untrained(), spread=jnp.full((2, 2), 0.2), widths=jnp.full((2, 2), 0.1)
     ),
     "adaptive, newest": dataclasses.replace(
-        jaxcast.AdaptivePool.untrained(follow_newest=True), pull=jnp.asarray(0.3), bias=jnp.full((2, 2), 0.2)
+        jaxcast.hub.AdaptivePool.untrained(follow_newest=True), pull=jnp.asarray(0.3), bias=jnp.full((2, 2), 0.2)
     ),
 }
 
@@ -45,32 +45,32 @@ def make(missing=0.15):
 
 
 def course_of(forecasts, truth, horizon=1):
-    return jaxcast.HubCourse.of(forecasts, truth, LEVELS, horizon=horizon)
+    return jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, horizon=horizon)
 
 
 def of_pool(name):
-    return lambda course: jaxcast.pool_course(POOLS[name], course)
+    return lambda course: jaxcast.hub.pool_forecasts(POOLS[name], course)
 
 
 def followed(course):
     """Two settings that are wrong in turn, so that another truth in one week makes the other one the leader."""
-    pooled = jaxcast.pool_course(POOLS["mean"], course).forecast
+    pooled = jaxcast.hub.pool_forecasts(POOLS["mean"], course).forecast
     is_odd = (np.arange(SHAPE[1]) % 2 == 1)[:, None]
-    return jaxcast.follow_leader(
+    return jaxcast.hub.follow_leader(
         jnp.stack([np.where(is_odd, 0.5, 1) * pooled, np.where(is_odd, 1, 0.45) * pooled]), course
     )
 
 
 def tracked(course):
-    return jaxcast.track_coverage(jaxcast.pool_course(POOLS["mean"], course).forecast, course)
+    return jaxcast.hub.track_coverage(jaxcast.hub.pool_forecasts(POOLS["mean"], course).forecast, course)
 
 
 def rolled(course):
-    return jaxcast.rolling_origin(jaxcast.QuantileAverage.untrained(SHAPE[2]), course, num_steps=1)
+    return jaxcast.hub.rolling(jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course, num_steps=1)
 
 
 def adaptive(course):
-    return jaxcast.adaptive_origin(course, num_steps=1)
+    return jaxcast.hub.adaptive_origin(course, num_steps=1)
 
 
 RUNS = {name: of_pool(name) for name in POOLS} | {
@@ -123,7 +123,7 @@ def attention(key):
 
 
 def flat_samples(course):
-    samples = jaxcast.quantile_samples(course, num_delays=2, scale=np.ones(SHAPE[0]))
+    samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(SHAPE[0]))
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), samples)
 
 
@@ -138,8 +138,8 @@ def test_targets_of_weight_0_change_neither_loss_nor_gradient_nor_fit(garbage):
     for each in (samples, other):
         loss, gradient = value_and_gradient(each)
         fitted = jaxcast.fit(
-            attention, each, keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2), num_epochs=2,
-            batch_size=16, loss=jaxcast.scaled_wis,
+            attention, each, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=2,
+            batch_size=16, loss=jaxcast.hub.scaled_wis,
         )  # fmt: skip
         results.append([loss, *jax.tree.leaves(gradient), fitted.losses, *jax.tree.leaves(fitted.model)])
     for one, again in zip(*results, strict=True):
@@ -153,13 +153,13 @@ def test_the_loss_is_the_mean_over_the_tasks_that_count():
     samples = flat_samples(course_of(forecasts, truth))
     counts = np.asarray(samples.weight) > 0
     pool = attention(jax.random.key(1))
-    loss = jaxcast.scaled_wis(pool, jax.tree.map(lambda a: a[counts], samples))
-    np.testing.assert_allclose(jaxcast.scaled_wis(pool, samples), loss, rtol=1e-12)
+    loss = jaxcast.hub.scaled_wis(pool, jax.tree.map(lambda a: a[counts], samples))
+    np.testing.assert_allclose(jaxcast.hub.scaled_wis(pool, samples), loss, rtol=1e-12)
 
 
 def value_and_gradient(samples):
     graph, state = nnx.split(attention(jax.random.key(1)))
-    return jax.value_and_grad(lambda state: jaxcast.scaled_wis(nnx.merge(graph, state), samples))(state)
+    return jax.value_and_grad(lambda state: jaxcast.hub.scaled_wis(nnx.merge(graph, state), samples))(state)
 
 
 def test_a_blocked_window_is_neither_learned_from_nor_scaled_by():
@@ -171,9 +171,9 @@ def test_a_blocked_window_is_neither_learned_from_nor_scaled_by():
         other = truth.copy()
         other[:, window] *= factor
         runs.append(
-            jaxcast.blocked_windows(
+            jaxcast.hub.blocked_windows(
                 attention, course_of(forecasts, other), window[None], num_delays=2, keys=jax.random.key(0)[None],
-                optimizer=jaxcast.make_optimizer(1e-2), num_epochs=2, batch_size=16,
+                optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=2, batch_size=16,
             )
         )  # fmt: skip
     np.testing.assert_array_equal(runs[0].losses, runs[1].losses)
@@ -186,9 +186,9 @@ def test_blocked_forecasts_are_missing_where_nobody_forecast():
     forecasts, truth = make(missing=0.0)
     forecasts[1, 12] = np.nan
     window = np.arange(SHAPE[1]) >= 11
-    run = jaxcast.blocked_windows(
+    run = jaxcast.hub.blocked_windows(
         attention, course_of(forecasts, truth), window[None], num_delays=2, keys=jax.random.key(0)[None],
-        optimizer=jaxcast.make_optimizer(1e-2), num_epochs=1, batch_size=16,
+        optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=1, batch_size=16,
     )  # fmt: skip
     missing = np.isnan(run.forecast[0, :, window]).any(-1)
     assert np.argwhere(missing).tolist() == [[1, 1]]
@@ -198,14 +198,14 @@ def test_the_newest_values_are_followed_only_where_asked_for():
     """Without it, neither pull nor bias has any effect, nor is it learned; with it, both have."""
     course = course_of(*make())
     for follow in (False, True):
-        plain = jaxcast.AdaptivePool.untrained(follow_newest=follow)
+        plain = jaxcast.hub.AdaptivePool.untrained(follow_newest=follow)
         for change in ({"pull": jnp.asarray(0.5)}, {"bias": jnp.full((2, 2), 0.5)}):
-            moved = jaxcast.pool_course(dataclasses.replace(plain, **change), course).forecast
-            is_same = np.array_equal(moved, jaxcast.pool_course(plain, course).forecast, equal_nan=True)
+            moved = jaxcast.hub.pool_forecasts(dataclasses.replace(plain, **change), course).forecast
+            is_same = np.array_equal(moved, jaxcast.hub.pool_forecasts(plain, course).forecast, equal_nan=True)
             assert is_same == (not follow)
-        trained = jaxcast.rolling_origin(plain, course, num_steps=2).info["pool"]
+        trained = jaxcast.hub.rolling(plain, course, num_steps=2).info["pool"]
         assert [bool((np.asarray(a) == 0).all()) for a in (trained.pull, trained.bias)] == [not follow] * 2
-    assert not jaxcast.AdaptivePool.untrained().follow_newest
+    assert not jaxcast.hub.AdaptivePool.untrained().follow_newest
 
 
 @pytest.mark.parametrize("pair", range(len(LEVELS) - 1))
@@ -216,7 +216,7 @@ def test_every_pair_of_levels_is_looked_at_for_crossing(pair):
     bad = find_bad_forecasts(forecasts, LEVELS)
     assert np.argwhere(bad.crossing).tolist() == [[1, 2, 0]]
     assert bad.first_crossing == (1, 2, 0, pair)
-    assert jaxcast.count_crossings(forecasts) == 1
+    assert jaxcast.scores.count_crossings(forecasts) == 1
 
 
 def test_the_ends_of_an_interval_are_covered():
@@ -224,10 +224,10 @@ def test_the_ends_of_an_interval_are_covered():
     truths = {1: (0, 0), 2: (0, 1), 3: (1, 1), 5: (1, 1), 8: (1, 1), 9: (0, 1), 10: (0, 0)}
     for truth, expected in truths.items():
         covered = [
-            float(jaxcast.interval_coverage(forecast, truth, LEVELS, nominal=nominal)) for nominal in (0.5, 0.95)
+            float(jaxcast.scores.interval_coverage(forecast, truth, LEVELS, nominal=nominal)) for nominal in (0.5, 0.95)
         ]
         assert tuple(covered) == expected, truth
-    rows = jaxcast.score_forecasters({"a": forecast[None, None]}, np.asarray([[8.0]]), LEVELS)
+    rows = jaxcast.hub.score_forecasters({"a": forecast[None, None]}, np.asarray([[8.0]]), LEVELS)
     assert (rows[0]["coverage50"], rows[0]["coverage95"]) == (1, 1)
 
 
@@ -237,7 +237,9 @@ def test_a_truth_that_equals_an_end_was_not_missed_when_coverage_is_tracked(end)
     quantiles = 20 + np.asarray([-9.0, -4.0, 0.0, 4.0, 9.0])
     truth = np.full((4, 3), quantiles[end])
     course = course_of(np.broadcast_to(quantiles, (4, 3, 1, 5)), truth)
-    factors = np.diff(np.asarray(jaxcast.track_coverage(course.forecasts[:, :, 0], course))[0, 1]) / np.diff(quantiles)
+    factors = np.diff(np.asarray(jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course))[0, 1]) / np.diff(
+        quantiles
+    )
     shares = np.asarray([end < 0, end < 1, end > 3, end > 4])  # of truths below the outer, the inner end, above them
     expected = np.exp(0.04 * (shares / np.asarray([0.025, 0.25, 0.25, 0.025]) - 1))
     np.testing.assert_allclose(factors, expected, rtol=1e-5)
@@ -245,7 +247,7 @@ def test_a_truth_that_equals_an_end_was_not_missed_when_coverage_is_tracked(end)
 
 def test_what_was_observed_is_the_truth_by_lags():
     truth = np.arange(8.0)[None]
-    course = jaxcast.HubCourse.of(np.ones((1, 8, 1, 1)), truth, np.asarray([0.5]), horizon=2)
+    course = jaxcast.hub.HubForecasts.of(np.ones((1, 8, 1, 1)), truth, np.asarray([0.5]), horizon=2)
     for time, lag in itertools.product(range(8), range(10)):
         expected = time - 2 - lag if time - 2 - lag >= 0 else np.nan
         np.testing.assert_array_equal(course.observed[0, time, lag], expected)
@@ -253,8 +255,8 @@ def test_what_was_observed_is_the_truth_by_lags():
 
 
 def test_a_pool_is_retrained_as_often_as_was_asked_for():
-    run = jaxcast.rolling_origin(
-        jaxcast.QuantileAverage.untrained(SHAPE[2]), course_of(*make()), num_steps=1, every=3, start=6
+    run = jaxcast.hub.rolling(
+        jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course_of(*make()), num_steps=1, every=3, start=6
     )
     logits = np.asarray(run.info["pool"].logits)
     changed = np.flatnonzero((np.diff(logits, axis=0) != 0).any(1)) + 1
@@ -310,7 +312,7 @@ def test_the_command_trains_a_pool_on_no_later_truth(hub, tmp_path):
     pools = []
     for truth in ("truth", "later"):
         run(hub, truth, "pool", "--num-steps", 1, "--out", tmp_path / truth)
-        pools.append(jaxcast.load_pool(tmp_path / truth).pool)
+        pools.append(jaxcast.load_model(tmp_path / truth).pool)
     for one, other in zip(*map(jax.tree.leaves, pools), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -326,21 +328,21 @@ def test_the_command_writes_what_the_library_pools(hub, tmp_path):
     """Of a kept pool with its coverage tracked, of one that is trained, and of every other method."""
     course = jaxcast.load_hub(hub / "forecasts.csv", hub / "truth.csv", pending=True).course()
     pool = POOLS["adaptive"]
-    jaxcast.save_pool(tmp_path / "pool", pool, attributes={"steps_ahead": 1})
-    pooled = jaxcast.pool_course(pool, course).forecast
+    jaxcast.save_model(tmp_path / "pool", pool, attributes={"steps_ahead": 1})
+    pooled = jaxcast.hub.pool_forecasts(pool, course).forecast
     kept = submitted(hub, tmp_path / "kept", "--pool", tmp_path / "pool")
-    np.testing.assert_allclose(kept, jaxcast.track_coverage(pooled, course)[:, -1], rtol=1e-9)
+    np.testing.assert_allclose(kept, jaxcast.hub.track_coverage(pooled, course)[:, -1], rtol=1e-9)
     assert (abs(kept - pooled[:, -1]) > 1e-6).any()
     methods = {
-        "equal_median": jaxcast.EqualMedian(),
-        "trimmed_mean": jaxcast.TrimmedMean(),
-        "linear_opinion_pool": jaxcast.LinearOpinionPool(),
-        "inverse_score": jaxcast.InverseScoreWeights(),
+        "equal_median": jaxcast.hub.QuantileMedian(),
+        "trimmed_mean": jaxcast.hub.TrimmedMean(),
+        "linear_opinion_pool": jaxcast.hub.LinearOpinionPool(),
+        "inverse_score": jaxcast.hub.InverseScoreWeights(),
     }
     for name, own in methods.items():
-        expected = jaxcast.pool_course(own, course).forecast[:, -1]
+        expected = jaxcast.hub.pool_forecasts(own, course).forecast[:, -1]
         np.testing.assert_allclose(submitted(hub, tmp_path / name, "--method", name), expected, rtol=1e-9)
-    trained = jaxcast.adaptive_origin(course).forecast[:, -1]
+    trained = jaxcast.hub.adaptive_origin(course).forecast[:, -1]
     np.testing.assert_allclose(submitted(hub, tmp_path / "adaptive"), trained, rtol=1e-9)
 
 

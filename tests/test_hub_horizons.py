@@ -75,10 +75,10 @@ def test_a_pool_does_not_see_the_week_of_the_reference_date(hub):
     ours = load(hub, horizon=1)
     late = ours.truth.copy()
     late[0, -2] = 1e6  # the week of the last reference date, which nobody knew then
-    pool = jaxcast.AdaptivePool.untrained(lower=None)
+    pool = jaxcast.hub.AdaptivePool.untrained(lower=None)
     same = [
-        jaxcast.pool_course(
-            pool, jaxcast.HubCourse.of(ours.forecasts, truth, LEVELS, horizon=ours.steps_ahead)
+        jaxcast.hub.pool_forecasts(
+            pool, jaxcast.hub.HubForecasts.of(ours.forecasts, truth, LEVELS, horizon=ours.steps_ahead)
         ).forecast
         for truth in (ours.truth, late)
     ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.hub.rolling_origin import _clipped_mean, _loss, task_scores
+from jaxcast.hub.rolling import _clipped_mean, _loss, task_scores
 from jaxcast.scores.relative import _resampled_sums
 
 LEVELS = np.asarray([0.1, 0.3, 0.5, 0.7, 0.9])
@@ -23,26 +23,26 @@ def course():
     forecasts = centre[..., None] * (1 + 0.3 * (LEVELS - 0.5))
     forecasts[rng.random(SHAPE) < 0.2] = np.nan
     truth[1, 4] = np.nan
-    return jaxcast.HubCourse.of(forecasts, truth, LEVELS)
+    return jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS)
 
 
 def test_scores_of_tasks_are_wis_and_zero_where_there_is_none(course):
-    forecast = np.asarray(jaxcast.pool_course(jaxcast.EqualMean(), course).forecast)
-    wis = jaxcast.weighted_interval_score(forecast, np.asarray(course.truth), LEVELS).wis
+    forecast = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), course).forecast)
+    wis = jaxcast.scores.weighted_interval_score(forecast, np.asarray(course.truth), LEVELS).wis
     np.testing.assert_allclose(task_scores(jnp.asarray(forecast), course), np.nan_to_num(wis), rtol=1e-12)
     assert np.isnan(wis[1, 4])
 
 
 def test_the_loss_of_a_rolling_origin_is_its_equation(course):
     """The mean WIS, each location over the root of its own, to that of the mean; and the prior, over the number of times."""
-    prior = jaxcast.QuantileAverage.untrained(SHAPE[2])
+    prior = jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2])
     trained = dataclasses.replace(prior, logits=jnp.asarray([0.5, -0.3, 0.2, 0.0]))
     reference = np.asarray(task_scores(_clipped_mean(course), course))
     weights = np.where(np.arange(10) < 7, 0.9 ** (6.0 - np.arange(10)), 0)
     loss = _loss(
         trained, prior, prior.observe(course), course, jnp.asarray(reference), jnp.asarray(weights), jnp.asarray(0.7)
     )
-    scores = np.asarray(task_scores(jaxcast.pool_course(trained, course).forecast, course))
+    scores = np.asarray(task_scores(jaxcast.hub.pool_forecasts(trained, course).forecast, course))
     num_times = weights.sum() + 1
     typical = (reference * weights).sum(1, keepdims=True) / num_times
     scale = weights / np.sqrt(typical + 1e-3 * typical.mean())
@@ -61,12 +61,12 @@ def test_the_mean_that_scores_are_compared_with_leaves_outliers_out(course):
 def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(course):
     """With a lower bound of its own, among numbers that are negative too; the first setting until there is a score."""
     settings = ({"penalty": 0.001, "discount": 0.5}, {"penalty": 1.0, "discount": 1.0})
-    pool = jaxcast.AdaptivePool.untrained(lower=-500.0)
+    pool = jaxcast.hub.AdaptivePool.untrained(lower=-500.0)
     moved = jnp.where(course.present[..., None], course.forecasts - 30, 0)
     course = dataclasses.replace(course, forecasts=moved, truth=course.truth - 30)
     options = dict(num_steps=2, start=2)
-    output = jaxcast.adaptive_origin(course, pool, settings=settings, **options)
-    rolled = [jaxcast.rolling_origin(pool, course, **setting, **options) for setting in settings]
+    output = jaxcast.hub.adaptive_origin(course, pool, settings=settings, **options)
+    rolled = [jaxcast.hub.rolling(pool, course, **setting, **options) for setting in settings]
     totals = np.cumsum([np.asarray(task_scores(each.forecast, course)).sum(0) for each in rolled], 1)
     leader = np.concatenate([[0], totals.argmin(0)[:-1]])
     assert set(leader) == {0, 1}
@@ -74,7 +74,7 @@ def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(course):
     assert np.nanmin(output.forecast) < 0
     np.testing.assert_array_equal(output.info["leader"], leader)
     chosen = jnp.stack([rolled[leader[t]].forecast[:, t] for t in range(10)], 1)
-    np.testing.assert_array_equal(output.forecast, jaxcast.track_coverage(chosen, course, lower=-500.0))
+    np.testing.assert_array_equal(output.forecast, jaxcast.hub.track_coverage(chosen, course, lower=-500.0))
     weights = np.stack([rolled[leader[t]].info["weights"][:, t] for t in range(10)], 1)
     np.testing.assert_array_equal(output.info["weights"], weights)
     for kept, last in zip(
@@ -87,13 +87,13 @@ def one_model(truth, spread=2.0, horizon=1):
     """A course of one model that says 100 each time, a wave of its quantiles about it."""
     quantiles = 100 + spread * np.asarray([-3.0, -1.0, 0.0, 2.0, 5.0])
     forecasts = np.broadcast_to(quantiles, (1, len(truth), 1, 5))
-    return jaxcast.HubCourse.of(forecasts, np.asarray(truth, float)[None], LEVELS, horizon=horizon), quantiles
+    return jaxcast.hub.HubForecasts.of(forecasts, np.asarray(truth, float)[None], LEVELS, horizon=horizon), quantiles
 
 
 def test_widths_have_a_level_and_a_slope_for_each_side():
     course, quantiles = one_model([np.nan, np.nan])
-    pool = dataclasses.replace(jaxcast.AdaptivePool.untrained(), widths=jnp.asarray([[0.2, 0.5], [-0.1, 0.3]]))
-    found = np.asarray(jaxcast.pool_course(pool, course).forecast)[0, 0]
+    pool = dataclasses.replace(jaxcast.hub.AdaptivePool.untrained(), widths=jnp.asarray([[0.2, 0.5], [-0.1, 0.3]]))
+    found = np.asarray(jaxcast.hub.pool_forecasts(pool, course).forecast)[0, 0]
     tail = abs(2 * LEVELS - 1) ** 4
     each = np.where(LEVELS < 0.5, 0.2 + 0.5 * tail, -0.1 + 0.3 * tail)
     np.testing.assert_allclose(np.diff(found), np.diff(quantiles) * np.exp((each[1:] + each[:-1]) / 2), rtol=1e-9)
@@ -106,8 +106,8 @@ def test_quantiles_widen_with_past_errors_over_past_sizes(horizon):
     truth = [100, 103, 140, 90, 100, 1e6, 101]
     course, quantiles = one_model(truth, horizon=horizon)
     spread = np.asarray([[0.3, 0.2], [0.1, 0.25]])
-    pool = dataclasses.replace(jaxcast.AdaptivePool.untrained(), spread=jnp.asarray(spread))
-    found = np.asarray(jaxcast.pool_course(pool, course).forecast)[0]
+    pool = dataclasses.replace(jaxcast.hub.AdaptivePool.untrained(), spread=jnp.asarray(spread))
+    found = np.asarray(jaxcast.hub.pool_forecasts(pool, course).forecast)[0]
     size, reach = abs(quantiles - 100).mean(), quantiles[-1] - quantiles[0]
     errors = np.minimum(abs(np.asarray(truth) - 100), 2 * reach)
     for t in range(len(truth)):
@@ -124,8 +124,8 @@ def test_quantiles_widen_with_past_errors_over_past_sizes(horizon):
 
 def test_errors_as_large_as_expected_change_no_width():
     course, quantiles = one_model([100 + 4.4] * 6)  # the mean distance from the median
-    pool = dataclasses.replace(jaxcast.AdaptivePool.untrained(), spread=jnp.ones((2, 2)))
-    np.testing.assert_allclose(jaxcast.pool_course(pool, course).forecast[0, -1], quantiles, rtol=1e-9)
+    pool = dataclasses.replace(jaxcast.hub.AdaptivePool.untrained(), spread=jnp.ones((2, 2)))
+    np.testing.assert_allclose(jaxcast.hub.pool_forecasts(pool, course).forecast[0, -1], quantiles, rtol=1e-9)
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
@@ -135,8 +135,8 @@ def test_samples_hold_what_was_known_before_each_task(horizon):
     truth[0, 2] = np.nan
     forecasts = np.sort(rng.uniform(1, 9, size=(2, 8, 3, 5)), -1)
     forecasts[1, 3, 0] = np.nan
-    course = jaxcast.HubCourse.of(forecasts, truth, LEVELS, horizon=horizon)
-    samples = jaxcast.quantile_samples(course, num_delays=2, scale=scale)
+    course = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, horizon=horizon)
+    samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=scale)
     for place, time, lag in np.ndindex(2, 8, 2):
         then = time - horizon - lag
         known = truth[place, then] if then >= 0 else np.nan
@@ -168,14 +168,14 @@ def test_blocks_go_round_a_circle_and_every_resample_has_all_weeks():
 def test_the_bootstraps_interval_and_p_value_are_those_of_its_resamples():
     rng = np.random.default_rng(0)
     second = rng.uniform(1, 2, size=(12, 3))
-    sure = jaxcast.block_bootstrap(0.8 * second, second, key=jax.random.key(0), num_resamples=99)
+    sure = jaxcast.scores.block_bootstrap(0.8 * second, second, key=jax.random.key(0), num_resamples=99)
     assert sure.p_value == pytest.approx(2 / 100)
     first = second * rng.lognormal(-0.05, 0.2, size=(12, 1))
     key = jax.random.key(3)
     sums = np.stack([first.sum(1), second.sum(1)])
     resampled = np.asarray(_resampled_sums(jnp.asarray(sums), key, 2, 400))
     ratios = resampled[0] / resampled[1]
-    found = jaxcast.block_bootstrap(first, second, key=key, block_size=2, num_resamples=400, confidence=0.8)
+    found = jaxcast.scores.block_bootstrap(first, second, key=key, block_size=2, num_resamples=400, confidence=0.8)
     np.testing.assert_allclose([found.low, found.high], np.quantile(ratios, [0.1, 0.9]), rtol=1e-12)
     assert found.p_value == pytest.approx(2 * (1 + min((ratios <= 1).sum(), (ratios >= 1).sum())) / 401)
 
@@ -186,9 +186,13 @@ def test_a_comparison_is_both_tests_at_the_horizon():
     first, second = (truth[..., None] + size * rng.normal(size=(2, 24, 1)) for size in (0.5, 1.0))
     scores = [abs(truth - forecast[..., 0]).T for forecast in (first, second)]  # the WIS of a median
     for horizon in (1, 6):
-        found = jaxcast.compare_forecasters(first, second, truth, np.asarray([0.5]), horizon=horizon, num_resamples=300)
-        test = jaxcast.diebold_mariano(*scores, horizon=horizon)
-        blocks = jaxcast.block_bootstrap(*scores, key=jax.random.key(0), block_size=max(4, horizon), num_resamples=300)
+        found = jaxcast.hub.compare_forecasters(
+            first, second, truth, np.asarray([0.5]), horizon=horizon, num_resamples=300
+        )
+        test = jaxcast.scores.diebold_mariano(*scores, horizon=horizon)
+        blocks = jaxcast.scores.block_bootstrap(
+            *scores, key=jax.random.key(0), block_size=max(4, horizon), num_resamples=300
+        )
         assert found["diebold_mariano_p"] == pytest.approx(test.p_value)
         got = [found[name] for name in ("ratio", "low", "high", "bootstrap_p")]
         np.testing.assert_allclose(got, [blocks.ratio, blocks.low, blocks.high, blocks.p_value])
@@ -200,11 +204,11 @@ def test_rows_count_tasks_of_each_and_of_all():
     a = np.asarray([2.0, 4.0, 5.0, np.nan])[None, :, None]
     b = np.asarray([1.5, np.nan, 5.0, 5.0])[None, :, None]
     levels = np.asarray([0.5])
-    rows = jaxcast.score_forecasters({"a": a, "b": b}, truth, levels)
+    rows = jaxcast.hub.score_forecasters({"a": a, "b": b}, truth, levels)
     assert [(r["num_tasks"], r["num_missing"], r["num_common"]) for r in rows] == [(2, 1, 1), (2, 1, 1)]
     np.testing.assert_allclose([r["wis"] for r in rows], [1.5, 0.75])
     assert "coverage50" not in rows[0]
-    common = jaxcast.score_forecasters({"a": a, "b": b}, truth, levels, common=True, baseline="b")
+    common = jaxcast.hub.score_forecasters({"a": a, "b": b}, truth, levels, common=True, baseline="b")
     assert [(r["num_tasks"], r["num_missing"]) for r in common] == [(1, 2), (1, 2)]
     np.testing.assert_allclose([r["wis"] for r in common], [1.0, 0.5])
     np.testing.assert_allclose([r["relative_wis"] for r in common], [2.0, 1.0])

@@ -7,20 +7,20 @@ import pytest
 
 import jaxcast
 from jaxcast.hub.adaptive_pool import ScoreMemory, decayed
-from jaxcast.hub.rolling_origin import task_scores
+from jaxcast.hub.rolling import task_scores
 
 LEVELS = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
 NORMAL = np.asarray([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
 NUM_PLACES, NUM_TIMES, NUM_MODELS = 6, 30, 5
 FIXED = {
-    "mean": jaxcast.EqualMean(),
-    "median": jaxcast.EqualMedian(),
-    "trimmed": jaxcast.TrimmedMean(0.2),
-    "opinion": jaxcast.LinearOpinionPool(),
-    "inverse": jaxcast.InverseScoreWeights(power=2.0, window=4),
-    "average": jaxcast.QuantileAverage.untrained(NUM_MODELS, clip=3.0),
+    "mean": jaxcast.hub.QuantileMean(),
+    "median": jaxcast.hub.QuantileMedian(),
+    "trimmed": jaxcast.hub.TrimmedMean(0.2),
+    "opinion": jaxcast.hub.LinearOpinionPool(),
+    "inverse": jaxcast.hub.InverseScoreWeights(power=2.0, window=4),
+    "average": jaxcast.hub.TrainedQuantileAverage.untrained(NUM_MODELS, clip=3.0),
     "adaptive": dataclasses.replace(
-        jaxcast.AdaptivePool.untrained(follow_newest=True),
+        jaxcast.hub.AdaptivePool.untrained(follow_newest=True),
         pull=jnp.asarray(0.1),
         bias=jnp.full((2, 2), 0.1),
         spread=jnp.full((2, 2), 0.2),
@@ -42,7 +42,7 @@ def make(seed=0, missing=0.15):
 
 
 def course_of(forecasts, truth, horizon=1):
-    return jaxcast.HubCourse.of(forecasts, truth, LEVELS, horizon=horizon)
+    return jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, horizon=horizon)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def course(data):
 @pytest.mark.parametrize("name", ["mean", "median", "trimmed"])
 def test_equal_weight_pools_by_numpy(name, data, course):
     forecasts, _ = data
-    ours = np.asarray(jaxcast.pool_course(FIXED[name], course).forecast)
+    ours = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course).forecast)
     for place, time in np.ndindex(NUM_PLACES, NUM_TIMES):
         there = np.sort(forecasts[place, time][~np.isnan(forecasts[place, time, :, 0])], axis=0)
         if not len(there):
@@ -72,7 +72,7 @@ def test_equal_weight_pools_by_numpy(name, data, course):
 def test_the_opinion_pool_averages_probabilities():
     quantiles = np.asarray([NORMAL, 5 + 2 * NORMAL, np.full(7, np.nan)])
     course = course_of(quantiles[None, None], np.zeros((1, 1)))
-    pooled = np.asarray(jaxcast.pool_course(FIXED["opinion"], course).forecast[0, 0])
+    pooled = np.asarray(jaxcast.hub.pool_forecasts(FIXED["opinion"], course).forecast[0, 0])
 
     def cdf(x):
         parts = [np.interp(x, row, LEVELS, left=0, right=1) for row in quantiles[:2]]
@@ -82,16 +82,18 @@ def test_the_opinion_pool_averages_probabilities():
         assert cdf(quantile + 1e-6) >= level - 1e-9
         assert cdf(quantile - 1e-6) <= level + 1e-9
     alone = course_of(quantiles[None, None, [0, 2]], np.zeros((1, 1)))
-    np.testing.assert_allclose(jaxcast.pool_course(FIXED["opinion"], alone).forecast[0, 0], NORMAL, atol=1e-9)
+    np.testing.assert_allclose(jaxcast.hub.pool_forecasts(FIXED["opinion"], alone).forecast[0, 0], NORMAL, atol=1e-9)
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_inverse_score_weights_by_a_loop(data, horizon):
     forecasts, truth = data
-    pool = jaxcast.InverseScoreWeights(power=2.0, window=4)
-    weights = np.asarray(jaxcast.pool_course(pool, course_of(forecasts, truth, horizon)).info["weights"])
+    pool = jaxcast.hub.InverseScoreWeights(power=2.0, window=4)
+    weights = np.asarray(jaxcast.hub.pool_forecasts(pool, course_of(forecasts, truth, horizon)).info["weights"])
     scores = np.asarray(
-        jaxcast.weighted_interval_score(forecasts, np.broadcast_to(truth[..., None], forecasts.shape[:3]), LEVELS).wis
+        jaxcast.scores.weighted_interval_score(
+            forecasts, np.broadcast_to(truth[..., None], forecasts.shape[:3]), LEVELS
+        ).wis
     )
     for place, time in ((0, 0), (1, horizon), (2, 12), (5, 29)):
         there = ~np.isnan(forecasts[place, time, :, 0])
@@ -110,9 +112,9 @@ def test_inverse_score_weights_by_a_loop(data, horizon):
 
 @pytest.mark.parametrize("name", FIXED)
 def test_no_pool_crosses_and_absent_models_weigh_nothing(name, course):
-    forecast, info = jaxcast.pool_course(FIXED[name], course)
+    forecast, info = jaxcast.hub.pool_forecasts(FIXED[name], course)
     assert np.isfinite(np.asarray(forecast)).all()
-    assert jaxcast.count_crossings(forecast) == 0
+    assert jaxcast.scores.count_crossings(forecast) == 0
     if "weights" in info:
         assert (np.asarray(info["weights"])[~np.asarray(course.present)] == 0).all()
         np.testing.assert_allclose(info["weights"].sum(-1), course.possible, atol=1e-6)
@@ -121,11 +123,15 @@ def test_no_pool_crosses_and_absent_models_weigh_nothing(name, course):
 @pytest.mark.parametrize("name", FIXED)
 def test_the_order_and_the_unit_of_the_data_do_not_matter(name, data, course):
     forecasts, truth = data
-    forecast = np.asarray(jaxcast.pool_course(FIXED[name], course).forecast)
+    forecast = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course).forecast)
     shuffled = course_of(forecasts[:, :, ::-1], truth)
-    np.testing.assert_allclose(jaxcast.pool_course(FIXED[name], shuffled).forecast, forecast, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        jaxcast.hub.pool_forecasts(FIXED[name], shuffled).forecast, forecast, rtol=1e-6, atol=1e-9
+    )
     larger = course_of(1e3 * forecasts, 1e3 * truth)
-    np.testing.assert_allclose(jaxcast.pool_course(FIXED[name], larger).forecast, 1e3 * forecast, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        jaxcast.hub.pool_forecasts(FIXED[name], larger).forecast, 1e3 * forecast, rtol=1e-6, atol=1e-6
+    )
 
 
 def without_models(name):
@@ -141,17 +147,17 @@ def without_models(name):
 @pytest.mark.parametrize("name", FIXED)
 def test_where_no_model_forecast_there_is_no_pooled_one_and_no_score(name, missing):
     forecasts, truth, gone = without_models(missing)
-    pooled = np.asarray(jaxcast.pool_course(FIXED[name], course_of(forecasts, truth)).forecast)
+    pooled = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course_of(forecasts, truth)).forecast)
     np.testing.assert_array_equal(np.isnan(pooled), np.broadcast_to(gone[..., None], pooled.shape))
-    row = jaxcast.score_forecasters({name: pooled}, truth, LEVELS)[0]
+    row = jaxcast.hub.score_forecasters({name: pooled}, truth, LEVELS)[0]
     assert (row["num_tasks"], row["num_missing"]) == ((~gone).sum(), gone.sum())
-    expected = np.asarray(jaxcast.weighted_interval_score(pooled, truth, LEVELS).wis)[~gone].mean()
+    expected = np.asarray(jaxcast.scores.weighted_interval_score(pooled, truth, LEVELS).wis)[~gone].mean()
     np.testing.assert_allclose(row["wis"], expected)
     # What stands where nobody forecast changes nothing anywhere else.
     other = truth.copy()
     other[gone] = 1e9
     if name != "adaptive":  # which reads the newest truth whether or not anyone had forecast it
-        again = np.asarray(jaxcast.pool_course(FIXED[name], course_of(forecasts, other)).forecast)
+        again = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course_of(forecasts, other)).forecast)
         np.testing.assert_array_equal(again, pooled)
 
 
@@ -159,9 +165,11 @@ def test_the_example_of_a_week_without_models():
     forecasts = np.full((1, 2, 2, 3), np.nan)
     forecasts[0, 0] = [[90, 100, 110], [95, 100, 105]]
     truth, levels = np.asarray([[100.0, 100.0]]), np.asarray([0.25, 0.5, 0.75])
-    pooled = jaxcast.pool_course(jaxcast.EqualMean(), jaxcast.HubCourse.of(forecasts, truth, levels)).forecast
+    pooled = jaxcast.hub.pool_forecasts(
+        jaxcast.hub.QuantileMean(), jaxcast.hub.HubForecasts.of(forecasts, truth, levels)
+    ).forecast
     assert np.isnan(pooled[0, 1]).all()
-    row = jaxcast.score_forecasters({"mean": pooled}, truth, levels)[0]
+    row = jaxcast.hub.score_forecasters({"mean": pooled}, truth, levels)[0]
     assert (row["wis"], row["num_tasks"]) == (2.5, 1)
 
 
@@ -170,9 +178,9 @@ def test_trained_forecasts_are_missing_where_nobody_forecast(missing):
     forecasts, truth, gone = without_models(missing)
     course = course_of(forecasts, truth)
     for forecast in (
-        jaxcast.rolling_origin(FIXED["average"], course, num_steps=1).forecast,
-        jaxcast.adaptive_origin(course, num_steps=1).forecast,
-        jaxcast.track_coverage(jnp.nan_to_num(jaxcast.pool_course(FIXED["mean"], course).forecast), course),
+        jaxcast.hub.rolling(FIXED["average"], course, num_steps=1).forecast,
+        jaxcast.hub.adaptive_origin(course, num_steps=1).forecast,
+        jaxcast.hub.track_coverage(jnp.nan_to_num(jaxcast.hub.pool_forecasts(FIXED["mean"], course).forecast), course),
     ):
         np.testing.assert_array_equal(np.isnan(forecast), np.broadcast_to(gone[..., None], forecast.shape))
 
@@ -188,7 +196,7 @@ def test_decayed_sums_know_nothing_of_what_is_pending():
 
 
 def test_the_adaptive_pool_before_training_is_a_score_weighted_mean(data, course):
-    pool = jaxcast.AdaptivePool.untrained()
+    pool = jaxcast.hub.AdaptivePool.untrained()
     memory = pool.observe(course)
     assert isinstance(memory, ScoreMemory)
     forecast, info = pool(memory, course)
@@ -200,16 +208,16 @@ def test_the_adaptive_pool_before_training_is_a_score_weighted_mean(data, course
 
 @pytest.fixture(scope="module")
 def rolled(course):
-    return jaxcast.rolling_origin(jaxcast.AdaptivePool.untrained(), course, num_steps=3, penalty=0.1, discount=0.97)
+    return jaxcast.hub.rolling(jaxcast.hub.AdaptivePool.untrained(), course, num_steps=3, penalty=0.1, discount=0.97)
 
 
 def test_the_rolling_origin_is_a_loop_of_trainings(course, rolled):
     """By hand, a pool for each time, with optax in a Python loop."""
     import optax
 
-    from jaxcast.hub.rolling_origin import _clipped_mean, _loss
+    from jaxcast.hub.rolling import _clipped_mean, _loss
 
-    prior = jaxcast.AdaptivePool.untrained()
+    prior = jaxcast.hub.AdaptivePool.untrained()
     pool, optimizer = prior, optax.adam(0.03)
     memory, reference, state = prior.observe(course), task_scores(_clipped_mean(course), course), optimizer.init(prior)
     gradient, pooled = jax.jit(jax.grad(_loss)), jax.jit(lambda pool: pool(memory, course).forecast)
@@ -226,35 +234,35 @@ def test_the_rolling_origin_is_a_loop_of_trainings(course, rolled):
 
 def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):
     prior = FIXED["average"]
-    rolled = jaxcast.rolling_origin(prior, course, num_steps=5, penalty=0.1)
-    before = jaxcast.pool_course(prior, course).forecast[:, :5]
+    rolled = jaxcast.hub.rolling(prior, course, num_steps=5, penalty=0.1)
+    before = jaxcast.hub.pool_forecasts(prior, course).forecast[:, :5]
     np.testing.assert_allclose(rolled.forecast[:, :5], before, rtol=1e-5)
-    unguarded = jaxcast.QuantileAverage.untrained(course.present.shape[2], clip=1e9)
-    mean = jaxcast.pool_course(FIXED["mean"], course).forecast
-    np.testing.assert_allclose(jaxcast.pool_course(unguarded, course).forecast, mean, rtol=1e-9)
+    unguarded = jaxcast.hub.TrainedQuantileAverage.untrained(course.present.shape[2], clip=1e9)
+    mean = jaxcast.hub.pool_forecasts(FIXED["mean"], course).forecast
+    np.testing.assert_allclose(jaxcast.hub.pool_forecasts(unguarded, course).forecast, mean, rtol=1e-9)
     trained = jax.tree.map(lambda a: a[-1], rolled.info["pool"])
     assert np.asarray(trained.logits).argmax() == 0  # the models are in the order of their skill
     late = np.asarray(course.scored) & (np.arange(NUM_TIMES) >= 10)
     scores = [float(np.asarray(task_scores(forecast, course))[late].mean()) for forecast in (rolled.forecast, mean)]
     assert scores[0] < scores[1]
-    jaxcast.save_pool(tmp_path, trained)
-    loaded = jaxcast.load_pool(tmp_path).pool
+    jaxcast.save_model(tmp_path, trained)
+    loaded = jaxcast.load_model(tmp_path).pool
     np.testing.assert_array_equal(loaded.logits, trained.logits)
     assert loaded.clip == trained.clip
 
 
 def test_other_numbers_compile_nothing(course, rolled, count_compilations):
-    pool = jaxcast.AdaptivePool.untrained()
+    pool = jaxcast.hub.AdaptivePool.untrained()
     count_compilations()
-    jaxcast.rolling_origin(pool, course, num_steps=3, penalty=0.5, discount=0.9)
+    jaxcast.hub.rolling(pool, course, num_steps=3, penalty=0.5, discount=0.9)
     assert count_compilations() == 0
 
 
 def test_training_helps(course, rolled):
     late = np.asarray(course.scored) & (np.arange(NUM_TIMES) >= 10)
     of = {
-        "mean": jaxcast.pool_course(FIXED["mean"], course).forecast,
-        "untrained": jaxcast.pool_course(jaxcast.AdaptivePool.untrained(), course).forecast,
+        "mean": jaxcast.hub.pool_forecasts(FIXED["mean"], course).forecast,
+        "untrained": jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool.untrained(), course).forecast,
         "trained": rolled.forecast,
     }
     scores = {name: float(np.asarray(task_scores(forecast, course))[late].mean()) for name, forecast in of.items()}
@@ -262,9 +270,11 @@ def test_training_helps(course, rolled):
 
 
 def test_the_leader_is_the_best_of_what_was_known(course):
-    forecasts = jnp.stack([jaxcast.pool_course(FIXED[name], course).forecast for name in ("mean", "median", "inverse")])
+    forecasts = jnp.stack(
+        [jaxcast.hub.pool_forecasts(FIXED[name], course).forecast for name in ("mean", "median", "inverse")]
+    )
     late = dataclasses.replace(course, horizon=2)
-    followed = jaxcast.follow_leader(forecasts, late)
+    followed = jaxcast.hub.follow_leader(forecasts, late)
     scores = np.stack([np.asarray(task_scores(forecast, late)).sum(0) for forecast in forecasts])
     for time in range(NUM_TIMES):
         known = scores[:, : max(time - 1, 0)].sum(1)
@@ -277,7 +287,7 @@ def test_tracked_coverage_by_a_loop(horizon):
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 2, (40, 12))
     course = course_of(np.broadcast_to(NORMAL, (40, 12, 1, 7)), truth, horizon)
-    tracked = np.asarray(jaxcast.track_coverage(course.forecasts[:, :, 0], course, lower=None))
+    tracked = np.asarray(jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course, lower=None))
     logs, waiting = np.zeros(4), []
     index, expected = [2, 0, 4, 6], np.asarray([0.25, 0.025, 0.25, 0.025])
     for time in range(12):
@@ -292,7 +302,7 @@ def test_tracked_coverage_by_a_loop(horizon):
         waiting.append(0.04 / horizon * (np.asarray(share) / expected - 1))
         if len(waiting) >= horizon:
             logs = logs + waiting.pop(0)
-    assert jaxcast.count_crossings(tracked) == 0
+    assert jaxcast.scores.count_crossings(tracked) == 0
 
 
 def inject(name, forecasts, truth):
@@ -335,35 +345,33 @@ def inject(name, forecasts, truth):
 def test_a_trained_pool_survives(trained, name, data, course, rolled):
     bad = course_of(*inject(name, *data))
     pool = (
-        jaxcast.AdaptivePool.untrained()
+        jaxcast.hub.AdaptivePool.untrained()
         if trained == "adaptive"
-        else jaxcast.QuantileAverage.untrained(course.present.shape[2])
+        else jaxcast.hub.TrainedQuantileAverage.untrained(course.present.shape[2])
     )
     scores = {}
     for label, course_now in (("clean", course), ("bad", bad)):
         is_known = label == "clean" and trained == "adaptive"
-        again = (
-            rolled if is_known else jaxcast.rolling_origin(pool, course_now, num_steps=3, penalty=0.1, discount=0.97)
-        )
+        again = rolled if is_known else jaxcast.hub.rolling(pool, course_now, num_steps=3, penalty=0.1, discount=0.97)
         forecast = again.forecast
         if trained == "adaptive":
-            forecast = jaxcast.track_coverage(forecast, course_now)
+            forecast = jaxcast.hub.track_coverage(forecast, course_now)
         is_there = np.broadcast_to(np.asarray(course_now.possible)[..., None], forecast.shape)
         np.testing.assert_array_equal(np.isfinite(np.asarray(forecast)), is_there)
-        assert jaxcast.count_crossings(forecast) == 0
+        assert jaxcast.scores.count_crossings(forecast) == 0
         scored = np.asarray(course_now.scored)
         scores[label] = np.asarray(task_scores(forecast, course_now))[scored].mean()
-    median = jaxcast.pool_course(FIXED["median"], bad).forecast
+    median = jaxcast.hub.pool_forecasts(FIXED["median"], bad).forecast
     scores["median"] = np.asarray(task_scores(median, bad))[np.asarray(bad.scored)].mean()
     assert scores["bad"] <= 1.1 * max(scores["clean"], scores["median"]), scores
 
 
 def test_float32_stays_float32(data):
     forecasts, truth = (a.astype(np.float32) for a in data)
-    course = jaxcast.HubCourse.of(forecasts, truth, LEVELS.astype(np.float32))
+    course = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS.astype(np.float32))
     for name in ("mean", "adaptive"):
         pool = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), FIXED[name])
-        assert jaxcast.pool_course(pool, course).forecast.dtype == jnp.float32
+        assert jaxcast.hub.pool_forecasts(pool, course).forecast.dtype == jnp.float32
 
 
 @pytest.mark.slow
@@ -389,22 +397,25 @@ def test_gradients_of_the_adaptive_pool_are_checked(course):
 
 def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, course, rolled):
     pool = jax.tree.map(lambda a: a[-1], rolled.info["pool"])
-    jaxcast.save_pool(tmp_path, pool, attributes={"horizon": 1})
-    stored = jaxcast.load_pool(tmp_path)
+    jaxcast.save_model(tmp_path, pool, attributes={"horizon": 1})
+    stored = jaxcast.load_model(tmp_path)
     np.testing.assert_array_equal(
-        jaxcast.pool_course(stored.pool, course).forecast, jaxcast.pool_course(pool, course).forecast
+        jaxcast.hub.pool_forecasts(stored.pool, course).forecast, jaxcast.hub.pool_forecasts(pool, course).forecast
     )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda c: jaxcast.TrimmedMean(0.5), "trim"),
-        (lambda c: jaxcast.InverseScoreWeights(window=0), "window"),
-        (lambda c: jaxcast.rolling_origin(FIXED["adaptive"], c, discount=1.5), "discount"),
-        (lambda c: jaxcast.rolling_origin(FIXED["adaptive"], c, num_steps=0), "num_steps"),
-        (lambda c: jaxcast.HubCourse.of(np.ones((1, 2, 3, 4)), np.ones((1, 2)), np.ones(3)), "quantile"),
-        (lambda c: jaxcast.HubCourse.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.ones(1), horizon=0), "horizon"),
+        (lambda c: jaxcast.hub.TrimmedMean(0.5), "trim"),
+        (lambda c: jaxcast.hub.InverseScoreWeights(window=0), "window"),
+        (lambda c: jaxcast.hub.rolling(FIXED["adaptive"], c, discount=1.5), "discount"),
+        (lambda c: jaxcast.hub.rolling(FIXED["adaptive"], c, num_steps=0), "num_steps"),
+        (lambda c: jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 4)), np.ones((1, 2)), np.ones(3)), "quantile"),
+        (
+            lambda c: jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.ones(1), horizon=0),
+            "horizon",
+        ),
     ],
 )
 def test_bad_input_is_one_line(course, call, message, without_type_checks):

@@ -239,7 +239,7 @@ def test_a_submission_reads_back_as_it_was(tmp_path, truth):
     path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
     hub = jaxcast.load_hub(path, truth)
     ours = hub.forecasts[:, -1, 0].copy()
-    written = jaxcast.write_submission(
+    written = jaxcast.hub.write_submission(
         tmp_path / "out/model-output", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7, target="wk inc death"
     )
     assert written.name == f"{DATES[-1] - 7}-team-pool.csv"
@@ -247,7 +247,7 @@ def test_a_submission_reads_back_as_it_was(tmp_path, truth):
     np.testing.assert_array_equal(again.forecasts[:, 0, 0], ours)
     assert (again.models, again.target) == (("team-pool",), "wk inc death")
     ours[0] = np.nan  # a location without a forecast has no rows
-    written = jaxcast.write_submission(
+    written = jaxcast.hub.write_submission(
         tmp_path / "out", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7, target="wk inc death"
     )
     assert len(written.read_text().splitlines()) == 1 + 3
@@ -267,7 +267,7 @@ def test_a_submission_that_no_hub_would_accept_is_not_written(tmp_path, truth, a
     hub = jaxcast.load_hub(write(tmp_path / "tidy.csv", TIDY, tidy_rows()), truth)
     given = {"model": "team-pool", "forecasts": {1: np.ones((2, 3))}, "target": "wk inc death"} | arguments
     with pytest.raises(jaxcast.InputError, match=message):
-        jaxcast.write_submission(
+        jaxcast.hub.write_submission(
             tmp_path / "out",
             given["model"],
             given["forecasts"],
@@ -284,7 +284,7 @@ def test_gaps_are_filled_by_the_three_steps_of_the_paper(tmp_path, truth):
     forecasts[0, 1:3, 0] = np.nan  # two steps: linear in time
     forecasts[1, 1:4, 0] = np.nan  # three: the mean of the others, which is b
     forecasts[1, 5] = np.nan  # nobody: the nearest
-    filled = jaxcast.fill_gaps(dataclasses.replace(hub, forecasts=forecasts)).forecasts
+    filled = jaxcast.hub.fill_gaps(dataclasses.replace(hub, forecasts=forecasts)).forecasts
     same = hub.forecasts.copy()
     same[1, 1:4, 0] = same[1, 1:4, 1]
     same[1, 5] = same[1, 4]
@@ -294,10 +294,10 @@ def test_gaps_are_filled_by_the_three_steps_of_the_paper(tmp_path, truth):
 def test_gaps_between_whole_numbers_are_filled_by_their_means():
     forecasts = np.asarray([1.0, np.nan, 2.0]).reshape(1, 3, 1, 1)
     dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
-    hub = jaxcast.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("X",), dates, ("a",), np.asarray([0.5]), 1)
-    assert jaxcast.fill_gaps(hub).forecasts.ravel().tolist() == [1.0, 1.5, 2.0]
+    hub = jaxcast.hub.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("X",), dates, ("a",), np.asarray([0.5]), 1)
+    assert jaxcast.hub.fill_gaps(hub).forecasts.ravel().tolist() == [1.0, 1.5, 2.0]
     whole = dataclasses.replace(hub, forecasts=np.asarray([1, 5, 2]).reshape(1, 3, 1, 1))
-    assert jaxcast.fill_gaps(whole).forecasts.dtype == float
+    assert jaxcast.hub.fill_gaps(whole).forecasts.dtype == float
 
 
 def test_of_two_alike_rows_the_last_stays(tmp_path, truth):

@@ -55,7 +55,7 @@ FORCED_RING = jaxcast.Lorenz96(dim=6, forcing=jaxcast.Cosine(8.0, 2.0, 0.5))
     ],
 )
 def test_rk4_has_order_four(system, u0):
-    exact = jaxcast.reference(system, u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
+    exact = jaxcast.dynamics.reference_solution(system, u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
     steps = np.array([40, 80, 160, 320])
     errors = [np.linalg.norm(jaxcast.flow_map(system, dt=0.2, h=0.2 / n)(u0, 0.0) - exact) for n in steps]
     slope = np.polyfit(np.log(0.2 / steps), np.log(errors), 1)[0]
@@ -85,7 +85,7 @@ def test_rk4_agrees_with_an_independent_numpy_one(system, rho):
 def test_a_fine_step_agrees_with_diffrax_and_scipy(truth):
     u0, times = [1.0, 2.0, 20.0], np.linspace(0.0, 2.0, 21)
     ours = jaxcast.simulate(truth, u0, num_samples=21, dt=0.1, h=0.0005).states
-    by_diffrax = jaxcast.reference(truth, u0, times)
+    by_diffrax = jaxcast.dynamics.reference_solution(truth, u0, times)
     rho = lambda t: 38 - 10 * np.cos(2 * np.pi * t / 1.577132)  # noqa: E731
     by_scipy = solve_ivp(
         lorenz_field, (0, 2), u0, method="DOP853", t_eval=times, rtol=1e-12, atol=1e-12, args=(rho,)
@@ -130,7 +130,7 @@ def test_gradients_by_state_and_by_every_parameter_agree_with_differences():
 def test_many_trajectories_by_vmap_and_a_stack_are_the_single_ones():
     starts = np.random.default_rng(0).normal(size=(3, 3)) + np.array([0, 0, 25])
     rhos = (28.0, 35.0, 48.0)
-    stacked = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in rhos])
+    stacked = jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in rhos])
     together = jax.vmap(lambda u0: jaxcast.simulate(stacked, u0, num_samples=5).states)(jnp.asarray(starts))
     assert together.shape == (3, 5, 3, 3)
     for i, u0 in enumerate(starts):
@@ -188,16 +188,16 @@ def test_a_scheduled_flow_map_wants_the_time(truth):
 
 def test_stacking_different_kinds_is_refused(truth):
     with pytest.raises(jaxcast.InputError, match="at least one system, got none"):
-        jaxcast.stack([])
+        jaxcast.stack_systems([])
     with pytest.raises(jaxcast.InputError, match="same kinds of parameters, got 2 kinds"):
-        jaxcast.stack([truth, jaxcast.Lorenz63()])
+        jaxcast.stack_systems([truth, jaxcast.Lorenz63()])
 
 
 class DriverFirst(jaxcast.System):
     """Its first component does not feel the parameter."""
 
     components = ("x", "y")
-    a: jaxcast.Parameter
+    a: jaxcast.dynamics.Parameter
 
     def vector_field(self, t, u):
         x, y = u
@@ -206,7 +206,7 @@ class DriverFirst(jaxcast.System):
 
 def test_a_stack_may_differ_in_later_components_only():
     rates, u0 = (1.0, 2.0), [1.0, 0.0]
-    together = jaxcast.simulate(jaxcast.stack([DriverFirst(a=a) for a in rates]), u0, num_samples=4)
+    together = jaxcast.simulate(jaxcast.stack_systems([DriverFirst(a=a) for a in rates]), u0, num_samples=4)
     for m, a in enumerate(rates):
         alone = jaxcast.simulate(DriverFirst(a=a), u0, num_samples=4)
         np.testing.assert_allclose(together.states[:, m], alone.states, rtol=1e-12)
@@ -217,7 +217,7 @@ def test_a_stack_may_differ_in_later_components_only():
 class Jump(jaxcast.Schedule):
     """A regime that switches between two steps, held over each."""
 
-    at_time: jaxcast.Parameter
+    at_time: jaxcast.dynamics.Parameter
 
     def __call__(self, t):
         return jnp.where(t < self.at_time, 28.0, 48.0)
@@ -228,8 +228,10 @@ class Jump(jaxcast.Schedule):
 
 def test_a_jump_between_steps_costs_no_order_where_it_is_held():
     u0, t0, jump = [-5.0, -7.0, 22.0], 0.7, 0.8
-    first = jaxcast.reference(jaxcast.Lorenz63(rho=28.0), u0, [0.0, 0.1], rtol=1e-13, atol=1e-13)[-1]
-    exact = jaxcast.reference(jaxcast.Lorenz63(rho=48.0), first, [0.0, 0.1], rtol=1e-13, atol=1e-13)[-1]
+    first = jaxcast.dynamics.reference_solution(jaxcast.Lorenz63(rho=28.0), u0, [0.0, 0.1], rtol=1e-13, atol=1e-13)[-1]
+    exact = jaxcast.dynamics.reference_solution(jaxcast.Lorenz63(rho=48.0), first, [0.0, 0.1], rtol=1e-13, atol=1e-13)[
+        -1
+    ]
     steps = np.array([40, 80, 160, 320])
 
     def slope(rho):
@@ -243,7 +245,9 @@ def test_a_jump_between_steps_costs_no_order_where_it_is_held():
 
 def test_the_reference_compiles_once_for_all_numbers(count_compilations):
     def run(rho, end):
-        return jaxcast.reference(jaxcast.Lorenz63(rho=rho), [1.0, rho, 20.0], [0.0, end]).block_until_ready()
+        return jaxcast.dynamics.reference_solution(
+            jaxcast.Lorenz63(rho=rho), [1.0, rho, 20.0], [0.0, end]
+        ).block_until_ready()
 
     run(28.0, 0.1)
     count_compilations()
@@ -261,7 +265,7 @@ def test_what_is_no_system_is_refused():
     with pytest.raises(jaxcast.InputError, match="vector field of Short returns 1 of 2 components"):
         jaxcast.simulate(Short(), [1.0, 2.0], num_samples=3)
     with pytest.raises(jaxcast.InputError, match="got a stack"):
-        jaxcast.reference(jaxcast.stack([jaxcast.Lorenz63()]), [1.0, 2.0, 3.0], [0.0, 0.1])
+        jaxcast.dynamics.reference_solution(jaxcast.stack_systems([jaxcast.Lorenz63()]), [1.0, 2.0, 3.0], [0.0, 0.1])
 
 
 def test_jumps_off_the_steps_are_refused_and_looked_up_naively_they_cost_three_orders():
@@ -269,7 +273,7 @@ def test_jumps_off_the_steps_are_refused_and_looked_up_naively_they_cost_three_o
         over_step = jaxcast.Schedule.over_step
 
     u0, steps = [1.0, 2.0, 20.0], np.array([40, 80, 160, 320])
-    exact = jaxcast.reference(LORENZ[-1], u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
+    exact = jaxcast.dynamics.reference_solution(LORENZ[-1], u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
     naive = jaxcast.Lorenz63(rho=Naive([0.05, 0.15], [28.0, 48.0, 33.0]))
     errors = [np.linalg.norm(jaxcast.flow_map(naive, dt=0.2, h=0.2 / n)(u0, 0.0) - exact) for n in steps]
     assert np.polyfit(np.log(0.2 / steps), np.log(errors), 1)[0] < 1.5
@@ -278,7 +282,7 @@ def test_jumps_off_the_steps_are_refused_and_looked_up_naively_they_cost_three_o
     for run in (
         lambda: jaxcast.flow_map(off_grid, dt=0.1, h=0.01),
         lambda: jaxcast.simulate(off_grid, u0, num_samples=2),
-        lambda: jaxcast.flow_map(jaxcast.stack([off_grid, off_grid])),
+        lambda: jaxcast.flow_map(jaxcast.stack_systems([off_grid, off_grid])),
     ):
         with pytest.raises(
             jaxcast.InputError, match=r"beta must jump on the integrator's steps .* got a jump at 0.155"
@@ -309,7 +313,7 @@ def test_stacks_of_scheduled_systems_are_the_single_ones(kind):
         )
 
     systems = [system(x) for x in (30.0, 35.0, 45.0)]
-    together = jaxcast.flow_map(jaxcast.stack(systems), dt=0.4)([1.0, 2.0, 20.0], 0.2)
+    together = jaxcast.flow_map(jaxcast.stack_systems(systems), dt=0.4)([1.0, 2.0, 20.0], 0.2)
     alone = [jaxcast.flow_map(one, dt=0.4)([1.0, 2.0, 20.0], 0.2) for one in systems]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
     assert not np.allclose(together[0], together[1])
@@ -318,7 +322,7 @@ def test_stacks_of_scheduled_systems_are_the_single_ones(kind):
 def test_a_stack_of_rings_is_the_single_ones_and_differentiable():
     rings = [jaxcast.Lorenz96(dim=9, forcing=forcing) for forcing in (7.0, 8.0, 9.5)]
     u0 = jnp.arange(9.0)
-    together = jaxcast.flow_map(jaxcast.stack(rings), dt=0.05)(u0)
+    together = jaxcast.flow_map(jaxcast.stack_systems(rings), dt=0.05)(u0)
     np.testing.assert_allclose(together, [jaxcast.flow_map(ring, dt=0.05)(u0) for ring in rings], rtol=1e-12)
     gradient = jax.grad(lambda forcing: jaxcast.flow_map(jaxcast.Lorenz96(9, forcing), dt=0.05)(u0).sum())(8.0)
     ends = [jaxcast.flow_map(jaxcast.Lorenz96(9, 8.0 + d), dt=0.05)(u0).sum() for d in (1e-5, -1e-5)]

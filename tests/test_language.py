@@ -15,7 +15,7 @@ SIZES = {"num_tokens": 5, "hidden_size": 6, "num_layers": 2, "embedding_size": 4
 
 def make_model(key=None, **options):
     key = jax.random.key(0) if key is None else key
-    return jaxcast.LanguageModel(**SIZES | options, key=key)
+    return jaxcast.text.LanguageModel(**SIZES | options, key=key)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,9 @@ def test_loss_and_gradient_are_those_of_a_loop_over_tokens(kind, tokens):
     model = make_model(kind=kind)
     seen, followed = jnp.asarray(tokens[:6]), jnp.asarray(tokens[1:7])
     carry = model.init_carry()
-    (loss, after), gradient = jax.value_and_grad(jaxcast.cross_entropy, has_aux=True)(model, carry, (seen, followed))
+    (loss, after), gradient = jax.value_and_grad(jaxcast.text.cross_entropy, has_aux=True)(
+        model, carry, (seen, followed)
+    )
     (expected, last), wanted = jax.jit(jax.value_and_grad(loop_loss, has_aux=True))(model, carry, seen, followed)
     for got, oracle in zip(*map(jax.tree.leaves, ((loss, after, gradient), (expected, last, wanted))), strict=True):
         np.testing.assert_allclose(got, oracle, rtol=1e-10, atol=1e-13)
@@ -54,17 +56,17 @@ def test_loss_and_gradient_are_those_of_a_loop_over_tokens(kind, tokens):
 
 @pytest.mark.parametrize("chunk_size", [pytest.param(20, marks=pytest.mark.slow), 10])
 def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
-    seen, followed = jaxcast.text_streams(tokens, 2)
+    seen, followed = jaxcast.text.text_streams(tokens, 2)
     assert seen.shape == (2, 20)
     model = make_model(jax.random.fold_in(jax.random.key(3), 0))
     fit = jaxcast.fit_over_time(
         make_model, (seen, followed), keys=jax.random.key(3)[None], optimizer=optax.sgd(0.5), num_epochs=1,
-        chunk_size=chunk_size, loss=jaxcast.cross_entropy,
+        chunk_size=chunk_size, loss=jaxcast.text.cross_entropy,
     )  # fmt: skip
     carry, losses = model.init_carry(2), []
     for start in range(0, 20, chunk_size):
         chunk = (seen[:, start : start + chunk_size], followed[:, start : start + chunk_size])
-        (loss, carry), gradient = jax.value_and_grad(jaxcast.cross_entropy, has_aux=True)(model, carry, chunk)
+        (loss, carry), gradient = jax.value_and_grad(jaxcast.text.cross_entropy, has_aux=True)(model, carry, chunk)
         model = jax.tree.map(lambda a, g: a - 0.5 * g, model, gradient)
         losses.append(loss)
     np.testing.assert_allclose(fit.losses[0], [np.mean(losses)], rtol=1e-12)
@@ -74,14 +76,14 @@ def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
 
 def test_chunks_of_any_size_score_a_text_as_one_long_pass_does(model, tokens):
     expected, _ = loop_loss(model, model.init_carry(), tokens[:-1], tokens[1:])
-    whole = jaxcast.log_likelihoods(model, tokens)
+    whole = jaxcast.text.log_likelihoods(model, tokens)
     np.testing.assert_allclose(-whole.mean(), expected, rtol=1e-12)
-    np.testing.assert_allclose(jaxcast.log_likelihoods(model, tokens, chunk_size=7), whole, rtol=1e-12)
+    np.testing.assert_allclose(jaxcast.text.log_likelihoods(model, tokens, chunk_size=7), whole, rtol=1e-12)
 
 
 def test_a_known_distribution_has_its_entropy():
     log_p = np.log([1 / 2] * 4 + [1 / 4] * 2 + [1 / 8] * 2)  # each as often as it is likely
-    score = jaxcast.score_log_likelihoods(log_p)
+    score = jaxcast.text.score_log_likelihoods(log_p)
     np.testing.assert_allclose(score, [1.75 * np.log(2), 2**1.75, 1.75], rtol=1e-12)
 
 
@@ -92,7 +94,7 @@ def test_a_cold_model_writes_the_likeliest_tokens(model):
     for _ in range(12):
         expected.append(int(jnp.argmax(logits)))
         carry, logits = model.step(carry, jnp.asarray(expected[-1]))
-    written = jaxcast.sample_tokens(model, [3, 1], 12, temperature=1e-6, key=jax.random.key(0))
+    written = jaxcast.text.sample_tokens(model, [3, 1], 12, temperature=1e-6, key=jax.random.key(0))
     assert written.tolist() == expected
     assert len(set(expected)) > 1
 
@@ -102,7 +104,7 @@ def test_tokens_are_written_as_often_as_they_are_likely(model, count_compilation
 
     @jax.jit
     def write(temperature, keys):
-        return jax.vmap(lambda k: jaxcast.sample_tokens(model, prompt, 2, temperature=temperature, key=k))(keys)
+        return jax.vmap(lambda k: jaxcast.text.sample_tokens(model, prompt, 2, temperature=temperature, key=k))(keys)
 
     keys = jax.random.split(jax.random.key(1), num)
     write(1.0, keys).block_until_ready()
@@ -131,7 +133,7 @@ def test_dropout_needs_a_key_and_keeps_the_mean(tokens):
 
 
 def test_text_goes_through_its_alphabet_and_back():
-    alphabet = jaxcast.Alphabet.of("hello, world")
+    alphabet = jaxcast.text.CharacterTokenizer.of("hello, world")
     assert alphabet.characters == " ,dehlorw"
     assert alphabet.decode(alphabet.encode("hold her, hello")) == "hold her, hello"
 
@@ -139,21 +141,21 @@ def test_text_goes_through_its_alphabet_and_back():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: jaxcast.text_streams([0, 1, 2], 3), "3 tokens cannot be cut into 3 streams"),
-        (lambda m: jaxcast.text_streams([0.5, 1.0], 1), "whole numbers, got float64"),
-        (lambda m: jaxcast.log_likelihoods(m, [0]), "at least 2 tokens"),
-        (lambda m: jaxcast.log_likelihoods(m, [0, 5]), "tokens from 0 to 4, got 0 to 5"),
-        (lambda m: jaxcast.log_likelihoods(m, [0, 1], chunk_size=0), "chunk_size"),
-        (lambda m: jaxcast.sample_tokens(m, [], 3, key=jax.random.key(0)), "at least 1 tokens"),
-        (lambda m: jaxcast.sample_tokens(m, [-1], 3, key=jax.random.key(0)), "got -1 to -1"),
-        (lambda m: jaxcast.sample_tokens(m, [0], 0, key=jax.random.key(0)), "num_tokens"),
-        (lambda m: jaxcast.sample_tokens(m, [0], 3, temperature=0.0, key=jax.random.key(0)), "positive and finite number, got 0"),
-        (lambda m: jaxcast.sample_tokens(m, [0], 3, temperature=np.ones(2), key=jax.random.key(0)), "one positive and finite"),
-        (lambda m: jaxcast.text_streams([0, 2**33, 1], 1), "expected tokens from 0 to 2147483647"),
-        (lambda m: jaxcast.score_log_likelihoods([]), "at least one token, got none"),
-        (lambda m: jaxcast.Alphabet("abca"), "different characters, got 'abca'"),
-        (lambda m: jaxcast.Alphabet("abc").encode("abd"), "not of the alphabet: 'd'"),
-        (lambda m: jaxcast.Alphabet("abc").decode([0, 3]), "tokens from 0 to 2, got 0 to 3"),
+        (lambda m: jaxcast.text.text_streams([0, 1, 2], 3), "3 tokens cannot be cut into 3 streams"),
+        (lambda m: jaxcast.text.text_streams([0.5, 1.0], 1), "whole numbers, got float64"),
+        (lambda m: jaxcast.text.log_likelihoods(m, [0]), "at least 2 tokens"),
+        (lambda m: jaxcast.text.log_likelihoods(m, [0, 5]), "tokens from 0 to 4, got 0 to 5"),
+        (lambda m: jaxcast.text.log_likelihoods(m, [0, 1], chunk_size=0), "chunk_size"),
+        (lambda m: jaxcast.text.sample_tokens(m, [], 3, key=jax.random.key(0)), "at least 1 tokens"),
+        (lambda m: jaxcast.text.sample_tokens(m, [-1], 3, key=jax.random.key(0)), "got -1 to -1"),
+        (lambda m: jaxcast.text.sample_tokens(m, [0], 0, key=jax.random.key(0)), "num_tokens"),
+        (lambda m: jaxcast.text.sample_tokens(m, [0], 3, temperature=0.0, key=jax.random.key(0)), "positive and finite number, got 0"),
+        (lambda m: jaxcast.text.sample_tokens(m, [0], 3, temperature=np.ones(2), key=jax.random.key(0)), "one positive and finite"),
+        (lambda m: jaxcast.text.text_streams([0, 2**33, 1], 1), "expected tokens from 0 to 2147483647"),
+        (lambda m: jaxcast.text.score_log_likelihoods([]), "at least one token, got none"),
+        (lambda m: jaxcast.text.CharacterTokenizer("abca"), "different characters, got 'abca'"),
+        (lambda m: jaxcast.text.CharacterTokenizer("abc").encode("abd"), "not of the alphabet: 'd'"),
+        (lambda m: jaxcast.text.CharacterTokenizer("abc").decode([0, 3]), "tokens from 0 to 2, got 0 to 3"),
         (lambda m: make_model(num_tokens=0), "num_tokens"),
         (lambda m: make_model(dropout=1.0), "dropout must be"),
     ],
@@ -208,7 +210,7 @@ def test_rows_hold_medians_and_the_mean_of_probabilities():
 
 
 def test_the_last_models_are_kept_where_asked_for(tokens):
-    streams = jaxcast.text_streams(tokens, 2)
+    streams = jaxcast.text.text_streams(tokens, 2)
     # What is learned makes what is validated unlikely.
     validation = tuple(4 - part for part in streams)
     optimizer = optax.sgd(5.0)
@@ -216,12 +218,12 @@ def test_the_last_models_are_kept_where_asked_for(tokens):
     def run(keep):
         return jaxcast.fit_over_time(
             make_model, streams, keys=jax.random.key(0)[None], optimizer=optimizer, num_epochs=9, chunk_size=20,
-            loss=jaxcast.cross_entropy, validation=validation, keep=keep,
+            loss=jaxcast.text.cross_entropy, validation=validation, keep=keep,
         )  # fmt: skip
 
     def loss_of(fit):
         model = jax.tree.map(lambda a: a[0], fit.model)
-        return jaxcast.cross_entropy(model, model.init_carry(2), validation)[0]
+        return jaxcast.text.cross_entropy(model, model.init_carry(2), validation)[0]
 
     last, best = run("last"), run("best")
     losses = best.validation_losses[0]

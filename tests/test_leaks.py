@@ -45,46 +45,46 @@ def samples_of(whole):
 
 
 def along(whole):
-    forecasts = jaxcast.forecasts_along(candidates, whole)
+    forecasts = jaxcast.dynamics.forecasts_along(candidates, whole)
     return forecasts[: PART - 1], whole.states[1:PART]
 
 
 def recurrent(key):
-    return jaxcast.RecurrentAttention(dim=2, hidden_size=2, key=key)
+    return jaxcast.pooling.RecurrentAttention(dim=2, hidden_size=2, key=key)
 
 
 def trained_over_time(whole):
-    chunks = first(jaxcast.sequence_chunks(whole, candidates, length=8, stride=8), PART // 8)
-    return jaxcast.error_over_time(recurrent(jax.random.key(0)), chunks)
+    chunks = first(jaxcast.pooling.sequence_chunks(whole, candidates, length=8, stride=8), PART // 8)
+    return jaxcast.pooling.error_over_time(recurrent(jax.random.key(0)), chunks)
 
 
 def trained(whole):
     return jaxcast.fit(
-        lambda key: jaxcast.FeedForward(dim=2, num_delays=2, hidden_size=2, key=key), samples_of(whole),
-        keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2), **COMMON,
+        lambda key: jaxcast.pooling.FeedForward(dim=2, num_delays=2, hidden_size=2, key=key), samples_of(whole),
+        keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), **COMMON,
     )  # fmt: skip
 
 
 def best_of_many(whole):
     forecasts, truth = along(whole)
-    return jaxcast.best_average(jnp.moveaxis(forecasts, 1, 0), truth, sizes=(1, 2))
+    return jaxcast.training.select_average(jnp.moveaxis(forecasts, 1, 0), truth, sizes=(1, 2))
 
 
 FITS = {
     "fit": lambda whole: jax.tree.leaves(trained(whole).model),
-    "fit_correction": lambda whole: jaxcast.fit_correction(
+    "fit_correction": lambda whole: jaxcast.pooling.fit_correction(
         jaxcast.equal_weights(3), samples_of(whole), kind="polynomial", degrees=(1, 2), regularizations=(1e-6, 1e-1)
     ),
-    "fit_regime_interpolation": lambda whole: jaxcast.fit_regime_interpolation(samples_of(whole)),
-    "fit_linear_regression": lambda whole: jaxcast.fit_linear_regression(*along(whole)),
-    "fit_fixed_share": lambda whole: jaxcast.fit_fixed_share(*along(whole), num_iterations=2),
-    "fit_emulator": lambda whole: jaxcast.fit_emulator(
+    "fit_regime_interpolation": lambda whole: jaxcast.pooling.fit_regime_interpolation(samples_of(whole)),
+    "fit_linear_regression": lambda whole: jaxcast.pooling.fit_linear_regression(*along(whole)),
+    "fit_fixed_share": lambda whole: jaxcast.pooling.fit_fixed_share(*along(whole), num_iterations=2),
+    "fit_emulator": lambda whole: jaxcast.regime.fit_emulator(
         whole.states[: PART - 1], along(whole)[0], 0.1, coordinates=np.arange(3.0), degrees=[(1, 1), (2, 1)],
         num_substeps=1, num_pairs=30,
     ),
     "best_average": best_of_many,
-    "input_scales": lambda whole: jaxcast.input_scales(first(whole, PART), candidates),
-    "one_step_errors": lambda whole: jaxcast.one_step_errors(jaxcast.equal_weights(3), samples_of(whole)),
+    "input_scales": lambda whole: jaxcast.pooling.input_scales(first(whole, PART), candidates),
+    "one_step_errors": lambda whole: jaxcast.pooling.one_step_errors(jaxcast.equal_weights(3), samples_of(whole)),
     "error_over_time": trained_over_time,
 }  # fmt: skip
 
@@ -106,12 +106,12 @@ def test_settings_are_chosen_by_fits_that_saw_nothing_of_the_validation_part():
         seen = []
 
         def fit(course, seen=seen, **setting):
-            seen.append((course, jaxcast.fit_nvar(course.states, degree=1, **setting)))
+            seen.append((course, jaxcast.forecasters.fit_nvar(course.states, degree=1, **setting)))
             return seen[-1][1]
 
         whole = trajectory(later)
         sizes = {"window_size": 4, "history_size": 3, "num_windows": 3}
-        choice = jaxcast.choose_setting(
+        choice = jaxcast.training.grid_search(
             fit, {"penalty": (1e-3, 1e3)}, whole, dt=0.1, threshold=0.5, validation_share=0.25, **sizes
         )
         found.append((seen[:2], [score for _, score in choice.scores]))
@@ -121,10 +121,10 @@ def test_settings_are_chosen_by_fits_that_saw_nothing_of_the_validation_part():
 
 
 def test_the_course_that_a_trial_judges_saw_nothing_of_the_last_quarter():
-    ensemble = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+    ensemble = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
     truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=80, dt=0.4, h=0.1, transient=20.0)
-    forecasts = jaxcast.forecasts_along(ensemble, truth)
-    emulator = jaxcast.fit_emulator(
+    forecasts = jaxcast.dynamics.forecasts_along(ensemble, truth)
+    emulator = jaxcast.regime.fit_emulator(
         truth.states, forecasts, 0.4, coordinates=np.asarray([4.0, 6.0]), degrees=[(2, 1)], num_substeps=4
     )
     num_head = 80 - 80 // 4
@@ -152,7 +152,7 @@ def folder(tmp_path_factory):
     names = {"components": stored.components, "attributes": stored.attributes}
     jaxcast.save_trajectory(path / "other.npz", jaxcast.Trajectory(times, later_by(states, PART)), **names)
     for name, second in (("two", states), ("others", 3 * states)):
-        with jaxcast.TrajectoryWriter(
+        with jaxcast.io.TrajectoryWriter(
             path / f"{name}.zarr", times=times, num_trajectories=2, batch_size=2, components=("x", "y", "z")
         ) as writer:
             writer.write(np.stack([states, second]))

@@ -89,28 +89,32 @@ def test_every_closed_form_fit_refuses_nan(without_type_checks):
     states[7, 1] = np.nan
     forecasts = np.stack([states + 1, states - 1], 1)
     good, times = np.nan_to_num(states), np.arange(90.0)
-    samples = jaxcast.Samples(jaxcast.Memory(good[:, None], np.ones((90, 1, 2, 2))), forecasts, good)
+    samples = jaxcast.pooling.OneStepSamples(
+        jaxcast.pooling.Memory(good[:, None], np.ones((90, 1, 2, 2))), forecasts, good
+    )
     pool = jaxcast.equal_weights(2)
-    lstm = jaxcast.LSTM(in_size=2, hidden_size=2, key=KEY)
+    lstm = jaxcast.nn.LSTM(in_size=2, hidden_size=2, key=KEY)
     fits = {
-        "fit_ridge": lambda: jaxcast.fit_ridge(forecasts, good, penalty=1.0),
-        "fit_linear_regression": lambda: jaxcast.fit_linear_regression(np.nan_to_num(forecasts), states),
-        "fit_fixed_share": lambda: jaxcast.fit_fixed_share(forecasts, good),
-        "fit_interacting_models": lambda: jaxcast.fit_interacting_models(forecasts, good),
-        "fit_regime_interpolation": lambda: jaxcast.fit_regime_interpolation(samples),
-        "fit_correction": lambda: jaxcast.fit_correction(pool, samples),
-        "fit_nvar": lambda: jaxcast.fit_nvar(states),
-        "fit_reservoir": lambda: jaxcast.fit_reservoir(states, num_nodes=8, num_discarded=5, key=KEY),
-        "fit_delay_kernel_ridge": lambda: jaxcast.fit_delay_kernel_ridge(states, np.ones(2)),
-        "fit_recurrent_readout": lambda: jaxcast.fit_recurrent_readout(lstm, states, num_discarded=2),
-        "fit_recurrent_forecaster": lambda: jaxcast.fit_recurrent_forecaster(
+        "fit_ridge": lambda: jaxcast.pooling.fit_ridge(forecasts, good, penalty=1.0),
+        "fit_linear_regression": lambda: jaxcast.pooling.fit_linear_regression(np.nan_to_num(forecasts), states),
+        "fit_fixed_share": lambda: jaxcast.pooling.fit_fixed_share(forecasts, good),
+        "fit_interacting_models": lambda: jaxcast.pooling.fit_interacting_models(forecasts, good),
+        "fit_regime_interpolation": lambda: jaxcast.pooling.fit_regime_interpolation(samples),
+        "fit_correction": lambda: jaxcast.pooling.fit_correction(pool, samples),
+        "fit_nvar": lambda: jaxcast.forecasters.fit_nvar(states),
+        "fit_reservoir": lambda: jaxcast.forecasters.fit_reservoir(states, num_nodes=8, num_discarded=5, key=KEY),
+        "fit_delay_kernel_ridge": lambda: jaxcast.forecasters.fit_delay_kernel_ridge(states, np.ones(2)),
+        "fit_recurrent_readout": lambda: jaxcast.forecasters.fit_recurrent_readout(lstm, states, num_discarded=2),
+        "fit_recurrent_forecaster": lambda: jaxcast.forecasters.fit_recurrent_forecaster(
             lstm, states, num_discarded=2, num_steps=9
         ),
-        "fit_emulator": lambda: jaxcast.fit_emulator(states, forecasts, 0.1),
+        "fit_emulator": lambda: jaxcast.regime.fit_emulator(states, forecasts, 0.1),
         "fit_regime": lambda: jaxcast.fit_regime(jaxcast.Trajectory(times, states), lambda u, t: jnp.stack([u, u])),
         "one_step_samples": lambda: jaxcast.one_step_samples(jaxcast.Trajectory(times, states), 2),
-        "loop_windows": lambda: jaxcast.loop_windows(jaxcast.Trajectory(times, states), 2, 2),
-        "input_scales": lambda: jaxcast.input_scales(jaxcast.Trajectory(times, states), lambda u, t: jnp.stack([u, u])),
+        "loop_windows": lambda: jaxcast.training.training_windows(jaxcast.Trajectory(times, states), 2, 2),
+        "input_scales": lambda: jaxcast.pooling.input_scales(
+            jaxcast.Trajectory(times, states), lambda u, t: jnp.stack([u, u])
+        ),
     }
     for name, fit in fits.items():
         with pytest.raises(jaxcast.InputError) as caught:
@@ -127,17 +131,21 @@ def test_without_a_penalty_a_regression_is_plain_least_squares():
     for each in (forecasts, twice):
         features = each.reshape(40, -1)
         wanted = np.linalg.lstsq(features - features.mean(0), targets - targets.mean(0), rcond=None)[0]
-        pool = jaxcast.fit_ridge(each, targets, penalty=0)
+        pool = jaxcast.pooling.fit_ridge(each, targets, penalty=0)
         np.testing.assert_allclose(np.asarray(pool.weights).reshape(2, -1).T, wanted, atol=1e-12)
     course = rng.normal(size=(60, 2))
-    cell = jaxcast.fit_nvar(course, num_delays=2, degree=1, penalty=0)
+    cell = jaxcast.forecasters.fit_nvar(course, num_delays=2, degree=1, penalty=0)
     scaled = (course - course.mean(0)) / course.std(0)
     lags, steps = np.hstack([scaled[1:-1], scaled[:-2]]), np.diff(scaled, axis=0)[1:]
     wanted = np.linalg.lstsq(lags - lags.mean(0), steps - steps.mean(0), rcond=None)[0]
     np.testing.assert_allclose(cell.readout.weights, wanted, atol=1e-12)
-    samples = jaxcast.lead_samples(course, window_size=3, leads=(1,))
-    inputs = jaxcast.lag_inputs(samples, lags=range(3), mixing=np.ones((2, 2, 1)) * np.eye(2)[:, None], centred=False)
-    model = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=0, scale_power=0.0)
+    samples = jaxcast.series.series_windows(course, window_size=3, leads=(1,))
+    inputs = jaxcast.series.lag_inputs(
+        samples, lags=range(3), mixing=np.ones((2, 2, 1)) * np.eye(2)[:, None], centred=False
+    )
+    model = jaxcast.series.fit_lag_regression(
+        samples, inputs, jaxcast.series.LinearFeatures(), penalty=0, scale_power=0.0
+    )
     features = np.asarray(inputs(samples.history).features).reshape(-1, inputs.num_features)
     values = (np.asarray(samples.targets)[:, 0] / np.asarray(inputs.std)).ravel()
     wanted = np.linalg.lstsq(features - features.mean(0), values - values.mean(), rcond=None)[0]
@@ -154,7 +162,7 @@ def test_every_schedule_with_and_without_warm_up_is_optax_written_out(schedule, 
         share = min((step - warmup) / (total - warmup), 1)
         return peak * {"constant": 1, "cosine": 0.5 * (1 + np.cos(np.pi * share)), "linear": 1 - share}[schedule]
 
-    optimizer = jaxcast.make_optimizer(peak, schedule=schedule, num_steps=total, warmup_steps=warmup)
+    optimizer = jaxcast.training.make_optimizer(peak, schedule=schedule, num_steps=total, warmup_steps=warmup)
     parameters, gradient = jnp.ones(2), jnp.asarray([3.0, -4.0])
     state = optimizer.init(parameters)
     for step in range(total + 2):
@@ -168,7 +176,7 @@ def test_a_checkpoint_of_another_hidden_size_is_refused(tmp_path):
 
     def of_size(size):
         def init(key):
-            return jaxcast.FeedForward(dim=1, num_delays=1, hidden_size=size, key=key)
+            return jaxcast.pooling.FeedForward(dim=1, num_delays=1, hidden_size=size, key=key)
 
         return jaxcast.fit(
             init, samples, keys=KEY[None], optimizer=optax.sgd(0.1), num_epochs=1, batch_size=4,
@@ -182,7 +190,7 @@ def test_a_checkpoint_of_another_hidden_size_is_refused(tmp_path):
 
 def test_dropout_has_a_mask_of_its_own_between_any_two_layers():
     size, kept = 3000, 0.6
-    stack = jaxcast.Stack(
+    stack = jaxcast.nn.Stack(
         "rnn", in_size=2, hidden_size=size, num_layers=3, dropout=1 - kept, key=KEY, activation="relu"
     )
     identity, nothing = jnp.eye(size), jnp.zeros((size, size))
@@ -208,7 +216,7 @@ def test_how_many_to_average_is_judged_by_blocks_that_chose_nothing():
                 errors[honest][k] += ((forecasts[order].mean(0) - truth)[block] ** 2).sum()
         size = (1, 2, 4)[int(np.argmin(errors[True]))]
         differ += size != (1, 2, 4)[int(np.argmin(errors[False]))]
-        assert len(jaxcast.best_average(forecasts, truth, sizes=(1, 2, 4))) == size
+        assert len(jaxcast.training.select_average(forecasts, truth, sizes=(1, 2, 4))) == size
     assert differ > 3
 
 
@@ -218,7 +226,7 @@ def test_an_emulator_is_judged_on_pairs_that_it_was_not_fitted_to():
     rng = np.random.default_rng(0)
     states = rng.normal(size=(40, 2)) * [1.0, 20.0]
     forecasts = np.stack([0.9 * states, 1.1 * states], 1) + rng.normal(size=(40, 2, 2)) * [1.0, 20.0]
-    emulator = jaxcast.fit_emulator(
+    emulator = jaxcast.regime.fit_emulator(
         states, forecasts, 1.0, coordinates=[0.0, 1.0], degrees=[(1, 1)], num_substeps=1, num_pairs=40, seed=5
     )
     by_pairs = []
@@ -233,7 +241,7 @@ def test_an_emulator_is_judged_on_pairs_that_it_was_not_fitted_to():
 
 
 def test_dense_connections_show_each_layer_all_before_it():
-    stack = jaxcast.Stack("lstm", in_size=2, hidden_size=3, num_layers=3, dense=True, key=KEY, dtype=jnp.float64)
+    stack = jaxcast.nn.Stack("lstm", in_size=2, hidden_size=3, num_layers=3, dense=True, key=KEY, dtype=jnp.float64)
     xs = jax.random.normal(jax.random.key(1), (4, 7, 2), jnp.float64)
     seen, ends = xs, []
     for layer in stack.layers:
@@ -252,11 +260,11 @@ def test_dense_connections_show_each_layer_all_before_it():
         carry, output = stack.step(carry, xs[:, n])
         by_steps.append(output)
     np.testing.assert_allclose(jnp.stack(by_steps, 1), outputs, atol=1e-12)
-    again = jaxcast.Stack(**stack.config, key=KEY)
+    again = jaxcast.nn.Stack(**stack.config, key=KEY)
     assert [layer.input_kernel.shape for layer in again.layers] == [(2, 12), (5, 12), (8, 12)]
     for wrong, message in (({"skips": True}, "choose one of the two"), ({"num_layers": 0}, "num_layers")):
         with pytest.raises(jaxcast.InputError, match=message):
-            jaxcast.Stack(
+            jaxcast.nn.Stack(
                 **{"kind": "gru", "in_size": 2, "hidden_size": 3, "num_layers": 2, "dense": True, "key": KEY} | wrong
             )
     with pytest.raises(jaxcast.InputError, match="no stack with dense connections"):
@@ -264,7 +272,7 @@ def test_dense_connections_show_each_layer_all_before_it():
 
 
 def test_the_simple_language_model_with_a_sigmoid_is_its_equations():
-    model = jaxcast.LanguageModel(
+    model = jaxcast.text.LanguageModel(
         num_tokens=5, hidden_size=4, num_layers=1, embedding_size=3, kind="rnn", activation="sigmoid", key=KEY,
         dtype=jnp.float64,
     )  # fmt: skip
@@ -285,7 +293,7 @@ def test_the_simple_language_model_with_a_sigmoid_is_its_equations():
         wanted.append(np.exp(logits) / np.exp(logits).sum())
     np.testing.assert_allclose(jax.nn.softmax(model(tokens)[1], -1), wanted, atol=1e-12)
     assert model.config["activation"] == "sigmoid"
-    again = jaxcast.LanguageModel(**model.config, key=KEY)
+    again = jaxcast.text.LanguageModel(**model.config, key=KEY)
     np.testing.assert_array_equal(again(tokens)[1], model(tokens)[1])
     with pytest.raises(jaxcast.InputError, match="chosen for kind='rnn' alone"):
-        jaxcast.LanguageModel(num_tokens=5, hidden_size=4, num_layers=1, activation="sigmoid", key=KEY)
+        jaxcast.text.LanguageModel(num_tokens=5, hidden_size=4, num_layers=1, activation="sigmoid", key=KEY)

@@ -15,7 +15,7 @@ from jaxcast.limits import as_size, check_arrays, check_disk, check_memory
 KEY = jax.random.key(0)
 HUGE = 10**15
 WAVE = jnp.sin(0.3 * jnp.arange(50.0))[:, None]
-CELL = jaxcast.Forecaster(jaxcast.Persistence())
+CELL = jaxcast.Forecaster(jaxcast.pooling.Persistence())
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_memory_is_that_of_the_machine_and_of_its_container(monkeypatch, tmp_pat
 
 
 def small_network(key):
-    return jaxcast.FeedForward(dim=1, num_delays=1, hidden_size=2, key=key)
+    return jaxcast.pooling.FeedForward(dim=1, num_delays=1, hidden_size=2, key=key)
 
 
 def pool_of(kind, **sizes):
@@ -57,25 +57,25 @@ def pool_of(kind, **sizes):
 ABSURD = {
     "simulate": lambda: jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, 3.0], num_samples=HUGE),
     "simulate_ensemble": lambda: jaxcast.simulate_ensemble(jaxcast.Lorenz63(), jnp.ones((4, 3)), num_samples=HUGE),
-    "random_starts": lambda: jaxcast.random_starts(jaxcast.Lorenz63(), HUGE, key=KEY),
+    "random_starts": lambda: jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), HUGE, key=KEY),
     "forecast": lambda: jaxcast.forecast(CELL, WAVE, HUGE),
     "closed_loop": lambda: jaxcast.closed_loop(CELL, jaxcast.spin_up(CELL, WAVE), HUGE),
-    "delay_embed": lambda: jaxcast.delay_embed(np.broadcast_to(0.0, (10**6, 3)), 5 * 10**5),
+    "delay_embed": lambda: jaxcast.dynamics.delay_embed(np.broadcast_to(0.0, (10**6, 3)), 5 * 10**5),
     "additive": pool_of(jaxcast.AdditiveAttention, hidden_size=2 * 10**9),
-    "dot_product": pool_of(jaxcast.ScaledDotProductAttention, num_delays=2 * 10**9),
-    "heads": pool_of(jaxcast.MultiHeadAttention, score="additive", num_heads=2 * 10**9),
-    "feed_forward": pool_of(jaxcast.FeedForward, hidden_size=2 * 10**9),
-    "rnn": lambda: jaxcast.RNN(in_size=1, hidden_size=10**9, key=KEY),
-    "gru": lambda: jaxcast.GRU(in_size=1, hidden_size=10**6, key=KEY),
-    "lstm": lambda: jaxcast.LSTM(in_size=2 * 10**9, hidden_size=2000, key=KEY),
-    "stack": lambda: jaxcast.Stack("lstm", in_size=1, hidden_size=1000, num_layers=10**9, key=KEY),
-    "self_attention": lambda: jaxcast.SelfAttention(size=10**6, key=KEY),
-    "language": lambda: jaxcast.LanguageModel(num_tokens=10**9, hidden_size=8, num_layers=1, key=KEY),
-    "reservoir": lambda: jaxcast.fit_reservoir(jnp.tile(WAVE, (4, 1)), num_nodes=10**6, key=KEY),
-    "polynomial": lambda: jaxcast.fit_nvar(jnp.tile(WAVE, (4, 9)), num_delays=3, degree=20),
-    "members": lambda: jaxcast.EnsembleKalmanFilter(jnp.add, [0.0], [1.0], 0.1, 0.1, KEY, num_members=HUGE),
-    "cosines": lambda: jaxcast.random_fourier(3, HUGE, bandwidth=1.0, key=KEY),
-    "resamples": lambda: jaxcast.paired_test(np.arange(5.0), np.ones(5), key=KEY, num_resamples=2 * 10**9),
+    "dot_product": pool_of(jaxcast.pooling.ScaledDotProductAttention, num_delays=2 * 10**9),
+    "heads": pool_of(jaxcast.pooling.MultiHeadAttention, score="additive", num_heads=2 * 10**9),
+    "feed_forward": pool_of(jaxcast.pooling.FeedForward, hidden_size=2 * 10**9),
+    "rnn": lambda: jaxcast.nn.RNN(in_size=1, hidden_size=10**9, key=KEY),
+    "gru": lambda: jaxcast.nn.GRU(in_size=1, hidden_size=10**6, key=KEY),
+    "lstm": lambda: jaxcast.nn.LSTM(in_size=2 * 10**9, hidden_size=2000, key=KEY),
+    "stack": lambda: jaxcast.nn.Stack("lstm", in_size=1, hidden_size=1000, num_layers=10**9, key=KEY),
+    "self_attention": lambda: jaxcast.nn.SelfAttention(size=10**6, key=KEY),
+    "language": lambda: jaxcast.text.LanguageModel(num_tokens=10**9, hidden_size=8, num_layers=1, key=KEY),
+    "reservoir": lambda: jaxcast.forecasters.fit_reservoir(jnp.tile(WAVE, (4, 1)), num_nodes=10**6, key=KEY),
+    "polynomial": lambda: jaxcast.forecasters.fit_nvar(jnp.tile(WAVE, (4, 9)), num_delays=3, degree=20),
+    "members": lambda: jaxcast.forecasters.EnsembleKalmanFilter(jnp.add, [0.0], [1.0], 0.1, 0.1, KEY, num_members=HUGE),
+    "cosines": lambda: jaxcast.series.random_fourier_features(3, HUGE, bandwidth=1.0, key=KEY),
+    "resamples": lambda: jaxcast.scores.paired_test(np.arange(5.0), np.ones(5), key=KEY, num_resamples=2 * 10**9),
     "seeds": lambda: jaxcast.fit(
         small_network, jaxcast.one_step_samples(jaxcast.Trajectory(jnp.arange(50.0), WAVE), 1), keys=KEY[None],
         optimizer=None, num_epochs=HUGE, batch_size=2,
@@ -95,7 +95,7 @@ def test_a_store_larger_than_the_disk_is_refused(tmp_path):
     with pytest.raises(
         jaxcast.InputError, match=r"1000000000000 x 5 samples of 3 components would need 120 TB of disk"
     ):
-        jaxcast.TrajectoryWriter(
+        jaxcast.io.TrajectoryWriter(
             tmp_path / "x.zarr",
             times=np.arange(5.0),
             num_trajectories=10**12,

@@ -40,7 +40,7 @@ def test_norm_scale_threshold_and_unit_are_options(without_type_checks):
     in_lyapunov_times = jaxcast.valid_time(forecast, truth, dt=1.0, threshold=9.0, lyapunov_exponent=0.9)
     assert in_lyapunov_times.time == pytest.approx(1.8)
     with pytest.raises(jaxcast.InputError, match="norm must be 'mean' or 'sum'"):
-        jaxcast.forecast_error(forecast, truth, norm="max")
+        jaxcast.scores.squared_error(forecast, truth, norm="max")
 
 
 def exact_coverage(n, low, high):
@@ -93,14 +93,16 @@ def test_lyapunov_exponents(rho, published):
     system = jaxcast.Lorenz63(rho=rho)
     starts = jax.random.normal(jax.random.key(0), (256, 3)) + jnp.asarray([0, 0, 25.0])
     keys = jax.random.split(jax.random.key(1), 256)
-    exponents = jax.vmap(lambda u0, key: jaxcast.lyapunov_exponent(system, u0, duration=150.0, key=key))(starts, keys)
+    exponents = jax.vmap(lambda u0, key: jaxcast.dynamics.lyapunov_exponent(system, u0, duration=150.0, key=key))(
+        starts, keys
+    )
     assert float(exponents.std()) / 16 < 0.006, "the estimate must be sharper than what it is compared with"
     assert float(exponents.mean()) == pytest.approx(published, abs=0.02)
 
 
 def test_one_step_errors_are_those_of_the_pool(trajectory, candidates):
     samples = jaxcast.one_step_samples(trajectory, 1, candidates)
-    errors = jaxcast.one_step_errors(jaxcast.equal_weights(11), samples, batch_size=37)
+    errors = jaxcast.pooling.one_step_errors(jaxcast.equal_weights(11), samples, batch_size=37)
     expected = ((samples.forecasts.mean(1) - samples.targets) ** 2).mean(1)
     np.testing.assert_allclose(errors, expected, rtol=1e-10)
 
@@ -112,12 +114,12 @@ def test_windows_are_not_mistaken_for_leads(without_type_checks):
     by_window = jax.vmap(lambda f, t: jaxcast.valid_time(f, t, dt=0.1, threshold=40.0).time)(forecasts, truth)
     np.testing.assert_allclose(by_window, [5.0, 0.2])
     with pytest.raises(jaxcast.InputError, match=r"scale must be a number or one for each of 1 components, got \(3,\)"):
-        jaxcast.forecast_error(truth[0], truth[0], scale=jnp.ones(3))
+        jaxcast.scores.squared_error(truth[0], truth[0], scale=jnp.ones(3))
 
 
 def test_times_off_the_grid_name_their_grid():
     with pytest.raises(jaxcast.InputError, match=r"duration must be a whole multiple of dt, got duration=0.25, dt=0.1"):
-        jaxcast.lyapunov_exponent(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], duration=0.25, key=jax.random.key(0))
+        jaxcast.dynamics.lyapunov_exponent(jaxcast.Lorenz63(), [1.0, 2.0, 20.0], duration=0.25, key=jax.random.key(0))
 
 
 def test_tracking_is_correlation_and_distance_of_the_attended_coordinate():
@@ -126,25 +128,25 @@ def test_tracking_is_correlation_and_distance_of_the_attended_coordinate():
     attended = rng.integers(0, 4, size=(5, 30))
     weights = 0.1 * rng.random((5, 30, 4)) + np.eye(4)[attended]
     truth = coordinates[attended] + rng.normal(size=(5, 30))
-    correlation, distance = jaxcast.tracking(jnp.asarray(weights), coordinates, truth)
+    correlation, distance = jaxcast.scores.parameter_tracking(jnp.asarray(weights), coordinates, truth)
     expected = np.corrcoef(coordinates[attended].ravel(), truth.ravel())[0, 1]
     np.testing.assert_allclose(correlation, expected, rtol=1e-12)
     np.testing.assert_allclose(distance, np.abs(coordinates[attended] - truth).mean(), rtol=1e-12)
-    perfect = jaxcast.tracking(jnp.asarray(weights), coordinates, coordinates[attended])
+    perfect = jaxcast.scores.parameter_tracking(jnp.asarray(weights), coordinates, coordinates[attended])
     np.testing.assert_allclose(perfect, (1, 0), atol=1e-12)
-    assert np.isnan(jaxcast.tracking(jnp.ones((3, 2)), [1.0, 2.0], [1.0, 2.0, 1.0]).correlation)
+    assert np.isnan(jaxcast.scores.parameter_tracking(jnp.ones((3, 2)), [1.0, 2.0], [1.0, 2.0, 1.0]).correlation)
 
 
 def test_tracking_refuses_what_does_not_match(without_type_checks):
     with pytest.raises(jaxcast.InputError, match=r"got shapes \(3, 2\), \(2,\) and \(4,\)"):
-        jaxcast.tracking(jnp.ones((3, 2)), jnp.ones(2), jnp.ones(4))
+        jaxcast.scores.parameter_tracking(jnp.ones((3, 2)), jnp.ones(2), jnp.ones(4))
 
 
 class Growing(jaxcast.System):
     """Its errors grow at the rate that it is given."""
 
     components = ("x",)
-    rate: jaxcast.Parameter
+    rate: jaxcast.dynamics.Parameter
 
     def vector_field(self, t, u):
         return (self.rate * u[0],)
@@ -154,5 +156,7 @@ class Growing(jaxcast.System):
 def test_an_exponent_is_the_mean_rate_from_t0_on(t0, transient):
     """The rate at time t is t: over two time units from t0 on it is t0 + 1, whatever came before."""
     growing = Growing(jaxcast.LinearRamp(-50.0, 50.0, begin=-50.0, end=50.0))
-    found = jaxcast.lyapunov_exponent(growing, [1.0], duration=2.0, t0=t0, transient=transient, key=jax.random.key(0))
+    found = jaxcast.dynamics.lyapunov_exponent(
+        growing, [1.0], duration=2.0, t0=t0, transient=transient, key=jax.random.key(0)
+    )
     assert float(found) == pytest.approx(t0 + 1, rel=1e-6)

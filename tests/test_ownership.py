@@ -183,13 +183,13 @@ def test_a_lock_is_shared_within_a_process_and_removed_at_the_end(tmp_path):
 def test_a_pool_is_not_saved_over_foreign_files(tmp_path):
     np.savez(tmp_path / "arrays.npz", weights=np.ones(2))
     with pytest.raises(InputError, match=r"arrays.npz was not written by jaxcast"):
-        jaxcast.save_pool(tmp_path, jaxcast.equal_weights(2))
+        jaxcast.save_model(tmp_path, jaxcast.equal_weights(2))
     (tmp_path / "arrays.npz").unlink()
-    jaxcast.save_pool(tmp_path, jaxcast.equal_weights(2))
-    jaxcast.save_pool(tmp_path, jaxcast.equal_weights(3))
+    jaxcast.save_model(tmp_path, jaxcast.equal_weights(2))
+    jaxcast.save_model(tmp_path, jaxcast.equal_weights(3))
     (tmp_path / "pool.json").unlink()  # as a kill between the two files leaves it
-    jaxcast.save_pool(tmp_path, jaxcast.equal_weights(2))
-    assert jaxcast.load_pool(tmp_path).pool.weights.tolist() == [0.5, 0.5]
+    jaxcast.save_model(tmp_path, jaxcast.equal_weights(2))
+    assert jaxcast.load_model(tmp_path).pool.weights.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(

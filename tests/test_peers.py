@@ -49,14 +49,14 @@ def attention_case(trajectory, candidates):
 def scaled_case(trajectory, candidates):
     samples = jaxcast.one_step_samples(trajectory, 5, candidates)
     sizes = dict(dim=3, num_delays=5, hidden_size=24, dtype=jnp.float64)
-    pool = jaxcast.ScaledDotProductAttention(**sizes, key=jax.random.key(1))
+    pool = jaxcast.pooling.ScaledDotProductAttention(**sizes, key=jax.random.key(1))
     return pool, samples, lambda params, s: torch_scaled_dot_product(params, *tensors((*s.memory, s.forecasts)))
 
 
 @pytest.fixture(scope="module")
 def feed_forward_case(trajectory):
     samples = jaxcast.one_step_samples(trajectory, 5)
-    network = jaxcast.FeedForward(dim=3, num_delays=5, hidden_size=24, key=jax.random.key(1), dtype=jnp.float64)
+    network = jaxcast.pooling.FeedForward(dim=3, num_delays=5, hidden_size=24, key=jax.random.key(1), dtype=jnp.float64)
     return network, samples, lambda params, s: torch_feed_forward(params, *tensors((s.memory.states,)))
 
 
@@ -72,7 +72,7 @@ def test_outputs_and_gradients(case):
     ours = model(samples.memory, samples.forecasts).forecast
     np.testing.assert_allclose(ours, forecast.detach().numpy(), rtol=1e-11, atol=1e-12)
 
-    loss, gradient = jax.value_and_grad(jaxcast.mean_squared_error)(model, samples)
+    loss, gradient = jax.value_and_grad(jaxcast.pooling.mean_squared_error)(model, samples)
     peer_loss = torch.nn.functional.mse_loss(forecast, *tensors((samples.targets,)))
     peer_loss.backward()
     assert float(loss) == pytest.approx(peer_loss.item(), rel=1e-12)

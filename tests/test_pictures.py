@@ -59,9 +59,9 @@ def test_a_valid_time_that_reaches_the_end_of_the_window_is_that_or_more(value, 
 
 def test_candidates_are_named_by_what_they_differ_in():
     systems = [jaxcast.Lorenz63(rho=rho) for rho in (28.0, 31.5)]
-    assert candidate_names(jaxcast.flow_map(jaxcast.stack(systems)), 2) == ["rho=28", "rho=31.5"]
+    assert candidate_names(jaxcast.flow_map(jaxcast.stack_systems(systems)), 2) == ["rho=28", "rho=31.5"]
     both = [jaxcast.Lorenz63(rho=28.0), jaxcast.Lorenz63(rho=30.0, sigma=11.0)]
-    assert candidate_names(jaxcast.flow_map(jaxcast.stack(both)), 2) == ["candidate0", "candidate1"]
+    assert candidate_names(jaxcast.flow_map(jaxcast.stack_systems(both)), 2) == ["candidate0", "candidate1"]
     many = plotting.plot_weights(axes(), T, np.ones((4, 40)), np.arange(40.0))
     few = plotting.plot_weights(axes(), T, np.ones((4, 11)), np.arange(11.0))
     assert len(few.get_yticks()) == 11
@@ -100,7 +100,7 @@ def test_what_came_after_the_newest_truth_of_a_round_is_no_history(monkeypatch, 
     dates = np.arange("2024-01-06", "2024-02-17", 7, dtype="datetime64[D]")
     truth = np.where(np.arange(6) < newest, np.arange(6.0), np.nan)[None]
     quantiles = np.asarray([[7.0, 8.0, 9.0]])
-    hub = jaxcast.Hub(
+    hub = jaxcast.hub.Hub(
         np.ones((1, 6, 1, 3)), truth, np.ones((1, 6, 1)), ("a",), dates, ("m",), np.asarray([0.25, 0.5, 0.75]), 2
     )  # fmt: skip
     drawn = []

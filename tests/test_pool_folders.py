@@ -15,37 +15,39 @@ from jaxcast.pooling.corrected import Features, KernelCorrection, PolynomialCorr
 from jaxcast.saving.registry import POOLS
 
 SIZES = dict(dim=3, num_delays=2, hidden_size=4)
-SCALES = jaxcast.Scales(jnp.arange(3.0), jnp.arange(1.0, 4.0), jnp.full(3, 0.5))
+SCALES = jaxcast.pooling.Standardizer(jnp.arange(3.0), jnp.arange(1.0, 4.0), jnp.full(3, 0.5))
 
 
 def pools():
     """One of every kind that can be saved, and two of several seeds."""
     key = jax.random.key(1)
     additive = lambda key: jaxcast.AdditiveAttention(**SIZES, key=key)  # noqa: E731
-    heads = lambda key: jaxcast.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **SIZES, key=key)  # noqa: E731
+    heads = lambda key: jaxcast.pooling.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **SIZES, key=key)  # noqa: E731
     return {
         "additive_attention": additive(key),
-        "component_attention": jaxcast.ComponentAttention(
+        "component_attention": jaxcast.pooling.ComponentAttention(
             dim=3, num_models=11, num_delays=2, hidden_sizes=(4, 5), scales=SCALES, errors="ends", key=key
         ),
-        "recurrent_attention": jaxcast.RecurrentAttention(
+        "recurrent_attention": jaxcast.pooling.RecurrentAttention(
             dim=3, hidden_size=4, cell="lstm", num_warmup=3, scales=SCALES, key=key
         ),
-        "regime_interpolation": jaxcast.RegimeInterpolation(jnp.ones((11, 1)), jnp.ones(3), num_delays=2),
-        "scaled_dot_product_attention": jaxcast.ScaledDotProductAttention(**SIZES, key=key, dtype=jnp.float64),
+        "regime_interpolation": jaxcast.pooling.RegimeInterpolation(jnp.ones((11, 1)), jnp.ones(3), num_delays=2),
+        "scaled_dot_product_attention": jaxcast.pooling.ScaledDotProductAttention(**SIZES, key=key, dtype=jnp.float64),
         "multi_head_attention": heads(key),
-        "feed_forward": jaxcast.FeedForward(**SIZES, key=key),
-        "simplex_least_squares": jaxcast.SimplexLeastSquares(3),
-        "linear_regression": jaxcast.LinearRegression(jax.random.normal(key, (3, 2, 3)), jnp.ones(3)),
+        "feed_forward": jaxcast.pooling.FeedForward(**SIZES, key=key),
+        "simplex_least_squares": jaxcast.pooling.SimplexLeastSquares(3),
+        "linear_regression": jaxcast.pooling.LinearRegression(jax.random.normal(key, (3, 2, 3)), jnp.ones(3)),
         "fixed_weights": jaxcast.equal_weights(2),
-        "persistence": jaxcast.Persistence(),
+        "persistence": jaxcast.pooling.Persistence(),
         "regime": regime(),
-        "fixed_share": jaxcast.FixedShare(0.1, jnp.ones(3)),
-        "interacting_models": jaxcast.InteractingModels(
+        "fixed_share": jaxcast.pooling.FixedShare(0.1, jnp.ones(3)),
+        "interacting_models": jaxcast.pooling.InteractingModels(
             jnp.full((2, 2), 0.5), jnp.stack([jnp.eye(3)] * 2), jnp.ones(2) / 2
         ),
         "corrected": corrected(additive(key)),
-        "corrected by a kernel": corrected(jaxcast.RegimeInterpolation(jnp.ones((2, 1)), jnp.ones(3), 2), kernel=True),
+        "corrected by a kernel": corrected(
+            jaxcast.pooling.RegimeInterpolation(jnp.ones((2, 1)), jnp.ones(3), 2), kernel=True
+        ),
         "additive seeds": jax.vmap(additive)(jax.random.split(key, 3)),
         "multi-head seeds": jax.vmap(heads)(jax.random.split(key, 3)),
     }
@@ -57,8 +59,10 @@ def corrected(pool, kernel=False):
     features = Features(jnp.zeros(size), 9 * jnp.ones(size), jnp.asarray(0.5), ("position",) if kernel else ())
     terms = 0.1 * jax.random.normal(jax.random.key(2), (10, 3))
     if kernel:
-        return jaxcast.CorrectedPool(pool, features, KernelCorrection(jnp.ones((10, 5)), terms, jnp.asarray(0.4)))
-    return jaxcast.CorrectedPool(pool, features, PolynomialCorrection(terms, degree=2))
+        return jaxcast.pooling.CorrectedPool(
+            pool, features, KernelCorrection(jnp.ones((10, 5)), terms, jnp.asarray(0.4))
+        )
+    return jaxcast.pooling.CorrectedPool(pool, features, PolynomialCorrection(terms, degree=2))
 
 
 def regime(forecast_map=None):
@@ -67,10 +71,13 @@ def regime(forecast_map=None):
     normal = lambda *shape: jnp.asarray(0.01 * rng.normal(size=shape))  # noqa: E731
     factors = monomials(3, 2), monomials(1, 1)
     theta = normal(len(factors[0]), len(factors[1]), 3)
-    system = jaxcast.PolynomialSystem(theta, jnp.zeros(3), 8 * jnp.ones(3), jnp.asarray([[-1.0], [1.0]]), *factors)
-    emulator = jaxcast.Emulator(system, jnp.ones(1), 2 * jnp.ones(1), jnp.asarray(0.1), jnp.asarray(1e-15), 4)
+    system = jaxcast.regime.PolynomialSystem(
+        theta, jnp.zeros(3), 8 * jnp.ones(3), jnp.asarray([[-1.0], [1.0]]), *factors
+    )
+    emulator = jaxcast.regime.Emulator(system, jnp.ones(1), 2 * jnp.ones(1), jnp.asarray(0.1), jnp.asarray(1e-15), 4)
     courses = [
-        jaxcast.Course(normal(1), normal(1), jnp.asarray([4.0]), abs(normal(1, 1)), abs(normal(1, 1))) for _ in range(3)
+        jaxcast.regime.HarmonicSchedule(normal(1), normal(1), jnp.asarray([4.0]), abs(normal(1, 1)), abs(normal(1, 1)))
+        for _ in range(3)
     ]
     noises = 1e-3 * jnp.ones(3), 1e-4 * jnp.ones(3)
     return jaxcast.RegimeForecaster(emulator, *courses, *noises, jnp.asarray([[0.5, 0.5], [-0.5, 0.5]]), forecast_map)
@@ -79,7 +86,7 @@ def regime(forecast_map=None):
 @pytest.fixture(scope="module")
 def candidates():
     systems = [jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, -10.0, 1.6)) for mean in (28.0, 30.0)]
-    return jaxcast.flow_map(jaxcast.stack(systems), dt=0.1, h=0.02)
+    return jaxcast.flow_map(jaxcast.stack_systems(systems), dt=0.1, h=0.02)
 
 
 def test_every_kind_can_be_saved():
@@ -92,7 +99,7 @@ def test_every_kind_can_be_saved():
 @pytest.mark.parametrize("name", [name for name in pools() if "seeds" not in name])
 def test_outputs_keep_the_precision_of_pool_and_values(name):
     """With float64 switched on; without compiling anything."""
-    own = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=float(rho)) for rho in range(sizes_of(name))]))
+    own = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in range(sizes_of(name))]))
     narrow = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), tree)  # noqa: E731
     pool = pools()[name]
     cell = narrow(
@@ -118,8 +125,8 @@ def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
     pool, own = pools()[name], candidates
     if name == "regime":
         pool, own = dataclasses.replace(pool, forecast_map=candidates), None
-    jaxcast.save_pool(tmp_path, pool, own, attributes={"why": "a test", "numbers": [1, 2.5]})
-    stored = jaxcast.load_pool(tmp_path)
+    jaxcast.save_model(tmp_path, pool, own, attributes={"why": "a test", "numbers": [1, 2.5]})
+    stored = jaxcast.load_model(tmp_path)
     assert jax.tree.structure(stored.pool) == jax.tree.structure(pool)
     assert jax.tree.structure(stored.forecast_map) == jax.tree.structure(candidates)
     for ours, theirs in ((stored.pool, pool), (stored.forecast_map, candidates)):
@@ -133,11 +140,11 @@ def test_what_is_loaded_is_what_was_saved(name, candidates, tmp_path):
 @pytest.mark.slow
 def test_another_process_forecasts_the_same(candidates, trajectory, tmp_path):
     pool = pools()["additive_attention"]
-    jaxcast.save_pool(tmp_path / "pool", pool, candidates)
+    jaxcast.save_model(tmp_path / "pool", pool, candidates)
     np.save(tmp_path / "history.npy", trajectory.states[:4])
     script = (
         "import sys, jax, numpy as np; jax.config.update('jax_enable_x64', True); import jaxcast;"
-        "stored = jaxcast.load_pool(sys.argv[1] + '/pool'); history = np.load(sys.argv[1] + '/history.npy');"
+        "stored = jaxcast.load_model(sys.argv[1] + '/pool'); history = np.load(sys.argv[1] + '/history.npy');"
         "cell = jaxcast.Forecaster(stored.pool, stored.forecast_map);"
         "np.save(sys.argv[1] + '/out.npy', jaxcast.forecast(cell, history, 5, 0.1 * np.arange(8)).forecast)"
     )
@@ -149,8 +156,8 @@ def test_another_process_forecasts_the_same(candidates, trajectory, tmp_path):
 @pytest.mark.slow
 def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path):
     for name, cell in (("with", regime(candidates)), ("without", regime())):
-        jaxcast.save_pool(tmp_path / name, cell)
-        stored = jaxcast.load_pool(tmp_path / name)
+        jaxcast.save_model(tmp_path / name, cell)
+        stored = jaxcast.load_model(tmp_path / name)
         assert type(stored.cell) is jaxcast.RegimeForecaster
         ours, theirs = (
             jaxcast.forecast(each, trajectory.states[:4], 5, 0.1 * jnp.arange(8)) for each in (stored.cell, cell)
@@ -163,8 +170,8 @@ def test_a_regime_forecasts_the_same_to_the_bit(candidates, trajectory, tmp_path
 @pytest.mark.parametrize("name", ["additive_attention", "corrected", "corrected by a kernel", "interacting_models"])
 def test_what_is_stored_rolls_whatever_it_is(name, candidates, trajectory, tmp_path):
     pool = pools()[name]
-    jaxcast.save_pool(tmp_path, pool, candidates)
-    cell = jaxcast.load_pool(tmp_path).cell
+    jaxcast.save_model(tmp_path, pool, candidates)
+    cell = jaxcast.load_model(tmp_path).cell
     ours, theirs = (
         jaxcast.forecast(each, trajectory.states[:4], 5, 0.1 * jnp.arange(8)).forecast
         for each in (cell, jaxcast.Forecaster(pool, candidates))
@@ -175,7 +182,7 @@ def test_what_is_stored_rolls_whatever_it_is(name, candidates, trajectory, tmp_p
 
 @pytest.mark.parametrize("name", ["corrected", "corrected by a kernel"])
 def test_a_correction_of_other_sizes_is_refused(name, tmp_path, without_type_checks):
-    jaxcast.save_pool(tmp_path, pools()[name])
+    jaxcast.save_model(tmp_path, pools()[name])
     config, arrays = contents(tmp_path)
     for part, other in (
         ("kind", "spline"),
@@ -186,12 +193,12 @@ def test_a_correction_of_other_sizes_is_refused(name, tmp_path, without_type_che
         changed = config | {"arguments": config["arguments"] | {part: other}}
         rewrite(tmp_path, changed, arrays)
         with pytest.raises(jaxcast.InputError, match="train and save it again"):
-            jaxcast.load_pool(tmp_path)
+            jaxcast.load_model(tmp_path)
     for array in [array for array in arrays if array.startswith((".features.m", ".features.h", ".correction.c"))]:
         for others in ({array: np.concatenate([arrays[array]] * 2)}, {f"{array}2": arrays[array]}):
             rewrite(tmp_path, config, arrays | others)
             with pytest.raises(jaxcast.InputError, match="train and save it again"):
-                jaxcast.load_pool(tmp_path)
+                jaxcast.load_model(tmp_path)
 
 
 def test_folders_of_an_earlier_format_are_refused(tmp_path):
@@ -206,40 +213,40 @@ def test_folders_of_an_earlier_format_are_refused(tmp_path):
     (tmp_path / "pool.json").write_text(json.dumps(config))
     np.savez(tmp_path / "arrays.npz", **{".weights": np.ones(2) / 2})
     with pytest.raises(jaxcast.InputError, match=r"has the format 'jaxcast pool 1'.* train and save it again"):
-        jaxcast.load_pool(tmp_path)
+        jaxcast.load_model(tmp_path)
 
 
 def simulator(value, given):
     return jnp.stack([value, value])
 
 
-@pytest.mark.parametrize("forecast_map", [simulator, jaxcast.External(simulator, 2)])
+@pytest.mark.parametrize("forecast_map", [simulator, jaxcast.dynamics.ExternalCandidates(simulator, 2)])
 def test_a_pool_over_the_users_own_code_asks_for_it(forecast_map, tmp_path):
-    jaxcast.save_pool(tmp_path, pools()["additive_attention"], forecast_map)
+    jaxcast.save_model(tmp_path, pools()["additive_attention"], forecast_map)
     with pytest.raises(jaxcast.InputError, match=r"your own code, simulator; give them: load_pool"):
-        jaxcast.load_pool(tmp_path)
-    assert jaxcast.load_pool(tmp_path, forecast_map).forecast_map is forecast_map
+        jaxcast.load_model(tmp_path)
+    assert jaxcast.load_model(tmp_path, forecast_map).forecast_map is forecast_map
 
 
 @pytest.mark.parametrize(
-    "forecast_map", [simulator, lambda value: simulator(value, None), jaxcast.External(simulator, 2)]
+    "forecast_map", [simulator, lambda value: simulator(value, None), jaxcast.dynamics.ExternalCandidates(simulator, 2)]
 )
 def test_so_does_a_regime(forecast_map, tmp_path):
-    jaxcast.save_pool(tmp_path, regime(forecast_map))
+    jaxcast.save_model(tmp_path, regime(forecast_map))
     with pytest.raises(jaxcast.InputError, match=r"your own code, (simulator|<lambda>); give them: load_pool"):
-        jaxcast.load_pool(tmp_path)
-    stored = jaxcast.load_pool(tmp_path, forecast_map)
+        jaxcast.load_model(tmp_path)
+    stored = jaxcast.load_model(tmp_path, forecast_map)
     assert stored.cell.forecast_map(jnp.ones(3), None).shape == (2, 3)
 
 
 def test_a_regime_brings_its_candidates(candidates, tmp_path):
     with pytest.raises(jaxcast.InputError, match="brings its candidates"):
-        jaxcast.save_pool(tmp_path / "pool", regime(candidates), candidates)
+        jaxcast.save_model(tmp_path / "pool", regime(candidates), candidates)
     assert not (tmp_path / "pool").exists()
 
 
 def test_a_regime_of_other_sizes_is_refused(candidates, tmp_path, without_type_checks):
-    jaxcast.save_pool(tmp_path, regime(candidates))
+    jaxcast.save_model(tmp_path, regime(candidates))
     config, arrays = contents(tmp_path)
     arguments = config["arguments"]
     for other in (
@@ -257,69 +264,69 @@ def test_a_regime_of_other_sizes_is_refused(candidates, tmp_path, without_type_c
         changed = arguments | other if other else {}
         rewrite(tmp_path, config | {"arguments": changed}, arrays)
         with pytest.raises(jaxcast.InputError, match="train and save it again"):
-            jaxcast.load_pool(tmp_path)
+            jaxcast.load_model(tmp_path)
     for name in arrays:
         if arrays[name].ndim:
             rewrite(tmp_path, config, arrays | {name: np.concatenate([arrays[name]] * 2)})
             with pytest.raises(jaxcast.InputError, match="train and save it again"):
-                jaxcast.load_pool(tmp_path)
+                jaxcast.load_model(tmp_path)
         rewrite(tmp_path, config, {other: array for other, array in arrays.items() if other != name})
         with pytest.raises(jaxcast.InputError, match="train and save it again"):
-            jaxcast.load_pool(tmp_path)
+            jaxcast.load_model(tmp_path)
 
 
 def test_a_users_own_system_is_code_too(tmp_path):
     class Decay(jaxcast.System):
         components = ("x", "y", "z")
-        rate: jaxcast.Parameter = 1.0
+        rate: jaxcast.dynamics.Parameter = 1.0
 
         def vector_field(self, t, u):
             return tuple(-self.rate * x for x in u)
 
-    candidates = jaxcast.flow_map(jaxcast.stack([Decay(1.0), Decay(2.0)]))
-    jaxcast.save_pool(tmp_path, pools()["additive_attention"], candidates)
+    candidates = jaxcast.flow_map(jaxcast.stack_systems([Decay(1.0), Decay(2.0)]))
+    jaxcast.save_model(tmp_path, pools()["additive_attention"], candidates)
     with pytest.raises(jaxcast.InputError, match="your own code, Decay"):
-        jaxcast.load_pool(tmp_path)
+        jaxcast.load_model(tmp_path)
 
 
 def test_a_users_own_pool_is_refused(tmp_path):
     with pytest.raises(jaxcast.InputError, match="cannot save a BestCandidate: only additive_attention"):
-        jaxcast.save_pool(tmp_path / "pool", jaxcast.BestCandidate(jaxcast.equal_weights(2)))
+        jaxcast.save_model(tmp_path / "pool", jaxcast.pooling.BestCandidate(jaxcast.equal_weights(2)))
     assert not (tmp_path / "pool").exists()
 
 
 def test_missing_cut_off_and_foreign_folders_are_refused(candidates, tmp_path):
     with pytest.raises(jaxcast.InputError, match="holds no trained pool"):
-        jaxcast.load_pool(tmp_path)
-    jaxcast.save_pool(tmp_path, pools()["additive_attention"], candidates)
+        jaxcast.load_model(tmp_path)
+    jaxcast.save_model(tmp_path, pools()["additive_attention"], candidates)
     for name in ("pool.json", "arrays.npz"):
         file = tmp_path / name
         content = file.read_bytes()
         for end in range(0, len(content) - 1, 101):
             file.write_bytes(content[:end])
             with pytest.raises(jaxcast.InputError, match=name) as caught:
-                jaxcast.load_pool(tmp_path)
+                jaxcast.load_model(tmp_path)
             assert "\n" not in str(caught.value)
         file.write_bytes(content)
     config, _ = contents(tmp_path)
     rewrite(tmp_path, config, {"a": np.arange(3)})
     with pytest.raises(jaxcast.InputError, match=r"holds no sound additive_attention"):
-        jaxcast.load_pool(tmp_path)
+        jaxcast.load_model(tmp_path)
     for foreign in ({"my": "own"}, [1], {"format": "jaxcast pool 2", "pool": "sum", "arguments": {}}):
         (tmp_path / "pool.json").write_text(json.dumps(foreign))
         with pytest.raises(jaxcast.InputError, match="train and save it again"):
-            jaxcast.load_pool(tmp_path)
+            jaxcast.load_model(tmp_path)
 
 
 def test_other_sizes_are_refused(candidates, tmp_path):
-    jaxcast.save_pool(tmp_path, pools()["additive_attention"], candidates)
+    jaxcast.save_model(tmp_path, pools()["additive_attention"], candidates)
     config, arrays = contents(tmp_path)
     for arguments in (config["arguments"] | {"hidden_size": 5}, config["arguments"] | {"nonsense": 5}):
         rewrite(tmp_path, config | {"arguments": arguments}, arrays)
         with pytest.raises(jaxcast.InputError, match="train and save it again"):
-            jaxcast.load_pool(tmp_path)
+            jaxcast.load_model(tmp_path)
 
 
 def test_an_unwritable_place_is_refused():
     with pytest.raises(jaxcast.InputError, match="choose a folder you can write to"):
-        jaxcast.save_pool("/dev/null/pool", pools()["fixed_weights"])
+        jaxcast.save_model("/dev/null/pool", pools()["fixed_weights"])

@@ -16,12 +16,12 @@ KEY = jax.random.key(0)
 
 
 def test_the_ends_are_the_first_and_the_last_candidate():
-    pool = jaxcast.ComponentAttention(
+    pool = jaxcast.pooling.ComponentAttention(
         dim=2, num_models=3, num_delays=2, hidden_sizes=(4,), errors="ends", activation="silu", key=KEY, dtype=jnp.float64
     )  # fmt: skip
     rng = np.random.default_rng(0)
     states, errors = rng.normal(size=(2, 2)), rng.normal(size=(2, 3, 2))
-    memory = jaxcast.Memory(jnp.asarray(states), jnp.asarray(errors))
+    memory = jaxcast.pooling.Memory(jnp.asarray(states), jnp.asarray(errors))
     inputs = np.concatenate([states[0], errors[0, 0], errors[0, 2], errors[1, 0], errors[1, 2]])
     np.testing.assert_allclose(pool.inputs(memory), inputs, rtol=1e-12)
     (layer,) = pool.hidden
@@ -33,15 +33,15 @@ def test_the_ends_are_the_first_and_the_last_candidate():
 
 
 def test_how_far_the_ends_are_apart_is_told_by_its_logarithm():
-    pool = jaxcast.ComponentAttention(dim=2, num_models=2, num_delays=1, key=KEY, dtype=jnp.float64)
-    memory = jaxcast.Memory(jnp.zeros((1, 2)), jnp.asarray([[[1.0, 2.0], [-2.0, -2.0]]]))
+    pool = jaxcast.pooling.ComponentAttention(dim=2, num_models=2, num_delays=1, key=KEY, dtype=jnp.float64)
+    memory = jaxcast.pooling.Memory(jnp.zeros((1, 2)), jnp.asarray([[[1.0, 2.0], [-2.0, -2.0]]]))
     np.testing.assert_allclose(pool.inputs(memory), [0, 0, 2 * 11 / 25 - 1, np.log(25)], rtol=1e-4)
 
 
 def test_recurrent_attention_is_its_equation():
     """The errors in units of how far the candidates are apart, whose logarithm is told too; one score for each component."""
-    scales = jaxcast.Scales(jnp.asarray([1.0, -2.0]), jnp.asarray([2.0, 0.5]), jnp.asarray([0.1, 4.0]))
-    pool = jaxcast.RecurrentAttention(dim=2, hidden_size=3, scales=scales, key=KEY, dtype=jnp.float64)
+    scales = jaxcast.pooling.Standardizer(jnp.asarray([1.0, -2.0]), jnp.asarray([2.0, 0.5]), jnp.asarray([0.1, 4.0]))
+    pool = jaxcast.pooling.RecurrentAttention(dim=2, hidden_size=3, scales=scales, key=KEY, dtype=jnp.float64)
     rng = np.random.default_rng(0)
     value, errors, hidden = rng.normal(size=2), rng.normal(size=(4, 2)), rng.normal(size=(4, 3))
     state, scaled = (value - [1, -2]) / [2, 0.5], errors / [0.1, 4]
@@ -57,7 +57,7 @@ def test_recurrent_attention_is_its_equation():
 
 
 def test_the_first_value_has_no_errors_and_changes_no_carry():
-    pool = jaxcast.RecurrentAttention(dim=1, hidden_size=3, key=KEY, dtype=jnp.float64)
+    pool = jaxcast.pooling.RecurrentAttention(dim=1, hidden_size=3, key=KEY, dtype=jnp.float64)
     empty = pool.memory.init(jnp.zeros(1), jnp.zeros((2, 1)))
     x = jaxcast.Input(jnp.asarray([5.0]), jnp.asarray(True))
     first = pool.memory.observe(empty, x, jnp.asarray([[1.0], [7.0]]))
@@ -71,7 +71,7 @@ def test_the_first_value_has_no_errors_and_changes_no_carry():
 def test_scales_are_those_of_states_and_of_one_step_errors():
     states = jnp.asarray([[0.0, 5.0], [1.0, 5.0], [4.0, 5.0], [9.0, 5.0]])
     trajectory = jaxcast.Trajectory(jnp.arange(4.0), states)
-    scales = jaxcast.input_scales(trajectory, lambda u: jnp.stack([u + jnp.asarray([1.0, 0]), u]))
+    scales = jaxcast.pooling.input_scales(trajectory, lambda u: jnp.stack([u + jnp.asarray([1.0, 0]), u]))
     errors = np.asarray([[0, -1], [-2, -3], [-4, -5]])  # u + 1 and u, less the next value
     np.testing.assert_allclose(scales.error, [np.sqrt((errors**2).mean()), 1], rtol=1e-12)
     np.testing.assert_allclose(scales.mean, [3.5, 5])
@@ -80,10 +80,12 @@ def test_scales_are_those_of_states_and_of_one_step_errors():
 
 def test_an_interpolation_weighs_by_the_newest_step_in_units_of_each_component():
     """By least squares of the errors over their scales; all steps are told, newest first."""
-    pool = jaxcast.RegimeInterpolation(jnp.asarray([[-1.0], [0.5], [0.5]]), jnp.asarray([1.0, 10.0]), num_delays=2)
+    pool = jaxcast.pooling.RegimeInterpolation(
+        jnp.asarray([[-1.0], [0.5], [0.5]]), jnp.asarray([1.0, 10.0]), num_delays=2
+    )
     rng = np.random.default_rng(0)
     errors = rng.normal(size=(2, 3, 2)) * [1.0, 10.0]
-    output = pool(jaxcast.Memory(jnp.zeros((2, 2)), jnp.asarray(errors)), jnp.zeros((3, 2)))
+    output = pool(jaxcast.pooling.Memory(jnp.zeros((2, 2)), jnp.asarray(errors)), jnp.zeros((3, 2)))
     direction = np.asarray([-1.0, 0.5, 0.5]) / 1.5
     positions = []
     for step in errors / [1.0, 10.0]:
@@ -97,10 +99,10 @@ def test_an_interpolation_weighs_by_the_newest_step_in_units_of_each_component()
 def test_directions_are_those_of_forecasts_in_units_of_each_component():
     rng = np.random.default_rng(0)
     spread = rng.normal(size=(20, 4, 2)) * [1.0, 100.0]
-    samples = jaxcast.Samples(
-        jaxcast.Memory(jnp.zeros((20, 1, 2)), jnp.zeros((20, 1, 4, 2))), jnp.asarray(spread), jnp.zeros((20, 2))
+    samples = jaxcast.pooling.OneStepSamples(
+        jaxcast.pooling.Memory(jnp.zeros((20, 1, 2)), jnp.zeros((20, 1, 4, 2))), jnp.asarray(spread), jnp.zeros((20, 2))
     )
-    pool = jaxcast.fit_regime_interpolation(samples, num_directions=2)
+    pool = jaxcast.pooling.fit_regime_interpolation(samples, num_directions=2)
     centred = spread - spread.mean(1, keepdims=True)
     scale = np.sqrt((centred**2).mean((0, 1)))
     np.testing.assert_allclose(pool.scale, scale, rtol=1e-9)
@@ -117,8 +119,8 @@ def made_samples(num, seed=0):
     states = rng.uniform(-1, 1, size=(num, 2))
     missing = np.sin(3 * states) * [1.0, 50.0] + rng.normal(size=(num, 2)) * [0.3, 15.0]
     forecasts = jnp.asarray(np.stack([states - 1, states + 1], 1))
-    memory = jaxcast.Memory(jnp.asarray(states)[:, None], jnp.zeros((num, 1, 2, 2)))
-    return jaxcast.Samples(memory, forecasts, jnp.asarray(states + missing))
+    memory = jaxcast.pooling.Memory(jnp.asarray(states)[:, None], jnp.zeros((num, 1, 2, 2)))
+    return jaxcast.pooling.OneStepSamples(memory, forecasts, jnp.asarray(states + missing))
 
 
 @pytest.mark.parametrize("kind", ["kernel", "polynomial"])
@@ -133,7 +135,7 @@ def test_the_setting_of_a_correction_is_chosen_by_samples_that_it_was_not_fitted
     for size, penalty in grid:
         options = {"kind": kind, name: (size,), "regularizations": (penalty,)}
         # Features are scaled by all samples: the range of inputs alone, no targets.
-        features = jaxcast.fit_correction(pool, samples, **options)
+        features = jaxcast.pooling.fit_correction(pool, samples, **options)
         state = np.asarray(samples.memory.states)[:, 0]
         x = (state - np.asarray(features.features.middle)) / np.asarray(features.features.half)
         missing = np.asarray(samples.targets) - state
@@ -152,8 +154,8 @@ def test_the_setting_of_a_correction_is_chosen_by_samples_that_it_was_not_fitted
         leaking[size, penalty] = ((found[num] / scale) ** 2).mean()
     best = min(grid, key=errors.get)
     assert best != min(grid, key=leaking.get)
-    chosen = jaxcast.fit_correction(pool, samples, kind=kind, **{name: sizes}, regularizations=(1e-8, 1e-1))
-    alone = jaxcast.fit_correction(pool, samples, kind=kind, **{name: best[:1]}, regularizations=best[1:])
+    chosen = jaxcast.pooling.fit_correction(pool, samples, kind=kind, **{name: sizes}, regularizations=(1e-8, 1e-1))
+    alone = jaxcast.pooling.fit_correction(pool, samples, kind=kind, **{name: best[:1]}, regularizations=best[1:])
     np.testing.assert_array_equal(chosen.correction.coefficients, alone.correction.coefficients)
 
 
@@ -166,7 +168,7 @@ def test_entries_of_the_info_share_their_half_range_and_components_do_not():
 
 def test_fewer_centres_are_evenly_spaced_and_penalised_by_their_own_kernel():
     samples, length, penalty = made_samples(30), 0.5, 0.2
-    pool = jaxcast.fit_correction(
+    pool = jaxcast.pooling.fit_correction(
         jaxcast.equal_weights(2), samples, lengths=(length,), regularizations=(penalty,), max_centres=6
     )
     state = np.asarray(samples.memory.states)[:, 0]
@@ -188,14 +190,14 @@ def test_one_step_of_baum_and_welch_where_every_state_is_seen():
     off = rng.normal(size=(10, 2)) * 0.1
     places = np.asarray([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]])
     forecasts = np.broadcast_to(places, (10, 3, 2))
-    pool = jaxcast.fit_interacting_models(forecasts, places[right] - off, num_iterations=40, pseudo_count=0.3)
+    pool = jaxcast.pooling.fit_interacting_models(forecasts, places[right] - off, num_iterations=40, pseudo_count=0.3)
     counts = np.full((3, 3), 0.3)
     np.add.at(counts, (right[:-1], right[1:]), 1)
     np.testing.assert_allclose(pool.transition, counts / counts.sum(1, keepdims=True), rtol=1e-6)
     scatter = np.stack([off[right == k].T @ off[right == k] for k in range(3)])
     shared, often = scatter.sum(0) / 10, np.bincount(right)[:, None, None]
     np.testing.assert_allclose(pool.covariances, (scatter + 3 * shared) / (often + 3), rtol=1e-4)
-    share = jaxcast.fit_fixed_share(forecasts, places[right] - off, num_iterations=40)
+    share = jaxcast.pooling.fit_fixed_share(forecasts, places[right] - off, num_iterations=40)
     assert float(share.share) == pytest.approx((right[1:] != right[:-1]).mean(), rel=1e-6)
     np.testing.assert_allclose(share.scale, np.sqrt((off**2).mean(0)), rtol=1e-6)
 
@@ -205,9 +207,9 @@ def test_directions_below_the_cutoff_are_left_out_of_a_linear_regression():
     both = rng.normal(size=(50, 1))
     forecasts = np.concatenate([both, both + 1e-5 * rng.normal(size=(50, 1))], 1)[..., None]
     targets = both + 1e-4 * rng.normal(size=(50, 1))
-    pool = jaxcast.fit_linear_regression(jnp.asarray(forecasts), jnp.asarray(targets), rcond=1e-3)
+    pool = jaxcast.pooling.fit_linear_regression(jnp.asarray(forecasts), jnp.asarray(targets), rcond=1e-3)
     np.testing.assert_allclose(pool.weights[0, :, 0], [0.5, 0.5], atol=1e-3)
-    whole = jaxcast.fit_linear_regression(jnp.asarray(forecasts), jnp.asarray(targets))
+    whole = jaxcast.pooling.fit_linear_regression(jnp.asarray(forecasts), jnp.asarray(targets))
     assert abs(whole.weights[0, 0, 0] - 0.5) > 0.1
 
 
@@ -219,7 +221,7 @@ def wave(num):
 @pytest.mark.parametrize("squared", [True, False])
 def test_a_reservoir_is_read_out_by_ridge_regression_after_what_is_discarded(squared):
     series, penalty, discarded = wave(60), 1e-2, 9
-    cell = jaxcast.fit_reservoir(
+    cell = jaxcast.forecasters.fit_reservoir(
         series, key=KEY, num_nodes=8, connections=3, leak=0.6, penalty=penalty, num_discarded=discarded, squared=squared
     )
     network = jax.tree.map(np.asarray, cell.network)
@@ -259,8 +261,10 @@ def pieces_of(z, num_steps, num_discarded):
 
 def test_layers_are_trained_by_adam_along_a_cosine_on_pieces_and_read_out_from_all():
     series, options = wave(45), dict(penalty=0.01, num_discarded=4)
-    layers = jaxcast.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
-    ours = jaxcast.fit_recurrent_forecaster(layers, series, num_updates=2, learning_rate=0.1, num_steps=12, **options)
+    layers = jaxcast.nn.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    ours = jaxcast.forecasters.fit_recurrent_forecaster(
+        layers, series, num_updates=2, learning_rate=0.1, num_steps=12, **options
+    )
     pieces, targets = pieces_of((series - series.mean(0)) / series.std(0), 12, 4)
     assert pieces.shape == (3, 16, 2)
     gradient, adam = jax.jit(jax.grad(projected_loss)), optax.scale_by_adam()
@@ -270,13 +274,13 @@ def test_layers_are_trained_by_adam_along_a_cosine_on_pieces_and_read_out_from_a
         layers = jax.tree.map(lambda a, b, rate=rate: a - rate * b, layers, changes)
     for own, other in zip(jax.tree.leaves(ours.layers), jax.tree.leaves(layers), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-6, atol=1e-9)
-    expected = jaxcast.fit_recurrent_readout(layers, series, **options)
+    expected = jaxcast.forecasters.fit_recurrent_readout(layers, series, **options)
     np.testing.assert_allclose(ours.weights[...], expected.weights[...], rtol=1e-5, atol=1e-8)
 
 
 def test_the_loss_of_layers_is_the_log_of_what_their_best_readout_leaves():
     z, penalty = wave(45) - wave(45).mean(0), 0.05
-    layers = jaxcast.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    layers = jaxcast.nn.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
     pieces, targets = pieces_of(z, 12, 4)
     _, hidden = layers(pieces)
     x = np.concatenate([pieces, hidden], -1)[:, 4:].reshape(36, 5)
@@ -289,8 +293,8 @@ def test_the_loss_of_layers_is_the_log_of_what_their_best_readout_leaves():
 
 def test_a_readout_discards_the_steps_in_which_layers_forget():
     series, penalty = wave(40), 0.05
-    layers = jaxcast.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
-    cell = jaxcast.fit_recurrent_readout(layers, series, penalty=penalty, num_discarded=7)
+    layers = jaxcast.nn.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    cell = jaxcast.forecasters.fit_recurrent_readout(layers, series, penalty=penalty, num_discarded=7)
     z = (series - series.mean(0)) / series.std(0)
     _, hidden = layers(jnp.asarray(z[:-1]))
     x, y = np.concatenate([z[:-1], hidden], 1)[7:], np.diff(z, axis=0)[7:]
@@ -302,7 +306,7 @@ def test_a_readout_discards_the_steps_in_which_layers_forget():
 
 def test_dropout_of_a_language_model_has_masks_of_its_own_for_what_goes_in_and_out():
     size, kept = 300, 0.6
-    model = jaxcast.LanguageModel(
+    model = jaxcast.text.LanguageModel(
         num_tokens=size, hidden_size=size, num_layers=1, embedding_size=size, kind="rnn", activation="relu",
         dropout=1 - kept, key=KEY, dtype=jnp.float64,
     )  # fmt: skip
@@ -318,7 +322,9 @@ def test_dropout_of_a_language_model_has_masks_of_its_own_for_what_goes_in_and_o
 
 
 def test_a_language_model_begins_with_orthogonal_layers_that_do_not_forget():
-    (layer,) = jaxcast.LanguageModel(num_tokens=5, hidden_size=4, num_layers=1, key=KEY, dtype=jnp.float64).stack.layers
+    (layer,) = jaxcast.text.LanguageModel(
+        num_tokens=5, hidden_size=4, num_layers=1, key=KEY, dtype=jnp.float64
+    ).stack.layers
     for gate in jnp.split(layer.recurrent_kernel[...], 4, -1):
         np.testing.assert_allclose(gate.T @ gate, jnp.eye(4), atol=1e-12)
     np.testing.assert_array_equal(layer.bias[...].reshape(4, 4), [[0] * 4, [1] * 4, [0] * 4, [0] * 4])
@@ -326,7 +332,7 @@ def test_a_language_model_begins_with_orthogonal_layers_that_do_not_forget():
 
 @pytest.mark.parametrize(("length", "streams", "size"), [(9, 2, 4), (8, 2, 3), (10, 3, 3), (7, 1, 6)])
 def test_streams_are_followed_by_the_same_text_one_token_on(length, streams, size):
-    seen, followed = jaxcast.text_streams(np.arange(length), streams)
+    seen, followed = jaxcast.text.text_streams(np.arange(length), streams)
     np.testing.assert_array_equal(seen, np.arange(streams * size).reshape(streams, size))
     np.testing.assert_array_equal(followed, np.asarray(seen) + 1)
 
@@ -336,9 +342,9 @@ def test_a_correction_is_judged_in_deviations_of_each_component():
     rng = np.random.default_rng(0)
     states = rng.uniform(-1, 1, size=(150, 2))
     missing = np.stack([np.sin(4 * states[:, 0]), 1000 * rng.normal(size=150)], 1)
-    memory = jaxcast.Memory(jnp.asarray(states)[:, None], jnp.zeros((150, 1, 2, 2)))
+    memory = jaxcast.pooling.Memory(jnp.asarray(states)[:, None], jnp.zeros((150, 1, 2, 2)))
     forecasts = jnp.asarray(np.stack([states - 1, states + 1], 1))
-    samples = jaxcast.Samples(memory, forecasts, jnp.asarray(states + missing))
+    samples = jaxcast.pooling.OneStepSamples(memory, forecasts, jnp.asarray(states + missing))
     penalties, judged = (1.0, 1e5), {}
     for penalty in penalties:
         x = 2 * (states - states.min(0)) / np.ptp(states, axis=0) - 1
@@ -346,7 +352,9 @@ def test_a_correction_is_judged_in_deviations_of_each_component():
         off = (missing - gauss @ np.linalg.solve(gauss[:120] + penalty * np.eye(120), missing[:120]))[120:]
         judged[penalty] = ((off / np.asarray(samples.targets).std(0)) ** 2).mean(), (off**2).mean()
     best, other = (min(penalties, key=lambda penalty, k=k: judged[penalty][k]) for k in (0, 1))
-    chosen = jaxcast.fit_correction(jaxcast.equal_weights(2), samples, lengths=(0.6,), regularizations=penalties)
-    alone = jaxcast.fit_correction(jaxcast.equal_weights(2), samples, lengths=(0.6,), regularizations=(best,))
+    chosen = jaxcast.pooling.fit_correction(
+        jaxcast.equal_weights(2), samples, lengths=(0.6,), regularizations=penalties
+    )
+    alone = jaxcast.pooling.fit_correction(jaxcast.equal_weights(2), samples, lengths=(0.6,), regularizations=(best,))
     np.testing.assert_array_equal(chosen.correction.coefficients, alone.correction.coefficients)
     assert best != other

@@ -22,19 +22,19 @@ def samples(trajectory, candidates):
 def pools(attention, samples):
     """One of every kind, in float64, with weights far from equal."""
     sizes = dict(dim=3, num_delays=5, hidden_size=16, key=jax.random.key(1), dtype=jnp.float64)
-    scaled = jaxcast.ScaledDotProductAttention(**sizes)
-    heads = jaxcast.MultiHeadAttention(score="additive", num_heads=3, **sizes)
+    scaled = jaxcast.pooling.ScaledDotProductAttention(**sizes)
+    heads = jaxcast.pooling.MultiHeadAttention(score="additive", num_heads=3, **sizes)
     heads.heads.score.kernel[...] *= 10
     return {
         "additive": attention,
         "scaled": scaled,
         "multi_additive": heads,
-        "multi_scaled": jaxcast.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **sizes),
-        "simplex": jaxcast.SimplexLeastSquares(5),
-        "best": jaxcast.BestCandidate(attention),
-        "fixed": jaxcast.FixedWeights(jnp.arange(11.0) / 55),
-        "linear": jaxcast.fit_linear_regression(samples.forecasts, samples.targets),
-        "ridge": jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=1.0),
+        "multi_scaled": jaxcast.pooling.MultiHeadAttention(score="scaled_dot_product", num_heads=2, **sizes),
+        "simplex": jaxcast.pooling.SimplexLeastSquares(5),
+        "best": jaxcast.pooling.BestCandidate(attention),
+        "fixed": jaxcast.pooling.FixedWeights(jnp.arange(11.0) / 55),
+        "linear": jaxcast.pooling.fit_linear_regression(samples.forecasts, samples.targets),
+        "ridge": jaxcast.pooling.fit_ridge(samples.forecasts, samples.targets, penalty=1.0),
     }
 
 
@@ -88,13 +88,13 @@ def test_attention_of_other_sizes_is_the_same_where_it_is_differentiated(change)
     )
 
     def forecast(errors):
-        return pool(jaxcast.Memory(states, errors), forecasts).forecast
+        return pool(jaxcast.pooling.Memory(states, errors), forecasts).forecast
 
     value, _ = jax.jvp(forecast, (errors,), (errors,))
     assert forecast(errors).dtype == value.dtype == jnp.float64
     np.testing.assert_allclose(forecast(errors), value, rtol=1e-12 if sizes["dtype"] == jnp.float64 else 1e-5)
     with pytest.raises(jaxcast.InputError, match="expected a memory of states"):
-        pool(jaxcast.Memory(states[None], errors), forecasts)
+        pool(jaxcast.pooling.Memory(states[None], errors), forecasts)
 
 
 def test_scaled_attention_is_the_published_equation(pools, samples):
@@ -128,7 +128,7 @@ def test_multi_head_attention_is_a_linear_map_of_its_heads(pools, samples, kind)
 def test_multi_head_attention_trains(samples):
     def init(key):
         sizes = dict(dim=3, num_delays=5, hidden_size=8, dtype=jnp.float64)
-        return jaxcast.MultiHeadAttention(score="additive", num_heads=2, **sizes, key=key)
+        return jaxcast.pooling.MultiHeadAttention(score="additive", num_heads=2, **sizes, key=key)
 
     keys = jax.random.split(jax.random.key(0), 3)
     fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-3), num_epochs=20, batch_size=32)
@@ -173,7 +173,7 @@ def test_permuting_candidates_permutes_weights_and_changes_no_forecast(pools, sa
 @pytest.mark.parametrize("kind", [*FROM_MEMORY, "fixed"])
 def test_candidates_that_agree_are_the_forecast(pools, samples, kind):
     pool, few = pools[kind], jax.tree.map(lambda a: a[:9], samples)
-    assert isinstance(pool, jaxcast.WeightedPool)
+    assert isinstance(pool, jaxcast.pooling.WeightedPool)
     agreed = jnp.broadcast_to(few.targets[:, None], few.forecasts.shape)
     output = pool.combine(pool.weigh(few.memory, few.forecasts), agreed)
     np.testing.assert_allclose(output.forecast, few.targets, rtol=1e-14)
@@ -210,7 +210,7 @@ def test_a_float32_network_keeps_float64_forecasts(samples):
 def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
     rho = truth.rho
     wrong = [jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, rho.amplitude, rho.period)) for mean in (42.0, 44.0, 48.0)]
-    ensemble = jaxcast.flow_map(jaxcast.stack([*wrong[:2], truth, wrong[2]]))
+    ensemble = jaxcast.flow_map(jaxcast.stack_systems([*wrong[:2], truth, wrong[2]]))
     samples = jaxcast.one_step_samples(trajectory, 2, ensemble)
 
     def init(key):
@@ -229,7 +229,7 @@ def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
 
 def test_linear_regression_is_least_squares(samples):
     # Directions of less than this share are rounding, and so differ between compilers.
-    pool = jaxcast.fit_linear_regression(samples.forecasts, samples.targets, rcond=1e-9)
+    pool = jaxcast.pooling.fit_linear_regression(samples.forecasts, samples.targets, rcond=1e-9)
     features = np.asarray(samples.forecasts).reshape(len(samples.targets), -1)
     centred, targets = features - features.mean(0), np.asarray(samples.targets)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
@@ -242,7 +242,7 @@ def test_linear_regression_recovers_an_exact_combination():
     forecasts = jax.random.normal(jax.random.key(0), (200, 4, 3))
     mixing = jax.random.normal(jax.random.key(1), (3, 4, 3))
     targets = jnp.einsum("dme,nme->nd", mixing, forecasts) + jnp.asarray([1.0, -2.0, 0.5])
-    pool = jaxcast.fit_linear_regression(forecasts, targets)
+    pool = jaxcast.pooling.fit_linear_regression(forecasts, targets)
     np.testing.assert_allclose(pool.weights, mixing, atol=1e-12)
     np.testing.assert_allclose(pool.bias, [1.0, -2.0, 0.5], atol=1e-12)
 
@@ -255,7 +255,7 @@ def test_ridge_is_least_squares_of_the_augmented_problem(samples):
         shrinking = np.hstack([np.sqrt(penalty) * np.eye(33), np.zeros((33, 1))])
         design = np.vstack([np.hstack([features, np.ones((len(features), 1))]), shrinking])
         expected = np.linalg.lstsq(design, np.vstack([targets, np.zeros((33, 3))]))[0]
-        pool = jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=penalty)
+        pool = jaxcast.pooling.fit_ridge(samples.forecasts, samples.targets, penalty=penalty)
         np.testing.assert_allclose(np.asarray(pool.weights).reshape(3, 33), expected[:-1].T, atol=1e-9)
         np.testing.assert_allclose(pool.bias, expected[-1], atol=1e-8)
         own = np.mean([pool.weights[d, :, d] for d in range(3)], 0)
@@ -263,13 +263,13 @@ def test_ridge_is_least_squares_of_the_augmented_problem(samples):
 
 
 def test_the_penalty_is_traced(samples, count_compilations):
-    jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=1.0).weights.block_until_ready()
+    jaxcast.pooling.fit_ridge(samples.forecasts, samples.targets, penalty=1.0).weights.block_until_ready()
     count_compilations()
-    jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=2.0).weights.block_until_ready()
+    jaxcast.pooling.fit_ridge(samples.forecasts, samples.targets, penalty=2.0).weights.block_until_ready()
     assert count_compilations() == 0
 
     def size(penalty):
-        return jnp.sum(jaxcast.fit_ridge(samples.forecasts, samples.targets, penalty=penalty).weights ** 2)
+        return jnp.sum(jaxcast.pooling.fit_ridge(samples.forecasts, samples.targets, penalty=penalty).weights ** 2)
 
     assert jax.jit(jax.grad(size))(1.0) < 0
 
@@ -277,14 +277,16 @@ def test_the_penalty_is_traced(samples, count_compilations):
 def test_fixed_pools(candidates):
     forecasts = candidates([1.0, 2.0, 20.0])
     np.testing.assert_allclose(jaxcast.equal_weights(11)(None, forecasts).forecast, forecasts.mean(0), rtol=1e-14)
-    np.testing.assert_allclose(jaxcast.single_candidate(4, 11)(None, forecasts).forecast, forecasts[4], rtol=1e-15)
+    np.testing.assert_allclose(
+        jaxcast.pooling.single_candidate(4, 11)(None, forecasts).forecast, forecasts[4], rtol=1e-15
+    )
     with pytest.raises(jaxcast.InputError, match="one of 11 candidates, 0 to 10, got 11"):
-        jaxcast.single_candidate(11, 11)
+        jaxcast.pooling.single_candidate(11, 11)
 
 
 def test_the_best_candidate_is_the_one_with_most_weight(attention, samples):
     weights = attention(samples.memory, samples.forecasts).info["weights"]
-    output = jaxcast.BestCandidate(attention)(samples.memory, samples.forecasts)
+    output = jaxcast.pooling.BestCandidate(attention)(samples.memory, samples.forecasts)
     best = np.argmax(weights, axis=1)
     np.testing.assert_allclose(output.forecast, np.asarray(samples.forecasts)[np.arange(len(best)), best], rtol=1e-14)
 
@@ -301,24 +303,38 @@ def test_a_pool_is_rebuilt_from_its_config(pools, kind):
 
 
 def test_networks_of_the_default_dtype_are_rebuilt_too():
-    network = jaxcast.FeedForward(dim=3, num_delays=4, hidden_size=8, key=jax.random.key(0))
+    network = jaxcast.pooling.FeedForward(dim=3, num_delays=4, hidden_size=8, key=jax.random.key(0))
     assert network.config == {"dim": 3, "num_delays": 4, "hidden_size": 8, "dtype": "float32"}
-    assert nnx.graphdef(jaxcast.FeedForward(**network.config, key=jax.random.key(1))) == nnx.graphdef(network)
-    assert jaxcast.SimplexLeastSquares(**jaxcast.SimplexLeastSquares(4).config) == jaxcast.SimplexLeastSquares(4)
+    assert nnx.graphdef(jaxcast.pooling.FeedForward(**network.config, key=jax.random.key(1))) == nnx.graphdef(network)
+    assert jaxcast.pooling.SimplexLeastSquares(
+        **jaxcast.pooling.SimplexLeastSquares(4).config
+    ) == jaxcast.pooling.SimplexLeastSquares(4)
 
 
 def test_what_a_pool_cannot_do_is_refused(pools, samples, without_type_checks):
     sizes = dict(dim=3, num_delays=5, hidden_size=4, key=jax.random.key(0))
     states_only = samples.memory._replace(errors=None)
     for call, message in (
-        (lambda: jaxcast.MultiHeadAttention(score="dot", num_heads=2, **sizes), "one of additive, .*, got 'dot'"),
-        (lambda: jaxcast.MultiHeadAttention(score="additive", num_heads=0, **sizes), "num_heads must be at least 1"),
-        (lambda: jaxcast.SimplexLeastSquares(0), "num_delays must be at least 1, got 0"),
-        (lambda: jaxcast.SimplexLeastSquares(2)(*samples[:2]), "memory holds 5 delays, the pool was made for 2"),
+        (
+            lambda: jaxcast.pooling.MultiHeadAttention(score="dot", num_heads=2, **sizes),
+            "one of additive, .*, got 'dot'",
+        ),
+        (
+            lambda: jaxcast.pooling.MultiHeadAttention(score="additive", num_heads=0, **sizes),
+            "num_heads must be at least 1",
+        ),
+        (lambda: jaxcast.pooling.SimplexLeastSquares(0), "num_delays must be at least 1, got 0"),
+        (
+            lambda: jaxcast.pooling.SimplexLeastSquares(2)(*samples[:2]),
+            "memory holds 5 delays, the pool was made for 2",
+        ),
         (lambda: pools["simplex"](states_only, samples.forecasts), "simplex weights need candidates"),
         (lambda: pools["multi_scaled"](states_only, samples.forecasts), "attention needs candidates"),
-        (lambda: jaxcast.fit_ridge(*samples[1:], penalty=-1.0), "penalty must be zero or more, and finite, got -1.0"),
-        (lambda: jaxcast.fit_ridge(samples.forecasts[0], samples.targets, penalty=1.0), "expected forecasts"),
+        (
+            lambda: jaxcast.pooling.fit_ridge(*samples[1:], penalty=-1.0),
+            "penalty must be zero or more, and finite, got -1.0",
+        ),
+        (lambda: jaxcast.pooling.fit_ridge(samples.forecasts[0], samples.targets, penalty=1.0), "expected forecasts"),
     ):
         with pytest.raises(jaxcast.InputError, match=message):
             call()

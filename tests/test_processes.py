@@ -32,7 +32,7 @@ final = everywhere(jaxcast.final_states(system, u0, duration=0.5))
 truth = jaxcast.simulate(system, u0[0], num_samples=120)
 windows = jaxcast.cut_windows(truth, num_windows=5, window_size=10, history_size=6)
 samples = jaxcast.one_step_samples(truth, num_delays=2)
-def init(key): return jaxcast.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
+def init(key): return jaxcast.pooling.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
 keys = jax.random.split(jax.random.key(0), 3)
 fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=3, batch_size=32)
 cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], fit.model))
@@ -75,7 +75,7 @@ def test_the_library_gives_the_same_on_one_process_and_on_two():
     import optax
 
     def init(key):
-        return jaxcast.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
+        return jaxcast.pooling.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
 
     keys = jax.random.split(jax.random.key(0), 3)
     fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=3, batch_size=32)

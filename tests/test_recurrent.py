@@ -305,7 +305,7 @@ def test_bad_input_is_explained_in_one_line(expected, call):
 @pytest.mark.slow
 def test_a_readout_in_closed_form_moves_along_with_its_layers():
     wave = jnp.sin(0.3 * jnp.arange(160.0))[:, None] * jnp.cos(0.11 * jnp.arange(160.0))[:, None]
-    gru = jaxcast.GRU(in_size=1, hidden_size=6, key=jax.random.key(0), init="orthogonal", dtype=float)
+    gru = jaxcast.nn.GRU(in_size=1, hidden_size=6, key=jax.random.key(0), init="orthogonal", dtype=float)
     pieces = jnp.stack([wave[:40], wave[60:100]])
     targets = jnp.stack([jnp.diff(wave[:41], axis=0)[10:], jnp.diff(wave[60:101], axis=0)[10:]])
 
@@ -326,29 +326,29 @@ def test_trained_layers_forecast_better_than_drawn_ones():
     truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=900, dt=0.05, transient=5.0).states[
         :, :1
     ]
-    gru = jaxcast.GRU(in_size=1, hidden_size=12, key=jax.random.key(0), init="orthogonal", dtype=truth.dtype)
-    drawn = jaxcast.fit_recurrent_readout(gru, truth[:500])
-    trained = jaxcast.fit_recurrent_forecaster(gru, truth[:500], num_updates=60)
+    gru = jaxcast.nn.GRU(in_size=1, hidden_size=12, key=jax.random.key(0), init="orthogonal", dtype=truth.dtype)
+    drawn = jaxcast.forecasters.fit_recurrent_readout(gru, truth[:500])
+    trained = jaxcast.forecasters.fit_recurrent_forecaster(gru, truth[:500], num_updates=60)
 
     def error(cell):
         return jnp.sqrt(jnp.mean((jaxcast.open_loop(cell, truth[500:-1]).forecast - truth[501:])[50:] ** 2))
 
     assert error(trained) < error(drawn) / 3
     with pytest.raises(InputError, match="num_updates, num_discarded and num_steps must be at least 1, got 0, 30, 100"):
-        jaxcast.fit_recurrent_forecaster(gru, truth, num_updates=0)
-    fit = jax.jit(lambda values: jaxcast.fit_recurrent_readout(gru, values, penalty=1e-6).weights[...])
+        jaxcast.forecasters.fit_recurrent_forecaster(gru, truth, num_updates=0)
+    fit = jax.jit(lambda values: jaxcast.forecasters.fit_recurrent_readout(gru, values, penalty=1e-6).weights[...])
     np.testing.assert_allclose(fit(truth[:500]), drawn.weights[...], rtol=1e-4)
 
 
 def test_what_cannot_be_trained_in_closed_loop_is_refused(without_type_checks):
     truth = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
-    gru = jaxcast.GRU(in_size=1, hidden_size=3, key=jax.random.key(0), dtype=truth.dtype)
+    gru = jaxcast.nn.GRU(in_size=1, hidden_size=3, key=jax.random.key(0), dtype=truth.dtype)
     with pytest.raises(jaxcast.InputError, match="learning_rate must be positive and finite, got -1"):
-        jaxcast.fit_recurrent_forecaster(gru, truth, learning_rate=-1)
+        jaxcast.forecasters.fit_recurrent_forecaster(gru, truth, learning_rate=-1)
     with pytest.raises(jaxcast.InputError, match="expected a series that changes, got"):
-        jaxcast.fit_recurrent_forecaster(gru, jnp.ones((200, 1)))
+        jaxcast.forecasters.fit_recurrent_forecaster(gru, jnp.ones((200, 1)))
     with pytest.raises(jaxcast.InputError, match="num_discarded must be zero or more, got -5"):
-        jaxcast.fit_recurrent_readout(gru, truth, num_discarded=-5)
-    both = jaxcast.Bidirectional("gru", in_size=1, hidden_size=3, key=jax.random.key(0))
+        jaxcast.forecasters.fit_recurrent_readout(gru, truth, num_discarded=-5)
+    both = jaxcast.nn.Bidirectional("gru", in_size=1, hidden_size=3, key=jax.random.key(0))
     with pytest.raises(jaxcast.InputError, match="Bidirectional, which sees whole sequences only"):
-        jaxcast.fit_recurrent_readout(both, truth)
+        jaxcast.forecasters.fit_recurrent_readout(both, truth)

@@ -11,12 +11,12 @@ import jaxcast
 
 @pytest.fixture(scope="module")
 def scales(trajectory, candidates):
-    return jaxcast.input_scales(trajectory, candidates)
+    return jaxcast.pooling.input_scales(trajectory, candidates)
 
 
 def make(scales, **options):
     settings = dict(dim=3, hidden_size=6, num_warmup=3, scales=scales, key=jax.random.key(1), dtype=jnp.float64)
-    pool = jaxcast.RecurrentAttention(**settings | options)
+    pool = jaxcast.pooling.RecurrentAttention(**settings | options)
     pool.score.kernel[...] *= 100  # weights far from equal
     return pool
 
@@ -36,7 +36,7 @@ def pool(request, scales):
 
 
 def test_a_chunk_is_the_rolled_cell(pool, trajectory, candidates):
-    chunks = jaxcast.sequence_chunks(trajectory, candidates, length=20, stride=7)
+    chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=20, stride=7)
     outputs = pool.along(chunks.values, chunks.errors, chunks.forecasts)
     for n in (0, 5):
         # One value more: a rolled cell knows no errors at the first that it sees.
@@ -52,21 +52,21 @@ def test_a_chunk_is_the_rolled_cell(pool, trajectory, candidates):
 
 def test_samples_hold_the_rolled_memory(pool, trajectory, candidates):
     short = jax.tree.map(lambda a: a[:30], trajectory)
-    samples = jaxcast.samples_for(pool, short, candidates)
+    samples = jaxcast.pooling.rolled_samples(pool, short, candidates)
     rolled = jaxcast.open_loop(jaxcast.Forecaster(pool, candidates), short.states)
     np.testing.assert_allclose(pool(samples.memory, samples.forecasts).forecast, rolled.forecast[3:-1], rtol=1e-9)
     np.testing.assert_array_equal(samples.targets, short.states[4:])
 
 
 def test_for_delays_they_are_the_gathered_ones(attention, trajectory, candidates):
-    rolled = jaxcast.samples_for(attention, trajectory, candidates)
+    rolled = jaxcast.pooling.rolled_samples(attention, trajectory, candidates)
     gathered = jaxcast.one_step_samples(trajectory, 5, candidates)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), rolled, gathered)
 
 
 def test_permuting_candidates_permutes_weights_and_changes_no_forecast(pool, trajectory, candidates):
     order = np.random.default_rng(0).permutation(11)
-    chunks = jaxcast.sequence_chunks(trajectory, candidates, length=8, stride=50)
+    chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=8, stride=50)
     plain = pool.along(chunks.values, chunks.errors, chunks.forecasts)
     permuted = pool.along(chunks.values, chunks.errors[:, :, order], chunks.forecasts[:, :, order])
     weights = plain.info["component_weights"][..., order]
@@ -75,7 +75,7 @@ def test_permuting_candidates_permutes_weights_and_changes_no_forecast(pool, tra
 
 
 def test_weights_are_convex_and_shared_by_components_where_asked(pool, trajectory, candidates):
-    chunks = jaxcast.sequence_chunks(trajectory, candidates, length=8, stride=50)
+    chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=8, stride=50)
     info = pool.along(chunks.values, chunks.errors, chunks.forecasts).info
     weights = info["component_weights"]
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-12)
@@ -87,15 +87,15 @@ def test_weights_are_convex_and_shared_by_components_where_asked(pool, trajector
 @pytest.mark.slow
 def test_the_gradient_over_time_is_that_of_differences(scales, trajectory, candidates):
     pool = make(scales)
-    chunks = jaxcast.sequence_chunks(trajectory, candidates, length=8, stride=150)
-    gradient = jax.grad(jaxcast.error_over_time)(pool, chunks)
+    chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=8, stride=150)
+    gradient = jax.grad(jaxcast.pooling.error_over_time)(pool, chunks)
     leaves, structure = jax.tree.flatten(pool)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     direction = [jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
 
     def along(step):
         moved = [leaf + step * towards for leaf, towards in zip(leaves, direction, strict=True)]
-        return jaxcast.error_over_time(jax.tree.unflatten(structure, moved), chunks)
+        return jaxcast.pooling.error_over_time(jax.tree.unflatten(structure, moved), chunks)
 
     expected = (along(1e-6) - along(-1e-6)) / 2e-6
     found = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), direction, strict=True))
@@ -116,17 +116,17 @@ def up_or_down(value, given):
 @pytest.mark.slow
 def test_it_learns_what_one_delay_cannot(count_compilations):
     trajectory = periodic(200)
-    scales = jaxcast.input_scales(trajectory, up_or_down)
-    chunks = jaxcast.sequence_chunks(trajectory, up_or_down, length=12, stride=3)
+    scales = jaxcast.pooling.input_scales(trajectory, up_or_down)
+    chunks = jaxcast.pooling.sequence_chunks(trajectory, up_or_down, length=12, stride=3)
     keys, adam = jax.random.split(jax.random.key(0), 2), optax.adam(1e-2)
 
     def init(key):
-        return jaxcast.RecurrentAttention(dim=1, hidden_size=8, num_warmup=4, scales=scales, key=key)
+        return jaxcast.pooling.RecurrentAttention(dim=1, hidden_size=8, num_warmup=4, scales=scales, key=key)
 
     def run():
         return jaxcast.fit(
             init, chunks, keys=keys, optimizer=adam, num_epochs=60, batch_size=8,
-            loss=jaxcast.error_over_time,
+            loss=jaxcast.pooling.error_over_time,
         )  # fmt: skip
 
     recurrent = run()
@@ -154,16 +154,16 @@ def test_it_learns_what_one_delay_cannot(count_compilations):
 def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
     rho = truth.rho
     wrong = [jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, rho.amplitude, rho.period)) for mean in (42.0, 44.0)]
-    ensemble = jaxcast.flow_map(jaxcast.stack([wrong[0], truth, wrong[1]]))
-    scales = jaxcast.input_scales(trajectory, ensemble)
-    chunks = jaxcast.sequence_chunks(trajectory, ensemble, length=8, stride=2)
+    ensemble = jaxcast.flow_map(jaxcast.stack_systems([wrong[0], truth, wrong[1]]))
+    scales = jaxcast.pooling.input_scales(trajectory, ensemble)
+    chunks = jaxcast.pooling.sequence_chunks(trajectory, ensemble, length=8, stride=2)
 
     def init(key):
-        return jaxcast.RecurrentAttention(dim=3, hidden_size=8, num_warmup=2, scales=scales, key=key)
+        return jaxcast.pooling.RecurrentAttention(dim=3, hidden_size=8, num_warmup=2, scales=scales, key=key)
 
     fit = jaxcast.fit(
         init, chunks, keys=jax.random.key(0)[None], optimizer=optax.adam(1e-2), num_epochs=25, batch_size=16,
-        loss=jaxcast.error_over_time,
+        loss=jaxcast.pooling.error_over_time,
     )  # fmt: skip
     pool = jax.tree.map(lambda a: a[0], fit.model)
     weights = pool.along(chunks.values, chunks.errors, chunks.forecasts).info["weights"][:, 2:, 1]
@@ -180,10 +180,10 @@ def test_bad_settings_are_refused(scales, pool, trajectory, candidates, without_
     with pytest.raises(jaxcast.InputError, match="attention needs candidates"):
         jaxcast.forecast(jaxcast.Forecaster(pool), trajectory.states[:9], 2)
     with pytest.raises(jaxcast.InputError, match="trajectory of at least 402 samples, got 400"):
-        jaxcast.sequence_chunks(trajectory, candidates, length=400)
-    chunks = jaxcast.sequence_chunks(trajectory, candidates, length=2, stride=50)
+        jaxcast.pooling.sequence_chunks(trajectory, candidates, length=400)
+    chunks = jaxcast.pooling.sequence_chunks(trajectory, candidates, length=2, stride=50)
     with pytest.raises(jaxcast.InputError, match="longer than the burn-in of 2 steps, got 2"):
-        jaxcast.error_over_time(pool, chunks)
+        jaxcast.pooling.error_over_time(pool, chunks)
     short = jax.tree.map(lambda a: a[:4], trajectory)
     with pytest.raises(jaxcast.InputError, match="at least 5 samples, got 4"):
-        jaxcast.samples_for(pool, short, candidates)
+        jaxcast.pooling.rolled_samples(pool, short, candidates)

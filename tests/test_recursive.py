@@ -29,9 +29,9 @@ class Walk:
 
 
 def one_step(given=None):
-    samples = jaxcast.lead_samples(VALUES, window_size=WINDOW, leads=(1,), given=given)
-    inputs = jaxcast.lag_inputs(samples, lags=range(WINDOW))
-    return jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-3)
+    samples = jaxcast.series.series_windows(VALUES, window_size=WINDOW, leads=(1,), given=given)
+    inputs = jaxcast.series.lag_inputs(samples, lags=range(WINDOW))
+    return jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3)
 
 
 def looped(model, window, num_leads, given=None):
@@ -46,9 +46,13 @@ def looped(model, window, num_leads, given=None):
 
 @pytest.mark.parametrize("kind", ["regression", "network"])
 def test_it_is_a_loop_that_appends_its_forecasts(kind):
-    samples = jaxcast.lead_samples(VALUES, window_size=WINDOW, leads=(1,))
-    model = one_step() if kind == "regression" else jaxcast.GlobalNetwork(samples, hidden_size=3, key=jax.random.key(0))
-    ours = jaxcast.RecursiveForecaster(model, (1, 2, 6))(VALUES[:WINDOW])
+    samples = jaxcast.series.series_windows(VALUES, window_size=WINDOW, leads=(1,))
+    model = (
+        one_step()
+        if kind == "regression"
+        else jaxcast.series.GlobalNetwork(samples, hidden_size=3, key=jax.random.key(0))
+    )
+    ours = jaxcast.series.RecursiveForecaster(model, (1, 2, 6))(VALUES[:WINDOW])
     theirs = looped(model, VALUES[:WINDOW], 6)[jnp.asarray([0, 1, 5])]
     np.testing.assert_allclose(ours.forecast, theirs, rtol=1e-10)
     assert ours.info == {}
@@ -56,7 +60,7 @@ def test_it_is_a_loop_that_appends_its_forecasts(kind):
 
 def test_one_step_ahead_is_the_forecaster_itself():
     model, histories = one_step(), jnp.stack([VALUES[:WINDOW], VALUES[9 : 9 + WINDOW]])
-    ours = jaxcast.RecursiveForecaster(model, (1,))(histories)
+    ours = jaxcast.series.RecursiveForecaster(model, (1,))(histories)
     np.testing.assert_allclose(ours.forecast, model(histories).forecast, rtol=1e-12)
 
 
@@ -66,7 +70,7 @@ def test_windows_go_by_themselves_and_see_what_is_given_at_each_step():
     starts = np.arange(6).reshape(2, 3)
     histories = jnp.asarray([[VALUES[s : s + WINDOW] for s in row] for row in starts])
     at_steps = jnp.asarray([[given[s + WINDOW - 1 : s + WINDOW - 1 + num_leads] for s in row] for row in starts])
-    ours = jaxcast.RecursiveForecaster(model, (2, num_leads))(histories, at_steps).forecast
+    ours = jaxcast.series.RecursiveForecaster(model, (2, num_leads))(histories, at_steps).forecast
     assert ours.shape == (2, 3, 2, 3)
     for i, j in np.ndindex(2, 3):
         theirs = looped(model, histories[i, j], num_leads, at_steps[i, j])[jnp.asarray([1, 3])]
@@ -75,7 +79,9 @@ def test_windows_go_by_themselves_and_see_what_is_given_at_each_step():
 
 def test_missing_values_are_what_the_forecaster_makes_of_them():
     window = VALUES[:WINDOW].at[2, 1].set(jnp.nan)
-    ours = jaxcast.RecursiveForecaster(jaxcast.LastValue((1,)), (1, 3))(window.at[-1, 0].set(jnp.nan)).forecast
+    ours = jaxcast.series.RecursiveForecaster(jaxcast.series.LastValue((1,)), (1, 3))(
+        window.at[-1, 0].set(jnp.nan)
+    ).forecast
     np.testing.assert_array_equal(ours, np.broadcast_to([window[-2, 0], *window[-1, 1:]], (2, 3)))
 
 
@@ -87,7 +93,7 @@ def test_missing_values_are_what_the_forecaster_makes_of_them():
     ],
 )
 def test_the_quantiles_of_a_random_walk_widen_with_the_square_root_of_the_lead(levels):
-    model = jaxcast.RecursiveForecaster(Walk(levels), (1, 4, 9), num_paths=4000)
+    model = jaxcast.series.RecursiveForecaster(Walk(levels), (1, 4, 9), num_paths=4000)
     output = model(jnp.asarray([[[0.0], [2.0]], [[0.0], [50.0]]]), key=jax.random.key(0))
     quantiles = output.info["quantiles"]
     assert quantiles.shape == (2, 3, 1, len(levels))
@@ -99,9 +105,9 @@ def test_the_quantiles_of_a_random_walk_widen_with_the_square_root_of_the_lead(l
 
 def test_counts_are_forecast_with_their_fractions():
     model, counts = one_step(), jnp.asarray(np.arange(15).reshape(5, 3))
-    ours = jaxcast.RecursiveForecaster(model, (1, 3))(counts).forecast
+    ours = jaxcast.series.RecursiveForecaster(model, (1, 3))(counts).forecast
     np.testing.assert_allclose(ours, looped(model, counts.astype(float), 3)[jnp.asarray([0, 2])], rtol=1e-12)
-    cell = jaxcast.WindowCell(model, WINDOW)
+    cell = jaxcast.series.WindowCell(model, WINDOW)
     np.testing.assert_allclose(
         jaxcast.forecast(cell, counts, num_leads=3).forecast[jnp.asarray([0, 2])], ours, rtol=1e-12
     )
@@ -110,21 +116,21 @@ def test_counts_are_forecast_with_their_fractions():
 def test_histories_that_do_not_fit_are_refused(without_type_checks):
     model = one_step()
     for history in (VALUES[:3], VALUES[:WINDOW, :1], VALUES[:WINDOW, 0]):
-        for forecaster in (model, jaxcast.RecursiveForecaster(model, (1, 2))):
+        for forecaster in (model, jaxcast.series.RecursiveForecaster(model, (1, 2))):
             with pytest.raises(jaxcast.InputError, match="expected histories"):
                 forecaster(history)
 
 
 def test_bad_input_is_one_line(without_type_checks):
     with pytest.raises(jaxcast.InputError, match="whose first lead is 1"):
-        jaxcast.RecursiveForecaster(jaxcast.Drift((3,)), (1, 2))
+        jaxcast.series.RecursiveForecaster(jaxcast.series.Drift((3,)), (1, 2))
     with pytest.raises(jaxcast.InputError, match="whose first lead is 1"):
-        jaxcast.WindowCell(jaxcast.Drift((3,)), 2)
+        jaxcast.series.WindowCell(jaxcast.series.Drift((3,)), 2)
     with pytest.raises(jaxcast.InputError, match="window_size must be at least 1, got 0"):
-        jaxcast.WindowCell(jaxcast.Drift((1,)), 0)
+        jaxcast.series.WindowCell(jaxcast.series.Drift((1,)), 0)
     for leads, num_paths in (((0, 2), 1), ((), 1), ((1,), 0), (5, 1), ((1.5,), 1)):
         reason = "leads and num_paths must be at least 1|leads of RecursiveForecaster must be a list of whole numbers"
         with pytest.raises(jaxcast.InputError, match=reason):
-            jaxcast.RecursiveForecaster(one_step(), leads, num_paths)
+            jaxcast.series.RecursiveForecaster(one_step(), leads, num_paths)
     with pytest.raises(jaxcast.InputError, match="draws from quantiles, which this forecaster has none of"):
-        jaxcast.RecursiveForecaster(one_step(), (2,))(VALUES[:WINDOW], key=jax.random.key(0))
+        jaxcast.series.RecursiveForecaster(one_step(), (2,))(VALUES[:WINDOW], key=jax.random.key(0))

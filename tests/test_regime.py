@@ -12,7 +12,7 @@ import jaxcast
 from jaxcast.regime import kalman
 from jaxcast.regime.emulator import fit_emulator
 from jaxcast.regime.fit import _make
-from jaxcast.regime.harmonics import Course, Steps, find_courses, fit_course, steps_of
+from jaxcast.regime.harmonics import HarmonicSchedule, Steps, find_courses, fit_harmonics, steps_of
 from jaxcast.regime.kalman import Belief, observe, predict, root_of
 from jaxcast.regime.noise import LeftOver, explanations
 
@@ -24,12 +24,12 @@ CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"
 @cache
 def make(truth: str = TRUTH, num_samples: int = 500, num_windows: int = 5) -> tuple:
     """Truth, candidates, a training trajectory and windows of another one with six true samples each."""
-    system, candidates = jaxcast.parse_system(truth), jaxcast.parse_candidates(CANDIDATES)
-    starts = jaxcast.random_starts(system, 2, key=jax.random.key(3))
+    system, candidates = jaxcast.dynamics.parse_system(truth), jaxcast.dynamics.parse_candidates(CANDIDATES)
+    starts = jaxcast.dynamics.random_starts(system, 2, key=jax.random.key(3))
     train = jaxcast.simulate(system, starts[0], num_samples=num_samples, transient=20.0)
     later = jaxcast.simulate(system, starts[1], num_samples=6 + num_windows * 100, transient=20.3)
     windows = jaxcast.cut_windows(later, num_windows=num_windows, window_size=100, history_size=6)
-    return system, jaxcast.flow_map(jaxcast.stack(candidates)), train, windows
+    return system, jaxcast.flow_map(jaxcast.stack_systems(candidates)), train, windows
 
 
 RHO = np.linspace(28, 48, 6)
@@ -50,7 +50,7 @@ def valid_times(cell: jaxcast.RegimeForecaster, windows: jaxcast.Windows) -> np.
 @pytest.mark.parametrize("with_coordinates", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_emulator_forecasts_as_the_candidates_and_as_the_truth_that_none_of_them_is(with_coordinates):
     system, candidates, train, _ = make()
-    forecasts = jaxcast.forecasts_along(candidates, train)
+    forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
     emulator = fit_emulator(train.states, forecasts, 0.1, coordinates=RHO if with_coordinates else None)
     assert emulator.num_substeps == 10
     assert emulator.is_exact
@@ -68,13 +68,13 @@ def test_emulator_forecasts_as_the_candidates_and_as_the_truth_that_none_of_them
 def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misses():
     class Saturating(jaxcast.System):
         components = ("x", "y")
-        drive: jaxcast.Parameter
+        drive: jaxcast.dynamics.Parameter
 
         def vector_field(self, t, u):
             x, y = u
             return y, self.drive * jnp.sin(x) - 0.3 * y
 
-    ensemble = jaxcast.stack([Saturating(drive) for drive in (-1.0, -2.0, -3.0)])
+    ensemble = jaxcast.stack_systems([Saturating(drive) for drive in (-1.0, -2.0, -3.0)])
     states = jax.random.uniform(jax.random.key(0), (400, 2), minval=-3.0, maxval=3.0)
     forecasts = jax.vmap(jaxcast.flow_map(ensemble, dt=0.2, h=0.02))(states)
     coordinates = np.array([1.0, 2.0, 3.0])
@@ -100,9 +100,9 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
 )
 def test_course_is_found_without_being_told_its_shape(schedule, periods, slope):
     _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
-    forecasts = jaxcast.forecasts_along(candidates, train)
+    forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
     emulator = fit_emulator(train.states, forecasts, 0.1, coordinates=RHO, num_substeps=10)
-    course = fit_course(emulator, train.states).trimmed()
+    course = fit_harmonics(emulator, train.states).trimmed()
     np.testing.assert_allclose(np.sort(2 * np.pi / np.asarray(course.frequencies)), periods, rtol=1e-8)
     np.testing.assert_allclose(emulator.unit * course.slope, slope, atol=1e-9)
 
@@ -122,7 +122,7 @@ def test_course_that_nobody_can_foresee_is_a_level_that_wanders():
 
 def test_course_told_from_later_is_the_same():
     rng = np.random.default_rng(0)
-    course = Course(*map(jnp.asarray, (rng.normal(size=2), rng.normal(size=2), rng.uniform(1, 3, 3))),
+    course = HarmonicSchedule(*map(jnp.asarray, (rng.normal(size=2), rng.normal(size=2), rng.uniform(1, 3, 3))),
                     *map(jnp.asarray, rng.normal(size=(2, 3, 2))))  # fmt: skip
     np.testing.assert_allclose(course.later(1.7)(0.4), course(2.1), rtol=1e-12)
 
@@ -229,7 +229,7 @@ NOWHERE = LeftOver(*np.zeros((2, 1)), *np.zeros((2, 3)))
 def test_the_belief_before_anything_is_seen_is_as_broad_as_the_course_is_along_the_training(slope, waves):
     emulator, num_steps = fitted().emulator, 2000
     cosines, sines, frequencies = (np.asarray([wave[k] for wave in waves], float) for k in range(3))
-    course = Course(
+    course = HarmonicSchedule(
         jnp.asarray([0.1]), jnp.asarray([slope]), jnp.asarray(frequencies), jnp.asarray(cosines)[:, None],
         jnp.asarray(sines)[:, None],
     )  # fmt: skip
@@ -323,11 +323,13 @@ def test_a_truth_that_no_candidate_could_be_corrects_the_emulator():
 
 @pytest.mark.slow
 def test_two_coordinates_are_told_apart():
-    truth = jaxcast.parse_system(
+    truth = jaxcast.dynamics.parse_system(
         "lorenz63(sigma=cosine(mean=10, amplitude=1, period=2.3), rho=cosine(mean=38, amplitude=-8, period=1.577132))"
     )
     pairs = [(sigma, rho) for sigma in (8.0, 12.0) for rho in (30.0, 38.0, 46.0)]
-    candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(sigma=sigma, rho=rho) for sigma, rho in pairs]))
+    candidates = jaxcast.flow_map(
+        jaxcast.stack_systems([jaxcast.Lorenz63(sigma=sigma, rho=rho) for sigma, rho in pairs])
+    )
     train = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=500, transient=20.0)
     cell = jaxcast.fit_regime(train, candidates, coordinates=np.array(pairs), num_substeps=10)
     np.testing.assert_allclose(np.sort(cell.periods), [1.577132, 2.3], rtol=1e-8)
@@ -351,7 +353,7 @@ def test_a_truth_of_which_nothing_at_all_is_left_over_has_no_nan():
     _, _, train, _ = make()
     steps = Steps(train.times, train.states, train.states, jnp.ones(len(train.times)))
     still = jnp.zeros(1)
-    nothing = Course(still, still, jnp.zeros(0), jnp.zeros((0, 1)), jnp.zeros((0, 1)))
+    nothing = HarmonicSchedule(still, still, jnp.zeros(0), jnp.zeros((0, 1)), jnp.zeros((0, 1)))
     for left in explanations(emulator, nothing, steps):
         np.testing.assert_array_equal(np.concatenate(left), np.zeros(8))
 
@@ -428,7 +430,7 @@ def test_bad_input_is_told_in_one_line(change, message, without_type_checks):
 
 def test_bad_input_of_the_parts_is_told_too(without_type_checks):
     _, candidates, train, _ = make()
-    forecasts = jaxcast.forecasts_along(candidates, train)
+    forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
     for states, rows, message in (
         (train.states[:-1], forecasts, "expected states"),
         (train.states, forecasts[:, :1], "at least two candidates"),
@@ -444,7 +446,7 @@ def test_bad_input_of_the_parts_is_told_too(without_type_checks):
         (train.states.at[4, 0].set(jnp.nan), "first in sample 4"),
     ):
         with pytest.raises(jaxcast.InputError, match=message):
-            fit_course(emulator, states)
+            fit_harmonics(emulator, states)
 
 
 @pytest.mark.slow

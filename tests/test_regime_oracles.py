@@ -13,7 +13,7 @@ from jaxcast.cli.pool.regime import findings
 from jaxcast.numerics.least_squares import _normal_equations
 from jaxcast.numerics.polynomials import monomials
 from jaxcast.regime import fit as fitting
-from jaxcast.regime.harmonics import Allowed, Course, Found, Search, Steps, Tried, certain, revealed, steps_of
+from jaxcast.regime.harmonics import Allowed, Found, HarmonicSchedule, Search, Steps, Tried, certain, revealed, steps_of
 from jaxcast.regime.kalman import observe
 from jaxcast.regime.noise import LeftOver, explanations
 
@@ -31,16 +31,18 @@ def linear(scale=(2.0, 5.0), decay=DECAY, num_candidates=2):
     theta[1:, 0] = (decay * scale / scale[:, None]).T
     theta[0, 1] = PUSH / scale
     coordinates = np.linspace(-1, 1, num_candidates)[:, None]
-    system = jaxcast.PolynomialSystem(
+    system = jaxcast.regime.PolynomialSystem(
         jnp.asarray(theta), jnp.zeros(2), jnp.asarray(scale), jnp.asarray(coordinates), monomials(2, 1), monomials(1, 1)
     )
     number = lambda value: jnp.asarray([value])  # noqa: E731
-    return jaxcast.Emulator(system, number(OFFSET), number(UNIT), jnp.asarray(DT), jnp.asarray(0.0), num_substeps=20)
+    return jaxcast.regime.Emulator(
+        system, number(OFFSET), number(UNIT), jnp.asarray(DT), jnp.asarray(0.0), num_substeps=20
+    )
 
 
 def course_of(level, slope=0.0, cosine=(), sine=()):
     waves = [jnp.asarray(values, float).reshape(-1, 1) for values in (cosine, sine)]
-    return Course(jnp.asarray([level]), jnp.asarray([slope]), jnp.full(len(cosine), FREQUENCY), *waves)
+    return HarmonicSchedule(jnp.asarray([level]), jnp.asarray([slope]), jnp.full(len(cosine), FREQUENCY), *waves)
 
 
 def transition(dt):
@@ -163,7 +165,7 @@ def emulator():
 
 def blank(num_oscillations):
     zeros = jnp.zeros((num_oscillations, 1))
-    return Course(jnp.zeros(1), jnp.zeros(1), jnp.zeros(num_oscillations), zeros, zeros)
+    return HarmonicSchedule(jnp.zeros(1), jnp.zeros(1), jnp.zeros(num_oscillations), zeros, zeros)
 
 
 def test_a_course_is_fitted_to_the_head_and_finished_on_all(emulator):
@@ -379,7 +381,7 @@ def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
 
 
 def test_oscillations_are_told_by_their_size_in_the_users_units():
-    course = Course(
+    course = HarmonicSchedule(
         jnp.asarray([0.5]), jnp.asarray([0.01]), jnp.asarray([1.0, 4.0, 2.0]), jnp.asarray([[0.3], [0.6], [0.0]]),
         jnp.asarray([[0.0], [-0.8], [0.5]]),
     )  # fmt: skip

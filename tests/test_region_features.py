@@ -24,7 +24,7 @@ def values():
 
 @pytest.fixture(scope="module")
 def samples(values):
-    return jaxcast.lead_samples(values, window_size=5, leads=(1, 3), targets=(2, 0))
+    return jaxcast.series.series_windows(values, window_size=5, leads=(1, 3), targets=(2, 0))
 
 
 def flat(samples):
@@ -44,7 +44,7 @@ def test_windows_hold_all_features_and_targets_those_asked_for(values, samples):
             np.testing.assert_array_equal(samples.weights[n, k], known)
             if known:
                 np.testing.assert_array_equal(samples.targets[n, k], values[newest + lead][:, [2, 0]])
-    everything = jaxcast.lead_samples(values, window_size=5, leads=(1,))
+    everything = jaxcast.series.series_windows(values, window_size=5, leads=(1,))
     np.testing.assert_array_equal(everything.targets.shape[2:], (2, 3))
     missing = np.argwhere(np.asarray(everything.weights)[:, 0] == 0)
     np.testing.assert_array_equal(missing, [[30 - 5, 1, 1]])
@@ -52,18 +52,18 @@ def test_windows_hold_all_features_and_targets_those_asked_for(values, samples):
 
 def test_covariates_along_time_are_further_features_that_are_not_forecast(values):
     past = np.arange(140.0).reshape(70, 2, 1)
-    samples = jaxcast.lead_samples(values[..., 0], window_size=5, leads=(1,), past_covariates=past)
+    samples = jaxcast.series.series_windows(values[..., 0], window_size=5, leads=(1,), past_covariates=past)
     np.testing.assert_array_equal(samples.history[..., 1], np.stack([past[n : n + 5, :, 0] for n in range(65)]))
     np.testing.assert_array_equal(samples.history[..., 0], np.stack([values[n : n + 5, :, 0] for n in range(65)]))
     assert samples.targets.shape == (65, 1, 2, 1)
     assert samples.features.numbers == (0,)
-    shared = jaxcast.lead_samples(values, window_size=5, leads=(1,), past_covariates=past[:, 0])
+    shared = jaxcast.series.series_windows(values, window_size=5, leads=(1,), past_covariates=past[:, 0])
     assert shared.features.numbers == (0, 1, 2)
     np.testing.assert_array_equal(shared.history[..., 3], np.repeat(np.asarray(samples.history[:, :, :1, 1]), 2, -1))
 
 
 BASELINES = [
-    jaxcast.LastValue((1, 3)), jaxcast.SeasonalLastValue((1, 3), 4), jaxcast.HistoryMean((1, 3)), jaxcast.Drift((1, 3)),
+    jaxcast.series.LastValue((1, 3)), jaxcast.series.SeasonalLastValue((1, 3), 4), jaxcast.series.HistoryMean((1, 3)), jaxcast.series.Drift((1, 3)),
 ]  # fmt: skip
 
 
@@ -77,11 +77,17 @@ def test_a_baseline_of_several_features_is_that_of_each(model, samples):
 @pytest.mark.parametrize("each_region", [False, True])
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_regression_on_several_features_is_weighted_least_squares(samples, each_region, centred):
-    mixing = jaxcast.mixtures(2, np.ones((2, 2)))
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), mixing=mixing, centred=centred)
+    mixing = jaxcast.series.neighbour_weights(2, np.ones((2, 2)))
+    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), mixing=mixing, centred=centred)
     assert inputs.num_features == 2 * 3 * 2
-    model = jaxcast.fit_lag_regression(
-        samples, inputs, jaxcast.Identity(), penalty=1e-13, each_region=each_region, difference=True, scale_power=0.0
+    model = jaxcast.series.fit_lag_regression(
+        samples,
+        inputs,
+        jaxcast.series.LinearFeatures(),
+        penalty=1e-13,
+        each_region=each_region,
+        difference=True,
+        scale_power=0.0,
     )
     ours = model(samples.history).forecast
     history = np.array(samples.history)
@@ -110,18 +116,25 @@ def test_a_regression_on_several_features_is_weighted_least_squares(samples, eac
 def test_one_feature_is_the_same_with_and_without_its_axis(options, values):
     positive = np.abs(values) + 1
     one, other = (
-        jaxcast.lead_samples(table, window_size=5, leads=(1, 3), given=np.ones((70, 1)))
+        jaxcast.series.series_windows(table, window_size=5, leads=(1, 3), given=np.ones((70, 1)))
         for table in (positive[..., 0], positive[..., :1])
     )
     found = []
     for samples in (one, other):
-        inputs = jaxcast.lag_inputs(samples, lags=(0, 1, 3), mixing=jaxcast.mixtures(2, everyone=True), **options)
-        model = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Monomials(2), penalty=1e-3)
+        inputs = jaxcast.series.lag_inputs(
+            samples, lags=(0, 1, 3), mixing=jaxcast.series.neighbour_weights(2, everyone=True), **options
+        )
+        model = jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.PolynomialFeatures(2), penalty=1e-3)
         found.append(np.asarray(model(samples.history, samples.given).forecast))
     np.testing.assert_allclose(found[1][..., 0], found[0], rtol=1e-9)
 
 
-NETWORKS = [jaxcast.IndependentNetwork, jaxcast.HierarchicalNetwork, jaxcast.AttentionNetwork, jaxcast.GlobalNetwork]
+NETWORKS = [
+    jaxcast.series.IndependentNetwork,
+    jaxcast.series.HierarchicalNetwork,
+    jaxcast.series.AttentionNetwork,
+    jaxcast.series.GlobalNetwork,
+]
 
 
 def make(network, samples, **options):
@@ -153,7 +166,7 @@ def test_a_network_forecasts_every_target_from_all_features(network, samples):
     np.testing.assert_allclose(output.forecast[known], expected, rtol=1e-9)
     moved = run(model, samples.history.at[:, :, :, 1].multiply(1.5)).forecast
     assert (np.abs(moved - output.forecast)[known] > 1e-9).all()
-    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.region_loss, allow_int=True))(model, samples)
+    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.series.region_loss, allow_int=True))(model, samples)
     off = (np.asarray(samples.targets)[..., None] - np.asarray(output.info["quantiles"])) / np.asarray(model.std[...])[
         :, [2, 0], None
     ]
@@ -167,13 +180,15 @@ def test_a_network_forecasts_every_target_from_all_features(network, samples):
 
 @pytest.mark.parametrize("kind", ["regression", pytest.param("network", marks=pytest.mark.slow), "quantiles"])
 def test_a_closed_loop_feeds_all_features(kind, values):
-    samples = jaxcast.lead_samples(values, window_size=5, leads=(1,))
+    samples = jaxcast.series.series_windows(values, window_size=5, leads=(1,))
     if kind == "regression":
-        inputs = jaxcast.lag_inputs(samples, lags=range(5))
-        model = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-3, difference=True)
+        inputs = jaxcast.series.lag_inputs(samples, lags=range(5))
+        model = jaxcast.series.fit_lag_regression(
+            samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3, difference=True
+        )
     else:
-        model = make(jaxcast.GlobalNetwork, samples, levels=LEVELS if kind == "quantiles" else ())
-    loop = jaxcast.RecursiveForecaster(model, (1, 4), 30)
+        model = make(jaxcast.series.GlobalNetwork, samples, levels=LEVELS if kind == "quantiles" else ())
+    loop = jaxcast.series.RecursiveForecaster(model, (1, 4), 30)
     if kind == "quantiles":
         quantiles = loop(samples.history[:2], key=jax.random.key(0)).info["quantiles"]
         assert quantiles.shape == (2, 2, 2, 3, 3)
@@ -188,13 +203,17 @@ def test_a_closed_loop_feeds_all_features(kind, values):
 
 def test_quantiles_of_every_target_are_set_right_by_themselves(samples):
     """Shifts and widths are those of one target at a time."""
-    base = jaxcast.LastValue((1, 3), (2, 0))(samples.history).forecast[..., None]
-    usual = jaxcast.usual_changes(samples)
-    widths = jaxcast.recent_widths(samples.history[..., jnp.asarray([2, 0])], usual)
+    base = jaxcast.series.LastValue((1, 3), (2, 0))(samples.history).forecast[..., None]
+    usual = jaxcast.series.typical_change(samples)
+    widths = jaxcast.series.recent_volatility(samples.history[..., jnp.asarray([2, 0])], usual)
     std = np.asarray([[1.0, 2.0], [3.0, 4.0]])
-    shifts = jaxcast.held_out_shifts(base, samples, levels=LEVELS, std=std, widths=np.asarray(widths))
-    model = jaxcast.CalibratedForecaster(
-        jaxcast.LastValue((1, 3), (2, 0)), jnp.asarray(shifts), levels=LEVELS, usual_change=usual, width_power=0.5
+    shifts = jaxcast.series.conformal_shifts(base, samples, levels=LEVELS, std=std, widths=np.asarray(widths))
+    model = jaxcast.series.CalibratedForecaster(
+        jaxcast.series.LastValue((1, 3), (2, 0)),
+        jnp.asarray(shifts),
+        levels=LEVELS,
+        usual_change=usual,
+        width_power=0.5,
     )
     quantiles = model(samples.history).info["quantiles"]
     assert quantiles.shape == (65, 2, 2, 2, 3)
@@ -205,23 +224,23 @@ def test_quantiles_of_every_target_are_set_right_by_themselves(samples):
             weights=samples.weights[..., k],
             features=None,
         )
-        np.testing.assert_array_equal(jaxcast.usual_changes(one), usual[:, k])
-        own = jaxcast.held_out_shifts(
+        np.testing.assert_array_equal(jaxcast.series.typical_change(one), usual[:, k])
+        own = jaxcast.series.conformal_shifts(
             base[..., k, :], one, levels=LEVELS, std=std[:, k], widths=np.asarray(widths[..., k])
         )
         np.testing.assert_array_equal(shifts[..., k, :], own)
-        alone = jaxcast.CalibratedForecaster(
-            jaxcast.LastValue((1, 3)), jnp.asarray(own), levels=LEVELS, usual_change=usual[:, k], width_power=0.5
+        alone = jaxcast.series.CalibratedForecaster(
+            jaxcast.series.LastValue((1, 3)), jnp.asarray(own), levels=LEVELS, usual_change=usual[:, k], width_power=0.5
         )
         np.testing.assert_allclose(quantiles[..., k, :], alone(one.history).info["quantiles"], rtol=1e-12)
 
 
 def test_scores_are_of_every_target(samples):
-    forecast = jaxcast.LastValue((1, 3), (2, 0))(samples.history).forecast
-    scores = jaxcast.lead_scores(forecast, samples)
+    forecast = jaxcast.series.LastValue((1, 3), (2, 0))(samples.history).forecast
+    scores = jaxcast.series.errors_by_lead(forecast, samples)
     for k in range(2):
         one = samples._replace(targets=samples.targets[..., k], weights=samples.weights[..., k], features=None)
-        for ours, theirs in zip(scores, jaxcast.lead_scores(forecast[..., k], one), strict=True):
+        for ours, theirs in zip(scores, jaxcast.series.errors_by_lead(forecast[..., k], one), strict=True):
             np.testing.assert_allclose(ours[:, k], theirs, rtol=1e-12)
 
 
@@ -230,66 +249,68 @@ def test_scores_are_of_every_target(samples):
 )
 def test_forecasters_of_several_features_can_be_kept(kind, samples, tmp_path):
     if kind == "naive":
-        inner = jaxcast.LastValue((1, 3), (2, 0))
+        inner = jaxcast.series.LastValue((1, 3), (2, 0))
     elif kind in ("ridge", "each"):
-        inputs = jaxcast.lag_inputs(samples, lags=(0, 2), centred=kind == "each")
-        inner = jaxcast.fit_lag_regression(
-            samples, inputs, jaxcast.Identity(), penalty=1e-3, each_region=kind == "each"
+        inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), centred=kind == "each")
+        inner = jaxcast.series.fit_lag_regression(
+            samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3, each_region=kind == "each"
         )
     else:
         inner = make(dict(zip(("global", "attention"), NETWORKS[:1:-1], strict=True))[kind], samples, levels=LEVELS)
     shifts = jnp.broadcast_to(jnp.arange(3.0), (2, 2, 2, 3))
-    model = jaxcast.CalibratedForecaster(inner, shifts, levels=LEVELS, usual_change=jnp.ones((2, 2)), width_power=0.5)
-    jaxcast.save_pool(tmp_path / "model", model)
-    loaded = jaxcast.load_pool(tmp_path / "model").pool
+    model = jaxcast.series.CalibratedForecaster(
+        inner, shifts, levels=LEVELS, usual_change=jnp.ones((2, 2)), width_power=0.5
+    )
+    jaxcast.save_model(tmp_path / "model", model)
+    loaded = jaxcast.load_model(tmp_path / "model").pool
     assert jax.tree.structure(loaded) == jax.tree.structure(model)
     ours, theirs = (jax.jit(lambda m, h: m(h))(m, samples.history) for m in (loaded, model))
     np.testing.assert_array_equal(ours.info["quantiles"], theirs.info["quantiles"])
-    wrong = jaxcast.CalibratedForecaster(inner, shifts[:, :, :1], levels=LEVELS)
+    wrong = jaxcast.series.CalibratedForecaster(inner, shifts[:, :, :1], levels=LEVELS)
     with pytest.raises(jaxcast.InputError):
-        jaxcast.save_pool(tmp_path / "wrong", wrong)
+        jaxcast.save_model(tmp_path / "wrong", wrong)
 
 
 def one_feature(v):
-    return jaxcast.lead_samples(v[..., 0], window_size=5, leads=(1,))
+    return jaxcast.series.series_windows(v[..., 0], window_size=5, leads=(1,))
 
 
 def fitted(samples):
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 1))
-    return jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-3)
+    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 1))
+    return jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3)
 
 
 @pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("expected", "call"),
     [
-        (r"expected values \(time, region\) or \(time, region, feature\), got shape \(70,\)", lambda v, s: jaxcast.lead_samples(v[:, 0, 0], window_size=5, leads=(1,))),
-        (r"expected values .* got shape \(1, 70, 2, 3\)", lambda v, s: jaxcast.lead_samples(v[None], window_size=5, leads=(1,))),
-        (r"targets as different numbers of features from 0 to 2, got \(0, 3\)", lambda v, s: jaxcast.lead_samples(v, window_size=5, leads=(1,), targets=(0, 3))),
-        (r"targets as different numbers of features from 0 to 2, got \(1, 1\)", lambda v, s: jaxcast.lead_samples(v, window_size=5, leads=(1,), targets=(1, 1))),
-        (r"targets as different numbers of features from 0 to 2, got \(\)", lambda v, s: jaxcast.lead_samples(v, window_size=5, leads=(1,), targets=())),
-        (r"expected values \(time, region, feature\), got shape \(70, 2\)", lambda v, s: jaxcast.lead_samples(v[..., 0], window_size=5, leads=(1,), targets=(0,))),
-        (r"expected past_covariates .* of 70 steps and 2 regions, got shape \(70, 3, 1\)", lambda v, s: jaxcast.lead_samples(v, window_size=5, leads=(1,), past_covariates=np.ones((70, 3, 1)))),
-        (r"expected past_covariates .* got shape \(69, 1\)", lambda v, s: jaxcast.lead_samples(v, window_size=5, leads=(1,), past_covariates=np.ones((69, 1)))),
+        (r"expected values \(time, region\) or \(time, region, feature\), got shape \(70,\)", lambda v, s: jaxcast.series.series_windows(v[:, 0, 0], window_size=5, leads=(1,))),
+        (r"expected values .* got shape \(1, 70, 2, 3\)", lambda v, s: jaxcast.series.series_windows(v[None], window_size=5, leads=(1,))),
+        (r"targets as different numbers of features from 0 to 2, got \(0, 3\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), targets=(0, 3))),
+        (r"targets as different numbers of features from 0 to 2, got \(1, 1\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), targets=(1, 1))),
+        (r"targets as different numbers of features from 0 to 2, got \(\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), targets=())),
+        (r"expected values \(time, region, feature\), got shape \(70, 2\)", lambda v, s: jaxcast.series.series_windows(v[..., 0], window_size=5, leads=(1,), targets=(0,))),
+        (r"expected past_covariates .* of 70 steps and 2 regions, got shape \(70, 3, 1\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), past_covariates=np.ones((70, 3, 1)))),
+        (r"expected past_covariates .* got shape \(69, 1\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), past_covariates=np.ones((69, 1)))),
         *((r"expected histories \(time, region\) or \(sample, time, region\), got shape \(65, 5, 2, 3\); several", lambda v, s, m=m: m(s.history)) for m in BASELINES),
         (r"expected histories \(time, region\) .* of 2 regions, got shape \(65, 5, 2, 3\)", lambda v, s: fitted(one_feature(v))(s.history)),
         (r"of 2 regions, got shape \(65, 5, 2, 2\); several", lambda v, s: fitted(one_feature(v))(s.history[..., :2])),
-        (r"of 2 regions, got histories of shape \(65, 5, 2, 3\)|made for 2 regions", lambda v, s: make(jaxcast.GlobalNetwork, one_feature(v))(s.history)),
-        (r"of 2 regions, got shape \(65, 5, 2, 2\); several", lambda v, s: make(jaxcast.GlobalNetwork, one_feature(v))(s.history[..., :2])),
+        (r"of 2 regions, got histories of shape \(65, 5, 2, 3\)|made for 2 regions", lambda v, s: make(jaxcast.series.GlobalNetwork, one_feature(v))(s.history)),
+        (r"of 2 regions, got shape \(65, 5, 2, 2\); several", lambda v, s: make(jaxcast.series.GlobalNetwork, one_feature(v))(s.history[..., :2])),
         (r"\(time, region, feature\) .* of 2 regions and 3 features, got shape \(65, 5, 2\)", lambda v, s: fitted(s)(s.history[..., 0])),
         (r"of 2 regions and 3 features, got shape \(65, 5, 2, 2\)", lambda v, s: fitted(s)(s.history[..., :2])),
-        (r"of 2 regions and 3 features, got shape \(65, 5, 2, 2\)", lambda v, s: make(jaxcast.GlobalNetwork, s)(s.history[..., :2])),
-        (r"with at least 3 features, got shape \(65, 5, 2, 2\)", lambda v, s: jaxcast.LastValue((1,), (2,))(s.history[..., :2])),
-        ("every target feature must be at least 0, got -1", lambda v, s: jaxcast.LastValue((1,), (-1,))),
-        (r"target_features must be different, got \(1, 1\)", lambda v, s: jaxcast.LastValue((1,), (1, 1))),
-        (r"closed loop needs forecasts of all features, expected target features \(0, 1, 2\) .*, got \(2, 0\)", lambda v, s: jaxcast.RecursiveForecaster(jaxcast.LastValue((1,), (2, 0)), (1, 2))(s.history)),
-        (r"expected histories \(time, region\) .* got shape \(65, 5, 2, 3\)", lambda v, s: jaxcast.RecursiveForecaster(jaxcast.LastValue((1,)), (1, 2))(s.history)),
-        (r"closed loop needs forecasts of all features", lambda v, s: jaxcast.forecast(jaxcast.WindowCell(jaxcast.LastValue((1,), (1,)), 5), s.history[0], 2)),
-        (r"expected samples whose target features are \(\), as of the inputs, got \(2, 0\)", lambda v, s: jaxcast.fit_lag_regression(s, jaxcast.lag_inputs(one_feature(v), lags=(0,)), jaxcast.Identity(), penalty=1.0)),
-        (r"series number 1, feature 2, never changes", lambda v, s: jaxcast.lag_inputs(s._replace(history=s.history.at[:, :, 1, 2].set(1.0)), lags=(0,))),
-        (r"series number 0, feature 1, has no known value", lambda v, s: jaxcast.lag_inputs(s._replace(history=s.history.at[:, :, 0, 1].set(NAN)), lags=(0,))),
-        (r"expected forecasts of the targets' shape \(65, 2, 2, 2\), got \(65, 2, 2, 1\)", lambda v, s: jaxcast.lead_scores(s.targets[..., :1], s)),
-        (r"expected std \(2, 2\), one for each series, got shape \(2,\)", lambda v, s: jaxcast.held_out_shifts(s.targets[..., None], s, levels=LEVELS, std=np.ones(2))),
+        (r"of 2 regions and 3 features, got shape \(65, 5, 2, 2\)", lambda v, s: make(jaxcast.series.GlobalNetwork, s)(s.history[..., :2])),
+        (r"with at least 3 features, got shape \(65, 5, 2, 2\)", lambda v, s: jaxcast.series.LastValue((1,), (2,))(s.history[..., :2])),
+        ("every target feature must be at least 0, got -1", lambda v, s: jaxcast.series.LastValue((1,), (-1,))),
+        (r"target_features must be different, got \(1, 1\)", lambda v, s: jaxcast.series.LastValue((1,), (1, 1))),
+        (r"closed loop needs forecasts of all features, expected target features \(0, 1, 2\) .*, got \(2, 0\)", lambda v, s: jaxcast.series.RecursiveForecaster(jaxcast.series.LastValue((1,), (2, 0)), (1, 2))(s.history)),
+        (r"expected histories \(time, region\) .* got shape \(65, 5, 2, 3\)", lambda v, s: jaxcast.series.RecursiveForecaster(jaxcast.series.LastValue((1,)), (1, 2))(s.history)),
+        (r"closed loop needs forecasts of all features", lambda v, s: jaxcast.forecast(jaxcast.series.WindowCell(jaxcast.series.LastValue((1,), (1,)), 5), s.history[0], 2)),
+        (r"expected samples whose target features are \(\), as of the inputs, got \(2, 0\)", lambda v, s: jaxcast.series.fit_lag_regression(s, jaxcast.series.lag_inputs(one_feature(v), lags=(0,)), jaxcast.series.LinearFeatures(), penalty=1.0)),
+        (r"series number 1, feature 2, never changes", lambda v, s: jaxcast.series.lag_inputs(s._replace(history=s.history.at[:, :, 1, 2].set(1.0)), lags=(0,))),
+        (r"series number 0, feature 1, has no known value", lambda v, s: jaxcast.series.lag_inputs(s._replace(history=s.history.at[:, :, 0, 1].set(NAN)), lags=(0,))),
+        (r"expected forecasts of the targets' shape \(65, 2, 2, 2\), got \(65, 2, 2, 1\)", lambda v, s: jaxcast.series.errors_by_lead(s.targets[..., :1], s)),
+        (r"expected std \(2, 2\), one for each series, got shape \(2,\)", lambda v, s: jaxcast.series.conformal_shifts(s.targets[..., None], s, levels=LEVELS, std=np.ones(2))),
     ],
 )  # fmt: skip
 def test_shapes_that_are_not_supported_are_refused(expected, call, values, samples):

@@ -23,7 +23,7 @@ def values():
 
 @pytest.fixture(scope="module")
 def samples(values):
-    return jaxcast.lead_samples(values, window_size=6, leads=(1, 3))
+    return jaxcast.series.series_windows(values, window_size=6, leads=(1, 3))
 
 
 def test_scores_are_weighted_means_over_samples_and_regions(samples):
@@ -31,7 +31,7 @@ def test_scores_are_weighted_means_over_samples_and_regions(samples):
     weights = rng.uniform(0.5, 2, size=samples.targets.shape) * (np.asarray(samples.weights) > 0)
     weighted = samples._replace(weights=jnp.asarray(weights))
     forecasts = np.asarray(samples.targets) + rng.normal(size=samples.targets.shape)
-    scores = jaxcast.lead_scores(jnp.asarray(forecasts), weighted)
+    scores = jaxcast.series.errors_by_lead(jnp.asarray(forecasts), weighted)
     for k in range(2):
         w, f, t = (np.asarray(a)[:, k].ravel() for a in (weights, forecasts, samples.targets))
         np.testing.assert_allclose(scores.rmse[k], np.sqrt(np.average((f - t) ** 2, weights=w)), rtol=1e-12)
@@ -44,11 +44,11 @@ def test_scores_are_weighted_means_over_samples_and_regions(samples):
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        (jaxcast.LastValue((1, 3)), [9, 9]),
-        (jaxcast.HistoryMean((1, 3)), [13 / 3, 13 / 3]),
-        (jaxcast.Drift((1, 3)), [13, 17]),  # from 1 to 9 in four steps, the newest of which is a step old
-        (jaxcast.SeasonalLastValue((1, 3), 4), [3, 9]),
-        (jaxcast.SeasonalLastValue((2, 6), 4), [9, 9]),  # unknown a season before, so the last known
+        (jaxcast.series.LastValue((1, 3)), [9, 9]),
+        (jaxcast.series.HistoryMean((1, 3)), [13 / 3, 13 / 3]),
+        (jaxcast.series.Drift((1, 3)), [13, 17]),  # from 1 to 9 in four steps, the newest of which is a step old
+        (jaxcast.series.SeasonalLastValue((1, 3), 4), [3, 9]),
+        (jaxcast.series.SeasonalLastValue((2, 6), 4), [9, 9]),  # unknown a season before, so the last known
     ],
 )
 def test_naive_forecasts_of_a_series_with_gaps(model, expected):
@@ -58,21 +58,25 @@ def test_naive_forecasts_of_a_series_with_gaps(model, expected):
 
 def test_random_cosines_are_a_gaussian_kernel_and_a_line():
     size, bandwidth, linear = 3, 1.5, 0.7
-    expansion = jaxcast.random_fourier(size, 40_000, bandwidth=bandwidth, linear=linear, key=jax.random.key(0))
+    expansion = jaxcast.series.random_fourier_features(
+        size, 40_000, bandwidth=bandwidth, linear=linear, key=jax.random.key(0)
+    )
     x, y = jnp.asarray([[0.2, -0.5, 1.0], [0.9, 0.1, 0.3]])
     expected = size * np.exp(-(bandwidth**2) * np.sum((x - y) ** 2) / (2 * size)) + linear**2 * (x @ y)
     assert float(expansion(x) @ expansion(y)) == pytest.approx(float(expected), abs=0.05)
     assert expansion(x).shape == (40_000 + size,)
-    np.testing.assert_allclose(jaxcast.Monomials(2)(jnp.asarray([2.0, 3.0])), [2, 3, 4, 6, 9])
+    np.testing.assert_allclose(jaxcast.series.PolynomialFeatures(2)(jnp.asarray([2.0, 3.0])), [2, 3, 4, 6, 9])
 
 
 @pytest.mark.parametrize("level", ["series", "window"])
 def test_lags_of_mixtures_are_scaled_mixed_transformed_and_standardised(values, level):
     """In this order; with a level of its own a window is divided by its mean first, whose logarithm is one feature more."""
     extra = np.linspace(-2, 2, 40)[:, None]
-    samples = jaxcast.lead_samples(values, window_size=6, leads=(1,), given=extra)
-    mixing = jaxcast.mixtures(3, np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]), everyone=True)
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 4), mixing=mixing, transform="sqrt", level=level, given_scale=0.5)
+    samples = jaxcast.series.series_windows(values, window_size=6, leads=(1,), given=extra)
+    mixing = jaxcast.series.neighbour_weights(3, np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]), everyone=True)
+    inputs = jaxcast.series.lag_inputs(
+        samples, lags=(0, 4), mixing=mixing, transform="sqrt", level=level, given_scale=0.5
+    )
     window = inputs(samples.history, samples.given)
     history = np.asarray(samples.history)
     std = history.reshape(-1, 3).std(0)
@@ -92,7 +96,7 @@ def test_lags_of_mixtures_are_scaled_mixed_transformed_and_standardised(values, 
 
 
 def test_principal_components_of_all_windows_have_the_size_asked_for(samples):
-    inputs = jaxcast.lag_inputs(samples, lags=range(6), num_components=2, components_scale=0.3)
+    inputs = jaxcast.series.lag_inputs(samples, lags=range(6), num_components=2, components_scale=0.3)
     found = np.asarray(inputs(samples.history).features)[..., 6:]
     assert (found == found[:, :1]).all()  # all regions see the same
     history = np.asarray(samples.history)
@@ -105,9 +109,9 @@ def test_principal_components_of_all_windows_have_the_size_asked_for(samples):
 
 def test_neighbours_count_by_their_closeness_and_a_lonely_region_sees_itself_again():
     adjacency = np.asarray([[9, 1, 3, 0], [1, 9, 0, 0], [3, 0, 9, 0], [0, 0, 0, 9.0]])
-    mixing = jaxcast.mixtures(4, adjacency)
+    mixing = jaxcast.series.neighbour_weights(4, adjacency)
     np.testing.assert_allclose(mixing[:, 1], [[0, 0.25, 0.75, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
-    np.testing.assert_allclose(jaxcast.mixtures(3, everyone=True)[:, 1], 1 / 3)
+    np.testing.assert_allclose(jaxcast.series.neighbour_weights(3, everyone=True)[:, 1], 1 / 3)
 
 
 def small(network, samples, **options):
@@ -116,14 +120,14 @@ def small(network, samples, **options):
 
 @pytest.mark.usefixtures("without_type_checks")
 def test_distances_between_levels_are_softplus_of_their_own_numbers(samples):
-    model = small(jaxcast.GlobalNetwork, samples, levels=(0.1, 0.3, 0.55, 0.7, 0.9))
+    model = small(jaxcast.series.GlobalNetwork, samples, levels=(0.1, 0.3, 0.55, 0.7, 0.9))
     steps = np.asarray([0.4, -1.0, 7.0, 2.0, -3.0])
     gap = np.log1p(np.exp(steps))
     expected = [7 - gap[1] - gap[0], 7 - gap[1], 7, 7 + gap[3], 7 + gap[3] + gap[4]]
     np.testing.assert_allclose(model._levels_of(jnp.asarray(steps)), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("network", [jaxcast.HierarchicalNetwork, jaxcast.GlobalNetwork])
+@pytest.mark.parametrize("network", [jaxcast.series.HierarchicalNetwork, jaxcast.series.GlobalNetwork])
 def test_a_key_drops_between_layers_and_none_does_not(samples, network):
     model, whole = (small(network, samples, num_layers=2, dropout=dropout) for dropout in (0.5, 0.0))
     inputs = jnp.stack([samples.history[:2], jnp.ones((2, 6, 3))], -1)
@@ -143,10 +147,10 @@ def test_shifts_are_quantiles_of_errors_in_the_regions_own_sizes():
     errors = rng.normal(size=(num, 1, 2)) * [1.0, 50.0] + 0.2
     weights = np.ones(errors.shape)
     weights[:3, 0, 1] = 0
-    samples = jaxcast.lead_samples(np.zeros((num + 1, 2)), window_size=1, leads=(1,))
+    samples = jaxcast.series.series_windows(np.zeros((num + 1, 2)), window_size=1, leads=(1,))
     samples = samples._replace(targets=jnp.asarray(errors * weights), weights=jnp.asarray(weights))
     levels = (0.2, 0.5, 0.8)
-    ours = jaxcast.held_out_shifts(np.zeros((num, 1, 2, 1)), samples, levels=levels, std=std)
+    ours = jaxcast.series.conformal_shifts(np.zeros((num, 1, 2, 1)), samples, levels=levels, std=std)
     off, known = abs(errors * weights)[:, 0], weights[:, 0] > 0
     usual = (off / std).sum() / known.sum()
     size = (off.sum(0) + 5 * usual * std) / (known.sum(0) + 5)
@@ -158,11 +162,11 @@ def test_shifts_are_quantiles_of_errors_in_the_regions_own_sizes():
 
 def test_usual_changes_are_those_of_windows_that_are_learned_from():
     values = np.concatenate([np.arange(6.0), 1000.0 * np.arange(6)])[:, None]
-    learned = jaxcast.lead_samples(values, window_size=3, leads=(1,), stop=5)
-    everything = jaxcast.lead_samples(values, window_size=3, leads=(1,))
+    learned = jaxcast.series.series_windows(values, window_size=3, leads=(1,), stop=5)
+    everything = jaxcast.series.series_windows(values, window_size=3, leads=(1,))
     weights = jnp.where(jnp.asarray(everything.rows)[..., None] < 5, everything.weights, 0)
-    np.testing.assert_allclose(jaxcast.usual_changes(learned), [1.0])
-    np.testing.assert_allclose(jaxcast.usual_changes(everything._replace(weights=weights)), [1.0])
+    np.testing.assert_allclose(jaxcast.series.typical_change(learned), [1.0])
+    np.testing.assert_allclose(jaxcast.series.typical_change(everything._replace(weights=weights)), [1.0])
 
 
 @register
@@ -178,7 +182,7 @@ class Told:
 
 def test_a_calibrated_forecaster_is_its_equation():
     history = jnp.asarray([[0.0, 0.0], [4.0, 1.0], [0.0, 2.0]])  # moves by 4 and by 1 a step
-    model = jaxcast.CalibratedForecaster(
+    model = jaxcast.series.CalibratedForecaster(
         Told(), jnp.asarray([[[3.0, -2.0, 1.0], [-1.0, 0.0, 2.0]]]), jnp.asarray([10.0]), jnp.asarray([4.0]),
         levels=(0.1, 0.4, 0.9), lower=-1.5, usual_change=jnp.asarray([1.0, 4.0]), width_power=0.5,
     )  # fmt: skip

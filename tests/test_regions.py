@@ -23,11 +23,14 @@ def values():
 
 @pytest.fixture(scope="module")
 def samples(values):
-    return jaxcast.lead_samples(values, window_size=6, leads=(1, 4), stop=60)
+    return jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=60)
 
 
 def test_parts_share_no_target_and_windows_hold_what_was_before(values):
-    parts = [jaxcast.lead_samples(values, window_size=6, leads=(1, 4), start=a, stop=b) for a, b in ((0, 40), (40, 90))]
+    parts = [
+        jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), start=a, stop=b)
+        for a, b in ((0, 40), (40, 90))
+    ]
     targets = [set(np.asarray(p.rows)[np.asarray(p.weights)[..., 0] > 0]) for p in parts]
     assert targets[0] == set(range(6, 40))
     assert targets[1] == set(range(40, 90))
@@ -40,7 +43,7 @@ def test_parts_share_no_target_and_windows_hold_what_was_before(values):
 def test_missing_targets_are_not_learned_from(values):
     gaps = np.array(values)
     gaps[20:24, 1] = NAN
-    samples = jaxcast.lead_samples(gaps, window_size=6, leads=(2,))
+    samples = jaxcast.series.series_windows(gaps, window_size=6, leads=(2,))
     missing = np.isin(samples.rows[:, 0], range(20, 24))
     np.testing.assert_array_equal(samples.weights[:, 0, 1] == 0, missing)
     assert np.isfinite(samples.targets).all()
@@ -54,9 +57,17 @@ def test_missing_values_are_the_last_known():
 
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_on_lags_is_weighted_least_squares(values, samples, each_region):
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 2, 5), mixing=jaxcast.mixtures(4, np.ones((4, 4))), centred=False)
-    model = jaxcast.fit_lag_regression(
-        samples, inputs, jaxcast.Identity(), penalty=1e-13, each_region=each_region, difference=True, scale_power=0.5
+    inputs = jaxcast.series.lag_inputs(
+        samples, lags=(0, 2, 5), mixing=jaxcast.series.neighbour_weights(4, np.ones((4, 4))), centred=False
+    )
+    model = jaxcast.series.fit_lag_regression(
+        samples,
+        inputs,
+        jaxcast.series.LinearFeatures(),
+        penalty=1e-13,
+        each_region=each_region,
+        difference=True,
+        scale_power=0.5,
     )
     ours = model(samples.history).forecast
     history, std = np.asarray(samples.history), np.asarray(inputs.std)
@@ -76,9 +87,11 @@ def test_a_regression_on_lags_is_weighted_least_squares(values, samples, each_re
 
 
 def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
-    inputs = jaxcast.lag_inputs(samples, lags=range(6), transform="log", level="window", num_components=2)
-    expansion = jaxcast.random_fourier(inputs.num_features, 30, bandwidth=0.7, linear=0.3, key=jax.random.key(0))
-    model = jaxcast.fit_lag_regression(samples, inputs, expansion, penalty=1e-3, nonnegative=True)
+    inputs = jaxcast.series.lag_inputs(samples, lags=range(6), transform="log", level="window", num_components=2)
+    expansion = jaxcast.series.random_fourier_features(
+        inputs.num_features, 30, bandwidth=0.7, linear=0.3, key=jax.random.key(0)
+    )
+    model = jaxcast.series.fit_lag_regression(samples, inputs, expansion, penalty=1e-3, nonnegative=True)
     window = inputs(samples.history)
     assert window.features.shape[-1] == inputs.num_features == 9
     x = np.asarray(expansion(window.features)).reshape(-1, 39)
@@ -96,9 +109,13 @@ def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
 
 def test_echoes_are_a_reservoir_that_ran_over_the_window(samples):
     """Oldest lag first, from rest, all mixtures at a time; the features themselves beside it."""
-    inputs = jaxcast.lag_inputs(samples, lags=range(6), mixing=jaxcast.mixtures(4, np.ones((4, 4))))
+    inputs = jaxcast.series.lag_inputs(
+        samples, lags=range(6), mixing=jaxcast.series.neighbour_weights(4, np.ones((4, 4)))
+    )
     features = np.asarray(inputs(samples.history[:3]).features)
-    echoes = jaxcast.random_echoes(num_features=12, num_lags=6, num_nodes=7, leak=0.3, key=jax.random.key(1))
+    echoes = jaxcast.series.random_reservoir_features(
+        num_features=12, num_lags=6, num_nodes=7, leak=0.3, key=jax.random.key(1)
+    )
     network = jax.tree.map(np.asarray, echoes.network)
     matrix = np.zeros((7, 7))
     np.add.at(matrix, (np.arange(7)[:, None], network.sources), network.strengths)
@@ -108,11 +125,11 @@ def test_echoes_are_a_reservoir_that_ran_over_the_window(samples):
         nodes = 0.7 * nodes + 0.3 * np.tanh(heard)
     np.testing.assert_allclose(echoes(jnp.asarray(features)), np.concatenate([nodes, features], -1), rtol=1e-10)
     with pytest.raises(jaxcast.InputError, match="expected 5 lags of each mixture, and no other feature, got 12"):
-        jaxcast.random_echoes(num_features=12, num_lags=5, num_nodes=7, key=jax.random.key(1))
+        jaxcast.series.random_reservoir_features(num_features=12, num_lags=5, num_nodes=7, key=jax.random.key(1))
 
 
 def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
-    inputs = jaxcast.lag_inputs(samples, lags=range(6), level="window")
+    inputs = jaxcast.series.lag_inputs(samples, lags=range(6), level="window")
     one, other = inputs(1e4 * samples.history), inputs(1e6 * samples.history)
     np.testing.assert_allclose(one.features[..., :6], other.features[..., :6], atol=1e-3)
     assert (np.diff(np.stack([one.features[..., 6], other.features[..., 6]]), axis=0) > 0).all()
@@ -120,12 +137,12 @@ def test_only_the_shape_of_a_window_matters_where_it_is_its_own_level(samples):
 
 def test_where_last_season_is_missing_the_last_known_value_stands_in():
     history = jnp.asarray([[1.0], [NAN], [3.0], [4.0], [NAN]])
-    assert jaxcast.SeasonalLastValue((1, 2, 3), period=4)(history).forecast[:, 0].tolist() == [4.0, 3.0, 4.0]
+    assert jaxcast.series.SeasonalLastValue((1, 2, 3), period=4)(history).forecast[:, 0].tolist() == [4.0, 3.0, 4.0]
 
 
 def test_closest_neighbours_are_a_mixture_each():
     adjacency = np.asarray([[1, 0.2, 0.9], [0.2, 1, 0], [0.9, 0, 1]])
-    mixing = jaxcast.mixtures(3, adjacency, nearest=1)
+    mixing = jaxcast.series.neighbour_weights(3, adjacency, nearest=1)
     np.testing.assert_array_equal(mixing[:, 0], np.eye(3))
     np.testing.assert_array_equal(mixing[:, 1].argmax(-1), [2, 0, 0])
 
@@ -139,15 +156,20 @@ def test_closest_neighbours_are_a_mixture_each():
 )
 def test_naive_errors_are_those_computed_elsewhere(name, leads, last, season):
     values = read_folder(real_data(name)).values
-    test = jaxcast.lead_samples(values, window_size=20, leads=leads, start=int(0.7 * len(values)))
-    scores = jaxcast.lead_scores(jaxcast.LastValue(leads)(test.history).forecast, test)
+    test = jaxcast.series.series_windows(values, window_size=20, leads=leads, start=int(0.7 * len(values)))
+    scores = jaxcast.series.errors_by_lead(jaxcast.series.LastValue(leads)(test.history).forecast, test)
     np.testing.assert_allclose(scores.rmse, last, atol=0.06)
-    far = jaxcast.lead_samples(values, window_size=52, leads=leads, start=int(0.7 * len(values)))
-    scores = jaxcast.lead_scores(jaxcast.SeasonalLastValue(leads, 52)(far.history).forecast, far)
+    far = jaxcast.series.series_windows(values, window_size=52, leads=leads, start=int(0.7 * len(values)))
+    scores = jaxcast.series.errors_by_lead(jaxcast.series.SeasonalLastValue(leads, 52)(far.history).forecast, far)
     np.testing.assert_allclose(scores.rmse, season, atol=0.06)
 
 
-NETWORKS = [jaxcast.IndependentNetwork, jaxcast.HierarchicalNetwork, jaxcast.AttentionNetwork, jaxcast.GlobalNetwork]
+NETWORKS = [
+    jaxcast.series.IndependentNetwork,
+    jaxcast.series.HierarchicalNetwork,
+    jaxcast.series.AttentionNetwork,
+    jaxcast.series.GlobalNetwork,
+]
 
 
 def make(network, samples, **options):
@@ -162,12 +184,12 @@ def test_which_regions_a_network_sees(network, samples):
     run = jax.jit(lambda model, history: model(history))
     before, after = run(model, samples.history), run(model, changed)
     moved = np.asarray(jnp.abs(before.forecast - after.forecast).max((0, 1)) > 1e-9)
-    alone = network in (jaxcast.IndependentNetwork, jaxcast.GlobalNetwork)
+    alone = network in (jaxcast.series.IndependentNetwork, jaxcast.series.GlobalNetwork)
     np.testing.assert_array_equal(moved, [not alone, not alone, True, not alone])
     assert (np.diff(before.info["quantiles"], axis=-1) > 0).all()
     np.testing.assert_array_equal(before.forecast, before.info["quantiles"][..., 2])
     with_gaps = samples._replace(history=samples.history.at[:, 3, 1].set(NAN))
-    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.region_loss, allow_int=True))(model, with_gaps)
+    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.series.region_loss, allow_int=True))(model, with_gaps)
     assert np.isfinite(loss)
     leaves = [leaf for leaf in jax.tree.leaves(gradient) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert all(np.isfinite(leaf).all() for leaf in leaves)
@@ -179,7 +201,11 @@ def of_given(values, each):
     given, ahead = rng.normal(size=(90, 4, 2) if each else (90, 2)), rng.normal(size=(90, 1))
     given[25] = NAN
     ahead[33] = NAN
-    return jaxcast.lead_samples(values, window_size=6, leads=(1, 4), stop=60, given=given, ahead=ahead), given, ahead
+    return (
+        jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=60, given=given, ahead=ahead),
+        given,
+        ahead,
+    )
 
 
 @pytest.mark.parametrize("each", [False, True])
@@ -202,9 +228,9 @@ def test_what_is_given_is_that_of_the_newest_step_and_of_the_targets(values, eac
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_uses_what_is_given(values, each, each_region):
     samples, _, _ = of_given(values, each)
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), given_scale=3.0, centred=False)
-    model = jaxcast.fit_lag_regression(
-        samples, inputs, jaxcast.Identity(), penalty=1e-13, each_region=each_region, scale_power=0.0
+    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), given_scale=3.0, centred=False)
+    model = jaxcast.series.fit_lag_regression(
+        samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-13, each_region=each_region, scale_power=0.0
     )
     ours = model(samples.history, samples.given).forecast
     std = np.asarray(inputs.std)
@@ -224,7 +250,7 @@ def test_a_regression_uses_what_is_given(values, each, each_region):
 
 
 @pytest.mark.parametrize("each", [False, True])
-@pytest.mark.parametrize("network", [jaxcast.IndependentNetwork, jaxcast.GlobalNetwork])
+@pytest.mark.parametrize("network", [jaxcast.series.IndependentNetwork, jaxcast.series.GlobalNetwork])
 def test_a_network_reads_what_is_given(values, network, each):
     samples, _, _ = of_given(values, each)
     model = make(network, samples)
@@ -241,7 +267,7 @@ def test_a_network_reads_what_is_given(values, network, each):
 
 
 def test_a_network_may_see_each_window_in_units_of_its_own_mean(samples):
-    model = make(jaxcast.GlobalNetwork, samples, level="window")
+    model = make(jaxcast.series.GlobalNetwork, samples, level="window")
     history = samples.history.at[0, :, 1].set(0.0)
     mean = np.maximum(history.mean(1), 0.05 * model.std[...])
     z = (history - mean[:, None]) / mean[:, None]
@@ -253,7 +279,7 @@ def test_a_network_may_see_each_window_in_units_of_its_own_mean(samples):
 
 
 def test_independent_networks_are_one_for_each_region(samples):
-    model = make(jaxcast.IndependentNetwork, samples)
+    model = make(jaxcast.series.IndependentNetwork, samples)
     forecast = model(samples.history).forecast
     z = (samples.history - model.mean[...]) / model.std[...]
     for r in range(4):
@@ -264,7 +290,7 @@ def test_independent_networks_are_one_for_each_region(samples):
 
 
 def test_the_map_between_regions_is_what_moves_the_context(samples):
-    model = make(jaxcast.AttentionNetwork, samples)
+    model = make(jaxcast.series.AttentionNetwork, samples)
     states = model.sequences(jnp.stack([samples.history] * 2, -1), None)[..., -1, :, :]
     encoded, info = model.encode(jnp.stack([samples.history] * 2, -1), None)
     weights = np.asarray(info["weights"])
@@ -278,24 +304,24 @@ def test_the_map_between_regions_is_what_moves_the_context(samples):
 @pytest.mark.slow
 def test_a_network_learns_what_is_to_be_learned(samples):
     def init(key):
-        return jaxcast.GlobalNetwork(
+        return jaxcast.series.GlobalNetwork(
             samples, hidden_size=8, self_attention=True, kind="gru", key=key, dtype=jnp.float64
         )
 
     fit = jaxcast.fit(
-        init, samples, keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2), num_epochs=100,
-        batch_size=9, loss=jaxcast.region_loss, with_key=True, validation=samples,
+        init, samples, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=100,
+        batch_size=9, loss=jaxcast.series.region_loss, with_key=True, validation=samples,
     )  # fmt: skip
     model = jax.tree.map(lambda a: a[0], fit.model)
-    last = jaxcast.lead_scores(jaxcast.LastValue((1, 4))(samples.history).forecast, samples)
-    assert (jaxcast.lead_scores(model(samples.history).forecast, samples).rmse < 0.7 * last.rmse).all()
+    last = jaxcast.series.errors_by_lead(jaxcast.series.LastValue((1, 4))(samples.history).forecast, samples)
+    assert (jaxcast.series.errors_by_lead(model(samples.history).forecast, samples).rmse < 0.7 * last.rmse).all()
 
 
 def test_kernel_ridge_over_delays_is_its_equation():
     rng = np.random.default_rng(0)
     series = np.cumsum(rng.normal(size=(60, 2)), 0)
     weights = np.asarray([1.0, 0.0, 0.5])
-    cell = jaxcast.fit_delay_kernel_ridge(series[:50], weights, bandwidth=0.8, penalty=1e-3)
+    cell = jaxcast.forecasters.fit_delay_kernel_ridge(series[:50], weights, bandwidth=0.8, penalty=1e-3)
     mean, std = series[:50].mean(0), series[:50].std(0)
     z = (series - mean) / std
     points = np.asarray([(weights[:, None] * z[[n, n - 1, n - 2]]).ravel() for n in range(2, 49)])
@@ -308,8 +334,12 @@ def test_kernel_ridge_over_delays_is_its_equation():
         history.append(history[-1] + (gauss(point[None], points) @ solved)[0])
         np.testing.assert_allclose(forecast, history[-1] * std + mean, rtol=1e-7)
     with pytest.raises(jaxcast.InputError, match="penalty above the rounding of float32"):
-        jaxcast.fit_delay_kernel_ridge(jnp.sin(0.3 * jnp.arange(60.0, dtype="float32"))[:, None], weights, penalty=1e-9)
-    many = jax.vmap(lambda b: jaxcast.fit_delay_kernel_ridge(series[:50], weights, bandwidth=b, penalty=1e-3))
+        jaxcast.forecasters.fit_delay_kernel_ridge(
+            jnp.sin(0.3 * jnp.arange(60.0, dtype="float32"))[:, None], weights, penalty=1e-9
+        )
+    many = jax.vmap(
+        lambda b: jaxcast.forecasters.fit_delay_kernel_ridge(series[:50], weights, bandwidth=b, penalty=1e-3)
+    )
     np.testing.assert_allclose(many(jnp.asarray([0.3, 0.8])).coefficients[1], cell.coefficients, rtol=1e-6)
 
 
@@ -317,13 +347,13 @@ def test_the_average_is_of_as_many_as_do_well_on_what_did_not_choose_them():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(60, 3))
     equal = truth + rng.normal(size=(10, 60, 3))
-    assert len(jaxcast.best_average(equal, truth, sizes=(1, 5, 10))) == 10
+    assert len(jaxcast.training.select_average(equal, truth, sizes=(1, 5, 10))) == 10
     one_good = np.concatenate([equal, truth[None] + 0.01])
-    np.testing.assert_array_equal(jaxcast.best_average(one_good, truth, sizes=(1, 5, 10)), [10])
+    np.testing.assert_array_equal(jaxcast.training.select_average(one_good, truth, sizes=(1, 5, 10)), [10])
     weights = np.zeros(truth.shape)
     weights[:, 0] = 1
     one_good[3, :, 0] = truth[:, 0]
-    np.testing.assert_array_equal(jaxcast.best_average(one_good, truth, weights, sizes=(1, 5)), [3])
+    np.testing.assert_array_equal(jaxcast.training.select_average(one_good, truth, weights, sizes=(1, 5)), [3])
 
 
 def write(path, name, array):
@@ -334,22 +364,22 @@ def write(path, name, array):
 @pytest.mark.parametrize(
     ("expected", "call"),
     [
-        ("windows of 6 and leads of up to 95 steps find no target", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(95,))),
-        ("a window and leads of at least 1, got 6 and", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(0,))),
-        ("lags from 0 to below the 6 steps", lambda v, s, p: jaxcast.lag_inputs(s, lags=(6,))),
-        ("transform must be none, sqrt or log", lambda v, s, p: jaxcast.lag_inputs(s, lags=(0,), transform="exp")),
-        ("an adjacency of 4 regions", lambda v, s, p: jaxcast.mixtures(4, np.ones((3, 3)))),
-        (r"mixing .* of 4 regions, got \(3, 2, 3\)", lambda v, s, p: jaxcast.lag_inputs(s, lags=(0,), mixing=np.ones((3, 2, 3)))),
-        ("series number 1 never changes", lambda v, s, p: jaxcast.lag_inputs(s._replace(history=s.history.at[..., 1].set(2.0)), lags=(0,))),
-        ("series number 1 has no known value", lambda v, s, p: jaxcast.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
-        ("levels must rise and lie between 0 and 1, got", lambda v, s, p: make(jaxcast.GlobalNetwork, s, levels=(0.5, 1.0))),
-        ("level must be series or window, got 'month'", lambda v, s, p: make(jaxcast.GlobalNetwork, s, level="month")),
-        ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.GlobalNetwork, s)(s.history[..., :3])),
-        (r"expected given \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.lead_samples(v, window_size=6, leads=(1,), given=np.ones((90, 3, 2)))),
-        ("4 given numbers for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.GlobalNetwork, of_given(v, True)[0])(s.history)),
-        ("4 given numbers for each of 4 regions", lambda v, s, p: jaxcast.lag_inputs(of_given(v, False)[0], lags=(0,))(s.history, s.history[:, 0, :3])),
-        ("penalty must be zero or more, and finite, got -1", lambda v, s, p: jaxcast.fit_lag_regression(s, None, None, penalty=-1)),
-        ("a season of 9 steps needs a longer history than 6", lambda v, s, p: jaxcast.SeasonalLastValue((1,), 9)(s.history)),
+        ("windows of 6 and leads of up to 95 steps find no target", lambda v, s, p: jaxcast.series.series_windows(v, window_size=6, leads=(95,))),
+        ("a window and leads of at least 1, got 6 and", lambda v, s, p: jaxcast.series.series_windows(v, window_size=6, leads=(0,))),
+        ("lags from 0 to below the 6 steps", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(6,))),
+        ("transform must be none, sqrt or log", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(0,), transform="exp")),
+        ("an adjacency of 4 regions", lambda v, s, p: jaxcast.series.neighbour_weights(4, np.ones((3, 3)))),
+        (r"mixing .* of 4 regions, got \(3, 2, 3\)", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(0,), mixing=np.ones((3, 2, 3)))),
+        ("series number 1 never changes", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(2.0)), lags=(0,))),
+        ("series number 1 has no known value", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
+        ("levels must rise and lie between 0 and 1, got", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, levels=(0.5, 1.0))),
+        ("level must be series or window, got 'month'", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, level="month")),
+        ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s)(s.history[..., :3])),
+        (r"expected given \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.series.series_windows(v, window_size=6, leads=(1,), given=np.ones((90, 3, 2)))),
+        ("4 given numbers for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, of_given(v, True)[0])(s.history)),
+        ("4 given numbers for each of 4 regions", lambda v, s, p: jaxcast.series.lag_inputs(of_given(v, False)[0], lags=(0,))(s.history, s.history[:, 0, :3])),
+        ("penalty must be zero or more, and finite, got -1", lambda v, s, p: jaxcast.series.fit_lag_regression(s, None, None, penalty=-1)),
+        ("a season of 9 steps needs a longer history than 6", lambda v, s, p: jaxcast.series.SeasonalLastValue((1,), 9)(s.history)),
         ("one .txt or .csv of series", lambda v, s, p: read_folder(p)),
         (r"is for \(3, 3\) regions, series.txt has 4", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", np.eye(3)), read_folder(p))),
         ("series number 0 of .* never changes", lambda v, s, p: (write(p, "series.txt", 0 * v), read_folder(p))),
@@ -359,8 +389,8 @@ def write(path, name, array):
         ("row 1: expected a finite number, got 'inf'", lambda v, s, p: ((p / "series.txt").write_text("1,inf\n3,4\n"), read_folder(p))),
         ("expected rows of one length", lambda v, s, p: ((p / "series.txt").write_text("1,2\n3\n"), read_folder(p))),
         ("must hold numbers that are not negative", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", -np.ones((4, 4))), read_folder(p))),
-        ("adjacency of finite numbers that are not negative", lambda v, s, p: jaxcast.mixtures(2, np.full((2, 2), NAN))),
-        ("at least 3 samples", lambda v, s, p: jaxcast.best_average(np.ones((2, 2)), np.ones(2))),
+        ("adjacency of finite numbers that are not negative", lambda v, s, p: jaxcast.series.neighbour_weights(2, np.full((2, 2), NAN))),
+        ("at least 3 samples", lambda v, s, p: jaxcast.training.select_average(np.ones((2, 2)), np.ones(2))),
     ],
 )  # fmt: skip
 def test_bad_input_is_explained_in_one_line(expected, call, values, samples, tmp_path):

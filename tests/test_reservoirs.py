@@ -19,12 +19,14 @@ def lorenz():
 
 @pytest.fixture(scope="module")
 def nvar(lorenz):
-    return jaxcast.fit_nvar(lorenz.states[:800], num_delays=2, degree=2, penalty=1e-5)
+    return jaxcast.forecasters.fit_nvar(lorenz.states[:800], num_delays=2, degree=2, penalty=1e-5)
 
 
 @pytest.fixture(scope="module")
 def reservoir(lorenz):
-    return jaxcast.fit_reservoir(lorenz.states[:2000], num_nodes=100, leak=0.7, penalty=1e-5, key=jax.random.key(1))
+    return jaxcast.forecasters.fit_reservoir(
+        lorenz.states[:2000], num_nodes=100, leak=0.7, penalty=1e-5, key=jax.random.key(1)
+    )
 
 
 @pytest.mark.parametrize("penalty", [1e-8, 1.0, 1e3])
@@ -60,7 +62,7 @@ def test_monomials_are_all_products_each_once(size, degree):
 @pytest.mark.parametrize(("num_delays", "skip"), [(1, 1), (3, 1), (2, 4)])
 def test_nvar_is_the_regression_of_the_paper(lorenz, num_delays, skip):
     values = np.asarray(lorenz.states[:300])
-    cell = jaxcast.fit_nvar(lorenz.states[:300], num_delays=num_delays, skip=skip, degree=2, penalty=1e-3)
+    cell = jaxcast.forecasters.fit_nvar(lorenz.states[:300], num_delays=num_delays, skip=skip, degree=2, penalty=1e-3)
     z = (values - values.mean(0)) / values.std(0)
     first = (num_delays - 1) * skip
     lags = np.concatenate([z[first - k * skip : len(z) - 1 - k * skip] for k in range(num_delays)], 1)
@@ -95,7 +97,7 @@ def test_a_polynomial_map_is_recovered_exactly():
     for _ in range(199):
         values.append(step(values[-1]))
     values = jnp.stack(values)
-    cell = jaxcast.fit_nvar(values, num_delays=1, degree=2, penalty=1e-20)
+    cell = jaxcast.forecasters.fit_nvar(values, num_delays=1, degree=2, penalty=1e-20)
     np.testing.assert_allclose(jaxcast.forecast(cell, values[:100], 15).forecast, values[100:115], atol=1e-6)
 
 
@@ -151,7 +153,7 @@ def test_the_scan_is_a_python_loop(request, lorenz, which):
 @pytest.mark.parametrize("which", ["nvar", "reservoir"])
 def test_other_numbers_compile_nothing(lorenz, which, count_compilations):
     def run(penalty):
-        fit = jaxcast.fit_nvar if which == "nvar" else jaxcast.fit_reservoir
+        fit = jaxcast.forecasters.fit_nvar if which == "nvar" else jaxcast.forecasters.fit_reservoir
         more = (
             {} if which == "nvar" else {"key": jax.random.key(0), "num_nodes": 20, "spectral_radius": 1 / penalty**0.1}
         )
@@ -167,8 +169,8 @@ def test_a_constant_component_is_no_division_by_zero():
     wave = jnp.sin(0.3 * jnp.arange(300.0))
     values = jnp.stack([wave, jnp.full(300, 7.0)], 1)
     for cell in (
-        jaxcast.fit_nvar(values, degree=1, penalty=1e-9),
-        jaxcast.fit_reservoir(values, num_nodes=40, penalty=1e-6, key=jax.random.key(0)),
+        jaxcast.forecasters.fit_nvar(values, degree=1, penalty=1e-9),
+        jaxcast.forecasters.fit_reservoir(values, num_nodes=40, penalty=1e-6, key=jax.random.key(0)),
     ):
         forecast = jaxcast.forecast(cell, values[:200], 20).forecast
         np.testing.assert_allclose(forecast, values[200:220], atol=0.05)
@@ -176,17 +178,17 @@ def test_a_constant_component_is_no_division_by_zero():
 
 def test_what_cannot_be_fitted_is_refused(without_type_checks):
     with pytest.raises(jaxcast.InputError, match="skip must be at least 1, got 0"):
-        jaxcast.fit_nvar(jnp.ones((9, 1)), skip=0)
+        jaxcast.forecasters.fit_nvar(jnp.ones((9, 1)), skip=0)
     with pytest.raises(jaxcast.InputError, match=r"at least 5 values, got shape \(4, 1\)"):
-        jaxcast.fit_nvar(jnp.ones((4, 1)), num_delays=4)
+        jaxcast.forecasters.fit_nvar(jnp.ones((4, 1)), num_delays=4)
     with pytest.raises(jaxcast.InputError, match="penalty must be zero or more"):
-        jaxcast.fit_nvar(jnp.ones((9, 1)), penalty=-1.0)
+        jaxcast.forecasters.fit_nvar(jnp.ones((9, 1)), penalty=-1.0)
     with pytest.raises(
         jaxcast.InputError,
         match="finite numbers to learn from, got NaN or infinity in 9 of 9 times of values, first in time 0",
     ):
-        jaxcast.fit_nvar(jnp.full((9, 1), jnp.nan))
+        jaxcast.forecasters.fit_nvar(jnp.full((9, 1), jnp.nan))
     with pytest.raises(jaxcast.InputError, match="got 6 connections, 5 nodes"):
-        jaxcast.fit_reservoir(jnp.ones((900, 1)), num_nodes=5, key=jax.random.key(0))
+        jaxcast.forecasters.fit_reservoir(jnp.ones((900, 1)), num_nodes=5, key=jax.random.key(0))
     with pytest.raises(jaxcast.InputError, match=r"values of shape \(1,\), got \(2,\)"):
-        jaxcast.forecast(jaxcast.fit_nvar(jnp.arange(20.0)[:, None]), jnp.ones((5, 2)), 3)
+        jaxcast.forecast(jaxcast.forecasters.fit_nvar(jnp.arange(20.0)[:, None]), jnp.ones((5, 2)), 3)

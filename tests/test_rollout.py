@@ -14,7 +14,7 @@ def cell(attention, candidates):
 
 @pytest.fixture(scope="module")
 def network():
-    network = jaxcast.FeedForward(dim=3, num_delays=4, hidden_size=8, key=jax.random.key(0), dtype=jnp.float64)
+    network = jaxcast.pooling.FeedForward(dim=3, num_delays=4, hidden_size=8, key=jax.random.key(0), dtype=jnp.float64)
     return jaxcast.Forecaster(network)
 
 
@@ -32,7 +32,7 @@ def loop(cell, xs, known):
 @pytest.mark.parametrize("pattern", ["all", "spin_up", "gaps", "component_gaps"])
 @pytest.mark.parametrize("which", ["cell", "network", "held"])
 def test_the_scan_is_a_python_loop(request, cell, trajectory, which, pattern):
-    cell = jaxcast.HeldWeights(cell) if which == "held" else request.getfixturevalue(which)
+    cell = jaxcast.pooling.HeldWeights(cell) if which == "held" else request.getfixturevalue(which)
     values = trajectory.states[:24]
     gaps = np.random.default_rng(0).random(24) < 0.6
     known = {
@@ -108,13 +108,13 @@ def test_closed_loop_errors_are_measured_against_the_forecast(cell, candidates, 
 def test_held_weights_are_those_of_the_start(cell, attention, candidates, trajectory):
     history = trajectory.states[:8]
     start = jaxcast.spin_up(cell, history).output.info["weights"]
-    held = jaxcast.forecast(jaxcast.HeldWeights(cell), history, 10)
+    held = jaxcast.forecast(jaxcast.pooling.HeldWeights(cell), history, 10)
     np.testing.assert_allclose(held.info["weights"], np.broadcast_to(start, (10, 11)), rtol=1e-12)
-    fixed = jaxcast.forecast(jaxcast.Forecaster(jaxcast.FixedWeights(start), candidates), history, 10)
+    fixed = jaxcast.forecast(jaxcast.Forecaster(jaxcast.pooling.FixedWeights(start), candidates), history, 10)
     np.testing.assert_allclose(held.forecast, fixed.forecast, rtol=1e-9)
 
-    best = jaxcast.HeldWeights(jaxcast.Forecaster(jaxcast.BestCandidate(attention), candidates))
-    alone = jaxcast.Forecaster(jaxcast.single_candidate(int(np.argmax(start)), 11), candidates)
+    best = jaxcast.pooling.HeldWeights(jaxcast.Forecaster(jaxcast.pooling.BestCandidate(attention), candidates))
+    alone = jaxcast.Forecaster(jaxcast.pooling.single_candidate(int(np.argmax(start)), 11), candidates)
     np.testing.assert_allclose(
         jaxcast.forecast(best, history, 10).forecast, jaxcast.forecast(alone, history, 10).forecast, rtol=1e-9
     )
@@ -123,16 +123,16 @@ def test_held_weights_are_those_of_the_start(cell, attention, candidates, trajec
 @pytest.mark.parametrize("kind", ["multi_head", "simplex", "best", "fixed"])
 def test_what_any_weighted_pool_weighs_can_be_held(kind, candidates, trajectory):
     sizes = dict(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0), dtype=jnp.float64)
-    heads = jaxcast.MultiHeadAttention(score="additive", num_heads=3, **sizes)
+    heads = jaxcast.pooling.MultiHeadAttention(score="additive", num_heads=3, **sizes)
     heads.readout.kernel[...] += jax.random.normal(jax.random.key(1), (9, 3)) / 100
     pool = {
         "multi_head": heads,
-        "simplex": jaxcast.SimplexLeastSquares(2),
-        "best": jaxcast.BestCandidate(heads),
-        "fixed": jaxcast.FixedWeights(jnp.arange(11.0)),
+        "simplex": jaxcast.pooling.SimplexLeastSquares(2),
+        "best": jaxcast.pooling.BestCandidate(heads),
+        "fixed": jaxcast.pooling.FixedWeights(jnp.arange(11.0)),
     }[kind]
     history = trajectory.states[:6]
-    held = jaxcast.forecast(jaxcast.HeldWeights(jaxcast.Forecaster(pool, candidates)), history, 10)
+    held = jaxcast.forecast(jaxcast.pooling.HeldWeights(jaxcast.Forecaster(pool, candidates)), history, 10)
 
     carry = jaxcast.spin_up(jaxcast.Forecaster(pool, candidates), history).carry
     weights, value = pool.weigh(carry.memory, carry.pending), history[-1]
@@ -197,7 +197,7 @@ def test_other_numbers_compile_nothing(candidates, trajectory, count_compilation
 
 
 def test_scheduled_candidates_are_given_the_time(truth, trajectory):
-    cell = jaxcast.Forecaster(jaxcast.equal_weights(1), jaxcast.flow_map(jaxcast.stack([truth])))
+    cell = jaxcast.Forecaster(jaxcast.equal_weights(1), jaxcast.flow_map(jaxcast.stack_systems([truth])))
     forecast = jaxcast.forecast(cell, trajectory.states[:3], 10, trajectory.times[:12]).forecast
     np.testing.assert_allclose(forecast, trajectory.states[3:13], rtol=1e-8)
 
@@ -211,7 +211,7 @@ def test_forecasts_may_come_from_any_function(trajectory):
 
 
 def test_an_unknown_start_is_nan_and_stays_so():
-    cell = jaxcast.Forecaster(jaxcast.Persistence())
+    cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
     values, known = jnp.ones((4, 1)), jnp.asarray([False, False, True, False])
     _, outputs = jaxcast.roll(cell, jaxcast.Input(values, known))
     np.testing.assert_array_equal(outputs.forecast[:, 0], [np.nan, np.nan, 1, 1])
@@ -221,7 +221,7 @@ def test_feedback_may_sample():
     @jax.tree_util.register_pytree_node_class
     class RandomWalk(jaxcast.Forecaster):
         def __init__(self):
-            super().__init__(jaxcast.Persistence())
+            super().__init__(jaxcast.pooling.Persistence())
 
         def feedback(self, output, key):
             return output.forecast + jax.random.normal(key, output.forecast.shape)
@@ -253,7 +253,7 @@ def test_bad_input_is_refused_in_one_line(cell, trajectory, without_type_checks)
 
 
 def test_the_memory_is_newest_first():
-    memory = jaxcast.DelayMemory(3)
+    memory = jaxcast.pooling.DelayMemory(3)
     kept = memory.init(jnp.zeros(1), jnp.zeros((2, 1)))
     for n in range(5):
         x = jaxcast.Input(jnp.asarray([float(n)]), known=True)
@@ -265,19 +265,22 @@ def test_the_memory_is_newest_first():
 
 def test_what_does_not_fit_together_is_refused(attention, candidates, trajectory, without_type_checks):
     states = trajectory.states
-    linear = jaxcast.LinearRegression(jnp.ones((3, 11, 3)), jnp.zeros(3))
+    linear = jaxcast.pooling.LinearRegression(jnp.ones((3, 11, 3)), jnp.zeros(3))
     small = jaxcast.AdditiveAttention(dim=2, num_delays=5, hidden_size=4, key=jax.random.key(0))
     single = jaxcast.flow_map(jaxcast.Lorenz63())
     for cell, message in (
         (
-            jaxcast.HeldWeights(jaxcast.Forecaster(linear, candidates)),
+            jaxcast.pooling.HeldWeights(jaxcast.Forecaster(linear, candidates)),
             "a pool with weights to hold .* got LinearRegression",
         ),
         (
-            jaxcast.Forecaster(jaxcast.BestCandidate(linear), candidates),
+            jaxcast.Forecaster(jaxcast.pooling.BestCandidate(linear), candidates),
             "a pool with weights to hold .* got LinearRegression",
         ),
-        (jaxcast.HeldWeights(jaxcast.Forecaster(jaxcast.Persistence())), "held weights need candidates"),
+        (
+            jaxcast.pooling.HeldWeights(jaxcast.Forecaster(jaxcast.pooling.Persistence())),
+            "held weights need candidates",
+        ),
         (jaxcast.Forecaster(attention, single), r"must return \(model, dim\), got shape \(3,\); is its system a stack"),
         (jaxcast.Forecaster(attention), "attention needs candidates"),
         (jaxcast.Forecaster(small, candidates), "the memory holds 30 numbers a sample, the network was made for 20"),

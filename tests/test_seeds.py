@@ -29,7 +29,7 @@ def test_it_is_the_mean_of_closed_loops_and_their_spread(count_compilations):
     alone = [
         jaxcast.roll(jaxcast.Forecaster(jax.tree.map(lambda a, s=s: a[s], pools), candidates), xs)[1] for s in range(4)
     ]
-    _, ours = jaxcast.roll(jaxcast.SeedMean(pools, candidates), xs)
+    _, ours = jaxcast.roll(jaxcast.pooling.SeedEnsemble(pools, candidates), xs)
     forecasts = np.stack([outputs.forecast for outputs in alone])
     np.testing.assert_allclose(ours.forecast, forecasts.mean(0), rtol=1e-10)
     np.testing.assert_allclose(ours.info["spread"], forecasts.std(0, ddof=1), rtol=1e-8)
@@ -37,10 +37,12 @@ def test_it_is_the_mean_of_closed_loops_and_their_spread(count_compilations):
     np.testing.assert_allclose(ours.info["weights"], weights, rtol=1e-9)
     assert ours.info["spread"][5:].min() > 1e-3
     count_compilations()
-    jaxcast.roll(jaxcast.SeedMean(jax.tree.map(np.negative, pools), candidates), xs)
+    jaxcast.roll(jaxcast.pooling.SeedEnsemble(jax.tree.map(np.negative, pools), candidates), xs)
     assert count_compilations() == 0
 
 
 def test_one_seed_has_no_spread(without_type_checks):
     with pytest.raises(jaxcast.InputError, match=r"at least 2 seeds on every array, got \[\(1,\)\]"):
-        jaxcast.forecast(jaxcast.SeedMean(make(1), candidates), jnp.asarray(VALUES[:11]), 2, jnp.asarray(TIMES))
+        jaxcast.forecast(
+            jaxcast.pooling.SeedEnsemble(make(1), candidates), jnp.asarray(VALUES[:11]), 2, jnp.asarray(TIMES)
+        )

@@ -15,9 +15,9 @@ def test_the_setting_that_stays_valid_longest_is_fitted_on_all():
 
     def fit(train, penalty):
         fitted.append((len(train.states), penalty))
-        return jaxcast.fit_nvar(train.states, num_delays=1, degree=1, penalty=penalty)
+        return jaxcast.forecasters.fit_nvar(train.states, num_delays=1, degree=1, penalty=penalty)
 
-    choice = jaxcast.choose_setting(
+    choice = jaxcast.training.grid_search(
         fit, {"penalty": (1e9, 1e-9, 10.0)}, wave(400), dt=0.1, threshold=0.01, window_size=30, history_size=4
     )
     assert choice.setting == {"penalty": 1e-9}
@@ -32,18 +32,20 @@ def test_scores_see_the_validation_part_alone():
     states = jnp.where(jnp.arange(100) < 80, 0.0, jnp.arange(100) * 10.0)[:, None]
     course = jaxcast.Trajectory(jnp.arange(100.0), states)
     settings = dict(dt=1.0, threshold=1.0, window_size=5, history_size=2)
-    persist = lambda train: jaxcast.Forecaster(jaxcast.Persistence())  # noqa: E731
-    late = jaxcast.choose_setting(persist, {}, course, validation_share=0.19, **settings)
+    persist = lambda train: jaxcast.Forecaster(jaxcast.pooling.Persistence())  # noqa: E731
+    late = jaxcast.training.grid_search(persist, {}, course, validation_share=0.19, **settings)
     assert late.scores == [({}, 0.0)]
-    early = jaxcast.choose_setting(persist, {}, course, validation_share=0.5, **settings)
+    early = jaxcast.training.grid_search(persist, {}, course, validation_share=0.5, **settings)
     assert early.scores[0][1] > 2
 
 
 def test_what_cannot_be_validated_is_refused():
     with pytest.raises(jaxcast.InputError, match="at least 4 \\+ 30 samples, got 1 settings and 10 of 40"):
-        jaxcast.choose_setting(lambda train: None, {}, wave(40), dt=0.1, threshold=1.0, window_size=30, history_size=4)
+        jaxcast.training.grid_search(
+            lambda train: None, {}, wave(40), dt=0.1, threshold=1.0, window_size=30, history_size=4
+        )
     with pytest.raises(jaxcast.InputError, match="got 0 settings"):
-        jaxcast.choose_setting(
+        jaxcast.training.grid_search(
             lambda train: None, {"a": ()}, wave(400), dt=0.1, threshold=1.0, window_size=30, history_size=4
         )
 
@@ -53,8 +55,8 @@ def test_a_score_is_the_mean_valid_time_of_windows_spread_evenly_over_the_last_p
     rng = np.random.default_rng(0)
     states = np.cumsum(rng.normal(size=(60, 2)), 0)
     course = jaxcast.Trajectory(0.5 * jnp.arange(60.0), jnp.asarray(states))
-    choice = jaxcast.choose_setting(
-        lambda train: jaxcast.Forecaster(jaxcast.Persistence()), {}, course, dt=0.5, threshold=0.3, window_size=6,
+    choice = jaxcast.training.grid_search(
+        lambda train: jaxcast.Forecaster(jaxcast.pooling.Persistence()), {}, course, dt=0.5, threshold=0.3, window_size=6,
         history_size=2, num_windows=4, validation_share=0.5, scale=2.0,
     )  # fmt: skip
     times = []
@@ -84,6 +86,8 @@ def test_weights_count_by_their_size_where_candidates_are_averaged():
                     errors[k] += (judged * (forecasts[order[:size]].mean(0) - truth) ** 2)[block].sum()
             best = np.argsort((weights * (forecasts - truth) ** 2).sum((1, 2)), kind="stable")
             chosen[name] = best[: (1, 2, 4)[int(np.argmin(errors))]].tolist()
-        assert jaxcast.best_average(forecasts, truth, weights, sizes=(1, 2, 4)).tolist() == chosen["weighted"]
+        assert (
+            jaxcast.training.select_average(forecasts, truth, weights, sizes=(1, 2, 4)).tolist() == chosen["weighted"]
+        )
         differ += chosen["weighted"] != chosen["plain"]
     assert differ > 2

@@ -29,7 +29,7 @@ def values():
 def samples(values):
     gaps = np.array(values)
     gaps[20:23, 1] = NAN
-    return jaxcast.lead_samples(gaps, window_size=5, leads=(1, 3))
+    return jaxcast.series.series_windows(gaps, window_size=5, leads=(1, 3))
 
 
 def garbled(samples):
@@ -39,7 +39,7 @@ def garbled(samples):
 
 
 def network(samples, levels):
-    return jaxcast.GlobalNetwork(
+    return jaxcast.series.GlobalNetwork(
         samples, hidden_size=3, kind="gru", levels=levels, key=jax.random.key(0), dtype=jnp.float64
     )
 
@@ -55,7 +55,7 @@ def test_the_loss_is_the_mean_over_what_has_a_weight(samples, levels):
     if levels:
         off = (np.asarray(samples.targets)[..., None] - output.info["quantiles"]) / std[:, None]
         errors = np.maximum(np.asarray(levels) * off, (np.asarray(levels) - 1) * off).mean(-1)
-    run = jax.jit(jax.value_and_grad(jaxcast.region_loss, allow_int=True))
+    run = jax.jit(jax.value_and_grad(jaxcast.series.region_loss, allow_int=True))
     loss, gradient = run(model, samples)
     assert loss == pytest.approx(np.asarray(errors)[weights > 0].mean(), rel=1e-12)
     other, other_gradient = run(model, garbled(samples))
@@ -68,11 +68,13 @@ def test_the_loss_is_the_mean_over_what_has_a_weight(samples, levels):
 def test_fits_and_scores_do_not_see_targets_without_weight(samples, each_region):
     found = []
     for some in (samples, garbled(samples)):
-        inputs = jaxcast.lag_inputs(some, lags=(0, 2))
-        model = jaxcast.fit_lag_regression(some, inputs, jaxcast.Identity(), penalty=1e-3, each_region=each_region)
+        inputs = jaxcast.series.lag_inputs(some, lags=(0, 2))
+        model = jaxcast.series.fit_lag_regression(
+            some, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3, each_region=each_region
+        )
         forecast = model(some.history).forecast
-        shifts = jaxcast.held_out_shifts(forecast[..., None], some, levels=LEVELS, std=np.ones(3))
-        found.append((model.weights, model.bias, *jaxcast.lead_scores(forecast, some), shifts))
+        shifts = jaxcast.series.conformal_shifts(forecast[..., None], some, levels=LEVELS, std=np.ones(3))
+        found.append((model.weights, model.bias, *jaxcast.series.errors_by_lead(forecast, some), shifts))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -81,8 +83,8 @@ def test_fits_and_scores_do_not_see_targets_without_weight(samples, each_region)
 def test_training_does_not_see_targets_without_weight(samples):
     def losses(some):
         return jaxcast.fit(
-            lambda key: network(some, ()), some, keys=jax.random.key(0)[None], optimizer=jaxcast.make_optimizer(1e-2),
-            num_epochs=3, batch_size=8, loss=jaxcast.region_loss,
+            lambda key: network(some, ()), some, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2),
+            num_epochs=3, batch_size=8, loss=jaxcast.series.region_loss,
         ).losses  # fmt: skip
 
     np.testing.assert_array_equal(losses(samples), losses(garbled(samples)))
@@ -158,17 +160,17 @@ def test_what_comes_last_changes_no_choice_and_no_score_before(values, tmp_path)
 
 def test_of_nine_errors_the_kth_is_that_of_k_tenths(values):
     """k / (n + 1), exactly; and each region's errors count in its own size."""
-    samples = jaxcast.lead_samples(np.zeros((10, 1)), window_size=1, leads=(1,))
+    samples = jaxcast.series.series_windows(np.zeros((10, 1)), window_size=1, leads=(1,))
     errors = np.asarray([5.0, -3, 8, 1, -9, 2, 13, -1, 4])
     levels = tuple(k / 10 for k in range(1, 10))
     some = samples._replace(targets=jnp.asarray(errors)[:, None, None])
-    shifts = jaxcast.held_out_shifts(np.zeros((9, 1, 1, 1)), some, levels=levels, std=np.ones(1))
+    shifts = jaxcast.series.conformal_shifts(np.zeros((9, 1, 1, 1)), some, levels=levels, std=np.ones(1))
     np.testing.assert_allclose(shifts[0, 0], np.sort(errors), rtol=1e-12)
     two = jax.tree.map(lambda a: jnp.repeat(a, 2, -1), some._replace(rows=some.rows[..., None]))._replace(
         rows=some.rows
     )
     two = two._replace(targets=two.targets * jnp.asarray([1.0, 100.0]))
-    wide = jaxcast.held_out_shifts(np.zeros((9, 1, 2, 1)), two, levels=levels, std=np.asarray([1.0, 100.0]))
+    wide = jaxcast.series.conformal_shifts(np.zeros((9, 1, 2, 1)), two, levels=levels, std=np.asarray([1.0, 100.0]))
     np.testing.assert_allclose(wide[0, 1], 100 * wide[0, 0], rtol=1e-12)
 
 
@@ -188,7 +190,7 @@ class Skewed:
 @pytest.mark.parametrize("lower", [None, -35.0])
 def test_a_draw_lies_between_its_own_two_quantiles(lower):
     """By the normal distribution through them, and beyond the outermost that of the outermost two."""
-    cell = jaxcast.WindowCell(Skewed(lower), 2)
+    cell = jaxcast.series.WindowCell(Skewed(lower), 2)
     output = Output(jnp.ones(2000), {"quantiles": jnp.broadcast_to(jnp.asarray(Skewed.quantiles), (2000, 4))})
     key = jax.random.key(3)
     draws = np.asarray(cell.feedback(output, key))
@@ -206,8 +208,12 @@ def test_a_draw_lies_between_its_own_two_quantiles(lower):
 
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_series_unknown_in_the_whole_window_is_its_mean(samples, centred):
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), mixing=jaxcast.mixtures(3, everyone=True), centred=centred)
-    regression = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-2, difference=True)
+    inputs = jaxcast.series.lag_inputs(
+        samples, lags=(0, 2), mixing=jaxcast.series.neighbour_weights(3, everyone=True), centred=centred
+    )
+    regression = jaxcast.series.fit_lag_regression(
+        samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-2, difference=True
+    )
     mean = np.nanmean(np.asarray(samples.history).reshape(-1, 3), 0)
     assert (np.abs(mean) > 1).all()
     unknown = samples.history[40].at[:, 1].set(NAN)

@@ -215,7 +215,7 @@ def test_the_level_and_the_unit_of_one_series_are_its_own(methods, tmp_path):
         rows = [f"{date},{a!r},{scale * b + level!r}" for date, (a, b) in zip(dates, values.tolist(), strict=True)]
         (tmp_path / f"{name}.csv").write_text("date,a,b\n" + "\n".join(rows))
         run("train", "--data", tmp_path / f"{name}.csv", *shape, "--method", *methods, "--out", tmp_path / name)
-        model = jaxcast.load_pool(tmp_path / name).pool
+        model = jaxcast.load_model(tmp_path / name).pool
         newest = values[-6:] * np.asarray([1, scale]) + np.asarray([0, level])
         scored = json.loads((tmp_path / name / "results.json").read_text())["rows"]
         return np.asarray(model(newest).info["quantiles"]), {row["method"]: row for row in scored}

@@ -16,8 +16,8 @@ def shortfall(errors, weights):
 
 def simplex_weights(errors):
     """For errors (model, number) of one step."""
-    memory = jaxcast.Memory(jnp.zeros((1, errors.shape[1])), jnp.asarray(errors)[None])
-    return jaxcast.SimplexLeastSquares(1).weigh(memory, memory.errors[0])
+    memory = jaxcast.pooling.Memory(jnp.zeros((1, errors.shape[1])), jnp.asarray(errors)[None])
+    return jaxcast.pooling.SimplexLeastSquares(1).weigh(memory, memory.errors[0])
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
@@ -52,11 +52,11 @@ def test_simplex_weights_are_equal_where_all_do_equally_well(dtype):
 
 def test_simplex_weights_find_a_perfect_candidate(truth, trajectory, candidates):
     def with_truth(value, time):
-        own = jaxcast.flow_map(jaxcast.stack([truth]))(value, time)
+        own = jaxcast.flow_map(jaxcast.stack_systems([truth]))(value, time)
         return jnp.concatenate([candidates(value), own])
 
     samples = jaxcast.one_step_samples(trajectory, 2, with_truth)
-    weights = jaxcast.SimplexLeastSquares(2)(samples.memory, samples.forecasts).info["weights"]
+    weights = jaxcast.pooling.SimplexLeastSquares(2)(samples.memory, samples.forecasts).info["weights"]
     assert np.median(weights[:, -1]) > 1 - 1e-6
     assert (weights[:, -1] > 0.99).mean() > 0.99
 
@@ -72,6 +72,6 @@ def test_simplex_weights_of_diverged_candidates_are_nan():
     errors = np.ones((3, 4, 2))
     errors[1, 2, 0] = np.nan
     errors[2, 1] = np.inf
-    memory = jaxcast.Memory(jnp.zeros((3, 1, 2)), jnp.asarray(errors)[:, None])
-    weights = jaxcast.SimplexLeastSquares(1)(memory, jnp.ones((3, 4, 2))).info["weights"]
+    memory = jaxcast.pooling.Memory(jnp.zeros((3, 1, 2)), jnp.asarray(errors)[:, None])
+    weights = jaxcast.pooling.SimplexLeastSquares(1)(memory, jnp.ones((3, 4, 2))).info["weights"]
     np.testing.assert_array_equal(np.isnan(weights), np.repeat([[False], [True], [True]], 4, axis=1))

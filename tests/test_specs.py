@@ -19,9 +19,9 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text_and_system_are_inverse(text):
-    system = jaxcast.parse_system(text)
-    assert jaxcast.describe(system) == text
-    again = jaxcast.parse_system(jaxcast.describe(system))
+    system = jaxcast.dynamics.parse_system(text)
+    assert jaxcast.dynamics.describe_system(system) == text
+    again = jaxcast.dynamics.parse_system(jaxcast.dynamics.describe_system(system))
     assert jax.tree.structure(system) == jax.tree.structure(again)
     for a, b in zip(jax.tree.leaves(system), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -29,33 +29,37 @@ def test_text_and_system_are_inverse(text):
 
 def test_numbers_survive_to_the_last_digit():
     rho = np.nextafter(28.0, 29)
-    assert jaxcast.parse_system(jaxcast.describe(jaxcast.Lorenz63(rho=rho))).rho == rho
+    assert jaxcast.dynamics.parse_system(jaxcast.dynamics.describe_system(jaxcast.Lorenz63(rho=rho))).rho == rho
 
 
 def test_what_is_left_out_has_its_usual_value():
-    assert jaxcast.parse_system("lorenz63") == jaxcast.Lorenz63()
-    assert jaxcast.parse_system(" lorenz96(dim=5) ") == jaxcast.Lorenz96(dim=5)
+    assert jaxcast.dynamics.parse_system("lorenz63") == jaxcast.Lorenz63()
+    assert jaxcast.dynamics.parse_system(" lorenz96(dim=5) ") == jaxcast.Lorenz96(dim=5)
 
 
 def test_every_system_and_schedule_of_the_library_can_be_written():
     systems = {kind for kind in vars(jaxcast).values() if isinstance(kind, type) and issubclass(kind, jaxcast.System)}
     # What a regime is fitted with holds arrays and is kept in pool folders, not as text.
-    assert systems - {jaxcast.System, jaxcast.PolynomialSystem} == set(SYSTEMS.values())
+    assert systems - {jaxcast.System, jaxcast.regime.PolynomialSystem} == set(SYSTEMS.values())
     schedules = {
         kind for kind in vars(jaxcast).values() if isinstance(kind, type) and issubclass(kind, jaxcast.Schedule)
     }
-    assert schedules - {jaxcast.Schedule, jaxcast.FunctionOfTime, jaxcast.Course} == set(SCHEDULES.values())
+    assert schedules - {jaxcast.Schedule, jaxcast.dynamics.FunctionOfTime, jaxcast.regime.HarmonicSchedule} == set(
+        SCHEDULES.values()
+    )
 
 
 def test_lists_make_candidates():
-    candidates = jaxcast.parse_candidates("lorenz63(rho=[28, 30, 32], sigma=linspace(9, 11, 3), beta=2.5)")
+    candidates = jaxcast.dynamics.parse_candidates("lorenz63(rho=[28, 30, 32], sigma=linspace(9, 11, 3), beta=2.5)")
     assert [(c.rho, c.sigma, c.beta) for c in candidates] == [(28, 9, 2.5), (30, 10, 2.5), (32, 11, 2.5)]
-    assert jaxcast.coordinates(candidates) is None
-    name, values = jaxcast.coordinates(jaxcast.parse_candidates("lorenz96(dim=6, forcing=[7, 8])"))
+    assert jaxcast.dynamics.candidate_coordinates(candidates) is None
+    name, values = jaxcast.dynamics.candidate_coordinates(
+        jaxcast.dynamics.parse_candidates("lorenz96(dim=6, forcing=[7, 8])")
+    )
     assert name == "forcing"
     assert values.tolist() == [7, 8]
     scheduled = [jaxcast.Lorenz63(rho=jaxcast.Cosine(m, 1.0, 2.0)) for m in (28.0, 30.0)]
-    assert jaxcast.coordinates(scheduled) is None
+    assert jaxcast.dynamics.candidate_coordinates(scheduled) is None
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,7 @@ def test_lists_make_candidates():
 )
 def test_other_texts_are_refused_in_one_line(text, message):
     with pytest.raises(jaxcast.InputError, match=message) as caught:
-        jaxcast.parse_system(text)
+        jaxcast.dynamics.parse_system(text)
     assert "\n" not in str(caught.value)
 
 
@@ -109,7 +113,7 @@ def test_other_texts_are_refused_in_one_line(text, message):
 )
 def test_candidates_that_do_not_differ_or_do_not_match_are_refused(text, message):
     with pytest.raises(jaxcast.InputError, match=message):
-        jaxcast.parse_candidates(text)
+        jaxcast.dynamics.parse_candidates(text)
 
 
 def test_random_texts_are_read_or_refused_in_one_line_that_repeats_little():
@@ -117,14 +121,14 @@ def test_random_texts_are_read_or_refused_in_one_line_that_repeats_little():
     draw, said, read = random.Random(0), [], 0
     for _ in range(int(os.environ.get("JAXCAST_FUZZ", "1000"))):
         text = random_text(draw)
-        for parse in (jaxcast.parse_system, jaxcast.parse_candidates):
+        for parse in (jaxcast.dynamics.parse_system, jaxcast.dynamics.parse_candidates):
             try:
                 systems = parse(text)
             except jaxcast.InputError as error:
                 said.append(str(error))
             else:
                 read += 1
-                assert jaxcast.describe(systems if isinstance(systems, jaxcast.System) else systems[0])
+                assert jaxcast.dynamics.describe_system(systems if isinstance(systems, jaxcast.System) else systems[0])
     assert len(said) > read > 20
     assert all(line.isprintable() and len(line) < 400 for line in said)
 
@@ -134,7 +138,7 @@ def test_random_texts_are_read_or_refused_in_one_line_that_repeats_little():
     ["(" * 15_000, "-" * 15_000 + "1", "lorenz63(rho=" * 500 + "1" + ")" * 500, "[" * 150 + "]" * 150, "a." * 9999],
 )
 def test_deep_nesting_is_refused(text):
-    for parse in (jaxcast.parse_system, jaxcast.parse_candidates):
+    for parse in (jaxcast.dynamics.parse_system, jaxcast.dynamics.parse_candidates):
         with pytest.raises(jaxcast.InputError, match="expected") as caught:
             parse(text)
         assert len(str(caught.value)) < 400
@@ -151,14 +155,18 @@ def test_deep_nesting_is_refused(text):
 )  # fmt: skip
 def test_messages_about_texts_are_cut_and_escaped(text, message):
     with pytest.raises(jaxcast.InputError, match=message) as caught:
-        jaxcast.parse_candidates(text)
+        jaxcast.dynamics.parse_candidates(text)
     assert str(caught.value).isprintable()
 
 
 def test_a_users_own_classes_are_named():
     class Mine(jaxcast.System):
         components = ("x",)
-        rate: jaxcast.Parameter = 1.0
+        rate: jaxcast.dynamics.Parameter = 1.0
 
-    assert jaxcast.describe(Mine(rate=jaxcast.Constant(2.0))) == "Mine(rate=constant(value=2.0))"
-    assert jaxcast.describe(jaxcast.Lorenz63(rho=np.cos)).startswith("lorenz63(sigma=10.0, rho=FunctionOfTime(")
+    assert (
+        jaxcast.dynamics.describe_system(Mine(rate=jaxcast.dynamics.Constant(2.0))) == "Mine(rate=constant(value=2.0))"
+    )
+    assert jaxcast.dynamics.describe_system(jaxcast.Lorenz63(rho=np.cos)).startswith(
+        "lorenz63(sigma=10.0, rho=FunctionOfTime("
+    )

@@ -19,7 +19,7 @@ def draw(*shape, seed=0):
 
 
 def make_stack(kind="lstm", **options):
-    return jaxcast.Stack(kind, in_size=3, hidden_size=4, num_layers=2, key=KEY, dtype=jnp.float64, **options)
+    return jaxcast.nn.Stack(kind, in_size=3, hidden_size=4, num_layers=2, key=KEY, dtype=jnp.float64, **options)
 
 
 def assert_trees_close(a, b, atol=1e-13):
@@ -85,7 +85,7 @@ def test_a_stack_is_its_layers_in_turn_and_its_steps(skips):
 
 
 def test_both_directions_are_a_layer_and_a_layer_of_the_reversed():
-    both = jaxcast.Bidirectional("lstm", in_size=3, hidden_size=4, key=KEY, dtype=jnp.float64)
+    both = jaxcast.nn.Bidirectional("lstm", in_size=3, hidden_size=4, key=KEY, dtype=jnp.float64)
     xs = draw(6, 3)
     _, outputs = both(xs)
     np.testing.assert_allclose(outputs[:, :4], both.forward(xs)[1], atol=1e-14)
@@ -94,7 +94,7 @@ def test_both_directions_are_a_layer_and_a_layer_of_the_reversed():
 
 
 def test_dropout_keeps_the_mean_and_needs_a_key():
-    stack = jaxcast.Stack(
+    stack = jaxcast.nn.Stack(
         "rnn", in_size=3, hidden_size=4, num_layers=2, dropout=0.25, key=KEY, dtype=jnp.float64, activation="relu"
     )
     # The second layer made the identity, what it lets through is what dropout left of the first.
@@ -115,7 +115,7 @@ def test_a_learned_carry_is_where_sequences_begin():
     layer = LSTM(in_size=3, hidden_size=4, key=KEY, learn_carry=True, dtype=jnp.float64)
     layer.learned_carry[...] = draw(2, 4)
     xs = draw(5, 6, 3)
-    given = jaxcast.LSTMCarry(*(jnp.tile(part, (5, 1)) for part in draw(2, 4)))
+    given = jaxcast.nn.LSTMCarry(*(jnp.tile(part, (5, 1)) for part in draw(2, 4)))
     assert_trees_close(layer(xs), layer(xs, given), 0)
     of_layer = jax.grad(lambda layer: total(layer(xs)))(layer)
     of_given = jax.grad(lambda given: total(layer(xs, given)))(given)
@@ -140,7 +140,7 @@ def attention_by_loops(attention, xs, num_heads, causal):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_self_attention_is_its_equation_and_ignores_padding(causal):
-    attention = jaxcast.SelfAttention(size=6, num_heads=3, causal=causal, key=KEY, dtype=jnp.float64)
+    attention = jaxcast.nn.SelfAttention(size=6, num_heads=3, causal=causal, key=KEY, dtype=jnp.float64)
     drawn = {name: draw(*a.shape, seed=2) for name, a in attention.to_torch().items()}
     attention = attention.load_torch(drawn)
     xs = draw(3, 7, 6)
@@ -160,7 +160,7 @@ SGD = optax.sgd(0.1)
 
 
 def make_rnn(key):
-    return jaxcast.RNN(in_size=2, hidden_size=2, key=key, dtype=jnp.float64)
+    return jaxcast.nn.RNN(in_size=2, hidden_size=2, key=key, dtype=jnp.float64)
 
 
 def stream_loss(rnn, carry, chunk):
@@ -200,7 +200,7 @@ def test_one_chunk_is_full_back_propagation_and_chunks_hand_on_the_carry():
 
 def test_a_learned_carry_is_trained_by_the_first_chunk():
     def make(key):
-        return jaxcast.GRU(in_size=2, hidden_size=2, key=key, learn_carry=True, dtype=jnp.float64)
+        return jaxcast.nn.GRU(in_size=2, hidden_size=2, key=key, learn_carry=True, dtype=jnp.float64)
 
     def from_its_own(gru, chunk):
         return stream_loss(gru, gru.init_carry(3), chunk)
@@ -268,9 +268,9 @@ def test_keys_for_the_loss_are_new_at_every_step():
         ("a carry for each of the 2 layers", lambda: make_stack()(draw(5, 3), ())),
         ("sees whole sequences only", lambda: make_stack(bidirectional=True).step(((0, 0), (0, 0)), draw(3))),
         (r"boolean mask .* of shape \(5,\), got float", lambda: make_stack()(draw(5, 3), mask=jnp.ones(5))),
-        ("num_heads must divide the size 6, got 4", lambda: jaxcast.SelfAttention(size=6, num_heads=4, key=KEY)),
-        (r"with size = 6 and steps, got shape \(5, 3\)", lambda: jaxcast.SelfAttention(size=6, key=KEY)(draw(5, 3))),
-        ("expected the arrays in_proj_weight", lambda: jaxcast.SelfAttention(size=6, key=KEY).load_torch({})),
+        ("num_heads must divide the size 6, got 4", lambda: jaxcast.nn.SelfAttention(size=6, num_heads=4, key=KEY)),
+        (r"with size = 6 and steps, got shape \(5, 3\)", lambda: jaxcast.nn.SelfAttention(size=6, key=KEY)(draw(5, 3))),
+        ("expected the arrays in_proj_weight", lambda: jaxcast.nn.SelfAttention(size=6, key=KEY).load_torch({})),
         ("chunks of 1 to so many steps, got lengths .* chunks of 13", lambda: fit_streams(13)),
         ("patience must be at least 1 and needs validation data, got 3", lambda: fit_streams(4, patience=3)),
     ],

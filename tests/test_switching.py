@@ -46,7 +46,7 @@ def rolled(pool, forecasts, values, known=None):
 def test_interacting_models_are_the_filter_of_the_chain():
     forecasts, values, transition, covariances = chain(40)
     prior = np.asarray([0.2, 0.3, 0.5])
-    pool = jaxcast.InteractingModels(jnp.asarray(transition), jnp.asarray(covariances), jnp.asarray(prior))
+    pool = jaxcast.pooling.InteractingModels(jnp.asarray(transition), jnp.asarray(covariances), jnp.asarray(prior))
     weights = rolled(pool, forecasts, values)
     expected = prior @ transition
     np.testing.assert_allclose(weights[0], expected, rtol=1e-9)
@@ -59,7 +59,7 @@ def test_interacting_models_are_the_filter_of_the_chain():
 def test_fixed_share_is_the_published_update():
     forecasts, values, *_ = chain(30, num_models=4)
     share, scale = 0.2, np.asarray([1.5, 0.7])
-    weights = rolled(jaxcast.FixedShare(share, jnp.asarray(scale)), forecasts, values)
+    weights = rolled(jaxcast.pooling.FixedShare(share, jnp.asarray(scale)), forecasts, values)
     expected = np.full(4, 0.25)
     for n in range(1, 30):
         losses = 0.5 * (((forecasts[n] - values[n]) / scale) ** 2).sum(-1)
@@ -73,9 +73,9 @@ def test_fixed_share_is_the_published_update():
 @pytest.mark.parametrize("kind", ["fixed_share", "interacting"])
 def test_without_the_truth_the_transition_alone_moves_the_weights(kind):
     forecasts, values, transition, covariances = chain(20)
-    pool = jaxcast.FixedShare(0.1, 2.0)
+    pool = jaxcast.pooling.FixedShare(0.1, 2.0)
     if kind == "interacting":
-        pool = jaxcast.InteractingModels(jnp.asarray(transition), jnp.asarray(covariances), jnp.full(3, 1 / 3))
+        pool = jaxcast.pooling.InteractingModels(jnp.asarray(transition), jnp.asarray(covariances), jnp.full(3, 1 / 3))
     known = (np.arange(20) < 8) | (np.arange(20) >= 14)
     weights = rolled(pool, forecasts, values, known)
     moves = np.asarray(pool.transition_of(3))
@@ -87,15 +87,17 @@ def test_without_the_truth_the_transition_alone_moves_the_weights(kind):
 def test_a_component_that_is_not_known_is_no_evidence():
     forecasts, values, transition, covariances = chain(12)
     known = np.stack([np.ones(12, bool), np.arange(12) < 1], 1)
-    pool = jaxcast.InteractingModels(jnp.asarray(transition), jnp.asarray(covariances), jnp.full(3, 1 / 3))
-    first = jaxcast.InteractingModels(jnp.asarray(transition), jnp.asarray(covariances[:, :1, :1]), jnp.full(3, 1 / 3))
+    pool = jaxcast.pooling.InteractingModels(jnp.asarray(transition), jnp.asarray(covariances), jnp.full(3, 1 / 3))
+    first = jaxcast.pooling.InteractingModels(
+        jnp.asarray(transition), jnp.asarray(covariances[:, :1, :1]), jnp.full(3, 1 / 3)
+    )
     alone = rolled(first, forecasts[..., :1], values[:, :1])
     np.testing.assert_allclose(rolled(pool, forecasts, values, known), alone, rtol=1e-9)
 
 
 def test_weights_survive_hopeless_and_diverged_candidates():
     forecasts = np.tile(np.asarray([[1e9], [0.0], [np.inf]]), (5, 1, 1))
-    weights = rolled(jaxcast.FixedShare(0.01, 1e-3), forecasts, np.zeros((5, 1)))
+    weights = rolled(jaxcast.pooling.FixedShare(0.01, 1e-3), forecasts, np.zeros((5, 1)))
     np.testing.assert_allclose(weights[1:], [[0.005, 0.99, 0.005]] * 4, rtol=1e-9)
 
 
@@ -127,7 +129,7 @@ def test_the_stationary_distribution_is_the_eigenvector():
 
 def test_fitting_recovers_the_chain():
     forecasts, values, transition, covariances = chain(4000)
-    pool = jaxcast.fit_interacting_models(jnp.asarray(forecasts), jnp.asarray(values))
+    pool = jaxcast.pooling.fit_interacting_models(jnp.asarray(forecasts), jnp.asarray(values))
     np.testing.assert_allclose(pool.transition, transition, atol=0.05)
     np.testing.assert_allclose(pool.covariances, covariances, atol=0.15 * covariances.max())
     np.testing.assert_allclose(pool.prior @ transition, pool.prior, atol=0.02)
@@ -136,11 +138,11 @@ def test_fitting_recovers_the_chain():
 @pytest.mark.slow
 def test_fitted_numbers_are_a_maximum_of_the_likelihood():
     forecasts, values, *_ = chain(300)
-    pool = jaxcast.fit_fixed_share(jnp.asarray(forecasts), jnp.asarray(values), num_iterations=300)
+    pool = jaxcast.pooling.fit_fixed_share(jnp.asarray(forecasts), jnp.asarray(values), num_iterations=300)
 
     def likelihood(share, scale):
         densities = log_densities(forecasts, values, [np.diag(scale**2)] * 3)
-        transition = jaxcast.FixedShare(share, 1.0).transition_of(3)
+        transition = jaxcast.pooling.FixedShare(share, 1.0).transition_of(3)
         return float(smooth(jnp.asarray(densities), jnp.full(3, 1 / 3), transition).log_likelihood)
 
     scale = np.asarray(pool.scale)
@@ -154,7 +156,7 @@ def test_fitted_numbers_are_a_maximum_of_the_likelihood():
 def test_a_perfect_candidate_is_found_and_kept(candidates):
     truth = jaxcast.simulate(jaxcast.Lorenz63(rho=34.0), [1.0, 2.0, 20.0], num_samples=200, transient=20.0)
     samples = jaxcast.one_step_samples(truth, 1, candidates)
-    for fit in (jaxcast.fit_fixed_share, jaxcast.fit_interacting_models):
+    for fit in (jaxcast.pooling.fit_fixed_share, jaxcast.pooling.fit_interacting_models):
         cell = jaxcast.Forecaster(fit(samples.forecasts, samples.targets), candidates)
         outputs = jaxcast.forecast(cell, truth.states[:6], 20)
         assert (np.argmax(outputs.info["weights"], -1) == 3).all()
@@ -162,16 +164,16 @@ def test_a_perfect_candidate_is_found_and_kept(candidates):
 
 
 def test_weights_can_be_held(trajectory, candidates):
-    cell = jaxcast.HeldWeights(jaxcast.Forecaster(jaxcast.FixedShare(0.2, 1.0), candidates))
+    cell = jaxcast.pooling.HeldWeights(jaxcast.Forecaster(jaxcast.pooling.FixedShare(0.2, 1.0), candidates))
     weights = jaxcast.forecast(cell, trajectory.states[:6], 5).info["weights"]
     np.testing.assert_allclose(weights, np.tile(weights[0], (5, 1)), rtol=1e-12)
 
 
 def test_what_does_not_fit_is_refused(without_type_checks, candidates, trajectory):
     with pytest.raises(jaxcast.InputError, match="need candidates"):
-        jaxcast.forecast(jaxcast.Forecaster(jaxcast.FixedShare(0.1, 1.0)), trajectory.states[:6], 2)
-    pool = jaxcast.InteractingModels(jnp.eye(2), jnp.ones((2, 3, 3)), jnp.ones(2))
+        jaxcast.forecast(jaxcast.Forecaster(jaxcast.pooling.FixedShare(0.1, 1.0)), trajectory.states[:6], 2)
+    pool = jaxcast.pooling.InteractingModels(jnp.eye(2), jnp.ones((2, 3, 3)), jnp.ones(2))
     with pytest.raises(jaxcast.InputError, match="each of 11 candidates, got 2, 2 and 2"):
         jaxcast.forecast(jaxcast.Forecaster(pool, candidates), trajectory.states[:6], 2)
     with pytest.raises(jaxcast.InputError, match=r"got \(5, 1, 2\) and \(5, 2\)"):
-        jaxcast.fit_fixed_share(jnp.ones((5, 1, 2)), jnp.ones((5, 2)))
+        jaxcast.pooling.fit_fixed_share(jnp.ones((5, 1, 2)), jnp.ones((5, 2)))

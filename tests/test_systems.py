@@ -10,8 +10,8 @@ class FourWing(jaxcast.System):
     """A user's system: four components, one of them driven."""
 
     components = ("x", "y", "z", "w")
-    a: jaxcast.Parameter = 1.5
-    b: jaxcast.Parameter = 0.3
+    a: jaxcast.dynamics.Parameter = 1.5
+    b: jaxcast.dynamics.Parameter = 0.3
 
     def vector_field(self, t, u):
         x, y, z, w = u
@@ -21,7 +21,7 @@ class FourWing(jaxcast.System):
 class Sawtooth(jaxcast.Schedule):
     """A user's schedule with a differentiable number."""
 
-    period: jaxcast.Parameter
+    period: jaxcast.dynamics.Parameter
 
     def __call__(self, t):
         return t / self.period - jnp.floor(t / self.period)
@@ -38,7 +38,7 @@ def test_the_vector_field_is_the_equation():
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        (jaxcast.Constant(3.0), lambda t: 3.0),
+        (jaxcast.dynamics.Constant(3.0), lambda t: 3.0),
         (jaxcast.Cosine(1.0, 2.0, 5.0, phase=0.3), lambda t: 1 + 2 * np.cos(2 * np.pi * t / 5 + 0.3)),
         (lambda t: 2 + t**2, lambda t: 2 + t**2),
         (Sawtooth(2.0), lambda t: t / 2 % 1),
@@ -136,7 +136,7 @@ def test_impossible_schedules_and_sizes_are_refused():
 
 
 def test_random_starts_differ_and_lie_about_the_centre():
-    starts = jaxcast.random_starts(jaxcast.Lorenz63(), 4000, key=jax.random.key(0))
+    starts = jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 4000, key=jax.random.key(0))
     np.testing.assert_allclose(starts.mean(0), [0, 0, 25], atol=0.1)
     np.testing.assert_allclose(starts.std(0), 1, atol=0.1)
 

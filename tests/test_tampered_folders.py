@@ -25,20 +25,22 @@ LEVELS = (0.1, 0.5, 0.9)
 
 def series():
     """Forecasters of every shape, calibrated by hand."""
-    samples = jaxcast.lead_samples(VALUES, window_size=6, leads=(1, 3))
-    inputs = jaxcast.lag_inputs(samples, lags=(0, 2), num_components=2)
-    expansion = jaxcast.random_fourier(inputs.num_features, 8, bandwidth=0.5, key=jax.random.key(0))
+    samples = jaxcast.series.series_windows(VALUES, window_size=6, leads=(1, 3))
+    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), num_components=2)
+    expansion = jaxcast.series.random_fourier_features(inputs.num_features, 8, bandwidth=0.5, key=jax.random.key(0))
     inner = {
-        "drift": jaxcast.Drift((1, 3)),
-        "season": jaxcast.SeasonalLastValue((1, 3), 5),
-        "fourier": jaxcast.LagRegression(
+        "drift": jaxcast.series.Drift((1, 3)),
+        "season": jaxcast.series.SeasonalLastValue((1, 3), 5),
+        "fourier": jaxcast.series.LagRegression(
             inputs, expansion, jnp.ones((2, inputs.num_features + 8)), jnp.ones(2), True, True
         ),
-        "network": jaxcast.GlobalNetwork(samples, hidden_size=2, kind="gru", levels=LEVELS, key=jax.random.key(0)),
+        "network": jaxcast.series.GlobalNetwork(
+            samples, hidden_size=2, kind="gru", levels=LEVELS, key=jax.random.key(0)
+        ),
     }
     shifts = jnp.ones((2, 3, 3)) * jnp.asarray([-1.0, 0, 1])
     return {
-        f"series {name}": jaxcast.CalibratedForecaster(
+        f"series {name}": jaxcast.series.CalibratedForecaster(
             one, shifts, levels=LEVELS, lower=0.0, usual_change=jnp.ones(3), width_power=0.5
         )
         for name, one in inner.items()
@@ -48,18 +50,18 @@ def series():
 def cells():
     """Forecasters of one series' own past, fitted or made by hand."""
     wave = jnp.sin(0.3 * jnp.arange(60.0))[:, None] * jnp.asarray([1.0, 2.0])
-    gru = jaxcast.GRU(in_size=2, hidden_size=3, key=jax.random.key(0))
+    gru = jaxcast.nn.GRU(in_size=2, hidden_size=3, key=jax.random.key(0))
     readout = {"weights": jnp.ones((5, 2)), "bias": jnp.ones(2)}
     return {
-        "nvar": jaxcast.fit_nvar(wave, num_delays=2, degree=2),
-        "reservoir": jaxcast.fit_reservoir(wave, num_nodes=8, num_discarded=5, key=jax.random.key(0)),
-        "delay_kernel_ridge": jaxcast.fit_delay_kernel_ridge(wave, jnp.ones(3), penalty=1e-3),
-        "recurrent": jaxcast.RecurrentForecaster(
+        "nvar": jaxcast.forecasters.fit_nvar(wave, num_delays=2, degree=2),
+        "reservoir": jaxcast.forecasters.fit_reservoir(wave, num_nodes=8, num_discarded=5, key=jax.random.key(0)),
+        "delay_kernel_ridge": jaxcast.forecasters.fit_delay_kernel_ridge(wave, jnp.ones(3), penalty=1e-3),
+        "recurrent": jaxcast.forecasters.RecurrentForecaster(
             gru, **readout, scaler=jaxcast.forecasters.readout.Scaler(jnp.zeros(2), jnp.ones(2))
         ),
-        "language_model": jaxcast.LanguageModel(num_tokens=5, hidden_size=3, num_layers=2, key=jax.random.key(0)),
-        "adaptive": jaxcast.AdaptivePool.untrained(),
-        "quantile_average": jaxcast.QuantileAverage.untrained(3),
+        "language_model": jaxcast.text.LanguageModel(num_tokens=5, hidden_size=3, num_layers=2, key=jax.random.key(0)),
+        "adaptive": jaxcast.hub.AdaptivePool.untrained(),
+        "quantile_average": jaxcast.hub.TrainedQuantileAverage.untrained(3),
     }
 
 
@@ -68,13 +70,13 @@ def folders(tmp_path_factory):
     """A folder of each kind of model, and the models."""
     base, models = tmp_path_factory.mktemp("sound"), pools() | cells() | series()
     for name, model in models.items():
-        jaxcast.save_pool(base / name, model, attributes={"leads": [1, 3], "window": 6})
+        jaxcast.save_model(base / name, model, attributes={"leads": [1, 3], "window": 6})
     return base, models
 
 
 def refused(folder, match="train and save it again"):
     with pytest.raises(jaxcast.InputError, match=match) as caught:
-        jaxcast.load_pool(folder)
+        jaxcast.load_model(folder)
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 900
@@ -90,7 +92,7 @@ def same(ours, theirs):
 def outcome(folder):
     """The model that a folder gives, or the message why it gives none."""
     try:
-        return jaxcast.load_pool(folder).pool
+        return jaxcast.load_model(folder).pool
     except jaxcast.InputError as error:
         return str(error)
 
@@ -124,8 +126,8 @@ def test_settings_and_arrays_that_no_class_has_are_refused_even_with_a_fitting_c
                 assert tmp_path.name in found
                 assert "\n" not in found
             else:
-                jaxcast.save_pool(tmp_path / "again", found)
-                assert same(jaxcast.load_pool(tmp_path / "again").pool, found)
+                jaxcast.save_model(tmp_path / "again", found)
+                assert same(jaxcast.load_model(tmp_path / "again").pool, found)
     assert refusals > len(models)
 
 
@@ -224,10 +226,10 @@ def test_numbers_out_of_range_are_refused(folders, tmp_path, without_type_checks
 def test_the_two_files_belong_together(folders, tmp_path):
     """Of two sound folders of one kind, each with its own checksum, one's arrays are not taken for the other's."""
     for part, rho in (("one", 0.25), ("two", 0.75)):
-        jaxcast.save_pool(tmp_path / part, jaxcast.FixedWeights(jnp.asarray([rho, 1 - rho])))
+        jaxcast.save_model(tmp_path / part, jaxcast.pooling.FixedWeights(jnp.asarray([rho, 1 - rho])))
     shutil.copy(tmp_path / "two/arrays.npz", tmp_path / "one/arrays.npz")
     with pytest.raises(jaxcast.InputError, match=r"one/arrays.npz does not belong to the pool.json beside it"):
-        jaxcast.load_pool(tmp_path / "one")
+        jaxcast.load_model(tmp_path / "one")
 
 
 def npz(path, members, compression=zipfile.ZIP_STORED):
@@ -290,33 +292,33 @@ def test_json_that_is_not_ours_is_refused(text, reason, tmp_path):
 def test_what_is_not_json_is_no_attribute(tmp_path):
     for attributes in ({"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}):
         with pytest.raises(jaxcast.InputError, match="attributes must be JSON values"):
-            jaxcast.save_pool(tmp_path / "pool", jaxcast.equal_weights(2), attributes=attributes)
+            jaxcast.save_model(tmp_path / "pool", jaxcast.equal_weights(2), attributes=attributes)
     assert not (tmp_path / "pool").exists()
 
 
 def test_what_would_not_be_loaded_is_not_saved(tmp_path, without_type_checks):
     lasting = series()["series drift"]
     for pool, reason in (
-        (jaxcast.FixedWeights(jnp.asarray([0.5, jnp.nan])), r"\.weights must be finite, got 1 of 2"),
-        (jaxcast.LinearRegression(jnp.ones((3, 2, 3)), jnp.ones(2)), "bias must be"),
+        (jaxcast.pooling.FixedWeights(jnp.asarray([0.5, jnp.nan])), r"\.weights must be finite, got 1 of 2"),
+        (jaxcast.pooling.LinearRegression(jnp.ones((3, 2, 3)), jnp.ones(2)), "bias must be"),
         (dataclasses.replace(lasting, shifts=lasting.shifts[:1]), "2 leads"),
-        (dataclasses.replace(lasting, forecaster=jaxcast.HistoryMean((1, 2, 3))), "3 leads"),
+        (dataclasses.replace(lasting, forecaster=jaxcast.series.HistoryMean((1, 2, 3))), "3 leads"),
     ):
         with pytest.raises(jaxcast.InputError, match=reason):
-            jaxcast.save_pool(tmp_path / "pool", pool)
+            jaxcast.save_model(tmp_path / "pool", pool)
     assert not (tmp_path / "pool").exists()
 
 
 def test_settings_are_checked_where_a_model_is_made(without_type_checks):
     for make, reason in (
-        (lambda: jaxcast.LastValue((3, 1)), "leads must rise"),
-        (lambda: jaxcast.Drift((0, 1)), "every lead must be at least 1"),
-        (lambda: jaxcast.SeasonalLastValue((1,), 0), "period must be at least 1"),
-        (lambda: jaxcast.Monomials(0), "degree must be at least 1"),
-        (lambda: jaxcast.AdaptivePool.untrained(rates=(1.5,)), "rates must be"),
-        (lambda: jaxcast.SimplexLeastSquares(2.5), "must be a whole number, got 2.5"),
-        (lambda: jaxcast.CalibratedForecaster(None, None, levels=(0.9, 0.1)), "levels must rise"),
-        (lambda: jaxcast.CalibratedForecaster(None, None, lower=float("nan")), "lower must be a finite number"),
+        (lambda: jaxcast.series.LastValue((3, 1)), "leads must rise"),
+        (lambda: jaxcast.series.Drift((0, 1)), "every lead must be at least 1"),
+        (lambda: jaxcast.series.SeasonalLastValue((1,), 0), "period must be at least 1"),
+        (lambda: jaxcast.series.PolynomialFeatures(0), "degree must be at least 1"),
+        (lambda: jaxcast.hub.AdaptivePool.untrained(rates=(1.5,)), "rates must be"),
+        (lambda: jaxcast.pooling.SimplexLeastSquares(2.5), "must be a whole number, got 2.5"),
+        (lambda: jaxcast.series.CalibratedForecaster(None, None, levels=(0.9, 0.1)), "levels must rise"),
+        (lambda: jaxcast.series.CalibratedForecaster(None, None, lower=float("nan")), "lower must be a finite number"),
     ):
         with pytest.raises(jaxcast.InputError, match=reason):
             make()
@@ -340,8 +342,8 @@ def test_checks_of_settings():
 
 
 def test_candidates_that_no_pool_was_trained_over_are_refused(tmp_path):
-    candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
-    jaxcast.save_pool(tmp_path, jaxcast.equal_weights(2), candidates)
+    candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+    jaxcast.save_model(tmp_path, jaxcast.equal_weights(2), candidates)
     config, arrays = contents(tmp_path)
     for change in (
         {"dt": 0.0}, {"dt": "0.01"}, {"h": -1.0}, {"dt": 1e9}, {"h": 3e-3}, {"systems": []}, {"systems": "lorenz63()"},

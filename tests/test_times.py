@@ -26,20 +26,23 @@ def scheduled():
     def system(mean):
         return jaxcast.Lorenz63(rho=jaxcast.Cosine(mean=mean, amplitude=-10.0, period=1.3))
 
-    flow = jaxcast.flow_map(jaxcast.stack([system(34.0), system(38.0), system(41.0)]), dt=0.2, h=0.02)
+    flow = jaxcast.flow_map(jaxcast.stack_systems([system(34.0), system(38.0), system(41.0)]), dt=0.2, h=0.02)
     truth = jaxcast.simulate(system(38.0), [1.0, 2.0, 20.0], num_samples=40, dt=0.2, h=0.02, t0=3.0, transient=2.0)
-    return truth, flow, jaxcast.FixedWeights(jnp.asarray([0.0, 1.0, 0.0]))
+    return truth, flow, jaxcast.pooling.FixedWeights(jnp.asarray([0.0, 1.0, 0.0]))
 
 
 def test_gathered_samples_give_each_state_its_own_time(scheduled):
     truth, flow, pool = scheduled
-    np.testing.assert_allclose(jaxcast.forecasts_along(flow, truth)[:-1, 1], truth.states[1:], rtol=1e-10)
-    for samples in (jaxcast.one_step_samples(truth, 2, flow), jaxcast.samples_for(pool, truth, flow)):
+    np.testing.assert_allclose(jaxcast.dynamics.forecasts_along(flow, truth)[:-1, 1], truth.states[1:], rtol=1e-10)
+    for samples in (jaxcast.one_step_samples(truth, 2, flow), jaxcast.pooling.rolled_samples(pool, truth, flow)):
         np.testing.assert_allclose(samples.forecasts[:, 1], samples.targets, rtol=1e-10)
-    gathered, rolled = jaxcast.one_step_samples(truth, 1, flow), jaxcast.samples_for(jaxcast.Persistence(), truth, flow)
+    gathered, rolled = (
+        jaxcast.one_step_samples(truth, 1, flow),
+        jaxcast.pooling.rolled_samples(jaxcast.pooling.Persistence(), truth, flow),
+    )
     np.testing.assert_allclose(gathered.memory.errors[:, 0, 1], 0, atol=1e-9)
     np.testing.assert_allclose(gathered.forecasts, rolled.forecasts[-len(gathered.forecasts) :], rtol=1e-10)
-    chunks = jaxcast.sequence_chunks(truth, flow, length=5, stride=3)
+    chunks = jaxcast.pooling.sequence_chunks(truth, flow, length=5, stride=3)
     np.testing.assert_allclose(chunks.forecasts[:, :, 1], chunks.targets, rtol=1e-10)
     np.testing.assert_allclose(chunks.errors[:, :, 1], 0, atol=1e-9)
 
@@ -50,8 +53,8 @@ def test_windows_give_each_state_its_own_time(scheduled):
     np.testing.assert_allclose(windows.times[:, 0], 3.0 + 0.2 * 5 * np.arange(4), rtol=1e-12)
     np.testing.assert_array_equal(jaxcast.forecast_times(windows), windows.times[:, :-1])
     forecaster = jaxcast.Forecaster(pool, flow)
-    best = jaxcast.Forecaster(jaxcast.BestCandidate(pool), flow)
-    for cell in (forecaster, jaxcast.HeldWeights(forecaster), best):
+    best = jaxcast.Forecaster(jaxcast.pooling.BestCandidate(pool), flow)
+    for cell in (forecaster, jaxcast.pooling.HeldWeights(forecaster), best):
         np.testing.assert_allclose(jaxcast.forecast_windows(cell, windows).forecast, windows.truth, rtol=1e-7)
     along = jaxcast.open_loop(forecaster, truth.states, truth.times).forecast
     np.testing.assert_allclose(along[forecaster.warmup : -1], truth.states[forecaster.warmup + 1 :], rtol=1e-10)
@@ -62,7 +65,7 @@ def test_windows_give_each_state_its_own_time(scheduled):
 
 def test_training_windows_give_each_state_its_own_time(scheduled):
     truth, flow, pool = scheduled
-    windows = jaxcast.loop_windows(truth, horizon=4, history_size=3, stride=3)
+    windows = jaxcast.training.training_windows(truth, horizon=4, history_size=3, stride=3)
     begins = 3.0 + 0.2 * 3 * np.arange(len(windows.truth))
     np.testing.assert_allclose(windows.times, begins[:, None] + 0.2 * np.arange(6), rtol=1e-12)
     assert len(windows.truth) == 12
@@ -71,9 +74,9 @@ def test_training_windows_give_each_state_its_own_time(scheduled):
     def make_cell(pool):
         return jaxcast.Forecaster(pool, flow)
 
-    assert jaxcast.closed_loop_loss(make_cell)(pool, windows) < 1e-10
+    assert jaxcast.training.closed_loop_loss(make_cell)(pool, windows) < 1e-10
     late = windows._replace(times=windows.times + 0.2)
-    assert jaxcast.closed_loop_loss(make_cell)(pool, late) > 0.1
+    assert jaxcast.training.closed_loop_loss(make_cell)(pool, late) > 0.1
 
 
 def test_the_last_window_is_cut(scheduled):
@@ -95,28 +98,28 @@ def fits_of_a_trajectory(flow, pool):
         return forecast
 
     models = jax.tree.map(lambda a: jnp.asarray(a)[None], pool)
-    kalman = jaxcast.EnsembleKalmanFilter(
-        jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"], dt=0.2, h=0.02), low=[25.0], high=[40.0],
+    kalman = jaxcast.forecasters.EnsembleKalmanFilter(
+        jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"], dt=0.2, h=0.02), low=[25.0], high=[40.0],
         observation_noise=0.1, parameter_noise=0.05, num_members=5, key=jax.random.key(0),
     )  # fmt: skip
     return {
         "one_step_samples": lambda t: jaxcast.one_step_samples(t, 2, flow),
-        "samples_for": lambda t: jaxcast.samples_for(pool, t, flow),
-        "sequence_chunks": lambda t: jaxcast.sequence_chunks(t, flow, length=4),
-        "forecasts_along": lambda t: jaxcast.forecasts_along(flow, t),
-        "input_scales": lambda t: jaxcast.input_scales(t, flow),
+        "samples_for": lambda t: jaxcast.pooling.rolled_samples(pool, t, flow),
+        "sequence_chunks": lambda t: jaxcast.pooling.sequence_chunks(t, flow, length=4),
+        "forecasts_along": lambda t: jaxcast.dynamics.forecasts_along(flow, t),
+        "input_scales": lambda t: jaxcast.pooling.input_scales(t, flow),
         "fit_regime": lambda t: jaxcast.fit_regime(t, flow, coordinates=np.asarray([1.0, 2.0, 3.0])),
         "forecast_windows": of_windows(cell),
-        "held weights": of_windows(jaxcast.HeldWeights(cell)),
-        "best candidate": of_windows(jaxcast.Forecaster(jaxcast.BestCandidate(pool), flow)),
+        "held weights": of_windows(jaxcast.pooling.HeldWeights(cell)),
+        "best candidate": of_windows(jaxcast.Forecaster(jaxcast.pooling.BestCandidate(pool), flow)),
         "Kalman filter": of_windows(kalman),
         "open_loop": lambda t: jaxcast.open_loop(cell, t.states, t.times),
         "spin_up": lambda t: jaxcast.spin_up(cell, t.states, t.times),
         "forecast": lambda t: jaxcast.forecast(cell, t.states[:25], 3, t.times[:27]),
-        "fine_tune": lambda t: jaxcast.fine_tune(
+        "fine_tune": lambda t: jaxcast.training.fine_tune(
             models, t, lambda pool: jaxcast.Forecaster(pool, flow), keys=jax.random.split(jax.random.key(0), 1)
         ),
-        "choose_setting": lambda t: jaxcast.choose_setting(
+        "choose_setting": lambda t: jaxcast.training.grid_search(
             lambda t: cell, {}, t, dt=0.2, threshold=1.0, window_size=4, history_size=4, validation_share=0.5
         ),
     }
@@ -142,7 +145,7 @@ def test_irregular_times_are_refused_without_candidates_too(scheduled):
         uneven = truth._replace(times=bad)
         for use in (
             lambda t: jaxcast.one_step_samples(t, 2),
-            lambda t: jaxcast.loop_windows(t, 4, 3),
+            lambda t: jaxcast.training.training_windows(t, 4, 3),
             lambda t: jaxcast.cut_windows(t, num_windows=1, window_size=30, history_size=5),
         ):
             with pytest.raises(jaxcast.InputError, match="times of the trajectory must"):
@@ -205,7 +208,7 @@ def test_float32_knows_the_phase_after_many_steps():
 
     class Relaxation(jaxcast.System):
         components = ("x",)
-        target: jaxcast.Parameter = 0.0
+        target: jaxcast.dynamics.Parameter = 0.0
 
         def vector_field(self, t, u):
             return (self.target - u[0],)
@@ -246,19 +249,19 @@ import jax.numpy as jnp, numpy as np, jaxcast
 def system(mean): return jaxcast.Lorenz63(rho=jaxcast.Cosine(mean, -10.0, 1.577132))
 truth = jaxcast.simulate(system(38.0), [1.0, 2.0, 20.0], num_samples=24, t0=1e6, transient=1.0)
 assert truth.states.dtype == jnp.float32 and len(np.unique(truth.times)) == 24
-flow = jaxcast.flow_map(jaxcast.stack([system(35.0), system(38.0)]))
-pool = jaxcast.FixedWeights(jnp.asarray([0.0, 1.0]))
+flow = jaxcast.flow_map(jaxcast.stack_systems([system(35.0), system(38.0)]))
+pool = jaxcast.pooling.FixedWeights(jnp.asarray([0.0, 1.0]))
 cell = jaxcast.Forecaster(pool, flow)
-samples, chunks = jaxcast.one_step_samples(truth, 2, flow), jaxcast.sequence_chunks(truth, flow, length=4)
-rolled = jaxcast.samples_for(pool, truth, flow)
+samples, chunks = jaxcast.one_step_samples(truth, 2, flow), jaxcast.pooling.sequence_chunks(truth, flow, length=4)
+rolled = jaxcast.pooling.rolled_samples(pool, truth, flow)
 windows = jaxcast.cut_windows(truth, num_windows=4, window_size=5, history_size=3)
-loss = jaxcast.closed_loop_loss(lambda pool: jaxcast.Forecaster(pool, flow))
+loss = jaxcast.training.closed_loop_loss(lambda pool: jaxcast.Forecaster(pool, flow))
 off = [
     samples.forecasts[:, 1] - samples.targets, chunks.errors[:, :, 1], rolled.forecasts[:, 1] - rolled.targets,
     jaxcast.forecast_windows(cell, windows).forecast - windows.truth,
     jaxcast.open_loop(cell, truth.states, truth.times).forecast[2:-1] - truth.states[3:],
     jaxcast.forecast(cell, truth.states[:6], 4, truth.times[:9]).forecast - truth.states[6:10],
-    loss(pool, jaxcast.loop_windows(truth, 4, 3)),
+    loss(pool, jaxcast.training.training_windows(truth, 4, 3)),
 ]
 print(max(float(abs(a).max()) for a in off))
 """
@@ -318,8 +321,8 @@ def shy_cell(guess):
 
 def test_a_window_that_has_diverged_goes_on_from_the_truth():
     states = jnp.where(jnp.arange(12) % 2, 1.0, -1.0)[:, None]
-    windows = jaxcast.loop_windows(jaxcast.Trajectory(jnp.arange(12.0), states), horizon=4, history_size=1)
-    loss, gradient = jax.value_and_grad(jaxcast.closed_loop_loss(shy_cell))(50.0, windows)
+    windows = jaxcast.training.training_windows(jaxcast.Trajectory(jnp.arange(12.0), states), horizon=4, history_size=1)
+    loss, gradient = jax.value_and_grad(jaxcast.training.closed_loop_loss(shy_cell))(50.0, windows)
     assert np.isfinite(gradient)
     far = 4 * 0.3  # squared, in standard deviations; only the first of four leads is scored
     np.testing.assert_allclose(loss, np.log1p(far / 0.03**2) / 4, rtol=1e-9)

@@ -36,7 +36,7 @@ def test_fit_is_a_plain_loop_of_minibatches(samples):
         losses = []
         for batch in np.split(order[: num_samples // 50 * 50], num_samples // 50):
             minibatch = jax.tree.map(lambda a, batch=batch: a[batch], samples)
-            loss, gradient = jax.value_and_grad(jaxcast.mean_squared_error)(model, minibatch)
+            loss, gradient = jax.value_and_grad(jaxcast.pooling.mean_squared_error)(model, minibatch)
             updates, state = ADAM.update(gradient, state, model)
             model = optax.apply_updates(model, updates)
             losses.append(loss)
@@ -119,7 +119,7 @@ def kill_after(num_epochs):
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, tmp_path, num_seeds):
-    optimizer = jaxcast.make_optimizer(1e-2, schedule="cosine", num_steps=60, weight_decay=1e-3, clip_norm=1.0)
+    optimizer = jaxcast.training.make_optimizer(1e-2, schedule="cosine", num_steps=60, weight_decay=1e-3, clip_norm=1.0)
     run = partial(
         jaxcast.fit,
         init,
@@ -183,15 +183,15 @@ def test_the_optimizer_is_what_its_options_say(samples):
             moved.append(updates["w"])
         return np.asarray(moved)
 
-    plain = steps(jaxcast.make_optimizer(1e-2), 8)
+    plain = steps(jaxcast.training.make_optimizer(1e-2), 8)
     np.testing.assert_allclose(plain, -0.01 * np.ones((8, 2)), rtol=1e-6)  # Adam with a constant gradient
-    cosine = steps(jaxcast.make_optimizer(1e-2, schedule="cosine", num_steps=8), 8)
+    cosine = steps(jaxcast.training.make_optimizer(1e-2, schedule="cosine", num_steps=8), 8)
     np.testing.assert_allclose(cosine, plain * (0.5 * (1 + np.cos(np.pi * np.arange(8) / 8)))[:, None], rtol=1e-6)
-    linear = steps(jaxcast.make_optimizer(1e-2, schedule="linear", num_steps=8, warmup_steps=4), 8)
+    linear = steps(jaxcast.training.make_optimizer(1e-2, schedule="linear", num_steps=8, warmup_steps=4), 8)
     np.testing.assert_allclose(linear, plain * np.asarray([0, 1, 2, 3, 4, 3, 2, 1])[:, None] / 4, rtol=1e-6, atol=1e-12)
-    decayed = steps(jaxcast.make_optimizer(1e-2, weight_decay=0.1), 1)
+    decayed = steps(jaxcast.training.make_optimizer(1e-2, weight_decay=0.1), 1)
     np.testing.assert_allclose(decayed[0], plain[0] - 1e-2 * 0.1 * parameters["w"], rtol=1e-6)
-    clipped = jaxcast.make_optimizer(1e-2, clip_norm=1.0)
+    clipped = jaxcast.training.make_optimizer(1e-2, clip_norm=1.0)
     state = clipped.init(parameters)
     _, state = clipped.update(gradient, state, parameters)
     first_moments = state[1][0].mu["w"]
@@ -212,11 +212,11 @@ def test_the_optimizer_is_what_its_options_say(samples):
 )
 def test_impossible_optimizers_are_refused(options, message, without_type_checks):
     with pytest.raises(jaxcast.InputError, match=message):
-        jaxcast.make_optimizer(**{"learning_rate": 1e-3} | options)
+        jaxcast.training.make_optimizer(**{"learning_rate": 1e-3} | options)
 
 
 def test_the_same_options_are_the_same_optimizer():
-    assert jaxcast.make_optimizer(1e-3, clip_norm=1.0) is jaxcast.make_optimizer(1e-3, clip_norm=1.0)
+    assert jaxcast.training.make_optimizer(1e-3, clip_norm=1.0) is jaxcast.training.make_optimizer(1e-3, clip_norm=1.0)
 
 
 class Number(nnx.Module):

@@ -8,7 +8,7 @@ import jaxcast
 
 def test_delay_embedding_is_newest_first():
     values = np.arange(20.0).reshape(10, 2)
-    embedded = jaxcast.delay_embed(jnp.asarray(values), 3)
+    embedded = jaxcast.dynamics.delay_embed(jnp.asarray(values), 3)
     expected = np.stack([values[[n + 2, n + 1, n]] for n in range(8)])
     np.testing.assert_array_equal(embedded, expected)
 
@@ -31,7 +31,7 @@ def test_too_little_data_is_refused(trajectory, candidates):
     with pytest.raises(jaxcast.InputError, match="need at least 406 samples"):
         jaxcast.cut_windows(trajectory, num_windows=4, window_size=100, history_size=6)
     with pytest.raises(jaxcast.InputError, match="num_delays must be from 1 to the 400 values"):
-        jaxcast.delay_embed(trajectory.states, 0)
+        jaxcast.dynamics.delay_embed(trajectory.states, 0)
 
 
 def test_nan_is_refused_before_training(trajectory, candidates):
@@ -68,7 +68,7 @@ def test_one_step_forecasts_are_the_pools_whatever_the_batch(trajectory, candida
     samples = jaxcast.one_step_samples(trajectory, 5, candidates)
     whole = attention(samples.memory, samples.forecasts)
     for batch_size in (7, 512):
-        parts = jaxcast.one_step_forecasts(attention, samples, batch_size=batch_size)
+        parts = jaxcast.pooling.one_step_forecasts(attention, samples, batch_size=batch_size)
         np.testing.assert_allclose(parts.forecast, whole.forecast, rtol=1e-10)
         np.testing.assert_allclose(parts.info["weights"], whole.info["weights"], atol=1e-12)
 
@@ -100,7 +100,7 @@ def test_gaps_that_a_cell_does_without_are_no_fault(trajectory, candidates):
     cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
     expected = jaxcast.forecast_windows(cell, windows).forecast
     np.testing.assert_array_equal(jaxcast.forecast_windows(cell, with_gaps(windows, (1, 0, 0))).forecast, expected)
-    filling = jaxcast.WindowCell(jaxcast.LastValue((1,)), window_size=4)
+    filling = jaxcast.series.WindowCell(jaxcast.series.LastValue((1,)), window_size=4)
     gaps = with_gaps(windows, (1, 3, 0), (2, 3, 1))
     filled = jaxcast.forecast_windows(filling, gaps).forecast
     np.testing.assert_array_equal(filled[1, :, 0], np.full(3, windows.history[1, 2, 0]))

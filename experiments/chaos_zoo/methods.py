@@ -116,12 +116,12 @@ def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
 
 def gru(zoo: Zoo, config: Any) -> np.ndarray:
     """A GRU for each system, from the best of several initial weights."""
-    return _recurrent(jaxcast.GRU, zoo, config)
+    return _recurrent(jaxcast.nn.GRU, zoo, config)
 
 
 def lstm(zoo: Zoo, config: Any) -> np.ndarray:
     """An LSTM for each system, likewise."""
-    return _recurrent(jaxcast.LSTM, zoo, config)
+    return _recurrent(jaxcast.nn.LSTM, zoo, config)
 
 
 def _recurrent(layer: Any, zoo: Zoo, config: Any) -> np.ndarray:
@@ -133,12 +133,12 @@ def _recurrent(layer: Any, zoo: Zoo, config: Any) -> np.ndarray:
 
 def _fit_kernel(series: Float[Array, "time dim"], setting: Any) -> Any:
     weights, bandwidth, penalty = setting
-    return jaxcast.fit_delay_kernel_ridge(series, weights, bandwidth=bandwidth, penalty=penalty)
+    return jaxcast.forecasters.fit_delay_kernel_ridge(series, weights, bandwidth=bandwidth, penalty=penalty)
 
 
 def _fit_recurrent(layer: Any, num_updates: int, series: Float[Array, "time dim"], key: Any) -> Any:
     layers = layer(in_size=1, hidden_size=HIDDEN_SIZE, key=key, init="orthogonal", dtype=series.dtype)
-    return jaxcast.fit_recurrent_forecaster(layers, series, num_updates=num_updates)
+    return jaxcast.forecasters.fit_recurrent_forecaster(layers, series, num_updates=num_updates)
 
 
 def _closed_loops(fit: Callable[[Array, Any], Any], num_leads: int, systems: Any, setting: Any) -> Array:

@@ -16,7 +16,7 @@ from experiments.frame import open_folder, start
 from experiments.hub import pictures as hub_pictures
 from experiments.hub.setup import PRESETS, Config, Window, load, names_of_locations, settled, tables_of, windows_of
 from jaxcast.cli.command import make_console
-from jaxcast.hub.rolling_origin import GRID
+from jaxcast.hub.rolling import GRID
 from jaxcast.io.reading import Arrays
 from jaxcast.io.run_folder import RunFolder
 
@@ -83,21 +83,23 @@ def run(config: Config, tables: tuple[Path, Path], console: Console, began: floa
 
 
 def rolling(
-    config: Config, hub: jaxcast.Hub, baseline: jaxcast.Hub | None, folder: RunFolder, console: Console
+    config: Config, hub: jaxcast.hub.Hub, baseline: jaxcast.hub.Hub | None, folder: RunFolder, console: Console
 ) -> dict[str, np.ndarray]:
     """What each forecaster would have said with what was known: (location, time, quantile), NaN where nothing."""
     course = hub.course()
     possible = np.asarray(course.possible)[..., None]
-    forecasts = {name: np.asarray(jaxcast.pool_course(pool, course).forecast) for name, pool in untrained().items()}
+    forecasts = {
+        name: np.asarray(jaxcast.hub.pool_forecasts(pool, course).forecast) for name, pool in untrained().items()
+    }
 
     def average(_: Path) -> Arrays:
-        pool = jaxcast.QuantileAverage.untrained(len(hub.models))
-        return {"forecast": np.asarray(jaxcast.rolling_origin(pool, course, num_steps=config.num_steps).forecast)}
+        pool = jaxcast.hub.TrainedQuantileAverage.untrained(len(hub.models))
+        return {"forecast": np.asarray(jaxcast.hub.rolling(pool, course, num_steps=config.num_steps).forecast)}
 
     def adaptive(_: Path) -> Arrays:
         began = time.perf_counter()
-        pool = jaxcast.AdaptivePool.untrained(follow_newest=True)
-        output = jaxcast.adaptive_origin(course, pool, num_steps=config.num_steps)
+        pool = jaxcast.hub.AdaptivePool.untrained(follow_newest=True)
+        output = jaxcast.hub.adaptive_origin(course, pool, num_steps=config.num_steps)
         kept = {"forecast": output.forecast, "weights": output.info["weights"], "leader": output.info["leader"]}
         arrays = {name: np.asarray(array) for name, array in kept.items()}
         console.print(
@@ -118,23 +120,23 @@ def rolling(
 def untrained() -> dict[str, Any]:
     """Pools that learn nothing but what scores have been."""
     return {
-        EQUAL: jaxcast.EqualMean(),
-        "equal_median": jaxcast.EqualMedian(),
-        "trimmed_mean": jaxcast.TrimmedMean(),
-        "linear_opinion_pool": jaxcast.LinearOpinionPool(),
-        "inverse_score": jaxcast.InverseScoreWeights(),
-        "inverse_score_pooled": jaxcast.InverseScoreWeights(pooled=True),
-        "adaptive_untrained": jaxcast.AdaptivePool.untrained(follow_newest=True),
+        EQUAL: jaxcast.hub.QuantileMean(),
+        "equal_median": jaxcast.hub.QuantileMedian(),
+        "trimmed_mean": jaxcast.hub.TrimmedMean(),
+        "linear_opinion_pool": jaxcast.hub.LinearOpinionPool(),
+        "inverse_score": jaxcast.hub.InverseScoreWeights(),
+        "inverse_score_pooled": jaxcast.hub.InverseScoreWeights(pooled=True),
+        "adaptive_untrained": jaxcast.hub.AdaptivePool.untrained(follow_newest=True),
     }
 
 
 def blocked(
-    config: Config, hub: jaxcast.Hub, windows: list[Window], folder: RunFolder, console: Console
+    config: Config, hub: jaxcast.hub.Hub, windows: list[Window], folder: RunFolder, console: Console
 ) -> dict[str, np.ndarray]:
     """The paper's pools by the paper's protocol, which trains on the future too: gaps filled as the paper did."""
-    filled = jaxcast.fill_gaps(hub).course()
+    filled = jaxcast.hub.fill_gaps(hub).course()
     masks = np.stack([hub.weeks(window.first, window.last) for window in windows])
-    forecasts = {EQUAL: np.asarray(jaxcast.pool_course(jaxcast.EqualMean(), filled).forecast)}
+    forecasts = {EQUAL: np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), filled).forecast)}
     for number, name in enumerate(config.blocked):
         parts = []
         for index, mask in enumerate(masks):
@@ -143,13 +145,15 @@ def blocked(
                 _: Path, name: str = name, number: int = number, index: int = index, mask: np.ndarray = mask
             ) -> Arrays:
                 console.print(f"{name}, without window {windows[index].name}", highlight=False)
-                run = jaxcast.blocked_windows(
+                run = jaxcast.hub.blocked_windows(
                     initialiser(name, config, hub),
                     filled,
                     mask[None],
                     num_delays=NUM_DELAYS,
                     keys=jax.random.split(jax.random.fold_in(jax.random.key(config.seed), number), 1),
-                    optimizer=jaxcast.make_optimizer(config.blocked_learning_rate, weight_decay=WEIGHT_DECAY[name]),
+                    optimizer=jaxcast.training.make_optimizer(
+                        config.blocked_learning_rate, weight_decay=WEIGHT_DECAY[name]
+                    ),
                     num_epochs=config.blocked_epochs,
                     batch_size=config.blocked_batch_size,
                 )
@@ -162,12 +166,12 @@ def blocked(
     return forecasts
 
 
-def initialiser(name: str, config: Config, hub: jaxcast.Hub) -> Any:
+def initialiser(name: str, config: Config, hub: jaxcast.hub.Hub) -> Any:
     """key -> one of the paper's pools."""
     num_levels = len(hub.levels)
 
     def regression(key: jax.Array) -> Any:
-        return jaxcast.QuantileRegression(
+        return jaxcast.hub.QuantileRegression(
             num_models=len(hub.models), num_quantiles=num_levels, num_delays=NUM_DELAYS, key=key
         )
 
@@ -177,7 +181,7 @@ def initialiser(name: str, config: Config, hub: jaxcast.Hub) -> Any:
         )
 
     def multi_head(key: jax.Array) -> Any:
-        return jaxcast.MultiHeadAttention(
+        return jaxcast.pooling.MultiHeadAttention(
             score="additive",
             num_heads=NUM_HEADS,
             dim=num_levels,
@@ -191,7 +195,7 @@ def initialiser(name: str, config: Config, hub: jaxcast.Hub) -> Any:
 
 
 def score(
-    forecasts: dict[str, np.ndarray], hub: jaxcast.Hub, windows: list[Window], protocol: str, config: Config
+    forecasts: dict[str, np.ndarray], hub: jaxcast.hub.Hub, windows: list[Window], protocol: str, config: Config
 ) -> list[dict[str, Any]]:
     """A row for each forecaster, window and level set."""
     left_out = np.min(np.abs(hub.levels[:, None] - np.asarray(config.leave_out_levels or (9.0,))), 1) < 1e-6
@@ -202,7 +206,7 @@ def score(
         inside = {name: forecast[:, weeks] for name, forecast in forecasts.items()}
         for kept in sets:
             chosen = {name: forecast[..., kept] for name, forecast in inside.items()}
-            scored = jaxcast.score_forecasters(chosen, hub.truth[:, weeks], hub.levels[kept])
+            scored = jaxcast.hub.score_forecasters(chosen, hub.truth[:, weeks], hub.levels[kept])
             equal = next(row["wis"] for row in scored if row["method"] == EQUAL)
             for row in scored:
                 about = {
@@ -213,18 +217,18 @@ def score(
                 }
                 del row["relative_wis"]  # over all pairs of pools it says less than the ratio
                 ratio = None if row["wis"] is None else row["wis"] / equal
-                num_crossings = jaxcast.count_crossings(np.nan_to_num(chosen[row["method"]]))
+                num_crossings = jaxcast.scores.count_crossings(np.nan_to_num(chosen[row["method"]]))
                 rows.append(row | about | {"ratio_to_equal_mean": ratio, "num_crossings": num_crossings})
     return rows
 
 
 def compare(
-    forecasts: dict[str, np.ndarray], hub: jaxcast.Hub, windows: list[Window], horizon: int, against: str
+    forecasts: dict[str, np.ndarray], hub: jaxcast.hub.Hub, windows: list[Window], horizon: int, against: str
 ) -> dict[str, Any]:
     """The best pool against another one over the weeks of all windows."""
     weeks = np.any([hub.weeks(window.first, window.last) for window in windows], 0)
     ours, other = (forecasts[name][:, weeks] for name in (BEST, against))
-    result = jaxcast.compare_forecasters(ours, other, hub.truth[:, weeks], hub.levels, horizon=hub.steps_ahead)
+    result = jaxcast.hub.compare_forecasters(ours, other, hub.truth[:, weeks], hub.levels, horizon=hub.steps_ahead)
     return {"horizon": horizon, "against": against, **result}
 
 

@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 
 
 def draw(
-    hub: jaxcast.Hub,
+    hub: jaxcast.hub.Hub,
     forecasts: dict[str, np.ndarray],
     weights: np.ndarray,
     windows: list[Window],
@@ -46,7 +46,7 @@ def draw(
 NAMES = tuple(f"{name}.png" for name in ("submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan"))
 
 
-def submissions(hub: jaxcast.Hub) -> Figure:
+def submissions(hub: jaxcast.hub.Hub) -> Figure:
     figure = Figure(figsize=(10, 0.9 + 0.32 * len(hub.models)), layout="constrained")
     ax = plotting.plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0))
     ax.set_title("Share of locations that each model forecast, by date: gaps are masked, not filled")
@@ -54,7 +54,12 @@ def submissions(hub: jaxcast.Hub) -> Figure:
 
 
 def scores_by_week(
-    hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], place: int, spans: list[tuple[str, str]], best: str, equal: str
+    hub: jaxcast.hub.Hub,
+    forecasts: dict[str, np.ndarray],
+    place: int,
+    spans: list[tuple[str, str]],
+    best: str,
+    equal: str,
 ) -> Figure:
     """Over all locations, and in one."""
     figure = Figure(figsize=(10, 6.4), layout="constrained")
@@ -75,7 +80,7 @@ def scores_by_week(
     return figure
 
 
-def relative(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], best: str, equal: str) -> Figure:
+def relative(hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], best: str, equal: str) -> Figure:
     """Candidates and pools against the equal-weight mean on the tasks that both forecast."""
     base = _wis(forecasts[equal], hub)
     candidates = {name: hub.forecasts[:, :, i] for i, name in enumerate(hub.models)}
@@ -97,7 +102,7 @@ def relative(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], best: str, equa
     return figure
 
 
-def model_weights(hub: jaxcast.Hub, weights: np.ndarray, place: int) -> Figure:
+def model_weights(hub: jaxcast.hub.Hub, weights: np.ndarray, place: int) -> Figure:
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     for ax, values, name in zip(
         figure.subplots(2, 1, sharex=True),
@@ -114,7 +119,7 @@ def model_weights(hub: jaxcast.Hub, weights: np.ndarray, place: int) -> Figure:
     return figure
 
 
-def coverage(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], spans: list[tuple[str, str]], best: str) -> Figure:
+def coverage(hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], spans: list[tuple[str, str]], best: str) -> Figure:
     weeks = np.any([hub.weeks(*span) for span in spans], 0)
     lower = hub.levels[hub.levels < 0.5 - 1e-6]
     nominal = [float(1 - 2 * level) for level in lower][::-1]
@@ -123,7 +128,9 @@ def coverage(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], spans: list[tup
         covered = [
             np.nanmean(
                 np.asarray(
-                    jaxcast.interval_coverage(forecasts[name][:, weeks], hub.truth[:, weeks], hub.levels, nominal=each)
+                    jaxcast.scores.interval_coverage(
+                        forecasts[name][:, weeks], hub.truth[:, weeks], hub.levels, nominal=each
+                    )
                 )
             )
             for each in nominal
@@ -135,7 +142,7 @@ def coverage(hub: jaxcast.Hub, forecasts: dict[str, np.ndarray], spans: list[tup
     return figure
 
 
-def fan(hub: jaxcast.Hub, forecast: np.ndarray, place: int, span: tuple[str, str]) -> Figure:
+def fan(hub: jaxcast.hub.Hub, forecast: np.ndarray, place: int, span: tuple[str, str]) -> Figure:
     """Every forecast in one window, each made `horizon` steps before."""
     weeks = hub.weeks(*span)
     figure = Figure(figsize=(9, 4.2), layout="constrained")
@@ -158,5 +165,5 @@ def _mean_of_present(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
 
 
-def _wis(forecast: np.ndarray, hub: jaxcast.Hub) -> np.ndarray:
-    return np.asarray(jaxcast.weighted_interval_score(forecast, hub.truth, hub.levels).wis)
+def _wis(forecast: np.ndarray, hub: jaxcast.hub.Hub) -> np.ndarray:
+    return np.asarray(jaxcast.scores.weighted_interval_score(forecast, hub.truth, hub.levels).wis)

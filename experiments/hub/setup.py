@@ -162,7 +162,7 @@ def settled(config: Config) -> Config:
     )
 
 
-def windows_of(config: Config, hub: jaxcast.Hub) -> list[Window]:
+def windows_of(config: Config, hub: jaxcast.hub.Hub) -> list[Window]:
     """What is scored apart.
 
     Raises:
@@ -200,7 +200,7 @@ def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
     return tables
 
 
-def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxcast.Hub, jaxcast.Hub | None]:
+def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxcast.hub.Hub, jaxcast.hub.Hub | None]:
     """The candidates, and on the same grid the baseline."""
     wanted: tuple[str, ...] | None = config.models or None
     with_baseline = None if wanted is None or config.baseline is None else (*wanted, config.baseline)

@@ -80,7 +80,7 @@ class Text(NamedTuple):
 
     train: np.ndarray
     valid: np.ndarray
-    alphabet: jaxcast.Alphabet
+    alphabet: jaxcast.text.CharacterTokenizer
 
 
 def main(config: Config) -> None:
@@ -130,16 +130,16 @@ def _check(config: Config, text: Text) -> None:
 
 def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int, Any], None]) -> dict[str, np.ndarray]:
     """The parameters after a fixed number of epochs; the course of the validation loss is looked at, but chooses nothing."""
-    data = jaxcast.text_streams(text.train, config.num_streams)
+    data = jaxcast.text.text_streams(text.train, config.num_streams)
     num_steps = config.num_epochs * (data[0].shape[1] // config.chunk_size)
-    optimizer = jaxcast.make_optimizer(
+    optimizer = jaxcast.training.make_optimizer(
         config.learning_rate, schedule="cosine", num_steps=num_steps, warmup_steps=min(WARMUP_STEPS, num_steps - 1),
         clip_norm=config.clip_norm,
     )  # fmt: skip
     fit = jaxcast.fit_over_time(
         _init(config, text), data, keys=_keys(config), optimizer=optimizer, num_epochs=config.num_epochs,
-        chunk_size=config.chunk_size, loss=jaxcast.cross_entropy, with_key=config.dropout > 0, keep="last",
-        validation=jaxcast.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=config.num_epochs,
+        chunk_size=config.chunk_size, loss=jaxcast.text.cross_entropy, with_key=config.dropout > 0, keep="last",
+        validation=jaxcast.text.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=config.num_epochs,
         on_progress=report,
     )  # fmt: skip
     return {"losses": fit.losses, "validation_losses": fit.validation_losses, **named_leaves(fit.model)}
@@ -151,9 +151,9 @@ def _restored(config: Config, text: Text, arrays: dict[str, np.ndarray]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in named_leaves(like)])
 
 
-def _init(config: Config, text: Text) -> Callable[[Any], jaxcast.LanguageModel]:
-    def init(key: Any) -> jaxcast.LanguageModel:
-        return jaxcast.LanguageModel(
+def _init(config: Config, text: Text) -> Callable[[Any], jaxcast.text.LanguageModel]:
+    def init(key: Any) -> jaxcast.text.LanguageModel:
+        return jaxcast.text.LanguageModel(
             num_tokens=len(text.alphabet.characters), hidden_size=config.hidden_size, num_layers=config.num_layers,
             kind=config.kind, dropout=config.dropout, key=key,
         )  # fmt: skip
@@ -168,7 +168,7 @@ def _keys(config: Config) -> Any:
 def _log_p(models: Any, tokens: np.ndarray) -> np.ndarray:
     """(seed, token), of every character but the first, given all before it."""
     num_seeds = len(models.embedding)
-    return np.stack([jaxcast.log_likelihoods(_one(models, n), tokens) for n in range(num_seeds)])
+    return np.stack([jaxcast.text.log_likelihoods(_one(models, n), tokens) for n in range(num_seeds)])
 
 
 def _one(models: Any, n: int) -> Any:
@@ -180,11 +180,11 @@ def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) 
 
     One epoch over the one stream that the text is; its loss is the mean of what each chunk scored before its update.
     """
-    data = jaxcast.text_streams(tokens, 1)
+    data = jaxcast.text.text_streams(tokens, 1)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.sgd(config.adaptation_rate))
     fit = jaxcast.fit_over_time(
-        jaxcast.Fit(models, jnp.zeros(())), data, keys=_keys(config), optimizer=optimizer, num_epochs=1,
-        chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]), loss=jaxcast.cross_entropy, checkpoint=checkpoint,
+        jaxcast.training.FitResult(models, jnp.zeros(())), data, keys=_keys(config), optimizer=optimizer, num_epochs=1,
+        chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]), loss=jaxcast.text.cross_entropy, checkpoint=checkpoint,
     )  # fmt: skip
     return {"losses": np.asarray(fit.losses[:, 0])}
 
@@ -193,7 +193,7 @@ def _written(config: Config, models: Any, text: Text) -> dict[str, np.ndarray]:
     """What the first model writes after the first character of the text that it is scored on."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     prompt = text.valid[:1]
-    tokens = jaxcast.sample_tokens(_one(models, 0), prompt, WRITTEN, temperature=config.temperature, key=key)
+    tokens = jaxcast.text.sample_tokens(_one(models, 0), prompt, WRITTEN, temperature=config.temperature, key=key)
     return {"tokens": np.concatenate([prompt, tokens])}
 
 
@@ -217,7 +217,7 @@ def _rows(config: Config, text: Text, log_p: np.ndarray, adapted: np.ndarray) ->
 def _row(method: str, values: Any) -> dict[str, Any]:
     """The median over seeds."""
     values = np.asarray(values, float)
-    score = jaxcast.score_log_likelihoods(-np.median(values, keepdims=True))
+    score = jaxcast.text.score_log_likelihoods(-np.median(values, keepdims=True))
     return {
         "method": method, "horizon": 1, "num_seeds": len(values), "loss": float(score.loss), "published": None,
         "perplexity": float(score.perplexity), "bits_per_character": float(score.bits), "loss_per_seed": values.tolist(),
@@ -252,7 +252,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 def _split(text: str, development: bool) -> Text:
     """As published: the first 90 %, cut to whole characters, and the rest; all characters of the text are known."""
-    alphabet = jaxcast.Alphabet.of(text)
+    alphabet = jaxcast.text.CharacterTokenizer.of(text)
     tokens = alphabet.encode(text)
     train, valid = np.split(tokens, [int(0.9 * len(tokens))])
     if development:

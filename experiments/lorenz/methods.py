@@ -36,23 +36,23 @@ def score(
     pools: Any,
     candidates: Any,
     windows: jaxcast.Windows,
-    samples: jaxcast.Samples,
+    samples: jaxcast.pooling.OneStepSamples,
     dt: float,
     threshold: float,
     *,
     num_seeds: int,
     held: bool,
-) -> tuple[jaxcast.ValidTime, Any, Any, Any]:
+) -> tuple[jaxcast.scores.ValidTime, Any, Any, Any]:
     """Of pools with a leading seed axis: valid times (seed, window), squared one-step errors (seed, sample), and the
     candidate of the highest weight in open loop (seed, sample) and in closed loop (seed, window, lead), where there are
     weights."""
 
-    def one(pool: Any) -> tuple[jaxcast.ValidTime, Any, Any, Any]:
+    def one(pool: Any) -> tuple[jaxcast.scores.ValidTime, Any, Any, Any]:
         cell = jaxcast.Forecaster(pool, candidates)
-        rolled = jaxcast.forecast_windows(jaxcast.HeldWeights(cell) if held else cell, windows)
+        rolled = jaxcast.forecast_windows(jaxcast.pooling.HeldWeights(cell) if held else cell, windows)
         valid = partial(jaxcast.valid_time, dt=dt, threshold=threshold)
-        stepped = jaxcast.one_step_forecasts(pool, samples)
-        errors = jaxcast.forecast_error(stepped.forecast, samples.targets)
+        stepped = jaxcast.pooling.one_step_forecasts(pool, samples)
+        errors = jaxcast.scores.squared_error(stepped.forecast, samples.targets)
         return jax.vmap(valid)(rolled.forecast, windows.truth), errors, _attended(stepped), _attended(rolled)
 
     return jax.vmap(one, axis_size=num_seeds)(pools)
@@ -87,7 +87,9 @@ class Methods:
         return {delays: self.attention(delays) for delays in self.config.delays}
 
     @cache  # noqa: B019  as long as its truth
-    def samples(self, delays: int, with_candidates: bool = True) -> tuple[jaxcast.Samples, jaxcast.Samples]:
+    def samples(
+        self, delays: int, with_candidates: bool = True
+    ) -> tuple[jaxcast.pooling.OneStepSamples, jaxcast.pooling.OneStepSamples]:
         """One-step samples of the training and of the validation trajectory."""
         candidates = self.task.candidates if with_candidates else None
         train, valid = (
@@ -133,7 +135,7 @@ class Methods:
 
         def compare(attended: np.ndarray, truth: Any) -> np.ndarray:
             one_hot = np.eye(len(values))[attended]
-            return np.asarray([jaxcast.tracking(weights, values, truth) for weights in one_hot])
+            return np.asarray([jaxcast.scores.parameter_tracking(weights, values, truth) for weights in one_hot])
 
         return {
             "track_open": compare(open_loop, of_samples),
@@ -143,13 +145,13 @@ class Methods:
 
     def plain(self) -> None:
         """Everything without parameters, and the regression."""
-        self.stage("persistence", lambda _: self.score(jaxcast.Persistence(), with_candidates=False))
+        self.stage("persistence", lambda _: self.score(jaxcast.pooling.Persistence(), with_candidates=False))
         num_models = len(self.task.ensemble)
         weights = jnp.concatenate([jnp.eye(num_models), jnp.full((1, num_models), 1 / num_models)])
 
         @cache
         def fixed() -> Arrays:
-            scores = self.score(jaxcast.FixedWeights(weights), num_models + 1)
+            scores = self.score(jaxcast.pooling.FixedWeights(weights), num_models + 1)
             return {name: values for name, values in scores.items() if not name.startswith("track")}
 
         def best_candidate(_: Path) -> Arrays:
@@ -161,7 +163,7 @@ class Methods:
 
         def linear(_: Path) -> Arrays:
             train = self.samples(1)[0]
-            return self.regression(jaxcast.fit_linear_regression(train.forecasts, train.targets))
+            return self.regression(jaxcast.pooling.fit_linear_regression(train.forecasts, train.targets))
 
         self.stage("single_candidate", best_candidate)
         self.stage("equal_weights", lambda _: {name: values[-1:] for name, values in fixed().items()})
@@ -175,16 +177,18 @@ class Methods:
             cut = len(train.targets) * 4 // 5
             early, late = (jax.tree.map(lambda a, part=part: a[part], train) for part in (np.s_[:cut], np.s_[cut:]))
             errors = [
-                jaxcast.one_step_errors(jaxcast.fit_ridge(early.forecasts, early.targets, penalty=penalty), late).mean()
+                jaxcast.pooling.one_step_errors(
+                    jaxcast.pooling.fit_ridge(early.forecasts, early.targets, penalty=penalty), late
+                ).mean()
                 for penalty in RIDGE_PENALTIES
             ]
             penalty = RIDGE_PENALTIES[int(np.argmin(errors))]
-            pool = jaxcast.fit_ridge(train.forecasts, train.targets, penalty=penalty)
+            pool = jaxcast.pooling.fit_ridge(train.forecasts, train.targets, penalty=penalty)
             return self.regression(pool) | {"penalty": penalty}
 
         self.stage("ridge_regression", run)
 
-    def regression(self, pool: jaxcast.LinearRegression) -> Arrays:
+    def regression(self, pool: jaxcast.pooling.LinearRegression) -> Arrays:
         """The scores of a regression; its weights never change, and so follow nothing."""
         scores = self.score(jax.tree.map(lambda a: a[None], pool))
         size = sum(leaf.size for leaf in jax.tree.leaves(pool))
@@ -195,7 +199,7 @@ class Methods:
         delays = self.config.baseline_delays
         self.stage(
             "simplex_least_squares",
-            lambda _: self.score(jaxcast.SimplexLeastSquares(delays), delays=delays),
+            lambda _: self.score(jaxcast.pooling.SimplexLeastSquares(delays), delays=delays),
             delays,
         )
 
@@ -207,7 +211,7 @@ class Methods:
         self.trained(
             "feed_forward",
             delays,
-            jaxcast.FeedForward,
+            jaxcast.pooling.FeedForward,
             hidden_size,
             with_candidates=False,
             num_epochs=config.feed_forward_epochs,
@@ -216,14 +220,14 @@ class Methods:
     def scaled_dot_product_attention(self) -> None:
         """Attention with another score."""
         delays = self.config.baseline_delays
-        kind = jaxcast.ScaledDotProductAttention
+        kind = jaxcast.pooling.ScaledDotProductAttention
         self.trained("scaled_dot_product_attention", delays, kind, self.config.hidden_size(delays))
 
     def multi_head_attention(self) -> None:
         """Several heads of additive attention, which share the hidden units."""
         delays, num_heads = self.config.baseline_delays, self.config.num_heads
         hidden_size = max(1, self.config.hidden_size(delays) // num_heads)
-        kind = jaxcast.MultiHeadAttention
+        kind = jaxcast.pooling.MultiHeadAttention
         self.trained("multi_head_attention", delays, kind, hidden_size, num_heads=num_heads, score="additive")
 
     def attention(self, delays: int) -> Any:
@@ -234,7 +238,7 @@ class Methods:
         def held(pools: Any) -> Arrays:
             return self.score(pools, self.config.num_seeds, delays=delays, held=True) | {"num_params": size}
 
-        self.stage("best_initial_model", lambda _: held(jaxcast.BestCandidate(pools)), delays)
+        self.stage("best_initial_model", lambda _: held(jaxcast.pooling.BestCandidate(pools)), delays)
         self.stage("fixed_attention", lambda _: held(pools), delays)
         return pools
 
@@ -272,11 +276,13 @@ class Methods:
         leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
-    def fit(self, label: str, init: Any, train: jaxcast.Samples, num_epochs: int, checkpoint: Path) -> jaxcast.Fit:
+    def fit(
+        self, label: str, init: Any, train: jaxcast.pooling.OneStepSamples, num_epochs: int, checkpoint: Path
+    ) -> jaxcast.training.FitResult:
         """Trains a model for each seed, with a progress bar on terminals."""
         config = self.config
         num_steps = num_epochs * (len(train.targets) // config.batch_size)
-        optimizer = jaxcast.make_optimizer(
+        optimizer = jaxcast.training.make_optimizer(
             config.learning_rate,
             schedule=config.schedule,
             num_steps=num_steps,

@@ -77,7 +77,7 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int, correlati
     windows = jaxcast.cut_windows(task.valid, num_windows=count, window_size=leads, history_size=config.history_size)
     cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], pools), task.candidates)
     outputs = jaxcast.forecast_windows(cell, windows)
-    found = jaxcast.coordinates(task.ensemble)
+    found = jaxcast.dynamics.candidate_coordinates(task.ensemble)
     values = np.arange(len(task.ensemble)) if found is None else found[1]
     order = np.argsort(values)
     weights = np.asarray(outputs.info["weights"]).reshape(count * leads, -1)[:, order]
@@ -119,6 +119,6 @@ def losses(results: "dict[tuple[str, int | None], Any]", label: Callable[..., st
 
 def _symbol(task: "Task") -> str:
     """The hidden parameter as readers write it."""
-    found = jaxcast.coordinates(task.ensemble)
+    found = jaxcast.dynamics.candidate_coordinates(task.ensemble)
     name = found[0] if found else ""
     return rf"$\{name}$" if name in ("rho", "sigma", "beta") else name

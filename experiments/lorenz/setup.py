@@ -134,13 +134,13 @@ class Task:
     valid: jaxcast.Trajectory
     windows: jaxcast.Windows
     ensemble: list[jaxcast.System]
-    candidates: jaxcast.FlowMap
+    candidates: jaxcast.dynamics.FlowMap
     rules: Rules
 
     @property
     def hidden(self) -> tuple[str, np.ndarray, jaxcast.Schedule] | None:
         """The parameter in which the candidates differ, their values of it, and its course in the truth, if it has one."""
-        found = jaxcast.coordinates(self.ensemble)
+        found = jaxcast.dynamics.candidate_coordinates(self.ensemble)
         schedule = self.truth.schedules.get(found[0]) if found else None
         return None if found is None or schedule is None else (*found, schedule)
 
@@ -162,8 +162,11 @@ def make_tasks(config: Config) -> list[Task]:
     rules = None
     tasks = []
     for data_seed in range(config.data_seed, config.data_seed + config.num_data_seeds):
-        truth, ensemble = jaxcast.parse_system(config.truth), jaxcast.parse_candidates(config.candidates)
-        starts = jaxcast.random_starts(truth, 2, key=jax.random.key(data_seed))
+        truth, ensemble = (
+            jaxcast.dynamics.parse_system(config.truth),
+            jaxcast.dynamics.parse_candidates(config.candidates),
+        )
+        starts = jaxcast.dynamics.random_starts(truth, 2, key=jax.random.key(data_seed))
         train = simulate(config, truth, starts[0], config.num_train)
         rules = rules or make_rules(config, truth, train)
         num_valid = config.history_size + config.num_windows * rules.window_size
@@ -171,7 +174,7 @@ def make_tasks(config: Config) -> list[Task]:
         windows = jaxcast.cut_windows(
             valid, num_windows=config.num_windows, window_size=rules.window_size, history_size=config.history_size
         )
-        candidates = jaxcast.flow_map(jaxcast.stack(ensemble), dt=config.dt, h=config.h)
+        candidates = jaxcast.flow_map(jaxcast.stack_systems(ensemble), dt=config.dt, h=config.h)
         tasks.append(Task(data_seed, truth, train, valid, windows, ensemble, candidates, rules))
     return tasks
 
@@ -192,7 +195,9 @@ def make_rules(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory)
     if not math.isfinite(exponent):
         raise InputError(f"the truth diverges with h={config.h}; choose a smaller h")
     saturation = float(jaxcast.saturation_error(train.states))
-    published = jaxcast.describe(truth) == jaxcast.describe(jaxcast.parse_system(PAPER_TRUTH))
+    published = jaxcast.dynamics.describe_system(truth) == jaxcast.dynamics.describe_system(
+        jaxcast.dynamics.parse_system(PAPER_TRUTH)
+    )
     threshold, window_size = config.threshold, config.window_size
     if threshold is None:
         threshold = 40.0 if published else 0.175 * saturation
@@ -212,7 +217,7 @@ def lyapunov_exponent(config: Config, truth: jaxcast.System, train: jaxcast.Traj
     duration = max(1, round(config.lyapunov_duration / config.dt)) * config.dt
 
     def exponent(u0: Any, key: Any) -> Any:
-        return jaxcast.lyapunov_exponent(
+        return jaxcast.dynamics.lyapunov_exponent(
             truth, u0, duration=duration, key=key, h=config.h, dt=config.dt, transient=100 * config.dt
         )
 
@@ -248,7 +253,7 @@ def check(config: Config) -> None:
     num_steps_in(config.dt, config.h, "dt")
     if config.transient:
         num_steps_in(config.transient, config.h, "transient")
-    truth, ensemble = jaxcast.parse_system(config.truth), jaxcast.parse_candidates(config.candidates)
+    truth, ensemble = jaxcast.dynamics.parse_system(config.truth), jaxcast.dynamics.parse_candidates(config.candidates)
     if truth.dim != ensemble[0].dim:
         raise InputError(
             f"the truth has {truth.dim} components, its candidates have {ensemble[0].dim}; give both the same"

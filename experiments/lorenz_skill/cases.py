@@ -19,9 +19,9 @@ FIGURE_KNOWN, FIGURE_STEPS = 40, 168
 class Sawtooth(jaxcast.Schedule):
     """low + (high - low) (t mod period) / period: it jumps from high to low, best on the integrator's steps."""
 
-    low: jaxcast.Parameter
-    high: jaxcast.Parameter
-    period: jaxcast.Parameter
+    low: jaxcast.dynamics.Parameter
+    high: jaxcast.dynamics.Parameter
+    period: jaxcast.dynamics.Parameter
 
     def __call__(self, t: Any) -> Any:
         return self._since(t, jnp.floor(t / self.period))
@@ -39,22 +39,22 @@ class Thomas(jaxcast.System):
 
     components = ("x", "y", "z")
 
-    b: jaxcast.Parameter = 0.18
+    b: jaxcast.dynamics.Parameter = 0.18
 
     def vector_field(self, t: Any, u: Any) -> Any:
         x, y, z = u
         return jnp.sin(y) - self.b * x, jnp.sin(z) - self.b * y, jnp.sin(x) - self.b * z
 
 
-LORENZ = tuple(jaxcast.parse_candidates("lorenz63(rho=linspace(28, 48, 11))"))
-ROSSLER = tuple(jaxcast.parse_candidates("rossler(c=linspace(4.7, 6.7, 9))"))
-LORENZ96 = tuple(jaxcast.parse_candidates("lorenz96(dim=8, forcing=linspace(6, 10, 9))"))
+LORENZ = tuple(jaxcast.dynamics.parse_candidates("lorenz63(rho=linspace(28, 48, 11))"))
+ROSSLER = tuple(jaxcast.dynamics.parse_candidates("rossler(c=linspace(4.7, 6.7, 9))"))
+LORENZ96 = tuple(jaxcast.dynamics.parse_candidates("lorenz96(dim=8, forcing=linspace(6, 10, 9))"))
 THOMAS = tuple(Thomas(b=float(b)) for b in np.linspace(0.15, 0.21, 9))
 
 
 def _always(truth: str | jaxcast.System) -> Callable[[int], jaxcast.System]:
     """The same for every data seed; text is read when asked, for that computes, which an import must not."""
-    return lambda data_seed: jaxcast.parse_system(truth) if isinstance(truth, str) else truth
+    return lambda data_seed: jaxcast.dynamics.parse_system(truth) if isinstance(truth, str) else truth
 
 
 def _period(period: float) -> Callable[[int], jaxcast.System]:
@@ -104,8 +104,8 @@ class Case:
     @property
     def training(self) -> tuple[object, ...]:
         """What decides the training data: cases that share it share the trained methods."""
-        candidates = tuple(jaxcast.describe(candidate) for candidate in self.candidates)
-        truth = jaxcast.describe(self.truth(0))
+        candidates = tuple(jaxcast.dynamics.describe_system(candidate) for candidate in self.candidates)
+        truth = jaxcast.dynamics.describe_system(self.truth(0))
         return (truth, candidates, self.dt, self.h, self.truth_h, self.noise, self.num_train)
 
 
@@ -184,7 +184,7 @@ def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
     config = dataclasses.replace(
         config, dt=case.dt, h=case.truth_h or case.h, threshold=case.threshold, window_size=case.window_size,
     )  # fmt: skip
-    starts = jaxcast.random_starts(truth, 2, key=jax.random.key(data_seed))
+    starts = jaxcast.dynamics.random_starts(truth, 2, key=jax.random.key(data_seed))
     train = simulate(config, truth, starts[0], min(case.num_train, config.num_train))
     rules = _rules(case, config)
     size = case.history_size + config.num_windows * rules.window_size
@@ -203,7 +203,7 @@ def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
         noise = scale * rng.normal(size=seen.shape)
         shown = shown._replace(states=shown.states.at[:FIGURE_KNOWN].add(noise))
     ensemble = list(case.candidates)
-    candidates = jaxcast.flow_map(jaxcast.stack(ensemble), dt=case.dt, h=case.h)
+    candidates = jaxcast.flow_map(jaxcast.stack_systems(ensemble), dt=case.dt, h=case.h)
     return SkillTask(data_seed, truth, train, valid, windows, ensemble, candidates, rules, shown)
 
 
@@ -211,7 +211,7 @@ def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
 def _rules(case: Case, config: Config) -> Rules:
     """The same for all data seeds: made on a trajectory of its own, long enough whatever the training is."""
     system = case.truth(0)
-    start = jaxcast.random_starts(system, 1, key=jax.random.key(0))[0]
+    start = jaxcast.dynamics.random_starts(system, 1, key=jax.random.key(0))[0]
     return make_rules(config, system, simulate(config, system, start, 4000))
 
 

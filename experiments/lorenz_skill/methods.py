@@ -92,7 +92,7 @@ class Methods:
                 init,
                 jax.tree.map(lambda a: a.astype(jnp.float32), samples),
                 keys=keys,
-                optimizer=jaxcast.make_optimizer(1e-3),
+                optimizer=jaxcast.training.make_optimizer(1e-3),
                 num_epochs=num_epochs,
                 batch_size=BATCH_SIZE,
                 checkpoint=checkpoint,
@@ -118,7 +118,7 @@ class Methods:
 
     def regime(self) -> Trained:
         """The regime forecaster, told the candidates' values of the parameter in which they differ."""
-        found = jaxcast.coordinates(self.task.ensemble)
+        found = jaxcast.dynamics.candidate_coordinates(self.task.ensemble)
         assert found is not None
         return self._regime(found[1])
 
@@ -138,10 +138,12 @@ class Methods:
     def component_attention(self) -> Trained:
         """Weights of their own for every component, from a network that sees standardised inputs."""
         dim, num_models = self.task.truth.dim, len(self.task.ensemble)
-        scales = jaxcast.input_scales(self.task.train, self.task.candidates)
+        scales = jaxcast.pooling.input_scales(self.task.train, self.task.candidates)
 
         def init(key: Any) -> Any:
-            return jaxcast.ComponentAttention(dim=dim, num_models=num_models, num_delays=DELAYS, scales=scales, key=key)
+            return jaxcast.pooling.ComponentAttention(
+                dim=dim, num_models=num_models, num_delays=DELAYS, scales=scales, key=key
+            )
 
         def fit(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
             return self.minimised(init, self.samples(), 3e-3, 2 / 5, checkpoint), {}
@@ -151,17 +153,17 @@ class Methods:
 
     def recurrent_attention(self) -> Trained:
         """A recurrent memory instead of delays, trained over time."""
-        scales = jaxcast.input_scales(self.task.train, self.task.candidates)
+        scales = jaxcast.pooling.input_scales(self.task.train, self.task.candidates)
 
         def init(key: Any) -> Any:
-            return jaxcast.RecurrentAttention(
+            return jaxcast.pooling.RecurrentAttention(
                 dim=self.task.truth.dim, hidden_size=32, cell="gru", scales=scales, key=key
             )  # fmt: skip
 
         def fit(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
-            chunks = jaxcast.sequence_chunks(self.task.train, self.task.candidates, length=12, stride=2)
+            chunks = jaxcast.pooling.sequence_chunks(self.task.train, self.task.candidates, length=12, stride=2)
             models = self.minimised(
-                init, chunks, 5e-3, 1 / 5, checkpoint, clip_norm=1.0, loss=jaxcast.error_over_time
+                init, chunks, 5e-3, 1 / 5, checkpoint, clip_norm=1.0, loss=jaxcast.pooling.error_over_time
             )  # fmt: skip
             return models, {}
 
@@ -185,7 +187,7 @@ class Methods:
             init,
             jax.tree.map(lambda a: a.astype(jnp.float32), data),
             keys=self.keys,
-            optimizer=jaxcast.make_optimizer(
+            optimizer=jaxcast.training.make_optimizer(
                 learning_rate, schedule="cosine", num_steps=num_steps, clip_norm=clip_norm
             ),
             num_epochs=num_epochs,
@@ -200,7 +202,7 @@ class Methods:
         pools = jax.tree.map(lambda a: a[:num_seeds], self.attention_pools()[0])
 
         def fit(_: Path) -> tuple[Any, dict[str, Any]]:
-            models = jaxcast.fine_tune(
+            models = jaxcast.training.fine_tune(
                 pools,
                 self.task.train,
                 lambda pool: jaxcast.Forecaster(pool, self.task.candidates),
@@ -216,14 +218,16 @@ class Methods:
 
     def interpolation(self) -> Trained:
         """Affine weights from the regime of the last step; nothing is trained."""
-        return single(pooled(jaxcast.fit_regime_interpolation(self.samples()), self.task.candidates), DELAYS + 1)
+        return single(
+            pooled(jaxcast.pooling.fit_regime_interpolation(self.samples()), self.task.candidates), DELAYS + 1
+        )
 
     def corrected_interpolation(self) -> Trained:
         """Interpolation and a kernel ridge correction from the state and the last regimes: no dynamics are identified."""
         samples = self.samples()
-        pool = jaxcast.fit_correction(jaxcast.fit_regime_interpolation(samples), samples)
+        pool = jaxcast.pooling.fit_correction(jaxcast.pooling.fit_regime_interpolation(samples), samples)
         return single(pooled(pool, self.task.candidates), DELAYS + 1)
 
-    def samples(self) -> jaxcast.Samples:
+    def samples(self) -> jaxcast.pooling.OneStepSamples:
         """With as many delays as the published pool."""
         return jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)

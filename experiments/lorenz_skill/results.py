@@ -75,7 +75,9 @@ def settings_of(own: list[Arrays]) -> dict[str, Any]:
 def against(own: list[Arrays], theirs: list[Arrays]) -> dict[str, float]:
     """The paired test over the windows of all truths."""
     times, censored = zip(*(_over_truths(group) for group in (own, theirs)), strict=True)
-    test = jaxcast.paired_test(*times, first_censored=censored[0], second_censored=censored[1], key=jax.random.key(0))
+    test = jaxcast.scores.paired_test(
+        *times, first_censored=censored[0], second_censored=censored[1], key=jax.random.key(0)
+    )
     return {key: float(value) for key, value in test._asdict().items()}
 
 

@@ -32,13 +32,13 @@ FILTER = {
 def fixed_share(task: SkillTask, case: Case, key: Any) -> Trained:
     """Switching weights of Herbster and Warmuth."""
     samples = jaxcast.one_step_samples(task.train, 1, task.candidates)
-    return single(pooled(jaxcast.fit_fixed_share(samples.forecasts, samples.targets), task.candidates))
+    return single(pooled(jaxcast.pooling.fit_fixed_share(samples.forecasts, samples.targets), task.candidates))
 
 
 def interacting_models(task: SkillTask, case: Case, key: Any) -> Trained:
     """A Markov chain over the candidates."""
     samples = jaxcast.one_step_samples(task.train, 1, task.candidates)
-    return single(pooled(jaxcast.fit_interacting_models(samples.forecasts, samples.targets), task.candidates))
+    return single(pooled(jaxcast.pooling.fit_interacting_models(samples.forecasts, samples.targets), task.candidates))
 
 
 def nvar(task: SkillTask, case: Case, key: Any) -> Trained:
@@ -49,7 +49,7 @@ def nvar(task: SkillTask, case: Case, key: Any) -> Trained:
         for k, p in NVAR_SHAPES
         if k <= case.history_size and math.comb(k * dim + p, p) <= MOST_MONOMIALS
     ]
-    fit = for_all_penalties(jaxcast.fit_nvar, NVAR_PENALTIES)
+    fit = for_all_penalties(jaxcast.forecasters.fit_nvar, NVAR_PENALTIES)
     cell, notes = search(fit, {"shape": shapes, "penalty": NVAR_PENALTIES.tolist()}, task, case)
     return single(cell, cell.num_delays, **notes)
 
@@ -58,7 +58,7 @@ def reservoir(task: SkillTask, case: Case, key: Any) -> Trained:
     """An echo state network on the truth alone: radius and input scale at 300 nodes, and then the number of nodes."""
 
     def fit_one(states: Any, **setting: Any) -> Any:
-        return jaxcast.fit_reservoir(states, key=key, **setting)
+        return jaxcast.forecasters.fit_reservoir(states, key=key, **setting)
 
     fit = for_all_penalties(fit_one, RESERVOIR_PENALTIES)
     penalties = {"penalty": RESERVOIR_PENALTIES.tolist()}
@@ -72,15 +72,15 @@ def reservoir(task: SkillTask, case: Case, key: Any) -> Trained:
 
 def ensemble_kalman_filter(task: SkillTask, case: Case, key: Any) -> Trained:
     """The true family with its parameter as part of the state, which no pool is given."""
-    found = jaxcast.coordinates(task.ensemble)
+    found = jaxcast.dynamics.candidate_coordinates(task.ensemble)
     assert found is not None
     name, values = found
     low, high = min(values), max(values)
-    model = jaxcast.parameter_map(task.ensemble[0], [name], dt=case.dt, h=case.h)
+    model = jaxcast.forecasters.parameter_map(task.ensemble[0], [name], dt=case.dt, h=case.h)
     deviation = np.asarray(task.train.states).std(0)
 
     def make(_: Any, observation_noise: float, parameter_noise: float, inflation: float) -> Any:
-        return jaxcast.EnsembleKalmanFilter(
+        return jaxcast.forecasters.EnsembleKalmanFilter(
             model,
             [low],
             [high],
@@ -104,7 +104,7 @@ def search(fit: Callable[..., Any], grid: dict[str, Any], task: SkillTask, case:
     """The cell of the setting that forecasts the last quarter of the training trajectory longest, the setting, and the
     score of every setting; a value of the grid that is a dictionary stands for several arguments."""
     rules = task.rules
-    choice = jaxcast.choose_setting(
+    choice = jaxcast.training.grid_search(
         lambda trajectory, **setting: fit(trajectory, **_flat(setting)),
         grid,
         task.train,

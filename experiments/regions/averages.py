@@ -103,7 +103,7 @@ def _chosen(candidates: Candidates, parts: Parts, k: int, rows: np.ndarray) -> n
     weights, std = np.asarray(parts.valid.weights)[rows, k], _std(parts)
     truth = np.asarray(parts.valid.targets)[rows, k] / std
     sizes = SIZES if len(candidates.valid) >= SIZES[0] else tuple(range(1, len(candidates.valid) + 1))
-    return jaxcast.best_average(candidates.valid[:, rows, k] / std, truth, weights, sizes=sizes)
+    return jaxcast.training.select_average(candidates.valid[:, rows, k] / std, truth, weights, sizes=sizes)
 
 
 def _known(parts: Parts) -> Iterator[tuple[int, np.ndarray]]:
@@ -113,7 +113,7 @@ def _known(parts: Parts) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _std(parts: Parts) -> np.ndarray:
-    return np.asarray(jaxcast.lag_inputs(parts.train, lags=[0]).std)
+    return np.asarray(jaxcast.series.lag_inputs(parts.train, lags=[0]).std)
 
 
 def kernel_candidates(setup: Setup, kind: Kernels, seed: int) -> Candidates:
@@ -136,12 +136,14 @@ def _kernel_candidates(setup: Setup, kind: Kernels, parts: Parts, seed: int) -> 
     ):
         lags = sorted({*range(max(window // part, 1)), *(lag for lag in near if 0 <= lag < far)})
         see = partial(
-            jaxcast.lag_inputs, lags=lags, mixing=mixing_of(setup, others), transform=transform, level=level, centred=False,
+            jaxcast.series.lag_inputs, lags=lags, mixing=mixing_of(setup, others), transform=transform, level=level, centred=False,
             num_components=num_components,
         )  # fmt: skip
         inputs = see(parts.train), see(parts.known)
         key = jax.random.fold_in(jax.random.key(seed), number)
-        waves = jaxcast.random_fourier(inputs[0].num_features, setup.config.num_cosines, bandwidth=1.0, key=key)
+        waves = jaxcast.series.random_fourier_features(
+            inputs[0].num_features, setup.config.num_cosines, bandwidth=1.0, key=key
+        )
         for bandwidth, linear, power in KERNELS[number % 2 :: 2]:
             expansion = dataclasses.replace(waves, bandwidth=jnp.asarray(bandwidth), linear=jnp.asarray(linear))
             (valid, test), (_, again) = (

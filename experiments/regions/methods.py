@@ -20,10 +20,10 @@ PENALTIES = np.logspace(-6, -0.5, 8)
 class Parts(NamedTuple):
     """Training, validation and test samples, whose targets do not overlap; and those of training and validation together."""
 
-    train: jaxcast.LeadSamples
-    valid: jaxcast.LeadSamples
-    test: jaxcast.LeadSamples
-    known: jaxcast.LeadSamples
+    train: jaxcast.series.SeriesWindows
+    valid: jaxcast.series.SeriesWindows
+    test: jaxcast.series.SeriesWindows
+    known: jaxcast.series.SeriesWindows
 
 
 Seen = Literal["window", "last_year"]
@@ -43,15 +43,15 @@ class Setup:
     def parts(self) -> Parts:
         return self.by_seen["window"]
 
-    def only_training(self, known: jaxcast.LeadSamples) -> jaxcast.LeadSamples:
+    def only_training(self, known: jaxcast.series.SeriesWindows) -> jaxcast.series.SeriesWindows:
         """The training part in arrays as long as those of training and validation part, so that one program serves both."""
         early = known.rows < int(self.config.split[0] * len(self.data.values))
         return known._replace(weights=jnp.where(early[..., None], known.weights, 0))
 
-    def one_step_ahead(self) -> jaxcast.LeadSamples:
+    def one_step_ahead(self) -> jaxcast.series.SeriesWindows:
         """Training and validation part together, of the published window, with the next step as the only target."""
         stop = int(self.config.split[1] * len(self.data.values))
-        return jaxcast.lead_samples(
+        return jaxcast.series.series_windows(
             jnp.asarray(self.data.values), window_size=self.config.window_size, leads=(1,), stop=stop
         )
 
@@ -72,7 +72,9 @@ class Setup:
         calendar = np.concatenate([np.cos(angles), np.sin(angles)], 1)
 
         def parts(window_size: int, given: np.ndarray | None = None) -> Parts:
-            cut = partial(jaxcast.lead_samples, values, window_size=window_size, leads=config.leads, given=given)
+            cut = partial(
+                jaxcast.series.series_windows, values, window_size=window_size, leads=config.leads, given=given
+            )
             return Parts(*(cut(start=start, stop=stop) for start, stop in bounds))
 
         by_seen: dict[Seen, Parts] = {
@@ -112,7 +114,7 @@ def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
     parts = setup.by_seen[method.seen]
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
     forecasts, learned = method.forecast(setup, parts, seeds)
-    scores = [jaxcast.lead_scores(forecast, parts.test) for forecast in forecasts]
+    scores = [jaxcast.series.errors_by_lead(forecast, parts.test) for forecast in forecasts]
     return {name: np.stack([getattr(one, name) for one in scores]) for name in ("rmse", "mae", "pcc")} | {
         "forecast": forecasts[0][-len(setup.parts.test.targets) :],
         **learned,
@@ -130,19 +132,19 @@ def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
 
 @partial(jax.jit, static_argnames=("each_region", "difference"))
 def choose(
-    parts: Parts, learned: jaxcast.LeadSamples, inputs: jaxcast.LagInputs, expansion: Any, power: Any, *, each_region: bool,
+    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, each_region: bool,
     difference: bool,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Forecasts of the validation and the test part for every penalty, (penalty, sample, lead, region) each; what is learned
     from need not be the training part."""
     fit = partial(
-        jaxcast.fit_lag_regression, learned, inputs, expansion, scale_power=power, each_region=each_region,
+        jaxcast.series.fit_lag_regression, learned, inputs, expansion, scale_power=power, each_region=each_region,
         difference=difference, nonnegative=True,
     )  # fmt: skip
     many = jax.vmap(lambda penalty: fit(penalty=penalty))(PENALTIES)
     one = jax.tree.map(lambda a: a[0], many)
 
-    def forecasts(samples: jaxcast.LeadSamples) -> Array:
+    def forecasts(samples: jaxcast.series.SeriesWindows) -> Array:
         # Only weights differ: the features are computed once for all penalties.
         with_weights = lambda w, b: dataclasses.replace(one, weights=w, bias=b)(samples.history, samples.given).forecast  # noqa: E731
         return jax.vmap(with_weights)(many.weights, many.bias)
@@ -151,7 +153,12 @@ def choose(
 
 
 def best_penalty(
-    parts: Parts, inputs: jaxcast.LagInputs, expansion: Any, *, each_region: bool = False, difference: bool = False
+    parts: Parts,
+    inputs: jaxcast.series.LagInputs,
+    expansion: Any,
+    *,
+    each_region: bool = False,
+    difference: bool = False,
 ) -> Array:
     """The test forecasts of the penalty with the lowest validation error at each lead."""
     valid, test = choose(parts, parts.train, inputs, expansion, 1.0, each_region=each_region, difference=difference)
@@ -171,14 +178,14 @@ def validation_error(forecasts: Array, parts: Parts, std: Array) -> Float[Array,
 
 
 def ridge(setup: Setup, parts: Parts, seed: int) -> Array:
-    inputs = jaxcast.lag_inputs(parts.train, lags=range(setup.config.window_size), centred=False)
-    return best_penalty(parts, inputs, jaxcast.Identity(), each_region=True)
+    inputs = jaxcast.series.lag_inputs(parts.train, lags=range(setup.config.window_size), centred=False)
+    return best_penalty(parts, inputs, jaxcast.series.LinearFeatures(), each_region=True)
 
 
 def polynomial(setup: Setup, parts: Parts, seed: int) -> Array:
     lags = [lag for lag in (0, 1, 2, 4, 8) if lag < setup.config.window_size]
-    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
-    return best_penalty(parts, inputs, jaxcast.Monomials(2), difference=True)
+    inputs = jaxcast.series.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
+    return best_penalty(parts, inputs, jaxcast.series.PolynomialFeatures(2), difference=True)
 
 
 def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
@@ -186,12 +193,14 @@ def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
     return best_penalty(parts, inputs, expansion, difference=True)
 
 
-def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.LagInputs, Any]:
+def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.series.LagInputs, Any]:
     """What kernel ridge sees of a region and of its neighbours' mean, and its random features."""
     lags = range(setup.config.window_size)
-    inputs = jaxcast.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
+    inputs = jaxcast.series.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
     key = jax.random.key(seed)
-    return inputs, jaxcast.random_fourier(inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=key)
+    return inputs, jaxcast.series.random_fourier_features(
+        inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=key
+    )
 
 
 def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
@@ -204,16 +213,16 @@ def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
 
 @partial(jax.jit, static_argnames=("difference", "leads"))
 def choose_recursive(
-    parts: Parts, learned: jaxcast.LeadSamples, inputs: jaxcast.LagInputs, expansion: Any, power: Any, *, difference: bool,
+    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, difference: bool,
     leads: tuple[int, ...],
 ) -> tuple[Array, Array]:  # fmt: skip
     """What `choose` returns, by forecasters that learn one step ahead and are rolled in closed loop."""
 
     def forecasts(penalty: Array) -> tuple[Array, Array]:
-        one_step = jaxcast.fit_lag_regression(
+        one_step = jaxcast.series.fit_lag_regression(
             learned, inputs, expansion, scale_power=power, penalty=penalty, difference=difference, nonnegative=True
         )
-        model = jaxcast.RecursiveForecaster(one_step, leads)
+        model = jaxcast.series.RecursiveForecaster(one_step, leads)
         return model(parts.valid.history).forecast, model(parts.test.history).forecast
 
     return jax.lax.map(forecasts, jnp.asarray(PENALTIES))
@@ -222,21 +231,23 @@ def choose_recursive(
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
     """A fixed random recurrent layer runs over the window of a region and of its neighbours' mean; ridge regression reads it."""
     num_lags = setup.config.window_size
-    inputs = jaxcast.lag_inputs(parts.train, lags=range(num_lags), mixing=mixing_of(setup, "neighbours"), centred=False)
+    inputs = jaxcast.series.lag_inputs(
+        parts.train, lags=range(num_lags), mixing=mixing_of(setup, "neighbours"), centred=False
+    )
     sizes = {"num_features": inputs.num_features, "num_lags": num_lags, "num_nodes": setup.config.num_nodes}
-    expansion = jaxcast.random_echoes(**sizes, key=jax.random.key(seed))
+    expansion = jaxcast.series.random_reservoir_features(**sizes, key=jax.random.key(seed))
     return best_penalty(parts, inputs, expansion, difference=True)
 
 
 def mixing_of(setup: Setup, seen: str) -> np.ndarray:
     adjacency = None if seen == "own" else setup.data.adjacency
-    return jaxcast.mixtures(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
+    return jaxcast.series.neighbour_weights(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
 
 
 PLAIN = {
-    "last_value": Method(one_by_one(partial(naive, jaxcast.LastValue))),
-    "mean_of_window": Method(one_by_one(partial(naive, jaxcast.HistoryMean))),
-    "drift": Method(one_by_one(partial(naive, jaxcast.Drift))),
+    "last_value": Method(one_by_one(partial(naive, jaxcast.series.LastValue))),
+    "mean_of_window": Method(one_by_one(partial(naive, jaxcast.series.HistoryMean))),
+    "drift": Method(one_by_one(partial(naive, jaxcast.series.Drift))),
     "same_week_of_last_year": Method(one_by_one(seasonal), seen="last_year"),
     "ridge_each_region": Method(one_by_one(ridge)),
     "polynomial": Method(one_by_one(polynomial)),

@@ -12,11 +12,11 @@ import jaxcast
 
 BATCH_SIZE = 16
 NETWORKS: dict[str, Callable[..., Any]] = {
-    "independent_network": jaxcast.IndependentNetwork,
-    "hierarchical_network": jaxcast.HierarchicalNetwork,
-    "attention_network": jaxcast.AttentionNetwork,
-    "global_network": jaxcast.GlobalNetwork,
-    "global_network_with_self_attention": partial(jaxcast.GlobalNetwork, self_attention=True),
+    "independent_network": jaxcast.series.IndependentNetwork,
+    "hierarchical_network": jaxcast.series.HierarchicalNetwork,
+    "attention_network": jaxcast.series.AttentionNetwork,
+    "global_network": jaxcast.series.GlobalNetwork,
+    "global_network_with_self_attention": partial(jaxcast.series.GlobalNetwork, self_attention=True),
 }
 """The first four as the specification numbers them, and its LSTM with self-attention."""
 
@@ -47,12 +47,12 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
     def fit(learned: Any, num_epochs: int, **options: Any) -> Any:
         batch_size = min(BATCH_SIZE, len(learned.targets))
         num_steps = config.num_epochs * (len(learned.targets) // batch_size)
-        optimizer = jaxcast.make_optimizer(
+        optimizer = jaxcast.training.make_optimizer(
             config.learning_rate, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0
         )
         return jaxcast.fit(
             init, learned, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
-            num_epochs=num_epochs, batch_size=batch_size, loss=jaxcast.region_loss, **options,
+            num_epochs=num_epochs, batch_size=batch_size, loss=jaxcast.series.region_loss, **options,
         )  # fmt: skip
 
     first = fit(train, config.num_epochs, validation=valid, patience=config.patience)

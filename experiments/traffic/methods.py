@@ -116,7 +116,7 @@ def make_road(setup: Setup, learned: Learned) -> Road:
     order = np.argsort(-setup.adjacency * (1 - np.eye(num_sensors)), axis=1, kind="stable")
     course = daily_course(speeds, learned.stop, setup.config.weekend, len(speeds) + max(setup.leads))
     z = (speeds - mean) / scale
-    around = z @ jaxcast.mixtures(num_sensors, setup.adjacency)[:, 1].T
+    around = z @ jaxcast.series.neighbour_weights(num_sensors, setup.adjacency)[:, 1].T
     z, around, daily, usual, raw = (
         jnp.asarray(a, jnp.float32) for a in (z, around, (course - mean) / scale, mean / scale, speeds)
     )
@@ -237,7 +237,7 @@ def solved(moments: Moments) -> Float[np.ndarray, "penalty *sensor feature lead"
 @cache
 def ridge(setup: Setup, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
     """A regression of each sensor's own, asked about the validation and about the test part, with every penalty."""
-    run = partial(regressions, setup, sight=sight, expansion=jaxcast.Identity(), each_sensor=True)
+    run = partial(regressions, setup, sight=sight, expansion=jaxcast.series.LinearFeatures(), each_sensor=True)
     return run(setup.early), run(setup.whole)
 
 
@@ -246,7 +246,9 @@ def kernel(setup: Setup, sight: Sight, bandwidth: float, seed: int) -> tuple[np.
     """Kernel ridge regression, one for all sensors; otherwise as `ridge`."""
     see = partial(features, make_road(setup, setup.early), leads=setup.some_leads, sight=sight)
     size = jax.eval_shape(see, jnp.asarray(setup.early.train[:1])).shape[-1]
-    expansion = jaxcast.random_fourier(size, setup.config.num_cosines, bandwidth=bandwidth, key=jax.random.key(seed))
+    expansion = jaxcast.series.random_fourier_features(
+        size, setup.config.num_cosines, bandwidth=bandwidth, key=jax.random.key(seed)
+    )
     expansion = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), expansion)
     run = partial(regressions, setup, sight=sight, expansion=expansion, each_sensor=False, every=setup.config.every)
     return run(setup.early), run(setup.whole)
@@ -264,7 +266,7 @@ def _average(sight: Sight, setup: Setup, seed: int) -> np.ndarray:
     many += [kernel(setup, sight, bandwidth, seed) for bandwidth in setup.config.bandwidths]
     valid, test = (np.concatenate(parts) for parts in zip(*many, strict=True))
     truth = setup.targets(setup.early.asked)
-    chosen = [jaxcast.best_average(valid[:, :, k], truth[:, k]) for k in range(len(setup.leads))]
+    chosen = [jaxcast.training.select_average(valid[:, :, k], truth[:, k]) for k in range(len(setup.leads))]
     return np.stack([test[members, :, k].mean(0) for k, members in enumerate(chosen)], 1)
 
 

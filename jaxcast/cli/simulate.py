@@ -14,7 +14,7 @@ from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
 from jaxcast.dynamics.ensembles import simulate_ensemble
-from jaxcast.dynamics.parse import describe, parse_system
+from jaxcast.dynamics.parse import describe_system, parse_system
 from jaxcast.dynamics.systems import System, random_starts
 from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in
 from jaxcast.errors import InputError, shown
@@ -183,7 +183,7 @@ class Simulate:
     def attributes(self, system: System) -> dict[str, Any]:
         """How the trajectories are made."""
         return {
-            "system": describe(system),
+            "system": describe_system(system),
             "solver": SOLVER,
             "h": self.h,
             "dt": self.dt,
@@ -302,6 +302,6 @@ def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:
     axes[-1].set_xlabel("time (MTU)")
     left_out = some_of(len(shown), len(system.components), "components")
     left_out += some_of(MOST_SAMPLES, len(trajectory.times), "samples")
-    text = describe(system)
+    text = describe_system(system)
     axes[0].set_title((text if len(text) < MOST_LETTERS else f"{text[:MOST_LETTERS]} ...") + left_out, fontsize=8)
     save_figure(path, figure)

@@ -1,7 +1,7 @@
 """An ensemble of candidate models as one system with stacked parameters: one state -> (model, dim) forecasts.
 
 A *forecast map* is any function (value, given) -> forecasts, or value -> forecasts: the flow map of a stacked system is
-one, and so are a trained network, a function that returns rows which somebody else forecast, and an `External` simulator.
+one, and so are a trained network, a function that returns rows which somebody else forecast, and an `ExternalCandidates` simulator.
 `given` is whatever comes with that step; here, the time.
 """
 
@@ -29,7 +29,7 @@ ForecastMap: TypeAlias = Callable[..., Any]
 
 
 @checked
-def stack(systems: Sequence[System]) -> System:
+def stack_systems(systems: Sequence[System]) -> System:
     """One system whose every parameter has a leading model axis; its flow map gives (model, dim).
 
     Raises:
@@ -37,7 +37,7 @@ def stack(systems: Sequence[System]) -> System:
 
     Example:
         >>> import jaxcast
-        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0, 32.0)])
+        >>> ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0, 32.0)])
         >>> candidates = jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
         >>> candidates([1.0, 1.0, 20.0]).shape
         (3, 3)
@@ -64,16 +64,16 @@ def _stacked(leaves: Sequence[Any]) -> Any:
 
 
 @checked
-def unstack(ensemble: System) -> list[System]:
-    """The systems of a stack: the inverse of `stack`.
+def unstack_systems(ensemble: System) -> list[System]:
+    """The systems of a stack: the inverse of `stack_systems`.
 
     Raises:
         InputError: for a system that is no stack.
 
     Example:
         >>> import jaxcast
-        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0)])
-        >>> [float(system.rho) for system in jaxcast.unstack(ensemble)]
+        >>> ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0)])
+        >>> [float(system.rho) for system in jaxcast.dynamics.unstack_systems(ensemble)]
         [28.0, 30.0]
     """
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(ensemble)}
@@ -85,7 +85,7 @@ def unstack(ensemble: System) -> list[System]:
 
 @register
 @dataclasses.dataclass(frozen=True)
-class External:
+class ExternalCandidates:
     """Candidates that JAX cannot see into: a simulator in NumPy, another language, another process.
 
     `function(value, given)`, or `function(value)`, gets NumPy arrays and returns (num_models, dim). It is called on the host, once for every
@@ -101,7 +101,7 @@ class External:
         >>> import jaxcast, jax.numpy as jnp, numpy as np
         >>> def simulator(value, given):
         ...     return np.stack([0.9 * value, 1.1 * value])
-        >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(2), jaxcast.External(simulator, num_models=2))
+        >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(2), jaxcast.dynamics.ExternalCandidates(simulator, num_models=2))
         >>> jaxcast.forecast(cell, jnp.ones((3, 1)), num_leads=2).forecast.shape
         (2, 1)
     """
@@ -160,7 +160,7 @@ def as_forecast_map(forecast_map: ForecastMap | None) -> Any:
     Raises:
         InputError: for something that cannot be called with a value.
     """
-    if forecast_map is None or isinstance(forecast_map, FlowMap | External | _OfValue):
+    if forecast_map is None or isinstance(forecast_map, FlowMap | ExternalCandidates | _OfValue):
         return forecast_map
     if not callable(forecast_map):
         raise InputError(f"expected a forecast map (value, given) -> (model, dim), got {type(forecast_map).__name__}")
@@ -191,7 +191,7 @@ def candidate_shapes(forecast_map: ForecastMap | None, value: Any, given: Any) -
     except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
         raise InputError(
             "the forecast map uses NumPy, float() or if on what JAX traces; write it in jax.numpy, or wrap it: "
-            "jaxcast.External(function, num_models=...)"
+            "jaxcast.dynamics.ExternalCandidates(function, num_models=...)"
         ) from None
     if not isinstance(shapes, jax.ShapeDtypeStruct):
         raise InputError(f"the forecast map must return one array (model, dim), got a {type(shapes).__name__}")
@@ -216,8 +216,8 @@ def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=4)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0)]))
-        >>> forecasts = jaxcast.forecasts_along(candidates, truth)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0)]))
+        >>> forecasts = jaxcast.dynamics.forecasts_along(candidates, truth)
         >>> bool(abs(forecasts[0, 0] - truth.states[1]).max() < 1e-5)  # the first candidate is the truth
         True
     """

@@ -39,7 +39,7 @@ def simulate_ensemble(
     batch by batch into a `TrajectoryWriter`, as `jaxcast simulate` does. `jax.vmap` of `simulate` is as fast on one device.
 
     Args:
-        system: one for all; or a stack, see `stack`, that holds one for each trajectory (plain numbers in it are shared).
+        system: one for all; or a stack, see `stack_systems`, that holds one for each trajectory (plain numbers in it are shared).
         u0: (trajectory, dim); its dtype is the dtype of the result.
         dt, h, t0, transient: as in `simulate`.
         tile_size: trajectories whose whole time loop runs before the next ones begin; by default at most as many as
@@ -58,7 +58,7 @@ def simulate_ensemble(
 
     Example:
         >>> import jax, jaxcast
-        >>> starts = jaxcast.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
+        >>> starts = jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
         >>> times, states = jaxcast.simulate_ensemble(jaxcast.Lorenz63(), starts, num_samples=5)
         >>> states.shape
         (1000, 5, 3)
@@ -103,7 +103,7 @@ def final_states(
 
     Example:
         >>> import jax, jaxcast
-        >>> starts = jaxcast.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
+        >>> starts = jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 1000, key=jax.random.key(0))
         >>> jaxcast.final_states(jaxcast.Lorenz63(), starts, duration=1.0).shape
         (1000, 3)
     """

@@ -41,7 +41,7 @@ def lyapunov_exponent(
 
     Example:
         >>> import jax, jaxcast
-        >>> decay = jaxcast.lyapunov_exponent(
+        >>> decay = jaxcast.dynamics.lyapunov_exponent(
         ...     jaxcast.Lorenz63(rho=0.5), [1.0, 1.0, 1.0], duration=20.0, key=jax.random.key(0)
         ... )
         >>> bool(decay < 0)  # below rho = 1 every trajectory decays to the origin

@@ -27,14 +27,14 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 @checked
 def parse_system(text: str) -> System:
-    """The system that a text describes: name(parameter=number or schedule, ...); `describe` is its inverse.
+    """The system that a text describes: name(parameter=number or schedule, ...); `describe_system` is its inverse.
 
     Raises:
         InputError: for text that is no such call, or unknown systems, schedules or parameters, with the nearest names.
 
     Example:
         >>> import jaxcast
-        >>> system = jaxcast.parse_system("lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))")
+        >>> system = jaxcast.dynamics.parse_system("lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))")
         >>> float(system.at(0.0).rho)
         28.0
     """
@@ -53,19 +53,19 @@ def parse_candidates(text: str) -> list[System]:
 
     Example:
         >>> import jaxcast
-        >>> [system.rho for system in jaxcast.parse_candidates("lorenz63(rho=linspace(28, 32, 3))")]
+        >>> [system.rho for system in jaxcast.dynamics.parse_candidates("lorenz63(rho=linspace(28, 32, 3))")]
         [28.0, 30.0, 32.0]
     """
     return _read(text, spread=True)
 
 
 @checked
-def describe(system: System | Schedule) -> str:
+def describe_system(system: System | Schedule) -> str:
     """The text of a system, exact to the last digit of its numbers; for a user's own class it says what it was.
 
     Example:
         >>> import jaxcast
-        >>> jaxcast.describe(jaxcast.Rossler(c=jaxcast.LinearRamp(start=4.0, stop=9.0, begin=0.0, end=500.0)))
+        >>> jaxcast.dynamics.describe_system(jaxcast.Rossler(c=jaxcast.LinearRamp(start=4.0, stop=9.0, begin=0.0, end=500.0)))
         'rossler(a=0.2, b=0.2, c=linear_ramp(start=4.0, stop=9.0, begin=0.0, end=500.0))'
     """
     known = {kind: name for name, kind in (SYSTEMS | SCHEDULES).items()}
@@ -75,13 +75,13 @@ def describe(system: System | Schedule) -> str:
 
 
 @checked
-def coordinates(candidates: list[System]) -> tuple[str, np.ndarray] | None:
+def candidate_coordinates(candidates: list[System]) -> tuple[str, np.ndarray] | None:
     """The name and the values of the one number in which the candidates differ, (model,); None where there is none.
 
     Example:
         >>> import jaxcast
         >>> candidates = [jaxcast.Lorenz63(rho=28.0), jaxcast.Lorenz63(rho=30.0)]
-        >>> name, values = jaxcast.coordinates(candidates)
+        >>> name, values = jaxcast.dynamics.candidate_coordinates(candidates)
         >>> name, values.tolist()
         ('rho', [28.0, 30.0])
     """
@@ -177,7 +177,7 @@ def _value(node: ast.expr, text: str) -> Any:
 
 def _check_schedule(schedule: Schedule, text: str) -> None:
     """Raises InputError for numbers that make no schedule."""
-    came = f"got {_quoted(describe(schedule), 80)} in {_quoted(text)}"
+    came = f"got {_quoted(describe_system(schedule), 80)} in {_quoted(text)}"
     wanted = {SumOfCosines: ("amplitudes", "periods", "phases"), PiecewiseConstant: ("times", "values")}
     lists = wanted.get(type(schedule), ())
     for field in dataclasses.fields(schedule):
@@ -240,7 +240,7 @@ def _nearest(name: str, names: Any) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, Schedule):
-        return describe(value)
+        return describe_system(value)
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     array = np.asarray(value)

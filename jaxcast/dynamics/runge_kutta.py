@@ -38,7 +38,7 @@ def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
 
     Example:
         >>> import jaxcast
-        >>> [round(float(v), 4) for v in jaxcast.rk4_step(jaxcast.Lorenz63(), 0.0, (1.0, 1.0, 20.0), 0.01)]
+        >>> [round(float(v), 4) for v in jaxcast.dynamics.rk4_step(jaxcast.Lorenz63(), 0.0, (1.0, 1.0, 20.0), 0.01)]
         [1.0035, 1.0723, 19.4839]
     """
 

@@ -37,8 +37,8 @@ class Schedule(FrozenPytree, HasTimes):
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> class Ramp(jaxcast.Schedule):
-        ...     start: jaxcast.Parameter
-        ...     rate: jaxcast.Parameter
+        ...     start: jaxcast.dynamics.Parameter
+        ...     rate: jaxcast.dynamics.Parameter
         ...     def __call__(self, t):
         ...         return self.start + self.rate * jnp.maximum(t, 0.0)
         >>> float(Ramp(28.0, 0.5)(4.0))
@@ -105,7 +105,7 @@ class Constant(Schedule):
 
     Example:
         >>> import jaxcast
-        >>> float(jaxcast.Constant(28.0)(t=3.0))
+        >>> float(jaxcast.dynamics.Constant(28.0)(t=3.0))
         28.0
     """
 

@@ -2,7 +2,7 @@
 
 Systems are frozen dataclasses and pytrees: their numbers are leaves, so `jax.grad`, `jax.vmap`
 and `jax.jit` see them, and calling again with other numbers compiles nothing. A leaf may be an array, which
-makes many systems one (`jaxcast.stack`).
+makes many systems one (`jaxcast.stack_systems`).
 """
 
 import dataclasses
@@ -42,10 +42,10 @@ class System(FrozenPytree):
         >>> import jaxcast
         >>> class Lorenz84(jaxcast.System):
         ...     components = ("x", "y", "z")
-        ...     a: jaxcast.Parameter = 0.25
-        ...     b: jaxcast.Parameter = 4.0
-        ...     f: jaxcast.Parameter = 8.0
-        ...     g: jaxcast.Parameter = 1.0
+        ...     a: jaxcast.dynamics.Parameter = 0.25
+        ...     b: jaxcast.dynamics.Parameter = 4.0
+        ...     f: jaxcast.dynamics.Parameter = 8.0
+        ...     g: jaxcast.dynamics.Parameter = 1.0
         ...     def vector_field(self, t, u):
         ...         x, y, z = u
         ...         dx = -y * y - z * z - self.a * x + self.a * self.f
@@ -213,7 +213,7 @@ def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Arr
 
     Example:
         >>> import jax, jaxcast
-        >>> jaxcast.random_starts(jaxcast.Lorenz63(), 5, key=jax.random.key(0)).shape
+        >>> jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 5, key=jax.random.key(0)).shape
         (5, 3)
     """
     check_arrays(f"{num} states of {system.dim} components", (num, system.dim))

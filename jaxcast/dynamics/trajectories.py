@@ -164,7 +164,7 @@ def _simulate(system: System, u0: Array, t0: Scalar, dt: Scalar, *, plan: Plan) 
 
 
 @checked
-def reference(
+def reference_solution(
     system: System,
     u0: StateLike,
     times: Shaped[ArrayLike, " time"] | Sequence[float],
@@ -189,7 +189,7 @@ def reference(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> exact = jaxcast.reference(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], [0.0, 0.1], rtol=1e-6, atol=1e-6)
+        >>> exact = jaxcast.dynamics.reference_solution(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], [0.0, 0.1], rtol=1e-6, atol=1e-6)
         >>> step = jaxcast.flow_map(jaxcast.Lorenz63(), dt=0.1, h=0.01)
         >>> bool(np.allclose(exact[1], step([1.0, 1.0, 20.0]), rtol=1e-3))
         True

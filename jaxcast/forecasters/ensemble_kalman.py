@@ -76,8 +76,8 @@ class EnsembleKalmanFilter:
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=33.0), [1.0, 1.0, 20.0], num_samples=60, transient=5.0)
-        >>> cell = jaxcast.EnsembleKalmanFilter(
-        ...     jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"]), low=[25.0], high=[40.0],
+        >>> cell = jaxcast.forecasters.EnsembleKalmanFilter(
+        ...     jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"]), low=[25.0], high=[40.0],
         ...     observation_noise=0.1, parameter_noise=0.05, num_members=20, key=jax.random.key(0),
         ... )
         >>> outputs = jaxcast.forecast(cell, truth.states[:50], num_leads=10)
@@ -257,7 +257,7 @@ class ParameterMap:
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> step = jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho"])
+        >>> step = jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho"])
         >>> step(jnp.asarray([1.0, 1.0, 20.0]), jnp.asarray([35.0])).shape
         (3,)
     """
@@ -284,7 +284,7 @@ def parameter_map(system: System, names: Sequence[str], *, dt: float = 0.1, h: f
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> step = jaxcast.parameter_map(jaxcast.Lorenz63(), ["rho", "sigma"])
+        >>> step = jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), ["rho", "sigma"])
         >>> u = jnp.asarray([1.0, 1.0, 20.0])
         >>> same = jaxcast.flow_map(jaxcast.Lorenz63(rho=35.0, sigma=9.0))(u)
         >>> bool(abs(step(u, jnp.asarray([35.0, 9.0])) - same).max() < 1e-5)

@@ -40,7 +40,7 @@ class DelayKernelRidge:
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> wave = jnp.sin(0.3 * jnp.arange(100.0))[:, None]
-        >>> cell = jaxcast.fit_delay_kernel_ridge(wave, jnp.ones(3), bandwidth=1.0, penalty=1e-5)
+        >>> cell = jaxcast.forecasters.fit_delay_kernel_ridge(wave, jnp.ones(3), bandwidth=1.0, penalty=1e-5)
         >>> forecast = jaxcast.forecast(cell, wave[:10], num_leads=30).forecast
         >>> bool(abs(forecast - wave[10:40]).max() < 1e-2)
         True
@@ -117,7 +117,7 @@ def fit_delay_kernel_ridge(
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300, dt=0.05, transient=5.0)
-        >>> fit = lambda b: jaxcast.fit_delay_kernel_ridge(truth.states, jnp.ones(2), bandwidth=b)
+        >>> fit = lambda b: jaxcast.forecasters.fit_delay_kernel_ridge(truth.states, jnp.ones(2), bandwidth=b)
         >>> jax.vmap(fit)(jnp.asarray([0.5, 1.0])).points.shape
         (2, 298, 6)
     """

@@ -39,7 +39,7 @@ class NVAR:
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
-        >>> cell = jaxcast.fit_nvar(truth.states, num_delays=2, penalty=1e-6)
+        >>> cell = jaxcast.forecasters.fit_nvar(truth.states, num_delays=2, penalty=1e-6)
         >>> jaxcast.forecast(cell, truth.states[:2], num_leads=5).forecast.shape
         (5, 3)
     """
@@ -112,7 +112,7 @@ def fit_nvar(
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> wave = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
-        >>> cell = jaxcast.fit_nvar(wave, num_delays=2, degree=1, penalty=1e-9)
+        >>> cell = jaxcast.forecasters.fit_nvar(wave, num_delays=2, degree=1, penalty=1e-9)
         >>> forecast = jaxcast.forecast(cell, wave[:10], num_leads=50).forecast
         >>> bool(abs(forecast - wave[10:60]).max() < 1e-2)
         True

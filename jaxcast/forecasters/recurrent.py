@@ -40,8 +40,8 @@ class RecurrentForecaster(nnx.Module):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> wave = jnp.sin(0.3 * jnp.arange(300.0))[:, None]
-        >>> gru = jaxcast.GRU(in_size=1, hidden_size=20, key=jax.random.key(0), dtype=wave.dtype)
-        >>> cell = jaxcast.fit_recurrent_readout(gru, wave, penalty=1e-6)
+        >>> gru = jaxcast.nn.GRU(in_size=1, hidden_size=20, key=jax.random.key(0), dtype=wave.dtype)
+        >>> cell = jaxcast.forecasters.fit_recurrent_readout(gru, wave, penalty=1e-6)
         >>> forecast = jaxcast.forecast(cell, wave[:100], num_leads=20).forecast
         >>> bool(abs(forecast - wave[100:120]).max() < 0.05)
         True
@@ -118,8 +118,8 @@ def fit_recurrent_readout(
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
-        >>> lstm = jaxcast.LSTM(in_size=3, hidden_size=30, key=jax.random.key(0), dtype=truth.states.dtype)
-        >>> cell = jaxcast.fit_recurrent_readout(lstm, truth.states)
+        >>> lstm = jaxcast.nn.LSTM(in_size=3, hidden_size=30, key=jax.random.key(0), dtype=truth.states.dtype)
+        >>> cell = jaxcast.forecasters.fit_recurrent_readout(lstm, truth.states)
         >>> jaxcast.forecast(cell, truth.states, num_leads=5).forecast.shape
         (5, 3)
     """
@@ -164,8 +164,8 @@ def fit_recurrent_forecaster(
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
-        >>> gru = jaxcast.GRU(in_size=1, hidden_size=8, key=jax.random.key(0), dtype=truth.states.dtype)
-        >>> cell = jaxcast.fit_recurrent_forecaster(gru, truth.states[:, :1], num_updates=20)
+        >>> gru = jaxcast.nn.GRU(in_size=1, hidden_size=8, key=jax.random.key(0), dtype=truth.states.dtype)
+        >>> cell = jaxcast.forecasters.fit_recurrent_forecaster(gru, truth.states[:, :1], num_updates=20)
         >>> jaxcast.forecast(cell, truth.states[:, :1], num_leads=5).forecast.shape
         (5, 1)
     """

@@ -51,7 +51,7 @@ class Reservoir:
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
-        >>> cell = jaxcast.fit_reservoir(truth.states, num_nodes=50, key=jax.random.key(0))
+        >>> cell = jaxcast.forecasters.fit_reservoir(truth.states, num_nodes=50, key=jax.random.key(0))
         >>> jaxcast.forecast(cell, truth.states[:100], num_leads=5).forecast.shape
         (5, 3)
     """
@@ -176,7 +176,7 @@ def fit_reservoir(
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
         >>> wave = jnp.sin(0.3 * jnp.arange(500.0))[:, None]
-        >>> cell = jaxcast.fit_reservoir(wave, num_nodes=50, penalty=1e-4, key=jax.random.key(0))
+        >>> cell = jaxcast.forecasters.fit_reservoir(wave, num_nodes=50, penalty=1e-4, key=jax.random.key(0))
         >>> forecast = jaxcast.forecast(cell, wave[:200], num_leads=50).forecast
         >>> bool(abs(forecast - wave[200:250]).max() < 0.05)
         True

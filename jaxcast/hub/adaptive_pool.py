@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxcast.checks import check_flag, check_floats, check_number, sizes_of
-from jaxcast.hub.forecasts import HubCourse
+from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.pools import clip_outliers, model_scores, where_possible
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree
@@ -50,8 +50,8 @@ class AdaptivePool(FrozenPytree):
         >>> import jaxcast, numpy as np
         >>> rng = np.random.default_rng(0)
         >>> forecasts = np.sort(rng.normal(10, 2, (3, 8, 4, 5)), -1)
-        >>> course = jaxcast.HubCourse.of(forecasts, rng.normal(10, 2, (3, 8)), np.asarray([0.1, 0.3, 0.5, 0.7, 0.9]))
-        >>> output = jaxcast.pool_course(jaxcast.AdaptivePool.untrained(), course)
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, rng.normal(10, 2, (3, 8)), np.asarray([0.1, 0.3, 0.5, 0.7, 0.9]))
+        >>> output = jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool.untrained(), course)
         >>> output.forecast.shape, bool((np.diff(output.forecast) >= 0).all())
         ((3, 8, 5), True)
     """
@@ -111,7 +111,7 @@ class AdaptivePool(FrozenPytree):
         none = jnp.zeros((2, len(error_rates)))
         return cls(powers, jnp.zeros(()), none, none, jnp.zeros((2, 2)), rates, error_rates, clip, lower, follow_newest)
 
-    def observe(self, course: HubCourse) -> ScoreMemory:
+    def observe(self, course: HubForecasts) -> ScoreMemory:
         clipped, credible = clip_outliers(course, self.clip)
         scores, average = model_scores(clipped, course)
         own, usual = (decayed(a, self.rates, course.horizon) for a in (scores, average))
@@ -121,7 +121,7 @@ class AdaptivePool(FrozenPytree):
         features = jnp.stack([by_location, jnp.broadcast_to(over_all, by_location.shape)], -2)
         return ScoreMemory(clipped, credible, features.reshape(*features.shape[:3], -1), course.observed[..., 0])
 
-    def __call__(self, memory: ScoreMemory, course: HubCourse) -> Output:
+    def __call__(self, memory: ScoreMemory, course: HubForecasts) -> Output:
         shares = shares_of(-memory.log_scores @ self.powers.reshape(-1), memory.credible)
         pooled = jnp.einsum("ltm,ltmq->ltq", shares, memory.clipped)
         centre = pooled[..., course.median_index]
@@ -138,7 +138,7 @@ class AdaptivePool(FrozenPytree):
             forecast = jnp.maximum(forecast, self.lower)
         return Output(where_possible(forecast, course), {"weights": shares})
 
-    def _recalibration(self, centre: Array, size: Array, reach: Array, course: HubCourse) -> tuple[Array, Array]:
+    def _recalibration(self, centre: Array, size: Array, reach: Array, course: HubForecasts) -> tuple[Array, Array]:
         """By how many sizes to shift, and the log of how much wider to be, (location, time), from the errors before."""
         errors = jnp.where(course.scored, jnp.clip(course.truth - centre, -2 * reach, 2 * reach), 0)
         expected = jnp.where(course.scored, size, 0)

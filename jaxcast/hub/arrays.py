@@ -15,7 +15,7 @@ from jaxcast.checks import check_choice, check_number
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import FARTHEST_DAYS
 from jaxcast.hub.checks import Grid
-from jaxcast.hub.forecasts import HubCourse
+from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.grid import is_or_null, read_grid, read_truth
 from jaxcast.hub.tables import collected, scan_forecasts
 from jaxcast.io.tables import polars
@@ -52,7 +52,7 @@ class Hub:
         >>> import jaxcast, numpy as np
         >>> dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
         >>> levels = np.asarray([0.25, 0.5, 0.75])
-        >>> hub = jaxcast.Hub(np.ones((1, 3, 1, 3)), np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
+        >>> hub = jaxcast.hub.Hub(np.ones((1, 3, 1, 3)), np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
         >>> hub.weeks("2024-01-10", "2024-01-20").tolist()
         [False, True, True]
     """
@@ -80,9 +80,11 @@ class Hub:
         """From the newest truth that forecasters could know to the date of the forecast."""
         return self.horizon - self.first_horizon + 1
 
-    def course(self) -> HubCourse:
+    def course(self) -> HubForecasts:
         """What pools see: JAX arrays with a mask; its horizon is `steps_ahead`."""
-        return HubCourse.of(self.forecasts, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead)
+        return HubForecasts.of(
+            self.forecasts, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead
+        )
 
     def weeks(self, first: str, last: str) -> np.ndarray:
         """Which dates lie in a window, both ends included, (time,).

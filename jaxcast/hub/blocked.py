@@ -12,12 +12,12 @@ from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.hub.forecasts import HubCourse, lagged
+from jaxcast.hub.forecasts import HubForecasts, lagged
 from jaxcast.limits import check_arrays
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.pooling.memory import Memory
 from jaxcast.scores.quantiles import pinball_loss
-from jaxcast.training.fit import fit
+from jaxcast.training.fitting import fit
 
 
 class QuantileSamples(NamedTuple):
@@ -38,7 +38,9 @@ class QuantileSamples(NamedTuple):
 
 
 @checked
-def quantile_samples(course: HubCourse, *, num_delays: int, scale: Shaped[ArrayLike, " location"]) -> QuantileSamples:
+def quantile_samples(
+    course: HubForecasts, *, num_delays: int, scale: Shaped[ArrayLike, " location"]
+) -> QuantileSamples:
     """Every task of a course with what a pool with a delay memory knows before it, (location, time, ...).
 
     At horizon h the newest observation is h steps older than the task, and so are the forecasts that it is compared with: what
@@ -51,8 +53,8 @@ def quantile_samples(course: HubCourse, *, num_delays: int, scale: Shaped[ArrayL
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> course = jaxcast.HubCourse.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
-        >>> samples = jaxcast.quantile_samples(course, num_delays=2, scale=np.ones(2))
+        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(2))
         >>> samples.memory.states.shape, samples.memory.errors.shape
         ((2, 6, 2, 1), (2, 6, 2, 4, 3))
     """
@@ -103,11 +105,11 @@ def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
 
     Example:
         >>> import jax, jaxcast, numpy as np
-        >>> course = jaxcast.HubCourse.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
-        >>> samples = jaxcast.quantile_samples(course, num_delays=2, scale=np.ones(2))
+        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(2))
         >>> samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
         >>> pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=jax.random.key(0))
-        >>> float(jaxcast.scaled_wis(pool, samples))  # every candidate said what came
+        >>> float(jaxcast.hub.scaled_wis(pool, samples))  # every candidate said what came
         0.0
     """
     forecast = pool_samples(model, samples) / samples.scale[..., None]
@@ -128,7 +130,7 @@ class QuantileRegression(nnx.Module):
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
-        >>> pool = jaxcast.QuantileRegression(num_models=4, num_quantiles=3, num_delays=2, key=jax.random.key(0))
+        >>> pool = jaxcast.hub.QuantileRegression(num_models=4, num_quantiles=3, num_delays=2, key=jax.random.key(0))
         >>> pool(jnp.ones((7, 2, 4, 3))).shape
         (7, 3)
     """
@@ -151,7 +153,7 @@ class QuantileRegression(nnx.Module):
         return self.linear(recent.reshape(*recent.shape[:-3], -1)).astype(recent.dtype)
 
 
-class Blocked(NamedTuple):
+class BlockedForecast(NamedTuple):
     """forecast: of each seed, NaN outside of the windows and where no model forecast. losses: of each training."""
 
     forecast: Float[Array, "seed location time quantile"]
@@ -161,7 +163,7 @@ class Blocked(NamedTuple):
 @checked
 def blocked_windows(
     init: Callable[[Any], Any],
-    course: HubCourse,
+    course: HubForecasts,
     windows: Shaped[ArrayLike, "window time"],
     *,
     num_delays: int,
@@ -169,7 +171,7 @@ def blocked_windows(
     optimizer: optax.GradientTransformation,
     num_epochs: int,
     batch_size: int = 64,
-) -> Blocked:
+) -> BlockedForecast:
     """The paper's protocol: for each window train on everything outside of it, past and future, and forecast it.
 
     Args:
@@ -182,12 +184,12 @@ def blocked_windows(
 
     Example:
         >>> import jax, jaxcast, numpy as np
-        >>> course = jaxcast.HubCourse.of(np.ones((2, 9, 4, 3)), np.ones((2, 9)), np.asarray([0.25, 0.5, 0.75]))
+        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 9, 4, 3)), np.ones((2, 9)), np.asarray([0.25, 0.5, 0.75]))
         >>> def init(key):
         ...     return jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=key)
-        >>> blocked = jaxcast.blocked_windows(
+        >>> blocked = jaxcast.hub.blocked_windows(
         ...     init, course, np.arange(9)[None] < 3, num_delays=2, keys=jax.random.key(0)[None],
-        ...     optimizer=jaxcast.make_optimizer(1e-3), num_epochs=1, batch_size=4,
+        ...     optimizer=jaxcast.training.make_optimizer(1e-3), num_epochs=1, batch_size=4,
         ... )
         >>> blocked.forecast.shape
         (1, 2, 9, 3)
@@ -208,7 +210,7 @@ def blocked_windows(
         pooled = _pooled(trained.model, jax.tree.map(lambda a, window=window: a[:, window], samples))
         forecast = forecast.at[:, :, window].set(pooled)
         losses.append(trained.losses)
-    return Blocked(jnp.where(course.possible[..., None], forecast, jnp.nan), jnp.stack(losses))
+    return BlockedForecast(jnp.where(course.possible[..., None], forecast, jnp.nan), jnp.stack(losses))
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree
 
 
-class HubCourse(FrozenPytree):
+class HubForecasts(FrozenPytree):
     """The forecasts of a hub over time, and the truth.
 
     forecasts: zero where absent. present: whether a model forecast. truth: NaN where not known (yet). observed: the truth as
@@ -23,7 +23,7 @@ class HubCourse(FrozenPytree):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> course = jaxcast.HubCourse.of(np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2)
+        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2)
         >>> course.possible.shape, course.median_index
         ((2, 5), 0)
     """
@@ -45,7 +45,7 @@ class HubCourse(FrozenPytree):
         *,
         observed: Shaped[ArrayLike, "location time lag"] | None = None,
         horizon: int = 1,
-    ) -> "HubCourse":
+    ) -> "HubForecasts":
         """Makes a course of forecasts whose missing values are NaN.
 
         Args:
@@ -65,7 +65,7 @@ class HubCourse(FrozenPytree):
         Example:
             >>> import jaxcast, numpy as np
             >>> forecasts = np.asarray([[[[1.0, 2.0, 3.0], [np.nan] * 3]]])
-            >>> course = jaxcast.HubCourse.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+            >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
             >>> course.present.tolist(), course.forecasts[0, 0, 1].tolist()
             ([[[True, False]]], [0.0, 0.0, 0.0])
         """

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_number, sizes_of
 from jaxcast.errors import InputError
-from jaxcast.hub.forecasts import HubCourse
+from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, register
 from jaxcast.rollout import Output
@@ -27,46 +27,46 @@ class QuantilePool(Protocol):
     each model's share in `info["weights"]`, (location, time, model). Neither looks ahead.
     """
 
-    def observe(self, course: HubCourse) -> Any: ...
-    def __call__(self, memory: Any, course: HubCourse) -> Output: ...
+    def observe(self, course: HubForecasts) -> Any: ...
+    def __call__(self, memory: Any, course: HubForecasts) -> Output: ...
 
 
 class _Memoryless:
-    def observe(self, course: HubCourse) -> None:
+    def observe(self, course: HubForecasts) -> None:
         return None
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class EqualMean(_Memoryless):
+class QuantileMean(_Memoryless):
     """The mean of each quantile over the models present: Vincent's average.
 
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = np.asarray([[[[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [np.nan] * 3]]])
-        >>> course = jaxcast.HubCourse.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-        >>> jaxcast.pool_course(jaxcast.EqualMean(), course).forecast[0, 0].tolist()
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), course).forecast[0, 0].tolist()
         [2.0, 3.0, 4.0]
     """
 
-    def __call__(self, memory: None, course: HubCourse) -> Output:
+    def __call__(self, memory: None, course: HubForecasts) -> Output:
         return weighted_mean(equal_shares(course.present, course.forecasts.dtype), course.forecasts, course)
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class EqualMedian(_Memoryless):
+class QuantileMedian(_Memoryless):
     """The median of each quantile over the models present. It has no weights to report.
 
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = np.asarray([[[[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [9.0, 9.0, 9.0]]]])
-        >>> course = jaxcast.HubCourse.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-        >>> jaxcast.pool_course(jaxcast.EqualMedian(), course).forecast[0, 0].tolist()
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMedian(), course).forecast[0, 0].tolist()
         [3.0, 4.0, 5.0]
     """
 
-    def __call__(self, memory: None, course: HubCourse) -> Output:
+    def __call__(self, memory: None, course: HubForecasts) -> Output:
         return Output(where_possible(median_of_present(course.forecasts, course.present), course), {})
 
 
@@ -86,8 +86,8 @@ class TrimmedMean(_Memoryless):
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = np.asarray([[[[1.0], [3.0], [5.0], [99.0]]]])
-        >>> course = jaxcast.HubCourse.of(forecasts, np.asarray([[2.5]]), np.asarray([0.5]))
-        >>> jaxcast.pool_course(jaxcast.TrimmedMean(0.25), course).forecast.ravel().tolist()
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.5]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.TrimmedMean(0.25), course).forecast.ravel().tolist()
         [4.0]
     """
 
@@ -97,7 +97,7 @@ class TrimmedMean(_Memoryless):
         if not 0 <= self.trim < 0.5:
             raise InputError(f"trim must be from 0 to below 0.5, got {self.trim}")
 
-    def __call__(self, memory: None, course: HubCourse) -> Output:
+    def __call__(self, memory: None, course: HubForecasts) -> Output:
         present = course.present[..., None]
         ordered = jnp.sort(jnp.where(present, course.forecasts, jnp.inf), axis=2)
         num_present = course.present.sum(2)[..., None, None]
@@ -123,13 +123,13 @@ class LinearOpinionPool(_Memoryless):
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = np.asarray([[[[0.0, 1.0, 2.0], [10.0, 11.0, 12.0]]]])
-        >>> course = jaxcast.HubCourse.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-        >>> pooled = jaxcast.pool_course(jaxcast.LinearOpinionPool(), course).forecast[0, 0]
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+        >>> pooled = jaxcast.hub.pool_forecasts(jaxcast.hub.LinearOpinionPool(), course).forecast[0, 0]
         >>> np.allclose(pooled, [1.0, 2.0, 11.0], rtol=1e-5)
         True
     """
 
-    def __call__(self, memory: None, course: HubCourse) -> Output:
+    def __call__(self, memory: None, course: HubForecasts) -> Output:
         shares = equal_shares(course.present, course.forecasts.dtype)
         low = jnp.where(course.present, course.forecasts[..., 0], jnp.inf).min(2)
         high = jnp.where(course.present, course.forecasts[..., -1], -jnp.inf).max(2)
@@ -147,7 +147,7 @@ class LinearOpinionPool(_Memoryless):
         return Output(where_possible(found, course), {"weights": shares})
 
 
-def _mixture_cdf(x: Array, course: HubCourse, shares: Array) -> Array:
+def _mixture_cdf(x: Array, course: HubForecasts, shares: Array) -> Array:
     """F at (location, time, point)."""
 
     def of_one(x: Array, quantiles: Array) -> Array:
@@ -181,8 +181,8 @@ class InverseScoreWeights:
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = np.tile(np.asarray([[1.0], [3.0]]), (1, 4, 1, 1))
-        >>> course = jaxcast.HubCourse.of(forecasts, np.full((1, 4), 1.5), np.asarray([0.5]))
-        >>> weights = jaxcast.pool_course(jaxcast.InverseScoreWeights(power=1.0), course).info["weights"]
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.full((1, 4), 1.5), np.asarray([0.5]))
+        >>> weights = jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(power=1.0), course).info["weights"]
         >>> weights[0, 0].tolist(), weights[0, -1].round(2).tolist()
         ([0.5, 0.5], [0.75, 0.25])
     """
@@ -195,7 +195,7 @@ class InverseScoreWeights:
         if self.window < 1:
             raise InputError(f"window must be at least 1, got {self.window}")
 
-    def observe(self, course: HubCourse) -> Float[Array, "location time model"]:
+    def observe(self, course: HubForecasts) -> Float[Array, "location time model"]:
         """The log of each model's relative score."""
         scores, average = model_scores(course.forecasts, course)
         sums = jnp.stack([scores, average], -1).cumsum(1)
@@ -210,12 +210,12 @@ class InverseScoreWeights:
         return jnp.log((recent[..., 0] + floor) / (recent[..., 1] + floor))
 
     @checked
-    def __call__(self, memory: Float[Array, "location time model"], course: HubCourse) -> Output:
+    def __call__(self, memory: Float[Array, "location time model"], course: HubForecasts) -> Output:
         shares = shares_of(-jnp.asarray(self.power) * memory, course.present)
         return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts, course)
 
 
-class QuantileAverage(FrozenPytree):
+class TrainedQuantileAverage(FrozenPytree):
     """A convex combination of the models with shares that are trained and the same everywhere: it cannot cross.
 
         q = sum_i a_i q_i,    a = softmax of the logits over the models present
@@ -231,8 +231,8 @@ class QuantileAverage(FrozenPytree):
         >>> import jaxcast, numpy as np
         >>> truth = np.random.default_rng(0).normal(10, 2, (3, 12))
         >>> forecasts = np.stack([truth, truth + 3], -1)[..., None] + np.asarray([-1.0, 0.0, 1.0])
-        >>> course = jaxcast.HubCourse.of(forecasts, truth, np.asarray([0.1, 0.5, 0.9]))
-        >>> rolled = jaxcast.rolling_origin(jaxcast.QuantileAverage.untrained(2), course)
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, truth, np.asarray([0.1, 0.5, 0.9]))
+        >>> rolled = jaxcast.hub.rolling(jaxcast.hub.TrainedQuantileAverage.untrained(2), course)
         >>> bool(rolled.info["weights"][0, -1, 0] > 0.8)
         True
     """
@@ -249,14 +249,14 @@ class QuantileAverage(FrozenPytree):
         sizes_of(self, {".logits": "model"})
 
     @classmethod
-    def untrained(cls, num_models: int, *, clip: float = 2.0) -> "QuantileAverage":
+    def untrained(cls, num_models: int, *, clip: float = 2.0) -> "TrainedQuantileAverage":
         """The same share for all."""
         return cls(jnp.zeros(num_models), clip)
 
-    def observe(self, course: HubCourse) -> tuple[Array, Array]:
+    def observe(self, course: HubForecasts) -> tuple[Array, Array]:
         return clip_outliers(course, self.clip)
 
-    def __call__(self, memory: tuple[Array, Array], course: HubCourse) -> Output:
+    def __call__(self, memory: tuple[Array, Array], course: HubForecasts) -> Output:
         clipped, credible = memory
         if self.logits.shape != credible.shape[-1:]:
             raise InputError(f"expected {credible.shape[-1]} models' logits, got {self.logits.shape}")
@@ -265,7 +265,7 @@ class QuantileAverage(FrozenPytree):
 
 
 @checked
-def pool_course(pool: QuantilePool, course: HubCourse) -> Output:
+def pool_forecasts(pool: QuantilePool, course: HubForecasts) -> Output:
     """Pools the forecasts of a course.
 
     Args:
@@ -277,15 +277,15 @@ def pool_course(pool: QuantilePool, course: HubCourse) -> Output:
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> course = jaxcast.HubCourse.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.asarray([0.5]))
-        >>> jaxcast.pool_course(jaxcast.EqualMean(), course).forecast.shape
+        >>> course = jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.asarray([0.5]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), course).forecast.shape
         (1, 2, 1)
     """
     return _pooled(pool, course)
 
 
 @jax.jit
-def _pooled(pool: QuantilePool, course: HubCourse) -> Output:
+def _pooled(pool: QuantilePool, course: HubForecasts) -> Output:
     return pool(pool.observe(course), course)
 
 
@@ -295,7 +295,7 @@ def equal_shares(present: Bool[Array, "*batch model"], dtype: Any) -> Float[Arra
 
 
 def where_possible(
-    forecast: Float[Array, "location time quantile"], course: HubCourse
+    forecast: Float[Array, "location time quantile"], course: HubForecasts
 ) -> Float[Array, "location time quantile"]:
     """NaN where no model forecast: there is nothing to pool, and nothing to score."""
     return jnp.where(course.possible[..., None], forecast, jnp.nan)
@@ -304,7 +304,7 @@ def where_possible(
 def weighted_mean(
     weights: Float[Array, "location time model"],
     forecasts: Float[Array, "location time model quantile"],
-    course: HubCourse,
+    course: HubForecasts,
 ) -> Output:
     """q = sum_i a_i q_i, NaN where no model forecast."""
     pooled = jnp.einsum("ltm,ltmq->ltq", weights, forecasts)
@@ -322,7 +322,7 @@ def median_of_present(
 
 
 def clip_outliers(
-    course: HubCourse, clip: float
+    course: HubForecasts, clip: float
 ) -> tuple[Float[Array, "location time model quantile"], Bool[Array, "location time model"]]:
     """Forecasts no further from the median over models than `clip` times its outer width and a fifth of its centre, and which
     models had their centre within that already; all present ones where none had."""
@@ -338,7 +338,7 @@ def clip_outliers(
 
 
 def model_scores(
-    forecasts: Float[Array, "location time model quantile"], course: HubCourse
+    forecasts: Float[Array, "location time model quantile"], course: HubForecasts
 ) -> tuple[Float[Array, "location time model"], Float[Array, "location time model"]]:
     """The WIS of every model, and the mean WIS of the models present; both zero where a model is absent or no truth known."""
     known = course.present & course.scored[..., None]

@@ -40,7 +40,7 @@ def score_forecasters(
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = {"a": np.asarray([[[1.0, 2.0, 3.0]]]), "b": np.asarray([[[0.0, 2.0, 4.0]]])}
-        >>> rows = jaxcast.score_forecasters(forecasts, np.asarray([[2.0]]), np.asarray([0.25, 0.5, 0.75]), baseline="a")
+        >>> rows = jaxcast.hub.score_forecasters(forecasts, np.asarray([[2.0]]), np.asarray([0.25, 0.5, 0.75]), baseline="a")
         >>> [(row["method"], round(row["wis"], 3), round(row["relative_wis"], 3), row["num_tasks"]) for row in rows]
         [('a', 0.333, 1.0, 1), ('b', 0.667, 2.0, 1)]
     """
@@ -92,7 +92,7 @@ def compare_forecasters(
         >>> import jaxcast, numpy as np
         >>> truth = np.random.default_rng(0).normal(size=(2, 20))
         >>> first, second = truth[..., None] + 0.1, truth[..., None] + 0.2
-        >>> result = jaxcast.compare_forecasters(first, second, truth, np.asarray([0.5]))
+        >>> result = jaxcast.hub.compare_forecasters(first, second, truth, np.asarray([0.5]))
         >>> round(result["ratio"], 3), result["num_weeks"]
         (0.5, 20)
     """

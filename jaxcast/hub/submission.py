@@ -52,8 +52,8 @@ def write_submission(
         >>> forecasts = np.ones((1, 3, 1, 3))
         >>> dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
         >>> levels = np.asarray([0.25, 0.5, 0.75])
-        >>> hub = jaxcast.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
-        >>> path = jaxcast.write_submission(
+        >>> hub = jaxcast.hub.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
+        >>> path = jaxcast.hub.write_submission(
         ...     tempfile.mkdtemp(), "team-pool", {1: np.asarray([[1.0, 2.0, 3.0]])}, hub,
         ...     reference_date="2024-01-20", target="wk inc death",
         ... )

@@ -34,7 +34,7 @@ class GRU(RecurrentLayer):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> gru = jaxcast.GRU(in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> gru = jaxcast.nn.GRU(in_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = gru(jnp.ones((32, 20, 3)))
         >>> carry, output = gru.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, carry.shape, output.shape

@@ -42,7 +42,7 @@ class LSTM(RecurrentLayer):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> lstm = jaxcast.LSTM(in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> lstm = jaxcast.nn.LSTM(in_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = lstm(jnp.ones((32, 20, 3)))
         >>> carry, output = lstm.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, carry.c.shape, output.shape

@@ -33,7 +33,7 @@ class RNN(RecurrentLayer):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> rnn = jaxcast.RNN(in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> rnn = jaxcast.nn.RNN(in_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = rnn(jnp.ones((32, 20, 3)))
         >>> carry, output = rnn.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, carry.shape, output.shape

@@ -35,7 +35,7 @@ class SelfAttention(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> attention = jaxcast.SelfAttention(size=8, num_heads=2, causal=True, key=jax.random.key(0))
+        >>> attention = jaxcast.nn.SelfAttention(size=8, num_heads=2, causal=True, key=jax.random.key(0))
         >>> outputs, weights = attention(jnp.ones((32, 20, 8)))
         >>> outputs.shape, weights.shape, float(weights[0, 0, 0, 1])
         ((32, 20, 8), (32, 2, 20, 20), 0.0)

@@ -39,7 +39,7 @@ class Bidirectional(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> layer = jaxcast.Bidirectional("gru", in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> layer = jaxcast.nn.Bidirectional("gru", in_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = layer(jnp.ones((32, 20, 3)))
         >>> outputs.shape
         (32, 20, 16)
@@ -115,7 +115,7 @@ class Stack(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> stack = jaxcast.Stack("lstm", in_size=3, hidden_size=8, num_layers=2, dropout=0.1, key=jax.random.key(0))
+        >>> stack = jaxcast.nn.Stack("lstm", in_size=3, hidden_size=8, num_layers=2, dropout=0.1, key=jax.random.key(0))
         >>> carry, outputs = stack(jnp.ones((32, 20, 3)), key=jax.random.key(1))
         >>> carry, output = stack.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, len(carry), output.shape

@@ -17,7 +17,7 @@ def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Arra
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> jaxcast.delay_embed(jnp.arange(4.0), num_delays=3).tolist()
+        >>> jaxcast.dynamics.delay_embed(jnp.arange(4.0), num_delays=3).tolist()
         [[2.0, 1.0, 0.0], [3.0, 2.0, 1.0]]
     """
     length = len(values)

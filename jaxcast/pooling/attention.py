@@ -43,7 +43,7 @@ class AdditiveAttention(WeightedSum, nnx.Module):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
-        >>> memory = jaxcast.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
+        >>> memory = jaxcast.pooling.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
         >>> forecast, info = pool(memory, jnp.ones((11, 3)))
         >>> forecast.shape, info["weights"].shape
         ((3,), (11,))
@@ -107,8 +107,8 @@ class ScaledDotProductAttention(WeightedSum, nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> pool = jaxcast.ScaledDotProductAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
-        >>> memory = jaxcast.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
+        >>> pool = jaxcast.pooling.ScaledDotProductAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
+        >>> memory = jaxcast.pooling.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
         >>> forecast, info = pool(memory, jnp.ones((11, 3)))
         >>> forecast.shape, info["weights"].shape
         ((3,), (11,))
@@ -166,10 +166,10 @@ class MultiHeadAttention(WeightedSum, nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> pool = jaxcast.MultiHeadAttention(
+        >>> pool = jaxcast.pooling.MultiHeadAttention(
         ...     score="additive", num_heads=4, dim=3, num_delays=5, hidden_size=30, key=jax.random.key(0)
         ... )
-        >>> memory = jaxcast.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
+        >>> memory = jaxcast.pooling.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
         >>> forecast, info = pool(memory, jnp.ones((11, 3)))
         >>> forecast.shape, info["weights"].shape, info["head_weights"].shape
         ((3,), (11,), (4, 11))

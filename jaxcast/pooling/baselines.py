@@ -23,7 +23,7 @@ class Persistence:
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> cell = jaxcast.Forecaster(jaxcast.Persistence())
+        >>> cell = jaxcast.Forecaster(jaxcast.pooling.Persistence())
         >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), num_leads=2).forecast.tolist()
         [[2.0], [2.0]]
     """
@@ -45,7 +45,7 @@ class FeedForward(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> network = jaxcast.FeedForward(dim=3, num_delays=5, hidden_size=8, key=jax.random.key(0))
+        >>> network = jaxcast.pooling.FeedForward(dim=3, num_delays=5, hidden_size=8, key=jax.random.key(0))
         >>> cell = jaxcast.Forecaster(network)
         >>> jaxcast.forecast(cell, jnp.ones((6, 3)), num_leads=4).forecast.shape
         (4, 3)

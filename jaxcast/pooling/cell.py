@@ -63,7 +63,7 @@ class Forecaster:
 
     Example:
         >>> import jax, jaxcast
-        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        >>> ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
         >>> candidates = jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
         >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(3), candidates)
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
@@ -124,10 +124,10 @@ class HeldWeights:
 
     Example:
         >>> import jax, jaxcast
-        >>> ensemble = jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        >>> ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
         >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0))
-        >>> best = jaxcast.BestCandidate(pool)
-        >>> cell = jaxcast.HeldWeights(jaxcast.Forecaster(best, jaxcast.flow_map(ensemble)))
+        >>> best = jaxcast.pooling.BestCandidate(pool)
+        >>> cell = jaxcast.pooling.HeldWeights(jaxcast.Forecaster(best, jaxcast.flow_map(ensemble)))
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
         >>> sorted(jaxcast.forecast(cell, truth.states, num_leads=5).info["weights"][-1].tolist())
         [0.0, 0.0, 1.0]
@@ -168,7 +168,7 @@ class BestCandidate(WeightedSum):
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> pool = jaxcast.BestCandidate(jaxcast.FixedWeights(jnp.asarray([0.2, 0.7, 0.1])))
+        >>> pool = jaxcast.pooling.BestCandidate(jaxcast.pooling.FixedWeights(jnp.asarray([0.2, 0.7, 0.1])))
         >>> pool(None, jnp.asarray([[1.0], [2.0], [3.0]])).forecast.tolist()
         [2.0]
     """

@@ -14,7 +14,7 @@ from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import check_input, uniform_linear
 from jaxcast.pooling.memory import DelayMemory, Memory
-from jaxcast.pooling.scales import Scales, Standardise
+from jaxcast.pooling.scales import Standardise, Standardizer
 from jaxcast.pooling.weighted import ComponentWeights
 
 Errors = Literal["position", "ends", "all"]
@@ -48,9 +48,9 @@ class ComponentAttention(ComponentWeights, nnx.Module):
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=40)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
-        >>> pool = jaxcast.ComponentAttention(
-        ...     dim=3, num_models=2, num_delays=5, scales=jaxcast.input_scales(truth, candidates), key=jax.random.key(0)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> pool = jaxcast.pooling.ComponentAttention(
+        ...     dim=3, num_models=2, num_delays=5, scales=jaxcast.pooling.input_scales(truth, candidates), key=jax.random.key(0)
         ... )
         >>> cell = jaxcast.Forecaster(pool, candidates)
         >>> jaxcast.forecast(cell, truth.states, num_leads=5).info["component_weights"].shape
@@ -68,7 +68,7 @@ class ComponentAttention(ComponentWeights, nnx.Module):
         errors: Errors = "position",
         num_states: int = 1,
         activation: Literal["tanh", "silu"] = "tanh",
-        scales: Scales | None = None,
+        scales: Standardizer | None = None,
         key: Key[Array, ""],
         dtype: DTypeLike = jnp.float32,
     ):

@@ -18,7 +18,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.numerics.polynomials import chebyshev_terms
 from jaxcast.numerics.ridge import gaussian_kernel
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
-from jaxcast.pooling.samples import Samples
+from jaxcast.pooling.samples import OneStepSamples
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
@@ -127,10 +127,10 @@ class CorrectedPool:
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
         >>> samples = jaxcast.one_step_samples(truth, 1, candidates)
-        >>> pool = jaxcast.fit_correction(jaxcast.equal_weights(2), samples)
-        >>> before, after = (jaxcast.one_step_errors(p, samples).mean() for p in (pool.pool, pool))
+        >>> pool = jaxcast.pooling.fit_correction(jaxcast.equal_weights(2), samples)
+        >>> before, after = (jaxcast.pooling.one_step_errors(p, samples).mean() for p in (pool.pool, pool))
         >>> bool(after < 0.01 * before)
         True
     """
@@ -164,7 +164,7 @@ class CorrectedPool:
 @checked
 def fit_correction(
     pool: Any,
-    samples: Samples,
+    samples: OneStepSamples,
     *,
     kind: Literal["kernel", "polynomial"] = "kernel",
     info: Sequence[str] | None = None,
@@ -185,7 +185,7 @@ def fit_correction(
     Source: Hoerl and Kennard (1970) for the ridge; Saunders, Gammerman and Vovk (1998) for that with a kernel.
 
     Args:
-        samples: in order of time, as from `one_step_samples` or `samples_for`; the last ones are the validation part.
+        samples: in order of time, as from `one_step_samples` or `rolled_samples`; the last ones are the validation part.
         kind: kernel is the more accurate one in a few dimensions; polynomial is smaller and faster to roll.
         info: the entries of the pool's info that the correction sees beside the newest state; by default "position" where
             there is one.
@@ -201,10 +201,10 @@ def fit_correction(
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
         >>> samples = jaxcast.one_step_samples(truth, 2, candidates)
-        >>> pool = jaxcast.fit_correction(
-        ...     jaxcast.fit_regime_interpolation(samples), samples, kind="polynomial", degrees=(2,)
+        >>> pool = jaxcast.pooling.fit_correction(
+        ...     jaxcast.pooling.fit_regime_interpolation(samples), samples, kind="polynomial", degrees=(2,)
         ... )
         >>> pool.features.info
         ('position',)

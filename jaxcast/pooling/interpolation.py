@@ -12,7 +12,7 @@ from jaxcast.arguments import check_finite, checked
 from jaxcast.checks import check_floats, check_positive, check_sizes, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
-from jaxcast.pooling.samples import Samples
+from jaxcast.pooling.samples import OneStepSamples
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import register
 from jaxcast.rollout import Output
@@ -48,8 +48,8 @@ class RegimeInterpolation(WeightedSum):
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> pool = jaxcast.RegimeInterpolation(jnp.asarray([[-1.0], [1.0]]), jnp.ones(1), num_delays=1)
-        >>> memory = jaxcast.Memory(states=jnp.zeros((1, 1)), errors=jnp.asarray([[[-3.0], [1.0]]]))
+        >>> pool = jaxcast.pooling.RegimeInterpolation(jnp.asarray([[-1.0], [1.0]]), jnp.ones(1), num_delays=1)
+        >>> memory = jaxcast.pooling.Memory(states=jnp.zeros((1, 1)), errors=jnp.asarray([[[-3.0], [1.0]]]))
         >>> [round(float(w), 3) for w in pool(memory, jnp.zeros((2, 1))).info["weights"]]
         [0.25, 0.75]
     """
@@ -114,7 +114,7 @@ class RegimeInterpolation(WeightedSum):
 
 
 @checked
-def fit_regime_interpolation(samples: Samples, *, num_directions: int = 1) -> RegimeInterpolation:
+def fit_regime_interpolation(samples: OneStepSamples, *, num_directions: int = 1) -> RegimeInterpolation:
     """The directions in which the candidates of these samples differ most, by a singular value decomposition.
 
     Forecasts are taken less their mean over candidates and in units of their root mean square, for each component; each
@@ -130,9 +130,9 @@ def fit_regime_interpolation(samples: Samples, *, num_directions: int = 1) -> Re
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=29.0), [1.0, 1.0, 20.0], num_samples=50)
         >>> rhos = (26.0, 28.0, 30.0)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in rhos]))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in rhos]))
         >>> samples = jaxcast.one_step_samples(truth, 1, candidates)
-        >>> pool = jaxcast.fit_regime_interpolation(samples)
+        >>> pool = jaxcast.pooling.fit_regime_interpolation(samples)
         >>> weights = pool(samples.memory, samples.forecasts).info["weights"]
         >>> [round(float(weights[n] @ jax.numpy.asarray(rhos)), 1) for n in (5, 25)]
         [29.0, 29.0]

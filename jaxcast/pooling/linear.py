@@ -28,7 +28,7 @@ class FixedWeights(WeightedSum):
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> pool = jaxcast.FixedWeights(jnp.asarray([0.5, 0.5, 0.0]))
+        >>> pool = jaxcast.pooling.FixedWeights(jnp.asarray([0.5, 0.5, 0.0]))
         >>> pool(None, jnp.asarray([[1.0], [2.0], [3.0]])).forecast.tolist()
         [1.5]
     """
@@ -69,7 +69,7 @@ def single_candidate(index: int, num_models: int) -> FixedWeights:
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> jaxcast.single_candidate(1, num_models=2)(None, jnp.asarray([[1.0], [3.0]])).forecast.tolist()
+        >>> jaxcast.pooling.single_candidate(1, num_models=2)(None, jnp.asarray([[1.0], [3.0]])).forecast.tolist()
         [3.0]
     """
     if not 0 <= index < num_models:
@@ -92,7 +92,7 @@ class LinearRegression:
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> pool = jaxcast.LinearRegression(weights=jnp.ones((1, 2, 1)), bias=jnp.asarray([0.5]))
+        >>> pool = jaxcast.pooling.LinearRegression(weights=jnp.ones((1, 2, 1)), bias=jnp.asarray([0.5]))
         >>> pool(None, jnp.asarray([[1.0], [3.0]])).forecast.tolist()
         [4.5]
     """
@@ -135,7 +135,7 @@ def fit_linear_regression(
         >>> import jax, jaxcast
         >>> forecasts = jax.random.normal(jax.random.key(0), (50, 2, 1))
         >>> targets = 3 * forecasts[:, 0] - forecasts[:, 1] + 0.5
-        >>> pool = jaxcast.fit_linear_regression(forecasts, targets)
+        >>> pool = jaxcast.pooling.fit_linear_regression(forecasts, targets)
         >>> [round(float(w), 3) for w in (*pool.weights[0, :, 0], pool.bias[0])]
         [3.0, -1.0, 0.5]
     """
@@ -175,7 +175,7 @@ def fit_ridge(
         >>> import jax, jaxcast
         >>> forecasts = jax.random.normal(jax.random.key(0), (50, 2, 1))
         >>> targets = 3 * forecasts[:, 0] - forecasts[:, 1]
-        >>> weak, strong = (jaxcast.fit_ridge(forecasts, targets, penalty=penalty) for penalty in (1e-6, 50.0))
+        >>> weak, strong = (jaxcast.pooling.fit_ridge(forecasts, targets, penalty=penalty) for penalty in (1e-6, 50.0))
         >>> [round(float(w), 3) for w in weak.weights[0, :, 0]]
         [3.0, -1.0]
         >>> bool(abs(strong.weights).sum() < abs(weak.weights).sum())

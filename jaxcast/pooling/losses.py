@@ -7,18 +7,18 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.pooling.samples import Chunks, Samples
+from jaxcast.pooling.samples import OneStepSamples, SequenceChunks
 
 
 @checked
-def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
+def mean_squared_error(model: Any, samples: OneStepSamples) -> Float[Array, ""]:
     """The mean over samples and components of the squared one-step error: the published training loss.
 
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
         >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
-        >>> bool(jaxcast.mean_squared_error(jaxcast.Persistence(), samples) > 0)
+        >>> bool(jaxcast.pooling.mean_squared_error(jaxcast.pooling.Persistence(), samples) > 0)
         True
     """
     outputs = model(samples.memory, samples.forecasts)
@@ -26,7 +26,7 @@ def mean_squared_error(model: Any, samples: Samples) -> Float[Array, ""]:
 
 
 @checked
-def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
+def error_over_time(model: Any, chunks: SequenceChunks) -> Float[Array, ""]:
     """The mean squared one-step error along chunks, but for the steps during which the model's memory fills.
 
     The loss of pools with a recurrent memory, for `fit` on `sequence_chunks`; a chunk must be longer than the burn-in of
@@ -38,10 +38,10 @@ def error_over_time(model: Any, chunks: Chunks) -> Float[Array, ""]:
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
-        >>> chunks = jaxcast.sequence_chunks(truth, candidates, length=8)
-        >>> pool = jaxcast.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
-        >>> bool(jaxcast.error_over_time(pool, chunks) > 0)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> chunks = jaxcast.pooling.sequence_chunks(truth, candidates, length=8)
+        >>> pool = jaxcast.pooling.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
+        >>> bool(jaxcast.pooling.error_over_time(pool, chunks) > 0)
         True
     """
     # The first value of a chunk is the second of a rolled cell.

@@ -44,7 +44,7 @@ class DelayMemory:
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> memory = jaxcast.DelayMemory(num_delays=2)
+        >>> memory = jaxcast.pooling.DelayMemory(num_delays=2)
         >>> kept = memory.init(jnp.zeros(1), jnp.zeros((2, 1)))  # for one component and two candidates
         >>> for value in (1.0, 2.0, 3.0):
         ...     x = jaxcast.Input(jnp.asarray([value]), known=True)

@@ -14,7 +14,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.nn.gru import GRU
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.lstm import LSTM
-from jaxcast.pooling.scales import Scales, Standardise
+from jaxcast.pooling.scales import Standardise, Standardizer
 from jaxcast.pooling.weighted import ComponentWeights
 from jaxcast.rollout import Input, Output
 
@@ -45,7 +45,7 @@ class RecurrentMemory:
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> pool = jaxcast.RecurrentAttention(dim=1, hidden_size=4, key=jax.random.key(0))
+        >>> pool = jaxcast.pooling.RecurrentAttention(dim=1, hidden_size=4, key=jax.random.key(0))
         >>> kept = pool.memory.init(jnp.zeros(1), jnp.zeros((2, 1)))  # for one component and two candidates
         >>> for value in (1.0, 2.0):
         ...     x = jaxcast.Input(jnp.asarray([value]), known=True)
@@ -122,9 +122,9 @@ class RecurrentAttention(ComponentWeights, nnx.Module):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=40)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
-        >>> scales = jaxcast.input_scales(truth, candidates)
-        >>> pool = jaxcast.RecurrentAttention(dim=3, hidden_size=8, scales=scales, key=jax.random.key(0))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> scales = jaxcast.pooling.input_scales(truth, candidates)
+        >>> pool = jaxcast.pooling.RecurrentAttention(dim=3, hidden_size=8, scales=scales, key=jax.random.key(0))
         >>> cell = jaxcast.Forecaster(pool, candidates)
         >>> jaxcast.forecast(cell, truth.states, num_leads=5).info["component_weights"].shape
         (5, 3, 2)
@@ -139,7 +139,7 @@ class RecurrentAttention(ComponentWeights, nnx.Module):
         cell: Literal["gru", "lstm"] = "gru",
         per_component: bool = True,
         num_warmup: int = 5,
-        scales: Scales | None = None,
+        scales: Standardizer | None = None,
         key: Key[Array, ""],
         dtype: DTypeLike = jnp.float32,
     ):

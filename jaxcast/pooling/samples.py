@@ -18,10 +18,10 @@ from jaxcast.pooling.cell import Forecaster, Pool
 from jaxcast.pooling.memory import Memory
 from jaxcast.rollout import Input, Output
 from jaxcast.sampling import check_sampling, with_all_digits
-from jaxcast.scores.valid_time import forecast_error
+from jaxcast.scores.valid_times import squared_error
 
 
-class Samples(NamedTuple):
+class OneStepSamples(NamedTuple):
     """One-step forecasting samples with a leading sample axis, independent of each other and so free to shuffle.
 
     memory: what a delay memory holds after the newest value. forecasts: the candidates' forecasts of the next value,
@@ -33,7 +33,7 @@ class Samples(NamedTuple):
     targets: Float[Array, "sample dim"]
 
 
-class Chunks(NamedTuple):
+class SequenceChunks(NamedTuple):
     """Runs of consecutive one-step samples, (chunk, step, ...), for training over time.
 
     values: the newest state, (chunk, step, dim). errors: of the candidates at it, (chunk, step, model, dim). forecasts:
@@ -47,7 +47,9 @@ class Chunks(NamedTuple):
 
 
 @checked
-def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None) -> Samples:
+def one_step_samples(
+    trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None
+) -> OneStepSamples:
     """Every one-step sample of a trajectory, with the memory that a rolled `DelayMemory` would hold at each.
 
     Raises:
@@ -57,7 +59,7 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
         >>> samples = jaxcast.one_step_samples(truth, num_delays=3, forecast_map=candidates)
         >>> samples.memory.errors.shape, samples.targets.shape
         ((6, 3, 2, 3), (6, 3))
@@ -78,18 +80,18 @@ def one_step_samples(trajectory: Trajectory, num_delays: int, forecast_map: Fore
 
 
 @partial(jax.jit, static_argnames="num_delays")
-def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, num_delays: int) -> Samples:
+def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, num_delays: int) -> OneStepSamples:
     states = trajectory.states
     if forecast_map is None:
-        return Samples(Memory(delay_embed(states[:-1], num_delays), None), None, states[num_delays:])
+        return OneStepSamples(Memory(delay_embed(states[:-1], num_delays), None), None, states[num_delays:])
     forecasts = run_along(forecast_map, trajectory)
     errors = forecasts[:-1] - states[1:, None]
     memory = Memory(delay_embed(states[1:-1], num_delays), delay_embed(errors[:-1], num_delays))
-    return Samples(memory, forecasts[num_delays:-1], states[num_delays + 1 :])
+    return OneStepSamples(memory, forecasts[num_delays:-1], states[num_delays + 1 :])
 
 
 @checked
-def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | None = None) -> Samples:
+def rolled_samples(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | None = None) -> OneStepSamples:
     """Every one-step sample of a trajectory, with the memory that this pool has when it is rolled along it, in order.
 
     For pools with any memory, and for those with a `DelayMemory` what `one_step_samples` gathers at once. The first
@@ -102,9 +104,9 @@ def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | 
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
-        >>> pool = jaxcast.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
-        >>> samples = jaxcast.samples_for(pool, truth, candidates)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> pool = jaxcast.pooling.RecurrentAttention(dim=3, hidden_size=4, key=jax.random.key(0))
+        >>> samples = jaxcast.pooling.rolled_samples(pool, truth, candidates)
         >>> samples.memory.hidden.shape, samples.targets.shape
         ((24, 2, 4), (24, 3))
     """
@@ -117,7 +119,7 @@ def samples_for(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | 
         )
     cell = with_all_digits(Forecaster(pool, forecast_map))
     memory, forecasts = _rolled_memory(cell, timed(trajectory, forecast_map))
-    return jax.tree.map(lambda a: a[warmup:], Samples(memory, forecasts, trajectory.states[1:]))
+    return jax.tree.map(lambda a: a[warmup:], OneStepSamples(memory, forecasts, trajectory.states[1:]))
 
 
 @jax.jit
@@ -132,7 +134,9 @@ def _rolled_memory(cell: Forecaster, trajectory: Trajectory) -> Any:
 
 
 @checked
-def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length: int, stride: int = 1) -> Chunks:
+def sequence_chunks(
+    trajectory: Trajectory, forecast_map: ForecastMap, *, length: int, stride: int = 1
+) -> SequenceChunks:
     """Runs of `length` consecutive one-step samples, one beginning every `stride` samples; they may overlap.
 
     What a pool with a recurrent memory is trained on: chunks are independent of each other and free to shuffle. A chunk's
@@ -145,8 +149,8 @@ def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
-        >>> jaxcast.sequence_chunks(truth, candidates, length=8, stride=4).errors.shape
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> jaxcast.pooling.sequence_chunks(truth, candidates, length=8, stride=4).errors.shape
         (6, 8, 2, 3)
     """
     check_trajectory(trajectory)
@@ -161,10 +165,10 @@ def sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, *, length
 
 
 @partial(jax.jit, static_argnames=("length", "stride"))
-def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: int, stride: int) -> Chunks:
+def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: int, stride: int) -> SequenceChunks:
     samples = _one_step_samples(trajectory, forecast_map, num_delays=1)
     assert samples.memory.errors is not None
-    every = Chunks(samples.memory.states[:, 0], samples.memory.errors[:, 0], samples.forecasts, samples.targets)
+    every = SequenceChunks(samples.memory.states[:, 0], samples.memory.errors[:, 0], samples.forecasts, samples.targets)
     starts = jnp.arange(0, len(samples.targets) - length + 1, stride)
     shapes = ((len(starts), length, *a.shape[1:]) for a in every)
     check_arrays(f"{len(starts)} chunks of {length} samples", *shapes, dtype=every.values.dtype)
@@ -173,7 +177,7 @@ def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: 
 
 
 @checked
-def one_step_forecasts(pool: Any, samples: Samples, *, batch_size: int = 512) -> Output:
+def one_step_forecasts(pool: Any, samples: OneStepSamples, *, batch_size: int = 512) -> Output:
     """What a pool forecasts for every one-step sample: forecast (sample, dim), info alike.
 
     batch_size samples at a time, so that memory stays bounded.
@@ -182,7 +186,7 @@ def one_step_forecasts(pool: Any, samples: Samples, *, batch_size: int = 512) ->
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
         >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
-        >>> jaxcast.one_step_forecasts(jaxcast.Persistence(), samples).forecast.shape
+        >>> jaxcast.pooling.one_step_forecasts(jaxcast.pooling.Persistence(), samples).forecast.shape
         (9, 3)
     """
     return jax.lax.map(lambda sample: pool(sample.memory, sample.forecasts), samples, batch_size=batch_size)
@@ -190,19 +194,19 @@ def one_step_forecasts(pool: Any, samples: Samples, *, batch_size: int = 512) ->
 
 @checked
 def one_step_errors(
-    pool: Pool, samples: Samples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 512
+    pool: Pool, samples: OneStepSamples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 512
 ) -> Float[Array, " sample"]:
     """The squared one-step error of every sample; see `one_step_forecasts`.
 
-    The squared difference in the norm of `forecast_error`, in squared units of the state.
+    The squared difference in the norm of `squared_error`, in squared units of the state.
 
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
         >>> samples = jaxcast.one_step_samples(truth, num_delays=1)
-        >>> jaxcast.one_step_errors(jaxcast.Persistence(), samples).shape
+        >>> jaxcast.pooling.one_step_errors(jaxcast.pooling.Persistence(), samples).shape
         (9,)
     """
 
     forecasts = one_step_forecasts(pool, samples, batch_size=batch_size).forecast
-    return forecast_error(forecasts, samples.targets, norm=norm)
+    return squared_error(forecasts, samples.targets, norm=norm)

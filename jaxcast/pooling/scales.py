@@ -14,7 +14,7 @@ from jaxcast.errors import InputError
 from jaxcast.nn.layers import Scale
 
 
-class Scales(NamedTuple):
+class Standardizer(NamedTuple):
     """What a pool's inputs are standardised with, (dim,) each: (u - mean) / std and e / error."""
 
     mean: Any
@@ -23,7 +23,7 @@ class Scales(NamedTuple):
 
 
 @checked
-def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Scales:
+def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Standardizer:
     """Mean and standard deviation of the states, and the root mean square of the candidates' one-step errors.
 
     Components that never change, or that every candidate forecasts exactly, count as of size one.
@@ -34,8 +34,8 @@ def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Scales:
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=100)
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
-        >>> scales = jaxcast.input_scales(truth, candidates)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> scales = jaxcast.pooling.input_scales(truth, candidates)
         >>> bool((scales.error < scales.std).all())
         True
     """
@@ -46,14 +46,14 @@ def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Scales:
     errors = forecasts_along(forecast_map, trajectory)[:-1] - states[1:, None]
     size = jnp.sqrt((errors**2).mean((0, 1)))
     std = states.std(0)
-    return Scales(states.mean(0), jnp.where(std > 0, std, 1), jnp.where(size > 0, size, 1))
+    return Standardizer(states.mean(0), jnp.where(std > 0, std, 1), jnp.where(size > 0, size, 1))
 
 
 class Standardise(nnx.Module):
     """The scales of a network, kept with its parameters."""
 
-    def __init__(self, scales: Scales | None, dim: int):
-        given = Scales(jnp.zeros(dim), jnp.ones(dim), jnp.ones(dim)) if scales is None else scales
+    def __init__(self, scales: Standardizer | None, dim: int):
+        given = Standardizer(jnp.zeros(dim), jnp.ones(dim), jnp.ones(dim)) if scales is None else scales
         for name, values in given._asdict().items():
             if jnp.shape(values) != (dim,):
                 raise InputError(f"expected {name} of the scales for {dim} components, got shape {jnp.shape(values)}")

@@ -23,7 +23,7 @@ class SeedsCarry(NamedTuple):
 
 @register
 @dataclasses.dataclass(frozen=True)
-class SeedMean:
+class SeedEnsemble:
     """The mean forecast of pools that differ in their training seed alone, and their spread as its uncertainty.
 
         y = mean_s y_s,    spread = (sum_s (y_s - y)^2 / (S - 1))^(1/2)
@@ -46,8 +46,8 @@ class SeedMean:
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=10)
-        >>> init = lambda key: jaxcast.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
-        >>> cell = jaxcast.SeedMean(jax.vmap(init)(jax.random.split(jax.random.key(0), 4)))
+        >>> init = lambda key: jaxcast.pooling.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
+        >>> cell = jaxcast.pooling.SeedEnsemble(jax.vmap(init)(jax.random.split(jax.random.key(0), 4)))
         >>> outputs = jaxcast.forecast(cell, truth.states, num_leads=5)
         >>> outputs.forecast.shape, outputs.info["spread"].shape
         ((5, 3), (5, 3))

@@ -39,8 +39,8 @@ class SimplexLeastSquares(WeightedSum):
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> pool = jaxcast.SimplexLeastSquares(num_delays=1)
-        >>> memory = jaxcast.Memory(states=jnp.zeros((1, 1)), errors=jnp.asarray([[[3.0], [-1.0]]]))
+        >>> pool = jaxcast.pooling.SimplexLeastSquares(num_delays=1)
+        >>> memory = jaxcast.pooling.Memory(states=jnp.zeros((1, 1)), errors=jnp.asarray([[[3.0], [-1.0]]]))
         >>> [round(float(w), 2) for w in pool(memory, jnp.zeros((2, 1))).info["weights"]]
         [0.25, 0.75]
     """

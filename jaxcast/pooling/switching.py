@@ -109,8 +109,8 @@ class FixedShare(_Switching):
 
     Example:
         >>> import jaxcast
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
-        >>> cell = jaxcast.Forecaster(jaxcast.FixedShare(share=0.05, scale=0.05), candidates)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
+        >>> cell = jaxcast.Forecaster(jaxcast.pooling.FixedShare(share=0.05, scale=0.05), candidates)
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=28.0), [1.0, 1.0, 20.0], num_samples=20)
         >>> [round(float(weight), 3) for weight in jaxcast.open_loop(cell, truth.states).info["weights"][-1]]
         [0.025, 0.95, 0.025]
@@ -159,10 +159,10 @@ class InteractingModels(_Switching):
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=28.0), [1.0, 1.0, 20.0], num_samples=20)
         >>> order = jnp.asarray([[0.1, 0.9, 0.0], [0.0, 0.1, 0.9], [0.9, 0.0, 0.1]])
-        >>> pool = jaxcast.InteractingModels(order, jnp.tile(1e-3 * jnp.eye(3), (3, 1, 1)), jnp.full(3, 1 / 3))
+        >>> pool = jaxcast.pooling.InteractingModels(order, jnp.tile(1e-3 * jnp.eye(3), (3, 1, 1)), jnp.full(3, 1 / 3))
         >>> outputs = jaxcast.forecast(jaxcast.Forecaster(pool, candidates), truth.states, num_leads=2)
         >>> [[round(float(weight), 2) for weight in row] for row in outputs.info["weights"]]
         [[0.0, 0.1, 0.9], [0.81, 0.01, 0.18]]

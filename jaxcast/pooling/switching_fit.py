@@ -46,7 +46,7 @@ def fit_fixed_share(
         >>> forecasts = jnp.tile(jnp.asarray([[0.0], [10.0]]), (200, 1, 1))
         >>> regime = jnp.arange(200) // 10 % 2  # changes 19 times in 199 steps
         >>> targets = 10.0 * regime[:, None] + 0.5 * jax.random.normal(jax.random.key(0), (200, 1))
-        >>> pool = jaxcast.fit_fixed_share(forecasts, targets)
+        >>> pool = jaxcast.pooling.fit_fixed_share(forecasts, targets)
         >>> round(float(pool.share), 3), round(float(pool.scale[0]), 1)
         (0.095, 0.5)
     """
@@ -102,7 +102,7 @@ def fit_interacting_models(
         >>> import jax, jaxcast, jax.numpy as jnp
         >>> forecasts = jnp.tile(jnp.asarray([[0.0], [10.0], [20.0]]), (300, 1, 1))
         >>> targets = 10.0 * (jnp.arange(300) % 3)[:, None] + jax.random.normal(jax.random.key(0), (300, 1))
-        >>> pool = jaxcast.fit_interacting_models(forecasts, targets)
+        >>> pool = jaxcast.pooling.fit_interacting_models(forecasts, targets)
         >>> [round(float(p), 2) for p in pool.transition[0]]  # 0 is followed by 10
         [0.0, 1.0, 0.0]
     """

@@ -1,1 +1,9 @@
 """A hidden regime that the candidates' errors reveal: an emulator of the ensemble, the regime's course, and a filter over both."""
+
+from jaxcast.regime.emulator import Emulator as Emulator
+from jaxcast.regime.emulator import PolynomialSystem as PolynomialSystem
+from jaxcast.regime.emulator import fit_emulator as fit_emulator
+from jaxcast.regime.fit import fit_regime as fit_regime
+from jaxcast.regime.forecaster import RegimeForecaster as RegimeForecaster
+from jaxcast.regime.harmonics import HarmonicSchedule as HarmonicSchedule
+from jaxcast.regime.harmonics import fit_harmonics as fit_harmonics

@@ -45,7 +45,7 @@ class PolynomialSystem(System):
         >>> import jaxcast, jax.numpy as jnp
         >>> theta = jnp.asarray([[[0.0], [0.0]], [[0.0], [-1.0]]])  # du/dt = -c u
         >>> factors = ((0,), (1,))
-        >>> decay = jaxcast.PolynomialSystem(theta, jnp.zeros(1), jnp.ones(1), jnp.asarray([2.0]), factors, factors)
+        >>> decay = jaxcast.regime.PolynomialSystem(theta, jnp.zeros(1), jnp.ones(1), jnp.asarray([2.0]), factors, factors)
         >>> decay.vector_field(0.0, [3.0]).tolist()
         [-6.0]
     """
@@ -87,9 +87,9 @@ class Emulator:
         >>> factors = ((0,), (1,))
         >>> theta = jnp.asarray([[[0.0], [0.0]], [[0.0], [-1.0]]])  # du/dt = -c u
         >>> coordinates = jnp.asarray([[-1.0], [1.0]])
-        >>> system = jaxcast.PolynomialSystem(theta, jnp.zeros(1), jnp.ones(1), coordinates, factors, factors)
+        >>> system = jaxcast.regime.PolynomialSystem(theta, jnp.zeros(1), jnp.ones(1), coordinates, factors, factors)
         >>> dt, none = jnp.asarray(0.1), jnp.asarray(0.0)
-        >>> emulator = jaxcast.Emulator(system, jnp.zeros(1), jnp.ones(1), dt, none, num_substeps=4)
+        >>> emulator = jaxcast.regime.Emulator(system, jnp.zeros(1), jnp.ones(1), dt, none, num_substeps=4)
         >>> round(float(emulator(jnp.ones(1), jnp.asarray([1.0]))[0]), 4)  # exp(-0.1)
         0.9048
     """
@@ -156,7 +156,7 @@ def fit_emulator(
         >>> states = jax.random.normal(jax.random.key(0), (50, 1))
         >>> rates = jnp.asarray([0.5, 1.0, 1.5])
         >>> forecasts = states[:, None] * jnp.exp(-0.1 * rates)[:, None]  # of three decays
-        >>> emulator = jaxcast.fit_emulator(states, forecasts, 0.1, coordinates=rates, degrees=[(1, 1)], num_substeps=2)
+        >>> emulator = jaxcast.regime.fit_emulator(states, forecasts, 0.1, coordinates=rates, degrees=[(1, 1)], num_substeps=2)
         >>> bool(emulator.error < 1e-6)
         True
     """

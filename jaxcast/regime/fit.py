@@ -19,7 +19,16 @@ from jaxcast.numerics.polynomials import monomials, products
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import Emulator, fit_emulator
 from jaxcast.regime.forecaster import RegimeForecaster
-from jaxcast.regime.harmonics import Allowed, Course, Found, Steps, find_courses, improve_course, misfit, steps_of
+from jaxcast.regime.harmonics import (
+    Allowed,
+    Found,
+    HarmonicSchedule,
+    Steps,
+    find_courses,
+    improve_course,
+    misfit,
+    steps_of,
+)
 from jaxcast.regime.noise import LeftOver, explanations
 from jaxcast.sampling import exact_times, with_all_digits
 from jaxcast.sharding import devices_for
@@ -62,7 +71,7 @@ def fit_regime(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
         >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
         >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
         >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
@@ -150,7 +159,7 @@ class _Reading(NamedTuple):
     is_corrected: bool = False
 
 
-def _corrected(emulator: Emulator, course: Course, steps: Steps) -> Emulator | None:
+def _corrected(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Emulator | None:
     """The emulator with the part of its vector field that no coordinate moves fitted to the truth; None for too few steps.
 
     That part, and not the level of the course, which could be had in its stead.
@@ -162,7 +171,7 @@ def _corrected(emulator: Emulator, course: Course, steps: Steps) -> Emulator | N
     return _changed(emulator, change)
 
 
-def _misfit_when_corrected(params: tuple[Array, Course], emulator: Emulator, step: Any) -> Array:
+def _misfit_when_corrected(params: tuple[Array, HarmonicSchedule], emulator: Emulator, step: Any) -> Array:
     change, course = params
     course = dataclasses.replace(course, level=jax.lax.stop_gradient(course.level))
     everything = Allowed(jnp.ones(()), jnp.ones(len(course.frequencies)))
@@ -214,7 +223,7 @@ def _lost(cells: RegimeForecaster, windows: Windows) -> Float[Array, " cell"]:
 
 def _make(
     emulator: Emulator,
-    course: Course,
+    course: HarmonicSchedule,
     left: LeftOver,
     is_corrected: bool = False,
     *,

@@ -14,7 +14,7 @@ from jaxcast.errors import InputError
 from jaxcast.numerics.polynomials import check_factors, monomials, products
 from jaxcast.pytrees import register
 from jaxcast.regime.emulator import Emulator
-from jaxcast.regime.harmonics import Course
+from jaxcast.regime.harmonics import HarmonicSchedule
 from jaxcast.regime.kalman import Belief, observe, predict
 from jaxcast.rollout import Input, Output
 
@@ -63,7 +63,7 @@ class RegimeForecaster:
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
         >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
         >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
         >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
@@ -72,9 +72,9 @@ class RegimeForecaster:
     """
 
     emulator: Emulator
-    course: Course
-    course_deviation: Course
-    wander: Course
+    course: HarmonicSchedule
+    course_deviation: HarmonicSchedule
+    wander: HarmonicSchedule
     value_noise: Float[Array, " dim"]
     model_noise: Float[Array, " dim"]
     interpolation: Float[Array, "coordinate_feature model"]
@@ -198,10 +198,10 @@ class RegimeForecaster:
         shrink = jnp.minimum(1, MOST_SPREAD * scale / belief.deviation[: len(scale)])
         return Belief(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
 
-    def _numbers(self, course: Course) -> Array:
+    def _numbers(self, course: HarmonicSchedule) -> Array:
         return ravel_pytree(dataclasses.replace(course, frequencies=course.frequencies[:0]))[0]
 
-    def _course(self, numbers: Array) -> Course:
+    def _course(self, numbers: Array) -> HarmonicSchedule:
         without = dataclasses.replace(self.course, frequencies=self.course.frequencies[:0])
         return dataclasses.replace(ravel_pytree(without)[1](numbers), frequencies=self.course.frequencies)
 

@@ -22,7 +22,7 @@ NUM_IMPROVEMENTS = 5
 MOST_ON_TRUST = 3
 
 
-class Course(Schedule):
+class HarmonicSchedule(Schedule):
     """c(t) = level + slope t + sum_k [cosines_k cos(frequencies_k t) + sines_k sin(frequencies_k t)].
 
     Solutions of a linear differential equation: seen from another moment, its numbers but the frequencies change linearly.
@@ -50,14 +50,14 @@ class Course(Schedule):
         angles = self.frequencies * t
         return self.level + self.slope * t + jnp.cos(angles) @ self.cosines + jnp.sin(angles) @ self.sines
 
-    def trimmed(self) -> "Course":
+    def trimmed(self) -> "HarmonicSchedule":
         """Without the oscillations that are zero; not under jit."""
         waves = [np.asarray(leaf) for leaf in (self.frequencies, self.cosines, self.sines)]
         kept = np.any((waves[1] != 0) | (waves[2] != 0), 1)
         frequencies, cosines, sines = (jnp.asarray(leaf[kept]) for leaf in waves)
         return dataclasses.replace(self, frequencies=frequencies, cosines=cosines, sines=sines)
 
-    def padded(self, num_oscillations: int) -> "Course":
+    def padded(self, num_oscillations: int) -> "HarmonicSchedule":
         """With so many oscillations, those that it lacks being zero."""
         lacks = num_oscillations - len(self.frequencies)
         pad = lambda leaf: jnp.pad(leaf, [(0, lacks)] + [(0, 0)] * (leaf.ndim - 1))  # noqa: E731
@@ -65,7 +65,7 @@ class Course(Schedule):
             self, frequencies=pad(self.frequencies), cosines=pad(self.cosines), sines=pad(self.sines)
         )
 
-    def later(self, t: Scalar) -> "Course":
+    def later(self, t: Scalar) -> "HarmonicSchedule":
         """The same course, told from time t."""
         cos, sin = jnp.cos(self.frequencies * t)[:, None], jnp.sin(self.frequencies * t)[:, None]
         return dataclasses.replace(
@@ -92,7 +92,7 @@ class Allowed(NamedTuple):
     oscillations: Float[Array, " oscillation"]
 
 
-def misfit(course: Course, constants: tuple[Emulator, Allowed], step: Any) -> Float[Array, " dim"]:
+def misfit(course: HarmonicSchedule, constants: tuple[Emulator, Allowed], step: Any) -> Float[Array, " dim"]:
     """What the emulator misses of one step, in deviations of the state."""
     emulator, allowed = constants
     time, before, after, weight = step
@@ -100,7 +100,7 @@ def misfit(course: Course, constants: tuple[Emulator, Allowed], step: Any) -> Fl
     return weight * (emulator(before, course) - after) / emulator.system.scale
 
 
-def _restricted(course: Course, allowed: Allowed) -> Course:
+def _restricted(course: HarmonicSchedule, allowed: Allowed) -> HarmonicSchedule:
     on = allowed.oscillations[:, None]
     return dataclasses.replace(
         course, slope=course.slope * allowed.slope, cosines=course.cosines * on, sines=course.sines * on
@@ -108,7 +108,7 @@ def _restricted(course: Course, allowed: Allowed) -> Course:
 
 
 @jax.jit
-def revealed(course: Course, emulator: Emulator, steps: Steps) -> tuple[Array, Array, Array]:
+def revealed(course: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tuple[Array, Array, Array]:
     """By how much each step says that the course is off, (step, coordinate), how surely, (step, coordinate,
     coordinate), and what no shift of it explains, (step, dim): Gauss-Newton on what the emulator misses."""
 
@@ -150,9 +150,9 @@ def certain(shift: Float[Array, "step coordinate"], information: Array) -> tuple
 
 
 @checked
-def fit_course(
+def fit_harmonics(
     emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
-) -> Course:
+) -> HarmonicSchedule:
     """The course that the coordinates took along a trajectory, told from its middle; oscillations not found are zero.
 
     Forward selection: a trend, then one oscillation after another at a peak of the spectrum of what is left, each
@@ -168,11 +168,11 @@ def fit_course(
     Example:
         >>> import jaxcast, numpy as np
         >>> candidates = [jaxcast.Rossler(c=c) for c in (4.0, 6.0)]
-        >>> ensemble = jaxcast.flow_map(jaxcast.stack(candidates), dt=0.4, h=0.1)
+        >>> ensemble = jaxcast.flow_map(jaxcast.stack_systems(candidates), dt=0.4, h=0.1)
         >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
-        >>> forecasts = jaxcast.forecasts_along(ensemble, truth)
-        >>> emulator = jaxcast.fit_emulator(truth.states, forecasts, 0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4)
-        >>> course = jaxcast.fit_course(emulator, truth.states, most_oscillations=0)
+        >>> forecasts = jaxcast.dynamics.forecasts_along(ensemble, truth)
+        >>> emulator = jaxcast.regime.fit_emulator(truth.states, forecasts, 0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> course = jaxcast.regime.fit_harmonics(emulator, truth.states, most_oscillations=0)
         >>> round(float(emulator.offset[0] + emulator.unit[0] * course.level[0]), 3)
         5.0
     """
@@ -183,8 +183,8 @@ class Found(NamedTuple):
     """A course fitted to the first three quarters of a trajectory, the same fitted to all of it, what it was allowed, and
     whether nothing but rounding is left of the last quarter."""
 
-    head: Course
-    whole: Course
+    head: HarmonicSchedule
+    whole: HarmonicSchedule
     allowed: Allowed
     is_exact: bool
 
@@ -192,7 +192,7 @@ class Found(NamedTuple):
 def find_courses(
     emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
 ) -> list[Found]:
-    """What `fit_course` finds, and where that oscillates and is not exact, the level or trend that was found before."""
+    """What `fit_harmonics` finds, and where that oscillates and is not exact, the level or trend that was found before."""
     if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:
         raise InputError(f"expected states (time, {len(emulator.system.scale)}) as the emulator's, got {states.shape}")
     check_finite({"states": states})
@@ -203,7 +203,7 @@ def find_courses(
     none = jnp.zeros(most_oscillations, states.dtype)
     zero = jnp.zeros(num_coordinates, states.dtype)
     waves = jnp.zeros((most_oscillations, num_coordinates), states.dtype)
-    level = search.refine(Course(zero, zero, none, waves, waves), Allowed(jnp.zeros((), states.dtype), none))
+    level = search.refine(HarmonicSchedule(zero, zero, none, waves, waves), Allowed(jnp.zeros((), states.dtype), none))
     trend = level
     if not search.is_exact(level):
         sloping = search.refine(level.course, level.allowed._replace(slope=jnp.ones((), states.dtype)))
@@ -231,7 +231,7 @@ def steps_of(emulator: Emulator, states: Float[Array, "time dim"]) -> Steps:
 class Tried(NamedTuple):
     """A course fitted to the head, what it was allowed, its misfit there, and the squared misfit of every step of the tail."""
 
-    course: Course
+    course: HarmonicSchedule
     allowed: Allowed
     head: float
     tail: np.ndarray
@@ -244,7 +244,7 @@ class Search:
         self.emulator, self.steps = emulator, steps
         self.num_head = int(np.sum(np.asarray(steps.weight) > 0))
 
-    def refine(self, course: Course, allowed: Allowed) -> Tried:
+    def refine(self, course: HarmonicSchedule, allowed: Allowed) -> Tried:
         """The course fitted to the head."""
         course, head = self._fit(course, allowed, self.steps)
         squares = sum_of_squares(misfit, course, (self.emulator, allowed), self._all_steps())
@@ -290,11 +290,11 @@ class Search:
     def _all_steps(self) -> Steps:
         return self.steps._replace(weight=jnp.ones_like(self.steps.weight))
 
-    def _fit(self, course: Course, allowed: Allowed, steps: Steps) -> tuple[Course, float]:
+    def _fit(self, course: HarmonicSchedule, allowed: Allowed, steps: Steps) -> tuple[HarmonicSchedule, float]:
         target = steps.before.size * (10 * float(jnp.finfo(steps.before.dtype).eps)) ** 2
         return levenberg_marquardt(misfit, course, (self.emulator, allowed), steps, target=target)
 
-    def with_peaks(self, course: Course, k: int) -> list[Course]:
+    def with_peaks(self, course: HarmonicSchedule, k: int) -> list[HarmonicSchedule]:
         """The course with a k-th oscillation at each of the highest peaks in the spectrum of what the head still misses."""
         shift, information, _ = revealed(course, self.emulator, self.steps)
         shift, weight = certain(shift, information)
@@ -313,7 +313,9 @@ class Search:
             self._with(course, k, 2 * np.pi * peak / length / float(self.emulator.dt), shift, weight) for peak in peaks
         ]
 
-    def _with(self, course: Course, k: int, frequency: float, shift: np.ndarray, weight: np.ndarray) -> Course:
+    def _with(
+        self, course: HarmonicSchedule, k: int, frequency: float, shift: np.ndarray, weight: np.ndarray
+    ) -> HarmonicSchedule:
         angles = frequency * (np.asarray(self.steps.time)[: len(shift)] + float(self.emulator.dt) / 2)
         waves = np.stack([np.cos(angles), np.sin(angles)], 1)
         num = shift.shape[1]

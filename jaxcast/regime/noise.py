@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.regime.checks import NUM_BLOCKS
 from jaxcast.regime.emulator import Emulator
-from jaxcast.regime.harmonics import Course, Steps, certain, revealed
+from jaxcast.regime.harmonics import HarmonicSchedule, Steps, certain, revealed
 
 
 class LeftOver(NamedTuple):
@@ -21,7 +21,7 @@ class LeftOver(NamedTuple):
     model: Array
 
 
-def explanations(emulator: Emulator, course: Course, steps: Steps) -> list[LeftOver]:
+def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> list[LeftOver]:
     """Told apart by how what is missed at one step goes with what is missed at the next.
 
     A wrong value at j is missed twice, as e_j and as -J_j e_j; a wrong step once; a regime off its course again and again.
@@ -42,7 +42,7 @@ def explanations(emulator: Emulator, course: Course, steps: Steps) -> list[LeftO
 
 @jax.jit
 def _told_apart(
-    seen: tuple[Array, Array, Array], emulator: Emulator, course: Course, steps: Steps
+    seen: tuple[Array, Array, Array], emulator: Emulator, course: HarmonicSchedule, steps: Steps
 ) -> tuple[Array, Array, list[tuple[Array, Array]]]:
     """Deviations of the regime, and of values and steps in three readings."""
     shift, weight, unexplained = seen
@@ -81,14 +81,14 @@ def _told_apart(
     return regime, wander, jax.tree.map(jnp.sqrt, shares)
 
 
-def _misses(emulator: Emulator, course: Course, steps: Steps) -> Float[Array, "step dim"]:
+def _misses(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Float[Array, "step dim"]:
     def one(step: Any) -> Array:
         return (step.after - emulator(step.before, course.later(step.time))) / emulator.system.scale
 
     return jax.vmap(one)(steps)
 
 
-def _slopes(emulator: Emulator, course: Course, steps: Steps) -> Float[Array, "step dim dim"]:
+def _slopes(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Float[Array, "step dim dim"]:
     scale = emulator.system.scale
 
     def one(step: Any) -> Array:

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_model, check_number
-from jaxcast.dynamics.candidates import ForecastMap, stack, unstack
-from jaxcast.dynamics.parse import SYSTEMS, describe, parse_system
+from jaxcast.dynamics.candidates import ForecastMap, stack_systems, unstack_systems
+from jaxcast.dynamics.parse import SYSTEMS, describe_system, parse_system
 from jaxcast.dynamics.trajectories import FlowMap, flow_map
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
-from jaxcast.hub.pools import QuantileAverage
+from jaxcast.hub.pools import TrainedQuantileAverage
 from jaxcast.io.files import check_name, is_marked, write_arrays, write_json, writing
 from jaxcast.io.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
 from jaxcast.pooling.cell import Forecaster, Pool
@@ -33,14 +33,14 @@ MOST_SUBSTEPS = 1_000_000
 """Runge-Kutta steps between two samples."""
 
 
-class StoredPool(NamedTuple):
+class StoredModel(NamedTuple):
     """A pool or a forecaster of series read back, its candidates, None where it needs none, and whatever was saved with it.
 
     Where several pools were saved as one, each array of `pool` has a leading seed axis.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> stored = jaxcast.StoredPool(jaxcast.Persistence(), None, {})
+        >>> stored = jaxcast.StoredModel(jaxcast.pooling.Persistence(), None, {})
         >>> jaxcast.forecast(stored.cell, jnp.asarray([[1.0], [2.0]]), num_leads=2).forecast.tolist()
         [[2.0], [2.0]]
     """
@@ -59,9 +59,9 @@ class StoredPool(NamedTuple):
 
 
 @checked
-def save_pool(
+def save_model(
     folder: str | Path,
-    pool: Pool | Cell | AdaptivePool | QuantileAverage | CalibratedForecaster | LanguageModel,
+    pool: Pool | Cell | AdaptivePool | TrainedQuantileAverage | CalibratedForecaster | LanguageModel,
     forecast_map: ForecastMap | None = None,
     *,
     attributes: dict[str, Any] | None = None,
@@ -72,7 +72,7 @@ def save_pool(
     `RecurrentForecaster`) and a `LanguageModel`.
 
     Candidates that are a flow map of jaxcast's systems are written with it. Others are the user's own code, which is not
-    written; `load_pool` asks for it.
+    written; `load_model` asks for it.
 
     Args:
         forecast_map: the candidates; a `RegimeForecaster` brings its own, other cells have none.
@@ -85,10 +85,10 @@ def save_pool(
     Example:
         >>> import jax, jaxcast, tempfile
         >>> pool = jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=jax.random.key(0))
-        >>> candidates = jaxcast.flow_map(jaxcast.stack([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
         >>> folder = tempfile.mkdtemp()
-        >>> jaxcast.save_pool(folder, pool, candidates)
-        >>> jaxcast.load_pool(folder).forecast_map([1.0, 1.0, 20.0]).shape
+        >>> jaxcast.save_model(folder, pool, candidates)
+        >>> jaxcast.load_model(folder).forecast_map([1.0, 1.0, 20.0]).shape
         (2, 3)
     """
     if isinstance(pool, RegimeForecaster):
@@ -135,14 +135,14 @@ def refuse_foreign_pool(folder: Path) -> None:
 
 
 @checked
-def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> StoredPool:
+def load_model(folder: str | Path, forecast_map: ForecastMap | None = None) -> StoredModel:
     """Reads the pool that a folder holds, with its candidates.
 
     Checksums tell whether the two files belong together and are as they were saved. Whatever they hold is checked as
     it is where a pool is made: shapes, dtypes, ranges and finite numbers.
 
     Args:
-        folder: that `save_pool` wrote.
+        folder: that `save_model` wrote.
         forecast_map: the candidates, where they were the user's own code.
 
     Returns:
@@ -154,8 +154,8 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
     Example:
         >>> import jaxcast, tempfile
         >>> folder = tempfile.mkdtemp()
-        >>> jaxcast.save_pool(folder, jaxcast.equal_weights(2), attributes={"by": "hand"})
-        >>> stored = jaxcast.load_pool(folder)
+        >>> jaxcast.save_model(folder, jaxcast.equal_weights(2), attributes={"by": "hand"})
+        >>> stored = jaxcast.load_model(folder)
         >>> stored.pool.weights.tolist(), stored.attributes
         ([0.5, 0.5], {'by': 'hand'})
     """
@@ -172,7 +172,7 @@ def load_pool(folder: str | Path, forecast_map: ForecastMap | None = None) -> St
         forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
     if isinstance(pool, RegimeForecaster):
         pool = dataclasses.replace(pool, forecast_map=forecast_map)
-    return StoredPool(pool, forecast_map, config["attributes"])
+    return StoredModel(pool, forecast_map, config["attributes"])
 
 
 def _as_json(config: dict[str, Any]) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
         return None
     if isinstance(forecast_map, FlowMap) and type(forecast_map.system) in SYSTEMS.values():
         dt = float(forecast_map.dt)
-        systems = [describe(system) for system in unstack(forecast_map.system)]
+        systems = [describe_system(system) for system in unstack_systems(forecast_map.system)]
         return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps}
     if isinstance(forecast_map, FlowMap):
         return {"callable": type(forecast_map.system).__name__}
@@ -205,7 +205,9 @@ def _rebuilt_candidates(stored: dict[str, Any], file: Path) -> FlowMap:
             check_number(name, stored[name], above=0)
         if stored["dt"] > MOST_SUBSTEPS * stored["h"]:
             raise InputError(f"dt={stored['dt']:g} is more than {MOST_SUBSTEPS} steps of h={stored['h']:g}")
-        return flow_map(stack([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"])
+        return flow_map(
+            stack_systems([parse_system(text) for text in stored["systems"]]), dt=stored["dt"], h=stored["h"]
+        )
     except InputError as error:
         raise InputError(f"{shown(file)}, candidates: {shown(error, most=400)}; {AGAIN}") from None
 

@@ -11,7 +11,7 @@ from jaxcast.forecasters.nvar import NVAR
 from jaxcast.forecasters.recurrent import RecurrentForecaster, rebuilt_recurrent
 from jaxcast.forecasters.reservoir import Reservoir
 from jaxcast.hub.adaptive_pool import AdaptivePool
-from jaxcast.hub.pools import QuantileAverage
+from jaxcast.hub.pools import TrainedQuantileAverage
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.baselines import FeedForward, Persistence
 from jaxcast.pooling.component import ComponentAttention
@@ -45,7 +45,7 @@ POOLS: dict[str, type] = {
     "interacting_models": InteractingModels,
     "corrected": CorrectedPool,
     "adaptive": AdaptivePool,
-    "quantile_average": QuantileAverage,
+    "quantile_average": TrainedQuantileAverage,
     "series": CalibratedForecaster,
     "nvar": NVAR,
     "reservoir": Reservoir,

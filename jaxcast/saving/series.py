@@ -12,12 +12,12 @@ from jaxcast.saving.trees import check_bounds, check_settings, filled_in, rebuil
 from jaxcast.series.abstract_network import RegionNetwork
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.calibration import CalibratedForecaster
-from jaxcast.series.expansions import Identity, Monomials, RandomFourier
+from jaxcast.series.expansions import LinearFeatures, PolynomialFeatures, RandomFourierFeatures
 from jaxcast.series.features import TargetFeatures, check_features, check_targets, series_of
 from jaxcast.series.lags import LagInputs
 from jaxcast.series.recurrent_networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.series.regression import LagRegression
-from jaxcast.series.samples import LeadSamples
+from jaxcast.series.samples import SeriesWindows
 
 FORECASTERS: dict[str, Any] = {
     "last_value": LastValue,
@@ -30,7 +30,11 @@ FORECASTERS: dict[str, Any] = {
     "attention_network": AttentionNetwork,
     "global_network": GlobalNetwork,
 }
-EXPANSIONS: dict[str, Any] = {"identity": Identity, "monomials": Monomials, "random_fourier": RandomFourier}
+EXPANSIONS: dict[str, Any] = {
+    "identity": LinearFeatures,
+    "monomials": PolynomialFeatures,
+    "random_fourier": RandomFourierFeatures,
+}
 
 
 def describe_series(model: CalibratedForecaster) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def _rebuilt_network(settings: dict[str, Any], kind: Any, arrays: dict[str, Any]
     # Of any scale: the arrays hold the true one.
     history = jnp.arange(2.0 * math.prod(series)).reshape(2, 1, *series)
     targets = jnp.ones((2, leads, regions, *[len(numbers)] * bool(numbers)))
-    samples = LeadSamples(
+    samples = SeriesWindows(
         history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, given)) if given else None,
         TargetFeatures(numbers) if numbers else None,
     )  # fmt: skip

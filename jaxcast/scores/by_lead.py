@@ -54,7 +54,7 @@ def lead_errors(
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> forecasts = jnp.asarray([[[1.0], [3.0]], [[1.0], [jnp.nan]], [[1.0], [4.0]]])
-        >>> errors = jaxcast.lead_errors(forecasts, jnp.zeros((3, 2, 1)))
+        >>> errors = jaxcast.scores.lead_errors(forecasts, jnp.zeros((3, 2, 1)))
         >>> errors.rmse.tolist(), errors.median.tolist(), errors.num_failed.tolist()
         ([1.0, inf], [1.0, 4.0], [0, 1])
     """
@@ -91,7 +91,7 @@ def spread_and_error(
         >>> import jax, jaxcast
         >>> members = jax.random.normal(jax.random.key(0), (5, 4000, 1, 3))
         >>> truth = jax.random.normal(jax.random.key(1), (4000, 1, 3))
-        >>> round(float(jaxcast.spread_and_error(members, truth).ratio[0]), 1)
+        >>> round(float(jaxcast.scores.spread_and_error(members, truth).ratio[0]), 1)
         1.0
     """
     if forecasts.ndim != 4 or forecasts.shape[0] < 2:

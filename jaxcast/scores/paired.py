@@ -71,7 +71,7 @@ def paired_test(
     Example:
         >>> import jax, jaxcast, numpy as np
         >>> second = np.arange(30) / 10
-        >>> test = jaxcast.paired_test(second + 1, second, key=jax.random.key(0))
+        >>> test = jaxcast.scores.paired_test(second + 1, second, key=jax.random.key(0))
         >>> round(test.difference, 1), test.wilcoxon < 1e-3, test.permutation < 1e-3
         (1.0, True, True)
     """

@@ -42,7 +42,7 @@ def pinball_loss(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> losses = jaxcast.pinball_loss(np.asarray([1.0, 3.0]), 2.0, np.asarray([0.1, 0.9]))
+        >>> losses = jaxcast.scores.pinball_loss(np.asarray([1.0, 3.0]), 2.0, np.asarray([0.1, 0.9]))
         >>> [round(float(loss), 2) for loss in losses]
         [0.1, 0.1]
     """
@@ -64,7 +64,7 @@ def interval_score(
 
     Example:
         >>> import jaxcast
-        >>> float(jaxcast.interval_score(1.0, 3.0, 4.0, 0.5))
+        >>> float(jaxcast.scores.interval_score(1.0, 3.0, 4.0, 0.5))
         6.0
     """
     lower, upper, truth, alpha = (jnp.asarray(a, float) for a in (lower, upper, truth, alpha))
@@ -100,7 +100,7 @@ def weighted_interval_score(
     Example:
         >>> import jaxcast, numpy as np
         >>> forecast, levels = np.asarray([1.0, 2.0, 3.0]), np.asarray([0.25, 0.5, 0.75])
-        >>> score = jaxcast.weighted_interval_score(forecast, 4.0, levels)
+        >>> score = jaxcast.scores.weighted_interval_score(forecast, 4.0, levels)
         >>> [round(float(part), 3) for part in score]
         [1.667, 0.333, 0.0, 1.333]
     """
@@ -146,7 +146,7 @@ def interval_coverage(
     Example:
         >>> import jaxcast, numpy as np
         >>> forecast, levels = np.asarray([1.0, 2.0, 3.0]), np.asarray([0.25, 0.5, 0.75])
-        >>> float(jaxcast.interval_coverage(forecast, 2.5, levels, nominal=0.5))
+        >>> float(jaxcast.scores.interval_coverage(forecast, 2.5, levels, nominal=0.5))
         1.0
     """
     forecast, truth, levels = _checked(forecast, truth, levels)
@@ -165,7 +165,7 @@ def count_crossings(forecast: Shaped[ArrayLike, "*batch quantile"]) -> int:
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> jaxcast.count_crossings(np.asarray([[1.0, 2.0], [2.0, 1.0]]))
+        >>> jaxcast.scores.count_crossings(np.asarray([[1.0, 2.0], [2.0, 1.0]]))
         1
     """
     forecast = np.asarray(forecast)

@@ -69,7 +69,7 @@ def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | N
     Example:
         >>> import jaxcast, numpy as np
         >>> scores = np.asarray([[1.0, 2.0, 4.0], [10.0, np.nan, 40.0]])
-        >>> jaxcast.relative_score(scores, baseline=2).relative.round(3).tolist()
+        >>> jaxcast.scores.relative_score(scores, baseline=2).relative.round(3).tolist()
         [0.25, 0.5, 1.0]
     """
     table = jnp.asarray(scores)
@@ -116,7 +116,7 @@ def diebold_mariano(
     Example:
         >>> import jaxcast, numpy as np
         >>> second = np.random.default_rng(0).uniform(1.0, 2.0, (30, 4))
-        >>> test = jaxcast.diebold_mariano(second - 0.5 + 0.1 * np.sin(second * 9), second)
+        >>> test = jaxcast.scores.diebold_mariano(second - 0.5 + 0.1 * np.sin(second * 9), second)
         >>> test.statistic < -5, test.p_value < 1e-3, test.num_weeks
         (True, True, 30)
     """
@@ -161,7 +161,7 @@ def block_bootstrap(
     Example:
         >>> import jax, jaxcast, numpy as np
         >>> second = np.random.default_rng(0).uniform(1.0, 2.0, (30, 4))
-        >>> result = jaxcast.block_bootstrap(0.8 * second, second, key=jax.random.key(0))
+        >>> result = jaxcast.scores.block_bootstrap(0.8 * second, second, key=jax.random.key(0))
         >>> round(result.ratio, 3), round(result.high, 3)
         (0.8, 0.8)
     """

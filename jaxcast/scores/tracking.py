@@ -10,7 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 
 
-class Tracking(NamedTuple):
+class ParameterTracking(NamedTuple):
     """How well the candidate of the highest weight follows the truth: their correlation, and their mean distance."""
 
     correlation: Float[Array, ""]
@@ -18,11 +18,11 @@ class Tracking(NamedTuple):
 
 
 @checked
-def tracking(
+def parameter_tracking(
     weights: Float[Array, "*sample model"],
     coordinates: Shaped[ArrayLike, " model"] | Sequence[float],
     truth: Shaped[ArrayLike, "*sample"] | Sequence[float],
-) -> Tracking:
+) -> ParameterTracking:
     """How well a pool's attention follows a hidden parameter that was never shown to it.
 
     Compares the coordinate of the candidate with the highest weight with the true value, over all samples; the
@@ -38,7 +38,7 @@ def tracking(
     Example:
         >>> import jaxcast, jax.numpy as jnp
         >>> weights = jnp.asarray([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-        >>> correlation, distance = jaxcast.tracking(weights, [28.0, 30.0], [28.0, 31.0, 28.5])
+        >>> correlation, distance = jaxcast.scores.parameter_tracking(weights, [28.0, 30.0], [28.0, 31.0, 28.5])
         >>> round(float(correlation), 2), float(distance)
         (0.99, 0.5)
     """
@@ -50,4 +50,4 @@ def tracking(
         )
     attended = coordinates[jnp.argmax(weights, -1)]
     correlation = jnp.corrcoef(attended.ravel(), truth.ravel())[0, 1]
-    return Tracking(correlation, jnp.abs(attended - truth).mean())
+    return ParameterTracking(correlation, jnp.abs(attended - truth).mean())

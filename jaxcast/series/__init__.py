@@ -1,1 +1,35 @@
 """Forecasters of several related series: naive ones, regressions on lags, and recurrent networks."""
+
+from jaxcast.series.abstract_network import region_loss as region_loss
+from jaxcast.series.baselines import Drift as Drift
+from jaxcast.series.baselines import HistoryMean as HistoryMean
+from jaxcast.series.baselines import LastValue as LastValue
+from jaxcast.series.baselines import SeasonalLastValue as SeasonalLastValue
+from jaxcast.series.calendars import Calendar as Calendar
+from jaxcast.series.calibration import CalibratedForecaster as CalibratedForecaster
+from jaxcast.series.calibration import conformal_shifts as conformal_shifts
+from jaxcast.series.calibration import recent_volatility as recent_volatility
+from jaxcast.series.calibration import typical_change as typical_change
+from jaxcast.series.evaluation import ErrorsByLead as ErrorsByLead
+from jaxcast.series.evaluation import errors_by_lead as errors_by_lead
+from jaxcast.series.expansions import LinearFeatures as LinearFeatures
+from jaxcast.series.expansions import PolynomialFeatures as PolynomialFeatures
+from jaxcast.series.expansions import RandomFourierFeatures as RandomFourierFeatures
+from jaxcast.series.expansions import ReservoirFeatures as ReservoirFeatures
+from jaxcast.series.expansions import random_fourier_features as random_fourier_features
+from jaxcast.series.expansions import random_reservoir_features as random_reservoir_features
+from jaxcast.series.graphs import neighbour_weights as neighbour_weights
+from jaxcast.series.lags import LagInputs as LagInputs
+from jaxcast.series.lags import lag_inputs as lag_inputs
+from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
+from jaxcast.series.recurrent_networks import GlobalNetwork as GlobalNetwork
+from jaxcast.series.recurrent_networks import HierarchicalNetwork as HierarchicalNetwork
+from jaxcast.series.recurrent_networks import IndependentNetwork as IndependentNetwork
+from jaxcast.series.recursive import RecursiveForecaster as RecursiveForecaster
+from jaxcast.series.recursive import WindowCell as WindowCell
+from jaxcast.series.regression import LagRegression as LagRegression
+from jaxcast.series.regression import fit_lag_regression as fit_lag_regression
+from jaxcast.series.samples import SeriesWindows as SeriesWindows
+from jaxcast.series.samples import series_windows as series_windows
+from jaxcast.series.tables import SeriesTable as SeriesTable
+from jaxcast.series.tables import read_series as read_series

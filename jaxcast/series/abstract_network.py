@@ -17,7 +17,7 @@ from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.features import check_history, of_targets, target_features_of
-from jaxcast.series.samples import LeadSamples, given_to_regions, learned_from
+from jaxcast.series.samples import SeriesWindows, given_to_regions, learned_from
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
 
 
@@ -39,7 +39,7 @@ class RegionNetwork(nnx.Module):
     """
 
     def __init__(
-        self, samples: LeadSamples, state_size: int, *, levels: Sequence[float], level: Level, each: bool, key: Array,
+        self, samples: SeriesWindows, state_size: int, *, levels: Sequence[float], level: Level, each: bool, key: Array,
         dtype: Any,
     ):  # fmt: skip
         if level not in LEVELS:
@@ -168,7 +168,7 @@ class RegionNetwork(nnx.Module):
 
 
 @checked
-def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Array, ""]:
+def region_loss(model: Any, samples: SeriesWindows, key: Any = None) -> Float[Array, ""]:
     """Measures the mean error over what is known, in units of each series' standard deviation.
 
     It is the squared error, or of quantiles the pinball loss.
@@ -186,9 +186,9 @@ def region_loss(model: Any, samples: LeadSamples, key: Any = None) -> Float[Arra
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
-        >>> network = jaxcast.GlobalNetwork(samples, hidden_size=4, levels=(0.1, 0.9), key=jax.random.key(0))
-        >>> bool(jaxcast.region_loss(network, samples) > 0)
+        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.series.GlobalNetwork(samples, hidden_size=4, levels=(0.1, 0.9), key=jax.random.key(0))
+        >>> bool(jaxcast.series.region_loss(network, samples) > 0)
         True
     """
     samples = learned_from(samples)

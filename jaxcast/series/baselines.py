@@ -44,7 +44,7 @@ class LastValue:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.LastValue((1, 5))(jnp.asarray([[1.0], [2.0], [jnp.nan]])).forecast.tolist()
+        >>> jaxcast.series.LastValue((1, 5))(jnp.asarray([[1.0], [2.0], [jnp.nan]])).forecast.tolist()
         [[2.0], [2.0]]
     """
 
@@ -80,7 +80,7 @@ class SeasonalLastValue:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.SeasonalLastValue((1, 2, 4), period=3)(jnp.arange(6.0)[:, None]).forecast[:, 0].tolist()
+        >>> jaxcast.series.SeasonalLastValue((1, 2, 4), period=3)(jnp.arange(6.0)[:, None]).forecast[:, 0].tolist()
         [3.0, 4.0, 3.0]
     """
 
@@ -120,7 +120,7 @@ class HistoryMean:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.HistoryMean((1,))(jnp.asarray([[1.0], [2.0], [6.0]])).forecast.tolist()
+        >>> jaxcast.series.HistoryMean((1,))(jnp.asarray([[1.0], [2.0], [6.0]])).forecast.tolist()
         [[3.0]]
     """
 
@@ -153,7 +153,7 @@ class Drift:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.Drift((1, 3))(jnp.asarray([[1.0], [5.0], [3.0]])).forecast[:, 0].tolist()
+        >>> jaxcast.series.Drift((1, 3))(jnp.asarray([[1.0], [5.0], [3.0]])).forecast[:, 0].tolist()
         [4.0, 6.0]
     """
 

@@ -15,7 +15,7 @@ from jaxcast.pytrees import register
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.features import check_history, flat, mean_of, of_targets, series_of, target_features_of
-from jaxcast.series.samples import LeadSamples, base_quantiles
+from jaxcast.series.samples import SeriesWindows, base_quantiles
 
 # So many errors of the usual size are counted to those of each series, of which there may be few, or none.
 PRIOR_COUNT = 5
@@ -30,10 +30,10 @@ class CalibratedForecaster:
 
         q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, and not below `lower`
 
-    Source: see `held_out_shifts`.
+    Source: see `conformal_shifts`.
 
-    base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `held_out_shifts`. width: see
-    `recent_widths`, of what a series usually moves, `usual_change`; p: `width_power`, 0 for quantiles as far apart at all times.
+    base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `conformal_shifts`. width: see
+    `recent_volatility`, of what a series usually moves, `usual_change`; p: `width_power`, 0 for quantiles as far apart at all times.
     Covariates are standardised before the forecaster gets them. The forecast is the level nearest to 0.5, and
     `info["quantiles"]` is (*batch, lead, region, level).
 
@@ -44,7 +44,7 @@ class CalibratedForecaster:
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> shifts = jnp.asarray([-1.0, 0.0, 1.0]).reshape(1, 1, 3)
-        >>> model = jaxcast.CalibratedForecaster(jaxcast.LastValue((1,)), shifts, levels=(0.1, 0.5, 0.9))
+        >>> model = jaxcast.series.CalibratedForecaster(jaxcast.series.LastValue((1,)), shifts, levels=(0.1, 0.5, 0.9))
         >>> model(jnp.asarray([[2.0], [4.0]])).info["quantiles"].tolist()
         [[[3.0, 4.0, 5.0]]]
     """
@@ -134,11 +134,11 @@ class CalibratedForecaster:
     def _widths(self, history: Array) -> Any:
         if not self.width_power:
             return 1.0
-        return recent_widths(of_targets(history, self.target_features), self.usual_change) ** self.width_power
+        return recent_volatility(of_targets(history, self.target_features), self.usual_change) ** self.width_power
 
 
 @checked
-def recent_widths(history: Float[Array, "..."], usual: Float[Any, "*series"]) -> Float[Array, "..."]:
+def recent_volatility(history: Float[Array, "..."], usual: Float[Any, "*series"]) -> Float[Array, "..."]:
     """Measures how much each series moved lately, in units of what is usual for it.
 
     That is the mean absolute change between the newest nine values of the window, over that of the series; a quarter at
@@ -146,7 +146,7 @@ def recent_widths(history: Float[Array, "..."], usual: Float[Any, "*series"]) ->
 
     Args:
         history: (*batch, time, region), or (*batch, time, region, target) where usual is (region, target).
-        usual: of each series, see `usual_changes`.
+        usual: of each series, see `typical_change`.
 
     Returns:
         The widths, (*batch, region) or (*batch, region, target).
@@ -155,11 +155,11 @@ def recent_widths(history: Float[Array, "..."], usual: Float[Any, "*series"]) ->
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.recent_widths(jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), jnp.asarray([1.0, 1.0])).tolist()
+        >>> jaxcast.series.recent_volatility(jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), jnp.asarray([1.0, 1.0])).tolist()
         [2.0, 0.25]
     """
     if jnp.ndim(usual) > 1:
-        widths = recent_widths(flat(history), jnp.ravel(jnp.asarray(usual)))
+        widths = recent_volatility(flat(history), jnp.ravel(jnp.asarray(usual)))
         return widths.reshape(*widths.shape[:-1], *jnp.shape(usual))
     steps = jnp.abs(jnp.diff(history[..., -_NEWEST:, :], axis=-2))
     known = jnp.isfinite(steps)
@@ -170,7 +170,7 @@ def recent_widths(history: Float[Array, "..."], usual: Float[Any, "*series"]) ->
 
 
 @checked
-def usual_changes(samples: LeadSamples) -> Float[Array, " region *target"]:
+def typical_change(samples: SeriesWindows) -> Float[Array, " region *target"]:
     """Measures the mean absolute change of each series from step to step, over the windows that are learned from.
 
     Args:
@@ -181,8 +181,8 @@ def usual_changes(samples: LeadSamples) -> Float[Array, " region *target"]:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.lead_samples(2.0 * jnp.arange(9.0)[:, None], window_size=3, leads=(1,))
-        >>> jaxcast.usual_changes(samples).tolist()
+        >>> samples = jaxcast.series.series_windows(2.0 * jnp.arange(9.0)[:, None], window_size=3, leads=(1,))
+        >>> jaxcast.series.typical_change(samples).tolist()
         [2.0]
     """
     steps = jnp.abs(jnp.diff(of_targets(samples.history, target_features_of(samples)), axis=1))
@@ -212,9 +212,9 @@ def shifted(
 
 
 @checked
-def held_out_shifts(
+def conformal_shifts(
     base: Float[Any, "sample lead region *target one_or_level"],
-    samples: LeadSamples,
+    samples: SeriesWindows,
     *,
     levels: Sequence[float],
     std: Float[Any, " region *target"],
@@ -248,8 +248,8 @@ def held_out_shifts(
     Example:
         >>> import jaxcast, numpy as np
         >>> values = np.random.default_rng(0).normal(size=(2000, 1))
-        >>> samples = jaxcast.lead_samples(values, window_size=1, leads=(1,))
-        >>> shifts = jaxcast.held_out_shifts(np.zeros((1999, 1, 1, 1)), samples, levels=(0.1, 0.9), std=np.ones(1))
+        >>> samples = jaxcast.series.series_windows(values, window_size=1, leads=(1,))
+        >>> shifts = jaxcast.series.conformal_shifts(np.zeros((1999, 1, 1, 1)), samples, levels=(0.1, 0.9), std=np.ones(1))
         >>> bool(abs(shifts - np.asarray([-1.28, 1.28])).max() < 0.1)
         True
     """

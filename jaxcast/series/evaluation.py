@@ -9,11 +9,11 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.scores.quantiles import middle_of, pinball_loss
-from jaxcast.series.samples import LeadSamples, learned_from
+from jaxcast.series.samples import SeriesWindows, learned_from
 
 
 def scores(
-    quantiles: Float[Any, "sample lead region level"], samples: LeadSamples, levels: tuple[float, ...], std: Any
+    quantiles: Float[Any, "sample lead region level"], samples: SeriesWindows, levels: tuple[float, ...], std: Any
 ) -> dict[str, Any]:
     """Errors of the middle level, and of all where there are: pinball loss, and the coverage of intervals.
 
@@ -44,7 +44,7 @@ def intervals(levels: tuple[float, ...]) -> list[tuple[int, int, float]]:
     ]
 
 
-class LeadScores(NamedTuple):
+class ErrorsByLead(NamedTuple):
     """Errors at each lead, (lead,), over all samples and regions with a weight; of several targets (lead, target)."""
 
     rmse: Float[Array, " lead *target"]
@@ -53,7 +53,7 @@ class LeadScores(NamedTuple):
 
 
 @checked
-def lead_scores(forecasts: Float[Array, "sample lead region *target"], samples: LeadSamples) -> LeadScores:
+def errors_by_lead(forecasts: Float[Array, "sample lead region *target"], samples: SeriesWindows) -> ErrorsByLead:
     """Measures root mean squared error, mean absolute error and Pearson's correlation at each lead, pooled over regions.
 
     Args:
@@ -68,8 +68,8 @@ def lead_scores(forecasts: Float[Array, "sample lead region *target"], samples: 
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.lead_samples(jnp.arange(10.0)[:, None], window_size=3, leads=(2,))
-        >>> scores = jaxcast.lead_scores(jaxcast.LastValue((2,))(samples.history).forecast, samples)
+        >>> samples = jaxcast.series.series_windows(jnp.arange(10.0)[:, None], window_size=3, leads=(2,))
+        >>> scores = jaxcast.series.errors_by_lead(jaxcast.series.LastValue((2,))(samples.history).forecast, samples)
         >>> scores.rmse.tolist(), scores.pcc.round(6).tolist()
         ([2.0], [1.0])
     """
@@ -84,4 +84,4 @@ def lead_scores(forecasts: Float[Array, "sample lead region *target"], samples: 
     error = jnp.where(weights > 0, forecasts - truth, 0)
     off_f, off_t = forecasts - mean(forecasts)[:, None], truth - mean(truth)[:, None]
     pcc = mean(off_f * off_t) / jnp.sqrt(mean(off_f**2) * mean(off_t**2))
-    return LeadScores(jnp.sqrt(mean(error**2)), mean(jnp.abs(error)), pcc)
+    return ErrorsByLead(jnp.sqrt(mean(error**2)), mean(jnp.abs(error)), pcc)

@@ -21,12 +21,12 @@ Expansion = Callable[[Array], Array]
 
 @register
 @dataclasses.dataclass(frozen=True)
-class Identity:
+class LinearFeatures:
     """The features themselves: a linear regression.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.Identity()(jnp.asarray([1.0, 2.0])).tolist()
+        >>> jaxcast.series.LinearFeatures()(jnp.asarray([1.0, 2.0])).tolist()
         [1.0, 2.0]
     """
 
@@ -37,12 +37,12 @@ class Identity:
 
 @register
 @dataclasses.dataclass(frozen=True)
-class Monomials:
+class PolynomialFeatures:
     """All products of 1 to `degree` features: a polynomial, as in next-generation reservoir computing (see `NVAR`).
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.Monomials(2)(jnp.asarray([2.0, 3.0])).tolist()
+        >>> jaxcast.series.PolynomialFeatures(2)(jnp.asarray([2.0, 3.0])).tolist()
         [2.0, 3.0, 4.0, 6.0, 9.0]
     """
 
@@ -58,16 +58,16 @@ class Monomials:
 
 @register
 @dataclasses.dataclass(frozen=True)
-class RandomFourier:
+class RandomFourierFeatures:
     """Random cosines, whose inner products approach a Gaussian kernel: kernel ridge regression for any number of samples.
 
         phi(x) = [ sqrt(2 d / m) cos(W x + c), linear x ],    phi(x) . phi(y) ~ d exp(-bandwidth^2 |x - y|^2 / 2 d) + linear^2 x . y
 
-    with d features x. Made by `random_fourier`. Source: Rahimi and Recht (2007).
+    with d features x. Made by `random_fourier_features`. Source: Rahimi and Recht (2007).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> expansion = jaxcast.random_fourier(2, 4000, bandwidth=1.0, linear=0.0, key=jax.random.key(0))
+        >>> expansion = jaxcast.series.random_fourier_features(2, 4000, bandwidth=1.0, linear=0.0, key=jax.random.key(0))
         >>> x, y = expansion(jnp.asarray([[0.0, 0.0], [1.0, 1.0]]))
         >>> bool(abs(x @ y / 2 - jnp.exp(-0.5)) < 0.05)
         True
@@ -91,9 +91,9 @@ class RandomFourier:
 
 
 @checked
-def random_fourier(
+def random_fourier_features(
     num_features: int, num_cosines: int, *, bandwidth: Scalar, linear: Scalar = 1.0, key: Key[Array, ""]
-) -> RandomFourier:
+) -> RandomFourierFeatures:
     """Random cosines of a Gaussian kernel, beside the features themselves.
 
     Args:
@@ -102,29 +102,29 @@ def random_fourier(
 
     Example:
         >>> import jax, jaxcast
-        >>> jaxcast.random_fourier(3, 100, bandwidth=0.5, key=jax.random.key(0)).frequencies.shape
+        >>> jaxcast.series.random_fourier_features(3, 100, bandwidth=0.5, key=jax.random.key(0)).frequencies.shape
         (3, 100)
     """
     check_arrays(f"{num_cosines} cosines of {num_features} features", (num_features, num_cosines))
     of_waves, of_phases = jax.random.split(key)
     frequencies = jax.random.normal(of_waves, (num_features, num_cosines))
     phases = jax.random.uniform(of_phases, (num_cosines,), maxval=2 * jnp.pi)
-    return RandomFourier(frequencies, phases, jnp.asarray(bandwidth), jnp.asarray(linear))
+    return RandomFourierFeatures(frequencies, phases, jnp.asarray(bandwidth), jnp.asarray(linear))
 
 
 @register
 @dataclasses.dataclass(frozen=True)
-class Echoes:
+class ReservoirFeatures:
     """What a reservoir holds after it has run over a window from rest, beside the features themselves.
 
         r_k = (1 - leak) r_(k+1) + leak tanh(A r_(k+1) + W_in x_k + c),    phi(x) = [r_0, x]
 
-    with x_k the mixtures at lag k, oldest first; all lags must be there, 0 to num_lags - 1. Made by `random_echoes`.
+    with x_k the mixtures at lag k, oldest first; all lags must be there, 0 to num_lags - 1. Made by `random_reservoir_features`.
     Source: see `Reservoir`, whose network it is.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> echoes = jaxcast.random_echoes(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0))
+        >>> echoes = jaxcast.series.random_reservoir_features(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0))
         >>> echoes(jnp.ones((4, 6))).shape
         (4, 16)
     """
@@ -145,9 +145,9 @@ class Echoes:
 
 
 @checked
-def random_echoes(
+def random_reservoir_features(
     *, num_features: int, num_lags: int, num_nodes: int, leak: Scalar = 0.5, key: Key[Array, ""]
-) -> Echoes:
+) -> ReservoirFeatures:
     """A random reservoir for windows.
 
     Args:
@@ -158,13 +158,13 @@ def random_echoes(
 
     Example:
         >>> import jax, jaxcast
-        >>> jaxcast.random_echoes(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0)).network.inputs.shape
+        >>> jaxcast.series.random_reservoir_features(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0)).network.inputs.shape
         (10, 2)
     """
     if num_features % num_lags:
         raise InputError(f"expected {num_lags} lags of each mixture, and no other feature, got {num_features} features")
     network = random_network(num_features // num_lags, num_nodes, connections=min(6, num_nodes), key=key)
-    return Echoes(network, jnp.asarray(leak), num_lags)
+    return ReservoirFeatures(network, jnp.asarray(leak), num_lags)
 
 
 def expansion_size(expansion: Expansion, num_features: int) -> int:

@@ -15,16 +15,22 @@ from jaxcast.nn.layers import Constant
 from jaxcast.progress import doing
 from jaxcast.series.abstract_network import region_loss
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
-from jaxcast.series.calibration import CalibratedForecaster, held_out_shifts, recent_widths, shifted, usual_changes
+from jaxcast.series.calibration import (
+    CalibratedForecaster,
+    conformal_shifts,
+    recent_volatility,
+    shifted,
+    typical_change,
+)
 from jaxcast.series.evaluation import scores
-from jaxcast.series.expansions import Identity, random_fourier
-from jaxcast.series.graphs import mixtures
+from jaxcast.series.expansions import LinearFeatures, random_fourier_features
+from jaxcast.series.graphs import neighbour_weights
 from jaxcast.series.lags import LagInputs, lag_inputs
 from jaxcast.series.recurrent_networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.series.regression import fit_lag_regression
-from jaxcast.series.samples import LeadSamples, base_quantiles
+from jaxcast.series.samples import SeriesWindows, base_quantiles
 from jaxcast.series.scaling import series_scale
-from jaxcast.training.fit import fit
+from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
 
 Method = Literal[
@@ -47,7 +53,7 @@ class Problem(NamedTuple):
     """What is to be learned. samples: of the whole table. bounds: the rows at which the first and the second held-out part
     begin, and the end of the table."""
 
-    samples: LeadSamples
+    samples: SeriesWindows
     bounds: tuple[int, int, int]
     leads: tuple[int, ...]
     lags: tuple[int, ...]
@@ -64,13 +70,13 @@ class Part(NamedTuple):
     """What is learned from: all samples, those after the part with the weight 0, which keeps shapes as they are; and what
     covariates were standardised by. ends: the row after the last target."""
 
-    samples: LeadSamples
+    samples: SeriesWindows
     given_mean: Any
     given_std: Any
     end: int
 
     @property
-    def own(self) -> LeadSamples:
+    def own(self) -> SeriesWindows:
         return with_targets(self.samples)
 
 
@@ -92,13 +98,13 @@ class Trained(NamedTuple):
     rows: list[dict[str, Any]]
 
 
-def with_targets(samples: LeadSamples) -> LeadSamples:
+def with_targets(samples: SeriesWindows) -> SeriesWindows:
     """Those of the samples that have a target with a weight."""
     index = np.nonzero(np.asarray(samples.weights).any((1, 2)))[0]
     return jax.tree.map(lambda a: a[index], samples)
 
 
-def within(samples: LeadSamples, start: int, stop: int) -> LeadSamples:
+def within(samples: SeriesWindows, start: int, stop: int) -> SeriesWindows:
     """The same samples, with a weight only for targets in the rows from start to before stop."""
     inside = jnp.asarray((samples.rows >= start) & (samples.rows < stop))[..., None]
     return samples._replace(weights=samples.weights * inside, targets=samples.targets * inside)
@@ -115,7 +121,7 @@ def part_until(problem: Problem, end: int) -> Part:
     return Part(samples._replace(given=(samples.given - mean) / std), mean, std, end)
 
 
-def fitted(method: str, problem: Problem, part: Part, validation: LeadSamples | None, epochs: int) -> Fitted:
+def fitted(method: str, problem: Problem, part: Part, validation: SeriesWindows | None, epochs: int) -> Fitted:
     """A method learns a part; networks stop by the validation samples, or after so many epochs where there are none."""
     if method in NAIVE or method == "seasonal_last_value":
         forecaster = (
@@ -136,12 +142,12 @@ def _single(name: str, forecaster: Any, part: Part) -> Fitted:
 def _regressions(method: str, problem: Problem, part: Part) -> Fitted:
     """One for each penalty."""
     num_series = part.samples.history.shape[-1]
-    mixing = mixtures(num_series, problem.adjacency, everyone=problem.adjacency is None and num_series > 1)
+    mixing = neighbour_weights(num_series, problem.adjacency, everyone=problem.adjacency is None and num_series > 1)
     inputs = lag_inputs(part.own, lags=problem.lags, mixing=mixing, centred=True)
-    expansion: Any = Identity()
+    expansion: Any = LinearFeatures()
     if method == "kernel_ridge":
         key = jax.random.key(problem.seed)
-        expansion = random_fourier(inputs.num_features, NUM_COSINES, bandwidth=0.4, key=key)
+        expansion = random_fourier_features(inputs.num_features, NUM_COSINES, bandwidth=0.4, key=key)
     many, forecasts = _of_penalties(part.samples, inputs, expansion, each_region=method == "ridge_each_series")
     forecasts = np.asarray(forecasts)[..., None]
 
@@ -153,7 +159,7 @@ def _regressions(method: str, problem: Problem, part: Part) -> Fitted:
 
 @partial(jax.jit, static_argnames="each_region")
 def _of_penalties(
-    samples: LeadSamples, inputs: LagInputs, expansion: Any, *, each_region: bool
+    samples: SeriesWindows, inputs: LagInputs, expansion: Any, *, each_region: bool
 ) -> tuple[Any, Float[Array, "penalty sample lead region"]]:
     learn = partial(
         fit_lag_regression, samples, inputs, expansion, scale_power=0.0, each_region=each_region, difference=True
@@ -167,7 +173,9 @@ def _of_penalties(
     return many, jax.vmap(forecasts)(many.weights, many.bias)
 
 
-def _network(method: str, problem: Problem, part: Part, validation: LeadSamples | None, epochs: int) -> tuple[Any, int]:
+def _network(
+    method: str, problem: Problem, part: Part, validation: SeriesWindows | None, epochs: int
+) -> tuple[Any, int]:
     """The trained network, and the epochs that it learned for."""
     mean, std = series_scale(part.own)
     own = _float32(_in_units(part.own, mean, std))
@@ -192,13 +200,13 @@ def _network(method: str, problem: Problem, part: Part, validation: LeadSamples 
     return network, best
 
 
-def _in_units(samples: LeadSamples, mean: Array, std: Array) -> LeadSamples:
+def _in_units(samples: SeriesWindows, mean: Array, std: Array) -> SeriesWindows:
     """The samples with every series standardised, so that float32 rounds none by its level."""
     targets = jnp.where(samples.weights > 0, (samples.targets - mean) / std, 0)
     return samples._replace(history=(samples.history - mean) / std, targets=targets)
 
 
-def _float32(samples: LeadSamples) -> LeadSamples:
+def _float32(samples: SeriesWindows) -> SeriesWindows:
     return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, samples)
 
 
@@ -213,7 +221,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
     judge = within(problem.samples, first, second)._replace(given=early.samples.given)
     check = within(problem.samples, second, end)._replace(given=late.samples.given)
-    std, usual = np.asarray(series_scale(early.own)[1]), usual_changes(early.own)
+    std, usual = np.asarray(series_scale(early.own)[1]), typical_change(early.own)
     rows, tried = [], {}
     for method in methods:
         doing(f"training {method}")
@@ -250,7 +258,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     return Trained(model, method, rows)
 
 
-def _check_finite(method: str, bases: list[Any], samples: LeadSamples, problem: Problem) -> None:
+def _check_finite(method: str, bases: list[Any], samples: SeriesWindows, problem: Problem) -> None:
     """Raises InputError where a forecast that counts is not finite."""
     for base in bases:
         bad = ~np.isfinite(base).all(-1) & (np.asarray(samples.weights) > 0)
@@ -263,9 +271,9 @@ def _check_finite(method: str, bases: list[Any], samples: LeadSamples, problem: 
 
 
 def _shifts(
-    base: Any, samples: LeadSamples, problem: Problem, std: Any, widths: Float[np.ndarray, "sample region"]
+    base: Any, samples: SeriesWindows, problem: Problem, std: Any, widths: Float[np.ndarray, "sample region"]
 ) -> Float[np.ndarray, "lead region level"]:
-    shifts = held_out_shifts(base, samples, levels=problem.levels, std=std, widths=widths)
+    shifts = conformal_shifts(base, samples, levels=problem.levels, std=std, widths=widths)
     if np.isnan(shifts).any():
         lead = problem.leads[int(np.argmax(np.isnan(shifts).any((1, 2))))]
         raise InputError(
@@ -274,11 +282,11 @@ def _shifts(
     return shifts
 
 
-def _widths(samples: LeadSamples, usual: Any, power: float) -> Float[np.ndarray, "sample region"]:
-    return np.asarray(recent_widths(samples.history, usual), float) ** power
+def _widths(samples: SeriesWindows, usual: Any, power: float) -> Float[np.ndarray, "sample region"]:
+    return np.asarray(recent_volatility(samples.history, usual), float) ** power
 
 
-def _width_power(base: Any, samples: LeadSamples, problem: Problem, std: Any, usual: Any) -> float:
+def _width_power(base: Any, samples: SeriesWindows, problem: Problem, std: Any, usual: Any) -> float:
     """How far quantiles follow what a series moved lately: the power whose shifts from either half of the held-out windows have
     the smallest pinball loss on the other; 0 where a half has no known value at some lead."""
     rows = np.flatnonzero(np.asarray(samples.weights).any((1, 2)))
@@ -288,7 +296,7 @@ def _width_power(base: Any, samples: LeadSamples, problem: Problem, std: Any, us
         first, second = (jax.tree.map(lambda a, rows=rows: a[rows], samples) for rows in (learned, judged))
         for k, power in enumerate(WIDTH_POWERS):
             one, other = (_widths(part, usual, power) for part in (first, second))
-            shifts = held_out_shifts(base[learned], first, levels=problem.levels, std=std, widths=one)
+            shifts = conformal_shifts(base[learned], first, levels=problem.levels, std=std, widths=one)
             if np.isnan(shifts).any():
                 return 0.0
             quantiles = shifted(base[judged], shifts, other, problem.lower)

@@ -10,7 +10,7 @@ from jaxcast.errors import InputError
 
 
 @checked
-def mixtures(
+def neighbour_weights(
     num_regions: int, adjacency: Float[Any, "region region"] | None = None, *, everyone: bool = False, nearest: int = 0
 ) -> Float[np.ndarray, "region mixture source"]:
     """The series that a region's forecast is to see: its own, and what is asked for.
@@ -24,7 +24,7 @@ def mixtures(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> jaxcast.mixtures(2, np.ones((2, 2)), everyone=True)[0].tolist()
+        >>> jaxcast.series.neighbour_weights(2, np.ones((2, 2)), everyone=True)[0].tolist()
         [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
     """
     own = np.eye(num_regions)

@@ -14,8 +14,8 @@ from jaxcast.checks import check_choice, check_flag, check_floats, check_positiv
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import register
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
-from jaxcast.series.graphs import mixtures
-from jaxcast.series.samples import LeadSamples, given_to_regions
+from jaxcast.series.graphs import neighbour_weights
+from jaxcast.series.samples import SeriesWindows, given_to_regions
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
 
 Transform = Literal["none", "sqrt", "log"]
@@ -60,8 +60,8 @@ class LagInputs:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.lead_samples(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
-        >>> jaxcast.lag_inputs(samples, lags=range(3))(samples.history).features.shape
+        >>> samples = jaxcast.series.series_windows(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> jaxcast.series.lag_inputs(samples, lags=range(3))(samples.history).features.shape
         (7, 2, 3)
     """
 
@@ -189,7 +189,7 @@ class LagInputs:
 
 @checked
 def lag_inputs(
-    samples: LeadSamples,
+    samples: SeriesWindows,
     *,
     lags: Any,
     mixing: Float[Any, "region mixture source"] | None = None,
@@ -205,7 +205,7 @@ def lag_inputs(
     Args:
         samples: training samples, whose means and standard deviations are kept.
         lags: steps back from the newest value, which is 0.
-        mixing: which mixtures each region sees, see `mixtures`; by default its own series only.
+        mixing: which mixtures each region sees, see `neighbour_weights`; by default its own series only.
         transform: g.
         level: "series" or "window", see `LagInputs`.
         num_components: principal components of all series' windows that every region sees too.
@@ -224,9 +224,9 @@ def lag_inputs(
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.lead_samples(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> samples = jaxcast.series.series_windows(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
         >>> adjacency = jnp.ones((2, 2))
-        >>> inputs = jaxcast.lag_inputs(samples, lags=range(3), mixing=jaxcast.mixtures(2, adjacency, everyone=True))
+        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(3), mixing=jaxcast.series.neighbour_weights(2, adjacency, everyone=True))
         >>> inputs(samples.history).features.shape
         (7, 2, 9)
     """
@@ -244,7 +244,7 @@ def lag_inputs(
         raise InputError(
             f"centred values go with transform none and level series, got {shown(repr(transform))} and {shown(repr(level))}; leave one out"
         )
-    mixing = jnp.asarray(mixtures(num_regions) if mixing is None else mixing, samples.history.dtype)
+    mixing = jnp.asarray(neighbour_weights(num_regions) if mixing is None else mixing, samples.history.dtype)
     if mixing.ndim != 3 or mixing.shape[::2] != (num_regions, num_regions):
         raise InputError(f"expected mixing (region, mixture, source) of {num_regions} regions, got {mixing.shape}")
     mean, std = series_scale(samples)

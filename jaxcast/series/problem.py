@@ -8,7 +8,7 @@ import numpy as np
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST
 from jaxcast.series.fit import Problem, within
-from jaxcast.series.samples import LeadSamples, lead_samples
+from jaxcast.series.samples import SeriesWindows, series_windows
 from jaxcast.series.tables import SeriesTable, newest_row
 
 SEASONS = {"1 week": 52, "1 month": 12, "3 months": 4, "1 day": 7, "1 business day": 5, "1 hour": 24}
@@ -17,7 +17,7 @@ SEASONS = {"1 week": 52, "1 month": 12, "3 months": 4, "1 day": 7, "1 business d
 LEAST_SAMPLES = 10
 
 
-def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...], newest: int | None = None) -> LeadSamples:
+def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...], newest: int | None = None) -> SeriesWindows:
     """A sample for each row with a whole window before it, up to the newest, whose targets are still to come.
 
     Where no value of a series is known in a window, nothing is to be learned of it, or scored.
@@ -28,7 +28,7 @@ def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...], newest: 
         return np.concatenate([array[:rows], np.full((max(0, rows - len(array)), *array.shape[1:]), np.nan)])
 
     given = np.concatenate([table.past, np.broadcast_to(table.static, (len(table.past), *table.static.shape))], -1)
-    samples = lead_samples(
+    samples = series_windows(
         padded(table.values),
         window_size=window,
         leads=leads,

@@ -14,7 +14,7 @@ from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.self_attention import SelfAttention
 from jaxcast.nn.stack import Kind, Stack
 from jaxcast.series.abstract_network import RegionNetwork
-from jaxcast.series.samples import LeadSamples
+from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level
 
 
@@ -32,15 +32,15 @@ class IndependentNetwork(RegionNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
-        >>> network = jaxcast.IndependentNetwork(samples, hidden_size=4, levels=(0.1, 0.5, 0.9), key=jax.random.key(0))
+        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.series.IndependentNetwork(samples, hidden_size=4, levels=(0.1, 0.5, 0.9), key=jax.random.key(0))
         >>> network(samples.history).info["quantiles"].shape
         (52, 2, 2, 3)
     """
 
     @checked
     def __init__(
-        self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
+        self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
         dropout: float = 0.0, levels: Sequence[float] = (), level: Level = "series", dtype: DTypeLike = jnp.float32,
         state_size: int | None = None,
     ):  # fmt: skip
@@ -78,14 +78,14 @@ class HierarchicalNetwork(IndependentNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
-        >>> jaxcast.HierarchicalNetwork(samples, hidden_size=4, key=jax.random.key(0))(samples.history).forecast.shape
+        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> jaxcast.series.HierarchicalNetwork(samples, hidden_size=4, key=jax.random.key(0))(samples.history).forecast.shape
         (52, 2, 2)
     """
 
     @checked
     def __init__(
-        self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", **options: Any
+        self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", **options: Any
     ):
         of_regions, of_all = jax.random.split(key)
         super().__init__(
@@ -115,14 +115,14 @@ class AttentionNetwork(IndependentNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
-        >>> network = jaxcast.AttentionNetwork(samples, hidden_size=4, key=jax.random.key(0))
+        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.series.AttentionNetwork(samples, hidden_size=4, key=jax.random.key(0))
         >>> network(samples.history).info["weights"].sum(-1).round(5)[0].tolist()
         [1.0, 1.0]
     """
 
     @checked
-    def __init__(self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], **options: Any):
+    def __init__(self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], **options: Any):
         of_regions, of_query, of_key, of_score = jax.random.split(key, 4)
         super().__init__(samples, hidden_size=hidden_size, key=of_regions, state_size=2 * hidden_size, **options)
         dtype = options.get("dtype", jnp.float32)
@@ -157,15 +157,15 @@ class GlobalNetwork(RegionNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=8, leads=(1, 5))
-        >>> network = jaxcast.GlobalNetwork(samples, hidden_size=4, self_attention=True, key=jax.random.key(0))
+        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> network = jaxcast.series.GlobalNetwork(samples, hidden_size=4, self_attention=True, key=jax.random.key(0))
         >>> network(samples.history).forecast.shape
         (52, 2, 2)
     """
 
     @checked
     def __init__(
-        self, samples: LeadSamples, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
+        self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
         dropout: float = 0.0, levels: Sequence[float] = (), embedding_size: int = 4, self_attention: bool = False,
         level: Level = "series", dtype: DTypeLike = jnp.float32,
     ):  # fmt: skip

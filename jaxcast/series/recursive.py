@@ -40,7 +40,7 @@ class WindowCell:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> cell = jaxcast.WindowCell(jaxcast.Drift((1,)), window_size=2)
+        >>> cell = jaxcast.series.WindowCell(jaxcast.series.Drift((1,)), window_size=2)
         >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), num_leads=3).forecast[:, 0].tolist()
         [3.0, 4.0, 5.0]
     """
@@ -127,10 +127,10 @@ class RecursiveForecaster:
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=4, leads=(1,))
-        >>> inputs = jaxcast.lag_inputs(samples, lags=range(4))
-        >>> one_step = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-6)
-        >>> forecast = jaxcast.RecursiveForecaster(one_step, (1, 10))(values[:50]).forecast
+        >>> samples = jaxcast.series.series_windows(values, window_size=4, leads=(1,))
+        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
+        >>> one_step = jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-6)
+        >>> forecast = jaxcast.series.RecursiveForecaster(one_step, (1, 10))(values[:50]).forecast
         >>> bool(abs(forecast - values[jnp.asarray([50, 59])]).max() < 0.1)
         True
     """

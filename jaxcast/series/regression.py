@@ -17,12 +17,12 @@ from jaxcast.pytrees import register
 from jaxcast.rollout import Output
 from jaxcast.series.expansions import (
     Expansion,
-    Monomials,
+    PolynomialFeatures,
     expansion_size,
 )
 from jaxcast.series.features import target_features_of
 from jaxcast.series.lags import LagInputs, Window
-from jaxcast.series.samples import LeadSamples, check_samples, learned_from
+from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
 from jaxcast.types import Scalar
 
 
@@ -49,9 +49,9 @@ class LagRegression:
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=4, leads=(1, 5))
-        >>> inputs = jaxcast.lag_inputs(samples, lags=range(4))
-        >>> model = jaxcast.fit_lag_regression(samples, inputs, jaxcast.Identity(), penalty=1e-6)
+        >>> samples = jaxcast.series.series_windows(values, window_size=4, leads=(1, 5))
+        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
+        >>> model = jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-6)
         >>> off = samples.weights * (model(samples.history).forecast - samples.targets)
         >>> bool(abs(off).max() < 1e-3)
         True
@@ -82,7 +82,7 @@ class LagRegression:
             check_flag(name, getattr(self, name))
         num_regions, num_features = len(self.inputs.mean), self.inputs.num_features
         most = self.weights.shape[-1]
-        if isinstance(self.expansion, Monomials):
+        if isinstance(self.expansion, PolynomialFeatures):
             check_whole("degree", self.expansion.degree, most=most)
             check_whole(
                 "the number of terms", math.comb(num_features + self.expansion.degree, num_features) - 1, most=most
@@ -131,7 +131,7 @@ class LagRegression:
 
 @checked
 def fit_lag_regression(
-    samples: LeadSamples,
+    samples: SeriesWindows,
     inputs: LagInputs,
     expansion: Expansion,
     *,
@@ -170,10 +170,10 @@ def fit_lag_regression(
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.lead_samples(values, window_size=4, leads=(1, 5))
-        >>> inputs = jaxcast.lag_inputs(samples, lags=range(4))
-        >>> expansion = jaxcast.random_fourier(4, 50, bandwidth=0.5, key=jax.random.key(0))
-        >>> jaxcast.fit_lag_regression(samples, inputs, expansion, penalty=1e-4).weights.shape
+        >>> samples = jaxcast.series.series_windows(values, window_size=4, leads=(1, 5))
+        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
+        >>> expansion = jaxcast.series.random_fourier_features(4, 50, bandwidth=0.5, key=jax.random.key(0))
+        >>> jaxcast.series.fit_lag_regression(samples, inputs, expansion, penalty=1e-4).weights.shape
         (2, 54)
     """
     check_penalty(penalty)
@@ -190,7 +190,7 @@ def fit_lag_regression(
 
 
 def _together(
-    samples: LeadSamples,
+    samples: SeriesWindows,
     inputs: LagInputs,
     expansion: Expansion,
     penalty: Scalar | None,
@@ -201,7 +201,7 @@ def _together(
 
 
 def _each(
-    samples: LeadSamples,
+    samples: SeriesWindows,
     inputs: LagInputs,
     expansion: Expansion,
     penalty: Scalar | None,
@@ -221,7 +221,12 @@ def _each(
 
 
 def _solve_all(
-    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar | None, power: Scalar, difference: bool
+    samples: SeriesWindows,
+    window: Window,
+    expansion: Expansion,
+    penalty: Scalar | None,
+    power: Scalar,
+    difference: bool,
 ) -> tuple[Float[Array, "lead *target feature"], Float[Array, " lead *target"]]:
     """The weights of every target, each by itself."""
     if samples.features is None:
@@ -237,7 +242,12 @@ def _solve_all(
 
 @partial(jax.jit, static_argnames="difference")
 def _solve(
-    samples: LeadSamples, window: Window, expansion: Expansion, penalty: Scalar | None, power: Scalar, difference: bool
+    samples: SeriesWindows,
+    window: Window,
+    expansion: Expansion,
+    penalty: Scalar | None,
+    power: Scalar,
+    difference: bool,
 ) -> tuple[Float[Array, "lead feature"], Float[Array, " lead"]]:
     features = expansion(window.features).reshape(-1, expansion_size(expansion, window.features.shape[-1]))
     scale = window.scale.ravel()

@@ -14,7 +14,7 @@ from jaxcast.errors import InputError
 from jaxcast.series.features import TargetFeatures, check_targets, of_targets
 
 
-class LeadSamples(NamedTuple):
+class SeriesWindows(NamedTuple):
     """Windows of several series, and what they are to forecast.
 
     Where each region has several features, histories have a last axis of features, and targets and weights one of those
@@ -40,7 +40,7 @@ class LeadSamples(NamedTuple):
 
 
 @checked
-def lead_samples(
+def series_windows(
     values: Float[Any, "time region *feature"],
     *,
     window_size: int,
@@ -51,7 +51,7 @@ def lead_samples(
     past_covariates: Float[Any, "time *region_of_past covariate"] | None = None,
     given: Float[Any, "time *region_of_given given"] | None = None,
     ahead: Float[Any, "time *region_of_ahead ahead"] | None = None,
-) -> LeadSamples:
+) -> SeriesWindows:
     """Cuts every window of a table that has a target in the rows from `start` to before `stop`.
 
     A window may reach back before `start`; a target outside of the rows has the weight 0. So training, validation and
@@ -82,12 +82,12 @@ def lead_samples(
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.arange(10.0)[:, None]
-        >>> samples = jaxcast.lead_samples(values, window_size=3, leads=(1, 4), start=5, stop=7)
+        >>> samples = jaxcast.series.series_windows(values, window_size=3, leads=(1, 4), start=5, stop=7)
         >>> samples.history[:, :, 0].tolist()
         [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 4.0, 5.0]]
         >>> samples.rows.tolist(), samples.weights[:, :, 0].tolist()
         ([[3, 6], [4, 7], [5, 8], [6, 9]], [[0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-        >>> samples = jaxcast.lead_samples(jnp.ones((10, 2, 3)), window_size=4, leads=(1,), targets=(0, 2))
+        >>> samples = jaxcast.series.series_windows(jnp.ones((10, 2, 3)), window_size=4, leads=(1,), targets=(0, 2))
         >>> samples.history.shape, samples.targets.shape
         ((6, 4, 2, 3), (6, 1, 2, 2))
     """
@@ -152,7 +152,7 @@ def _given_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "sample
     return jnp.moveaxis(found, 1, -2).reshape(len(steps), *table.shape[1:-1], -1)
 
 
-def _with_given(samples: LeadSamples, parts: list[Array]) -> LeadSamples:
+def _with_given(samples: SeriesWindows, parts: list[Array]) -> SeriesWindows:
     """The samples with what is given; where that is not known, nothing is to be learned."""
     each = any(part.ndim == 3 for part in parts)
     num_regions = samples.history.shape[2]
@@ -168,7 +168,7 @@ def _with_given(samples: LeadSamples, parts: list[Array]) -> LeadSamples:
     )
 
 
-def check_samples(samples: LeadSamples) -> None:
+def check_samples(samples: SeriesWindows) -> None:
     """Refuses samples with NaN or infinity where something is to be learned.
 
     Raises:
@@ -183,7 +183,7 @@ def check_samples(samples: LeadSamples) -> None:
             check_finite({name: array}, weights=_weights_of(name, samples))
 
 
-def learned_from(samples: LeadSamples) -> LeadSamples:
+def learned_from(samples: SeriesWindows) -> SeriesWindows:
     """The samples with zeros for targets of weight 0, and for what is given with them, whatever stood there."""
     given = samples.given
     if given is not None:
@@ -191,7 +191,7 @@ def learned_from(samples: LeadSamples) -> LeadSamples:
     return samples._replace(targets=jnp.where(samples.weights > 0, samples.targets, 0), given=given)
 
 
-def _weights_of(name: str, samples: LeadSamples) -> Any:
+def _weights_of(name: str, samples: SeriesWindows) -> Any:
     """What an array of the samples counts for, in its shape or one that broadcasts to it."""
     weights = samples.weights
     if name == "targets":
@@ -230,13 +230,13 @@ def given_to_regions(given: Any, history: Array, size: int) -> Float[Array, "*ba
 def _gather(
     values: Array, newest: Int[Array, " sample"], rows: Int[Array, "sample lead"], wanted: Bool[Array, "sample lead"],
     *, window_size: int, features: TargetFeatures | None,
-) -> LeadSamples:  # fmt: skip
+) -> SeriesWindows:  # fmt: skip
     history = values[newest[:, None] + jnp.arange(1 - window_size, 1)]
     targets = values[jnp.minimum(rows, len(values) - 1)]
     if features is not None:
         targets = of_targets(targets, features.numbers)
     known = jnp.isfinite(targets) & wanted.reshape(*wanted.shape, *[1] * (targets.ndim - 2))
-    return LeadSamples(history, jnp.where(known, targets, 0), known.astype(values.dtype), rows, None, features)
+    return SeriesWindows(history, jnp.where(known, targets, 0), known.astype(values.dtype), rows, None, features)
 
 
 def base_quantiles(forecaster: Any, history: Float[Array, "..."], given: Any = None) -> Float[Array, "..."]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.series.features import flat
-from jaxcast.series.samples import LeadSamples
+from jaxcast.series.samples import SeriesWindows
 
 Level = Literal["series", "window"]
 
@@ -18,7 +18,7 @@ LEVELS = get_args(Level)
 
 
 def series_scale(
-    samples: LeadSamples,
+    samples: SeriesWindows,
 ) -> tuple[Float[Array, " region *feature"], Float[Array, " region *feature"]]:
     """Finds the mean and the standard deviation of each series over the histories of samples.
 

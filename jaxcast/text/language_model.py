@@ -50,7 +50,7 @@ class LanguageModel(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> model = jaxcast.text.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
         >>> carry, logits = model(jnp.asarray([[0, 1, 2, 3], [4, 0, 1, 2]]))
         >>> logits.shape
         (2, 4, 5)
@@ -132,9 +132,9 @@ def cross_entropy(
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> model = jaxcast.text.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
         >>> text = jnp.asarray([[0, 1, 2, 3, 4, 0, 1, 2]])
-        >>> loss, carry = jaxcast.cross_entropy(model, model.init_carry(1), (text[:, :-1], text[:, 1:]))
+        >>> loss, carry = jaxcast.text.cross_entropy(model, model.init_carry(1), (text[:, :-1], text[:, 1:]))
         >>> bool(1 < loss < 3)
         True
     """
@@ -164,7 +164,7 @@ def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> score = jaxcast.score_log_likelihoods(jnp.log(jnp.asarray([0.25, 0.25])))
+        >>> score = jaxcast.text.score_log_likelihoods(jnp.log(jnp.asarray([0.25, 0.25])))
         >>> float(score.perplexity), float(score.bits)
         (4.0, 2.0)
     """
@@ -185,9 +185,9 @@ def log_likelihoods(model: LanguageModel, tokens: Tokens, *, chunk_size: int = 1
 
     Example:
         >>> import jax, jaxcast, numpy as np
-        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
-        >>> log_p = jaxcast.log_likelihoods(model, np.arange(300) % 5)
-        >>> log_p.shape, bool(jaxcast.score_log_likelihoods(log_p).perplexity < 10)
+        >>> model = jaxcast.text.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> log_p = jaxcast.text.log_likelihoods(model, np.arange(300) % 5)
+        >>> log_p.shape, bool(jaxcast.text.score_log_likelihoods(log_p).perplexity < 10)
         ((299,), True)
     """
     check_sizes(chunk_size=chunk_size)
@@ -219,8 +219,8 @@ class TokenCell:
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
-        >>> jaxcast.open_loop(jaxcast.TokenCell(model), jnp.asarray([0, 1, 2])).forecast.shape
+        >>> model = jaxcast.text.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> jaxcast.open_loop(jaxcast.text.TokenCell(model), jnp.asarray([0, 1, 2])).forecast.shape
         (3, 5)
     """
 
@@ -265,8 +265,8 @@ def sample_tokens(
 
     Example:
         >>> import jax, jaxcast
-        >>> model = jaxcast.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
-        >>> jaxcast.sample_tokens(model, [0, 1], 7, key=jax.random.key(1)).shape
+        >>> model = jaxcast.text.LanguageModel(num_tokens=5, hidden_size=8, num_layers=1, key=jax.random.key(0))
+        >>> jaxcast.text.sample_tokens(model, [0, 1], 7, key=jax.random.key(1)).shape
         (7,)
     """
     check_sizes(num_tokens=num_tokens)

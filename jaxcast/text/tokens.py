@@ -17,7 +17,7 @@ Tokens = Int[Any, " token"] | Sequence[int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Alphabet:
+class CharacterTokenizer:
     """The characters of a text as the tokens of a language model, in order.
 
     Raises:
@@ -25,7 +25,7 @@ class Alphabet:
 
     Example:
         >>> import jaxcast
-        >>> alphabet = jaxcast.Alphabet.of("to be or not to be")
+        >>> alphabet = jaxcast.text.CharacterTokenizer.of("to be or not to be")
         >>> alphabet.characters, alphabet.encode("bet").tolist(), alphabet.decode([4, 1, 5])
         (' benort', [1, 2, 6], 'obr')
     """
@@ -37,7 +37,7 @@ class Alphabet:
             raise InputError(f"expected an alphabet of different characters, got {shown(repr(self.characters))}")
 
     @classmethod
-    def of(cls, text: str) -> "Alphabet":
+    def of(cls, text: str) -> "CharacterTokenizer":
         """All characters of a text, sorted."""
         return cls("".join(sorted(set(text))))
 
@@ -72,7 +72,7 @@ def text_streams(tokens: Tokens, num_streams: int) -> tuple[Int[Array, "stream t
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> seen, followed = jaxcast.text_streams(np.arange(9), 2)
+        >>> seen, followed = jaxcast.text.text_streams(np.arange(9), 2)
         >>> seen.tolist(), followed.tolist()
         ([[0, 1, 2, 3], [4, 5, 6, 7]], [[1, 2, 3, 4], [5, 6, 7, 8]])
     """

@@ -1,1 +1,13 @@
 """Gradient training: optimizers, checkpoints, selection."""
+
+from jaxcast.training.closed_loop import TrainingWindows as TrainingWindows
+from jaxcast.training.closed_loop import closed_loop_loss as closed_loop_loss
+from jaxcast.training.closed_loop import fine_tune as fine_tune
+from jaxcast.training.closed_loop import training_windows as training_windows
+from jaxcast.training.fitting import FitResult as FitResult
+from jaxcast.training.fitting import fit as fit
+from jaxcast.training.fitting import fit_over_time as fit_over_time
+from jaxcast.training.optimizers import make_optimizer as make_optimizer
+from jaxcast.training.selection import GridSearch as GridSearch
+from jaxcast.training.selection import grid_search as grid_search
+from jaxcast.training.selection import select_average as select_average

@@ -18,14 +18,14 @@ from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.rollout import Cell, Input, RolloutState, spin_up
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
-from jaxcast.training.fit import Fit, Loss, fit
+from jaxcast.training.fitting import FitResult, Loss, fit
 from jaxcast.training.optimizers import make_optimizer
 from jaxcast.types import Scalar
 
 MakeCell = Callable[[Any], Cell]
 
 
-class LoopWindows(NamedTuple):
+class TrainingWindows(NamedTuple):
     """Windows to train closed loops on, (window, ...).
 
     history: (window, time, dim), oldest first. truth: (window, lead, dim). times: of both but the last lead. scale: the
@@ -57,7 +57,7 @@ def fine_tune(
     stride: int = 1,
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     mesh: Mesh | None = None,
-) -> Fit:
+) -> FitResult:
     """Goes on training models on how their closed loops do, the horizon growing as they get better.
 
     The loss is that of `closed_loop_loss`. Steps are recomputed in the backward pass, so that memory does not grow with
@@ -84,10 +84,10 @@ def fine_tune(
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
-        >>> def init(key): return jaxcast.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
+        >>> def init(key): return jaxcast.pooling.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
         >>> keys = jax.random.key(0)[None]
         >>> sizes = dict(horizons=(1, 3), num_epochs=2, batch_size=8)
-        >>> jaxcast.fine_tune(jax.vmap(init)(keys), truth, jaxcast.Forecaster, keys=keys, **sizes).losses.shape
+        >>> jaxcast.training.fine_tune(jax.vmap(init)(keys), truth, jaxcast.Forecaster, keys=keys, **sizes).losses.shape
         (1, 4)
     """
     _check_tuning(horizons, num_epochs, stride, tolerance, diverged)
@@ -95,9 +95,9 @@ def fine_tune(
     check_sampling(trajectory.times, first)
     history_size = first.warmup + 1 if history_size is None else history_size
     loss = closed_loop_loss(make_cell, tolerance, diverged)
-    tuned, losses = Fit(models, jnp.zeros((len(keys), 0))), []
+    tuned, losses = FitResult(models, jnp.zeros((len(keys), 0))), []
     for n, horizon in enumerate(horizons):
-        data = loop_windows(trajectory, horizon, history_size, stride)
+        data = training_windows(trajectory, horizon, history_size, stride)
         data = data._replace(times=exact_times(data.times, first))
         num_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
         tuned = fit(
@@ -108,7 +108,7 @@ def fine_tune(
         losses.append(tuned.losses)
         if on_progress is not None:
             on_progress(horizon, np.asarray(tuned.losses[:, -1]))
-    return Fit(tuned.model, jnp.concatenate(losses, 1))
+    return FitResult(tuned.model, jnp.concatenate(losses, 1))
 
 
 def _check_tuning(horizons: Sequence[int], num_epochs: int, stride: int, tolerance: float, diverged: float) -> None:
@@ -120,7 +120,7 @@ def _check_tuning(horizons: Sequence[int], num_epochs: int, stride: int, toleran
 
 
 @checked
-def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride: int = 1) -> LoopWindows:
+def training_windows(trajectory: Trajectory, horizon: int, history_size: int, stride: int = 1) -> TrainingWindows:
     """Overlapping windows of a trajectory, one beginning every `stride` samples.
 
     Raises:
@@ -129,7 +129,7 @@ def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
-        >>> jaxcast.loop_windows(truth, horizon=5, history_size=6).truth.shape
+        >>> jaxcast.training.training_windows(truth, horizon=5, history_size=6).truth.shape
         (20, 5, 3)
     """
     check_trajectory(trajectory)
@@ -145,7 +145,7 @@ def loop_windows(trajectory: Trajectory, horizon: int, history_size: int, stride
     index = np.arange(0, len(states) - size + 1, stride)[:, None] + np.arange(size)
     windows, std = states[index], states.std(0)
     scale = jnp.broadcast_to(jnp.where(std > 0, std, 1), (len(index), states.shape[-1]))
-    return LoopWindows(windows[:, :history_size], windows[:, history_size:], trajectory.times[index[:, :-1]], scale)
+    return TrainingWindows(windows[:, :history_size], windows[:, history_size:], trajectory.times[index[:, :-1]], scale)
 
 
 @checked
@@ -167,12 +167,12 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
-        >>> loss = jaxcast.closed_loop_loss(jaxcast.Forecaster)
-        >>> bool(loss(jaxcast.Persistence(), jaxcast.loop_windows(truth, horizon=5, history_size=1)) > 0)
+        >>> loss = jaxcast.training.closed_loop_loss(jaxcast.Forecaster)
+        >>> bool(loss(jaxcast.pooling.Persistence(), jaxcast.training.training_windows(truth, horizon=5, history_size=1)) > 0)
         True
     """
 
-    def loss(model: Any, windows: LoopWindows) -> Float[Array, ""]:
+    def loss(model: Any, windows: TrainingWindows) -> Float[Array, ""]:
         cell = make_cell(model)
         check_sampling(windows.times, cell, what="every window")
         windows = windows._replace(times=exact_times(windows.times, cell))
@@ -182,7 +182,7 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
     return loss
 
 
-def _score(cell: Cell, window: LoopWindows, *, tolerance: Scalar, diverged: Scalar) -> Array:
+def _score(cell: Cell, window: TrainingWindows, *, tolerance: Scalar, diverged: Scalar) -> Array:
     """The mean score of one window's leads."""
     num_true = len(window.history)
     far = 2 * (len(window.scale) * diverged) ** 0.5 * window.scale  # one component alone is enough to diverge

@@ -38,7 +38,7 @@ def make_optimizer(
 
     Example:
         >>> import jaxcast
-        >>> optimizer = jaxcast.make_optimizer(3e-3, schedule="cosine", num_steps=1000, clip_norm=1.0)
+        >>> optimizer = jaxcast.training.make_optimizer(3e-3, schedule="cosine", num_steps=1000, clip_norm=1.0)
     """
     numbers = (learning_rate, weight_decay, 1.0 if clip_norm is None else clip_norm)
     if not all(map(math.isfinite, numbers)) or learning_rate <= 0 or min(*numbers, warmup_steps) < 0 or clip_norm == 0:

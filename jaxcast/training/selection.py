@@ -15,12 +15,12 @@ from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
 from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
-from jaxcast.scores.valid_time import valid_time
+from jaxcast.scores.valid_times import valid_time
 from jaxcast.types import Scalar
 from jaxcast.windows import Windows, _windows_at, forecast_windows
 
 
-class Choice(NamedTuple):
+class GridSearch(NamedTuple):
     """setting: the best one. cell: fitted with it on the whole course. scores: each setting tried and its mean valid time
     on the validation part, best first."""
 
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
 
 
 @checked
-def choose_setting(
+def grid_search(
     fit: Callable[..., Cell],
     grid: Mapping[str, Sequence[Any]],
     trajectory: Trajectory,
@@ -42,7 +42,7 @@ def choose_setting(
     num_windows: int = 50,
     validation_share: float = 0.25,
     scale: Any = 1.0,
-) -> Choice:
+) -> GridSearch:
     """Tries every combination of a small grid: fits on the first part of a training course, forecasts within the last.
 
     The score is the mean valid time over windows spread evenly, and overlapping, over the validation part: it is finer
@@ -61,8 +61,8 @@ def choose_setting(
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=1000, dt=0.05, transient=5.0)
-        >>> choice = jaxcast.choose_setting(
-        ...     lambda train, **setting: jaxcast.fit_nvar(train.states, **setting),
+        >>> choice = jaxcast.training.grid_search(
+        ...     lambda train, **setting: jaxcast.forecasters.fit_nvar(train.states, **setting),
         ...     {"num_delays": (1, 2), "penalty": (1e-6, 1e3)},
         ...     truth, dt=0.05, threshold=20.0, window_size=60, history_size=5, num_windows=20,
         ... )
@@ -92,7 +92,7 @@ def choose_setting(
         scores.append((setting, float(times.mean())))
     scores.sort(key=lambda scored: -scored[1])
     best = scores[0][0]
-    return Choice(best, fit(trajectory, **best), scores)
+    return GridSearch(best, fit(trajectory, **best), scores)
 
 
 @jax.jit
@@ -104,7 +104,7 @@ def _valid_times(cell: Cell, windows: Windows, dt: Scalar, threshold: Scalar, sc
 
 
 @checked
-def best_average(
+def select_average(
     forecasts: Float[Any, "candidate sample ..."],
     truth: Float[Any, "sample ..."],
     weights: Float[Any, "sample ..."] | None = None,
@@ -130,7 +130,7 @@ def best_average(
         >>> import jaxcast, numpy as np
         >>> truth = np.sin(np.arange(30.0))
         >>> noise = np.random.default_rng(0).normal(size=(8, 30)) * np.asarray([1, 1, 1, 1, 9, 9, 9, 9])[:, None]
-        >>> sorted(jaxcast.best_average(truth + noise, truth, sizes=(1, 4, 8)).tolist())
+        >>> sorted(jaxcast.training.select_average(truth + noise, truth, sizes=(1, 4, 8)).tolist())
         [0, 1, 2, 3]
     """
     candidates, truth = np.asarray(forecasts), np.asarray(truth)

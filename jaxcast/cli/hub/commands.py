@@ -13,21 +13,28 @@ from jaxcast.cli.hub.output import FINAL_TRUTH, draw_fan, draw_submissions, draw
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub, load_hub
-from jaxcast.hub.pools import EqualMean, EqualMedian, InverseScoreWeights, LinearOpinionPool, TrimmedMean, pool_course
+from jaxcast.hub.pools import (
+    InverseScoreWeights,
+    LinearOpinionPool,
+    QuantileMean,
+    QuantileMedian,
+    TrimmedMean,
+    pool_forecasts,
+)
 from jaxcast.hub.report import compare_forecasters, score_forecasters
-from jaxcast.hub.rolling_origin import adaptive_origin, track_coverage
+from jaxcast.hub.rolling import adaptive_origin, track_coverage
 from jaxcast.hub.submission import check_submission, submission_path, write_submission
 from jaxcast.io.files import check_place
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.io.run_folder import RunFolder, hash_of_code
 from jaxcast.progress import announce, doing
 from jaxcast.pytrees import fingerprint
-from jaxcast.saving.models import load_pool, save_pool
+from jaxcast.saving.models import load_model, save_model
 
 Method = Literal["adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"]
 FIXED: dict[str, Any] = {
-    "equal_mean": EqualMean,
-    "equal_median": EqualMedian,
+    "equal_mean": QuantileMean,
+    "equal_median": QuantileMedian,
     "trimmed_mean": TrimmedMean,
     "linear_opinion_pool": LinearOpinionPool,
     "inverse_score": InverseScoreWeights,
@@ -157,8 +164,8 @@ class PoolHub(_Tables):
         doing("training the adaptive pool from a rolling origin")
         output = adaptive_origin(course, pool, num_steps=self.num_steps)
         doing("scoring")
-        pools: dict[str, Any] = {"equal_mean": EqualMean(), "equal_median": EqualMedian()}
-        pooled = {name: pool_course(pool, course).forecast for name, pool in pools.items()} | {
+        pools: dict[str, Any] = {"equal_mean": QuantileMean(), "equal_median": QuantileMedian()}
+        pooled = {name: pool_forecasts(pool, course).forecast for name, pool in pools.items()} | {
             "adaptive": output.forecast
         }
         forecasts = {name: np.asarray(forecast) for name, forecast in pooled.items()}
@@ -169,7 +176,7 @@ class PoolHub(_Tables):
             forecasts["adaptive"], forecasts["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
         )
         about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
-        save_pool(folder.path, output.info["pool"], attributes=about)
+        save_model(folder.path, output.info["pool"], attributes=about)
         results = {"rows": rows, "against_equal_mean": test, "note": FINAL_TRUTH, "dropped": list(hub.dropped)}
         folder.write_json("results.json", results)
         show_scores(rows, hub, "rolling origin, all dates")
@@ -277,19 +284,19 @@ class ForecastHub(_Tables):
         """The forecasts of the chosen pool, (location, time, quantile)."""
         course = hub.course()
         if self.method != "adaptive":
-            return np.asarray(pool_course(FIXED[self.method](), course).forecast)
+            return np.asarray(pool_forecasts(FIXED[self.method](), course).forecast)
         if self.pool is None:
             _check_lower(self.lower, hub)
             pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
             return np.asarray(adaptive_origin(course, pool).forecast)
-        stored = load_pool(self.pool)
+        stored = load_model(self.pool)
         if isinstance(stored.pool, AdaptivePool):
             _check_lower(stored.pool.lower, hub)
         if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
             raise InputError(
                 f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
             )
-        return np.asarray(track_coverage(pool_course(stored.pool, course).forecast, course, lower=stored.pool.lower))
+        return np.asarray(track_coverage(pool_forecasts(stored.pool, course).forecast, course, lower=stored.pool.lower))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from jaxcast.cli.pool.hidden_parameter import (
     track,
 )
 from jaxcast.cli.pool.pictures import draw_regime, draw_valid_times, draw_weights
-from jaxcast.dynamics.candidates import unstack
+from jaxcast.dynamics.candidates import unstack_systems
 from jaxcast.dynamics.lyapunov import lyapunov_exponent
 from jaxcast.dynamics.parse import parse_system
 from jaxcast.dynamics.trajectories import Trajectory
@@ -37,9 +37,9 @@ from jaxcast.pooling.linear import FixedWeights
 from jaxcast.progress import announce, note, stage
 from jaxcast.pytrees import fingerprint
 from jaxcast.rollout import Output
-from jaxcast.saving.models import StoredPool, load_pool
+from jaxcast.saving.models import StoredModel, load_model
 from jaxcast.scores.paired import PairedTest, median_over_seeds, paired_test
-from jaxcast.scores.valid_time import median_interval, saturation_error, valid_time
+from jaxcast.scores.valid_times import median_interval, saturation_error, valid_time
 from jaxcast.windows import Windows, cut_windows, forecast_windows
 
 
@@ -145,16 +145,16 @@ class Evaluate:
                 who = "the pool" if label == "pool" else label
                 note(f"note: {who} was trained on this very trajectory; give another one")
 
-    def pools(self) -> dict[str, StoredPool]:
+    def pools(self) -> dict[str, StoredModel]:
         """What is evaluated, and what it is compared with, by what its rows are called."""
         folders = [self.pool, *self.against]
         if len({folder.resolve() for folder in folders}) < len(folders):
             raise InputError(
                 f"--pool and --against must name different folders, got {shown(', '.join(map(str, folders)))}"
             )
-        return {"pool": load_pool(self.pool)} | {f"pool in {folder}": load_pool(folder) for folder in self.against}
+        return {"pool": load_model(self.pool)} | {f"pool in {folder}": load_model(folder) for folder in self.against}
 
-    def windows(self, trajectory: Trajectory, pools: dict[str, StoredPool], attributes: dict[str, Any]) -> Windows:
+    def windows(self, trajectory: Trajectory, pools: dict[str, StoredModel], attributes: dict[str, Any]) -> Windows:
         """The windows that were asked for, or as many as fit."""
         for name in ("num_windows", "window_size"):
             if (value := getattr(self, name)) is not None and value < 1:
@@ -181,7 +181,7 @@ class Evaluate:
         return cut_windows(trajectory, num_windows=num_windows, window_size=window_size, history_size=history_size)
 
     def row(
-        self, label: str, outputs: list[Output], windows: Windows, stored: StoredPool, threshold: float
+        self, label: str, outputs: list[Output], windows: Windows, stored: StoredModel, threshold: float
     ) -> dict[str, Any]:
         """Median valid time over the windows, and over seeds the median of medians."""
 
@@ -253,7 +253,7 @@ class Evaluate:
         output: Output,
         windows: Windows,
         hidden: Hidden | None,
-        stored: StoredPool,
+        stored: StoredModel,
         folder: RunFolder,
         time_unit: str,
     ) -> None:
@@ -305,13 +305,13 @@ def interval_label(rows: list[dict[str, Any]]) -> str:
     return f"range over the windows, which contains the median with a probability of {coverage:.0%}"
 
 
-def forecasters(stored: StoredPool, others: dict[str, StoredPool]) -> dict[str, list[Any]]:
+def forecasters(stored: StoredModel, others: dict[str, StoredModel]) -> dict[str, list[Any]]:
     """What is compared: the pool (every seed), others, its weights held, plain ways to use the candidates, persistence."""
     candidates, pools = stored.forecast_map, every_seed(stored)
     cells: dict[str, list[Any]] = {"pool": [one.cell for one in pools]}
     cells |= {label: [one.cell for one in every_seed(other)] for label, other in others.items()}
     if candidates is not None:
-        num_models = len(unstack(candidates.system))
+        num_models = len(unstack_systems(candidates.system))
         if isinstance(pools[0].pool, WeightedPool) and not isinstance(pools[0].pool, FixedWeights):
             cells["its weights held from the start"] = [HeldWeights(cell) for cell in cells["pool"]]
             cells["its best candidate at the start"] = [
@@ -326,7 +326,7 @@ def forecasters(stored: StoredPool, others: dict[str, StoredPool]) -> dict[str, 
     return cells
 
 
-def every_seed(stored: StoredPool) -> list[StoredPool]:
+def every_seed(stored: StoredModel) -> list[StoredModel]:
     return [pick_seed(stored, index) for index in range(stored.attributes.get("num_seeds") or 1)]
 
 

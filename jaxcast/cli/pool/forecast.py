@@ -24,8 +24,8 @@ from jaxcast.pooling.cell import Forecaster
 from jaxcast.progress import stage
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.rollout import Input, Output, forecast
-from jaxcast.saving.models import StoredPool, load_pool
-from jaxcast.scores.valid_time import saturation_error, valid_time
+from jaxcast.saving.models import StoredModel, load_model
+from jaxcast.scores.valid_times import saturation_error, valid_time
 from jaxcast.series.calibration import CalibratedForecaster
 
 SPIN_UP = 100
@@ -85,7 +85,7 @@ class Forecast:
         """Makes the forecast and writes it."""
         if self.num_leads < 2:
             raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
-        stored_pool = load_pool(self.pool)
+        stored_pool = load_model(self.pool)
         stored = load_trajectory(self.history, index=self.trajectory_index)
         stored = matched(stored_pool, stored, self.history)
         newest = self.newest(stored.trajectory)
@@ -115,7 +115,7 @@ class Forecast:
             )
         return int(np.argmin(abs(times - self.at)))
 
-    def refuse_missing(self, stored_pool: StoredPool) -> None:
+    def refuse_missing(self, stored_pool: StoredModel) -> None:
         """Raises InputError for what was asked for and the pool does not have."""
         is_regime = isinstance(stored_pool.pool, RegimeForecaster)
         if self.weights is not None and stored_pool.forecast_map is None:
@@ -158,7 +158,7 @@ class Forecast:
         result: Trajectory,
         output: Output,
         stored: StoredTrajectory,
-        stored_pool: StoredPool,
+        stored_pool: StoredModel,
         history_size: int,
     ) -> None:
         """The forecast, and the weights where they were asked for, with all that made them."""
@@ -188,7 +188,7 @@ class Forecast:
             )
 
     def report(
-        self, result: Trajectory, output: Output, stored: StoredTrajectory, newest: int, stored_pool: StoredPool
+        self, result: Trajectory, output: Output, stored: StoredTrajectory, newest: int, stored_pool: StoredModel
     ) -> None:
         """What came out, in one line, and the picture."""
         truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
@@ -214,7 +214,7 @@ class Forecast:
             )
 
 
-def pick_seed(stored: StoredPool, index: int) -> StoredPool:
+def pick_seed(stored: StoredModel, index: int) -> StoredModel:
     """One of the pools that were trained together.
 
     Raises:
@@ -245,7 +245,7 @@ def enough_history(cell: Any) -> int:
     return cell.warmup + 1 if isinstance(cell, Forecaster) else SPIN_UP
 
 
-def _check_about(pool: StoredPool, names: Any, dt: Any) -> None:
+def _check_about(pool: StoredModel, names: Any, dt: Any) -> None:
     """Raises InputError for what `jaxcast train` cannot have noted beside a pool, or candidates that do not fit it."""
     check_names("components", names)
     check_number("dt", dt, above=0)
@@ -267,7 +267,7 @@ def _check_about(pool: StoredPool, names: Any, dt: Any) -> None:
         raise InputError(f"pool, candidates and {len(names)} components do not fit each other; train and save it again")
 
 
-def matched(pool: StoredPool, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
+def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
     """The file's trajectory with its columns in the order of those that a pool was trained on, found by name.
 
     Raises:
@@ -281,7 +281,7 @@ def matched(pool: StoredPool, stored: StoredTrajectory, path: Path) -> StoredTra
         _check_about(pool, names, dt)
     except (KeyError, TypeError):
         raise InputError(
-            "the pool was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
+            "the pool was not saved by `jaxcast train`; load it in Python with jaxcast.load_model"
         ) from None
     stored = in_order(stored, names, path, "the pool was trained on")
     times = np.asarray(stored.trajectory.times, float)

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.dynamics.candidates import unstack
-from jaxcast.dynamics.parse import coordinates, parse_system
+from jaxcast.dynamics.candidates import unstack_systems
+from jaxcast.dynamics.parse import candidate_coordinates, parse_system
 from jaxcast.dynamics.trajectories import FlowMap
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError
 from jaxcast.rollout import Output
-from jaxcast.scores.tracking import tracking
+from jaxcast.scores.tracking import parameter_tracking
 from jaxcast.windows import Windows
 
 
@@ -25,8 +25,8 @@ class Hidden(NamedTuple):
 
 
 def coordinates_of(forecast_map: Any) -> tuple[str, np.ndarray] | None:
-    """`coordinates` of the candidates; None where they are not jaxcast's systems."""
-    return coordinates(unstack(forecast_map.system)) if isinstance(forecast_map, FlowMap) else None
+    """`candidate_coordinates` of the candidates; None where they are not jaxcast's systems."""
+    return candidate_coordinates(unstack_systems(forecast_map.system)) if isinstance(forecast_map, FlowMap) else None
 
 
 def candidate_names(forecast_map: Any, num_models: int) -> list[str]:
@@ -69,7 +69,7 @@ def track(output: Output, windows: Windows, hidden: Hidden, dt: float) -> dict[s
         distance = float(abs(followed - truth).mean()) if len(truth) else math.nan
     else:
         truth = hidden.course(windows.times[:, history:] - dt / 2)
-        found = tracking(output.info["weights"], hidden.values, truth)
+        found = parameter_tracking(output.info["weights"], hidden.values, truth)
         correlation, distance = float(found.correlation), float(found.mean_distance)
     return {
         "parameter": hidden.name,

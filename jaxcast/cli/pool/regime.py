@@ -19,7 +19,7 @@ from jaxcast.regime.emulator import check_ensemble
 from jaxcast.regime.fit import Trial, fit_and_trial
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.rollout import open_loop
-from jaxcast.scores.valid_time import saturation_error, valid_time
+from jaxcast.scores.valid_times import saturation_error, valid_time
 from jaxcast.windows import Windows, forecast_windows
 
 NEGLIGIBLE = 1e-9

@@ -17,7 +17,7 @@ from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.methods import NETWORKS, Method, options_of, refuse_other_options
 from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
 from jaxcast.cli.pool.regime import fitted as fitted_regime
-from jaxcast.dynamics.candidates import stack
+from jaxcast.dynamics.candidates import stack_systems
 from jaxcast.dynamics.parse import parse_candidates
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory, flow_map
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
@@ -29,14 +29,14 @@ from jaxcast.io.trajectories import load_trajectory
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
-from jaxcast.pooling.samples import Samples, one_step_errors, one_step_samples
+from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_samples
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.progress import announce, note, stage
 from jaxcast.pytrees import fingerprint
 from jaxcast.regime.forecaster import RegimeForecaster
-from jaxcast.saving.models import save_pool
+from jaxcast.saving.models import save_model
 from jaxcast.training.checks import DivergenceError
-from jaxcast.training.fit import fit
+from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
 from jaxcast.training.run import check_training_memory
 
@@ -47,7 +47,7 @@ class Prepared(NamedTuple):
     stored: StoredTrajectory
     trajectory: Trajectory
     candidates: FlowMap | None
-    samples: Samples
+    samples: OneStepSamples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Train:
             if losses is not None:
                 results["losses"] = [[float(loss) for loss in row] for row in losses]
                 self.draw(losses, folder)
-        save_pool(
+        save_model(
             folder.path,
             pool,
             None if self.pool == "regime" else prepared.candidates,
@@ -183,7 +183,7 @@ class Train:
             self.optimizer(len(samples.targets))
         return Prepared(stored, trajectory, candidates, samples)
 
-    def samples(self, trajectory: Trajectory, candidates: FlowMap | None) -> Samples:
+    def samples(self, trajectory: Trajectory, candidates: FlowMap | None) -> OneStepSamples:
         """The one-step samples, refused where they are too few or the candidates diverge."""
         delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
         samples = one_step_samples(trajectory, delays, candidates)
@@ -229,7 +229,7 @@ class Train:
             clip_norm=self.clip_norm,
         )
 
-    def fitted(self, samples: Samples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
+    def fitted(self, samples: OneStepSamples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
         """The trained pool, and the losses of a network, (seed, epoch)."""
         if self.pool not in NETWORKS:
             return self.closed_form(samples), None
@@ -273,7 +273,7 @@ class Train:
         leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), arrays["losses"]
 
-    def closed_form(self, samples: Samples) -> Any:
+    def closed_form(self, samples: OneStepSamples) -> Any:
         """The pools that need no training by gradient."""
         if self.pool == "equal_weights":
             return equal_weights(samples.forecasts.shape[1])
@@ -285,7 +285,7 @@ class Train:
             return fit_ridge(samples.forecasts, samples.targets, penalty=self.penalty)
         return fit_linear_regression(samples.forecasts, samples.targets)
 
-    def errors(self, pool: Any, samples: Samples) -> list[float]:
+    def errors(self, pool: Any, samples: OneStepSamples) -> list[float]:
         """Mean squared one-step error along the training trajectory, of each seed."""
         if self.pool in NETWORKS:
             return [float(e) for e in jax.vmap(lambda one: one_step_errors(one, samples).mean())(pool)]
@@ -345,7 +345,7 @@ def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) ->
             f"{shown(path)} has {dim} components ({shown(', '.join(stored.components))}), the candidates have {systems[0].dim} "
             f"({shown(', '.join(systems[0].components))}); give candidates of the file's dimension"
         )
-    return flow_map(stack(list(systems)), dt=sampling_interval(stored.trajectory), h=h)
+    return flow_map(stack_systems(list(systems)), dt=sampling_interval(stored.trajectory), h=h)
 
 
 def sampling_interval(trajectory: Trajectory) -> float:

@@ -24,13 +24,13 @@ from jaxcast.plotting.quantiles import plot_fan
 from jaxcast.plotting.trajectories import HISTORY, label_of
 from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
-from jaxcast.saving.models import load_pool
+from jaxcast.saving.models import load_model
 from jaxcast.series.baselines import LastValue
 from jaxcast.series.calibration import CalibratedForecaster
 from jaxcast.series.evaluation import intervals, scores
 from jaxcast.series.fit import within
 from jaxcast.series.problem import describe, samples_of
-from jaxcast.series.samples import LeadSamples
+from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.tables import SeriesTable, newest_row, read_series
 
 
@@ -46,7 +46,7 @@ class _Loaded:
     def leads(self) -> tuple[int, ...]:
         return tuple(self.about["leads"])
 
-    def samples(self, newest: int | None = None) -> LeadSamples:
+    def samples(self, newest: int | None = None) -> SeriesWindows:
         return samples_of(self.table, self.about["window"], self.leads, newest)
 
 
@@ -56,7 +56,7 @@ def load(model: Path, data: Path) -> _Loaded:
     Raises:
         InputError: for a folder without one, or a table of other series, steps or columns.
     """
-    stored = load_pool(model)
+    stored = load_model(model)
     if not isinstance(stored.pool, CalibratedForecaster):
         raise InputError(
             f"{shown(model)} holds no forecaster of series; a pool of candidate models is given as --pool, with --history or --trajectory"
@@ -68,7 +68,7 @@ def load(model: Path, data: Path) -> _Loaded:
         raise InputError(f"{shown(model / 'pool.json')}, attributes: {error}; train and save it again") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
-            f"{shown(model)} was not saved by `jaxcast train`; load it in Python with jaxcast.load_pool"
+            f"{shown(model)} was not saved by `jaxcast train`; load it in Python with jaxcast.load_model"
         ) from None
     names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
     size, step = about["window"], about["step"]

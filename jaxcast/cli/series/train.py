@@ -15,7 +15,7 @@ from jaxcast.io.run_folder import RunFolder, hash_of_code
 from jaxcast.limits import check_arrays
 from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
-from jaxcast.saving.models import save_pool
+from jaxcast.saving.models import save_model
 from jaxcast.scores.quantiles import check_levels
 from jaxcast.series.fit import Method, Problem, Trained, train_series
 from jaxcast.series.problem import LEAST_SAMPLES, SEASONS, check_held_out, check_series, describe, samples_of
@@ -121,7 +121,7 @@ class TrainSeries:
             "method": trained.method,
             "trained_on": str(self.data),
         }
-        save_pool(folder.path, trained.model, attributes=attributes)
+        save_model(folder.path, trained.model, attributes=attributes)
         held_out = {name: table.date(row) for name, row in zip(("first", "second"), problem.bounds[:2], strict=True)}
         folder.write_json(
             "results.json",

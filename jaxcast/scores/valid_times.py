@@ -28,7 +28,7 @@ class MedianInterval(NamedTuple):
 
 
 @checked
-def forecast_error(
+def squared_error(
     forecast: Float[Array, "lead dim"],
     truth: Float[Array, "lead dim"],
     *,
@@ -42,7 +42,7 @@ def forecast_error(
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> jaxcast.forecast_error(jnp.asarray([[1.0, 3.0]]), jnp.zeros((1, 2))).tolist()
+        >>> jaxcast.scores.squared_error(jnp.asarray([[1.0, 3.0]]), jnp.zeros((1, 2))).tolist()
         [5.0]
     """
     forecast, truth, scale = jnp.asarray(forecast), jnp.asarray(truth), jnp.asarray(scale)
@@ -95,7 +95,7 @@ def valid_time(
         >>> round(float(valid), 3), bool(censored)
         (0.2, False)
     """
-    valid = forecast_error(forecast, truth, norm=norm, scale=scale) < threshold
+    valid = squared_error(forecast, truth, norm=norm, scale=scale) < threshold
     censored = jnp.all(valid)
     num_valid = jnp.where(censored, len(valid), jnp.argmin(valid))
     return ValidTime(num_valid * jnp.asarray(dt, forecast.dtype) * lyapunov_exponent, censored)

@@ -20,7 +20,7 @@ from jaxcast.training.run import Plan, train, trained_epochs
 Loss = Callable[..., Any]
 
 
-class Fit(NamedTuple):
+class FitResult(NamedTuple):
     """Trained models with a leading seed axis on every parameter, and the mean loss of every epoch, (seed, epoch).
 
     validation_losses: alike, where there were validation data; unless asked for the last ones, the models are then those of
@@ -34,7 +34,7 @@ class Fit(NamedTuple):
 
 @checked
 def fit(
-    init: Callable[[Key[Array, ""]], Any] | Fit,
+    init: Callable[[Key[Array, ""]], Any] | FitResult,
     data: PyTree[Shaped[Any, "sample ..."]],
     *,
     keys: Key[Array, " seed"],
@@ -50,7 +50,7 @@ def fit(
     num_reports: int = 20,
     checkpoint: str | Path | None = None,
     mesh: Mesh | None = None,
-) -> Fit:
+) -> FitResult:
     """Trains one model for each key: shuffled minibatches, what is left of an epoch after the last full one dropped.
 
     Everything runs inside one compiled program; a second call with the same shapes, init, optimizer and loss objects
@@ -81,7 +81,7 @@ def fit(
         >>> import jax, jaxcast, optax
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=200)
         >>> samples = jaxcast.one_step_samples(truth, num_delays=2)
-        >>> def init(key): return jaxcast.FeedForward(dim=3, num_delays=2, hidden_size=16, key=key)
+        >>> def init(key): return jaxcast.pooling.FeedForward(dim=3, num_delays=2, hidden_size=16, key=key)
         >>> keys = jax.random.split(jax.random.key(0), 2)
         >>> fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=5, batch_size=32)
         >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
@@ -101,7 +101,7 @@ def fit(
 
 @checked
 def fit_over_time(
-    init: Callable[[Key[Array, ""]], Any] | Fit,
+    init: Callable[[Key[Array, ""]], Any] | FitResult,
     data: PyTree[Shaped[Array, "stream time ..."]],
     *,
     keys: Key[Array, " seed"],
@@ -117,7 +117,7 @@ def fit_over_time(
     num_reports: int = 20,
     checkpoint: str | Path | None = None,
     mesh: Mesh | None = None,
-) -> Fit:
+) -> FitResult:
     """Trains by truncated back-propagation through time: chunk after chunk of long streams, an update after each.
 
     The carry after a chunk is that before the next one, with its gradient stopped; every epoch begins with
@@ -138,7 +138,7 @@ def fit_over_time(
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast, optax
         >>> wave = jnp.sin(0.3 * jnp.arange(401.0))[None, :, None]
-        >>> def init(key): return jaxcast.RNN(in_size=1, hidden_size=1, key=key)
+        >>> def init(key): return jaxcast.nn.RNN(in_size=1, hidden_size=1, key=key)
         >>> def loss(rnn, carry, chunk):
         ...     carry, outputs = rnn(chunk[0], carry)
         ...     return jnp.mean((outputs - chunk[1]) ** 2), carry
@@ -161,14 +161,14 @@ def fit_over_time(
     )  # fmt: skip
 
 
-def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, keep: str, **options: Any) -> Fit:
-    new, models = (None, init.model) if isinstance(init, Fit) else (init, None)
+def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, keep: str, **options: Any) -> FitResult:
+    new, models = (None, init.model) if isinstance(init, FitResult) else (init, None)
     for name, arrays in (("data", data), ("validation", validation)):
         check_data(name, new, models, arrays, options["keys"], plan)
     graph, run = train(new, models, data, validation, plan, **options)
     check_losses(run.losses, trained_epochs(run, plan))
     params = run.params if run.best is None or keep == "last" else run.best.params
-    return Fit(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
+    return FitResult(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
 
 
 def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None:

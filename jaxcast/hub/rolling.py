@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.hub.adaptive_pool import AdaptivePool, rescaled
-from jaxcast.hub.forecasts import HubCourse
+from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.pools import QuantilePool, clip_outliers, equal_shares, where_possible
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
@@ -30,7 +30,7 @@ class Rolled(NamedTuple):
 @checked
 def rolling_origin(
     pool: QuantilePool,
-    course: HubCourse,
+    course: HubForecasts,
     *,
     optimizer: optax.GradientTransformation | None = None,
     num_steps: int = 15,
@@ -62,8 +62,8 @@ def rolling_origin(
         >>> levels = np.asarray([0.1, 0.5, 0.9])
         >>> spread = np.asarray([-2.0, 0.0, 2.0])
         >>> forecasts = (truth[..., None] + rng.normal(0, [0.1, 2.0], (3, 12, 2)))[..., None] + spread
-        >>> course = jaxcast.HubCourse.of(forecasts, truth, levels)
-        >>> rolled = jaxcast.rolling_origin(jaxcast.AdaptivePool.untrained(), course)
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, truth, levels)
+        >>> rolled = jaxcast.hub.rolling(jaxcast.hub.AdaptivePool.untrained(), course)
         >>> bool(rolled.info["weights"][0, -1, 0] > 0.9)
         True
     """
@@ -81,7 +81,7 @@ def rolling_origin(
 @partial(jax.jit, static_argnames=("optimizer", "num_steps", "every"))
 def _rolling(
     pool: Any,
-    course: HubCourse,
+    course: HubForecasts,
     start: Array,
     penalty: Array,
     discount: Array,
@@ -118,7 +118,7 @@ def _rolling(
 
 
 def _loss(
-    trained: Any, prior: Any, memory: Any, course: HubCourse, reference: Array, weights: Array, penalty: Array
+    trained: Any, prior: Any, memory: Any, course: HubForecasts, reference: Array, weights: Array, penalty: Array
 ) -> Array:
     num_times = weights.sum() + 1
     typical = (reference * weights).sum(1, keepdims=True) / num_times
@@ -130,14 +130,16 @@ def _loss(
     return (scores * scale).sum() / jnp.where(usual > 0, usual, 1) + penalty * distance / num_times
 
 
-def task_scores(forecast: Float[Array, "location time quantile"], course: HubCourse) -> Float[Array, "location time"]:
+def task_scores(
+    forecast: Float[Array, "location time quantile"], course: HubForecasts
+) -> Float[Array, "location time"]:
     """The WIS of every task, zero where there is none."""
     truth = jnp.where(course.scored, course.truth, 0)
     forecast = jnp.where(course.scored[..., None], forecast, 0)
     return jnp.where(course.scored, 2 * pinball_loss(forecast, truth, course.levels).mean(-1), 0)
 
 
-def _clipped_mean(course: HubCourse) -> Array:
+def _clipped_mean(course: HubForecasts) -> Array:
     clipped, credible = clip_outliers(course, 2.0)
     return jnp.einsum("ltm,ltmq->ltq", equal_shares(credible, clipped.dtype), clipped)
 
@@ -151,16 +153,16 @@ class Followed(NamedTuple):
 
 @checked
 @jax.jit
-def follow_leader(forecasts: Float[Array, "setting location time quantile"], course: HubCourse) -> Followed:
+def follow_leader(forecasts: Float[Array, "setting location time quantile"], course: HubForecasts) -> Followed:
     """At every time the forecast of the setting with the lowest total WIS over what was known before; at first the first.
 
     Hyperparameters are so chosen without hindsight.
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> course = jaxcast.HubCourse.of(np.ones((1, 3, 2, 1)), np.ones((1, 3)), np.asarray([0.5]))
+        >>> course = jaxcast.hub.HubForecasts.of(np.ones((1, 3, 2, 1)), np.ones((1, 3)), np.asarray([0.5]))
         >>> forecasts = np.stack([np.full((1, 3, 1), 9.0), np.ones((1, 3, 1))])
-        >>> jaxcast.follow_leader(jax.numpy.asarray(forecasts), course).leader.tolist()
+        >>> jaxcast.hub.follow_leader(jax.numpy.asarray(forecasts), course).leader.tolist()
         [0, 1, 1]
     """
     scores = jax.vmap(task_scores, in_axes=(0, None))(forecasts, course).sum(1)
@@ -173,7 +175,7 @@ def follow_leader(forecasts: Float[Array, "setting location time quantile"], cou
 @partial(jax.jit, static_argnames=("nominal", "lower"))
 def track_coverage(
     forecast: Float[Array, "location time quantile"],
-    course: HubCourse,
+    course: HubForecasts,
     *,
     rate: Scalar = 0.04,
     nominal: tuple[float, float] = (0.5, 0.95),
@@ -204,8 +206,8 @@ def track_coverage(
         >>> levels = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
         >>> truth = np.random.default_rng(0).normal(0, 3, (50, 60))
         >>> narrow = np.broadcast_to(np.asarray([-1.96, -0.67, 0.0, 0.67, 1.96]), (50, 60, 1, 5))
-        >>> course = jaxcast.HubCourse.of(narrow, truth, levels)
-        >>> tracked = jaxcast.track_coverage(course.forecasts[:, :, 0], course, rate=0.1, lower=None)
+        >>> course = jaxcast.hub.HubForecasts.of(narrow, truth, levels)
+        >>> tracked = jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course, rate=0.1, lower=None)
         >>> 2.5 < float(tracked[0, -1, 3] / 0.67) < 3.5
         True
     """
@@ -242,7 +244,7 @@ GRID: tuple[dict[str, Any], ...] = tuple(
 
 @checked
 def adaptive_origin(
-    course: HubCourse,
+    course: HubForecasts,
     pool: AdaptivePool | None = None,
     *,
     settings: tuple[dict[str, Any], ...] = GRID,
@@ -263,8 +265,8 @@ def adaptive_origin(
         >>> import jaxcast, numpy as np
         >>> rng = np.random.default_rng(0)
         >>> forecasts = np.sort(rng.normal(10, 2, (3, 12, 2, 3)), -1)
-        >>> course = jaxcast.HubCourse.of(forecasts, rng.normal(10, 2, (3, 12)), np.asarray([0.1, 0.5, 0.9]))
-        >>> jaxcast.adaptive_origin(course).forecast.shape
+        >>> course = jaxcast.hub.HubForecasts.of(forecasts, rng.normal(10, 2, (3, 12)), np.asarray([0.1, 0.5, 0.9]))
+        >>> jaxcast.hub.adaptive_origin(course).forecast.shape
         (3, 12, 3)
     """
     pool = AdaptivePool.untrained() if pool is None else pool
