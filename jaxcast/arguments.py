@@ -27,9 +27,9 @@ R = TypeVar("R")
 _HOW_TO_MAKE = {
     "System": "make one, such as jaxcast.Lorenz63(), or read a text by jaxcast.dynamics.parse_system",
     "Trajectory": "give jaxcast.Trajectory(times, states)",
-    "LeadSamples": "make them by jaxcast.series.series_windows",
-    "Samples": "make them by jaxcast.one_step_samples",
-    "HubCourse": "make one by Hub.course() or jaxcast.hub.HubForecasts.of",
+    "SeriesWindows": "make them by jaxcast.series.series_windows",
+    "OneStepSamples": "make them by jaxcast.one_step_samples",
+    "HubForecasts": "make one by Hub.course() or jaxcast.hub.HubForecasts.of",
     "GradientTransformation": "make one by jaxcast.training.make_optimizer or optax",
     "Windows": "make them by jaxcast.cut_windows",
 }
@@ -547,7 +547,7 @@ def _reader_of(annotation: Any) -> Callable[[Any], Any] | None:
     if annotation is str:
         return lambda value: value if isinstance(value, str) else _Unusable(f"must be a text, got {_kind_of(value)}")
     if isinstance(annotation, type) and annotation.__module__.startswith("jaxcast"):
-        if issubclass(annotation, tuple) and annotation.__name__ not in ("Input", "Output", "Fit"):
+        if issubclass(annotation, tuple) and annotation.__name__ not in ("Input", "Output", "FitResult"):
             return functools.partial(_read_record, annotation)
         return lambda value: value if isinstance(value, annotation) else _not_a(annotation, value)
     if annotation is GradientTransformation:

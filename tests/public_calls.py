@@ -38,7 +38,7 @@ def feed_forward(key):
 
 
 def network(key):
-    return jaxcast.series.GlobalNetwork(lead_samples(), hidden_size=2, key=key)
+    return jaxcast.series.GlobalNetwork(series_windows(), hidden_size=2, key=key)
 
 
 @cache
@@ -57,13 +57,13 @@ def series():
 
 
 @cache
-def lead_samples():
+def series_windows():
     return jax.tree.map(np.asarray, jaxcast.series.series_windows(series(), window_size=4, leads=(1, 3)))
 
 
 @cache
 def inputs():
-    return jaxcast.series.lag_inputs(lead_samples(), lags=range(4))
+    return jaxcast.series.lag_inputs(series_windows(), lags=range(4))
 
 
 @cache
@@ -107,7 +107,7 @@ CALLS = {
         (whole(2), 3.0, 2.0, 1.0),
         {},
     ),
-    "reference": lambda: (
+    "reference_solution": lambda: (
         jaxcast.dynamics.reference_solution,
         (Decay(), whole(2), np.arange(3.0)),
         {"rtol": 1e-6, "atol": 1e-6},
@@ -133,7 +133,7 @@ CALLS = {
     ),
     "forecasts_along": lambda: (jaxcast.dynamics.forecasts_along, (two_forecasts, trajectory()), {}),
     "one_step_samples": lambda: (jaxcast.one_step_samples, (trajectory(), 2, two_forecasts), {}),
-    "samples_for": lambda: (
+    "rolled_samples": lambda: (
         jaxcast.pooling.rolled_samples,
         (jaxcast.equal_weights(2), trajectory(), two_forecasts),
         {},
@@ -146,7 +146,7 @@ CALLS = {
         {"num_windows": 2, "window_size": 3, "history_size": 4},
     ),
     "forecast_windows": lambda: (jaxcast.forecast_windows, (cell(), windows()), {}),
-    "loop_windows": lambda: (jaxcast.training.training_windows, (trajectory(), 2, 3), {}),
+    "training_windows": lambda: (jaxcast.training.training_windows, (trajectory(), 2, 3), {}),
     "forecast": lambda: (jaxcast.forecast, (cell(), whole(4, 2), 3), {}),
     "open_loop": lambda: (jaxcast.open_loop, (cell(), whole(4, 2)), {}),
     "spin_up": lambda: (lambda v: jaxcast.spin_up(cell(), v).output, (whole(4, 2),), {}),
@@ -154,7 +154,7 @@ CALLS = {
     "one_step_forecasts": lambda: (jaxcast.pooling.one_step_forecasts, (jaxcast.equal_weights(2), samples()), {}),
     "one_step_errors": lambda: (jaxcast.pooling.one_step_errors, (jaxcast.equal_weights(2), samples()), {}),
     "mean_squared_error": lambda: (jaxcast.pooling.mean_squared_error, (jaxcast.equal_weights(2), samples()), {}),
-    "forecast_error": lambda: (jaxcast.scores.squared_error, (whole(4, 2), whole(4, 2, seed=1)), {"scale": whole(2)}),
+    "squared_error": lambda: (jaxcast.scores.squared_error, (whole(4, 2), whole(4, 2, seed=1)), {"scale": whole(2)}),
     "valid_time": lambda: (
         jaxcast.valid_time,
         (whole(4, 2), whole(4, 2, seed=1)),
@@ -162,7 +162,11 @@ CALLS = {
     ),
     "saturation_error": lambda: (jaxcast.saturation_error, (whole(9, 2),), {}),
     "median_interval": lambda: (jaxcast.median_interval, (whole(9),), {}),
-    "tracking": lambda: (jaxcast.scores.parameter_tracking, (np.eye(3)[[0, 1, 2, 1]], whole(3), whole(4)), {}),
+    "parameter_tracking": lambda: (
+        jaxcast.scores.parameter_tracking,
+        (np.eye(3)[[0, 1, 2, 1]], whole(3), whole(4)),
+        {},
+    ),
     "lead_errors": lambda: (jaxcast.scores.lead_errors, (whole(3, 4, 2), whole(3, 4, 2, seed=1)), {"scale": 3.0}),
     "spread_and_error": lambda: (
         jaxcast.scores.spread_and_error,
@@ -277,43 +281,51 @@ CALLS = {
         (jax.tree.map(np.asarray, jaxcast.training.training_windows(trajectory(), 2, 1)),),
         {},
     ),
-    "best_average": lambda: (jaxcast.training.select_average, (whole(4, 12), whole(12, seed=1), whole(12, seed=2)), {}),
-    "lead_samples": lambda: (
+    "select_average": lambda: (
+        jaxcast.training.select_average,
+        (whole(4, 12), whole(12, seed=1), whole(12, seed=2)),
+        {},
+    ),
+    "series_windows": lambda: (
         jaxcast.series.series_windows,
         (series(),),
         {"window_size": 4, "leads": (1, 3), "given": whole(40, 1), "ahead": whole(44, 1)[:40]},
     ),
-    "lead_scores": lambda: (jaxcast.series.errors_by_lead, (whole(*lead_samples().targets.shape), lead_samples()), {}),
-    "mixtures": lambda: (jaxcast.series.neighbour_weights, (3, whole(3, 3)), {}),
+    "errors_by_lead": lambda: (
+        jaxcast.series.errors_by_lead,
+        (whole(*series_windows().targets.shape), series_windows()),
+        {},
+    ),
+    "neighbour_weights": lambda: (jaxcast.series.neighbour_weights, (3, whole(3, 3)), {}),
     "lag_inputs": lambda: (
         lambda s, m: jaxcast.series.lag_inputs(s, lags=range(4), mixing=m)(s.history),
-        (lead_samples(), jaxcast.series.neighbour_weights(2, everyone=True).round() + 1),
+        (series_windows(), jaxcast.series.neighbour_weights(2, everyone=True).round() + 1),
         {},
     ),
     "fit_lag_regression": lambda: (
         jaxcast.series.fit_lag_regression,
-        (lead_samples(), inputs(), jaxcast.series.LinearFeatures()),
+        (series_windows(), inputs(), jaxcast.series.LinearFeatures()),
         {"penalty": 1.0},
     ),
-    "region_loss": lambda: (lambda s: jaxcast.series.region_loss(network(KEY), s), (lead_samples(),), {}),
-    "held_out_shifts": lambda: (
+    "region_loss": lambda: (lambda s: jaxcast.series.region_loss(network(KEY), s), (series_windows(),), {}),
+    "conformal_shifts": lambda: (
         jaxcast.series.conformal_shifts,
-        (whole(*lead_samples().targets.shape, 1), lead_samples()),
+        (whole(*series_windows().targets.shape, 1), series_windows()),
         {"levels": (0.1, 0.9), "std": whole(2)},
     ),
-    "recent_widths": lambda: (jaxcast.series.recent_volatility, (series(), whole(2)), {}),
-    "usual_changes": lambda: (jaxcast.series.typical_change, (lead_samples(),), {}),
+    "recent_volatility": lambda: (jaxcast.series.recent_volatility, (series(), whole(2)), {}),
+    "typical_change": lambda: (jaxcast.series.typical_change, (series_windows(),), {}),
     "LastValue": lambda: (jaxcast.series.LastValue((1, 2)), (series(),), {}),
     "HistoryMean": lambda: (jaxcast.series.HistoryMean((1, 2)), (series(),), {}),
     "Drift": lambda: (jaxcast.series.Drift((1, 2)), (series(),), {}),
     "SeasonalLastValue": lambda: (jaxcast.series.SeasonalLastValue((1, 2), 4), (series(),), {}),
-    "random_fourier": lambda: (
+    "random_fourier_features": lambda: (
         lambda x, b: jaxcast.series.random_fourier_features(2, 4, bandwidth=b, key=KEY)(x),
         (whole(3, 2), 2.0),
         {},
     ),
-    "Monomials": lambda: (jaxcast.series.PolynomialFeatures(2), (whole(3, 2),), {}),
-    "HubCourse": lambda: (jaxcast.hub.HubForecasts.of, (quantiles(2, 8, 3), whole(2, 8), LEVELS), {}),
+    "PolynomialFeatures": lambda: (jaxcast.series.PolynomialFeatures(2), (whole(3, 2),), {}),
+    "HubForecasts": lambda: (jaxcast.hub.HubForecasts.of, (quantiles(2, 8, 3), whole(2, 8), LEVELS), {}),
     "pinball_loss": lambda: (jaxcast.scores.pinball_loss, (quantiles(4), whole(4), LEVELS), {}),
     "weighted_interval_score": lambda: (jaxcast.scores.weighted_interval_score, (quantiles(4), whole(4), LEVELS), {}),
     "interval_score": lambda: (jaxcast.scores.interval_score, (whole(4), whole(4) + 3, whole(4, seed=1), 0.5), {}),

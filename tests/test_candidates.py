@@ -71,9 +71,9 @@ def test_what_an_external_simulator_gets_wrong_is_named(trajectory):
 
 
 def test_numpy_on_what_jax_traces_is_refused_with_the_way_out(trajectory):
-    with pytest.raises(jaxcast.InputError, match=r"wrap it: jaxcast\.External"):
+    with pytest.raises(jaxcast.InputError, match=r"wrap it: jaxcast.dynamics\.ExternalCandidates"):
         jaxcast.dynamics.forecasts_along(in_numpy, trajectory)
-    with pytest.raises(jaxcast.InputError, match=r"wrap it: jaxcast\.External"):
+    with pytest.raises(jaxcast.InputError, match=r"wrap it: jaxcast.dynamics\.ExternalCandidates"):
         jaxcast.forecast(jaxcast.Forecaster(jaxcast.equal_weights(2), in_numpy), trajectory.states, 2)
 
 

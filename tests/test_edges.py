@@ -67,7 +67,7 @@ def test_every_kind_of_whole_number_is_welcome(dtype):
         (lambda: jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 2.0, "3"], num_samples=3), "u0 of simulate must be numbers"),
         (lambda: jaxcast.stack_systems(["lorenz63()"]), "must be a System, got 'lorenz63"),
         (lambda: jaxcast.valid_time("far", [[0.0]], dt=0.1, threshold=1.0), "forecast of valid_time must be numbers, got 'far'"),
-        (lambda: jaxcast.valid_time(None, [[0.0]], dt=0.1, threshold=1.0), "forecast of forecast_error is missing, got None"),
+        (lambda: jaxcast.valid_time(None, [[0.0]], dt=0.1, threshold=1.0), "forecast of squared_error is missing, got None"),
         (lambda: jaxcast.saturation_error([]), r"must have the shape \(time, dim\)|must not be empty"),
         (lambda: jaxcast.saturation_error([[1.0 + 2.0j]]), "must be real numbers, got"),
         (lambda: jaxcast.saturation_error(np.asarray([[1], ["a"]], object)), "must be real numbers, got an array of object"),
@@ -76,8 +76,8 @@ def test_every_kind_of_whole_number_is_welcome(dtype):
         (lambda: jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 2.5, key=KEY), "num of random_starts must be a whole number, got 2.5"),
         (lambda: jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 2, key=7), "must be a key of jax.random"),
         (lambda: jaxcast.one_step_samples(np.ones((9, 3)), 2), "must be a Trajectory, got an array of float64"),
-        (lambda: jaxcast.series.fit_lag_regression("samples", None, jaxcast.series.LinearFeatures(), penalty=1.0), "must be a LeadSamples"),
-        (lambda: jaxcast.series.neighbour_weights(2, everyone="no"), "everyone of mixtures must be True or False, got 'no'"),
+        (lambda: jaxcast.series.fit_lag_regression("samples", None, jaxcast.series.LinearFeatures(), penalty=1.0), "must be a SeriesWindows"),
+        (lambda: jaxcast.series.neighbour_weights(2, everyone="no"), "everyone of neighbour_weights must be True or False, got 'no'"),
         (lambda: jaxcast.scores.squared_error(np.ones(3), np.ones(3)), "one window"),
         (lambda: jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), "rho"), "must be a list of texts"),
     ],
@@ -94,10 +94,10 @@ NEVER_RIGHT = {
     "masked": np.ma.masked_array([1.0, 2.0], [True, False]),
 }  # fmt: skip
 WALKED = (
-    "valid_time", "forecast_error", "saturation_error", "median_interval", "tracking", "lead_errors", "spread_and_error",
+    "valid_time", "squared_error", "saturation_error", "median_interval", "parameter_tracking", "lead_errors", "spread_and_error",
     "pinball_loss", "interval_score", "interval_coverage", "count_crossings", "relative_score", "diebold_mariano", "FixedWeights",
-    "LinearRegression", "fit_ridge", "LastValue", "mixtures", "one_step_errors", "delay_embed", "forecast_windows", "Cosine",
-    "LinearRamp", "AdditiveAttention", "simulate", "samples_for", "one_step_samples", "cut_windows", "lag_inputs", "HubCourse",
+    "LinearRegression", "fit_ridge", "LastValue", "neighbour_weights", "one_step_errors", "delay_embed", "forecast_windows", "Cosine",
+    "LinearRamp", "AdditiveAttention", "simulate", "rolled_samples", "one_step_samples", "cut_windows", "lag_inputs", "HubForecasts",
 )  # fmt: skip
 
 
@@ -253,18 +253,18 @@ def learners(samples):
         "each region": lambda: jaxcast.series.fit_lag_regression(
             samples, inputs, jaxcast.series.LinearFeatures(), penalty=0.0, each_region=True
         ),
-        "held_out_shifts": lambda: jaxcast.series.conformal_shifts(
+        "conformal_shifts": lambda: jaxcast.series.conformal_shifts(
             np.zeros((*samples.targets.shape, 1)), samples, **shifts
         ),
-        "usual_changes": lambda: jaxcast.series.typical_change(samples),
-        "lead_scores": lambda: jaxcast.series.errors_by_lead(jnp.ones(samples.targets.shape), samples),
+        "typical_change": lambda: jaxcast.series.typical_change(samples),
+        "errors_by_lead": lambda: jaxcast.series.errors_by_lead(jnp.ones(samples.targets.shape), samples),
         "quantile loss": lambda: jax.value_and_grad(jaxcast.series.region_loss)(network, samples),
         "squared loss": lambda: jax.value_and_grad(jaxcast.series.region_loss)(point, samples),
     }
 
 
 LEARNERS = (
-    "lag_inputs", "fit_lag_regression", "each region", "held_out_shifts", "usual_changes", "lead_scores", "quantile loss",
+    "lag_inputs", "fit_lag_regression", "each region", "conformal_shifts", "typical_change", "errors_by_lead", "quantile loss",
     "squared loss",
 )  # fmt: skip
 
@@ -300,11 +300,11 @@ def hub_course(truth):
 
 
 PROTOCOLS = {
-    "rolling_origin": lambda course: jaxcast.hub.rolling(jaxcast.hub.AdaptivePool.untrained(), course, num_steps=1).forecast,
+    "rolling_origin": lambda course: jaxcast.hub.rolling_origin(jaxcast.hub.AdaptivePool.untrained(), course, num_steps=1).forecast,
     "adaptive_origin": lambda course: jaxcast.hub.adaptive_origin(course, num_steps=1).forecast,
     "track_coverage": lambda course: jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course),
     "follow_leader": lambda course: jaxcast.hub.follow_leader(jnp.moveaxis(course.forecasts, 2, 0), course).forecast,
-    "pool_course": lambda course: jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(), course).forecast,
+    "pool_forecasts": lambda course: jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(), course).forecast,
 }  # fmt: skip
 
 

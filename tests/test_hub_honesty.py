@@ -66,7 +66,7 @@ def tracked(course):
 
 
 def rolled(course):
-    return jaxcast.hub.rolling(jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course, num_steps=1)
+    return jaxcast.hub.rolling_origin(jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course, num_steps=1)
 
 
 def adaptive(course):
@@ -203,7 +203,7 @@ def test_the_newest_values_are_followed_only_where_asked_for():
             moved = jaxcast.hub.pool_forecasts(dataclasses.replace(plain, **change), course).forecast
             is_same = np.array_equal(moved, jaxcast.hub.pool_forecasts(plain, course).forecast, equal_nan=True)
             assert is_same == (not follow)
-        trained = jaxcast.hub.rolling(plain, course, num_steps=2).info["pool"]
+        trained = jaxcast.hub.rolling_origin(plain, course, num_steps=2).info["pool"]
         assert [bool((np.asarray(a) == 0).all()) for a in (trained.pull, trained.bias)] == [not follow] * 2
     assert not jaxcast.hub.AdaptivePool.untrained().follow_newest
 
@@ -255,7 +255,7 @@ def test_what_was_observed_is_the_truth_by_lags():
 
 
 def test_a_pool_is_retrained_as_often_as_was_asked_for():
-    run = jaxcast.hub.rolling(
+    run = jaxcast.hub.rolling_origin(
         jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course_of(*make()), num_steps=1, every=3, start=6
     )
     logits = np.asarray(run.info["pool"].logits)

@@ -66,7 +66,7 @@ def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(course):
     course = dataclasses.replace(course, forecasts=moved, truth=course.truth - 30)
     options = dict(num_steps=2, start=2)
     output = jaxcast.hub.adaptive_origin(course, pool, settings=settings, **options)
-    rolled = [jaxcast.hub.rolling(pool, course, **setting, **options) for setting in settings]
+    rolled = [jaxcast.hub.rolling_origin(pool, course, **setting, **options) for setting in settings]
     totals = np.cumsum([np.asarray(task_scores(each.forecast, course)).sum(0) for each in rolled], 1)
     leader = np.concatenate([[0], totals.argmin(0)[:-1]])
     assert set(leader) == {0, 1}

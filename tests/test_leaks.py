@@ -82,7 +82,7 @@ FITS = {
         whole.states[: PART - 1], along(whole)[0], 0.1, coordinates=np.arange(3.0), degrees=[(1, 1), (2, 1)],
         num_substeps=1, num_pairs=30,
     ),
-    "best_average": best_of_many,
+    "select_average": best_of_many,
     "input_scales": lambda whole: jaxcast.pooling.input_scales(first(whole, PART), candidates),
     "one_step_errors": lambda whole: jaxcast.pooling.one_step_errors(jaxcast.equal_weights(3), samples_of(whole)),
     "error_over_time": trained_over_time,

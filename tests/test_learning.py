@@ -111,7 +111,7 @@ def test_every_closed_form_fit_refuses_nan(without_type_checks):
         "fit_emulator": lambda: jaxcast.regime.fit_emulator(states, forecasts, 0.1),
         "fit_regime": lambda: jaxcast.fit_regime(jaxcast.Trajectory(times, states), lambda u, t: jnp.stack([u, u])),
         "one_step_samples": lambda: jaxcast.one_step_samples(jaxcast.Trajectory(times, states), 2),
-        "loop_windows": lambda: jaxcast.training.training_windows(jaxcast.Trajectory(times, states), 2, 2),
+        "training_windows": lambda: jaxcast.training.training_windows(jaxcast.Trajectory(times, states), 2, 2),
         "input_scales": lambda: jaxcast.pooling.input_scales(
             jaxcast.Trajectory(times, states), lambda u, t: jnp.stack([u, u])
         ),

@@ -25,7 +25,7 @@ EVALUATE = ["evaluate", "--pool", "pool", "--trajectory", "truth.npz", "--window
 HOLD = """
 import sys, time
 from pathlib import Path
-from jaxcast.storage.locks import Lock
+from jaxcast.io.locks import Lock
 lock = Lock(Path(sys.argv[1]), folder=sys.argv[2] == "folder")
 print("held", flush=True)
 time.sleep(60)

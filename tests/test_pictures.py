@@ -14,6 +14,7 @@ from jaxcast.cli.pool.hidden_parameter import candidate_names
 from jaxcast.cli.pool.pictures import draw_valid_times, some_of
 from jaxcast.cli.series import forecast as series_forecast
 from jaxcast.cli.series.forecast import ForecastSeries
+from jaxcast.plotting import trajectories
 from jaxcast.plotting.quantiles import plot_coverage, plot_fan, plot_submissions
 from jaxcast.plotting.trajectories import FORECAST, HISTORY, OBSERVED, or_more
 
@@ -134,7 +135,7 @@ def test_names_from_files_are_drawn_as_they_are(series_model, tmp_path):
     row = {"method": FORMULA, "valid_time_median": 1.0, "valid_time_interval": (0.5, 1.5)}
     draw_valid_times(tmp_path / "times.png", [row], "interval", window=2.0, time_unit=FORMULA)
     assert {path.name for path in tmp_path.iterdir()} == {"series.png", "times.png"}
-    assert plotting.label_of("a" * 100, 5) == "aaaaa..."
+    assert trajectories.label_of("a" * 100, 5) == "aaaaa..."
 
 
 def test_unknown_series_to_plot_are_refused_in_a_short_line(series_model, monkeypatch):

@@ -223,7 +223,7 @@ def simulator(value, given):
 @pytest.mark.parametrize("forecast_map", [simulator, jaxcast.dynamics.ExternalCandidates(simulator, 2)])
 def test_a_pool_over_the_users_own_code_asks_for_it(forecast_map, tmp_path):
     jaxcast.save_model(tmp_path, pools()["additive_attention"], forecast_map)
-    with pytest.raises(jaxcast.InputError, match=r"your own code, simulator; give them: load_pool"):
+    with pytest.raises(jaxcast.InputError, match=r"your own code, simulator; give them: jaxcast.load_model"):
         jaxcast.load_model(tmp_path)
     assert jaxcast.load_model(tmp_path, forecast_map).forecast_map is forecast_map
 
@@ -233,7 +233,7 @@ def test_a_pool_over_the_users_own_code_asks_for_it(forecast_map, tmp_path):
 )
 def test_so_does_a_regime(forecast_map, tmp_path):
     jaxcast.save_model(tmp_path, regime(forecast_map))
-    with pytest.raises(jaxcast.InputError, match=r"your own code, (simulator|<lambda>); give them: load_pool"):
+    with pytest.raises(jaxcast.InputError, match=r"your own code, (simulator|<lambda>); give them: jaxcast.load_model"):
         jaxcast.load_model(tmp_path)
     stored = jaxcast.load_model(tmp_path, forecast_map)
     assert stored.cell.forecast_map(jnp.ones(3), None).shape == (2, 3)

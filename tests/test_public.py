@@ -6,7 +6,11 @@ import jaxcast
 
 
 def public_names():
-    for name, thing in (*vars(jaxcast).items(), *vars(jaxcast.plotting).items()):
+    namespaces = [
+        jaxcast,
+        *(part for part in vars(jaxcast).values() if inspect.ismodule(part) and "__path__" in vars(part)),
+    ]
+    for name, thing in dict(item for part in namespaces for item in vars(part).items()).items():
         if name.startswith("_"):
             continue
         if inspect.isfunction(thing) or (inspect.isclass(thing) and thing.__module__.startswith("jaxcast")):

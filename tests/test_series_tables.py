@@ -389,7 +389,7 @@ def test_spoiled_tables_are_refused_or_read_as_they_say(tmp_path):
 
 
 def test_methods_that_look_at_one_series_make_no_matrix_of_all(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxcast.series.fit.mixtures", lambda *args, **kwargs: pytest.fail("made"))
+    monkeypatch.setattr("jaxcast.series.fit.neighbour_weights", lambda *args, **kwargs: pytest.fail("made"))
     path = wide(tmp_path / "t.csv", np.datetime64("2024-01-01") + np.arange(40), names=[f"s{n}" for n in range(300)])
     run("train", "--data", path, "--horizon", 2, "--season", 0, "--method", "last_value", "--out", tmp_path / "m")
 

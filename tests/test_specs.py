@@ -38,11 +38,17 @@ def test_what_is_left_out_has_its_usual_value():
 
 
 def test_every_system_and_schedule_of_the_library_can_be_written():
-    systems = {kind for kind in vars(jaxcast).values() if isinstance(kind, type) and issubclass(kind, jaxcast.System)}
+    systems = {
+        kind
+        for kind in (vars(jaxcast) | vars(jaxcast.dynamics) | vars(jaxcast.regime)).values()
+        if isinstance(kind, type) and issubclass(kind, jaxcast.System)
+    }
     # What a regime is fitted with holds arrays and is kept in pool folders, not as text.
     assert systems - {jaxcast.System, jaxcast.regime.PolynomialSystem} == set(SYSTEMS.values())
     schedules = {
-        kind for kind in vars(jaxcast).values() if isinstance(kind, type) and issubclass(kind, jaxcast.Schedule)
+        kind
+        for kind in (vars(jaxcast) | vars(jaxcast.dynamics) | vars(jaxcast.regime)).values()
+        if isinstance(kind, type) and issubclass(kind, jaxcast.Schedule)
     }
     assert schedules - {jaxcast.Schedule, jaxcast.dynamics.FunctionOfTime, jaxcast.regime.HarmonicSchedule} == set(
         SCHEDULES.values()

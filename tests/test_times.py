@@ -104,7 +104,7 @@ def fits_of_a_trajectory(flow, pool):
     )  # fmt: skip
     return {
         "one_step_samples": lambda t: jaxcast.one_step_samples(t, 2, flow),
-        "samples_for": lambda t: jaxcast.pooling.rolled_samples(pool, t, flow),
+        "rolled_samples": lambda t: jaxcast.pooling.rolled_samples(pool, t, flow),
         "sequence_chunks": lambda t: jaxcast.pooling.sequence_chunks(t, flow, length=4),
         "forecasts_along": lambda t: jaxcast.dynamics.forecasts_along(flow, t),
         "input_scales": lambda t: jaxcast.pooling.input_scales(t, flow),
@@ -119,7 +119,7 @@ def fits_of_a_trajectory(flow, pool):
         "fine_tune": lambda t: jaxcast.training.fine_tune(
             models, t, lambda pool: jaxcast.Forecaster(pool, flow), keys=jax.random.split(jax.random.key(0), 1)
         ),
-        "choose_setting": lambda t: jaxcast.training.grid_search(
+        "grid_search": lambda t: jaxcast.training.grid_search(
             lambda t: cell, {}, t, dt=0.2, threshold=1.0, window_size=4, history_size=4, validation_share=0.5
         ),
     }

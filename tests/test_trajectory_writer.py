@@ -101,7 +101,7 @@ def test_a_killed_process_loses_at_most_one_batch(tmp_path):
     path = tmp_path / "a.zarr"
     script = f"""
 import numpy as np
-from jaxcast.storage import TrajectoryWriter
+from jaxcast.io import TrajectoryWriter
 with TrajectoryWriter({str(path)!r}, times=np.arange(50.0), num_trajectories=4000, components=["x"], batch_size=2) as writer:
     while writer.num_done < 4000:
         writer.write(np.full((2, 50, 1), float(writer.num_done)))

@@ -94,7 +94,7 @@ def rolling(
 
     def average(_: Path) -> Arrays:
         pool = jaxcast.hub.TrainedQuantileAverage.untrained(len(hub.models))
-        return {"forecast": np.asarray(jaxcast.hub.rolling(pool, course, num_steps=config.num_steps).forecast)}
+        return {"forecast": np.asarray(jaxcast.hub.rolling_origin(pool, course, num_steps=config.num_steps).forecast)}
 
     def adaptive(_: Path) -> Arrays:
         began = time.perf_counter()

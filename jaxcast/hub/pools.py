@@ -232,7 +232,7 @@ class TrainedQuantileAverage(FrozenPytree):
         >>> truth = np.random.default_rng(0).normal(10, 2, (3, 12))
         >>> forecasts = np.stack([truth, truth + 3], -1)[..., None] + np.asarray([-1.0, 0.0, 1.0])
         >>> course = jaxcast.hub.HubForecasts.of(forecasts, truth, np.asarray([0.1, 0.5, 0.9]))
-        >>> rolled = jaxcast.hub.rolling(jaxcast.hub.TrainedQuantileAverage.untrained(2), course)
+        >>> rolled = jaxcast.hub.rolling_origin(jaxcast.hub.TrainedQuantileAverage.untrained(2), course)
         >>> bool(rolled.info["weights"][0, -1, 0] > 0.8)
         True
     """

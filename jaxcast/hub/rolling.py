@@ -63,7 +63,7 @@ def rolling_origin(
         >>> spread = np.asarray([-2.0, 0.0, 2.0])
         >>> forecasts = (truth[..., None] + rng.normal(0, [0.1, 2.0], (3, 12, 2)))[..., None] + spread
         >>> course = jaxcast.hub.HubForecasts.of(forecasts, truth, levels)
-        >>> rolled = jaxcast.hub.rolling(jaxcast.hub.AdaptivePool.untrained(), course)
+        >>> rolled = jaxcast.hub.rolling_origin(jaxcast.hub.AdaptivePool.untrained(), course)
         >>> bool(rolled.info["weights"][0, -1, 0] > 0.9)
         True
     """

@@ -35,7 +35,7 @@ class Outputs:
 
     Example:
         >>> import tempfile, pathlib
-        >>> from jaxcast.storage.outputs import DATA, Outputs
+        >>> from jaxcast.io.outputs import DATA, Outputs
         >>> out = pathlib.Path(tempfile.mkdtemp()) / "truth.npz"
         >>> with Outputs({"seed": 0}, {"--out": (out, DATA)}) as outputs:
         ...     outputs.is_done("--out")

@@ -47,7 +47,7 @@ def save_trajectory(
 
     Example:
         >>> import jaxcast, pathlib, tempfile
-        >>> from jaxcast.storage import load_trajectory, save_trajectory
+        >>> from jaxcast.io import load_trajectory, save_trajectory
         >>> trajectory = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=5)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder) / "lorenz.csv"
@@ -89,7 +89,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTr
 
     Example:
         >>> import numpy as np, pathlib, tempfile
-        >>> from jaxcast.storage import load_trajectory
+        >>> from jaxcast.io import load_trajectory
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder) / "foreign.npz"
         ...     np.savez(path, t=np.arange(4) * 0.5, temperature=np.ones((4, 2)))

@@ -46,7 +46,7 @@ class TrajectoryWriter:
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp, pathlib, tempfile
-        >>> from jaxcast.storage import TrajectoryWriter, load_trajectory
+        >>> from jaxcast.io import TrajectoryWriter, load_trajectory
         >>> run = jax.vmap(lambda u0: jaxcast.simulate(jaxcast.Lorenz63(), u0, num_samples=4).states)
         >>> starts = jax.random.normal(jax.random.key(0), (10, 3))
         >>> sizes = dict(num_trajectories=10, batch_size=4, components=("x", "y", "z"))

@@ -167,7 +167,7 @@ def load_model(folder: str | Path, forecast_map: ForecastMap | None = None) -> S
         if "callable" in stored:
             raise InputError(
                 f"the pool in {shown(folder)} was trained over candidates that are your own code, {shown(stored['callable'])}; "
-                "give them: load_pool(folder, forecast_map=...)"
+                "give them: jaxcast.load_model(folder, forecast_map=...)"
             )
         forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
     if isinstance(pool, RegimeForecaster):

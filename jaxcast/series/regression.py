@@ -154,7 +154,7 @@ def fit_lag_regression(
     Args:
         samples: to learn from.
         inputs: what is seen of them.
-        expansion: phi, such as `Identity()`, `Monomials(2)` or `random_fourier(...)`.
+        expansion: phi, such as `LinearFeatures()`, `PolynomialFeatures(2)` or `random_fourier_features(...)`.
         penalty: strength of the regularisation, in units of the mean eigenvalue.
         scale_power: p.
         each_region: whether each region has its own W and b.
