@@ -1,11 +1,11 @@
 """CI: real data that are announced are there, and what smoke runs wrote makes sense."""
 
 import pytest
-from real_data import DEFAULT, real_data
 
 from experiments.check import check
 from jaxcast import InputError
 from jaxcast.io.run_folder import RunFolder
+from tests.real_data import DEFAULT, real_data
 
 
 @pytest.mark.parametrize(

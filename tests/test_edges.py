@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from public_calls import CALLS
 
 import jaxcast
 from jaxcast.dynamics.trajectory_checks import stored
 from jaxcast.io.conventions import in_order
+from tests.public_calls import CALLS
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # numbers of any kind, as a user gives them
 

@@ -4,10 +4,10 @@ import random
 import jax
 import numpy as np
 import pytest
-from spec_texts import random_text
 
 import jaxcast
 from jaxcast.dynamics.parse import SCHEDULES, SYSTEMS
+from tests.spec_texts import random_text
 
 TEXTS = [
     "lorenz63(sigma=9.5, rho=cosine(mean=38.0, amplitude=-10.0, period=1.577132, phase=0.1), beta=2.6666666666666665)",

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from real_data import real_data
 
 import jaxcast
 from experiments.hub.setup import NINE, WINDOWS, Window
+from tests.real_data import real_data
 
 PRINTED = {
     ("mean", 10): "48.27 21.86 33.00 14.33",

@@ -23,7 +23,7 @@ from jaxcast.cli.arguments import check_options, options_of, parse_arguments
 from jaxcast.cli.command import as_typed, ending_well, take_flags
 from jaxcast.cli.main import COMMANDS, HUB_COMMANDS, SERIES_COMMANDS, Simulate, parse
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OUT = ["--out", "x.npz"]
 
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tampering import contents, rewrite
 
 import jaxcast
 from jaxcast.forecasters.readout import Scaler
 from jaxcast.saving.registry import POOLS
+from tests.tampering import contents, rewrite
 
 WAVE = jnp.sin(0.3 * jnp.arange(120.0))[:, None] * jnp.asarray([1.0, 2.0])
 KEY = jax.random.key(0)

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tampering import contents, other_arrays, other_bytes, other_json, rewrite
-from test_pool_folders import pools
 
 import jaxcast
 from jaxcast.checks import check_leads, check_names, check_number, check_whole
 from jaxcast.io.reading import parse_json
 from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.saving.test_pools import pools
+from tests.tampering import contents, other_arrays, other_bytes, other_json, rewrite
 
 VALUES = np.cumsum(np.random.default_rng(0).normal(size=(40, 3)), 0) + 100
 LEVELS = (0.1, 0.5, 0.9)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tampering import contents, rewrite
 
 import jaxcast
 from jaxcast.cli.main import Evaluate, Forecast, Simulate, Train, parse
 from jaxcast.cli.pool import train as train_command
+from tests.tampering import contents, rewrite
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"

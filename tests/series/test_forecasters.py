@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from real_data import real_data
 
 import jaxcast
 from experiments.datasets import read_folder
 from jaxcast.series.scaling import filled
+from tests.real_data import real_data
 
 NAN = np.nan
 

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from cut_off import contents, gaps, recorded, restore
 
 from experiments.hub.setup import write_synthetic_hub
 from jaxcast.cli.hub import commands as hub_command
 from jaxcast.cli.main import parse
 from jaxcast.io.files import write_arrays
 from jaxcast.io.run_folder import RunFolder
+from tests.cut_off import contents, gaps, recorded, restore
 
 MINE = {
     "out.npz.partial": b"mine",

@@ -13,7 +13,7 @@ from experiments.lorenz import setup as lorenz
 from experiments.lorenz.__main__ import main
 from jaxcast.io.run_folder import RunFolder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = {
     "preset": "smoke",
     "num-train": 100,

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from cut_off import contents
 from matplotlib.figure import Figure
 
 import jaxcast
@@ -18,6 +17,7 @@ from jaxcast.io.files import is_ours
 from jaxcast.io.locks import Lock
 from jaxcast.io.outputs import Outputs
 from jaxcast.io.run_folder import RunFolder
+from tests.cut_off import contents
 
 SIMULATE = ["simulate", "--num-samples", 12, "--transient", 0.5, "--overwrite"]
 TRAIN = ["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[26, 30])", "--pool", "equal_weights"]

@@ -6,7 +6,10 @@ import numpy as np
 import pandas
 import pytest
 import xarray
-from trajectory_files import (
+
+from jaxcast import InputError, Trajectory
+from jaxcast.io import TrajectoryWriter, load_trajectory, save_trajectory
+from tests.trajectory_files import (
     DATASETS,
     MANY,
     RUN,
@@ -18,9 +21,6 @@ from trajectory_files import (
     same,
     stream,
 )
-
-from jaxcast import InputError, Trajectory
-from jaxcast.io import TrajectoryWriter, load_trajectory, save_trajectory
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

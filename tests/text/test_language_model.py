@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from real_data import real_data
 
 import jaxcast
 from experiments.language import __main__ as language
+from tests.real_data import real_data
 
 SIZES = {"num_tokens": 5, "hidden_size": 6, "num_layers": 2, "embedding_size": 4, "dtype": jnp.float64}
 

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from trajectory_files import (
+
+from jaxcast import InputError, Trajectory
+from jaxcast.io import load_trajectory, save_trajectory
+from tests.trajectory_files import (
     DATASETS,
     SETTINGS,
     STATES,
@@ -15,9 +18,6 @@ from trajectory_files import (
     same,
     stream,
 )
-
-from jaxcast import InputError, Trajectory
-from jaxcast.io import load_trajectory, save_trajectory
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-import series_faults
 
 import jaxcast
 from experiments.datasets import read_folder
 from jaxcast.cli.main import parse
 from jaxcast.series.tables import read_adjacency
+from tests import series_faults
 
 NAN = np.nan
 

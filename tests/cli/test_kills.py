@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cut_off import contents
 
 from experiments.hub.setup import write_synthetic_hub
+from tests.cut_off import contents
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("JAXCAST_KILLS", "3"))
 """Of each command."""
 TRAIN = "train --trajectory in/truth.npz --candidates lorenz63(rho=[26,30]) --out run"

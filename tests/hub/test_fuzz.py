@@ -10,10 +10,9 @@ import jaxcast
 
 pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
-import hub_faults  # noqa: E402
-
 from jaxcast.cli.main import parse  # noqa: E402
 from jaxcast.errors import shown  # noqa: E402
+from tests import hub_faults  # noqa: E402
 
 HEADER, ROWS = hub_faults.tables_of("tidy")["tidy"]
 
