@@ -35,7 +35,7 @@ def setup(num_windows: int, num_leads: int, dtype: str) -> tuple[Any, Any, Any]:
     start = jnp.asarray([1.0, 2.0, 20.0], dtype)
     history_size = NUM_DELAYS + 1
     trajectory = jaxcast.simulate(truth, start, num_samples=history_size + num_windows * num_leads, transient=20.0)
-    windows = jaxcast.cut_windows(trajectory, num_windows=num_windows, window_size=num_leads, history_size=history_size)
+    windows = jaxcast.cut_windows(trajectory, num_windows=num_windows, num_leads=num_leads, history_size=history_size)
     candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS]))
     pool = jaxcast.AdditiveAttention(
         dim=3, num_delays=NUM_DELAYS, hidden_size=HIDDEN_SIZE, key=jax.random.key(0), dtype=jnp.dtype(dtype)

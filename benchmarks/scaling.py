@@ -101,7 +101,7 @@ def gain(quick: bool) -> Iterator[frame.Row]:
         ).losses
 
     yield from on_two("four training seeds", "float32", train, one, two, quick)
-    windows = jaxcast.cut_windows(truth, num_windows=20, window_size=19, history_size=6)
+    windows = jaxcast.cut_windows(truth, num_windows=20, num_leads=19, history_size=6)
     windows = jax.tree.map(lambda a: jnp.tile(a, (10, 1, 1) if a.ndim == 3 else (10, 1)), windows)
     cell = jaxcast.Forecaster(init(jax.random.key(0)), candidates)
     run_windows = lambda mesh: jaxcast.forecast_windows(cell, windows, mesh=mesh).forecast  # noqa: E731

@@ -3,7 +3,7 @@
 A *cell* is a pytree with
 
     cell(carry, x: Input) -> (carry, Output)     one step
-    cell.init_carry(value, given) -> carry       before anything was seen; value and given as in one Input
+    cell.init_carry(value, exogenous) -> carry       before any value; arguments as in an Input
     cell.feedback(output, key) -> value          what to feed where the truth is not known
     cell.warmup: int                             how many outputs pass before its memory is full
     cell.whole_numbers: bool                     where it is there and true, values are tokens; other integers are made floating
@@ -22,19 +22,19 @@ from jaxtyping import Array, Key, PyTree, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
-from jaxcast.sampling import check_given, exact_times, with_all_digits
+from jaxcast.sampling import check_exogenous, exact_times, with_all_digits
 
 
 class Input(NamedTuple):
     """What a cell gets at one step.
 
     value: the newest value, (dim,). known: whether it is the truth or the cell's own forecast, () or (dim,).
-    given: what is given at that step whatever happens, such as the time of the value.
+    exogenous: what comes with that step whatever happens, such as the time of the value.
     """
 
     value: Any
     known: Any
-    given: Any = None
+    exogenous: Any = None
 
 
 class Output(NamedTuple):
@@ -57,7 +57,7 @@ class Cell(Protocol):
 
     @property
     def warmup(self) -> int: ...
-    def init_carry(self, value: Any, given: Any) -> Any: ...
+    def init_carry(self, value: Any, exogenous: Any) -> Any: ...
     def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]: ...
     def feedback(self, output: Output, key: Any) -> Any: ...
 
@@ -71,7 +71,7 @@ def roll(
         value_n = where(known_n, xs.value_n, cell.feedback(output_(n-1)))
 
     Args:
-        xs: value (time, dim); known (time,) or (time, dim), True where value holds the truth; given, any pytree
+        xs: value (time, dim); known (time,) or (time, dim), True where value holds the truth; exogenous, any pytree
             with a leading time axis, or None.
         state: where an earlier rollout ended; by default the cell starts empty, and the first value must be known
             (an unknown one is NaN, and so is every forecast that depends on it).
@@ -98,16 +98,16 @@ def roll(
         raise InputError(
             f"known must be a boolean mask of shape {values.shape[:1]} or {values.shape}, got {mask.dtype}{mask.shape}"
         )
-    cell, given = _timed(cell, xs.given)
+    cell, exogenous = _timed(cell, xs.exogenous)
     if state is None:
         _check_first(cell, values, mask)
-    return _roll(cell, Input(values, mask, given), state, key, known=None, num_steps=len(values))
+    return _roll(cell, Input(values, mask, exogenous), state, key, known=None, num_steps=len(values))
 
 
-def _timed(cell: Any, given: Any) -> tuple[Any, Any]:
+def _timed(cell: Any, exogenous: Any) -> tuple[Any, Any]:
     """Both with the digits of their times, which are compared with the cell's flow maps."""
-    check_given(cell, given)
-    return with_all_digits(cell), exact_times(given, cell)
+    check_exogenous(cell, exogenous)
+    return with_all_digits(cell), exact_times(exogenous, cell)
 
 
 def _check_first(cell: Cell, values: Array, known: Any) -> None:
@@ -117,7 +117,7 @@ def _check_first(cell: Cell, values: Array, known: Any) -> None:
 
 
 @checked
-def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> Output:
+def open_loop(cell: Cell, values: Shaped[Array, "time ..."], exogenous: PyTree = None) -> Output:
     """The one-step forecasts along known values: output n is the forecast of value n + 1.
 
     The first `cell.warmup` outputs, made before the memory was full, are NaN.
@@ -129,9 +129,9 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
         [1.0, 2.0, 4.0]
     """
     values = jnp.asarray(values)
-    cell, given = _timed(cell, given)
+    cell, exogenous = _timed(cell, exogenous)
     _check_first(cell, values, np.ones(len(values), bool))
-    _, outputs = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
+    _, outputs = _roll(cell, Input(values, None, exogenous), None, None, known=True, num_steps=len(values))
     warm = jnp.arange(len(values)) >= cell.warmup
 
     def mask(leaf: Array) -> Array:
@@ -142,7 +142,7 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = Non
 
 
 @checked
-def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None) -> RolloutState:
+def spin_up(cell: Cell, values: Shaped[Array, "time ..."], exogenous: PyTree = None) -> RolloutState:
     """The state of a cell that has seen these known values, oldest first.
 
     Raises:
@@ -157,22 +157,22 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], given: PyTree = None)
     values = jnp.asarray(values)
     if len(values) <= cell.warmup:
         raise InputError(f"spin-up needs at least {cell.warmup + 1} known values, got {len(values)}")
-    cell, given = _timed(cell, given)
+    cell, exogenous = _timed(cell, exogenous)
     _check_first(cell, values, np.ones(len(values), bool))
-    state, _ = _roll(cell, Input(values, None, given), None, None, known=True, num_steps=len(values))
+    state, _ = _roll(cell, Input(values, None, exogenous), None, None, known=True, num_steps=len(values))
     return state
 
 
 @checked
 def closed_loop(
-    cell: Cell, state: RolloutState, num_steps: int, given: PyTree = None, *, key: Key[Array, ""] | None = None
+    cell: Cell, state: RolloutState, num_steps: int, exogenous: PyTree = None, *, key: Key[Array, ""] | None = None
 ) -> tuple[RolloutState, Output]:
     """Rolls a cell on its own forecasts: the first value fed is the forecast that `state` ends with.
 
     Where `state` ends with the forecast of lead 1, the outputs are those of leads 2 to num_steps + 1.
 
     Args:
-        given: a pytree with a leading axis of num_steps, or None.
+        exogenous: a pytree with a leading axis of num_steps, or None.
         key: for cells whose feedback samples.
 
     Example:
@@ -183,11 +183,11 @@ def closed_loop(
         >>> outputs.forecast[:, 0].tolist()
         [2.0, 2.0, 2.0]
     """
-    cell, given = _timed(cell, given)
+    cell, exogenous = _timed(cell, exogenous)
     check_arrays(
         f"{num_steps} steps in closed loop", *((num_steps, leaf.size) for leaf in jax.tree.leaves(state.output))
     )
-    return _roll(cell, Input(None, None, given), state, key, known=False, num_steps=num_steps)
+    return _roll(cell, Input(None, None, exogenous), state, key, known=False, num_steps=num_steps)
 
 
 @checked
@@ -195,7 +195,7 @@ def forecast(
     cell: Cell,
     history: Shaped[Array, "time ..."],
     num_leads: int,
-    given: PyTree = None,
+    exogenous: PyTree = None,
     *,
     key: Key[Array, ""] | None = None,
 ) -> Output:
@@ -205,10 +205,10 @@ def forecast(
 
     Args:
         history: the known values, oldest first, at least `cell.warmup` + 1 of them.
-        given: a pytree with a leading axis of len(history) + num_leads - 1 steps, or None.
+        exogenous: a pytree with a leading axis of len(history) + num_leads - 1 steps, or None.
 
     Raises:
-        InputError: for a history that does not fill the memory, no leads, or `given` of another length.
+        InputError: for a history that does not fill the memory, no leads, or `exogenous` of another length.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -221,15 +221,15 @@ def forecast(
     if num_leads < 1:
         raise InputError(f"num_leads must be at least 1, got {num_leads}")
     check_arrays(f"{num_leads} leads of {history[0].size} numbers", (num_leads, history[0].size), dtype=history.dtype)
-    for leaf in jax.tree.leaves(given):
+    for leaf in jax.tree.leaves(exogenous):
         if len(leaf) != length + num_leads - 1:
             raise InputError(
-                f"given must cover the history and all leads but the last, {length} + {num_leads} - 1 steps, "
+                f"exogenous must cover the history and all leads but the last, {length} + {num_leads} - 1 steps, "
                 f"got {len(leaf)}"
             )
-    cell, given = _timed(cell, given)
-    state = spin_up(cell, history, jax.tree.map(lambda a: a[:length], given))
-    _, later = closed_loop(cell, state, num_leads - 1, jax.tree.map(lambda a: a[length:], given), key=key)
+    cell, exogenous = _timed(cell, exogenous)
+    state = spin_up(cell, history, jax.tree.map(lambda a: a[:length], exogenous))
+    _, later = closed_loop(cell, state, num_leads - 1, jax.tree.map(lambda a: a[length:], exogenous), key=key)
     return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state.output, later)
 
 
@@ -245,7 +245,7 @@ def _roll(
         if leaf.shape[:1] != (num_steps,):
             raise InputError(f"expected {num_steps} steps of every input, got an array of shape {leaf.shape}")
     if state is None:
-        state = _start(cell, jax.tree.map(lambda a: a[0], (xs.value, xs.given)))
+        state = _start(cell, jax.tree.map(lambda a: a[0], (xs.value, xs.exogenous)))
 
     def step(state: RolloutState, scanned: tuple[Array, Input]) -> tuple[RolloutState, Output]:
         n, x = scanned
@@ -253,7 +253,7 @@ def _roll(
         if known is not True:
             fed = cell.feedback(state.output, None if key is None else jax.random.fold_in(key, n))
             value = fed if known is False else jnp.where(is_known, value, fed)
-        carry, output = cell(state.carry, Input(value, is_known, x.given))
+        carry, output = cell(state.carry, Input(value, is_known, x.exogenous))
         return RolloutState(carry, output), output
 
     return jax.lax.scan(step, state, (jnp.arange(num_steps), xs), length=num_steps)
@@ -261,9 +261,9 @@ def _roll(
 
 def _start(cell: Cell, first: tuple[Any, Any]) -> RolloutState:
     """An empty carry, and an output that is NaN: there is no forecast yet."""
-    value, given = first
-    carry = cell.init_carry(value, given)
-    _, output = jax.eval_shape(cell, carry, Input(value, jnp.asarray(True), given))
+    value, exogenous = first
+    carry = cell.init_carry(value, exogenous)
+    _, output = jax.eval_shape(cell, carry, Input(value, jnp.asarray(True), exogenous))
     return RolloutState(carry, jax.tree.map(_nan_like, output))
 
 

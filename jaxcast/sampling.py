@@ -83,18 +83,18 @@ def _check_even(times: np.ndarray, what: str) -> None:
         raise InputError(f"the times of {what} must increase, got {shown(times.ravel()[:3].tolist())}, ...")
 
 
-def check_given(cell: Any, given: Any) -> None:
+def check_exogenous(cell: Any, exogenous: Any) -> None:
     """Compares what is given at every step with the cell's flow maps, for which it is the time.
 
     Args:
         cell: any; one without a flow map may be given anything.
-        given: as in `jaxcast.roll`; only a single row of numbers can be times.
+        exogenous: as in `jaxcast.roll`; only a single row of numbers can be times.
 
     Raises:
         InputError: as `check_sampling`.
     """
-    if np.ndim(given) == 1 and not isinstance(given, list | tuple) and steps_of(cell):
-        check_sampling(given, cell, what="what is given")
+    if np.ndim(exogenous) == 1 and not isinstance(exogenous, list | tuple) and steps_of(cell):
+        check_sampling(exogenous, cell, what="what is given")
 
 
 def with_all_digits(tree: Any) -> Any:

@@ -31,8 +31,8 @@ class Windows(NamedTuple):
 
 
 @checked
-def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, history_size: int) -> Windows:
-    """Consecutive windows of window_size leads, each with the history_size samples before it.
+def cut_windows(trajectory: Trajectory, *, num_windows: int, num_leads: int, history_size: int) -> Windows:
+    """Consecutive windows of num_leads leads, each with the history_size samples before it.
 
     The first window begins after the first history_size samples, and the newest of a window's history is the sample
     just before its lead 1. Histories of later windows overlap the windows before them.
@@ -43,31 +43,31 @@ def cut_windows(trajectory: Trajectory, *, num_windows: int, window_size: int, h
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=26)
-        >>> windows = jaxcast.cut_windows(truth, num_windows=2, window_size=10, history_size=6)
+        >>> windows = jaxcast.cut_windows(truth, num_windows=2, num_leads=10, history_size=6)
         >>> windows.history.shape, windows.truth.shape
         ((2, 6, 3), (2, 10, 3))
     """
-    needed = history_size + num_windows * window_size
-    if min(num_windows, window_size, history_size) < 1 or len(trajectory.states) < needed:
+    needed = history_size + num_windows * num_leads
+    if min(num_windows, num_leads, history_size) < 1 or len(trajectory.states) < needed:
         raise InputError(
-            f"{num_windows} windows of {window_size} with a history of {history_size} need at least {needed} samples "
+            f"{num_windows} windows of {num_leads} with a history of {history_size} need at least {needed} samples "
             f"and sizes of at least 1, got {len(trajectory.states)} samples"
         )
     check_sampling(trajectory.times)
-    shape = (num_windows, history_size + window_size, *jnp.shape(trajectory.states)[1:])
-    check_arrays(f"{num_windows} windows of {window_size} with a history of {history_size}", shape)
-    windows = _cut_windows(trajectory, num_windows, window_size, history_size)
+    shape = (num_windows, history_size + num_leads, *jnp.shape(trajectory.states)[1:])
+    check_arrays(f"{num_windows} windows of {num_leads} with a history of {history_size}", shape)
+    windows = _cut_windows(trajectory, num_windows, num_leads, history_size)
     if not isinstance(trajectory.times, np.ndarray):
         return windows
     # NumPy's times may have digits that JAX would cut off.
-    first_lead = history_size + window_size * np.arange(num_windows)
-    return windows._replace(times=trajectory.times[first_lead[:, None] + np.arange(-history_size, window_size)])
+    first_lead = history_size + num_leads * np.arange(num_windows)
+    return windows._replace(times=trajectory.times[first_lead[:, None] + np.arange(-history_size, num_leads)])
 
 
-@partial(jax.jit, static_argnames=("num_windows", "window_size", "history_size"))
-def _cut_windows(trajectory: Trajectory, num_windows: int, window_size: int, history_size: int) -> Windows:
-    first_lead = history_size + window_size * jnp.arange(num_windows)
-    index = first_lead[:, None] + jnp.arange(-history_size, window_size)
+@partial(jax.jit, static_argnames=("num_windows", "num_leads", "history_size"))
+def _cut_windows(trajectory: Trajectory, num_windows: int, num_leads: int, history_size: int) -> Windows:
+    first_lead = history_size + num_leads * jnp.arange(num_windows)
+    index = first_lead[:, None] + jnp.arange(-history_size, num_leads)
     states = trajectory.states[index]
     return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])
 
@@ -79,7 +79,7 @@ def forecast_times(windows: Windows) -> Float[Any, "window step"]:
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=26)
-        >>> windows = jaxcast.cut_windows(truth, num_windows=2, window_size=10, history_size=6)
+        >>> windows = jaxcast.cut_windows(truth, num_windows=2, num_leads=10, history_size=6)
         >>> jaxcast.forecast_times(windows).shape
         (2, 15)
     """
@@ -105,7 +105,7 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=26)
-        >>> windows = jaxcast.cut_windows(truth, num_windows=2, window_size=10, history_size=6)
+        >>> windows = jaxcast.cut_windows(truth, num_windows=2, num_leads=10, history_size=6)
         >>> jaxcast.forecast_windows(jaxcast.Forecaster(jaxcast.pooling.Persistence()), windows).forecast.shape
         (2, 10, 3)
     """
@@ -145,7 +145,7 @@ def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     return map_shards(on_one_device, (windows.history, windows.times[:, :-1]), cell, mesh)
 
 
-def _windows_at(trajectory: Trajectory, starts: np.ndarray, history_size: int, window_size: int) -> Windows:
-    index = starts[:, None] + np.arange(history_size + window_size)
+def _windows_at(trajectory: Trajectory, starts: np.ndarray, history_size: int, num_leads: int) -> Windows:
+    index = starts[:, None] + np.arange(history_size + num_leads)
     states = trajectory.states[index]
     return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])

@@ -78,7 +78,7 @@ def course():
 
 @cache
 def windows():
-    return jax.tree.map(np.asarray, jaxcast.cut_windows(trajectory(), num_windows=2, window_size=3, history_size=4))
+    return jax.tree.map(np.asarray, jaxcast.cut_windows(trajectory(), num_windows=2, num_leads=3, history_size=4))
 
 
 def network_lstm():
@@ -143,7 +143,7 @@ CALLS = {
     "cut_windows": lambda: (
         jaxcast.cut_windows,
         (trajectory(),),
-        {"num_windows": 2, "window_size": 3, "history_size": 4},
+        {"num_windows": 2, "num_leads": 3, "history_size": 4},
     ),
     "forecast_windows": lambda: (jaxcast.forecast_windows, (cell(), windows()), {}),
     "training_windows": lambda: (jaxcast.training.training_windows, (trajectory(), 2, 3), {}),

@@ -110,7 +110,7 @@ def test_settings_are_chosen_by_fits_that_saw_nothing_of_the_validation_part():
             return seen[-1][1]
 
         whole = trajectory(later)
-        sizes = {"window_size": 4, "history_size": 3, "num_windows": 3}
+        sizes = {"num_leads": 4, "history_size": 3, "num_windows": 3}
         choice = jaxcast.training.grid_search(
             fit, {"penalty": (1e-3, 1e3)}, whole, dt=0.1, threshold=0.5, validation_share=0.25, **sizes
         )
@@ -189,7 +189,7 @@ def test_evaluate_scores_windows_by_nothing_that_comes_after_them(folder, tmp_pa
         "train", "--trajectory", folder / "one.npz", "--candidates", "lorenz63(rho=[30, 38, 46])", "--pool",
         "linear_regression", "--out", tmp_path / "pool",
     )  # fmt: skip
-    options = ("--window-size", 10, "--history-size", 3, "--num-windows", 4, "--threshold", 5)
+    options = ("--num-leads", 10, "--history-size", 3, "--num-windows", 4, "--threshold", 5)
     rows = []
     for name in ("one", "other"):
         run(
@@ -199,7 +199,7 @@ def test_evaluate_scores_windows_by_nothing_that_comes_after_them(folder, tmp_pa
         found = json.loads((tmp_path / name / "results.json").read_text())["rows"]
         rows.append({row["method"]: np.asarray(row["valid_times"]) for row in found})
     windows = jaxcast.cut_windows(
-        jaxcast.load_trajectory(folder / "one.npz").trajectory, num_windows=4, window_size=10, history_size=3
+        jaxcast.load_trajectory(folder / "one.npz").trajectory, num_windows=4, num_leads=10, history_size=3
     )
     before = (
         np.asarray(windows.times)[:, -1]

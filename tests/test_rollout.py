@@ -205,7 +205,7 @@ def test_scheduled_candidates_are_given_the_time(truth, trajectory):
 def test_forecasts_may_come_from_any_function(trajectory):
     """As for a hub: what is given at each step are the forecasts themselves."""
     rows = jax.random.normal(jax.random.key(0), (10, 2, 3))
-    cell = jaxcast.Forecaster(jaxcast.equal_weights(2), lambda value, given: given)
+    cell = jaxcast.Forecaster(jaxcast.equal_weights(2), lambda value, exogenous: exogenous)
     outputs = jaxcast.open_loop(cell, trajectory.states[:10], rows)
     np.testing.assert_allclose(outputs.forecast, rows.mean(1), rtol=1e-14)
 
@@ -246,7 +246,7 @@ def test_bad_input_is_refused_in_one_line(cell, trajectory, without_type_checks)
     states = trajectory.states
     with pytest.raises(jaxcast.InputError, match="at least 6 known values, got 5"):
         jaxcast.forecast(cell, states[:5], 3)
-    with pytest.raises(jaxcast.InputError, match=r"given must cover .* 8 \+ 3 - 1 steps, got 8"):
+    with pytest.raises(jaxcast.InputError, match=r"exogenous must cover .* 8 \+ 3 - 1 steps, got 8"):
         jaxcast.forecast(cell, states[:8], 3, trajectory.times[:8])
     with pytest.raises(jaxcast.InputError, match=r"boolean mask of shape \(9,\) or \(9, 3\), got int64\(9,\)"):
         jaxcast.roll(cell, jaxcast.Input(states[:9], jnp.arange(9)))

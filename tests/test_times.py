@@ -49,7 +49,7 @@ def test_gathered_samples_give_each_state_its_own_time(scheduled):
 
 def test_windows_give_each_state_its_own_time(scheduled):
     truth, flow, pool = scheduled
-    windows = jaxcast.cut_windows(truth, num_windows=4, window_size=5, history_size=3)
+    windows = jaxcast.cut_windows(truth, num_windows=4, num_leads=5, history_size=3)
     np.testing.assert_allclose(windows.times[:, 0], 3.0 + 0.2 * 5 * np.arange(4), rtol=1e-12)
     np.testing.assert_array_equal(jaxcast.forecast_times(windows), windows.times[:, :-1])
     forecaster = jaxcast.Forecaster(pool, flow)
@@ -81,7 +81,7 @@ def test_training_windows_give_each_state_its_own_time(scheduled):
 
 def test_the_last_window_is_cut(scheduled):
     truth, _, _ = scheduled
-    windows = jaxcast.cut_windows(truth, num_windows=5, window_size=7, history_size=5)
+    windows = jaxcast.cut_windows(truth, num_windows=5, num_leads=7, history_size=5)
     np.testing.assert_array_equal(windows.truth[-1], truth.states[-7:])
     np.testing.assert_array_equal(windows.times[-1], truth.times[-12:])
 
@@ -92,7 +92,7 @@ def fits_of_a_trajectory(flow, pool):
 
     def of_windows(cell):
         def forecast(trajectory):
-            windows = jaxcast.cut_windows(trajectory, num_windows=2, window_size=5, history_size=4)
+            windows = jaxcast.cut_windows(trajectory, num_windows=2, num_leads=5, history_size=4)
             return jaxcast.forecast_windows(cell, windows)
 
         return forecast
@@ -120,7 +120,7 @@ def fits_of_a_trajectory(flow, pool):
             models, t, lambda pool: jaxcast.Forecaster(pool, flow), keys=jax.random.split(jax.random.key(0), 1)
         ),
         "grid_search": lambda t: jaxcast.training.grid_search(
-            lambda t: cell, {}, t, dt=0.2, threshold=1.0, window_size=4, history_size=4, validation_share=0.5
+            lambda t: cell, {}, t, dt=0.2, threshold=1.0, num_leads=4, history_size=4, validation_share=0.5
         ),
     }
 
@@ -146,7 +146,7 @@ def test_irregular_times_are_refused_without_candidates_too(scheduled):
         for use in (
             lambda t: jaxcast.one_step_samples(t, 2),
             lambda t: jaxcast.training.training_windows(t, 4, 3),
-            lambda t: jaxcast.cut_windows(t, num_windows=1, window_size=30, history_size=5),
+            lambda t: jaxcast.cut_windows(t, num_windows=1, num_leads=30, history_size=5),
         ):
             with pytest.raises(jaxcast.InputError, match="times of the trajectory must"):
                 use(uneven)
@@ -254,7 +254,7 @@ pool = jaxcast.pooling.FixedWeights(jnp.asarray([0.0, 1.0]))
 cell = jaxcast.Forecaster(pool, flow)
 samples, chunks = jaxcast.one_step_samples(truth, 2, flow), jaxcast.pooling.sequence_chunks(truth, flow, length=4)
 rolled = jaxcast.pooling.rolled_samples(pool, truth, flow)
-windows = jaxcast.cut_windows(truth, num_windows=4, window_size=5, history_size=3)
+windows = jaxcast.cut_windows(truth, num_windows=4, num_leads=5, history_size=3)
 loss = jaxcast.training.closed_loop_loss(lambda pool: jaxcast.Forecaster(pool, flow))
 off = [
     samples.forecasts[:, 1] - samples.targets, chunks.errors[:, :, 1], rolled.forecasts[:, 1] - rolled.targets,
@@ -305,7 +305,7 @@ class Shy:
     guess: Any
     warmup: ClassVar[int] = 0
 
-    def init_carry(self, value, given):
+    def init_carry(self, value, exogenous):
         return ()
 
     def __call__(self, carry, x):

@@ -15,7 +15,7 @@ def test_delay_embedding_is_newest_first():
 
 def test_windows_are_consecutive_with_their_history(truth):
     trajectory = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=6 + 4 * 8)
-    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=8, history_size=6)
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, num_leads=8, history_size=6)
     np.testing.assert_array_equal(windows.truth.reshape(-1, 3), trajectory.states[6:])
     for n in range(4):
         np.testing.assert_array_equal(windows.history[n], trajectory.states[8 * n : 8 * n + 6])
@@ -29,7 +29,7 @@ def test_too_little_data_is_refused(trajectory, candidates):
         jaxcast.one_step_samples(short, 5, candidates)
     assert len(jaxcast.one_step_samples(short, 4, candidates).targets) == 1
     with pytest.raises(jaxcast.InputError, match="need at least 406 samples"):
-        jaxcast.cut_windows(trajectory, num_windows=4, window_size=100, history_size=6)
+        jaxcast.cut_windows(trajectory, num_windows=4, num_leads=100, history_size=6)
     with pytest.raises(jaxcast.InputError, match="num_delays must be from 1 to the 400 values"):
         jaxcast.dynamics.delay_embed(trajectory.states, 0)
 
@@ -55,7 +55,7 @@ def test_samples_can_be_made_under_every_transform(trajectory, candidates):
 
 
 def test_forecasting_all_windows_is_forecasting_each(trajectory, candidates):
-    windows = jaxcast.cut_windows(trajectory, num_windows=3, window_size=5, history_size=2)
+    windows = jaxcast.cut_windows(trajectory, num_windows=3, num_leads=5, history_size=2)
     cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
     together = jaxcast.forecast_windows(cell, windows)
     for i in range(3):
@@ -81,7 +81,7 @@ def with_gaps(windows, *places):
 
 
 def test_windows_whose_history_has_nan_are_named(trajectory, candidates):
-    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=3, history_size=4)
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, num_leads=3, history_size=4)
     cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
     for places, named in (
         ([(1, 3, 0), (3, 3, 2)], r"2 of 4 windows: \[1, 3\];"),
@@ -89,14 +89,14 @@ def test_windows_whose_history_has_nan_are_named(trajectory, candidates):
     ):
         with pytest.raises(jaxcast.InputError, match=named):
             jaxcast.forecast_windows(cell, with_gaps(windows, *places))
-    many = jaxcast.cut_windows(trajectory, num_windows=90, window_size=1, history_size=1)
+    many = jaxcast.cut_windows(trajectory, num_windows=90, num_leads=1, history_size=1)
     with pytest.raises(jaxcast.InputError, match=r"90 of 90 windows: \[0, 1, .*more characters"):
         jaxcast.forecast_windows(cell, with_gaps(many, *((n, 0, 0) for n in range(90))))
 
 
 def test_gaps_that_a_cell_does_without_are_no_fault(trajectory, candidates):
     """Those older than its memory, those it fills, and any where there are no numbers to look at."""
-    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=3, history_size=4)
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, num_leads=3, history_size=4)
     cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
     expected = jaxcast.forecast_windows(cell, windows).forecast
     np.testing.assert_array_equal(jaxcast.forecast_windows(cell, with_gaps(windows, (1, 0, 0))).forecast, expected)

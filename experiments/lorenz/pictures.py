@@ -74,7 +74,7 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int, correlati
     longest = (len(task.valid.states) - config.history_size) // 5
     leads = max(1, min(round(3 / config.dt), longest))
     count = 5 if longest else 1
-    windows = jaxcast.cut_windows(task.valid, num_windows=count, window_size=leads, history_size=config.history_size)
+    windows = jaxcast.cut_windows(task.valid, num_windows=count, num_leads=leads, history_size=config.history_size)
     cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], pools), task.candidates)
     outputs = jaxcast.forecast_windows(cell, windows)
     found = jaxcast.dynamics.candidate_coordinates(task.ensemble)

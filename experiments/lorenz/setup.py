@@ -172,7 +172,7 @@ def make_tasks(config: Config) -> list[Task]:
         num_valid = config.history_size + config.num_windows * rules.window_size
         valid = simulate(config, truth, starts[1], num_valid)
         windows = jaxcast.cut_windows(
-            valid, num_windows=config.num_windows, window_size=rules.window_size, history_size=config.history_size
+            valid, num_windows=config.num_windows, num_leads=rules.window_size, history_size=config.history_size
         )
         candidates = jaxcast.flow_map(jaxcast.stack_systems(ensemble), dt=config.dt, h=config.h)
         tasks.append(Task(data_seed, truth, train, valid, windows, ensemble, candidates, rules))

@@ -190,7 +190,7 @@ def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
     size = case.history_size + config.num_windows * rules.window_size
     valid = simulate(config, truth, starts[1], size)
     windows = jaxcast.cut_windows(
-        valid, num_windows=config.num_windows, window_size=rules.window_size, history_size=case.history_size
+        valid, num_windows=config.num_windows, num_leads=rules.window_size, history_size=case.history_size
     )
     first = _first_shown(truth, np.asarray(valid.times))
     shown = jax.tree.map(lambda a: a[first : first + FIGURE_STEPS], valid)

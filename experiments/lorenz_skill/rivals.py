@@ -110,7 +110,7 @@ def search(fit: Callable[..., Any], grid: dict[str, Any], task: SkillTask, case:
         task.train,
         dt=case.dt,
         threshold=rules.threshold,
-        window_size=max(1, min(rules.window_size // 2, len(task.train.states) // 8)),
+        num_leads=max(1, min(rules.window_size // 2, len(task.train.states) // 8)),
         history_size=case.history_size,
         num_windows=VALIDATION_WINDOWS,
     )

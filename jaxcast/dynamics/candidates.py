@@ -1,8 +1,8 @@
 """An ensemble of candidate models as one system with stacked parameters: one state -> (model, dim) forecasts.
 
-A *forecast map* is any function (value, given) -> forecasts, or value -> forecasts: the flow map of a stacked system is
+A *forecast map* is any function (value, exogenous) -> forecasts, or value -> forecasts: the flow map of a stacked system is
 one, and so are a trained network, a function that returns rows which somebody else forecast, and an `ExternalCandidates` simulator.
-`given` is whatever comes with that step; here, the time.
+`exogenous` is whatever comes with that step; here, the time.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from jaxcast.pytrees import register
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 
 ForecastMap: TypeAlias = Callable[..., Any]
-"""(value (dim,), given) or value alone -> forecasts (model, dim) of the next value."""
+"""(value (dim,), exogenous) or value alone -> forecasts (model, dim) of the next value."""
 
 
 @checked
@@ -88,7 +88,7 @@ def unstack_systems(ensemble: System) -> list[System]:
 class ExternalCandidates:
     """Candidates that JAX cannot see into: a simulator in NumPy, another language, another process.
 
-    `function(value, given)`, or `function(value)`, gets NumPy arrays and returns (num_models, dim). It is called on the host, once for every
+    `function(value, exogenous)`, or `function(value)`, gets NumPy arrays and returns (num_models, dim). It is called on the host, once for every
     state, and must give the same answer for the same state: the compiler may call it more or less often than the
     program says. It has no gradient: pools are trained over its forecasts, in open loop, as over any other's, but
     nothing can be differentiated through a closed loop of it.
@@ -99,7 +99,7 @@ class ExternalCandidates:
 
     Example:
         >>> import jaxcast, jax.numpy as jnp, numpy as np
-        >>> def simulator(value, given):
+        >>> def simulator(value, exogenous):
         ...     return np.stack([0.9 * value, 1.1 * value])
         >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(2), jaxcast.dynamics.ExternalCandidates(simulator, num_models=2))
         >>> jaxcast.forecast(cell, jnp.ones((3, 1)), num_leads=2).forecast.shape
@@ -111,17 +111,17 @@ class ExternalCandidates:
     num_models: int = dataclasses.field(metadata={"static": True})
 
     @checked
-    def __call__(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "model dim"]:
-        return _call_outside(self.function, self.num_models, value, given)
+    def __call__(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "model dim"]:
+        return _call_outside(self.function, self.num_models, value, exogenous)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _call_outside(function: Callable[..., Any], num_models: int, value: Array, given: Any) -> Array:
+def _call_outside(function: Callable[..., Any], num_models: int, value: Array, exogenous: Any) -> Array:
     result = jax.ShapeDtypeStruct((num_models, *value.shape), value.dtype)
 
-    def checked(value: Any, given: Any) -> np.ndarray:
-        given = jax.tree.map(np.asarray, given)
-        arguments = (np.asarray(value), given) if _takes_given(function) else (np.asarray(value),)
+    def checked(value: Any, exogenous: Any) -> np.ndarray:
+        exogenous = jax.tree.map(np.asarray, exogenous)
+        arguments = (np.asarray(value), exogenous) if _takes_exogenous(function) else (np.asarray(value),)
         try:
             forecasts = np.asarray(function(*arguments))
             numbers = forecasts.astype(result.dtype)
@@ -133,7 +133,7 @@ def _call_outside(function: Callable[..., Any], num_models: int, value: Array, g
             raise InputError(f"expected forecasts {result.shape} of the external function, got {forecasts.shape}")
         return numbers
 
-    return jax.pure_callback(checked, result, value, given, vmap_method="sequential")
+    return jax.pure_callback(checked, result, value, exogenous, vmap_method="sequential")
 
 
 @_call_outside.defjvp
@@ -150,7 +150,7 @@ class _OfValue:
 
     function: Any
 
-    def __call__(self, value: Any, given: Any) -> Any:
+    def __call__(self, value: Any, exogenous: Any) -> Any:
         return self.function(value)
 
 
@@ -163,12 +163,14 @@ def as_forecast_map(forecast_map: ForecastMap | None) -> Any:
     if forecast_map is None or isinstance(forecast_map, FlowMap | ExternalCandidates | _OfValue):
         return forecast_map
     if not callable(forecast_map):
-        raise InputError(f"expected a forecast map (value, given) -> (model, dim), got {type(forecast_map).__name__}")
+        raise InputError(
+            f"expected a forecast map (value, exogenous) -> (model, dim), got {type(forecast_map).__name__}"
+        )
     as_tree = jax.tree_util.Partial(forecast_map) if jax.tree_util.all_leaves([forecast_map]) else forecast_map
-    return as_tree if _takes_given(forecast_map) else _OfValue(as_tree)
+    return as_tree if _takes_exogenous(forecast_map) else _OfValue(as_tree)
 
 
-def _takes_given(function: Callable[..., Any]) -> bool:
+def _takes_exogenous(function: Callable[..., Any]) -> bool:
     try:
         inspect.signature(function).bind(None, None)
     except TypeError:
@@ -178,7 +180,7 @@ def _takes_given(function: Callable[..., Any]) -> bool:
     return True
 
 
-def candidate_shapes(forecast_map: ForecastMap | None, value: Any, given: Any) -> Any:
+def candidate_shapes(forecast_map: ForecastMap | None, value: Any, exogenous: Any) -> Any:
     """What the candidates would return, as shapes, without running them; None where there are none.
 
     Raises:
@@ -187,7 +189,7 @@ def candidate_shapes(forecast_map: ForecastMap | None, value: Any, given: Any) -
     if forecast_map is None:
         return None
     try:
-        shapes = jax.eval_shape(forecast_map, value, given)
+        shapes = jax.eval_shape(forecast_map, value, exogenous)
     except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
         raise InputError(
             "the forecast map uses NumPy, float() or if on what JAX traces; write it in jax.numpy, or wrap it: "

@@ -113,7 +113,7 @@ class EnsembleKalmanFilter:
         # As a pytree, so that the filter can be an argument of a compiled function.
         object.__setattr__(self, "model", as_forecast_map(self.model))
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> EnsembleCarry:
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> EnsembleCarry:
         """Parameters from their range; states from the initial ensemble, or none yet."""
         low, high = self.low.astype(value.dtype), self.high.astype(value.dtype)
         draw = jax.random.uniform(self.key, (self.num_members, len(low)), value.dtype)

@@ -72,7 +72,7 @@ class DelayKernelRidge:
     def warmup(self) -> int:
         return self.lag_weights.shape[-1] - 1
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "lag dim"]:
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "lag dim"]:
         """The standardised values that delays reach, newest first."""
         return no_lags(value, self.scaler, self.warmup + 1)
 

@@ -68,7 +68,7 @@ class NVAR:
     def warmup(self) -> int:
         return (self.num_delays - 1) * self.skip
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, "lag dim"]:
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "lag dim"]:
         """The standardised values that delays reach, newest first."""
         return no_lags(value, self.scaler, self.warmup + 1)
 

@@ -71,7 +71,7 @@ class RecurrentForecaster(nnx.Module):
         """Mean and standard deviation of the training values, (dim,) each."""
         return Scaler(self.mean[...], self.std[...])
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Any:
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Any:
         """The layers' carry before the first value."""
         check_dim(value, self.scaler)
         return self.layers.init_carry()

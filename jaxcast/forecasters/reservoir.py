@@ -79,7 +79,7 @@ class Reservoir:
         check_flag("squared", self.squared)
         check_positive(std=self.scaler.std)
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> Float[Array, " node"]:
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, " node"]:
         """A reservoir at rest."""
         check_dim(value, self.scaler)
         return jnp.zeros(self.network.bias.shape, value.dtype)

@@ -55,8 +55,8 @@ class Forecaster:
 
     Args:
         pool: its `memory` says what is remembered.
-        forecast_map: (value, given) -> candidate forecasts (model, dim), such as the flow map of a stacked system,
-            for which `given` is the time of the value; None for networks that see states only.
+        forecast_map: (value, exogenous) -> candidate forecasts (model, dim), such as the flow map of a stacked system,
+            for which `exogenous` is the time of the value; None for networks that see states only.
 
     Raises:
         InputError: when rolled with a forecast map that does not return (model, dim).
@@ -81,14 +81,14 @@ class Forecaster:
     def warmup(self) -> int:
         return self.pool.memory.warmup(with_errors=self.forecast_map is not None)
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> ForecasterCarry:
-        pending = _zeros(candidate_shapes(self.forecast_map, value, given))
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> ForecasterCarry:
+        pending = _zeros(candidate_shapes(self.forecast_map, value, exogenous))
         return ForecasterCarry(self.pool.memory.init(value, pending), pending)
 
     def observe(self, carry: ForecasterCarry, x: Input) -> ForecasterCarry:
         """All of a step but the pooling."""
         memory = self.pool.memory.observe(carry.memory, x, carry.pending)
-        return ForecasterCarry(memory, self._candidates(x.value, x.given))
+        return ForecasterCarry(memory, self._candidates(x.value, x.exogenous))
 
     def __call__(self, carry: ForecasterCarry, x: Input) -> tuple[ForecasterCarry, Output]:
         carry = self.observe(carry, x)
@@ -97,8 +97,8 @@ class Forecaster:
     def feedback(self, output: Output, key: Any) -> Array:
         return output.forecast
 
-    def _candidates(self, value: Array, given: Any) -> Any:
-        return None if self.forecast_map is None else self.forecast_map(value, given)
+    def _candidates(self, value: Array, exogenous: Any) -> Any:
+        return None if self.forecast_map is None else self.forecast_map(value, exogenous)
 
 
 class HeldCarry(NamedTuple):
@@ -139,8 +139,8 @@ class HeldWeights:
     def warmup(self) -> int:
         return self.forecaster.warmup
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> HeldCarry:
-        inner = self.forecaster.init_carry(value, given)
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> HeldCarry:
+        inner = self.forecaster.init_carry(value, exogenous)
         if inner.pending is None:
             raise InputError("held weights need candidates: give the Forecaster a forecast map")
         shapes = jax.eval_shape(_weighted(self.forecaster.pool).weigh, inner.memory, inner.pending)

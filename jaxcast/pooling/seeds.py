@@ -63,11 +63,11 @@ class SeedEnsemble:
     def warmup(self) -> int:
         return Forecaster(self.pools, self.forecast_map).warmup
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> SeedsCarry:
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> SeedsCarry:
         sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(self.pools)}
         if len(sizes) != 1 or min(sizes) < (2,):
             raise InputError(f"expected one leading axis of at least 2 seeds on every array, got {sorted(sizes)}")
-        each = jax.vmap(lambda pool: Forecaster(pool, self.forecast_map).init_carry(value, given))(self.pools)
+        each = jax.vmap(lambda pool: Forecaster(pool, self.forecast_map).init_carry(value, exogenous))(self.pools)
         ((num_seeds,),) = sizes
         return SeedsCarry(each, jnp.broadcast_to(value, (num_seeds, *value.shape)))
 

@@ -186,11 +186,11 @@ def _changed(emulator: Emulator, change: Array) -> Emulator:
 def _late_windows(trajectory: Trajectory) -> Windows:
     """Of the last quarter, which no course was fitted to; they overlap."""
     tail = _num_late(trajectory)
-    history_size, window_size = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
-    last = len(trajectory.states) - history_size - window_size
+    history_size, num_leads = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
+    last = len(trajectory.states) - history_size - num_leads
     first = len(trajectory.states) - tail
     starts = np.unique(np.linspace(first, last, MOST_WINDOWS).astype(int))
-    index = starts[:, None] + np.arange(history_size + window_size)
+    index = starts[:, None] + np.arange(history_size + num_leads)
     states = trajectory.states[index]
     return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])
 

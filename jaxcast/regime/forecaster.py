@@ -140,7 +140,7 @@ class RegimeForecaster:
         """Of the oscillations that were found, in the user's coordinates."""
         return self.emulator.unit * jnp.sqrt(self.course_deviation.cosines**2 + self.course_deviation.sines**2)
 
-    def init_carry(self, value: Float[Array, " dim"], given: Any = None) -> RegimeCarry:
+    def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> RegimeCarry:
         mean = jnp.concatenate([value, self._numbers(self.course)])
         root = jnp.diag(jnp.concatenate([self.value_noise, self._numbers(self.course_deviation)]))
         start = Belief(mean, root)
@@ -160,19 +160,21 @@ class RegimeForecaster:
         now = jax.lax.cond(carry.has_begun & known.any(), look, lambda _: _either(carry.has_begun, fed, first), None)
         ahead = predict(self._step, now, noise)
         carry = RegimeCarry(now, self._bounded(ahead), jnp.asarray(True))
-        return carry, self._output(now, carry.ahead, x.given)
+        return carry, self._output(now, carry.ahead, x.exogenous)
 
     def feedback(self, output: Output, key: Any) -> Array:
         return output.forecast
 
-    def _output(self, now: Belief, ahead: Belief, given: Any) -> Output:
+    def _output(self, now: Belief, ahead: Belief, exogenous: Any) -> Output:
         emulator, dim = self.emulator, len(self.value_noise)
         state, course = now.mean[:dim], self._course(now.mean[dim:])
         halfway = course(emulator.dt / 2)
         weights = products(halfway, monomials(len(halfway), self.interpolation_degree)) @ self.interpolation
         forecast = ahead.mean[:dim]
         if self.forecast_map is not None and not self.is_corrected:
-            missed = self.forecast_map(state, given) - jax.vmap(emulator, (None, 0))(state, emulator.system.coordinates)
+            missed = self.forecast_map(state, exogenous) - jax.vmap(emulator, (None, 0))(
+                state, emulator.system.coordinates
+            )
             forecast = forecast + weights @ missed
         at_now = jax.jacfwd(lambda numbers: self._course(numbers)(0.0))(now.mean[dim:])
         deviation = jnp.linalg.norm(at_now @ now.root[dim:], axis=-1)

@@ -57,7 +57,7 @@ class WindowCell:
         return self.window_size - 1
 
     def init_carry(
-        self, value: Float[Array, " region *feature"], given: Any = None
+        self, value: Float[Array, " region *feature"], exogenous: Any = None
     ) -> Float[Array, "time region *feature"]:
         """A window in which nothing is known."""
         return jnp.full((self.window_size, *value.shape), jnp.nan, value.dtype)
@@ -68,7 +68,7 @@ class WindowCell:
     ) -> tuple[Float[Array, "time region *feature"], Output]:
         check_all_features(self.forecaster, x.value)
         window = jnp.concatenate([carry[1:], x.value[None]])
-        output = self.forecaster(window) if x.given is None else self.forecaster(window, x.given)
+        output = self.forecaster(window) if x.exogenous is None else self.forecaster(window, x.exogenous)
         info = {"quantiles": output.info["quantiles"][0]} if "quantiles" in output.info else {}
         return window, Output(output.forecast[0].astype(x.value.dtype), info)
 

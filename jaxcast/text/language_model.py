@@ -230,7 +230,7 @@ class TokenCell:
     warmup = 0
     whole_numbers = True
 
-    def init_carry(self, value: Any, given: Any = None) -> Any:
+    def init_carry(self, value: Any, exogenous: Any = None) -> Any:
         """The model's carry before the first token."""
         return self.model.init_carry()
 

@@ -37,7 +37,7 @@ def grid_search(
     *,
     dt: Scalar,
     threshold: Scalar,
-    window_size: int,
+    num_leads: int,
     history_size: int,
     num_windows: int = 50,
     validation_share: float = 0.25,
@@ -50,7 +50,7 @@ def grid_search(
 
     Args:
         fit: (trajectory, **setting) -> cell. grid: the values to try of each argument.
-        dt, threshold, scale: see `valid_time`. window_size: leads. history_size: true values before each, from which
+        dt, threshold, scale: see `valid_time`. num_leads: leads. history_size: true values before each, from which
             a cell must be able to start.
         validation_share: of the course.
 
@@ -64,28 +64,23 @@ def grid_search(
         >>> choice = jaxcast.training.grid_search(
         ...     lambda train, **setting: jaxcast.forecasters.fit_nvar(train.states, **setting),
         ...     {"num_delays": (1, 2), "penalty": (1e-6, 1e3)},
-        ...     truth, dt=0.05, threshold=20.0, window_size=60, history_size=5, num_windows=20,
+        ...     truth, dt=0.05, threshold=20.0, num_leads=60, history_size=5, num_windows=20,
         ... )
         >>> choice.setting["penalty"]
         1e-06
     """
     settings = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     num_fit = round(len(trajectory.states) * (1 - validation_share))
-    last = len(trajectory.states) - history_size - window_size
-    if (
-        not settings
-        or not 0 < validation_share < 1
-        or last < num_fit
-        or min(history_size, window_size, num_windows) < 1
-    ):
+    last = len(trajectory.states) - history_size - num_leads
+    if not settings or not 0 < validation_share < 1 or last < num_fit or min(history_size, num_leads, num_windows) < 1:
         raise InputError(
-            f"expected settings to try and a validation part of at least {history_size} + {window_size} samples, got "
+            f"expected settings to try and a validation part of at least {history_size} + {num_leads} samples, got "
             f"{len(settings)} settings and {len(trajectory.states) - num_fit} of {len(trajectory.states)} samples"
         )
     check_sampling(trajectory.times, dt=dt)
     early = Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit])
     starts = np.unique(np.linspace(num_fit, last, num_windows).astype(int))
-    windows = _windows_at(trajectory, starts, history_size, window_size)
+    windows = _windows_at(trajectory, starts, history_size, num_leads)
     scores = []
     for setting in settings:
         times = _valid_times(fit(early, **setting), windows, dt, threshold, scale)

@@ -57,7 +57,7 @@ COMMANDS = {
         "run",
         "--num-windows",
         2,
-        "--window-size",
+        "--num-leads",
         5,
     ],
     "train --data": ["train", "--data", "in/table.csv", "--horizon", 1, "--method", "last_value", "--out", "run"],

@@ -30,7 +30,7 @@ COMMANDS = {
     "train ridge": f"{TRAIN} --pool ridge_regression",
     "train --data": "train --data in/table.csv --horizon 2 --out run",
     "forecast": "forecast --pool in/pool --history in/truth.npz --num-leads 5 --out out.csv --plot out.png",
-    "evaluate": "evaluate --pool in/pool --trajectory in/truth.npz --window-size 5 --out run",
+    "evaluate": "evaluate --pool in/pool --trajectory in/truth.npz --num-leads 5 --out run",
     "hub score": f"hub score {HUB} --out run",
     "hub pool": f"hub pool {HUB} --num-steps 1 --out run",
     "hub forecast": f"hub forecast {HUB} {NAMED} --method equal_mean --out . --plot out.png",

@@ -182,7 +182,7 @@ def scores(folder):
     flags = [
         "--num-windows",
         4,
-        "--window-size",
+        "--num-leads",
         12,
         "--history-size",
         5,
@@ -199,8 +199,8 @@ def scores(folder):
 
 def test_an_evaluation_does_what_each_option_says(folder, scores):
     truth, _ = load(folder / "test.npz")
-    windows = jaxcast.cut_windows(truth, num_windows=4, window_size=12, history_size=5)
-    assert (scores["num_windows"], scores["window_size"], scores["history_size"], scores["threshold"]) == (
+    windows = jaxcast.cut_windows(truth, num_windows=4, num_leads=12, history_size=5)
+    assert (scores["num_windows"], scores["num_leads"], scores["history_size"], scores["threshold"]) == (
         4,
         12,
         5,
@@ -233,7 +233,7 @@ def test_windows_are_nine_lyapunov_times_by_default(folder, tmp_path, monkeypatc
     evaluated = ["evaluate", "--pool", folder / "pool", "--trajectory", folder / "test.npz"]
     run(*evaluated, "--lyapunov-exponent", 9.0, "--out", tmp_path / "a")
     results = json.loads((tmp_path / "a/results.json").read_text())
-    assert (results["window_size"], results["num_windows"], results["history_size"]) == (25, 3, 1)
+    assert (results["num_leads"], results["num_windows"], results["history_size"]) == (25, 3, 1)
     assert results["threshold"] == pytest.approx(0.175 * 2 * np.var(load(folder / "test.npz")[0].states, 0).mean())
     assert "Lyapunov times" in capsys.readouterr().out
     exponent = evaluate.exponent_of({"system": "lorenz63", "h": 0.01}, load(folder / "test.npz")[0])

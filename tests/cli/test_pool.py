@@ -169,7 +169,7 @@ def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
         tmp_path / "pool",
         "--trajectory",
         folder / "test.zarr",
-        "--window-size",
+        "--num-leads",
         20,
         "--out",
         tmp_path / "scores",
@@ -205,7 +205,7 @@ def test_an_evaluation_is_the_librarys(folder, tmp_path, capsys):
         folder / "pool",
         "--trajectory",
         folder / "test.zarr",
-        "--window-size",
+        "--num-leads",
         20,
         "--out",
         tmp_path / "s",
@@ -214,7 +214,7 @@ def test_an_evaluation_is_the_librarys(folder, tmp_path, capsys):
     rows = {row["method"]: row for row in results["rows"]}
     trajectory = jaxcast.Trajectory(*map(jnp.asarray, jaxcast.load_trajectory(folder / "test.zarr").trajectory))
     assert results["threshold"] == pytest.approx(0.175 * float(jaxcast.saturation_error(trajectory.states)))
-    windows = jaxcast.cut_windows(trajectory, num_windows=7, window_size=20, history_size=3)
+    windows = jaxcast.cut_windows(trajectory, num_windows=7, num_leads=20, history_size=3)
     rolled = jaxcast.forecast_windows(
         jaxcast.Forecaster(jaxcast.equal_weights(6), jaxcast.load_model(folder / "pool").forecast_map), windows
     )
@@ -340,7 +340,7 @@ BAD = [
     (["forecast", "--pool", "pool", "--history", "truth.npz", "--seed-index", "2", "--out", "x.npz"], "seed_index must be from 0 to 1, got 2"),
     (["forecast", "--pool", "pool", "--history", "ring.npz", "--out", "x.npz"], "has 8 components .* the pool was trained on 3"),
     (["forecast", "--pool", "pool", "--history", "slow.npz", "--out", "x.npz"], "sampled every 0.2, the pool was trained on samples every 0.1"),
-    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--window-size", "500", "--out", "x"], "need at least 503 samples"),
+    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--num-leads", "500", "--out", "x"], "need at least 503 samples"),
     (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--history-size", "1", "--out", "x"], "history_size must be at least 3"),
 ]  # fmt: skip
 

@@ -80,7 +80,7 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
 def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys):
     run(
         "evaluate", "--pool", folder / "regime", "--against", folder / "attention", "--trajectory", folder / "test.npz",
-        "--window-size", 25, "--out", tmp_path / "scores",
+        "--num-leads", 25, "--out", tmp_path / "scores",
     )  # fmt: skip
     results = json.loads((tmp_path / "scores/results.json").read_text())
     assert results["history_size"] == 50  # a quarter of the file
@@ -104,7 +104,7 @@ def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys
         assert (tmp_path / "scores" / name).read_bytes()[:8] == PNG
     run(
         "evaluate", "--pool", folder / "attention", "--against", folder / "regime", "--trajectory", folder / "test.npz",
-        "--window-size", 25, "--out", tmp_path / "turned",
+        "--num-leads", 25, "--out", tmp_path / "turned",
     )  # fmt: skip
     turned = json.loads((tmp_path / "turned/results.json").read_text())
     again = {row["method"]: row for row in turned["rows"]}

@@ -119,14 +119,14 @@ def test_an_evaluation_compares_the_regime_with_the_true_one(folder, cell, tmp_p
         folder / "regime",
         "--trajectory",
         folder / "test.npz",
-        "--window-size",
+        "--num-leads",
         9,
         "--out",
         tmp_path / "s",
     )
     results = json.loads((tmp_path / "s/results.json").read_text())
     assert (results["history_size"], results["num_windows"]) == (12, 4)  # a quarter of the file
-    windows = jaxcast.cut_windows(load(folder / "test.npz"), num_windows=4, window_size=9, history_size=12)
+    windows = jaxcast.cut_windows(load(folder / "test.npz"), num_windows=4, num_leads=9, history_size=12)
     output = jaxcast.forecast_windows(cell, windows)
     valid = [
         jaxcast.valid_time(*pair, dt=0.1, threshold=results["threshold"]).time

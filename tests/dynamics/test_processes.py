@@ -30,7 +30,7 @@ system = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 9.0))
 u0 = np.random.default_rng(0).normal(size=(51, 3)) + [0.0, 0.0, 25.0]
 final = everywhere(jaxcast.final_states(system, u0, duration=0.5))
 truth = jaxcast.simulate(system, u0[0], num_samples=120)
-windows = jaxcast.cut_windows(truth, num_windows=5, window_size=10, history_size=6)
+windows = jaxcast.cut_windows(truth, num_windows=5, num_leads=10, history_size=6)
 samples = jaxcast.one_step_samples(truth, num_delays=2)
 def init(key): return jaxcast.pooling.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
 keys = jax.random.split(jax.random.key(0), 3)
@@ -70,7 +70,7 @@ def test_the_library_gives_the_same_on_one_process_and_on_two():
     u0 = np.random.default_rng(0).normal(size=(51, 3)) + np.asarray([0.0, 0.0, 25.0])
     np.testing.assert_allclose(final, jaxcast.final_states(system, u0, duration=0.5), rtol=1e-12, atol=1e-11)
     truth = jaxcast.simulate(system, u0[0], num_samples=120)
-    windows = jaxcast.cut_windows(truth, num_windows=5, window_size=10, history_size=6)
+    windows = jaxcast.cut_windows(truth, num_windows=5, num_leads=10, history_size=6)
     samples = jaxcast.one_step_samples(truth, num_delays=2)
     import optax
 

@@ -284,7 +284,7 @@ def test_the_spread_grows_in_closed_loop_and_the_scan_is_a_loop(trajectory):
 
 
 def test_windows_and_other_numbers(trajectory, count_compilations):
-    windows = jaxcast.cut_windows(trajectory, num_windows=4, window_size=5, history_size=6)
+    windows = jaxcast.cut_windows(trajectory, num_windows=4, num_leads=5, history_size=6)
 
     def run(noise):
         cell = jaxcast.forecasters.EnsembleKalmanFilter(

@@ -79,7 +79,7 @@ def test_nvar_is_the_regression_of_the_paper(lorenz, num_delays, skip):
 
 def test_nvar_forecasts_lorenz_for_several_lyapunov_times(lorenz, nvar):
     rest = jaxcast.Trajectory(lorenz.times[2000:], lorenz.states[2000:])
-    windows = jaxcast.cut_windows(rest, num_windows=20, window_size=350, history_size=2)
+    windows = jaxcast.cut_windows(rest, num_windows=20, num_leads=350, history_size=2)
     outputs = jaxcast.forecast_windows(nvar, windows)
     times = [
         jaxcast.valid_time(forecast, truth, dt=0.025, threshold=0.09 * 3, norm="sum", scale=lorenz.states.std(0)).time
@@ -129,7 +129,7 @@ def test_the_reservoir_forgets_how_it_started(lorenz, reservoir):
 
 def test_the_reservoir_forecasts_lorenz(lorenz, reservoir):
     rest = jaxcast.Trajectory(lorenz.times[2000:], lorenz.states[2000:])
-    windows = jaxcast.cut_windows(rest, num_windows=20, window_size=300, history_size=50)
+    windows = jaxcast.cut_windows(rest, num_windows=20, num_leads=300, history_size=50)
     forecasts = jaxcast.forecast_windows(reservoir, windows).forecast
     times = [
         jaxcast.valid_time(forecast, truth, dt=0.025, threshold=20.0).time

@@ -21,7 +21,7 @@ from tests.cut_off import contents
 
 SIMULATE = ["simulate", "--num-samples", 12, "--transient", 0.5, "--overwrite"]
 TRAIN = ["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[26, 30])", "--pool", "equal_weights"]
-EVALUATE = ["evaluate", "--pool", "pool", "--trajectory", "truth.npz", "--window-size", 5]
+EVALUATE = ["evaluate", "--pool", "pool", "--trajectory", "truth.npz", "--num-leads", 5]
 HOLD = """
 import sys, time
 from pathlib import Path

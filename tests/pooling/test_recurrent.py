@@ -109,7 +109,7 @@ def periodic(length):
     return jaxcast.Trajectory(jnp.arange(length) * 1.0, jnp.asarray(states))
 
 
-def up_or_down(value, given):
+def up_or_down(value, exogenous):
     return jnp.stack([value + 1, value - 0.5])
 
 

@@ -28,7 +28,7 @@ def make(truth: str = TRUTH, num_samples: int = 500, num_windows: int = 5) -> tu
     starts = jaxcast.dynamics.random_starts(system, 2, key=jax.random.key(3))
     train = jaxcast.simulate(system, starts[0], num_samples=num_samples, transient=20.0)
     later = jaxcast.simulate(system, starts[1], num_samples=6 + num_windows * 100, transient=20.3)
-    windows = jaxcast.cut_windows(later, num_windows=num_windows, window_size=100, history_size=6)
+    windows = jaxcast.cut_windows(later, num_windows=num_windows, num_leads=100, history_size=6)
     return system, jaxcast.flow_map(jaxcast.stack_systems(candidates)), train, windows
 
 
@@ -372,7 +372,7 @@ def test_order_of_candidates_does_not_matter():
     _, candidates, train, windows = make()
     order = np.array([3, 0, 5, 1, 4, 2])
     shuffled = jaxcast.fit_regime(
-        train, lambda value, given: candidates(value, given)[order], coordinates=RHO[order], num_substeps=10
+        train, lambda value, exogenous: candidates(value, exogenous)[order], coordinates=RHO[order], num_substeps=10
     )
     ours, theirs = (jaxcast.forecast_windows(cell, windows).forecast for cell in (fitted(), shuffled))
     np.testing.assert_allclose(ours[:, :30], theirs[:, :30], atol=1e-6)
@@ -390,8 +390,8 @@ def test_derivative_through_spin_up_and_closed_loop_is_the_difference_quotient()
     np.testing.assert_allclose(jax.jvp(far, (1.0,), (1.0,))[1], expected, rtol=1e-4)
 
 
-def diverging(value, given):
-    return jnp.stack([value, value * jnp.where(given > 1.0, jnp.inf, 1.0)])
+def diverging(value, exogenous):
+    return jnp.stack([value, value * jnp.where(exogenous > 1.0, jnp.inf, 1.0)])
 
 
 BAD = [

@@ -65,7 +65,7 @@ class Evaluate:
     """Which trajectory, in a file of many."""
     num_windows: int | None = None
     """Consecutive windows; by default as many as fit, up to 200."""
-    window_size: int | None = None
+    num_leads: int | None = None
     """Leads of each window; by default 9 Lyapunov times, by --lyapunov-exponent or, for a file of `jaxcast simulate`,
     by the system that made it; else 128."""
     history_size: int | None = None
@@ -126,7 +126,7 @@ class Evaluate:
             "rows": rows,
             "threshold": threshold,
             "num_windows": windows.truth.shape[0],
-            "window_size": windows.truth.shape[1],
+            "num_leads": windows.truth.shape[1],
             "history_size": windows.history.shape[1],
         }
         hidden, first = hidden_parameter(stored_pool.forecast_map, stored), outputs["pool"][0]
@@ -156,16 +156,16 @@ class Evaluate:
 
     def windows(self, trajectory: Trajectory, pools: dict[str, StoredModel], attributes: dict[str, Any]) -> Windows:
         """The windows that were asked for, or as many as fit."""
-        for name in ("num_windows", "window_size"):
+        for name in ("num_windows", "num_leads"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}")
         for name in ("threshold", "lyapunov_exponent"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise InputError(f"{name} must be positive, got {value}")
-        window_size = self.window_size
-        if window_size is None:
+        num_leads = self.num_leads
+        if num_leads is None:
             exponent = self.lyapunov_exponent or exponent_of(attributes, trajectory)
-            window_size = 128 if exponent is None else max(1, round(9 / exponent / pools["pool"].attributes["dt"]))
+            num_leads = 128 if exponent is None else max(1, round(9 / exponent / pools["pool"].attributes["dt"]))
         cells = [pick_seed(each, 0).cell for each in pools.values()]
         warmup = max(cell.warmup for cell in cells)
         history_size = self.history_size
@@ -176,9 +176,9 @@ class Evaluate:
             raise InputError(
                 f"history_size must be at least {warmup + 1} for {'this pool' if len(cells) == 1 else 'these pools'}, got {history_size}"
             )
-        fitting = (len(trajectory.states) - history_size) // window_size
+        fitting = (len(trajectory.states) - history_size) // num_leads
         num_windows = max(1, min(200, fitting)) if self.num_windows is None else self.num_windows
-        return cut_windows(trajectory, num_windows=num_windows, window_size=window_size, history_size=history_size)
+        return cut_windows(trajectory, num_windows=num_windows, num_leads=num_leads, history_size=history_size)
 
     def row(
         self, label: str, outputs: list[Output], windows: Windows, stored: StoredModel, threshold: float
@@ -210,7 +210,7 @@ class Evaluate:
     def show(self, results: dict[str, Any], window: float) -> None:
         """Prints the table; a median that reaches the windows' end is that or more."""
         table = Table(
-            title=f"Median valid time over {counted(results['num_windows'], 'window')} of {results['window_size']} leads",
+            title=f"Median valid time over {counted(results['num_windows'], 'window')} of {results['num_leads']} leads",
             caption=f"squared error ({self.norm} over components) below {results['threshold']:.4g}; "
             f"{counted(results['history_size'], 'true sample')} before each window; {interval_label(results['rows'])}",
             box=box.SIMPLE,

@@ -143,10 +143,10 @@ class Forecast:
     def rolled(self, cell: Any, trajectory: Trajectory, first: int, newest: int, dt: float) -> Output:
         """The closed loop after the samples from first to newest; every row of the output at the time of its lead."""
         begin = float(trajectory.times[0])
-        given = jnp.asarray(begin + dt * np.arange(first, newest + 1 + self.num_leads))
+        exogenous = jnp.asarray(begin + dt * np.arange(first, newest + 1 + self.num_leads))
         history = jnp.asarray(trajectory.states[first : newest + 1], float)
         # One lead more: a regime is told at the sample before the one that is forecast.
-        output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, given)
+        output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, exogenous)
         info = {
             name: values[1:] if name in ("regime", "regime_deviation") else values[:-1]
             for name, values in output.info.items()
