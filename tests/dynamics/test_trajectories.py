@@ -74,12 +74,13 @@ def test_rk4_has_order_four(system, u0):
 )
 def test_rk4_agrees_with_an_independent_numpy_one(system, rho):
     starts = jaxcast.simulate(system, [1.0, 2.0, 20.0], num_samples=1000, transient=20.0).states
-    for num_steps, share in ((10, 1.0), (100, 0.99)):
+    # Sums of other orders are rounded otherwise, and chaos makes more of it.
+    for num_steps, share, most in ((10, 1.0, 1e-12), (100, 0.99, 3e-12)):
         flow = jaxcast.flow_map(system, dt=num_steps * 0.01, h=0.01)
         ours = jax.vmap(flow, in_axes=(0, None))(starts, 0.3)
         theirs = numpy_rk4(np.asarray(starts).T, 0.3, num_steps, 0.01, rho).T
         differences = np.abs(ours - theirs).max(axis=1)
-        assert np.mean(differences <= 1e-12) >= share, np.quantile(differences, [0.5, 0.99, 1.0])
+        assert np.mean(differences <= most) >= share, np.quantile(differences, [0.5, 0.99, 1.0])
 
 
 def test_a_fine_step_agrees_with_diffrax_and_scipy(truth):
