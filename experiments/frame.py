@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -123,4 +124,22 @@ def open_folder(
         overwrite=config.overwrite,
         outputs=("results.json", *outputs),
         inputs={name: path for name, path in reads.items() if isinstance(path, Path)},
+        commit=commit_of(root),
     )
+
+
+def commit_of(root: Path) -> str | None:
+    """Returns the Git commit of a working tree, None where there is none.
+
+    Args:
+        root: a folder of the tree.
+
+    Returns:
+        The full hash, with "-dirty" at its end where tracked files have changed since.
+    """
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -94,6 +94,9 @@ def make_row(method: str, delays: int | None, per_truth: list[Arrays], rules: Ru
         "valid_time_median_per_seed": [
             [_tidy(np.median(times)) for times in arrays["valid_time"]] for arrays in per_truth
         ],
+        "valid_time_as_published": _tidy(
+            np.median([np.median(arrays["valid_time_as_published"], axis=1) for arrays in per_truth])
+        ),
         "valid_time_lyapunov": _tidy(median * rules.exponent),
         "num_censored": int(sum(arrays["censored"].sum() for arrays in per_truth)),
         "one_step_mse_train": _finite(np.median([arrays["mse_train"] for arrays in per_truth])),
@@ -123,10 +126,13 @@ def table(results: dict[str, Any], config: Config) -> Table:
     lyapunov_time = 1 / results["lyapunov_exponent"]
     result = Table(
         title=f"Median valid time over {config.num_windows} windows (MTU)",
-        caption=f"seeds: lowest and highest median; one Lyapunov time is {lyapunov_time:.2f} MTU",
+        caption=(
+            "as published: ours, counted as the published code does, one sample less; seeds: lowest and highest "
+            f"median; one Lyapunov time is {lyapunov_time:.2f} MTU"
+        ),
         box=box.SIMPLE,
     )
-    for name in ("method", "l", "published", "ours", "95 %", "seeds", "mse"):
+    for name in ("method", "l", "published", "as published", "ours", "95 %", "seeds", "mse"):
         result.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for row in results["rows"]:
         low, high = row["valid_time_ci95"]
@@ -135,6 +141,7 @@ def table(results: dict[str, Any], config: Config) -> Table:
             label_of(row["method"]),
             str(row["delays"] or ""),
             "" if row["published"] is None else f"{row['published']:.2f}",
+            f"{row['valid_time_as_published']:.2f}",
             f"{row['valid_time_median']:.2f}",
             f"{low:.2f}-{high:.2f}",
             f"{min(seeds):.2f}-{max(seeds):.2f}" if len(seeds) > 1 else "",

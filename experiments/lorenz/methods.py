@@ -42,18 +42,24 @@ def score(
     *,
     num_seeds: int,
     held: bool,
-) -> tuple[jaxcast.scores.ValidTime, Any, Any, Any]:
-    """Of pools with a leading seed axis: valid times (seed, window), squared one-step errors (seed, sample), and the
-    candidate of the highest weight in open loop (seed, sample) and in closed loop (seed, window, lead), where there are
-    weights."""
+) -> tuple[jaxcast.scores.ValidTime, Any, Any, Any, Any]:
+    """Scores pools with a leading seed axis, in closed loop over windows and in open loop over samples.
 
-    def one(pool: Any) -> tuple[jaxcast.scores.ValidTime, Any, Any, Any]:
+    Returns:
+        Valid times, in our convention and in the published one, (seed, window) each; squared one-step errors,
+        (seed, sample); the candidate of the highest weight in open loop, (seed, sample), and in closed loop,
+        (seed, window, lead), each None for pools without weights.
+    """
+
+    def one(pool: Any) -> tuple[jaxcast.scores.ValidTime, Any, Any, Any, Any]:
         cell = jaxcast.Forecaster(pool, candidates)
         rolled = jaxcast.forecast_windows(jaxcast.pooling.HeldWeights(cell) if held else cell, windows)
-        valid = partial(jaxcast.valid_time, dt=dt, threshold=threshold)
+        valid = jax.vmap(partial(jaxcast.valid_time, dt=dt, threshold=threshold))
+        published = jax.vmap(partial(jaxcast.valid_time, dt=dt, threshold=threshold, convention="last_valid"))
+        times = valid(rolled.forecast, windows.truth), published(rolled.forecast, windows.truth).time
         stepped = jaxcast.pooling.one_step_forecasts(pool, samples)
         errors = jaxcast.scores.squared_error(stepped.forecast, samples.targets)
-        return jax.vmap(valid)(rolled.forecast, windows.truth), errors, _attended(stepped), _attended(rolled)
+        return *times, errors, _attended(stepped), _attended(rolled)
 
     return jax.vmap(one, axis_size=num_seeds)(pools)
 
@@ -103,7 +109,7 @@ class Methods:
     ) -> Arrays:
         """The scores of pools with a leading seed axis, or of one pool without parameters."""
         train, valid = self.samples(delays, with_candidates)
-        valid_time, errors, open_loop, closed_loop = score(
+        valid_time, as_published, errors, open_loop, closed_loop = score(
             pools,
             self.task.candidates if with_candidates else None,
             self.task.windows,
@@ -116,6 +122,7 @@ class Methods:
         of_train, of_valid = np.split(np.asarray(errors), [len(train.targets)], axis=1)
         scores = {
             "valid_time": np.asarray(valid_time.time),
+            "valid_time_as_published": np.asarray(as_published),
             "censored": np.asarray(valid_time.censored),
             "mse_train": of_train.mean(1),
             "mse_valid": of_valid.mean(1),

@@ -61,6 +61,7 @@ def valid_times(rows: Sequence[dict[str, Any]], label: Callable[..., str], windo
         [row["valid_time_median"] for row in rows],
         [tuple(row["valid_time_ci95"]) for row in rows],
         published=[row["published"] for row in rows],
+        published_label="published (counted one sample less)",
         highlight=[row["method"] == "additive_attention" for row in rows],
         unit="MTU",
         window=window,

@@ -109,7 +109,7 @@ PRESETS = {
         num_data_seeds=3,
         delays=(1, 2, 3, 4, 5, 6),
         num_seeds=5,
-        extras=("ridge_regression", "simplex_least_squares", "scaled_dot_product_attention"),
+        extras=("ridge_regression", "simplex_least_squares", "scaled_dot_product_attention", "multi_head_attention"),
     ),
 }
 

@@ -43,6 +43,7 @@ class RunFolder:
         overwrite: start afresh where the folder holds a run with other settings.
         outputs: names of the files that the run writes into it.
         inputs: options with the files and folders that the run reads, none of which may be replaced.
+        commit: the version control's name of the code, for the record only: a run resumes under another one.
 
     Raises:
         InputError: for a folder that holds another run or files that are in the way, is read by the run, is open in
@@ -58,10 +59,12 @@ class RunFolder:
         overwrite: bool = False,
         outputs: Collection[str] = ("results.json",),
         inputs: Mapping[str, Path | None] | None = None,
+        commit: str | None = None,
     ):
         self.path, self._files = Path(path), list(outputs)
         check_name(self.path)
-        record = json.loads(json.dumps({"settings": settings, **environment(), "code": code, "files": self._files}))
+        record = {"settings": settings, **environment(), "code": code, "files": self._files}
+        record = json.loads(json.dumps(record if commit is None else record | {"commit": commit}))
         made = [folder for folder in (self.path, *self.path.absolute().parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)

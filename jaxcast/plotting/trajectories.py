@@ -98,6 +98,7 @@ def plot_valid_times(
     intervals: Sequence[tuple[float, float]],
     *,
     published: Sequence[float | None] | None = None,
+    published_label: str = "published",
     highlight: Sequence[bool] | None = None,
     unit: str = "model time units",
     interval_label: str = "95 % interval of the median over windows",
@@ -111,6 +112,7 @@ def plot_valid_times(
         medians: of each.
         intervals: (low, high) of each.
         published: of each, None where there is none.
+        published_label: what the diamonds are, for the legend.
         highlight: which bars are dark; by default none.
         unit: of time, for the axis.
         interval_label: what the intervals are, for the legend.
@@ -148,7 +150,7 @@ def plot_valid_times(
     ax.spines[["top", "right"]].set_visible(False)
     ax.plot([], [], color="black", lw=1.4, label=interval_label)
     if published is not None and any(value is not None for value in published):
-        ax.plot([], [], marker="D", ls="", color=ORANGE, ms=6, mec="white", label="published")
+        ax.plot([], [], marker="D", ls="", color=ORANGE, ms=6, mec="white", label=published_label)
     ax.legend(loc="lower right", frameon=False, fontsize=9)
     return ax
 

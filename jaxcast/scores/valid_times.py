@@ -69,23 +69,36 @@ def valid_time(
     norm: Literal["mean", "sum"] = "mean",
     scale: Shaped[ArrayLike, "..."] = 1.0,
     lyapunov_exponent: Scalar = 1.0,
+    convention: Literal["first_invalid", "last_valid"] = "first_invalid",
 ) -> ValidTime:
-    """dt times the number of leads before the first at which the error reaches the threshold.
+    """Returns how long a forecast stays within a threshold of the truth, and whether it still does at the end.
 
-    A forecast that fails at lead 1 has valid time 0; NaN or infinity is a failure. One that never fails is censored
-    at the end of the window.
-
-    Source: Patel and Wikner (2023), eq. 9, read as the first exceedance. `jax.vmap` over windows.
+    With leads counted from 0 and k the first of them whose error reaches the threshold, valid time is k dt by
+    default: the number of leads that come before any failure, times dt. NaN and infinity are failures, too. A
+    forecast that never fails within its n leads has k = n, and is marked as censored. `jax.vmap` over windows.
 
     Args:
-        dt: the interval between leads, in the system's time unit.
-        threshold: in squared units of the state. The paper's is 40, for the mean over the components of its Lorenz
-            '63 system; on another system that means nothing: take 0.175 of `saturation_error`.
-        scale: per component, such as its standard deviation for a normalised error.
-        lyapunov_exponent: per time unit; where given, the result is in Lyapunov times, else in the unit of dt.
+        forecast: the forecast of one window.
+        truth: the true states at the same leads.
+        dt: interval between leads, in the system's time unit.
+        threshold: in squared units of the state. The paper's is 40, for the mean over the components of its
+            Lorenz '63 system; it has no meaning for other systems: take 0.175 of `saturation_error` there.
+        norm: whether squared errors are averaged over the components or summed.
+        scale: divides the errors, one number or one per component, such as the standard deviations.
+        lyapunov_exponent: per time unit. Where it is given, the result is in Lyapunov times; by default it is in
+            the unit of dt.
+        convention: which lead's index, counted from 0, is the result: "first_invalid" for k, or "last_valid" for
+            max(k - 1, 0), which is what the code behind the published tables returns. Compare published values
+            with "last_valid" only: they are one sample lower for the same forecast.
+
+    Returns:
+        The valid time, and whether the forecast was still valid when the window ended.
 
     Raises:
-        InputError: for shapes other than (lead, dim) or different ones, or an unknown norm.
+        InputError: for shapes other than (lead, dim) or different ones, or an unknown norm or convention.
+
+    Source:
+        Patel and Wikner (2023), eq. 9, read as the first exceedance.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -94,11 +107,18 @@ def valid_time(
         >>> valid, censored = jaxcast.valid_time(forecast, truth, dt=0.1, threshold=40.0)
         >>> round(float(valid), 3), bool(censored)
         (0.2, False)
+        >>> as_published = jaxcast.valid_time(forecast, truth, dt=0.1, threshold=40.0, convention="last_valid")
+        >>> round(float(as_published.time), 3)
+        0.1
     """
+    if convention not in ("first_invalid", "last_valid"):
+        raise InputError(f"convention must be 'first_invalid' or 'last_valid', got {shown(repr(convention))}")
     valid = squared_error(forecast, truth, norm=norm, scale=scale) < threshold
     censored = jnp.all(valid)
-    num_valid = jnp.where(censored, len(valid), jnp.argmin(valid))
-    return ValidTime(num_valid * jnp.asarray(dt, forecast.dtype) * lyapunov_exponent, censored)
+    index = jnp.where(censored, len(valid), jnp.argmin(valid))
+    if convention == "last_valid":
+        index = jnp.maximum(index - 1, 0)
+    return ValidTime(index * jnp.asarray(dt, forecast.dtype) * lyapunov_exponent, censored)
 
 
 @checked

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,47 @@ def test_valid_time_ends_before_the_first_failure(errors, expected, censored):
     result = jaxcast.valid_time(truth + jnp.asarray(errors, float)[:, None], truth, dt=0.1, threshold=40.0)
     assert result.time == pytest.approx(expected)
     assert bool(result.censored) == censored
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([7, 0, 0, 0], 0.0),  # nothing lies below zero
+        ([0, 7, 0, 0], 0.0),
+        ([0, 0, 7, 0], 0.1),
+        ([0, 0, 0, 7], 0.2),
+        ([0, 0, 0, 0], 0.3),  # censored: the last lead is the last valid one
+        ([0, 0, NAN, 0], 0.1),
+        ([0, 0, INF, 0], 0.1),
+        ([0, 0, 40**0.5, 0], 0.1),
+    ],
+)
+def test_the_published_convention_counts_to_the_last_valid_lead(errors, expected):
+    truth = jnp.arange(8.0).reshape(4, 2)
+    forecast = truth + jnp.asarray(errors, float)[:, None]
+    published = jax.jit(partial(jaxcast.valid_time, dt=0.1, threshold=40.0, convention="last_valid"))
+    by_default = jaxcast.valid_time(forecast, truth, dt=0.1, threshold=40.0)
+    assert published(forecast, truth).time == pytest.approx(expected)
+    assert published(forecast, truth).time == pytest.approx(max(float(by_default.time) - 0.1, 0.0))
+    assert published(forecast, truth).censored == by_default.censored
+    named = jaxcast.valid_time(forecast, truth, dt=0.1, threshold=40.0, convention="first_invalid")
+    assert named == by_default
+
+
+def test_the_convention_is_in_lyapunov_times_has_gradients_and_no_other_names(without_type_checks):
+    truth = jnp.zeros((5, 1))
+    forecast = jnp.asarray([1.0, 2.0, 3.0, 9.0, 1.0])[:, None]
+
+    def time(dt, forecast):
+        arguments = {"dt": dt, "threshold": 40.0, "lyapunov_exponent": 0.9, "convention": "last_valid"}
+        return jaxcast.valid_time(forecast, truth, **arguments).time
+
+    assert time(0.5, forecast) == pytest.approx(2 * 0.5 * 0.9)
+    by_dt, by_forecast = jax.grad(time, argnums=(0, 1))(0.5, forecast)
+    assert by_dt == pytest.approx(2 * 0.9)
+    assert not by_forecast.any()
+    with pytest.raises(jaxcast.InputError, match="convention must be 'first_invalid' or 'last_valid', got 'last'"):
+        jaxcast.valid_time(forecast, truth, dt=0.1, threshold=40.0, convention="last")
 
 
 def test_norm_scale_threshold_and_unit_are_options(without_type_checks):
