@@ -58,7 +58,7 @@ def series():
 
 @cache
 def series_windows():
-    return jax.tree.map(np.asarray, jaxcast.series.series_windows(series(), window_size=4, leads=(1, 3)))
+    return jax.tree.map(np.asarray, jaxcast.series.series_windows(series(), history_size=4, leads=(1, 3)))
 
 
 @cache
@@ -289,7 +289,7 @@ CALLS = {
     "series_windows": lambda: (
         jaxcast.series.series_windows,
         (series(),),
-        {"window_size": 4, "leads": (1, 3), "given": whole(40, 1), "ahead": whole(44, 1)[:40]},
+        {"history_size": 4, "leads": (1, 3), "newest_covariates": whole(40, 1), "future_covariates": whole(44, 1)[:40]},
     ),
     "errors_by_lead": lambda: (
         jaxcast.series.errors_by_lead,
@@ -298,14 +298,14 @@ CALLS = {
     ),
     "neighbour_weights": lambda: (jaxcast.series.neighbour_weights, (3, whole(3, 3)), {}),
     "lag_inputs": lambda: (
-        lambda s, m: jaxcast.series.lag_inputs(s, lags=range(4), mixing=m)(s.history),
+        lambda s, m: jaxcast.series.lag_inputs(s, lags=range(4), neighbour_weights=m)(s.history),
         (series_windows(), jaxcast.series.neighbour_weights(2, everyone=True).round() + 1),
         {},
     ),
     "fit_lag_regression": lambda: (
         jaxcast.series.fit_lag_regression,
-        (series_windows(), inputs(), jaxcast.series.LinearFeatures()),
-        {"penalty": 1.0},
+        (series_windows(),),
+        {"inputs": inputs(), "expansion": jaxcast.series.LinearFeatures(), "penalty": 1.0},
     ),
     "region_loss": lambda: (lambda s: jaxcast.series.region_loss(network(KEY), s), (series_windows(),), {}),
     "conformal_shifts": lambda: (

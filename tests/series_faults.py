@@ -135,7 +135,7 @@ def try_one(seed, folder, *, train):
         shape = [
             "--horizon",
             "2",
-            "--window",
+            "--history-size",
             "2",
             "--season",
             "0",

@@ -76,7 +76,7 @@ def test_every_kind_of_whole_number_is_welcome(dtype):
         (lambda: jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 2.5, key=KEY), "num of random_starts must be a whole number, got 2.5"),
         (lambda: jaxcast.dynamics.random_starts(jaxcast.Lorenz63(), 2, key=7), "must be a key of jax.random"),
         (lambda: jaxcast.one_step_samples(np.ones((9, 3)), 2), "must be a Trajectory, got an array of float64"),
-        (lambda: jaxcast.series.fit_lag_regression("samples", None, jaxcast.series.LinearFeatures(), penalty=1.0), "must be a SeriesWindows"),
+        (lambda: jaxcast.series.fit_lag_regression("samples", inputs=None, expansion=jaxcast.series.LinearFeatures(), penalty=1.0), "must be a SeriesWindows"),
         (lambda: jaxcast.series.neighbour_weights(2, everyone="no"), "everyone of neighbour_weights must be True or False, got 'no'"),
         (lambda: jaxcast.scores.squared_error(np.ones(3), np.ones(3)), "one window"),
         (lambda: jaxcast.forecasters.parameter_map(jaxcast.Lorenz63(), "rho"), "must be a list of texts"),
@@ -248,10 +248,10 @@ def learners(samples):
     return {
         "lag_inputs": lambda: inputs,
         "fit_lag_regression": lambda: jaxcast.series.fit_lag_regression(
-            samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-2
+            samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-2
         ),
         "each region": lambda: jaxcast.series.fit_lag_regression(
-            samples, inputs, jaxcast.series.LinearFeatures(), penalty=0.0, each_region=True
+            samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=0.0, each_region=True
         ),
         "conformal_shifts": lambda: jaxcast.series.conformal_shifts(
             np.zeros((*samples.targets.shape, 1)), samples, **shifts
@@ -273,7 +273,7 @@ LEARNERS = (
 def part(series):
     values = series.copy()
     values[7, 1] = np.nan
-    return jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=45)
+    return jaxcast.series.series_windows(values, history_size=6, leads=(1, 4), stop=45)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -287,7 +287,7 @@ def test_where_a_weight_is_zero_anything_may_stand(part, name):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_nothing_later_than_the_part_is_learned_from(series, name):
     def learned(values):
-        return learners(jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=45))[name]()
+        return learners(jaxcast.series.series_windows(values, history_size=6, leads=(1, 4), stop=45))[name]()
 
     later = series.copy()
     later[45:] *= -3
@@ -356,7 +356,7 @@ def test_samples_of_weight_zero_change_neither_losses_nor_fits(part):
     for each in (False, True):
         options = {"penalty": 1e-2, "each_region": each}
         fits = (
-            jaxcast.series.fit_lag_regression(s, inputs, jaxcast.series.LinearFeatures(), **options)
+            jaxcast.series.fit_lag_regression(s, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), **options)
             for s in (part, more)
         )
         assert_same(*fits)

@@ -219,7 +219,7 @@ def test_train_on_a_table_chooses_by_nothing_that_comes_last(tmp_path):
         rows = [f"{date},{a!r},{b!r}" for date, (a, b) in zip(dates, table.tolist(), strict=True)]
         Path(tmp_path / f"{name}.csv").write_text("\n".join(["date,a,b", *rows]))
         run(
-            "train", "--data", tmp_path / f"{name}.csv", "--horizon", 2, "--window", 3, "--season", 0, "--held-out", 0.2,
+            "train", "--data", tmp_path / f"{name}.csv", "--horizon", 2, "--history-size", 3, "--season", 0, "--held-out", 0.2,
             "--method", "last_value", "ridge", "--out", tmp_path / name,
         )  # fmt: skip
         results = json.loads((tmp_path / name / "results.json").read_text())

@@ -139,12 +139,12 @@ def test_without_a_penalty_a_regression_is_plain_least_squares():
     lags, steps = np.hstack([scaled[1:-1], scaled[:-2]]), np.diff(scaled, axis=0)[1:]
     wanted = np.linalg.lstsq(lags - lags.mean(0), steps - steps.mean(0), rcond=None)[0]
     np.testing.assert_allclose(cell.readout.weights, wanted, atol=1e-12)
-    samples = jaxcast.series.series_windows(course, window_size=3, leads=(1,))
+    samples = jaxcast.series.series_windows(course, history_size=3, leads=(1,))
     inputs = jaxcast.series.lag_inputs(
-        samples, lags=range(3), mixing=np.ones((2, 2, 1)) * np.eye(2)[:, None], centred=False
+        samples, lags=range(3), neighbour_weights=np.ones((2, 2, 1)) * np.eye(2)[:, None], centred=False
     )
     model = jaxcast.series.fit_lag_regression(
-        samples, inputs, jaxcast.series.LinearFeatures(), penalty=0, scale_power=0.0
+        samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=0, error_weighting=0.0
     )
     features = np.asarray(inputs(samples.history).features).reshape(-1, inputs.num_features)
     values = (np.asarray(samples.targets)[:, 0] / np.asarray(inputs.std)).ravel()

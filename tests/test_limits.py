@@ -121,7 +121,7 @@ def test_commands_refuse_absurd_options_before_they_begin(tmp_path, refused_in_o
         ([*network, "--num-seeds", 10**12], "training 1000000000000 seeds over 500 epochs would need"),
         ([*network, "--num-epochs", HUGE], "training 1 seeds over 1000000000000000 epochs would need 4 PB of memory"),
         (["train", "--data", "s.csv", "--out", "x", "--horizon", HUGE], "horizon must be below the 30 dates of s.csv"),
-        (["train", "--data", "s.csv", "--out", "x", "--window", HUGE], "needs at least .* dates to learn from"),
+        (["train", "--data", "s.csv", "--out", "x", "--history-size", HUGE], "needs at least .* dates to learn from"),
     ]:  # fmt: skip
         with refused_in_one_line(tmp_path, message):
             run(*args)

@@ -100,7 +100,7 @@ def test_gaps_that_a_cell_does_without_are_no_fault(trajectory, candidates):
     cell = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
     expected = jaxcast.forecast_windows(cell, windows).forecast
     np.testing.assert_array_equal(jaxcast.forecast_windows(cell, with_gaps(windows, (1, 0, 0))).forecast, expected)
-    filling = jaxcast.series.WindowCell(jaxcast.series.LastValue((1,)), window_size=4)
+    filling = jaxcast.series.WindowCell(jaxcast.series.LastValue((1,)), history_size=4)
     gaps = with_gaps(windows, (1, 3, 0), (2, 3, 1))
     filled = jaxcast.forecast_windows(filling, gaps).forecast
     np.testing.assert_array_equal(filled[1, :, 0], np.full(3, windows.history[1, 2, 0]))

@@ -32,7 +32,7 @@ class Config(Settings):
     """Repetitions of every method that draws anything; the table shows medians."""
     leads: tuple[int, ...] = (3, 10)
     """Horizons, in steps after the newest value of a window."""
-    window_size: int = 20
+    history_size: int = 20
     """Steps of history."""
     season: int = 52
     """Steps of a season: methods that say so may see the values one season before the targets."""
@@ -68,7 +68,7 @@ PRESETS = {
     "smoke": Config(
         preset="smoke",
         leads=(2, 5),
-        window_size=6,
+        history_size=6,
         season=12,
         num_settings=2,
         num_cosines=20,

@@ -52,14 +52,14 @@ class Setup:
         """Training and validation part together, of the published window, with the next step as the only target."""
         stop = int(self.config.split[1] * len(self.data.values))
         return jaxcast.series.series_windows(
-            jnp.asarray(self.data.values), window_size=self.config.window_size, leads=(1,), stop=stop
+            jnp.asarray(self.data.values), history_size=self.config.history_size, leads=(1,), stop=stop
         )
 
     @classmethod
     def of(cls, data: Folder, config: Any) -> "Setup":
         values = jnp.asarray(data.values)
         first, second = (int(share * len(values)) for share in config.split)
-        far = max(config.window_size, config.season + 2 - min(config.leads))
+        far = max(config.history_size, config.season + 2 - min(config.leads))
         longest = min(second - first, len(values) - second, first - far)
         if sorted(set(config.leads)) != list(config.leads) or max(config.leads) > longest:
             raise InputError(
@@ -71,14 +71,18 @@ class Setup:
         angles = 2 * np.pi / config.season_length * np.arange(len(values))[:, None] * np.asarray([1, 2])
         calendar = np.concatenate([np.cos(angles), np.sin(angles)], 1)
 
-        def parts(window_size: int, given: np.ndarray | None = None) -> Parts:
+        def parts(history_size: int, calendar: np.ndarray | None = None) -> Parts:
             cut = partial(
-                jaxcast.series.series_windows, values, window_size=window_size, leads=config.leads, given=given
+                jaxcast.series.series_windows,
+                values,
+                history_size=history_size,
+                leads=config.leads,
+                newest_covariates=calendar,
             )
             return Parts(*(cut(start=start, stop=stop) for start, stop in bounds))
 
         by_seen: dict[Seen, Parts] = {
-            "window": parts(config.window_size),
+            "window": parts(config.history_size),
             "last_year": parts(far, calendar),
         }
         return cls(config, data, by_seen)
@@ -99,7 +103,7 @@ class Method:
         """What a forecast is made from, for a table."""
         back = f" and {config.season} weeks back" if self.seen == "last_year" else ""
         return (
-            f"{config.window_size} weeks{back}{', the week of the year' * self.with_calendar}"
+            f"{config.history_size} weeks{back}{', the week of the year' * self.with_calendar}"
             f"{'; refitted with the validation part' * self.refitted}"
         )
 
@@ -133,20 +137,23 @@ def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
 @partial(jax.jit, static_argnames=("each_region", "difference"))
 def choose(
     parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, each_region: bool,
-    difference: bool,
+    predict_change: bool,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Forecasts of the validation and the test part for every penalty, (penalty, sample, lead, region) each; what is learned
     from need not be the training part."""
     fit = partial(
-        jaxcast.series.fit_lag_regression, learned, inputs, expansion, scale_power=power, each_region=each_region,
-        difference=difference, nonnegative=True,
+        jaxcast.series.fit_lag_regression, learned, inputs=inputs, expansion=expansion, error_weighting=power, each_region=each_region,
+        predict_change=predict_change, nonnegative=True,
     )  # fmt: skip
     many = jax.vmap(lambda penalty: fit(penalty=penalty))(PENALTIES)
     one = jax.tree.map(lambda a: a[0], many)
 
     def forecasts(samples: jaxcast.series.SeriesWindows) -> Array:
         # Only weights differ: the features are computed once for all penalties.
-        with_weights = lambda w, b: dataclasses.replace(one, weights=w, bias=b)(samples.history, samples.given).forecast  # noqa: E731
+        def with_weights(weights: Array, bias: Array) -> Array:
+            model = dataclasses.replace(one, weights=weights, bias=bias)
+            return model(samples.history, samples.covariates).forecast
+
         return jax.vmap(with_weights)(many.weights, many.bias)
 
     return forecasts(parts.valid), forecasts(parts.test)
@@ -158,10 +165,12 @@ def best_penalty(
     expansion: Any,
     *,
     each_region: bool = False,
-    difference: bool = False,
+    predict_change: bool = False,
 ) -> Array:
     """The test forecasts of the penalty with the lowest validation error at each lead."""
-    valid, test = choose(parts, parts.train, inputs, expansion, 1.0, each_region=each_region, difference=difference)
+    valid, test = choose(
+        parts, parts.train, inputs, expansion, 1.0, each_region=each_region, predict_change=predict_change
+    )
     return best_at_each_lead(valid, test, parts, inputs.std)
 
 
@@ -178,25 +187,29 @@ def validation_error(forecasts: Array, parts: Parts, std: Array) -> Float[Array,
 
 
 def ridge(setup: Setup, parts: Parts, seed: int) -> Array:
-    inputs = jaxcast.series.lag_inputs(parts.train, lags=range(setup.config.window_size), centred=False)
+    inputs = jaxcast.series.lag_inputs(parts.train, lags=range(setup.config.history_size), centred=False)
     return best_penalty(parts, inputs, jaxcast.series.LinearFeatures(), each_region=True)
 
 
 def polynomial(setup: Setup, parts: Parts, seed: int) -> Array:
-    lags = [lag for lag in (0, 1, 2, 4, 8) if lag < setup.config.window_size]
-    inputs = jaxcast.series.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
-    return best_penalty(parts, inputs, jaxcast.series.PolynomialFeatures(2), difference=True)
+    lags = [lag for lag in (0, 1, 2, 4, 8) if lag < setup.config.history_size]
+    inputs = jaxcast.series.lag_inputs(
+        parts.train, lags=lags, neighbour_weights=weights_of(setup, "neighbours"), centred=False
+    )
+    return best_penalty(parts, inputs, jaxcast.series.PolynomialFeatures(2), predict_change=True)
 
 
 def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
     inputs, expansion = _kernels(setup, parts, seed)
-    return best_penalty(parts, inputs, expansion, difference=True)
+    return best_penalty(parts, inputs, expansion, predict_change=True)
 
 
 def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.series.LagInputs, Any]:
     """What kernel ridge sees of a region and of its neighbours' mean, and its random features."""
-    lags = range(setup.config.window_size)
-    inputs = jaxcast.series.lag_inputs(parts.train, lags=lags, mixing=mixing_of(setup, "neighbours"), centred=False)
+    lags = range(setup.config.history_size)
+    inputs = jaxcast.series.lag_inputs(
+        parts.train, lags=lags, neighbour_weights=weights_of(setup, "neighbours"), centred=False
+    )
     key = jax.random.key(seed)
     return inputs, jaxcast.series.random_fourier_features(
         inputs.num_features, setup.config.num_cosines, bandwidth=0.4, key=key
@@ -207,20 +220,28 @@ def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
     """The same learned one step ahead and rolled in closed loop; the penalty is the one that forecasts each lead best so."""
     learned = setup.only_training(setup.one_step_ahead())
     inputs, expansion = _kernels(setup, parts, seed)
-    valid, test = choose_recursive(parts, learned, inputs, expansion, 1.0, difference=True, leads=setup.config.leads)
+    valid, test = choose_recursive(
+        parts, learned, inputs, expansion, 1.0, predict_change=True, leads=setup.config.leads
+    )
     return best_at_each_lead(valid, test, parts, inputs.std)
 
 
 @partial(jax.jit, static_argnames=("difference", "leads"))
 def choose_recursive(
-    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, difference: bool,
+    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, predict_change: bool,
     leads: tuple[int, ...],
 ) -> tuple[Array, Array]:  # fmt: skip
     """What `choose` returns, by forecasters that learn one step ahead and are rolled in closed loop."""
 
     def forecasts(penalty: Array) -> tuple[Array, Array]:
         one_step = jaxcast.series.fit_lag_regression(
-            learned, inputs, expansion, scale_power=power, penalty=penalty, difference=difference, nonnegative=True
+            learned,
+            inputs=inputs,
+            expansion=expansion,
+            error_weighting=power,
+            penalty=penalty,
+            predict_change=predict_change,
+            nonnegative=True,
         )
         model = jaxcast.series.RecursiveForecaster(one_step, leads)
         return model(parts.valid.history).forecast, model(parts.test.history).forecast
@@ -230,16 +251,16 @@ def choose_recursive(
 
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
     """A fixed random recurrent layer runs over the window of a region and of its neighbours' mean; ridge regression reads it."""
-    num_lags = setup.config.window_size
+    num_lags = setup.config.history_size
     inputs = jaxcast.series.lag_inputs(
-        parts.train, lags=range(num_lags), mixing=mixing_of(setup, "neighbours"), centred=False
+        parts.train, lags=range(num_lags), neighbour_weights=weights_of(setup, "neighbours"), centred=False
     )
     sizes = {"num_features": inputs.num_features, "num_lags": num_lags, "num_nodes": setup.config.num_nodes}
     expansion = jaxcast.series.random_reservoir_features(**sizes, key=jax.random.key(seed))
-    return best_penalty(parts, inputs, expansion, difference=True)
+    return best_penalty(parts, inputs, expansion, predict_change=True)
 
 
-def mixing_of(setup: Setup, seen: str) -> np.ndarray:
+def weights_of(setup: Setup, seen: str) -> np.ndarray:
     adjacency = None if seen == "own" else setup.data.adjacency
     return jaxcast.series.neighbour_weights(setup.data.values.shape[1], adjacency, everyone=seen == "everyone")
 

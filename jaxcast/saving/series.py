@@ -73,7 +73,7 @@ def rebuilt_series(described: dict[str, Any], arrays: dict[str, Any]) -> Calibra
     else:
         forecaster = rebuilt(kind, static, inner)
     model = CalibratedForecaster(
-        forecaster, own.pop(".shifts"), own.pop(".given_mean"), own.pop(".given_std"), tuple(described["levels"]),
+        forecaster, own.pop(".shifts"), own.pop(".covariates_mean"), own.pop(".covariates_std"), tuple(described["levels"]),
         described["lower"], own.pop(".usual_change"), described["width_power"],
     )  # fmt: skip
     settings = {"levels", "lower", "width_power", "forecaster", "arguments"}
@@ -102,7 +102,7 @@ def _rebuilt_regression(static: dict[str, Any], kind: Any, arrays: dict[str, Any
 def _rebuilt_network(settings: dict[str, Any], kind: Any, arrays: dict[str, Any]) -> RegionNetwork:
     check_bounds(settings, arrays)
     config = dict(settings)
-    regions, leads, given = (config.pop(name) for name in ("num_regions", "num_leads", "given_size"))
+    regions, leads, covariates = (config.pop(name) for name in ("num_regions", "num_leads", "num_covariates"))
     series: tuple[int, ...] = (regions,)
     features, numbers = config.pop("num_features"), tuple(config.pop("target_features"))
     check_features(numbers)
@@ -113,7 +113,7 @@ def _rebuilt_network(settings: dict[str, Any], kind: Any, arrays: dict[str, Any]
     history = jnp.arange(2.0 * math.prod(series)).reshape(2, 1, *series)
     targets = jnp.ones((2, leads, regions, *[len(numbers)] * bool(numbers)))
     samples = SeriesWindows(
-        history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, given)) if given else None,
+        history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, covariates)) if covariates else None,
         TargetFeatures(numbers) if numbers else None,
     )  # fmt: skip
     like = jax.eval_shape(lambda key: kind(samples, **config, key=key), jax.random.key(0))
@@ -127,10 +127,10 @@ def _check_shapes(model: CalibratedForecaster) -> None:
     num_regions = model.shifts.shape[1]
     inner = model.forecaster
     length = max([1, *inner.inputs.lags]) + 1 if isinstance(inner, LagRegression) else getattr(inner, "period", 2)
-    size = inner.inputs.given_size if isinstance(inner, LagRegression) else getattr(inner, "given_size", 0)
-    given = jnp.ones((num_regions, size)) if size else None
+    size = inner.inputs.num_covariates if isinstance(inner, LagRegression) else getattr(inner, "num_covariates", 0)
+    covariates = jnp.ones((num_regions, size)) if size else None
     targets = model.target_features
     series = series_of(inner) or (num_regions, *[max(targets, default=0) + 1] * bool(targets))
-    output = jax.eval_shape(model, jnp.ones((max(length, 2), *series)), given)
+    output = jax.eval_shape(model, jnp.ones((max(length, 2), *series)), covariates)
     if output.info["quantiles"].shape != model.shifts.shape:
         raise ValueError("shapes")

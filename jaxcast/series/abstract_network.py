@@ -17,7 +17,7 @@ from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.features import check_history, of_targets, target_features_of
-from jaxcast.series.samples import SeriesWindows, given_to_regions, learned_from
+from jaxcast.series.samples import SeriesWindows, covariates_to_regions, learned_from
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
 
 
@@ -26,7 +26,7 @@ class RegionNetwork(nnx.Module):
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
 
-    with s_r the state that `encode` makes for region r, joined to what is given. With level="window" a region's mean and std are
+    with s_r the state that `encode` makes for region r, joined to the covariates. With level="window" a region's mean and std are
     m_r and m_r, the mean of its values in the window (at least 0.05 of its standard deviation), and ln(m_r / std_r) is one
     more input: for counts whose level differs from season to season. Missing values are filled by the last known,
     and flagged. With quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
@@ -52,8 +52,8 @@ class RegionNetwork(nnx.Module):
         num_features = mean.shape[1] if self.target_features else 1
         self.level, self.in_size = level, (2 + (level == "window")) * num_features
         size = self.num_leads * max(len(self.target_features), 1) * max(len(levels), 1)
-        self.given_size = 0 if samples.given is None else samples.given.shape[-1]
-        state_size += self.given_size
+        self.num_covariates = 0 if samples.covariates is None else samples.covariates.shape[-1]
+        state_size += self.num_covariates
 
         def read_out(key: Array) -> nnx.Linear:
             return uniform_linear(state_size, size, fan_in=state_size, rngs=nnx.Rngs(key), dtype=dtype)
@@ -66,12 +66,12 @@ class RegionNetwork(nnx.Module):
     ) -> tuple[Float[Array, "*batch region state"], dict[str, Any]]: ...
 
     @checked
-    def __call__(self, history: Float[Array, "..."], given: Any = None, *, key: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None, *, key: Any = None) -> Output:
         """Forecasts all leads.
 
         Args:
             history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
-            given: as in the samples.
+            covariates: as in the samples.
             key: switches dropout on.
 
         Returns:
@@ -90,9 +90,9 @@ class RegionNetwork(nnx.Module):
         if self.level == "window":
             features.append(jnp.broadcast_to(jnp.log(scale / stds), values.shape))
         states, info = self.encode(jnp.concatenate(features, -1), key)
-        if self.given_size:
-            given = given_to_regions(given, history[..., 0], self.given_size)
-            states = jnp.concatenate([states, given.astype(states.dtype)], -1)
+        if self.num_covariates:
+            covariates = covariates_to_regions(covariates, history[..., 0], self.num_covariates)
+            states = jnp.concatenate([states, covariates.astype(states.dtype)], -1)
         if self.each:
             read = jax.vmap(lambda layer, s: layer(s), in_axes=(0, -2), out_axes=-2)(self.read_out, states)
         else:
@@ -150,7 +150,7 @@ class RegionNetwork(nnx.Module):
             "num_features": self.mean.shape[-1] if self.target_features else 0,
             "target_features": self.target_features,
             "num_leads": self.num_leads,
-            "given_size": self.given_size,
+            "num_covariates": self.num_covariates,
         }
 
     @property
@@ -186,13 +186,13 @@ def region_loss(model: Any, samples: SeriesWindows, key: Any = None) -> Float[Ar
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> samples = jaxcast.series.series_windows(values, history_size=8, leads=(1, 5))
         >>> network = jaxcast.series.GlobalNetwork(samples, hidden_size=4, levels=(0.1, 0.9), key=jax.random.key(0))
         >>> bool(jaxcast.series.region_loss(network, samples) > 0)
         True
     """
     samples = learned_from(samples)
-    outputs = model(samples.history, samples.given, key=key)
+    outputs = model(samples.history, samples.covariates, key=key)
     std = of_targets(model.std[...], model.target_features)
     if model.levels:
         off = (samples.targets[..., None] - outputs.info["quantiles"]) / std[..., None]

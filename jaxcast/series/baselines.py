@@ -56,7 +56,7 @@ class LastValue:
         check_features(self.target_features)
 
     @checked
-    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
 
     def _of_series(self, history: Array) -> Array:
@@ -94,7 +94,7 @@ class SeasonalLastValue:
         check_whole("period", self.period)
 
     @checked
-    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
 
     def _of_series(self, history: Array) -> Array:
@@ -132,7 +132,7 @@ class HistoryMean:
         check_features(self.target_features)
 
     @checked
-    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
 
     def _of_series(self, history: Array) -> Array:
@@ -165,7 +165,7 @@ class Drift:
         check_features(self.target_features)
 
     @checked
-    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
 
     def _of_series(self, history: Array) -> Array:

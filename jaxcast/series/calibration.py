@@ -51,8 +51,8 @@ class CalibratedForecaster:
 
     forecaster: Any
     shifts: Float[Array, "lead region *target level"]
-    given_mean: Any = 0.0
-    given_std: Any = 1.0
+    covariates_mean: Any = 0.0
+    covariates_std: Any = 1.0
     levels: tuple[float, ...] = dataclasses.field(default=(0.5,), metadata={"static": True})
     lower: float | None = dataclasses.field(default=None, metadata={"static": True})
     usual_change: Any = 1.0
@@ -67,7 +67,7 @@ class CalibratedForecaster:
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a forecaster."""
         check_model(self.forecaster)
-        own = {name: getattr(self, name) for name in ("shifts", "given_mean", "given_std", "usual_change")}
+        own = {name: getattr(self, name) for name in ("shifts", "covariates_mean", "covariates_std", "usual_change")}
         check_floats(own)
         by_region = jnp.ndim(self.usual_change) > 0
         series = f"region {len(self.target_features)}" if self.target_features else "region"
@@ -75,19 +75,19 @@ class CalibratedForecaster:
             {name: own[name] for name in ("shifts", "usual_change")},
             {"['shifts']": f"lead {series} {len(self.levels)}", "['usual_change']": series if by_region else ""},
         )
-        self._check_given()
+        self._check_covariates()
         check_number("usual_change", float(jnp.min(jnp.asarray(self.usual_change))), least=0)
         self._check_forecaster(sizes)
 
-    def _check_given(self) -> None:
-        """Raises InputError unless what is given has a mean and a scale for each number, or one for all."""
-        shape, other = jnp.shape(self.given_mean), jnp.shape(self.given_std)
-        size = getattr(getattr(self.forecaster, "inputs", self.forecaster), "given_size", None)
+    def _check_covariates(self) -> None:
+        """Raises InputError unless the covariates have a mean and a scale for each number, or one for all."""
+        shape, other = jnp.shape(self.covariates_mean), jnp.shape(self.covariates_std)
+        size = getattr(getattr(self.forecaster, "inputs", self.forecaster), "num_covariates", None)
         if shape != other or 0 in shape or (size is not None and shape[-1:] not in ((), (size,))):
             raise InputError(
-                f"given_mean and given_std must be of {size or 'the'} given numbers, got {shape} and {shown(other)}"
+                f"covariates_mean and covariates_std must be of {size or 'the'} covariates, got {shape} and {shown(other)}"
             )
-        check_positive(given_std=self.given_std)
+        check_positive(covariates_std=self.covariates_std)
 
     def _check_forecaster(self, sizes: dict[str, int]) -> None:
         """Raises InputError unless the forecaster is one of as many leads and regions, above the lower bound."""
@@ -110,12 +110,12 @@ class CalibratedForecaster:
         return getattr(self.forecaster, "target_features", ())
 
     @checked
-    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         """Forecasts all leads.
 
         Args:
             history: as the forecaster takes it.
-            given: as in the samples, before it is standardised.
+            covariates: as in the samples, before it is standardised.
 
         Returns:
             The middle level, (*batch, lead, region) with a last axis of targets where histories have one of features; and in
@@ -125,9 +125,9 @@ class CalibratedForecaster:
             InputError: for histories of another shape.
         """
         check_history(history, self.target_features, series=series_of(self.forecaster))
-        if given is not None:
-            given = (given - self.given_mean) / self.given_std
-        base = base_quantiles(self.forecaster, history, given)
+        if covariates is not None:
+            covariates = (covariates - self.covariates_mean) / self.covariates_std
+        base = base_quantiles(self.forecaster, history, covariates)
         quantiles = shifted(base, self.shifts, self._widths(history), self.lower)
         return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
 
@@ -181,7 +181,7 @@ def typical_change(samples: SeriesWindows) -> Float[Array, " region *target"]:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.series.series_windows(2.0 * jnp.arange(9.0)[:, None], window_size=3, leads=(1,))
+        >>> samples = jaxcast.series.series_windows(2.0 * jnp.arange(9.0)[:, None], history_size=3, leads=(1,))
         >>> jaxcast.series.typical_change(samples).tolist()
         [2.0]
     """
@@ -248,7 +248,7 @@ def conformal_shifts(
     Example:
         >>> import jaxcast, numpy as np
         >>> values = np.random.default_rng(0).normal(size=(2000, 1))
-        >>> samples = jaxcast.series.series_windows(values, window_size=1, leads=(1,))
+        >>> samples = jaxcast.series.series_windows(values, history_size=1, leads=(1,))
         >>> shifts = jaxcast.series.conformal_shifts(np.zeros((1999, 1, 1, 1)), samples, levels=(0.1, 0.9), std=np.ones(1))
         >>> bool(abs(shifts - np.asarray([-1.28, 1.28])).max() < 0.1)
         True

@@ -68,7 +68,7 @@ def errors_by_lead(forecasts: Float[Array, "sample lead region *target"], sample
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.series.series_windows(jnp.arange(10.0)[:, None], window_size=3, leads=(2,))
+        >>> samples = jaxcast.series.series_windows(jnp.arange(10.0)[:, None], history_size=3, leads=(2,))
         >>> scores = jaxcast.series.errors_by_lead(jaxcast.series.LastValue((2,))(samples.history).forecast, samples)
         >>> scores.rmse.tolist(), scores.pcc.round(6).tolist()
         ([2.0], [1.0])

@@ -119,7 +119,7 @@ class ReservoirFeatures:
 
         r_k = (1 - leak) r_(k+1) + leak tanh(A r_(k+1) + W_in x_k + c),    phi(x) = [r_0, x]
 
-    with x_k the mixtures at lag k, oldest first; all lags must be there, 0 to num_lags - 1. Made by `random_reservoir_features`.
+    with x_k the groups at lag k, oldest first; all lags must be there, 0 to num_lags - 1. Made by `random_reservoir_features`.
     Source: see `Reservoir`, whose network it is.
 
     Example:
@@ -135,7 +135,7 @@ class ReservoirFeatures:
 
     @checked
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:
-        def run(inputs: Float[Array, "lag mixture"]) -> Array:
+        def run(inputs: Float[Array, "lag group"]) -> Array:
             rest = jnp.zeros(self.network.bias.shape, inputs.dtype)
             return jax.lax.scan(lambda r, x: (excite(self.network, self.leak, r, x), None), rest, inputs)[0]
 
@@ -151,10 +151,10 @@ def random_reservoir_features(
     """A random reservoir for windows.
 
     Args:
-        num_features: of the inputs, all lags of every mixture. num_nodes: of the reservoir. leak: 1 for none. key: for A, W_in and c.
+        num_features: of the inputs, all lags of every group. num_nodes: of the reservoir. leak: 1 for none. key: for A, W_in and c.
 
     Raises:
-        InputError: for features that are not so many lags of each mixture.
+        InputError: for features that are not so many lags of each group.
 
     Example:
         >>> import jax, jaxcast
@@ -162,7 +162,7 @@ def random_reservoir_features(
         (10, 2)
     """
     if num_features % num_lags:
-        raise InputError(f"expected {num_lags} lags of each mixture, and no other feature, got {num_features} features")
+        raise InputError(f"expected {num_lags} lags of each group, and no other feature, got {num_features} features")
     network = random_network(num_features // num_lags, num_nodes, connections=min(6, num_nodes), key=key)
     return ReservoirFeatures(network, jnp.asarray(leak), num_lags)
 

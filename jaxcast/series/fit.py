@@ -71,8 +71,8 @@ class Part(NamedTuple):
     covariates were standardised by. ends: the row after the last target."""
 
     samples: SeriesWindows
-    given_mean: Any
-    given_std: Any
+    covariates_mean: Any
+    covariates_std: Any
     end: int
 
     @property
@@ -113,12 +113,12 @@ def within(samples: SeriesWindows, start: int, stop: int) -> SeriesWindows:
 def part_until(problem: Problem, end: int) -> Part:
     """What is known before a row, with covariates standardised by it."""
     samples = within(problem.samples, 0, end)
-    if samples.given is None:
+    if samples.covariates is None:
         return Part(samples, 0.0, 1.0, end)
-    seen = np.asarray(samples.given)[np.asarray(samples.weights).any(1)]
+    seen = np.asarray(samples.covariates)[np.asarray(samples.weights).any(1)]
     mean, std = seen.mean(0), seen.std(0)
     std = np.where(std > 0, std, 1)
-    return Part(samples._replace(given=(samples.given - mean) / std), mean, std, end)
+    return Part(samples._replace(covariates=(samples.covariates - mean) / std), mean, std, end)
 
 
 def fitted(method: str, problem: Problem, part: Part, validation: SeriesWindows | None, epochs: int) -> Fitted:
@@ -135,15 +135,15 @@ def fitted(method: str, problem: Problem, part: Part, validation: SeriesWindows 
 
 
 def _single(name: str, forecaster: Any, part: Part) -> Fitted:
-    base = np.asarray(jax.jit(base_quantiles)(forecaster, part.samples.history, part.samples.given))
+    base = np.asarray(jax.jit(base_quantiles)(forecaster, part.samples.history, part.samples.covariates))
     return Fitted((name,), lambda _: forecaster, lambda _: base)
 
 
 def _regressions(method: str, problem: Problem, part: Part) -> Fitted:
     """One for each penalty."""
     num_series = part.samples.history.shape[-1]
-    mixing = neighbour_weights(num_series, problem.adjacency, everyone=problem.adjacency is None and num_series > 1)
-    inputs = lag_inputs(part.own, lags=problem.lags, mixing=mixing, centred=True)
+    weights = neighbour_weights(num_series, problem.adjacency, everyone=problem.adjacency is None and num_series > 1)
+    inputs = lag_inputs(part.own, lags=problem.lags, neighbour_weights=weights, centred=True)
     expansion: Any = LinearFeatures()
     if method == "kernel_ridge":
         key = jax.random.key(problem.seed)
@@ -162,13 +162,19 @@ def _of_penalties(
     samples: SeriesWindows, inputs: LagInputs, expansion: Any, *, each_region: bool
 ) -> tuple[Any, Float[Array, "penalty sample lead region"]]:
     learn = partial(
-        fit_lag_regression, samples, inputs, expansion, scale_power=0.0, each_region=each_region, difference=True
+        fit_lag_regression,
+        samples,
+        inputs=inputs,
+        expansion=expansion,
+        error_weighting=0.0,
+        each_region=each_region,
+        predict_change=True,
     )
     many = jax.vmap(lambda penalty: learn(penalty=penalty))(PENALTIES)
 
     def forecasts(weights: Array, bias: Array) -> Array:
         one = dataclasses.replace(many, inputs=inputs, expansion=expansion, weights=weights, bias=bias)
-        return one(samples.history, samples.given).forecast
+        return one(samples.history, samples.covariates).forecast
 
     return many, jax.vmap(forecasts)(many.weights, many.bias)
 
@@ -219,8 +225,8 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     """
     first, second, end = problem.bounds
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
-    judge = within(problem.samples, first, second)._replace(given=early.samples.given)
-    check = within(problem.samples, second, end)._replace(given=late.samples.given)
+    judge = within(problem.samples, first, second)._replace(covariates=early.samples.covariates)
+    check = within(problem.samples, second, end)._replace(covariates=late.samples.covariates)
     std, usual = np.asarray(series_scale(early.own)[1]), typical_change(early.own)
     rows, tried = [], {}
     for method in methods:
@@ -252,7 +258,7 @@ def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
     power = _width_power(base, both, problem, std, usual)
     shifts = _shifts(base, both, problem, std, _widths(both, usual, power))
     model = CalibratedForecaster(
-        final.pick(best), jnp.asarray(shifts), jnp.asarray(whole.given_mean), jnp.asarray(whole.given_std), problem.levels,
+        final.pick(best), jnp.asarray(shifts), jnp.asarray(whole.covariates_mean), jnp.asarray(whole.covariates_std), problem.levels,
         problem.lower, usual, power,
     )  # fmt: skip
     return Trained(model, method, rows)

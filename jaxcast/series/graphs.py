@@ -12,11 +12,11 @@ from jaxcast.errors import InputError
 @checked
 def neighbour_weights(
     num_regions: int, adjacency: Float[Any, "region region"] | None = None, *, everyone: bool = False, nearest: int = 0
-) -> Float[np.ndarray, "region mixture source"]:
+) -> Float[np.ndarray, "region group source"]:
     """The series that a region's forecast is to see: its own, and what is asked for.
 
     Args:
-        adjacency: how close regions are, not negative. Without `nearest` the mean of all others, so weighted, is one mixture.
+        adjacency: how close regions are, not negative. Without `nearest` the mean of all others, so weighted, is one group.
         everyone: the mean of all series is another. nearest: the so many closest others are one each.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a regression sees of a window of several series: lags of each series and of mixtures of all, on a common scale."""
+"""What a regression sees of a window of several series: lags of each series and of weighted means of all, on a common scale."""
 
 import dataclasses
 from functools import partial
@@ -14,8 +14,7 @@ from jaxcast.checks import check_choice, check_flag, check_floats, check_positiv
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import register
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
-from jaxcast.series.graphs import neighbour_weights
-from jaxcast.series.samples import SeriesWindows, given_to_regions
+from jaxcast.series.samples import SeriesWindows, covariates_to_regions
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
 
 Transform = Literal["none", "sqrt", "log"]
@@ -45,34 +44,34 @@ class Window(NamedTuple):
 @register
 @dataclasses.dataclass(frozen=True)
 class LagInputs:
-    """Lags of mixtures of several series, made by `lag_inputs`.
+    """Lags of weighted means of several series, made by `lag_inputs`.
 
-        x_(r,m,k) = g( sum_s mixing_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
+        x_(r,m,k) = g( sum_s w_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
 
     for each feature of the series where there are several, each then standardised; where `centred`, with u_(s,t-k) less the mean of its series, so that a series' level is seen by
-    none. With level="window" the mixture is first divided by its mean over the window, so that only
+    none. With level="window" the weighted mean is first divided by its mean over the window, so that only
     the shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms are for series that are
     not negative. Missing values are filled by the last known.
 
     Raises:
-        InputError: when called without what was given with the training samples, or with histories of other regions or shorter
+        InputError: when called without the covariates of the training samples, or with histories of other regions or shorter
             than the lags.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.series.series_windows(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> samples = jaxcast.series.series_windows(jnp.arange(20.0).reshape(10, 2), history_size=3, leads=(1,))
         >>> jaxcast.series.lag_inputs(samples, lags=range(3))(samples.history).features.shape
         (7, 2, 3)
     """
 
     mean: Float[Array, " region *feature"]
     std: Float[Array, " region *feature"]
-    mixing: Float[Array, "region mixture source"]
+    neighbour_weights: Float[Array, "region group source"]
     offset: Float[Array, " feature"]
     size: Float[Array, " feature"]
     components_scale: Any
-    given_scale: Any
-    given_size: int = dataclasses.field(metadata={"static": True})
+    covariates_scale: Any
+    num_covariates: int = dataclasses.field(metadata={"static": True})
     lags: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     transform: Transform = dataclasses.field(metadata={"static": True})
     level: Level = dataclasses.field(metadata={"static": True})
@@ -87,16 +86,16 @@ class LagInputs:
             raise InputError(f"lags must be at least one whole number, got {shown(self.lags)}")
         for lag in self.lags:
             check_whole("every lag", lag, least=0)
-        check_whole("given_size", self.given_size, least=0)
+        check_whole("num_covariates", self.num_covariates, least=0)
         check_choice("transform", self.transform, tuple(TRANSFORMS))
         check_choice("level", self.level, LEVELS)
         check_flag("centred", self.centred)
         own = "region feature" if self.target_features else "region"
-        shapes = {".mean": own, ".std": own, ".mixing": "region mixture region"}
-        shapes |= {".components_scale": "", ".given_scale": ""}
+        shapes = {".mean": own, ".std": own, ".neighbour_weights": "region group region"}
+        shapes |= {".components_scale": "", ".covariates_scale": ""}
         if self.components is not None:
             shapes[".components"] = "lagged component"
-        num_standardised = self.num_features - self.given_size
+        num_standardised = self.num_features - self.num_covariates
         shapes |= {".offset": str(num_standardised), ".size": str(num_standardised)}
         sizes = sizes_of(self, shapes)
         if self.target_features:
@@ -108,20 +107,20 @@ class LagInputs:
     @property
     def num_features(self) -> int:
         """Of each region."""
-        per_mixture = len(self.lags) + (self.level == "window")
+        per_group = len(self.lags) + (self.level == "window")
         num_components = 0 if self.components is None else self.components.shape[-1]
-        num_mixtures = self.mixing.shape[1] * (self.mean.shape[1] if self.target_features else 1)
-        return num_mixtures * per_mixture + num_components + self.given_size
+        num_groups = self.neighbour_weights.shape[1] * (self.mean.shape[1] if self.target_features else 1)
+        return num_groups * per_group + num_components + self.num_covariates
 
     @checked
     def __call__(
-        self, history: Float[Array, "..."], given: Float[Any, "*batch_and_region given"] | None = None
+        self, history: Float[Array, "..."], covariates: Float[Any, "*batch_and_region covariate"] | None = None
     ) -> Window:
         """Makes the features of histories.
 
         Args:
             history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
-            given: as in the samples.
+            covariates: as in the samples.
 
         Returns:
             The features, and what forecasts are relative to.
@@ -129,38 +128,38 @@ class LagInputs:
         Raises:
             InputError: for another shape.
         """
-        return self.of_regions(history, given, self.mixing, self.std)
+        return self.of_regions(history, covariates, self.neighbour_weights, self.std)
 
     def of_regions(
         self, history: Float[Array, "..."],
-        given: Any, mixing: Float[Array, "region mixture source"],
+        covariates: Any, neighbour_weights: Float[Array, "region group source"],
         std: Float[Array, " region *feature"], own: Any = slice(None),
     ) -> Window:  # fmt: skip
         """The window of some of the regions, whose numbers are `own`."""
         check_history(history, self.target_features, series=self.mean.shape, least=max(self.lags, default=0) + 1)
         values = filled(history, self.mean)
-        raw, scale = self._raw(values, mixing)
+        raw, scale = self._raw(values, neighbour_weights)
         by_region = values[..., 0] if self.target_features else values
         newest = self._of_targets(values[..., -1, :, :][..., own, :]) if self.target_features else values[..., -1, own]
         std = self._of_targets(std)
         scale = std * (jnp.ones_like(newest) if scale is None else scale)
         features = (raw - self.offset) / self.size
-        if self.given_size:
-            own_given = given_to_regions(given, by_region, self.given_size)[..., own, :]
-            features = jnp.concatenate([features, own_given * self.given_scale], -1)
+        if self.num_covariates:
+            own_covariates = covariates_to_regions(covariates, by_region, self.num_covariates)[..., own, :]
+            features = jnp.concatenate([features, own_covariates * self.covariates_scale], -1)
         return Window(features, newest, scale, self._of_targets(self.mean[own]) if self.centred else 0)
 
     def _of_targets(self, values: Array) -> Array:
         return of_targets(values, self.target_features)
 
-    def _raw(self, values: Array, mixing: Array) -> tuple[Array, Any]:
-        """Features before they are standardised, and the mean of each region's own mixture over the window."""
+    def _raw(self, values: Array, neighbour_weights: Array) -> tuple[Array, Any]:
+        """Features before they are standardised, and the mean of each region's own group over the window."""
         scaled = self._scaled(values)
         if self.target_features:
-            mixed = jnp.einsum("rms,...lsf->...rmfl", mixing, scaled)
+            mixed = jnp.einsum("rms,...lsf->...rmfl", neighbour_weights, scaled)
             mixed = mixed.reshape(*mixed.shape[:-3], -1, mixed.shape[-1])
         else:
-            mixed = jnp.einsum("rms,...ls->...rml", mixing, scaled)
+            mixed = jnp.einsum("rms,...ls->...rml", neighbour_weights, scaled)
         mean = None
         if self.level == "window":
             mean = mixed.mean(-1, keepdims=True) + 0.05
@@ -170,7 +169,7 @@ class LagInputs:
         if mean is not None:
             features.append(jnp.log(mean[..., 0]))
         if self.components is not None:
-            features.append(self._projected(scaled, mixing))
+            features.append(self._projected(scaled, neighbour_weights))
         if mean is not None:
             mean = self._of_targets(mean[..., 0]) if self.target_features else mean[..., 0, 0]
         return jnp.concatenate(features, -1), mean
@@ -183,8 +182,8 @@ class LagInputs:
         scaled = flat(scaled) if self.target_features else scaled
         return flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
 
-    def _projected(self, scaled: Array, mixing: Array) -> Array:
-        return _to_all(self._lagged(scaled) @ self.components * self.components_scale, len(mixing))
+    def _projected(self, scaled: Array, neighbour_weights: Array) -> Array:
+        return _to_all(self._lagged(scaled) @ self.components * self.components_scale, len(neighbour_weights))
 
 
 @checked
@@ -192,12 +191,12 @@ def lag_inputs(
     samples: SeriesWindows,
     *,
     lags: Any,
-    mixing: Float[Any, "region mixture source"] | None = None,
+    neighbour_weights: Float[Any, "region group source"] | None = None,
     transform: Transform = "none",
     level: Level = "series",
     num_components: int = 0,
     components_scale: float = 0.3,
-    given_scale: float = 1.0,
+    covariates_scale: float = 1.0,
     centred: bool | None = None,
 ) -> LagInputs:
     """Makes lags of several series, standardised on training samples.
@@ -205,12 +204,12 @@ def lag_inputs(
     Args:
         samples: training samples, whose means and standard deviations are kept.
         lags: steps back from the newest value, which is 0.
-        mixing: which mixtures each region sees, see `neighbour_weights`; by default its own series only.
+        neighbour_weights: the groups of series that each region sees, see `neighbour_weights`; by default its own series only.
         transform: g.
         level: "series" or "window", see `LagInputs`.
         num_components: principal components of all series' windows that every region sees too.
         components_scale: standard deviation of these components.
-        given_scale: factor of what is given with the samples.
+        covariates_scale: factor of the covariates.
         centred: whether each series is taken less its mean, so that a constant added to one changes the forecasts of
             that one only, by that constant; by default where transform and level allow it. False keeps a zero that
             all series share, as counts do.
@@ -224,9 +223,9 @@ def lag_inputs(
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> samples = jaxcast.series.series_windows(jnp.arange(20.0).reshape(10, 2), window_size=3, leads=(1,))
+        >>> samples = jaxcast.series.series_windows(jnp.arange(20.0).reshape(10, 2), history_size=3, leads=(1,))
         >>> adjacency = jnp.ones((2, 2))
-        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(3), mixing=jaxcast.series.neighbour_weights(2, adjacency, everyone=True))
+        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(3), neighbour_weights=jaxcast.series.neighbour_weights(2, adjacency, everyone=True))
         >>> inputs(samples.history).features.shape
         (7, 2, 9)
     """
@@ -244,21 +243,27 @@ def lag_inputs(
         raise InputError(
             f"centred values go with transform none and level series, got {shown(repr(transform))} and {shown(repr(level))}; leave one out"
         )
-    mixing = jnp.asarray(neighbour_weights(num_regions) if mixing is None else mixing, samples.history.dtype)
-    if mixing.ndim != 3 or mixing.shape[::2] != (num_regions, num_regions):
-        raise InputError(f"expected mixing (region, mixture, source) of {num_regions} regions, got {mixing.shape}")
+    neighbour_weights = jnp.asarray(
+        np.eye(num_regions)[:, None] if neighbour_weights is None else neighbour_weights, samples.history.dtype
+    )
+    if neighbour_weights.ndim != 3 or neighbour_weights.shape[::2] != (num_regions, num_regions):
+        raise InputError(
+            f"expected neighbour_weights (region, group, source) of {num_regions} regions, got {neighbour_weights.shape}"
+        )
     mean, std = series_scale(samples)
     none = jnp.zeros(1)
-    scales = jnp.asarray(components_scale), jnp.asarray(given_scale)
-    inputs = LagInputs(mean, std, mixing, none, none + 1, *scales, 0, lags, transform, level)
+    scales = jnp.asarray(components_scale), jnp.asarray(covariates_scale)
+    inputs = LagInputs(mean, std, neighbour_weights, none, none + 1, *scales, 0, lags, transform, level)
     inputs = dataclasses.replace(inputs, centred=centred, target_features=target_features_of(samples))
     if num_components:
         inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
     raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)
     # Components keep the scale that they were given.
     spread = raw.std(0).at[len(raw.T) - num_components :].set(1) if num_components else raw.std(0)
-    given_size = 0 if samples.given is None else samples.given.shape[-1]
-    return dataclasses.replace(inputs, offset=raw.mean(0), size=jnp.where(spread > 0, spread, 1), given_size=given_size)
+    num_covariates = 0 if samples.covariates is None else samples.covariates.shape[-1]
+    return dataclasses.replace(
+        inputs, offset=raw.mean(0), size=jnp.where(spread > 0, spread, 1), num_covariates=num_covariates
+    )
 
 
 @jax.jit

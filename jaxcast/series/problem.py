@@ -17,7 +17,9 @@ SEASONS = {"1 week": 52, "1 month": 12, "3 months": 4, "1 day": 7, "1 business d
 LEAST_SAMPLES = 10
 
 
-def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...], newest: int | None = None) -> SeriesWindows:
+def samples_of(
+    table: SeriesTable, history_size: int, leads: tuple[int, ...], newest: int | None = None
+) -> SeriesWindows:
     """A sample for each row with a whole window before it, up to the newest, whose targets are still to come.
 
     Where no value of a series is known in a window, nothing is to be learned of it, or scored.
@@ -27,13 +29,19 @@ def samples_of(table: SeriesTable, window: int, leads: tuple[int, ...], newest: 
     def padded(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array[:rows], np.full((max(0, rows - len(array)), *array.shape[1:]), np.nan)])
 
-    given = np.concatenate([table.past, np.broadcast_to(table.static, (len(table.past), *table.static.shape))], -1)
+    covariates = np.concatenate(
+        [
+            table.past_covariates,
+            np.broadcast_to(table.static_covariates, (len(table.past_covariates), *table.static_covariates.shape)),
+        ],
+        -1,
+    )
     samples = series_windows(
         padded(table.values),
-        window_size=window,
+        history_size=history_size,
         leads=leads,
-        given=padded(given) if given.shape[-1] else None,
-        ahead=padded(table.ahead) if table.ahead.shape[-1] else None,
+        newest_covariates=padded(covariates) if covariates.shape[-1] else None,
+        future_covariates=padded(table.future_covariates) if table.future_covariates.shape[-1] else None,
     )
     return samples._replace(weights=samples.weights * jnp.isfinite(samples.history).any(1)[:, None])
 

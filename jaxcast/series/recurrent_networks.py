@@ -32,7 +32,7 @@ class IndependentNetwork(RegionNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> samples = jaxcast.series.series_windows(values, history_size=8, leads=(1, 5))
         >>> network = jaxcast.series.IndependentNetwork(samples, hidden_size=4, levels=(0.1, 0.5, 0.9), key=jax.random.key(0))
         >>> network(samples.history).info["quantiles"].shape
         (52, 2, 2, 3)
@@ -78,7 +78,7 @@ class HierarchicalNetwork(IndependentNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> samples = jaxcast.series.series_windows(values, history_size=8, leads=(1, 5))
         >>> jaxcast.series.HierarchicalNetwork(samples, hidden_size=4, key=jax.random.key(0))(samples.history).forecast.shape
         (52, 2, 2)
     """
@@ -115,7 +115,7 @@ class AttentionNetwork(IndependentNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> samples = jaxcast.series.series_windows(values, history_size=8, leads=(1, 5))
         >>> network = jaxcast.series.AttentionNetwork(samples, hidden_size=4, key=jax.random.key(0))
         >>> network(samples.history).info["weights"].sum(-1).round(5)[0].tolist()
         [1.0, 1.0]
@@ -157,7 +157,7 @@ class GlobalNetwork(RegionNetwork):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=8, leads=(1, 5))
+        >>> samples = jaxcast.series.series_windows(values, history_size=8, leads=(1, 5))
         >>> network = jaxcast.series.GlobalNetwork(samples, hidden_size=4, self_attention=True, key=jax.random.key(0))
         >>> network(samples.history).forecast.shape
         (52, 2, 2)

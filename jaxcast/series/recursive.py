@@ -32,7 +32,7 @@ class WindowCell:
     Args:
         forecaster: any of histories (time, region) whose first lead is 1; of one that does not know its leads that is believed.
             Of several features, (time, region, feature), it must forecast all, in their order.
-        window_size: l, the steps that it sees.
+        history_size: l, the steps that it sees.
 
     Raises:
         InputError: for a forecaster whose first lead is another, or a window below one; when called, for one of several
@@ -40,27 +40,27 @@ class WindowCell:
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> cell = jaxcast.series.WindowCell(jaxcast.series.Drift((1,)), window_size=2)
+        >>> cell = jaxcast.series.WindowCell(jaxcast.series.Drift((1,)), history_size=2)
         >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), num_leads=3).forecast[:, 0].tolist()
         [3.0, 4.0, 5.0]
     """
 
     forecaster: Any
-    window_size: int = dataclasses.field(metadata={"static": True})
+    history_size: int = dataclasses.field(metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_one_step(self.forecaster)
-        check_sizes(window_size=self.window_size)
+        check_sizes(history_size=self.history_size)
 
     @property
     def warmup(self) -> int:
-        return self.window_size - 1
+        return self.history_size - 1
 
     def init_carry(
         self, value: Float[Array, " region *feature"], exogenous: Any = None
     ) -> Float[Array, "time region *feature"]:
         """A window in which nothing is known."""
-        return jnp.full((self.window_size, *value.shape), jnp.nan, value.dtype)
+        return jnp.full((self.history_size, *value.shape), jnp.nan, value.dtype)
 
     @checked
     def __call__(
@@ -127,9 +127,9 @@ class RecursiveForecaster:
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=4, leads=(1,))
+        >>> samples = jaxcast.series.series_windows(values, history_size=4, leads=(1,))
         >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
-        >>> one_step = jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-6)
+        >>> one_step = jaxcast.series.fit_lag_regression(samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-6)
         >>> forecast = jaxcast.series.RecursiveForecaster(one_step, (1, 10))(values[:50]).forecast
         >>> bool(abs(forecast - values[jnp.asarray([50, 59])]).max() < 0.1)
         True
@@ -150,12 +150,14 @@ class RecursiveForecaster:
         """Which features it forecasts; () where histories have no feature axis."""
         return getattr(self.one_step, "target_features", ())
 
-    def __call__(self, history: Num[Array, "..."], given: Any = None, *, key: Key[Array, ""] | None = None) -> Output:
+    def __call__(
+        self, history: Num[Array, "..."], covariates: Any = None, *, key: Key[Array, ""] | None = None
+    ) -> Output:
         """Forecasts all leads.
 
         Args:
             history: (time, region) or (sample, time, region), with a last axis of features where the forecaster takes one.
-            given: (*batch, step, ...), what is given at the newest step and at all after it but the last of the leads.
+            covariates: (*batch, step, ...), those of the newest step and of all after it but the last of the leads.
             key: for draws, the same for all windows.
 
         Returns:
@@ -178,28 +180,28 @@ class RecursiveForecaster:
         cell, num_leads = WindowCell(self.one_step, history.shape[len(batch)]), max(self.leads)
         at = jnp.asarray(self.leads) - 1
 
-        def path(history: Array, given: Any, key: Any) -> Output:
+        def path(history: Array, covariates: Any, key: Any) -> Output:
             # The window is full at once: no forecast is made before its last step.
             before = jnp.concatenate([history[:1], history[:-1]])
-            carry, first = cell(before, Input(history[-1], True, jax.tree.map(lambda a: a[0], given)))
-            later = jax.tree.map(lambda a: a[1:], given)
+            carry, first = cell(before, Input(history[-1], True, jax.tree.map(lambda a: a[0], covariates)))
+            later = jax.tree.map(lambda a: a[1:], covariates)
             _, rest = closed_loop(cell, RolloutState(carry, first), num_leads - 1, later, key=key)
             return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b])[at], first, rest)
 
-        def drawn(history: Array, given: Any, key: Any) -> Array:
+        def drawn(history: Array, covariates: Any, key: Any) -> Array:
             of_feedback, of_outputs = jax.random.split(key)
-            outputs = path(history, given, of_feedback)
+            outputs = path(history, covariates, of_feedback)
             return jax.vmap(cell.feedback)(outputs, jax.random.split(of_outputs, len(at)))
 
-        def one(history: Array, given: Any) -> Output:
+        def one(history: Array, covariates: Any) -> Output:
             if key is None:
-                return Output(path(history, given, None).forecast, {})
-            paths = jax.vmap(partial(drawn, history, given))(jax.random.split(key, self.num_paths))
+                return Output(path(history, covariates, None).forecast, {})
+            paths = jax.vmap(partial(drawn, history, covariates))(jax.random.split(key, self.num_paths))
             quantiles = jnp.moveaxis(jnp.quantile(paths, jnp.asarray(levels, paths.dtype), axis=0), 0, -1)
             return Output(quantiles[..., middle_of(levels)], {"quantiles": quantiles})
 
         if not batch:
-            return one(history, given)
-        flat, own = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(batch) :]), (history, given))
+            return one(history, covariates)
+        flat, own = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(batch) :]), (history, covariates))
         many = jax.vmap(one)(flat, own)
         return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), many)

@@ -33,7 +33,7 @@ class LagRegression:
 
         y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )
 
-    Without `difference` there is no newest, but of centred inputs the mean of each series. One W for all regions
+    Without `predict_change` there is no newest, but of centred inputs the mean of each series. One W for all regions
     ("global"), or one for each; where several features are forecast, one for each of them, from the features of all.
     Counts are not negative: `nonnegative` cuts forecasts at zero.
 
@@ -43,15 +43,15 @@ class LagRegression:
         weights: W, (lead, feature), with an axis of regions in front where each has its own, and one of targets after the
             leads where there are several features.
         bias: b, alike without the last axis.
-        difference: whether forecasts start from the newest value.
+        predict_change: whether forecasts start from the newest value.
         nonnegative: whether they are cut at zero.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=4, leads=(1, 5))
+        >>> samples = jaxcast.series.series_windows(values, history_size=4, leads=(1, 5))
         >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
-        >>> model = jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-6)
+        >>> model = jaxcast.series.fit_lag_regression(samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-6)
         >>> off = samples.weights * (model(samples.history).forecast - samples.targets)
         >>> bool(abs(off).max() < 1e-3)
         True
@@ -61,7 +61,7 @@ class LagRegression:
     expansion: Any
     weights: Float[Array, "..."]
     bias: Float[Array, "..."]
-    difference: bool = dataclasses.field(metadata={"static": True})
+    predict_change: bool = dataclasses.field(metadata={"static": True})
     nonnegative: bool = dataclasses.field(metadata={"static": True})
 
     @property
@@ -78,7 +78,7 @@ class LagRegression:
         """Raises InputError unless the settings and arrays are those of such a regression."""
         for part in (self.inputs, self.expansion):
             check_model(part)
-        for name in ("difference", "nonnegative"):
+        for name in ("predict_change", "nonnegative"):
             check_flag(name, getattr(self, name))
         num_regions, num_features = len(self.inputs.mean), self.inputs.num_features
         most = self.weights.shape[-1]
@@ -95,12 +95,12 @@ class LagRegression:
         sizes_of(weights, {"['.weights']": f"{own}lead {targets}{size}", "['.bias']": f"{own}lead {targets}"})
 
     @checked
-    def __call__(self, history: Float[Array, "..."], given: Any = None) -> Output:
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         """Forecasts all leads.
 
         Args:
             history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
-            given: as in the samples that it learned from.
+            covariates: as in the samples that it learned from.
 
         Returns:
             Forecasts (*batch, lead, region), with a last axis of targets where there is one of features.
@@ -108,7 +108,7 @@ class LagRegression:
         Raises:
             InputError: for another shape.
         """
-        window = self.inputs(history, given)
+        window = self.inputs(history, covariates)
         expanded = self.expansion(window.features)
         if self.target_features:
             several = [self._steps(expanded, k) for k in range(len(self.target_features))]
@@ -118,7 +118,7 @@ class LagRegression:
         else:
             forecast = self._steps(expanded) * window.scale[..., None, :]
             newest = window.newest[..., None, :]
-        forecast = forecast + (newest if self.difference else window.level)
+        forecast = forecast + (newest if self.predict_change else window.level)
         return Output(jnp.maximum(forecast, 0) if self.nonnegative else forecast, {})
 
     def _steps(self, expanded: Array, target: int | None = None) -> Float[Array, "*batch lead region"]:
@@ -132,20 +132,20 @@ class LagRegression:
 @checked
 def fit_lag_regression(
     samples: SeriesWindows,
+    *,
     inputs: LagInputs,
     expansion: Expansion,
-    *,
     penalty: Scalar,
-    scale_power: Scalar = 1.0,
+    error_weighting: Scalar = 1.0,
     each_region: bool = False,
-    difference: bool = False,
+    predict_change: bool = False,
     nonnegative: bool = False,
 ) -> LagRegression:
     """Fits a regression on lags in closed form, for all leads.
 
         W_h, b_h = argmin sum w_(n,h,r) scale_(n,r)^(2 p) | target_(n,h,r) - W_h' phi(x_(n,r)) - b_h |^2 + penalty e_h |W_h|^2
 
-    targets in units of the scale, e_h the mean eigenvalue of what is inverted, p the scale_power: 1 for an error in the
+    targets in units of the scale, e_h the mean eigenvalue of what is inverted, p the error_weighting: 1 for an error in the
     series' own units, 0 for one in which all regions count alike. The normal equations are solved by their eigenvalues,
     so in float32 penalties below 1e-5 are lost in rounding; those of a float64 run are exact. Other numbers compile nothing,
     and under `jax.vmap` over penalties the eigenvalues are found once. A penalty of 0 is plain least squares, of least norm where
@@ -156,24 +156,24 @@ def fit_lag_regression(
         inputs: what is seen of them.
         expansion: phi, such as `LinearFeatures()`, `PolynomialFeatures(2)` or `random_fourier_features(...)`.
         penalty: strength of the regularisation, in units of the mean eigenvalue.
-        scale_power: p.
+        error_weighting: p.
         each_region: whether each region has its own W and b.
-        difference: whether to forecast the change from the newest value.
+        predict_change: whether to forecast the change from the newest value.
         nonnegative: see `LagRegression`.
 
     Returns:
         The regression.
 
     Raises:
-        InputError: for a penalty below zero, or targets or what is given that are not finite, or inputs made from samples of other features.
+        InputError: for a penalty below zero, or targets or covariates that are not finite, or inputs made from samples of other features.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
-        >>> samples = jaxcast.series.series_windows(values, window_size=4, leads=(1, 5))
+        >>> samples = jaxcast.series.series_windows(values, history_size=4, leads=(1, 5))
         >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
         >>> expansion = jaxcast.series.random_fourier_features(4, 50, bandwidth=0.5, key=jax.random.key(0))
-        >>> jaxcast.series.fit_lag_regression(samples, inputs, expansion, penalty=1e-4).weights.shape
+        >>> jaxcast.series.fit_lag_regression(samples, inputs=inputs, expansion=expansion, penalty=1e-4).weights.shape
         (2, 54)
     """
     check_penalty(penalty)
@@ -185,8 +185,8 @@ def fit_lag_regression(
         )
     solve = _each if each_region else _together
     chosen = None if is_zero(penalty) else penalty
-    weights, bias = solve(learned_from(samples), inputs, expansion, chosen, scale_power, difference)
-    return LagRegression(inputs, expansion, weights, bias, difference, nonnegative)
+    weights, bias = solve(learned_from(samples), inputs, expansion, chosen, error_weighting, predict_change)
+    return LagRegression(inputs, expansion, weights, bias, predict_change, nonnegative)
 
 
 def _together(
@@ -195,9 +195,9 @@ def _together(
     expansion: Expansion,
     penalty: Scalar | None,
     power: Scalar,
-    difference: bool,
+    predict_change: bool,
 ) -> tuple[Array, Array]:
-    return _solve_all(samples, inputs(samples.history, samples.given), expansion, penalty, power, difference)
+    return _solve_all(samples, inputs(samples.history, samples.covariates), expansion, penalty, power, predict_change)
 
 
 def _each(
@@ -206,18 +206,20 @@ def _each(
     expansion: Expansion,
     penalty: Scalar | None,
     power: Scalar,
-    difference: bool,
+    predict_change: bool,
 ) -> tuple[Array, Array]:
     """One region after the other, so that memory holds the features of one only."""
 
     def one(own: Any) -> tuple[Array, Array]:
-        number, mixing, std, targets, weights = own
-        window = inputs.of_regions(samples.history, samples.given, mixing[None], std[None], number[None])
+        number, neighbour_weights, std, targets, weights = own
+        window = inputs.of_regions(
+            samples.history, samples.covariates, neighbour_weights[None], std[None], number[None]
+        )
         alone = samples._replace(targets=targets[:, :, None], weights=weights[:, :, None])
-        return _solve_all(alone, window, expansion, penalty, power, difference)
+        return _solve_all(alone, window, expansion, penalty, power, predict_change)
 
     regions_first = [jnp.moveaxis(a, 2, 0) for a in (samples.targets, samples.weights)]
-    return jax.lax.map(one, (jnp.arange(len(inputs.std)), inputs.mixing, inputs.std, *regions_first))
+    return jax.lax.map(one, (jnp.arange(len(inputs.std)), inputs.neighbour_weights, inputs.std, *regions_first))
 
 
 def _solve_all(
@@ -226,34 +228,34 @@ def _solve_all(
     expansion: Expansion,
     penalty: Scalar | None,
     power: Scalar,
-    difference: bool,
+    predict_change: bool,
 ) -> tuple[Float[Array, "lead *target feature"], Float[Array, " lead *target"]]:
     """The weights of every target, each by itself."""
     if samples.features is None:
-        return _solve(samples, window, expansion, penalty, power, difference)
+        return _solve(samples, window, expansion, penalty, power, predict_change)
     found = []
     for k in range(samples.targets.shape[-1]):
         own = samples._replace(targets=samples.targets[..., k], weights=samples.weights[..., k])
         level = window.level[..., k] if jnp.ndim(window.level) else window.level
         seen = Window(window.features, window.newest[..., k], window.scale[..., k], level)
-        found.append(_solve(own, seen, expansion, penalty, power, difference))
+        found.append(_solve(own, seen, expansion, penalty, power, predict_change))
     return jnp.stack([weights for weights, _ in found], 1), jnp.stack([bias for _, bias in found], 1)
 
 
-@partial(jax.jit, static_argnames="difference")
+@partial(jax.jit, static_argnames="predict_change")
 def _solve(
     samples: SeriesWindows,
     window: Window,
     expansion: Expansion,
     penalty: Scalar | None,
     power: Scalar,
-    difference: bool,
+    predict_change: bool,
 ) -> tuple[Float[Array, "lead feature"], Float[Array, " lead"]]:
     features = expansion(window.features).reshape(-1, expansion_size(expansion, window.features.shape[-1]))
     scale = window.scale.ravel()
 
     def of_lead(targets: Array, weights: Array) -> tuple[Array, Array]:
-        wanted = (targets - (window.newest if difference else window.level)).ravel() / scale
+        wanted = (targets - (window.newest if predict_change else window.level)).ravel() / scale
         weights = weights.ravel() * scale ** (2 * power)
         weights = weights / weights.sum()
         mean, middle = weights @ features, weights @ wanted

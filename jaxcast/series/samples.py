@@ -26,8 +26,8 @@ class SeriesWindows(NamedTuple):
             target).
         weights: of the targets' shape, 1 where a target is known and to be learned from, else 0; the target is then 0 too.
         rows: that of each target in the table, (sample, lead).
-        given: what else is known when the history ends, such as the season or what is planned for the targets, (sample,
-            feature) for all regions or (sample, region, feature), or None.
+        covariates: what else is known when the history ends, such as the season or what is planned for the targets,
+            (sample, covariate) for all regions or (sample, region, covariate), or None.
         features: which features are forecast, None without a feature axis.
     """
 
@@ -35,7 +35,7 @@ class SeriesWindows(NamedTuple):
     targets: Float[Array, "sample lead region *target"]
     weights: Float[Array, "sample lead region *target"]
     rows: Int[Array, "sample lead"]
-    given: Any = None
+    covariates: Any = None
     features: TargetFeatures | None = None
 
 
@@ -43,14 +43,14 @@ class SeriesWindows(NamedTuple):
 def series_windows(
     values: Float[Any, "time region *feature"],
     *,
-    window_size: int,
+    history_size: int,
     leads: Sequence[int],
     start: int = 0,
     stop: int | None = None,
     targets: Sequence[int] | None = None,
     past_covariates: Float[Any, "time *region_of_past covariate"] | None = None,
-    given: Float[Any, "time *region_of_given given"] | None = None,
-    ahead: Float[Any, "time *region_of_ahead ahead"] | None = None,
+    newest_covariates: Float[Any, "time *region_of_newest newest"] | None = None,
+    future_covariates: Float[Any, "time *region_of_future future"] | None = None,
 ) -> SeriesWindows:
     """Cuts every window of a table that has a target in the rows from `start` to before `stop`.
 
@@ -59,7 +59,7 @@ def series_windows(
 
     Args:
         values: (time, region), or (time, region, feature) for several numbers of each region; NaN where one is missing.
-        window_size: steps of history.
+        history_size: steps of history.
         leads: steps from the newest value to each target, at least 1.
         start: first row of targets.
         stop: row after the last of targets, by default the end.
@@ -68,9 +68,10 @@ def series_windows(
         past_covariates: what else is known of each step of the window, (time, covariate) for all regions or (time, region,
             covariate). They become further features, after those of the values, that are not forecast; a missing one is
             the last known. Values without a feature axis become the first feature.
-        given: what else is known at each step, for all regions or for each; a sample gets that of its newest step.
-        ahead: what is known of each step before it comes; a sample gets that of the steps of all its targets, lead by
-            lead, after `given`. What cannot be known is NaN: such a sample is not learned from, its weights are 0.
+        newest_covariates: what else is known at each step, for all regions or for each; a sample gets that of its
+            newest step.
+        future_covariates: what is known of each step beforehand; a sample gets that of the steps of all its targets,
+            lead by lead, after `newest_covariates`. What cannot be known is NaN: such a sample is not learned from, its weights are 0.
 
     Returns:
         The windows with their targets.
@@ -82,37 +83,42 @@ def series_windows(
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.arange(10.0)[:, None]
-        >>> samples = jaxcast.series.series_windows(values, window_size=3, leads=(1, 4), start=5, stop=7)
+        >>> samples = jaxcast.series.series_windows(values, history_size=3, leads=(1, 4), start=5, stop=7)
         >>> samples.history[:, :, 0].tolist()
         [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 4.0, 5.0]]
         >>> samples.rows.tolist(), samples.weights[:, :, 0].tolist()
         ([[3, 6], [4, 7], [5, 8], [6, 9]], [[0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-        >>> samples = jaxcast.series.series_windows(jnp.ones((10, 2, 3)), window_size=4, leads=(1,), targets=(0, 2))
+        >>> samples = jaxcast.series.series_windows(jnp.ones((10, 2, 3)), history_size=4, leads=(1,), targets=(0, 2))
         >>> samples.history.shape, samples.targets.shape
         ((6, 4, 2, 3), (6, 1, 2, 2))
     """
     table, features = _features(values, targets, past_covariates)
     length = len(table)
     stop = length if stop is None else min(stop, length)
-    if min(window_size, *leads, 1) < 1 or not leads:
-        raise InputError(f"expected a window and leads of at least 1, got {window_size} and {tuple(leads)}")
+    if min(history_size, *leads, 1) < 1 or not leads:
+        raise InputError(f"expected a window and leads of at least 1, got {history_size} and {tuple(leads)}")
     # Numbers of the newest steps of windows.
-    first = max(window_size - 1, start - max(leads))
+    first = max(history_size - 1, start - max(leads))
     last = stop - 1 - min(leads)
     if last < first:
         raise InputError(
-            f"windows of {window_size} and leads of up to {max(leads)} steps find no target in the rows {start} to "
+            f"windows of {history_size} and leads of up to {max(leads)} steps find no target in the rows {start} to "
             f"{stop - 1} of a table of {length}; give a longer table, shorter windows or smaller leads"
         )
     newest = np.arange(first, last + 1)
     rows = newest[:, None] + np.asarray(leads)
-    samples = _gather(table, newest, rows, (rows >= start) & (rows < stop), window_size=window_size, features=features)
+    samples = _gather(
+        table, newest, rows, (rows >= start) & (rows < stop), history_size=history_size, features=features
+    )
     parts = [
-        _given_at(name, known, table, steps)
-        for name, known, steps in (("given", given, newest[:, None]), ("ahead", ahead, rows))
+        _covariates_at(name, known, table, steps)
+        for name, known, steps in (
+            ("newest_covariates", newest_covariates, newest[:, None]),
+            ("future_covariates", future_covariates, rows),
+        )
         if known is not None
     ]
-    return _with_given(samples, parts) if parts else samples
+    return _with_covariates(samples, parts) if parts else samples
 
 
 def _features(values: Any, targets: Any, past: Any) -> tuple[Array, TargetFeatures | None]:
@@ -140,8 +146,8 @@ def _features(values: Any, targets: Any, past: Any) -> tuple[Array, TargetFeatur
     return jnp.concatenate([table, past], -1), features
 
 
-def _given_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "sample step"]) -> Array:
-    """What a table gives at some steps of each sample, (sample, *region, feature of all steps); NaN beyond its end."""
+def _covariates_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "sample step"]) -> Array:
+    """The covariates at some steps of each sample, (sample, *region, feature of all steps); NaN beyond its end."""
     table = jnp.asarray(table, float)
     if table.ndim not in (2, 3) or table.shape[:-1] != values.shape[: table.ndim - 1]:
         raise InputError(
@@ -152,19 +158,19 @@ def _given_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "sample
     return jnp.moveaxis(found, 1, -2).reshape(len(steps), *table.shape[1:-1], -1)
 
 
-def _with_given(samples: SeriesWindows, parts: list[Array]) -> SeriesWindows:
-    """The samples with what is given; where that is not known, nothing is to be learned."""
+def _with_covariates(samples: SeriesWindows, parts: list[Array]) -> SeriesWindows:
+    """The samples with covariates; where one is not known, nothing is to be learned."""
     each = any(part.ndim == 3 for part in parts)
     num_regions = samples.history.shape[2]
     parts = [jnp.repeat(part[:, None], num_regions, 1) if each and part.ndim == 2 else part for part in parts]
-    given = jnp.concatenate(parts, -1)
-    known = jnp.isfinite(given)
+    covariates = jnp.concatenate(parts, -1)
+    known = jnp.isfinite(covariates)
     is_known = known.all(-1)[:, None] if each else known.all(-1)[:, None, None]
     is_known = is_known if samples.features is None else is_known[..., None]
     return samples._replace(
         targets=jnp.where(is_known, samples.targets, 0),
         weights=jnp.where(is_known, samples.weights, 0),
-        given=jnp.where(known, given, 0),
+        covariates=jnp.where(known, covariates, 0),
     )
 
 
@@ -178,17 +184,17 @@ def check_samples(samples: SeriesWindows) -> None:
         return
     weights: Any = np.asarray(samples.weights)
     samples = samples._replace(weights=weights)
-    for name, array in (("targets", samples.targets), ("given", samples.given)):
+    for name, array in (("targets", samples.targets), ("covariates", samples.covariates)):
         if array is not None:
             check_finite({name: array}, weights=_weights_of(name, samples))
 
 
 def learned_from(samples: SeriesWindows) -> SeriesWindows:
-    """The samples with zeros for targets of weight 0, and for what is given with them, whatever stood there."""
-    given = samples.given
-    if given is not None:
-        given = jnp.where(_weights_of("given", samples) > 0, given, 0)
-    return samples._replace(targets=jnp.where(samples.weights > 0, samples.targets, 0), given=given)
+    """The samples with zeros for targets of weight 0, and for their covariates, whatever stood there."""
+    covariates = samples.covariates
+    if covariates is not None:
+        covariates = jnp.where(_weights_of("covariates", samples) > 0, covariates, 0)
+    return samples._replace(targets=jnp.where(samples.weights > 0, samples.targets, 0), covariates=covariates)
 
 
 def _weights_of(name: str, samples: SeriesWindows) -> Any:
@@ -197,41 +203,41 @@ def _weights_of(name: str, samples: SeriesWindows) -> Any:
     if name == "targets":
         return weights
     weights = weights if samples.features is None else weights.max(-1)
-    return weights.max(-2)[..., None] if samples.given.ndim == weights.ndim else weights.max((-2, -1))[..., None]
+    return weights.max(-2)[..., None] if samples.covariates.ndim == weights.ndim else weights.max((-2, -1))[..., None]
 
 
-def given_to_regions(given: Any, history: Array, size: int) -> Float[Array, "*batch region feature"]:
-    """Brings what is given with histories (*batch, time, region) to each region: its own, or the same for all.
+def covariates_to_regions(covariates: Any, history: Array, size: int) -> Float[Array, "*batch region feature"]:
+    """Brings the covariates of histories (*batch, time, region) to each region: its own, or the same for all.
 
     Args:
-        given: (*batch, feature) or (*batch, region, feature).
+        covariates: (*batch, covariate) or (*batch, region, covariate).
         history: without a feature axis.
         size: how many features are expected.
 
     Returns:
-        What is given, for each region.
+        The covariates of each region.
 
     Raises:
         InputError: for another shape.
     """
     num_regions, batch = history.shape[-1], history.shape[:-2]
-    if np.shape(given) not in ((*batch, size), (*batch, num_regions, size)):
+    if np.shape(covariates) not in ((*batch, size), (*batch, num_regions, size)):
         raise InputError(
-            f"it learned from {size} given numbers for each of {num_regions} regions, or for all, of a sample, got shape "
-            f"{np.shape(given)} with histories {history.shape}"
+            f"it learned from {size} covariates for each of {num_regions} regions, or for all, of a sample, got shape "
+            f"{np.shape(covariates)} with histories {history.shape}"
         )
-    given = jnp.asarray(given)
-    if given.ndim < history.ndim:
-        given = given[..., None, :]
-    return jnp.broadcast_to(given, (*batch, num_regions, size))
+    covariates = jnp.asarray(covariates)
+    if covariates.ndim < history.ndim:
+        covariates = covariates[..., None, :]
+    return jnp.broadcast_to(covariates, (*batch, num_regions, size))
 
 
-@partial(jax.jit, static_argnames="window_size")
+@partial(jax.jit, static_argnames="history_size")
 def _gather(
     values: Array, newest: Int[Array, " sample"], rows: Int[Array, "sample lead"], wanted: Bool[Array, "sample lead"],
-    *, window_size: int, features: TargetFeatures | None,
+    *, history_size: int, features: TargetFeatures | None,
 ) -> SeriesWindows:  # fmt: skip
-    history = values[newest[:, None] + jnp.arange(1 - window_size, 1)]
+    history = values[newest[:, None] + jnp.arange(1 - history_size, 1)]
     targets = values[jnp.minimum(rows, len(values) - 1)]
     if features is not None:
         targets = of_targets(targets, features.numbers)
@@ -239,7 +245,7 @@ def _gather(
     return SeriesWindows(history, jnp.where(known, targets, 0), known.astype(values.dtype), rows, None, features)
 
 
-def base_quantiles(forecaster: Any, history: Float[Array, "..."], given: Any = None) -> Float[Array, "..."]:
+def base_quantiles(forecaster: Any, history: Float[Array, "..."], covariates: Any = None) -> Float[Array, "..."]:
     """Finds a forecaster's own quantiles; where it has none its point forecast, as the only level."""
-    output = forecaster(history) if given is None else forecaster(history, given)
+    output = forecaster(history) if covariates is None else forecaster(history, covariates)
     return output.info.get("quantiles", output.forecast[..., None])

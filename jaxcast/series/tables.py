@@ -24,9 +24,9 @@ class SeriesTable(NamedTuple):
         names: of the series.
         calendar: of the rows.
         values: of the series.
-        past: covariates known up to a row.
-        ahead: covariates known of later rows too.
-        static: one number for each region.
+        past_covariates: those known up to a row.
+        future_covariates: those known of later rows too.
+        static_covariates: one number for each region.
         missing: what the file lacks, in words.
         notes: how its dates were read, in words, where that is not plain.
     """
@@ -34,9 +34,9 @@ class SeriesTable(NamedTuple):
     names: tuple[str, ...]
     calendar: Calendar
     values: Float[np.ndarray, "time region"]
-    past: Float[np.ndarray, "time region feature"]
-    ahead: Float[np.ndarray, "time region feature"]
-    static: Float[np.ndarray, "region feature"]
+    past_covariates: Float[np.ndarray, "time region feature"]
+    future_covariates: Float[np.ndarray, "time region feature"]
+    static_covariates: Float[np.ndarray, "region feature"]
     missing: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -52,9 +52,9 @@ def read_series(
     time: str | None = None,
     series: str | None = None,
     value: str | None = None,
-    past: Sequence[str] = (),
-    ahead: Sequence[str] = (),
-    static: Sequence[str] = (),
+    past_covariates: Sequence[str] = (),
+    future_covariates: Sequence[str] = (),
+    static_covariates: Sequence[str] = (),
     business_days: bool | None = None,
 ) -> SeriesTable:
     """Reads the series of a table: wide, a date and a column for each series, or long, rows of date, series and value.
@@ -68,9 +68,9 @@ def read_series(
         time: column of the dates, where it is not called date, time or ds and other columns hold dates too.
         series: column of the names in a long table, where it is not called series, region, location or unique_id.
         value: column of the values in a long table, where it is not called value, y or target.
-        past: columns that are covariates known up to now.
-        ahead: columns that are covariates known beforehand.
-        static: columns of a long table that are one number for each series.
+        past_covariates: columns that are covariates known up to now.
+        future_covariates: columns that are covariates known beforehand.
+        static_covariates: columns of a long table that are one number for each series.
         business_days: whether daily dates leave weekends out; by default where none of them is on a weekend.
 
     Returns:
@@ -98,7 +98,7 @@ def read_series(
     if calendar.weekdays and not calendar.months and business_days is None:
         notes = (*notes, "no date is on a weekend: steps are business days, and no weekend is forecast")
     rows = calendar.rows(dates)
-    covariates = [*past, *ahead, *static]
+    covariates = [*past_covariates, *future_covariates, *static_covariates]
     for name in covariates:
         column_called(columns, path, "covariates", name, ())
     names, own, wanted = _layout(columns, path, time, series, value, covariates)
@@ -110,9 +110,11 @@ def read_series(
         grid = _on_grid(columns, wanted, rows, own)
         return np.broadcast_to(grid, (len(grid), len(names), grid.shape[2]))
 
-    constant = _static(of_regions(static), names, static)
+    constant = _static(of_regions(static_covariates), names, static_covariates)
     values = grid[..., 0] if is_long else grid[:, 0]
-    table = SeriesTable(names, calendar, values, of_regions(past), of_regions(ahead), constant, (), notes)
+    table = SeriesTable(
+        names, calendar, values, of_regions(past_covariates), of_regions(future_covariates), constant, (), notes
+    )
     return table._replace(missing=_missing(table, rows))
 
 

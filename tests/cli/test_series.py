@@ -21,7 +21,7 @@ from tests.tampering import contents, rewrite
 
 NAMES, WEEKS, LEVELS = ("north", "south", "east"), 120, (0.1, 0.25, 0.5, 0.75, 0.9)
 FIRST, SECOND = 72, 96  # where the held-out parts begin
-SHAPE = ["--horizon", 2, "--window", 4, "--season", 0, "--levels", *LEVELS]
+SHAPE = ["--horizon", 2, "--history-size", 4, "--season", 0, "--levels", *LEVELS]
 NAN = np.nan
 
 
@@ -215,7 +215,7 @@ def test_covariates_known_ahead_move_the_forecast_as_they_should(tmp_path):
     heat[40] = NAN
     write(tmp_path / "table.csv", values, heat=heat, wind=np.cos(np.arange(WEEKS + 2.0)))
     run(
-        "train", "--data", tmp_path / "table.csv", *SHAPE, "--known-ahead", "heat", "--covariates", "wind", "--method",
+        "train", "--data", tmp_path / "table.csv", *SHAPE, "--future-covariates", "heat", "--past-covariates", "wind", "--method",
         "ridge_each_series", "last_value", "--out", tmp_path / "model",
     )  # fmt: skip
     args = ["forecast", "--model", tmp_path / "model", "--out", tmp_path / "f.csv", "--overwrite", "--data"]
@@ -243,7 +243,7 @@ def test_naive_forecasts_take_no_notice_of_covariates(method, values, tmp_path):
     write(tmp_path / "plain.csv", values)
     write(tmp_path / "more.csv", values, heat=np.cos(np.arange(float(WEEKS))))
     found = []
-    for name, more in (("plain", []), ("more", ["--covariates", "heat"])):
+    for name, more in (("plain", []), ("more", ["--past-covariates", "heat"])):
         table, model, out = tmp_path / f"{name}.csv", tmp_path / name, tmp_path / f"{name}-f.csv"
         run("train", "--data", table, *SHAPE, *more, "--season", "4", "--method", method, "--out", model)
         run("forecast", "--model", model, "--data", table, "--out", out)
@@ -273,8 +273,8 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("window", "x"), ("window", 0), ("window", 10**15), ("leads", [2, 1]), ("leads", [1]), ("leads", "12"),
-        ("names", ["north", "north", "east"]), ("names", [1, 2, 3]), ("covariates", {"past": [1], "ahead": [], "static": []}),
+        ("history_size", "x"), ("history_size", 0), ("history_size", 10**15), ("leads", [2, 1]), ("leads", [1]), ("leads", "12"),
+        ("names", ["north", "north", "east"]), ("names", [1, 2, 3]), ("covariates", {"past_covariates": [1], "future_covariates": [], "static_covariates": []}),
         ("columns", {"time": 5, "series": None, "value": None}), ("columns", []), ("learned_until", "soon"), ("step", 7),
         ("method", None), ("lowest", "x"),
     ],
@@ -304,7 +304,7 @@ def test_a_lower_bound_above_what_was_learned_from_is_refused(folder, tmp_path):
 @pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
 def test_every_forecaster_can_be_kept(kind, values, tmp_path):
     samples = jaxcast.series.series_windows(
-        np.nan_to_num(values), window_size=6, leads=(1, 3), given=np.ones((WEEKS, 2))
+        np.nan_to_num(values), history_size=6, leads=(1, 3), newest_covariates=np.ones((WEEKS, 2))
     )
     options = dict(hidden_size=3, levels=LEVELS, key=jax.random.key(0), kind="gru")
     if kind == "kernel":
@@ -356,7 +356,7 @@ def test_quantiles_follow_what_a_series_moved_lately_where_that_tells_its_errors
     run("train", table, "--horizon", "1", "--season", "0", "--method", "last_value", "--out", tmp_path / "model")
     stored = jaxcast.load_model(tmp_path / "model")
     assert stored.pool.width_power > 0
-    samples = jaxcast.series.series_windows(walk, window_size=20, leads=(1,), start=720)
+    samples = jaxcast.series.series_windows(walk, history_size=20, leads=(1,), start=720)
     moving = loud[np.asarray(samples.rows)[:, 0]]
     settled = np.arange(180) % 30 >= 10  # some steps after the change, when it shows
     apart = []
@@ -383,13 +383,13 @@ BAD = [
     (["train", "--trajectory", "wide.csv", "--candidates", "lorenz63(rho=[28, 30])", "--out", "x"], "a table with dates is given as --data"),
     (["train", "text.csv", "--out", "x"], r"text.csv, line 2: expected a number in column 'north', got 'many'"),
     (["train", "day.csv", "--out", "x"], r"day.csv, line 2, column 'date': expected a date such as 2024-01-31, got '31.01.2021'"),
-    (["train", "wide.csv", "--covariates", "rain", "--out", "x"], "has no column 'rain' for --covariates"),
+    (["train", "wide.csv", "--past-covariates", "rain", "--out", "x"], "has no column 'rain' for --past-covariates"),
     (["train", "wide.csv", "--held-out", "0.6", "--out", "x"], "held_out must be above 0 and below 0.5"),
     (["train", "wide.csv", "--method", "seasonal_last_value", "--season", "0", "--out", "x"], "needs a --season"),
     (["train", "wide.csv", *SHAPE, "--out", "model"], "holds a run with other settings .method"),
     (["train", "wide.csv", "--lower", "nan", "--out", "x"], "lower must be finite"),
     (["train", "wide.csv", "--lower", "1000", "--out", "x"], "which is below --lower 1000"),
-    (["train", "wide.csv", "--covariates", "north", "--known-ahead", "north", "--out", "x"], "name each column once among covariates"),
+    (["train", "wide.csv", "--past-covariates", "north", "--future-covariates", "north", "--out", "x"], "name each column once among covariates"),
     (["train", "wide.csv", "--held-out", "0.001", "--out", "x"], "a held-out part must have at least 2 dates, 0.001 of the 120"),
     (["train", "gap.csv", *SHAPE, "--out", "x"], "the first held-out part, rows 73 to 96, has no known value"),
     (["forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no trained"),

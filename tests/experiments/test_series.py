@@ -211,9 +211,9 @@ def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
     np.testing.assert_array_equal(
         window.train.history[-len(calendar.train.history) :], calendar.train.history[:, -size:]
     )
-    np.testing.assert_allclose(calendar.train.given[0], calendar.train.given[10], atol=1e-12)
+    np.testing.assert_allclose(calendar.train.covariates[0], calendar.train.covariates[10], atol=1e-12)
     newest = calendar.train.rows[3, 0] - 2
-    np.testing.assert_allclose(np.arctan2(calendar.train.given[3, 2], calendar.train.given[3, 0]) % (2 * np.pi),
+    np.testing.assert_allclose(np.arctan2(calendar.train.covariates[3, 2], calendar.train.covariates[3, 0]) % (2 * np.pi),
                                2 * np.pi * newest / 10 % (2 * np.pi), rtol=1e-9)  # fmt: skip
 
 

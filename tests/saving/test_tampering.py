@@ -25,7 +25,7 @@ LEVELS = (0.1, 0.5, 0.9)
 
 def series():
     """Forecasters of every shape, calibrated by hand."""
-    samples = jaxcast.series.series_windows(VALUES, window_size=6, leads=(1, 3))
+    samples = jaxcast.series.series_windows(VALUES, history_size=6, leads=(1, 3))
     inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), num_components=2)
     expansion = jaxcast.series.random_fourier_features(inputs.num_features, 8, bandwidth=0.5, key=jax.random.key(0))
     inner = {
@@ -213,7 +213,7 @@ def test_numbers_out_of_range_are_refused(folders, tmp_path, without_type_checks
         ("nvar", ".scaler.std", np.asarray([1.0, 0.0])),
         ("delay_kernel_ridge", ".bandwidth", np.asarray(-1.0)),
         ("series fourier", ".forecaster.inputs.std", np.zeros(3)),
-        ("series drift", ".given_std", np.asarray(0.0)),
+        ("series drift", ".covariates_std", np.asarray(0.0)),
         ("regime", ".emulator.dt", np.asarray(0.0)),
         ("regime", ".value_noise", -np.ones(3)),
     ):

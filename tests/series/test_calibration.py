@@ -11,7 +11,7 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 def test_a_share_of_held_out_values_as_large_as_the_level_lies_below(without_type_checks):
     rng = np.random.default_rng(3)
-    samples = jaxcast.series.series_windows(rng.gamma(2.0, size=(400, 2)) * [1, 9], window_size=1, leads=(1, 2))
+    samples = jaxcast.series.series_windows(rng.gamma(2.0, size=(400, 2)) * [1, 9], history_size=1, leads=(1, 2))
     base = rng.normal(size=(*samples.targets.shape, 1))
     shifts = jaxcast.series.conformal_shifts(base, samples, levels=LEVELS, std=np.ones(2))
     below = np.asarray(samples.targets)[..., None] <= base + shifts

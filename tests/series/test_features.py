@@ -24,7 +24,7 @@ def values():
 
 @pytest.fixture(scope="module")
 def samples(values):
-    return jaxcast.series.series_windows(values, window_size=5, leads=(1, 3), targets=(2, 0))
+    return jaxcast.series.series_windows(values, history_size=5, leads=(1, 3), targets=(2, 0))
 
 
 def flat(samples):
@@ -44,7 +44,7 @@ def test_windows_hold_all_features_and_targets_those_asked_for(values, samples):
             np.testing.assert_array_equal(samples.weights[n, k], known)
             if known:
                 np.testing.assert_array_equal(samples.targets[n, k], values[newest + lead][:, [2, 0]])
-    everything = jaxcast.series.series_windows(values, window_size=5, leads=(1,))
+    everything = jaxcast.series.series_windows(values, history_size=5, leads=(1,))
     np.testing.assert_array_equal(everything.targets.shape[2:], (2, 3))
     missing = np.argwhere(np.asarray(everything.weights)[:, 0] == 0)
     np.testing.assert_array_equal(missing, [[30 - 5, 1, 1]])
@@ -52,12 +52,12 @@ def test_windows_hold_all_features_and_targets_those_asked_for(values, samples):
 
 def test_covariates_along_time_are_further_features_that_are_not_forecast(values):
     past = np.arange(140.0).reshape(70, 2, 1)
-    samples = jaxcast.series.series_windows(values[..., 0], window_size=5, leads=(1,), past_covariates=past)
+    samples = jaxcast.series.series_windows(values[..., 0], history_size=5, leads=(1,), past_covariates=past)
     np.testing.assert_array_equal(samples.history[..., 1], np.stack([past[n : n + 5, :, 0] for n in range(65)]))
     np.testing.assert_array_equal(samples.history[..., 0], np.stack([values[n : n + 5, :, 0] for n in range(65)]))
     assert samples.targets.shape == (65, 1, 2, 1)
     assert samples.features.numbers == (0,)
-    shared = jaxcast.series.series_windows(values, window_size=5, leads=(1,), past_covariates=past[:, 0])
+    shared = jaxcast.series.series_windows(values, history_size=5, leads=(1,), past_covariates=past[:, 0])
     assert shared.features.numbers == (0, 1, 2)
     np.testing.assert_array_equal(shared.history[..., 3], np.repeat(np.asarray(samples.history[:, :, :1, 1]), 2, -1))
 
@@ -77,17 +77,17 @@ def test_a_baseline_of_several_features_is_that_of_each(model, samples):
 @pytest.mark.parametrize("each_region", [False, True])
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_regression_on_several_features_is_weighted_least_squares(samples, each_region, centred):
-    mixing = jaxcast.series.neighbour_weights(2, np.ones((2, 2)))
-    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), mixing=mixing, centred=centred)
+    neighbour_weights = jaxcast.series.neighbour_weights(2, np.ones((2, 2)))
+    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), neighbour_weights=neighbour_weights, centred=centred)
     assert inputs.num_features == 2 * 3 * 2
     model = jaxcast.series.fit_lag_regression(
         samples,
-        inputs,
-        jaxcast.series.LinearFeatures(),
+        inputs=inputs,
+        expansion=jaxcast.series.LinearFeatures(),
         penalty=1e-13,
         each_region=each_region,
-        difference=True,
-        scale_power=0.0,
+        predict_change=True,
+        error_weighting=0.0,
     )
     ours = model(samples.history).forecast
     history = np.array(samples.history)
@@ -116,16 +116,18 @@ def test_a_regression_on_several_features_is_weighted_least_squares(samples, eac
 def test_one_feature_is_the_same_with_and_without_its_axis(options, values):
     positive = np.abs(values) + 1
     one, other = (
-        jaxcast.series.series_windows(table, window_size=5, leads=(1, 3), given=np.ones((70, 1)))
+        jaxcast.series.series_windows(table, history_size=5, leads=(1, 3), newest_covariates=np.ones((70, 1)))
         for table in (positive[..., 0], positive[..., :1])
     )
     found = []
     for samples in (one, other):
         inputs = jaxcast.series.lag_inputs(
-            samples, lags=(0, 1, 3), mixing=jaxcast.series.neighbour_weights(2, everyone=True), **options
+            samples, lags=(0, 1, 3), neighbour_weights=jaxcast.series.neighbour_weights(2, everyone=True), **options
         )
-        model = jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.PolynomialFeatures(2), penalty=1e-3)
-        found.append(np.asarray(model(samples.history, samples.given).forecast))
+        model = jaxcast.series.fit_lag_regression(
+            samples, inputs=inputs, expansion=jaxcast.series.PolynomialFeatures(2), penalty=1e-3
+        )
+        found.append(np.asarray(model(samples.history, samples.covariates).forecast))
     np.testing.assert_allclose(found[1][..., 0], found[0], rtol=1e-9)
 
 
@@ -180,11 +182,11 @@ def test_a_network_forecasts_every_target_from_all_features(network, samples):
 
 @pytest.mark.parametrize("kind", ["regression", pytest.param("network", marks=pytest.mark.slow), "quantiles"])
 def test_a_closed_loop_feeds_all_features(kind, values):
-    samples = jaxcast.series.series_windows(values, window_size=5, leads=(1,))
+    samples = jaxcast.series.series_windows(values, history_size=5, leads=(1,))
     if kind == "regression":
         inputs = jaxcast.series.lag_inputs(samples, lags=range(5))
         model = jaxcast.series.fit_lag_regression(
-            samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3, difference=True
+            samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-3, predict_change=True
         )
     else:
         model = make(jaxcast.series.GlobalNetwork, samples, levels=LEVELS if kind == "quantiles" else ())
@@ -253,7 +255,7 @@ def test_forecasters_of_several_features_can_be_kept(kind, samples, tmp_path):
     elif kind in ("ridge", "each"):
         inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), centred=kind == "each")
         inner = jaxcast.series.fit_lag_regression(
-            samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3, each_region=kind == "each"
+            samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-3, each_region=kind == "each"
         )
     else:
         inner = make(dict(zip(("global", "attention"), NETWORKS[:1:-1], strict=True))[kind], samples, levels=LEVELS)
@@ -272,26 +274,28 @@ def test_forecasters_of_several_features_can_be_kept(kind, samples, tmp_path):
 
 
 def one_feature(v):
-    return jaxcast.series.series_windows(v[..., 0], window_size=5, leads=(1,))
+    return jaxcast.series.series_windows(v[..., 0], history_size=5, leads=(1,))
 
 
 def fitted(samples):
     inputs = jaxcast.series.lag_inputs(samples, lags=(0, 1))
-    return jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3)
+    return jaxcast.series.fit_lag_regression(
+        samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-3
+    )
 
 
 @pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("expected", "call"),
     [
-        (r"expected values \(time, region\) or \(time, region, feature\), got shape \(70,\)", lambda v, s: jaxcast.series.series_windows(v[:, 0, 0], window_size=5, leads=(1,))),
-        (r"expected values .* got shape \(1, 70, 2, 3\)", lambda v, s: jaxcast.series.series_windows(v[None], window_size=5, leads=(1,))),
-        (r"targets as different numbers of features from 0 to 2, got \(0, 3\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), targets=(0, 3))),
-        (r"targets as different numbers of features from 0 to 2, got \(1, 1\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), targets=(1, 1))),
-        (r"targets as different numbers of features from 0 to 2, got \(\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), targets=())),
-        (r"expected values \(time, region, feature\), got shape \(70, 2\)", lambda v, s: jaxcast.series.series_windows(v[..., 0], window_size=5, leads=(1,), targets=(0,))),
-        (r"expected past_covariates .* of 70 steps and 2 regions, got shape \(70, 3, 1\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), past_covariates=np.ones((70, 3, 1)))),
-        (r"expected past_covariates .* got shape \(69, 1\)", lambda v, s: jaxcast.series.series_windows(v, window_size=5, leads=(1,), past_covariates=np.ones((69, 1)))),
+        (r"expected values \(time, region\) or \(time, region, feature\), got shape \(70,\)", lambda v, s: jaxcast.series.series_windows(v[:, 0, 0], history_size=5, leads=(1,))),
+        (r"expected values .* got shape \(1, 70, 2, 3\)", lambda v, s: jaxcast.series.series_windows(v[None], history_size=5, leads=(1,))),
+        (r"targets as different numbers of features from 0 to 2, got \(0, 3\)", lambda v, s: jaxcast.series.series_windows(v, history_size=5, leads=(1,), targets=(0, 3))),
+        (r"targets as different numbers of features from 0 to 2, got \(1, 1\)", lambda v, s: jaxcast.series.series_windows(v, history_size=5, leads=(1,), targets=(1, 1))),
+        (r"targets as different numbers of features from 0 to 2, got \(\)", lambda v, s: jaxcast.series.series_windows(v, history_size=5, leads=(1,), targets=())),
+        (r"expected values \(time, region, feature\), got shape \(70, 2\)", lambda v, s: jaxcast.series.series_windows(v[..., 0], history_size=5, leads=(1,), targets=(0,))),
+        (r"expected past_covariates .* of 70 steps and 2 regions, got shape \(70, 3, 1\)", lambda v, s: jaxcast.series.series_windows(v, history_size=5, leads=(1,), past_covariates=np.ones((70, 3, 1)))),
+        (r"expected past_covariates .* got shape \(69, 1\)", lambda v, s: jaxcast.series.series_windows(v, history_size=5, leads=(1,), past_covariates=np.ones((69, 1)))),
         *((r"expected histories \(time, region\) or \(sample, time, region\), got shape \(65, 5, 2, 3\); several", lambda v, s, m=m: m(s.history)) for m in BASELINES),
         (r"expected histories \(time, region\) .* of 2 regions, got shape \(65, 5, 2, 3\)", lambda v, s: fitted(one_feature(v))(s.history)),
         (r"of 2 regions, got shape \(65, 5, 2, 2\); several", lambda v, s: fitted(one_feature(v))(s.history[..., :2])),
@@ -306,7 +310,7 @@ def fitted(samples):
         (r"closed loop needs forecasts of all features, expected target features \(0, 1, 2\) .*, got \(2, 0\)", lambda v, s: jaxcast.series.RecursiveForecaster(jaxcast.series.LastValue((1,), (2, 0)), (1, 2))(s.history)),
         (r"expected histories \(time, region\) .* got shape \(65, 5, 2, 3\)", lambda v, s: jaxcast.series.RecursiveForecaster(jaxcast.series.LastValue((1,)), (1, 2))(s.history)),
         (r"closed loop needs forecasts of all features", lambda v, s: jaxcast.forecast(jaxcast.series.WindowCell(jaxcast.series.LastValue((1,), (1,)), 5), s.history[0], 2)),
-        (r"expected samples whose target features are \(\), as of the inputs, got \(2, 0\)", lambda v, s: jaxcast.series.fit_lag_regression(s, jaxcast.series.lag_inputs(one_feature(v), lags=(0,)), jaxcast.series.LinearFeatures(), penalty=1.0)),
+        (r"expected samples whose target features are \(\), as of the inputs, got \(2, 0\)", lambda v, s: jaxcast.series.fit_lag_regression(s, inputs=jaxcast.series.lag_inputs(one_feature(v), lags=(0,)), expansion=jaxcast.series.LinearFeatures(), penalty=1.0)),
         (r"series number 1, feature 2, never changes", lambda v, s: jaxcast.series.lag_inputs(s._replace(history=s.history.at[:, :, 1, 2].set(1.0)), lags=(0,))),
         (r"series number 0, feature 1, has no known value", lambda v, s: jaxcast.series.lag_inputs(s._replace(history=s.history.at[:, :, 0, 1].set(NAN)), lags=(0,))),
         (r"expected forecasts of the targets' shape \(65, 2, 2, 2\), got \(65, 2, 2, 1\)", lambda v, s: jaxcast.series.errors_by_lead(s.targets[..., :1], s)),

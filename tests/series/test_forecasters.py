@@ -23,12 +23,12 @@ def values():
 
 @pytest.fixture(scope="module")
 def samples(values):
-    return jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=60)
+    return jaxcast.series.series_windows(values, history_size=6, leads=(1, 4), stop=60)
 
 
 def test_parts_share_no_target_and_windows_hold_what_was_before(values):
     parts = [
-        jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), start=a, stop=b)
+        jaxcast.series.series_windows(values, history_size=6, leads=(1, 4), start=a, stop=b)
         for a, b in ((0, 40), (40, 90))
     ]
     targets = [set(np.asarray(p.rows)[np.asarray(p.weights)[..., 0] > 0]) for p in parts]
@@ -43,7 +43,7 @@ def test_parts_share_no_target_and_windows_hold_what_was_before(values):
 def test_missing_targets_are_not_learned_from(values):
     gaps = np.array(values)
     gaps[20:24, 1] = NAN
-    samples = jaxcast.series.series_windows(gaps, window_size=6, leads=(2,))
+    samples = jaxcast.series.series_windows(gaps, history_size=6, leads=(2,))
     missing = np.isin(samples.rows[:, 0], range(20, 24))
     np.testing.assert_array_equal(samples.weights[:, 0, 1] == 0, missing)
     assert np.isfinite(samples.targets).all()
@@ -58,16 +58,16 @@ def test_missing_values_are_the_last_known():
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_on_lags_is_weighted_least_squares(values, samples, each_region):
     inputs = jaxcast.series.lag_inputs(
-        samples, lags=(0, 2, 5), mixing=jaxcast.series.neighbour_weights(4, np.ones((4, 4))), centred=False
+        samples, lags=(0, 2, 5), neighbour_weights=jaxcast.series.neighbour_weights(4, np.ones((4, 4))), centred=False
     )
     model = jaxcast.series.fit_lag_regression(
         samples,
-        inputs,
-        jaxcast.series.LinearFeatures(),
+        inputs=inputs,
+        expansion=jaxcast.series.LinearFeatures(),
         penalty=1e-13,
         each_region=each_region,
-        difference=True,
-        scale_power=0.5,
+        predict_change=True,
+        error_weighting=0.5,
     )
     ours = model(samples.history).forecast
     history, std = np.asarray(samples.history), np.asarray(inputs.std)
@@ -91,7 +91,9 @@ def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
     expansion = jaxcast.series.random_fourier_features(
         inputs.num_features, 30, bandwidth=0.7, linear=0.3, key=jax.random.key(0)
     )
-    model = jaxcast.series.fit_lag_regression(samples, inputs, expansion, penalty=1e-3, nonnegative=True)
+    model = jaxcast.series.fit_lag_regression(
+        samples, inputs=inputs, expansion=expansion, penalty=1e-3, nonnegative=True
+    )
     window = inputs(samples.history)
     assert window.features.shape[-1] == inputs.num_features == 9
     x = np.asarray(expansion(window.features)).reshape(-1, 39)
@@ -108,9 +110,9 @@ def test_kernel_ridge_with_random_features_is_ridge_on_them(samples):
 
 
 def test_echoes_are_a_reservoir_that_ran_over_the_window(samples):
-    """Oldest lag first, from rest, all mixtures at a time; the features themselves beside it."""
+    """Oldest lag first, from rest, all groups at a time; the features themselves beside it."""
     inputs = jaxcast.series.lag_inputs(
-        samples, lags=range(6), mixing=jaxcast.series.neighbour_weights(4, np.ones((4, 4)))
+        samples, lags=range(6), neighbour_weights=jaxcast.series.neighbour_weights(4, np.ones((4, 4)))
     )
     features = np.asarray(inputs(samples.history[:3]).features)
     echoes = jaxcast.series.random_reservoir_features(
@@ -124,7 +126,7 @@ def test_echoes_are_a_reservoir_that_ran_over_the_window(samples):
         heard = nodes @ matrix.T + features[..., [lag, 6 + lag]] @ network.inputs.T + network.bias
         nodes = 0.7 * nodes + 0.3 * np.tanh(heard)
     np.testing.assert_allclose(echoes(jnp.asarray(features)), np.concatenate([nodes, features], -1), rtol=1e-10)
-    with pytest.raises(jaxcast.InputError, match="expected 5 lags of each mixture, and no other feature, got 12"):
+    with pytest.raises(jaxcast.InputError, match="expected 5 lags of each group, and no other feature, got 12"):
         jaxcast.series.random_reservoir_features(num_features=12, num_lags=5, num_nodes=7, key=jax.random.key(1))
 
 
@@ -140,11 +142,11 @@ def test_where_last_season_is_missing_the_last_known_value_stands_in():
     assert jaxcast.series.SeasonalLastValue((1, 2, 3), period=4)(history).forecast[:, 0].tolist() == [4.0, 3.0, 4.0]
 
 
-def test_closest_neighbours_are_a_mixture_each():
+def test_closest_neighbours_are_a_group_each():
     adjacency = np.asarray([[1, 0.2, 0.9], [0.2, 1, 0], [0.9, 0, 1]])
-    mixing = jaxcast.series.neighbour_weights(3, adjacency, nearest=1)
-    np.testing.assert_array_equal(mixing[:, 0], np.eye(3))
-    np.testing.assert_array_equal(mixing[:, 1].argmax(-1), [2, 0, 0])
+    neighbour_weights = jaxcast.series.neighbour_weights(3, adjacency, nearest=1)
+    np.testing.assert_array_equal(neighbour_weights[:, 0], np.eye(3))
+    np.testing.assert_array_equal(neighbour_weights[:, 1].argmax(-1), [2, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -156,10 +158,10 @@ def test_closest_neighbours_are_a_mixture_each():
 )
 def test_naive_errors_are_those_computed_elsewhere(name, leads, last, season):
     values = read_folder(real_data(name)).values
-    test = jaxcast.series.series_windows(values, window_size=20, leads=leads, start=int(0.7 * len(values)))
+    test = jaxcast.series.series_windows(values, history_size=20, leads=leads, start=int(0.7 * len(values)))
     scores = jaxcast.series.errors_by_lead(jaxcast.series.LastValue(leads)(test.history).forecast, test)
     np.testing.assert_allclose(scores.rmse, last, atol=0.06)
-    far = jaxcast.series.series_windows(values, window_size=52, leads=leads, start=int(0.7 * len(values)))
+    far = jaxcast.series.series_windows(values, history_size=52, leads=leads, start=int(0.7 * len(values)))
     scores = jaxcast.series.errors_by_lead(jaxcast.series.SeasonalLastValue(leads, 52)(far.history).forecast, far)
     np.testing.assert_allclose(scores.rmse, season, atol=0.06)
 
@@ -198,44 +200,53 @@ def test_which_regions_a_network_sees(network, samples):
 def of_given(values, each):
     """Two numbers given at each step, for all regions or for each, and one known ahead; NaN at some steps."""
     rng = np.random.default_rng(5)
-    given, ahead = rng.normal(size=(90, 4, 2) if each else (90, 2)), rng.normal(size=(90, 1))
-    given[25] = NAN
+    covariates, ahead = rng.normal(size=(90, 4, 2) if each else (90, 2)), rng.normal(size=(90, 1))
+    covariates[25] = NAN
     ahead[33] = NAN
     return (
-        jaxcast.series.series_windows(values, window_size=6, leads=(1, 4), stop=60, given=given, ahead=ahead),
-        given,
+        jaxcast.series.series_windows(
+            values, history_size=6, leads=(1, 4), stop=60, newest_covariates=covariates, future_covariates=ahead
+        ),
+        covariates,
         ahead,
     )
 
 
 @pytest.mark.parametrize("each", [False, True])
 def test_what_is_given_is_that_of_the_newest_step_and_of_the_targets(values, each):
-    samples, given, ahead = of_given(values, each)
-    assert samples.given.shape == ((59 - 5, 4, 4) if each else (59 - 5, 4))
+    samples, covariates, ahead = of_given(values, each)
+    assert samples.covariates.shape == ((59 - 5, 4, 4) if each else (59 - 5, 4))
     for n in range(len(samples.targets)):
         newest = int(samples.rows[n, 0]) - 1
         known = np.isfinite(ahead[[newest + 1, newest + 4]]).all() and newest != 25
         assert np.asarray(samples.weights)[n].any() == known
         if known:
             for region in range(4) if each else (slice(None),):
-                own = given[newest, region] if each else given[newest]
+                own = covariates[newest, region] if each else covariates[newest]
                 expected = [*own, ahead[newest + 1, 0], ahead[newest + 4, 0]]
-                np.testing.assert_array_equal(samples.given[n, region] if each else samples.given[n], expected)
-    assert np.isfinite(samples.given).all()
+                np.testing.assert_array_equal(
+                    samples.covariates[n, region] if each else samples.covariates[n], expected
+                )
+    assert np.isfinite(samples.covariates).all()
 
 
 @pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize("each_region", [False, True])
 def test_a_regression_uses_what_is_given(values, each, each_region):
     samples, _, _ = of_given(values, each)
-    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), given_scale=3.0, centred=False)
+    inputs = jaxcast.series.lag_inputs(samples, lags=(0, 2), covariates_scale=3.0, centred=False)
     model = jaxcast.series.fit_lag_regression(
-        samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-13, each_region=each_region, scale_power=0.0
+        samples,
+        inputs=inputs,
+        expansion=jaxcast.series.LinearFeatures(),
+        penalty=1e-13,
+        each_region=each_region,
+        error_weighting=0.0,
     )
-    ours = model(samples.history, samples.given).forecast
+    ours = model(samples.history, samples.covariates).forecast
     std = np.asarray(inputs.std)
-    given = np.asarray(samples.given if each else jnp.repeat(samples.given[:, None], 4, 1))
-    features = np.concatenate([(np.asarray(samples.history) / std)[:, [5, 3]].transpose(0, 2, 1), given], -1)
+    covariates = np.asarray(samples.covariates if each else jnp.repeat(samples.covariates[:, None], 4, 1))
+    features = np.concatenate([(np.asarray(samples.history) / std)[:, [5, 3]].transpose(0, 2, 1), covariates], -1)
     for k in range(2):
         weights = np.asarray(samples.weights)[:, k]
         for group in [[r] for r in range(4)] if each_region else [[0, 1, 2, 3]]:
@@ -254,14 +265,14 @@ def test_a_regression_uses_what_is_given(values, each, each_region):
 def test_a_network_reads_what_is_given(values, network, each):
     samples, _, _ = of_given(values, each)
     model = make(network, samples)
-    forecast = jax.jit(lambda m, *a: m(*a).forecast)(model, samples.history, samples.given)
+    forecast = jax.jit(lambda m, *a: m(*a).forecast)(model, samples.history, samples.covariates)
     z = (samples.history - model.mean[...]) / model.std[...]
     states, _ = model.encode(jnp.stack([z, jnp.ones_like(z)], -1), None)
-    given = samples.given if each else jnp.repeat(samples.given[:, None], 4, 1)
+    covariates = samples.covariates if each else jnp.repeat(samples.covariates[:, None], 4, 1)
     for r in range(4):
         kernel, bias = np.asarray(model.read_out.kernel[...]), np.asarray(model.read_out.bias[...])
         kernel, bias = (kernel[r], bias[r]) if model.each else (kernel, bias)
-        read = np.concatenate([states[:, r], given[:, r]], -1) @ kernel + bias
+        read = np.concatenate([states[:, r], covariates[:, r]], -1) @ kernel + bias
         expected = model.mean[r] + model.std[r] * (z[:, -1, r, None] + read)
         np.testing.assert_allclose(forecast[..., r], expected, rtol=1e-10)
 
@@ -364,21 +375,21 @@ def write(path, name, array):
 @pytest.mark.parametrize(
     ("expected", "call"),
     [
-        ("windows of 6 and leads of up to 95 steps find no target", lambda v, s, p: jaxcast.series.series_windows(v, window_size=6, leads=(95,))),
-        ("a window and leads of at least 1, got 6 and", lambda v, s, p: jaxcast.series.series_windows(v, window_size=6, leads=(0,))),
+        ("windows of 6 and leads of up to 95 steps find no target", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(95,))),
+        ("a window and leads of at least 1, got 6 and", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(0,))),
         ("lags from 0 to below the 6 steps", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(6,))),
         ("transform must be none, sqrt or log", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(0,), transform="exp")),
         ("an adjacency of 4 regions", lambda v, s, p: jaxcast.series.neighbour_weights(4, np.ones((3, 3)))),
-        (r"mixing .* of 4 regions, got \(3, 2, 3\)", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(0,), mixing=np.ones((3, 2, 3)))),
+        (r"neighbour_weights .* of 4 regions, got \(3, 2, 3\)", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(0,), neighbour_weights=np.ones((3, 2, 3)))),
         ("series number 1 never changes", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(2.0)), lags=(0,))),
         ("series number 1 has no known value", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
         ("levels must rise and lie between 0 and 1, got", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, levels=(0.5, 1.0))),
         ("level must be series or window, got 'month'", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, level="month")),
         ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s)(s.history[..., :3])),
-        (r"expected given \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.series.series_windows(v, window_size=6, leads=(1,), given=np.ones((90, 3, 2)))),
-        ("4 given numbers for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, of_given(v, True)[0])(s.history)),
-        ("4 given numbers for each of 4 regions", lambda v, s, p: jaxcast.series.lag_inputs(of_given(v, False)[0], lags=(0,))(s.history, s.history[:, 0, :3])),
-        ("penalty must be zero or more, and finite, got -1", lambda v, s, p: jaxcast.series.fit_lag_regression(s, None, None, penalty=-1)),
+        (r"expected newest_covariates \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(1,), newest_covariates=np.ones((90, 3, 2)))),
+        ("4 covariates for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, of_given(v, True)[0])(s.history)),
+        ("4 covariates for each of 4 regions", lambda v, s, p: jaxcast.series.lag_inputs(of_given(v, False)[0], lags=(0,))(s.history, s.history[:, 0, :3])),
+        ("penalty must be zero or more, and finite, got -1", lambda v, s, p: jaxcast.series.fit_lag_regression(s, inputs=None, expansion=None, penalty=-1)),
         ("a season of 9 steps needs a longer history than 6", lambda v, s, p: jaxcast.series.SeasonalLastValue((1,), 9)(s.history)),
         ("one .txt or .csv of series", lambda v, s, p: read_folder(p)),
         (r"is for \(3, 3\) regions, series.txt has 4", lambda v, s, p: (write(p, "series.txt", v), write(p, "adj.txt", np.eye(3)), read_folder(p))),

@@ -29,7 +29,7 @@ def values():
 def samples(values):
     gaps = np.array(values)
     gaps[20:23, 1] = NAN
-    return jaxcast.series.series_windows(gaps, window_size=5, leads=(1, 3))
+    return jaxcast.series.series_windows(gaps, history_size=5, leads=(1, 3))
 
 
 def garbled(samples):
@@ -70,7 +70,7 @@ def test_fits_and_scores_do_not_see_targets_without_weight(samples, each_region)
     for some in (samples, garbled(samples)):
         inputs = jaxcast.series.lag_inputs(some, lags=(0, 2))
         model = jaxcast.series.fit_lag_regression(
-            some, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3, each_region=each_region
+            some, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-3, each_region=each_region
         )
         forecast = model(some.history).forecast
         shifts = jaxcast.series.conformal_shifts(forecast[..., None], some, levels=LEVELS, std=np.ones(3))
@@ -99,10 +99,10 @@ def problem_of(values, extra, folder, name, methods):
     path = folder / f"{name}.csv"
     path.write_text("date,a,b,c,past,ahead\n" + "\n".join(rows))
     command = TrainSeries(
-        path, Path("m"), horizon=2, window=3, season=5, levels=LEVELS, covariates=("past",), known_ahead=("ahead",),
+        path, Path("m"), horizon=2, history_size=3, season=5, levels=LEVELS, past_covariates=("past",), future_covariates=("ahead",),
         method=methods,
     )  # fmt: skip
-    table = jaxcast.read_series(path, past=("past",), ahead=("ahead",))
+    table = jaxcast.read_series(path, past_covariates=("past",), future_covariates=("ahead",))
     return command.problem(table)[0]
 
 
@@ -130,7 +130,9 @@ def test_what_comes_after_a_part_changes_nothing_learned_from_it(values, tmp_pat
         part = part_until(problem, end)
         learned = fitted(method, problem, part, None, 1)
         rows = np.asarray(problem.samples.rows).max(1) < end
-        found.append((part.given_mean, part.given_std, *(learned.base(k)[rows] for k in range(len(learned.names)))))
+        found.append(
+            (part.covariates_mean, part.covariates_std, *(learned.base(k)[rows] for k in range(len(learned.names))))
+        )
         assert rows.sum() > 20
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
@@ -160,7 +162,7 @@ def test_what_comes_last_changes_no_choice_and_no_score_before(values, tmp_path)
 
 def test_of_nine_errors_the_kth_is_that_of_k_tenths(values):
     """k / (n + 1), exactly; and each region's errors count in its own size."""
-    samples = jaxcast.series.series_windows(np.zeros((10, 1)), window_size=1, leads=(1,))
+    samples = jaxcast.series.series_windows(np.zeros((10, 1)), history_size=1, leads=(1,))
     errors = np.asarray([5.0, -3, 8, 1, -9, 2, 13, -1, 4])
     levels = tuple(k / 10 for k in range(1, 10))
     some = samples._replace(targets=jnp.asarray(errors)[:, None, None])
@@ -182,7 +184,7 @@ class Skewed:
     quantiles = (-40.0, 0.0, 1.0, 10.0)
     lower: float | None = None
 
-    def __call__(self, history, given=None):
+    def __call__(self, history, covariates=None):
         levels = jnp.broadcast_to(jnp.asarray(self.quantiles), (1, history.shape[-1], 4))
         return Output(levels[..., 2], {"quantiles": levels})
 
@@ -209,10 +211,10 @@ def test_a_draw_lies_between_its_own_two_quantiles(lower):
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_series_unknown_in_the_whole_window_is_its_mean(samples, centred):
     inputs = jaxcast.series.lag_inputs(
-        samples, lags=(0, 2), mixing=jaxcast.series.neighbour_weights(3, everyone=True), centred=centred
+        samples, lags=(0, 2), neighbour_weights=jaxcast.series.neighbour_weights(3, everyone=True), centred=centred
     )
     regression = jaxcast.series.fit_lag_regression(
-        samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-2, difference=True
+        samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-2, predict_change=True
     )
     mean = np.nanmean(np.asarray(samples.history).reshape(-1, 3), 0)
     assert (np.abs(mean) > 1).all()

@@ -23,7 +23,7 @@ def values():
 
 @pytest.fixture(scope="module")
 def samples(values):
-    return jaxcast.series.series_windows(values, window_size=6, leads=(1, 3))
+    return jaxcast.series.series_windows(values, history_size=6, leads=(1, 3))
 
 
 def test_scores_are_weighted_means_over_samples_and_regions(samples):
@@ -69,18 +69,20 @@ def test_random_cosines_are_a_gaussian_kernel_and_a_line():
 
 
 @pytest.mark.parametrize("level", ["series", "window"])
-def test_lags_of_mixtures_are_scaled_mixed_transformed_and_standardised(values, level):
+def test_lags_of_groups_are_scaled_averaged_transformed_and_standardised(values, level):
     """In this order; with a level of its own a window is divided by its mean first, whose logarithm is one feature more."""
     extra = np.linspace(-2, 2, 40)[:, None]
-    samples = jaxcast.series.series_windows(values, window_size=6, leads=(1,), given=extra)
-    mixing = jaxcast.series.neighbour_weights(3, np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]), everyone=True)
-    inputs = jaxcast.series.lag_inputs(
-        samples, lags=(0, 4), mixing=mixing, transform="sqrt", level=level, given_scale=0.5
+    samples = jaxcast.series.series_windows(values, history_size=6, leads=(1,), newest_covariates=extra)
+    neighbour_weights = jaxcast.series.neighbour_weights(
+        3, np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]), everyone=True
     )
-    window = inputs(samples.history, samples.given)
+    inputs = jaxcast.series.lag_inputs(
+        samples, lags=(0, 4), neighbour_weights=neighbour_weights, transform="sqrt", level=level, covariates_scale=0.5
+    )
+    window = inputs(samples.history, samples.covariates)
     history = np.asarray(samples.history)
     std = history.reshape(-1, 3).std(0)
-    mixed = np.einsum("rms,nls->nrml", mixing, history / std)
+    mixed = np.einsum("rms,nls->nrml", neighbour_weights, history / std)
     mean = mixed.mean(-1, keepdims=True) + 0.05
     mixed = mixed / mean if level == "window" else mixed
     raw = np.sqrt(mixed[..., [5, 1]]).reshape(len(history), 3, -1)
@@ -88,8 +90,8 @@ def test_lags_of_mixtures_are_scaled_mixed_transformed_and_standardised(values, 
         raw = np.concatenate([raw, np.log(mean[..., 0])], -1)
     flat = raw.reshape(-1, raw.shape[-1])
     standard = (raw - flat.mean(0)) / flat.std(0)
-    given = np.broadcast_to(0.5 * np.asarray(samples.given)[:, None], (len(raw), 3, 1))
-    np.testing.assert_allclose(window.features, np.concatenate([standard, given], -1), rtol=1e-9, atol=1e-9)
+    covariates = np.broadcast_to(0.5 * np.asarray(samples.covariates)[:, None], (len(raw), 3, 1))
+    np.testing.assert_allclose(window.features, np.concatenate([standard, covariates], -1), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(window.newest, history[:, -1], rtol=1e-12)
     own = mean[..., 0, 0] if level == "window" else np.ones((len(raw), 3))
     np.testing.assert_allclose(window.scale, std * own, rtol=1e-9)
@@ -109,8 +111,8 @@ def test_principal_components_of_all_windows_have_the_size_asked_for(samples):
 
 def test_neighbours_count_by_their_closeness_and_a_lonely_region_sees_itself_again():
     adjacency = np.asarray([[9, 1, 3, 0], [1, 9, 0, 0], [3, 0, 9, 0], [0, 0, 0, 9.0]])
-    mixing = jaxcast.series.neighbour_weights(4, adjacency)
-    np.testing.assert_allclose(mixing[:, 1], [[0, 0.25, 0.75, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    neighbour_weights = jaxcast.series.neighbour_weights(4, adjacency)
+    np.testing.assert_allclose(neighbour_weights[:, 1], [[0, 0.25, 0.75, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
     np.testing.assert_allclose(jaxcast.series.neighbour_weights(3, everyone=True)[:, 1], 1 / 3)
 
 
@@ -147,7 +149,7 @@ def test_shifts_are_quantiles_of_errors_in_the_regions_own_sizes():
     errors = rng.normal(size=(num, 1, 2)) * [1.0, 50.0] + 0.2
     weights = np.ones(errors.shape)
     weights[:3, 0, 1] = 0
-    samples = jaxcast.series.series_windows(np.zeros((num + 1, 2)), window_size=1, leads=(1,))
+    samples = jaxcast.series.series_windows(np.zeros((num + 1, 2)), history_size=1, leads=(1,))
     samples = samples._replace(targets=jnp.asarray(errors * weights), weights=jnp.asarray(weights))
     levels = (0.2, 0.5, 0.8)
     ours = jaxcast.series.conformal_shifts(np.zeros((num, 1, 2, 1)), samples, levels=levels, std=std)
@@ -162,8 +164,8 @@ def test_shifts_are_quantiles_of_errors_in_the_regions_own_sizes():
 
 def test_usual_changes_are_those_of_windows_that_are_learned_from():
     values = np.concatenate([np.arange(6.0), 1000.0 * np.arange(6)])[:, None]
-    learned = jaxcast.series.series_windows(values, window_size=3, leads=(1,), stop=5)
-    everything = jaxcast.series.series_windows(values, window_size=3, leads=(1,))
+    learned = jaxcast.series.series_windows(values, history_size=3, leads=(1,), stop=5)
+    everything = jaxcast.series.series_windows(values, history_size=3, leads=(1,))
     weights = jnp.where(jnp.asarray(everything.rows)[..., None] < 5, everything.weights, 0)
     np.testing.assert_allclose(jaxcast.series.typical_change(learned), [1.0])
     np.testing.assert_allclose(jaxcast.series.typical_change(everything._replace(weights=weights)), [1.0])
@@ -176,8 +178,8 @@ class Told:
 
     leads: tuple = dataclasses.field(default=(1,), metadata={"static": True})
 
-    def __call__(self, history, given=None):
-        return Output(jnp.broadcast_to(given[..., None, :1], (*history.shape[:-2], 1, history.shape[-1])), {})
+    def __call__(self, history, covariates=None):
+        return Output(jnp.broadcast_to(covariates[..., None, :1], (*history.shape[:-2], 1, history.shape[-1])), {})
 
 
 def test_a_calibrated_forecaster_is_its_equation():

@@ -22,23 +22,25 @@ class Walk:
 
     levels: tuple = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, history, given=None):
+    def __call__(self, history, covariates=None):
         steps = jnp.sqrt(2.0) * jax.scipy.special.erfinv(2 * jnp.asarray(self.levels) - 1)
         newest = history[..., -1:, :]
         return Output(newest, {"quantiles": newest[..., None] + steps})
 
 
-def one_step(given=None):
-    samples = jaxcast.series.series_windows(VALUES, window_size=WINDOW, leads=(1,), given=given)
+def one_step(covariates=None):
+    samples = jaxcast.series.series_windows(VALUES, history_size=WINDOW, leads=(1,), newest_covariates=covariates)
     inputs = jaxcast.series.lag_inputs(samples, lags=range(WINDOW))
-    return jaxcast.series.fit_lag_regression(samples, inputs, jaxcast.series.LinearFeatures(), penalty=1e-3)
+    return jaxcast.series.fit_lag_regression(
+        samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-3
+    )
 
 
-def looped(model, window, num_leads, given=None):
+def looped(model, window, num_leads, covariates=None):
     """A plain loop that appends each forecast to the window."""
     found = []
     for n in range(num_leads):
-        output = model(window) if given is None else model(window, given[n])
+        output = model(window) if covariates is None else model(window, covariates[n])
         found.append(output.forecast[0])
         window = jnp.concatenate([window[1:], output.forecast])
     return jnp.stack(found)
@@ -46,7 +48,7 @@ def looped(model, window, num_leads, given=None):
 
 @pytest.mark.parametrize("kind", ["regression", "network"])
 def test_it_is_a_loop_that_appends_its_forecasts(kind):
-    samples = jaxcast.series.series_windows(VALUES, window_size=WINDOW, leads=(1,))
+    samples = jaxcast.series.series_windows(VALUES, history_size=WINDOW, leads=(1,))
     model = (
         one_step()
         if kind == "regression"
@@ -65,11 +67,11 @@ def test_one_step_ahead_is_the_forecaster_itself():
 
 
 def test_windows_go_by_themselves_and_see_what_is_given_at_each_step():
-    given = jnp.sin(0.5 * jnp.arange(80.0))[:, None]
-    model, num_leads = one_step(given), 4
+    covariates = jnp.sin(0.5 * jnp.arange(80.0))[:, None]
+    model, num_leads = one_step(covariates), 4
     starts = np.arange(6).reshape(2, 3)
     histories = jnp.asarray([[VALUES[s : s + WINDOW] for s in row] for row in starts])
-    at_steps = jnp.asarray([[given[s + WINDOW - 1 : s + WINDOW - 1 + num_leads] for s in row] for row in starts])
+    at_steps = jnp.asarray([[covariates[s + WINDOW - 1 : s + WINDOW - 1 + num_leads] for s in row] for row in starts])
     ours = jaxcast.series.RecursiveForecaster(model, (2, num_leads))(histories, at_steps).forecast
     assert ours.shape == (2, 3, 2, 3)
     for i, j in np.ndindex(2, 3):
@@ -126,7 +128,7 @@ def test_bad_input_is_one_line(without_type_checks):
         jaxcast.series.RecursiveForecaster(jaxcast.series.Drift((3,)), (1, 2))
     with pytest.raises(jaxcast.InputError, match="whose first lead is 1"):
         jaxcast.series.WindowCell(jaxcast.series.Drift((3,)), 2)
-    with pytest.raises(jaxcast.InputError, match="window_size must be at least 1, got 0"):
+    with pytest.raises(jaxcast.InputError, match="history_size must be at least 1, got 0"):
         jaxcast.series.WindowCell(jaxcast.series.Drift((1,)), 0)
     for leads, num_paths in (((0, 2), 1), ((), 1), ((1,), 0), (5, 1), ((1.5,), 1)):
         reason = "leads and num_paths must be at least 1|leads of RecursiveForecaster must be a list of whole numbers"

@@ -133,7 +133,7 @@ def test_a_lead_without_a_held_out_value_is_named_and_leaves_nothing(tmp_path, r
     (tmp_path / "t.csv").write_text("date,a\n" + "\n".join(rows))
     message = "no value is known in the second held-out part, rows 74 to 91, to set the quantiles of lead 5"
     with refused_in_one_line(tmp_path, message):
-        run("train", "--data", "t.csv", "--leads", 5, 8, "--window", 3, "--season", 0, "--out", "m")
+        run("train", "--data", "t.csv", "--leads", 5, 8, "--history-size", 3, "--season", 0, "--out", "m")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_level_and_the_unit_of_one_series_are_its_own(methods, tmp_path):
         values[t] = 1.6 * values[t - 1] - 0.8 * values[t - 2] + rng.normal(size=2)
     values = values[20:]
     dates = np.datetime64("2019-01-06") + 7 * np.arange(90)
-    shape = ["--horizon", 2, "--window", 4, "--season", 5, "--num-epochs", 2, "--hidden-size", 2]
+    shape = ["--horizon", 2, "--history-size", 4, "--season", 5, "--num-epochs", 2, "--hidden-size", 2]
 
     def trained(name, scale, level):
         rows = [f"{date},{a!r},{scale * b + level!r}" for date, (a, b) in zip(dates, values.tolist(), strict=True)]
@@ -297,7 +297,7 @@ def test_forecasts_of_weekdays_skip_the_weekend(tmp_path, capsys):
         path,
         "--horizon",
         6,
-        "--window",
+        "--history-size",
         3,
         "--season",
         0,

@@ -47,7 +47,7 @@ class _Loaded:
         return tuple(self.about["leads"])
 
     def samples(self, newest: int | None = None) -> SeriesWindows:
-        return samples_of(self.table, self.about["window"], self.leads, newest)
+        return samples_of(self.table, self.about["history_size"], self.leads, newest)
 
 
 def load(model: Path, data: Path) -> _Loaded:
@@ -71,7 +71,7 @@ def load(model: Path, data: Path) -> _Loaded:
             f"{shown(model)} was not saved by `jaxcast train`; load it in Python with jaxcast.load_model"
         ) from None
     names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
-    size, step = about["window"], about["step"]
+    size, step = about["history_size"], about["step"]
     table = read_series(data, **columns, **kinds)
     if set(table.names) != set(names):
         lacking, new = (
@@ -91,8 +91,8 @@ def load(model: Path, data: Path) -> _Loaded:
         )
     order = [table.names.index(name) for name in names]
     table = table._replace(
-        names=names, values=table.values[:, order], past=table.past[:, order], ahead=table.ahead[:, order],
-        static=table.static[order],
+        names=names, values=table.values[:, order], past_covariates=table.past_covariates[:, order], future_covariates=table.future_covariates[:, order],
+        static_covariates=table.static_covariates[order],
     )  # fmt: skip
     return _Loaded(stored.pool, about, table)
 
@@ -101,7 +101,7 @@ def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> Non
     """Raises InputError, KeyError or TypeError for what `jaxcast train` cannot have noted beside a forecaster."""
     check_names("names", about["names"])
     check_leads(about["leads"])
-    check_whole("window", about["window"])
+    check_whole("history_size", about["history_size"])
     if forecaster.shifts.shape[:2] != (len(about["leads"]), len(about["names"])):
         raise InputError(f"expected leads and names for shifts of shape {forecaster.shifts.shape}")
     own = getattr(forecaster.forecaster, "leads", None)
@@ -109,7 +109,11 @@ def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> Non
         raise InputError(f"leads must be those of the forecaster, {own}, got {shown(about['leads'])}")
     columns, kinds = dict(about["columns"]), about["covariates"]
     check_flag("business_days", columns.pop("business_days"))
-    if columns.keys() != {"time", "series", "value"} or kinds.keys() != {"past", "ahead", "static"}:
+    if columns.keys() != {"time", "series", "value"} or kinds.keys() != {
+        "past_covariates",
+        "future_covariates",
+        "static_covariates",
+    }:
         raise KeyError
     check_names("columns", [name for name in columns.values() if name is not None], least=0)
     check_names("covariates", [name for kind in kinds.values() for name in kind], least=0)
@@ -162,7 +166,7 @@ class ForecastSeries:
             raise InputError(
                 f"unknown series {shown(repr(unknown[0]))} to plot; the table has {shown(', '.join(table.names[:10]))}"
             )
-        origin = self.origin(table, loaded.about["window"])
+        origin = self.origin(table, loaded.about["history_size"])
         quantiles = self.quantiles(loaded, origin)
         self.refuse_divergence(loaded, quantiles)
         self.write(loaded, origin, quantiles)
@@ -177,21 +181,21 @@ class ForecastSeries:
         if self.plot is not None:
             self.draw(loaded, origin, quantiles)
 
-    def origin(self, table: SeriesTable, window: int) -> int:
+    def origin(self, table: SeriesTable, history_size: int) -> int:
         """The row of the newest date that is seen."""
         last = newest_row(table.values)
         origin = last if self.at is None else int(table.calendar.rows(parse_date(self.at, "--at")))
-        if not window - 1 <= origin <= last or (
+        if not history_size - 1 <= origin <= last or (
             self.at is not None and table.calendar.dates(origin) != parse_date(self.at, "--at")
         ):
             raise InputError(
-                f"--at must be a date of {shown(self.data)} from {table.date(window - 1)}, before which there are {window} dates, to "
+                f"--at must be a date of {shown(self.data)} from {table.date(history_size - 1)}, before which there are {history_size} dates, to "
                 f"{table.date(last)}, every {table.calendar.step}, got {self.at}"
             )
-        seen = np.isfinite(table.values[origin + 1 - window : origin + 1]).any(0)
+        seen = np.isfinite(table.values[origin + 1 - history_size : origin + 1]).any(0)
         if not seen.all():
             raise InputError(
-                f"series {shown(repr(table.names[int(np.argmin(seen))]))} has no value in the {window} dates up to {table.date(origin)}, "
+                f"series {shown(repr(table.names[int(np.argmin(seen))]))} has no value in the {history_size} dates up to {table.date(origin)}, "
                 "which the forecast sees; give its values"
             )
         return origin
@@ -199,7 +203,7 @@ class ForecastSeries:
     def quantiles(self, loaded: _Loaded, origin: int) -> np.ndarray:
         """The forecast from one row, (lead, region, level); what comes after it is not seen."""
         table, leads = loaded.table, loaded.leads
-        for kind, steps in (("past", (0,)), ("ahead", leads)):
+        for kind, steps in (("past_covariates", (0,)), ("future_covariates", leads)):
             for name, column in zip(
                 loaded.about["covariates"][kind], np.moveaxis(getattr(table, kind), -1, 0), strict=True
             ):
@@ -211,8 +215,8 @@ class ForecastSeries:
                         )
         samples = loaded.samples(origin)
         newest = int(np.argmax(np.asarray(samples.rows)[:, 0] == origin + leads[0]))
-        history, given = (None if a is None else a[newest] for a in (samples.history, samples.given))
-        return np.asarray(jax.jit(lambda f, *args: f(*args))(loaded.forecaster, history, given).info["quantiles"])
+        history, covariates = (None if a is None else a[newest] for a in (samples.history, samples.covariates))
+        return np.asarray(jax.jit(lambda f, *args: f(*args))(loaded.forecaster, history, covariates).info["quantiles"])
 
     def refuse_divergence(self, loaded: _Loaded, quantiles: np.ndarray) -> None:
         """Raises InputError for quantiles that are not finite, with the forecaster, the lead and the series."""
@@ -243,7 +247,7 @@ class ForecastSeries:
         shown = self.plot_series or table.names[:MOST_COMPONENTS]
         figure = figure_of(height=1.9 * len(shown) + 0.8)
         axes = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
-        first = max(0, origin + 1 - max(loaded.about["window"], 4 * leads[-1]))
+        first = max(0, origin + 1 - max(loaded.about["history_size"], 4 * leads[-1]))
         seen, later = (
             np.arange(first, origin + 1),
             np.arange(origin + 1, min(len(table.values), origin + 1 + leads[-1])),
@@ -319,7 +323,7 @@ class EvaluateSeries:
             overwrite=self.overwrite,
             inputs={"--model": self.model, "--data": self.data},
         )
-        output = jax.jit(lambda f, *args: f(*args))(loaded.forecaster, samples.history, samples.given)
+        output = jax.jit(lambda f, *args: f(*args))(loaded.forecaster, samples.history, samples.covariates)
         last = LastValue(loaded.leads)(samples.history).forecast[..., None]
         rows = []
         for method, forecast in (("last_value", last), (loaded.about["method"], output.info["quantiles"])):

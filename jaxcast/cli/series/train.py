@@ -44,7 +44,7 @@ class TrainSeries:
     """Instead of --horizon: certain leads only, in steps."""
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     """Quantile levels."""
-    window: int | None = None
+    history_size: int | None = None
     """Newest steps that a forecast sees; by default 20, or a tenth of the table where that is less."""
     season: int | None = None
     """Steps of a season, whose values one season before a target are seen too; 0 for none. By default a year of weeks, months
@@ -52,11 +52,11 @@ class TrainSeries:
     method: tuple[Method, ...] = ()
     """Which methods to try; by default the naive last_value and seasonal_last_value, and those of closed form: ridge regression
     on lags, for all series together or each, and kernel ridge. Networks, by name, take minutes."""
-    covariates: tuple[str, ...] = ()
+    past_covariates: tuple[str, ...] = ()
     """Columns that are known up to the newest date, such as a temperature."""
-    known_ahead: tuple[str, ...] = ()
+    future_covariates: tuple[str, ...] = ()
     """Columns that are known beforehand of the dates to forecast, such as holidays."""
-    static: tuple[str, ...] = ()
+    static_covariates: tuple[str, ...] = ()
     """Columns of a long table that are one number for each series, such as a population."""
     time: str | None = None
     """Column of the dates, where it is not called date, time or ds."""
@@ -86,15 +86,29 @@ class TrainSeries:
         console = make_console()
         self.check()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
-        kinds: dict[str, Any] = {"past": self.covariates, "ahead": self.known_ahead, "static": self.static}
+        kinds: dict[str, Any] = {
+            "past_covariates": self.past_covariates,
+            "future_covariates": self.future_covariates,
+            "static_covariates": self.static_covariates,
+        }
         table = read_series(self.data, **columns, **kinds, business_days=self.business_days)
         methods = self.methods(len(table.names))
-        problem, window = self.problem(table)
+        problem, history_size = self.problem(table)
         settings = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in dataclasses.asdict(self).items()
             if name not in ("out", "overwrite", "data")
-        } | {"table": fingerprint((table.values, table.past, table.ahead, table.static, problem.adjacency))}
+        } | {
+            "table": fingerprint(
+                (
+                    table.values,
+                    table.past_covariates,
+                    table.future_covariates,
+                    table.static_covariates,
+                    problem.adjacency,
+                )
+            )
+        }
         check_held_out(problem)
         folder = RunFolder(
             self.out,
@@ -113,7 +127,7 @@ class TrainSeries:
             "names": list(table.names),
             "step": table.calendar.step,
             "leads": list(problem.leads),
-            "window": window,
+            "history_size": history_size,
             "columns": columns | {"business_days": table.calendar.weekdays and not table.calendar.months},
             "covariates": {kind: list(names) for kind, names in kinds.items()},
             "learned_until": table.date(last),
@@ -148,13 +162,13 @@ class TrainSeries:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.leads and (min(self.leads) < 1 or sorted(set(self.leads)) != list(self.leads)):
             raise InputError(f"leads must rise and be at least 1, got {self.leads}")
-        if self.window is not None and self.window < 1:
-            raise InputError(f"window must be at least 1, got {self.window}")
+        if self.history_size is not None and self.history_size < 1:
+            raise InputError(f"history_size must be at least 1, got {self.history_size}")
         if self.season is not None and (self.season < 0 or self.season == 1):
             raise InputError(f"season must be at least 2 steps, or 0 for none, got {self.season}")
-        given = (*self.covariates, *self.known_ahead, *self.static)
-        if len(set(given)) < len(given):
-            raise InputError(f"name each column once among covariates, got {shown(', '.join(given))}")
+        names = (*self.past_covariates, *self.future_covariates, *self.static_covariates)
+        if len(set(names)) < len(names):
+            raise InputError(f"name each column once among covariates, got {shown(', '.join(names))}")
         if not 0 < self.held_out < 0.5:
             raise InputError(f"held_out must be above 0 and below 0.5, got {self.held_out}")
         if not 0 <= self.seed < 2**32:
@@ -176,8 +190,8 @@ class TrainSeries:
             season = usual if length >= 4 * usual else 0
         if "seasonal_last_value" in self.method and not season:
             raise InputError("seasonal_last_value needs a --season")
-        window = self.window or max(2, min(20, length // 10))
-        size = max(window, season + 1 if season else 0)
+        history_size = self.history_size or max(2, min(20, length // 10))
+        size = max(history_size, season + 1 if season else 0)
         held_out = int(self.held_out * length)
         bounds = (length - 2 * held_out, length - held_out, length)
         needed = size + max(leads) + LEAST_SAMPLES - 1
@@ -190,7 +204,7 @@ class TrainSeries:
             raise InputError(
                 f"a horizon of {max(leads)} steps with {size} steps before it needs at least {needed} dates to learn from, got "
                 f"{bounds[0]} of the {length} of {shown(self.data)} before the two held-out parts; ask for a shorter --horizon, "
-                "--window or --season, or give a longer table"
+                "--history-size or --season, or give a longer table"
             )
         check_series(table, bounds[0])
         if self.lower is not None and np.nanmin(table.values) < self.lower:
@@ -198,7 +212,7 @@ class TrainSeries:
                 f"{shown(self.data)} holds {np.nanmin(table.values):g}, which is below --lower {self.lower:g}; give a lower one"
             )
         of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
-        lags = tuple(sorted({*range(window), *(lag for lag in of_season if 0 <= lag < size)}))
+        lags = tuple(sorted({*range(history_size), *(lag for lag in of_season if 0 <= lag < size)}))
         adjacency = None if self.adjacency is None else read_adjacency(self.adjacency, table.names)
         samples = samples_of(table, size, leads)
         if not np.asarray(samples.weights)[np.asarray(samples.rows)[:, 0] < bounds[0]].any():
