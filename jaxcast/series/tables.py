@@ -98,9 +98,9 @@ def read_series(
     if calendar.weekdays and not calendar.months and business_days is None:
         notes = (*notes, "no date is on a weekend: steps are business days, and no weekend is forecast")
     rows = calendar.rows(dates)
-    covariates = [*past_covariates, *future_covariates, *static_covariates]
-    for name in covariates:
-        column_called(columns, path, "covariates", name, ())
+    covariates = []
+    for kind, named in (("past", past_covariates), ("future", future_covariates), ("static", static_covariates)):
+        covariates += [column_called(columns, path, f"{kind}-covariates", name, ()) for name in named]
     names, own, wanted = _layout(columns, path, time, series, value, covariates)
     is_long = wanted != names
     _check_order(rows, own, names if is_long else ("",), calendar, columns.where)
