@@ -1,8 +1,9 @@
 """Checks of settings and arrays, the same where a model is made, saved and loaded."""
 
+import difflib
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import named_leaves
+from jaxcast.tracing import is_traced
 
 MOST = 2**31 - 1
 """The largest whole number that counts anything."""
@@ -119,11 +121,49 @@ def check_leads(leads: Any) -> None:
         raise InputError(f"leads must rise, got {shown(tuple(leads))}")
 
 
-def check_names(name: str, names: Any, *, least: int = 1) -> None:
-    """Refuses what is not a list of different texts."""
-    texts = isinstance(names, tuple | list) and all(isinstance(text, str) and text for text in names)
-    if not texts or len(names) < least or len(set(names)) < len(names):
-        raise InputError(f"{name} must be at least {least} different texts, got {shown(names)}")
+def check_texts(name: str, texts: Any, *, least: int = 1) -> None:
+    """Refuses what is not a list of different texts.
+
+    Args:
+        name: what to call it in a message.
+        texts: what was given.
+        least: the smallest number of texts.
+
+    Raises:
+        InputError: also for an empty text.
+    """
+    are_texts = isinstance(texts, tuple | list) and all(isinstance(text, str) and text for text in texts)
+    if not are_texts or len(texts) < least or len(set(texts)) < len(texts):
+        raise InputError(f"{name} must be at least {least} different texts, got {shown(texts)}")
+
+
+def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Returns the wanted names, each of which must be known.
+
+    Args:
+        kind: what they name, for a message, such as "method".
+        wanted: names that the user gave.
+        known: all names that exist.
+
+    Returns:
+        The wanted names, in their order.
+
+    Raises:
+        InputError: for a name that is unknown, with those most like it, or given twice.
+
+    Example:
+        >>> from jaxcast.checks import check_names
+        >>> check_names("model", ["b"], {"a", "b"})
+        ['b']
+    """
+    wanted, known = list(wanted), sorted(known)
+    for n, name in enumerate(wanted):
+        if name in wanted[:n]:
+            raise InputError(f"{kind} {shown(name)!r} is named twice")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3, 0.4) or known[:5]
+            raise InputError(f"unknown {kind} {shown(name)!r}; did you mean {shown(' or '.join(near))}?")
+    return wanted
 
 
 def sizes_of(
@@ -180,12 +220,54 @@ def check_floats(tree: Any, *, whole: Sequence[str] = ()) -> None:
             raise InputError(f"{name} must hold {kind}, got {jnp.result_type(leaf)}")
 
 
-def is_traced(*values: Any) -> bool:
-    """Whether there are no numbers to look at, as under jit or vmap."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
-
-
 def check_sizes(**sizes: int) -> None:
     """Raises InputError unless every size is a whole number of at least one."""
     for name, size in sizes.items():
         check_whole(name, size)
+
+
+def check_finite(data: Any, axis: str = "sample", weights: Any = None) -> None:
+    """Refuses NaN and infinity in what is to be learned from.
+
+    Args:
+        data: a tree of arrays with a leading axis, such as a tuple or a dict; only floating-point leaves are looked at, and none
+            that are traced.
+        axis: what the leading axis counts.
+        weights: of every number of the leaves; where one is 0 anything may stand.
+
+    Raises:
+        InputError: that names the array and its first bad sample.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcast.checks import check_finite
+        >>> check_finite({"targets": np.asarray([[1.0], [np.nan]])})
+        Traceback (most recent call last):
+            ...
+        jaxcast.errors.InputError: expected finite numbers to learn from, got NaN or infinity in 1 of 2 samples of targets, first in sample 1; drop or fill them
+    """
+    for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
+        if is_traced(leaf) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            continue
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        finite = np.isfinite(np.asarray(leaf))  # of numpy: inside of a program that is compiled those of JAX are traced
+        if weights is not None and not is_traced(weights):
+            finite = finite | (np.asarray(weights) == 0)
+        if finite.all():
+            continue
+        bad = np.flatnonzero(~finite.reshape(len(finite), -1).all(1))
+        raise InputError(
+            f"expected finite numbers to learn from, got NaN or infinity in {len(bad)} of {len(finite)} {axis}s of "
+            f"{name or 'the data'}, first in {axis} {bad[0]}; drop or fill them"
+        )
+
+
+def is_zero(penalty: Any) -> bool:
+    """Whether a penalty is known to be 0, which asks for plain least squares."""
+    return not is_traced(penalty) and float(np.asarray(penalty)) == 0
+
+
+def check_penalty(penalty: Any) -> None:
+    """Raises InputError for a penalty below zero or none at all; one that is traced is not looked at."""
+    if not is_traced(penalty) and not 0 <= float(np.asarray(penalty)) < math.inf:
+        raise InputError(f"penalty must be zero or more, and finite, got {penalty}")

@@ -116,6 +116,14 @@ class HasTimes(abc.ABC):
         """Returns the model with its times as instants, before JAX cuts them to float32."""
 
 
+class HasStep(abc.ABC):
+    """A model that maps a value to the value one sampling step later."""
+
+    @abc.abstractmethod
+    def sampling_step(self) -> Any:
+        """Returns the time between the value that it gets and the one that it returns."""
+
+
 def has_float64() -> bool:
     """Tells whether JAX is set to have float64."""
     return bool(jnp.result_type(float) == jnp.float64)

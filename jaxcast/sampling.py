@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcast.checks import is_traced
-from jaxcast.clock import HasTimes, has_float64, split_number
+from jaxcast.clock import HasStep, HasTimes, has_float64, split_number
 from jaxcast.errors import InputError, shown
+from jaxcast.tracing import is_traced
 
 # Of the spacing of the times, besides the rounding of their dtype.
 SPACING_TOLERANCE = 1e-6
@@ -135,15 +135,16 @@ def steps_of(tree: Any) -> list[float]:
     """Finds the steps of all models in a pytree that know theirs.
 
     Args:
-        tree: such as a cell; a model knows its step where its class says `knows_step` and has a `dt`.
+        tree: such as a cell, with models that are `HasStep`.
 
     Returns:
         Every step whose number is known, without repetition.
     """
-
-    def knows_step(node: Any) -> bool:
-        return getattr(type(node), "knows_step", False)
-
-    found = [node.dt for node in jax.tree.leaves(tree, is_leaf=knows_step) if knows_step(node)]
+    nodes = jax.tree.leaves(tree, is_leaf=_has_step)
+    found = [node.sampling_step() for node in nodes if isinstance(node, HasStep)]
     steps = (step for dt in found if not is_traced(dt) for step in np.ravel(np.asarray(dt, float)).tolist())
     return list(dict.fromkeys(steps))
+
+
+def _has_step(node: Any) -> bool:
+    return isinstance(node, HasStep)

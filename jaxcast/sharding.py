@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from jaxcast.errors import InputError, shown
+from jaxcast.tracing import is_traced
 
 _GRACE_S = 3.0
 """Process 0 ends last, because JAX aborts the others, whatever they are about to say, when it does."""
@@ -78,7 +79,7 @@ def end_process(code: int) -> None:
 def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:
     """The mesh; by default all devices, or only the first where the arguments belong to a program of the user's, which
     then decides about devices."""
-    if mesh is None and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+    if mesh is None and is_traced(args):
         return Mesh(np.asarray(jax.devices()[:1]), ("device",))
     return _flat(mesh)
 

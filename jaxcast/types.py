@@ -1,7 +1,50 @@
 """The vocabulary of public signatures."""
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypedDict
 
-from jaxtyping import ArrayLike, Shaped
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 Scalar: TypeAlias = Shaped[ArrayLike, ""]
+"""One number: Python's, NumPy's, or an array without axes."""
+StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
+"""One state, (dim,)."""
+
+
+class Info(TypedDict, total=False):
+    """What an `Output` may say beside its forecast; a model fills the entries that it has.
+
+    The axes are those of one step; a rollout puts time in front. A user's model may add entries of
+    its own, which are passed on as they are.
+
+    Args:
+        weights: each candidate's share in the forecast.
+        component_weights: shares that differ between the components of the state.
+        head_weights: shares of each attention head.
+        quantiles: the forecast's quantiles, levels last.
+        spread: the forecast's standard deviation over seeds, ensemble members or the filter.
+        regime: the hidden parameter or coordinates, estimated at this step.
+        regime_deviation: its standard deviation.
+        position: the regime's position between the candidates, for each lag.
+        correction: what a `CorrectedPool` added to its pool's forecast.
+        analysis: the filtered state of a Kalman filter.
+        analysis_spread: its standard deviation over the ensemble.
+        token: the newest token.
+        leader: the setting whose pool leads, at each time.
+        pool: the parameters of the leading pool.
+    """
+
+    weights: Float[Array, "*batch model"]
+    component_weights: Float[Array, "*batch dim model"]
+    head_weights: Float[Array, "*batch head model"]
+    quantiles: Float[Array, "*batch level"]
+    spread: Float[Array, "*batch dim"]
+    regime: Float[Array, "*batch coordinate"]
+    regime_deviation: Float[Array, "*batch coordinate"]
+    position: Float[Array, "*batch coordinate"]
+    correction: Float[Array, "*batch dim"]
+    analysis: Float[Array, "*batch dim"]
+    analysis_spread: Float[Array, "*batch dim"]
+    token: Int[Array, "*batch"]
+    leader: Int[Array, "*batch"]
+    pool: Any

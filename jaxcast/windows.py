@@ -16,6 +16,7 @@ from jaxcast.limits import check_arrays
 from jaxcast.rollout import Cell, Output, forecast
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
 from jaxcast.sharding import devices_for, map_shards
+from jaxcast.tracing import is_traced
 from jaxcast.xla_cpu import wide_jit
 
 
@@ -121,7 +122,7 @@ def _check_histories(history: Array, forecast: Array) -> None:
 
     A cell may do without what is missing; then its forecast is finite. Traced arrays and those of other hosts pass.
     """
-    if any(isinstance(a, jax.core.Tracer) or not a.is_fully_addressable for a in map(jnp.asarray, (history, forecast))):
+    if any(is_traced(a) or not a.is_fully_addressable for a in map(jnp.asarray, (history, forecast))):
         return
     bad = ~np.isfinite(history).reshape(len(history), -1).all(1)
     if bad.any():

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from jaxcast.tracing import is_traced
+
 Result = TypeVar("Result")
 
 # What XLA for CPU can emit inside one kernel, itself and its derivatives; products of matrices, sorts, scatters,
@@ -214,8 +216,7 @@ def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., R
 
     def call(*args: Any, **kwargs: Any) -> Result:
         # What is made inside of another program is a tracer, whatever it is made of.
-        inside = any(isinstance(leaf, jax.core.Tracer) for leaf in [*jax.tree.leaves((args, kwargs)), jnp.zeros(())])
-        if inside or jax.default_backend() != "cpu":
+        if is_traced(args, kwargs, jnp.zeros(())) or jax.default_backend() != "cpu":
             return plain(*args, **kwargs)
         return wide(*args, **kwargs)
 

@@ -19,9 +19,9 @@ from experiments.chaos_zoo import pictures as zoo_pictures
 from experiments.chaos_zoo.methods import METHODS, Zoo, score
 from experiments.frame import Settings, check_settings, open_folder, start
 from jaxcast import InputError
+from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.errors import shown
-from jaxcast.hub.arrays import check_names
 
 
 @dataclasses.dataclass(frozen=True)

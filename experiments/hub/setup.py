@@ -10,8 +10,8 @@ import tyro
 
 import jaxcast
 from experiments.frame import Settings
+from jaxcast.checks import check_names
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.arrays import check_names
 from jaxcast.io.tables import polars
 
 NINE = (

@@ -16,8 +16,8 @@ from experiments.regions.averages import METHODS
 from experiments.regions.methods import Parts, Setup, score
 from experiments.regions.networks import NETWORKS
 from jaxcast import InputError
+from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
-from jaxcast.hub.arrays import check_names
 
 
 @dataclasses.dataclass(frozen=True)

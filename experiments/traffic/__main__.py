@@ -13,8 +13,8 @@ from experiments.frame import Settings, check_settings, open_folder, start
 from experiments.traffic import pictures as traffic_pictures
 from experiments.traffic.methods import DAY, METHODS, Method, Setup
 from jaxcast import InputError
+from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
-from jaxcast.hub.arrays import check_names
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,7 +66,7 @@ def run_command(main: Callable[[], None], settings: Any = None, level: Level = "
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     keep_compiled_programs()
     with ending_well(settings), reporting(level):
-        check_names(settings)
+        check_file_names(settings)
         main()
 
 
@@ -154,14 +154,14 @@ def check_numbers(settings: Any) -> None:
                 raise InputError(f"{name} must be finite, got {value}")
 
 
-def check_names(settings: Any) -> None:
+def check_file_names(settings: Any) -> None:
     """Raises InputError for an option that names a file as no file can be named."""
     for value in vars(settings).values() if dataclasses.is_dataclass(settings) else ():
         for path in value if isinstance(value, tuple) else (value,):
             if isinstance(path, Path):
                 check_name(path)
             else:
-                check_names(path)
+                check_file_names(path)
 
 
 def make_console() -> Console:

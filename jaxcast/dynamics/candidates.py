@@ -5,11 +5,10 @@ one, and so are a trained network, a function that returns rows which somebody e
 `exogenous` is whatever comes with that step; here, the time.
 """
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +20,9 @@ from jaxcast.clock import has_float64
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, Trajectory
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.sampling import check_sampling, exact_times, with_all_digits
+from jaxcast.tracing import OutsideJax
 
 ForecastMap: TypeAlias = Callable[..., Any]
 """(value (dim,), exogenous) or value alone -> forecasts (model, dim) of the next value."""
@@ -83,9 +83,7 @@ def unstack_systems(ensemble: System) -> list[System]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], ensemble) for i in range(num_models)]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class ExternalCandidates:
+class ExternalCandidates(FrozenPytree, OutsideJax):
     """Candidates that JAX cannot see into: a simulator in NumPy, another language, another process.
 
     `function(value, exogenous)`, or `function(value)`, gets NumPy arrays and returns (num_models, dim). It is called on the host, once for every
@@ -106,9 +104,8 @@ class ExternalCandidates:
         (2, 1)
     """
 
-    is_outside_jax: ClassVar[bool] = True
-    function: Callable[[np.ndarray, Any], Any] = dataclasses.field(metadata={"static": True})
-    num_models: int = dataclasses.field(metadata={"static": True})
+    function: Callable[[np.ndarray, Any], Any] = static()
+    num_models: int = static()
 
     @checked
     def __call__(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "model dim"]:
@@ -143,9 +140,7 @@ def _call_outside_jvp(function: Any, num_models: int, primals: Any, tangents: An
     )
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class _OfValue:
+class _OfValue(FrozenPytree):
     """A forecast map that does not look at what is given."""
 
     function: Any

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.dynamics.systems import StateLike, System
+from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, check_state, flow_map, num_steps_in
-from jaxcast.types import Scalar
+from jaxcast.types import Scalar, StateLike
 
 
 @checked

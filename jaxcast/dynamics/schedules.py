@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from jaxcast.arguments import as_parameter, checked
+from jaxcast.arguments import checked
 from jaxcast.clock import HasTimes, Instant, difference, joined, split_number, turns
+from jaxcast.conversion import as_parameter
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import FrozenPytree
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.types import Scalar
 
 Parameter: TypeAlias = Any
@@ -259,7 +260,7 @@ class FunctionOfTime(Schedule):
         ('FunctionOfTime', 30.0)
     """
 
-    function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+    function: Callable[[Any], Any] = static()
 
     @checked
     def __call__(self, t: Scalar | Instant) -> Shaped[Array, "..."]:

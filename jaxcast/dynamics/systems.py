@@ -11,17 +11,16 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Key, Shaped
+from jaxtyping import Array, Float, Key
 
-from jaxcast.arguments import as_parameter, checked
+from jaxcast.arguments import checked
+from jaxcast.conversion import as_parameter
 from jaxcast.dynamics.schedules import FunctionOfTime, Parameter, Schedule
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
-from jaxcast.pytrees import FrozenPytree
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.types import Scalar
 
-StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
-"""One state, (dim,)."""
 Components: TypeAlias = Sequence[Any] | Array
 """The components of a state as separate arrays of one shape: () for one state, (n,) for a tile of n states; or, for
 systems of many components, one array with the components first."""
@@ -163,7 +162,7 @@ class Lorenz96(System):
         [-3.0, 4.0, 11.0, 13.0, -5.0]
     """
 
-    dim: int = dataclasses.field(default=8, metadata={"static": True})
+    dim: int = static(default=8)
     forcing: Parameter = 8.0
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.checks import is_traced
-from jaxcast.clock import Instant, is_narrow, split
+from jaxcast.clock import HasStep, Instant, is_narrow, split
 from jaxcast.dynamics.solve import Plan, solve
-from jaxcast.dynamics.systems import StateLike, System
+from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
-from jaxcast.pytrees import register
-from jaxcast.types import Scalar
+from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.tracing import is_traced
+from jaxcast.types import Scalar, StateLike
 
 MAX_STEPS = 1e8
 """No interval is cut into more steps: it would take hours, and is a slip of units."""
@@ -36,9 +36,7 @@ class Trajectory(NamedTuple):
     states: Float[Any, "time *model dim"]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class FlowMap:
+class FlowMap(FrozenPytree, HasStep):
     """The map u(t) -> u(t + dt), by `num_substeps` RK4 steps of h = dt / num_substeps. Made by `flow_map`.
 
     A pytree: `jax.grad` and `jax.vmap` reach the system's parameters and dt.
@@ -47,10 +45,13 @@ class FlowMap:
         InputError: when called without the time of the state where a parameter follows a schedule.
     """
 
-    knows_step: ClassVar[bool] = True
     system: System
     dt: Any
-    num_substeps: int = dataclasses.field(metadata={"static": True})
+    num_substeps: int = static()
+
+    def sampling_step(self) -> Any:
+        """Returns dt."""
+        return self.dt
 
     @checked
     def __call__(self, u: StateLike, t: Scalar | Instant | None = None) -> Float[Array, "*model dim"]:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError, shown
 from jaxcast.sampling import SPACING_TOLERANCE, rounding_of
+from jaxcast.tracing import is_traced
 
 
 class StoredTrajectory(NamedTuple):
@@ -124,8 +124,7 @@ def check_trajectory(trajectory: Trajectory) -> None:
     """Raises InputError unless it is a trajectory of finite numbers."""
     if not isinstance(trajectory, Trajectory):
         raise InputError(f"expected a Trajectory(times, states), got {type(trajectory).__name__}")
-    # Under jit, grad or vmap there are no numbers to look at.
-    is_traced = isinstance(trajectory.states, jax.core.Tracer)
-    bad = np.flatnonzero(~np.isfinite(np.zeros((0, 1)) if is_traced else trajectory.states).all(-1))
+    states = np.zeros((0, 1)) if is_traced(trajectory.states) else trajectory.states
+    bad = np.flatnonzero(~np.isfinite(states).all(-1))
     if bad.size:
         raise InputError(f"the trajectory must be finite, got NaN or infinity in {bad.size} samples, first in {bad[0]}")

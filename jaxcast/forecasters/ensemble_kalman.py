@@ -17,6 +17,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input, Output
+from jaxcast.tracing import is_traced
 
 
 class EnsembleCarry(NamedTuple):
@@ -131,8 +132,7 @@ class EnsembleKalmanFilter:
 
     def check_first(self, value: Float[Any, " dim"], known: Bool[Any, "..."]) -> None:
         """Raises InputError for a first value that is not wholly known where there is no initial ensemble."""
-        is_traced = isinstance(value, jax.core.Tracer) or isinstance(known, jax.core.Tracer)
-        if self.initial_ensemble is not None or is_traced:
+        if self.initial_ensemble is not None or is_traced(value, known):
             return
         unknown = np.flatnonzero(~np.broadcast_to(known, np.shape(value)) | np.isnan(value))
         if unknown.size:
@@ -196,7 +196,7 @@ def _checked_ensemble(ensemble: Any, num_members: int) -> Array:
             f"expected an initial ensemble (member, dim) of num_members={num_members}, got shape {states.shape}; "
             "set num_members to its first axis"
         )
-    if not isinstance(states, jax.core.Tracer) and not bool(jnp.isfinite(states).all()):
+    if not is_traced(states) and not bool(jnp.isfinite(states).all()):
         raise InputError("the initial ensemble must be finite, got NaN or infinity")
     return states
 

@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import checked, is_zero
-from jaxcast.checks import check_floats, check_positive, sizes_of
+from jaxcast.arguments import checked
+from jaxcast.checks import check_floats, check_positive, is_zero, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Scaler, as_series, no_lags, scaler_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.ridge import _kernel, ridge
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input, Output
+from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
@@ -128,7 +129,7 @@ def fit_delay_kernel_ridge(
     if penalty is None:
         penalty = float(jnp.finfo(states.dtype).eps) ** 0.5
     cell = _fit(states, lag_weights, bandwidth, penalty, is_plain=is_zero(penalty))
-    if not isinstance(cell.coefficients, jax.core.Tracer) and not jnp.isfinite(cell.coefficients).all():
+    if not is_traced(cell.coefficients) and not jnp.isfinite(cell.coefficients).all():
         raise InputError(
             f"expected a penalty above the rounding of {states.dtype}, got {penalty}: give a larger one, or compute in float64"
         )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_finite, check_penalty
+from jaxcast.checks import check_finite, check_penalty
 from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
 from jaxcast.types import Scalar

@@ -17,6 +17,7 @@ from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, f
 from jaxcast.nn.layers import Constant
 from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.rollout import Input, Output
+from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 _LAYERS: dict[str, Any] = LAYERS | {"stack": Stack}
@@ -173,10 +174,10 @@ def fit_recurrent_forecaster(
         raise InputError(
             f"num_updates, num_discarded and num_steps must be at least 1, got {num_updates}, {num_discarded}, {num_steps}"
         )
-    if not isinstance(learning_rate, jax.core.Tracer) and not 0 < float(np.asarray(learning_rate)) < np.inf:
+    if not is_traced(learning_rate) and not 0 < float(np.asarray(learning_rate)) < np.inf:
         raise InputError(f"learning_rate must be positive and finite, got {learning_rate}")
     states = as_series(values, num_discarded + num_steps + 1, penalty)
-    if not isinstance(states, jax.core.Tracer) and not (states != states[0]).any():
+    if not is_traced(states) and not (states != states[0]).any():
         raise InputError(f"expected a series that changes, got {shown(states[0].tolist())} at all {len(states)} times")
     _check_layers(layers, states)
     layers = _train(

@@ -1,9 +1,8 @@
 """From the tables of a hub to arrays: forecasts (location, time, model, quantile) and truth, with what is missing as NaN."""
 
 import dataclasses
-import difflib
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_choice, check_number
+from jaxcast.checks import check_choice, check_names, check_number
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import FARTHEST_DAYS
 from jaxcast.hub.checks import Grid
@@ -188,22 +187,6 @@ def load_hub(
         grid.values[:, :, kept], truths[..., 0], truths[..., 1:], tuple(grid.locations), grid.dates,
         tuple(grid.models[i] for i in kept), grid.levels, horizon, first_horizon, step_days, target, tuple(grid.dropped),
     )  # fmt: skip
-
-
-def check_names(kind: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The wanted names.
-
-    Raises:
-        InputError: for one that is not known, with those nearest to it, or that is named twice.
-    """
-    wanted, known = list(wanted), sorted(known)
-    for n, name in enumerate(wanted):
-        if name in wanted[:n]:
-            raise InputError(f"{kind} {shown(name)!r} is named twice")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 3, 0.4) or known[:5]
-            raise InputError(f"unknown {kind} {shown(name)!r}; did you mean {shown(' or '.join(near))}?")
-    return wanted
 
 
 def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: Any) -> None:

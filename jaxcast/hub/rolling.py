@@ -15,6 +15,7 @@ from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.pools import QuantilePool, clip_outliers, equal_shares, where_possible
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
+from jaxcast.tracing import is_traced
 from jaxcast.training.optimizers import make_optimizer
 from jaxcast.types import Scalar
 
@@ -69,7 +70,7 @@ def rolling_origin(
     """
     if min(num_steps, every, start + 1) < 1:
         raise InputError(f"expected num_steps and every of at least 1 and a start, got {num_steps}, {every}, {start}")
-    if not isinstance(discount, jax.core.Tracer) and not 0 < float(jnp.asarray(discount)) <= 1:
+    if not is_traced(discount) and not 0 < float(jnp.asarray(discount)) <= 1:
         raise InputError(f"discount must be above 0 and at most 1, got {discount}")
     optimizer = make_optimizer(0.03) if optimizer is None else optimizer
     return _rolling(

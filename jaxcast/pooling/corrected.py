@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_finite, checked
-from jaxcast.checks import check_floats, check_model, check_names, check_positive, check_whole, sizes_of
+from jaxcast.arguments import checked
+from jaxcast.checks import check_finite, check_floats, check_model, check_positive, check_texts, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
 from jaxcast.numerics.polynomials import chebyshev_terms
 from jaxcast.numerics.ridge import gaussian_kernel
@@ -45,7 +45,7 @@ class Features:
         """Raises InputError unless the settings and arrays are those of such a part of a pool."""
         check_floats(self)
         sizes_of(self, {".middle": "feature", ".half": "feature", ".stretch": ""})
-        check_names("info", self.info, least=0)
+        check_texts("info", self.info, least=0)
         check_positive(half=self.half, stretch=self.stretch)
 
     def __call__(self, state: Float[Array, "*batch dim"], info: dict[str, Any]) -> Float[Array, "*batch feature"]:

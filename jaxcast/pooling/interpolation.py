@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_finite, checked
-from jaxcast.checks import check_floats, check_positive, check_sizes, check_whole, sizes_of
+from jaxcast.arguments import checked
+from jaxcast.checks import check_finite, check_floats, check_positive, check_sizes, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.samples import OneStepSamples

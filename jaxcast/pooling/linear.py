@@ -7,8 +7,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_finite, check_penalty, checked
-from jaxcast.checks import check_floats, sizes_of
+from jaxcast.arguments import checked
+from jaxcast.checks import check_finite, check_floats, check_penalty, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
 from jaxcast.pooling.memory import DelayMemory, Memory

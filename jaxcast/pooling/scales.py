@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_finite, checked
-from jaxcast.checks import check_positive
+from jaxcast.arguments import checked
+from jaxcast.checks import check_finite, check_positive
 from jaxcast.dynamics.candidates import ForecastMap, forecasts_along
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError

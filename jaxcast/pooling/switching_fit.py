@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_finite, checked
+from jaxcast.arguments import checked
+from jaxcast.checks import check_finite
 from jaxcast.errors import InputError
 from jaxcast.pooling.switching import FixedShare, InteractingModels, gaussian_log_density
 from jaxcast.types import Scalar

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.clock import HasStep
 from jaxcast.dynamics.runge_kutta import rk4_step
 from jaxcast.dynamics.schedules import Parameter
 from jaxcast.dynamics.systems import Components, System
 from jaxcast.errors import InputError
 from jaxcast.numerics.least_squares import levenberg_marquardt, sum_of_squares
 from jaxcast.numerics.polynomials import monomials, products
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.checks import check_coordinates, check_forecasts
 from jaxcast.types import Scalar
 
@@ -54,8 +55,8 @@ class PolynomialSystem(System):
     origin: Parameter
     scale: Parameter
     coordinates: Parameter
-    state_factors: tuple[tuple[int, ...], ...] = dataclasses.field(metadata={"static": True})
-    coordinate_factors: tuple[tuple[int, ...], ...] = dataclasses.field(metadata={"static": True})
+    state_factors: tuple[tuple[int, ...], ...] = static()
+    coordinate_factors: tuple[tuple[int, ...], ...] = static()
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -68,9 +69,7 @@ class PolynomialSystem(System):
         )
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Emulator:
+class Emulator(FrozenPytree, HasStep):
     """An ensemble as one system: its flow over dt at the coordinates of candidate i is what candidate i forecasts.
 
     The coordinates need not stand still: between two samples they may follow any course, which no candidate does.
@@ -94,13 +93,16 @@ class Emulator:
         0.9048
     """
 
-    knows_step: ClassVar[bool] = True
     system: PolynomialSystem
     offset: Float[Array, " coordinate"]
     unit: Float[Array, " coordinate"]
     dt: Float[Array, ""]
     error: Float[Array, ""]
-    num_substeps: int = dataclasses.field(metadata={"static": True})
+    num_substeps: int = static()
+
+    def sampling_step(self) -> Float[Array, ""]:
+        """Returns dt."""
+        return self.dt
 
     @property
     def is_exact(self) -> bool:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_finite, checked
+from jaxcast.arguments import checked
+from jaxcast.checks import check_finite
 from jaxcast.dynamics.schedules import Parameter, Schedule
 from jaxcast.errors import InputError
 from jaxcast.numerics.least_squares import levenberg_marquardt, sum_of_squares

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
+from jaxcast.tracing import is_traced
 
 Scale = Literal["natural", "log"]
 
@@ -107,7 +108,7 @@ def weighted_interval_score(
     forecast, truth, levels = _checked(forecast, truth, levels)
     if scale not in ("natural", "log"):
         raise InputError(f"scale must be 'natural' or 'log', got {shown(repr(scale))}")
-    if not isinstance(levels, jax.core.Tracer) and not np.allclose(levels + levels[::-1], 1, atol=1e-6):
+    if not is_traced(levels) and not np.allclose(levels + levels[::-1], 1, atol=1e-6):
         raise InputError(
             f"the intervals of WIS need levels symmetric around 0.5, got {shown(np.round(np.asarray(levels), 4).tolist())}; "
             "pinball_loss takes any"
@@ -183,7 +184,7 @@ def _checked(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[
             "expected forecasts (*batch, quantile), truth (*batch) and levels (quantile), "
             f"got {forecast.shape}, {truth.shape} and {levels.shape}"
         )
-    if not isinstance(levels, jax.core.Tracer):
+    if not is_traced(levels):
         inside = np.concatenate([[0.0], np.asarray(levels), [1.0]])
         if not (np.diff(inside) > 0).all():
             raise InputError(f"levels must increase within (0, 1), got {shown(np.asarray(levels).tolist())}")

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.arguments import check_penalty, checked, is_zero
-from jaxcast.checks import check_flag, check_floats, check_model, check_whole, sizes_of
+from jaxcast.arguments import checked
+from jaxcast.checks import check_flag, check_floats, check_model, check_penalty, check_whole, is_zero, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
 from jaxcast.pytrees import register

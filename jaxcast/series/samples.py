@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxcast.arguments import check_finite, checked
+from jaxcast.arguments import checked
+from jaxcast.checks import check_finite
 from jaxcast.errors import InputError
 from jaxcast.series.features import TargetFeatures, check_targets, of_targets
+from jaxcast.tracing import is_traced
 
 
 class SeriesWindows(NamedTuple):
@@ -180,7 +182,7 @@ def check_samples(samples: SeriesWindows) -> None:
     Raises:
         InputError: that names the first such sample.
     """
-    if isinstance(samples.weights, jax.core.Tracer):
+    if is_traced(samples.weights):
         return
     weights: Any = np.asarray(samples.weights)
     samples = samples._replace(weights=weights)

@@ -20,6 +20,7 @@ from jaxcast.nn.stack import Kind, Stack
 from jaxcast.pytrees import register
 from jaxcast.rollout import Input, Output, forecast
 from jaxcast.text.tokens import Tokens, checked_tokens
+from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
@@ -271,9 +272,7 @@ def sample_tokens(
     """
     check_sizes(num_tokens=num_tokens)
     prompt = checked_tokens(prompt, at_least=1, num_tokens=len(model.embedding))
-    if np.ndim(temperature) or (
-        not isinstance(temperature, jax.core.Tracer) and not 0 < float(np.asarray(temperature)) < np.inf
-    ):
+    if np.ndim(temperature) or (not is_traced(temperature) and not 0 < float(np.asarray(temperature)) < np.inf):
         raise InputError(f"temperature must be one positive and finite number, got {temperature}")
     outputs = forecast(TokenCell(model, jnp.asarray(temperature)), prompt, num_tokens + 1, key=key)
     # The first output is that of the last token of the prompt.

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
+from jaxcast.tracing import is_traced
 
 Tokens = Int[Any, " token"] | Sequence[int]
 """A text as whole numbers, each a character or word of the alphabet."""
@@ -86,7 +86,7 @@ def text_streams(tokens: Tokens, num_streams: int) -> tuple[Int[Array, "stream t
 
 def checked_tokens(tokens: Any, *, at_least: int, num_tokens: int | None = None) -> Int[Array, " token"]:
     """Tokens as an array, if they are so many whole numbers of the model's."""
-    if isinstance(tokens, jax.core.Tracer):
+    if is_traced(tokens):
         return tokens
     got = np.asarray(tokens)
     if got.ndim != 1 or len(got) < at_least or not np.issubdtype(got.dtype, np.integer):

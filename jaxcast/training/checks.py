@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxcast.errors import InputError
+from jaxcast.tracing import is_traced
 from jaxcast.training.run import Plan
 
 
@@ -55,7 +56,7 @@ def _bad_places(data: PyTree, num_axes: int) -> np.ndarray:
     """The samples, or streams and steps, with a number that is not finite, (place, axis); of each stream the first alone."""
     bad: Any = False
     for leaf in jax.tree.leaves(data):
-        if not isinstance(leaf, jax.core.Tracer) and jnp.issubdtype(leaf.dtype, jnp.floating):
+        if not is_traced(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating):
             if jnp.isfinite(leaf).all():  # on the device: no copy to the host of what is sound
                 continue
             finite = np.asarray(jnp.isfinite(leaf))
@@ -110,7 +111,7 @@ def check_losses(losses: Float[Array, "seed epoch"], trained: Bool[Any, "seed ep
     Raises:
         InputError: that names the first seed and epoch, both counted from 0.
     """
-    if isinstance(losses, jax.core.Tracer):
+    if is_traced(losses):
         return
     values = np.asarray(losses)
     bad = ~np.isfinite(values)

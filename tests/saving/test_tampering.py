@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.checks import check_leads, check_names, check_number, check_whole
+from jaxcast.checks import check_leads, check_number, check_texts, check_whole
 from jaxcast.io.reading import parse_json
 from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.saving.test_pools import pools
@@ -328,7 +328,7 @@ def test_checks_of_settings():
     for check, value in (
         (check_whole, True), (check_whole, 1.0), (check_whole, 0), (check_whole, 2**31), (check_whole, "1"),
         (check_number, True), (check_number, "1"), (check_number, float("inf")), (check_number, None),
-        (check_names, ["a", "a"]), (check_names, ["a", ""]), (check_names, "ab"), (check_names, [1]),
+        (check_texts, ["a", "a"]), (check_texts, ["a", ""]), (check_texts, "ab"), (check_texts, [1]),
     ):  # fmt: skip
         with pytest.raises(jaxcast.InputError, match="it must"):
             check("it", value)
@@ -337,7 +337,7 @@ def test_checks_of_settings():
             check_leads(leads)
     check_whole("it", np.int64(3), most=3)
     check_number("it", np.float32(0.5), above=0, most=0.5)
-    check_names("it", ("a", "b"))
+    check_texts("it", ("a", "b"))
     check_leads((1, 2, 30))
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.checks import check_names, check_number, check_whole
+from jaxcast.checks import check_number, check_texts, check_whole
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.pool.hidden_parameter import candidate_names, hidden_parameter, regime_name
 from jaxcast.cli.pool.pictures import draw_forecast
@@ -247,7 +247,7 @@ def enough_history(cell: Any) -> int:
 
 def _check_about(pool: StoredModel, names: Any, dt: Any) -> None:
     """Raises InputError for what `jaxcast train` cannot have noted beside a pool, or candidates that do not fit it."""
-    check_names("components", names)
+    check_texts("components", names)
     check_number("dt", dt, above=0)
     num_seeds = pool.attributes["num_seeds"]
     if num_seeds is not None:
@@ -277,7 +277,7 @@ def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> StoredTr
         raise InputError("that is no pool, but a forecaster of series; give it as --model, with --data and a table")
     try:
         names, dt = pool.attributes["components"], pool.attributes["dt"]
-        check_names("settings.data", [pool.attributes["settings"]["data"]])
+        check_texts("settings.data", [pool.attributes["settings"]["data"]])
         _check_about(pool, names, dt)
     except (KeyError, TypeError):
         raise InputError(

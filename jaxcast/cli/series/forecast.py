@@ -11,7 +11,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from jaxcast.checks import check_flag, check_leads, check_names, check_number, check_whole
+from jaxcast.checks import check_flag, check_leads, check_number, check_texts, check_whole
 from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
@@ -99,7 +99,7 @@ def load(model: Path, data: Path) -> _Loaded:
 
 def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> None:
     """Raises InputError, KeyError or TypeError for what `jaxcast train` cannot have noted beside a forecaster."""
-    check_names("names", about["names"])
+    check_texts("names", about["names"])
     check_leads(about["leads"])
     check_whole("history_size", about["history_size"])
     if forecaster.shifts.shape[:2] != (len(about["leads"]), len(about["names"])):
@@ -115,10 +115,10 @@ def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> Non
         "static_covariates",
     }:
         raise KeyError
-    check_names("columns", [name for name in columns.values() if name is not None], least=0)
-    check_names("covariates", [name for kind in kinds.values() for name in kind], least=0)
+    check_texts("columns", [name for name in columns.values() if name is not None], least=0)
+    check_texts("covariates", [name for kind in kinds.values() for name in kind], least=0)
     for name in ("step", "method", "learned_until"):
-        check_names(name, [about[name]])
+        check_texts(name, [about[name]])
     parse_date(about["learned_until"], "the model's last date")
     check_number("lowest", about["lowest"])
     if forecaster.lower is not None and forecaster.lower > about["lowest"]:
