@@ -146,7 +146,7 @@ def try_one(seed, folder, *, train):
             "--overwrite",
         ]
         with contextlib.redirect_stdout(io.StringIO()):
-            parse(["train", "--data", str(path), *shape]).run()
+            parse(["series", "train", "--data", str(path), *shape]).run()
         assert (out / "results.json").is_file()
         return "trained"
     except jaxcast.InputError as error:

@@ -175,7 +175,7 @@ def test_train_learns_from_its_own_trajectory_alone(folder, tmp_path, pool):
     found = []
     for name in ("two", "others"):
         run(
-            "train", "--trajectory", folder / f"{name}.zarr", "--candidates", "lorenz63(rho=[30, 38, 46])", "--pool", pool,
+            "pool", "train", "--trajectory", folder / f"{name}.zarr", "--candidates", "lorenz63(rho=[30, 38, 46])", "--pool", pool,
             "--out", tmp_path / name,
         )  # fmt: skip
         scored = json.loads((tmp_path / name / "results.json").read_text())
@@ -186,14 +186,14 @@ def test_train_learns_from_its_own_trajectory_alone(folder, tmp_path, pool):
 
 def test_evaluate_scores_windows_by_nothing_that_comes_after_them(folder, tmp_path):
     run(
-        "train", "--trajectory", folder / "one.npz", "--candidates", "lorenz63(rho=[30, 38, 46])", "--pool",
+        "pool", "train", "--trajectory", folder / "one.npz", "--candidates", "lorenz63(rho=[30, 38, 46])", "--pool",
         "linear_regression", "--out", tmp_path / "pool",
     )  # fmt: skip
     options = ("--num-leads", 10, "--history-size", 3, "--num-windows", 4, "--threshold", 5)
     rows = []
     for name in ("one", "other"):
         run(
-            "evaluate", "--pool", tmp_path / "pool", "--trajectory", folder / f"{name}.npz", *options,
+            "pool", "evaluate", "--pool", tmp_path / "pool", "--trajectory", folder / f"{name}.npz", *options,
             "--out", tmp_path / name,
         )  # fmt: skip
         found = json.loads((tmp_path / name / "results.json").read_text())["rows"]
@@ -219,7 +219,7 @@ def test_train_on_a_table_chooses_by_nothing_that_comes_last(tmp_path):
         rows = [f"{date},{a!r},{b!r}" for date, (a, b) in zip(dates, table.tolist(), strict=True)]
         Path(tmp_path / f"{name}.csv").write_text("\n".join(["date,a,b", *rows]))
         run(
-            "train", "--data", tmp_path / f"{name}.csv", "--horizon", 2, "--history-size", 3, "--season", 0, "--held-out", 0.2,
+            "series", "train", "--data", tmp_path / f"{name}.csv", "--horizon", 2, "--history-size", 3, "--season", 0, "--held-out", 0.2,
             "--method", "last_value", "ridge", "--out", tmp_path / name,
         )  # fmt: skip
         results = json.loads((tmp_path / name / "results.json").read_text())

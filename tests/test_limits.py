@@ -112,16 +112,16 @@ def test_commands_refuse_absurd_options_before_they_begin(tmp_path, refused_in_o
     monkeypatch.chdir(tmp_path)
     run("simulate", "--num-samples", 60, "--transient", 1, "--out", "t.npz")
     candidates = ["--trajectory", "t.npz", "--candidates", "lorenz63(rho=[28, 30])", "--pool"]
-    run("train", *candidates, "equal_weights", "--out", "pool")
+    run("pool", "train", *candidates, "equal_weights", "--out", "pool")
     (tmp_path / "s.csv").write_text("date,a\n" + "".join(f"2024-01-{day:02d},{day % 7}\n" for day in range(1, 31)))
-    network = ["train", *candidates, "additive_attention", "--batch-size", 8, "--out", "x"]
+    network = ["pool", "train", *candidates, "additive_attention", "--batch-size", 8, "--out", "x"]
     for args, message in [
-        (["forecast", "--pool", "pool", "--history", "t.npz", "--out", "f.npz", "--num-leads", HUGE], "leads of 3 components would"),
+        (["pool", "forecast", "--pool", "pool", "--history", "t.npz", "--out", "f.npz", "--num-leads", HUGE], "leads of 3 components would"),
         ([*network, "--hidden-size", 10**9, "--num-delays", 20], "a layer from 120 to 1000000000 units would need 480 GB of"),
         ([*network, "--num-seeds", 10**12], "training 1000000000000 seeds over 500 epochs would need"),
         ([*network, "--num-epochs", HUGE], "training 1 seeds over 1000000000000000 epochs would need 4 PB of memory"),
-        (["train", "--data", "s.csv", "--out", "x", "--horizon", HUGE], "horizon must be below the 30 dates of s.csv"),
-        (["train", "--data", "s.csv", "--out", "x", "--history-size", HUGE], "needs at least .* dates to learn from"),
+        (["series", "train", "--data", "s.csv", "--out", "x", "--horizon", HUGE], "horizon must be below the 30 dates of s.csv"),
+        (["series", "train", "--data", "s.csv", "--out", "x", "--history-size", HUGE], "needs at least .* dates to learn from"),
     ]:  # fmt: skip
         with refused_in_one_line(tmp_path, message):
             run(*args)

@@ -33,7 +33,7 @@ def test_the_examples_run(capsys):
 def test_the_commands_are_understood():
     (block,) = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
     commands = [shlex.split(line) for line in block.strip().splitlines()]
-    assert [command[1] for command in commands] == ["simulate", "simulate", "train", "forecast", "evaluate"]
+    assert [command[1] for command in commands] == ["simulate", "simulate", "pool", "pool", "pool"]
     for command in commands:
         assert command[0] == "jaxcast"
         parse(command[1:])

@@ -12,15 +12,12 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 
 import tyro
 
+from jaxcast.cli.overview import FOR_ALL
 from jaxcast.errors import InputError, shown
 
 C = TypeVar("C")
 MOST_DIGITS = 30
 HELP = ("--help", "-h")
-ABOUT_ALL = (
-    "Every command also takes --quiet (nothing but results and errors), --verbose (what is done, and how long it takes) "
-    "and --version."
-)
 
 
 class Option(NamedTuple):
@@ -55,18 +52,41 @@ def parse_arguments(
             return tyro.cli(kind, args=list(args), prog=prog, description=description, config=config, **given)
     except SystemExit as end:
         if end.code in (0, None):
-            print(ABOUT_ALL)
+            print(FOR_ALL)
             raise
         raise InputError(f"{_flat(said.getvalue())}; see {prog} --help") from None
 
 
-def check_subcommand(names: Sequence[str], args: Sequence[str], prog: str) -> None:
-    """Raises InputError unless the arguments begin with one of these names; --help is left alone."""
+def check_subcommand(names: Sequence[str], args: Sequence[str], prog: str, *, elsewhere: Sequence[str] = ()) -> None:
+    """Checks that arguments begin with the name of a command, or ask for help.
+
+    Args:
+        names: the commands.
+        args: what was typed after `prog`.
+        prog: what the command is called so far.
+        elsewhere: full names of commands that lie in groups; suggested where only their last word was typed.
+
+    Raises:
+        InputError: with the nearest names.
+    """
     there_are = f"there are {', '.join(names)}; see {prog} --help"
     if not args:
         raise InputError(f"{prog} needs a command: {there_are}")
-    if args[0] not in (*names, *HELP):
-        raise InputError(f"{prog} has no command {quoted(args[0])}{nearest(args[0], names)}; {there_are}")
+    if args[0] in (*names, *HELP):
+        return
+    by_last_word: dict[str, list[str]] = {name: [name] for name in names}
+    for name in elsewhere:
+        if (last := name.split()[-1]) not in names:
+            by_last_word.setdefault(last, []).append(name)
+    close = difflib.get_close_matches(args[0][:100], by_last_word, 1)
+    meant = f" (did you mean {_either(by_last_word[close[0]])}?)" if close else ""
+    raise InputError(f"{prog} has no command {quoted(args[0])}{meant}; {there_are}")
+
+
+def _either(names: Sequence[str]) -> str:
+    """Returns "a", "a or b", "a, b or c"."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def check_options(kind: type, args: Sequence[str], prog: str, *, has_defaults: bool = False) -> None:

@@ -120,10 +120,9 @@ def as_typed(message: str, settings: Any) -> str:
 
     Args:
         message: of an InputError.
-        settings: the command's dataclass, or one that holds it as `command`; None for no options.
+        settings: the command's dataclass; None for no options.
     """
-    names = vars(getattr(settings, "command", settings)) if settings is not None else ()
-    for name in names:
+    for name in vars(settings) if settings is not None else ():
         option = f"--{name.replace('_', '-')}"
         if "_" in name or name in WORDS:
             pattern = rf"(?<![\w./:=('\[-]){name}(?![\w./('-]|=\w+\()"

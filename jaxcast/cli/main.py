@@ -1,6 +1,9 @@
-"""The command `jaxcast` and its subcommands."""
+"""The command `jaxcast`: finds the command that is meant, reads its options, runs it."""
 
+import dataclasses
 import sys
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,68 +11,89 @@ import tyro
 
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
 from jaxcast.cli.command import ending_well, run_command, take_flags
-from jaxcast.cli.hub.commands import ForecastHub, HubCommand, PoolHub, Score
-from jaxcast.cli.pool.evaluate import Evaluate
-from jaxcast.cli.pool.forecast import Forecast
-from jaxcast.cli.pool.train import Train
+from jaxcast.cli.hub.commands import ForecastHub, PoolHub, ScoreHub
+from jaxcast.cli.overview import overview
+from jaxcast.cli.pool.evaluate import EvaluatePool
+from jaxcast.cli.pool.forecast import ForecastPool
+from jaxcast.cli.pool.train import TrainPool
 from jaxcast.cli.series.forecast import EvaluateSeries, ForecastSeries
 from jaxcast.cli.series.train import TrainSeries
 from jaxcast.cli.simulate import Simulate
 from jaxcast.cli.streams import printing_safely
 
-Command: Any = (
-    Annotated[Simulate, tyro.conf.subcommand("simulate")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Forecast, tyro.conf.subcommand("forecast")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[HubCommand, tyro.conf.subcommand("hub")]
-)
-SeriesCommand: Any = (
-    Annotated[TrainSeries, tyro.conf.subcommand("train")]
-    | Annotated[ForecastSeries, tyro.conf.subcommand("forecast")]
-    | Annotated[EvaluateSeries, tyro.conf.subcommand("evaluate")]
-)
-
-
-COMMANDS: dict[str, type] = {"simulate": Simulate, "train": Train, "forecast": Forecast, "evaluate": Evaluate}
-SERIES_COMMANDS: dict[str, type] = {"train": TrainSeries, "forecast": ForecastSeries, "evaluate": EvaluateSeries}
-HUB_COMMANDS: dict[str, type] = {"score": Score, "pool": PoolHub, "forecast": ForecastHub}
-ABOUT = (
-    "Simulate dynamical systems, train pools of their wrong models, forecast, and measure how long it stays true; "
-    "forecast the series of a table (--data) with quantiles; score and pool the quantile forecasts of a hub."
-)
+GROUPS = {
+    "pool": "Pools of imperfect models of a dynamical system.",
+    "series": "Forecasters of the time series in a table.",
+    "hub": "Forecast hubs: quantile forecasts of many models.",
+}
+COMMANDS: dict[str, type] = {
+    "simulate": Simulate,
+    "pool train": TrainPool,
+    "pool forecast": ForecastPool,
+    "pool evaluate": EvaluatePool,
+    "series train": TrainSeries,
+    "series forecast": ForecastSeries,
+    "series evaluate": EvaluateSeries,
+    "hub score": ScoreHub,
+    "hub pool": PoolHub,
+    "hub forecast": ForecastHub,
+}
+TABLES = (".csv", ".parquet")
 
 
 def parse(args: list[str]) -> Any:
-    """The command that these arguments spell.
+    """Reads a command and its options.
 
-    `train`, `forecast` and `evaluate` are of series where they are given a table, as --data or as their first argument.
+    Args:
+        args: what was typed after `jaxcast`.
+
+    Returns:
+        The command, a dataclass with a method `run`.
 
     Raises:
-        InputError: in one line, for others.
+        InputError: in one line, for a command or an option that there is not.
+        SystemExit: with code 0, after printing help.
     """
-    command, commands = Command, COMMANDS
-    if args[:1] and args[0] in SERIES_COMMANDS:
-        if len(args) > 1 and Path(args[1]).suffix in (".csv", ".parquet"):
-            args = [args[0], "--data", *args[1:]]
-        if any(arg == "--data" or arg.startswith("--data=") for arg in args):
-            command, commands = SeriesCommand, SERIES_COMMANDS
-    if not any(arg.startswith("--tyro-") for arg in args):  # its own options write completions of shells
-        check(args, commands)
-    if {*HELP} & {*args}:  # whatever else there is
-        args = [*args[: 1 + (args[0] == "hub" and args[1] not in HELP)], "--help"]
-    return parse_arguments(command, args, prog="jaxcast", description=ABOUT)
+    if any(arg.startswith("--tyro-") for arg in args):  # writes completions for shells
+        return tyro.cli(_all_commands(), args=args, prog="jaxcast", config=(tyro.conf.OmitSubcommandPrefixes,))
+    name, rest = _split(args)
+    if name not in COMMANDS:
+        print(overview(COMMANDS, GROUPS, name))
+        raise SystemExit(0)
+    prog = f"jaxcast {name}"
+    if name.startswith("series ") and rest and Path(rest[0]).suffix in TABLES:
+        rest = ["--data", *rest]
+    check_options(COMMANDS[name], rest, prog)
+    return parse_arguments(COMMANDS[name], ["--help"] if {*HELP} & {*rest} else rest, prog=prog)
 
 
-def check(args: list[str], commands: dict[str, type]) -> None:
-    """Raises InputError for arguments that spell no command."""
-    check_subcommand([*COMMANDS, "hub"], args, "jaxcast")
-    prog, rest = f"jaxcast {args[0]}", args[1:]
-    if args[0] == "hub":
-        check_subcommand(list(HUB_COMMANDS), rest, prog)
-        commands, prog, rest = HUB_COMMANDS, f"{prog} {rest[0]}", rest[1:]
-    if (name := prog.split()[-1]) in commands:
-        check_options(commands[name], rest, prog)
+def _split(args: list[str]) -> tuple[str, list[str]]:
+    """Splits arguments into a command's name and its options; a group's name or "" where help is asked for."""
+    check_subcommand(_names(COMMANDS), args, "jaxcast", elsewhere=tuple(COMMANDS))
+    first, rest = args[0], args[1:]
+    if first in COMMANDS:
+        return first, rest
+    if first in HELP:
+        return "", rest
+    names = [name.removeprefix(f"{first} ") for name in COMMANDS if name.startswith(f"{first} ")]
+    check_subcommand(names, rest, f"jaxcast {first}")
+    return (first, rest) if rest[0] in HELP else (f"{first} {rest[0]}", rest[1:])
+
+
+def _names(commands: dict[str, type]) -> list[str]:
+    """Lists the first words of commands, each once."""
+    return list(dict.fromkeys(name.split()[0] for name in commands))
+
+
+def _all_commands() -> Any:
+    """Returns one type for all commands, in which a group is a dataclass with its commands."""
+    unions: dict[str, list[Any]] = {name: [] for name in _names(COMMANDS)}
+    for name, kind in COMMANDS.items():
+        unions[name.split()[0]].append(Annotated[kind, tyro.conf.subcommand(name.split()[-1])])
+    for name in GROUPS:
+        group = dataclasses.make_dataclass(name, [("command", reduce(or_, unions[name]))])
+        unions[name] = [Annotated[group, tyro.conf.subcommand(name)]]
+    return reduce(or_, [kind for (kind,) in unions.values()])
 
 
 def main() -> None:

@@ -32,8 +32,10 @@ SOLVER = "classical Runge-Kutta of order 4, fixed step h"
 
 @dataclasses.dataclass(frozen=True)
 class Simulate:
-    """Integrate a system and record its states, one trajectory or thousands, which are streamed to disk and go on
-    where they were when the command was interrupted. Times are in the system's time unit (MTU).
+    """Integrate a system and save one trajectory or thousands.
+
+    Thousands are streamed to disk. After an interruption the same command resumes. Times are in the
+    system's time unit (MTU).
 
     Example: jaxcast simulate --out truth.npz --num-samples 4000
         --system "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"

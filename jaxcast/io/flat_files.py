@@ -202,7 +202,7 @@ def _read_table(path: Path, lines: Iterator[str]) -> _Table:
             column = f"column {k + 1}" if names is None else f"column '{shown(names[k], 40)}'"
             raise InputError(
                 f"{shown(path)}: expected a number in line {number}, {column}, got '{shown(row[k], 40)}'; fix or drop that line"
-                + ("; a table with dates is given as --data" if row[k][4:5] == "-" else "")
+                + ("; a table with dates is for jaxcast series" if row[k][4:5] == "-" else "")
             ) from None
     return _Table(names, np.asarray(values).reshape(-1, max(1, len(first))), first_line, note)
 

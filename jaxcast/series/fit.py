@@ -1,4 +1,4 @@
-"""The forecasters of series that `jaxcast train` chooses from, and the choice, by windows that none has learned from."""
+"""The forecasters of series that `jaxcast series train` chooses from, and the choice, by windows that none has learned from."""
 
 import dataclasses
 from collections.abc import Callable

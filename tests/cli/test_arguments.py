@@ -21,7 +21,7 @@ from experiments.lorenz.setup import PRESETS, Config
 from jaxcast import progress
 from jaxcast.cli.arguments import check_options, options_of, parse_arguments
 from jaxcast.cli.command import as_typed, ending_well, take_flags
-from jaxcast.cli.main import COMMANDS, HUB_COMMANDS, SERIES_COMMANDS, Simulate, parse
+from jaxcast.cli.main import COMMANDS, GROUPS, Simulate, parse
 
 ROOT = Path(__file__).parents[2]
 OUT = ["--out", "x.npz"]
@@ -34,13 +34,20 @@ def run_apart(*args, **kwargs):
 
 
 WRONG = [
-    ([], "jaxcast needs a command: there are simulate, train, forecast, evaluate, hub; see jaxcast --help"),
+    ([], "jaxcast needs a command: there are simulate, pool, series, hub; see jaxcast --help"),
     (["simulat"], "jaxcast has no command 'simulat' (did you mean simulate?); there are"),
     (["hub"], "jaxcast hub needs a command: there are score, pool, forecast; see jaxcast hub --help"),
     (["hub", "scre"], "jaxcast hub has no command 'scre' (did you mean score?)"),
     (["simulate"], "jaxcast simulate needs --out; see jaxcast simulate --help"),
-    (["train"], "jaxcast train needs --out and --trajectory; see jaxcast train --help"),
-    (["train", "--data", "t.csv"], "jaxcast train needs --out; see"),
+    (["train"], "jaxcast has no command 'train' (did you mean pool train or series train?); there are simulate, pool,"),
+    (["evaluate", "--pool", "p"], "jaxcast has no command 'evaluate' (did you mean pool evaluate or series evaluate?)"),
+    (["forecast", "--help"], "(did you mean pool forecast, series forecast or hub forecast?)"),
+    (["trian"], "jaxcast has no command 'trian' (did you mean pool train or series train?)"),
+    (["pol"], "jaxcast has no command 'pol' (did you mean pool?)"),
+    (["pool"], "jaxcast pool needs a command: there are train, forecast, evaluate; see jaxcast pool --help"),
+    (["pool", "evalute"], "jaxcast pool has no command 'evalute' (did you mean evaluate?)"),
+    (["pool", "train"], "jaxcast pool train needs --out and --trajectory; see jaxcast pool train --help"),
+    (["series", "train", "--data", "t.csv"], "jaxcast series train needs --out; see"),
     (["hub", "score", "--truth", "t.csv"], "jaxcast hub score needs --forecasts; see jaxcast hub score --help"),
     (["simulate", *OUT, "--num-sample", "3"], "simulate has no option --num-sample (did you mean --num-samples?)"),
     (["hub", "pool", "--num_step=3"], "hub pool has no option --num_step (did you mean --num-steps?)"),
@@ -59,7 +66,7 @@ WRONG = [
     (["simulate", *OUT, "--overwrite=yes"], "--overwrite takes no value, got 'yes'"),
     (["simulate", "--out", "a\0b.npz"], "--out must not contain the character NUL, got 'a\\x00b.npz'"),
     (["simulate", "--" + 500 * "x"], "(302 more characters); see jaxcast simulate --help"),
-    (["train", "--trajectory", "t", "--out", "x", "--pool", "regmie"], "got 'regmie' (did you mean regime?)"),
+    (["pool", "train", "--trajectory", "t", "--out", "x", "--pool", "regmie"], "got 'regmie' (did you mean regime?)"),
 ]  # fmt: skip
 
 
@@ -78,12 +85,10 @@ def test_what_is_right_is_taken_as_it_is_meant():
     assert command == Simulate(Path("a.npz"), start=(-1.0, 2.0, -0.5), num_samples=7)
     assert parse(["simulate", "--out", "a", "--batch-size", "None"]).batch_size is None
     assert parse(["simulate", "--out", "-"]).out == Path("-")
-    assert parse(["train", "t.csv", "--out", "m", "--levels", "0.1", "0.9"]).levels == (0.1, 0.9)
+    assert parse(["series", "train", "t.csv", "--out", "m", "--levels", "0.1", "0.9"]).levels == (0.1, 0.9)
 
 
-@pytest.mark.parametrize(
-    "kind", [*COMMANDS.values(), *SERIES_COMMANDS.values(), *HUB_COMMANDS.values(), Options, Config]
-)
+@pytest.mark.parametrize("kind", [*COMMANDS.values(), Options, Config])
 def test_every_option_is_known_under_its_name(kind):
     """What `check_options` lets through, the parser takes; a field of another type than it knows would be let through."""
     options = options_of(kind)
@@ -105,6 +110,37 @@ def test_experiments_and_benchmarks_are_told_alike():
         "error: python -m benchmarks.single has no option --thread (did you mean --threads?); "
         "see python -m benchmarks.single --help\n"
     )
+
+
+def help_of(*args, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse([*args, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_shows_the_commands_of_every_group(capsys):
+    lines = help_of(capsys=capsys).splitlines()
+    for name in COMMANDS:
+        (line,) = [line for line in lines if line.startswith(f"  {name} ")]
+        assert line.endswith("."), line
+    for name, about in GROUPS.items():
+        shown = help_of(name, capsys=capsys)
+        assert about in lines[[line.split()[:1] for line in lines].index([name])]
+        assert about in shown
+        found = [line.strip().partition("  ")[0] for line in shown.splitlines() if line.startswith("  ")]
+        assert found == [command for command in COMMANDS if command.startswith(f"{name} ")]
+    for shown in (lines, help_of("hub", "pool", capsys=capsys).splitlines()):
+        assert [word for word in ("--quiet", "--verbose", "--version") if word not in " ".join(shown)] == []
+
+
+def test_completions_for_shells_know_every_command(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--tyro-print-completion", "bash"])
+    text = capsys.readouterr().out
+    for name, option in [("evaluate", "--against"), ("series", "--season"), ("score", "--first-horizon")]:
+        assert f"'{name}'" in text
+        assert f"'{option}'" in text
 
 
 def test_what_only_the_parser_finds_is_one_line_too():
@@ -253,7 +289,7 @@ def test_random_argument_vectors_are_taken_or_refused_in_one_line():
     """A seeded part of the fuzz runs."""
     draw = random.Random(0)
     pieces = [
-        "simulate", "train", "forecast", "evaluate", "hub", "score", "--out", "--data", "--num-samples", "--system", "--pool",
+        "simulate", "pool", "series", "hub", "train", "score", "--out", "--data", "--num-samples", "--system", "--pool",
         "--levels", "--seed=1", "--overwrite", "--overwrite=1", "--h", "-1", "1e400", "nan", "", "-", "--", "---", "-h1", "a b", "=", "--=",
         "x.csv", "\0", "\x1b[2J", "é" * 300, "\ud800", "9" * 400, "[1,2]", "--no-out", "--out=", "None", "regime", "--trajectory", "--candidates",
     ]  # fmt: skip

@@ -19,7 +19,7 @@ MINE = {
     "run/stages/mine.npz": b"mine",
     "run/notes.txt": b"mine",
 }
-TRAIN = ["train", "--trajectory", "in/truth.npz", "--candidates", "lorenz63(rho=[26, 30])", "--out", "run"]
+TRAIN = ["pool", "train", "--trajectory", "in/truth.npz", "--candidates", "lorenz63(rho=[26, 30])", "--out", "run"]
 SIMULATE = ["simulate", "--num-samples", 12, "--transient", 0.5]
 HUB = ["--forecasts", "in/forecasts.csv", "--truth", "in/truth.csv"]
 COMMANDS = {
@@ -31,6 +31,7 @@ COMMANDS = {
     "train": [*TRAIN, "--pool", "ridge_regression"],
     "train over another": [*TRAIN, "--pool", "ridge_regression", "--penalty", 2, "--overwrite"],
     "forecast": [
+        "pool",
         "forecast",
         "--pool",
         "in/pool",
@@ -48,6 +49,7 @@ COMMANDS = {
         "out.png",
     ],
     "evaluate": [
+        "pool",
         "evaluate",
         "--pool",
         "in/pool",
@@ -60,8 +62,20 @@ COMMANDS = {
         "--num-leads",
         5,
     ],
-    "train --data": ["train", "--data", "in/table.csv", "--horizon", 1, "--method", "last_value", "--out", "run"],
-    "forecast --data": [
+    "series train": [
+        "series",
+        "train",
+        "--data",
+        "in/table.csv",
+        "--horizon",
+        1,
+        "--method",
+        "last_value",
+        "--out",
+        "run",
+    ],
+    "series forecast": [
+        "series",
         "forecast",
         "--data",
         "in/table.csv",
@@ -72,7 +86,7 @@ COMMANDS = {
         "--plot",
         "out.png",
     ],
-    "evaluate --data": ["evaluate", "--data", "in/longer.csv", "--model", "in/model", "--out", "run"],
+    "series evaluate": ["series", "evaluate", "--data", "in/longer.csv", "--model", "in/model", "--out", "run"],
     "hub score": ["hub", "score", *HUB, "--out", "run"],
     "hub pool": ["hub", "pool", *HUB, "--out", "run", "--num-steps", 1],
     "hub forecast": [
@@ -91,7 +105,7 @@ COMMANDS = {
         "out.png",
     ],
 }
-QUICK = ("simulate", "simulate many over others", "train over another", "forecast --data", "hub forecast")
+QUICK = ("simulate", "simulate many over others", "train over another", "series forecast", "hub forecast")
 
 
 def run(*args):
@@ -116,7 +130,7 @@ def inputs(tmp_path_factory):
         run(*TRAIN[:-1], "in/pool", "--pool", "equal_weights")
         table(folder / "in/table.csv", 60)
         table(folder / "in/longer.csv", 64)
-        run(*COMMANDS["train --data"][:-1], "in/model")
+        run(*COMMANDS["series train"][:-1], "in/model")
         write_synthetic_hub(folder / "in", num_weeks=10, num_locations=2)
     return folder
 

@@ -18,7 +18,7 @@ from tests.cut_off import contents
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("JAXCAST_KILLS", "3"))
 """Of each command."""
-TRAIN = "train --trajectory in/truth.npz --candidates lorenz63(rho=[26,30]) --out run"
+TRAIN = "pool train --trajectory in/truth.npz --candidates lorenz63(rho=[26,30]) --out run"
 HUB = "--forecasts in/forecasts.csv --truth in/truth.csv"
 NAMED = "--model a-b --target-name deaths"
 COMMANDS = {
@@ -28,9 +28,9 @@ COMMANDS = {
         " --candidates lorenz63(rho=[26,30])", ""
     ),
     "train ridge": f"{TRAIN} --pool ridge_regression",
-    "train --data": "train --data in/table.csv --horizon 2 --out run",
-    "forecast": "forecast --pool in/pool --history in/truth.npz --num-leads 5 --out out.csv --plot out.png",
-    "evaluate": "evaluate --pool in/pool --trajectory in/truth.npz --num-leads 5 --out run",
+    "series train": "series train --data in/table.csv --horizon 2 --out run",
+    "forecast": "pool forecast --pool in/pool --history in/truth.npz --num-leads 5 --out out.csv --plot out.png",
+    "evaluate": "pool evaluate --pool in/pool --trajectory in/truth.npz --num-leads 5 --out run",
     "hub score": f"hub score {HUB} --out run",
     "hub pool": f"hub pool {HUB} --num-steps 1 --out run",
     "hub forecast": f"hub forecast {HUB} {NAMED} --method equal_mean --out . --plot out.png",

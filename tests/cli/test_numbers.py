@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     for seed, name in enumerate(["truth.npz", "test.npz"]):
         run("simulate", "--system", TRUTH, "--num-samples", 90, "--seed", seed, *OPTIONS, "--out", path / name)
     pool = ["--pool", "ridge_regression", "--candidates", CANDIDATES, "--h", 0.02, "--penalty", 7.5]
-    run("train", "--trajectory", path / "truth.npz", *pool, "--out", path / "pool")
+    run("pool", "train", "--trajectory", path / "truth.npz", *pool, "--out", path / "pool")
     return path
 
 
@@ -128,7 +128,7 @@ def test_a_network_is_trained_with_every_option(folder, tmp_path):
     }  # fmt: skip
     flags = [text for name, value in options.items() for text in (f"--{name}", value)]
     pool = ["--pool", "additive_attention", "--candidates", CANDIDATES, "--h", 0.02, *flags]
-    run("train", "--trajectory", folder / "truth.npz", *pool, "--out", tmp_path / "pool")
+    run("pool", "train", "--trajectory", folder / "truth.npz", *pool, "--out", tmp_path / "pool")
     samples = jaxcast.one_step_samples(load(folder / "truth.npz")[0], 3, candidates_of(folder))
 
     def init(key):
@@ -160,7 +160,7 @@ def test_the_sampling_interval_is_that_of_the_whole_file():
 def test_a_forecast_begins_where_it_is_told(folder, tmp_path):
     stored = jaxcast.load_model(folder / "pool")
     truth, _ = load(folder / "test.npz")
-    forecast = ["forecast", "--pool", folder / "pool", "--history", folder / "test.npz", "--num-leads", 6]
+    forecast = ["pool", "forecast", "--pool", folder / "pool", "--history", folder / "test.npz", "--num-leads", 6]
     run(*forecast, "--at", 6.31, "--out", tmp_path / "f.npz", "--weights", tmp_path / "w.npz")
     ours, attributes = load(tmp_path / "f.npz")
     newest = 20  # 5.5 + 20 * 0.04 = 6.3, the nearest
@@ -193,7 +193,17 @@ def scores(folder):
         "--lyapunov-exponent",
         0.9,
     ]
-    run("evaluate", "--pool", folder / "pool", "--trajectory", folder / "test.npz", *flags, "--out", folder / "scores")
+    run(
+        "pool",
+        "evaluate",
+        "--pool",
+        folder / "pool",
+        "--trajectory",
+        folder / "test.npz",
+        *flags,
+        "--out",
+        folder / "scores",
+    )
     return json.loads((folder / "scores/results.json").read_text())
 
 
@@ -230,7 +240,7 @@ def test_an_evaluation_does_what_each_option_says(folder, scores):
 
 
 def test_windows_are_nine_lyapunov_times_by_default(folder, tmp_path, monkeypatch, capsys):
-    evaluated = ["evaluate", "--pool", folder / "pool", "--trajectory", folder / "test.npz"]
+    evaluated = ["pool", "evaluate", "--pool", folder / "pool", "--trajectory", folder / "test.npz"]
     run(*evaluated, "--lyapunov-exponent", 9.0, "--out", tmp_path / "a")
     results = json.loads((tmp_path / "a/results.json").read_text())
     assert (results["num_leads"], results["num_windows"], results["history_size"]) == (25, 3, 1)

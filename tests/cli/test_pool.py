@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli.main import Evaluate, Forecast, Simulate, Train, parse
+from jaxcast.cli.main import EvaluatePool, ForecastPool, Simulate, TrainPool, parse
 from jaxcast.cli.pool import train as train_command
 from tests.tampering import contents, rewrite
 
@@ -24,9 +24,12 @@ def run(*args):
     parse([str(arg) for arg in args]).run()
 
 
+COMMAND = [sys.executable, "-m", "jaxcast.cli.main"]
+
+
 def run_apart(*args):
     """As a user does: another process."""
-    return subprocess.run([sys.executable, "-m", "jaxcast.cli.main", *map(str, args)], capture_output=True, text=True)
+    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def folder(tmp_path_factory):
 
 
 def train(folder, *more):
-    run("train", "--trajectory", folder / "truth.npz", "--candidates", CANDIDATES, *SMALL, *more)
+    run("pool", "train", "--trajectory", folder / "truth.npz", "--candidates", CANDIDATES, *SMALL, *more)
 
 
 def test_simulate_is_the_library(folder):
@@ -98,7 +101,7 @@ def test_train_is_the_library(folder):
 
 def test_corrected_interpolation_is_the_librarys(folder, tmp_path):
     shared = ["--trajectory", folder / "truth.npz", "--candidates", CANDIDATES]
-    run("train", *shared, "--pool", "corrected_interpolation", "--num-delays", 2, "--out", tmp_path / "pool")
+    run("pool", "train", *shared, "--pool", "corrected_interpolation", "--num-delays", 2, "--out", tmp_path / "pool")
     stored = jaxcast.load_model(tmp_path / "pool")
     trajectory = jaxcast.Trajectory(*map(jnp.asarray, jaxcast.load_trajectory(folder / "truth.npz").trajectory))
     samples = jaxcast.one_step_samples(trajectory, 2, stored.forecast_map)
@@ -125,7 +128,7 @@ def test_notes_beside_a_pool_that_train_does_not_write_are_refused(folder, tmp_p
         ("evaluate", "--trajectory", tmp_path / "s"),
     ):
         with pytest.raises(jaxcast.InputError):
-            run(command, *given, trajectory, folder / "test.zarr", "--out", out)
+            run("pool", command, *given, trajectory, folder / "test.zarr", "--out", out)
         assert not out.exists()
 
 
@@ -138,7 +141,16 @@ def test_candidates_of_another_number_than_the_pool_was_trained_over_are_refused
         tmp_path / "pool", config | {"pool": "linear_regression", "arguments": {}, "attributes": attributes}, weights
     )
     with pytest.raises(jaxcast.InputError, match="expected forecasts of 2 candidates"):
-        run("forecast", "--pool", tmp_path / "pool", "--history", folder / "test.zarr", "--out", tmp_path / "f.csv")
+        run(
+            "pool",
+            "forecast",
+            "--pool",
+            tmp_path / "pool",
+            "--history",
+            folder / "test.zarr",
+            "--out",
+            tmp_path / "f.csv",
+        )
 
 
 @pytest.mark.slow
@@ -148,8 +160,9 @@ def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
         "feed_forward": [*SMALL[2:], "--pool", "feed_forward"],
         "ridge_regression": ["--candidates", CANDIDATES, "--pool", "ridge_regression"],
     }
-    run("train", "--trajectory", folder / "truth.npz", "--out", tmp_path / "pool", *options[pool])
+    run("pool", "train", "--trajectory", folder / "truth.npz", "--out", tmp_path / "pool", *options[pool])
     run(
+        "pool",
         "forecast",
         "--pool",
         tmp_path / "pool",
@@ -164,6 +177,7 @@ def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
     )
     assert jaxcast.load_trajectory(tmp_path / "f.npz").trajectory.states.shape == (7, 3)
     run(
+        "pool",
         "evaluate",
         "--pool",
         tmp_path / "pool",
@@ -181,7 +195,7 @@ def test_every_pool_trains_forecasts_and_is_evaluated(folder, tmp_path, pool):
 
 def test_a_forecast_is_the_librarys(folder, tmp_path):
     run(
-        "forecast", "--pool", folder / "pool", "--history", folder / "test.zarr", "--at", 6.0, "--num-leads", 9, "--seed-index", 1,
+        "pool", "forecast", "--pool", folder / "pool", "--history", folder / "test.zarr", "--at", 6.0, "--num-leads", 9, "--seed-index", 1,
         "--out", tmp_path / "f.csv", "--weights", tmp_path / "w.npz", "--plot", tmp_path / "f.png",
     )  # fmt: skip
     stored = jaxcast.load_model(folder / "pool")
@@ -200,6 +214,7 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
 
 def test_an_evaluation_is_the_librarys(folder, tmp_path, capsys):
     run(
+        "pool",
         "evaluate",
         "--pool",
         folder / "pool",
@@ -236,8 +251,19 @@ def test_foreign_files_are_taken(folder, tmp_path):
     times, states = jaxcast.load_trajectory(folder / "truth.npz").trajectory
     rows = np.column_stack([times + 7.0, states])
     np.savetxt(tmp_path / "mine.csv", rows, delimiter=",", header="t,a,b,c", comments="")
-    run("train", "--trajectory", tmp_path / "mine.csv", "--candidates", CANDIDATES, *SMALL, "--out", tmp_path / "pool")
     run(
+        "pool",
+        "train",
+        "--trajectory",
+        tmp_path / "mine.csv",
+        "--candidates",
+        CANDIDATES,
+        *SMALL,
+        "--out",
+        tmp_path / "pool",
+    )
+    run(
+        "pool",
         "forecast",
         "--pool",
         tmp_path / "pool",
@@ -305,43 +331,43 @@ BAD = [
     (["simulate", "--out", "x.npz", "--plot", "x.npz"], "ending in .png"),
     (["simulate", "--out", "x.npz", "--plot", "/dev/null/x.png"], "/dev/null is no folder you can write to"),
     (["simulate", "--out", "x.zarr", "--num-trajectories", "3", "--system", "lorenz63(rho=1e308)", "--num-samples", "10"], "diverges"),
-    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[1e200, 28])", "--out", "x"], "the candidates diverge"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--weight-decay", "nan", "--out", "x"], "weight_decay must be finite"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "ridge_regression", "--penalty", "0", "--out", "x"], "penalty must be positive"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--hidden-size", "8", "--seed", "1", "--out", "x"], "--hidden-size, --seed have no effect with --pool regime; leave"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "equal_weights", "--num-delays", "2", "--out", "x"], "--num-delays has no effect with --pool equal_weights"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "feed_forward", "--out", "x"], "--candidates has no effect with --pool feed_forward"),
-    (["train", "--trajectory", "slow.npz", "--candidates", CANDIDATES, "--out", "x"], "at least 78 samples, got 20"),
-    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[28])", "--out", "x"], "at least two candidates, got 1"),
-    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[28, 28])", "--out", "x"], "must differ, all forecast the same"),
-    (["forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--regime", "r.npz"], "infers no regime; leave --regime out"),
-    (["forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--history-size", "2"], "history_size must be from 3, .* to the 300 samples"),
-    (["evaluate", "--pool", "pool", "--against", "pool", "--trajectory", "test.zarr", "--out", "x"], "must name different folders"),
-    (["forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--weights", "x.npz"], "must differ"),
-    (["forecast", "--pool", "foreign_pool", "--history", "truth.npz", "--out", "x.npz"], "pool.json is not that of a pool"),
-    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--threshold", "inf", "--out", "x"], "threshold must be finite"),
-    (["train", "--trajectory", "nothing.npz", "--candidates", CANDIDATES, "--out", "x"], "nothing.npz does not exist"),
-    (["train", "--trajectory", "truth.npz", "--out", "x"], "needs --candidates"),
-    (["train", "--trajectory", "truth.npz", "--candidates", "lorenz96(dim=8, forcing=[8, 9])", "--out", "x"], "has 3 components .* the candidates have 8"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--h", "0.03", "--out", "x"], "whole multiple of h"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--num-delays", "299", "--out", "x"], "299 delays need a trajectory of at least 301 samples, got 300"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--batch-size", "999", "--out", "x"], "batch_size must be at most the"),
-    (["train", "--trajectory", "nan.csv", "--candidates", CANDIDATES, "--out", "x"], "nan.csv.*1"),
-    (["train", "--trajectory", "unsorted.csv", "--candidates", CANDIDATES, "--out", "x"], "unsorted.csv.*increas"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--learning-rate", "0", "--out", "x"], "positive, finite learning_rate"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--out", "/dev/null/x"], "choose a folder you can write to"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--seed", "1", "--num-seeds", "2", "--out", "pool"], "seed: 0 there, 1 now"),
-    (["train", "--trajectory", "cut.zarr", "--candidates", CANDIDATES, "--out", "x"], "cut.zarr"),
-    (["train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--num-seeds", "2", "--out", "foreign_checkpoint"], "fit.checkpoint is missing, cut off or not this program's; delete it"),
-    (["forecast", "--pool", "nothing", "--history", "truth.npz", "--out", "x.npz"], "nothing holds no trained pool"),
-    (["forecast", "--pool", "cut_pool", "--history", "truth.npz", "--out", "x.npz"], "arrays.npz is missing, cut off"),
-    (["forecast", "--pool", "pool", "--history", "truth.npz", "--at", "1e6", "--out", "x.npz"], "--at must lie in"),
-    (["forecast", "--pool", "pool", "--history", "truth.npz", "--at", "0.1", "--out", "x.npz"], "needs 3 samples up to --at, got 2"),
-    (["forecast", "--pool", "pool", "--history", "truth.npz", "--seed-index", "2", "--out", "x.npz"], "seed_index must be from 0 to 1, got 2"),
-    (["forecast", "--pool", "pool", "--history", "ring.npz", "--out", "x.npz"], "has 8 components .* the pool was trained on 3"),
-    (["forecast", "--pool", "pool", "--history", "slow.npz", "--out", "x.npz"], "sampled every 0.2, the pool was trained on samples every 0.1"),
-    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--num-leads", "500", "--out", "x"], "need at least 503 samples"),
-    (["evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--history-size", "1", "--out", "x"], "history_size must be at least 3"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[1e200, 28])", "--out", "x"], "the candidates diverge"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--weight-decay", "nan", "--out", "x"], "weight_decay must be finite"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "ridge_regression", "--penalty", "0", "--out", "x"], "penalty must be positive"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--hidden-size", "8", "--seed", "1", "--out", "x"], "--hidden-size, --seed have no effect with --pool regime; leave"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "equal_weights", "--num-delays", "2", "--out", "x"], "--num-delays has no effect with --pool equal_weights"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--pool", "feed_forward", "--out", "x"], "--candidates has no effect with --pool feed_forward"),
+    (["pool", "train", "--trajectory", "slow.npz", "--candidates", CANDIDATES, "--out", "x"], "at least 78 samples, got 20"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[28])", "--out", "x"], "at least two candidates, got 1"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[28, 28])", "--out", "x"], "must differ, all forecast the same"),
+    (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--regime", "r.npz"], "infers no regime; leave --regime out"),
+    (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--history-size", "2"], "history_size must be from 3, .* to the 300 samples"),
+    (["pool", "evaluate", "--pool", "pool", "--against", "pool", "--trajectory", "test.zarr", "--out", "x"], "must name different folders"),
+    (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--out", "x.npz", "--weights", "x.npz"], "must differ"),
+    (["pool", "forecast", "--pool", "foreign_pool", "--history", "truth.npz", "--out", "x.npz"], "pool.json is not that of a pool"),
+    (["pool", "evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--threshold", "inf", "--out", "x"], "threshold must be finite"),
+    (["pool", "train", "--trajectory", "nothing.npz", "--candidates", CANDIDATES, "--out", "x"], "nothing.npz does not exist"),
+    (["pool", "train", "--trajectory", "truth.npz", "--out", "x"], "needs --candidates"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", "lorenz96(dim=8, forcing=[8, 9])", "--out", "x"], "has 3 components .* the candidates have 8"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--h", "0.03", "--out", "x"], "whole multiple of h"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--num-delays", "299", "--out", "x"], "299 delays need a trajectory of at least 301 samples, got 300"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--batch-size", "999", "--out", "x"], "batch_size must be at most the"),
+    (["pool", "train", "--trajectory", "nan.csv", "--candidates", CANDIDATES, "--out", "x"], "nan.csv.*1"),
+    (["pool", "train", "--trajectory", "unsorted.csv", "--candidates", CANDIDATES, "--out", "x"], "unsorted.csv.*increas"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *PUBLISHED, "--learning-rate", "0", "--out", "x"], "positive, finite learning_rate"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, "--out", "/dev/null/x"], "choose a folder you can write to"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--seed", "1", "--num-seeds", "2", "--out", "pool"], "seed: 0 there, 1 now"),
+    (["pool", "train", "--trajectory", "cut.zarr", "--candidates", CANDIDATES, "--out", "x"], "cut.zarr"),
+    (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--num-seeds", "2", "--out", "foreign_checkpoint"], "fit.checkpoint is missing, cut off or not this program's; delete it"),
+    (["pool", "forecast", "--pool", "nothing", "--history", "truth.npz", "--out", "x.npz"], "nothing holds no trained pool"),
+    (["pool", "forecast", "--pool", "cut_pool", "--history", "truth.npz", "--out", "x.npz"], "arrays.npz is missing, cut off"),
+    (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--at", "1e6", "--out", "x.npz"], "--at must lie in"),
+    (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--at", "0.1", "--out", "x.npz"], "needs 3 samples up to --at, got 2"),
+    (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--seed-index", "2", "--out", "x.npz"], "seed_index must be from 0 to 1, got 2"),
+    (["pool", "forecast", "--pool", "pool", "--history", "ring.npz", "--out", "x.npz"], "has 8 components .* the pool was trained on 3"),
+    (["pool", "forecast", "--pool", "pool", "--history", "slow.npz", "--out", "x.npz"], "sampled every 0.2, the pool was trained on samples every 0.1"),
+    (["pool", "evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--num-leads", "500", "--out", "x"], "need at least 503 samples"),
+    (["pool", "evaluate", "--pool", "pool", "--trajectory", "test.zarr", "--history-size", "1", "--out", "x"], "history_size must be at least 3"),
 ]  # fmt: skip
 
 
@@ -378,23 +404,22 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad_files, refu
 
 def test_the_process_ends_with_exit_code_2_and_one_line(bad_files):
     for args, message in (bad for bad in BAD if "nothing.npz" in bad[0]):
-        args = [bad_files / arg if (bad_files / arg).exists() else arg for arg in args]
-        process = run_apart(*args)
+        process = subprocess.run(COMMAND + args, cwd=bad_files, capture_output=True, text=True)
         assert process.returncode == 2
         assert process.stderr.count("\n") == 1
         assert re.search(message, process.stderr)
-    unknown = run_apart("train", "--trajectory", "t.npz", "--out", "x", "--pool", "nothing")
+    unknown = run_apart("pool", "train", "--trajectory", "t.npz", "--out", "x", "--pool", "nothing")
     assert unknown.returncode == 2
     assert "nothing" in unknown.stderr + unknown.stdout
 
 
-COMMANDS = {"simulate": Simulate, "train": Train, "forecast": Forecast, "evaluate": Evaluate}
+COMMANDS = {"simulate": Simulate, "pool train": TrainPool, "pool forecast": ForecastPool, "pool evaluate": EvaluatePool}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_every_option(command, capsys):
     with pytest.raises(SystemExit) as caught:
-        parse([command, "--help"])
+        parse([*command.split(), "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
     options = re.findall(r"^. (--[a-z0-9-]+)", text, flags=re.MULTILINE)
@@ -418,8 +443,17 @@ def test_a_forecast_that_diverges_names_pool_and_lead(tmp_path):
         "--out",
         tmp_path / "pool",
     ]
-    run("train", "--trajectory", tmp_path / "x.npz", *trained)
-    forecast = ["forecast", "--pool", tmp_path / "pool", "--history", tmp_path / "x.npz", "--out", tmp_path / "f.npz"]
+    run("pool", "train", "--trajectory", tmp_path / "x.npz", *trained)
+    forecast = [
+        "pool",
+        "forecast",
+        "--pool",
+        tmp_path / "pool",
+        "--history",
+        tmp_path / "x.npz",
+        "--out",
+        tmp_path / "f.npz",
+    ]
     with pytest.raises(jaxcast.InputError) as caught:
         run(*forecast, "--num-leads", 900)
     found = re.search(

@@ -1,4 +1,4 @@
-"""The default of `jaxcast train`, as a user meets it: train, forecast, evaluate beside the published pool."""
+"""The default of `jaxcast pool train`, as a user meets it: train, forecast, evaluate beside the published pool."""
 
 import json
 
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
             "simulate", "--system", TRUTH, "--num-samples", num_samples, "--transient", 10, "--seed", seed,
             "--out", path / name,
         )  # fmt: skip
-    shared = ["train", "--trajectory", path / "truth.npz", "--candidates", CANDIDATES]
+    shared = ["pool", "train", "--trajectory", path / "truth.npz", "--candidates", CANDIDATES]
     run(*shared, "--out", path / "regime")
     network = ["--num-delays", 2, "--hidden-size", 8, "--num-epochs", 2, "--num-seeds", 2]
     run(*shared, "--pool", "additive_attention", *network, "--out", path / "attention")
@@ -60,7 +60,7 @@ def test_train_finds_the_regime_and_says_what_it_found(folder):
 
 def test_a_forecast_is_the_librarys(folder, tmp_path):
     run(
-        "forecast", "--pool", folder / "regime", "--history", folder / "test.npz", "--at", 6.0, "--num-leads", 9, "--history-size", 8,
+        "pool", "forecast", "--pool", folder / "regime", "--history", folder / "test.npz", "--at", 6.0, "--num-leads", 9, "--history-size", 8,
         "--out", tmp_path / "f.csv", "--weights", tmp_path / "w.npz", "--regime", tmp_path / "r.csv", "--plot", tmp_path / "f.png",
     )  # fmt: skip
     cell = jaxcast.load_model(folder / "regime").cell
@@ -79,7 +79,7 @@ def test_a_forecast_is_the_librarys(folder, tmp_path):
 
 def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys):
     run(
-        "evaluate", "--pool", folder / "regime", "--against", folder / "attention", "--trajectory", folder / "test.npz",
+        "pool", "evaluate", "--pool", folder / "regime", "--against", folder / "attention", "--trajectory", folder / "test.npz",
         "--num-leads", 25, "--out", tmp_path / "scores",
     )  # fmt: skip
     results = json.loads((tmp_path / "scores/results.json").read_text())
@@ -103,7 +103,7 @@ def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys
     for name in ("regime.png", "valid_times.png"):
         assert (tmp_path / "scores" / name).read_bytes()[:8] == PNG
     run(
-        "evaluate", "--pool", folder / "attention", "--against", folder / "regime", "--trajectory", folder / "test.npz",
+        "pool", "evaluate", "--pool", folder / "attention", "--against", folder / "regime", "--trajectory", folder / "test.npz",
         "--num-leads", 25, "--out", tmp_path / "turned",
     )  # fmt: skip
     turned = json.loads((tmp_path / "turned/results.json").read_text())
@@ -114,7 +114,16 @@ def test_pools_of_either_kind_forecast_the_same_windows(folder, tmp_path, capsys
 
 
 def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folder, tmp_path, monkeypatch):
-    command = ["train", "--trajectory", folder / "truth.npz", "--candidates", CANDIDATES, "--out", tmp_path / "pool"]
+    command = [
+        "pool",
+        "train",
+        "--trajectory",
+        folder / "truth.npz",
+        "--candidates",
+        CANDIDATES,
+        "--out",
+        tmp_path / "pool",
+    ]
 
     def interrupted(*args):
         raise KeyboardInterrupt
@@ -161,7 +170,7 @@ class SlowLorenz(jaxcast.System):
 def test_a_chaotic_regime_is_recommended_corrected_interpolation(tmp_path, capsys):
     truth = jaxcast.simulate(SlowLorenz(), [1.0, 2.0, 20.0, 1.0, 1.0, 20.0], num_samples=1000, transient=60.0)
     np.savez(tmp_path / "truth.npz", time=np.asarray(truth.times), state=np.asarray(truth.states[:, :3]))
-    shared = ["train", "--trajectory", tmp_path / "truth.npz", "--candidates", CANDIDATES]
+    shared = ["pool", "train", "--trajectory", tmp_path / "truth.npz", "--candidates", CANDIDATES]
     run(*shared, "--out", tmp_path / "regime")
     assert "consider --pool corrected_interpolation: " in capsys.readouterr().out
     medians = json.loads((tmp_path / "regime/results.json").read_text())["trial"]["valid_time_median"]

@@ -1,4 +1,4 @@
-"""The default of `jaxcast train` in small, in the default run: one fit, and every number that the commands make of it."""
+"""The default of `jaxcast pool train` in small, in the default run: one fit, and every number that the commands make of it."""
 
 import json
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
         run("simulate", "--system", TRUTH, *sizes, "--out", path / name)
     with pytest.MonkeyPatch.context() as patch:  # the comparison with other pools has tests of its own
         patch.setattr(regimes, "fit_and_trial", lambda *args, **options: (fit_and_trial(*args, **options)[0], None))
-        run("train", "--trajectory", path / "truth.npz", "--candidates", CANDIDATES, "--out", path / "regime")
+        run("pool", "train", "--trajectory", path / "truth.npz", "--candidates", CANDIDATES, "--out", path / "regime")
     return path
 
 
@@ -85,7 +85,7 @@ def test_the_one_step_error_begins_after_the_first_six_samples(folder, cell):
 
 def test_a_forecast_with_its_regime_is_the_librarys(folder, cell, tmp_path):
     files = ["--out", tmp_path / "f.npz", "--weights", tmp_path / "w.npz", "--regime", tmp_path / "r.npz"]
-    shared = ["forecast", "--pool", folder / "regime", "--history", folder / "test.npz", "--num-leads", 7]
+    shared = ["pool", "forecast", "--pool", folder / "regime", "--history", folder / "test.npz", "--num-leads", 7]
     run(*shared, "--at", 6.52, "--history-size", 9, *files)
     newest, size = 35, 9  # the sample at 6.5
     states = load(folder / "test.npz").states[newest + 1 - size : newest + 1]
@@ -103,10 +103,10 @@ def test_a_forecast_with_its_regime_is_the_librarys(folder, cell, tmp_path):
 
 
 def test_a_regime_sees_a_hundred_samples_or_what_there_is(folder, cell):
-    command = parse(["forecast", "--pool", "p", "--history", "h", "--out", "f.npz"])
+    command = parse(["pool", "forecast", "--pool", "p", "--history", "h", "--out", "f.npz"])
     assert command.checked_history(cell, 90) == 90
     assert command.checked_history(cell, 300) == 100
-    chosen = parse(["forecast", "--pool", "p", "--history", "h", "--out", "f.npz", "--history-size", "7"])
+    chosen = parse(["pool", "forecast", "--pool", "p", "--history", "h", "--out", "f.npz", "--history-size", "7"])
     assert chosen.checked_history(cell, 90) == 7
     with pytest.raises(jaxcast.InputError, match=r"history_size must be from .* to the 6 samples"):
         chosen.checked_history(cell, 6)
@@ -114,6 +114,7 @@ def test_a_regime_sees_a_hundred_samples_or_what_there_is(folder, cell):
 
 def test_an_evaluation_compares_the_regime_with_the_true_one(folder, cell, tmp_path, capsys):
     run(
+        "pool",
         "evaluate",
         "--pool",
         folder / "regime",
@@ -147,7 +148,16 @@ def test_an_evaluation_compares_the_regime_with_the_true_one(folder, cell, tmp_p
 
 
 def test_a_fit_that_was_interrupted_leaves_no_pool_and_the_command_goes_on(folder, cell, tmp_path, monkeypatch):
-    command = ["train", "--trajectory", folder / "truth.npz", "--candidates", CANDIDATES, "--out", tmp_path / "pool"]
+    command = [
+        "pool",
+        "train",
+        "--trajectory",
+        folder / "truth.npz",
+        "--candidates",
+        CANDIDATES,
+        "--out",
+        tmp_path / "pool",
+    ]
 
     def interrupted(*args):
         raise KeyboardInterrupt

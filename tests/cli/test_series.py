@@ -1,4 +1,4 @@
-"""`jaxcast train | forecast | evaluate` on tables of series, as a user meets them, against NumPy."""
+"""`jaxcast series train | forecast | evaluate` on tables of series, as a user meets them, against NumPy."""
 
 import csv
 import dataclasses
@@ -75,7 +75,7 @@ def values():
 def folder(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("series")
     write(path / "wide.csv", values, left_out=(30, 31))
-    run("train", path / "wide.csv", *SHAPE, "--method", "last_value", "ridge", "--out", path / "model")
+    run("series", "train", path / "wide.csv", *SHAPE, "--method", "last_value", "ridge", "--out", path / "model")
     return path
 
 
@@ -131,7 +131,7 @@ def test_train_scores_methods_by_what_none_has_seen(folder, values):
 
 def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, values, tmp_path, capsys):
     run(
-        "forecast", "--model", folder / "model", "--data", folder / "wide.csv", "--out", tmp_path / "f.csv",
+        "series", "forecast", "--model", folder / "model", "--data", folder / "wide.csv", "--out", tmp_path / "f.csv",
         "--plot", tmp_path / "f.png",
     )  # fmt: skip
     quantiles, rows = read(tmp_path / "f.csv")
@@ -150,13 +150,13 @@ def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, values, tmp_pat
 
 
 def test_quantiles_come_from_both_held_out_parts(folder, tmp_path, values):
-    run("train", folder / "wide.csv", *SHAPE, "--method", "last_value", "--out", tmp_path / "model")
+    run("series", "train", folder / "wide.csv", *SHAPE, "--method", "last_value", "--out", tmp_path / "model")
     expected = shifts_of(last_errors(values, FIRST, WEEKS), std_of(values))
     np.testing.assert_allclose(jaxcast.load_model(tmp_path / "model").pool.shifts, expected, rtol=1e-9)
 
 
 def test_nothing_after_the_newest_date_is_seen(folder, values, tmp_path):
-    args = ["forecast", "--model", folder / "model", "--at", str(dates()[99])]
+    args = ["series", "forecast", "--model", folder / "model", "--at", str(dates()[99])]
     run(*args, "--data", folder / "wide.csv", "--out", tmp_path / "a.csv")
     other = np.array(values)
     other[100:] *= 7
@@ -171,6 +171,7 @@ def test_standardisation_is_of_the_training_part_and_kept(folder, values, tmp_pa
     other = np.array(values)
     other[SECOND:] *= 7
     run(
+        "series",
         "train",
         write(tmp_path / "o.csv", other),
         *SHAPE,
@@ -215,10 +216,10 @@ def test_covariates_known_ahead_move_the_forecast_as_they_should(tmp_path):
     heat[40] = NAN
     write(tmp_path / "table.csv", values, heat=heat, wind=np.cos(np.arange(WEEKS + 2.0)))
     run(
-        "train", "--data", tmp_path / "table.csv", *SHAPE, "--future-covariates", "heat", "--past-covariates", "wind", "--method",
+        "series", "train", "--data", tmp_path / "table.csv", *SHAPE, "--future-covariates", "heat", "--past-covariates", "wind", "--method",
         "ridge_each_series", "last_value", "--out", tmp_path / "model",
     )  # fmt: skip
-    args = ["forecast", "--model", tmp_path / "model", "--out", tmp_path / "f.csv", "--overwrite", "--data"]
+    args = ["series", "forecast", "--model", tmp_path / "model", "--out", tmp_path / "f.csv", "--overwrite", "--data"]
     run(*args, tmp_path / "table.csv")
     first, _ = read(tmp_path / "f.csv")
     expected = np.asarray([3.0, 1.0, 4.0])[:, None] + np.asarray([2.0, 5.0, 9.0])[:, None] * heat[WEEKS:]
@@ -245,8 +246,8 @@ def test_naive_forecasts_take_no_notice_of_covariates(method, values, tmp_path):
     found = []
     for name, more in (("plain", []), ("more", ["--past-covariates", "heat"])):
         table, model, out = tmp_path / f"{name}.csv", tmp_path / name, tmp_path / f"{name}-f.csv"
-        run("train", "--data", table, *SHAPE, *more, "--season", "4", "--method", method, "--out", model)
-        run("forecast", "--model", model, "--data", table, "--out", out)
+        run("series", "train", "--data", table, *SHAPE, *more, "--season", "4", "--method", method, "--out", model)
+        run("series", "forecast", "--model", model, "--data", table, "--out", out)
         found.append(read(out)[0])
     np.testing.assert_array_equal(*found)
 
@@ -254,7 +255,16 @@ def test_naive_forecasts_take_no_notice_of_covariates(method, values, tmp_path):
 def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
     later = np.concatenate([values, made(140)[0][WEEKS:]])
     write(tmp_path / "later.csv", later)
-    run("evaluate", "--model", folder / "model", "--data", tmp_path / "later.csv", "--out", tmp_path / "scores")
+    run(
+        "series",
+        "evaluate",
+        "--model",
+        folder / "model",
+        "--data",
+        tmp_path / "later.csv",
+        "--out",
+        tmp_path / "scores",
+    )
     results = json.loads((tmp_path / "scores/results.json").read_text())
     assert results["since"] == str(dates(140)[WEEKS])
     rows = {(row["method"], row["horizon"]): row for row in results["rows"]}
@@ -286,19 +296,28 @@ def test_notes_beside_a_forecaster_that_train_does_not_write_are_refused(folder,
     given = ["--model", tmp_path / "model", "--data", folder / "wide.csv"]
     for command, out in (("forecast", tmp_path / "f.csv"), ("evaluate", tmp_path / "scores")):
         with pytest.raises(jaxcast.InputError, match=r"train and save it again|not saved by|a forecast needs"):
-            run(command, *given, "--out", out)
+            run("series", command, *given, "--out", out)
         assert not out.exists()
 
 
 def test_a_lower_bound_above_what_was_learned_from_is_refused(folder, tmp_path):
-    """As `train --lower` refuses it."""
+    """As `series train --lower` refuses it."""
     config, arrays = contents(folder / "model")
     (tmp_path / "model").mkdir()
     rewrite(tmp_path / "model", config | {"arguments": config["arguments"] | {"lower": 4.0}}, arrays)
     lowest = config["attributes"]["lowest"]
     assert lowest < 4.0
     with pytest.raises(jaxcast.InputError, match=f"lower, 4, is above {lowest:g}, which it has learned from"):
-        run("forecast", "--model", tmp_path / "model", "--data", folder / "wide.csv", "--out", tmp_path / "f.csv")
+        run(
+            "series",
+            "forecast",
+            "--model",
+            tmp_path / "model",
+            "--data",
+            folder / "wide.csv",
+            "--out",
+            tmp_path / "f.csv",
+        )
 
 
 @pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
@@ -334,10 +353,22 @@ def test_every_forecaster_can_be_kept(kind, values, tmp_path):
 @pytest.mark.parametrize("network", ["global_network", "attention_network"])
 def test_a_network_is_trained_kept_and_forecasts(network, values, tmp_path):
     table = write(tmp_path / "wide.csv", values)
-    run("train", table, *SHAPE, "--method", network, "last_value", "--num-epochs", 60, "--out", tmp_path / "model")
+    run(
+        "series",
+        "train",
+        table,
+        *SHAPE,
+        "--method",
+        network,
+        "last_value",
+        "--num-epochs",
+        60,
+        "--out",
+        tmp_path / "model",
+    )
     rows = {row["method"]: row for row in json.loads((tmp_path / "model/results.json").read_text())["rows"]}
     assert rows[network]["mae"] < rows["last_value"]["mae"]
-    run("forecast", "--model", tmp_path / "model", "--data", table, "--out", tmp_path / "f.csv")
+    run("series", "forecast", "--model", tmp_path / "model", "--data", table, "--out", tmp_path / "f.csv")
     assert (np.diff(read(tmp_path / "f.csv")[0], axis=-1) >= 0).all()
 
 
@@ -353,7 +384,19 @@ def test_quantiles_follow_what_a_series_moved_lately_where_that_tells_its_errors
     loud = np.arange(900) // 30 % 2 == 1
     walk = np.cumsum(rng.normal(size=(900, 3)) * np.where(loud, 4, 1)[:, None], 0)
     table = write(tmp_path / "wide.csv", walk[:720])
-    run("train", table, "--horizon", "1", "--season", "0", "--method", "last_value", "--out", tmp_path / "model")
+    run(
+        "series",
+        "train",
+        table,
+        "--horizon",
+        "1",
+        "--season",
+        "0",
+        "--method",
+        "last_value",
+        "--out",
+        tmp_path / "model",
+    )
     stored = jaxcast.load_model(tmp_path / "model")
     assert stored.pool.width_power > 0
     samples = jaxcast.series.series_windows(walk, history_size=20, leads=(1,), start=720)
@@ -369,38 +412,38 @@ def test_quantiles_follow_what_a_series_moved_lately_where_that_tells_its_errors
 
 
 BAD = [
-    (["train", "unsorted.csv", "--out", "x"], r"unsorted.csv, line 119: 2021-01-10 comes after"),
-    (["train", "twice.csv", "--out", "x"], r"twice.csv, line 4: 2021-01-10 comes twice; keep one row"),
-    (["train", "off.csv", "--out", "x"], r"off.csv, line 4: 2021-01-18 is off the grid of a date every 1 week"),
-    (["train", "wide.csv", "--horizon", "100", "--out", "x"], "a horizon of 100 steps .* needs at least 121 dates .* got 72 of the 120"),
-    (["train", "constant.csv", "--out", "x"], "series 'south' never changes in the 72 dates before"),
-    (["train", "late.csv", "--out", "x"], "series 'south' has no value in the 72 dates before"),
-    (["train", "wide.csv", "--levels", "0.5", "1.0", "--out", "x"], r"levels must rise and lie between 0 and 1, got \(0.5, 1.0\)"),
-    (["train", "wide.csv", "--levels", "0.9", "0.5", "--out", "x"], "levels must rise"),
-    (["train", "wide.csv", "--adjacency", "adjacency.csv", "--out", "x"], "for other series than the data: it lacks east; it also has west"),
-    (["train", "none.csv", "--out", "x"], "there is no table none.csv"),
-    (["train", "--data", "truth.npz", "--out", "x"], "expected a table of series, .csv or .parquet, got truth.npz"),
-    (["train", "--trajectory", "wide.csv", "--candidates", "lorenz63(rho=[28, 30])", "--out", "x"], "a table with dates is given as --data"),
-    (["train", "text.csv", "--out", "x"], r"text.csv, line 2: expected a number in column 'north', got 'many'"),
-    (["train", "day.csv", "--out", "x"], r"day.csv, line 2, column 'date': expected a date such as 2024-01-31, got '31.01.2021'"),
-    (["train", "wide.csv", "--past-covariates", "rain", "--out", "x"], "has no column 'rain' for --past-covariates"),
-    (["train", "wide.csv", "--held-out", "0.6", "--out", "x"], "held_out must be above 0 and below 0.5"),
-    (["train", "wide.csv", "--method", "seasonal_last_value", "--season", "0", "--out", "x"], "needs a --season"),
-    (["train", "wide.csv", *SHAPE, "--out", "model"], "holds a run with other settings .method"),
-    (["train", "wide.csv", "--lower", "nan", "--out", "x"], "lower must be finite"),
-    (["train", "wide.csv", "--lower", "1000", "--out", "x"], "which is below --lower 1000"),
-    (["train", "wide.csv", "--past-covariates", "north", "--future-covariates", "north", "--out", "x"], "name each column once among covariates"),
-    (["train", "wide.csv", "--held-out", "0.001", "--out", "x"], "a held-out part must have at least 2 dates, 0.001 of the 120"),
-    (["train", "gap.csv", *SHAPE, "--out", "x"], "the first held-out part, rows 73 to 96, has no known value"),
-    (["forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no trained"),
-    (["forecast", "--model", "pool", "--data", "wide.csv", "--out", "f.csv"], "holds no forecaster of series; a pool of candidate models is given as --pool"),
-    (["forecast", "--pool", "model", "--history", "truth.npz", "--out", "f.csv"], "forecaster of series; give it as --model, with --data"),
-    (["forecast", "--model", "model", "--data", "two.csv", "--out", "f.csv"], "other series than the forecaster: it lacks 'east' and it also has 'west'"),
-    (["forecast", "--model", "model", "--data", "daily.csv", "--out", "f.csv"], "has a date every 1 day, the forecaster learned from one every 1 week"),
-    (["forecast", "--model", "model", "--data", "wide.csv", "--at", "2021-01-04", "--out", "f.csv"], "--at must be a date of wide.csv from 2021-01-24"),
-    (["forecast", "--model", "model", "--data", "ended.csv", "--out", "f.csv"], "series 'south' has no value in the 4 dates up to"),
-    (["forecast", "--model", "model", "--data", "wide.csv", "--out", "f.txt"], "ending in .csv"),
-    (["evaluate", "--model", "model", "--data", "wide.csv", "--out", "x"], "nothing to score from 2023-04-23 on"),
+    (["series", "train", "unsorted.csv", "--out", "x"], r"unsorted.csv, line 119: 2021-01-10 comes after"),
+    (["series", "train", "twice.csv", "--out", "x"], r"twice.csv, line 4: 2021-01-10 comes twice; keep one row"),
+    (["series", "train", "off.csv", "--out", "x"], r"off.csv, line 4: 2021-01-18 is off the grid of a date every 1 week"),
+    (["series", "train", "wide.csv", "--horizon", "100", "--out", "x"], "a horizon of 100 steps .* needs at least 121 dates .* got 72 of the 120"),
+    (["series", "train", "constant.csv", "--out", "x"], "series 'south' never changes in the 72 dates before"),
+    (["series", "train", "late.csv", "--out", "x"], "series 'south' has no value in the 72 dates before"),
+    (["series", "train", "wide.csv", "--levels", "0.5", "1.0", "--out", "x"], r"levels must rise and lie between 0 and 1, got \(0.5, 1.0\)"),
+    (["series", "train", "wide.csv", "--levels", "0.9", "0.5", "--out", "x"], "levels must rise"),
+    (["series", "train", "wide.csv", "--adjacency", "adjacency.csv", "--out", "x"], "for other series than the data: it lacks east; it also has west"),
+    (["series", "train", "none.csv", "--out", "x"], "there is no table none.csv"),
+    (["series", "train", "--data", "truth.npz", "--out", "x"], "expected a table of series, .csv or .parquet, got truth.npz"),
+    (["pool", "train", "--trajectory", "wide.csv", "--candidates", "lorenz63(rho=[28, 30])", "--out", "x"], "a table with dates is for jaxcast series"),
+    (["series", "train", "text.csv", "--out", "x"], r"text.csv, line 2: expected a number in column 'north', got 'many'"),
+    (["series", "train", "day.csv", "--out", "x"], r"day.csv, line 2, column 'date': expected a date such as 2024-01-31, got '31.01.2021'"),
+    (["series", "train", "wide.csv", "--past-covariates", "rain", "--out", "x"], "has no column 'rain' for --past-covariates"),
+    (["series", "train", "wide.csv", "--held-out", "0.6", "--out", "x"], "held_out must be above 0 and below 0.5"),
+    (["series", "train", "wide.csv", "--method", "seasonal_last_value", "--season", "0", "--out", "x"], "needs a --season"),
+    (["series", "train", "wide.csv", *SHAPE, "--out", "model"], "holds a run with other settings .method"),
+    (["series", "train", "wide.csv", "--lower", "nan", "--out", "x"], "lower must be finite"),
+    (["series", "train", "wide.csv", "--lower", "1000", "--out", "x"], "which is below --lower 1000"),
+    (["series", "train", "wide.csv", "--past-covariates", "north", "--future-covariates", "north", "--out", "x"], "name each column once among covariates"),
+    (["series", "train", "wide.csv", "--held-out", "0.001", "--out", "x"], "a held-out part must have at least 2 dates, 0.001 of the 120"),
+    (["series", "train", "gap.csv", *SHAPE, "--out", "x"], "the first held-out part, rows 73 to 96, has no known value"),
+    (["series", "forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no trained"),
+    (["series", "forecast", "--model", "pool", "--data", "wide.csv", "--out", "f.csv"], "holds no forecaster of series; a pool of candidate models is for jaxcast pool"),
+    (["pool", "forecast", "--pool", "model", "--history", "truth.npz", "--out", "f.csv"], "forecaster of series; use jaxcast series"),
+    (["series", "forecast", "--model", "model", "--data", "two.csv", "--out", "f.csv"], "other series than the forecaster: it lacks 'east' and it also has 'west'"),
+    (["series", "forecast", "--model", "model", "--data", "daily.csv", "--out", "f.csv"], "has a date every 1 day, the forecaster learned from one every 1 week"),
+    (["series", "forecast", "--model", "model", "--data", "wide.csv", "--at", "2021-01-04", "--out", "f.csv"], "--at must be a date of wide.csv from 2021-01-24"),
+    (["series", "forecast", "--model", "model", "--data", "ended.csv", "--out", "f.csv"], "series 'south' has no value in the 4 dates up to"),
+    (["series", "forecast", "--model", "model", "--data", "wide.csv", "--out", "f.txt"], "ending in .csv"),
+    (["series", "evaluate", "--model", "model", "--data", "wide.csv", "--out", "x"], "nothing to score from 2023-04-23 on"),
 ]  # fmt: skip
 
 
@@ -449,7 +492,7 @@ def test_a_parquet_names_the_extra_that_reads_it(tmp_path, monkeypatch):
 
 @pytest.mark.slow  # as in test_cli, of every command
 def test_the_process_ends_with_exit_code_2_and_one_line(tmp_path):
-    command = [sys.executable, "-m", "jaxcast.cli.main", "train", "none.csv", "--out", "x"]
+    command = [sys.executable, "-m", "jaxcast.cli.main", "series", "train", "none.csv", "--out", "x"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: there is no table none.csv; give a .csv or .parquet\n"
@@ -458,7 +501,7 @@ def test_the_process_ends_with_exit_code_2_and_one_line(tmp_path):
 @pytest.mark.parametrize(("command", "kind"), [("train", TrainSeries), ("forecast", ForecastSeries), ("evaluate", EvaluateSeries)])  # fmt: skip
 def test_help_explains_every_option(command, kind, capsys):
     with pytest.raises(SystemExit):
-        parse([command, "--data", "--help"])
+        parse(["series", command, "--help"])
     options = set(re.findall(r"^. (--[a-z0-9-]+)", capsys.readouterr().out, flags=re.MULTILINE))
     assert options >= {f"--{name.replace('_', '-')}" for name in kind.__dataclass_fields__}
 

@@ -1,4 +1,4 @@
-"""The line with which `jaxcast train` recommends another pool, without fits of a regime."""
+"""The line with which `jaxcast pool train` recommends another pool, without fits of a regime."""
 
 import numpy as np
 import pytest

@@ -20,8 +20,17 @@ from jaxcast.io.run_folder import RunFolder
 from tests.cut_off import contents
 
 SIMULATE = ["simulate", "--num-samples", 12, "--transient", 0.5, "--overwrite"]
-TRAIN = ["train", "--trajectory", "truth.npz", "--candidates", "lorenz63(rho=[26, 30])", "--pool", "equal_weights"]
-EVALUATE = ["evaluate", "--pool", "pool", "--trajectory", "truth.npz", "--num-leads", 5]
+TRAIN = [
+    "pool",
+    "train",
+    "--trajectory",
+    "truth.npz",
+    "--candidates",
+    "lorenz63(rho=[26, 30])",
+    "--pool",
+    "equal_weights",
+]
+EVALUATE = ["pool", "evaluate", "--pool", "pool", "--trajectory", "truth.npz", "--num-leads", 5]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -80,7 +89,7 @@ def made(tmp_path_factory):
         ([*EVALUATE, "--out", "pool", "--overwrite"], "--out would replace pool, which --pool reads"),
         ([*EVALUATE, "--out", "./pool/../pool"], "which --pool reads"),
         *[
-            (["forecast", "--pool", "pool", "--history", "truth.npz", "--overwrite", *outputs], message)
+            (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--overwrite", *outputs], message)
             for outputs, message in [
                 (["--out", "hard.npz"], "--out would replace hard.npz, which --history reads"),
                 (["--out", "truth.npz"], "--out would replace truth.npz, which --history reads"),

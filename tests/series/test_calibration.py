@@ -1,4 +1,4 @@
-"""Quantiles that held-out windows set right; `jaxcast train` with them is in test_cli_series."""
+"""Quantiles that held-out windows set right; `jaxcast series train` with them is in test_cli_series."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -124,7 +124,7 @@ def test_a_series_that_hardly_moves_is_named_and_leaves_nothing(tmp_path, refuse
     lines = [f"{np.datetime64('2020-01-05') + 7 * n},{5 + n % 3}e-301,{n % 5}" for n in range(80)]
     (tmp_path / "t.csv").write_text("date,a,b\n" + "\n".join(lines))
     with refused_in_one_line(tmp_path, r"series 'a' moves by 2e-301 only .* give it in another unit"):
-        run("train", "--data", "t.csv", "--horizon", 2, "--season", 0, "--out", "m")
+        run("series", "train", "--data", "t.csv", "--horizon", 2, "--season", 0, "--out", "m")
 
 
 def test_a_lead_without_a_held_out_value_is_named_and_leaves_nothing(tmp_path, refused_in_one_line):
@@ -133,7 +133,7 @@ def test_a_lead_without_a_held_out_value_is_named_and_leaves_nothing(tmp_path, r
     (tmp_path / "t.csv").write_text("date,a\n" + "\n".join(rows))
     message = "no value is known in the second held-out part, rows 74 to 91, to set the quantiles of lead 5"
     with refused_in_one_line(tmp_path, message):
-        run("train", "--data", "t.csv", "--leads", 5, 8, "--history-size", 3, "--season", 0, "--out", "m")
+        run("series", "train", "--data", "t.csv", "--leads", 5, 8, "--history-size", 3, "--season", 0, "--out", "m")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,17 @@ def test_the_level_and_the_unit_of_one_series_are_its_own(methods, tmp_path):
     def trained(name, scale, level):
         rows = [f"{date},{a!r},{scale * b + level!r}" for date, (a, b) in zip(dates, values.tolist(), strict=True)]
         (tmp_path / f"{name}.csv").write_text("date,a,b\n" + "\n".join(rows))
-        run("train", "--data", tmp_path / f"{name}.csv", *shape, "--method", *methods, "--out", tmp_path / name)
+        run(
+            "series",
+            "train",
+            "--data",
+            tmp_path / f"{name}.csv",
+            *shape,
+            "--method",
+            *methods,
+            "--out",
+            tmp_path / name,
+        )
         model = jaxcast.load_model(tmp_path / name).pool
         newest = values[-6:] * np.asarray([1, scale]) + np.asarray([0, level])
         scored = json.loads((tmp_path / name / "results.json").read_text())["rows"]
@@ -292,6 +302,7 @@ def test_weekends_are_no_gaps_of_weekdays_unless_asked_for(tmp_path):
 def test_forecasts_of_weekdays_skip_the_weekend(tmp_path, capsys):
     path = wide(tmp_path / "t.csv", np.busday_offset("2024-01-01", np.arange(79)))
     run(
+        "series",
         "train",
         "--data",
         path,
@@ -307,7 +318,7 @@ def test_forecasts_of_weekdays_skip_the_weekend(tmp_path, capsys):
         tmp_path / "m",
     )
     assert "note: no date is on a weekend" in capsys.readouterr().out
-    run("forecast", "--model", tmp_path / "m", "--data", path, "--out", tmp_path / "f.csv")
+    run("series", "forecast", "--model", tmp_path / "m", "--data", path, "--out", tmp_path / "f.csv")
     with (tmp_path / "f.csv").open() as file:
         targets = list(dict.fromkeys(row["target_date"] for row in csv.DictReader(file)))
     assert targets == ["2024-04-19", "2024-04-22", "2024-04-23", "2024-04-24", "2024-04-25", "2024-04-26"]
@@ -391,11 +402,24 @@ def test_spoiled_tables_are_refused_or_read_as_they_say(tmp_path):
 def test_methods_that_look_at_one_series_make_no_matrix_of_all(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxcast.series.fit.neighbour_weights", lambda *args, **kwargs: pytest.fail("made"))
     path = wide(tmp_path / "t.csv", np.datetime64("2024-01-01") + np.arange(40), names=[f"s{n}" for n in range(300)])
-    run("train", "--data", path, "--horizon", 2, "--season", 0, "--method", "last_value", "--out", tmp_path / "m")
+    run(
+        "series",
+        "train",
+        "--data",
+        path,
+        "--horizon",
+        2,
+        "--season",
+        0,
+        "--method",
+        "last_value",
+        "--out",
+        tmp_path / "m",
+    )
 
 
 def test_matrices_of_all_series_by_all_that_fit_no_memory_are_refused(tmp_path):
-    command = parse(["train", "--data", "t.csv", "--out", "m", "--method", "ridge", "drift"])
+    command = parse(["series", "train", "--data", "t.csv", "--out", "m", "--method", "ridge", "drift"])
     with pytest.raises(jaxcast.InputError, match=r"regressions of 10000000 series, .* would need"):
         command.methods(10**7)
-    assert parse(["train", "--data", "t.csv", "--out", "m", "--method", "drift"]).methods(10**7) == ("drift",)
+    assert parse(["series", "train", "--data", "t.csv", "--out", "m", "--method", "drift"]).methods(10**7) == ("drift",)

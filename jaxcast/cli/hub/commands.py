@@ -2,10 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-import tyro
 
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
@@ -94,8 +93,11 @@ class _Tables:
 
 
 @dataclasses.dataclass(frozen=True)
-class Score(_Tables):
-    """Score every model of a hub: WIS with its parts, coverage, relative WIS, and over how many tasks.
+class ScoreHub(_Tables):
+    """Score the models of a hub.
+
+    Prints the weighted interval score (WIS) and its components, coverage, relative WIS, and the number
+    of tasks of each model.
 
     Example: jaxcast hub score --forecasts hub/ --truth truth.csv --baseline COVIDhub-baseline
     """
@@ -134,8 +136,11 @@ class Score(_Tables):
 
 @dataclasses.dataclass(frozen=True)
 class PoolHub(_Tables):
-    """Train the adaptive pool from a rolling origin, each date's on the dates before it, score it beside the equal-weight
-    mean and median, and keep it. The truth is taken in its final form: revisions are not replayed.
+    """Train, score and save the adaptive pool of a hub's models.
+
+    The pool is trained from a rolling origin: the pool of each date sees only earlier dates. It is scored
+    beside the equally weighted mean and median. Target data are used in their final form; revisions are
+    not replayed.
 
     Example: jaxcast hub pool --forecasts hub/ --truth truth.csv --out pool
     """
@@ -190,7 +195,7 @@ class PoolHub(_Tables):
 
 @dataclasses.dataclass(frozen=True)
 class ForecastHub(_Tables):
-    """Pool the newest forecasts of a hub and write them as the hubverse file of one model.
+    """Pool a hub's newest forecasts and write a hubverse file.
 
     Example: jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble --out model-output
     """
@@ -297,21 +302,6 @@ class ForecastHub(_Tables):
                 f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
             )
         return np.asarray(track_coverage(pool_forecasts(stored.pool, course).forecast, course, lower=stored.pool.lower))
-
-
-@dataclasses.dataclass(frozen=True)
-class HubCommand:
-    """Forecast hubs: score a hub's models, train a pool of them, write the next ensemble file."""
-
-    command: (
-        Annotated[Score, tyro.conf.subcommand("score")]
-        | Annotated[PoolHub, tyro.conf.subcommand("pool")]
-        | Annotated[ForecastHub, tyro.conf.subcommand("forecast")]
-    )
-
-    def run(self) -> None:
-        """Runs the command."""
-        self.command.run()
 
 
 def check_finite(pooled: np.ndarray, possible: np.ndarray, name: str, hub: Hub) -> None:

@@ -1,4 +1,4 @@
-"""`jaxcast evaluate`: how long a trained pool's forecasts stay true, beside the plain alternatives."""
+"""`jaxcast pool evaluate`: how long a trained pool's forecasts stay true, beside the plain alternatives."""
 
 import dataclasses
 from functools import partial
@@ -44,17 +44,20 @@ from jaxcast.windows import Windows, cut_windows, forecast_windows
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Cut a trajectory into windows, forecast each from the samples before it, and measure valid time: how long the
-    squared error stays below a threshold. Give a trajectory that the pool was not trained on. Times are in its unit.
+class EvaluatePool:
+    """Measure how long the forecasts of a trained pool stay accurate.
 
-    For the series of a table, see `jaxcast evaluate --data --help`.
+    Cuts a trajectory into windows, forecasts each from the samples before it, and measures the valid
+    time: how long the squared error stays below a threshold. Give a trajectory that the pool was not
+    trained on. Times are in the unit of the trajectory.
 
-    Example: jaxcast evaluate --pool pool --trajectory test.npz --out scores
+    For the series of a table, see jaxcast series evaluate.
+
+    Example: jaxcast pool evaluate --pool pool --trajectory test.npz --out scores
     """
 
     pool: Path
-    """Folder that `jaxcast train` wrote."""
+    """Folder that `jaxcast pool train` wrote."""
     trajectory: Path
     """File with the truth: .npz, .csv or .zarr."""
     out: Path

@@ -1,4 +1,4 @@
-"""`jaxcast forecast`: what a trained pool says comes next."""
+"""`jaxcast pool forecast`: what a trained pool says comes next."""
 
 import dataclasses
 from pathlib import Path
@@ -32,17 +32,20 @@ SPIN_UP = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Forecast:
-    """Forecast from any time of a trajectory: the pool sees the samples up to then and goes on by itself. Where the
-    file goes on as well, the picture and the printed error compare the two. Times are in the unit of the trajectory.
+class ForecastPool:
+    """Forecast with a trained pool from any time of a trajectory.
 
-    For the series of a table, see `jaxcast forecast --data --help`.
+    The pool sees the samples up to that time and continues on its own. Where the file has later samples,
+    the picture and the printed error compare the forecast with them. Times are in the unit of the
+    trajectory.
 
-    Example: jaxcast forecast --pool pool --history truth.npz --num-leads 60 --out forecast.csv --plot forecast.png
+    For the series of a table, see jaxcast series forecast.
+
+    Example: jaxcast pool forecast --pool pool --history truth.npz --num-leads 60 --out forecast.csv --plot forecast.png
     """
 
     pool: Path
-    """Folder that `jaxcast train` wrote."""
+    """Folder that `jaxcast pool train` wrote."""
     history: Path
     """File with the samples before the forecast: .npz, .csv or .zarr."""
     out: Path
@@ -246,7 +249,7 @@ def enough_history(cell: Any) -> int:
 
 
 def _check_about(pool: StoredModel, names: Any, dt: Any) -> None:
-    """Raises InputError for what `jaxcast train` cannot have noted beside a pool, or candidates that do not fit it."""
+    """Raises InputError for what `jaxcast pool train` cannot have noted beside a pool, or candidates that do not fit it."""
     check_texts("components", names)
     check_number("dt", dt, above=0)
     num_seeds = pool.attributes["num_seeds"]
@@ -274,14 +277,14 @@ def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> StoredTr
         InputError: unless the file has the components and the sampling interval that the pool was trained on.
     """
     if isinstance(pool.pool, CalibratedForecaster):
-        raise InputError("that is no pool, but a forecaster of series; give it as --model, with --data and a table")
+        raise InputError("that is no pool, but a forecaster of series; use jaxcast series with it")
     try:
         names, dt = pool.attributes["components"], pool.attributes["dt"]
         check_texts("settings.data", [pool.attributes["settings"]["data"]])
         _check_about(pool, names, dt)
     except (KeyError, TypeError):
         raise InputError(
-            "the pool was not saved by `jaxcast train`; load it in Python with jaxcast.load_model"
+            "the pool was not saved by `jaxcast pool train`; load it in Python with jaxcast.load_model"
         ) from None
     stored = in_order(stored, names, path, "the pool was trained on")
     times = np.asarray(stored.trajectory.times, float)

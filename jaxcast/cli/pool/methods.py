@@ -1,4 +1,4 @@
-"""The pools that `jaxcast train` makes, and which of its options are for which."""
+"""The pools that `jaxcast pool train` makes, and which of its options are for which."""
 
 import dataclasses
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""What `jaxcast train` does for a regime: looks at its input, fits it, and says what was found."""
+"""What `jaxcast pool train` does for a regime: looks at its input, fits it, and says what was found."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ NEGLIGIBLE = 1e-9
 NUM_DELAYS = 5
 """Of corrected interpolation in the trial, as by default of the command."""
 VALID = 0.175
-"""Share of the saturation error below which a forecast is valid, as by default of `jaxcast evaluate`."""
+"""Share of the saturation error below which a forecast is valid, as by default of `jaxcast pool evaluate`."""
 CLEARLY = 1.25
 """How many times as long as the regime's the other's median valid time must be to be recommended."""
 NUM_SETTLING = 6

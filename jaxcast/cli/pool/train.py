@@ -1,4 +1,4 @@
-"""`jaxcast train`: a pool of candidate models, trained on a trajectory in a file."""
+"""`jaxcast pool train`: a pool of candidate models, trained on a trajectory in a file."""
 
 import contextlib
 import dataclasses
@@ -51,14 +51,17 @@ class Prepared(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
-    """Train a pool: how to weigh candidate models at every step by how they have just erred. By default it finds the
-    hidden regime that their errors reveal and its course; --pool additive_attention is the published method. A run that
-    was interrupted goes on where it was when the same command is given again. Times are in the unit of the trajectory.
+class TrainPool:
+    """Train a pool of candidate models on a trajectory.
 
-    For the series of a table, see `jaxcast train --data --help`.
+    A pool weights the candidates at each step by their latest errors. By default it infers the hidden
+    regime that these errors reveal, and how the regime changes over time; --pool additive_attention is
+    the published method. After an interruption the same command resumes. Times are in the unit of the
+    trajectory.
 
-    Example: jaxcast train --trajectory truth.npz --candidates "lorenz63(rho=linspace(28, 48, 11))" --out pool
+    For the series of a table, see jaxcast series train.
+
+    Example: jaxcast pool train --trajectory truth.npz --candidates "lorenz63(rho=linspace(28, 48, 11))" --out pool
     """
 
     trajectory: Path
@@ -305,7 +308,7 @@ class Train:
         save_figure(folder.path / "loss.png", figure)
 
 
-def initializer(pool: str, dim: int, settings: Train) -> Callable[[Any], Any]:
+def initializer(pool: str, dim: int, settings: TrainPool) -> Callable[[Any], Any]:
     """key -> network."""
     arguments: dict[str, Any] = {
         "dim": dim,

@@ -1,4 +1,4 @@
-"""`jaxcast forecast --data` and `jaxcast evaluate --data`: what a trained forecaster of series says, and how true it was."""
+"""`jaxcast series forecast` and `jaxcast series evaluate`: what a trained forecaster of series says, and how true it was."""
 
 import csv
 import dataclasses
@@ -59,7 +59,7 @@ def load(model: Path, data: Path) -> _Loaded:
     stored = load_model(model)
     if not isinstance(stored.pool, CalibratedForecaster):
         raise InputError(
-            f"{shown(model)} holds no forecaster of series; a pool of candidate models is given as --pool, with --history or --trajectory"
+            f"{shown(model)} holds no forecaster of series; a pool of candidate models is for jaxcast pool"
         )
     about = stored.attributes
     try:
@@ -68,7 +68,7 @@ def load(model: Path, data: Path) -> _Loaded:
         raise InputError(f"{shown(model / 'pool.json')}, attributes: {error}; train and save it again") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
-            f"{shown(model)} was not saved by `jaxcast train`; load it in Python with jaxcast.load_model"
+            f"{shown(model)} was not saved by `jaxcast series train`; load it in Python with jaxcast.load_model"
         ) from None
     names, columns, kinds = tuple(about["names"]), about["columns"], about["covariates"]
     size, step = about["history_size"], about["step"]
@@ -98,7 +98,7 @@ def load(model: Path, data: Path) -> _Loaded:
 
 
 def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> None:
-    """Raises InputError, KeyError or TypeError for what `jaxcast train` cannot have noted beside a forecaster."""
+    """Raises InputError, KeyError or TypeError for what `jaxcast series train` cannot have noted beside a forecaster."""
     check_texts("names", about["names"])
     check_leads(about["leads"])
     check_whole("history_size", about["history_size"])
@@ -129,11 +129,11 @@ def _check_about(about: dict[str, Any], forecaster: CalibratedForecaster) -> Non
 class ForecastSeries:
     """Forecast the series of a table from its newest date, or any other: quantiles for each lead, as a table and a picture.
 
-    Example: jaxcast forecast --model model --data cases.csv --out forecasts.csv --plot forecast.png
+    Example: jaxcast series forecast --model model --data cases.csv --out forecasts.csv --plot forecast.png
     """
 
     model: Path
-    """Folder that `jaxcast train --data` wrote."""
+    """Folder that `jaxcast series train` wrote."""
     data: Path
     """Table with the columns of the one that was trained on. Rows after the newest value may give what is known ahead."""
     out: Path
@@ -287,11 +287,11 @@ class EvaluateSeries:
     """Forecast a table from each of its dates and score that, lead by lead, beside the last value. By default only what comes
     after the dates that the forecaster has learned from is scored.
 
-    Example: jaxcast evaluate --model model --data cases.csv --out scores
+    Example: jaxcast series evaluate --model model --data cases.csv --out scores
     """
 
     model: Path
-    """Folder that `jaxcast train --data` wrote."""
+    """Folder that `jaxcast series train` wrote."""
     data: Path
     """Table with the truth, and with the columns of the one that was trained on."""
     out: Path

@@ -1,4 +1,4 @@
-"""`jaxcast train --data`: a forecaster of the series in a table, chosen and calibrated by what was held out."""
+"""`jaxcast series train`: a forecaster of the series in a table, chosen and calibrated by what was held out."""
 
 import dataclasses
 import itertools
@@ -30,7 +30,7 @@ class TrainSeries:
     forecasts the next ones best, which it has not seen, is taken, and scored on the last ones beside the others. Then it learns
     from all. Quantiles are set right by its errors on both held-out parts. Missing values are told, and not learned from.
 
-    Example: jaxcast train --data cases.csv --horizon 8 --out model
+    Example: jaxcast series train --data cases.csv --horizon 8 --out model
     """
 
     data: Path
