@@ -2,13 +2,14 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, TypeVar, dataclass_transform, get_type_hints
 
 import jax
 import numpy as np
 
 from jaxcast.arguments import checked_fields
+from jaxcast.registry import Saveable, described, is_described, rebuilt
 
 Class = TypeVar("Class", bound=type)
 
@@ -68,11 +69,12 @@ def register(cls: Class) -> Class:
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static))
-class FrozenPytree:
+class FrozenPytree(Saveable):
     """Base class that makes every subclass a frozen dataclass and a pytree.
 
     Its fields are the leaves; those given by `static()` belong to the structure. Nothing else is
-    to be written: no decorator, no registration.
+    to be written: no decorator, no registration. With a name in its head, `class Point(FrozenPytree,
+    name="point")`, its instances can be saved (see `Saveable`).
 
     Example:
         >>> import jax
@@ -87,6 +89,78 @@ class FrozenPytree:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(dataclasses.dataclass(frozen=True)(cls))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The static fields, and by the name of their field those of the parts of which it is made."""
+        return _config_of(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+        """Makes an instance from the `config` and the arrays of another.
+
+        Args:
+            config: as JSON gives it back.
+            arrays: by the names that `named_leaves` gives them.
+
+        Returns:
+            The instance.
+
+        Raises:
+            TypeError, ValueError, LookupError: where they are not those of the class.
+        """
+        made: Self = _made(cls, config, arrays)
+        return made
+
+
+def _config_of(tree: Any) -> dict[str, Any]:
+    hints, found = get_type_hints(type(tree)), dict[str, Any]()
+    for field in dataclasses.fields(tree):
+        value = vars(tree)[field.name]
+        if field.metadata.get("static"):
+            found[field.name] = value
+        elif _is_of_parts(hints[field.name]):
+            if dataclasses.is_dataclass(value) and (inner := _config_of(value)):
+                found[field.name] = inner
+        elif isinstance(value, Saveable):  # of which class, only the value knows
+            found[field.name] = described(value)
+    return found
+
+
+def _made(cls: Any, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
+    """The dataclass, or the named tuple, that has this config and these arrays."""
+    if issubclass(cls, tuple):
+        return cls(**{name.removeprefix("."): array for name, array in arrays.items()})
+    hints, values = get_type_hints(cls), dict[str, Any]()
+    arrays, config = dict(arrays), dict(config)
+    for field in dataclasses.fields(cls):
+        path = f".{field.name}"
+        if field.metadata.get("static"):
+            values[field.name] = _as_tuples(config.pop(field.name))
+        elif path in arrays:
+            values[field.name] = arrays.pop(path)
+        elif _is_of_parts(hints[field.name]):
+            values[field.name] = _made(hints[field.name], config.pop(field.name, {}), _within(path, arrays))
+        elif is_described(config.get(field.name)):
+            values[field.name] = rebuilt(config.pop(field.name), _within(path, arrays))
+    if arrays or config:
+        raise TypeError(f"{cls.__name__} has no {', '.join([*arrays, *config])}")
+    return cls(**values)
+
+
+def _within(path: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Takes the arrays of one part out of those of the whole."""
+    names = [name for name in arrays if name.startswith((f"{path}.", f"{path}["))]
+    return {name.removeprefix(path): arrays.pop(name) for name in names}
+
+
+def _is_of_parts(hint: Any) -> bool:
+    """Whether an annotation is one concrete class of fields."""
+    return dataclasses.is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, tuple))
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:

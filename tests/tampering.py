@@ -100,5 +100,5 @@ def other_bytes(content, rng):
         content + content[:start],
         b"",
         b"[" * 15000,
-        b'{"format": "jaxcast pool 2", "format": NaN}',
+        b'{"format": "jaxcast pool 3", "format": NaN}',
     )[rng.integers(7)]

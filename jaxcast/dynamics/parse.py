@@ -10,19 +10,12 @@ from typing import Any
 import numpy as np
 
 from jaxcast.arguments import checked
-from jaxcast.dynamics.schedules import Constant, Cosine, LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
-from jaxcast.dynamics.systems import Lorenz63, Lorenz96, Rossler, System
+from jaxcast.dynamics.schedules import LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
+from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
+from jaxcast.registry import name_of, names_of
 
 MAX_COUNT = 1_000_000
-SYSTEMS: dict[str, type[System]] = {"lorenz63": Lorenz63, "lorenz96": Lorenz96, "rossler": Rossler}
-SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "cosine": Cosine,
-    "sum_of_cosines": SumOfCosines,
-    "linear_ramp": LinearRamp,
-    "piecewise_constant": PiecewiseConstant,
-}
 
 
 @checked
@@ -68,8 +61,7 @@ def describe_system(system: System | Schedule) -> str:
         >>> jaxcast.dynamics.describe_system(jaxcast.Rossler(c=jaxcast.LinearRamp(start=4.0, stop=9.0, begin=0.0, end=500.0)))
         'rossler(a=0.2, b=0.2, c=linear_ramp(start=4.0, stop=9.0, begin=0.0, end=500.0))'
     """
-    known = {kind: name for name, kind in (SYSTEMS | SCHEDULES).items()}
-    name = known.get(type(system), type(system).__name__)
+    name = name_of(type(system)) or type(system).__name__
     values = ((field.name, getattr(system, field.name)) for field in dataclasses.fields(system))
     return f"{name}({', '.join(f'{key}={_text(value)}' for key, value in values)})"
 
@@ -107,7 +99,7 @@ def _read(text: str, *, spread: bool) -> list[System]:
 
 def _systems(text: str, *, spread: bool) -> list[System]:
     name, arguments = _call(_expression(text), text)
-    kind = _lookup(name, SYSTEMS, "system", text)
+    kind = _lookup(name, System, "system", text)
     values = _parameters(kind, name, arguments, text)
     lists = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     lengths = {len(value) for value in lists.values()}
@@ -168,7 +160,7 @@ def _value(node: ast.expr, text: str) -> Any:
         return np.asarray([_number(element, text) for element in node.elts])
     if isinstance(node, ast.Call | ast.Name):
         name, arguments = _call(node, text)
-        kind = _lookup(name, SCHEDULES, "schedule", text)
+        kind = _lookup(name, Schedule, "schedule", text)
         schedule = kind(**_parameters(kind, name, arguments, text))
         _check_schedule(schedule, text)
         return schedule
@@ -203,8 +195,8 @@ def _number(node: ast.expr, text: str) -> float:
     return float(value)
 
 
-def _lookup(name: str, table: dict[str, Any], what: str, text: str) -> Any:
-    if name not in table:
+def _lookup(name: str, base: type, what: str, text: str) -> Any:
+    if name not in (table := names_of(base)):
         raise InputError(
             f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are {', '.join(table)}"
         )

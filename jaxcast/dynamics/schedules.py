@@ -101,7 +101,7 @@ def _is_zero_anywhere(value: Any) -> bool:
     return isinstance(value, float | np.ndarray | np.generic) and bool(np.any(np.asarray(value) == 0))
 
 
-class Constant(Schedule):
+class Constant(Schedule, name="constant"):
     """value at every time; the same as a plain number, for code that expects a schedule.
 
     Example:
@@ -117,7 +117,7 @@ class Constant(Schedule):
         return jnp.asarray(self.value)
 
 
-class Cosine(Schedule):
+class Cosine(Schedule, name="cosine"):
     """mean + amplitude cos(2 pi t / period + phase), with the period in time units and the phase in radians.
 
     Example:
@@ -140,7 +140,7 @@ class Cosine(Schedule):
         return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / joined(self.period) + self.phase)
 
 
-class SumOfCosines(Schedule):
+class SumOfCosines(Schedule, name="sum_of_cosines"):
     """mean + sum_k amplitudes_k cos(2 pi t / periods_k + phases_k), periods in time units and phases in radians.
 
     Raises:
@@ -174,7 +174,7 @@ class SumOfCosines(Schedule):
         return self.mean + (amplitudes * jnp.cos(2 * jnp.pi * t / joined(periods) + phases)).sum(-1)
 
 
-class LinearRamp(Schedule):
+class LinearRamp(Schedule, name="linear_ramp"):
     """start until time `begin`, then linear to stop at time `end`, and stop from there on.
 
     It has kinks at begin and end, which lie best on the integrator's steps.
@@ -198,7 +198,7 @@ class LinearRamp(Schedule):
         return self.start + (self.stop - self.start) * share
 
 
-class PiecewiseConstant(Schedule):
+class PiecewiseConstant(Schedule, name="piecewise_constant"):
     """Regime switching: values_0 before times_0, values_k from times_(k-1) on; one value more than times.
 
     It jumps on the integrator's steps only and is held over each; `simulate`, `flow_map` and what is made of them

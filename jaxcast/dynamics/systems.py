@@ -121,7 +121,7 @@ class System(FrozenPytree):
         return {name: value for name, value in values.items() if isinstance(value, Schedule)}
 
 
-class Lorenz63(System):
+class Lorenz63(System, name="lorenz63"):
     """The Lorenz '63 equations (Lorenz, J. Atmos. Sci. 20, 130-141, 1963), time in model time units (MTU).
 
         du1/dt = sigma (u2 - u1)
@@ -147,7 +147,7 @@ class Lorenz63(System):
         return self.sigma * (u2 - u1), u1 * (self.rho - u3) - u2, u1 * u2 - self.beta * u3
 
 
-class Lorenz96(System):
+class Lorenz96(System, name="lorenz96"):
     """The Lorenz '96 equations on a ring of `dim` sites (Lorenz, Proc. Seminar on Predictability, ECMWF, 1996, eq. 1).
 
         du_k/dt = (u_(k+1) - u_(k-2)) u_(k-1) - u_k + forcing
@@ -182,7 +182,7 @@ class Lorenz96(System):
         return (ring[3:] - ring[:-3]) * ring[1:-2] - u + self.forcing
 
 
-class Rossler(System):
+class Rossler(System, name="rossler"):
     """The Roessler equations (Roessler, Physics Letters A 57, 397-398, 1976).
 
         dx/dt = -y - z

@@ -15,7 +15,7 @@ from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, flow_map
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Input, Output
 from jaxcast.tracing import is_traced
 
@@ -30,9 +30,7 @@ class EnsembleCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class EnsembleKalmanFilter:
+class EnsembleKalmanFilter(FrozenPytree):
     """An ensemble of states and parameters: run through the model, drawn to what is observed, and run on without it.
 
         analysis   [u; p] <- mean + K (y - mean u) + Q (anomalies) T,    T T' = (I + Y' R^-1 Y / (M - 1))^-1
@@ -94,7 +92,7 @@ class EnsembleKalmanFilter:
     key: Any
     model_noise: Any = 0.0
     inflation: Any = 1.0
-    num_members: int = dataclasses.field(default=50, metadata={"static": True})
+    num_members: int = static(default=50)
     initial_ensemble: Any = None
 
     warmup = 0
@@ -250,9 +248,7 @@ def transform(
     return mean + product(shift, anomalies) + shrunk
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class ParameterMap:
+class ParameterMap(FrozenPytree):
     """(u, parameters) -> u after dt, of a system whose named parameters are given. Made by `parameter_map`.
 
     Example:
@@ -263,7 +259,7 @@ class ParameterMap:
     """
 
     flow: FlowMap
-    names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    names: tuple[str, ...] = static()
 
     @checked
     def __call__(self, u: Float[Array, " dim"], parameters: Float[Array, " parameter"]) -> Float[Array, " dim"]:

@@ -1,6 +1,5 @@
 """Kernel ridge regression over delays, rolled in closed loop: the strongest plain forecaster of a noise-free series."""
 
-import dataclasses
 from functools import partial
 from typing import Any
 
@@ -14,15 +13,13 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Scaler, as_series, no_lags, scaler_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.ridge import _kernel, ridge
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Input, Output
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class DelayKernelRidge:
+class DelayKernelRidge(FrozenPytree, name="delay_kernel_ridge"):
     """A Gaussian kernel ridge regression from weighted delays to the next increment.
 
         u_(n+1) = u_n + std * sum_i a_i exp( -|x_n - x_i|^2 / 2 b^2 ),    x_n = [w_0 z_n, w_1 z_(n-1), ..., w_(l-1) z_(n-l+1)]

@@ -1,6 +1,5 @@
 """Nonlinear vector autoregression, in closed form."""
 
-import dataclasses
 import math
 from functools import partial
 from typing import Any
@@ -14,14 +13,12 @@ from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
 from jaxcast.forecasters.readout import Readout, Scaler, as_series, fit_readout, no_lags, scaled_readout, scaler_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.polynomials import monomials, products
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Input, Output
 from jaxcast.types import Scalar
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class NVAR:
+class NVAR(FrozenPytree, name="nvar"):
     """Next-generation reservoir computing: a nonlinear vector autoregression that forecasts the increment.
 
         u_(n+1) = u_n + std * (W' g_n + b),    g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]
@@ -46,9 +43,9 @@ class NVAR:
 
     readout: Readout
     scaler: Scaler
-    num_delays: int = dataclasses.field(metadata={"static": True})
-    skip: int = dataclasses.field(metadata={"static": True})
-    degree: int = dataclasses.field(metadata={"static": True})
+    num_delays: int = static()
+    skip: int = static()
+    degree: int = static()
 
     def __post_init__(self) -> None:
         check_settings(self.num_delays, self.skip, self.degree)

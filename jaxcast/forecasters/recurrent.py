@@ -1,5 +1,6 @@
 """A recurrent layer as a cell: it sees one value a step and forecasts the next, in open and in closed loop."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,9 @@ from jaxcast.checks import check_positive
 from jaxcast.errors import InputError, shown
 from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
 from jaxcast.nn.layers import Constant
+from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
+from jaxcast.registry import Saveable
 from jaxcast.rollout import Input, Output
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
@@ -23,7 +26,7 @@ from jaxcast.types import Scalar
 _LAYERS: dict[str, Any] = LAYERS | {"stack": Stack}
 
 
-class RecurrentForecaster(nnx.Module):
+class RecurrentForecaster(Saveable, nnx.Module, name="recurrent"):
     """A cell of recurrent layers that forecasts the increment of a series.
 
         u_(n+1) = u_n + std * (W' [z_n, h_n] + b),    h_n the layers' output for the standardised value z_n
@@ -57,11 +60,31 @@ class RecurrentForecaster(nnx.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `rebuilt_recurrent` must be given, beside a key, before its weights can be put in."""
+        """The components of a value, and the layers' kind and settings."""
         names = [name for name, kind in _LAYERS.items() if type(self.layers) is kind]
         if not names:
             raise InputError(f"cannot save layers of your own class {type(self.layers).__name__}")
         return {"dim": self.mean.shape[-1], "layers": names[0], "of_layers": self.layers.config}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> "RecurrentForecaster":
+        """Makes the forecaster whose layers have these settings, and puts arrays into it.
+
+        Args:
+            config: of the forecaster that was saved.
+            arrays: all of them, by their paths; they may have further axes of seeds in front, the same ones.
+
+        Returns:
+            The forecaster.
+
+        Raises:
+            InputError: for settings or arrays that no such forecaster has.
+        """
+        check_bounds(config, arrays)
+        like = jax.eval_shape(lambda key: _untrained(**config, key=key), jax.random.key(0))
+        check_settings(like.config, config)
+        filled: RecurrentForecaster = filled_in(like, arrays, seeds=True)
+        return filled
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a forecaster."""
@@ -89,7 +112,7 @@ class RecurrentForecaster(nnx.Module):
         return output.forecast
 
 
-def rebuilt_recurrent(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Array, ""]) -> RecurrentForecaster:
+def _untrained(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Array, ""]) -> RecurrentForecaster:
     """A forecaster whose layers have these settings, with nothing learned."""
     made = _LAYERS[layers](**of_layers, key=key)
     _, hidden = made.step(made.init_carry(), jnp.zeros(dim))

@@ -1,6 +1,5 @@
 """Echo state networks: a fixed random recurrent layer, read out in closed form."""
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from jaxcast.checks import check_flag, check_floats, check_number, check_positiv
 from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaled_readout, scaler_of
 from jaxcast.limits import check_arrays
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Input, Output
 from jaxcast.types import Scalar
 
@@ -29,9 +28,7 @@ class Network(NamedTuple):
     bias: Float[Array, " node"]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Reservoir:
+class Reservoir(FrozenPytree, name="reservoir"):
     """An echo state network: a fixed sparse random recurrent layer, read out by ridge regression.
 
         r_n = (1 - leak) r_(n-1) + leak tanh(A r_(n-1) + W_in z_n + c),    u_(n+1) = mean + std * (W' g_n + b)
@@ -60,7 +57,7 @@ class Reservoir:
     readout: Readout
     scaler: Scaler
     leak: Scalar
-    squared: bool = dataclasses.field(default=True, metadata={"static": True})
+    squared: bool = static(default=True)
 
     warmup = 0
 

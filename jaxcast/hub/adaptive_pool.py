@@ -1,6 +1,5 @@
 """A trained pool of quantile forecasts: weights from past scores, then level, bias and spread set right; never crossing."""
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ from jaxcast.checks import check_flag, check_floats, check_number, sizes_of
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.pools import clip_outliers, model_scores, where_possible
 from jaxcast.nn.layers import shares_of
-from jaxcast.pytrees import FrozenPytree
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
 
@@ -25,7 +24,7 @@ class ScoreMemory(NamedTuple):
     newest: Float[Array, "location time"]
 
 
-class AdaptivePool(FrozenPytree):
+class AdaptivePool(FrozenPytree, name="adaptive"):
     """A convex combination of the models by their past scores, recalibrated by its own past errors.
 
         a_i = softmax_i [ - sum_r (powers_r . log relative score of i at forgetting rate r) ],    p = sum_i a_i q_i
@@ -61,11 +60,11 @@ class AdaptivePool(FrozenPytree):
     bias: Float[Array, "2 error_rate"]
     spread: Float[Array, "2 error_rate"]
     widths: Float[Array, "2 2"]
-    rates: tuple[float, ...] = dataclasses.field(default=(0.8, 0.95, 0.99), metadata={"static": True})
-    error_rates: tuple[float, ...] = dataclasses.field(default=(0.8, 0.95), metadata={"static": True})
-    clip: float = dataclasses.field(default=2.0, metadata={"static": True})
-    lower: float | None = dataclasses.field(default=0.0, metadata={"static": True})
-    follow_newest: bool = dataclasses.field(default=False, metadata={"static": True})
+    rates: tuple[float, ...] = static(default=(0.8, 0.95, 0.99))
+    error_rates: tuple[float, ...] = static(default=(0.8, 0.95))
+    clip: float = static(default=2.0)
+    lower: float | None = static(default=0.0)
+    follow_newest: bool = static(default=False)
 
     def __post_init__(self) -> None:
         for name in ("rates", "error_rates"):

@@ -1,6 +1,5 @@
 """Plain pools of quantile forecasts: equal-weight mean and median, trimmed mean, opinion pool, shares by past scores or trained."""
 
-import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -12,7 +11,7 @@ from jaxcast.checks import check_floats, check_number, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.nn.layers import shares_of
-from jaxcast.pytrees import FrozenPytree, register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.types import Scalar
@@ -36,9 +35,7 @@ class _Memoryless:
         return None
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class QuantileMean(_Memoryless):
+class QuantileMean(_Memoryless, FrozenPytree, name="equal_mean"):
     """The mean of each quantile over the models present: Vincent's average.
 
     Example:
@@ -53,9 +50,7 @@ class QuantileMean(_Memoryless):
         return weighted_mean(equal_shares(course.present, course.forecasts.dtype), course.forecasts, course)
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class QuantileMedian(_Memoryless):
+class QuantileMedian(_Memoryless, FrozenPytree, name="equal_median"):
     """The median of each quantile over the models present. It has no weights to report.
 
     Example:
@@ -70,9 +65,7 @@ class QuantileMedian(_Memoryless):
         return Output(where_possible(median_of_present(course.forecasts, course.present), course), {})
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class TrimmedMean(_Memoryless):
+class TrimmedMean(_Memoryless, FrozenPytree, name="trimmed_mean"):
     """The mean of each quantile over the models present but for the share `trim` of them at either end.
 
     Args:
@@ -91,7 +84,7 @@ class TrimmedMean(_Memoryless):
         [4.0]
     """
 
-    trim: float = dataclasses.field(default=0.2, metadata={"static": True})
+    trim: float = static(default=0.2)
 
     def __post_init__(self) -> None:
         if not 0 <= self.trim < 0.5:
@@ -108,9 +101,7 @@ class TrimmedMean(_Memoryless):
         return Output(where_possible(total / jnp.maximum(kept.sum(2), 1), course), {})
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class LinearOpinionPool(_Memoryless):
+class LinearOpinionPool(_Memoryless, FrozenPytree, name="linear_opinion_pool"):
     """The quantiles of the mixture of the models' distributions: an average of probabilities, not of quantiles.
 
         F(x) = mean_i F_i(x),    q_tau = inf {x: F(x) >= tau}
@@ -159,9 +150,7 @@ def _mixture_cdf(x: Array, course: HubForecasts, shares: Array) -> Array:
     return jnp.einsum("ltm,ltmp->ltp", shares, of_all)
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class InverseScoreWeights:
+class InverseScoreWeights(FrozenPytree, name="inverse_score"):
     """Weights from how each model has scored lately, by location or over all: what the US hub did late in the pandemic.
 
         a_i = (s_i / mean s)^(-power) / sum,    s_i: mean WIS over the last `window` known times, to that of all models there then
@@ -188,8 +177,8 @@ class InverseScoreWeights:
     """
 
     power: Scalar = 3.0
-    window: int = dataclasses.field(default=12, metadata={"static": True})
-    pooled: bool = dataclasses.field(default=False, metadata={"static": True})
+    window: int = static(default=12)
+    pooled: bool = static(default=False)
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -215,7 +204,7 @@ class InverseScoreWeights:
         return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts, course)
 
 
-class TrainedQuantileAverage(FrozenPytree):
+class TrainedQuantileAverage(FrozenPytree, name="quantile_average"):
     """A convex combination of the models with shares that are trained and the same everywhere: it cannot cross.
 
         q = sum_i a_i q_i,    a = softmax of the logits over the models present
@@ -238,7 +227,7 @@ class TrainedQuantileAverage(FrozenPytree):
     """
 
     logits: Float[Array, " model"]
-    clip: float = dataclasses.field(default=2.0, metadata={"static": True})
+    clip: float = static(default=2.0)
 
     def __post_init__(self) -> None:
         check_number("clip", self.clip, above=0)

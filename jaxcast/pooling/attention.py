@@ -13,6 +13,7 @@ from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.nn.layers import check_input, shares_of, uniform_linear
+from jaxcast.nn.network import Network
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.rollout import Output
@@ -20,7 +21,7 @@ from jaxcast.rollout import Output
 Present = Bool[Array, "*batch model"] | None
 
 
-class AdditiveAttention(WeightedSum, nnx.Module):
+class AdditiveAttention(WeightedSum, Network, name="additive_attention"):
     """Single-head additive attention: a convex combination of the candidate forecasts.
 
         a_i = softmax_i [ w_v . tanh(W_q q + W_k k_i + b) ],    y = sum_i a_i F_i
@@ -88,7 +89,7 @@ class AdditiveAttention(WeightedSum, nnx.Module):
         return _softmax_over_models(scores, forecasts.dtype, present)
 
 
-class ScaledDotProductAttention(WeightedSum, nnx.Module):
+class ScaledDotProductAttention(WeightedSum, Network, name="scaled_dot_product_attention"):
     """Single-head scaled dot-product attention: a convex combination of the candidate forecasts.
 
         a_i = softmax_i [ (W_q q + b) . (W_k k_i) / sqrt(hidden_size) ],    y = sum_i a_i F_i
@@ -145,7 +146,7 @@ class ScaledDotProductAttention(WeightedSum, nnx.Module):
 _HEADS = {"additive": AdditiveAttention, "scaled_dot_product": ScaledDotProductAttention}
 
 
-class MultiHeadAttention(WeightedSum, nnx.Module):
+class MultiHeadAttention(WeightedSum, Network, name="multi_head_attention"):
     """P attention heads, each with its own parameters, and a linear map of what they forecast.
 
         y = W_0 [y^(1), ..., y^(P)],    y^(p) = sum_i a_i^(p) F_i

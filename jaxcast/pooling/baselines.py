@@ -1,6 +1,5 @@
 """Pools that every table is compared with."""
 
-import dataclasses
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -10,15 +9,14 @@ from jaxtyping import Array, DTypeLike, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.nn.layers import check_input, uniform_linear
+from jaxcast.nn.network import Network
 from jaxcast.pooling.attention import network_config
 from jaxcast.pooling.memory import DelayMemory, Memory
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Persistence:
+class Persistence(FrozenPytree, name="persistence"):
     """The last value is the forecast: y_j = u_(j-1).
 
     Example:
@@ -35,7 +33,7 @@ class Persistence:
         return Output(memory.states[..., 0, :], {})
 
 
-class FeedForward(nnx.Module):
+class FeedForward(Network, name="feed_forward"):
     """One tanh hidden layer on the delayed states alone: y = W_2 tanh(W_1 [u_(j-1), ..., u_(j-l)] + b_1) + b_2.
 
     Source: Patel and Wikner (2023), section 3.1.2. It computes in `dtype`; the forecast keeps the states' dtype.

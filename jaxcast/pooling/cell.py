@@ -1,6 +1,5 @@
 """Cells that forecast: a pool or a network behind a memory, and the plain forecasters to compare with."""
 
-import dataclasses
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -11,7 +10,7 @@ from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, candidate_
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import PoolMemory
 from jaxcast.pooling.weighted import WeightedSum
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Input, Output
 
 
@@ -48,9 +47,7 @@ class ForecasterCarry(NamedTuple):
     pending: Any
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Forecaster:
+class Forecaster(FrozenPytree):
     """The cell of a pool and its candidates: remember, run the candidates one step, pool.
 
     Args:
@@ -108,9 +105,7 @@ class HeldCarry(NamedTuple):
     weights: Any
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class HeldWeights:
+class HeldWeights(FrozenPytree):
     """A cell whose weights are recomputed while the truth is known and held while it is not.
 
     Over an attention pool it is the paper's fixed attention; over the `BestCandidate` of one, its best initial model.
@@ -158,9 +153,7 @@ class HeldWeights:
         return output.forecast
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class BestCandidate(WeightedSum):
+class BestCandidate(WeightedSum, FrozenPytree):
     """All weight to the candidate to which another pool gives most: y = F_i with i = argmax a.
 
     Raises:

@@ -13,6 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import check_input, uniform_linear
+from jaxcast.nn.network import Network
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.scales import Standardise, Standardizer
 from jaxcast.pooling.weighted import ComponentWeights
@@ -21,7 +22,7 @@ Errors = Literal["position", "ends", "all"]
 _ACTIVATIONS = {"tanh": jnp.tanh, "silu": jax.nn.silu}
 
 
-class ComponentAttention(ComponentWeights, nnx.Module):
+class ComponentAttention(ComponentWeights, Network, name="component_attention"):
     """A convex combination of the candidates for each component of the state, from a network that sees them all.
 
         a_(d,i) = softmax_i [ network(u_(j-1), ..., errors_(j-1), ..., errors_(j-l)) ]_(d,i),    y_d = sum_i a_(d,i) F_(i,d)

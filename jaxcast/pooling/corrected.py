@@ -19,7 +19,7 @@ from jaxcast.numerics.polynomials import chebyshev_terms
 from jaxcast.numerics.ridge import gaussian_kernel
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
 from jaxcast.pooling.samples import OneStepSamples
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
 
@@ -27,9 +27,7 @@ MARGIN = 1.1
 """How far features may leave the range that they had in training, beyond which they are held: there is nothing known."""
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Features:
+class Features(FrozenPytree):
     """What a correction sees: the newest state and entries of the pool's info, in [-1, 1] along the training samples.
 
     middle, half: of the range of each feature. All features of one entry share their half range, so that those that
@@ -39,7 +37,7 @@ class Features:
     middle: Float[Array, " feature"]
     half: Float[Array, " feature"]
     stretch: Any
-    info: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    info: tuple[str, ...] = static()
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a part of a pool."""
@@ -58,16 +56,14 @@ class Features:
         return scaled * jnp.where(jnp.arange(scaled.shape[-1]) < state.shape[-1], 1, self.stretch)
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class PolynomialCorrection:
+class PolynomialCorrection(FrozenPytree, name="polynomial_correction"):
     """C(x) = sum_n c_n prod_j T_(n_j)(x_j) over all terms of a total degree, with the Chebyshev polynomials T.
 
     coefficients: (term, dim).
     """
 
     coefficients: Float[Array, "term dim"]
-    degree: int = dataclasses.field(metadata={"static": True})
+    degree: int = static()
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a correction."""
@@ -85,9 +81,7 @@ class PolynomialCorrection:
         return chebyshev_terms(features, self.degree) @ self.coefficients
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class KernelCorrection:
+class KernelCorrection(FrozenPytree, name="kernel_correction"):
     """C(x) = sum_n exp(-|x - x_n|^2 / (2 length^2)) c_n over training samples x_n: smooth, and zero far from all of them.
 
     centres: (centre, feature). coefficients: (centre, dim).
@@ -112,9 +106,7 @@ class KernelCorrection:
         return gaussian_kernel(features, self.centres, self.length) @ self.coefficients
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class CorrectedPool:
+class CorrectedPool(FrozenPytree, name="corrected"):
     """A pool's forecast and a correction that depends on the state and on what the pool shows of itself.
 
         y = pool(memory, F) + C(x),    x = [u_(j-1), info of the pool]

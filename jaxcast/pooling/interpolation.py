@@ -1,6 +1,5 @@
 """Interpolation between candidates along the few directions in which they differ."""
 
-import dataclasses
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,7 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.samples import OneStepSamples
 from jaxcast.pooling.weighted import WeightedSum
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
 RANGE = 1.2
@@ -23,9 +22,7 @@ RIDGE = 1e-6
 """Of the least squares for the position, where errors are of order one: where all candidates agree it is zero."""
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class RegimeInterpolation(WeightedSum):
+class RegimeInterpolation(WeightedSum, FrozenPytree, name="regime_interpolation"):
     """Affine weights from the regime that the last errors reveal, a least-squares problem with no training.
 
         F_i(u) = Fbar(u) + sum_k C_(i,k) g_k(u)                       the candidates, along few directions k
@@ -56,7 +53,7 @@ class RegimeInterpolation(WeightedSum):
 
     directions: Float[Array, "model direction"]
     scale: Float[Array, " dim"]
-    num_delays: int = dataclasses.field(metadata={"static": True})
+    num_delays: int = static()
 
     def __post_init__(self) -> None:
         check_sizes(num_delays=self.num_delays)
@@ -71,10 +68,6 @@ class RegimeInterpolation(WeightedSum):
     @property
     def memory(self) -> DelayMemory:
         return DelayMemory(self.num_delays)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return {"num_delays": self.num_delays}
 
     def position(self, memory: Memory) -> Float[Array, "*batch lag direction"]:
         """z of every step in the memory."""

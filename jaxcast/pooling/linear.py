@@ -1,6 +1,5 @@
 """Pools that are linear in the candidate forecasts, with given or closed-form weights."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -13,14 +12,12 @@ from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class FixedWeights(WeightedSum):
+class FixedWeights(WeightedSum, FrozenPytree, name="fixed_weights"):
     """y = sum_i a_i F_i with given weights a, shape (model,).
 
     Raises:
@@ -77,9 +74,7 @@ def single_candidate(index: int, num_models: int) -> FixedWeights:
     return FixedWeights(jnp.zeros(num_models).at[index].set(1.0))
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class LinearRegression:
+class LinearRegression(FrozenPytree, name="linear_regression"):
     """y = W [F^(1), ..., F^(M)] + b with W (dim, model, dim) and b (dim,).
 
     Made by `fit_linear_regression` and `fit_ridge`. `info["weights"]`, (*batch, model), is what each candidate's own

@@ -14,6 +14,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.nn.gru import GRU
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.lstm import LSTM
+from jaxcast.nn.network import Network
 from jaxcast.pooling.scales import Standardise, Standardizer
 from jaxcast.pooling.weighted import ComponentWeights
 from jaxcast.rollout import Input, Output
@@ -95,7 +96,7 @@ class RecurrentMemory:
         return self.num_warmup
 
 
-class RecurrentAttention(ComponentWeights, nnx.Module):
+class RecurrentAttention(ComponentWeights, Network, name="recurrent_attention"):
     """Attention whose keys are the hidden states of one recurrent network, run over how each candidate has erred.
 
         h_i <- cell(h_i, [u, e_i])                      e_i = F_i - u, the same parameters for every candidate

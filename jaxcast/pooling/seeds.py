@@ -1,6 +1,5 @@
 """The training seeds of one pool as an ensemble: their mean, and how far they part."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float
 from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
 from jaxcast.errors import InputError
 from jaxcast.pooling.cell import Forecaster, Pool
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Input, Output
 
 
@@ -21,9 +20,7 @@ class SeedsCarry(NamedTuple):
     forecasts: Float[Array, "seed dim"]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class SeedEnsemble:
+class SeedEnsemble(FrozenPytree):
     """The mean forecast of pools that differ in their training seed alone, and their spread as its uncertainty.
 
         y = mean_s y_s,    spread = (sum_s (y_s - y)^2 / (S - 1))^(1/2)

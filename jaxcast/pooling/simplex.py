@@ -1,6 +1,5 @@
 """The convex combination of the candidates that would have erred least in the last steps."""
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,12 +12,10 @@ from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory
 from jaxcast.pooling.weighted import WeightedSum
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class SimplexLeastSquares(WeightedSum):
+class SimplexLeastSquares(WeightedSum, FrozenPytree, name="simplex_least_squares"):
     """The convex weights with the least squared error over the last l steps. It has no parameters.
 
         a = argmin_(a >= 0, sum a = 1) sum_(n = j-l)^(j-1) |sum_i a_i e_n^(i)|^2,    y = sum_i a_i F_i
@@ -45,7 +42,7 @@ class SimplexLeastSquares(WeightedSum):
         [0.25, 0.75]
     """
 
-    num_delays: int = dataclasses.field(metadata={"static": True})
+    num_delays: int = static()
 
     def __post_init__(self) -> None:
         check_sizes(num_delays=self.num_delays)
@@ -53,10 +50,6 @@ class SimplexLeastSquares(WeightedSum):
     @property
     def memory(self) -> DelayMemory:
         return DelayMemory(self.num_delays)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return {"num_delays": self.num_delays}
 
     @checked
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:

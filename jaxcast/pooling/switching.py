@@ -4,7 +4,6 @@ Both pools here are the filter of a hidden Markov chain over the candidates: z_n
 step to value n, p(z_(n+1) = j | z_n = i) = T_ij, and then u_n = F_n^(i) + a Gaussian error.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError, shown
 from jaxcast.pooling.weighted import WeightedSum
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Input
 from jaxcast.types import Scalar
 
@@ -88,9 +87,7 @@ class _Switching(WeightedSum):
         return jnp.exp(memory.log_weights).astype(forecasts.dtype)
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class FixedShare(_Switching):
+class FixedShare(_Switching, FrozenPytree, name="fixed_share"):
     """Weights multiplied by the likelihood of each candidate's last verified forecast, of which all then share a part.
 
         v_i = w_i exp(-L_i) / sum_k w_k exp(-L_k),    L_i = 1/2 sum_d ((F_d^(i) - u_d) / s_d)^2
@@ -137,9 +134,7 @@ class FixedShare(_Switching):
         return -0.5 * jnp.where(known, (errors / jnp.asarray(self.scale, errors.dtype)) ** 2, 0.0).sum(-1)
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class InteractingModels(_Switching):
+class InteractingModels(_Switching, FrozenPytree, name="interacting_models"):
     """The filter of a hidden Markov chain over the candidates, with their Gaussian one-step errors as evidence.
 
         v_i = w_i N(u; F^(i), C_i) / sum_k w_k N(u; F^(k), C_k),    w'_j = sum_i v_i T_ij,    y = sum_j w'_j F_j

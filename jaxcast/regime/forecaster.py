@@ -12,7 +12,7 @@ from jaxcast.checks import check_flag, check_floats, check_number, check_positiv
 from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
 from jaxcast.errors import InputError
 from jaxcast.numerics.polynomials import check_factors, monomials, products
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule
 from jaxcast.regime.kalman import Belief, observe, predict
@@ -32,9 +32,7 @@ class RegimeCarry(NamedTuple):
     has_begun: Any
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class RegimeForecaster:
+class RegimeForecaster(FrozenPytree, name="regime"):
     """A filter over the state and the regime that candidates' errors reveal, and the pool of candidates at that regime.
 
         y = Phi(u; course) + sum_i a_i(c) [F_i(u) - Phi(u; c_i)]
@@ -79,8 +77,8 @@ class RegimeForecaster:
     model_noise: Float[Array, " dim"]
     interpolation: Float[Array, "coordinate_feature model"]
     forecast_map: ForecastMap | None = None
-    interpolation_degree: int = dataclasses.field(default=1, metadata={"static": True})
-    is_corrected: bool = dataclasses.field(default=False, metadata={"static": True})
+    interpolation_degree: int = static(default=1)
+    is_corrected: bool = static(default=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))

@@ -11,23 +11,21 @@ import jax.numpy as jnp
 from jaxcast.arguments import checked
 from jaxcast.checks import check_model, check_number
 from jaxcast.dynamics.candidates import ForecastMap, stack_systems, unstack_systems
-from jaxcast.dynamics.parse import SYSTEMS, describe_system, parse_system
+from jaxcast.dynamics.parse import describe_system, parse_system
+from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, flow_map
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.adaptive_pool import AdaptivePool
-from jaxcast.hub.pools import TrainedQuantileAverage
 from jaxcast.io.files import check_name, is_marked, write_arrays, write_json, writing
 from jaxcast.io.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
-from jaxcast.pooling.cell import Forecaster, Pool
+from jaxcast.pooling.cell import Forecaster
 from jaxcast.pytrees import named_leaves
 from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.registry import Saveable, check_imported, described, module_of, name_of, rebuilt
 from jaxcast.rollout import Cell
-from jaxcast.saving.registry import POOLS, described, rebuilt_pool
-from jaxcast.series.calibration import CalibratedForecaster
 from jaxcast.text.language_model import LanguageModel, TokenCell
 
-FORMAT = "jaxcast pool 2"
-PARTS = ("format", "pool", "arguments", "candidates", "attributes", "checksum", "arrays_checksum")
+FORMAT = "jaxcast pool 3"
+PARTS = ("format", "class", "module", "arguments", "candidates", "attributes", "checksum", "arrays_checksum")
 AGAIN = "train and save it again"
 MOST_SUBSTEPS = 1_000_000
 """Runge-Kutta steps between two samples."""
@@ -61,7 +59,7 @@ class StoredModel(NamedTuple):
 @checked
 def save_model(
     folder: str | Path,
-    pool: Pool | Cell | AdaptivePool | TrainedQuantileAverage | CalibratedForecaster | LanguageModel,
+    pool: Saveable,
     forecast_map: ForecastMap | None = None,
     *,
     attributes: dict[str, Any] | None = None,
@@ -187,16 +185,23 @@ def _as_json(config: dict[str, Any]) -> dict[str, Any]:
 def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
     if forecast_map is None:
         return None
-    if isinstance(forecast_map, FlowMap) and type(forecast_map.system) in SYSTEMS.values():
-        dt = float(forecast_map.dt)
-        systems = [describe_system(system) for system in unstack_systems(forecast_map.system)]
-        return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps}
+    if isinstance(forecast_map, FlowMap) and name_of(type(forecast_map.system)) is not None:
+        dt, system = float(forecast_map.dt), forecast_map.system
+        systems = [describe_system(one) for one in unstack_systems(system)]
+        return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps, "classes": _classes_of(system)}
     if isinstance(forecast_map, FlowMap):
         return {"callable": type(forecast_map.system).__name__}
     named = forecast_map
     while wrapped := getattr(named, "function", getattr(named, "func", None)):
         named = wrapped
     return {"callable": getattr(named, "__name__", type(named).__name__)}
+
+
+def _classes_of(system: System) -> list[dict[str, Any]]:
+    """The user's own classes that the texts of a system name."""
+    kinds = dict.fromkeys(map(type, (system, *system.schedules.values())))
+    own = [(kind, module) for kind in kinds if name_of(kind) and (module := module_of(kind)) is not None]
+    return [{"class": name_of(kind), "module": module, "arguments": {}} for kind, module in own]
 
 
 def _rebuilt_candidates(stored: dict[str, Any], file: Path) -> FlowMap:
@@ -218,16 +223,16 @@ def _read_pool(config: dict[str, Any], folder: Path) -> Any:
     if checksum_of(kept) != config["arrays_checksum"]:
         raise InputError(f"{shown(file)} does not belong to the pool.json beside it: their checksums differ; {AGAIN}")
     try:
-        pool = rebuilt_pool(config, {name: jnp.asarray(array) for name, array in kept.items()})
+        pool = rebuilt(config, {name: jnp.asarray(array) for name, array in kept.items()})
         check_model(pool)
         _check_described(pool, config)
     except InputError as error:
         raise InputError(
-            f"{shown(folder)} holds no sound {config['pool']}: {shown(error, most=400)}; {AGAIN}"
+            f"{shown(folder)} holds no sound {config['class']}: {shown(error, most=400)}; {AGAIN}"
         ) from None
     except (TypeError, ValueError, IndexError, AttributeError, KeyError, OverflowError, RecursionError, MemoryError):
         raise InputError(
-            f"{shown(file)} does not hold the arrays of the {config['pool']} that pool.json describes; {AGAIN}"
+            f"{shown(file)} does not hold the arrays of the {config['class']} that pool.json describes; {AGAIN}"
         ) from None
     return pool
 
@@ -256,6 +261,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{shown(file)} is not that of a pool that this version of jaxcast can read; {AGAIN}")
     if config["checksum"] != checksum_of_json({name: value for name, value in config.items() if name != "checksum"}):
         raise InputError(f"{shown(file)} was changed after it was written: its settings have another checksum; {AGAIN}")
+    check_imported({part: config[part] for part in ("class", "module", "arguments")}, str(folder))
+    check_imported(config["candidates"], str(folder))
     return config
 
 
@@ -264,7 +271,7 @@ def _is_known(config: Any) -> bool:
     if not isinstance(config, dict) or config.keys() != set(PARTS) or config["format"] != FORMAT:
         return False
     candidates = config["candidates"]
-    known = isinstance(config["pool"], str) and config["pool"] in POOLS
+    known = isinstance(config["class"], str) and isinstance(config["module"], str | None)
     known = known and isinstance(config["arguments"], dict) and isinstance(config["attributes"], dict)
     if candidates is None or not known:
         return known
@@ -274,7 +281,8 @@ def _is_known(config: Any) -> bool:
         return isinstance(candidates["callable"], str)
     systems = candidates.get("systems")
     return (
-        candidates.keys() == {"systems", "dt", "h"}
+        candidates.keys() == {"systems", "dt", "h", "classes"}
+        and isinstance(candidates["classes"], list)
         and isinstance(systems, list)
         and all(isinstance(text, str) for text in systems)
     )

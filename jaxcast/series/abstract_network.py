@@ -1,8 +1,9 @@
 """What recurrent forecasters of several related series share, and the loss that trains them."""
 
+import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,24 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_positive
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import Constant, uniform_linear
+from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
+from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of
-from jaxcast.series.features import check_history, of_targets, target_features_of
+from jaxcast.series.features import (
+    TargetFeatures,
+    check_features,
+    check_history,
+    check_targets,
+    of_targets,
+    target_features_of,
+)
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions, learned_from
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
 
 
-class RegionNetwork(nnx.Module):
+class RegionNetwork(Saveable, nnx.Module):
     """What the recurrent region forecasters share: the series' scales, and how states become forecasts.
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
@@ -153,6 +163,29 @@ class RegionNetwork(nnx.Module):
             "num_covariates": self.num_covariates,
         }
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+        """Makes the network with these settings and puts arrays into it.
+
+        Args:
+            config: its settings.
+            arrays: all of them, by their paths.
+
+        Returns:
+            The network.
+
+        Raises:
+            InputError, TypeError, LookupError: for settings or arrays that no such network has.
+        """
+        check_bounds(config, arrays)
+        own = dict(config)
+        samples = _samples_of(own)
+        make: Any = cls
+        like = jax.eval_shape(lambda key: make(samples, **own, key=key), jax.random.key(0))
+        check_settings(like.config, config)
+        filled: Self = filled_in(like, arrays)
+        return filled
+
     @property
     def _middle(self) -> int:
         return middle_of(self.levels)
@@ -165,6 +198,23 @@ class RegionNetwork(nnx.Module):
         below = jnp.flip(jnp.cumsum(jnp.flip(gaps[..., : self._middle], -1), -1), -1)
         above = jnp.cumsum(gaps[..., self._middle + 1 :], -1)
         return jnp.concatenate([middle - below, middle, middle + above], -1)
+
+
+def _samples_of(config: dict[str, Any]) -> SeriesWindows:
+    """Takes the sizes of the training samples out of a config, as samples of any scale: the arrays hold the true one."""
+    regions, leads, size = (config.pop(name) for name in ("num_regions", "num_leads", "num_covariates"))
+    features, numbers = config.pop("num_features"), tuple(config.pop("target_features"))
+    check_features(numbers)
+    series: tuple[int, ...] = (regions,)
+    if numbers:
+        check_targets(numbers, features)
+        series = (regions, features)
+    history = jnp.arange(2.0 * math.prod(series)).reshape(2, 1, *series)
+    targets = jnp.ones((2, leads, regions, *[len(numbers)] * bool(numbers)))
+    return SeriesWindows(
+        history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, size)) if size else None,
+        TargetFeatures(numbers) if numbers else None,
+    )  # fmt: skip
 
 
 @checked

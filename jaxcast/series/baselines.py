@@ -4,7 +4,6 @@ Histories are (time, region) or (sample, time, region), forecasts (*batch, lead,
 a last axis of features, and forecasts one of those features. What else is given changes nothing.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from jaxcast.arguments import checked
 from jaxcast.checks import check_leads, check_whole
 from jaxcast.errors import InputError
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.features import check_features, check_history, for_each_series
 
@@ -30,9 +29,7 @@ def last_known(
     return jnp.take_along_axis(jnp.flip(history, -2), age[..., None, :], -2)[..., 0, :], age
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class LastValue:
+class LastValue(FrozenPytree, name="last_value"):
     """The newest known value is the forecast at every lead.
 
     Args:
@@ -48,8 +45,8 @@ class LastValue:
         [[2.0], [2.0]]
     """
 
-    leads: Leads = dataclasses.field(metadata={"static": True})
-    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+    leads: Leads = static()
+    target_features: Leads = static(default=())
 
     def __post_init__(self) -> None:
         check_leads(self.leads)
@@ -63,9 +60,7 @@ class LastValue:
         return _at_every(self.leads, last_known(history)[0])
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class SeasonalLastValue:
+class SeasonalLastValue(FrozenPytree, name="seasonal_last_value"):
     """The value one period before the target: y_(t+h) = u_(t+h-s), or the newest such where h exceeds the period s.
 
     Where that one is missing, it is the newest known value.
@@ -84,9 +79,9 @@ class SeasonalLastValue:
         [3.0, 4.0, 3.0]
     """
 
-    leads: Leads = dataclasses.field(metadata={"static": True})
-    period: int = dataclasses.field(metadata={"static": True})
-    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+    leads: Leads = static()
+    period: int = static()
+    target_features: Leads = static(default=())
 
     def __post_init__(self) -> None:
         check_leads(self.leads)
@@ -106,9 +101,7 @@ class SeasonalLastValue:
         return jnp.where(jnp.isfinite(before), before, newest)
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class HistoryMean:
+class HistoryMean(FrozenPytree, name="history_mean"):
     """The mean of the known values of the history is the forecast at every lead.
 
     Args:
@@ -124,8 +117,8 @@ class HistoryMean:
         [[3.0]]
     """
 
-    leads: Leads = dataclasses.field(metadata={"static": True})
-    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+    leads: Leads = static()
+    target_features: Leads = static(default=())
 
     def __post_init__(self) -> None:
         check_leads(self.leads)
@@ -139,9 +132,7 @@ class HistoryMean:
         return _at_every(self.leads, jnp.nanmean(history, -2))
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Drift:
+class Drift(FrozenPytree, name="drift"):
     """The line through the first and the last value of the history goes on: y_(t+h) = u_t + h (u_t - u_1) / (t - 1).
 
     Args:
@@ -157,8 +148,8 @@ class Drift:
         [4.0, 6.0]
     """
 
-    leads: Leads = dataclasses.field(metadata={"static": True})
-    target_features: Leads = dataclasses.field(default=(), metadata={"static": True})
+    leads: Leads = static()
+    target_features: Leads = static(default=())
 
     def __post_init__(self) -> None:
         check_leads(self.leads)

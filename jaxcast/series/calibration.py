@@ -1,6 +1,5 @@
 """Quantile forecasts of several series that held-out windows have set right."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import check_floats, check_model, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.features import check_history, flat, mean_of, of_targets, series_of, target_features_of
@@ -23,9 +22,7 @@ _NEWEST = 9
 _LEAST_WIDTH = 0.25
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class CalibratedForecaster:
+class CalibratedForecaster(FrozenPytree, name="calibrated"):
     """A forecaster of several series, and how far each of its quantiles is off at each lead.
 
         q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, and not below `lower`
@@ -53,10 +50,10 @@ class CalibratedForecaster:
     shifts: Float[Array, "lead region *target level"]
     covariates_mean: Any = 0.0
     covariates_std: Any = 1.0
-    levels: tuple[float, ...] = dataclasses.field(default=(0.5,), metadata={"static": True})
-    lower: float | None = dataclasses.field(default=None, metadata={"static": True})
+    levels: tuple[float, ...] = static(default=(0.5,))
+    lower: float | None = static(default=None)
     usual_change: Any = 1.0
-    width_power: float = dataclasses.field(default=0.0, metadata={"static": True})
+    width_power: float = static(default=0.0)
 
     def __post_init__(self) -> None:
         check_levels(self.levels)

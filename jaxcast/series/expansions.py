@@ -1,6 +1,5 @@
 """Feature maps for lag regressions."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -13,15 +12,13 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters.reservoir import Network, excite, random_network
 from jaxcast.limits import check_arrays
 from jaxcast.numerics.polynomials import monomials, products
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.types import Scalar
 
 Expansion = Callable[[Array], Array]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class LinearFeatures:
+class LinearFeatures(FrozenPytree, name="linear_features"):
     """The features themselves: a linear regression.
 
     Example:
@@ -35,9 +32,7 @@ class LinearFeatures:
         return features
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class PolynomialFeatures:
+class PolynomialFeatures(FrozenPytree, name="polynomial_features"):
     """All products of 1 to `degree` features: a polynomial, as in next-generation reservoir computing (see `NVAR`).
 
     Example:
@@ -46,7 +41,7 @@ class PolynomialFeatures:
         [2.0, 3.0, 4.0, 6.0, 9.0]
     """
 
-    degree: int = dataclasses.field(metadata={"static": True})
+    degree: int = static()
 
     def __post_init__(self) -> None:
         check_whole("degree", self.degree)
@@ -56,9 +51,7 @@ class PolynomialFeatures:
         return products(features, monomials(features.shape[-1], self.degree)[1:])
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class RandomFourierFeatures:
+class RandomFourierFeatures(FrozenPytree, name="random_fourier_features"):
     """Random cosines, whose inner products approach a Gaussian kernel: kernel ridge regression for any number of samples.
 
         phi(x) = [ sqrt(2 d / m) cos(W x + c), linear x ],    phi(x) . phi(y) ~ d exp(-bandwidth^2 |x - y|^2 / 2 d) + linear^2 x . y
@@ -112,9 +105,7 @@ def random_fourier_features(
     return RandomFourierFeatures(frequencies, phases, jnp.asarray(bandwidth), jnp.asarray(linear))
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class ReservoirFeatures:
+class ReservoirFeatures(FrozenPytree):
     """What a reservoir holds after it has run over a window from rest, beside the features themselves.
 
         r_k = (1 - leak) r_(k+1) + leak tanh(A r_(k+1) + W_in x_k + c),    phi(x) = [r_0, x]
@@ -131,7 +122,7 @@ class ReservoirFeatures:
 
     network: Network
     leak: Scalar
-    num_lags: int = dataclasses.field(metadata={"static": True})
+    num_lags: int = static()
 
     @checked
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch expanded"]:

@@ -1,6 +1,5 @@
 """Histories with a feature axis: several numbers of each region along time, of which some are forecast."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,21 +9,19 @@ from jaxtyping import Array, Num
 
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 
 Numbers = tuple[int, ...]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class TargetFeatures:
+class TargetFeatures(FrozenPytree):
     """Which features of a region are forecast; a pytree without leaves.
 
     Args:
         numbers: of the features, in the order of the targets.
     """
 
-    numbers: Numbers = dataclasses.field(metadata={"static": True})
+    numbers: Numbers = static()
 
 
 def target_features_of(samples: Any) -> Numbers:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_flag, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
@@ -41,9 +41,7 @@ class Window(NamedTuple):
     level: Any
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class LagInputs:
+class LagInputs(FrozenPytree):
     """Lags of weighted means of several series, made by `lag_inputs`.
 
         x_(r,m,k) = g( sum_s w_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
@@ -71,13 +69,13 @@ class LagInputs:
     size: Float[Array, " feature"]
     components_scale: Any
     covariates_scale: Any
-    num_covariates: int = dataclasses.field(metadata={"static": True})
-    lags: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    transform: Transform = dataclasses.field(metadata={"static": True})
-    level: Level = dataclasses.field(metadata={"static": True})
+    num_covariates: int = static()
+    lags: tuple[int, ...] = static()
+    transform: Transform = static()
+    level: Level = static()
     components: Any = None
-    centred: bool = dataclasses.field(default=False, metadata={"static": True})
-    target_features: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
+    centred: bool = static(default=False)
+    target_features: tuple[int, ...] = static(default=())
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a part of a regression."""

@@ -18,7 +18,7 @@ from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level
 
 
-class IndependentNetwork(RegionNetwork):
+class IndependentNetwork(RegionNetwork, name="independent_network"):
     """A recurrent network of its own for every region, which sees that region only.
 
     Args:
@@ -70,7 +70,7 @@ class IndependentNetwork(RegionNetwork):
         return self.sequences(inputs, key)[..., -1, :, :], {}
 
 
-class HierarchicalNetwork(IndependentNetwork):
+class HierarchicalNetwork(IndependentNetwork, name="hierarchical_network"):
     """A network for every region, whose outputs at each step are the input of a second one that sees all regions.
 
     Arguments and errors are those of `IndependentNetwork`; each region reads both.
@@ -103,7 +103,7 @@ class HierarchicalNetwork(IndependentNetwork):
         return jnp.concatenate([own, jnp.broadcast_to(upper, own.shape)], -1), {}
 
 
-class AttentionNetwork(IndependentNetwork):
+class AttentionNetwork(IndependentNetwork, name="attention_network"):
     """A network for every region, and additive attention of each region's state to those of all.
 
         a_(r,s) = softmax_s [ v . tanh(W_q h_r + W_k h_s + b) ],    s_r = [h_r, sum_s a_(r,s) h_s]
@@ -143,7 +143,7 @@ class AttentionNetwork(IndependentNetwork):
         return jnp.concatenate([states, context], -1), {"weights": weights}
 
 
-class GlobalNetwork(RegionNetwork):
+class GlobalNetwork(RegionNetwork, name="global_network"):
     """One recurrent network for all regions, each known to it by a learned vector; with self-attention over time if wanted.
 
     Args:

@@ -1,6 +1,5 @@
 """One-step forecasters of several series rolled in closed loop, by the same scan as everything else."""
 
-import dataclasses
 from functools import partial
 from typing import Any
 
@@ -12,15 +11,13 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Input, Output, RolloutState, closed_loop
 from jaxcast.scores.quantiles import middle_of
 from jaxcast.series.features import check_history, series_of
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class WindowCell:
+class WindowCell(FrozenPytree):
     """A forecaster of several series as a cell, which sees the newest values and, in closed loop, its own forecasts among them.
 
         y_(t+1) = f([u_(t-l+1), ..., u_t], given_t) at its first lead
@@ -46,7 +43,7 @@ class WindowCell:
     """
 
     forecaster: Any
-    history_size: int = dataclasses.field(metadata={"static": True})
+    history_size: int = static()
 
     def __post_init__(self) -> None:
         check_one_step(self.forecaster)
@@ -105,9 +102,7 @@ def check_all_features(forecaster: Any, value: Num[Array, "..."]) -> None:
         )
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class RecursiveForecaster:
+class RecursiveForecaster(FrozenPytree):
     """A one-step forecaster made into one of any leads: its forecasts enter the window, step after step (a closed loop).
 
     The other way is to learn each lead directly, as all forecasters here do that are made for several leads. With a key its
@@ -136,8 +131,8 @@ class RecursiveForecaster:
     """
 
     one_step: Any
-    leads: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    num_paths: int = dataclasses.field(default=100, metadata={"static": True})
+    leads: tuple[int, ...] = static()
+    num_paths: int = static(default=100)
 
     def __post_init__(self) -> None:
         leads = self.leads if isinstance(self.leads, tuple | list) else ()

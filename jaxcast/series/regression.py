@@ -1,6 +1,5 @@
 """Regressions on lags of several series, trained in closed form: linear, kernel, polynomial, reservoir."""
 
-import dataclasses
 import math
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_floats, check_model, check_penalty, check_whole, is_zero, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.expansions import (
     Expansion,
@@ -26,9 +25,7 @@ from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
 from jaxcast.types import Scalar
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class LagRegression:
+class LagRegression(FrozenPytree, name="lag_regression"):
     """A regression from lags to all leads at once, made by `fit_lag_regression`.
 
         y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )
@@ -61,8 +58,8 @@ class LagRegression:
     expansion: Any
     weights: Float[Array, "..."]
     bias: Float[Array, "..."]
-    predict_change: bool = dataclasses.field(metadata={"static": True})
-    nonnegative: bool = dataclasses.field(metadata={"static": True})
+    predict_change: bool = static()
+    nonnegative: bool = static()
 
     @property
     def num_leads(self) -> int:

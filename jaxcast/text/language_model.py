@@ -1,6 +1,5 @@
 """A language model: tokens in, the probabilities of the next one out, over whole texts or one token at a time."""
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,16 +14,17 @@ from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.nn.layers import drop, uniform_linear
+from jaxcast.nn.network import Network
 from jaxcast.nn.rnn import Activation
 from jaxcast.nn.stack import Kind, Stack
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Input, Output, forecast
 from jaxcast.text.tokens import Tokens, checked_tokens
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
-class LanguageModel(nnx.Module):
+class LanguageModel(Network, name="language_model"):
     """An embedding of tokens, a stack of recurrent layers, and a softmax over the next token.
 
         p(w_(n+1) | w_1, ..., w_n) = softmax(W h_n + b),    h = Stack(E[w])
@@ -210,9 +210,7 @@ def _log_likelihoods(model: LanguageModel, tokens: Array, *, chunk_size: int) ->
     return jax.lax.scan(chunk, model.init_carry(), chunks)[1].reshape(-1)[:num]
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class TokenCell:
+class TokenCell(FrozenPytree):
     """A language model as a cell: where the next token is not known, a rollout feeds a sample of softmax(logits / temperature).
 
     Values are tokens, whole numbers without an axis; forecasts are logits, (token,), of the model's dtype; `info["token"]` is the

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.dynamics.parse import SCHEDULES, SYSTEMS
+from jaxcast.registry import names_of
 from tests.spec_texts import random_text
 
 TEXTS = [
@@ -44,14 +44,14 @@ def test_every_system_and_schedule_of_the_library_can_be_written():
         if isinstance(kind, type) and issubclass(kind, jaxcast.System)
     }
     # What a regime is fitted with holds arrays and is kept in pool folders, not as text.
-    assert systems - {jaxcast.System, jaxcast.regime.PolynomialSystem} == set(SYSTEMS.values())
+    assert systems - {jaxcast.System, jaxcast.regime.PolynomialSystem} == set(names_of(jaxcast.System).values())
     schedules = {
         kind
         for kind in (vars(jaxcast) | vars(jaxcast.dynamics) | vars(jaxcast.regime)).values()
         if isinstance(kind, type) and issubclass(kind, jaxcast.Schedule)
     }
     assert schedules - {jaxcast.Schedule, jaxcast.dynamics.FunctionOfTime, jaxcast.regime.HarmonicSchedule} == set(
-        SCHEDULES.values()
+        names_of(jaxcast.Schedule).values()
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import jaxcast
 from jaxcast.forecasters.readout import Scaler
-from jaxcast.saving.registry import POOLS
+from jaxcast.registry import name_of
 from tests.tampering import contents, rewrite
 
 WAVE = jnp.sin(0.3 * jnp.arange(120.0))[:, None] * jnp.asarray([1.0, 2.0])
@@ -61,7 +61,7 @@ def made():
 def test_what_is_loaded_is_what_was_saved(name, made, tmp_path):
     jaxcast.save_model(tmp_path, made[name], attributes={"why": "a test"})
     stored = jaxcast.load_model(tmp_path)
-    assert type(stored.pool) is POOLS[name.split()[0]]
+    assert name_of(type(stored.pool)) == name.split()[0]
     assert jax.tree.structure(stored.pool) == jax.tree.structure(made[name])
     for ours, theirs in zip(jax.tree.leaves(stored.pool), jax.tree.leaves(made[name]), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -154,27 +154,27 @@ def test_every_array_of_every_kind_is_checked(folders, tmp_path, change, without
 @pytest.mark.parametrize(
     ("name", "setting", "value"),
     [
-        ("series drift", ("arguments", "leads"), [3, 1]),
-        ("series drift", ("arguments", "leads"), [1, 1]),
-        ("series drift", ("arguments", "leads"), [0, 3]),
-        ("series season", ("period",), "x"),
-        ("series season", ("arguments", "period"), 2.0),
+        ("series drift", ("forecaster", "arguments", "leads"), [3, 1]),
+        ("series drift", ("forecaster", "arguments", "leads"), [1, 1]),
+        ("series drift", ("forecaster", "arguments", "leads"), [0, 3]),
+        ("series season", ("forecaster", "arguments", "period"), "x"),
+        ("series season", ("forecaster", "arguments", "period"), 2.0),
         ("series fourier", ("lower",), 1e9),
         ("series drift", ("lower",), "0"),
         ("series drift", ("levels",), [0.1, 0.9, 0.5]),
         ("series drift", ("levels",), [0.1, 0.5, 1.5]),
         ("series drift", ("width_power",), True),
-        ("series network", ("arguments", "num_regions"), 10**15),
-        ("series network", ("arguments", "num_layers"), 10**9),
-        ("series network", ("arguments", "dropout"), 1.0),
-        ("series fourier", ("arguments", "inputs", "lags"), [0, -2]),
-        ("series fourier", ("arguments", "inputs", "transform"), "cube"),
-        ("series fourier", ("arguments", "difference"), 1),
+        ("series network", ("forecaster", "arguments", "num_regions"), 10**15),
+        ("series network", ("forecaster", "arguments", "num_layers"), 10**9),
+        ("series network", ("forecaster", "arguments", "dropout"), 1.0),
+        ("series fourier", ("forecaster", "arguments", "inputs", "lags"), [0, -2]),
+        ("series fourier", ("forecaster", "arguments", "inputs", "transform"), "cube"),
+        ("series fourier", ("forecaster", "arguments", "difference"), 1),
         ("regime_interpolation", ("num_delays",), 0),
         ("simplex_least_squares", ("num_delays",), 10**30),
         ("simplex_least_squares", ("num_delays",), True),
         ("additive_attention", ("hidden_size",), 10**15),
-        ("corrected", ("correction", "degree"), 10**9),
+        ("corrected", ("correction", "arguments", "degree"), 10**9),
         ("regime", ("emulator", "num_substeps"), 10**9),
         ("regime", ("interpolation_degree",), 10**9),
         ("nvar", ("degree",), 10**9),
@@ -352,7 +352,7 @@ def test_candidates_that_no_pool_was_trained_over_are_refused(tmp_path):
     ):  # fmt: skip
         rewrite(tmp_path, config | {"candidates": config["candidates"] | change}, arrays)
         refused(tmp_path)
-    assert json.loads((tmp_path / "pool.json").read_text())["format"] == "jaxcast pool 2"
+    assert json.loads((tmp_path / "pool.json").read_text())["format"] == "jaxcast pool 3"
 
 
 def test_notes_of_trajectories_that_are_hostile_are_no_notes(tmp_path):

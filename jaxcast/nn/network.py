@@ -1,67 +1,71 @@
-"""Dataclasses of dataclasses and named tuples as named arrays and static fields, and back."""
+"""The base of networks that can be saved: made from their settings, and filled with arrays."""
 
-import dataclasses
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import named_leaves
-
-
-def static_fields(tree: Any) -> dict[str, Any]:
-    """The static fields of a dataclass and, by the name of their field, of the dataclasses in it."""
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(tree):
-        value = getattr(tree, field.name)
-        if field.metadata.get("static"):
-            found[field.name] = value
-        elif dataclasses.is_dataclass(value) and (inner := static_fields(value)):
-            found[field.name] = inner
-    return found
-
-
-def rebuilt(kind: Any, static: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
-    """The dataclass that has these `static_fields`, as JSON gives them back, and these `named_leaves`.
-
-    Raises:
-        TypeError, KeyError: where they are not those of the class.
-    """
-    types = get_type_hints(kind)
-    if issubclass(kind, tuple):
-        given = {name.removeprefix("."): array for name, array in arrays.items()}
-        return kind(**given)
-    values: dict[str, Any] = {}
-    arrays, static = dict(arrays), dict(static)
-    for field in dataclasses.fields(kind):
-        path = f".{field.name}"
-        if _has_parts(types[field.name]):
-            inner = {name: arrays.pop(name) for name in list(arrays) if name.startswith(f"{path}.")}
-            inner = {name.removeprefix(path): array for name, array in inner.items()}
-            values[field.name] = rebuilt(types[field.name], static.pop(field.name, {}), inner)
-        elif field.metadata.get("static"):
-            values[field.name] = _as_tuples(static.pop(field.name))
-        elif path in arrays:
-            values[field.name] = arrays.pop(path)
-    if arrays or static:
-        raise TypeError(f"{kind.__name__} has no {', '.join([*arrays, *static])}")
-    return kind(**values)
-
-
-def _has_parts(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
-
-
-def _as_tuples(value: Any) -> Any:
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
-
+from jaxcast.registry import Saveable
 
 UNBOUNDED = ("num_warmup",)
 """Sizes of which a network has no arrays."""
+
+
+class Network(Saveable, nnx.Module):
+    """Base of trainable modules that can be saved: `nnx.Module` with a name.
+
+    A subclass takes its settings and a `key` by keyword, and its `config` gives the settings back, as JSON values.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> from flax import nnx
+        >>> class Scaling(jaxcast.nn.Network, name="scaling"):
+        ...     def __init__(self, *, size, key):
+        ...         self.factors = nnx.Param(jax.random.normal(key, (size,)))
+        ...     @property
+        ...     def config(self):
+        ...         return {"size": self.factors.shape[-1]}
+        ...     def __call__(self, values):
+        ...         return self.factors * values
+        >>> network = Scaling(size=2, key=jax.random.key(0))
+        >>> made = Scaling.from_config(network.config, jaxcast.pytrees.named_leaves(network))
+        >>> bool((made(jnp.ones(2)) == network(jnp.ones(2))).all())
+        True
+    """
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The settings that it was made with, but for the key: JSON values, the same for several seeds."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+        """Makes the network with these settings and puts arrays into it.
+
+        Args:
+            config: its settings.
+            arrays: all of them, by their paths; they may have further axes of seeds in front, the same ones.
+
+        Returns:
+            The network.
+
+        Raises:
+            InputError: for settings or arrays that no such network has.
+            TypeError: for other settings.
+        """
+        check_bounds(config, arrays)
+        make: Any = cls
+        like = jax.eval_shape(lambda key: make(**config, key=key), jax.random.key(0))
+        check_settings(like.config, config)
+        filled: Self = filled_in(like, arrays, seeds=True)
+        return filled
 
 
 def check_bounds(arguments: Any, arrays: Mapping[str, Any]) -> None:
