@@ -65,7 +65,7 @@ def label(cells):
     return f"{cells['method']}, l = {cells['l']}" if cells.get("l") else cells["method"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "experiments/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "experiments/lorenz/README.md"])
 def test_the_tables_are_the_committed_results(page):
     rows = json.loads((ROOT / "experiments/lorenz/results.json").read_text())["rows"]
     ours = {label_of(row["method"], row["delays"]): row for row in rows}
@@ -88,6 +88,13 @@ def test_the_tables_are_the_committed_results(page):
     assert tracked >= 6 or page == "README.md"
 
 
+@pytest.mark.parametrize("page", ["experiments/README.md"])
+def test_the_summary_is_that_of_the_committed_results(page):
+    from experiments import summary
+
+    assert summary.table(summary.PAGES[page]) in (ROOT / page).read_text()
+
+
 def test_the_tables_of_the_benchmarks_are_those_of_their_files():
     from benchmarks.table import HERE, tables
 
@@ -97,7 +104,7 @@ def test_the_tables_of_the_benchmarks_are_those_of_their_files():
 def test_the_tables_beyond_the_paper_are_the_committed_results():
     rows = json.loads((ROOT / "experiments/lorenz_skill/results.json").read_text())["rows"]
     ours = {(row["case"], row["method"]): row for row in rows}
-    cases = [cells for cells in tables("README.md") if "`--cases`" in cells]
+    cases = [cells for cells in tables("experiments/lorenz_skill/README.md") if "`--cases`" in cells]
     assert [cells["`--cases`"] for cells in cases] == list(CASES) == list(dict.fromkeys(row["case"] for row in rows))
     for cells in cases:
         attention, regime = (ours[cells["`--cases`"], method] for method in ("attention", "regime"))
@@ -110,7 +117,7 @@ def test_the_tables_beyond_the_paper_are_the_committed_results():
         assert cells["samples seen by attention / regime"] == " / ".join(seen)
         assert cells["window"] == f"{regime['window']:g}"
     names = {(CASES[row["case"]].title, label_of(row["method"])): row for row in rows}
-    study = [cells for cells in tables("experiments/README.md") if "Wilcoxon p" in cells]
+    study = [cells for cells in tables("experiments/lorenz_skill/README.md") if "Wilcoxon p" in cells]
     assert len(study) == len(rows)
     for cells in study:
         row = names[cells["case"], cells["method"]]
@@ -123,7 +130,7 @@ def test_the_tables_beyond_the_paper_are_the_committed_results():
             assert cells["difference to attention"] == shown
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 6), ("experiments/README.md", 15)])
+@pytest.mark.parametrize(("page", "least"), [("README.md", 6), ("experiments/hub/README.md", 15)])
 def test_the_tables_of_the_hub_are_the_committed_results(page, least):
     results = json.loads((ROOT / "experiments/hub/results.json").read_text())
     methods = {shown: method for method, shown in LABELS.items()}
@@ -182,9 +189,10 @@ def shown(row, form):
 @pytest.mark.parametrize("title", SERIES)
 def test_the_tables_of_series_are_the_committed_results(title):
     name, form = SERIES[title]
-    found = [cells for cells in tables("experiments/README.md") if title in cells]
+    page = Path("experiments") / name.split("/")[0] / "README.md"
+    found = [cells for cells in tables(page) if title in cells]
     file = ROOT / "experiments" / name
-    assert file.exists() == bool(found), f"{name} and its table in experiments/README.md belong together"
+    assert file.exists() == bool(found), f"{name} and its table in {page} belong together"
     if not found:
         pytest.skip(f"{name}: this run has not been made yet")
     rows = json.loads(file.read_text())["rows"]
@@ -221,7 +229,7 @@ def test_the_influenza_of_the_readme_is_the_committed_results():
 
 def test_the_table_of_the_language_model_is_the_committed_results():
     rows = json.loads((ROOT / "experiments/language/results.json").read_text())["rows"]
-    found = [cells for cells in tables("experiments/README.md") if "next character" in cells]
+    found = [cells for cells in tables("experiments/language/README.md") if "next character" in cells]
     assert [cells["next character"].strip("*") for cells in found] == [row["method"] for row in rows]
     for cells, row in zip(found, rows, strict=True):
         assert cells["published"] == (f"{row['published']:.4f}" if row["published"] else "")
@@ -249,7 +257,10 @@ def test_the_table_of_the_chaotic_systems_is_the_committed_results():
     theirs["LSTM (`RNNModel`)"] = "RNNModel"
     found = [
         line.strip("|").split("|")
-        for line in (ROOT / "experiments/README.md").read_text().split("| method | sMAPE, median |")[1].splitlines()[2:]
+        for line in (ROOT / "experiments/chaos_zoo/README.md")
+        .read_text()
+        .split("| method | sMAPE, median |")[1]
+        .splitlines()[2:]
     ]
     found = [[cell.strip().strip("*") for cell in cells] for cells in found[: found.index([""])]]
     assert len(found) == 9

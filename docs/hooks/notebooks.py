@@ -1,10 +1,52 @@
-"""Runs the tutorials, plain Python scripts, and writes them as pages with what they print and draw."""
+"""Runs the tutorials, plain Python scripts, and writes them as pages with what they print and draw.
 
+A script is a sequence of cells. `# %%` starts code, and what follows it on the line is the caption of the picture that
+the code draws; `# %% [markdown]` starts text, written as comments. A page is made again only when its script or the
+package has changed.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
+from sources import ROOT
+
+CACHE = ROOT / ".cache" / "tutorials"
+RUNNER = Path(__file__).parent / "run_tutorial.py"
 
 
 def tutorial_files(config: MkDocsConfig) -> Iterator[File]:
-    yield from ()
+    """Yields the page, the pictures and the script of every tutorial."""
+    state = hash_of([RUNNER, *sorted(ROOT.glob("jaxcast/**/*.py"))])
+    for script in sorted((ROOT / "docs" / "tutorials").glob("*.py")):
+        folder = executed(script, state)
+        yield File.generated(config, f"tutorials/{script.name}", abs_src_path=str(script))
+        yield File.generated(config, f"tutorials/{script.stem}.md", content=(folder / "page.md").read_text())
+        for picture in sorted(folder.glob("*.png")):
+            yield File.generated(config, f"tutorials/{picture.name}", abs_src_path=str(picture))
+
+
+def hash_of(paths: list[Path]) -> str:
+    """Returns a fingerprint of the contents of files."""
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def executed(script: Path, state: str) -> Path:
+    """Returns the folder of a tutorial's page, after running it where that has not been done yet."""
+    folder = CACHE / script.stem / hashlib.sha256((state + hash_of([script])).encode()).hexdigest()[:16]
+    if (folder / "page.md").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": search, "MPLBACKEND": "agg", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(RUNNER), str(script), str(folder)]
+    run = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    if run.returncode:
+        raise PluginError(f"{script.name} failed:\n{run.stderr[-3000:]}")
+    return folder

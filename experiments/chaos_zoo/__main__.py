@@ -120,7 +120,7 @@ def _table(rows: list[dict[str, Any]], zoo: Zoo) -> Table:
 
 def _read(config: Config) -> tuple[Zoo, Published]:
     if config.data is None:
-        raise InputError("give --data the folder of the dysts series; experiments/README.md says where from")
+        raise InputError("give --data the folder of the dysts series; experiments/chaos_zoo/README.md says where from")
     published = _published(config.data / "published_scores_univariate.csv.gz", config.pts_per_period)
     systems = published.systems[: config.num_systems]
     series = [_series(config.data, part, config.pts_per_period, systems) for part in ("train", "test")]

@@ -53,7 +53,7 @@ class Config(Settings):
     a small synthetic hub; quick, horizon 1, no networks; paper, all horizons and the paper's networks."""
 
     data: Path | None = None
-    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub; see experiments/README.md for how to get it. Models,
+    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub; see experiments/hub/README.md for how to get it. Models,
     baseline, windows and source of the truth that are not given are then the paper's."""
     forecasts: Path | None = None
     """Another hub's forecasts: a table, a legacy or a hubverse folder; with its --truth."""
@@ -192,11 +192,13 @@ def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
         return write_synthetic_hub(folder, seed=config.seed)
     if config.data is None:
         raise InputError(
-            "expected --data, or --forecasts and --truth; see experiments/README.md for how to get the data"
+            "expected --data, or --forecasts and --truth; see experiments/hub/README.md for how to get the data"
         )
     tables = config.data / "forecasts.parquet", config.data / "truth.parquet"
     if not all(table.exists() for table in tables):
-        raise InputError(f"{config.data} does not hold forecasts.parquet and truth.parquet; see experiments/README.md")
+        raise InputError(
+            f"{config.data} does not hold forecasts.parquet and truth.parquet; see experiments/hub/README.md"
+        )
     return tables
 
 

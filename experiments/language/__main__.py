@@ -264,7 +264,7 @@ def _read(config: Config) -> str:
     if config.data is None and config.preset == "smoke":
         return "to be, or not to be, that is the question.\n" * 60
     if config.data is None:
-        raise InputError("give --data the folder of input.txt; experiments/README.md says where from")
+        raise InputError("give --data the folder of input.txt; experiments/language/README.md says where from")
     files = [file for name in ("input.txt", "input.txt.gz") if (file := config.data / name).exists()]
     if not files:
         raise InputError(f"expected input.txt or input.txt.gz in {config.data}")

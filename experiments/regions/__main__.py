@@ -153,7 +153,7 @@ def main(config: Config) -> None:
 
 def _read(config: Config) -> Folder:
     if config.data is None:
-        raise InputError("give --data a folder with a file of series; experiments/README.md says where from")
+        raise InputError("give --data a folder with a file of series; experiments/regions/README.md says where from")
     return read_folder(config.data)
 
 

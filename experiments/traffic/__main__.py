@@ -131,7 +131,7 @@ def where_errors_sit(forecasts: dict[str, np.ndarray], setup: Setup) -> dict[str
 def _read(config: Config) -> tuple[np.ndarray, np.ndarray]:
     if config.data is None:
         raise InputError(
-            "give --data the folder of los_speed.csv and los_adj.csv; experiments/README.md says where from"
+            "give --data the folder of los_speed.csv and los_adj.csv; experiments/traffic/README.md says where from"
         )
     files = [file for name in ("los_speed", "los_adj") for file in sorted(config.data.glob(f"{name}.csv*"))[:1]]
     if len(files) < 2:

@@ -33,7 +33,7 @@ class RegimeInterpolation(WeightedSum, FrozenPytree, name="regime_interpolation"
     just been; nobody tells it the parameter or its values. `info["position"]`, (*batch, lag * k), holds z of the last l
     steps, newest first: what a `CorrectedPool` or a filter can learn from. Made by `fit_regime_interpolation`.
 
-    Source: own design; experiments/README.md has the study of it.
+    Source: own design; experiments/lorenz_skill/README.md has the study of it.
 
     Args:
         directions: C, the columns orthogonal to each other and to ones. scale: the size of each component.

@@ -35,7 +35,7 @@ class PolynomialSystem(System):
 
     with all monomials phi up to a degree in the state and psi up to one in the coordinates.
 
-    Source: own design; experiments/README.md has the study of it.
+    Source: own design; experiments/lorenz_skill/README.md has the study of it.
 
     Args:
         theta: coefficients, (state feature, coordinate feature, dim). origin, scale: m and s, (dim,).

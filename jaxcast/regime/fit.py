@@ -58,7 +58,7 @@ def fit_regime(
     wandering level; wrong values or wrong steps; candidates that are wrong in what no coordinate moves, an emulator
     corrected by the truth) forecast the last quarter of the trajectory in closed loops, and the best is taken.
 
-    Source: own design; experiments/README.md has the study of it.
+    Source: own design; experiments/lorenz_skill/README.md has the study of it.
 
     Args:
         trajectory: of the truth, perhaps seen with noise, (time, dim) in any unit.

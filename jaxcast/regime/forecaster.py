@@ -43,7 +43,7 @@ class RegimeForecaster(FrozenPytree, name="regime"):
     (a square-root iterated Kalman filter); where it is the cell's own forecast, the regime follows its own dynamics and
     the uncertainty grows. Made by `fit_regime`.
 
-    Source: own design; experiments/README.md has the study of it. Kailath, Sayed and Hassibi (2000), section 12.1, for the
+    Source: own design; experiments/lorenz_skill/README.md has the study of it. Kailath, Sayed and Hassibi (2000), section 12.1, for the
     filter in square-root form; Kullberg, Skog and Hendeby (2022) for its iterations.
 
     `info`: weights, (model,); regime and regime_deviation, in the user's coordinates, (coordinate,); spread, the standard

@@ -28,7 +28,7 @@ class HarmonicSchedule(Schedule):
 
     Solutions of a linear differential equation: seen from another moment, its numbers but the frequencies change linearly.
 
-    Source: own design; experiments/README.md has the study of it.
+    Source: own design; experiments/lorenz_skill/README.md has the study of it.
 
     Args:
         level, slope: (coordinate,). frequencies: angular, (oscillation,). cosines, sines: (oscillation, coordinate).
@@ -161,7 +161,7 @@ def fit_harmonics(
     trajectory, and kept if it forecasts the last quarter better, by more than three standard errors of blocks of it, be it
     together with up to two that come after it.
 
-    Source: own design; experiments/README.md has the study of it.
+    Source: own design; experiments/lorenz_skill/README.md has the study of it.
 
     Raises:
         InputError: for too few states, NaN, or states of another dimension than the emulator's.

@@ -1,0 +1,155 @@
+"""The summary of all experiments: task, best published result, ours. Written from the committed results.
+
+`python -m experiments.summary` brings the tables of README.md and experiments/README.md up to date.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from experiments.hub.__main__ import geometric_mean
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- summary, made by python -m experiments.summary -->", "<!-- end of the summary -->"
+HEADER = "| task | best published | ours | page |\n|---|---|---|---|"
+PAGES = {"experiments/README.md": "{}/README.md"}
+"""Pages that show the summary, and how each links to the page of an experiment."""
+
+Row = tuple[str, str, str, str]
+"""Task, best published result, ours, name of the experiment."""
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    """Returns the rows of a committed result.
+
+    Args:
+        name: path of the file in experiments/.
+
+    Returns:
+        The rows, one dictionary for each.
+    """
+    rows: list[dict[str, Any]] = json.loads((ROOT / "experiments" / name).read_text())["rows"]
+    return rows
+
+
+def one(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
+    """Returns the only row that has these values.
+
+    Args:
+        rows: rows of a result.
+        wanted: a value for each of some columns.
+
+    Returns:
+        That row.
+    """
+    (found,) = (row for row in rows if all(row.get(name) == value for name, value in wanted.items()))
+    return found
+
+
+def lorenz() -> Row:
+    """Returns the row of the paper's own pool."""
+    row = one(load("lorenz/results.json"), method="additive_attention", delays=5)
+    counted = row.get("valid_time_as_published")
+    ours = f"{row['valid_time_median']:.2f}" + (f" ({counted:.2f} as they count)" if counted is not None else "")
+    return (
+        "Lorenz '63, hidden parameter varies: the published pool, valid time",
+        f"{row['published']:.2f}",
+        ours,
+        "lorenz",
+    )
+
+
+def lorenz_skill() -> Row:
+    """Returns the row of the regime forecaster on the paper's protocol."""
+    rows = load("lorenz_skill/results.json")
+    published = one(rows, case="paper", method="attention")["published"]
+    regime = one(rows, case="paper", method="regime")
+    ours = f"**{regime['valid_time_median']:.2f}** (whole window)"
+    return "the same task: regime forecaster, valid time", f"{published:.2f}", ours, "lorenz_skill"
+
+
+def hub() -> Row:
+    """Returns the row of the adaptive pool beside the best of the paper's pools, run here."""
+    rows = [row for row in load("hub/results.json") if (row["horizon"], row["num_levels"]) == (1, 21)]
+    blocked = [row for row in rows if row["protocol"] == "blocked"]
+    methods = {row["method"] for row in blocked}
+    ratios = {method: geometric_mean([row for row in blocked if row["method"] == method]) for method in methods}
+    best = min(ratio for ratio in ratios.values() if ratio is not None)
+    ours = geometric_mean([row for row in rows if (row["protocol"], row["method"]) == ("rolling", "adaptive")])
+    task = "US COVID-19 hub, deaths 1 week ahead: WIS / equal-weight mean"
+    return task, f"{best:.3f} (the paper's best pool, rerun)", f"**{ours:.3f}**", "hub"
+
+
+def chaos_zoo() -> Row:
+    """Returns the row of the best forecaster of the 131 systems."""
+    rows = load("chaos_zoo/results.json")
+    published = one(rows, method="NBEATSModel")["published"]
+    ours = one(rows, method="kernel_ridge")["smape_median"]
+    return "131 chaotic systems, 200 points: median sMAPE", f"{published:.1f} (N-BEATS)", f"**{ours:.1f}**", "chaos_zoo"
+
+
+def influenza(name: str, about: str) -> Row:
+    """Returns the row of one influenza data set, in bold what is below the published errors."""
+    rows = load(f"regions/results-{name}.json")
+    method = "kernels_both_ways_and_networks_refitted"
+    published = [one(rows, method="EpiGNN", horizon=lead)["published"] for lead in (3, 5, 10, 15)]
+    ours = [one(rows, method=method, horizon=lead)["rmse"] for lead in (3, 5, 10, 15)]
+    shown = ", ".join(f"{mine:.0f}" for mine in ours)
+    if all(mine < theirs for mine, theirs in zip(ours, published, strict=True)):
+        shown = f"**{shown}**"
+    task = f"Influenza in {about}, 3, 5, 10, 15 weeks ahead: RMSE"
+    return task, f"{', '.join(f'{theirs:.0f}' for theirs in published)} (EpiGNN)", f"{shown} (refitted)", "regions"
+
+
+def traffic() -> Row:
+    """Returns the row of speeds, 15 minutes ahead."""
+    rows = load("traffic/results.json")
+    theirs, mine = one(rows, method="T-GCN", horizon=3), one(rows, method="average", horizon=3)
+    published = f"{theirs['published']:.3f} / {theirs['published_mae']:.3f} (T-GCN)"
+    return (
+        "Speeds at 207 sensors, 15 minutes ahead: RMSE / MAE",
+        published,
+        f"**{mine['rmse']:.3f} / {mine['mae']:.3f}**",
+        "traffic",
+    )
+
+
+def language() -> Row:
+    """Returns the row of the language model, one model before the mean of two."""
+    rows = load("language/results.json")
+    single, pair = one(rows, method="LSTM, 1 of 512"), one(rows, method="LSTM, 1 of 512, mean probability of 2")
+    published = one(rows, method="nanoGPT, 6 layers of 384, context 256")["published"]
+    ours = f"**{single['loss']:.3f}** (mean of two models: {pair['loss']:.3f})"
+    return "Tiny Shakespeare, next character: nats", f"{published:.3f} (nanoGPT)", ours, "language"
+
+
+def rows() -> list[Row]:
+    """Returns all rows, in the order of the pages."""
+    flu = [influenza("us_regions", "10 US regions"), influenza("states", "49 US states")]
+    return [lorenz(), lorenz_skill(), hub(), chaos_zoo(), *flu, traffic(), language()]
+
+
+def table(link: str) -> str:
+    """Returns the summary as a table of Markdown.
+
+    Args:
+        link: path of an experiment's page, with {} for its name.
+
+    Returns:
+        The table, header first.
+    """
+    lines = [f"| {task} | {best} | {ours} | [{name}]({link.format(name)}) |" for task, best, ours, name in rows()]
+    return "\n".join([HEADER, *lines])
+
+
+def main() -> None:
+    """Replaces what stands between the marks of each page."""
+    for page, link in PAGES.items():
+        text = (ROOT / page).read_text()
+        new = f"{BEGIN}\n\n{table(link)}\n\n{END}"
+        (ROOT / page).write_text(re.sub(f"{BEGIN}.*{END}", lambda _, new=new: new, text, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main()
