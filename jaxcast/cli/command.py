@@ -22,6 +22,7 @@ from rich.console import Console
 from jaxcast.errors import InputError, shown
 from jaxcast.io.files import check_name
 from jaxcast.progress import Level, reporting
+from jaxcast.registry import import_module
 from jaxcast.sharding import end_process
 
 MOST_PRINTED = 1000
@@ -36,10 +37,18 @@ class Terminated(KeyboardInterrupt):
 
 
 def take_flags(args: Sequence[str]) -> tuple[list[str], Level]:
-    """The arguments without --quiet and --verbose, which may stand anywhere, and what they ask for.
+    """Takes the options that every command has, and that may stand anywhere, out of the arguments.
+
+    Modules named by --import are imported, so that the classes that they define can be named.
+
+    Args:
+        args: what was typed.
+
+    Returns:
+        The other arguments, and how much is to be said on stderr.
 
     Raises:
-        InputError: for both.
+        InputError: for --quiet beside --verbose, or a module that cannot be imported.
         SystemExit: with code 0, after printing the version where --version is among them.
     """
     if "--version" in args:
@@ -48,8 +57,37 @@ def take_flags(args: Sequence[str]) -> tuple[list[str], Level]:
     is_quiet, is_verbose = "--quiet" in args, "--verbose" in args
     if is_quiet and is_verbose:
         raise InputError("give --quiet or --verbose, not both")
-    rest = [arg for arg in args if arg not in ("--quiet", "--verbose")]
+    rest = _without_imports([arg for arg in args if arg not in ("--quiet", "--verbose")])
     return rest, "quiet" if is_quiet else "verbose" if is_verbose else "normal"
+
+
+def _without_imports(args: list[str]) -> list[str]:
+    """Imports the modules that the arguments name by --import, and returns the other arguments."""
+    rest, names = [], []
+    args = list(args)
+    while args:
+        option, equals, value = args.pop(0).partition("=")
+        if option != "--import":
+            rest.append(option + equals + value)
+            continue
+        name = value if equals else args.pop(0) if args else ""
+        if not name or name.startswith("-"):
+            raise InputError("--import needs the name of a module, as in --import my_package.my_module")
+        names.append(name)
+    if names:
+        set_up_jax()
+    for name in names:
+        import_module(name)
+    return rest
+
+
+def set_up_jax() -> None:
+    """Sets JAX up for dynamics: float64, exact matrix products, all cores, compiled programs kept on disk."""
+    jax.config.update("jax_enable_x64", True)
+    # Accelerators multiply float32 matrices at reduced precision unless asked for the highest.
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    keep_compiled_programs()
 
 
 def run_command(main: Callable[[], None], settings: Any = None, level: Level = "normal") -> None:
@@ -60,11 +98,7 @@ def run_command(main: Callable[[], None], settings: Any = None, level: Level = "
         settings: a dataclass whose fields are the command's options, which messages then name as they are typed.
         level: how much is said on stderr.
     """
-    jax.config.update("jax_enable_x64", True)
-    # Accelerators multiply float32 matrices at reduced precision unless told not to.
-    jax.config.update("jax_default_matmul_precision", "highest")
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
-    keep_compiled_programs()
+    set_up_jax()
     with ending_well(settings), reporting(level):
         check_file_names(settings)
         main()

@@ -10,8 +10,9 @@ ABOUT = (
     "quantile forecasts of a hub."
 )
 FOR_ALL = (
-    "Every command also takes --quiet (print only results and errors), --verbose (also print each step and its time)\n"
-    "and --version."
+    "Every command also takes --quiet (print only results and errors), --verbose (also print each step and its time),\n"
+    "--version, and --import MODULE (import your own Python module, whose named systems, pools, cells and\n"
+    "forecasters can then be used; may be repeated)."
 )
 
 

@@ -131,7 +131,7 @@ def test_help_shows_the_commands_of_every_group(capsys):
         found = [line.strip().partition("  ")[0] for line in shown.splitlines() if line.startswith("  ")]
         assert found == [command for command in COMMANDS if command.startswith(f"{name} ")]
     for shown in (lines, help_of("hub", "pool", capsys=capsys).splitlines()):
-        assert [word for word in ("--quiet", "--verbose", "--version") if word not in " ".join(shown)] == []
+        assert [word for word in ("--quiet", "--verbose", "--version", "--import") if word not in " ".join(shown)] == []
 
 
 def test_completions_for_shells_know_every_command(capsys):
