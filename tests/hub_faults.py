@@ -30,12 +30,12 @@ def rows_of(layout, model):
     rows = []
     for place, t, horizon in np.ndindex(2, len(DATES), 2):
         end, name = DATES[t], ("01", "US")[place]
-        start = end - 7 * (horizon + 1)
+        start = end - np.timedelta64(7 * (horizon + 1), "D")
         for level in LEVELS:
             value = f"{100 + 10 * place + t + level + 50 * (model == 'b-y')}"
             rows.append({
                 "tidy": [model, name, start, end, horizon + 1, level, value],
-                "legacy": [start + 2, f"{horizon + 1} wk ahead inc death", end, name, "quantile", level, value],
+                "legacy": [start + np.timedelta64(2, "D"), f"{horizon + 1} wk ahead inc death", end, name, "quantile", level, value],
                 "hubverse": [start, TARGET, horizon + 1, end, name, "quantile", level, value],
             }[layout])  # fmt: skip
         if layout != "tidy":
@@ -190,7 +190,9 @@ def read_plainly(forecasts):
             steps = cells["horizon"] if "horizon" in cells else cells["target"].split()[0]
             if float(steps) == 1:
                 level = cells.get("quantile", cells.get("output_type_id"))
-                end = cells.get("target_end_date") or str(np.datetime64(cells["reference_date"]) + 7)
+                end = cells.get("target_end_date") or str(
+                    np.datetime64(cells["reference_date"]) + np.timedelta64(7, "D")
+                )
                 key = (
                     cells.get("model", path.parent.name),
                     cells["location"],

@@ -23,7 +23,7 @@ def good(rng):
     dates = {
         "1 day": np.datetime64("2024-01-01") + np.arange(length),
         "7 days": np.datetime64("2024-01-07") + 7 * np.arange(length),
-        "month": (np.datetime64("2021-01") + np.arange(length) + 1).astype("datetime64[D]") - 1,
+        "month": (np.datetime64("2021-01") + np.arange(1, length + 1)).astype("datetime64[D]") - np.timedelta64(1, "D"),
         "hour": np.datetime64("2024-01-01T00", "m") + 60 * np.arange(length),
         "week": [f"2024-W{n + 1:02d}" for n in range(length)],
         "weekday": np.busday_offset("2024-01-01", np.arange(length)),

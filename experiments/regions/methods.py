@@ -134,7 +134,7 @@ def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
     return values[jnp.clip(rows - setup.config.season, 0, len(values) - 1)]
 
 
-@partial(jax.jit, static_argnames=("each_region", "difference"))
+@partial(jax.jit, static_argnames=("each_region", "predict_change"))
 def choose(
     parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, each_region: bool,
     predict_change: bool,
@@ -226,7 +226,7 @@ def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
     return best_at_each_lead(valid, test, parts, inputs.std)
 
 
-@partial(jax.jit, static_argnames=("difference", "leads"))
+@partial(jax.jit, static_argnames=("predict_change", "leads"))
 def choose_recursive(
     parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, predict_change: bool,
     leads: tuple[int, ...],

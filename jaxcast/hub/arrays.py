@@ -75,6 +75,11 @@ class Hub:
         return ~np.isnan(self.forecasts).any(-1)
 
     @property
+    def step(self) -> np.timedelta64:
+        """The time between two dates."""
+        return np.timedelta64(self.step_days, "D")
+
+    @property
     def steps_ahead(self) -> int:
         """From the newest truth that forecasters could know to the date of the forecast."""
         return self.horizon - self.first_horizon + 1

@@ -103,7 +103,7 @@ def _fill(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Grid:
     level_of = rows["quantile"].round(6).to_numpy()
     dates = rows["target_end_date"].to_numpy().astype("datetime64[D]")
     locations, models = (sorted(rows[name].cast(pl.String).unique()) for name in ("location", "model"))
-    days = np.arange(dates.min(), dates.max() + 1, step_days, dtype="datetime64[D]")
+    days = np.arange(dates.min(), dates.max() + np.timedelta64(1, "D"), step_days, dtype="datetime64[D]")
     levels = np.unique(level_of)
     shape = (len(locations), len(days), len(models), len(levels))
     check_span(rows, len(days), math.prod(shape))

@@ -144,7 +144,7 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
             raise InputError(f"the forecast of horizon {horizon} for {shown(name)} is not finite; check the pool")
         if (np.diff(quantiles) < -1e-9 * np.abs(quantiles).max()).any():
             raise InputError(f"the forecast of horizon {horizon} for {shown(name)} has quantiles that cross; sort them")
-    end = date + int(horizon) * hub.step_days
+    end = date + int(horizon) * hub.step
     return [
         [str(date), target, str(horizon), str(end), hub.locations[place], "quantile", _number(level), _number(value)]
         for place in there

@@ -130,11 +130,15 @@ def _offset(zone: str | None) -> int | None:
 def _week(found: re.Match[str]) -> Moment:
     """The Monday of an ISO week, which is the one that holds the year's fourth of January; or another day of it."""
     january = np.datetime64(f"{found['year']}-01-04", "D")
-    monday = january - _weekday(january) + 7 * (int(found["week"]) - 1)
+    monday = january + _days(7 * (int(found["week"]) - 1) - _weekday(january))
     # The Thursday of a week lies in the year that the week is of.
-    if int(found["week"]) < 1 or str(monday + 3)[:4] != found["year"]:
+    if int(found["week"]) < 1 or str(monday + _days(3))[:4] != found["year"]:
         raise ValueError
-    return Moment((monday + int(found["day"] or 1) - 1).astype("datetime64[s]"), None, found["day"] is None)
+    return Moment((monday + _days(int(found["day"] or 1) - 1)).astype("datetime64[s]"), None, found["day"] is None)
+
+
+def _days(number: int) -> np.timedelta64:
+    return np.timedelta64(number, "D")
 
 
 def _weekday(days: np.datetime64) -> int:
@@ -144,7 +148,7 @@ def _weekday(days: np.datetime64) -> int:
 def iso_week(date: np.datetime64) -> str:
     """Writes the ISO week of a date, such as 2024-W05."""
     day = date.astype("datetime64[D]")
-    thursday = day - _weekday(day) + 3
+    thursday = day + _days(3 - _weekday(day))
     year = str(thursday)[:4]
     number = int((thursday - np.datetime64(f"{year}-01-01")).astype(int)) // 7 + 1
     return f"{year}-W{number:02d}"

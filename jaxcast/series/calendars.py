@@ -10,6 +10,7 @@ from jaxcast.io.dates import iso_week
 
 Second, Day, Month = "datetime64[s]", "datetime64[D]", "datetime64[M]"
 DAY = 86400
+ONE_MONTH = np.timedelta64(1, "M")
 UNITS = ((7 * DAY, "week"), (DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 LEAST_WEEKENDS = 2
 """Weekends without a date between the first and the last, from which on a daily table is one of business days."""
@@ -45,7 +46,7 @@ class Calendar(NamedTuple):
     def dates(self, rows: Any) -> Any:
         """The dates of rows, also of those after the last of the table."""
         if self.months:
-            return self._monthly(self.first.astype(Month) + rows * self.months)
+            return self._monthly(self.first.astype(Month) + rows * (self.months * ONE_MONTH))
         if self.weekdays:
             days = np.busday_offset(self.first.astype(Day), rows)
             return days.astype(Second) + (self.first - self.first.astype(Day)).astype("timedelta64[s]")
@@ -54,10 +55,10 @@ class Calendar(NamedTuple):
     def _monthly(self, months: Any) -> Any:
         """The date of each month."""
         if self.weekdays:
-            return np.busday_offset((months + 1).astype(Day), -1, roll="forward").astype(Second)
+            return np.busday_offset((months + ONE_MONTH).astype(Day), -1, roll="forward").astype(Second)
         if self.from_end:
-            return (months + 1).astype(Second) - np.timedelta64(self.day, "s")
-        last = (months + 1).astype(Second) - np.timedelta64(DAY - self.day % DAY, "s")
+            return (months + ONE_MONTH).astype(Second) - np.timedelta64(self.day, "s")
+        last = (months + ONE_MONTH).astype(Second) - np.timedelta64(DAY - self.day % DAY, "s")
         return np.minimum(months.astype(Second) + np.timedelta64(self.day, "s"), last)
 
     def rows(self, dates: Any) -> Any:
@@ -146,7 +147,7 @@ def _monthly(unique: np.ndarray) -> Calendar | None:
     sizes, counts = np.unique(steps, return_counts=True)
     plain = Calendar(unique[0], 0, int(sizes[counts.argmax()]))
     days = (unique - months).astype(int)
-    to_end = ((months + 1).astype(Second) - unique).astype(int)
+    to_end = ((months + ONE_MONTH).astype(Second) - unique).astype(int)
     at_end = (to_end == to_end[0]).all() and to_end[0] <= DAY and days.max() >= 28 * DAY
     found = [plain._replace(day=int(to_end[0]), from_end=True)] if at_end else []
     found.append(plain._replace(day=int(days.max())))

@@ -106,7 +106,7 @@ def test_what_came_after_the_newest_truth_of_a_round_is_no_history(monkeypatch, 
     )  # fmt: skip
     drawn = []
     monkeypatch.setattr(hub_output, "save_figure", lambda path, figure: drawn.append(figure.axes[0]))
-    hub_output.draw_fan(Path("fan.png"), {2: quantiles}, hub, dates[-1] - 14)
+    hub_output.draw_fan(Path("fan.png"), {2: quantiles}, hub, dates[-3])
     lines = {line.get_label(): line.get_ydata().tolist() for line in drawn[0].lines}
     known = min(newest, 4)
     assert lines["history"] == list(range(known))

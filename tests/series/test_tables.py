@@ -121,7 +121,9 @@ def test_numbers_as_tables_write_them(tmp_path):
 
 
 def test_a_series_that_hardly_moves_is_named_and_leaves_nothing(tmp_path, refused_in_one_line):
-    lines = [f"{np.datetime64('2020-01-05') + 7 * n},{5 + n % 3}e-301,{n % 5}" for n in range(80)]
+    lines = [
+        f"{date},{5 + n % 3}e-301,{n % 5}" for n, date in enumerate(np.datetime64("2020-01-05") + 7 * np.arange(80))
+    ]
     (tmp_path / "t.csv").write_text("date,a,b\n" + "\n".join(lines))
     with refused_in_one_line(tmp_path, r"series 'a' moves by 2e-301 only .* give it in another unit"):
         run("series", "train", "--data", "t.csv", "--horizon", 2, "--season", 0, "--out", "m")
@@ -129,7 +131,10 @@ def test_a_series_that_hardly_moves_is_named_and_leaves_nothing(tmp_path, refuse
 
 def test_a_lead_without_a_held_out_value_is_named_and_leaves_nothing(tmp_path, refused_in_one_line):
     """Values come every tenth day, and windows of 3 days hold the one that is 8 days before, not 5."""
-    rows = [f"{np.datetime64('2024-01-01') + n},{n % 7 if n < 60 or n % 10 == 0 else ''}" for n in range(100)]
+    rows = [
+        f"{date},{n % 7 if n < 60 or n % 10 == 0 else ''}"
+        for n, date in enumerate(np.datetime64("2024-01-01") + np.arange(100))
+    ]
     (tmp_path / "t.csv").write_text("date,a\n" + "\n".join(rows))
     message = "no value is known in the second held-out part, rows 74 to 91, to set the quantiles of lead 5"
     with refused_in_one_line(tmp_path, message):
@@ -245,17 +250,18 @@ def days(*texts):
     return [np.datetime64(text) for text in texts]
 
 
+ONE_DAY, ONE_MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
 MONTHS = np.datetime64("2023-01", "M") + np.arange(14)
-ENDS = (MONTHS + 1).astype("datetime64[D]") - 1
+ENDS = (MONTHS + ONE_MONTH).astype("datetime64[D]") - ONE_DAY
 WEEKDAYS = np.busday_offset("2024-01-01", np.arange(25))
-FRIDAYS = np.busday_offset((MONTHS + 1).astype("datetime64[D]"), -1, roll="forward")
+FRIDAYS = np.busday_offset((MONTHS + ONE_MONTH).astype("datetime64[D]"), -1, roll="forward")
 CALENDARS = {
     "month ends": (ENDS, "1 month", ["2024-03-31", "2024-04-30", "2025-02-28"], (0, 1, 11)),
-    "the 30th, or the end of February": (np.minimum(MONTHS.astype("datetime64[D]") + 29, ENDS), "1 month", ["2024-03-30", "2024-04-30"], (0, 1)),
-    "the 29th": (np.minimum(MONTHS.astype("datetime64[D]") + 28, ENDS), "1 month", ["2024-03-29", "2025-02-28"], (0, 11)),
+    "the 30th, or the end of February": (np.minimum(MONTHS.astype("datetime64[D]") + 29 * ONE_DAY, ENDS), "1 month", ["2024-03-30", "2024-04-30"], (0, 1)),
+    "the 29th": (np.minimum(MONTHS.astype("datetime64[D]") + 28 * ONE_DAY, ENDS), "1 month", ["2024-03-29", "2025-02-28"], (0, 11)),
     "the 31st alone": (ENDS[[0, 2, 4, 6]], "2 months", ["2023-09-30", "2023-11-30"], (0, 1)),
     "quarter ends": (ENDS[[2, 5, 8, 11]], "3 months", ["2024-03-31", "2024-06-30"], (0, 1)),
-    "mid-months": (MONTHS.astype("datetime64[D]") + 14, "1 month", ["2024-03-15"], (0,)),
+    "mid-months": (MONTHS.astype("datetime64[D]") + 14 * ONE_DAY, "1 month", ["2024-03-15"], (0,)),
     "business days": (WEEKDAYS, "1 business day", ["2024-02-05", "2024-02-09", "2024-02-12"], (0, 4, 5)),
     "business days with a holiday": (np.delete(WEEKDAYS, 7), "1 business day", ["2024-02-05"], (0,)),
     "last business days": (FRIDAYS, "1 month", ["2024-03-29", "2024-04-30", "2024-05-31"], (0, 1, 2)),
@@ -324,6 +330,7 @@ def test_forecasts_of_weekdays_skip_the_weekend(tmp_path, capsys):
     assert targets == ["2024-04-19", "2024-04-22", "2024-04-23", "2024-04-24", "2024-04-25", "2024-04-26"]
 
 
+ONE_HOUR = np.timedelta64(1, "h")
 HOURS = np.datetime64("2024-03-30T20:00", "s") + 3600 * np.arange(12)
 
 
@@ -337,7 +344,7 @@ HOURS = np.datetime64("2024-03-30T20:00", "s") + 3600 * np.arange(12)
         ([f"{h}+01:00" for h in HOURS], "2024-03-30T19:00:00", "turned into UTC"),
         ([f"{h}-05:30" for h in HOURS], "2024-03-31T01:30:00", "turned into UTC"),
         # Clocks are set forward after 01:00.
-        ([f"{h}+01:00" for h in HOURS[:6]] + [f"{h + 3600}+02:00" for h in HOURS[6:]], "2024-03-30T19:00:00", "turned into UTC"),
+        ([f"{h}+01:00" for h in HOURS[:6]] + [f"{h + ONE_HOUR}+02:00" for h in HOURS[6:]], "2024-03-30T19:00:00", "turned into UTC"),
         ([f"2024-03-{d}T00:00+0{1 + (d > 31)}:00" for d in range(20, 31)], "2024-03-19T23:00:00", "turned into UTC"),
         ([f"2024-03-{d}T00:00:00+01:00" for d in (29, 30, 31)] + ["2024-04-01 00:00:00+02:00"], "2024-03-29", "are left out: every time is midnight"),
     ],

@@ -332,7 +332,7 @@ def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
     Raises:
         InputError: where they have none.
     """
-    references = {horizon: hub.dates[-1] - horizon * hub.step_days for horizon, hub in hubs.items()}
+    references = {horizon: hub.dates[-1] - horizon * hub.step for horizon, hub in hubs.items()}
     if len(set(references.values())) != 1:
         dates = ", ".join(f"{horizon}: {date}" for horizon, date in references.items())
         raise InputError(
@@ -350,12 +350,12 @@ def _check_lower(lower: float | None, hub: Hub) -> None:
 
 def _newest_truth(hub: Hub) -> str:
     """What the newest forecasts were made from, and a word where it is older than they may use."""
-    expected = hub.dates[-1] - hub.steps_ahead * hub.step_days
+    expected = hub.dates[-1] - hub.steps_ahead * hub.step
     known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
     if not len(known):
         return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
     late = f", though it could be of {expected}" if known[0] else ""
-    return f"made from truth up to {expected - known[0] * hub.step_days}{late}"
+    return f"made from truth up to {expected - known[0] * hub.step}{late}"
 
 
 def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:

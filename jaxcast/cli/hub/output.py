@@ -92,13 +92,13 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     middle = len(hub.levels) // 2
     horizons = sorted(newest)
     place = int(np.nan_to_num(newest[horizons[0]][:, middle], nan=-np.inf).argmax())
-    dates = reference + np.asarray(horizons) * hub.step_days
+    dates = reference + np.asarray(horizons) * hub.step
     figure = figure_of()
     ax = figure.subplots()
     values = np.stack([newest[horizon][place] for horizon in horizons])
     known = np.isfinite(hub.truth[place])
     # A round that is replayed has truth after the newest that it was made from.
-    is_history = known & (hub.dates <= hub.dates[-1] - hub.steps_ahead * hub.step_days)
+    is_history = known & (hub.dates <= hub.dates[-1] - hub.steps_ahead * hub.step)
     later = known & ~is_history & (hub.dates <= dates[-1])
     seen = (hub.dates[is_history][-20:], hub.truth[place, is_history][-20:])
     truth = (hub.dates[later], hub.truth[place, later]) if later.any() else None
