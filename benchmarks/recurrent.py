@@ -26,7 +26,7 @@ except ImportError:
     print("no rows of PyTorch: install the `peers` extra for them", file=sys.stderr)
     torch = None  # type: ignore[assignment]
 
-IN_SIZE = 3
+INPUT_SIZE = 3
 LEARNING_RATE = 0.01
 # Larger than any array here: nothing is mapped by itself, and nothing freed is given back.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
@@ -48,7 +48,7 @@ class Case:
 
     def data(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         rng = np.random.default_rng(0)
-        sizes = (IN_SIZE, self.hidden_size)
+        sizes = (INPUT_SIZE, self.hidden_size)
         xs, targets = (rng.normal(size=(self.batch, self.length, n)).astype(np.float32) for n in sizes)
         return xs, targets
 
@@ -125,12 +125,12 @@ def ours_training(case: Case, layer: Any, mesh: Mesh) -> Callable[[], Any]:
 def layers(case: Case) -> tuple[Any, Any, Any]:
     """Ours, flax's as weights and a function of them, and PyTorch's; ours has PyTorch's weights where there are any."""
     kind: Any = {"LSTM": LSTM, "GRU": GRU}[case.kind]
-    ours = kind(in_size=IN_SIZE, hidden_size=case.hidden_size, key=jax.random.key(0))
+    ours = kind(input_size=INPUT_SIZE, hidden_size=case.hidden_size, key=jax.random.key(0))
     flax = flax_layer(case)
     if torch is None:
         return ours, flax, None
     torch.manual_seed(0)
-    peer = getattr(torch.nn, case.kind)(IN_SIZE, case.hidden_size)
+    peer = getattr(torch.nn, case.kind)(INPUT_SIZE, case.hidden_size)
     return ours.load_torch({name: a.numpy() for name, a in peer.state_dict().items()}), flax, peer
 
 
@@ -138,8 +138,8 @@ def flax_layer(case: Case) -> tuple[Any, Callable[[Any, Any], Any]]:
     # The faster of flax's LSTM cells: the plain one makes a product for each gate.
     cell = {"LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell}[case.kind]
     rngs = nnx.Rngs(0)
-    layer = nnx.RNN(cell(IN_SIZE, case.hidden_size, dtype=jnp.float32, param_dtype=jnp.float32, rngs=rngs))
-    start = layer.cell.initialize_carry((case.batch, IN_SIZE), rngs)
+    layer = nnx.RNN(cell(INPUT_SIZE, case.hidden_size, dtype=jnp.float32, param_dtype=jnp.float32, rngs=rngs))
+    start = layer.cell.initialize_carry((case.batch, INPUT_SIZE), rngs)
     structure, weights, rest = nnx.split(layer, nnx.Param, ...)  # type: ignore[misc]  # two filters, two states
     return weights, lambda weights, xs: nnx.merge(structure, weights, rest, copy=True)(xs, initial_carry=start)
 

@@ -97,7 +97,14 @@ def gain(quick: bool) -> Iterator[frame.Row]:
 
     def train(mesh: Mesh) -> Any:
         return jaxcast.fit(
-            init, samples, keys=keys, optimizer=OPTIMIZER, num_epochs=2 if quick else 10, batch_size=64, mesh=mesh
+            samples,
+            init=init,
+            loss=jaxcast.pooling.mean_squared_error,
+            keys=keys,
+            optimizer=OPTIMIZER,
+            num_epochs=2 if quick else 10,
+            batch_size=64,
+            mesh=mesh,
         ).losses
 
     yield from on_two("four training seeds", "float32", train, one, two, quick)

@@ -43,7 +43,15 @@ def ours(samples: Any, num_seeds: int, num_epochs: int) -> Callable[[], Any]:
     """A whole run, initialisation, shuffling and hand-over included."""
     keys = jax.random.split(jax.random.key(0), num_seeds)
     return lambda: (
-        jaxcast.fit(init, samples, keys=keys, optimizer=OPTIMIZER, num_epochs=num_epochs, batch_size=BATCH_SIZE).losses
+        jaxcast.fit(
+            samples,
+            init=init,
+            loss=jaxcast.pooling.mean_squared_error,
+            keys=keys,
+            optimizer=OPTIMIZER,
+            num_epochs=num_epochs,
+            batch_size=BATCH_SIZE,
+        ).losses
     )
 
 

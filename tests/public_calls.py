@@ -82,7 +82,7 @@ def windows():
 
 
 def network_lstm():
-    return jaxcast.nn.LSTM(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    return jaxcast.nn.LSTM(input_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
 
 
 def cell():
@@ -146,7 +146,11 @@ CALLS = {
         {"num_windows": 2, "num_leads": 3, "history_size": 4},
     ),
     "forecast_windows": lambda: (jaxcast.forecast_windows, (cell(), windows()), {}),
-    "training_windows": lambda: (jaxcast.training.training_windows, (trajectory(), 2, 3), {}),
+    "training_windows": lambda: (
+        jaxcast.training.training_windows,
+        (trajectory(),),
+        {"num_leads": 2, "history_size": 3},
+    ),
     "forecast": lambda: (jaxcast.forecast, (cell(), whole(4, 2), 3), {}),
     "open_loop": lambda: (jaxcast.open_loop, (cell(), whole(4, 2)), {}),
     "spin_up": lambda: (lambda v: jaxcast.spin_up(cell(), v).output, (whole(4, 2),), {}),
@@ -216,8 +220,8 @@ CALLS = {
     "fit_regime_interpolation": lambda: (jaxcast.pooling.fit_regime_interpolation, (samples(),), {}),
     "fit_correction": lambda: (
         jaxcast.pooling.fit_correction,
-        (jaxcast.equal_weights(2), samples()),
-        {"kind": "polynomial", "degrees": (1,), "regularizations": (1.0,)},
+        (samples(),),
+        {"pool": jaxcast.equal_weights(2), "kind": "polynomial", "degrees": (1,), "penalties": (1.0,)},
     ),
     "input_scales": lambda: (jaxcast.pooling.input_scales, (trajectory(), two_forecasts), {}),
     "SimplexLeastSquares": lambda: (
@@ -233,22 +237,22 @@ CALLS = {
     ),
     "fit_delay_kernel_ridge": lambda: (
         jaxcast.forecasters.fit_delay_kernel_ridge,
-        (series(), np.ones(2)),
-        {"bandwidth": 2.0, "penalty": 1.0},
+        (series(),),
+        {"lag_weights": np.ones(2), "bandwidth": 2.0, "penalty": 1.0},
     ),
     "fit_recurrent_readout": lambda: (
         jaxcast.forecasters.fit_recurrent_readout,
-        (network_lstm(), series()),
-        {"penalty": 2.0, "num_discarded": 3},
+        (series(),),
+        {"layers": network_lstm(), "penalty": 2.0, "num_discarded": 3},
     ),
     "fit_recurrent_forecaster": lambda: (
         jaxcast.forecasters.fit_recurrent_forecaster,
-        (network_lstm(), series()),
-        {"num_updates": 1, "num_discarded": 2, "num_steps": 9, "penalty": 1.0},
+        (series(),),
+        {"layers": network_lstm(), "num_optimizer_steps": 1, "num_discarded": 2, "chunk_size": 9, "penalty": 1.0},
     ),
     "LSTM": lambda: (lambda x: network_lstm()(x), (whole(5, 2),), {}),
     "SelfAttention": lambda: (jaxcast.nn.SelfAttention(size=4, key=KEY), (whole(5, 4),), {}),
-    "Stack": lambda: (jaxcast.nn.Stack("gru", in_size=2, hidden_size=3, num_layers=2, key=KEY), (whole(5, 2),), {}),
+    "Stack": lambda: (jaxcast.nn.Stack("gru", input_size=2, hidden_size=3, num_layers=2, key=KEY), (whole(5, 2),), {}),
     "AdditiveAttention": lambda: (
         jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=4, key=KEY),
         (jaxcast.pooling.Memory(whole(2, 3), whole(2, 4, 3)), whole(4, 3)),
@@ -256,7 +260,15 @@ CALLS = {
     ),
     "fit": lambda: (
         lambda data: (
-            jaxcast.fit(feed_forward, data, keys=KEYS, optimizer=optimizer(), num_epochs=1, batch_size=4).losses
+            jaxcast.fit(
+                data,
+                init=feed_forward,
+                loss=jaxcast.pooling.mean_squared_error,
+                keys=KEYS,
+                optimizer=optimizer(),
+                num_epochs=1,
+                batch_size=4,
+            ).losses
         ),
         (samples(),),
         {},
@@ -264,11 +276,11 @@ CALLS = {
     "fine_tune": lambda: (
         lambda t: (
             jaxcast.training.fine_tune(
-                jax.vmap(feed_forward)(KEYS),
                 t,
-                jaxcast.Forecaster,
+                models=jax.vmap(feed_forward)(KEYS),
+                make_cell=jaxcast.Forecaster,
                 keys=KEYS,
-                horizons=(1,),
+                num_leads=(1,),
                 num_epochs=1,
                 batch_size=4,
             ).losses
@@ -278,7 +290,7 @@ CALLS = {
     ),
     "closed_loop_loss": lambda: (
         lambda w: jaxcast.training.closed_loop_loss(jaxcast.Forecaster)(jaxcast.pooling.Persistence(), w),
-        (jax.tree.map(np.asarray, jaxcast.training.training_windows(trajectory(), 2, 1)),),
+        (jax.tree.map(np.asarray, jaxcast.training.training_windows(trajectory(), num_leads=2, history_size=1)),),
         {},
     ),
     "select_average": lambda: (
@@ -356,8 +368,15 @@ CALLS = {
     "score_log_likelihoods": lambda: (jaxcast.text.score_log_likelihoods, (-whole(4),), {}),
     "fit_emulator": lambda: (
         jaxcast.regime.fit_emulator,
-        (whole(30, 1, high=99), whole(30, 1, high=99)[:, None] + np.arange(3.0)[:, None], 1.0),
-        {"coordinates": np.arange(3.0), "degrees": [(1, 1)], "num_substeps": 1, "num_pairs": 30},
+        (whole(30, 1, high=99),),
+        {
+            "forecasts": whole(30, 1, high=99)[:, None] + np.arange(3.0)[:, None],
+            "dt": 1.0,
+            "coordinates": np.arange(3.0),
+            "degrees": [(1, 1)],
+            "num_substeps": 1,
+            "num_pairs": 30,
+        },
     ),
     "EnsembleKalmanFilter": lambda: (
         lambda low, high, v: (

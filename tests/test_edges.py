@@ -300,8 +300,8 @@ def hub_course(truth):
 
 
 PROTOCOLS = {
-    "rolling_origin": lambda course: jaxcast.hub.rolling_origin(jaxcast.hub.AdaptivePool.untrained(), course, num_steps=1).forecast,
-    "adaptive_origin": lambda course: jaxcast.hub.adaptive_origin(course, num_steps=1).forecast,
+    "rolling_origin": lambda course: jaxcast.hub.rolling_origin(jaxcast.hub.AdaptivePool.untrained(), course, num_optimizer_steps=1).forecast,
+    "adaptive_origin": lambda course: jaxcast.hub.adaptive_origin(course, num_optimizer_steps=1).forecast,
     "track_coverage": lambda course: jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course),
     "follow_leader": lambda course: jaxcast.hub.follow_leader(jnp.moveaxis(course.forecasts, 2, 0), course).forecast,
     "pool_forecasts": lambda course: jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(), course).forecast,

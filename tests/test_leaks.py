@@ -60,7 +60,7 @@ def trained_over_time(whole):
 
 def trained(whole):
     return jaxcast.fit(
-        lambda key: jaxcast.pooling.FeedForward(dim=2, num_delays=2, hidden_size=2, key=key), samples_of(whole),
+        samples_of(whole), init=lambda key: jaxcast.pooling.FeedForward(dim=2, num_delays=2, hidden_size=2, key=key), loss=jaxcast.pooling.mean_squared_error,
         keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), **COMMON,
     )  # fmt: skip
 
@@ -71,15 +71,15 @@ def best_of_many(whole):
 
 
 FITS = {
-    "fit": lambda whole: jax.tree.leaves(trained(whole).model),
+    "fit": lambda whole: jax.tree.leaves(trained(whole).models),
     "fit_correction": lambda whole: jaxcast.pooling.fit_correction(
-        jaxcast.equal_weights(3), samples_of(whole), kind="polynomial", degrees=(1, 2), regularizations=(1e-6, 1e-1)
+        samples_of(whole), pool=jaxcast.equal_weights(3), kind="polynomial", degrees=(1, 2), penalties=(1e-6, 1e-1)
     ),
     "fit_regime_interpolation": lambda whole: jaxcast.pooling.fit_regime_interpolation(samples_of(whole)),
     "fit_linear_regression": lambda whole: jaxcast.pooling.fit_linear_regression(*along(whole)),
     "fit_fixed_share": lambda whole: jaxcast.pooling.fit_fixed_share(*along(whole), num_iterations=2),
     "fit_emulator": lambda whole: jaxcast.regime.fit_emulator(
-        whole.states[: PART - 1], along(whole)[0], 0.1, coordinates=np.arange(3.0), degrees=[(1, 1), (2, 1)],
+        whole.states[: PART - 1], forecasts=along(whole)[0], dt=0.1, coordinates=np.arange(3.0), degrees=[(1, 1), (2, 1)],
         num_substeps=1, num_pairs=30,
     ),
     "select_average": best_of_many,
@@ -112,7 +112,7 @@ def test_settings_are_chosen_by_fits_that_saw_nothing_of_the_validation_part():
         whole = trajectory(later)
         sizes = {"num_leads": 4, "history_size": 3, "num_windows": 3}
         choice = jaxcast.training.grid_search(
-            fit, {"penalty": (1e-3, 1e3)}, whole, dt=0.1, threshold=0.5, validation_share=0.25, **sizes
+            whole, fit=fit, grid={"penalty": (1e-3, 1e3)}, dt=0.1, threshold=0.5, validation_share=0.25, **sizes
         )
         found.append((seen[:2], [score for _, score in choice.scores]))
         assert len(seen[-1][0].times) == LENGTH
@@ -125,13 +125,13 @@ def test_the_course_that_a_trial_judges_saw_nothing_of_the_last_quarter():
     truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=80, dt=0.4, h=0.1, transient=20.0)
     forecasts = jaxcast.dynamics.forecasts_along(ensemble, truth)
     emulator = jaxcast.regime.fit_emulator(
-        truth.states, forecasts, 0.4, coordinates=np.asarray([4.0, 6.0]), degrees=[(2, 1)], num_substeps=4
+        truth.states, forecasts=forecasts, dt=0.4, coordinates=np.asarray([4.0, 6.0]), degrees=[(2, 1)], num_substeps=4
     )
     num_head = 80 - 80 // 4
     found = []
     for factor in (1, 1.5):
         states = truth.states.at[num_head + 1 :].multiply(factor)
-        found.append(find_courses(emulator, states, most_oscillations=0)[0])
+        found.append(find_courses(states, emulator=emulator, most_oscillations=0)[0])
     assert_same_bits(found[0].head, found[1].head)
     assert float(found[0].head.level[0]) != float(found[1].whole.level[0])
 

@@ -49,7 +49,7 @@ def data():
 
 def train(data, loss=squared, rate=1e-2, **options):
     settings = {"keys": KEY[None], "optimizer": optax.sgd(rate), "num_epochs": 3, "batch_size": 4}
-    return jaxcast.fit(Line, data, loss=loss, **settings | options)
+    return jaxcast.fit(data, init=Line, loss=loss, **settings | options)
 
 
 @pytest.mark.parametrize("leaf", ["x", "y"])
@@ -63,7 +63,13 @@ def test_a_training_on_what_is_not_finite_names_the_sample(data, leaf, bad):
     streams = jax.tree.map(lambda a: a[None], spoilt)
     with pytest.raises(jaxcast.InputError, match=rf"in data\['{leaf}'\] at step 5 of stream 0"):
         jaxcast.fit_over_time(
-            LineOverTime, streams, keys=KEY[None], optimizer=optax.sgd(1e-2), num_epochs=1, chunk_size=8, loss=along
+            streams,
+            init=LineOverTime,
+            keys=KEY[None],
+            optimizer=optax.sgd(1e-2),
+            num_epochs=1,
+            chunk_size=8,
+            loss=along,
         )
 
 
@@ -73,7 +79,7 @@ def test_what_a_loss_masks_may_be_anything(data):
     for rubbish in (1e9, np.nan):
         trained = train(hidden | {"y": hidden["y"].at[5].set(rubbish)}, masked)
         np.testing.assert_array_equal(trained.losses, wanted.losses)
-        np.testing.assert_array_equal(trained.model.weights[...], wanted.model.weights[...])
+        np.testing.assert_array_equal(trained.models.weights[...], wanted.models.weights[...])
 
 
 def test_a_loss_that_becomes_nan_is_reported_with_seed_and_epoch(data):
@@ -93,25 +99,31 @@ def test_every_closed_form_fit_refuses_nan(without_type_checks):
         jaxcast.pooling.Memory(good[:, None], np.ones((90, 1, 2, 2))), forecasts, good
     )
     pool = jaxcast.equal_weights(2)
-    lstm = jaxcast.nn.LSTM(in_size=2, hidden_size=2, key=KEY)
+    lstm = jaxcast.nn.LSTM(input_size=2, hidden_size=2, key=KEY)
     fits = {
         "fit_ridge": lambda: jaxcast.pooling.fit_ridge(forecasts, good, penalty=1.0),
         "fit_linear_regression": lambda: jaxcast.pooling.fit_linear_regression(np.nan_to_num(forecasts), states),
         "fit_fixed_share": lambda: jaxcast.pooling.fit_fixed_share(forecasts, good),
         "fit_interacting_models": lambda: jaxcast.pooling.fit_interacting_models(forecasts, good),
         "fit_regime_interpolation": lambda: jaxcast.pooling.fit_regime_interpolation(samples),
-        "fit_correction": lambda: jaxcast.pooling.fit_correction(pool, samples),
+        "fit_correction": lambda: jaxcast.pooling.fit_correction(samples, pool=pool),
         "fit_nvar": lambda: jaxcast.forecasters.fit_nvar(states),
         "fit_reservoir": lambda: jaxcast.forecasters.fit_reservoir(states, num_nodes=8, num_discarded=5, key=KEY),
-        "fit_delay_kernel_ridge": lambda: jaxcast.forecasters.fit_delay_kernel_ridge(states, np.ones(2)),
-        "fit_recurrent_readout": lambda: jaxcast.forecasters.fit_recurrent_readout(lstm, states, num_discarded=2),
-        "fit_recurrent_forecaster": lambda: jaxcast.forecasters.fit_recurrent_forecaster(
-            lstm, states, num_discarded=2, num_steps=9
+        "fit_delay_kernel_ridge": lambda: jaxcast.forecasters.fit_delay_kernel_ridge(states, lag_weights=np.ones(2)),
+        "fit_recurrent_readout": lambda: jaxcast.forecasters.fit_recurrent_readout(
+            states, layers=lstm, num_discarded=2
         ),
-        "fit_emulator": lambda: jaxcast.regime.fit_emulator(states, forecasts, 0.1),
-        "fit_regime": lambda: jaxcast.fit_regime(jaxcast.Trajectory(times, states), lambda u, t: jnp.stack([u, u])),
+        "fit_recurrent_forecaster": lambda: jaxcast.forecasters.fit_recurrent_forecaster(
+            states, layers=lstm, num_discarded=2, chunk_size=9
+        ),
+        "fit_emulator": lambda: jaxcast.regime.fit_emulator(states, forecasts=forecasts, dt=0.1),
+        "fit_regime": lambda: jaxcast.fit_regime(
+            jaxcast.Trajectory(times, states), forecast_map=lambda u, t: jnp.stack([u, u])
+        ),
         "one_step_samples": lambda: jaxcast.one_step_samples(jaxcast.Trajectory(times, states), 2),
-        "training_windows": lambda: jaxcast.training.training_windows(jaxcast.Trajectory(times, states), 2, 2),
+        "training_windows": lambda: jaxcast.training.training_windows(
+            jaxcast.Trajectory(times, states), num_leads=2, history_size=2
+        ),
         "input_scales": lambda: jaxcast.pooling.input_scales(
             jaxcast.Trajectory(times, states), lambda u, t: jnp.stack([u, u])
         ),
@@ -162,7 +174,7 @@ def test_every_schedule_with_and_without_warm_up_is_optax_written_out(schedule, 
         share = min((step - warmup) / (total - warmup), 1)
         return peak * {"constant": 1, "cosine": 0.5 * (1 + np.cos(np.pi * share)), "linear": 1 - share}[schedule]
 
-    optimizer = jaxcast.training.make_optimizer(peak, schedule=schedule, num_steps=total, warmup_steps=warmup)
+    optimizer = jaxcast.training.make_optimizer(peak, schedule=schedule, num_optimizer_steps=total, warmup_steps=warmup)
     parameters, gradient = jnp.ones(2), jnp.asarray([3.0, -4.0])
     state = optimizer.init(parameters)
     for step in range(total + 2):
@@ -179,7 +191,7 @@ def test_a_checkpoint_of_another_hidden_size_is_refused(tmp_path):
             return jaxcast.pooling.FeedForward(dim=1, num_delays=1, hidden_size=size, key=key)
 
         return jaxcast.fit(
-            init, samples, keys=KEY[None], optimizer=optax.sgd(0.1), num_epochs=1, batch_size=4,
+            samples, init=init, loss=jaxcast.pooling.mean_squared_error, keys=KEY[None], optimizer=optax.sgd(0.1), num_epochs=1, batch_size=4,
             checkpoint=tmp_path / "checkpoint",
         )  # fmt: skip
 
@@ -191,7 +203,7 @@ def test_a_checkpoint_of_another_hidden_size_is_refused(tmp_path):
 def test_dropout_has_a_mask_of_its_own_between_any_two_layers():
     size, kept = 3000, 0.6
     stack = jaxcast.nn.Stack(
-        "rnn", in_size=2, hidden_size=size, num_layers=3, dropout=1 - kept, key=KEY, activation="relu"
+        "rnn", input_size=2, hidden_size=size, num_layers=3, dropout=1 - kept, key=KEY, activation="relu"
     )
     identity, nothing = jnp.eye(size), jnp.zeros((size, size))
     for k, layer in enumerate(stack.layers):
@@ -227,7 +239,14 @@ def test_an_emulator_is_judged_on_pairs_that_it_was_not_fitted_to():
     states = rng.normal(size=(40, 2)) * [1.0, 20.0]
     forecasts = np.stack([0.9 * states, 1.1 * states], 1) + rng.normal(size=(40, 2, 2)) * [1.0, 20.0]
     emulator = jaxcast.regime.fit_emulator(
-        states, forecasts, 1.0, coordinates=[0.0, 1.0], degrees=[(1, 1)], num_substeps=1, num_pairs=40, seed=5
+        states,
+        forecasts=forecasts,
+        dt=1.0,
+        coordinates=[0.0, 1.0],
+        degrees=[(1, 1)],
+        num_substeps=1,
+        num_pairs=40,
+        seed=5,
     )
     by_pairs = []
     for u, model, forecast in _pairs(jnp.asarray(states), jnp.asarray(forecasts), 40, 5):
@@ -241,7 +260,7 @@ def test_an_emulator_is_judged_on_pairs_that_it_was_not_fitted_to():
 
 
 def test_dense_connections_show_each_layer_all_before_it():
-    stack = jaxcast.nn.Stack("lstm", in_size=2, hidden_size=3, num_layers=3, dense=True, key=KEY, dtype=jnp.float64)
+    stack = jaxcast.nn.Stack("lstm", input_size=2, hidden_size=3, num_layers=3, dense=True, key=KEY, dtype=jnp.float64)
     xs = jax.random.normal(jax.random.key(1), (4, 7, 2), jnp.float64)
     seen, ends = xs, []
     for layer in stack.layers:
@@ -265,7 +284,7 @@ def test_dense_connections_show_each_layer_all_before_it():
     for wrong, message in (({"skips": True}, "choose one of the two"), ({"num_layers": 0}, "num_layers")):
         with pytest.raises(jaxcast.InputError, match=message):
             jaxcast.nn.Stack(
-                **{"kind": "gru", "in_size": 2, "hidden_size": 3, "num_layers": 2, "dense": True, "key": KEY} | wrong
+                **{"kind": "gru", "input_size": 2, "hidden_size": 3, "num_layers": 2, "dense": True, "key": KEY} | wrong
             )
     with pytest.raises(jaxcast.InputError, match="no stack with dense connections"):
         stack.to_torch()

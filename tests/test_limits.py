@@ -65,10 +65,10 @@ ABSURD = {
     "dot_product": pool_of(jaxcast.pooling.ScaledDotProductAttention, num_delays=2 * 10**9),
     "heads": pool_of(jaxcast.pooling.MultiHeadAttention, score="additive", num_heads=2 * 10**9),
     "feed_forward": pool_of(jaxcast.pooling.FeedForward, hidden_size=2 * 10**9),
-    "rnn": lambda: jaxcast.nn.RNN(in_size=1, hidden_size=10**9, key=KEY),
-    "gru": lambda: jaxcast.nn.GRU(in_size=1, hidden_size=10**6, key=KEY),
-    "lstm": lambda: jaxcast.nn.LSTM(in_size=2 * 10**9, hidden_size=2000, key=KEY),
-    "stack": lambda: jaxcast.nn.Stack("lstm", in_size=1, hidden_size=1000, num_layers=10**9, key=KEY),
+    "rnn": lambda: jaxcast.nn.RNN(input_size=1, hidden_size=10**9, key=KEY),
+    "gru": lambda: jaxcast.nn.GRU(input_size=1, hidden_size=10**6, key=KEY),
+    "lstm": lambda: jaxcast.nn.LSTM(input_size=2 * 10**9, hidden_size=2000, key=KEY),
+    "stack": lambda: jaxcast.nn.Stack("lstm", input_size=1, hidden_size=1000, num_layers=10**9, key=KEY),
     "self_attention": lambda: jaxcast.nn.SelfAttention(size=10**6, key=KEY),
     "language": lambda: jaxcast.text.LanguageModel(num_tokens=10**9, hidden_size=8, num_layers=1, key=KEY),
     "reservoir": lambda: jaxcast.forecasters.fit_reservoir(jnp.tile(WAVE, (4, 1)), num_nodes=10**6, key=KEY),
@@ -77,7 +77,7 @@ ABSURD = {
     "cosines": lambda: jaxcast.series.random_fourier_features(3, HUGE, bandwidth=1.0, key=KEY),
     "resamples": lambda: jaxcast.scores.paired_test(np.arange(5.0), np.ones(5), key=KEY, num_resamples=2 * 10**9),
     "seeds": lambda: jaxcast.fit(
-        small_network, jaxcast.one_step_samples(jaxcast.Trajectory(jnp.arange(50.0), WAVE), 1), keys=KEY[None],
+        jaxcast.one_step_samples(jaxcast.Trajectory(jnp.arange(50.0), WAVE), 1), init=small_network, loss=jaxcast.pooling.mean_squared_error, keys=KEY[None],
         optimizer=None, num_epochs=HUGE, batch_size=2,
     ),
 }  # fmt: skip

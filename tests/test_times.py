@@ -65,7 +65,7 @@ def test_windows_give_each_state_its_own_time(scheduled):
 
 def test_training_windows_give_each_state_its_own_time(scheduled):
     truth, flow, pool = scheduled
-    windows = jaxcast.training.training_windows(truth, horizon=4, history_size=3, stride=3)
+    windows = jaxcast.training.training_windows(truth, num_leads=4, history_size=3, stride=3)
     begins = 3.0 + 0.2 * 3 * np.arange(len(windows.truth))
     np.testing.assert_allclose(windows.times, begins[:, None] + 0.2 * np.arange(6), rtol=1e-12)
     assert len(windows.truth) == 12
@@ -108,7 +108,7 @@ def fits_of_a_trajectory(flow, pool):
         "sequence_chunks": lambda t: jaxcast.pooling.sequence_chunks(t, flow, length=4),
         "forecasts_along": lambda t: jaxcast.dynamics.forecasts_along(flow, t),
         "input_scales": lambda t: jaxcast.pooling.input_scales(t, flow),
-        "fit_regime": lambda t: jaxcast.fit_regime(t, flow, coordinates=np.asarray([1.0, 2.0, 3.0])),
+        "fit_regime": lambda t: jaxcast.fit_regime(t, forecast_map=flow, coordinates=np.asarray([1.0, 2.0, 3.0])),
         "forecast_windows": of_windows(cell),
         "held weights": of_windows(jaxcast.pooling.HeldWeights(cell)),
         "best candidate": of_windows(jaxcast.Forecaster(jaxcast.pooling.BestCandidate(pool), flow)),
@@ -117,10 +117,13 @@ def fits_of_a_trajectory(flow, pool):
         "spin_up": lambda t: jaxcast.spin_up(cell, t.states, t.times),
         "forecast": lambda t: jaxcast.forecast(cell, t.states[:25], 3, t.times[:27]),
         "fine_tune": lambda t: jaxcast.training.fine_tune(
-            models, t, lambda pool: jaxcast.Forecaster(pool, flow), keys=jax.random.split(jax.random.key(0), 1)
+            t,
+            models=models,
+            make_cell=lambda pool: jaxcast.Forecaster(pool, flow),
+            keys=jax.random.split(jax.random.key(0), 1),
         ),
         "grid_search": lambda t: jaxcast.training.grid_search(
-            lambda t: cell, {}, t, dt=0.2, threshold=1.0, num_leads=4, history_size=4, validation_share=0.5
+            t, fit=lambda t: cell, grid={}, dt=0.2, threshold=1.0, num_leads=4, history_size=4, validation_share=0.5
         ),
     }
 
@@ -145,8 +148,8 @@ def test_irregular_times_are_refused_without_candidates_too(scheduled):
         uneven = truth._replace(times=bad)
         for use in (
             lambda t: jaxcast.one_step_samples(t, 2),
-            lambda t: jaxcast.training.training_windows(t, 4, 3),
-            lambda t: jaxcast.cut_windows(t, num_windows=1, num_leads=30, history_size=5),
+            lambda t: jaxcast.training.training_windows(t, num_leads=4, history_size=3),
+            lambda t: jaxcast.cut_windows(t, num_windows=1, window_size=30, history_size=5),
         ):
             with pytest.raises(jaxcast.InputError, match="times of the trajectory must"):
                 use(uneven)
@@ -261,7 +264,7 @@ off = [
     jaxcast.forecast_windows(cell, windows).forecast - windows.truth,
     jaxcast.open_loop(cell, truth.states, truth.times).forecast[2:-1] - truth.states[3:],
     jaxcast.forecast(cell, truth.states[:6], 4, truth.times[:9]).forecast - truth.states[6:10],
-    loss(pool, jaxcast.training.training_windows(truth, 4, 3)),
+    loss(pool, jaxcast.training.training_windows(truth, num_leads=4, history_size=3)),
 ]
 print(max(float(abs(a).max()) for a in off))
 """
@@ -321,7 +324,9 @@ def shy_cell(guess):
 
 def test_a_window_that_has_diverged_goes_on_from_the_truth():
     states = jnp.where(jnp.arange(12) % 2, 1.0, -1.0)[:, None]
-    windows = jaxcast.training.training_windows(jaxcast.Trajectory(jnp.arange(12.0), states), horizon=4, history_size=1)
+    windows = jaxcast.training.training_windows(
+        jaxcast.Trajectory(jnp.arange(12.0), states), num_leads=4, history_size=1
+    )
     loss, gradient = jax.value_and_grad(jaxcast.training.closed_loop_loss(shy_cell))(50.0, windows)
     assert np.isfinite(gradient)
     far = 4 * 0.3  # squared, in standard deviations; only the first of four leads is scored

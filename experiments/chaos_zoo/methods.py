@@ -133,12 +133,12 @@ def _recurrent(layer: Any, zoo: Zoo, config: Any) -> np.ndarray:
 
 def _fit_kernel(series: Float[Array, "time dim"], setting: Any) -> Any:
     weights, bandwidth, penalty = setting
-    return jaxcast.forecasters.fit_delay_kernel_ridge(series, weights, bandwidth=bandwidth, penalty=penalty)
+    return jaxcast.forecasters.fit_delay_kernel_ridge(series, lag_weights=weights, bandwidth=bandwidth, penalty=penalty)
 
 
 def _fit_recurrent(layer: Any, num_updates: int, series: Float[Array, "time dim"], key: Any) -> Any:
-    layers = layer(in_size=1, hidden_size=HIDDEN_SIZE, key=key, init="orthogonal", dtype=series.dtype)
-    return jaxcast.forecasters.fit_recurrent_forecaster(layers, series, num_updates=num_updates)
+    layers = layer(input_size=1, hidden_size=HIDDEN_SIZE, key=key, init="orthogonal", dtype=series.dtype)
+    return jaxcast.forecasters.fit_recurrent_forecaster(series, layers=layers, num_optimizer_steps=num_updates)
 
 
 def _closed_loops(fit: Callable[[Array, Any], Any], num_leads: int, systems: Any, setting: Any) -> Array:

@@ -94,12 +94,16 @@ def rolling(
 
     def average(_: Path) -> Arrays:
         pool = jaxcast.hub.TrainedQuantileAverage.untrained(len(hub.models))
-        return {"forecast": np.asarray(jaxcast.hub.rolling_origin(pool, course, num_steps=config.num_steps).forecast)}
+        return {
+            "forecast": np.asarray(
+                jaxcast.hub.rolling_origin(pool, course, num_optimizer_steps=config.num_steps).forecast
+            )
+        }
 
     def adaptive(_: Path) -> Arrays:
         began = time.perf_counter()
         pool = jaxcast.hub.AdaptivePool.untrained(follow_newest=True)
-        output = jaxcast.hub.adaptive_origin(course, pool, num_steps=config.num_steps)
+        output = jaxcast.hub.adaptive_origin(course, pool, num_optimizer_steps=config.num_steps)
         kept = {"forecast": output.forecast, "weights": output.info["weights"], "leader": output.info["leader"]}
         arrays = {name: np.asarray(array) for name, array in kept.items()}
         console.print(

@@ -133,16 +133,16 @@ def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int
     data = jaxcast.text.text_streams(text.train, config.num_streams)
     num_steps = config.num_epochs * (data[0].shape[1] // config.chunk_size)
     optimizer = jaxcast.training.make_optimizer(
-        config.learning_rate, schedule="cosine", num_steps=num_steps, warmup_steps=min(WARMUP_STEPS, num_steps - 1),
+        config.learning_rate, schedule="cosine", num_optimizer_steps=num_steps, warmup_steps=min(WARMUP_STEPS, num_steps - 1),
         clip_norm=config.clip_norm,
     )  # fmt: skip
     fit = jaxcast.fit_over_time(
-        _init(config, text), data, keys=_keys(config), optimizer=optimizer, num_epochs=config.num_epochs,
+        data, init=_init(config, text), keys=_keys(config), optimizer=optimizer, num_epochs=config.num_epochs,
         chunk_size=config.chunk_size, loss=jaxcast.text.cross_entropy, with_key=config.dropout > 0, keep="last",
         validation=jaxcast.text.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=config.num_epochs,
         on_progress=report,
     )  # fmt: skip
-    return {"losses": fit.losses, "validation_losses": fit.validation_losses, **named_leaves(fit.model)}
+    return {"losses": fit.losses, "validation_losses": fit.validation_losses, **named_leaves(fit.models)}
 
 
 def _restored(config: Config, text: Text, arrays: dict[str, np.ndarray]) -> Any:
@@ -183,7 +183,7 @@ def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) 
     data = jaxcast.text.text_streams(tokens, 1)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.sgd(config.adaptation_rate))
     fit = jaxcast.fit_over_time(
-        jaxcast.training.FitResult(models, jnp.zeros(())), data, keys=_keys(config), optimizer=optimizer, num_epochs=1,
+        data, init=jaxcast.training.FitResult(models, jnp.zeros(())), keys=_keys(config), optimizer=optimizer, num_epochs=1,
         chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]), loss=jaxcast.text.cross_entropy, checkpoint=checkpoint,
     )  # fmt: skip
     return {"losses": np.asarray(fit.losses[:, 0])}

@@ -269,9 +269,9 @@ class Methods:
             train, _ = self.samples(delays, with_candidates)
             label = f"{label_of(method, delays)}, data seed {self.task.data_seed}"
             fit = self.fit(label, init, train, num_epochs or self.config.num_epochs, checkpoint)
-            leaves = jax.tree.leaves(fit.model)
+            leaves = jax.tree.leaves(fit.models)
             size = sum(leaf.size for leaf in leaves) // num_seeds
-            scores = self.score(fit.model, num_seeds, delays=delays, with_candidates=with_candidates)
+            scores = self.score(fit.models, num_seeds, delays=delays, with_candidates=with_candidates)
             return (
                 scores
                 | {f"param_{i}": leaf for i, leaf in enumerate(leaves)}
@@ -292,7 +292,7 @@ class Methods:
         optimizer = jaxcast.training.make_optimizer(
             config.learning_rate,
             schedule=config.schedule,
-            num_steps=num_steps,
+            num_optimizer_steps=num_steps,
             warmup_steps=config.warmup_steps,
             weight_decay=config.weight_decay,
             clip_norm=config.clip_norm,
@@ -304,8 +304,9 @@ class Methods:
                 progress.update(bar, completed=done, description=f"{label}: loss {float(losses.mean()):.4f}")
 
             return jaxcast.fit(
-                init,
                 jax.tree.map(lambda a: a.astype(self.dtype), train),
+                init=init,
+                loss=jaxcast.pooling.mean_squared_error,
                 keys=self.keys,
                 optimizer=optimizer,
                 num_epochs=num_epochs,

@@ -89,14 +89,15 @@ class Methods:
         def fit(trajectory: Any, num_epochs: int, keys: Any, checkpoint: Path | None = None) -> Any:
             samples = jaxcast.one_step_samples(trajectory, DELAYS, self.task.candidates)
             return jaxcast.fit(
-                init,
                 jax.tree.map(lambda a: a.astype(jnp.float32), samples),
+                init=init,
+                loss=jaxcast.pooling.mean_squared_error,
                 keys=keys,
                 optimizer=jaxcast.training.make_optimizer(1e-3),
                 num_epochs=num_epochs,
                 batch_size=BATCH_SIZE,
                 checkpoint=checkpoint,
-            ).model
+            ).models
 
         def chosen(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
             def attempt(trajectory: Any, num_epochs: int) -> Any:
@@ -127,7 +128,7 @@ class Methods:
         return self._regime(None)
 
     def _regime(self, coordinates: Any) -> Trained:
-        cell = jaxcast.fit_regime(self.task.train, self.task.candidates, coordinates=coordinates)
+        cell = jaxcast.fit_regime(self.task.train, forecast_map=self.task.candidates, coordinates=coordinates)
         return single(
             cell,
             periods=2 * np.pi / np.asarray(cell.course.frequencies),
@@ -178,23 +179,23 @@ class Methods:
         share: float,
         checkpoint: Path,
         clip_norm: Any = None,
+        loss: Any = jaxcast.pooling.mean_squared_error,
         **more: Any,
     ) -> Any:
         """Models fitted by a cosine schedule over a share of the epochs of the published method."""
         num_epochs = max(1, round(share * self.config.num_epochs))
         num_steps = num_epochs * (len(data.targets) // BATCH_SIZE)
         return jaxcast.fit(
-            init,
-            jax.tree.map(lambda a: a.astype(jnp.float32), data),
+            jax.tree.map(lambda a: a.astype(jnp.float32), data), init=init, loss=loss,
             keys=self.keys,
             optimizer=jaxcast.training.make_optimizer(
-                learning_rate, schedule="cosine", num_steps=num_steps, clip_norm=clip_norm
+                learning_rate, schedule="cosine", num_optimizer_steps=num_steps, clip_norm=clip_norm
             ),
             num_epochs=num_epochs,
             batch_size=BATCH_SIZE,
             checkpoint=checkpoint,
             **more,
-        ).model  # fmt: skip
+        ).models  # fmt: skip
 
     def fine_tuned_attention(self) -> Trained:
         """The published pool, then trained through its own closed loops of growing horizon."""
@@ -203,14 +204,14 @@ class Methods:
 
         def fit(_: Path) -> tuple[Any, dict[str, Any]]:
             models = jaxcast.training.fine_tune(
-                pools,
                 self.task.train,
-                lambda pool: jaxcast.Forecaster(pool, self.task.candidates),
+                models=pools,
+                make_cell=lambda pool: jaxcast.Forecaster(pool, self.task.candidates),
                 keys=self.keys,
-                horizons=(2, 5, 10, 20),
+                num_leads=(2, 5, 10, 20),
                 num_epochs=max(1, self.config.num_epochs // 125),
                 learning_rate=1e-3,
-            ).model
+            ).models
             return models, {}
 
         tuned, _ = self.trained_once("fine_tuned_attention", self.attention_init(), self.keys, fit)
@@ -225,7 +226,7 @@ class Methods:
     def corrected_interpolation(self) -> Trained:
         """Interpolation and a kernel ridge correction from the state and the last regimes: no dynamics are identified."""
         samples = self.samples()
-        pool = jaxcast.pooling.fit_correction(jaxcast.pooling.fit_regime_interpolation(samples), samples)
+        pool = jaxcast.pooling.fit_correction(samples, pool=jaxcast.pooling.fit_regime_interpolation(samples))
         return single(pooled(pool, self.task.candidates), DELAYS + 1)
 
     def samples(self) -> jaxcast.pooling.OneStepSamples:

@@ -105,9 +105,9 @@ def search(fit: Callable[..., Any], grid: dict[str, Any], task: SkillTask, case:
     score of every setting; a value of the grid that is a dictionary stands for several arguments."""
     rules = task.rules
     choice = jaxcast.training.grid_search(
-        lambda trajectory, **setting: fit(trajectory, **_flat(setting)),
-        grid,
         task.train,
+        fit=lambda trajectory, **setting: fit(trajectory, **_flat(setting)),
+        grid=grid,
         dt=case.dt,
         threshold=rules.threshold,
         num_leads=max(1, min(rules.window_size // 2, len(task.train.states) // 8)),

@@ -48,10 +48,10 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
         batch_size = min(BATCH_SIZE, len(learned.targets))
         num_steps = config.num_epochs * (len(learned.targets) // batch_size)
         optimizer = jaxcast.training.make_optimizer(
-            config.learning_rate, schedule="cosine", num_steps=num_steps, weight_decay=1e-2, clip_norm=1.0
+            config.learning_rate, schedule="cosine", num_optimizer_steps=num_steps, weight_decay=1e-2, clip_norm=1.0
         )
         return jaxcast.fit(
-            init, learned, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
+            learned, init=init, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
             num_epochs=num_epochs, batch_size=batch_size, loss=jaxcast.series.region_loss, **options,
         )  # fmt: skip
 
@@ -60,8 +60,8 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
     again = fit(known, best_epoch)
     # Histories as arguments: XLA would spend seconds on folding what it can of a constant.
     run = jax.jit(lambda models, history: jax.vmap(lambda model: model(history))(models))
-    of_valid, of_test = run(first.model, valid.history), run(first.model, test.history)
-    refitted = run(again.model, test.history)
+    of_valid, of_test = run(first.models, valid.history), run(first.models, test.history)
+    refitted = run(again.models, test.history)
     learned = {"losses": np.asarray(first.losses), "validation_losses": np.asarray(first.validation_losses)}
     if "weights" in of_test.info:
         learned["region_map"] = np.asarray(of_test.info["weights"]).mean((0, 1))

@@ -44,8 +44,8 @@ class RecurrentForecaster(Saveable, nnx.Module, name="recurrent"):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> wave = jnp.sin(0.3 * jnp.arange(300.0))[:, None]
-        >>> gru = jaxcast.nn.GRU(in_size=1, hidden_size=20, key=jax.random.key(0), dtype=wave.dtype)
-        >>> cell = jaxcast.forecasters.fit_recurrent_readout(gru, wave, penalty=1e-6)
+        >>> gru = jaxcast.nn.GRU(input_size=1, hidden_size=20, key=jax.random.key(0), dtype=wave.dtype)
+        >>> cell = jaxcast.forecasters.fit_recurrent_readout(wave, layers=gru, penalty=1e-6)
         >>> forecast = jaxcast.forecast(cell, wave[:100], num_leads=20).forecast
         >>> bool(abs(forecast - wave[100:120]).max() < 0.05)
         True
@@ -122,7 +122,7 @@ def _untrained(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Arr
 
 @checked
 def fit_recurrent_readout(
-    layers: Any, values: Float[Any, "time dim"], *, penalty: Scalar = 1e-6, num_discarded: int = 50
+    values: Float[Any, "time dim"], *, layers: Any, penalty: Scalar = 1e-6, num_discarded: int = 50
 ) -> RecurrentForecaster:
     """A recurrent forecaster whose layers stay as they are, and whose readout is trained on one series in closed form.
 
@@ -142,8 +142,8 @@ def fit_recurrent_readout(
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
-        >>> lstm = jaxcast.nn.LSTM(in_size=3, hidden_size=30, key=jax.random.key(0), dtype=truth.states.dtype)
-        >>> cell = jaxcast.forecasters.fit_recurrent_readout(lstm, truth.states)
+        >>> lstm = jaxcast.nn.LSTM(input_size=3, hidden_size=30, key=jax.random.key(0), dtype=truth.states.dtype)
+        >>> cell = jaxcast.forecasters.fit_recurrent_readout(truth.states, layers=lstm)
         >>> jaxcast.forecast(cell, truth.states, num_leads=5).forecast.shape
         (5, 3)
     """
@@ -157,14 +157,14 @@ def fit_recurrent_readout(
 
 @checked
 def fit_recurrent_forecaster(
-    layers: Any,
     values: Float[Any, "time dim"],
     *,
-    num_updates: int = 200,
+    layers: Any,
+    num_optimizer_steps: int = 200,
     learning_rate: Scalar = 0.03,
     penalty: Scalar = 1e-3,
     num_discarded: int = 30,
-    num_steps: int = 100,
+    chunk_size: int = 100,
 ) -> RecurrentForecaster:
     """A recurrent forecaster trained whole on one series: the readout in closed form, the layers by gradients through time.
 
@@ -177,8 +177,8 @@ def fit_recurrent_forecaster(
     Source: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), variable projection.
 
     Args:
-        layers: as they are at the start. num_updates: steps of Adam. penalty: for the sum over all samples.
-        num_steps: of a piece, over which gradients run. num_discarded: as many steps before each piece, in which the layers
+        layers: as they are at the start. num_optimizer_steps: steps of Adam. penalty: for the sum over all samples.
+        chunk_size: of a piece, over which gradients run. num_discarded: as many steps before each piece, in which the layers
             forget how they began.
 
     Raises:
@@ -188,18 +188,18 @@ def fit_recurrent_forecaster(
     Example:
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=400, dt=0.05)
-        >>> gru = jaxcast.nn.GRU(in_size=1, hidden_size=8, key=jax.random.key(0), dtype=truth.states.dtype)
-        >>> cell = jaxcast.forecasters.fit_recurrent_forecaster(gru, truth.states[:, :1], num_updates=20)
+        >>> gru = jaxcast.nn.GRU(input_size=1, hidden_size=8, key=jax.random.key(0), dtype=truth.states.dtype)
+        >>> cell = jaxcast.forecasters.fit_recurrent_forecaster(truth.states[:, :1], layers=gru, num_optimizer_steps=20)
         >>> jaxcast.forecast(cell, truth.states[:, :1], num_leads=5).forecast.shape
         (5, 1)
     """
-    if min(num_updates, num_discarded, num_steps) < 1:
+    if min(num_optimizer_steps, num_discarded, chunk_size) < 1:
         raise InputError(
-            f"num_updates, num_discarded and num_steps must be at least 1, got {num_updates}, {num_discarded}, {num_steps}"
+            f"num_optimizer_steps, num_discarded and chunk_size must be at least 1, got {num_optimizer_steps}, {num_discarded}, {chunk_size}"
         )
     if not is_traced(learning_rate) and not 0 < float(np.asarray(learning_rate)) < np.inf:
         raise InputError(f"learning_rate must be positive and finite, got {learning_rate}")
-    states = as_series(values, num_discarded + num_steps + 1, penalty)
+    states = as_series(values, num_discarded + chunk_size + 1, penalty)
     if not is_traced(states) and not (states != states[0]).any():
         raise InputError(f"expected a series that changes, got {shown(states[0].tolist())} at all {len(states)} times")
     _check_layers(layers, states)
@@ -208,11 +208,11 @@ def fit_recurrent_forecaster(
         states,
         learning_rate,
         penalty,
-        num_updates=num_updates,
+        num_optimizer_steps=num_optimizer_steps,
         num_discarded=num_discarded,
-        num_steps=num_steps,
+        chunk_size=chunk_size,
     )
-    return fit_recurrent_readout(layers, states, penalty=penalty, num_discarded=num_discarded)
+    return fit_recurrent_readout(states, layers=layers, penalty=penalty, num_discarded=num_discarded)
 
 
 def _check_layers(layers: Any, states: Array) -> None:
@@ -224,32 +224,32 @@ def _check_layers(layers: Any, states: Array) -> None:
     jax.eval_shape(layers.step, layers.init_carry(), states[0])
 
 
-@partial(jax.jit, static_argnames=("num_updates", "num_discarded", "num_steps"))
+@partial(jax.jit, static_argnames=("num_optimizer_steps", "num_discarded", "chunk_size"))
 def _train(
     layers: Any,
     states: Array,
     learning_rate: Scalar,
     penalty: Scalar,
     *,
-    num_updates: int,
+    num_optimizer_steps: int,
     num_discarded: int,
-    num_steps: int,
+    chunk_size: int,
 ) -> Any:
     scaled = scaler_of(states).apply(states)
-    num_pieces = (len(scaled) - 1 - num_discarded) // num_steps
-    ends = len(scaled) - 1 - num_steps * jnp.arange(num_pieces)[:, None]
-    rows = ends + jnp.arange(-num_discarded - num_steps, 0)
+    num_pieces = (len(scaled) - 1 - num_discarded) // chunk_size
+    ends = len(scaled) - 1 - chunk_size * jnp.arange(num_pieces)[:, None]
+    rows = ends + jnp.arange(-num_discarded - chunk_size, 0)
     targets = jnp.diff(scaled, axis=0)[rows[:, num_discarded:]]
 
     gradient = jax.grad(projected_loss)
-    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, num_updates))
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, num_optimizer_steps))
 
     def update(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
         layers, moments = state
         changes, moments = optimizer.update(gradient(layers, scaled[rows], targets, penalty), moments)
         return (optax.apply_updates(layers, changes), moments), None
 
-    (layers, _), _ = jax.lax.scan(update, (layers, optimizer.init(layers)), None, num_updates)
+    (layers, _), _ = jax.lax.scan(update, (layers, optimizer.init(layers)), None, num_optimizer_steps)
     return layers
 
 

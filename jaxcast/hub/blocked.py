@@ -205,9 +205,15 @@ def blocked_windows(
         samples = quantile_samples(course, num_delays=num_delays, scale=jnp.asarray(np.maximum(largest, 1e-9)))
         chosen = jax.tree.map(lambda a, training=training: a[training], samples)
         trained = fit(
-            init, chosen, keys=keys, optimizer=optimizer, num_epochs=num_epochs, batch_size=batch_size, loss=scaled_wis
+            chosen,
+            init=init,
+            keys=keys,
+            optimizer=optimizer,
+            num_epochs=num_epochs,
+            batch_size=batch_size,
+            loss=scaled_wis,
         )
-        pooled = _pooled(trained.model, jax.tree.map(lambda a, window=window: a[:, window], samples))
+        pooled = _pooled(trained.models, jax.tree.map(lambda a, window=window: a[:, window], samples))
         forecast = forecast.at[:, :, window].set(pooled)
         losses.append(trained.losses)
     return BlockedForecast(jnp.where(course.possible[..., None], forecast, jnp.nan), jnp.stack(losses))

@@ -34,7 +34,7 @@ def rolling_origin(
     course: HubForecasts,
     *,
     optimizer: optax.GradientTransformation | None = None,
-    num_steps: int = 15,
+    num_optimizer_steps: int = 15,
     every: int = 1,
     start: int = 5,
     penalty: Scalar = 0.3,
@@ -49,7 +49,7 @@ def rolling_origin(
 
     Args:
         pool: any pytree of parameters with `observe` and a call; its parameters are start and prior.
-        optimizer: by default Adam with a rate of 0.03. num_steps: of it before each forecast.
+        optimizer: by default Adam with a rate of 0.03. num_optimizer_steps: of it before each forecast.
         every: retrain every so many times. start: the index of the first time to train for.
         penalty: the weight of the prior. discount: the weight of a time compared to that of the next; 1 forgets nothing.
 
@@ -68,18 +68,20 @@ def rolling_origin(
         >>> bool(rolled.info["weights"][0, -1, 0] > 0.9)
         True
     """
-    if min(num_steps, every, start + 1) < 1:
-        raise InputError(f"expected num_steps and every of at least 1 and a start, got {num_steps}, {every}, {start}")
+    if min(num_optimizer_steps, every, start + 1) < 1:
+        raise InputError(
+            f"expected num_optimizer_steps and every of at least 1 and a start, got {num_optimizer_steps}, {every}, {start}"
+        )
     if not is_traced(discount) and not 0 < float(jnp.asarray(discount)) <= 1:
         raise InputError(f"discount must be above 0 and at most 1, got {discount}")
     optimizer = make_optimizer(0.03) if optimizer is None else optimizer
     return _rolling(
         pool, course, jnp.asarray(start), jnp.asarray(penalty, float), jnp.asarray(discount, float),
-        optimizer=optimizer, num_steps=num_steps, every=every,
+        optimizer=optimizer, num_optimizer_steps=num_optimizer_steps, every=every,
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("optimizer", "num_steps", "every"))
+@partial(jax.jit, static_argnames=("optimizer", "num_optimizer_steps", "every"))
 def _rolling(
     pool: Any,
     course: HubForecasts,
@@ -88,7 +90,7 @@ def _rolling(
     discount: Array,
     *,
     optimizer: optax.GradientTransformation,
-    num_steps: int,
+    num_optimizer_steps: int,
     every: int,
 ) -> Rolled:
     memory = pool.observe(course)
@@ -105,7 +107,7 @@ def _rolling(
             updates, state = optimizer.update(gradient, state, trained)
             return optax.apply_updates(trained, updates), state
 
-        return jax.lax.fori_loop(0, num_steps, step, (trained, state))
+        return jax.lax.fori_loop(0, num_optimizer_steps, step, (trained, state))
 
     def at(carry: tuple[Any, Any], time: Array) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         due = (time >= start) & ((time - start) % every == 0)

@@ -25,7 +25,7 @@ class GRU(RecurrentLayer):
     Source: Cho et al. (2014), eq. 5-8; https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html.
 
     Args:
-        in_size: components of an input. hidden_size: components of the output.
+        input_size: components of an input. hidden_size: components of the output.
         key: for the initial weights.
         reset_after: whether r acts on the product with the past or on the past itself.
 
@@ -34,7 +34,7 @@ class GRU(RecurrentLayer):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> gru = jaxcast.nn.GRU(in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> gru = jaxcast.nn.GRU(input_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = gru(jnp.ones((32, 20, 3)))
         >>> carry, output = gru.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, carry.shape, output.shape
@@ -45,7 +45,7 @@ class GRU(RecurrentLayer):
     def __init__(
         self,
         *,
-        in_size: int,
+        input_size: int,
         hidden_size: int,
         key: Key[Array, ""],
         reset_after: bool = True,
@@ -53,7 +53,7 @@ class GRU(RecurrentLayer):
         learn_carry: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
-        sizes = {"in_size": in_size, "hidden_size": hidden_size, "num_gates": 3}
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_gates": 3}
         weights = initial_weights(init, **sizes, key=key, dtype=dtype, recurrent_bias=reset_after)
         super().__init__(weights, learn_carry=learn_carry)
 
@@ -86,11 +86,11 @@ def _backward_after(weights: Weights, saved: Any, d_carry: Array, d_h: Array) ->
 
 def _gradient_after(weights: Weights, xs: Array, saved: Any, d_products: tuple[Array, Array]) -> tuple[Weights, Array]:
     (h, _), (d_recurrent, d_n) = saved, d_products
-    in_size = xs.shape[-1]
+    input_size = xs.shape[-1]
     d_all = contract((xs, ones(xs), h), d_recurrent)
     of_gates, of_past = _gates_and_candidate(d_all)
-    of_input = jnp.concatenate([of_gates[: in_size + 1], contract((xs, ones(xs)), d_n)], -1)
-    d_weights = Weights(of_input[:-1], d_all[in_size + 1 :], of_input[-1], of_past[in_size])
+    of_input = jnp.concatenate([of_gates[: input_size + 1], contract((xs, ones(xs)), d_n)], -1)
+    d_weights = Weights(of_input[:-1], d_all[input_size + 1 :], of_input[-1], of_past[input_size])
     d_gates, _ = _gates_and_candidate(d_recurrent)
     return d_weights, jnp.concatenate([d_gates, d_n], -1) @ weights.input.T
 

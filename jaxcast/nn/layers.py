@@ -29,10 +29,10 @@ def check_input(layer: nnx.Linear, num_inputs: int) -> None:
 
 
 def uniform_linear(
-    in_size: int, out_size: int, *, fan_in: int, rngs: nnx.Rngs, dtype: DTypeLike, use_bias: bool = True
+    input_size: int, out_size: int, *, fan_in: int, rngs: nnx.Rngs, dtype: DTypeLike, use_bias: bool = True
 ) -> nnx.Linear:
     """A linear layer with weights and bias uniform within 1/sqrt(fan_in)."""
-    check_arrays(f"a layer from {in_size} to {out_size} units", (in_size, out_size), dtype=dtype)
+    check_arrays(f"a layer from {input_size} to {out_size} units", (input_size, out_size), dtype=dtype)
     bound = fan_in**-0.5
     dtype = jnp.dtype(dtype)  # so that layers made from a dtype and from its name are the same
 
@@ -40,7 +40,7 @@ def uniform_linear(
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return nnx.Linear(
-        in_size,
+        input_size,
         out_size,
         use_bias=use_bias,
         dtype=dtype,

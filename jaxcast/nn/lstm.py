@@ -33,7 +33,7 @@ class LSTM(RecurrentLayer):
     al., 2014), the forget bias 1 (Jozefowicz et al., 2015), the other biases 0.
 
     Args:
-        in_size: components of an input. hidden_size: components of the output.
+        input_size: components of an input. hidden_size: components of the output.
         key: for the initial weights.
         learn_carry: whether the carry before the first step is trained too; it begins as zeros.
 
@@ -42,7 +42,7 @@ class LSTM(RecurrentLayer):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> lstm = jaxcast.nn.LSTM(in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> lstm = jaxcast.nn.LSTM(input_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = lstm(jnp.ones((32, 20, 3)))
         >>> carry, output = lstm.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, carry.c.shape, output.shape
@@ -53,14 +53,16 @@ class LSTM(RecurrentLayer):
     def __init__(
         self,
         *,
-        in_size: int,
+        input_size: int,
         hidden_size: int,
         key: Key[Array, ""],
         init: Init = "uniform",
         learn_carry: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
-        weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=4, key=key, dtype=dtype)
+        weights = initial_weights(
+            init, input_size=input_size, hidden_size=hidden_size, num_gates=4, key=key, dtype=dtype
+        )
         if init == "orthogonal":
             weights = weights._replace(bias=weights.bias.at[hidden_size : 2 * hidden_size].set(1))
         super().__init__(weights, learn_carry=learn_carry, num_carried=2)

@@ -111,9 +111,9 @@ def _where(mask: Array | None, n: Array, inside: Any, outside: Any) -> Any:
 
 def gradient(weights: Weights, xs: Array, h: Array, d_products: Array) -> tuple[Weights, Array]:
     """`Equations.gradient` where all products and the bias are added up; h is what came before each step."""
-    in_size = xs.shape[-1]
+    input_size = xs.shape[-1]
     d_all = contract((xs, ones(xs), h), d_products)
-    return Weights(d_all[:in_size], d_all[in_size + 1 :], d_all[in_size]), d_products @ weights.input.T
+    return Weights(d_all[:input_size], d_all[input_size + 1 :], d_all[input_size]), d_products @ weights.input.T
 
 
 def contract(

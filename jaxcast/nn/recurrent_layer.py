@@ -41,9 +41,14 @@ class RecurrentLayer(nnx.Module):
     @property
     def config(self) -> dict[str, Any]:
         """What it must be made with, beside a key, before its weights can be put in."""
-        in_size, hidden_size = self.input_kernel.shape[-2], self.recurrent_kernel.shape[-2]
+        input_size, hidden_size = self.input_kernel.shape[-2], self.recurrent_kernel.shape[-2]
         learns = self.learned_carry is not None
-        return {"in_size": in_size, "hidden_size": hidden_size, "learn_carry": learns, "dtype": str(self.bias.dtype)}
+        return {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "learn_carry": learns,
+            "dtype": str(self.bias.dtype),
+        }
 
     def init_carry(self, *batch: int) -> Any:
         """The carry before the first step: zeros, or what was learned."""
@@ -63,7 +68,7 @@ class RecurrentLayer(nnx.Module):
     @checked
     def __call__(
         self,
-        xs: Float[Array, "*batch time in_size"],
+        xs: Float[Array, "*batch time input_size"],
         carry: Any = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Any, Float[Array, "*batch time hidden"]]:
@@ -80,7 +85,7 @@ class RecurrentLayer(nnx.Module):
         return _run(self.equations, self.weights, self._checked_carry(carry, xs.shape[:-2]), xs, mask)
 
     @checked
-    def step(self, carry: Any, x: Float[Array, "*batch in_size"]) -> tuple[Any, Float[Array, "*batch hidden"]]:
+    def step(self, carry: Any, x: Float[Array, "*batch input_size"]) -> tuple[Any, Float[Array, "*batch hidden"]]:
         """The carry after one step, and its output."""
         x = self._checked_inputs(x, "(*batch, in)")
         return _step(self.equations, self.weights, self._checked_carry(carry, x.shape[:-1]), x)
@@ -122,11 +127,11 @@ class RecurrentLayer(nnx.Module):
     def _checked_inputs(self, xs: Array, axes: str) -> Array:
         """The inputs in the layer's dtype."""
         xs = jnp.asarray(xs, self.bias.dtype)
-        in_size = len(self.input_kernel)
-        if xs.ndim < axes.count(",") or xs.shape[-1] != in_size:
+        input_size = len(self.input_kernel)
+        if xs.ndim < axes.count(",") or xs.shape[-1] != input_size:
             raise InputError(
-                f"expected inputs {axes} with in = {in_size}, got shape {xs.shape}; "
-                "in_size of the layer must be that of the data"
+                f"expected inputs {axes} with in = {input_size}, got shape {xs.shape}; "
+                "input_size of the layer must be that of the data"
             )
         return xs
 
@@ -144,12 +149,12 @@ class RecurrentLayer(nnx.Module):
 @partial(jax.jit, static_argnums=0)
 def _run(equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None) -> tuple[Any, Array]:
     """Over time, with all batch axes as one."""
-    *batch, num_steps, in_size = xs.shape
+    *batch, num_steps, input_size = xs.shape
     size = math.prod(batch)
     carry = jax.tree.map(lambda a: a.reshape(size, a.shape[-1]), carry)
     if mask is not None:
         xs, mask = jnp.where(mask[..., None], xs, 0), mask.reshape(size, num_steps)
-    carry, hs = over_time(equations, weights, carry, xs.reshape(size, num_steps, in_size), mask)
+    carry, hs = over_time(equations, weights, carry, xs.reshape(size, num_steps, input_size), mask)
     return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), (carry, hs))
 
 
@@ -169,7 +174,7 @@ def check_mask(mask: Any, xs: Array) -> None:
 def initial_weights(
     init: Init,
     *,
-    in_size: int,
+    input_size: int,
     hidden_size: int,
     num_gates: int,
     key: Key[Array, ""],
@@ -177,15 +182,15 @@ def initial_weights(
     recurrent_bias: bool = False,
 ) -> Weights:
     """Uniform within 1/sqrt(hidden_size); or orthogonal recurrent and Glorot input weights for each gate, and biases of 0."""
-    check_sizes(in_size=in_size, hidden_size=hidden_size)
+    check_sizes(input_size=input_size, hidden_size=hidden_size)
     if init not in ("uniform", "orthogonal"):
         raise InputError(f"init must be 'uniform' or 'orthogonal', got {shown(repr(init))}")
     width = num_gates * hidden_size
-    check_arrays(f"a layer of {hidden_size} hidden units", (in_size + hidden_size, width), dtype=dtype)
+    check_arrays(f"a layer of {hidden_size} hidden units", (input_size + hidden_size, width), dtype=dtype)
     keys = jax.random.split(key, 4)
     if init == "uniform":
         bound = hidden_size**-0.5
-        shapes = [(in_size, width), (hidden_size, width), (width,), *[(hidden_size,)] * recurrent_bias]
+        shapes = [(input_size, width), (hidden_size, width), (width,), *[(hidden_size,)] * recurrent_bias]
         return Weights(*(jax.random.uniform(k, s, dtype, -bound, bound) for k, s in zip(keys, shapes, strict=False)))
 
     def of_each_gate(initializer: Any, key: Array, num_rows: int) -> Array:
@@ -193,7 +198,7 @@ def initial_weights(
         return jnp.concatenate(gates, -1)
 
     return Weights(
-        of_each_gate(jax.nn.initializers.glorot_uniform(), keys[0], in_size),
+        of_each_gate(jax.nn.initializers.glorot_uniform(), keys[0], input_size),
         of_each_gate(jax.nn.initializers.orthogonal(), keys[1], hidden_size),
         jnp.zeros(width, dtype),
         jnp.zeros(hidden_size, dtype) if recurrent_bias else None,

@@ -24,7 +24,7 @@ class RNN(RecurrentLayer):
     Source: Elman (1990).
 
     Args:
-        in_size: components of an input. hidden_size: components of the output.
+        input_size: components of an input. hidden_size: components of the output.
         key: for the initial weights.
         activation: act.
 
@@ -33,7 +33,7 @@ class RNN(RecurrentLayer):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> rnn = jaxcast.nn.RNN(in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> rnn = jaxcast.nn.RNN(input_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = rnn(jnp.ones((32, 20, 3)))
         >>> carry, output = rnn.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, carry.shape, output.shape
@@ -44,7 +44,7 @@ class RNN(RecurrentLayer):
     def __init__(
         self,
         *,
-        in_size: int,
+        input_size: int,
         hidden_size: int,
         key: Key[Array, ""],
         activation: Activation = "tanh",
@@ -54,7 +54,9 @@ class RNN(RecurrentLayer):
     ):
         if activation not in _EQUATIONS:
             raise InputError(f"activation must be one of {', '.join(_EQUATIONS)}, got {shown(repr(activation))}")
-        weights = initial_weights(init, in_size=in_size, hidden_size=hidden_size, num_gates=1, key=key, dtype=dtype)
+        weights = initial_weights(
+            init, input_size=input_size, hidden_size=hidden_size, num_gates=1, key=key, dtype=dtype
+        )
         super().__init__(weights, learn_carry=learn_carry)
         self.activation: Activation = activation
 

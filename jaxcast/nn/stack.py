@@ -31,7 +31,7 @@ class Bidirectional(nnx.Module):
     Source: Schuster and Paliwal (1997).
 
     Args:
-        kind: "lstm", "gru" or "rnn". in_size: components of an input. hidden_size: of the output of each direction.
+        kind: "lstm", "gru" or "rnn". input_size: components of an input. hidden_size: of the output of each direction.
         key: for the initial weights. options: of the layers, such as `dtype` or `init`.
 
     Raises:
@@ -39,17 +39,17 @@ class Bidirectional(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> layer = jaxcast.nn.Bidirectional("gru", in_size=3, hidden_size=8, key=jax.random.key(0))
+        >>> layer = jaxcast.nn.Bidirectional("gru", input_size=3, hidden_size=8, key=jax.random.key(0))
         >>> carry, outputs = layer(jnp.ones((32, 20, 3)))
         >>> outputs.shape
         (32, 20, 16)
     """
 
     @checked
-    def __init__(self, kind: Kind, *, in_size: int, hidden_size: int, key: Key[Array, ""], **options: Any):
+    def __init__(self, kind: Kind, *, input_size: int, hidden_size: int, key: Key[Array, ""], **options: Any):
         forward, backward = jax.random.split(key)
-        self.forward = make_layer(kind, in_size=in_size, hidden_size=hidden_size, key=forward, **options)
-        self.backward = make_layer(kind, in_size=in_size, hidden_size=hidden_size, key=backward, **options)
+        self.forward = make_layer(kind, input_size=input_size, hidden_size=hidden_size, key=forward, **options)
+        self.backward = make_layer(kind, input_size=input_size, hidden_size=hidden_size, key=backward, **options)
 
     def init_carry(self, *batch: int) -> tuple[Any, Any]:
         """The carries before the first step of either direction."""
@@ -58,7 +58,7 @@ class Bidirectional(nnx.Module):
     @checked
     def __call__(
         self,
-        xs: Float[Array, "*batch time in_size"],
+        xs: Float[Array, "*batch time input_size"],
         carry: tuple[Any, Any] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[tuple[Any, Any], Float[Array, "*batch time hidden"]]:
@@ -94,7 +94,7 @@ class Stack(nnx.Module):
 
     Args:
         kind: "lstm", "gru" or "rnn".
-        in_size: components of an input.
+        input_size: components of an input.
         hidden_size: components of the output, of each direction.
         num_layers: how many, one above the other.
         key: for the initial weights.
@@ -115,7 +115,7 @@ class Stack(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> stack = jaxcast.nn.Stack("lstm", in_size=3, hidden_size=8, num_layers=2, dropout=0.1, key=jax.random.key(0))
+        >>> stack = jaxcast.nn.Stack("lstm", input_size=3, hidden_size=8, num_layers=2, dropout=0.1, key=jax.random.key(0))
         >>> carry, outputs = stack(jnp.ones((32, 20, 3)), key=jax.random.key(1))
         >>> carry, output = stack.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, len(carry), output.shape
@@ -127,7 +127,7 @@ class Stack(nnx.Module):
         self,
         kind: Kind,
         *,
-        in_size: int,
+        input_size: int,
         hidden_size: int,
         num_layers: int,
         key: Key[Array, ""],
@@ -148,12 +148,12 @@ class Stack(nnx.Module):
         make = Bidirectional if bidirectional else make_layer
         if skips and dense:
             raise InputError("skips add a layer's input to its output, dense joins them: choose one of the two")
-        check_sizes(in_size=in_size, hidden_size=hidden_size)
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
         out_size = hidden_size * (1 + bidirectional)
-        sizes = [in_size + k * out_size if dense or not k else out_size for k in range(num_layers)]
+        sizes = [input_size + k * out_size if dense or not k else out_size for k in range(num_layers)]
         keys = jax.random.split(key, num_layers)
         self.layers = nnx.List(
-            make(kind, in_size=size, hidden_size=hidden_size, key=k, **options)
+            make(kind, input_size=size, hidden_size=hidden_size, key=k, **options)
             for size, k in zip(sizes, keys, strict=True)
         )
         self.dropout, self.skips, self.dense = dropout, skips, dense
@@ -175,7 +175,7 @@ class Stack(nnx.Module):
     @checked
     def __call__(
         self,
-        xs: Float[Array, "*batch time in_size"],
+        xs: Float[Array, "*batch time input_size"],
         carry: tuple[Any, ...] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
         *,
@@ -195,7 +195,7 @@ class Stack(nnx.Module):
         return tuple(carries), xs
 
     def step(
-        self, carry: tuple[Any, ...], x: Float[Array, "*batch in_size"]
+        self, carry: tuple[Any, ...], x: Float[Array, "*batch input_size"]
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch hidden"]]:
         """The carries after one step, and its output; nothing is dropped."""
         self._check_carry(carry)

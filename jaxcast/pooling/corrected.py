@@ -121,7 +121,7 @@ class CorrectedPool(FrozenPytree, name="corrected"):
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300)
         >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
         >>> samples = jaxcast.one_step_samples(truth, 1, candidates)
-        >>> pool = jaxcast.pooling.fit_correction(jaxcast.equal_weights(2), samples)
+        >>> pool = jaxcast.pooling.fit_correction(samples, pool=jaxcast.equal_weights(2))
         >>> before, after = (jaxcast.pooling.one_step_errors(p, samples).mean() for p in (pool.pool, pool))
         >>> bool(after < 0.01 * before)
         True
@@ -155,21 +155,21 @@ class CorrectedPool(FrozenPytree, name="corrected"):
 
 @checked
 def fit_correction(
-    pool: Any,
     samples: OneStepSamples,
     *,
+    pool: Any,
     kind: Literal["kernel", "polynomial"] = "kernel",
     info: Sequence[str] | None = None,
     lengths: Sequence[float] = (0.4, 0.6),
     stretches: Sequence[float] = (0.5,),
     degrees: Sequence[int] = (2, 3, 4),
-    regularizations: Sequence[float] = (1e-8, 1e-7, 1e-6, 1e-4, 1e-2, 1.0),
-    validation: float = 0.2,
+    penalties: Sequence[float] = (1e-8, 1e-7, 1e-6, 1e-4, 1e-2, 1.0),
+    validation_share: float = 0.2,
     max_centres: int = 4000,
 ) -> CorrectedPool:
     """The correction of a pool that leaves the least squared error, by ridge regression in closed form.
 
-        C = argmin sum_n |y_n - pool_n - C(x_n)|^2 + regularization * |C|^2
+        C = argmin sum_n |y_n - pool_n - C(x_n)|^2 + penalty |C|^2
 
     with the norm of the coefficients (polynomial) or of the kernel's function space (kernel). Every combination of the
     settings is fitted on the first samples and judged on the last ones, the best is fitted again on all.
@@ -183,7 +183,7 @@ def fit_correction(
             there is one.
         lengths: of the kernel, where features lie in [-1, 1]. stretches: factors of the features from info.
         degrees: total, of the polynomials.
-        validation: the share of the samples to choose by; with only one setting it does not matter.
+        validation_share: of the samples, to choose by; with only one setting it does not matter.
         max_centres: with more samples the kernel's centres are as many of them, evenly spaced.
 
     Raises:
@@ -196,13 +196,13 @@ def fit_correction(
         >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (30.0, 34.0)]))
         >>> samples = jaxcast.one_step_samples(truth, 2, candidates)
         >>> pool = jaxcast.pooling.fit_correction(
-        ...     jaxcast.pooling.fit_regime_interpolation(samples), samples, kind="polynomial", degrees=(2,)
+        ...     samples, pool=jaxcast.pooling.fit_regime_interpolation(samples), kind="polynomial", degrees=(2,)
         ... )
         >>> pool.features.info
         ('position',)
     """
-    _check_settings(kind, (lengths, stretches, degrees, regularizations), validation, max_centres)
-    num_fit = int(len(samples.targets) * (1 - validation))
+    _check_settings(kind, (lengths, stretches, degrees, penalties), validation_share, max_centres)
+    num_fit = int(len(samples.targets) * (1 - validation_share))
     if min(num_fit, len(samples.targets) - num_fit) < 1:
         raise InputError(f"expected samples to fit and to validate with, got {len(samples.targets)}")
     check_finite(samples._asdict())
@@ -223,26 +223,26 @@ def fit_correction(
         return error if np.isfinite(error) else np.inf
 
     sizes: Sequence[Any] = lengths if kind == "kernel" else degrees
-    settings = list(product(stretches if features.info else (1.0,), sizes, regularizations))
+    settings = list(product(stretches if features.info else (1.0,), sizes, penalties))
     best = min(settings, key=score) if len(settings) > 1 else settings[0]
     stretched, _, correction = fitted(best, slice(None))
     return CorrectedPool(pool, stretched, correction)
 
 
-def _check_settings(kind: str, grids: tuple[Sequence[Any], ...], validation: float, max_centres: int) -> None:
+def _check_settings(kind: str, grids: tuple[Sequence[Any], ...], validation_share: float, max_centres: int) -> None:
     if kind not in ("kernel", "polynomial"):
         raise InputError(f"kind must be 'kernel' or 'polynomial', got {shown(repr(kind))}")
-    if not all(grids) or min(map(min, grids)) <= 0 or not 0 < validation < 1 or max_centres < 1:
+    if not all(grids) or min(map(min, grids)) <= 0 or not 0 < validation_share < 1 or max_centres < 1:
         raise InputError(
-            "expected positive lengths, stretches, degrees and regularizations, at least one of each, a validation in "
-            f"(0, 1) and max_centres of at least 1, got {shown(', '.join(map(str, grids)))}, {validation} and {max_centres}"
+            "expected positive lengths, stretches, degrees and penalties, at least one of each, a validation_share in "
+            f"(0, 1) and max_centres of at least 1, got {shown(', '.join(map(str, grids)))}, {validation_share} and {max_centres}"
         )
 
 
-def _fit(kind: str, x: Array, missing: Array, size: Any, regularization: float, max_centres: int) -> Any:
+def _fit(kind: str, x: Array, missing: Array, size: Any, penalty: float, max_centres: int) -> Any:
     if kind == "polynomial":
-        return PolynomialCorrection(_fit_polynomial(x, missing, regularization, size), size)
-    return _fit_kernel(x, missing, size, regularization, max_centres=max_centres)
+        return PolynomialCorrection(_fit_polynomial(x, missing, penalty, size), size)
+    return _fit_kernel(x, missing, size, penalty, max_centres=max_centres)
 
 
 def _with_newest(memory: PoolMemory) -> PoolMemory:
@@ -290,23 +290,21 @@ def _error(correction: Any, x: Array, missing: Array, scale: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="degree")
-def _fit_polynomial(x: Array, missing: Array, regularization: Scalar, degree: int) -> Array:
+def _fit_polynomial(x: Array, missing: Array, penalty: Scalar, degree: int) -> Array:
     terms = chebyshev_terms(x, degree)
-    gram = terms.T @ terms + regularization * jnp.eye(terms.shape[-1], dtype=terms.dtype)
+    gram = terms.T @ terms + penalty * jnp.eye(terms.shape[-1], dtype=terms.dtype)
     return jax.scipy.linalg.solve(gram, terms.T @ missing, assume_a="pos")
 
 
 @partial(jax.jit, static_argnames="max_centres")
-def _fit_kernel(
-    x: Array, missing: Array, length: Scalar, regularization: Scalar, *, max_centres: int
-) -> KernelCorrection:
+def _fit_kernel(x: Array, missing: Array, length: Scalar, penalty: Scalar, *, max_centres: int) -> KernelCorrection:
     if len(x) <= max_centres:
-        gram = gaussian_kernel(x, x, length) + regularization * jnp.eye(len(x), dtype=x.dtype)
+        gram = gaussian_kernel(x, x, length) + penalty * jnp.eye(len(x), dtype=x.dtype)
         return KernelCorrection(x, jax.scipy.linalg.solve(gram, missing, assume_a="pos"), jnp.asarray(length, x.dtype))
     centres = x[np.linspace(0, len(x) - 1, max_centres).round().astype(int)]
     kernel = gaussian_kernel(x, centres, length)
     # The subset of regressors: the norm is that of the function space, by the kernel of the centres among themselves.
-    gram = kernel.T @ kernel + regularization * gaussian_kernel(centres, centres, length)
+    gram = kernel.T @ kernel + penalty * gaussian_kernel(centres, centres, length)
     gram += 1e-12 * jnp.trace(gram) / max_centres * jnp.eye(max_centres, dtype=x.dtype)
     solved = jax.scipy.linalg.solve(gram, kernel.T @ missing, assume_a="pos")
     return KernelCorrection(centres, solved, jnp.asarray(length, x.dtype))

@@ -150,7 +150,7 @@ class RecurrentAttention(ComponentWeights, Network, name="recurrent_attention"):
         of_cell, of_scores = jax.random.split(key)
         self.num_warmup = num_warmup
         self.scales = Standardise(scales, dim)
-        self.cell = _CELLS[cell](in_size=2 * dim + 1, hidden_size=hidden_size, key=of_cell, dtype=jnp.dtype(dtype))
+        self.cell = _CELLS[cell](input_size=2 * dim + 1, hidden_size=hidden_size, key=of_cell, dtype=jnp.dtype(dtype))
         rngs, size = nnx.Rngs(of_scores), 2 * hidden_size + dim
         self.hidden = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
         self.score = uniform_linear(

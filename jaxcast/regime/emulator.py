@@ -124,9 +124,9 @@ class Emulator(FrozenPytree, HasStep):
 @checked
 def fit_emulator(
     states: Float[Array, "time dim"],
+    *,
     forecasts: Float[Array, "time model dim"],
     dt: float,
-    *,
     coordinates: Shaped[ArrayLike, "..."] | None = None,
     degrees: Sequence[tuple[int, int]] = DEGREES,
     num_substeps: int | None = None,
@@ -158,7 +158,9 @@ def fit_emulator(
         >>> states = jax.random.normal(jax.random.key(0), (50, 1))
         >>> rates = jnp.asarray([0.5, 1.0, 1.5])
         >>> forecasts = states[:, None] * jnp.exp(-0.1 * rates)[:, None]  # of three decays
-        >>> emulator = jaxcast.regime.fit_emulator(states, forecasts, 0.1, coordinates=rates, degrees=[(1, 1)], num_substeps=2)
+        >>> emulator = jaxcast.regime.fit_emulator(
+        ...     states, forecasts=forecasts, dt=0.1, coordinates=rates, degrees=[(1, 1)], num_substeps=2
+        ... )
         >>> bool(emulator.error < 1e-6)
         True
     """

@@ -44,8 +44,8 @@ TOLERABLE = 0.35
 @checked
 def fit_regime(
     trajectory: Trajectory,
-    forecast_map: ForecastMap,
     *,
+    forecast_map: ForecastMap,
     coordinates: Shaped[ArrayLike, "..."] | None = None,
     interpolation_degree: int = 3,
     **emulator_settings: Any,
@@ -73,14 +73,14 @@ def fit_regime(
         >>> import jaxcast, numpy as np
         >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
         >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
-        >>> cell = jaxcast.fit_regime(truth, candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
+        >>> cell = jaxcast.fit_regime(truth, forecast_map=candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
         >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
         >>> bool(abs(output.forecast - truth.states[6:16]).max() < 1e-2)
         True
     """
     return fit_and_trial(
         trajectory,
-        forecast_map,
+        forecast_map=forecast_map,
         coordinates=coordinates,
         interpolation_degree=interpolation_degree,
         **emulator_settings,
@@ -101,8 +101,8 @@ class Trial(NamedTuple):
 
 def fit_and_trial(
     trajectory: Trajectory,
-    forecast_map: ForecastMap,
     *,
+    forecast_map: ForecastMap,
     coordinates: Shaped[ArrayLike, "..."] | None = None,
     interpolation_degree: int = 3,
     **emulator_settings: Any,
@@ -112,7 +112,7 @@ def fit_and_trial(
     states = jnp.asarray(trajectory.states)
     forecasts = forecasts_along(forecast_map, trajectory)
     dt = float((trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1))
-    emulator = fit_emulator(states, forecasts, dt, coordinates=coordinates, **emulator_settings)
+    emulator = fit_emulator(states, forecasts=forecasts, dt=dt, coordinates=coordinates, **emulator_settings)
     make = partial(_make, num_steps=len(states) - 1, forecast_map=forecast_map, degree=interpolation_degree)
     return _read(trajectory._replace(states=states), emulator, make)
 
@@ -122,7 +122,7 @@ def _read(
 ) -> tuple[RegimeForecaster, Trial | None]:
     """The forecaster that the best reading of the trajectory makes, and the trial that chose it."""
     steps = steps_of(emulator, trajectory.states)
-    found = find_courses(emulator, trajectory.states)
+    found = find_courses(trajectory.states, emulator=emulator)
     if found[0].is_exact:
         return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0]), None
     courses = [(emulator, course) for course in found]

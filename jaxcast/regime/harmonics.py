@@ -152,7 +152,7 @@ def certain(shift: Float[Array, "step coordinate"], information: Array) -> tuple
 
 @checked
 def fit_harmonics(
-    emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
+    states: Float[Array, "time dim"], *, emulator: Emulator, most_oscillations: int = MOST_OSCILLATIONS
 ) -> HarmonicSchedule:
     """The course that the coordinates took along a trajectory, told from its middle; oscillations not found are zero.
 
@@ -172,12 +172,14 @@ def fit_harmonics(
         >>> ensemble = jaxcast.flow_map(jaxcast.stack_systems(candidates), dt=0.4, h=0.1)
         >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
         >>> forecasts = jaxcast.dynamics.forecasts_along(ensemble, truth)
-        >>> emulator = jaxcast.regime.fit_emulator(truth.states, forecasts, 0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4)
-        >>> course = jaxcast.regime.fit_harmonics(emulator, truth.states, most_oscillations=0)
+        >>> emulator = jaxcast.regime.fit_emulator(
+        ...     truth.states, forecasts=forecasts, dt=0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4
+        ... )
+        >>> course = jaxcast.regime.fit_harmonics(truth.states, emulator=emulator, most_oscillations=0)
         >>> round(float(emulator.offset[0] + emulator.unit[0] * course.level[0]), 3)
         5.0
     """
-    return find_courses(emulator, states, most_oscillations=most_oscillations)[0].whole
+    return find_courses(states, emulator=emulator, most_oscillations=most_oscillations)[0].whole
 
 
 class Found(NamedTuple):
@@ -191,7 +193,7 @@ class Found(NamedTuple):
 
 
 def find_courses(
-    emulator: Emulator, states: Float[Array, "time dim"], *, most_oscillations: int = MOST_OSCILLATIONS
+    states: Float[Array, "time dim"], *, emulator: Emulator, most_oscillations: int = MOST_OSCILLATIONS
 ) -> list[Found]:
     """What `fit_harmonics` finds, and where that oscillates and is not exact, the level or trend that was found before."""
     if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:

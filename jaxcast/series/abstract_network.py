@@ -60,7 +60,7 @@ class RegionNetwork(Saveable, nnx.Module):
         self.levels, self.num_leads, self.each = levels, samples.targets.shape[1], each
         self.target_features = target_features_of(samples)
         num_features = mean.shape[1] if self.target_features else 1
-        self.level, self.in_size = level, (2 + (level == "window")) * num_features
+        self.level, self.input_size = level, (2 + (level == "window")) * num_features
         size = self.num_leads * max(len(self.target_features), 1) * max(len(levels), 1)
         self.num_covariates = 0 if samples.covariates is None else samples.covariates.shape[-1]
         state_size += self.num_covariates

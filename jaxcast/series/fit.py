@@ -193,7 +193,7 @@ def _network(
         )
 
     run = fit(
-        init, own, keys=jax.random.key(problem.seed)[None], optimizer=make_optimizer(3e-3, clip_norm=1.0),
+        own, init=init, keys=jax.random.key(problem.seed)[None], optimizer=make_optimizer(3e-3, clip_norm=1.0),
         num_epochs=epochs, batch_size=min(32, len(own.targets)), loss=region_loss,
         validation=held_out, patience=None if validation is None else 20,
     )  # fmt: skip
@@ -201,7 +201,7 @@ def _network(
     if not np.isfinite(losses).any():
         raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
     best = epochs if validation is None else int(np.nanargmin(losses)) + 1
-    network = jax.tree.map(lambda a: a[0], run.model)
+    network = jax.tree.map(lambda a: a[0], run.models)
     network.mean, network.std = Constant(mean + std * network.mean[...]), Constant(std * network.std[...])
     return network, best
 

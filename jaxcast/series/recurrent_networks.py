@@ -50,7 +50,11 @@ class IndependentNetwork(RegionNetwork, name="independent_network"):
         super().__init__(samples, state_size or hidden_size, key=of_head, **head)
 
         def stack(key: Array) -> Stack:
-            sizes: dict[str, Any] = {"in_size": self.in_size, "hidden_size": hidden_size, "num_layers": num_layers}
+            sizes: dict[str, Any] = {
+                "input_size": self.input_size,
+                "hidden_size": hidden_size,
+                "num_layers": num_layers,
+            }
             return Stack(kind, **sizes, dropout=dropout, key=key, dtype=dtype)
 
         self.stacks = jax.vmap(stack)(jax.random.split(of_layers, len(self.mean[...])))
@@ -91,9 +95,9 @@ class HierarchicalNetwork(IndependentNetwork, name="hierarchical_network"):
         super().__init__(
             samples, hidden_size=hidden_size, key=of_regions, kind=kind, state_size=2 * hidden_size, **options
         )
-        in_size = hidden_size * len(self.mean[...])
+        input_size = hidden_size * len(self.mean[...])
         dtype = options.get("dtype", jnp.float32)
-        self.upper = Stack(kind, in_size=in_size, hidden_size=hidden_size, num_layers=1, key=of_all, dtype=dtype)
+        self.upper = Stack(kind, input_size=input_size, hidden_size=hidden_size, num_layers=1, key=of_all, dtype=dtype)
 
     def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
         lower = self.sequences(inputs, key)
@@ -176,7 +180,7 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
         num_regions = len(self.mean[...])
         self.embedding = nnx.Param(0.1 * jax.random.normal(of_regions, (num_regions, embedding_size), dtype))
         sizes: dict[str, Any] = {
-            "in_size": self.in_size + embedding_size,
+            "input_size": self.input_size + embedding_size,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
         }

@@ -81,7 +81,7 @@ class LanguageModel(Network, name="language_model"):
         of_tokens, of_stack, of_readout = jax.random.split(key, 3)
         self.embedding = nnx.Param(jax.random.normal(of_tokens, (num_tokens, embedding_size), dtype))
         self.stack = Stack(
-            kind, in_size=embedding_size, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, key=of_stack,
+            kind, input_size=embedding_size, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, key=of_stack,
             dtype=dtype, init="orthogonal", **options,
         )  # fmt: skip
         rngs = nnx.Rngs(of_readout)

@@ -40,12 +40,12 @@ class TrainingWindows(NamedTuple):
 
 @checked
 def fine_tune(
-    models: Any,
     trajectory: Trajectory,
-    make_cell: MakeCell,
     *,
+    models: Any,
+    make_cell: MakeCell,
     keys: Key[Array, " seed"],
-    horizons: Sequence[int] = (1, 2, 5, 10, 20),
+    num_leads: Sequence[int] = (1, 2, 5, 10, 20),
     num_epochs: int = 4,
     batch_size: int = 64,
     learning_rate: float = 3e-4,
@@ -68,14 +68,14 @@ def fine_tune(
     Args:
         models: with a leading seed axis, such as `fit` returns; their `nnx.Param` leaves are trained.
         make_cell, tolerance, diverged: as in `closed_loop_loss`. keys: one for each seed; they shuffle.
-        horizons: leads of the closed loop, each trained for num_epochs over all windows.
+        num_leads: of the closed loop, each trained for num_epochs over all windows.
         optimizer: by default Adam with clipped gradients, its rate going to zero along a cosine for each horizon.
         history_size: true values before each window; by default as many as fill the cell's memory.
         stride: a window begins at every so many samples.
         on_progress: called at the end of every horizon, with it and the newest losses.
 
     Raises:
-        InputError: for horizons below one, a trajectory shorter than a window or not evenly sampled by the dt of the
+        InputError: for leads below one, a trajectory shorter than a window or not evenly sampled by the dt of the
             cell's flow map, or settings out of range.
 
     Returns:
@@ -86,41 +86,46 @@ def fine_tune(
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
         >>> def init(key): return jaxcast.pooling.FeedForward(dim=3, num_delays=1, hidden_size=8, key=key)
         >>> keys = jax.random.key(0)[None]
-        >>> sizes = dict(horizons=(1, 3), num_epochs=2, batch_size=8)
-        >>> jaxcast.training.fine_tune(jax.vmap(init)(keys), truth, jaxcast.Forecaster, keys=keys, **sizes).losses.shape
+        >>> sizes = dict(num_leads=(1, 3), num_epochs=2, batch_size=8)
+        >>> models = jax.vmap(init)(keys)
+        >>> tuned = jaxcast.training.fine_tune(truth, models=models, make_cell=jaxcast.Forecaster, keys=keys, **sizes)
+        >>> tuned.losses.shape
         (1, 4)
     """
-    _check_tuning(horizons, num_epochs, stride, tolerance, diverged)
+    _check_tuning(num_leads, num_epochs, stride, tolerance, diverged)
     first = make_cell(jax.tree.map(lambda a: a[0], models))
     check_sampling(trajectory.times, first)
     history_size = first.warmup + 1 if history_size is None else history_size
     loss = closed_loop_loss(make_cell, tolerance, diverged)
     tuned, losses = FitResult(models, jnp.zeros((len(keys), 0))), []
-    for n, horizon in enumerate(horizons):
-        data = training_windows(trajectory, horizon, history_size, stride)
+    for n, leads in enumerate(num_leads):
+        data = training_windows(trajectory, num_leads=leads, history_size=history_size, stride=stride)
         data = data._replace(times=exact_times(data.times, first))
-        num_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
+        num_optimizer_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
         tuned = fit(
-            tuned, data, keys=jax.vmap(jax.random.fold_in, (0, None))(keys, n), num_epochs=num_epochs, batch_size=batch_size,
-            optimizer=optimizer or make_optimizer(learning_rate, schedule="cosine", num_steps=num_steps, clip_norm=clip_norm),
+            data, init=tuned, keys=jax.vmap(jax.random.fold_in, (0, None))(keys, n), num_epochs=num_epochs, batch_size=batch_size,
+            optimizer=optimizer
+            or make_optimizer(
+                learning_rate, schedule="cosine", num_optimizer_steps=num_optimizer_steps, clip_norm=clip_norm
+            ),
             loss=loss, mesh=mesh,
         )  # fmt: skip
         losses.append(tuned.losses)
         if on_progress is not None:
-            on_progress(horizon, np.asarray(tuned.losses[:, -1]))
-    return FitResult(tuned.model, jnp.concatenate(losses, 1))
+            on_progress(leads, np.asarray(tuned.losses[:, -1]))
+    return FitResult(tuned.models, jnp.concatenate(losses, 1))
 
 
-def _check_tuning(horizons: Sequence[int], num_epochs: int, stride: int, tolerance: float, diverged: float) -> None:
-    if not horizons or min(*horizons, num_epochs, stride) < 1 or min(tolerance, diverged) <= 0:
+def _check_tuning(num_leads: Sequence[int], num_epochs: int, stride: int, tolerance: float, diverged: float) -> None:
+    if not num_leads or min(*num_leads, num_epochs, stride) < 1 or min(tolerance, diverged) <= 0:
         raise InputError(
-            "expected horizons, num_epochs and stride of at least 1 and a positive tolerance and diverged, "
-            f"got {tuple(horizons)}, {num_epochs}, {stride}, {tolerance} and {diverged}"
+            "expected num_leads, num_epochs and stride of at least 1 and a positive tolerance and diverged, "
+            f"got {tuple(num_leads)}, {num_epochs}, {stride}, {tolerance} and {diverged}"
         )
 
 
 @checked
-def training_windows(trajectory: Trajectory, horizon: int, history_size: int, stride: int = 1) -> TrainingWindows:
+def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: int, stride: int = 1) -> TrainingWindows:
     """Overlapping windows of a trajectory, one beginning every `stride` samples.
 
     Raises:
@@ -129,15 +134,15 @@ def training_windows(trajectory: Trajectory, horizon: int, history_size: int, st
     Example:
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
-        >>> jaxcast.training.training_windows(truth, horizon=5, history_size=6).truth.shape
+        >>> jaxcast.training.training_windows(truth, num_leads=5, history_size=6).truth.shape
         (20, 5, 3)
     """
     check_trajectory(trajectory)
     check_sampling(trajectory.times)
-    states, size = trajectory.states, history_size + horizon
+    states, size = trajectory.states, history_size + num_leads
     if history_size < 1 or len(states) < size:
         raise InputError(
-            f"windows of {history_size} true values and {horizon} leads need a trajectory of at least {size} samples, "
+            f"windows of {history_size} true values and {num_leads} leads need a trajectory of at least {size} samples, "
             f"got {len(states)}"
         )
     num_windows = len(range(0, len(states) - size + 1, stride))
@@ -168,7 +173,7 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
         >>> loss = jaxcast.training.closed_loop_loss(jaxcast.Forecaster)
-        >>> bool(loss(jaxcast.pooling.Persistence(), jaxcast.training.training_windows(truth, horizon=5, history_size=1)) > 0)
+        >>> bool(loss(jaxcast.pooling.Persistence(), jaxcast.training.training_windows(truth, num_leads=5, history_size=1)) > 0)
         True
     """
 

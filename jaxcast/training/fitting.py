@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.pooling.losses import mean_squared_error
 from jaxcast.training.checks import check_data, check_losses
 from jaxcast.training.run import Plan, train, trained_epochs
 
@@ -27,21 +26,21 @@ class FitResult(NamedTuple):
     each seed's best epoch. Both are NaN for epochs after a seed has stopped.
     """
 
-    model: Any
+    models: Any
     losses: Float[Array, "seed epoch"]
     validation_losses: Any = None
 
 
 @checked
 def fit(
-    init: Callable[[Key[Array, ""]], Any] | FitResult,
     data: PyTree[Shaped[Any, "sample ..."]],
     *,
+    init: Callable[[Key[Array, ""]], Any] | FitResult,
     keys: Key[Array, " seed"],
     optimizer: optax.GradientTransformation,
     num_epochs: int,
     batch_size: int,
-    loss: Loss = mean_squared_error,
+    loss: Loss,
     with_key: bool = False,
     validation: PyTree[Shaped[Array, "validation_sample ..."]] | None = None,
     patience: int | None = None,
@@ -83,7 +82,10 @@ def fit(
         >>> samples = jaxcast.one_step_samples(truth, num_delays=2)
         >>> def init(key): return jaxcast.pooling.FeedForward(dim=3, num_delays=2, hidden_size=16, key=key)
         >>> keys = jax.random.split(jax.random.key(0), 2)
-        >>> fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=5, batch_size=32)
+        >>> fit = jaxcast.fit(
+        ...     samples, init=init, loss=jaxcast.pooling.mean_squared_error, keys=keys, optimizer=optax.adam(1e-2),
+        ...     num_epochs=5, batch_size=32,
+        ... )
         >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
         ((2, 5), True)
     """
@@ -101,9 +103,9 @@ def fit(
 
 @checked
 def fit_over_time(
-    init: Callable[[Key[Array, ""]], Any] | FitResult,
     data: PyTree[Shaped[Array, "stream time ..."]],
     *,
+    init: Callable[[Key[Array, ""]], Any] | FitResult,
     keys: Key[Array, " seed"],
     optimizer: optax.GradientTransformation,
     num_epochs: int,
@@ -138,12 +140,12 @@ def fit_over_time(
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast, optax
         >>> wave = jnp.sin(0.3 * jnp.arange(401.0))[None, :, None]
-        >>> def init(key): return jaxcast.nn.RNN(in_size=1, hidden_size=1, key=key)
+        >>> def init(key): return jaxcast.nn.RNN(input_size=1, hidden_size=1, key=key)
         >>> def loss(rnn, carry, chunk):
         ...     carry, outputs = rnn(chunk[0], carry)
         ...     return jnp.mean((outputs - chunk[1]) ** 2), carry
         >>> fit = jaxcast.fit_over_time(
-        ...     init, (wave[:, :-1], wave[:, 1:]), keys=jax.random.key(0)[None], optimizer=optax.adam(1e-2),
+        ...     (wave[:, :-1], wave[:, 1:]), init=init, keys=jax.random.key(0)[None], optimizer=optax.adam(1e-2),
         ...     num_epochs=5, chunk_size=20, loss=loss,
         ... )
         >>> bool(fit.losses[0, -1] < fit.losses[0, 0])
@@ -162,7 +164,7 @@ def fit_over_time(
 
 
 def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, keep: str, **options: Any) -> FitResult:
-    new, models = (None, init.model) if isinstance(init, FitResult) else (init, None)
+    new, models = (None, init.models) if isinstance(init, FitResult) else (init, None)
     for name, arrays in (("data", data), ("validation", validation)):
         check_data(name, new, models, arrays, options["keys"], plan)
     graph, run = train(new, models, data, validation, plan, **options)

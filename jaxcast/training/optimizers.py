@@ -16,7 +16,7 @@ def make_optimizer(
     learning_rate: float = 1e-3,
     *,
     schedule: Literal["constant", "cosine", "linear"] = "constant",
-    num_steps: int | None = None,
+    num_optimizer_steps: int | None = None,
     warmup_steps: int = 0,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
@@ -26,19 +26,19 @@ def make_optimizer(
     Any other optax optimizer does as well. The same arguments give the same object, so that `fit` compiles once.
 
     Args:
-        schedule: constant, or decay to zero over num_steps along a half cosine or a line.
+        schedule: constant, or decay to zero over num_optimizer_steps along a half cosine or a line.
         warmup_steps: the first steps, over which the rate rises linearly from zero.
         weight_decay: times the learning rate, taken off every parameter at every step (AdamW).
         clip_norm: gradients with a larger global norm are scaled down to it.
 
     Raises:
-        InputError: for a rate, decay or norm out of range, an unknown schedule, or a decaying one without num_steps.
+        InputError: for a rate, decay or norm out of range, an unknown schedule, or a decaying one without num_optimizer_steps.
 
     Source: Kingma and Ba (2015); Loshchilov and Hutter (2019) for the decay and the cosine.
 
     Example:
         >>> import jaxcast
-        >>> optimizer = jaxcast.training.make_optimizer(3e-3, schedule="cosine", num_steps=1000, clip_norm=1.0)
+        >>> optimizer = jaxcast.training.make_optimizer(3e-3, schedule="cosine", num_optimizer_steps=1000, clip_norm=1.0)
     """
     numbers = (learning_rate, weight_decay, 1.0 if clip_norm is None else clip_norm)
     if not all(map(math.isfinite, numbers)) or learning_rate <= 0 or min(*numbers, warmup_steps) < 0 or clip_norm == 0:
@@ -48,13 +48,15 @@ def make_optimizer(
         )
     if schedule not in ("constant", "cosine", "linear"):
         raise InputError(f"schedule must be constant, cosine or linear, got {shown(repr(schedule))}")
-    if schedule != "constant" and (num_steps is None or num_steps <= warmup_steps):
-        raise InputError(f"a {schedule} schedule needs num_steps above the {warmup_steps} of warm-up, got {num_steps}")
+    if schedule != "constant" and (num_optimizer_steps is None or num_optimizer_steps <= warmup_steps):
+        raise InputError(
+            f"a {schedule} schedule needs num_optimizer_steps above the {warmup_steps} of warm-up, got {num_optimizer_steps}"
+        )
     rate: Any = learning_rate
     if schedule == "cosine":
-        rate = optax.cosine_decay_schedule(learning_rate, (num_steps or 0) - warmup_steps)
+        rate = optax.cosine_decay_schedule(learning_rate, (num_optimizer_steps or 0) - warmup_steps)
     elif schedule == "linear":
-        rate = optax.linear_schedule(learning_rate, 0.0, (num_steps or 0) - warmup_steps)
+        rate = optax.linear_schedule(learning_rate, 0.0, (num_optimizer_steps or 0) - warmup_steps)
     if warmup_steps:
         after = rate if callable(rate) else optax.constant_schedule(rate)
         rate = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup_steps), after], [warmup_steps])

@@ -31,10 +31,10 @@ class GridSearch(NamedTuple):
 
 @checked
 def grid_search(
-    fit: Callable[..., Cell],
-    grid: Mapping[str, Sequence[Any]],
     trajectory: Trajectory,
     *,
+    fit: Callable[..., Cell],
+    grid: Mapping[str, Sequence[Any]],
     dt: Scalar,
     threshold: Scalar,
     num_leads: int,
@@ -62,9 +62,10 @@ def grid_search(
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=1000, dt=0.05, transient=5.0)
         >>> choice = jaxcast.training.grid_search(
-        ...     lambda train, **setting: jaxcast.forecasters.fit_nvar(train.states, **setting),
-        ...     {"num_delays": (1, 2), "penalty": (1e-6, 1e3)},
-        ...     truth, dt=0.05, threshold=20.0, num_leads=60, history_size=5, num_windows=20,
+        ...     truth,
+        ...     fit=lambda train, **setting: jaxcast.forecasters.fit_nvar(train.states, **setting),
+        ...     grid={"num_delays": (1, 2), "penalty": (1e-6, 1e3)},
+        ...     dt=0.05, threshold=20.0, num_leads=60, history_size=5, num_windows=20,
         ... )
         >>> choice.setting["penalty"]
         1e-06

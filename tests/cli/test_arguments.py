@@ -50,7 +50,7 @@ WRONG = [
     (["series", "train", "--data", "t.csv"], "jaxcast series train needs --out; see"),
     (["hub", "score", "--truth", "t.csv"], "jaxcast hub score needs --forecasts; see jaxcast hub score --help"),
     (["simulate", *OUT, "--num-sample", "3"], "simulate has no option --num-sample (did you mean --num-samples?)"),
-    (["hub", "pool", "--num_step=3"], "hub pool has no option --num_step (did you mean --num-steps?)"),
+    (["hub", "pool", "--num_optimizer_step=3"], "hub pool has no option --num_optimizer_step (did you mean --num-optimizer-steps?)"),
     (["simulate", *OUT, "--num-samples", "many"], "--num-samples must be a whole number, got 'many'"),
     (["simulate", *OUT, "--num-samples", "1_000"], "--num-samples must be a whole number, got '1_000'"),
     (["simulate", *OUT, "--num-samples=4.0"], "--num-samples must be a whole number, got '4.0'"),

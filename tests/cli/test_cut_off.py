@@ -88,7 +88,7 @@ COMMANDS = {
     ],
     "series evaluate": ["series", "evaluate", "--data", "in/longer.csv", "--model", "in/model", "--out", "run"],
     "hub score": ["hub", "score", *HUB, "--out", "run"],
-    "hub pool": ["hub", "pool", *HUB, "--out", "run", "--num-steps", 1],
+    "hub pool": ["hub", "pool", *HUB, "--out", "run", "--num-optimizer-steps", 1],
     "hub forecast": [
         "hub",
         "forecast",

@@ -32,7 +32,7 @@ COMMANDS = {
     "forecast": "pool forecast --pool in/pool --history in/truth.npz --num-leads 5 --out out.csv --plot out.png",
     "evaluate": "pool evaluate --pool in/pool --trajectory in/truth.npz --num-leads 5 --out run",
     "hub score": f"hub score {HUB} --out run",
-    "hub pool": f"hub pool {HUB} --num-steps 1 --out run",
+    "hub pool": f"hub pool {HUB} --num-optimizer-steps 1 --out run",
     "hub forecast": f"hub forecast {HUB} {NAMED} --method equal_mean --out . --plot out.png",
     "experiments.lorenz": "--preset smoke --out run",
     "experiments.hub": "--preset smoke --out run",

@@ -137,15 +137,23 @@ def test_a_network_is_trained_with_every_option(folder, tmp_path):
     optimizer = jaxcast.training.make_optimizer(
         0.02,
         schedule="cosine",
-        num_steps=5 * (len(samples.targets) // 16),
+        num_optimizer_steps=5 * (len(samples.targets) // 16),
         warmup_steps=3,
         weight_decay=0.1,
         clip_norm=0.5,
     )
     keys = jax.random.split(jax.random.key(11), 2)
-    fit = jaxcast.fit(init, samples, keys=keys, optimizer=optimizer, num_epochs=5, batch_size=16)
+    fit = jaxcast.fit(
+        samples,
+        init=init,
+        loss=jaxcast.pooling.mean_squared_error,
+        keys=keys,
+        optimizer=optimizer,
+        num_epochs=5,
+        batch_size=16,
+    )
     for ours, theirs in zip(
-        jax.tree.leaves(jaxcast.load_model(tmp_path / "pool").pool), jax.tree.leaves(fit.model), strict=True
+        jax.tree.leaves(jaxcast.load_model(tmp_path / "pool").pool), jax.tree.leaves(fit.models), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7)
     results = json.loads((tmp_path / "pool/results.json").read_text())

@@ -105,7 +105,7 @@ def test_corrected_interpolation_is_the_librarys(folder, tmp_path):
     stored = jaxcast.load_model(tmp_path / "pool")
     trajectory = jaxcast.Trajectory(*map(jnp.asarray, jaxcast.load_trajectory(folder / "truth.npz").trajectory))
     samples = jaxcast.one_step_samples(trajectory, 2, stored.forecast_map)
-    pool = jaxcast.pooling.fit_correction(jaxcast.pooling.fit_regime_interpolation(samples), samples)
+    pool = jaxcast.pooling.fit_correction(samples, pool=jaxcast.pooling.fit_regime_interpolation(samples))
     expected = jaxcast.forecast(jaxcast.Forecaster(pool, stored.forecast_map), trajectory.states[:6], 5)
     found = jaxcast.forecast(stored.cell, trajectory.states[:6], 5)
     np.testing.assert_allclose(found.forecast, expected.forecast, rtol=1e-9)

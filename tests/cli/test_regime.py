@@ -178,7 +178,7 @@ def test_a_chaotic_regime_is_recommended_corrected_interpolation(tmp_path, capsy
     run(*shared, "--pool", "corrected_interpolation", "--out", tmp_path / "corrected")
     plain = jaxcast.fit_regime(
         jaxcast.Trajectory(truth.times - truth.times[0], truth.states[:, :3]),
-        jaxcast.load_model(tmp_path / "regime").forecast_map,
+        forecast_map=jaxcast.load_model(tmp_path / "regime").forecast_map,
         coordinates=np.linspace(28, 48, 6),
     )
     own = jaxcast.load_model(tmp_path / "regime").pool

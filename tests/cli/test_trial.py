@@ -45,7 +45,9 @@ def test_the_other_pool_knows_nothing_of_the_windows_that_judge(trajectory, cand
     """What is compared is what the library makes of the samples before them."""
     learned = []
     monkeypatch.setattr(
-        regimes, "fit_correction", lambda *args: learned.append(args[1]) or jaxcast.pooling.fit_correction(*args)
+        regimes,
+        "fit_correction",
+        lambda s, **options: learned.append(s) or jaxcast.pooling.fit_correction(s, **options),
     )
     num_samples = 300
     index = np.arange(300, 380, 10)[:, None] + np.arange(18)
@@ -55,7 +57,7 @@ def test_the_other_pool_knows_nothing_of_the_windows_that_judge(trajectory, cand
     found = compare_on_trial(trial, trajectory, candidates)
     before = jaxcast.Trajectory(trajectory.times[:num_samples], trajectory.states[:num_samples])
     samples = jaxcast.one_step_samples(before, 5, candidates)
-    pool = jaxcast.pooling.fit_correction(jaxcast.pooling.fit_regime_interpolation(samples), samples)
+    pool = jaxcast.pooling.fit_correction(samples, pool=jaxcast.pooling.fit_regime_interpolation(samples))
     np.testing.assert_array_equal(learned[0].targets, samples.targets)
     threshold = 0.175 * float(jaxcast.saturation_error(trajectory.states))
     times = {}

@@ -50,7 +50,15 @@ def test_a_pool_trains_over_an_external_simulator(trajectory):
         return jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
 
     keys = jax.random.split(jax.random.key(0), 1)
-    fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=5, batch_size=32)
+    fit = jaxcast.fit(
+        samples,
+        init=init,
+        loss=jaxcast.pooling.mean_squared_error,
+        keys=keys,
+        optimizer=optax.adam(1e-2),
+        num_epochs=5,
+        batch_size=32,
+    )
     assert fit.losses[0, -1] < fit.losses[0, 0]
 
 

@@ -34,8 +34,8 @@ windows = jaxcast.cut_windows(truth, num_windows=5, num_leads=10, history_size=6
 samples = jaxcast.one_step_samples(truth, num_delays=2)
 def init(key): return jaxcast.pooling.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
 keys = jax.random.split(jax.random.key(0), 3)
-fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=3, batch_size=32)
-cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], fit.model))
+fit = jaxcast.fit(samples, init=init, loss=jaxcast.pooling.mean_squared_error, keys=keys, optimizer=optax.adam(1e-2), num_epochs=3, batch_size=32)
+cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], fit.models))
 forecasts = everywhere(jaxcast.forecast_windows(cell, windows).forecast)
 print("RESULT" + json.dumps([final.tolist(), np.asarray(fit.losses).tolist(), forecasts.tolist()]))
 """
@@ -78,9 +78,17 @@ def test_the_library_gives_the_same_on_one_process_and_on_two():
         return jaxcast.pooling.FeedForward(dim=3, num_delays=2, hidden_size=8, key=key, dtype=jnp.float64)
 
     keys = jax.random.split(jax.random.key(0), 3)
-    fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-2), num_epochs=3, batch_size=32)
+    fit = jaxcast.fit(
+        samples,
+        init=init,
+        loss=jaxcast.pooling.mean_squared_error,
+        keys=keys,
+        optimizer=optax.adam(1e-2),
+        num_epochs=3,
+        batch_size=32,
+    )
     np.testing.assert_allclose(losses, fit.losses, rtol=1e-12)
-    cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], fit.model))
+    cell = jaxcast.Forecaster(jax.tree.map(lambda a: a[0], fit.models))
     expected = jaxcast.forecast_windows(cell, windows).forecast
     np.testing.assert_allclose(forecasts, expected, rtol=1e-12, atol=1e-11)
 

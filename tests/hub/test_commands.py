@@ -50,7 +50,7 @@ def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsy
     early = tmp_path / "early.csv"  # the last date is still to come
     early.write_text("\n".join([row for row in rows if "2021-04-17" not in row]) + "\n")
     common = ("--forecasts", forecasts, "--truth", early, "--models", "fair", "poor", "sharp", "wide")
-    run("pool", *common, "--out", tmp_path / "pool", "--num-steps", 2)
+    run("pool", *common, "--out", tmp_path / "pool", "--num-optimizer-steps", 2)
     results = json.loads((tmp_path / "pool/results.json").read_text())
     scores = {row["method"]: row["wis"] for row in results["rows"]}
     assert scores["adaptive"] < scores["equal_mean"]
@@ -124,7 +124,16 @@ def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_experiment_takes_the_tables_of_any_hub(tables, tmp_path):
-    flags = ["--forecasts", *map(str, tables[:1]), "--truth", str(tables[1]), "--num-models", "3", "--num-steps", "1"]
+    flags = [
+        "--forecasts",
+        *map(str, tables[:1]),
+        "--truth",
+        str(tables[1]),
+        "--num-models",
+        "3",
+        "--num-optimizer-steps",
+        "1",
+    ]
     experiment.main(frame.parse(Config, PRESETS, [*flags, "--baseline", "baseline", "--out", str(tmp_path / "run")]))
     rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
     assert {row["window"] for row in rows} == {"all"}

@@ -66,11 +66,13 @@ def tracked(course):
 
 
 def rolled(course):
-    return jaxcast.hub.rolling_origin(jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course, num_steps=1)
+    return jaxcast.hub.rolling_origin(
+        jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course, num_optimizer_steps=1
+    )
 
 
 def adaptive(course):
-    return jaxcast.hub.adaptive_origin(course, num_steps=1)
+    return jaxcast.hub.adaptive_origin(course, num_optimizer_steps=1)
 
 
 RUNS = {name: of_pool(name) for name in POOLS} | {
@@ -138,10 +140,10 @@ def test_targets_of_weight_0_change_neither_loss_nor_gradient_nor_fit(garbage):
     for each in (samples, other):
         loss, gradient = value_and_gradient(each)
         fitted = jaxcast.fit(
-            attention, each, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=2,
+            each, init=attention, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=2,
             batch_size=16, loss=jaxcast.hub.scaled_wis,
         )  # fmt: skip
-        results.append([loss, *jax.tree.leaves(gradient), fitted.losses, *jax.tree.leaves(fitted.model)])
+        results.append([loss, *jax.tree.leaves(gradient), fitted.losses, *jax.tree.leaves(fitted.models)])
     for one, again in zip(*results, strict=True):
         np.testing.assert_array_equal(one, again)
     assert np.isfinite(results[0][0])
@@ -203,7 +205,7 @@ def test_the_newest_values_are_followed_only_where_asked_for():
             moved = jaxcast.hub.pool_forecasts(dataclasses.replace(plain, **change), course).forecast
             is_same = np.array_equal(moved, jaxcast.hub.pool_forecasts(plain, course).forecast, equal_nan=True)
             assert is_same == (not follow)
-        trained = jaxcast.hub.rolling_origin(plain, course, num_steps=2).info["pool"]
+        trained = jaxcast.hub.rolling_origin(plain, course, num_optimizer_steps=2).info["pool"]
         assert [bool((np.asarray(a) == 0).all()) for a in (trained.pull, trained.bias)] == [not follow] * 2
     assert not jaxcast.hub.AdaptivePool.untrained().follow_newest
 
@@ -256,7 +258,11 @@ def test_what_was_observed_is_the_truth_by_lags():
 
 def test_a_pool_is_retrained_as_often_as_was_asked_for():
     run = jaxcast.hub.rolling_origin(
-        jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course_of(*make()), num_steps=1, every=3, start=6
+        jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]),
+        course_of(*make()),
+        num_optimizer_steps=1,
+        every=3,
+        start=6,
     )
     logits = np.asarray(run.info["pool"].logits)
     changed = np.flatnonzero((np.diff(logits, axis=0) != 0).any(1)) + 1
@@ -311,7 +317,7 @@ def test_the_command_forecasts_from_no_later_truth(hub, tmp_path, method):
 def test_the_command_trains_a_pool_on_no_later_truth(hub, tmp_path):
     pools = []
     for truth in ("truth", "later"):
-        run(hub, truth, "pool", "--num-steps", 1, "--out", tmp_path / truth)
+        run(hub, truth, "pool", "--num-optimizer-steps", 1, "--out", tmp_path / truth)
         pools.append(jaxcast.load_model(tmp_path / truth).pool)
     for one, other in zip(*map(jax.tree.leaves, pools), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -357,5 +363,5 @@ def test_scores_of_a_part_are_of_that_part(hub, tmp_path):
 
 def test_tables_say_that_truth_is_final(hub, tmp_path, capsys):
     run(hub, "truth", "score")
-    run(hub, "truth", "pool", "--num-steps", 1, "--out", tmp_path)
+    run(hub, "truth", "pool", "--num-optimizer-steps", 1, "--out", tmp_path)
     assert capsys.readouterr().out.count("final truth") == 3

@@ -64,7 +64,7 @@ def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(course):
     pool = jaxcast.hub.AdaptivePool.untrained(lower=-500.0)
     moved = jnp.where(course.present[..., None], course.forecasts - 30, 0)
     course = dataclasses.replace(course, forecasts=moved, truth=course.truth - 30)
-    options = dict(num_steps=2, start=2)
+    options = dict(num_optimizer_steps=2, start=2)
     output = jaxcast.hub.adaptive_origin(course, pool, settings=settings, **options)
     rolled = [jaxcast.hub.rolling_origin(pool, course, **setting, **options) for setting in settings]
     totals = np.cumsum([np.asarray(task_scores(each.forecast, course)).sum(0) for each in rolled], 1)

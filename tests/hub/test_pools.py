@@ -178,8 +178,8 @@ def test_trained_forecasts_are_missing_where_nobody_forecast(missing):
     forecasts, truth, gone = without_models(missing)
     course = course_of(forecasts, truth)
     for forecast in (
-        jaxcast.hub.rolling_origin(FIXED["average"], course, num_steps=1).forecast,
-        jaxcast.hub.adaptive_origin(course, num_steps=1).forecast,
+        jaxcast.hub.rolling_origin(FIXED["average"], course, num_optimizer_steps=1).forecast,
+        jaxcast.hub.adaptive_origin(course, num_optimizer_steps=1).forecast,
         jaxcast.hub.track_coverage(jnp.nan_to_num(jaxcast.hub.pool_forecasts(FIXED["mean"], course).forecast), course),
     ):
         np.testing.assert_array_equal(np.isnan(forecast), np.broadcast_to(gone[..., None], forecast.shape))
@@ -209,7 +209,7 @@ def test_the_adaptive_pool_before_training_is_a_score_weighted_mean(data, course
 @pytest.fixture(scope="module")
 def rolled(course):
     return jaxcast.hub.rolling_origin(
-        jaxcast.hub.AdaptivePool.untrained(), course, num_steps=3, penalty=0.1, discount=0.97
+        jaxcast.hub.AdaptivePool.untrained(), course, num_optimizer_steps=3, penalty=0.1, discount=0.97
     )
 
 
@@ -236,7 +236,7 @@ def test_the_rolling_origin_is_a_loop_of_trainings(course, rolled):
 
 def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):
     prior = FIXED["average"]
-    rolled = jaxcast.hub.rolling_origin(prior, course, num_steps=5, penalty=0.1)
+    rolled = jaxcast.hub.rolling_origin(prior, course, num_optimizer_steps=5, penalty=0.1)
     before = jaxcast.hub.pool_forecasts(prior, course).forecast[:, :5]
     np.testing.assert_allclose(rolled.forecast[:, :5], before, rtol=1e-5)
     unguarded = jaxcast.hub.TrainedQuantileAverage.untrained(course.present.shape[2], clip=1e9)
@@ -256,7 +256,7 @@ def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):
 def test_other_numbers_compile_nothing(course, rolled, count_compilations):
     pool = jaxcast.hub.AdaptivePool.untrained()
     count_compilations()
-    jaxcast.hub.rolling_origin(pool, course, num_steps=3, penalty=0.5, discount=0.9)
+    jaxcast.hub.rolling_origin(pool, course, num_optimizer_steps=3, penalty=0.5, discount=0.9)
     assert count_compilations() == 0
 
 
@@ -357,7 +357,7 @@ def test_a_trained_pool_survives(trained, name, data, course, rolled):
         again = (
             rolled
             if is_known
-            else jaxcast.hub.rolling_origin(pool, course_now, num_steps=3, penalty=0.1, discount=0.97)
+            else jaxcast.hub.rolling_origin(pool, course_now, num_optimizer_steps=3, penalty=0.1, discount=0.97)
         )
         forecast = again.forecast
         if trained == "adaptive":
@@ -416,7 +416,7 @@ def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, course, rolled):
         (lambda c: jaxcast.hub.TrimmedMean(0.5), "trim"),
         (lambda c: jaxcast.hub.InverseScoreWeights(window=0), "window"),
         (lambda c: jaxcast.hub.rolling_origin(FIXED["adaptive"], c, discount=1.5), "discount"),
-        (lambda c: jaxcast.hub.rolling_origin(FIXED["adaptive"], c, num_steps=0), "num_steps"),
+        (lambda c: jaxcast.hub.rolling_origin(FIXED["adaptive"], c, num_optimizer_steps=0), "num_optimizer_steps"),
         (lambda c: jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 4)), np.ones((1, 2)), np.ones(3)), "quantile"),
         (
             lambda c: jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.ones(1), horizon=0),

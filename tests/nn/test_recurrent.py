@@ -14,7 +14,7 @@ from jaxcast.nn import GRU, LSTM, RNN, LSTMCarry
 
 
 @cache
-def make(kind, in_size=3, hidden_size=5, dtype=jnp.float64):
+def make(kind, input_size=3, hidden_size=5, dtype=jnp.float64):
     layer, options = {
         "lstm": (LSTM, {}),
         "gru_after": (GRU, dict(reset_after=True)),
@@ -23,7 +23,7 @@ def make(kind, in_size=3, hidden_size=5, dtype=jnp.float64):
         "rnn_sigmoid": (RNN, dict(activation="sigmoid")),
         "rnn_relu": (RNN, dict(activation="relu")),
     }[kind]
-    return layer(in_size=in_size, hidden_size=hidden_size, key=jax.random.key(1), dtype=dtype, **options)
+    return layer(input_size=input_size, hidden_size=hidden_size, key=jax.random.key(1), dtype=dtype, **options)
 
 
 KINDS = ["lstm", "gru_after", "gru_before", "rnn_tanh", "rnn_sigmoid", "rnn_relu"]
@@ -94,9 +94,9 @@ def assert_close(a, b, rtol):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("batch", "num_steps", "in_size", "hidden_size"), [((), 6, 3, 5), ((2, 3), 7, 6, 4)])
-def test_outputs_and_gradients_are_those_of_the_equations(kind, batch, num_steps, in_size, hidden_size):
-    layer = make(kind, in_size, hidden_size)
+@pytest.mark.parametrize(("batch", "num_steps", "input_size", "hidden_size"), [((), 6, 3, 5), ((2, 3), 7, 6, 4)])
+def test_outputs_and_gradients_are_those_of_the_equations(kind, batch, num_steps, input_size, hidden_size):
+    layer = make(kind, input_size, hidden_size)
     arguments = (layer, *inputs(layer, batch, num_steps))
 
     def all_of(function):
@@ -192,7 +192,7 @@ def test_vmap_is_the_batch(kind):
 
 def test_layers_stacked_by_vmap_are_each_layer():
     def init(key):
-        return LSTM(in_size=3, hidden_size=5, key=key, dtype=jnp.float64)
+        return LSTM(input_size=3, hidden_size=5, key=key, dtype=jnp.float64)
 
     keys = jax.random.split(jax.random.key(0), 3)
     xs, _ = inputs(make("lstm"), (2,))
@@ -232,7 +232,7 @@ def test_initial_weights():
     leaves = jnp.concatenate([a.ravel() for a in jax.tree.leaves(uniform)])
     assert 0.9 / 4 < float(jnp.abs(leaves).max()) <= 1 / 4
     assert abs(float(leaves.mean())) < 0.02
-    orthogonal = LSTM(in_size=3, hidden_size=16, key=jax.random.key(0), init="orthogonal", dtype=jnp.float64)
+    orthogonal = LSTM(input_size=3, hidden_size=16, key=jax.random.key(0), init="orthogonal", dtype=jnp.float64)
     for gate in jnp.split(orthogonal.recurrent_kernel[...], 4, -1):
         np.testing.assert_allclose(gate.T @ gate, jnp.eye(16), atol=1e-12)
     np.testing.assert_array_equal(orthogonal.bias[...].reshape(4, 16), [[0] * 16, [1] * 16, [0] * 16, [0] * 16])
@@ -278,10 +278,10 @@ def test_weights_in_the_layout_of_torch(kind):
 @pytest.mark.parametrize(
     ("expected", "call"),
     [
-        ("in_size must be at least 1, got 0", lambda layer: make("lstm", in_size=0)),
+        ("input_size must be at least 1, got 0", lambda layer: make("lstm", input_size=0)),
         ("hidden_size must be at least 1, got -1", lambda layer: make("gru_after", hidden_size=-1)),
-        ("init must be 'uniform' or", lambda _: LSTM(in_size=1, hidden_size=1, key=jax.random.key(0), init="zeros")),
-        ("activation must be one of tanh, ", lambda _: RNN(in_size=1, hidden_size=1, key=jax.random.key(0), activation="")),
+        ("init must be 'uniform' or", lambda _: LSTM(input_size=1, hidden_size=1, key=jax.random.key(0), init="zeros")),
+        ("activation must be one of tanh, ", lambda _: RNN(input_size=1, hidden_size=1, key=jax.random.key(0), activation="")),
         (r"inputs \(\*batch, time, in\) with in = 3, got shape \(4, 6, 2\)", lambda layer: layer(jnp.ones((4, 6, 2)))),
         (r"in = 3, got shape \(3,\)", lambda layer: layer(jnp.ones(3))),
         (r"in = 3, got shape \(\)", lambda layer: layer.step(layer.init_carry(), jnp.ones(()))),
@@ -305,7 +305,7 @@ def test_bad_input_is_explained_in_one_line(expected, call):
 @pytest.mark.slow
 def test_a_readout_in_closed_form_moves_along_with_its_layers():
     wave = jnp.sin(0.3 * jnp.arange(160.0))[:, None] * jnp.cos(0.11 * jnp.arange(160.0))[:, None]
-    gru = jaxcast.nn.GRU(in_size=1, hidden_size=6, key=jax.random.key(0), init="orthogonal", dtype=float)
+    gru = jaxcast.nn.GRU(input_size=1, hidden_size=6, key=jax.random.key(0), init="orthogonal", dtype=float)
     pieces = jnp.stack([wave[:40], wave[60:100]])
     targets = jnp.stack([jnp.diff(wave[:41], axis=0)[10:], jnp.diff(wave[60:101], axis=0)[10:]])
 
@@ -326,29 +326,33 @@ def test_trained_layers_forecast_better_than_drawn_ones():
     truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=900, dt=0.05, transient=5.0).states[
         :, :1
     ]
-    gru = jaxcast.nn.GRU(in_size=1, hidden_size=12, key=jax.random.key(0), init="orthogonal", dtype=truth.dtype)
-    drawn = jaxcast.forecasters.fit_recurrent_readout(gru, truth[:500])
-    trained = jaxcast.forecasters.fit_recurrent_forecaster(gru, truth[:500], num_updates=60)
+    gru = jaxcast.nn.GRU(input_size=1, hidden_size=12, key=jax.random.key(0), init="orthogonal", dtype=truth.dtype)
+    drawn = jaxcast.forecasters.fit_recurrent_readout(truth[:500], layers=gru)
+    trained = jaxcast.forecasters.fit_recurrent_forecaster(truth[:500], layers=gru, num_optimizer_steps=60)
 
     def error(cell):
         return jnp.sqrt(jnp.mean((jaxcast.open_loop(cell, truth[500:-1]).forecast - truth[501:])[50:] ** 2))
 
     assert error(trained) < error(drawn) / 3
-    with pytest.raises(InputError, match="num_updates, num_discarded and num_steps must be at least 1, got 0, 30, 100"):
-        jaxcast.forecasters.fit_recurrent_forecaster(gru, truth, num_updates=0)
-    fit = jax.jit(lambda values: jaxcast.forecasters.fit_recurrent_readout(gru, values, penalty=1e-6).weights[...])
+    with pytest.raises(
+        InputError, match="num_optimizer_steps, num_discarded and chunk_size must be at least 1, got 0, 30, 100"
+    ):
+        jaxcast.forecasters.fit_recurrent_forecaster(truth, layers=gru, num_optimizer_steps=0)
+    fit = jax.jit(
+        lambda values: jaxcast.forecasters.fit_recurrent_readout(values, layers=gru, penalty=1e-6).weights[...]
+    )
     np.testing.assert_allclose(fit(truth[:500]), drawn.weights[...], rtol=1e-4)
 
 
 def test_what_cannot_be_trained_in_closed_loop_is_refused(without_type_checks):
     truth = jnp.sin(0.3 * jnp.arange(200.0))[:, None]
-    gru = jaxcast.nn.GRU(in_size=1, hidden_size=3, key=jax.random.key(0), dtype=truth.dtype)
+    gru = jaxcast.nn.GRU(input_size=1, hidden_size=3, key=jax.random.key(0), dtype=truth.dtype)
     with pytest.raises(jaxcast.InputError, match="learning_rate must be positive and finite, got -1"):
-        jaxcast.forecasters.fit_recurrent_forecaster(gru, truth, learning_rate=-1)
+        jaxcast.forecasters.fit_recurrent_forecaster(truth, layers=gru, learning_rate=-1)
     with pytest.raises(jaxcast.InputError, match="expected a series that changes, got"):
-        jaxcast.forecasters.fit_recurrent_forecaster(gru, jnp.ones((200, 1)))
+        jaxcast.forecasters.fit_recurrent_forecaster(jnp.ones((200, 1)), layers=gru)
     with pytest.raises(jaxcast.InputError, match="num_discarded must be zero or more, got -5"):
-        jaxcast.forecasters.fit_recurrent_readout(gru, truth, num_discarded=-5)
-    both = jaxcast.nn.Bidirectional("gru", in_size=1, hidden_size=3, key=jax.random.key(0))
+        jaxcast.forecasters.fit_recurrent_readout(truth, layers=gru, num_discarded=-5)
+    both = jaxcast.nn.Bidirectional("gru", input_size=1, hidden_size=3, key=jax.random.key(0))
     with pytest.raises(jaxcast.InputError, match="Bidirectional, which sees whole sequences only"):
-        jaxcast.forecasters.fit_recurrent_readout(both, truth)
+        jaxcast.forecasters.fit_recurrent_readout(truth, layers=both)

@@ -19,7 +19,7 @@ def draw(*shape, seed=0):
 
 
 def make_stack(kind="lstm", **options):
-    return jaxcast.nn.Stack(kind, in_size=3, hidden_size=4, num_layers=2, key=KEY, dtype=jnp.float64, **options)
+    return jaxcast.nn.Stack(kind, input_size=3, hidden_size=4, num_layers=2, key=KEY, dtype=jnp.float64, **options)
 
 
 def assert_trees_close(a, b, atol=1e-13):
@@ -60,7 +60,7 @@ def test_padding_is_cutting(kind, bidirectional):
 
 
 def test_gaps_leave_the_carry():
-    layer = GRU(in_size=3, hidden_size=4, key=KEY, dtype=jnp.float64)
+    layer = GRU(input_size=3, hidden_size=4, key=KEY, dtype=jnp.float64)
     mask = jnp.asarray([True, False, True, True, False])
     xs = draw(5, 3)
     carry, outputs = layer(xs, mask=mask)
@@ -85,7 +85,7 @@ def test_a_stack_is_its_layers_in_turn_and_its_steps(skips):
 
 
 def test_both_directions_are_a_layer_and_a_layer_of_the_reversed():
-    both = jaxcast.nn.Bidirectional("lstm", in_size=3, hidden_size=4, key=KEY, dtype=jnp.float64)
+    both = jaxcast.nn.Bidirectional("lstm", input_size=3, hidden_size=4, key=KEY, dtype=jnp.float64)
     xs = draw(6, 3)
     _, outputs = both(xs)
     np.testing.assert_allclose(outputs[:, :4], both.forward(xs)[1], atol=1e-14)
@@ -95,7 +95,7 @@ def test_both_directions_are_a_layer_and_a_layer_of_the_reversed():
 
 def test_dropout_keeps_the_mean_and_needs_a_key():
     stack = jaxcast.nn.Stack(
-        "rnn", in_size=3, hidden_size=4, num_layers=2, dropout=0.25, key=KEY, dtype=jnp.float64, activation="relu"
+        "rnn", input_size=3, hidden_size=4, num_layers=2, dropout=0.25, key=KEY, dtype=jnp.float64, activation="relu"
     )
     # The second layer made the identity, what it lets through is what dropout left of the first.
     stack.layers[1].input_kernel[...] = jnp.eye(4)
@@ -112,7 +112,7 @@ def test_dropout_keeps_the_mean_and_needs_a_key():
 
 
 def test_a_learned_carry_is_where_sequences_begin():
-    layer = LSTM(in_size=3, hidden_size=4, key=KEY, learn_carry=True, dtype=jnp.float64)
+    layer = LSTM(input_size=3, hidden_size=4, key=KEY, learn_carry=True, dtype=jnp.float64)
     layer.learned_carry[...] = draw(2, 4)
     xs = draw(5, 6, 3)
     given = jaxcast.nn.LSTMCarry(*(jnp.tile(part, (5, 1)) for part in draw(2, 4)))
@@ -160,7 +160,7 @@ SGD = optax.sgd(0.1)
 
 
 def make_rnn(key):
-    return jaxcast.nn.RNN(in_size=2, hidden_size=2, key=key, dtype=jnp.float64)
+    return jaxcast.nn.RNN(input_size=2, hidden_size=2, key=key, dtype=jnp.float64)
 
 
 def stream_loss(rnn, carry, chunk):
@@ -175,7 +175,7 @@ def streams(num_steps=12):
 
 def fit_streams(chunk_size, num_epochs=1, optimizer=SGD, **options):
     return jaxcast.fit_over_time(
-        make_rnn, streams(), keys=KEY[None], optimizer=optimizer, num_epochs=num_epochs, chunk_size=chunk_size,
+        streams(), init=make_rnn, keys=KEY[None], optimizer=optimizer, num_epochs=num_epochs, chunk_size=chunk_size,
         loss=stream_loss, **options,
     )  # fmt: skip
 
@@ -185,7 +185,7 @@ def test_one_chunk_is_full_back_propagation_and_chunks_hand_on_the_carry():
     descend = lambda rnn, gradient: jax.tree.map(lambda w, g: w - 0.1 * g, rnn, gradient)  # noqa: E731
     whole = jax.grad(lambda rnn: stream_loss(rnn, None, streams())[0])(start)
     fit = fit_streams(12)
-    assert_trees_close(jax.tree.map(lambda a: a[0], fit.model), descend(start, whole), 1e-14)
+    assert_trees_close(jax.tree.map(lambda a: a[0], fit.models), descend(start, whole), 1e-14)
 
     rnn, carry, losses = start, start.init_carry(3), []
     for first in (0, 5):
@@ -194,19 +194,19 @@ def test_one_chunk_is_full_back_propagation_and_chunks_hand_on_the_carry():
         rnn, carry = descend(rnn, gradient), end
         losses.append(value)
     fit = fit_streams(5)
-    assert_trees_close(jax.tree.map(lambda a: a[0], fit.model), rnn, 1e-14)
+    assert_trees_close(jax.tree.map(lambda a: a[0], fit.models), rnn, 1e-14)
     np.testing.assert_allclose(fit.losses[0, 0], np.mean(losses), rtol=1e-12)
 
 
 def test_a_learned_carry_is_trained_by_the_first_chunk():
     def make(key):
-        return jaxcast.nn.GRU(in_size=2, hidden_size=2, key=key, learn_carry=True, dtype=jnp.float64)
+        return jaxcast.nn.GRU(input_size=2, hidden_size=2, key=key, learn_carry=True, dtype=jnp.float64)
 
     def from_its_own(gru, chunk):
         return stream_loss(gru, gru.init_carry(3), chunk)
 
     fit = jaxcast.fit_over_time(
-        make, streams(), keys=KEY[None], optimizer=SGD, num_epochs=1, chunk_size=6, loss=stream_loss
+        streams(), init=make, keys=KEY[None], optimizer=SGD, num_epochs=1, chunk_size=6, loss=stream_loss
     )
     gru = make(jax.random.fold_in(KEY, 0))
     first, second = (jax.tree.map(lambda a, n=n: a[:, n : n + 6], streams()) for n in (0, 6))
@@ -215,7 +215,7 @@ def test_a_learned_carry_is_trained_by_the_first_chunk():
     gru = jax.tree.map(lambda w, g: w - 0.1 * g, gru, gradient)
     gradient = jax.grad(lambda gru: stream_loss(gru, carry, second)[0])(gru)
     gru = jax.tree.map(lambda w, g: w - 0.1 * g, gru, gradient)
-    assert_trees_close(jax.tree.map(lambda a: a[0], fit.model), gru, 1e-14)
+    assert_trees_close(jax.tree.map(lambda a: a[0], fit.models), gru, 1e-14)
 
 
 def test_streams_too_short_for_a_chunk_are_refused():
@@ -238,12 +238,12 @@ def test_the_best_epoch_is_kept_and_a_seed_stops_without_a_better_one(tmp_path):
     losses = np.asarray(long.validation_losses[0])
     assert (np.diff(losses) > 0).all()
     first = fit_streams(4, num_epochs=1, optimizer=UPHILL)
-    assert_trees_close(long.model, first.model, 0)
+    assert_trees_close(long.models, first.models, 0)
     stopped = fit_streams(
         4, num_epochs=6, optimizer=UPHILL, validation=streams(), patience=2, checkpoint=tmp_path / "run", num_reports=3
     )
     np.testing.assert_array_equal(stopped.validation_losses[0], [*losses[:3], np.nan, np.nan, np.nan])
-    assert_trees_close(stopped.model, first.model, 0)
+    assert_trees_close(stopped.models, first.models, 0)
 
 
 def test_keys_for_the_loss_are_new_at_every_step():
@@ -252,7 +252,7 @@ def test_keys_for_the_loss_are_new_at_every_step():
         return 0 * value + (0.0 if key is None else jax.random.uniform(key)), carry
 
     fit = jaxcast.fit_over_time(
-        make_rnn, streams(), keys=KEY[None], optimizer=SGD, num_epochs=4, chunk_size=12, loss=noisy, with_key=True,
+        streams(), init=make_rnn, keys=KEY[None], optimizer=SGD, num_epochs=4, chunk_size=12, loss=noisy, with_key=True,
         validation=streams(),
     )  # fmt: skip
     assert len(set(np.asarray(fit.losses[0]).tolist())) == 4

@@ -20,11 +20,11 @@ LAYERS = {
 PRECISION = {"float64": 1e-12, "float32": 1e-6}
 
 
-def make(kind, in_size, hidden_size, dtype):
+def make(kind, input_size, hidden_size, dtype):
     ours, options, peer, peer_options = LAYERS[kind]
     torch.manual_seed(0)
-    peer = peer(in_size, hidden_size, batch_first=True, dtype=getattr(torch, dtype), **peer_options)
-    layer = ours(in_size=in_size, hidden_size=hidden_size, key=jax.random.key(0), dtype=dtype, **options)
+    peer = peer(input_size, hidden_size, batch_first=True, dtype=getattr(torch, dtype), **peer_options)
+    layer = ours(input_size=input_size, hidden_size=hidden_size, key=jax.random.key(0), dtype=dtype, **options)
     return layer.load_torch({name: a.numpy() for name, a in peer.state_dict().items()}), peer
 
 
@@ -37,11 +37,11 @@ def assert_close(a, b, dtype):
 
 @pytest.mark.parametrize("dtype", PRECISION)
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize(("batch", "num_steps", "in_size", "hidden_size"), [(32, 20, 3, 50), (1, 9, 16, 8)])
-def test_outputs_and_gradients(kind, dtype, batch, num_steps, in_size, hidden_size):
-    layer, peer = make(kind, in_size, hidden_size, dtype)
+@pytest.mark.parametrize(("batch", "num_steps", "input_size", "hidden_size"), [(32, 20, 3, 50), (1, 9, 16, 8)])
+def test_outputs_and_gradients(kind, dtype, batch, num_steps, input_size, hidden_size):
+    layer, peer = make(kind, input_size, hidden_size, dtype)
     rng = np.random.default_rng(0)
-    xs, factors = (rng.normal(size=(batch, num_steps, n)).astype(dtype) for n in (in_size, hidden_size))
+    xs, factors = (rng.normal(size=(batch, num_steps, n)).astype(dtype) for n in (input_size, hidden_size))
     starts = rng.normal(size=(1 + (kind == "lstm"), batch, hidden_size)).astype(dtype)
     as_carry = (lambda parts: LSTMCarry(*parts)) if kind == "lstm" else (lambda parts: parts[0])
 
@@ -74,7 +74,7 @@ def test_outputs_and_gradients(kind, dtype, batch, num_steps, in_size, hidden_si
 @pytest.mark.parametrize("kind", LAYERS)
 def test_our_weights_in_torch(kind):
     ours, options, _, _ = LAYERS[kind]
-    layer = ours(in_size=3, hidden_size=5, key=jax.random.key(0), dtype=jnp.float64, **options)
+    layer = ours(input_size=3, hidden_size=5, key=jax.random.key(0), dtype=jnp.float64, **options)
     _, peer = make(kind, 3, 5, "float64")
     peer.load_state_dict({name: torch.tensor(a) for name, a in layer.to_torch().items()})
     xs = np.random.default_rng(1).normal(size=(4, 7, 3))
@@ -93,7 +93,7 @@ def test_two_layers_of_variable_lengths(kind, bidirectional, dtype):
     )
     name = next(name for name, layer in LAYER_CLASSES.items() if layer is ours)
     stack = Stack(
-        name, in_size=3, hidden_size=16, num_layers=2, bidirectional=bidirectional, key=jax.random.key(0), dtype=dtype,
+        name, input_size=3, hidden_size=16, num_layers=2, bidirectional=bidirectional, key=jax.random.key(0), dtype=dtype,
         **options,
     ).load_torch({name: a.numpy() for name, a in peer.state_dict().items()})  # fmt: skip
     rng = np.random.default_rng(0)

@@ -82,8 +82,8 @@ def test_reversing_candidates_turns_the_direction_and_changes_no_forecast(interp
 
 @pytest.mark.parametrize("kind", ["kernel", "polynomial"])
 def test_a_correction_is_ridge_regression(interpolation, samples, kind):
-    options = dict(lengths=(0.5,), degrees=(2,), regularizations=(1e-3,), stretches=(0.5,))
-    pool = jaxcast.pooling.fit_correction(interpolation, samples, kind=kind, **options)
+    options = dict(lengths=(0.5,), degrees=(2,), penalties=(1e-3,), stretches=(0.5,))
+    pool = jaxcast.pooling.fit_correction(samples, pool=interpolation, kind=kind, **options)
     pooled = interpolation(samples.memory, samples.forecasts)
     missing = np.asarray(samples.targets - pooled.forecast)
     x = np.asarray(pool.features(samples.memory.states[:, 0], pooled.info))
@@ -111,7 +111,7 @@ def test_the_settings_are_those_that_forecast_the_last_samples_best(interpolatio
 
     def fixed(length, penalty, part):
         some = jax.tree.map(lambda a: a[part], samples)
-        return jaxcast.pooling.fit_correction(interpolation, some, lengths=(length,), regularizations=(penalty,))
+        return jaxcast.pooling.fit_correction(some, pool=interpolation, lengths=(length,), penalties=(penalty,))
 
     late = jax.tree.map(lambda a: a[cut:], samples)
     scale = np.asarray(samples.targets.std(0))
@@ -121,17 +121,17 @@ def test_the_settings_are_those_that_forecast_the_last_samples_best(interpolatio
         return np.mean(((forecasts - late.targets) / scale) ** 2)
 
     best = min(grid, key=score)
-    chosen = jaxcast.pooling.fit_correction(interpolation, samples, lengths=(0.4, 1.5), regularizations=(1e-6, 1e-2))
+    chosen = jaxcast.pooling.fit_correction(samples, pool=interpolation, lengths=(0.4, 1.5), penalties=(1e-6, 1e-2))
     assert chosen.correction.length == best[0]
     expected = fixed(*best, np.s_[:])(samples.memory, samples.forecasts).forecast
     np.testing.assert_allclose(chosen(samples.memory, samples.forecasts).forecast, expected, atol=1e-9)
 
 
 def test_fewer_centres_than_samples_do_almost_as_well(interpolation, samples):
-    options = dict(lengths=(0.6,), regularizations=(1e-4,))
+    options = dict(lengths=(0.6,), penalties=(1e-4,))
     errors = [
         jaxcast.pooling.one_step_errors(
-            jaxcast.pooling.fit_correction(interpolation, samples, **options, max_centres=number), samples
+            jaxcast.pooling.fit_correction(samples, pool=interpolation, **options, max_centres=number), samples
         ).mean()
         for number in (4000, 250)
     ]
@@ -142,9 +142,9 @@ def test_fewer_centres_than_samples_do_almost_as_well(interpolation, samples):
 @pytest.mark.slow
 def test_any_pool_can_be_corrected_and_rolled(attention, trajectory, candidates):
     samples = jaxcast.one_step_samples(trajectory, 5, candidates)
-    options = dict(kind="polynomial", degrees=(2,), regularizations=(1e-2,))
+    options = dict(kind="polynomial", degrees=(2,), penalties=(1e-2,))
     for pool, info in ((attention, ("weights",)), (jaxcast.equal_weights(11), None)):
-        corrected = jaxcast.pooling.fit_correction(pool, samples, info=info, **options)
+        corrected = jaxcast.pooling.fit_correction(samples, pool=pool, info=info, **options)
         before, after = (jaxcast.pooling.one_step_errors(p, samples).mean() for p in (pool, corrected))
         assert after < before
         cell = jaxcast.Forecaster(corrected, candidates)
@@ -156,11 +156,11 @@ def test_any_pool_can_be_corrected_and_rolled(attention, trajectory, candidates)
 
 def test_bad_settings_are_refused(interpolation, component, samples, attention, without_type_checks):
     with pytest.raises(jaxcast.InputError, match="kind must be 'kernel' or 'polynomial', got 'cubic'"):
-        jaxcast.pooling.fit_correction(interpolation, samples, kind="cubic")
+        jaxcast.pooling.fit_correction(samples, pool=interpolation, kind="cubic")
     with pytest.raises(jaxcast.InputError, match="expected positive lengths"):
-        jaxcast.pooling.fit_correction(interpolation, samples, lengths=(0.0,))
+        jaxcast.pooling.fit_correction(samples, pool=interpolation, lengths=(0.0,))
     with pytest.raises(jaxcast.InputError, match="the pool returns no phase; its info holds position, weights"):
-        jaxcast.pooling.fit_correction(interpolation, samples, info=("phase",))
+        jaxcast.pooling.fit_correction(samples, pool=interpolation, info=("phase",))
     with pytest.raises(jaxcast.InputError, match="num_directions must be from 1 to 10 for 11 candidates"):
         jaxcast.pooling.fit_regime_interpolation(samples, num_directions=11)
     short = jax.tree.map(lambda a: a[:, :2], samples.memory)

@@ -133,9 +133,9 @@ def test_the_setting_of_a_correction_is_chosen_by_samples_that_it_was_not_fitted
     scale, errors, leaking = np.asarray(samples.targets).std(0), {}, {}
     grid = [(size, penalty) for size in sizes for penalty in (1e-8, 1e-1)]
     for size, penalty in grid:
-        options = {"kind": kind, name: (size,), "regularizations": (penalty,)}
+        options = {"kind": kind, name: (size,), "penalties": (penalty,)}
         # Features are scaled by all samples: the range of inputs alone, no targets.
-        features = jaxcast.pooling.fit_correction(pool, samples, **options)
+        features = jaxcast.pooling.fit_correction(samples, pool=pool, **options)
         state = np.asarray(samples.memory.states)[:, 0]
         x = (state - np.asarray(features.features.middle)) / np.asarray(features.features.half)
         missing = np.asarray(samples.targets) - state
@@ -154,8 +154,8 @@ def test_the_setting_of_a_correction_is_chosen_by_samples_that_it_was_not_fitted
         leaking[size, penalty] = ((found[num] / scale) ** 2).mean()
     best = min(grid, key=errors.get)
     assert best != min(grid, key=leaking.get)
-    chosen = jaxcast.pooling.fit_correction(pool, samples, kind=kind, **{name: sizes}, regularizations=(1e-8, 1e-1))
-    alone = jaxcast.pooling.fit_correction(pool, samples, kind=kind, **{name: best[:1]}, regularizations=best[1:])
+    chosen = jaxcast.pooling.fit_correction(samples, pool=pool, kind=kind, **{name: sizes}, penalties=(1e-8, 1e-1))
+    alone = jaxcast.pooling.fit_correction(samples, pool=pool, kind=kind, **{name: best[:1]}, penalties=best[1:])
     np.testing.assert_array_equal(chosen.correction.coefficients, alone.correction.coefficients)
 
 
@@ -169,7 +169,7 @@ def test_entries_of_the_info_share_their_half_range_and_components_do_not():
 def test_fewer_centres_are_evenly_spaced_and_penalised_by_their_own_kernel():
     samples, length, penalty = made_samples(30), 0.5, 0.2
     pool = jaxcast.pooling.fit_correction(
-        jaxcast.equal_weights(2), samples, lengths=(length,), regularizations=(penalty,), max_centres=6
+        samples, pool=jaxcast.equal_weights(2), lengths=(length,), penalties=(penalty,), max_centres=6
     )
     state = np.asarray(samples.memory.states)[:, 0]
     x = (state - (state.max(0) + state.min(0)) / 2) / ((state.max(0) - state.min(0)) / 2)
@@ -261,9 +261,9 @@ def pieces_of(z, num_steps, num_discarded):
 
 def test_layers_are_trained_by_adam_along_a_cosine_on_pieces_and_read_out_from_all():
     series, options = wave(45), dict(penalty=0.01, num_discarded=4)
-    layers = jaxcast.nn.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    layers = jaxcast.nn.RNN(input_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
     ours = jaxcast.forecasters.fit_recurrent_forecaster(
-        layers, series, num_updates=2, learning_rate=0.1, num_steps=12, **options
+        series, layers=layers, num_optimizer_steps=2, learning_rate=0.1, chunk_size=12, **options
     )
     pieces, targets = pieces_of((series - series.mean(0)) / series.std(0), 12, 4)
     assert pieces.shape == (3, 16, 2)
@@ -274,13 +274,13 @@ def test_layers_are_trained_by_adam_along_a_cosine_on_pieces_and_read_out_from_a
         layers = jax.tree.map(lambda a, b, rate=rate: a - rate * b, layers, changes)
     for own, other in zip(jax.tree.leaves(ours.layers), jax.tree.leaves(layers), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-6, atol=1e-9)
-    expected = jaxcast.forecasters.fit_recurrent_readout(layers, series, **options)
+    expected = jaxcast.forecasters.fit_recurrent_readout(series, layers=layers, **options)
     np.testing.assert_allclose(ours.weights[...], expected.weights[...], rtol=1e-5, atol=1e-8)
 
 
 def test_the_loss_of_layers_is_the_log_of_what_their_best_readout_leaves():
     z, penalty = wave(45) - wave(45).mean(0), 0.05
-    layers = jaxcast.nn.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    layers = jaxcast.nn.RNN(input_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
     pieces, targets = pieces_of(z, 12, 4)
     _, hidden = layers(pieces)
     x = np.concatenate([pieces, hidden], -1)[:, 4:].reshape(36, 5)
@@ -293,8 +293,8 @@ def test_the_loss_of_layers_is_the_log_of_what_their_best_readout_leaves():
 
 def test_a_readout_discards_the_steps_in_which_layers_forget():
     series, penalty = wave(40), 0.05
-    layers = jaxcast.nn.RNN(in_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
-    cell = jaxcast.forecasters.fit_recurrent_readout(layers, series, penalty=penalty, num_discarded=7)
+    layers = jaxcast.nn.RNN(input_size=2, hidden_size=3, key=KEY, dtype=jnp.float64)
+    cell = jaxcast.forecasters.fit_recurrent_readout(series, layers=layers, penalty=penalty, num_discarded=7)
     z = (series - series.mean(0)) / series.std(0)
     _, hidden = layers(jnp.asarray(z[:-1]))
     x, y = np.concatenate([z[:-1], hidden], 1)[7:], np.diff(z, axis=0)[7:]
@@ -352,9 +352,7 @@ def test_a_correction_is_judged_in_deviations_of_each_component():
         off = (missing - gauss @ np.linalg.solve(gauss[:120] + penalty * np.eye(120), missing[:120]))[120:]
         judged[penalty] = ((off / np.asarray(samples.targets).std(0)) ** 2).mean(), (off**2).mean()
     best, other = (min(penalties, key=lambda penalty, k=k: judged[penalty][k]) for k in (0, 1))
-    chosen = jaxcast.pooling.fit_correction(
-        jaxcast.equal_weights(2), samples, lengths=(0.6,), regularizations=penalties
-    )
-    alone = jaxcast.pooling.fit_correction(jaxcast.equal_weights(2), samples, lengths=(0.6,), regularizations=(best,))
+    chosen = jaxcast.pooling.fit_correction(samples, pool=jaxcast.equal_weights(2), lengths=(0.6,), penalties=penalties)
+    alone = jaxcast.pooling.fit_correction(samples, pool=jaxcast.equal_weights(2), lengths=(0.6,), penalties=(best,))
     np.testing.assert_array_equal(chosen.correction.coefficients, alone.correction.coefficients)
     assert best != other

@@ -131,10 +131,18 @@ def test_multi_head_attention_trains(samples):
         return jaxcast.pooling.MultiHeadAttention(score="additive", num_heads=2, **sizes, key=key)
 
     keys = jax.random.split(jax.random.key(0), 3)
-    fit = jaxcast.fit(init, samples, keys=keys, optimizer=optax.adam(1e-3), num_epochs=20, batch_size=32)
+    fit = jaxcast.fit(
+        samples,
+        init=init,
+        loss=jaxcast.pooling.mean_squared_error,
+        keys=keys,
+        optimizer=optax.adam(1e-3),
+        num_epochs=20,
+        batch_size=32,
+    )
     assert (fit.losses[:, -1] < 0.7 * fit.losses[:, 0]).all()
     start = jax.vmap(lambda key: init(jax.random.fold_in(key, 0)))(keys)
-    for before, after in zip(jax.tree.leaves(start), jax.tree.leaves(fit.model), strict=True):
+    for before, after in zip(jax.tree.leaves(start), jax.tree.leaves(fit.models), strict=True):
         assert before.shape == after.shape
         assert (before != after).any(axis=tuple(range(1, after.ndim))).all()
 
@@ -217,11 +225,11 @@ def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
         return jaxcast.AdditiveAttention(dim=3, num_delays=2, hidden_size=16, key=key)
 
     fit = jaxcast.fit(
-        init, samples, keys=jax.random.split(jax.random.key(0), 2), optimizer=optax.adam(1e-2), num_epochs=200,
+        samples, init=init, loss=jaxcast.pooling.mean_squared_error, keys=jax.random.split(jax.random.key(0), 2), optimizer=optax.adam(1e-2), num_epochs=200,
         batch_size=32,
     )  # fmt: skip
     for seed in range(2):
-        pool = jax.tree.map(lambda a, seed=seed: a[seed], fit.model)
+        pool = jax.tree.map(lambda a, seed=seed: a[seed], fit.models)
         weights = pool(samples.memory, samples.forecasts).info["weights"]
         assert np.median(weights[:, 2]) > 0.99
         assert fit.losses[seed, -1] < 1e-3 * fit.losses[seed, 0]

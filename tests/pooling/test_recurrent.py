@@ -125,7 +125,7 @@ def test_it_learns_what_one_delay_cannot(count_compilations):
 
     def run():
         return jaxcast.fit(
-            init, chunks, keys=keys, optimizer=adam, num_epochs=60, batch_size=8,
+            chunks, init=init, keys=keys, optimizer=adam, num_epochs=60, batch_size=8,
             loss=jaxcast.pooling.error_over_time,
         )  # fmt: skip
 
@@ -141,11 +141,19 @@ def test_it_learns_what_one_delay_cannot(count_compilations):
 
     still = jaxcast.one_step_samples(trajectory, 1, up_or_down)
     still = still._replace(memory=still.memory._replace(states=jnp.zeros_like(still.memory.states)))
-    delayed = jaxcast.fit(init_delay, still, keys=keys, optimizer=adam, num_epochs=60, batch_size=32)
+    delayed = jaxcast.fit(
+        still,
+        init=init_delay,
+        loss=jaxcast.pooling.mean_squared_error,
+        keys=keys,
+        optimizer=adam,
+        num_epochs=60,
+        batch_size=32,
+    )
     assert (delayed.losses[:, -1] > 0.1).all()
 
     # And it goes on in closed loop.
-    model = jax.tree.map(lambda a: a[0], recurrent.model)
+    model = jax.tree.map(lambda a: a[0], recurrent.models)
     rolled = jaxcast.forecast(jaxcast.Forecaster(model, up_or_down), trajectory.states[:9], 12).forecast
     np.testing.assert_allclose(rolled, trajectory.states[9:21], atol=0.3)
 
@@ -162,10 +170,10 @@ def test_a_perfect_candidate_among_wrong_ones_is_found(truth, trajectory):
         return jaxcast.pooling.RecurrentAttention(dim=3, hidden_size=8, num_warmup=2, scales=scales, key=key)
 
     fit = jaxcast.fit(
-        init, chunks, keys=jax.random.key(0)[None], optimizer=optax.adam(1e-2), num_epochs=25, batch_size=16,
+        chunks, init=init, keys=jax.random.key(0)[None], optimizer=optax.adam(1e-2), num_epochs=25, batch_size=16,
         loss=jaxcast.pooling.error_over_time,
     )  # fmt: skip
-    pool = jax.tree.map(lambda a: a[0], fit.model)
+    pool = jax.tree.map(lambda a: a[0], fit.models)
     weights = pool.along(chunks.values, chunks.errors, chunks.forecasts).info["weights"][:, 2:, 1]
     assert np.median(weights) > 0.99
 

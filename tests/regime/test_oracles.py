@@ -358,7 +358,7 @@ def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
     nothing = Allowed(jnp.asarray(0.0), jnp.zeros(0))
     found = [Found(course_of(0.1 + k), course_of(0.2 + k), nothing, False) for k in range(2)]
     seen, told = [], []
-    monkeypatch.setattr(fitting, "find_courses", lambda *_: found)
+    monkeypatch.setattr(fitting, "find_courses", lambda *_, **__: found)
     monkeypatch.setattr(fitting, "_corrected", lambda *_: None)
     monkeypatch.setattr(fitting, "explanations", lambda _, course, steps: told.append(course) or [NOTHING])
     monkeypatch.setattr(

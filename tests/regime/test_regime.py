@@ -38,7 +38,9 @@ RHO = np.linspace(28, 48, 6)
 @cache
 def fitted(with_coordinates: bool = True) -> jaxcast.RegimeForecaster:
     _, candidates, train, _ = make()
-    return jaxcast.fit_regime(train, candidates, coordinates=RHO if with_coordinates else None, num_substeps=10)
+    return jaxcast.fit_regime(
+        train, forecast_map=candidates, coordinates=RHO if with_coordinates else None, num_substeps=10
+    )
 
 
 def valid_times(cell: jaxcast.RegimeForecaster, windows: jaxcast.Windows) -> np.ndarray:
@@ -51,7 +53,7 @@ def valid_times(cell: jaxcast.RegimeForecaster, windows: jaxcast.Windows) -> np.
 def test_emulator_forecasts_as_the_candidates_and_as_the_truth_that_none_of_them_is(with_coordinates):
     system, candidates, train, _ = make()
     forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
-    emulator = fit_emulator(train.states, forecasts, 0.1, coordinates=RHO if with_coordinates else None)
+    emulator = fit_emulator(train.states, forecasts=forecasts, dt=0.1, coordinates=RHO if with_coordinates else None)
     assert emulator.num_substeps == 10
     assert emulator.is_exact
     u = train.states[7]
@@ -78,7 +80,9 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
     states = jax.random.uniform(jax.random.key(0), (400, 2), minval=-3.0, maxval=3.0)
     forecasts = jax.vmap(jaxcast.flow_map(ensemble, dt=0.2, h=0.02))(states)
     coordinates = np.array([1.0, 2.0, 3.0])
-    emulator = fit_emulator(states, forecasts, 0.2, coordinates=coordinates, degrees=((3, 1), (5, 1)), num_substeps=10)
+    emulator = fit_emulator(
+        states, forecasts=forecasts, dt=0.2, coordinates=coordinates, degrees=((3, 1), (5, 1)), num_substeps=10
+    )
     missed = jax.vmap(jax.vmap(emulator, (None, 0)), (0, None))(states, emulator.system.coordinates) - forecasts
     actual = float(jnp.sqrt(jnp.mean((missed / states.std(0)) ** 2)))
     assert not emulator.is_exact
@@ -101,8 +105,8 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
 def test_course_is_found_without_being_told_its_shape(schedule, periods, slope):
     _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
     forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
-    emulator = fit_emulator(train.states, forecasts, 0.1, coordinates=RHO, num_substeps=10)
-    course = fit_harmonics(emulator, train.states).trimmed()
+    emulator = fit_emulator(train.states, forecasts=forecasts, dt=0.1, coordinates=RHO, num_substeps=10)
+    course = fit_harmonics(train.states, emulator=emulator).trimmed()
     np.testing.assert_allclose(np.sort(2 * np.pi / np.asarray(course.frequencies)), periods, rtol=1e-8)
     np.testing.assert_allclose(emulator.unit * course.slope, slope, atol=1e-9)
 
@@ -113,7 +117,7 @@ def test_course_that_nobody_can_foresee_is_a_level_that_wanders():
     values = np.random.default_rng(1).uniform(28, 48, 21)
     schedule = f"piecewise_constant(times={times.tolist()}, values={values.tolist()})"
     _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
-    cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
+    cell = jaxcast.fit_regime(train, forecast_map=candidates, coordinates=RHO, num_substeps=10)
     assert not len(cell.course.frequencies)
     spread = float(cell.emulator.unit[0] * cell.course_deviation.level[0])
     assert 0.5 * values.std() < spread < 2 * values.std()
@@ -252,7 +256,7 @@ def test_noise_of_values_is_told_from_noise_of_steps(kind):
         steps = steps_of(cell.emulator, train.states + noise)
     else:
         steps = steps._replace(after=steps.after + noise[1:])
-    course = find_courses(cell.emulator, train.states)[0].whole
+    course = find_courses(train.states, emulator=cell.emulator)[0].whole
     told = explanations(cell.emulator, course, steps)[0]
     own, other = (told.value, told.model) if kind == "value" else (told.model, told.value)
     np.testing.assert_allclose(np.sqrt(np.mean(np.square(own))), 0.02, rtol=0.2)
@@ -296,7 +300,7 @@ def test_noise_is_told_from_the_course_and_the_filter_sees_through_it():
     # order of the sum in a Runge-Kutta step. This one does neither.
     rng = np.random.default_rng(7)
     noisy = train._replace(states=train.states + 0.03 * scale * rng.normal(size=train.states.shape))
-    cell = jaxcast.fit_regime(noisy, candidates, coordinates=RHO, num_substeps=10)
+    cell = jaxcast.fit_regime(noisy, forecast_map=candidates, coordinates=RHO, num_substeps=10)
     # Two readings forecast alike, and rounding decides between them: the moments' 0.0367, 0.0333, 0.0293, or 0.0325, 0.0295, 0.0259.
     noise = np.asarray(cell.value_noise) / scale
     np.testing.assert_allclose(np.sqrt(np.mean(noise**2)), 0.03, rtol=0.15)
@@ -317,7 +321,7 @@ def test_a_level_that_has_changed_since_is_found_again():
 @pytest.mark.slow
 def test_a_truth_that_no_candidate_could_be_corrects_the_emulator():
     _, candidates, train, windows = make(TRUTH.replace("(", "(sigma=11, ", 1))
-    cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
+    cell = jaxcast.fit_regime(train, forecast_map=candidates, coordinates=RHO, num_substeps=10)
     assert cell.is_corrected
     assert (valid_times(cell, windows) == 10.0).all()
     np.testing.assert_allclose(cell.periods, [PERIOD], rtol=1e-8)
@@ -333,7 +337,7 @@ def test_two_coordinates_are_told_apart():
         jaxcast.stack_systems([jaxcast.Lorenz63(sigma=sigma, rho=rho) for sigma, rho in pairs])
     )
     train = jaxcast.simulate(truth, [1.0, 2.0, 20.0], num_samples=500, transient=20.0)
-    cell = jaxcast.fit_regime(train, candidates, coordinates=np.array(pairs), num_substeps=10)
+    cell = jaxcast.fit_regime(train, forecast_map=candidates, coordinates=np.array(pairs), num_substeps=10)
     np.testing.assert_allclose(np.sort(cell.periods), [1.577132, 2.3], rtol=1e-8)
     np.testing.assert_allclose(np.max(cell.amplitudes, 0), [1.0, 8.0], rtol=1e-6)
 
@@ -364,7 +368,7 @@ def test_a_truth_of_which_nothing_at_all_is_left_over_has_no_nan():
 @pytest.mark.parametrize("rho", [36.0, 33.0])  # a candidate's, and none's
 def test_a_regime_that_stands_still_is_forecast_too(rho):
     _, candidates, train, windows = make(f"lorenz63(rho={rho})")
-    cell = jaxcast.fit_regime(train, candidates, coordinates=RHO, num_substeps=10)
+    cell = jaxcast.fit_regime(train, forecast_map=candidates, coordinates=RHO, num_substeps=10)
     assert not len(cell.course.frequencies)
     assert (valid_times(cell, windows) == 10.0).all()
 
@@ -374,7 +378,10 @@ def test_order_of_candidates_does_not_matter():
     _, candidates, train, windows = make()
     order = np.array([3, 0, 5, 1, 4, 2])
     shuffled = jaxcast.fit_regime(
-        train, lambda value, exogenous: candidates(value, exogenous)[order], coordinates=RHO[order], num_substeps=10
+        train,
+        forecast_map=lambda value, exogenous: candidates(value, exogenous)[order],
+        coordinates=RHO[order],
+        num_substeps=10,
     )
     ours, theirs = (jaxcast.forecast_windows(cell, windows).forecast for cell in (fitted(), shuffled))
     np.testing.assert_allclose(ours[:, :30], theirs[:, :30], atol=1e-6)
@@ -426,7 +433,7 @@ def test_bad_input_is_told_in_one_line(change, message, without_type_checks):
     times, states = train.times[:keep], train.states[:keep]
     trajectory = jaxcast.Trajectory(change.pop("times", jnp.asarray)(times), change.pop("states", jnp.asarray)(states))
     with pytest.raises(jaxcast.InputError, match=message) as caught:
-        jaxcast.fit_regime(trajectory, change.pop("forecast_map", candidates), **change)
+        jaxcast.fit_regime(trajectory, forecast_map=change.pop("forecast_map", candidates), **change)
     assert "\n" not in str(caught.value)
 
 
@@ -440,7 +447,7 @@ def test_bad_input_of_the_parts_is_told_too(without_type_checks):
         (train.states.at[4, 0].set(jnp.nan), forecasts, "first in sample 4"),
     ):
         with pytest.raises(jaxcast.InputError, match=message):
-            fit_emulator(states, rows, 0.1)
+            fit_emulator(states, forecasts=rows, dt=0.1)
     emulator = fitted().emulator
     for states, message in (
         (train.states[:, :2], "as the emulator's"),
@@ -448,14 +455,14 @@ def test_bad_input_of_the_parts_is_told_too(without_type_checks):
         (train.states.at[4, 0].set(jnp.nan), "first in sample 4"),
     ):
         with pytest.raises(jaxcast.InputError, match=message):
-            fit_harmonics(emulator, states)
+            fit_harmonics(states, emulator=emulator)
 
 
 @pytest.mark.slow
 def test_the_shortest_trajectory_that_is_taken_is_enough():
     _, candidates, train, _ = make()
     cell = jaxcast.fit_regime(
-        jaxcast.Trajectory(*(part[:78] for part in train)), candidates, coordinates=RHO, num_substeps=10
+        jaxcast.Trajectory(*(part[:78] for part in train)), forecast_map=candidates, coordinates=RHO, num_substeps=10
     )
     np.testing.assert_allclose(cell.periods, [PERIOD], rtol=1e-6)
     np.testing.assert_allclose(cell.amplitudes, [[10.0]], rtol=1e-6)

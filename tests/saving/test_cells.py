@@ -28,18 +28,18 @@ MAKERS = {
     "nvar": lambda: jaxcast.forecasters.fit_nvar(WAVE, num_delays=2, degree=1),
     "reservoir": lambda: jaxcast.forecasters.fit_reservoir(WAVE, num_nodes=20, key=KEY),
     "delay_kernel_ridge": lambda: jaxcast.forecasters.fit_delay_kernel_ridge(
-        WAVE, jnp.ones(3), bandwidth=1.0, penalty=1e-5
+        WAVE, lag_weights=jnp.ones(3), bandwidth=1.0, penalty=1e-5
     ),
-    "recurrent lstm": lambda: recurrent(jaxcast.nn.LSTM(in_size=2, hidden_size=4, key=KEY, learn_carry=True)),
-    "recurrent gru": lambda: recurrent(jaxcast.nn.GRU(in_size=2, hidden_size=4, key=KEY, reset_after=False)),
-    "recurrent rnn": lambda: recurrent(jaxcast.nn.RNN(in_size=2, hidden_size=4, key=KEY, activation="relu")),
+    "recurrent lstm": lambda: recurrent(jaxcast.nn.LSTM(input_size=2, hidden_size=4, key=KEY, learn_carry=True)),
+    "recurrent gru": lambda: recurrent(jaxcast.nn.GRU(input_size=2, hidden_size=4, key=KEY, reset_after=False)),
+    "recurrent rnn": lambda: recurrent(jaxcast.nn.RNN(input_size=2, hidden_size=4, key=KEY, activation="relu")),
     "recurrent stack": lambda: recurrent(
         jaxcast.nn.Stack(
-            "gru", in_size=2, hidden_size=4, num_layers=2, skips=True, dropout=0.1, key=KEY, dtype=jnp.float64
+            "gru", input_size=2, hidden_size=4, num_layers=2, skips=True, dropout=0.1, key=KEY, dtype=jnp.float64
         )
     ),
     "recurrent seeds": lambda: jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *[recurrent(jaxcast.nn.GRU(in_size=2, hidden_size=4, key=KEY))] * 3
+        lambda *leaves: jnp.stack(leaves), *[recurrent(jaxcast.nn.GRU(input_size=2, hidden_size=4, key=KEY))] * 3
     ),
     "language_model": lambda: language_model(KEY),
     "language_model seeds": lambda: jax.vmap(language_model)(jax.random.split(KEY, 3)),
@@ -108,5 +108,5 @@ def test_other_settings_and_own_layers_are_refused(made, tmp_path):
         pass
 
     with pytest.raises(jaxcast.InputError, match="cannot save layers of your own class Mine"):
-        jaxcast.save_model(tmp_path / "mine", recurrent(Mine(in_size=2, hidden_size=4, key=KEY)))
+        jaxcast.save_model(tmp_path / "mine", recurrent(Mine(input_size=2, hidden_size=4, key=KEY)))
     assert not (tmp_path / "mine").exists()

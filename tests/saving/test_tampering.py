@@ -50,12 +50,12 @@ def series():
 def cells():
     """Forecasters of one series' own past, fitted or made by hand."""
     wave = jnp.sin(0.3 * jnp.arange(60.0))[:, None] * jnp.asarray([1.0, 2.0])
-    gru = jaxcast.nn.GRU(in_size=2, hidden_size=3, key=jax.random.key(0))
+    gru = jaxcast.nn.GRU(input_size=2, hidden_size=3, key=jax.random.key(0))
     readout = {"weights": jnp.ones((5, 2)), "bias": jnp.ones(2)}
     return {
         "nvar": jaxcast.forecasters.fit_nvar(wave, num_delays=2, degree=2),
         "reservoir": jaxcast.forecasters.fit_reservoir(wave, num_nodes=8, num_discarded=5, key=jax.random.key(0)),
-        "delay_kernel_ridge": jaxcast.forecasters.fit_delay_kernel_ridge(wave, jnp.ones(3), penalty=1e-3),
+        "delay_kernel_ridge": jaxcast.forecasters.fit_delay_kernel_ridge(wave, lag_weights=jnp.ones(3), penalty=1e-3),
         "recurrent": jaxcast.forecasters.RecurrentForecaster(
             gru, **readout, scaler=jaxcast.forecasters.readout.Scaler(jnp.zeros(2), jnp.ones(2))
         ),

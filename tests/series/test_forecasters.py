@@ -320,10 +320,10 @@ def test_a_network_learns_what_is_to_be_learned(samples):
         )
 
     fit = jaxcast.fit(
-        init, samples, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=100,
+        samples, init=init, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=100,
         batch_size=9, loss=jaxcast.series.region_loss, with_key=True, validation=samples,
     )  # fmt: skip
-    model = jax.tree.map(lambda a: a[0], fit.model)
+    model = jax.tree.map(lambda a: a[0], fit.models)
     last = jaxcast.series.errors_by_lead(jaxcast.series.LastValue((1, 4))(samples.history).forecast, samples)
     assert (jaxcast.series.errors_by_lead(model(samples.history).forecast, samples).rmse < 0.7 * last.rmse).all()
 
@@ -332,7 +332,7 @@ def test_kernel_ridge_over_delays_is_its_equation():
     rng = np.random.default_rng(0)
     series = np.cumsum(rng.normal(size=(60, 2)), 0)
     weights = np.asarray([1.0, 0.0, 0.5])
-    cell = jaxcast.forecasters.fit_delay_kernel_ridge(series[:50], weights, bandwidth=0.8, penalty=1e-3)
+    cell = jaxcast.forecasters.fit_delay_kernel_ridge(series[:50], lag_weights=weights, bandwidth=0.8, penalty=1e-3)
     mean, std = series[:50].mean(0), series[:50].std(0)
     z = (series - mean) / std
     points = np.asarray([(weights[:, None] * z[[n, n - 1, n - 2]]).ravel() for n in range(2, 49)])
@@ -346,10 +346,12 @@ def test_kernel_ridge_over_delays_is_its_equation():
         np.testing.assert_allclose(forecast, history[-1] * std + mean, rtol=1e-7)
     with pytest.raises(jaxcast.InputError, match="penalty above the rounding of float32"):
         jaxcast.forecasters.fit_delay_kernel_ridge(
-            jnp.sin(0.3 * jnp.arange(60.0, dtype="float32"))[:, None], weights, penalty=1e-9
+            jnp.sin(0.3 * jnp.arange(60.0, dtype="float32"))[:, None], lag_weights=weights, penalty=1e-9
         )
     many = jax.vmap(
-        lambda b: jaxcast.forecasters.fit_delay_kernel_ridge(series[:50], weights, bandwidth=b, penalty=1e-3)
+        lambda b: jaxcast.forecasters.fit_delay_kernel_ridge(
+            series[:50], lag_weights=weights, bandwidth=b, penalty=1e-3
+        )
     )
     np.testing.assert_allclose(many(jnp.asarray([0.3, 0.8])).coefficients[1], cell.coefficients, rtol=1e-6)
 

@@ -83,7 +83,7 @@ def test_fits_and_scores_do_not_see_targets_without_weight(samples, each_region)
 def test_training_does_not_see_targets_without_weight(samples):
     def losses(some):
         return jaxcast.fit(
-            lambda key: network(some, ()), some, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2),
+            some, init=lambda key: network(some, ()), keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2),
             num_epochs=3, batch_size=8, loss=jaxcast.series.region_loss,
         ).losses  # fmt: skip
 

@@ -60,7 +60,7 @@ def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
     assert seen.shape == (2, 20)
     model = make_model(jax.random.fold_in(jax.random.key(3), 0))
     fit = jaxcast.fit_over_time(
-        make_model, (seen, followed), keys=jax.random.key(3)[None], optimizer=optax.sgd(0.5), num_epochs=1,
+        (seen, followed), init=make_model, keys=jax.random.key(3)[None], optimizer=optax.sgd(0.5), num_epochs=1,
         chunk_size=chunk_size, loss=jaxcast.text.cross_entropy,
     )  # fmt: skip
     carry, losses = model.init_carry(2), []
@@ -70,7 +70,7 @@ def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
         model = jax.tree.map(lambda a, g: a - 0.5 * g, model, gradient)
         losses.append(loss)
     np.testing.assert_allclose(fit.losses[0], [np.mean(losses)], rtol=1e-12)
-    for got, oracle in zip(jax.tree.leaves(fit.model), jax.tree.leaves(model), strict=True):
+    for got, oracle in zip(jax.tree.leaves(fit.models), jax.tree.leaves(model), strict=True):
         np.testing.assert_allclose(got[0], oracle, rtol=1e-10, atol=1e-13)
 
 
@@ -217,12 +217,12 @@ def test_the_last_models_are_kept_where_asked_for(tokens):
 
     def run(keep):
         return jaxcast.fit_over_time(
-            make_model, streams, keys=jax.random.key(0)[None], optimizer=optimizer, num_epochs=9, chunk_size=20,
+            streams, init=make_model, keys=jax.random.key(0)[None], optimizer=optimizer, num_epochs=9, chunk_size=20,
             loss=jaxcast.text.cross_entropy, validation=validation, keep=keep,
         )  # fmt: skip
 
     def loss_of(fit):
-        model = jax.tree.map(lambda a: a[0], fit.model)
+        model = jax.tree.map(lambda a: a[0], fit.models)
         return jaxcast.text.cross_entropy(model, model.init_carry(2), validation)[0]
 
     last, best = run("last"), run("best")

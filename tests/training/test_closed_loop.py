@@ -54,9 +54,9 @@ def trained(trajectory):
     samples = jaxcast.one_step_samples(trajectory, 2, candidates)
     scales = jaxcast.pooling.input_scales(trajectory, candidates)
     return jaxcast.fit(
-        make, samples, keys=jax.random.split(jax.random.key(0), 2),
+        samples, init=make, loss=jaxcast.pooling.mean_squared_error, keys=jax.random.split(jax.random.key(0), 2),
         optimizer=optax.adam(3e-3), num_epochs=40, batch_size=32,
-    ).model  # fmt: skip
+    ).models  # fmt: skip
 
 
 def first(models):
@@ -65,7 +65,7 @@ def first(models):
 
 @pytest.mark.slow
 def test_the_loss_is_that_of_forecasts_fed_back(trained, trajectory):
-    windows = jaxcast.training.training_windows(trajectory, horizon=6, history_size=4, stride=60)
+    windows = jaxcast.training.training_windows(trajectory, num_leads=6, history_size=4, stride=60)
     pool, tolerance = first(trained), 0.05
     scores = []
     std = np.asarray(trajectory.states).std(0)
@@ -82,7 +82,7 @@ def test_the_loss_is_that_of_forecasts_fed_back(trained, trajectory):
 
 @pytest.mark.slow
 def test_the_gradient_through_a_closed_loop_is_that_of_differences(trained, trajectory):
-    windows = jaxcast.training.training_windows(trajectory, horizon=5, history_size=3, stride=100)
+    windows = jaxcast.training.training_windows(trajectory, num_leads=5, history_size=3, stride=100)
     loss = jax.jit(jaxcast.training.closed_loop_loss(make_cell))
     pool = first(trained)
     gradient = jax.jit(jax.grad(loss))(pool, windows)
@@ -102,18 +102,18 @@ def test_the_gradient_through_a_closed_loop_is_that_of_differences(trained, traj
 @pytest.mark.slow
 def test_fine_tuning_lowers_the_closed_loop_error_of_windows_it_never_saw(trained, trajectory, count_compilations):
     held_out = simulate([-3.0, 2.0, 25.0], 300)
-    windows = jaxcast.training.training_windows(held_out, horizon=6, history_size=3, stride=2)
+    windows = jaxcast.training.training_windows(held_out, num_leads=6, history_size=3, stride=2)
 
     def run(seed):
         keys = jax.random.split(jax.random.key(seed), 2)
-        options = dict(horizons=(2, 6), num_epochs=3, batch_size=32, learning_rate=2e-3)
-        return jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=keys, **options)
+        options = dict(num_leads=(2, 6), num_epochs=3, batch_size=32, learning_rate=2e-3)
+        return jaxcast.training.fine_tune(trajectory, models=trained, make_cell=make_cell, keys=keys, **options)
 
     tuned = run(0)
     assert tuned.losses.shape == (2, 6)
     loss = jaxcast.training.closed_loop_loss(make_cell)
     errors = jax.jit(lambda models: jax.lax.map(lambda model: loss(model, windows), models))
-    for before, after in zip(errors(trained), errors(tuned.model), strict=True):
+    for before, after in zip(errors(trained), errors(tuned.models), strict=True):
         assert after < 0.97 * before
     count_compilations()
     run(1)
@@ -124,7 +124,7 @@ def test_fine_tuning_lowers_the_closed_loop_error_of_windows_it_never_saw(traine
 @pytest.mark.parametrize("size", [1e3, 1e200])
 def test_windows_that_diverge_give_finite_gradients(trajectory, size):
     """Of two windows one is thrown far off, or out of all numbers: its gradient is what it was up to there."""
-    windows = jaxcast.training.training_windows(trajectory, horizon=8, history_size=2, stride=300)
+    windows = jaxcast.training.training_windows(trajectory, num_leads=8, history_size=2, stride=300)
 
     def thrown(u, t):
         return candidates(u, t) + jnp.where(t == windows.times[0, 4], size, 0.0)
@@ -148,7 +148,7 @@ def test_the_gradient_program_of_twenty_steps_is_small(trained, trajectory):
     loss = jaxcast.training.closed_loop_loss(make_cell)
 
     def size(horizon):
-        windows = jaxcast.training.training_windows(trajectory, horizon=horizon, history_size=3, stride=50)
+        windows = jaxcast.training.training_windows(trajectory, num_leads=horizon, history_size=3, stride=50)
         return len(str(jax.make_jaxpr(jax.grad(loss))(first(trained), windows)))
 
     assert size(20) < 1.02 * size(4)
@@ -156,12 +156,14 @@ def test_the_gradient_program_of_twenty_steps_is_small(trained, trajectory):
 
 def test_bad_settings_are_refused(trained, trajectory):
     keys = jax.random.split(jax.random.key(0), 2)
-    with pytest.raises(jaxcast.InputError, match="horizons, num_epochs and stride of at least 1"):
-        jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=())
+    with pytest.raises(jaxcast.InputError, match="num_leads, num_epochs and stride of at least 1"):
+        jaxcast.training.fine_tune(trajectory, models=trained, make_cell=make_cell, keys=keys, num_leads=())
     with pytest.raises(jaxcast.InputError, match="trajectory of at least 403 samples, got 400"):
-        jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=keys, horizons=(400,))
+        jaxcast.training.fine_tune(trajectory, models=trained, make_cell=make_cell, keys=keys, num_leads=(400,))
     with pytest.raises(jaxcast.InputError, match="leading axis of the 3 keys"):
-        jaxcast.training.fine_tune(trained, trajectory, make_cell, keys=jax.random.split(keys[0], 3), horizons=(1,))
+        jaxcast.training.fine_tune(
+            trajectory, models=trained, make_cell=make_cell, keys=jax.random.split(keys[0], 3), num_leads=(1,)
+        )
 
 
 def drifting(model):
@@ -178,7 +180,7 @@ def walk(num_samples):
 def test_the_loss_counts_leads_up_to_the_first_that_diverged_and_cuts_what_is_far():
     """Of persistence, by a loop; every third lead or so diverges, many are farther off than what counts."""
     course, tolerance, diverged = walk(40), 0.05, 0.02
-    windows = jaxcast.training.training_windows(course, horizon=5, history_size=2, stride=3)
+    windows = jaxcast.training.training_windows(course, num_leads=5, history_size=2, stride=3)
     assert len(windows.truth) == 12
     states, scores, num_far = np.asarray(course.states), [], 0
     std, far = states.std(0), 2 * np.sqrt(2 * diverged)
@@ -203,17 +205,27 @@ def test_each_horizon_is_a_training_of_its_own_with_other_shuffling_and_a_new_co
     models = jax.vmap(lambda key: jaxcast.pooling.FeedForward(**sizes, key=key))(keys)
     options = dict(num_epochs=2, batch_size=4)
     tuned = jaxcast.training.fine_tune(
-        models, course, drifting, keys=keys, horizons=(1, 3), learning_rate=0.05, clip_norm=0.5, stride=2, **options
+        course,
+        models=models,
+        make_cell=drifting,
+        keys=keys,
+        num_leads=(1, 3),
+        learning_rate=0.05,
+        clip_norm=0.5,
+        stride=2,
+        **options,
     )
     expected, losses = jaxcast.training.FitResult(models, None), []
     for n, horizon in enumerate((1, 3)):
-        windows = jaxcast.training.training_windows(course, horizon, 1, 2)
+        windows = jaxcast.training.training_windows(course, num_leads=horizon, history_size=1, stride=2)
         num_steps = 2 * (len(windows.truth) // 4)
-        optimizer = jaxcast.training.make_optimizer(0.05, schedule="cosine", num_steps=num_steps, clip_norm=0.5)
+        optimizer = jaxcast.training.make_optimizer(
+            0.05, schedule="cosine", num_optimizer_steps=num_steps, clip_norm=0.5
+        )
         own = jnp.stack([jax.random.fold_in(key, n) for key in keys])
         loss = jaxcast.training.closed_loop_loss(drifting)
-        expected = jaxcast.fit(expected, windows, keys=own, optimizer=optimizer, loss=loss, **options)
+        expected = jaxcast.fit(windows, init=expected, keys=own, optimizer=optimizer, loss=loss, **options)
         losses.append(expected.losses)
     np.testing.assert_allclose(tuned.losses, np.concatenate(losses, 1), rtol=1e-9)
-    for ours, theirs in zip(jax.tree.leaves(tuned.model), jax.tree.leaves(expected.model), strict=True):
+    for ours, theirs in zip(jax.tree.leaves(tuned.models), jax.tree.leaves(expected.models), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)

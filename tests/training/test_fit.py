@@ -10,6 +10,7 @@ from flax import nnx
 import jaxcast
 
 ADAM = optax.adam(1e-2)
+MSE = jaxcast.pooling.mean_squared_error
 
 
 def init(key):
@@ -26,7 +27,15 @@ def keys(num_seeds):
 
 
 def test_fit_is_a_plain_loop_of_minibatches(samples):
-    fit = jaxcast.fit(init, samples, keys=keys(1), optimizer=ADAM, num_epochs=3, batch_size=50)
+    fit = jaxcast.fit(
+        samples,
+        init=init,
+        loss=MSE,
+        keys=keys(1),
+        optimizer=ADAM,
+        num_epochs=3,
+        batch_size=50,
+    )
     key = keys(1)[0]
     model, shuffle = init(jax.random.fold_in(key, 0)), jax.random.fold_in(key, 1)
     state = ADAM.init(model)
@@ -41,16 +50,16 @@ def test_fit_is_a_plain_loop_of_minibatches(samples):
             model = optax.apply_updates(model, updates)
             losses.append(loss)
         np.testing.assert_allclose(fit.losses[0, epoch], np.mean(losses), rtol=1e-10)
-    for ours, theirs in zip(jax.tree.leaves(fit.model), jax.tree.leaves(model), strict=True):
+    for ours, theirs in zip(jax.tree.leaves(fit.models), jax.tree.leaves(model), strict=True):
         np.testing.assert_allclose(ours[0], theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_the_same_key_gives_the_same_model_whatever_trains_beside_it(samples):
-    run = partial(jaxcast.fit, init, samples, optimizer=ADAM, num_epochs=3, batch_size=50)
+    run = partial(jaxcast.fit, samples, init=init, loss=MSE, optimizer=ADAM, num_epochs=3, batch_size=50)
     three = run(keys=keys(3))
     again = run(keys=keys(3))
     alone = run(keys=keys(3)[2:])
-    for many, same, one in zip(*map(jax.tree.leaves, (three.model, again.model, alone.model)), strict=True):
+    for many, same, one in zip(*map(jax.tree.leaves, (three.models, again.models, alone.models)), strict=True):
         np.testing.assert_array_equal(many, same)
         np.testing.assert_allclose(many[2], one[0], rtol=1e-12)
         assert not np.allclose(many[0], many[1])
@@ -58,20 +67,28 @@ def test_the_same_key_gives_the_same_model_whatever_trains_beside_it(samples):
 
 
 def test_reporting_progress_changes_nothing(samples):
-    run = partial(jaxcast.fit, init, samples, keys=keys(3), optimizer=ADAM, num_epochs=5, batch_size=50)
+    run = partial(jaxcast.fit, samples, init=init, loss=MSE, keys=keys(3), optimizer=ADAM, num_epochs=5, batch_size=50)
     reports = []
     watched = run(on_progress=lambda done, losses: reports.append((done, losses)), num_reports=3)
     plain = run()
     assert [done for done, _ in reports] == [2, 4, 5]
     np.testing.assert_array_equal([losses for _, losses in reports], np.asarray(plain.losses)[:, [1, 3, 4]].T)
-    for a, b in zip(jax.tree.leaves(watched.model), jax.tree.leaves(plain.model), strict=True):
+    for a, b in zip(jax.tree.leaves(watched.models), jax.tree.leaves(plain.models), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_second_fit_compiles_nothing(samples, count_compilations):
     def run(seed):
         seeds = jax.random.split(jax.random.key(seed), 2)
-        return jaxcast.fit(init, samples, keys=seeds, optimizer=ADAM, num_epochs=4, batch_size=40)
+        return jaxcast.fit(
+            samples,
+            init=init,
+            loss=MSE,
+            keys=seeds,
+            optimizer=ADAM,
+            num_epochs=4,
+            batch_size=40,
+        )
 
     run(0)
     assert count_compilations() > 0
@@ -85,20 +102,36 @@ def test_any_optimizer_and_any_loss(samples):
 
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(optax.cosine_decay_schedule(0.1, 40)))
     fit = jaxcast.fit(
-        init, samples, keys=keys(1), optimizer=optimizer, num_epochs=10, batch_size=50, loss=absolute_error
+        samples, init=init, keys=keys(1), optimizer=optimizer, num_epochs=10, batch_size=50, loss=absolute_error
     )
     assert fit.losses[0, -1] < 0.9 * fit.losses[0, 0]
 
 
 def test_bad_settings_are_refused(samples):
     with pytest.raises(jaxcast.InputError, match="batch_size must be from 1 to the 397 samples there are, got 400"):
-        jaxcast.fit(init, samples, keys=keys(1), optimizer=ADAM, num_epochs=1, batch_size=400)
+        jaxcast.fit(
+            samples,
+            init=init,
+            loss=MSE,
+            keys=keys(1),
+            optimizer=ADAM,
+            num_epochs=1,
+            batch_size=400,
+        )
     with pytest.raises(jaxcast.InputError, match="must be at least 1, got 0 and 20"):
-        jaxcast.fit(init, samples, keys=keys(1), optimizer=ADAM, num_epochs=0, batch_size=4)
+        jaxcast.fit(
+            samples,
+            init=init,
+            loss=MSE,
+            keys=keys(1),
+            optimizer=ADAM,
+            num_epochs=0,
+            batch_size=4,
+        )
 
 
 def test_misaligned_data_and_missing_keys_are_refused(samples, without_type_checks):
-    run = partial(jaxcast.fit, init, optimizer=ADAM, num_epochs=1, batch_size=4)
+    run = partial(jaxcast.fit, init=init, loss=MSE, optimizer=ADAM, num_epochs=1, batch_size=4)
     with pytest.raises(jaxcast.InputError, match=r"one leading sample axis, got lengths \[\(367,\), \(397,\)\]"):
         run(samples._replace(targets=samples.targets[:-30]), keys=keys(1))
     with pytest.raises(jaxcast.InputError, match=r"one key for each seed, \(seed,\), got shape \(\); try key\[None\]"):
@@ -119,7 +152,9 @@ def kill_after(num_epochs):
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, tmp_path, num_seeds):
-    optimizer = jaxcast.training.make_optimizer(1e-2, schedule="cosine", num_steps=60, weight_decay=1e-3, clip_norm=1.0)
+    optimizer = jaxcast.training.make_optimizer(
+        1e-2, schedule="cosine", num_optimizer_steps=60, weight_decay=1e-3, clip_norm=1.0
+    )
     run = partial(
         jaxcast.fit,
         init,
@@ -146,7 +181,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, t
 
 def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_path):
     file = tmp_path / "checkpoint"
-    run = partial(jaxcast.fit, init, optimizer=ADAM, checkpoint=file)
+    run = partial(jaxcast.fit, init=init, loss=MSE, optimizer=ADAM, checkpoint=file)
     run(samples, keys=keys(1), num_epochs=2, batch_size=50)
     content = file.read_bytes()
     moved = samples._replace(targets=samples.targets + 1e-9)
@@ -161,7 +196,14 @@ def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_pa
             run(data, **settings)
     settings = {"keys": keys(1), "num_epochs": 2, "batch_size": 50}
     with pytest.raises(jaxcast.InputError, match="another model or optimizer"):
-        jaxcast.fit(init, samples, optimizer=optax.sgd(1e-2), checkpoint=file, **settings)
+        jaxcast.fit(
+            samples,
+            init=init,
+            loss=MSE,
+            optimizer=optax.sgd(1e-2),
+            checkpoint=file,
+            **settings,
+        )
     for end in (*range(0, len(content), 997), len(content) - 1):
         file.write_bytes(content[:end])
         with pytest.raises(jaxcast.InputError, match="missing, cut off or not this program's; delete it"):
@@ -185,9 +227,9 @@ def test_the_optimizer_is_what_its_options_say(samples):
 
     plain = steps(jaxcast.training.make_optimizer(1e-2), 8)
     np.testing.assert_allclose(plain, -0.01 * np.ones((8, 2)), rtol=1e-6)  # Adam with a constant gradient
-    cosine = steps(jaxcast.training.make_optimizer(1e-2, schedule="cosine", num_steps=8), 8)
+    cosine = steps(jaxcast.training.make_optimizer(1e-2, schedule="cosine", num_optimizer_steps=8), 8)
     np.testing.assert_allclose(cosine, plain * (0.5 * (1 + np.cos(np.pi * np.arange(8) / 8)))[:, None], rtol=1e-6)
-    linear = steps(jaxcast.training.make_optimizer(1e-2, schedule="linear", num_steps=8, warmup_steps=4), 8)
+    linear = steps(jaxcast.training.make_optimizer(1e-2, schedule="linear", num_optimizer_steps=8, warmup_steps=4), 8)
     np.testing.assert_allclose(linear, plain * np.asarray([0, 1, 2, 3, 4, 3, 2, 1])[:, None] / 4, rtol=1e-6, atol=1e-12)
     decayed = steps(jaxcast.training.make_optimizer(1e-2, weight_decay=0.1), 1)
     np.testing.assert_allclose(decayed[0], plain[0] - 1e-2 * 0.1 * parameters["w"], rtol=1e-6)
@@ -206,8 +248,8 @@ def test_the_optimizer_is_what_its_options_say(samples):
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"clip_norm": 0.0}, "clip_norm"),
         ({"schedule": "step"}, "schedule must be constant, cosine or linear, got 'step'"),
-        ({"schedule": "cosine"}, "a cosine schedule needs num_steps above the 0 of warm-up, got None"),
-        ({"schedule": "linear", "num_steps": 5, "warmup_steps": 5}, "above the 5 of warm-up, got 5"),
+        ({"schedule": "cosine"}, "a cosine schedule needs num_optimizer_steps above the 0 of warm-up, got None"),
+        ({"schedule": "linear", "num_optimizer_steps": 5, "warmup_steps": 5}, "above the 5 of warm-up, got 5"),
     ],
 )
 def test_impossible_optimizers_are_refused(options, message, without_type_checks):
@@ -243,9 +285,9 @@ def test_the_key_of_a_loss_is_another_at_every_step_and_in_every_epoch(over_time
     """Tossed once an epoch, all steps would be heads or all tails."""
     options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=4, with_key=True)
     if over_time:
-        fit = jaxcast.fit_over_time(Number, jnp.ones((1, 40)), chunk_size=1, loss=heads_over_time, **options)
+        fit = jaxcast.fit_over_time(jnp.ones((1, 40)), init=Number, chunk_size=1, loss=heads_over_time, **options)
     else:
-        fit = jaxcast.fit(Number, jnp.ones(40), batch_size=1, loss=heads, **options)
+        fit = jaxcast.fit(jnp.ones(40), init=Number, batch_size=1, loss=heads, **options)
     shares = np.asarray(fit.losses[0])
     assert ((shares > 0.2) & (shares < 0.8)).all()
     assert len(set(shares.tolist())) > 1
@@ -260,7 +302,7 @@ def counting(number, carry, chunk):
 def test_a_validation_loss_over_time_is_the_mean_of_chunks_with_the_carry_handed_on():
     validation = jnp.asarray([[1.0, 2, 3, 4, 5, 6, 100.0]])
     fit = jaxcast.fit_over_time(
-        Number, jnp.ones((2, 6)), keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=2, chunk_size=2,
+        jnp.ones((2, 6)), init=Number, keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=2, chunk_size=2,
         loss=counting, validation=validation,
     )  # fmt: skip
     np.testing.assert_allclose(fit.validation_losses, [[(3 + 10 + 21) / 3] * 2])
@@ -279,17 +321,17 @@ def flat(number, batch):
 @pytest.mark.parametrize("patience", [1, 2])
 def test_of_equal_epochs_the_first_is_the_best_and_patience_counts_from_it(patience):
     options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=6, batch_size=2)
-    fit = jaxcast.fit(Number, jnp.zeros(4), loss=flat, validation=10 * jnp.ones(2), patience=patience, **options)
-    once = jaxcast.fit(Number, jnp.zeros(4), loss=flat, **options | {"num_epochs": 1})
-    assert float(fit.model.value[...][0]) == pytest.approx(float(once.model.value[...][0]))
+    fit = jaxcast.fit(jnp.zeros(4), init=Number, loss=flat, validation=10 * jnp.ones(2), patience=patience, **options)
+    once = jaxcast.fit(jnp.zeros(4), init=Number, loss=flat, **options | {"num_epochs": 1})
+    assert float(fit.models.value[...][0]) == pytest.approx(float(once.models.value[...][0]))
     assert np.isfinite(fit.losses[0]).sum() == 1 + patience
-    last = jaxcast.fit(Number, jnp.zeros(4), loss=flat, validation=10 * jnp.ones(2), keep="last", **options)
-    assert abs(float(last.model.value[...][0])) < abs(float(once.model.value[...][0]))
+    last = jaxcast.fit(jnp.zeros(4), init=Number, loss=flat, validation=10 * jnp.ones(2), keep="last", **options)
+    assert abs(float(last.models.value[...][0])) < abs(float(once.models.value[...][0]))
 
 
 def test_a_checkpoint_of_other_validation_data_or_patience_is_refused(tmp_path):
     options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=3, batch_size=2, loss=off_by)
-    run = partial(jaxcast.fit, Number, jnp.zeros(4), checkpoint=tmp_path / "run", **options)
+    run = partial(jaxcast.fit, jnp.zeros(4), init=Number, checkpoint=tmp_path / "run", **options)
     run(validation=jnp.ones(2), patience=2)
     for changes, name in (({"validation": 2 * jnp.ones(2)}, "validation"), ({"patience": 1}, "patience")):
         with pytest.raises(jaxcast.InputError, match=f"of another run, with other {name};"):

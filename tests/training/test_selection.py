@@ -18,7 +18,7 @@ def test_the_setting_that_stays_valid_longest_is_fitted_on_all():
         return jaxcast.forecasters.fit_nvar(train.states, num_delays=1, degree=1, penalty=penalty)
 
     choice = jaxcast.training.grid_search(
-        fit, {"penalty": (1e9, 1e-9, 10.0)}, wave(400), dt=0.1, threshold=0.01, num_leads=30, history_size=4
+        wave(400), fit=fit, grid={"penalty": (1e9, 1e-9, 10.0)}, dt=0.1, threshold=0.01, num_leads=30, history_size=4
     )
     assert choice.setting == {"penalty": 1e-9}
     assert choice.scores[0] == ({"penalty": 1e-9}, pytest.approx(3.0))
@@ -33,20 +33,20 @@ def test_scores_see_the_validation_part_alone():
     course = jaxcast.Trajectory(jnp.arange(100.0), states)
     settings = dict(dt=1.0, threshold=1.0, num_leads=5, history_size=2)
     persist = lambda train: jaxcast.Forecaster(jaxcast.pooling.Persistence())  # noqa: E731
-    late = jaxcast.training.grid_search(persist, {}, course, validation_share=0.19, **settings)
+    late = jaxcast.training.grid_search(course, fit=persist, grid={}, validation_share=0.19, **settings)
     assert late.scores == [({}, 0.0)]
-    early = jaxcast.training.grid_search(persist, {}, course, validation_share=0.5, **settings)
+    early = jaxcast.training.grid_search(course, fit=persist, grid={}, validation_share=0.5, **settings)
     assert early.scores[0][1] > 2
 
 
 def test_what_cannot_be_validated_is_refused():
     with pytest.raises(jaxcast.InputError, match="at least 4 \\+ 30 samples, got 1 settings and 10 of 40"):
         jaxcast.training.grid_search(
-            lambda train: None, {}, wave(40), dt=0.1, threshold=1.0, num_leads=30, history_size=4
+            wave(40), fit=lambda train: None, grid={}, dt=0.1, threshold=1.0, num_leads=30, history_size=4
         )
     with pytest.raises(jaxcast.InputError, match="got 0 settings"):
         jaxcast.training.grid_search(
-            lambda train: None, {"a": ()}, wave(400), dt=0.1, threshold=1.0, num_leads=30, history_size=4
+            wave(400), fit=lambda train: None, grid={"a": ()}, dt=0.1, threshold=1.0, num_leads=30, history_size=4
         )
 
 
@@ -56,7 +56,7 @@ def test_a_score_is_the_mean_valid_time_of_windows_spread_evenly_over_the_last_p
     states = np.cumsum(rng.normal(size=(60, 2)), 0)
     course = jaxcast.Trajectory(0.5 * jnp.arange(60.0), jnp.asarray(states))
     choice = jaxcast.training.grid_search(
-        lambda train: jaxcast.Forecaster(jaxcast.pooling.Persistence()), {}, course, dt=0.5, threshold=0.3, num_leads=6,
+        course, fit=lambda train: jaxcast.Forecaster(jaxcast.pooling.Persistence()), grid={}, dt=0.5, threshold=0.3, num_leads=6,
         history_size=2, num_windows=4, validation_share=0.5, scale=2.0,
     )  # fmt: skip
     times = []

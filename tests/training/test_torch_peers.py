@@ -88,7 +88,15 @@ def test_training_by_adam(case):
         return template
 
     adam = optax.adam(1e-3)
-    fit = jaxcast.fit(init, samples, keys=key[None], optimizer=adam, num_epochs=4, batch_size=64)
+    fit = jaxcast.fit(
+        samples,
+        init=init,
+        loss=jaxcast.pooling.mean_squared_error,
+        keys=key[None],
+        optimizer=adam,
+        num_epochs=4,
+        batch_size=64,
+    )
 
     params = tensors(jax.tree.leaves(template), requires_grad=True)
     optimizer = torch.optim.Adam(params, lr=1e-3)
@@ -105,5 +113,5 @@ def test_training_by_adam(case):
             optimizer.step()
             losses.append(loss.item())
         assert float(fit.losses[0, epoch]) == pytest.approx(np.mean(losses), rel=1e-8)
-    for a, b in zip(jax.tree.leaves(fit.model), params, strict=True):
+    for a, b in zip(jax.tree.leaves(fit.models), params, strict=True):
         np.testing.assert_allclose(a[0], b.detach().numpy(), rtol=1e-6, atol=1e-9)

@@ -151,7 +151,7 @@ class PoolHub(_Tables):
     """In steps, as the tables count it."""
     lower: float | None = 0.0
     """The least value that the truth can have; None for any."""
-    num_steps: int = 15
+    num_optimizer_steps: int = 15
     """Optimizer steps before each date."""
     follow_newest: bool = False
     """Let the pool move towards the newest truth and by its newest errors. Many hubs revise these values later: where they
@@ -167,7 +167,7 @@ class PoolHub(_Tables):
         course = hub.course()
         pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
         doing("training the adaptive pool from a rolling origin")
-        output = adaptive_origin(course, pool, num_steps=self.num_steps)
+        output = adaptive_origin(course, pool, num_optimizer_steps=self.num_optimizer_steps)
         doing("scoring")
         pools: dict[str, Any] = {"equal_mean": QuantileMean(), "equal_median": QuantileMedian()}
         pooled = {name: pool_forecasts(pool, course).forecast for name, pool in pools.items()} | {

@@ -48,7 +48,7 @@ def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[RegimeForecaste
         InputError: where the fit has no finite result.
     """
     found = coordinates_of(candidates)
-    cell, trial = fit_and_trial(trajectory, candidates, coordinates=None if found is None else found[1])
+    cell, trial = fit_and_trial(trajectory, forecast_map=candidates, coordinates=None if found is None else found[1])
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(cell)):
         raise InputError(
             "the fit of the regime is not finite; give a longer trajectory or candidates closer to it, or choose another --pool"
@@ -65,7 +65,7 @@ def compare_on_trial(trial: Trial, trajectory: Trajectory, candidates: FlowMap) 
     """
     before = Trajectory(*(part[: trial.num_samples] for part in trajectory))
     samples = one_step_samples(before, min(NUM_DELAYS, trial.num_samples // 4), candidates)
-    pool = fit_correction(fit_regime_interpolation(samples), samples)
+    pool = fit_correction(samples, pool=fit_regime_interpolation(samples))
     dt = float(trajectory.times[-1] - trajectory.times[0]) / (len(trajectory.times) - 1)
     threshold = VALID * float(saturation_error(trajectory.states))
     times = {

@@ -29,6 +29,7 @@ from jaxcast.io.trajectories import load_trajectory
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.interpolation import fit_regime_interpolation
 from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_ridge
+from jaxcast.pooling.losses import mean_squared_error
 from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_samples
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.progress import announce, note, stage
@@ -226,7 +227,7 @@ class TrainPool:
         return make_optimizer(
             self.learning_rate,
             schedule=self.schedule,
-            num_steps=self.num_epochs * max(1, num_samples // self.batch_size),
+            num_optimizer_steps=self.num_epochs * max(1, num_samples // self.batch_size),
             warmup_steps=self.warmup_steps,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
@@ -247,8 +248,9 @@ class TrainPool:
                     update(done, f"loss {float(losses.mean()):.4f}")
 
                 trained = fit(
-                    init,
                     jax.tree.map(lambda a: a.astype(dtype), samples),
+                    init=init,
+                    loss=mean_squared_error,
                     keys=keys,
                     optimizer=self.optimizer(len(samples.targets)),
                     num_epochs=self.num_epochs,
@@ -256,7 +258,7 @@ class TrainPool:
                     on_progress=show,
                     checkpoint=checkpoint,
                 )
-            leaves = jax.tree.leaves(trained.model)
+            leaves = jax.tree.leaves(trained.models)
             return {f"param_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)} | {"losses": trained.losses}
 
         try:
@@ -283,7 +285,7 @@ class TrainPool:
         if self.pool == "simplex_least_squares":
             return SimplexLeastSquares(self.num_delays)
         if self.pool == "corrected_interpolation":
-            return fit_correction(fit_regime_interpolation(samples), samples)
+            return fit_correction(samples, pool=fit_regime_interpolation(samples))
         if self.pool == "ridge_regression":
             return fit_ridge(samples.forecasts, samples.targets, penalty=self.penalty)
         return fit_linear_regression(samples.forecasts, samples.targets)
