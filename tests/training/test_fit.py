@@ -157,8 +157,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_numbers_to_the_bit(samples, t
     )
     run = partial(
         jaxcast.fit,
-        init,
         samples,
+        init=init,
+        loss=MSE,
         keys=keys(num_seeds),
         optimizer=optimizer,
         num_epochs=7,
