@@ -11,12 +11,16 @@ import pytest
 import jaxcast
 
 SECTIONS = ("Args", "Returns", "Yields", "Raises", "Source", "Example")
-NAMESPACES = [part for part in vars(jaxcast).values() if inspect.ismodule(part) and "__path__" in vars(part)]
+NAMESPACES = [
+    part
+    for part in vars(jaxcast).values()
+    if inspect.ismodule(part) and "__path__" in vars(part) and part.__name__.startswith("jaxcast.")  # not jaxtyping
+]
 
 # Wings whose docstrings are still open; remove a wing once it passes. This set goes when it is empty.
 UNFINISHED = {
     "dynamics", "forecasters", "hub", "io", "nn", "numerics", "plotting", "pooling", "regime",
-    "rollout", "saving", "scores", "series", "text", "training", "windows",
+    "rollout", "saving", "series", "text", "training", "windows",
 }  # fmt: skip
 
 

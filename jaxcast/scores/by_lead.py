@@ -10,10 +10,16 @@ from jaxcast.errors import InputError
 
 
 class LeadErrors(NamedTuple):
-    """Errors over windows at each lead, (lead,).
+    """Errors over windows at each lead.
 
-    rmse: infinite where any window has failed. rmse_of_finite: of the others. median: of the windows' root mean
-    squared errors over components, with failures as infinite. num_failed: windows with NaN or infinity.
+    A window has failed at a lead where its error is NaN or infinite.
+
+    Args:
+        rmse: root mean squared error; infinite where any window has failed.
+        rmse_of_finite: root mean squared error of the windows that have not failed.
+        median: median over windows of the root mean square over components; failures count as
+            infinite.
+        num_failed: number of windows that have failed.
     """
 
     rmse: Float[Array, " lead"]
@@ -23,8 +29,15 @@ class LeadErrors(NamedTuple):
 
 
 class SpreadAndError(NamedTuple):
-    """Of an ensemble of forecasts at each lead, (lead,): both in the state's unit, spread / error, and how many windows
-    were left out because a member has failed."""
+    """Spread and error of an ensemble of forecasts at each lead.
+
+    Args:
+        spread: standard deviation of the members, corrected for their number, in the unit of the
+            state.
+        error: root mean squared error of the ensemble's mean, in the same unit.
+        ratio: spread divided by error; one for a spread that matches the error.
+        num_failed: number of windows left out because a member's forecast is not finite.
+    """
 
     spread: Float[Array, " lead"]
     error: Float[Array, " lead"]
@@ -39,17 +52,24 @@ def lead_errors(
     *,
     scale: Shaped[ArrayLike, "..."] = 1.0,
 ) -> LeadErrors:
-    """How the error over windows grows with lead time.
+    """Measures how the error over windows grows with lead time.
 
         rmse(lead) = sqrt( mean over windows and components of ((forecast - truth) / scale)^2 )
 
-    A failed window makes the mean infinite: that of the others alone would reward a method for diverging.
+    A failed window makes the mean infinite: the mean of the others would reward a method for
+    diverging.
 
     Args:
-        scale: a number, or one for each component, such as its standard deviation.
+        forecasts: forecasts of all windows.
+        truth: true states at the same windows and leads.
+        scale: divides the errors; one number or one per component, such as the standard deviations.
+
+    Returns:
+        The errors at each lead, and how many windows have failed there.
 
     Raises:
-        InputError: unless both are (window, lead, dim).
+        InputError: for forecasts and truth that are not both (window, lead, dim), or a scale of
+            another size.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -72,20 +92,28 @@ def spread_and_error(
     *,
     scale: Shaped[ArrayLike, "..."] = 1.0,
 ) -> SpreadAndError:
-    """The spread of an ensemble of forecasts against the error of its mean, over lead time.
+    """Compares the spread of an ensemble of forecasts with the error of its mean, lead by lead.
 
-        spread^2 = (M + 1) / M * mean of sum_m (F_m - mean F)^2 / (M - 1),    error^2 = mean of (mean F - truth)^2
+        spread^2 = (M + 1) / M * mean of sum_m (F_m - mean F)^2 / (M - 1)
+        error^2 = mean of (mean F - truth)^2
 
-    with means over windows and components. Where truth and members are draws of one distribution, the ratio is one for
-    any number M of members; below one the ensemble is too sure of itself.
+    with means over windows and components. If truth and members are draws from one distribution,
+    the ratio is one for any number M of members; below one the ensemble is overconfident.
 
     Args:
-        forecasts: of the members, such as training seeds or the members of a filter. scale: see `lead_errors`.
+        forecasts: forecasts of the members, such as training seeds or the members of a filter.
+        truth: true states at the same windows and leads.
+        scale: divides spread and error; one number or one per component, such as the standard
+            deviations.
+
+    Returns:
+        Spread, error and their ratio at each lead, and how many windows have failed there.
 
     Raises:
         InputError: for fewer than two members, or shapes that do not match.
 
-    Source: Fortin, Abaza, Anctil and Turcotte, J. Hydrometeorology 15, 1708-1713 (2014), eq. 15.
+    Source:
+        Fortin, Abaza, Anctil and Turcotte, J. Hydrometeorology 15, 1708-1713 (2014), eq. 15.
 
     Example:
         >>> import jax, jaxcast
@@ -105,7 +133,7 @@ def spread_and_error(
 
 
 def _squares(forecasts: Any, truth: Any, scale: Any) -> tuple[Array, Array]:
-    """The squared error of each window at each lead, averaged over components, and whether it is not a number."""
+    """Returns the squared error of each window and lead, and whether it is not finite."""
     forecasts, truth, scale = jnp.asarray(forecasts), jnp.asarray(truth), jnp.asarray(scale)
     if forecasts.ndim != 3 or forecasts.shape != truth.shape or scale.shape not in ((), forecasts.shape[-1:]):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Whether one method forecasts better than another, how errors grow with lead time, and whether a spread is honest."""
+"""Paired tests: does one method forecast better than another on the same windows?"""
 
 import math
 from functools import partial
@@ -16,11 +16,18 @@ from jaxcast.limits import check_arrays
 
 
 class PairedTest(NamedTuple):
-    """What pairs say of first - second.
+    """Result of a paired test of first - second.
 
-    difference: of the medians, with its bootstrap interval, low to high. wilcoxon, permutation: two-sided p-values.
-    num_pairs, num_ties: all pairs, and those without a difference. num_censored: pairs in which at least one is a
-    lower bound; num_undecided: those in which it is not known which of the two is larger.
+    Args:
+        difference: median of the first minus median of the second.
+        low: lower end of the bootstrap interval of the difference.
+        high: upper end of that interval.
+        wilcoxon: two-sided p-value of Wilcoxon's signed-rank test.
+        permutation: two-sided p-value of the sign-flip test.
+        num_pairs: number of pairs.
+        num_ties: pairs without a difference, undecided ones among them.
+        num_censored: pairs in which at least one value is a lower bound.
+        num_undecided: pairs in which censoring hides which value is larger.
     """
 
     difference: float
@@ -45,28 +52,39 @@ def paired_test(
     num_resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> PairedTest:
-    """Whether two methods differ on the same windows: Wilcoxon's signed-rank test, a sign-flip test, an interval.
+    """Tests whether two methods differ on the same windows.
 
-    - wilcoxon: of the signed ranks of the differences; ties in rank share their mean rank, pairs without a difference
-      are ranked and then dropped (Pratt), and the p-value is the normal one with the variance that remains. 1 where
-      there is no difference at all.
-    - permutation: the share of random sign flips whose mean difference is at least as far from zero, the observed one
-      counted among them.
-    - low, high: percentiles of the difference of medians over pairs drawn with replacement.
+    Three answers come from the differences within pairs:
 
-    A censored value is a lower bound. Where both are, or the censored one is the smaller, it is unknown which method
-    was longer valid, and the pair counts as one without a difference. Else its sign is known, and its size at least
-    what was seen: the p-values then err on the safe side.
+    - `wilcoxon`, the signed-rank test. Tied ranks share their mean rank; pairs without a difference
+      are ranked and then dropped (Pratt). The p-value uses the normal approximation with the
+      variance that remains, and is 1 if there is no difference at all.
+    - `permutation`, the share of random sign flips whose mean difference is at least as far from
+      zero. The observed signs count as one of them.
+    - `low` and `high`, percentiles of the difference of medians over pairs drawn with replacement.
+
+    A censored value is a lower bound. If both values of a pair are censored, or the smaller one is,
+    it is unknown which is larger, and the pair counts as one without a difference. Otherwise the
+    sign is known and the true difference can only be larger, so the p-values are conservative.
 
     Args:
-        first, second: such as valid times, one for each window. first_censored, second_censored: whether each is a lower
-            bound; by default none is. key: for the resampling.
+        first: values of the first method, such as valid times, one per window.
+        second: values of the second method for the same windows.
+        key: for the resampling.
+        first_censored: which values of the first are lower bounds; by default none.
+        second_censored: which values of the second are lower bounds; by default none.
+        num_resamples: number of sign flips, and of bootstrap samples.
+        confidence: coverage of the bootstrap interval.
+
+    Returns:
+        The difference with its interval, both p-values, and the counts of pairs.
 
     Raises:
-        InputError: unless all have one length of at least one, and no value is NaN.
+        InputError: unless all have the same length of at least one, and no value is NaN.
 
-    Source: Wilcoxon (1945); Pratt, J. Am. Stat. Assoc. 54, 655-667 (1959); Efron and Tibshirani, An Introduction to the
-    Bootstrap (1993), chapters 13 and 15.
+    Source:
+        Wilcoxon (1945); Pratt, J. Am. Stat. Assoc. 54, 655-667 (1959); Efron and Tibshirani,
+        An Introduction to the Bootstrap (1993), chapters 13 and 15.
 
     Example:
         >>> import jax, jaxcast, numpy as np
@@ -109,7 +127,7 @@ def _checked_pairs(
 
 
 def _wilcoxon(differences: np.ndarray) -> float:
-    """The two-sided p-value, with Pratt's treatment of zeros and the normal approximation."""
+    """Returns the two-sided p-value: Pratt's treatment of zeros, normal approximation."""
     # Times are multiples of a step: what differs by rounding alone is one rank.
     sizes, index, counts = np.unique(np.round(np.abs(differences), 9), return_inverse=True, return_counts=True)
     if sizes[-1] == 0:
@@ -130,7 +148,12 @@ def _wilcoxon(differences: np.ndarray) -> float:
 def _resample(
     differences: Array, values: Float[Array, "2 pair"], key: Key[Array, ""], num_resamples: int
 ) -> tuple[Array, Array]:
-    """How many flips are as extreme as the observed signs, and the difference of medians over pairs drawn with replacement, (resample,)."""
+    """Resamples pairs.
+
+    Returns:
+        How many sign flips are as extreme as the observed signs, and the differences of medians over
+        pairs drawn with replacement, (resample,).
+    """
     flip_key, draw_key = jax.random.split(key)
     shape = (num_resamples, len(differences))
     flipped = jnp.where(jax.random.bernoulli(flip_key, shape=shape), differences, -differences).mean(1)
@@ -146,11 +169,20 @@ def _resample(
 def median_over_seeds(
     valid_times: Shaped[ArrayLike, "seed window"], censored: Shaped[ArrayLike, "seed window"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each window's median over seeds, and whether it is a lower bound: where the upper of the middle values is one.
+    """Returns each window's median over seeds, and whether it is a lower bound.
+
+    The median is a lower bound where the upper of the two middle values is one.
+
+    Args:
+        valid_times: valid time for each seed and window.
+        censored: whether each of them is a lower bound.
+
+    Returns:
+        Medians and their censoring, (window,) each.
 
     Example:
         >>> import numpy as np
-        >>> from jaxcast.comparison import median_over_seeds
+        >>> from jaxcast.scores.paired import median_over_seeds
         >>> seeds = np.asarray([[2.0, 5.0], [4.0, 5.0]]), np.asarray([[False, True], [True, True]])
         >>> times, censored = median_over_seeds(*seeds)
         >>> times.tolist(), censored.tolist()

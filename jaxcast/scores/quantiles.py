@@ -17,9 +17,15 @@ Scale = Literal["natural", "log"]
 
 
 class IntervalScore(NamedTuple):
-    """The weighted interval score of each task and the parts that it is the sum of, (*batch,), in the unit of the truth.
+    """Weighted interval score of each task and the three parts that add up to it.
 
-    dispersion: the width of the intervals. overprediction, underprediction: penalties for a truth below and above them.
+    All are in the unit of the truth, or of its logarithm.
+
+    Args:
+        wis: weighted interval score.
+        dispersion: part for the width of the intervals.
+        overprediction: penalty for a truth below the intervals.
+        underprediction: penalty for a truth above the intervals.
     """
 
     wis: Float[Array, "*batch"]
@@ -34,12 +40,21 @@ def pinball_loss(
     truth: Shaped[ArrayLike, "*batch"],
     levels: Shaped[ArrayLike, " quantile"],
 ) -> Float[Array, "*batch quantile"]:
-    """The loss of every quantile, (tau - 1[y < q]) (y - q), for any level set; NaN where a value is.
+    """Returns the pinball loss of each quantile, (tau - 1[y < q]) (y - q).
 
-    Shapes (*batch, quantile), (*batch,) and (quantile,), in the unit of the truth. Source: Koenker and Bassett (1978).
+    Args:
+        forecast: quantiles of each task.
+        truth: observed value of each task.
+        levels: level tau of each quantile, increasing within (0, 1); any set of levels.
+
+    Returns:
+        The loss of each quantile, in the unit of the truth; NaN where forecast or truth is NaN.
 
     Raises:
-        InputError: for shapes that do not match, or levels that are not increasing within (0, 1).
+        InputError: for shapes that do not match, or levels that do not increase within (0, 1).
+
+    Source:
+        Koenker and Bassett, Econometrica 46, 33-50 (1978).
 
     Example:
         >>> import jaxcast, numpy as np
@@ -48,8 +63,22 @@ def pinball_loss(
         [0.1, 0.1]
     """
     forecast, truth, levels = _checked(forecast, truth, levels)
-    above = truth[..., None] - forecast
-    return jnp.maximum(levels * above, (levels - 1) * above)
+    return pinball_of(truth[..., None] - forecast, levels)
+
+
+def pinball_of(
+    errors: Float[Array, "*batch quantile"], levels: Float[Array, " quantile"]
+) -> Float[Array, "*batch quantile"]:
+    """Returns the pinball loss of errors that are known already, without checks.
+
+    Args:
+        errors: truth minus quantile.
+        levels: level of each quantile.
+
+    Returns:
+        The loss of each quantile.
+    """
+    return jnp.maximum(levels * errors, (levels - 1) * errors)
 
 
 @checked
@@ -59,9 +88,21 @@ def interval_score(
     truth: Shaped[ArrayLike, "*batch"],
     alpha: Shaped[ArrayLike, "..."],
 ) -> Float[Array, "*batch"]:
-    """(u - l) + (2 / alpha) (l - y) 1[y < l] + (2 / alpha) (y - u) 1[y > u] of the central 1 - alpha interval [l, u].
+    """Scores the central 1 - alpha interval [l, u] of each task.
 
-    Source: Gneiting and Raftery, J. Am. Stat. Assoc. 102, 359-378 (2007), eq. 43.
+        (u - l) + (2 / alpha) (l - y) 1[y < l] + (2 / alpha) (y - u) 1[y > u]
+
+    Args:
+        lower: lower end l of each interval.
+        upper: upper end u of each interval.
+        truth: observed value y of each task.
+        alpha: one minus the nominal coverage; one number, or one per task.
+
+    Returns:
+        The interval score of each task, in the unit of the truth; lower is better.
+
+    Source:
+        Gneiting and Raftery, J. Am. Stat. Assoc. 102, 359-378 (2007), eq. 43.
 
     Example:
         >>> import jaxcast
@@ -81,22 +122,30 @@ def weighted_interval_score(
     *,
     scale: Scale = "natural",
 ) -> IntervalScore:
-    """The WIS of every task with its three parts.
+    """Computes the weighted interval score (WIS) of each task and its three parts.
 
-        WIS = (1 / (K + 1/2)) (|y - m| / 2 + sum_k (alpha_k / 2) IS_(alpha_k)) = twice the mean pinball loss
+        WIS = (1 / (K + 1/2)) (|y - m| / 2 + sum_k (alpha_k / 2) IS_(alpha_k))
 
-    over the K central intervals and, where 0.5 is a level, the median m (without it the first 1/2 and |y - m| drop out).
-    NaN marks a task without forecast or truth.
+    over the K central intervals and the median m. It is twice the mean pinball loss. If 0.5 is not
+    a level, the first 1/2 and |y - m| drop out.
 
     Args:
-        levels: increasing and symmetric around 0.5; any number of them. scale: log scores log(1 + max(x, 0)) of forecast
-            and truth, which are then compared as growth rates.
+        forecast: quantiles of each task; NaN for a missing forecast.
+        truth: observed value y of each task; NaN where it is missing.
+        levels: increasing and symmetric around 0.5; any number of them.
+        scale: "natural", or "log" to score log(1 + max(x, 0)) of forecast and truth, which compares
+            growth rates.
+
+    Returns:
+        The score of each task and its parts; NaN for a task without forecast or truth.
 
     Raises:
-        InputError: for shapes that do not match, levels that are not increasing, symmetric and within (0, 1), or an unknown scale.
+        InputError: for shapes that do not match, levels that are not increasing, symmetric and
+            within (0, 1), or an unknown scale.
 
-    Source: Bracher, Ray, Gneiting and Reich, PLoS Comput. Biol. 17, e1008618 (2021); for the log scale Bosse et al.,
-    PLoS Comput. Biol. 19, e1011393 (2023).
+    Source:
+        Bracher, Ray, Gneiting and Reich, PLoS Comput. Biol. 17, e1008618 (2021); for the log scale
+        Bosse et al., PLoS Comput. Biol. 19, e1011393 (2023).
 
     Example:
         >>> import jaxcast, numpy as np
@@ -139,10 +188,20 @@ def interval_coverage(
     *,
     nominal: float,
 ) -> Float[Array, "*batch"]:
-    """Whether the truth lies within the central interval of a nominal coverage: 1, 0, or NaN for a task that is not there.
+    """Checks for each task whether the truth lies within a central interval of the forecast.
+
+    Args:
+        forecast: quantiles of each task; NaN for a missing forecast.
+        truth: observed value of each task; NaN where it is missing.
+        levels: level of each quantile, increasing within (0, 1).
+        nominal: coverage that the interval promises, such as 0.95.
+
+    Returns:
+        1 inside, 0 outside, NaN for a task without forecast or truth.
 
     Raises:
-        InputError: where the two levels of that interval are not among those of the forecast.
+        InputError: for a forecast without the two levels of that interval, or shapes that do not
+            match.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -154,7 +213,9 @@ def interval_coverage(
     ends = [(1 - nominal) / 2, (1 + nominal) / 2]
     index = [int(np.argmin(np.abs(np.asarray(levels) - end))) for end in ends]
     if not np.allclose(np.asarray(levels)[index], ends, atol=1e-6):
-        raise InputError(f"a {nominal:.0%} interval needs levels {ends[0]:g} and {ends[1]:g}, which are not there")
+        raise InputError(
+            f"a {nominal:.0%} interval needs the levels {ends[0]:g} and {ends[1]:g}; the forecast lacks them"
+        )
     lower, upper = forecast[..., index[0]], forecast[..., index[1]]
     missing = jnp.isnan(lower) | jnp.isnan(upper) | jnp.isnan(truth)
     return jnp.where(missing, jnp.nan, (truth >= lower) & (truth <= upper))
@@ -162,7 +223,13 @@ def interval_coverage(
 
 @checked
 def count_crossings(forecast: Shaped[ArrayLike, "*batch quantile"]) -> int:
-    """How many tasks have a quantile above the next one, but for rounding.
+    """Counts the tasks in which a quantile lies above the next one by more than rounding.
+
+    Args:
+        forecast: quantiles of each task, in the order of their levels.
+
+    Returns:
+        The number of such tasks.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -192,17 +259,30 @@ def _checked(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[
 
 
 def middle_of(levels: Sequence[float]) -> int:
-    """Which level is nearest to 0.5."""
+    """Returns the index of the level nearest to 0.5.
+
+    Args:
+        levels: the levels.
+
+    Returns:
+        Its index; the first of two that are equally near.
+    """
     return min(range(len(levels)), key=lambda k: abs(levels[k] - 0.5))
 
 
 def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """The levels.
+    """Returns levels as a tuple of floats once they are known to be valid.
+
+    Args:
+        levels: the levels.
+
+    Returns:
+        The levels.
 
     Raises:
-        InputError: unless there is one, and they rise within (0, 1).
+        InputError: for no level, or levels that do not increase within (0, 1).
     """
     levels = tuple(map(float, levels))
     if not levels or not all(0 < level < 1 for level in levels) or sorted(set(levels)) != list(levels):
-        raise InputError(f"levels must rise and lie between 0 and 1, got {levels}")
+        raise InputError(f"levels must increase within (0, 1), got {levels}")
     return levels

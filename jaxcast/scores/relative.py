@@ -1,4 +1,4 @@
-"""Which forecaster is better where not everyone forecast everything, and whether that may be chance."""
+"""Comparisons of forecasters that did not all forecast the same tasks, and their significance."""
 
 from functools import partial
 from typing import NamedTuple
@@ -15,10 +15,13 @@ from jaxcast.limits import check_arrays
 
 
 class RelativeScore(NamedTuple):
-    """relative: of each model, (model,), 1 for the baseline, NaN without a task in common with any other.
+    """Relative scores of models.
 
-    num_common: tasks that each pair of models has in common, (model, model); a model's own on the diagonal. left_out: which
-    pairs have no finite ratio, because the scores of one, but not of the other, are all zero.
+    Args:
+        relative: score of each model relative to the others; 1 for the baseline, NaN for a model
+            that shares no task with another.
+        num_common: number of tasks that each pair of models shares; on the diagonal, a model's own.
+        left_out: pairs without a finite ratio, because all scores of exactly one of them are zero.
     """
 
     relative: Float[Array, " model"]
@@ -27,7 +30,14 @@ class RelativeScore(NamedTuple):
 
 
 class DieboldMariano(NamedTuple):
-    """statistic: negative where the first is better. p_value: two-sided. num_weeks, num_tasks: that both forecast."""
+    """Result of a Diebold-Mariano test.
+
+    Args:
+        statistic: test statistic; negative where the first forecaster is better.
+        p_value: two-sided p-value.
+        num_weeks: weeks with at least one task that both forecast.
+        num_tasks: tasks that both forecast.
+    """
 
     statistic: float
     p_value: float
@@ -36,8 +46,16 @@ class DieboldMariano(NamedTuple):
 
 
 class BlockBootstrap(NamedTuple):
-    """ratio: of the mean scores, first to second, over common tasks, with its percentile interval. p_value: two-sided, of a
-    ratio of 1. num_weeks, num_tasks: that both forecast."""
+    """Result of a block bootstrap of the ratio of two mean scores.
+
+    Args:
+        ratio: mean score of the first divided by that of the second, over common tasks.
+        low: lower end of its percentile interval.
+        high: upper end of that interval.
+        p_value: two-sided p-value of a ratio of 1.
+        num_weeks: weeks with at least one task that both forecast.
+        num_tasks: tasks that both forecast.
+    """
 
     ratio: float
     low: float
@@ -49,22 +67,28 @@ class BlockBootstrap(NamedTuple):
 
 @checked
 def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | None = None) -> RelativeScore:
-    """The geometric mean over all pairs of a model's mean score to another's, each over the tasks of both.
+    """Compares models by the geometric mean of their pairwise score ratios.
 
-        theta_i = (prod_j mean_(common) s_i / mean_(common) s_j)^(1 / M),    relative_i = theta_i / theta_baseline
+        theta_i = (prod_j mean_(common) s_i / mean_(common) s_j)^(1 / M)
+        relative_i = theta_i / theta_baseline
 
-    The ratio of two zeros is 1. A ratio of zero to more, or of more to zero, is left out of the products; what it does in the
-    limit decides where it does not cancel: a model of zero scores has 0 relative to a baseline of others, which has infinity
-    relative to it.
+    Each ratio is over the tasks that both models forecast. The ratio of two zeros is 1. A ratio
+    with one zero is left out of the products; where such ratios do not cancel, the limit decides: a
+    model whose scores are all zero has 0 relative to a baseline with others, and the baseline has
+    infinity relative to it.
 
     Args:
-        scores: NaN where a model did not forecast a task.
-        baseline: its index; without one theta is returned.
+        scores: score of each model in each task; NaN where a model did not forecast it.
+        baseline: index of the baseline model; by default theta itself is returned.
+
+    Returns:
+        The relative scores, the number of common tasks, and the pairs that were left out.
 
     Raises:
         InputError: for scores that are not (task, model), or an unknown baseline.
 
-    Source: Cramer et al., PNAS 119, e2113561119 (2022), Methods.
+    Source:
+        Cramer et al., PNAS 119, e2113561119 (2022), Methods.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -100,18 +124,29 @@ def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | N
 def diebold_mariano(
     first: Shaped[ArrayLike, "week location"], second: Shaped[ArrayLike, "week location"], *, horizon: int = 1
 ) -> DieboldMariano:
-    """Whether two forecasters' scores differ, by the weekly means of their difference over common tasks.
+    """Tests whether the scores of two forecasters differ (Diebold and Mariano).
 
-        DM = mean(d) / sqrt((g_0 + 2 sum_(k < h) g_k) / n),   times sqrt((n + 1 - 2 h + h (h - 1) / n) / n)
+        DM = mean(d) / sqrt((g_0 + 2 sum_(k < h) g_k) / n) * sqrt((n + 1 - 2 h + h (h - 1) / n) / n)
 
-    with the autocovariances g_k of d, which overlap up to lag h - 1 at horizon h, against Student's t of n - 1 degrees of
-    freedom. A variance that comes out below zero is replaced by g_0. Locations of one week are one observation: they err
-    together.
+    with d the weekly means of the difference over common tasks, g_k their autocovariances, and h
+    the horizon, at which errors overlap up to lag h - 1. DM is compared with Student's t of n - 1
+    degrees of freedom. A variance below zero is replaced by g_0. All locations of a week are one
+    observation, because their errors are correlated.
+
+    Args:
+        first: scores of the first forecaster; NaN for a missing forecast.
+        second: scores of the second forecaster for the same weeks and locations.
+        horizon: steps ahead of the forecasts.
+
+    Returns:
+        The statistic, its p-value, and the numbers of weeks and tasks.
 
     Raises:
-        InputError: for shapes that differ or fewer than three common weeks.
+        InputError: for shapes that differ, or fewer than three common weeks.
 
-    Source: Diebold and Mariano (1995); Harvey, Leybourne and Newbold (1997) for the small-sample factor.
+    Source:
+        Diebold and Mariano, J. Bus. Econ. Stat. 13, 253-263 (1995); Harvey, Leybourne and Newbold,
+        Int. J. Forecasting 13, 281-291 (1997), for the small-sample factor.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -149,14 +184,29 @@ def block_bootstrap(
     num_resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> BlockBootstrap:
-    """The ratio of two mean scores over common tasks, and how far it moves when blocks of weeks are drawn with replacement.
+    """Returns the ratio of two mean scores over common tasks with its bootstrap interval.
 
-    Blocks of `block_size` consecutive weeks, on a circle, keep what neighbouring weeks have in common.
+    Blocks of consecutive weeks, on a circle, are drawn with replacement. Blocks preserve the
+    correlation of neighbouring weeks.
+
+    Args:
+        first: scores of the first forecaster; NaN for a missing forecast.
+        second: scores of the second forecaster for the same weeks and locations.
+        key: for the resampling.
+        block_size: weeks per block.
+        num_resamples: number of bootstrap samples.
+        confidence: coverage of the interval.
+
+    Returns:
+        The ratio with its interval, its p-value, and the numbers of weeks and tasks.
 
     Raises:
-        InputError: for shapes that differ, fewer than three common weeks, or blocks longer than the course.
+        InputError: for shapes that differ, fewer than three common weeks, or blocks longer than the
+            weeks.
 
-    Source: Politis and Romano (1992), the circular block bootstrap.
+    Source:
+        Politis and Romano, in Exploring the Limits of Bootstrap (1992), 263-270: the circular block
+        bootstrap.
 
     Example:
         >>> import jax, jaxcast, numpy as np
@@ -191,7 +241,7 @@ def _resampled_sums(
 
 
 def _weekly(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Sums (2, week) over the common tasks of each week that has any, and their number."""
+    """Returns sums over the common tasks of each week with any, (2, week), and their number."""
     both = np.stack([np.asarray(first, float), np.asarray(second, float)])
     if both.ndim != 3:
         raise InputError(f"expected scores (week, location) of two forecasters, got {both.shape[1:]}")

@@ -11,7 +11,12 @@ from jaxcast.errors import InputError
 
 
 class ParameterTracking(NamedTuple):
-    """How well the candidate of the highest weight follows the truth: their correlation, and their mean distance."""
+    """Agreement of the candidate with the highest weight and the true parameter.
+
+    Args:
+        correlation: Pearson's correlation of the two; NaN where either never changes.
+        mean_distance: mean absolute difference, in the unit of the parameter.
+    """
 
     correlation: Float[Array, ""]
     mean_distance: Float[Array, ""]
@@ -23,17 +28,22 @@ def parameter_tracking(
     coordinates: Shaped[ArrayLike, " model"] | Sequence[float],
     truth: Shaped[ArrayLike, "*sample"] | Sequence[float],
 ) -> ParameterTracking:
-    """How well a pool's attention follows a hidden parameter that was never shown to it.
+    """Measures how well a pool's weights follow a hidden parameter that it never sees.
 
-    Compares the coordinate of the candidate with the highest weight with the true value, over all samples; the
-    correlation is Pearson's, NaN where either never changes.
+    Compares the coordinate of the candidate with the highest weight with the true value, over all
+    samples.
 
     Args:
-        coordinates: of the candidates, such as their parameter values. truth: in the same unit, best taken at the middle
-            of the interval that a forecast covers.
+        weights: the candidates' weights at each sample, such as `info["weights"]` of a pool.
+        coordinates: one number per candidate, such as the value of its parameter.
+        truth: true value of the parameter at each sample, in the unit of the coordinates. Best
+            taken at the middle of the interval that a forecast covers.
+
+    Returns:
+        Correlation and mean distance.
 
     Raises:
-        InputError: unless there is a coordinate for each candidate and a true value for each sample.
+        InputError: unless there is one coordinate per candidate and one true value per sample.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

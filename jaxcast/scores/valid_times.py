@@ -1,4 +1,4 @@
-"""How long a forecast stays true, how sure we are of that, and the time scale on which it cannot."""
+"""Valid time of forecasts, confidence intervals of its median, and the error at saturation."""
 
 from typing import Literal, NamedTuple
 
@@ -12,14 +12,27 @@ from jaxcast.types import Scalar
 
 
 class ValidTime(NamedTuple):
-    """time: in the unit of dt, or in Lyapunov times. censored: whether the forecast was still valid when the window ended."""
+    """Valid time of a forecast.
+
+    Args:
+        time: in the unit of dt, or in Lyapunov times.
+        censored: whether the forecast was still valid when the window ended, so that its valid time
+            is only a lower bound.
+    """
 
     time: Float[Array, ""]
     censored: Shaped[Array, ""]
 
 
 class MedianInterval(NamedTuple):
-    """A median with its distribution-free interval, and the probability that such an interval covers it."""
+    """Median of a sample with its distribution-free confidence interval.
+
+    Args:
+        median: median of the sample.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        coverage: probability that such an interval covers the median of the distribution.
+    """
 
     median: float
     low: float
@@ -35,10 +48,21 @@ def squared_error(
     norm: Literal["mean", "sum"] = "mean",
     scale: Shaped[ArrayLike, "..."] = 1.0,
 ) -> Float[Array, " lead"]:
-    """The squared error at every lead, as the mean or the sum over components of ((forecast - truth) / scale)^2.
+    """Returns the squared error at each lead.
+
+    It is the mean or the sum over components of ((forecast - truth) / scale)^2.
+
+    Args:
+        forecast: forecast of one window.
+        truth: true states at the same leads.
+        norm: whether squared errors are averaged over the components or summed.
+        scale: divides the errors; one number or one per component, such as the standard deviations.
+
+    Returns:
+        The squared error at each lead, in squared units of the state where scale is 1.
 
     Raises:
-        InputError: for shapes other than (lead, dim) or different ones, or an unknown norm.
+        InputError: for shapes that are not (lead, dim) or differ, or an unknown norm.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -71,31 +95,34 @@ def valid_time(
     lyapunov_exponent: Scalar = 1.0,
     convention: Literal["first_invalid", "last_valid"] = "first_invalid",
 ) -> ValidTime:
-    """Returns how long a forecast stays within a threshold of the truth, and whether it still does at the end.
+    """Measures how long a forecast stays valid: how long its error stays below a threshold.
 
-    With leads counted from 0 and k the first of them whose error reaches the threshold, valid time is k dt by
-    default: the number of leads that come before any failure, times dt. NaN and infinity are failures, too. A
-    forecast that never fails within its n leads has k = n, and is marked as censored. `jax.vmap` over windows.
+    Count the leads from 0, and let k be the first whose error reaches the threshold. By default the
+    valid time is k dt: dt times the number of leads before the first failure. NaN and infinity are
+    failures. A forecast of n leads that never fails has k = n and is marked as censored. Use
+    `jax.vmap` for several windows.
 
     Args:
-        forecast: the forecast of one window.
-        truth: the true states at the same leads.
+        forecast: forecast of one window.
+        truth: true states at the same leads.
         dt: interval between leads, in the system's time unit.
-        threshold: in squared units of the state. The paper's is 40, for the mean over the components of its
-            Lorenz '63 system; it has no meaning for other systems: take 0.175 of `saturation_error` there.
+        threshold: in squared units of the state. The paper uses 40, for the mean over the
+            components of its Lorenz '63 system. On other systems that value has no meaning; use
+            0.175 times `saturation_error`.
         norm: whether squared errors are averaged over the components or summed.
-        scale: divides the errors, one number or one per component, such as the standard deviations.
-        lyapunov_exponent: per time unit. Where it is given, the result is in Lyapunov times; by default it is in
+        scale: divides the errors; one number or one per component, such as the standard deviations.
+        lyapunov_exponent: per time unit; the result is then in Lyapunov times. By default it is in
             the unit of dt.
-        convention: which lead's index, counted from 0, is the result: "first_invalid" for k, or "last_valid" for
-            max(k - 1, 0), which is what the code behind the published tables returns. Compare published values
-            with "last_valid" only: they are one sample lower for the same forecast.
+        convention: which lead's index, counted from 0, is multiplied by dt. "first_invalid" takes
+            the first invalid lead, k. "last_valid" takes the last valid one, max(k - 1, 0), as the
+            code behind the published tables does: one sample less for the same forecast. Use it
+            where a value is compared with a published one.
 
     Returns:
         The valid time, and whether the forecast was still valid when the window ended.
 
     Raises:
-        InputError: for shapes other than (lead, dim) or different ones, or an unknown norm or convention.
+        InputError: for shapes that are not (lead, dim) or differ, or an unknown norm or convention.
 
     Source:
         Patel and Wikner (2023), eq. 9, read as the first exceedance.
@@ -123,9 +150,15 @@ def valid_time(
 
 @checked
 def saturation_error(states: Float[Array, "time dim"]) -> Float[Array, ""]:
-    """The mean squared difference per component of two states far apart in time: twice the mean variance.
+    """Returns the mean squared difference of two states far apart in time: twice the mean variance.
 
-    A forecast whose error reaches it knows nothing any more. Shape (time, dim) -> (), in squared units of the state.
+    A forecast whose error reaches it has no skill left.
+
+    Args:
+        states: a long trajectory of the system.
+
+    Returns:
+        The mean over components, in squared units of the state.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -137,17 +170,26 @@ def saturation_error(states: Float[Array, "time dim"]) -> Float[Array, ""]:
 
 @checked
 def median_interval(values: Shaped[ArrayLike, " sample"], confidence: float = 0.95) -> MedianInterval:
-    """The median of a sample and its distribution-free interval from order statistics.
+    """Returns the median of a sample and its distribution-free interval from order statistics.
 
-    The interval from the l-th to the u-th of the n sorted values (counted from 1) covers the median of a continuous
-    distribution with probability sum_(k=l)^(u-1) C(n, k) / 2^n. Of the pairs that reach `confidence`, the one with
-    the fewest ranks in between and then the most coverage and then the lowest ranks is taken. Below six values
-    none reaches 95 %: the range is returned, with its coverage.
+    The interval from the l-th to the u-th of the n sorted values (counted from 1) covers the median
+    of a continuous distribution with probability sum_(k=l)^(u-1) C(n, k) / 2^n. Of the pairs that
+    reach `confidence`, the one with the fewest ranks between them is taken; ties are decided by
+    higher coverage, then by lower ranks. With fewer than six values no pair reaches 95 %; the range
+    is then returned with its coverage.
+
+    Args:
+        values: the sample, such as the valid times of all windows.
+        confidence: least coverage of the interval.
+
+    Returns:
+        The median, both ends of the interval, and its coverage.
 
     Raises:
         InputError: for an empty sample, NaN, or more than one axis.
 
-    Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
+    Source:
+        Conover, Practical Nonparametric Statistics (1999), section 3.2.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -18,7 +18,7 @@ from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
-from jaxcast.scores.quantiles import check_levels, middle_of
+from jaxcast.scores.quantiles import check_levels, middle_of, pinball_of
 from jaxcast.series.features import (
     TargetFeatures,
     check_features,
@@ -246,8 +246,7 @@ def region_loss(model: Any, samples: SeriesWindows, key: Any = None) -> Float[Ar
     std = of_targets(model.std[...], model.target_features)
     if model.levels:
         off = (samples.targets[..., None] - outputs.info["quantiles"]) / std[..., None]
-        levels = jnp.asarray(model.levels, off.dtype)
-        errors = jnp.maximum(levels * off, (levels - 1) * off).mean(-1)
+        errors = pinball_of(off, jnp.asarray(model.levels, off.dtype)).mean(-1)
     else:
         errors = ((samples.targets - outputs.forecast) / std) ** 2
     return jnp.sum(samples.weights * errors) / jnp.maximum(jnp.sum(samples.weights), 1)

@@ -317,7 +317,7 @@ def test_settings_are_checked_where_a_model_is_made(without_type_checks):
         (lambda: jaxcast.series.PolynomialFeatures(0), "degree must be at least 1"),
         (lambda: jaxcast.hub.AdaptivePool.untrained(rates=(1.5,)), "rates must be"),
         (lambda: jaxcast.pooling.SimplexLeastSquares(2.5), "must be a whole number, got 2.5"),
-        (lambda: jaxcast.series.CalibratedForecaster(None, None, levels=(0.9, 0.1)), "levels must rise"),
+        (lambda: jaxcast.series.CalibratedForecaster(None, None, levels=(0.9, 0.1)), "levels must increase"),
         (lambda: jaxcast.series.CalibratedForecaster(None, None, lower=float("nan")), "lower must be a finite number"),
     ):
         with pytest.raises(jaxcast.InputError, match=reason):
