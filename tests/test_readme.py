@@ -17,34 +17,37 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+def code(language):
+    (block,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return block
+
+
 @pytest.mark.slow
-def test_the_examples_run(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
+def test_the_example_runs(capsys):
+    exec(code("python"), {})
     printed = capsys.readouterr().out
-    assert printed.startswith("MedianInterval(median=")
-    assert names["states"].shape == (100, 3)
-    assert names["forecast"].shape == (5, 3)
-    np.testing.assert_allclose(names["forecast"], names["same"])
+    assert printed.startswith("MedianInterval(median=6.4")
+
+
+def test_the_example_has_twelve_lines_and_a_system_less_than_ten():
+    assert len([line for line in code("python").splitlines() if line.strip()]) <= 12
+    script = (ROOT / "docs/tutorials/3_own_system.py").read_text()
+    system = re.search(r"class Lorenz84.*?\n    def .*?\n\n", script, flags=re.DOTALL)
+    assert len([line for line in system[0].splitlines() if line.strip()]) <= 11
 
 
 def test_the_commands_are_understood():
-    (block,) = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    commands = [shlex.split(line) for line in block.strip().splitlines()]
-    assert [command[1] for command in commands] == ["simulate", "simulate", "pool", "pool", "pool"]
+    commands = [shlex.split(line) for line in code("console").strip().splitlines()]
+    assert {command[1] for command in commands} == {"simulate", "pool", "series", "hub"}
     for command in commands:
         assert command[0] == "jaxcast"
         parse(command[1:])
 
 
-def test_the_first_example_has_twenty_lines_and_a_system_less_than_ten():
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    lines = [len([line for line in block.splitlines() if line.strip()]) for block in blocks]
-    assert lines[0] <= 20
-    system = re.search(r"class Lorenz84.*?\n\n    def .*?\n\n", blocks[2], flags=re.DOTALL)
-    assert len([line for line in system[0].splitlines() if line.strip()]) < 10
+def test_the_readme_is_short():
+    assert len(README.split()) < 900
+    for line in README.splitlines():
+        assert len(line) <= 100 or line.startswith("    python3 -m venv"), line
 
 
 def tables(page):
@@ -65,12 +68,11 @@ def label(cells):
     return f"{cells['method']}, l = {cells['l']}" if cells.get("l") else cells["method"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "experiments/lorenz/README.md"])
-def test_the_tables_are_the_committed_results(page):
+def test_the_tables_are_the_committed_results():
     rows = json.loads((ROOT / "experiments/lorenz/results.json").read_text())["rows"]
     ours = {label_of(row["method"], row["delays"]): row for row in rows}
     found = tracked = 0
-    for cells in tables(page):
+    for cells in tables("experiments/lorenz/README.md"):
         if "ours" in cells:
             row = ours[label(cells)]
             low, high = row["valid_time_ci95"]
@@ -84,11 +86,11 @@ def test_the_tables_are_the_committed_results(page):
             for name, part in zip(list(cells)[2:], ours[label(cells)]["tracking"].values(), strict=True):
                 assert cells[name] == f"{part['correlation']:.2f} ({part['mean_distance']:.1f})", cells
             tracked += 1
-    assert found >= 13
-    assert tracked >= 6 or page == "README.md"
+    assert found == len(rows)
+    assert tracked >= 6
 
 
-@pytest.mark.parametrize("page", ["experiments/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "experiments/README.md"])
 def test_the_summary_is_that_of_the_committed_results(page):
     from experiments import summary
 
@@ -130,12 +132,11 @@ def test_the_tables_beyond_the_paper_are_the_committed_results():
             assert cells["difference to attention"] == shown
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 6), ("experiments/hub/README.md", 15)])
-def test_the_tables_of_the_hub_are_the_committed_results(page, least):
+def test_the_tables_of_the_hub_are_the_committed_results():
     results = json.loads((ROOT / "experiments/hub/results.json").read_text())
     methods = {shown: method for method, shown in LABELS.items()}
     found = 0
-    for cells in tables(page):
+    for cells in tables("experiments/hub/README.md"):
         horizon, num_levels = int(cells.get("horizon", 1)), 2 * int(cells.get("K", 10)) + 1
         if "against" in cells:
             (test,) = (
@@ -169,7 +170,7 @@ def test_the_tables_of_the_hub_are_the_committed_results(page, least):
         else:
             continue
         found += 1
-    assert found >= least
+    assert found >= 60
 
 
 SERIES = {
@@ -207,24 +208,13 @@ def test_the_tables_of_series_are_the_committed_results(title):
             assert cells[f"h = {lead}"] == shown(row, form), (method, lead)
 
 
-def test_the_speeds_of_the_readme_are_the_committed_results():
-    rows = json.loads((ROOT / "experiments/traffic/results.json").read_text())["rows"]
-    row = next(row for row in rows if (row["method"], row["horizon"]) == ("average", 3))
-    assert f"from the last hour: RMSE {row['rmse']:.3f}, MAE {row['mae']:.3f}, by an average" in README
-
-
-def test_the_influenza_of_the_readme_is_the_committed_results():
-    text = " ".join(README.split())
-    for name, refitted, before in (
-        ("us_regions", "_refitted", "from 20 weeks: RMSE "),
-        ("us_regions", "", "ours without it: "),
-        ("states", "_refitted", "in 49 states "),
-        ("states", "", "ours without it: "),
-    ):
+def test_the_influenza_of_the_summary_is_the_committed_results():
+    text = (ROOT / "experiments/README.md").read_text()
+    for name, before in (("us_regions", "ten regions are"), ("states", "49 states")):
         rows = json.loads((ROOT / f"experiments/regions/results-{name}.json").read_text())["rows"]
-        errors = [f"{row['rmse']:.0f}" for row in rows if row["method"] == f"kernels_both_ways_and_networks{refitted}"]
+        errors = [f"{row['rmse']:.0f}" for row in rows if row["method"] == "kernels_both_ways_and_networks"]
         assert len(errors) == 4
-        assert before + ", ".join(errors) in text
+        assert f"{before} {', '.join(errors)}" in " ".join(text.split())
 
 
 def test_the_table_of_the_language_model_is_the_committed_results():
@@ -236,13 +226,6 @@ def test_the_table_of_the_language_model_is_the_committed_results():
         assert cells["validation loss"] == (f"{row['loss']:.4f}" if row["loss"] else "")
         assert cells["bits per character"] == (f"{row['bits_per_character']:.3f}" if row["loss"] else "")
         assert cells["models"] == (str(row["num_seeds"]) if row["loss"] else "")
-    single, mean, *_ = sorted(
-        (row["loss"] for row in rows if row["method"].startswith("LSTM") and "learning on" not in row["method"]),
-        reverse=True,
-    )
-    text = " ".join(README.split())
-    assert f"alone has a validation loss of {single:.3f}" in text
-    assert f"the mean of two models has {mean:.3f}" in text
 
 
 def test_the_table_of_the_chaotic_systems_is_the_committed_results():

@@ -51,19 +51,18 @@ def redirected(text: str, source: str, targets: dict[str, str]) -> str:
     here = (ROOT / source).parent
     targets = targets | {"README.md": "index.md"}
 
-    def redirect(found: re.Match[str]) -> str:
-        label, address = found[1], found[2]
+    def moved(address: str) -> str | None:
         if re.match(r"[a-z]+:|#", address):
-            return found[0]
+            return address
         path, _, anchor = address.partition("#")
         inside = (here / path).resolve().relative_to(ROOT).as_posix()
-        if inside.startswith("docs/"):
-            target = inside.removeprefix("docs/")
-        elif inside in targets:
-            target = targets[inside]
-        else:
-            return label[1:-1]
+        target = inside.removeprefix("docs/") if inside.startswith("docs/") else targets.get(inside)
         up = "../" * targets[source].count("/")
-        return f"{label}({up}{target}{'#' + anchor if anchor else ''})"
+        return target and f"{up}{target}{'#' + anchor if anchor else ''}"
 
+    def redirect(found: re.Match[str]) -> str:
+        label, address = found[1], moved(found[2])
+        return f"{label}({address})" if address else label[1:-1]
+
+    text = re.sub(r"^(\[\w+\]): (\S+)$", lambda found: f"{found[1]}: {moved(found[2])}", text, flags=re.M)
     return re.sub(r"(!?\[[^\]]*\])\(([^)\s]+)\)", redirect, text)

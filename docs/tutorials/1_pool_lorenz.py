@@ -62,9 +62,9 @@ def init(key):
 samples = jaxcast.one_step_samples(train, num_delays=5, forecast_map=candidates)
 keys = jax.random.split(jax.random.key(0), 1)
 fit = jaxcast.fit(
-    init, samples, keys=keys, optimizer=optax.adam(1e-3), num_epochs=60, batch_size=64
+    samples, init=init, loss=jaxcast.pooling.mean_squared_error, keys=keys, optimizer=optax.adam(1e-3), num_epochs=60, batch_size=64
 )
-pool = jax.tree.map(lambda leaf: leaf[0], fit.model)
+pool = jax.tree.map(lambda leaf: leaf[0], fit.models)
 print(
     f"mean squared error: {fit.losses[0, 0]:.2f} after 1 epoch, {fit.losses[0, -1]:.3f} after 60"
 )

@@ -32,7 +32,7 @@ def init(key):
 samples = jaxcast.one_step_samples(train, num_delays=5, forecast_map=candidates)
 keys = jax.random.split(jax.random.key(0), 2)  # two seeds, trained together
 fit = jaxcast.fit(
-    init, samples, keys=keys, optimizer=optax.adam(1e-3), num_epochs=30, batch_size=64
+    samples, init=init, loss=jaxcast.pooling.mean_squared_error, keys=keys, optimizer=optax.adam(1e-3), num_epochs=30, batch_size=64
 )
 
 # %% [markdown]
@@ -49,7 +49,7 @@ def make_cell(pool):
 
 
 tuned = jaxcast.training.fine_tune(
-    fit.model,
+    fit.models,
     train,
     make_cell,
     keys=keys,
@@ -79,8 +79,8 @@ def median_of_seeds(models):
     return medians
 
 
-print("before", np.round(median_of_seeds(fit.model), 2))
-print("after ", np.round(median_of_seeds(tuned.model), 2))
+print("before", np.round(median_of_seeds(fit.models), 2))
+print("after ", np.round(median_of_seeds(tuned.models), 2))
 
 # %% [markdown]
 # Small models and short training make this a demonstration. At full size, closed-loop training
