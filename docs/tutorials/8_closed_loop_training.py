@@ -32,7 +32,13 @@ def init(key):
 samples = jaxcast.one_step_samples(train, num_delays=5, forecast_map=candidates)
 keys = jax.random.split(jax.random.key(0), 2)  # two seeds, trained together
 fit = jaxcast.fit(
-    samples, init=init, loss=jaxcast.pooling.mean_squared_error, keys=keys, optimizer=optax.adam(1e-3), num_epochs=30, batch_size=64
+    samples,
+    init=init,
+    loss=jaxcast.pooling.mean_squared_error,
+    keys=keys,
+    optimizer=optax.adam(1e-3),
+    num_epochs=30,
+    batch_size=64,
 )
 
 # %% [markdown]
