@@ -1,18 +1,12 @@
-"""One scan rolls everything that runs in time: open loop, spin-up, closed loop and gaps are mask patterns of it.
+"""One scan rolls everything that runs in time.
 
-A *cell* is a pytree with
-
-    cell(carry, x: Input) -> (carry, Output)     one step
-    cell.init_carry(value, exogenous) -> carry       before any value; arguments as in an Input
-    cell.feedback(output, key) -> value          what to feed where the truth is not known
-    cell.warmup: int                             how many outputs pass before its memory is full
-    cell.whole_numbers: bool                     where it is there and true, values are tokens; other integers are made floating
-    cell.check_first(value, known)               where it is there: raises InputError for a first value that the cell cannot
-                                                 begin from, of which only this is known; traced values pass
+Open loop, spin-up, closed loop and gaps are patterns of one mask: where a value is known the cell
+gets it, elsewhere the cell gets its own forecast.
 """
 
+import abc
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +17,16 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.sampling import check_exogenous, exact_times, with_all_digits
+from jaxcast.types import Info
 
 
 class Input(NamedTuple):
     """What a cell gets at one step.
 
-    value: the newest value, (dim,). known: whether it is the truth or the cell's own forecast, () or (dim,).
-    exogenous: what comes with that step whatever happens, such as the time of the value.
+    Args:
+        value: the newest value, (dim,).
+        known: whether the value is the truth or the cell's own forecast, () or (dim,).
+        exogenous: anything else that the cell gets at this step, such as the time of the value.
     """
 
     value: Any
@@ -38,51 +35,162 @@ class Input(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a cell returns at one step: its forecast of the next value, and what it wants to show of itself."""
+    """What a cell returns at one step.
+
+    Args:
+        forecast: of the next value.
+        info: what else the cell reports, such as weights; `jaxcast.types.Info` lists the entries.
+    """
 
     forecast: Any
-    info: dict[str, Any]
+    info: Info
 
 
 class RolloutState(NamedTuple):
-    """Where a rollout stands: the cell's carry, and its newest output, which a closed loop feeds back."""
+    """Where a rollout stands.
+
+    Args:
+        carry: the cell's memory.
+        output: the cell's newest output, which a closed loop feeds back.
+    """
 
     carry: Any
     output: Any
 
 
-@runtime_checkable
-class Cell(Protocol):
-    """The interface that `roll` needs; see the top of this module."""
+class Cell(abc.ABC):
+    """A model that runs in time, one step per value: the interface that `roll` needs.
+
+    A cell is a pytree, such as a `FrozenPytree` or an `nnx.Module`. Most cells derive from
+    `DeterministicCell`, which leaves three members to write.
+    """
 
     @property
-    def warmup(self) -> int: ...
-    def init_carry(self, value: Any, exogenous: Any) -> Any: ...
-    def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]: ...
-    def feedback(self, output: Output, key: Any) -> Any: ...
+    @abc.abstractmethod
+    def warmup(self) -> int:
+        """The number of steps before the memory is full."""
+
+    @property
+    @abc.abstractmethod
+    def reads_tokens(self) -> bool:
+        """Whether values are whole numbers; other cells get integers as floating point."""
+
+    @abc.abstractmethod
+    def init_carry(self, value: Any, exogenous: Any = None) -> Any:
+        """Returns the carry before any value.
+
+        Args:
+            value: the first value, for its shape and dtype.
+            exogenous: what comes with it.
+
+        Returns:
+            An empty memory.
+        """
+
+    @abc.abstractmethod
+    def check_first(self, value: Any, known: Any) -> None:
+        """Refuses a first value from which the cell cannot start; traced values pass.
+
+        Args:
+            value: the first value.
+            known: whether it is the truth.
+
+        Raises:
+            InputError: for such a value.
+        """
+
+    @abc.abstractmethod
+    def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]:
+        """Takes one step.
+
+        Args:
+            carry: the memory so far.
+            x: the newest value and what comes with it.
+
+        Returns:
+            The memory with that value, and the forecast of the next one.
+        """
+
+    @abc.abstractmethod
+    def feedback(self, output: Output, key: Any) -> Any:
+        """Returns the value that takes the place of an unknown one.
+
+        Args:
+            output: the cell's output of the step before.
+            key: for a cell that samples; None without.
+
+        Returns:
+            A value like the known ones.
+        """
+
+
+class DeterministicCell(Cell):
+    """A cell that is fed its forecast as it is, and can start from any value.
+
+    A subclass writes `warmup`, `init_carry` and `__call__`.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> from jaxcast.pytrees import FrozenPytree
+        >>> class Decay(FrozenPytree, jaxcast.DeterministicCell):
+        ...     rate: float
+        ...     warmup = 0
+        ...     def init_carry(self, value, exogenous=None):
+        ...         return None
+        ...     def __call__(self, carry, x):
+        ...         return carry, jaxcast.Output(self.rate * x.value, {})
+        >>> jaxcast.forecast(Decay(0.5), jnp.asarray([[8.0]]), num_leads=3).forecast[:, 0].tolist()
+        [4.0, 2.0, 1.0]
+    """
+
+    @property
+    def reads_tokens(self) -> bool:
+        """False: values are real numbers."""
+        return False
+
+    def check_first(self, value: Any, known: Any) -> None:
+        """Accepts any first value.
+
+        Args:
+            value: the first value.
+            known: whether it is the truth.
+        """
+
+    def feedback(self, output: Output, key: Any) -> Any:
+        """Returns the forecast.
+
+        Args:
+            output: the cell's output of the step before.
+            key: not used.
+
+        Returns:
+            The forecast.
+        """
+        return output.forecast
 
 
 @checked
 def roll(
     cell: Cell, xs: Input, state: RolloutState | None = None, *, key: Key[Array, ""] | None = None
 ) -> tuple[RolloutState, Output]:
-    """Rolls a cell over inputs with a leading time axis, feeding back its forecast wherever the truth is unknown.
+    """Rolls a cell over inputs and feeds back its forecast wherever the truth is unknown.
 
         value_n = where(known_n, xs.value_n, cell.feedback(output_(n-1)))
 
     Args:
-        xs: value (time, dim); known (time,) or (time, dim), True where value holds the truth; exogenous, any pytree
-            with a leading time axis, or None.
-        state: where an earlier rollout ended; by default the cell starts empty, and the first value must be known
-            (an unknown one is NaN, and so is every forecast that depends on it).
+        cell: the model.
+        xs: inputs with a leading time axis. `value` is (time, dim), `known` is (time,) or
+            (time, dim), True where `value` holds the truth, and `exogenous` is any pytree or None.
+        state: the end of an earlier rollout. By default the cell starts empty; then the first
+            value must be known, or every forecast that depends on it is NaN.
         key: for cells whose feedback samples.
 
-    Raises:
-        InputError: for a mask of another shape or dtype, inputs of different lengths, or a first value from which the
-            cell cannot begin.
-
     Returns:
-        The state at the end, and the outputs of every step: output n is the forecast of value n + 1.
+        The state at the end, and the outputs of all steps. Output n is the forecast of value n + 1.
+
+    Raises:
+        InputError: for a mask of another shape or dtype, inputs of different lengths, or a first
+            value from which the cell cannot start.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -105,22 +213,32 @@ def roll(
 
 
 def _timed(cell: Any, exogenous: Any) -> tuple[Any, Any]:
-    """Both with the digits of their times, which are compared with the cell's flow maps."""
+    """Keeps the digits of both's times, once these fit the cell's flow maps."""
     check_exogenous(cell, exogenous)
     return with_all_digits(cell), exact_times(exogenous, cell)
 
 
 def _check_first(cell: Cell, values: Array, known: Any) -> None:
-    check = getattr(cell, "check_first", None)
-    if check is not None and len(values):
-        check(values[0], known[0])
+    if len(values):
+        cell.check_first(values[0], known[0])
 
 
 @checked
 def open_loop(cell: Cell, values: Shaped[Array, "time ..."], exogenous: PyTree = None) -> Output:
-    """The one-step forecasts along known values: output n is the forecast of value n + 1.
+    """Makes one-step forecasts along known values.
 
-    The first `cell.warmup` outputs, made before the memory was full, are NaN.
+    Args:
+        cell: the model.
+        values: the known values, oldest first.
+        exogenous: what else the cell gets, a pytree with a leading time axis, or None.
+
+    Returns:
+        The outputs of all steps. Output n is the forecast of value n + 1; the first `cell.warmup`
+        outputs, made before the memory was full, are NaN.
+
+    Raises:
+        InputError: for inputs of different lengths, or a first value from which the cell cannot
+            start.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -143,7 +261,15 @@ def open_loop(cell: Cell, values: Shaped[Array, "time ..."], exogenous: PyTree =
 
 @checked
 def spin_up(cell: Cell, values: Shaped[Array, "time ..."], exogenous: PyTree = None) -> RolloutState:
-    """The state of a cell that has seen these known values, oldest first.
+    """Runs a cell over known values, so that a closed loop can follow.
+
+    Args:
+        cell: the model.
+        values: the known values, oldest first, at least `cell.warmup` + 1 of them.
+        exogenous: what else the cell gets, a pytree with a leading time axis, or None.
+
+    Returns:
+        The state after the newest value.
 
     Raises:
         InputError: for fewer values than fill the cell's memory.
@@ -167,13 +293,23 @@ def spin_up(cell: Cell, values: Shaped[Array, "time ..."], exogenous: PyTree = N
 def closed_loop(
     cell: Cell, state: RolloutState, num_steps: int, exogenous: PyTree = None, *, key: Key[Array, ""] | None = None
 ) -> tuple[RolloutState, Output]:
-    """Rolls a cell on its own forecasts: the first value fed is the forecast that `state` ends with.
+    """Rolls a cell on its own forecasts.
 
-    Where `state` ends with the forecast of lead 1, the outputs are those of leads 2 to num_steps + 1.
+    The first value fed back is the forecast at the end of `state`. If that is the forecast of
+    lead 1, the outputs are those of leads 2 to num_steps + 1.
 
     Args:
-        exogenous: a pytree with a leading axis of num_steps, or None.
+        cell: the model.
+        state: where the rollout starts, such as the result of `spin_up`.
+        num_steps: how many steps to take.
+        exogenous: what else the cell gets, a pytree with a leading axis of num_steps, or None.
         key: for cells whose feedback samples.
+
+    Returns:
+        The state at the end, and the outputs of all steps.
+
+    Raises:
+        InputError: for exogenous inputs of another length.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -199,16 +335,24 @@ def forecast(
     *,
     key: Key[Array, ""] | None = None,
 ) -> Output:
-    """Spin-up on a history, then closed loop: outputs for leads 1 to num_leads, lead 1 following the newest truth.
+    """Forecasts from a history: spin-up, then closed loop.
 
-    Functions act on one window; `jax.vmap` makes many.
+    It acts on one window; `jax.vmap` makes many.
 
     Args:
+        cell: the model.
         history: the known values, oldest first, at least `cell.warmup` + 1 of them.
-        exogenous: a pytree with a leading axis of len(history) + num_leads - 1 steps, or None.
+        num_leads: how many steps ahead; lead 1 follows the newest known value.
+        exogenous: what else the cell gets, a pytree with a leading axis of
+            len(history) + num_leads - 1 steps, or None.
+        key: for cells whose feedback samples.
+
+    Returns:
+        The outputs at leads 1 to num_leads.
 
     Raises:
-        InputError: for a history that does not fill the memory, no leads, or `exogenous` of another length.
+        InputError: for a history that does not fill the memory, no leads, or exogenous inputs of
+            another length.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -237,9 +381,9 @@ def forecast(
 def _roll(
     cell: Cell, xs: Input, state: RolloutState | None, key: Any, *, known: bool | None, num_steps: int
 ) -> tuple[RolloutState, Output]:
-    """The scan. `known` is static where it is the same at every step, so that nothing is computed for nothing."""
+    """Scans over the steps. `known` is static if it is the same at every step, which saves work."""
     is_whole = xs.value is not None and jnp.issubdtype(xs.value.dtype, jnp.integer)
-    if is_whole and not getattr(cell, "whole_numbers", False):
+    if is_whole and not cell.reads_tokens:
         xs = xs._replace(value=xs.value.astype(jnp.result_type(float)))  # forecasts of counts have fractions
     for leaf in jax.tree.leaves(xs):
         if leaf.shape[:1] != (num_steps,):
@@ -260,7 +404,7 @@ def _roll(
 
 
 def _start(cell: Cell, first: tuple[Any, Any]) -> RolloutState:
-    """An empty carry, and an output that is NaN: there is no forecast yet."""
+    """Returns an empty carry, and an output of NaN, as there is no forecast yet."""
     value, exogenous = first
     carry = cell.init_carry(value, exogenous)
     _, output = jax.eval_shape(cell, carry, Input(value, jnp.asarray(True), exogenous))
