@@ -39,6 +39,7 @@ from jaxcast.pooling.samples import one_step_samples as one_step_samples
 from jaxcast.regime.fit import fit_regime as fit_regime
 from jaxcast.regime.forecaster import RegimeForecaster as RegimeForecaster
 from jaxcast.rollout import Cell as Cell
+from jaxcast.rollout import DeterministicCell as DeterministicCell
 from jaxcast.rollout import Input as Input
 from jaxcast.rollout import Output as Output
 from jaxcast.rollout import RolloutState as RolloutState

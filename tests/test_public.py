@@ -32,12 +32,16 @@ def public_names():
             yield name, thing
 
 
+def is_interface(thing):
+    return inspect.isabstract(thing) or getattr(thing, "_is_protocol", False)
+
+
 def test_every_public_name_is_explained_with_an_example():
     records = {name for name, thing in public_names() if inspect.isclass(thing) and issubclass(thing, tuple)}
     made_elsewhere = {"InputError", "FlowMap"}
     for name, thing in public_names():
         assert inspect.getdoc(thing), name
-        if name not in records | made_elsewhere and not getattr(thing, "_is_protocol", False):
+        if name not in records | made_elsewhere and not is_interface(thing):
             assert ">>>" in inspect.getdoc(thing), name
     assert len(list(public_names())) > 40
 

@@ -5,6 +5,7 @@ import pytest
 
 import jaxcast
 from jaxcast.pooling.memory import Memory
+from jaxcast.pytrees import FrozenPytree
 
 
 @pytest.fixture(scope="module")
@@ -217,22 +218,24 @@ def test_an_unknown_start_is_nan_and_stays_so():
     np.testing.assert_array_equal(outputs.forecast[:, 0], [np.nan, np.nan, 1, 1])
 
 
+class RandomWalk(FrozenPytree, jaxcast.Cell):
+    warmup = 0
+    reads_tokens = False
+
+    def init_carry(self, value, exogenous=None):
+        return ()
+
+    def check_first(self, value, known):
+        pass
+
+    def __call__(self, carry, x):
+        return carry, jaxcast.Output(x.value, {})
+
+    def feedback(self, output, key):
+        return output.forecast + jax.random.normal(key, output.forecast.shape)
+
+
 def test_feedback_may_sample():
-    @jax.tree_util.register_pytree_node_class
-    class RandomWalk(jaxcast.Forecaster):
-        def __init__(self):
-            super().__init__(jaxcast.pooling.Persistence())
-
-        def feedback(self, output, key):
-            return output.forecast + jax.random.normal(key, output.forecast.shape)
-
-        def tree_flatten(self):
-            return (), None
-
-        @classmethod
-        def tree_unflatten(cls, aux, children):
-            return cls()
-
     state = jaxcast.spin_up(RandomWalk(), jnp.zeros((2, 1)))
     _, one = jaxcast.closed_loop(RandomWalk(), state, 5, key=jax.random.key(0))
     _, same = jaxcast.closed_loop(RandomWalk(), state, 5, key=jax.random.key(0))

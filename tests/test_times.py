@@ -1,7 +1,6 @@
 """Times: every state gets its own in whatever meets a forecast map, and a step that does not fit is refused."""
 
 import contextlib
-import dataclasses
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 import jaxcast
 from jaxcast.cli.pool.hidden_parameter import Hidden, track
 from jaxcast.clock import after_steps, joined, split, turns
+from jaxcast.pytrees import FrozenPytree
 from jaxcast.sampling import check_sampling
 
 
@@ -300,22 +300,17 @@ def test_the_hidden_parameter_is_compared_at_the_middle_of_each_step():
     assert track(jaxcast.Output(None, regime), windows, hidden, 1.0)["mean_distance"] == 0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass
-class Shy:
+class Shy(FrozenPytree, jaxcast.DeterministicCell):
     """A cell that forecasts `guess`, and NaN from values above 1.5."""
 
     guess: Any
     warmup: ClassVar[int] = 0
 
-    def init_carry(self, value, exogenous):
+    def init_carry(self, value, exogenous=None):
         return ()
 
     def __call__(self, carry, x):
         return (), jaxcast.Output(self.guess + 1e-3 * jnp.sqrt(1.5 - x.value), {})
-
-    def feedback(self, output, key):
-        return output.forecast
 
 
 def shy_cell(guess):

@@ -16,7 +16,7 @@ from jaxcast.dynamics.trajectories import FlowMap, flow_map
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import Cell, Input, Output
 from jaxcast.tracing import is_traced
 
 
@@ -30,7 +30,7 @@ class EnsembleCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class EnsembleKalmanFilter(FrozenPytree):
+class EnsembleKalmanFilter(FrozenPytree, Cell):
     """An ensemble of states and parameters: run through the model, drawn to what is observed, and run on without it.
 
         analysis   [u; p] <- mean + K (y - mean u) + Q (anomalies) T,    T T' = (I + Y' R^-1 Y / (M - 1))^-1
@@ -127,6 +127,10 @@ class EnsembleKalmanFilter(FrozenPytree):
             )
         states = jnp.zeros(shape, value.dtype) if states is None else states.astype(value.dtype)
         return EnsembleCarry(states, low + (high - low) * draw, jnp.asarray(0), self.key)
+
+    @property
+    def reads_tokens(self) -> bool:
+        return False
 
     def check_first(self, value: Float[Any, " dim"], known: Bool[Any, "..."]) -> None:
         """Raises InputError for a first value that is not wholly known where there is no initial ensemble."""

@@ -14,12 +14,12 @@ from jaxcast.forecasters.readout import Scaler, as_series, no_lags, scaler_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.ridge import _kernel, ridge
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
-class DelayKernelRidge(FrozenPytree, name="delay_kernel_ridge"):
+class DelayKernelRidge(FrozenPytree, DeterministicCell, name="delay_kernel_ridge"):
     """A Gaussian kernel ridge regression from weighted delays to the next increment.
 
         u_(n+1) = u_n + std * sum_i a_i exp( -|x_n - x_i|^2 / 2 b^2 ),    x_n = [w_0 z_n, w_1 z_(n-1), ..., w_(l-1) z_(n-l+1)]
@@ -82,9 +82,6 @@ class DelayKernelRidge(FrozenPytree, name="delay_kernel_ridge"):
         near = _kernel(point[None], self.points, self.bandwidth)[0]
         step = jnp.matmul(near, self.coefficients, precision="highest")
         return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast
 
 
 @checked

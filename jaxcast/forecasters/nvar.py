@@ -14,11 +14,11 @@ from jaxcast.forecasters.readout import Readout, Scaler, as_series, fit_readout,
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.polynomials import monomials, products
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.types import Scalar
 
 
-class NVAR(FrozenPytree, name="nvar"):
+class NVAR(FrozenPytree, DeterministicCell, name="nvar"):
     """Next-generation reservoir computing: a nonlinear vector autoregression that forecasts the increment.
 
         u_(n+1) = u_n + std * (W' g_n + b),    g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]
@@ -75,9 +75,6 @@ class NVAR(FrozenPytree, name="nvar"):
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
         step = self.readout(_features(lags[:: self.skip].ravel(), self.degree))
         return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast
 
 
 def check_settings(num_delays: int, skip: int, degree: int) -> None:

@@ -19,14 +19,14 @@ from jaxcast.nn.layers import Constant
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.registry import Saveable
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 _LAYERS: dict[str, Any] = LAYERS | {"stack": Stack}
 
 
-class RecurrentForecaster(Saveable, nnx.Module, name="recurrent"):
+class RecurrentForecaster(DeterministicCell, Saveable, nnx.Module, name="recurrent"):
     """A cell of recurrent layers that forecasts the increment of a series.
 
         u_(n+1) = u_n + std * (W' [z_n, h_n] + b),    h_n the layers' output for the standardised value z_n
@@ -51,12 +51,13 @@ class RecurrentForecaster(Saveable, nnx.Module, name="recurrent"):
         True
     """
 
+    warmup = 0
+
     @checked
     def __init__(self, layers: Any, weights: Float[Array, "feature dim"], bias: Float[Array, " dim"], scaler: Scaler):
         self.layers = layers
         self.weights, self.bias = nnx.Param(weights), nnx.Param(bias)
         self.mean, self.std = Constant(scaler.mean), Constant(scaler.std)
-        self.warmup = 0
 
     @property
     def config(self) -> dict[str, Any]:
@@ -106,10 +107,6 @@ class RecurrentForecaster(Saveable, nnx.Module, name="recurrent"):
         features = jnp.concatenate([scaled, hidden.astype(scaled.dtype)], -1)
         step = Readout(self.weights[...], self.bias[...])(features)
         return carry, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        """The forecast, (dim,), as the next value."""
-        return output.forecast
 
 
 def _untrained(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Array, ""]) -> RecurrentForecaster:

@@ -14,7 +14,7 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaled_readout, scaler_of
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.types import Scalar
 
 
@@ -28,7 +28,7 @@ class Network(NamedTuple):
     bias: Float[Array, " node"]
 
 
-class Reservoir(FrozenPytree, name="reservoir"):
+class Reservoir(FrozenPytree, DeterministicCell, name="reservoir"):
     """An echo state network: a fixed sparse random recurrent layer, read out by ridge regression.
 
         r_n = (1 - leak) r_(n-1) + leak tanh(A r_(n-1) + W_in z_n + c),    u_(n+1) = mean + std * (W' g_n + b)
@@ -87,9 +87,6 @@ class Reservoir(FrozenPytree, name="reservoir"):
         nodes = excite(self.network, self.leak, carry, scaled)
         forecast = self.scaler.mean + self.scaler.std * self.readout(_read(nodes, scaled, self.squared))
         return nodes, Output(forecast.astype(x.value.dtype), {})
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast
 
 
 def excite(

@@ -11,7 +11,7 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.memory import PoolMemory
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import DeterministicCell, Input, Output
 
 
 @runtime_checkable
@@ -47,7 +47,7 @@ class ForecasterCarry(NamedTuple):
     pending: Any
 
 
-class Forecaster(FrozenPytree):
+class Forecaster(FrozenPytree, DeterministicCell):
     """The cell of a pool and its candidates: remember, run the candidates one step, pool.
 
     Args:
@@ -91,9 +91,6 @@ class Forecaster(FrozenPytree):
         carry = self.observe(carry, x)
         return carry, self.pool(carry.memory, carry.pending)
 
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast
-
     def _candidates(self, value: Array, exogenous: Any) -> Any:
         return None if self.forecast_map is None else self.forecast_map(value, exogenous)
 
@@ -105,7 +102,7 @@ class HeldCarry(NamedTuple):
     weights: Any
 
 
-class HeldWeights(FrozenPytree):
+class HeldWeights(FrozenPytree, DeterministicCell):
     """A cell whose weights are recomputed while the truth is known and held while it is not.
 
     Over an attention pool it is the paper's fixed attention; over the `BestCandidate` of one, its best initial model.
@@ -148,9 +145,6 @@ class HeldWeights(FrozenPytree):
         known = jnp.all(x.known)
         weights = jax.tree.map(lambda new, held: jnp.where(known, new, held), newest, carry.weights)
         return HeldCarry(inner, weights), pool.combine(weights, inner.pending)
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast
 
 
 class BestCandidate(WeightedSum, FrozenPytree):

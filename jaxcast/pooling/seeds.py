@@ -10,7 +10,7 @@ from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
 from jaxcast.errors import InputError
 from jaxcast.pooling.cell import Forecaster, Pool
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import DeterministicCell, Input, Output
 
 
 class SeedsCarry(NamedTuple):
@@ -20,7 +20,7 @@ class SeedsCarry(NamedTuple):
     forecasts: Float[Array, "seed dim"]
 
 
-class SeedEnsemble(FrozenPytree):
+class SeedEnsemble(FrozenPytree, DeterministicCell):
     """The mean forecast of pools that differ in their training seed alone, and their spread as its uncertainty.
 
         y = mean_s y_s,    spread = (sum_s (y_s - y)^2 / (S - 1))^(1/2)
@@ -77,6 +77,3 @@ class SeedEnsemble(FrozenPytree):
         each, (forecasts, info) = jax.vmap(step)(self.pools, carry.each, values)
         info = jax.tree.map(lambda a: a.mean(0), info) | {"spread": forecasts.std(0, ddof=1)}
         return SeedsCarry(each, forecasts), Output(forecasts.mean(0), info)
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast

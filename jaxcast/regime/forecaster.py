@@ -16,7 +16,7 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule
 from jaxcast.regime.kalman import Belief, observe, predict
-from jaxcast.rollout import Input, Output
+from jaxcast.rollout import DeterministicCell, Input, Output
 
 MOST_SUBSTEPS = 1000
 """Of the emulator in a step; `fit_emulator` tries up to 50."""
@@ -32,7 +32,7 @@ class RegimeCarry(NamedTuple):
     has_begun: Any
 
 
-class RegimeForecaster(FrozenPytree, name="regime"):
+class RegimeForecaster(FrozenPytree, DeterministicCell, name="regime"):
     """A filter over the state and the regime that candidates' errors reveal, and the pool of candidates at that regime.
 
         y = Phi(u; course) + sum_i a_i(c) [F_i(u) - Phi(u; c_i)]
@@ -159,9 +159,6 @@ class RegimeForecaster(FrozenPytree, name="regime"):
         ahead = predict(self._step, now, noise)
         carry = RegimeCarry(now, self._bounded(ahead), jnp.asarray(True))
         return carry, self._output(now, carry.ahead, x.exogenous)
-
-    def feedback(self, output: Output, key: Any) -> Array:
-        return output.forecast
 
     def _output(self, now: Belief, ahead: Belief, exogenous: Any) -> Output:
         emulator, dim = self.emulator, len(self.value_noise)

@@ -12,12 +12,12 @@ from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.rollout import Input, Output, RolloutState, closed_loop
+from jaxcast.rollout import Cell, Input, Output, RolloutState, closed_loop
 from jaxcast.scores.quantiles import middle_of
 from jaxcast.series.features import check_history, series_of
 
 
-class WindowCell(FrozenPytree):
+class WindowCell(FrozenPytree, Cell):
     """A forecaster of several series as a cell, which sees the newest values and, in closed loop, its own forecasts among them.
 
         y_(t+1) = f([u_(t-l+1), ..., u_t], given_t) at its first lead
@@ -52,6 +52,18 @@ class WindowCell(FrozenPytree):
     @property
     def warmup(self) -> int:
         return self.history_size - 1
+
+    @property
+    def reads_tokens(self) -> bool:
+        return False
+
+    def check_first(self, value: Any, known: Any) -> None:
+        """Accepts any first value.
+
+        Args:
+            value: the first value.
+            known: whether it is the truth.
+        """
 
     def init_carry(
         self, value: Float[Array, " region *feature"], exogenous: Any = None

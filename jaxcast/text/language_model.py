@@ -18,7 +18,7 @@ from jaxcast.nn.network import Network
 from jaxcast.nn.rnn import Activation
 from jaxcast.nn.stack import Kind, Stack
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import Input, Output, forecast
+from jaxcast.rollout import Cell, Input, Output, forecast
 from jaxcast.text.tokens import Tokens, checked_tokens
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
@@ -210,7 +210,7 @@ def _log_likelihoods(model: LanguageModel, tokens: Array, *, chunk_size: int) ->
     return jax.lax.scan(chunk, model.init_carry(), chunks)[1].reshape(-1)[:num]
 
 
-class TokenCell(FrozenPytree):
+class TokenCell(FrozenPytree, Cell):
     """A language model as a cell: where the next token is not known, a rollout feeds a sample of softmax(logits / temperature).
 
     Values are tokens, whole numbers without an axis; forecasts are logits, (token,), of the model's dtype; `info["token"]` is the
@@ -227,7 +227,7 @@ class TokenCell(FrozenPytree):
     temperature: Scalar = 1.0
 
     warmup = 0
-    whole_numbers = True
+    reads_tokens = True
 
     def init_carry(self, value: Any, exogenous: Any = None) -> Any:
         """The model's carry before the first token."""
@@ -237,8 +237,24 @@ class TokenCell(FrozenPytree):
         carry, logits = self.model.step(carry, x.value)
         return carry, Output(logits, {"token": x.value})
 
+    def check_first(self, value: Any, known: Any) -> None:
+        """Accepts any first token.
+
+        Args:
+            value: the first token.
+            known: whether it is the truth.
+        """
+
     def feedback(self, output: Output, key: Any) -> Array:
-        """The next token."""
+        """Samples the next token.
+
+        Args:
+            output: the output of the step before.
+            key: for the sample.
+
+        Returns:
+            The token.
+        """
         return jax.random.categorical(key, output.forecast / self.temperature).astype(output.info["token"].dtype)
 
 
