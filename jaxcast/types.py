@@ -21,6 +21,7 @@ class Info(TypedDict, total=False):
         weights: each candidate's share in the forecast.
         component_weights: shares that differ between the components of the state.
         head_weights: shares of each attention head.
+        time_weights: attention to each step of the history.
         quantiles: the forecast's quantiles, levels last.
         spread: the forecast's standard deviation over seeds, ensemble members or the filter.
         regime: the hidden parameter or coordinates, estimated at this step.
@@ -37,6 +38,7 @@ class Info(TypedDict, total=False):
     weights: Float[Array, "*batch model"]
     component_weights: Float[Array, "*batch dim model"]
     head_weights: Float[Array, "*batch head model"]
+    time_weights: Float[Array, "*batch region time"]
     quantiles: Float[Array, "*batch level"]
     spread: Float[Array, "*batch dim"]
     regime: Float[Array, "*batch coordinate"]

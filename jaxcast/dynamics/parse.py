@@ -196,7 +196,8 @@ def _number(node: ast.expr, text: str) -> float:
 
 
 def _lookup(name: str, base: type, what: str, text: str) -> Any:
-    if name not in (table := names_of(base)):
+    table: dict[str, type] = names_of(base)
+    if name not in table:
         raise InputError(
             f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are {', '.join(table)}"
         )

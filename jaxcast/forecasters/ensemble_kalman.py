@@ -18,6 +18,7 @@ from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output
 from jaxcast.tracing import is_traced
+from jaxcast.types import Info
 
 
 class EnsembleCarry(NamedTuple):
@@ -157,7 +158,7 @@ class EnsembleKalmanFilter(FrozenPytree, Cell):
             is_first = carry.num_seen == 0
             states = jnp.where(is_first, around, states)
             parameters = jnp.where(is_first, carry.parameters, parameters)
-        info = {"analysis": states.mean(0), "analysis_spread": states.std(0, ddof=1)}
+        info: Info = {"analysis": states.mean(0), "analysis_spread": states.std(0, ddof=1)}
         parameters = self._disturb(parameters, self.parameter_noise, seen, keys[1])
         states = jax.vmap(self.model)(states, parameters).astype(states.dtype)
         states = self._disturb(states, self.model_noise, seen, keys[2])

@@ -1,7 +1,6 @@
 """Interpolation between candidates along the few directions in which they differ."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from jaxcast.pooling.samples import OneStepSamples
 from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
+from jaxcast.types import Info
 
 RANGE = 1.2
 """How far a position may lie outside of the candidates' own, in multiples of the farthest; beyond is rounding."""
@@ -93,12 +93,12 @@ class RegimeInterpolation(WeightedSum, FrozenPytree, name="regime_interpolation"
         return jnp.clip(position, -farthest, farthest)
 
     @checked
-    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> dict[str, Any]:
+    def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Info:
         position = self.position(memory)
         weights = 1 / len(self.directions) + position[..., 0, :] @ self._normed(self.directions).T
         return {"weights": weights.astype(forecasts.dtype), "position": position.reshape(*position.shape[:-2], -1)}
 
-    def combine(self, weights: dict[str, Any], forecasts: Float[Array, "*batch model dim"]) -> Output:
+    def combine(self, weights: Info, forecasts: Float[Array, "*batch model dim"]) -> Output:
         return Output(jnp.einsum("...m,...md->...d", weights["weights"], forecasts), weights)
 
     @staticmethod

@@ -17,6 +17,7 @@ from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule
 from jaxcast.regime.kalman import Belief, observe, predict
 from jaxcast.rollout import DeterministicCell, Input, Output
+from jaxcast.types import Info
 
 MOST_SUBSTEPS = 1000
 """Of the emulator in a step; `fit_emulator` tries up to 50."""
@@ -173,7 +174,7 @@ class RegimeForecaster(FrozenPytree, DeterministicCell, name="regime"):
             forecast = forecast + weights @ missed
         at_now = jax.jacfwd(lambda numbers: self._course(numbers)(0.0))(now.mean[dim:])
         deviation = jnp.linalg.norm(at_now @ now.root[dim:], axis=-1)
-        info = {
+        info: Info = {
             "weights": weights,
             "regime": emulator.offset + emulator.unit * course(0.0),
             "regime_deviation": emulator.unit * deviation,

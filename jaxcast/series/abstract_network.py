@@ -29,6 +29,7 @@ from jaxcast.series.features import (
 )
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions, learned_from
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
+from jaxcast.types import Info
 
 
 class RegionNetwork(Saveable, nnx.Module):
@@ -73,7 +74,7 @@ class RegionNetwork(Saveable, nnx.Module):
     @abstractmethod
     def encode(
         self, inputs: Float[Array, "*batch time region feature"], key: Any
-    ) -> tuple[Float[Array, "*batch region state"], dict[str, Any]]: ...
+    ) -> tuple[Float[Array, "*batch region state"], Info]: ...
 
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None, *, key: Any = None) -> Output:

@@ -16,6 +16,7 @@ from jaxcast.nn.stack import Kind, Stack
 from jaxcast.series.abstract_network import RegionNetwork
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level
+from jaxcast.types import Info
 
 
 class IndependentNetwork(RegionNetwork, name="independent_network"):
@@ -70,7 +71,7 @@ class IndependentNetwork(RegionNetwork, name="independent_network"):
         run = lambda stack, xs: stack(xs, key=key)[1]  # noqa: E731
         return jax.vmap(run, in_axes=(0, -2), out_axes=-2)(self.stacks, inputs)
 
-    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, Info]:
         return self.sequences(inputs, key)[..., -1, :, :], {}
 
 
@@ -99,7 +100,7 @@ class HierarchicalNetwork(IndependentNetwork, name="hierarchical_network"):
         dtype = options.get("dtype", jnp.float32)
         self.upper = Stack(kind, input_size=input_size, hidden_size=hidden_size, num_layers=1, key=of_all, dtype=dtype)
 
-    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, Info]:
         lower = self.sequences(inputs, key)
         joined = lower.reshape(*lower.shape[:-2], -1)
         upper = self.upper(joined)[1][..., -1, None, :]
@@ -139,7 +140,7 @@ class AttentionNetwork(IndependentNetwork, name="attention_network"):
         self.query, self.key = linear(hidden_size, of_query, True), linear(hidden_size, of_key)
         self.score = linear(1, of_score)
 
-    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, Info]:
         states = self.sequences(inputs, key)[..., -1, :, :]
         hidden = jnp.tanh(self.query(states)[..., :, None, :] + self.key(states)[..., None, :, :])
         weights = jax.nn.softmax(self.score(hidden)[..., 0], -1)
@@ -199,7 +200,7 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
         own = {"embedding_size": self.embedding.shape[-1], "self_attention": self.attention is not None}
         return super().config | own
 
-    def encode(self, inputs: Array, key: Any) -> tuple[Array, dict[str, Any]]:
+    def encode(self, inputs: Array, key: Any) -> tuple[Array, Info]:
         embedded = jnp.broadcast_to(self.embedding[...], (*inputs.shape[:-1], self.embedding.shape[-1]))
         sequences = jnp.swapaxes(jnp.concatenate([inputs, embedded.astype(inputs.dtype)], -1), -3, -2)
         outputs = self.stack(sequences, key=key)[1]

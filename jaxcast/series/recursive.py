@@ -15,6 +15,7 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output, RolloutState, closed_loop
 from jaxcast.scores.quantiles import middle_of
 from jaxcast.series.features import check_history, series_of
+from jaxcast.types import Info
 
 
 class WindowCell(FrozenPytree, Cell):
@@ -78,7 +79,7 @@ class WindowCell(FrozenPytree, Cell):
         check_all_features(self.forecaster, x.value)
         window = jnp.concatenate([carry[1:], x.value[None]])
         output = self.forecaster(window) if x.exogenous is None else self.forecaster(window, x.exogenous)
-        info = {"quantiles": output.info["quantiles"][0]} if "quantiles" in output.info else {}
+        info: Info = {"quantiles": output.info["quantiles"][0]} if "quantiles" in output.info else {}
         return window, Output(output.forecast[0].astype(x.value.dtype), info)
 
     def feedback(self, output: Output, key: Any) -> Float[Array, " region *feature"]:

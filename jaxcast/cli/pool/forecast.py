@@ -150,7 +150,7 @@ class ForecastPool:
         history = jnp.asarray(trajectory.states[first : newest + 1], float)
         # One lead more: a regime is told at the sample before the one that is forecast.
         output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, exogenous)
-        info = {
+        info: Any = {
             name: values[1:] if name in ("regime", "regime_deviation") else values[:-1]
             for name, values in output.info.items()
         }
