@@ -1,4 +1,4 @@
-"""What every experiment shares: presets as flags, a resumable output folder, and the settings of one that makes its data."""
+"""Shared by all experiments: settings with presets as flags, and a resumable output folder."""
 
 import argparse
 import dataclasses
@@ -20,35 +20,33 @@ C = TypeVar("C")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The settings of every experiment."""
+    """Settings of every experiment."""
 
     preset: Literal["smoke", "quick", "paper"] = "quick"
-    """smoke: for tests; quick: a minute or two; paper: everything that is reported."""
+    """smoke: for tests; quick: a minute or two; paper: all reported results."""
     out: Path | None = None
-    """Folder for config.json, results.json and the pictures; by default runs/, the experiment's name and the preset's."""
+    """Folder for config.json, results.json and the pictures. Default: below runs/, named by experiment and preset."""
     overwrite: bool = False
-    """Start afresh where the folder holds a run with other settings."""
+    """Start again if the folder holds a run with other settings."""
     seed: int = 0
-    """Of everything that is drawn in training: initial parameters, shuffling, random features."""
+    """Random seed of training: initial parameters, shuffling, random features."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OwnData(Settings):
-    """The settings of every experiment that makes its own data."""
+    """Settings of every experiment that makes its own data."""
 
     data_seed: int = 1
-    """Of the truths: where their trajectories start, and whatever else about them is random."""
+    """Random seed of the data: initial states of the truths and all else that is random in them."""
     num_data_seeds: int = 1
-    """Truths: data_seed, data_seed + 1, ...; every method is trained and scored on each."""
+    """Number of truths, with seeds data_seed, data_seed + 1, ...; every method is trained and scored on each."""
     data: Path | None = None
-    """Refused: this experiment makes its own data."""
+    """Not used: this experiment makes its own data."""
 
     def check(self) -> None:
-        """Raises InputError for what no experiment can be run with."""
+        """Raises InputError for settings that no experiment can run with."""
         if self.data is not None:
-            raise InputError(
-                f"this experiment makes its own data and reads none; leave out --data, got {shown(self.data)}"
-            )
+            raise InputError(f"this experiment makes its own data; remove --data, got {shown(self.data)}")
         if self.num_data_seeds < 1:
             raise InputError(f"num_data_seeds must be at least 1, got {self.num_data_seeds}")
         for name in ("seed", "data_seed"):
@@ -57,8 +55,15 @@ class OwnData(Settings):
 
 
 def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> None:
-    """Raises InputError for a list that is empty and for a number that is NaN, infinite or not positive; the seed and what is
-    named may be zero."""
+    """Checks that lists are not empty and that numbers are finite and positive.
+
+    Args:
+        config: settings of an experiment.
+        may_be_zero: names of settings that may be zero; the seed always may.
+
+    Raises:
+        InputError: for the first setting that fails.
+    """
     check_numbers(config)
     for name, value in vars(config).items():
         values = value if isinstance(value, tuple) else (value,)
@@ -77,7 +82,7 @@ def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> No
 
 
 def start(main: Callable[[Any], None], config: type[C], presets: Mapping[str, C]) -> None:
-    """Runs an experiment from the command line: reads the flags, and turns bad input into one line and exit code 2."""
+    """Runs an experiment from the command line; bad input is one line and exit code 2."""
     with printing_safely():
         with ending_well():
             args, level = take_flags(sys.argv[1:])
@@ -86,10 +91,18 @@ def start(main: Callable[[Any], None], config: type[C], presets: Mapping[str, C]
 
 
 def parse(config: type[C], presets: Mapping[str, C], args: list[str]) -> C:
-    """The settings: those of the preset that --preset names, changed by the other flags.
+    """Reads the settings: those of the preset that --preset names, changed by the other flags.
+
+    Args:
+        config: class of the settings.
+        presets: settings by the name of their preset.
+        args: words of the command line.
+
+    Returns:
+        The settings.
 
     Raises:
-        InputError: in one line, for flags that there are not.
+        InputError: in one line, for unknown flags or values that cannot be read.
     """
     # Run by -m, the module is called __main__; its spec knows its name.
     spec = sys.modules["__main__"].__spec__
@@ -104,13 +117,16 @@ def parse(config: type[C], presets: Mapping[str, C], args: list[str]) -> C:
 def open_folder(
     config: Any, default: str, outputs: Collection[str], *, leave_out: tuple[str, ...] = ("out", "overwrite", "data")
 ) -> RunFolder:
-    """The output folder of an experiment, with all settings that decide its numbers in its config.json.
+    """Opens the output folder of an experiment and writes its config.json.
 
     Args:
-        config: the experiment's settings.
-        default: the folder where none is given.
+        config: settings of the experiment.
+        default: folder to use if none is given.
         outputs: names of the files that it writes besides results.json.
-        leave_out: settings that decide no numbers.
+        leave_out: settings that do not affect the numbers; config.json omits them.
+
+    Returns:
+        The folder.
     """
     given = {name: value for name, value in dataclasses.asdict(config).items() if name not in leave_out}
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""Pooling eleven wrong Lorenz models of a non-stationary Lorenz system: Patel and Wikner (2023), section 3.1."""
+"""Pooling eleven imperfect models of a non-stationary Lorenz system: Patel and Wikner (2023), section 3.1."""
 
 import time
 from typing import Any
@@ -76,7 +76,7 @@ def main(config: Config) -> None:
 
 
 def make_row(method: str, delays: int | None, per_truth: list[Arrays], rules: Rules, config: Config) -> dict[str, Any]:
-    """A method's results over all truths and training seeds: medians of medians over windows."""
+    """Summarises a method over all truths and training seeds by medians of medians over windows."""
     valid_times = np.concatenate([arrays["valid_time"] for arrays in per_truth])
     intervals = [jaxcast.median_interval(times) for times in valid_times]
     median, low, high = (
@@ -122,12 +122,12 @@ def make_row(method: str, delays: int | None, per_truth: list[Arrays], rules: Ru
 
 
 def table(results: dict[str, Any], config: Config) -> Table:
-    """Published and own valid times side by side."""
+    """Shows published and own valid times side by side."""
     lyapunov_time = 1 / results["lyapunov_exponent"]
     result = Table(
         title=f"Median valid time over {config.num_windows} windows (MTU)",
         caption=(
-            "as published: ours, counted as the published code does, one sample less; seeds: lowest and highest "
+            "as published: ours by the published code's convention, one sample less; seeds: lowest and highest "
             f"median; one Lyapunov time is {lyapunov_time:.2f} MTU"
         ),
         box=box.SIMPLE,
@@ -151,13 +151,13 @@ def table(results: dict[str, Any], config: Config) -> Table:
 
 
 def tracking_table(results: dict[str, Any]) -> Table | str:
-    """How well the highest weight follows the hidden parameter."""
+    """Shows how well the highest weight follows the hidden parameter."""
     rows = [row for row in results["rows"] if "tracking" in row and row["method"] not in HELD]
     if not rows:
         return ""
     result = Table(
-        title="The candidate of the highest weight against the true parameter: correlation (mean distance)",
-        caption=f"closed loop: the first {CLOSED_LOOP_TIME:g} time units after the truth is gone",
+        title="Candidate with the highest weight against the true parameter: correlation (mean distance)",
+        caption=f"closed loop: the first {CLOSED_LOOP_TIME:g} time units without truth",
         box=box.SIMPLE,
     )
     for name in ("method", "l", "open loop", "closed loop", "whole window"):
@@ -172,12 +172,12 @@ def tracking_table(results: dict[str, Any]) -> Table | str:
 
 
 def _finite(value: Any) -> float | None:
-    """None for a forecast that diverged: JSON knows no NaN."""
+    """Returns None for a forecast that diverged: JSON has no NaN."""
     return float(value) if np.isfinite(value) else None
 
 
 def _tidy(value: Any) -> float:
-    """Without the rounding noise of a multiple of dt."""
+    """Removes the rounding noise from a multiple of dt."""
     return round(float(value), 9)
 
 

@@ -1,4 +1,4 @@
-"""The methods that `experiments.lorenz` compares, each trained and scored on one truth; every one is a stage of its folder."""
+"""Methods of `experiments.lorenz`; training and scoring one on one truth is a stage of the run's folder."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from jaxcast.io.reading import Arrays
 from jaxcast.io.run_folder import RunFolder
 
 CLOSED_LOOP_TIME = 3.0
-"""How long after the truth is gone attention is compared with the hidden parameter, as in the published figure, in MTU."""
+"""Time without truth over which attention is compared with the hidden parameter, as in the published figure, in MTU."""
 RIDGE_PENALTIES = np.logspace(-6, 6, 13)
 LABELS = {
     "feed_forward": "feed-forward network",
@@ -71,12 +71,12 @@ def _attended(output: jaxcast.Output) -> Any:
 
 @cache
 def initializer(kind: type, arguments: tuple[tuple[str, Any], ...]) -> Callable[[Any], Any]:
-    """key -> network; the same function for the same arguments, so that another truth compiles nothing."""
+    """Returns key -> network: one function for the same arguments, so that another truth compiles nothing."""
     return lambda key: kind(**dict(arguments), key=key)
 
 
 class Methods:
-    """All methods on one truth. Each returns its arrays: valid times, errors, parameters, losses."""
+    """All methods on one truth. Each stores its arrays: valid times, errors, parameters, losses."""
 
     def __init__(self, config: Config, task: Task, folder: RunFolder, console: Console):
         self.config, self.task, self.folder, self.console = config, task, folder, console
@@ -96,7 +96,7 @@ class Methods:
     def samples(
         self, delays: int, with_candidates: bool = True
     ) -> tuple[jaxcast.pooling.OneStepSamples, jaxcast.pooling.OneStepSamples]:
-        """One-step samples of the training and of the validation trajectory."""
+        """Returns the one-step samples of the training and of the validation trajectory."""
         candidates = self.task.candidates if with_candidates else None
         train, valid = (
             jaxcast.one_step_samples(trajectory, delays, candidates)
@@ -107,7 +107,7 @@ class Methods:
     def score(
         self, pools: Any, num_seeds: int = 1, *, delays: int = 1, with_candidates: bool = True, held: bool = False
     ) -> Arrays:
-        """The scores of pools with a leading seed axis, or of one pool without parameters."""
+        """Scores pools with a leading seed axis, or one pool without parameters."""
         train, valid = self.samples(delays, with_candidates)
         valid_time, as_published, errors, open_loop, closed_loop = score(
             pools,
@@ -132,7 +132,7 @@ class Methods:
         return scores
 
     def track(self, open_loop: np.ndarray, closed_loop: np.ndarray) -> Arrays:
-        """Correlation and mean distance, (seed, 2), of the attended and the true value of the hidden parameter."""
+        """Measures correlation and mean distance, (seed, 2), of the attended and the true hidden parameter."""
         assert self.task.hidden is not None
         values, half = self.task.hidden[1], self.config.dt / 2
         first_lead = self.config.history_size
@@ -151,7 +151,7 @@ class Methods:
         }
 
     def plain(self) -> None:
-        """Everything without parameters, and the regression."""
+        """Runs the methods without parameters and the regression."""
         self.stage("persistence", lambda _: self.score(jaxcast.pooling.Persistence(), with_candidates=False))
         num_models = len(self.task.ensemble)
         weights = jnp.concatenate([jnp.eye(num_models), jnp.full((1, num_models), 1 / num_models)])
@@ -177,7 +177,7 @@ class Methods:
         self.stage("linear_regression", linear)
 
     def ridge_regression(self) -> None:
-        """The penalty is the one that forecasts the last fifth of the training samples best from the others."""
+        """Runs ridge regression; its penalty is chosen on the last fifth of the training samples."""
 
         def run(_: Path) -> Arrays:
             train = self.samples(1)[0]
@@ -196,13 +196,13 @@ class Methods:
         self.stage("ridge_regression", run)
 
     def regression(self, pool: jaxcast.pooling.LinearRegression) -> Arrays:
-        """The scores of a regression; its weights never change, and so follow nothing."""
+        """Scores a regression, without tracking: its weights are constant."""
         scores = self.score(jax.tree.map(lambda a: a[None], pool))
         size = sum(leaf.size for leaf in jax.tree.leaves(pool))
         return {name: values for name, values in scores.items() if not name.startswith("track")} | {"num_params": size}
 
     def simplex_least_squares(self) -> None:
-        """The convex weights that would have been best in the last steps."""
+        """Runs the convex weights that fit the last steps best."""
         delays = self.config.baseline_delays
         self.stage(
             "simplex_least_squares",
@@ -211,7 +211,7 @@ class Methods:
         )
 
     def feed_forward(self) -> None:
-        """The network that sees no candidates, with as many parameters as the attention pool of as many delays."""
+        """Runs a network without candidates that has as many parameters as the attention pool."""
         config, dim, delays = self.config, self.task.truth.dim, self.config.baseline_delays
         budget = (2 * dim * delays + 2) * config.hidden_size(delays)
         hidden_size = max(1, round((budget - dim) / (dim * delays + 1 + dim)))
@@ -225,20 +225,20 @@ class Methods:
         )
 
     def scaled_dot_product_attention(self) -> None:
-        """Attention with another score."""
+        """Runs attention with another scoring function."""
         delays = self.config.baseline_delays
         kind = jaxcast.pooling.ScaledDotProductAttention
         self.trained("scaled_dot_product_attention", delays, kind, self.config.hidden_size(delays))
 
     def multi_head_attention(self) -> None:
-        """Several heads of additive attention, which share the hidden units."""
+        """Runs additive attention with several heads that divide the hidden units."""
         delays, num_heads = self.config.baseline_delays, self.config.num_heads
         hidden_size = max(1, self.config.hidden_size(delays) // num_heads)
         kind = jaxcast.pooling.MultiHeadAttention
         self.trained("multi_head_attention", delays, kind, hidden_size, num_heads=num_heads, score="additive")
 
     def attention(self, delays: int) -> Any:
-        """The published pool with so many delays, and its weights held; returns the trained pools, (seed,)."""
+        """Runs the published pool and its held weights; returns the trained pools, (seed,)."""
         pools = self.trained("additive_attention", delays, jaxcast.AdditiveAttention, self.config.hidden_size(delays))
         size = self.results["additive_attention", delays]["num_params"]
 
@@ -260,7 +260,7 @@ class Methods:
         num_epochs: int | None = None,
         **more: Any,
     ) -> Any:
-        """Trains and scores a network for every training seed; returns the networks, (seed,)."""
+        """Trains and scores a network for each training seed; returns the networks, (seed,)."""
         arguments = {"dim": self.task.truth.dim, "num_delays": delays, "hidden_size": hidden_size, "dtype": self.dtype}
         init = initializer(kind, tuple((arguments | more).items()))
         num_seeds = self.config.num_seeds
@@ -286,7 +286,7 @@ class Methods:
     def fit(
         self, label: str, init: Any, train: jaxcast.pooling.OneStepSamples, num_epochs: int, checkpoint: Path
     ) -> jaxcast.training.FitResult:
-        """Trains a model for each seed, with a progress bar on terminals."""
+        """Trains a model for each seed, with a progress bar on a terminal."""
         config = self.config
         num_steps = num_epochs * (len(train.targets) // config.batch_size)
         optimizer = jaxcast.training.make_optimizer(
@@ -316,7 +316,7 @@ class Methods:
             )
 
     def stage(self, method: str, compute: Callable[[Path], Arrays], delays: int | None = None) -> Arrays:
-        """Computes a method, or reads it where it is finished."""
+        """Computes a method, or reads it if it is finished."""
         began = time.perf_counter()
         name = method if delays is None else f"{method}-l{delays}"
         arrays = self.folder.stage(f"{name}-data{self.task.data_seed}", compute)
@@ -332,6 +332,6 @@ class Methods:
 
 
 def label_of(method: str, delays: int | None = None) -> str:
-    """What readers call a method."""
+    """Returns the name of a method for readers."""
     name = LABELS.get(method, method.replace("_", " "))
     return name if delays is None else f"{name}, l = {delays}"

@@ -1,4 +1,4 @@
-"""The three figures of Patel and Wikner (2023), section 3.1, redrawn; `experiments.lorenz` calls them."""
+"""The three figures of Patel and Wikner (2023), section 3.1, redrawn."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 
 
 def trajectory(task: "Task", h: float) -> Figure:
-    """The first and the last component over time with the hidden parameter, and both in the plane, coloured by it."""
+    """Draws two components over time with the hidden parameter, and in the plane, coloured by it."""
     steps = round(25 / h)
     fine = jaxcast.simulate(task.truth, task.train.states[0], num_samples=steps, dt=h, h=h)
     shown = slice(0, round(12 / h))
@@ -46,7 +46,7 @@ def trajectory(task: "Task", h: float) -> Figure:
     )
     axes["plane"].set(xlabel=names[0], ylabel=names[-1], title=f"the same states, coloured by {color_label}")
     figure.suptitle(
-        "The truth" if hidden is None else f"The truth: a {type(task.truth).__name__} system whose {symbol} never rests"
+        "The truth" if hidden is None else f"The truth: a {type(task.truth).__name__} system with a varying {symbol}"
     )
     return figure
 
@@ -71,7 +71,7 @@ def valid_times(rows: Sequence[dict[str, Any]], label: Callable[..., str], windo
 
 
 def attention(task: "Task", config: "Config", pools: Any, delays: int, correlation: float | None) -> Figure:
-    """The first seed's weights in closed loop, started again from the truth every 3 MTU, rho(t) dashed over them."""
+    """Draws the first seed's weights in closed loop, restarted from the truth every 3 MTU, and the true parameter."""
     longest = (len(task.valid.states) - config.history_size) // 5
     leads = max(1, min(round(3 / config.dt), longest))
     count = 5 if longest else 1
@@ -101,15 +101,15 @@ def attention(task: "Task", config: "Config", pools: Any, delays: int, correlati
     )
     ax.set_xlabel("time (MTU)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    title = f"Attention in closed loop, l = {delays}: the truth is gone after each solid line"
+    title = f"Attention in closed loop, l = {delays}: no truth is seen after each solid line"
     if correlation is not None:
-        title += f"; highest weight against {symbol}(t): correlation {correlation:.2f}"
+        title += f"; correlation of the highest weight with {symbol}(t): {correlation:.2f}"
     ax.set_title(title, fontsize=11)
     return figure
 
 
 def losses(results: "dict[tuple[str, int | None], Any]", label: Callable[..., str]) -> Figure:
-    """The training loss of every trained method, the median over its seeds."""
+    """Draws the training loss of each trained method, the median over seeds."""
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     ax = figure.subplots()
     trained = {label(*name): arrays["losses"] for name, arrays in results.items() if "losses" in arrays}
@@ -119,7 +119,7 @@ def losses(results: "dict[tuple[str, int | None], Any]", label: Callable[..., st
 
 
 def _symbol(task: "Task") -> str:
-    """The hidden parameter as readers write it."""
+    """Returns the hidden parameter's symbol."""
     found = jaxcast.dynamics.candidate_coordinates(task.ensemble)
     name = found[0] if found else ""
     return rf"$\{name}$" if name in ("rho", "sigma", "beta") else name

@@ -1,4 +1,4 @@
-"""The settings of `experiments.lorenz`, and the tasks they make: truth, trajectories, windows and candidates."""
+"""Settings of `experiments.lorenz` and its tasks: truth, trajectories, windows and candidates."""
 
 import dataclasses
 import math
@@ -18,71 +18,71 @@ PAPER_TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 
 @dataclasses.dataclass(frozen=True)
 class Config(OwnData):
-    """Simulate a Lorenz system whose rho varies, train pools of eleven models whose rho does not, and measure how long
-    each pool's closed-loop forecast stays valid. Times are in model time units (MTU)."""
+    """Simulate a Lorenz system with a varying rho, train pools of eleven models with a constant one, and measure
+    how long each pool's closed-loop forecast stays valid. Times are in model time units (MTU)."""
 
     truth: str = PAPER_TRUTH
-    """The system that is forecast, such as lorenz63(rho=...), lorenz96(dim=8, forcing=...) or rossler(c=...). A parameter is a
-    number or cosine(mean, amplitude, period, phase), sum_of_cosines(mean, amplitudes, periods, phases),
-    linear_ramp(start, stop, begin, end), piecewise_constant(times, values)."""
+    """System to forecast, such as lorenz63(rho=...), lorenz96(dim=8, forcing=...) or rossler(c=...). A parameter is a
+    number, cosine(mean, amplitude, period, phase), sum_of_cosines(mean, amplitudes, periods, phases),
+    linear_ramp(start, stop, begin, end) or piecewise_constant(times, values)."""
     candidates: str = "lorenz63(rho=linspace(28, 48, 11))"
-    """The candidate models: as the truth, with a list of numbers [28, 30, ...] or linspace(first, last, how many)."""
+    """Candidate models: like the truth, with a list [28, 30, ...] or linspace(first, last, count) for a parameter."""
     h: float = 0.01
-    """Step of the Runge-Kutta integrator, in MTU."""
+    """Step size of the Runge-Kutta integrator, in MTU."""
     dt: float = 0.1
     """Interval between samples, in MTU; a whole multiple of h."""
     transient: float = 100.0
-    """Simulated and thrown away before each trajectory, in MTU."""
+    """Time simulated and discarded before each trajectory, in MTU."""
     num_train: int = 4000
-    """Samples of the training trajectory."""
+    """Samples in the training trajectory."""
     num_windows: int = 200
-    """Consecutive windows of the validation trajectory."""
+    """Consecutive windows cut from the validation trajectory."""
     window_size: int | None = None
-    """Leads of each window; by default 128 for the published truth, else 9 of the truth's Lyapunov times."""
+    """Leads in each window. Default: 128 for the published truth, 9 Lyapunov times for any other."""
     history_size: int = 7
-    """True samples before each window that every method sees; more than the largest number of delays."""
+    """True samples that every method sees before each window; must exceed the largest number of delays."""
     threshold: float | None = None
-    """A forecast is valid while its squared error, averaged over components, is below this; by default 40 for the
-    published truth, else 0.175 of the truth's saturation."""
+    """Largest squared error, averaged over components, of a valid forecast. Default: 40 for the published truth,
+    0.175 times the saturation error of any other."""
 
     delays: tuple[int, ...] = (5,)
-    """Numbers of delays l of the attention pools."""
+    """Numbers of delays l; one attention pool is trained for each."""
     hidden_budget: int = 600
-    """An attention pool with l delays has hidden_budget / l hidden units."""
+    """Hidden units times delays: a pool with l delays has hidden_budget / l hidden units."""
     baseline_delays: int = 5
-    """Delays of the other trained methods. The feed-forward network gets as many parameters as the attention pool."""
+    """Delays of the other methods. The feed-forward network gets as many parameters as the attention pool."""
     extras: tuple[
         Literal["ridge_regression", "simplex_least_squares", "scaled_dot_product_attention", "multi_head_attention"],
         ...,
     ] = ()
-    """Methods beyond the published table."""
+    """Additional methods that are not in the published table."""
     num_heads: int = 2
-    """Heads of the multi-head attention, which share its hidden units."""
+    """Heads of the multi-head attention; the hidden units are divided among them."""
     num_epochs: int = 500
-    """Of the attention pools."""
+    """Training epochs of the attention pools."""
     feed_forward_epochs: int = 800
-    """Of the feed-forward network."""
+    """Training epochs of the feed-forward network."""
     batch_size: int = 64
-    """Samples of a minibatch."""
+    """Samples per minibatch."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Adam's learning rate."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """Of the learning rate: constant, or a decay to zero over all epochs."""
+    """Learning-rate schedule: constant, or decay to zero over all epochs."""
     warmup_steps: int = 0
-    """Minibatches over which the learning rate first rises from zero."""
+    """Minibatches of linear warm-up from a learning rate of zero."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW)."""
     clip_norm: float | None = None
-    """Largest global norm of a gradient."""
+    """Largest global norm of a gradient; larger ones are scaled down to it."""
     num_seeds: int = 2
-    """Training seeds of every trained method."""
+    """Training seeds per trained method."""
     network_dtype: Literal["float32", "float64"] = "float32"
-    """Arithmetic of the networks in training and forecasts; dynamics, errors and scores are always float64."""
+    """Precision of the networks; dynamics, errors and scores are always float64."""
     lyapunov_duration: float = 200.0
-    """Length of each of the 64 trajectories that measure the Lyapunov exponent, in MTU."""
+    """Duration of each of the 64 trajectories that estimate the Lyapunov exponent, in MTU."""
 
     def hidden_size(self, delays: int) -> int:
-        """Hidden units of an attention pool with so many delays."""
+        """Returns the number of hidden units of an attention pool with these delays."""
         return max(1, self.hidden_budget // delays)
 
 
@@ -116,7 +116,7 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """How forecasts of a truth are judged, the same for all data seeds."""
+    """Rules by which forecasts of a truth are scored, the same for all data seeds."""
 
     exponent: float
     threshold: float
@@ -126,7 +126,7 @@ class Rules:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What every method gets: the truth in two trajectories, the windows, the candidates, and how it is judged."""
+    """Data for every method: truth, two trajectories, windows, candidates and scoring rules."""
 
     data_seed: int
     truth: jaxcast.System
@@ -139,13 +139,13 @@ class Task:
 
     @property
     def hidden(self) -> tuple[str, np.ndarray, jaxcast.Schedule] | None:
-        """The parameter in which the candidates differ, their values of it, and its course in the truth, if it has one."""
+        """The parameter in which the candidates differ, its values, and its schedule in the truth; None without one."""
         found = jaxcast.dynamics.candidate_coordinates(self.ensemble)
         schedule = self.truth.schedules.get(found[0]) if found else None
         return None if found is None or schedule is None else (*found, schedule)
 
     def hidden_at(self, times: Any) -> Any:
-        """The true value of the hidden parameter at these times."""
+        """Returns the true value of the hidden parameter at these times."""
         if self.hidden is None:
             return None
         schedule = self.hidden[2]
@@ -153,7 +153,7 @@ class Task:
 
 
 def make_tasks(config: Config) -> list[Task]:
-    """One task for each data seed: two trajectories from random starts, and the windows cut from the second.
+    """Makes one task per data seed: two trajectories from random starts; windows are cut from the second.
 
     Raises:
         InputError: for settings that cannot be run, or where the truth diverges because h is too large.
@@ -180,7 +180,7 @@ def make_tasks(config: Config) -> list[Task]:
 
 
 def simulate(config: Config, truth: jaxcast.System, start: Any, num_samples: int) -> jaxcast.Trajectory:
-    """A trajectory of the truth, after its transient."""
+    """Simulates the truth after its transient."""
     trajectory = jaxcast.simulate(
         truth, start, num_samples=num_samples, dt=config.dt, h=config.h, transient=config.transient
     )
@@ -190,7 +190,7 @@ def simulate(config: Config, truth: jaxcast.System, start: Any, num_samples: int
 
 
 def make_rules(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory) -> Rules:
-    """The threshold and the window that were asked for, or else those that suit the truth."""
+    """Returns the given threshold and window, or defaults for this truth."""
     exponent = lyapunov_exponent(config, truth, train)
     if not math.isfinite(exponent):
         raise InputError(f"the truth diverges with h={config.h}; choose a smaller h")
@@ -203,15 +203,13 @@ def make_rules(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory)
         threshold = 40.0 if published else 0.175 * saturation
     if window_size is None:
         if not published and exponent <= 0:
-            raise InputError(
-                f"the truth is not chaotic, its Lyapunov exponent is {exponent:.3g}; give the window_size to judge it by"
-            )
+            raise InputError(f"the truth is not chaotic: its Lyapunov exponent is {exponent:.3g}; set window_size")
         window_size = 128 if published else max(1, round(9 / exponent / config.dt))
     return Rules(exponent, threshold, window_size, saturation)
 
 
 def lyapunov_exponent(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory) -> float:
-    """The truth's maximal Lyapunov exponent, the mean of 64 trajectories."""
+    """Estimates the truth's largest Lyapunov exponent as the mean of 64 trajectories."""
     starts = train.states[jnp.linspace(0, len(train.states) - 1, 64).astype(int)]
     keys = jax.random.split(jax.random.key(config.data_seed), len(starts))
     duration = max(1, round(config.lyapunov_duration / config.dt)) * config.dt
@@ -256,7 +254,7 @@ def check(config: Config) -> None:
     truth, ensemble = jaxcast.dynamics.parse_system(config.truth), jaxcast.dynamics.parse_candidates(config.candidates)
     if truth.dim != ensemble[0].dim:
         raise InputError(
-            f"the truth has {truth.dim} components, its candidates have {ensemble[0].dim}; give both the same"
+            f"the truth has {truth.dim} components, its candidates have {ensemble[0].dim}; the numbers must match"
         )
     for system in (truth, *ensemble):
         check_jumps(system, config.h)

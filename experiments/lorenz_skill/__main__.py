@@ -1,4 +1,4 @@
-"""How long forecasts stay true beyond the paper: regimes inferred from the candidates' errors, against every rival."""
+"""Valid times beyond the paper: regimes inferred from the candidates' errors, compared with every rival."""
 
 import dataclasses
 import time
@@ -53,27 +53,28 @@ CaseName = Literal[
 
 @dataclasses.dataclass(frozen=True)
 class Config(OwnData):
-    """Forecast a chaotic system whose parameter varies, from candidates with a constant one: on the paper's protocol, on
-    other courses of the parameter, other systems, with noise and with little data. Times are in model time units (MTU)."""
+    """Forecast a chaotic system with a varying parameter from candidates with a constant one: on the paper's protocol,
+    with other schedules and systems, with noise and with little data. Times are in model time units (MTU)."""
 
     cases: tuple[CaseName, ...] = ("paper", "noise_5")
-    """Which questions to ask."""
+    """Cases to run."""
     methods: tuple[str, ...] = ()
-    """Only these methods, in the cases that have them, beside the published attention with which all are compared; by
-    default all."""
+    """Methods to run in the cases that have them, besides the published attention that all are compared with.
+    Default: all."""
     rivals: bool = False
-    """Also fit the other pools and the classical rivals on the paper's protocol, those that need a long history with 100
-    true samples too, and those that are made for it on random switching."""
+    """Also run the other pools and classical methods: all on the paper's protocol, those that need a long history
+    with 100 true samples too, and those made for it on random switching."""
     num_windows: int = 200
-    """Windows that judge, after the history of the first."""
+    """Windows to score, after the history of the first."""
     num_train: int = 4000
-    """Most samples of a training trajectory; cases with fewer have fewer."""
+    """Samples of a training trajectory; some cases use fewer."""
     num_epochs: int = 500
-    """Of the attention pools."""
+    """Training epochs of the attention pools."""
     num_seeds: int = 2
-    """Training seeds of methods that have any."""
+    """Training seeds of the methods that draw random numbers."""
     num_paper_seeds: int = 2
-    """Those of the published method on the paper's protocol; from three on their spread is compared with their error."""
+    """Training seeds of the published method on the paper's protocol; with three or more, their spread is compared
+    with their error."""
 
 
 QUICK = Config()
@@ -95,7 +96,7 @@ PRESETS = {
 
 
 def main(config: Config) -> None:
-    """Runs the experiment, case by case."""
+    """Runs the experiment case by case."""
     began = time.perf_counter()
     check(config)
     console = make_console()
@@ -119,12 +120,12 @@ def main(config: Config) -> None:
     folder.write_text("table.md", markdown(rows))
     console.print(Group(table(rows)))
     for line in edges(rows):
-        console.print(f"on the edge of what was tried: {line}", highlight=False, markup=False)
+        console.print(f"chosen at the edge of the grid: {line}", highlight=False, markup=False)
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
 
 
 def settings(config: Config) -> lorenz_setup.Config:
-    """What the truths and the rules of `experiments.lorenz` need."""
+    """Returns the settings that truths and rules of `experiments.lorenz` need."""
     return dataclasses.replace(
         lorenz_setup.PRESETS["paper"], num_windows=config.num_windows, num_train=config.num_train,
         lyapunov_duration=20.0 if config.preset == "smoke" else 200.0,
@@ -132,7 +133,7 @@ def settings(config: Config) -> lorenz_setup.Config:
 
 
 def methods_of(name: str, config: Config) -> tuple[str, ...]:
-    """What is compared in a case, of what --methods names; attention always."""
+    """Returns the methods to compare in a case: those of --methods, and always attention."""
     methods = _all_methods_of(name, config)
     return tuple(method for method in methods if not config.methods or method in (*config.methods, "attention"))
 
@@ -151,7 +152,7 @@ def _all_methods_of(name: str, config: Config) -> tuple[str, ...]:
 
 
 def check(config: Config) -> None:
-    """Raises InputError for settings that cannot be run, before anything is computed or written."""
+    """Raises InputError for settings that cannot run, before anything is computed or written."""
     config.check()
     for name in ("num_windows", "num_epochs", "num_seeds", "num_paper_seeds"):
         if getattr(config, name) < 1:
@@ -167,16 +168,16 @@ def check(config: Config) -> None:
     known = {method for name in config.cases for method in _all_methods_of(name, config)}
     if unknown := [method for method in config.methods if method not in known]:
         raise InputError(
-            f"expected methods of these cases, {shown(', '.join(sorted(known)))}, got {shown(unknown)}; name other methods, or "
-            "more --cases or --rivals that have them"
+            f"expected methods of these cases, {shown(', '.join(sorted(known)))}, got {shown(unknown)}; choose other --methods, "
+            "or add --rivals or the --cases that have them"
         )
     tuned = [
         name for name in config.cases if CASES[name].history_size > 6 and RIVALS.keys() & set(methods_of(name, config))
     ]
     if tuned and config.num_train < 1000:
         raise InputError(
-            f"num_train must be at least 1000 for {shown(', '.join(tuned))}, whose rivals are tuned on the last quarter, got "
-            f"{config.num_train}"
+            f"num_train must be at least 1000 for {shown(', '.join(tuned))}, where methods are tuned on the last quarter, "
+            f"got {config.num_train}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The cases of `experiments.lorenz_skill`: truths, candidates, noise and histories, and what every method gets of them."""
+"""Cases of `experiments.lorenz_skill`: truths, candidates, noise, histories, and the data that methods get."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,7 +17,7 @@ FIGURE_KNOWN, FIGURE_STEPS = 40, 168
 
 
 class Sawtooth(jaxcast.Schedule):
-    """low + (high - low) (t mod period) / period: it jumps from high to low, best on the integrator's steps."""
+    """Schedule low + (high - low) (t mod period) / period; its jumps should lie on the integrator's steps."""
 
     low: jaxcast.dynamics.Parameter
     high: jaxcast.dynamics.Parameter
@@ -35,7 +35,7 @@ class Sawtooth(jaxcast.Schedule):
 
 
 class Thomas(jaxcast.System):
-    """The cyclically symmetric system of Thomas (Int. J. Bifurcation Chaos 9, 1889-1905, 1999): dx/dt = sin y - b x, ..."""
+    """Cyclically symmetric system of Thomas (Int. J. Bifurcation Chaos 9, 1889-1905, 1999): dx/dt = sin y - b x, ..."""
 
     components = ("x", "y", "z")
 
@@ -53,7 +53,7 @@ THOMAS = tuple(Thomas(b=float(b)) for b in np.linspace(0.15, 0.21, 9))
 
 
 def _always(truth: str | jaxcast.System) -> Callable[[int], jaxcast.System]:
-    """The same for every data seed; text is read when asked, for that computes, which an import must not."""
+    """Returns the same truth for every data seed; text is parsed on call, because an import must not compute."""
     return lambda data_seed: jaxcast.dynamics.parse_system(truth) if isinstance(truth, str) else truth
 
 
@@ -62,14 +62,14 @@ def _period(period: float) -> Callable[[int], jaxcast.System]:
 
 
 def _switching(data_seed: int) -> jaxcast.System:
-    """rho holds a random value for a random time, at least SHORTEST_HOLD."""
+    """Makes a truth whose rho holds random values for random times of at least SHORTEST_HOLD."""
     rng = np.random.default_rng(data_seed)
     holds = SHORTEST_HOLD + rng.exponential(MEAN_HOLD - SHORTEST_HOLD, 400)
     return _stepwise(np.cumsum(holds).round(2), rng.uniform(28, 48, 401).round(2))
 
 
 def _square_wave(data_seed: int) -> jaxcast.System:
-    """rho is 31 and 45 in turn, each for 0.8 time units."""
+    """Makes a truth whose rho alternates between 31 and 45 every 0.8 time units."""
     return _stepwise((0.8 * np.arange(1, 4001)).round(2), np.resize([31.0, 45.0], 4001))
 
 
@@ -82,10 +82,21 @@ PAPER = _always(PAPER_TRUTH)
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One question. With an own threshold and window where they are the published ones, else by the rule of lorenz_setup.
+    """One case: a truth, its candidates, and what is known of them.
 
-    truth: of a data seed. truth_h: the step of its integrator, where it is not the candidates' h. history_size: true
-    samples before each window. noise: in training and history, in standard deviations of each component.
+    Args:
+        title: name in tables and pictures.
+        truth: data seed -> system.
+        candidates: the candidate systems.
+        dt: interval between samples.
+        h: step of the candidates' integrator.
+        truth_h: step of the truth's integrator; by default the candidates'.
+        threshold: largest squared error of a valid forecast; None for the rule of `experiments.lorenz`.
+        window_size: leads in a window; None for the rule of `experiments.lorenz`.
+        history_size: true samples before each window.
+        noise: in training and history, in standard deviations of each component.
+        num_train: samples in the training trajectory.
+        group: "paper" and "noise" run more methods than "others".
     """
 
     title: str
@@ -103,7 +114,7 @@ class Case:
 
     @property
     def training(self) -> tuple[object, ...]:
-        """What decides the training data: cases that share it share the trained methods."""
+        """Everything that determines the training data; cases that agree in it share trained methods."""
         candidates = tuple(jaxcast.dynamics.describe_system(candidate) for candidate in self.candidates)
         truth = jaxcast.dynamics.describe_system(self.truth(0))
         return (truth, candidates, self.dt, self.h, self.truth_h, self.noise, self.num_train)
@@ -168,18 +179,22 @@ CASES: dict[str, Case] = {
 
 @dataclasses.dataclass(frozen=True)
 class SkillTask(Task):
-    """shown: a piece of the validation trajectory for the pictures; what is seen of it is as noisy as the training."""
+    """Task with a piece of the validation trajectory for the pictures.
+
+    Args:
+        shown: that piece; its known part is as noisy as the training data.
+    """
 
     shown: jaxcast.Trajectory
 
     @property
     def scale(self) -> np.ndarray:
-        """The standard deviation of each component of the truth, without noise."""
+        """Standard deviation of each component of the truth, without noise."""
         return np.asarray(self.valid.states).std(0)
 
 
 def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
-    """What every method gets of a case; noise falls on training and history, never on the truth that judges."""
+    """Makes the data of a case; noise is added to training and history, never to the truth that scores."""
     truth = case.truth(data_seed)
     config = dataclasses.replace(
         config, dt=case.dt, h=case.truth_h or case.h, threshold=case.threshold, window_size=case.window_size,
@@ -209,14 +224,14 @@ def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
 
 @cache
 def _rules(case: Case, config: Config) -> Rules:
-    """The same for all data seeds: made on a trajectory of its own, long enough whatever the training is."""
+    """Makes the rules for all data seeds, on a long trajectory of their own."""
     system = case.truth(0)
     start = jaxcast.dynamics.random_starts(system, 1, key=jax.random.key(0))[0]
     return make_rules(config, system, simulate(config, system, start, 4000))
 
 
 def _first_shown(truth: jaxcast.System, times: np.ndarray) -> int:
-    """Where the pictures begin: where a parameter that jumps does so both while the truth is seen and soon after."""
+    """Returns where the pictures begin: a jumping parameter should jump both in the history and soon after."""
     jumps = _jumps(truth)
     for first in range(len(times) - FIGURE_STEPS + 1 if len(jumps) else 0):
         begin, gone, end = (times[first + k] for k in (FIGURE_KNOWN // 4, FIGURE_KNOWN - 5, FIGURE_STEPS * 3 // 4))
@@ -232,7 +247,7 @@ def _jumps(truth: jaxcast.System) -> np.ndarray:
 
 
 def windows_without_switch(task: Task) -> np.ndarray:
-    """Which windows hold no jump of the truth's parameter, from their newest true sample to their end, (window,)."""
+    """Returns which windows have no jump of the parameter between their newest true sample and their end, (window,)."""
     jumps = _jumps(task.truth)
     times = np.asarray(task.windows.times)
     newest = times[:, -task.windows.truth.shape[1] - 1]

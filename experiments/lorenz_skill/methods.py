@@ -1,4 +1,4 @@
-"""The methods that `experiments.lorenz_skill` compares. Each is fitted on a training trajectory and scored on windows."""
+"""Methods of `experiments.lorenz_skill`, each fitted on a training trajectory and scored on windows."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ BATCH_SIZE = 64
 
 
 class Methods:
-    """All methods of one case on one data seed; every fit and every score is a stage of the run's folder."""
+    """All methods of one case on one data seed; each fit and each score is a stage of the run's folder."""
 
     def __init__(
         self, config: Any, case: Case, name: str, trained_in: str, task: SkillTask, folder: RunFolder, console: Console
@@ -32,15 +32,15 @@ class Methods:
         self.folder, self.console = folder, console
         key = jax.random.fold_in(jax.random.key(config.seed), task.data_seed)
         self.keys = jax.random.split(key, config.num_seeds)
-        # Only the published method has more, so that their spread can be compared with its error.
+        # Only the published method has more seeds, to compare their spread with its error.
         self.attention_keys = jax.random.split(key, config.num_paper_seeds) if case.group == "paper" else self.keys
 
     def run(self, names: tuple[str, ...]) -> dict[str, Arrays]:
-        """The scores of these methods."""
+        """Returns the scores of these methods."""
         return {name: self.score(name) for name in names}
 
     def score(self, method: str) -> Arrays:
-        """Valid times (seed, window), squared errors in deviations (seed, window, lead), and what the pictures need."""
+        """Fits and scores a method, or reads its scores if it is finished."""
         began = time.perf_counter()
 
         def compute(_: Path) -> Arrays:
@@ -64,7 +64,7 @@ class Methods:
     def trained_once(
         self, method: str, init: Any, keys: Any, fit: Callable[[Path], tuple[Any, dict[str, Any]]]
     ) -> tuple[Any, dict[str, Any]]:
-        """Models with a leading seed axis, and notes: fitted, or read where a case with the same training data has."""
+        """Returns models with a leading seed axis and notes, fitted once for all cases with the same training data."""
 
         def compute(checkpoint: Path) -> Arrays:
             models, notes = fit(checkpoint)
@@ -76,12 +76,12 @@ class Methods:
         return jax.tree.unflatten(structure, leaves), arrays
 
     def attention(self) -> Trained:
-        """The published pool at its best number of delays."""
+        """Fits the published pool at its best number of delays."""
         pools, notes = self.attention_pools()
         return Trained(pooled, pools, len(self.attention_keys), DELAYS + 1, **notes)
 
     def attention_pools(self) -> tuple[Any, dict[str, Any]]:
-        """With as many epochs as published; where samples are few also with as many steps, if that validates better."""
+        """Trains for the published number of epochs or, with few samples, of steps, whichever validates better."""
         init, epochs = self.attention_init(), self.config.num_epochs
         steps_of_all = self.config.num_train // BATCH_SIZE
         as_many_steps = round(epochs * steps_of_all / (len(self.task.train.states) // BATCH_SIZE))
@@ -113,18 +113,18 @@ class Methods:
         return self.trained_once("attention", init, self.attention_keys, chosen)
 
     def attention_init(self) -> Any:
-        """key -> the published pool."""
+        """Returns key -> published pool."""
         arguments = {"dim": self.task.truth.dim, "num_delays": DELAYS, "hidden_size": HIDDEN_SIZE, "dtype": jnp.float32}
         return initializer(jaxcast.AdditiveAttention, tuple(arguments.items()))
 
     def regime(self) -> Trained:
-        """The regime forecaster, told the candidates' values of the parameter in which they differ."""
+        """Fits the regime forecaster, given the candidates' values of their parameter."""
         found = jaxcast.dynamics.candidate_coordinates(self.task.ensemble)
         assert found is not None
         return self._regime(found[1])
 
     def regime_without_coordinates(self) -> Trained:
-        """The same, told nothing of the candidates."""
+        """Fits the regime forecaster without the candidates' values."""
         return self._regime(None)
 
     def _regime(self, coordinates: Any) -> Trained:
@@ -137,7 +137,7 @@ class Methods:
         )
 
     def component_attention(self) -> Trained:
-        """Weights of their own for every component, from a network that sees standardised inputs."""
+        """Fits separate weights for each component, from a network with standardised inputs."""
         dim, num_models = self.task.truth.dim, len(self.task.ensemble)
         scales = jaxcast.pooling.input_scales(self.task.train, self.task.candidates)
 
@@ -153,7 +153,7 @@ class Methods:
         return Trained(pooled, pools, len(self.keys), DELAYS + 1)
 
     def recurrent_attention(self) -> Trained:
-        """A recurrent memory instead of delays, trained over time."""
+        """Fits attention with a recurrent memory instead of delays, trained over time."""
         scales = jaxcast.pooling.input_scales(self.task.train, self.task.candidates)
 
         def init(key: Any) -> Any:
@@ -182,7 +182,7 @@ class Methods:
         loss: Any = jaxcast.pooling.mean_squared_error,
         **more: Any,
     ) -> Any:
-        """Models fitted by a cosine schedule over a share of the epochs of the published method."""
+        """Trains models with a cosine schedule over a share of the published method's epochs."""
         num_epochs = max(1, round(share * self.config.num_epochs))
         num_steps = num_epochs * (len(data.targets) // BATCH_SIZE)
         return jaxcast.fit(
@@ -198,7 +198,7 @@ class Methods:
         ).models  # fmt: skip
 
     def fine_tuned_attention(self) -> Trained:
-        """The published pool, then trained through its own closed loops of growing horizon."""
+        """Trains the published pool further, through closed loops of growing length."""
         num_seeds = len(self.keys)
         pools = jax.tree.map(lambda a: a[:num_seeds], self.attention_pools()[0])
 
@@ -218,17 +218,17 @@ class Methods:
         return Trained(pooled, tuned, num_seeds, DELAYS + 1)
 
     def interpolation(self) -> Trained:
-        """Affine weights from the regime of the last step; nothing is trained."""
+        """Fits affine weights from the regime of the last step; nothing is trained."""
         return single(
             pooled(jaxcast.pooling.fit_regime_interpolation(self.samples()), self.task.candidates), DELAYS + 1
         )
 
     def corrected_interpolation(self) -> Trained:
-        """Interpolation and a kernel ridge correction from the state and the last regimes: no dynamics are identified."""
+        """Fits interpolation with a kernel ridge correction from the state and the last regimes."""
         samples = self.samples()
         pool = jaxcast.pooling.fit_correction(samples, pool=jaxcast.pooling.fit_regime_interpolation(samples))
         return single(pooled(pool, self.task.candidates), DELAYS + 1)
 
     def samples(self) -> jaxcast.pooling.OneStepSamples:
-        """With as many delays as the published pool."""
+        """Returns one-step samples with as many delays as the published pool."""
         return jaxcast.one_step_samples(self.task.train, DELAYS, self.task.candidates)

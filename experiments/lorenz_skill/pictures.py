@@ -1,4 +1,4 @@
-"""The pictures of `experiments.lorenz_skill`."""
+"""Pictures of `experiments.lorenz_skill`."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ COLORS = {"regime": "#c2410c", "regime_without_coordinates": "#f59e0b", "attenti
 
 
 def draw_case(folder: RunFolder, name: str, case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> None:
-    """Valid times and errors of the paper's protocol, and how the hidden parameter is followed wherever it varies."""
+    """Draws valid times and errors of the paper's protocol, and the inferred parameter wherever it varies."""
     if name in ("paper", "noise_5"):
         folder.save_figure(f"valid_times_{name}.png", valid_times(case, task, scores))
         folder.save_figure(f"errors_{name}.png", errors(case, task, scores))
@@ -33,17 +33,17 @@ def draw_case(folder: RunFolder, name: str, case: Case, task: "SkillTask", score
 
 
 def names(cases: Iterable[str]) -> list[str]:
-    """Every picture that may be drawn of some cases."""
+    """Returns the names of all pictures that these cases may draw."""
     return ["cases.png", *(f"{kind}_{case}.png" for case in cases for kind in ("valid_times", "errors", "regime"))]
 
 
 def draw_all(folder: RunFolder, rows: list[dict[str, Any]]) -> None:
-    """All cases at a glance."""
+    """Draws all cases at a glance."""
     folder.save_figure("cases.png", cases(rows))
 
 
 def valid_times(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Figure:
-    """The share of windows that are still valid, over lead time."""
+    """Draws the share of windows that are still valid, over lead time."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     ax = figure.subplots()
     end = task.windows.truth.shape[1] * case.dt
@@ -64,7 +64,7 @@ def valid_times(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) 
 
 
 def errors(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Figure:
-    """The median error over lead time, and what spread the methods that know one expect."""
+    """Draws the median error over lead time, and the spread of methods that have one."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     ax = figure.subplots()
     leads = case.dt * np.arange(1, task.windows.truth.shape[1] + 1)
@@ -75,12 +75,12 @@ def errors(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Fi
                        zorder=3 if method in DASHES else 2, label=label_of(method))  # fmt: skip
         if "median_spread" in per_task[0] and method in ("regime", "attention"):
             spread = np.median([arrays["median_spread"] for arrays in per_task], 0)
-            kind = "its own spread" if "figure_regime" in per_task[0] else "spread of its seeds"
+            kind = "predicted spread" if "figure_regime" in per_task[0] else "spread of its seeds"
             ax.plot(leads, spread, ":", color=line[0].get_color(), lw=1.6, label=f"{label_of(method)}: {kind}")
     threshold = np.sqrt(task.rules.threshold / np.mean(task.scale**2))
-    ax.axhline(threshold, color="k", lw=1, ls=(0, (1, 1)), zorder=4, label="a forecast is valid below this line")
+    ax.axhline(threshold, color="k", lw=1, ls=(0, (1, 1)), zorder=4, label="threshold of a valid forecast")
     ax.set(xlabel="lead time (MTU)", ylabel="median error (standard deviations)", yscale="log", xlim=(0, leads[-1]))
-    # A forecast that diverges leaves the picture: beyond a few deviations all are equally wrong.
+    # Forecasts that diverge leave the picture: beyond a few deviations all are equally wrong.
     ax.set_ylim(top=MOST_SHOWN)
     figure.suptitle(f"Error against lead time: {case.title}")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -89,7 +89,7 @@ def errors(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Fi
 
 
 def regime(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Figure:
-    """The hidden parameter, what the regime forecaster and the highest weight of attention make of it, with and without truth."""
+    """Draws the hidden parameter as the regime forecaster and attention's highest weight infer it."""
     assert task.hidden is not None
     name, values, _ = task.hidden
     symbol = rf"$\{name}$" if name in ("rho", "sigma", "beta") else name
@@ -119,7 +119,7 @@ def regime(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Fi
 
 
 def cases(rows: list[dict[str, Any]]) -> Figure:
-    """Valid time of the published method and of the regime forecaster in every case, as shares of the window."""
+    """Draws valid times of the published method and the regime forecaster in all cases, as shares of the window."""
     names = list(dict.fromkeys(row["case"] for row in rows))
     figure = Figure(figsize=(10, 1.6 + 0.5 * len(names)), layout="constrained")
     ax = figure.subplots()

@@ -1,4 +1,4 @@
-"""The rows of `experiments.lorenz_skill`: what each method's scores come to in a case, and the tables of them."""
+"""Rows of `experiments.lorenz_skill`, which summarise a method in a case, and their tables."""
 
 import json
 import math
@@ -18,14 +18,19 @@ from jaxcast.scores.paired import median_over_seeds
 
 PUBLISHED = {("paper", "attention"): 2.60}
 ROUNDING = 1e-6
-"""In deviations: an error below it says nothing of a spread."""
+"""Errors below it, in deviations, are rounding and cannot be compared with a spread."""
 NOTES = ("periods", "emulator_error", "value_noise")
 
 
 def make_row(name: str, method: str, scores: dict[str, list[Arrays]], task: Any, calm: Any) -> dict[str, Any]:
-    """A method's results in a case, over all truths and training seeds, and how it differs from the published method.
+    """Summarises a method in a case over all truths and training seeds, and compares it with the published one.
 
-    calm: for each truth, the windows without a switch, or None.
+    Args:
+        name: the case.
+        method: the method.
+        scores: arrays of each method for each truth.
+        task: task of the first truth.
+        calm: for each truth, which windows have no switch; None for cases without switches.
     """
     own, dt = scores[method], CASES[name].dt
     medians = [[round(float(np.median(times)), 9) for times in arrays["valid_time"]] for arrays in own]
@@ -65,15 +70,17 @@ def make_row(name: str, method: str, scores: dict[str, list[Arrays]], task: Any,
 
 
 def settings_of(own: list[Arrays]) -> dict[str, Any]:
-    """For each truth: what was chosen on the training trajectory, which of it lies on the edge of what was tried, and all
-    that was tried with its mean valid time there."""
+    """Returns for each truth the chosen settings, those at the edge of their grid, and all that were tried.
+
+    Settings are chosen on the training trajectory, by their mean valid time there.
+    """
     settings, tried = ([json.loads(str(arrays[key])) for arrays in own] for key in ("setting", "tried"))
     edges = [at_edge(setting, all_tried) for setting, all_tried in zip(settings, tried, strict=True)]
     return {"setting": settings, "setting_at_edge": edges, "tried": tried}
 
 
 def against(own: list[Arrays], theirs: list[Arrays]) -> dict[str, float]:
-    """The paired test over the windows of all truths."""
+    """Runs the paired test over the windows of all truths."""
     times, censored = zip(*(_over_truths(group) for group in (own, theirs)), strict=True)
     test = jaxcast.scores.paired_test(
         *times, first_censored=censored[0], second_censored=censored[1], key=jax.random.key(0)
@@ -92,15 +99,18 @@ def _median_errors(own: list[Arrays]) -> np.ndarray:
 
 
 def _at_leads(values: np.ndarray, dt: float) -> dict[str, float | None]:
-    """At the first lead, and at a twelfth, a quarter, a half and all of the window."""
+    """Picks values at the first lead and at a twelfth, a quarter, a half and the end of the window."""
     num = len(values)
     leads = sorted({0, num // 12, max(0, num // 4 - 1), max(0, num // 2 - 1), num - 1})
     return {f"{dt * (lead + 1):g}": tidy(values[lead]) for lead in leads}
 
 
 def tracked(arrays: Arrays, task: Any, case: Case) -> dict[str, Any] | None:
-    """How the hidden parameter is followed along the trajectory of the picture: correlation and mean distance, while the
-    truth is seen, from its sixth sample on, and after."""
+    """Measures how the hidden parameter is followed along the trajectory of the picture.
+
+    Returns:
+        Correlation and mean distance, with truth (from its sixth sample on) and without.
+    """
     if task.hidden is None or not {"figure_regime", "figure_weights"} & arrays.keys():
         return None
     values = task.hidden[1]
@@ -123,7 +133,7 @@ def tracked(arrays: Arrays, task: Any, case: Case) -> dict[str, Any] | None:
 
 
 def cells_of(row: dict[str, Any]) -> dict[str, str]:
-    """What both tables show of a row."""
+    """Returns the cells of a row in both tables."""
     seeds, test = np.ravel(row["valid_time_median_per_seed"]), row.get("against_attention")
     p = "" if test is None else f"{test['wilcoxon']:.0e}" if test["wilcoxon"] > 1e-99 else "<1e-99"
     seen = sorted({min(row["samples_seen"]), max(row["samples_seen"])})
@@ -144,16 +154,16 @@ def cells_of(row: dict[str, Any]) -> dict[str, str]:
 
 
 def shown_share(share: float) -> str:
-    """In whole per cent; all is only what is all."""
+    """Formats a share in whole per cent; only a share of one is 100%."""
     return f"{math.floor(100 * share) if share > 0.99 else round(100 * share)}%"
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """Every case and method; published and own numbers side by side."""
+    """Shows every case and method, published and own numbers side by side."""
     result = Table(
         title="Median valid time over windows (time units of each system)",
-        caption="seen: true samples before each window. seeds: lowest and highest median. whole: share of windows valid to "
-        "their end. p: paired Wilcoxon test against attention",
+        caption="seen: true samples used before each window. seeds: lowest and highest median. whole: share of windows "
+        "valid to their end. p: paired Wilcoxon test against attention",
         box=box.SIMPLE,
     )
     names = {"method": "method", "seen": "true samples", "published": "published"}
@@ -173,7 +183,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
 
 
 def edges(rows: list[dict[str, Any]]) -> list[str]:
-    """One line for every method whose chosen setting lies on the edge of its grid on some truth."""
+    """Lists the methods whose chosen setting lies at the edge of its grid on some truth, one a line."""
     lines = []
     for row in rows:
         named = sorted({name for names in row.get("setting_at_edge", []) for name in names})
@@ -184,12 +194,12 @@ def edges(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table for a page."""
+    """Formats the table in Markdown."""
     cells = [cells_of(row) for row in rows]
     lines = [list(cells[0]), ["---"] * len(cells[0]), *(list(one.values()) for one in cells)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def tidy(value: Any) -> float | None:
-    """Without the rounding noise of a multiple of dt; JSON knows no infinity."""
+    """Removes rounding noise from a multiple of dt; None for infinity, which JSON lacks."""
     return round(float(value), 12) if math.isfinite(value) else None

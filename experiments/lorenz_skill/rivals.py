@@ -1,4 +1,4 @@
-"""The classical rivals of `experiments.lorenz_skill`; what they must be told is chosen on the training trajectory."""
+"""Classical rivals of `experiments.lorenz_skill`; their settings are chosen on the training trajectory."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from experiments.lorenz_skill.scores import Trained, pooled, single
 
 VALIDATION_WINDOWS = 30
 MOST_MONOMIALS = 1400
-"""More make a decomposition of minutes."""
+"""With more, one decomposition takes minutes."""
 NVAR_SHAPES = [(k, p) for k in (1, 2, 3, 4, 5, 6, 8, 12, 16) for p in (1, 2, 3, 4)]
 NVAR_PENALTIES = np.logspace(-10, 4, 15)
 RESERVOIR = {"spectral_radius": [0.1, 0.5, 0.9, 1.3], "input_scale": [0.03, 0.1, 0.3]}
@@ -26,23 +26,23 @@ FILTER = {
     "parameter_noise": [1 / 80, 1 / 40, 1 / 20, 1 / 10, 1 / 5, 2 / 5],
     "inflation": [1.0, 1.03, 1.1, 1.3],
 }
-"""Noise in deviations of the values, and of the parameter in ranges of the candidates."""
+"""Observation noise is in deviations of the values, parameter noise in ranges of the candidates."""
 
 
 def fixed_share(task: SkillTask, case: Case, key: Any) -> Trained:
-    """Switching weights of Herbster and Warmuth."""
+    """Fits the switching weights of Herbster and Warmuth."""
     samples = jaxcast.one_step_samples(task.train, 1, task.candidates)
     return single(pooled(jaxcast.pooling.fit_fixed_share(samples.forecasts, samples.targets), task.candidates))
 
 
 def interacting_models(task: SkillTask, case: Case, key: Any) -> Trained:
-    """A Markov chain over the candidates."""
+    """Fits a Markov chain over the candidates."""
     samples = jaxcast.one_step_samples(task.train, 1, task.candidates)
     return single(pooled(jaxcast.pooling.fit_interacting_models(samples.forecasts, samples.targets), task.candidates))
 
 
 def nvar(task: SkillTask, case: Case, key: Any) -> Trained:
-    """Next-generation reservoir computing on the truth alone."""
+    """Fits next-generation reservoir computing to the truth alone."""
     dim = task.truth.dim
     shapes = [
         {"num_delays": k, "degree": p}
@@ -55,7 +55,7 @@ def nvar(task: SkillTask, case: Case, key: Any) -> Trained:
 
 
 def reservoir(task: SkillTask, case: Case, key: Any) -> Trained:
-    """An echo state network on the truth alone: radius and input scale at 300 nodes, and then the number of nodes."""
+    """Fits an echo state network to the truth alone: radius and input scale at 300 nodes, then the number of nodes."""
 
     def fit_one(states: Any, **setting: Any) -> Any:
         return jaxcast.forecasters.fit_reservoir(states, key=key, **setting)
@@ -71,7 +71,7 @@ def reservoir(task: SkillTask, case: Case, key: Any) -> Trained:
 
 
 def ensemble_kalman_filter(task: SkillTask, case: Case, key: Any) -> Trained:
-    """The true family with its parameter as part of the state, which no pool is given."""
+    """Fits a filter that knows the true family, which no pool does, with the parameter as part of its state."""
     found = jaxcast.dynamics.candidate_coordinates(task.ensemble)
     assert found is not None
     name, values = found
@@ -101,8 +101,13 @@ RIVALS: dict[str, Callable[[SkillTask, Case, Any], Trained]] = {
 
 
 def search(fit: Callable[..., Any], grid: dict[str, Any], task: SkillTask, case: Case) -> tuple[Any, dict[str, Any]]:
-    """The cell of the setting that forecasts the last quarter of the training trajectory longest, the setting, and the
-    score of every setting; a value of the grid that is a dictionary stands for several arguments."""
+    """Finds the setting that forecasts the last quarter of the training trajectory longest.
+
+    A dictionary among the values of the grid stands for several arguments.
+
+    Returns:
+        The cell of that setting, and notes: the setting, and the score of every setting.
+    """
     rules = task.rules
     choice = jaxcast.training.grid_search(
         task.train,
@@ -124,7 +129,7 @@ def _flat(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def at_edge(setting: dict[str, Any], tried: Sequence[dict[str, Any]]) -> list[str]:
-    """Which of the chosen values have nothing tried beyond them, the other values as chosen, and are better than all within."""
+    """Lists the chosen values at the edge of their grid that beat all inner ones, other values as chosen."""
     edges = []
     for name in setting:
         beside = [one for one in tried if all(one[k] == v for k, v in setting.items() if k != name)]
@@ -137,7 +142,7 @@ def at_edge(setting: dict[str, Any], tried: Sequence[dict[str, Any]]) -> list[st
 
 
 def for_all_penalties(fit: Callable[..., Any], penalties: np.ndarray) -> Callable[..., Any]:
-    """(trajectory, penalty, ...) -> cell, from one decomposition for all penalties."""
+    """Returns (trajectory, penalty, ...) -> cell, which decomposes once for all penalties."""
     fitted: dict[tuple[Any, ...], Any] = {}
 
     def fit_one(trajectory: jaxcast.Trajectory, *, penalty: float, **setting: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a trained method's forecasts of all windows are worth, and what the pictures show of one of them."""
+"""Scores of a trained method's forecasts of all windows, and its data for the pictures."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ DIVERGED = 1e30
 
 
 class Trained:
-    """A method's cell, or cells of several seeds, and how many true samples it looks at; None: all that there are."""
+    """Trained method: its cells, one per seed, and how many true samples it uses (None: all)."""
 
     def __init__(
         self, make_cell: Callable[[Any, Any], Any], models: Any, num_seeds: int, seen: int | None = None, **notes: Any
@@ -25,7 +25,7 @@ class Trained:
 
 
 def single(cell: Any, seen: int | None = None, **notes: Any) -> Trained:
-    """A method without seeds."""
+    """Wraps a method without seeds."""
     return Trained(_itself, jax.tree.map(lambda a: jnp.asarray(a)[None], cell), 1, seen, **notes)
 
 
@@ -34,13 +34,17 @@ def _itself(cell: Any, candidates: Any) -> Any:
 
 
 def pooled(pool: Any, candidates: Any) -> Any:
-    """The cell of a pool."""
+    """Returns the cell of a pool."""
     return jaxcast.Forecaster(pool, candidates)
 
 
 def score(trained: Trained, task: SkillTask, dt: float) -> Arrays:
-    """Valid times (seed, window), squared errors in deviations (seed, window, lead), spread and error where a spread is
-    known (lead,), and what the pictures need."""
+    """Scores a trained method on all windows.
+
+    Returns:
+        Valid times (seed, window), squared errors in deviations (seed, window, lead), spread and error
+        (lead,) for methods with a spread, and the data of the pictures.
+    """
     rolled = _rolled(trained.make_cell, trained.models, task.candidates, task.windows)
     valid = partial(jaxcast.valid_time, dt=dt, threshold=task.rules.threshold)
     result = jax.vmap(lambda forecast: jax.vmap(valid)(forecast, task.windows.truth))(rolled.forecast)
@@ -64,7 +68,7 @@ def score(trained: Trained, task: SkillTask, dt: float) -> Arrays:
 def _rolled(
     make_cell: Callable[[Any, Any], Any], models: Any, candidates: Any, windows: jaxcast.Windows
 ) -> jaxcast.Output:
-    """With a leading seed axis."""
+    """Forecasts all windows, with a leading seed axis."""
     return jax.lax.map(lambda model: jaxcast.forecast_windows(make_cell(model, candidates), windows), models)
 
 
@@ -74,8 +78,10 @@ def _squares(forecasts: np.ndarray, task: SkillTask) -> np.ndarray:
 
 
 def spread_and_error(variance: np.ndarray, square: np.ndarray) -> Arrays:
-    """Root mean squares over windows, of what a forecast expects of its error and of the error, (lead,): they are equal
-    where the spread is right. Of an ensemble of seeds and of a filter alike, without the windows that diverged."""
+    """Returns root mean squares over windows of expected and actual errors, (lead,); equal for a correct spread.
+
+    Windows that diverged are left out.
+    """
     kept = (variance < DIVERGED) & (square < DIVERGED)
     counts = np.maximum(kept.sum(0), 1)
     spread, error = (np.sqrt(np.where(kept, part, 0).sum(0) / counts) for part in (variance, square))
@@ -83,7 +89,7 @@ def spread_and_error(variance: np.ndarray, square: np.ndarray) -> Arrays:
 
 
 def _figure(trained: Trained, task: SkillTask) -> Arrays:
-    """What one forecast says of the regime: known values first, as noisy as all that is seen, then none."""
+    """Returns the regime and weights of one forecast: known values first, as noisy as the training, then none."""
     known = jnp.arange(len(task.shown.states)) < FIGURE_KNOWN
     model = jax.tree.map(lambda a: a[0], trained.models)
     inputs = jaxcast.Input(task.shown.states, known, task.shown.times)

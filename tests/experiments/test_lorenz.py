@@ -169,7 +169,7 @@ def test_what_shows_itself_late_leaves_no_folder(flags, message, tmp_path):
         ({"lyapunov_duration": float("inf")}, "lyapunov_duration must be finite"),
         ({"delays": (5, 5)}, "delays must differ"),
         ({"seed": 10**20}, "seed must be from 0 to"),
-        ({"data": Path("here")}, "makes its own data and reads none; leave out --data"),
+        ({"data": Path("here")}, "makes its own data; remove --data"),
     ],
 )
 def test_settings_that_cannot_run_are_refused_before_anything_is_computed(settings, message):

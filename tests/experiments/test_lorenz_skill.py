@@ -194,7 +194,7 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
     [
         ({"num_windows": 0}, "num_windows must be at least 1"),
         ({"num_train": 10}, "num_train must be at least 200"),
-        ({"data": Path("here")}, "makes its own data and reads none; leave out --data"),
+        ({"data": Path("here")}, "makes its own data; remove --data"),
         ({"num_paper_seeds": 1}, "num_paper_seeds must be at least the 2 num_seeds"),
         ({"cases": ("spin_up",), "rivals": True, "num_train": 300}, "num_train must be at least 1000 for spin_up"),
         ({"cases": ("noise_5",), "num_train": 300}, "num_train must be at least 1000 for noise_5"),
@@ -228,5 +228,5 @@ def test_methods_can_be_run_alone_beside_attention_and_unknown_ones_are_refused(
     assert all(has[name] == ("attention", "ensemble_kalman_filter") for name in with_filter)
     whole = dataclasses.replace(config, methods=())
     assert lorenz_skill.methods_of("paper", whole)[:2] == ("attention", "regime")
-    with pytest.raises(jaxcast.InputError, match=r"got \['oracle'\]; name other methods"):
+    with pytest.raises(jaxcast.InputError, match=r"got \['oracle'\]; choose other --methods"):
         lorenz_skill.check(dataclasses.replace(config, methods=("oracle",)))
