@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Self, TypeVar, dataclass_transform, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from jaxcast.arguments import checked_fields
 from jaxcast.registry import Saveable, described, is_described, rebuilt
 
+Frozen = TypeVar("Frozen", bound="FrozenPytree")
 Class = TypeVar("Class", bound=type)
 
 
@@ -96,7 +97,7 @@ class FrozenPytree(Saveable):
         return _config_of(self)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+    def from_config(cls: type[Frozen], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Frozen:
         """Makes an instance from the `config` and the arrays of another.
 
         Args:
@@ -109,7 +110,7 @@ class FrozenPytree(Saveable):
         Raises:
             TypeError, ValueError, LookupError: where they are not those of the class.
         """
-        made: Self = _made(cls, config, arrays)
+        made: Frozen = _made(cls, config, arrays)
         return made
 
 

@@ -7,10 +7,11 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from jaxcast.errors import InputError, shown
 
+S = TypeVar("S", bound="Saveable")
 _PACKAGE = __name__.partition(".")[0]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARTS = {"class", "module", "arguments"}
@@ -55,7 +56,7 @@ class Saveable(ABC):
 
     @classmethod
     @abstractmethod
-    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+    def from_config(cls: type[S], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> S:
         """Makes an instance from a `config`, as JSON gives it back, and from all arrays by their paths in the pytree.
 
         Args:

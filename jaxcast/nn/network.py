@@ -3,7 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import named_leaves
 from jaxcast.registry import Saveable
 
+N = TypeVar("N", bound="Network")
 UNBOUNDED = ("num_warmup",)
 """Sizes of which a network has no arrays."""
 
@@ -46,7 +47,7 @@ class Network(Saveable, nnx.Module):
         """The settings that it was made with, but for the key: JSON values, the same for several seeds."""
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+    def from_config(cls: type[N], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> N:
         """Makes the network with these settings and puts arrays into it.
 
         Args:
@@ -64,7 +65,7 @@ class Network(Saveable, nnx.Module):
         make: Any = cls
         like = jax.eval_shape(lambda key: make(**config, key=key), jax.random.key(0))
         check_settings(like.config, config)
-        filled: Self = filled_in(like, arrays, seeds=True)
+        filled: N = filled_in(like, arrays, seeds=True)
         return filled
 
 

@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ from jaxcast.series.features import (
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions, learned_from
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
 from jaxcast.types import Info
+
+N = TypeVar("N", bound="RegionNetwork")
 
 
 class RegionNetwork(Saveable, nnx.Module):
@@ -165,7 +167,7 @@ class RegionNetwork(Saveable, nnx.Module):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+    def from_config(cls: type[N], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> N:
         """Makes the network with these settings and puts arrays into it.
 
         Args:
@@ -184,7 +186,7 @@ class RegionNetwork(Saveable, nnx.Module):
         make: Any = cls
         like = jax.eval_shape(lambda key: make(samples, **own, key=key), jax.random.key(0))
         check_settings(like.config, config)
-        filled: Self = filled_in(like, arrays)
+        filled: N = filled_in(like, arrays)
         return filled
 
     @property
