@@ -149,7 +149,7 @@ def test_irregular_times_are_refused_without_candidates_too(scheduled):
         for use in (
             lambda t: jaxcast.one_step_samples(t, 2),
             lambda t: jaxcast.training.training_windows(t, num_leads=4, history_size=3),
-            lambda t: jaxcast.cut_windows(t, num_windows=1, window_size=30, history_size=5),
+            lambda t: jaxcast.cut_windows(t, num_windows=1, num_leads=30, history_size=5),
         ):
             with pytest.raises(jaxcast.InputError, match="times of the trajectory must"):
                 use(uneven)
