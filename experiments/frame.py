@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from jaxcast import InputError
+from jaxcast.checks import check_seed
 from jaxcast.cli.arguments import check_options, parse_arguments
-from jaxcast.cli.command import check_numbers, ending_well, run_command, take_flags
+from jaxcast.cli.command import check_numbers, ending_well, run_command, take_flags, values_of
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import shown
 from jaxcast.io.run_folder import RunFolder, hash_of_code
@@ -50,8 +51,7 @@ class OwnData(Settings):
         if self.num_data_seeds < 1:
             raise InputError(f"num_data_seeds must be at least 1, got {self.num_data_seeds}")
         for name in ("seed", "data_seed"):
-            if not 0 <= getattr(self, name) < 2**32:
-                raise InputError(f"{name} must be from 0 to 2^32 - 1, got {getattr(self, name)}")
+            check_seed(getattr(self, name), name)
 
 
 def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> None:
@@ -65,7 +65,7 @@ def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> No
         InputError: for the first setting that fails.
     """
     check_numbers(config)
-    for name, value in vars(config).items():
+    for name, value in values_of(config).items():
         values = value if isinstance(value, tuple) else (value,)
         if not values:
             raise InputError(f"{name} must not be empty")
@@ -77,8 +77,7 @@ def check_settings(config: Settings, *, may_be_zero: Collection[str] = ()) -> No
                 and (number < 0 or (number == 0 and least))
             ):
                 raise InputError(f"{name} must be {'positive' if least else 'zero or more'}, got {number}")
-    if config.seed >= 2**32:
-        raise InputError(f"seed must be from 0 to 2^32 - 1, got {config.seed}")
+    check_seed(config.seed)
 
 
 def start(main: Callable[[Any], None], config: type[C], presets: Mapping[str, C]) -> None:
@@ -128,7 +127,7 @@ def open_folder(
     Returns:
         The folder.
     """
-    given = {name: value for name, value in dataclasses.asdict(config).items() if name not in leave_out}
+    given = {name: value for name, value in values_of(config).items() if name not in leave_out}
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     root = Path(__file__).parents[1]
     code = hash_of_code(root / "jaxcast", root / "experiments")

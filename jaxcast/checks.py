@@ -271,3 +271,17 @@ def check_penalty(penalty: Any) -> None:
     """Raises InputError for a penalty below zero or none at all; one that is traced is not looked at."""
     if not is_traced(penalty) and not 0 <= float(np.asarray(penalty)) < math.inf:
         raise InputError(f"penalty must be zero or more, and finite, got {penalty}")
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Checks that a number can be the seed of a key.
+
+    Args:
+        seed: what was given.
+        name: what to call it in a message.
+
+    Raises:
+        InputError: for a number that is not from 0 to 2^32 - 1.
+    """
+    if not 0 <= seed < 2**32:
+        raise InputError(f"{name} must be from 0 to 2^32 - 1, got {seed}")

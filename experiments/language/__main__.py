@@ -23,6 +23,9 @@ from jaxcast.cli.command import make_console
 from jaxcast.errors import shown
 from jaxcast.nn.stack import Kind
 from jaxcast.pytrees import named_leaves
+from jaxcast.training import TrainingOptions
+
+TRAINING = TrainingOptions(num_epochs=2, learning_rate=8e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,43 +37,38 @@ class Config(Settings):
     """The folder of input.txt, gzipped or not."""
     development: bool = False
     """Train on the first nine tenths of the training part and score on its last: for choosing settings."""
-    num_seeds: int = 1
-    """Models, each from its own initial weights; they are trained side by side, and the mean of their probabilities is scored too."""
     kind: Kind = "lstm"
-    """Of the layers."""
+    """Kind of recurrent layer."""
     hidden_size: int = 128
-    """Of each layer."""
+    """Hidden units of each layer."""
     num_layers: int = 1
-    """One above the other."""
+    """Number of stacked layers."""
     dropout: float = 0.0
-    """Of embedding, between layers, and before the softmax."""
-    num_streams: int = 64
-    """Parts of the text that are read side by side: the batch."""
+    """Dropout probability of the embedding, between layers, and before the softmax."""
     chunk_size: int = 32
     """Characters that gradients go back through; the carry goes on."""
-    num_epochs: int = 2
-    """Passes over the training part; the parameters after the last one are taken, whatever the validation part says."""
-    learning_rate: float = 8e-3
-    """Of Adam, after 100 steps of warm-up, along a half cosine to zero."""
-    clip_norm: float = 1.0
-    """Gradients with a larger global norm are scaled down to it."""
+    training: TrainingOptions = TRAINING
+    """Training; the parameters after the last epoch are taken, whatever the validation loss. With several seeds the
+    mean of their probabilities is scored too."""
     adaptation_rate: float = 0.1
-    """Of plain gradient steps for the row that goes on learning from the text it has been scored on."""
+    """Learning rate of the plain gradient steps for the row that goes on learning from the text it has been scored on."""
     temperature: float = 0.8
-    """Of the text that is written."""
+    """Sampling temperature of the generated text."""
 
 
 PRESETS = {
     "smoke": Config(
-        preset="smoke", hidden_size=16, num_streams=8, chunk_size=16, num_epochs=10, num_seeds=2, dropout=0.1,
-        learning_rate=2e-2,
+        preset="smoke", hidden_size=16, chunk_size=16, dropout=0.1,
+        training=dataclasses.replace(TRAINING, batch_size=8, num_epochs=10, num_seeds=2, learning_rate=2e-2),
     ),
     "quick": Config(),
-    "paper": Config(preset="paper", num_seeds=2, hidden_size=512, dropout=0.15, num_epochs=8, learning_rate=4e-3),
+    "paper": Config(
+        preset="paper", hidden_size=512, dropout=0.15,
+        training=dataclasses.replace(TRAINING, num_seeds=2, num_epochs=8, learning_rate=4e-3),
+    ),
 }  # fmt: skip
 PUBLISHED = {"nanoGPT, 6 layers of 384, context 256": 1.4697, "nanoGPT on a CPU, 4 layers of 128, context 64": 1.88}
 ADAPTATION_CHUNK = 32
-WARMUP_STEPS = 100
 NUM_VALIDATION_STREAMS = 16
 WRITTEN = 600
 
@@ -94,7 +92,8 @@ def main(config: Config) -> None:
     def report(done: int, newest: np.ndarray) -> None:
         seconds = f"{time.perf_counter() - began:.0f} s"
         console.print(
-            f"epoch {done} of {config.num_epochs}: training loss {np.round(newest, 4)}, {seconds}", highlight=False
+            f"epoch {done} of {config.training.num_epochs}: training loss {np.round(newest, 4)}, {seconds}",
+            highlight=False,
         )
 
     trained = folder.stage("training", lambda checkpoint: _trained(config, text, checkpoint, report))
@@ -118,8 +117,8 @@ def main(config: Config) -> None:
 
 def _check(config: Config, text: Text) -> None:
     """Raises InputError for settings that nothing can be trained with, before anything is written."""
-    check_settings(config, may_be_zero=("dropout",))
-    for part, num_streams in ((text.train, config.num_streams), (text.valid, NUM_VALIDATION_STREAMS)):
+    check_settings(config, may_be_zero=("dropout", "warmup_steps", "weight_decay"))
+    for part, num_streams in ((text.train, config.training.batch_size), (text.valid, NUM_VALIDATION_STREAMS)):
         if (len(part) - 1) // num_streams < config.chunk_size:
             raise InputError(
                 f"{len(part)} characters are too few for {num_streams} streams of {config.chunk_size} or more; "
@@ -130,16 +129,15 @@ def _check(config: Config, text: Text) -> None:
 
 def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int, Any], None]) -> dict[str, np.ndarray]:
     """The parameters after a fixed number of epochs; the course of the validation loss is looked at, but chooses nothing."""
-    data = jaxcast.text.text_streams(text.train, config.num_streams)
-    num_steps = config.num_epochs * (data[0].shape[1] // config.chunk_size)
-    optimizer = jaxcast.training.make_optimizer(
-        config.learning_rate, schedule="cosine", num_optimizer_steps=num_steps, warmup_steps=min(WARMUP_STEPS, num_steps - 1),
-        clip_norm=config.clip_norm,
-    )  # fmt: skip
+    data = jaxcast.text.text_streams(text.train, config.training.batch_size)
+    num_chunks = data[0].shape[1] // config.chunk_size
+    # A short text has fewer steps than the warm-up.
+    warmup_steps = min(config.training.warmup_steps, config.training.num_epochs * num_chunks - 1)
+    options = dataclasses.replace(config.training, warmup_steps=warmup_steps)
     fit = jaxcast.fit_over_time(
-        data, init=_init(config, text), keys=_keys(config), optimizer=optimizer, num_epochs=config.num_epochs,
+        data, init=_init(config, text), keys=_keys(config), optimizer=options.optimizer(num_chunks), num_epochs=options.num_epochs,
         chunk_size=config.chunk_size, loss=jaxcast.text.cross_entropy, with_key=config.dropout > 0, keep="last",
-        validation=jaxcast.text.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=config.num_epochs,
+        validation=jaxcast.text.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=options.num_epochs,
         on_progress=report,
     )  # fmt: skip
     return {"losses": fit.losses, "validation_losses": fit.validation_losses, **named_leaves(fit.models)}
@@ -162,7 +160,7 @@ def _init(config: Config, text: Text) -> Callable[[Any], jaxcast.text.LanguageMo
 
 
 def _keys(config: Config) -> Any:
-    return jax.random.split(jax.random.key(config.seed), config.num_seeds)
+    return jax.random.split(jax.random.key(config.seed), config.training.num_seeds)
 
 
 def _log_p(models: Any, tokens: np.ndarray) -> np.ndarray:
@@ -181,7 +179,9 @@ def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) 
     One epoch over the one stream that the text is; its loss is the mean of what each chunk scored before its update.
     """
     data = jaxcast.text.text_streams(tokens, 1)
-    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.sgd(config.adaptation_rate))
+    optimizer = optax.sgd(config.adaptation_rate)
+    if config.training.clip_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(config.training.clip_norm), optimizer)
     fit = jaxcast.fit_over_time(
         data, init=jaxcast.training.FitResult(models, jnp.zeros(())), keys=_keys(config), optimizer=optimizer, num_epochs=1,
         chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]), loss=jaxcast.text.cross_entropy, checkpoint=checkpoint,
@@ -205,9 +205,9 @@ def _rows(config: Config, text: Text, log_p: np.ndarray, adapted: np.ndarray) ->
         _row(name, -log_p.mean(1)),
         _row(f"{name}, learning on from what it has read", adapted),
     ]
-    if config.num_seeds > 1:
+    if config.training.num_seeds > 1:
         mixed = np.logaddexp.reduce(log_p.astype(float), 0) - np.log(len(log_p))
-        rows.insert(3, _row(f"{name}, mean probability of {config.num_seeds}", [-mixed.mean()]))
+        rows.insert(3, _row(f"{name}, mean probability of {config.training.num_seeds}", [-mixed.mean()]))
     if config.preset == "smoke" or config.development:
         return rows
     empty = {"horizon": 1, "num_seeds": 0, "loss": None}

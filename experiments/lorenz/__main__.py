@@ -13,7 +13,7 @@ from experiments.frame import open_folder, start
 from experiments.lorenz import pictures as lorenz_pictures
 from experiments.lorenz.methods import CLOSED_LOOP_TIME, Methods, label_of
 from experiments.lorenz.setup import PRESETS, Config, Rules, make_tasks
-from jaxcast.cli.command import make_console
+from jaxcast.cli.command import make_console, values_of
 from jaxcast.io.reading import Arrays
 
 PUBLISHED_WITH = (
@@ -82,7 +82,8 @@ def make_row(method: str, delays: int | None, per_truth: list[Arrays], rules: Ru
     median, low, high = (
         float(np.median([getattr(interval, name) for interval in intervals])) for name in ("median", "low", "high")
     )
-    published = all(getattr(config, name) == getattr(PRESETS["paper"], name) for name in PUBLISHED_WITH)
+    ours, paper = values_of(config), values_of(PRESETS["paper"])
+    published = all(ours[name] == paper[name] for name in PUBLISHED_WITH)
     row: dict[str, Any] = {
         "method": method,
         "delays": delays,

@@ -1,5 +1,6 @@
 """Methods of `experiments.lorenz`; training and scoring one on one truth is a stage of the run's folder."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -81,7 +82,9 @@ class Methods:
     def __init__(self, config: Config, task: Task, folder: RunFolder, console: Console):
         self.config, self.task, self.folder, self.console = config, task, folder, console
         self.dtype = jnp.dtype(config.network_dtype)
-        self.keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), task.data_seed), config.num_seeds)
+        self.keys = jax.random.split(
+            jax.random.fold_in(jax.random.key(config.seed), task.data_seed), config.training.num_seeds
+        )
         self.results: dict[tuple[str, int | None], Arrays] = {}
 
     def run(self) -> dict[int, Any]:
@@ -243,7 +246,7 @@ class Methods:
         size = self.results["additive_attention", delays]["num_params"]
 
         def held(pools: Any) -> Arrays:
-            return self.score(pools, self.config.num_seeds, delays=delays, held=True) | {"num_params": size}
+            return self.score(pools, self.config.training.num_seeds, delays=delays, held=True) | {"num_params": size}
 
         self.stage("best_initial_model", lambda _: held(jaxcast.pooling.BestCandidate(pools)), delays)
         self.stage("fixed_attention", lambda _: held(pools), delays)
@@ -263,12 +266,12 @@ class Methods:
         """Trains and scores a network for each training seed; returns the networks, (seed,)."""
         arguments = {"dim": self.task.truth.dim, "num_delays": delays, "hidden_size": hidden_size, "dtype": self.dtype}
         init = initializer(kind, tuple((arguments | more).items()))
-        num_seeds = self.config.num_seeds
+        num_seeds = self.config.training.num_seeds
 
         def run(checkpoint: Path) -> Arrays:
             train, _ = self.samples(delays, with_candidates)
             label = f"{label_of(method, delays)}, data seed {self.task.data_seed}"
-            fit = self.fit(label, init, train, num_epochs or self.config.num_epochs, checkpoint)
+            fit = self.fit(label, init, train, num_epochs or self.config.training.num_epochs, checkpoint)
             leaves = jax.tree.leaves(fit.models)
             size = sum(leaf.size for leaf in leaves) // num_seeds
             scores = self.score(fit.models, num_seeds, delays=delays, with_candidates=with_candidates)
@@ -287,16 +290,7 @@ class Methods:
         self, label: str, init: Any, train: jaxcast.pooling.OneStepSamples, num_epochs: int, checkpoint: Path
     ) -> jaxcast.training.FitResult:
         """Trains a model for each seed, with a progress bar on a terminal."""
-        config = self.config
-        num_steps = num_epochs * (len(train.targets) // config.batch_size)
-        optimizer = jaxcast.training.make_optimizer(
-            config.learning_rate,
-            schedule=config.schedule,
-            num_optimizer_steps=num_steps,
-            warmup_steps=config.warmup_steps,
-            weight_decay=config.weight_decay,
-            clip_norm=config.clip_norm,
-        )
+        options = dataclasses.replace(self.config.training, num_epochs=num_epochs)
         with Progress(console=self.console, disable=not self.console.is_terminal, transient=True) as progress:
             bar = progress.add_task(f"{label}: compiling", total=num_epochs)
 
@@ -308,9 +302,9 @@ class Methods:
                 init=init,
                 loss=jaxcast.pooling.mean_squared_error,
                 keys=self.keys,
-                optimizer=optimizer,
+                optimizer=options.optimizer(len(train.targets) // options.batch_size),
                 num_epochs=num_epochs,
-                batch_size=config.batch_size,
+                batch_size=options.batch_size,
                 on_progress=show,
                 checkpoint=checkpoint,
             )

@@ -11,9 +11,13 @@ import numpy as np
 import jaxcast
 from experiments.frame import OwnData
 from jaxcast import InputError
+from jaxcast.cli.command import values_of
 from jaxcast.dynamics.trajectories import check_jumps, num_steps_in
+from jaxcast.training import TrainingOptions
 
 PAPER_TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
+
+TRAINING = TrainingOptions(num_seeds=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,24 +62,10 @@ class Config(OwnData):
     """Additional methods that are not in the published table."""
     num_heads: int = 2
     """Heads of the multi-head attention; the hidden units are divided among them."""
-    num_epochs: int = 500
-    """Training epochs of the attention pools."""
     feed_forward_epochs: int = 800
     """Training epochs of the feed-forward network."""
-    batch_size: int = 64
-    """Samples per minibatch."""
-    learning_rate: float = 1e-3
-    """Adam's learning rate."""
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """Learning-rate schedule: constant, or decay to zero over all epochs."""
-    warmup_steps: int = 0
-    """Minibatches of linear warm-up from a learning rate of zero."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW)."""
-    clip_norm: float | None = None
-    """Largest global norm of a gradient; larger ones are scaled down to it."""
-    num_seeds: int = 2
-    """Training seeds per trained method."""
+    training: TrainingOptions = TRAINING
+    """Training of every network; the epochs are those of the attention pools."""
     network_dtype: Literal["float32", "float64"] = "float32"
     """Precision of the networks; dynamics, errors and scores are always float64."""
     lyapunov_duration: float = 200.0
@@ -95,7 +85,7 @@ PRESETS = {
         num_train=400,
         num_windows=20,
         window_size=32,
-        num_epochs=10,
+        training=dataclasses.replace(TRAINING, num_epochs=10),
         feed_forward_epochs=10,
         hidden_budget=100,
         extras=("ridge_regression", "simplex_least_squares", "scaled_dot_product_attention", "multi_head_attention"),
@@ -108,7 +98,7 @@ PRESETS = {
         data_seed=100,
         num_data_seeds=3,
         delays=(1, 2, 3, 4, 5, 6),
-        num_seeds=5,
+        training=dataclasses.replace(TRAINING, num_seeds=5),
         extras=("ridge_regression", "simplex_least_squares", "scaled_dot_product_attention", "multi_head_attention"),
     ),
 }
@@ -225,26 +215,27 @@ def lyapunov_exponent(config: Config, truth: jaxcast.System, train: jaxcast.Traj
 def check(config: Config) -> None:
     """Raises InputError for settings that cannot be run, before anything is computed or written."""
     config.check()
-    counts = ("num_train", "num_windows", "window_size", "num_seeds", "num_epochs", "num_heads")
-    for name in (*counts, "feed_forward_epochs", "hidden_budget", "batch_size", "baseline_delays"):
+    config.training.check()
+    counts = ("num_train", "num_windows", "window_size", "num_heads")
+    for name in (*counts, "feed_forward_epochs", "hidden_budget", "baseline_delays"):
         if (value := getattr(config, name)) is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
-    for name, value in dataclasses.asdict(config).items():
+    for name, value in values_of(config).items():
         numbers = value if isinstance(value, tuple) else (value,)
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise InputError(f"{name} must be finite, got {value}")
     for name in ("threshold", "learning_rate", "lyapunov_duration"):
-        if (value := getattr(config, name)) is not None and not value > 0:
+        if (value := values_of(config)[name]) is not None and not value > 0:
             raise InputError(f"{name} must be positive, got {value}")
     if not config.delays or min(config.delays) < 1:
         raise InputError(f"expected delays of at least 1, got {config.delays}")
     longest = max(*config.delays, config.baseline_delays)
     if config.history_size <= longest:
         raise InputError(f"history_size must exceed the {longest} delays, got {config.history_size}")
-    if config.num_train < longest + 1 + config.batch_size:
+    if config.num_train < longest + 1 + config.training.batch_size:
         raise InputError(
-            f"num_train must be at least {longest + 1 + config.batch_size} for {longest} delays and batches of "
-            f"{config.batch_size}, got {config.num_train}"
+            f"num_train must be at least {longest + 1 + config.training.batch_size} for {longest} delays and batches of "
+            f"{config.training.batch_size}, got {config.num_train}"
         )
     if len(set(config.delays)) < len(config.delays):
         raise InputError(f"delays must differ, got {config.delays}")

@@ -18,6 +18,11 @@ from experiments.regions.networks import NETWORKS
 from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.training import TrainingOptions
+
+TRAINING = TrainingOptions(
+    num_epochs=40, batch_size=16, learning_rate=3e-3, schedule="cosine", weight_decay=1e-2, clip_norm=1.0
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +33,6 @@ class Config(Settings):
 
     data: Path | None = None
     """A folder with one file of series (time x region, comma separated) and perhaps an adjacency (*adj*.txt)."""
-    num_seeds: int = 1
-    """Repetitions of every method that draws anything; the table shows medians."""
     leads: tuple[int, ...] = (3, 10)
     """Horizons, in steps after the newest value of a window."""
     history_size: int = 20
@@ -48,12 +51,11 @@ class Config(Settings):
     """Random features of each."""
     num_nodes: int = 100
     """Of the reservoir."""
-    num_epochs: int = 40
-    """Of the recurrent networks, which keep their best epoch on the validation part."""
+    training: TrainingOptions = TRAINING
+    """Training of the recurrent networks, which keep their best epoch on the validation part. Every method that draws
+    random numbers is repeated for each seed; the table shows medians."""
     patience: int = 12
     """Epochs without a better one after which a network stops."""
-    learning_rate: float = 3e-3
-    """Of the recurrent networks, which falls to zero."""
     level: Literal["series", "window"] = "series"
     """Whether networks see a series in units of its own deviation, or of its mean in the window."""
     hidden_size: int = 16
@@ -73,14 +75,14 @@ PRESETS = {
         num_settings=2,
         num_cosines=20,
         num_nodes=10,
-        num_epochs=2,
+        training=dataclasses.replace(TRAINING, num_epochs=2),
         hidden_size=4,
         # Compiling a network takes longer than all else.
         methods=tuple(name for name in METHODS if name not in NETWORKS or name == "attention_network"),
         networks=("attention_network",),
     ),
     "quick": Config(),
-    "paper": Config(preset="paper", leads=(3, 5, 10, 15), num_seeds=5),
+    "paper": Config(preset="paper", leads=(3, 5, 10, 15), training=dataclasses.replace(TRAINING, num_seeds=5)),
 }
 
 # RMSE by horizon; the SOURCE.md of each data set says where they were read.
@@ -102,7 +104,7 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
-    check_settings(config)
+    check_settings(config, may_be_zero=("warmup_steps", "weight_decay"))
     if not config.split[0] < config.split[1] < 1:
         raise InputError(f"split must be two rising shares below 1, got {config.split}")
     check_names("method", config.methods, METHODS)

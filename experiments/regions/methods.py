@@ -116,7 +116,7 @@ def one_by_one(forecast: Callable[[Setup, Parts, int], Array]) -> Callable[..., 
 def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
     """Test errors of every seed, the first seed's forecasts on the rows that all methods share, and what else was learned."""
     parts = setup.by_seen[method.seen]
-    seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
+    seeds = range(setup.config.seed, setup.config.seed + (setup.config.training.num_seeds if method.draws else 1))
     forecasts, learned = method.forecast(setup, parts, seeds)
     scores = [jaxcast.series.errors_by_lead(forecast, parts.test) for forecast in forecasts]
     return {name: np.stack([getattr(one, name) for one in scores]) for name in ("rmse", "mae", "pcc")} | {

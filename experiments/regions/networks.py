@@ -10,7 +10,6 @@ import numpy as np
 
 import jaxcast
 
-BATCH_SIZE = 16
 NETWORKS: dict[str, Callable[..., Any]] = {
     "independent_network": jaxcast.series.IndependentNetwork,
     "hierarchical_network": jaxcast.series.HierarchicalNetwork,
@@ -45,17 +44,14 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
         return NETWORKS[name](train, hidden_size=config.hidden_size, kind=config.kind, level=config.level, key=key)
 
     def fit(learned: Any, num_epochs: int, **options: Any) -> Any:
-        batch_size = min(BATCH_SIZE, len(learned.targets))
-        num_steps = config.num_epochs * (len(learned.targets) // batch_size)
-        optimizer = jaxcast.training.make_optimizer(
-            config.learning_rate, schedule="cosine", num_optimizer_steps=num_steps, weight_decay=1e-2, clip_norm=1.0
-        )
+        batch_size = min(config.training.batch_size, len(learned.targets))
+        optimizer = config.training.optimizer(len(learned.targets) // batch_size)
         return jaxcast.fit(
             learned, init=init, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
             num_epochs=num_epochs, batch_size=batch_size, loss=jaxcast.series.region_loss, **options,
         )  # fmt: skip
 
-    first = fit(train, config.num_epochs, validation=valid, patience=config.patience)
+    first = fit(train, config.training.num_epochs, validation=valid, patience=config.patience)
     best_epoch = int(np.median(np.nanargmin(np.asarray(first.validation_losses), 1))) + 1
     again = fit(known, best_epoch)
     # Histories as arguments: XLA would spend seconds on folding what it can of a constant.

@@ -8,7 +8,7 @@ import re
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -48,7 +48,7 @@ def parse_arguments(
     try:
         with contextlib.redirect_stderr(said):
             given: dict[str, Any] = {} if default is None else {"default": default}
-            config = (tyro.conf.OmitSubcommandPrefixes,)
+            config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
             return tyro.cli(kind, args=list(args), prog=prog, description=description, config=config, **given)
     except SystemExit as end:
         if end.code in (0, None):
@@ -130,6 +130,9 @@ def options_of(kind: type, *, has_defaults: bool = False) -> dict[str, Option]:
         about: tuple[Any, ...] = ()
         if hasattr(hint, "__metadata__"):
             hint, about = hint.__origin__, hint.__metadata__
+        if dataclasses.is_dataclass(hint):
+            options |= options_of(cast(type, hint), has_defaults=True)
+            continue
         is_required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING and not has_defaults
         )

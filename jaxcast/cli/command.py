@@ -156,7 +156,7 @@ def as_typed(message: str, settings: Any) -> str:
         message: of an InputError.
         settings: the command's dataclass; None for no options.
     """
-    for name in vars(settings) if settings is not None else ():
+    for name in values_of(settings) if settings is not None else ():
         option = f"--{name.replace('_', '-')}"
         if "_" in name or name in WORDS:
             pattern = rf"(?<![\w./:=('\[-]){name}(?![\w./('-]|=\w+\()"
@@ -179,9 +179,22 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def values_of(settings: Any) -> dict[str, Any]:
+    """Returns the value of every option, those of nested dataclasses beside the others.
+
+    Args:
+        settings: the dataclass of a command.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        values |= values_of(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return values
+
+
 def check_numbers(settings: Any) -> None:
     """Raises InputError for an option that is NaN or infinite."""
-    for name, value in vars(settings).items():
+    for name, value in values_of(settings).items():
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(f"{name} must be finite, got {value}")

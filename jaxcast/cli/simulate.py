@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from jaxcast.checks import check_seed
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
@@ -144,8 +145,7 @@ class Simulate:
             raise InputError(
                 f"t0={self.t0:g} is too far from zero to tell times {self.dt:g} apart; choose a smaller one"
             )
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        check_seed(self.seed)
         if self.start:
             system.check_dim(len(self.start))
         if self.num_trajectories > 1 and self.start:

@@ -12,6 +12,7 @@ import pytest
 import jaxcast
 from jaxcast.cli.main import EvaluatePool, ForecastPool, Simulate, TrainPool, parse
 from jaxcast.cli.pool import train as train_command
+from tests.cli.test_arguments import option_names
 from tests.tampering import contents, rewrite
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
@@ -423,8 +424,8 @@ def test_help_explains_every_option(command, capsys):
     assert caught.value.code == 0
     text = capsys.readouterr().out
     options = re.findall(r"^. (--[a-z0-9-]+)", text, flags=re.MULTILINE)
-    assert set(options) >= {f"--{name.replace('_', '-')}" for name in COMMANDS[command].__dataclass_fields__}
-    for block in re.split(r"^. --", text, flags=re.MULTILINE)[1:]:
+    assert set(options) >= {f"--{name.replace('_', '-')}" for name in option_names(COMMANDS[command])}
+    for block in re.split(r"^. --(?=[a-z])", text, flags=re.MULTILINE)[1:]:
         explained = re.sub(r"\((default|required).*", "", block, flags=re.DOTALL)
         assert len(re.findall(r"[A-Za-z]{3,}", explained)) >= 4, block
 

@@ -12,6 +12,7 @@ from experiments.frame import commit_of, parse
 from experiments.lorenz import setup as lorenz
 from experiments.lorenz.__main__ import main
 from jaxcast.io.run_folder import RunFolder
+from jaxcast.training import TrainingOptions
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -245,7 +246,7 @@ def test_a_broken_stage_is_named(tmp_path):
 
 def test_presets_are_flags():
     paper = parse(lorenz.Config, lorenz.PRESETS, ["--preset", "paper", "--num-seeds", "3"])
-    assert paper == dataclasses.replace(lorenz.PRESETS["paper"], num_seeds=3)
+    assert paper == dataclasses.replace(lorenz.PRESETS["paper"], training=TrainingOptions(num_seeds=3))
     assert paper.delays == (1, 2, 3, 4, 5, 6)
     assert paper.num_data_seeds == 3
     seeds = [p.data_seed + i for p in lorenz.PRESETS.values() for i in range(p.num_data_seeds)]

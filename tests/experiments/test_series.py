@@ -17,6 +17,7 @@ from experiments.regions.methods import choose
 from experiments.traffic import __main__ as traffic
 from experiments.traffic.methods import DAY, PENALTIES, Learned, Method, Setup, daily_course, make_road, regressions
 from experiments.traffic.methods import features as see
+from jaxcast.training import TrainingOptions
 
 
 def test_smape_is_the_published_formula():
@@ -220,9 +221,9 @@ def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
 @pytest.mark.parametrize(
     ("experiment", "changes", "message"),
     [
-        (regions, {"num_seeds": 0}, "num_seeds must be positive, got 0"),
+        (regions, {"training": TrainingOptions(num_seeds=0)}, "num_seeds must be positive, got 0"),
         (regions, {"num_settings": -1}, "num_settings must be positive, got -1"),
-        (regions, {"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
+        (regions, {"training": TrainingOptions(learning_rate=float("nan"))}, "learning_rate must be finite, got nan"),
         (regions, {"split": (0.9, 0.5)}, "split must be two rising shares below 1"),
         (regions, {"split": (0.5, 1.0)}, "split must be two rising shares below 1"),
         (regions, {"leads": (500,)}, "leads must rise and be at most"),

@@ -8,6 +8,7 @@ import pytest
 
 import jaxcast
 from experiments.language import __main__ as language
+from jaxcast.training import TrainingOptions
 from tests.real_data import real_data
 
 SIZES = {"num_tokens": 5, "hidden_size": 6, "num_layers": 2, "embedding_size": 4, "dtype": jnp.float64}
@@ -181,13 +182,13 @@ def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, t
         run()
     (tmp_path / "input.txt").write_text("to be or not " * 100)
     with refused_in_one_line(tmp_path, "num_seeds must be positive, got 0"):
-        run(num_seeds=0)
+        run(training=TrainingOptions(num_seeds=0))
     with refused_in_one_line(tmp_path, "1170 characters are too few for 64 streams of 32 or more"):
         run()
     with refused_in_one_line(tmp_path, "130 characters are too few for 16 streams of 32 or more"):
-        run(num_streams=2)
+        run(training=TrainingOptions(batch_size=2))
     with refused_in_one_line(tmp_path, "dropout must be a probability"):
-        run(num_streams=2, chunk_size=8, dropout=1.0)
+        run(training=TrainingOptions(batch_size=2), chunk_size=8, dropout=1.0)
 
 
 def test_naive_rows_are_the_counted_ones_of_the_data():
@@ -201,7 +202,7 @@ def test_naive_rows_are_the_counted_ones_of_the_data():
 def test_rows_hold_medians_and_the_mean_of_probabilities():
     text = language._split("abab" * 300, development=False)
     log_p = np.log([[0.5, 0.5], [0.25, 1.0]])
-    rows = language._rows(language.Config(num_seeds=2), text, log_p, np.asarray([0.3, 0.5]))
+    rows = language._rows(language.Config(training=TrainingOptions(num_seeds=2)), text, log_p, np.asarray([0.3, 0.5]))
     assert [row["published"] for row in rows[-2:]] == list(language.PUBLISHED.values())
     own, mixed, adapted = (row["loss"] for row in rows[2:5])
     assert own == pytest.approx((np.log(2) + np.log(4) / 2) / 2)

@@ -1,8 +1,8 @@
 """The pools that `jaxcast pool train` makes, and which of its options are for which."""
 
-import dataclasses
 from typing import Any, Literal
 
+from jaxcast.cli.command import values_of
 from jaxcast.errors import InputError, shown
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.baselines import FeedForward
@@ -60,10 +60,11 @@ def options_of(method: str) -> set[str]:
 def refuse_other_options(settings: Any) -> None:
     """Raises InputError for options that the chosen pool would ignore."""
     own = options_of(settings.pool)
+    defaults = values_of(type(settings)(trajectory=settings.trajectory, out=settings.out))
     ignored = [
-        f"--{field.name.replace('_', '-')}"
-        for field in dataclasses.fields(settings)
-        if field.name not in own and getattr(settings, field.name) != field.default
+        f"--{name.replace('_', '-')}"
+        for name, value in values_of(settings).items()
+        if name not in own and value != defaults[name]
     ]
     if ignored:
         raise InputError(

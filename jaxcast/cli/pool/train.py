@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcast.cli.command import check_numbers
+from jaxcast.checks import check_seed, check_sizes
+from jaxcast.cli.command import check_numbers, values_of
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.methods import NETWORKS, Method, options_of, refuse_other_options
 from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
@@ -38,7 +39,7 @@ from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.saving.models import save_model
 from jaxcast.training.checks import DivergenceError
 from jaxcast.training.fitting import fit
-from jaxcast.training.optimizers import make_optimizer
+from jaxcast.training.options import TrainingOptions
 from jaxcast.training.run import check_training_memory
 
 
@@ -89,24 +90,10 @@ class TrainPool:
     """Heads of multi_head_attention."""
     penalty: float = 1.0
     """Of ridge_regression, on the squared weights, in the squared unit of the state."""
-    num_epochs: int = 500
-    """Passes of a network over the samples."""
-    batch_size: int = 64
-    """Samples of a minibatch."""
-    learning_rate: float = 1e-3
-    """Of Adam."""
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """Of the learning rate: constant, or a decay to zero over all epochs."""
-    warmup_steps: int = 0
-    """Minibatches over which the learning rate first rises from zero."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW)."""
-    clip_norm: float | None = None
-    """Largest global norm of a gradient."""
-    num_seeds: int = 1
-    """Pools to train, from different initial parameters; they are kept together."""
+    training: TrainingOptions = dataclasses.field(default_factory=TrainingOptions)
+    """Training of the pools that are networks."""
     seed: int = 0
-    """Of initial parameters and shuffling."""
+    """Random seed of initial parameters and shuffling."""
     network_dtype: Literal["float32", "float64"] = "float32"
     """Arithmetic of the network; the candidates' is always float64."""
     overwrite: bool = False
@@ -118,7 +105,7 @@ class TrainPool:
             prepared = self.prepared()
         settings = {
             name: value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in values_of(self).items()
             if name in options_of(self.pool) and name not in ("out", "overwrite", "trajectory")
         }
         settings["data"] = fingerprint(prepared.stored.trajectory)
@@ -150,7 +137,7 @@ class TrainPool:
                 "time_unit": prepared.stored.time_unit,
                 "trained_on": {"file": str(self.trajectory), **prepared.stored.attributes},
                 "dt": sampling_interval(prepared.stored.trajectory),
-                "num_seeds": self.num_seeds if self.pool in NETWORKS else None,
+                "num_seeds": self.training.num_seeds if self.pool in NETWORKS else None,
             },
         )
         folder.write_json("results.json", results)
@@ -161,11 +148,9 @@ class TrainPool:
         """The trajectory, the candidates and the samples, after everything that can be refused was looked at."""
         check_numbers(self)
         refuse_other_options(self)
-        for name in ("num_delays", "hidden_size", "num_heads", "num_epochs", "batch_size", "num_seeds"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        check_sizes(num_delays=self.num_delays, hidden_size=self.hidden_size, num_heads=self.num_heads)
+        self.training.check()
+        check_seed(self.seed)
         if self.pool == "ridge_regression" and not self.penalty > 0:
             raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
         stored = load_trajectory(self.trajectory, index=self.trajectory_index)
@@ -183,18 +168,18 @@ class TrainPool:
             check_input(trajectory, candidates)
         if self.pool in NETWORKS:
             shapes = jax.eval_shape(initializer(self.pool, samples.targets.shape[1], self), jax.random.key(0))
-            check_training_memory(shapes, self.num_seeds, self.num_epochs)
-            self.optimizer(len(samples.targets))
+            check_training_memory(shapes, self.training.num_seeds, self.training.num_epochs)
+            self.training.optimizer(self.num_batches(samples))
         return Prepared(stored, trajectory, candidates, samples)
 
     def samples(self, trajectory: Trajectory, candidates: FlowMap | None) -> OneStepSamples:
         """The one-step samples, refused where they are too few or the candidates diverge."""
         delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
         samples = one_step_samples(trajectory, delays, candidates)
-        if self.pool in NETWORKS and self.batch_size > len(samples.targets):
+        if self.pool in NETWORKS and self.training.batch_size > len(samples.targets):
             raise InputError(
                 f"batch_size must be at most the {len(samples.targets)} samples of {shown(self.trajectory)} with "
-                f"{self.num_delays} delays, got {self.batch_size}"
+                f"{self.num_delays} delays, got {self.training.batch_size}"
             )
         if candidates is not None and not jnp.isfinite(samples.forecasts).all():
             raise InputError(
@@ -222,16 +207,9 @@ class TrainPool:
                 print(advice)
         return cell, results
 
-    def optimizer(self, num_samples: int) -> Any:
-        """Adam as the options say, for so many samples an epoch."""
-        return make_optimizer(
-            self.learning_rate,
-            schedule=self.schedule,
-            num_optimizer_steps=self.num_epochs * max(1, num_samples // self.batch_size),
-            warmup_steps=self.warmup_steps,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
-        )
+    def num_batches(self, samples: OneStepSamples) -> int:
+        """Minibatches of an epoch."""
+        return max(1, len(samples.targets) // self.training.batch_size)
 
     def fitted(self, samples: OneStepSamples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
         """The trained pool, and the losses of a network, (seed, epoch)."""
@@ -239,10 +217,10 @@ class TrainPool:
             return self.closed_form(samples), None
         init = initializer(self.pool, samples.targets.shape[1], self)
         dtype = jnp.dtype(self.network_dtype)
-        keys = jax.random.split(jax.random.key(self.seed), self.num_seeds)
+        keys = jax.random.split(jax.random.key(self.seed), self.training.num_seeds)
 
         def train(checkpoint: Path) -> dict[str, Any]:
-            with stage("training, epochs", self.num_epochs) as update:
+            with stage("training, epochs", self.training.num_epochs) as update:
 
                 def show(done: int, losses: Any) -> None:
                     update(done, f"loss {float(losses.mean()):.4f}")
@@ -252,9 +230,9 @@ class TrainPool:
                     init=init,
                     loss=mean_squared_error,
                     keys=keys,
-                    optimizer=self.optimizer(len(samples.targets)),
-                    num_epochs=self.num_epochs,
-                    batch_size=self.batch_size,
+                    optimizer=self.training.optimizer(self.num_batches(samples)),
+                    num_epochs=self.training.num_epochs,
+                    batch_size=self.training.batch_size,
                     on_progress=show,
                     checkpoint=checkpoint,
                 )

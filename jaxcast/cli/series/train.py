@@ -9,6 +9,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from jaxcast.checks import check_seed
 from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.errors import InputError, shown
 from jaxcast.io.run_folder import RunFolder, hash_of_code
@@ -171,8 +172,7 @@ class TrainSeries:
             raise InputError(f"name each column once among covariates, got {shown(', '.join(names))}")
         if not 0 < self.held_out < 0.5:
             raise InputError(f"held_out must be above 0 and below 0.5, got {self.held_out}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        check_seed(self.seed)
         if len(set(self.method)) < len(self.method):
             raise InputError(f"name each method once, got {shown(', '.join(self.method))}")
 
