@@ -3,9 +3,10 @@
 import difflib
 import math
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +20,10 @@ MOST = 2**31 - 1
 """The largest whole number that counts anything."""
 
 
-@runtime_checkable
-class Checked(Protocol):
-    """A model that knows what its settings and arrays can be."""
+class Checked(ABC):
+    """Base of models that know what their settings and arrays can be; both saving and loading look."""
 
+    @abstractmethod
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a model."""
 

@@ -74,8 +74,8 @@ class FrozenPytree(Saveable):
     """Base class that makes every subclass a frozen dataclass and a pytree.
 
     Its fields are the leaves; those given by `static()` belong to the structure. Nothing else is
-    to be written: no decorator, no registration. With a name in its head, `class Point(FrozenPytree,
-    name="point")`, its instances can be saved (see `Saveable`).
+    to be written, no decorator and no registration. With a name in the head of the class, as in
+    `class Point(FrozenPytree, name="point")`, instances can be saved.
 
     Example:
         >>> import jax

@@ -16,6 +16,7 @@ from jaxtyping import Array, Key, PyTree, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
+from jaxcast.registry import Saveable
 from jaxcast.sampling import check_exogenous, exact_times, with_all_digits
 from jaxcast.types import Info
 
@@ -58,7 +59,7 @@ class RolloutState(NamedTuple):
     output: Any
 
 
-class Cell(abc.ABC):
+class Cell(Saveable):
     """A model that runs in time, one step per value: the interface that `roll` needs.
 
     A cell is a pytree, such as a `FrozenPytree` or an `nnx.Module`. Most cells derive from
@@ -122,6 +123,15 @@ class Cell(abc.ABC):
         Returns:
             A value like the known ones.
         """
+
+
+class HasCell(abc.ABC):
+    """Base of models that are no cells, but make one of themselves, such as a language model."""
+
+    @property
+    @abc.abstractmethod
+    def cell(self) -> Cell:
+        """The cell."""
 
 
 class DeterministicCell(Cell):

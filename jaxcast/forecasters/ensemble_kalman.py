@@ -31,7 +31,7 @@ class EnsembleCarry(NamedTuple):
     key: Key[Array, ""]
 
 
-class EnsembleKalmanFilter(FrozenPytree, Cell):
+class EnsembleKalmanFilter(Cell, FrozenPytree):
     """An ensemble of states and parameters: run through the model, drawn to what is observed, and run on without it.
 
         analysis   [u; p] <- mean + K (y - mean u) + Q (anomalies) T,    T T' = (I + Y' R^-1 Y / (M - 1))^-1
@@ -170,6 +170,15 @@ class EnsembleKalmanFilter(FrozenPytree, Cell):
         return EnsembleCarry(states, parameters, carry.num_seen + 1, carry.key), Output(states.mean(0), info)
 
     def feedback(self, output: Output, key: Any) -> Array:
+        """Returns the forecast, the mean of the ensemble.
+
+        Args:
+            output: the output of the step before.
+            key: not used.
+
+        Returns:
+            The forecast.
+        """
         return output.forecast
 
     def _analyse(

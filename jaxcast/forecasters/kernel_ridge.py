@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_floats, check_positive, is_zero, sizes_of
+from jaxcast.checks import Checked, check_floats, check_positive, is_zero, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Scaler, as_series, no_lags, scaler_of
 from jaxcast.numerics.delay_embedding import delay_embed
@@ -19,7 +19,7 @@ from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
-class DelayKernelRidge(FrozenPytree, DeterministicCell, name="delay_kernel_ridge"):
+class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_kernel_ridge"):
     """A Gaussian kernel ridge regression from weighted delays to the next increment.
 
         u_(n+1) = u_n + std * sum_i a_i exp( -|x_n - x_i|^2 / 2 b^2 ),    x_n = [w_0 z_n, w_1 z_(n-1), ..., w_(l-1) z_(n-l+1)]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_floats, check_positive, check_whole, sizes_of
+from jaxcast.checks import Checked, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.forecasters.readout import Readout, Scaler, as_series, fit_readout, no_lags, scaled_readout, scaler_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.polynomials import monomials, products
@@ -18,7 +18,7 @@ from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.types import Scalar
 
 
-class NVAR(FrozenPytree, DeterministicCell, name="nvar"):
+class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
     """Next-generation reservoir computing: a nonlinear vector autoregression that forecasts the increment.
 
         u_(n+1) = u_n + std * (W' g_n + b),    g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]

@@ -12,13 +12,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_positive
+from jaxcast.checks import Checked, check_positive
 from jaxcast.errors import InputError, shown
 from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
 from jaxcast.nn.layers import Constant
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
-from jaxcast.registry import Saveable
 from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
@@ -26,7 +25,7 @@ from jaxcast.types import Scalar
 _LAYERS: dict[str, Any] = LAYERS | {"stack": Stack}
 
 
-class RecurrentForecaster(DeterministicCell, Saveable, nnx.Module, name="recurrent"):
+class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurrent"):
     """A cell of recurrent layers that forecasts the increment of a series.
 
         u_(n+1) = u_n + std * (W' [z_n, h_n] + b),    h_n the layers' output for the standardised value z_n

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
+from jaxcast.checks import Checked, check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaled_readout, scaler_of
 from jaxcast.limits import check_arrays
@@ -28,7 +28,7 @@ class Network(NamedTuple):
     bias: Float[Array, " node"]
 
 
-class Reservoir(FrozenPytree, DeterministicCell, name="reservoir"):
+class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
     """An echo state network: a fixed sparse random recurrent layer, read out by ridge regression.
 
         r_n = (1 - leak) r_(n-1) + leak tanh(A r_(n-1) + W_in z_n + c),    u_(n+1) = mean + std * (W' g_n + b)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_floats, check_number, sizes_of
+from jaxcast.checks import Checked, check_floats, check_number, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.nn.layers import shares_of
@@ -204,7 +204,7 @@ class InverseScoreWeights(FrozenPytree, name="inverse_score"):
         return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts, course)
 
 
-class TrainedQuantileAverage(FrozenPytree, name="quantile_average"):
+class TrainedQuantileAverage(Checked, FrozenPytree, name="quantile_average"):
     """A convex combination of the models with shares that are trained and the same everywhere: it cannot cross.
 
         q = sum_i a_i q_i,    a = softmax of the logits over the models present

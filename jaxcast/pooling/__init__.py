@@ -8,8 +8,6 @@ from jaxcast.pooling.baselines import Persistence as Persistence
 from jaxcast.pooling.cell import BestCandidate as BestCandidate
 from jaxcast.pooling.cell import Forecaster as Forecaster
 from jaxcast.pooling.cell import HeldWeights as HeldWeights
-from jaxcast.pooling.cell import Pool as Pool
-from jaxcast.pooling.cell import WeightedPool as WeightedPool
 from jaxcast.pooling.component import ComponentAttention as ComponentAttention
 from jaxcast.pooling.corrected import CorrectedPool as CorrectedPool
 from jaxcast.pooling.corrected import fit_correction as fit_correction
@@ -26,6 +24,11 @@ from jaxcast.pooling.losses import mean_squared_error as mean_squared_error
 from jaxcast.pooling.memory import DelayMemory as DelayMemory
 from jaxcast.pooling.memory import Memory as Memory
 from jaxcast.pooling.memory import PoolMemory as PoolMemory
+from jaxcast.pooling.pool import ComponentWeights as ComponentWeights
+from jaxcast.pooling.pool import DelayPool as DelayPool
+from jaxcast.pooling.pool import Pool as Pool
+from jaxcast.pooling.pool import WeightedPool as WeightedPool
+from jaxcast.pooling.pool import WeightedSum as WeightedSum
 from jaxcast.pooling.recurrent import RecurrentAttention as RecurrentAttention
 from jaxcast.pooling.recurrent import RecurrentMemory as RecurrentMemory
 from jaxcast.pooling.recurrent import RecurrentState as RecurrentState
@@ -38,7 +41,7 @@ from jaxcast.pooling.samples import rolled_samples as rolled_samples
 from jaxcast.pooling.samples import sequence_chunks as sequence_chunks
 from jaxcast.pooling.scales import Standardizer as Standardizer
 from jaxcast.pooling.scales import input_scales as input_scales
-from jaxcast.pooling.seeds import SeedEnsemble as SeedEnsemble
+from jaxcast.pooling.seed_ensemble import SeedEnsemble as SeedEnsemble
 from jaxcast.pooling.simplex import SimplexLeastSquares as SimplexLeastSquares
 from jaxcast.pooling.switching import FixedShare as FixedShare
 from jaxcast.pooling.switching import InteractingModels as InteractingModels

@@ -14,14 +14,14 @@ from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
 from jaxcast.nn.layers import check_input, shares_of, uniform_linear
 from jaxcast.nn.network import Network
-from jaxcast.pooling.memory import DelayMemory, Memory
-from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pooling.memory import Memory
+from jaxcast.pooling.pool import DelayPool, WeightedPool, WeightedSum
 from jaxcast.rollout import Output
 
 Present = Bool[Array, "*batch model"] | None
 
 
-class AdditiveAttention(WeightedSum, Network, name="additive_attention"):
+class AdditiveAttention(WeightedSum, DelayPool, Network, name="additive_attention"):
     """Single-head additive attention: a convex combination of the candidate forecasts.
 
         a_i = softmax_i [ w_v . tanh(W_q q + W_k k_i + b) ],    y = sum_i a_i F_i
@@ -63,7 +63,7 @@ class AdditiveAttention(WeightedSum, Network, name="additive_attention"):
     ):
         query_dim = dim if query_dim is None else query_dim
         check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size, query_dim=query_dim)
-        self.memory = DelayMemory(num_delays)
+        self.num_delays = num_delays
         self.query_dim = query_dim
         rngs = nnx.Rngs(key)
         size = num_delays * dim
@@ -73,15 +73,15 @@ class AdditiveAttention(WeightedSum, Network, name="additive_attention"):
 
     @property
     def config(self) -> dict[str, Any]:
-        dim = self.hidden.in_features // self.memory.num_delays - self.query_dim
+        dim = self.hidden.in_features // self.num_delays - self.query_dim
         other = {} if self.query_dim == dim else {"query_dim": self.query_dim}
-        return network_config(self.hidden, 1, self.memory) | {"dim": dim} | other
+        return network_config(self.hidden, 1, self.num_delays) | {"dim": dim} | other
 
     @checked
     def weigh(
         self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
     ) -> Float[Array, "*batch model"]:
-        query, errors = _query_and_errors(memory)
+        query, errors = _query_and_errors(self, memory)
         num_delays, dim = errors.shape[-3], errors.shape[-1]
         check_input(self.hidden, query.shape[-1] + num_delays * dim)
         layer: Any = self.hidden
@@ -89,7 +89,7 @@ class AdditiveAttention(WeightedSum, Network, name="additive_attention"):
         return _softmax_over_models(scores, forecasts.dtype, present)
 
 
-class ScaledDotProductAttention(WeightedSum, Network, name="scaled_dot_product_attention"):
+class ScaledDotProductAttention(WeightedSum, DelayPool, Network, name="scaled_dot_product_attention"):
     """Single-head scaled dot-product attention: a convex combination of the candidate forecasts.
 
         a_i = softmax_i [ (W_q q + b) . (W_k k_i) / sqrt(hidden_size) ],    y = sum_i a_i F_i
@@ -120,7 +120,7 @@ class ScaledDotProductAttention(WeightedSum, Network, name="scaled_dot_product_a
         self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
     ):
         check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size)
-        self.memory = DelayMemory(num_delays)
+        self.num_delays = num_delays
         rngs = nnx.Rngs(key)
         size = num_delays * dim
         self.query = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
@@ -128,13 +128,13 @@ class ScaledDotProductAttention(WeightedSum, Network, name="scaled_dot_product_a
 
     @property
     def config(self) -> dict[str, Any]:
-        return network_config(self.query, self.memory.num_delays, self.memory)
+        return network_config(self.query, self.num_delays, self.num_delays)
 
     @checked
     def weigh(
         self, memory: Memory, forecasts: Float[Array, "*batch model dim"], present: Present = None
     ) -> Float[Array, "*batch model"]:
-        query, errors = _query_and_errors(memory)
+        query, errors = _query_and_errors(self, memory)
         keys = _keys(errors)
         check_input(self.query, query.shape[-1])
         # (W_q q + b) . (W_k k) as (W_k^T (W_q q + b)) . k: one product a sample instead of one for every candidate.
@@ -146,7 +146,7 @@ class ScaledDotProductAttention(WeightedSum, Network, name="scaled_dot_product_a
 _HEADS = {"additive": AdditiveAttention, "scaled_dot_product": ScaledDotProductAttention}
 
 
-class MultiHeadAttention(WeightedSum, Network, name="multi_head_attention"):
+class MultiHeadAttention(WeightedPool, DelayPool, Network, name="multi_head_attention"):
     """P attention heads, each with its own parameters, and a linear map of what they forecast.
 
         y = W_0 [y^(1), ..., y^(P)],    y^(p) = sum_i a_i^(p) F_i
@@ -201,7 +201,7 @@ class MultiHeadAttention(WeightedSum, Network, name="multi_head_attention"):
             )
 
         self.heads = jax.vmap(head)(jax.random.split(key, num_heads))
-        self.memory = DelayMemory(num_delays)
+        self.num_delays = num_delays
         # Without a dtype of its own the layer computes in the forecasts'.
         self.readout = nnx.Linear(
             num_heads * dim, dim, use_bias=False, param_dtype=jnp.dtype(dtype), kernel_init=_mean_of_heads,
@@ -234,12 +234,12 @@ def _mean_of_heads(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Arra
     return jnp.tile(jnp.eye(dim, dtype=dtype) / num_heads, (num_heads, 1))
 
 
-def _query_and_errors(memory: Memory) -> tuple[Float[Array, "*batch query_size"], Float[Array, "*batch lag model dim"]]:
+def _query_and_errors(
+    pool: DelayPool, memory: Memory
+) -> tuple[Float[Array, "*batch query_size"], Float[Array, "*batch lag model dim"]]:
     """The delayed states of each sample as one row, and the delayed errors of its candidates."""
-    if memory.errors is None:
-        raise InputError("attention needs candidates: give the Forecaster a forecast map")
+    errors: Array = pool.errors_in(memory)
     states: Array = memory.states
-    errors: Array = memory.errors
     if states.ndim + 1 != errors.ndim:
         raise InputError(
             "expected a memory of states (*batch, lag, dim) and errors (*batch, lag, model, dim), "
@@ -295,11 +295,11 @@ def _softmax_over_models(scores: Array, dtype: DTypeLike, present: Present) -> A
     return shares_of(jnp.moveaxis(scores, 0, -1), present)
 
 
-def network_config(layer: nnx.Linear, inputs_per_component: int, memory: DelayMemory) -> dict[str, Any]:
+def network_config(layer: nnx.Linear, inputs_per_component: int, num_delays: int) -> dict[str, Any]:
     """The arguments, as JSON values, of a pool whose first layer is this one."""
     return {
         "dim": layer.in_features // inputs_per_component,
-        "num_delays": memory.num_delays,
+        "num_delays": num_delays,
         "hidden_size": layer.out_features,
         "dtype": jnp.dtype(layer.param_dtype).name,
     }

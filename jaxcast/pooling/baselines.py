@@ -12,11 +12,12 @@ from jaxcast.nn.layers import check_input, uniform_linear
 from jaxcast.nn.network import Network
 from jaxcast.pooling.attention import network_config
 from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.pool import DelayPool, Pool
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 
 
-class Persistence(FrozenPytree, name="persistence"):
+class Persistence(Pool, FrozenPytree, name="persistence"):
     """The last value is the forecast: y_j = u_(j-1).
 
     Example:
@@ -33,7 +34,7 @@ class Persistence(FrozenPytree, name="persistence"):
         return Output(memory.states[..., 0, :], {})
 
 
-class FeedForward(Network, name="feed_forward"):
+class FeedForward(DelayPool, Network, name="feed_forward"):
     """One tanh hidden layer on the delayed states alone: y = W_2 tanh(W_1 [u_(j-1), ..., u_(j-l)] + b_1) + b_2.
 
     Source: Patel and Wikner (2023), section 3.1.2. It computes in `dtype`; the forecast keeps the states' dtype.
@@ -54,7 +55,7 @@ class FeedForward(Network, name="feed_forward"):
         self, *, dim: int, num_delays: int, hidden_size: int, key: Key[Array, ""], dtype: DTypeLike = jnp.float32
     ):
         check_sizes(dim=dim, num_delays=num_delays, hidden_size=hidden_size)
-        self.memory = DelayMemory(num_delays)
+        self.num_delays = num_delays
         rngs = nnx.Rngs(key)
         size = num_delays * dim
         self.hidden = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)
@@ -62,7 +63,7 @@ class FeedForward(Network, name="feed_forward"):
 
     @property
     def config(self) -> dict[str, Any]:
-        return network_config(self.hidden, self.memory.num_delays, self.memory)
+        return network_config(self.hidden, self.num_delays, self.num_delays)
 
     @checked
     def __call__(self, memory: Memory, forecasts: Any) -> Output:

@@ -1,43 +1,18 @@
 """Cells that forecast: a pool or a network behind a memory, and the plain forecasters to compare with."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map, candidate_shapes
+from jaxcast.dynamics.candidate_cell import CandidateCell
+from jaxcast.dynamics.candidates import ForecastMap, candidate_shapes
 from jaxcast.errors import InputError
 from jaxcast.pooling.memory import PoolMemory
-from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pooling.pool import Pool, WeightedPool, WeightedSum
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import DeterministicCell, Input, Output
-
-
-@runtime_checkable
-class Pool(Protocol):
-    """(memory, candidate forecasts) -> Output, and the memory it wants.
-
-    Like a flax layer it takes leading batch axes on all of them. A network that pools nothing ignores the forecasts.
-    """
-
-    @property
-    def memory(self) -> PoolMemory: ...
-    def __call__(self, memory: Any, forecasts: Any) -> Output: ...
-
-
-@runtime_checkable
-class WeightedPool(Pool, Protocol):
-    """A pool in two halves, so that its weights can be held.
-
-        pool(memory, forecasts) = pool.combine(pool.weigh(memory, forecasts), forecasts)
-
-    weigh: weights, any pytree of arrays, that depend on the memory only; the forecasts give shape and dtype.
-    combine: the forecast, with each candidate's share in `info["weights"]`, (*batch, model).
-    """
-
-    def weigh(self, memory: Any, forecasts: Any) -> Any: ...
-    def combine(self, weights: Any, forecasts: Any) -> Output: ...
 
 
 class ForecasterCarry(NamedTuple):
@@ -47,7 +22,7 @@ class ForecasterCarry(NamedTuple):
     pending: Any
 
 
-class Forecaster(FrozenPytree, DeterministicCell):
+class Forecaster(CandidateCell, FrozenPytree):
     """The cell of a pool and its candidates: remember, run the candidates one step, pool.
 
     Args:
@@ -70,9 +45,6 @@ class Forecaster(FrozenPytree, DeterministicCell):
 
     pool: Pool
     forecast_map: ForecastMap | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))
 
     @property
     def warmup(self) -> int:
@@ -102,7 +74,7 @@ class HeldCarry(NamedTuple):
     weights: Any
 
 
-class HeldWeights(FrozenPytree, DeterministicCell):
+class HeldWeights(DeterministicCell, FrozenPytree):
     """A cell whose weights are recomputed while the truth is known and held while it is not.
 
     Over an attention pool it is the paper's fixed attention; over the `BestCandidate` of one, its best initial model.

@@ -10,19 +10,19 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_sizes
+from jaxcast.checks import Checked, check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import check_input, uniform_linear
 from jaxcast.nn.network import Network
-from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.memory import Memory
+from jaxcast.pooling.pool import ComponentWeights, DelayPool
 from jaxcast.pooling.scales import Standardise, Standardizer
-from jaxcast.pooling.weighted import ComponentWeights
 
 Errors = Literal["position", "ends", "all"]
 _ACTIVATIONS = {"tanh": jnp.tanh, "silu": jax.nn.silu}
 
 
-class ComponentAttention(ComponentWeights, Network, name="component_attention"):
+class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="component_attention"):
     """A convex combination of the candidates for each component of the state, from a network that sees them all.
 
         a_(d,i) = softmax_i [ network(u_(j-1), ..., errors_(j-1), ..., errors_(j-l)) ]_(d,i),    y_d = sum_i a_(d,i) F_(i,d)
@@ -86,7 +86,7 @@ class ComponentAttention(ComponentWeights, Network, name="component_attention"):
                 f"expected errors of {shown(', '.join(seen_of_errors))}, activation of {shown(', '.join(_ACTIVATIONS))}, hidden_sizes and "
                 f"at most {num_delays} states, got {shown(repr(errors))}, {shown(repr(activation))}, {tuple(hidden_sizes)} and {num_states}"
             )
-        self.memory = DelayMemory(num_delays)
+        self.num_delays = num_delays
         self.errors, self.num_states, self.activation = errors, num_states, activation
         self.scales = Standardise(scales, dim)
         sizes = (num_states * dim + num_delays * seen_of_errors[errors], *hidden_sizes)
@@ -100,7 +100,7 @@ class ComponentAttention(ComponentWeights, Network, name="component_attention"):
         return {
             "dim": dim,
             "num_models": self.score.out_features // dim,
-            "num_delays": self.memory.num_delays,
+            "num_delays": self.num_delays,
             "hidden_sizes": [layer.out_features for layer in self.hidden],
             "errors": self.errors,
             "num_states": self.num_states,
@@ -114,11 +114,10 @@ class ComponentAttention(ComponentWeights, Network, name="component_attention"):
 
     def inputs(self, memory: Memory) -> Float[Array, "*batch size"]:
         """What the network sees of a memory."""
-        if memory.errors is None:
-            raise InputError("attention needs candidates: give the Forecaster a forecast map")
+        errors = self.errors_in(memory)
         batch = memory.states.shape[:-2]
         parts = [self.scales.states(memory.states[..., : self.num_states, :])]
-        errors = self.scales.errors(memory.errors)
+        errors = self.scales.errors(errors)
         if self.errors == "position":
             first, last = errors[..., 0, :], errors[..., -1, :]
             apart = first - last

@@ -13,11 +13,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_finite, check_floats, check_model, check_positive, check_texts, check_whole, sizes_of
+from jaxcast.checks import (
+    Checked,
+    check_finite,
+    check_floats,
+    check_model,
+    check_positive,
+    check_texts,
+    check_whole,
+    sizes_of,
+)
 from jaxcast.errors import InputError, shown
 from jaxcast.numerics.polynomials import chebyshev_terms
 from jaxcast.numerics.ridge import gaussian_kernel
 from jaxcast.pooling.memory import DelayMemory, PoolMemory
+from jaxcast.pooling.pool import Pool
 from jaxcast.pooling.samples import OneStepSamples
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
@@ -27,7 +37,7 @@ MARGIN = 1.1
 """How far features may leave the range that they had in training, beyond which they are held: there is nothing known."""
 
 
-class Features(FrozenPytree):
+class Features(Checked, FrozenPytree):
     """What a correction sees: the newest state and entries of the pool's info, in [-1, 1] along the training samples.
 
     middle, half: of the range of each feature. All features of one entry share their half range, so that those that
@@ -56,7 +66,7 @@ class Features(FrozenPytree):
         return scaled * jnp.where(jnp.arange(scaled.shape[-1]) < state.shape[-1], 1, self.stretch)
 
 
-class PolynomialCorrection(FrozenPytree, name="polynomial_correction"):
+class PolynomialCorrection(Checked, FrozenPytree, name="polynomial_correction"):
     """C(x) = sum_n c_n prod_j T_(n_j)(x_j) over all terms of a total degree, with the Chebyshev polynomials T.
 
     coefficients: (term, dim).
@@ -81,7 +91,7 @@ class PolynomialCorrection(FrozenPytree, name="polynomial_correction"):
         return chebyshev_terms(features, self.degree) @ self.coefficients
 
 
-class KernelCorrection(FrozenPytree, name="kernel_correction"):
+class KernelCorrection(Checked, FrozenPytree, name="kernel_correction"):
     """C(x) = sum_n exp(-|x - x_n|^2 / (2 length^2)) c_n over training samples x_n: smooth, and zero far from all of them.
 
     centres: (centre, feature). coefficients: (centre, dim).
@@ -106,7 +116,7 @@ class KernelCorrection(FrozenPytree, name="kernel_correction"):
         return gaussian_kernel(features, self.centres, self.length) @ self.coefficients
 
 
-class CorrectedPool(FrozenPytree, name="corrected"):
+class CorrectedPool(Pool, Checked, FrozenPytree, name="corrected"):
     """A pool's forecast and a correction that depends on the state and on what the pool shows of itself.
 
         y = pool(memory, F) + C(x),    x = [u_(j-1), info of the pool]
@@ -127,7 +137,7 @@ class CorrectedPool(FrozenPytree, name="corrected"):
         True
     """
 
-    pool: Any
+    pool: Pool
     features: Features
     correction: PolynomialCorrection | KernelCorrection
 

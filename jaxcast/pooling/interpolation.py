@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_finite, check_floats, check_positive, check_sizes, check_whole, sizes_of
+from jaxcast.checks import Checked, check_finite, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
-from jaxcast.pooling.memory import DelayMemory, Memory
+from jaxcast.pooling.memory import Memory
+from jaxcast.pooling.pool import DelayPool, WeightedPool
 from jaxcast.pooling.samples import OneStepSamples
-from jaxcast.pooling.weighted import WeightedSum
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.types import Info
@@ -22,7 +22,7 @@ RIDGE = 1e-6
 """Of the least squares for the position, where errors are of order one: where all candidates agree it is zero."""
 
 
-class RegimeInterpolation(WeightedSum, FrozenPytree, name="regime_interpolation"):
+class RegimeInterpolation(WeightedPool, DelayPool, Checked, FrozenPytree, name="regime_interpolation"):
     """Affine weights from the regime that the last errors reveal, a least-squares problem with no training.
 
         F_i(u) = Fbar(u) + sum_k C_(i,k) g_k(u)                       the candidates, along few directions k
@@ -55,9 +55,6 @@ class RegimeInterpolation(WeightedSum, FrozenPytree, name="regime_interpolation"
     scale: Float[Array, " dim"]
     num_delays: int = static()
 
-    def __post_init__(self) -> None:
-        check_sizes(num_delays=self.num_delays)
-
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a pool."""
         check_floats(self)
@@ -65,24 +62,15 @@ class RegimeInterpolation(WeightedSum, FrozenPytree, name="regime_interpolation"
         check_whole("the number of directions", sizes["direction"], most=sizes["model"] - 1)
         check_positive(scale=self.scale, length_of_directions=(self.directions**2).sum(0))
 
-    @property
-    def memory(self) -> DelayMemory:
-        return DelayMemory(self.num_delays)
-
     def position(self, memory: Memory) -> Float[Array, "*batch lag direction"]:
         """z of every step in the memory."""
-        if memory.errors is None:
-            raise InputError("interpolation needs candidates: give the Forecaster a forecast map")
-        if memory.errors.shape[-3] != self.num_delays:
-            raise InputError(
-                f"the memory holds {memory.errors.shape[-3]} delays, the pool was made for {self.num_delays}"
-            )
-        if memory.errors.shape[-2:] != (len(self.directions), len(self.scale)):
+        errors = self.errors_in(memory)
+        if errors.shape[-2:] != (len(self.directions), len(self.scale)):
             raise InputError(
                 f"expected errors of {len(self.directions)} candidates with {len(self.scale)} components, "
-                f"got shape {memory.errors.shape[-2:]}"
+                f"got shape {errors.shape[-2:]}"
             )
-        errors = memory.errors / self.scale
+        errors = errors / self.scale
         directions = self._normed(self.directions)
         along = jnp.einsum("mk,...md->...kd", directions, errors)
         gram = jnp.einsum("...kd,...jd->...kj", along, along)

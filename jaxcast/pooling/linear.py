@@ -7,17 +7,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_finite, check_floats, check_penalty, sizes_of
+from jaxcast.checks import Checked, check_finite, check_floats, check_penalty, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
 from jaxcast.pooling.memory import DelayMemory, Memory
-from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pooling.pool import Pool, WeightedSum
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
 
 
-class FixedWeights(WeightedSum, FrozenPytree, name="fixed_weights"):
+class FixedWeights(WeightedSum, Checked, FrozenPytree, name="fixed_weights"):
     """y = sum_i a_i F_i with given weights a, shape (model,).
 
     Raises:
@@ -74,7 +74,7 @@ def single_candidate(index: int, num_models: int) -> FixedWeights:
     return FixedWeights(jnp.zeros(num_models).at[index].set(1.0))
 
 
-class LinearRegression(FrozenPytree, name="linear_regression"):
+class LinearRegression(Pool, Checked, FrozenPytree, name="linear_regression"):
     """y = W [F^(1), ..., F^(M)] + b with W (dim, model, dim) and b (dim,).
 
     Made by `fit_linear_regression` and `fit_ridge`. `info["weights"]`, (*batch, model), is what each candidate's own

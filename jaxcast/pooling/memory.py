@@ -1,7 +1,8 @@
 """What a pool remembers: the newest states, and how each candidate has just erred."""
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,20 +10,55 @@ from jaxtyping import Array, Float
 from jaxcast.rollout import Input
 
 
-@runtime_checkable
-class PoolMemory(Protocol):
-    """How a pool remembers; `DelayMemory` and `RecurrentMemory` are such. What it keeps is any pytree.
+class PoolMemory(ABC):
+    """Base of the ways in which a pool remembers; what is kept is any pytree."""
 
-    init: what is kept before anything was seen, for a value and candidate forecasts of these shapes.
-    observe: what is kept after the newest input and the candidate forecasts that were pending for its value.
-    newest: the newest value in what is kept.
-    warmup: how many outputs pass before a forecast counts, with and without candidates.
-    """
+    @abstractmethod
+    def init(self, value: Any, forecasts: Any) -> Any:
+        """Returns what is kept before anything was seen.
 
-    def init(self, value: Any, forecasts: Any) -> Any: ...
-    def observe(self, memory: Any, x: Input, pending: Any) -> Any: ...
-    def newest(self, memory: Any) -> Any: ...
-    def warmup(self, with_errors: bool) -> int: ...
+        Args:
+            value: gives shape and dtype.
+            forecasts: of the candidates, likewise; None where there are none.
+
+        Returns:
+            A pytree of arrays.
+        """
+
+    @abstractmethod
+    def observe(self, memory: Any, x: Input, pending: Any) -> Any:
+        """Returns what is kept after the newest input.
+
+        Args:
+            memory: what was kept before.
+            x: the newest input.
+            pending: the candidate forecasts of its value; None where there are none.
+
+        Returns:
+            What is kept now.
+        """
+
+    @abstractmethod
+    def newest(self, memory: Any) -> Any:
+        """Returns the newest value in what is kept.
+
+        Args:
+            memory: what is kept.
+
+        Returns:
+            The value, (*batch, dim).
+        """
+
+    @abstractmethod
+    def warmup(self, with_errors: bool) -> int:
+        """Returns the number of outputs that pass before a forecast counts.
+
+        Args:
+            with_errors: whether there are candidates.
+
+        Returns:
+            That number.
+        """
 
 
 class Memory(NamedTuple):
@@ -37,7 +73,7 @@ class Memory(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class DelayMemory:
+class DelayMemory(PoolMemory):
     """Time-delay embedding with l = num_delays terms (l = 1: the newest only). It has no parameters.
 
     Source: Patel and Wikner (2023), eq. 4 and 8.

@@ -9,14 +9,15 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_sizes
+from jaxcast.checks import Checked, check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.gru import GRU
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.lstm import LSTM
 from jaxcast.nn.network import Network
+from jaxcast.pooling.memory import PoolMemory
+from jaxcast.pooling.pool import ComponentWeights
 from jaxcast.pooling.scales import Standardise, Standardizer
-from jaxcast.pooling.weighted import ComponentWeights
 from jaxcast.rollout import Input, Output
 
 _CELLS: dict[str, Any] = {"gru": GRU, "lstm": LSTM}
@@ -36,7 +37,7 @@ class RecurrentState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RecurrentMemory:
+class RecurrentMemory(PoolMemory):
     """A recurrent cell over [u, e_i], with one carry for each candidate i and the same parameters for all.
 
     Made by `RecurrentAttention`. The first value of a series has no errors yet, and changes no carry.
@@ -96,7 +97,7 @@ class RecurrentMemory:
         return self.num_warmup
 
 
-class RecurrentAttention(ComponentWeights, Network, name="recurrent_attention"):
+class RecurrentAttention(ComponentWeights, Checked, Network, name="recurrent_attention"):
     """Attention whose keys are the hidden states of one recurrent network, run over how each candidate has erred.
 
         h_i <- cell(h_i, [u, e_i])                      e_i = F_i - u, the same parameters for every candidate

@@ -14,8 +14,9 @@ from jaxcast.dynamics.trajectory_checks import check_trajectory
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
 from jaxcast.numerics.delay_embedding import delay_embed
-from jaxcast.pooling.cell import Forecaster, Pool
+from jaxcast.pooling.cell import Forecaster
 from jaxcast.pooling.memory import Memory
+from jaxcast.pooling.pool import Pool
 from jaxcast.rollout import Input, Output
 from jaxcast.sampling import check_sampling, with_all_digits
 from jaxcast.scores.valid_times import squared_error

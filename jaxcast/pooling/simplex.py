@@ -8,14 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_sizes
-from jaxcast.errors import InputError
-from jaxcast.pooling.memory import DelayMemory, Memory
-from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pooling.memory import Memory
+from jaxcast.pooling.pool import DelayPool, WeightedSum
 from jaxcast.pytrees import FrozenPytree, static
 
 
-class SimplexLeastSquares(WeightedSum, FrozenPytree, name="simplex_least_squares"):
+class SimplexLeastSquares(WeightedSum, DelayPool, FrozenPytree, name="simplex_least_squares"):
     """The convex weights with the least squared error over the last l steps. It has no parameters.
 
         a = argmin_(a >= 0, sum a = 1) sum_(n = j-l)^(j-1) |sum_i a_i e_n^(i)|^2,    y = sum_i a_i F_i
@@ -44,21 +42,11 @@ class SimplexLeastSquares(WeightedSum, FrozenPytree, name="simplex_least_squares
 
     num_delays: int = static()
 
-    def __post_init__(self) -> None:
-        check_sizes(num_delays=self.num_delays)
-
-    @property
-    def memory(self) -> DelayMemory:
-        return DelayMemory(self.num_delays)
-
     @checked
     def weigh(self, memory: Memory, forecasts: Float[Array, "*batch model dim"]) -> Float[Array, "*batch model"]:
-        if memory.errors is None:
-            raise InputError("simplex weights need candidates: give the Forecaster a forecast map")
-        *batch, num_delays, num_models, _ = memory.errors.shape
-        if num_delays != self.num_delays:
-            raise InputError(f"the memory holds {num_delays} delays, the pool was made for {self.num_delays}")
-        points = jnp.moveaxis(memory.errors, -2, -3).reshape(*batch, num_models, -1)
+        errors = self.errors_in(memory)
+        *batch, _, num_models, _ = errors.shape
+        points = jnp.moveaxis(errors, -2, -3).reshape(*batch, num_models, -1)
         return _nearest_to_zero(points).astype(forecasts.dtype)
 
 

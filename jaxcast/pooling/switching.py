@@ -4,6 +4,7 @@ Both pools here are the filter of a hidden Markov chain over the candidates: z_n
 step to value n, p(z_(n+1) = j | z_n = i) = T_ij, and then u_n = F_n^(i) + a Gaussian error.
 """
 
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,10 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_floats, check_number, check_positive, sizes_of
+from jaxcast.checks import Checked, check_floats, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError, shown
-from jaxcast.pooling.weighted import WeightedSum
+from jaxcast.pooling.memory import PoolMemory
+from jaxcast.pooling.pool import WeightedSum
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Input
 from jaxcast.types import Scalar
@@ -29,22 +31,24 @@ class SwitchingMemory(NamedTuple):
     verifies: Bool[Array, "*batch"]
 
 
-class _Switching(WeightedSum):
+class _Switching(WeightedSum, PoolMemory):
     """A pool that is its own memory: the weights. Subclasses give the transition matrix and the likelihoods."""
 
-    def transition_of(self, num_models: int) -> Float[Array, "model model"]:
-        raise NotImplementedError
+    @abstractmethod
+    def transition_of(self, num_models: int) -> Float[Array, "model model"]: ...
+
+    @abstractmethod
+    def log_likelihood(
+        self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]
+    ) -> Float[Array, " model"]: ...
+
+    @abstractmethod
+    def prior_of(self, num_models: int) -> Float[Array, " model"]: ...
 
     def newest(self, memory: Any) -> Any:
         raise InputError(
             f"a {type(self).__name__} remembers weights, not values; fit a correction to a pool with delays"
         )
-
-    def log_likelihood(self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]) -> Float[Array, " model"]:
-        raise NotImplementedError
-
-    def prior_of(self, num_models: int) -> Float[Array, " model"]:
-        raise NotImplementedError
 
     @property
     def memory(self) -> Any:
@@ -87,7 +91,7 @@ class _Switching(WeightedSum):
         return jnp.exp(memory.log_weights).astype(forecasts.dtype)
 
 
-class FixedShare(_Switching, FrozenPytree, name="fixed_share"):
+class FixedShare(_Switching, Checked, FrozenPytree, name="fixed_share"):
     """Weights multiplied by the likelihood of each candidate's last verified forecast, of which all then share a part.
 
         v_i = w_i exp(-L_i) / sum_k w_k exp(-L_k),    L_i = 1/2 sum_d ((F_d^(i) - u_d) / s_d)^2
@@ -134,7 +138,7 @@ class FixedShare(_Switching, FrozenPytree, name="fixed_share"):
         return -0.5 * jnp.where(known, (errors / jnp.asarray(self.scale, errors.dtype)) ** 2, 0.0).sum(-1)
 
 
-class InteractingModels(_Switching, FrozenPytree, name="interacting_models"):
+class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_models"):
     """The filter of a hidden Markov chain over the candidates, with their Gaussian one-step errors as evidence.
 
         v_i = w_i N(u; F^(i), C_i) / sum_k w_k N(u; F^(k), C_k),    w'_j = sum_i v_i T_ij,    y = sum_j w'_j F_j

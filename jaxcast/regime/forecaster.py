@@ -8,15 +8,16 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from jaxcast.checks import check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
-from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
+from jaxcast.checks import Checked, check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
+from jaxcast.dynamics.candidate_cell import CandidateCell
+from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.errors import InputError
 from jaxcast.numerics.polynomials import check_factors, monomials, products
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule
 from jaxcast.regime.kalman import Belief, observe, predict
-from jaxcast.rollout import DeterministicCell, Input, Output
+from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
 MOST_SUBSTEPS = 1000
@@ -33,7 +34,7 @@ class RegimeCarry(NamedTuple):
     has_begun: Any
 
 
-class RegimeForecaster(FrozenPytree, DeterministicCell, name="regime"):
+class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     """A filter over the state and the regime that candidates' errors reveal, and the pool of candidates at that regime.
 
         y = Phi(u; course) + sum_i a_i(c) [F_i(u) - Phi(u; c_i)]
@@ -80,9 +81,6 @@ class RegimeForecaster(FrozenPytree, DeterministicCell, name="regime"):
     forecast_map: ForecastMap | None = None
     interpolation_degree: int = static(default=1)
     is_corrected: bool = static(default=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a forecaster."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_model, check_number
+from jaxcast.dynamics.candidate_cell import CandidateCell
 from jaxcast.dynamics.candidates import ForecastMap, stack_systems, unstack_systems
 from jaxcast.dynamics.parse import describe_system, parse_system
 from jaxcast.dynamics.systems import System
@@ -19,10 +20,8 @@ from jaxcast.io.files import check_name, is_marked, write_arrays, write_json, wr
 from jaxcast.io.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
 from jaxcast.pooling.cell import Forecaster
 from jaxcast.pytrees import named_leaves
-from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.registry import Saveable, check_imported, described, module_of, name_of, rebuilt
-from jaxcast.rollout import Cell
-from jaxcast.text.language_model import LanguageModel, TokenCell
+from jaxcast.rollout import Cell, HasCell
 
 FORMAT = "jaxcast pool 3"
 PARTS = ("format", "class", "module", "arguments", "candidates", "attributes", "checksum", "arrays_checksum")
@@ -51,9 +50,9 @@ class StoredModel(NamedTuple):
     def cell(self) -> Any:
         """What rolls: the pool over its candidates, or the pool where it is a cell of its own, as a regime's is; of a language
         model a `TokenCell`."""
-        if isinstance(self.pool, LanguageModel):
-            return TokenCell(self.pool)
-        return self.pool if isinstance(self.pool, Cell) else Forecaster(self.pool, self.forecast_map)
+        if isinstance(self.pool, Cell):
+            return self.pool
+        return self.pool.cell if isinstance(self.pool, HasCell) else Forecaster(self.pool, self.forecast_map)
 
 
 @checked
@@ -89,10 +88,10 @@ def save_model(
         >>> jaxcast.load_model(folder).forecast_map([1.0, 1.0, 20.0]).shape
         (2, 3)
     """
-    if isinstance(pool, RegimeForecaster):
+    if isinstance(pool, CandidateCell):
         if forecast_map is not None:
-            raise InputError("a RegimeForecaster brings its candidates; leave forecast_map out")
-        pool, forecast_map = dataclasses.replace(pool, forecast_map=None), pool.forecast_map
+            raise InputError(f"a {type(pool).__name__} brings its candidates; leave forecast_map out")
+        forecast_map, pool = pool.forecast_map, _with_candidates(pool, None)
     check_model(pool)
     config = {
         "format": FORMAT,
@@ -168,9 +167,13 @@ def load_model(folder: str | Path, forecast_map: ForecastMap | None = None) -> S
                 "give them: jaxcast.load_model(folder, forecast_map=...)"
             )
         forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
-    if isinstance(pool, RegimeForecaster):
-        pool = dataclasses.replace(pool, forecast_map=forecast_map)
+    if isinstance(pool, CandidateCell):
+        pool = _with_candidates(pool, forecast_map)
     return StoredModel(pool, forecast_map, config["attributes"])
+
+
+def _with_candidates(cell: Any, forecast_map: Any) -> Any:
+    return dataclasses.replace(cell, forecast_map=forecast_map)
 
 
 def _as_json(config: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_positive
+from jaxcast.checks import Checked, check_positive
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import Constant, uniform_linear
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
@@ -34,7 +34,7 @@ from jaxcast.types import Info
 N = TypeVar("N", bound="RegionNetwork")
 
 
-class RegionNetwork(Saveable, nnx.Module):
+class RegionNetwork(Checked, Saveable, nnx.Module):
     """What the recurrent region forecasters share: the series' scales, and how states become forecasts.
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_floats, check_model, check_number, check_positive, sizes_of
+from jaxcast.checks import Checked, check_floats, check_model, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
@@ -22,7 +22,7 @@ _NEWEST = 9
 _LEAST_WIDTH = 0.25
 
 
-class CalibratedForecaster(FrozenPytree, name="calibrated"):
+class CalibratedForecaster(Checked, FrozenPytree, name="calibrated"):
     """A forecaster of several series, and how far each of its quantiles is off at each lead.
 
         q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, and not below `lower`

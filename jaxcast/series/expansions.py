@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_floats, check_whole, sizes_of
+from jaxcast.checks import Checked, check_floats, check_whole, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.forecasters.reservoir import Network, excite, random_network
 from jaxcast.limits import check_arrays
@@ -51,7 +51,7 @@ class PolynomialFeatures(FrozenPytree, name="polynomial_features"):
         return products(features, monomials(features.shape[-1], self.degree)[1:])
 
 
-class RandomFourierFeatures(FrozenPytree, name="random_fourier_features"):
+class RandomFourierFeatures(Checked, FrozenPytree, name="random_fourier_features"):
     """Random cosines, whose inner products approach a Gaussian kernel: kernel ridge regression for any number of samples.
 
         phi(x) = [ sqrt(2 d / m) cos(W x + c), linear x ],    phi(x) . phi(y) ~ d exp(-bandwidth^2 |x - y|^2 / 2 d) + linear^2 x . y

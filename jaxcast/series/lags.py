@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_choice, check_flag, check_floats, check_positive, check_whole, sizes_of
+from jaxcast.checks import Checked, check_choice, check_flag, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
@@ -41,7 +41,7 @@ class Window(NamedTuple):
     level: Any
 
 
-class LagInputs(FrozenPytree):
+class LagInputs(Checked, FrozenPytree):
     """Lags of weighted means of several series, made by `lag_inputs`.
 
         x_(r,m,k) = g( sum_s w_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_flag, check_floats, check_model, check_penalty, check_whole, is_zero, sizes_of
+from jaxcast.checks import Checked, check_flag, check_floats, check_model, check_penalty, check_whole, is_zero, sizes_of
 from jaxcast.errors import InputError
 from jaxcast.numerics.ridge import ridge
 from jaxcast.pytrees import FrozenPytree, static
@@ -25,7 +25,7 @@ from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
 from jaxcast.types import Scalar
 
 
-class LagRegression(FrozenPytree, name="lag_regression"):
+class LagRegression(Checked, FrozenPytree, name="lag_regression"):
     """A regression from lags to all leads at once, made by `fit_lag_regression`.
 
         y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )

@@ -18,13 +18,13 @@ from jaxcast.nn.network import Network
 from jaxcast.nn.rnn import Activation
 from jaxcast.nn.stack import Kind, Stack
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import Cell, Input, Output, forecast
+from jaxcast.rollout import Cell, HasCell, Input, Output, forecast
 from jaxcast.text.tokens import Tokens, checked_tokens
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
 
 
-class LanguageModel(Network, name="language_model"):
+class LanguageModel(HasCell, Network, name="language_model"):
     """An embedding of tokens, a stack of recurrent layers, and a softmax over the next token.
 
         p(w_(n+1) | w_1, ..., w_n) = softmax(W h_n + b),    h = Stack(E[w])
@@ -94,6 +94,11 @@ class LanguageModel(Network, name="language_model"):
         names = ("kind", "hidden_size", "num_layers", "dropout", "activation", "dtype")
         stack = {name: self.stack.config[name] for name in names if name in self.stack.config}
         return {"num_tokens": num_tokens, "embedding_size": embedding_size, **stack}
+
+    @property
+    def cell(self) -> "TokenCell":
+        """The cell that samples at a temperature of 1."""
+        return TokenCell(self)
 
     def init_carry(self, *batch: int) -> Any:
         """The carry before the first token."""

@@ -336,8 +336,8 @@ def test_what_a_pool_cannot_do_is_refused(pools, samples, without_type_checks):
             lambda: jaxcast.pooling.SimplexLeastSquares(2)(*samples[:2]),
             "memory holds 5 delays, the pool was made for 2",
         ),
-        (lambda: pools["simplex"](states_only, samples.forecasts), "simplex weights need candidates"),
-        (lambda: pools["multi_scaled"](states_only, samples.forecasts), "attention needs candidates"),
+        (lambda: pools["simplex"](states_only, samples.forecasts), "SimplexLeastSquares needs candidates"),
+        (lambda: pools["multi_scaled"](states_only, samples.forecasts), "ScaledDotProductAttention needs candidates"),
         (
             lambda: jaxcast.pooling.fit_ridge(*samples[1:], penalty=-1.0),
             "penalty must be zero or more, and finite, got -1.0",

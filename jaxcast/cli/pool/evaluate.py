@@ -32,8 +32,9 @@ from jaxcast.io.run_folder import RunFolder, hash_of_code
 from jaxcast.io.trajectories import load_trajectory
 from jaxcast.plotting.trajectories import or_more
 from jaxcast.pooling.baselines import Persistence
-from jaxcast.pooling.cell import BestCandidate, Forecaster, HeldWeights, WeightedPool
+from jaxcast.pooling.cell import BestCandidate, Forecaster, HeldWeights
 from jaxcast.pooling.linear import FixedWeights
+from jaxcast.pooling.pool import WeightedPool
 from jaxcast.progress import announce, note, stage
 from jaxcast.pytrees import fingerprint
 from jaxcast.rollout import Output

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcast.dynamics.candidates import ForecastMap, as_forecast_map
+from jaxcast.dynamics.candidate_cell import CandidateCell
+from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.errors import InputError
-from jaxcast.pooling.cell import Forecaster, Pool
+from jaxcast.pooling.cell import Forecaster
+from jaxcast.pooling.pool import Pool
 from jaxcast.pytrees import FrozenPytree
-from jaxcast.rollout import DeterministicCell, Input, Output
+from jaxcast.rollout import Input, Output
 
 
 class SeedsCarry(NamedTuple):
@@ -20,7 +22,7 @@ class SeedsCarry(NamedTuple):
     forecasts: Float[Array, "seed dim"]
 
 
-class SeedEnsemble(FrozenPytree, DeterministicCell):
+class SeedEnsemble(CandidateCell, FrozenPytree):
     """The mean forecast of pools that differ in their training seed alone, and their spread as its uncertainty.
 
         y = mean_s y_s,    spread = (sum_s (y_s - y)^2 / (S - 1))^(1/2)
@@ -52,9 +54,6 @@ class SeedEnsemble(FrozenPytree, DeterministicCell):
 
     pools: Pool
     forecast_map: ForecastMap | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "forecast_map", as_forecast_map(self.forecast_map))
 
     @property
     def warmup(self) -> int:
