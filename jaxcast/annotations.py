@@ -38,7 +38,7 @@ _HOW_TO_MAKE = {
     "Trajectory": "give jaxcast.Trajectory(times, states)",
     "SeriesWindows": "make them by jaxcast.series.series_windows",
     "OneStepSamples": "make them by jaxcast.one_step_samples",
-    "HubForecasts": "make one by Hub.course() or jaxcast.hub.HubForecasts.of",
+    "HubForecasts": "make one by Hub.forecasts() or jaxcast.hub.HubForecasts.of",
     "GradientTransformation": "make one by jaxcast.training.make_optimizer or optax",
     "Windows": "make them by jaxcast.cut_windows",
 }

@@ -206,6 +206,6 @@ def read_plainly(forecasts):
 def as_found(hub):
     """The same of a hub that was loaded."""
     return {
-        (hub.models[m], hub.locations[p], str(hub.dates[t]), float(hub.levels[q])): float(hub.forecasts[p, t, m, q])
-        for p, t, m, q in zip(*np.nonzero(~np.isnan(hub.forecasts)), strict=True)
+        (hub.models[m], hub.locations[p], str(hub.dates[t]), float(hub.levels[q])): float(hub.quantiles[p, t, m, q])
+        for p, t, m, q in zip(*np.nonzero(~np.isnan(hub.quantiles)), strict=True)
     }

@@ -72,7 +72,7 @@ def quantiles(*shape, seed=0):
 
 
 @cache
-def course():
+def hub_forecasts():
     return jaxcast.hub.HubForecasts.of(quantiles(2, 8, 3), whole(2, 8), LEVELS)
 
 
@@ -362,9 +362,13 @@ CALLS = {
         (quantiles(2, 8), whole(2, 8)),
         {},
     ),
-    "quantile_samples": lambda: (jaxcast.hub.quantile_samples, (course(),), {"num_delays": 2, "scale": whole(2)}),
-    "track_coverage": lambda: (jaxcast.hub.track_coverage, (quantiles(2, 8), course()), {}),
-    "follow_leader": lambda: (jaxcast.hub.follow_leader, (quantiles(2, 2, 8), course()), {}),
+    "quantile_samples": lambda: (
+        jaxcast.hub.quantile_samples,
+        (hub_forecasts(),),
+        {"num_delays": 2, "scale": whole(2)},
+    ),
+    "track_coverage": lambda: (jaxcast.hub.track_coverage, (quantiles(2, 8), hub_forecasts()), {}),
+    "follow_leader": lambda: (jaxcast.hub.follow_leader, (quantiles(2, 2, 8), hub_forecasts()), {}),
     "score_log_likelihoods": lambda: (jaxcast.text.score_log_likelihoods, (-whole(4),), {}),
     "fit_emulator": lambda: (
         jaxcast.regime.fit_emulator,

@@ -300,11 +300,11 @@ def hub_course(truth):
 
 
 PROTOCOLS = {
-    "rolling_origin": lambda course: jaxcast.hub.rolling_origin(jaxcast.hub.AdaptivePool.untrained(), course, num_optimizer_steps=1).forecast,
-    "adaptive_origin": lambda course: jaxcast.hub.adaptive_origin(course, num_optimizer_steps=1).forecast,
-    "track_coverage": lambda course: jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course),
-    "follow_leader": lambda course: jaxcast.hub.follow_leader(jnp.moveaxis(course.forecasts, 2, 0), course).forecast,
-    "pool_forecasts": lambda course: jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(), course).forecast,
+    "rolling_origin": lambda hub_forecasts: jaxcast.hub.rolling_origin(hub_forecasts, pool=jaxcast.hub.AdaptivePool.untrained(), num_optimizer_steps=1).forecast,
+    "adaptive_origin": lambda hub_forecasts: jaxcast.hub.adaptive_origin(hub_forecasts, num_optimizer_steps=1).forecast,
+    "track_coverage": lambda hub_forecasts: jaxcast.hub.track_coverage(hub_forecasts.quantiles[:, :, 0], hub_forecasts),
+    "follow_leader": lambda hub_forecasts: jaxcast.hub.follow_leader(jnp.moveaxis(hub_forecasts.quantiles, 2, 0), hub_forecasts).forecast,
+    "pool_forecasts": lambda hub_forecasts: jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(), hub_forecasts).forecast,
 }  # fmt: skip
 
 
@@ -321,10 +321,10 @@ def test_no_forecast_of_a_hub_sees_the_truth_of_its_own_week_or_later(name):
 def test_scaled_wis_and_best_average_see_nothing_where_the_weight_is_zero():
     truth = np.random.default_rng(0).normal(10, 2, (2, 6))
     truth[0, 2] = np.nan
-    course = jaxcast.hub.HubForecasts.of(
+    hub_forecasts = jaxcast.hub.HubForecasts.of(
         np.sort(np.random.default_rng(1).normal(10, 2, (2, 6, 4, 3)), -1), truth, [0.25, 0.5, 0.75]
     )
-    samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(2))
+    samples = jaxcast.hub.quantile_samples(hub_forecasts, num_delays=2, scale=np.ones(2))
     samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
     pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=KEY)
     assert (samples.weight == 0).sum() == 1

@@ -9,7 +9,7 @@ import jaxcast
 from jaxcast.pooling.corrected import Features
 
 
-def course(forecasts, truth, levels, **options):
+def hub_forecasts(forecasts, truth, levels, **options):
     return jaxcast.hub.HubForecasts.of(
         np.asarray(forecasts, float), np.asarray(truth, float), np.asarray(levels), **options
     )
@@ -20,7 +20,7 @@ def test_a_trimmed_mean_leaves_out_the_nearest_whole_number_of_models(trim, expe
     """Of six: round(0.25 * 6) = 2 at either end, not 1; round(0.1 * 6) = 1."""
     models = np.asarray([1.0, 2, 3, 4, 5, 111])
     pooled = jaxcast.hub.pool_forecasts(
-        jaxcast.hub.TrimmedMean(trim), course(models.reshape(1, 1, 6, 1), [[3.0]], [0.5])
+        jaxcast.hub.TrimmedMean(trim), hub_forecasts(models.reshape(1, 1, 6, 1), [[3.0]], [0.5])
     ).forecast
     assert float(pooled[0, 0, 0]) == pytest.approx(expected)
 

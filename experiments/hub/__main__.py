@@ -86,24 +86,26 @@ def rolling(
     config: Config, hub: jaxcast.hub.Hub, baseline: jaxcast.hub.Hub | None, folder: RunFolder, console: Console
 ) -> dict[str, np.ndarray]:
     """What each forecaster would have said with what was known: (location, time, quantile), NaN where nothing."""
-    course = hub.course()
-    possible = np.asarray(course.possible)[..., None]
-    forecasts = {
-        name: np.asarray(jaxcast.hub.pool_forecasts(pool, course).forecast) for name, pool in untrained().items()
+    forecasts = hub.forecasts()
+    is_forecast = np.asarray(forecasts.is_forecast)[..., None]
+    pooled = {
+        name: np.asarray(jaxcast.hub.pool_forecasts(pool, forecasts).forecast) for name, pool in untrained().items()
     }
 
     def average(_: Path) -> Arrays:
         pool = jaxcast.hub.TrainedQuantileAverage.untrained(len(hub.models))
         return {
             "forecast": np.asarray(
-                jaxcast.hub.rolling_origin(pool, course, num_optimizer_steps=config.num_steps).forecast
+                jaxcast.hub.rolling_origin(
+                    forecasts, pool=pool, num_optimizer_steps=config.num_optimizer_steps
+                ).forecast
             )
         }
 
     def adaptive(_: Path) -> Arrays:
         began = time.perf_counter()
         pool = jaxcast.hub.AdaptivePool.untrained(follow_newest=True)
-        output = jaxcast.hub.adaptive_origin(course, pool, num_optimizer_steps=config.num_steps)
+        output = jaxcast.hub.adaptive_origin(forecasts, pool=pool, num_optimizer_steps=config.num_optimizer_steps)
         kept = {"forecast": output.forecast, "weights": output.info["weights"], "leader": output.info["leader"]}
         arrays = {name: np.asarray(array) for name, array in kept.items()}
         console.print(
@@ -113,11 +115,11 @@ def rolling(
         )
         return arrays
 
-    forecasts["trained_average"] = folder.stage(f"average_h{hub.horizon}", average)["forecast"]
-    forecasts[BEST] = folder.stage(f"adaptive_h{hub.horizon}", adaptive)["forecast"]
-    masked = {name: np.where(possible, forecast, np.nan) for name, forecast in forecasts.items()}
+    pooled["trained_average"] = folder.stage(f"average_h{hub.horizon}", average)["forecast"]
+    pooled[BEST] = folder.stage(f"adaptive_h{hub.horizon}", adaptive)["forecast"]
+    masked = {name: np.where(is_forecast, forecast, np.nan) for name, forecast in pooled.items()}
     if baseline is not None:
-        masked[baseline.models[0]] = baseline.forecasts[:, :, 0]
+        masked[baseline.models[0]] = baseline.quantiles[:, :, 0]
     return masked
 
 
@@ -138,7 +140,7 @@ def blocked(
     config: Config, hub: jaxcast.hub.Hub, windows: list[Window], folder: RunFolder, console: Console
 ) -> dict[str, np.ndarray]:
     """The paper's pools by the paper's protocol, which trains on the future too: gaps filled as the paper did."""
-    filled = jaxcast.hub.fill_gaps(hub).course()
+    filled = jaxcast.hub.fill_gaps(hub).forecasts()
     masks = np.stack([hub.weeks(window.first, window.last) for window in windows])
     forecasts = {EQUAL: np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), filled).forecast)}
     for number, name in enumerate(config.blocked):
@@ -150,9 +152,9 @@ def blocked(
             ) -> Arrays:
                 console.print(f"{name}, without window {windows[index].name}", highlight=False)
                 run = jaxcast.hub.blocked_windows(
-                    initialiser(name, config, hub),
                     filled,
                     mask[None],
+                    init=initialiser(name, config, hub),
                     num_delays=NUM_DELAYS,
                     keys=jax.random.split(jax.random.fold_in(jax.random.key(config.seed), number), 1),
                     optimizer=jaxcast.training.make_optimizer(

@@ -83,7 +83,7 @@ def scores_by_week(
 def relative(hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], best: str, equal: str) -> Figure:
     """Candidates and pools against the equal-weight mean on the tasks that both forecast."""
     base = _wis(forecasts[equal], hub)
-    candidates = {name: hub.forecasts[:, :, i] for i, name in enumerate(hub.models)}
+    candidates = {name: hub.quantiles[:, :, i] for i, name in enumerate(hub.models)}
     shown = candidates | {LABELS[name]: forecasts[name] for name in (best, "equal_median")}
     ratios = []
     for forecast in shown.values():

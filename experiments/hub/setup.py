@@ -87,7 +87,7 @@ class Config(Settings):
     """Rows of the additive attention's hidden layer, the paper's are 1000; a head of 21 has a tenth of them."""
     blocked_batch_size: int = 64
     """Tasks in a minibatch."""
-    num_steps: int = 15
+    num_optimizer_steps: int = 15
     """Optimizer steps of the adaptive pool before each forecast."""
     shown_location: str | None = None
     """Location of the pictures; by default the one with the most of what the truth counts."""
@@ -106,7 +106,7 @@ PRESETS = {
         blocked_epochs=2,
         blocked_hidden=20,
         blocked_batch_size=16,
-        num_steps=2,
+        num_optimizer_steps=2,
     ),
     "quick": Config(),
     "paper": Config(

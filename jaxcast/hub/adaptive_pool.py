@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcast.checks import Checked, check_flag, check_floats, check_number, sizes_of
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.pools import clip_outliers, model_scores, where_possible
+from jaxcast.hub.pools import clip_outliers, model_scores, where_forecast
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
@@ -48,9 +48,9 @@ class AdaptivePool(Checked, FrozenPytree, name="adaptive"):
     Example:
         >>> import jaxcast, numpy as np
         >>> rng = np.random.default_rng(0)
-        >>> forecasts = np.sort(rng.normal(10, 2, (3, 8, 4, 5)), -1)
-        >>> course = jaxcast.hub.HubForecasts.of(forecasts, rng.normal(10, 2, (3, 8)), np.asarray([0.1, 0.3, 0.5, 0.7, 0.9]))
-        >>> output = jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool.untrained(), course)
+        >>> values = np.sort(rng.normal(10, 2, (3, 8, 4, 5)), -1)
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, rng.normal(10, 2, (3, 8)), np.asarray([0.1, 0.3, 0.5, 0.7, 0.9]))
+        >>> output = jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool.untrained(), forecasts)
         >>> output.forecast.shape, bool((np.diff(output.forecast) >= 0).all())
         ((3, 8, 5), True)
     """
@@ -110,39 +110,39 @@ class AdaptivePool(Checked, FrozenPytree, name="adaptive"):
         none = jnp.zeros((2, len(error_rates)))
         return cls(powers, jnp.zeros(()), none, none, jnp.zeros((2, 2)), rates, error_rates, clip, lower, follow_newest)
 
-    def observe(self, course: HubForecasts) -> ScoreMemory:
-        clipped, credible = clip_outliers(course, self.clip)
-        scores, average = model_scores(clipped, course)
-        own, usual = (decayed(a, self.rates, course.horizon) for a in (scores, average))
+    def observe(self, forecasts: HubForecasts) -> ScoreMemory:
+        clipped, credible = clip_outliers(forecasts, self.clip)
+        scores, average = model_scores(clipped, forecasts)
+        own, usual = (decayed(a, self.rates, forecasts.horizon) for a in (scores, average))
         floor = 0.1 * usual + 0.01 * usual.mean((0, 2), keepdims=True) + jnp.finfo(own.dtype).tiny ** 0.5
         by_location = jnp.log((own + floor) / (usual + floor))
         over_all = jnp.log((own + floor).sum(0) / (usual + floor).sum(0))
         features = jnp.stack([by_location, jnp.broadcast_to(over_all, by_location.shape)], -2)
-        return ScoreMemory(clipped, credible, features.reshape(*features.shape[:3], -1), course.observed[..., 0])
+        return ScoreMemory(clipped, credible, features.reshape(*features.shape[:3], -1), forecasts.observed[..., 0])
 
-    def __call__(self, memory: ScoreMemory, course: HubForecasts) -> Output:
+    def __call__(self, memory: ScoreMemory, forecasts: HubForecasts) -> Output:
         shares = shares_of(-memory.log_scores @ self.powers.reshape(-1), memory.credible)
         pooled = jnp.einsum("ltm,ltmq->ltq", shares, memory.clipped)
-        centre = pooled[..., course.median_index]
+        centre = pooled[..., forecasts.median_index]
         if self.follow_newest:
             newest = jnp.where(jnp.isfinite(memory.newest), memory.newest, centre)
             centre = centre + self.pull * (newest - centre)
-        deviation = pooled - pooled[..., course.median_index, None]
+        deviation = pooled - pooled[..., forecasts.median_index, None]
         size = jnp.abs(deviation).mean(-1)
-        shift, log_spread = self._recalibration(centre, size, deviation[..., -1] - deviation[..., 0], course)
-        widths = jnp.exp(log_spread[..., None] + self._log_widths(course.levels))
+        shift, log_spread = self._recalibration(centre, size, deviation[..., -1] - deviation[..., 0], forecasts)
+        widths = jnp.exp(log_spread[..., None] + self._log_widths(forecasts.levels))
         centre = centre + shift * size if self.follow_newest else centre
-        forecast = rescaled(pooled, centre, widths, course.median_index)
+        forecast = rescaled(pooled, centre, widths, forecasts.median_index)
         if self.lower is not None:
             forecast = jnp.maximum(forecast, self.lower)
-        return Output(where_possible(forecast, course), {"weights": shares})
+        return Output(where_forecast(forecast, forecasts), {"weights": shares})
 
-    def _recalibration(self, centre: Array, size: Array, reach: Array, course: HubForecasts) -> tuple[Array, Array]:
+    def _recalibration(self, centre: Array, size: Array, reach: Array, forecasts: HubForecasts) -> tuple[Array, Array]:
         """By how many sizes to shift, and the log of how much wider to be, (location, time), from the errors before."""
-        errors = jnp.where(course.scored, jnp.clip(course.truth - centre, -2 * reach, 2 * reach), 0)
-        expected = jnp.where(course.scored, size, 0)
+        errors = jnp.where(forecasts.is_scorable, jnp.clip(forecasts.truth - centre, -2 * reach, 2 * reach), 0)
+        expected = jnp.where(forecasts.is_scorable, size, 0)
         signed, absolute, usual = (
-            decayed(a, self.error_rates, course.horizon) for a in (errors, jnp.abs(errors), expected)
+            decayed(a, self.error_rates, forecasts.horizon) for a in (errors, jnp.abs(errors), expected)
         )
         tiny = jnp.finfo(usual.dtype).tiny ** 0.5
         floor = 0.01 * usual.mean(0, keepdims=True) + tiny

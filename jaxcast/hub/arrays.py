@@ -28,7 +28,7 @@ class Hub:
     """The forecasts of one horizon and target, and the truth, on a grid of dates without holes.
 
     Args:
-        forecasts: (location, time, model, quantile), in the unit of the truth, NaN where a model did not forecast.
+        quantiles: (location, time, model, quantile), in the unit of the truth, NaN where a model did not forecast.
         truth: (location, time), NaN where it is not known; in its final form, as the table has it now.
         observed: (location, time, lag), the truth up to the newest date that could be known when each forecast was made,
             newest first, also from before the first forecast; not as it stood then, for revisions are not replayed.
@@ -56,7 +56,7 @@ class Hub:
         [False, True, True]
     """
 
-    forecasts: np.ndarray
+    quantiles: np.ndarray
     truth: np.ndarray
     observed: np.ndarray
     locations: tuple[str, ...]
@@ -72,7 +72,7 @@ class Hub:
     @property
     def present(self) -> np.ndarray:
         """Which model forecast what, (location, time, model)."""
-        return ~np.isnan(self.forecasts).any(-1)
+        return ~np.isnan(self.quantiles).any(-1)
 
     @property
     def step(self) -> np.timedelta64:
@@ -84,10 +84,10 @@ class Hub:
         """From the newest truth that forecasters could know to the date of the forecast."""
         return self.horizon - self.first_horizon + 1
 
-    def course(self) -> HubForecasts:
+    def forecasts(self) -> HubForecasts:
         """What pools see: JAX arrays with a mask; its horizon is `steps_ahead`."""
         return HubForecasts.of(
-            self.forecasts, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead
+            self.quantiles, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead
         )
 
     def weeks(self, first: str, last: str) -> np.ndarray:
@@ -112,7 +112,7 @@ class Hub:
         if not len(models):
             raise InputError(f"expected at least one of the models {shown(', '.join(self.models))}")
         index = [self.models.index(name) for name in check_names("model", models, self.models)]
-        return dataclasses.replace(self, forecasts=self.forecasts[:, :, index], models=tuple(models))
+        return dataclasses.replace(self, quantiles=self.quantiles[:, :, index], models=tuple(models))
 
 
 @checked
@@ -169,7 +169,7 @@ def load_hub(
         >>> rows = [f"a,X,2024-01-06,1,{level},{level}" for level in (0.25, 0.5, 0.75)]
         >>> _ = forecasts.write_text("\\n".join(["model,location,target_end_date,horizon,quantile,value", *rows]))
         >>> _ = truth.write_text("location,date,value\\nX,2024-01-06,0.4")
-        >>> jaxcast.load_hub(forecasts, truth).forecasts.shape
+        >>> jaxcast.load_hub(forecasts, truth).quantiles.shape
         (1, 1, 1, 3)
     """
     check_choice("bad", bad, ("raise", "drop"))

@@ -39,9 +39,9 @@ class QuantileSamples(NamedTuple):
 
 @checked
 def quantile_samples(
-    course: HubForecasts, *, num_delays: int, scale: Shaped[ArrayLike, " location"]
+    forecasts: HubForecasts, *, num_delays: int, scale: Shaped[ArrayLike, " location"]
 ) -> QuantileSamples:
-    """Every task of a course with what a pool with a delay memory knows before it, (location, time, ...).
+    """Every task of a hub with what a pool with a delay memory knows before it, (location, time, ...).
 
     At horizon h the newest observation is h steps older than the task, and so are the forecasts that it is compared with: what
     is pending is no memory yet.
@@ -53,33 +53,33 @@ def quantile_samples(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
-        >>> samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(2))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> samples = jaxcast.hub.quantile_samples(forecasts, num_delays=2, scale=np.ones(2))
         >>> samples.memory.states.shape, samples.memory.errors.shape
         ((2, 6, 2, 1), (2, 6, 2, 4, 3))
     """
-    shape = course.forecasts.shape
+    shape = forecasts.quantiles.shape
     check_arrays(f"{num_delays} delays of {shape[0]} x {shape[1]} forecasts", *[(num_delays, *shape)] * 2)
-    scale = jnp.asarray(scale, course.truth.dtype)
-    forecasts = course.forecasts / scale[:, None, None, None]
-    truth = jnp.where(jnp.isfinite(course.truth), course.truth, 0) / scale[:, None]
-    known = course.present & jnp.isfinite(course.truth)[..., None]
-    middle = course.median_index
-    keys = forecasts.at[..., middle].add(-truth[..., None])
+    scale = jnp.asarray(scale, forecasts.truth.dtype)
+    quantiles = forecasts.quantiles / scale[:, None, None, None]
+    truth = jnp.where(jnp.isfinite(forecasts.truth), forecasts.truth, 0) / scale[:, None]
+    known = forecasts.present & jnp.isfinite(forecasts.truth)[..., None]
+    middle = forecasts.median_index
+    keys = quantiles.at[..., middle].add(-truth[..., None])
     keys = jnp.where(known[..., None], keys, 0)
-    padded = jnp.nan_to_num(course.observed[..., :num_delays] / scale[:, None, None])
+    padded = jnp.nan_to_num(forecasts.observed[..., :num_delays] / scale[:, None, None])
     states = jnp.pad(padded, [(0, 0), (0, 0), (0, num_delays - padded.shape[-1])])[..., None]
-    errors = lagged(keys, course.horizon, num_lags=num_delays)
-    recent = lagged(forecasts, 0, num_lags=num_delays)
-    shape = course.truth.shape
+    errors = lagged(keys, forecasts.horizon, num_lags=num_delays)
+    recent = lagged(quantiles, 0, num_lags=num_delays)
+    shape = forecasts.truth.shape
     return QuantileSamples(
         memory=Memory(states, errors),
         recent=recent,
-        present=course.present,
+        present=forecasts.present,
         target=truth,
-        weight=course.scored.astype(truth.dtype),
+        weight=forecasts.is_scorable.astype(truth.dtype),
         scale=jnp.broadcast_to(scale[:, None], shape),
-        levels=jnp.broadcast_to(course.levels, (*shape, *course.levels.shape)),
+        levels=jnp.broadcast_to(forecasts.levels, (*shape, *forecasts.levels.shape)),
     )
 
 
@@ -105,8 +105,8 @@ def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
 
     Example:
         >>> import jax, jaxcast, numpy as np
-        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
-        >>> samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(2))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> samples = jaxcast.hub.quantile_samples(forecasts, num_delays=2, scale=np.ones(2))
         >>> samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
         >>> pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=jax.random.key(0))
         >>> float(jaxcast.hub.scaled_wis(pool, samples))  # every candidate said what came
@@ -162,10 +162,10 @@ class BlockedForecast(NamedTuple):
 
 @checked
 def blocked_windows(
-    init: Callable[[Any], Any],
-    course: HubForecasts,
+    forecasts: HubForecasts,
     windows: Shaped[ArrayLike, "window time"],
     *,
+    init: Callable[[Any], Any],
     num_delays: int,
     keys: Key[Array, " seed"],
     optimizer: optax.GradientTransformation,
@@ -184,25 +184,27 @@ def blocked_windows(
 
     Example:
         >>> import jax, jaxcast, numpy as np
-        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 9, 4, 3)), np.ones((2, 9)), np.asarray([0.25, 0.5, 0.75]))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 9, 4, 3)), np.ones((2, 9)), np.asarray([0.25, 0.5, 0.75]))
         >>> def init(key):
         ...     return jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=key)
         >>> blocked = jaxcast.hub.blocked_windows(
-        ...     init, course, np.arange(9)[None] < 3, num_delays=2, keys=jax.random.key(0)[None],
+        ...     forecasts, np.arange(9)[None] < 3, init=init, num_delays=2, keys=jax.random.key(0)[None],
         ...     optimizer=jaxcast.training.make_optimizer(1e-3), num_epochs=1, batch_size=4,
         ... )
         >>> blocked.forecast.shape
         (1, 2, 9, 3)
     """
     windows = np.asarray(windows, bool)
-    forecast = jnp.full((len(keys), *course.truth.shape, course.levels.shape[0]), jnp.nan, course.forecasts.dtype)
+    forecast = jnp.full(
+        (len(keys), *forecasts.truth.shape, forecasts.levels.shape[0]), jnp.nan, forecasts.quantiles.dtype
+    )
     losses = []
     for number, window in enumerate(windows):
-        training = np.asarray(course.scored) & ~window
+        training = np.asarray(forecasts.is_scorable) & ~window
         if not training.any():
             raise InputError(f"window {number} leaves no task to train on")
-        largest = np.where(training, np.asarray(course.truth), 0).max(1)
-        samples = quantile_samples(course, num_delays=num_delays, scale=jnp.asarray(np.maximum(largest, 1e-9)))
+        largest = np.where(training, np.asarray(forecasts.truth), 0).max(1)
+        samples = quantile_samples(forecasts, num_delays=num_delays, scale=jnp.asarray(np.maximum(largest, 1e-9)))
         chosen = jax.tree.map(lambda a, training=training: a[training], samples)
         trained = fit(
             chosen,
@@ -216,7 +218,7 @@ def blocked_windows(
         pooled = _pooled(trained.models, jax.tree.map(lambda a, window=window: a[:, window], samples))
         forecast = forecast.at[:, :, window].set(pooled)
         losses.append(trained.losses)
-    return BlockedForecast(jnp.where(course.possible[..., None], forecast, jnp.nan), jnp.stack(losses))
+    return BlockedForecast(jnp.where(forecasts.is_forecast[..., None], forecast, jnp.nan), jnp.stack(losses))
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from jaxcast.pytrees import FrozenPytree
 class HubForecasts(FrozenPytree):
     """The forecasts of a hub over time, and the truth.
 
-    forecasts: zero where absent. present: whether a model forecast. truth: NaN where not known (yet). observed: the truth as
+    quantiles: zero where absent. present: whether a model forecast. truth: NaN where not known (yet). observed: the truth as
     it could be known when each forecast was made, newest first. levels: of the quantiles, increasing. horizon: the truth
     of time t - horizon is the newest that a forecast of time t may use; forecasts that wait for theirs are no memory yet.
 
@@ -23,12 +23,12 @@ class HubForecasts(FrozenPytree):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> course = jaxcast.hub.HubForecasts.of(np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2)
-        >>> course.possible.shape, course.median_index
+        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2)
+        >>> forecasts.is_forecast.shape, forecasts.median_index
         ((2, 5), 0)
     """
 
-    forecasts: Float[Array, "location time model quantile"]
+    quantiles: Float[Array, "location time model quantile"]
     present: Bool[Array, "location time model"]
     truth: Float[Array, "location time"]
     observed: Float[Array, "location time lag"]
@@ -39,49 +39,49 @@ class HubForecasts(FrozenPytree):
     @checked
     def of(
         cls,
-        forecasts: Shaped[ArrayLike, "location time model quantile"],
+        quantiles: Shaped[ArrayLike, "location time model quantile"],
         truth: Shaped[ArrayLike, "location time"],
         levels: Shaped[ArrayLike, " quantile"],
         *,
         observed: Shaped[ArrayLike, "location time lag"] | None = None,
         horizon: int = 1,
     ) -> "HubForecasts":
-        """Makes a course of forecasts whose missing values are NaN.
+        """Makes them from quantiles whose missing values are NaN.
 
         Args:
-            forecasts: quantiles of every model, in the unit of the truth; whole numbers become floats.
+            quantiles: of every model, in the unit of the truth; whole numbers become floats.
             truth: in any unit, NaN where not known (yet).
             levels: of the quantiles, increasing within 0 and 1.
             observed: the truth as it could be known when each forecast was made, newest first; by default ten lags of the
-                truth of the course itself.
+                truth itself.
             horizon: the truth of time t - horizon is the newest that a forecast of time t may use, at least 1.
 
         Returns:
-            The course, with a mask of what is present.
+            The forecasts, with a mask of what is present.
 
         Raises:
             InputError: for shapes that do not match, or a horizon that is no whole number of at least one.
 
         Example:
             >>> import jaxcast, numpy as np
-            >>> forecasts = np.asarray([[[[1.0, 2.0, 3.0], [np.nan] * 3]]])
-            >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-            >>> course.present.tolist(), course.forecasts[0, 0, 1].tolist()
+            >>> values = np.asarray([[[[1.0, 2.0, 3.0], [np.nan] * 3]]])
+            >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+            >>> forecasts.present.tolist(), forecasts.quantiles[0, 0, 1].tolist()
             ([[[True, False]]], [0.0, 0.0, 0.0])
         """
-        forecasts, truth = jnp.asarray(forecasts), jnp.asarray(truth)
-        if not jnp.issubdtype(forecasts.dtype, jnp.floating):
-            forecasts = forecasts.astype(float)
-        dtype = jnp.result_type(forecasts, jnp.float32)
-        if forecasts.ndim != 4 or truth.shape != forecasts.shape[:2] or jnp.shape(levels) != forecasts.shape[3:]:
+        quantiles, truth = jnp.asarray(quantiles), jnp.asarray(truth)
+        if not jnp.issubdtype(quantiles.dtype, jnp.floating):
+            quantiles = quantiles.astype(float)
+        dtype = jnp.result_type(quantiles, jnp.float32)
+        if quantiles.ndim != 4 or truth.shape != quantiles.shape[:2] or jnp.shape(levels) != quantiles.shape[3:]:
             raise InputError(
-                "expected forecasts (location, time, model, quantile), truth (location, time) and levels (quantile), "
-                f"got {forecasts.shape}, {truth.shape} and {jnp.shape(levels)}"
+                "expected quantiles (location, time, model, quantile), truth (location, time) and levels (quantile), "
+                f"got {quantiles.shape}, {truth.shape} and {jnp.shape(levels)}"
             )
         if not isinstance(horizon, int | np.integer) or horizon < 1:
             raise InputError(f"horizon must be a whole number of at least 1, got {shown(horizon)}")
-        present = jnp.isfinite(forecasts).all(-1)
-        filled = jnp.where(present[..., None], forecasts, 0).astype(dtype)
+        present = jnp.isfinite(quantiles).all(-1)
+        filled = jnp.where(present[..., None], quantiles, 0).astype(dtype)
         if observed is None:
             observed = lagged(truth[..., None], horizon, num_lags=10, empty=jnp.nan)[..., 0]
         return cls(
@@ -89,14 +89,14 @@ class HubForecasts(FrozenPytree):
         )
 
     @property
-    def possible(self) -> Bool[Array, "location time"]:
+    def is_forecast(self) -> Bool[Array, "location time"]:
         """Where any model forecast at all."""
         return self.present.any(-1)
 
     @property
-    def scored(self) -> Bool[Array, "location time"]:
+    def is_scorable(self) -> Bool[Array, "location time"]:
         """Where there is a forecast and a truth to score it."""
-        return self.possible & jnp.isfinite(self.truth)
+        return self.is_forecast & jnp.isfinite(self.truth)
 
     @property
     def median_index(self) -> int:

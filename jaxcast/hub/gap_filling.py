@@ -22,11 +22,11 @@ def fill_gaps(hub: Hub, *, longest: int = 2) -> Hub:
         >>> import dataclasses, jaxcast, numpy as np
         >>> forecasts = np.asarray([1.0, np.nan, 3.0]).reshape(1, 3, 1, 1)
         >>> hub = jaxcast.hub.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("X",), np.arange(3), ("a",), np.asarray([0.5]), 1)
-        >>> jaxcast.hub.fill_gaps(hub).forecasts.ravel().tolist()
+        >>> jaxcast.hub.fill_gaps(hub).quantiles.ravel().tolist()
         [1.0, 2.0, 3.0]
     """
     present = hub.present
-    filled = np.array(hub.forecasts, float)  # means of whole numbers are none
+    filled = np.array(hub.quantiles, float)  # means of whole numbers are none
     with np.errstate(invalid="ignore"):
         total = np.where(present[..., None], filled, 0).sum(2)
     num_present = present.sum(2)
@@ -44,4 +44,4 @@ def fill_gaps(hub: Hub, *, longest: int = 2) -> Hub:
             elif len(there):
                 nearest = there[np.abs(there - time).argmin()]
                 filled[place, time, model] = filled[place, nearest, model]
-    return dataclasses.replace(hub, forecasts=filled)
+    return dataclasses.replace(hub, quantiles=filled)

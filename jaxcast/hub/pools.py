@@ -19,19 +19,19 @@ from jaxcast.types import Scalar
 
 @runtime_checkable
 class QuantilePool(Protocol):
-    """A pool in two halves, over all locations and times of a course at once.
+    """A pool in two halves, over all locations and times of a hub at once.
 
     observe: what is remembered before each forecast, from what was known then; it has no parameters, so that training need
-    do it only once. pool: (memory, course) -> Output, the forecast (location, time, quantile), NaN where no model is present, with
+    do it only once. pool: (memory, forecasts) -> Output, the forecast (location, time, quantile), NaN where no model is present, with
     each model's share in `info["weights"]`, (location, time, model). Neither looks ahead.
     """
 
-    def observe(self, course: HubForecasts) -> Any: ...
-    def __call__(self, memory: Any, course: HubForecasts) -> Output: ...
+    def observe(self, forecasts: HubForecasts) -> Any: ...
+    def __call__(self, memory: Any, forecasts: HubForecasts) -> Output: ...
 
 
 class _Memoryless:
-    def observe(self, course: HubForecasts) -> None:
+    def observe(self, forecasts: HubForecasts) -> None:
         return None
 
 
@@ -40,14 +40,14 @@ class QuantileMean(_Memoryless, FrozenPytree, name="equal_mean"):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> forecasts = np.asarray([[[[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [np.nan] * 3]]])
-        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), course).forecast[0, 0].tolist()
+        >>> values = np.asarray([[[[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [np.nan] * 3]]])
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), forecasts).forecast[0, 0].tolist()
         [2.0, 3.0, 4.0]
     """
 
-    def __call__(self, memory: None, course: HubForecasts) -> Output:
-        return weighted_mean(equal_shares(course.present, course.forecasts.dtype), course.forecasts, course)
+    def __call__(self, memory: None, forecasts: HubForecasts) -> Output:
+        return weighted_mean(equal_shares(forecasts.present, forecasts.quantiles.dtype), forecasts.quantiles, forecasts)
 
 
 class QuantileMedian(_Memoryless, FrozenPytree, name="equal_median"):
@@ -55,14 +55,14 @@ class QuantileMedian(_Memoryless, FrozenPytree, name="equal_median"):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> forecasts = np.asarray([[[[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [9.0, 9.0, 9.0]]]])
-        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMedian(), course).forecast[0, 0].tolist()
+        >>> values = np.asarray([[[[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [9.0, 9.0, 9.0]]]])
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMedian(), forecasts).forecast[0, 0].tolist()
         [3.0, 4.0, 5.0]
     """
 
-    def __call__(self, memory: None, course: HubForecasts) -> Output:
-        return Output(where_possible(median_of_present(course.forecasts, course.present), course), {})
+    def __call__(self, memory: None, forecasts: HubForecasts) -> Output:
+        return Output(where_forecast(median_of_present(forecasts.quantiles, forecasts.present), forecasts), {})
 
 
 class TrimmedMean(_Memoryless, FrozenPytree, name="trimmed_mean"):
@@ -78,9 +78,9 @@ class TrimmedMean(_Memoryless, FrozenPytree, name="trimmed_mean"):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> forecasts = np.asarray([[[[1.0], [3.0], [5.0], [99.0]]]])
-        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.5]))
-        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.TrimmedMean(0.25), course).forecast.ravel().tolist()
+        >>> values = np.asarray([[[[1.0], [3.0], [5.0], [99.0]]]])
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.asarray([[2.5]]), np.asarray([0.5]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.TrimmedMean(0.25), forecasts).forecast.ravel().tolist()
         [4.0]
     """
 
@@ -90,15 +90,15 @@ class TrimmedMean(_Memoryless, FrozenPytree, name="trimmed_mean"):
         if not 0 <= self.trim < 0.5:
             raise InputError(f"trim must be from 0 to below 0.5, got {self.trim}")
 
-    def __call__(self, memory: None, course: HubForecasts) -> Output:
-        present = course.present[..., None]
-        ordered = jnp.sort(jnp.where(present, course.forecasts, jnp.inf), axis=2)
-        num_present = course.present.sum(2)[..., None, None]
+    def __call__(self, memory: None, forecasts: HubForecasts) -> Output:
+        present = forecasts.present[..., None]
+        ordered = jnp.sort(jnp.where(present, forecasts.quantiles, jnp.inf), axis=2)
+        num_present = forecasts.present.sum(2)[..., None, None]
         cut = jnp.round(self.trim * num_present)
-        rank = jnp.arange(course.present.shape[2])[:, None]
+        rank = jnp.arange(forecasts.present.shape[2])[:, None]
         kept = (rank >= cut) & (rank < num_present - cut)
         total = jnp.where(kept, ordered, 0).sum(2)
-        return Output(where_possible(total / jnp.maximum(kept.sum(2), 1), course), {})
+        return Output(where_forecast(total / jnp.maximum(kept.sum(2), 1), forecasts), {})
 
 
 class LinearOpinionPool(_Memoryless, FrozenPytree, name="linear_opinion_pool"):
@@ -113,40 +113,40 @@ class LinearOpinionPool(_Memoryless, FrozenPytree, name="linear_opinion_pool"):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> forecasts = np.asarray([[[[0.0, 1.0, 2.0], [10.0, 11.0, 12.0]]]])
-        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-        >>> pooled = jaxcast.hub.pool_forecasts(jaxcast.hub.LinearOpinionPool(), course).forecast[0, 0]
+        >>> values = np.asarray([[[[0.0, 1.0, 2.0], [10.0, 11.0, 12.0]]]])
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
+        >>> pooled = jaxcast.hub.pool_forecasts(jaxcast.hub.LinearOpinionPool(), forecasts).forecast[0, 0]
         >>> np.allclose(pooled, [1.0, 2.0, 11.0], rtol=1e-5)
         True
     """
 
-    def __call__(self, memory: None, course: HubForecasts) -> Output:
-        shares = equal_shares(course.present, course.forecasts.dtype)
-        low = jnp.where(course.present, course.forecasts[..., 0], jnp.inf).min(2)
-        high = jnp.where(course.present, course.forecasts[..., -1], -jnp.inf).max(2)
-        low, high = (jnp.where(course.possible, end, 0)[..., None] for end in (low, high))
-        shape = (*low.shape[:2], course.levels.shape[0])
+    def __call__(self, memory: None, forecasts: HubForecasts) -> Output:
+        shares = equal_shares(forecasts.present, forecasts.quantiles.dtype)
+        low = jnp.where(forecasts.present, forecasts.quantiles[..., 0], jnp.inf).min(2)
+        high = jnp.where(forecasts.present, forecasts.quantiles[..., -1], -jnp.inf).max(2)
+        low, high = (jnp.where(forecasts.is_forecast, end, 0)[..., None] for end in (low, high))
+        shape = (*low.shape[:2], forecasts.levels.shape[0])
 
         def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
             below, above = ends
             middle = (below + above) / 2
-            enough = _mixture_cdf(middle, course, shares) >= course.levels * (1 - 1e-12)
+            enough = _mixture_cdf(middle, forecasts, shares) >= forecasts.levels * (1 - 1e-12)
             return jnp.where(enough, below, middle), jnp.where(enough, middle, above)
 
         ends = (jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape))
         _, found = jax.lax.fori_loop(0, 60, halve, ends)
-        return Output(where_possible(found, course), {"weights": shares})
+        return Output(where_forecast(found, forecasts), {"weights": shares})
 
 
-def _mixture_cdf(x: Array, course: HubForecasts, shares: Array) -> Array:
+def _mixture_cdf(x: Array, forecasts: HubForecasts, shares: Array) -> Array:
     """F at (location, time, point)."""
 
     def of_one(x: Array, quantiles: Array) -> Array:
-        inside = jnp.interp(x, quantiles, course.levels)
+        inside = jnp.interp(x, quantiles, forecasts.levels)
         return jnp.where(x < quantiles[0], 0, jnp.where(x >= quantiles[-1], 1, inside))
 
     of_models = jax.vmap(of_one, in_axes=(None, 0))
-    of_all = jax.vmap(jax.vmap(of_models))(x, course.forecasts)
+    of_all = jax.vmap(jax.vmap(of_models))(x, forecasts.quantiles)
     return jnp.einsum("ltm,ltmp->ltp", shares, of_all)
 
 
@@ -169,9 +169,9 @@ class InverseScoreWeights(FrozenPytree, name="inverse_score"):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> forecasts = np.tile(np.asarray([[1.0], [3.0]]), (1, 4, 1, 1))
-        >>> course = jaxcast.hub.HubForecasts.of(forecasts, np.full((1, 4), 1.5), np.asarray([0.5]))
-        >>> weights = jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(power=1.0), course).info["weights"]
+        >>> values = np.tile(np.asarray([[1.0], [3.0]]), (1, 4, 1, 1))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.full((1, 4), 1.5), np.asarray([0.5]))
+        >>> weights = jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(power=1.0), forecasts).info["weights"]
         >>> weights[0, 0].tolist(), weights[0, -1].round(2).tolist()
         ([0.5, 0.5], [0.75, 0.25])
     """
@@ -184,11 +184,11 @@ class InverseScoreWeights(FrozenPytree, name="inverse_score"):
         if self.window < 1:
             raise InputError(f"window must be at least 1, got {self.window}")
 
-    def observe(self, course: HubForecasts) -> Float[Array, "location time model"]:
+    def observe(self, forecasts: HubForecasts) -> Float[Array, "location time model"]:
         """The log of each model's relative score."""
-        scores, average = model_scores(course.forecasts, course)
+        scores, average = model_scores(forecasts.quantiles, forecasts)
         sums = jnp.stack([scores, average], -1).cumsum(1)
-        pad = self.window + course.horizon
+        pad = self.window + forecasts.horizon
         padded = jnp.pad(sums, [(0, 0), (pad, 0), (0, 0), (0, 0)])
         num_times = scores.shape[1]
         newest = padded[:, self.window : self.window + num_times]
@@ -199,9 +199,9 @@ class InverseScoreWeights(FrozenPytree, name="inverse_score"):
         return jnp.log((recent[..., 0] + floor) / (recent[..., 1] + floor))
 
     @checked
-    def __call__(self, memory: Float[Array, "location time model"], course: HubForecasts) -> Output:
-        shares = shares_of(-jnp.asarray(self.power) * memory, course.present)
-        return weighted_mean(shares.astype(course.forecasts.dtype), course.forecasts, course)
+    def __call__(self, memory: Float[Array, "location time model"], forecasts: HubForecasts) -> Output:
+        shares = shares_of(-jnp.asarray(self.power) * memory, forecasts.present)
+        return weighted_mean(shares.astype(forecasts.quantiles.dtype), forecasts.quantiles, forecasts)
 
 
 class TrainedQuantileAverage(Checked, FrozenPytree, name="quantile_average"):
@@ -219,9 +219,9 @@ class TrainedQuantileAverage(Checked, FrozenPytree, name="quantile_average"):
     Example:
         >>> import jaxcast, numpy as np
         >>> truth = np.random.default_rng(0).normal(10, 2, (3, 12))
-        >>> forecasts = np.stack([truth, truth + 3], -1)[..., None] + np.asarray([-1.0, 0.0, 1.0])
-        >>> course = jaxcast.hub.HubForecasts.of(forecasts, truth, np.asarray([0.1, 0.5, 0.9]))
-        >>> rolled = jaxcast.hub.rolling_origin(jaxcast.hub.TrainedQuantileAverage.untrained(2), course)
+        >>> values = np.stack([truth, truth + 3], -1)[..., None] + np.asarray([-1.0, 0.0, 1.0])
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, truth, np.asarray([0.1, 0.5, 0.9]))
+        >>> rolled = jaxcast.hub.rolling_origin(forecasts, pool=jaxcast.hub.TrainedQuantileAverage.untrained(2))
         >>> bool(rolled.info["weights"][0, -1, 0] > 0.8)
         True
     """
@@ -242,40 +242,40 @@ class TrainedQuantileAverage(Checked, FrozenPytree, name="quantile_average"):
         """The same share for all."""
         return cls(jnp.zeros(num_models), clip)
 
-    def observe(self, course: HubForecasts) -> tuple[Array, Array]:
-        return clip_outliers(course, self.clip)
+    def observe(self, forecasts: HubForecasts) -> tuple[Array, Array]:
+        return clip_outliers(forecasts, self.clip)
 
-    def __call__(self, memory: tuple[Array, Array], course: HubForecasts) -> Output:
+    def __call__(self, memory: tuple[Array, Array], forecasts: HubForecasts) -> Output:
         clipped, credible = memory
         if self.logits.shape != credible.shape[-1:]:
             raise InputError(f"expected {credible.shape[-1]} models' logits, got {self.logits.shape}")
         logits = jnp.broadcast_to(self.logits.astype(clipped.dtype), credible.shape)
-        return weighted_mean(shares_of(logits, credible), clipped, course)
+        return weighted_mean(shares_of(logits, credible), clipped, forecasts)
 
 
 @checked
-def pool_forecasts(pool: QuantilePool, course: HubForecasts) -> Output:
-    """Pools the forecasts of a course.
+def pool_forecasts(pool: QuantilePool, forecasts: HubForecasts) -> Output:
+    """Pools the forecasts of a hub.
 
     Args:
         pool: any `QuantilePool`, trained or not.
-        course: forecasts of the models, and the truth.
+        forecasts: forecasts of the models, and the truth.
 
     Returns:
         The forecast (location, time, quantile), NaN where no model forecast, and the pool's `info`.
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> course = jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.asarray([0.5]))
-        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), course).forecast.shape
+        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.asarray([0.5]))
+        >>> jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), forecasts).forecast.shape
         (1, 2, 1)
     """
-    return _pooled(pool, course)
+    return _pooled(pool, forecasts)
 
 
 @jax.jit
-def _pooled(pool: QuantilePool, course: HubForecasts) -> Output:
-    return pool(pool.observe(course), course)
+def _pooled(pool: QuantilePool, forecasts: HubForecasts) -> Output:
+    return pool(pool.observe(forecasts), forecasts)
 
 
 def equal_shares(present: Bool[Array, "*batch model"], dtype: Any) -> Float[Array, "*batch model"]:
@@ -283,21 +283,21 @@ def equal_shares(present: Bool[Array, "*batch model"], dtype: Any) -> Float[Arra
     return (present / jnp.maximum(present.sum(-1, keepdims=True), 1)).astype(dtype)
 
 
-def where_possible(
-    forecast: Float[Array, "location time quantile"], course: HubForecasts
+def where_forecast(
+    forecast: Float[Array, "location time quantile"], forecasts: HubForecasts
 ) -> Float[Array, "location time quantile"]:
     """NaN where no model forecast: there is nothing to pool, and nothing to score."""
-    return jnp.where(course.possible[..., None], forecast, jnp.nan)
+    return jnp.where(forecasts.is_forecast[..., None], forecast, jnp.nan)
 
 
 def weighted_mean(
     weights: Float[Array, "location time model"],
-    forecasts: Float[Array, "location time model quantile"],
-    course: HubForecasts,
+    quantiles: Float[Array, "location time model quantile"],
+    forecasts: HubForecasts,
 ) -> Output:
     """q = sum_i a_i q_i, NaN where no model forecast."""
-    pooled = jnp.einsum("ltm,ltmq->ltq", weights, forecasts)
-    return Output(where_possible(pooled, course), {"weights": weights})
+    pooled = jnp.einsum("ltm,ltmq->ltq", weights, quantiles)
+    return Output(where_forecast(pooled, forecasts), {"weights": weights})
 
 
 def median_of_present(
@@ -311,28 +311,28 @@ def median_of_present(
 
 
 def clip_outliers(
-    course: HubForecasts, clip: float
+    forecasts: HubForecasts, clip: float
 ) -> tuple[Float[Array, "location time model quantile"], Bool[Array, "location time model"]]:
     """Forecasts no further from the median over models than `clip` times its outer width and a fifth of its centre, and which
     models had their centre within that already; all present ones where none had."""
-    median = median_of_present(course.forecasts, course.present)
-    reach = clip * (median[..., -1] - median[..., 0] + 0.2 * jnp.abs(median[..., course.median_index]))
+    median = median_of_present(forecasts.quantiles, forecasts.present)
+    reach = clip * (median[..., -1] - median[..., 0] + 0.2 * jnp.abs(median[..., forecasts.median_index]))
     low, high = (median + sign * reach[..., None] for sign in (-1, 1))
-    clipped = jnp.clip(course.forecasts, low[:, :, None], high[:, :, None])
-    middle = course.forecasts[..., course.median_index]
-    off = jnp.abs(middle - median[..., course.median_index, None]) > reach[..., None]
-    credible = course.present & ~off
-    credible = jnp.where(credible.any(-1, keepdims=True), credible, course.present)
-    return jnp.where(course.present[..., None], clipped, 0), credible
+    clipped = jnp.clip(forecasts.quantiles, low[:, :, None], high[:, :, None])
+    middle = forecasts.quantiles[..., forecasts.median_index]
+    off = jnp.abs(middle - median[..., forecasts.median_index, None]) > reach[..., None]
+    credible = forecasts.present & ~off
+    credible = jnp.where(credible.any(-1, keepdims=True), credible, forecasts.present)
+    return jnp.where(forecasts.present[..., None], clipped, 0), credible
 
 
 def model_scores(
-    forecasts: Float[Array, "location time model quantile"], course: HubForecasts
+    quantiles: Float[Array, "location time model quantile"], forecasts: HubForecasts
 ) -> tuple[Float[Array, "location time model"], Float[Array, "location time model"]]:
     """The WIS of every model, and the mean WIS of the models present; both zero where a model is absent or no truth known."""
-    known = course.present & course.scored[..., None]
-    truth = jnp.where(course.scored, course.truth, 0)[..., None]
-    losses = 2 * pinball_loss(forecasts, jnp.broadcast_to(truth, known.shape), course.levels).mean(-1)
+    known = forecasts.present & forecasts.is_scorable[..., None]
+    truth = jnp.where(forecasts.is_scorable, forecasts.truth, 0)[..., None]
+    losses = 2 * pinball_loss(quantiles, jnp.broadcast_to(truth, known.shape), forecasts.levels).mean(-1)
     scores = jnp.where(known, losses, 0)
     average = scores.sum(-1, keepdims=True) / jnp.maximum(known.sum(-1, keepdims=True), 1)
     return scores, jnp.where(known, average, 0)

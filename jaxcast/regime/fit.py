@@ -21,7 +21,7 @@ from jaxcast.regime.emulator import Emulator, fit_emulator
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.regime.harmonics import (
     Allowed,
-    Found,
+    FittedHarmonics,
     HarmonicSchedule,
     Steps,
     find_courses,
@@ -29,7 +29,7 @@ from jaxcast.regime.harmonics import (
     misfit,
     steps_of,
 )
-from jaxcast.regime.noise import LeftOver, explanations
+from jaxcast.regime.noise import Residuals, explanations
 from jaxcast.sampling import exact_times, with_all_digits
 from jaxcast.sharding import devices_for
 from jaxcast.windows import Windows, run_windows
@@ -154,8 +154,8 @@ class _Reading(NamedTuple):
     """One way to understand a trajectory."""
 
     emulator: Emulator
-    course: Found
-    left: LeftOver
+    course: FittedHarmonics
+    left: Residuals
     is_corrected: bool = False
 
 
@@ -224,7 +224,7 @@ def _lost(cells: RegimeForecaster, windows: Windows) -> Float[Array, " cell"]:
 def _make(
     emulator: Emulator,
     course: HarmonicSchedule,
-    left: LeftOver,
+    left: Residuals,
     is_corrected: bool = False,
     *,
     num_steps: int,

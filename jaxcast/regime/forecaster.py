@@ -16,7 +16,7 @@ from jaxcast.numerics.polynomials import check_factors, monomials, products
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule
-from jaxcast.regime.kalman import Belief, observe, predict
+from jaxcast.regime.kalman import GaussianState, observe, predict
 from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
@@ -29,8 +29,8 @@ MOST_SPREAD = 3.0
 class RegimeCarry(NamedTuple):
     """What is believed of state and regime now, and one step ahead; whether anything was seen yet."""
 
-    now: Belief
-    ahead: Belief
+    now: GaussianState
+    ahead: GaussianState
     has_begun: Any
 
 
@@ -140,18 +140,18 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> RegimeCarry:
         mean = jnp.concatenate([value, self._numbers(self.course)])
         root = jnp.diag(jnp.concatenate([self.value_noise, self._numbers(self.course_deviation)]))
-        start = Belief(mean, root)
+        start = GaussianState(mean, root)
         return RegimeCarry(start, start, jnp.asarray(False))
 
     def __call__(self, carry: RegimeCarry, x: Input) -> tuple[RegimeCarry, Output]:
         dim = x.value.shape[0]
         known = jnp.broadcast_to(x.known, (dim,))
         # An unknown component is what the forecast said, which the user may have changed.
-        fed = Belief(carry.ahead.mean.at[:dim].set(x.value), carry.ahead.root)
-        first = Belief(carry.now.mean.at[:dim].set(x.value), carry.now.root)
+        fed = GaussianState(carry.ahead.mean.at[:dim].set(x.value), carry.ahead.root)
+        first = GaussianState(carry.now.mean.at[:dim].set(x.value), carry.now.root)
         noise = self._noise_root()
 
-        def look(_: Any) -> Belief:
+        def look(_: Any) -> GaussianState:
             return observe(self._step, carry.now, x.value, known, noise, self.value_noise)
 
         now = jax.lax.cond(carry.has_begun & known.any(), look, lambda _: _either(carry.has_begun, fed, first), None)
@@ -159,7 +159,7 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         carry = RegimeCarry(now, self._bounded(ahead), jnp.asarray(True))
         return carry, self._output(now, carry.ahead, x.exogenous)
 
-    def _output(self, now: Belief, ahead: Belief, exogenous: Any) -> Output:
+    def _output(self, now: GaussianState, ahead: GaussianState, exogenous: Any) -> Output:
         emulator, dim = self.emulator, len(self.value_noise)
         state, course = now.mean[:dim], self._course(now.mean[dim:])
         halfway = course(emulator.dt / 2)
@@ -189,10 +189,10 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     def _noise_root(self) -> Array:
         return jnp.diag(jnp.concatenate([self.model_noise, self._numbers(self.wander)]))
 
-    def _bounded(self, belief: Belief) -> Belief:
+    def _bounded(self, belief: GaussianState) -> GaussianState:
         scale = self.emulator.system.scale
         shrink = jnp.minimum(1, MOST_SPREAD * scale / belief.deviation[: len(scale)])
-        return Belief(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
+        return GaussianState(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
 
     def _numbers(self, course: HarmonicSchedule) -> Array:
         return ravel_pytree(dataclasses.replace(course, frequencies=course.frequencies[:0]))[0]

@@ -182,7 +182,7 @@ def fit_harmonics(
     return find_courses(states, emulator=emulator, most_oscillations=most_oscillations)[0].whole
 
 
-class Found(NamedTuple):
+class FittedHarmonics(NamedTuple):
     """A course fitted to the first three quarters of a trajectory, the same fitted to all of it, what it was allowed, and
     whether nothing but rounding is left of the last quarter."""
 
@@ -194,7 +194,7 @@ class Found(NamedTuple):
 
 def find_courses(
     states: Float[Array, "time dim"], *, emulator: Emulator, most_oscillations: int = MOST_OSCILLATIONS
-) -> list[Found]:
+) -> list[FittedHarmonics]:
     """What `fit_harmonics` finds, and where that oscillates and is not exact, the level or trend that was found before."""
     if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:
         raise InputError(f"expected states (time, {len(emulator.system.scale)}) as the emulator's, got {states.shape}")
@@ -218,7 +218,7 @@ def find_courses(
     return [found] if found.is_exact else [found, search.finished(trend)]
 
 
-def improve_course(emulator: Emulator, steps: Steps, found: Found) -> Found:
+def improve_course(emulator: Emulator, steps: Steps, found: FittedHarmonics) -> FittedHarmonics:
     """A course found with another emulator, fitted to this one's, with what oscillations that reveals."""
     search = Search(emulator, steps)
     return search.finished(search.with_oscillations(search.refine(found.head, found.allowed)))
@@ -231,7 +231,7 @@ def steps_of(emulator: Emulator, states: Float[Array, "time dim"]) -> Steps:
     return Steps(time, states[:-1], states[1:], (jnp.arange(num_steps) < 3 * num_steps // 4).astype(states.dtype))
 
 
-class Tried(NamedTuple):
+class Candidate(NamedTuple):
     """A course fitted to the head, what it was allowed, its misfit there, and the squared misfit of every step of the tail."""
 
     course: HarmonicSchedule
@@ -247,18 +247,18 @@ class Search:
         self.emulator, self.steps = emulator, steps
         self.num_head = int(np.sum(np.asarray(steps.weight) > 0))
 
-    def refine(self, course: HarmonicSchedule, allowed: Allowed) -> Tried:
+    def refine(self, course: HarmonicSchedule, allowed: Allowed) -> Candidate:
         """The course fitted to the head."""
         course, head = self._fit(course, allowed, self.steps)
         squares = sum_of_squares(misfit, course, (self.emulator, allowed), self._all_steps())
-        return Tried(_restricted(course, allowed), allowed, head, np.asarray(squares)[self.num_head :])
+        return Candidate(_restricted(course, allowed), allowed, head, np.asarray(squares)[self.num_head :])
 
-    def finished(self, tried: Tried) -> Found:
+    def finished(self, tried: Candidate) -> FittedHarmonics:
         """The course as it is, and refined on all."""
         whole, _ = self._fit(tried.course, tried.allowed, self._all_steps())
-        return Found(tried.course, _restricted(whole, tried.allowed), tried.allowed, self.is_exact(tried))
+        return FittedHarmonics(tried.course, _restricted(whole, tried.allowed), tried.allowed, self.is_exact(tried))
 
-    def with_oscillations(self, best: Tried) -> Tried:
+    def with_oscillations(self, best: Candidate) -> Candidate:
         """With one oscillation after another, as long as they forecast the tail better; a few are taken on trust, since
         of several that are alike in size the first alone may be no clear gain."""
         ahead, num_on_trust = best, 0
@@ -280,11 +280,11 @@ class Search:
                 num_on_trust += 1
         return best
 
-    def is_exact(self, tried: Tried) -> bool:
+    def is_exact(self, tried: Candidate) -> bool:
         """Whether what is left is rounding."""
         return bool(np.sqrt(tried.tail.mean()) < 1e5 * np.finfo(tried.tail.dtype).eps)
 
-    def is_gain(self, before: Tried, tried: Tried) -> bool:
+    def is_gain(self, before: Candidate, tried: Candidate) -> bool:
         """Whether the tail is forecast better, by more than three standard errors of blocks of it."""
         blocks = np.array([block.mean() for block in np.array_split(before.tail - tried.tail, NUM_BLOCKS)])
         error = blocks.std(ddof=1) / np.sqrt(NUM_BLOCKS)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 NUM_ITERATIONS = 4
 
 
-class Belief(NamedTuple):
+class GaussianState(NamedTuple):
     """A normal distribution: its mean, and a root L of its covariance L L^T."""
 
     mean: Float[Array, " number"]
@@ -28,11 +28,11 @@ def root_of(*parts: Float[Array, "number _"]) -> Float[Array, "number number"]:
 
 
 def condition(
-    belief: Belief,
+    belief: GaussianState,
     observation: Float[Array, "value number"],
     surprise: Float[Array, " value"],
     noise_root: Float[Array, "value _"],
-) -> Belief:
+) -> GaussianState:
     """What to believe after values were seen that are observation @ number plus noise.
 
     Source: Kailath, Sayed and Hassibi (2000), Linear Estimation, section 12.1.
@@ -49,13 +49,15 @@ def condition(
         root[num_values:, :num_values],
         root[num_values:, num_values:],
     )
-    return Belief(belief.mean + gain @ jax.scipy.linalg.solve_triangular(expected, surprise, lower=True), left)
+    return GaussianState(belief.mean + gain @ jax.scipy.linalg.solve_triangular(expected, surprise, lower=True), left)
 
 
-def predict(step: Callable[[Array], Array], belief: Belief, noise_root: Float[Array, "number _"]) -> Belief:
+def predict(
+    step: Callable[[Array], Array], belief: GaussianState, noise_root: Float[Array, "number _"]
+) -> GaussianState:
     """What to believe one step later, linearised at the mean."""
     slope, mean = _slope_and_value(step, belief.mean)
-    return Belief(mean, root_of(slope @ belief.root, noise_root))
+    return GaussianState(mean, root_of(slope @ belief.root, noise_root))
 
 
 def _slope_and_value(step: Callable[[Array], Array], mean: Array) -> tuple[Array, Array]:
@@ -68,12 +70,12 @@ def _slope_and_value(step: Callable[[Array], Array], mean: Array) -> tuple[Array
 
 def observe(
     step: Callable[[Array], Array],
-    before: Belief,
+    before: GaussianState,
     value: Float[Array, " value"],
     known: Any,
     noise_root: Float[Array, "number _"],
     value_noise: Float[Array, " value"],
-) -> Belief:
+) -> GaussianState:
     """What to believe one step after `before`, when the first numbers are seen as `value`.
 
     The step is linearised not where it was expected to begin but where, with the value seen, it must have begun, found
@@ -90,7 +92,7 @@ def observe(
     seen = jnp.eye(num_values, len(before.mean), dtype=value.dtype) * known[:, None]
     value_root = jnp.diag(value_noise)
 
-    def again(guess: tuple[Belief, Belief], _: Any) -> tuple[tuple[Belief, Belief], None]:
+    def again(guess: tuple[GaussianState, GaussianState], _: Any) -> tuple[tuple[GaussianState, GaussianState], None]:
         began, _ = guess
         slope, there = _slope_and_value(step, began.mean)
         beside = jax.vmap(step)(began.mean + jnp.concatenate([began.root.T, -began.root.T]))
@@ -99,7 +101,7 @@ def observe(
         expected = there + slope @ (before.mean - began.mean)
         surprise = jnp.where(known, value - expected[:num_values], 0)
         began = condition(before, seen @ slope, surprise, root_of(seen @ noise, value_root))
-        ahead = Belief(expected, root_of(slope @ before.root, noise))
+        ahead = GaussianState(expected, root_of(slope @ before.root, noise))
         return (began, condition(ahead, seen, surprise, value_root)), None
 
     (_, ahead), _ = jax.lax.scan(again, (before, before), length=NUM_ITERATIONS)

@@ -11,7 +11,7 @@ from jaxcast.regime.emulator import Emulator
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, certain, revealed
 
 
-class LeftOver(NamedTuple):
+class Residuals(NamedTuple):
     """What emulator and course leave over: of the regime, a deviation and what each step adds to it, (coordinate,); of
     the state, what values are wrong by and what steps are, (dim,)."""
 
@@ -21,7 +21,7 @@ class LeftOver(NamedTuple):
     model: Array
 
 
-def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> list[LeftOver]:
+def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> list[Residuals]:
     """Told apart by how what is missed at one step goes with what is missed at the next.
 
     A wrong value at j is missed twice, as e_j and as -J_j e_j; a wrong step once; a regime off its course again and again.
@@ -37,7 +37,7 @@ def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> 
     regime, wander, shares = _told_apart(seen, emulator, course, steps)
     if not shares[0][0].any():
         shares = shares[:2]
-    return [LeftOver(regime, wander, value, model) for value, model in shares]
+    return [Residuals(regime, wander, value, model) for value, model in shares]
 
 
 @jax.jit

@@ -35,7 +35,7 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     assert rows["sharp"]["relative_wis"] < rows["fair"]["relative_wis"] < 1
     hub = jaxcast.load_hub(forecasts, truth)
     weeks = hub.weeks("2021-02-01", "2022-01-01")
-    wis = jaxcast.scores.weighted_interval_score(hub.forecasts[:, weeks, 1], hub.truth[:, weeks], hub.levels).wis
+    wis = jaxcast.scores.weighted_interval_score(hub.quantiles[:, weeks, 1], hub.truth[:, weeks], hub.levels).wis
     np.testing.assert_allclose(rows["fair"]["wis"], np.nanmean(wis))
     assert rows["fair"]["num_tasks"] + rows["fair"]["num_missing"] == weeks.sum() * 3
     assert "common ones" in printed
@@ -65,10 +65,10 @@ def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsy
         assert (hub.models, hub.target) == (("us-pool",), "wk inc x")
         np.testing.assert_array_equal(hub.dates, [np.datetime64("2021-04-17")])
     median = np.nanmedian(
-        jaxcast.load_hub(forecasts, truth).only(["fair", "poor", "sharp", "wide"]).forecasts[:, -1], 1
+        jaxcast.load_hub(forecasts, truth).only(["fair", "poor", "sharp", "wide"]).quantiles[:, -1], 1
     )
-    np.testing.assert_allclose(written[1].forecasts[:, 0, 0], median, rtol=1e-8)
-    assert (written[0].forecasts != written[1].forecasts).all()
+    np.testing.assert_allclose(written[1].quantiles[:, 0, 0], median, rtol=1e-8)
+    assert (written[0].quantiles != written[1].quantiles).all()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,9 @@ def test_the_command_ends_with_exit_code_2_and_no_traceback(tables):
 
 @pytest.mark.slow
 def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
-    config = dataclasses.replace(PRESETS["smoke"], out=tmp_path / "run", blocked=("linear_regression",), num_steps=1)
+    config = dataclasses.replace(
+        PRESETS["smoke"], out=tmp_path / "run", blocked=("linear_regression",), num_optimizer_steps=1
+    )
     experiment.main(config)
     results = json.loads((tmp_path / "run/results.json").read_text())
     names = (

@@ -22,7 +22,7 @@ def hub():
 
 
 def test_what_was_read(hub):
-    assert hub.forecasts.shape == (50, 109, 9, 23)
+    assert hub.quantiles.shape == (50, 109, 9, 23)
     assert int(hub.present.sum()) == 5450 + 5250 + 5225 + 5181 + 5149 + 5149 + 5100 + 4997 + 4997
     assert (hub.dates[0], hub.dates[-1]) == (np.datetime64("2020-11-07"), np.datetime64("2022-12-03"))
     assert int((hub.truth < 0).sum()) == 22
@@ -32,9 +32,11 @@ def test_what_was_read(hub):
 @pytest.mark.parametrize("name", ["mean", "median"])
 def test_equal_weights_reproduce_the_reference_scores_to_the_printed_digits(hub, name):
     pool = {"mean": jaxcast.hub.QuantileMean(), "median": jaxcast.hub.QuantileMedian()}[name]
-    course = hub.course()
+    hub_forecasts = hub.forecasts()
     forecast = np.where(
-        np.asarray(course.possible)[..., None], jaxcast.hub.pool_forecasts(pool, course).forecast, np.nan
+        np.asarray(hub_forecasts.is_forecast)[..., None],
+        jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast,
+        np.nan,
     )
     of_paper = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
     for num_intervals, kept in ((10, of_paper), (11, of_paper | True)):
@@ -46,7 +48,7 @@ def test_equal_weights_reproduce_the_reference_scores_to_the_printed_digits(hub,
 def test_gaps_filled_as_in_the_paper_give_its_equal_weight_scores(hub):
     filled = jaxcast.hub.fill_gaps(hub)
     assert filled.present.all()
-    mean = filled.forecasts.mean(2)
+    mean = filled.quantiles.mean(2)
     kept = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
     wis = np.asarray(jaxcast.scores.weighted_interval_score(mean[..., kept], hub.truth, hub.levels[kept]).wis)
     means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, WINDOWS)]

@@ -130,7 +130,7 @@ def test_what_is_sound_in_another_form_reads_the_same(tmp_path, truth):
     for name, text in forms.items():
         (tmp_path / "form.csv").write_bytes(text.encode())
         hub = jaxcast.load_hub(tmp_path / "form.csv", truth)
-        np.testing.assert_array_equal(hub.forecasts, expected.forecasts, err_msg=name)
+        np.testing.assert_array_equal(hub.quantiles, expected.quantiles, err_msg=name)
         assert not hub.dropped
 
 
@@ -231,7 +231,7 @@ def test_a_submission_of_odd_names_reads_back_equal(tmp_path):
     hub_faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), truth, quoting=True)
     again = jaxcast.load_hub(tmp_path, tmp_path / "truth.csv")
     assert (again.locations, again.target) == (tuple(sorted(ODD)), target)
-    np.testing.assert_array_equal(again.forecasts[np.argsort(np.argsort(ODD)), 0, 0], values)
+    np.testing.assert_array_equal(again.quantiles[np.argsort(np.argsort(ODD)), 0, 0], values)
 
 
 def test_names_are_printed_and_drawn_as_they_are(tmp_path, truth, capsys):

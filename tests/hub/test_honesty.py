@@ -44,35 +44,35 @@ def make(missing=0.15):
     return forecasts, truth
 
 
-def course_of(forecasts, truth, horizon=1):
+def hub_forecasts_of(forecasts, truth, horizon=1):
     return jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, horizon=horizon)
 
 
 def of_pool(name):
-    return lambda course: jaxcast.hub.pool_forecasts(POOLS[name], course)
+    return lambda hub_forecasts: jaxcast.hub.pool_forecasts(POOLS[name], hub_forecasts)
 
 
-def followed(course):
+def followed(hub_forecasts):
     """Two settings that are wrong in turn, so that another truth in one week makes the other one the leader."""
-    pooled = jaxcast.hub.pool_forecasts(POOLS["mean"], course).forecast
+    pooled = jaxcast.hub.pool_forecasts(POOLS["mean"], hub_forecasts).forecast
     is_odd = (np.arange(SHAPE[1]) % 2 == 1)[:, None]
     return jaxcast.hub.follow_leader(
-        jnp.stack([np.where(is_odd, 0.5, 1) * pooled, np.where(is_odd, 1, 0.45) * pooled]), course
+        jnp.stack([np.where(is_odd, 0.5, 1) * pooled, np.where(is_odd, 1, 0.45) * pooled]), hub_forecasts
     )
 
 
-def tracked(course):
-    return jaxcast.hub.track_coverage(jaxcast.hub.pool_forecasts(POOLS["mean"], course).forecast, course)
+def tracked(hub_forecasts):
+    return jaxcast.hub.track_coverage(jaxcast.hub.pool_forecasts(POOLS["mean"], hub_forecasts).forecast, hub_forecasts)
 
 
-def rolled(course):
+def rolled(hub_forecasts):
     return jaxcast.hub.rolling_origin(
-        jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), course, num_optimizer_steps=1
+        hub_forecasts, pool=jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]), num_optimizer_steps=1
     )
 
 
-def adaptive(course):
-    return jaxcast.hub.adaptive_origin(course, num_optimizer_steps=1)
+def adaptive(hub_forecasts):
+    return jaxcast.hub.adaptive_origin(hub_forecasts, num_optimizer_steps=1)
 
 
 RUNS = {name: of_pool(name) for name in POOLS} | {
@@ -102,7 +102,7 @@ def test_nothing_later_changes_what_was_forecast_chosen_or_learned(name, horizon
     later_forecasts[:, CUT + 2, 0] = np.nan
     later_truth[:, CUT - horizon + 1 :] = 1e4
     before, after = (
-        by_time(RUNS[name](course_of(*each, horizon=horizon)))
+        by_time(RUNS[name](hub_forecasts_of(*each, horizon=horizon)))
         for each in ((forecasts, truth), (later_forecasts, later_truth))
     )
     for one, other in zip(before, after, strict=True):
@@ -114,9 +114,11 @@ def test_nothing_later_changes_what_was_forecast_chosen_or_learned(name, horizon
 def test_what_stands_where_a_model_is_absent_changes_nothing(name):
     forecasts, truth = make(missing=0.3)
     truth[1, 4] = np.nan
-    course = course_of(forecasts, truth)
-    other = dataclasses.replace(course, forecasts=jnp.where(course.present[..., None], course.forecasts, 1e6))
-    for one, again in zip(by_time(RUNS[name](course)), by_time(RUNS[name](other)), strict=True):
+    hub_forecasts = hub_forecasts_of(forecasts, truth)
+    other = dataclasses.replace(
+        hub_forecasts, quantiles=jnp.where(hub_forecasts.present[..., None], hub_forecasts.quantiles, 1e6)
+    )
+    for one, again in zip(by_time(RUNS[name](hub_forecasts)), by_time(RUNS[name](other)), strict=True):
         np.testing.assert_array_equal(one, again)
 
 
@@ -124,8 +126,8 @@ def attention(key):
     return jaxcast.AdditiveAttention(dim=len(LEVELS), query_dim=1, num_delays=2, hidden_size=3, key=key)
 
 
-def flat_samples(course):
-    samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=np.ones(SHAPE[0]))
+def flat_samples(hub_forecasts):
+    samples = jaxcast.hub.quantile_samples(hub_forecasts, num_delays=2, scale=np.ones(SHAPE[0]))
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), samples)
 
 
@@ -133,7 +135,7 @@ def flat_samples(course):
 def test_targets_of_weight_0_change_neither_loss_nor_gradient_nor_fit(garbage):
     forecasts, truth = make()
     truth[0, 3] = truth[2, 5:8] = np.nan
-    samples = flat_samples(course_of(forecasts, truth))
+    samples = flat_samples(hub_forecasts_of(forecasts, truth))
     assert (np.asarray(samples.weight) == 0).any()
     other = samples._replace(target=jnp.where(samples.weight > 0, samples.target, garbage))
     results = []
@@ -152,7 +154,7 @@ def test_targets_of_weight_0_change_neither_loss_nor_gradient_nor_fit(garbage):
 def test_the_loss_is_the_mean_over_the_tasks_that_count():
     forecasts, truth = make()
     truth[0, 3] = truth[2, 5:8] = np.nan
-    samples = flat_samples(course_of(forecasts, truth))
+    samples = flat_samples(hub_forecasts_of(forecasts, truth))
     counts = np.asarray(samples.weight) > 0
     pool = attention(jax.random.key(1))
     loss = jaxcast.hub.scaled_wis(pool, jax.tree.map(lambda a: a[counts], samples))
@@ -174,7 +176,7 @@ def test_a_blocked_window_is_neither_learned_from_nor_scaled_by():
         other[:, window] *= factor
         runs.append(
             jaxcast.hub.blocked_windows(
-                attention, course_of(forecasts, other), window[None], num_delays=2, keys=jax.random.key(0)[None],
+                hub_forecasts_of(forecasts, other), window[None], init=attention, num_delays=2, keys=jax.random.key(0)[None],
                 optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=2, batch_size=16,
             )
         )  # fmt: skip
@@ -189,7 +191,7 @@ def test_blocked_forecasts_are_missing_where_nobody_forecast():
     forecasts[1, 12] = np.nan
     window = np.arange(SHAPE[1]) >= 11
     run = jaxcast.hub.blocked_windows(
-        attention, course_of(forecasts, truth), window[None], num_delays=2, keys=jax.random.key(0)[None],
+        hub_forecasts_of(forecasts, truth), window[None], init=attention, num_delays=2, keys=jax.random.key(0)[None],
         optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=1, batch_size=16,
     )  # fmt: skip
     missing = np.isnan(run.forecast[0, :, window]).any(-1)
@@ -198,14 +200,14 @@ def test_blocked_forecasts_are_missing_where_nobody_forecast():
 
 def test_the_newest_values_are_followed_only_where_asked_for():
     """Without it, neither pull nor bias has any effect, nor is it learned; with it, both have."""
-    course = course_of(*make())
+    hub_forecasts = hub_forecasts_of(*make())
     for follow in (False, True):
         plain = jaxcast.hub.AdaptivePool.untrained(follow_newest=follow)
         for change in ({"pull": jnp.asarray(0.5)}, {"bias": jnp.full((2, 2), 0.5)}):
-            moved = jaxcast.hub.pool_forecasts(dataclasses.replace(plain, **change), course).forecast
-            is_same = np.array_equal(moved, jaxcast.hub.pool_forecasts(plain, course).forecast, equal_nan=True)
+            moved = jaxcast.hub.pool_forecasts(dataclasses.replace(plain, **change), hub_forecasts).forecast
+            is_same = np.array_equal(moved, jaxcast.hub.pool_forecasts(plain, hub_forecasts).forecast, equal_nan=True)
             assert is_same == (not follow)
-        trained = jaxcast.hub.rolling_origin(plain, course, num_optimizer_steps=2).info["pool"]
+        trained = jaxcast.hub.rolling_origin(hub_forecasts, pool=plain, num_optimizer_steps=2).info["pool"]
         assert [bool((np.asarray(a) == 0).all()) for a in (trained.pull, trained.bias)] == [not follow] * 2
     assert not jaxcast.hub.AdaptivePool.untrained().follow_newest
 
@@ -238,10 +240,10 @@ def test_a_truth_that_equals_an_end_was_not_missed_when_coverage_is_tracked(end)
     """All locations hit one quantile: only the intervals that end inside of it are missed, and only on its side."""
     quantiles = 20 + np.asarray([-9.0, -4.0, 0.0, 4.0, 9.0])
     truth = np.full((4, 3), quantiles[end])
-    course = course_of(np.broadcast_to(quantiles, (4, 3, 1, 5)), truth)
-    factors = np.diff(np.asarray(jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course))[0, 1]) / np.diff(
-        quantiles
-    )
+    hub_forecasts = hub_forecasts_of(np.broadcast_to(quantiles, (4, 3, 1, 5)), truth)
+    factors = np.diff(
+        np.asarray(jaxcast.hub.track_coverage(hub_forecasts.quantiles[:, :, 0], hub_forecasts))[0, 1]
+    ) / np.diff(quantiles)
     shares = np.asarray([end < 0, end < 1, end > 3, end > 4])  # of truths below the outer, the inner end, above them
     expected = np.exp(0.04 * (shares / np.asarray([0.025, 0.25, 0.25, 0.025]) - 1))
     np.testing.assert_allclose(factors, expected, rtol=1e-5)
@@ -249,17 +251,17 @@ def test_a_truth_that_equals_an_end_was_not_missed_when_coverage_is_tracked(end)
 
 def test_what_was_observed_is_the_truth_by_lags():
     truth = np.arange(8.0)[None]
-    course = jaxcast.hub.HubForecasts.of(np.ones((1, 8, 1, 1)), truth, np.asarray([0.5]), horizon=2)
+    hub_forecasts = jaxcast.hub.HubForecasts.of(np.ones((1, 8, 1, 1)), truth, np.asarray([0.5]), horizon=2)
     for time, lag in itertools.product(range(8), range(10)):
         expected = time - 2 - lag if time - 2 - lag >= 0 else np.nan
-        np.testing.assert_array_equal(course.observed[0, time, lag], expected)
+        np.testing.assert_array_equal(hub_forecasts.observed[0, time, lag], expected)
     np.testing.assert_array_equal(lagged(jnp.asarray(truth), 0, num_lags=2)[0, 3], [3, 2])
 
 
 def test_a_pool_is_retrained_as_often_as_was_asked_for():
     run = jaxcast.hub.rolling_origin(
-        jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]),
-        course_of(*make()),
+        hub_forecasts_of(*make()),
+        pool=jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2]),
         num_optimizer_steps=1,
         every=3,
         start=6,
@@ -332,12 +334,12 @@ def submitted(hub, folder, *args):
 
 def test_the_command_writes_what_the_library_pools(hub, tmp_path):
     """Of a kept pool with its coverage tracked, of one that is trained, and of every other method."""
-    course = jaxcast.load_hub(hub / "forecasts.csv", hub / "truth.csv", pending=True).course()
+    hub_forecasts = jaxcast.load_hub(hub / "forecasts.csv", hub / "truth.csv", pending=True).forecasts()
     pool = POOLS["adaptive"]
     jaxcast.save_model(tmp_path / "pool", pool, attributes={"steps_ahead": 1})
-    pooled = jaxcast.hub.pool_forecasts(pool, course).forecast
+    pooled = jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast
     kept = submitted(hub, tmp_path / "kept", "--pool", tmp_path / "pool")
-    np.testing.assert_allclose(kept, jaxcast.hub.track_coverage(pooled, course)[:, -1], rtol=1e-9)
+    np.testing.assert_allclose(kept, jaxcast.hub.track_coverage(pooled, hub_forecasts)[:, -1], rtol=1e-9)
     assert (abs(kept - pooled[:, -1]) > 1e-6).any()
     methods = {
         "equal_median": jaxcast.hub.QuantileMedian(),
@@ -346,9 +348,9 @@ def test_the_command_writes_what_the_library_pools(hub, tmp_path):
         "inverse_score": jaxcast.hub.InverseScoreWeights(),
     }
     for name, own in methods.items():
-        expected = jaxcast.hub.pool_forecasts(own, course).forecast[:, -1]
+        expected = jaxcast.hub.pool_forecasts(own, hub_forecasts).forecast[:, -1]
         np.testing.assert_allclose(submitted(hub, tmp_path / name, "--method", name), expected, rtol=1e-9)
-    trained = jaxcast.hub.adaptive_origin(course).forecast[:, -1]
+    trained = jaxcast.hub.adaptive_origin(hub_forecasts).forecast[:, -1]
     np.testing.assert_allclose(submitted(hub, tmp_path / "adaptive"), trained, rtol=1e-9)
 
 

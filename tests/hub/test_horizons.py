@@ -50,15 +50,15 @@ def load(hub, **options):
 @pytest.mark.parametrize(("horizon", "ahead"), [(0, 1), (1, 2), (3, 4)])
 def test_what_a_forecaster_could_know_at_each_horizon(hub, horizon, ahead):
     ours = load(hub, horizon=horizon, num_lags=2)
-    assert (ours.horizon, ours.first_horizon, ours.steps_ahead, ours.course().horizon) == (horizon, 0, ahead, ahead)
+    assert (ours.horizon, ours.first_horizon, ours.steps_ahead, ours.forecasts().horizon) == (horizon, 0, ahead, ahead)
     np.testing.assert_array_equal(ours.dates, REFERENCES + 7 * horizon)
     np.testing.assert_array_equal(
-        ours.forecasts[0, :, 0], [[value(t, horizon, level) for level in LEVELS] for t in range(5)]
+        ours.quantiles[0, :, 0], [[value(t, horizon, level) for level in LEVELS] for t in range(5)]
     )
     # Whatever the horizon, the newest truth is that of the week before the reference date: -1, 0, 1, ...
     np.testing.assert_array_equal(ours.observed[0, :, 0], np.arange(5.0) - 1)
     np.testing.assert_array_equal(ours.observed[0, :, 1], np.arange(5.0) - 2)
-    np.testing.assert_array_equal(ours.course().observed, ours.observed)  # from before the first forecast, too
+    np.testing.assert_array_equal(ours.forecasts().observed, ours.observed)  # from before the first forecast, too
 
 
 def test_horizons_that_forecast_nothing_are_refused_unless_the_hub_counts_from_there(hub):
@@ -78,7 +78,7 @@ def test_a_pool_does_not_see_the_week_of_the_reference_date(hub):
     pool = jaxcast.hub.AdaptivePool.untrained(lower=None)
     same = [
         jaxcast.hub.pool_forecasts(
-            pool, jaxcast.hub.HubForecasts.of(ours.forecasts, truth, LEVELS, horizon=ours.steps_ahead)
+            pool, jaxcast.hub.HubForecasts.of(ours.quantiles, truth, LEVELS, horizon=ours.steps_ahead)
         ).forecast
         for truth in (ours.truth, late)
     ]
@@ -152,5 +152,5 @@ def test_a_daily_hub_of_the_old_form(tmp_path):
     hub = jaxcast.load_hub(tmp_path, tmp_path / "truth.csv", horizon=2, step_days=1, num_lags=1)
     assert (hub.target, hub.first_horizon, hub.steps_ahead) == ("inc hosp", 0, 3)
     np.testing.assert_array_equal(hub.dates, days + 2)
-    np.testing.assert_array_equal(hub.forecasts[0, :, 0], np.tile(2 + LEVELS, (6, 1)))
+    np.testing.assert_array_equal(hub.quantiles[0, :, 0], np.tile(2 + LEVELS, (6, 1)))
     np.testing.assert_array_equal(hub.truth[0] - hub.observed[0, :, 0], 3)

@@ -16,7 +16,7 @@ SHAPE = (3, 10, 4)
 
 
 @pytest.fixture(scope="module")
-def course():
+def hub_forecasts():
     rng = np.random.default_rng(0)
     truth = 10.0 * 3.0 ** np.arange(3)[:, None] * rng.lognormal(0, 0.2, SHAPE[:2])
     centre = truth[..., None] * rng.lognormal(0, [0.1, 0.2, 0.3, 0.4], SHAPE)
@@ -26,23 +26,29 @@ def course():
     return jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS)
 
 
-def test_scores_of_tasks_are_wis_and_zero_where_there_is_none(course):
-    forecast = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), course).forecast)
-    wis = jaxcast.scores.weighted_interval_score(forecast, np.asarray(course.truth), LEVELS).wis
-    np.testing.assert_allclose(task_scores(jnp.asarray(forecast), course), np.nan_to_num(wis), rtol=1e-12)
+def test_scores_of_tasks_are_wis_and_zero_where_there_is_none(hub_forecasts):
+    forecast = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), hub_forecasts).forecast)
+    wis = jaxcast.scores.weighted_interval_score(forecast, np.asarray(hub_forecasts.truth), LEVELS).wis
+    np.testing.assert_allclose(task_scores(jnp.asarray(forecast), hub_forecasts), np.nan_to_num(wis), rtol=1e-12)
     assert np.isnan(wis[1, 4])
 
 
-def test_the_loss_of_a_rolling_origin_is_its_equation(course):
+def test_the_loss_of_a_rolling_origin_is_its_equation(hub_forecasts):
     """The mean WIS, each location over the root of its own, to that of the mean; and the prior, over the number of times."""
     prior = jaxcast.hub.TrainedQuantileAverage.untrained(SHAPE[2])
     trained = dataclasses.replace(prior, logits=jnp.asarray([0.5, -0.3, 0.2, 0.0]))
-    reference = np.asarray(task_scores(_clipped_mean(course), course))
+    reference = np.asarray(task_scores(_clipped_mean(hub_forecasts), hub_forecasts))
     weights = np.where(np.arange(10) < 7, 0.9 ** (6.0 - np.arange(10)), 0)
     loss = _loss(
-        trained, prior, prior.observe(course), course, jnp.asarray(reference), jnp.asarray(weights), jnp.asarray(0.7)
+        trained,
+        prior,
+        prior.observe(hub_forecasts),
+        hub_forecasts,
+        jnp.asarray(reference),
+        jnp.asarray(weights),
+        jnp.asarray(0.7),
     )
-    scores = np.asarray(task_scores(jaxcast.hub.pool_forecasts(trained, course).forecast, course))
+    scores = np.asarray(task_scores(jaxcast.hub.pool_forecasts(trained, hub_forecasts).forecast, hub_forecasts))
     num_times = weights.sum() + 1
     typical = (reference * weights).sum(1, keepdims=True) / num_times
     scale = weights / np.sqrt(typical + 1e-3 * typical.mean())
@@ -50,31 +56,31 @@ def test_the_loss_of_a_rolling_origin_is_its_equation(course):
     np.testing.assert_allclose(loss, expected, rtol=1e-9)
 
 
-def test_the_mean_that_scores_are_compared_with_leaves_outliers_out(course):
-    wild = course.forecasts.at[0, 3, 0].set(1e9)
-    there = np.asarray(course.present)[0, 3, 1:]
-    cleaned = np.asarray(_clipped_mean(dataclasses.replace(course, forecasts=wild)))[0, 3]
-    np.testing.assert_allclose(cleaned, np.asarray(course.forecasts)[0, 3, 1:][there].mean(0), rtol=1e-9)
-    assert np.asarray(course.present)[0, 3, 0]
+def test_the_mean_that_scores_are_compared_with_leaves_outliers_out(hub_forecasts):
+    wild = hub_forecasts.quantiles.at[0, 3, 0].set(1e9)
+    there = np.asarray(hub_forecasts.present)[0, 3, 1:]
+    cleaned = np.asarray(_clipped_mean(dataclasses.replace(hub_forecasts, quantiles=wild)))[0, 3]
+    np.testing.assert_allclose(cleaned, np.asarray(hub_forecasts.quantiles)[0, 3, 1:][there].mean(0), rtol=1e-9)
+    assert np.asarray(hub_forecasts.present)[0, 3, 0]
 
 
-def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(course):
+def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(hub_forecasts):
     """With a lower bound of its own, among numbers that are negative too; the first setting until there is a score."""
-    settings = ({"penalty": 0.001, "discount": 0.5}, {"penalty": 1.0, "discount": 1.0})
+    settings = ({"prior_weight": 0.001, "discount": 0.5}, {"prior_weight": 1.0, "discount": 1.0})
     pool = jaxcast.hub.AdaptivePool.untrained(lower=-500.0)
-    moved = jnp.where(course.present[..., None], course.forecasts - 30, 0)
-    course = dataclasses.replace(course, forecasts=moved, truth=course.truth - 30)
+    moved = jnp.where(hub_forecasts.present[..., None], hub_forecasts.quantiles - 30, 0)
+    hub_forecasts = dataclasses.replace(hub_forecasts, quantiles=moved, truth=hub_forecasts.truth - 30)
     options = dict(num_optimizer_steps=2, start=2)
-    output = jaxcast.hub.adaptive_origin(course, pool, settings=settings, **options)
-    rolled = [jaxcast.hub.rolling_origin(pool, course, **setting, **options) for setting in settings]
-    totals = np.cumsum([np.asarray(task_scores(each.forecast, course)).sum(0) for each in rolled], 1)
+    output = jaxcast.hub.adaptive_origin(hub_forecasts, pool=pool, settings=settings, **options)
+    rolled = [jaxcast.hub.rolling_origin(hub_forecasts, pool=pool, **setting, **options) for setting in settings]
+    totals = np.cumsum([np.asarray(task_scores(each.forecast, hub_forecasts)).sum(0) for each in rolled], 1)
     leader = np.concatenate([[0], totals.argmin(0)[:-1]])
     assert set(leader) == {0, 1}
     assert leader[-1] == 1
     assert np.nanmin(output.forecast) < 0
     np.testing.assert_array_equal(output.info["leader"], leader)
     chosen = jnp.stack([rolled[leader[t]].forecast[:, t] for t in range(10)], 1)
-    np.testing.assert_array_equal(output.forecast, jaxcast.hub.track_coverage(chosen, course, lower=-500.0))
+    np.testing.assert_array_equal(output.forecast, jaxcast.hub.track_coverage(chosen, hub_forecasts, lower=-500.0))
     weights = np.stack([rolled[leader[t]].info["weights"][:, t] for t in range(10)], 1)
     np.testing.assert_array_equal(output.info["weights"], weights)
     for kept, last in zip(
@@ -84,16 +90,16 @@ def test_an_adaptive_origin_follows_tracks_and_keeps_the_leader(course):
 
 
 def one_model(truth, spread=2.0, horizon=1):
-    """A course of one model that says 100 each time, a wave of its quantiles about it."""
+    """A hub_forecasts of one model that says 100 each time, a wave of its quantiles about it."""
     quantiles = 100 + spread * np.asarray([-3.0, -1.0, 0.0, 2.0, 5.0])
     forecasts = np.broadcast_to(quantiles, (1, len(truth), 1, 5))
     return jaxcast.hub.HubForecasts.of(forecasts, np.asarray(truth, float)[None], LEVELS, horizon=horizon), quantiles
 
 
 def test_widths_have_a_level_and_a_slope_for_each_side():
-    course, quantiles = one_model([np.nan, np.nan])
+    hub_forecasts, quantiles = one_model([np.nan, np.nan])
     pool = dataclasses.replace(jaxcast.hub.AdaptivePool.untrained(), widths=jnp.asarray([[0.2, 0.5], [-0.1, 0.3]]))
-    found = np.asarray(jaxcast.hub.pool_forecasts(pool, course).forecast)[0, 0]
+    found = np.asarray(jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast)[0, 0]
     tail = abs(2 * LEVELS - 1) ** 4
     each = np.where(LEVELS < 0.5, 0.2 + 0.5 * tail, -0.1 + 0.3 * tail)
     np.testing.assert_allclose(np.diff(found), np.diff(quantiles) * np.exp((each[1:] + each[:-1]) / 2), rtol=1e-9)
@@ -104,10 +110,10 @@ def test_widths_have_a_level_and_a_slope_for_each_side():
 def test_quantiles_widen_with_past_errors_over_past_sizes(horizon):
     """Decayed sums, of this location and of all, which here are one; errors beyond two outer widths are cut."""
     truth = [100, 103, 140, 90, 100, 1e6, 101]
-    course, quantiles = one_model(truth, horizon=horizon)
+    hub_forecasts, quantiles = one_model(truth, horizon=horizon)
     spread = np.asarray([[0.3, 0.2], [0.1, 0.25]])
     pool = dataclasses.replace(jaxcast.hub.AdaptivePool.untrained(), spread=jnp.asarray(spread))
-    found = np.asarray(jaxcast.hub.pool_forecasts(pool, course).forecast)[0]
+    found = np.asarray(jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast)[0]
     size, reach = abs(quantiles - 100).mean(), quantiles[-1] - quantiles[0]
     errors = np.minimum(abs(np.asarray(truth) - 100), 2 * reach)
     for t in range(len(truth)):
@@ -123,9 +129,9 @@ def test_quantiles_widen_with_past_errors_over_past_sizes(horizon):
 
 
 def test_errors_as_large_as_expected_change_no_width():
-    course, quantiles = one_model([100 + 4.4] * 6)  # the mean distance from the median
+    hub_forecasts, quantiles = one_model([100 + 4.4] * 6)  # the mean distance from the median
     pool = dataclasses.replace(jaxcast.hub.AdaptivePool.untrained(), spread=jnp.ones((2, 2)))
-    np.testing.assert_allclose(jaxcast.hub.pool_forecasts(pool, course).forecast[0, -1], quantiles, rtol=1e-9)
+    np.testing.assert_allclose(jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast[0, -1], quantiles, rtol=1e-9)
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
@@ -135,8 +141,8 @@ def test_samples_hold_what_was_known_before_each_task(horizon):
     truth[0, 2] = np.nan
     forecasts = np.sort(rng.uniform(1, 9, size=(2, 8, 3, 5)), -1)
     forecasts[1, 3, 0] = np.nan
-    course = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, horizon=horizon)
-    samples = jaxcast.hub.quantile_samples(course, num_delays=2, scale=scale)
+    hub_forecasts = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, horizon=horizon)
+    samples = jaxcast.hub.quantile_samples(hub_forecasts, num_delays=2, scale=scale)
     for place, time, lag in np.ndindex(2, 8, 2):
         then = time - horizon - lag
         known = truth[place, then] if then >= 0 else np.nan

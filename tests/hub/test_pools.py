@@ -41,7 +41,7 @@ def make(seed=0, missing=0.15):
     return forecasts, truth
 
 
-def course_of(forecasts, truth, horizon=1):
+def hub_forecasts_of(forecasts, truth, horizon=1):
     return jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, horizon=horizon)
 
 
@@ -51,14 +51,14 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def course(data):
-    return course_of(*data)
+def hub_forecasts(data):
+    return hub_forecasts_of(*data)
 
 
 @pytest.mark.parametrize("name", ["mean", "median", "trimmed"])
-def test_equal_weight_pools_by_numpy(name, data, course):
+def test_equal_weight_pools_by_numpy(name, data, hub_forecasts):
     forecasts, _ = data
-    ours = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course).forecast)
+    ours = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], hub_forecasts).forecast)
     for place, time in np.ndindex(NUM_PLACES, NUM_TIMES):
         there = np.sort(forecasts[place, time][~np.isnan(forecasts[place, time, :, 0])], axis=0)
         if not len(there):
@@ -71,8 +71,8 @@ def test_equal_weight_pools_by_numpy(name, data, course):
 
 def test_the_opinion_pool_averages_probabilities():
     quantiles = np.asarray([NORMAL, 5 + 2 * NORMAL, np.full(7, np.nan)])
-    course = course_of(quantiles[None, None], np.zeros((1, 1)))
-    pooled = np.asarray(jaxcast.hub.pool_forecasts(FIXED["opinion"], course).forecast[0, 0])
+    hub_forecasts = hub_forecasts_of(quantiles[None, None], np.zeros((1, 1)))
+    pooled = np.asarray(jaxcast.hub.pool_forecasts(FIXED["opinion"], hub_forecasts).forecast[0, 0])
 
     def cdf(x):
         parts = [np.interp(x, row, LEVELS, left=0, right=1) for row in quantiles[:2]]
@@ -81,7 +81,7 @@ def test_the_opinion_pool_averages_probabilities():
     for level, quantile in zip(LEVELS, pooled, strict=True):
         assert cdf(quantile + 1e-6) >= level - 1e-9
         assert cdf(quantile - 1e-6) <= level + 1e-9
-    alone = course_of(quantiles[None, None, [0, 2]], np.zeros((1, 1)))
+    alone = hub_forecasts_of(quantiles[None, None, [0, 2]], np.zeros((1, 1)))
     np.testing.assert_allclose(jaxcast.hub.pool_forecasts(FIXED["opinion"], alone).forecast[0, 0], NORMAL, atol=1e-9)
 
 
@@ -89,7 +89,7 @@ def test_the_opinion_pool_averages_probabilities():
 def test_inverse_score_weights_by_a_loop(data, horizon):
     forecasts, truth = data
     pool = jaxcast.hub.InverseScoreWeights(power=2.0, window=4)
-    weights = np.asarray(jaxcast.hub.pool_forecasts(pool, course_of(forecasts, truth, horizon)).info["weights"])
+    weights = np.asarray(jaxcast.hub.pool_forecasts(pool, hub_forecasts_of(forecasts, truth, horizon)).info["weights"])
     scores = np.asarray(
         jaxcast.scores.weighted_interval_score(
             forecasts, np.broadcast_to(truth[..., None], forecasts.shape[:3]), LEVELS
@@ -111,31 +111,31 @@ def test_inverse_score_weights_by_a_loop(data, horizon):
 
 
 @pytest.mark.parametrize("name", FIXED)
-def test_no_pool_crosses_and_absent_models_weigh_nothing(name, course):
-    forecast, info = jaxcast.hub.pool_forecasts(FIXED[name], course)
+def test_no_pool_crosses_and_absent_models_weigh_nothing(name, hub_forecasts):
+    forecast, info = jaxcast.hub.pool_forecasts(FIXED[name], hub_forecasts)
     assert np.isfinite(np.asarray(forecast)).all()
     assert jaxcast.scores.count_crossings(forecast) == 0
     if "weights" in info:
-        assert (np.asarray(info["weights"])[~np.asarray(course.present)] == 0).all()
-        np.testing.assert_allclose(info["weights"].sum(-1), course.possible, atol=1e-6)
+        assert (np.asarray(info["weights"])[~np.asarray(hub_forecasts.present)] == 0).all()
+        np.testing.assert_allclose(info["weights"].sum(-1), hub_forecasts.is_forecast, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FIXED)
-def test_the_order_and_the_unit_of_the_data_do_not_matter(name, data, course):
+def test_the_order_and_the_unit_of_the_data_do_not_matter(name, data, hub_forecasts):
     forecasts, truth = data
-    forecast = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course).forecast)
-    shuffled = course_of(forecasts[:, :, ::-1], truth)
+    forecast = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], hub_forecasts).forecast)
+    shuffled = hub_forecasts_of(forecasts[:, :, ::-1], truth)
     np.testing.assert_allclose(
         jaxcast.hub.pool_forecasts(FIXED[name], shuffled).forecast, forecast, rtol=1e-6, atol=1e-9
     )
-    larger = course_of(1e3 * forecasts, 1e3 * truth)
+    larger = hub_forecasts_of(1e3 * forecasts, 1e3 * truth)
     np.testing.assert_allclose(
         jaxcast.hub.pool_forecasts(FIXED[name], larger).forecast, 1e3 * forecast, rtol=1e-6, atol=1e-6
     )
 
 
 def without_models(name):
-    """A course without any forecast in the middle of one location, in a whole week, or at a whole location, and where."""
+    """A hub_forecasts without any forecast in the middle of one location, in a whole week, or at a whole location, and where."""
     forecasts, truth = make(missing=0.0)
     gone = np.zeros(truth.shape, bool)
     gone[{"task": (2, 12), "week": (slice(None), 17), "location": 3, "last week": (slice(None), -1)}[name]] = True
@@ -147,7 +147,7 @@ def without_models(name):
 @pytest.mark.parametrize("name", FIXED)
 def test_where_no_model_forecast_there_is_no_pooled_one_and_no_score(name, missing):
     forecasts, truth, gone = without_models(missing)
-    pooled = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course_of(forecasts, truth)).forecast)
+    pooled = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], hub_forecasts_of(forecasts, truth)).forecast)
     np.testing.assert_array_equal(np.isnan(pooled), np.broadcast_to(gone[..., None], pooled.shape))
     row = jaxcast.hub.score_forecasters({name: pooled}, truth, LEVELS)[0]
     assert (row["num_tasks"], row["num_missing"]) == ((~gone).sum(), gone.sum())
@@ -157,7 +157,7 @@ def test_where_no_model_forecast_there_is_no_pooled_one_and_no_score(name, missi
     other = truth.copy()
     other[gone] = 1e9
     if name != "adaptive":  # which reads the newest truth whether or not anyone had forecast it
-        again = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], course_of(forecasts, other)).forecast)
+        again = np.asarray(jaxcast.hub.pool_forecasts(FIXED[name], hub_forecasts_of(forecasts, other)).forecast)
         np.testing.assert_array_equal(again, pooled)
 
 
@@ -176,11 +176,13 @@ def test_the_example_of_a_week_without_models():
 @pytest.mark.parametrize("missing", ["week", "location"])
 def test_trained_forecasts_are_missing_where_nobody_forecast(missing):
     forecasts, truth, gone = without_models(missing)
-    course = course_of(forecasts, truth)
+    hub_forecasts = hub_forecasts_of(forecasts, truth)
     for forecast in (
-        jaxcast.hub.rolling_origin(FIXED["average"], course, num_optimizer_steps=1).forecast,
-        jaxcast.hub.adaptive_origin(course, num_optimizer_steps=1).forecast,
-        jaxcast.hub.track_coverage(jnp.nan_to_num(jaxcast.hub.pool_forecasts(FIXED["mean"], course).forecast), course),
+        jaxcast.hub.rolling_origin(hub_forecasts, pool=FIXED["average"], num_optimizer_steps=1).forecast,
+        jaxcast.hub.adaptive_origin(hub_forecasts, num_optimizer_steps=1).forecast,
+        jaxcast.hub.track_coverage(
+            jnp.nan_to_num(jaxcast.hub.pool_forecasts(FIXED["mean"], hub_forecasts).forecast), hub_forecasts
+        ),
     ):
         np.testing.assert_array_equal(np.isnan(forecast), np.broadcast_to(gone[..., None], forecast.shape))
 
@@ -195,11 +197,11 @@ def test_decayed_sums_know_nothing_of_what_is_pending():
             np.testing.assert_allclose(sums[:, time], np.stack(np.broadcast_arrays(*expected, series[:, 0])[:2], -1))
 
 
-def test_the_adaptive_pool_before_training_is_a_score_weighted_mean(data, course):
+def test_the_adaptive_pool_before_training_is_a_score_weighted_mean(data, hub_forecasts):
     pool = jaxcast.hub.AdaptivePool.untrained()
-    memory = pool.observe(course)
+    memory = pool.observe(hub_forecasts)
     assert isinstance(memory, ScoreMemory)
-    forecast, info = pool(memory, course)
+    forecast, info = pool(memory, hub_forecasts)
     expected = jnp.einsum("ltm,ltmq->ltq", info["weights"], memory.clipped)
     np.testing.assert_allclose(forecast, jnp.maximum(expected, 0), rtol=1e-6, atol=1e-9)
     late = np.asarray(info["weights"])[:, -5:].mean((0, 1))
@@ -207,13 +209,13 @@ def test_the_adaptive_pool_before_training_is_a_score_weighted_mean(data, course
 
 
 @pytest.fixture(scope="module")
-def rolled(course):
+def rolled(hub_forecasts):
     return jaxcast.hub.rolling_origin(
-        jaxcast.hub.AdaptivePool.untrained(), course, num_optimizer_steps=3, penalty=0.1, discount=0.97
+        hub_forecasts, pool=jaxcast.hub.AdaptivePool.untrained(), num_optimizer_steps=3, prior_weight=0.1, discount=0.97
     )
 
 
-def test_the_rolling_origin_is_a_loop_of_trainings(course, rolled):
+def test_the_rolling_origin_is_a_loop_of_trainings(hub_forecasts, rolled):
     """By hand, a pool for each time, with optax in a Python loop."""
     import optax
 
@@ -221,31 +223,37 @@ def test_the_rolling_origin_is_a_loop_of_trainings(course, rolled):
 
     prior = jaxcast.hub.AdaptivePool.untrained()
     pool, optimizer = prior, optax.adam(0.03)
-    memory, reference, state = prior.observe(course), task_scores(_clipped_mean(course), course), optimizer.init(prior)
-    gradient, pooled = jax.jit(jax.grad(_loss)), jax.jit(lambda pool: pool(memory, course).forecast)
+    memory, reference, state = (
+        prior.observe(hub_forecasts),
+        task_scores(_clipped_mean(hub_forecasts), hub_forecasts),
+        optimizer.init(prior),
+    )
+    gradient, pooled = jax.jit(jax.grad(_loss)), jax.jit(lambda pool: pool(memory, hub_forecasts).forecast)
     for time in range(8):
         if time >= 5:
             weights = np.where(np.arange(NUM_TIMES) < time, 0.97 ** (time - 1.0 - np.arange(NUM_TIMES)), 0)
             for _ in range(3):
-                step = gradient(pool, prior, memory, course, reference, jnp.asarray(weights), 0.1)
+                step = gradient(pool, prior, memory, hub_forecasts, reference, jnp.asarray(weights), 0.1)
                 updates, state = optimizer.update(step, state, pool)
                 pool = optax.apply_updates(pool, updates)
         expected = pooled(pool)[:, time]
         np.testing.assert_allclose(rolled.forecast[:, time], expected, rtol=1e-5)
 
 
-def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):
+def test_trained_shares_find_the_better_model_and_are_saved(hub_forecasts, tmp_path):
     prior = FIXED["average"]
-    rolled = jaxcast.hub.rolling_origin(prior, course, num_optimizer_steps=5, penalty=0.1)
-    before = jaxcast.hub.pool_forecasts(prior, course).forecast[:, :5]
+    rolled = jaxcast.hub.rolling_origin(hub_forecasts, pool=prior, num_optimizer_steps=5, prior_weight=0.1)
+    before = jaxcast.hub.pool_forecasts(prior, hub_forecasts).forecast[:, :5]
     np.testing.assert_allclose(rolled.forecast[:, :5], before, rtol=1e-5)
-    unguarded = jaxcast.hub.TrainedQuantileAverage.untrained(course.present.shape[2], clip=1e9)
-    mean = jaxcast.hub.pool_forecasts(FIXED["mean"], course).forecast
-    np.testing.assert_allclose(jaxcast.hub.pool_forecasts(unguarded, course).forecast, mean, rtol=1e-9)
+    unguarded = jaxcast.hub.TrainedQuantileAverage.untrained(hub_forecasts.present.shape[2], clip=1e9)
+    mean = jaxcast.hub.pool_forecasts(FIXED["mean"], hub_forecasts).forecast
+    np.testing.assert_allclose(jaxcast.hub.pool_forecasts(unguarded, hub_forecasts).forecast, mean, rtol=1e-9)
     trained = jax.tree.map(lambda a: a[-1], rolled.info["pool"])
     assert np.asarray(trained.logits).argmax() == 0  # the models are in the order of their skill
-    late = np.asarray(course.scored) & (np.arange(NUM_TIMES) >= 10)
-    scores = [float(np.asarray(task_scores(forecast, course))[late].mean()) for forecast in (rolled.forecast, mean)]
+    late = np.asarray(hub_forecasts.is_scorable) & (np.arange(NUM_TIMES) >= 10)
+    scores = [
+        float(np.asarray(task_scores(forecast, hub_forecasts))[late].mean()) for forecast in (rolled.forecast, mean)
+    ]
     assert scores[0] < scores[1]
     jaxcast.save_model(tmp_path, trained)
     loaded = jaxcast.load_model(tmp_path).pool
@@ -253,29 +261,31 @@ def test_trained_shares_find_the_better_model_and_are_saved(course, tmp_path):
     assert loaded.clip == trained.clip
 
 
-def test_other_numbers_compile_nothing(course, rolled, count_compilations):
+def test_other_numbers_compile_nothing(hub_forecasts, rolled, count_compilations):
     pool = jaxcast.hub.AdaptivePool.untrained()
     count_compilations()
-    jaxcast.hub.rolling_origin(pool, course, num_optimizer_steps=3, penalty=0.5, discount=0.9)
+    jaxcast.hub.rolling_origin(hub_forecasts, pool=pool, num_optimizer_steps=3, prior_weight=0.5, discount=0.9)
     assert count_compilations() == 0
 
 
-def test_training_helps(course, rolled):
-    late = np.asarray(course.scored) & (np.arange(NUM_TIMES) >= 10)
+def test_training_helps(hub_forecasts, rolled):
+    late = np.asarray(hub_forecasts.is_scorable) & (np.arange(NUM_TIMES) >= 10)
     of = {
-        "mean": jaxcast.hub.pool_forecasts(FIXED["mean"], course).forecast,
-        "untrained": jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool.untrained(), course).forecast,
+        "mean": jaxcast.hub.pool_forecasts(FIXED["mean"], hub_forecasts).forecast,
+        "untrained": jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool.untrained(), hub_forecasts).forecast,
         "trained": rolled.forecast,
     }
-    scores = {name: float(np.asarray(task_scores(forecast, course))[late].mean()) for name, forecast in of.items()}
+    scores = {
+        name: float(np.asarray(task_scores(forecast, hub_forecasts))[late].mean()) for name, forecast in of.items()
+    }
     assert scores["trained"] < scores["untrained"] < scores["mean"]
 
 
-def test_the_leader_is_the_best_of_what_was_known(course):
+def test_the_leader_is_the_best_of_what_was_known(hub_forecasts):
     forecasts = jnp.stack(
-        [jaxcast.hub.pool_forecasts(FIXED[name], course).forecast for name in ("mean", "median", "inverse")]
+        [jaxcast.hub.pool_forecasts(FIXED[name], hub_forecasts).forecast for name in ("mean", "median", "inverse")]
     )
-    late = dataclasses.replace(course, horizon=2)
+    late = dataclasses.replace(hub_forecasts, horizon=2)
     followed = jaxcast.hub.follow_leader(forecasts, late)
     scores = np.stack([np.asarray(task_scores(forecast, late)).sum(0) for forecast in forecasts])
     for time in range(NUM_TIMES):
@@ -288,8 +298,8 @@ def test_the_leader_is_the_best_of_what_was_known(course):
 def test_tracked_coverage_by_a_loop(horizon):
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 2, (40, 12))
-    course = course_of(np.broadcast_to(NORMAL, (40, 12, 1, 7)), truth, horizon)
-    tracked = np.asarray(jaxcast.hub.track_coverage(course.forecasts[:, :, 0], course, lower=None))
+    hub_forecasts = hub_forecasts_of(np.broadcast_to(NORMAL, (40, 12, 1, 7)), truth, horizon)
+    tracked = np.asarray(jaxcast.hub.track_coverage(hub_forecasts.quantiles[:, :, 0], hub_forecasts, lower=None))
     logs, waiting = np.zeros(4), []
     index, expected = [2, 0, 4, 6], np.asarray([0.25, 0.025, 0.25, 0.025])
     for time in range(12):
@@ -344,49 +354,49 @@ def inject(name, forecasts, truth):
     ],
 )
 @pytest.mark.parametrize("trained", ["adaptive", "average"])
-def test_a_trained_pool_survives(trained, name, data, course, rolled):
-    bad = course_of(*inject(name, *data))
+def test_a_trained_pool_survives(trained, name, data, hub_forecasts, rolled):
+    bad = hub_forecasts_of(*inject(name, *data))
     pool = (
         jaxcast.hub.AdaptivePool.untrained()
         if trained == "adaptive"
-        else jaxcast.hub.TrainedQuantileAverage.untrained(course.present.shape[2])
+        else jaxcast.hub.TrainedQuantileAverage.untrained(hub_forecasts.present.shape[2])
     )
     scores = {}
-    for label, course_now in (("clean", course), ("bad", bad)):
+    for label, each in (("clean", hub_forecasts), ("bad", bad)):
         is_known = label == "clean" and trained == "adaptive"
         again = (
             rolled
             if is_known
-            else jaxcast.hub.rolling_origin(pool, course_now, num_optimizer_steps=3, penalty=0.1, discount=0.97)
+            else jaxcast.hub.rolling_origin(each, pool=pool, num_optimizer_steps=3, prior_weight=0.1, discount=0.97)
         )
         forecast = again.forecast
         if trained == "adaptive":
-            forecast = jaxcast.hub.track_coverage(forecast, course_now)
-        is_there = np.broadcast_to(np.asarray(course_now.possible)[..., None], forecast.shape)
+            forecast = jaxcast.hub.track_coverage(forecast, each)
+        is_there = np.broadcast_to(np.asarray(each.is_forecast)[..., None], forecast.shape)
         np.testing.assert_array_equal(np.isfinite(np.asarray(forecast)), is_there)
         assert jaxcast.scores.count_crossings(forecast) == 0
-        scored = np.asarray(course_now.scored)
-        scores[label] = np.asarray(task_scores(forecast, course_now))[scored].mean()
+        scored = np.asarray(each.is_scorable)
+        scores[label] = np.asarray(task_scores(forecast, each))[scored].mean()
     median = jaxcast.hub.pool_forecasts(FIXED["median"], bad).forecast
-    scores["median"] = np.asarray(task_scores(median, bad))[np.asarray(bad.scored)].mean()
+    scores["median"] = np.asarray(task_scores(median, bad))[np.asarray(bad.is_scorable)].mean()
     assert scores["bad"] <= 1.1 * max(scores["clean"], scores["median"]), scores
 
 
 def test_float32_stays_float32(data):
     forecasts, truth = (a.astype(np.float32) for a in data)
-    course = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS.astype(np.float32))
+    hub_forecasts = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS.astype(np.float32))
     for name in ("mean", "adaptive"):
         pool = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), FIXED[name])
-        assert jaxcast.hub.pool_forecasts(pool, course).forecast.dtype == jnp.float32
+        assert jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast.dtype == jnp.float32
 
 
 @pytest.mark.slow
-def test_gradients_of_the_adaptive_pool_are_checked(course):
+def test_gradients_of_the_adaptive_pool_are_checked(hub_forecasts):
     pool = FIXED["adaptive"]
-    memory = pool.observe(course)
+    memory = pool.observe(hub_forecasts)
 
     def loss(pool):
-        return task_scores(pool(memory, course).forecast, course).mean()
+        return task_scores(pool(memory, hub_forecasts).forecast, hub_forecasts).mean()
 
     value = jax.jit(jax.value_and_grad(loss))
     gradient = value(pool)[1]
@@ -401,12 +411,13 @@ def test_gradients_of_the_adaptive_pool_are_checked(course):
         np.testing.assert_allclose(np.asarray(getattr(gradient, field))[index], slope, rtol=1e-4, atol=1e-7)
 
 
-def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, course, rolled):
+def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, hub_forecasts, rolled):
     pool = jax.tree.map(lambda a: a[-1], rolled.info["pool"])
     jaxcast.save_model(tmp_path, pool, attributes={"horizon": 1})
     stored = jaxcast.load_model(tmp_path)
     np.testing.assert_array_equal(
-        jaxcast.hub.pool_forecasts(stored.pool, course).forecast, jaxcast.hub.pool_forecasts(pool, course).forecast
+        jaxcast.hub.pool_forecasts(stored.pool, hub_forecasts).forecast,
+        jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast,
     )
 
 
@@ -415,8 +426,8 @@ def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, course, rolled):
     [
         (lambda c: jaxcast.hub.TrimmedMean(0.5), "trim"),
         (lambda c: jaxcast.hub.InverseScoreWeights(window=0), "window"),
-        (lambda c: jaxcast.hub.rolling_origin(FIXED["adaptive"], c, discount=1.5), "discount"),
-        (lambda c: jaxcast.hub.rolling_origin(FIXED["adaptive"], c, num_optimizer_steps=0), "num_optimizer_steps"),
+        (lambda c: jaxcast.hub.rolling_origin(c, pool=FIXED["adaptive"], discount=1.5), "discount"),
+        (lambda c: jaxcast.hub.rolling_origin(c, pool=FIXED["adaptive"], num_optimizer_steps=0), "num_optimizer_steps"),
         (lambda c: jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 4)), np.ones((1, 2)), np.ones(3)), "quantile"),
         (
             lambda c: jaxcast.hub.HubForecasts.of(np.ones((1, 2, 3, 1)), np.ones((1, 2)), np.ones(1), horizon=0),
@@ -424,6 +435,6 @@ def test_the_adaptive_pool_is_saved_and_loaded(tmp_path, course, rolled):
         ),
     ],
 )
-def test_bad_input_is_one_line(course, call, message, without_type_checks):
+def test_bad_input_is_one_line(hub_forecasts, call, message, without_type_checks):
     with pytest.raises(jaxcast.InputError, match=message):
-        call(course)
+        call(hub_forecasts)

@@ -72,7 +72,7 @@ def test_tidy_tables_legacy_and_hubverse_folders_hold_the_same(tmp_path, truth):
             write(tmp_path / "new/model-output" / model / name, header, hubverse)
     for path in (tidy, tmp_path / "old", tmp_path / "new"):
         hub = jaxcast.load_hub(path, truth)
-        np.testing.assert_array_equal(hub.forecasts, expected(skip=skip))
+        np.testing.assert_array_equal(hub.quantiles, expected(skip=skip))
         np.testing.assert_array_equal(hub.dates, DATES)
         assert (hub.locations, hub.models) == (("01", "02"), ("a", "b", "c"))
         np.testing.assert_array_equal(hub.levels, LEVELS)
@@ -86,13 +86,13 @@ def test_a_parquet_table_reads_like_a_csv(tmp_path, truth):
         tmp_path / "tidy.parquet"
     )
     hub = jaxcast.load_hub(tmp_path / "tidy.parquet", truth)
-    np.testing.assert_array_equal(hub.forecasts, expected())
+    np.testing.assert_array_equal(hub.quantiles, expected())
 
 
 def test_at_horizon_h_the_newest_truth_is_h_weeks_old(tmp_path, truth):
     path = write(tmp_path / "tidy.csv", TIDY, [*tidy_rows(horizon=1), *tidy_rows(horizon=3)])
     hub = jaxcast.load_hub(path, truth, horizon=3, num_lags=2)
-    np.testing.assert_array_equal(hub.forecasts, expected() + 2000)
+    np.testing.assert_array_equal(hub.quantiles, expected() + 2000)
     np.testing.assert_array_equal(hub.observed[0, :, 0], [1, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(hub.observed[0, :, 1], [0, 1, 2, 3, 4, 5])
 
@@ -100,7 +100,7 @@ def test_at_horizon_h_the_newest_truth_is_h_weeks_old(tmp_path, truth):
 def test_a_choice_of_models_locations_and_levels(tmp_path, truth):
     path = write(tmp_path / "tidy.csv", TIDY, tidy_rows(skip={("a", "01", 2), ("a", "01", 3), ("b", "01", 2)}))
     hub = jaxcast.load_hub(path, truth, models=["c", "a"], locations=["02"], levels=[0.25, 0.75])
-    np.testing.assert_array_equal(hub.forecasts, expected("ca")[1:, :, :, [0, 2]])
+    np.testing.assert_array_equal(hub.quantiles, expected("ca")[1:, :, :, [0, 2]])
     assert hub.models == ("c", "a")
     assert jaxcast.load_hub(path, truth, models=2).models == ("b", "c")
     assert hub.only(["a"]).models == ("a",)
@@ -114,7 +114,7 @@ def test_a_week_nobody_forecast_stays_a_hole_in_the_grid(tmp_path, truth):
     hub = jaxcast.load_hub(write(tmp_path / "tidy.csv", TIDY, rows), truth)
     assert len(hub.dates) == 6
     assert not hub.present[:, 3].any()
-    assert not np.asarray(hub.course().possible)[:, 3].any()
+    assert not np.asarray(hub.forecasts().is_forecast)[:, 3].any()
 
 
 def change(rows, old, new):
@@ -153,7 +153,7 @@ def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
     same = expected()
     if name != "duplicate":
         same[0, 0, 0] = np.nan
-    np.testing.assert_array_equal(hub.forecasts, same)
+    np.testing.assert_array_equal(hub.quantiles, same)
     assert hub.dropped
 
 
@@ -238,13 +238,13 @@ def test_paths_that_hold_no_tables(tmp_path, truth):
 def test_a_submission_reads_back_as_it_was(tmp_path, truth):
     path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
     hub = jaxcast.load_hub(path, truth)
-    ours = hub.forecasts[:, -1, 0].copy()
+    ours = hub.quantiles[:, -1, 0].copy()
     written = jaxcast.hub.write_submission(
         tmp_path / "out/model-output", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7, target="wk inc death"
     )
     assert written.name == f"{DATES[-1] - 7}-team-pool.csv"
     again = jaxcast.load_hub(tmp_path / "out", truth)
-    np.testing.assert_array_equal(again.forecasts[:, 0, 0], ours)
+    np.testing.assert_array_equal(again.quantiles[:, 0, 0], ours)
     assert (again.models, again.target) == (("team-pool",), "wk inc death")
     ours[0] = np.nan  # a location without a forecast has no rows
     written = jaxcast.hub.write_submission(
@@ -280,12 +280,12 @@ def test_a_submission_that_no_hub_would_accept_is_not_written(tmp_path, truth, a
 
 def test_gaps_are_filled_by_the_three_steps_of_the_paper(tmp_path, truth):
     hub = jaxcast.load_hub(write(tmp_path / "tidy.csv", TIDY, tidy_rows("ab")), truth)
-    forecasts = hub.forecasts.copy()
+    forecasts = hub.quantiles.copy()
     forecasts[0, 1:3, 0] = np.nan  # two steps: linear in time
     forecasts[1, 1:4, 0] = np.nan  # three: the mean of the others, which is b
     forecasts[1, 5] = np.nan  # nobody: the nearest
-    filled = jaxcast.hub.fill_gaps(dataclasses.replace(hub, forecasts=forecasts)).forecasts
-    same = hub.forecasts.copy()
+    filled = jaxcast.hub.fill_gaps(dataclasses.replace(hub, quantiles=forecasts)).quantiles
+    same = hub.quantiles.copy()
     same[1, 1:4, 0] = same[1, 1:4, 1]
     same[1, 5] = same[1, 4]
     np.testing.assert_allclose(filled, same)
@@ -295,11 +295,11 @@ def test_gaps_between_whole_numbers_are_filled_by_their_means():
     forecasts = np.asarray([1.0, np.nan, 2.0]).reshape(1, 3, 1, 1)
     dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
     hub = jaxcast.hub.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("X",), dates, ("a",), np.asarray([0.5]), 1)
-    assert jaxcast.hub.fill_gaps(hub).forecasts.ravel().tolist() == [1.0, 1.5, 2.0]
-    whole = dataclasses.replace(hub, forecasts=np.asarray([1, 5, 2]).reshape(1, 3, 1, 1))
-    assert jaxcast.hub.fill_gaps(whole).forecasts.dtype == float
+    assert jaxcast.hub.fill_gaps(hub).quantiles.ravel().tolist() == [1.0, 1.5, 2.0]
+    whole = dataclasses.replace(hub, quantiles=np.asarray([1, 5, 2]).reshape(1, 3, 1, 1))
+    assert jaxcast.hub.fill_gaps(whole).quantiles.dtype == float
 
 
 def test_of_two_alike_rows_the_last_stays(tmp_path, truth):
     path = write(tmp_path / "tidy.csv", TIDY, [*tidy_rows(), FIRST[:-4] + "0.3"])
-    assert jaxcast.load_hub(path, truth, bad="drop").forecasts[0, 0, 0].tolist() == [0.3, 0.5, 0.75]
+    assert jaxcast.load_hub(path, truth, bad="drop").quantiles[0, 0, 0].tolist() == [0.3, 0.5, 0.75]

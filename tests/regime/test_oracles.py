@@ -13,9 +13,19 @@ from jaxcast.cli.pool.regime import findings
 from jaxcast.numerics.least_squares import _normal_equations
 from jaxcast.numerics.polynomials import monomials
 from jaxcast.regime import fit as fitting
-from jaxcast.regime.harmonics import Allowed, Found, HarmonicSchedule, Search, Steps, Tried, certain, revealed, steps_of
+from jaxcast.regime.harmonics import (
+    Allowed,
+    Candidate,
+    FittedHarmonics,
+    HarmonicSchedule,
+    Search,
+    Steps,
+    certain,
+    revealed,
+    steps_of,
+)
 from jaxcast.regime.kalman import observe
-from jaxcast.regime.noise import LeftOver, explanations
+from jaxcast.regime.noise import Residuals, explanations
 
 DT = 0.4
 DECAY = np.asarray([[-1.0, 0.3], [0.5, -0.5]])
@@ -143,7 +153,7 @@ def test_steps_are_told_from_the_middle_and_count_in_their_first_three_quarters(
 
 
 def tried(tail):
-    return Tried(None, None, 0.0, np.asarray(tail))
+    return Candidate(None, None, 0.0, np.asarray(tail))
 
 
 def test_a_gain_is_more_than_three_standard_errors_of_twenty_blocks_and_a_hundredth():
@@ -305,7 +315,7 @@ def made(left, course=None, num_candidates=2, degree=3):
 
 def test_a_forecaster_is_as_unsure_as_what_was_left_over():
     """Noise in the state's units; waves of unknown phase begin at zero; the level may have changed by half a unit."""
-    left = LeftOver(*(jnp.asarray([value]) for value in (0.6, 0.2)), jnp.asarray([0.1, 0.2]), jnp.asarray([0.3, 0.4]))
+    left = Residuals(*(jnp.asarray([value]) for value in (0.6, 0.2)), jnp.asarray([0.1, 0.2]), jnp.asarray([0.3, 0.4]))
     cell = made(left)
     np.testing.assert_allclose(cell.value_noise, [0.2, 1.0], rtol=1e-9)
     np.testing.assert_allclose(cell.model_noise, [0.6, 2.0], rtol=1e-9)
@@ -320,7 +330,7 @@ def test_a_forecaster_is_as_unsure_as_what_was_left_over():
         assert (np.asarray(rest) < 1e-9).all()
 
 
-NOTHING = LeftOver(jnp.zeros(1), jnp.zeros(1), jnp.zeros(2), jnp.zeros(2))
+NOTHING = Residuals(jnp.zeros(1), jnp.zeros(1), jnp.zeros(2), jnp.zeros(2))
 
 
 @pytest.mark.parametrize(("num_candidates", "degree"), [(2, 1), (3, 2), (4, 3), (9, 3)])
@@ -356,7 +366,7 @@ def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
     states = simulated(course_of(0.3, 0.0, [0.0], [0.0]), 119)
     trajectory = jaxcast.Trajectory(DT * jnp.arange(120.0), states)
     nothing = Allowed(jnp.asarray(0.0), jnp.zeros(0))
-    found = [Found(course_of(0.1 + k), course_of(0.2 + k), nothing, False) for k in range(2)]
+    found = [FittedHarmonics(course_of(0.1 + k), course_of(0.2 + k), nothing, False) for k in range(2)]
     seen, told = [], []
     monkeypatch.setattr(fitting, "find_courses", lambda *_, **__: found)
     monkeypatch.setattr(fitting, "_corrected", lambda *_: None)

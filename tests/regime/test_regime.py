@@ -13,8 +13,8 @@ from jaxcast.regime import kalman
 from jaxcast.regime.emulator import fit_emulator
 from jaxcast.regime.fit import _make
 from jaxcast.regime.harmonics import HarmonicSchedule, Steps, find_courses, fit_harmonics, steps_of
-from jaxcast.regime.kalman import Belief, observe, predict, root_of
-from jaxcast.regime.noise import LeftOver, explanations
+from jaxcast.regime.kalman import GaussianState, observe, predict, root_of
+from jaxcast.regime.noise import Residuals, explanations
 
 PERIOD = 1.577132
 TRUTH = f"lorenz63(rho=cosine(mean=38, amplitude=-10, period={PERIOD}))"
@@ -134,7 +134,7 @@ def test_course_told_from_later_is_the_same():
 def test_filter_of_a_linear_system_is_the_kalman_filter():
     rng = np.random.default_rng(0)
     matrix, noise, value_noise = rng.normal(size=(3, 3)) / 2, np.diag([0.1, 0.2, 0.3]), np.array([0.4, 0.5])
-    belief = Belief(jnp.asarray(rng.normal(size=3)), jnp.asarray(np.tril(rng.normal(size=(3, 3)))))
+    belief = GaussianState(jnp.asarray(rng.normal(size=3)), jnp.asarray(np.tril(rng.normal(size=(3, 3)))))
     mean, covariance = np.asarray(belief.mean), np.asarray(belief.root @ belief.root.T)
     for known in ([True, True], [False, True], [False, False], [True, True]):
         value = rng.normal(size=2)
@@ -153,7 +153,7 @@ def test_filter_of_a_linear_system_is_the_kalman_filter():
 def test_roots_keep_what_squares_would_lose():
     tiny = jnp.diag(jnp.asarray([1.0, 1e-12]))
     np.testing.assert_allclose(jnp.abs(jnp.diagonal(root_of(tiny, 0 * tiny))), [1.0, 1e-12], rtol=1e-12)
-    ahead = predict(lambda u: 2 * u, Belief(jnp.ones(2), tiny), 0 * tiny)
+    ahead = predict(lambda u: 2 * u, GaussianState(jnp.ones(2), tiny), 0 * tiny)
     np.testing.assert_allclose(ahead.deviation, [2.0, 2e-12], rtol=1e-12)
 
 
@@ -167,7 +167,7 @@ def looked_once(curvature, num_draws=2000, noise=0.01):
     rng = np.random.default_rng(0)
     drawn = rng.normal(size=num_draws)
     values = drawn + curvature / 2 * drawn**2 + noise * rng.normal(size=num_draws)
-    before = Belief(jnp.zeros(2), jnp.diag(jnp.asarray([noise, 1.0])))
+    before = GaussianState(jnp.zeros(2), jnp.diag(jnp.asarray([noise, 1.0])))
 
     def look(value):
         known, nothing = jnp.asarray([True]), 1e-9 * jnp.eye(2)
@@ -180,7 +180,7 @@ def looked_once(curvature, num_draws=2000, noise=0.01):
 def test_what_curvature_adds_over_a_belief_counts_as_noise():
     """Its mean square, c of deviation s: E[(k c^2 / 2)^2], here by a rule of Gauss that is exact for it."""
     deviation, curvature = 0.7, 0.4
-    before = Belief(jnp.zeros(2), jnp.diag(jnp.asarray([0.1, deviation])))
+    before = GaussianState(jnp.zeros(2), jnp.diag(jnp.asarray([0.1, deviation])))
     ahead = observe(
         quadratic(curvature), before, jnp.ones(1), jnp.asarray([False]), 1e-9 * jnp.eye(2), jnp.asarray([1.0])
     )
@@ -224,7 +224,7 @@ def test_the_spread_of_a_long_closed_loop_is_bounded_by_that_of_the_state():
     assert spread[-1].max() < 0.5
 
 
-NOWHERE = LeftOver(*np.zeros((2, 1)), *np.zeros((2, 3)))
+NOWHERE = Residuals(*np.zeros((2, 1)), *np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class ScoreHub(_Tables):
                 f"no date of the hub, {hub.dates[0]} to {hub.dates[-1]}, is within {self.first} to {self.last}"
             )
         folder = None if self.out is None else _folder(self, hub, ("results.json", "submissions.png"))
-        forecasts = {name: hub.forecasts[:, weeks, i] for i, name in enumerate(hub.models)}
+        forecasts = {name: hub.quantiles[:, weeks, i] for i, name in enumerate(hub.models)}
         rows = score_forecasters(forecasts, hub.truth[:, weeks], hub.levels, baseline=self.baseline, common=self.common)
         show_scores(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
         if folder is not None:
@@ -164,21 +164,19 @@ class PoolHub(_Tables):
         hub = self.load(self.horizon, pending=True)
         _check_lower(self.lower, hub)
         folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
-        course = hub.course()
+        forecasts = hub.forecasts()
         pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
         doing("training the adaptive pool from a rolling origin")
-        output = adaptive_origin(course, pool, num_optimizer_steps=self.num_optimizer_steps)
+        output = adaptive_origin(forecasts, pool=pool, num_optimizer_steps=self.num_optimizer_steps)
         doing("scoring")
         pools: dict[str, Any] = {"equal_mean": QuantileMean(), "equal_median": QuantileMedian()}
-        pooled = {name: pool_forecasts(pool, course).forecast for name, pool in pools.items()} | {
-            "adaptive": output.forecast
-        }
-        forecasts = {name: np.asarray(forecast) for name, forecast in pooled.items()}
-        for name, forecast in forecasts.items():
-            check_finite(forecast, np.asarray(course.possible), name, hub)
-        rows = score_forecasters(forecasts, hub.truth, hub.levels, baseline="equal_mean")
+        pooled = {name: np.asarray(pool_forecasts(pool, forecasts).forecast) for name, pool in pools.items()}
+        pooled["adaptive"] = np.asarray(output.forecast)
+        for name, forecast in pooled.items():
+            check_finite(forecast, np.asarray(forecasts.is_forecast), name, hub)
+        rows = score_forecasters(pooled, hub.truth, hub.levels, baseline="equal_mean")
         test = compare_forecasters(
-            forecasts["adaptive"], forecasts["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
+            pooled["adaptive"], pooled["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
         )
         about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
         save_model(folder.path, output.info["pool"], attributes=about)
@@ -279,21 +277,21 @@ class ForecastHub(_Tables):
         Raises:
             InputError: for one that is not finite.
         """
-        possible = np.asarray(hub.course().possible)
-        pooled = np.where(possible[..., None], self.pooled(hub), np.nan)
+        is_forecast = np.asarray(hub.forecasts().is_forecast)
+        pooled = np.where(is_forecast[..., None], self.pooled(hub), np.nan)
         method = self.method if self.pool is None else str(self.pool)
-        check_finite(pooled[:, -1:], possible[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
+        check_finite(pooled[:, -1:], is_forecast[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
         return pooled[:, -1]
 
     def pooled(self, hub: Hub) -> np.ndarray:
         """The forecasts of the chosen pool, (location, time, quantile)."""
-        course = hub.course()
+        forecasts = hub.forecasts()
         if self.method != "adaptive":
-            return np.asarray(pool_forecasts(FIXED[self.method](), course).forecast)
+            return np.asarray(pool_forecasts(FIXED[self.method](), forecasts).forecast)
         if self.pool is None:
             _check_lower(self.lower, hub)
             pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
-            return np.asarray(adaptive_origin(course, pool).forecast)
+            return np.asarray(adaptive_origin(forecasts, pool=pool).forecast)
         stored = load_model(self.pool)
         if isinstance(stored.pool, AdaptivePool):
             _check_lower(stored.pool.lower, hub)
@@ -301,22 +299,24 @@ class ForecastHub(_Tables):
             raise InputError(
                 f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
             )
-        return np.asarray(track_coverage(pool_forecasts(stored.pool, course).forecast, course, lower=stored.pool.lower))
+        return np.asarray(
+            track_coverage(pool_forecasts(stored.pool, forecasts).forecast, forecasts, lower=stored.pool.lower)
+        )
 
 
-def check_finite(pooled: np.ndarray, possible: np.ndarray, name: str, hub: Hub) -> None:
+def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hub) -> None:
     """Checks pooled forecasts wherever there is a candidate.
 
     Args:
         pooled: (location, time, quantile).
-        possible: (location, time), where any model forecast.
+        is_forecast: (location, time), where any model forecast.
         name: of the pool.
         hub: whose locations, dates and horizon are meant.
 
     Raises:
         InputError: for the first that is not finite, with pool, horizon, location and date.
     """
-    bad = possible & ~np.isfinite(pooled).all(-1)
+    bad = is_forecast & ~np.isfinite(pooled).all(-1)
     if bad.any():
         place, time = np.argwhere(bad)[0]
         raise InputError(
@@ -364,7 +364,7 @@ def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:
         for name, value in dataclasses.asdict(settings).items()
         if name not in ("out", "overwrite", "forecasts", "truth")
     }
-    record["data"] = fingerprint((hub.forecasts, hub.truth))
+    record["data"] = fingerprint((hub.quantiles, hub.truth))
     code = hash_of_code(Path(__file__).parents[2])
     return RunFolder(
         settings.out,
