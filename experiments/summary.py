@@ -51,7 +51,7 @@ def lorenz() -> Row:
     """Returns the row of the paper's own pool."""
     row = one(load("lorenz/results.json"), method="additive_attention", delays=5)
     counted = row.get("valid_time_as_published")
-    ours = f"{row['valid_time_median']:.2f}" + (f" ({counted:.2f} counted their way)" if counted is not None else "")
+    ours = f"{row['valid_time_median']:.2f}" + (f" ({counted:.2f} as published)" if counted is not None else "")
     return (
         "Lorenz, hidden parameter: published pool, valid time",
         f"{row['published']:.2f}",
@@ -89,17 +89,31 @@ def chaos_zoo() -> Row:
     return "131 chaotic systems: median sMAPE", f"{published:.1f} (N-BEATS)", f"**{ours:.1f}**", "chaos_zoo"
 
 
-def influenza(name: str, about: str) -> Row:
-    """Returns the row of one influenza data set, in bold what is below the published errors."""
-    rows = load(f"regions/results-{name}.json")
-    method = "kernels_both_ways_and_networks_refitted"
-    published = [one(rows, method="EpiGNN", horizon=lead)["published"] for lead in (3, 5, 10, 15)]
-    ours = [one(rows, method=method, horizon=lead)["rmse"] for lead in (3, 5, 10, 15)]
-    shown = ", ".join(f"{mine:.0f}" for mine in ours)
-    if all(mine < theirs for mine, theirs in zip(ours, published, strict=True)):
-        shown = f"**{shown}**"
-    task = f"Influenza, {about}: RMSE"
-    return task, f"{', '.join(f'{theirs:.0f}' for theirs in published)} (EpiGNN)", shown, "regions"
+def influenza(name: str, about: str) -> list[Row]:
+    """Returns the rows of one influenza data set, in bold what is below the published errors.
+
+    Published models learn from the training part alone, so the published errors stand beside ours before the refit.
+
+    Args:
+        name: the data set.
+        about: what it is of.
+
+    Returns:
+        One row for models that learn from the training part, one for models that are refitted.
+    """
+    results, method = load(f"regions/results-{name}.json"), "kernels_both_ways_and_networks"
+    published = [one(results, method="EpiGNN", horizon=lead)["published"] for lead in (3, 5, 10, 15)]
+    theirs = f"{', '.join(f'{error:.0f}' for error in published)} (EpiGNN)"
+    found = []
+    for task, best, which in (
+        (f"Flu, {about}: RMSE", theirs, method),
+        ("the same, refitted", "", f"{method}_refitted"),
+    ):
+        ours = [one(results, method=which, horizon=lead)["rmse"] for lead in (3, 5, 10, 15)]
+        numbers = ", ".join(f"{error:.0f}" for error in ours)
+        is_below = all(error < other for error, other in zip(ours, published, strict=True))
+        found.append((task, best, f"**{numbers}**" if is_below else numbers, "regions"))
+    return found
 
 
 def traffic() -> Row:
@@ -125,7 +139,7 @@ def language() -> Row:
 
 def rows() -> list[Row]:
     """Returns all rows, in the order of the pages."""
-    flu = [influenza("us_regions", "10 regions"), influenza("states", "49 states")]
+    flu = [*influenza("us_regions", "10 regions"), *influenza("states", "49 states")]
     return [lorenz(), lorenz_skill(), hub(), chaos_zoo(), *flu, traffic(), language()]
 
 
