@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxcast
-from experiments.regions.methods import PLAIN, Method, Parts, Seen, Setup, choose, choose_recursive, weights_of
+from experiments.regions.methods import PLAIN, Method, Parts, Seen, Setup, by_penalty, weights_of
 from experiments.regions.networks import NETWORKS, Trained, networks
 
 KERNELS = ((0.3, 1.0, 0.5), (0.6, 0.3, 1.0), (1.0, 0.0, 0.0), (1.5, 0.3, 0.5))
@@ -129,7 +129,7 @@ def _kernel_candidates(setup: Setup, kind: Kernels, parts: Parts, seed: int) -> 
     near = {season - lead + k for lead in leads for k in (-1, 0, 1)} if kind == "last_year" else set()
     far = parts.train.history.shape[1]
     known = setup.one_step_ahead() if kind == "recursive" else parts.known
-    way: Any = partial(choose_recursive, leads=leads) if kind == "recursive" else partial(choose, each_region=False)
+    ask: Any = partial(by_penalty, parts, leads=leads if kind == "recursive" else ())
     found = []
     for number, (transform, level, others, part, predict_change, num_components) in enumerate(
         INPUTS[: setup.config.num_settings]
@@ -147,7 +147,7 @@ def _kernel_candidates(setup: Setup, kind: Kernels, parts: Parts, seed: int) -> 
         for bandwidth, linear, power in KERNELS[number % 2 :: 2]:
             expansion = dataclasses.replace(waves, bandwidth=jnp.asarray(bandwidth), linear=jnp.asarray(linear))
             (valid, test), (_, again) = (
-                way(parts, learned, seen_of, expansion, power, predict_change=predict_change)
+                ask(learned, seen_of, expansion, power, predict_change=predict_change)
                 for learned, seen_of in zip((setup.only_training(known), known), inputs, strict=True)
             )
             found.append([np.asarray(a, np.float32) for a in (valid, test, again)])

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 import jaxcast
 from experiments.datasets import Folder
@@ -134,56 +134,34 @@ def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
     return values[jnp.clip(rows - setup.config.season, 0, len(values) - 1)]
 
 
-@partial(jax.jit, static_argnames=("each_region", "predict_change"))
-def choose(
-    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, each_region: bool,
-    predict_change: bool,
+@partial(jax.jit, static_argnames=("each_region", "predict_change", "leads"))
+def by_penalty(
+    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *,
+    each_region: bool = False, predict_change: bool = False, leads: tuple[int, ...] = (),
 ) -> tuple[Array, Array]:  # fmt: skip
-    """Forecasts of the validation and the test part for every penalty, (penalty, sample, lead, region) each; what is learned
-    from need not be the training part."""
-    fit = partial(
-        jaxcast.series.fit_lag_regression, learned, inputs=inputs, expansion=expansion, error_weighting=power, each_region=each_region,
-        predict_change=predict_change, nonnegative=True,
+    """Forecasts the validation and the test part with every penalty, (penalty, sample, lead, region) each.
+
+    With leads the regressions are of one step and run in closed loop. One program, so that features are made once.
+    """
+    path = jaxcast.series.fit_regression_path(
+        learned, inputs=inputs, expansion=expansion, penalties=PENALTIES, error_weighting=power,
+        each_region=each_region, predict_change=predict_change, nonnegative=True,
     )  # fmt: skip
-    many = jax.vmap(lambda penalty: fit(penalty=penalty))(PENALTIES)
-    one = jax.tree.map(lambda a: a[0], many)
-
-    def forecasts(samples: jaxcast.series.SeriesWindows) -> Array:
-        # Only weights differ: the features are computed once for all penalties.
-        def with_weights(weights: Array, bias: Array) -> Array:
-            model = dataclasses.replace(one, weights=weights, bias=bias)
-            return model(samples.history, samples.covariates).forecast
-
-        return jax.vmap(with_weights)(many.weights, many.bias)
-
-    return forecasts(parts.valid), forecasts(parts.test)
+    ask = partial(path.recursive_forecasts, leads=leads) if leads else path.forecasts
+    return ask(parts.valid), ask(parts.test)
 
 
-def best_penalty(
-    parts: Parts,
-    inputs: jaxcast.series.LagInputs,
-    expansion: Any,
-    *,
-    each_region: bool = False,
-    predict_change: bool = False,
-) -> Array:
-    """The test forecasts of the penalty with the lowest validation error at each lead."""
-    valid, test = choose(
-        parts, parts.train, inputs, expansion, 1.0, each_region=each_region, predict_change=predict_change
-    )
+def best_penalty(parts: Parts, inputs: jaxcast.series.LagInputs, expansion: Any, **options: Any) -> Array:
+    """Returns the test forecasts of the penalty with the lowest validation error at each lead."""
+    valid, test = by_penalty(parts, parts.train, inputs, expansion, 1.0, **options)
     return best_at_each_lead(valid, test, parts, inputs.std)
 
 
 def best_at_each_lead(valid: Array, test: Array, parts: Parts, std: Array) -> Array:
-    """Of test forecasts (setting, sample, lead, region) those of the setting with the lowest validation error at each lead."""
-    best = jnp.argmin(jax.vmap(lambda f: validation_error(f, parts, std))(valid), 0)
+    """Returns, of test forecasts (setting, sample, lead, region), those of the setting with the lowest validation
+    error at each lead, in units of each series' standard deviation."""
+    best = jaxcast.series.best_by_lead(valid, parts.valid, scale=std)
     return jnp.stack([test[b, :, k] for k, b in enumerate(best)], 1)
-
-
-def validation_error(forecasts: Array, parts: Parts, std: Array) -> Float[Array, " lead"]:
-    """The mean squared error at each lead in units of each series' standard deviation, in which no single one rules."""
-    squares = parts.valid.weights * ((forecasts - parts.valid.targets) / std) ** 2
-    return squares.sum((0, 2)) / parts.valid.weights.sum((0, 2))
 
 
 def ridge(setup: Setup, parts: Parts, seed: int) -> Array:
@@ -220,33 +198,8 @@ def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
     """The same learned one step ahead and rolled in closed loop; the penalty is the one that forecasts each lead best so."""
     learned = setup.only_training(setup.one_step_ahead())
     inputs, expansion = _kernels(setup, parts, seed)
-    valid, test = choose_recursive(
-        parts, learned, inputs, expansion, 1.0, predict_change=True, leads=setup.config.leads
-    )
+    valid, test = by_penalty(parts, learned, inputs, expansion, 1.0, predict_change=True, leads=setup.config.leads)
     return best_at_each_lead(valid, test, parts, inputs.std)
-
-
-@partial(jax.jit, static_argnames=("predict_change", "leads"))
-def choose_recursive(
-    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *, predict_change: bool,
-    leads: tuple[int, ...],
-) -> tuple[Array, Array]:  # fmt: skip
-    """What `choose` returns, by forecasters that learn one step ahead and are rolled in closed loop."""
-
-    def forecasts(penalty: Array) -> tuple[Array, Array]:
-        one_step = jaxcast.series.fit_lag_regression(
-            learned,
-            inputs=inputs,
-            expansion=expansion,
-            error_weighting=power,
-            penalty=penalty,
-            predict_change=predict_change,
-            nonnegative=True,
-        )
-        model = jaxcast.series.RecursiveForecaster(one_step, leads)
-        return model(parts.valid.history).forecast, model(parts.test.history).forecast
-
-    return jax.lax.map(forecasts, jnp.asarray(PENALTIES))
 
 
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:

@@ -19,6 +19,8 @@ from jaxcast.series.expansions import ReservoirFeatures as ReservoirFeatures
 from jaxcast.series.expansions import random_fourier_features as random_fourier_features
 from jaxcast.series.expansions import random_reservoir_features as random_reservoir_features
 from jaxcast.series.graphs import neighbour_weights as neighbour_weights
+from jaxcast.series.inputs import RegressionInputs as RegressionInputs
+from jaxcast.series.inputs import Window as Window
 from jaxcast.series.lags import LagInputs as LagInputs
 from jaxcast.series.lags import lag_inputs as lag_inputs
 from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
@@ -29,6 +31,9 @@ from jaxcast.series.recursive import RecursiveForecaster as RecursiveForecaster
 from jaxcast.series.recursive import WindowCell as WindowCell
 from jaxcast.series.regression import LagRegression as LagRegression
 from jaxcast.series.regression import fit_lag_regression as fit_lag_regression
+from jaxcast.series.regression_path import RegressionPath as RegressionPath
+from jaxcast.series.regression_path import best_by_lead as best_by_lead
+from jaxcast.series.regression_path import fit_regression_path as fit_regression_path
 from jaxcast.series.samples import SeriesWindows as SeriesWindows
 from jaxcast.series.samples import series_windows as series_windows
 from jaxcast.series.tables import SeriesTable as SeriesTable

@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_choice, check_flag, check_floats, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.pytrees import static
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
+from jaxcast.series.inputs import RegressionInputs, Window
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
 
@@ -25,23 +26,7 @@ TRANSFORMS = {
 }
 
 
-class Window(NamedTuple):
-    """What is seen of histories.
-
-    Args:
-        features: of each region, (*batch, region, feature).
-        newest: the newest value of what is forecast, (*batch, region) or (*batch, region, target).
-        scale: alike, what forecasts are in units of.
-        level: what those start from that do not start from the newest.
-    """
-
-    features: Float[Array, "*batch region feature"]
-    newest: Float[Array, "..."]
-    scale: Float[Array, "..."]
-    level: Any
-
-
-class LagInputs(Checked, FrozenPytree):
+class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
     """Lags of weighted means of several series, made by `lag_inputs`.
 
         x_(r,m,k) = g( sum_s w_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
@@ -126,17 +111,30 @@ class LagInputs(Checked, FrozenPytree):
         Raises:
             InputError: for another shape.
         """
-        return self.of_regions(history, covariates, self.neighbour_weights, self.std)
+        return self._of_regions(history, covariates, self.neighbour_weights, self.std)
 
-    def of_regions(
-        self, history: Float[Array, "..."],
-        covariates: Any, neighbour_weights: Float[Array, "region group source"],
+    def of_region(self, history: Any, covariates: Any, region: Any) -> Window:
+        """Makes the features of one region.
+
+        Args:
+            history: as in a call.
+            covariates: as in a call.
+            region: its number.
+
+        Returns:
+            The window, with an axis of regions of length one.
+        """
+        own = jnp.asarray(region)[None]
+        return self._of_regions(history, covariates, self.neighbour_weights[own], self.std[own], own)
+
+    def _of_regions(
+        self, history: Float[Array, "..."], covariates: Any, weights: Float[Array, "region group source"],
         std: Float[Array, " region *feature"], own: Any = slice(None),
     ) -> Window:  # fmt: skip
         """The window of some of the regions, whose numbers are `own`."""
         check_history(history, self.target_features, series=self.mean.shape, least=max(self.lags, default=0) + 1)
         values = filled(history, self.mean)
-        raw, scale = self._raw(values, neighbour_weights)
+        raw, scale = self._raw(values, weights)
         by_region = values[..., 0] if self.target_features else values
         newest = self._of_targets(values[..., -1, :, :][..., own, :]) if self.target_features else values[..., -1, own]
         std = self._of_targets(std)
@@ -150,14 +148,14 @@ class LagInputs(Checked, FrozenPytree):
     def _of_targets(self, values: Array) -> Array:
         return of_targets(values, self.target_features)
 
-    def _raw(self, values: Array, neighbour_weights: Array) -> tuple[Array, Any]:
+    def _raw(self, values: Array, weights: Array) -> tuple[Array, Any]:
         """Features before they are standardised, and the mean of each region's own group over the window."""
         scaled = self._scaled(values)
         if self.target_features:
-            mixed = jnp.einsum("rms,...lsf->...rmfl", neighbour_weights, scaled)
+            mixed = jnp.einsum("rms,...lsf->...rmfl", weights, scaled)
             mixed = mixed.reshape(*mixed.shape[:-3], -1, mixed.shape[-1])
         else:
-            mixed = jnp.einsum("rms,...ls->...rml", neighbour_weights, scaled)
+            mixed = jnp.einsum("rms,...ls->...rml", weights, scaled)
         mean = None
         if self.level == "window":
             mean = mixed.mean(-1, keepdims=True) + 0.05
@@ -167,7 +165,7 @@ class LagInputs(Checked, FrozenPytree):
         if mean is not None:
             features.append(jnp.log(mean[..., 0]))
         if self.components is not None:
-            features.append(self._projected(scaled, neighbour_weights))
+            features.append(self._projected(scaled, weights))
         if mean is not None:
             mean = self._of_targets(mean[..., 0]) if self.target_features else mean[..., 0, 0]
         return jnp.concatenate(features, -1), mean
@@ -180,8 +178,8 @@ class LagInputs(Checked, FrozenPytree):
         scaled = flat(scaled) if self.target_features else scaled
         return flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
 
-    def _projected(self, scaled: Array, neighbour_weights: Array) -> Array:
-        return _to_all(self._lagged(scaled) @ self.components * self.components_scale, len(neighbour_weights))
+    def _projected(self, scaled: Array, weights: Array) -> Array:
+        return _to_all(self._lagged(scaled) @ self.components * self.components_scale, len(weights))
 
 
 @checked

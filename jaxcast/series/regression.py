@@ -1,27 +1,33 @@
 """Regressions on lags of several series, trained in closed form: linear, kernel, polynomial, reservoir."""
 
 import math
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import Checked, check_flag, check_floats, check_model, check_penalty, check_whole, is_zero, sizes_of
+from jaxcast.checks import (
+    Checked,
+    check_flag,
+    check_floats,
+    check_model,
+    check_penalty,
+    check_sizes,
+    check_whole,
+    is_zero,
+    sizes_of,
+)
 from jaxcast.errors import InputError
-from jaxcast.numerics.ridge import ridge
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.series.expansions import (
-    Expansion,
-    PolynomialFeatures,
-    expansion_size,
-)
+from jaxcast.series.expansions import Expansion, PolynomialFeatures, expansion_size
 from jaxcast.series.features import target_features_of
-from jaxcast.series.lags import LagInputs, Window
+from jaxcast.series.inputs import RegressionInputs
+from jaxcast.series.lags import LagInputs
+from jaxcast.series.normal_equations import solve_each_region, solve_together
 from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
+from jaxcast.series.streaming import solve_streaming
 from jaxcast.types import Scalar
 
 
@@ -54,7 +60,7 @@ class LagRegression(Checked, FrozenPytree, name="lag_regression"):
         True
     """
 
-    inputs: LagInputs
+    inputs: Any
     expansion: Any
     weights: Float[Array, "..."]
     bias: Float[Array, "..."]
@@ -77,7 +83,11 @@ class LagRegression(Checked, FrozenPytree, name="lag_regression"):
             check_model(part)
         for name in ("predict_change", "nonnegative"):
             check_flag(name, getattr(self, name))
-        num_regions, num_features = len(self.inputs.mean), self.inputs.num_features
+        check_floats({".weights": self.weights, ".bias": self.bias})
+        if isinstance(self.inputs, LagInputs):
+            self._check_sizes(len(self.inputs.mean), self.inputs.num_features)
+
+    def _check_sizes(self, num_regions: int, num_features: int) -> None:
         most = self.weights.shape[-1]
         if isinstance(self.expansion, PolynomialFeatures):
             check_whole("degree", self.expansion.degree, most=most)
@@ -88,7 +98,6 @@ class LagRegression(Checked, FrozenPytree, name="lag_regression"):
         targets = f"{len(self.target_features)} " * bool(self.target_features)
         own = f"{num_regions} " * (self.weights.ndim - bool(targets) == 3)
         weights = {".weights": self.weights, ".bias": self.bias}
-        check_floats(weights)
         sizes_of(weights, {"['.weights']": f"{own}lead {targets}{size}", "['.bias']": f"{own}lead {targets}"})
 
     @checked
@@ -130,13 +139,14 @@ class LagRegression(Checked, FrozenPytree, name="lag_regression"):
 def fit_lag_regression(
     samples: SeriesWindows,
     *,
-    inputs: LagInputs,
+    inputs: RegressionInputs,
     expansion: Expansion,
     penalty: Scalar,
     error_weighting: Scalar = 1.0,
     each_region: bool = False,
     predict_change: bool = False,
     nonnegative: bool = False,
+    chunk_size: int | None = None,
 ) -> LagRegression:
     """Fits a regression on lags in closed form, for all leads.
 
@@ -156,7 +166,9 @@ def fit_lag_regression(
         error_weighting: p.
         each_region: whether each region has its own W and b.
         predict_change: whether to forecast the change from the newest value.
-        nonnegative: see `LagRegression`.
+        nonnegative: whether forecasts are cut at zero.
+        chunk_size: samples whose features are in memory at a time; by default all. Products of features are then
+            summed chunk by chunk in the default precision, which is float64.
 
     Returns:
         The regression.
@@ -180,94 +192,15 @@ def fit_lag_regression(
             f"expected samples whose target features are {inputs.target_features}, as of the inputs, got "
             f"{target_features_of(samples)} with histories {samples.history.shape}; make the inputs from these samples"
         )
-    solve = _each if each_region else _together
+    samples = learned_from(samples)
+    if chunk_size is not None:
+        check_sizes(chunk_size=chunk_size)
+        weights, bias = solve_streaming(
+            samples, inputs, expansion, penalty, error_weighting,
+            predict_change=predict_change, each_region=each_region, chunk_size=chunk_size,
+        )  # fmt: skip
+        return LagRegression(inputs, expansion, weights, bias, predict_change, nonnegative)
+    solve = solve_each_region if each_region else solve_together
     chosen = None if is_zero(penalty) else penalty
-    weights, bias = solve(learned_from(samples), inputs, expansion, chosen, error_weighting, predict_change)
+    weights, bias = solve(samples, inputs, expansion, chosen, error_weighting, predict_change)
     return LagRegression(inputs, expansion, weights, bias, predict_change, nonnegative)
-
-
-def _together(
-    samples: SeriesWindows,
-    inputs: LagInputs,
-    expansion: Expansion,
-    penalty: Scalar | None,
-    power: Scalar,
-    predict_change: bool,
-) -> tuple[Array, Array]:
-    return _solve_all(samples, inputs(samples.history, samples.covariates), expansion, penalty, power, predict_change)
-
-
-def _each(
-    samples: SeriesWindows,
-    inputs: LagInputs,
-    expansion: Expansion,
-    penalty: Scalar | None,
-    power: Scalar,
-    predict_change: bool,
-) -> tuple[Array, Array]:
-    """One region after the other, so that memory holds the features of one only."""
-
-    def one(own: Any) -> tuple[Array, Array]:
-        number, neighbour_weights, std, targets, weights = own
-        window = inputs.of_regions(
-            samples.history, samples.covariates, neighbour_weights[None], std[None], number[None]
-        )
-        alone = samples._replace(targets=targets[:, :, None], weights=weights[:, :, None])
-        return _solve_all(alone, window, expansion, penalty, power, predict_change)
-
-    regions_first = [jnp.moveaxis(a, 2, 0) for a in (samples.targets, samples.weights)]
-    return jax.lax.map(one, (jnp.arange(len(inputs.std)), inputs.neighbour_weights, inputs.std, *regions_first))
-
-
-def _solve_all(
-    samples: SeriesWindows,
-    window: Window,
-    expansion: Expansion,
-    penalty: Scalar | None,
-    power: Scalar,
-    predict_change: bool,
-) -> tuple[Float[Array, "lead *target feature"], Float[Array, " lead *target"]]:
-    """The weights of every target, each by itself."""
-    if samples.features is None:
-        return _solve(samples, window, expansion, penalty, power, predict_change)
-    found = []
-    for k in range(samples.targets.shape[-1]):
-        own = samples._replace(targets=samples.targets[..., k], weights=samples.weights[..., k])
-        level = window.level[..., k] if jnp.ndim(window.level) else window.level
-        seen = Window(window.features, window.newest[..., k], window.scale[..., k], level)
-        found.append(_solve(own, seen, expansion, penalty, power, predict_change))
-    return jnp.stack([weights for weights, _ in found], 1), jnp.stack([bias for _, bias in found], 1)
-
-
-@partial(jax.jit, static_argnames="predict_change")
-def _solve(
-    samples: SeriesWindows,
-    window: Window,
-    expansion: Expansion,
-    penalty: Scalar | None,
-    power: Scalar,
-    predict_change: bool,
-) -> tuple[Float[Array, "lead feature"], Float[Array, " lead"]]:
-    features = expansion(window.features).reshape(-1, expansion_size(expansion, window.features.shape[-1]))
-    scale = window.scale.ravel()
-
-    def of_lead(targets: Array, weights: Array) -> tuple[Array, Array]:
-        wanted = (targets - (window.newest if predict_change else window.level)).ravel() / scale
-        weights = weights.ravel() * scale ** (2 * power)
-        weights = weights / weights.sum()
-        mean, middle = weights @ features, weights @ wanted
-        centred = (features - mean) * jnp.sqrt(weights)[:, None]
-        if penalty is None:
-            solved = ridge(centred, ((wanted - middle) * jnp.sqrt(weights))[:, None], 0.0)[:, 0]
-            return solved, middle - mean @ solved
-        values, vectors = jnp.linalg.eigh(jnp.matmul(centred.T, centred, precision="highest"))
-        values = jnp.maximum(values, 0)
-        moments = centred.T @ ((wanted - middle) * jnp.sqrt(weights))
-        # Without a penalty, directions that are rounding alone are left out: the least weights of the many that do as well.
-        kept = (jnp.asarray(penalty) > 0) | (values > jnp.finfo(values.dtype).eps * max(centred.shape) * values.max())
-        divisors = jnp.where(kept, values + penalty * values.mean(), 1)
-        solved = vectors @ jnp.where(kept, (vectors.T @ moments) / divisors, 0)
-        return solved, middle - mean @ solved
-
-    leads_first = (jnp.moveaxis(a, -2, 0) for a in (samples.targets, samples.weights))
-    return jax.lax.map(lambda lead: of_lead(*lead), tuple(leads_first))
