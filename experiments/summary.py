@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +161,8 @@ def main() -> None:
     for page, link in PAGES.items():
         text = (ROOT / page).read_text()
         new = f"{BEGIN}\n\n{table(link)}\n\n{END}"
-        (ROOT / page).write_text(re.sub(f"{BEGIN}.*{END}", lambda _, new=new: new, text, flags=re.DOTALL))
+        before, _, rest = text.partition(BEGIN)
+        (ROOT / page).write_text(before + new + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

@@ -94,5 +94,6 @@ def _figure(trained: Trained, task: SkillTask) -> Arrays:
     model = jax.tree.map(lambda a: a[0], trained.models)
     inputs = jaxcast.Input(task.shown.states, known, task.shown.times)
     _, output = jaxcast.roll(trained.make_cell(model, task.candidates), inputs)
+    info = dict(output.info)
     names = ("regime", "regime_deviation", "weights")
-    return {f"figure_{name}": np.asarray(output.info[name]) for name in names if name in output.info}
+    return {f"figure_{name}": np.asarray(info[name]) for name in names if name in info}
