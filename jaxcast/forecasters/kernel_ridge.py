@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_floats, check_positive, is_zero, sizes_of
 from jaxcast.errors import InputError
-from jaxcast.forecasters.readout import Scaler, as_series, no_lags, scaler_of
+from jaxcast.forecasters.readout import as_series, no_lags
+from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.ridge import _kernel, ridge
 from jaxcast.pytrees import FrozenPytree
@@ -30,7 +31,7 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
     Source: Saunders, Gammerman and Vovk (1998); Hamzi and Owhadi, Physica D 421, 132817 (2021), for chaotic series.
 
     Args:
-        points: x_i. coefficients: a_i. scaler: of the training values. lag_weights: w. bandwidth: b.
+        points: x_i. coefficients: a_i. standardizer: of the training values. lag_weights: w. bandwidth: b.
 
     Raises:
         InputError: when rolled with values of another length.
@@ -46,7 +47,7 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
 
     points: Float[Array, "sample lag_and_dim"]
     coefficients: Float[Array, "sample dim"]
-    scaler: Scaler
+    standardizer: Standardizer
     lag_weights: Float[Array, " lag"]
     bandwidth: Scalar
 
@@ -56,15 +57,15 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
         shapes = {
             ".points": "sample lagged",
             ".coefficients": "sample dim",
-            ".scaler.mean": "dim",
-            ".scaler.std": "dim",
+            ".standardizer.mean": "dim",
+            ".standardizer.std": "dim",
         }
         sizes = sizes_of(self, shapes | {".lag_weights": "lag", ".bandwidth": ""}, seeds=True)
         if sizes["lagged"] != sizes["lag"] * sizes["dim"]:
             raise InputError(
                 f"points must be of {sizes['lag']} lags of {sizes['dim']} components, got {sizes['lagged']}"
             )
-        check_positive(bandwidth=self.bandwidth, std=self.scaler.std)
+        check_positive(bandwidth=self.bandwidth, std=self.standardizer.std)
 
     @property
     def warmup(self) -> int:
@@ -72,16 +73,16 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "lag dim"]:
         """The standardised values that delays reach, newest first."""
-        return no_lags(value, self.scaler, self.warmup + 1)
+        return no_lags(value, self.standardizer, self.warmup + 1)
 
     @checked
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
-        newest = self.scaler.apply(x.value).astype(carry.dtype)
+        newest = self.standardizer.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
         point = (self.lag_weights[:, None] * lags).ravel()
         near = _kernel(point[None], self.points, self.bandwidth)[0]
         step = jnp.matmul(near, self.coefficients, precision="highest")
-        return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
+        return lags, Output((x.value + self.standardizer.std * step).astype(x.value.dtype), {})
 
 
 @checked
@@ -132,8 +133,8 @@ def fit_delay_kernel_ridge(
 
 @partial(jax.jit, static_argnames="is_plain")
 def _fit(states: Array, lag_weights: Array, bandwidth: Scalar, penalty: Scalar, *, is_plain: bool) -> DelayKernelRidge:
-    scaler = scaler_of(states)
-    scaled = scaler.apply(states)
+    standardizer = standardizer_of(states)
+    scaled = standardizer.apply(states)
     lags = delay_embed(scaled[:-1], len(lag_weights)) * lag_weights[:, None].astype(states.dtype)
     points = lags.reshape(len(lags), -1)
     increments = jnp.diff(scaled, axis=0)[-len(points) :]
@@ -144,4 +145,4 @@ def _fit(states: Array, lag_weights: Array, bandwidth: Scalar, penalty: Scalar, 
         coefficients = ridge(kernel, increments, 0.0)
     else:
         coefficients = jax.scipy.linalg.solve(kernel, increments, assume_a="pos")
-    return DelayKernelRidge(points, coefficients, scaler, lag_weights.astype(states.dtype), width)
+    return DelayKernelRidge(points, coefficients, standardizer, lag_weights.astype(states.dtype), width)

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_floats, check_positive, check_whole, sizes_of
-from jaxcast.forecasters.readout import Readout, Scaler, as_series, fit_readout, no_lags, scaled_readout, scaler_of
+from jaxcast.forecasters.readout import Readout, as_series, fit_readout, no_lags, scaled_readout
+from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.numerics.delay_embedding import delay_embed
 from jaxcast.numerics.polynomials import monomials, products
 from jaxcast.pytrees import FrozenPytree, static
@@ -28,7 +29,7 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
     Source: Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to 10.
 
     Args:
-        readout: W and b. scaler: of the training values. num_delays: k. skip: s. degree: p.
+        readout: W and b. standardizer: of the training values. num_delays: k. skip: s. degree: p.
 
     Raises:
         InputError: when rolled with values of another length.
@@ -42,7 +43,7 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
     """
 
     readout: Readout
-    scaler: Scaler
+    standardizer: Standardizer
     num_delays: int = static()
     skip: int = static()
     degree: int = static()
@@ -54,7 +55,7 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
         """Raises InputError unless the settings and arrays are those of such a cell."""
         check_floats(self)
         sizes = sizes_of(self, scaled_readout("feature"), seeds=True)
-        check_positive(std=self.scaler.std)
+        check_positive(std=self.standardizer.std)
         most = sizes["feature"]
         check_whole("num_delays * dim", self.num_delays * sizes["dim"], most=most)
         check_whole("degree", self.degree, most=most)
@@ -67,14 +68,14 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "lag dim"]:
         """The standardised values that delays reach, newest first."""
-        return no_lags(value, self.scaler, self.warmup + 1)
+        return no_lags(value, self.standardizer, self.warmup + 1)
 
     @checked
     def __call__(self, carry: Float[Array, "lag dim"], x: Input) -> tuple[Float[Array, "lag dim"], Output]:
-        newest = self.scaler.apply(x.value).astype(carry.dtype)
+        newest = self.standardizer.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
         step = self.readout(_features(lags[:: self.skip].ravel(), self.degree))
-        return lags, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
+        return lags, Output((x.value + self.standardizer.std * step).astype(x.value.dtype), {})
 
 
 def check_settings(num_delays: int, skip: int, degree: int) -> None:
@@ -113,15 +114,17 @@ def fit_nvar(
     """
     check_settings(num_delays, skip, degree)
     states = as_series(values, (num_delays - 1) * skip + 2, penalty)
-    readout, scaler = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
-    return NVAR(readout, scaler, num_delays, skip, degree)
+    readout, standardizer = _fit_nvar(states, penalty, num_delays=num_delays, skip=skip, degree=degree)
+    return NVAR(readout, standardizer, num_delays, skip, degree)
 
 
 @partial(jax.jit, static_argnames=("num_delays", "skip", "degree"))
-def _fit_nvar(states: Array, penalty: Scalar, *, num_delays: int, skip: int, degree: int) -> tuple[Readout, Scaler]:
-    scaler = scaler_of(states)
-    scaled = scaler.apply(states)
+def _fit_nvar(
+    states: Array, penalty: Scalar, *, num_delays: int, skip: int, degree: int
+) -> tuple[Readout, Standardizer]:
+    standardizer = standardizer_of(states)
+    scaled = standardizer.apply(states)
     lags = delay_embed(scaled[:-1], (num_delays - 1) * skip + 1)[:, ::skip]
     features = _features(lags.reshape(len(lags), -1), degree)
     increments = jnp.diff(scaled, axis=0)[-len(lags) :]
-    return fit_readout(features, increments, penalty), scaler
+    return fit_readout(features, increments, penalty), standardizer

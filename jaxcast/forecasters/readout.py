@@ -7,18 +7,9 @@ from jaxtyping import Array, Float
 
 from jaxcast.checks import check_finite, check_penalty
 from jaxcast.errors import InputError
+from jaxcast.nn.standardizer import Standardizer
 from jaxcast.numerics.ridge import ridge
 from jaxcast.types import Scalar
-
-
-class Scaler(NamedTuple):
-    """The mean and the standard deviation of each component, which features and readout are standardised by."""
-
-    mean: Float[Array, " dim"]
-    std: Float[Array, " dim"]
-
-    def apply(self, values: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        return (values - self.mean) / self.std
 
 
 class Readout(NamedTuple):
@@ -32,12 +23,12 @@ class Readout(NamedTuple):
 
 
 def scaled_readout(feature: str) -> dict[str, str]:
-    """The shapes of a readout from so many features and of a scaler, for `sizes_of`."""
+    """The shapes of a readout from so many features and of a standardizer, for `sizes_of`."""
     return {
         ".readout.weights": f"{feature} dim",
         ".readout.bias": "dim",
-        ".scaler.mean": "dim",
-        ".scaler.std": "dim",
+        ".standardizer.mean": "dim",
+        ".standardizer.std": "dim",
     }
 
 
@@ -45,12 +36,6 @@ def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
     mean = features.mean(0)
     weights = ridge(features - mean, targets - targets.mean(0), penalty)
     return Readout(weights, targets.mean(0) - jnp.matmul(mean, weights, precision="highest"))
-
-
-def scaler_of(states: Array) -> Scaler:
-    std = states.std(0)
-    # A component that never changes is nothing to scale by.
-    return Scaler(states.mean(0), jnp.where(std > 0, std, 1.0))
 
 
 def as_series(values: Any, least: int, penalty: Scalar) -> Array:
@@ -62,12 +47,12 @@ def as_series(values: Any, least: int, penalty: Scalar) -> Array:
     return states if jnp.issubdtype(states.dtype, jnp.floating) else states.astype(jnp.result_type(float))
 
 
-def check_dim(value: Any, scaler: Scaler) -> None:
-    if value.shape != scaler.mean.shape:
-        raise InputError(f"it was trained on values of shape {scaler.mean.shape}, got {value.shape}")
+def check_dim(value: Any, standardizer: Standardizer) -> None:
+    if value.shape != standardizer.mean.shape:
+        raise InputError(f"it was trained on values of shape {standardizer.mean.shape}, got {value.shape}")
 
 
-def no_lags(value: Float[Array, " dim"], scaler: Scaler, num_lags: int) -> Float[Array, "lag dim"]:
+def no_lags(value: Float[Array, " dim"], standardizer: Standardizer, num_lags: int) -> Float[Array, "lag dim"]:
     """What a cell that carries so many standardised values carries before it has seen any."""
-    check_dim(value, scaler)
+    check_dim(value, standardizer)
     return jnp.zeros((num_lags, *value.shape), value.dtype)

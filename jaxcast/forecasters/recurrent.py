@@ -14,10 +14,11 @@ from jaxtyping import Array, Float, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_positive
 from jaxcast.errors import InputError, shown
-from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaler_of
-from jaxcast.nn.layers import Constant
+from jaxcast.forecasters.readout import Readout, as_series, check_dim, fit_readout
+from jaxcast.nn.layers import Buffer
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
+from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar
@@ -35,7 +36,7 @@ class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurren
 
     Args:
         layers: an `LSTM`, `GRU` or `RNN`, or a `Stack`, of as many inputs as a value has components.
-        weights, bias: W (component + hidden, component) and b. scaler: mean and standard deviation of the training values.
+        weights, bias: W (component + hidden, component) and b. standardizer: mean and standard deviation of the training values.
 
     Raises:
         InputError: when rolled with values of another length.
@@ -53,10 +54,12 @@ class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurren
     warmup = 0
 
     @checked
-    def __init__(self, layers: Any, weights: Float[Array, "feature dim"], bias: Float[Array, " dim"], scaler: Scaler):
+    def __init__(
+        self, layers: Any, weights: Float[Array, "feature dim"], bias: Float[Array, " dim"], standardizer: Standardizer
+    ):
         self.layers = layers
         self.weights, self.bias = nnx.Param(weights), nnx.Param(bias)
-        self.mean, self.std = Constant(scaler.mean), Constant(scaler.std)
+        self.mean, self.std = Buffer(standardizer.mean), Buffer(standardizer.std)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -91,29 +94,29 @@ class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurren
         check_positive(std=self.std[...])
 
     @property
-    def scaler(self) -> Scaler:
+    def standardizer(self) -> Standardizer:
         """Mean and standard deviation of the training values, (dim,) each."""
-        return Scaler(self.mean[...], self.std[...])
+        return Standardizer(self.mean[...], self.std[...])
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Any:
         """The layers' carry before the first value."""
-        check_dim(value, self.scaler)
+        check_dim(value, self.standardizer)
         return self.layers.init_carry()
 
     def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]:
-        scaled = self.scaler.apply(x.value)
+        scaled = self.standardizer.apply(x.value)
         carry, hidden = self.layers.step(carry, scaled)
         features = jnp.concatenate([scaled, hidden.astype(scaled.dtype)], -1)
         step = Readout(self.weights[...], self.bias[...])(features)
-        return carry, Output((x.value + self.scaler.std * step).astype(x.value.dtype), {})
+        return carry, Output((x.value + self.standardizer.std * step).astype(x.value.dtype), {})
 
 
 def _untrained(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Array, ""]) -> RecurrentForecaster:
     """A forecaster whose layers have these settings, with nothing learned."""
     made = _LAYERS[layers](**of_layers, key=key)
     _, hidden = made.step(made.init_carry(), jnp.zeros(dim))
-    scaler = Scaler(jnp.zeros(dim), jnp.ones(dim))
-    return RecurrentForecaster(made, jnp.zeros((dim + len(hidden), dim)), jnp.zeros(dim), scaler)
+    standardizer = Standardizer(jnp.zeros(dim), jnp.ones(dim))
+    return RecurrentForecaster(made, jnp.zeros((dim + len(hidden), dim)), jnp.zeros(dim), standardizer)
 
 
 @checked
@@ -147,8 +150,8 @@ def fit_recurrent_readout(
         raise InputError(f"num_discarded must be zero or more, got {num_discarded}")
     states = as_series(values, num_discarded + 3, penalty)
     _check_layers(layers, states)
-    readout, scaler = _fit(layers, states, penalty, num_discarded=num_discarded)
-    return RecurrentForecaster(layers, readout.weights, readout.bias, scaler)
+    readout, standardizer = _fit(layers, states, penalty, num_discarded=num_discarded)
+    return RecurrentForecaster(layers, readout.weights, readout.bias, standardizer)
 
 
 @checked
@@ -231,7 +234,7 @@ def _train(
     num_discarded: int,
     chunk_size: int,
 ) -> Any:
-    scaled = scaler_of(states).apply(states)
+    scaled = standardizer_of(states).apply(states)
     num_pieces = (len(scaled) - 1 - num_discarded) // chunk_size
     ends = len(scaled) - 1 - chunk_size * jnp.arange(num_pieces)[:, None]
     rows = ends + jnp.arange(-num_discarded - chunk_size, 0)
@@ -261,11 +264,11 @@ def projected_loss(
 
 
 @partial(jax.jit, static_argnames="num_discarded")
-def _fit(layers: Any, states: Array, penalty: Scalar, *, num_discarded: int) -> tuple[Readout, Scaler]:
-    scaler = scaler_of(states)
-    scaled = scaler.apply(states)
+def _fit(layers: Any, states: Array, penalty: Scalar, *, num_discarded: int) -> tuple[Readout, Standardizer]:
+    standardizer = standardizer_of(states)
+    scaled = standardizer.apply(states)
     features = _features(layers, scaled[:-1])
-    return fit_readout(features[num_discarded:], jnp.diff(scaled, axis=0)[num_discarded:], penalty), scaler
+    return fit_readout(features[num_discarded:], jnp.diff(scaled, axis=0)[num_discarded:], penalty), standardizer
 
 
 def _features(layers: Any, scaled: Float[Array, "*batch time dim"]) -> Float[Array, "*batch time feature"]:

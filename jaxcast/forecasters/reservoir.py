@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Int, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_flag, check_floats, check_number, check_positive, check_whole, sizes_of
 from jaxcast.errors import InputError
-from jaxcast.forecasters.readout import Readout, Scaler, as_series, check_dim, fit_readout, scaled_readout, scaler_of
+from jaxcast.forecasters.readout import Readout, as_series, check_dim, fit_readout, scaled_readout
 from jaxcast.limits import check_arrays
+from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.types import Scalar
@@ -40,7 +41,7 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
     Source: Jaeger, GMD Report 148 (2001); Pathak, Hunt, Girvan, Lu and Ott, Phys. Rev. Lett. 120, 024102 (2018).
 
     Args:
-        network: A, W_in and c. readout: W and b. scaler: of the training values. leak: 1 for none.
+        network: A, W_in and c. readout: W and b. standardizer: of the training values. leak: 1 for none.
 
     Raises:
         InputError: when rolled with values of another length.
@@ -55,7 +56,7 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
 
     network: Network
     readout: Readout
-    scaler: Scaler
+    standardizer: Standardizer
     leak: Scalar
     squared: bool = static(default=True)
 
@@ -74,18 +75,18 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
         for leak in np.ravel(self.leak):
             check_number("leak", float(leak), least=0, most=1)
         check_flag("squared", self.squared)
-        check_positive(std=self.scaler.std)
+        check_positive(std=self.standardizer.std)
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, " node"]:
         """A reservoir at rest."""
-        check_dim(value, self.scaler)
+        check_dim(value, self.standardizer)
         return jnp.zeros(self.network.bias.shape, value.dtype)
 
     @checked
     def __call__(self, carry: Float[Array, " node"], x: Input) -> tuple[Float[Array, " node"], Output]:
-        scaled = self.scaler.apply(x.value)
+        scaled = self.standardizer.apply(x.value)
         nodes = excite(self.network, self.leak, carry, scaled)
-        forecast = self.scaler.mean + self.scaler.std * self.readout(_read(nodes, scaled, self.squared))
+        forecast = self.standardizer.mean + self.standardizer.std * self.readout(_read(nodes, scaled, self.squared))
         return nodes, Output(forecast.astype(x.value.dtype), {})
 
 
@@ -191,23 +192,23 @@ def fit_reservoir(
         key=key,
     )
     network = jax.tree.map(lambda a: a.astype(states.dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, network)
-    readout, scaler = _fit_reservoir(network, states, leak, penalty, num_discarded=num_discarded, squared=squared)
-    return Reservoir(network, readout, scaler, leak, squared)
+    readout, standardizer = _fit_reservoir(network, states, leak, penalty, num_discarded=num_discarded, squared=squared)
+    return Reservoir(network, readout, standardizer, leak, squared)
 
 
 @partial(jax.jit, static_argnames=("num_discarded", "squared"))
 def _fit_reservoir(
     network: Network, states: Array, leak: Scalar, penalty: Scalar, *, num_discarded: int, squared: bool
-) -> tuple[Readout, Scaler]:
-    scaler = scaler_of(states)
-    scaled = scaler.apply(states)
+) -> tuple[Readout, Standardizer]:
+    standardizer = standardizer_of(states)
+    scaled = standardizer.apply(states)
 
     def step(nodes: Array, one: Array) -> tuple[Array, Array]:
         nodes = excite(network, leak, nodes, one)
         return nodes, _read(nodes, one, squared)
 
     _, features = jax.lax.scan(step, jnp.zeros(network.bias.shape, states.dtype), scaled[:-1])
-    return fit_readout(features[num_discarded:], scaled[num_discarded + 1 :], penalty), scaler
+    return fit_readout(features[num_discarded:], scaled[num_discarded + 1 :], penalty), standardizer
 
 
 def _read(nodes: Array, scaled: Array, squared: bool) -> Array:

@@ -51,12 +51,8 @@ def uniform_linear(
     )
 
 
-class Scale(nnx.Variable[Array]):
-    """A number of a network that is measured once and not trained."""
-
-
-class Constant(nnx.Variable[Any]):
-    """A number that is not trained."""
+class Buffer(nnx.Variable[Any]):
+    """Numbers of a network that are measured once and not trained, such as means."""
 
 
 def drop(xs: Float[Array, "*shape"], probability: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:

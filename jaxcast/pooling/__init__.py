@@ -1,5 +1,6 @@
 """Pools: memory and candidate forecasts -> one forecast."""
 
+from jaxcast.nn.standardizer import Standardizer as Standardizer
 from jaxcast.pooling.attention import AdditiveAttention as AdditiveAttention
 from jaxcast.pooling.attention import MultiHeadAttention as MultiHeadAttention
 from jaxcast.pooling.attention import ScaledDotProductAttention as ScaledDotProductAttention
@@ -39,7 +40,6 @@ from jaxcast.pooling.samples import one_step_forecasts as one_step_forecasts
 from jaxcast.pooling.samples import one_step_samples as one_step_samples
 from jaxcast.pooling.samples import rolled_samples as rolled_samples
 from jaxcast.pooling.samples import sequence_chunks as sequence_chunks
-from jaxcast.pooling.scales import Standardizer as Standardizer
 from jaxcast.pooling.scales import input_scales as input_scales
 from jaxcast.pooling.seed_ensemble import SeedEnsemble as SeedEnsemble
 from jaxcast.pooling.simplex import SimplexLeastSquares as SimplexLeastSquares

@@ -14,9 +14,10 @@ from jaxcast.checks import Checked, check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import check_input, uniform_linear
 from jaxcast.nn.network import Network
+from jaxcast.nn.standardizer import Standardizer
 from jaxcast.pooling.memory import Memory
 from jaxcast.pooling.pool import ComponentWeights, DelayPool
-from jaxcast.pooling.scales import Standardise, Standardizer
+from jaxcast.pooling.scales import StandardizedInputs
 
 Errors = Literal["position", "ends", "all"]
 _ACTIVATIONS = {"tanh": jnp.tanh, "silu": jax.nn.silu}
@@ -88,7 +89,7 @@ class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="co
             )
         self.num_delays = num_delays
         self.errors, self.num_states, self.activation = errors, num_states, activation
-        self.scales = Standardise(scales, dim)
+        self.scales = StandardizedInputs(scales, dim)
         sizes = (num_states * dim + num_delays * seen_of_errors[errors], *hidden_sizes)
         rngs = nnx.Rngs(key)
         self.hidden = nnx.List([uniform_linear(a, b, fan_in=a, rngs=rngs, dtype=dtype) for a, b in pairwise(sizes)])

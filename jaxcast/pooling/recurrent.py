@@ -15,9 +15,10 @@ from jaxcast.nn.gru import GRU
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.lstm import LSTM
 from jaxcast.nn.network import Network
+from jaxcast.nn.standardizer import Standardizer
 from jaxcast.pooling.memory import PoolMemory
 from jaxcast.pooling.pool import ComponentWeights
-from jaxcast.pooling.scales import Standardise, Standardizer
+from jaxcast.pooling.scales import StandardizedInputs
 from jaxcast.rollout import Input, Output
 
 _CELLS: dict[str, Any] = {"gru": GRU, "lstm": LSTM}
@@ -57,7 +58,7 @@ class RecurrentMemory(PoolMemory):
     """
 
     cell: Any
-    scales: Standardise
+    scales: StandardizedInputs
     num_warmup: int
 
     def init(self, value: Float[Array, "*batch dim"], forecasts: Any) -> RecurrentState:
@@ -150,7 +151,7 @@ class RecurrentAttention(ComponentWeights, Checked, Network, name="recurrent_att
             raise InputError(f"cell must be one of {', '.join(_CELLS)}, got {shown(repr(cell))}")
         of_cell, of_scores = jax.random.split(key)
         self.num_warmup = num_warmup
-        self.scales = Standardise(scales, dim)
+        self.scales = StandardizedInputs(scales, dim)
         self.cell = _CELLS[cell](input_size=2 * dim + 1, hidden_size=hidden_size, key=of_cell, dtype=jnp.dtype(dtype))
         rngs, size = nnx.Rngs(of_scores), 2 * hidden_size + dim
         self.hidden = uniform_linear(size, hidden_size, fan_in=size, rngs=rngs, dtype=dtype)

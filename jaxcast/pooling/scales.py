@@ -1,7 +1,5 @@
 """How large the inputs of a network are, so that it sees numbers of order one."""
 
-from typing import Any, NamedTuple
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -11,15 +9,8 @@ from jaxcast.checks import check_finite, check_positive
 from jaxcast.dynamics.candidates import ForecastMap, forecasts_along
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError
-from jaxcast.nn.layers import Scale
-
-
-class Standardizer(NamedTuple):
-    """What a pool's inputs are standardised with, (dim,) each: (u - mean) / std and e / error."""
-
-    mean: Any
-    std: Any
-    error: Any
+from jaxcast.nn.layers import Buffer
+from jaxcast.nn.standardizer import Standardizer
 
 
 @checked
@@ -49,15 +40,15 @@ def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Standardi
     return Standardizer(states.mean(0), jnp.where(std > 0, std, 1), jnp.where(size > 0, size, 1))
 
 
-class Standardise(nnx.Module):
-    """The scales of a network, kept with its parameters."""
+class StandardizedInputs(nnx.Module):
+    """The `Standardizer` of a network, kept with its parameters."""
 
     def __init__(self, scales: Standardizer | None, dim: int):
         given = Standardizer(jnp.zeros(dim), jnp.ones(dim), jnp.ones(dim)) if scales is None else scales
         for name, values in given._asdict().items():
             if jnp.shape(values) != (dim,):
                 raise InputError(f"expected {name} of the scales for {dim} components, got shape {jnp.shape(values)}")
-        self.mean, self.std, self.error = (Scale(jnp.asarray(values, jnp.result_type(float))) for values in given)
+        self.mean, self.std, self.error = (Buffer(jnp.asarray(values, jnp.result_type(float))) for values in given)
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a part of a network."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_positive
 from jaxcast.errors import InputError, shown
-from jaxcast.nn.layers import Constant, uniform_linear
+from jaxcast.nn.layers import Buffer, uniform_linear
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.registry import Saveable
@@ -59,7 +59,7 @@ class RegionNetwork(Checked, Saveable, nnx.Module):
             raise InputError(f"level must be series or window, got {shown(repr(level))}")
         levels = check_levels(levels) if levels else ()
         mean, std = series_scale(samples)
-        self.mean, self.std = Constant(mean), Constant(std)
+        self.mean, self.std = Buffer(mean), Buffer(std)
         self.levels, self.num_leads, self.each = levels, samples.targets.shape[1], each
         self.target_features = target_features_of(samples)
         num_features = mean.shape[1] if self.target_features else 1

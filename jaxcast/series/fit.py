@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
-from jaxcast.nn.layers import Constant
+from jaxcast.nn.layers import Buffer
 from jaxcast.progress import doing
 from jaxcast.series.abstract_network import region_loss
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
@@ -202,7 +202,7 @@ def _network(
         raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
     best = epochs if validation is None else int(np.nanargmin(losses)) + 1
     network = jax.tree.map(lambda a: a[0], run.models)
-    network.mean, network.std = Constant(mean + std * network.mean[...]), Constant(std * network.std[...])
+    network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
     return network, best
 
 

@@ -117,7 +117,7 @@ def test_the_reservoir_has_its_spectral_radius():
 
 def test_the_reservoir_forgets_how_it_started(lorenz, reservoir):
     starts = jax.random.uniform(jax.random.key(0), (2, 100), minval=-1)
-    scaled = reservoir.scaler.apply(lorenz.states[:300])
+    scaled = reservoir.standardizer.apply(lorenz.states[:300])
 
     def end(start):
         step = lambda nodes, one: (excite(reservoir.network, reservoir.leak, nodes, one), None)  # noqa: E731

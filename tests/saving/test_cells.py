@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.forecasters.readout import Scaler
+from jaxcast.nn.standardizer import Standardizer
 from jaxcast.registry import name_of
 from tests.tampering import contents, rewrite
 
@@ -17,7 +17,7 @@ KEY = jax.random.key(0)
 def recurrent(layers):
     """Untrained but for its numbers, in none of which it is like a new one."""
     cell = jaxcast.forecasters.RecurrentForecaster(
-        layers, jnp.zeros((6, 2)), jnp.zeros(2), Scaler(jnp.zeros(2), jnp.ones(2))
+        layers, jnp.zeros((6, 2)), jnp.zeros(2), Standardizer(jnp.zeros(2), jnp.ones(2))
     )
     leaves, tree = jax.tree.flatten(cell)
     rng = np.random.default_rng(0)

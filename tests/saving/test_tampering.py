@@ -57,7 +57,7 @@ def cells():
         "reservoir": jaxcast.forecasters.fit_reservoir(wave, num_nodes=8, num_discarded=5, key=jax.random.key(0)),
         "delay_kernel_ridge": jaxcast.forecasters.fit_delay_kernel_ridge(wave, lag_weights=jnp.ones(3), penalty=1e-3),
         "recurrent": jaxcast.forecasters.RecurrentForecaster(
-            gru, **readout, scaler=jaxcast.forecasters.readout.Scaler(jnp.zeros(2), jnp.ones(2))
+            gru, **readout, standardizer=jaxcast.pooling.Standardizer(jnp.zeros(2), jnp.ones(2))
         ),
         "language_model": jaxcast.text.LanguageModel(num_tokens=5, hidden_size=3, num_layers=2, key=jax.random.key(0)),
         "adaptive": jaxcast.hub.AdaptivePool.untrained(),
@@ -210,7 +210,7 @@ def test_numbers_out_of_range_are_refused(folders, tmp_path, without_type_checks
         ("corrected by a kernel", ".correction.length", np.asarray(0.0)),
         ("reservoir", ".network.sources", np.full((8, 6), 8)),
         ("reservoir", ".leak", np.asarray(2.0)),
-        ("nvar", ".scaler.std", np.asarray([1.0, 0.0])),
+        ("nvar", ".standardizer.std", np.asarray([1.0, 0.0])),
         ("delay_kernel_ridge", ".bandwidth", np.asarray(-1.0)),
         ("series fourier", ".forecaster.inputs.std", np.zeros(3)),
         ("series drift", ".covariates_std", np.asarray(0.0)),

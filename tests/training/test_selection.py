@@ -24,7 +24,7 @@ def test_the_setting_that_stays_valid_longest_is_fitted_on_all():
     assert choice.scores[0] == ({"penalty": 1e-9}, pytest.approx(3.0))
     assert [score for _, score in choice.scores] == sorted((score for _, score in choice.scores), reverse=True)
     assert fitted == [(300, 1e9), (300, 1e-9), (300, 10.0), (400, 1e-9)]
-    assert len(choice.cell.scaler.mean) == 2
+    assert len(choice.cell.standardizer.mean) == 2
 
 
 def test_scores_see_the_validation_part_alone():
