@@ -57,7 +57,6 @@ from jaxcast.scores.valid_times import saturation_error as saturation_error
 from jaxcast.scores.valid_times import valid_time as valid_time
 from jaxcast.series.tables import read_series as read_series
 from jaxcast.training.fitting import fit as fit
-from jaxcast.training.fitting import fit_over_time as fit_over_time
 from jaxcast.windows import Windows as Windows
 from jaxcast.windows import cut_windows as cut_windows
 from jaxcast.windows import forecast_times as forecast_times

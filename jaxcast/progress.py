@@ -105,7 +105,7 @@ def announce(text: str) -> None:
 
 
 @contextlib.contextmanager
-def stage(what: str, total: float | int | None = None, *, is_shown: bool = True) -> Iterator[Callable[..., None]]:
+def phase(what: str, total: float | int | None = None, *, is_shown: bool = True) -> Iterator[Callable[..., None]]:
     """Shows a part of the work: as a bar on a terminal, else as a line now and then.
 
     Args:

@@ -54,7 +54,7 @@ def check_sampling(times: Any, *models: Any, what: str = "the trajectory", dt: A
     precise = found.astype(float)
     num_steps = found.shape[-1] - 1
     spacing = np.ravel(precise[..., -1] - precise[..., 0]) / num_steps
-    for step in [*steps_of(models), *([] if dt is None or is_traced(dt) else [float(dt)])]:
+    for step in [*intervals_of(models), *([] if dt is None or is_traced(dt) else [float(dt)])]:
         off = np.abs(spacing - step) > SPACING_TOLERANCE * abs(step) + rounding_of(found) / num_steps
         if off.any():
             raise InputError(
@@ -93,7 +93,7 @@ def check_exogenous(cell: Any, exogenous: Any) -> None:
     Raises:
         InputError: as `check_sampling`.
     """
-    if np.ndim(exogenous) == 1 and not isinstance(exogenous, list | tuple) and steps_of(cell):
+    if np.ndim(exogenous) == 1 and not isinstance(exogenous, list | tuple) and intervals_of(cell):
         check_sampling(exogenous, cell, what="what is given")
 
 
@@ -131,7 +131,7 @@ def _has_times(node: Any) -> bool:
     return isinstance(node, HasTimes)
 
 
-def steps_of(tree: Any) -> list[float]:
+def intervals_of(tree: Any) -> list[float]:
     """Finds the steps of all models in a pytree that know theirs.
 
     Args:

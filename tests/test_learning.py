@@ -62,7 +62,7 @@ def test_a_training_on_what_is_not_finite_names_the_sample(data, leaf, bad):
         train(data, validation=spoilt)
     streams = jax.tree.map(lambda a: a[None], spoilt)
     with pytest.raises(jaxcast.InputError, match=rf"in data\['{leaf}'\] at step 5 of stream 0"):
-        jaxcast.fit_over_time(
+        jaxcast.fit(
             streams,
             init=LineOverTime,
             keys=KEY[None],

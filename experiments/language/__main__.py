@@ -134,7 +134,7 @@ def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int
     # A short text has fewer steps than the warm-up.
     warmup_steps = min(config.training.warmup_steps, config.training.num_epochs * num_chunks - 1)
     options = dataclasses.replace(config.training, warmup_steps=warmup_steps)
-    fit = jaxcast.fit_over_time(
+    fit = jaxcast.fit(
         data, init=_init(config, text), keys=_keys(config), optimizer=options.optimizer(num_chunks), num_epochs=options.num_epochs,
         chunk_size=config.chunk_size, loss=jaxcast.text.cross_entropy, with_key=config.dropout > 0, keep="last",
         validation=jaxcast.text.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=options.num_epochs,
@@ -182,7 +182,7 @@ def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) 
     optimizer = optax.sgd(config.adaptation_rate)
     if config.training.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.training.clip_norm), optimizer)
-    fit = jaxcast.fit_over_time(
+    fit = jaxcast.fit(
         data, init=jaxcast.training.FitResult(models, jnp.zeros(())), keys=_keys(config), optimizer=optimizer, num_epochs=1,
         chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]), loss=jaxcast.text.cross_entropy, checkpoint=checkpoint,
     )  # fmt: skip

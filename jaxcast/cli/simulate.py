@@ -25,7 +25,7 @@ from jaxcast.io.run_folder import environment
 from jaxcast.io.trajectories import load_trajectory, save_trajectory
 from jaxcast.io.zarr_writer import TrajectoryWriter
 from jaxcast.limits import as_size, check_disk, check_memory
-from jaxcast.progress import announce, note, stage
+from jaxcast.progress import announce, note, phase
 from jaxcast.sharding import local_mesh, start_process, wait_for_all
 
 SOLVER = "classical Runge-Kutta of order 4, fixed step h"
@@ -96,7 +96,7 @@ class Simulate:
         """Integrates and writes; a store that is done, by a run that was killed before its picture, is only drawn."""
         self.estimate(system)
         if self.num_trajectories == 1:
-            with stage("integrating"):
+            with phase("integrating"):
                 states = np.asarray(self.integrate(system, 0, 1))
             self.refuse_divergence(states)
             one = Trajectory(jnp.asarray(self.times), jnp.asarray(states[0]))
@@ -230,7 +230,7 @@ class Simulate:
         if done:
             return
         num_bad = 0
-        with writer, stage("trajectories", self.num_trajectories, is_shown=self.process_id == 0) as update:
+        with writer, phase("trajectories", self.num_trajectories, is_shown=self.process_id == 0) as update:
             update(writer.num_done)
             mine = range(writer.num_done + self.process_id * size, self.num_trajectories, self.processes * size)
             batches = [(first, min(first + size, self.num_trajectories)) for first in mine]

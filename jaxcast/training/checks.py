@@ -11,14 +11,14 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxcast.errors import InputError
 from jaxcast.tracing import is_traced
-from jaxcast.training.run import Plan
+from jaxcast.training.run import FitSettings
 
 
 class DivergenceError(InputError):
     """A training whose loss has become NaN or infinite."""
 
 
-def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, plan: Plan) -> None:
+def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, settings: FitSettings) -> None:
     """Refuses NaN and infinity in the data of a training, except where the loss and its gradient stay finite all the same.
 
     So what a loss masks, such as the targets of weight 0 in `region_loss`, or the missing values of histories, may be anything.
@@ -29,25 +29,25 @@ def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, pla
         models: with a leading seed axis, or None.
         data: arrays with a leading sample axis, over time with leading stream and time axes.
         keys: of the seeds.
-        plan: what is trained by which loss.
+        settings: what is trained by which loss.
 
     Raises:
         InputError: that names the array and the first sample, or stream and step, at which the loss is not finite.
     """
-    bad = _bad_places(data, 2 if plan.over_time else 1)
+    bad = _bad_places(data, 2 if settings.over_time else 1)
     if not len(bad):
         return
     model = jax.tree.map(lambda a: a[0], models) if init is None else init(jax.random.fold_in(keys[0], 0))
-    is_finite = _judge(model, plan)
-    size = 1 if plan.over_time else min(plan.size, len(bad))
+    is_finite = _judge(model, settings)
+    size = 1 if settings.over_time else min(settings.size, len(bad))
     for start in range(0, len(bad), size):
         group = bad[start : start + size]
-        if is_finite(_batch_at(data, np.resize(group, (size, *group.shape[1:])), plan)):
+        if is_finite(_batch_at(data, np.resize(group, (size, *group.shape[1:])), settings)):
             continue
-        place = next((p for p in group if not is_finite(_batch_at(data, p[None], plan))), group[0])
+        place = next((p for p in group if not is_finite(_batch_at(data, p[None], settings))), group[0])
         where = f"sample {place[0]}" if len(place) == 1 else f"step {place[1]} of stream {place[0]}"
         raise InputError(
-            f"{name} must be finite where the loss sees it, got NaN or infinity in {name}{_culprit(data, place, plan, is_finite)} at "
+            f"{name} must be finite where the loss sees it, got NaN or infinity in {name}{_culprit(data, place, settings, is_finite)} at "
             f"{where} (counted from 0); drop or fill such values, or have the loss mask them by jnp.where before it computes"
         )
 
@@ -65,33 +65,33 @@ def _bad_places(data: PyTree, num_axes: int) -> np.ndarray:
     return places if num_axes == 1 or not len(places) else places[np.unique(places[:, 0], return_index=True)[1]]
 
 
-def _batch_at(data: PyTree, places: np.ndarray, plan: Plan) -> PyTree:
+def _batch_at(data: PyTree, places: np.ndarray, settings: FitSettings) -> PyTree:
     """The samples, or the chunk of one stream that holds the step, as a batch."""
-    if not plan.over_time:
+    if not settings.over_time:
         return jax.tree.map(lambda a: a[places[:, 0]], data)
-    stream, start = places[0][0], places[0][1] // plan.size * plan.size
-    return jax.tree.map(lambda a: a[stream : stream + 1, start : start + plan.size], data)
+    stream, start = places[0][0], places[0][1] // settings.size * settings.size
+    return jax.tree.map(lambda a: a[stream : stream + 1, start : start + settings.size], data)
 
 
-def _judge(model: Any, plan: Plan) -> Callable[[PyTree], bool]:
+def _judge(model: Any, settings: FitSettings) -> Callable[[PyTree], bool]:
     """batch -> whether loss and gradient are finite."""
     graph, *state = nnx.split(model, nnx.Param, ...)
     params, others = state
-    options = {"key": jax.random.key(0)} if plan.with_key else {}
+    options = {"key": jax.random.key(0)} if settings.with_key else {}
 
     def loss(params: Any, batch: PyTree) -> Any:
         model = nnx.merge(graph, params, others)
-        if not plan.over_time:
-            return plan.loss(model, batch, **options)
-        return plan.loss(model, model.init_carry(1), batch, **options)[0]
+        if not settings.over_time:
+            return settings.loss(model, batch, **options)
+        return settings.loss(model, model.init_carry(1), batch, **options)[0]
 
     both = jax.jit(jax.value_and_grad(loss))
     return lambda batch: all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(both(params, batch)))
 
 
-def _culprit(data: PyTree, place: np.ndarray, plan: Plan, is_finite: Callable[[PyTree], bool]) -> str:
+def _culprit(data: PyTree, place: np.ndarray, settings: FitSettings, is_finite: Callable[[PyTree], bool]) -> str:
     """The path of the array without which the loss would be finite; of several such the first that is not finite."""
-    batch = _batch_at(data, place[None], plan)
+    batch = _batch_at(data, place[None], settings)
     leaves, structure = jax.tree_util.tree_flatten_with_path(batch)
     bad = [k for k, (_, leaf) in enumerate(leaves) if not np.isfinite(np.asarray(leaf, float)).all()]
     for k in bad if len(bad) > 1 else []:

@@ -1,4 +1,4 @@
-"""Fitting by minibatches: the whole run is one compiled program of nested scans, for any number of seeds."""
+"""Training by gradients: the whole run is one compiled program of nested scans, for any number of seeds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,16 +14,19 @@ from jaxtyping import Array, Float, Key, PyTree, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.training.checks import check_data, check_losses
-from jaxcast.training.run import Plan, train, trained_epochs
+from jaxcast.training.run import FitSettings, train, trained_epochs
 
 Loss = Callable[..., Any]
 
 
 class FitResult(NamedTuple):
-    """Trained models with a leading seed axis on every parameter, and the mean loss of every epoch, (seed, epoch).
+    """Trained models and their losses.
 
-    validation_losses: alike, where there were validation data; unless asked for the last ones, the models are then those of
-    each seed's best epoch. Both are NaN for epochs after a seed has stopped.
+    Args:
+        models: the models of all seeds as one, with a leading seed axis on every parameter.
+        losses: the mean loss of every epoch; NaN for epochs after a seed has stopped.
+        validation_losses: the validation loss after every epoch, (seed, epoch), NaN alike; None
+            without validation data.
     """
 
     models: Any
@@ -36,11 +39,12 @@ def fit(
     data: PyTree[Shaped[Any, "sample ..."]],
     *,
     init: Callable[[Key[Array, ""]], Any] | FitResult,
+    loss: Loss,
     keys: Key[Array, " seed"],
     optimizer: optax.GradientTransformation,
     num_epochs: int,
-    batch_size: int,
-    loss: Loss,
+    batch_size: int | None = None,
+    chunk_size: int | None = None,
     with_key: bool = False,
     validation: PyTree[Shaped[Array, "validation_sample ..."]] | None = None,
     patience: int | None = None,
@@ -50,31 +54,58 @@ def fit(
     checkpoint: str | Path | None = None,
     mesh: Mesh | None = None,
 ) -> FitResult:
-    """Trains one model for each key: shuffled minibatches, what is left of an epoch after the last full one dropped.
+    """Trains one model for each key, by minibatches or through time.
 
-    Everything runs inside one compiled program; a second call with the same shapes, init, optimizer and loss objects
-    compiles nothing. The same key gives the same model whatever other keys are trained beside it.
+    With `batch_size`, each epoch shuffles the samples into minibatches. With `chunk_size`, it is
+    truncated back-propagation through time: the data are long streams, all of them one batch, and an
+    update follows each chunk of steps. The carry after a chunk is the one before the next, its
+    gradient stopped. Every epoch starts from `model.init_carry(num_streams)`, which gradients reach
+    where the first carry is learned. A single chunk of all steps is full back-propagation. What
+    remains after the last full minibatch or chunk is dropped.
+
+    The whole run is one compiled program. A second call with the same shapes and the same `init`,
+    `optimizer` and `loss` objects does not compile again. A key gives the same model whatever other
+    keys are trained beside it.
 
     Args:
-        init: key -> flax.nnx module; its `nnx.Param` leaves are trained. Or the models of an earlier fit, one for each
-            key, which then go on from where they are with a fresh optimizer.
-        data: a pytree with a leading sample axis; `loss` gets minibatches of it.
-        loss: (model, minibatch) -> scalar, a function defined once (it is compared by identity). with_key: it also takes
-            `key`, another one at every step, as for dropout, or none where nothing is to be dropped.
-        validation: data whose loss is computed, without a key, after every epoch; the models returned are then those of
-            each seed's best epoch, or of its last one where keep="last". patience: a seed stops after so many epochs
-            without a better one.
-        on_progress: called about num_reports times with the number of epochs done and the newest losses.
-        checkpoint: a file that is replaced about num_reports times. Where it exists the run goes on from it, to the same
-            numbers, to the bit, as if it had never stopped; it stays there at the end. Data, keys, sizes and loss are
-            compared with its own; of the optimizer only the shapes of its state are.
-        mesh: the devices to spread the seeds over; by default all, those of other processes too.
+        data: a pytree of arrays with a leading sample axis; with `chunk_size`, with leading stream and
+            time axes.
+        init: key -> `flax.nnx` module, whose `nnx.Param` leaves are trained. Or the result of an
+            earlier fit, one model for each key, from which training continues with a fresh optimizer.
+        loss: (model, minibatch) -> scalar; with `chunk_size`, (model, carry, chunk) -> (scalar, carry).
+            Define it once: it is compared by identity.
+        keys: one for each model; it draws the initial parameters and shuffles.
+        optimizer: any optax optimizer, such as `make_optimizer` returns.
+        num_epochs: passes over the data.
+        batch_size: samples of a minibatch; give it or `chunk_size`.
+        chunk_size: steps of a chunk, through which gradients go back.
+        with_key: whether the loss also takes `key`, a new one at every step, as for dropout. The
+            validation loss gets none.
+        validation: held-out data of the same structure. Their loss is computed after every epoch.
+        patience: epochs without a better validation loss after which a seed stops; by default none
+            stops early.
+        keep: which parameters to return where there are validation data, those of each seed's best
+            epoch or of its last one.
+        on_progress: called with the number of finished epochs and the newest loss of each seed.
+        num_reports: how often, about, `on_progress` is called and the checkpoint replaced.
+        checkpoint: a file that is replaced during the run and kept afterwards. Where it exists, the run
+            continues from it and ends with the same numbers, to the bit, as without interruption. It
+            must be of the same data, keys, sizes and loss; of the optimizer only the shapes of its
+            state are compared.
+        mesh: devices to spread the seeds over; by default all devices, those of other processes
+            included.
+
+    Returns:
+        The models and their losses.
 
     Raises:
-        InputError: for NaN or infinity in the data where the loss sees it, a loss that becomes NaN or infinite (the training
-            diverges: seed and epoch are named), arrays of different lengths, a batch larger than the data, no keys, no epochs, models that are
-            not one for each key, patience without validation data, or a checkpoint that is cut off, foreign, or of a run on
-            other data or with other keys or settings.
+        InputError: for data that are not finite where the loss sees them, a loss that becomes NaN or
+            infinite (seed and epoch are named), arrays of different lengths, minibatches or chunks
+            longer than the data, neither or both of `batch_size` and `chunk_size`, no keys or epochs,
+            models that are not one for each key, `patience` without validation data, or a checkpoint
+            that is damaged or belongs to another run.
+
+    Source: Williams and Peng (1990) for truncated back-propagation.
 
     Example:
         >>> import jax, jaxcast, optax
@@ -88,87 +119,36 @@ def fit(
         ... )
         >>> fit.losses.shape, bool((fit.losses[:, -1] < fit.losses[:, 0]).all())
         ((2, 5), True)
-    """
-    _check(data, keys, num_epochs, num_reports)
-    num_samples = len(jax.tree.leaves(data)[0])
-    if not 1 <= batch_size <= num_samples:
-        raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
-    _check_validation(validation, patience, keep)
-    plan = Plan(loss, batch_size, num_epochs, with_key=with_key, patience=patience)
-    return _fit(
-        init, data, validation, plan, keep, keys=keys, optimizer=optimizer, on_progress=on_progress,
-        num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
-    )  # fmt: skip
 
+        Through time, on one wave and the same wave one step later:
 
-@checked
-def fit_over_time(
-    data: PyTree[Shaped[Array, "stream time ..."]],
-    *,
-    init: Callable[[Key[Array, ""]], Any] | FitResult,
-    keys: Key[Array, " seed"],
-    optimizer: optax.GradientTransformation,
-    num_epochs: int,
-    chunk_size: int,
-    loss: Callable[..., Any],
-    with_key: bool = False,
-    validation: PyTree[Shaped[Array, "held_out_stream held_out_time ..."]] | None = None,
-    patience: int | None = None,
-    keep: Literal["best", "last"] = "best",
-    on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
-    num_reports: int = 20,
-    checkpoint: str | Path | None = None,
-    mesh: Mesh | None = None,
-) -> FitResult:
-    """Trains by truncated back-propagation through time: chunk after chunk of long streams, an update after each.
-
-    The carry after a chunk is that before the next one, with its gradient stopped; every epoch begins with
-    `model.init_carry(streams)`, through which gradients go where it is learned. One chunk of all steps is full
-    back-propagation. What is left of the streams, be it of data or of validation, after the last full chunk is dropped.
-    Otherwise it is `fit`.
-
-    Source: Williams and Peng (1990).
-
-    Args:
-        data: a pytree with leading stream and time axes; all streams are one batch. chunk_size: in steps.
-        loss: (model, carry, chunk) -> (scalar, carry), a function defined once.
-        with_key, validation, patience, keep, and what is not listed: as in `fit`.
-
-    Raises:
-        InputError: for a chunk longer than the streams of data or validation, and as `fit`.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, jaxcast, optax
+        >>> import jax.numpy as jnp
         >>> wave = jnp.sin(0.3 * jnp.arange(401.0))[None, :, None]
         >>> def init(key): return jaxcast.nn.RNN(input_size=1, hidden_size=1, key=key)
         >>> def loss(rnn, carry, chunk):
         ...     carry, outputs = rnn(chunk[0], carry)
         ...     return jnp.mean((outputs - chunk[1]) ** 2), carry
-        >>> fit = jaxcast.fit_over_time(
-        ...     (wave[:, :-1], wave[:, 1:]), init=init, keys=jax.random.key(0)[None], optimizer=optax.adam(1e-2),
-        ...     num_epochs=5, chunk_size=20, loss=loss,
+        >>> fit = jaxcast.fit(
+        ...     (wave[:, :-1], wave[:, 1:]), init=init, loss=loss, keys=jax.random.key(0)[None],
+        ...     optimizer=optax.adam(1e-2), num_epochs=5, chunk_size=20,
         ... )
         >>> bool(fit.losses[0, -1] < fit.losses[0, 0])
         True
     """
     _check(data, keys, num_epochs, num_reports)
-    _check_streams("data", data, chunk_size)
     _check_validation(validation, patience, keep)
-    if validation is not None:
-        _check_streams("validation", validation, chunk_size)
-    plan = Plan(loss, chunk_size, num_epochs, over_time=True, with_key=with_key, patience=patience)
-    return _fit(
-        init, data, validation, plan, keep, keys=keys, optimizer=optimizer, on_progress=on_progress,
-        num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
-    )  # fmt: skip
-
-
-def _fit(init: Any, data: PyTree, validation: PyTree | None, plan: Plan, keep: str, **options: Any) -> FitResult:
+    size = _checked_size(data, validation, batch_size, chunk_size)
+    settings = FitSettings(
+        loss, size, num_epochs, over_time=chunk_size is not None, with_key=with_key, patience=patience
+    )
     new, models = (None, init.models) if isinstance(init, FitResult) else (init, None)
     for name, arrays in (("data", data), ("validation", validation)):
-        check_data(name, new, models, arrays, options["keys"], plan)
-    graph, run = train(new, models, data, validation, plan, **options)
-    check_losses(run.losses, trained_epochs(run, plan))
+        check_data(name, new, models, arrays, keys, settings)
+    graph, run = train(
+        new, models, data, validation, settings, keys=keys, optimizer=optimizer, on_progress=on_progress,
+        num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
+    )  # fmt: skip
+    check_losses(run.losses, trained_epochs(run, settings))
     params = run.params if run.best is None or keep == "last" else run.best.params
     return FitResult(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
 
@@ -188,11 +168,26 @@ def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
 
 
+def _checked_size(data: PyTree, validation: PyTree | None, batch_size: int | None, chunk_size: int | None) -> int:
+    """Returns the size of a minibatch or of a chunk, whichever is given."""
+    if batch_size is not None and chunk_size is None:
+        num_samples = len(jax.tree.leaves(data)[0])
+        if not 1 <= batch_size <= num_samples:
+            raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
+        return batch_size
+    if chunk_size is not None and batch_size is None:
+        _check_streams("data", data, chunk_size)
+        if validation is not None:
+            _check_streams("validation", validation, chunk_size)
+        return chunk_size
+    raise InputError(f"give batch_size, or chunk_size to train through time, got {batch_size} and {chunk_size}")
+
+
 def _check_streams(name: str, streams: PyTree, chunk_size: int) -> None:
     lengths = {leaf.shape[1:2] for leaf in jax.tree.leaves(streams)}
     if len(lengths) != 1 or lengths == {()} or not 1 <= chunk_size <= min(lengths)[0]:
         raise InputError(
-            f"expected {name} with streams of one length and chunks of 1 to so many steps, got lengths {sorted(lengths)} "
+            f"expected {name} with streams of one length and chunks no longer than that, got lengths {sorted(lengths)} "
             f"and chunks of {chunk_size}"
         )
 

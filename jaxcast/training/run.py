@@ -20,7 +20,7 @@ from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
 from jaxcast.types import Scalar
 
 
-class Plan(NamedTuple):
+class FitSettings(NamedTuple):
     """How a run goes; all of it is static.
 
     loss: (model, batch) -> scalar, with `key` as well where with_key; over time (model, carry, chunk) -> (scalar, carry).
@@ -60,7 +60,7 @@ def train(
     models: Any,
     data: PyTree,
     validation: PyTree | None,
-    plan: Plan,
+    settings: FitSettings,
     *,
     keys: Array,
     optimizer: optax.GradientTransformation,
@@ -70,15 +70,17 @@ def train(
     mesh: Mesh | None,
 ) -> tuple[Any, Run]:
     """What the models are made of, and every seed's run after its last epoch; `init` makes a model, unless there are models."""
-    num_epochs = plan.num_epochs
+    num_epochs = settings.num_epochs
     graph, run = _started(init, models, keys, optimizer, num_epochs, validation is not None)
-    identity = {} if checkpoint is None else _identity(data, validation, keys, plan)
+    identity = {} if checkpoint is None else _identity(data, validation, keys, settings)
     run, done = _resumed(run, checkpoint, identity)
     run = spread_seeds(run, mesh)
     every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
     for start in range(done, num_epochs, every):
         stop = min(start + every, num_epochs)
-        run = _epochs(run, data, validation, start, stop, graph=graph, optimizer=optimizer, plan=plan, mesh=mesh)
+        run = _epochs(
+            run, data, validation, start, stop, graph=graph, optimizer=optimizer, settings=settings, mesh=mesh
+        )
         if checkpoint is not None:
             save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
         if on_progress is not None:
@@ -118,11 +120,11 @@ def check_training_memory(shapes: Any, num_seeds: int, num_epochs: int) -> None:
     check_memory(num_seeds * (3 * per_model + 4 * num_epochs), f"training {num_seeds} seeds over {num_epochs} epochs")
 
 
-def trained_epochs(run: Run, plan: Plan) -> Any:
+def trained_epochs(run: Run, settings: FitSettings) -> Any:
     """Which epochs of each seed took place, (seed, epoch); None for all."""
-    if plan.patience is None or run.best is None:
+    if settings.patience is None or run.best is None:
         return None
-    return jnp.arange(plan.num_epochs) <= run.best.epoch[:, None] + plan.patience
+    return jnp.arange(settings.num_epochs) <= run.best.epoch[:, None] + settings.patience
 
 
 def _resumed(run: Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[Run, int]:
@@ -139,15 +141,15 @@ def _progress(run: Run) -> dict[str, Any]:
     return progress if run.best is None else progress | {"best": run.best}
 
 
-def _identity(data: PyTree, validation: PyTree | None, keys: Array, plan: Plan) -> dict[str, Any]:
+def _identity(data: PyTree, validation: PyTree | None, keys: Array, settings: FitSettings) -> dict[str, Any]:
     own = {
         "data": fingerprint(data),
         "keys": fingerprint(jax.random.key_data(keys)),
-        "num_epochs": plan.num_epochs,
-        "chunk_size" if plan.over_time else "batch_size": plan.size,
-        "loss": getattr(plan.loss, "__qualname__", type(plan.loss).__name__),
+        "num_epochs": settings.num_epochs,
+        "chunk_size" if settings.over_time else "batch_size": settings.size,
+        "loss": getattr(settings.loss, "__qualname__", type(settings.loss).__name__),
     }
-    return own if validation is None else own | {"validation": fingerprint(validation), "patience": plan.patience}
+    return own if validation is None else own | {"validation": fingerprint(validation), "patience": settings.patience}
 
 
 @partial(jax.jit, static_argnames=("init", "optimizer", "num_epochs", "validated"))
@@ -190,7 +192,7 @@ def _resume(
     return jax.vmap(begin)(params, constants, keys)
 
 
-@partial(jax.jit, static_argnames=("graph", "optimizer", "plan", "mesh"))
+@partial(jax.jit, static_argnames=("graph", "optimizer", "settings", "mesh"))
 def _epochs(
     run: Run,
     data: PyTree,
@@ -200,7 +202,7 @@ def _epochs(
     *,
     graph: Any,
     optimizer: optax.GradientTransformation,
-    plan: Plan,
+    settings: FitSettings,
     mesh: Mesh | None,
 ) -> Run:
     """Epochs number start to stop - 1 of every seed's run."""
@@ -210,67 +212,67 @@ def _epochs(
         restored = partial(nnx.merge, graph)
 
         def step(params: Any, opt_state: Any, loss: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
-            value, grads = jax.value_and_grad(loss, has_aux=plan.over_time)(params)
+            value, grads = jax.value_and_grad(loss, has_aux=settings.over_time)(params)
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return optax.apply_updates(params, updates), opt_state, value
 
         def epoch(n: Array, run: Run) -> Run:
-            pass_over = _in_time_order if plan.over_time else _shuffled
-            params, opt_state, values = pass_over(run, n, data, plan, step, restored)
+            pass_over = _in_time_order if settings.over_time else _shuffled
+            params, opt_state, values = pass_over(run, n, data, settings, step, restored)
             losses = run.losses.at[n].set(values.mean().astype(run.losses.dtype))
             run = run._replace(params=params, opt_state=opt_state, losses=losses)
             if run.best is None:
                 return run
-            return run._replace(best=_judged(run, n, _validation_loss(run, validation, plan, restored)))
+            return run._replace(best=_judged(run, n, _validation_loss(run, validation, settings, restored)))
 
         def unless_stopped(n: Array, run: Run) -> Run:
-            return jax.lax.cond(n - run.best.epoch > plan.patience, lambda run: run, partial(epoch, n), run)
+            return jax.lax.cond(n - run.best.epoch > settings.patience, lambda run: run, partial(epoch, n), run)
 
-        return jax.lax.fori_loop(start, stop, epoch if plan.patience is None else unless_stopped, run)
+        return jax.lax.fori_loop(start, stop, epoch if settings.patience is None else unless_stopped, run)
 
     return map_seeds(run_one, run, (data, validation, jnp.asarray(start), jnp.asarray(stop)), mesh)
 
 
 def _shuffled(
-    run: Run, n: Array, data: PyTree, plan: Plan, step: Callable[..., Any], restored: Any
+    run: Run, n: Array, data: PyTree, settings: FitSettings, step: Callable[..., Any], restored: Any
 ) -> tuple[Any, Any, Array]:
     """One pass over shuffled minibatches; what is left after the last full one is dropped."""
     num_samples = len(jax.tree.leaves(data)[0])
-    num_batches = num_samples // plan.size
+    num_batches = num_samples // settings.size
     key = jax.random.fold_in(run.key, n)
 
     def update(carry: tuple[Any, Any], at: tuple[Array, Any]) -> tuple[tuple[Any, Any], Array]:
         index, number = at
         batch = jax.tree.map(lambda a: a[index], data)
-        options = {"key": jax.random.fold_in(key, number)} if plan.with_key else {}
+        options = {"key": jax.random.fold_in(key, number)} if settings.with_key else {}
         params, opt_state, value = step(
-            *carry, lambda params: plan.loss(restored(params, run.constants), batch, **options)
+            *carry, lambda params: settings.loss(restored(params, run.constants), batch, **options)
         )
         return (params, opt_state), value
 
     order = jax.random.permutation(key, num_samples)
-    batches = order[: num_batches * plan.size].reshape(num_batches, plan.size)
-    numbers = jnp.arange(num_batches) if plan.with_key else None
+    batches = order[: num_batches * settings.size].reshape(num_batches, settings.size)
+    numbers = jnp.arange(num_batches) if settings.with_key else None
     (params, opt_state), values = jax.lax.scan(update, (run.params, run.opt_state), (batches, numbers))
     return params, opt_state, values
 
 
 def _in_time_order(
-    run: Run, n: Array, data: PyTree, plan: Plan, step: Callable[..., Any], restored: Any
+    run: Run, n: Array, data: PyTree, settings: FitSettings, step: Callable[..., Any], restored: Any
 ) -> tuple[Any, Any, Array]:
     """One pass over chunks of all streams, the carry handed on with its gradient stopped; that of the first is the model's."""
-    chunks = in_chunks(data, plan.size)
+    chunks = in_chunks(data, settings.size)
     key = jax.random.fold_in(run.key, n)
 
     def update(state: tuple[Any, Any, Any], at: tuple[PyTree, Any]) -> tuple[tuple[Any, Any, Any], Array]:
         (params, opt_state, handed), (chunk, number) = state, at
-        options = {"key": jax.random.fold_in(key, number)} if plan.with_key else {}
+        options = {"key": jax.random.fold_in(key, number)} if settings.with_key else {}
 
         def loss(params: Any) -> Any:
             model = restored(params, run.constants)
             first = _first_carry(model, data)
             carry = jax.tree.map(lambda first, handed: jnp.where(number == 0, first, handed), first, handed)
-            return plan.loss(model, carry, chunk, **options)
+            return settings.loss(model, carry, chunk, **options)
 
         params, opt_state, (value, carry) = step(params, opt_state, loss)
         return (params, opt_state, jax.lax.stop_gradient(carry)), value
@@ -292,17 +294,17 @@ def in_chunks(data: PyTree, size: int) -> PyTree:
     return jax.tree.map(cut, data)
 
 
-def _validation_loss(run: Run, validation: PyTree, plan: Plan, restored: Any) -> Array:
+def _validation_loss(run: Run, validation: PyTree, settings: FitSettings, restored: Any) -> Array:
     """Without keys, so without dropout; over time in one pass along all streams."""
     model = restored(run.params, run.constants)
-    if not plan.over_time:
-        return plan.loss(model, validation)
+    if not settings.over_time:
+        return settings.loss(model, validation)
 
     def chunk_loss(carry: Any, chunk: PyTree) -> tuple[Any, Array]:
-        value, carry = plan.loss(model, carry, chunk)
+        value, carry = settings.loss(model, carry, chunk)
         return carry, value
 
-    return jax.lax.scan(chunk_loss, _first_carry(model, validation), in_chunks(validation, plan.size))[1].mean()
+    return jax.lax.scan(chunk_loss, _first_carry(model, validation), in_chunks(validation, settings.size))[1].mean()
 
 
 def _first_carry(model: Any, data: PyTree) -> Any:

@@ -264,7 +264,7 @@ def test_progress_is_told_now_and_then_without_a_terminal(monkeypatch):
     clock, said = Clock(), io.StringIO()
     reporter = progress.Reporter("normal", said, clock)
     monkeypatch.setattr(progress, "_reporter", reporter)
-    with progress.stage("training, epochs", 200) as update:
+    with progress.phase("training, epochs", 200) as update:
         for done in range(1, 101):
             clock.now += 1
             update(done, "loss 0.5")
@@ -286,7 +286,7 @@ def test_progress_is_told_now_and_then_without_a_terminal(monkeypatch):
 
 def test_a_part_that_takes_no_count_is_told_by_the_clock(monkeypatch, capsys):
     monkeypatch.setattr(progress, "EVERY_S", 0.5)
-    with progress.reporting("normal"), progress.stage("finding the regime"):
+    with progress.reporting("normal"), progress.phase("finding the regime"):
         time.sleep(1.5)
     assert re.match(r"finding the regime, \d s so far\n", capsys.readouterr().err)
 

@@ -174,7 +174,7 @@ def streams(num_steps=12):
 
 
 def fit_streams(chunk_size, num_epochs=1, optimizer=SGD, **options):
-    return jaxcast.fit_over_time(
+    return jaxcast.fit(
         streams(), init=make_rnn, keys=KEY[None], optimizer=optimizer, num_epochs=num_epochs, chunk_size=chunk_size,
         loss=stream_loss, **options,
     )  # fmt: skip
@@ -205,9 +205,7 @@ def test_a_learned_carry_is_trained_by_the_first_chunk():
     def from_its_own(gru, chunk):
         return stream_loss(gru, gru.init_carry(3), chunk)
 
-    fit = jaxcast.fit_over_time(
-        streams(), init=make, keys=KEY[None], optimizer=SGD, num_epochs=1, chunk_size=6, loss=stream_loss
-    )
+    fit = jaxcast.fit(streams(), init=make, keys=KEY[None], optimizer=SGD, num_epochs=1, chunk_size=6, loss=stream_loss)
     gru = make(jax.random.fold_in(KEY, 0))
     first, second = (jax.tree.map(lambda a, n=n: a[:, n : n + 6], streams()) for n in (0, 6))
     gradient, carry = jax.grad(from_its_own, has_aux=True)(gru, first)
@@ -251,7 +249,7 @@ def test_keys_for_the_loss_are_new_at_every_step():
         value, carry = stream_loss(rnn, carry, chunk)
         return 0 * value + (0.0 if key is None else jax.random.uniform(key)), carry
 
-    fit = jaxcast.fit_over_time(
+    fit = jaxcast.fit(
         streams(), init=make_rnn, keys=KEY[None], optimizer=SGD, num_epochs=4, chunk_size=12, loss=noisy, with_key=True,
         validation=streams(),
     )  # fmt: skip
@@ -271,7 +269,7 @@ def test_keys_for_the_loss_are_new_at_every_step():
         ("num_heads must divide the size 6, got 4", lambda: jaxcast.nn.SelfAttention(size=6, num_heads=4, key=KEY)),
         (r"with size = 6 and steps, got shape \(5, 3\)", lambda: jaxcast.nn.SelfAttention(size=6, key=KEY)(draw(5, 3))),
         ("expected the arrays in_proj_weight", lambda: jaxcast.nn.SelfAttention(size=6, key=KEY).load_torch({})),
-        ("chunks of 1 to so many steps, got lengths .* chunks of 13", lambda: fit_streams(13)),
+        ("chunks no longer than that, got lengths .* chunks of 13", lambda: fit_streams(13)),
         ("patience must be at least 1 and needs validation data, got 3", lambda: fit_streams(4, patience=3)),
     ],
 )

@@ -60,7 +60,7 @@ def test_an_epoch_hands_the_carry_on_and_stops_its_gradient(chunk_size, tokens):
     seen, followed = jaxcast.text.text_streams(tokens, 2)
     assert seen.shape == (2, 20)
     model = make_model(jax.random.fold_in(jax.random.key(3), 0))
-    fit = jaxcast.fit_over_time(
+    fit = jaxcast.fit(
         (seen, followed), init=make_model, keys=jax.random.key(3)[None], optimizer=optax.sgd(0.5), num_epochs=1,
         chunk_size=chunk_size, loss=jaxcast.text.cross_entropy,
     )  # fmt: skip
@@ -217,7 +217,7 @@ def test_the_last_models_are_kept_where_asked_for(tokens):
     optimizer = optax.sgd(5.0)
 
     def run(keep):
-        return jaxcast.fit_over_time(
+        return jaxcast.fit(
             streams, init=make_model, keys=jax.random.key(0)[None], optimizer=optimizer, num_epochs=9, chunk_size=20,
             loss=jaxcast.text.cross_entropy, validation=validation, keep=keep,
         )  # fmt: skip

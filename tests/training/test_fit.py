@@ -286,7 +286,7 @@ def test_the_key_of_a_loss_is_another_at_every_step_and_in_every_epoch(over_time
     """Tossed once an epoch, all steps would be heads or all tails."""
     options = dict(keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=4, with_key=True)
     if over_time:
-        fit = jaxcast.fit_over_time(jnp.ones((1, 40)), init=Number, chunk_size=1, loss=heads_over_time, **options)
+        fit = jaxcast.fit(jnp.ones((1, 40)), init=Number, chunk_size=1, loss=heads_over_time, **options)
     else:
         fit = jaxcast.fit(jnp.ones(40), init=Number, batch_size=1, loss=heads, **options)
     shares = np.asarray(fit.losses[0])
@@ -302,7 +302,7 @@ def counting(number, carry, chunk):
 
 def test_a_validation_loss_over_time_is_the_mean_of_chunks_with_the_carry_handed_on():
     validation = jnp.asarray([[1.0, 2, 3, 4, 5, 6, 100.0]])
-    fit = jaxcast.fit_over_time(
+    fit = jaxcast.fit(
         jnp.ones((2, 6)), init=Number, keys=jax.random.key(0)[None], optimizer=optax.sgd(0.1), num_epochs=2, chunk_size=2,
         loss=counting, validation=validation,
     )  # fmt: skip

@@ -35,7 +35,7 @@ from jaxcast.pooling.baselines import Persistence
 from jaxcast.pooling.cell import BestCandidate, Forecaster, HeldWeights
 from jaxcast.pooling.linear import FixedWeights
 from jaxcast.pooling.pool import WeightedPool
-from jaxcast.progress import announce, note, stage
+from jaxcast.progress import announce, note, phase
 from jaxcast.pytrees import fingerprint
 from jaxcast.rollout import Output
 from jaxcast.saving.models import StoredModel, load_model
@@ -120,7 +120,7 @@ class EvaluatePool:
         )
         cells = forecasters(stored_pool, {label: each for label, each in pools.items() if label != "pool"})
         outputs = {}
-        with stage("forecasting the windows, forecasters", len(cells)) as update:
+        with phase("forecasting the windows, forecasters", len(cells)) as update:
             for number, label in enumerate(cells):
                 update(number, label)
                 outputs[label] = [forecast_windows(cell, windows) for cell in cells[label]]

@@ -21,7 +21,7 @@ from jaxcast.io.run_folder import environment
 from jaxcast.io.trajectories import load_trajectory, save_trajectory
 from jaxcast.limits import check_arrays
 from jaxcast.pooling.cell import Forecaster
-from jaxcast.progress import stage
+from jaxcast.progress import phase
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.rollout import Input, Output, forecast
 from jaxcast.saving.models import StoredModel, load_model
@@ -100,7 +100,7 @@ class ForecastPool:
         dim = stored.trajectory.states.shape[1]
         check_arrays(f"{self.num_leads} leads of {dim} components", (self.num_leads, dim + 1))
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
-        with stage("forecasting"):
+        with phase("forecasting"):
             output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
         refuse_divergence(self.pool, output.forecast, times)
         result = Trajectory(jnp.asarray(times), output.forecast)

@@ -33,7 +33,7 @@ from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_rid
 from jaxcast.pooling.losses import mean_squared_error
 from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_samples
 from jaxcast.pooling.simplex import SimplexLeastSquares
-from jaxcast.progress import announce, note, stage
+from jaxcast.progress import announce, note, phase
 from jaxcast.pytrees import fingerprint
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.saving.models import save_model
@@ -101,7 +101,7 @@ class TrainPool:
 
     def run(self) -> None:
         """Runs the command."""
-        with stage("reading the trajectory and rolling the candidates along it"):
+        with phase("reading the trajectory and rolling the candidates along it"):
             prepared = self.prepared()
         settings = {
             name: value
@@ -191,7 +191,7 @@ class TrainPool:
         """The regime forecaster, and what it found, which is also printed."""
         assert prepared.candidates is not None
         began = time.monotonic()
-        with stage("finding the regime"):
+        with phase("finding the regime"):
             cell, trial = fitted_regime(prepared.trajectory, prepared.candidates)
         seconds = time.monotonic() - began
         error, num_samples = one_step_error(cell, prepared.trajectory)
@@ -201,7 +201,7 @@ class TrainPool:
         announce(f"found in {seconds:.1f} s, compilation included")
         results = {"one_step_mse": [error], "num_samples": num_samples, "regime": found}
         if trial is not None:
-            with stage("comparing with corrected interpolation"):
+            with phase("comparing with corrected interpolation"):
                 results["trial"] = tried = compare_on_trial(trial, prepared.trajectory, prepared.candidates)
             if (advice := advice_from(tried)) is not None:
                 print(advice)
@@ -220,7 +220,7 @@ class TrainPool:
         keys = jax.random.split(jax.random.key(self.seed), self.training.num_seeds)
 
         def train(checkpoint: Path) -> dict[str, Any]:
-            with stage("training, epochs", self.training.num_epochs) as update:
+            with phase("training, epochs", self.training.num_epochs) as update:
 
                 def show(done: int, losses: Any) -> None:
                     update(done, f"loss {float(losses.mean()):.4f}")
