@@ -1,4 +1,4 @@
-"""Checks what runs have written: `python -m experiments.check FOLDER|FILE.json ...` fails unless all numbers make sense."""
+"""Checks the output of runs: `python -m experiments.check FOLDER|FILE.json ...` fails for implausible numbers."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from jaxcast.cli.command import ending_well
 from jaxcast.io.reading import read_json
 
 LARGEST = 1e12
-"""No error, time or loss of a run that worked is as large."""
+"""Upper bound of any error, time or loss of a successful run."""
 
 
 def check(path: Path) -> int:
@@ -22,10 +22,10 @@ def check(path: Path) -> int:
         path: the folder with config.json and results.json, or a .json file; each has rows.
 
     Returns:
-        How many numbers its rows hold.
+        The number of numbers in its rows.
 
     Raises:
-        InputError: for a file that is missing or no JSON, without rows, or with a number that makes no sense.
+        InputError: for a missing file, invalid JSON, no rows, or an implausible number.
     """
     file = path if path.suffix == ".json" else path / "results.json"
     try:
@@ -45,7 +45,7 @@ def check(path: Path) -> int:
 
 
 def numbers_in(value: Any) -> Iterator[float]:
-    """All numbers of a JSON value."""
+    """Yields all numbers of a JSON value."""
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from numbers_in(part)

@@ -1,4 +1,4 @@
-"""The rows that all experiments on series share: a method's errors at one horizon, beside the published ones."""
+"""Rows shared by the experiments on series: errors of a method at one horizon beside published ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +11,16 @@ Scores = Mapping[str, np.ndarray]
 
 
 def make_rows(method: str, leads: Sequence[int], scores: Scores, *, sees: str = "") -> list[dict[str, Any]]:
-    """One row for each horizon: medians over seeds.
+    """Makes one row per horizon, of medians over seeds.
 
     Args:
-        scores: "rmse", "mae" and "pcc", (seed, lead) each. sees: the input, in words.
+        method: name of the method.
+        leads: the horizons.
+        scores: "rmse", "mae" and "pcc", (seed, lead) each.
+        sees: description of the input.
+
+    Returns:
+        The rows.
     """
     rows = []
     for k, lead in enumerate(leads):
@@ -26,13 +32,13 @@ def make_rows(method: str, leads: Sequence[int], scores: Scores, *, sees: str = 
 
 
 def published_rows(method: str, table: Mapping[int, float]) -> list[dict[str, Any]]:
-    """The rows of a method that is only known by its published RMSE."""
+    """Makes the rows of a method of which only the published RMSE is known."""
     empty = {"num_seeds": 0, "rmse": None, "mae": None, "pcc": None}
     return [{"method": method, "horizon": lead, **empty, "published": value} for lead, value in table.items()]
 
 
 def table(rows: Sequence[Mapping[str, Any]], title: str, unit: str, *, of: str = "rmse") -> Table:
-    """An error by horizon, a line for each method; published ones in brackets."""
+    """Shows an error by horizon, one line per method, published values in brackets."""
     published = "published" if of == "rmse" else f"published_{of}"
     leads = sorted({row["horizon"] for row in rows})
     result = Table(title=title, box=box.SIMPLE, caption="medians over seeds; \\[published] as in the data's SOURCE.md")
@@ -49,5 +55,5 @@ def table(rows: Sequence[Mapping[str, Any]], title: str, unit: str, *, of: str =
 
 
 def _finite(value: Any) -> float | None:
-    """JSON knows no NaN."""
+    """Returns None for NaN and infinity, which JSON lacks."""
     return float(value) if np.isfinite(value) else None
