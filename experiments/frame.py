@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeVar
 from jaxcast import InputError
 from jaxcast.checks import check_seed
 from jaxcast.cli.arguments import check_options, parse_arguments
-from jaxcast.cli.command import check_numbers, ending_well, run_command, take_flags, values_of
+from jaxcast.cli.command import check_numbers, ending_well, run_command, take_flags
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import shown
-from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.run_folder import RunFolder, values_of
 
 C = TypeVar("C")
 
@@ -127,19 +127,17 @@ def open_folder(
     Returns:
         The folder.
     """
-    given = {name: value for name, value in values_of(config).items() if name not in leave_out}
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-    root = Path(__file__).parents[1]
-    code = hash_of_code(root / "jaxcast", root / "experiments")
-    reads = {f"--{name}": getattr(config, name, None) for name in ("data", "forecasts", "truth")}
-    return RunFolder(
-        config.out or Path(default),
-        settings,
-        code=code,
-        overwrite=config.overwrite,
+    values, folder = values_of(config), Path(__file__).parent
+    reads = [name for name in ("data", "forecasts", "truth") if isinstance(values.get(name), Path)]
+    return RunFolder.of(
+        config,
+        path=config.out or Path(default),
+        reads=reads,
+        facts={name: str(values[name]) for name in reads if name not in leave_out},
+        only=values.keys() - {*leave_out},
         outputs=("results.json", *outputs),
-        inputs={name: path for name, path in reads.items() if isinstance(path, Path)},
-        commit=commit_of(root),
+        code=folder,
+        commit=commit_of(folder.parent),
     )
 
 

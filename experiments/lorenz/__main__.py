@@ -13,8 +13,9 @@ from experiments.frame import open_folder, start
 from experiments.lorenz import pictures as lorenz_pictures
 from experiments.lorenz.methods import CLOSED_LOOP_TIME, Methods, label_of
 from experiments.lorenz.setup import PRESETS, Config, Rules, make_tasks
-from jaxcast.cli.command import make_console, values_of
+from jaxcast.cli.command import make_console
 from jaxcast.io.reading import Arrays
+from jaxcast.io.run_folder import values_of
 
 PUBLISHED_WITH = (
     "truth",

@@ -11,8 +11,8 @@ import numpy as np
 import jaxcast
 from experiments.frame import OwnData
 from jaxcast import InputError
-from jaxcast.cli.command import values_of
 from jaxcast.dynamics.trajectories import check_jumps, num_steps_in
+from jaxcast.io.run_folder import values_of
 from jaxcast.training import TrainingOptions
 
 PAPER_TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"

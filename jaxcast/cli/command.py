@@ -21,6 +21,7 @@ from rich.console import Console
 
 from jaxcast.errors import InputError, shown
 from jaxcast.io.files import check_name
+from jaxcast.io.run_folder import values_of
 from jaxcast.progress import Level, reporting
 from jaxcast.registry import import_module
 from jaxcast.sharding import end_process
@@ -177,19 +178,6 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache / "jaxcast" / "jax"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
-
-def values_of(settings: Any) -> dict[str, Any]:
-    """Returns the value of every option, those of nested dataclasses beside the others.
-
-    Args:
-        settings: the dataclass of a command.
-    """
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        values |= values_of(value) if dataclasses.is_dataclass(value) else {field.name: value}
-    return values
 
 
 def check_numbers(settings: Any) -> None:

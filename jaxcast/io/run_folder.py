@@ -1,5 +1,6 @@
 """A folder that holds one run, safe to kill at any moment: whole files only, finished stages kept, foreign files untouched."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from jaxcast.io.outputs import refuse_inputs
 from jaxcast.io.reading import Arrays, read_arrays, read_json
 
 VERSIONS_OF = ("jaxcast", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
+PACKAGE = Path(__file__).parents[1]
 # What a run of an earlier version may have written, whose config.json does not list it.
 _OLD_FILES = ("results.json", "pool.json", "arrays.npz")
 
@@ -61,7 +63,7 @@ class RunFolder:
         inputs: Mapping[str, Path | None] | None = None,
         commit: str | None = None,
     ):
-        self.path, self._files = Path(path), list(outputs)
+        self.path, self.settings, self._files = Path(path), dict(settings), list(outputs)
         check_name(self.path)
         record = {"settings": settings, **environment(), "code": code, "files": self._files}
         record = json.loads(json.dumps(record if commit is None else record | {"commit": commit}))
@@ -83,6 +85,58 @@ class RunFolder:
                 for folder in made:
                     folder.rmdir()
             raise
+
+    @classmethod
+    def of(
+        cls,
+        command: Any,
+        *,
+        reads: Collection[str] = (),
+        facts: Mapping[str, Any] | None = None,
+        only: Collection[str] | None = None,
+        outputs: Collection[str] = ("results.json",),
+        path: Path | None = None,
+        code: Path | None = None,
+        commit: str | None = None,
+    ) -> "RunFolder":
+        """Opens the folder of a command or an experiment, with its options as settings.
+
+        Args:
+            command: dataclass of options, with `out` and `overwrite` among them.
+            reads: options that name the files and folders that the run reads. They are no settings, as
+                a file may be moved: `facts` has a fingerprint of what was read.
+            facts: settings beside the options, as JSON values.
+            only: options that are settings; by default all.
+            outputs: names of the files that the run writes into the folder.
+            path: the folder; by default `out`.
+            code: folder with code of the run besides the package's.
+            commit: version control's name of the code.
+
+        Returns:
+            The open folder.
+
+        Raises:
+            InputError: as the constructor does.
+        """
+        values = values_of(command)
+        settings = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in values.items()
+            if name not in ("out", "overwrite", *reads) and (only is None or name in only)
+        }
+        inputs: dict[str, Path | None] = {}
+        for name in reads:
+            option, value = f"--{name.replace('_', '-')}", values[name]
+            inputs |= {f"{option} {each}": each for each in value} if isinstance(value, tuple) else {option: value}
+        return cls(
+            values["out"] if path is None else path,
+            settings | dict(facts or {}),
+            code=hash_of_code(PACKAGE, *([] if code is None else [code])),
+            overwrite=values["overwrite"],
+            outputs=outputs,
+            inputs=inputs,
+            commit=commit,
+        )
 
     def _open(self, record: dict[str, Any], overwrite: bool, inputs: Mapping[str, Path | None]) -> None:
         """Looks at everything that is there before anything of it is changed."""
@@ -224,6 +278,22 @@ def refuse_unlisted(path: Path, listed: Collection[str]) -> None:
         raise InputError(
             f"{shown(path)} is in the way and was not written by this run; move it, or choose another --out"
         )
+
+
+def values_of(command: Any) -> dict[str, Any]:
+    """Returns the value of every option, those of nested dataclasses beside the others.
+
+    Args:
+        command: dataclass of options.
+
+    Returns:
+        Values by the option's name.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        values |= values_of(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return values
 
 
 def environment() -> dict[str, Any]:

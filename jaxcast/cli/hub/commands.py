@@ -25,7 +25,7 @@ from jaxcast.hub.rolling import adaptive_origin, track_coverage
 from jaxcast.hub.submission import check_submission, submission_path, write_submission
 from jaxcast.io.files import check_place
 from jaxcast.io.outputs import PICTURE, Outputs
-from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
 from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import load_model, save_model
@@ -359,18 +359,6 @@ def _newest_truth(hub: Hub) -> str:
 
 
 def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:
-    record = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in ("out", "overwrite", "forecasts", "truth")
-    }
-    record["data"] = fingerprint((hub.quantiles, hub.truth))
-    code = hash_of_code(Path(__file__).parents[2])
-    return RunFolder(
-        settings.out,
-        record,
-        code=code,
-        overwrite=settings.overwrite,
-        outputs=outputs,
-        inputs={"--forecasts": settings.forecasts, "--truth": settings.truth},
-    )
+    """Opens the folder of a command."""
+    data = fingerprint((hub.quantiles, hub.truth))
+    return RunFolder.of(settings, reads=("forecasts", "truth"), facts={"data": data}, outputs=outputs)

@@ -28,7 +28,7 @@ from jaxcast.dynamics.lyapunov import lyapunov_exponent
 from jaxcast.dynamics.parse import parse_system
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError, counted, shown
-from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.io.trajectories import load_trajectory
 from jaxcast.plotting.trajectories import or_more
 from jaxcast.pooling.baselines import Persistence
@@ -101,22 +101,16 @@ class EvaluatePool:
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
         windows = self.windows(trajectory, pools, stored.attributes)
         threshold = self.threshold or 0.175 * float(saturation_error(trajectory.states))
-        settings = {
-            name: value
-            for name, value in dataclasses.asdict(self).items()
-            if name not in ("out", "overwrite", "pool", "trajectory", "against")
-        }
-        settings |= {"data": fingerprint(stored.trajectory), "pool_arrays": fingerprint(stored_pool.pool)}
-        settings["against"] = {label: fingerprint(each.pool) for label, each in pools.items() if label != "pool"}
-        code = hash_of_code(Path(__file__).parents[2])
-        folder = RunFolder(
-            self.out,
-            settings,
-            code=code,
-            overwrite=self.overwrite,
+        data = fingerprint(stored.trajectory)
+        folder = RunFolder.of(
+            self,
+            reads=("pool", "trajectory", "against"),
+            facts={
+                "data": data,
+                "pool_arrays": fingerprint(stored_pool.pool),
+                "against": {label: fingerprint(each.pool) for label, each in pools.items() if label != "pool"},
+            },
             outputs=("results.json", "valid_times.png", "regime.png", "weights.png"),
-            inputs={"--pool": self.pool, "--trajectory": self.trajectory}
-            | {f"--against {folder}": folder for folder in self.against},
         )
         cells = forecasters(stored_pool, {label: each for label, each in pools.items() if label != "pool"})
         outputs = {}
@@ -145,7 +139,7 @@ class EvaluatePool:
         self.draw(rows, first, windows, hidden, stored_pool, folder, unit)
         self.show(results, dt * windows.truth.shape[1])
         for label, each in pools.items():
-            if each.attributes["settings"]["data"] == settings["data"]:
+            if each.attributes["settings"]["data"] == data:
                 who = "the pool" if label == "pool" else label
                 note(f"note: {who} was trained on this very trajectory; give another one")
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from jaxcast.cli.command import values_of
 from jaxcast.errors import InputError, shown
+from jaxcast.io.run_folder import values_of
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.baselines import FeedForward
 

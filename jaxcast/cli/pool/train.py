@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.checks import check_seed, check_sizes
-from jaxcast.cli.command import check_numbers, values_of
+from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.methods import NETWORKS, Method, options_of, refuse_other_options
 from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
@@ -25,7 +25,7 @@ from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError, shown
 from jaxcast.io.conventions import in_order
 from jaxcast.io.files import save_figure
-from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.io.trajectories import load_trajectory
 from jaxcast.pooling.corrected import fit_correction
 from jaxcast.pooling.interpolation import fit_regime_interpolation
@@ -103,20 +103,12 @@ class TrainPool:
         """Runs the command."""
         with phase("reading the trajectory and rolling the candidates along it"):
             prepared = self.prepared()
-        settings = {
-            name: value
-            for name, value in values_of(self).items()
-            if name in options_of(self.pool) and name not in ("out", "overwrite", "trajectory")
-        }
-        settings["data"] = fingerprint(prepared.stored.trajectory)
-        code = hash_of_code(Path(__file__).parents[2])
-        folder = RunFolder(
-            self.out,
-            settings,
-            code=code,
-            overwrite=self.overwrite,
+        folder = RunFolder.of(
+            self,
+            reads=("trajectory",),
+            facts={"data": fingerprint(prepared.stored.trajectory)},
+            only=options_of(self.pool),
             outputs=("results.json", "pool.json", "arrays.npz", "loss.png"),
-            inputs={"--trajectory": self.trajectory},
         )
         if self.pool == "regime":
             pool, results = self.regime(prepared)
@@ -132,7 +124,7 @@ class TrainPool:
             pool,
             None if self.pool == "regime" else prepared.candidates,
             attributes={
-                "settings": settings,
+                "settings": folder.settings,
                 "components": list(prepared.stored.components),
                 "time_unit": prepared.stored.time_unit,
                 "trained_on": {"file": str(self.trajectory), **prepared.stored.attributes},

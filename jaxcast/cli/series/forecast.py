@@ -19,7 +19,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.io.dates import parse_date
 from jaxcast.io.files import SERIES_HEADER, refuse_replacing, save_figure, whole_file
 from jaxcast.io.outputs import PICTURE, Outputs
-from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.plotting.quantiles import plot_fan
 from jaxcast.plotting.trajectories import HISTORY, label_of
 from jaxcast.progress import announce
@@ -315,14 +315,8 @@ class EvaluateSeries:
                 f"{table.date(newest_row(table.values))}; the forecaster learned until {loaded.about['learned_until']}, "
                 "give newer data, or an earlier --since"
             )
-        settings = {"since": self.since, "table": fingerprint(table.values), "model": fingerprint(loaded.forecaster)}
-        folder = RunFolder(
-            self.out,
-            settings,
-            code=hash_of_code(Path(__file__).parents[2]),
-            overwrite=self.overwrite,
-            inputs={"--model": self.model, "--data": self.data},
-        )
+        facts = {"table": fingerprint(table.values), "model": fingerprint(loaded.forecaster)}
+        folder = RunFolder.of(self, reads=("model", "data"), facts=facts)
         output = jax.jit(lambda f, *args: f(*args))(loaded.forecaster, samples.history, samples.covariates)
         last = LastValue(loaded.leads)(samples.history).forecast[..., None]
         rows = []

@@ -12,7 +12,7 @@ from rich.table import Table
 from jaxcast.checks import check_seed
 from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.errors import InputError, shown
-from jaxcast.io.run_folder import RunFolder, hash_of_code
+from jaxcast.io.run_folder import RunFolder
 from jaxcast.limits import check_arrays
 from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
@@ -95,29 +95,13 @@ class TrainSeries:
         table = read_series(self.data, **columns, **kinds, business_days=self.business_days)
         methods = self.methods(len(table.names))
         problem, history_size = self.problem(table)
-        settings = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(self).items()
-            if name not in ("out", "overwrite", "data")
-        } | {
-            "table": fingerprint(
-                (
-                    table.values,
-                    table.past_covariates,
-                    table.future_covariates,
-                    table.static_covariates,
-                    problem.adjacency,
-                )
-            )
-        }
+        covariates = (table.past_covariates, table.future_covariates, table.static_covariates)
         check_held_out(problem)
-        folder = RunFolder(
-            self.out,
-            settings,
-            code=hash_of_code(Path(__file__).parents[2]),
-            overwrite=self.overwrite,
+        folder = RunFolder.of(
+            self,
+            reads=("data", "adjacency"),
+            facts={"table": fingerprint((table.values, *covariates, problem.adjacency))},
             outputs=("results.json", "pool.json", "arrays.npz"),
-            inputs={"--data": self.data, "--adjacency": self.adjacency},
         )
         for line in describe(table, self.data):
             announce(line)
