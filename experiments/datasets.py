@@ -1,5 +1,6 @@
-"""Tables of series in files."""
+"""Folders of data: where they lie, and tables of series in them."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,44 @@ from jaxtyping import Float
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import number_in
+
+VARIABLE = "JAXCAST_DATA"
+"""Environment variable with the folder that has a subfolder for each data set."""
+
+
+def data_root() -> Path:
+    """Returns the folder of all data sets: JAXCAST_DATA, by default `shared/data` beside the checkout."""
+    return Path(os.environ.get(VARIABLE) or Path(__file__).parents[2] / "shared/data")
+
+
+def find_folder(given: Path | None, name: str, page: str) -> Path:
+    """Finds the folder of a data set.
+
+    Args:
+        given: a folder, or the name of one in `data_root`. None means the data set's own.
+        name: of the data set's own folder in `data_root`.
+        page: where it is written how to get the data, for the message.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: if there is no such folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from experiments.datasets import find_folder
+        >>> find_folder(Path("."), "dysts", "experiments/chaos_zoo/README.md").is_dir()
+        True
+    """
+    places = [data_root() / name] if given is None else [given, data_root() / given]
+    for folder in places:
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        f"expected a folder of data, got {shown(places[0])}, which is none; give --data, or set {VARIABLE} to the "
+        f"folder that has {name} in it ({page} says where to get the data)"
+    )
 
 
 class Folder(NamedTuple):

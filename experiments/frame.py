@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from experiments.datasets import find_folder
 from jaxcast import InputError
 from jaxcast.checks import check_seed
 from jaxcast.cli.arguments import check_options, parse_arguments
@@ -111,6 +112,27 @@ def parse(config: type[C], presets: Mapping[str, C], args: list[str]) -> C:
     first.add_argument("--preset", default="quick")
     name = first.parse_known_args(args)[0].preset
     return parse_arguments(config, args, prog=prog, default=presets.get(name, presets["quick"]))
+
+
+def with_data(config: C, name: str, page: str) -> C:
+    """Returns settings with the folder of their data; the smoke preset makes its own where none is given.
+
+    Args:
+        config: the settings, with `preset` and `data`.
+        name: of the data set (see `find_folder`).
+        page: where it is written how to get the data, for the message.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    settings: Any = config
+    if settings.data is None and settings.preset == "smoke":
+        return config
+    found: C = dataclasses.replace(settings, data=find_folder(settings.data, name, page))
+    return found
 
 
 def open_folder(

@@ -10,6 +10,7 @@ import jaxtyping
 import pytest
 
 import jaxcast
+from tests.real_data import ABSENT
 
 # Most of the suite's time is compilation. A test runs its programs once, so they are compiled quickly rather than well; `XLA_FLAGS= pytest`
 # compiles them as for a user, and so does CI where it compares with peers and experiments.
@@ -98,6 +99,16 @@ def count_compilations():
 
     yield count
     jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says in one line, also of a quiet run, how many tests were skipped for want of data."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if report.longrepr]
+    number = sum(ABSENT in reason for reason in reasons)
+    if number:
+        terminalreporter.write_line(
+            f"NO DATA: {number} tests of real data were skipped; set JAXCAST_DATA to the folder of the data", red=True
+        )
 
 
 @pytest.fixture(autouse=True, scope="module")

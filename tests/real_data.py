@@ -1,19 +1,20 @@
-"""Where real data lie: in the folder that JAXCAST_DATA names, else in ../shared/data."""
+"""Files of real data, for the tests that need them."""
 
 import os
-from pathlib import Path
 
 import pytest
 
-DEFAULT = Path(__file__).parents[2] / "shared/data"
+from experiments.datasets import VARIABLE, data_root
+
+ABSENT = "no data: "
+"""How the reason of a skipped test begins, for the summary that conftest.py prints."""
 
 
 def real_data(name):
-    """A file or folder of the data; a test without it is skipped, but fails where the data are announced, and in CI."""
-    announced = os.environ.get("JAXCAST_DATA")
-    path = Path(announced or DEFAULT) / name
+    """A file or folder of the data; a test without it is skipped, but fails if JAXCAST_DATA says where the data lie."""
+    path = data_root() / name
     if path.exists():
         return path
-    if announced or os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is missing; JAXCAST_DATA must name the folder of the data: it is {announced!r}")
-    pytest.skip(f"no data: {name} is missing; experiments/README.md says where from")
+    if os.environ.get(VARIABLE):
+        pytest.fail(f"{name} is missing in the folder that {VARIABLE} names, {data_root()}")
+    pytest.skip(f"{ABSENT}{name} is missing; the README.md of its experiment says where to get it")

@@ -17,7 +17,7 @@ from rich.table import Table
 import jaxcast
 from experiments.chaos_zoo import pictures as zoo_pictures
 from experiments.chaos_zoo.methods import METHODS, Zoo, score
-from experiments.frame import Settings, check_settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start, with_data
 from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
@@ -31,7 +31,8 @@ class Config(Settings):
     Presets: smoke, made series; quick, 15 points per period; paper, 100 points per period."""
 
     data: Path | None = None
-    """The folder of the dysts series and the published scores."""
+    """The folder of the dysts series and the published scores. By default dysts in the folder
+    that JAXCAST_DATA names, or in shared/data beside the checkout."""
     pts_per_period: Literal[15, 100] = 15
     """Points per dominant period; twelve periods each."""
     num_systems: int | None = None
@@ -65,7 +66,8 @@ def main(config: Config) -> None:
     console = make_console()
     check_settings(config)
     check_names("method", config.methods, METHODS)
-    zoo, published = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
+    config = with_data(config, "dysts", "experiments/chaos_zoo/README.md")
+    zoo, published = _made(config) if config.data is None else _read(config, config.data)
     folder = open_folder(config, f"runs/chaos_zoo-{config.preset}", ("systems.png", "forecasts.png"))
     rows, forecasts = [], {}
     for name in (name for name in METHODS if name in config.methods):  # naive ones first
@@ -118,12 +120,10 @@ def _table(rows: list[dict[str, Any]], zoo: Zoo) -> Table:
     return result
 
 
-def _read(config: Config) -> tuple[Zoo, Published]:
-    if config.data is None:
-        raise InputError("give --data the folder of the dysts series; experiments/chaos_zoo/README.md says where from")
-    published = _published(config.data / "published_scores_univariate.csv.gz", config.pts_per_period)
+def _read(config: Config, folder: Path) -> tuple[Zoo, Published]:
+    published = _published(folder / "published_scores_univariate.csv.gz", config.pts_per_period)
     systems = published.systems[: config.num_systems]
-    series = [_series(config.data, part, config.pts_per_period, systems) for part in ("train", "test")]
+    series = [_series(folder, part, config.pts_per_period, systems) for part in ("train", "test")]
     return Zoo(systems, *series), published
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 import jaxcast
-from experiments.frame import Settings
+from experiments.frame import Settings, with_data
 from jaxcast.checks import check_names
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import polars
@@ -53,8 +53,9 @@ class Config(Settings):
     a small synthetic hub; quick, horizon 1, no networks; paper, all horizons and the paper's networks."""
 
     data: Path | None = None
-    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub; see experiments/hub/README.md for how to get it. Models,
-    baseline, windows and source of the truth that are not given are then the paper's."""
+    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub; see experiments/hub/README.md for how to get
+    it. By default us-covid19-forecast-hub in the folder that JAXCAST_DATA names, or in shared/data beside the checkout.
+    Models, baseline, windows and source of the truth that are not given are then the paper's."""
     forecasts: Path | None = None
     """Another hub's forecasts: a table, a legacy or a hubverse folder; with its --truth."""
     truth: Path | None = None
@@ -151,6 +152,8 @@ def settled(config: Config) -> Config:
         raise InputError(
             f"give --models or --num-models, not both, got {len(config.models)} names and {config.num_models}"
         )
+    if config.forecasts is None and config.truth is None:
+        config = with_data(config, "us-covid19-forecast-hub", "experiments/hub/README.md")
     if config.data is None:
         return config
     return dataclasses.replace(
@@ -188,12 +191,8 @@ def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
         if config.data is not None:
             raise InputError("give --data, or --forecasts and --truth, not both")
         return config.forecasts, config.truth
-    if config.data is None and config.preset == "smoke":
-        return write_synthetic_hub(folder, seed=config.seed)
     if config.data is None:
-        raise InputError(
-            "expected --data, or --forecasts and --truth; see experiments/hub/README.md for how to get the data"
-        )
+        return write_synthetic_hub(folder, seed=config.seed)
     tables = config.data / "forecasts.parquet", config.data / "truth.parquet"
     if not all(table.exists() for table in tables):
         raise InputError(

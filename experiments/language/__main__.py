@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 
 import jaxcast
-from experiments.frame import Settings, check_settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start, with_data
 from experiments.language.pictures import losses
 from jaxcast import InputError
 from jaxcast.cli.command import make_console
@@ -34,7 +34,8 @@ class Config(Settings):
     Presets: smoke, a made text; quick, a small model; paper, what is reported."""
 
     data: Path | None = None
-    """The folder of input.txt, gzipped or not."""
+    """The folder of input.txt, gzipped or not. By default tiny_shakespeare in the folder
+    that JAXCAST_DATA names, or in shared/data beside the checkout."""
     development: bool = False
     """Train on the first nine tenths of the training part and score on its last: for choosing settings."""
     kind: Kind = "lstm"
@@ -56,6 +57,8 @@ class Config(Settings):
     """Sampling temperature of the generated text."""
 
 
+MADE = "to be, or not to be, that is the question.\n" * 60
+"""The text of the smoke preset."""
 PRESETS = {
     "smoke": Config(
         preset="smoke", hidden_size=16, chunk_size=16, dropout=0.1,
@@ -85,7 +88,8 @@ def main(config: Config) -> None:
     """Runs the experiment."""
     began = time.perf_counter()
     console = make_console()
-    text = _split(_read(config), config.development)
+    config = with_data(config, "tiny_shakespeare", "experiments/language/README.md")
+    text = _split(MADE if config.data is None else _read(config.data), config.development)
     _check(config, text)
     folder = open_folder(config, f"runs/language-{config.preset}", ("losses.png",))
 
@@ -260,14 +264,10 @@ def _split(text: str, development: bool) -> Text:
     return Text(train, valid, alphabet)
 
 
-def _read(config: Config) -> str:
-    if config.data is None and config.preset == "smoke":
-        return "to be, or not to be, that is the question.\n" * 60
-    if config.data is None:
-        raise InputError("give --data the folder of input.txt; experiments/language/README.md says where from")
-    files = [file for name in ("input.txt", "input.txt.gz") if (file := config.data / name).exists()]
+def _read(folder: Path) -> str:
+    files = [file for name in ("input.txt", "input.txt.gz") if (file := folder / name).exists()]
     if not files:
-        raise InputError(f"expected input.txt or input.txt.gz in {config.data}")
+        raise InputError(f"expected input.txt or input.txt.gz in {folder}")
     try:
         raw = files[0].read_bytes()
         text = (gzip.decompress(raw) if files[0].suffix == ".gz" else raw).decode()

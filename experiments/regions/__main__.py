@@ -10,7 +10,7 @@ from rich.console import Group
 
 from experiments import rows
 from experiments.datasets import Folder, read_folder
-from experiments.frame import Settings, check_settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start, with_data
 from experiments.regions import pictures as regions_pictures
 from experiments.regions.averages import METHODS
 from experiments.regions.methods import Parts, Setup, score
@@ -32,7 +32,8 @@ class Config(Settings):
     horizons, five seeds."""
 
     data: Path | None = None
-    """A folder with one file of series (time x region, comma separated) and perhaps an adjacency (*adj*.txt)."""
+    """A folder with one file of series (time x region, comma separated) and perhaps an adjacency (*adj*.txt). By default ili_us_regions in the folder
+    that JAXCAST_DATA names, or in shared/data beside the checkout."""
     leads: tuple[int, ...] = (3, 10)
     """Horizons, in steps after the newest value of a window."""
     history_size: int = 20
@@ -109,7 +110,8 @@ def main(config: Config) -> None:
         raise InputError(f"split must be two rising shares below 1, got {config.split}")
     check_names("method", config.methods, METHODS)
     check_names("network", config.networks, NETWORKS)
-    data = _made(config) if config.data is None and config.preset == "smoke" else _read(config)
+    config = with_data(config, "ili_us_regions", "experiments/regions/README.md")
+    data = _made(config) if config.data is None else read_folder(config.data)
     setup = Setup.of(data, config)
     folder = open_folder(
         config,
@@ -151,12 +153,6 @@ def main(config: Config) -> None:
         folder.save_figure("region_map.png", regions_pictures.region_map(weights, name, data))
     console.print(Group(rows.table(results, f"RMSE on the test part of {data.name}", ".4g")))
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
-
-
-def _read(config: Config) -> Folder:
-    if config.data is None:
-        raise InputError("give --data a folder with a file of series; experiments/regions/README.md says where from")
-    return read_folder(config.data)
 
 
 def _made(config: Config) -> Folder:

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Group
 
 from experiments import rows
-from experiments.frame import Settings, check_settings, open_folder, start
+from experiments.frame import Settings, check_settings, open_folder, start, with_data
 from experiments.traffic import pictures as traffic_pictures
 from experiments.traffic.methods import DAY, METHODS, Method, Setup
 from jaxcast import InputError
@@ -23,7 +23,8 @@ class Config(Settings):
     Presets: smoke, made series; quick, 15 minutes ahead; paper, 15, 30, 45 and 60 minutes."""
 
     data: Path | None = None
-    """The folder of los_speed.csv and los_adj.csv, gzipped or not."""
+    """The folder of los_speed.csv and los_adj.csv, gzipped or not. By default los_loop in the folder
+    that JAXCAST_DATA names, or in shared/data beside the checkout."""
     num_seeds: int = 1
     """Repetitions of every method that draws anything; the table shows medians."""
     horizons: tuple[int, ...] = (3,)
@@ -61,7 +62,8 @@ def main(config: Config) -> None:
     console = make_console()
     check_settings(config, may_be_zero=("weekend",))
     check_names("method", config.methods, METHODS)
-    setup = Setup.of(*(_made(config) if config.data is None and config.preset == "smoke" else _read(config)), config)
+    config = with_data(config, "los_loop", "experiments/traffic/README.md")
+    setup = Setup.of(*(_made(config) if config.data is None else _read(config.data)), config)
     folder = open_folder(
         config,
         f"runs/traffic-{config.preset}",
@@ -128,20 +130,16 @@ def where_errors_sit(forecasts: dict[str, np.ndarray], setup: Setup) -> dict[str
     return shares
 
 
-def _read(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    if config.data is None:
-        raise InputError(
-            "give --data the folder of los_speed.csv and los_adj.csv; experiments/traffic/README.md says where from"
-        )
-    files = [file for name in ("los_speed", "los_adj") for file in sorted(config.data.glob(f"{name}.csv*"))[:1]]
+def _read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    files = [file for name in ("los_speed", "los_adj") for file in sorted(folder.glob(f"{name}.csv*"))[:1]]
     if len(files) < 2:
-        raise InputError(f"expected los_speed.csv and los_adj.csv, or both gzipped, in {config.data}")
+        raise InputError(f"expected los_speed.csv and los_adj.csv, or both gzipped, in {folder}")
     try:
         speeds = np.loadtxt(files[0], delimiter=",", skiprows=1, ndmin=2)
         adjacency = np.loadtxt(files[1], delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise InputError(f"{config.data} holds no tables of numbers los_speed.csv and los_adj.csv ({first})") from None
+        raise InputError(f"{folder} holds no tables of numbers los_speed.csv and los_adj.csv ({first})") from None
     if adjacency.shape != (speeds.shape[1],) * 2:
         raise InputError(f"los_adj.csv is for {adjacency.shape} sensors, los_speed.csv has {speeds.shape[1]}")
     return speeds, adjacency

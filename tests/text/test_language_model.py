@@ -166,11 +166,14 @@ def test_bad_input_is_told_in_one_line(call, message, model, refused_in_one_line
         call(model)
 
 
-def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, tmp_path):
+def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, tmp_path, monkeypatch):
     def run(**options):
         language.main(language.Config(**{"data": tmp_path, "out": tmp_path / "out"} | options))
 
-    with refused_in_one_line(tmp_path, "give --data"):
+    monkeypatch.setenv("JAXCAST_DATA", str(tmp_path))
+    with refused_in_one_line(
+        tmp_path, "give --data, or set JAXCAST_DATA to the folder that has tiny_shakespeare in it"
+    ):
         run(data=None)
     with refused_in_one_line(tmp_path, "expected input.txt or input.txt.gz in"):
         run()
@@ -193,7 +196,7 @@ def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, t
 
 def test_naive_rows_are_the_counted_ones_of_the_data():
     folder = real_data("tiny_shakespeare/input.txt.gz").parent
-    text = language._split(language._read(language.Config(data=folder)), development=False)
+    text = language._split(language._read(folder), development=False)
     assert (len(text.train), len(text.valid), len(text.alphabet.characters)) == (1_003_854, 111_540, 65)
     assert language._counted(text, 1, pairs=False) == pytest.approx(3.3473, abs=5e-5)
     assert language._counted(text, 0.1, pairs=True) == pytest.approx(2.4838, abs=5e-5)
