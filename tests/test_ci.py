@@ -1,31 +1,132 @@
-"""CI: real data that are announced are there, and what smoke runs wrote makes sense."""
+"""CI: its steps, real data, and a check of what smoke runs wrote."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 from experiments.check import check
+from experiments.datasets import data_root
 from jaxcast import InputError
 from jaxcast.io.run_folder import RunFolder
-from tests.real_data import DEFAULT, real_data
+from tests.real_data import real_data
+
+ROOT = Path(__file__).parents[1]
+RUN = ROOT / ".ci/run"
+
+
+def ci_run(*args, script=RUN, **environment):
+    return subprocess.run([script, *args], capture_output=True, text=True, env=os.environ | environment)
+
+
+def steps():
+    return ci_run("--list").stdout.split()
+
+
+def parsed(name):
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def test_the_workflow_runs_the_steps_of_ci_run():
+    jobs = parsed(".github/workflows/ci.yml")["jobs"]
+    assert [job["strategy"]["matrix"]["step"] for job in jobs.values()] == [steps()]
+    assert [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step] == [
+        ".ci/run ${{ matrix.step }}"
+    ]
+
+
+def test_what_is_quick_comes_first_and_each_step_is_there_once():
+    assert steps()[:4] == ["lint", "layers", "types", "tests"]
+    assert sorted(steps()) == sorted(set(steps()))
+    for step in steps():
+        assert len(re.findall(rf"^{step}\(\) {{$", RUN.read_text(), flags=re.MULTILINE)) == 1
+
+
+def test_an_unknown_step_is_refused_before_any_other_runs():
+    done = ci_run("lint", "format")
+    assert done.returncode == 2
+    assert done.stderr == f"there is no step format; the steps are: {' '.join(steps())}\n"
+    assert not done.stdout
+
+
+@pytest.fixture
+def readme_with(tmp_path):
+    """Makes a checkout of .ci/run and a README with these lines, and runs its tests."""
+    (tmp_path / ".ci").mkdir()
+    script = shutil.copy(RUN, tmp_path / ".ci/run")
+
+    def run(*lines):
+        (tmp_path / "README.md").write_text("The tests:\n\n" + "".join(f"    {line}\n" for line in lines))
+        return ci_run("tests", script=script, JAXCAST_DATA="x")
+
+    return run
+
+
+TEST_COMMAND = "python3 -m venv --help > help.txt && echo ran -m pytest"
+
+
+def test_the_step_tests_is_the_command_of_the_readme(readme_with, tmp_path):
+    done = readme_with("python3 -m venv .venv && echo another command", TEST_COMMAND)
+    assert done.returncode == 0
+    assert "ran -m pytest\n" in done.stdout
+    assert (tmp_path / "help.txt").stat().st_size > 0
+    command = r"^ +(python3 -m venv .* -m pytest.*)$"
+    (ours,) = re.findall(command, (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert "-c constraints.txt -e '.[tests]'" in ours
 
 
 @pytest.mark.parametrize(
-    ("environment", "outcome"),
-    [
-        ({}, pytest.skip.Exception),
-        ({"CI": "true"}, pytest.fail.Exception),
-        ({"JAXCAST_DATA": "x"}, pytest.fail.Exception),
-    ],
+    ("lines", "message"),
+    [((), "exactly one test command"), ((TEST_COMMAND,) * 2, "exactly one"), ((f"{TEST_COMMAND} && false",), "FAILED")],
 )
-def test_absent_data_fail_where_they_are_announced(tmp_path, monkeypatch, environment, outcome):
-    for name in ("CI", "JAXCAST_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, str(tmp_path) if name == "JAXCAST_DATA" else value)
-    with pytest.raises(outcome, match="is missing"):
+def test_a_step_that_fails_ends_the_run_with_the_table(readme_with, lines, message):
+    done = readme_with(*lines)
+    assert done.returncode == 1
+    assert message in done.stdout
+    assert re.search(r"^tests +\d+ s  FAILED\ntotal +\d+ s$", done.stdout, flags=re.MULTILINE)
+
+
+def test_annotations_are_checked_in_every_run(pytestconfig):
+    assert "--jaxtyping-packages=jaxcast,beartype.beartype" in pytestconfig.getini("addopts")
+
+
+def test_the_smoke_step_runs_every_experiment_and_every_benchmark():
+    (smoke,) = re.findall(r"^smoke\(\) {$(.*?)^}$", RUN.read_text(), flags=re.MULTILINE | re.DOTALL)
+    runnable = {
+        path.stem for path in (ROOT / "benchmarks").glob("*.py") if '__name__ == "__main__"' in path.read_text()
+    }
+    assert runnable - {"table"} == set(re.search(r"for name in ((?:\w+ ?)+);", smoke)[1].split()) | {"startup"}
+    assert "experiments/*/__main__.py" in smoke
+
+
+def test_hooks_before_a_commit_call_the_tools_of_ci():
+    hooks = [hook for repo in parsed(".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
+    assert [hook["entry"].split(" --")[0] for hook in hooks] == [
+        "python -m ruff format", "python -m ruff check", "lint-imports", "python -m mypy",
+    ]  # fmt: skip
+
+
+def test_the_citation_is_of_this_version():
+    citation = parsed("CITATION.cff")
+    assert (citation["version"], citation["license"]) == (importlib.metadata.version("jaxcast"), "Apache-2.0")
+    assert citation["authors"] == [{"name": "jaxcast developers"}]
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_absent_data_fail_where_they_are_announced_and_are_skipped_elsewhere(tmp_path, monkeypatch, announced):
+    monkeypatch.delenv("JAXCAST_DATA", raising=False)
+    if announced:
+        monkeypatch.setenv("JAXCAST_DATA", str(tmp_path))
+    with pytest.raises((pytest.fail if announced else pytest.skip).Exception, match="is missing"):
         real_data("no such data")
     (tmp_path / "there").touch()
     monkeypatch.setenv("JAXCAST_DATA", str(tmp_path))
-    assert real_data("there") == tmp_path / "there" != DEFAULT / "there"
+    assert real_data("there") == tmp_path / "there" == data_root() / "there"
 
 
 @pytest.mark.parametrize(
