@@ -96,6 +96,10 @@ def public_methods(cls):
     """Yields the public methods that jaxcast wrote for a class, with the names of their parameters."""
     for name in dir(cls):
         member = inspect.getattr_static(cls, name)
+        if not getattr(member, "__doc__", None) and any(
+            getattr(getattr(base, name, None), "__doc__", None) for base in cls.__mro__[1:]
+        ):
+            continue  # it does what its base class says
         function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
         is_public = not name.startswith("_") or name == "__call__"
         if is_public and inspect.isfunction(function) and inspect.unwrap(function).__module__.startswith("jaxcast."):

@@ -1,8 +1,9 @@
-"""An ensemble of candidate models as one system with stacked parameters: one state -> (model, dim) forecasts.
+"""Candidate models, as one system with stacked parameters or as any other forecast map.
 
-A *forecast map* is any function (value, exogenous) -> forecasts, or value -> forecasts: the flow map of a stacked system is
-one, and so are a trained network, a function that returns rows which somebody else forecast, and an `ExternalCandidates` simulator.
-`exogenous` is whatever comes with that step; here, the time.
+A *forecast map* is a function (value, exogenous) -> forecasts (model, dim), or value -> forecasts.
+Examples are the flow map of a stacked system, a trained network, a function that returns rows of
+forecasts from elsewhere, and an `ExternalCandidates` simulator. `exogenous` is what comes with the
+step; for flow maps, the time.
 """
 
 import inspect
@@ -30,10 +31,16 @@ ForecastMap: TypeAlias = Callable[..., Any]
 
 @checked
 def stack_systems(systems: Sequence[System]) -> System:
-    """One system whose every parameter has a leading model axis; its flow map gives (model, dim).
+    """Stacks systems into one, whose parameters have a leading model axis.
+
+    Args:
+        systems: of one kind, with the same kinds of parameters.
+
+    Returns:
+        One system; its flow map returns (model, dim).
 
     Raises:
-        InputError: for an empty list, or systems of different kinds or with different kinds of parameters.
+        InputError: for an empty list, or systems of different kinds.
 
     Example:
         >>> import jaxcast
@@ -57,7 +64,7 @@ def stack_systems(systems: Sequence[System]) -> System:
 
 
 def _stacked(leaves: Sequence[Any]) -> Any:
-    """The leaves along a new axis; numbers of Python and NumPy keep the digits that JAX would cut off."""
+    """Stacks leaves; numbers of Python and NumPy keep the digits that JAX would cut off."""
     if has_float64() or any(isinstance(leaf, jax.Array) for leaf in leaves):
         return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
     return np.stack([np.asarray(leaf) for leaf in leaves])
@@ -65,10 +72,16 @@ def _stacked(leaves: Sequence[Any]) -> Any:
 
 @checked
 def unstack_systems(ensemble: System) -> list[System]:
-    """The systems of a stack: the inverse of `stack_systems`.
+    """Splits a stack into its systems: the inverse of `stack_systems`.
+
+    Args:
+        ensemble: a stack of systems.
+
+    Returns:
+        The systems.
 
     Raises:
-        InputError: for a system that is no stack.
+        InputError: for a system that is not a stack.
 
     Example:
         >>> import jaxcast
@@ -84,16 +97,21 @@ def unstack_systems(ensemble: System) -> list[System]:
 
 
 class ExternalCandidates(FrozenPytree, OutsideJax):
-    """Candidates that JAX cannot see into: a simulator in NumPy, another language, another process.
+    """Candidates that JAX cannot see into: a simulator in NumPy, another language or process.
 
-    `function(value, exogenous)`, or `function(value)`, gets NumPy arrays and returns (num_models, dim). It is called on the host, once for every
-    state, and must give the same answer for the same state: the compiler may call it more or less often than the
-    program says. It has no gradient: pools are trained over its forecasts, in open loop, as over any other's, but
-    nothing can be differentiated through a closed loop of it.
+    The function is called on the host, once for each state, and must return the same forecasts for
+    the same state: the compiler may call it more or less often than the program says. It has no
+    gradient. Pools can be trained on its forecasts in open loop, but not through a closed loop.
+
+    Args:
+        function: `function(value, exogenous)` or `function(value)`, from NumPy arrays to forecasts
+            (num_models, dim).
+        num_models: the number of candidates.
 
     Raises:
-        InputError: when differentiated, when the function raises, and for a result of another shape. Inside of a program
-            that the caller compiled, the latter two come as a `jax.errors.JaxRuntimeError` with the same message.
+        InputError: when differentiated, when the function raises, and for a result of another
+            shape. Inside a program that you compiled, the latter two come as a
+            `jax.errors.JaxRuntimeError` with the same message.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp, numpy as np
@@ -109,6 +127,15 @@ class ExternalCandidates(FrozenPytree, OutsideJax):
 
     @checked
     def __call__(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "model dim"]:
+        """Calls the function on the host.
+
+        Args:
+            value: the newest value.
+            exogenous: what comes with it.
+
+        Returns:
+            The candidates' forecasts of the next value.
+        """
         return _call_outside(self.function, self.num_models, value, exogenous)
 
 
@@ -141,7 +168,7 @@ def _call_outside_jvp(function: Any, num_models: int, primals: Any, tangents: An
 
 
 class _OfValue(FrozenPytree):
-    """A forecast map that does not look at what is given."""
+    """A forecast map that ignores exogenous inputs."""
 
     function: Any
 
@@ -150,10 +177,16 @@ class _OfValue(FrozenPytree):
 
 
 def as_forecast_map(forecast_map: ForecastMap | None) -> Any:
-    """The forecast map as a pytree of two arguments, so that it can be an argument of a compiled function.
+    """Wraps a forecast map as a pytree, so that it can be an argument of a compiled function.
+
+    Args:
+        forecast_map: of one or two arguments.
+
+    Returns:
+        A forecast map of two arguments; None for None.
 
     Raises:
-        InputError: for something that cannot be called with a value.
+        InputError: for something that cannot be called.
     """
     if forecast_map is None or isinstance(forecast_map, FlowMap | ExternalCandidates | _OfValue):
         return forecast_map
@@ -171,15 +204,23 @@ def _takes_exogenous(function: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     except ValueError:
-        pass  # a builtin that does not tell
+        pass  # a builtin without a signature
     return True
 
 
 def candidate_shapes(forecast_map: ForecastMap | None, value: Any, exogenous: Any) -> Any:
-    """What the candidates would return, as shapes, without running them; None where there are none.
+    """Finds the shape of the candidates' forecasts without running them.
+
+    Args:
+        forecast_map: of two arguments, or None.
+        value: the value to forecast from.
+        exogenous: what comes with it.
+
+    Returns:
+        The shape and dtype, (model, dim); None without a forecast map.
 
     Raises:
-        InputError: unless it is (model, dim), or where the function is not one of JAX operations.
+        InputError: for another shape, or a function that is not made of JAX operations.
     """
     if forecast_map is None:
         return None
@@ -204,11 +245,18 @@ def candidate_shapes(forecast_map: ForecastMap | None, value: Any, exogenous: An
 
 @checked
 def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[Array, "time model dim"]:
-    """What the candidates forecast from every sample of a trajectory: row n is their forecast of sample n + 1.
+    """Forecasts from every sample of a trajectory with every candidate.
+
+    Args:
+        forecast_map: the candidates.
+        trajectory: the samples to forecast from.
+
+    Returns:
+        The forecasts; row n is the forecast of sample n + 1.
 
     Raises:
-        InputError: unless the candidates return (model, dim), for times that are not evenly spaced, and for a flow map
-            whose dt is not their spacing.
+        InputError: unless the candidates return (model, dim), for times that are not evenly spaced,
+            and for a flow map whose dt differs from their spacing.
 
     Example:
         >>> import jaxcast
@@ -224,12 +272,28 @@ def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[
 
 
 def timed(trajectory: Trajectory, *models: Any) -> Trajectory:
-    """The trajectory with times whose digits survive compilation, where the models follow schedules."""
+    """Keeps the digits of a trajectory's times through compilation, if models follow schedules.
+
+    Args:
+        trajectory: any.
+        models: pytrees that get these times.
+
+    Returns:
+        The trajectory.
+    """
     return trajectory._replace(times=exact_times(trajectory.times, *models))
 
 
 @jax.jit
 def run_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Array:
-    """`forecasts_along` without checks of the trajectory, whose times may be instants."""
+    """Runs `forecasts_along` without its checks; times may be instants.
+
+    Args:
+        forecast_map: the candidates.
+        trajectory: the samples to forecast from.
+
+    Returns:
+        The forecasts (time, model, dim).
+    """
     candidate_shapes(forecast_map, trajectory.states[0], trajectory.times[0])
     return jax.vmap(forecast_map)(trajectory.states, trajectory.times)

@@ -1,4 +1,4 @@
-"""Ensembles: thousands to millions of trajectories of one system, or of as many systems, on every device there is."""
+"""Ensembles: many trajectories, of one system or one each, on all devices."""
 
 from functools import partial
 from typing import Any
@@ -33,28 +33,32 @@ def simulate_ensemble(
     tile_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Trajectory:
-    """Many trajectories by RK4 with step h, recorded every dt: `simulate` for each of u0, spread over all devices.
+    """Simulates many trajectories by RK4: `simulate` for each of u0, spread over all devices.
 
-    Each is what it would be alone, to rounding, whatever the tiles and devices. For more than memory holds, call it
-    batch by batch into a `TrajectoryWriter`, as `jaxcast simulate` does. `jax.vmap` of `simulate` is as fast on one device.
+    Each is what it would be alone, to rounding, for any tiles and devices. For more trajectories
+    than fit into memory, call it batch by batch with a `TrajectoryWriter`, as `jaxcast simulate`
+    does. On one device `jax.vmap` of `simulate` is as fast.
 
     Args:
-        system: one for all; or a stack, see `stack_systems`, that holds one for each trajectory (plain numbers in it are shared).
-        u0: (trajectory, dim); its dtype is the dtype of the result.
-        dt, h, t0, transient: as in `simulate`.
-        tile_size: trajectories whose whole time loop runs before the next ones begin; by default at most as many as
-            fit the first-level cache of a core, and on accelerators all.
-        mesh: the devices to spread over, by default all, those of other processes too (`jax.distributed`); the result
-            stays spread. Under `jax.jit` and `jax.grad` the default is one.
-
-    Raises:
-        InputError: for states of the wrong shape, a stack of another length, a step that does not divide dt or
-            transient, a jump off the steps, or no samples.
-
-    Source: as `rk4_step`.
+        system: one for all, or a stack with one for each trajectory; plain numbers in a stack are
+            shared (see `stack_systems`).
+        u0: the states at t0 - transient; their dtype is the dtype of the result.
+        num_samples: how many states of each to record.
+        dt: the time between samples, a whole multiple of h.
+        h: the step.
+        t0: the time of the first sample.
+        transient: time before t0 in which nothing is recorded, a whole multiple of h.
+        tile_size: how many trajectories run through all their steps before the next ones start. By
+            default as many as fit into a core's first-level cache; on accelerators all.
+        mesh: the devices to spread over. By default all, including those of other processes
+            (`jax.distributed`); the result stays spread. Under `jax.jit` and `jax.grad` it is one.
 
     Returns:
-        times (time,), states (trajectory, time, dim).
+        A trajectory with times (time,) and states (trajectory, time, dim).
+
+    Raises:
+        InputError: for states of the wrong shape, a stack of another length, a step that does not
+            divide dt or transient, a jump between steps, or no samples.
 
     Example:
         >>> import jax, jaxcast
@@ -89,17 +93,24 @@ def final_states(
     tile_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Float[Array, "trajectory dim"]:
-    """Where many trajectories are a time `duration` after t0, by RK4 with step h; nothing is recorded on the way.
+    """Simulates many trajectories by RK4 and returns their final states alone.
 
     Args:
-        duration: in the system's time unit; a whole multiple of h.
-        system, u0, h, t0, tile_size, mesh: as in `simulate_ensemble`.
+        system: one for all, or a stack with one for each trajectory.
+        u0: the states at t0; their dtype is the dtype of the result.
+        duration: the time from t0 to the end, a whole multiple of h.
+        h: the step.
+        t0: the time of the first states.
+        tile_size: how many trajectories run through all their steps before the next ones start; by
+            default as in `simulate_ensemble`.
+        mesh: the devices to spread over; by default as in `simulate_ensemble`.
+
+    Returns:
+        The states at t0 + duration.
 
     Raises:
-        InputError: for states of the wrong shape, a stack of another length, a step that does not divide duration, or a
-            jump off the steps.
-
-    Source: as `rk4_step`.
+        InputError: for states of the wrong shape, a stack of another length, a step that does not
+            divide duration, or a jump between steps.
 
     Example:
         >>> import jax, jaxcast
@@ -140,7 +151,7 @@ def _checked_tile(tile_size: int | None) -> int | None:
 @partial(wide_jit, static_argnames=("plan", "mesh"))
 def _spread(system: System, u0: Array, h: Any, t0: Any, *, plan: Plan, mesh: Mesh) -> Array:
     h, t0 = split(h, u0.dtype), split(t0, u0.dtype)
-    models = num_models(system, u0.dtype)  # here, and so once: it traces the vector field, which takes milliseconds
+    models = num_models(system, u0.dtype)  # once, as it traces the vector field
     if models not in (None, len(u0)):
         raise InputError(f"expected one system, or a stack of one for each of {len(u0)} states, got {models} systems")
     axes = jax.tree.map(lambda _: None, system) if models is None else model_axes(system)

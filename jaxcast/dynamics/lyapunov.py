@@ -24,20 +24,32 @@ def lyapunov_exponent(
     t0: float = 0.0,
     transient: float = 50.0,
 ) -> Float[Array, ""]:
-    """The maximal Lyapunov exponent, per time unit: the mean growth rate of a small error.
+    """Estimates the largest Lyapunov exponent: the mean growth rate of a small error.
 
-        lambda = (1 / duration) sum_n log |D Phi_dt(u_n) v_n|,    v_(n+1) = D Phi_dt(u_n) v_n / |...|
+        lambda = (1 / duration) sum_n log |D Phi_dt(u_n) v_n|
+        v_(n+1) = D Phi_dt(u_n) v_n / |D Phi_dt(u_n) v_n|
 
-    The tangent vector v starts at random and turns towards the fastest direction during the transient. `jax.vmap` over
-    u0 and key averages many trajectories, whose spread is the error of the estimate.
+    The tangent vector v starts at random and turns towards the fastest direction during the
+    transient. `jax.vmap` over u0 and key makes many estimates, whose spread shows their error.
 
     Args:
-        duration, transient: in time units, whole multiples of dt, which is a whole multiple of h.
+        system: one system.
+        u0: the state at t0 - transient.
+        duration: the time over which to average, a whole multiple of dt.
+        key: for the first tangent vector.
+        h: the step.
+        dt: the time between renormalisations of v, a whole multiple of h.
+        t0: the time at which averaging starts.
+        transient: time before t0, a whole multiple of dt.
+
+    Returns:
+        The exponent, per time unit.
 
     Raises:
         InputError: for times off their grid, or a state of the wrong length.
 
-    Source: Benettin, Galgani, Giorgilli and Strelcyn, Meccanica 15, 9-20 (1980).
+    Source:
+        Benettin, Galgani, Giorgilli and Strelcyn, Meccanica 15, 9-20 (1980).
 
     Example:
         >>> import jax, jaxcast

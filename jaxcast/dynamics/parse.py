@@ -1,4 +1,4 @@
-"""Systems, schedules and candidates as text, for files and the command line: what a Python call of them would look like."""
+"""Systems, schedules and candidates as text, written like Python calls, for files and commands."""
 
 import ast
 import dataclasses
@@ -20,10 +20,17 @@ MAX_COUNT = 1_000_000
 
 @checked
 def parse_system(text: str) -> System:
-    """The system that a text describes: name(parameter=number or schedule, ...); `describe_system` is its inverse.
+    """Makes the system that a text describes; `describe_system` is its inverse.
+
+    Args:
+        text: name(parameter=number or schedule, ...).
+
+    Returns:
+        The system.
 
     Raises:
-        InputError: for text that is no such call, or unknown systems, schedules or parameters, with the nearest names.
+        InputError: for text of another form, and for unknown systems, schedules or parameters, with
+            the names most like them.
 
     Example:
         >>> import jaxcast
@@ -37,12 +44,17 @@ def parse_system(text: str) -> System:
 
 @checked
 def parse_candidates(text: str) -> list[System]:
-    """The candidates that a text describes: as `parse_system`, where a list of numbers makes one system for each.
+    """Makes the candidates that a text describes: one for each number in a list.
 
-    Lists are written [28, 30, 32] or linspace(28, 48, 11); several must be of one length and are walked together.
+    Args:
+        text: as for `parse_system`, with lists [28, 30, 32] or linspace(28, 48, 11). Several lists
+            must have one length; candidate i takes the i-th number of each.
+
+    Returns:
+        The systems.
 
     Raises:
-        InputError: as `parse_system`, for lists of different lengths, or for no list.
+        InputError: as for `parse_system`, for lists of different lengths, and for no list.
 
     Example:
         >>> import jaxcast
@@ -54,7 +66,13 @@ def parse_candidates(text: str) -> list[System]:
 
 @checked
 def describe_system(system: System | Schedule) -> str:
-    """The text of a system, exact to the last digit of its numbers; for a user's own class it says what it was.
+    """Writes a system as text, exact to the last digit of its numbers.
+
+    Args:
+        system: a system or a schedule.
+
+    Returns:
+        The text, which `parse_system` reads if all classes in it are registered.
 
     Example:
         >>> import jaxcast
@@ -68,7 +86,14 @@ def describe_system(system: System | Schedule) -> str:
 
 @checked
 def candidate_coordinates(candidates: list[System]) -> tuple[str, np.ndarray] | None:
-    """The name and the values of the one number in which the candidates differ, (model,); None where there is none.
+    """Finds the one number in which candidates differ.
+
+    Args:
+        candidates: systems of one kind.
+
+    Returns:
+        The parameter's name and its values (model,); None if the candidates differ in more than one
+        parameter, in none, or in a schedule.
 
     Example:
         >>> import jaxcast
@@ -116,24 +141,24 @@ def _systems(text: str, *, spread: bool) -> list[System]:
 
 def _expression(text: str) -> ast.expr:
     try:
-        with warnings.catch_warnings(action="ignore"):  # Python's own about odd numbers such as 1if
+        with warnings.catch_warnings(action="ignore"):  # such as Python's about 1if
             return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         raise InputError(f"expected a text such as lorenz63(rho=28), got {_quoted(text)}") from None
 
 
 def _quoted(text: str, most: int = 100) -> str:
-    """A text in a message; two of them are less than what a message may repeat."""
+    """Quotes a text in a message; two quotes are shorter than what a message may repeat."""
     return f"'{shown(text, most)}'"
 
 
 def _piece(node: ast.expr, text: str) -> str:
-    """What stands in the text for a node."""
+    """Quotes the part of the text that a node stands for."""
     return _quoted(ast.get_source_segment(text.strip(), node) or text, 50)
 
 
 def _call(node: ast.expr, text: str) -> tuple[str, dict[str, ast.expr]]:
-    """The name and the keyword arguments of a call; a bare name is a call without any."""
+    """Returns the name and keyword arguments of a call; a bare name is a call without arguments."""
     if isinstance(node, ast.Name):
         return node.id, {}
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
@@ -147,7 +172,7 @@ def _call(node: ast.expr, text: str) -> tuple[str, dict[str, ast.expr]]:
 
 
 def _value(node: ast.expr, text: str) -> Any:
-    """A number, a list of numbers as an array, or a schedule."""
+    """Reads a number, a list of numbers as an array, or a schedule."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "linspace":
         if len(node.args) == 3 and not node.keywords:
             start, stop, count = (_number(argument, text) for argument in node.args)
@@ -168,7 +193,7 @@ def _value(node: ast.expr, text: str) -> Any:
 
 
 def _check_schedule(schedule: Schedule, text: str) -> None:
-    """Raises InputError for numbers that make no schedule."""
+    """Refuses numbers that do not make a schedule."""
     came = f"got {_quoted(describe_system(schedule), 80)} in {_quoted(text)}"
     wanted = {SumOfCosines: ("amplitudes", "periods", "phases"), PiecewiseConstant: ("times", "values")}
     lists = wanted.get(type(schedule), ())
@@ -181,7 +206,7 @@ def _check_schedule(schedule: Schedule, text: str) -> None:
         raise InputError(f"a ramp must begin before its end, {came}")
     if 0 in np.atleast_1d(getattr(schedule, "period", getattr(schedule, "periods", 1))):
         raise InputError(f"a period must not be zero, {came}")
-    schedule(0.0)  # looks at the lengths of the lists
+    schedule(0.0)  # checks the lengths of the lists
 
 
 def _number(node: ast.expr, text: str) -> float:
@@ -205,7 +230,7 @@ def _lookup(name: str, base: type, what: str, text: str) -> Any:
 
 
 def _parameters(kind: type, name: str, arguments: dict[str, ast.expr], text: str) -> dict[str, Any]:
-    """The values of a call's arguments, checked against the fields of what it makes."""
+    """Reads a call's arguments and checks them against the fields of its class."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     values = {}
     for key, node in arguments.items():

@@ -1,7 +1,8 @@
-"""The classical Runge-Kutta step, and the loops over it that everything in `integrate` and `ensembles` is made of.
+"""The classical Runge-Kutta step, and the loops over it of which all trajectories are made.
 
-A state is carried as its components: separate arrays, because a compiler then keeps those of one state in registers
-and those of a tile in vectors; or one array with the components first, where the vector field returns one.
+A state is carried as its components. They are separate arrays, which a compiler keeps in registers
+or, for a tile of states, in vectors; or one array with the components first, if the vector field
+returns one.
 """
 
 from collections.abc import Callable
@@ -20,21 +21,29 @@ from jaxcast.types import Scalar
 from jaxcast.xla_cpu import num_operations, one_loop
 
 _MOST_UNROLLED = 2000
-"""Operations: compilation takes a second then, and grows faster than they do."""
+"""Operations; compiling that many takes a second, and more take disproportionately longer."""
 
 
 @checked
 def rk4_step(system: System, t: Scalar, u: Components, h: Scalar) -> Components:
-    """One step of the classical fourth-order Runge-Kutta method from t to t + h.
+    """Takes one step of the classical fourth-order Runge-Kutta method, from t to t + h.
 
         k1 = f(t, u)                    k2 = f(t + h/2, u + h/2 k1)
         k3 = f(t + h/2, u + h/2 k2)     k4 = f(t + h, u + h k3)
         u(t + h) = u + h/6 (k1 + 2 k2 + 2 k3 + k4) + O(h^5)
 
-    Source: Kutta (1901); Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, table 1.2.
-
     Args:
-        u: the components of one state, or of a tile of states; separate, or as one array with the components first.
+        system: one system, or a stack.
+        t: the time at the start of the step.
+        u: the components of one state or of many, separate or as one array with components first.
+        h: the step.
+
+    Returns:
+        The components at t + h.
+
+    Source:
+        Kutta (1901); Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I,
+        table 1.2.
 
     Example:
         >>> import jaxcast
@@ -57,7 +66,7 @@ def _step(system: System, times: tuple[Any, Any, Any], u: Components, h: Any) ->
     k2 = _slopes(middle, times[1], moved(u, h / 2, k1), h)
     k3 = _slopes(middle, times[1], moved(u, h / 2, k2), h)
     total = moved(total, h / 3, jax.tree.map(lambda b, c: b + c, k2, k3))
-    # The sum has grown with the slopes: a trajectory waits for one operation alone between k4 and the next step.
+    # The sum grows with the slopes: only one operation lies between k4 and the next step.
     return moved(total, h / 6, _slopes(end, times[2], moved(u, h, k3), h))
 
 
@@ -65,19 +74,22 @@ def _slopes(system: System, t: Any, u: Components, h: Any) -> Components:
     slopes = system.vector_field(joined(t), u)
     if not isinstance(t, Instant):
         return slopes
-    # A field that uses the time may have got more digits than its states have.
+    # A field that uses the time may have more digits than its states.
     return jax.tree.map(lambda slope: jnp.asarray(slope, h.dtype), slopes)
 
 
 def step_after(system: System, t0: Any, num_steps: Any, u: Components, h: Any) -> Components:
-    """One Runge-Kutta step from t0 + num_steps h.
+    """Takes one Runge-Kutta step from t0 + num_steps h.
 
     Args:
-        system: of the states.
+        system: one system, or a stack.
         t0: a number or an `Instant`.
-        num_steps: of the dtype of the states, or an integer where t0 is an instant.
+        num_steps: of the dtype of the states, or an integer if t0 is an instant.
         u: the components.
         h: the step, of the kind of t0.
+
+    Returns:
+        The components one step later.
     """
     t = after_steps(t0, num_steps, h)
     step = h.hi.astype(dtype_of(u)) if isinstance(h, Instant) else h
@@ -85,7 +97,7 @@ def step_after(system: System, t0: Any, num_steps: Any, u: Components, h: Any) -
 
 
 def dtype_of(u: Components) -> Any:
-    """The dtype of the components of a state."""
+    """Returns the dtype of the components of a state."""
     return jax.tree.leaves(u)[0].dtype
 
 
@@ -103,10 +115,23 @@ def advance(
     *,
     finish: Callable[[Any], Any] = lambda u: u,
 ) -> Components:
-    """The state after RK4 steps number first, first + 1, ... on the grid t0 + n h; `finish` ends each step."""
+    """Takes RK4 steps number first, first + 1, ... on the grid t0 + n h.
+
+    Args:
+        system: one system, or a stack.
+        t0: a number or an `Instant`.
+        u: the components before the first step.
+        h: the step, of the kind of t0.
+        first: the number of the first step.
+        num_steps: how many to take.
+        finish: called on the components after each step.
+
+    Returns:
+        The components after the last step.
+    """
     first = _counter(first, h)
 
-    # The counter has 32 bits: XLA for CPU makes vectors of as many lanes as the widest number in a loop leaves room for.
+    # The counter has 32 bits: the widest number in a loop sets the lanes of XLA's vectors on CPU.
     def step(carry: tuple[Array, Components], _: None) -> tuple[tuple[Array, Components], None]:
         k, u = carry
         u = step_after(system, t0, first + k.astype(first.dtype), u, h)
@@ -116,13 +141,27 @@ def advance(
 
 
 advance_together = partial(advance, finish=one_loop)
-"""The same for a tile of states with separate components, several times faster on CPU; see `one_loop` for its limit."""
+"""The same for a tile of states with separate components; several times faster on CPU.
+
+See `one_loop` for its limit.
+"""
 
 
 def advance_unrolled(system: System, t0: Any, u: Components, h: Any, first: Any, num_steps: int) -> Components:
-    """The same for components that are single numbers, which stay in registers where the steps are unrolled.
+    """Takes unrolled steps; components that are single numbers then stay in registers.
 
-    Never under `jax.vmap`: unrolled steps of arrays take minutes to compile.
+    Do not use it under `jax.vmap`: unrolled steps of arrays take minutes to compile.
+
+    Args:
+        system: one system.
+        t0: a number or an `Instant`.
+        u: the components before the first step.
+        h: the step, of the kind of t0.
+        first: the number of the first step.
+        num_steps: how many to take.
+
+    Returns:
+        The components after the last step.
     """
     first = _counter(first, h)
     operations = num_operations(step_after, system, t0, first, u, h)
@@ -154,8 +193,24 @@ def record(
     kernel: Callable[..., Any] = lambda function, *args: function(*args),
     block_size: int = 1,
 ) -> Any:
-    """emit(u) at t0, t0 + num_substeps h, ..., stacked along a leading time axis; u is the state num_transient steps
-    before t0. What runs for block_size samples is handed to `kernel`."""
+    """Records a trajectory at t0, t0 + num_substeps h, ...
+
+    Args:
+        system: one system, or a stack.
+        t0: the time of the first sample.
+        u: the components num_transient steps before t0.
+        h: the step, of the kind of t0.
+        num_transient: steps before the first sample.
+        num_samples: how many to record.
+        num_substeps: steps between samples.
+        emit: what to record of the components.
+        advance: takes the steps between two samples.
+        kernel: calls the function that records a block of samples.
+        block_size: samples in a block.
+
+    Returns:
+        The records, stacked along a leading time axis.
+    """
 
     def block(system: System, t0: Any, u: Components, h: Any, first: Array) -> tuple[Components, Any]:
         def sample(u: Components, n: Array) -> tuple[Components, Any]:
@@ -179,8 +234,19 @@ def record(
 
 
 def components_of(system: System, u: Array) -> Components:
-    """What the loops carry for one state (dim,): separate arrays, or one where the vector field returns one; with a
-    trailing model axis where the system is a stack."""
+    """Splits a state into the components that the loops carry.
+
+    Args:
+        system: one system, or a stack.
+        u: one state, (dim,).
+
+    Returns:
+        Separate arrays, or one if the vector field returns one; with a trailing model axis for a
+        stack.
+
+    Raises:
+        InputError: for a vector field with another number of components.
+    """
     slopes = jax.eval_shape(system, jnp.zeros((), u.dtype), u)
     is_split = isinstance(slopes, tuple | list)
     found = len(slopes) if is_split else slopes.shape[:1]
@@ -192,5 +258,5 @@ def components_of(system: System, u: Array) -> Components:
 
 
 def as_state(u: Components) -> Array:
-    """Components last, as users see them."""
+    """Joins components into a state, with the components last."""
     return jnp.moveaxis(u, 0, -1) if isinstance(u, Array) else jnp.stack(u, -1)

@@ -1,8 +1,9 @@
 """Schedules: how a parameter of a system depends on time.
 
-They are frozen dataclasses and pytrees whose numbers are leaves, as systems are.
+Like systems they are frozen dataclasses and pytrees, and their numbers are leaves.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
@@ -20,20 +21,24 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.types import Scalar
 
 Parameter: TypeAlias = Any
-"""A number, an array of numbers, a `Schedule`, or a plain function of time, which becomes a `FunctionOfTime`."""
+"""A number, an array of numbers, a `Schedule`, or a plain function of time.
+
+A plain function becomes a `FunctionOfTime`.
+"""
 
 _MOST_SELECTED = 64
-"""Jumps up to which a value is chosen by comparisons."""
+"""The largest number of jumps for which a value is chosen by comparisons."""
 
 
 class Schedule(FrozenPytree, HasTimes):
-    """A parameter that depends on time: a callable t -> value, in the unit of the parameter.
+    """A parameter that depends on time: a callable t -> value.
 
-    A subclass lists its numbers as fields and defines `__call__`. Among float32 states jaxcast's own schedules know
-    their phase at any time; a subclass, or a function, gets the time rounded to float32, unless JAX is set to float64.
+    A subclass lists its numbers as fields and defines `__call__`. With float32 states, the
+    schedules of jaxcast know their phase at any time. Your own subclass or function gets the time
+    rounded to float32, unless JAX is set to float64.
 
     Raises:
-        InputError: for parameters that are no numbers, and periods of 0.
+        InputError: for a parameter that is not a number, or a period of 0.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -52,30 +57,57 @@ class Schedule(FrozenPytree, HasTimes):
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if not field.metadata.get("static"):
-                # A list would be many leaves; whole numbers would stay so in arithmetic of their own.
+                # A list would be many leaves; whole numbers would stay integers.
                 value = as_parameter(field.name, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)
                 if field.name in ("period", "periods") and _is_zero_anywhere(value):
                     raise InputError(f"{field.name} must not be 0, got {shown(value)}")
 
+    @abc.abstractmethod
     def __call__(self, t: Any) -> Shaped[Array, "..."]:
-        raise NotImplementedError(f"{type(self).__name__} must define __call__(self, t)")
+        """Evaluates the schedule.
+
+        Args:
+            t: the time, in the system's unit.
+
+        Returns:
+            The parameter's value, in the unit of the parameter.
+        """
 
     def over_step(self, start: Any, middle: Scalar | Instant, end: Scalar | Instant) -> tuple[Any, Any, Any]:
-        """The values at the three stage times of one Runge-Kutta step.
+        """Evaluates the schedule at the three stage times of one Runge-Kutta step.
 
-        A schedule that jumps overrides this and holds its value at `middle` for the whole step, and jumps between
-        steps only: looked up at the stage times, or inside a step, a jump takes Runge-Kutta down to order one.
+        A schedule that jumps replaces this method: it holds its value at `middle` for the whole
+        step and jumps only between steps. A jump inside a step reduces Runge-Kutta to order one.
+
+        Args:
+            start: the time at the start of the step.
+            middle: the time half a step later.
+            end: the time at the end of the step.
+
+        Returns:
+            The three values.
         """
         return self(start), self(middle), self(end)
 
     @property
     def jumps(self) -> Any:
-        """The times at which the value jumps, (jump,); integrators refuse those that lie between their steps."""
+        """The times at which the value jumps, (jump,); integrators refuse jumps inside a step."""
         return ()
 
     def stages(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
-        """`over_step` for stage times that may be instants, which only jaxcast's own schedules are given as they are."""
+        """Calls `over_step` with stage times that may be instants.
+
+        Only the schedules of jaxcast get instants; others get rounded numbers.
+
+        Args:
+            start: the time at the start of the step.
+            middle: the time half a step later.
+            end: the time at the end of the step.
+
+        Returns:
+            The three values.
+        """
         if self._knows_instants or not isinstance(start, Instant):
             return self.over_step(start, middle, end)
         dtype = start.hi.dtype
@@ -84,12 +116,12 @@ class Schedule(FrozenPytree, HasTimes):
 
     @property
     def _knows_instants(self) -> bool:
-        # A subclass of a user's that overrides one of the two gets plain numbers.
+        # A user's subclass that replaces one of the two gets plain numbers.
         own = (type(self).__call__, type(self).over_step)
         return all(method.__module__ == __name__ for method in own) and not isinstance(self, FunctionOfTime)
 
     def with_all_digits(self) -> "Schedule":
-        """The schedule with its times and periods as instants, before JAX cuts them to float32."""
+        """Returns the schedule with times and periods as instants, before JAX cuts them to float32."""
         if not self._knows_instants:
             return self
         changes = {name: getattr(self, name) for name in self.times_within}
@@ -102,7 +134,10 @@ def _is_zero_anywhere(value: Any) -> bool:
 
 
 class Constant(Schedule, name="constant"):
-    """value at every time; the same as a plain number, for code that expects a schedule.
+    """The same value at every time, for code that expects a schedule.
+
+    Args:
+        value: the parameter's value.
 
     Example:
         >>> import jaxcast
@@ -118,7 +153,13 @@ class Constant(Schedule, name="constant"):
 
 
 class Cosine(Schedule, name="cosine"):
-    """mean + amplitude cos(2 pi t / period + phase), with the period in time units and the phase in radians.
+    """A cosine: mean + amplitude cos(2 pi t / period + phase).
+
+    Args:
+        mean: the parameter's mean over a period.
+        amplitude: the largest deviation from the mean; negative to start at the minimum.
+        period: in the system's time unit.
+        phase: in radians.
 
     Example:
         >>> import jaxcast
@@ -141,10 +182,16 @@ class Cosine(Schedule, name="cosine"):
 
 
 class SumOfCosines(Schedule, name="sum_of_cosines"):
-    """mean + sum_k amplitudes_k cos(2 pi t / periods_k + phases_k), periods in time units and phases in radians.
+    """A sum of cosines: mean + sum_k amplitudes_k cos(2 pi t / periods_k + phases_k).
+
+    Args:
+        mean: the parameter's mean.
+        amplitudes: one for each cosine.
+        periods: one for each cosine, in the system's time unit.
+        phases: one for each cosine, in radians.
 
     Raises:
-        InputError: when called, unless amplitudes, periods and phases have one entry for each cosine.
+        InputError: when called, unless there is one amplitude, period and phase for each cosine.
 
     Example:
         >>> import jaxcast
@@ -175,9 +222,15 @@ class SumOfCosines(Schedule, name="sum_of_cosines"):
 
 
 class LinearRamp(Schedule, name="linear_ramp"):
-    """start until time `begin`, then linear to stop at time `end`, and stop from there on.
+    """A linear change from one value to another.
 
-    It has kinks at begin and end, which lie best on the integrator's steps.
+    It has kinks at `begin` and `end`; these are best placed on the integrator's steps.
+
+    Args:
+        start: the value until `begin`.
+        stop: the value from `end` on.
+        begin: the time at which the change starts.
+        end: the time at which it ends.
 
     Example:
         >>> import jaxcast
@@ -199,10 +252,14 @@ class LinearRamp(Schedule, name="linear_ramp"):
 
 
 class PiecewiseConstant(Schedule, name="piecewise_constant"):
-    """Regime switching: values_0 before times_0, values_k from times_(k-1) on; one value more than times.
+    """A value that jumps at given times: regime switching.
 
-    It jumps on the integrator's steps only and is held over each; `simulate`, `flow_map` and what is made of them
-    refuse other jumps.
+    Its value is values_0 before times_0, and values_k from times_(k-1) on. The jumps must lie on
+    the integrator's steps; `simulate` and `flow_map` refuse others.
+
+    Args:
+        times: of the jumps, in increasing order.
+        values: one before the first jump and one after each.
 
     Raises:
         InputError: when called, unless there is one value more than times.
@@ -230,7 +287,7 @@ class PiecewiseConstant(Schedule, name="piecewise_constant"):
             raise InputError(f"expected one value more than times, got shapes {values.shape} and {times.shape}")
         if times.shape[-1] > _MOST_SELECTED:
             return jnp.take_along_axis(values, (t >= times).sum(-1)[..., None], -1)[..., 0]
-        # One choice after the other, because a lookup by index keeps a time loop from becoming one kernel on CPU.
+        # Comparisons, because a lookup by index keeps a time loop from becoming one kernel on CPU.
         value, *later = jnp.unstack(values, axis=-1)
         for time, next_value in zip(jnp.unstack(times, axis=-1), later, strict=True):
             value = jnp.where(t >= time, next_value, value)
@@ -248,10 +305,13 @@ class PiecewiseConstant(Schedule, name="piecewise_constant"):
 
 
 class FunctionOfTime(Schedule):
-    """A user's own function t -> value, of JAX operations; a plain function given as a parameter becomes one.
+    """Your own function t -> value; a plain function given as a parameter becomes one.
 
-    It must be smooth; for jumps see `Schedule.over_step`. Its numbers are constants of the compiled program; to tune
-    them or differentiate by them, subclass `Schedule`.
+    It must be smooth; for jumps see `Schedule.over_step`. Its numbers are constants of the compiled
+    program. To tune them or differentiate by them, subclass `Schedule` instead.
+
+    Args:
+        function: of the time, made of JAX operations.
 
     Example:
         >>> import jaxcast
@@ -268,7 +328,7 @@ class FunctionOfTime(Schedule):
 
 
 def _has_digits(value: Any) -> bool:
-    """Whether a number has more digits than float32."""
+    """Tells whether a number has more digits than float32."""
     if isinstance(value, jax.Array):
         return value.dtype == jnp.float64
     return isinstance(value, float | int | np.ndarray | np.generic)

@@ -1,10 +1,11 @@
 """Vector fields du/dt = f(t, u).
 
-Systems are frozen dataclasses and pytrees: their numbers are leaves, so `jax.grad`, `jax.vmap`
-and `jax.jit` see them, and calling again with other numbers compiles nothing. A leaf may be an array, which
-makes many systems one (`jaxcast.stack_systems`).
+Systems are frozen dataclasses and pytrees. Their numbers are leaves, so `jax.grad`, `jax.vmap` and
+`jax.jit` see them, and calling again with other numbers compiles nothing. A leaf may be an array:
+then one system stands for many (`jaxcast.stack_systems`).
 """
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -22,20 +23,22 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.types import Scalar
 
 Components: TypeAlias = Sequence[Any] | Array
-"""The components of a state as separate arrays of one shape: () for one state, (n,) for a tile of n states; or, for
-systems of many components, one array with the components first."""
+"""The components of a state as separate arrays of one shape: () for one state, (n,) for n states.
+
+For systems of many components it is one array with the components first.
+"""
 T = TypeVar("T", bound="System")
 
 
 class System(FrozenPytree):
     """A dynamical system du/dt = f(t, u).
 
-    A subclass names its `components`, lists its parameters as fields, and writes `vector_field` for one state.
-    Inside it every parameter is a number, whether the user gave a number or a schedule. Components come first
-    and only elementwise operations are used, so the same lines run on one state and on a tile of thousands.
+    A subclass names its `components`, lists its parameters as fields, and writes `vector_field` for
+    one state. There every parameter is a number, even if the user gave a schedule. Components come
+    first and operations are elementwise, so the same lines run on one state and on thousands.
 
     Raises:
-        InputError: where the state given has another number of components.
+        InputError: for a state with another number of components.
 
     Example:
         >>> import jaxcast
@@ -55,17 +58,17 @@ class System(FrozenPytree):
     """
 
     center: ClassVar[tuple[float, ...]] = ()
-    """About where its states lie, for `random_starts`; the origin by default."""
+    """A point near its states, for `random_starts`; the origin by default."""
 
     @property
+    @abc.abstractmethod
     def components(self) -> tuple[str, ...]:
         """The names of the components of a state; a subclass writes them as a plain tuple."""
-        raise NotImplementedError(f"{type(self).__name__} must name its components")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            # Arrays and tracers are not callable; what is left are the user's plain functions of time.
+            # Arrays and tracers are not callable: what is left are plain functions of time.
             if callable(value) and not isinstance(value, Schedule) and not field.metadata.get("static"):
                 object.__setattr__(self, field.name, FunctionOfTime(value))
             elif not field.metadata.get("static") and not isinstance(value, Schedule):
@@ -76,17 +79,40 @@ class System(FrozenPytree):
         """The number of components of a state."""
         return len(self.components)
 
+    @abc.abstractmethod
     def vector_field(self, t: Scalar, u: Components) -> Components:
-        """du/dt at time t and state u, component by component."""
-        raise NotImplementedError(f"{type(self).__name__} must define vector_field(self, t, u)")
+        """Computes du/dt from parameters that are numbers.
+
+        Args:
+            t: the time.
+            u: the state.
+
+        Returns:
+            The derivative, component by component.
+        """
 
     def __call__(self, t: Scalar, u: Components) -> Components:
-        """du/dt at time t and state u, with every schedule evaluated at t."""
+        """Computes du/dt, with every schedule evaluated at t.
+
+        Args:
+            t: the time.
+            u: the state.
+
+        Returns:
+            The derivative, component by component.
+        """
         self.check_dim(len(u))
         return self.at(t).vector_field(t, u)
 
     def check_dim(self, dim: int) -> None:
-        """Raises InputError unless a state has `dim` components."""
+        """Refuses a state with another number of components.
+
+        Args:
+            dim: the number of components.
+
+        Raises:
+            InputError: unless it is the system's.
+        """
         if dim != self.dim:
             raise InputError(
                 f"{type(self).__name__} expects a state of {self.dim} components {shown(self.components)}, got {dim}"
@@ -98,11 +124,27 @@ class System(FrozenPytree):
         return not self.schedules
 
     def at(self: T, t: Scalar) -> T:
-        """The system with every schedule replaced by its value at time t."""
+        """Replaces every schedule by its value at one time.
+
+        Args:
+            t: the time.
+
+        Returns:
+            A system without schedules.
+        """
         return dataclasses.replace(self, **{name: schedule(t) for name, schedule in self.schedules.items()})
 
     def over_step(self: T, start: Any, middle: Any, end: Any) -> tuple[T, T, T]:
-        """The system at the three stage times of one Runge-Kutta step; see `Schedule.over_step`."""
+        """Replaces every schedule by its values at the stage times of one Runge-Kutta step.
+
+        Args:
+            start: the time at the start of the step.
+            middle: the time half a step later.
+            end: the time at the end of the step.
+
+        Returns:
+            The system at each of the three times; see `Schedule.over_step`.
+        """
         values = {name: schedule.stages(start, middle, end) for name, schedule in self.schedules.items()}
         first, second, third = (
             dataclasses.replace(self, **{name: stages[i] for name, stages in values.items()}) for i in range(3)
@@ -110,7 +152,7 @@ class System(FrozenPytree):
         return first, second, third
 
     def with_all_digits(self: T) -> T:
-        """The system with the times in its schedules as instants; see `Schedule.with_all_digits`."""
+        """Returns the system with the times in its schedules as instants."""
         exact = {name: schedule.with_all_digits() for name, schedule in self.schedules.items()}
         return dataclasses.replace(self, **exact) if exact else self
 
@@ -122,11 +164,19 @@ class System(FrozenPytree):
 
 
 class Lorenz63(System, name="lorenz63"):
-    """The Lorenz '63 equations (Lorenz, J. Atmos. Sci. 20, 130-141, 1963), time in model time units (MTU).
+    """The Lorenz '63 equations, with time in model time units (MTU).
 
         du1/dt = sigma (u2 - u1)
         du2/dt = u1 (rho - u3) - u2
         du3/dt = u1 u2 - beta u3
+
+    Args:
+        sigma: the Prandtl number.
+        rho: the Rayleigh number relative to its critical value.
+        beta: a geometric factor.
+
+    Source:
+        Lorenz, Journal of the Atmospheric Sciences 20, 130-141 (1963).
 
     Example:
         >>> import jaxcast
@@ -148,12 +198,19 @@ class Lorenz63(System, name="lorenz63"):
 
 
 class Lorenz96(System, name="lorenz96"):
-    """The Lorenz '96 equations on a ring of `dim` sites (Lorenz, Proc. Seminar on Predictability, ECMWF, 1996, eq. 1).
+    """The Lorenz '96 equations on a ring of sites.
 
         du_k/dt = (u_(k+1) - u_(k-2)) u_(k-1) - u_k + forcing
 
+    Args:
+        dim: the number of sites, at least four.
+        forcing: the same at all sites; chaotic at the default.
+
     Raises:
         InputError: for fewer than four sites.
+
+    Source:
+        Lorenz, Proceedings of the Seminar on Predictability, ECMWF (1996), equation 1.
 
     Example:
         >>> import jaxcast
@@ -177,17 +234,25 @@ class Lorenz96(System, name="lorenz96"):
     def vector_field(self, t: Scalar, u: Components) -> Components:
         u = jnp.asarray(u)
         u = u.reshape(*u.shape, *[1] * (jnp.ndim(self.forcing) + 1 - u.ndim))
-        # Slices of one padded copy: on CPU a roll is several times slower.
+        # Slices of one padded copy; on a CPU, rolls are several times slower.
         ring = jnp.concatenate([u[-2:], u, u[:1]])
         return (ring[3:] - ring[:-3]) * ring[1:-2] - u + self.forcing
 
 
 class Rossler(System, name="rossler"):
-    """The Roessler equations (Roessler, Physics Letters A 57, 397-398, 1976).
+    """The Roessler equations.
 
         dx/dt = -y - z
         dy/dt = x + a y
         dz/dt = b + z (x - c)
+
+    Args:
+        a: growth of the spiral.
+        b: inflow to z.
+        c: the x above which z grows.
+
+    Source:
+        Roessler, Physics Letters A 57, 397-398 (1976).
 
     Example:
         >>> import jaxcast
@@ -208,7 +273,18 @@ class Rossler(System, name="rossler"):
 
 @checked
 def random_starts(system: System, num: int, *, key: Key[Array, ""]) -> Float[Array, "num dim"]:
-    """States about the system's `center` with standard normal deviations, to start transients from.
+    """Draws states around the system's `center`, from which transients can start.
+
+    Args:
+        system: whose states they are.
+        num: how many.
+        key: for the standard normal deviations from the center.
+
+    Returns:
+        The states.
+
+    Raises:
+        InputError: for more states than fit into memory.
 
     Example:
         >>> import jax, jaxcast

@@ -1,7 +1,7 @@
-"""From a vector field to states in time: the classical Runge-Kutta step, flow maps, trajectories, a reference.
+"""From a vector field to states in time: flow maps, trajectories, and a reference solution.
 
-Time is always t0 + n h with an integer n, never accumulated. Solver and h belong to every result: h = 0.01 and
-h = 0.002 give different Lorenz trajectories after a few time units.
+Time is always t0 + n h with an integer n, never accumulated. Every result depends on the solver and
+on h: Lorenz trajectories with h = 0.01 and h = 0.002 differ after a few time units.
 """
 
 import dataclasses
@@ -26,23 +26,33 @@ from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar, StateLike
 
 MAX_STEPS = 1e8
-"""No interval is cut into more steps: it would take hours, and is a slip of units."""
+"""The most steps in one interval; more would take hours, and are probably a wrong unit."""
 
 
 class Trajectory(NamedTuple):
-    """Recorded states: `times` (time,) in the system's time unit, `states` (time, dim)."""
+    """Recorded states.
+
+    Args:
+        times: in the system's time unit.
+        states: one for each time; with a model axis for a stack of systems.
+    """
 
     times: Float[Any, " time"]
     states: Float[Any, "time *model dim"]
 
 
 class FlowMap(FrozenPytree, HasStep):
-    """The map u(t) -> u(t + dt), by `num_substeps` RK4 steps of h = dt / num_substeps. Made by `flow_map`.
+    """The map u(t) -> u(t + dt), made by `flow_map`.
 
-    A pytree: `jax.grad` and `jax.vmap` reach the system's parameters and dt.
+    It is a pytree: `jax.grad` and `jax.vmap` reach the system's parameters and dt.
+
+    Args:
+        system: one system, or a stack.
+        dt: the time that the map spans.
+        num_substeps: RK4 steps of h = dt / num_substeps.
 
     Raises:
-        InputError: when called without the time of the state where a parameter follows a schedule.
+        InputError: when called without a time, if a parameter follows a schedule.
     """
 
     system: System
@@ -55,10 +65,14 @@ class FlowMap(FrozenPytree, HasStep):
 
     @checked
     def __call__(self, u: StateLike, t: Scalar | Instant | None = None) -> Float[Array, "*model dim"]:
-        """The state a time dt after state u at time t; of every model where the system is a stack.
+        """Computes the state a time dt later.
 
         Args:
-            t: may be left out where no parameter follows a schedule.
+            u: the state at time t.
+            t: the time; not needed if no parameter follows a schedule.
+
+        Returns:
+            The state; for a stack, that of each model.
         """
         if t is None:
             if not self.system.is_autonomous:
@@ -79,10 +93,18 @@ def _flow(flow: FlowMap, u: Array, t: Scalar | Instant) -> Array:
 
 @checked
 def flow_map(system: System, *, dt: float = 0.1, h: float = 0.01) -> FlowMap:
-    """The map u(t) -> u(t + dt) of a system, integrated by RK4 with step h.
+    """Makes the map u(t) -> u(t + dt) of a system, integrated by RK4.
+
+    Args:
+        system: one system, or a stack.
+        dt: the time that the map spans, a whole multiple of h.
+        h: the step.
+
+    Returns:
+        The flow map.
 
     Raises:
-        InputError: if dt is not a whole multiple of h, or a schedule jumps off the grid of whole multiples of h.
+        InputError: if dt is not a whole multiple of h, or a schedule jumps between the steps.
 
     Example:
         >>> import jaxcast
@@ -106,20 +128,30 @@ def simulate(
     t0: float = 0.0,
     transient: float = 0.0,
 ) -> Trajectory:
-    """One trajectory by RK4 with step h, recorded every dt.
+    """Simulates one trajectory by RK4.
 
-    Sample n is the state at t0 + n dt. For float32 states too the schedules of jaxcast know their phase at any t0, and the
-    times come as NumPy's float64 (a float32 cannot hold 100000.01); a function of time, or a vector field that uses
-    it, gets it rounded to float32, unless JAX is set to float64. With a transient, u0 is the state at t0 - transient and nothing is recorded
-    before t0. `jax.vmap` over u0 makes many trajectories; a stacked system gives one for each model.
+    Sample n is the state at t0 + n dt. `jax.vmap` over u0 makes many trajectories; a stacked system
+    gives one for each model.
+
+    With float32 states the times come as NumPy's float64, as a float32 cannot hold 100000.01, and
+    the schedules of jaxcast know their phase at any t0. Your own function of time, or a vector
+    field that uses the time, gets it rounded to float32, unless JAX is set to float64.
 
     Args:
-        u0: (dim,); its dtype is the dtype of the result.
-        dt, h, t0, transient: in the system's time unit; dt and transient whole multiples of h.
+        system: one system, or a stack.
+        u0: the state at t0 - transient; its dtype is the dtype of the result.
+        num_samples: how many states to record.
+        dt: the time between samples, a whole multiple of h.
+        h: the step.
+        t0: the time of the first sample.
+        transient: time before t0 in which nothing is recorded, a whole multiple of h.
+
+    Returns:
+        The trajectory.
 
     Raises:
-        InputError: for a state of the wrong length, a vector field of the wrong length, dt, transient or a
-            schedule's jumps off the h grid, or no samples.
+        InputError: for a state or vector field of the wrong length, for dt, transient or a
+            schedule's jumps off the grid of steps, or for no samples.
 
     Example:
         >>> import jaxcast
@@ -142,12 +174,15 @@ def simulate(
 
 
 def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
-    """The times t0 + n dt in NumPy's float64, which a float32 array cannot tell apart far from 0; traced ones as they are.
+    """Computes the times t0 + n dt in NumPy's float64, as float32 has too few digits far from 0.
 
     Args:
-        t0: of the first sample.
+        t0: of the first sample; traced numbers stay JAX's.
         dt: between samples.
         num_samples: how many.
+
+    Returns:
+        The times.
     """
     return t0 + dt * (jnp if is_traced(t0, dt) else np).arange(num_samples)
 
@@ -174,19 +209,27 @@ def reference_solution(
     atol: float | None = None,
     max_steps: int = 1_000_000,
 ) -> Float[Array, "time dim"]:
-    """The states at `times` from state u0 at times[0], by diffrax's adaptive Dopri8 within rtol and atol.
+    """Solves to a tolerance with diffrax's adaptive Dopri8, to check fixed-step results.
 
-    Independent of the fixed-step integrator, so that it can check it; many times slower. It starts a step afresh
+    It shares no code with the fixed-step integrator and is many times slower. It starts a new step
     where a schedule jumps.
 
     Args:
+        system: one system, not a stack.
+        u0: the state at times[0].
         times: increasing, in the system's time unit.
-        rtol, atol: 1e-12 by default, and 1e-6 for float32 states.
+        rtol: the relative tolerance; by default 1e-12, and 1e-6 for float32 states.
+        atol: the absolute tolerance, with the same default.
+        max_steps: the most steps to take.
+
+    Returns:
+        The states at the times.
 
     Raises:
         InputError: for a state of the wrong length, or a stack of systems.
 
-    Source: Kidger, On Neural Differential Equations (2021); Prince and Dormand (1981) for the method.
+    Source:
+        Kidger, On Neural Differential Equations (2021); Prince and Dormand (1981) for the method.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -229,7 +272,16 @@ def _stacked_field(t: Any, u: Array, system: System) -> Array:
 
 
 def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> int:
-    """How many steps of h make up an interval; the names are those that an error is to mention.
+    """Counts the steps in an interval.
+
+    Args:
+        interval: a time.
+        h: the step.
+        name: of the interval, for a message.
+        step_name: of the step, for a message.
+
+    Returns:
+        The number of steps.
 
     Raises:
         InputError: unless both are positive and the interval is a whole multiple of h.
@@ -252,13 +304,17 @@ def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> 
 
 
 def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
-    """Nothing, where every schedule's jumps are known numbers on the grid t0 + n h.
+    """Refuses schedules that jump between two steps; traced times pass.
+
+    Args:
+        system: any.
+        h: the step.
+        t0: the time of a step.
 
     Raises:
-        InputError: for jumps that do not increase, or lie between two steps.
+        InputError: for jumps that do not increase, or that are not at t0 + n h.
     """
     for name, schedule in system.schedules.items():
-        # Under jit, grad or vmap there are no numbers to look at.
         if is_traced(schedule.jumps, h, t0) or not np.size(schedule.jumps):
             continue
         jumps = np.asarray(schedule.jumps, float)
@@ -275,7 +331,14 @@ def check_jumps(system: System, h: float, t0: float = 0.0) -> None:
 
 
 def check_state(system: System, u: StateLike) -> Float[Array, " dim"]:
-    """The state as a floating-point array.
+    """Converts a state to a floating-point array.
+
+    Args:
+        system: whose state it is.
+        u: the state.
+
+    Returns:
+        The array.
 
     Raises:
         InputError: unless it is one state of the system.

@@ -13,11 +13,14 @@ from jaxcast.tracing import is_traced
 
 
 class StoredTrajectory(NamedTuple):
-    """What a file holds: one trajectory as numpy arrays in the file's dtype, and how it was made.
+    """One trajectory from a file, and how it was made.
 
-    `components` names the columns of the states. `attributes` are the generation settings that were saved with the
-    states, as JSON gives them back (tuples are lists), {} for a file of another program. `time_unit` is "" where the
-    file does not say.
+    Args:
+        trajectory: NumPy arrays in the file's dtype.
+        components: the name of each column of the states.
+        attributes: the settings saved with the states, as JSON returns them (tuples are lists);
+            empty for a file of another program.
+        time_unit: empty if the file does not say.
     """
 
     trajectory: Trajectory
@@ -27,7 +30,7 @@ class StoredTrajectory(NamedTuple):
 
 
 def array_row(i: int) -> str:
-    """What to call sample i of a file of arrays."""
+    """Names sample i of a file of arrays, for a message."""
     return f"row {i} (counted from 0)"
 
 
@@ -40,10 +43,22 @@ def stored(
     time_unit: str = "",
     row: Callable[[int], str] = array_row,
 ) -> StoredTrajectory:
-    """The record of a trajectory that was read from, or is to be written to, a file.
+    """Checks a trajectory that was read from a file or will be written to one.
+
+    Args:
+        path: of the file, for messages.
+        times: (time,).
+        states: (time, dim).
+        components: the name of each column of the states.
+        attributes: the settings saved with the states.
+        time_unit: of the times.
+        row: names a sample, for messages.
+
+    Returns:
+        The trajectory.
 
     Raises:
-        InputError: unless the times are finite, increasing and evenly spaced and the states finite.
+        InputError: unless the times are finite, increasing and evenly spaced, and the states finite.
     """
     times, states = as_floats(path, "times", times), as_floats(path, "states", states)
     if times.ndim != 1 or states.ndim != 2 or len(times) != len(states):
@@ -64,7 +79,19 @@ def stored(
 
 
 def as_floats(path: Path | str, name: str, values: Any) -> Any:
-    """The values as a floating-point array in the machine's byte order, in their own precision if they have one."""
+    """Converts values to a floating-point array in the machine's byte order.
+
+    Args:
+        path: of the file, for messages.
+        name: of the values, for messages.
+        values: integers become float64; floats keep their precision.
+
+    Returns:
+        The array.
+
+    Raises:
+        InputError: for anything else.
+    """
     array = np.asarray(values)
     if array.dtype.kind in "iu":
         return array.astype(np.float64)
@@ -76,7 +103,12 @@ def as_floats(path: Path | str, name: str, values: Any) -> Any:
 
 
 def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_row) -> None:
-    """Refuses times that no recording interval dt describes.
+    """Refuses times without one recording interval.
+
+    Args:
+        path: of the file, for messages.
+        times: (time,).
+        row: names a sample, for messages.
 
     Raises:
         InputError: unless there are two or more, finite, increasing and evenly spaced.
@@ -104,10 +136,15 @@ def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_
 
 
 def check_components(path: Path | str, components: Sequence[str], dim: int) -> None:
-    """Refuses names that do not name the columns of the states one to one.
+    """Refuses names that do not match the columns of the states one to one.
+
+    Args:
+        path: of the file, for messages.
+        components: the names.
+        dim: the number of columns.
 
     Raises:
-        InputError: unless there is one name for each component, and no name twice.
+        InputError: unless there is one name for each column, all different.
     """
     if len(components) != dim or len(set(components)) != dim or "" in components:
         raise InputError(
@@ -117,11 +154,26 @@ def check_components(path: Path | str, components: Sequence[str], dim: int) -> N
 
 
 def default_components(dim: int) -> tuple[str, ...]:
+    """Names components u0, u1, ...
+
+    Args:
+        dim: how many.
+
+    Returns:
+        The names.
+    """
     return tuple(f"u{i}" for i in range(dim))
 
 
 def check_trajectory(trajectory: Trajectory) -> None:
-    """Raises InputError unless it is a trajectory of finite numbers."""
+    """Refuses anything but a trajectory of finite numbers; traced states pass.
+
+    Args:
+        trajectory: what the user gave.
+
+    Raises:
+        InputError: with the first bad sample.
+    """
     if not isinstance(trajectory, Trajectory):
         raise InputError(f"expected a Trajectory(times, states), got {type(trajectory).__name__}")
     states = np.zeros((0, 1)) if is_traced(trajectory.states) else trajectory.states
