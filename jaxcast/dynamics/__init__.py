@@ -12,6 +12,7 @@ from jaxcast.dynamics.parse import candidate_coordinates as candidate_coordinate
 from jaxcast.dynamics.parse import describe_system as describe_system
 from jaxcast.dynamics.parse import parse_candidates as parse_candidates
 from jaxcast.dynamics.parse import parse_system as parse_system
+from jaxcast.dynamics.reference import reference_solution as reference_solution
 from jaxcast.dynamics.runge_kutta import rk4_step as rk4_step
 from jaxcast.dynamics.schedules import Constant as Constant
 from jaxcast.dynamics.schedules import Cosine as Cosine
@@ -29,7 +30,6 @@ from jaxcast.dynamics.systems import random_starts as random_starts
 from jaxcast.dynamics.trajectories import FlowMap as FlowMap
 from jaxcast.dynamics.trajectories import Trajectory as Trajectory
 from jaxcast.dynamics.trajectories import flow_map as flow_map
-from jaxcast.dynamics.trajectories import reference_solution as reference_solution
 from jaxcast.dynamics.trajectories import simulate as simulate
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory as StoredTrajectory
 from jaxcast.numerics.delay_embedding import delay_embed as delay_embed

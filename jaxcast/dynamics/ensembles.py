@@ -11,7 +11,8 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.clock import is_narrow, split
-from jaxcast.dynamics.solve import Plan, model_axes, num_models, solve
+from jaxcast.dynamics.plan import SolvePlan, model_axes, num_models
+from jaxcast.dynamics.solve import solve
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import Trajectory, check_jumps, num_steps_in, sample_times
 from jaxcast.errors import InputError
@@ -74,7 +75,7 @@ def simulate_ensemble(
     if num_samples < 1 or int(num_samples) != num_samples:
         raise InputError(f"num_samples must be a whole number of at least 1, got {num_samples}")
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
-    plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size))
+    plan = SolvePlan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"), _checked_tile(tile_size))
     _check_memory(system, u0, num_samples)
     states = _ensemble(system, u0, plan, h, t0, mesh)
     if is_narrow(states.dtype):
@@ -118,7 +119,7 @@ def final_states(
         >>> jaxcast.final_states(jaxcast.Lorenz63(), starts, duration=1.0).shape
         (1000, 3)
     """
-    plan = Plan(0, None, num_steps_in(duration, h, "duration"), _checked_tile(tile_size))
+    plan = SolvePlan(0, None, num_steps_in(duration, h, "duration"), _checked_tile(tile_size))
     return _ensemble(system, u0, plan, h, t0, mesh)
 
 
@@ -129,7 +130,7 @@ def _check_memory(system: System, u0: Any, num_samples: int) -> None:
     )
 
 
-def _ensemble(system: System, u0: Any, plan: Plan, h: Any, t0: Any, mesh: Mesh | None) -> Array:
+def _ensemble(system: System, u0: Any, plan: SolvePlan, h: Any, t0: Any, mesh: Mesh | None) -> Array:
     states = jnp.asarray(u0)
     if states.ndim != 2 or not len(states):
         raise InputError(f"expected states of shape (trajectory, {system.dim}), got {states.shape}")
@@ -149,7 +150,7 @@ def _checked_tile(tile_size: int | None) -> int | None:
 
 
 @partial(wide_jit, static_argnames=("plan", "mesh"))
-def _spread(system: System, u0: Array, h: Any, t0: Any, *, plan: Plan, mesh: Mesh) -> Array:
+def _spread(system: System, u0: Array, h: Any, t0: Any, *, plan: SolvePlan, mesh: Mesh) -> Array:
     h, t0 = split(h, u0.dtype), split(t0, u0.dtype)
     models = num_models(system, u0.dtype)  # once, as it traces the vector field
     if models not in (None, len(u0)):

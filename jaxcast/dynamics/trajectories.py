@@ -6,18 +6,18 @@ on h: Lorenz trajectories with h = 0.01 and h = 0.002 differ after a few time un
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.clock import HasStep, Instant, is_narrow, split
-from jaxcast.dynamics.solve import Plan, solve
+from jaxcast.dynamics.plan import SolvePlan
+from jaxcast.dynamics.solve import solve
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
@@ -88,7 +88,7 @@ class FlowMap(FrozenPytree, HasStep):
 def _flow(flow: FlowMap, u: Array, t: Scalar | Instant) -> Array:
     h = jnp.asarray(flow.dt, u.dtype) / flow.num_substeps
     time = split(t, u.dtype)
-    return solve(Plan(0, None, flow.num_substeps), flow.system, u, time, split(h, u.dtype))
+    return solve(SolvePlan(0, None, flow.num_substeps), flow.system, u, time, split(h, u.dtype))
 
 
 @checked
@@ -164,7 +164,7 @@ def simulate(
     state = check_state(system, u0)
     num_transient = num_steps_in(transient, h, "transient") if transient else 0
     check_jumps(system, h, t0)
-    plan = Plan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"))
+    plan = SolvePlan(num_transient, int(num_samples), num_steps_in(dt, h, "dt"))
     check_arrays(f"{num_samples} samples of {system.dim} components", (num_samples, system.dim), dtype=state.dtype)
     if is_narrow(state.dtype):
         h = split(dt / plan.num_substeps, state.dtype)
@@ -188,87 +188,15 @@ def sample_times(t0: Any, dt: Any, num_samples: int) -> Any:
 
 
 @partial(jax.jit, static_argnames="plan")
-def _recorded(system: System, u0: Array, t0: Any, h: Any, *, plan: Plan) -> Array:
+def _recorded(system: System, u0: Array, t0: Any, h: Any, *, plan: SolvePlan) -> Array:
     return solve(plan, system, u0, t0, h)
 
 
 @partial(jax.jit, static_argnames="plan")
-def _simulate(system: System, u0: Array, t0: Scalar, dt: Scalar, *, plan: Plan) -> Trajectory:
+def _simulate(system: System, u0: Array, t0: Scalar, dt: Scalar, *, plan: SolvePlan) -> Trajectory:
     t0, dt = jnp.asarray(t0, u0.dtype), jnp.asarray(dt, u0.dtype)
     states = solve(plan, system, u0, t0, dt / plan.num_substeps)
     return Trajectory(t0 + jnp.arange(plan.num_samples) * dt, states)
-
-
-@checked
-def reference_solution(
-    system: System,
-    u0: StateLike,
-    times: Shaped[ArrayLike, " time"] | Sequence[float],
-    *,
-    rtol: float | None = None,
-    atol: float | None = None,
-    max_steps: int = 1_000_000,
-) -> Float[Array, "time dim"]:
-    """Solves to a tolerance with diffrax's adaptive Dopri8, to check fixed-step results.
-
-    It shares no code with the fixed-step integrator and is many times slower. It starts a new step
-    where a schedule jumps.
-
-    Args:
-        system: one system, not a stack.
-        u0: the state at times[0].
-        times: increasing, in the system's time unit.
-        rtol: the relative tolerance; by default 1e-12, and 1e-6 for float32 states.
-        atol: the absolute tolerance, with the same default.
-        max_steps: the most steps to take.
-
-    Returns:
-        The states at the times.
-
-    Raises:
-        InputError: for a state of the wrong length, or a stack of systems.
-
-    Source:
-        Kidger, On Neural Differential Equations (2021); Prince and Dormand (1981) for the method.
-
-    Example:
-        >>> import jaxcast, numpy as np
-        >>> exact = jaxcast.dynamics.reference_solution(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], [0.0, 0.1], rtol=1e-6, atol=1e-6)
-        >>> step = jaxcast.flow_map(jaxcast.Lorenz63(), dt=0.1, h=0.01)
-        >>> bool(np.allclose(exact[1], step([1.0, 1.0, 20.0]), rtol=1e-3))
-        True
-    """
-    import diffrax  # heavy to import, and needed here alone
-
-    state = check_state(system, u0)
-    ts = jnp.asarray(times, state.dtype)
-    if jax.eval_shape(_stacked_field, ts[0], state, system).ndim > 1:
-        raise InputError("expected one system, got a stack; ask for the reference of each alone")
-    default = 1e-12 if state.dtype == jnp.float64 else 1e-6
-    controller: Any = diffrax.PIDController(
-        rtol=default if rtol is None else rtol, atol=default if atol is None else atol
-    )
-    if jumps := [jump for schedule in system.schedules.values() for jump in np.ravel(schedule.jumps)]:
-        controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.sort(jnp.asarray(jumps, state.dtype)))
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_stacked_field),
-        diffrax.Dopri8(),
-        t0=ts[0],
-        t1=ts[-1],
-        dt0=None,
-        y0=state,
-        # As arrays, because diffrax compiles Python numbers in.
-        args=jax.tree.map(lambda leaf: jnp.asarray(leaf, state.dtype), system),
-        saveat=diffrax.SaveAt(ts=ts),
-        stepsize_controller=controller,
-        max_steps=max_steps,
-    )
-    return solution.ys
-
-
-def _stacked_field(t: Any, u: Array, system: System) -> Array:
-    # At module level, so that diffrax compiles once for all systems of a kind.
-    return jnp.stack(system(t, u))
 
 
 def num_steps_in(interval: float, h: float, name: str, step_name: str = "h") -> int:

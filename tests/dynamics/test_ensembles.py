@@ -8,7 +8,8 @@ from jax.sharding import Mesh, PartitionSpec
 
 import jaxcast
 from jaxcast import xla_cpu as kernels
-from jaxcast.dynamics import solve as solving
+from jaxcast.dynamics.plan import SolvePlan
+from jaxcast.dynamics.solve import solve_reference
 
 
 class Matrix(jaxcast.System):
@@ -86,8 +87,8 @@ def test_each_trajectory_is_what_it_is_alone(system):
     alone = jaxcast.simulate(system, u0[70], **SIZES)
     close(states[70], alone.states)
     close(times, alone.times)
-    plan = solving.Plan(20, 4, 10)
-    plain = jax.vmap(lambda u: solving.plain(plan, system, u, jnp.asarray(0.0), jnp.asarray(0.01)))(u0)
+    plan = SolvePlan(20, 4, 10)
+    plain = jax.vmap(lambda u: solve_reference(plan, system, u, jnp.asarray(0.0), jnp.asarray(0.01)))(u0)
     close(states, plain)
 
 
@@ -218,13 +219,13 @@ def test_parameters_steps_and_times_can_be_batched_too():
 def test_derivatives_are_those_of_the_plain_program(name):
     system = SYSTEMS[name]
     u0 = starts(system, 5)
-    plan = solving.Plan(0, None, 10)
+    plan = SolvePlan(0, None, 10)
 
     def fast(scale):
         return (jaxcast.final_states(system, u0 * scale, duration=0.1) ** 2).sum()
 
     def plain(scale):
-        solve = jax.vmap(lambda u: solving.plain(plan, system, u, jnp.asarray(0.0), jnp.asarray(0.01)))
+        solve = jax.vmap(lambda u: solve_reference(plan, system, u, jnp.asarray(0.0), jnp.asarray(0.01)))
         return (solve(u0 * scale) ** 2).sum()
 
     expected = jax.grad(plain)(1.1)

@@ -170,6 +170,9 @@ def test_a_users_own_classes_are_named():
         components = ("x",)
         rate: jaxcast.dynamics.Parameter = 1.0
 
+        def vector_field(self, t, u):
+            return (-self.rate * u[0],)
+
     assert (
         jaxcast.dynamics.describe_system(Mine(rate=jaxcast.dynamics.Constant(2.0))) == "Mine(rate=constant(value=2.0))"
     )

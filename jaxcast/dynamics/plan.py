@@ -1,0 +1,150 @@
+"""What a trajectory needs: its plan of steps, its numbers in one dtype, and its systems, one or a stack."""
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcast.clock import is_narrow
+from jaxcast.dynamics.runge_kutta import advance, components_of, record
+from jaxcast.dynamics.systems import Components, System
+from jaxcast.errors import InputError
+
+
+class SolvePlan(NamedTuple):
+    """The static part of a simulation: numbers of steps.
+
+    Args:
+        num_transient: steps before the first sample.
+        num_samples: how many to record; None for the last state alone.
+        num_substeps: steps between samples, or to the last state.
+        tile_size: states in a tile; by default as many as fit a cache.
+    """
+
+    num_transient: int
+    num_samples: int | None
+    num_substeps: int
+    tile_size: int | None = None
+
+
+def run_plan(plan: SolvePlan, system: System, t0: Any, u: Components, h: Any, **how: Any) -> Any:
+    """Carries out a plan.
+
+    Args:
+        plan: the numbers of steps.
+        system: one system, or a stack.
+        t0: the time of the first sample.
+        u: the components num_transient steps before t0.
+        h: the step.
+        how: `emit`, `advance`, `kernel` and `block_size` of `record`.
+
+    Returns:
+        The records with a leading time axis, or that of the last state.
+    """
+    if plan.num_samples is None:
+        kernel = how.get("kernel", lambda function, *args: function(*args))
+        steps = partial(how.get("advance", advance), first=0, num_steps=plan.num_substeps)
+        return how.get("emit", lambda u: u)(kernel(steps, system, t0, u, h))
+    return record(
+        system,
+        t0,
+        u,
+        h,
+        num_transient=plan.num_transient,
+        num_samples=plan.num_samples,
+        num_substeps=plan.num_substeps,
+        **how,
+    )
+
+
+def num_models(system: System, dtype: Any) -> int | None:
+    """Counts the systems in a stack.
+
+    Args:
+        system: one system, or a stack.
+        dtype: of the states.
+
+    Returns:
+        The number; None for one system.
+
+    Raises:
+        InputError: for a vector field of the wrong length, or a stack of stacks.
+    """
+    u = jax.eval_shape(lambda system: components_of(system, jnp.zeros(system.dim, dtype)), system)
+    shape = u[0].shape if isinstance(u, tuple) else u.shape[1:]
+    if len(shape) > 1:
+        raise InputError(f"expected a system or a stack of systems, got one with parameters of shape {shape}")
+    return shape[0] if shape else None
+
+
+def model_axes(system: System) -> Any:
+    """Finds the axes over which `jax.vmap` maps a stack: the first of arrays, none of numbers.
+
+    Args:
+        system: a stack.
+
+    Returns:
+        A tree like the system, with 0 or None for each leaf.
+    """
+    return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, system)
+
+
+def first_of(system: System, axes: Any) -> System:
+    """Takes the first system out of a stack.
+
+    Args:
+        system: a stack.
+        axes: 0 for leaves with an axis of systems, None for shared ones.
+
+    Returns:
+        One system.
+    """
+    structure: Any
+    leaves, structure = jax.tree.flatten(system)
+    first = [
+        leaf if axis is None else leaf[0] for leaf, axis in zip(leaves, structure.flatten_up_to(axes), strict=True)
+    ]
+    return structure.unflatten(first)
+
+
+def has_axis(t0: Any) -> bool:
+    """Tells whether there are several times.
+
+    Args:
+        t0: a time or an `Instant`.
+
+    Returns:
+        Whether it has an axis.
+    """
+    return jnp.ndim(jax.tree.leaves(t0)[0]) > 0
+
+
+def in_dtype(system: System, dtype: Any) -> System:
+    """Converts a system's numbers to the dtype of the states, in which the arithmetic then is.
+
+    Args:
+        system: one system, or a stack.
+        dtype: of the states.
+
+    Returns:
+        The system.
+    """
+    if is_narrow(dtype):
+        system = system.with_all_digits()
+        keep = {name: jax.tree.map(lambda a: _float32(a, dtype), s) for name, s in system.schedules.items()}
+        return dataclasses.replace(_cast(system, dtype), **keep)
+    return _cast(system, dtype)
+
+
+def _float32(leaf: Any, dtype: Any) -> Any:
+    """Converts a number of a schedule, which is evaluated in float32 at least."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jnp.asarray(leaf, wide if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None)
+
+
+def _cast(system: System, dtype: Any) -> System:
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None), system
+    )
