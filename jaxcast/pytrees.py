@@ -38,11 +38,12 @@ def static(**kwargs: Any) -> Any:
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
-def register(cls: Class) -> Class:
-    """Makes a dataclass a pytree whose fields are leaves unless marked `metadata={"static": True}`.
+def _register(cls: Class) -> Class:
+    """Makes a dataclass a pytree whose fields are leaves unless they are `static()`.
 
-    Not `jax.tree_util.register_dataclass`: there the structures of two classes with as many fields compare equal (up
-    to jax 0.11.2 at least), and `jax.jit`, which looks programs up by structure, can run that of another class.
+    Not `jax.tree_util.register_dataclass`: there the structures of two classes with equally many
+    fields compare equal (at least up to jax 0.11.2), and `jax.jit`, which looks programs up by
+    structure, can run the program of another class.
     """
     fields = dataclasses.fields(cls)
     static = tuple(field.name for field in fields if field.metadata.get("static"))
@@ -89,26 +90,26 @@ class FrozenPytree(Saveable):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        register(dataclasses.dataclass(frozen=True)(cls))
+        _register(dataclasses.dataclass(frozen=True)(cls))
 
     @property
     def config(self) -> dict[str, Any]:
-        """The static fields, and by the name of their field those of the parts of which it is made."""
+        """The static fields, and those of its parts by the name of the part's field."""
         return _config_of(self)
 
     @classmethod
     def from_config(cls: type[Frozen], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Frozen:
-        """Makes an instance from the `config` and the arrays of another.
+        """Makes an instance from its settings and arrays.
 
         Args:
-            config: as JSON gives it back.
-            arrays: by the names that `named_leaves` gives them.
+            config: of the saved instance, as JSON returns it.
+            arrays: all of them, by the names that `named_leaves` gives them.
 
         Returns:
             The instance.
 
         Raises:
-            TypeError, ValueError, LookupError: where they are not those of the class.
+            TypeError, ValueError, LookupError: if they do not fit the class.
         """
         made: Frozen = _made(cls, config, arrays)
         return made
@@ -123,13 +124,13 @@ def _config_of(tree: Any) -> dict[str, Any]:
         elif _is_of_parts(hints[field.name]):
             if dataclasses.is_dataclass(value) and (inner := _config_of(value)):
                 found[field.name] = inner
-        elif isinstance(value, Saveable):  # of which class, only the value knows
+        elif isinstance(value, Saveable):  # only the value knows its class
             found[field.name] = described(value)
     return found
 
 
 def _made(cls: Any, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
-    """The dataclass, or the named tuple, that has this config and these arrays."""
+    """Makes the dataclass or named tuple with this config and these arrays."""
     if issubclass(cls, tuple):
         return cls(**{name.removeprefix("."): array for name, array in arrays.items()})
     hints, values = get_type_hints(cls), dict[str, Any]()
@@ -150,13 +151,13 @@ def _made(cls: Any, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any
 
 
 def _within(path: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Takes the arrays of one part out of those of the whole."""
+    """Removes and returns the arrays of one part."""
     names = [name for name in arrays if name.startswith((f"{path}.", f"{path}["))]
     return {name.removeprefix(path): arrays.pop(name) for name in names}
 
 
 def _is_of_parts(hint: Any) -> bool:
-    """Whether an annotation is one concrete class of fields."""
+    """Tells whether an annotation is one concrete class of fields."""
     return dataclasses.is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, tuple))
 
 
@@ -165,13 +166,27 @@ def _as_tuples(value: Any) -> Any:
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-    """Names the leaves of a tree by their paths."""
+    """Names the leaves of a tree by their paths.
+
+    Args:
+        tree: any pytree.
+
+    Returns:
+        Each leaf by its path, such as ".weights".
+    """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
 def fingerprint(tree: Any) -> str:
-    """A short hash of all numbers of a tree of arrays, and of their shapes and dtypes."""
+    """Hashes the numbers, shapes and dtypes of a tree of arrays.
+
+    Args:
+        tree: any pytree.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
         array = np.ascontiguousarray(leaf)

@@ -1,4 +1,4 @@
-"""Names of classes: how saved folders, system texts and the command line name them, the package's own and a user's."""
+"""Names of classes, in saved folders, in texts of systems and on the command line."""
 
 import importlib
 import os
@@ -22,13 +22,14 @@ Base = TypeVar("Base")
 
 
 class Saveable(ABC):
-    """Base of all classes whose instances can be saved and whose names can be written in texts and on the command line.
+    """Base of all classes that can be saved and named.
 
-    `class Mine(..., name="mine")` registers a class where it is defined; nothing else is needed, inside of jaxcast or
-    outside. A class without a name works everywhere but in files, texts and on the command line.
+    `class Mine(..., name="mine")` registers a class where it is defined, in jaxcast or in your own
+    module; nothing else is needed. A class without a name works everywhere except in files, texts
+    and on the command line.
 
     Args:
-        name: letters, digits and underscores, given in the head of the class; no other class may have it.
+        name: letters, digits and underscores, given in the head of the class; unique.
 
     Raises:
         InputError: for a name that is taken, when the class is defined.
@@ -52,22 +53,22 @@ class Saveable(ABC):
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """JSON values that `from_config` needs, beside the arrays, to make the instance again."""
+        """The JSON values that `from_config` needs, besides the arrays."""
 
     @classmethod
     @abstractmethod
     def from_config(cls: type[S], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> S:
-        """Makes an instance from a `config`, as JSON gives it back, and from all arrays by their paths in the pytree.
+        """Makes an instance from its settings and arrays.
 
         Args:
-            config: of the instance that was saved.
-            arrays: of that instance, by the names that `jaxcast.pytrees.named_leaves` gives them.
+            config: of the saved instance, as JSON returns it.
+            arrays: all of them, by the names that `jaxcast.pytrees.named_leaves` gives them.
 
         Returns:
             The instance.
 
         Raises:
-            InputError, TypeError, ValueError, LookupError: where they are not those of such an instance.
+            InputError, TypeError, ValueError, LookupError: if they do not fit the class.
         """
 
 
@@ -75,7 +76,7 @@ def _register(name: str, cls: type) -> None:
     if not _NAME.fullmatch(name):
         raise InputError(f"the name of a class must be letters, digits and underscores, got {shown(repr(name))}")
     other = _CLASSES.get(name)
-    # A module that is loaded again, or a notebook's cell that is run again, defines the same class anew.
+    # A reloaded module, or a notebook's cell run again, defines the same class again.
     if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
         raise InputError(
             f"the name {name!r} is taken by {other.__module__}.{other.__qualname__}; give {cls.__qualname__} another one"
@@ -103,7 +104,7 @@ def name_of(cls: type) -> str | None:
         cls: any class.
 
     Returns:
-        Its name; None where it has none of its own.
+        Its name; None for a class without a name of its own.
     """
     return _NAMES.get(cls)
 
@@ -124,13 +125,13 @@ def module_of(cls: type) -> str | None:
 
 
 def described(model: Saveable) -> dict[str, Any]:
-    """Describes what must be known beside its arrays to make a model again.
+    """Describes a model apart from its arrays.
 
     Args:
         model: of a registered class.
 
     Returns:
-        The class, the module that defines it where that is not jaxcast's, and its `config`.
+        The class, the module that defines it if that is not jaxcast's, and its `config`.
 
     Raises:
         InputError: for a class without a name.
@@ -144,12 +145,19 @@ def described(model: Saveable) -> dict[str, Any]:
 
 
 def is_described(value: Any) -> bool:
-    """Returns whether a value is what `described` returns, as JSON gives it back."""
+    """Tells whether a value is what `described` returns, read back from JSON.
+
+    Args:
+        value: JSON values.
+
+    Returns:
+        Whether it has the three parts of a description.
+    """
     return isinstance(value, dict) and value.keys() == _PARTS and isinstance(value["class"], str)
 
 
 def rebuilt(description: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
-    """Makes the model that a description and arrays are of.
+    """Makes a model from its description and arrays.
 
     Args:
         description: what `described` returned.
@@ -159,7 +167,7 @@ def rebuilt(description: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
         The model.
 
     Raises:
-        InputError, TypeError, ValueError, LookupError: where they do not fit each other.
+        InputError, TypeError, ValueError, LookupError: if they do not fit each other.
     """
     cls = _CLASSES[description["class"]]
     if not issubclass(cls, Saveable) or module_of(cls) != description["module"]:
@@ -168,7 +176,7 @@ def rebuilt(description: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
 
 
 def check_imported(description: Any, holder: str) -> None:
-    """Refuses a description of classes, in any depth, that no imported module defines.
+    """Refuses a description of classes that no imported module defines, at any depth.
 
     Args:
         description: JSON values.
@@ -191,13 +199,14 @@ def check_imported(description: Any, holder: str) -> None:
 
 
 def import_module(name: str) -> None:
-    """Imports a user's module, whose classes then have their names; it may lie in the current folder.
+    """Imports a user's module, which registers its classes.
 
     Args:
-        name: as in an import statement, such as "my_package.my_module".
+        name: as in an import statement, such as "my_package.my_module"; the current folder is
+            searched too.
 
     Raises:
-        InputError: for a module that there is not, or that fails when it is imported.
+        InputError: for a module that does not exist, or that fails when it is imported.
     """
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)

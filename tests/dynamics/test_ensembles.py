@@ -318,7 +318,7 @@ def test_a_heavy_field_is_known_before_xla_refuses_it():
 
 
 def test_systems_of_like_structure_are_told_apart():
-    """Were they not, jit could run the program of another class; see `jaxcast.pytrees.register`."""
+    """Were they not, jit could run the program of another class; see `jaxcast.pytrees.FrozenPytree`."""
     ramp, cosine = jaxcast.LinearRamp(28.0, 30.0, 0.0, 9.0), jaxcast.Cosine(28.0, 30.0, 1.0, 9.0)
     for a, b in (
         (ramp, cosine),

@@ -1,14 +1,12 @@
 """Forecasters of several series against what their equations say, with numbers in which a slip would show."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
 NAN = np.nan
@@ -171,12 +169,10 @@ def test_usual_changes_are_those_of_windows_that_are_learned_from():
     np.testing.assert_allclose(jaxcast.series.typical_change(everything._replace(weights=weights)), [1.0])
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Told:
+class Told(FrozenPytree):
     """Its point forecast is what is given."""
 
-    leads: tuple = dataclasses.field(default=(1,), metadata={"static": True})
+    leads: tuple = static(default=(1,))
 
     def __call__(self, history, covariates=None):
         return Output(jnp.broadcast_to(covariates[..., None, :1], (*history.shape[:-2], 1, history.shape[-1])), {})

@@ -1,26 +1,22 @@
 """Forecasters of several series in closed loop."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.pytrees import register
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
 VALUES = jnp.asarray(np.random.default_rng(0).normal(size=(80, 3)).cumsum(0) * 0.1 + 3)
 WINDOW = 5
 
 
-@register
-@dataclasses.dataclass(frozen=True)
-class Walk:
+class Walk(FrozenPytree):
     """A random walk's quantiles one step ahead."""
 
-    levels: tuple = dataclasses.field(metadata={"static": True})
+    levels: tuple = static()
 
     def __call__(self, history, covariates=None):
         steps = jnp.sqrt(2.0) * jax.scipy.special.erfinv(2 * jnp.asarray(self.levels) - 1)
