@@ -193,8 +193,8 @@ def check_imported(description: Any, holder: str) -> None:
     cls = _CLASSES.get(description["class"])
     if cls is None or module_of(cls) != module:
         raise InputError(
-            f"{shown(holder)} holds a {shown(description['class'])} of the module {shown(module)}, which is not imported; "
-            f"import it first, on the command line with --import {shown(module)}"
+            f"{shown(holder)} needs the class {shown(repr(description['class']))} of the module {shown(module)}, which is "
+            f"not imported; import it first, on the command line by --import {shown(module)}"
         )
 
 

@@ -14,6 +14,7 @@ import tyro
 
 from jaxcast.cli.overview import FOR_ALL
 from jaxcast.errors import InputError, shown
+from jaxcast.registry import module_of, names_of
 
 C = TypeVar("C")
 MOST_DIGITS = 30
@@ -26,6 +27,53 @@ class Option(NamedTuple):
     text: str
     kind: Any
     is_required: bool
+    names: "Names | None" = None
+
+
+class Names(NamedTuple):
+    """What an option takes that names a method: one of jaxcast's, or a class of the user's.
+
+    A user's class has a name (see `Saveable`), in a module that --import names.
+
+    Args:
+        own: jaxcast's names.
+        bases: what a user's class must derive from, all of them.
+    """
+
+    own: tuple[str, ...]
+    bases: tuple[type, ...]
+
+    def foreign(self) -> dict[str, type]:
+        """Returns the user's classes by their names."""
+        first, *others = self.bases
+        found: dict[str, type] = names_of(first)
+        return {
+            name: cls
+            for name, cls in found.items()
+            if module_of(cls) is not None and all(issubclass(cls, base) for base in others)
+        }
+
+    def check(self, option: str, text: str) -> None:
+        """Refuses a name that there is not, or that two have.
+
+        Args:
+            option: as it is typed, for the message.
+            text: the name.
+
+        Raises:
+            InputError: with all names.
+        """
+        foreign = self.foreign()
+        if text in self.own and text in foreign:
+            cls = foreign[text]
+            raise InputError(
+                f"{option} {text} is a name of jaxcast's; give {cls.__module__}.{cls.__qualname__} another name"
+            )
+        if text not in (names := [*self.own, *foreign]):
+            raise InputError(
+                f"{option} must be one of {', '.join(names)}, got {quoted(text)}{nearest(text, names)}; a class of your "
+                "own needs --import and its module"
+            )
 
 
 def parse_arguments(
@@ -136,7 +184,8 @@ def options_of(kind: type, *, has_defaults: bool = False) -> dict[str, Option]:
         is_required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING and not has_defaults
         )
-        option = Option(f"--{field.name.replace('_', '-')}", hint, is_required)
+        names = next((one for one in about if isinstance(one, Names)), None)
+        option = Option(f"--{field.name.replace('_', '-')}", hint, is_required, names)
         aliases = [alias for one in about for alias in getattr(one, "aliases", None) or ()]
         negated = [f"--no-{option.text[2:]}"] if hint is bool else []
         options |= dict.fromkeys([option.text, *aliases, *negated], option)
@@ -190,6 +239,8 @@ def _check_value(option: Option, text: str) -> None:
     if get_origin(part) is Literal and text not in get_args(part):
         names = [str(name) for name in get_args(part)]
         raise InputError(f"{option.text} must be one of {', '.join(names)}, got {quoted(text)}{nearest(text, names)}")
+    if option.names is not None:
+        option.names.check(option.text, text)
     check = CHECKS.get(part)
     if check is not None and not check(text):
         raise InputError(f"{option.text} must be{_wanted(part)[1:]}, got {quoted(text)}")

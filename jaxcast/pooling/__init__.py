@@ -27,6 +27,7 @@ from jaxcast.pooling.memory import Memory as Memory
 from jaxcast.pooling.memory import PoolMemory as PoolMemory
 from jaxcast.pooling.pool import ComponentWeights as ComponentWeights
 from jaxcast.pooling.pool import DelayPool as DelayPool
+from jaxcast.pooling.pool import FittedPool as FittedPool
 from jaxcast.pooling.pool import Pool as Pool
 from jaxcast.pooling.pool import WeightedPool as WeightedPool
 from jaxcast.pooling.pool import WeightedSum as WeightedSum

@@ -180,11 +180,11 @@ class MultiHeadAttention(WeightedPool, DelayPool, Network, name="multi_head_atte
     def __init__(
         self,
         *,
-        score: Literal["additive", "scaled_dot_product"],
         num_heads: int,
         dim: int,
         num_delays: int,
         hidden_size: int,
+        score: Literal["additive", "scaled_dot_product"] = "additive",
         key: Key[Array, ""],
         dtype: DTypeLike = jnp.float32,
         **of_heads: Any,

@@ -1,7 +1,7 @@
 """The base classes of pools: memory and candidate forecasts -> one forecast."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,6 +12,8 @@ from jaxcast.errors import InputError
 from jaxcast.pooling.memory import DelayMemory, Memory, PoolMemory
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
+
+Fitted = TypeVar("Fitted", bound="FittedPool")
 
 
 class Pool(Saveable):
@@ -87,6 +89,22 @@ class DelayPool(Pool):
         if errors.shape[-3] != self.num_delays:
             raise InputError(f"the memory holds {errors.shape[-3]} delays, the pool was made for {self.num_delays}")
         return errors
+
+
+class FittedPool(Pool):
+    """Base of pools that one-step samples determine in closed form, so that a pool can be trained by its name."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls: type[Fitted], samples: Any) -> Fitted:
+        """Fits the pool.
+
+        Args:
+            samples: `OneStepSamples`, whose memory holds `num_delays` states and errors.
+
+        Returns:
+            The pool.
+        """
 
 
 class WeightedPool(Pool):

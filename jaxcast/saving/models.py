@@ -166,6 +166,7 @@ def load_model(folder: str | Path, forecast_map: ForecastMap | None = None) -> S
                 f"the pool in {shown(folder)} was trained over candidates that are your own code, {shown(stored['callable'])}; "
                 "give them: jaxcast.load_model(folder, forecast_map=...)"
             )
+        check_imported(stored, str(folder))
         forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
     if isinstance(pool, CandidateCell):
         pool = _with_candidates(pool, forecast_map)
@@ -265,7 +266,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if config["checksum"] != checksum_of_json({name: value for name, value in config.items() if name != "checksum"}):
         raise InputError(f"{shown(file)} was changed after it was written: its settings have another checksum; {AGAIN}")
     check_imported({part: config[part] for part in ("class", "module", "arguments")}, str(folder))
-    check_imported(config["candidates"], str(folder))
     return config
 
 

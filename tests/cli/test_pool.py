@@ -139,7 +139,7 @@ def test_candidates_of_another_number_than_the_pool_was_trained_over_are_refused
     weights = {".weights": np.ones((3, 2, 3)), ".bias": np.zeros(3)}
     attributes = config["attributes"] | {"num_seeds": None}
     rewrite(
-        tmp_path / "pool", config | {"pool": "linear_regression", "arguments": {}, "attributes": attributes}, weights
+        tmp_path / "pool", config | {"class": "linear_regression", "arguments": {}, "attributes": attributes}, weights
     )
     with pytest.raises(jaxcast.InputError, match="expected forecasts of 2 candidates"):
         run(

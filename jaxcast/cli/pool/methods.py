@@ -1,32 +1,38 @@
 """The pools that `jaxcast pool train` makes, and which of its options are for which."""
 
-from typing import Any, Literal
+import inspect
+from typing import Annotated, Any
 
+import tyro
+
+from jaxcast.cli.arguments import Names
 from jaxcast.errors import InputError, shown
 from jaxcast.io.run_folder import values_of
+from jaxcast.nn.network import Network
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.baselines import FeedForward
+from jaxcast.pooling.pool import FittedPool, Pool
 
-Method = Literal[
-    "regime",
-    "corrected_interpolation",
-    "additive_attention",
-    "scaled_dot_product_attention",
-    "multi_head_attention",
-    "feed_forward",
-    "simplex_least_squares",
-    "linear_regression",
-    "ridge_regression",
-    "equal_weights",
-]
-NETWORKS: dict[str, type] = {
+CLOSED_FORM = {
+    "regime": (),
+    "corrected_interpolation": ("num_delays",),
+    "simplex_least_squares": ("num_delays",),
+    "linear_regression": (),
+    "ridge_regression": ("penalty",),
+    "equal_weights": (),
+}
+"""Pools that need no training by gradient, and the options that only they and a few others read."""
+NETWORKS: dict[str, type[Network]] = {
     "additive_attention": AdditiveAttention,
     "scaled_dot_product_attention": ScaledDotProductAttention,
     "multi_head_attention": MultiHeadAttention,
     "feed_forward": FeedForward,
 }
-OF_NETWORKS = (
-    "hidden_size",
+NAMES = Names((*CLOSED_FORM, *NETWORKS), (Pool,))
+Method = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NAMES.own)}}}"), NAMES]
+SIZES = ("num_delays", "hidden_size", "num_heads")
+FACTS = ("dim", "num_models", "dtype")
+OF_TRAINING = (
     "num_epochs",
     "batch_size",
     "learning_rate",
@@ -41,20 +47,90 @@ OF_NETWORKS = (
 OF_EVERY_METHOD = ("trajectory", "out", "pool", "trajectory_index", "overwrite")
 
 
+def network_of(method: str) -> type[Network] | None:
+    """Returns the class of a network, jaxcast's or a user's; None for a pool that no gradient trains.
+
+    Args:
+        method: the name of a pool.
+
+    Returns:
+        The class.
+    """
+    cls = NETWORKS.get(method) or NAMES.foreign().get(method)
+    return cls if cls is not None and issubclass(cls, Network) else None
+
+
+def fitted_of(method: str) -> type[FittedPool] | None:
+    """Returns the class of a user's pool that is fitted in closed form; None for others.
+
+    Args:
+        method: the name of a pool.
+
+    Returns:
+        The class.
+    """
+    cls = NAMES.foreign().get(method)
+    return cls if cls is not None and issubclass(cls, FittedPool) else None
+
+
+def arguments_of(network: type[Network]) -> set[str]:
+    """Returns what the constructor of a network takes that a command can give.
+
+    Args:
+        network: the class.
+
+    Returns:
+        Names of arguments.
+
+    Raises:
+        InputError: for a network that takes something else, and has no default for it.
+    """
+    parameters = inspect.signature(network.__init__).parameters.values()
+    needed = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    if unknown := sorted(needed - {*SIZES, *FACTS, "key"}):
+        raise InputError(
+            f"the network {network.__name__} takes {', '.join(unknown)}, which no option gives; let it have a default"
+        )
+    return {p.name for p in parameters} & {*SIZES, *FACTS}
+
+
+def needs_candidates(method: str) -> bool:
+    """Returns whether a pool cannot do without candidates; of a user's pool only the pool itself knows.
+
+    Args:
+        method: the name of a pool.
+
+    Returns:
+        The answer.
+    """
+    return method in NAMES.own and method != "feed_forward"
+
+
 def options_of(method: str) -> set[str]:
-    """The names of the options that a method reads."""
+    """Returns the options that a method reads.
+
+    Args:
+        method: the name of a pool.
+
+    Returns:
+        Names of options.
+
+    Raises:
+        InputError: for a user's pool that is neither a network nor fitted.
+    """
     options = set(OF_EVERY_METHOD)
     if method != "feed_forward":
         options |= {"candidates", "h"}
-    if method in NETWORKS or method in ("simplex_least_squares", "corrected_interpolation"):
-        options.add("num_delays")
-    if method in NETWORKS:
-        options.update(OF_NETWORKS)
-    if method == "multi_head_attention":
-        options.add("num_heads")
-    if method == "ridge_regression":
-        options.add("penalty")
-    return options
+    if method in CLOSED_FORM:
+        return options | {*CLOSED_FORM[method]}
+    if (network := network_of(method)) is not None:
+        return options | (arguments_of(network) & {*SIZES}) | {*OF_TRAINING}
+    if fitted_of(method) is None:
+        raise InputError(
+            f"the pool {shown(method)} cannot be trained by name; derive it from jaxcast.nn.Network or "
+            "jaxcast.pooling.FittedPool"
+        )
+    return options | {"num_delays"}
 
 
 def refuse_other_options(settings: Any) -> None:

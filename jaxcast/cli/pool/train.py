@@ -15,7 +15,15 @@ import numpy as np
 from jaxcast.checks import check_seed, check_sizes
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
-from jaxcast.cli.pool.methods import NETWORKS, Method, options_of, refuse_other_options
+from jaxcast.cli.pool.methods import (
+    Method,
+    arguments_of,
+    fitted_of,
+    needs_candidates,
+    network_of,
+    options_of,
+    refuse_other_options,
+)
 from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
 from jaxcast.cli.pool.regime import fitted as fitted_regime
 from jaxcast.dynamics.candidates import stack_systems
@@ -129,7 +137,7 @@ class TrainPool:
                 "time_unit": prepared.stored.time_unit,
                 "trained_on": {"file": str(self.trajectory), **prepared.stored.attributes},
                 "dt": sampling_interval(prepared.stored.trajectory),
-                "num_seeds": self.training.num_seeds if self.pool in NETWORKS else None,
+                "num_seeds": self.training.num_seeds if network_of(self.pool) else None,
             },
         )
         folder.write_json("results.json", results)
@@ -146,20 +154,20 @@ class TrainPool:
         if self.pool == "ridge_regression" and not self.penalty > 0:
             raise InputError(f"penalty must be positive, got {self.penalty}; linear_regression fits without one")
         stored = load_trajectory(self.trajectory, index=self.trajectory_index)
-        if self.candidates and self.pool != "feed_forward":
+        if self.candidates:
             stored = as_the_candidates(self.candidates, stored, self.trajectory)
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
         candidates = None
-        if self.pool != "feed_forward":
-            if not self.candidates:
-                raise InputError(f"{self.pool} needs --candidates, such as 'lorenz63(rho=linspace(28, 48, 11))'")
+        if needs_candidates(self.pool) and not self.candidates:
+            raise InputError(f"{self.pool} needs --candidates, such as 'lorenz63(rho=linspace(28, 48, 11))'")
+        if self.candidates:
             candidates = candidates_for(self.candidates, stored, self.trajectory, self.h)
         samples = self.samples(trajectory, candidates)
         if self.pool == "regime":
             assert candidates is not None
             check_input(trajectory, candidates)
-        if self.pool in NETWORKS:
-            shapes = jax.eval_shape(initializer(self.pool, samples.targets.shape[1], self), jax.random.key(0))
+        if network_of(self.pool):
+            shapes = jax.eval_shape(initializer(self.pool, samples, self), jax.random.key(0))
             check_training_memory(shapes, self.training.num_seeds, self.training.num_epochs)
             self.training.optimizer(self.num_batches(samples))
         return Prepared(stored, trajectory, candidates, samples)
@@ -168,7 +176,7 @@ class TrainPool:
         """The one-step samples, refused where they are too few or the candidates diverge."""
         delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
         samples = one_step_samples(trajectory, delays, candidates)
-        if self.pool in NETWORKS and self.training.batch_size > len(samples.targets):
+        if network_of(self.pool) and self.training.batch_size > len(samples.targets):
             raise InputError(
                 f"batch_size must be at most the {len(samples.targets)} samples of {shown(self.trajectory)} with "
                 f"{self.num_delays} delays, got {self.training.batch_size}"
@@ -205,9 +213,9 @@ class TrainPool:
 
     def fitted(self, samples: OneStepSamples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
         """The trained pool, and the losses of a network, (seed, epoch)."""
-        if self.pool not in NETWORKS:
+        if network_of(self.pool) is None:
             return self.closed_form(samples), None
-        init = initializer(self.pool, samples.targets.shape[1], self)
+        init = initializer(self.pool, samples, self)
         dtype = jnp.dtype(self.network_dtype)
         keys = jax.random.split(jax.random.key(self.seed), self.training.num_seeds)
 
@@ -250,6 +258,8 @@ class TrainPool:
 
     def closed_form(self, samples: OneStepSamples) -> Any:
         """The pools that need no training by gradient."""
+        if (kind := fitted_of(self.pool)) is not None:
+            return kind.fit(samples)
         if self.pool == "equal_weights":
             return equal_weights(samples.forecasts.shape[1])
         if self.pool == "simplex_least_squares":
@@ -262,7 +272,7 @@ class TrainPool:
 
     def errors(self, pool: Any, samples: OneStepSamples) -> list[float]:
         """Mean squared one-step error along the training trajectory, of each seed."""
-        if self.pool in NETWORKS:
+        if network_of(self.pool):
             return [float(e) for e in jax.vmap(lambda one: one_step_errors(one, samples).mean())(pool)]
         return [float(one_step_errors(pool, samples).mean())]
 
@@ -280,17 +290,13 @@ class TrainPool:
         save_figure(folder.path / "loss.png", figure)
 
 
-def initializer(pool: str, dim: int, settings: TrainPool) -> Callable[[Any], Any]:
+def initializer(pool: str, samples: OneStepSamples, settings: TrainPool) -> Callable[[Any], Any]:
     """key -> network."""
-    arguments: dict[str, Any] = {
-        "dim": dim,
-        "num_delays": settings.num_delays,
-        "hidden_size": settings.hidden_size,
-        "dtype": jnp.dtype(settings.network_dtype),
-    }
-    if pool == "multi_head_attention":
-        arguments |= {"score": "additive", "num_heads": settings.num_heads}
-    return lambda key: NETWORKS[pool](**arguments, key=key)
+    network: Any = network_of(pool)
+    num_models = None if samples.forecasts is None else samples.forecasts.shape[1]
+    facts = {"dim": samples.targets.shape[1], "num_models": num_models, "dtype": jnp.dtype(settings.network_dtype)}
+    arguments = {name: (vars(settings) | facts)[name] for name in arguments_of(network)}
+    return lambda key: network(**arguments, key=key)
 
 
 def as_the_candidates(text: str, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
