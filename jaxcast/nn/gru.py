@@ -12,25 +12,33 @@ from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
 
 
 class GRU(RecurrentLayer):
-    """A layer of gated recurrent units, over a whole sequence or one step at a time; its carry is its output.
+    """A layer of gated recurrent units, called on a whole sequence or one step at a time.
 
         r, z = sigmoid(x W_x + h' W_h + b)                         each with its own columns
         n = tanh(x W_x + (r * h') W_h + b)                         reset_after=False
         n = tanh(x W_x + b + r * (h' W_h + b_h))                   reset_after=True
         h = z * h' + (1 - z) * n                                   z keeps the past
 
-    Both are in use: the former is the published one; the latter, the default, is that of cuDNN, PyTorch and Keras, and
-    faster. What is said of `LSTM` about dtype, batches, derivatives, initial weights and carry holds here too.
-
-    Source: Cho et al. (2014), eq. 5-8; https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html.
+    The carry is the output. Both forms are in use: reset_after=False is the published one;
+    reset_after=True is that of cuDNN, PyTorch and Keras, and faster. For batches and derivatives
+    see `LSTM`.
 
     Args:
-        input_size: components of an input. hidden_size: components of the output.
-        key: for the initial weights.
-        reset_after: whether r acts on the product with the past or on the past itself.
+        input_size: components of an input.
+        hidden_size: components of the output.
+        key: random key for the initial weights.
+        reset_after: whether r acts on the product with the past (the default) or on the past
+            itself.
+        init: "uniform", all weights within 1/sqrt(hidden_size) as in PyTorch; or "orthogonal"
+            recurrent weights with Glorot input weights and biases of 0.
+        learn_carry: whether the carry before the first step is trained too, starting from zeros.
+        dtype: of the parameters, the arithmetic and the outputs.
 
     Raises:
-        InputError: for sizes below one, inputs or a carry of another shape, or no time steps.
+        InputError: for sizes below one, inputs, a carry or a mask of another shape, or no time
+            steps.
+
+    Source: Cho et al. (2014), eq. 5-8; https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -59,11 +67,21 @@ class GRU(RecurrentLayer):
 
     @property
     def equations(self) -> Equations:
+        """The equations above and their derivatives."""
         return _RESET_BEFORE if self.recurrent_bias is None else _RESET_AFTER
 
     @property
-    def config(self) -> dict[str, Any]:
-        return super().config | {"reset_after": self.recurrent_bias is not None}
+    def options(self) -> dict[str, Any]:
+        """The arguments that only this kind of layer has."""
+        return {"reset_after": self.recurrent_bias is not None}
+
+    def init_carry(self, *batch: int) -> Array:
+        """Returns the carry before the first step, zeros or what was learned.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
+        return self._initial(0, batch)
 
 
 def _forward_after(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
@@ -124,7 +142,7 @@ def _gradient_before(weights: Weights, xs: Array, saved: Any, d_products: Array)
 
 
 def _gates_and_candidate(columns: Array) -> tuple[Array, Array]:
-    """Those of r and z, and those of n."""
+    """Splits columns into those of r and z, and those of n."""
     gates, candidate = jnp.split(columns, [columns.shape[-1] // 3 * 2], -1)
     return gates, candidate
 

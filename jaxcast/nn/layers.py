@@ -1,4 +1,4 @@
-"""Small layers that several networks share."""
+"""Building blocks that several networks share."""
 
 from typing import Any
 
@@ -14,13 +14,29 @@ from jaxcast.limits import check_arrays
 def shares_of(
     logits: Float[Array, "*batch model"], present: Bool[Array, "*batch model"]
 ) -> Float[Array, "*batch model"]:
-    """Softmax over the models present; all zero where none is."""
+    """Computes a softmax over the models that are present.
+
+    Args:
+        logits: of all models.
+        present: which models take part.
+
+    Returns:
+        The weights; zero for absent models, and all zero where none is present.
+    """
     lowest = jnp.finfo(logits.dtype).min / 2  # finite: a softmax over infinities has no gradient
     return jax.nn.softmax(jnp.where(present, logits, lowest), -1) * present
 
 
 def check_input(layer: nnx.Linear, num_inputs: int) -> None:
-    """Raises InputError unless a memory has the size that a layer was made for."""
+    """Checks that a memory has the size that a layer was made for.
+
+    Args:
+        layer: the first layer of a network.
+        num_inputs: numbers that the memory holds for a sample.
+
+    Raises:
+        InputError: for another number of inputs.
+    """
     if num_inputs != layer.in_features:
         raise InputError(
             f"the memory holds {num_inputs} numbers a sample, the network was made for {layer.in_features}; "
@@ -31,7 +47,16 @@ def check_input(layer: nnx.Linear, num_inputs: int) -> None:
 def uniform_linear(
     input_size: int, out_size: int, *, fan_in: int, rngs: nnx.Rngs, dtype: DTypeLike, use_bias: bool = True
 ) -> nnx.Linear:
-    """A linear layer with weights and bias uniform within 1/sqrt(fan_in)."""
+    """Makes a linear layer with weights and bias uniform within 1/sqrt(fan_in).
+
+    Args:
+        input_size: components of an input.
+        out_size: components of an output.
+        fan_in: number of inputs that sets the bound.
+        rngs: random keys for the weights.
+        dtype: of the parameters and of the outputs.
+        use_bias: whether the layer has a bias.
+    """
     check_arrays(f"a layer from {input_size} to {out_size} units", (input_size, out_size), dtype=dtype)
     bound = fan_in**-0.5
     dtype = jnp.dtype(dtype)  # so that layers made from a dtype and from its name are the same
@@ -56,7 +81,13 @@ class Buffer(nnx.Variable[Any]):
 
 
 def drop(xs: Float[Array, "*shape"], probability: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
-    """With a key, components are zero with this probability, and the others grow to make up."""
+    """Applies dropout.
+
+    Args:
+        xs: the components, of any shape.
+        probability: with which a component is set to zero; the others are scaled up.
+        key: random key; without one nothing is dropped.
+    """
     if key is None or not probability:
         return xs
     kept = jax.random.bernoulli(key, jnp.asarray(1 - probability, xs.dtype), xs.shape)

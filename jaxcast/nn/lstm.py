@@ -12,33 +12,43 @@ from jaxcast.nn.recurrent_layer import Init, RecurrentLayer, initial_weights
 
 
 class LSTMCarry(NamedTuple):
-    """What an LSTM carries from step to step, each (*batch, hidden): h its output, c its memory."""
+    """The carry of an LSTM.
+
+    Args:
+        h: the output, (*batch, hidden).
+        c: the memory, (*batch, hidden).
+    """
 
     h: Any
     c: Any
 
 
 class LSTM(RecurrentLayer):
-    """A layer of long short-term memory, over a whole sequence or one step at a time.
+    """A long short-term memory layer, called on a whole sequence or one step at a time.
 
-        i, f, o = sigmoid(x W_x + h' W_h + b),    g = tanh(x W_x + h' W_h + b)    each with its own columns
+        i, f, o = sigmoid(x W_x + h' W_h + b)       each with its own columns
+        g = tanh(x W_x + h' W_h + b)
         c = f * c' + i * g,    h = o * tanh(c)
 
-    It computes and returns in `dtype`. Give batches as leading axes: `jax.vmap` works, but its gradient of the weights is
-    slower. The whole sequence has a backward pass of its own, so JAX refuses to differentiate it forward (`jax.jvp`,
-    `jax.jacfwd`); a `jax.lax.scan` of `step` can be.
-
-    Source: Hochreiter and Schmidhuber (1997); Gers, Schmidhuber and Cummins (2000) for the forget gate. Weights are
-    uniform within 1/sqrt(hidden_size), as in PyTorch, or with init="orthogonal" the recurrent ones orthogonal (Saxe et
-    al., 2014), the forget bias 1 (Jozefowicz et al., 2015), the other biases 0.
+    Batches are leading axes. `jax.vmap` works too, but its gradient with respect to the weights is
+    slower. A whole sequence has its own backward pass, so forward-mode differentiation (`jax.jvp`,
+    `jax.jacfwd`) is not available; use a `jax.lax.scan` of `step` for it.
 
     Args:
-        input_size: components of an input. hidden_size: components of the output.
-        key: for the initial weights.
-        learn_carry: whether the carry before the first step is trained too; it begins as zeros.
+        input_size: components of an input.
+        hidden_size: components of the output.
+        key: random key for the initial weights.
+        init: "uniform", all weights within 1/sqrt(hidden_size) as in PyTorch; or "orthogonal"
+            recurrent weights with Glorot input weights and a forget bias of 1.
+        learn_carry: whether the carry before the first step is trained too, starting from zeros.
+        dtype: of the parameters, the arithmetic and the outputs.
 
     Raises:
-        InputError: for sizes below one, inputs, a carry or a mask of another shape, or no time steps.
+        InputError: for sizes below one, inputs, a carry or a mask of another shape, or no time
+            steps.
+
+    Source: Hochreiter and Schmidhuber (1997); Gers, Schmidhuber and Cummins (2000) for the forget
+    gate; Saxe et al. (2014) and Jozefowicz et al. (2015) for the orthogonal start.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -69,19 +79,32 @@ class LSTM(RecurrentLayer):
 
     @property
     def equations(self) -> Equations:
+        """The equations above and their derivatives."""
         return _EQUATIONS
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that only this kind of layer has: none."""
+        return {}
+
     def init_carry(self, *batch: int) -> LSTMCarry:
+        """Returns the carry before the first step, zeros or what was learned.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
         return LSTMCarry(self._initial(0, batch), self._initial(1, batch))
 
 
 def _forward(weights: Weights, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array, Any]:
-    # Two products, and not one of x and h joined: for small layers that is a little faster, for large ones this.
+    # Two products, and not one of x and h joined: for small layers that is a little faster, for
+    # large ones this.
     i, f, g, o = jnp.split(carry.h @ weights.recurrent + x @ weights.input + weights.bias, 4, -1)
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     c = f * carry.c + i * g
     h = o * jnp.tanh(c)
-    # The gates are saved apart: XLA for CPU takes longer for a training step that saves them in one array.
+    # The gates are saved apart: XLA for CPU takes longer for a training step that saves them in one
+    # array.
     return LSTMCarry(h, c), h, (*carry, (i, f, g, o))
 
 

@@ -22,7 +22,8 @@ UNBOUNDED = ("num_warmup",)
 class Network(Saveable, nnx.Module):
     """Base of trainable modules that can be saved: `nnx.Module` with a name.
 
-    A subclass takes its settings and a `key` by keyword, and its `config` gives the settings back, as JSON values.
+    A subclass takes its settings and a `key` by keyword, and its `config` gives the settings back,
+    as JSON values.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -44,7 +45,7 @@ class Network(Saveable, nnx.Module):
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """The settings that it was made with, but for the key: JSON values, the same for several seeds."""
+        """The settings without the key: JSON values, the same for several seeds."""
 
     @classmethod
     def from_config(cls: type[N], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> N:
@@ -52,7 +53,8 @@ class Network(Saveable, nnx.Module):
 
         Args:
             config: its settings.
-            arrays: all of them, by their paths; they may have further axes of seeds in front, the same ones.
+            arrays: all of them, by their paths; they may have further axes of seeds in front, the
+                same ones.
 
         Returns:
             The network.
@@ -70,10 +72,14 @@ class Network(Saveable, nnx.Module):
 
 
 def check_bounds(arguments: Any, arrays: Mapping[str, Any]) -> None:
-    """Refuses sizes of a network that its arrays cannot have, before anything of these sizes is made.
+    """Checks that the sizes of a network fit its arrays, before anything of these sizes is made.
+
+    Args:
+        arguments: the settings of a network.
+        arrays: its arrays, by their paths.
 
     Raises:
-        InputError: with the size.
+        InputError: with the size that does not fit.
     """
     most = {"num_layers": len(arrays), "default": max((array.size for array in arrays.values()), default=0)}
     for name, value in arguments.items():
@@ -85,7 +91,11 @@ def check_bounds(arguments: Any, arrays: Mapping[str, Any]) -> None:
 
 
 def check_settings(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuses settings that are not, value for value and type for type, those that a model would be saved with.
+    """Checks that settings are the same, in value and type, as those a model would be saved with.
+
+    Args:
+        own: the settings of the model made.
+        given: the settings to check.
 
     Raises:
         InputError: with the settings that differ.
@@ -107,7 +117,8 @@ def filled_in(like: Any, arrays: Mapping[str, Any], *, seeds: bool = False) -> A
         The network.
 
     Raises:
-        InputError: for arrays that are missing, left over, of another shape or another kind of number.
+        InputError: for arrays that are missing, left over, of another shape or another kind of
+            number.
     """
     expected = named_leaves(like)
     if arrays.keys() != expected.keys():
@@ -126,6 +137,6 @@ def filled_in(like: Any, arrays: Mapping[str, Any], *, seeds: bool = False) -> A
 
 
 def _same_kind(ours: Any, theirs: Any) -> bool:
-    """Whether they are the same, or both of the two precisions in which a program computes."""
+    """Returns whether two dtypes are the same, or both float32 or float64."""
     precisions = (jnp.float32, jnp.float64)
     return bool(ours == theirs or (ours in precisions and theirs in precisions))

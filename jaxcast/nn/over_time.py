@@ -1,10 +1,11 @@
 """One scan runs every recurrent layer over time, and one backward pass differentiates them all.
 
-The backward scan only passes cotangents on from step to step. It emits those of the products with the weights, and the
-gradient of the weights is one product over all steps and samples at the end; plain differentiation of a scan sums it up
-step by step, with which a training step takes longer. Layers see the batch as an axis of their arrays,
-because batched from outside that one product would be one for every sample, and then a sum. The form is the fastest found
-for CPU; on accelerators it has not been compared with others.
+The backward scan only passes cotangents from step to step and emits those of the products with the
+weights. The gradient of the weights is then a single product over all steps and samples.
+Differentiating the scan itself would add up this gradient step by step, which is slower. Layers
+take the batch as an axis: under `jax.vmap` the single product would become one for each sample, and
+a sum. This is the fastest form found on a CPU; on accelerators it has not been compared with
+others.
 """
 
 from collections.abc import Callable
@@ -17,10 +18,13 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 
 class Weights(NamedTuple):
-    """What a layer learns, the columns of its gates side by side.
+    """The weights of a layer, with the columns of its gates side by side.
 
-    input: (in, gates * hidden). recurrent: (hidden, gates * hidden). bias: (gates * hidden,). recurrent_bias: (hidden,)
-    where a layer has one.
+    Args:
+        input: of the inputs, (in, gates * hidden).
+        recurrent: of the past output, (hidden, gates * hidden).
+        bias: of all gates, (gates * hidden,).
+        recurrent_bias: second bias, (hidden,), of layers that have one; else None.
     """
 
     input: Array
@@ -30,12 +34,16 @@ class Weights(NamedTuple):
 
 
 class Equations(NamedTuple):
-    """A layer for a batch at one step, and its derivative; functions of a module, as they are static arguments.
+    """The equations of a layer for a batch at one step, and their derivatives.
 
-    forward: (weights, carry, x) -> (carry, h, saved), where saved is what the two others need.
-    backward: (weights, saved, d_carry, d_h) -> (d_carry, d_products), from cotangents after the step to those before.
-    gradient: (weights, xs, saved, d_products) -> (d_weights, d_xs), of all steps at once, time first.
-    in_torch: whether PyTorch has this layer.
+    They are static arguments of compiled programs, so they must be functions of a module.
+
+    Args:
+        forward: (weights, carry, x) -> (carry, h, saved), where the two others need `saved`.
+        backward: (weights, saved, d_carry, d_h) -> (d_carry, d_products), from the cotangents after
+            the step to those before it.
+        gradient: (weights, xs, saved, d_products) -> (d_weights, d_xs), for all steps, time first.
+        in_torch: whether PyTorch has this layer.
     """
 
     forward: Callable[..., tuple[Any, Array, Any]]
@@ -52,9 +60,17 @@ def over_time(
     xs: Float[Array, "batch time in"],
     mask: Bool[Array, "batch time"] | None,
 ) -> tuple[Any, Float[Array, "batch time hidden"]]:
-    """The carry after the last step, and the outputs of all; steps outside of the mask leave the carry, and output zero.
+    """Runs a layer over time.
 
-    Inputs must be finite even there.
+    Args:
+        equations: of the layer.
+        weights: of the layer.
+        carry: before the first step.
+        xs: the inputs, finite everywhere.
+        mask: which steps exist; the others keep the carry and output zero.
+
+    Returns:
+        The carry after the last step, and the outputs of all steps.
     """
     return _forward(equations, weights, carry, xs, mask, save=False)[0]
 
@@ -65,8 +81,8 @@ def _forward(
     batch, num_steps, _ = xs.shape
     hidden_size = len(weights.recurrent)
 
-    # Inputs and outputs keep the batch first and are indexed at their second axis: a scan over time takes and gives time
-    # first, and to transpose whole sequences costs more.
+    # Inputs and outputs keep the batch first and are indexed at their second axis: a scan over time
+    # takes and gives time first, and to transpose whole sequences costs more.
     def step(state: tuple[Any, Array], n: Array) -> tuple[Any, Any]:
         carry, hs = state
         new, h, saved = equations.forward(weights, carry, _at(xs, n))
@@ -102,7 +118,7 @@ def _at(sequences: Shaped[Array, "batch time ..."], n: Array) -> Shaped[Array, "
 
 
 def _where(mask: Array | None, n: Array, inside: Any, outside: Any) -> Any:
-    """What is inside of the mask at step n, and elsewhere what is outside."""
+    """Selects `inside` where step n exists, else `outside`."""
     if mask is None:
         return inside
     here = _at(mask, n)[:, None]
@@ -110,7 +126,14 @@ def _where(mask: Array | None, n: Array, inside: Any, outside: Any) -> Any:
 
 
 def gradient(weights: Weights, xs: Array, h: Array, d_products: Array) -> tuple[Weights, Array]:
-    """`Equations.gradient` where all products and the bias are added up; h is what came before each step."""
+    """Computes `Equations.gradient` of a layer that adds up all products and the bias.
+
+    Args:
+        weights: of the layer.
+        xs: the inputs, time first.
+        h: the output before each step.
+        d_products: cotangents of the sums.
+    """
     input_size = xs.shape[-1]
     d_all = contract((xs, ones(xs), h), d_products)
     return Weights(d_all[:input_size], d_all[input_size + 1 :], d_all[input_size]), d_products @ weights.input.T
@@ -119,14 +142,23 @@ def gradient(weights: Weights, xs: Array, h: Array, d_products: Array) -> tuple[
 def contract(
     inputs: tuple[Float[Array, "time batch _"], ...], d_products: Float[Array, "time batch gates"]
 ) -> Float[Array, "rows gates"]:
-    """The sum over all steps and samples of the outer products of [*inputs] and the cotangents of what they made."""
+    """Sums outer products of inputs and cotangents over all steps and samples.
+
+    Args:
+        inputs: arrays whose components are joined.
+        d_products: cotangents of the products of these inputs with the weights.
+    """
     rows = jnp.concatenate(inputs, -1)
-    # XLA for CPU takes longer for a product that contracts leading axes as for a transpose and a plain one;
-    # without the barrier it would make the former of the latter again.
+    # On a CPU, XLA is slower at a product that contracts leading axes than at a transpose and a
+    # plain product; without the barrier it would turn the latter back into the former.
     columns = jax.lax.optimization_barrier(rows.reshape(-1, rows.shape[-1]).T)
     return columns @ d_products.reshape(-1, d_products.shape[-1])
 
 
 def ones(xs: Float[Array, "time batch in"]) -> Float[Array, "time batch 1"]:
-    """The input that a bias is the weight of."""
+    """Returns the constant input whose weight is the bias.
+
+    Args:
+        xs: the inputs, for their shape.
+    """
     return jnp.ones((*xs.shape[:-1], 1), xs.dtype)

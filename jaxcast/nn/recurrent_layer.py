@@ -1,4 +1,4 @@
-"""What all recurrent layers are: weights, and equations that run over a whole sequence or one step at a time."""
+"""Base class of recurrent layers."""
 
 import math
 from abc import abstractmethod
@@ -24,7 +24,16 @@ Layer = TypeVar("Layer", bound="RecurrentLayer")
 
 
 class RecurrentLayer(nnx.Module):
-    """A layer over time; `LSTM`, `GRU` and `RNN` are such."""
+    """Base class of recurrent layers: `LSTM`, `GRU` and `RNN`.
+
+    A subclass has equations, options and a carry. It computes and returns in the dtype of its
+    weights.
+
+    Args:
+        weights: the initial weights.
+        learn_carry: whether the carry before the first step is trained too.
+        num_carried: arrays of the carry.
+    """
 
     def __init__(self, weights: Weights, *, learn_carry: bool = False, num_carried: int = 1):
         self.input_kernel = nnx.Param(weights.input)
@@ -36,11 +45,25 @@ class RecurrentLayer(nnx.Module):
 
     @property
     @abstractmethod
-    def equations(self) -> Equations: ...
+    def equations(self) -> Equations:
+        """The equations of one step and their derivatives."""
+
+    @property
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The arguments that only this kind of layer has."""
+
+    @abstractmethod
+    def init_carry(self, *batch: int) -> Any:
+        """Returns the carry before the first step, zeros or what was learned.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
 
     @property
     def config(self) -> dict[str, Any]:
-        """What it must be made with, beside a key, before its weights can be put in."""
+        """The arguments, besides a key, with which a layer of this kind and size is made."""
         input_size, hidden_size = self.input_kernel.shape[-2], self.recurrent_kernel.shape[-2]
         learns = self.learned_carry is not None
         return {
@@ -48,13 +71,10 @@ class RecurrentLayer(nnx.Module):
             "hidden_size": hidden_size,
             "learn_carry": learns,
             "dtype": str(self.bias.dtype),
-        }
-
-    def init_carry(self, *batch: int) -> Any:
-        """The carry before the first step: zeros, or what was learned."""
-        return self._initial(0, batch)
+        } | self.options
 
     def _initial(self, part: int, batch: tuple[int, ...]) -> Array:
+        """Returns one array of the carry before the first step."""
         shape = (*batch, len(self.recurrent_kernel))
         if self.learned_carry is None:
             return jnp.zeros(shape, self.bias.dtype)
@@ -62,6 +82,7 @@ class RecurrentLayer(nnx.Module):
 
     @property
     def weights(self) -> Weights:
+        """The weights as plain arrays."""
         recurrent_bias = None if self.recurrent_bias is None else self.recurrent_bias[...]
         return Weights(self.input_kernel[...], self.recurrent_kernel[...], self.bias[...], recurrent_bias)
 
@@ -72,11 +93,19 @@ class RecurrentLayer(nnx.Module):
         carry: Any = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Any, Float[Array, "*batch time hidden"]]:
-        """The carry after the last step, and the outputs of all; it starts from `init_carry` unless a carry is given.
+        """Runs the layer over a whole sequence.
 
         Args:
-            mask: which steps there are, for sequences of different lengths or with gaps. Elsewhere inputs may be anything;
-                the carry stays as it is, and the output is zero.
+            xs: the inputs.
+            carry: the carry before the first step; by default `init_carry`.
+            mask: which steps exist, for sequences of different lengths or with gaps. At the others
+                the inputs are ignored, the carry is kept and the output is zero.
+
+        Returns:
+            The carry after the last step, and the outputs of all steps.
+
+        Raises:
+            InputError: for inputs, a carry or a mask of another shape, or no time steps.
         """
         xs = self._checked_inputs(xs, "(*batch, time, in)")
         if not xs.shape[-2]:
@@ -86,15 +115,29 @@ class RecurrentLayer(nnx.Module):
 
     @checked
     def step(self, carry: Any, x: Float[Array, "*batch input_size"]) -> tuple[Any, Float[Array, "*batch hidden"]]:
-        """The carry after one step, and its output."""
+        """Runs the layer for one step.
+
+        Args:
+            carry: the carry before the step.
+            x: the input.
+
+        Returns:
+            The carry after the step, and the output.
+
+        Raises:
+            InputError: for an input or a carry of another shape.
+        """
         x = self._checked_inputs(x, "(*batch, in)")
         return _step(self.equations, self.weights, self._checked_carry(carry, x.shape[:-1]), x)
 
     def to_torch(self, suffix: str = "_l0") -> dict[str, Float[np.ndarray, "..."]]:
-        """The weights under PyTorch's names and in its layout; of two biases that it only adds up, the second is zero.
+        """Returns the weights under PyTorch's names and in its layout.
+
+        PyTorch adds two biases; the second is zero unless the layer has one.
 
         Args:
-            suffix: what follows the names: "_l0", "_l1" and so on, "_l0_reverse", or "" for a cell's.
+            suffix: end of the names: "_l0", "_l1" and so on, "_l0_reverse", or "" for a PyTorch
+                cell.
 
         Raises:
             InputError: for a layer that PyTorch does not have.
@@ -103,13 +146,15 @@ class RecurrentLayer(nnx.Module):
         return torch_layout.to_torch(self.weights, suffix)
 
     def load_torch(self: Layer, state: Mapping[str, Any], suffix: str = "_l0") -> Layer:
-        """This layer with a PyTorch layer's weights, in this layer's dtype.
+        """Returns a copy of this layer with the weights of a PyTorch layer, in this layer's dtype.
 
         Args:
-            state: arrays under PyTorch's names, such as a `state_dict()` as numpy. suffix: as in `to_torch`.
+            state: NumPy arrays under PyTorch's names, such as those of a `state_dict()`.
+            suffix: end of the names, as in `to_torch`.
 
         Raises:
-            InputError: for missing names, other shapes, or a layer that PyTorch does not have.
+            InputError: for missing names, arrays of other shapes, or a layer that PyTorch does not
+                have.
         """
         self._check_in_torch()
         layer = nnx.clone(self)
@@ -125,7 +170,7 @@ class RecurrentLayer(nnx.Module):
             raise InputError("PyTorch has no such layer: its RNN is tanh or relu, its GRU has reset_after=True")
 
     def _checked_inputs(self, xs: Array, axes: str) -> Array:
-        """The inputs in the layer's dtype."""
+        """Returns the inputs in the layer's dtype."""
         xs = jnp.asarray(xs, self.bias.dtype)
         input_size = len(self.input_kernel)
         if xs.ndim < axes.count(",") or xs.shape[-1] != input_size:
@@ -148,7 +193,7 @@ class RecurrentLayer(nnx.Module):
 
 @partial(jax.jit, static_argnums=0)
 def _run(equations: Equations, weights: Weights, carry: Any, xs: Array, mask: Array | None) -> tuple[Any, Array]:
-    """Over time, with all batch axes as one."""
+    """Runs the layer over time, with all batch axes as one."""
     *batch, num_steps, input_size = xs.shape
     size = math.prod(batch)
     carry = jax.tree.map(lambda a: a.reshape(size, a.shape[-1]), carry)
@@ -165,7 +210,15 @@ def _step(equations: Equations, weights: Weights, carry: Any, x: Array) -> tuple
 
 
 def check_mask(mask: Any, xs: Array) -> None:
-    """Raises InputError unless it is None or a boolean mask of the steps of sequences."""
+    """Checks a mask of the steps of sequences.
+
+    Args:
+        mask: what was given; None is no mask.
+        xs: the sequences.
+
+    Raises:
+        InputError: for a mask that is not boolean or has another shape.
+    """
     if mask is not None and (jnp.shape(mask) != xs.shape[:-1] or jnp.asarray(mask).dtype != bool):
         got = f"{jnp.asarray(mask).dtype}{jnp.shape(mask)}"
         raise InputError(f"expected a boolean mask (*batch, time) of shape {xs.shape[:-1]}, got {got}")
@@ -181,7 +234,21 @@ def initial_weights(
     dtype: DTypeLike,
     recurrent_bias: bool = False,
 ) -> Weights:
-    """Uniform within 1/sqrt(hidden_size); or orthogonal recurrent and Glorot input weights for each gate, and biases of 0."""
+    """Draws the initial weights of a recurrent layer.
+
+    Args:
+        init: "uniform" within 1/sqrt(hidden_size); or "orthogonal" recurrent and Glorot input
+            weights for each gate, with biases of 0.
+        input_size: components of an input.
+        hidden_size: components of the output.
+        num_gates: gates, whose columns lie side by side.
+        key: random key.
+        dtype: of the weights.
+        recurrent_bias: whether the layer has a second bias.
+
+    Raises:
+        InputError: for sizes below one, or another init.
+    """
     check_sizes(input_size=input_size, hidden_size=hidden_size)
     if init not in ("uniform", "orthogonal"):
         raise InputError(f"init must be 'uniform' or 'orthogonal', got {shown(repr(init))}")

@@ -15,21 +15,27 @@ Activation = Literal["tanh", "sigmoid", "relu"]
 
 
 class RNN(RecurrentLayer):
-    """A plain recurrent layer, over a whole sequence or one step at a time; its carry is its output.
+    """A plain recurrent layer, called on a whole sequence or one step at a time.
 
         h = act(x W_x + h' W_h + b)
 
-    What is said of `LSTM` about dtype, batches, derivatives, initial weights and carry holds here too.
-
-    Source: Elman (1990).
+    The carry is the output. For batches and derivatives see `LSTM`.
 
     Args:
-        input_size: components of an input. hidden_size: components of the output.
-        key: for the initial weights.
-        activation: act.
+        input_size: components of an input.
+        hidden_size: components of the output.
+        key: random key for the initial weights.
+        activation: act, "tanh", "sigmoid" or "relu".
+        init: "uniform", all weights within 1/sqrt(hidden_size) as in PyTorch; or "orthogonal"
+            recurrent weights with Glorot input weights and biases of 0.
+        learn_carry: whether the carry before the first step is trained too, starting from zeros.
+        dtype: of the parameters, the arithmetic and the outputs.
 
     Raises:
-        InputError: for sizes below one, another activation, inputs or a carry of another shape, or no time steps.
+        InputError: for sizes below one, an unknown activation, inputs, a carry or a mask of another
+            shape, or no time steps.
+
+    Source: Elman (1990).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -62,15 +68,31 @@ class RNN(RecurrentLayer):
 
     @property
     def equations(self) -> Equations:
+        """The equations above and their derivatives."""
         return _EQUATIONS[self.activation]
 
     @property
-    def config(self) -> dict[str, Any]:
-        return super().config | {"activation": self.activation}
+    def options(self) -> dict[str, Any]:
+        """The arguments that only this kind of layer has."""
+        return {"activation": self.activation}
+
+    def init_carry(self, *batch: int) -> Array:
+        """Returns the carry before the first step, zeros or what was learned.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
+        return self._initial(0, batch)
 
 
 def _equations(activation: Any, derivative: Any, *, in_torch: bool = True) -> Equations:
-    """The derivative of an activation is a function of what it returned."""
+    """Makes the equations of an activation.
+
+    Args:
+        activation: act.
+        derivative: of act, as a function of what act returned.
+        in_torch: whether PyTorch has this layer.
+    """
 
     def forward(weights: Weights, h: Array, x: Array) -> tuple[Array, Array, Any]:
         new = activation(h @ weights.recurrent + x @ weights.input + weights.bias)

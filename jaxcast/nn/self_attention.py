@@ -18,20 +18,26 @@ from jaxcast.nn.recurrent_layer import check_mask
 
 
 class SelfAttention(nnx.Module):
-    """A sequence map in which every step sees all others: multi-head scaled dot-product attention of a sequence to itself.
+    """Multi-head scaled dot-product attention of a sequence to itself.
 
         head_p = softmax(Q_p K_p^T / sqrt(d)) V_p,    [Q_p, K_p, V_p] = x W_p + b_p,    y = x + [head_1, ..., head_P] W_o + b_o
 
-    The weights are (*batch, head, step, source step). Causal, a step sees itself and what came before, as forecasts must.
-
-    Source: Vaswani et al. (2017), eq. 1 and section 3.2.2; https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html.
+    The attention weights are (*batch, head, step, source step).
 
     Args:
-        size: components of inputs and outputs. num_heads: P, of d = size / P components each.
-        causal: see above. residual: whether x is added. key: for the initial weights, Glorot uniform; biases are zero.
+        size: components of inputs and outputs.
+        key: random key for the initial weights, Glorot uniform; biases start at zero.
+        num_heads: P, of d = size / P components each.
+        causal: whether a step attends only to itself and earlier ones, as a forecast must.
+        residual: whether x is added to the output.
+        dtype: of the parameters, the arithmetic and the outputs.
 
     Raises:
-        InputError: for sizes below one, heads that do not divide the size, or inputs or a mask of another shape.
+        InputError: for sizes below one, a number of heads that does not divide the size, or inputs
+            or a mask of another shape.
+
+    Source: Vaswani et al. (2017), eq. 1 and section 3.2.2;
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -68,10 +74,17 @@ class SelfAttention(nnx.Module):
     def __call__(
         self, xs: Float[Array, "*batch time size"], mask: Bool[Array, "*batch time"] | None = None
     ) -> tuple[Float[Array, "*batch time size"], Float[Array, "*batch head time time"]]:
-        """The outputs, and the weights.
+        """Attends over a whole sequence.
 
         Args:
-            mask: which steps there are. Others are not attended to, whatever they hold; their outputs are zero.
+            xs: the inputs.
+            mask: which steps exist. The others are not attended to; their outputs are zero.
+
+        Returns:
+            The outputs, and the attention weights.
+
+        Raises:
+            InputError: for inputs or a mask of another shape, or no time steps.
         """
         xs = jnp.asarray(xs, self.input_bias.dtype)
         size, num_steps = len(self.output_bias), xs.shape[-2] if xs.ndim > 1 else 0
@@ -89,20 +102,23 @@ class SelfAttention(nnx.Module):
         return jnp.where(mask[..., None], outputs, 0), weights
 
     def _visible(self, mask: Bool[Array, "*batch time"]) -> Bool[Array, "*batch time time"]:
-        """Which source steps each step sees."""
+        """Returns which source steps each step attends to."""
         visible = mask[..., None, :] & mask[..., :, None]
         return visible & jnp.tri(mask.shape[-1], dtype=bool) if self.causal else visible
 
     def to_torch(self) -> dict[str, Float[np.ndarray, "..."]]:
-        """The weights under the names and in the layout of PyTorch's MultiheadAttention."""
+        """Returns the weights under the names and in the layout of PyTorch's MultiheadAttention."""
         arrays = (self.input_kernel[...].T, self.input_bias[...], self.output_kernel[...].T, self.output_bias[...])
         return {name: np.array(array) for name, array in zip(TORCH_NAMES, arrays, strict=True)}
 
     def load_torch(self, state: Mapping[str, Any]) -> "SelfAttention":
-        """This map with the weights of PyTorch's MultiheadAttention, in this map's dtype.
+        """Returns a copy with the weights of PyTorch's MultiheadAttention, in this layer's dtype.
+
+        Args:
+            state: NumPy arrays under PyTorch's names, such as those of a `state_dict()`.
 
         Raises:
-            InputError: for missing names or other shapes.
+            InputError: for missing names or arrays of other shapes.
         """
         own = self.to_torch()
         got = {name: np.shape(state[name]) for name in own if name in state}
@@ -122,6 +138,7 @@ TORCH_NAMES = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bi
 
 
 def _softmax(scores: Array, visible: Bool[Array, "..."]) -> Array:
-    """Over what is visible; zero where nothing is. Hidden scores are made small first, or their gradients may be NaN."""
+    """Computes a softmax over the visible scores; zero where none is visible."""
+    # A masked score may be so large that its gradient is NaN: make it small first.
     scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
     return jnp.where(visible, jax.nn.softmax(scores, -1), 0)

@@ -1,4 +1,4 @@
-"""Several recurrent layers as one: forward and backward in time, and one above the other."""
+"""Compositions of recurrent layers: both directions of time, and stacks."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -24,18 +24,23 @@ LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 class Bidirectional(nnx.Module):
-    """Two layers with weights of their own, one from the past and one from the future: h_n = [forward_n; backward_n].
+    """Two recurrent layers, one in each direction of time: h_n = [forward_n; backward_n].
 
-    With a mask, the backward layer starts at each sequence's own last step. Its carry is a pair, forward and backward.
-
-    Source: Schuster and Paliwal (1997).
+    With a mask, the backward layer starts at the last step of each sequence. The carry is a pair,
+    forward and backward.
 
     Args:
-        kind: "lstm", "gru" or "rnn". input_size: components of an input. hidden_size: of the output of each direction.
-        key: for the initial weights. options: of the layers, such as `dtype` or `init`.
+        kind: of the layers, "lstm", "gru" or "rnn".
+        input_size: components of an input.
+        hidden_size: components of the output of each direction.
+        key: random key for the initial weights.
+        **options: of the layers, such as `dtype` or `init`.
 
     Raises:
-        InputError: for another kind, sizes below one, inputs, a carry or a mask of another shape, or no time steps.
+        InputError: for an unknown kind, sizes below one, inputs, a carry or a mask of another
+            shape, or no time steps.
+
+    Source: Schuster and Paliwal (1997).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -52,7 +57,11 @@ class Bidirectional(nnx.Module):
         self.backward = make_layer(kind, input_size=input_size, hidden_size=hidden_size, key=backward, **options)
 
     def init_carry(self, *batch: int) -> tuple[Any, Any]:
-        """The carries before the first step of either direction."""
+        """Returns the carries of both directions before the first step.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
         return self.forward.init_carry(*batch), self.backward.init_carry(*batch)
 
     @checked
@@ -62,20 +71,49 @@ class Bidirectional(nnx.Module):
         carry: tuple[Any, Any] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[tuple[Any, Any], Float[Array, "*batch time hidden"]]:
-        """The carries after the last step of either direction, and the outputs of all steps."""
+        """Runs both layers over a whole sequence.
+
+        Args:
+            xs: the inputs.
+            carry: the carries before the first step; by default `init_carry`.
+            mask: which steps exist, as for `LSTM`.
+
+        Returns:
+            The carries after the last step of each direction, and the outputs of all steps.
+
+        Raises:
+            InputError: for inputs, carries or a mask of another shape, or no time steps.
+        """
         ahead, back = (None, None) if carry is None else carry
-        # Reversed whole: steps outside of the mask, which then come first, leave the carry as it is.
+        # Reversed whole: steps outside of the mask, which then come first, leave the carry as it
+        # is.
         turned = None if mask is None else jnp.flip(mask, -1)
         ahead, outputs = self.forward(xs, ahead, mask)
         back, reverse = self.backward(jnp.flip(jnp.asarray(xs), -2), back, turned)
         return (ahead, back), jnp.concatenate([outputs, jnp.flip(reverse, -2)], -1)
 
     def to_torch(self, suffix: str = "_l0") -> dict[str, Float[np.ndarray, "..."]]:
-        """As `LSTM.to_torch`, of both directions."""
+        """Returns the weights of both directions under PyTorch's names and in its layout.
+
+        Args:
+            suffix: end of the names of the forward layer; the backward layer's add "_reverse".
+
+        Raises:
+            InputError: for layers that PyTorch does not have.
+        """
         return self.forward.to_torch(suffix) | self.backward.to_torch(f"{suffix}_reverse")
 
     def load_torch(self, state: Mapping[str, Any], suffix: str = "_l0") -> "Bidirectional":
-        """As `LSTM.load_torch`, of both directions."""
+        """Returns a copy with the weights of a bidirectional PyTorch layer.
+
+        Args:
+            state: NumPy arrays under PyTorch's names.
+            suffix: end of the names, as in `to_torch`.
+
+        Raises:
+            InputError: for missing names, arrays of other shapes, or layers that PyTorch does not
+                have.
+        """
         layer = nnx.clone(self)
         layer.forward = self.forward.load_torch(state, suffix)
         layer.backward = self.backward.load_torch(state, f"{suffix}_reverse")
@@ -83,35 +121,36 @@ class Bidirectional(nnx.Module):
 
 
 class Stack(nnx.Module):
-    """Recurrent layers one above the other: each sees the outputs of the one below, the first the inputs.
+    """Stacked recurrent layers, each of which takes the outputs of the one below.
 
-        x^(k+1) = dropout(layer_k(x^(k)))                       the output of the last layer is not dropped
-        x^(k+1) = dropout(layer_k(x^(k))) + x^(k)               skips=True, from the second layer on
-        x^(k+1) = [x^(k), dropout(layer_k(x^(k)))]              dense=True: each layer sees the inputs and the outputs of all
-                                                                before it; the output is that of the last layer alone
+        x^(k+1) = dropout(layer_k(x^(k)))               without dropout after the last layer
+        x^(k+1) = dropout(layer_k(x^(k))) + x^(k)       skips=True, from the second layer on
+        x^(k+1) = [x^(k), dropout(layer_k(x^(k)))]      dense=True; returns the last layer's output
 
-    Its carry is a tuple of the layers' carries. What is said of `LSTM` about dtype, batches and derivatives holds here too.
+    The carry is a tuple of the layers' carries. For batches and derivatives see `LSTM`.
 
     Args:
-        kind: "lstm", "gru" or "rnn".
+        kind: of the layers, "lstm", "gru" or "rnn".
         input_size: components of an input.
-        hidden_size: components of the output, of each direction.
-        num_layers: how many, one above the other.
-        key: for the initial weights.
+        hidden_size: components of the output of each layer, in each direction.
+        num_layers: number of layers.
+        key: random key for the initial weights.
         bidirectional: whether every layer is a `Bidirectional`.
-        dropout: the probability that a component between layers is zero, when a key is given; the others grow to make up. Each
-            layer has a mask of its own.
-        skips: adds the input of each layer but the first to its output.
-        dense: gives each layer the inputs and the outputs of all layers before it, side by side. Like skips, for eight layers
-            and more; one of the two.
+        dropout: probability with which a component between two layers is set to zero where a key is
+            given. The others are scaled up; each layer draws its own mask.
+        skips: whether to add the input of each layer, except the first, to its output.
+        dense: whether each layer takes the inputs and the outputs of all layers below it. For eight
+            layers or more, and instead of skips.
         **options: of the layers, such as `dtype`, `init` or `learn_carry`.
 
     Raises:
-        InputError: for another kind, sizes below one, a probability outside [0, 1), both skips and dense, inputs, a carry or a
-            mask of another shape, no time steps, single steps of a bidirectional stack, or PyTorch's weights for a dense one.
+        InputError: for an unknown kind, sizes below one, a probability outside [0, 1), both skips
+            and dense, inputs, a carry or a mask of another shape, no time steps, single steps of a
+            bidirectional stack, or PyTorch's weights for a dense one.
 
-    Source: Graves (2013) for stacks; Srivastava et al. (2014) and Zaremba et al. (2014) for dropout between layers only; He
-    et al. (2016) for skips; Huang, Liu, van der Maaten and Weinberger (2017) for dense connections.
+    Source: Graves (2013) for stacks; Srivastava et al. (2014) and Zaremba et al. (2014) for dropout
+    between layers only; He et al. (2016) for skips; Huang, Liu, van der Maaten and Weinberger
+    (2017) for dense connections.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -160,7 +199,7 @@ class Stack(nnx.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What it must be made with, beside a key, before its weights can be put in."""
+        """The arguments, besides a key, with which a stack of this kind and size is made."""
         first = self.layers[0]
         bidirectional = isinstance(first, Bidirectional)
         layer: Any = first.forward if isinstance(first, Bidirectional) else first
@@ -169,7 +208,11 @@ class Stack(nnx.Module):
         return layer.config | own | {"kind": kind, "bidirectional": bidirectional}
 
     def init_carry(self, *batch: int) -> tuple[Any, ...]:
-        """The layers' carries before the first step."""
+        """Returns the layers' carries before the first step.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
         return tuple(layer.init_carry(*batch) for layer in self.layers)
 
     @checked
@@ -181,10 +224,19 @@ class Stack(nnx.Module):
         *,
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch time hidden"]]:
-        """The layers' carries after the last step, and the outputs of the last layer.
+        """Runs the layers over a whole sequence.
 
         Args:
-            mask: see `LSTM`. key: for dropout; without one nothing is dropped.
+            xs: the inputs.
+            carry: the layers' carries before the first step; by default `init_carry`.
+            mask: which steps exist, as for `LSTM`.
+            key: random key for dropout; without one nothing is dropped.
+
+        Returns:
+            The layers' carries after the last step, and the outputs of the last layer.
+
+        Raises:
+            InputError: for inputs, carries or a mask of another shape, or no time steps.
         """
         self._check_carry(carry)
         carries = []
@@ -197,7 +249,19 @@ class Stack(nnx.Module):
     def step(
         self, carry: tuple[Any, ...], x: Float[Array, "*batch input_size"]
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch hidden"]]:
-        """The carries after one step, and its output; nothing is dropped."""
+        """Runs the layers for one step, without dropout.
+
+        Args:
+            carry: the layers' carries before the step.
+            x: the input.
+
+        Returns:
+            The carries after the step, and the output of the last layer.
+
+        Raises:
+            InputError: for a bidirectional stack, which needs whole sequences, or shapes that do
+                not match.
+        """
         self._check_carry(carry)
         carries = []
         for k, layer in enumerate(self.layers):
@@ -209,7 +273,7 @@ class Stack(nnx.Module):
         return tuple(carries), x
 
     def _passed_on(self, k: int, xs: Array, outputs: Array, key: Array | None) -> Array:
-        """What the layer above sees of layer k."""
+        """Returns the input of the layer above layer k."""
         is_last = k == len(self.layers) - 1
         if key is not None and not is_last:
             outputs = drop(outputs, self.dropout, jax.random.fold_in(key, k))
@@ -226,7 +290,11 @@ class Stack(nnx.Module):
             raise InputError("PyTorch has no stack with dense connections; exchange its layers one by one")
 
     def to_torch(self) -> dict[str, Float[np.ndarray, "..."]]:
-        """The weights of all layers under the names that PyTorch gives them, as for its `load_state_dict`."""
+        """Returns the weights of all layers under PyTorch's names, as `load_state_dict` takes them.
+
+        Raises:
+            InputError: for layers that PyTorch does not have, or dense connections.
+        """
         self._check_in_torch()
         state: dict[str, Any] = {}
         for k, layer in enumerate(self.layers):
@@ -234,7 +302,15 @@ class Stack(nnx.Module):
         return state
 
     def load_torch(self, state: Mapping[str, Any]) -> "Stack":
-        """This stack with the weights of PyTorch's, in this stack's dtype; see `LSTM.load_torch`."""
+        """Returns a copy with the weights of a PyTorch stack, in this stack's dtype.
+
+        Args:
+            state: NumPy arrays under PyTorch's names, such as those of a `state_dict()`.
+
+        Raises:
+            InputError: for missing names, arrays of other shapes, layers that PyTorch does not
+                have, or dense connections.
+        """
         self._check_in_torch()
         stack = nnx.clone(self)
         stack.layers = nnx.List(layer.load_torch(state, f"_l{k}") for k, layer in enumerate(self.layers))
@@ -242,10 +318,14 @@ class Stack(nnx.Module):
 
 
 def make_layer(kind: Kind, **options: Any) -> RecurrentLayer:
-    """A layer of a kind.
+    """Makes a layer of a kind.
+
+    Args:
+        kind: "lstm", "gru" or "rnn".
+        **options: of the layer.
 
     Raises:
-        InputError: for another kind.
+        InputError: for an unknown kind.
     """
     if kind not in LAYERS:
         raise InputError(f"kind must be one of {', '.join(LAYERS)}, got {shown(repr(kind))}")

@@ -1,4 +1,7 @@
-"""Weights under PyTorch's names: (gates * hidden, inputs), gates in its order, which is ours, and two biases."""
+"""Weights under PyTorch's names and in its layout: (gates * hidden, inputs), and two biases.
+
+The order of the gates is the same as ours.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +15,12 @@ from jaxcast.nn.over_time import Weights
 
 
 def to_torch(weights: Weights, suffix: str) -> dict[str, Float[np.ndarray, "..."]]:
+    """Converts weights to PyTorch's names and layout.
+
+    Args:
+        weights: of a layer.
+        suffix: end of the names.
+    """
     second_bias = np.zeros_like(weights.bias)
     if weights.recurrent_bias is not None:
         second_bias[-len(weights.recurrent_bias) :] = weights.recurrent_bias
@@ -20,7 +29,17 @@ def to_torch(weights: Weights, suffix: str) -> dict[str, Float[np.ndarray, "..."
 
 
 def from_torch(state: Mapping[str, Any], like: Weights, suffix: str) -> Weights:
-    """Weights of the shapes and dtype of `like`; the biases of PyTorch are added up except where `like` has two."""
+    """Converts weights from PyTorch's names and layout.
+
+    Args:
+        state: NumPy arrays under PyTorch's names.
+        like: weights of the wanted shapes and dtype. PyTorch's two biases are added unless it has
+            two.
+        suffix: end of the names.
+
+    Raises:
+        InputError: for missing names or arrays of other shapes.
+    """
     names = _names(suffix)
     missing = [name for name in names if name not in state]
     if missing:

@@ -1,4 +1,4 @@
-"""A language model: tokens in, the probabilities of the next one out, over whole texts or one token at a time."""
+"""Recurrent language models: training loss, scores and sampling."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,23 +29,24 @@ class LanguageModel(HasCell, Network, name="language_model"):
 
         p(w_(n+1) | w_1, ..., w_n) = softmax(W h_n + b),    h = Stack(E[w])
 
-    Logits are of the dtype of its parameters. `fit_over_time` trains it on `text_streams` by `cross_entropy`. With kind="rnn",
-    activation="sigmoid" and one layer it is the simple model h_n = sigmoid(W_h h_(n-1) + W_e E[w_n] + b).
+    `fit` with `chunk_size` trains it on `text_streams` by `cross_entropy`. With kind="rnn",
+    activation="sigmoid" and one layer it is the simple model h_n = sigmoid(W_h h_(n-1) + W_e E[w_n]
+    + b).
 
     Args:
-        num_tokens: of the alphabet.
+        num_tokens: size of the vocabulary.
         hidden_size: components of h.
-        num_layers: of the stack.
-        key: for the initial weights.
+        num_layers: layers of the stack.
+        key: random key for the initial weights.
         embedding_size: components of E[w].
         kind: of the layers, "lstm", "gru" or "rnn".
-        dropout: see `Stack`; here of E[w] and h too.
+        dropout: as for `Stack`, and here of E[w] and h too.
         activation: of an "rnn", "tanh", "sigmoid" or "relu"; tanh by default.
-        dtype: of the parameters.
+        dtype: of the parameters and the logits.
 
     Raises:
-        InputError: for another kind or activation, an activation of an "lstm" or "gru", sizes below one, or a probability
-            outside [0, 1).
+        InputError: for an unknown kind or activation, an activation for an "lstm" or "gru", sizes
+            below one, or a probability outside [0, 1).
 
     Source: Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout.
 
@@ -73,7 +74,7 @@ class LanguageModel(HasCell, Network, name="language_model"):
     ):
         if activation is not None and kind != "rnn":
             raise InputError(
-                f"an activation is chosen for kind='rnn' alone, got {shown(repr(activation))} for {shown(repr(kind))}; leave it out"
+                f"only kind='rnn' has a choice of activation, got {shown(repr(activation))} for {shown(repr(kind))}; leave it out"
             )
         options: dict[str, Any] = {} if activation is None else {"activation": activation}
         check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)
@@ -101,17 +102,26 @@ class LanguageModel(HasCell, Network, name="language_model"):
         return TokenCell(self)
 
     def init_carry(self, *batch: int) -> Any:
-        """The carry before the first token."""
+        """Returns the carry before the first token.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
         return self.stack.init_carry(*batch)
 
     @checked
     def __call__(
         self, tokens: Int[Array, "*batch time"], carry: Any = None, *, key: Key[Array, ""] | None = None
     ) -> tuple[Any, Float[Array, "*batch time token"]]:
-        """The carry after the last token, and the logits of what follows each.
+        """Runs the model over texts.
 
         Args:
-            key: for dropout; without one nothing is dropped.
+            tokens: of the texts.
+            carry: before the first token; by default `init_carry`.
+            key: random key for dropout; without one nothing is dropped.
+
+        Returns:
+            The carry after the last token, and the logits of the token that follows each.
         """
         of_inputs, of_stack, of_outputs = (None,) * 3 if key is None else jax.random.split(key, 3)
         xs = drop(self.embedding[...][tokens], self.stack.dropout, of_inputs)
@@ -119,7 +129,15 @@ class LanguageModel(HasCell, Network, name="language_model"):
         return carry, self.readout(drop(outputs, self.stack.dropout, of_outputs))
 
     def step(self, carry: Any, token: Int[Array, "*batch"]) -> tuple[Any, Float[Array, "*batch token"]]:
-        """The carry after one token, and the logits of the next."""
+        """Runs the model for one token, without dropout.
+
+        Args:
+            carry: before the token.
+            token: of each text.
+
+        Returns:
+            The carry after the token, and the logits of the next.
+        """
         carry, output = self.stack.step(carry, self.embedding[...][token])
         return carry, self.readout(output)
 
@@ -131,10 +149,20 @@ def cross_entropy(
     tokens: tuple[Int[Array, "*batch time"], Int[Array, "*batch time"]],
     key: Key[Array, ""] | None = None,
 ) -> tuple[Float[Array, ""], Any]:
-    """The mean of -log p of the tokens that followed, in nats, and the carry: the loss for `fit_over_time`.
+    """Computes the mean of -log p of the next tokens, in nats.
 
-    The model sees the true tokens, whatever it would have said (teacher forcing). tokens: those seen, and those that
-    followed each.
+    It is the loss for `fit` with `chunk_size`.
+
+    The model reads the true tokens, not its own forecasts of them (teacher forcing).
+
+    Args:
+        model: such as a `LanguageModel`.
+        carry: before the first token.
+        tokens: the tokens to read, and the token that follows each.
+        key: random key for dropout; without one nothing is dropped.
+
+    Returns:
+        The loss, and the carry after the last token.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -154,7 +182,13 @@ def _log_p(logits: Float[Array, "*batch token"], token: Int[Array, "*batch"]) ->
 
 
 class TextScore(NamedTuple):
-    """How well a text was foreseen: mean -log p of a token in nats, exp of it, and in bits (of characters: bits per character)."""
+    """Scores of a text.
+
+    Args:
+        loss: mean of -log p of a token, in nats.
+        perplexity: exp of the loss.
+        bits: the loss in bits; for characters, bits per character.
+    """
 
     loss: Float[Array, ""]
     perplexity: Float[Array, ""]
@@ -163,10 +197,13 @@ class TextScore(NamedTuple):
 
 @checked
 def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
-    """The scores of a text whose tokens had these log-probabilities.
+    """Scores a text by the log-probabilities of its tokens.
+
+    Args:
+        log_p: of every token, in nats.
 
     Raises:
-        InputError: for none.
+        InputError: for no tokens.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -182,12 +219,17 @@ def score_log_likelihoods(log_p: Float[Any, " token"]) -> TextScore:
 
 @checked
 def log_likelihoods(model: LanguageModel, tokens: Tokens, *, chunk_size: int = 1000) -> Float[Array, " token-1"]:
-    """log p of every token of a text but the first, each given all that came before it.
+    """Computes log p of every token of a text except the first, given all tokens before it.
 
-    The carry is kept from the first token to the last; chunks only bound the memory.
+    Args:
+        model: the language model.
+        tokens: of the text.
+        chunk_size: tokens that are read at once. It bounds the memory only: the carry is kept from
+            the first token to the last.
 
     Raises:
-        InputError: for fewer than two tokens, tokens the model does not have, or chunks below one.
+        InputError: for fewer than two tokens, tokens outside of the vocabulary, or chunks below
+            one.
 
     Example:
         >>> import jax, jaxcast, numpy as np
@@ -216,10 +258,14 @@ def _log_likelihoods(model: LanguageModel, tokens: Array, *, chunk_size: int) ->
 
 
 class TokenCell(FrozenPytree, Cell):
-    """A language model as a cell: where the next token is not known, a rollout feeds a sample of softmax(logits / temperature).
+    """A language model as a cell, whose closed loop samples from softmax(logits / temperature).
 
-    Values are tokens, whole numbers without an axis; forecasts are logits, (token,), of the model's dtype; `info["token"]` is the
-    token that it was fed.
+    Values are integer tokens without an axis, forecasts are logits, (token,), in the model's dtype.
+    `info["token"]` is the token that was fed.
+
+    Args:
+        model: such as a `LanguageModel`.
+        temperature: below 1 it favours likely tokens.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -235,10 +281,24 @@ class TokenCell(FrozenPytree, Cell):
     reads_tokens = True
 
     def init_carry(self, value: Any, exogenous: Any = None) -> Any:
-        """The model's carry before the first token."""
+        """Returns the model's carry before the first token.
+
+        Args:
+            value: the first token; its value has no effect.
+            exogenous: not used.
+        """
         return self.model.init_carry()
 
     def __call__(self, carry: Any, x: Input) -> tuple[Any, Output]:
+        """Reads one token.
+
+        Args:
+            carry: the model's.
+            x: with the token as its value.
+
+        Returns:
+            The carry after it, and the logits of the next token.
+        """
         carry, logits = self.model.step(carry, x.value)
         return carry, Output(logits, {"token": x.value})
 
@@ -272,16 +332,20 @@ def sample_tokens(
     temperature: Scalar = 1.0,
     key: Key[Array, ""],
 ) -> Int[Array, " sampled"]:
-    """What a model writes after a prompt: a closed loop, in one compiled scan, that feeds samples.
+    """Samples a continuation of a prompt, in closed loop and one compiled scan.
 
         w_(n+1) ~ softmax(logits_n / temperature)
 
     Args:
-        temperature: below 1 likely tokens become likelier; other numbers compile nothing.
+        model: the language model.
+        prompt: the tokens to continue.
+        num_tokens: how many to sample.
+        temperature: below 1 it favours likely tokens; a new value does not compile again.
+        key: random key for the samples.
 
     Raises:
-        InputError: for an empty prompt, tokens the model does not have, none to write, or a temperature that is not
-            positive.
+        InputError: for an empty prompt, tokens outside of the vocabulary, no tokens to sample, or a
+            temperature that is not positive.
 
     Example:
         >>> import jax, jaxcast
@@ -292,7 +356,7 @@ def sample_tokens(
     check_sizes(num_tokens=num_tokens)
     prompt = checked_tokens(prompt, at_least=1, num_tokens=len(model.embedding))
     if np.ndim(temperature) or (not is_traced(temperature) and not 0 < float(np.asarray(temperature)) < np.inf):
-        raise InputError(f"temperature must be one positive and finite number, got {temperature}")
+        raise InputError(f"temperature must be a positive, finite number, got {temperature}")
     outputs = forecast(TokenCell(model, jnp.asarray(temperature)), prompt, num_tokens + 1, key=key)
     # The first output is that of the last token of the prompt.
     return outputs.info["token"][1:]

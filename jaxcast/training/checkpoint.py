@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: a tree of arrays in one file, with what tells the run from any other."""
+"""Checkpoints of a training run: a tree of arrays and the identity of the run in one file."""
 
 import json
 from pathlib import Path
@@ -14,17 +14,32 @@ from jaxcast.pytrees import named_leaves
 
 
 def save_checkpoint(path: Path, identity: dict[str, Any], num_done: int, tree: Any) -> None:
-    """Replaces the checkpoint by this one, in one piece."""
+    """Writes a checkpoint, or replaces it in one piece.
+
+    Args:
+        path: of the file.
+        identity: what tells the run from others, as JSON values.
+        num_done: finished epochs.
+        tree: the state of the run.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.asarray(leaf) for name, leaf in named_leaves(tree).items()}
     write_arrays(path, {"__identity__": json.dumps(identity), "__num_done__": num_done, **arrays})
 
 
 def load_checkpoint(path: Path, identity: dict[str, Any], like: Any) -> tuple[int, Any]:
-    """How much was done, and the tree as it was then.
+    """Reads a checkpoint.
+
+    Args:
+        path: of the file.
+        identity: of the run that continues.
+        like: a tree with the shapes and dtypes of the state.
+
+    Returns:
+        The number of finished epochs, and the state after them.
 
     Raises:
-        InputError: for a file that is cut off, no checkpoint, or that of another run.
+        InputError: for a file that is damaged, no checkpoint, or one of another run.
     """
     arrays = read_arrays(path)
     fix = "delete it to start afresh, or choose another"

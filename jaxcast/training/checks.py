@@ -1,4 +1,4 @@
-"""What a training refuses: numbers that are not finite where the loss sees them, and losses that become so."""
+"""Checks of a training: finite data where the loss sees them, and a finite loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,14 @@ from jaxcast.training.run import FitSettings
 
 
 class DivergenceError(InputError):
-    """A training whose loss has become NaN or infinite."""
+    """Error for a training whose loss has become NaN or infinite."""
 
 
 def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, settings: FitSettings) -> None:
-    """Refuses NaN and infinity in the data of a training, except where the loss and its gradient stay finite all the same.
+    """Checks that data are finite wherever the loss sees them.
 
-    So what a loss masks, such as the targets of weight 0 in `region_loss`, or the missing values of histories, may be anything.
+    NaN and infinity are accepted where loss and gradient stay finite all the same: in targets of
+    weight 0 of `region_loss`, for example, or in missing values of histories.
 
     Args:
         name: of the data, "data" or "validation".
@@ -29,10 +30,11 @@ def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, set
         models: with a leading seed axis, or None.
         data: arrays with a leading sample axis, over time with leading stream and time axes.
         keys: of the seeds.
-        settings: what is trained by which loss.
+        settings: of the fit.
 
     Raises:
-        InputError: that names the array and the first sample, or stream and step, at which the loss is not finite.
+        InputError: with the array and the first sample, or stream and step, where the loss is not
+            finite.
     """
     bad = _bad_places(data, 2 if settings.over_time else 1)
     if not len(bad):
@@ -53,11 +55,11 @@ def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, set
 
 
 def _bad_places(data: PyTree, num_axes: int) -> np.ndarray:
-    """The samples, or streams and steps, with a number that is not finite, (place, axis); of each stream the first alone."""
+    """Returns the places, (place, axis), of samples or steps that are not finite."""
     bad: Any = False
     for leaf in jax.tree.leaves(data):
         if not is_traced(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating):
-            if jnp.isfinite(leaf).all():  # on the device: no copy to the host of what is sound
+            if jnp.isfinite(leaf).all():  # on the device: finite data are not copied to the host
                 continue
             finite = np.asarray(jnp.isfinite(leaf))
             bad = bad | ~finite.reshape((*finite.shape[:num_axes], -1)).all(-1)
@@ -66,7 +68,7 @@ def _bad_places(data: PyTree, num_axes: int) -> np.ndarray:
 
 
 def _batch_at(data: PyTree, places: np.ndarray, settings: FitSettings) -> PyTree:
-    """The samples, or the chunk of one stream that holds the step, as a batch."""
+    """Returns the samples, or the chunk of one stream with the step, as a batch."""
     if not settings.over_time:
         return jax.tree.map(lambda a: a[places[:, 0]], data)
     stream, start = places[0][0], places[0][1] // settings.size * settings.size
@@ -74,7 +76,7 @@ def _batch_at(data: PyTree, places: np.ndarray, settings: FitSettings) -> PyTree
 
 
 def _judge(model: Any, settings: FitSettings) -> Callable[[PyTree], bool]:
-    """batch -> whether loss and gradient are finite."""
+    """Makes a function of a batch that returns whether loss and gradient are finite."""
     graph, *state = nnx.split(model, nnx.Param, ...)
     params, others = state
     options = {"key": jax.random.key(0)} if settings.with_key else {}
@@ -90,7 +92,7 @@ def _judge(model: Any, settings: FitSettings) -> Callable[[PyTree], bool]:
 
 
 def _culprit(data: PyTree, place: np.ndarray, settings: FitSettings, is_finite: Callable[[PyTree], bool]) -> str:
-    """The path of the array without which the loss would be finite; of several such the first that is not finite."""
+    """Returns the path of the array whose values make the loss not finite."""
     batch = _batch_at(data, place[None], settings)
     leaves, structure = jax.tree_util.tree_flatten_with_path(batch)
     bad = [k for k, (_, leaf) in enumerate(leaves) if not np.isfinite(np.asarray(leaf, float)).all()]
@@ -102,14 +104,14 @@ def _culprit(data: PyTree, place: np.ndarray, settings: FitSettings, is_finite: 
 
 
 def check_losses(losses: Float[Array, "seed epoch"], trained: Bool[Any, "seed epoch"] | None = None) -> None:
-    """Refuses a training whose loss has become NaN or infinite.
+    """Checks that a training has not diverged.
 
     Args:
         losses: of every epoch.
         trained: which epochs took place, where seeds stop early; by default all.
 
     Raises:
-        InputError: that names the first seed and epoch, both counted from 0.
+        DivergenceError: with the first seed and epoch, counted from 0, whose loss is not finite.
     """
     if is_traced(losses):
         return

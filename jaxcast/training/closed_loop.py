@@ -1,4 +1,4 @@
-"""Training through closed loops: gradients of forecasts that were fed back, over growing horizons."""
+"""Training through closed loops: gradients of forecasts that are fed back."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -26,10 +26,13 @@ MakeCell = Callable[[Any], Cell]
 
 
 class TrainingWindows(NamedTuple):
-    """Windows to train closed loops on, (window, ...).
+    """Windows of a trajectory to train closed loops on.
 
-    history: (window, time, dim), oldest first. truth: (window, lead, dim). times: of both but the last lead. scale: the
-    size of each component, (window, dim), the same for all.
+    Args:
+        history: true states before the forecast, (window, time, dim), oldest first.
+        truth: states to forecast, (window, lead, dim).
+        times: of both without the last lead, (window, time + lead - 1).
+        scale: standard deviation of each component, (window, dim), the same for all windows.
     """
 
     history: Array
@@ -58,28 +61,39 @@ def fine_tune(
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     mesh: Mesh | None = None,
 ) -> FitResult:
-    """Goes on training models on how their closed loops do, the horizon growing as they get better.
+    """Continues the training of models through their closed loops, over more and more leads.
 
-    The loss is that of `closed_loop_loss`. Steps are recomputed in the backward pass, so that memory does not grow with
-    what a step holds. It helps models that do as well on new data as in training; one that overfits gets no better by it.
-
-    Source: Bengio et al. (2015) and Lam et al. (2023) for growing horizons; Chen et al. (2016) for checkpoints.
+    The loss is that of `closed_loop_loss`. The backward pass recomputes each step, so memory does
+    not grow with what a step stores. It helps models that generalise; it does not cure overfitting.
 
     Args:
-        models: with a leading seed axis, such as `fit` returns; their `nnx.Param` leaves are trained.
-        make_cell, tolerance, diverged: as in `closed_loop_loss`. keys: one for each seed; they shuffle.
-        num_leads: of the closed loop, each trained for num_epochs over all windows.
-        optimizer: by default Adam with clipped gradients, its rate going to zero along a cosine for each horizon.
-        history_size: true values before each window; by default as many as fill the cell's memory.
-        stride: a window begins at every so many samples.
-        on_progress: called at the end of every horizon, with it and the newest losses.
-
-    Raises:
-        InputError: for leads below one, a trajectory shorter than a window or not evenly sampled by the dt of the
-            cell's flow map, or settings out of range.
+        trajectory: to train on.
+        models: with a leading seed axis, such as `fit` returns; their `nnx.Param` leaves are
+            trained.
+        make_cell: model -> cell, a function defined once (it is compared by identity).
+        keys: one for each seed; they shuffle.
+        num_leads: lengths of the closed loop, trained one after the other for num_epochs each.
+        num_epochs: passes over all windows for each length.
+        batch_size: windows of a minibatch.
+        learning_rate: Adam's, which falls to zero along a half cosine for each length.
+        clip_norm: gradients with a larger global norm are scaled down to it.
+        optimizer: used instead of Adam where it is given.
+        tolerance: error in standard deviations, as for `closed_loop_loss`.
+        diverged: squared error in standard deviations, as for `closed_loop_loss`.
+        history_size: true states before each window; by default as many as fill the cell's memory.
+        stride: samples from the start of one window to the next.
+        on_progress: called after each length, with it and the newest losses.
+        mesh: devices to spread the seeds over; by default all.
 
     Returns:
-        The models, and the losses of all epochs of all horizons.
+        The models, and the losses of all epochs of all lengths.
+
+    Raises:
+        InputError: for leads below one, a trajectory shorter than a window or not evenly sampled by
+            the dt of the cell's flow map, or settings out of range.
+
+    Source: Bengio et al. (2015) and Lam et al. (2023) for growing lengths; Chen et al. (2016) for
+    recomputation.
 
     Example:
         >>> import jax, jaxcast
@@ -126,7 +140,13 @@ def _check_tuning(num_leads: Sequence[int], num_epochs: int, stride: int, tolera
 
 @checked
 def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: int, stride: int = 1) -> TrainingWindows:
-    """Overlapping windows of a trajectory, one beginning every `stride` samples.
+    """Cuts overlapping windows out of a trajectory.
+
+    Args:
+        trajectory: evenly sampled.
+        num_leads: states of a window to forecast.
+        history_size: true states before them.
+        stride: samples from the start of one window to the next.
 
     Raises:
         InputError: for a trajectory shorter than one window, not evenly sampled, or with NaN.
@@ -156,18 +176,21 @@ def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: in
 @checked
 @cache
 def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: float = 0.3) -> Loss:
-    """The loss of `fine_tune`: (model, windows) -> scalar; the same arguments give the same function.
+    """Makes the loss of `fine_tune`, (model, windows) -> scalar.
 
-        loss = mean over windows and leads of log(1 + e / tolerance^2),    e = mean_d ((forecast_d - truth_d) / std_d)^2
+        loss = mean over windows and leads of log(1 + e / tolerance^2)
+        e = mean_d ((forecast_d - truth_d) / std_d)^2
 
-    over the leads up to the first at which e exceeds `diverged`, and that one, with differences beyond
-    2 sqrt(dim diverged) std cut. Behind it nothing is scored and the truth is fed, so a window that has diverged gives
-    finite gradients and no noise, unless the cell returns NaN for finite states. Errors below the tolerance count by
-    their square, those above by their logarithm, so that every lead asks for about the same relative improvement.
+    The mean ends with the first lead at which e exceeds `diverged`; differences are clipped at 2
+    sqrt(dim diverged) std. After it nothing is scored and the truth is fed, so a diverged window
+    gives finite gradients without noise, unless the cell returns NaN for finite states. Errors
+    below the tolerance count by their square, larger ones by their logarithm, so that all leads ask
+    for about the same relative improvement. The same arguments return the same function.
 
     Args:
         make_cell: model -> cell, a function defined once (it is compared by identity).
-        tolerance, diverged: errors in standard deviations, and their squares.
+        tolerance: error, in standard deviations, at which the logarithm takes over.
+        diverged: squared error, in squared standard deviations, at which a window ends.
 
     Example:
         >>> import jaxcast
@@ -188,14 +211,15 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
 
 
 def _score(cell: Cell, window: TrainingWindows, *, tolerance: Scalar, diverged: Scalar) -> Array:
-    """The mean score of one window's leads."""
+    """Computes the mean score of the leads of one window."""
     num_true = len(window.history)
     far = 2 * (len(window.scale) * diverged) ** 0.5 * window.scale  # one component alone is enough to diverge
 
     def judge(state: RolloutState, alive: Array, truth: Array) -> tuple[Array, Array, Array]:
-        """What to feed next, whether it is still to be scored, and the score of the newest forecast."""
+        """Returns what to feed next, whether to score on, and the score of the newest forecast."""
         fed = cell.feedback(state.output, None)
-        # What is farther off counts as this far: it has no gradient, and what is not finite must not reach one.
+        # Larger differences are clipped and have no gradient; what is not finite must not reach
+        # one.
         off = jnp.clip(jnp.where(jnp.isfinite(fed), fed - truth, far), -far, far)
         error = jnp.mean((off / window.scale) ** 2)
         score = jnp.where(alive, jnp.log1p(error / tolerance**2), 0)

@@ -1,4 +1,4 @@
-"""Training by gradients: the whole run is one compiled program of nested scans, for any number of seeds."""
+"""Training by gradients: one compiled program of nested scans, for any number of seeds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,8 +57,8 @@ def fit(
     """Trains one model for each key, by minibatches or through time.
 
     With `batch_size`, each epoch shuffles the samples into minibatches. With `chunk_size`, it is
-    truncated back-propagation through time: the data are long streams, all of them one batch, and an
-    update follows each chunk of steps. The carry after a chunk is the one before the next, its
+    truncated back-propagation through time: the data are long streams, all of them one batch, and
+    an update follows each chunk of steps. The carry after a chunk is the one before the next, its
     gradient stopped. Every epoch starts from `model.init_carry(num_streams)`, which gradients reach
     where the first carry is learned. A single chunk of all steps is full back-propagation. What
     remains after the last full minibatch or chunk is dropped.
@@ -68,12 +68,13 @@ def fit(
     keys are trained beside it.
 
     Args:
-        data: a pytree of arrays with a leading sample axis; with `chunk_size`, with leading stream and
-            time axes.
+        data: a pytree of arrays with a leading sample axis; with `chunk_size`, with leading stream
+            and time axes.
         init: key -> `flax.nnx` module, whose `nnx.Param` leaves are trained. Or the result of an
-            earlier fit, one model for each key, from which training continues with a fresh optimizer.
-        loss: (model, minibatch) -> scalar; with `chunk_size`, (model, carry, chunk) -> (scalar, carry).
-            Define it once: it is compared by identity.
+            earlier fit, one model for each key, from which training continues with a fresh
+            optimizer.
+        loss: (model, minibatch) -> scalar; with `chunk_size`, (model, carry, chunk) -> (scalar,
+            carry). Define it once: it is compared by identity.
         keys: one for each model; it draws the initial parameters and shuffles.
         optimizer: any optax optimizer, such as `make_optimizer` returns.
         num_epochs: passes over the data.
@@ -88,10 +89,10 @@ def fit(
             epoch or of its last one.
         on_progress: called with the number of finished epochs and the newest loss of each seed.
         num_reports: how often, about, `on_progress` is called and the checkpoint replaced.
-        checkpoint: a file that is replaced during the run and kept afterwards. Where it exists, the run
-            continues from it and ends with the same numbers, to the bit, as without interruption. It
-            must be of the same data, keys, sizes and loss; of the optimizer only the shapes of its
-            state are compared.
+        checkpoint: a file that is replaced during the run and kept afterwards. Where it exists, the
+            run continues from it and ends with the same numbers, to the bit, as without
+            interruption. It must be of the same data, keys, sizes and loss; of the optimizer only
+            the shapes of its state are compared.
         mesh: devices to spread the seeds over; by default all devices, those of other processes
             included.
 
@@ -99,11 +100,11 @@ def fit(
         The models and their losses.
 
     Raises:
-        InputError: for data that are not finite where the loss sees them, a loss that becomes NaN or
-            infinite (seed and epoch are named), arrays of different lengths, minibatches or chunks
-            longer than the data, neither or both of `batch_size` and `chunk_size`, no keys or epochs,
-            models that are not one for each key, `patience` without validation data, or a checkpoint
-            that is damaged or belongs to another run.
+        InputError: for data that are not finite where the loss sees them, a loss that becomes NaN
+            or infinite (seed and epoch are named), arrays of different lengths, minibatches or
+            chunks longer than the data, neither or both of `batch_size` and `chunk_size`, no keys
+            or epochs, models that are not one for each key, `patience` without validation data, or
+            a checkpoint that is damaged or belongs to another run.
 
     Source: Williams and Peng (1990) for truncated back-propagation.
 

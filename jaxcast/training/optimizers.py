@@ -1,4 +1,4 @@
-"""Optimizers by name."""
+"""Adam and its learning-rate schedules."""
 
 import math
 from functools import cache
@@ -21,18 +21,22 @@ def make_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
 ) -> optax.GradientTransformation:
-    """Adam with a learning-rate schedule, decoupled weight decay and clipping, each off by default.
+    """Makes Adam with a learning-rate schedule, decoupled weight decay and gradient clipping.
 
-    Any other optax optimizer does as well. The same arguments give the same object, so that `fit` compiles once.
+    All three are off by default. `fit` takes any other optax optimizer as well. The same arguments
+    return the same object, so that `fit` does not compile again.
 
     Args:
-        schedule: constant, or decay to zero over num_optimizer_steps along a half cosine or a line.
+        learning_rate: Adam's learning rate, before any decay.
+        schedule: constant, or a decay to zero along a half cosine or a line.
+        num_optimizer_steps: steps at whose end the decay reaches zero; needed for a decay.
         warmup_steps: the first steps, over which the rate rises linearly from zero.
-        weight_decay: times the learning rate, taken off every parameter at every step (AdamW).
-        clip_norm: gradients with a larger global norm are scaled down to it.
+        weight_decay: at each step every parameter shrinks by this times the learning rate (AdamW).
+        clip_norm: gradients with a larger global norm are scaled down to it; None clips nothing.
 
     Raises:
-        InputError: for a rate, decay or norm out of range, an unknown schedule, or a decaying one without num_optimizer_steps.
+        InputError: for a rate, decay or norm out of range, an unknown schedule, or a decay without
+            more steps than the warm-up.
 
     Source: Kingma and Ba (2015); Loshchilov and Hutter (2019) for the decay and the cosine.
 

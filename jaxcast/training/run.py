@@ -1,4 +1,4 @@
-"""The compiled program of a training run: epochs of updates for every seed, shuffled minibatches or chunks in time order."""
+"""The compiled program of a training run: epochs over minibatches, or over chunks in time order."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,10 +21,15 @@ from jaxcast.types import Scalar
 
 
 class FitSettings(NamedTuple):
-    """How a run goes; all of it is static.
+    """The static settings of a fit.
 
-    loss: (model, batch) -> scalar, with `key` as well where with_key; over time (model, carry, chunk) -> (scalar, carry).
-    size: of a minibatch, or of a chunk in steps. patience: epochs without a better validation loss before a run stops.
+    Args:
+        loss: (model, batch) -> scalar; over time (model, carry, chunk) -> (scalar, carry).
+        size: samples of a minibatch, or steps of a chunk.
+        num_epochs: passes over the data.
+        over_time: whether chunks follow each other in time.
+        with_key: whether the loss takes a `key` too.
+        patience: epochs without a better validation loss before a seed stops; None for no stop.
     """
 
     loss: Callable[..., Any]
@@ -36,7 +41,14 @@ class FitSettings(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The parameters with the lowest validation loss so far, that loss, the epoch, and the validation losses of all."""
+    """The best epoch so far.
+
+    Args:
+        params: the parameters with the lowest validation loss.
+        loss: that loss.
+        epoch: its epoch.
+        losses: the validation losses of all epochs.
+    """
 
     params: Any
     loss: Array
@@ -45,7 +57,16 @@ class Best(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One seed's run so far; best is None without validation data."""
+    """The state of one seed's run.
+
+    Args:
+        params: the trained arrays.
+        constants: the other arrays of the model.
+        opt_state: of the optimizer.
+        losses: of all epochs, NaN for those to come.
+        key: for shuffling and dropout.
+        best: the best epoch so far; None without validation data.
+    """
 
     params: Any
     constants: Any
@@ -69,7 +90,24 @@ def train(
     checkpoint: str | Path | None,
     mesh: Mesh | None,
 ) -> tuple[Any, Run]:
-    """What the models are made of, and every seed's run after its last epoch; `init` makes a model, unless there are models."""
+    """Trains all seeds.
+
+    Args:
+        init: key -> model; None where there are models.
+        models: with a leading seed axis, or None.
+        data: to train on.
+        validation: held-out data, or None.
+        settings: of the fit.
+        keys: of the seeds.
+        optimizer: of all seeds.
+        on_progress: called with the number of finished epochs and the newest losses.
+        num_reports: how often, about, it is called and the checkpoint replaced.
+        checkpoint: file to continue from and to replace, or None.
+        mesh: devices to spread the seeds over; None for all.
+
+    Returns:
+        The graph of a model, and every seed's run after its last epoch.
+    """
     num_epochs = settings.num_epochs
     graph, run = _started(init, models, keys, optimizer, num_epochs, validation is not None)
     identity = {} if checkpoint is None else _identity(data, validation, keys, settings)
@@ -85,14 +123,14 @@ def train(
             save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
         if on_progress is not None:
             on_progress(stop, everywhere(run.losses)[: len(keys), stop - 1])
-    # The key and the optimizer's state stay where they are: no one needs them any more.
+    # Nobody needs the keys and the state of the optimizer any more: they stay on their devices.
     return graph, gather_seeds(run._replace(opt_state=None, key=None), len(keys))
 
 
 def _started(
     init: Any, models: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int, validated: bool
 ) -> tuple[Any, Run]:
-    """What the models are made of, and the run before its first epoch, of new models or of those of an earlier run."""
+    """Returns the graph of a model, and the run before its first epoch."""
     options: dict[str, Any] = {"optimizer": optimizer, "num_epochs": num_epochs, "validated": validated}
     if models is None:
         shapes = jax.eval_shape(init, keys[0])
@@ -106,7 +144,7 @@ def _started(
 
 
 def check_training_memory(shapes: Any, num_seeds: int, num_epochs: int) -> None:
-    """Refuses a training that cannot fit into memory.
+    """Checks that a training fits into memory.
 
     Args:
         shapes: of one model, by `jax.eval_shape`.
@@ -114,21 +152,26 @@ def check_training_memory(shapes: Any, num_seeds: int, num_epochs: int) -> None:
         num_epochs: losses that each keeps.
 
     Raises:
-        InputError: with the estimate and what the machine has.
+        InputError: with the estimate and the memory of the machine.
     """
     per_model = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     check_memory(num_seeds * (3 * per_model + 4 * num_epochs), f"training {num_seeds} seeds over {num_epochs} epochs")
 
 
 def trained_epochs(run: Run, settings: FitSettings) -> Any:
-    """Which epochs of each seed took place, (seed, epoch); None for all."""
+    """Returns which epochs of each seed took place, (seed, epoch); None for all.
+
+    Args:
+        run: of all seeds, after the last epoch.
+        settings: of the fit.
+    """
     if settings.patience is None or run.best is None:
         return None
     return jnp.arange(settings.num_epochs) <= run.best.epoch[:, None] + settings.patience
 
 
 def _resumed(run: Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[Run, int]:
-    """The run as its checkpoint left it, and how many epochs are done."""
+    """Returns the run as its checkpoint left it, and the number of finished epochs."""
     if checkpoint is None or not Path(checkpoint).exists():
         return run, 0
     done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
@@ -136,7 +179,7 @@ def _resumed(run: Run, checkpoint: str | Path | None, identity: dict[str, Any]) 
 
 
 def _progress(run: Run) -> dict[str, Any]:
-    """What changes from epoch to epoch; the rest of a run follows from its key."""
+    """Returns what changes from epoch to epoch; the rest of a run follows from its key."""
     progress = {"params": run.params, "opt_state": run.opt_state, "losses": run.losses}
     return progress if run.best is None else progress | {"best": run.best}
 
@@ -161,13 +204,13 @@ def _begin(
     num_epochs: int,
     validated: bool,
 ) -> Run:
-    """Every seed's run before its first epoch."""
+    """Starts every seed's run with a new model."""
 
     def begin(key: Array) -> Any:
         return nnx.state(init(jax.random.fold_in(key, 0)), nnx.Param, ...)
 
-    # One after the other: a batch of the QR decompositions that make orthogonal weights may wait for itself for ever on a
-    # CPU (jax 0.10.2).
+    # One after the other: on a CPU a batch of the QR decompositions that make orthogonal weights
+    # may deadlock (jax 0.10.2).
     return _resume(*jax.lax.map(begin, keys), keys, optimizer=optimizer, num_epochs=num_epochs, validated=validated)
 
 
@@ -181,7 +224,7 @@ def _resume(
     num_epochs: int,
     validated: bool,
 ) -> Run:
-    """Every seed's run of models that are there already."""
+    """Starts every seed's run with given models."""
 
     def begin(params: Any, constants: Any, key: Array) -> Run:
         losses = jnp.full(num_epochs, jnp.nan)
@@ -205,7 +248,7 @@ def _epochs(
     settings: FitSettings,
     mesh: Mesh | None,
 ) -> Run:
-    """Epochs number start to stop - 1 of every seed's run."""
+    """Runs epochs `start` to `stop` - 1 of every seed."""
 
     def run_one(run: Run, shared: tuple[PyTree, PyTree, Array, Array]) -> Run:
         data, validation, start, stop = shared
@@ -236,7 +279,7 @@ def _epochs(
 def _shuffled(
     run: Run, n: Array, data: PyTree, settings: FitSettings, step: Callable[..., Any], restored: Any
 ) -> tuple[Any, Any, Array]:
-    """One pass over shuffled minibatches; what is left after the last full one is dropped."""
+    """Passes once over shuffled minibatches; what remains after the last full one is dropped."""
     num_samples = len(jax.tree.leaves(data)[0])
     num_batches = num_samples // settings.size
     key = jax.random.fold_in(run.key, n)
@@ -260,7 +303,7 @@ def _shuffled(
 def _in_time_order(
     run: Run, n: Array, data: PyTree, settings: FitSettings, step: Callable[..., Any], restored: Any
 ) -> tuple[Any, Any, Array]:
-    """One pass over chunks of all streams, the carry handed on with its gradient stopped; that of the first is the model's."""
+    """Passes once over chunks of all streams, and hands the carry on with its gradient stopped."""
     chunks = in_chunks(data, settings.size)
     key = jax.random.fold_in(run.key, n)
 
@@ -284,7 +327,12 @@ def _in_time_order(
 
 
 def in_chunks(data: PyTree, size: int) -> PyTree:
-    """(stream, time, ...) as (chunk, stream, step, ...); what is left after the last full chunk is dropped."""
+    """Cuts (stream, time, ...) into (chunk, stream, step, ...), and drops what remains.
+
+    Args:
+        data: a tree of streams.
+        size: steps of a chunk.
+    """
 
     def cut(a: Array) -> Array:
         streams, length, *rest = a.shape
@@ -295,7 +343,7 @@ def in_chunks(data: PyTree, size: int) -> PyTree:
 
 
 def _validation_loss(run: Run, validation: PyTree, settings: FitSettings, restored: Any) -> Array:
-    """Without keys, so without dropout; over time in one pass along all streams."""
+    """Computes the validation loss, without keys and so without dropout."""
     model = restored(run.params, run.constants)
     if not settings.over_time:
         return settings.loss(model, validation)
@@ -312,7 +360,7 @@ def _first_carry(model: Any, data: PyTree) -> Any:
 
 
 def _judged(run: Run, n: Array, loss: Array) -> Best:
-    """The best so far, and the validation losses with the newest. A loss that is NaN is never the best."""
+    """Updates the best epoch by the newest validation loss; NaN is never the best."""
     best = run.best
     loss = loss.astype(best.loss.dtype)
     is_better = loss < best.loss

@@ -1,4 +1,4 @@
-"""Which settings of a forecaster to take: those that do best on a validation part."""
+"""Selection of settings and candidates by validation."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,13 @@ from jaxcast.windows import Windows, _windows_at, forecast_windows
 
 
 class GridSearch(NamedTuple):
-    """setting: the best one. cell: fitted with it on the whole course. scores: each setting tried and its mean valid time
-    on the validation part, best first."""
+    """The result of a grid search.
+
+    Args:
+        setting: the best setting.
+        cell: the cell fitted with it on the whole trajectory.
+        scores: every setting and its mean valid time on the validation part, best first.
+    """
 
     setting: dict[str, Any]
     cell: Any
@@ -43,20 +48,30 @@ def grid_search(
     validation_share: float = 0.25,
     scale: Any = 1.0,
 ) -> GridSearch:
-    """Tries every combination of a small grid: fits on the first part of a training course, forecasts within the last.
+    """Tries every combination of settings on one trajectory: fits the start, forecasts the end.
 
-    The score is the mean valid time over windows spread evenly, and overlapping, over the validation part: it is finer
-    than a median, whose steps are dt. The first of equally good settings wins.
+    The score is the mean valid time over overlapping windows, spread evenly over the validation
+    part. It is finer than the median, which is a multiple of dt. The first of equally good settings
+    wins.
 
     Args:
-        fit: (trajectory, **setting) -> cell. grid: the values to try of each argument.
-        dt, threshold, scale: see `valid_time`. num_leads: leads. history_size: true values before each, from which
-            a cell must be able to start.
-        validation_share: of the course.
+        trajectory: to fit and validate on.
+        fit: (trajectory, **setting) -> cell.
+        grid: the values to try of each argument of `fit`.
+        dt: interval between samples.
+        threshold: of the squared error, as for `valid_time`.
+        num_leads: length of a forecast, in samples.
+        history_size: true samples before each forecast, from which a cell must be able to start.
+        num_windows: forecasts that are scored.
+        validation_share: share of the trajectory that validates.
+        scale: of the errors, as for `valid_time`.
+
+    Returns:
+        The best setting, its cell fitted on the whole trajectory, and all scores.
 
     Raises:
-        InputError: for an empty grid, a share that is not between 0 and 1, a validation part shorter than a window, or a
-            trajectory that is not evenly sampled every dt.
+        InputError: for an empty grid, a share that is not between 0 and 1, a validation part
+            shorter than a window, or a trajectory that is not evenly sampled every dt.
 
     Example:
         >>> import jaxcast
@@ -108,19 +123,24 @@ def select_average(
     sizes: Sequence[int] = (1, 3, 5, 10, 20, 40),
     num_blocks: int = 3,
 ) -> np.ndarray:
-    """Which of many candidates to average: the best ones of a validation part, as many as forecast what they were not chosen by.
+    """Selects which of many candidates to average, and how many, by cross-validation.
 
-    For each size, the so many best candidates of all blocks of consecutive samples but one are averaged and scored on
-    that one; the size with the smallest squared error over all blocks wins, and the so many best of all samples are chosen.
+    For each size, the best candidates of all blocks of consecutive samples except one are averaged
+    and scored on that one. The size with the smallest squared error over all blocks wins; then the
+    best candidates of all samples are selected.
 
     Args:
-        weights: of squared errors; by default one each. sizes: those above the number of candidates are left out.
-
-    Raises:
-        InputError: for less samples than blocks, or shapes that do not match.
+        forecasts: of the candidates, on a validation part.
+        truth: what they forecast.
+        weights: of the squared errors; by default 1.
+        sizes: numbers of candidates to try; those above the number of candidates are ignored.
+        num_blocks: blocks of consecutive samples.
 
     Returns:
-        The numbers of the chosen candidates, best first.
+        The numbers of the selected candidates, best first.
+
+    Raises:
+        InputError: for fewer samples than blocks, or shapes that do not match.
 
     Example:
         >>> import jaxcast, numpy as np
