@@ -1,4 +1,4 @@
-"""From a trajectory to what training and evaluation consume: delay embeddings, one-step samples, forecast windows."""
+"""Forecast windows: cut from a trajectory, and forecast by a cell."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,9 +21,12 @@ from jaxcast.xla_cpu import wide_jit
 
 
 class Windows(NamedTuple):
-    """Forecast windows: what is known before each, and the truth at leads 1, 2, ...
+    """Forecast windows, each with its history and its truth.
 
-    history: (window, time, dim), oldest first. truth: (window, lead, dim). times: of both, (window, time + lead).
+    Args:
+        history: the known samples before lead 1, oldest first.
+        truth: the samples at leads 1, 2, ...
+        times: of the history and the truth.
     """
 
     history: Float[Array, "window time dim"]
@@ -33,10 +36,19 @@ class Windows(NamedTuple):
 
 @checked
 def cut_windows(trajectory: Trajectory, *, num_windows: int, num_leads: int, history_size: int) -> Windows:
-    """Consecutive windows of num_leads leads, each with the history_size samples before it.
+    """Cuts consecutive windows from a trajectory.
 
-    The first window begins after the first history_size samples, and the newest of a window's history is the sample
-    just before its lead 1. Histories of later windows overlap the windows before them.
+    The first window starts after the first history_size samples. The newest sample of a window's
+    history is the one before its lead 1. Histories overlap the windows before them.
+
+    Args:
+        trajectory: evenly sampled.
+        num_windows: how many windows.
+        num_leads: leads in each.
+        history_size: known samples before each.
+
+    Returns:
+        The windows.
 
     Raises:
         InputError: for a trajectory that is too short or not evenly sampled.
@@ -75,7 +87,13 @@ def _cut_windows(trajectory: Trajectory, num_windows: int, num_leads: int, histo
 
 @checked
 def forecast_times(windows: Windows) -> Float[Any, "window step"]:
-    """The times that `forecast` is given: those of the history and of all leads but the last.
+    """Returns the times that `forecast` needs: those of the history and of all leads but the last.
+
+    Args:
+        windows: as `cut_windows` makes them.
+
+    Returns:
+        The times.
 
     Example:
         >>> import jaxcast
@@ -89,19 +107,19 @@ def forecast_times(windows: Windows) -> Float[Any, "window step"]:
 
 @checked
 def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) -> Output:
-    """Forecasts every window in closed loop from its history: forecast (window, lead, dim), info alike.
+    """Forecasts every window from its history, in closed loop.
 
     Args:
         cell: the forecaster.
-        windows: as `cut_windows` makes them; NaN in a history only for cells that can do without what is missing.
+        windows: as `cut_windows` makes them. Only some cells accept NaN in a history.
         mesh: the devices to spread the windows over; by default all.
 
     Returns:
         The outputs at leads 1, 2, ..., with a leading window axis.
 
     Raises:
-        InputError: for histories that do not fill the cell's memory, or with NaN from which it cannot forecast, and for
-            times that are not evenly spaced by the dt of the cell's flow map.
+        InputError: for histories that do not fill the cell's memory or contain NaN that it cannot
+            handle, and for times that are not spaced by the dt of the cell's flow map.
 
     Example:
         >>> import jaxcast
@@ -118,9 +136,10 @@ def forecast_windows(cell: Cell, windows: Windows, *, mesh: Mesh | None = None) 
 
 
 def _check_histories(history: Array, forecast: Array) -> None:
-    """Raises InputError for windows with NaN or infinity in their history and in their forecast of lead 1.
+    """Refuses windows with NaN or infinity both in the history and in the forecast of lead 1.
 
-    A cell may do without what is missing; then its forecast is finite. Traced arrays and those of other hosts pass.
+    A cell that can handle gaps returns a finite forecast. Traced arrays and those on other hosts
+    pass.
     """
     if any(is_traced(a) or not a.is_fully_addressable for a in map(jnp.asarray, (history, forecast))):
         return
@@ -131,13 +150,22 @@ def _check_histories(history: Array, forecast: Array) -> None:
         raise InputError(
             f"expected histories from which the cell can forecast, got NaN or infinity in those of {found.size} of "
             f"{len(history)} windows: {shown(found.tolist())}; leave these windows out, fill their gaps, or use a cell "
-            "that does without what is missing"
+            "that can handle gaps"
         )
 
 
 @partial(wide_jit, static_argnames="mesh")
 def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
-    """`forecast_windows` without checks, of windows whose times may be instants."""
+    """Runs `forecast_windows` without its checks; times may be instants.
+
+    Args:
+        cell: the forecaster.
+        windows: as `cut_windows` makes them.
+        mesh: the devices to spread the windows over.
+
+    Returns:
+        The outputs, with a leading window axis.
+    """
     num_leads = windows.truth.shape[1]
 
     def on_one_device(own: tuple[Array, Any], cell: Cell) -> Output:
@@ -146,7 +174,18 @@ def run_windows(cell: Cell, windows: Windows, *, mesh: Mesh) -> Output:
     return map_shards(on_one_device, (windows.history, windows.times[:, :-1]), cell, mesh)
 
 
-def _windows_at(trajectory: Trajectory, starts: np.ndarray, history_size: int, num_leads: int) -> Windows:
+def windows_at(trajectory: Trajectory, starts: np.ndarray, *, history_size: int, num_leads: int) -> Windows:
+    """Cuts windows that may overlap.
+
+    Args:
+        trajectory: evenly sampled.
+        starts: the number of the first sample of each history.
+        history_size: known samples before each.
+        num_leads: leads in each.
+
+    Returns:
+        The windows.
+    """
     index = starts[:, None] + np.arange(history_size + num_leads)
     states = trajectory.states[index]
     return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])

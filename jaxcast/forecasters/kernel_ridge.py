@@ -13,7 +13,7 @@ from jaxcast.errors import InputError
 from jaxcast.forecasters.readout import as_series, no_lags
 from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.numerics.delay_embedding import delay_embed
-from jaxcast.numerics.ridge import _kernel, ridge
+from jaxcast.numerics.ridge import gaussian_gram, ridge
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import DeterministicCell, Input, Output
 from jaxcast.tracing import is_traced
@@ -80,7 +80,7 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
         newest = self.standardizer.apply(x.value).astype(carry.dtype)
         lags = jnp.concatenate([newest[None], carry])[: len(carry)]
         point = (self.lag_weights[:, None] * lags).ravel()
-        near = _kernel(point[None], self.points, self.bandwidth)[0]
+        near = gaussian_gram(point[None], self.points, self.bandwidth)[0]
         step = jnp.matmul(near, self.coefficients, precision="highest")
         return lags, Output((x.value + self.standardizer.std * step).astype(x.value.dtype), {})
 
@@ -140,7 +140,7 @@ def _fit(states: Array, lag_weights: Array, bandwidth: Scalar, penalty: Scalar, 
     increments = jnp.diff(scaled, axis=0)[-len(points) :]
     centred = points - points.mean(0)
     width = jnp.asarray(bandwidth * jnp.sqrt(jnp.mean(jnp.sum(centred**2, -1))), states.dtype)
-    kernel = _kernel(centred, centred, width) + penalty * jnp.eye(len(points), dtype=states.dtype)
+    kernel = gaussian_gram(centred, centred, width) + penalty * jnp.eye(len(points), dtype=states.dtype)
     if is_plain:  # the least coefficients, also where points repeat
         coefficients = ridge(kernel, increments, 0.0)
     else:

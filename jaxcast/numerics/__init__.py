@@ -1,1 +1,1 @@
-"""Linear algebra and polynomials without a model in them."""
+"""Linear algebra, least squares, polynomials and delay embedding."""

@@ -10,10 +10,17 @@ from jaxcast.limits import check_arrays
 
 @checked
 def delay_embed(values: Float[Array, "time ..."], num_delays: int) -> Float[Array, "sample lag ..."]:
-    """Every run of num_delays consecutive values, newest first: row n holds values n + l - 1, ..., n.
+    """Embeds a series in its delays: each row holds num_delays consecutive values, newest first.
+
+    Args:
+        values: the series, oldest first.
+        num_delays: l, values in a row; row n holds values n + l - 1, ..., n.
+
+    Returns:
+        The rows, one for each run of values.
 
     Raises:
-        InputError: for less than one delay, or more than there are values.
+        InputError: for no delays, or more delays than values.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

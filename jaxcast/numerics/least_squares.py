@@ -1,4 +1,4 @@
-"""Nonlinear least squares over many samples and few outputs each, as fits of flows are."""
+"""Nonlinear least squares over many samples with few outputs each, such as fits of flows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +15,10 @@ MAX_DAMPING = 1e6
 def _normal_equations(
     residuals: Callable[..., Any], params: Any, constants: Any, data: Any, batch_size: int
 ) -> tuple[Any, Any, Any]:
-    """Sum of squares, its half gradient J^T r, and J^T J, added up over the samples.
+    """Sums r^2, J^T r and J^T J over the samples.
 
-    Reverse mode a sample: it has few residuals and many parameters. J itself is never held for all samples.
+    Derivatives are in reverse mode for each sample, which has few residuals and many parameters.
+    J is never kept for all samples.
     """
     flat, unravel = ravel_pytree(params)
 
@@ -34,7 +35,7 @@ def _normal_equations(
         parts = (r @ r, jacobian.T @ r, jacobian.T @ jacobian)
         return jax.tree.map(jnp.add, total, parts), None
 
-    # Batches of one length, so that the program holds the residuals' derivative once: the last ones repeat a sample that counts nothing.
+    # Batches have one length, so that the program holds the derivative once; padding has no weight.
     length = len(jax.tree.leaves(data)[0])
     num_batches = -(-length // batch_size)
     number = jnp.arange(num_batches * -(-length // num_batches)).reshape(num_batches, -1)
@@ -47,7 +48,17 @@ def _normal_equations(
 
 @partial(jax.jit, static_argnames="residuals")
 def sum_of_squares(residuals: Callable[..., Any], params: Any, constants: Any, data: Any) -> Any:
-    """Of every sample, (sample,)."""
+    """Computes the sum of squared residuals of each sample.
+
+    Args:
+        residuals: (params, constants, sample) -> (number,), a function defined once.
+        params: the parameters.
+        constants: what does not change.
+        data: a pytree with a leading sample axis.
+
+    Returns:
+        The sums (sample,).
+    """
     return jax.vmap(lambda sample: jnp.sum(residuals(params, constants, sample) ** 2))(data)
 
 
@@ -61,11 +72,11 @@ def _try(
     data: Any,
     batch_size: int,
 ) -> tuple[Any, tuple[Any, Any, Any]]:
-    """A step by the normal equations, and those where it leads."""
+    """Takes a step by the normal equations; returns the new parameters and equations."""
     flat, unravel = ravel_pytree(params)
     _, gradient, hessian = equations
     scale = jnp.sqrt(jnp.diagonal(hessian))
-    scale = jnp.where(scale > 0, scale, 1)  # parameters without effect stay where they are
+    scale = jnp.where(scale > 0, scale, 1)  # parameters without effect do not move
     scaled = hessian / scale[:, None] / scale + damping * jnp.eye(len(scale), dtype=scale.dtype)
     proposed = unravel(flat - jnp.linalg.solve(scaled, gradient / scale) / scale)
     return proposed, _normal_equations(residuals, proposed, constants, data, batch_size)
@@ -82,15 +93,27 @@ def levenberg_marquardt(
     tolerance: float = 1e-3,
     target: float = 0.0,
 ) -> tuple[Any, float]:
-    """Minimises sum_n |residuals(params, constants, data_n)|^2; returns the parameters and the sum.
+    """Minimises sum_n |residuals(params, constants, data_n)|^2.
 
-    Ends when the sum is down to `target`, when a step takes off less than `tolerance` of it, or when none takes off any.
-
-    Source: Marquardt (1963).
+    It ends when the sum reaches `target`, when a step reduces it by less than the share
+    `tolerance`, or when no step reduces it.
 
     Args:
-        residuals: (params, constants, sample) -> (number,), a function defined once (it is compared by identity).
+        residuals: (params, constants, sample) -> (number,), a function defined once, as it is
+            compared by identity.
+        params: where to start.
+        constants: what does not change.
         data: a pytree with a leading sample axis.
+        max_steps: the most steps to take.
+        batch_size: samples whose derivatives are computed at once.
+        tolerance: the least share of the sum that a step must take off.
+        target: a sum that is small enough.
+
+    Returns:
+        The parameters and the sum.
+
+    Source:
+        Marquardt, Journal of the Society for Industrial and Applied Mathematics 11, 431-441 (1963).
     """
     leaves = jax.tree.leaves(params)
     size, dtype = sum(leaf.size for leaf in leaves), jnp.result_type(*leaves)

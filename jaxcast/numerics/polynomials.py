@@ -1,4 +1,4 @@
-"""Polynomials in several variables: the terms that they are made of."""
+"""Polynomials in several variables: their terms."""
 
 import itertools
 import json
@@ -18,7 +18,16 @@ Factors = tuple[tuple[int, ...], ...]
 
 @cache
 def monomials(num_variables: int, degree: int) -> Factors:
-    """The factors of all monomials up to a degree, the constant first: variables counted from 1, where 0 stands for one."""
+    """Lists the factors of all monomials up to a degree, the constant first.
+
+    Args:
+        num_variables: how many variables there are.
+        degree: the highest degree.
+
+    Returns:
+        For each monomial the variables that it multiplies, counted from 1; 0 stands for the
+        number one.
+    """
     num_terms = math.comb(num_variables + max(degree, 1), max(degree, 1))
     check_arrays(
         f"{num_terms} products of {num_variables} variables", (num_terms, max(degree, 1) + 7)
@@ -27,15 +36,15 @@ def monomials(num_variables: int, degree: int) -> Factors:
 
 
 def check_factors(name: str, factors: Any, num_variables: int) -> None:
-    """Refuses what is not all `monomials` up to some degree.
+    """Refuses factors that are not all `monomials` up to some degree.
 
     Args:
-        name: what to call them in a message.
+        name: of the factors, for a message.
         factors: what was given.
         num_variables: how many variables there are.
 
     Raises:
-        InputError: for a term that is missing, left over, in another place, or of other variables.
+        InputError: for a missing, additional or misplaced term, or one of other variables.
     """
     is_nested = isinstance(factors, tuple) and factors and all(isinstance(term, tuple) for term in factors)
     degree = len(factors[0]) if is_nested else 0
@@ -47,9 +56,17 @@ def check_factors(name: str, factors: Any, num_variables: int) -> None:
 
 
 def products(values: Float[Array, "*batch variable"], factors: Factors) -> Float[Array, "*batch term"]:
-    """The product of the values that each tuple names."""
+    """Computes monomials.
+
+    Args:
+        values: of the variables.
+        factors: of each monomial, as `monomials` lists them.
+
+    Returns:
+        The monomials.
+    """
     with_one = jnp.concatenate([jnp.ones_like(values[..., :1]), values], -1)
-    # As products with zeros and ones, not by index: the gradient of a gather is a scatter, slow to compile and to run.
+    # Products with zeros and ones, as the gradient of a gather is a scatter, slow to compile and run.
     chosen = (
         jnp.matmul(
             with_one, jnp.asarray(np.eye(with_one.shape[-1])[:, list(column)], values.dtype), precision="highest"
@@ -60,7 +77,15 @@ def products(values: Float[Array, "*batch variable"], factors: Factors) -> Float
 
 
 def chebyshev_terms(values: Float[Array, "*batch variable"], degree: int) -> Float[Array, "*batch term"]:
-    """prod_j T_(n_j)(x_j) with Chebyshev's T in place of the powers of each monomial."""
+    """Computes products of Chebyshev polynomials, prod_j T_(n_j)(x_j), in place of monomials.
+
+    Args:
+        values: of the variables.
+        degree: the highest total degree.
+
+    Returns:
+        The products, in the order of `monomials`.
+    """
     powers = [jnp.ones_like(values), values]
     while len(powers) <= degree:
         powers.append(2 * values * powers[-1] - powers[-2])

@@ -9,20 +9,42 @@ from jaxcast.types import Scalar
 def ridge(
     features: Float[Array, "sample feature"], targets: Float[Array, "sample dim"], penalty: Scalar
 ) -> Float[Array, "feature dim"]:
-    """Minimises |targets - features W|^2 + penalty |W|^2 by a singular value decomposition; the least W where penalty is 0.
+    """Minimises |targets - features W|^2 + penalty |W|^2 by a singular value decomposition.
 
-    Not by the normal equations, which square the condition number: features of delays are nearly collinear.
+    The normal equations would square the condition number, and features of delays are nearly
+    collinear.
+
+    Args:
+        features: of each sample.
+        targets: of each sample.
+        penalty: the strength of regularisation; 0 for the W of least norm.
+
+    Returns:
+        W.
     """
     left, values, right = jnp.linalg.svd(features, full_matrices=False)
-    # Without a penalty, directions that are rounding alone are left out, as numpy.linalg.lstsq does.
+    # Without a penalty, directions of mere rounding are left out, as in numpy.linalg.lstsq.
     rounding = jnp.finfo(values.dtype).eps * max(features.shape) * values.max(initial=0)
     kept = (jnp.asarray(penalty) > 0) | (values > rounding)
     shrunk = jnp.where(kept, values / jnp.where(kept, values**2 + penalty, 1), 0)
     return jnp.matmul(right.T, shrunk[:, None] * jnp.matmul(left.T, targets, precision="highest"), precision="highest")
 
 
-def _kernel(left: Array, right: Array, width: Scalar) -> Float[Array, "left right"]:
-    """Between all pairs of points. The squared distances are one matrix product, also where many series roll at once."""
+def gaussian_gram(
+    left: Float[Array, "left feature"], right: Float[Array, "right feature"], width: Scalar
+) -> Float[Array, "left right"]:
+    """Computes the Gaussian kernel between all pairs of points, from distances before scaling.
+
+    Fits of kernel ridge regression depend on this rounding, which differs from `gaussian_kernel`.
+
+    Args:
+        left: points.
+        right: points.
+        width: the kernel's standard deviation.
+
+    Returns:
+        exp(-|x - y|^2 / (2 width^2)) for all pairs.
+    """
     norms = jnp.sum(left**2, -1)[:, None] + jnp.sum(right**2, -1)
     squares = norms - 2 * jnp.matmul(left, right.T, precision="highest")
     return jnp.exp(jnp.maximum(squares, 0) / (-2 * width**2))
@@ -31,7 +53,16 @@ def _kernel(left: Array, right: Array, width: Scalar) -> Float[Array, "left righ
 def gaussian_kernel(
     x: Float[Array, "*batch feature"], centres: Float[Array, "centre feature"], length: Scalar
 ) -> Float[Array, "*batch centre"]:
-    """exp(-|x - x_n|^2 / (2 length^2)), the squares by one matrix product."""
+    """Computes exp(-|x - x_n|^2 / (2 length^2)) for all centres.
+
+    Args:
+        x: points.
+        centres: x_n.
+        length: the kernel's standard deviation.
+
+    Returns:
+        The kernel of each point and centre.
+    """
     x, centres = x / length, centres / length
     distances = (x**2).sum(-1)[..., None] + (centres**2).sum(-1) - 2 * jnp.matmul(x, centres.T, precision="highest")
     return jnp.exp(-jnp.maximum(distances, 0) / 2)

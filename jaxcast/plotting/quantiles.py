@@ -1,4 +1,7 @@
-"""The pictures of a forecast hub: arrays and an axes in, the axes out. matplotlib is needed to call them, not to import this."""
+"""Pictures of quantile forecasts: each function draws arrays on an axes and returns it.
+
+matplotlib is imported only when one is called.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,18 +14,27 @@ from jaxcast.plotting.trajectories import BLUE, FORECAST, OBSERVED, ORANGE, labe
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of the forecasters in a picture, by their order.
 COLORS = ("black", BLUE, ORANGE, "#5a9a4a", "#8e5aa8")
+"""Of the forecasters in a picture, in their order."""
 
 
 def plot_submissions(
     ax: "Axes", dates: Shaped[ArrayLike, " time"], models: Sequence[str], share: Shaped[ArrayLike, "time model"]
 ) -> "Axes":
-    """Who submitted when: the share of locations that each model forecast at each time, the most consistent on top.
+    """Draws the share of locations that each model forecast at each time, the largest on top.
+
+    Args:
+        ax: to draw on.
+        dates: of the forecasts.
+        models: their names.
+        share: of the locations, from 0 to 1.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import numpy as np
-        >>> from jaxcast.hub.plotting import plot_submissions
+        >>> from jaxcast.plotting import plot_submissions
         >>> from matplotlib.figure import Figure
         >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
         >>> ax = plot_submissions(Figure().subplots(), dates, ["a", "b"], np.asarray([[1, 0], [1, 1], [1, 0]]))
@@ -56,13 +68,25 @@ def plot_scores_by_week(
     windows: Sequence[tuple[str, str]] = (),
     truth_label: str = "observed",
 ) -> "Axes":
-    """WIS of some forecasters over time, the truth in grey on an axis of its own, windows shaded.
+    """Draws the WIS of forecasters over time, with the truth in grey on an axis of its own.
 
-    Source: after figure 5 of Patel and Wikner (2023).
+    Args:
+        ax: to draw on.
+        dates: of the forecasts.
+        scores: the WIS of each forecaster, by its name.
+        truth: at the same dates.
+        windows: (first, last) dates of periods to shade.
+        truth_label: of the truth's axis.
+
+    Returns:
+        The axes.
+
+    Source:
+        After figure 5 of Patel and Wikner (2023).
 
     Example:
         >>> import numpy as np
-        >>> from jaxcast.hub.plotting import plot_scores_by_week
+        >>> from jaxcast.plotting import plot_scores_by_week
         >>> from matplotlib.figure import Figure
         >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
         >>> ax = plot_scores_by_week(Figure().subplots(), dates, {"mean": np.ones(3)}, np.arange(3.0))
@@ -99,11 +123,23 @@ def plot_relative_scores(
     *,
     label: str = "WIS relative to the baseline",
 ) -> "Axes":
-    """A heat map of relative WIS by model and location: blue is better than the baseline, red worse, best model on top.
+    """Draws relative WIS by model and location as a heat map, the best model on top.
+
+    Blue is better than the baseline, red is worse, and grey has no score.
+
+    Args:
+        ax: to draw on.
+        relative: the WIS relative to the baseline; NaN where there is none.
+        models: their names.
+        locations: their names.
+        label: of the colour bar.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import numpy as np
-        >>> from jaxcast.hub.plotting import plot_relative_scores
+        >>> from jaxcast.plotting import plot_relative_scores
         >>> from matplotlib.figure import Figure
         >>> ax = plot_relative_scores(Figure().subplots(), np.asarray([[0.8, 1.0], [2.0, 1.5]]), ["a", "b"], ["X", "Y"])
         >>> [label.get_text() for label in ax.get_yticklabels()]
@@ -127,11 +163,22 @@ def plot_model_weights(
     weights: Shaped[ArrayLike, "time model"],
     models: Sequence[str],
 ) -> "Axes":
-    """Each model's share of a pool over time, stacked, the largest share at the bottom; its colour is by its place in `models`.
+    """Draws each model's share of a pool over time, stacked, the largest at the bottom.
+
+    A model's colour follows from its place in `models`, so that several pictures agree.
+
+    Args:
+        ax: to draw on.
+        dates: of the weights.
+        weights: of each model at each date.
+        models: their names.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import numpy as np
-        >>> from jaxcast.hub.plotting import plot_model_weights
+        >>> from jaxcast.plotting import plot_model_weights
         >>> from matplotlib.figure import Figure
         >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
         >>> ax = plot_model_weights(Figure().subplots(), dates, np.full((3, 2), 0.5), ["a", "b"])
@@ -142,7 +189,7 @@ def plot_model_weights(
 
     dates, weights = np.asarray(dates), np.asarray(weights, float)
     order = np.argsort(-weights.mean(0), kind="stable")
-    colors = colormaps["tab20"](order % 20)  # by model, so that several pictures agree
+    colors = colormaps["tab20"](order % 20)
     ax.stackplot(dates, weights[:, order].T, labels=[label_of(models[i]) for i in order], colors=colors, lw=0)
     ax.set(ylim=(0, 1), xlim=(dates[0], dates[-1]), xlabel="date", ylabel="weight")
     date_axis(ax, dates)
@@ -153,10 +200,20 @@ def plot_model_weights(
 
 
 def plot_coverage(ax: "Axes", nominal: Sequence[float], coverage: Mapping[str, Sequence[float]]) -> "Axes":
-    """Draws empirical against nominal coverage of central intervals; the diagonal is ideal, below it is too sure.
+    """Draws empirical against nominal coverage of central intervals.
+
+    On the diagonal coverage is ideal; below it intervals are too narrow.
+
+    Args:
+        ax: to draw on.
+        nominal: the nominal coverage of each interval.
+        coverage: the empirical coverage of each interval, by forecaster.
+
+    Returns:
+        The axes.
 
     Example:
-        >>> from jaxcast.hub.plotting import plot_coverage
+        >>> from jaxcast.plotting import plot_coverage
         >>> from matplotlib.figure import Figure
         >>> ax = plot_coverage(Figure().subplots(), [0.5, 0.95], {"mean": [0.4, 0.8]})
         >>> [line.get_label() for line in ax.lines]
@@ -189,7 +246,7 @@ def plot_fan(
         ax: to draw on.
         dates: of the forecasts.
         quantiles: of each date.
-        levels: of the quantiles; where they have none of the usual intervals, their widest is drawn.
+        levels: of the quantiles; without any of these intervals, the widest is drawn.
         truth: (dates, values), as dots.
         truth_label: of the dots, for the legend.
 
@@ -198,7 +255,7 @@ def plot_fan(
 
     Example:
         >>> import numpy as np
-        >>> from jaxcast.hub.plotting import plot_fan
+        >>> from jaxcast.plotting import plot_fan
         >>> from matplotlib.figure import Figure
         >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")
         >>> quantiles = np.arange(3.0)[:, None] + np.asarray([-1.0, 0.0, 1.0])
@@ -224,15 +281,15 @@ def plot_fan(
 
 
 def date_axis(ax: "Axes", dates: Shaped[ArrayLike, " time"]) -> None:
-    """Writes the dates along the horizontal axis so that none lies over another; numbers stay as they are.
+    """Labels the horizontal axis with dates that do not overlap; numbers stay as they are.
 
     Args:
-        ax: whose axis it is.
+        ax: the axes.
         dates: what is drawn along it.
 
     Example:
         >>> import numpy as np
-        >>> from jaxcast.hub.plotting import date_axis
+        >>> from jaxcast.plotting.quantiles import date_axis
         >>> from matplotlib.figure import Figure
         >>> ax = Figure().subplots()
         >>> dates = np.arange("2021-01-02", "2021-01-23", 7, dtype="datetime64[D]")

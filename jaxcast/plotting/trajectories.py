@@ -1,4 +1,7 @@
-"""The pictures of the field: arrays and an axes in, the axes out. matplotlib is needed to call them, not to import this."""
+"""Pictures of trajectories and forecasts: each function draws arrays on an axes and returns it.
+
+matplotlib is imported only when one is called.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,11 +16,11 @@ if TYPE_CHECKING:
 
 BLUE, PALE_BLUE, ORANGE = "#3f7fc4", "#b8c9dd", "#e07b00"
 HISTORY, FORECAST, OBSERVED = "black", ORANGE, BLUE
-"""What a forecaster has seen, what it forecasts or infers, and what is true and it has not seen: alike in every picture."""
+"""Colours, the same in every picture: the history, what is forecast or inferred, and the truth."""
 
 
 def label_of(name: str, most: int = 60) -> str:
-    """Makes a label of a name from a file: one short line in which a dollar sign starts no formula.
+    """Makes a label from a name in a file: one short line, with dollar signs as plain text.
 
     Args:
         name: of a component, series, location, model or unit.
@@ -27,7 +30,7 @@ def label_of(name: str, most: int = 60) -> str:
         The label.
 
     Example:
-        >>> from jaxcast.plotting import label_of
+        >>> from jaxcast.plotting.trajectories import label_of
         >>> label_of("US$ per t")
         'US\\\\$ per t'
     """
@@ -44,7 +47,18 @@ def plot_series(
     label: str = "",
     schedule_label: str = "",
 ) -> "Axes":
-    """One component over time, with a parameter's schedule dashed over it on the same scale.
+    """Draws one component over time, with a parameter's schedule dashed on the same scale.
+
+    Args:
+        ax: to draw on.
+        times: of the values.
+        values: of the component.
+        schedule: of the parameter, at the same times.
+        label: of the vertical axis and of the line.
+        schedule_label: of the dashed line.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -68,7 +82,17 @@ def plot_phase_portrait(
     color: Shaped[ArrayLike, " time"],
     color_label: str,
 ) -> "Axes":
-    """Two components against each other as one line, coloured by a third quantity.
+    """Draws two components against each other as one line, coloured by a third quantity.
+
+    Args:
+        ax: to draw on.
+        x: the component on the horizontal axis.
+        y: the component on the vertical axis.
+        color: the third quantity.
+        color_label: of the colour bar.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -104,19 +128,19 @@ def plot_valid_times(
     interval_label: str = "95 % interval of the median over windows",
     window: float | None = None,
 ) -> "Axes":
-    """Draws bars of median valid time with their intervals, the best on top, published values as diamonds.
+    """Draws bars of median valid times with intervals, the best on top.
 
     Args:
         ax: to draw on.
         labels: names of the forecasters.
         medians: of each.
         intervals: (low, high) of each.
-        published: of each, None where there is none.
-        published_label: what the diamonds are, for the legend.
+        published: published values, drawn as diamonds; None where there is none.
+        published_label: of the diamonds, for the legend.
         highlight: which bars are dark; by default none.
         unit: of time, for the axis.
-        interval_label: what the intervals are, for the legend.
-        window: duration of the windows; a median that reaches it is only known to be that or more, and says so.
+        interval_label: of the intervals, for the legend.
+        window: the duration of the windows; a median that reaches it is labelled "or more".
 
     Returns:
         The axes.
@@ -156,18 +180,18 @@ def plot_valid_times(
 
 
 def or_more(valid_time: float, window: float | None, form: str = ".2f") -> str:
-    """Formats a valid time: where it reaches the end of the window, "or more", for nothing is known beyond.
+    """Formats a valid time, with "or more" if it reaches the end of the window.
 
     Args:
         valid_time: of a forecast, or a median of several.
-        window: duration of the window, None where none is known.
-        form: of the number.
+        window: the duration of the window; None if it is not known.
+        form: the format of the number.
 
     Returns:
         The text.
 
     Example:
-        >>> from jaxcast.plotting import or_more
+        >>> from jaxcast.plotting.trajectories import or_more
         >>> or_more(2.6, 12.8), or_more(12.8, 12.8)
         ('2.60', '12.80 or more')
     """
@@ -186,13 +210,20 @@ def plot_weights(
     coordinate_label: str = "candidate",
     truth_label: str = "truth",
 ) -> "Axes":
-    """A pool's weights over time as a heat map, candidates ordered by a coordinate on the vertical axis.
+    """Draws a pool's weights over time as a heat map, with the candidates on the vertical axis.
 
     Args:
+        ax: to draw on.
         edges: the times between which each row of weights held.
+        weights: of each candidate at each step.
         coordinates: of the candidates, such as their parameter values, evenly spaced.
         truth: (times, the true value of the coordinate), dashed over the map.
         restarts: times at which the forecast started again from the truth.
+        coordinate_label: of the vertical axis.
+        truth_label: of the dashed line, for the legend.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -221,12 +252,12 @@ def plot_weights(
 def plot_losses(
     ax: "Axes", losses: Mapping[str, Shaped[ArrayLike, "seed epoch"]], *, loss_label: str = "loss"
 ) -> "Axes":
-    """Draws the median over seeds of each run's loss by epoch, on logarithmic axes, named beside.
+    """Draws the median over seeds of each run's loss by epoch, on logarithmic axes.
 
     Args:
         ax: to draw on.
-        losses: of each run, by its name.
-        loss_label: what the loss is, with its unit, for the axis.
+        losses: of each run, by its name for the legend.
+        loss_label: of the vertical axis, with its unit.
 
     Returns:
         The axes.
@@ -262,10 +293,10 @@ def plot_forecast(
 
     Args:
         ax: to draw on.
-        history: (times, values) that the forecaster has seen.
+        history: (times, values) that the forecaster knows.
         forecast: (times, values) at the leads.
         truth: (times, values) observed after the history.
-        spread: the standard deviation of the forecast; a band of two of them, cut off where the lines end.
+        spread: the standard deviation of the forecast, drawn as a band of two deviations.
         label: of the vertical axis.
 
     Returns:
@@ -301,7 +332,18 @@ def plot_regime(
     truth: tuple[Shaped[ArrayLike, " later"], Shaped[ArrayLike, " later"]] | None = None,
     label: str = "",
 ) -> "Axes":
-    """A hidden regime over time with a band of two deviations, and its true course dashed.
+    """Draws a hidden regime over time with a band of two deviations, and the true one dashed.
+
+    Args:
+        ax: to draw on.
+        times: of the regime.
+        regime: as inferred.
+        deviation: the standard deviation of the regime.
+        truth: (times, the true regime).
+        label: of the vertical axis.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -325,7 +367,16 @@ def plot_band(
     values: Shaped[ArrayLike, " time"],
     deviation: Shaped[ArrayLike, " time"],
 ) -> "Axes":
-    """Two deviations to either side of a line; the axis keeps the limits that it has.
+    """Draws a band of two deviations around a line; the axis keeps its limits.
+
+    Args:
+        ax: to draw on.
+        times: of the line.
+        values: of the line.
+        deviation: the standard deviation at each time.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -343,7 +394,7 @@ def plot_band(
 
 
 def _framed(ax: "Axes", times: Shaped[ArrayLike, " time"], label: str) -> "Axes":
-    """The axes of a course over time: as long as it is, and open to the top and the right."""
+    """Fits the axes to the times, and removes the frame at the top and the right."""
     ax.set_xlim(float(np.min(times)), float(np.max(times)))
     ax.set_ylabel(label)
     ax.spines[["top", "right"]].set_visible(False)

@@ -32,7 +32,7 @@ from jaxcast.regime.harmonics import (
 from jaxcast.regime.noise import Residuals, explanations
 from jaxcast.sampling import exact_times, with_all_digits
 from jaxcast.sharding import devices_for
-from jaxcast.windows import Windows, run_windows
+from jaxcast.windows import Windows, run_windows, windows_at
 
 LEVEL_DEVIATION = 0.5
 """Of the candidates' own deviation: by how much the level may have changed since the training trajectory."""
@@ -190,9 +190,7 @@ def _late_windows(trajectory: Trajectory) -> Windows:
     last = len(trajectory.states) - history_size - num_leads
     first = len(trajectory.states) - tail
     starts = np.unique(np.linspace(first, last, MOST_WINDOWS).astype(int))
-    index = starts[:, None] + np.arange(history_size + num_leads)
-    states = trajectory.states[index]
-    return Windows(states[:, :history_size], states[:, history_size:], trajectory.times[index])
+    return windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)
 
 
 def _losses(cells: list[RegimeForecaster], windows: Windows) -> list[float]:

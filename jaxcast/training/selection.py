@@ -17,7 +17,7 @@ from jaxcast.rollout import Cell
 from jaxcast.sampling import check_sampling
 from jaxcast.scores.valid_times import valid_time
 from jaxcast.types import Scalar
-from jaxcast.windows import Windows, _windows_at, forecast_windows
+from jaxcast.windows import Windows, forecast_windows, windows_at
 
 
 class GridSearch(NamedTuple):
@@ -96,7 +96,7 @@ def grid_search(
     check_sampling(trajectory.times, dt=dt)
     early = Trajectory(trajectory.times[:num_fit], trajectory.states[:num_fit])
     starts = np.unique(np.linspace(num_fit, last, num_windows).astype(int))
-    windows = _windows_at(trajectory, starts, history_size, num_leads)
+    windows = windows_at(trajectory, starts, history_size=history_size, num_leads=num_leads)
     scores = []
     for setting in settings:
         times = _valid_times(fit(early, **setting), windows, dt, threshold, scale)

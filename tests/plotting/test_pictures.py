@@ -123,7 +123,7 @@ def series_model(tmp_path_factory):
     rows = [f"{date},{i},{2 * i}" for i, date in enumerate(DATES[:20])]
     table.write_text("\n".join([f"date,{FORMULA},{'n' * 300}", *rows]) + "\n")
     return types.SimpleNamespace(
-        table=jaxcast.read_series(table), leads=(1, 2), about={"window": 5, "method": "drift"},
+        table=jaxcast.read_series(table), leads=(1, 2), about={"history_size": 5, "method": "drift"},
         forecaster=types.SimpleNamespace(levels=(0.25, 0.5, 0.75)),
     )  # fmt: skip
 
