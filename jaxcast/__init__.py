@@ -55,7 +55,7 @@ from jaxcast.saving.models import save_model as save_model
 from jaxcast.scores.valid_times import median_interval as median_interval
 from jaxcast.scores.valid_times import saturation_error as saturation_error
 from jaxcast.scores.valid_times import valid_time as valid_time
-from jaxcast.series.tables import read_series as read_series
+from jaxcast.series.table_reader import read_series as read_series
 from jaxcast.training.fitting import fit as fit
 from jaxcast.windows import Windows as Windows
 from jaxcast.windows import cut_windows as cut_windows

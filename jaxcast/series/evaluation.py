@@ -12,26 +12,91 @@ from jaxcast.scores.quantiles import middle_of, pinball_loss
 from jaxcast.series.samples import SeriesWindows, learned_from
 
 
-def scores(
-    quantiles: Float[Any, "sample lead region level"], samples: SeriesWindows, levels: tuple[float, ...], std: Any
-) -> dict[str, Any]:
-    """Errors of the middle level, and of all where there are: pinball loss, and the coverage of intervals.
+class WindowScores(NamedTuple):
+    """Scores of forecasts over all windows, leads and series that have a weight.
 
-    mae, rmse and pinball are in units of each series' standard deviation.
+    Args:
+        mae: mean absolute error of the middle level.
+        rmse: root mean squared error of the middle level.
+        pinball: mean pinball loss of all levels; None for points.
+        coverage: share of values within each central interval, by its nominal coverage; empty for points.
+        num_values: how many values were scored.
     """
-    known = np.asarray(samples.weights) > 0
-    truth, quantiles = np.asarray(samples.targets), np.asarray(quantiles)
+
+    mae: float
+    rmse: float
+    pinball: float | None
+    coverage: dict[str, float]
+    num_values: int
+
+    @property
+    def wis(self) -> float | None:
+        """The mean weighted interval score, twice the pinball loss; None for points."""
+        return None if self.pinball is None else 2 * self.pinball
+
+    def row(self) -> dict[str, Any]:
+        """Returns the scores as JSON values; those of quantiles only where there are some."""
+        found: dict[str, Any] = {"mae": self.mae, "rmse": self.rmse}
+        if self.pinball is not None:
+            found |= {"pinball": self.pinball, "wis": self.wis, "coverage": self.coverage}
+        return found | {"num_values": self.num_values}
+
+
+def window_scores(
+    quantiles: Float[Any, "sample lead region level"],
+    windows: SeriesWindows,
+    *,
+    levels: tuple[float, ...],
+    scale: Float[Any, " region"] | float = 1.0,
+) -> WindowScores:
+    """Scores quantile or point forecasts of windows.
+
+    Args:
+        quantiles: at all levels, or a single one of a point forecast.
+        windows: with the targets, and weights that say which count.
+        levels: of the quantiles.
+        scale: the unit of each series, such as its standard deviation.
+
+    Returns:
+        The scores, in units of the scale.
+    """
+    known = np.asarray(windows.weights) > 0
+    truth, quantiles, scale = np.asarray(windows.targets), np.asarray(quantiles), np.asarray(scale)
     middle = quantiles[..., middle_of(levels) if quantiles.shape[-1] > 1 else 0]
-    off = ((middle - truth) / std)[known]
-    found: dict[str, Any] = {"mae": float(np.abs(off).mean()), "rmse": float(np.sqrt((off**2).mean()))}
-    if quantiles.shape[-1] == len(levels):
-        scaled = quantiles / np.asarray(std)[:, None]
-        found["pinball"] = float(np.asarray(pinball_loss(scaled, truth / std, np.asarray(levels)))[known].mean())
-        found["coverage"] = {
-            f"{nominal:g}": float(((truth >= quantiles[..., i]) & (truth <= quantiles[..., j]))[known].mean())
-            for i, j, nominal in intervals(levels)
-        }
-    return found | {"num_values": int(known.sum())}
+    off = ((middle - truth) / scale)[known]
+    mae, rmse = float(np.abs(off).mean()), float(np.sqrt((off**2).mean()))
+    if quantiles.shape[-1] != len(levels):
+        return WindowScores(mae, rmse, None, {}, int(known.sum()))
+    scaled = quantiles / scale[..., None]
+    pinball = float(np.asarray(pinball_loss(scaled, truth / scale, np.asarray(levels)))[known].mean())
+    coverage = {
+        f"{nominal:g}": float(((truth >= quantiles[..., i]) & (truth <= quantiles[..., j]))[known].mean())
+        for i, j, nominal in intervals(levels)
+    }
+    return WindowScores(mae, rmse, pinball, coverage, int(known.sum()))
+
+
+def scores_by_lead(
+    quantiles: Float[Any, "sample lead region level"], windows: SeriesWindows, *, levels: tuple[float, ...]
+) -> list[WindowScores]:
+    """Scores each lead by itself, in the unit of the series.
+
+    Args:
+        quantiles: at all levels, or a single one of a point forecast.
+        windows: with the targets, and weights that say which count.
+        levels: of the quantiles.
+
+    Returns:
+        The scores of each lead.
+    """
+    return [
+        window_scores(
+            np.asarray(quantiles)[:, [k]],
+            windows._replace(weights=windows.weights[:, [k]], targets=windows.targets[:, [k]]),
+            levels=levels,
+        )
+        for k in range(windows.targets.shape[1])
+    ]
 
 
 def intervals(levels: tuple[float, ...]) -> list[tuple[int, int, float]]:

@@ -1,20 +1,16 @@
-"""The forecasters of series that `jaxcast series train` chooses from, and the choice, by windows that none has learned from."""
+"""Finds, fits and calibrates a forecaster of the series in a table."""
 
-import dataclasses
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.nn.layers import Buffer
 from jaxcast.progress import doing
-from jaxcast.series.abstract_network import region_loss
-from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.calibration import (
     CalibratedForecaster,
     conformal_shifts,
@@ -22,289 +18,279 @@ from jaxcast.series.calibration import (
     shifted,
     typical_change,
 )
-from jaxcast.series.evaluation import scores
-from jaxcast.series.expansions import LinearFeatures, random_fourier_features
-from jaxcast.series.graphs import neighbour_weights
-from jaxcast.series.lags import LagInputs, lag_inputs
-from jaxcast.series.recurrent_networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
-from jaxcast.series.regression import fit_lag_regression
-from jaxcast.series.samples import SeriesWindows, base_quantiles
+from jaxcast.series.evaluation import WindowScores, window_scores
+from jaxcast.series.methods import check_methods, chosen_methods, fit_method
+from jaxcast.series.model import SeriesModel
+from jaxcast.series.problem import (
+    LEVELS,
+    SeriesProblem,
+    part_until,
+    series_problem,
+    with_targets,
+    within,
+)
+from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import series_scale
-from jaxcast.training.fitting import fit
-from jaxcast.training.optimizers import make_optimizer
+from jaxcast.series.tables import SeriesTable
 
-Method = Literal[
-    "last_value", "seasonal_last_value", "history_mean", "drift", "ridge", "ridge_each_series", "kernel_ridge",
-    "independent_network", "hierarchical_network", "attention_network", "global_network",
-]  # fmt: skip
-NAIVE: dict[str, Any] = {"last_value": LastValue, "history_mean": HistoryMean, "drift": Drift}
-NETWORKS: dict[str, Any] = {
-    "independent_network": IndependentNetwork,
-    "hierarchical_network": HierarchicalNetwork,
-    "attention_network": AttentionNetwork,
-    "global_network": GlobalNetwork,
-}
-PENALTIES = np.logspace(-5, 2, 8)
-NUM_COSINES = 200
 WIDTH_POWERS = (0.0, 0.5, 1.0)
 
 
-class Problem(NamedTuple):
-    """What is to be learned. samples: of the whole table. bounds: the rows at which the first and the second held-out part
-    begin, and the end of the table."""
+class MethodScores(NamedTuple):
+    """How one method did on the validation and on the test part.
 
-    samples: SeriesWindows
-    bounds: tuple[int, int, int]
-    leads: tuple[int, ...]
-    lags: tuple[int, ...]
-    levels: tuple[float, ...]
-    season: int
-    adjacency: Float[np.ndarray, "region region"] | None
-    lower: float | None
-    hidden_size: int
-    num_epochs: int
-    seed: int
+    Args:
+        method: its name.
+        setting: its best variant, such as a penalty.
+        validation_mae: the mean absolute error on the validation part, which chooses, in units of each series'
+            standard deviation.
+        width_power: how far its quantiles follow what a series moved lately; see `CalibratedForecaster`.
+        test: its scores on the test part, in the same units.
+    """
 
-
-class Part(NamedTuple):
-    """What is learned from: all samples, those after the part with the weight 0, which keeps shapes as they are; and what
-    covariates were standardised by. ends: the row after the last target."""
-
-    samples: SeriesWindows
-    covariates_mean: Any
-    covariates_std: Any
-    end: int
-
-    @property
-    def own(self) -> SeriesWindows:
-        return with_targets(self.samples)
-
-
-class Fitted(NamedTuple):
-    """A method's variants, such as penalties, and their quantiles (or only points) of all samples, (sample, lead, region, level);
-    for how many epochs a network learned."""
-
-    names: tuple[str, ...]
-    pick: Callable[[int], Any]
-    base: Callable[[int], Float[np.ndarray, "sample lead region level"]]
-    epochs: int | None = None
-
-
-class Trained(NamedTuple):
-    """The chosen forecaster, trained on the whole table, and a row for each method that was tried."""
-
-    model: CalibratedForecaster
     method: str
-    rows: list[dict[str, Any]]
+    setting: str
+    validation_mae: float
+    width_power: float
+    test: WindowScores
 
 
-def with_targets(samples: SeriesWindows) -> SeriesWindows:
-    """Those of the samples that have a target with a weight."""
-    index = np.nonzero(np.asarray(samples.weights).any((1, 2)))[0]
-    return jax.tree.map(lambda a: a[index], samples)
+class SeriesFit(NamedTuple):
+    """The result of `fit_series`.
+
+    Args:
+        model: the best method, fitted to the whole table and calibrated.
+        scores: of all methods that were tried, the best on the validation part first.
+        validation_from: the first date of the validation part.
+        test_from: the first date of the test part.
+    """
+
+    model: SeriesModel
+    scores: tuple[MethodScores, ...]
+    validation_from: str
+    test_from: str
 
 
-def within(samples: SeriesWindows, start: int, stop: int) -> SeriesWindows:
-    """The same samples, with a weight only for targets in the rows from start to before stop."""
-    inside = jnp.asarray((samples.rows >= start) & (samples.rows < stop))[..., None]
-    return samples._replace(weights=samples.weights * inside, targets=samples.targets * inside)
+@checked
+def fit_series(
+    table: SeriesTable,
+    *,
+    horizon: int | None = None,
+    leads: Sequence[int] = (),
+    methods: Sequence[str] | None = None,
+    history_size: int | None = None,
+    season: int | None = None,
+    levels: Sequence[float] = LEVELS,
+    adjacency: Float[Any, "region region"] | None = None,
+    lower: float | int | None = None,
+    validation_share: float = 0.2,
+    test_share: float | None = None,
+    hidden_size: int = 16,
+    num_epochs: int = 200,
+    seed: int = 0,
+    progress: Callable[[str], None] = doing,
+) -> SeriesFit:
+    """Finds the method that forecasts a table best, and fits it to the whole table.
 
+    The dates of the table are cut into three parts. Every method learns from the first part; the second, the
+    validation part, chooses one of them. All are then fitted to both and scored on the last, the test part, which
+    plays no role in the choice. The chosen method is fitted to all dates, and its quantiles are calibrated on the
+    validation and the test part. Missing values are neither learned from nor scored.
 
-def part_until(problem: Problem, end: int) -> Part:
-    """What is known before a row, with covariates standardised by it."""
-    samples = within(problem.samples, 0, end)
-    if samples.covariates is None:
-        return Part(samples, 0.0, 1.0, end)
-    seen = np.asarray(samples.covariates)[np.asarray(samples.weights).any(1)]
-    mean, std = seen.mean(0), seen.std(0)
-    std = np.where(std > 0, std, 1)
-    return Part(samples._replace(covariates=(samples.covariates - mean) / std), mean, std, end)
+    Args:
+        table: with the series and their covariates, by `read_series` or `series_table`.
+        horizon: steps ahead; all leads from 1 to this are forecast.
+        leads: instead of a horizon, certain steps ahead, rising.
+        methods: names of methods: "last_value", "seasonal_last_value", "history_mean", "drift", "ridge",
+            "ridge_each_series", "kernel_ridge", "independent_network", "hierarchical_network", "attention_network",
+            "global_network", and those of `TrainableForecaster` classes. By default last values and regressions;
+            networks take minutes.
+        history_size: newest steps that a forecast sees; by default 20, or a tenth of the table where that is less.
+        season: steps of a season, whose values one season before the targets are seen too; 0 for none. By default a
+            year of weeks, months or quarters, a week of days, or a day of hours, where the table has four of them.
+        levels: quantile levels, rising.
+        adjacency: how close series are to each other, in the order of the table; each then sees the mean of its
+            neighbours, by default that of all series.
+        lower: the least value that a series can have, such as 0 for counts.
+        validation_share: share of the dates in the validation part.
+        test_share: share of the dates in the test part; by default as many as in the validation part.
+        hidden_size: hidden units of networks.
+        num_epochs: the most passes of networks over their windows; they stop by the validation part.
+        seed: of the initial parameters and the shuffling of networks, and of kernel ridge.
+        progress: is called with a line of text before each method; by default it goes to the command line's progress.
 
+    Returns:
+        The model, and the scores of all methods.
 
-def fitted(method: str, problem: Problem, part: Part, validation: SeriesWindows | None, epochs: int) -> Fitted:
-    """A method learns a part; networks stop by the validation samples, or after so many epochs where there are none."""
-    if method in NAIVE or method == "seasonal_last_value":
-        forecaster = (
-            NAIVE[method](problem.leads) if method in NAIVE else SeasonalLastValue(problem.leads, problem.season)
-        )
-        return _single(method, forecaster, part)
-    if method in NETWORKS:
-        forecaster, best = _network(method, problem, part, validation, epochs)
-        return _single(f"network, {best} epochs", forecaster, part)._replace(epochs=best)
-    return _regressions(method, problem, part)
+    Raises:
+        InputError: for options out of range, unknown methods, a table that is too short for them, series from which
+            nothing can be learned, and forecasts that diverge.
 
-
-def _single(name: str, forecaster: Any, part: Part) -> Fitted:
-    base = np.asarray(jax.jit(base_quantiles)(forecaster, part.samples.history, part.samples.covariates))
-    return Fitted((name,), lambda _: forecaster, lambda _: base)
-
-
-def _regressions(method: str, problem: Problem, part: Part) -> Fitted:
-    """One for each penalty."""
-    num_series = part.samples.history.shape[-1]
-    weights = neighbour_weights(num_series, problem.adjacency, everyone=problem.adjacency is None and num_series > 1)
-    inputs = lag_inputs(part.own, lags=problem.lags, neighbour_weights=weights, centred=True)
-    expansion: Any = LinearFeatures()
-    if method == "kernel_ridge":
-        key = jax.random.key(problem.seed)
-        expansion = random_fourier_features(inputs.num_features, NUM_COSINES, bandwidth=0.4, key=key)
-    many, forecasts = _of_penalties(part.samples, inputs, expansion, each_region=method == "ridge_each_series")
-    forecasts = np.asarray(forecasts)[..., None]
-
-    def pick(k: int) -> Any:
-        return dataclasses.replace(many, inputs=inputs, expansion=expansion, weights=many.weights[k], bias=many.bias[k])
-
-    return Fitted(tuple(f"penalty {penalty:g}" for penalty in PENALTIES), pick, lambda k: forecasts[k])
-
-
-@partial(jax.jit, static_argnames="each_region")
-def _of_penalties(
-    samples: SeriesWindows, inputs: LagInputs, expansion: Any, *, each_region: bool
-) -> tuple[Any, Float[Array, "penalty sample lead region"]]:
-    learn = partial(
-        fit_lag_regression,
-        samples,
-        inputs=inputs,
-        expansion=expansion,
-        error_weighting=0.0,
-        each_region=each_region,
-        predict_change=True,
-    )
-    many = jax.vmap(lambda penalty: learn(penalty=penalty))(PENALTIES)
-
-    def forecasts(weights: Array, bias: Array) -> Array:
-        one = dataclasses.replace(many, inputs=inputs, expansion=expansion, weights=weights, bias=bias)
-        return one(samples.history, samples.covariates).forecast
-
-    return many, jax.vmap(forecasts)(many.weights, many.bias)
-
-
-def _network(
-    method: str, problem: Problem, part: Part, validation: SeriesWindows | None, epochs: int
-) -> tuple[Any, int]:
-    """The trained network, and the epochs that it learned for."""
-    mean, std = series_scale(part.own)
-    own = _float32(_in_units(part.own, mean, std))
-    held_out = None if validation is None else _float32(_in_units(validation, mean, std))
-
-    def init(key: Any) -> Any:
-        return NETWORKS[method](
-            own, hidden_size=problem.hidden_size, kind="gru", levels=problem.levels, key=key, dtype=jnp.float32
-        )
-
-    run = fit(
-        own, init=init, keys=jax.random.key(problem.seed)[None], optimizer=make_optimizer(3e-3, clip_norm=1.0),
-        num_epochs=epochs, batch_size=min(32, len(own.targets)), loss=region_loss,
-        validation=held_out, patience=None if validation is None else 20,
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> dates = np.arange("2015-01", "2025-01", dtype="datetime64[M]")
+        >>> rng = np.random.default_rng(0)
+        >>> season = np.sin(2 * np.pi * np.arange(120) / 12)
+        >>> values = 10 + season[:, None] * [1.0, 3.0] + 0.2 * rng.normal(size=(120, 2))
+        >>> table = jaxcast.series.series_table(values, dates, names=("north", "south"))
+        >>> fitted = jaxcast.series.fit_series(table, horizon=3, methods=("last_value", "ridge"))
+        >>> [score.method for score in fitted.scores]
+        ['ridge', 'last_value']
+        >>> forecast = fitted.model.forecast(table)
+        >>> forecast.dates[:2], forecast.quantiles.shape
+        (('2025-01-01', '2025-02-01'), (3, 2, 7))
+        >>> bool((abs(forecast.forecast - (10 + season[:3, None] * [1.0, 3.0])) < 0.5).all())
+        True
+    """
+    if (horizon is None) == (not leads):
+        raise InputError(f"give either a horizon or leads, got horizon={horizon} and leads={tuple(leads)}")
+    if horizon is not None:
+        if not 1 <= horizon < len(table.values):
+            raise InputError(f"horizon must be from 1 to below the table's {len(table.values)} dates, got {horizon}")
+        leads = tuple(range(1, horizon + 1))
+    check_methods(methods, len(table.names))
+    problem = series_problem(
+        table, leads=leads, history_size=history_size, season=season, levels=levels, adjacency=adjacency, lower=lower,
+        validation_share=validation_share, test_share=test_share, hidden_size=hidden_size, num_epochs=num_epochs,
+        seed=seed,
     )  # fmt: skip
-    losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
-    if not np.isfinite(losses).any():
-        raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
-    best = epochs if validation is None else int(np.nanargmin(losses)) + 1
-    network = jax.tree.map(lambda a: a[0], run.models)
-    network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
-    return network, best
+    return search(chosen_methods(methods, problem), problem, progress=progress)
 
 
-def _in_units(samples: SeriesWindows, mean: Array, std: Array) -> SeriesWindows:
-    """The samples with every series standardised, so that float32 rounds none by its level."""
-    targets = jnp.where(samples.weights > 0, (samples.targets - mean) / std, 0)
-    return samples._replace(history=(samples.history - mean) / std, targets=targets)
+class _Tried(NamedTuple):
+    """A method after both parts: its scores, its best variant, and that one's quantiles of both."""
+
+    scores: MethodScores
+    variant: int
+    num_epochs: int
+    validation_base: Any
+    test_base: Any
 
 
-def _float32(samples: SeriesWindows) -> SeriesWindows:
-    return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, samples)
+class _Judges(NamedTuple):
+    """The windows that choose and those that score, and the sizes of series that are known before both."""
+
+    validation: SeriesWindows
+    test: SeriesWindows
+    std: np.ndarray
+    typical: Any
 
 
-def train_series(methods: tuple[str, ...], problem: Problem) -> Trained:
-    """Tries methods and their variants, and trains the best once more on everything.
+def search(
+    methods: Sequence[str], problem: SeriesProblem, *, progress: Callable[[str], None] = doing
+) -> SeriesFit:
+    """Tries methods on a problem, and fits the best to the whole table; see `fit_series`.
 
-    What is learned before the first held-out part is judged by that part, which chooses. All are then scored by the second
-    part, after they have learned what is before it, with quantiles set right by the first: that is a score of forecasts that nothing was
-    chosen by. The quantiles of the final forecaster come from both parts.
+    Args:
+        methods: their names.
+        problem: with the windows.
+        progress: is called with a line of text before each method.
+
+    Returns:
+        The model, and the scores of all methods.
+
+    Raises:
+        InputError: for forecasts that diverge.
     """
     first, second, end = problem.bounds
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
-    judge = within(problem.samples, first, second)._replace(covariates=early.samples.covariates)
-    check = within(problem.samples, second, end)._replace(covariates=late.samples.covariates)
-    std, usual = np.asarray(series_scale(early.own)[1]), typical_change(early.own)
-    rows, tried = [], {}
+    judges = _Judges(
+        within(problem.windows, first, second)._replace(covariates=early.windows.covariates),
+        within(problem.windows, second, end)._replace(covariates=late.windows.covariates),
+        np.asarray(series_scale(early.own)[1]),
+        typical_change(early.own),
+    )
+    tried = []
     for method in methods:
-        doing(f"training {method}")
-        at_first = fitted(method, problem, early, with_targets(judge), problem.num_epochs)
-        bases = [at_first.base(k) for k in range(len(at_first.names))]
-        _check_finite(method, bases, judge, problem)
-        errors = [scores(base, judge, problem.levels, std)["mae"] for base in bases]
-        best = int(np.argmin(errors))
-        epochs = at_first.epochs or problem.num_epochs
-        again = fitted(method, problem, late, None, epochs)
-        later = again.base(best if len(again.names) > 1 else 0)
-        _check_finite(method, [later], check, problem)
-        power = _width_power(bases[best], judge, problem, std, usual)
-        shifts = _shifts(bases[best], judge, problem, std, _widths(judge, usual, power))
-        quantiles = shifted(later, shifts, _widths(check, usual, power), problem.lower)
-        rows.append(
-            {"method": method, "setting": at_first.names[best], "validation_mae": errors[best], "width_power": power}
-            | scores(quantiles, check, problem.levels, std)
-        )
-        tried[method] = (best, epochs, bases[best], later)
-    rows.sort(key=lambda row: row["validation_mae"])
-    method = rows[0]["method"]
-    best, epochs, *bases = tried[method]
-    doing(f"training {method} on all dates")
-    final = fitted(method, problem, whole, None, epochs)
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judge, check)
-    base = np.concatenate(bases)
-    power = _width_power(base, both, problem, std, usual)
-    shifts = _shifts(base, both, problem, std, _widths(both, usual, power))
-    model = CalibratedForecaster(
-        final.pick(best), jnp.asarray(shifts), jnp.asarray(whole.covariates_mean), jnp.asarray(whole.covariates_std), problem.levels,
-        problem.lower, usual, power,
+        progress(f"training {method}")
+        tried.append(_try(method, problem, (early, late), judges))
+    tried.sort(key=lambda one: one.scores.validation_mae)
+    best = tried[0]
+    progress(f"training {best.scores.method} on all dates")
+    final = fit_method(best.scores.method, problem, whole, None, best.num_epochs)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judges.validation, judges.test)
+    base = np.concatenate([best.validation_base, best.test_base])
+    power = _width_power(base, both, problem, judges)
+    shifts = _shifts(base, both, problem, judges.std, _widths(both, judges.typical, power))
+    forecaster = CalibratedForecaster(
+        final.pick(best.variant), jnp.asarray(shifts), jnp.asarray(whole.covariates_mean),
+        jnp.asarray(whole.covariates_std), problem.levels, problem.lower, judges.typical, power,
     )  # fmt: skip
-    return Trained(model, method, rows)
+    table = problem.table
+    return SeriesFit(
+        SeriesModel.of(forecaster, table, problem, method=best.scores.method),
+        tuple(one.scores for one in tried),
+        table.date(first),
+        table.date(second),
+    )
 
 
-def _check_finite(method: str, bases: list[Any], samples: SeriesWindows, problem: Problem) -> None:
-    """Raises InputError where a forecast that counts is not finite."""
+def _try(method: str, problem: SeriesProblem, parts: Any, judges: _Judges) -> _Tried:
+    """Chooses a variant by the validation part, and scores it on the test part."""
+    early, late = parts
+    at_first = fit_method(method, problem, early, with_targets(judges.validation), problem.num_epochs)
+    bases = [at_first.base(k) for k in range(len(at_first.names))]
+    _check_finite(method, bases, judges.validation, problem)
+    errors = [window_scores(base, judges.validation, levels=problem.levels, scale=judges.std).mae for base in bases]
+    best = int(np.argmin(errors))
+    num_epochs = at_first.num_epochs or problem.num_epochs
+    again = fit_method(method, problem, late, None, num_epochs)
+    later = again.base(best if len(again.names) > 1 else 0)
+    _check_finite(method, [later], judges.test, problem)
+    power = _width_power(bases[best], judges.validation, problem, judges)
+    widths = _widths(judges.validation, judges.typical, power)
+    shifts = _shifts(bases[best], judges.validation, problem, judges.std, widths)
+    quantiles = shifted(later, shifts, _widths(judges.test, judges.typical, power), problem.lower)
+    test = window_scores(quantiles, judges.test, levels=problem.levels, scale=judges.std)
+    scores = MethodScores(method, at_first.names[best], errors[best], power, test)
+    return _Tried(scores, best, num_epochs, bases[best], later)
+
+
+def _check_finite(method: str, bases: list[Any], windows: SeriesWindows, problem: SeriesProblem) -> None:
+    """Refuses forecasts that count and are not finite."""
     for base in bases:
-        bad = ~np.isfinite(base).all(-1) & (np.asarray(samples.weights) > 0)
+        bad = ~np.isfinite(base).all(-1) & (np.asarray(windows.weights) > 0)
         if bad.any():
             _, lead, series = np.argwhere(bad)[0]
             raise InputError(
-                f"forecasts by {method} diverge: one of series number {series} is not finite at lead {problem.leads[lead]}; give "
-                "the series in another unit, or leave the method out"
+                f"forecasts by {method} diverge: one of series number {series} is not finite at lead "
+                f"{problem.leads[lead]}; give the series in another unit, or leave the method out"
             )
 
 
 def _shifts(
-    base: Any, samples: SeriesWindows, problem: Problem, std: Any, widths: Float[np.ndarray, "sample region"]
+    base: Any, windows: SeriesWindows, problem: SeriesProblem, std: Any, widths: Float[np.ndarray, "sample region"]
 ) -> Float[np.ndarray, "lead region level"]:
-    shifts = conformal_shifts(base, samples, levels=problem.levels, std=std, widths=widths)
+    shifts = conformal_shifts(base, windows, levels=problem.levels, std=std, widths=widths)
     if np.isnan(shifts).any():
         lead = problem.leads[int(np.argmax(np.isnan(shifts).any((1, 2))))]
         raise InputError(
-            f"no value is known in a held-out part to set the quantiles of lead {lead} right by; give more data"
+            f"no value is known in a held-out part to calibrate the quantiles of lead {lead}; give more data"
         )
     return shifts
 
 
-def _widths(samples: SeriesWindows, usual: Any, power: float) -> Float[np.ndarray, "sample region"]:
-    return np.asarray(recent_volatility(samples.history, usual), float) ** power
+def _widths(windows: SeriesWindows, typical: Any, power: float) -> Float[np.ndarray, "sample region"]:
+    return np.asarray(recent_volatility(windows.history, typical), float) ** power
 
 
-def _width_power(base: Any, samples: SeriesWindows, problem: Problem, std: Any, usual: Any) -> float:
-    """How far quantiles follow what a series moved lately: the power whose shifts from either half of the held-out windows have
-    the smallest pinball loss on the other; 0 where a half has no known value at some lead."""
-    rows = np.flatnonzero(np.asarray(samples.weights).any((1, 2)))
+def _width_power(base: Any, windows: SeriesWindows, problem: SeriesProblem, judges: _Judges) -> float:
+    """Finds how far quantiles are to follow what a series moved lately.
+
+    It is the power whose shifts from either half of the held-out windows have the smallest pinball loss on the other;
+    0 where a half has no known value at some lead.
+    """
+    rows = np.flatnonzero(np.asarray(windows.weights).any((1, 2)))
     halves = np.array_split(rows, 2)
     losses = np.zeros(len(WIDTH_POWERS))
     for learned, judged in (halves, halves[::-1]):
-        first, second = (jax.tree.map(lambda a, rows=rows: a[rows], samples) for rows in (learned, judged))
+        first, second = (jax.tree.map(lambda a, rows=rows: a[rows], windows) for rows in (learned, judged))
         for k, power in enumerate(WIDTH_POWERS):
-            one, other = (_widths(part, usual, power) for part in (first, second))
-            shifts = conformal_shifts(base[learned], first, levels=problem.levels, std=std, widths=one)
+            one, other = (_widths(part, judges.typical, power) for part in (first, second))
+            shifts = conformal_shifts(base[learned], first, levels=problem.levels, std=judges.std, widths=one)
             if np.isnan(shifts).any():
                 return 0.0
             quantiles = shifted(base[judged], shifts, other, problem.lower)
-            losses[k] += scores(quantiles, second, problem.levels, std)["pinball"]
+            found = window_scores(quantiles, second, levels=problem.levels, scale=judges.std)
+            losses[k] += found.pinball if found.pinball is not None else 0
     return WIDTH_POWERS[int(np.argmin(losses))]

@@ -1,94 +1,283 @@
-"""What a table of series offers to learn from."""
+"""What a search for a forecaster learns from: the windows of a table, in three parts by time."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
+from jaxcast.checks import check_leads, check_number, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST
-from jaxcast.series.fit import Problem, within
+from jaxcast.scores.quantiles import check_levels
 from jaxcast.series.samples import SeriesWindows, series_windows
 from jaxcast.series.tables import SeriesTable, newest_row
 
 SEASONS = {"1 week": 52, "1 month": 12, "3 months": 4, "1 day": 7, "1 business day": 5, "1 hour": 24}
-
-
+LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 LEAST_SAMPLES = 10
 
 
-def samples_of(
+class SeriesProblem(NamedTuple):
+    """The windows of a table, and what is asked of their forecasters.
+
+    Args:
+        table: with the series and their covariates.
+        windows: of the whole table.
+        bounds: the rows at which the validation and the test part begin, and the row after the last.
+        leads: steps ahead.
+        history_size: steps that a forecast sees.
+        lags: steps back from the newest value that regressions see.
+        levels: quantile levels.
+        season: steps of a season; 0 for none.
+        adjacency: how close series are to each other, or None.
+        lower: the least value that a series can have, or None.
+        hidden_size: hidden units of networks.
+        num_epochs: the most passes of networks over their windows.
+        seed: of everything that is drawn.
+    """
+
+    table: SeriesTable
+    windows: SeriesWindows
+    bounds: tuple[int, int, int]
+    leads: tuple[int, ...]
+    history_size: int
+    lags: tuple[int, ...]
+    levels: tuple[float, ...]
+    season: int
+    adjacency: Float[np.ndarray, "region region"] | None
+    lower: float | None
+    hidden_size: int
+    num_epochs: int
+    seed: int
+
+
+def series_problem(
+    table: SeriesTable,
+    *,
+    leads: Sequence[int],
+    history_size: int | None = None,
+    season: int | None = None,
+    levels: Sequence[float] = LEVELS,
+    adjacency: Float[Any, "region region"] | None = None,
+    lower: float | None = None,
+    validation_share: float = 0.2,
+    test_share: float | None = None,
+    hidden_size: int = 16,
+    num_epochs: int = 200,
+    seed: int = 0,
+) -> SeriesProblem:
+    """Cuts the windows of a table, with defaults that depend on the table.
+
+    Args:
+        table: with the series and their covariates.
+        leads: steps ahead, rising.
+        history_size: see `fit_series`.
+        season: see `fit_series`.
+        levels: quantile levels, rising.
+        adjacency: how close series are to each other, in the order of the table.
+        lower: the least value that a series can have.
+        validation_share: share of the dates in the validation part.
+        test_share: share of the dates in the test part; by default the same.
+        hidden_size: hidden units of networks.
+        num_epochs: the most passes of networks over their windows.
+        seed: of everything that is drawn.
+
+    Returns:
+        The problem.
+
+    Raises:
+        InputError: for options out of range, a table that is too short, and parts or series in which nothing is known.
+    """
+    test_share = validation_share if test_share is None else test_share
+    _check_options(leads, history_size, season, validation_share, test_share, hidden_size, num_epochs, seed)
+    leads, levels = tuple(leads), check_levels(levels)
+    length = newest_row(table.values) + 1
+    if season is None:
+        usual = SEASONS.get(table.calendar.step, 0)
+        season = usual if length >= 4 * usual else 0
+    window = history_size or max(2, min(20, length // 10))
+    size = max(window, season + 1 if season else 0)
+    bounds = _bounds(length, validation_share, test_share, size + max(leads) + LEAST_SAMPLES - 1)
+    check_series(table, bounds[0])
+    if lower is not None:
+        check_number("lower", lower)
+        if (lowest := float(np.nanmin(table.values))) < lower:
+            raise InputError(f"the table holds {lowest:g}, which is below lower={lower:g}; give a smaller lower")
+    of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
+    lags = tuple(sorted({*range(window), *(lag for lag in of_season if 0 <= lag < size)}))
+    windows = windows_of(table, size, leads)
+    if not np.asarray(windows.weights)[np.asarray(windows.rows)[:, 0] < bounds[0]].any():
+        raise InputError("no date has all covariates; leave one out, or give more of their values")
+    problem = SeriesProblem(
+        table, windows, bounds, leads, size, lags, levels, season, adjacency, lower, hidden_size, num_epochs, seed
+    )
+    _check_parts(problem)
+    return problem
+
+
+def _check_options(
+    leads: Sequence[int], history_size: int | None, season: int | None, validation_share: float, test_share: float,
+    hidden_size: int, num_epochs: int, seed: int,
+) -> None:  # fmt: skip
+    check_leads(leads)
+    if history_size is not None:
+        check_whole("history_size", history_size)
+    if season is not None:
+        check_whole("season", season, least=0)
+        if season == 1:
+            raise InputError("season must be at least 2 steps, or 0 for none, got 1")
+    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+        check_number(name, share, above=0)
+        if share >= 0.5:
+            raise InputError(f"{name} must be above 0 and below 0.5, got {share}")
+    check_whole("hidden_size", hidden_size)
+    check_whole("num_epochs", num_epochs)
+    check_whole("seed", seed, least=0, most=2**32 - 1)
+
+
+def _bounds(length: int, validation_share: float, test_share: float, needed: int) -> tuple[int, int, int]:
+    sizes = {"validation": int(validation_share * length), "test": int(test_share * length)}
+    for name, share in (("validation", validation_share), ("test", test_share)):
+        if sizes[name] < 2:
+            raise InputError(
+                f"the {name} part must have at least 2 dates, {share:g} of the table's {length} has {sizes[name]}; "
+                f"give a larger {name}_share"
+            )
+    first = length - sizes["validation"] - sizes["test"]
+    if first < needed:
+        raise InputError(
+            f"these leads, history_size and season need at least {needed} dates to learn from, got {first} of the "
+            f"table's {length} before the validation part; give smaller ones, or a longer table"
+        )
+    return first, length - sizes["test"], length
+
+
+def windows_of(
     table: SeriesTable, history_size: int, leads: tuple[int, ...], newest: int | None = None
 ) -> SeriesWindows:
-    """A sample for each row with a whole window before it, up to the newest, whose targets are still to come.
+    """Cuts a window that ends at each row with enough rows before it, up to the newest; targets may be still to come.
 
-    Where no value of a series is known in a window, nothing is to be learned of it, or scored.
+    Where no value of a series is known in a window, that series has no weight.
+
+    Args:
+        table: with the series and their covariates.
+        history_size: steps of history.
+        leads: steps ahead.
+        newest: the last row that is seen; by default the last with a value.
+
+    Returns:
+        The windows.
     """
     rows = (newest_row(table.values) if newest is None else newest) + 1 + max(leads)
 
     def padded(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array[:rows], np.full((max(0, rows - len(array)), *array.shape[1:]), np.nan)])
 
-    covariates = np.concatenate(
-        [
-            table.past_covariates,
-            np.broadcast_to(table.static_covariates, (len(table.past_covariates), *table.static_covariates.shape)),
-        ],
-        -1,
-    )
-    samples = series_windows(
+    past, static = table.past_covariates, table.static_covariates
+    newest_covariates = np.concatenate([past, np.broadcast_to(static, (len(past), *static.shape))], -1)
+    windows = series_windows(
         padded(table.values),
         history_size=history_size,
         leads=leads,
-        newest_covariates=padded(covariates) if covariates.shape[-1] else None,
+        newest_covariates=padded(newest_covariates) if newest_covariates.shape[-1] else None,
         future_covariates=padded(table.future_covariates) if table.future_covariates.shape[-1] else None,
     )
-    return samples._replace(weights=samples.weights * jnp.isfinite(samples.history).any(1)[:, None])
+    return windows._replace(weights=windows.weights * jnp.isfinite(windows.history).any(1)[:, None])
 
 
 def check_series(table: SeriesTable, end: int) -> None:
-    """Raises InputError for a series of which nothing is to be learned before a row."""
+    """Refuses series from which nothing can be learned.
+
+    Args:
+        table: with the series.
+        end: the row after the last that is learned from.
+
+    Raises:
+        InputError: for a series that is never known, never changes, or changes by too little.
+    """
+    before = f"in the {end} dates before {table.date(end)}"
     for name, values in zip(table.names, table.values[:end].T, strict=True):
-        known, series = values[np.isfinite(values)], f"series {shown(repr(name))}"
+        known, series = values[np.isfinite(values)], shown(f"series {name!r}")
         if not len(known):
-            raise InputError(
-                f"{shown(series)} has no value in the {end} dates before {table.date(end)} to learn from; leave it out"
-            )
+            raise InputError(f"{series} has no value {before} to learn from; leave it out")
         spread = known.max() - known.min()
         if spread == 0:
-            raise InputError(f"{shown(series)} never changes in the {end} dates before {table.date(end)}; leave it out")
+            raise InputError(f"{series} never changes {before}; leave it out")
         if spread < 1 / LARGEST:
             raise InputError(
-                f"{shown(series)} moves by {spread:g} only in the {end} dates before {table.date(end)}, expected at least "
-                f"{1 / LARGEST:g}; give it in another unit"
+                f"{series} moves by {spread:g} only {before}, expected at least {1 / LARGEST:g}; give it in another unit"
             )
 
 
-def check_held_out(problem: Problem) -> None:
-    """Raises InputError for a held-out part in which nothing is to be forecast at some lead."""
-    for name, start, stop in zip(("first", "second"), problem.bounds[:-1], problem.bounds[1:], strict=True):
-        known = np.asarray(within(problem.samples, start, stop).weights).any((0, 2))
+def _check_parts(problem: SeriesProblem) -> None:
+    """Refuses a validation or a test part in which some lead has no known value."""
+    for name, start, stop in zip(("validation", "test"), problem.bounds[:-1], problem.bounds[1:], strict=True):
+        known = np.asarray(within(problem.windows, start, stop).weights).any((0, 2))
+        part = f"the {name} part, rows {start + 1} to {stop},"
         if not known.any():
             raise InputError(
-                f"the {name} held-out part, rows {start + 1} to {stop}, has no known value to forecast with all covariates known "
-                "before it; give more data, or another --held-out"
+                f"{part} has no known value whose covariates are all known; give more data, or another {name}_share"
             )
         if not known.all():
             raise InputError(
-                f"no value is known in the {name} held-out part, rows {start + 1} to {stop}, to set the quantiles of lead "
-                f"{problem.leads[int(np.argmin(known))]} right by; give more data, or another --held-out"
+                f"{part} has no known value to calibrate the quantiles of lead {problem.leads[int(np.argmin(known))]}; "
+                f"give more data, or another {name}_share"
             )
 
 
-def describe(table: SeriesTable, path: Path) -> list[str]:
-    """What a table holds, and what it lacks, in lines."""
-    length = newest_row(table.values) + 1
-    first = f"{path}: {len(table.names)} series, {length} dates, one every {table.calendar.step}, "
-    lines = [f"{first}{table.date(0)} to {table.date(length - 1)}", *(f"note: {note}" for note in table.notes)]
-    for note in table.missing:
-        lines.append(f"missing: {note}")
-    if table.missing:
-        lines.append(
-            "what is missing is not learned from and not scored; where a forecast looks back on it, it sees the last known value"
-        )
-    return lines
+class TrainingPart(NamedTuple):
+    """What is known before a row, with covariates standardised by it.
+
+    Args:
+        windows: all of the problem; those with later targets have no weight, so that arrays keep their shapes.
+        covariates_mean: what was taken off the covariates.
+        covariates_std: what they were then divided by.
+        end: the row after the last target.
+    """
+
+    windows: SeriesWindows
+    covariates_mean: Any
+    covariates_std: Any
+    end: int
+
+    @property
+    def own(self) -> SeriesWindows:
+        """The windows with a weight alone."""
+        return with_targets(self.windows)
+
+
+def with_targets(windows: SeriesWindows) -> SeriesWindows:
+    """Returns the windows that have a target with a weight."""
+    index = np.nonzero(np.asarray(windows.weights).any((1, 2)))[0]
+    return jax.tree.map(lambda a: a[index], windows)
+
+
+def within(windows: SeriesWindows, start: int, stop: int) -> SeriesWindows:
+    """Returns the same windows, with a weight only for targets in some rows.
+
+    Args:
+        windows: of a table.
+        start: the first row.
+        stop: the row after the last.
+    """
+    inside = jnp.asarray((windows.rows >= start) & (windows.rows < stop))[..., None]
+    return windows._replace(weights=windows.weights * inside, targets=windows.targets * inside)
+
+
+def part_until(problem: SeriesProblem, end: int) -> TrainingPart:
+    """Returns what is known before a row, with covariates standardised by it.
+
+    Args:
+        problem: with the windows.
+        end: the row.
+    """
+    windows = within(problem.windows, 0, end)
+    if windows.covariates is None:
+        return TrainingPart(windows, 0.0, 1.0, end)
+    seen = np.asarray(windows.covariates)[np.asarray(windows.weights).any(1)]
+    mean, std = seen.mean(0), seen.std(0)
+    std = np.where(std > 0, std, 1)
+    return TrainingPart(windows._replace(covariates=(windows.covariates - mean) / std), mean, std, end)

@@ -1,20 +1,28 @@
-"""Tables of dated series, wide or long, from .csv or .parquet: what is missing is NaN, and told."""
+"""Tables of dated series with their covariates."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.io.tables import Columns, column_called, dates_of, numbers_of, read_columns, time_column
-from jaxcast.series.calendars import DAY, Calendar, calendar_of
+from jaxcast.series.calendars import Calendar, calendar_of
 
-TIME_NAMES = ("time", "date", "ds", "datetime", "timestamp", "week", "month", "day")
-SERIES_NAMES = ("series", "unique_id", "region", "location", "id")
-VALUE_NAMES = ("value", "y", "target")
+
+class CovariateNames(NamedTuple):
+    """The names of the covariates of a table.
+
+    Args:
+        past_covariates: of those that are known up to a row.
+        future_covariates: of those that are known of later rows too.
+        static_covariates: of those that are one number for each series.
+    """
+
+    past_covariates: tuple[str, ...] = ()
+    future_covariates: tuple[str, ...] = ()
+    static_covariates: tuple[str, ...] = ()
 
 
 class SeriesTable(NamedTuple):
@@ -29,6 +37,7 @@ class SeriesTable(NamedTuple):
         static_covariates: one number for each region.
         missing: what the file lacks, in words.
         notes: how its dates were read, in words, where that is not plain.
+        covariates: the names of the covariates.
     """
 
     names: tuple[str, ...]
@@ -39,6 +48,12 @@ class SeriesTable(NamedTuple):
     static_covariates: Float[np.ndarray, "region feature"]
     missing: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    covariates: CovariateNames = CovariateNames()
+
+    @property
+    def covariate_names(self) -> dict[str, tuple[str, ...]]:
+        """The names of the covariates of each kind."""
+        return self.covariates._asdict()
 
     def date(self, row: int) -> str:
         """The date of a row as text, also of one after the last."""
@@ -46,214 +61,83 @@ class SeriesTable(NamedTuple):
 
 
 @checked
-def read_series(
-    path: Path | str,
+def series_table(
+    values: Float[Any, "time region"],
+    dates: Any,
     *,
-    time: str | None = None,
-    series: str | None = None,
-    value: str | None = None,
-    past_covariates: Sequence[str] = (),
-    future_covariates: Sequence[str] = (),
-    static_covariates: Sequence[str] = (),
+    names: Sequence[str] | None = None,
+    past_covariates: Float[Any, "time region covariate"] | None = None,
+    future_covariates: Float[Any, "later_time region covariate"] | None = None,
+    static_covariates: Float[Any, "region covariate"] | None = None,
     business_days: bool | None = None,
 ) -> SeriesTable:
-    """Reads the series of a table: wide, a date and a column for each series, or long, rows of date, series and value.
-
-    A table is long where it has columns for series and value. Dates are ISO dates or ISO weeks, in rising order, a step
-    apart that is the most common one: months count as equal, and so do business days, whose weekends are no gaps. Dates
-    with an offset from UTC become UTC. Rows that are left out are gaps. Empty cells, NA and NaN are missing values.
+    """Makes a table of arrays, as `read_series` makes it of a file.
 
     Args:
-        path: a .csv, or a .parquet, which needs polars.
-        time: column of the dates, where it is not called date, time or ds and other columns hold dates too.
-        series: column of the names in a long table, where it is not called series, region, location or unique_id.
-        value: column of the values in a long table, where it is not called value, y or target.
-        past_covariates: columns that are covariates known up to now.
-        future_covariates: columns that are covariates known beforehand.
-        static_covariates: columns of a long table that are one number for each series.
+        values: of the series; NaN where one is missing.
+        dates: of the rows, in rising order, as NumPy's datetime64 or as texts that it reads. Dates that are left out
+            are gaps.
+        names: of the series; by default "1", "2" and so on.
+        past_covariates: known up to a row.
+        future_covariates: known of later rows too, which may come after the last of the values.
+        static_covariates: one number for each series.
         business_days: whether daily dates leave weekends out; by default where none of them is on a weekend.
 
     Returns:
-        The series on their calendar, with what is missing.
+        The table.
 
     Raises:
-        InputError: for files that are missing or no table, columns that are not there, dates that are no ISO dates, unsorted,
-            repeated or off the grid, cells that are no number, and static covariates that change.
+        InputError: for dates that do not rise or are off a grid, names that are not one for each series, or covariates
+            of other rows or series.
 
     Example:
-        >>> import jaxcast, pathlib, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "cases.csv"
-        >>> _ = file.write_text("date,north,south\\n2024-01-07,1,2\\n2024-01-14,,3\\n2024-01-28,4,5\\n2024-02-04,6,7\\n")
-        >>> table = jaxcast.read_series(file)
+        >>> import jaxcast, numpy as np
+        >>> dates = np.asarray(["2024-01-07", "2024-01-14", "2024-01-28"], "datetime64[D]")
+        >>> table = jaxcast.series.series_table(np.asarray([[1.0], [2.0], [4.0]]), dates, names=("north",))
         >>> table.calendar.step, table.values[:, 0].tolist()
-        ('1 week', [1.0, nan, nan, 4.0, 6.0])
-        >>> table.missing
-        ('1 date of 5 is left out, the first 2024-01-21', "1 value of 'north' is missing, the first of 2024-01-14")
+        ('1 week', [1.0, 2.0, nan, 4.0])
     """
-    path = Path(path)
-    columns = read_columns(path)
-    time = time_column(columns, path, time, TIME_NAMES)
-    dates, are_weeks, notes = dates_of(columns, time)
-    calendar = calendar_of(dates, columns.where, weeks=are_weeks, business_days=business_days)
-    if calendar.weekdays and not calendar.months and business_days is None:
-        notes = (*notes, "no date is on a weekend: steps are business days, and no weekend is forecast")
-    rows = calendar.rows(dates)
-    covariates = []
-    for kind, named in (("past", past_covariates), ("future", future_covariates), ("static", static_covariates)):
-        covariates += [column_called(columns, path, f"{kind}-covariates", name, ()) for name in named]
-    names, own, wanted = _layout(columns, path, time, series, value, covariates)
-    is_long = wanted != names
-    _check_order(rows, own, names if is_long else ("",), calendar, columns.where)
-    grid = _on_grid(columns, wanted, rows, own)
+    values = np.asarray(values, float)
+    try:
+        seconds = np.asarray(dates, "datetime64[s]")
+    except ValueError as error:
+        raise InputError(f"expected dates that NumPy reads, such as 2024-01-31 ({shown(error)})") from None
+    length, num_series = values.shape
+    if seconds.shape != (length,) or not (np.diff(seconds).astype(int) > 0).all():
+        raise InputError(f"expected {length} rising dates, one for each row of the values, got shape {seconds.shape}")
+    names = tuple(map(str, range(1, num_series + 1))) if names is None else tuple(names)
+    if len(names) != num_series or len(set(names)) < num_series:
+        raise InputError(f"expected {num_series} different names, got {shown(names)}")
+    calendar = calendar_of(seconds, lambda row: f"row {row}", weeks=False, business_days=business_days)
+    rows = calendar.rows(seconds)
 
-    def of_regions(wanted: Sequence[str]) -> Float[np.ndarray, "time region column"]:
-        grid = _on_grid(columns, wanted, rows, own)
-        return np.broadcast_to(grid, (len(grid), len(names), grid.shape[2]))
+    def on_grid(array: Any, name: str) -> Float[np.ndarray, "time region covariate"]:
+        if array is None:
+            return np.empty((int(rows[-1]) + 1, num_series, 0))
+        array = np.asarray(array, float)
+        if array.ndim != 3 or len(array) < length or array.shape[1] != num_series:
+            raise InputError(f"expected {name} (time, {num_series}, covariate) of {length} rows, got {array.shape}")
+        later = np.arange(len(array) - length) + 1 + rows[-1]
+        own = np.concatenate([rows, later])
+        grid = np.full((int(own[-1]) + 1, *array.shape[1:]), np.nan)
+        grid[own] = array
+        return grid
 
-    constant = _static(of_regions(static_covariates), names, static_covariates)
-    values = grid[..., 0] if is_long else grid[:, 0]
-    table = SeriesTable(
-        names, calendar, values, of_regions(past_covariates), of_regions(future_covariates), constant, (), notes
-    )
-    return table._replace(missing=_missing(table, rows))
-
-
-def _layout(
-    columns: Columns, path: Path, time: str, series: str | None, value: str | None, covariates: list[str]
-) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
-    """The names of the series, the number of each row's, and the columns of values: as many as series, or one for all."""
-    if series is None and not any(name.lower() in SERIES_NAMES for name in columns.by_name):
-        names = tuple(name for name in columns.by_name if name not in (time, *covariates))
-        if not names:
-            raise InputError(
-                f"{shown(path)} has no column of a series beside {shown(', '.join(columns.by_name))}; add one"
-            )
-        return names, np.zeros(len(columns.by_name[time]), int), names
-    series = column_called(columns, path, "series", series, SERIES_NAMES)
-    value = column_called(columns, path, "value", value, VALUE_NAMES)
-    if len({time, series, value, *covariates}) < 3 + len(covariates):
-        raise InputError("time, series, value and covariates must be different columns; name each once")
-    names, own = _names(columns, series)
-    return names, own, (value,)
-
-
-def _on_grid(
-    columns: Columns, wanted: Sequence[str], rows: np.ndarray, own: np.ndarray
-) -> Float[np.ndarray, "time region column"]:
-    grid = np.full((int(rows.max()) + 1, int(own.max()) + 1, len(wanted)), np.nan)
-    for k, name in enumerate(wanted):
-        grid[rows, own, k] = numbers_of(columns, name)
-    return grid
-
-
-def _names(columns: Columns, series: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """The names of series in the order in which they come, and the number of each row's."""
-    texts = [text.strip() for text in columns.by_name[series]]
-    if "" in texts:
-        at = texts.index("")
-        raise InputError(f"{columns.where(at)}: the column {shown(repr(series))} is empty; name the series of that row")
-    numbers: dict[str, int] = {}
-    own = np.asarray([numbers.setdefault(text, len(numbers)) for text in texts])
-    return tuple(numbers), own
-
-
-def _check_order(
-    rows: np.ndarray, own: np.ndarray, names: tuple[str, ...], calendar: Calendar, where: Callable[[int], str]
-) -> None:
-    """Raises InputError unless the dates of each series increase."""
-    order = np.argsort(own, kind="stable")
-    same = np.diff(own[order]) == 0
-    steps = np.diff(rows[order])
-    bad = same & (steps <= 0)
-    if not bad.any():
-        return
-    at = int(np.argmax(bad))
-    last, this = (calendar.text(calendar.dates(rows[order[k]])) for k in (at, at + 1))
-    name = names[own[order[at]]]
-    this = f"{this} of {shown(repr(name))}" if name else this
-    what, fix = (
-        ("comes twice", "keep one row for each date")
-        if steps[at] == 0
-        else (f"comes after {last}", "sort the rows by date")
-    )
-    # Clocks that go back repeat an hour.
-    repeats = 0 < calendar.seconds < DAY and -steps[at] * calendar.seconds <= 3600
-    hint = ", or use UTC where clocks were set back then" if repeats else ""
-    raise InputError(f"{where(int(order[at + 1]))}: {this} {what}; {fix}{hint}")
-
-
-def _static(grid: np.ndarray, names: tuple[str, ...], wanted: Sequence[str]) -> Float[np.ndarray, "region feature"]:
-    low, high = np.fmin.reduce(grid, 0), np.fmax.reduce(grid, 0)
-    if not (low == high).all():
-        region, k = np.argwhere(~(low == high))[0]
-        kind = "is not known" if np.isnan(low[region, k]) else "changes"
-        raise InputError(
-            f"the static covariate {shown(repr(wanted[k]))} of {shown(repr(names[region]))} {kind}; name it as another kind, or "
-            "fix it"
-        )
-    return low
-
-
-def _missing(table: SeriesTable, rows: np.ndarray) -> tuple[str, ...]:
-    """What a file lacks, in words; rows at the end that hold covariates only lack nothing."""
-    notes = []
-    there = np.zeros(len(table.values), bool)
-    there[rows] = True
-    if not there.all():
-        count = int((~there).sum())
-        notes.append(
-            f"{count} date{'s' * (count > 1)} of {len(there)} {'are' if count > 1 else 'is'} left out, the first "
-            f"{table.date(int(np.argmin(there)))}"
-        )
-    until = newest_row(table.values) + 1
-    empty = np.isnan(table.values[:until]) & there[:until, None]
-    for k in np.argsort(-empty.sum(0), kind="stable")[:5]:
-        if count := int(empty[:, k].sum()):
-            notes.append(
-                f"{count} value{'s' * (count > 1)} of {shown(repr(table.names[k]))} {'are' if count > 1 else 'is'} missing, the first of "
-                f"{table.date(int(np.argmax(empty[:, k])))}"
-            )
-    others = np.sort(empty.any(0))[::-1][5:].sum()
-    return (*notes, f"{others} more series have missing values") if others else tuple(notes)
+    past, future = on_grid(past_covariates, "past_covariates"), on_grid(future_covariates, "future_covariates")
+    static = np.empty((num_series, 0)) if static_covariates is None else np.asarray(static_covariates, float)
+    if static.ndim != 2 or len(static) != num_series:
+        raise InputError(f"expected static_covariates ({num_series}, covariate), got {static.shape}")
+    size = max(len(past), len(future))
+    whole = [np.concatenate([a, np.full((size - len(a), *a.shape[1:]), np.nan)]) for a in (past, future)]
+    grid = np.full((size, num_series), np.nan)
+    grid[rows] = values
+    numbered = (tuple(f"{kind} {n + 1}" for n in range(count)) for kind, count in (
+        ("past", past.shape[2]), ("future", future.shape[2]), ("static", static.shape[1]),
+    ))  # fmt: skip
+    return SeriesTable(names, calendar, grid, whole[0], whole[1], static, (), (), CovariateNames(*numbered))
 
 
 def newest_row(values: Float[np.ndarray, "time region"]) -> int:
     """The last row in which any series is known, -1 where there is none."""
     known = np.isfinite(values).any(1)
     return int(np.max(np.nonzero(known)[0], initial=-1))
-
-
-def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, "region region"]:
-    """How close series are, of a .csv whose header names them, in any order, the rows in that of the header.
-
-    A first column may name the rows.
-
-    Raises:
-        InputError: for a table that is no square, or of other series than these.
-    """
-    columns = read_columns(Path(path))
-    header = list(columns.by_name)
-    if len(header) == len(names) + 1 and header[0] not in names:
-        rows = [text.strip() for text in columns.by_name[header[0]]]
-        header = header[1:]
-        if rows != header:
-            raise InputError(
-                f"{shown(path)}: rows and columns must have the same names in the same order; sort one of them"
-            )
-    if sorted(header) != sorted(names):
-        missing, unknown = sorted({*names} - {*header})[:5], sorted({*header} - {*names})[:5]
-        raise InputError(
-            f"{shown(path)} is for other series than the data: {shown(_listed('it lacks', missing))}{shown(_listed('it also has', unknown))}"
-            "give one column for each"
-        )
-    closeness = np.stack([numbers_of(columns, name) for name in header], 1)
-    if closeness.shape[0] != closeness.shape[1] or not (closeness >= 0).all():
-        raise InputError(
-            f"{shown(path)}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; fix it"
-        )
-    order = [header.index(name) for name in names]
-    return closeness[np.ix_(order, order)]
-
-
-def _listed(what: str, names: Sequence[str]) -> str:
-    return f"{what} {', '.join(names)}; " if names else ""

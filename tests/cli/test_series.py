@@ -16,7 +16,7 @@ import jaxcast
 from jaxcast.cli.main import parse
 from jaxcast.cli.series.forecast import EvaluateSeries, ForecastSeries
 from jaxcast.cli.series.train import TrainSeries
-from jaxcast.series.tables import read_adjacency
+from jaxcast.series.table_reader import read_adjacency
 from tests.tampering import contents, rewrite
 
 NAMES, WEEKS, LEVELS = ("north", "south", "east"), 120, (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -11,7 +11,7 @@ import pytest
 import jaxcast
 from experiments.datasets import read_folder
 from jaxcast.cli.main import parse
-from jaxcast.series.tables import read_adjacency
+from jaxcast.series.table_reader import read_adjacency
 from tests import series_faults
 
 NAN = np.nan

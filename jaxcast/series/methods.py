@@ -1,0 +1,267 @@
+"""The methods that `fit_series` tries: naive forecasters, regressions on lags, networks, and a user's own."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcast.errors import InputError, shown
+from jaxcast.limits import check_arrays
+from jaxcast.nn.layers import Buffer
+from jaxcast.pytrees import FrozenPytree
+from jaxcast.registry import names_of
+from jaxcast.rollout import Output
+from jaxcast.series.abstract_network import region_loss
+from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
+from jaxcast.series.expansions import LinearFeatures, random_fourier_features
+from jaxcast.series.graphs import neighbour_weights
+from jaxcast.series.lags import LagInputs, lag_inputs
+from jaxcast.series.problem import SeriesProblem, TrainingPart
+from jaxcast.series.recurrent_networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
+from jaxcast.series.regression_path import RegressionPath, fit_regression_path
+from jaxcast.series.samples import SeriesWindows, base_quantiles
+from jaxcast.series.scaling import series_scale
+from jaxcast.training.fitting import fit
+from jaxcast.training.optimizers import make_optimizer
+
+PENALTIES = np.logspace(-5, 2, 8)
+NUM_COSINES = 200
+DEFAULT_METHODS = ("last_value", "seasonal_last_value", "ridge", "ridge_each_series", "kernel_ridge")
+REGRESSIONS = ("ridge", "ridge_each_series", "kernel_ridge")
+NETWORKS: dict[str, Any] = {
+    "independent_network": IndependentNetwork,
+    "hierarchical_network": HierarchicalNetwork,
+    "attention_network": AttentionNetwork,
+    "global_network": GlobalNetwork,
+}
+
+
+class TrainableForecaster(FrozenPytree):
+    """Abstract base of a user's forecasters that `fit_series` tries by their name.
+
+    A subclass gives its name in its head. It is then a method of `fit_series` and of
+    `jaxcast series train --method`, and can be saved and loaded.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast, numpy as np
+        >>> class Typical(jaxcast.series.TrainableForecaster, name="typical"):
+        ...     mean: object
+        ...     num_leads: int = jaxcast.pytrees.static()
+        ...     @classmethod
+        ...     def fit(cls, windows, *, problem):
+        ...         weights = windows.weights
+        ...         mean = (weights * windows.targets).sum((0, 1)) / weights.sum((0, 1))
+        ...         return cls(mean, len(problem.leads))
+        ...     def __call__(self, history, covariates=None):
+        ...         shape = (*history.shape[:-2], self.num_leads, len(self.mean))
+        ...         return jaxcast.Output(jnp.broadcast_to(self.mean, shape), {})
+        >>> dates = np.arange("2021-01", "2031-01", dtype="datetime64[M]")
+        >>> rng = np.random.default_rng(0)
+        >>> table = jaxcast.series.series_table(rng.normal(5, 1, (120, 2)), dates)
+        >>> fitted = jaxcast.series.fit_series(table, horizon=2, methods=("last_value", "typical"), season=0)
+        >>> fitted.model.method
+        'typical'
+    """
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, windows: SeriesWindows, *, problem: SeriesProblem) -> Self:
+        """Fits the forecaster.
+
+        Args:
+            windows: those with a known target alone, with covariates standardised.
+            problem: with the leads, quantile levels, season and seed; its other windows must not be learned from.
+
+        Returns:
+            The forecaster, of as many leads as the problem has.
+        """
+
+    @abstractmethod
+    def __call__(self, history: Any, covariates: Any = None) -> Output:
+        """Forecasts all leads.
+
+        Args:
+            history: (time, region) or (sample, time, region).
+            covariates: as in the windows.
+
+        Returns:
+            Forecasts (*batch, lead, region); where it has quantiles at the problem's levels, `info["quantiles"]`.
+        """
+
+
+class Variants(NamedTuple):
+    """A method that has learned from a part, in one or several variants, such as penalties.
+
+    Args:
+        names: of the variants.
+        pick: returns one of them, by its number.
+        base: returns the quantiles of one of them for all windows; of a point forecast a single level.
+        num_epochs: passes of a network over its windows.
+    """
+
+    names: tuple[str, ...]
+    pick: Callable[[int], Any]
+    base: Callable[[int], Float[np.ndarray, "sample lead region level"]]
+    num_epochs: int | None = None
+
+
+Fit = Callable[[str, SeriesProblem, TrainingPart, SeriesWindows | None, int], Variants]
+
+
+def _naive(make: Callable[[SeriesProblem], Any]) -> Fit:
+    return lambda name, problem, part, validation, num_epochs: _single(name, make(problem), part)
+
+
+def _single(name: str, forecaster: Any, part: TrainingPart) -> Variants:
+    base = np.asarray(jax.jit(base_quantiles)(forecaster, part.windows.history, part.windows.covariates))
+    return Variants((name,), lambda _: forecaster, lambda _: base)
+
+
+def _regressions(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> Variants:
+    """Fits one for each penalty."""
+    num_series = part.windows.history.shape[-1]
+    everyone = problem.adjacency is None and num_series > 1
+    weights = neighbour_weights(num_series, problem.adjacency, everyone=everyone)
+    inputs = lag_inputs(part.own, lags=problem.lags, neighbour_weights=weights, centred=True)
+    expansion: Any = LinearFeatures()
+    if method == "kernel_ridge":
+        key = jax.random.key(problem.seed)
+        expansion = random_fourier_features(inputs.num_features, NUM_COSINES, bandwidth=0.4, key=key)
+    path, forecasts = _of_penalties(part.windows, inputs, expansion, each_region=method == "ridge_each_series")
+    forecasts = np.asarray(forecasts)[..., None]
+    names = tuple(f"penalty {penalty:g}" for penalty in PENALTIES)
+    return Variants(names, path.pick, lambda k: forecasts[k])
+
+
+@partial(jax.jit, static_argnames="each_region")
+def _of_penalties(
+    windows: SeriesWindows, inputs: LagInputs, expansion: Any, *, each_region: bool
+) -> tuple[RegressionPath, Float[Array, "penalty sample lead region"]]:
+    """Fits and forecasts in one program, so that features are made once."""
+    path = fit_regression_path(
+        windows, inputs=inputs, expansion=expansion, penalties=PENALTIES, error_weighting=0.0, each_region=each_region,
+        predict_change=True,
+    )  # fmt: skip
+    return path, path.forecasts(windows)
+
+
+def _network(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> Variants:
+    """Trains a network; it stops by the validation windows, or after all epochs where there are none."""
+    mean, std = series_scale(part.own)
+    own = _float32(_in_units(part.own, mean, std))
+    held_out = None if validation is None else _float32(_in_units(validation, mean, std))
+
+    def init(key: Any) -> Any:
+        return NETWORKS[method](
+            own, hidden_size=problem.hidden_size, kind="gru", levels=problem.levels, key=key, dtype=jnp.float32
+        )
+
+    run = fit(
+        own, init=init, keys=jax.random.key(problem.seed)[None], optimizer=make_optimizer(3e-3, clip_norm=1.0),
+        num_epochs=num_epochs, batch_size=min(32, len(own.targets)), loss=region_loss,
+        validation=held_out, patience=None if validation is None else 20,
+    )  # fmt: skip
+    losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
+    if not np.isfinite(losses).any():
+        raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
+    best = num_epochs if validation is None else int(np.nanargmin(losses)) + 1
+    network = jax.tree.map(lambda a: a[0], run.models)
+    network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
+    return _single(f"network, {best} epochs", network, part)._replace(num_epochs=best)
+
+
+def _in_units(windows: SeriesWindows, mean: Array, std: Array) -> SeriesWindows:
+    """Standardises every series, so that float32 rounds none by its level."""
+    targets = jnp.where(windows.weights > 0, (windows.targets - mean) / std, 0)
+    return windows._replace(history=(windows.history - mean) / std, targets=targets)
+
+
+def _float32(windows: SeriesWindows) -> SeriesWindows:
+    return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, windows)
+
+
+def _users(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> Variants:
+    return _single(method, names_of(TrainableForecaster)[method].fit(part.own, problem=problem), part)
+
+
+_METHODS: dict[str, Fit] = {
+    "last_value": _naive(lambda problem: LastValue(problem.leads)),
+    "seasonal_last_value": _naive(lambda problem: SeasonalLastValue(problem.leads, problem.season)),
+    "history_mean": _naive(lambda problem: HistoryMean(problem.leads)),
+    "drift": _naive(lambda problem: Drift(problem.leads)),
+    **dict.fromkeys(REGRESSIONS, _regressions),
+    **dict.fromkeys(NETWORKS, _network),
+}
+
+
+def method_names() -> tuple[str, ...]:
+    """Returns the names of all methods, the package's own and those of imported modules."""
+    return (*_METHODS, *names_of(TrainableForecaster))
+
+
+def check_methods(methods: Sequence[str] | None, num_series: int) -> None:
+    """Refuses methods that there are not, that come twice, or whose matrices of series by series fit no memory.
+
+    Args:
+        methods: their names; None for the usual ones.
+        num_series: how many series there are.
+
+    Raises:
+        InputError: that lists the methods, or names one.
+    """
+    if methods is not None:
+        known = method_names()
+        for name in methods:
+            if name not in known:
+                raise InputError(f"unknown method {shown(repr(name))}; the methods are {', '.join(known)}")
+        if not methods or len(set(methods)) < len(methods):
+            raise InputError(f"name each method once, got {shown(', '.join(methods))}")
+    if {*(methods or DEFAULT_METHODS)} & {*REGRESSIONS}:
+        what = f"regressions of {num_series} series, which see the mean of all or of neighbours (last_value does not)"
+        check_arrays(what, (3, num_series, 2, num_series))
+
+
+def chosen_methods(methods: Sequence[str] | None, problem: SeriesProblem) -> tuple[str, ...]:
+    """Returns the methods to try; by default the usual ones that the problem allows.
+
+    Args:
+        methods: their names, or None.
+        problem: with its season.
+
+    Raises:
+        InputError: for a seasonal method without a season.
+    """
+    if methods is None:
+        return tuple(name for name in DEFAULT_METHODS if problem.season or name != "seasonal_last_value")
+    if "seasonal_last_value" in methods and not problem.season:
+        raise InputError("seasonal_last_value needs a season; give its steps")
+    return tuple(methods)
+
+
+def fit_method(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> Variants:
+    """Fits a method to a part.
+
+    Args:
+        method: its name.
+        problem: with the windows.
+        part: that is learned from.
+        validation: windows by which networks stop; None to learn for all epochs.
+        num_epochs: the most passes of a network.
+
+    Returns:
+        The method's variants.
+    """
+    return _METHODS.get(method, _users)(method, problem, part, validation, num_epochs)
