@@ -219,11 +219,11 @@ def test_train_on_a_table_chooses_by_nothing_that_comes_last(tmp_path):
         rows = [f"{date},{a!r},{b!r}" for date, (a, b) in zip(dates, table.tolist(), strict=True)]
         Path(tmp_path / f"{name}.csv").write_text("\n".join(["date,a,b", *rows]))
         run(
-            "series", "train", "--data", tmp_path / f"{name}.csv", "--horizon", 2, "--history-size", 3, "--season", 0, "--held-out", 0.2,
+            "series", "train", "--data", tmp_path / f"{name}.csv", "--horizon", 2, "--history-size", 3, "--season", 0, "--validation-share", 0.2,
             "--method", "last_value", "ridge", "--out", tmp_path / name,
         )  # fmt: skip
         results = json.loads((tmp_path / name / "results.json").read_text())
-        assert results["held_out_from"]["second"] == str(dates[64])
+        assert results["test_from"] == str(dates[64])
         found.append({row["method"]: row for row in results["rows"]})
     for method, row in found[0].items():
         for key in ("setting", "validation_mae", "width_power"):

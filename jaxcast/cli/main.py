@@ -16,7 +16,8 @@ from jaxcast.cli.overview import overview
 from jaxcast.cli.pool.evaluate import EvaluatePool
 from jaxcast.cli.pool.forecast import ForecastPool
 from jaxcast.cli.pool.train import TrainPool
-from jaxcast.cli.series.forecast import EvaluateSeries, ForecastSeries
+from jaxcast.cli.series.evaluate import EvaluateSeries
+from jaxcast.cli.series.forecast import ForecastSeries
 from jaxcast.cli.series.train import TrainSeries
 from jaxcast.cli.simulate import Simulate
 from jaxcast.cli.streams import printing_safely

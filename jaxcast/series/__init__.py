@@ -11,8 +11,8 @@ from jaxcast.series.calibration import conformal_shifts as conformal_shifts
 from jaxcast.series.calibration import recent_volatility as recent_volatility
 from jaxcast.series.calibration import typical_change as typical_change
 from jaxcast.series.evaluation import ErrorsByLead as ErrorsByLead
-from jaxcast.series.evaluation import errors_by_lead as errors_by_lead
 from jaxcast.series.evaluation import WindowScores as WindowScores
+from jaxcast.series.evaluation import errors_by_lead as errors_by_lead
 from jaxcast.series.evaluation import scores_by_lead as scores_by_lead
 from jaxcast.series.evaluation import window_scores as window_scores
 from jaxcast.series.expansions import LinearFeatures as LinearFeatures

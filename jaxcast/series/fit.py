@@ -176,9 +176,7 @@ class _Judges(NamedTuple):
     typical: Any
 
 
-def search(
-    methods: Sequence[str], problem: SeriesProblem, *, progress: Callable[[str], None] = doing
-) -> SeriesFit:
+def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable[[str], None] = doing) -> SeriesFit:
     """Tries methods on a problem, and fits the best to the whole table; see `fit_series`.
 
     Args:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ class TrainableForecaster(FrozenPytree):
 
     @classmethod
     @abstractmethod
-    def fit(cls, windows: SeriesWindows, *, problem: SeriesProblem) -> Self:
+    def fit(cls, windows: SeriesWindows, *, problem: SeriesProblem) -> Any:
         """Fits the forecaster.
 
         Args:

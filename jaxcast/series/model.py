@@ -1,7 +1,7 @@
 """A forecaster of the series in a table, with what it must know of tables."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -86,7 +86,9 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
     static_covariates: tuple[str, ...] = static(default=())
 
     @classmethod
-    def of(cls, forecaster: CalibratedForecaster, table: SeriesTable, problem: SeriesProblem, *, method: str) -> Self:
+    def of(
+        cls, forecaster: CalibratedForecaster, table: SeriesTable, problem: SeriesProblem, *, method: str
+    ) -> "SeriesModel":
         """Makes the model of a table.
 
         Args:
@@ -158,7 +160,9 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
                 [*map(repr, sorted(some)[:5])]
                 for some in ({*self.names} - {*table.names}, {*table.names} - {*self.names})
             )
-            parts = [f"{verb} {', '.join(some)}" for verb, some in (("it lacks", lacking), ("it also has", new)) if some]
+            parts = [
+                f"{verb} {', '.join(some)}" for verb, some in (("it lacks", lacking), ("it also has", new)) if some
+            ]
             raise InputError(
                 f"{what} has other series than the forecaster: {shown(' and '.join(parts))}; give those it was trained on"
             )

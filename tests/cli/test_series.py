@@ -14,7 +14,8 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.cli.series.forecast import EvaluateSeries, ForecastSeries
+from jaxcast.cli.series.evaluate import EvaluateSeries
+from jaxcast.cli.series.forecast import ForecastSeries
 from jaxcast.cli.series.train import TrainSeries
 from jaxcast.series.table_reader import read_adjacency
 from tests.tampering import contents, rewrite
@@ -113,7 +114,7 @@ def last_errors(values, start, stop):
 def test_train_scores_methods_by_what_none_has_seen(folder, values):
     results = json.loads((folder / "model/results.json").read_text())
     assert results["method"] == "ridge"
-    assert results["held_out_from"] == {"first": str(dates()[FIRST]), "second": str(dates()[SECOND])}
+    assert (results["validation_from"], results["test_from"]) == (str(dates()[FIRST]), str(dates()[SECOND]))
     rows = {row["method"]: row for row in results["rows"]}
     std = std_of(values)
     judged, scored = last_errors(values, FIRST, SECOND), last_errors(values, SECOND, WEEKS)
@@ -152,7 +153,7 @@ def test_a_forecast_is_the_stored_models_in_a_tidy_table(folder, values, tmp_pat
 def test_quantiles_come_from_both_held_out_parts(folder, tmp_path, values):
     run("series", "train", folder / "wide.csv", *SHAPE, "--method", "last_value", "--out", tmp_path / "model")
     expected = shifts_of(last_errors(values, FIRST, WEEKS), std_of(values))
-    np.testing.assert_allclose(jaxcast.load_model(tmp_path / "model").pool.shifts, expected, rtol=1e-9)
+    np.testing.assert_allclose(jaxcast.load_model(tmp_path / "model").pool.forecaster.shifts, expected, rtol=1e-9)
 
 
 def test_nothing_after_the_newest_date_is_seen(folder, values, tmp_path):
@@ -166,7 +167,7 @@ def test_nothing_after_the_newest_date_is_seen(folder, values, tmp_path):
 
 def test_standardisation_is_of_the_training_part_and_kept(folder, values, tmp_path):
     """What comes last changes what is learned last, but not what chooses; and a file in another unit is not rescaled."""
-    model = jaxcast.load_model(folder / "model").pool
+    model = jaxcast.load_model(folder / "model").pool.forecaster
     np.testing.assert_allclose(model.forecaster.inputs.std, std_of(values, WEEKS), rtol=1e-9)
     other = np.array(values)
     other[SECOND:] *= 7
@@ -267,7 +268,7 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
     )
     results = json.loads((tmp_path / "scores/results.json").read_text())
     assert results["since"] == str(dates(140)[WEEKS])
-    rows = {(row["method"], row["horizon"]): row for row in results["rows"]}
+    rows = {(row["method"], row["lead"]): row for row in results["rows"]}
     errors = last_errors(later, WEEKS, 140)
     model = jaxcast.load_model(folder / "model").pool
     for k in range(2):
@@ -284,19 +285,30 @@ def test_an_evaluation_scores_what_was_not_learned(folder, values, tmp_path):
     ("name", "value"),
     [
         ("history_size", "x"), ("history_size", 0), ("history_size", 10**15), ("leads", [2, 1]), ("leads", [1]), ("leads", "12"),
-        ("names", ["north", "north", "east"]), ("names", [1, 2, 3]), ("covariates", {"past_covariates": [1], "future_covariates": [], "static_covariates": []}),
-        ("columns", {"time": 5, "series": None, "value": None}), ("columns", []), ("learned_until", "soon"), ("step", 7),
-        ("method", None), ("lowest", "x"),
+        ("names", ["north", "north", "east"]), ("names", [1, 2, 3]), ("past_covariates", [1]), ("learned_until", "soon"),
+        ("step", 7), ("method", None), ("lowest", "x"),
     ],
 )  # fmt: skip
-def test_notes_beside_a_forecaster_that_train_does_not_write_are_refused(folder, tmp_path, name, value):
+def test_settings_of_a_model_that_train_does_not_write_are_refused(folder, tmp_path, name, value):
     config, arrays = contents(folder / "model")
     (tmp_path / "model").mkdir()
-    rewrite(tmp_path / "model", config | {"attributes": config["attributes"] | {name: value}}, arrays)
-    given = ["--model", tmp_path / "model", "--data", folder / "wide.csv"]
+    rewrite(tmp_path / "model", config | {"arguments": config["arguments"] | {name: value}}, arrays)
+    _refused_by_both(tmp_path, folder)
+
+
+@pytest.mark.parametrize("columns", [{"time": 5, "series": None, "value": None}, []])
+def test_columns_that_train_does_not_write_are_refused(folder, tmp_path, columns):
+    config, arrays = contents(folder / "model")
+    (tmp_path / "model").mkdir()
+    rewrite(tmp_path / "model", config | {"attributes": config["attributes"] | {"columns": columns}}, arrays)
+    _refused_by_both(tmp_path, folder)
+
+
+def _refused_by_both(tmp_path, folder):
+    options = ["--model", tmp_path / "model", "--data", folder / "wide.csv"]
     for command, out in (("forecast", tmp_path / "f.csv"), ("evaluate", tmp_path / "scores")):
         with pytest.raises(jaxcast.InputError, match=r"train and save it again|not saved by|a forecast needs"):
-            run("series", command, *given, "--out", out)
+            run("series", command, *options, "--out", out)
         assert not out.exists()
 
 
@@ -304,20 +316,14 @@ def test_a_lower_bound_above_what_was_learned_from_is_refused(folder, tmp_path):
     """As `series train --lower` refuses it."""
     config, arrays = contents(folder / "model")
     (tmp_path / "model").mkdir()
-    rewrite(tmp_path / "model", config | {"arguments": config["arguments"] | {"lower": 4.0}}, arrays)
-    lowest = config["attributes"]["lowest"]
+    arguments = config["arguments"]
+    lower = {"forecaster": arguments["forecaster"] | {"lower": 4.0}}
+    rewrite(tmp_path / "model", config | {"arguments": arguments | lower}, arrays)
+    lowest = arguments["lowest"]
     assert lowest < 4.0
+    options = ["--model", tmp_path / "model", "--data", folder / "wide.csv", "--out", tmp_path / "f.csv"]
     with pytest.raises(jaxcast.InputError, match=f"lower, 4, is above {lowest:g}, which it has learned from"):
-        run(
-            "series",
-            "forecast",
-            "--model",
-            tmp_path / "model",
-            "--data",
-            folder / "wide.csv",
-            "--out",
-            tmp_path / "f.csv",
-        )
+        run("series", "forecast", *options)
 
 
 @pytest.mark.parametrize("kind", ["kernel", "global", "season"])  # attention: see the slow tests
@@ -398,12 +404,13 @@ def test_quantiles_follow_what_a_series_moved_lately_where_that_tells_its_errors
         tmp_path / "model",
     )
     stored = jaxcast.load_model(tmp_path / "model")
-    assert stored.pool.width_power > 0
+    assert stored.pool.forecaster.width_power > 0
     samples = jaxcast.series.series_windows(walk, history_size=20, leads=(1,), start=720)
     moving = loud[np.asarray(samples.rows)[:, 0]]
     settled = np.arange(180) % 30 >= 10  # some steps after the change, when it shows
     apart = []
-    for model in (stored.pool, dataclasses.replace(stored.pool, width_power=0.0)):
+    own = stored.pool.forecaster
+    for model in (own, dataclasses.replace(own, width_power=0.0)):
         quantiles = np.asarray(model(samples.history).info["quantiles"])[:, 0]
         truth = np.asarray(samples.targets)[:, 0]
         covered = (truth >= quantiles[..., 1]) & (truth <= quantiles[..., -2])
@@ -415,7 +422,7 @@ BAD = [
     (["series", "train", "unsorted.csv", "--out", "x"], r"unsorted.csv, line 119: 2021-01-10 comes after"),
     (["series", "train", "twice.csv", "--out", "x"], r"twice.csv, line 4: 2021-01-10 comes twice; keep one row"),
     (["series", "train", "off.csv", "--out", "x"], r"off.csv, line 4: 2021-01-18 is off the grid of a date every 1 week"),
-    (["series", "train", "wide.csv", "--horizon", "100", "--out", "x"], "a horizon of 100 steps .* needs at least 121 dates .* got 72 of the 120"),
+    (["series", "train", "wide.csv", "--horizon", "100", "--out", "x"], "need at least 121 dates to learn from, got 72 of the table's 120"),
     (["series", "train", "constant.csv", "--out", "x"], "series 'south' never changes in the 72 dates before"),
     (["series", "train", "late.csv", "--out", "x"], "series 'south' has no value in the 72 dates before"),
     (["series", "train", "wide.csv", "--levels", "0.5", "1.0", "--out", "x"], r"levels must increase within \(0, 1\), got \(0.5, 1.0\)"),
@@ -427,20 +434,20 @@ BAD = [
     (["series", "train", "text.csv", "--out", "x"], r"text.csv, line 2: expected a number in column 'north', got 'many'"),
     (["series", "train", "day.csv", "--out", "x"], r"day.csv, line 2, column 'date': expected a date such as 2024-01-31, got '31.01.2021'"),
     (["series", "train", "wide.csv", "--past-covariates", "rain", "--out", "x"], "has no column 'rain' for --past-covariates"),
-    (["series", "train", "wide.csv", "--held-out", "0.6", "--out", "x"], "held_out must be above 0 and below 0.5"),
-    (["series", "train", "wide.csv", "--method", "seasonal_last_value", "--season", "0", "--out", "x"], "needs a --season"),
+    (["series", "train", "wide.csv", "--validation-share", "0.6", "--out", "x"], "validation_share must be above 0 and below 0.5"),
+    (["series", "train", "wide.csv", "--method", "seasonal_last_value", "--season", "0", "--out", "x"], "needs a season"),
     (["series", "train", "wide.csv", *SHAPE, "--out", "model"], "holds a run with other settings .method"),
     (["series", "train", "wide.csv", "--lower", "nan", "--out", "x"], "lower must be finite"),
-    (["series", "train", "wide.csv", "--lower", "1000", "--out", "x"], "which is below --lower 1000"),
+    (["series", "train", "wide.csv", "--lower", "1000", "--out", "x"], "which is below lower=1000"),
     (["series", "train", "wide.csv", "--past-covariates", "north", "--future-covariates", "north", "--out", "x"], "name each column once among covariates"),
-    (["series", "train", "wide.csv", "--held-out", "0.001", "--out", "x"], "a held-out part must have at least 2 dates, 0.001 of the 120"),
-    (["series", "train", "gap.csv", *SHAPE, "--out", "x"], "the first held-out part, rows 73 to 96, has no known value"),
+    (["series", "train", "wide.csv", "--validation-share", "0.001", "--out", "x"], "the validation part must have at least 2 dates, 0.001 of the table's 120"),
+    (["series", "train", "gap.csv", *SHAPE, "--out", "x"], "the validation part, rows 73 to 96, has no known value"),
     (["series", "forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no trained"),
     (["series", "forecast", "--model", "pool", "--data", "wide.csv", "--out", "f.csv"], "holds no forecaster of series; a pool of candidate models is for jaxcast pool"),
     (["pool", "forecast", "--pool", "model", "--history", "truth.npz", "--out", "f.csv"], "forecaster of series; use jaxcast series"),
     (["series", "forecast", "--model", "model", "--data", "two.csv", "--out", "f.csv"], "other series than the forecaster: it lacks 'east' and it also has 'west'"),
     (["series", "forecast", "--model", "model", "--data", "daily.csv", "--out", "f.csv"], "has a date every 1 day, the forecaster learned from one every 1 week"),
-    (["series", "forecast", "--model", "model", "--data", "wide.csv", "--at", "2021-01-04", "--out", "f.csv"], "--at must be a date of wide.csv from 2021-01-24"),
+    (["series", "forecast", "--model", "model", "--data", "wide.csv", "--at", "2021-01-04", "--out", "f.csv"], "at must be a date of wide.csv from 2021-01-24"),
     (["series", "forecast", "--model", "model", "--data", "ended.csv", "--out", "f.csv"], "series 'south' has no value in the 4 dates up to"),
     (["series", "forecast", "--model", "model", "--data", "wide.csv", "--out", "f.txt"], "ending in .csv"),
     (["series", "evaluate", "--model", "model", "--data", "wide.csv", "--out", "x"], "nothing to score from 2023-04-23 on"),

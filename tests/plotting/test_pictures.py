@@ -1,9 +1,9 @@
 """What the pictures say: the same colours for the same things, units, and what is left out."""
 
 import itertools
-import types
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,9 +14,13 @@ from jaxcast.cli.pool.hidden_parameter import candidate_names
 from jaxcast.cli.pool.pictures import draw_valid_times, some_of
 from jaxcast.cli.series import forecast as series_forecast
 from jaxcast.cli.series.forecast import ForecastSeries
+from jaxcast.cli.series.output import Loaded
 from jaxcast.plotting import trajectories
 from jaxcast.plotting.quantiles import plot_coverage, plot_fan, plot_submissions
 from jaxcast.plotting.trajectories import FORECAST, HISTORY, OBSERVED, or_more
+from jaxcast.series.baselines import Drift
+from jaxcast.series.calibration import CalibratedForecaster
+from jaxcast.series.model import SeriesModel
 
 figure = pytest.importorskip("matplotlib.figure")
 T = np.arange(5.0)
@@ -122,16 +126,16 @@ def series_model(tmp_path_factory):
     table = tmp_path_factory.mktemp("names") / "table.csv"
     rows = [f"{date},{i},{2 * i}" for i, date in enumerate(DATES[:20])]
     table.write_text("\n".join([f"date,{FORMULA},{'n' * 300}", *rows]) + "\n")
-    return types.SimpleNamespace(
-        table=jaxcast.read_series(table), leads=(1, 2), about={"history_size": 5, "method": "drift"},
-        forecaster=types.SimpleNamespace(levels=(0.25, 0.5, 0.75)),
-    )  # fmt: skip
+    forecaster = CalibratedForecaster(Drift((1, 2)), jnp.zeros((2, 2, 3)), levels=(0.25, 0.5, 0.75))
+    read = jaxcast.read_series(table)
+    model = SeriesModel(forecaster, read.names, "1 day", (1, 2), 5, str(DATES[19]), 0.0, "drift")
+    return Loaded(model, read)
 
 
 @pytest.mark.usefixtures("without_type_checks")
 def test_names_from_files_are_drawn_as_they_are(series_model, tmp_path):
     command = ForecastSeries(Path("m"), Path("t.csv"), Path("f.csv"), plot=tmp_path / "series.png")
-    command.draw(series_model, 15, np.ones((2, 2, 3)) * np.arange(3.0))
+    command.draw(series_model, series_model.model.forecast(series_model.table, at=str(DATES[15])), 15)
     row = {"method": FORMULA, "valid_time_median": 1.0, "valid_time_interval": (0.5, 1.5)}
     draw_valid_times(tmp_path / "times.png", [row], "interval", window=2.0, time_unit=FORMULA)
     assert {path.name for path in tmp_path.iterdir()} == {"series.png", "times.png"}

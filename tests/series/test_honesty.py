@@ -1,7 +1,6 @@
 """Forecasters of series learn from nothing that has no weight and nothing that comes later."""
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +8,11 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli.series.train import TrainSeries
 from jaxcast.rollout import Output
 from jaxcast.series.calibration import shifted
-from jaxcast.series.fit import fitted, part_until, train_series, with_targets, within
+from jaxcast.series.fit import search
+from jaxcast.series.methods import fit_method
+from jaxcast.series.problem import part_until, series_problem, with_targets, within
 
 NAN = np.nan
 LEVELS = (0.1, 0.5, 0.9)
@@ -90,27 +90,19 @@ def test_training_does_not_see_targets_without_weight(samples):
     np.testing.assert_array_equal(losses(samples), losses(garbled(samples)))
 
 
-def problem_of(values, extra, folder, name, methods):
-    """A problem with a covariate up to now and one known ahead."""
+def problem_of(values, extra):
+    """A problem with a covariate up to now and one known in advance."""
     dates = np.datetime64("2021-01-03") + 7 * np.arange(LENGTH)
-    rows = [
-        ",".join([str(date), *map(repr, row)]) for date, row in zip(dates, np.c_[values, extra].tolist(), strict=True)
-    ]
-    path = folder / f"{name}.csv"
-    path.write_text("date,a,b,c,past,ahead\n" + "\n".join(rows))
-    command = TrainSeries(
-        path, Path("m"), horizon=2, history_size=3, season=5, levels=LEVELS, past_covariates=("past",), future_covariates=("ahead",),
-        method=methods,
-    )  # fmt: skip
-    table = jaxcast.read_series(path, past_covariates=("past",), future_covariates=("ahead",))
-    return command.problem(table)[0]
+    past, future = (np.repeat(column[:, None, None], values.shape[1], 1) for column in extra.T)
+    table = jaxcast.series.series_table(values, dates, past_covariates=past, future_covariates=future)
+    return series_problem(table, leads=(1, 2), history_size=3, season=5, levels=LEVELS)
 
 
 @pytest.mark.parametrize("end", [FIRST, SECOND])
 @pytest.mark.parametrize(
     "method", ["ridge", "seasonal_last_value", pytest.param("kernel_ridge", marks=pytest.mark.slow)]
 )
-def test_what_comes_after_a_part_changes_nothing_learned_from_it(values, tmp_path, method, end):
+def test_what_comes_after_a_part_changes_nothing_learned_from_it(values, method, end):
     """Values, covariates and what is known ahead are others from the end of the part on, by orders of magnitude.
 
     The sample of the part's last target knows ahead of one date more, that of its second lead.
@@ -120,16 +112,13 @@ def test_what_comes_after_a_part_changes_nothing_learned_from_it(values, tmp_pat
     later = np.arange(LENGTH)[:, None] >= end
     later_extra = np.arange(LENGTH)[:, None] >= [end, end + 1]
     one, other = (
-        problem_of(
-            np.where(later, a * values, values), np.where(later_extra, a * extra, extra), tmp_path, f"t{a}", (method,)
-        )
-        for a in (1, 1000)
+        problem_of(np.where(later, a * values, values), np.where(later_extra, a * extra, extra)) for a in (1, 1000)
     )
     found = []
     for problem in (one, other):
         part = part_until(problem, end)
-        learned = fitted(method, problem, part, None, 1)
-        rows = np.asarray(problem.samples.rows).max(1) < end
+        learned = fit_method(method, problem, part, None, 1)
+        rows = np.asarray(problem.windows.rows).max(1) < end
         found.append(
             (part.covariates_mean, part.covariates_std, *(learned.base(k)[rows] for k in range(len(learned.names))))
         )
@@ -138,26 +127,24 @@ def test_what_comes_after_a_part_changes_nothing_learned_from_it(values, tmp_pat
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
-def test_what_comes_last_changes_no_choice_and_no_score_before(values, tmp_path):
-    """The first held-out part chooses; the second scores, by quantiles of the first."""
+def test_what_comes_last_changes_no_choice_and_no_score_before(values):
+    """The validation part chooses; the test part scores, by quantiles of the validation part."""
     rng = np.random.default_rng(1)
     extra = rng.normal(size=(LENGTH, 2)) + 5
     later = np.arange(LENGTH)[:, None] >= SECOND
     later_extra = np.arange(LENGTH)[:, None] >= [SECOND, SECOND + 1]
     methods = ("last_value", "ridge")
     rows = []
-    for name, a in (("one", 1), ("other", 3)):
-        changed = problem_of(
-            np.where(later, a * values, values), np.where(later_extra, -a * extra, extra), tmp_path, name, methods
-        )
-        trained = train_series(methods, changed)
-        rows.append({row["method"]: row for row in trained.rows})
+    for a in (1, 3):
+        changed = problem_of(np.where(later, a * values, values), np.where(later_extra, -a * extra, extra))
+        rows.append({row.method: row for row in search(methods, changed).scores})
         assert list(rows[-1]) == list(rows[0])
     for method in methods:
-        assert rows[0][method]["setting"] == rows[1][method]["setting"]
+        one, other = (each[method] for each in rows)
+        assert one.setting == other.setting
         for name in ("validation_mae", "width_power"):
-            assert rows[0][method][name] == pytest.approx(rows[1][method][name], rel=1e-9)
-        assert rows[0][method]["mae"] != pytest.approx(rows[1][method]["mae"], rel=1e-3)
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-9)
+        assert one.test.mae != pytest.approx(other.test.mae, rel=1e-3)
 
 
 def test_of_nine_errors_the_kth_is_that_of_k_tenths(values):
@@ -229,10 +216,10 @@ def test_a_series_unknown_in_the_whole_window_is_its_mean(samples, centred):
     np.testing.assert_allclose(model(unknown).forecast, expected, rtol=1e-9)
 
 
-def test_windows_in_which_a_series_is_unknown_are_not_learned_from(values, tmp_path):
+def test_windows_in_which_a_series_is_unknown_are_not_learned_from(values):
     gaps = np.array(values)
     gaps[30:36, 1] = NAN
-    problem = problem_of(gaps, np.ones((LENGTH, 2)) + np.arange(LENGTH)[:, None], tmp_path, "gaps", ())
+    problem = problem_of(gaps, np.ones((LENGTH, 2)) + np.arange(LENGTH)[:, None])
     history, weights = (np.asarray(a) for a in (problem.samples.history, problem.samples.weights))
     unknown = ~np.isfinite(history).any(1)
     assert (weights.transpose(0, 2, 1)[unknown] == 0).all()

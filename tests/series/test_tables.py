@@ -11,6 +11,7 @@ import pytest
 import jaxcast
 from experiments.datasets import read_folder
 from jaxcast.cli.main import parse
+from jaxcast.series.methods import check_methods
 from jaxcast.series.table_reader import read_adjacency
 from tests import series_faults
 
@@ -136,7 +137,7 @@ def test_a_lead_without_a_held_out_value_is_named_and_leaves_nothing(tmp_path, r
         for n, date in enumerate(np.datetime64("2024-01-01") + np.arange(100))
     ]
     (tmp_path / "t.csv").write_text("date,a\n" + "\n".join(rows))
-    message = "no value is known in the second held-out part, rows 74 to 91, to set the quantiles of lead 5"
+    message = "the test part, rows 74 to 91, has no known value to calibrate the quantiles of lead 5"
     with refused_in_one_line(tmp_path, message):
         run("series", "train", "--data", "t.csv", "--leads", 5, 8, "--history-size", 3, "--season", 0, "--out", "m")
 
@@ -407,7 +408,7 @@ def test_spoiled_tables_are_refused_or_read_as_they_say(tmp_path):
 
 
 def test_methods_that_look_at_one_series_make_no_matrix_of_all(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxcast.series.fit.neighbour_weights", lambda *args, **kwargs: pytest.fail("made"))
+    monkeypatch.setattr("jaxcast.series.methods.neighbour_weights", lambda *args, **kwargs: pytest.fail("made"))
     path = wide(tmp_path / "t.csv", np.datetime64("2024-01-01") + np.arange(40), names=[f"s{n}" for n in range(300)])
     run(
         "series",
@@ -425,8 +426,8 @@ def test_methods_that_look_at_one_series_make_no_matrix_of_all(tmp_path, monkeyp
     )
 
 
-def test_matrices_of_all_series_by_all_that_fit_no_memory_are_refused(tmp_path):
-    command = parse(["series", "train", "--data", "t.csv", "--out", "m", "--method", "ridge", "drift"])
-    with pytest.raises(jaxcast.InputError, match=r"regressions of 10000000 series, .* would need"):
-        command.methods(10**7)
-    assert parse(["series", "train", "--data", "t.csv", "--out", "m", "--method", "drift"]).methods(10**7) == ("drift",)
+def test_matrices_of_all_series_by_all_that_fit_no_memory_are_refused():
+    for methods in (("ridge", "drift"), None):
+        with pytest.raises(jaxcast.InputError, match=r"regressions of 10000000 series, .* would need"):
+            check_methods(methods, 10**7)
+    check_methods(("drift",), 10**7)

@@ -27,6 +27,7 @@ from jaxcast.rollout import Input, Output, forecast
 from jaxcast.saving.models import StoredModel, load_model
 from jaxcast.scores.valid_times import saturation_error, valid_time
 from jaxcast.series.calibration import CalibratedForecaster
+from jaxcast.series.model import SeriesModel
 
 SPIN_UP = 100
 
@@ -276,7 +277,7 @@ def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> StoredTr
     Raises:
         InputError: unless the file has the components and the sampling interval that the pool was trained on.
     """
-    if isinstance(pool.pool, CalibratedForecaster):
+    if isinstance(pool.pool, CalibratedForecaster | SeriesModel):
         raise InputError("that is no pool, but a forecaster of series; use jaxcast series with it")
     try:
         names, dt = pool.attributes["components"], pool.attributes["dt"]

@@ -1,35 +1,36 @@
-"""`jaxcast series train`: a forecaster of the series in a table, chosen and calibrated by what was held out."""
+"""`jaxcast series train`: finds, fits and saves a forecaster of the series in a table."""
 
 import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 
-from jaxcast.checks import check_seed
+from jaxcast.checks import check_leads, check_whole
 from jaxcast.cli.command import check_numbers, make_console
+from jaxcast.cli.series.output import describe
 from jaxcast.errors import InputError, shown
 from jaxcast.io.run_folder import RunFolder
-from jaxcast.limits import check_arrays
 from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
-from jaxcast.scores.quantiles import check_levels
-from jaxcast.series.fit import Method, Problem, Trained, train_series
-from jaxcast.series.problem import LEAST_SAMPLES, SEASONS, check_held_out, check_series, describe, samples_of
-from jaxcast.series.tables import SeriesTable, newest_row, read_adjacency, read_series
-
-DEFAULT = ("last_value", "seasonal_last_value", "ridge", "ridge_each_series", "kernel_ridge")
+from jaxcast.series.fit import SeriesFit, search
+from jaxcast.series.methods import check_methods, chosen_methods
+from jaxcast.series.problem import SeriesProblem, series_problem
+from jaxcast.series.table_reader import read_adjacency, read_series
+from jaxcast.series.tables import SeriesTable
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainSeries:
-    """Train a forecaster of the series in a table, with quantiles. Several methods learn from the first dates; the one that
-    forecasts the next ones best, which it has not seen, is taken, and scored on the last ones beside the others. Then it learns
-    from all. Quantiles are set right by its errors on both held-out parts. Missing values are told, and not learned from.
+    """Train a forecaster of the series in a table, with quantiles.
+
+    Methods learn from the first part of the dates. The method with the smallest error on the second part, the
+    validation part, is chosen. All methods are scored on a last part, the test part, that plays no role in the
+    choice; the chosen method is then refitted on all dates. Its quantiles are calibrated on both held-out parts.
+    Missing values are reported and excluded from training.
 
     Example: jaxcast series train --data cases.csv --horizon 8 --out model
     """
@@ -42,188 +43,157 @@ class TrainSeries:
     horizon: int = 4
     """Steps ahead to forecast: all leads from 1 to this."""
     leads: tuple[int, ...] = ()
-    """Instead of --horizon: certain leads only, in steps."""
+    """Forecast certain leads only, in steps, instead of --horizon."""
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     """Quantile levels."""
     history_size: int | None = None
     """Newest steps that a forecast sees; by default 20, or a tenth of the table where that is less."""
     season: int | None = None
     """Steps of a season, whose values one season before a target are seen too; 0 for none. By default a year of weeks, months
-    or quarters, a week of days, a day of hours, where the table has four of them."""
-    method: tuple[Method, ...] = ()
-    """Which methods to try; by default the naive last_value and seasonal_last_value, and those of closed form: ridge regression
-    on lags, for all series together or each, and kernel ridge. Networks, by name, take minutes."""
+    or quarters, a week of days, or a day of hours, where the table has four of them."""
+    method: tuple[str, ...] = ()
+    """Methods to try: last_value, seasonal_last_value, history_mean, drift, ridge, ridge_each_series, kernel_ridge,
+    independent_network, hierarchical_network, attention_network, global_network, or your own (see --import). By default
+    last values and regressions; networks take minutes."""
     past_covariates: tuple[str, ...] = ()
     """Columns that are known up to the newest date, such as a temperature."""
     future_covariates: tuple[str, ...] = ()
-    """Columns that are known beforehand of the dates to forecast, such as holidays."""
+    """Columns that are known in advance for the dates to forecast, such as holidays."""
     static_covariates: tuple[str, ...] = ()
     """Columns of a long table that are one number for each series, such as a population."""
     time: str | None = None
-    """Column of the dates, where it is not called date, time or ds."""
+    """Column of the dates, if it is not called date, time or ds."""
     series: str | None = None
-    """Column of the series' names in a long table, where it is not called series, region, location or unique_id."""
+    """Column of the series' names in a long table, if it is not called series, region, location or unique_id."""
     value: str | None = None
-    """Column of the values in a long table, where it is not called value, y or target."""
+    """Column of the values in a long table, if it is not called value, y or target."""
     business_days: bool | None = None
-    """Whether steps of a day leave weekends out; by default where the table has no date on a weekend."""
+    """Whether daily steps skip weekends; by default they do if the table has no date on a weekend."""
     adjacency: Path | None = None
-    """Table (.csv) of how close series are, with their names as header: each then sees the mean of its neighbours."""
+    """Table (.csv) of how close series are, with their names as header: each series then sees the mean of its neighbours."""
     lower: float | None = None
-    """The least value that a series can have, such as 0 for counts."""
-    held_out: float = 0.2
-    """Share of the dates in each of the two held-out parts."""
+    """Smallest value that a series can have, such as 0 for counts."""
+    validation_share: float = 0.2
+    """Share of the dates in the validation part, and as many in the test part."""
     hidden_size: int = 16
     """Hidden units of a network."""
     num_epochs: int = 200
-    """Passes of a network over its samples, at most."""
+    """Maximum number of passes of a network over its windows."""
     seed: int = 0
-    """Of a network's initial parameters and shuffling, and of kernel ridge."""
+    """Random seed of networks and of kernel ridge."""
     overwrite: bool = False
-    """Start afresh where the folder holds a run with other settings."""
+    """Start afresh if the folder holds a run with other settings."""
 
     def run(self) -> None:
         """Runs the command."""
         console = make_console()
         self.check()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
-        kinds: dict[str, Any] = {
-            "past_covariates": self.past_covariates,
-            "future_covariates": self.future_covariates,
-            "static_covariates": self.static_covariates,
-        }
-        table = read_series(self.data, **columns, **kinds, business_days=self.business_days)
-        methods = self.methods(len(table.names))
-        problem, history_size = self.problem(table)
-        covariates = (table.past_covariates, table.future_covariates, table.static_covariates)
-        check_held_out(problem)
+        table = read_series(
+            self.data, **columns, past_covariates=self.past_covariates, future_covariates=self.future_covariates,
+            static_covariates=self.static_covariates, business_days=self.business_days,
+        )  # fmt: skip
+        check_methods(self.method or None, len(table.names))
+        problem = self.problem(table)
+        methods = chosen_methods(self.method or None, problem)
+        arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)
         folder = RunFolder.of(
             self,
             reads=("data", "adjacency"),
-            facts={"table": fingerprint((table.values, *covariates, problem.adjacency))},
+            facts={"table": fingerprint((*arrays, problem.adjacency))},
             outputs=("results.json", "pool.json", "arrays.npz"),
         )
         for line in describe(table, self.data):
             announce(line)
-        methods = methods or tuple(name for name in DEFAULT if problem.season or not name.startswith("seasonal"))
-        trained = train_series(methods, problem)
-        last = newest_row(table.values)
-        attributes = {
-            "names": list(table.names),
-            "step": table.calendar.step,
-            "leads": list(problem.leads),
-            "history_size": history_size,
-            "columns": columns | {"business_days": table.calendar.weekdays and not table.calendar.months},
-            "covariates": {kind: list(names) for kind, names in kinds.items()},
-            "learned_until": table.date(last),
-            "lowest": float(np.nanmin(table.values)),
-            "method": trained.method,
-            "trained_on": str(self.data),
-        }
-        save_model(folder.path, trained.model, attributes=attributes)
-        held_out = {name: table.date(row) for name, row in zip(("first", "second"), problem.bounds[:2], strict=True)}
-        folder.write_json(
-            "results.json",
-            {"method": trained.method, "rows": trained.rows, "held_out_from": held_out, "missing": list(table.missing)},
-        )
-        console.print(table_of(trained, held_out, table.date(last)))
+        fitted = search(methods, problem)
+        business_days = table.calendar.weekdays and not table.calendar.months
+        attributes = {"columns": columns | {"business_days": business_days}, "trained_on": str(self.data)}
+        save_model(folder.path, fitted.model, attributes=attributes)
+        folder.write_json("results.json", results_of(fitted, table))
+        console.print(table_of(fitted))
         announce(
-            f"{trained.method} in {self.out}, trained on all dates; quantiles by its errors from {held_out['first']} on"
+            f"{fitted.model.method} in {self.out}, trained on all dates; quantiles calibrated on the errors from "
+            f"{fitted.validation_from} on"
         )
-
-    def methods(self, num_series: int) -> tuple[str, ...]:
-        """The methods that were asked for; refuses those whose matrices of all series by all do not fit into memory."""
-        if not self.method or {"ridge", "ridge_each_series", "kernel_ridge"} & {*self.method}:
-            what = f"regressions of {num_series} series, which see the mean of all or neighbours (not so --method last_value)"
-            check_arrays(what, (3, num_series, 2, num_series))
-        return self.method
 
     def check(self) -> None:
-        """Raises InputError for what needs no table to be seen."""
+        """Raises InputError for options that are wrong whatever the table holds."""
         check_numbers(self)
-        check_levels(self.levels)
-        for name in ("horizon", "hidden_size", "num_epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.leads and (min(self.leads) < 1 or sorted(set(self.leads)) != list(self.leads)):
-            raise InputError(f"leads must rise and be at least 1, got {self.leads}")
-        if self.history_size is not None and self.history_size < 1:
-            raise InputError(f"history_size must be at least 1, got {self.history_size}")
-        if self.season is not None and (self.season < 0 or self.season == 1):
-            raise InputError(f"season must be at least 2 steps, or 0 for none, got {self.season}")
+        check_whole("horizon", self.horizon)
+        if self.leads:
+            check_leads(self.leads)
         names = (*self.past_covariates, *self.future_covariates, *self.static_covariates)
         if len(set(names)) < len(names):
             raise InputError(f"name each column once among covariates, got {shown(', '.join(names))}")
-        if not 0 < self.held_out < 0.5:
-            raise InputError(f"held_out must be above 0 and below 0.5, got {self.held_out}")
-        check_seed(self.seed)
-        if len(set(self.method)) < len(self.method):
-            raise InputError(f"name each method once, got {shown(', '.join(self.method))}")
 
-    def problem(self, table: SeriesTable) -> tuple[Problem, int]:
-        """What is to be learned, and how many steps a forecast sees."""
-        length = newest_row(table.values) + 1
+    def problem(self, table: SeriesTable) -> SeriesProblem:
+        """Returns what is to be learned from a table."""
         if not self.leads and self.horizon >= len(table.values):
             raise InputError(
                 f"horizon must be below the {len(table.values)} dates of {shown(self.data)}, got {self.horizon}"
             )
-        leads = self.leads or tuple(range(1, self.horizon + 1))
-        season = self.season
-        if season is None:
-            usual = SEASONS.get(table.calendar.step, 0)
-            season = usual if length >= 4 * usual else 0
-        if "seasonal_last_value" in self.method and not season:
-            raise InputError("seasonal_last_value needs a --season")
-        history_size = self.history_size or max(2, min(20, length // 10))
-        size = max(history_size, season + 1 if season else 0)
-        held_out = int(self.held_out * length)
-        bounds = (length - 2 * held_out, length - held_out, length)
-        needed = size + max(leads) + LEAST_SAMPLES - 1
-        if held_out < 2:
-            raise InputError(
-                f"a held-out part must have at least 2 dates, {self.held_out:g} of the {length} of {shown(self.data)} has {held_out}; "
-                "give a larger --held-out"
-            )
-        if bounds[0] < needed:
-            raise InputError(
-                f"a horizon of {max(leads)} steps with {size} steps before it needs at least {needed} dates to learn from, got "
-                f"{bounds[0]} of the {length} of {shown(self.data)} before the two held-out parts; ask for a shorter --horizon, "
-                "--history-size or --season, or give a longer table"
-            )
-        check_series(table, bounds[0])
-        if self.lower is not None and np.nanmin(table.values) < self.lower:
-            raise InputError(
-                f"{shown(self.data)} holds {np.nanmin(table.values):g}, which is below --lower {self.lower:g}; give a lower one"
-            )
-        of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
-        lags = tuple(sorted({*range(history_size), *(lag for lag in of_season if 0 <= lag < size)}))
-        adjacency = None if self.adjacency is None else read_adjacency(self.adjacency, table.names)
-        samples = samples_of(table, size, leads)
-        if not np.asarray(samples.weights)[np.asarray(samples.rows)[:, 0] < bounds[0]].any():
-            raise InputError("no date has all covariates; leave one out, or give more of their values")
-        return Problem(
-            samples, bounds, leads, lags, self.levels, season, adjacency, self.lower, self.hidden_size, self.num_epochs,
-            self.seed,
-        ), size  # fmt: skip
+        return series_problem(
+            table,
+            leads=self.leads or tuple(range(1, self.horizon + 1)),
+            history_size=self.history_size,
+            season=self.season,
+            levels=self.levels,
+            adjacency=None if self.adjacency is None else read_adjacency(self.adjacency, table.names),
+            lower=self.lower,
+            validation_share=self.validation_share,
+            hidden_size=self.hidden_size,
+            num_epochs=self.num_epochs,
+            seed=self.seed,
+        )
 
 
-def table_of(trained: Trained, held_out: dict[str, str], last: str) -> Table:
-    """A row for each method, best first."""
-    covered = list(itertools.islice(trained.rows[0]["coverage"], 3))
+def results_of(fitted: SeriesFit, table: SeriesTable) -> dict[str, Any]:
+    """Returns the scores as JSON values.
+
+    Args:
+        fitted: the result of the search.
+        table: that was learned from.
+    """
+    return {
+        "method": fitted.model.method,
+        "rows": [
+            {
+                "method": one.method,
+                "setting": one.setting,
+                "validation_mae": one.validation_mae,
+                "width_power": one.width_power,
+            }
+            | one.test.row()
+            for one in fitted.scores
+        ],
+        "validation_from": fitted.validation_from,
+        "test_from": fitted.test_from,
+        "missing": list(table.missing),
+    }
+
+
+def table_of(fitted: SeriesFit) -> Table:
+    """Returns a table with a row for each method, the best on the validation part first.
+
+    Args:
+        fitted: the result of the search.
+    """
+    covered = list(itertools.islice(fitted.scores[0].test.coverage, 3))
     table = Table(
-        title=f"Errors on what was held out, from {held_out['first']} (chooses) and from {held_out['second']} to {last} (scores)",
-        caption="errors in standard deviations of each series; coverage: of central intervals, on the second part",
+        title=f"Errors on the validation part, from {fitted.validation_from}, which chooses, and on the test part, from "
+        f"{fitted.test_from} to {fitted.model.learned_until}",
+        caption="in standard deviations of each series; coverage of central intervals on the test part",
         box=box.SIMPLE,
     )
-    heads = ("method", "chooses: MAE", "scores: MAE", "RMSE", "pinball", *(f"{float(name):.0%}" for name in covered))
+    heads = ("method", "validation MAE", "test MAE", "RMSE", "WIS", *(f"{float(name):.0%}" for name in covered))
     for head in heads:
         table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
-    for row in trained.rows:
-        numbers = (row[name] for name in ("validation_mae", "mae", "rmse", "pinball"))
-        shares = (f"{row['coverage'][name]:.1%}" for name in covered)
+    for one in fitted.scores:
+        test = one.test
+        numbers = (one.validation_mae, test.mae, test.rmse, test.wis or 0.0)
         table.add_row(
-            f"{row['method']}, {row['setting']}" if row["setting"] != row["method"] else row["method"],
+            f"{one.method}, {one.setting}" if one.setting != one.method else one.method,
             *(f"{number:.3f}" for number in numbers),
-            *shares,
+            *(f"{test.coverage[name]:.1%}" for name in covered),
         )
     return table

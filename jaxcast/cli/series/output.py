@@ -1,0 +1,88 @@
+"""What the commands for series share: a saved model with a table for it, and what is said about a table."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxcast.checks import check_flag, check_texts
+from jaxcast.errors import InputError, shown
+from jaxcast.saving.models import load_model
+from jaxcast.series.model import SeriesModel
+from jaxcast.series.table_reader import read_series
+from jaxcast.series.tables import SeriesTable, newest_row
+
+
+class Loaded(NamedTuple):
+    """A saved model, and a table with its series in its order.
+
+    Args:
+        model: that was saved.
+        table: that was read.
+    """
+
+    model: SeriesModel
+    table: SeriesTable
+
+
+def load(folder: Path, data: Path) -> Loaded:
+    """Reads a saved model, and a table with its series.
+
+    Args:
+        folder: of the model.
+        data: the table.
+
+    Returns:
+        Both, the table's series in the order of the model.
+
+    Raises:
+        InputError: for a folder without such a model, or a table of other series, steps or columns.
+    """
+    stored = load_model(folder)
+    model = stored.pool
+    if not isinstance(model, SeriesModel):
+        raise InputError(
+            f"{shown(folder)} holds no forecaster of series; a pool of candidate models is for jaxcast pool"
+        )
+    columns = _columns_of(stored.attributes, folder)
+    table = read_series(
+        data, **columns, past_covariates=model.past_covariates, future_covariates=model.future_covariates,
+        static_covariates=model.static_covariates,
+    )  # fmt: skip
+    return Loaded(model, model.arranged(table, str(shown(data))))
+
+
+def _columns_of(attributes: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The columns of the table that was trained on, as `read_series` takes them."""
+    columns = attributes.get("columns", {"time": None, "series": None, "value": None, "business_days": None})
+    try:
+        columns = dict(columns)
+        if columns.keys() != {"time", "series", "value", "business_days"}:
+            raise InputError("columns must name time, series, value and business_days")
+        if columns["business_days"] is not None:
+            check_flag("business_days", columns["business_days"])
+        names = [columns[name] for name in ("time", "series", "value")]
+        check_texts("columns", [name for name in names if name is not None], least=0)
+    except InputError as error:
+        raise InputError(f"{shown(folder / 'pool.json')}, attributes: {error}; train and save it again") from None
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{shown(folder)} was not saved by `jaxcast series train`; load it in Python with jaxcast.load_model"
+        ) from None
+    return columns
+
+
+def describe(table: SeriesTable, path: Path) -> list[str]:
+    """Returns lines about what a table holds, and what it lacks.
+
+    Args:
+        table: that was read.
+        path: of its file.
+    """
+    length = newest_row(table.values) + 1
+    first = f"{path}: {len(table.names)} series, {length} dates, one every {table.calendar.step}, "
+    lines = [f"{first}{table.date(0)} to {table.date(length - 1)}", *(f"note: {note}" for note in table.notes)]
+    lines += [f"missing: {note}" for note in table.missing]
+    if table.missing:
+        lines.append(
+            "missing values are excluded from training and scoring; forecasts see the last known value in their place"
+        )
+    return lines
