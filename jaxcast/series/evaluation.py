@@ -59,6 +59,15 @@ def window_scores(
 
     Returns:
         The scores, in units of the scale.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> windows = jaxcast.series.series_windows(np.arange(10.0)[:, None], history_size=3, leads=(2,))
+        >>> point = jaxcast.series.LastValue((2,))(windows.history).forecast
+        >>> quantiles = np.asarray(point)[..., None] + np.asarray([-1.0, 1.0, 3.0])
+        >>> scores = jaxcast.series.window_scores(quantiles, windows, levels=(0.1, 0.5, 0.9))
+        >>> scores.mae, scores.coverage
+        (1.0, {'0.8': 1.0})
     """
     known = np.asarray(windows.weights) > 0
     truth, quantiles, scale = np.asarray(windows.targets), np.asarray(quantiles), np.asarray(scale)
@@ -88,6 +97,13 @@ def scores_by_lead(
 
     Returns:
         The scores of each lead.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> windows = jaxcast.series.series_windows(np.arange(10.0)[:, None], history_size=3, leads=(1, 2))
+        >>> point = jaxcast.series.LastValue((1, 2))(windows.history).forecast[..., None]
+        >>> [scores.mae for scores in jaxcast.series.scores_by_lead(point, windows, levels=(0.5, 0.9))]
+        [1.0, 2.0]
     """
     return [
         window_scores(

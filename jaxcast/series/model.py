@@ -60,6 +60,9 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         future_covariates: names of those that are known of the dates to forecast.
         static_covariates: names of those that are one number for each series.
 
+    Raises:
+        InputError: when saved, loaded or called, for arrays or a table that do not fit it.
+
     Example:
         >>> import jaxcast, numpy as np, tempfile
         >>> dates = np.arange("2015-01", "2025-01", dtype="datetime64[M]")

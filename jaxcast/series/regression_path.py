@@ -31,6 +31,16 @@ class RegressionPath(FrozenPytree):
         bias: alike.
         predict_change: whether forecasts start from the newest value.
         nonnegative: whether they are cut at zero.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> samples = jaxcast.series.series_windows(jnp.sin(jnp.arange(30.0))[:, None], history_size=3, leads=(1,))
+        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(3))
+        >>> path = jaxcast.series.fit_regression_path(
+        ...     samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalties=(1e-6, 1.0)
+        ... )
+        >>> path.pick(0)(samples.history).forecast.shape
+        (27, 1, 1)
     """
 
     inputs: Any
@@ -193,6 +203,16 @@ def best_by_lead(
 
     Returns:
         The number of the best candidate at each lead.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> walk = jnp.arange(10.0)[:, None]
+        >>> samples = jaxcast.series.series_windows(walk, history_size=3, leads=(1, 2))
+        >>> last, drift = (kind((1, 2))(samples.history).forecast for kind in (
+        ...     jaxcast.series.LastValue, jaxcast.series.Drift
+        ... ))
+        >>> jaxcast.series.best_by_lead(jnp.stack([last, drift]), samples).tolist()
+        [1, 1]
     """
     scale = jnp.asarray(scale)
 

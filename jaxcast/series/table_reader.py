@@ -192,12 +192,25 @@ def _missing(table: SeriesTable, rows: np.ndarray) -> tuple[str, ...]:
 
 
 def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, "region region"]:
-    """How close series are, of a .csv whose header names them, in any order, the rows in that of the header.
+    """Reads how close series are to each other.
 
-    A first column may name the rows.
+    Args:
+        path: a .csv whose header names the series in any order; the rows are in the order of the header, and a first
+            column may name them.
+        names: of the series, in the order that is wanted.
+
+    Returns:
+        The closeness of each series to every other.
 
     Raises:
-        InputError: for a table that is no square, or of other series than these.
+        InputError: for a table that is not square, or of other series.
+
+    Example:
+        >>> import jaxcast, pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "adjacency.csv"
+        >>> _ = file.write_text("south,north\\n1,0.5\\n0.25,1\\n")
+        >>> jaxcast.series.read_adjacency(file, ("north", "south")).tolist()
+        [[1.0, 0.25], [0.5, 1.0]]
     """
     columns = read_columns(Path(path))
     header = list(columns.by_name)

@@ -220,10 +220,10 @@ def test_windows_in_which_a_series_is_unknown_are_not_learned_from(values):
     gaps = np.array(values)
     gaps[30:36, 1] = NAN
     problem = problem_of(gaps, np.ones((LENGTH, 2)) + np.arange(LENGTH)[:, None])
-    history, weights = (np.asarray(a) for a in (problem.samples.history, problem.samples.weights))
+    history, weights = (np.asarray(a) for a in (problem.windows.history, problem.windows.weights))
     unknown = ~np.isfinite(history).any(1)
     assert (weights.transpose(0, 2, 1)[unknown] == 0).all()
-    part = within(problem.samples, FIRST, SECOND)
+    part = within(problem.windows, FIRST, SECOND)
     rows, counted = np.asarray(part.rows), np.asarray(part.weights).any(-1)
     assert ((rows >= FIRST) & (rows < SECOND))[counted].all()
     assert len(with_targets(part).rows) == counted.any(1).sum()
