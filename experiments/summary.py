@@ -47,14 +47,15 @@ def one(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
 
 
 def lorenz() -> Row:
-    """Returns the row of the paper's own pool."""
-    row = one(load("lorenz/results.json"), method="additive_attention", delays=5)
-    counted = row.get("valid_time_as_published")
-    ours = f"{row['valid_time_median']:.2f}" + (f" ({counted:.2f} as published)" if counted is not None else "")
+    """Returns the row of the paper's own pool and of the best trained pool, counted as the paper counts."""
+    rows = load("lorenz/results.json")
+    additive, several = (one(rows, method=f"{name}_attention", delays=5) for name in ("additive", "multi_head"))
+    values = [row["valid_time_as_published"] for row in (additive, several)]
+    shown = [f"**{value:.2f}**" if value > additive["published"] else f"{value:.2f}" for value in values]
     return (
-        "Lorenz, hidden parameter: published pool, valid time",
-        f"{row['published']:.2f}",
-        ours,
+        "Lorenz, hidden parameter: attention, valid time as published",
+        f"{additive['published']:.2f}",
+        f"{shown[0]}, two heads {shown[1]}",
         "lorenz",
     )
 
