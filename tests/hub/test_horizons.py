@@ -14,6 +14,7 @@ pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
 LEVELS = np.asarray([0.25, 0.5, 0.75])
 REFERENCES = np.datetime64("2024-01-06") + 7 * np.arange(5)
+DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
 TARGET = "wk inc flu hosp"
 
 
@@ -31,9 +32,11 @@ def hub(tmp_path_factory):
         for t, reference in enumerate(REFERENCES):
             lines = [header, f"{reference},peak inc flu hosp,NA,NA,01,quantile,0.5,7"]
             for horizon in (-1, 0, 1, 2, 3):
-                start = f"{reference},{TARGET},{horizon},{reference + 7 * horizon},01"
+                start = f"{reference},{TARGET},{horizon},{reference + horizon * WEEK},01"
                 lines += [f"{start},quantile,{level},{value(t, horizon, level)}" for level in LEVELS]
-                lines += [f"{reference},wk flu hosp rate change,{horizon},{reference + 7 * horizon},01,pmf,stable,0.4"]
+                lines += [
+                    f"{reference},wk flu hosp rate change,{horizon},{reference + horizon * WEEK},01,pmf,stable,0.4"
+                ]
             (folder / "model-output" / model / f"{reference}-{model}.csv").write_text("\n".join(lines) + "\n")
     dates = REFERENCES[0] + 7 * np.arange(-9, 4)
     truth = [f"2024-02-07,{TARGET},{date},01,{(date - REFERENCES[0]).astype(int) // 7}" for date in dates]
@@ -51,7 +54,7 @@ def load(hub, **options):
 def test_what_a_forecaster_could_know_at_each_horizon(hub, horizon, ahead):
     ours = load(hub, horizon=horizon, num_lags=2)
     assert (ours.horizon, ours.first_horizon, ours.steps_ahead, ours.forecasts().horizon) == (horizon, 0, ahead, ahead)
-    np.testing.assert_array_equal(ours.dates, REFERENCES + 7 * horizon)
+    np.testing.assert_array_equal(ours.dates, REFERENCES + horizon * WEEK)
     np.testing.assert_array_equal(
         ours.quantiles[0, :, 0], [[value(t, horizon, level) for level in LEVELS] for t in range(5)]
     )
@@ -95,7 +98,7 @@ def test_the_command_writes_the_file_that_the_hub_wants(hub, tmp_path, capsys):
     assert "though" not in printed
     _, *rows = (tmp_path / "us-pool" / f"{REFERENCES[-1]}-us-pool.csv").read_text().splitlines()
     expected = [
-        f"{REFERENCES[-1]},{TARGET},{horizon},{REFERENCES[-1] + 7 * horizon},01,quantile,{level:g},{value(4, horizon, level):.10g}"
+        f"{REFERENCES[-1]},{TARGET},{horizon},{REFERENCES[-1] + horizon * WEEK},01,quantile,{level:g},{value(4, horizon, level):.10g}"
         for horizon in range(4)
         for level in LEVELS
     ]
@@ -142,15 +145,15 @@ def test_a_daily_hub_of_the_old_form(tmp_path):
     (tmp_path / "data-processed/a").mkdir(parents=True)
     for day in days:
         lines = [
-            f"{day},{ahead} day ahead inc hosp,{day + ahead},01,quantile,{level},{ahead + level}"
+            f"{day},{ahead} day ahead inc hosp,{day + ahead * DAY},01,quantile,{level},{ahead + level}"
             for ahead in range(3)
             for level in LEVELS
         ]
         (tmp_path / f"data-processed/a/{day}-a.csv").write_text("\n".join([header, *lines]) + "\n")
-    truth = [f"{day},01,{i}" for i, day in enumerate(np.arange(days[0] - 4, days[-1] + 3))]
+    truth = [f"{day},01,{i}" for i, day in enumerate(np.arange(days[0] - 4 * DAY, days[-1] + 3 * DAY))]
     (tmp_path / "truth.csv").write_text("\n".join(["date,location,value", *truth]) + "\n")
     hub = jaxcast.load_hub(tmp_path, tmp_path / "truth.csv", horizon=2, step_days=1, num_lags=1)
     assert (hub.target, hub.first_horizon, hub.steps_ahead) == ("inc hosp", 0, 3)
-    np.testing.assert_array_equal(hub.dates, days + 2)
+    np.testing.assert_array_equal(hub.dates, days + 2 * DAY)
     np.testing.assert_array_equal(hub.quantiles[0, :, 0], np.tile(2 + LEVELS, (6, 1)))
     np.testing.assert_array_equal(hub.truth[0] - hub.observed[0, :, 0], 3)

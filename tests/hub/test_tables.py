@@ -8,6 +8,7 @@ import jaxcast
 pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
 LEVELS = np.asarray([0.25, 0.5, 0.75])
+DAY = np.timedelta64(1, "D")
 DATES = np.datetime64("2024-01-06") + 7 * np.arange(6)
 TIDY = "model,location,target_end_date,horizon,quantile,value"
 
@@ -59,13 +60,13 @@ def test_tidy_tables_legacy_and_hubverse_folders_hold_the_same(tmp_path, truth):
             for i, place in enumerate(("01", "02")):
                 if (model, place, t) in skip:
                     continue
-                legacy.append(f"{date - 5},1 wk ahead inc death,{date},{place},point,NA,5")
+                legacy.append(f"{date - 5 * DAY},1 wk ahead inc death,{date},{place},point,NA,5")
                 for level in LEVELS:
                     number = value(model, i, t, level)
-                    legacy.append(f"{date - 5},1 wk ahead inc death,{date},{place},quantile,{level},{number}")
-                    hubverse.append(f"{date - 7},wk inc death,1,{place},quantile,{level},{number}")
-                hubverse.append(f"{date - 7},wk inc death,1,{place},pmf,large,0.3")
-            name = f"{date - 5}-{model}.csv"
+                    legacy.append(f"{date - 5 * DAY},1 wk ahead inc death,{date},{place},quantile,{level},{number}")
+                    hubverse.append(f"{date - 7 * DAY},wk inc death,1,{place},quantile,{level},{number}")
+                hubverse.append(f"{date - 7 * DAY},wk inc death,1,{place},pmf,large,0.3")
+            name = f"{date - 5 * DAY}-{model}.csv"
             header = "forecast_date,target,target_end_date,location,type,quantile,value"
             write(tmp_path / "old/data-processed" / model / name, header, legacy)
             header = "reference_date,target,horizon,location,output_type,output_type_id,value"
@@ -180,7 +181,9 @@ def test_what_is_not_there_is_named(tmp_path, truth, arguments, message):
 
 def test_an_unknown_target_is_answered_with_the_nearest(tmp_path, truth):
     header = "reference_date,target,horizon,location,output_type,output_type_id,value"
-    rows = [f"{DATES[0] - 7},wk inc {what},1,01,quantile,{level},1" for what in ("death", "case") for level in LEVELS]
+    rows = [
+        f"{DATES[0] - 7 * DAY},wk inc {what},1,01,quantile,{level},1" for what in ("death", "case") for level in LEVELS
+    ]
     write(tmp_path / "hub/a" / "round.csv", header, rows)
     with pytest.raises(jaxcast.InputError, match="several targets, wk inc case, wk inc death"):
         jaxcast.load_hub(tmp_path / "hub", truth)
@@ -198,7 +201,7 @@ def test_truth_that_ends_too_early_is_refused_unless_the_forecasts_are_pending(t
     assert np.isnan(hub.truth[:, 4:]).all()
     other = write(tmp_path / "other.csv", "location,date,value", [row for row in rows if row.startswith("01")])
     assert jaxcast.load_hub(path, other, pending=True).dropped == ("no truth for 1 of 2 locations, such as 02",)
-    sunday = write(tmp_path / "sunday.csv", "location,date,value", [f"01,{date + 1},1" for date in DATES])
+    sunday = write(tmp_path / "sunday.csv", "location,date,value", [f"01,{date + DAY},1" for date in DATES])
     with pytest.raises(jaxcast.InputError, match=r"6 of 6 dates of the truth in .* are off the forecasts' grid"):
         jaxcast.load_hub(path, sunday, pending=True)
     daily = write(
@@ -240,15 +243,20 @@ def test_a_submission_reads_back_as_it_was(tmp_path, truth):
     hub = jaxcast.load_hub(path, truth)
     ours = hub.quantiles[:, -1, 0].copy()
     written = jaxcast.hub.write_submission(
-        tmp_path / "out/model-output", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7, target="wk inc death"
+        tmp_path / "out/model-output",
+        "team-pool",
+        {1: ours},
+        hub,
+        reference_date=DATES[-1] - 7 * DAY,
+        target="wk inc death",
     )
-    assert written.name == f"{DATES[-1] - 7}-team-pool.csv"
+    assert written.name == f"{DATES[-1] - 7 * DAY}-team-pool.csv"
     again = jaxcast.load_hub(tmp_path / "out", truth)
     np.testing.assert_array_equal(again.quantiles[:, 0, 0], ours)
     assert (again.models, again.target) == (("team-pool",), "wk inc death")
     ours[0] = np.nan  # a location without a forecast has no rows
     written = jaxcast.hub.write_submission(
-        tmp_path / "out", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7, target="wk inc death"
+        tmp_path / "out", "team-pool", {1: ours}, hub, reference_date=DATES[-1] - 7 * DAY, target="wk inc death"
     )
     assert len(written.read_text().splitlines()) == 1 + 3
 
