@@ -53,9 +53,9 @@ def lorenz() -> Row:
     values = [row["valid_time_as_published"] for row in (additive, several)]
     shown = [f"**{value:.2f}**" if value > additive["published"] else f"{value:.2f}" for value in values]
     return (
-        "Lorenz, hidden parameter: attention, valid time as published",
+        "Lorenz, hidden parameter: attention, valid time",
         f"{additive['published']:.2f}",
-        f"{shown[0]}, two heads {shown[1]}",
+        f"{shown[0]}; two heads {shown[1]}",
         "lorenz",
     )
 
