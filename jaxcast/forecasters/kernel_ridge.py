@@ -52,7 +52,7 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
     bandwidth: Scalar
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a cell."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         shapes = {
             ".points": "sample lagged",

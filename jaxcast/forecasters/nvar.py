@@ -52,7 +52,7 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
         check_settings(self.num_delays, self.skip, self.degree)
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a cell."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes = sizes_of(self, scaled_readout("feature"), seeds=True)
         check_positive(std=self.standardizer.std)

@@ -90,7 +90,7 @@ class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurren
         return filled
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a forecaster."""
+        """Raises InputError for settings or arrays out of range."""
         check_positive(std=self.std[...])
 
     @property

@@ -63,7 +63,7 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
     warmup = 0
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a cell."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self, whole=(".network.sources",))
         network = {"sources": "node connection", "strengths": "node connection", "inputs": "node dim", "bias": "node"}
         shapes = {f".network.{name}": axes for name, axes in network.items()}

@@ -20,7 +20,8 @@ from jaxcast.nn.recurrent_layer import check_mask
 class SelfAttention(nnx.Module):
     """Multi-head scaled dot-product attention of a sequence to itself.
 
-        head_p = softmax(Q_p K_p^T / sqrt(d)) V_p,    [Q_p, K_p, V_p] = x W_p + b_p,    y = x + [head_1, ..., head_P] W_o + b_o
+        [Q_p, K_p, V_p] = x W_p + b_p,    head_p = softmax(Q_p K_p^T / sqrt(d)) V_p
+        y = x + [head_1, ..., head_P] W_o + b_o
 
     The attention weights are (*batch, head, step, source step).
 

@@ -1,4 +1,4 @@
-"""Attention over candidate models: weights recomputed at every step from how each candidate has just erred."""
+"""Attention over candidate models: weights recomputed at each step from their latest errors."""
 
 import math
 from typing import Any, Literal
@@ -27,19 +27,23 @@ class AdditiveAttention(WeightedSum, DelayPool, Network, name="additive_attentio
         a_i = softmax_i [ w_v . tanh(W_q q + W_k k_i + b) ],    y = sum_i a_i F_i
         q = [u_(j-1), ..., u_(j-l)],    k_i = [F_(j-1)^(i) - u_(j-1), ..., F_(j-l)^(i) - u_(j-l)]
 
-    One key for each candidate, one query for all; the weights are shared by all components of the state. The network
-    computes in `dtype`; softmax and sum keep the forecasts' dtype. Initialisation is uniform within 1/sqrt(fan-in).
-
-    Source: Patel and Wikner (2023), eq. 1, 2, 4 and 8; Bahdanau, Cho and Bengio (2015) for the scoring function.
+    There is one key for each candidate and one query for all; all components of the state share the
+    weights. Initialisation is uniform within 1/sqrt(fan-in).
 
     Args:
-        dim: components of a state. num_delays: l. hidden_size: rows of W_q and W_k (the paper: 600 / l).
-        query_dim: components of a state as the query sees it, where they are not those of the errors: over a hub's quantiles
-            the one observation beside as many errors as levels.
-        key: for the initial parameters.
+        dim: components of a state.
+        num_delays: l, the past states and errors that the pool sees.
+        hidden_size: rows of W_q and W_k (in the paper 600 / l).
+        query_dim: components of a state in the query; by default `dim`. Over a hub's quantiles the
+            query has one observation, while a candidate has an error for each level.
+        key: random key for the initial parameters.
+        dtype: of the network; softmax and sum keep the forecasts' dtype.
 
     Raises:
         InputError: for sizes below one, a memory of another size, or no candidates.
+
+    Source: Patel and Wikner (2023), eq. 1, 2, 4 and 8; Bahdanau, Cho and Bengio (2015) for the
+    score.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -94,17 +98,20 @@ class ScaledDotProductAttention(WeightedSum, DelayPool, Network, name="scaled_do
 
         a_i = softmax_i [ (W_q q + b) . (W_k k_i) / sqrt(hidden_size) ],    y = sum_i a_i F_i
 
-    with the query q and the keys k_i of `AdditiveAttention`, and its conventions. A bias of the keys would add the same
-    to every score and cancel, so there is none.
-
-    Source: Vaswani et al. (2017), eq. 1.
+    The query q and the keys k_i are those of `AdditiveAttention`. A bias of the keys would add the
+    same to every score and cancel, so there is none.
 
     Args:
-        dim: components of a state. num_delays: l. hidden_size: rows of W_q and W_k.
-        key: for the initial parameters.
+        dim: components of a state.
+        num_delays: l, the past states and errors that the pool sees.
+        hidden_size: rows of W_q and W_k.
+        key: random key for the initial parameters.
+        dtype: of the network; softmax and sum keep the forecasts' dtype.
 
     Raises:
         InputError: for sizes below one, a memory of another size, or no candidates.
+
+    Source: Vaswani et al. (2017), eq. 1.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -137,7 +144,8 @@ class ScaledDotProductAttention(WeightedSum, DelayPool, Network, name="scaled_do
         query, errors = _query_and_errors(self, memory)
         keys = _keys(errors)
         check_input(self.query, query.shape[-1])
-        # (W_q q + b) . (W_k k) as (W_k^T (W_q q + b)) . k: one product a sample instead of one for every candidate.
+        # (W_q q + b) . (W_k k) as (W_k^T (W_q q + b)) . k: one product a sample instead of one for
+        # every candidate.
         projected = self.query(query) @ self.key.kernel.T
         scores = jnp.sum(projected * keys.astype(projected.dtype), -1) / math.sqrt(self.query.out_features)
         return _softmax_over_models(scores, forecasts.dtype, present)
@@ -147,23 +155,30 @@ _HEADS = {"additive": AdditiveAttention, "scaled_dot_product": ScaledDotProductA
 
 
 class MultiHeadAttention(WeightedPool, DelayPool, Network, name="multi_head_attention"):
-    """P attention heads, each with its own parameters, and a linear map of what they forecast.
+    """P attention heads, each with its own parameters, and a linear map of their forecasts.
 
         y = W_0 [y^(1), ..., y^(P)],    y^(p) = sum_i a_i^(p) F_i
 
-    W_0 (dim, P dim) begins as the mean of the heads; it is trained with them, after which y need not be a convex
-    combination. `info["head_weights"]`, (*batch, head, model), are the heads' weights; `info["weights"]` is their mean.
-
-    Source: Patel and Wikner (2023), eq. 3.
+    W_0 (dim, P dim) starts as the mean of the heads and is trained with them; afterwards y need not
+    be a convex combination. `info["head_weights"]`, (*batch, head, model), are the weights of the
+    heads, `info["weights"]` is their mean.
 
     Args:
-        score: what a head is, an `AdditiveAttention` or a `ScaledDotProductAttention`. num_heads: P.
-        dim: components of a state. num_delays: l. hidden_size: rows of each head's W_q and W_k. of_heads: what else
-            these take, such as query_dim.
-        key: for the initial parameters.
+        num_heads: P.
+        dim: components of a state.
+        num_delays: l, the past states and errors that the pool sees.
+        hidden_size: rows of W_q and W_k of each head.
+        score: kind of head, "additive" for `AdditiveAttention` or "scaled_dot_product" for
+            `ScaledDotProductAttention`.
+        key: random key for the initial parameters.
+        dtype: of the network; softmax and sum keep the forecasts' dtype.
+        **of_heads: other arguments of the heads, such as `query_dim`.
 
     Raises:
-        InputError: for another score, sizes below one, a memory of another size, or no candidates.
+        InputError: for an unknown score, sizes below one, a memory of another size, or no
+            candidates.
+
+    Source: Patel and Wikner (2023), eq. 3.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -237,7 +252,7 @@ def _mean_of_heads(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Arra
 def _query_and_errors(
     pool: DelayPool, memory: Memory
 ) -> tuple[Float[Array, "*batch query_size"], Float[Array, "*batch lag model dim"]]:
-    """The delayed states of each sample as one row, and the delayed errors of its candidates."""
+    """Returns the delayed states of each sample as one row, and the delayed errors."""
     errors: Array = pool.errors_in(memory)
     states: Array = memory.states
     if states.ndim + 1 != errors.ndim:
@@ -249,21 +264,22 @@ def _query_and_errors(
 
 
 def _keys(errors: Float[Array, "*batch lag model dim"]) -> Float[Array, "model *batch key_size"]:
-    """The delayed errors of each candidate as one row."""
+    """Returns the delayed errors of each candidate as one row."""
     *batch, _, num_models, _ = errors.shape
     return jnp.moveaxis(errors, -2, 0).reshape(num_models, *batch, -1)
 
 
 _MOST_JOINED = 16
-"""Lags: to join more one by one takes longer to compile than it saves."""
+"""Lags to join one by one; with more of them compiling takes longer than it saves."""
 
 
 @jax.custom_jvp
 def _additive_scores(kernel: Array, bias: Array, score: Array, query: Array, errors: Array) -> Array:
-    """w_v . tanh(W_q q + W_k k_i + b), (model, *batch).
+    """Computes w_v . tanh(W_q q + W_k k_i + b), (model, *batch).
 
-    The query's part once, not once for every candidate, and keys joined lag by lag: closed loops take three quarters of
-    the time of `_additive_scores_in_one`, which is faster where it is differentiated.
+    The part of the query is computed once for all candidates, and keys are joined lag by lag:
+    closed loops take three quarters of the time of `_additive_scores_in_one`, which is faster where
+    it is differentiated.
     """
     of_query, of_keys = jnp.split(kernel, [query.shape[-1]])
     lags = [jnp.moveaxis(errors[..., lag, :, :], -2, 0) for lag in range(min(errors.shape[-3], _MOST_JOINED + 1))]
@@ -279,8 +295,10 @@ def _additive_scores_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def _additive_scores_in_one(kernel: Array, bias: Array, score: Array, query: Array, errors: Array) -> Array:
-    """The same by one plain product of matrices, models first: with two products or more axes, XLA for CPU trains
-    several times slower on two cores."""
+    """Computes the same by one plain matrix product, models first.
+
+    With two products or more axes, training on two CPU cores is several times slower.
+    """
     keys = _keys(errors)
     inputs = jnp.concatenate([jnp.broadcast_to(query, (*keys.shape[:-1], query.shape[-1])), keys], -1)
     hidden = jnp.tanh(inputs.reshape(-1, inputs.shape[-1]).astype(kernel.dtype) @ kernel + bias)
@@ -288,7 +306,7 @@ def _additive_scores_in_one(kernel: Array, bias: Array, score: Array, query: Arr
 
 
 def _softmax_over_models(scores: Array, dtype: DTypeLike, present: Present) -> Array:
-    """From models first to models last; absent ones get no weight, and none gets any where all are absent."""
+    """Computes the weights, models last; absent models get none, even where all are absent."""
     scores = scores.astype(dtype)
     if present is None:
         return jnp.moveaxis(jax.nn.softmax(scores, axis=0), 0, -1)
@@ -296,7 +314,13 @@ def _softmax_over_models(scores: Array, dtype: DTypeLike, present: Present) -> A
 
 
 def network_config(layer: nnx.Linear, inputs_per_component: int, num_delays: int) -> dict[str, Any]:
-    """The arguments, as JSON values, of a pool whose first layer is this one."""
+    """Returns the arguments, as JSON values, of a pool whose first layer is this one.
+
+    Args:
+        layer: the first layer.
+        inputs_per_component: inputs of the layer for each component of a state.
+        num_delays: of the pool.
+    """
     return {
         "dim": layer.in_features // inputs_per_component,
         "num_delays": num_delays,

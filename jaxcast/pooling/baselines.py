@@ -1,4 +1,4 @@
-"""Pools that every table is compared with."""
+"""Baseline pools, for comparison."""
 
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from jaxcast.rollout import Output
 
 
 class Persistence(Pool, FrozenPytree, name="persistence"):
-    """The last value is the forecast: y_j = u_(j-1).
+    """Persistence: the forecast is the last value, y_j = u_(j-1).
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -35,12 +35,21 @@ class Persistence(Pool, FrozenPytree, name="persistence"):
 
 
 class FeedForward(DelayPool, Network, name="feed_forward"):
-    """One tanh hidden layer on the delayed states alone: y = W_2 tanh(W_1 [u_(j-1), ..., u_(j-l)] + b_1) + b_2.
+    """A network with one hidden layer that sees the delayed states and no candidates.
 
-    Source: Patel and Wikner (2023), section 3.1.2. It computes in `dtype`; the forecast keeps the states' dtype.
+        y = W_2 tanh(W_1 [u_(j-1), ..., u_(j-l)] + b_1) + b_2
+
+    Args:
+        dim: components of a state.
+        num_delays: l, the past states that it sees.
+        hidden_size: rows of W_1.
+        key: random key for the initial parameters.
+        dtype: of the network; the forecast keeps the states' dtype.
 
     Raises:
         InputError: for sizes below one, or a memory of another size.
+
+    Source: Patel and Wikner (2023), section 3.1.2.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

@@ -1,4 +1,4 @@
-"""Cells that forecast: a pool or a network behind a memory, and the plain forecasters to compare with."""
+"""Cells made of a pool: the forecaster, held weights, and the best candidate."""
 
 from typing import Any, NamedTuple
 
@@ -16,19 +16,25 @@ from jaxcast.rollout import DeterministicCell, Input, Output
 
 
 class ForecasterCarry(NamedTuple):
-    """The memory, and the candidate forecasts that wait one step for the value they forecast, (model, dim)."""
+    """The carry of a `Forecaster`.
+
+    Args:
+        memory: of the pool.
+        pending: candidate forecasts, (model, dim), whose value is still to come.
+    """
 
     memory: Any
     pending: Any
 
 
 class Forecaster(CandidateCell, FrozenPytree):
-    """The cell of a pool and its candidates: remember, run the candidates one step, pool.
+    """The cell of a pool: it updates the memory, runs the candidates one step, and pools them.
 
     Args:
-        pool: its `memory` says what is remembered.
-        forecast_map: (value, exogenous) -> candidate forecasts (model, dim), such as the flow map of a stacked system,
-            for which `exogenous` is the time of the value; None for networks that see states only.
+        pool: the pool, with its memory.
+        forecast_map: (value, exogenous) -> candidate forecasts (model, dim), such as the flow map
+            of a stacked system, for which `exogenous` is the time of the value; None for a pool
+            that sees states only.
 
     Raises:
         InputError: when rolled with a forecast map that does not return (model, dim).
@@ -55,7 +61,15 @@ class Forecaster(CandidateCell, FrozenPytree):
         return ForecasterCarry(self.pool.memory.init(value, pending), pending)
 
     def observe(self, carry: ForecasterCarry, x: Input) -> ForecasterCarry:
-        """All of a step but the pooling."""
+        """Does a step without pooling.
+
+        Args:
+            carry: before the step.
+            x: the newest value.
+
+        Returns:
+            The carry after the step.
+        """
         memory = self.pool.memory.observe(carry.memory, x, carry.pending)
         return ForecasterCarry(memory, self._candidates(x.value, x.exogenous))
 
@@ -68,7 +82,12 @@ class Forecaster(CandidateCell, FrozenPytree):
 
 
 class HeldCarry(NamedTuple):
-    """The inner cell's carry, and what the pool's `weigh` returned when the truth was last seen."""
+    """The carry of `HeldWeights`.
+
+    Args:
+        inner: the carry of the forecaster.
+        weights: what the pool's `weigh` returned when the truth was last known.
+    """
 
     inner: ForecasterCarry
     weights: Any
@@ -77,14 +96,16 @@ class HeldCarry(NamedTuple):
 class HeldWeights(DeterministicCell, FrozenPytree):
     """A cell whose weights are recomputed while the truth is known and held while it is not.
 
-    Over an attention pool it is the paper's fixed attention; over the `BestCandidate` of one, its best initial model.
-    Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
+    Over an attention pool it is the paper's fixed attention; over the `BestCandidate` of one, its
+    best initial model.
 
     Args:
-        forecaster: one with a `WeightedPool`.
+        forecaster: whose pool is a `WeightedPool`.
 
     Raises:
         InputError: when rolled over another pool, or without candidates.
+
+    Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
 
     Example:
         >>> import jax, jaxcast
@@ -120,7 +141,10 @@ class HeldWeights(DeterministicCell, FrozenPytree):
 
 
 class BestCandidate(WeightedSum, FrozenPytree):
-    """All weight to the candidate to which another pool gives most: y = F_i with i = argmax a.
+    """The candidate to which another pool gives most weight: y = F_i with i = argmax a.
+
+    Args:
+        pool: that gives the weights a.
 
     Raises:
         InputError: when called over a pool that is no `WeightedPool`.

@@ -1,4 +1,4 @@
-"""Attention with weights of its own for every component of the state."""
+"""Attention with separate weights for each component of the state."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -24,28 +24,38 @@ _ACTIVATIONS = {"tanh": jnp.tanh, "silu": jax.nn.silu}
 
 
 class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="component_attention"):
-    """A convex combination of the candidates for each component of the state, from a network that sees them all.
+    """Convex combinations of the candidates, one for each component of the state.
 
-        a_(d,i) = softmax_i [ network(u_(j-1), ..., errors_(j-1), ..., errors_(j-l)) ]_(d,i),    y_d = sum_i a_(d,i) F_(i,d)
+        a_(d,i) = softmax_i [ network(u_(j-1), ..., errors_(j-1), ..., errors_(j-l)) ]_(d,i)
+        y_d = sum_i a_(d,i) F_(i,d)
 
-    Convex weights that all components share cannot follow a parameter that changes within a step; weights of their own
-    can. Other than `AdditiveAttention` it knows the candidates by their place: their order and number are those of
-    training. Inputs are standardised by `scales`, kept with the parameters; the network computes in `dtype`, softmax and
-    sum in the forecasts'. `info["component_weights"]` is (*batch, dim, model), `info["weights"]` its mean.
-
-    Source: Bahdanau, Cho and Bengio (2015) for attention; Patel and Wikner (2023), section 4, name weights by component.
+    Convex weights that all components share cannot follow a parameter that changes within a step;
+    separate weights can. Unlike `AdditiveAttention` it knows the candidates by their position, so
+    their order and number must be those of training. `info["component_weights"]` is (*batch, dim,
+    model), `info["weights"]` its mean over components.
 
     Args:
-        dim: components of a state. num_models: candidates. num_delays: l. hidden_sizes: of the network's layers.
-        errors: what it sees of the candidates' errors at each of the l steps. all: those of every candidate. ends: those of
-            the first and the last. position: where between these two the truth lay, by least squares, and how far apart
-            they were; that is enough where candidates are in the order of one parameter, and generalises best.
+        dim: components of a state.
+        num_models: candidates.
+        num_delays: l, the past states and errors in the memory.
+        hidden_sizes: units of each hidden layer.
+        errors: which errors the network sees at each of the l steps. "all": those of every
+            candidate. "ends": those of the first and the last. "position": where between these two
+            the truth lay, by least squares, and how far apart they were; it suffices for candidates
+            in the order of one parameter, and generalises best.
         num_states: how many of the l last states it sees.
-        scales: of the inputs, as from `input_scales`; by default they are taken as they are.
-        key: for the initial parameters.
+        activation: of the hidden layers, "tanh" or "silu".
+        scales: of the inputs, as from `input_scales`; stored with the parameters. By default inputs
+            are not standardised.
+        key: random key for the initial parameters.
+        dtype: of the network; softmax and sum keep the forecasts' dtype.
 
     Raises:
-        InputError: for sizes below one, unknown errors or activation, a memory of another size, or no candidates.
+        InputError: for sizes below one, unknown errors or activation, a memory of another size, or
+            no candidates.
+
+    Source: Bahdanau, Cho and Bengio (2015) for attention; Patel and Wikner (2023), section 4,
+    suggest weights for each component.
 
     Example:
         >>> import jax, jaxcast
@@ -110,11 +120,15 @@ class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="co
         }
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         self.scales.check()
 
     def inputs(self, memory: Memory) -> Float[Array, "*batch size"]:
-        """What the network sees of a memory."""
+        """Computes the inputs of the network.
+
+        Args:
+            memory: of the last states and errors.
+        """
         errors = self.errors_in(memory)
         batch = memory.states.shape[:-2]
         parts = [self.scales.states(memory.states[..., : self.num_states, :])]
@@ -123,7 +137,8 @@ class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="co
             first, last = errors[..., 0, :], errors[..., -1, :]
             apart = first - last
             distance = (apart**2).sum(-1)
-            # In [-1, 1] between the two; where they agree the truth may be anywhere, and zero is as good as any.
+            # In [-1, 1] between the two; where they agree the truth may be anywhere, and zero will
+            # do.
             parts += [2 * (first * apart).sum(-1) / (distance + 1e-6) - 1, jnp.log(distance + 1e-3)]
         else:
             parts.append(errors[..., (0, -1), :] if self.errors == "ends" else errors)

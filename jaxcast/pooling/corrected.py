@@ -1,4 +1,4 @@
-"""A pooled forecast and a small correction of what no combination of the candidates can express."""
+"""Pools with a correction of what no combination of the candidates can express."""
 
 import dataclasses
 import math
@@ -34,14 +34,20 @@ from jaxcast.rollout import Output
 from jaxcast.types import Scalar
 
 MARGIN = 1.1
-"""How far features may leave the range that they had in training, beyond which they are held: there is nothing known."""
+"""How far features may leave their training range before they are clipped."""
 
 
 class Features(Checked, FrozenPytree):
-    """What a correction sees: the newest state and entries of the pool's info, in [-1, 1] along the training samples.
+    """The features of a correction: the newest state and entries of the pool's info.
 
-    middle, half: of the range of each feature. All features of one entry share their half range, so that those that
-    hardly vary, and so are mostly noise, stay small. stretch: one more factor for those of the entries.
+    They are in [-1, 1] along the training samples.
+
+    Args:
+        middle: of the range of each feature.
+        half: half the range of each feature. All features of one entry share it, so that those that
+            hardly vary, and are mostly noise, stay small.
+        stretch: another factor for the features from the entries.
+        info: names of the entries.
     """
 
     middle: Float[Array, " feature"]
@@ -50,7 +56,7 @@ class Features(Checked, FrozenPytree):
     info: tuple[str, ...] = static()
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a part of a pool."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes_of(self, {".middle": "feature", ".half": "feature", ".stretch": ""})
         check_texts("info", self.info, least=0)
@@ -67,22 +73,31 @@ class Features(Checked, FrozenPytree):
 
 
 class PolynomialCorrection(Checked, FrozenPytree, name="polynomial_correction"):
-    """C(x) = sum_n c_n prod_j T_(n_j)(x_j) over all terms of a total degree, with the Chebyshev polynomials T.
+    """A polynomial correction: C(x) = sum_n c_n prod_j T_(n_j)(x_j), with Chebyshev polynomials T.
 
-    coefficients: (term, dim).
+    Args:
+        coefficients: c, of all terms up to the total degree.
+        degree: the total degree.
     """
 
     coefficients: Float[Array, "term dim"]
     degree: int = static()
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a correction."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes = sizes_of(self, {".coefficients": "term dim"})
         check_whole("degree", self.degree, most=sizes["term"])
 
     def check_features(self, num_features: int) -> None:
-        """Raises InputError unless it has a coefficient for every term of so many features."""
+        """Checks that it has a coefficient for every term.
+
+        Args:
+            num_features: features of x.
+
+        Raises:
+            InputError: for another number of coefficients.
+        """
         num_terms = math.comb(num_features + self.degree, self.degree)
         if len(self.coefficients) != num_terms:
             raise InputError(f"expected coefficients of {num_terms} terms, got {len(self.coefficients)}")
@@ -92,9 +107,14 @@ class PolynomialCorrection(Checked, FrozenPytree, name="polynomial_correction"):
 
 
 class KernelCorrection(Checked, FrozenPytree, name="kernel_correction"):
-    """C(x) = sum_n exp(-|x - x_n|^2 / (2 length^2)) c_n over training samples x_n: smooth, and zero far from all of them.
+    """A kernel correction: C(x) = sum_n exp(-|x - x_n|^2 / (2 length^2)) c_n.
 
-    centres: (centre, feature). coefficients: (centre, dim).
+    It is smooth, and zero far from all centres.
+
+    Args:
+        centres: x_n, from the training samples.
+        coefficients: c_n.
+        length: of the kernel.
     """
 
     centres: Float[Array, "centre feature"]
@@ -102,13 +122,20 @@ class KernelCorrection(Checked, FrozenPytree, name="kernel_correction"):
     length: Any
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a correction."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes_of(self, {".centres": "centre feature", ".coefficients": "centre dim", ".length": ""})
         check_positive(length=self.length)
 
     def check_features(self, num_features: int) -> None:
-        """Raises InputError unless its centres have so many features."""
+        """Checks that its centres have these features.
+
+        Args:
+            num_features: features of x.
+
+        Raises:
+            InputError: for centres of another number of features.
+        """
         if self.centres.shape[1] != num_features:
             raise InputError(f"expected centres of {num_features} features, got {self.centres.shape[1]}")
 
@@ -117,14 +144,19 @@ class KernelCorrection(Checked, FrozenPytree, name="kernel_correction"):
 
 
 class CorrectedPool(Pool, Checked, FrozenPytree, name="corrected"):
-    """A pool's forecast and a correction that depends on the state and on what the pool shows of itself.
+    """A pool's forecast plus a correction that depends on the state and on the pool's info.
 
         y = pool(memory, F) + C(x),    x = [u_(j-1), info of the pool]
 
-    `info` is the pool's, with the added "correction", (*batch, dim). Made by `fit_correction`.
+    `info` is the pool's, with "correction", (*batch, dim), added. `fit_correction` returns it.
+
+    Args:
+        pool: to correct.
+        features: x.
+        correction: C.
 
     Raises:
-        InputError: when saved or loaded, for features and coefficients that do not fit each other.
+        InputError: when saved or loaded, for features and coefficients that do not match.
 
     Example:
         >>> import jaxcast
@@ -142,7 +174,7 @@ class CorrectedPool(Pool, Checked, FrozenPytree, name="corrected"):
     correction: PolynomialCorrection | KernelCorrection
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         for part in (self.pool, self.features, self.correction):
             check_model(part)
         num_features = len(self.features.middle)
@@ -177,28 +209,37 @@ def fit_correction(
     validation_share: float = 0.2,
     max_centres: int = 4000,
 ) -> CorrectedPool:
-    """The correction of a pool that leaves the least squared error, by ridge regression in closed form.
+    """Fits the correction of a pool, by ridge regression in closed form.
 
         C = argmin sum_n |y_n - pool_n - C(x_n)|^2 + penalty |C|^2
 
-    with the norm of the coefficients (polynomial) or of the kernel's function space (kernel). Every combination of the
-    settings is fitted on the first samples and judged on the last ones, the best is fitted again on all.
-
-    Source: Hoerl and Kennard (1970) for the ridge; Saunders, Gammerman and Vovk (1998) for that with a kernel.
+    |C| is the norm of the coefficients (polynomial) or of the kernel's function space (kernel).
+    Every combination of the settings is fitted on the first samples and scored on the last ones;
+    the best is refitted on all.
 
     Args:
-        samples: in order of time, as from `one_step_samples` or `rolled_samples`; the last ones are the validation part.
-        kind: kernel is the more accurate one in a few dimensions; polynomial is smaller and faster to roll.
-        info: the entries of the pool's info that the correction sees beside the newest state; by default "position" where
-            there is one.
-        lengths: of the kernel, where features lie in [-1, 1]. stretches: factors of the features from info.
-        degrees: total, of the polynomials.
-        validation_share: of the samples, to choose by; with only one setting it does not matter.
-        max_centres: with more samples the kernel's centres are as many of them, evenly spaced.
+        samples: in time order, as from `one_step_samples` or `rolled_samples`.
+        pool: to correct.
+        kind: "kernel" is more accurate in few dimensions, "polynomial" smaller and faster.
+        info: entries of the pool's info that the correction sees besides the newest state; by
+            default "position" where there is one.
+        lengths: of the kernel, to try; features are in [-1, 1].
+        stretches: factors of the features from info, to try.
+        degrees: total degrees of polynomials, to try.
+        penalties: to try, for the sum over all samples.
+        validation_share: share of the samples, the last ones, that selects the settings; it has no
+            effect on a single setting.
+        max_centres: most centres of a kernel; of more samples, evenly spaced ones are the centres.
+
+    Returns:
+        The corrected pool.
 
     Raises:
-        InputError: for another kind, info that the pool does not return, settings out of range, too few samples, or some that are
-            not finite.
+        InputError: for an unknown kind, info that the pool does not return, settings out of range,
+            too few samples, or samples that are not finite.
+
+    Source: Hoerl and Kennard (1970) for the ridge; Saunders, Gammerman and Vovk (1998) for the
+    kernel.
 
     Example:
         >>> import jaxcast
@@ -256,7 +297,7 @@ def _fit(kind: str, x: Array, missing: Array, size: Any, penalty: float, max_cen
 
 
 def _with_newest(memory: PoolMemory) -> PoolMemory:
-    """A memory that holds the newest state."""
+    """Returns a memory that holds the newest state."""
     return DelayMemory(1) if memory == DelayMemory(0) else memory
 
 
@@ -272,7 +313,7 @@ def _checked_info(names: Sequence[str] | None, info: dict[str, Any]) -> tuple[st
 
 
 def _joined(names: tuple[str, ...], state: Array, info: dict[str, Any]) -> Array:
-    """State and entries side by side; each entry's own axes as one."""
+    """Joins state and entries; each entry's own axes become one."""
     batch = state.shape[:-1]
     return jnp.concatenate([state, *(info[name].reshape(*batch, -1).astype(state.dtype) for name in names)], -1)
 
@@ -313,7 +354,7 @@ def _fit_kernel(x: Array, missing: Array, length: Scalar, penalty: Scalar, *, ma
         return KernelCorrection(x, jax.scipy.linalg.solve(gram, missing, assume_a="pos"), jnp.asarray(length, x.dtype))
     centres = x[np.linspace(0, len(x) - 1, max_centres).round().astype(int)]
     kernel = gaussian_kernel(x, centres, length)
-    # The subset of regressors: the norm is that of the function space, by the kernel of the centres among themselves.
+    # Subset of regressors: the norm of the function space is that of the kernel among the centres.
     gram = kernel.T @ kernel + penalty * gaussian_kernel(centres, centres, length)
     gram += 1e-12 * jnp.trace(gram) / max_centres * jnp.eye(max_centres, dtype=x.dtype)
     solved = jax.scipy.linalg.solve(gram, kernel.T @ missing, assume_a="pos")

@@ -17,31 +17,33 @@ from jaxcast.rollout import Output
 from jaxcast.types import Info
 
 RANGE = 1.2
-"""How far a position may lie outside of the candidates' own, in multiples of the farthest; beyond is rounding."""
+"""How far a position may lie outside of the candidates', in multiples of the farthest one."""
 RIDGE = 1e-6
-"""Of the least squares for the position, where errors are of order one: where all candidates agree it is zero."""
+"""Ridge of the least squares for the position, which is zero where all candidates agree."""
 
 
 class RegimeInterpolation(WeightedPool, DelayPool, Checked, FrozenPytree, name="regime_interpolation"):
-    """Affine weights from the regime that the last errors reveal, a least-squares problem with no training.
+    """Affine weights from the regime that the last errors reveal, by least squares.
 
-        F_i(u) = Fbar(u) + sum_k C_(i,k) g_k(u)                       the candidates, along few directions k
-        z_n = argmin_z |u_n - Fbar_n - sum_k z_k g_(n,k)|^2           the position among them of the step that ended in u_n
+        F_i(u) = Fbar(u) + sum_k C_(i,k) g_k(u)                 candidates, in few directions k
+        z_n = argmin_z |u_n - Fbar_n - sum_k z_k g_(n,k)|^2     position of the step to u_n
         y = Fbar + sum_k z_(j-1,k) g_k
 
-    For candidates that differ in one parameter the first direction orders them, and z is where among them the truth has
-    just been; nobody tells it the parameter or its values. `info["position"]`, (*batch, lag * k), holds z of the last l
-    steps, newest first: what a `CorrectedPool` or a filter can learn from. Made by `fit_regime_interpolation`.
-
-    Source: own design; experiments/lorenz_skill/README.md has the study of it.
+    For candidates that differ in one parameter, the first direction orders them, and z is the
+    position of the truth among them; neither the parameter nor its values are given.
+    `info["position"]`, (*batch, lag * k), holds z of the last l steps, newest first, from which a
+    `CorrectedPool` or a filter can learn. `fit_regime_interpolation` returns it.
 
     Args:
-        directions: C, the columns orthogonal to each other and to ones. scale: the size of each component.
+        directions: C, with columns orthogonal to each other and to ones.
+        scale: the size of each component.
         num_delays: l.
 
     Raises:
-        InputError: for less than one delay, a memory of another number of delays or candidates, or no
-            candidates.
+        InputError: for less than one delay, a memory of another number of delays or candidates, or
+            no candidates.
+
+    Source: own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -56,14 +58,18 @@ class RegimeInterpolation(WeightedPool, DelayPool, Checked, FrozenPytree, name="
     num_delays: int = static()
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes = sizes_of(self, {".directions": "model direction", ".scale": "dim"})
         check_whole("the number of directions", sizes["direction"], most=sizes["model"] - 1)
         check_positive(scale=self.scale, length_of_directions=(self.directions**2).sum(0))
 
     def position(self, memory: Memory) -> Float[Array, "*batch lag direction"]:
-        """z of every step in the memory."""
+        """Computes the position z of every step in the memory.
+
+        Args:
+            memory: of the last states and errors.
+        """
         errors = self.errors_in(memory)
         if errors.shape[-2:] != (len(self.directions), len(self.scale)):
             raise InputError(
@@ -96,16 +102,22 @@ class RegimeInterpolation(WeightedPool, DelayPool, Checked, FrozenPytree, name="
 
 @checked
 def fit_regime_interpolation(samples: OneStepSamples, *, num_directions: int = 1) -> RegimeInterpolation:
-    """The directions in which the candidates of these samples differ most, by a singular value decomposition.
+    """Finds the directions in which candidates differ most, by a singular value decomposition.
 
-    Forecasts are taken less their mean over candidates and in units of their root mean square, for each component; each
-    direction is scaled so that the farthest candidate is at 1 or -1.
+    The mean over candidates is subtracted from the forecasts, which are divided by their root mean
+    square for each component. Each direction is scaled so that the farthest candidate is at 1 or
+    -1.
 
     Args:
-        num_directions: one where the candidates differ in one parameter.
+        samples: with forecasts of the candidates.
+        num_directions: 1 for candidates that differ in one parameter.
+
+    Returns:
+        The pool.
 
     Raises:
-        InputError: without candidates, for forecasts that are not finite, or for more directions than candidates less one.
+        InputError: without candidates, for forecasts that are not finite, or for as many directions
+            as candidates or more.
 
     Example:
         >>> import jaxcast
@@ -134,10 +146,10 @@ def _directions(forecasts: Float[Array, "sample model dim"], num_directions: int
     scale = jnp.sqrt((centred**2).mean((0, 1)))
     scale = jnp.where(scale > 0, scale, 1)
     rows = jnp.moveaxis(centred / scale, 1, 0).reshape(forecasts.shape[1], -1)
-    # Of the small matrix model by model: the directions are few, and only the leading ones are kept.
+    # Of the small model-by-model matrix: only the few leading directions are needed.
     _, vectors = jnp.linalg.eigh(rows @ rows.T)
     leading = vectors[:, ::-1][:, :num_directions]
     farthest = jnp.take_along_axis(leading, jnp.abs(leading).argmax(0)[None], 0)
-    # Either sign would do: the one in which the first candidate is not above the last.
+    # The sign is free: the one in which the first candidate is not above the last.
     sign = jnp.where(leading[0] > leading[-1], -1, 1)
     return leading / jnp.abs(farthest) * sign, scale

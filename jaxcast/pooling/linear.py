@@ -18,7 +18,10 @@ from jaxcast.types import Scalar
 
 
 class FixedWeights(WeightedSum, Checked, FrozenPytree, name="fixed_weights"):
-    """y = sum_i a_i F_i with given weights a, shape (model,).
+    """Pool with given weights a: y = sum_i a_i F_i.
+
+    Args:
+        weights: a, one for each candidate.
 
     Raises:
         InputError: when called with another number of candidates.
@@ -34,7 +37,7 @@ class FixedWeights(WeightedSum, Checked, FrozenPytree, name="fixed_weights"):
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes_of(self, {".weights": "model"})
 
@@ -47,7 +50,10 @@ class FixedWeights(WeightedSum, Checked, FrozenPytree, name="fixed_weights"):
 
 @checked
 def equal_weights(num_models: int) -> FixedWeights:
-    """The mean of the candidate forecasts.
+    """Makes the pool whose forecast is the mean of the candidates'.
+
+    Args:
+        num_models: candidates.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -59,7 +65,11 @@ def equal_weights(num_models: int) -> FixedWeights:
 
 @checked
 def single_candidate(index: int, num_models: int) -> FixedWeights:
-    """One candidate alone.
+    """Makes the pool whose forecast is that of one candidate.
+
+    Args:
+        index: of the candidate, from 0.
+        num_models: candidates.
 
     Raises:
         InputError: for an index out of range.
@@ -75,15 +85,20 @@ def single_candidate(index: int, num_models: int) -> FixedWeights:
 
 
 class LinearRegression(Pool, Checked, FrozenPytree, name="linear_regression"):
-    """y = W [F^(1), ..., F^(M)] + b with W (dim, model, dim) and b (dim,).
+    """Linear regression on the candidate forecasts: y = W [F^(1), ..., F^(M)] + b.
 
-    Made by `fit_linear_regression` and `fit_ridge`. `info["weights"]`, (*batch, model), is what each candidate's own
-    component counts for, W[d, i, d], averaged over the components d. It is the same at every step and no convex weight.
+    `fit_linear_regression` and `fit_ridge` return it. `info["weights"]`, (*batch, model), is the
+    coefficient of each candidate's own component, W[d, i, d], averaged over the components d. It is
+    the same at every step, and not a convex weight.
 
-    Source: Patel and Wikner (2023), section 3.1.2.
+    Args:
+        weights: W.
+        bias: b.
 
     Raises:
         InputError: when called with another number of candidates or components.
+
+    Source: Patel and Wikner (2023), section 3.1.2.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -97,7 +112,7 @@ class LinearRegression(Pool, Checked, FrozenPytree, name="linear_regression"):
     memory: ClassVar[DelayMemory] = DelayMemory(0)
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes_of(self, {".weights": "dim model dim", ".bias": "dim"})
 
@@ -117,11 +132,19 @@ class LinearRegression(Pool, Checked, FrozenPytree, name="linear_regression"):
 def fit_linear_regression(
     forecasts: Float[Array, "sample model dim"], targets: Float[Array, "sample dim"], *, rcond: float = 1e-12
 ) -> LinearRegression:
-    """The least-squares W and b, in closed form, by a singular value decomposition of the centred forecasts.
+    """Fits a linear regression by least squares, in closed form.
+
+    It uses a singular value decomposition of the centred forecasts.
 
     Args:
-        rcond: directions whose singular value is below this share of the largest are left out. Forecasts of similar
-            models are nearly collinear, and what lies below is rounding that differs from machine to machine.
+        forecasts: of the candidates for each sample, in any order of samples.
+        targets: the true values.
+        rcond: directions whose singular value is below this share of the largest are ignored.
+            Forecasts of similar models are nearly collinear; smaller singular values are rounding
+            errors, which differ from machine to machine.
+
+    Returns:
+        The pool.
 
     Raises:
         InputError: unless forecasts and targets have one row for each sample.
@@ -146,23 +169,25 @@ def fit_linear_regression(
 def fit_ridge(
     forecasts: Float[Array, "sample model dim"], targets: Float[Array, "sample dim"], *, penalty: Scalar
 ) -> LinearRegression:
-    """The least-squares W and b with a penalty on the size of W, in closed form.
+    """Fits a linear regression with a penalty on the size of W, in closed form.
 
         W, b = argmin sum_n |y_n - W [F_n^(1), ..., F_n^(M)] - b|^2 + penalty |W|^2
 
-    By a singular value decomposition of the centred forecasts; b is not penalised.
+    It uses a singular value decomposition of the centred forecasts; b is not penalised.
 
     Args:
         forecasts: of the candidates for each sample, in any order of samples.
-        targets: what came.
-        penalty: in the squared unit of the state, for the sum over all samples (not their mean). 0 is plain least squares, of
-            least norm where there are many. Other numbers compile nothing.
+        targets: the true values.
+        penalty: in the squared unit of the state, for the sum over all samples, not their mean. 0
+            is plain least squares, with the least norm where the solution is not unique. A new
+            value does not compile again.
 
     Returns:
         The pool.
 
     Raises:
-        InputError: unless forecasts and targets are finite, with one row for each sample, and the penalty is zero or more.
+        InputError: unless forecasts and targets are finite, with one row for each sample, and the
+            penalty is zero or more.
 
     Source: Hoerl and Kennard (1970).
 
@@ -181,7 +206,7 @@ def fit_ridge(
 
 
 def _fit(forecasts: Array, targets: Array, solve: Callable[[Array, Array], Array]) -> LinearRegression:
-    """A regression by solve(centred features, centred targets) -> (feature, dim); the means make the bias."""
+    """Fits by a function of centred features and targets; the means give the bias."""
     if forecasts.ndim != 3 or targets.shape != (forecasts.shape[0], forecasts.shape[2]):
         raise InputError(
             "expected forecasts (sample, model, dim) and targets (sample, dim), "

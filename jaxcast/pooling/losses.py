@@ -1,4 +1,4 @@
-"""Losses of one-step samples and of chunks over time."""
+"""Training losses for one-step samples and for chunks."""
 
 from typing import Any
 
@@ -12,7 +12,11 @@ from jaxcast.pooling.samples import OneStepSamples, SequenceChunks
 
 @checked
 def mean_squared_error(model: Any, samples: OneStepSamples) -> Float[Array, ""]:
-    """The mean over samples and components of the squared one-step error: the published training loss.
+    """Computes the mean squared one-step error over samples and components, the published loss.
+
+    Args:
+        model: a pool.
+        samples: to forecast.
 
     Example:
         >>> import jaxcast
@@ -27,10 +31,14 @@ def mean_squared_error(model: Any, samples: OneStepSamples) -> Float[Array, ""]:
 
 @checked
 def error_over_time(model: Any, chunks: SequenceChunks) -> Float[Array, ""]:
-    """The mean squared one-step error along chunks, but for the steps during which the model's memory fills.
+    """Computes the mean squared one-step error along chunks, without their burn-in.
 
-    The loss of pools with a recurrent memory, for `fit` on `sequence_chunks`; a chunk must be longer than the burn-in of
-    `model.memory.warmup` steps.
+    It is the loss of pools with a recurrent memory, for `fit` on `sequence_chunks`. The burn-in are
+    the steps during which the memory fills, `model.memory.warmup`.
+
+    Args:
+        model: a pool such as `RecurrentAttention`.
+        chunks: to forecast.
 
     Raises:
         InputError: for chunks no longer than the burn-in.

@@ -1,4 +1,4 @@
-"""What a pool remembers: the newest states, and how each candidate has just erred."""
+"""Memories of pools: the latest states, and the latest errors of the candidates."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -64,8 +64,10 @@ class PoolMemory(ABC):
 class Memory(NamedTuple):
     """The last l states and candidate errors, newest first.
 
-    states: u_(j-1), ..., u_(j-l), shape (*batch, lag, dim).
-    errors: F_(j-1)^(i) - u_(j-1), ..., shape (*batch, lag, model, dim); None where there are no candidates.
+    Args:
+        states: u_(j-1), ..., u_(j-l).
+        errors: F_(j-1)^(i) - u_(j-1), ..., F_(j-l)^(i) - u_(j-l); None where there are no
+            candidates.
     """
 
     states: Float[Array, "*batch lag dim"]
@@ -74,7 +76,10 @@ class Memory(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DelayMemory(PoolMemory):
-    """Time-delay embedding with l = num_delays terms (l = 1: the newest only). It has no parameters.
+    """Time-delay embedding, without parameters.
+
+    Args:
+        num_delays: terms l of the embedding; 1 keeps the newest state only.
 
     Source: Patel and Wikner (2023), eq. 4 and 8.
 
@@ -92,27 +97,24 @@ class DelayMemory(PoolMemory):
     num_delays: int
 
     def init(self, value: Float[Array, " dim"], forecasts: Any) -> Memory:
-        """An empty memory, for values and candidate forecasts of these shapes."""
         states = jnp.zeros((self.num_delays, *value.shape), value.dtype)
         if forecasts is None:
             return Memory(states, None)
         return Memory(states, jnp.zeros((self.num_delays, *forecasts.shape), forecasts.dtype))
 
     def observe(self, memory: Memory, x: Input, pending: Any) -> Memory:
-        """The memory after the newest input and the candidate forecasts that were pending for its value."""
         states = self._push(memory.states, x.value)
         if memory.errors is None:
             return Memory(states, None)
         return Memory(states, self._push(memory.errors, pending - x.value))
 
     def newest(self, memory: Memory) -> Float[Array, "*batch dim"]:
-        """The newest value that it holds."""
         return memory.states[..., 0, :]
 
     def warmup(self, with_errors: bool) -> int:
-        """How many outputs pass before it is full: an error needs two values, a state one."""
+        # An error needs two values, a state one.
         return self.num_delays if with_errors else max(self.num_delays - 1, 0)
 
     def _push(self, lags: Array, newest: Array) -> Array:
-        # Not a shifted update in place: XLA for CPU miscompiles those (openxla/xla#49176).
+        # Not a shifted update in place, which XLA miscompiles on CPUs (openxla/xla#49176).
         return jnp.concatenate([newest.astype(lags.dtype)[None], lags])[: self.num_delays]

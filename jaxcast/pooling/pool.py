@@ -19,8 +19,9 @@ Fitted = TypeVar("Fitted", bound="FittedPool")
 class Pool(Saveable):
     """Base of pools: (memory, candidate forecasts) -> `Output`, and the memory that the pool needs.
 
-    Like a flax layer it takes leading batch axes on all of them. A network that pools nothing ignores the forecasts.
-    A subclass is either a `FrozenPytree` of numbers, or a `jaxcast.nn.Network` that `fit` trains.
+    Like a flax layer it takes leading batch axes on all of them. A network that pools nothing
+    ignores the forecasts. A subclass is either a `FrozenPytree` of numbers, or a
+    `jaxcast.nn.Network` that `fit` trains.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -92,7 +93,7 @@ class DelayPool(Pool):
 
 
 class FittedPool(Pool):
-    """Base of pools that one-step samples determine in closed form, so that a pool can be trained by its name."""
+    """Base of pools that one-step samples determine in closed form."""
 
     @classmethod
     @abstractmethod
@@ -185,8 +186,8 @@ class ComponentWeights(WeightedPool):
             forecasts: of the candidates.
 
         Returns:
-            The forecast, (*batch, dim), `info["component_weights"]`, and their means over components in
-            `info["weights"]`.
+            The forecast, (*batch, dim), `info["component_weights"]`, and their means over
+            components in `info["weights"]`.
         """
         forecast = jnp.einsum("...dm,...md->...d", weights, forecasts)
         return Output(forecast, {"weights": weights.mean(-2), "component_weights": weights})

@@ -1,4 +1,4 @@
-"""Attention over candidate models that remembers with a recurrent network in place of delays."""
+"""Attention over candidate models with a recurrent memory instead of delays."""
 
 import dataclasses
 from typing import Any, Literal, NamedTuple
@@ -25,10 +25,13 @@ _CELLS: dict[str, Any] = {"gru": GRU, "lstm": LSTM}
 
 
 class RecurrentState(NamedTuple):
-    """What a `RecurrentMemory` keeps.
+    """The state of a `RecurrentMemory`.
 
-    value: the newest state, (*batch, dim). hidden: the cell's output for each candidate, (*batch, model, hidden).
-    carry: the cell's carry for each candidate. seen: whether any value was seen, (*batch,).
+    Args:
+        value: the newest state, (*batch, dim).
+        hidden: the output of the recurrent cell for each candidate, (*batch, model, hidden).
+        carry: the carry of the recurrent cell for each candidate.
+        seen: whether any value was observed, (*batch,).
     """
 
     value: Any
@@ -39,9 +42,14 @@ class RecurrentState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentMemory(PoolMemory):
-    """A recurrent cell over [u, e_i], with one carry for each candidate i and the same parameters for all.
+    """A recurrent cell over [u, e_i], with its own carry for each candidate i.
 
-    Made by `RecurrentAttention`. The first value of a series has no errors yet, and changes no carry.
+    `RecurrentAttention` makes it. The first value of a series has no errors and changes no carry.
+
+    Args:
+        cell: the recurrent layer.
+        scales: of the inputs.
+        num_warmup: outputs that pass before a forecast counts.
 
     Raises:
         InputError: where there are no candidates.
@@ -62,7 +70,6 @@ class RecurrentMemory(PoolMemory):
     num_warmup: int
 
     def init(self, value: Float[Array, "*batch dim"], forecasts: Any) -> RecurrentState:
-        """An empty memory, for values and candidate forecasts of these shapes."""
         if forecasts is None:
             raise InputError("attention needs candidates: give the Forecaster a forecast map")
         carry = self.cell.init_carry(*forecasts.shape[:-1])
@@ -70,7 +77,6 @@ class RecurrentMemory(PoolMemory):
         return RecurrentState(jnp.zeros_like(value), hidden, carry, jnp.zeros(value.shape[:-1], bool))
 
     def observe(self, memory: RecurrentState, x: Input, pending: Float[Array, "*batch model dim"]) -> RecurrentState:
-        """The memory after the newest input and the candidate forecasts that were pending for its value."""
         inputs = self.inputs(x.value, pending - x.value[..., None, :])
         newest = self.cell.step(memory.carry, inputs)
         carry, hidden = jax.tree.map(
@@ -79,48 +85,54 @@ class RecurrentMemory(PoolMemory):
         return RecurrentState(x.value, hidden, carry, jnp.ones_like(memory.seen))
 
     def newest(self, memory: RecurrentState) -> Float[Array, "*batch dim"]:
-        """The newest value that it holds."""
         return memory.value
 
     def inputs(
         self, values: Float[Array, "*batch dim"], errors: Float[Array, "*batch model dim"]
     ) -> Float[Array, "*batch model size"]:
-        """What the cell sees of each candidate, of order one."""
+        """Computes the inputs of the recurrent cell for each candidate, of order one.
+
+        Args:
+            values: the newest states.
+            errors: of the candidates at them.
+        """
         errors = self.scales.errors(errors)
-        # In units of how far the candidates are apart an error tells where the truth lay among them, wherever they are.
+        # Divided by the spread of the candidates, an error tells where among them the truth lay.
         spread = ((errors - errors.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1)[..., None] + 1e-6
         shared = jnp.concatenate([self.scales.states(values), jnp.log(spread)], -1)[..., None, :]
         shared = jnp.broadcast_to(shared, (*errors.shape[:-1], shared.shape[-1]))
         return jnp.concatenate([shared, errors / jnp.sqrt(spread)[..., None, :]], -1)
 
     def warmup(self, with_errors: bool) -> int:
-        """How many outputs pass before a forecast counts."""
         return self.num_warmup
 
 
 class RecurrentAttention(ComponentWeights, Checked, Network, name="recurrent_attention"):
-    """Attention whose keys are the hidden states of one recurrent network, run over how each candidate has erred.
+    """Attention whose keys are hidden states of a recurrent network over each candidate's errors.
 
-        h_i <- cell(h_i, [u, e_i])                      e_i = F_i - u, the same parameters for every candidate
+        h_i <- cell(h_i, [u, e_i])                      e_i = F_i - u, parameters shared by all i
         s_i = W_2 tanh(W_1 [h_i, mean_k h_k, u] + b)    one score, or one for each component d
         a_(d,i) = softmax_i s_(d,i),    y_d = sum_i a_(d,i) F_(d,i)
 
-    Candidates may come in any order and number: permuting them permutes the weights. Inputs are standardised by
-    `scales`, which are kept with the parameters. The network computes in `dtype`, softmax and sum in the forecasts'.
-    It is trained over time, on `sequence_chunks` with the loss `error_over_time`.
-
-    Source: Patel and Wikner (2023), section 2.2, name recurrent memory as the alternative to delays; Cho et al. (2014)
-    and Hochreiter and Schmidhuber (1997) for the cells.
+    Candidates may come in any order and number: permuting them permutes the weights. Train it on
+    `sequence_chunks` with the loss `error_over_time`.
 
     Args:
-        dim: components of a state. hidden_size: of the cell, for each candidate, and of the scoring layer.
-        cell: "gru" or "lstm". per_component: whether each component has weights of its own.
-        num_warmup: values that it must have seen, but one, before a forecast counts (the paper's l = 5 needs as many).
-        scales: of the inputs, as from `input_scales`; by default they are taken as they are.
-        key: for the initial parameters.
+        dim: components of a state.
+        hidden_size: units of the recurrent cell, for each candidate, and of the scoring layer.
+        cell: the recurrent layer, "gru" or "lstm".
+        per_component: whether each component has separate weights.
+        num_warmup: outputs that pass before a forecast counts. Five delays need as many.
+        scales: of the inputs, as from `input_scales`; stored with the parameters. By default inputs
+            are not standardised.
+        key: random key for the initial parameters.
+        dtype: of the network; softmax and sum keep the forecasts' dtype.
 
     Raises:
-        InputError: for sizes below one, another cell, scales of another size, or no candidates.
+        InputError: for sizes below one, an unknown cell, scales of another size, or no candidates.
+
+    Source: Patel and Wikner (2023), section 2.2, suggest recurrent memory as an alternative to
+    delays; Cho et al. (2014) and Hochreiter and Schmidhuber (1997) for the cells.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -160,7 +172,7 @@ class RecurrentAttention(ComponentWeights, Checked, Network, name="recurrent_att
         )
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         self.scales.check()
 
     @property
@@ -201,9 +213,12 @@ class RecurrentAttention(ComponentWeights, Checked, Network, name="recurrent_att
         errors: Float[Array, "*batch time model dim"],
         forecasts: Float[Array, "*batch time model dim"],
     ) -> Output:
-        """What it forecasts at every step of a chunk, as a rolled cell would that saw one value before the chunk.
+        """Forecasts at every step of a chunk, as a rolled cell that saw one value before it.
 
-        errors: F_(j-1) - u_(j-1) at the newest value of each step. forecasts: F_j.
+        Args:
+            values: the newest state u_(j-1) of each step.
+            errors: of the candidates at it, F_(j-1) - u_(j-1).
+            forecasts: of the candidates for the next value, F_j.
         """
         inputs = jnp.swapaxes(self.memory.inputs(values, errors), -3, -2)
         _, hidden = self.cell(inputs)

@@ -1,4 +1,4 @@
-"""One-step samples of a trajectory, and what pools forecast for them."""
+"""One-step samples of a trajectory, and the forecasts of pools for them."""
 
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -23,10 +23,13 @@ from jaxcast.scores.valid_times import squared_error
 
 
 class OneStepSamples(NamedTuple):
-    """One-step forecasting samples with a leading sample axis, independent of each other and so free to shuffle.
+    """One-step forecasting samples, independent of each other and so free to shuffle.
 
-    memory: what a delay memory holds after the newest value. forecasts: the candidates' forecasts of the next value,
-    (sample, model, dim), or None. targets: that next value, (sample, dim).
+    Args:
+        memory: the memory of a pool after the newest value, with a leading sample axis.
+        forecasts: of the next value by the candidates, (sample, model, dim); None without
+            candidates.
+        targets: the next value.
     """
 
     memory: Memory
@@ -35,10 +38,13 @@ class OneStepSamples(NamedTuple):
 
 
 class SequenceChunks(NamedTuple):
-    """Runs of consecutive one-step samples, (chunk, step, ...), for training over time.
+    """Chunks of consecutive one-step samples, for training over time.
 
-    values: the newest state, (chunk, step, dim). errors: of the candidates at it, (chunk, step, model, dim). forecasts:
-    theirs of the next value, alike. targets: that next value.
+    Args:
+        values: the newest state.
+        errors: of the candidates at it.
+        forecasts: of the next value by the candidates.
+        targets: the next value.
     """
 
     values: Float[Array, "chunk step dim"]
@@ -51,11 +57,18 @@ class SequenceChunks(NamedTuple):
 def one_step_samples(
     trajectory: Trajectory, num_delays: int, forecast_map: ForecastMap | None = None
 ) -> OneStepSamples:
-    """Every one-step sample of a trajectory, with the memory that a rolled `DelayMemory` would hold at each.
+    """Makes every one-step sample of a trajectory.
+
+    Each sample has the memory of a `DelayMemory` that is rolled along the trajectory.
+
+    Args:
+        trajectory: to forecast one step of.
+        num_delays: past states and errors in the memory.
+        forecast_map: of the candidates; None for pools that see states only.
 
     Raises:
-        InputError: for a trajectory that is too short for the delays, holds NaN, is not evenly sampled, or is sampled by
-            another step than the dt of the forecast map.
+        InputError: for a trajectory that is too short for the delays, has NaN, is not evenly
+            sampled, or is sampled by another step than the dt of the forecast map.
 
     Example:
         >>> import jaxcast
@@ -93,14 +106,20 @@ def _one_step_samples(trajectory: Trajectory, forecast_map: ForecastMap | None, 
 
 @checked
 def rolled_samples(pool: Pool, trajectory: Trajectory, forecast_map: ForecastMap | None = None) -> OneStepSamples:
-    """Every one-step sample of a trajectory, with the memory that this pool has when it is rolled along it, in order.
+    """Makes every one-step sample of a trajectory, with the memory of a given pool.
 
-    For pools with any memory, and for those with a `DelayMemory` what `one_step_samples` gathers at once. The first
-    samples, during which the memory fills, are left out.
+    The pool is rolled along the trajectory, so it may have any memory. For a `DelayMemory` the
+    result is that of `one_step_samples`. The first samples, during which the memory fills, are left
+    out.
+
+    Args:
+        pool: whose memory is used.
+        trajectory: to forecast one step of.
+        forecast_map: of the candidates; None for pools that see states only.
 
     Raises:
-        InputError: for a trajectory that is too short to fill the memory, holds NaN, is not evenly sampled, or is sampled
-            by another step than the dt of the forecast map.
+        InputError: for a trajectory that is too short to fill the memory, has NaN, is not evenly
+            sampled, or is sampled by another step than the dt of the forecast map.
 
     Example:
         >>> import jax, jaxcast
@@ -138,14 +157,21 @@ def _rolled_memory(cell: Forecaster, trajectory: Trajectory) -> Any:
 def sequence_chunks(
     trajectory: Trajectory, forecast_map: ForecastMap, *, length: int, stride: int = 1
 ) -> SequenceChunks:
-    """Runs of `length` consecutive one-step samples, one beginning every `stride` samples; they may overlap.
+    """Cuts a trajectory into chunks of consecutive one-step samples, which may overlap.
 
-    What a pool with a recurrent memory is trained on: chunks are independent of each other and free to shuffle. A chunk's
-    first value is the second that a rolled cell sees, the first for which errors of the candidates are known.
+    Pools with a recurrent memory are trained on them. Chunks are independent of each other and free
+    to shuffle. The first value of a chunk is the second that a rolled cell sees, the first for
+    which errors of the candidates are known.
+
+    Args:
+        trajectory: to forecast one step of.
+        forecast_map: of the candidates.
+        length: samples of a chunk.
+        stride: samples from the start of one chunk to the next.
 
     Raises:
-        InputError: for a trajectory shorter than one chunk and two samples more, or with NaN, times that are not evenly
-            spaced by the dt of the forecast map, or sizes below one.
+        InputError: for a trajectory with NaN or shorter than one chunk and two more samples, times
+            that are not evenly spaced by the dt of the forecast map, or sizes below one.
 
     Example:
         >>> import jaxcast
@@ -179,9 +205,15 @@ def _sequence_chunks(trajectory: Trajectory, forecast_map: ForecastMap, length: 
 
 @checked
 def one_step_forecasts(pool: Any, samples: OneStepSamples, *, batch_size: int = 512) -> Output:
-    """What a pool forecasts for every one-step sample: forecast (sample, dim), info alike.
+    """Forecasts every one-step sample by a pool.
 
-    batch_size samples at a time, so that memory stays bounded.
+    Args:
+        pool: that forecasts.
+        samples: to forecast.
+        batch_size: samples that are forecast at once, which bounds the memory.
+
+    Returns:
+        The forecasts, (sample, dim), and the pool's info, with a leading sample axis.
 
     Example:
         >>> import jaxcast
@@ -197,9 +229,16 @@ def one_step_forecasts(pool: Any, samples: OneStepSamples, *, batch_size: int = 
 def one_step_errors(
     pool: Pool, samples: OneStepSamples, *, norm: Literal["mean", "sum"] = "mean", batch_size: int = 512
 ) -> Float[Array, " sample"]:
-    """The squared one-step error of every sample; see `one_step_forecasts`.
+    """Computes the squared one-step error of a pool for every sample.
 
-    The squared difference in the norm of `squared_error`, in squared units of the state.
+    Args:
+        pool: that forecasts.
+        samples: to forecast.
+        norm: over components, the "mean" or the "sum" of the squared differences.
+        batch_size: samples that are forecast at once, which bounds the memory.
+
+    Returns:
+        The errors, in the squared unit of the state.
 
     Example:
         >>> import jaxcast

@@ -1,4 +1,4 @@
-"""How large the inputs of a network are, so that it sees numbers of order one."""
+"""Standardisation of the inputs of networks."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -15,12 +15,19 @@ from jaxcast.nn.standardizer import Standardizer
 
 @checked
 def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Standardizer:
-    """Mean and standard deviation of the states, and the root mean square of the candidates' one-step errors.
+    """Measures the scales of a network's inputs.
 
-    Components that never change, or that every candidate forecasts exactly, count as of size one.
+    Args:
+        trajectory: to measure on.
+        forecast_map: of the candidates.
+
+    Returns:
+        Mean and standard deviation of the states, and the root mean square of the candidates'
+        one-step errors; 1 for components that never change or that every candidate forecasts
+        exactly.
 
     Raises:
-        InputError: for a trajectory of less than two samples.
+        InputError: for a trajectory of fewer than two samples.
 
     Example:
         >>> import jaxcast
@@ -41,7 +48,15 @@ def input_scales(trajectory: Trajectory, forecast_map: ForecastMap) -> Standardi
 
 
 class StandardizedInputs(nnx.Module):
-    """The `Standardizer` of a network, kept with its parameters."""
+    """The `Standardizer` of a network, stored with its parameters.
+
+    Args:
+        scales: the statistics; None for mean 0 and size 1.
+        dim: components of a state.
+
+    Raises:
+        InputError: for statistics of another number of components.
+    """
 
     def __init__(self, scales: Standardizer | None, dim: int):
         given = Standardizer(jnp.zeros(dim), jnp.ones(dim), jnp.ones(dim)) if scales is None else scales
@@ -51,11 +66,21 @@ class StandardizedInputs(nnx.Module):
         self.mean, self.std, self.error = (Buffer(jnp.asarray(values, jnp.result_type(float))) for values in given)
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a part of a network."""
+        """Raises InputError for settings or arrays out of range."""
         check_positive(**{"std of the scales": self.std[...], "error of the scales": self.error[...]})
 
     def states(self, values: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
+        """Standardises states.
+
+        Args:
+            values: the states.
+        """
         return (values - self.mean[...]) / self.std[...]
 
     def errors(self, values: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
+        """Scales errors of candidates.
+
+        Args:
+            values: the errors.
+        """
         return values / self.error[...]

@@ -16,31 +16,37 @@ from jaxcast.rollout import Input, Output
 
 
 class SeedsCarry(NamedTuple):
-    """What each seed carries, with a leading seed axis, and what each forecasts for the next value, (seed, dim)."""
+    """The carry of a `SeedEnsemble`.
+
+    Args:
+        each: the carry of every seed, with a leading seed axis.
+        forecasts: of the next value, by each seed.
+    """
 
     each: Any
     forecasts: Float[Array, "seed dim"]
 
 
 class SeedEnsemble(CandidateCell, FrozenPytree):
-    """The mean forecast of pools that differ in their training seed alone, and their spread as its uncertainty.
+    """A deep ensemble: the mean forecast of one pool's training seeds, with their spread.
 
         y = mean_s y_s,    spread = (sum_s (y_s - y)^2 / (S - 1))^(1/2)
 
-    Where the truth is not known each seed goes on with its own forecast, not with the mean of all: in closed loop the
-    forecast is the mean of S closed loops, and the spread grows as they part. It knows nothing of what all seeds miss
-    alike; `spread_and_error` says how honest it is.
+    Where the truth is not known, each seed continues with its own forecast, not with the mean. In
+    closed loop the forecast is thus the mean of S closed loops, and the spread grows as they
+    diverge. The spread does not include errors that all seeds share; `spread_and_error` compares
+    the two.
 
-    `info` is the mean over seeds of each entry of the pools', with the added "spread", (dim,).
-
-    Source: Lakshminarayanan, Pritzel and Blundell (2017) for ensembles of networks of several seeds.
+    `info` holds the mean over seeds of each entry of the pools' info, and "spread", (dim,).
 
     Args:
         pools: one pool with a leading seed axis on every array, such as `fit` returns.
-        forecast_map: as for a `Forecaster`.
+        forecast_map: of the candidates, as for a `Forecaster`.
 
     Raises:
         InputError: when rolled with pools of fewer than two seeds.
+
+    Source: Lakshminarayanan, Pritzel and Blundell (2017).
 
     Example:
         >>> import jax, jaxcast

@@ -1,4 +1,4 @@
-"""The convex combination of the candidates that would have erred least in the last steps."""
+"""The convex combination of the candidates with the least error in the last steps."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,21 +16,22 @@ from jaxcast.pytrees import FrozenPytree, static
 class SimplexLeastSquares(WeightedSum, DelayPool, FrozenPytree, name="simplex_least_squares"):
     """The convex weights with the least squared error over the last l steps. It has no parameters.
 
-        a = argmin_(a >= 0, sum a = 1) sum_(n = j-l)^(j-1) |sum_i a_i e_n^(i)|^2,    y = sum_i a_i F_i
+        a = argmin_(a >= 0, sum a = 1) sum_(n = j-l)^(j-1) |sum_i a_i e_n^(i)|^2
+        y = sum_i a_i F_i
 
-    e_n^(i) = F_n^(i) - u_n is the error of candidate i, so that sum_i a_i e_n^(i) is the one that the combination would
-    have made. Solved exactly by an active-set method, whatever the rank; eps^(2/3) of the summed squared errors is
-    added to the Gram matrix (4e-11 of them in float64, 2e-5 in float32), so that among weights that do equally well
-    the most even are found. Errors with NaN give weights of NaN. The gradient by the errors, in reverse mode, is that of
-    the weights that are not zero.
-
-    Source: Wolfe (1976), "Finding the nearest point in a polytope".
+    e_n^(i) = F_n^(i) - u_n is the error of candidate i, so sum_i a_i e_n^(i) is that of the
+    combination. An active-set method solves this exactly, whatever the rank. To the Gram matrix is
+    added eps^(2/3) of the summed squared errors (4e-11 of them in float64, 2e-5 in float32), which
+    selects the most even of equally good weights. Errors with NaN give weights of NaN. The gradient
+    with respect to the errors, in reverse mode, is that of the nonzero weights.
 
     Args:
         num_delays: l.
 
     Raises:
         InputError: for less than one delay, a memory of another number of delays, or no candidates.
+
+    Source: Wolfe (1976), "Finding the nearest point in a polytope".
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -51,7 +52,7 @@ class SimplexLeastSquares(WeightedSum, DelayPool, FrozenPytree, name="simplex_le
 
 
 class _Search(NamedTuple):
-    """Where the search stands: weights that are zero off the support, on which they may yet grow."""
+    """The state of the search: weights are zero outside of the support."""
 
     support: Bool[Array, " model"]
     weights: Float[Array, " model"]
@@ -62,8 +63,8 @@ class _Search(NamedTuple):
 @jax.jit
 @partial(jnp.vectorize, signature="(m,n)->(m)")
 def _nearest_to_zero(points: Float[Array, "model number"]) -> Float[Array, " model"]:
-    """The weights of the point nearest to zero in the convex hull of these points."""
-    # No number matters but the ratios of the errors: scaled, their squares neither overflow nor vanish.
+    """Returns the weights of the point nearest to zero in the convex hull of these points."""
+    # Only the ratios of the errors matter; scaled, their squares neither overflow nor vanish.
     size = jax.lax.stop_gradient(jnp.max(jnp.abs(points)))
     points = points / jnp.where(size > 0, size, 1)
     gram = jnp.matmul(points, points.T, precision="highest")
@@ -76,14 +77,14 @@ def _nearest_to_zero(points: Float[Array, "model number"]) -> Float[Array, " mod
 
 
 def _nearest_in_plane(gram: Float[Array, "model model"], support: Bool[Array, " model"]) -> Float[Array, " model"]:
-    """The weights, of either sign, of the point nearest to zero in the plane through the points of the support."""
+    """Returns the weights, of either sign, of the point of the support's plane nearest to zero."""
     within = jnp.where(support[:, None] & support, gram, jnp.eye(len(gram), dtype=gram.dtype))
     weights = jax.scipy.linalg.solve(within, support.astype(gram.dtype), assume_a="pos")
     return weights / weights.sum()
 
 
 def _find_support(gram: Float[Array, "model model"]) -> Bool[Array, " model"]:
-    """The points that carry the one nearest to zero, by Wolfe's cycles: let one in, then drop those that turn out."""
+    """Returns the support of the nearest point, by Wolfe's cycles."""
     models = jnp.arange(len(gram))
     tiny = jnp.finfo(gram.dtype).tiny
     rounding = 4 * jnp.finfo(gram.dtype).eps * jnp.max(jnp.diagonal(gram))
@@ -102,7 +103,7 @@ def _find_support(gram: Float[Array, "model model"]) -> Bool[Array, " model"]:
         entering = inside & improves & (models == steepest)
         support = (support & ~(leaving & (reach <= step))) | entering
         weights = jnp.where(support, weights, 0)
-        # A step of zero drops what was just let in: that can only be rounding, and would go on for ever.
+        # A step of zero drops the point just added: that is rounding, and would repeat for ever.
         return _Search(support, weights, count + 1, jnp.where(inside, ~improves, step <= 0))
 
     first = models == jnp.argmin(jnp.diagonal(gram))

@@ -1,7 +1,7 @@
-"""Which candidate is right at the moment: a probability for each, updated by how well it has just forecast.
+"""Switching pools: the probability that a candidate is right, updated by its latest forecast.
 
-Both pools here are the filter of a hidden Markov chain over the candidates: z_n = i says that candidate i makes the
-step to value n, p(z_(n+1) = j | z_n = i) = T_ij, and then u_n = F_n^(i) + a Gaussian error.
+Both pools are the filter of a hidden Markov chain over the candidates. z_n = i means that candidate
+i makes the step to value n, p(z_(n+1) = j | z_n = i) = T_ij, and u_n = F_n^(i) + a Gaussian error.
 """
 
 from abc import abstractmethod
@@ -24,26 +24,45 @@ from jaxcast.types import Scalar
 
 
 class SwitchingMemory(NamedTuple):
-    """log_weights: of each candidate for the next step, (*batch, model). verifies: whether the newest value, from which
-    the pending forecasts start, was (at least in part) the truth, (*batch,)."""
+    """The memory of a switching pool.
+
+    Args:
+        log_weights: logarithm of each candidate's weight for the next step.
+        verifies: whether the newest value, from which the pending forecasts start, was the truth,
+            at least in part.
+    """
 
     log_weights: Float[Array, "*batch model"]
     verifies: Bool[Array, "*batch"]
 
 
 class _Switching(WeightedSum, PoolMemory):
-    """A pool that is its own memory: the weights. Subclasses give the transition matrix and the likelihoods."""
+    """Base of pools whose memory is their weights; a subclass has transitions and likelihoods."""
 
     @abstractmethod
-    def transition_of(self, num_models: int) -> Float[Array, "model model"]: ...
+    def transition_of(self, num_models: int) -> Float[Array, "model model"]:
+        """Returns the transition matrix T.
+
+        Args:
+            num_models: candidates.
+        """
 
     @abstractmethod
-    def log_likelihood(
-        self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]
-    ) -> Float[Array, " model"]: ...
+    def log_likelihood(self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]) -> Float[Array, " model"]:
+        """Returns the log-likelihood of each candidate, up to a constant.
+
+        Args:
+            errors: of the candidates at the newest value.
+            known: whether the value is the truth, for all components or each.
+        """
 
     @abstractmethod
-    def prior_of(self, num_models: int) -> Float[Array, " model"]: ...
+    def prior_of(self, num_models: int) -> Float[Array, " model"]:
+        """Returns the weights before the first value.
+
+        Args:
+            num_models: candidates.
+        """
 
     def newest(self, memory: Any) -> Any:
         raise InputError(
@@ -55,21 +74,18 @@ class _Switching(WeightedSum, PoolMemory):
         return self
 
     def init(self, value: Float[Array, " dim"], forecasts: Any) -> SwitchingMemory:
-        """The weights before anything was seen."""
         if forecasts is None:
             raise InputError("switching weights need candidates: give the Forecaster a forecast map")
         prior = jnp.asarray(self.prior_of(len(forecasts)), forecasts.dtype)
         return SwitchingMemory(jnp.log(prior), jnp.asarray(False))
 
     def observe(self, memory: SwitchingMemory, x: Input, pending: Float[Array, "model dim"]) -> SwitchingMemory:
-        """The weights for the step after the newest value: the posterior of those for the step to it, moved on.
-
-        A forecast is verified only where it started from the truth and ended at it. In closed loop the value is the
-        pool's own forecast, and tells nothing; neither does the first value after a gap.
-        """
+        # A forecast is verified only where it started from the truth and ended at it. In closed
+        # loop the value is the pool's own forecast and no evidence; nor is the first value after a
+        # gap.
         known = jnp.asarray(x.known)
         evidence = self.log_likelihood(pending - x.value, known)
-        # A candidate that has diverged is out of the question.
+        # A candidate that has diverged gets no weight.
         evidence = jnp.where(jnp.isfinite(evidence), evidence, -jnp.inf)
         is_evidence = memory.verifies & jnp.any(known)
         posterior = jax.nn.log_softmax(memory.log_weights + jnp.where(is_evidence, evidence, 0.0))
@@ -77,7 +93,7 @@ class _Switching(WeightedSum, PoolMemory):
         return SwitchingMemory(logsumexp(posterior[:, None] + log_transition, axis=0), jnp.any(known))
 
     def warmup(self, with_errors: bool) -> int:
-        """The first verified forecast takes two values."""
+        # The first verified forecast takes two values.
         return 1
 
     @checked
@@ -92,21 +108,24 @@ class _Switching(WeightedSum, PoolMemory):
 
 
 class FixedShare(_Switching, Checked, FrozenPytree, name="fixed_share"):
-    """Weights multiplied by the likelihood of each candidate's last verified forecast, of which all then share a part.
+    """Weights that follow each candidate's likelihood, of which a fixed share is redistributed.
 
         v_i = w_i exp(-L_i) / sum_k w_k exp(-L_k),    L_i = 1/2 sum_d ((F_d^(i) - u_d) / s_d)^2
         w'_i = (1 - share) v_i + share / (M - 1) sum_(k != i) v_k,    y = sum_i w'_i F_i
 
-    In closed loop nothing is verified: the weights are shared on, towards equal ones. `HeldWeights` holds them instead.
-
-    Source: Herbster and Warmuth, Machine Learning 32, 151-178 (1998), section 5.
+    L_i is that of the last verified forecast. In closed loop nothing is verified, and the weights
+    drift towards equal ones; `HeldWeights` holds them instead.
 
     Args:
-        share: the part that every candidate gives away at each step, 0 to 1: the rate at which the right one changes.
-        scale: s, the standard deviation of the right candidate's error, a number or one for each component (dim,).
+        share: part of its weight that every candidate gives away at each step, from 0 to 1: the
+            rate at which the right one changes.
+        scale: s, the standard deviation of the right candidate's error, one number or one for each
+            component, (dim,).
 
     Raises:
         InputError: when rolled without candidates, or for a memory of another number of them.
+
+    Source: Herbster and Warmuth, Machine Learning 32, 151-178 (1998), section 5.
 
     Example:
         >>> import jaxcast
@@ -121,7 +140,7 @@ class FixedShare(_Switching, Checked, FrozenPytree, name="fixed_share"):
     scale: Any
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes_of(self, {".share": "", ".scale": "dim" if jnp.ndim(self.scale) else ""})
         check_number("share", float(np.asarray(self.share)), least=0, most=1)
@@ -139,22 +158,25 @@ class FixedShare(_Switching, Checked, FrozenPytree, name="fixed_share"):
 
 
 class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_models"):
-    """The filter of a hidden Markov chain over the candidates, with their Gaussian one-step errors as evidence.
+    """The filter of a hidden Markov chain over the candidates, with Gaussian one-step errors.
 
-        v_i = w_i N(u; F^(i), C_i) / sum_k w_k N(u; F^(k), C_k),    w'_j = sum_i v_i T_ij,    y = sum_j w'_j F_j
+        v_i = w_i N(u; F^(i), C_i) / sum_k w_k N(u; F^(k), C_k)
+        w'_j = sum_i v_i T_ij,    y = sum_j w'_j F_j
 
-    In closed loop nothing is verified and the transition matrix alone moves the weights. It is the interacting
-    multiple-model estimator with models that see the state itself, so that there are no states to mix.
-
-    Source: Blom and Bar-Shalom, IEEE Trans. Automatic Control 33, 780-783 (1988); Rabiner, Proc. IEEE 77, 257-286 (1989).
+    In closed loop nothing is verified, and only the transition matrix moves the weights. It is the
+    interacting multiple-model estimator for models that see the state itself, so there are no
+    states to mix.
 
     Args:
-        transition: T (model, model), row i the probabilities of what follows candidate i.
-        covariances: C (model, dim, dim), of each candidate's errors while it is the right one.
-        prior: of each candidate at the first value, (model,).
+        transition: T, whose row i has the probabilities of what follows candidate i.
+        covariances: C, of each candidate's errors while it is the right one.
+        prior: probability of each candidate at the first value.
 
     Raises:
         InputError: when rolled without candidates, or with another number of them.
+
+    Source: Blom and Bar-Shalom, IEEE Trans. Automatic Control 33, 780-783 (1988); Rabiner, Proc.
+    IEEE 77, 257-286 (1989).
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -172,7 +194,7 @@ class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_mod
     prior: Float[Array, " model"]
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(self)
         sizes_of(self, {".transition": "model model", ".covariances": "model dim dim", ".prior": "model"})
         for name in ("transition", "prior"):
@@ -199,7 +221,7 @@ class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_mod
 
     def log_likelihood(self, errors: Float[Array, "model dim"], known: Bool[Array, "..."]) -> Float[Array, " model"]:
         covariances = jnp.asarray(self.covariances, errors.dtype)
-        if known.ndim:  # what is unknown is left out, as if it were independent and right
+        if known.ndim:  # unknown components are left out, as if they were independent and right
             both = known[:, None] & known[None, :]
             covariances = jnp.where(both, covariances, jnp.eye(len(known), dtype=errors.dtype))
             errors = jnp.where(known, errors, 0.0)
@@ -209,9 +231,14 @@ class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_mod
 def gaussian_log_density(
     errors: Float[Array, "*sample model dim"], covariances: Float[Array, "model dim dim"]
 ) -> Float[Array, "*sample model"]:
-    """log N(error; 0, C_i) up to the constant that all candidates share."""
+    """Computes log N(error; 0, C_i), up to the constant that all candidates share.
+
+    Args:
+        errors: of the candidates.
+        covariances: C, of each candidate.
+    """
     root = jnp.linalg.cholesky(covariances)
-    # By the inverse of the factor, which is the same for all samples: a solve for each would be slower.
+    # The inverse of the factor serves all samples; to solve for each would be slower.
     identity = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
     whiten = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
     whitened = jnp.einsum("mde,...me->...md", whiten, errors, precision="highest")

@@ -1,4 +1,4 @@
-"""The numbers of switching weights by maximum likelihood: expectation maximisation (Baum-Welch) over a training course."""
+"""Maximum likelihood for switching pools, by expectation maximisation (Baum-Welch)."""
 
 from typing import Any, NamedTuple
 
@@ -14,10 +14,12 @@ from jaxcast.types import Scalar
 
 
 class Smoothed(NamedTuple):
-    """What all observations tell of the chain.
+    """The smoothed chain, given all observations.
 
-    posterior: p(z_n = i | all), (time, model). transitions: the expected number of each, (model, model).
-    log_likelihood: of all observations, in the unit of the given log-densities.
+    Args:
+        posterior: p(z_n = i | all).
+        transitions: expected number of each transition.
+        log_likelihood: of all observations, up to the constant of the given log-densities.
     """
 
     posterior: Float[Array, "time model"]
@@ -29,16 +31,22 @@ class Smoothed(NamedTuple):
 def fit_fixed_share(
     forecasts: Float[Array, "time model dim"], targets: Float[Array, "time dim"], *, num_iterations: int = 100
 ) -> FixedShare:
-    """The share and the error scales under which a course of values was most likely, by expectation maximisation.
+    """Fits `FixedShare` by maximum likelihood.
 
-        share <- expected switches / (time - 1),    s_d^2 <- sum_(n,i) p(z_n = i) (F_(n,d)^(i) - u_(n,d))^2 / time
+        share <- expected switches / (time - 1)
+        s_d^2 <- sum_(n,i) p(z_n = i) (F_(n,d)^(i) - u_(n,d))^2 / time
 
     Args:
-        forecasts, targets: of consecutive steps in time order, such as those of `one_step_samples`.
-        num_iterations: of the algorithm; each makes the course more likely.
+        forecasts: of the candidates at consecutive steps, such as those of `one_step_samples`.
+        targets: the true values of these steps.
+        num_iterations: of expectation maximisation; each increases the likelihood.
+
+    Returns:
+        The pool.
 
     Raises:
-        InputError: unless there are at least two steps, two candidates, and one row of each for every step, all finite.
+        InputError: unless there are at least two steps and two candidates, with a row of each for
+            every step, all finite.
 
     Source: Dempster, Laird and Rubin (1977); Rabiner, Proc. IEEE 77, 257-286 (1989).
 
@@ -82,20 +90,27 @@ def fit_interacting_models(
     num_iterations: int = 100,
     pseudo_count: Scalar = 0.1,
 ) -> InteractingModels:
-    """The transition matrix and error covariances under which a course of values was most likely (Baum-Welch).
+    """Fits `InteractingModels` by maximum likelihood.
 
         T_ij <- (expected transitions from i to j + c) / their sum over j
-        C_i <- (sum_n p(z_n = i) e_n^(i) e_n^(i)' + (dim + 1) C) / (sum_n p(z_n = i) + dim + 1),    e = F - u
+        C_i <- (sum_n p(z_n = i) e_n^(i) e_n^(i)' + (dim + 1) C) / (sum_n p(z_n = i) + dim + 1)
+        e = F - u
 
-    with C the same mean over all candidates, so that one that is seldom right keeps a sensible covariance. The prior is
-    the stationary distribution of T.
+    C is the same mean over all candidates, so that one that is seldom right keeps a sensible
+    covariance. The prior is the stationary distribution of T.
 
     Args:
-        forecasts, targets: of consecutive steps in time order, such as those of `one_step_samples`.
-        num_iterations: of the algorithm. pseudo_count: c, which keeps what was never seen from being impossible.
+        forecasts: of the candidates at consecutive steps, such as those of `one_step_samples`.
+        targets: the true values of these steps.
+        num_iterations: of expectation maximisation; each increases the likelihood.
+        pseudo_count: c, which keeps unseen transitions possible.
+
+    Returns:
+        The pool.
 
     Raises:
-        InputError: unless there are at least two steps, two candidates, and one row of each for every step, all finite.
+        InputError: unless there are at least two steps and two candidates, with a row of each for
+            every step, all finite.
 
     Source: Baum, Petrie, Soules and Weiss (1970); Rabiner, Proc. IEEE 77, 257-286 (1989).
 
@@ -132,10 +147,12 @@ def _fit_interacting(errors: Array, num_iterations: Any, pseudo_count: Scalar) -
 
 
 def stationary(transition: Float[Array, "model model"]) -> Float[Array, " model"]:
-    """The distribution that a chain tends to: pi = pi T.
+    """Computes the stationary distribution of a chain: pi = pi T.
 
-    By a damped chain with the same stationary distribution, squared until nothing is left of the start: that of T
-    itself may be periodic.
+    T itself may be periodic, so a damped chain with the same distribution is squared repeatedly.
+
+    Args:
+        transition: T.
     """
     damped = 0.5 * (transition + jnp.eye(len(transition), dtype=transition.dtype))
     power = jax.lax.fori_loop(0, 30, lambda _, power: _rows_to_one(power @ power), damped)
@@ -145,10 +162,12 @@ def stationary(transition: Float[Array, "model model"]) -> Float[Array, " model"
 def smooth(
     log_densities: Float[Array, "time model"], prior: Float[Array, " model"], transition: Float[Array, "model model"]
 ) -> Smoothed:
-    """The forward-backward algorithm, each step scaled to a sum of one.
+    """Runs the forward-backward algorithm, with each step scaled to a sum of one.
 
     Args:
-        log_densities: log p(observation n | z_n = i). prior: p(z_1 = i).
+        log_densities: log p(observation n | z_n = i).
+        prior: p(z_1 = i).
+        transition: T.
 
     Source: Rabiner, Proc. IEEE 77, 257-286 (1989), section V.
     """
@@ -177,14 +196,14 @@ def _rows_to_one(matrix: Array) -> Array:
 
 
 def _squares_of_best(errors: Array) -> Array:
-    """The squared errors, component by component, of the candidate that errs least at each step, (time, dim)."""
+    """Returns the squared errors of the best candidate at each step, (time, dim)."""
     squares = errors**2
     size = (squares / jnp.maximum(squares.mean((0, 1)), jnp.finfo(errors.dtype).tiny)).sum(-1)
     return jnp.take_along_axis(squares, jnp.argmin(size, 1)[:, None, None], axis=1)[:, 0]
 
 
 def _smallest(errors: Array) -> Array:
-    """The least standard deviation of an error, (dim,): a perfect candidate must not make a density infinite."""
+    """Returns the least standard deviation, (dim,), so that all densities are finite."""
     return 1e-6 * jnp.sqrt((errors**2).mean((0, 1))) + jnp.finfo(errors.dtype).tiny ** 0.25
 
 

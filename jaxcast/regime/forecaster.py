@@ -83,7 +83,7 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     is_corrected: bool = static(default=False)
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a forecaster."""
+        """Raises InputError for settings or arrays out of range."""
         check_floats(dataclasses.replace(self, forecast_map=None))
         sizes = self._sizes()
         for name, factors, size in (
