@@ -51,3 +51,5 @@ from jaxcast.series.table_reader import read_series as read_series
 from jaxcast.series.tables import CovariateNames as CovariateNames
 from jaxcast.series.tables import SeriesTable as SeriesTable
 from jaxcast.series.tables import series_table as series_table
+from jaxcast.series.window_forecaster import WindowForecaster as WindowForecaster
+from jaxcast.series.window_forecaster import WindowSignature as WindowSignature

@@ -16,7 +16,6 @@ from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import Buffer, uniform_linear
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.nn.stack import LAYERS, Stack
-from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of, pinball_of
 from jaxcast.series.features import (
@@ -29,12 +28,13 @@ from jaxcast.series.features import (
 )
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions, learned_from
 from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
+from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.types import Info
 
 N = TypeVar("N", bound="RegionNetwork")
 
 
-class RegionNetwork(Checked, Saveable, nnx.Module):
+class RegionNetwork(WindowForecaster, Checked, nnx.Module):
     """What the recurrent region forecasters share: the series' scales, and how states become forecasts.
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
@@ -119,6 +119,14 @@ class RegionNetwork(Checked, Saveable, nnx.Module):
         if not self.levels:
             return Output(forecasts[..., 0], info)
         return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
+
+    @property
+    def signature(self) -> WindowSignature:
+        """What it takes and returns."""
+        return WindowSignature(
+            self.num_leads, levels=self.levels, target_features=self.target_features, mean=self.mean[...],
+            num_covariates=self.num_covariates,
+        )  # fmt: skip
 
     def _check(self, history: Array) -> None:
         num_regions = self.mean.shape[0]

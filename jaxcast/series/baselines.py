@@ -16,6 +16,7 @@ from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.features import check_features, check_history, for_each_series
+from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 
 Leads = tuple[int, ...]
 
@@ -29,7 +30,7 @@ def last_known(
     return jnp.take_along_axis(jnp.flip(history, -2), age[..., None, :], -2)[..., 0, :], age
 
 
-class LastValue(FrozenPytree, name="last_value"):
+class LastValue(WindowForecaster, FrozenPytree, name="last_value"):
     """The newest known value is the forecast at every lead.
 
     Args:
@@ -52,6 +53,11 @@ class LastValue(FrozenPytree, name="last_value"):
         check_leads(self.leads)
         check_features(self.target_features)
 
+    @property
+    def signature(self) -> WindowSignature:
+        """What it takes and returns."""
+        return _signature(self.leads, self.target_features)
+
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
@@ -60,7 +66,7 @@ class LastValue(FrozenPytree, name="last_value"):
         return _at_every(self.leads, last_known(history)[0])
 
 
-class SeasonalLastValue(FrozenPytree, name="seasonal_last_value"):
+class SeasonalLastValue(WindowForecaster, FrozenPytree, name="seasonal_last_value"):
     """The value one period before the target: y_(t+h) = u_(t+h-s), or the newest such where h exceeds the period s.
 
     Where that one is missing, it is the newest known value.
@@ -88,6 +94,11 @@ class SeasonalLastValue(FrozenPytree, name="seasonal_last_value"):
         check_features(self.target_features)
         check_whole("period", self.period)
 
+    @property
+    def signature(self) -> WindowSignature:
+        """What it takes and returns."""
+        return _signature(self.leads, self.target_features, least_history=self.period)
+
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
@@ -101,7 +112,7 @@ class SeasonalLastValue(FrozenPytree, name="seasonal_last_value"):
         return jnp.where(jnp.isfinite(before), before, newest)
 
 
-class HistoryMean(FrozenPytree, name="history_mean"):
+class HistoryMean(WindowForecaster, FrozenPytree, name="history_mean"):
     """The mean of the known values of the history is the forecast at every lead.
 
     Args:
@@ -124,6 +135,11 @@ class HistoryMean(FrozenPytree, name="history_mean"):
         check_leads(self.leads)
         check_features(self.target_features)
 
+    @property
+    def signature(self) -> WindowSignature:
+        """What it takes and returns."""
+        return _signature(self.leads, self.target_features)
+
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
@@ -132,7 +148,7 @@ class HistoryMean(FrozenPytree, name="history_mean"):
         return _at_every(self.leads, jnp.nanmean(history, -2))
 
 
-class Drift(FrozenPytree, name="drift"):
+class Drift(WindowForecaster, FrozenPytree, name="drift"):
     """The line through the first and the last value of the history goes on: y_(t+h) = u_t + h (u_t - u_1) / (t - 1).
 
     Args:
@@ -155,6 +171,11 @@ class Drift(FrozenPytree, name="drift"):
         check_leads(self.leads)
         check_features(self.target_features)
 
+    @property
+    def signature(self) -> WindowSignature:
+        """What it takes and returns."""
+        return _signature(self.leads, self.target_features, least_history=2)
+
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         return _forecast(self._of_series, history, self.target_features)
@@ -167,6 +188,10 @@ class Drift(FrozenPytree, name="drift"):
         steps = jnp.maximum(history.shape[-2] - 1 - age - missing, 1)
         slope = (newest - oldest) / steps
         return jnp.stack([newest + (lead + age) * slope for lead in self.leads], -2)
+
+
+def _signature(leads: Leads, targets: Leads, least_history: int = 1) -> WindowSignature:
+    return WindowSignature(len(leads), leads=leads, target_features=targets, least_history=least_history)
 
 
 def _at_every(leads: Leads, values: Float[Array, "*batch region"]) -> Float[Array, "*batch lead region"]:

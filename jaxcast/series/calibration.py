@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,8 +14,9 @@ from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of
-from jaxcast.series.features import check_history, flat, mean_of, of_targets, series_of, target_features_of
+from jaxcast.series.features import check_history, flat, of_targets, target_features_of
 from jaxcast.series.samples import SeriesWindows, base_quantiles
+from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 
 # So many errors of the usual size are counted to those of each series, of which there may be few, or none.
 PRIOR_COUNT = 5
@@ -22,7 +24,7 @@ _NEWEST = 9
 _LEAST_WIDTH = 0.25
 
 
-class CalibratedForecaster(Checked, FrozenPytree, name="calibrated"):
+class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibrated"):
     """A forecaster of several series, and how far each of its quantiles is off at each lead.
 
         q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, and not below `lower`
@@ -46,7 +48,7 @@ class CalibratedForecaster(Checked, FrozenPytree, name="calibrated"):
         [[[3.0, 4.0, 5.0]]]
     """
 
-    forecaster: Any
+    forecaster: WindowForecaster
     shifts: Float[Array, "lead region *target level"]
     covariates_mean: Any = 0.0
     covariates_std: Any = 1.0
@@ -75,11 +77,12 @@ class CalibratedForecaster(Checked, FrozenPytree, name="calibrated"):
         self._check_covariates()
         check_number("usual_change", float(jnp.min(jnp.asarray(self.usual_change))), least=0)
         self._check_forecaster(sizes)
+        self._check_shapes(sizes["region"])
 
     def _check_covariates(self) -> None:
         """Raises InputError unless the covariates have a mean and a scale for each number, or one for all."""
         shape, other = jnp.shape(self.covariates_mean), jnp.shape(self.covariates_std)
-        size = getattr(getattr(self.forecaster, "inputs", self.forecaster), "num_covariates", None)
+        size = self.forecaster.signature.num_covariates
         if shape != other or 0 in shape or (size is not None and shape[-1:] not in ((), (size,))):
             raise InputError(
                 f"covariates_mean and covariates_std must be of {size or 'the'} covariates, got {shape} and {shown(other)}"
@@ -88,11 +91,10 @@ class CalibratedForecaster(Checked, FrozenPytree, name="calibrated"):
 
     def _check_forecaster(self, sizes: dict[str, int]) -> None:
         """Raises InputError unless the forecaster is one of as many leads and regions, above the lower bound."""
-        leads = getattr(self.forecaster, "leads", None)
-        num_leads = getattr(self.forecaster, "num_leads", sizes["lead"] if leads is None else len(leads))
+        signature = self.forecaster.signature
+        num_leads, mean = signature.num_leads, signature.mean
         if num_leads != sizes["lead"]:
             raise InputError(f"shifts must be of {num_leads} leads, as the forecaster, got {sizes['lead']}")
-        mean = mean_of(self.forecaster)
         if mean is None:
             return
         if len(mean) != sizes["region"]:
@@ -101,10 +103,24 @@ class CalibratedForecaster(Checked, FrozenPytree, name="calibrated"):
         if self.lower is not None and self.lower > float(jnp.min(mean)) * (1 + 1e-5 * jnp.sign(jnp.min(mean))):
             raise InputError(f"lower must not be above the mean of a series, got {self.lower:g}")
 
+    def _check_shapes(self, num_regions: int) -> None:
+        """Raises InputError for arrays of other sizes, which might broadcast and be wrong without a word."""
+        signature, targets = self.forecaster.signature, self.target_features
+        series = signature.series or (num_regions, *[max(targets, default=0) + 1] * bool(targets))
+        covariates = jnp.ones((num_regions, signature.num_covariates)) if signature.num_covariates else None
+        output = jax.eval_shape(self, jnp.ones((max(signature.least_history, 2), *series)), covariates)
+        if output.info["quantiles"].shape != self.shifts.shape:
+            raise InputError(f"quantiles must be {self.shifts.shape}, got {output.info['quantiles'].shape}")
+
+    @property
+    def signature(self) -> WindowSignature:
+        """That of the forecaster, with the levels and the least value of this one."""
+        return self.forecaster.signature._replace(levels=self.levels, lower=self.lower)
+
     @property
     def target_features(self) -> tuple[int, ...]:
         """Which features it forecasts; () where histories have no feature axis."""
-        return getattr(self.forecaster, "target_features", ())
+        return self.forecaster.signature.target_features
 
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
@@ -121,7 +137,7 @@ class CalibratedForecaster(Checked, FrozenPytree, name="calibrated"):
         Raises:
             InputError: for histories of another shape.
         """
-        check_history(history, self.target_features, series=series_of(self.forecaster))
+        check_history(history, self.target_features, series=self.forecaster.signature.series)
         if covariates is not None:
             covariates = (covariates - self.covariates_mean) / self.covariates_std
         base = base_quantiles(self.forecaster, history, covariates)

@@ -94,17 +94,6 @@ def check_history(history: Any, targets: Numbers, *, series: tuple[int, ...] | N
         raise InputError(f"expected histories {wanted} and at least {least} steps, got shape {shape}")
 
 
-def mean_of(forecaster: Any) -> Any:
-    """The means of the series that a forecaster of this package learned from; None for one without."""
-    return getattr(getattr(forecaster, "inputs", forecaster), "mean", None)
-
-
-def series_of(forecaster: Any) -> tuple[int, ...] | None:
-    """The sizes of the region and the feature axis that a forecaster takes, where it knows them."""
-    mean = mean_of(getattr(forecaster, "one_step", forecaster))
-    return None if mean is None else tuple(mean.shape)
-
-
 def of_targets(values: Any, targets: Numbers) -> Any:
     """The features that are forecast, (..., target); all that there is where there is no feature axis."""
     return values[..., np.asarray(targets)] if targets else values

@@ -15,7 +15,6 @@ from jaxcast.limits import check_arrays
 from jaxcast.nn.layers import Buffer
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.registry import names_of
-from jaxcast.rollout import Output
 from jaxcast.series.abstract_network import region_loss
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.expansions import LinearFeatures, random_fourier_features
@@ -26,6 +25,7 @@ from jaxcast.series.recurrent_networks import AttentionNetwork, GlobalNetwork, H
 from jaxcast.series.regression_path import RegressionPath, fit_regression_path
 from jaxcast.series.samples import SeriesWindows, base_quantiles
 from jaxcast.series.scaling import series_scale
+from jaxcast.series.window_forecaster import WindowForecaster
 from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
 
@@ -41,7 +41,7 @@ NETWORKS: dict[str, Any] = {
 }
 
 
-class TrainableForecaster(FrozenPytree):
+class TrainableForecaster(WindowForecaster, FrozenPytree):
     """Abstract base of a user's forecasters that `fit_series` tries by their name.
 
     A subclass gives its name in its head. It is then a method of `fit_series` and of
@@ -51,7 +51,10 @@ class TrainableForecaster(FrozenPytree):
         >>> import jax.numpy as jnp, jaxcast, numpy as np
         >>> class Typical(jaxcast.series.TrainableForecaster, name="typical"):
         ...     mean: object
-        ...     num_leads: int = jaxcast.pytrees.static()
+        ...     num_leads: int = jaxcast.static()
+        ...     @property
+        ...     def signature(self):
+        ...         return jaxcast.series.WindowSignature(self.num_leads, mean=self.mean)
         ...     @classmethod
         ...     def fit(cls, windows, *, problem):
         ...         weights = windows.weights
@@ -79,18 +82,6 @@ class TrainableForecaster(FrozenPytree):
 
         Returns:
             The forecaster, of as many leads as the problem has.
-        """
-
-    @abstractmethod
-    def __call__(self, history: Any, covariates: Any = None) -> Output:
-        """Forecasts all leads.
-
-        Args:
-            history: (time, region) or (sample, time, region).
-            covariates: as in the windows.
-
-        Returns:
-            Forecasts (*batch, lead, region); where it has quantiles at the problem's levels, `info["quantiles"]`.
         """
 
 

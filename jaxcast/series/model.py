@@ -122,7 +122,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         shape = self.forecaster.shifts.shape[:2]
         if shape != (len(self.leads), len(self.names)):
             raise InputError(f"expected leads and names for shifts of shape {self.forecaster.shifts.shape}")
-        own = getattr(self.forecaster.forecaster, "leads", None)
+        own = self.forecaster.signature.leads
         if own is not None and tuple(own) != self.leads:
             raise InputError(f"leads must be those of the forecaster, {own}, got {shown(self.leads)}")
         for name in ("step", "method", "learned_until"):

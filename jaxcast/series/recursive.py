@@ -14,7 +14,8 @@ from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output, RolloutState, closed_loop
 from jaxcast.scores.quantiles import middle_of
-from jaxcast.series.features import check_history, series_of
+from jaxcast.series.features import check_history
+from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.types import Info
 
 
@@ -43,7 +44,7 @@ class WindowCell(FrozenPytree, Cell):
         [3.0, 4.0, 5.0]
     """
 
-    forecaster: Any
+    forecaster: WindowForecaster
     history_size: int = static()
 
     def __post_init__(self) -> None:
@@ -86,7 +87,10 @@ class WindowCell(FrozenPytree, Cell):
         """The forecast, or with a key a draw from the quantiles."""
         if key is None or "quantiles" not in output.info:
             return output.forecast
-        levels, quantiles = jnp.asarray(self.forecaster.levels, output.forecast.dtype), output.info["quantiles"]
+        levels, quantiles = (
+            jnp.asarray(self.forecaster.signature.levels, output.forecast.dtype),
+            output.info["quantiles"],
+        )
         if len(levels) == 1:
             return output.forecast
         scores = jax.scipy.special.ndtri(levels)
@@ -94,20 +98,20 @@ class WindowCell(FrozenPytree, Cell):
         k = jnp.clip(jnp.sum(drawn > scores, -1, keepdims=True) - 1, 0, len(levels) - 2)
         low, high = (jnp.take_along_axis(quantiles, at, -1) for at in (k, k + 1))
         values = (low + (high - low) * (drawn - scores[k]) / (scores[k + 1] - scores[k]))[..., 0]
-        lower = getattr(self.forecaster, "lower", None)
+        lower = self.forecaster.signature.lower
         return (values if lower is None else jnp.maximum(values, lower)).astype(output.forecast.dtype)
 
 
-def check_one_step(forecaster: Any) -> None:
+def check_one_step(forecaster: WindowForecaster) -> None:
     """Raises InputError for a forecaster that says its first lead is not 1."""
-    leads = getattr(forecaster, "leads", (1,))
-    if leads[0] != 1:
+    leads = forecaster.signature.leads
+    if leads is not None and leads[0] != 1:
         raise InputError(f"expected a forecaster of the next step, whose first lead is 1, got one of the leads {leads}")
 
 
-def check_all_features(forecaster: Any, value: Num[Array, "..."]) -> None:
+def check_all_features(forecaster: WindowForecaster, value: Num[Array, "..."]) -> None:
     """Raises InputError unless a forecaster forecasts every feature of a value, which are to enter its window."""
-    targets = getattr(forecaster, "target_features", ())
+    targets = forecaster.signature.target_features
     if targets and targets != tuple(range(value.shape[-1])):
         raise InputError(
             f"a closed loop needs forecasts of all features, expected target features {tuple(range(value.shape[-1]))} for values "
@@ -115,7 +119,7 @@ def check_all_features(forecaster: Any, value: Num[Array, "..."]) -> None:
         )
 
 
-class RecursiveForecaster(FrozenPytree):
+class RecursiveForecaster(WindowForecaster, FrozenPytree):
     """A one-step forecaster made into one of any leads: its forecasts enter the window, step after step (a closed loop).
 
     The other way is to learn each lead directly, as all forecasters here do that are made for several leads. With a key its
@@ -143,7 +147,7 @@ class RecursiveForecaster(FrozenPytree):
         True
     """
 
-    one_step: Any
+    one_step: WindowForecaster
     leads: tuple[int, ...] = static()
     num_paths: int = static(default=100)
 
@@ -154,9 +158,15 @@ class RecursiveForecaster(FrozenPytree):
         check_one_step(self.one_step)
 
     @property
+    def signature(self) -> WindowSignature:
+        """That of the one-step forecaster, for other leads; without a key there are no quantiles."""
+        one_step = self.one_step.signature
+        return one_step._replace(num_leads=len(self.leads), leads=self.leads, levels=())
+
+    @property
     def target_features(self) -> tuple[int, ...]:
         """Which features it forecasts; () where histories have no feature axis."""
-        return getattr(self.one_step, "target_features", ())
+        return self.one_step.signature.target_features
 
     def __call__(
         self, history: Num[Array, "..."], covariates: Any = None, *, key: Key[Array, ""] | None = None
@@ -174,10 +184,10 @@ class RecursiveForecaster(FrozenPytree):
         Raises:
             InputError: see the class.
         """
-        levels = getattr(self.one_step, "levels", ())
+        levels = self.one_step.signature.levels
         if key is not None and not levels:
             raise InputError("a key is for draws from quantiles, which this forecaster has none of")
-        check_history(history, self.target_features, series=series_of(self.one_step))
+        check_history(history, self.target_features, series=self.one_step.signature.series)
         check_all_features(self.one_step, history)
         batch = history.shape[: -3 if self.target_features else -2]
         if jnp.issubdtype(history.dtype, jnp.integer):

@@ -28,10 +28,11 @@ from jaxcast.series.lags import LagInputs
 from jaxcast.series.normal_equations import solve_each_region, solve_together
 from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
 from jaxcast.series.streaming import solve_streaming
+from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.types import Scalar
 
 
-class LagRegression(Checked, FrozenPytree, name="lag_regression"):
+class LagRegression(WindowForecaster, Checked, FrozenPytree, name="lag_regression"):
     """A regression from lags to all leads at once, made by `fit_lag_regression`.
 
         y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )
@@ -76,6 +77,15 @@ class LagRegression(Checked, FrozenPytree, name="lag_regression"):
     def target_features(self) -> tuple[int, ...]:
         """Which features it forecasts; () where histories have no feature axis."""
         return self.inputs.target_features
+
+    @property
+    def signature(self) -> WindowSignature:
+        """What it takes and returns."""
+        own = WindowSignature(self.num_leads, target_features=self.target_features)
+        if not isinstance(self.inputs, LagInputs):
+            return own
+        mean, num_covariates = self.inputs.mean, self.inputs.num_covariates
+        return own._replace(mean=mean, num_covariates=num_covariates, least_history=max(self.inputs.lags) + 1)
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a regression."""

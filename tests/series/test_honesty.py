@@ -1,7 +1,5 @@
 """Forecasters of series learn from nothing that has no weight and nothing that comes later."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,13 +161,16 @@ def test_of_nine_errors_the_kth_is_that_of_k_tenths(values):
     np.testing.assert_allclose(wide[0, 1], 100 * wide[0, 0], rtol=1e-12)
 
 
-@dataclasses.dataclass(frozen=True)
-class Skewed:
+class Skewed(jaxcast.series.WindowForecaster, jaxcast.FrozenPytree):
     """A skewed forecast of one step: its quantiles are unequally far apart."""
 
     levels = (0.1, 0.3, 0.5, 0.9)
     quantiles = (-40.0, 0.0, 1.0, 10.0)
-    lower: float | None = None
+    lower: float | None = jaxcast.static(default=None)
+
+    @property
+    def signature(self):
+        return jaxcast.series.WindowSignature(1, levels=self.levels, lower=self.lower)
 
     def __call__(self, history, covariates=None):
         levels = jnp.broadcast_to(jnp.asarray(self.quantiles), (1, history.shape[-1], 4))

@@ -169,10 +169,14 @@ def test_usual_changes_are_those_of_windows_that_are_learned_from():
     np.testing.assert_allclose(jaxcast.series.typical_change(everything._replace(weights=weights)), [1.0])
 
 
-class Told(FrozenPytree):
+class Told(jaxcast.series.WindowForecaster, FrozenPytree):
     """Its point forecast is what is given."""
 
     leads: tuple = static(default=(1,))
+
+    @property
+    def signature(self):
+        return jaxcast.series.WindowSignature(len(self.leads), leads=self.leads)
 
     def __call__(self, history, covariates=None):
         return Output(jnp.broadcast_to(covariates[..., None, :1], (*history.shape[:-2], 1, history.shape[-1])), {})

@@ -13,10 +13,14 @@ VALUES = jnp.asarray(np.random.default_rng(0).normal(size=(80, 3)).cumsum(0) * 0
 WINDOW = 5
 
 
-class Walk(FrozenPytree):
+class Walk(jaxcast.series.WindowForecaster, FrozenPytree):
     """A random walk's quantiles one step ahead."""
 
     levels: tuple = static()
+
+    @property
+    def signature(self):
+        return jaxcast.series.WindowSignature(1, levels=self.levels)
 
     def __call__(self, history, covariates=None):
         steps = jnp.sqrt(2.0) * jax.scipy.special.erfinv(2 * jnp.asarray(self.levels) - 1)
