@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcast.checks import Checked, check_flag, check_floats, check_number, sizes_of
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.pools import clip_outliers, model_scores, where_forecast
+from jaxcast.hub.pools import QuantilePool, clip_outliers, model_scores, where_forecast
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
@@ -24,7 +24,7 @@ class ScoreMemory(NamedTuple):
     newest: Float[Array, "location time"]
 
 
-class AdaptivePool(Checked, FrozenPytree, name="adaptive"):
+class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
     """A convex combination of the models by their past scores, recalibrated by its own past errors.
 
         a_i = softmax_i [ - sum_r (powers_r . log relative score of i at forgetting rate r) ],    p = sum_i a_i q_i

@@ -1,6 +1,7 @@
 """Plain pools of quantile forecasts: equal-weight mean and median, trimmed mean, opinion pool, shares by past scores or trained."""
 
-from typing import Any, Protocol, runtime_checkable
+from abc import abstractmethod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,30 +13,69 @@ from jaxcast.errors import InputError
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.types import Scalar
 
 
-@runtime_checkable
-class QuantilePool(Protocol):
-    """A pool in two halves, over all locations and times of a hub at once.
+class QuantilePool(Saveable):
+    """Base of pools of quantile forecasts, over all locations and times of a hub at once.
 
-    observe: what is remembered before each forecast, from what was known then; it has no parameters, so that training need
-    do it only once. pool: (memory, forecasts) -> Output, the forecast (location, time, quantile), NaN where no model is present, with
-    each model's share in `info["weights"]`, (location, time, model). Neither looks ahead.
+    A subclass is a `FrozenPytree`. One that is made without arguments can be named on the command
+    line. Neither half may look ahead.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp, numpy as np
+        >>> class Widest(jaxcast.hub.QuantilePool, jaxcast.FrozenPytree):
+        ...     def observe(self, forecasts):
+        ...         return None
+        ...     def __call__(self, memory, forecasts):
+        ...         low, high = jnp.nanmin(forecasts.quantiles, 2), jnp.nanmax(forecasts.quantiles, 2)
+        ...         return jaxcast.Output(jnp.where(forecasts.levels < 0.5, low, high), {})
+        >>> values = np.asarray([[[[1.0, 2.0], [0.0, 4.0]]]])
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.asarray([[2.5]]), np.asarray([0.25, 0.5]))
+        >>> jaxcast.hub.pool_forecasts(Widest(), forecasts).forecast[0, 0].tolist()
+        [0.0, 4.0]
     """
 
-    def observe(self, forecasts: HubForecasts) -> Any: ...
-    def __call__(self, memory: Any, forecasts: HubForecasts) -> Output: ...
+    @abstractmethod
+    def observe(self, forecasts: HubForecasts) -> Any:
+        """Returns what is remembered before each forecast; it has no parameters, so that training needs it only once.
+
+        Args:
+            forecasts: of all models, and the truth.
+
+        Returns:
+            A pytree of arrays, or None.
+        """
+
+    @abstractmethod
+    def __call__(self, memory: Any, forecasts: HubForecasts) -> Output:
+        """Pools the forecasts of the models.
+
+        Args:
+            memory: what `observe` returned.
+            forecasts: of all models.
+
+        Returns:
+            The forecast (location, time, quantile), NaN where no model is present. Where there are
+            weights, `info["weights"]` has each model's share, (location, time, model).
+        """
 
 
-class _Memoryless:
+class MemorylessPool(QuantilePool):
+    """Base of quantile pools that remember nothing."""
+
     def observe(self, forecasts: HubForecasts) -> None:
-        return None
+        """Returns None.
+
+        Args:
+            forecasts: not looked at.
+        """
 
 
-class QuantileMean(_Memoryless, FrozenPytree, name="equal_mean"):
+class QuantileMean(MemorylessPool, FrozenPytree, name="equal_mean"):
     """The mean of each quantile over the models present: Vincent's average.
 
     Example:
@@ -50,7 +90,7 @@ class QuantileMean(_Memoryless, FrozenPytree, name="equal_mean"):
         return weighted_mean(equal_shares(forecasts.present, forecasts.quantiles.dtype), forecasts.quantiles, forecasts)
 
 
-class QuantileMedian(_Memoryless, FrozenPytree, name="equal_median"):
+class QuantileMedian(MemorylessPool, FrozenPytree, name="equal_median"):
     """The median of each quantile over the models present. It has no weights to report.
 
     Example:
@@ -65,7 +105,7 @@ class QuantileMedian(_Memoryless, FrozenPytree, name="equal_median"):
         return Output(where_forecast(median_of_present(forecasts.quantiles, forecasts.present), forecasts), {})
 
 
-class TrimmedMean(_Memoryless, FrozenPytree, name="trimmed_mean"):
+class TrimmedMean(MemorylessPool, FrozenPytree, name="trimmed_mean"):
     """The mean of each quantile over the models present but for the share `trim` of them at either end.
 
     Args:
@@ -101,7 +141,7 @@ class TrimmedMean(_Memoryless, FrozenPytree, name="trimmed_mean"):
         return Output(where_forecast(total / jnp.maximum(kept.sum(2), 1), forecasts), {})
 
 
-class LinearOpinionPool(_Memoryless, FrozenPytree, name="linear_opinion_pool"):
+class LinearOpinionPool(MemorylessPool, FrozenPytree, name="linear_opinion_pool"):
     """The quantiles of the mixture of the models' distributions: an average of probabilities, not of quantiles.
 
         F(x) = mean_i F_i(x),    q_tau = inf {x: F(x) >= tau}
@@ -150,7 +190,7 @@ def _mixture_cdf(x: Array, forecasts: HubForecasts, shares: Array) -> Array:
     return jnp.einsum("ltm,ltmp->ltp", shares, of_all)
 
 
-class InverseScoreWeights(FrozenPytree, name="inverse_score"):
+class InverseScoreWeights(QuantilePool, FrozenPytree, name="inverse_score"):
     """Weights from how each model has scored lately, by location or over all: what the US hub did late in the pandemic.
 
         a_i = (s_i / mean s)^(-power) / sum,    s_i: mean WIS over the last `window` known times, to that of all models there then
@@ -204,7 +244,7 @@ class InverseScoreWeights(FrozenPytree, name="inverse_score"):
         return weighted_mean(shares.astype(forecasts.quantiles.dtype), forecasts.quantiles, forecasts)
 
 
-class TrainedQuantileAverage(Checked, FrozenPytree, name="quantile_average"):
+class TrainedQuantileAverage(QuantilePool, Checked, FrozenPytree, name="quantile_average"):
     """A convex combination of the models with shares that are trained and the same everywhere: it cannot cross.
 
         q = sum_i a_i q_i,    a = softmax of the logits over the models present

@@ -2,24 +2,19 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import tyro
 
+from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, say, show_scores
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub, load_hub
-from jaxcast.hub.pools import (
-    InverseScoreWeights,
-    LinearOpinionPool,
-    QuantileMean,
-    QuantileMedian,
-    TrimmedMean,
-    pool_forecasts,
-)
+from jaxcast.hub.pools import QuantileMean, QuantileMedian, QuantilePool, pool_forecasts
 from jaxcast.hub.report import compare_forecasters, score_forecasters
 from jaxcast.hub.rolling import adaptive_origin, track_coverage
 from jaxcast.hub.submission import check_submission, submission_path, write_submission
@@ -28,16 +23,13 @@ from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
 from jaxcast.pytrees import fingerprint
+from jaxcast.registry import names_of
 from jaxcast.saving.models import load_model, save_model
 
-Method = Literal["adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"]
-FIXED: dict[str, Any] = {
-    "equal_mean": QuantileMean,
-    "equal_median": QuantileMedian,
-    "trimmed_mean": TrimmedMean,
-    "linear_opinion_pool": LinearOpinionPool,
-    "inverse_score": InverseScoreWeights,
-}
+NAMES = Names(
+    ("adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"), (QuantilePool,)
+)
+Method = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NAMES.own)}}}"), NAMES]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,7 +279,7 @@ class ForecastHub(_Tables):
         """The forecasts of the chosen pool, (location, time, quantile)."""
         forecasts = hub.forecasts()
         if self.method != "adaptive":
-            return np.asarray(pool_forecasts(FIXED[self.method](), forecasts).forecast)
+            return np.asarray(pool_forecasts(_made(self.method), forecasts).forecast)
         if self.pool is None:
             _check_lower(self.lower, hub)
             pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
@@ -346,6 +338,16 @@ def _check_lower(lower: float | None, hub: Hub) -> None:
     known = hub.truth[np.isfinite(hub.truth)]
     if lower is not None and known.size and known.min() < lower:
         raise InputError(f"the truth holds {known.min():g}, which is below lower, {lower:g}; give a lower one")
+
+
+def _made(method: str) -> QuantilePool:
+    """Makes the pool of a name, jaxcast's or a user's, which needs no training."""
+    try:
+        return names_of(QuantilePool)[method]()
+    except TypeError as error:
+        raise InputError(
+            f"the pool {shown(method)} cannot be made without arguments ({shown(error)}); give its fields defaults"
+        ) from None
 
 
 def _newest_truth(hub: Hub) -> str:
