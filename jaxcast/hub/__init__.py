@@ -13,9 +13,9 @@ from jaxcast.hub.forecasts import HubForecasts as HubForecasts
 from jaxcast.hub.gap_filling import fill_gaps as fill_gaps
 from jaxcast.hub.pools import InverseScoreWeights as InverseScoreWeights
 from jaxcast.hub.pools import LinearOpinionPool as LinearOpinionPool
+from jaxcast.hub.pools import MemorylessPool as MemorylessPool
 from jaxcast.hub.pools import QuantileMean as QuantileMean
 from jaxcast.hub.pools import QuantileMedian as QuantileMedian
-from jaxcast.hub.pools import MemorylessPool as MemorylessPool
 from jaxcast.hub.pools import QuantilePool as QuantilePool
 from jaxcast.hub.pools import TrainedQuantileAverage as TrainedQuantileAverage
 from jaxcast.hub.pools import TrimmedMean as TrimmedMean
