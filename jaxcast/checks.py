@@ -25,17 +25,22 @@ class Checked(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a model."""
+        """Refuses settings and arrays that no such model can have.
+
+        Raises:
+            InputError: with what is wrong.
+        """
 
 
 def check_model(model: Any) -> None:
-    """Refuses a model that no fit could have made: numbers that are not finite or of another kind, other shapes or settings.
+    """Refuses a model that no fit could have made.
 
     Args:
         model: any that can be saved.
 
     Raises:
-        InputError: with the array or setting that is wrong.
+        InputError: for numbers that are not finite or of another kind, and for other shapes or
+            settings than the model can have.
     """
     for name, leaf in named_leaves(model).items():
         array = np.asarray(leaf) if isinstance(leaf, int | float | complex) else leaf
@@ -52,10 +57,10 @@ def check_whole(name: str, value: Any, *, least: int = 1, most: int = MOST) -> N
     """Refuses what is not a whole number in a range.
 
     Args:
-        name: what to call it in a message.
+        name: of the value, for a message.
         value: what was given.
-        least: the smallest that may be.
-        most: the largest that may be.
+        least: the smallest value allowed.
+        most: the largest value allowed.
 
     Raises:
         InputError: also for True, 2.0 and text.
@@ -83,11 +88,11 @@ def check_number(
     """Refuses a setting that is not a finite number in a range.
 
     Args:
-        name: what to call it in a message.
+        name: of the value, for a message.
         value: what was given.
-        least: the smallest that may be.
-        most: the largest that may be.
-        above: what it must be larger than.
+        least: the smallest value allowed.
+        most: the largest value allowed.
+        above: a bound that the value must exceed.
 
     Raises:
         InputError: also for True, NaN and text.
@@ -101,19 +106,43 @@ def check_number(
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Refuses what is neither True nor False."""
+    """Refuses anything but True and False.
+
+    Args:
+        name: of the value, for a message.
+        value: what was given.
+
+    Raises:
+        InputError: also for 0 and 1.
+    """
     if not isinstance(value, bool):
         raise InputError(f"{name} must be true or false, got {shown(repr(value))}")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuses what is none of some words."""
+    """Refuses anything but some words.
+
+    Args:
+        name: of the value, for a message.
+        value: what was given.
+        choices: the words.
+
+    Raises:
+        InputError: with the words.
+    """
     if not isinstance(value, str) or value not in choices:
         raise InputError(f"{name} must be one of {shown(', '.join(choices))}, got {shown(repr(value))}")
 
 
 def check_leads(leads: Any) -> None:
-    """Refuses leads that are not whole numbers from 1 on, in rising order."""
+    """Refuses leads that are not increasing whole numbers from 1 on.
+
+    Args:
+        leads: what was given.
+
+    Raises:
+        InputError: also for no leads.
+    """
     if not isinstance(leads, tuple | list) or not leads:
         raise InputError(f"leads must be at least one whole number, got {shown(repr(leads))}")
     for lead in leads:
@@ -123,10 +152,10 @@ def check_leads(leads: Any) -> None:
 
 
 def check_texts(name: str, texts: Any, *, least: int = 1) -> None:
-    """Refuses what is not a list of different texts.
+    """Refuses anything but a list of different texts.
 
     Args:
-        name: what to call it in a message.
+        name: of the list, for a message.
         texts: what was given.
         least: the smallest number of texts.
 
@@ -174,16 +203,16 @@ def sizes_of(
 
     Args:
         tree: the model.
-        shapes: of every array, as its path and the names of its axes: `{".weights": "model dim"}`. A number stands for
-            itself.
-        seeds: whether all arrays may have further axes in front, the same ones.
-        may_be_empty: axes of which there may be none.
+        shapes: the axes of each array by its path: `{".weights": "model dim"}`. A number stands
+            for itself.
+        seeds: whether all arrays may have the same additional axes in front.
+        may_be_empty: axes that may have size 0.
 
     Returns:
         The size of each named axis.
 
     Raises:
-        InputError: where an array is missing, left over, or does not fit the others.
+        InputError: if an array is missing, unexpected, or does not fit the others.
     """
     arrays = named_leaves(tree)
     if arrays.keys() != shapes.keys():
@@ -206,14 +235,29 @@ def sizes_of(
 
 
 def check_positive(**arrays: Any) -> None:
-    """Refuses arrays, or numbers, that are not positive everywhere."""
+    """Refuses arrays or numbers that are not positive everywhere.
+
+    Args:
+        arrays: by the names that a message gives them.
+
+    Raises:
+        InputError: with the smallest number.
+    """
     for name, array in arrays.items():
         if not (np.asarray(array, float) > 0).all():
             raise InputError(f"{name} must be positive, got {float(np.asarray(array, float).min()):g}")
 
 
 def check_floats(tree: Any, *, whole: Sequence[str] = ()) -> None:
-    """Refuses arrays of whole numbers where measured ones are meant, and the other way round; `whole` names the former."""
+    """Refuses arrays of whole numbers where floating point is meant, and the reverse.
+
+    Args:
+        tree: the arrays.
+        whole: the paths of those that must hold whole numbers.
+
+    Raises:
+        InputError: with the array and its dtype.
+    """
     for name, leaf in named_leaves(tree).items():
         is_whole = not jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
         if is_whole != (name in whole):
@@ -222,22 +266,29 @@ def check_floats(tree: Any, *, whole: Sequence[str] = ()) -> None:
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raises InputError unless every size is a whole number of at least one."""
+    """Refuses sizes that are not whole numbers of at least one.
+
+    Args:
+        sizes: by the names that a message gives them.
+
+    Raises:
+        InputError: with the size.
+    """
     for name, size in sizes.items():
         check_whole(name, size)
 
 
 def check_finite(data: Any, axis: str = "sample", weights: Any = None) -> None:
-    """Refuses NaN and infinity in what is to be learned from.
+    """Refuses NaN and infinity in training data.
 
     Args:
-        data: a tree of arrays with a leading axis, such as a tuple or a dict; only floating-point leaves are looked at, and none
-            that are traced.
-        axis: what the leading axis counts.
-        weights: of every number of the leaves; where one is 0 anything may stand.
+        data: a tree of arrays with a leading axis, such as a tuple or a dict. Only floating-point
+            leaves are checked; traced ones pass.
+        axis: what the leading axis counts, for a message.
+        weights: of each number; one with weight 0 may be anything.
 
     Raises:
-        InputError: that names the array and its first bad sample.
+        InputError: with the array and its first bad sample.
 
     Example:
         >>> import numpy as np
@@ -251,7 +302,8 @@ def check_finite(data: Any, axis: str = "sample", weights: Any = None) -> None:
         if is_traced(leaf) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             continue
         name = jax.tree_util.keystr(path, simple=True, separator=".")
-        finite = np.isfinite(np.asarray(leaf))  # of numpy: inside of a program that is compiled those of JAX are traced
+        # NumPy's function: inside a compiled program JAX's result would be traced.
+        finite = np.isfinite(np.asarray(leaf))
         if weights is not None and not is_traced(weights):
             finite = finite | (np.asarray(weights) == 0)
         if finite.all():
@@ -264,12 +316,26 @@ def check_finite(data: Any, axis: str = "sample", weights: Any = None) -> None:
 
 
 def is_zero(penalty: Any) -> bool:
-    """Whether a penalty is known to be 0, which asks for plain least squares."""
+    """Tells whether a penalty is known to be 0, which means plain least squares.
+
+    Args:
+        penalty: a number.
+
+    Returns:
+        False for a traced one.
+    """
     return not is_traced(penalty) and float(np.asarray(penalty)) == 0
 
 
 def check_penalty(penalty: Any) -> None:
-    """Raises InputError for a penalty below zero or none at all; one that is traced is not looked at."""
+    """Refuses a penalty that is negative or not finite; a traced one passes.
+
+    Args:
+        penalty: a number.
+
+    Raises:
+        InputError: with the penalty.
+    """
     if not is_traced(penalty) and not 0 <= float(np.asarray(penalty)) < math.inf:
         raise InputError(f"penalty must be zero or more, and finite, got {penalty}")
 

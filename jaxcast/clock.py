@@ -1,10 +1,13 @@
-"""Time where numbers have few bits: a float32 cannot hold t = 100000.01, so times are kept as two of them.
+"""Times with more digits than float32, which cannot hold t = 100000.01.
 
-In float64 nothing here does anything: times are plain numbers. In narrower dtypes a time is an `Instant`, the sum of two
-float32, 48 bits together, and a step is counted by an integer. Everything on the way is exact or far below float32
-rounding: splits are made by masking bits, so that no compiler that fuses products with sums can change them.
+In float64 times are plain numbers, and nothing here has an effect. In narrower dtypes a time is an
+`Instant`, the sum of two float32 with 48 bits together, and steps are counted by an integer. The
+arithmetic is exact or far below float32 rounding. Numbers are split by masking bits, so that no
+compiler that fuses products with sums can change the result.
 
-Source: Dekker, Numerische Mathematik 18, 224-242 (1971); Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
+Source:
+    Dekker, Numerische Mathematik 18, 224-242 (1971); Knuth, The Art of Computer Programming,
+    volume 2, section 4.2.2.
 """
 
 import abc
@@ -17,16 +20,16 @@ import numpy as np
 from jaxtyping import Array
 
 _HALF_MASK = np.uint32(0xFFFFF000)
-"""Leaves 12 bits of a float32; the product of two such numbers is exact."""
+"""Keeps 12 bits of a float32; the product of two such numbers is exact."""
 _DIGIT_BITS = 10
 
 
 @jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True)
 class Instant:
-    """A time, or times of one shape, hi + lo: the nearest float32 and what it leaves over.
+    """A time, or times of one shape, as hi + lo: the nearest float32 and the remainder.
 
-    What a flow map is given as its time. Any arithmetic with it gives plain numbers, rounded as `joined` says.
+    Flow maps get it as their time. Arithmetic with it returns plain numbers, as `joined` does.
 
     Args:
         hi: float32.
@@ -37,12 +40,20 @@ class Instant:
     lo: Any
 
     def tree_flatten(self) -> tuple[tuple[Any, Any], None]:
-        """The two parts."""
+        """Returns the two parts, for JAX."""
         return (self.hi, self.lo), None
 
     @classmethod
     def tree_unflatten(cls, _: None, parts: tuple[Any, Any]) -> "Instant":
-        """From the two parts."""
+        """Makes an instant from its two parts, for JAX.
+
+        Args:
+            _: not used.
+            parts: hi and lo.
+
+        Returns:
+            The instant.
+        """
         return cls(*parts)
 
     def __getitem__(self, index: Any) -> "Instant":
@@ -74,24 +85,31 @@ class Instant:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the times."""
+        """The shape of the times."""
         return np.shape(self.hi)
 
 
 def is_narrow(dtype: Any) -> bool:
-    """Whether numbers of a dtype have too few bits for times."""
+    """Tells whether numbers of a dtype have too few bits for times.
+
+    Args:
+        dtype: of the states.
+
+    Returns:
+        True for anything narrower than float64.
+    """
     return jnp.dtype(dtype).itemsize < 8
 
 
 def split(value: Any, dtype: Any) -> Any:
-    """A time for states of a dtype: an array of it, or an `Instant` where the dtype is narrower than float64.
+    """Converts a time for states of a dtype.
 
     Args:
-        value: a number or array; a Python float or a NumPy array keeps all its bits, whatever JAX is set to.
+        value: a number or array; a Python float or a NumPy array keeps all its bits.
         dtype: of the states.
 
     Returns:
-        An array, or an `Instant`.
+        An array of the dtype, or an `Instant` if it is narrower than float64.
     """
     if isinstance(value, Instant):
         return value if is_narrow(dtype) else value.hi.astype(dtype) + value.lo
@@ -99,7 +117,14 @@ def split(value: Any, dtype: Any) -> Any:
 
 
 def split_number(value: Any) -> Instant:
-    """The `Instant` of a number or array, on the host where it is there."""
+    """Splits a number or array into an `Instant`; on the host if it is there.
+
+    Args:
+        value: the time.
+
+    Returns:
+        The instant.
+    """
     if isinstance(value, jax.Array):
         hi = value.astype(jnp.float32)
         return Instant(hi, (value - hi.astype(value.dtype)).astype(jnp.float32))
@@ -130,10 +155,13 @@ def has_float64() -> bool:
 
 
 def joined(time: Any) -> Any:
-    """The time as one number: float64 where JAX is set to have it, else the nearest float32.
+    """Joins a time into one number: float64 if JAX is set to it, otherwise the nearest float32.
 
     Args:
         time: a number or an `Instant`.
+
+    Returns:
+        The number.
     """
     if not isinstance(time, Instant):
         return time
@@ -143,12 +171,15 @@ def joined(time: Any) -> Any:
 
 
 def after_steps(start: Any, num_steps: Any, h: Any) -> Any:
-    """start + num_steps h.
+    """Computes start + num_steps h.
 
     Args:
-        start: a number, or an `Instant`.
-        num_steps: a whole number below 2^31, an integer where the others are instants.
-        h: of the kind of start.
+        start: a number or an `Instant`.
+        num_steps: a whole number below 2^31, an integer if the others are instants.
+        h: the step, of the kind of start.
+
+    Returns:
+        The time, of the kind of start.
     """
     if not isinstance(start, Instant):
         return start + num_steps * h
@@ -164,21 +195,27 @@ def after_steps(start: Any, num_steps: Any, h: Any) -> Any:
 
 
 def shifted(time: Any, step: Any) -> Any:
-    """time + step, for a step that is a plain number.
+    """Computes time + step for a step that is a plain number.
 
     Args:
-        time: a number, or an `Instant`.
+        time: a number or an `Instant`.
         step: a number of the dtype of the states.
+
+    Returns:
+        The time, of the same kind.
     """
     return _normal(_plus(time, step)) if isinstance(time, Instant) else time + step
 
 
 def difference(a: Any, b: Any) -> Any:
-    """a - b as one number, to its own rounding, however large both are.
+    """Computes a - b as one number, accurate to its own rounding even if both are large.
 
     Args:
         a: a number or an `Instant`.
-        b: the same.
+        b: a number or an `Instant`.
+
+    Returns:
+        The difference.
     """
     if not isinstance(a, Instant) and not isinstance(b, Instant):
         return a - b
@@ -189,11 +226,14 @@ def difference(a: Any, b: Any) -> Any:
 
 @jax.custom_jvp
 def turns(time: Any, period: Any) -> Any:
-    """time / period less a whole number, small enough for an angle that keeps its digits.
+    """Computes time / period less a whole number, so that an angle keeps its digits.
 
     Args:
         time: an `Instant`.
         period: a number or an `Instant`.
+
+    Returns:
+        The number of turns, about -1/2 to 1/2.
     """
     time, period = _as_instant(time), _as_instant(period)
     whole = jnp.round(time.hi / period.hi)
@@ -221,14 +261,14 @@ def _as_instant(value: Any) -> Instant:
 
 
 def _halves(a: Array) -> tuple[Array, Array]:
-    """Two numbers of at most 12 bits whose sum is a."""
+    """Splits a number into two of at most 12 bits each."""
     bits = jax.lax.bitcast_convert_type(jnp.asarray(a, jnp.float32), jnp.uint32)
     first = jax.lax.bitcast_convert_type(bits & _HALF_MASK, jnp.float32)
     return first, a - first
 
 
 def _plus(a: Instant, b: Any) -> Instant:
-    """a + b for a number b, the rounding of hi kept in lo; not normal."""
+    """Computes a + b for a number b, with the rounding of hi kept in lo; not normalised."""
     total = a.hi + b
     other = total - a.hi
     return Instant(total, a.lo + ((a.hi - (total - other)) + (b - other)))

@@ -1,15 +1,16 @@
-"""The one exception that means: the caller's input cannot be used."""
+"""The exception for input that cannot be used, and formats for its messages."""
 
 from typing import Any, SupportsIndex
 
 MOST_SHOWN = 200
-"""Characters of input that one message repeats at most."""
+"""The most characters of input that one message repeats."""
 
 
 class InputError(ValueError):
-    """Bad input. The message is one line: what was expected, what came, and how to fix it.
+    """Input that cannot be used.
 
-    Entry points print it without a traceback and exit with code 2.
+    The message is one line: what was expected, what came, and how to fix it. Commands print it
+    without a traceback and exit with code 2.
     """
 
 
@@ -18,7 +19,7 @@ def counted(number: SupportsIndex, noun: str) -> str:
 
     Args:
         number: how many.
-        noun: what they are, in the singular; its plural ends in s.
+        noun: in the singular; its plural must end in s.
 
     Returns:
         The number and the noun.
@@ -32,14 +33,14 @@ def counted(number: SupportsIndex, noun: str) -> str:
 
 
 def shown(value: Any, most: int = MOST_SHOWN) -> str:
-    """Formats input for a message: on one line, without control characters, cut after `most` characters.
+    """Formats input for a message: one line, without control characters, cut to a length.
 
     Args:
-        value: what came; its `str` is shown.
-        most: characters to show.
+        value: the input; its `str` is shown.
+        most: how many characters to show.
 
     Returns:
-        The text; what is cut is counted.
+        The text, with the number of characters that were cut.
 
     Example:
         >>> from jaxcast.errors import shown

@@ -1,4 +1,4 @@
-"""The one place that knows what sizes cost: memory and disk, estimated before either is asked for."""
+"""Estimates of memory and disk, checked before either is used."""
 
 import functools
 import math
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxcast.errors import InputError, shown
 
 UNCHECKED = 2**26
-"""Bytes that are never too many; below them nothing is looked up."""
+"""Sizes in bytes that are never checked."""
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -22,7 +22,7 @@ def as_size(num_bytes: float | int) -> str:
     """Formats a number of bytes for people.
 
     Args:
-        num_bytes: how many.
+        num_bytes: the number.
 
     Returns:
         Three digits and a unit, in powers of 1000.
@@ -39,14 +39,14 @@ def as_size(num_bytes: float | int) -> str:
 
 
 def check_memory(num_bytes: int, what: str) -> None:
-    """Refuses what cannot fit into memory, before it is asked for.
+    """Refuses what cannot fit into memory, before it is allocated.
 
     Args:
-        num_bytes: the estimate; what is surely needed at once, not a rough upper bound.
-        what: what needs it, as the message is to say it, with the sizes that it comes from.
+        num_bytes: the estimate: what is certainly needed at once, not an upper bound.
+        what: what needs it, for the message, with its sizes.
 
     Raises:
-        InputError: with the estimate and what the machine has.
+        InputError: with the estimate and the machine's memory.
     """
     if num_bytes < UNCHECKED:
         return
@@ -61,12 +61,12 @@ def check_arrays(what: str, *shapes: Sequence[int], dtype: Any = float) -> None:
     """Refuses arrays that cannot fit into memory together, before they are made.
 
     Args:
-        what: what they are, as the message is to say it.
-        shapes: of each.
-        dtype: of their numbers; any that numpy or JAX knows.
+        what: what they are, for the message.
+        shapes: of each array.
+        dtype: of their numbers; any of NumPy or JAX.
 
     Raises:
-        InputError: with the estimate and what the machine has.
+        InputError: with the estimate and the machine's memory.
 
     Example:
         >>> from jaxcast.limits import check_arrays
@@ -80,12 +80,12 @@ def check_disk(path: Path, num_bytes: int, what: str) -> None:
     """Refuses what cannot fit onto a disk, before it is written.
 
     Args:
-        path: where it is to be written; it need not exist.
+        path: where it will be written; it need not exist.
         num_bytes: the estimate.
-        what: what needs it, as the message is to say it, with the sizes that it comes from.
+        what: what needs it, for the message, with its sizes.
 
     Raises:
-        InputError: with the estimate and what the disk has left.
+        InputError: with the estimate and the free space.
     """
     if num_bytes < UNCHECKED:
         return
@@ -98,13 +98,13 @@ def check_disk(path: Path, num_bytes: int, what: str) -> None:
 
 
 def free_disk(path: Path) -> int | None:
-    """The bytes that are left where a path lies or would lie; None where nobody knows.
+    """Returns the free space of the disk that a path is on.
 
     Args:
-        path: a file or folder, there or not.
+        path: a file or folder, which need not exist.
 
     Returns:
-        Bytes.
+        Bytes; None if they cannot be found.
     """
     for folder in (path, *path.absolute().parents):
         try:
@@ -116,7 +116,7 @@ def free_disk(path: Path) -> int | None:
 
 @functools.cache
 def memory() -> tuple[int, str]:
-    """The memory that arrays of this process can fill, and whose it is: an accelerator's, or the machine's.
+    """Returns the memory for arrays of this process, and whose it is.
 
     Returns:
         Bytes, and "the GPU" or "this machine".
@@ -138,7 +138,7 @@ def _physical() -> int | None:
 
 
 def _of_group() -> int | None:
-    """What a container may use."""
+    """Returns the limit of a container."""
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             return int(Path(name).read_text())

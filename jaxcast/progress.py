@@ -1,4 +1,4 @@
-"""What a command says while it works, on stderr: notes, progress, and with --verbose what it does and how long that took."""
+"""What a command reports on stderr: notes, progress, and with --verbose each step and its time."""
 
 import contextlib
 import io
@@ -14,19 +14,20 @@ from rich.progress import Progress
 
 Level = Literal["quiet", "normal", "verbose"]
 EVERY_S = 30.0
-"""Between two lines of progress where there is no terminal."""
+"""Between two lines of progress without a terminal."""
 LEAST_S = 5.0
-"""Between two lines that each tenth of the work prints."""
+"""At least between two lines that report a tenth of the work."""
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Reporter:
-    """Lines on stderr about one command: when it began, what it is at, and when it last said so.
+    """Reports on one command.
 
     Args:
-        level: what is said: "quiet" nothing, "normal" notes and progress, "verbose" each step and its seconds as well.
-        stream: where to; by default stderr.
-        clock: seconds, for tests.
+        level: "quiet" for nothing, "normal" for notes and progress, "verbose" for each step and
+            its seconds as well.
+        stream: where to write; by default stderr.
+        clock: returns seconds; another one for tests.
     """
 
     def __init__(
@@ -43,23 +44,38 @@ class Reporter:
         self.num_compiled, self.compile_s = 0, 0.0
 
     def note(self, text: str) -> None:
-        """Says something that the user should know, unless --quiet."""
+        """Prints something that the user should know, unless --quiet.
+
+        Args:
+            text: one line.
+        """
         if self.level != "quiet":
             self._print(text)
 
     def detail(self, text: str) -> None:
-        """Says what is done, with --verbose only."""
+        """Prints what is being done, only with --verbose.
+
+        Args:
+            text: one line.
+        """
         if self.level == "verbose":
             self._print(text)
 
     def beat(self) -> None:
-        """Says what the command is at, where it has said nothing for a while."""
+        """Prints what is being done, after a while without output."""
         now = self.clock()
         if self.level != "quiet" and not self.has_bar and now - self.last >= EVERY_S:
             self._print(f"{self.doing}, {now - self.began:.0f} s so far")
 
     def advance(self, what: str, done: float | int, total: float | int | None, text: str = "") -> None:
-        """Takes in how far the work is, and says so after each tenth."""
+        """Records progress, and prints it after each tenth.
+
+        Args:
+            what: the part of the work.
+            done: how much is done.
+            total: how much there is to do; None if nobody knows.
+            text: more about the current state.
+        """
         share = done / total if total else 0.0
         numbers = f"{done:g} of {total:g}" if total else ""
         self.doing = f"{what}: " + ", ".join(part for part in (numbers, text) if part) if numbers or text else what
@@ -69,13 +85,19 @@ class Reporter:
             self._print(f"{self.doing}, {self.clock() - self.began:.0f} s so far")
 
     def count_compilation(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        """Listens to JAX."""
+        """Counts a compilation that JAX reports.
+
+        Args:
+            event: the name of JAX's event.
+            duration_secs: its duration.
+            kwargs: more about it, not used.
+        """
         if event == _COMPILED:
             self.num_compiled, self.compile_s = self.num_compiled + 1, self.compile_s + duration_secs
 
     def _print(self, text: str) -> None:
         self.last = self.clock()
-        with contextlib.suppress(OSError, ValueError):  # of a stderr that is closed
+        with contextlib.suppress(OSError, ValueError):  # for a closed stderr
             print(text, file=self.stream or sys.stderr, flush=True)
 
 
@@ -83,38 +105,54 @@ _reporter = Reporter()
 
 
 def note(text: str) -> None:
-    """Says something that the user should know, on stderr, unless --quiet."""
+    """Prints something that the user should know on stderr, unless --quiet.
+
+    Args:
+        text: one line.
+    """
     _reporter.note(text)
 
 
 def detail(text: str) -> None:
-    """Says what is done, on stderr, with --verbose only."""
+    """Prints what is being done on stderr, only with --verbose.
+
+    Args:
+        text: one line.
+    """
     _reporter.detail(text)
 
 
 def doing(what: str) -> None:
-    """Says with --verbose what is done from here on, and lets later lines of progress say so too."""
+    """Sets what is being done from here on, for lines of progress; --verbose prints it.
+
+    Args:
+        what: a few words.
+    """
     _reporter.doing = what
     _reporter.detail(what)
 
 
 def announce(text: str) -> None:
-    """Says on stdout where a result is, unless --quiet."""
+    """Prints where a result is on stdout, unless --quiet.
+
+    Args:
+        text: one line.
+    """
     if _reporter.level != "quiet":
         print(text, flush=True)
 
 
 @contextlib.contextmanager
 def phase(what: str, total: float | int | None = None, *, is_shown: bool = True) -> Iterator[Callable[..., None]]:
-    """Shows a part of the work: as a bar on a terminal, else as a line now and then.
+    """Shows a part of the work: a bar on a terminal, otherwise a line now and then.
 
     Args:
         what: a few words, such as "training ridge".
-        total: how much there is to do; None where nobody knows.
+        total: how much there is to do; None if nobody knows.
         is_shown: False in all but one of several processes.
 
     Yields:
-        update(done, text=""): tells how far it is.
+        update(done, text=""), to call with how much is done.
     """
     reporter, began = _reporter, _reporter.clock()
     before = reporter.doing
@@ -141,7 +179,14 @@ def phase(what: str, total: float | int | None = None, *, is_shown: bool = True)
 
 @contextlib.contextmanager
 def reporting(level: Level) -> Iterator[Reporter]:
-    """Everything inside speaks at this level; a line comes every half minute, however long a part takes."""
+    """Sets the level of reports inside a block; a line appears at least every half minute.
+
+    Args:
+        level: of the reports.
+
+    Yields:
+        The reporter.
+    """
     global _reporter
     before, _reporter = _reporter, Reporter(level)
     reporter, stop = _reporter, threading.Event()

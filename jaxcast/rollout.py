@@ -394,7 +394,8 @@ def _roll(
     """Scans over the steps. `known` is static if it is the same at every step, which saves work."""
     is_whole = xs.value is not None and jnp.issubdtype(xs.value.dtype, jnp.integer)
     if is_whole and not cell.reads_tokens:
-        xs = xs._replace(value=xs.value.astype(jnp.result_type(float)))  # forecasts of counts have fractions
+        # Forecasts of counts have fractions.
+        xs = xs._replace(value=xs.value.astype(jnp.result_type(float)))
     for leaf in jax.tree.leaves(xs):
         if leaf.shape[:1] != (num_steps,):
             raise InputError(f"expected {num_steps} steps of every input, got an array of shape {leaf.shape}")

@@ -1,4 +1,4 @@
-"""The one place that compares times: with each other, and with the step of what forecasts from one to the next."""
+"""Checks of times: their spacing, and whether it is the step of the models."""
 
 from typing import Any
 
@@ -9,32 +9,32 @@ from jaxcast.clock import HasStep, HasTimes, has_float64, split_number
 from jaxcast.errors import InputError, shown
 from jaxcast.tracing import is_traced
 
-# Of the spacing of the times, besides the rounding of their dtype.
 SPACING_TOLERANCE = 1e-6
+"""Relative to the spacing of the times, besides the rounding of their dtype."""
 
 
 def rounding_of(times: np.ndarray) -> float:
-    """How far a step between two times can be off because their dtype rounds them.
+    """Bounds the rounding error of a step between two times.
 
     Args:
         times: floating-point numbers of any shape.
 
     Returns:
-        The largest error of a difference, in the unit of the times.
+        The bound, in the unit of the times.
     """
     return 4 * float(np.finfo(times.dtype).eps) * float(np.abs(times).max())
 
 
 def check_sampling(times: Any, *models: Any, what: str = "the trajectory", dt: Any = None) -> None:
-    """Refuses times that are not evenly spaced, or by another step than that of the models.
+    """Refuses times that are uneven, or spaced by another step than that of the models.
 
-    Traced times and steps, and those of other hosts, pass: there are no numbers to look at.
+    Traced times and those on other hosts pass, as their numbers are not known.
 
     Args:
-        times: (..., time), each row evenly spaced by itself, in the models' time unit.
-        *models: pytrees; every flow map and every other model with a step in them is compared.
+        times: (..., time), each row evenly spaced, in the models' time unit.
+        models: pytrees; each flow map in them, and each other model with a step, is compared.
         what: whose times they are, for the message.
-        dt: a step that the caller named, to be compared too.
+        dt: another step to compare with.
 
     Raises:
         InputError: with the step that was found and the one that was expected.
@@ -58,8 +58,8 @@ def check_sampling(times: Any, *models: Any, what: str = "the trajectory", dt: A
         off = np.abs(spacing - step) > SPACING_TOLERANCE * abs(step) + rounding_of(found) / num_steps
         if off.any():
             raise InputError(
-                f"{what} is sampled every {spacing[np.argmax(off)]:.9g}, but a step of {step:.9g} was given, as dt of a flow map or by itself; "
-                "both must be equal"
+                f"{what} is sampled every {spacing[np.argmax(off)]:.9g}, but a step of {step:.9g} was given, as dt "
+                "of a flow map or by itself; both must be equal"
             )
 
 
@@ -84,27 +84,27 @@ def _check_even(times: np.ndarray, what: str) -> None:
 
 
 def check_exogenous(cell: Any, exogenous: Any) -> None:
-    """Compares what is given at every step with the cell's flow maps, for which it is the time.
+    """Compares exogenous inputs with a cell's flow maps, for which they are times.
 
     Args:
-        cell: any; one without a flow map may be given anything.
+        cell: any; one without flow maps accepts anything.
         exogenous: as in `jaxcast.roll`; only a single row of numbers can be times.
 
     Raises:
-        InputError: as `check_sampling`.
+        InputError: for times that do not fit, as from `check_sampling`.
     """
     if np.ndim(exogenous) == 1 and not isinstance(exogenous, list | tuple) and intervals_of(cell):
-        check_sampling(exogenous, cell, what="what is given")
+        check_sampling(exogenous, cell, what="the exogenous input")
 
 
 def with_all_digits(tree: Any) -> Any:
-    """Keeps the digits of the times in all schedules of a pytree that is to be an argument of a compiled function.
+    """Keeps the digits of all schedules' times, before a pytree enters a compiled function.
 
     Args:
         tree: such as a cell.
 
     Returns:
-        The tree; with instants where JAX would cut numbers to float32, see `jaxcast.clock`.
+        The tree, with an `Instant` for each number that JAX would cut to float32.
     """
     if has_float64():
         return tree
@@ -115,9 +115,9 @@ def exact_times(times: Any, *models: Any) -> Any:
     """Keeps the digits of times for models that follow schedules.
 
     Args:
-        times: for a compiled function; only NumPy's float64, which `simulate` returns beside float32 states, has digits
-            that JAX may cut off.
-        *models: pytrees that are given these times.
+        times: for a compiled function. Only NumPy's float64, which `simulate` returns with float32
+            states, has digits that JAX may cut off.
+        models: pytrees that get these times.
 
     Returns:
         The times, or an `Instant` of them.
@@ -132,13 +132,13 @@ def _has_times(node: Any) -> bool:
 
 
 def intervals_of(tree: Any) -> list[float]:
-    """Finds the steps of all models in a pytree that know theirs.
+    """Finds the steps of all models in a pytree.
 
     Args:
         tree: such as a cell, with models that are `HasStep`.
 
     Returns:
-        Every step whose number is known, without repetition.
+        The different steps, without traced ones.
     """
     nodes = jax.tree.leaves(tree, is_leaf=_has_step)
     found = [node.sampling_step() for node in nodes if isinstance(node, HasStep)]

@@ -1,7 +1,7 @@
-"""The one place that knows about devices and hosts.
+"""Devices and hosts.
 
-Everything is spread along one axis, of seeds, windows or trajectories, over the devices of a mesh; by default over all,
-those of other processes too once `start_process` has joined them.
+Work is spread along one axis, of seeds, windows or trajectories, over the devices of a mesh. By
+default these are all devices, including those of other processes after `start_process`.
 """
 
 import os
@@ -21,17 +21,22 @@ from jaxcast.errors import InputError, shown
 from jaxcast.tracing import is_traced
 
 _GRACE_S = 3.0
-"""Process 0 ends last, because JAX aborts the others, whatever they are about to say, when it does."""
+"""Process 0 ends last, because JAX then aborts the others before their last messages."""
 
 
 def start_process(coordinator: str, num_processes: int, process_id: int) -> None:
-    """Joins this process to the others of a run, before anything else is computed; `jax.distributed.initialize` checked.
+    """Joins this process to the others of a run: `jax.distributed.initialize` with checks.
+
+    Call it before anything is computed.
 
     Args:
         coordinator: host:port of process 0, reachable from all.
+        num_processes: how many processes the run has.
+        process_id: the number of this one, from 0.
 
     Raises:
-        InputError: for an address without a port, a process number out of range, or another process that ends meanwhile.
+        InputError: for an address without a port, a process number out of range, or if another
+            process ends meanwhile.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit():
@@ -39,19 +44,22 @@ def start_process(coordinator: str, num_processes: int, process_id: int) -> None
     if not 0 <= process_id < num_processes:
         raise InputError(f"process_id must be from 0 to {num_processes - 1}, got {process_id}")
     jax.distributed.initialize(coordinator, num_processes, process_id)
-    wait_for_all("join")  # which connects them: from now on each notices at once when another ends
+    wait_for_all("join")  # from now on each notices at once when another ends
 
 
 def local_mesh() -> Mesh:
-    """The devices of this process."""
+    """Returns a mesh of the devices of this process."""
     return Mesh(np.asarray(jax.local_devices()), ("device",))
 
 
 def wait_for_all(name: str) -> None:
-    """Nothing, once every process has come here; `name` is the same in all.
+    """Waits until every process has called this.
+
+    Args:
+        name: of this point of the program, the same in all processes.
 
     Raises:
-        InputError: where another process has ended.
+        InputError: if another process has ended.
     """
     if jax.process_count() > 1:
         try:
@@ -63,9 +71,13 @@ def wait_for_all(name: str) -> None:
 
 
 def end_process(code: int) -> None:
-    """Ends this process with an exit code, without the others where there are any.
+    """Ends this process without waiting for others.
 
-    The usual end waits for the others, which may wait for this one, until JAX aborts them all after minutes.
+    The usual end waits for the others, which may wait for this one, until JAX aborts them all after
+    minutes.
+
+    Args:
+        code: the exit code.
     """
     if not jax.distributed.is_initialized():
         sys.exit(code)
@@ -77,17 +89,35 @@ def end_process(code: int) -> None:
 
 
 def devices_for(mesh: Mesh | None, *args: PyTree) -> Mesh:
-    """The mesh; by default all devices, or only the first where the arguments belong to a program of the user's, which
-    then decides about devices."""
+    """Chooses the devices for a computation.
+
+    Args:
+        mesh: the user's choice.
+        args: arguments of the computation. If they are traced, the user's own program decides
+            about devices.
+
+    Returns:
+        The mesh; by default all devices, or the first one for traced arguments.
+    """
     if mesh is None and is_traced(args):
         return Mesh(np.asarray(jax.devices()[:1]), ("device",))
     return _flat(mesh)
 
 
 def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTree, mesh: Mesh) -> PyTree:
-    """function(split, shared) with the leading axis of `split` dealt out over the devices, results joined alike.
+    """Computes function(split, shared) with the leading axis of `split` spread over devices.
 
-    Call it inside `jax.jit`. Where the axis does not divide evenly, the last entries are computed more than once.
+    Call it inside `jax.jit`. If the axis does not divide evenly, the last entry is computed more
+    than once.
+
+    Args:
+        function: of one device's part and the shared arguments.
+        split: a pytree with a leading axis.
+        shared: a pytree that every device gets whole.
+        mesh: the devices.
+
+    Returns:
+        The results, joined along their leading axis.
     """
     length = len(jax.tree.leaves(split)[0])
     if mesh.size == 1:
@@ -99,10 +129,18 @@ def map_shards(function: Callable[[Any, Any], Any], split: PyTree, shared: PyTre
 
 
 def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
-    """The arrays with their leading seed axis dealt out to the devices, for `map_seeds`.
+    """Spreads arrays with a leading seed axis over devices, for `map_seeds`.
 
-    Where the seeds do not divide evenly, the first ones are repeated at the end; `gather_seeds` drops them again.
-    `jax.config.update("jax_num_cpu_devices", n)`, called before anything is computed, makes n devices of a CPU.
+    If the seeds do not divide evenly, the first ones are repeated at the end; `gather_seeds` drops
+    them. `jax.config.update("jax_num_cpu_devices", n)`, called before anything is computed, splits
+    a CPU into n devices.
+
+    Args:
+        per_seed: a pytree with a leading seed axis.
+        mesh: the devices; by default all, but no more than seeds.
+
+    Returns:
+        The spread arrays.
     """
     num_seeds = len(jax.tree.leaves(per_seed)[0])
     mesh = _seed_mesh(num_seeds, mesh)
@@ -114,7 +152,7 @@ def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
 
 
 def _put_everywhere(tree: PyTree, sharding: NamedSharding) -> PyTree:
-    """`jax.device_put` of what every process holds alike, onto devices of all; it goes by way of NumPy, keys too."""
+    """Puts what every process holds onto the devices of all, by way of NumPy, keys included."""
     is_key = jax.tree.map(lambda a: jnp.issubdtype(a.dtype, jax.dtypes.prng_key), tree)
     plain = jax.tree.map(lambda a, key: np.asarray(jax.random.key_data(a) if key else a), tree, is_key)
 
@@ -127,10 +165,19 @@ def _put_everywhere(tree: PyTree, sharding: NamedSharding) -> PyTree:
 def map_seeds(
     function: Callable[[Any, Any], Any], per_seed: PyTree, shared: PyTree, mesh: Mesh | None = None
 ) -> PyTree:
-    """function(one, shared) for every leading index of what `spread_seeds` returned, results stacked and spread alike.
+    """Computes function(one, shared) for each seed of what `spread_seeds` returned.
 
-    Call it inside `jax.jit`. On each CPU device the seeds run one after the other, which is faster there than
-    `jax.vmap`; on each accelerator they are vmapped.
+    Call it inside `jax.jit`. On a CPU device the seeds run one after the other, which is faster
+    there than `jax.vmap`; on an accelerator they are vmapped.
+
+    Args:
+        function: of one seed's part and the shared arguments.
+        per_seed: what `spread_seeds` returned.
+        shared: a pytree that every seed gets whole.
+        mesh: the devices, as for `spread_seeds`.
+
+    Returns:
+        The results, stacked and spread in the same way.
     """
     on_cpu = jax.default_backend() == "cpu"
 
@@ -146,24 +193,39 @@ def map_seeds(
 
 
 def gather_seeds(per_seed: PyTree, num_seeds: int) -> PyTree:
-    """The first num_seeds entries of arrays that were spread, in every process, free to mix with any others."""
+    """Gathers spread arrays in every process.
+
+    Args:
+        per_seed: what `map_seeds` returned.
+        num_seeds: how many seeds there are, without repeated ones.
+
+    Returns:
+        The arrays of these seeds.
+    """
     return jax.tree.map(lambda a: jnp.asarray(everywhere(a)[:num_seeds]), per_seed)
 
 
 def everywhere(a: Any) -> np.ndarray:
-    """The whole of an array that is spread over devices, and perhaps processes."""
+    """Gathers an array that is spread over devices, and perhaps processes.
+
+    Args:
+        a: an array.
+
+    Returns:
+        NumPy's array of all of it.
+    """
     if isinstance(a, jax.Array) and not a.is_fully_addressable:
         a = multihost_utils.process_allgather(a, tiled=True)
     return np.asarray(a)
 
 
 def _flat(mesh: Mesh | None) -> Mesh:
-    """The mesh, with axes that shard_map alone decides about."""
+    """Returns the mesh, with axes for shard_map alone."""
     return Mesh(np.asarray(jax.devices()), ("device",)) if mesh is None else Mesh(mesh.devices, mesh.axis_names)
 
 
 def _seed_mesh(num_seeds: int, mesh: Mesh | None) -> Mesh:
-    """No more devices than seeds, except where every process must have its part."""
+    """Returns a mesh of no more devices than seeds, unless every process needs its part."""
     devices = _flat(mesh).devices.ravel()
     if jax.process_count() == 1:
         devices = devices[:num_seeds]

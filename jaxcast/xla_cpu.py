@@ -1,6 +1,6 @@
-"""The one place that knows how XLA's CPU compiler is made fast; on other backends all of it does nothing.
+"""What makes XLA's CPU compiler produce fast programs; on other backends it has no effect.
 
-Source: measured; the ratios are in benchmarks/README.md.
+The gains are measured in benchmarks/README.md.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from jaxcast.tracing import is_traced
 
 Result = TypeVar("Result")
 
-# What XLA for CPU can emit inside one kernel, itself and its derivatives; products of matrices, sorts, scatters,
-# callbacks and calls of libraries are not among it.
+# What XLA for CPU can emit inside one kernel, with derivatives. It cannot emit products of
+# matrices, sorts, scatters, callbacks or calls of libraries.
 _EMITTED = frozenset(
     [
         "abs",
@@ -138,15 +138,29 @@ _TRANSCENDENTAL = frozenset(
 
 
 def has_kernels() -> bool:
-    """Whether `one_kernel` does anything: from jax 0.11 on XLA aborts on some, and from 0.12 on it finds such loops itself."""
+    """Tells whether `one_kernel` has an effect.
+
+    From jax 0.11 on XLA aborts on some kernels; from 0.12 on it finds such loops itself.
+
+    Returns:
+        True on a CPU with an older jax.
+    """
     return jax.default_backend() == "cpu" and jax.__version_info__ < (0, 11)
 
 
 def one_kernel(function: Callable[..., Result], *args: Any) -> Result:
-    """function(*args), on CPU compiled as one kernel with all its loops, where XLA can; call it under `jax.jit`.
+    """Computes function(*args); on CPU as one kernel with all its loops, if XLA can.
 
-    A loop is otherwise a sequence of kernels, dispatched and possibly spread over threads one by one at every step,
-    which for small arrays costs more than the arithmetic. Results are the same, and so are derivatives and batching.
+    Call it under `jax.jit`. Otherwise a loop is a sequence of kernels, dispatched one by one at
+    every step, which for small arrays costs more than the arithmetic. Results, derivatives and
+    batching are the same.
+
+    Args:
+        function: of arrays.
+        args: its arguments.
+
+    Returns:
+        Its result.
     """
     compiled = jax.jit(function)
     if not has_kernels() or not _is_emitted(jax.make_jaxpr(function)(*args)):
@@ -169,13 +183,21 @@ def _has_equations(value: Any) -> bool:
 
 @jax.custom_jvp
 def one_loop(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arrays as they are, all of one shape and dtype, made by XLA for CPU in one loop that computes nothing twice.
+    """Returns the arrays unchanged, but makes XLA for CPU compute them in one loop.
 
-    XLA for CPU writes a loop for every array that it makes, and computes in each all that leads up to that array: a
-    Runge-Kutta step of three components is computed two and a half times. Only a reduction writes several arrays in
-    one loop. So every array is given an axis of two, itself and zeros, and all are summed over it at once.
+    XLA for CPU writes a loop for each array and computes everything that the array needs in it: a
+    Runge-Kutta step of three components is computed two and a half times. Only a reduction writes
+    several arrays in one loop. So each array gets an axis of two, itself and zeros, and all are
+    summed over it at once.
 
-    Inside `one_kernel` all of that may be at most MOST_WORK: XLA would spread more over threads, and fail.
+    Inside `one_kernel` their work may be at most MOST_WORK: XLA would spread more over threads, and
+    fail.
+
+    Args:
+        arrays: of one shape and dtype.
+
+    Returns:
+        The arrays.
     """
     if jax.default_backend() != "cpu" or len(arrays) < 2:
         return arrays
@@ -196,11 +218,22 @@ def _one_loop_jvp(primals: Any, tangents: Any) -> Any:
 
 
 MOST_WORK = 150_000
-"""Three quarters of what makes XLA for CPU use a second thread: operations, and ten for every byte read or written."""
+"""Three quarters of the work at which XLA for CPU uses a second thread.
+
+It counts operations, and ten for each byte that is read or written.
+"""
 
 
 def num_operations(function: Callable[..., Any], *args: Any) -> int:
-    """How many operations one evaluation on single numbers takes, as XLA counts: a transcendental function is two."""
+    """Counts the operations of one evaluation on single numbers, as XLA does.
+
+    Args:
+        function: to evaluate; a transcendental function counts as two operations.
+        args: its arguments.
+
+    Returns:
+        The number of operations.
+    """
     return _num_operations(jax.make_jaxpr(function)(*args).jaxpr)
 
 
@@ -211,11 +244,21 @@ def _num_operations(jaxpr: Any) -> int:
 
 
 def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., Result]:
-    """`jax.jit`, with the widest vectors of the CPU where it is the outermost one, as compiler options must be."""
+    """Compiles like `jax.jit`, with the widest vectors of the CPU if it is the outermost `jit`.
+
+    Only the outermost one may have compiler options.
+
+    Args:
+        function: to compile.
+        options: of `jax.jit`.
+
+    Returns:
+        The compiled function.
+    """
     plain = jax.jit(function, **options)
 
     def call(*args: Any, **kwargs: Any) -> Result:
-        # What is made inside of another program is a tracer, whatever it is made of.
+        # Inside another program even a new array is a tracer.
         if is_traced(args, kwargs, jnp.zeros(())) or jax.default_backend() != "cpu":
             return plain(*args, **kwargs)
         return wide(*args, **kwargs)

@@ -5,9 +5,12 @@ from jaxcast.rollout import DeterministicCell
 
 
 class CandidateCell(DeterministicCell):
-    """Base of cells that are frozen pytrees with a field `forecast_map`, the candidates; None where there are none.
+    """Base of cells with a field `forecast_map`, which are frozen pytrees.
 
     A plain function becomes a pytree, so that the cell can be an argument of a compiled function.
+
+    Args:
+        forecast_map: the candidates; None without candidates.
 
     Raises:
         InputError: for candidates that cannot be called with a value.

@@ -263,7 +263,7 @@ def forecasts_along(forecast_map: ForecastMap, trajectory: Trajectory) -> Float[
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=4)
         >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (28.0, 30.0)]))
         >>> forecasts = jaxcast.dynamics.forecasts_along(candidates, truth)
-        >>> bool(abs(forecasts[0, 0] - truth.states[1]).max() < 1e-5)  # the first candidate is the truth
+        >>> bool(abs(forecasts[0, 0] - truth.states[1]).max() < 1e-5)  # it is the truth
         True
     """
     checked = as_forecast_map(forecast_map)

@@ -68,7 +68,7 @@ def simulate_ensemble(
         >>> states.shape
         (1000, 5, 3)
         >>> import jax.numpy as jnp
-        >>> rhos = jaxcast.Lorenz63(rho=jnp.linspace(28.0, 48.0, 1000))  # a parameter of its own for each
+        >>> rhos = jaxcast.Lorenz63(rho=jnp.linspace(28.0, 48.0, 1000))  # one for each
         >>> jaxcast.simulate_ensemble(rhos, starts, num_samples=5).states.shape
         (1000, 5, 3)
     """

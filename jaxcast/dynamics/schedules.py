@@ -163,7 +163,7 @@ class Cosine(Schedule, name="cosine"):
 
     Example:
         >>> import jaxcast
-        >>> rho = jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)  # Patel and Wikner (2023), eq. 6
+        >>> rho = jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)
         >>> round(float(rho(0.0)), 3)
         28.0
     """

@@ -42,7 +42,7 @@ def solve(plan: SolvePlan, system: System, u0: Array, t0: Any, h: Any) -> Array:
 
 @solve.defjvp
 def _solve_jvp(plan: SolvePlan, primals: Any, tangents: Any) -> Any:
-    # jax.vmap expects these batched in front, as `solve` is; solve_reference's are batched elsewhere.
+    # jax.vmap expects these batched in front, as `solve` is; solve_reference batches elsewhere.
     return jax.tree.map(_batched_in_front, jax.jvp(partial(solve_reference, plan), primals, tangents))
 
 

@@ -48,7 +48,7 @@ def solve_tiles(plan: SolvePlan, system: System, is_own: Any, u0: Array, t0: Any
 
     def all_tiles(system: System, u0: Array, t0: Any, h: Any, states: Array) -> Array:
         def tile(i: Array, states: Array) -> Array:
-            first = jnp.minimum(i * tile_size, n - tile_size)  # the last tile overlaps the one before it
+            first = jnp.minimum(i * tile_size, n - tile_size)  # the last tile overlaps its neighbour
             cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=tile_size)
             mine = jax.tree.map(lambda leaf, yes: cut(leaf) if yes else leaf, system, is_own)
             new = run(mine, cut(u0), jax.tree.map(cut, t0) if has_axis(t0) else t0, h)
@@ -57,7 +57,8 @@ def solve_tiles(plan: SolvePlan, system: System, is_own: Any, u0: Array, t0: Any
         return jax.lax.fori_loop(0, -(-n // tile_size), tile, states)
 
     recorded = () if plan.num_samples is None else (plan.num_samples,)
-    states = jnp.zeros_like(u0, shape=(n, *recorded, system.dim))  # like u0: under shard_map, varying where it does
+    # Like u0, as under shard_map it must vary over the same devices.
+    states = jnp.zeros_like(u0, shape=(n, *recorded, system.dim))
     kernel = one_kernel if tile_size <= fitting and not recorded else lambda function, *args: function(*args)
     return kernel(all_tiles, system, u0, t0, h, states)
 

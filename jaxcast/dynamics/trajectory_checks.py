@@ -58,7 +58,7 @@ def stored(
         The trajectory.
 
     Raises:
-        InputError: unless the times are finite, increasing and evenly spaced, and the states finite.
+        InputError: unless times are finite, increasing and evenly spaced, and states finite.
     """
     times, states = as_floats(path, "times", times), as_floats(path, "states", states)
     if times.ndim != 1 or states.ndim != 2 or len(times) != len(states):

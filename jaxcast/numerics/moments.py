@@ -25,9 +25,10 @@ class Moments(NamedTuple):
 def ridge_of_moments(
     moments: Moments, penalty: Scalar
 ) -> tuple[Float[Array, "*own slope target"], Float[Array, "*own target"]]:
-    """Minimises the weighted sum of |target - W' feature - b|^2 plus penalty e |W|^2, e the mean eigenvalue.
+    """Minimises the weighted sum of |target - W' feature - b|^2 plus penalty e |W|^2.
 
-    The eigenvalues do not depend on the penalty: under `jax.vmap` over penalties they are found once.
+    e is the mean eigenvalue of the features' covariance. The eigenvalues do not depend on the
+    penalty: under `jax.vmap` over penalties they are computed once.
 
     Args:
         moments: of all samples.

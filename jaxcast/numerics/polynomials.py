@@ -66,7 +66,7 @@ def products(values: Float[Array, "*batch variable"], factors: Factors) -> Float
         The monomials.
     """
     with_one = jnp.concatenate([jnp.ones_like(values[..., :1]), values], -1)
-    # Products with zeros and ones, as the gradient of a gather is a scatter, slow to compile and run.
+    # Products with zeros and ones: the gradient of a gather is a scatter, slow to compile and run.
     chosen = (
         jnp.matmul(
             with_one, jnp.asarray(np.eye(with_one.shape[-1])[:, list(column)], values.dtype), precision="highest"
