@@ -1,7 +1,7 @@
 """The forecasters of `experiments.traffic`: naive ones, ridge regressions of each sensor, and kernels for all sensors together."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from jaxcast import InputError
 WINDOW = 12
 DAY = 288
 PENALTIES = np.logspace(-6, -1, 6)
-BLOCK = 16
+CHUNK = 16
 
 
 class Learned(NamedTuple):
@@ -96,168 +96,154 @@ def daily_course(
 Sight = Literal["own", "neighbours", "hour", "time"]
 
 
-class Road(NamedTuple):
-    """What a regression sees: speeds, the means of neighbours, the usual course of a working day, standardised; nearest sensors;
-    the speeds themselves, and the highest of those that are learned from."""
+@cache
+def windows(setup: Setup, stop: int) -> jaxcast.series.SeriesWindows:
+    """Cuts the window that ends at each row, with a target at each lead.
 
-    speeds: Float[Array, "time sensor"]
-    around: Float[Array, "time sensor"]
-    daily: Float[Array, "time+lead sensor"]
-    usual: Float[Array, " sensor"]
+    The features of a sensor are its speed; the standardised speed; the mean of that over its neighbours; and its
+    difference from the usual course of a working day. Covariates are that course now and at each lead. All is
+    standardised by, and the course is the mean of, the rows before `stop`.
+    """
+    speeds, leads = setup.speeds, setup.leads.tolist()
+    mean, scale = speeds[:stop].mean(0), speeds[:stop].std(0).mean()
+    course = daily_course(speeds, stop, setup.config.weekend, len(speeds) + max(leads))
+    z, daily = (speeds - mean) / scale, jnp.asarray((course - mean) / scale, jnp.float32)
+    around = z @ jaxcast.series.neighbour_weights(speeds.shape[1], setup.adjacency)[:, 1].T
+    raw, z, around = (jnp.asarray(a, jnp.float32) for a in (speeds, z, around))
+    features = jnp.stack([raw, z, around, z - daily[: len(z)]], -1)
+    # Rows to come, of which the course is known.
+    features = jnp.pad(features, ((0, max(leads)), (0, 0), (0, 0)), constant_values=jnp.nan)
+    return jaxcast.series.series_windows(
+        features, history_size=WINDOW, leads=leads, targets=(0,), newest_covariates=daily[..., None],
+        future_covariates=daily[..., None],
+    )  # fmt: skip
+
+
+def windows_at(setup: Setup, stop: int, newest: np.ndarray) -> jaxcast.series.SeriesWindows:
+    """Returns the windows that end at some rows."""
+    return jax.tree.map(lambda a: a[newest - (WINDOW - 1)], windows(setup, stop))
+
+
+class RoadInputs(jaxcast.series.RegressionInputs):
+    """What a regression sees of the last hour.
+
+    "own": speeds at the sensor. "neighbours": and the means of its neighbours. "hour": those as changes from the
+    newest value, and the nearest sensors. "time": and the usual course of a working day.
+
+    Args:
+        nearest: the nearest sensors of each.
+        usual: the standardised mean speed of each sensor, as a level.
+        mean: taken off the features.
+        std: the features are then divided by.
+        sight: what is seen.
+        leads: steps at which the usual course is a feature, numbered from 0.
+        target_features: the speed.
+    """
+
     nearest: Int[Array, "sensor nearest"]
-    raw: Float[Array, "time sensor"]
-    highest: Float[Array, ""]
-
-
-def make_road(setup: Setup, learned: Learned) -> Road:
-    """Standardised by, and with the daily course of, the rows that are learned from."""
-    speeds, num_sensors = setup.speeds, setup.speeds.shape[1]
-    mean, scale = speeds[: learned.stop].mean(0), speeds[: learned.stop].std(0).mean()
-    order = np.argsort(-setup.adjacency * (1 - np.eye(num_sensors)), axis=1, kind="stable")
-    course = daily_course(speeds, learned.stop, setup.config.weekend, len(speeds) + max(setup.leads))
-    z = (speeds - mean) / scale
-    around = z @ jaxcast.series.neighbour_weights(num_sensors, setup.adjacency)[:, 1].T
-    z, around, daily, usual, raw = (
-        jnp.asarray(a, jnp.float32) for a in (z, around, (course - mean) / scale, mean / scale, speeds)
-    )
-    nearest = jnp.asarray(order[:, : setup.config.num_nearest])
-    return Road(z, around, daily, usual, nearest, raw, raw[: learned.stop].max())
-
-
-def features(
-    road: Road, newest: Int[Array, " window"], leads: Array, sight: Sight
-) -> Float[Array, "window sensor feature"]:
-    """own: the last hour at the sensor. neighbours: and the mean of its neighbours. hour: that as changes from the newest
-    value, and the nearest sensors. time: and the usual course of a working day."""
-
-    def lagged(series: Array, lags: Sequence[int]) -> Array:
-        return jnp.moveaxis(series[newest[:, None] - jnp.asarray(lags)], 1, -1)
-
-    if sight in ("own", "neighbours"):
-        seen = (road.speeds,) if sight == "own" else (road.speeds, road.around)
-        return jnp.concatenate([lagged(series, range(WINDOW)) for series in seen], -1)
-    now = road.speeds[newest][..., None]
-    near = lagged(road.speeds, (0, 1, 3))[:, road.nearest].reshape(*now.shape[:2], -1)
-    changes = [lagged(road.speeds, (1, 2, 3, 4, 5, 6, 8, 11)), lagged(road.around, (0, 1, 2, 3, 5, 8, 11)), near]
-    parts = [now, jnp.broadcast_to(road.usual[:, None], now.shape), *(one - now for one in changes)]
-    if sight == "time":
-        to_come = jnp.moveaxis(road.daily[newest[:, None] + leads], 1, -1) - road.daily[newest][..., None]
-        parts += [to_come, lagged(road.speeds - road.daily[: len(road.speeds)], (0, 3))]
-    return jnp.concatenate(parts, -1)
-
-
-class Inputs(NamedTuple):
-    """How features are standardised and expanded. some_leads: those at which the usual course is a feature."""
-
+    usual: Float[Array, " sensor"]
     mean: Float[Array, "*sensor feature"]
     std: Float[Array, "*sensor feature"]
-    expansion: Any
-    leads: Int[Array, " lead"]
-    some_leads: Int[Array, " some"]
+    sight: Sight = jaxcast.pytrees.static()
+    leads: tuple[int, ...] = jaxcast.pytrees.static()
+    target_features: tuple[int, ...] = jaxcast.pytrees.static(default=(0,))
+
+    def __call__(self, history: Any, covariates: Any = None) -> jaxcast.series.Window:
+        newest = history[..., -1, :, :1]
+        features = (self.features(history, covariates) - self.mean) / self.std
+        return jaxcast.series.Window(features, newest, jnp.ones_like(newest), 0)
+
+    def of_region(self, history: Any, covariates: Any, region: Any) -> jaxcast.series.Window:
+        """Returns the window of one sensor."""
+        return jax.tree.map(lambda a: a[..., region, :][..., None, :], self(history, covariates))
+
+    def features(self, history: Any, covariates: Any) -> Float[Array, "window sensor feature"]:
+        """Returns the features before they are standardised."""
+        speeds, around, off = (jnp.moveaxis(history[..., k], -1, -2) for k in (1, 2, 3))  # (window, sensor, step)
+        lagged = lambda series, lags: series[..., [WINDOW - 1 - lag for lag in lags]]  # noqa: E731
+        if self.sight in ("own", "neighbours"):
+            seen = (speeds,) if self.sight == "own" else (speeds, around)
+            return jnp.concatenate([lagged(series, range(WINDOW)) for series in seen], -1)
+        now = speeds[..., -1:]
+        near = lagged(speeds, (0, 1, 3))[:, self.nearest].reshape(*now.shape[:2], -1)
+        changes = [lagged(speeds, (1, 2, 3, 4, 5, 6, 8, 11)), lagged(around, (0, 1, 2, 3, 5, 8, 11)), near]
+        parts = [now, jnp.broadcast_to(self.usual[:, None], now.shape), *(one - now for one in changes)]
+        if self.sight == "time":
+            daily = covariates.astype(now.dtype)
+            parts += [daily[..., [1 + lead for lead in self.leads]] - daily[..., :1], lagged(off, (0, 3))]
+        return jnp.concatenate(parts, -1)
 
 
-class Moments(NamedTuple):
-    """Sums over samples of products of features with each other and with targets; the last feature is 1."""
-
-    features: Float[Array, "*sensor feature feature"]
-    targets: Float[Array, "*sensor feature lead"]
-
-
-def _expanded(road: Road, inputs: Inputs, newest: Array, sight: Sight) -> Array:
-    phi = inputs.expansion((features(road, newest, inputs.some_leads, sight) - inputs.mean) / inputs.std)
-    return jnp.concatenate([phi, jnp.ones_like(phi[..., :1])], -1)
-
-
-@partial(jax.jit, static_argnames=("sight", "each_sensor"))
-def _scales(road: Road, newest: Array, leads: Array, *, sight: Sight, each_sensor: bool) -> tuple[Array, Array]:
-    sample, over = features(road, newest, leads, sight), 0 if each_sensor else (0, 1)
-    return sample.mean(over), jnp.maximum(sample.std(over), 1e-3)
+def road_inputs(setup: Setup, stop: int, sight: Sight, sample: np.ndarray, *, each_sensor: bool) -> RoadInputs:
+    """Makes the inputs, standardised by the windows of a sample."""
+    speeds, num_sensors = setup.speeds, setup.speeds.shape[1]
+    order = np.argsort(-setup.adjacency * (1 - np.eye(num_sensors)), axis=1, kind="stable")
+    usual = speeds[:stop].mean(0) / speeds[:stop].std(0).mean()
+    none = jnp.zeros(1)
+    leads = tuple(int(lead) - 1 for lead in setup.some_leads)
+    inputs = RoadInputs(
+        jnp.asarray(order[:, : setup.config.num_nearest]), jnp.asarray(usual, jnp.float32), none, none, sight, leads
+    )
+    return _standardised(inputs, windows_at(setup, stop, sample), each_sensor=each_sensor)
 
 
-@partial(jax.jit, static_argnames=("sight", "each_sensor"))
-def _moments(road: Road, inputs: Inputs, blocks: Array, *, sight: Sight, each_sensor: bool) -> Moments:
-    """Summed block by block, so that memory holds the features of few windows."""
-    subscripts = "nsf,nsg->sfg" if each_sensor else "nsf,nsg->fg"
-
-    def of_block(newest: Array) -> Moments:
-        phi = _expanded(road, inputs, newest, sight)
-        change = jnp.moveaxis(road.raw[newest[:, None] + inputs.leads] - road.raw[newest][:, None], 1, -1)
-        sums = Moments(jnp.einsum(subscripts, phi, phi), jnp.einsum(subscripts, phi, change))
-        return jax.tree.map(lambda a: a.astype(jnp.float64), sums)
-
-    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(of_block, blocks[0]))
-    return jax.lax.scan(lambda sums, newest: (jax.tree.map(jnp.add, sums, of_block(newest)), None), zero, blocks)[0]
-
-
-@partial(jax.jit, static_argnames=("sight", "each_sensor"))
-def _forecasts(
-    road: Road, inputs: Inputs, weights: Array, blocks: Array, *, sight: Sight, each_sensor: bool
-) -> Float[Array, "block penalty window lead sensor"]:
-    subscripts = "nsf,psfl->pnls" if each_sensor else "nsf,pfl->pnls"
-
-    def of_block(newest: Array) -> Array:
-        change = jnp.einsum(subscripts, _expanded(road, inputs, newest, sight), weights)
-        return jnp.clip(road.raw[newest][:, None] + change, 0, road.highest)
-
-    return jax.lax.map(of_block, blocks)
+@partial(jax.jit, static_argnames="each_sensor")
+def _standardised(inputs: RoadInputs, sample: jaxcast.series.SeriesWindows, *, each_sensor: bool) -> RoadInputs:
+    features, over = inputs.features(sample.history, sample.covariates), 0 if each_sensor else (0, 1)
+    std = jnp.maximum(features.std(over), 1e-3)
+    return dataclasses.replace(inputs, mean=features.mean(over), std=std)
 
 
 def regressions(
-    setup: Setup, learned: Learned, sight: Sight, expansion: Any, *, each_sensor: bool, every: int = 1
-) -> Float[np.ndarray, "penalty window lead sensor"]:
-    """Ridge regressions of the change of speed, with every penalty (a share of the mean eigenvalue), in closed form."""
-    road, leads = make_road(setup, learned), jnp.asarray(setup.leads)
-    options: dict[str, Any] = {"sight": sight, "each_sensor": each_sensor}
-    blocks = in_blocks(learned.train[::every], drop=True)
-    mean, std = _scales(road, jnp.asarray(blocks[:: max(1, len(blocks) // 8)].ravel()), setup.some_leads, **options)
-    inputs = Inputs(mean, std, expansion, leads, setup.some_leads)
-    weights = jnp.asarray(solved(_moments(road, inputs, jnp.asarray(blocks), **options)), jnp.float32)
-    forecasts = np.asarray(_forecasts(road, inputs, weights, jnp.asarray(in_blocks(learned.asked)), **options))
-    return np.concatenate(list(forecasts), 1)[:, : len(learned.asked)]
+    setup: Setup, learned: Learned, sight: Sight, make_expansion: Callable[[int], Any], *, each_sensor: bool,
+    every: int = 1,
+) -> Float[np.ndarray, "penalty window lead sensor"]:  # fmt: skip
+    """Ridge regressions of the change of speed, with every penalty (a share of the mean eigenvalue), in closed form.
 
-
-def in_blocks(newest: np.ndarray, *, drop: bool = False) -> Int[np.ndarray, "block window"]:
-    """What is left after the last full block is dropped, or filled up by repetition."""
-    full = newest[: len(newest) // BLOCK * BLOCK] if drop else np.pad(newest, (0, -len(newest) % BLOCK), mode="edge")
-    return full.reshape(-1, BLOCK)
-
-
-def solved(moments: Moments) -> Float[np.ndarray, "penalty *sensor feature lead"]:
-    """By eigenvalues, found once for all penalties; the last feature is the constant, and has none."""
-    gram, targets = (np.asarray(a, np.float64) for a in moments)
-    count, sums, middle = gram[..., -1:, -1:], gram[..., :-1, -1:], targets[..., -1:, :]
-    centred = gram[..., :-1, :-1] - sums @ np.swapaxes(sums, -1, -2) / count
-    values, vectors = np.linalg.eigh(centred)
-    projected = np.swapaxes(vectors, -1, -2) @ (targets[..., :-1, :] - sums @ middle / count)
-    penalised = [np.maximum(values, 0) + p * values.mean(-1, keepdims=True) for p in PENALTIES]
-    weights = [vectors @ (projected / one[..., None]) for one in penalised]
-    return np.stack([np.concatenate([w, (middle - np.swapaxes(sums, -1, -2) @ w) / count], -2) for w in weights])
+    They learn from whole chunks of windows, and are standardised by an eighth of them.
+    """
+    train = learned.train[::every]
+    train = train[: len(train) // CHUNK * CHUNK]
+    chunks = train.reshape(-1, CHUNK)
+    sample = chunks[:: max(1, len(chunks) // 8)].ravel()
+    inputs = road_inputs(setup, learned.stop, sight, sample, each_sensor=each_sensor)
+    path = jaxcast.series.fit_regression_path(
+        windows_at(setup, learned.stop, train), inputs=inputs, expansion=make_expansion(inputs.mean.shape[-1]),
+        penalties=PENALTIES, error_weighting=0.0, each_region=each_sensor, predict_change=True, chunk_size=CHUNK,
+    )  # fmt: skip
+    asked = windows_at(setup, learned.stop, learned.asked)
+    forecasts = np.asarray(path.forecasts(asked, chunk_size=CHUNK))[..., 0]
+    return np.clip(forecasts, 0, np.float32(setup.speeds[: learned.stop].max()))
 
 
 @cache
 def ridge(setup: Setup, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
     """A regression of each sensor's own, asked about the validation and about the test part, with every penalty."""
-    run = partial(regressions, setup, sight=sight, expansion=jaxcast.series.LinearFeatures(), each_sensor=True)
-    return run(setup.early), run(setup.whole)
+    linear = lambda size: jaxcast.series.LinearFeatures()  # noqa: E731
+    return (
+        regressions(setup, setup.early, sight, linear, each_sensor=True),
+        regressions(setup, setup.whole, sight, linear, each_sensor=True),
+    )
 
 
 @cache
 def kernel(setup: Setup, sight: Sight, bandwidth: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel ridge regression, one for all sensors; otherwise as `ridge`."""
-    see = partial(features, make_road(setup, setup.early), leads=setup.some_leads, sight=sight)
-    size = jax.eval_shape(see, jnp.asarray(setup.early.train[:1])).shape[-1]
-    expansion = jaxcast.series.random_fourier_features(
-        size, setup.config.num_cosines, bandwidth=bandwidth, key=jax.random.key(seed)
-    )
-    expansion = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), expansion)
-    run = partial(regressions, setup, sight=sight, expansion=expansion, each_sensor=False, every=setup.config.every)
+
+    def waves(size: int) -> Any:
+        key = jax.random.key(seed)
+        made = jaxcast.series.random_fourier_features(size, setup.config.num_cosines, bandwidth=bandwidth, key=key)
+        return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), made)
+
+    run = partial(regressions, setup, sight=sight, make_expansion=waves, each_sensor=False, every=setup.config.every)
     return run(setup.early), run(setup.whole)
 
 
 def best_penalty(candidates: tuple[np.ndarray, np.ndarray], setup: Setup) -> np.ndarray:
-    """The test forecasts of the penalty with the lowest squared error on the validation part, for each lead."""
-    squares = ((candidates[0] - setup.targets(setup.early.asked)) ** 2).mean((1, 3))
-    return np.stack([candidates[1][best, :, k] for k, best in enumerate(squares.argmin(0))], 1)
+    """Returns the test forecasts of the penalty with the lowest squared error on the validation part at each lead."""
+    valid = windows_at(setup, setup.early.stop, setup.early.asked)
+    best = jaxcast.series.best_by_lead(jnp.asarray(candidates[0])[..., None], valid)
+    return np.stack([candidates[1][number, :, k] for k, number in enumerate(best)], 1)
 
 
 def _average(sight: Sight, setup: Setup, seed: int) -> np.ndarray:

@@ -13,10 +13,19 @@ from experiments.chaos_zoo.methods import Zoo, lag_weights, last_period, picked,
 from experiments.regions import __main__ as regions
 from experiments.regions.averages import Candidates, best, network_shares
 from experiments.regions.methods import Setup as RegionSetup
-from experiments.regions.methods import choose
+from experiments.regions.methods import by_penalty
 from experiments.traffic import __main__ as traffic
-from experiments.traffic.methods import DAY, PENALTIES, Learned, Method, Setup, daily_course, make_road, regressions
-from experiments.traffic.methods import features as see
+from experiments.traffic.methods import (
+    DAY,
+    PENALTIES,
+    Learned,
+    Method,
+    Setup,
+    daily_course,
+    regressions,
+    road_inputs,
+    windows_at,
+)
 from jaxcast.training import TrainingOptions
 
 
@@ -123,12 +132,19 @@ def test_a_daily_course_knows_other_working_days_before_the_test_part():
     np.testing.assert_array_equal(course, changed)
 
 
+def see(setup, stop, newest, sight):
+    """Features before they are standardised."""
+    windows = windows_at(setup, stop, newest)
+    inputs = road_inputs(setup, stop, sight, newest, each_sensor=False)
+    return np.asarray(inputs.features(windows.history, windows.covariates))
+
+
 @pytest.mark.parametrize("sight", ["neighbours", pytest.param("time", marks=pytest.mark.slow)])
 def test_traffic_features_know_nothing_of_later_speeds(sight):
     setup = make_roads()
     later = dataclasses.replace(setup, speeds=np.where(np.arange(2016)[:, None] > 1700, 1.0, setup.speeds))
-    newest = jnp.asarray([1650, 1700])
-    features = [see(make_road(one, one.whole), newest, one.some_leads, sight) for one in (setup, later)]
+    newest = np.asarray([1650, 1700])
+    features = [see(one, one.whole.stop, newest, sight) for one in (setup, later)]
     assert features[0].shape[:2] == (2, 3)
     np.testing.assert_array_equal(*features)
 
@@ -137,11 +153,10 @@ def test_traffic_features_know_nothing_of_later_speeds(sight):
 def test_traffic_regressions_are_ridge_regressions(each_sensor):
     setup = make_roads(horizons=(2,), length=200)
     learned = Learned(160, np.arange(11, 139), np.arange(150, 158))
-    got = regressions(setup, learned, "own", jaxcast.series.LinearFeatures(), each_sensor=each_sensor)
-    road = make_road(setup, learned)
+    got = regressions(setup, learned, "own", lambda size: jaxcast.series.LinearFeatures(), each_sensor=each_sensor)
 
     def features(newest):
-        return np.asarray(see(road, jnp.asarray(newest), setup.some_leads, "own"))
+        return see(setup, learned.stop, newest, "own")
 
     seen, change = features(learned.train), setup.targets(learned.train) - setup.speeds[learned.train, None]
     groups = [[s] for s in range(3)] if each_sensor else [[0, 1, 2]]
@@ -172,9 +187,7 @@ def test_a_refit_learns_from_the_validation_part_and_the_fit_before_does_not():
     inputs = jaxcast.series.lag_inputs(parts.train, lags=range(3))
 
     def forecasts(learned):
-        return choose(parts, learned, inputs, jaxcast.series.LinearFeatures(), 1.0, each_region=False, difference=True)[
-            1
-        ]
+        return by_penalty(parts, learned, inputs, jaxcast.series.LinearFeatures(), 1.0, predict_change=True)[1]
 
     early, masked, again = map(forecasts, (parts.train, setup.only_training(parts.known), parts.known))
     np.testing.assert_allclose(early, masked, rtol=1e-6)
