@@ -3,6 +3,7 @@
 from typing import Any
 
 from commands import with_help_texts
+from examples import with_examples
 from mathematics import with_mathml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
@@ -22,8 +23,8 @@ def on_files(files: Files, config: MkDocsConfig, **kwargs: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
-    """Fills in tables of results and the help texts of commands."""
-    return with_help_texts(with_tables(markdown))
+    """Fills in tables of results, the help texts of commands, and examples."""
+    return with_examples(with_help_texts(with_tables(markdown)))
 
 
 def on_page_content(html: str, page: Page, **kwargs: Any) -> str:

@@ -1,6 +1,22 @@
 """Tables of results, read from the committed JSON when the site is built."""
 
 import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sources import ROOT
+
+sys.path.insert(0, str(ROOT))
+
+from experiments import summary
+from experiments.hub.__main__ import geometric_mean, pooled_coverage
+from experiments.hub.setup import LABELS
+from experiments.lorenz.methods import label_of
+from experiments.lorenz_skill.cases import CASES
+from experiments.lorenz_skill.results import shown_share
+
+LEADS = {"regions": (3, 5, 10, 15), "traffic": (3, 6, 9, 12)}
 
 
 def with_tables(markdown: str) -> str:
@@ -8,4 +24,126 @@ def with_tables(markdown: str) -> str:
     return re.sub(r"<!-- table: (\w+) -->", lambda found: TABLES[found[1]](), markdown)
 
 
-TABLES = {}
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table; numbers are aligned to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value: float | None, form: str) -> str:
+    """Returns a number, or nothing where there is none."""
+    return "" if value is None else format(value, form)
+
+
+def lorenz() -> str:
+    rows = summary.load("lorenz/results.json")
+    shown = [row for row in rows if row["delays"] in (None, 5) or row["method"] == "additive_attention"]
+    with_counted = all("valid_time_as_published" in row for row in rows)
+    header = ["method", "published", *["as published"] * with_counted, "ours", "95 % interval"]
+    return markdown(
+        header,
+        (
+            [
+                label_of(row["method"], row["delays"]),
+                number(row["published"], ".2f"),
+                *[number(row.get("valid_time_as_published"), ".2f")] * with_counted,
+                number(row["valid_time_median"], ".2f"),
+                "{:.2f} to {:.2f}".format(*row["valid_time_ci95"]),
+            ]
+            for row in shown
+        ),
+    )
+
+
+def lorenz_skill() -> str:
+    rows = {(row["case"], row["method"]): row for row in summary.load("lorenz_skill/results.json")}
+
+    def line(case: str) -> list[str]:
+        attention, regime = rows[case, "attention"], rows[case, "regime"]
+        values = [row["valid_time_median"] for row in (attention, regime)]
+        shown = [f"**{value:.2f}**" if value == max(values) else f"{value:.2f}" for value in values]
+        seen = f"{max(attention['samples_seen'])} / {max(regime['samples_seen'])}"
+        return [CASES[case].title, seen, *shown, f"{regime['window']:g}", shown_share(regime["share_censored"])]
+
+    header = ["case", "samples seen by attention / regime", "attention", "regime", "window", "valid to its end"]
+    return markdown(header, map(line, CASES))
+
+
+def hub() -> str:
+    rows = [row for row in summary.load("hub/results.json") if (row["horizon"], row["num_levels"]) == (1, 21)]
+    rows = [row for row in rows if row["protocol"] == "rolling"]
+    methods = [
+        method for method in dict.fromkeys(row["method"] for row in rows) if method in LABELS or "base" in method
+    ]
+
+    def line(method: str) -> list[str]:
+        ours = [row for row in rows if row["method"] == method]
+        coverage = [pooled_coverage(ours, name) for name in ("coverage50", "coverage95")]
+        ratio = geometric_mean(ours)
+        return [LABELS.get(method, method), *(f"{row['wis']:.2f}" for row in ours), f"{ratio:.3f}", *coverage]
+
+    lines = sorted(map(line, methods), key=lambda cells: -float(cells[5]))
+    return markdown(["forecaster", "W1*", "W2", "W3", "W4", "ratio", "50 %", "95 %"], lines)
+
+
+def chaos_zoo() -> str:
+    rows = summary.load("chaos_zoo/results.json")
+    errors = [(row["method"].replace("_", " "), row["smape_median"], row["published"]) for row in rows]
+    errors.sort(key=lambda row: row[1] or row[2])
+    header = ["method", "ours", "published"]
+    return markdown(header, ([name, number(ours, ".1f"), number(theirs, ".1f")] for name, ours, theirs in errors))
+
+
+def by_lead(file: str, form: Callable[[dict[str, Any]], str]) -> str:
+    rows = summary.load(file)
+    leads = LEADS[file.split("/")[0]]
+    cells = {(row["method"], row["horizon"]): row for row in rows}
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    return markdown(
+        ["method", *(f"h = {lead}" for lead in leads)],
+        (
+            [
+                method.replace("_", " ") + (" (published)" if cells[method, leads[0]]["published"] else ""),
+                *(form(cells[method, lead]) if (method, lead) in cells else "" for lead in leads),
+            ]
+            for method in methods
+        ),
+    )
+
+
+def rmse(row: dict[str, Any]) -> str:
+    return f"{row['rmse'] or row['published']:.0f}"
+
+
+def rmse_and_mae(row: dict[str, Any]) -> str:
+    return f"{row['rmse'] or row['published']:.3f} / {row['mae'] or row['published_mae']:.3f}"
+
+
+def language() -> str:
+    rows = summary.load("language/results.json")
+    return markdown(
+        ["next character", "published", "nats", "bits"],
+        (
+            [
+                row["method"],
+                number(row["published"], ".4f"),
+                number(row["loss"], ".4f"),
+                number(row["bits_per_character"] if row["loss"] else None, ".3f"),
+            ]
+            for row in rows
+        ),
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "summary": lambda: summary.table("{}/index.md"),
+    "summary_of_index": lambda: summary.table("results/{}/index.md"),
+    "lorenz": lorenz,
+    "lorenz_skill": lorenz_skill,
+    "hub": hub,
+    "chaos_zoo": chaos_zoo,
+    "us_regions": lambda: by_lead("regions/results-us_regions.json", rmse),
+    "states": lambda: by_lead("regions/results-states.json", rmse),
+    "traffic": lambda: by_lead("traffic/results.json", rmse_and_mae),
+    "language": language,
+}

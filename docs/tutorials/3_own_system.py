@@ -54,7 +54,7 @@ _ = axes.set_xlabel("time")
 
 # %%
 exponent = jaxcast.dynamics.lyapunov_exponent(
-    Lorenz84(), [1.0, 1.0, 0.0], duration=500.0
+    Lorenz84(), [1.0, 1.0, 0.0], duration=500.0, key=jax.random.key(1)
 )
 error = jaxcast.saturation_error(trajectory.states)
 print(

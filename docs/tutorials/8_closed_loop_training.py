@@ -17,10 +17,10 @@ truth = jaxcast.Lorenz63(
     rho=jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)
 )
 train = jaxcast.simulate(
-    truth, [1.0, 2.0, 20.0], num_samples=1500, dt=0.1, h=0.01, transient=50.0
+    truth, [1.0, 2.0, 20.0], num_samples=1000, dt=0.1, h=0.01, transient=50.0
 )
 ensemble = jaxcast.stack_systems(
-    [jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 4)]
+    [jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 5)]
 )
 candidates = jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
 
@@ -44,7 +44,7 @@ fit = jaxcast.fit(
 # %% [markdown]
 # ## Fine-tune
 #
-# `make_cell` turns a pool into the cell that is rolled. Horizons of 1, 2 and 4 steps follow each
+# `make_cell` turns a pool into the cell that is rolled. Horizons of 1 and 3 steps follow each
 # other. In a chaotic system gradients grow with the horizon like forecast errors do, so horizons
 # stay short and gradients are clipped.
 
@@ -55,12 +55,12 @@ def make_cell(pool):
 
 
 tuned = jaxcast.training.fine_tune(
-    fit.models,
     train,
-    make_cell,
+    models=fit.models,
+    make_cell=make_cell,
     keys=keys,
-    horizons=(1, 2, 4),
-    num_epochs=6,
+    num_leads=(1, 3),
+    num_epochs=4,
     batch_size=64,
 )
 tuned.losses.shape  # seed, epoch
