@@ -8,6 +8,7 @@ import pytest
 
 from experiments.hub.__main__ import PUBLISHED, geometric_mean, pooled_coverage
 from experiments.hub.setup import LABELS
+from experiments.lorenz import page as lorenz_page
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES
 from experiments.lorenz_skill.results import shown_share
@@ -88,6 +89,8 @@ def test_the_tables_are_the_committed_results():
             tracked += 1
     assert found == len(rows)
     assert tracked >= 6
+    text = (ROOT / "experiments/lorenz/README.md").read_text()
+    assert all(table in text for table in lorenz_page.tables().values())
 
 
 @pytest.mark.parametrize("page", ["README.md", "experiments/README.md"])

@@ -64,6 +64,13 @@ def test_results_that_a_page_links_to_have_the_record_of_their_run(page):
         assert faults(results) == [], link
 
 
+@pytest.mark.parametrize("results", RESULTS, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_a_page_says_where_its_truths_were_made_by_the_older_step(results):
+    config = json.loads(results.with_name(results.name.replace("results", "config")).read_text())
+    said = "older Runge-Kutta step" in (results.parent / "README.md").read_text()
+    assert said == ("runge_kutta_step" in config)
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
