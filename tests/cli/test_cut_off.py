@@ -10,7 +10,7 @@ from jaxcast.cli.hub import commands as hub_command
 from jaxcast.cli.main import parse
 from jaxcast.io.files import write_arrays
 from jaxcast.io.run_folder import RunFolder
-from tests.cut_off import contents, gaps, recorded, restore
+from tests.cli.cut_off import contents, gaps, recorded, restore
 
 MINE = {
     "out.npz.partial": b"mine",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.hub.setup import write_synthetic_hub
-from tests.cut_off import contents
+from tests.cli.cut_off import contents
 
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("JAXCAST_KILLS", "3"))

@@ -13,7 +13,7 @@ import jaxcast
 from jaxcast.cli.main import EvaluatePool, ForecastPool, Simulate, TrainPool, parse
 from jaxcast.cli.pool import train as train_command
 from tests.cli.test_arguments import option_names
-from tests.tampering import contents, rewrite
+from tests.saving.tampering import contents, rewrite
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"

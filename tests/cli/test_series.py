@@ -18,7 +18,7 @@ from jaxcast.cli.series.evaluate import EvaluateSeries
 from jaxcast.cli.series.forecast import ForecastSeries
 from jaxcast.cli.series.train import TrainSeries
 from jaxcast.series.table_reader import read_adjacency
-from tests.tampering import contents, rewrite
+from tests.saving.tampering import contents, rewrite
 
 NAMES, WEEKS, LEVELS = ("north", "south", "east"), 120, (0.1, 0.25, 0.5, 0.75, 0.9)
 FIRST, SECOND = 72, 96  # where the held-out parts begin

@@ -7,7 +7,7 @@ import pytest
 
 import jaxcast
 from jaxcast.registry import names_of
-from tests.spec_texts import random_text
+from tests.dynamics.spec_texts import random_text
 
 TEXTS = [
     "lorenz63(sigma=9.5, rho=cosine(mean=38.0, amplitude=-10.0, period=1.577132, phase=0.1), beta=2.6666666666666665)",

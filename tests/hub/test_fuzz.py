@@ -12,15 +12,15 @@ pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
 from jaxcast.cli.main import parse  # noqa: E402
 from jaxcast.errors import shown  # noqa: E402
-from tests import hub_faults  # noqa: E402
+from tests.hub import faults  # noqa: E402
 
-HEADER, ROWS = hub_faults.tables_of("tidy")["tidy"]
+HEADER, ROWS = faults.tables_of("tidy")["tidy"]
 
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
     path = tmp_path_factory.mktemp("truth") / "truth.csv"
-    hub_faults.write_csv(path, ("location", "date", "value"), hub_faults.truth_rows(), quoting=True)
+    faults.write_csv(path, ("location", "date", "value"), faults.truth_rows(), quoting=True)
     return path
 
 
@@ -66,11 +66,11 @@ def test_a_cell_that_cannot_be_read_is_reported_or_dropped(tmp_path, truth, colu
         jaxcast.load_hub(path, truth)
     assert "tidy.csv, row 8: " in str(error.value)
     path.write_text(text_of())
-    expected = hub_faults.as_found(jaxcast.load_hub(path, truth))
+    expected = faults.as_found(jaxcast.load_hub(path, truth))
     path.write_text(with_cell(8, column, cell))
     hub = jaxcast.load_hub(path, truth, bad="drop")
     gone = [key for key in expected if key[:3] == ("a-x", "01", "2024-01-13")]
-    assert hub_faults.as_found(hub) == {key: value for key, value in expected.items() if key not in gone}
+    assert faults.as_found(hub) == {key: value for key, value in expected.items() if key not in gone}
     assert hub.dropped == ("1 row with NA or a cell that cannot be read", "1 forecast with quantile levels missing")
 
 
@@ -151,7 +151,7 @@ def test_ids_that_are_numbers_keep_no_decimals(tmp_path):
     frame = pl.DataFrame([["a-x", *row] for row in rows[:48]], schema=list(HEADER), orient="row")
     for dtype in (pl.Int64, pl.Float64):
         frame.with_columns(pl.col("location").cast(dtype)).write_parquet(tmp_path / "tidy.parquet")
-        truth = [f"{place},{row[1]},{row[2]}" for place in "12" for row in hub_faults.truth_rows()[:17]]
+        truth = [f"{place},{row[1]},{row[2]}" for place in "12" for row in faults.truth_rows()[:17]]
         (tmp_path / "truth.csv").write_text("\n".join(["location,date,value", *truth]))
         assert jaxcast.load_hub(tmp_path / "tidy.parquet", tmp_path / "truth.csv").locations == ("1", "2")
 
@@ -166,7 +166,7 @@ def test_a_rare_level_does_not_take_all_forecasts_with_it(tmp_path, truth):
 
 
 def test_a_damaged_file_among_many_is_named(tmp_path):
-    tables = hub_faults.tables_of("hubverse")
+    tables = faults.tables_of("hubverse")
     for name, (header, rows) in tables.items():
         path = tmp_path / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def test_a_damaged_file_among_many_is_named(tmp_path):
     data = bytearray(path.read_bytes())
     data[4:400] = bytes(396)
     path.write_bytes(data)
-    hub_faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), hub_faults.truth_rows(), quoting=True)
+    faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), faults.truth_rows(), quoting=True)
     with pytest.raises(jaxcast.InputError, match=r"2024-01-06-b-y\.parquet is not a table that can be read"):
         jaxcast.load_hub(tmp_path, tmp_path / "truth.csv")
 
@@ -197,9 +197,9 @@ def test_a_damaged_parquet_file_says_nothing_but_one_line(tmp_path, truth, capfd
 
 def test_rows_of_the_truth_that_cannot_be_read_are_counted(tmp_path):
     (tmp_path / "tidy.csv").write_text(text_of())
-    rows = [list(row) for row in hub_faults.truth_rows()]
+    rows = [list(row) for row in faults.truth_rows()]
     rows[2][2], rows[3][1], rows[4][0] = "inf", "2023-11-04 junk", ""
-    hub_faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), rows, quoting=True)
+    faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), rows, quoting=True)
     hub = jaxcast.load_hub(tmp_path / "tidy.csv", tmp_path / "truth.csv")
     assert hub.dropped == (
         "1 row of the truth without a location or a target",
@@ -228,7 +228,7 @@ def test_a_submission_of_odd_names_reads_back_equal(tmp_path):
     assert [row[4] for row in rows[::3]] == ODD
     assert [float(row[-1]) for row in rows] == values.ravel().tolist()
     truth = [[name, "2024-01-27", "7"] for name in ODD]
-    hub_faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), truth, quoting=True)
+    faults.write_csv(tmp_path / "truth.csv", ("location", "date", "value"), truth, quoting=True)
     again = jaxcast.load_hub(tmp_path, tmp_path / "truth.csv")
     assert (again.locations, again.target) == (tuple(sorted(ODD)), target)
     np.testing.assert_array_equal(again.quantiles[np.argsort(np.argsort(ODD)), 0, 0], values)
@@ -238,7 +238,7 @@ def test_names_are_printed_and_drawn_as_they_are(tmp_path, truth, capsys):
     """Neither markup, nor emoji, nor formulas, nor terminal controls."""
     names = ["[/b]", "$\\frac{$", ":smile:", "[red]a", "\x1b[31mb"]
     rows = [[name, *row[1:]] for name in names for row in ROWS[:48]]
-    hub_faults.write_csv(tmp_path / "tidy.csv", HEADER, rows, quoting=True)
+    faults.write_csv(tmp_path / "tidy.csv", HEADER, rows, quoting=True)
     tables = ("--forecasts", tmp_path / "tidy.csv", "--truth", truth)
     parse(["hub", "score", *map(str, (*tables, "--out", tmp_path / "out"))]).run()
     options = (
@@ -288,10 +288,10 @@ def test_random_faults_give_one_line_or_what_the_table_says(tmp_path, start):
     for seed in range(start, start + 20):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        forecasts, truth, is_text = hub_faults.make_case(folder, seed, heavy=seed % 5 == 0)
+        forecasts, truth, is_text = faults.make_case(folder, seed, heavy=seed % 5 == 0)
         for bad in ("raise", "drop"):
             hub, message = loaded(forecasts, truth, bad)
             assert message.isprintable(), seed
             if hub is not None and is_text and bad == "raise":
-                assert hub_faults.as_found(hub) == hub_faults.read_plainly(forecasts), seed
+                assert faults.as_found(hub) == faults.read_plainly(forecasts), seed
         shutil.rmtree(folder)

@@ -8,7 +8,7 @@ import zarr
 
 from jaxcast import InputError, Trajectory
 from jaxcast.io import load_trajectory, save_trajectory
-from tests.trajectory_files import (
+from tests.io.trajectory_files import (
     DATASETS,
     SETTINGS,
     STATES,

@@ -17,7 +17,7 @@ from jaxcast.io.files import is_ours
 from jaxcast.io.locks import Lock
 from jaxcast.io.outputs import Outputs
 from jaxcast.io.run_folder import RunFolder
-from tests.cut_off import contents
+from tests.cli.cut_off import contents
 
 SIMULATE = ["simulate", "--num-samples", 12, "--transient", 0.5, "--overwrite"]
 TRAIN = [

@@ -9,7 +9,7 @@ import xarray
 
 from jaxcast import InputError, Trajectory
 from jaxcast.io import TrajectoryWriter, load_trajectory, save_trajectory
-from tests.trajectory_files import (
+from tests.io.trajectory_files import (
     DATASETS,
     MANY,
     RUN,

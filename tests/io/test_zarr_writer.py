@@ -13,7 +13,7 @@ import zarr
 
 from jaxcast import InputError, Trajectory
 from jaxcast.io import TrajectoryWriter, load_trajectory, save_trajectory
-from tests.trajectory_files import MANY, RUN, SETTINGS, STATES, TIMES, contents, same, stream
+from tests.io.trajectory_files import MANY, RUN, SETTINGS, STATES, TIMES, contents, same, stream
 
 
 def test_streamed_equals_written_at_once(tmp_path):

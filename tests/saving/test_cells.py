@@ -8,7 +8,7 @@ import pytest
 import jaxcast
 from jaxcast.nn.standardizer import Standardizer
 from jaxcast.registry import name_of
-from tests.tampering import contents, rewrite
+from tests.saving.tampering import contents, rewrite
 
 WAVE = jnp.sin(0.3 * jnp.arange(120.0))[:, None] * jnp.asarray([1.0, 2.0])
 KEY = jax.random.key(0)

@@ -12,7 +12,7 @@ import jaxcast
 from jaxcast.numerics.polynomials import monomials
 from jaxcast.pooling.corrected import Features, KernelCorrection, PolynomialCorrection
 from jaxcast.registry import Saveable, names_of
-from tests.tampering import contents, rewrite
+from tests.saving.tampering import contents, rewrite
 
 SIZES = dict(dim=3, num_delays=2, hidden_size=4)
 SCALES = jaxcast.pooling.Standardizer(jnp.arange(3.0), jnp.arange(1.0, 4.0), jnp.full(3, 0.5))

@@ -16,8 +16,8 @@ import jaxcast
 from jaxcast.checks import check_leads, check_number, check_texts, check_whole
 from jaxcast.io.reading import parse_json
 from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.saving.tampering import contents, other_arrays, other_bytes, other_json, rewrite
 from tests.saving.test_pools import pools
-from tests.tampering import contents, other_arrays, other_bytes, other_json, rewrite
 
 VALUES = np.cumsum(np.random.default_rng(0).normal(size=(40, 3)), 0) + 100
 LEVELS = (0.1, 0.5, 0.9)

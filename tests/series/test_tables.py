@@ -13,7 +13,7 @@ from experiments.datasets import read_folder
 from jaxcast.cli.main import parse
 from jaxcast.series.methods import check_methods
 from jaxcast.series.table_reader import read_adjacency
-from tests import series_faults
+from tests.series import faults
 
 NAN = np.nan
 
@@ -403,7 +403,7 @@ def test_the_only_column_of_dates_is_taken_whatever_its_name(tmp_path):
 
 def test_spoiled_tables_are_refused_or_read_as_they_say(tmp_path):
     """A part of the fuzz run of 9,000."""
-    found = [series_faults.try_one(seed, tmp_path, train=False) for seed in range(300)]
+    found = [faults.try_one(seed, tmp_path, train=False) for seed in range(300)]
     assert 60 < found.count("read") < 240
 
 

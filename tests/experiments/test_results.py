@@ -10,7 +10,7 @@ import pytest
 
 from jaxcast.io.run_folder import VERSIONS_OF
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "experiments").glob("*/results*.json"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"[\w./-]*results[\w-]*\.json")
