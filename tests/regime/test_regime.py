@@ -294,8 +294,8 @@ def test_uncertainty_shrinks_with_truth_and_grows_without():
 
 @pytest.mark.slow
 def test_observation_noise_is_found_and_filtered_out():
-    """Six draws. Rounding decides between explanations that forecast alike, so a draw or two may lay part of the noise to
-    the model (3 of the first 12 do) or forecast worse than the rest (2 of 12): the medians are what counts."""
+    """Rounding decides between explanations that forecast alike: of 12 draws, 3 to 6 attribute part of the noise to the
+    model, and 1 or 2 forecast worse than the rest. Hence the medians of six draws."""
     _, candidates, train, _ = make()
     scale = np.asarray(train.states).std(0)
     noises, model_noises, errors = [], [], []
