@@ -24,6 +24,7 @@ from jaxcast.series.expansions import random_reservoir_features as random_reserv
 from jaxcast.series.fit import MethodScores as MethodScores
 from jaxcast.series.fit import SeriesFit as SeriesFit
 from jaxcast.series.fit import fit_series as fit_series
+from jaxcast.series.global_network import GlobalNetwork as GlobalNetwork
 from jaxcast.series.graphs import neighbour_weights as neighbour_weights
 from jaxcast.series.inputs import RegressionInputs as RegressionInputs
 from jaxcast.series.inputs import Window as Window
@@ -34,7 +35,6 @@ from jaxcast.series.model import SeriesForecast as SeriesForecast
 from jaxcast.series.model import SeriesModel as SeriesModel
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
-from jaxcast.series.recurrent_networks import GlobalNetwork as GlobalNetwork
 from jaxcast.series.recurrent_networks import HierarchicalNetwork as HierarchicalNetwork
 from jaxcast.series.recurrent_networks import IndependentNetwork as IndependentNetwork
 from jaxcast.series.recursive import RecursiveForecaster as RecursiveForecaster

@@ -76,7 +76,16 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
     @abstractmethod
     def encode(
         self, inputs: Float[Array, "*batch time region feature"], key: Any
-    ) -> tuple[Float[Array, "*batch region state"], Info]: ...
+    ) -> tuple[Float[Array, "*batch region state"], Info]:
+        """Returns each region's state after its history.
+
+        Args:
+            inputs: values, flags of known values and, with level="window", the logarithm of the level.
+            key: switches dropout on; None for none.
+
+        Returns:
+            The states, and what else is known of them.
+        """
 
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None, *, key: Any = None) -> Output:
@@ -172,7 +181,12 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
             "target_features": self.target_features,
             "num_leads": self.num_leads,
             "num_covariates": self.num_covariates,
-        }
+        } | self.own_config
+
+    @property
+    @abstractmethod
+    def own_config(self) -> dict[str, Any]:
+        """What it must be made with that other networks do not have."""
 
     @classmethod
     def from_config(cls: type[N], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> N:

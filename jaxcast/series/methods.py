@@ -18,10 +18,11 @@ from jaxcast.registry import names_of
 from jaxcast.series.abstract_network import region_loss
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.expansions import LinearFeatures, random_fourier_features
+from jaxcast.series.global_network import GlobalNetwork
 from jaxcast.series.graphs import neighbour_weights
 from jaxcast.series.lags import LagInputs, lag_inputs
 from jaxcast.series.problem import SeriesProblem, TrainingPart
-from jaxcast.series.recurrent_networks import AttentionNetwork, GlobalNetwork, HierarchicalNetwork, IndependentNetwork
+from jaxcast.series.recurrent_networks import AttentionNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.series.regression_path import RegressionPath, fit_regression_path
 from jaxcast.series.samples import SeriesWindows, base_quantiles
 from jaxcast.series.scaling import series_scale
