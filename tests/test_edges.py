@@ -184,7 +184,7 @@ def test_candidates_of_another_dimension_are_refused(trajectory):
             call()
 
 
-def test_what_an_external_simulator_raises_is_told(trajectory):
+def test_what_an_external_simulator_raises_is_reported(trajectory):
     def out_of_licences(value, time):
         raise RuntimeError("no licence left")
 

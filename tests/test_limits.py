@@ -22,7 +22,7 @@ CELL = jaxcast.Forecaster(jaxcast.pooling.Persistence())
     ("num_bytes", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 KB"), (999_600, "1 MB"), (1.5e9, "1.5 GB"), (8e12, "8 TB"), (2e21, "2e+03 EB")],
 )  # fmt: skip
-def test_sizes_are_told_in_three_digits(num_bytes, text):
+def test_sizes_are_reported_with_three_digits(num_bytes, text):
     assert as_size(num_bytes) == text
 
 

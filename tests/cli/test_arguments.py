@@ -72,7 +72,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "message"), WRONG)
-def test_wrong_arguments_are_told_in_one_line_as_they_are_typed(args, message):
+def test_wrong_arguments_are_reported_in_one_line_as_they_are_typed(args, message):
     with pytest.raises(jaxcast.InputError) as caught:
         parse(args)
     said = str(caught.value)
@@ -103,7 +103,7 @@ def test_every_option_is_known_under_its_name(kind):
     assert option_names(kind) == {o.text[2:].replace("-", "_") for o in options.values()}
 
 
-def test_experiments_and_benchmarks_are_told_alike():
+def test_experiments_and_benchmarks_refuse_arguments_alike():
     with pytest.raises(jaxcast.InputError, match=r" has no option --num-epoch \(did you mean --num-epochs\?\)"):
         frame.parse(Config, PRESETS, ["--num-epoch", "3"])
     with pytest.raises(jaxcast.InputError, match=r"^--preset must be one of smoke, quick, paper, got 'quik' \(did"):
@@ -260,7 +260,7 @@ class Clock:
         return self.now
 
 
-def test_progress_is_told_now_and_then_without_a_terminal(monkeypatch):
+def test_progress_is_reported_now_and_then_without_a_terminal(monkeypatch):
     clock, said = Clock(), io.StringIO()
     reporter = progress.Reporter("normal", said, clock)
     monkeypatch.setattr(progress, "_reporter", reporter)
@@ -284,7 +284,7 @@ def test_progress_is_told_now_and_then_without_a_terminal(monkeypatch):
     assert len(said.getvalue().splitlines()) == 7
 
 
-def test_a_part_that_takes_no_count_is_told_by_the_clock(monkeypatch, capsys):
+def test_a_part_that_takes_no_count_is_reported_by_the_clock(monkeypatch, capsys):
     monkeypatch.setattr(progress, "EVERY_S", 0.5)
     with progress.reporting("normal"), progress.phase("finding the regime"):
         time.sleep(1.5)

@@ -165,7 +165,7 @@ def test_the_sampling_interval_is_that_of_the_whole_file():
     assert sampling_interval(jaxcast.Trajectory(jnp.asarray([7.0, 7.1, 7.2, 7.3]), jnp.zeros((4, 1)))) == 0.1
 
 
-def test_a_forecast_begins_where_it_is_told(folder, tmp_path):
+def test_a_forecast_begins_at_the_given_time(folder, tmp_path):
     stored = jaxcast.load_model(folder / "pool")
     truth, _ = load(folder / "test.npz")
     forecast = ["pool", "forecast", "--pool", folder / "pool", "--history", folder / "test.npz", "--num-leads", 6]

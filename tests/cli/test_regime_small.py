@@ -41,7 +41,7 @@ def cell(folder):
     return jaxcast.load_model(folder / "regime").cell
 
 
-def test_the_regime_is_found_and_told_in_its_own_units(folder, cell):
+def test_the_regime_is_found_and_reported_in_its_own_units(folder, cell):
     found = json.loads((folder / "regime/results.json").read_text())["regime"]
     (wave,) = found["oscillations"]
     assert found["parameter"] == "rho"
@@ -55,7 +55,7 @@ def test_the_regime_is_found_and_told_in_its_own_units(folder, cell):
     assert found["deviation"] == pytest.approx((cell.emulator.unit * cell.course_deviation.level).tolist())
 
 
-def test_the_largest_oscillation_is_told_first():
+def test_the_largest_oscillation_is_reported_first():
     found = {
         "parameter": None, "level": [1.25], "slope": [0.5], "wander": [0.0], "unit": [2.0], "emulator_error": 0.0123,
         "oscillations": [{"period": 3.0, "amplitude": [4.0]}, {"period": 7.5, "amplitude": [1.0]}],

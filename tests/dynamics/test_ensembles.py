@@ -317,7 +317,7 @@ def test_a_heavy_field_is_known_before_xla_refuses_it():
     close(jaxcast.final_states(system, u0, duration=0.02)[7], alone)
 
 
-def test_systems_of_like_structure_are_told_apart():
+def test_systems_of_like_structure_are_distinguished():
     """Were they not, jit could run the program of another class; see `jaxcast.pytrees.FrozenPytree`."""
     ramp, cosine = jaxcast.LinearRamp(28.0, 30.0, 0.0, 9.0), jaxcast.Cosine(28.0, 30.0, 1.0, 9.0)
     for a, b in (

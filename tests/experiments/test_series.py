@@ -253,7 +253,7 @@ def test_the_calendar_tells_the_week_of_the_year_and_nothing_else():
         (chaos_zoo, {"seed": -1}, "seed must be zero or more, got -1"),
     ],
 )
-def test_bad_settings_are_told_before_anything_is_written(
+def test_bad_settings_are_refused_before_anything_is_written(
     experiment, changes, message, tmp_path, refused_in_one_line, without_type_checks
 ):
     config = dataclasses.replace(experiment.PRESETS["smoke"], out=tmp_path / "out", **changes)

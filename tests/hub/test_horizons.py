@@ -118,7 +118,7 @@ def test_the_pool_itself_is_not_a_candidate(hub, tmp_path):
     np.testing.assert_allclose(values, [value(4, 0, level) for level in LEVELS])
 
 
-def test_truth_that_is_late_is_told(hub, tmp_path, capsys):
+def test_truth_that_is_late_is_reported(hub, tmp_path, capsys):
     lines = (hub / "time-series.csv").read_text().splitlines()
     (tmp_path / "truth.csv").write_text("\n".join(lines[:-1]) + "\n")
     command = ("forecast", "--forecasts", hub, "--truth", tmp_path / "truth.csv", "--target", TARGET, "--horizons", 0)

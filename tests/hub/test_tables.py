@@ -139,7 +139,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_rows_are_told_with_file_and_row(tmp_path, truth, name):
+def test_bad_rows_are_reported_with_file_and_row(tmp_path, truth, name):
     make, message = BAD[name]
     path = write(tmp_path / "tidy.csv", TIDY, make(tidy_rows()))
     with pytest.raises(jaxcast.InputError, match=message) as error:
@@ -219,7 +219,7 @@ def test_truth_that_ends_too_early_is_refused_unless_the_forecasts_are_pending(t
         jaxcast.load_hub(path, doubled)
 
 
-def test_truth_of_several_vintages_is_told_apart_by_source(tmp_path):
+def test_truth_of_several_vintages_is_chosen_by_source(tmp_path):
     path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
     rows = [
         f"{p},{d},{v},{s}" for p in ("01", "02") for d in DATES for v, s in ((1, "as of May"), (2, "the final one"))

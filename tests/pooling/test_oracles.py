@@ -32,7 +32,7 @@ def test_the_ends_are_the_first_and_the_last_candidate():
     np.testing.assert_allclose(pool.weigh(memory, jnp.ones((3, 2))), expected, rtol=1e-9)
 
 
-def test_how_far_the_ends_are_apart_is_told_by_its_logarithm():
+def test_the_distance_of_the_ends_enters_as_its_logarithm():
     pool = jaxcast.pooling.ComponentAttention(dim=2, num_models=2, num_delays=1, key=KEY, dtype=jnp.float64)
     memory = jaxcast.pooling.Memory(jnp.zeros((1, 2)), jnp.asarray([[[1.0, 2.0], [-2.0, -2.0]]]))
     np.testing.assert_allclose(pool.inputs(memory), [0, 0, 2 * 11 / 25 - 1, np.log(25)], rtol=1e-4)

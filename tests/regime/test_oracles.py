@@ -145,7 +145,7 @@ def simulated(course, num_steps, start=(1.0, 2.0)):
     return jnp.asarray(np.stack(states))
 
 
-def test_steps_are_told_from_the_middle_and_count_in_their_first_three_quarters():
+def test_steps_are_dated_at_their_middle_and_count_in_their_first_three_quarters():
     steps = steps_of(linear(), jnp.arange(42.0).reshape(21, 2))
     np.testing.assert_allclose(steps.time, DT * (np.arange(20) - 10))
     np.testing.assert_array_equal(steps.weight, np.arange(20) < 15)
@@ -241,7 +241,7 @@ def seen_under(levels, rng, error=0.2):
     return jnp.asarray(states + error * rng.normal(size=states.shape))
 
 
-def test_a_wandering_regime_is_told_by_how_it_persists_and_not_by_wrong_values(emulator):
+def test_a_wandering_regime_is_recognised_by_its_persistence(emulator):
     """An autoregression of known deviation; values are wrong too, which neighbouring steps share."""
     rng = np.random.default_rng(0)
     num_steps, deviation, persistence = 6000, 0.8, 0.9
@@ -390,7 +390,7 @@ def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
     assert isinstance(steps_of(emulator, states), Steps)
 
 
-def test_oscillations_are_told_by_their_size_in_the_users_units():
+def test_oscillations_are_ordered_by_their_size_in_the_users_units():
     course = HarmonicSchedule(
         jnp.asarray([0.5]), jnp.asarray([0.01]), jnp.asarray([1.0, 4.0, 2.0]), jnp.asarray([[0.3], [0.6], [0.0]]),
         jnp.asarray([[0.0], [-0.8], [0.5]]),

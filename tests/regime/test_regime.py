@@ -102,7 +102,7 @@ def test_emulator_of_candidates_that_are_no_polynomial_says_by_how_much_it_misse
         pytest.param("linear_ramp(start=30, stop=46, begin=0, end=100)", [], 0.16, marks=pytest.mark.slow),
     ],
 )
-def test_course_is_found_without_being_told_its_shape(schedule, periods, slope):
+def test_course_is_found_without_its_shape_being_given(schedule, periods, slope):
     _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
     forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
     emulator = fit_emulator(train.states, forecasts=forecasts, dt=0.1, coordinates=RHO, num_substeps=10)
@@ -124,7 +124,7 @@ def test_course_that_nobody_can_foresee_is_a_level_that_wanders():
     assert float(cell.wander.level[0]) > 1e-3
 
 
-def test_course_told_from_later_is_the_same():
+def test_schedule_fitted_from_a_later_start_is_the_same():
     rng = np.random.default_rng(0)
     course = HarmonicSchedule(*map(jnp.asarray, (rng.normal(size=2), rng.normal(size=2), rng.uniform(1, 3, 3))),
                     *map(jnp.asarray, rng.normal(size=(2, 3, 2))))  # fmt: skip
@@ -246,7 +246,7 @@ def test_the_belief_before_anything_is_seen_is_as_broad_as_the_course_is_along_t
 
 
 @pytest.mark.parametrize("kind", ["value", "model"])
-def test_noise_of_values_is_told_from_noise_of_steps(kind):
+def test_noise_of_values_is_separated_from_noise_of_steps(kind):
     _, _, train, _ = make()
     cell = fitted()
     scale, rng = np.asarray(cell.emulator.system.scale), np.random.default_rng(0)
@@ -331,7 +331,7 @@ def test_a_truth_that_no_candidate_could_be_corrects_the_emulator():
 
 
 @pytest.mark.slow
-def test_two_coordinates_are_told_apart():
+def test_two_coordinates_are_distinguished():
     truth = jaxcast.dynamics.parse_system(
         "lorenz63(sigma=cosine(mean=10, amplitude=1, period=2.3), rho=cosine(mean=38, amplitude=-8, period=1.577132))"
     )
@@ -429,7 +429,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("change", "message"), BAD)
-def test_bad_input_is_told_in_one_line(change, message, without_type_checks):
+def test_bad_input_is_refused_in_one_line(change, message, without_type_checks):
     _, candidates, train, _ = make()
     change = dict(change)
     keep = change.pop("keep", 90)
@@ -440,7 +440,7 @@ def test_bad_input_is_told_in_one_line(change, message, without_type_checks):
     assert "\n" not in str(caught.value)
 
 
-def test_bad_input_of_the_parts_is_told_too(without_type_checks):
+def test_bad_input_of_the_parts_is_refused_too(without_type_checks):
     _, candidates, train, _ = make()
     forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
     for states, rows, message in (

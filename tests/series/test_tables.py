@@ -175,7 +175,7 @@ def test_a_wrong_separator_or_encoding_says_so(separator, encoding, message, tmp
         ("date,a\n", "holds no rows"),
     ],
 )
-def test_damaged_texts_are_told_with_their_line(text, message, tmp_path):
+def test_damaged_texts_are_reported_with_their_line(text, message, tmp_path):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(jaxcast.InputError, match=message) as error:
         jaxcast.read_series(tmp_path / "t.csv")
@@ -382,7 +382,7 @@ def test_zones_of_a_parquet_are_utc_too(tmp_path):
         (["", "2024-01-02", "2024-01-03"], "line 2, column 'date': expected a date"),
     ],
 )  # fmt: skip
-def test_dates_that_cannot_be_are_told(texts, message, tmp_path):
+def test_dates_that_cannot_be_are_reported(texts, message, tmp_path):
     with pytest.raises(jaxcast.InputError, match=message):
         jaxcast.read_series(wide(tmp_path / "t.csv", texts))
 

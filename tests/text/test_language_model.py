@@ -161,7 +161,7 @@ def test_text_goes_through_its_alphabet_and_back():
         (lambda m: make_model(dropout=1.0), "dropout must be"),
     ],
 )  # fmt: skip
-def test_bad_input_is_told_in_one_line(call, message, model, refused_in_one_line, without_type_checks, tmp_path):
+def test_bad_input_is_refused_in_one_line(call, message, model, refused_in_one_line, without_type_checks, tmp_path):
     with refused_in_one_line(tmp_path, message):
         call(model)
 
