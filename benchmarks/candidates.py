@@ -1,7 +1,8 @@
-"""Eleven candidates, ten Runge-Kutta steps each, inside a compiled scan: jaxcast against C and against a plain vmap.
+"""Eleven candidates, ten Runge-Kutta steps each, in a compiled scan: against C and a plain vmap.
 
-One step of the scan makes the forecasts (model, dim) of every state of a batch and goes on from those of one candidate,
-as a closed loop does. C computes the same forecasts in its own order, called once for every step.
+One step of the scan makes the forecasts (model, dim) of every state of a batch and continues from
+those of one candidate, as a closed loop does. C computes the same forecasts in its own order and is
+called once for each step.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ RHOS = np.arange(28.0, 50.0, 2.0)
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """Batches of one, of a minibatch, and of a whole trajectory."""
+    """Measures batches of one state, of a minibatch, and of a whole trajectory."""
     for dtype in ("float64", "float32"):
         for batch in (1, 64) if quick else (1, 64, 4000):
             functions = cases(batch, dtype, steps_of(batch))
@@ -29,12 +30,12 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def steps_of(batch: int) -> int:
-    """So many that dispatch does not count."""
+    """Returns enough steps to make dispatch negligible."""
     return max(8, 2048 // batch)
 
 
 def cases(batch: int, dtype: str, num_steps: int) -> dict[str, Callable[[], Any]]:
-    """What is compared, ours first."""
+    """Returns the programs to compare, ours first."""
     ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in RHOS])
     candidates = jaxcast.flow_map(ensemble, dt=10 * H, h=H)
     u0 = starts(batch, CENTER, dtype)

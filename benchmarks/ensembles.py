@@ -1,8 +1,9 @@
-"""Many trajectories: the final state, recorded samples in memory, and a store on disk that is larger than memory is given.
+"""Many trajectories: final states, samples in memory, and a store on disk larger than memory.
 
-The peers: C with SIMD and OpenMP (the machine's limit), the textbook program under `jax.vmap`, diffrax with fixed steps
-under `jax.vmap`, torch on arrays of all trajectories, and heyoka's batch integrator, which takes Taylor steps of its own
-to a tolerance. Lorenz '63 with rho(t) = 28 + 0.02 t, RK4 with h = 0.01.
+The peers are C with SIMD and OpenMP (the machine's limit), the textbook program under `jax.vmap`,
+diffrax with fixed steps under `jax.vmap`, torch on arrays of all trajectories, and heyoka's batch
+integrator, which takes its own Taylor steps to a tolerance. The system is Lorenz '63 with
+rho(t) = 28 + 0.02 t, by RK4 with h = 0.01.
 """
 
 import json
@@ -28,7 +29,7 @@ CENTER = np.asarray([0.0, 0.0, 25.0])
 
 
 class Coupled(jaxcast.System):
-    """A user's own system: Lorenz '63 that drives, and is driven by, a fourth variable."""
+    """A user's own system: Lorenz '63 coupled both ways to a fourth variable."""
 
     components = ("x", "y", "z", "w")
     rho: jaxcast.dynamics.Parameter = 28.0
@@ -40,7 +41,7 @@ class Coupled(jaxcast.System):
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """All cases for one number of cores."""
+    """Measures all cases for one number of cores."""
     for dtype in ("float64", "float32"):
         for num in (1_000,) if quick else (100_000, 1_000_000):
             yield from final_rows(num, dtype, threads, quick)
@@ -52,7 +53,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def final_rows(num: int, dtype: str, threads: int, quick: bool) -> Iterator[frame.Row]:
-    """The state after 100 steps; the slow peers, at a million, after 20."""
+    """Measures the state after 100 steps; for slow peers with a million states, after 20."""
     u0 = starts(num, CENTER, dtype)
     system = jaxcast.Lorenz63(rho=Linear(RHO0, RATE))
 
@@ -83,7 +84,7 @@ def final_rows(num: int, dtype: str, threads: int, quick: bool) -> Iterator[fram
 
 
 def recorded_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """Every tenth step in memory, 24 MB of float32; C writes (time, component, trajectory), its fastest order."""
+    """Records every tenth step in memory, 24 MB of float32; C in its fastest order of axes."""
     num = 1_024 if quick else 98_304
     u0 = starts(num, CENTER, "float32")
     system = jaxcast.Lorenz63(rho=Linear(RHO0, RATE))
@@ -96,7 +97,7 @@ def recorded_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def other_systems(quick: bool) -> Iterator[frame.Row]:
-    """Against the same vector field in the textbook program under vmap."""
+    """Measures other systems against the textbook program under vmap."""
     num = 1_000 if quick else 100_000
     systems = {
         "Lorenz '96, 8 sites": jaxcast.Lorenz96(dim=8),
@@ -110,7 +111,7 @@ def other_systems(quick: bool) -> Iterator[frame.Row]:
 
 
 def other_rows(name: str, system: jaxcast.System, num: int, dtype: str, quick: bool) -> Iterator[frame.Row]:
-    """One system."""
+    """Measures one system."""
     u0 = starts(num, np.asarray(system.center or np.zeros(system.dim)), dtype)
     plain = jax.jit(jax.vmap(lambda u: textbook(system, u, 50)))
     functions = {
@@ -122,7 +123,7 @@ def other_rows(name: str, system: jaxcast.System, num: int, dtype: str, quick: b
 
 
 def textbook(system: jaxcast.System, u: Any, num_steps: int) -> Any:
-    """What one writes down first: one array for a state, Runge-Kutta in four lines, a scan."""
+    """Runs the program that one writes first: one array, Runge-Kutta in four lines, a scan."""
 
     def field(t: Any, u: Any) -> Any:
         if isinstance(system, jaxcast.Lorenz96):
@@ -141,7 +142,7 @@ def textbook(system: jaxcast.System, u: Any, num_steps: int) -> Any:
 
 
 def torch_peer(u0: np.ndarray, num_steps: int, threads: int) -> dict[str, Callable[[], Any]]:
-    """Components as separate arrays, in place where that saves memory traffic; eager, as torch runs by default."""
+    """Returns torch's program: separate components, in place if that saves memory traffic, eager."""
     try:
         import torch
     except ImportError:
@@ -171,11 +172,12 @@ def torch_peer(u0: np.ndarray, num_steps: int, threads: int) -> dict[str, Callab
 
 
 def heyoka_peer(u0: np.ndarray, duration: float, threads: int) -> dict[str, Callable[[], Any]]:
-    """A batch of as many states as heyoka recommends at a time, in threads of one integrator each.
+    """Returns heyoka's program: batches of the size that it recommends, one integrator a thread.
 
-    At this tolerance its median error after one unit of time is a fifth of that of RK4 with h = 0.01, and its largest
-    twice that; its time hardly depends on the tolerance. Its own ensembles copy the integrator for every batch, which
-    for so short times takes a hundred times as long as integrating.
+    At this tolerance its median error after one unit of time is a fifth of that of RK4 with
+    h = 0.01, and its largest error is twice as large; its time hardly depends on the tolerance. Its
+    own ensembles copy the integrator for every batch, which takes a hundred times as long as such
+    short integrations.
     """
     try:
         import heyoka
@@ -207,7 +209,7 @@ def heyoka_peer(u0: np.ndarray, duration: float, threads: int) -> dict[str, Call
 
 
 def check(functions: dict[str, Callable[[], Any]], u0: Any) -> None:
-    """The same problem everywhere: nine tenths of the trajectories agree (chaos parts some in float32)."""
+    """Checks that all solve the same problem: nine tenths of the trajectories must agree."""
     ours = np.asarray(functions[frame.OURS]())
     for name, function in functions.items():
         theirs = np.asarray(function())
@@ -218,12 +220,12 @@ def check(functions: dict[str, Callable[[], Any]], u0: Any) -> None:
 
 
 def starts(num: int, center: np.ndarray, dtype: str) -> Any:
-    """Random states, always the same."""
+    """Draws random states, always the same."""
     return jnp.asarray((np.random.default_rng(0).normal(size=(num, len(center))) + center).astype(dtype))
 
 
 def streamed_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """`jaxcast simulate` into a zarr store without a codec, in a process of its own, which tells its peak memory."""
+    """Measures `jaxcast simulate` into an uncompressed zarr store, in a process of its own."""
     num, num_samples = (2_000, 20) if quick else (1_000_000, 167)
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "runs.zarr"
@@ -239,8 +241,8 @@ def streamed_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def in_child(arguments: list[str]) -> tuple[float, int]:
-    """The seconds of a whole command, interpreter and compilation too, and its peak memory in bytes."""
-    # VmHWM, because the kernel counts what the process that started it held into getrusage.
+    """Returns the seconds of a whole command, with its start, and its peak memory in bytes."""
+    # VmHWM, because getrusage includes the memory of the process that started this one.
     program = (
         "import json, sys, time; began = time.perf_counter(); from jaxcast.cli.main import main; "
         "sys.argv[0] = 'jaxcast'; main(); seconds = time.perf_counter() - began; "
@@ -253,7 +255,7 @@ def in_child(arguments: list[str]) -> tuple[float, int]:
 
 
 def c_to_file(path: Path, num: int, num_samples: int) -> float:
-    """The same bytes, chunk after chunk."""
+    """Writes the same bytes from C, chunk by chunk; returns the seconds."""
     chunk = 8192
     ensemble = limit.Ensemble(np.asarray(starts(chunk, CENTER, "float32")), RHO0)
     record = ensemble.new_record(num_samples - 1)

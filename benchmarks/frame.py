@@ -1,4 +1,4 @@
-"""What every benchmark shares: one process for each number of threads, peers called in turn, medians, rows of one format."""
+"""The frame of all benchmarks: a process for each number of threads, peers in turn, medians, rows."""
 
 import dataclasses
 import importlib.metadata
@@ -37,9 +37,9 @@ class Options:
     out: Path | None = None
     """JSON file for the rows; they are printed as well."""
     threads: tuple[int, ...] = (1, 2)
-    """How many cores to run on, each in a process of its own; on n cores jax is given n devices."""
+    """Numbers of cores, each run in a process of its own; on n cores jax has n devices."""
     quick: bool = False
-    """Small sizes and few repetitions, only to see that everything runs."""
+    """Use small sizes and few repetitions, only to check that everything runs."""
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
     environments: Mapping[str, Mapping[str, str]] | None = None,
     draw: Callable[[list[Row], Path], None] | None = None,
 ) -> None:
-    """The command line of a benchmark.
+    """Runs the command line of a benchmark.
 
     Args:
         module: its name. make_rows: (threads, quick) -> rows, called in a process that is bound to so many cores.
@@ -97,7 +97,7 @@ def _run(
 
 
 def check_report(out: Path | None, *, draws: bool = False) -> None:
-    """Refuses, before anything is measured, a report that cannot be written or would replace what is no report.
+    """Refuses a report that cannot be written or would replace another kind of file.
 
     Raises:
         InputError: saying why.
@@ -146,7 +146,7 @@ def _child_rows(
 
 
 def in_turn(functions: Functions, *, repeats: int = 20, quick: bool = False) -> tuple[dict[str, float], float]:
-    """The median seconds of each function, and the compile time of the first.
+    """Returns the median seconds of each function, and the compile time of the first.
 
     Each is called once unmeasured, which compiles it, whatever ran before; then all are called in turn, so that a
     disturbance of the machine hits all alike. One that takes longer than a second is called in every fourth round only.
@@ -169,7 +169,7 @@ def in_turn(functions: Functions, *, repeats: int = 20, quick: bool = False) -> 
 def rows_against(
     case: str, dtype: str, threads: int, functions: Functions, *, repeats: int = 20, quick: bool = False
 ) -> Iterator[Row]:
-    """A row for each peer; the first function is ours."""
+    """Yields a row for each peer; the first function is ours."""
     medians, compile_s = in_turn(functions, repeats=repeats, quick=quick)
     ours = medians.pop(next(iter(functions)))
     for peer, peer_s in medians.items():
@@ -187,7 +187,7 @@ def make_row(
     peer_s: float | None,
     compile_s: float | None,
 ) -> Row:
-    """A row of the benchmarks' common format."""
+    """Makes a row in the common format of the benchmarks."""
     return {
         "case": case,
         "dtype": dtype,
@@ -201,14 +201,14 @@ def make_row(
 
 
 def as_text(row: Row) -> str:
-    """One line for people."""
+    """Formats a row as one line."""
     ratio = "" if row["ratio"] is None else f"{row['ratio']:8.3f} x {row['peer']}"
     compile_s = "" if row["compile_s"] is None else f"  (compile {row['compile_s']:.2f} s)"
     return f"{row['case']:50s} {row['dtype'] or '':8s} {row['threads']} thr {row['ours_s']:10.3g} s {ratio}{compile_s}"
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and with which versions."""
+    """Describes the machine and the versions."""
     versions = {}
     for name in ("jax", "jaxlib", "flax", "numpy", "numba", "diffrax", "scipy", "torch", "heyoka"):
         try:

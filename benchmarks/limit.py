@@ -16,7 +16,7 @@ _REAL = {"float64": ("double", ctypes.c_double), "float32": ("float", ctypes.c_f
 
 @cache
 def library(dtype: str) -> Any:
-    """The compiled functions for one precision; None, with a line on stderr, where there is no gcc."""
+    """Compiles the functions for one precision; returns None, with a line on stderr, without gcc."""
     compiler = shutil.which("gcc")
     if compiler is None:
         print("no gcc here: the rows against C are left out", file=sys.stderr)
@@ -31,7 +31,7 @@ def library(dtype: str) -> Any:
 def single(
     u0: np.ndarray, num_samples: int, num_substeps: int, h: float, rho0: float, rate: float, *, textbook: bool
 ) -> np.ndarray:
-    """One trajectory with rho(t) = rho0 + rate t: (num_samples, 3)."""
+    """Simulates one trajectory with rho(t) = rho0 + rate t: (num_samples, 3)."""
     real = _REAL[u0.dtype.name][1]
     out = np.empty((num_samples, 3), u0.dtype)
     function = library(u0.dtype.name)["single_textbook" if textbook else "single_fewest"]
@@ -42,7 +42,7 @@ def single(
 
 
 class Ensemble:
-    """States as C wants them, components apart, padded to whole vectors; `rho0` for each trajectory."""
+    """States for C: separate components, padded to whole vectors, with `rho0` for each trajectory."""
 
     def __init__(self, u0: np.ndarray, rho0: Any):
         self.num = len(u0)
@@ -57,7 +57,7 @@ class Ensemble:
     def run(
         self, num_steps: int, h: float, rate: float, record: np.ndarray | None = None, every: int = 0
     ) -> np.ndarray:
-        """The states after num_steps; where `record` (num_steps / every, 3, padded) is given, those on the way in it."""
+        """Returns the states after num_steps; fills `record` (num_steps / every, 3, padded)."""
         np.copyto(self.u, self.start)
         real = _REAL[self.u.dtype.name][1]
         library(self.u.dtype.name).ensemble(
@@ -67,7 +67,7 @@ class Ensemble:
         return self.u
 
     def new_record(self, num_records: int) -> np.ndarray:
-        """Room for `run`, touched once, so that no page is mapped while the clock runs."""
+        """Allocates a record for `run` and touches it, so that no page is mapped while timing."""
         return np.zeros((num_records, *self.u.shape), self.u.dtype)
 
 

@@ -1,9 +1,9 @@
-"""LSTM and GRU over time, forward and training steps, against PyTorch and flax.nnx, all by the same equations.
+"""LSTM and GRU over time, forward and training steps, against PyTorch and flax.nnx.
 
-A training run of ours and of flax is compiled whole, so several steps are timed as one scan; PyTorch's, as is its way,
-are a loop. Times are of one step. On several cores ours spreads the batch over as many devices. Everything is measured
-once with the allocator's defaults, with which large temporary arrays are handed back to the system and faulted in anew,
-and once with settings that keep them.
+All use the same equations. Training with ours and flax is compiled as a whole, so several steps are
+timed as one scan; PyTorch's are a loop. Times are for one step. On several cores ours spreads the
+batch over as many devices. Everything is measured twice: with the allocator's defaults, which return
+large temporary arrays to the system, and with settings that keep them.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ from jaxcast.nn import GRU, LSTM
 try:
     import torch
 except ImportError:
-    print("no rows of PyTorch: install the `peers` extra for them", file=sys.stderr)
+    print("without PyTorch its rows are left out: install the `peers` extra", file=sys.stderr)
     torch = None  # type: ignore[assignment]
 
 INPUT_SIZE = 3
 LEARNING_RATE = 0.01
-# Larger than any array here: nothing is mapped by itself, and nothing freed is given back.
+# Larger than any array here: no array is mapped by itself, and no memory is returned.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 _WHOLE, _PARTS = PartitionSpec(), PartitionSpec("batch")
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A layer and its data; num_steps training steps are timed at once."""
+    """A layer and its data; num_steps training steps are timed together."""
 
     kind: str
     hidden_size: int
@@ -73,7 +73,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[Row]:
 
 
 def forward_functions(case: Case) -> Functions:
-    """Outputs of a whole sequence, the weights fixed."""
+    """Measures the outputs of a whole sequence."""
     xs, _ = case.data()
     ours, flax, peer = layers(case)
     mesh = Mesh(np.asarray(jax.devices()), ("batch",))
@@ -97,7 +97,7 @@ def forward_functions(case: Case) -> Functions:
 
 
 def training_functions(case: Case) -> Functions:
-    """Mean squared error, its gradient, and an update by plain gradient descent."""
+    """Measures the error, its gradient, and a step of gradient descent."""
     xs, targets = case.data()
     ours, flax, peer = layers(case)
 
@@ -112,7 +112,7 @@ def training_functions(case: Case) -> Functions:
 
 
 def ours_training(case: Case, layer: Any, mesh: Mesh) -> Callable[[], Any]:
-    """The batch spread over a mesh of one axis "batch"."""
+    """Spreads the batch over a mesh with one axis "batch"."""
 
     def by_one_device(layer: Any, xs: Any, targets: Any) -> Any:
         return gradient_descent(lambda layer, xs: layer(xs)[1], layer, xs, targets, case.num_steps, axis="batch")

@@ -1,4 +1,7 @@
-"""The paper's closed loop: 200 windows of 128 steps, l = 5, h = 120, eleven candidates, against torch in eager mode."""
+"""The paper's closed loop against torch in eager mode.
+
+It has 200 windows of 128 steps, l = 5, h = 120, and eleven candidates.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +20,7 @@ RHOS = np.arange(28.0, 50.0, 2.0)
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """Both precisions, the forward pass; then what a gradient through 20 steps costs."""
+    """Measures the forward pass in both precisions, then a gradient through 20 steps."""
     for dtype in ("float32", "float64"):
         num_windows, num_leads = (20, 16) if quick else (200, 128)
         pool, cell, windows = setup(num_windows, num_leads, dtype)
@@ -30,7 +33,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def setup(num_windows: int, num_leads: int, dtype: str) -> tuple[Any, Any, Any]:
-    """An untrained pool: the time does not depend on what it has learned."""
+    """Makes an untrained pool; the time does not depend on training."""
     truth = jaxcast.Lorenz63(rho=jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132))
     start = jnp.asarray([1.0, 2.0, 20.0], dtype)
     history_size = NUM_DELAYS + 1
@@ -44,12 +47,12 @@ def setup(num_windows: int, num_leads: int, dtype: str) -> tuple[Any, Any, Any]:
 
 
 def forecasts(cell: Any, windows: Any) -> Any:
-    """In closed loop."""
+    """Forecasts in closed loop."""
     return jaxcast.forecast_windows(cell, windows).forecast
 
 
 def gradient_row(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """Mean squared error of 64 windows over 20 leads, by every weight of the pool."""
+    """Measures the gradient of the error of 64 windows over 20 leads by all weights."""
     pool, cell, windows = setup(8 if quick else 64, 20, "float32")
 
     @jax.jit
@@ -67,14 +70,14 @@ def gradient_row(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def check(results: dict[str, Any]) -> None:
-    """The same forecasts for the first leads, before chaos parts them."""
+    """Checks that the first leads agree, before chaos separates them."""
     ours = np.asarray(results.pop(frame.OURS))[:, :3]
     for name, theirs in results.items():
         np.testing.assert_allclose(np.asarray(theirs)[:, :3], ours, rtol=1e-2, atol=1e-2, err_msg=name)
 
 
 def torch_peer(pool: Any, windows: Any, threads: int) -> dict[str, Callable[[], Any]]:
-    """The same weights, batched over windows and candidates as one would write it for torch."""
+    """Returns torch's program with the same weights, batched over windows and candidates."""
     try:
         import torch
     except ImportError:

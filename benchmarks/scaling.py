@@ -27,7 +27,7 @@ SYSTEM = jaxcast.Lorenz63(rho=jaxcast.LinearRamp(28.0, 30.0, 0.0, 100.0))
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """Growth on one core, gain on two."""
+    """Measures growth on one core, and the gain on two."""
     if threads == 1:
         yield from growth(quick)
     else:
@@ -35,7 +35,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def growth(quick: bool) -> Iterator[frame.Row]:
-    """One size at a time."""
+    """Measures one size after the other."""
     top = 3 if quick else 6
     for num in 10 ** np.arange(2, top + 1):
         u0 = starts(int(num), CENTER, "float32")
@@ -60,7 +60,7 @@ GROWN_POOLS = {
 
 
 def pool_row(name: str, size: int, quick: bool) -> frame.Row:
-    """The gradient of attention's loss on a minibatch; what does not grow has the paper's size."""
+    """Returns the gradient of attention's loss on a minibatch; other sizes are the paper's."""
     num_delays = size if name == "delays" else NUM_DELAYS
     batch_size = size if name == "samples in a minibatch" else 64
     hidden_size = size if name == "hidden units" else 120
@@ -75,7 +75,7 @@ def pool_row(name: str, size: int, quick: bool) -> frame.Row:
 
 
 def grown(case: str, quick: bool, function: Callable[..., Any], argument: Any) -> frame.Row:
-    """Seconds and bytes of one program."""
+    """Returns the seconds and bytes of one program."""
     compiled = jax.jit(function).lower(argument).compile()
     plan: Any = compiled.memory_analysis()
     medians, _ = frame.in_turn({frame.OURS: lambda: compiled(argument)}, repeats=20, quick=quick)
@@ -84,7 +84,7 @@ def grown(case: str, quick: bool, function: Callable[..., Any], argument: Any) -
 
 
 def gain(quick: bool) -> Iterator[frame.Row]:
-    """Two devices against one, each the same work."""
+    """Measures two devices against one, with the same work each."""
     one, two = (Mesh(np.asarray(jax.devices()[:n]), ("batch",)) for n in (1, 2))
     for dtype in ("float64", "float32"):
         u0 = starts(2_000 if quick else 200_000, CENTER, dtype)
@@ -119,18 +119,18 @@ def gain(quick: bool) -> Iterator[frame.Row]:
 
 
 def init(key: Any) -> Any:
-    """The paper's pool."""
+    """Makes the paper's pool."""
     return jaxcast.AdditiveAttention(dim=3, num_delays=NUM_DELAYS, hidden_size=120, key=key)
 
 
 def on_two(case: str, dtype: str, run: Callable[[Mesh], Any], one: Mesh, two: Mesh, quick: bool) -> Iterator[frame.Row]:
-    """A row of one case."""
+    """Makes the row of one case."""
     functions = {frame.OURS: lambda: run(two), "the same on one device": lambda: run(one)}
     yield from frame.rows_against(f"{case} on 2 devices", dtype, 2, functions, quick=quick)
 
 
 def draw(rows: list[frame.Row], path: Path) -> None:
-    """Time and memory against each size, log-log."""
+    """Draws time and memory against each size, log-log."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -21,7 +21,7 @@ START = np.asarray([1.0, 1.0, 20.0])
 
 
 class Linear(jaxcast.Schedule):
-    """rho0 + rate t."""
+    """A linear change: rho0 + rate t."""
 
     rho0: jaxcast.dynamics.Parameter
     rate: jaxcast.dynamics.Parameter
@@ -31,7 +31,7 @@ class Linear(jaxcast.Schedule):
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """Both precisions; scipy integrates in float64 only."""
+    """Measures both precisions; scipy integrates in float64 only."""
     for dtype in ("float64", "float32"):
         num_samples = 400 if quick else 4000
         start = np.asarray(START, dtype)
@@ -47,7 +47,7 @@ FROM_PYTHON = "from Python"
 
 
 def peers(start: np.ndarray, num_samples: int) -> dict[str, Callable[[], Any]]:
-    """What is compared, ours first."""
+    """Returns the programs to compare, ours first."""
     system = jaxcast.Lorenz63(rho=Linear(RHO0, RATE))
     u0 = jnp.asarray(start)
     compiled = jax.jit(lambda u0: jaxcast.simulate(system, u0, num_samples=num_samples, dt=DT, h=H).states)
@@ -69,20 +69,20 @@ def peers(start: np.ndarray, num_samples: int) -> dict[str, Callable[[], Any]]:
 
 
 def check(functions: dict[str, Callable[[], Any]], dtype: np.dtype) -> None:
-    """Everyone solves the same problem: equal after one unit of time, before chaos parts them."""
+    """Checks that all agree after one unit of time, before chaos separates them."""
     reference = np.asarray(functions[FROM_PYTHON]())[:10]
     for name, function in functions.items():
         np.testing.assert_allclose(np.asarray(function())[:10], reference, rtol=1e-3, err_msg=name)
 
 
 def field(t: float, u: Any) -> list[float]:
-    """Lorenz '63, for scipy."""
+    """Computes Lorenz '63, for scipy."""
     x, y, z = u
     return [10.0 * (y - x), x * (RHO0 + RATE * t - z) - y, x * y - 8.0 / 3.0 * z]
 
 
 def numba_peer(start: np.ndarray, num_samples: int) -> Callable[[], Any]:
-    """A compiled loop over scalars."""
+    """Runs a compiled loop over scalars."""
     import numba
 
     real = start.dtype.type
@@ -114,7 +114,7 @@ def numba_peer(start: np.ndarray, num_samples: int) -> Callable[[], Any]:
 
 
 class RK4(diffrax.AbstractERK):
-    """The classical method, which diffrax does not ship, as its documentation says to add one."""
+    """The classical method, added to diffrax as its documentation describes."""
 
     tableau = diffrax.ButcherTableau(
         c=np.array([0.5, 0.5, 1.0]),
@@ -129,7 +129,7 @@ class RK4(diffrax.AbstractERK):
 
 
 def diffrax_solve(u0: Any, saveat: Any, num_steps: int) -> Any:
-    """diffrax over num_steps fixed steps of H (and half a one, so that rounding leaves no time outside)."""
+    """Runs diffrax over num_steps fixed steps of H, and half a step against rounding."""
 
     def vector_field(t: Any, u: Any, args: Any) -> Any:
         x, y, z = u
@@ -148,7 +148,7 @@ def diffrax_solve(u0: Any, saveat: Any, num_steps: int) -> Any:
 
 
 def diffrax_peer(u0: Any, num_samples: int) -> Callable[[], Any]:
-    """Compiled, saving at the same times."""
+    """Returns diffrax's compiled program, saving at the same times."""
     times = jnp.asarray(DT * np.arange(num_samples), u0.dtype)
     steps = (num_samples - 1) * 10
     run = jax.jit(lambda u0: jnp.stack(diffrax_solve(u0, diffrax.SaveAt(ts=times), steps), -1))

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measure(out: Path | None) -> None:
-    """Prints the rows and, where it is given, writes them to a file."""
+    """Prints the rows, and writes them to a file if there is one."""
     check_report(out)
     jax.config.update("jax_enable_x64", True)
     rows = [import_row(), *program_rows()]
@@ -57,7 +57,7 @@ def measure(out: Path | None) -> None:
 
 
 def import_row(repeats: int = 5) -> dict[str, Any]:
-    """`import jaxcast` against importing the libraries it is made of."""
+    """Measures `import jaxcast` against importing its libraries."""
     names = ("jaxcast", "jax, flax.nnx, optax")
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(repeats):
@@ -70,7 +70,7 @@ def import_row(repeats: int = 5) -> dict[str, Any]:
 
 
 def program_rows() -> list[dict[str, Any]]:
-    """The programs of a first forecast, of the paper's size, in float64."""
+    """Measures the programs of a first forecast, of the paper's size, in float64."""
     rho = jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132)
     truth = jaxcast.simulate(jaxcast.Lorenz63(rho=rho), [1.0, 2.0, 20.0], num_samples=134, transient=10.0)
     ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in range(28, 50, 2)])
@@ -107,7 +107,7 @@ def program_rows() -> list[dict[str, Any]]:
 def row(
     case: str, dtype: str | None, ours: float, peer: str | None, peer_s: float | None, compile_s: float | None
 ) -> dict[str, Any]:
-    """A row of the benchmarks' common format; ratio = ours / peer."""
+    """Makes a row in the common format of the benchmarks; ratio = ours / peer."""
     return {
         "case": case,
         "dtype": dtype,

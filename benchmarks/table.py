@@ -1,4 +1,4 @@
-"""Writes the tables of benchmarks/README.md from the JSON files in benchmarks/results, and changes nothing else there."""
+"""Writes the tables of benchmarks/README.md from the JSON files in benchmarks/results."""
 
 import json
 import re
@@ -10,7 +10,7 @@ BEGIN, END = "<!-- tables, made by python -m benchmarks.table -->", "<!-- end of
 
 
 def tables() -> str:
-    """A section for each file."""
+    """Returns a section for each file."""
     parts = []
     for path in sorted((HERE / "results").glob("*.json")):
         run = json.loads(path.read_text())
@@ -31,13 +31,13 @@ def tables() -> str:
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row, with the ratio to two digits."""
+    """Returns a row, with the ratio to two digits."""
     ratio = float(format(row["ratio"], ".2g"))
     return f"| {row['case']} | {row['dtype']} | {row['threads']} | {row['peer']} | {ratio:g} |"
 
 
 def main() -> None:
-    """Replaces what stands between the marks."""
+    """Replaces the text between the marks."""
     readme = HERE / "README.md"
     text = readme.read_text()
     readme.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{tables()}\n\n{END}", text, flags=re.DOTALL))

@@ -1,4 +1,7 @@
-"""Training the paper's attention (l = 5, h = 120, minibatches of 64, Adam): an epoch of 62 steps against torch in eager mode."""
+"""Training the paper's attention: an epoch of 62 steps against torch in eager mode.
+
+It has l = 5 and h = 120, minibatches of 64, and Adam.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +20,7 @@ OPTIMIZER = optax.adam(1e-3)
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
-    """One seed, and ten at once; torch trains its ten one after the other."""
+    """Measures one seed, and ten at once; torch trains its ten one after the other."""
     num_samples = 400 if quick else 4006
     truth = jaxcast.Lorenz63(rho=jaxcast.Cosine(mean=38.0, amplitude=-10.0, period=1.577132))
     trajectory = jaxcast.simulate(
@@ -40,7 +43,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
 
 
 def ours(samples: Any, num_seeds: int, num_epochs: int) -> Callable[[], Any]:
-    """A whole run, initialisation, shuffling and hand-over included."""
+    """Returns a whole run, with initialisation, shuffling and transfer."""
     keys = jax.random.split(jax.random.key(0), num_seeds)
     return lambda: (
         jaxcast.fit(
@@ -56,12 +59,12 @@ def ours(samples: Any, num_seeds: int, num_epochs: int) -> Callable[[], Any]:
 
 
 def init(key: Any) -> Any:
-    """The paper's pool."""
+    """Makes the paper's pool."""
     return jaxcast.AdditiveAttention(dim=3, num_delays=NUM_DELAYS, hidden_size=HIDDEN_SIZE, key=key)
 
 
 def torch_peer(samples: Any, threads: int) -> dict[str, Callable[[], Any]]:
-    """One epoch: shuffled minibatches, the query's and the keys' product apart, autograd, torch.optim.Adam."""
+    """Returns one epoch of torch: shuffled minibatches, autograd, torch.optim.Adam."""
     try:
         import torch
     except ImportError:

@@ -1,4 +1,8 @@
-"""131 chaotic systems, one coordinate each, forecast in closed loop two periods ahead: the dysts benchmark, Gilpin (2021)."""
+"""The dysts benchmark: 131 chaotic systems, each forecast two periods ahead from one coordinate.
+
+Source:
+    Gilpin, Chaos as an interpretable benchmark for forecasting and data-driven modelling (2021).
+"""
 
 import csv
 import dataclasses
@@ -26,9 +30,10 @@ from jaxcast.errors import shown
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Fit every method to the first five sixths of every series, forecast the last sixth in one closed loop, and compare
-    symmetric errors and valid times with the published ones. Settings are picked by closed loops on the other set of series.
-    Presets: smoke, made series; quick, 15 points per period; paper, 100 points per period."""
+    """Fit each method to the first five sixths of each series and forecast the last sixth in one
+    closed loop. Compare symmetric errors and valid times with published ones. Settings are selected
+    by closed loops on the other set of series. Presets: smoke, simulated series; quick, 15 points
+    per period; paper, 100 points per period."""
 
     data: Path | None = None
     """The folder of the dysts series and the published scores. By default dysts in the folder
@@ -36,24 +41,30 @@ class Config(Settings):
     pts_per_period: Literal[15, 100] = 15
     """Points per dominant period; twelve periods each."""
     num_systems: int | None = None
-    """The first so many, in alphabetical order; by default all that have published scores."""
+    """How many systems, in alphabetical order; by default all with published scores."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Which methods to run."""
-    num_updates: int = 200
-    """Of the recurrent layers."""
+    num_optimizer_steps: int = 200
+    """Training steps of the recurrent layers."""
     num_starts: int = 3
-    """Initial weights of the recurrent layers of each system."""
+    """How many initial weights to try for the recurrent layers of each system."""
 
 
 PRESETS = {
-    "smoke": Config(preset="smoke", num_systems=2, num_updates=20, num_starts=1),
+    "smoke": Config(preset="smoke", num_systems=2, num_optimizer_steps=20, num_starts=1),
     "quick": Config(),
     "paper": Config(preset="paper", pts_per_period=100),
 }
 
 
 class Published(NamedTuple):
-    """Of every published model, sMAPE and valid time (points) of every system."""
+    """Published scores.
+
+    Args:
+        systems: those with scores of all models.
+        smape: of each model and system.
+        valid_time: of each model and system, in points.
+    """
 
     systems: list[str]
     smape: dict[str, dict[str, float]]
@@ -70,7 +81,7 @@ def main(config: Config) -> None:
     zoo, published = _made(config) if config.data is None else _read(config, config.data)
     folder = open_folder(config, f"runs/chaos_zoo-{config.preset}", ("systems.png", "forecasts.png"))
     rows, forecasts = [], {}
-    for name in (name for name in METHODS if name in config.methods):  # naive ones first
+    for name in (name for name in METHODS if name in config.methods):  # baselines first
 
         def compute(_: Path, name: str = name) -> dict[str, np.ndarray]:
             return score(METHODS[name], zoo, config)
@@ -108,7 +119,7 @@ def _row(name: str, errors: np.ndarray, valid_times: np.ndarray, horizon: int) -
 def _table(rows: list[dict[str, Any]], zoo: Zoo) -> Table:
     result = Table(
         title=f"Closed loop over {zoo.horizon} points, medians over {len(zoo.systems)} systems", box=box.SIMPLE,
-        caption="\\[published] by the authors' result files; valid: points until the error exceeds 0.4 standard deviations",
+        caption="\\[published]: from the authors' result files; valid: points until the error exceeds 0.4 standard deviations",
     )  # fmt: skip
     for name in ("method", "sMAPE", "valid"):
         result.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
@@ -154,7 +165,7 @@ def _published(file: Path, pts_per_period: int) -> Published:
 
 
 def _made(config: Config) -> tuple[Zoo, Published]:
-    """One or two Lorenz systems, for tests of the experiment itself."""
+    """Simulates one or two Lorenz systems, to test the experiment itself."""
     rhos = (28.0, 35.0)[: config.num_systems]
 
     def first(rho: float, x: float) -> Array:

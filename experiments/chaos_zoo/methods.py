@@ -13,18 +13,24 @@ import jaxcast
 from jaxcast.sharding import devices_for, map_shards
 
 MAX_LAGS = 64
-"""Of delay embeddings; the shorter ones have weights of zero beyond."""
+"""The lags of all delay embeddings; shorter ones have zero weights for the rest."""
 EMBEDDINGS = ((4, 4), (4, 12), (8, 4), (8, 8), (16, 1), (16, 4))
-"""How many delays, so many points apart; at fewer points per period both shrink."""
+"""(delays, points between them); with fewer points per period both shrink."""
 BANDWIDTHS = (0.35, 0.7, 1.4, 2.8)
 PENALTIES = (1e-9, 1e-6)
 NUM_LOOPS = 8
-"""Closed loops on which a system's settings are compared."""
+"""Closed loops that decide between a system's settings."""
 HIDDEN_SIZE = 32
 
 
 class Zoo(NamedTuple):
-    """systems: names. train: the series on which settings are picked, (system, time). test: those that are forecast."""
+    """The series of all systems.
+
+    Args:
+        systems: their names.
+        train: the series that settings are selected on.
+        test: the series to forecast.
+    """
 
     systems: list[str]
     train: Float[Array, "system time"]
@@ -32,7 +38,7 @@ class Zoo(NamedTuple):
 
     @property
     def horizon(self) -> int:
-        """The last sixth of a series."""
+        """The number of points to forecast: a sixth of a series."""
         return self.test.shape[1] // 6
 
     @property
@@ -41,15 +47,25 @@ class Zoo(NamedTuple):
 
 
 def smape(forecasts: Float[Any, "*batch time"], truth: Float[Any, "*batch time"]) -> Float[np.ndarray, "*batch"]:
-    """200 mean |y - p| / (|y| + |p|) over all points but the last, as published; a forecast that is not finite counts 200."""
+    """Computes 200 mean |y - p| / (|y| + |p|), without the last point, as published.
+
+    A forecast that is not finite counts as 200.
+
+    Args:
+        forecasts: p.
+        truth: y.
+
+    Returns:
+        The symmetric error of each series.
+    """
     forecasts, truth = np.asarray(forecasts)[..., :-1], np.asarray(truth)[..., :-1]
-    # Where both are zero nothing is wrong: 0 / 1e-300 is 0.
+    # If both are zero the error is zero, as 0 / 1e-300 is.
     terms = np.abs(forecasts - truth) / np.maximum(np.abs(forecasts) + np.abs(truth), 1e-300)
     return 200 * np.where(np.isfinite(terms), terms, 1).mean(-1)
 
 
 def score(method: Callable[[Zoo, Any], np.ndarray], zoo: Zoo, config: Any) -> dict[str, np.ndarray]:
-    """The errors and the valid time of every system's forecast, and the forecasts."""
+    """Forecasts all systems with one method, and scores the forecasts."""
     forecasts = np.asarray(method(zoo, config))
     past, truth = np.asarray(zoo.test[:, : -zoo.horizon]), np.asarray(zoo.test[:, -zoo.horizon :])
     off = np.abs(forecasts - truth) / past.std(1, keepdims=True)
@@ -59,23 +75,23 @@ def score(method: Callable[[Zoo, Any], np.ndarray], zoo: Zoo, config: Any) -> di
 
 
 def last_value(zoo: Zoo, config: Any) -> np.ndarray:
-    """The newest value stays, (system, horizon) as of all methods."""
+    """Repeats the newest value: (system, horizon), as from all methods."""
     return np.repeat(np.asarray(zoo.test[:, -zoo.horizon - 1, None]), zoo.horizon, 1)
 
 
 def mean(zoo: Zoo, config: Any) -> np.ndarray:
-    """The mean of what is known."""
+    """Repeats the mean of the history."""
     return np.repeat(np.asarray(zoo.test[:, : -zoo.horizon].mean(1, keepdims=True)), zoo.horizon, 1)
 
 
 def last_period(zoo: Zoo, config: Any) -> np.ndarray:
-    """The newest dominant period again and again."""
+    """Repeats the newest dominant period."""
     past = np.asarray(zoo.test[:, : -zoo.horizon])
     return np.tile(past[:, -zoo.pts_per_period :], 2)[:, : zoo.horizon]
 
 
 def lag_weights(num_lags: int, skip: int, pts_per_period: int) -> Float[np.ndarray, " lag"]:
-    """Ones for the lags of an embedding that was meant for 100 points per period."""
+    """Weights the lags of an embedding with ones; its spacing is for 100 points per period."""
     skip = max(1, round(skip * pts_per_period / 100))
     weights = np.zeros(MAX_LAGS if pts_per_period >= 100 else MAX_LAGS // 4)
     weights[np.arange(num_lags)[np.arange(num_lags) * skip < len(weights)] * skip] = 1
@@ -85,11 +101,22 @@ def lag_weights(num_lags: int, skip: int, pts_per_period: int) -> Float[np.ndarr
 def picked(
     run: Callable[[Any, Any], Array], zoo: Zoo, settings: list[Any], *, num_known: int, num_best: int = 1
 ) -> np.ndarray:
-    """The medians over the forecasts of each system with the settings that forecast its training series best.
+    """Forecasts each system with the settings that forecast its training series best.
 
-    run: ((series to fit (system, time), histories (system, loop, num_known)), a setting) -> (system, loop, horizon). Every
-    forecaster is fitted to the test series up to the forecast. The first history ends there; the others are pieces of
-    the training series, and the mean error over their closed loops is what settings are compared by.
+    Every forecaster is fitted to the test series up to the forecast. The first history ends there.
+    The others are pieces of the training series; settings are compared by the mean error over their
+    closed loops.
+
+    Args:
+        run: ((series to fit (system, time), histories (system, loop, num_known)), a setting) ->
+            forecasts (system, loop, horizon).
+        zoo: the series.
+        settings: to select from.
+        num_known: points of each history.
+        num_best: how many settings to combine.
+
+    Returns:
+        The median forecast over the best settings, (system, horizon).
     """
     past, others = zoo.test[:, : -zoo.horizon], np.asarray(zoo.train)
     ends = np.linspace(num_known, others.shape[1] - zoo.horizon, NUM_LOOPS).astype(int)
@@ -105,7 +132,7 @@ def picked(
 
 
 def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
-    """Kernel ridge regression over delays: the median of the three best settings of each system."""
+    """Forecasts by kernel ridge regression on delays, the median of the three best settings."""
     settings = [
         (lag_weights(*embedding, zoo.pts_per_period), bandwidth, penalty)
         for embedding in EMBEDDINGS for bandwidth in BANDWIDTHS for penalty in PENALTIES
@@ -115,19 +142,19 @@ def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
 
 
 def gru(zoo: Zoo, config: Any) -> np.ndarray:
-    """A GRU for each system, from the best of several initial weights."""
+    """Forecasts by a GRU for each system, from the best of several initial weights."""
     return _recurrent(jaxcast.nn.GRU, zoo, config)
 
 
 def lstm(zoo: Zoo, config: Any) -> np.ndarray:
-    """An LSTM for each system, likewise."""
+    """Forecasts by an LSTM for each system, from the best of several initial weights."""
     return _recurrent(jaxcast.nn.LSTM, zoo, config)
 
 
 def _recurrent(layer: Any, zoo: Zoo, config: Any) -> np.ndarray:
-    """A layer for each system, all trained in one program; its settings are its initial weights."""
+    """Trains a layer for each system, all in one program; its settings are its initial weights."""
     keys = list(jax.random.split(jax.random.key(config.seed), config.num_starts))
-    fit = partial(_fit_recurrent, layer, config.num_updates)
+    fit = partial(_fit_recurrent, layer, config.num_optimizer_steps)
     return picked(partial(_closed_loops, fit, zoo.horizon), zoo, keys, num_known=zoo.test.shape[1] // 6)
 
 
@@ -136,9 +163,9 @@ def _fit_kernel(series: Float[Array, "time dim"], setting: Any) -> Any:
     return jaxcast.forecasters.fit_delay_kernel_ridge(series, lag_weights=weights, bandwidth=bandwidth, penalty=penalty)
 
 
-def _fit_recurrent(layer: Any, num_updates: int, series: Float[Array, "time dim"], key: Any) -> Any:
+def _fit_recurrent(layer: Any, num_optimizer_steps: int, series: Float[Array, "time dim"], key: Any) -> Any:
     layers = layer(input_size=1, hidden_size=HIDDEN_SIZE, key=key, init="orthogonal", dtype=series.dtype)
-    return jaxcast.forecasters.fit_recurrent_forecaster(series, layers=layers, num_optimizer_steps=num_updates)
+    return jaxcast.forecasters.fit_recurrent_forecaster(series, layers=layers, num_optimizer_steps=num_optimizer_steps)
 
 
 def _closed_loops(fit: Callable[[Array, Any], Any], num_leads: int, systems: Any, setting: Any) -> Array:
@@ -147,7 +174,7 @@ def _closed_loops(fit: Callable[[Array, Any], Any], num_leads: int, systems: Any
 
 @partial(jax.jit, static_argnames=("fit", "num_leads", "mesh"))
 def _all_loops(systems: Any, setting: Any, *, fit: Any, num_leads: int, mesh: Any) -> Array:
-    """One program for all systems, spread over the devices."""
+    """Runs all systems in one program, spread over the devices."""
 
     def one(system: Any, setting: Any) -> Array:
         series, histories = system

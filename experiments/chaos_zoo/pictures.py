@@ -12,7 +12,7 @@ NAIVE = {"last_value": "-", "mean": ":", "last_period": "-."}
 
 
 def systems(ours: dict[str, Any], published: dict[str, dict[str, float]], zoo: Any) -> Figure:
-    """The share of systems whose error is below a value, for each method."""
+    """Draws the share of systems whose error is below a value, for each method."""
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     ax = figure.subplots()
     share = 100 * (np.arange(len(zoo.systems)) + 1) / len(zoo.systems)
@@ -34,7 +34,7 @@ def systems(ours: dict[str, Any], published: dict[str, dict[str, float]], zoo: A
 
 
 def forecasts(ours: dict[str, Any], zoo: Any) -> Figure:
-    """Truth and forecast of systems from the best to the worst quarter."""
+    """Draws truth and forecast of four systems, from low to high error."""
     name = next((name for name in COLORS if name in ours), next(iter(ours)))
     errors = ours[name]["smape"]
     order = np.argsort(errors)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any, Literal
@@ -62,7 +62,7 @@ class Features(Checked, FrozenPytree):
         check_texts("info", self.info, least=0)
         check_positive(half=self.half, stretch=self.stretch)
 
-    def __call__(self, state: Float[Array, "*batch dim"], info: dict[str, Any]) -> Float[Array, "*batch feature"]:
+    def __call__(self, state: Float[Array, "*batch dim"], info: Mapping[str, Any]) -> Float[Array, "*batch feature"]:
         if unknown := [name for name in self.info if name not in info]:
             raise InputError(f"the pool's info has no {shown(', '.join(unknown))}, which its correction sees")
         joined = _joined(self.info, state, info)
@@ -301,7 +301,7 @@ def _with_newest(memory: PoolMemory) -> PoolMemory:
     return DelayMemory(1) if memory == DelayMemory(0) else memory
 
 
-def _checked_info(names: Sequence[str] | None, info: dict[str, Any]) -> tuple[str, ...]:
+def _checked_info(names: Sequence[str] | None, info: Mapping[str, Any]) -> tuple[str, ...]:
     if names is None:
         return ("position",) if "position" in info else ()
     unknown = sorted(set(names) - info.keys())
@@ -312,14 +312,14 @@ def _checked_info(names: Sequence[str] | None, info: dict[str, Any]) -> tuple[st
     return tuple(names)
 
 
-def _joined(names: tuple[str, ...], state: Array, info: dict[str, Any]) -> Array:
+def _joined(names: tuple[str, ...], state: Array, info: Mapping[str, Any]) -> Array:
     """Joins state and entries; each entry's own axes become one."""
     batch = state.shape[:-1]
     return jnp.concatenate([state, *(info[name].reshape(*batch, -1).astype(state.dtype) for name in names)], -1)
 
 
 @partial(jax.jit, static_argnames="names")
-def _feature_range(states: Array, info: dict[str, Any], *, names: tuple[str, ...]) -> Features:
+def _feature_range(states: Array, info: Mapping[str, Any], *, names: tuple[str, ...]) -> Features:
     middles, halves = [], []
     for values in (states, *(_joined((name,), states[:, :0], info) for name in names)):
         low, high = values.min(0), values.max(0)
@@ -331,7 +331,7 @@ def _feature_range(states: Array, info: dict[str, Any], *, names: tuple[str, ...
 
 
 @jax.jit
-def _seen(features: Features, states: Array, info: dict[str, Any]) -> Array:
+def _seen(features: Features, states: Array, info: Mapping[str, Any]) -> Array:
     return features(states, info)
 
 
