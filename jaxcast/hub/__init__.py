@@ -13,13 +13,13 @@ from jaxcast.hub.forecasts import HubForecasts as HubForecasts
 from jaxcast.hub.gap_filling import fill_gaps as fill_gaps
 from jaxcast.hub.pools import InverseScoreWeights as InverseScoreWeights
 from jaxcast.hub.pools import LinearOpinionPool as LinearOpinionPool
-from jaxcast.hub.pools import MemorylessPool as MemorylessPool
 from jaxcast.hub.pools import QuantileMean as QuantileMean
 from jaxcast.hub.pools import QuantileMedian as QuantileMedian
-from jaxcast.hub.pools import QuantilePool as QuantilePool
 from jaxcast.hub.pools import TrainedQuantileAverage as TrainedQuantileAverage
 from jaxcast.hub.pools import TrimmedMean as TrimmedMean
-from jaxcast.hub.pools import pool_forecasts as pool_forecasts
+from jaxcast.hub.quantile_pool import MemorylessPool as MemorylessPool
+from jaxcast.hub.quantile_pool import QuantilePool as QuantilePool
+from jaxcast.hub.quantile_pool import pool_forecasts as pool_forecasts
 from jaxcast.hub.report import compare_forecasters as compare_forecasters
 from jaxcast.hub.report import score_forecasters as score_forecasters
 from jaxcast.hub.rolling import adaptive_origin as adaptive_origin

@@ -1,4 +1,4 @@
-"""A trained pool of quantile forecasts: weights from past scores, then level, bias and spread set right; never crossing."""
+"""A trained pool of quantile forecasts: weights from past scores, then recalibration."""
 
 from typing import NamedTuple
 
@@ -8,15 +8,22 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcast.checks import Checked, check_flag, check_floats, check_number, sizes_of
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.pools import QuantilePool, clip_outliers, model_scores, where_forecast
+from jaxcast.hub.quantile_pool import QuantilePool, clip_outliers, model_scores, where_forecast
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
 
 class ScoreMemory(NamedTuple):
-    """clipped: the forecasts without outliers. credible: which of them count. log_scores: of each model, relative to the others, at every rate of
-    forgetting, by location and over all, (location, time, model, 2 * rate). newest: the newest known truth, NaN where none."""
+    """What an `AdaptivePool` remembers before each forecast.
+
+    Args:
+        clipped: Quantiles without outliers.
+        credible: Whether a model is present and not an outlier.
+        log_scores: Log score of each model relative to the others, for every decay rate, by
+            location and over all locations (location, time, model, 2 * rate).
+        newest: Newest known value of the target, NaN where there is none.
+    """
 
     clipped: Float[Array, "location time model quantile"]
     credible: Bool[Array, "location time model"]
@@ -27,23 +34,47 @@ class ScoreMemory(NamedTuple):
 class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
     """A convex combination of the models by their past scores, recalibrated by its own past errors.
 
-        a_i = softmax_i [ - sum_r (powers_r . log relative score of i at forgetting rate r) ],    p = sum_i a_i q_i
-        m = p_median [+ pull (newest truth - p_median) + (bias . past errors) s],    s = mean_tau |p_tau - p_median|
-        q_tau = m +- sum of the increments of p beyond the median, each times exp(spread . log past error / past s + width)
+        a_i = softmax_i [ - sum_r (powers_r . log relative score of i at decay rate r) ]
+        p = sum_i a_i q_i,    s = mean_tau |p_tau - p_median|
+        m = p_median [+ pull (newest truth - p_median) + (bias . past errors) s]
+        q_tau = m +- sum of the increments of p beyond the median, each times
+                exp(spread . log past error / past s + width)
 
-    Scores and errors are decayed sums, of each location and of all together; locations with little of either lean
-    towards all. Widths have a level and a slope towards the tails for each side. Everything is of the scale of the
-    data, so that other units give the same pool. Quantiles never cross: every step keeps their increments at or above zero.
+    Scores and errors are decayed sums, of each location and of all locations together; locations
+    with few of either lean towards all. Widths have a level and a slope towards the tails on each
+    side. Everything scales with the data, so another unit gives the same pool. Quantiles never
+    cross, as every step keeps their increments at or above zero.
 
-    Outliers: before anything else each quantile is clipped to the median over the models, give or take `clip` times that
-    median's outer width plus a fifth of its centre. A model whose own centre lies outside of that counts as absent at that
-    time, unless all do, however well it did before: it has gone mad. Past errors are clipped likewise.
+    Outliers: each quantile is first clipped to the median over the models, plus or minus `clip`
+    times the sum of that median's outer width and a fifth of its centre. A model whose own centre
+    lies outside counts as absent at that time, however well it did before, unless all do. Past
+    errors are clipped likewise.
 
-    The terms in brackets are there with `follow_newest` alone. They lean on the newest values of the truth, which many hubs
-    revise later: where the truth given is the final one, as in most archives, they use what nobody knew at the time.
+    The terms in brackets are there with `follow_newest` alone. They use the newest values of the
+    target data, which many hubs revise later. Where the target data given are final, as in most
+    archives, these terms use what nobody knew at the time.
 
-    The numbers are trained, with their initial values as the prior; `AdaptivePool.untrained` makes these. Own design; the weights
-    generalise those of Ray et al., Int. J. Forecasting 39, 1366-1383 (2023).
+    The arrays are trained, with their initial values as the prior; `AdaptivePool.untrained` makes
+    these.
+
+    Args:
+        powers: Powers of past scores, by location and over all locations, for each decay rate.
+        pull: Share of the distance to the newest target by which the median moves.
+        bias: Effect of past signed errors on the median, by location and over all locations.
+        spread: Effect of past absolute errors on the widths, by location and over all locations.
+        widths: Level and slope towards the tails of the log width, below and above the median.
+        rates: What remains of a score after one time step.
+        error_rates: What remains of an error after one time step.
+        clip: Limit beyond which quantiles are outliers.
+        lower: The least value that the target can have, in its unit: 0 for counts, None for any.
+        follow_newest: Whether the median may move towards the newest target and by the newest
+            errors.
+
+    Raises:
+        InputError: for a rate outside 0 to 1, or a clip that is not positive.
+
+    Source: Own design; the weights generalise those of Ray et al., Int. J. Forecasting 39,
+        1366-1383 (2023).
 
     Example:
         >>> import jaxcast, numpy as np
@@ -76,7 +107,11 @@ class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
         check_flag("follow_newest", self.follow_newest)
 
     def check(self) -> None:
-        """Raises InputError unless the settings and arrays are those of such a pool."""
+        """Checks that the settings and arrays are those of such a pool.
+
+        Raises:
+            InputError: for others.
+        """
         check_floats(self)
         rate, error_rate = len(self.rates), len(self.error_rates)
         of_errors = f"2 {error_rate}"
@@ -93,15 +128,16 @@ class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
         lower: float | None = 0.0,
         follow_newest: bool = False,
     ) -> "AdaptivePool":
-        """Makes the pool before training: scores to the power of -3 in all, nothing recalibrated.
+        """Makes the pool before training: weights by scores to the power of -3, no recalibration.
 
         Args:
-            rates: what is left of a score after one time step.
-            error_rates: what is left of an error after one time step.
-            clip: of outliers, see above.
-            lower: the least value that the truth can have, in its unit, 0 for counts; None for any.
-            follow_newest: whether the median may move towards the newest truth and by the newest errors. Off by default,
-                as these values are revised later.
+            rates: What remains of a score after one time step.
+            error_rates: What remains of an error after one time step.
+            clip: Limit beyond which quantiles are outliers.
+            lower: The least value that the target can have, in its unit: 0 for counts, None for
+                any.
+            follow_newest: Whether the median may move towards the newest target and by the newest
+                errors. Off by default, as many hubs revise these values later.
 
         Returns:
             The pool, which `rolling_origin` and `adaptive_origin` train.
@@ -111,6 +147,14 @@ class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
         return cls(powers, jnp.zeros(()), none, none, jnp.zeros((2, 2)), rates, error_rates, clip, lower, follow_newest)
 
     def observe(self, forecasts: HubForecasts) -> ScoreMemory:
+        """Computes clipped quantiles and decayed scores of the models.
+
+        Args:
+            forecasts: Forecasts of the models, and the target data.
+
+        Returns:
+            The memory before each forecast.
+        """
         clipped, credible = clip_outliers(forecasts, self.clip)
         scores, average = model_scores(clipped, forecasts)
         own, usual = (decayed(a, self.rates, forecasts.horizon) for a in (scores, average))
@@ -138,7 +182,7 @@ class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
         return Output(where_forecast(forecast, forecasts), {"weights": shares})
 
     def _recalibration(self, centre: Array, size: Array, reach: Array, forecasts: HubForecasts) -> tuple[Array, Array]:
-        """By how many sizes to shift, and the log of how much wider to be, (location, time), from the errors before."""
+        """Returns the shift, in sizes, and the log spread from past errors, each (location, time)."""
         errors = jnp.where(forecasts.is_scorable, jnp.clip(forecasts.truth - centre, -2 * reach, 2 * reach), 0)
         expected = jnp.where(forecasts.is_scorable, size, 0)
         signed, absolute, usual = (
@@ -156,7 +200,7 @@ class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
         return shift, jnp.clip(log_spread, -1, 1)
 
     def _log_widths(self, levels: Float[Array, " quantile"]) -> Float[Array, " increment"]:
-        """Of the increments between levels."""
+        """Returns the log width of the increments between levels."""
         tail = jnp.abs(2 * levels - 1) ** 4
         below, above = (side[0] + side[1] * tail for side in self.widths)
         each = jnp.where(levels < 0.5, below, above)
@@ -169,7 +213,17 @@ def rescaled(
     factors: Float[Array, "*#batch increment"],
     median_index: int,
 ) -> Float[Array, "*batch quantile"]:
-    """Quantiles around a new centre, with each increment between two of them times a factor of at least 0: they never cross."""
+    """Moves quantiles to a new centre and scales their increments, so that they never cross.
+
+    Args:
+        forecast: Quantiles in increasing order.
+        centre: New median.
+        factors: Factor of each increment, at least 0.
+        median_index: Index of the median.
+
+    Returns:
+        The new quantiles.
+    """
     increments = jnp.diff(forecast, axis=-1) * factors
     above = jnp.cumsum(increments[..., median_index:], -1)
     below = jnp.cumsum(increments[..., :median_index][..., ::-1], -1)[..., ::-1]
@@ -180,7 +234,18 @@ def rescaled(
 def decayed(
     series: Float[Array, "location time *rest"], rates: tuple[float, ...], horizon: int
 ) -> Float[Array, "location time *rest rate"]:
-    """sum_(s <= t - horizon) rate^(t - horizon - s) series_s at every time t: what a forecast of t can know."""
+    """Sums what a forecast of each time may know, with weights that decay.
+
+        sum_(s <= t - horizon) rate^(t - horizon - s) series_s    at every time t
+
+    Args:
+        series: Values over time.
+        rates: What remains of a value after one time step.
+        horizon: Time steps after which a value is known.
+
+    Returns:
+        A sum for every rate, on a last axis.
+    """
     factors = jnp.asarray(rates, series.dtype)
 
     def step(total: Array, value: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""From the tables of a hub to arrays: forecasts (location, time, model, quantile) and truth, with what is missing as NaN."""
+"""Reads the tables of a hub into arrays, with missing forecasts and target data as NaN."""
 
 import dataclasses
 import operator
@@ -25,31 +25,35 @@ Read = Callable[[Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Hub:
-    """The forecasts of one horizon and target, and the truth, on a grid of dates without holes.
+    """The forecasts of one horizon and target, and the target data, on a grid of dates without holes.
 
     Args:
-        quantiles: (location, time, model, quantile), in the unit of the truth, NaN where a model did not forecast.
-        truth: (location, time), NaN where it is not known; in its final form, as the table has it now.
-        observed: (location, time, lag), the truth up to the newest date that could be known when each forecast was made,
-            newest first, also from before the first forecast; not as it stood then, for revisions are not replayed.
-        locations: their names.
-        dates: the days that the forecasts are for, a step apart.
-        models: their names.
-        levels: of the quantiles, increasing.
-        horizon: as the hub counts it, target date minus reference date in steps.
-        first_horizon: that of the first date after the newest truth that forecasters could know: 1 where the reference date
-            is that of this truth, as at the US COVID-19 hub; 0 where it is a step later and horizons count from 0, as at
-            FluSight. Forecasts so verify `steps_ahead` steps after that truth.
-        step_days: between two dates.
-        target: what is forecast, where the tables say.
-        dropped: what was left out, in words.
+        quantiles: Quantiles (location, time, model, quantile) in the unit of the target, NaN where
+            a model did not forecast.
+        truth: Target data (location, time), NaN where they are not known; final, as the table has
+            them.
+        observed: Target data (location, time, lag) up to the newest date that could be known when
+            each forecast was made, newest first, also from before the first forecast. Revisions are
+            not replayed.
+        locations: Names of the locations.
+        dates: Target dates, a step apart.
+        models: Names of the models.
+        levels: Levels of the quantiles, increasing.
+        horizon: Horizon as the hub counts it, target date minus reference date in steps.
+        first_horizon: Horizon of the first date after the newest target that forecasters could
+            know. It is 1 where the reference date is that of this target (US COVID-19 hub), 0 where
+            it is a step later and horizons count from 0 (FluSight). Forecasts thus verify
+            `steps_ahead` steps after that target.
+        step_days: Days between two dates.
+        target: Name of the target, where the tables have one.
+        dropped: What was left out, in words.
 
     Raises:
         InputError: by `weeks` for what is no date, by `only` for no or unknown models.
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
+        >>> dates = np.arange("2024-01-06", "2024-01-27", np.timedelta64(7, "D"), dtype="datetime64[D]")
         >>> levels = np.asarray([0.25, 0.5, 0.75])
         >>> hub = jaxcast.hub.Hub(np.ones((1, 3, 1, 3)), np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
         >>> hub.weeks("2024-01-10", "2024-01-20").tolist()
@@ -71,7 +75,7 @@ class Hub:
 
     @property
     def present(self) -> np.ndarray:
-        """Which model forecast what, (location, time, model)."""
+        """Whether each model forecast, (location, time, model)."""
         return ~np.isnan(self.quantiles).any(-1)
 
     @property
@@ -81,17 +85,21 @@ class Hub:
 
     @property
     def steps_ahead(self) -> int:
-        """From the newest truth that forecasters could know to the date of the forecast."""
+        """Steps from the newest target that forecasters could know to the date of the forecast."""
         return self.horizon - self.first_horizon + 1
 
     def forecasts(self) -> HubForecasts:
-        """What pools see: JAX arrays with a mask; its horizon is `steps_ahead`."""
+        """Returns the hub as pools see it: JAX arrays with a mask, whose horizon is `steps_ahead`."""
         return HubForecasts.of(
             self.quantiles, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead
         )
 
     def weeks(self, first: str, last: str) -> np.ndarray:
-        """Which dates lie in a window, both ends included, (time,).
+        """Returns which dates lie in a window, both ends included, (time,).
+
+        Args:
+            first: First date, such as 2024-01-06.
+            last: Last date.
 
         Raises:
             InputError: for what is no date.
@@ -104,7 +112,10 @@ class Hub:
             ) from None
 
     def only(self, models: Sequence[str]) -> "Hub":
-        """The same hub with these models only, in this order.
+        """Returns the hub with some of its models.
+
+        Args:
+            models: Names of the models, in the order wanted.
 
         Raises:
             InputError: for no models, or unknown ones.
@@ -132,35 +143,36 @@ def load_hub(
     bad: Literal["raise", "drop"] = "raise",
     pending: bool = False,
 ) -> Hub:
-    """Reads a hub's tables into arrays; see `scan_forecasts` and `scan_truth` for the formats.
+    """Reads a hub's tables into arrays; see `scan_forecasts` and `scan_truth` for their formats.
 
-    The truth is taken as the table has it now; revisions are not replayed.
+    Target data are taken as the table has them now; revisions are not replayed.
 
     Args:
-        forecasts: a table, or the folder of a hub.
-        truth: a table.
-        horizon: which, in steps as the tables count them.
-        first_horizon: that of the first date after the newest truth that forecasters could know; by default 0 where the
-            tables hold a horizon 0, else 1.
-        target: which, where there are several.
-        models: their names, or how many: those with the most forecasts; by default all.
-        locations: to keep; by default all.
-        levels: of the quantiles to keep; by default all.
-        truth_source: see `scan_truth`.
-        step_days: 7 for a weekly hub, 1 for a daily one.
-        num_lags: how many of the newest truths `observed` has.
-        bad: raise, or drop what cannot be used (cells that cannot be read, dates off the grid, missing levels, crossing
-            quantiles: the whole forecast of that model, date and location; the last of two alike rows stays) and say in
-            `dropped` how much it was.
-        pending: whether forecasts of dates without any truth yet are welcome, as they are where one is to be made.
+        forecasts: A table, or the folder of a hub.
+        truth: The table of target data.
+        horizon: Horizon to read, in steps as the tables count them.
+        first_horizon: Horizon of the first date after the newest target that forecasters could
+            know; by default 0 where the tables hold a horizon 0, else 1.
+        target: Target to read, where there are several.
+        models: Names of the models, or how many: those with the most forecasts; by default all.
+        locations: Locations to keep; by default all.
+        levels: Levels of the quantiles to keep; by default all.
+        truth_source: Text in the column of sources of the target data; see `scan_truth`.
+        step_days: Days between two dates: 7 for a weekly hub, 1 for a daily one.
+        num_lags: Number of newest targets in `observed`.
+        bad: Whether to raise on, or to drop, what cannot be used: cells that cannot be read, dates
+            off the grid, missing levels and crossing quantiles (the whole forecast of that model,
+            date and location), and the first of two duplicate rows. `dropped` counts them.
+        pending: Whether forecasts of dates without any target yet are accepted, as they must be
+            where one is to be made.
 
     Returns:
-        Forecasts and truth on a grid of dates without holes, and what was left out, in words.
+        Forecasts and target data on a grid of dates without holes, and what was left out, in words.
 
     Raises:
-        InputError: for tables that cannot be read, unknown names or horizons, truth that ends before the forecasts, and,
-            unless dropped, cells that cannot be read, dates off the grid, crossing quantiles, missing levels and
-            duplicates, with file and row.
+        InputError: for tables that cannot be read, unknown names or horizons, target data that end
+            before the forecasts, and, unless dropped, cells that cannot be read, dates off the
+            grid, crossing quantiles, missing levels and duplicates, with file and row.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -198,10 +210,10 @@ def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: A
     """Checks numbers of steps.
 
     Args:
-        step_days: from 1 to a century.
-        num_lags: from 1 to as many.
-        horizon: any whole number.
-        first_horizon: any whole number, or None.
+        step_days: Days between two dates, from 1 to a century.
+        num_lags: Number of lags, from 1 to as many.
+        horizon: Any whole number.
+        first_horizon: Any whole number, or None.
 
     Raises:
         InputError: for one that is no whole number, or too small.
@@ -218,9 +230,10 @@ def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: A
 
 
 def _of_target(frame: Any, target: str | None, read: Read) -> tuple[Any, str | None]:
-    """The rows of the target asked for, or of the only one there is; None where the table names none.
+    """Returns the rows of the target asked for, or of the only one; None where the table names none.
 
-    Rows that name none, where others do, are at fault; so are those whose target goes on after a horizon that cannot be read.
+    Rows without a target, where others have one, are at fault; so are those whose target follows a
+    horizon that cannot be read.
     """
     pl = polars()
     known = read(frame.select(pl.col("target").unique().drop_nulls()))["target"].to_list()
@@ -239,7 +252,7 @@ def _of_target(frame: Any, target: str | None, read: Read) -> tuple[Any, str | N
 
 
 def _of_horizon(frame: Any, horizon: int, first_horizon: int | None, read: Read) -> tuple[Any, int]:
-    """The rows of a horizon, those whose horizon cannot be read, and which horizon is the first."""
+    """Returns the rows of a horizon, those whose horizon cannot be read, and the first horizon."""
     pl = polars()
     known = read(frame.select(pl.col("horizon").unique().drop_nulls().sort()))["horizon"].to_list()
     first = first_horizon if first_horizon is not None else 0 if 0 in known else 1
@@ -262,7 +275,7 @@ def _chosen(
     levels: Sequence[float] | None,
     read: Read,
 ) -> Any:
-    """The rows of some models, locations and levels; those that do not say theirs stay, for the checks to see."""
+    """Returns the rows of some models, locations and levels; rows without these stay, to be checked."""
     pl = polars()
     named = {"model": None if isinstance(models, int) else models, "location": locations}
     for name, wanted in named.items():
@@ -283,7 +296,7 @@ def _chosen(
 
 
 def _kept(models: Sequence[str] | int | None, grid: Grid) -> list[int]:
-    """Where the models are on the grid: in the order asked for, or the N with the most forecasts."""
+    """Returns the indices of the models on the grid: as asked for, or those with the most forecasts."""
     if models is None:
         return list(range(len(grid.models)))
     if isinstance(models, int):

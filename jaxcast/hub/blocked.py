@@ -1,4 +1,4 @@
-"""Pools that are trained on single weeks and locations: what they see, their loss, and the paper's blocked protocol."""
+"""Pools trained on single weeks and locations: samples, loss, and the paper's blocked protocol."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,11 +21,18 @@ from jaxcast.training.fitting import fit
 
 
 class QuantileSamples(NamedTuple):
-    """Tasks with leading axes, all values divided by `scale`, that of the location.
+    """Tasks with leading axes; all values are divided by `scale`.
 
-    memory: states are the l newest observations, errors what candidates forecast for them: the median minus the observation,
-    and the other quantiles. recent: the candidates' newest l forecasts, those of the task first. target: zero where unknown.
-    weight: 1 where there are a forecast and a truth, else 0. levels: of the quantiles.
+    Args:
+        memory: What a pool with delays knows: `states` are the newest observations, `errors` what
+            the candidates forecast for them (the median minus the observation, and the other
+            quantiles).
+        recent: The candidates' newest forecasts, those of the task first.
+        present: Whether a model forecast the task.
+        target: Value of the target, zero where it is not known.
+        weight: 1 where there are a forecast and a target, else 0.
+        scale: Scale of the location.
+        levels: Levels of the quantiles.
     """
 
     memory: Memory
@@ -41,13 +48,18 @@ class QuantileSamples(NamedTuple):
 def quantile_samples(
     forecasts: HubForecasts, *, num_delays: int, scale: Shaped[ArrayLike, " location"]
 ) -> QuantileSamples:
-    """Every task of a hub with what a pool with a delay memory knows before it, (location, time, ...).
+    """Gathers what a pool with a delay memory knows before every task of a hub, (location, time, ...).
 
-    At horizon h the newest observation is h steps older than the task, and so are the forecasts that it is compared with: what
-    is pending is no memory yet.
+    At horizon h the newest observation is h steps older than the task, and so are the forecasts
+    that it is compared with. A forecast that still waits for its target is no memory yet.
 
     Args:
-        num_delays: l. scale: of each location, such as its largest truth in training.
+        forecasts: Forecasts of the models, and the target data.
+        num_delays: Observations and errors that the pool sees.
+        scale: Scale of each location, such as its largest target in training.
+
+    Returns:
+        A sample for each location and time.
 
     Source: Patel and Wikner (2023), section 3.2.
 
@@ -84,7 +96,15 @@ def quantile_samples(
 
 
 def pool_samples(model: Any, samples: QuantileSamples) -> Float[Array, "*batch quantile"]:
-    """What a trained pool forecasts for each task, in the unit of the truth."""
+    """Forecasts every task with a trained pool.
+
+    Args:
+        model: A pool of candidates' quantiles, or a `QuantileRegression`.
+        samples: The tasks.
+
+    Returns:
+        Forecasts in the unit of the target.
+    """
     if isinstance(model, QuantileRegression):
         forecast = model(samples.recent)
     else:
@@ -97,8 +117,9 @@ def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
     """Computes the mean WIS in units of each location's scale: the published training loss, for `fit`.
 
     Args:
-        model: a pool that `pool_samples` can call.
-        samples: with one leading axis; where the weight is 0, the target does not matter, NaN or not.
+        model: A pool that `pool_samples` can call.
+        samples: Tasks with one leading axis; where the weight is 0, the target does not matter, NaN
+            or not.
 
     Returns:
         The mean over the samples whose weight is not 0.
@@ -109,7 +130,7 @@ def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
         >>> samples = jaxcast.hub.quantile_samples(forecasts, num_delays=2, scale=np.ones(2))
         >>> samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
         >>> pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=jax.random.key(0))
-        >>> float(jaxcast.hub.scaled_wis(pool, samples))  # every candidate said what came
+        >>> float(jaxcast.hub.scaled_wis(pool, samples))  # every candidate forecast the target
         0.0
     """
     forecast = pool_samples(model, samples) / samples.scale[..., None]
@@ -121,12 +142,20 @@ def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
 
 
 class QuantileRegression(nnx.Module):
-    """y = W [last l forecasts of all candidates] + b, trained by WIS. Its quantiles can cross.
+    """A linear regression on the candidates' last forecasts, trained by WIS.
 
-    Source: Patel and Wikner (2023), section 3.2. A missing forecast counts as zero: fill gaps first (`fill_gaps`).
+        y = W [last `num_delays` forecasts of all candidates] + b
+
+    Its quantiles can cross. A missing forecast counts as zero: fill gaps first (`fill_gaps`).
 
     Args:
-        num_models, num_quantiles, num_delays: of the input. key: for the initial parameters.
+        num_models: Number of candidates.
+        num_quantiles: Number of quantiles.
+        num_delays: Forecasts of each candidate that it sees.
+        key: Random key of the initial parameters.
+        dtype: Type of the parameters.
+
+    Source: Patel and Wikner (2023), section 3.2.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
@@ -154,7 +183,12 @@ class QuantileRegression(nnx.Module):
 
 
 class BlockedForecast(NamedTuple):
-    """forecast: of each seed, NaN outside of the windows and where no model forecast. losses: of each training."""
+    """Forecasts of the blocked protocol.
+
+    Args:
+        forecast: Forecasts of each seed, NaN outside of the windows and where no model forecast.
+        losses: Loss of each training, window by window.
+    """
 
     forecast: Float[Array, "seed location time quantile"]
     losses: Float[Array, "window seed epoch"]
@@ -172,12 +206,24 @@ def blocked_windows(
     num_epochs: int,
     batch_size: int = 64,
 ) -> BlockedForecast:
-    """The paper's protocol: for each window train on everything outside of it, past and future, and forecast it.
+    """Runs the paper's protocol: trains on everything outside of a window, then forecasts the window.
+
+    The training data lie before and after the window, so this is no forecast that a hub could have
+    made.
 
     Args:
-        init: key -> pool, such as an `AdditiveAttention` with dim the number of levels and query_dim 1, or a `QuantileRegression`.
-        windows: which times belong to each.
-        keys, optimizer, num_epochs, batch_size: see `fit`.
+        forecasts: Forecasts of the models, and the target data.
+        windows: Whether each time belongs to each window.
+        init: Function from a random key to a pool, such as an `AdditiveAttention` with `dim` the
+            number of levels and `query_dim` 1, or a `QuantileRegression`.
+        num_delays: Observations and errors that the pool sees.
+        keys: Random keys, one a seed.
+        optimizer: Optimizer of `fit`.
+        num_epochs: Passes over the training tasks.
+        batch_size: Tasks of a minibatch.
+
+    Returns:
+        Forecasts of all windows, and the losses of all trainings.
 
     Raises:
         InputError: for a window that leaves nothing to train on.

@@ -1,4 +1,4 @@
-"""Expressions that read the cells of a hub's tables; a cell that cannot be read is null, and its row names the column."""
+"""Expressions that read the cells of hub tables; a cell that cannot be read becomes null."""
 
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,20 @@ class Cells:
     """Expressions over the columns of one file.
 
     Args:
-        path: of the file.
-        found: what the file calls each column.
-        dtypes: of the file's columns.
+        path: The file.
+        found: Name of each column in the file.
+        dtypes: Types of the file's columns.
     """
 
     def __init__(self, path: Path, found: dict[str, str], dtypes: Any):
         self.pl, self.path, self.found, self.dtypes = polars(), path, found, dtypes
 
     def text(self, name: str) -> Any:
-        """A name; null where the cell is blank. Whole numbers lose their decimals: 1.0 is the name 1."""
+        """Reads a name; null where the cell is blank. Whole numbers lose decimals: 1.0 becomes 1.
+
+        Args:
+            name: Column.
+        """
         pl = self.pl
         if name not in self.found:
             return pl.lit(None, pl.String).alias(name)
@@ -40,18 +44,30 @@ class Cells:
         return pl.when(text.str.strip_chars() == "").then(None).otherwise(text).alias(name)
 
     def words(self, name: str) -> Any:
-        """The cell as text, dates too."""
+        """Reads a cell as text, dates too.
+
+        Args:
+            name: Column.
+        """
         self._dtype(name, "date")
         return self.pl.col(self.found[name]).cast(self.pl.String)
 
     def is_blank(self, name: str) -> Any:
-        """Whether there is nothing in a cell."""
+        """Returns whether a cell is empty.
+
+        Args:
+            name: Column.
+        """
         if name not in self.found:
             return self.pl.lit(True)
         return (self.words(name).str.strip_chars() == "").fill_null(True)
 
     def date(self, name: str) -> Any:
-        """A day; null where the cell is no date, or has a time of day other than midnight."""
+        """Reads a day; null where the cell is no date, or has a time of day other than midnight.
+
+        Args:
+            name: Column.
+        """
         pl = self.pl
         if name not in self.found:
             return pl.lit(None, pl.Date).alias(name)
@@ -66,22 +82,36 @@ class Cells:
         return pl.when(inside).then(column).otherwise(None).cast(pl.Date).alias(name)
 
     def number(self, name: str) -> Any:
-        """A finite number; null where the cell is none."""
+        """Reads a finite number; null where the cell is none.
+
+        Args:
+            name: Column.
+        """
         pl = self.pl
         self._dtype(name, "number")
         return self.finite(pl.col(self.found[name]).cast(pl.Float64, strict=False)).alias(name)
 
     def finite(self, number: Any) -> Any:
+        """Returns a number where it is not too large to be summed, else null.
+
+        Args:
+            number: Expression.
+        """
         return self.pl.when(number.abs() <= LARGEST).then(number).otherwise(None)
 
     def horizon(self, number: Any, step_days: int) -> Any:
-        """A whole number of steps within a century; null where it is not."""
+        """Returns a whole number of steps within a century, else null.
+
+        Args:
+            number: Expression.
+            step_days: Days between two dates.
+        """
         pl = self.pl
         whole = (number == number.round()) & (number.abs() * max(step_days, 1) <= FARTHEST_DAYS)
         return pl.when(whole).then(number).otherwise(None).cast(pl.Int32).alias("horizon")
 
     def level(self) -> Any:
-        """A level of a quantile, to six decimals within 0 and 1; null where it is not."""
+        """Reads the level of a quantile, between 0 and 1 to six decimals; null where it is none."""
         pl = self.pl
         number = self.number("quantile")
         return pl.when(number.round(6).is_between(0, 1, closed="none")).then(number).otherwise(None).alias("quantile")

@@ -1,4 +1,4 @@
-"""Checks of what real hubs hold and nobody can use; errors name file and row."""
+"""Validates hub tables; errors name file and row."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -13,7 +13,16 @@ from jaxcast.io.tables import polars
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """values: (location, time, model, quantile), NaN where there is none. dropped: what was left out, in words."""
+    """Forecasts on a dense grid.
+
+    Args:
+        values: Quantiles (location, time, model, quantile), NaN where there are none.
+        locations: Names of the locations.
+        dates: Target dates, a step apart.
+        models: Names of the models.
+        levels: Levels of the quantiles.
+        dropped: What was left out, in words.
+    """
 
     values: np.ndarray
     locations: list[str]
@@ -37,7 +46,13 @@ WANTED = {
 
 
 class BadForecasts(NamedTuple):
-    """Which forecasts cannot be used, (location, time, model): a level is missing, or a quantile is above a higher one."""
+    """Forecasts that cannot be used, (location, time, model).
+
+    Args:
+        incomplete: Whether a forecast lacks a level.
+        crossing: Whether a quantile of a forecast is above a higher one.
+        first_crossing: Index of the first quantile that is above the next.
+    """
 
     incomplete: np.ndarray
     crossing: np.ndarray
@@ -45,10 +60,19 @@ class BadForecasts(NamedTuple):
 
     @property
     def any(self) -> np.ndarray:
+        """Whether a forecast has either fault."""
         return self.incomplete | self.crossing
 
     def describe_incomplete(self, rows: Any, grid: "Grid") -> str:
-        """Which model lacks levels, and how often; or which level hardly any forecast has."""
+        """Describes missing levels: a model that lacks some, or a level that hardly any forecast has.
+
+        Args:
+            rows: Rows of the forecasts.
+            grid: The forecasts on their grid.
+
+        Returns:
+            One line.
+        """
         there = ~np.isnan(grid.values)
         rarest = int(there.sum((0, 1, 2)).argmin())
         if there[..., rarest].sum() < 0.5 * there.any(-1).sum():
@@ -70,7 +94,15 @@ class BadForecasts(NamedTuple):
         )
 
     def describe_crossing(self, rows: Any, grid: "Grid") -> str:
-        """The first crossing, with the file and row of its lower quantile."""
+        """Describes the first crossing, with the file and row of its lower quantile.
+
+        Args:
+            rows: Rows of the forecasts.
+            grid: The forecasts on their grid.
+
+        Returns:
+            One line.
+        """
         assert self.first_crossing is not None
         place, time, model, level = self.first_crossing
         at = _row_of(rows, grid, place, time, model, level)
@@ -83,7 +115,7 @@ class BadForecasts(NamedTuple):
 
 
 def _row_of(rows: Any, grid: "Grid", place: Any, time: Any, model: Any, level: Any) -> dict[str, Any]:
-    """The row that holds one quantile."""
+    """Returns the row that holds one quantile."""
     pl = polars()
     is_it = (
         (pl.col("location") == grid.locations[place])
@@ -96,7 +128,16 @@ def _row_of(rows: Any, grid: "Grid", place: Any, time: Any, model: Any, level: A
 
 
 def find_bad_forecasts(values: np.ndarray, levels: np.ndarray) -> BadForecasts:
-    """Forecasts on a dense grid (location, time, model, quantile) with NaN where there is none."""
+    """Finds forecasts that lack levels or have crossing quantiles.
+
+    Args:
+        values: Quantiles on a dense grid (location, time, model, quantile), NaN where there are
+            none.
+        levels: Levels of the quantiles.
+
+    Returns:
+        Which forecasts have which fault.
+    """
     missing = np.isnan(values)
     incomplete = missing.any(-1) & ~missing.all(-1)
     with np.errstate(invalid="ignore"):
@@ -107,12 +148,12 @@ def find_bad_forecasts(values: np.ndarray, levels: np.ndarray) -> BadForecasts:
 
 
 def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> Any:
-    """Returns the rows that have no fault; the others are counted as dropped.
+    """Returns the rows without a fault; the others are refused, or counted as dropped.
 
     Args:
-        rows: of `scan_forecasts`.
+        rows: Rows of `scan_forecasts`.
         bad: "raise" or "drop".
-        dropped: where to say how many were left out.
+        dropped: List to which a line on dropped rows is added.
 
     Raises:
         InputError: for the first fault, unless dropped, with the cell.
@@ -134,12 +175,14 @@ def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> Any:
 
 
 def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped: list[str]) -> None:
-    """Counts two rows of one model, location, date and level.
+    """Refuses two rows of one model, location, date and level, or counts them as dropped.
 
     Args:
-        rows: of forecasts. flat: where on the grid each belongs. size: of the grid.
+        rows: Rows of the forecasts.
+        flat: Index of each row on the flattened grid.
+        size: Size of the grid.
         bad: "raise" or "drop".
-        dropped: where to say how many were left out.
+        dropped: List to which a line on dropped rows is added.
 
     Raises:
         InputError: unless dropped, with both rows.
@@ -162,13 +205,13 @@ def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped:
 
 
 def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
-    """Returns the rows whose target dates are whole steps from the most frequent one; the others are counted as dropped.
+    """Returns the rows whose target dates lie whole steps from the most frequent one.
 
     Args:
-        rows: of forecasts, at least one.
-        step_days: between two dates.
+        rows: Rows of the forecasts, at least one.
+        step_days: Days between two dates.
         bad: "raise" or "drop".
-        dropped: where to say how many were left out.
+        dropped: List to which a line on dropped rows is added.
 
     Raises:
         InputError: for a date in between, unless dropped, with its row.
@@ -191,15 +234,15 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
 
 
 def check_span(rows: Any, num_dates: int, num_cells: int) -> None:
-    """Checks that the dates of the forecasts are near enough to each other for a grid that holds them all.
+    """Checks that the dates of the forecasts are close enough for one dense grid.
 
     Args:
-        rows: of forecasts.
-        num_dates: from the first to the last.
-        num_cells: of the grid.
+        rows: Rows of the forecasts.
+        num_dates: Dates from the first to the last.
+        num_cells: Cells of the grid.
 
     Raises:
-        InputError: for a grid nearly all of which would be empty, with the row of the date farthest off.
+        InputError: for a grid that would be nearly empty, with the row of the date farthest off.
     """
     if num_cells <= 10_000_000 + 100 * len(rows):
         return

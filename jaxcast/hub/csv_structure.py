@@ -1,4 +1,4 @@
-"""The structure of a CSV file, checked before it is parsed: a parser fills short rows and joins lines in silence."""
+"""Checks the structure of CSV files, as parsers fill short rows and join lines without a word."""
 
 import codecs
 import csv
@@ -15,14 +15,14 @@ COMMA, NEWLINE, RETURN, QUOTE = (ord(character) for character in ',\n\r"')
 
 
 def check_csv(path: Path) -> None:
-    """Checks that every row of a CSV file in UTF-8 has the header's number of cells, and that all quotes are closed.
+    """Checks that a CSV file is in UTF-8, with closed quotes and the same number of cells in each row.
 
     Args:
-        path: of the file.
+        path: The file.
 
     Raises:
-        InputError: with the row (counted from 1 below the header) for another encoding, a stray or unclosed quote, a
-            row of another length, and a header that names two columns alike.
+        InputError: with the row (counted from 1 below the header) for another encoding, a stray or
+            unclosed quote, or a row of another length; also for two columns of the same name.
     """
     try:
         if path.stat().st_size == 0:
@@ -89,7 +89,7 @@ class _Scan:
             self._refuse(self.num_rows + int(np.searchsorted(ends, nothing[0])), "holds a NUL character")
 
     def _check_quotes(self, places: np.ndarray, opens: np.ndarray, ends: np.ndarray) -> None:
-        """A quote opens a cell, closes one, or is doubled within one."""
+        """Checks that every quote opens a cell, closes one, or is doubled within one."""
         last = len(self.data) - 1
         before, after = self.data[np.maximum(places - 1, 0)], self.data[np.minimum(places + 1, last)]
         starts = (places == 0) | np.isin(before, [COMMA, NEWLINE, QUOTE]) | ((places == 3) & (self.data[0] == 0xEF))
@@ -99,7 +99,7 @@ class _Scan:
             self._refuse(self._row_at(places[stray[0]], ends), "holds a stray quote")
 
     def _count(self, commas: np.ndarray, ends: np.ndarray, start: int) -> None:
-        """Commas of each row that ends in this block."""
+        """Counts the commas of each row that ends in this block."""
         if len(ends):
             counts = np.diff(np.searchsorted(commas, ends), prepend=0)
             counts[0] += self.commas
@@ -142,7 +142,7 @@ def _check_names(path: Path) -> None:
 
 
 def _check_cells(path: Path) -> None:
-    """Two stray quotes can make one cell of all rows between them, so that each row has the right number of cells."""
+    """Refuses cells that hold whole rows: two stray quotes make one cell of all rows between them."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file, strict=True)
         size = len(next(rows))

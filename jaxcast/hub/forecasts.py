@@ -1,4 +1,4 @@
-"""What a pool of quantile forecasts sees: all locations and dates at once, with a mask."""
+"""The forecasts of a hub as JAX arrays, with a mask."""
 
 import dataclasses
 
@@ -12,11 +12,16 @@ from jaxcast.pytrees import FrozenPytree
 
 
 class HubForecasts(FrozenPytree):
-    """The forecasts of a hub over time, and the truth.
+    """The forecasts of a hub over time and the target data, as pools see them.
 
-    quantiles: zero where absent. present: whether a model forecast. truth: NaN where not known (yet). observed: the truth as
-    it could be known when each forecast was made, newest first. levels: of the quantiles, increasing. horizon: the truth
-    of time t - horizon is the newest that a forecast of time t may use; forecasts that wait for theirs are no memory yet.
+    Args:
+        quantiles: Quantiles of every model, zero where it did not forecast.
+        present: Whether a model forecast.
+        truth: Target data, NaN where they are not (yet) known.
+        observed: Target data as they could be known when each forecast was made, newest first.
+        levels: Levels of the quantiles, increasing.
+        horizon: Steps ahead: the target at time t - horizon is the newest that a forecast of time t
+            may use. A forecast that still waits for its target is no memory yet.
 
     Raises:
         InputError: by `of`, for shapes that do not match, or a horizon below one.
@@ -49,18 +54,20 @@ class HubForecasts(FrozenPytree):
         """Makes them from quantiles whose missing values are NaN.
 
         Args:
-            quantiles: of every model, in the unit of the truth; whole numbers become floats.
-            truth: in any unit, NaN where not known (yet).
-            levels: of the quantiles, increasing within 0 and 1.
-            observed: the truth as it could be known when each forecast was made, newest first; by default ten lags of the
-                truth itself.
-            horizon: the truth of time t - horizon is the newest that a forecast of time t may use, at least 1.
+            quantiles: Quantiles of every model, in the unit of the target; whole numbers become
+                floats.
+            truth: Target data in any unit, NaN where they are not (yet) known.
+            levels: Levels of the quantiles, increasing within 0 and 1.
+            observed: Target data as they could be known when each forecast was made, newest first;
+                by default ten lags of `truth` itself.
+            horizon: Steps ahead, at least 1; see the class.
 
         Returns:
-            The forecasts, with a mask of what is present.
+            The forecasts, with a mask of those that are present.
 
         Raises:
-            InputError: for shapes that do not match, or a horizon that is no whole number of at least one.
+            InputError: for shapes that do not match, or a horizon that is no whole number of at
+                least one.
 
         Example:
             >>> import jaxcast, numpy as np
@@ -90,24 +97,34 @@ class HubForecasts(FrozenPytree):
 
     @property
     def is_forecast(self) -> Bool[Array, "location time"]:
-        """Where any model forecast at all."""
+        """Whether any model forecast."""
         return self.present.any(-1)
 
     @property
     def is_scorable(self) -> Bool[Array, "location time"]:
-        """Where there is a forecast and a truth to score it."""
+        """Whether there is a forecast, and a known target to score it against."""
         return self.is_forecast & jnp.isfinite(self.truth)
 
     @property
     def median_index(self) -> int:
-        """Of the level in the middle."""
+        """Index of the middle level."""
         return self.levels.shape[0] // 2
 
 
 def lagged(
     series: Shaped[Array, "location time *rest"], horizon: int, *, num_lags: int, empty: float = 0.0
 ) -> Shaped[Array, "location time lag *rest"]:
-    """series at times t - horizon, t - horizon - 1, ..., `empty` before its beginning."""
+    """Gathers the values at times t - horizon, t - horizon - 1, ... for every time t.
+
+    Args:
+        series: Values over time.
+        horizon: Time steps before t of the newest value.
+        num_lags: Number of values.
+        empty: Value before the beginning of the series.
+
+    Returns:
+        The values, newest first.
+    """
     num_times = series.shape[1]
     pad = horizon + num_lags - 1
     padding = [(0, 0), (pad, 0)] + [(0, 0)] * (series.ndim - 2)

@@ -1,4 +1,4 @@
-"""Filling the gaps of a hub as the paper did, which looks into the future; only to reproduce it."""
+"""Fills the gaps of a hub as the paper did, with later forecasts; only to reproduce its numbers."""
 
 import dataclasses
 
@@ -10,11 +10,19 @@ from jaxcast.hub.arrays import Hub
 
 @checked
 def fill_gaps(hub: Hub, *, longest: int = 2) -> Hub:
-    """The three steps of the paper: nothing is missing any more, and much is invented.
+    """Fills the gaps of a hub by the three steps of the paper. Many of the filled values are invented.
 
-    Gaps of up to `longest` times between two forecasts of a model are interpolated linearly in time; longer ones, and those
-    at either end, take the mean of the models that are present; where none is, each model's nearest forecast in time. The
-    first and the last step read forecasts that came later.
+    Gaps of up to `longest` times between two forecasts of a model are interpolated linearly in
+    time. Longer gaps, and those at either end, take the mean of the models that are present. Where
+    none is, each model's nearest forecast in time is used. The first and the last step read later
+    forecasts.
+
+    Args:
+        hub: The hub.
+        longest: Length of the longest gap that is interpolated, in time steps.
+
+    Returns:
+        The hub without gaps, where a location has any forecast at all.
 
     Source: Patel and Wikner (2023), section 3.2.
 

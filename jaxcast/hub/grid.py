@@ -1,4 +1,4 @@
-"""From the rows of a hub's tables to dense grids, with what cannot be used refused or left out."""
+"""Turns the rows of hub tables into dense grids; what cannot be used is refused or left out."""
 
 import dataclasses
 import math
@@ -15,19 +15,19 @@ from jaxcast.io.tables import polars
 
 
 def read_grid(frame: Any, path: str | Path, step_days: int, bad: str) -> Grid:
-    """Reads all rows of a lazy frame of forecasts of one target and horizon.
+    """Reads all forecasts of one target and horizon onto a grid.
 
     Args:
-        frame: of `scan_forecasts`.
-        path: what it was made from.
-        step_days: between two dates.
+        frame: Lazy frame of `scan_forecasts`.
+        path: File or folder that it was made from.
+        step_days: Days between two dates.
         bad: "raise", or "drop" what cannot be used.
 
     Returns:
         The values from the first to the last date, and what was left out.
 
     Raises:
-        InputError: for no rows, and, unless `bad` is "drop", what `load_hub` says.
+        InputError: for no rows, and, unless `bad` is "drop", for bad rows as in `load_hub`.
     """
     pl = polars()
     lazy = frame.select("model", "location", "target_end_date", "quantile", "value", "fault", "file", "row")
@@ -60,7 +60,10 @@ def _nothing_left(dropped: list[str]) -> str:
 
 
 def _without_rare_levels(grid: Grid) -> Grid:
-    """One level that hardly any forecast has makes all of them incomplete: the rarest go until a forecast is whole."""
+    """Drops the rarest levels until some forecast has all that are left.
+
+    One level that hardly any forecast has would make all of them incomplete.
+    """
     there = ~np.isnan(grid.values)
     order = np.argsort(there.sum((0, 1, 2)), kind="stable")
     kept = np.ones(len(order), bool)
@@ -75,10 +78,10 @@ def _without_rare_levels(grid: Grid) -> Grid:
 
 
 def _trimmed(grid: Grid) -> Grid:
-    """Without the locations and models, and the first and last dates, of which no forecast is left.
+    """Drops locations, models, and first and last dates without any forecast.
 
     Raises:
-        InputError: where none is left at all.
+        InputError: where no forecast is left at all.
     """
     there = ~np.isnan(grid.values[..., 0])
     if not there.any():
@@ -121,7 +124,7 @@ def _fill(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Grid:
 
 
 def _index(column: Any, names: list[str]) -> np.ndarray:
-    """Where each value of a categorical column is among some names."""
+    """Returns the index of each value of a categorical column among some names."""
     codes = column.to_physical().to_numpy()
     table = np.zeros(int(codes.max()) + 1, int)
     first = np.unique(codes, return_index=True)
@@ -132,21 +135,22 @@ def _index(column: Any, names: list[str]) -> np.ndarray:
 def read_truth(
     path: str | Path, source: str | None, target: str | None, grid: Grid, step_days: int, lags: Sequence[int]
 ) -> tuple[np.ndarray, np.datetime64]:
-    """Reads the truth at every date of a grid and so many steps before it.
+    """Reads the target data at every date of a grid, and at lags before it.
 
     Args:
-        path: of the table.
-        source: see `scan_truth`.
-        target: which, where the table names several.
-        grid: whose locations and dates are meant; what is left out is added to its `dropped`.
-        step_days: between two dates.
-        lags: in steps before each date.
+        path: The table.
+        source: Text in the column of sources, as in `scan_truth`.
+        target: Target to read, where the table names several.
+        grid: Grid of locations and dates; what is left out is added to its `dropped`.
+        step_days: Days between two dates.
+        lags: Steps before each date.
 
     Returns:
-        The truth (location, time, lag), NaN where there is none, and the newest date of any truth.
+        The target data (location, time, lag), NaN where there are none, and their newest date.
 
     Raises:
-        InputError: for a table that cannot be read, several targets or vintages, no location or date of the grid.
+        InputError: for a table that cannot be read, several targets or vintages, or no location or
+            date of the grid.
     """
     table = _of_target(scan_truth(path, source=source), path, target)
     rows = _usable(collected(table.filter(is_or_null("location", grid.locations)), path), path, grid)
@@ -192,7 +196,12 @@ def _of_target(table: Any, path: str | Path, target: str | None) -> Any:
 
 
 def is_or_null(name: str, wanted: Sequence[str]) -> Any:
-    """Which rows have one of the wanted values, or none that can be read."""
+    """Returns an expression for the rows with one of the wanted values, or none that can be read.
+
+    Args:
+        name: Column.
+        wanted: The values.
+    """
     column = polars().col(name)
     return column.is_in(list(wanted)) | column.is_null()
 

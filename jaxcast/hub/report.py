@@ -1,4 +1,4 @@
-"""Tables of scores: each forecaster over the tasks of a window, with how many these are."""
+"""Tables of scores: each forecaster over the tasks of a window, and how many tasks these are."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,15 +24,20 @@ def score_forecasters(
     baseline: str | None = None,
     common: bool = False,
 ) -> list[dict[str, Any]]:
-    """A row for each forecaster: mean WIS with its parts, on the log scale too, coverage, relative WIS, numbers of tasks.
+    """Scores forecasters, a row for each.
 
     Args:
-        forecasts: by name, NaN where there is none. truth: NaN where not known.
-        baseline: whose relative WIS is 1. common: whether to score only tasks that all of them forecast.
+        forecasts: Quantiles of each forecaster by name, NaN where there are none.
+        truth: Target data, NaN where they are not known.
+        levels: Levels of the quantiles.
+        baseline: Forecaster whose relative WIS is 1; by default the geometric mean of all.
+        common: Whether to score only the tasks that all forecasters have.
 
     Returns:
-        Rows with method, wis, dispersion, overprediction, underprediction, log_wis, coverage50 and so on as far as the levels
-        allow, relative_wis, num_tasks, num_missing (tasks with a truth and no forecast), num_common (tasks of all).
+        Rows with method; wis, its parts dispersion, overprediction and underprediction; log_wis,
+        the WIS of logarithms; coverage50 and so on, as far as the levels allow; relative_wis;
+        num_tasks; num_missing, the tasks with a target and no forecast; num_common, the tasks that
+        all have.
 
     Raises:
         InputError: for an unknown baseline, or without a task (of all, if only common ones count).
@@ -86,7 +91,19 @@ def compare_forecasters(
     horizon: int = 1,
     num_resamples: int = 10_000,
 ) -> dict[str, Any]:
-    """The ratio of two mean WIS over common tasks, its bootstrap interval over blocks of four weeks, and both tests' p-values.
+    """Compares two forecasters over their common tasks.
+
+    Args:
+        first: Quantiles of the first forecaster, NaN where there are none.
+        second: Quantiles of the second.
+        truth: Target data, NaN where they are not known.
+        levels: Levels of the quantiles.
+        horizon: Steps ahead, over which the Diebold-Mariano test allows for autocorrelation.
+        num_resamples: Resamples of the bootstrap.
+
+    Returns:
+        The ratio of their mean WIS, its bootstrap interval (low, high) and p-value over blocks of
+        four weeks, the p-value of the Diebold-Mariano test, and the numbers of weeks and tasks.
 
     Example:
         >>> import jaxcast, numpy as np

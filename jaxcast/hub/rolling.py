@@ -1,4 +1,4 @@
-"""Rolling origin: what a hub could really have run, with nothing known at a time but what came before it."""
+"""Rolling origin: a hub's pools as they could have been run, each from what was known at its time."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.hub.adaptive_pool import AdaptivePool, rescaled
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.pools import QuantilePool, clip_outliers, equal_shares, where_forecast
+from jaxcast.hub.quantile_pool import QuantilePool, clip_outliers, equal_shares, where_forecast
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.tracing import is_traced
@@ -21,8 +21,13 @@ from jaxcast.types import Scalar
 
 
 class RollingOrigin(NamedTuple):
-    """forecast: (location, time, quantile), each time's by the pool as it was trained then. info: of the pool, likewise, with its
-    parameters in `info["pool"]`, with a leading time axis."""
+    """The forecasts of a pool that is retrained from a rolling origin.
+
+    Args:
+        forecast: Forecast of each time, by the pool as it was trained then.
+        info: What the pool reports, likewise; `info["pool"]` has its parameters, with a leading
+            time axis.
+    """
 
     forecast: Float[Array, "location time quantile"]
     info: dict[str, Any]
@@ -40,21 +45,30 @@ def rolling_origin(
     prior_weight: Scalar = 0.3,
     discount: Scalar = 1.0,
 ) -> RollingOrigin:
-    """Retrains a pool before every time from what was known then, goes on from the last parameters, and forecasts.
+    """Retrains a pool before every time from what was known then, and forecasts that time.
 
-    At time t the loss runs over times up to t - horizon. It is the mean WIS, that of each location divided by the root of
-    its mean so far, to that of the mean of the clipped forecasts, plus the prior's weight times the squared distance of the
-    parameters from the given ones, divided by the number of times. The whole run is one compiled program; other numbers,
-    and other pools of the same structure, compile nothing.
+    At time t the loss runs over times up to t - horizon. It is the mean WIS, that of each location
+    divided by the root of its mean so far, relative to that of the mean of the clipped forecasts,
+    plus `prior_weight` times the squared distance of the parameters from the given ones, divided by
+    the number of times. Training starts from the parameters of the time before. The whole run is
+    one compiled program; other numbers, and other pools of the same structure, compile nothing.
 
     Args:
-        pool: any pytree of parameters with `observe` and a call; its parameters are start and prior.
-        optimizer: by default Adam with a rate of 0.03. num_optimizer_steps: of it before each forecast.
-        every: retrain every so many times. start: the index of the first time to train for.
-        prior_weight: of the prior. discount: the weight of a time compared to that of the next; 1 forgets nothing.
+        forecasts: Forecasts of the models, and the target data.
+        pool: The pool; its parameters are start and prior.
+        optimizer: By default Adam with a learning rate of 0.03.
+        num_optimizer_steps: Optimizer steps before each forecast.
+        every: Times between two trainings.
+        start: Index of the first time to train for.
+        prior_weight: Weight of the prior.
+        discount: Weight of a time relative to the next; 1 forgets nothing.
+
+    Returns:
+        The forecasts, with what the pool reports and its parameters at each time.
 
     Raises:
-        InputError: for numbers of steps or times below one, or a discount that is not within (0, 1].
+        InputError: for numbers of steps or times below one, or a discount that is not within (0,
+            1].
 
     Example:
         >>> import jaxcast, numpy as np
@@ -142,7 +156,15 @@ def _loss(
 def task_scores(
     pooled: Float[Array, "location time quantile"], forecasts: HubForecasts
 ) -> Float[Array, "location time"]:
-    """The WIS of every task, zero where there is none."""
+    """Computes the WIS of every task.
+
+    Args:
+        pooled: Forecasts of a pool.
+        forecasts: The target data, and where any model forecast.
+
+    Returns:
+        Scores, zero where there is no task.
+    """
     truth = jnp.where(forecasts.is_scorable, forecasts.truth, 0)
     pooled = jnp.where(forecasts.is_scorable[..., None], pooled, 0)
     return jnp.where(forecasts.is_scorable, 2 * pinball_loss(pooled, truth, forecasts.levels).mean(-1), 0)
@@ -154,7 +176,12 @@ def _clipped_mean(forecasts: HubForecasts) -> Array:
 
 
 class LeaderForecast(NamedTuple):
-    """forecast: of the leader. leader: the index of who it was at each time, (time,)."""
+    """The forecasts of the setting that led at each time.
+
+    Args:
+        forecast: Forecast of the leader.
+        leader: Index of the leading setting at each time.
+    """
 
     forecast: Float[Array, "location time quantile"]
     leader: Int[Array, " time"]
@@ -163,15 +190,23 @@ class LeaderForecast(NamedTuple):
 @checked
 @jax.jit
 def follow_leader(pooled: Float[Array, "setting location time quantile"], forecasts: HubForecasts) -> LeaderForecast:
-    """At every time the forecast of the setting with the lowest total WIS over what was known before; at first the first.
+    """Takes at every time the forecast of the setting with the lowest total WIS so far.
 
-    Hyperparameters are so chosen without hindsight.
+    Hyperparameters are thus chosen without hindsight. Until there is a score the first setting
+    leads.
+
+    Args:
+        pooled: Forecasts of a pool under each setting.
+        forecasts: The target data, and where any model forecast.
+
+    Returns:
+        The leader's forecasts, and who led when.
 
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((1, 3, 2, 1)), np.ones((1, 3)), np.asarray([0.5]))
-        >>> values = np.stack([np.full((1, 3, 1), 9.0), np.ones((1, 3, 1))])
-        >>> jaxcast.hub.follow_leader(jax.numpy.asarray(values), forecasts).leader.tolist()
+        >>> pooled = np.stack([np.full((1, 3, 1), 9.0), np.ones((1, 3, 1))])
+        >>> jaxcast.hub.follow_leader(jax.numpy.asarray(pooled), forecasts).leader.tolist()
         [0, 1, 1]
     """
     scores = jax.vmap(task_scores, in_axes=(0, None))(pooled, forecasts).sum(1)
@@ -190,25 +225,28 @@ def track_coverage(
     nominal: tuple[float, float] = (0.5, 0.95),
     lower: float | None = 0.0,
 ) -> Float[Array, "location time quantile"]:
-    """Widens or narrows quantile forecasts on each side until two central intervals cover what they should.
+    """Widens or narrows quantile forecasts until two central intervals have their nominal coverage.
 
-        log factor <- log factor + (rate / horizon) (share of locations that missed / nominal share - 1),    for each end of both
+        log factor <- log factor + (rate / horizon) (share that missed / nominal share - 1)
 
-    after every time, once its truth is known; where that takes longer, the steps are smaller, lest they overshoot. The
-    increments between quantiles within the inner interval are multiplied by the inner factor of their side, those beyond it
-    by the outer one; so quantiles never cross. Nothing is trained, and the only setting is the rate.
+    for both ends of each interval, after every time, once its target is known; shares are of the
+    locations. At longer horizons
+    the steps are smaller, to avoid overshooting. Increments between quantiles within the inner
+    interval are multiplied by the inner factor of their side, those outside by the outer factor, so
+    quantiles never cross. Nothing is trained, and the rate is the only setting.
 
     Args:
-        pooled: of any pool, in the unit of the truth.
-        forecasts: with the truth, and where any model forecast: elsewhere the result is NaN.
-        rate: of the steps.
-        nominal: the coverage of both intervals; the levels nearest to their ends are used.
-        lower: see `AdaptivePool`.
+        pooled: Forecasts of any pool, in the unit of the target.
+        forecasts: The target data, and where any model forecast; elsewhere the result is NaN.
+        rate: Size of the steps.
+        nominal: Coverage of both intervals; the levels nearest to their ends are used.
+        lower: The least value that the target can have; None for any.
 
     Returns:
-        The forecast with other widths.
+        The forecasts with other widths.
 
-    Source: Gibbs and Candes, NeurIPS (2021), adaptive conformal inference; here on widths instead of levels.
+    Source: Gibbs and Candes, NeurIPS (2021), adaptive conformal inference; here on widths instead
+        of levels.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -261,16 +299,22 @@ def adaptive_origin(
     settings: tuple[dict[str, Any], ...] = GRID,
     **kwargs: Any,
 ) -> Output:
-    """The best pool of this library, run as a hub could have run it: `rolling_origin` of an `AdaptivePool` under several
-    settings, at every time that with the best past score (`follow_leader`), its coverage tracked (`track_coverage`).
+    """Runs an `AdaptivePool` as a hub could have run it, with all its settings chosen on the way.
+
+    This is `rolling_origin` under several settings, at every time the setting with the best past
+    score (`follow_leader`), and its coverage tracked (`track_coverage`).
 
     Args:
-        pool: by default an untrained `AdaptivePool`. settings: of prior_weight and discount; the first is used until there is a score.
-        kwargs: see `rolling_origin`.
+        forecasts: Forecasts of the models, and the target data.
+        pool: By default an untrained `AdaptivePool`.
+        settings: Values of `prior_weight` and `discount` to run; the first leads until there is a
+            score.
+        kwargs: Further arguments of `rolling_origin`.
 
     Returns:
-        forecast (location, time, quantile), `info["weights"]` (location, time, model), `info["leader"]` (time,), the setting, and
-        `info["pool"]`, the leader's pool as it was trained last.
+        The forecast (location, time, quantile), with `info["weights"]` (location, time, model),
+        `info["leader"]` (time,), the setting, and `info["pool"]`, the leader's pool as last
+        trained.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -1,4 +1,4 @@
-"""Writing a hub's file of quantile forecasts in the hubverse form."""
+"""Writes a hub's file of quantile forecasts in the hubverse form."""
 
 import csv
 import re
@@ -26,31 +26,32 @@ def write_submission(
     target: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Writes FOLDER/MODEL/DATE-MODEL.csv, one round of a model as a hubverse hub wants it.
+    """Writes FOLDER/MODEL/DATE-MODEL.csv, one round of a model in the hubverse form.
 
-    Cells are quoted as CSV wants it, and numbers have all their digits: the file reads back equal.
+    Cells are quoted where CSV needs it, and numbers have all their digits, so the file reads back
+    equal.
 
     Args:
-        folder: a hub's model-output.
-        model: TEAM-MODEL.
-        forecasts: for each horizon, as the hub counts it, the quantiles of every location, in the unit of the truth; a row
-            of NaN where there is none, which is left out.
-        hub: whose locations, levels and step are meant.
-        reference_date: the date that horizons count from, that of horizon 0.
-        target: as the hub calls it; by default the hub's own.
-        overwrite: whether to replace a file that is there already.
+        folder: A hub's model-output folder.
+        model: Name of the model, TEAM-MODEL.
+        forecasts: For each horizon, as the hub counts it, the quantiles of every location, in the
+            unit of the target; a row of NaN is left out.
+        hub: Hub with the locations, levels and step of the forecasts.
+        reference_date: Date from which horizons count, that of horizon 0.
+        target: Name of the target; by default the hub's own.
+        overwrite: Whether to replace a file that is there already.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: for a model without a team, no target, quantiles that cross or are infinite, nothing to write, or a
-            file that is there already.
+        InputError: for a model without a team, no target, quantiles that cross or are infinite,
+            nothing to write, or a file that is there already.
 
     Example:
         >>> import jaxcast, numpy as np, tempfile
         >>> forecasts = np.ones((1, 3, 1, 3))
-        >>> dates = np.arange("2024-01-06", "2024-01-27", 7, dtype="datetime64[D]")
+        >>> dates = np.arange("2024-01-06", "2024-01-27", np.timedelta64(7, "D"), dtype="datetime64[D]")
         >>> levels = np.asarray([0.25, 0.5, 0.75])
         >>> hub = jaxcast.hub.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
         >>> path = jaxcast.hub.write_submission(
@@ -85,12 +86,12 @@ def check_submission(
     """Checks, before any work is done, whether a submission can be written.
 
     Args:
-        folder: see `write_submission`, as are the others.
-        model: TEAM-MODEL.
-        hub: whose target is meant where none is given.
-        reference_date: of the round.
-        target: as the hub calls it.
-        overwrite: whether to replace a file that is there already.
+        folder: A hub's model-output folder.
+        model: Name of the model, TEAM-MODEL.
+        hub: Hub whose target is meant where none is given.
+        reference_date: Reference date of the round.
+        target: Name of the target.
+        overwrite: Whether to replace a file that is there already.
 
     Returns:
         The target and the path of the file.
@@ -107,13 +108,29 @@ def check_submission(
 
 
 def check_model_name(model: str) -> None:
-    """Raises InputError for a name that is not TEAM-MODEL."""
+    """Checks the name of a model.
+
+    Args:
+        model: The name.
+
+    Raises:
+        InputError: for a name that is not TEAM-MODEL.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+", model) or len(model) > 100:
         raise InputError(f"expected a model as TEAM-MODEL of letters, digits and underscores, got {shown(model)!r}")
 
 
 def submission_path(folder: str | Path, model: str, reference_date: str | np.datetime64) -> Path:
-    """Names the file of one round of a model in a hub's model-output folder."""
+    """Returns the path of one round of a model in a hub's model-output folder.
+
+    Args:
+        folder: The model-output folder.
+        model: Name of the model, TEAM-MODEL.
+        reference_date: Reference date of the round.
+
+    Raises:
+        InputError: for what is no such name or no date.
+    """
     check_model_name(model)
     return Path(folder) / model / f"{_day(reference_date)}-{model}.csv"
 
@@ -130,7 +147,7 @@ def _day(date: str | np.datetime64) -> np.datetime64:
 
 
 def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, target: str) -> list[list[str]]:
-    """Those of one horizon, for the locations that have a forecast."""
+    """Returns the rows of one horizon, for the locations that have a forecast."""
     if not isinstance(horizon, int | np.integer):
         raise InputError(f"expected horizons in whole steps, got {shown(horizon)}")
     if forecast.shape != (len(hub.locations), len(hub.levels)):
@@ -153,5 +170,5 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
 
 
 def _number(value: float) -> str:
-    """The shortest text that reads back equal."""
+    """Returns the shortest text that reads back equal."""
     return repr(float(value)).removesuffix(".0")

@@ -1,4 +1,4 @@
-"""Tables of a forecast hub, lazily: tidy files, legacy hub folders, hubverse folders, and their truth."""
+"""Reads hub tables lazily: tidy files, legacy and hubverse hub folders, and their target data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,17 +36,19 @@ TRUTH_NAMES = {
 
 
 def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
-    """Returns a lazy frame of all quantile forecasts of a file or a hub's folder, in one form whatever their own.
+    """Returns a lazy frame of all quantile forecasts of a file or a hub folder, in one form.
 
     Args:
-        path: a tidy .csv or .parquet; or the folder of a hub, legacy (data-processed/MODEL/DATE-MODEL.csv) or hubverse
-            (model-output/MODEL/DATE-MODEL.csv or .parquet); a folder of such model folders does as well.
-        step_days: between horizons, where a table gives its dates by a reference date only, or the other way round.
+        path: A tidy .csv or .parquet file; or the folder of a hub, legacy
+            (data-processed/MODEL/DATE-MODEL.csv) or hubverse (model-output/MODEL/DATE-MODEL.csv or
+            .parquet); or a folder of such model folders.
+        step_days: Days of one step, where a table gives only one of target and reference date.
 
     Returns:
-        Columns model, location, reference_date, target_end_date, horizon, target, quantile, value, fault, file, row. Rows
-        are numbered from 1 below the header of their file. Rows of another output type than quantile are left out. A
-        cell that cannot be read is null, and `fault` then names its column.
+        Columns model, location, reference_date, target_end_date, horizon, target, quantile, value,
+        fault, file, row. Rows are numbered from 1 below the header of their file. Rows of other
+        output types are left out. A cell that cannot be read is null, and `fault` then names its
+        column.
 
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
@@ -55,7 +57,7 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
 
 
 def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
-    """The files of a table or folder, each as a lazy frame in the form of `scan_forecasts`."""
+    """Yields each file of a table or folder as a lazy frame in the form of `scan_forecasts`."""
     check_name(path)
     if path.is_file():
         yield path, _canonical(_scan(path), path, None, step_days)
@@ -74,12 +76,12 @@ def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
 
 
 def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> Any:
-    """Reads what a lazy frame of a table or folder asks for.
+    """Reads the rows of a lazy frame.
 
     Args:
-        frame: lazy, made by `scan_forecasts` or `scan_truth`.
-        path: what it was made from.
-        step_days: of `scan_forecasts`, with which the file that cannot be read is looked for among several.
+        frame: Lazy frame of `scan_forecasts` or `scan_truth`.
+        path: File or folder that it was made from.
+        step_days: As given to `scan_forecasts`; finds the file that cannot be read among several.
 
     Returns:
         The frame with its rows.
@@ -99,7 +101,7 @@ def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> 
 
 
 def _failure_of(frame: Any) -> Any:
-    """The frame with its rows, or why there are none."""
+    """Returns the frame with its rows, or why there are none."""
     pl = polars()
     try:
         with without_reports():
@@ -112,12 +114,12 @@ def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
     """Finds a cell as it stands in a file.
 
     Args:
-        file: a table of forecasts.
-        row: counted from 1.
-        name: of the column, as `scan_forecasts` calls it.
+        file: A table of forecasts.
+        row: Row, counted from 1.
+        name: Column, as `scan_forecasts` calls it.
 
     Returns:
-        What the file calls the column, and the cell.
+        The column's name in the file, and the cell.
     """
     pl, path = polars(), Path(file)
     frame = _scan(path)
@@ -130,18 +132,20 @@ def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
 
 
 def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
-    """Returns a lazy frame of the truth.
+    """Returns a lazy frame of the target data.
 
     Args:
-        path: a .csv or .parquet, such as a hub's time-series table, or its oracle-output, of which quantile rows count.
-        source: keeps the rows whose `source` or `as_of` column contains this text, where a table holds several vintages.
+        path: A .csv or .parquet file, such as a hub's time-series or oracle-output table.
+        source: Keeps the rows whose `source` or `as_of` column contains this text, where a table
+            holds several vintages.
 
     Returns:
-        Columns location, date, target (null where the table has none), value and row; a cell that cannot be read is
-        null. Rows that repeat another one are left out.
+        Columns location, date, target (null where the table has none), value and row. A cell that
+        cannot be read is null. Rows that repeat another one are left out.
 
     Raises:
-        InputError: where there is no such table, its structure is damaged, columns are missing, or no row is of that source.
+        InputError: where there is no such table, its structure is damaged, columns are missing, or
+            no row is of that source.
     """
     pl, path = polars(), Path(path)
     check_name(path)
@@ -166,7 +170,10 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
 
 
 def _scan(path: Path) -> Any:
-    """A lazy frame of one file; the text of a .csv stays text, so that location 01 does not become 1."""
+    """Returns a lazy frame of one file.
+
+    The text of a .csv stays text, so that location 01 does not become 1.
+    """
     pl = polars()
     if path.suffix not in SUFFIXES:
         raise InputError(f"expected a .csv or .parquet, got {shown(path)}")
@@ -188,7 +195,7 @@ def _scan(path: Path) -> Any:
 
 
 def _find(frame: Any, names: dict[str, tuple[str, ...]], path: Path, needed: tuple[str, ...]) -> dict[str, str]:
-    """What a file calls each of these columns."""
+    """Returns the name of each of these columns in a file."""
     columns = frame.collect_schema().names()
     found = {ours: next((name for name in theirs if name in columns), None) for ours, theirs in names.items()}
     missing = [name for name in needed if found[name] is None]
@@ -231,18 +238,19 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
 
 
 def _split_target(cells: Cells) -> tuple[Any, Any]:
-    """Target and horizon of texts like "1 wk ahead inc death"."""
+    """Splits texts such as "1 wk ahead inc death" into target and horizon."""
     pl, text = cells.pl, cells.text("target")
     steps = text.str.extract(r"^\s*(-?\d+)\s").cast(pl.Float64, strict=False)
     return text.str.replace(r"^\s*-?\d+\s+\S+\s+ahead\s+", "").alias("target"), steps
 
 
 def _with_dates(frame: Any, found: dict[str, str], step_days: int) -> Any:
-    """Adds the date that a table leaves out, and which column of a row is at fault, if any."""
+    """Adds the date that a table leaves out, and the column at fault of each row, if any."""
     pl = polars()
     dated = "target_end_date" if "target_end_date" in found else "reference_date"
     ahead = pl.duration(days=step_days * pl.col("horizon"))
-    # A round_id can be any text; and where the reference date is a day of the week before, dates agree to within a step.
+    # A round_id can be any text. Where the reference date is a day of the week before, dates agree
+    # to within a step.
     days = (pl.col("target_end_date") - pl.col("reference_date") - ahead).dt.total_days()
     both = {"target_end_date", "reference_date"} <= found.keys()
     no_date = pl.col("reference_date").is_null() & ~pl.col("no_round") & (found.get("reference_date") != "round_id")

@@ -14,7 +14,8 @@ from jaxcast.cli.hub.output import FINAL_TRUTH, draw_fan, draw_submissions, draw
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub, load_hub
-from jaxcast.hub.pools import QuantileMean, QuantileMedian, QuantilePool, pool_forecasts
+from jaxcast.hub.pools import QuantileMean, QuantileMedian
+from jaxcast.hub.quantile_pool import QuantilePool, pool_forecasts
 from jaxcast.hub.report import compare_forecasters, score_forecasters
 from jaxcast.hub.rolling import adaptive_origin, track_coverage
 from jaxcast.hub.submission import check_submission, submission_path, write_submission
