@@ -20,7 +20,8 @@ from jaxcast.cli.arguments import check_options, parse_arguments
 from jaxcast.cli.command import ending_well, take_flags
 from jaxcast.cli.streams import printing_safely
 from jaxcast.errors import InputError, shown
-from jaxcast.io.files import check_output, refuse_replacing, whole_file
+from jaxcast.io.files import check_output, whole_file
+from jaxcast.io.ownership import refuse_replacing
 from jaxcast.progress import reporting
 
 Functions = dict[str, Callable[[], Any]]

@@ -12,7 +12,8 @@ from jaxtyping import ArrayLike, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.arrays import Hub
-from jaxcast.io.files import SUBMISSION_HEADER, check_output, refuse_replacing, whole_file
+from jaxcast.io.files import check_output, whole_file
+from jaxcast.io.ownership import SUBMISSION_HEADER, refuse_replacing
 
 
 @checked

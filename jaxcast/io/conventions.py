@@ -1,4 +1,4 @@
-"""What makes the arrays in a file a trajectory, whichever format they are kept in."""
+"""Names and attributes that make the arrays in a file a trajectory, in every format."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ def in_order(stored: StoredTrajectory, names: Sequence[str], path: Path | str, w
     """Puts the columns of a file in the order of some names.
 
     Args:
-        stored: what the file holds.
-        names: the names in the order that is wanted. Where these or the file's are the default ones, which only count, columns
+        stored: Trajectory of the file.
+        names: Names in the order wanted. Where these or the file's are the default ones, columns
             are taken as they stand.
-        path: of the file.
-        whose: what has these names, for the message, such as "the pool was trained on".
+        path: The file, for the message.
+        whose: What has these names, for the message, such as "the pool was trained on".
 
     Returns:
-        The record with its columns in that order.
+        The trajectory with its columns in that order.
 
     Raises:
-        InputError: where the names are not the file's.
+        InputError: where the file has other names.
     """
     have, want = stored.components, tuple(names)
     if have == want:
@@ -46,6 +46,16 @@ def in_order(stored: StoredTrajectory, names: Sequence[str], path: Path | str, w
 
 
 def check_index(path: Path, index: int, num_trajectories: int) -> None:
+    """Checks the index of a trajectory in a file.
+
+    Args:
+        path: The file, for the message.
+        index: The index.
+        num_trajectories: Trajectories in the file.
+
+    Raises:
+        InputError: for an index out of range.
+    """
     if not 0 <= index < num_trajectories:
         raise InputError(
             f"{shown(path)} holds {num_trajectories} trajectories, got index {index}; choose one of 0 to {num_trajectories - 1}"
@@ -53,10 +63,13 @@ def check_index(path: Path, index: int, num_trajectories: int) -> None:
 
 
 def plain_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The attributes as JSON gives them back, so that what is read equals what was compared.
+    """Returns attributes as JSON gives them back, so that read ones equal those compared with.
+
+    Args:
+        attributes: Attributes by name.
 
     Raises:
-        InputError: for a value that JSON has no form for.
+        InputError: for a value that JSON cannot hold.
     """
     plain = {}
     for name, value in (attributes or {}).items():

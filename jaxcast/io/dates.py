@@ -18,7 +18,13 @@ FEWEST_DATES = 3
 
 
 class Moment(NamedTuple):
-    """A date as written, in seconds; how far the clock is ahead of UTC, None where unsaid; whether it is an ISO week."""
+    """A date as written.
+
+    Args:
+        local: The date in seconds, by its own clock.
+        offset: Seconds by which that clock is ahead of UTC, None where the text does not say.
+        is_week: Whether the text is an ISO week.
+    """
 
     local: np.datetime64
     offset: int | None = None
@@ -26,11 +32,18 @@ class Moment(NamedTuple):
 
     @property
     def utc(self) -> np.datetime64:
+        """The date in UTC."""
         return self.local - np.timedelta64(self.offset or 0, "s")
 
 
 class Dates(NamedTuple):
-    """The dates of a column, in UTC where it says so; whether all are ISO weeks; what was changed, in words."""
+    """The dates of a column.
+
+    Args:
+        dates: The dates, in UTC where the texts give an offset.
+        are_weeks: Whether all are ISO weeks.
+        notes: What was changed, in words.
+    """
 
     dates: np.ndarray
     are_weeks: bool
@@ -41,8 +54,8 @@ def parse_date(text: str, where: str) -> np.datetime64:
     """Reads a date, with or without a time of day (UTC), or an ISO week, which is its Monday.
 
     Args:
-        text: such as "2024-01-31", "2024-01-31 12:00+01:00" or "2024-W05".
-        where: what to call its place in a message.
+        text: Text such as "2024-01-31", "2024-01-31 12:00+01:00" or "2024-W05".
+        where: Name of its place in messages.
 
     Returns:
         The date in seconds, in UTC.
@@ -97,7 +110,11 @@ def dates_in(texts: Sequence[str], where: Callable[[int], str]) -> Dates:
 
 
 def are_dates(texts: Sequence[str]) -> bool:
-    """Whether a column holds dates and nothing else."""
+    """Returns whether a column holds dates and nothing else.
+
+    Args:
+        texts: Cells of the column.
+    """
     return len(texts) >= FEWEST_DATES and all(_moment(text) is not None for text in texts)
 
 
@@ -115,7 +132,7 @@ def _moment(text: str) -> Moment | None:
 
 
 def _offset(zone: str | None) -> int | None:
-    """Seconds that a clock is ahead of UTC."""
+    """Returns the seconds by which a clock is ahead of UTC."""
     if zone is None:
         return None
     digits = zone.replace(":", "")[1:]
@@ -128,7 +145,7 @@ def _offset(zone: str | None) -> int | None:
 
 
 def _week(found: re.Match[str]) -> Moment:
-    """The Monday of an ISO week, which is the one that holds the year's fourth of January; or another day of it."""
+    """Returns the Monday of an ISO week, that of the year's fourth of January, or another of its days."""
     january = np.datetime64(f"{found['year']}-01-04", "D")
     monday = january + _days(7 * (int(found["week"]) - 1) - _weekday(january))
     # The Thursday of a week lies in the year that the week is of.
@@ -146,7 +163,11 @@ def _weekday(days: np.datetime64) -> int:
 
 
 def iso_week(date: np.datetime64) -> str:
-    """Writes the ISO week of a date, such as 2024-W05."""
+    """Writes the ISO week of a date, such as 2024-W05.
+
+    Args:
+        date: The date.
+    """
     day = date.astype("datetime64[D]")
     thursday = day + _days(3 - _weekday(day))
     year = str(thursday)[:4]

@@ -1,16 +1,7 @@
-"""Files that appear whole or not at all, and the one rule of what may be replaced.
-
-jaxcast replaces and deletes only what it wrote itself. It knows its own files by a mark inside them (`is_ours`): the names of
-the arrays in .npz archives, an entry in .png pictures and .zarr stores, the first line of .csv tables. The files of a run's
-folder are listed in its config.json (see `jaxcast.io.run_folder`). Names that end in `.jaxcast-partial`, `.jaxcast-old` and
-`.jaxcast-lock` are its own.
-"""
+"""Files that appear whole or not at all."""
 
 import json
 import os
-import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,44 +11,29 @@ from typing import Any
 import numpy as np
 
 from jaxcast.errors import InputError, shown
-from jaxcast.io.locks import Lock, is_held, note_of, write_note
+from jaxcast.io.locks import Lock, is_held
+from jaxcast.io.ownership import SOFTWARE, note_written, refuse_replacing
 from jaxcast.io.reading import CHECKSUM, checksum_of
-
-SERIES_HEADER = ("series", "origin_date", "target_date", "lead", "quantile", "value")
-SUBMISSION_HEADER = (
-    "reference_date",
-    "target",
-    "horizon",
-    "target_end_date",
-    "location",
-    "output_type",
-    "output_type_id",
-    "value",
-)
-SOFTWARE = "jaxcast"
-"""The entry of our pictures that says what wrote them."""
-STORE_MARK = "jaxcast_storage"
-"""The attribute of our zarr stores that says how far they are written."""
-_OF_TRAJECTORY = {f"{name}.npy" for name in ("times", "states", "components", "attributes", "time_unit")}
-_OF_TABLE = {"attributes", "time_unit", "num_samples", "dtypes"}
-# The last alternative: what zarr has not finished.
-_OF_STORE = re.compile(
-    r"zarr\.json|(states|time|component)(/(zarr\.json|c(/\d+)*))?|(.*/)?[^/]*\.[0-9a-f]{32}\.partial|"
-    r"\.zarr\.json\.jaxcast-partial"
-)
-_MOST_READ = 1 << 16
 
 
 def partial_path(path: Path) -> Path:
-    """Where a store grows until it is whole."""
+    """Returns the name under which a store grows until it is whole.
+
+    Args:
+        path: Name of the store.
+    """
     return path.with_name(f"{path.name}.partial")
 
 
 def check_name(path: Path) -> None:
-    """Refuses a name that no file can have.
+    """Checks that a file can have this name.
+
+    Args:
+        path: The name.
 
     Raises:
-        InputError: for a NUL, and for a name that is longer than 255 bytes or has more than 4095 with its folders.
+        InputError: for a NUL, a name of more than 255 bytes, or one of more than 4095 with its
+            folders.
     """
     try:
         parts = [os.fsencode(part) for part in path.parts]
@@ -69,130 +45,16 @@ def check_name(path: Path) -> None:
         raise InputError(f"{shown(path)} is too long for a file name; give a shorter one")
 
 
-def refuse_existing(path: Path) -> None:
-    """Raises InputError where there is something of that name."""
-    if os.path.lexists(path):
-        raise InputError(f"{shown(path)} exists; choose another name, or overwrite it (--overwrite, overwrite=True)")
-
-
-def refuse_replacing(path: Path, *, overwrite: bool) -> None:
-    """Refuses to replace what may not be replaced.
-
-    A file that this very command wrote before it was killed may be, and with `overwrite` whatever jaxcast wrote.
-
-    Raises:
-        InputError: for anything else of that name.
-    """
-    if not was_written_before(path):
-        refuse_foreign(path, overwrite=overwrite)
-
-
-def refuse_foreign(path: Path, *, overwrite: bool) -> None:
-    """Refuses to replace what jaxcast did not write, and without `overwrite` anything.
-
-    Raises:
-        InputError: saying which.
-    """
-    if not os.path.lexists(path):
-        return
-    if not overwrite:
-        refuse_existing(path)
-    if path.is_symlink():
-        raise InputError(f"{shown(path)} is a symbolic link, which is not replaced; name the file that it points to")
-    if not is_ours(path):
-        raise InputError(
-            f"{shown(path)} was not written by jaxcast, which replaces only its own files; move it, or choose another name"
-        )
-
-
-def is_ours(path: Path) -> bool:
-    """Whether jaxcast wrote a file or a store, by the mark in it; False for what cannot be read."""
-    try:
-        return path.suffix in _RECOGNISERS and _RECOGNISERS[path.suffix](path)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile, RecursionError):
-        return False
-
-
-def is_marked(path: Path) -> bool:
-    """Whether a file is an .npz archive, whatever its suffix, that jaxcast wrote."""
-    try:
-        return not path.is_symlink() and _is_our_archive(path)
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
-
-
-def _is_our_archive(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        names = set(archive.namelist())
-        return names == _OF_TRAJECTORY or "__checksum__.npy" in names
-
-
-def software_of(path: Path) -> str:
-    """The program that wrote a .png, by its entry, "" for none."""
-    with path.open("rb") as file:
-        start = file.read(_MOST_READ)
-    if not start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return ""
-    at = start.find(b"tEXtSoftware\0")
-    length = int.from_bytes(start[at - 4 : at], "big") if at > 4 else 0
-    chunk = start[at : at + 4 + length]
-    if at < 0 or zlib.crc32(chunk) != int.from_bytes(start[at + 4 + length : at + 8 + length], "big"):
-        return ""
-    return chunk[len(b"tEXtSoftware\0") :].decode("latin-1")
-
-
-def _is_our_picture(path: Path) -> bool:
-    return software_of(path) == SOFTWARE
-
-
-def _is_our_table(path: Path) -> bool:
-    with path.open("rb") as file:
-        first = file.readline(_MOST_READ * 16).decode("utf-8").rstrip("\r\n")
-    if first in (",".join(SERIES_HEADER), ",".join(SUBMISSION_HEADER)):
-        return True
-    return first.startswith("# {") and json.loads(first[1:]).keys() == _OF_TABLE
-
-
-def _is_our_store(path: Path) -> bool:
-    """Whether a folder is a zarr store of ours, whole or begun, without anything else in it."""
-    if path.is_symlink() or not path.is_dir():
-        return False
-    for folder, names, files in os.walk(path):
-        inside = Path(folder).relative_to(path)
-        if not all(_OF_STORE.fullmatch((inside / name).as_posix()) for name in names + files):
-            return False
-    file = path / "zarr.json"
-    return STORE_MARK in json.loads(file.read_text())["attributes"] if file.exists() else _is_begun(path)
-
-
-def _is_begun(path: Path) -> bool:
-    """Whether a folder holds nothing yet, or only what zarr had not finished."""
-    return all(is_unfinished(entry) for entry in path.iterdir())
-
-
-def is_unfinished(path: Path) -> bool:
-    """Whether a file in a store is one that zarr, or `mark`, was writing."""
-    return bool(re.search(r"\.[0-9a-f]{32}\.partial$|^\..*\.jaxcast-partial$", path.name))
-
-
-def _is_our_report(path: Path) -> bool:
-    return set(json.loads(path.read_text())) == {"machine", "rows"}
-
-
-_RECOGNISERS: dict[str, Callable[[Path], bool]] = {
-    ".npz": _is_our_archive,
-    ".png": _is_our_picture,
-    ".csv": _is_our_table,
-    ".zarr": _is_our_store,
-    ".partial": _is_our_store,
-    ".jaxcast-old": _is_our_store,
-    ".json": _is_our_report,
-}
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the disk refuses into one line."""
+    """Turns errors of the disk into one line.
+
+    Args:
+        path: File that is being written.
+
+    Raises:
+        InputError: for an error of the operating system.
+    """
     try:
         yield
     except OSError as error:
@@ -203,21 +65,23 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: Path, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
-    """Gives a path to write to; the file appears under its name when the block ends, or not at all.
+    """Gives a path to write to; the file gets its name when the block ends, or not at all.
 
     Args:
-        path: the file.
-        check: raises where what has that name may not be replaced; called before the block and once more after it.
+        path: Name of the file.
+        check: Raises where the file of that name may not be replaced; called before and after the
+            block.
 
     Raises:
-        InputError: where the disk refuses, or another process is writing that file.
+        InputError: for an error of the disk, or where another process is writing that file.
     """
     growing = unfinished(path)
     with writing(path):
         check_name(growing)
         check()
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A command holds the lock of its output, or of the folder around it; a call from Python holds none.
+        # A command holds the lock of its output, or of the folder around it; a call from Python
+        # holds none.
         lock = None if is_held(path) else Lock(path)
         try:
             yield growing
@@ -235,37 +99,24 @@ def whole_file(path: Path, check: Callable[[], None] = lambda: None) -> Iterator
 
 
 def unfinished(path: Path) -> Path:
-    """Where a file grows until it is whole."""
+    """Returns the name under which a file grows until it is whole.
+
+    Args:
+        path: Name of the file.
+    """
     return path.with_name(f".{path.name}.jaxcast-partial")
 
 
-def signature(path: Path) -> list[int]:
-    """What tells a file, or a store, from another that later takes its name, and stays as it is when it is renamed."""
-    found = os.stat(path / "zarr.json" if path.is_dir() else path)
-    return [found.st_size, found.st_mtime_ns]
-
-
-def note_written(path: Path, growing: Path) -> None:
-    """Notes what is about to get its name, where a command holds the lock of that name."""
-    if (note := note_of(path)) is not None:
-        before = [signature(path)] if was_written_before(path) else []
-        write_note(path, note | {"written": [*before, signature(growing)]})
-
-
-def was_written_before(path: Path) -> bool:
-    """Whether this command, before it was killed, wrote what has that name: its lock holds a note of it."""
-    note = note_of(path) or {}
-    try:
-        return "written" in note and signature(path) in note["written"]
-    except OSError:
-        return False
-
-
 def check_place(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Looks, before any work is done, whether there can be a file of that name.
+    """Checks, before any work is done, that a file can be written in its place.
+
+    Args:
+        path: Name of the file.
+        suffixes: Suffixes that it may have.
 
     Raises:
-        InputError: for another suffix, a name that no file can have, or a place that cannot be written to.
+        InputError: for another suffix, a name that no file can have, or a place that cannot be
+            written to.
     """
     if path.suffix not in suffixes:
         raise InputError(f"expected a name ending in {' or '.join(suffixes)}, got {shown(path)}")
@@ -283,33 +134,52 @@ def check_place(path: Path, suffixes: tuple[str, ...]) -> None:
 
 
 def check_output(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
-    """Looks, before any work is done, whether a file can be written under a name.
+    """Checks, before any work is done, that a file can be written under a name.
+
+    Args:
+        path: Name of the file.
+        suffixes: Suffixes that it may have.
+        overwrite: Whether a file of jaxcast may be replaced.
 
     Raises:
-        InputError: for another suffix, a file that exists and may not be replaced, or a place that cannot be written to.
+        InputError: for another suffix, a file that may not be replaced, or a place that cannot be
+            written to.
     """
     check_place(path, suffixes)
     refuse_replacing(path, overwrite=overwrite)
 
 
 def save_figure(path: Path, figure: Any, check: Callable[[], None] | None = None) -> None:
-    """Writes a matplotlib figure as .png, in one piece, marked as ours; by default it replaces no picture but ours."""
+    """Writes a matplotlib figure as .png, whole and marked as jaxcast's.
+
+    Args:
+        path: Name of the file.
+        figure: The figure.
+        check: Raises where the file of that name may not be replaced; by default only pictures of
+            jaxcast are replaced.
+    """
     with whole_file(path, check or partial(refuse_replacing, path, overwrite=True)) as growing:
         figure.savefig(growing, dpi=110, format="png", metadata={"Software": SOFTWARE})
 
 
 def write_json(path: Path, record: Any, check: Callable[[], None] = lambda: None) -> None:
-    """Writes a JSON file in one piece."""
+    """Writes a whole JSON file.
+
+    Args:
+        path: Name of the file.
+        record: JSON values.
+        check: Raises where the file of that name may not be replaced.
+    """
     with whole_file(path, check) as unfinished:
         unfinished.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> str:
-    """Writes named arrays as one .npz, in one piece.
+    """Writes named arrays as a whole .npz archive.
 
     Args:
-        path: of the file.
-        arrays: by name.
+        path: Name of the file.
+        arrays: The arrays by name.
 
     Returns:
         Their checksum, which is in the file too.

@@ -21,6 +21,12 @@ from jaxcast.io.table_text import encoding_of, separator_in
 
 
 def save_npz(path: Path, record: StoredTrajectory) -> None:
+    """Writes a trajectory as an .npz archive.
+
+    Args:
+        path: The file.
+        record: The trajectory.
+    """
     with path.open("wb") as file:
         np.savez(
             file,
@@ -33,6 +39,18 @@ def save_npz(path: Path, record: StoredTrajectory) -> None:
 
 
 def load_npz(path: Path, index: int) -> StoredTrajectory:
+    """Reads a trajectory from an .npz archive, ours or another program's.
+
+    Args:
+        path: The file.
+        index: Which trajectory, where the file holds several.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        InputError: for a file that is cut off, or has no times or no states.
+    """
     try:
         arrays = _read_archive(path)
     except BROKEN_ARCHIVE:
@@ -58,7 +76,7 @@ def load_npz(path: Path, index: int) -> StoredTrajectory:
 
 
 def _read_archive(path: Path) -> dict[str, Any]:
-    """The arrays; what is pickled inside is left alone, because reading it could run a stranger's code."""
+    """Reads the arrays of an archive, but nothing pickled, which could run a stranger's code."""
     arrays = {}
     _check_sizes(path)
     with path.open("rb") as file, np.load(file) as archive:
@@ -72,7 +90,7 @@ def _read_archive(path: Path) -> dict[str, Any]:
 
 
 def _check_sizes(path: Path) -> None:
-    """Raises ValueError where a header promises numbers that are not there, before memory is asked for them."""
+    """Raises ValueError where a header promises more numbers than there are, before reading them."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.filename.endswith(".npy"):
@@ -111,6 +129,12 @@ def _settings_of(arrays: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def save_csv(path: Path, record: StoredTrajectory) -> None:
+    """Writes a trajectory as a .csv table, with its attributes in a first line of comment.
+
+    Args:
+        path: The file.
+        record: The trajectory.
+    """
     times, states = record.trajectory
     # The number of samples tells a table that is cut off at the end of a line from a whole one.
     note = dict(
@@ -134,6 +158,18 @@ class _Table(NamedTuple):
 
 
 def load_csv(path: Path, index: int) -> StoredTrajectory:
+    """Reads a trajectory from a .csv table, ours or another program's.
+
+    Args:
+        path: The file.
+        index: 0, as a table holds one trajectory.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        InputError: for a table that is cut off or cannot be read, with the line.
+    """
     check_index(path, index, 1)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -1,8 +1,9 @@
-"""Exclusive use of an output: a lock that the operating system drops when its process ends, however it ends.
+"""Exclusive use of an output, by a lock that the operating system drops when its process ends.
 
-The lock of a file or store is a hidden file beside it. It is removed at the end; what a killed process leaves is locked by
-nobody and is taken over. A folder is locked itself. Disks that know no locks, and folders on network disks, protect against
-nothing: there a second command is not noticed.
+The lock of a file or store is a hidden file beside it. It is removed at the end. What a killed
+process leaves is locked by nobody, and the next one takes it over. A folder is locked itself. Disks
+without locks, and folders on network disks, offer no protection: there a second command is not
+noticed.
 """
 
 import errno
@@ -21,20 +22,21 @@ _held: dict[Path, "_OpenLock"] = {}
 
 
 class _OpenLock:
-    """The open lock file of this process, which several holders share."""
+    """An open lock file of this process, which several holders share."""
 
     def __init__(self, descriptor: int):
         self.descriptor, self.num_holders = descriptor, 0
 
 
 class Lock:
-    """Exclusive use of a file, a store or a folder, against other processes, until `release` or the process's end.
+    """Exclusive use of a file, store or folder, until `release` or the end of the process.
 
-    The lock of a file can hold a note, which outlives a kill and is there when the lock is taken again.
+    The lock of a file can hold a note, which survives a kill and is there when the lock is taken
+    again.
 
     Args:
-        path: the output.
-        folder: whether it is a folder, which must exist, and is locked itself.
+        path: The output.
+        folder: Whether it is a folder, which must exist, and is locked itself.
 
     Raises:
         InputError: where another process holds it, or the place cannot be written to.
@@ -51,7 +53,11 @@ class Lock:
         self._let_go = weakref.finalize(self, _let_go, key, opened, not folder)
 
     def release(self, *, keep_note: bool = False) -> None:
-        """Lets go; the lock file stays only for its note."""
+        """Releases the lock.
+
+        Args:
+            keep_note: Whether to leave the lock file for its note.
+        """
         if keep_note and (found := self._let_go.detach()):
             _, _, (key, opened, _), _ = found
             _let_go(key, opened, False)
@@ -59,19 +65,34 @@ class Lock:
 
 
 def lock_file(path: Path) -> Path:
-    """The name of the lock file of a file or store."""
+    """Returns the name of the lock file of a file or store.
+
+    Args:
+        path: The file or store.
+    """
     return path.parent.resolve() / f".{path.name}.jaxcast-lock"
 
 
 def is_held(path: Path) -> bool:
-    """Whether this process holds the lock of a file or store, or of a folder around it."""
+    """Returns whether this process holds the lock of an output, or of a folder around it.
+
+    Args:
+        path: The output.
+    """
     if lock_file(path) in _held:
         return True
     return any(folder in _held for folder in path.resolve().parents)
 
 
 def note_of(path: Path) -> dict[str, Any] | None:
-    """The note in the lock of a file or store, {} for none; None where this process does not hold it."""
+    """Reads the note in the lock of a file or store.
+
+    Args:
+        path: The file or store.
+
+    Returns:
+        The note, {} for none; None where this process does not hold the lock.
+    """
     file = lock_file(path)
     if file not in _held:
         return None
@@ -83,7 +104,14 @@ def note_of(path: Path) -> dict[str, Any] | None:
 
 
 def write_note(path: Path, note: dict[str, Any]) -> None:
-    """Replaces the note in a lock that this process holds, in one write of constant length: a kill leaves the old or the new."""
+    """Replaces the note in a lock of this process.
+
+    The write has a constant length, so that a kill leaves the old note or the new one.
+
+    Args:
+        path: The locked file or store.
+        note: JSON values.
+    """
     descriptor = _held[lock_file(path)].descriptor
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, json.dumps(note).encode().ljust(_NOTE_SIZE))

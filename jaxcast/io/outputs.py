@@ -1,4 +1,4 @@
-"""The files that one command writes: checked before any work, locked while it runs, and its own after a kill."""
+"""The files of one command: checked before any work, locked while it runs, its own after a kill."""
 
 import hashlib
 import json
@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from jaxcast.errors import InputError, shown
-from jaxcast.io.files import check_place, refuse_foreign, refuse_replacing, was_written_before
+from jaxcast.io.files import check_place
 from jaxcast.io.locks import Lock, note_of, write_note
+from jaxcast.io.ownership import refuse_foreign, refuse_replacing, was_written_before
 
 DATA = (".npz", ".csv", ".zarr")
 PICTURE = (".png",)
@@ -20,15 +21,15 @@ PICTURE = (".png",)
 class Outputs:
     """The single files of one command; a context manager around its work.
 
-    All names are looked at before any work. While the block runs, no other command can write these files. Where it is
-    killed, the same command may replace what it had written, without being told to overwrite.
+    All names are checked before any work. While the block runs, no other command can write these
+    files. After a kill the same command may replace what it had written, without `overwrite`.
 
     Args:
-        settings: what the command was asked for; another command has others.
-        files: the options with the files they name, None where they were left out, and the suffixes they may have.
-        inputs: the options with the files and folders that the command reads.
-        own: a folder among the inputs whose files the command does not read, because they are its own.
-        overwrite: whether other files of these names may be replaced, if jaxcast wrote them.
+        settings: Options of the command; another command has others.
+        files: Options with the files that they name, None where left out, and the suffixes allowed.
+        inputs: Options with the files and folders that the command reads.
+        own: A folder within the inputs that holds the command's own files, which it does not read.
+        overwrite: Whether other files of these names may be replaced, if jaxcast wrote them.
 
     Raises:
         InputError: for a name that cannot be written, exists, is named twice or is an input.
@@ -78,7 +79,11 @@ class Outputs:
         self._leave(finished=kind is None)
 
     def is_done(self, option: str) -> bool:
-        """Whether this command wrote that file before it was killed."""
+        """Returns whether this command wrote a file before it was killed.
+
+        Args:
+            option: Option that names the file.
+        """
         return was_written_before(self.files[option])
 
     def _take(self, path: Path) -> None:
@@ -91,7 +96,7 @@ class Outputs:
         refuse_replacing(path, overwrite=self.overwrite)
 
     def _leave(self, *, finished: bool) -> None:
-        """Lets go. What was written before an error stays noted, and what another run noted stays."""
+        """Releases the locks; notes on files written before an error, and of other runs, stay."""
         for lock, path in zip(self._locks, self.files.values(), strict=False):
             note = note_of(path) or {}
             ours = note.get("run", self._run) == self._run
@@ -117,8 +122,11 @@ class Outputs:
 def refuse_same(files: Mapping[str, Path]) -> None:
     """Refuses two options that name one file, or a file inside another's store.
 
+    Args:
+        files: Files by option.
+
     Raises:
-        InputError: naming both.
+        InputError: with both options.
     """
     found: list[tuple[str, Path]] = []
     for option, path in files.items():
@@ -131,16 +139,16 @@ def refuse_same(files: Mapping[str, Path]) -> None:
 def refuse_inputs(
     option: str, targets: Iterable[Path], inputs: Mapping[str, Path | None], *, own: Path | None = None
 ) -> None:
-    """Refuses to write what the command reads: whatever its name, by a link too, and inside a folder that it reads.
+    """Refuses to write what the command reads, through links and inside folders too.
 
     Args:
-        option: the option that names the output.
-        targets: the files and folders that would be replaced; those that do not exist yet replace nothing.
-        inputs: what is read, by option.
-        own: a folder in them that is not read.
+        option: Option that names the output.
+        targets: Files and folders that would be replaced; those that do not exist replace nothing.
+        inputs: Files and folders that are read, by option.
+        own: A folder within them that is not read.
 
     Raises:
-        InputError: naming both options.
+        InputError: with both options.
     """
     targets = list(targets)
     there = {_identity(path): path for path in targets if path.exists()}
@@ -154,7 +162,12 @@ def refuse_inputs(
 
 
 def is_same(first: Path, second: Path) -> bool:
-    """Whether two names are of one file, through links too."""
+    """Returns whether two names are of one file, through links too.
+
+    Args:
+        first: One name.
+        second: The other.
+    """
     with suppress(OSError):
         if first.samefile(second):
             return True
@@ -162,12 +175,17 @@ def is_same(first: Path, second: Path) -> bool:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a name lies in a folder, once links are followed."""
+    """Returns whether a name lies in a folder, once links are followed.
+
+    Args:
+        path: The name.
+        folder: The folder.
+    """
     return folder.resolve() in path.resolve().parents
 
 
 def _files_of(source: Path, own: Path | None) -> Iterable[tuple[int, int]]:
-    """What tells a file or folder, and every file in it, from all others of this machine."""
+    """Yields the identity of a file or folder, and of every file in it."""
     if source.exists():
         yield _identity(source)
     for folder, _, names in os.walk(source):

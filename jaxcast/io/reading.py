@@ -1,4 +1,4 @@
-"""Reading what a file claims to hold: JSON and arrays that may be damaged, foreign or hostile, within the file's own size."""
+"""Reads JSON and arrays that may be damaged, foreign or hostile, in memory no larger than the file."""
 
 import hashlib
 import json
@@ -40,10 +40,10 @@ BROKEN_ARCHIVE = (
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parses JSON as the standard has it: no NaN, no name twice in an object, no number beyond float64, no deep nesting.
+    """Parses strict JSON: no NaN, no name twice, no number beyond float64, no deep nesting.
 
     Args:
-        text: in UTF-8, where it is bytes.
+        text: JSON; bytes are UTF-8.
 
     Returns:
         The value.
@@ -99,13 +99,13 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file with `parse_json`.
 
     Args:
-        path: of a regular file, or a link to one.
+        path: A regular file, or a link to one.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: for a file that is missing, no file, too large, not UTF-8 or no such JSON.
+        ValueError: for a file that is missing, no file, too large, not UTF-8, or not strict JSON.
     """
     try:
         if not path.is_file():
@@ -118,18 +118,18 @@ def read_json(path: Path) -> Any:
 
 
 def read_arrays(path: Path, fix: str = "delete it, and the same command computes it again") -> Arrays:
-    """Reads the arrays of an .npz that `write_arrays` wrote. No memory is asked for beyond the size of the file.
+    """Reads the arrays of an .npz archive of `write_arrays`, in memory no larger than the file.
 
     Args:
-        path: of the file.
-        fix: what to do about a file that cannot be used.
+        path: The file.
+        fix: Advice on a file that cannot be used.
 
     Returns:
         The arrays by name.
 
     Raises:
-        InputError: for a file that is cut off, was written by something else, was changed, or holds what is no array of
-            numbers or text.
+        InputError: for a file that is cut off, foreign or changed, or that holds other things than
+            arrays of numbers or text.
     """
     try:
         if not path.is_file():  # a pipe would wait for ever
@@ -149,7 +149,7 @@ def read_arrays(path: Path, fix: str = "delete it, and the same command computes
 
 
 def _array_of(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array; its header is compared with the bytes that are there before memory is asked for."""
+    """Reads one array, after comparing its header with the bytes that are there."""
     member = archive.getinfo(name)
     if member.compress_type != zipfile.ZIP_STORED or not name.endswith(".npy"):
         raise ValueError
@@ -160,11 +160,11 @@ def _array_of(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def check_header(content: Any, size: int) -> None:
-    """Compares what the header of an .npy promises with what is there.
+    """Compares what the header of an .npy promises with the bytes that are there.
 
     Args:
-        content: the opened file, at its beginning.
-        size: bytes of the file.
+        content: The opened file, at its beginning.
+        size: Bytes of the file.
 
     Raises:
         ValueError: for a header that promises another number of bytes, or Python objects.
@@ -175,7 +175,14 @@ def check_header(content: Any, size: int) -> None:
 
 
 def promised_bytes(content: Any) -> int | None:
-    """Reads how many bytes of numbers the header of an .npy promises; None for Python objects and other formats."""
+    """Reads how many bytes of numbers the header of an .npy promises.
+
+    Args:
+        content: The opened file, at its beginning.
+
+    Returns:
+        The number; None for Python objects and other formats.
+    """
     version = np.lib.format.read_magic(content)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -187,7 +194,11 @@ def promised_bytes(content: Any) -> int | None:
 
 
 def checksum_of(arrays: Mapping[str, Any]) -> str:
-    """Computes the SHA-256 of named arrays: of their names, dtypes, shapes and bytes."""
+    """Computes the SHA-256 of named arrays: of their names, dtypes, shapes and bytes.
+
+    Args:
+        arrays: The arrays by name.
+    """
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -197,5 +208,9 @@ def checksum_of(arrays: Mapping[str, Any]) -> str:
 
 
 def checksum_of_json(record: Mapping[str, Any]) -> str:
-    """Computes the SHA-256 of JSON values, whatever their order and spacing in a file."""
+    """Computes the SHA-256 of JSON values, whatever their order and spacing in a file.
+
+    Args:
+        record: The values by name.
+    """
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A folder that holds one run, safe to kill at any moment: whole files only, finished stages kept, foreign files untouched."""
+"""The folder of one run: whole files only, finished stages kept, foreign files left alone."""
 
 import dataclasses
 import hashlib
@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.errors import InputError, shown
-from jaxcast.io.files import check_name, is_marked, save_figure, software_of, whole_file, write_arrays, write_json
+from jaxcast.io.files import check_name, save_figure, whole_file, write_arrays, write_json
 from jaxcast.io.locks import Lock
 from jaxcast.io.outputs import refuse_inputs
+from jaxcast.io.ownership import is_marked, software_of
 from jaxcast.io.reading import Arrays, read_arrays, read_json
 
 VERSIONS_OF = ("jaxcast", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
@@ -29,27 +30,30 @@ _OLD_FILES = ("results.json", "pool.json", "arrays.npz")
 
 
 class RunFolder:
-    """One run: its config, the stages that are finished, its results.
+    """The folder of one run: its config, its finished stages, its results.
 
-    Every file appears whole or not at all, so a run may be killed at any moment; started again with the same settings
-    it goes on from the finished stages; with other settings, versions or code it refuses to mix. While it is open, no
-    other process can open it.
+    Every file appears whole or not at all, so a run may be killed at any moment. Started again with
+    the same settings it resumes from the finished stages; with other settings, versions or code it
+    refuses to mix. While it is open, no other process can open it.
 
-    Its config.json is the mark of a folder of jaxcast, and lists what the run writes. Only that is ever replaced or
-    deleted, and pictures and arrays only where they also bear jaxcast's own mark.
+    Its config.json marks it as a folder of jaxcast, and lists what the run writes. Only these files
+    are ever replaced or deleted, and pictures and arrays only where they also bear jaxcast's own
+    mark.
 
     Args:
-        path: the folder.
-        settings: what decides the run's numbers, as JSON values.
-        code: a hash of the code that makes them.
-        overwrite: start afresh where the folder holds a run with other settings.
-        outputs: names of the files that the run writes into it.
-        inputs: options with the files and folders that the run reads, none of which may be replaced.
-        commit: the version control's name of the code, for the record only: a run resumes under another one.
+        path: The folder.
+        settings: What decides the run's numbers, as JSON values.
+        code: Hash of the code that computes them.
+        overwrite: Whether to start afresh where the folder holds a run with other settings.
+        outputs: Names of the files that the run writes into it.
+        inputs: Options with the files and folders that the run reads, none of which may be
+            replaced.
+        commit: Version control's name of the code, for the record only: a run resumes under another
+            one.
 
     Raises:
-        InputError: for a folder that holds another run or files that are in the way, is read by the run, is open in
-            another process, or cannot be written to.
+        InputError: for a folder that holds another run or files in the way, that the run reads,
+            that is open in another process, or that cannot be written to.
     """
 
     def __init__(
@@ -139,7 +143,7 @@ class RunFolder:
         )
 
     def _open(self, record: dict[str, Any], overwrite: bool, inputs: Mapping[str, Path | None]) -> None:
-        """Looks at everything that is there before anything of it is changed."""
+        """Checks everything that is there before anything of it is changed."""
         old = self._read_config()
         listed = [] if old is None else self._listed(old)
         changes = {} if old is None else _changes(old, record)
@@ -159,7 +163,7 @@ class RunFolder:
             self.write_json("config.json", record)
 
     def _read_config(self) -> dict[str, Any] | None:
-        """The config of the run that the folder holds, None for a folder without one."""
+        """Returns the config of the run in the folder, None for a folder without one."""
         file = self.path / "config.json"
         if not os.path.lexists(file):
             if any(self.path.glob("stages/*")):
@@ -174,20 +178,27 @@ class RunFolder:
             raise InputError(f"{shown(file)} is not this program's; choose another --out") from None
 
     def _listed(self, config: dict[str, Any]) -> list[str]:
-        """What the run before wrote. One of an earlier version did not list its pictures: those of this run's names are."""
+        """Returns what the run before wrote.
+
+        A run of an earlier version did not list its pictures: those with this run's names are its
+        own.
+        """
         if "files" in config:
             return _files_of(config)
         pictures = (name for name in self._files if name.endswith(".png") and (self.path / name).is_file())
         return [*_files_of(config), *(name for name in pictures if software_of(self.path / name))]
 
     def _targets(self, listed: Collection[str]) -> Iterator[Path]:
-        """The files that this run or the one before may replace or delete, there or not."""
+        """Yields the files that this run or the one before may replace or delete, there or not."""
         yield from (self.path / name for name in dict.fromkeys([*listed, *self._files, "config.json"]))
         yield from self.path.glob("stages/*")
 
     def _delete(self, listed: Collection[str], *, all_stages: bool) -> None:
-        """Removes the files of the run before; the pool first, so that a kill never leaves it under new settings, and not the
-        config, which lists the others until it is replaced."""
+        """Removes the files of the run before.
+
+        The pool goes first, so that a kill never leaves it under new settings. The config, which
+        lists the others, stays until it is replaced.
+        """
         first = ("pool.json", "arrays.npz")
         for name in sorted(listed, key=lambda name: name not in first):
             if os.path.lexists(self.path / name):
@@ -206,11 +217,14 @@ class RunFolder:
                 file.unlink()
 
     def close(self) -> None:
-        """Lets other processes open the folder; done when the process ends, too."""
+        """Lets other processes open the folder; the end of the process does so, too."""
         self._lock.release()
 
     def check(self, name: str) -> None:
         """Refuses to write a file that the run does not list, or that is not its own.
+
+        Args:
+            name: Name of the file.
 
         Raises:
             InputError: for a file that is in the way.
@@ -218,23 +232,43 @@ class RunFolder:
         refuse_unlisted(self.path / name, [*self._files, "config.json"])
 
     def write_json(self, name: str, record: Any) -> None:
-        """Writes a JSON file in one piece."""
+        """Writes a whole JSON file.
+
+        Args:
+            name: Name of the file.
+            record: JSON values.
+        """
         write_json(self.path / name, record, partial(self.check, name))
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text in one piece."""
+        """Writes a whole text file.
+
+        Args:
+            name: Name of the file.
+            text: Its content.
+        """
         with whole_file(self.path / name, partial(self.check, name)) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
     def save_figure(self, name: str, figure: Any) -> None:
-        """Writes a picture in one piece."""
+        """Writes a whole picture.
+
+        Args:
+            name: Name of the file.
+            figure: A matplotlib figure.
+        """
         save_figure(self.path / name, figure, partial(self.check, name))
 
     def stage(self, name: str, compute: Callable[[Path], Arrays]) -> Arrays:
-        """The arrays of a stage: read if it is finished, else computed and kept.
+        """Returns the arrays of a stage: read if it is finished, else computed and saved.
 
         Args:
-            compute: gets the path of a file in which the stage may keep a checkpoint; it is removed at the end.
+            name: Name of the stage.
+            compute: Function that computes the arrays. It gets the path of a file in which the
+                stage may keep a checkpoint, which is removed at the end.
+
+        Returns:
+            The arrays by name.
         """
         path = self.path / "stages" / f"{name}.npz"
         checkpoint = self.path / "stages" / f"{name}.checkpoint"
@@ -252,13 +286,13 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changes(old: dict[str, Any], record: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What differs between two runs, as it was and as it is."""
+    """Returns what differs between two runs, as it was and as it is."""
     was, now = _flat(old), _flat(record)
     return {name: (was.get(name), now.get(name)) for name in was | now if was.get(name) != now.get(name)}
 
 
 def _files_of(config: dict[str, Any]) -> list[str]:
-    """What a run has written or will write into its folder."""
+    """Returns what a run has written or will write into its folder."""
     names = config.get("files", list(_OLD_FILES))
     if not all(isinstance(name, str) and name == Path(name).name for name in names):
         raise ValueError
@@ -266,10 +300,14 @@ def _files_of(config: dict[str, Any]) -> list[str]:
 
 
 def refuse_unlisted(path: Path, listed: Collection[str]) -> None:
-    """Refuses to replace a file in a run's folder that the run's config.json does not list, or that bears no mark of ours.
+    """Refuses to replace a file that the run's config.json does not list, or that lacks our mark.
+
+    Args:
+        path: The file.
+        listed: Names of the files that the run wrote.
 
     Raises:
-        InputError: naming the file.
+        InputError: with the file.
     """
     if not os.path.lexists(path):
         return
@@ -297,7 +335,7 @@ def values_of(command: Any) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """What besides settings and code decides a run's numbers: versions, device, dtype of dynamics and scores."""
+    """Returns what decides a run's numbers besides settings and code: versions, device and dtype."""
     device = jax.devices()[0]
     return {
         "versions": {name: version(name) for name in VERSIONS_OF} | {"python": sys.version.split()[0]},
@@ -307,6 +345,10 @@ def environment() -> dict[str, Any]:
 
 
 def hash_of_code(*roots: Path) -> str:
-    """A short hash of all Python files below some folders."""
+    """Computes a short hash of all Python files below some folders.
+
+    Args:
+        roots: The folders.
+    """
     sources = sorted(file for root in roots for file in root.glob("**/*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]

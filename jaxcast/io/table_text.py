@@ -1,4 +1,4 @@
-"""What text tables are spoilt by: another encoding, another separator."""
+"""Signs of text tables in another encoding, or with another separator."""
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 FORMATS = {
@@ -10,16 +10,16 @@ FORMATS = {
 
 
 def encoding_of(raw: bytes) -> str:
-    """Guesses what bytes are that are no UTF-8 text, or that hold NUL characters.
+    """Guesses the format of bytes that are no UTF-8 text, or that hold NUL characters.
 
     Args:
-        raw: the first bytes of a file, some hundred or all.
+        raw: First bytes of a file, some hundred or all.
 
     Returns:
-        A few words for a message, such as "UTF-16"; "" where nothing hints at anything.
+        A few words for a message, such as "UTF-16"; "" for nothing known.
 
     Example:
-        >>> from jaxcast.table_text import encoding_of
+        >>> from jaxcast.io.table_text import encoding_of
         >>> encoding_of("time,a".encode("utf-16"))
         'UTF-16'
     """
@@ -31,16 +31,16 @@ def encoding_of(raw: bytes) -> str:
 
 
 def separator_in(line: str) -> str:
-    """Finds what separates the columns of a line that holds no commas between them.
+    """Finds the separator of a line without commas between its columns.
 
     Args:
-        line: the first of a table.
+        line: First line of a table.
 
     Returns:
-        In words, such as "semicolons"; "" for none of those known.
+        The separator in words, such as "semicolons"; "" for none of those known.
 
     Example:
-        >>> from jaxcast.table_text import separator_in
+        >>> from jaxcast.io.table_text import separator_in
         >>> separator_in("time;a;b")
         'semicolons'
     """

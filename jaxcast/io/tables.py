@@ -20,7 +20,7 @@ from jaxcast.io.table_text import encoding_of, separator_in
 
 @contextmanager
 def without_reports() -> Iterator[None]:
-    """Keeps what the reader of a damaged file writes to standard error, a page for each fault, from the user."""
+    """Silences the pages that the reader of a damaged file writes to standard error."""
     try:
         kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # it is closed already
@@ -56,7 +56,13 @@ LARGEST = 1e100
 
 
 class Columns(NamedTuple):
-    """Texts by name, and the numbers of columns that the file keeps as such; and what to call a row in a message."""
+    """The columns of a table.
+
+    Args:
+        by_name: Texts of each column by its name.
+        where: Function from a row to its name in messages.
+        numbers: Columns that the file keeps as numbers.
+    """
 
     by_name: dict[str, list[str]]
     where: Callable[[int], str]
@@ -231,13 +237,13 @@ def column_called(columns: Columns, path: Path, what: str, name: str | None, usu
 
 
 def time_column(columns: Columns, path: Path, name: str | None, usual: tuple[str, ...]) -> str:
-    """Finds the column of dates: the one asked for, one with a usual name, or the only one that holds dates.
+    """Finds the column of dates: the one asked for, one with a usual name, or the only one with dates.
 
     Args:
-        columns: of the table.
-        path: the table, for a message.
-        name: the name that was asked for.
-        usual: the names to look for otherwise.
+        columns: The table.
+        path: The table's file, for messages.
+        name: Name that was asked for.
+        usual: Names to look for otherwise.
 
     Returns:
         The name of the column.
@@ -259,12 +265,34 @@ def time_column(columns: Columns, path: Path, name: str | None, usual: tuple[str
 
 
 def dates_of(columns: Columns, name: str) -> Dates:
-    """Reads the dates of a column."""
+    """Reads the dates of a column.
+
+    Args:
+        columns: The table.
+        name: Name of the column.
+
+    Returns:
+        The dates.
+
+    Raises:
+        InputError: for a cell that is no date, with its row.
+    """
     return dates_in(columns.by_name[name], lambda i: f"{columns.where(i)}, column {shown(repr(name))}")
 
 
 def numbers_of(columns: Columns, name: str) -> Float[np.ndarray, " row"]:
-    """Reads the numbers of a column, NaN where one is missing."""
+    """Reads the numbers of a column.
+
+    Args:
+        columns: The table.
+        name: Name of the column.
+
+    Returns:
+        The numbers, NaN where one is missing.
+
+    Raises:
+        InputError: for a cell that is no number, or infinite or too large, with its row.
+    """
     column = columns.numbers.get(name)
     if column is None:
         column = np.asarray([_number(columns, name, i, text) for i, text in enumerate(columns.by_name[name])])

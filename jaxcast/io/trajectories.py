@@ -1,4 +1,4 @@
-"""Trajectories on disk: saved whole or not at all, loaded from our own files and from those of other programs."""
+"""Trajectories on disk: saved whole or not at all, loaded from our own files and other programs'."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,9 @@ from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory, default_components, stored
 from jaxcast.errors import InputError, shown
 from jaxcast.io.conventions import plain_attributes
-from jaxcast.io.files import check_name, partial_path, refuse_replacing, whole_file
+from jaxcast.io.files import check_name, partial_path, whole_file
 from jaxcast.io.flat_files import load_csv, load_npz, save_csv, save_npz
+from jaxcast.io.ownership import refuse_replacing
 from jaxcast.io.zarr_reader import load_zarr
 from jaxcast.io.zarr_store import save_zarr
 
@@ -30,20 +31,24 @@ def save_trajectory(
     time_unit: str = "MTU",
     overwrite: bool = False,
 ) -> None:
-    """Saves one trajectory, times (time,) and states (time, dim), to an .npz, .csv or .zarr file, to the bit.
+    """Saves one trajectory, times (time,) and states (time, dim), to an .npz, .csv or .zarr file.
 
-    The file appears under its name when it is whole; until then it has a hidden name beside it. What is there already is
-    replaced only with `overwrite`, and only where jaxcast wrote it.
+    Numbers are kept to the bit. The file gets its name when it is whole; until then it has a hidden name beside it. A file that
+    is there already is replaced only with `overwrite`, and only where jaxcast wrote it.
 
     Args:
-        components: what the columns of the states are called; u0, u1, ... by default.
-        attributes: how the states were made: system, solver, h, dt, seed, versions. Anything JSON can hold.
-        time_unit: of the times; MTU is the model time unit.
-        overwrite: replaces a file of that name that jaxcast wrote.
+        path: The file; its suffix decides the format.
+        trajectory: The trajectory.
+        components: Names of the states' columns; u0, u1, ... by default.
+        attributes: How the states were made: system, solver, h, dt, seed, versions. Any JSON
+            values.
+        time_unit: Unit of the times; MTU is the model time unit.
+        overwrite: Whether to replace a file of that name that jaxcast wrote.
 
     Raises:
-        InputError: for another suffix, a file that exists, a trajectory that could not be loaded again (see
-            `load_trajectory`), attributes that JSON cannot hold, or a disk that refuses.
+        InputError: for another suffix, a file that exists, a trajectory that could not be loaded
+            again (see `load_trajectory`), attributes that JSON cannot hold, or an error of the
+            disk.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -72,20 +77,29 @@ def save_trajectory(
 def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTrajectory:
     """Loads one trajectory, times (time,) and states (time, dim), from an .npz, .csv or .zarr file.
 
-    Besides our own files:
-    - .npz: a 1-D array called time, times or t, and one array (time, dim) or (trajectory, time, dim);
-    - .csv: the column called time, times or t, else the first, and the others as states; a header is optional;
-    - .zarr, as xarray writes it: a coordinate called time, times or t, and either one variable with the time's
-      dimension, one more for the state and perhaps one in front for the trajectory, or a variable for each component
-      (in the order of the alphabet).
+    Files of other programs are read too:
+
+    - .npz: a 1-D array called time, times or t, and one array (time, dim) or (trajectory, time,
+      dim);
+    - .csv: the column called time, times or t, else the first, and the others as states; a header
+      is optional;
+    - .zarr, as xarray writes it: a coordinate called time, times or t, and either one variable with
+      the time's dimension, one more for the state and perhaps one in front for the trajectory, or a
+      variable for each component (in alphabetical order).
 
     Args:
-        index: which trajectory, where the file holds several; only that one (its chunk) is read from zarr.
+        path: The file; its suffix decides the format.
+        index: Which trajectory, where the file holds several; of a zarr store only its chunk is
+            read.
+
+    Returns:
+        The trajectory, with the names of its components, its attributes and the unit of its times.
 
     Raises:
-        InputError: for a file that is missing, broken or cut off; without times or states; with times that do not
-            increase in even steps (to 1e-6), fewer than two samples, or states that are NaN or infinite; for an
-            index out of range; for a zarr store where the packages that read it are not installed.
+        InputError: for a file that is missing, broken or cut off; without times or states; with
+            times that do not increase in even steps (to 1e-6), fewer than two samples, or states
+            that are NaN or infinite; for an index out of range; for a zarr store where the packages
+            that read it are not installed.
 
     Example:
         >>> import numpy as np, pathlib, tempfile

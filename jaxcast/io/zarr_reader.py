@@ -1,4 +1,4 @@
-"""One trajectory of a zarr store, ours or anyone's, by xarray; a store that is cut off is refused."""
+"""Reads one trajectory of a zarr store, ours or anyone's, by xarray; refuses a store that is cut off."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 
 def load_zarr(path: Path, index: int) -> StoredTrajectory:
+    """Reads a trajectory from a zarr store.
+
+    Args:
+        path: The store.
+        index: Which trajectory, where the store holds several.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        InputError: for a store that is cut off or not finished, or has no times or no states.
+    """
     require_zarr()
     import xarray
     import zarr
@@ -126,7 +138,7 @@ def _check_chunks(path: Path, group: "zarr.Group", names: list[str]) -> None:
 
 
 def _check_blosc(path: Path, group: "zarr.Group") -> None:
-    """Blosc, alone among the codecs, fills what is cut off from a chunk with zeros; its header knows the length."""
+    """Refuses chunks that are cut off, which Blosc, alone among the codecs, fills with zeros."""
     for name, values in group.arrays():
         codecs = () if values.shards else values.compressors
         if not any(type(codec).__name__.startswith("Blosc") for codec in codecs):

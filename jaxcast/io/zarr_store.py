@@ -1,8 +1,9 @@
-"""The layout of our zarr stores, and how one comes to be.
+"""The layout of our zarr stores, and how they are made.
 
-A store of ours is zarr format 3: `states` (trajectory, time, component) or (time, component) in chunks that hold whole
-trajectories, coordinates `time` and `component`, and every setting as an attribute of the group. One attribute,
-MARK, is the store's own: how far it is written. zarr and xarray are imported when used.
+A store is in zarr format 3: `states` (trajectory, time, component) or (time, component) in chunks
+that hold whole trajectories, coordinates `time` and `component`, and every setting as an attribute
+of the group. One attribute, MARK, is the store's own: how far it is written. zarr and xarray are
+imported when used.
 """
 
 import json
@@ -20,17 +21,20 @@ import numpy as np
 
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError, shown
-from jaxcast.io.files import STORE_MARK, is_ours, note_written, partial_path, refuse_replacing, unfinished, writing
+from jaxcast.io.files import partial_path, unfinished, writing
 from jaxcast.io.locks import Lock, is_held
+from jaxcast.io.ownership import STORE_MARK, is_ours, note_written, refuse_replacing
 
 if TYPE_CHECKING:
     import zarr
 
 MARK = STORE_MARK
 OUR_ARRAYS = ("states", "time", "component")
-# A chunk that is absent reads as the fill value without a word, so every chunk is written, and counted when read.
+# An absent chunk reads as the fill value without a word, so every chunk is written, and counted
+# when read.
 WRITE_ALL = {"write_empty_chunks": True}
-# All that zarr, its codecs and xarray were seen to raise on stores with files cut off, overwritten or missing.
+# All that zarr, its codecs and xarray were seen to raise on stores with files cut off, overwritten
+# or missing.
 BROKEN_STORE = (
     ValueError,
     OSError,
@@ -65,7 +69,7 @@ def require_zarr() -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """zarr and xarray warn of what is meant here: consolidated metadata in format 3, stores that have none."""
+    """Silences warnings of zarr and xarray on what is meant here, such as metadata in format 3."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -74,7 +78,18 @@ def quietly() -> Iterator[None]:
 def create_store(
     path: Path, record: StoredTrajectory, shape: tuple[int, ...], chunks: tuple[int, ...], *, compress: bool = False
 ) -> None:
-    """A store with its coordinates and attributes, and room for states of a shape and of the record's dtype."""
+    """Makes a store with coordinates and attributes, and room for states.
+
+    Args:
+        path: The store.
+        record: Its times, components and attributes; its states give the dtype.
+        shape: Shape of the states.
+        chunks: Shape of a chunk.
+        compress: Whether to compress the states.
+
+    Raises:
+        InputError: for a store of that name that is not ours.
+    """
     import zarr
 
     if os.path.lexists(path):
@@ -110,7 +125,10 @@ def create_store(
 
 
 def open_states(path: Path) -> "zarr.Array[Any]":
-    """The states of our own store, to write to.
+    """Opens the states of our own store, to write to.
+
+    Args:
+        path: The store.
 
     Raises:
         InputError: for a store without them.
@@ -128,11 +146,22 @@ def open_states(path: Path) -> "zarr.Array[Any]":
 
 
 def reason_of(error: BaseException) -> str:
+    """Writes an error in one short line.
+
+    Args:
+        error: The error.
+    """
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """The attributes of a format 3 group, {} where there is none.
+    """Reads the attributes of a format 3 group.
+
+    Args:
+        path: The store.
+
+    Returns:
+        The attributes, {} where there is no group.
 
     Raises:
         InputError: for a file that is not a group's.
@@ -146,7 +175,14 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
 
 def mark(path: Path, **entries: Any) -> None:
-    """Records how far our own store is written; a process killed at any moment leaves the old record or the new one."""
+    """Records how far our own store is written.
+
+    A process killed at any moment leaves the old record or the new one.
+
+    Args:
+        path: The store.
+        entries: JSON values by name.
+    """
     file = path / "zarr.json"
     group = json.loads(file.read_text())
     group["attributes"][MARK] = group["attributes"].get(MARK, {}) | entries
@@ -156,7 +192,14 @@ def mark(path: Path, **entries: Any) -> None:
 
 
 def finish(partial: Path, path: Path) -> None:
-    """Consolidates a store that is written, marks it complete, and gives it its name; what had that name goes after."""
+    """Consolidates a written store, marks it complete, and gives it its name.
+
+    A store that had this name is removed after that.
+
+    Args:
+        partial: The written store.
+        path: Its name.
+    """
     import zarr
 
     with quietly():
@@ -172,7 +215,7 @@ def finish(partial: Path, path: Path) -> None:
 
 
 def _remove_old(path: Path) -> None:
-    """Removes a store that was replaced; what is not ours stays, and is in the way."""
+    """Removes a store that was replaced; what is not ours stays, and is refused."""
     if os.path.lexists(path):
         if not is_ours(path):
             raise InputError(f"{shown(path)} is in the way and not this program's; move it")
@@ -180,7 +223,11 @@ def _remove_old(path: Path) -> None:
 
 
 def remove_store(path: Path) -> None:
-    """Removes a store of ours, last the file that says so: what a kill leaves of it is known as ours."""
+    """Removes a store of ours, its mark last: what a kill leaves of it is still known as ours.
+
+    Args:
+        path: The store.
+    """
     marked = path / "zarr.json"
     for entry in path.iterdir():
         if entry.is_dir():
@@ -192,6 +239,16 @@ def remove_store(path: Path) -> None:
 
 
 def save_zarr(path: Path, record: StoredTrajectory, *, overwrite: bool) -> None:
+    """Writes a trajectory as a whole zarr store.
+
+    Args:
+        path: The store.
+        record: The trajectory.
+        overwrite: Whether to replace a store of that name that jaxcast wrote.
+
+    Raises:
+        InputError: for a store that may not be replaced, or an error of the disk.
+    """
     require_zarr()
     partial, shape = partial_path(path), record.trajectory.states.shape
     with writing(path):

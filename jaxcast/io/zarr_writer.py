@@ -16,33 +16,40 @@ from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory, as_floats, check_components, check_times
 from jaxcast.errors import InputError, shown
 from jaxcast.io.conventions import plain_attributes
-from jaxcast.io.files import check_name, is_unfinished, partial_path, refuse_replacing, unfinished, writing
+from jaxcast.io.files import check_name, partial_path, unfinished, writing
 from jaxcast.io.locks import Lock
+from jaxcast.io.ownership import is_unfinished, refuse_replacing
 from jaxcast.io.zarr_store import MARK, create_store, finish, mark, open_states, read_attributes, require_zarr
 from jaxcast.limits import check_disk
 
 
 class TrajectoryWriter:
-    """Streams trajectories of the same times to a zarr store that `xarray.open_zarr` opens; a context manager.
+    """A stream of trajectories, with the same times, to a zarr store; a context manager.
 
-    The store grows as `<name>.partial`. A process killed at any moment loses at most one batch: made again with the same
-    settings, the writer goes on at `num_done`. When the block ends after the last batch, the store gets its name, so a
-    store under its name is always whole. States may be NaN: a trajectory that diverged is kept as it came.
+    `xarray.open_zarr` opens the store. It grows as `<name>.partial`. A process killed at any moment
+    loses at most one batch: made again with the same settings, the writer resumes at `num_done`.
+    When the block ends after the last batch, the store gets its name, so a store under its name is
+    always whole. States may be NaN: a trajectory that diverged is kept as it is.
 
     Args:
-        times: (time,), evenly spaced, in `time_unit`; MTU is the model time unit.
-        components: what the columns of the states are called.
-        batch_size: trajectories to a chunk; the last batch may be smaller.
-        dtype: of the states on disk; what is written is converted.
-        attributes: how the states are made: system, solver, h, dt, seed, versions. Anything JSON can hold.
-        compress: slower, and chaotic states hardly shrink.
-        is_main: False in all processes but one that write to one store (`write_at`); that one names it at the end.
-        overwrite: replaces a store of that name that jaxcast wrote, once the new one is complete, and an unfinished one of
-            other settings.
+        path: The store, ending in .zarr.
+        times: Evenly spaced times of the samples, in `time_unit`.
+        num_trajectories: Trajectories to write.
+        components: Names of the states' columns.
+        batch_size: Trajectories in a chunk; the last batch may be smaller.
+        dtype: Type of the states on disk, to which they are converted.
+        attributes: How the states are made: system, solver, h, dt, seed, versions. Any JSON values.
+        compress: Whether to compress the states; slower, and chaotic states hardly shrink.
+        time_unit: Unit of the times; MTU is the model time unit.
+        overwrite: Whether to replace a store of that name that jaxcast wrote, once the new one is
+            complete, and an unfinished one with other settings.
+        is_main: False in all processes but one that write to one store (`write_at`); the main one
+            names it at the end.
 
     Raises:
-        InputError: for a suffix other than .zarr, a store that exists, an unfinished one with other settings, times that
-            are not evenly spaced, sizes below one, a dtype of no real numbers, attributes that JSON cannot hold, or missing packages.
+        InputError: for a suffix other than .zarr, a store that exists, an unfinished one with other
+            settings, times that are not evenly spaced, sizes below one, a dtype of no real numbers,
+            attributes that JSON cannot hold, or missing packages.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp, pathlib, tempfile
@@ -133,13 +140,13 @@ class TrajectoryWriter:
             self._lock.release()
 
     def write(self, states: Shaped[ArrayLike, "batch time dim"]) -> None:
-        """Writes the next batch, the trajectories from number `num_done` on, and then records that it is there.
+        """Writes the next batch, from trajectory `num_done` on, and then records it.
 
         Args:
-            states: batch_size trajectories, fewer only at the end.
+            states: `batch_size` trajectories; fewer only at the end.
 
         Raises:
-            InputError: for a batch of another shape, one batch too many, or a disk that refuses.
+            InputError: for a batch of another shape, one batch too many, or an error of the disk.
         """
         if self.num_done == self.num_trajectories:
             raise InputError(
@@ -149,8 +156,18 @@ class TrajectoryWriter:
         self.mark_done(min(self.num_done + self.batch_size, self.num_trajectories))
 
     def write_at(self, first: int, states: Shaped[ArrayLike, "batch time dim"]) -> None:
-        """Writes the batch of trajectories from number `first` on, and records nothing: several processes may write
-        batches of their own at a time, and one of them calls `mark_done` when all have."""
+        """Writes a batch without recording it.
+
+        Several processes may write batches of their own; one of them calls `mark_done` when all
+        have.
+
+        Args:
+            first: Number of the first trajectory.
+            states: The trajectories.
+
+        Raises:
+            InputError: for a batch of another shape, or an error of the disk.
+        """
         last = min(first + self.batch_size, self.num_trajectories)
         expected = (last - first, *self._shape[1:])
         if np.shape(states) != expected:
@@ -162,7 +179,11 @@ class TrajectoryWriter:
             self._states[first:last] = np.asarray(states, self._states.dtype)
 
     def mark_done(self, num_done: int) -> None:
-        """Records that the trajectories before number num_done are there."""
+        """Records that the first trajectories are written.
+
+        Args:
+            num_done: Their number.
+        """
         if self._is_main:
             with writing(self.path):
                 mark(self._partial, num_done=num_done)
@@ -184,7 +205,7 @@ class TrajectoryWriter:
     def _record(
         self, times: Any, components: Sequence[str], dtype: Any, attributes: dict[str, Any], time_unit: str
     ) -> StoredTrajectory:
-        """The settings of the run in the form of one trajectory without samples."""
+        """Returns the settings of the run in the form of one trajectory without samples."""
         times = as_floats(self.path, "times", times)
         check_times(self.path, times)
         check_components(self.path, components, len(components))
@@ -209,10 +230,10 @@ class TrajectoryWriter:
         )
 
     def _num_done_before(self, settings: dict[str, Any], overwrite: bool) -> int | None:
-        """How far an unfinished store of the same settings is written; None where a new one is to begin.
+        """Returns how far an unfinished store of the same settings is written; None for a new one.
 
         Raises:
-            InputError: where there is one of other settings, unless it is to be overwritten.
+            InputError: for one with other settings, unless it is to be overwritten.
         """
         attributes = read_attributes(self._partial)
         progress = attributes.pop(MARK, None)

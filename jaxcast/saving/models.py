@@ -16,7 +16,8 @@ from jaxcast.dynamics.parse import describe_system, parse_system
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, flow_map
 from jaxcast.errors import InputError, shown
-from jaxcast.io.files import check_name, is_marked, write_arrays, write_json, writing
+from jaxcast.io.files import check_name, write_arrays, write_json, writing
+from jaxcast.io.ownership import is_marked
 from jaxcast.io.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
 from jaxcast.pooling.cell import Forecaster
 from jaxcast.pytrees import named_leaves

@@ -13,9 +13,9 @@ import jaxcast
 from jaxcast import InputError
 from jaxcast.cli.main import parse
 from jaxcast.io import TrajectoryWriter
-from jaxcast.io.files import is_ours
 from jaxcast.io.locks import Lock
 from jaxcast.io.outputs import Outputs
+from jaxcast.io.ownership import is_ours
 from jaxcast.io.run_folder import RunFolder
 from tests.cli.cut_off import contents
 

@@ -12,8 +12,9 @@ from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
 from jaxcast.cli.series.output import Loaded, describe, load
 from jaxcast.errors import InputError, shown
 from jaxcast.io.dates import parse_date
-from jaxcast.io.files import SERIES_HEADER, refuse_replacing, save_figure, whole_file
+from jaxcast.io.files import save_figure, whole_file
 from jaxcast.io.outputs import PICTURE, Outputs
+from jaxcast.io.ownership import SERIES_HEADER, refuse_replacing
 from jaxcast.plotting.quantiles import plot_fan
 from jaxcast.plotting.trajectories import HISTORY, label_of
 from jaxcast.progress import announce
