@@ -1,4 +1,4 @@
-"""Arguments of commands: what is wrong with them is said in one line that names options as they are typed."""
+"""Reads the arguments of commands; errors are one line that names options as they are typed."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,14 @@ HELP = ("--help", "-h")
 
 
 class Option(NamedTuple):
-    """An option of a command: how it is typed, what it takes, and whether it must be given."""
+    """An option of a command.
+
+    Args:
+        text: The option as it is typed.
+        kind: Annotation of its value.
+        is_required: Whether it must be given.
+        names: Names that it takes, where it names a method.
+    """
 
     text: str
     kind: Any
@@ -79,17 +86,20 @@ class Names(NamedTuple):
 def parse_arguments(
     kind: Any, args: Sequence[str], *, prog: str, default: Any = None, description: str | None = None
 ) -> Any:
-    """The dataclass that these arguments fill, or one of the classes of a union by subcommand.
+    """Reads arguments into a dataclass.
 
     Args:
-        kind: as `tyro.cli` takes it.
-        args: the arguments.
-        prog: what the command is called.
-        default: an instance whose values stand where an option is not given.
-        description: of the whole, for --help.
+        kind: The dataclass, as `tyro.cli` takes it.
+        args: The arguments.
+        prog: Name of the command.
+        default: Instance with the values of options that are not given.
+        description: Description of the command, for --help.
+
+    Returns:
+        The dataclass.
 
     Raises:
-        InputError: in one line, for arguments that it cannot be made of.
+        InputError: in one line, for arguments that do not fit.
         SystemExit: with code 0, after --help.
     """
     said = io.StringIO()
@@ -138,13 +148,16 @@ def _either(names: Sequence[str]) -> str:
 
 
 def check_options(kind: type, args: Sequence[str], prog: str, *, has_defaults: bool = False) -> None:
-    """Raises InputError for what a dataclass of options cannot be filled with: unknown, missing or mistyped ones.
+    """Checks arguments against a dataclass of options.
 
     Args:
-        kind: the dataclass.
-        args: the arguments after the name of the command.
-        prog: what the command is called.
-        has_defaults: whether every field has a value already.
+        kind: The dataclass.
+        args: Arguments after the name of the command.
+        prog: Name of the command.
+        has_defaults: Whether every field has a value already.
+
+    Raises:
+        InputError: for options that are unknown, missing or mistyped.
     """
     if {*HELP} & {*args}:
         return
@@ -170,7 +183,12 @@ def check_options(kind: type, args: Sequence[str], prog: str, *, has_defaults: b
 
 
 def options_of(kind: type, *, has_defaults: bool = False) -> dict[str, Option]:
-    """The options of a dataclass, by every spelling that is understood."""
+    """Returns the options of a dataclass by every spelling that is understood.
+
+    Args:
+        kind: The dataclass.
+        has_defaults: Whether every field has a value already.
+    """
     hints = get_type_hints(kind, include_extras=True)
     options: dict[str, Option] = {}
     for field in dataclasses.fields(kind):
@@ -193,13 +211,22 @@ def options_of(kind: type, *, has_defaults: bool = False) -> dict[str, Option]:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """The nearest of some names as a question in brackets, or nothing."""
+    """Returns the nearest of some names as a question in brackets, or "".
+
+    Args:
+        name: The mistyped name.
+        names: The names there are.
+    """
     close = difflib.get_close_matches(name[:100], names, 1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 def quoted(text: str) -> str:
-    """Text of the user in quotation marks, escaped and cut."""
+    """Returns a user's text in quotation marks, escaped and cut.
+
+    Args:
+        text: The text.
+    """
     return f"'{shown(text)}'"
 
 
@@ -216,7 +243,7 @@ def _lookup(name: str, options: dict[str, Option], prog: str) -> Option:
 
 
 def _parts(kind: Any) -> tuple[Any, ...]:
-    """The types of which a value may be, those of a list's members where it is one."""
+    """Returns the possible types of a value, those of its members for a list."""
     if get_origin(kind) in (Union, types.UnionType):
         return tuple(part for one in get_args(kind) for part in _parts(one))
     if get_origin(kind) is tuple:
@@ -266,7 +293,7 @@ CHECKS: dict[Any, Callable[[str], bool]] = {
 
 
 def _flat(box: str) -> str:
-    """What tyro says in a box, as one line; for mistakes that `check_options` does not know."""
+    """Returns a message of tyro's, which comes in a box, as one line."""
     lines = [line.strip("╭╮╰╯│─+| \t") for line in box.splitlines()]
     kept = [line for line in lines[1:] if line.strip("-") and "--help" not in line and "full helptext" not in line]
     text = shown(" ".join(kept).partition(" Argument helptext:")[0])

@@ -1,4 +1,4 @@
-"""How every command starts and ends."""
+"""Starts and ends every command: options of all commands, JAX's settings, messages, exit codes."""
 
 import contextlib
 import dataclasses
@@ -34,23 +34,23 @@ WORDS = ("h", "dt", "t0")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: ends a command as Ctrl-C does."""
+    """SIGTERM, which ends a command as Ctrl-C does."""
 
 
 def take_flags(args: Sequence[str]) -> tuple[list[str], Level]:
-    """Takes the options that every command has, and that may stand anywhere, out of the arguments.
+    """Takes the options that every command has out of the arguments, wherever they stand.
 
     Modules named by --import are imported, so that the classes that they define can be named.
 
     Args:
-        args: what was typed.
+        args: What was typed.
 
     Returns:
-        The other arguments, and how much is to be said on stderr.
+        The other arguments, and how much to print on stderr.
 
     Raises:
         InputError: for --quiet beside --verbose, or a module that cannot be imported.
-        SystemExit: with code 0, after printing the version where --version is among them.
+        SystemExit: with code 0, after printing the version for --version.
     """
     if "--version" in args:
         print(f"jaxcast {importlib.metadata.version('jaxcast')}")
@@ -92,12 +92,12 @@ def set_up_jax() -> None:
 
 
 def run_command(main: Callable[[], None], settings: Any = None, level: Level = "normal") -> None:
-    """Sets JAX up for dynamics and runs a command; bad input becomes one line and exit code 2.
+    """Sets JAX up for dynamics and runs a command; bad input ends it with one line and exit code 2.
 
     Args:
-        main: the work.
-        settings: a dataclass whose fields are the command's options, which messages then name as they are typed.
-        level: how much is said on stderr.
+        main: The work.
+        settings: Dataclass with the command's options, which messages then name as they are typed.
+        level: How much to print on stderr.
     """
     set_up_jax()
     with ending_well(settings), reporting(level):
@@ -107,7 +107,11 @@ def run_command(main: Callable[[], None], settings: Any = None, level: Level = "
 
 @contextlib.contextmanager
 def ending_well(settings: Any = None) -> Iterator[None]:
-    """Turns what may end a command into one line on stderr and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Ends a command with one line on stderr and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM.
+
+    Args:
+        settings: Dataclass with the command's options, which messages then name as they are typed.
+    """
     before = None
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, _terminate)
@@ -143,7 +147,7 @@ def _refuse(message: str) -> None:
 
 
 def _unexpected() -> None:
-    """A fault of ours is shown whole; with several processes each says so itself, and none waits for the others."""
+    """Shows a fault of ours whole; each of several processes does so itself, and none waits for others."""
     if not jax.distributed.is_initialized():
         raise
     traceback.print_exc()
@@ -151,11 +155,14 @@ def _unexpected() -> None:
 
 
 def as_typed(message: str, settings: Any) -> str:
-    """A message with options named as they are typed, --num-leads for num_leads; texts in quotation marks stay as they are.
+    """Names options in a message as they are typed: --num-leads for num_leads.
 
     Args:
-        message: of an InputError.
-        settings: the command's dataclass; None for no options.
+        message: Message of an InputError; texts in quotation marks stay as they are.
+        settings: Dataclass with the command's options; None for no options.
+
+    Returns:
+        The message.
     """
     for name in values_of(settings) if settings is not None else ():
         option = f"--{name.replace('_', '-')}"
@@ -169,9 +176,10 @@ def as_typed(message: str, settings: Any) -> str:
 
 
 def keep_compiled_programs() -> None:
-    """Lets JAX keep compiled programs on disk, so that the same command starts faster the next time.
+    """Lets JAX keep compiled programs on disk, so that the next run of a command starts faster.
 
-    Where JAX_COMPILATION_CACHE_DIR says, else in the user's cache folder; JAX_ENABLE_COMPILATION_CACHE=false turns it off.
+    They lie where JAX_COMPILATION_CACHE_DIR says, else in the user's cache folder.
+    JAX_ENABLE_COMPILATION_CACHE=false turns this off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -181,7 +189,14 @@ def keep_compiled_programs() -> None:
 
 
 def check_numbers(settings: Any) -> None:
-    """Raises InputError for an option that is NaN or infinite."""
+    """Checks that all numbers among a command's options are finite.
+
+    Args:
+        settings: Dataclass with the options.
+
+    Raises:
+        InputError: for NaN or an infinite number.
+    """
     for name, value in values_of(settings).items():
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
@@ -189,7 +204,14 @@ def check_numbers(settings: Any) -> None:
 
 
 def check_file_names(settings: Any) -> None:
-    """Raises InputError for an option that names a file as no file can be named."""
+    """Checks that files can have the names among a command's options.
+
+    Args:
+        settings: Dataclass with the options.
+
+    Raises:
+        InputError: for a name that no file can have.
+    """
     for value in vars(settings).values() if dataclasses.is_dataclass(settings) else ():
         for path in value if isinstance(value, tuple) else (value,):
             if isinstance(path, Path):
@@ -199,5 +221,5 @@ def check_file_names(settings: Any) -> None:
 
 
 def make_console() -> Console:
-    """As wide as the terminal; wide enough for the tables where there is none."""
+    """Returns a console as wide as the terminal, or wide enough for tables where there is none."""
     return Console() if sys.stdout.isatty() else Console(width=110)

@@ -6,7 +6,11 @@ from jaxcast.errors import InputError
 
 
 def figure_of(*, width: float = 10.0, height: float = 4.4) -> Any:
-    """An empty figure, in inches.
+    """Returns an empty figure.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
 
     Raises:
         InputError: where matplotlib is not installed.

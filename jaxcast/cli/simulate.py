@@ -1,4 +1,4 @@
-"""`jaxcast simulate`: trajectories of a system into a file."""
+"""`jaxcast simulate`: writes trajectories of a system into a file."""
 
 import dataclasses
 from functools import partial
@@ -45,14 +45,15 @@ class Simulate:
     out: Path
     """File to write: .npz or .csv for one trajectory, .zarr for any number."""
     system: str = "lorenz63"
-    """lorenz63(sigma, rho, beta), lorenz96(dim, forcing) or rossler(a, b, c), each parameter by name; what is left out
-    has its usual value. A parameter is a number or a schedule: cosine(mean, amplitude, period, phase),
+    """System to integrate: lorenz63(sigma, rho, beta), lorenz96(dim, forcing), rossler(a, b, c), or
+    one of your own (see --import), with parameters by name; those left out have their usual values.
+    A parameter is a number or a schedule: cosine(mean, amplitude, period, phase),
     sum_of_cosines(mean, amplitudes, periods, phases), linear_ramp(start, stop, begin, end),
     piecewise_constant(times, values)."""
     num_samples: int = 4000
     """Samples of each trajectory."""
     num_trajectories: int = 1
-    """How many trajectories, from different starts."""
+    """Number of trajectories, from different starts."""
     dt: float = 0.1
     """Interval between samples, in MTU; a whole multiple of h."""
     h: float = 0.01
@@ -60,25 +61,25 @@ class Simulate:
     t0: float = 0.0
     """Time of the first sample, in MTU."""
     transient: float = 100.0
-    """Simulated before the first sample and thrown away, in MTU; a whole multiple of h."""
+    """Time to integrate before the first sample and discard, in MTU; a whole multiple of h."""
     start: Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER ...")] = ()
-    """The state that the transient starts from; by default random ones near the system's centre."""
+    """State at the start of the transient; by default random near the system's centre."""
     seed: int = 0
-    """Of the random starts."""
+    """Random seed of the starts."""
     dtype: Literal["float64", "float32"] = "float64"
-    """Of the integration and of the file."""
+    """Number format of the integration and of the file."""
     batch_size: int | None = None
-    """Trajectories integrated and written at a time, by each process: what is held in memory, three times over; by
-    default as many as fill 24 MB."""
+    """Trajectories that each process integrates and writes at a time. Memory holds three such
+    batches. By default a batch fills 24 MB."""
     processes: int = 1
-    """How many processes, on this or other hosts, share the work: start the same command in each, with a --process-id of
-    its own, and --out on a disk that all see."""
+    """Number of processes, on one or several hosts, that share the work. Start the same command in
+    each, with its own --process-id, and --out on a disk that all can see."""
     process_id: int = 0
-    """Which of them this is, from 0 to processes - 1."""
+    """Number of this process, from 0 to processes - 1."""
     coordinator: str = "localhost:8476"
-    """host:port at which the others reach process 0."""
+    """Address (host:port) at which the others reach process 0."""
     overwrite: bool = False
-    """Replace what --out and --plot name, if jaxcast wrote it."""
+    """Replace the files of --out and --plot, if jaxcast wrote them."""
     plot: Path | None = None
     """Also draw the first trajectory into this .png."""
 
@@ -93,7 +94,12 @@ class Simulate:
             self.simulate(system, done=not self.process_id and outputs.is_done("--out"))
 
     def simulate(self, system: System, *, done: bool) -> None:
-        """Integrates and writes; a store that is done, by a run that was killed before its picture, is only drawn."""
+        """Integrates and writes.
+
+        Args:
+            system: The system.
+            done: Whether the store was written by a run that was killed before its picture.
+        """
         self.estimate(system)
         if self.num_trajectories == 1:
             with phase("integrating"):
@@ -117,7 +123,7 @@ class Simulate:
         announce(f"{self.num_trajectories} x {self.num_samples} samples of {type(system).__name__} in {self.out}")
 
     def join(self) -> None:
-        """The other processes, before anything that JAX computes."""
+        """Joins the other processes, before JAX computes anything."""
         if not 0 <= self.process_id < self.processes:
             raise InputError(
                 f"process_id must be from 0 to processes - 1 = {self.processes - 1}, got {self.process_id}"
@@ -129,7 +135,7 @@ class Simulate:
         start_process(self.coordinator, self.processes, self.process_id)
 
     def checked(self) -> System:
-        """The system, after everything that can be refused was looked at."""
+        """Returns the system, after checking everything that can be refused."""
         system = parse_system(self.system)
         check_numbers(self)
         for name, least in (("num_samples", 2), ("num_trajectories", 1), ("batch_size", 1)):
@@ -155,7 +161,14 @@ class Simulate:
         return system
 
     def check_sizes(self, system: System) -> None:
-        """Raises InputError for more than memory or disk can hold."""
+        """Checks that memory and disk have room.
+
+        Args:
+            system: The system.
+
+        Raises:
+            InputError: for more than they can hold.
+        """
         in_memory, on_disk = self.sizes(system)
         size = f"{self.num_trajectories} x {self.num_samples} samples of {system.dim} components"
         check_memory(in_memory, f"{size}, {self.at_a_time(system)} trajectories at a time,")
@@ -163,18 +176,30 @@ class Simulate:
             check_disk(self.out, on_disk, size)
 
     def sizes(self, system: System) -> tuple[int, int]:
-        """The bytes in memory, a batch three times over, and on disk, where a .csv has about 20 characters a number."""
+        """Returns the bytes in memory, three batches, and on disk, about 20 characters a number in a .csv.
+
+        Args:
+            system: The system.
+        """
         per_batch = self.at_a_time(system) * self.bytes_each(system)
         times = self.num_samples * (system.dim + 1) * 20 if self.out.suffix == ".csv" else 8 * self.num_samples
         on_disk = times if self.out.suffix == ".csv" else times + self.num_trajectories * self.bytes_each(system)
         return 3 * per_batch + times, on_disk
 
     def at_a_time(self, system: System) -> int:
-        """Trajectories that are held in memory together."""
+        """Returns the number of trajectories held in memory together.
+
+        Args:
+            system: The system.
+        """
         return min(self.batch_size or self.fitting(system), self.num_trajectories)
 
     def estimate(self, system: System) -> None:
-        """Says what is to come."""
+        """Prints the expected sizes.
+
+        Args:
+            system: The system.
+        """
         in_memory, on_disk = self.sizes(system)
         num_steps = round((self.transient + self.dt * (self.num_samples - 1)) / self.h)
         note(
@@ -183,7 +208,11 @@ class Simulate:
         )
 
     def attributes(self, system: System) -> dict[str, Any]:
-        """How the trajectories are made."""
+        """Returns how the trajectories are made, for the file.
+
+        Args:
+            system: The system.
+        """
         return {
             "system": describe_system(system),
             "solver": SOLVER,
@@ -199,11 +228,20 @@ class Simulate:
 
     @property
     def times(self) -> np.ndarray:
-        """Of the samples."""
+        """Times of the samples."""
         return np.asarray(self.t0 + self.dt * np.arange(self.num_samples))
 
     def integrate(self, system: System, first: int, last: int) -> Any:
-        """The states of trajectories number first to last - 1; each is the same whatever is integrated beside it."""
+        """Integrates some of the trajectories; each is the same whatever is integrated beside it.
+
+        Args:
+            system: The system.
+            first: Number of the first trajectory.
+            last: Number after the last.
+
+        Returns:
+            Their states.
+        """
         numbers = jnp.arange(first, last)
         starts = jnp.asarray([self.start]) if self.start else _random_starts(system, numbers, self.seed)
         return simulate_ensemble(
@@ -218,7 +256,12 @@ class Simulate:
         ).states
 
     def stream(self, system: System, *, done: bool) -> None:
-        """Batch after batch into a zarr store, the next integrated while one is written."""
+        """Writes batch after batch into a zarr store, while the next is integrated.
+
+        Args:
+            system: The system.
+            done: Whether the store is written already.
+        """
         size = self.batch_size or self.fitting(system)
         if not done and not partial_path(self.out).exists():  # a run that begins is not begun in vain
             self.refuse_divergence(np.asarray(self.integrate(system, 0, min(size, self.num_trajectories))))
@@ -252,15 +295,28 @@ class Simulate:
             note(f"{num_bad} of the trajectories integrated now diverged; they are NaN from there on")
 
     def fitting(self, system: System) -> int:
-        """Trajectories to a batch; below the size from which malloc gives memory back, and gets it anew, every time."""
+        """Returns the trajectories of a batch, below the size from which malloc gives memory back each time.
+
+        Args:
+            system: The system.
+        """
         return max(1, 24_000_000 // self.bytes_each(system))
 
     def bytes_each(self, system: System) -> int:
-        """Of the states of one trajectory."""
+        """Returns the bytes of the states of one trajectory.
+
+        Args:
+            system: The system.
+        """
         return self.num_samples * system.dim * np.dtype(self.dtype).itemsize
 
     def writer(self, system: System, size: int) -> TrajectoryWriter:
-        """Of the store that all processes write to."""
+        """Opens the store that all processes write to.
+
+        Args:
+            system: The system.
+            size: Trajectories in a batch.
+        """
         return TrajectoryWriter(
             self.out,
             times=self.times,
@@ -274,7 +330,14 @@ class Simulate:
         )
 
     def refuse_divergence(self, states: np.ndarray) -> None:
-        """Raises InputError where every trajectory has diverged."""
+        """Refuses states of which every trajectory has diverged.
+
+        Args:
+            states: The states.
+
+        Raises:
+            InputError: with the step.
+        """
         if not np.isfinite(states).all((1, 2)).any():
             raise InputError(f"{shown(self.system)} diverges with h={self.h}; choose a smaller h or another start")
 
@@ -293,7 +356,13 @@ MOST_LETTERS = 120
 
 
 def draw_trajectory(path: Path, system: System, trajectory: Trajectory) -> None:
-    """Draws the first 200 samples of up to six components."""
+    """Draws the first 200 samples of up to six components.
+
+    Args:
+        path: Name of the picture.
+        system: The system.
+        trajectory: The trajectory.
+    """
     from jaxcast.plotting.trajectories import plot_series
 
     shown = list(system.components)[:MOST_COMPONENTS]

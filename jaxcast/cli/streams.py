@@ -1,4 +1,4 @@
-"""What becomes of a command whose output cannot be printed: its work goes on, and one line says so."""
+"""Keeps a command working where its output cannot be printed, and says so in one line."""
 
 import contextlib
 import errno
@@ -28,10 +28,11 @@ class _Sink(io.FileIO):
 
 @contextlib.contextmanager
 def printing_safely() -> Iterator[None]:
-    """Keeps a command going where nobody reads its output, as after `| head -1`, and where a disk under it is full.
+    """Keeps a command working where nobody reads its output, as after `| head -1`, or its disk is full.
 
-    A reader that has seen enough is no error. Any other ends the command with one line and exit code 2, once its files
-    are written; standard output that is closed ends it before it begins.
+    A reader that has seen enough is no error. Any other error ends the command with one line and
+    exit code 2, once its files are written. Standard output that is closed ends it before it
+    begins.
     """
     if sys.stdout is None:
         _take_numbers()
@@ -49,7 +50,7 @@ def printing_safely() -> Iterator[None]:
 
 
 def _take_numbers() -> None:
-    """Opens the numbers of closed streams, lest a file of ours gets one and what is printed."""
+    """Opens the numbers of closed streams, so that none of our files gets one and what is printed."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)

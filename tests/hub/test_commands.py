@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -69,6 +70,30 @@ def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsy
     )
     np.testing.assert_allclose(written[1].quantiles[:, 0, 0], median, rtol=1e-8)
     assert (written[0].quantiles != written[1].quantiles).all()
+
+
+class Highest(jaxcast.hub.QuantilePool, name="highest_of_the_test"):
+    """A pool of a user's own."""
+
+    def observe(self, forecasts):
+        return None
+
+    def __call__(self, memory, forecasts):
+        values = jnp.where(forecasts.present[..., None], forecasts.quantiles, -jnp.inf)
+        return jaxcast.Output(values.max(2), {})
+
+
+def test_a_pool_of_the_user_is_named_on_the_command_line(tables, tmp_path):
+    forecasts, truth = tables
+    common = ["--forecasts", forecasts, "--truth", truth, "--model", "us-pool", "--target-name", "wk inc x"]
+    run("forecast", *common, "--method", "highest_of_the_test", "--out", tmp_path)
+    written = jaxcast.load_hub(tmp_path, truth, pending=True).quantiles
+    hub = jaxcast.load_hub(forecasts, truth, pending=True)
+    np.testing.assert_allclose(written[:, -1, 0], hub.quantiles[:, -1].max(1), rtol=1e-9)
+    with pytest.raises(
+        jaxcast.InputError, match=r"--method must be one of adaptive, .*, highest_of_the_test, got 'lowest'"
+    ):
+        run("forecast", *common, "--method", "lowest", "--out", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`jaxcast hub score | pool | forecast`: score a hub's models, train a pool of them, write the next ensemble file."""
+"""`jaxcast hub score | pool | forecast`: scores a hub's models, trains a pool of them, writes a round."""
 
 import dataclasses
 from pathlib import Path
@@ -35,33 +35,38 @@ Method = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NAMES.own)}}}"), NAM
 
 @dataclasses.dataclass(frozen=True)
 class _Tables:
-    """What every command of a hub reads."""
+    """The tables that every command of a hub reads."""
 
     forecasts: Path
     """Forecasts: a .csv or .parquet table, or the folder of a hub, legacy or hubverse."""
     truth: Path
-    """Truth: a .csv or .parquet table with location, date and value, or a hub's time-series or oracle-output table."""
+    """Target data: a .csv or .parquet table with location, date and value, or a hub's time-series
+    or oracle-output table."""
     truth_source: str | None = None
-    """Text that the truth's source or as_of column contains, where the table holds several vintages."""
+    """Text in the source or as_of column of the target data, where the table holds several
+    vintages."""
     target: str | None = None
-    """Which target, where the tables hold several."""
+    """Target to read, where the tables hold several."""
     first_horizon: int | None = None
-    """Horizon of the first date after the newest truth that forecasters could know; by default 0 where the tables hold a horizon
-    0 (FluSight: reference date and horizon 0 are the week after that truth), else 1 (the US COVID-19 hub)."""
+    """Horizon of the first date after the newest target data that forecasters could know. By
+    default 0 where the tables hold a horizon 0 (FluSight: the reference date is a week after these
+    data), else 1 (US COVID-19 hub)."""
     models: tuple[str, ...] = ()
     """Names of the models; by default all."""
     num_models: int | None = None
-    """Instead of --models: as many of those with the most forecasts."""
+    """Instead of --models: the number of models, those with the most forecasts."""
     locations: tuple[str, ...] = ()
-    """By default all."""
+    """Names of the locations; by default all."""
     levels: tuple[float, ...] = ()
     """Quantile levels; by default all."""
     step_days: int = 7
-    """Days between two dates of the hub: 7, or 1 for a daily one."""
+    """Days between two dates of the hub: 7, or 1 for a daily hub."""
     bad: Literal["raise", "drop"] = "raise"
-    """What to do with crossing quantiles, missing levels, NA and duplicate rows: stop, or leave them out and say how many."""
+    """Whether to stop at crossing quantiles, missing levels, NA and duplicate rows, or to drop and
+    count them."""
 
     def load(self, horizon: int, *, pending: bool = False) -> Hub:
+        """Reads the hub at one horizon."""
         check_numbers(self)
         doing("reading the tables of the hub")
         if self.models and self.num_models is not None:
@@ -96,15 +101,15 @@ class ScoreHub(_Tables):
     """
 
     horizon: int = 1
-    """In steps, as the tables count it."""
+    """Horizon in steps, as the tables count it."""
     baseline: str | None = None
-    """The model whose relative WIS is 1."""
+    """Model whose relative WIS is 1."""
     first: str = "0001-01-01"
     """First target date."""
     last: str = "9999-12-31"
     """Last target date."""
     common: bool = False
-    """Only the tasks that all models forecast."""
+    """Score only the tasks that all models forecast."""
     out: Path | None = None
     """Folder for results.json and a picture of who submitted when."""
     overwrite: bool = False
@@ -141,14 +146,14 @@ class PoolHub(_Tables):
     out: Path = Path("hub-pool")
     """Folder for the pool, results.json and pictures."""
     horizon: int = 1
-    """In steps, as the tables count it."""
+    """Horizon in steps, as the tables count it."""
     lower: float | None = 0.0
-    """The least value that the truth can have; None for any."""
+    """The least value that the target can have; None for any."""
     num_optimizer_steps: int = 15
     """Optimizer steps before each date."""
     follow_newest: bool = False
-    """Let the pool move towards the newest truth and by its newest errors. Many hubs revise these values later: where they
-    do, scores over final truth promise more than such a pool keeps."""
+    """Let the pool follow the newest target data and its newest errors. Many hubs revise these data
+    later; scores on final data then promise more than such a pool delivers."""
     overwrite: bool = False
     """Start afresh where the folder holds another run."""
 
@@ -192,26 +197,27 @@ class ForecastHub(_Tables):
     """
 
     model: str = "jaxcast-ensemble"
-    """TEAM-MODEL, the name of the file's model. Its forecasts of earlier rounds are not pooled."""
+    """Name of the file's model, TEAM-MODEL. Its forecasts of earlier rounds are not pooled."""
     out: Path = Path("model-output")
     """A hub's model-output folder."""
     horizons: tuple[int, ...] = (1,)
-    """In steps, as the tables count them; a pool is made for each."""
+    """Horizons in steps, as the tables count them; a pool is made for each."""
     method: Method = "adaptive"
-    """How to pool. adaptive is trained on all that is known, unless --pool says otherwise."""
+    """Pool of the forecasts. adaptive is trained on all that is known, unless --pool gives a
+    trained one. A pool of your own is named with --import."""
     pool: Path | None = None
-    """Folder of `jaxcast hub pool`, whose pool is used as it is, for a single horizon."""
+    """Folder of jaxcast hub pool; its pool is used as it is, for a single horizon."""
     target_name: str | None = None
-    """What the hub calls the target, where its tables do not say."""
+    """Hub's name of the target, where its tables have none."""
     lower: float | None = 0.0
-    """The least value that the truth can have; None for any."""
+    """The least value that the target can have; None for any."""
     follow_newest: bool = False
-    """Let the pool move towards the newest truth and by its newest errors. Many hubs revise these values later: where they
-    do, scores over final truth promise more than such a pool keeps."""
+    """Let the pool follow the newest target data and its newest errors. Many hubs revise these data
+    later; scores on final data then promise more than such a pool delivers."""
     plot: Path | None = None
-    """Picture (.png) of the forecast for the location of the largest median."""
+    """Also draw the forecast for the location with the largest median into this .png."""
     overwrite: bool = False
-    """Replace the file and the picture that are there already, if jaxcast wrote them."""
+    """Replace the file and the picture, if jaxcast wrote them."""
 
     def run(self) -> None:
         """Runs the command."""
@@ -241,7 +247,13 @@ class ForecastHub(_Tables):
             self.submit(hubs, reference, hub)
 
     def submit(self, hubs: dict[int, Hub], reference: np.datetime64, hub: Hub) -> None:
-        """Pools, writes the file and draws it."""
+        """Pools, writes the file and draws it.
+
+        Args:
+            hubs: Hub at each horizon.
+            reference: Reference date of the round.
+            hub: Hub at the first horizon.
+        """
         target, path = check_submission(
             self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
         )
@@ -260,12 +272,19 @@ class ForecastHub(_Tables):
             draw_fan(self.plot, newest, hub, reference)
 
     def candidates(self, horizon: int) -> Hub:
-        """Reads the models to pool: its own file of an earlier round may lie in the same hub."""
+        """Reads the models to pool, without the command's own, whose file may lie in the same hub.
+
+        Args:
+            horizon: The horizon.
+        """
         hub = self.load(horizon, pending=True)
         return hub.only([name for name in hub.models if name != self.model])
 
     def newest(self, hub: Hub) -> np.ndarray:
-        """Pools the forecasts of the last date, (location, quantile), NaN where there is none.
+        """Pools the forecasts of the last date, (location, quantile), NaN where there are none.
+
+        Args:
+            hub: The hub.
 
         Raises:
             InputError: for one that is not finite.
@@ -277,7 +296,11 @@ class ForecastHub(_Tables):
         return pooled[:, -1]
 
     def pooled(self, hub: Hub) -> np.ndarray:
-        """The forecasts of the chosen pool, (location, time, quantile)."""
+        """Returns the forecasts of the chosen pool, (location, time, quantile).
+
+        Args:
+            hub: The hub.
+        """
         forecasts = hub.forecasts()
         if self.method != "adaptive":
             return np.asarray(pool_forecasts(_made(self.method), forecasts).forecast)
@@ -298,13 +321,13 @@ class ForecastHub(_Tables):
 
 
 def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hub) -> None:
-    """Checks pooled forecasts wherever there is a candidate.
+    """Checks pooled forecasts wherever any model forecast.
 
     Args:
-        pooled: (location, time, quantile).
-        is_forecast: (location, time), where any model forecast.
-        name: of the pool.
-        hub: whose locations, dates and horizon are meant.
+        pooled: Forecasts (location, time, quantile).
+        is_forecast: Whether any model forecast (location, time).
+        name: Name of the pool.
+        hub: Hub with the locations, dates and horizon.
 
     Raises:
         InputError: for the first that is not finite, with pool, horizon, location and date.
@@ -320,7 +343,7 @@ def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hu
 
 
 def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
-    """The reference date that the newest forecasts of all horizons have in common.
+    """Returns the reference date that the newest forecasts of all horizons have in common.
 
     Raises:
         InputError: where they have none.
@@ -335,7 +358,7 @@ def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
 
 
 def _check_lower(lower: float | None, hub: Hub) -> None:
-    """Raises InputError where the truth is below what is said to be its least value."""
+    """Raises InputError where target data are below their least value."""
     known = hub.truth[np.isfinite(hub.truth)]
     if lower is not None and known.size and known.min() < lower:
         raise InputError(f"the truth holds {known.min():g}, which is below lower, {lower:g}; give a lower one")
@@ -352,7 +375,7 @@ def _made(method: str) -> QuantilePool:
 
 
 def _newest_truth(hub: Hub) -> str:
-    """What the newest forecasts were made from, and a word where it is older than they may use."""
+    """Returns what the newest forecasts were made from, and whether that is older than it may be."""
     expected = hub.dates[-1] - hub.steps_ahead * hub.step
     known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
     if not len(known):

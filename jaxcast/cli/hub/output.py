@@ -18,6 +18,13 @@ FINAL_TRUTH = "final truth: as the table has it now, revisions are not replayed"
 
 
 def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
+    """Prints a table of scores.
+
+    Args:
+        rows: Rows of `score_forecasters`.
+        hub: The hub.
+        dates: The dates in words.
+    """
     covered = [name for name in rows[0] if name.startswith("coverage")]
     table = Table(
         title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, {len(hub.levels)} levels, final truth",
@@ -56,11 +63,21 @@ def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
 
 
 def say(*lines: str) -> None:
-    """Prints lines as they are: names in them are neither markup nor emoji."""
+    """Prints lines as they are: names in them are neither markup nor emoji.
+
+    Args:
+        lines: The lines.
+    """
     make_console().print("\n".join(lines), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def draw_submissions(path: Path, hub: Hub) -> None:
+    """Draws who submitted when, where matplotlib is installed.
+
+    Args:
+        path: Name of the picture.
+        hub: The hub.
+    """
     from jaxcast.plotting.quantiles import plot_submissions
 
     try:
@@ -74,6 +91,13 @@ def draw_submissions(path: Path, hub: Hub) -> None:
 
 
 def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
+    """Draws the weights of the adaptive pool over time, where matplotlib is installed.
+
+    Args:
+        path: Name of the picture.
+        hub: The hub.
+        weights: Weight of each model at each date.
+    """
     from jaxcast.plotting.quantiles import plot_model_weights
 
     try:
@@ -86,6 +110,14 @@ def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
 
 
 def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.datetime64) -> None:
+    """Draws the forecast of the location with the largest median.
+
+    Args:
+        path: Name of the picture.
+        newest: Quantiles of every location by horizon.
+        hub: The hub.
+        reference: Reference date of the round.
+    """
     from jaxcast.plotting.quantiles import plot_fan
     from jaxcast.plotting.trajectories import HISTORY, label_of
 

@@ -58,30 +58,32 @@ class EvaluatePool:
     """
 
     pool: Path
-    """Folder that `jaxcast pool train` wrote."""
+    """Folder of a trained pool, written by jaxcast pool train."""
     trajectory: Path
     """File with the truth: .npz, .csv or .zarr."""
     out: Path
     """Folder for results.json and pictures."""
     against: tuple[Path, ...] = ()
-    """Folders of other pools, of any kind, that forecast the same windows; tested in pairs against the first."""
+    """Folders of other pools, of any kind, to compare with the first on the same windows by paired
+    tests."""
     trajectory_index: int = 0
-    """Which trajectory, in a file of many."""
+    """Index of the trajectory, in a file of several."""
     num_windows: int | None = None
-    """Consecutive windows; by default as many as fit, up to 200."""
+    """Number of consecutive windows; by default as many as fit, up to 200."""
     num_leads: int | None = None
-    """Leads of each window; by default 9 Lyapunov times, by --lyapunov-exponent or, for a file of `jaxcast simulate`,
-    by the system that made it; else 128."""
+    """Steps ahead in each window. By default 9 Lyapunov times, from --lyapunov-exponent or, for a
+    file of jaxcast simulate, from its system; else 128."""
     history_size: int | None = None
-    """True samples before each window; by default as few as fill the memory of every pool; where one follows a
-    regime, which more samples make surer, 100, or a quarter of the file where that is less."""
+    """True samples before each window. By default as few as fill the memory of every pool; with a
+    regime pool 100, or a quarter of the file if that is less."""
     threshold: float | None = None
-    """A forecast is valid while its squared error is below this, in squared units of the state; by default 0.175 of the
-    error at which it saturates, twice the file's variance."""
+    """A forecast is valid while its squared error is below this, in squared units of the state. By
+    default 0.175 times the saturation error, which is twice the file's variance."""
     norm: Literal["mean", "sum"] = "mean"
-    """Of the squared error, over the components."""
+    """Norm of the squared error over the components."""
     lyapunov_exponent: float | None = None
-    """Per time unit; where given, valid times are also shown in Lyapunov times."""
+    """Maximal Lyapunov exponent per time unit; if given, valid times are also shown in Lyapunov
+    times."""
     overwrite: bool = False
     """Start afresh where the folder holds other results."""
 

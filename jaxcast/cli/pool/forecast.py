@@ -46,32 +46,34 @@ class ForecastPool:
     """
 
     pool: Path
-    """Folder that `jaxcast pool train` wrote."""
+    """Folder of a trained pool, written by jaxcast pool train."""
     history: Path
     """File with the samples before the forecast: .npz, .csv or .zarr."""
     out: Path
-    """File to write the forecast to: .npz, .csv or .zarr."""
+    """File for the forecast: .npz, .csv or .zarr."""
     at: float | None = None
-    """Time of the newest sample that the pool sees, rounded to the nearest of the file; by default its last."""
+    """Time of the newest sample that the pool sees, rounded to the nearest in the file; by default
+    the last."""
     num_leads: int = 100
-    """Samples to forecast."""
+    """Steps ahead to forecast."""
     trajectory_index: int = 0
-    """Which trajectory, in a file of many."""
+    """Index of the trajectory, in a file of several."""
     history_size: int | None = None
-    """Samples that the pool sees, up to the newest; by default those that fill the memory of a pool with delays, and for
-    a regime, which more samples make surer, 100 or as many as there are."""
+    """Samples that the pool sees, up to the newest. By default a pool with delays sees those that
+    fill its memory; a regime pool sees 100, or all if there are fewer, and becomes surer with
+    more."""
     seed_index: int = 0
-    """Which of the pools, where several were trained together."""
+    """Index of the pool, where several were trained together."""
     weights: Path | None = None
     """Also write the candidates' weights at every lead to this .npz, .csv or .zarr."""
     regime: Path | None = None
-    """Also write, at every lead, the regime that a regime pool infers, its deviation, and the spread of the forecast (its
-    standard deviation, one for each component) to this .npz, .csv or .zarr."""
+    """Also write the regime that a regime pool infers at every lead, its standard deviation, and
+    the standard deviation of each component of the forecast to this .npz, .csv or .zarr."""
     overwrite: bool = False
-    """Replace what --out, --weights, --regime and --plot name, if jaxcast wrote it."""
+    """Replace the files of --out, --weights, --regime and --plot, if jaxcast wrote them."""
     plot: Path | None = None
-    """Also draw history, forecast and, where it is known, the truth into this .png; for a regime pool with the spread of
-    the forecast and the regime."""
+    """Also draw the history, the forecast and any known truth into this .png; for a regime pool
+    also the forecast's spread and the regime."""
 
     def run(self) -> None:
         """Runs the command."""

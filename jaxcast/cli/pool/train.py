@@ -75,35 +75,39 @@ class TrainPool:
     """
 
     trajectory: Path
-    """File to learn from: .npz, .csv or .zarr with a time and a state axis."""
+    """Training trajectory: .npz, .csv or .zarr, with a time and a state axis."""
     out: Path
     """Folder for the trained pool, its settings, losses and picture."""
     candidates: str = ""
-    """The candidate models: a system with lists of numbers, one model for each, written [28, 30, ...] or
-    linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only feed_forward needs none."""
+    """Candidate models: a system with lists of numbers, one model for each, written [28, 30, ...]
+    or linspace(first, last, how many), such as lorenz63(rho=linspace(28, 48, 11)). Only
+    feed_forward needs none."""
     pool: Method = "regime"
-    """What turns the candidates' forecasts into one. regime: a filter over the state and the parameter in which the
-    candidates differ; corrected_interpolation: between the candidates, corrected by a kernel regression, better where the
-    parameter is itself chaotic; additive_attention: the published pool; feed_forward forecasts without candidates. Options that
-    a pool does not use are refused."""
+    """Pool that combines the candidates' forecasts. regime: a filter over the state and the
+    parameter in which the candidates differ; corrected_interpolation: interpolation between the
+    candidates with a kernel regression as correction, better where the parameter is itself chaotic;
+    additive_attention: the published pool; feed_forward: no candidates. Options that a pool does
+    not use are refused."""
     h: float = 0.01
-    """Step of the candidates' Runge-Kutta integrator; the interval between samples must be a whole multiple of it."""
+    """Step of the candidates' Runge-Kutta integrator; the interval between samples must be a whole
+    multiple of it."""
     trajectory_index: int = 0
-    """Which trajectory, in a file of many."""
+    """Index of the trajectory, in a file of several."""
     num_delays: int = 5
-    """Past states and errors that a network, corrected_interpolation or simplex_least_squares sees."""
+    """Past states and errors seen by a network, corrected_interpolation or
+    simplex_least_squares."""
     hidden_size: int = 120
-    """Hidden units of the network, of each head where there are several."""
+    """Hidden units of the network, or of each head where there are several."""
     num_heads: int = 2
     """Heads of multi_head_attention."""
     penalty: float = 1.0
-    """Of ridge_regression, on the squared weights, in the squared unit of the state."""
+    """Penalty of ridge_regression on the squared weights, in squared units of the state."""
     training: TrainingOptions = dataclasses.field(default_factory=TrainingOptions)
     """Training of the pools that are networks."""
     seed: int = 0
     """Random seed of initial parameters and shuffling."""
     network_dtype: Literal["float32", "float64"] = "float32"
-    """Arithmetic of the network; the candidates' is always float64."""
+    """Number format of the network; the candidates are always in float64."""
     overwrite: bool = False
     """Start afresh where the folder holds a run with other settings."""
 
