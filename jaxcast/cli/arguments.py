@@ -119,10 +119,10 @@ def check_subcommand(names: Sequence[str], args: Sequence[str], prog: str, *, el
     """Checks that arguments begin with the name of a command, or ask for help.
 
     Args:
-        names: the commands.
-        args: what was typed after `prog`.
-        prog: what the command is called so far.
-        elsewhere: full names of commands that lie in groups; suggested where only their last word was typed.
+        names: Names of the commands.
+        args: What was typed after `prog`.
+        prog: Name of the command so far.
+        elsewhere: Full names of commands in groups; suggested where only their last word was typed.
 
     Raises:
         InputError: with the nearest names.

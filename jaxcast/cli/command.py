@@ -107,7 +107,9 @@ def run_command(main: Callable[[], None], settings: Any = None, level: Level = "
 
 @contextlib.contextmanager
 def ending_well(settings: Any = None) -> Iterator[None]:
-    """Ends a command with one line on stderr and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM.
+    """Ends a command with one line on stderr and an exit code.
+
+    The code is 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM.
 
     Args:
         settings: Dataclass with the command's options, which messages then name as they are typed.
@@ -147,7 +149,7 @@ def _refuse(message: str) -> None:
 
 
 def _unexpected() -> None:
-    """Shows a fault of ours whole; each of several processes does so itself, and none waits for others."""
+    """Shows a fault of ours whole; each of several processes does so itself, without waiting."""
     if not jax.distributed.is_initialized():
         raise
     traceback.print_exc()

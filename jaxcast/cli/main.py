@@ -46,13 +46,13 @@ def parse(args: list[str]) -> Any:
     """Reads a command and its options.
 
     Args:
-        args: what was typed after `jaxcast`.
+        args: What was typed after `jaxcast`.
 
     Returns:
         The command, a dataclass with a method `run`.
 
     Raises:
-        InputError: in one line, for a command or an option that there is not.
+        InputError: in one line, for a command or an option that does not exist.
         SystemExit: with code 0, after printing help.
     """
     if any(arg.startswith("--tyro-") for arg in args):  # writes completions for shells
@@ -69,7 +69,7 @@ def parse(args: list[str]) -> Any:
 
 
 def _split(args: list[str]) -> tuple[str, list[str]]:
-    """Splits arguments into a command's name and its options; a group's name or "" where help is asked for."""
+    """Splits arguments into a command and its options; a group's name or "" where help is asked for."""
     check_subcommand(_names(COMMANDS), args, "jaxcast", elsewhere=tuple(COMMANDS))
     first, rest = args[0], args[1:]
     if first in COMMANDS:

@@ -20,9 +20,9 @@ def overview(commands: Mapping[str, type], groups: Mapping[str, str], group: str
     """Writes the help of `jaxcast` or of one group: a line for each command.
 
     Args:
-        commands: classes of commands by name, with the group's name first where there is one.
-        groups: what each group is for.
-        group: the group to show; by default all commands.
+        commands: Classes of commands by name, with the group's name first where there is one.
+        groups: Description of each group.
+        group: Group to show; by default all commands.
 
     Returns:
         The text.

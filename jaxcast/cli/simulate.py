@@ -88,7 +88,7 @@ class Simulate:
         self.join()
         system = self.checked()
         files = {"--out": (self.out, DATA), "--plot": (self.plot, PICTURE)}
-        # Of several processes, the first one writes and draws; the others fill the store that it made.
+        # Of several processes, the first one writes and draws; the others fill its store.
         settings = {name: value for name, value in vars(self).items() if name != "coordinator"}
         with Outputs(settings, {} if self.process_id else files, overwrite=self.overwrite) as outputs:
             self.simulate(system, done=not self.process_id and outputs.is_done("--out"))
@@ -176,7 +176,7 @@ class Simulate:
             check_disk(self.out, on_disk, size)
 
     def sizes(self, system: System) -> tuple[int, int]:
-        """Returns the bytes in memory, three batches, and on disk, about 20 characters a number in a .csv.
+        """Returns the bytes in memory, those of three batches, and on disk.
 
         Args:
             system: The system.
@@ -295,7 +295,9 @@ class Simulate:
             note(f"{num_bad} of the trajectories integrated now diverged; they are NaN from there on")
 
     def fitting(self, system: System) -> int:
-        """Returns the trajectories of a batch, below the size from which malloc gives memory back each time.
+        """Returns the default number of trajectories in a batch.
+
+        Larger batches cost more: malloc then gives memory back, and gets it anew, every time.
 
         Args:
             system: The system.

@@ -28,11 +28,11 @@ class _Sink(io.FileIO):
 
 @contextlib.contextmanager
 def printing_safely() -> Iterator[None]:
-    """Keeps a command working where nobody reads its output, as after `| head -1`, or its disk is full.
+    """Keeps a command working where nobody reads its output, as after `| head -1`.
 
-    A reader that has seen enough is no error. Any other error ends the command with one line and
-    exit code 2, once its files are written. Standard output that is closed ends it before it
-    begins.
+    A reader that has seen enough is no error. Any other error, such as a full disk, ends the
+    command with one line and exit code 2, once its files are written. Standard output that is
+    closed ends it before it begins.
     """
     if sys.stdout is None:
         _take_numbers()

@@ -72,12 +72,12 @@ def parse_date(text: str, where: str) -> np.datetime64:
 def dates_in(texts: Sequence[str], where: Callable[[int], str]) -> Dates:
     """Reads a column of dates.
 
-    Dates with an offset from UTC become UTC. Where the offset changes with daylight saving and every time
-    is midnight, the dates are days of that place, and stay as written.
+    Dates with an offset from UTC become UTC. Where the offset changes with daylight saving and
+    every time is midnight, the dates are days of that place, and stay as written.
 
     Args:
-        texts: one for each row.
-        where: what to call the place of a row in a message.
+        texts: Cells of the column.
+        where: Function from a row to its name in messages.
 
     Returns:
         The dates, and notes on what was changed.

@@ -106,15 +106,15 @@ class RunFolder:
         """Opens the folder of a command or an experiment, with its options as settings.
 
         Args:
-            command: dataclass of options, with `out` and `overwrite` among them.
-            reads: options that name the files and folders that the run reads. They are no settings, as
-                a file may be moved: `facts` has a fingerprint of what was read.
-            facts: settings beside the options, as JSON values.
-            only: options that are settings; by default all.
-            outputs: names of the files that the run writes into the folder.
-            path: the folder; by default `out`.
-            code: folder with code of the run besides the package's.
-            commit: version control's name of the code.
+            command: Dataclass of options, with `out` and `overwrite` among them.
+            reads: Options that name files and folders to read. They are no settings, as a file may
+                be moved: `facts` has a fingerprint of what was read.
+            facts: Settings beside the options, as JSON values.
+            only: Options that are settings; by default all.
+            outputs: Names of the files that the run writes into the folder.
+            path: The folder; by default `out`.
+            code: Folder with code of the run besides the package's.
+            commit: Version control's name of the code.
 
         Returns:
             The open folder.
@@ -322,7 +322,7 @@ def values_of(command: Any) -> dict[str, Any]:
     """Returns the value of every option, those of nested dataclasses beside the others.
 
     Args:
-        command: dataclass of options.
+        command: Dataclass of options.
 
     Returns:
         Values by the option's name.

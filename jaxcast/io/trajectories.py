@@ -33,8 +33,9 @@ def save_trajectory(
 ) -> None:
     """Saves one trajectory, times (time,) and states (time, dim), to an .npz, .csv or .zarr file.
 
-    Numbers are kept to the bit. The file gets its name when it is whole; until then it has a hidden name beside it. A file that
-    is there already is replaced only with `overwrite`, and only where jaxcast wrote it.
+    Numbers are kept to the bit. The file gets its name when it is whole; until then it has a hidden
+    name beside it. A file that is there already is replaced only with `overwrite`, and only where
+    jaxcast wrote it.
 
     Args:
         path: The file; its suffix decides the format.

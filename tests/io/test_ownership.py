@@ -1,9 +1,12 @@
 """What a command may replace: what jaxcast wrote, never what it reads, and never while another command writes it."""
 
 import contextlib
+import dataclasses
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +219,38 @@ def test_output_that_cannot_be_printed_is_one_line(tmp_path, redirect, code, err
     assert (process.returncode, process.stdout) == (code, "")
     assert process.stderr.startswith(error)
     assert process.stderr.count("\n") == (code > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of a command, some of them nested."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Inner:
+        rate: float = 0.5
+
+    data: Path
+    out: Path
+    others: tuple[Path, ...] = ()
+    shape: Path | None = None
+    unused: int = 1
+    inner: Inner = Inner()
+    overwrite: bool = False
+
+
+def test_a_run_is_opened_from_the_options_of_a_command(tmp_path):
+    """Inputs are no settings, but are protected; their facts are settings."""
+    (tmp_path / "data.csv").write_text("1")
+    options = Options(tmp_path / "data.csv", tmp_path / "run", (tmp_path / "a", tmp_path / "b"), Path("s.csv"))
+    reads = ("data", "others")
+    folder = RunFolder.of(options, reads=reads, facts={"table": "abc"}, only=("data", "shape", "rate"))
+    assert folder.settings == {"shape": "s.csv", "rate": 0.5, "table": "abc"}
+    assert json.loads((tmp_path / "run/config.json").read_text())["settings"] == folder.settings
+    folder.close()
+    moved = dataclasses.replace(options, data=tmp_path / "other.csv", unused=2)
+    RunFolder.of(moved, reads=reads, facts={"table": "abc"}, only=("data", "shape", "rate")).close()
+    with pytest.raises(jaxcast.InputError, match=r"holds a run with other settings \(table: abc there, new now\)"):
+        RunFolder.of(options, reads=reads, facts={"table": "new"}, only=("shape", "rate"))
+    inside = dataclasses.replace(options, others=(tmp_path / "run",))
+    with pytest.raises(jaxcast.InputError, match=r"--out would replace .*run, which --others .*run reads"):
+        RunFolder.of(inside, reads=reads)

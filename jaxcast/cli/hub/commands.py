@@ -94,8 +94,8 @@ class _Tables:
 class ScoreHub(_Tables):
     """Score the models of a hub.
 
-    Prints the weighted interval score (WIS) and its components, coverage, relative WIS, and the number
-    of tasks of each model.
+    Prints the weighted interval score (WIS) and its components, coverage, relative WIS, and the
+    number of tasks of each model.
 
     Example: jaxcast hub score --forecasts hub/ --truth truth.csv --baseline COVIDhub-baseline
     """
@@ -136,9 +136,9 @@ class ScoreHub(_Tables):
 class PoolHub(_Tables):
     """Train, score and save the adaptive pool of a hub's models.
 
-    The pool is trained from a rolling origin: the pool of each date sees only earlier dates. It is scored
-    beside the equally weighted mean and median. Target data are used in their final form; revisions are
-    not replayed.
+    The pool is trained from a rolling origin: the pool of each date sees only earlier dates. It is
+    scored beside the equally weighted mean and median. Target data are used in their final form;
+    revisions are not replayed.
 
     Example: jaxcast hub pool --forecasts hub/ --truth truth.csv --out pool
     """
@@ -193,7 +193,8 @@ class PoolHub(_Tables):
 class ForecastHub(_Tables):
     """Pool a hub's newest forecasts and write a hubverse file.
 
-    Example: jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble --out model-output
+    Example: jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble
+        --out model-output
     """
 
     model: str = "jaxcast-ensemble"

@@ -1,4 +1,4 @@
-"""`jaxcast pool evaluate`: how long a trained pool's forecasts stay true, beside the plain alternatives."""
+"""`jaxcast pool evaluate`: how long a pool's forecasts stay accurate, beside simple alternatives."""
 
 import dataclasses
 from functools import partial
@@ -48,9 +48,9 @@ from jaxcast.windows import Windows, cut_windows, forecast_windows
 class EvaluatePool:
     """Measure how long the forecasts of a trained pool stay accurate.
 
-    Cuts a trajectory into windows, forecasts each from the samples before it, and measures the valid
-    time: how long the squared error stays below a threshold. Give a trajectory that the pool was not
-    trained on. Times are in the unit of the trajectory.
+    Cuts a trajectory into windows, forecasts each from the samples before it, and measures the
+    valid time: how long the squared error stays below a threshold. Give a trajectory that the pool
+    was not trained on. Times are in the unit of the trajectory.
 
     For the series of a table, see jaxcast series evaluate.
 
@@ -146,7 +146,7 @@ class EvaluatePool:
                 note(f"note: {who} was trained on this very trajectory; give another one")
 
     def pools(self) -> dict[str, StoredModel]:
-        """What is evaluated, and what it is compared with, by what its rows are called."""
+        """Loads the pool and those to compare it with, by the names of their rows."""
         folders = [self.pool, *self.against]
         if len({folder.resolve() for folder in folders}) < len(folders):
             raise InputError(
@@ -155,7 +155,19 @@ class EvaluatePool:
         return {"pool": load_model(self.pool)} | {f"pool in {folder}": load_model(folder) for folder in self.against}
 
     def windows(self, trajectory: Trajectory, pools: dict[str, StoredModel], attributes: dict[str, Any]) -> Windows:
-        """The windows that were asked for, or as many as fit."""
+        """Cuts the windows: those asked for, or as many as fit.
+
+        Args:
+            trajectory: The truth.
+            pools: The pools, whose memory decides the history.
+            attributes: How the truth was made.
+
+        Returns:
+            The windows.
+
+        Raises:
+            InputError: for numbers out of range.
+        """
         for name in ("num_windows", "num_leads"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}")
@@ -183,7 +195,18 @@ class EvaluatePool:
     def row(
         self, label: str, outputs: list[Output], windows: Windows, stored: StoredModel, threshold: float
     ) -> dict[str, Any]:
-        """Median valid time over the windows, and over seeds the median of medians."""
+        """Computes the median valid time over the windows; over seeds, the median of the medians.
+
+        Args:
+            label: Name of the forecaster.
+            outputs: Forecasts of each seed.
+            windows: The windows.
+            stored: The pool, with its sampling interval.
+            threshold: Squared error below which a forecast is valid.
+
+        Returns:
+            The row of the forecaster.
+        """
 
         def judge(forecast: Any, truth: Any) -> Any:
             return valid_time(forecast, truth, dt=stored.attributes["dt"], threshold=threshold, norm=self.norm)
@@ -208,7 +231,12 @@ class EvaluatePool:
         return row
 
     def show(self, results: dict[str, Any], window: float) -> None:
-        """Prints the table; a median that reaches the windows' end is that or more."""
+        """Prints the table; a median at the windows' end is marked as "or more".
+
+        Args:
+            results: Results of the command.
+            window: Duration of a window.
+        """
         table = Table(
             title=f"Median valid time over {counted(results['num_windows'], 'window')} of {results['num_leads']} leads",
             caption=f"squared error ({self.norm} over components) below {results['threshold']:.4g}; "
@@ -257,7 +285,17 @@ class EvaluatePool:
         folder: RunFolder,
         time_unit: str,
     ) -> None:
-        """Draws bars of valid times, and the regime or the weights over the first window; nothing where matplotlib is missing."""
+        """Draws valid times, and the first window's regime or weights, if matplotlib is installed.
+
+        Args:
+            rows: Rows of the table.
+            output: Forecasts of the pool.
+            windows: The windows.
+            hidden: The hidden parameter, where it is known.
+            stored: The pool.
+            folder: Folder of the pictures.
+            time_unit: Unit of the times.
+        """
         try:
             figure_of()
         except InputError:
@@ -273,7 +311,15 @@ class EvaluatePool:
 
 
 def exponent_of(attributes: dict[str, Any], trajectory: Trajectory) -> float | None:
-    """The maximal Lyapunov exponent of the system that made a file, the mean of 16 starts; None where it tells none."""
+    """Computes the maximal Lyapunov exponent of the system that made a file, the mean of 16 starts.
+
+    Args:
+        attributes: Attributes of the file.
+        trajectory: Its trajectory.
+
+    Returns:
+        The exponent; None where the file names no system.
+    """
     try:
         system, h = parse_system(attributes["system"]), float(attributes["h"])
     except (KeyError, TypeError, ValueError):
@@ -286,7 +332,11 @@ def exponent_of(attributes: dict[str, Any], trajectory: Trajectory) -> float | N
 
 
 def tell_divergence(outputs: dict[str, list[Output]]) -> None:
-    """Says which forecasters give what is not finite, in how many windows, and at which lead first."""
+    """Prints which forecasters diverge, in how many windows, and at which lead first.
+
+    Args:
+        outputs: Forecasts by forecaster and seed.
+    """
     for label, of_seeds in outputs.items():
         is_finite = np.asarray([np.isfinite(np.asarray(output.forecast)).all(-1) for output in of_seeds])
         bad = ~is_finite.all(-1)
@@ -296,7 +346,14 @@ def tell_divergence(outputs: dict[str, list[Output]]) -> None:
 
 
 def interval_label(rows: list[dict[str, Any]]) -> str:
-    """What the intervals are: below six windows none covers the median with 95 %."""
+    """Describes the intervals: below six windows none contains the median with 95 %.
+
+    Args:
+        rows: Rows of the table.
+
+    Returns:
+        A few words.
+    """
     coverage = rows[0]["interval_coverage"]
     if coverage >= 0.95:
         return "95 % interval of the median over windows"
@@ -306,7 +363,18 @@ def interval_label(rows: list[dict[str, Any]]) -> str:
 
 
 def forecasters(stored: StoredModel, others: dict[str, StoredModel]) -> dict[str, list[Any]]:
-    """What is compared: the pool (every seed), others, its weights held, plain ways to use the candidates, persistence."""
+    """Makes all forecasters to compare.
+
+    These are the pool (every seed), other pools, the pool's weights held, simple uses of the
+    candidates, and persistence.
+
+    Args:
+        stored: The pool.
+        others: Other pools by name.
+
+    Returns:
+        Cells by name, one for each seed.
+    """
     candidates, pools = stored.forecast_map, every_seed(stored)
     cells: dict[str, list[Any]] = {"pool": [one.cell for one in pools]}
     cells |= {label: [one.cell for one in every_seed(other)] for label, other in others.items()}
@@ -327,11 +395,26 @@ def forecasters(stored: StoredModel, others: dict[str, StoredModel]) -> dict[str
 
 
 def every_seed(stored: StoredModel) -> list[StoredModel]:
+    """Returns the pools that were trained together, each by itself.
+
+    Args:
+        stored: The stored pools.
+    """
     return [pick_seed(stored, index) for index in range(stored.attributes.get("num_seeds") or 1)]
 
 
 def paired(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
-    """The first pool against each other on the same windows; over seeds, the median of each window."""
+    """Tests the first pool against each other pool on the same windows.
+
+    Over seeds, each window counts with its median.
+
+    Args:
+        rows: Rows of the table.
+        labels: Names of the pools.
+
+    Returns:
+        A test for each other pool.
+    """
     by_label = {row["method"]: row for row in rows}
     ours, *others = (
         median_over_seeds(*(np.asarray(by_label[label][name]) for name in ("valid_times", "censored")))

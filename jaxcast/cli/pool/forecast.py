@@ -1,4 +1,4 @@
-"""`jaxcast pool forecast`: what a trained pool says comes next."""
+"""`jaxcast pool forecast`: forecasts a trajectory with a trained pool."""
 
 import dataclasses
 from pathlib import Path
@@ -36,13 +36,14 @@ SPIN_UP = 100
 class ForecastPool:
     """Forecast with a trained pool from any time of a trajectory.
 
-    The pool sees the samples up to that time and continues on its own. Where the file has later samples,
-    the picture and the printed error compare the forecast with them. Times are in the unit of the
-    trajectory.
+    The pool sees the samples up to that time and continues on its own. Where the file has later
+    samples, the picture and the printed error compare the forecast with them. Times are in the unit
+    of the trajectory.
 
     For the series of a table, see jaxcast series forecast.
 
-    Example: jaxcast pool forecast --pool pool --history truth.npz --num-leads 60 --out forecast.csv --plot forecast.png
+    Example: jaxcast pool forecast --pool pool --history truth.npz --num-leads 60
+        --out forecast.csv --plot forecast.png
     """
 
     pool: Path
@@ -111,7 +112,14 @@ class ForecastPool:
         self.report(result, output, stored, newest, stored_pool)
 
     def newest(self, trajectory: Trajectory) -> int:
-        """The index of the newest sample that the pool sees."""
+        """Returns the index of the newest sample that the pool sees.
+
+        Args:
+            trajectory: The history.
+
+        Raises:
+            InputError: for a time outside of it.
+        """
         times = np.asarray(trajectory.times)
         if self.at is None:
             return len(times) - 1
@@ -122,7 +130,14 @@ class ForecastPool:
         return int(np.argmin(abs(times - self.at)))
 
     def refuse_missing(self, stored_pool: StoredModel) -> None:
-        """Raises InputError for what was asked for and the pool does not have."""
+        """Refuses outputs that the pool does not have.
+
+        Args:
+            stored_pool: The pool.
+
+        Raises:
+            InputError: for weights or a regime that there are not.
+        """
         is_regime = isinstance(stored_pool.pool, RegimeForecaster)
         if self.weights is not None and stored_pool.forecast_map is None:
             raise InputError(f"the pool in {shown(self.pool)} weighs no candidates; leave --weights out")
@@ -130,7 +145,15 @@ class ForecastPool:
             raise InputError(f"the pool in {shown(self.pool)} infers no regime; leave --regime out")
 
     def checked_history(self, cell: Any, available: int) -> int:
-        """How many samples the pool sees."""
+        """Returns how many samples the pool sees.
+
+        Args:
+            cell: The pool as a cell.
+            available: Samples up to the newest.
+
+        Raises:
+            InputError: for fewer samples than the pool needs, or more than there are.
+        """
         least = cell.warmup + 1
         if available < least:
             raise InputError(
@@ -147,7 +170,18 @@ class ForecastPool:
         return self.history_size
 
     def rolled(self, cell: Any, trajectory: Trajectory, first: int, newest: int, dt: float) -> Output:
-        """The closed loop after the samples from first to newest; every row of the output at the time of its lead."""
+        """Forecasts in closed loop after some samples.
+
+        Args:
+            cell: The pool as a cell.
+            trajectory: The history.
+            first: Index of the first sample that the pool sees.
+            newest: Index of the last one.
+            dt: Interval between samples.
+
+        Returns:
+            The output; each of its rows belongs to the time of its lead.
+        """
         begin = float(trajectory.times[0])
         exogenous = jnp.asarray(begin + dt * np.arange(first, newest + 1 + self.num_leads))
         history = jnp.asarray(trajectory.states[first : newest + 1], float)
@@ -167,7 +201,15 @@ class ForecastPool:
         stored_pool: StoredModel,
         history_size: int,
     ) -> None:
-        """The forecast, and the weights where they were asked for, with all that made them."""
+        """Writes the forecast, and the weights and the regime where they were asked for.
+
+        Args:
+            result: The forecast.
+            output: What the pool reports.
+            stored: The history.
+            stored_pool: The pool.
+            history_size: Samples that the pool has seen.
+        """
         attributes = {
             "forecast_by": str(self.pool),
             "pool": stored_pool.attributes["settings"],
@@ -196,7 +238,15 @@ class ForecastPool:
     def report(
         self, result: Trajectory, output: Output, stored: StoredTrajectory, newest: int, stored_pool: StoredModel
     ) -> None:
-        """What came out, in one line, and the picture."""
+        """Prints the result in one line, and draws it.
+
+        Args:
+            result: The forecast.
+            output: What the pool reports.
+            stored: The history, with later samples where there are any.
+            newest: Index of the newest sample that the pool has seen.
+            stored_pool: The pool.
+        """
         truth = stored.trajectory.states[newest + 1 : newest + 1 + self.num_leads]
         line = f"{self.num_leads} leads from time {float(stored.trajectory.times[newest]):g} in {self.out}"
         if len(truth):
@@ -221,10 +271,14 @@ class ForecastPool:
 
 
 def pick_seed(stored: StoredModel, index: int) -> StoredModel:
-    """One of the pools that were trained together.
+    """Returns one of the pools that were trained together.
+
+    Args:
+        stored: The stored pools.
+        index: Index of the seed.
 
     Raises:
-        InputError: for an index that there is not.
+        InputError: for an index out of range.
     """
     num_seeds = stored.attributes.get("num_seeds") or 1
     if not 0 <= index < num_seeds:
@@ -235,7 +289,16 @@ def pick_seed(stored: StoredModel, index: int) -> StoredModel:
 
 
 def refuse_divergence(pool: Path, forecast: Any, times: np.ndarray) -> None:
-    """Raises InputError for a forecast that is not finite at some lead, with the pool and that lead."""
+    """Refuses a forecast that is not finite.
+
+    Args:
+        pool: Folder of the pool.
+        forecast: The forecast.
+        times: Times of its leads.
+
+    Raises:
+        InputError: with the pool and the first such lead.
+    """
     is_finite = np.isfinite(np.asarray(forecast)).all(-1)
     if not is_finite.all():
         lead = int(np.argmin(is_finite)) + 1
@@ -247,12 +310,22 @@ def refuse_divergence(pool: Path, forecast: Any, times: np.ndarray) -> None:
 
 
 def enough_history(cell: Any) -> int:
-    """Samples after which more change little: for delays none, a filter goes on to gain where there is noise."""
+    """Returns the samples after which more change little.
+
+    A pool with delays needs only its memory; a filter keeps gaining where there is noise.
+
+    Args:
+        cell: The pool as a cell.
+    """
     return cell.warmup + 1 if isinstance(cell, Forecaster) else SPIN_UP
 
 
 def _check_about(pool: StoredModel, names: Any, dt: Any) -> None:
-    """Raises InputError for what `jaxcast pool train` cannot have noted beside a pool, or candidates that do not fit it."""
+    """Checks what `jaxcast pool train` noted beside a pool, and whether its candidates fit it.
+
+    Raises:
+        InputError: for what the command cannot have written.
+    """
     check_texts("components", names)
     check_number("dt", dt, above=0)
     num_seeds = pool.attributes["num_seeds"]
@@ -274,10 +347,18 @@ def _check_about(pool: StoredModel, names: Any, dt: Any) -> None:
 
 
 def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
-    """The file's trajectory with its columns in the order of those that a pool was trained on, found by name.
+    """Puts the columns of a file in the order of those that a pool was trained on, by name.
+
+    Args:
+        pool: The pool.
+        stored: Trajectory of the file.
+        path: The file.
+
+    Returns:
+        The trajectory in that order.
 
     Raises:
-        InputError: unless the file has the components and the sampling interval that the pool was trained on.
+        InputError: for other components, or another sampling interval.
     """
     if isinstance(pool.pool, CalibratedForecaster | SeriesModel):
         raise InputError("that is no pool, but a forecaster of series; use jaxcast series with it")

@@ -17,7 +17,13 @@ from jaxcast.windows import Windows
 
 
 class Hidden(NamedTuple):
-    """The parameter in which the candidates differ, their values, and its true course, a function of times."""
+    """The parameter in which the candidates differ.
+
+    Args:
+        name: Its name.
+        values: Its value in each candidate.
+        course: Its true value, a function of times.
+    """
 
     name: str
     values: np.ndarray
@@ -25,12 +31,24 @@ class Hidden(NamedTuple):
 
 
 def coordinates_of(forecast_map: Any) -> tuple[str, np.ndarray] | None:
-    """`candidate_coordinates` of the candidates; None where they are not jaxcast's systems."""
+    """Returns the parameter in which candidates differ and its values.
+
+    Args:
+        forecast_map: The candidates.
+
+    Returns:
+        Name and values; None where the candidates are not jaxcast's systems.
+    """
     return candidate_coordinates(unstack_systems(forecast_map.system)) if isinstance(forecast_map, FlowMap) else None
 
 
 def candidate_names(forecast_map: Any, num_models: int) -> list[str]:
-    """Names the candidates: as "rho=28" by the parameter in which they differ, else by their numbers."""
+    """Names the candidates by the parameter in which they differ ("rho=28"), else by their numbers.
+
+    Args:
+        forecast_map: The candidates.
+        num_models: Number of candidates.
+    """
     found = coordinates_of(forecast_map)
     if found is None:
         return [f"candidate{i}" for i in range(num_models)]
@@ -38,13 +56,25 @@ def candidate_names(forecast_map: Any, num_models: int) -> list[str]:
 
 
 def regime_name(forecast_map: Any) -> str:
-    """What to call the regime: as the parameter in which the candidates differ, where it is one."""
+    """Returns a name for the regime: the parameter in which the candidates differ, if there is one.
+
+    Args:
+        forecast_map: The candidates.
+    """
     found = coordinates_of(forecast_map)
     return "regime" if found is None else found[0]
 
 
 def hidden_parameter(forecast_map: Any, stored: StoredTrajectory) -> Hidden | None:
-    """What a file tells of the parameter in which the candidates differ."""
+    """Finds the true values of the parameter in which the candidates differ.
+
+    Args:
+        forecast_map: The candidates.
+        stored: Trajectory of a file, with its attributes.
+
+    Returns:
+        The parameter; None where the file does not tell it.
+    """
     found = coordinates_of(forecast_map)
     if found is None or "system" not in stored.attributes:
         return None
@@ -58,7 +88,17 @@ def hidden_parameter(forecast_map: Any, stored: StoredTrajectory) -> Hidden | No
 
 
 def track(output: Output, windows: Windows, hidden: Hidden, dt: float) -> dict[str, Any]:
-    """How well the regime, or else the highest weight, follows the hidden parameter in closed loop, over whole windows."""
+    """Measures how well the regime, or else the highest weight, follows the hidden parameter.
+
+    Args:
+        output: Closed-loop forecasts of whole windows.
+        windows: The windows.
+        hidden: The parameter.
+        dt: Interval between samples.
+
+    Returns:
+        Correlation and mean distance, and by what they were measured.
+    """
     history = windows.history.shape[1]
     if "regime" in output.info:
         followed, truth = np.asarray(output.info["regime"])[..., 0], hidden.course(windows.times[:, history - 1 : -1])
@@ -80,7 +120,17 @@ def track(output: Output, windows: Windows, hidden: Hidden, dt: float) -> dict[s
 
 
 def spread_by_lead(output: Output, windows: Windows) -> dict[str, list[float | None]]:
-    """The spread that forecasts tell and the error they have, at each lead, the medians over windows; not over failed ones."""
+    """Computes the forecasts' spread and error at each lead, medians over the windows.
+
+    Failed windows do not count.
+
+    Args:
+        output: Forecasts of the windows.
+        windows: The windows.
+
+    Returns:
+        Spread and error by lead.
+    """
     spread = np.sqrt((np.asarray(output.info["spread"]) ** 2).mean(-1))
     error = np.sqrt(np.asarray((output.forecast - windows.truth) ** 2).mean(-1))
     medians = {
@@ -91,5 +141,9 @@ def spread_by_lead(output: Output, windows: Windows) -> dict[str, list[float | N
 
 
 def finite_or_none(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Returns a number, or None where it is not finite, as JSON has no NaN.
+
+    Args:
+        value: The number.
+    """
     return value if math.isfinite(value) else None

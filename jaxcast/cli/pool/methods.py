@@ -134,7 +134,14 @@ def options_of(method: str) -> set[str]:
 
 
 def refuse_other_options(settings: Any) -> None:
-    """Raises InputError for options that the chosen pool would ignore."""
+    """Refuses options that the chosen pool would ignore.
+
+    Args:
+        settings: The command.
+
+    Raises:
+        InputError: with these options.
+    """
     own = options_of(settings.pool)
     defaults = values_of(type(settings)(trajectory=settings.trajectory, out=settings.out))
     ignored = [

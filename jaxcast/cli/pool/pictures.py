@@ -1,4 +1,4 @@
-"""Figures of the commands: matplotlib is asked for by name where it is missing."""
+"""Pictures of the pool commands."""
 
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,31 @@ MOST_COMPONENTS = 6
 
 
 def some_of(num_shown: int, num_all: int, what: str) -> str:
-    """Words for a title: which of them are drawn, where not all are; else nothing."""
+    """Says in a title that not all are drawn.
+
+    Args:
+        num_shown: Number drawn.
+        num_all: Number there is.
+        what: What they are.
+
+    Returns:
+        A few words; "" where all are drawn.
+    """
     return "" if num_shown >= num_all else f" (the first {num_shown} of {num_all} {what})"
 
 
 def draw_valid_times(
     path: Path, rows: list[dict[str, Any]], interval_label: str, *, window: float, time_unit: str
 ) -> None:
-    """Draws a bar for every row of an evaluation over windows of this duration."""
+    """Draws a bar of the valid time of every row.
+
+    Args:
+        path: Name of the picture.
+        rows: Rows of an evaluation.
+        interval_label: Description of the intervals.
+        window: Duration of a window.
+        time_unit: Unit of the times.
+    """
     from jaxcast.plotting.trajectories import plot_valid_times
 
     figure = figure_of(width=8.0, height=1.4 + 0.4 * len(rows))
@@ -53,7 +70,16 @@ def draw_weights(
     *,
     time_unit: str,
 ) -> None:
-    """Draws the weights in the first window, by the candidates' coordinates and over the hidden parameter where known."""
+    """Draws the weights in the first window, and the hidden parameter where it is known.
+
+    Args:
+        path: Name of the picture.
+        output: Forecasts of the windows.
+        windows: The windows.
+        coordinates: Parameter in which the candidates differ, and its values.
+        hidden: The hidden parameter.
+        time_unit: Unit of the times.
+    """
     from jaxcast.plotting.trajectories import plot_weights
 
     times = np.asarray(windows.times[0, windows.history.shape[1] - 1 :])
@@ -78,7 +104,16 @@ def draw_weights(
 def draw_regime(
     path: Path, output: Output, windows: Windows, name: str, hidden: Hidden | None, *, time_unit: str
 ) -> None:
-    """Draws the regime in the first window with its deviation, over the hidden parameter where it is known."""
+    """Draws the regime in the first window, with the true parameter where it is known.
+
+    Args:
+        path: Name of the picture.
+        output: Forecasts of the windows.
+        windows: The windows.
+        name: Name of the regime.
+        hidden: The hidden parameter.
+        time_unit: Unit of the times.
+    """
     from jaxcast.plotting.trajectories import plot_regime
 
     times = np.asarray(windows.times[0, windows.history.shape[1] - 1 : -1])
@@ -105,7 +140,17 @@ def draw_forecast(
     hidden: Hidden | None,
     regime_name: str,
 ) -> None:
-    """Draws history, forecast and what was observed later of up to six components; below them an inferred regime."""
+    """Draws history, forecast and observed values of up to six components, and the inferred regime.
+
+    Args:
+        path: Name of the picture.
+        result: The forecast.
+        output: What the pool reports.
+        stored: The history, with later samples where there are any.
+        newest: Index of the newest sample that the pool has seen.
+        hidden: The hidden parameter, where it is known.
+        regime_name: Name of the regime.
+    """
     from jaxcast.plotting.trajectories import plot_forecast, plot_regime
 
     shown = list(stored.components)[:MOST_COMPONENTS]

@@ -1,4 +1,4 @@
-"""What `jaxcast pool train` does for a regime: looks at its input, fits it, and says what was found."""
+"""What `jaxcast pool train` does for a regime: checks its input, fits it, and reports the result."""
 
 from typing import Any
 
@@ -35,17 +35,32 @@ NUM_SETTLING = 6
 
 
 def check_input(trajectory: Trajectory, candidates: FlowMap) -> None:
-    """Raises InputError for what the fit would refuse, before anything is written."""
+    """Checks a trajectory and candidates before anything is written.
+
+    Args:
+        trajectory: Training trajectory.
+        candidates: The candidates.
+
+    Raises:
+        InputError: for what the fit would refuse.
+    """
     check_trajectory(trajectory)
     found = coordinates_of(candidates)
     check_ensemble(trajectory.states, forecasts_along(candidates, trajectory), None if found is None else found[1])
 
 
 def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[RegimeForecaster, Trial | None]:
-    """Fits the forecaster, told the number in which the candidates differ where it is one, and returns its trial too.
+    """Fits the regime forecaster, with the number in which the candidates differ, if there is one.
+
+    Args:
+        trajectory: Training trajectory.
+        candidates: The candidates.
+
+    Returns:
+        The forecaster, and its trial.
 
     Raises:
-        InputError: where the fit has no finite result.
+        InputError: where the result of the fit is not finite.
     """
     found = coordinates_of(candidates)
     cell, trial = fit_and_trial(trajectory, forecast_map=candidates, coordinates=None if found is None else found[1])
@@ -57,11 +72,19 @@ def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[RegimeForecaste
 
 
 def compare_on_trial(trial: Trial, trajectory: Trajectory, candidates: FlowMap) -> dict[str, Any]:
-    """Compares the regime with corrected interpolation, fitted to what comes before the trial's windows, by valid times.
+    """Compares the regime with corrected interpolation by valid times in the trial's windows.
+
+    Corrected interpolation is fitted to what comes before these windows.
+
+    Args:
+        trial: Trial of the regime.
+        trajectory: Training trajectory.
+        candidates: The candidates.
 
     Returns:
-        The median valid time of each by the name of its pool; which share of the windows is forecast longer by corrected
-        interpolation, and which less long; and the windows' end, beyond which nothing is known.
+        Median valid time by the name of the pool; the shares of windows that corrected
+        interpolation forecasts longer and less long; the duration of a window, beyond which nothing
+        is known; and the number of windows.
     """
     before = Trajectory(*(part[: trial.num_samples] for part in trajectory))
     samples = one_step_samples(before, min(NUM_DELAYS, trial.num_samples // 4), candidates)
@@ -89,7 +112,14 @@ def _valid_times(cell: Any, windows: Windows, dt: float, threshold: float) -> np
 
 
 def advice_from(tried: dict[str, Any]) -> str | None:
-    """One line that recommends corrected interpolation where the trial shows it clearly better than the regime."""
+    """Recommends corrected interpolation where it was clearly better than the regime.
+
+    Args:
+        tried: Result of `compare_on_trial`.
+
+    Returns:
+        One line; None for no advice.
+    """
     medians = tried["valid_time_median"]
     own, other = medians["regime"], medians["corrected_interpolation"]
     if not (other >= CLEARLY * own and tried["share_longer"] >= 2 * tried["share_shorter"] and other > 0):
@@ -102,16 +132,28 @@ def advice_from(tried: dict[str, Any]) -> str | None:
 
 
 def one_step_error(cell: RegimeForecaster, trajectory: Trajectory) -> tuple[float, int]:
-    """The mean squared one-step error along the training trajectory, and of how many samples."""
+    """Computes the mean squared one-step error along the training trajectory.
+
+    Args:
+        cell: The forecaster.
+        trajectory: The trajectory.
+
+    Returns:
+        The error, and the number of its samples.
+    """
     forecasts = open_loop(cell, trajectory.states, trajectory.times).forecast
     errors = forecasts[NUM_SETTLING - 1 : -1] - trajectory.states[NUM_SETTLING:]
     return float(jnp.mean(errors**2)), len(errors)
 
 
 def findings(cell: RegimeForecaster) -> dict[str, Any]:
-    """What was found, as JSON: the regime in the user's coordinates, largest oscillation first; noise in units of the state.
+    """Returns what the fit found, as JSON values.
 
-    unit: the standard deviation of the candidates' own coordinates.
+    The regime is in the user's coordinates, its largest oscillation first; noise is in units of the
+    state. `unit` is the standard deviation of the candidates' own coordinates.
+
+    Args:
+        cell: The forecaster.
     """
     emulator, course = cell.emulator, cell.course
     found = coordinates_of(cell.forecast_map)
@@ -135,7 +177,12 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
 
 
 def described(found: dict[str, Any], scale: Any) -> list[str]:
-    """The findings in lines for a person; noise and misfit in standard deviations of the state."""
+    """Describes the findings in lines; noise and misfit are in standard deviations of the state.
+
+    Args:
+        found: Result of `findings`.
+        scale: Standard deviation of each component of the state.
+    """
     name = found["parameter"] or "regime (in a unit of its own)"
     shown = lambda values: ", ".join(f"{value:.4g}" for value in values)  # noqa: E731
     course = f"{name}: {shown(found['level'])} halfway"

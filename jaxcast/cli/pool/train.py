@@ -1,4 +1,4 @@
-"""`jaxcast pool train`: a pool of candidate models, trained on a trajectory in a file."""
+"""`jaxcast pool train`: trains a pool of candidate models on a trajectory in a file."""
 
 import contextlib
 import dataclasses
@@ -52,7 +52,14 @@ from jaxcast.training.run import check_training_memory
 
 
 class Prepared(NamedTuple):
-    """What a pool is made from."""
+    """What a pool is trained on.
+
+    Args:
+        stored: Trajectory of the file.
+        trajectory: The same as JAX arrays.
+        candidates: The candidates, None for a pool without.
+        samples: One-step samples.
+    """
 
     stored: StoredTrajectory
     trajectory: Trajectory
@@ -64,14 +71,15 @@ class Prepared(NamedTuple):
 class TrainPool:
     """Train a pool of candidate models on a trajectory.
 
-    A pool weights the candidates at each step by their latest errors. By default it infers the hidden
-    regime that these errors reveal, and how the regime changes over time; --pool additive_attention is
-    the published method. After an interruption the same command resumes. Times are in the unit of the
-    trajectory.
+    A pool weights the candidates at each step by their latest errors. By default it infers the
+    hidden regime that these errors reveal, and how the regime changes over time; --pool
+    additive_attention is the published method. After an interruption the same command resumes.
+    Times are in the unit of the trajectory.
 
     For the series of a table, see jaxcast series train.
 
-    Example: jaxcast pool train --trajectory truth.npz --candidates "lorenz63(rho=linspace(28, 48, 11))" --out pool
+    Example: jaxcast pool train --trajectory truth.npz --out pool
+        --candidates "lorenz63(rho=linspace(28, 48, 11))"
     """
 
     trajectory: Path
@@ -149,7 +157,7 @@ class TrainPool:
         print(f"{self.pool} in {self.out}: one-step mean squared error on its training samples {shown}")
 
     def prepared(self) -> Prepared:
-        """The trajectory, the candidates and the samples, after everything that can be refused was looked at."""
+        """Returns what the pool is trained on, after checking everything that can be refused."""
         check_numbers(self)
         refuse_other_options(self)
         check_sizes(num_delays=self.num_delays, hidden_size=self.hidden_size, num_heads=self.num_heads)
@@ -177,7 +185,15 @@ class TrainPool:
         return Prepared(stored, trajectory, candidates, samples)
 
     def samples(self, trajectory: Trajectory, candidates: FlowMap | None) -> OneStepSamples:
-        """The one-step samples, refused where they are too few or the candidates diverge."""
+        """Returns the one-step samples.
+
+        Args:
+            trajectory: Training trajectory.
+            candidates: The candidates.
+
+        Raises:
+            InputError: for too few samples, or candidates that diverge.
+        """
         delays = self.num_delays if "num_delays" in options_of(self.pool) else 1
         samples = one_step_samples(trajectory, delays, candidates)
         if network_of(self.pool) and self.training.batch_size > len(samples.targets):
@@ -192,7 +208,14 @@ class TrainPool:
         return samples
 
     def regime(self, prepared: Prepared) -> tuple[RegimeForecaster, dict[str, Any]]:
-        """The regime forecaster, and what it found, which is also printed."""
+        """Fits the regime forecaster, and prints what was found.
+
+        Args:
+            prepared: What it is trained on.
+
+        Returns:
+            The forecaster, and the results for the file.
+        """
         assert prepared.candidates is not None
         began = time.monotonic()
         with phase("finding the regime"):
@@ -212,11 +235,26 @@ class TrainPool:
         return cell, results
 
     def num_batches(self, samples: OneStepSamples) -> int:
-        """Minibatches of an epoch."""
+        """Returns the minibatches of an epoch.
+
+        Args:
+            samples: The samples.
+        """
         return max(1, len(samples.targets) // self.training.batch_size)
 
     def fitted(self, samples: OneStepSamples, folder: RunFolder) -> tuple[Any, np.ndarray | None]:
-        """The trained pool, and the losses of a network, (seed, epoch)."""
+        """Trains the pool.
+
+        Args:
+            samples: The samples.
+            folder: Folder of the run, with its checkpoint.
+
+        Returns:
+            The pool, and the losses of a network, (seed, epoch).
+
+        Raises:
+            InputError: for a training that diverges.
+        """
         if network_of(self.pool) is None:
             return self.closed_form(samples), None
         init = initializer(self.pool, samples, self)
@@ -261,7 +299,11 @@ class TrainPool:
         return jax.tree.unflatten(jax.tree.structure(like), leaves), arrays["losses"]
 
     def closed_form(self, samples: OneStepSamples) -> Any:
-        """The pools that need no training by gradient."""
+        """Fits a pool that needs no training by gradients.
+
+        Args:
+            samples: The samples.
+        """
         if (kind := fitted_of(self.pool)) is not None:
             return kind.fit(samples)
         if self.pool == "equal_weights":
@@ -275,13 +317,23 @@ class TrainPool:
         return fit_linear_regression(samples.forecasts, samples.targets)
 
     def errors(self, pool: Any, samples: OneStepSamples) -> list[float]:
-        """Mean squared one-step error along the training trajectory, of each seed."""
+        """Returns the mean squared one-step error along the training trajectory, for each seed.
+
+        Args:
+            pool: The pool.
+            samples: The samples.
+        """
         if network_of(self.pool):
             return [float(e) for e in jax.vmap(lambda one: one_step_errors(one, samples).mean())(pool)]
         return [float(one_step_errors(pool, samples).mean())]
 
     def draw(self, losses: np.ndarray, folder: RunFolder) -> None:
-        """The losses as a picture, where matplotlib is there."""
+        """Draws the losses, where matplotlib is installed.
+
+        Args:
+            losses: Losses (seed, epoch).
+            folder: Folder of the picture.
+        """
         from jaxcast.plotting.trajectories import plot_losses
 
         try:
@@ -295,7 +347,13 @@ class TrainPool:
 
 
 def initializer(pool: str, samples: OneStepSamples, settings: TrainPool) -> Callable[[Any], Any]:
-    """key -> network."""
+    """Returns the function that makes a network from a random key.
+
+    Args:
+        pool: Name of the pool.
+        samples: The samples, which decide its sizes.
+        settings: The command.
+    """
     network: Any = network_of(pool)
     num_models = None if samples.forecasts is None else samples.forecasts.shape[1]
     facts = {"dim": samples.targets.shape[1], "num_models": num_models, "dtype": jnp.dtype(settings.network_dtype)}
@@ -304,7 +362,15 @@ def initializer(pool: str, samples: OneStepSamples, settings: TrainPool) -> Call
 
 
 def as_the_candidates(text: str, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
-    """The file's trajectory with its columns in the order of the candidates' components, where it has these names.
+    """Puts the columns of a file in the order of the candidates' components, if it has these names.
+
+    Args:
+        text: The candidates as they were typed.
+        stored: Trajectory of the file.
+        path: The file.
+
+    Returns:
+        The trajectory in that order.
 
     Raises:
         InputError: where some of the names, but not all, are the candidates'.
@@ -318,10 +384,16 @@ def as_the_candidates(text: str, stored: StoredTrajectory, path: Path) -> Stored
 
 
 def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) -> FlowMap:
-    """The candidates as a flow map over the file's sampling interval.
+    """Returns the candidates as a flow map over the file's sampling interval.
+
+    Args:
+        text: The candidates as they were typed.
+        stored: Trajectory of the file.
+        path: The file.
+        h: Step of the integrator.
 
     Raises:
-        InputError: where the file has another dimension than the candidates, or dt is no whole multiple of h.
+        InputError: for a file of another dimension, or an interval that is no whole multiple of h.
     """
     systems = parse_candidates(text)
     dim = stored.trajectory.states.shape[1]
@@ -334,6 +406,10 @@ def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) ->
 
 
 def sampling_interval(trajectory: Trajectory) -> float:
-    """The interval between samples, without the rounding of the file's times."""
+    """Returns the interval between samples, without the rounding of the file's times.
+
+    Args:
+        trajectory: The trajectory.
+    """
     times = np.asarray(trajectory.times, float)
     return float(f"{(times[-1] - times[0]) / (len(times) - 1):.9g}")
