@@ -22,9 +22,12 @@ class QuantilePool(Saveable):
     The call turns this memory and the models' forecasts into the pool's own. Neither step looks
     ahead.
 
+    A subclass is a `FrozenPytree`. One with a name, and defaults for all its fields, can be named
+    on the command line.
+
     Example:
         >>> import jaxcast, jax.numpy as jnp, numpy as np
-        >>> class Highest(jaxcast.hub.QuantilePool):
+        >>> class Highest(jaxcast.hub.QuantilePool, jaxcast.FrozenPytree):
         ...     def observe(self, forecasts):
         ...         return None
         ...     def __call__(self, memory, forecasts):

@@ -72,7 +72,7 @@ def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsy
     assert (written[0].quantiles != written[1].quantiles).all()
 
 
-class Highest(jaxcast.hub.QuantilePool, name="highest_of_the_test"):
+class Highest(jaxcast.hub.QuantilePool, jaxcast.FrozenPytree, name="highest_of_the_test"):
     """A pool of a user's own."""
 
     def observe(self, forecasts):

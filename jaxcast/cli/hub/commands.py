@@ -366,7 +366,7 @@ def _check_lower(lower: float | None, hub: Hub) -> None:
 
 
 def _made(method: str) -> QuantilePool:
-    """Makes the pool of a name, jaxcast's or a user's, which needs no training."""
+    """Makes a pool that needs no training, jaxcast's or a user's."""
     try:
         return names_of(QuantilePool)[method]()
     except TypeError as error:
