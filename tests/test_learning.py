@@ -314,5 +314,5 @@ def test_the_simple_language_model_with_a_sigmoid_is_its_equations():
     assert model.config["activation"] == "sigmoid"
     again = jaxcast.text.LanguageModel(**model.config, key=KEY)
     np.testing.assert_array_equal(again(tokens)[1], model(tokens)[1])
-    with pytest.raises(jaxcast.InputError, match="chosen for kind='rnn' alone"):
+    with pytest.raises(jaxcast.InputError, match="only kind='rnn' has a choice of activation"):
         jaxcast.text.LanguageModel(num_tokens=5, hidden_size=4, num_layers=1, activation="sigmoid", key=KEY)

@@ -1,4 +1,4 @@
-"""A hidden regime that the candidates' errors reveal: an emulator of the ensemble, the regime's course, and a filter over both."""
+"""Hidden regimes: an emulator of the ensemble, the regime's schedule, and a filter over both."""
 
 from jaxcast.regime.emulator import Emulator as Emulator
 from jaxcast.regime.emulator import PolynomialSystem as PolynomialSystem

@@ -1,4 +1,4 @@
-"""What the fits of a regime refuse, in one line each, before anything is compiled."""
+"""Checks of the input of regime fits, before anything is compiled."""
 
 from typing import Any
 
@@ -9,19 +9,34 @@ from jaxcast.dynamics.trajectory_checks import default_components, stored
 from jaxcast.errors import InputError
 
 NUM_BLOCKS = 20
-"""Into which the last quarter of a trajectory is cut, to judge by their spread what forecasts it better."""
+"""Blocks of the last quarter of a trajectory, whose spread decides what forecasts it better."""
 # The shortest trajectory with a step in each block.
 MIN_SAMPLES = 4 * NUM_BLOCKS - 2
 
 
 def check_trajectory(trajectory: Trajectory) -> None:
-    """Raises InputError unless the times are evenly spaced, the states finite and enough of them."""
+    """Checks that a trajectory is evenly sampled, finite and long enough.
+
+    Args:
+        trajectory: of the truth.
+
+    Raises:
+        InputError: for any other trajectory.
+    """
     dim = np.atleast_1d(np.asarray(trajectory.states)).shape[-1]
     stored("the trajectory", trajectory.times, trajectory.states, default_components(dim))
     check_length(trajectory.states)
 
 
 def check_length(states: Any) -> None:
+    """Checks that there are enough states.
+
+    Args:
+        states: of the truth.
+
+    Raises:
+        InputError: for fewer states.
+    """
     if len(states) < MIN_SAMPLES:
         raise InputError(
             f"a regime is found in a trajectory of at least {MIN_SAMPLES} samples, got {len(states)}; give a longer one"
@@ -29,7 +44,15 @@ def check_length(states: Any) -> None:
 
 
 def check_forecasts(states: Any, forecasts: Any) -> None:
-    """Raises InputError unless forecasts of two or more different candidates go with the states, all of them finite."""
+    """Checks forecasts of two or more different candidates.
+
+    Args:
+        states: from which they start.
+        forecasts: of the candidates.
+
+    Raises:
+        InputError: for forecasts that are not finite, do not match the states or do not differ.
+    """
     states, forecasts = np.asarray(states), np.asarray(forecasts)
     if states.ndim != 2 or forecasts.ndim != 3 or forecasts.shape[::2] != states.shape:
         raise InputError(
@@ -51,7 +74,14 @@ def check_forecasts(states: Any, forecasts: Any) -> None:
 
 
 def check_states(states: Any) -> None:
-    """Raises InputError for states that are not finite, or a component that stands still."""
+    """Checks that all states are finite and every component varies.
+
+    Args:
+        states: of the truth.
+
+    Raises:
+        InputError: for other states.
+    """
     states = np.asarray(states)
     bad = np.flatnonzero(~np.isfinite(states).all(-1))
     if len(bad):
@@ -65,7 +95,16 @@ def check_states(states: Any) -> None:
 
 
 def check_coordinates(coordinates: Any, num_models: int) -> None:
-    """Raises InputError unless there is a row for each candidate, of numbers fewer than they, different in every column."""
+    """Checks the coordinates of candidates.
+
+    Args:
+        coordinates: a row for each candidate, or None.
+        num_models: candidates.
+
+    Raises:
+        InputError: unless there are fewer coordinates than candidates, all finite, and different in
+            every column.
+    """
     if coordinates is None:
         return
     values = np.asarray(coordinates)

@@ -1,4 +1,4 @@
-"""An ensemble as one vector field: a polynomial in state and coordinates whose flow gives what the candidates forecast."""
+"""Emulators: a polynomial vector field whose flow forecasts as an ensemble of candidates does."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,18 +29,21 @@ NUM_PAIRS = 800
 
 
 class PolynomialSystem(System):
-    """du/dt = f(u, c), a polynomial in the state and in coordinates c that may be numbers or follow a schedule.
+    """A system du/dt = f(u, c) that is polynomial in the state u and in coordinates c.
 
         f(u, c)_d = s_d sum_kq theta_kqd phi_k((u - m) / s) psi_q(c)
 
-    with all monomials phi up to a degree in the state and psi up to one in the coordinates.
-
-    Source: own design; experiments/lorenz_skill/README.md has the study of it.
+    phi and psi are all monomials up to a degree in the state and in the coordinates.
 
     Args:
-        theta: coefficients, (state feature, coordinate feature, dim). origin, scale: m and s, (dim,).
-        coordinates: c, (coordinate,), or a schedule of it.
-        state_factors, coordinate_factors: the variables, counted from 1, whose product each feature is; 0 is one.
+        theta: coefficients, (state feature, coordinate feature, dim).
+        origin: m, (dim,).
+        scale: s, (dim,).
+        coordinates: c, (coordinate,), numbers or a schedule.
+        state_factors: the variables, counted from 1, whose product each phi is; 0 stands for 1.
+        coordinate_factors: the same for psi.
+
+    Source: own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -70,15 +73,17 @@ class PolynomialSystem(System):
 
 
 class Emulator(FrozenPytree, HasStep):
-    """An ensemble as one system: its flow over dt at the coordinates of candidate i is what candidate i forecasts.
+    """An ensemble as one system: at candidate i's coordinates, its flow is candidate i's forecast.
 
-    The coordinates need not stand still: between two samples they may follow any course, which no candidate does.
-    Made by `fit_emulator`, whose example shows it at work.
+    Unlike those of a candidate, the coordinates may change between two samples. `fit_emulator`
+    returns it.
 
     Args:
-        system: with the coordinates, standardised, of every candidate, (model, coordinate).
-        offset, unit: of the coordinates, (coordinate,): those of the user are offset + unit c.
-        dt: between samples. error: root mean squared misfit to forecasts kept apart, in deviations of the state.
+        system: with the standardised coordinates of every candidate, (model, coordinate).
+        offset: of the coordinates; those of the user are offset + unit c.
+        unit: of the coordinates.
+        dt: interval between samples.
+        error: root mean squared misfit to held-out forecasts, in standard deviations of the state.
         num_substeps: Runge-Kutta steps in dt.
 
     Example:
@@ -106,12 +111,17 @@ class Emulator(FrozenPytree, HasStep):
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing but rounding separates it from the candidates."""
+        """Whether it differs from the candidates by rounding alone."""
         return bool(self.error < 1e4 * jnp.finfo(self.system.theta.dtype).eps)
 
     @checked
     def __call__(self, u: Float[Array, " dim"], course: Any) -> Float[Array, " dim"]:
-        """The state dt later, while the coordinates follow `course`: numbers, (coordinate,), or a schedule from time 0."""
+        """Computes the state dt later.
+
+        Args:
+            u: the state.
+            course: the coordinates, (coordinate,), or their schedule from time 0.
+        """
         h = self.dt / self.num_substeps
         system = dataclasses.replace(self.system, coordinates=course)
 
@@ -133,25 +143,33 @@ def fit_emulator(
     num_pairs: int = NUM_PAIRS,
     seed: int = 0,
 ) -> Emulator:
-    """The vector field that forecasts as the candidates do, from their forecasts alone.
+    """Fits an emulator to the forecasts of an ensemble.
 
-    Nonlinear least squares through the Runge-Kutta flow, for pairs of a state and a candidate. Degrees and steps are
-    those that forecast best pairs that were kept apart; where the candidates are polynomial and made with such steps, they are
-    found to rounding. Without coordinates, these are found too, one for each candidate, from the first principal
-    component of how the forecasts differ.
-
-    Source: own design, as `fit_regime`; Levenberg (1944) and Marquardt (1963) for the least squares.
+    It is nonlinear least squares through the Runge-Kutta flow, for pairs of a state and a
+    candidate. The degrees and steps that forecast held-out pairs best are selected; candidates that
+    are polynomial, with such steps, are recovered to rounding. Without coordinates, one for each
+    candidate is found from the first principal component of the differences between forecasts.
 
     Args:
-        states: from which the candidates forecast. forecasts: row n is what they forecast from state n.
-        coordinates: (model,) or (model, coordinate), a number or more for every candidate, such as the parameter in
-            which they differ.
-        degrees: (in the state, in the coordinates), tried in turn until one is exact.
-        num_substeps: Runge-Kutta steps in dt; by default those of 1 to 50 that serve best.
+        states: from which the candidates forecast.
+        forecasts: of the candidates; row n starts from state n.
+        dt: interval that a forecast spans.
+        coordinates: (model,) or (model, coordinate), one number or more for every candidate, such
+            as the parameter in which they differ.
+        degrees: in the state and in the coordinates, tried in turn until one is exact.
+        num_substeps: Runge-Kutta steps in dt; by default the best of 1 to 50.
+        num_pairs: pairs of a state and a candidate to fit, and as many to validate.
+        seed: of the draw of pairs.
+
+    Returns:
+        The emulator.
 
     Raises:
-        InputError: for arrays that do not fit each other, NaN, candidates that diverge or do not differ, fewer than
-            two of them, or fewer states than a polynomial of the first degrees needs.
+        InputError: for arrays that do not match, NaN, candidates that diverge or do not differ,
+            fewer than two of them, or fewer states than a polynomial of the first degrees needs.
+
+    Source: own design, studied in experiments/lorenz_skill/README.md; Levenberg (1944) and
+    Marquardt (1963) for the least squares.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
@@ -178,7 +196,7 @@ def fit_emulator(
             is_better = best is None or emulator.error < 0.8 * best.error
             best = emulator if best is None or is_better else best
             if best.is_exact or not (is_better or best.error < SMALL_ERROR):
-                break  # what limits a larger error is the polynomial, not the steps
+                break  # a larger error is due to the polynomial, not to the steps
             start = emulator
         assert best is not None
         if best.is_exact:
@@ -195,10 +213,17 @@ def check_ensemble(
     degrees: Sequence[tuple[int, int]] = DEGREES,
     num_pairs: int = NUM_PAIRS,
 ) -> None:
-    """All that `fit_emulator` asks of its input.
+    """Checks the input of `fit_emulator`.
+
+    Args:
+        states: from which the candidates forecast.
+        forecasts: of the candidates.
+        coordinates: of the candidates, or None.
+        degrees: to try.
+        num_pairs: to fit.
 
     Raises:
-        InputError: as `fit_emulator`.
+        InputError: for what `fit_emulator` cannot fit.
     """
     check_forecasts(states, forecasts)
     check_coordinates(coordinates, forecasts.shape[1])
@@ -218,7 +243,7 @@ def check_ensemble(
 
 @jax.jit
 def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Array, Array, Array]:
-    """Coordinates of mean zero and deviation one, their origin and their unit."""
+    """Returns standardised coordinates, their origin and their unit."""
     if coordinates is None:
         differences = (forecasts - forecasts.mean(1, keepdims=True)) / states.std(0)
         gram = jnp.einsum("nid,njd->ij", differences, differences)
@@ -230,7 +255,7 @@ def _standardised(states: Array, forecasts: Array, coordinates: Any) -> tuple[Ar
 
 
 def _pairs(states: Array, forecasts: Array, num_pairs: int, seed: int) -> tuple[Any, Any]:
-    """(state, candidate, forecast) to fit to, and as many to judge by."""
+    """Draws triples (state, candidate, forecast) to fit, and as many to validate."""
     num_states, num_models = forecasts.shape[:2]
     drawn = np.random.default_rng(seed).permutation(num_states * num_models)[: 2 * num_pairs]
     times, models = drawn // num_models, drawn % num_models
@@ -241,7 +266,7 @@ def _pairs(states: Array, forecasts: Array, num_pairs: int, seed: int) -> tuple[
 
 @partial(jax.jit, static_argnames=("state_degree", "coordinate_degree"))
 def _start(given: Any, states: Array, pairs: Any, dt: Scalar, state_degree: int, coordinate_degree: int) -> Emulator:
-    """Coefficients by linear regression of the mean slope on what holds halfway."""
+    """Starts from a linear regression of mean slopes on features halfway."""
     coordinates, offset, unit = given
     u, model, forecast = pairs
     center, scale = states.mean(0), states.std(0)

@@ -1,4 +1,4 @@
-"""A regime forecaster from one trajectory: emulator, course and noise, and a trial of closed loops where these are in doubt."""
+"""Fits of regime forecasters: emulator, schedule and noise, selected by closed loops."""
 
 import dataclasses
 from collections import defaultdict
@@ -35,10 +35,13 @@ from jaxcast.sharding import devices_for
 from jaxcast.windows import Windows, run_windows, windows_at
 
 LEVEL_DEVIATION = 0.5
-"""Of the candidates' own deviation: by how much the level may have changed since the training trajectory."""
+"""Change of the level since training, in standard deviations of the candidates' coordinates."""
 MOST_WINDOWS = 32
 TOLERABLE = 0.35
-"""Mean squared error in deviations of the state at which a forecast counts as half lost: 0.175 of that of two states drawn at random."""
+"""Mean squared error, in deviations of the state, at which a forecast is half lost.
+
+It is 0.175 of the error between two states drawn at random.
+"""
 
 
 @checked
@@ -50,24 +53,36 @@ def fit_regime(
     interpolation_degree: int = 3,
     **emulator_settings: Any,
 ) -> RegimeForecaster:
-    """Everything a `RegimeForecaster` needs, from one trajectory of the truth and what the candidates forecast along it.
+    """Fits a `RegimeForecaster` to one trajectory of the truth and to the candidates.
 
-    The emulator is fitted to the candidates alone, the course of the regime to the truth through the emulator's flow, and
-    the noise to what both leave over. No period, phase or shape of the course is given, and only the coordinates, if there
-    are any, say what varies. Where more than rounding is left over, several readings of it (an oscillating course or a
-    wandering level; wrong values or wrong steps; candidates that are wrong in what no coordinate moves, an emulator
-    corrected by the truth) forecast the last quarter of the trajectory in closed loops, and the best is taken.
-
-    Source: own design; experiments/lorenz_skill/README.md has the study of it.
+    The emulator is fitted to the candidates alone, the schedule of the regime to the truth through
+    the emulator's flow, and the noise to the residuals. No period, phase or shape of the schedule
+    is given; only the coordinates, if any, say what varies. Residuals larger than rounding are
+    explained in several
+    ways: an oscillating schedule or a wandering level, observation or model noise, and candidates
+        with an
+    error that no coordinate changes, which the truth then corrects in the emulator. Each
+    explanation forecasts the last quarter of the trajectory in closed loop, and the best is
+    selected.
 
     Args:
-        trajectory: of the truth, perhaps seen with noise, (time, dim) in any unit.
-        coordinates: (model,) or (model, coordinate), a number or more for every candidate, such as the value of the
-            parameter in which they differ; without them they are found from how the forecasts differ.
+        trajectory: of the truth, possibly observed with noise.
+        forecast_map: of the candidates.
+        coordinates: (model,) or (model, coordinate), one number or more for every candidate, such
+            as the value of the parameter in which they differ; by default found from their
+            forecasts.
+        interpolation_degree: highest degree of the polynomial that interpolates between candidates.
+        **emulator_settings: of `fit_emulator`, such as `num_substeps`.
+
+    Returns:
+        The forecaster.
 
     Raises:
-        InputError: for a trajectory that is too short (78 samples at least), not evenly sampled or not finite, candidates
-            that diverge, do not differ or are fewer than two, or coordinates that are not one row for each of them.
+        InputError: for a trajectory that is not finite, not evenly sampled or shorter than 78
+            samples, candidates that diverge, do not differ or are fewer than two, or coordinates
+            without a row for each of them.
+
+    Source: own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -88,10 +103,12 @@ def fit_regime(
 
 
 class Trial(NamedTuple):
-    """The trial in which the readings of a trajectory forecast its last quarter.
+    """The trial in which all explanations forecast the last quarter of a trajectory.
 
-    cell: that of the best reading, whose course was fitted to the first num_samples samples alone. windows: those that it
-    forecast, after these samples.
+    Args:
+        cell: of the best explanation, fitted to the first `num_samples` samples alone.
+        num_samples: samples before the last quarter.
+        windows: that it forecast, after these samples.
     """
 
     cell: RegimeForecaster
@@ -107,7 +124,18 @@ def fit_and_trial(
     interpolation_degree: int = 3,
     **emulator_settings: Any,
 ) -> tuple[RegimeForecaster, Trial | None]:
-    """Fits as `fit_regime` does, and returns the trial too; None where nothing but rounding was left to try."""
+    """Fits as `fit_regime` does, and returns the trial too.
+
+    Args:
+        trajectory: of the truth.
+        forecast_map: of the candidates.
+        coordinates: of the candidates, or None.
+        interpolation_degree: of the interpolation between candidates.
+        **emulator_settings: of `fit_emulator`.
+
+    Returns:
+        The forecaster, and the trial; None for a trial where the residuals are rounding.
+    """
     check_trajectory(trajectory)
     states = jnp.asarray(trajectory.states)
     forecasts = forecasts_along(forecast_map, trajectory)
@@ -120,7 +148,7 @@ def fit_and_trial(
 def _read(
     trajectory: Trajectory, emulator: Emulator, make: Callable[..., RegimeForecaster]
 ) -> tuple[RegimeForecaster, Trial | None]:
-    """The forecaster that the best reading of the trajectory makes, and the trial that chose it."""
+    """Returns the forecaster of the best explanation, and the trial that selected it."""
     steps = steps_of(emulator, trajectory.states)
     found = find_courses(trajectory.states, emulator=emulator)
     if found[0].is_exact:
@@ -133,7 +161,8 @@ def _read(
         for fitted, course in courses
         for left in explanations(fitted, course.head, steps)
     ]
-    # One shape for all, so that one program tries them: where the emulator is exact, the candidates add nothing.
+    # One shape for all, so that one program runs them. Where the emulator is exact, the candidates
+    # add nothing.
     most = max(len(reading.course.head.trimmed().frequencies) for reading in readings)
     cells = [
         make(fitted, course.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
@@ -151,7 +180,7 @@ def _num_late(trajectory: Trajectory) -> int:
 
 
 class _Reading(NamedTuple):
-    """One way to understand a trajectory."""
+    """One explanation of a trajectory."""
 
     emulator: Emulator
     course: FittedHarmonics
@@ -160,9 +189,9 @@ class _Reading(NamedTuple):
 
 
 def _corrected(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Emulator | None:
-    """The emulator with the part of its vector field that no coordinate moves fitted to the truth; None for too few steps.
+    """Fits to the truth what no coordinate changes in the emulator; None for too few steps.
 
-    That part, and not the level of the course, which could be had in its stead.
+    The level of the schedule, which could take its place, is held.
     """
     change = jnp.zeros_like(emulator.system.theta[:, 0])
     if 2 * change.size > steps.before[steps.weight > 0].size:
@@ -184,7 +213,7 @@ def _changed(emulator: Emulator, change: Array) -> Emulator:
 
 
 def _late_windows(trajectory: Trajectory) -> Windows:
-    """Of the last quarter, which no course was fitted to; they overlap."""
+    """Cuts overlapping windows out of the last quarter, to which no schedule was fitted."""
     tail = _num_late(trajectory)
     history_size, num_leads = max(3, tail // 20), max(3, tail // 20 + min(tail // 10, 20))
     last = len(trajectory.states) - history_size - num_leads
@@ -194,7 +223,7 @@ def _late_windows(trajectory: Trajectory) -> Windows:
 
 
 def _losses(cells: list[RegimeForecaster], windows: Windows) -> list[float]:
-    """Of each, e^2 / (e^2 + TOLERABLE) on average over windows and leads, e the error in deviations; NaN is a loss of one."""
+    """Computes the mean of e^2 / (e^2 + TOLERABLE), e in standard deviations; NaN counts as 1."""
     windows = windows._replace(times=exact_times(windows.times, cells[0]))
     cells = [with_all_digits(cell) for cell in cells]
     alike = defaultdict(list)
@@ -229,7 +258,7 @@ def _make(
     forecast_map: ForecastMap,
     degree: int,
 ) -> RegimeForecaster:
-    """The forecaster of a course, with noise as large as what emulator and course leave over."""
+    """Makes the forecaster of a schedule, with noise of the size of the residuals."""
     scale = emulator.system.scale
     floor = 4096 * float(jnp.finfo(scale.dtype).eps)
     amplitude = jnp.sqrt((course.cosines**2 + course.sines**2) / 2)
@@ -261,7 +290,7 @@ def _make(
 
 
 def _highest_degree(emulator: Emulator) -> int:
-    """Such that there are no more features than candidates."""
+    """Returns the highest degree with no more features than candidates."""
     num_models, num_coordinates = emulator.system.coordinates.shape
     degree = 1
     while len(monomials(num_coordinates, degree + 1)) <= num_models:

@@ -1,4 +1,4 @@
-"""The cell that infers a hidden regime from how the candidates err, carries it forward, and pools by it."""
+"""The cell that infers a hidden regime from the candidates' errors, and pools them by it."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -21,13 +21,19 @@ from jaxcast.rollout import Input, Output
 from jaxcast.types import Info
 
 MOST_SUBSTEPS = 1000
-"""Of the emulator in a step; `fit_emulator` tries up to 50."""
+"""Most substeps of a stored emulator; `fit_emulator` tries up to 50."""
 MOST_SPREAD = 3.0
-"""In deviations of the state: what a diverging covariance is held to."""
+"""Bound of the filter's uncertainty, in standard deviations of the state."""
 
 
 class RegimeCarry(NamedTuple):
-    """What is believed of state and regime now, and one step ahead; whether anything was seen yet."""
+    """The filtered and the predicted state.
+
+    Args:
+        now: state and regime, filtered.
+        ahead: the same, predicted one step ahead.
+        has_begun: whether any value has been assimilated.
+    """
 
     now: GaussianState
     ahead: GaussianState
@@ -35,31 +41,38 @@ class RegimeCarry(NamedTuple):
 
 
 class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
-    """A filter over the state and the regime that candidates' errors reveal, and the pool of candidates at that regime.
+    """A filter over the state and the hidden regime, and the pool of candidates at that regime.
 
-        y = Phi(u; course) + sum_i a_i(c) [F_i(u) - Phi(u; c_i)]
+        y = Phi(u; c(t)) + sum_i a_i(c) [F_i(u) - Phi(u; c_i)]
 
-    Phi is the emulator's flow, F_i the candidates, c the regime halfway to the next sample, and a_i the affine weights that
-    interpolate between the candidates' coordinates: an interpolation of the candidates, corrected for the drift of the regime
-    within a step and for the curvature between candidates. Where the value is the truth, the belief about both shrinks
-    (a square-root iterated Kalman filter); where it is the cell's own forecast, the regime follows its own dynamics and
-    the uncertainty grows. Made by `fit_regime`.
+    Phi is the emulator's flow, F_i are the candidates, c is the regime halfway to the next sample,
+    and a_i are the affine weights that interpolate between the candidates' coordinates. The
+    forecast thus interpolates the candidates, corrected for the drift of the regime within a step
+    and for the curvature between candidates. A true value is assimilated by a square-root iterated
+    Kalman filter. In closed loop the regime follows its own dynamics, and the uncertainty grows.
+    `fit_regime` returns it.
 
-    Source: own design; experiments/lorenz_skill/README.md has the study of it. Kailath, Sayed and Hassibi (2000), section 12.1, for the
-    filter in square-root form; Kullberg, Skog and Hendeby (2022) for its iterations.
-
-    `info`: weights, (model,); regime and regime_deviation, in the user's coordinates, (coordinate,); spread, the standard
-    deviation of the forecast, (dim,).
+    `info` holds weights, (model,); regime and regime_deviation, in the user's coordinates,
+    (coordinate,); and spread, the standard deviation of the forecast, (dim,).
 
     Args:
-        emulator: of the ensemble. course: its numbers are the mean of the regime before anything was seen.
-        course_deviation: a course of the deviations from that. wander: of the deviations that each step adds.
-        value_noise, model_noise: deviations of a value from the truth, and of the truth from the emulator, (dim,).
-        forecast_map: the candidates; without them the emulator forecasts alone.
-        is_corrected: whether the truth has corrected the emulator: then it forecasts alone too.
+        emulator: of the ensemble.
+        course: the schedule of the regime; its numbers are their mean before any observation.
+        course_deviation: standard deviations of these numbers.
+        wander: standard deviations that each step adds to them.
+        value_noise: standard deviation of an observed value.
+        model_noise: standard deviation of the truth about the emulator's step.
+        interpolation: weights of the candidates for each feature of the coordinates.
+        forecast_map: of the candidates; without them the emulator forecasts alone.
+        interpolation_degree: highest degree of these features.
+        is_corrected: whether the truth has corrected the emulator, which then forecasts alone.
 
     Raises:
-        InputError: when saved or loaded, for arrays that do not fit each other or settings that no fit gives.
+        InputError: when saved or loaded, for arrays that do not match or settings out of range.
+
+    Source: own design, studied in experiments/lorenz_skill/README.md; Kailath, Sayed and Hassibi
+    (2000), section 12.1, for the square-root filter; Kullberg, Skog and Hendeby (2022) for its
+    iterations.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -102,7 +115,7 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         check_number("error", float(self.emulator.error), least=0)
 
     def _sizes(self) -> dict[str, int]:
-        """Of the axes of all arrays; arrays of other sizes might broadcast, and be wrong without a word."""
+        """Checks the axes of all arrays, which might otherwise broadcast silently."""
         course = {"level": "coordinate", "slope": "coordinate", "frequencies": "wave"}
         course |= {"cosines": "wave coordinate", "sines": "wave coordinate"}
         system = self.emulator.system
@@ -129,12 +142,12 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
 
     @property
     def periods(self) -> Float[Array, " oscillation"]:
-        """Of the oscillations that were found."""
+        """Periods of the oscillations."""
         return 2 * jnp.pi / self.course.frequencies
 
     @property
     def amplitudes(self) -> Float[Array, "oscillation coordinate"]:
-        """Of the oscillations that were found, in the user's coordinates."""
+        """Amplitudes of the oscillations, in the user's coordinates."""
         return self.emulator.unit * jnp.sqrt(self.course_deviation.cosines**2 + self.course_deviation.sines**2)
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> RegimeCarry:
@@ -146,7 +159,7 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     def __call__(self, carry: RegimeCarry, x: Input) -> tuple[RegimeCarry, Output]:
         dim = x.value.shape[0]
         known = jnp.broadcast_to(x.known, (dim,))
-        # An unknown component is what the forecast said, which the user may have changed.
+        # An unknown component has the forecast value, which the user may have changed.
         fed = GaussianState(carry.ahead.mean.at[:dim].set(x.value), carry.ahead.root)
         first = GaussianState(carry.now.mean.at[:dim].set(x.value), carry.now.root)
         noise = self._noise_root()
@@ -181,7 +194,7 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         return Output(forecast, info)
 
     def _step(self, numbers: Float[Array, " number"]) -> Float[Array, " number"]:
-        """State and regime one sample later."""
+        """Returns state and regime one sample later."""
         dim = len(self.value_noise)
         course = self._course(numbers[dim:])
         return jnp.concatenate([self.emulator(numbers[:dim], course), self._numbers(course.later(self.emulator.dt))])

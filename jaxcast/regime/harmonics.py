@@ -1,4 +1,4 @@
-"""The course of a hidden regime: a level, a trend and oscillations, found in how the candidates err."""
+"""Schedules of a hidden regime: a level, a trend and oscillations, found in residuals."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -24,20 +24,28 @@ MOST_ON_TRUST = 3
 
 
 class HarmonicSchedule(Schedule):
-    """c(t) = level + slope t + sum_k [cosines_k cos(frequencies_k t) + sines_k sin(frequencies_k t)].
+    """A schedule of a level, a trend and oscillations.
 
-    Solutions of a linear differential equation: seen from another moment, its numbers but the frequencies change linearly.
+        c(t) = level + slope t + sum_k [cosines_k cos(frequencies_k t) + sines_k sin(frequencies_k
+        t)]
 
-    Source: own design; experiments/lorenz_skill/README.md has the study of it.
+    It solves a linear differential equation: a shift of time changes all numbers linearly, except
+    the frequencies, which stay.
 
     Args:
-        level, slope: (coordinate,). frequencies: angular, (oscillation,). cosines, sines: (oscillation, coordinate).
+        level: (coordinate,).
+        slope: (coordinate,).
+        frequencies: angular, (oscillation,).
+        cosines: (oscillation, coordinate).
+        sines: (oscillation, coordinate).
+
+    Source: own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxcast.regime.course import Course
-        >>> course = Course(jnp.ones(1), jnp.zeros(1), jnp.ones(1), jnp.ones((1, 1)), jnp.zeros((1, 1)))
-        >>> bool(jnp.allclose(course.later(0.3)(0.5), course(0.8)))
+        >>> import jaxcast, jax.numpy as jnp
+        >>> waves = jnp.ones((1, 1)), jnp.zeros((1, 1))
+        >>> schedule = jaxcast.regime.HarmonicSchedule(jnp.ones(1), jnp.zeros(1), jnp.ones(1), *waves)
+        >>> bool(jnp.allclose(schedule.later(0.3)(0.5), schedule(0.8)))
         True
     """
 
@@ -52,14 +60,18 @@ class HarmonicSchedule(Schedule):
         return self.level + self.slope * t + jnp.cos(angles) @ self.cosines + jnp.sin(angles) @ self.sines
 
     def trimmed(self) -> "HarmonicSchedule":
-        """Without the oscillations that are zero; not under jit."""
+        """Returns the schedule without oscillations that are zero; not under `jax.jit`."""
         waves = [np.asarray(leaf) for leaf in (self.frequencies, self.cosines, self.sines)]
         kept = np.any((waves[1] != 0) | (waves[2] != 0), 1)
         frequencies, cosines, sines = (jnp.asarray(leaf[kept]) for leaf in waves)
         return dataclasses.replace(self, frequencies=frequencies, cosines=cosines, sines=sines)
 
     def padded(self, num_oscillations: int) -> "HarmonicSchedule":
-        """With so many oscillations, those that it lacks being zero."""
+        """Returns the schedule with further oscillations that are zero.
+
+        Args:
+            num_oscillations: in all.
+        """
         lacks = num_oscillations - len(self.frequencies)
         pad = lambda leaf: jnp.pad(leaf, [(0, lacks)] + [(0, 0)] * (leaf.ndim - 1))  # noqa: E731
         return dataclasses.replace(
@@ -67,7 +79,11 @@ class HarmonicSchedule(Schedule):
         )
 
     def later(self, t: Scalar) -> "HarmonicSchedule":
-        """The same course, told from time t."""
+        """Returns the same schedule with time counted from t.
+
+        Args:
+            t: the new origin of time.
+        """
         cos, sin = jnp.cos(self.frequencies * t)[:, None], jnp.sin(self.frequencies * t)[:, None]
         return dataclasses.replace(
             self,
@@ -78,7 +94,14 @@ class HarmonicSchedule(Schedule):
 
 
 class Steps(NamedTuple):
-    """What a course is fitted to: time, state, the state dt later, and how much the step counts."""
+    """The steps of a trajectory, to which a schedule is fitted.
+
+    Args:
+        time: at the start of the step.
+        before: the state at this time.
+        after: the state dt later.
+        weight: of the step.
+    """
 
     time: Float[Array, " step"]
     before: Float[Array, "step dim"]
@@ -87,14 +110,25 @@ class Steps(NamedTuple):
 
 
 class Allowed(NamedTuple):
-    """Which numbers of a course a fit may move."""
+    """The numbers of a schedule that a fit may change.
+
+    Args:
+        slope: 1 where it may, else 0.
+        oscillations: the same of each oscillation.
+    """
 
     slope: Any
     oscillations: Float[Array, " oscillation"]
 
 
 def misfit(course: HarmonicSchedule, constants: tuple[Emulator, Allowed], step: Any) -> Float[Array, " dim"]:
-    """What the emulator misses of one step, in deviations of the state."""
+    """Computes the residual of one step, in standard deviations of the state.
+
+    Args:
+        course: the schedule.
+        constants: the emulator, and what the fit may change.
+        step: time, state before and after, and weight.
+    """
     emulator, allowed = constants
     time, before, after, weight = step
     course = _restricted(course, allowed).later(time)
@@ -110,8 +144,17 @@ def _restricted(course: HarmonicSchedule, allowed: Allowed) -> HarmonicSchedule:
 
 @jax.jit
 def revealed(course: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tuple[Array, Array, Array]:
-    """By how much each step says that the course is off, (step, coordinate), how surely, (step, coordinate,
-    coordinate), and what no shift of it explains, (step, dim): Gauss-Newton on what the emulator misses."""
+    """Estimates the regime at each step from the residuals, by Gauss-Newton.
+
+    Args:
+        course: the schedule so far.
+        emulator: of the ensemble.
+        steps: of the trajectory.
+
+    Returns:
+        The shift of the regime, (step, coordinate), its information, (step, coordinate,
+        coordinate), and the residuals that no shift explains, (step, dim).
+    """
 
     def one(step: Any) -> tuple[Array, Array, Array]:
         seen = course.later(step.time)
@@ -141,8 +184,17 @@ def revealed(course: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tupl
 
 @jax.jit
 def certain(shift: Float[Array, "step coordinate"], information: Array) -> tuple[Array, Array]:
-    """What steps reveal, shrunk to nothing where they say little, (step, coordinate), and by what, (step, coordinate,
-    coordinate): W shift, W = (information + its median)^-1 information."""
+    """Shrinks shifts with little information.
+
+        W shift,    W = (information + its median)^-1 information
+
+    Args:
+        shift: of the regime at each step.
+        information: of these shifts.
+
+    Returns:
+        The shrunk shifts, (step, coordinate), and W, (step, coordinate, coordinate).
+    """
     typical = jnp.diag(jnp.median(jnp.diagonal(information, axis1=1, axis2=2), 0) + jnp.finfo(shift.dtype).tiny)
     weight = jnp.linalg.solve(information + typical, information)
     shrunk = jnp.einsum("ncd,nd->nc", weight, shift)
@@ -154,17 +206,26 @@ def certain(shift: Float[Array, "step coordinate"], information: Array) -> tuple
 def fit_harmonics(
     states: Float[Array, "time dim"], *, emulator: Emulator, most_oscillations: int = MOST_OSCILLATIONS
 ) -> HarmonicSchedule:
-    """The course that the coordinates took along a trajectory, told from its middle; oscillations not found are zero.
+    """Fits the schedule that the coordinates followed along a trajectory.
 
-    Forward selection: a trend, then one oscillation after another at a peak of the spectrum of what is left, each
-    refined with all the others by nonlinear least squares through the emulator's flow on the first three quarters of the
-    trajectory, and kept if it forecasts the last quarter better, by more than three standard errors of blocks of it, be it
-    together with up to two that come after it.
+    It is a forward selection: a trend, then one oscillation after another at a peak of the spectrum
+    of the residuals. Each is refined with all others, by nonlinear least squares through the
+    emulator's flow, on the first three quarters of the trajectory. It is kept if it improves the
+    forecast of the last quarter by more than three standard errors of its blocks, possibly together
+    with up to two later ones.
 
-    Source: own design; experiments/lorenz_skill/README.md has the study of it.
+    Args:
+        states: of the trajectory, evenly sampled by the emulator's dt.
+        emulator: of the ensemble.
+        most_oscillations: to find.
+
+    Returns:
+        The schedule, with time 0 at the middle of the trajectory; oscillations not found are zero.
 
     Raises:
         InputError: for too few states, NaN, or states of another dimension than the emulator's.
+
+    Source: own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -183,8 +244,14 @@ def fit_harmonics(
 
 
 class FittedHarmonics(NamedTuple):
-    """A course fitted to the first three quarters of a trajectory, the same fitted to all of it, what it was allowed, and
-    whether nothing but rounding is left of the last quarter."""
+    """A schedule found by forward selection.
+
+    Args:
+        head: fitted to the first three quarters of a trajectory.
+        whole: fitted to all of it.
+        allowed: what the fit could change.
+        is_exact: whether the residuals of the last quarter are rounding.
+    """
 
     head: HarmonicSchedule
     whole: HarmonicSchedule
@@ -195,7 +262,16 @@ class FittedHarmonics(NamedTuple):
 def find_courses(
     states: Float[Array, "time dim"], *, emulator: Emulator, most_oscillations: int = MOST_OSCILLATIONS
 ) -> list[FittedHarmonics]:
-    """What `fit_harmonics` finds, and where that oscillates and is not exact, the level or trend that was found before."""
+    """Finds the schedule of `fit_harmonics`, and a level or trend where it is not exact.
+
+    Args:
+        states: of the trajectory.
+        emulator: of the ensemble.
+        most_oscillations: to find.
+
+    Raises:
+        InputError: for states that cannot be fitted.
+    """
     if states.ndim != 2 or states.shape[1:] != emulator.system.scale.shape:
         raise InputError(f"expected states (time, {len(emulator.system.scale)}) as the emulator's, got {states.shape}")
     check_finite({"states": states})
@@ -219,20 +295,38 @@ def find_courses(
 
 
 def improve_course(emulator: Emulator, steps: Steps, found: FittedHarmonics) -> FittedHarmonics:
-    """A course found with another emulator, fitted to this one's, with what oscillations that reveals."""
+    """Refits a schedule to another emulator, and adds the oscillations that this reveals.
+
+    Args:
+        emulator: the other emulator.
+        steps: of the trajectory.
+        found: the schedule so far.
+    """
     search = Search(emulator, steps)
     return search.finished(search.with_oscillations(search.refine(found.head, found.allowed)))
 
 
 def steps_of(emulator: Emulator, states: Float[Array, "time dim"]) -> Steps:
-    """Of a trajectory, told from its middle; only those of its first three quarters count in a fit."""
+    """Makes the steps of a trajectory; only those of its first three quarters have weight.
+
+    Args:
+        emulator: whose dt is used.
+        states: of the trajectory; time 0 is at its middle.
+    """
     num_steps = len(states) - 1
     time = emulator.dt * (jnp.arange(num_steps) - num_steps // 2)
     return Steps(time, states[:-1], states[1:], (jnp.arange(num_steps) < 3 * num_steps // 4).astype(states.dtype))
 
 
 class Candidate(NamedTuple):
-    """A course fitted to the head, what it was allowed, its misfit there, and the squared misfit of every step of the tail."""
+    """A schedule that is tried.
+
+    Args:
+        course: the schedule, fitted to the first three quarters.
+        allowed: what the fit could change.
+        head: its misfit there.
+        tail: squared misfit of every step of the last quarter.
+    """
 
     course: HarmonicSchedule
     allowed: Allowed
@@ -241,26 +335,29 @@ class Candidate(NamedTuple):
 
 
 class Search:
-    """The fits of a forward selection, and the rule that keeps or drops what was added."""
+    """A forward selection: its fits, and the rule that keeps or drops an addition."""
 
     def __init__(self, emulator: Emulator, steps: Steps):
         self.emulator, self.steps = emulator, steps
         self.num_head = int(np.sum(np.asarray(steps.weight) > 0))
 
     def refine(self, course: HarmonicSchedule, allowed: Allowed) -> Candidate:
-        """The course fitted to the head."""
+        """Fits a schedule to the head."""
         course, head = self._fit(course, allowed, self.steps)
         squares = sum_of_squares(misfit, course, (self.emulator, allowed), self._all_steps())
         return Candidate(_restricted(course, allowed), allowed, head, np.asarray(squares)[self.num_head :])
 
     def finished(self, tried: Candidate) -> FittedHarmonics:
-        """The course as it is, and refined on all."""
+        """Returns a schedule with its refit to the whole trajectory."""
         whole, _ = self._fit(tried.course, tried.allowed, self._all_steps())
         return FittedHarmonics(tried.course, _restricted(whole, tried.allowed), tried.allowed, self.is_exact(tried))
 
     def with_oscillations(self, best: Candidate) -> Candidate:
-        """With one oscillation after another, as long as they forecast the tail better; a few are taken on trust, since
-        of several that are alike in size the first alone may be no clear gain."""
+        """Adds oscillations as long as they forecast the tail better.
+
+        A few are added on trust: of several with similar amplitudes the first alone may be no clear
+        gain.
+        """
         ahead, num_on_trust = best, 0
         for k in range(int(best.allowed.oscillations.sum()), len(best.allowed.oscillations)):
             if self.is_exact(best) or num_on_trust == MOST_ON_TRUST:
@@ -281,11 +378,11 @@ class Search:
         return best
 
     def is_exact(self, tried: Candidate) -> bool:
-        """Whether what is left is rounding."""
+        """Returns whether the residuals are rounding."""
         return bool(np.sqrt(tried.tail.mean()) < 1e5 * np.finfo(tried.tail.dtype).eps)
 
     def is_gain(self, before: Candidate, tried: Candidate) -> bool:
-        """Whether the tail is forecast better, by more than three standard errors of blocks of it."""
+        """Returns whether the tail is forecast better, by three standard errors of its blocks."""
         blocks = np.array([block.mean() for block in np.array_split(before.tail - tried.tail, NUM_BLOCKS)])
         error = blocks.std(ddof=1) / np.sqrt(NUM_BLOCKS)
         return bool(blocks.mean() > max(3 * error, 0.01 * before.tail.mean()))
@@ -298,7 +395,7 @@ class Search:
         return levenberg_marquardt(misfit, course, (self.emulator, allowed), steps, target=target)
 
     def with_peaks(self, course: HarmonicSchedule, k: int) -> list[HarmonicSchedule]:
-        """The course with a k-th oscillation at each of the highest peaks in the spectrum of what the head still misses."""
+        """Returns schedules with a k-th oscillation at peaks of the residuals' spectrum."""
         shift, information, _ = revealed(course, self.emulator, self.steps)
         shift, weight = certain(shift, information)
         shift, weight = (np.asarray(a)[: self.num_head] for a in (shift, weight))

@@ -1,4 +1,4 @@
-"""Square-root Kalman filtering of a nonlinear system, linearised where the newest value says that it was."""
+"""Square-root Kalman filtering of a nonlinear system, linearised where the newest value implies."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,12 @@ NUM_ITERATIONS = 4
 
 
 class GaussianState(NamedTuple):
-    """A normal distribution: its mean, and a root L of its covariance L L^T."""
+    """A normal distribution.
+
+    Args:
+        mean: of the distribution.
+        root: L, a root of the covariance L L^T.
+    """
 
     mean: Float[Array, " number"]
     root: Float[Array, "number number"]
@@ -23,7 +28,11 @@ class GaussianState(NamedTuple):
 
 
 def root_of(*parts: Float[Array, "number _"]) -> Float[Array, "number number"]:
-    """The lower triangular root of a sum of covariances, given a root of each: nothing is squared, so nothing is lost."""
+    """Computes the lower triangular root of a sum of covariances, without squaring.
+
+    Args:
+        *parts: a root of each covariance.
+    """
     return jnp.linalg.qr(jnp.concatenate(parts, 1).T, mode="r").T
 
 
@@ -33,12 +42,15 @@ def condition(
     surprise: Float[Array, " value"],
     noise_root: Float[Array, "value _"],
 ) -> GaussianState:
-    """What to believe after values were seen that are observation @ number plus noise.
-
-    Source: Kailath, Sayed and Hassibi (2000), Linear Estimation, section 12.1.
+    """Conditions a distribution on observations, observation @ number plus noise.
 
     Args:
-        surprise: the values seen less those expected. noise_root: a root of their noise's covariance.
+        belief: before the observations.
+        observation: the matrix.
+        surprise: observed less expected values.
+        noise_root: a root of the covariance of the noise.
+
+    Source: Kailath, Sayed and Hassibi (2000), Linear Estimation, section 12.1.
     """
     num_values = len(surprise)
     blank = jnp.zeros((len(belief.mean), noise_root.shape[1]), belief.mean.dtype)
@@ -55,7 +67,13 @@ def condition(
 def predict(
     step: Callable[[Array], Array], belief: GaussianState, noise_root: Float[Array, "number _"]
 ) -> GaussianState:
-    """What to believe one step later, linearised at the mean."""
+    """Predicts a distribution one step ahead, linearised at the mean.
+
+    Args:
+        step: of the system.
+        belief: before the step.
+        noise_root: a root of the covariance of the step's noise.
+    """
     slope, mean = _slope_and_value(step, belief.mean)
     return GaussianState(mean, root_of(slope @ belief.root, noise_root))
 
@@ -76,17 +94,22 @@ def observe(
     noise_root: Float[Array, "number _"],
     value_noise: Float[Array, " value"],
 ) -> GaussianState:
-    """What to believe one step after `before`, when the first numbers are seen as `value`.
+    """Filters one step: the distribution after `before` when the first numbers are observed.
 
-    The step is linearised not where it was expected to begin but where, with the value seen, it must have begun, found
-    in a few iterations. What its curvature may add over the belief there counts as noise, so that a broad belief is not taken for
-    a sure one after one look.
-
-    Source: Kullberg, Skog and Hendeby (2022), dynamically iterated filters; curvature by second differences along the
-    columns of the root.
+    A few iterations find where, given the observation, the step must have started, and linearise it
+    there. The curvature over the distribution there counts as noise, so that a broad distribution
+    does not become too narrow after one observation.
 
     Args:
-        known: whether the value is, (value,).
+        step: of the system.
+        before: the distribution before the step.
+        value: observed after it.
+        known: which components are observed, (value,).
+        noise_root: a root of the covariance of the step's noise.
+        value_noise: standard deviations of the observation.
+
+    Source: Kullberg, Skog and Hendeby (2022), dynamically iterated filters; the curvature is by
+    second differences along the columns of the root.
     """
     num_values = len(value)
     seen = jnp.eye(num_values, len(before.mean), dtype=value.dtype) * known[:, None]

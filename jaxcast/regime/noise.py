@@ -1,4 +1,4 @@
-"""What an emulator and a course leave over of a truth, told apart: a regime off its course, wrong values, wrong steps."""
+"""Splits the residuals into regime, observation and model noise."""
 
 from typing import Any, NamedTuple
 
@@ -12,8 +12,14 @@ from jaxcast.regime.harmonics import HarmonicSchedule, Steps, certain, revealed
 
 
 class Residuals(NamedTuple):
-    """What emulator and course leave over: of the regime, a deviation and what each step adds to it, (coordinate,); of
-    the state, what values are wrong by and what steps are, (dim,)."""
+    """Standard deviations of the residuals of emulator and schedule.
+
+    Args:
+        regime: of the regime about its schedule, (coordinate,).
+        wander: that each step adds to it, (coordinate,).
+        value: of observed values, (dim,).
+        model: of steps, (dim,).
+    """
 
     regime: Array
     wander: Array
@@ -22,15 +28,22 @@ class Residuals(NamedTuple):
 
 
 def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> list[Residuals]:
-    """Told apart by how what is missed at one step goes with what is missed at the next.
+    """Splits the residuals by how those of one step correlate with those of the next.
 
-    A wrong value at j is missed twice, as e_j and as -J_j e_j; a wrong step once; a regime off its course again and again.
-    With r_j the misses in deviations of the state and J_j the slope of step j,
+    An error of the value at j appears twice, as e_j and as -J_j e_j; an error of a step once; a
+    regime off its schedule repeatedly. With r_j the residuals in standard deviations of the state
+    and J_j the slope of step j, componentwise
 
-        E[r_j-1 (J_j^T r_j)] = -E[J_j^T J_j] E[e^2]  componentwise,    E[r^2] = (1 + E[J^2]) E[e^2] + E[model^2].
+        E[r_j-1 (J_j^T r_j)] = -E[J_j^T J_j] E[e^2]
+        E[r^2] = (1 + E[J^2]) E[e^2] + E[model^2]
 
-    These moments first; then, as they hold only for small errors and a course that is right, all of it laid to the steps, and
-    all of it to the values.
+    These moments hold only for small errors and the right schedule. So two more explanations
+    follow: all residuals are due to steps, or all to values.
+
+    Args:
+        emulator: of the ensemble.
+        course: the fitted schedule.
+        steps: of the trajectory.
     """
     shift, information, unexplained = revealed(course, emulator, steps)
     seen = (*certain(shift, information), unexplained)
@@ -44,7 +57,7 @@ def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> 
 def _told_apart(
     seen: tuple[Array, Array, Array], emulator: Emulator, course: HarmonicSchedule, steps: Steps
 ) -> tuple[Array, Array, list[tuple[Array, Array]]]:
-    """Deviations of the regime, and of values and steps in three readings."""
+    """Returns deviations of the regime, and of values and steps in three explanations."""
     shift, weight, unexplained = seen
     weight = jnp.diagonal(weight, axis1=1, axis2=2)
 
@@ -55,10 +68,10 @@ def _told_apart(
             jnp.stack(blocks).std(0) / NUM_BLOCKS**0.5
         )
 
-    # Neighbours share a value and its error; from a lag of two on, only the regime is the same.
+    # Neighbouring steps share a value and its error; from lag two on, only the regime.
     (two, clear), (three, _) = covariance(2), covariance(3)
     wanders = (clear > 3) & (two > 0)
-    # Where nothing at all is left over, two and three are zero.
+    # Without residuals, two and three are zero.
     persistence = jnp.clip(jnp.where(wanders, three / jnp.where(wanders, two, 1), 1), 0.5, 0.999)
     variance = jnp.where(wanders, two / persistence**2, 0)
     slopes = _slopes(emulator, course, steps)
@@ -66,7 +79,7 @@ def _told_apart(
     dim, num_coordinates = unexplained.shape[1], len(variance)
     missed = jnp.where(wanders.any(), unexplained * jnp.sqrt(dim / max(dim - num_coordinates, 1)), total)
     norms = jnp.linalg.norm(missed, axis=1)
-    # A regime that jumps within a step is no noise.
+    # A regime that jumps within a step is not noise.
     ordinary = ~wanders.any() | (norms <= jnp.quantile(norms, 0.95))
     keep = ordinary[:, None]
     mean = lambda a: (a * keep[-len(a) :]).sum(0) / keep.sum()  # noqa: E731
