@@ -1,6 +1,7 @@
 """Names of classes, in saved folders, in texts of systems and on the command line."""
 
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -94,7 +95,7 @@ def names_of(base: type[Base]) -> dict[str, type[Base]]:
     Returns:
         Each class by its name, in the order in which they were defined.
     """
-    return {name: cls for name, cls in _CLASSES.items() if issubclass(cls, base)}
+    return {name: cls for name, cls in _CLASSES.items() if issubclass(cls, base) and not inspect.isabstract(cls)}
 
 
 def name_of(cls: type) -> str | None:

@@ -1,0 +1,285 @@
+"""A stranger's classes, in modules of their own: saved, loaded, and named on the command line, jaxcast untouched.
+
+The modules are those that the how-to pages show.
+"""
+
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from experiments.hub.setup import write_synthetic_hub
+from jaxcast.cli.command import take_flags
+from jaxcast.cli.main import parse
+
+EXAMPLES = Path(__file__).parents[1] / "docs/how_to/examples"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """The modules of the examples, imported from a folder of a stranger's."""
+    folder = tmp_path_factory.mktemp("mine")
+    for name in NAMES:
+        shutil.copy(EXAMPLES / f"{name}.py", folder)
+    sys.path.insert(0, str(folder))
+    yield {name: importlib.import_module(name) for name in NAMES}
+    sys.path.remove(str(folder))
+
+
+def command(folder, *args):
+    """What `jaxcast` does in a folder: exit code, output and errors."""
+    path = ":".join([str(Path(jaxcast.__file__).parents[1])])
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    run = [sys.executable, "-m", "jaxcast.cli.main", *map(str, args)]
+    done = subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def kept_as_it_is(model, folder, *, forecast_map=None):
+    jaxcast.save_model(folder, model, forecast_map)
+    stored = jaxcast.load_model(folder)
+    assert type(stored.pool) is type(model)
+    assert jax.tree.structure(stored.pool) == jax.tree.structure(model)
+    for ours, theirs in zip(jax.tree.leaves(stored.pool), jax.tree.leaves(model), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    return stored
+
+
+def candidates(mine):
+    systems = [mine["my_system"].Halvorsen(a=a) for a in (1.6, 1.8)]
+    return jaxcast.flow_map(jaxcast.stack_systems(systems), dt=0.1, h=0.02)
+
+
+def truth(mine):
+    return jaxcast.simulate(mine["my_system"].Halvorsen(a=1.7), [1.0, 0.0, 0.0], num_samples=60, dt=0.1, h=0.02)
+
+
+def test_the_examples_are_short_and_need_public_names_alone():
+    longest = {"my_system": 15, "my_forecaster": 40, "my_cell": 25, "my_pool": 50, "my_quantile_pool": 20}
+    assert sorted(longest) == NAMES
+    for name, most in longest.items():
+        text = (EXAMPLES / f"{name}.py").read_text()
+        assert len(text.splitlines()) <= most
+        assert not re.search(r"jaxcast\.\w*\._|from jaxcast|import jaxcast\.", text)
+        for path in re.findall(r"jaxcast(?:\.\w+)+", text):
+            thing = jaxcast
+            for part in path.split(".")[1:]:
+                assert part in vars(thing) or isinstance(thing, type), path
+                thing = getattr(thing, part)
+
+
+def test_a_system_is_its_text(mine):
+    system = jaxcast.dynamics.parse_system("halvorsen(a=linear_ramp(start=1.6, stop=1.8, begin=0, end=9))")
+    assert type(system) is mine["my_system"].Halvorsen
+    text = jaxcast.dynamics.describe_system(system)
+    assert jaxcast.dynamics.describe_system(jaxcast.dynamics.parse_system(text)) == text
+    x, y, z = 1.0, 2.0, 3.0
+    expected = [-1.7 * x - 4 * y - 4 * z - y**2, -1.7 * y - 4 * z - 4 * x - z**2, -1.7 * z - 4 * x - 4 * y - x**2]
+    np.testing.assert_allclose(mine["my_system"].Halvorsen(a=1.7)(0.0, (x, y, z)), expected, rtol=1e-12)
+
+
+def test_a_pool_over_a_system_is_kept_with_it(mine, tmp_path):
+    trajectory, ensemble = truth(mine), candidates(mine)
+    samples = jaxcast.one_step_samples(trajectory, 2, ensemble)
+    pool = mine["my_pool"].InverseErrors.fit(samples)
+    stored = kept_as_it_is(pool, tmp_path, forecast_map=ensemble)
+    assert jax.tree.structure(stored.forecast_map) == jax.tree.structure(ensemble)
+    ours, theirs = (
+        jaxcast.forecast(cell, trajectory.states[:5], 4) for cell in (stored.cell, jaxcast.Forecaster(pool, ensemble))
+    )
+    np.testing.assert_array_equal(ours.forecast, theirs.forecast)
+    np.testing.assert_allclose(ours.info["weights"].sum(-1), 1)
+
+
+def test_a_network_is_kept_with_its_seeds(mine, tmp_path):
+    init = lambda key: mine["my_pool"].LearnedErrors(dim=3, num_delays=2, key=key)  # noqa: E731
+    kept_as_it_is(init(jax.random.key(0)), tmp_path / "one")
+    kept_as_it_is(jax.vmap(init)(jax.random.split(jax.random.key(0), 3)), tmp_path / "three")
+
+
+def test_a_cell_is_kept(mine, tmp_path):
+    cell = mine["my_cell"].Momentum(jnp.asarray(0.5))
+    stored = kept_as_it_is(cell, tmp_path)
+    assert jaxcast.forecast(stored.cell, jnp.asarray([[0.0], [1.0]]), 3).forecast[:, 0].tolist() == [1.5, 1.75, 1.875]
+
+
+def test_a_forecaster_is_fitted_by_its_name_and_kept(mine, tmp_path):
+    rng = np.random.default_rng(0)
+    values, noise = np.zeros((120, 2)), rng.normal(size=(120, 2))
+    for n in range(1, 120):
+        values[n] = 0.6 * values[n - 1] + noise[n]
+    dates = np.arange("2021-01", "2031-01", dtype="datetime64[M]")
+    table = jaxcast.series.series_table(values + 5, dates)
+    fitted = jaxcast.series.fit_series(table, horizon=2, methods=("last_value", "mean_reversion"), season=0)
+    assert fitted.model.method == "mean_reversion"
+    inner = fitted.model.forecaster.forecaster
+    assert type(inner) is mine["my_forecaster"].MeanReversion
+    np.testing.assert_allclose(inner.share, 0.6, atol=0.2)
+    stored = kept_as_it_is(fitted.model.forecaster, tmp_path)
+    history = jnp.asarray(values[-20:] + 5)
+    quantiles = [model(history).info["quantiles"] for model in (stored.pool, fitted.model.forecaster)]
+    np.testing.assert_array_equal(*quantiles)
+
+
+def test_a_quantile_pool_is_kept(mine, tmp_path):
+    quantiles = np.sort(np.random.default_rng(0).normal(size=(2, 5, 3, 3)), -1)
+    forecasts = jaxcast.hub.HubForecasts.of(quantiles, np.ones((2, 5)), np.asarray([0.1, 0.5, 0.9]))
+    stored = kept_as_it_is(mine["my_quantile_pool"].Widest(), tmp_path)
+    pooled = jaxcast.hub.pool_forecasts(stored.pool, forecasts).forecast
+    np.testing.assert_allclose(pooled[..., 0], quantiles[..., 0].min(2))
+    np.testing.assert_allclose(pooled[..., 2], quantiles[..., 2].max(2))
+
+
+def test_on_the_command_line_from_a_system_to_a_forecast(mine, tmp_path):
+    """Another process knows of nothing but what --import names; without it the message does."""
+    for name in ("my_system", "my_pool"):
+        shutil.copy(EXAMPLES / f"{name}.py", tmp_path)
+    both = ("--import", "my_system", "--import=my_pool")
+    sizes = ("--num-samples", "60", "--dt", "0.1", "--h", "0.02", "--transient", "5")
+    made = command(
+        tmp_path, "simulate", "--import", "my_system", "--system", "halvorsen(a=1.7)", *sizes, "--out", "t.npz"
+    )
+    assert made[0] == 0, made[2]
+    learned = ("--trajectory", "t.npz", "--candidates", "halvorsen(a=[1.6, 1.8])", "--h", "0.02", "--out", "pool")
+    trained = command(tmp_path, "pool", "train", *both, *learned, "--pool", "inverse_errors", "--num-delays", "2")
+    assert trained[0] == 0, trained[2]
+    config = json.loads((tmp_path / "pool/pool.json").read_text())
+    assert (config["class"], config["module"]) == ("inverse_errors", "my_pool")
+    forecast = ("pool", "forecast", "--pool", "pool", "--history", "t.npz", "--num-leads", "3", "--out", "f.csv")
+    done = command(tmp_path, *forecast, *both)
+    assert done[0] == 0, done[2]
+    stored = jaxcast.load_model(tmp_path / "pool")
+    states = jaxcast.load_trajectory(tmp_path / "t.npz").trajectory.states
+    expected = jaxcast.forecast(stored.cell, jnp.asarray(states), 3).forecast
+    found = jaxcast.load_trajectory(tmp_path / "f.csv").trajectory.states
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    code, _, error = command(tmp_path, *forecast, "--import", "my_pool", "--overwrite")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "needs the class 'halvorsen' of the module my_system" in error
+    assert "--import my_system" in error
+
+
+@pytest.mark.slow
+def test_on_the_command_line_for_series_and_hubs(mine, tmp_path):
+    for name in ("my_forecaster", "my_quantile_pool"):
+        shutil.copy(EXAMPLES / f"{name}.py", tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [f"2021-{month:02}-{day:02},{rng.normal(5):.4f}" for month in range(1, 9) for day in range(1, 29)]
+    (tmp_path / "t.csv").write_text("date,a\n" + "\n".join(rows) + "\n")
+    imported = ("--import", "my_forecaster")
+    train = ("series", "train", "--data", "t.csv", "--horizon", "2", "--season", "0", "--out", "model")
+    code, _, error = command(tmp_path, *train, *imported, "--method", "mean_reversion")
+    assert code == 0, error
+    done = command(tmp_path, "series", "forecast", *imported, "--model", "model", "--data", "t.csv", "--out", "f.csv")
+    assert done[0] == 0, done[2]
+    code, _, error = command(tmp_path, "series", "forecast", "--model", "model", "--data", "t.csv", "--out", "g.csv")
+    assert code == 2
+    assert "'mean_reversion' of the module my_forecaster" in error
+    forecasts, target = write_synthetic_hub(tmp_path / "hub", num_weeks=16, num_locations=2)
+    rows = [row for row in target.read_text().splitlines() if "2021-04-17" not in row]
+    target.write_text("\n".join(rows) + "\n")
+    hub = ("hub", "forecast", "--forecasts", forecasts, "--truth", target, "--out", "out", "--method", "widest")
+    hub += ("--target-name", "wk inc case")
+    code, _, error = command(tmp_path, *hub, "--import", "my_quantile_pool")
+    assert code == 0, error
+    assert list((tmp_path / "out").rglob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--import", "no_such_module"), r"cannot import no_such_module \(ModuleNotFoundError: "),
+        (("--import",), "--import needs the name of a module"),
+        (("--import", "--quiet"), "--import needs the name of a module"),
+        (("--import", "broken"), r"cannot import broken \(ZeroDivisionError: "),
+        (
+            ("--import", "taken"),
+            "cannot import taken: the name 'lorenz63' is taken by jaxcast.dynamics.systems.Lorenz63",
+        ),
+    ],
+)
+def test_modules_that_cannot_be_used_are_refused_in_one_line(args, message, tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "taken.py").write_text("import jaxcast\nclass Mine(jaxcast.System, name='lorenz63'):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(jaxcast.InputError, match=message) as caught:
+        take_flags([*args, "simulate"] if len(args) > 1 and args[1] != "--quiet" else [*args])
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_checked(tmp_path):
+    with pytest.raises(jaxcast.InputError, match="must be letters, digits and underscores, got 'my pool'"):
+
+        class Spaced(jaxcast.Pool, name="my pool"):
+            pass
+
+    class Once(jaxcast.System, name="once_only"):
+        components = ("x",)
+
+    with pytest.raises(jaxcast.InputError, match=r"the name 'once_only' is taken by .*Once; give .*Twice another"):
+
+        class Twice(jaxcast.System, name="once_only"):
+            components = ("x",)
+
+    class Nameless(jaxcast.pooling.WeightedSum, jaxcast.FrozenPytree):
+        memory = jaxcast.pooling.DelayMemory(0)
+
+        def weigh(self, memory, forecasts):
+            return jnp.ones(forecasts.shape[:-1])
+
+    with pytest.raises(jaxcast.InputError, match="cannot save a Nameless: its class has no name"):
+        jaxcast.save_model(tmp_path / "pool", Nameless())
+    with pytest.raises(jaxcast.InputError, match="cannot save a Nameless"):
+        jaxcast.save_model(tmp_path / "pool", jaxcast.pooling.CorrectedPool(Nameless(), *corrections()))
+    assert not (tmp_path / "pool").exists()
+
+
+def corrections():
+    from jaxcast.pooling.corrected import Features, PolynomialCorrection
+
+    features = Features(jnp.zeros(1), jnp.ones(1), jnp.ones(()), ())
+    return features, PolynomialCorrection(jnp.zeros((2, 1)), 1)
+
+
+def test_a_class_defined_again_takes_the_place_of_the_first():
+    """As where a cell of a notebook is run again."""
+    made = []
+    for _ in range(2):
+
+        class Again(jaxcast.System, name="defined_again"):
+            components = ("x",)
+
+            def vector_field(self, t, u):
+                return u
+
+        made.append(Again)
+    assert type(jaxcast.dynamics.parse_system("defined_again()")) is made[1]
+    assert jaxcast.dynamics.describe_system(made[0]()) == "defined_again()"
+
+
+def test_a_method_that_is_not_there_lists_those_that_are(mine):
+    with pytest.raises(jaxcast.InputError, match=r"got 'inverse_error' \(did you mean inverse_errors\?\).*--import"):
+        parse(["pool", "train", "--trajectory", "t.npz", "--out", "o", "--pool", "inverse_error"])
+    with pytest.raises(jaxcast.InputError, match=r"got 'wide'.*--import"):
+        parse(["hub", "forecast", "--forecasts", "f.csv", "--truth", "t.csv", "--method", "wide"])
+
+
+def test_folders_name_the_module_that_they_need(mine, tmp_path, monkeypatch):
+    jaxcast.save_model(tmp_path, mine["my_pool"].InverseErrors(jnp.asarray(0.1), 2), candidates(mine))
+    from jaxcast import registry
+
+    monkeypatch.setattr(registry, "_CLASSES", {n: c for n, c in registry._CLASSES.items() if n != "inverse_errors"})
+    with pytest.raises(jaxcast.InputError, match="needs the class 'inverse_errors' of the module my_pool") as caught:
+        jaxcast.load_model(tmp_path)
+    assert "\n" not in str(caught.value)
