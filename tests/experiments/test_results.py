@@ -13,7 +13,16 @@ from jaxcast.io.run_folder import VERSIONS_OF
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "experiments").glob("*/results*.json"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-LINK = re.compile(r"[\w./-]*results[\w-]*\.json")
+LINK = re.compile(r"\]\(([^)\s]*results[\w-]*\.json)\)")
+NAME = re.compile(r"(?<![\w/])experiments/[\w/]*results[\w-]*\.json")
+
+
+def shown_by(page):
+    """The results that a page shows; the site puts those of experiments/NAME beside docs/results/NAME/index.md."""
+    text = page.read_text()
+    in_site = ROOT / "docs/results" in page.parents
+    folder = ROOT / "experiments" / page.parent.name if in_site else page.parent
+    return {folder / link for link in LINK.findall(text)} | {ROOT / name for name in NAME.findall(text)}
 
 
 def faults(results):
@@ -54,14 +63,15 @@ def test_results_have_the_record_of_their_run(results):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_results_that_a_page_links_to_have_the_record_of_their_run(page):
-    for link in set(LINK.findall(page.read_text())):
-        results = page.parent / link
-        if "/" not in link and not results.is_file():
-            continue  # the name of a run's file, in a sentence
-        results = results if results.is_file() else ROOT / link.removeprefix("/")
-        assert results.is_file(), link
-        assert faults(results) == [], link
+def test_results_that_a_page_shows_have_the_record_of_their_run(page):
+    for results in shown_by(page):
+        assert results.is_file(), results
+        assert faults(results) == [], results
+
+
+@pytest.mark.parametrize("results", RESULTS, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_results_are_shown_by_the_page_of_their_experiment(results):
+    assert results in shown_by(results.parent / "README.md")
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=lambda file: f"{file.parent.name}-{file.stem}")
