@@ -2,10 +2,13 @@
 
 import json
 import re
+import textwrap
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
+SUMMARY_BEGIN, SUMMARY_END = "<!-- summary, made by python -m benchmarks.table -->", "<!-- end of the summary -->"
 BEGIN, END = "<!-- tables, made by python -m benchmarks.table -->", "<!-- end of the tables -->"
 
 
@@ -19,7 +22,7 @@ def tables() -> str:
         lines = [
             f"## {path.stem}",
             "",
-            f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {versions}.",
+            textwrap.fill(f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {versions}.", 100),
             "",
         ]
         lines += ["| case | dtype | threads | peer | ours / peer |", "|---|---|---|---|---|"]
@@ -28,6 +31,25 @@ def tables() -> str:
             lines += ["", f"![How cost grows with every size, log-log](results/{path.stem}.png)"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def ratios_by_peer() -> dict[tuple[str, str], list[float]]:
+    """Returns the ratios of every case, of any dtype and number of threads, by file and peer."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for path in sorted((HERE / "results").glob("*.json")):
+        for row in json.loads(path.read_text())["rows"]:
+            if row["ratio"] is not None:
+                found.setdefault((path.stem, row["peer"]), []).append(row["ratio"])
+    return found
+
+
+def summary() -> str:
+    """Returns a table with the median and the range of the ratios to each peer."""
+    lines = ["| benchmark | peer | median | from | to |", "|---|---|---:|---:|---:|"]
+    for (name, peer), ratios in ratios_by_peer().items():
+        shown = [f"{float(format(value, '.2g')):g}" for value in (median(ratios), min(ratios), max(ratios))]
+        lines.append(f"| {name} | {peer} | {' | '.join(shown)} |")
+    return "\n".join(lines)
 
 
 def line(row: dict[str, Any]) -> str:
@@ -40,7 +62,9 @@ def main() -> None:
     """Replaces the text between the marks."""
     readme = HERE / "README.md"
     text = readme.read_text()
-    readme.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{tables()}\n\n{END}", text, flags=re.DOTALL))
+    for begin, end, new in ((SUMMARY_BEGIN, SUMMARY_END, summary()), (BEGIN, END, tables())):
+        text = re.sub(f"{begin}.*{end}", lambda _, t=f"{begin}\n\n{new}\n\n{end}": t, text, flags=re.DOTALL)  # type: ignore[misc]
+    readme.write_text(text)
 
 
 if __name__ == "__main__":
