@@ -137,7 +137,7 @@ def _squares(forecasts: Any, truth: Any, scale: Any) -> tuple[Array, Array]:
     forecasts, truth, scale = jnp.asarray(forecasts), jnp.asarray(truth), jnp.asarray(scale)
     if forecasts.ndim != 3 or forecasts.shape != truth.shape or scale.shape not in ((), forecasts.shape[-1:]):
         raise InputError(
-            "expected forecasts and truth (window, lead, dim) and a scale for all components or each, "
+            "expected forecasts and truth (window, lead, dim) and one scale or one per component, "
             f"got {forecasts.shape}, {truth.shape} and {scale.shape}"
         )
     squares = (((forecasts - truth) / scale) ** 2).mean(-1)

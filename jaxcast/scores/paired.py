@@ -119,10 +119,12 @@ def _checked_pairs(
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     a, b = np.asarray(first, float), np.asarray(second, float)
     if a.ndim != 1 or a.shape != b.shape or len(a) < 1 or np.isnan(a).any() or np.isnan(b).any():
-        raise InputError(f"expected two values without NaN for each pair, got shapes {a.shape} and {b.shape}")
+        raise InputError(f"expected two lists of equal length without NaN, got shapes {a.shape} and {b.shape}")
     bounds = [np.zeros(len(a), bool) if c is None else np.asarray(c, bool) for c in censored]
     if any(bound.shape != a.shape for bound in bounds):
-        raise InputError(f"expected whether each of {len(a)} values is censored, got {[b.shape for b in bounds]}")
+        raise InputError(
+            f"expected one censoring flag for each of {len(a)} values, got shapes {[b.shape for b in bounds]}"
+        )
     return a, b, bounds
 
 

@@ -98,7 +98,7 @@ def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | N
     """
     table = jnp.asarray(scores)
     if table.ndim != 2 or (baseline is not None and not 0 <= baseline < table.shape[1]):
-        raise InputError(f"expected scores (task, model) and a baseline among them, got {table.shape} and {baseline}")
+        raise InputError(f"expected scores (task, model) and the index of a baseline, got {table.shape} and {baseline}")
     there = ~jnp.isnan(table)
     filled = jnp.where(there, table, 0)
     num_common = there.T.astype(int) @ there.astype(int)

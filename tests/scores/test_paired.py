@@ -92,7 +92,7 @@ def test_pairs_that_do_not_match_are_refused(without_type_checks):
         jaxcast.scores.paired_test(np.ones(3), np.ones(2), key=KEY)
     with pytest.raises(jaxcast.InputError, match="without NaN"):
         jaxcast.scores.paired_test(np.asarray([np.nan]), np.ones(1), key=KEY)
-    with pytest.raises(jaxcast.InputError, match="each of 3 values is censored"):
+    with pytest.raises(jaxcast.InputError, match="one censoring flag for each of 3 values"):
         jaxcast.scores.paired_test(np.ones(3), np.ones(3), key=KEY, first_censored=np.ones(2, bool))
 
 
