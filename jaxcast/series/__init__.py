@@ -1,4 +1,4 @@
-"""Forecasters of several related series: naive ones, regressions on lags, and recurrent networks."""
+"""Forecasters of related series: naive, regressions on lags, and recurrent networks."""
 
 from jaxcast.series.abstract_network import region_loss as region_loss
 from jaxcast.series.baselines import Drift as Drift

@@ -1,4 +1,4 @@
-"""What recurrent forecasters of several related series share, and the loss that trains them."""
+"""The base of recurrent forecasters of several series, and the loss that trains them."""
 
 import math
 from abc import abstractmethod
@@ -35,20 +35,26 @@ N = TypeVar("N", bound="RegionNetwork")
 
 
 class RegionNetwork(WindowForecaster, Checked, nnx.Module):
-    """What the recurrent region forecasters share: the series' scales, and how states become forecasts.
+    """Abstract base of recurrent forecasters: scales of series, and forecasts from states.
 
         z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + [W s_r + b]_h )
 
-    with s_r the state that `encode` makes for region r, joined to the covariates. With level="window" a region's mean and std are
-    m_r and m_r, the mean of its values in the window (at least 0.05 of its standard deviation), and ln(m_r / std_r) is one
-    more input: for counts whose level differs from season to season. Missing values are filled by the last known,
-    and flagged. With quantile levels, W s + b gives the middle level, and softplus of more such numbers the distances to the others, so they
-    never cross; `info["quantiles"]` is (*batch, lead, region, level), and the forecast is the middle one.
+    with s_r the state that `encode` makes for region r, joined to the covariates. With
+    level="window" a region's mean and std are m_r and m_r, the mean of its values in the window (at
+    least 0.05 of its standard deviation), and ln(m_r / std_r) is one more input: for counts whose
+    level differs from season to season. Missing values are filled by the last known, and flagged.
+    With quantile levels, W s + b gives the middle level, and softplus of more such numbers the
+    distances to the others, so that levels never cross; `info["quantiles"]` is (*batch, lead,
+    region, level), and the forecast is the middle level.
 
     Args:
         samples: training samples; means, standard deviations and the number of leads are theirs.
-        levels: quantile levels, rising, or none for a point forecast.
-        level: "series" or "window", whose mean and scale a region's values are in units of.
+        state_size: size of the state of a region.
+        levels: quantile levels, rising; () for a point forecast.
+        level: "series" or "window", the mean and scale that a region's values are in units of.
+        each: whether each region has its own W and b.
+        key: for W and b.
+        dtype: of the weights.
     """
 
     def __init__(
@@ -80,7 +86,8 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
         """Returns each region's state after its history.
 
         Args:
-            inputs: values, flags of known values and, with level="window", the logarithm of the level.
+            inputs: values, flags of known values and, with level="window", the logarithm of the
+                level.
             key: switches dropout on; None for none.
 
         Returns:
@@ -92,12 +99,14 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
         """Forecasts all leads.
 
         Args:
-            history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
+            history: (time, region) or (sample, time, region), with a last axis of features where
+                the samples had one.
             covariates: as in the samples.
-            key: switches dropout on.
+            key: switches dropout on; None for none.
 
         Returns:
-            Forecasts (*batch, lead, region), with a last axis of targets where there is one of features.
+            Forecasts (*batch, lead, region), with a last axis of targets where there is one of
+            features.
 
         Raises:
             InputError: for histories of another shape.
@@ -147,7 +156,7 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
     def _in_units(
         self, values: Float[Array, "*batch time region feature"], means: Array, stds: Array
     ) -> tuple[Array, Array, Array]:
-        """Values less a mean and over a scale, and those two, (*batch, 1, region, feature)."""
+        """Returns values less a mean and over a scale, and those two, (*batch, 1, region, feature)."""
         mean, scale = (jnp.broadcast_to(a, (*values.shape[:-3], 1, *a.shape)) for a in (means, stds))
         if self.level == "window":
             mean = scale = jnp.maximum(values.mean(-3, keepdims=True), 0.05 * scale)
@@ -164,7 +173,7 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What it must be made with, and the sizes of the samples."""
+        """Its settings, and the sizes of the training samples."""
         stack = self.layers
         first: Any = stack.layers[0]
         weights = first.recurrent_kernel
@@ -226,7 +235,7 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
 
 
 def _samples_of(config: dict[str, Any]) -> SeriesWindows:
-    """Takes the sizes of the training samples out of a config, as samples of any scale: the arrays hold the true one."""
+    """Takes the sizes of training samples out of a config; arrays hold their true scale."""
     regions, leads, size = (config.pop(name) for name in ("num_regions", "num_leads", "num_covariates"))
     features, numbers = config.pop("num_features"), tuple(config.pop("target_features"))
     check_features(numbers)

@@ -1,8 +1,8 @@
 """Naive forecasts of several series, which any other must beat.
 
-Histories are (time, region) or (sample, time, region), forecasts (*batch, lead, region). With `target_features`, histories have
-a last axis of features, and forecasts one of those features. What else is given changes nothing.
-"""
+Histories are (time, region) or (sample, time, region), forecasts (*batch, lead, region). With
+`target_features`, histories have a last axis of features, and forecasts one of those features. What
+else is given changes nothing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,18 +24,19 @@ Leads = tuple[int, ...]
 def last_known(
     history: Float[Array, "*batch time region"],
 ) -> tuple[Float[Array, "*batch region"], Int[Array, "*batch region"]]:
-    """The newest value of each series that is known, and how many steps ago that was; NaN where none is."""
+    """Returns the newest known value of each series, and how many steps ago it was; NaN for none."""
     back = jnp.flip(jnp.isfinite(history), -2)
     age = jnp.argmax(back, -2)
     return jnp.take_along_axis(jnp.flip(history, -2), age[..., None, :], -2)[..., 0, :], age
 
 
 class LastValue(WindowForecaster, FrozenPytree, name="last_value"):
-    """The newest known value is the forecast at every lead.
+    """A naive forecast: the newest known value at every lead.
 
     Args:
         leads: steps ahead, rising from 1 on.
-        target_features: numbers of the features that are forecast, where histories have a feature axis.
+        target_features: numbers of the features that are forecast, where histories have a feature
+            axis.
 
     Raises:
         InputError: for leads that do not rise; when called, for histories of another shape.
@@ -67,17 +68,21 @@ class LastValue(WindowForecaster, FrozenPytree, name="last_value"):
 
 
 class SeasonalLastValue(WindowForecaster, FrozenPytree, name="seasonal_last_value"):
-    """The value one period before the target: y_(t+h) = u_(t+h-s), or the newest such where h exceeds the period s.
+    """A seasonal naive forecast: the value one period before the target.
 
-    Where that one is missing, it is the newest known value.
+        y_(t+h) = u_(t+h-s),    or the newest such value where h exceeds the period s
+
+    Where that value is missing, the newest known value is the forecast.
 
     Args:
         leads: steps ahead, rising from 1 on.
         period: s, in steps.
-        target_features: numbers of the features that are forecast, where histories have a feature axis.
+        target_features: numbers of the features that are forecast, where histories have a feature
+            axis.
 
     Raises:
-        InputError: for leads that do not rise; when called, for histories of another shape or that do not reach so far back.
+        InputError: for leads that do not rise; when called, for histories of another shape, or too
+            short.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -113,11 +118,12 @@ class SeasonalLastValue(WindowForecaster, FrozenPytree, name="seasonal_last_valu
 
 
 class HistoryMean(WindowForecaster, FrozenPytree, name="history_mean"):
-    """The mean of the known values of the history is the forecast at every lead.
+    """A naive forecast: the mean of the known values of the history at every lead.
 
     Args:
         leads: steps ahead, rising from 1 on.
-        target_features: numbers of the features that are forecast, where histories have a feature axis.
+        target_features: numbers of the features that are forecast, where histories have a feature
+            axis.
 
     Raises:
         InputError: for leads that do not rise; when called, for histories of another shape.
@@ -149,14 +155,18 @@ class HistoryMean(WindowForecaster, FrozenPytree, name="history_mean"):
 
 
 class Drift(WindowForecaster, FrozenPytree, name="drift"):
-    """The line through the first and the last value of the history goes on: y_(t+h) = u_t + h (u_t - u_1) / (t - 1).
+    """A naive forecast: the line through the first and the last known value of the history.
+
+        y_(t+h) = u_t + h (u_t - u_1) / (t - 1)
 
     Args:
         leads: steps ahead, rising from 1 on.
-        target_features: numbers of the features that are forecast, where histories have a feature axis.
+        target_features: numbers of the features that are forecast, where histories have a feature
+            axis.
 
     Raises:
-        InputError: for leads that do not rise; when called, for histories of another shape or of one step.
+        InputError: for leads that do not rise; when called, for histories of another shape, or of
+            one step.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast

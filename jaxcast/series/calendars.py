@@ -1,4 +1,4 @@
-"""Dates of a table: on a grid of equal steps, of seconds to weeks, of weekdays or of months, which may have holes."""
+"""Dates of a table on a grid of equal steps, weekdays or months, which may have gaps."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,11 +17,26 @@ LEAST_WEEKENDS = 2
 
 
 class Calendar(NamedTuple):
-    """Row n has the date first + n steps, a step being so many seconds, or so many months where these are not 0.
+    """The dates of the rows of a table: equal steps of seconds, weekdays or months.
 
-    `day` is what is added to the beginning of a month or, where `from_end`, taken off its end, in seconds; in a
-    shorter month the date is the last day. With `weekdays` steps are of business days, and months end on the last one
-    of theirs. With `weeks` dates are written as ISO weeks.
+    In a shorter month the date is the last day. With `weekdays`, steps are business days, and
+    months end on their last one.
+
+    Args:
+        first: the date of row 0.
+        seconds: between two rows; 0 where steps are months.
+        months: between two rows; 0 where steps are seconds.
+        day: seconds after the beginning of a month or, with `from_end`, before its end.
+        from_end: whether dates are counted from the end of their months.
+        weekdays: whether there are no dates on weekends.
+        weeks: whether dates are written as ISO weeks.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> dates = np.asarray(["2024-01-31", "2024-02-29", "2024-03-31"], "datetime64[D]")
+        >>> table = jaxcast.series.series_table(np.ones((3, 1)), dates)
+        >>> table.calendar.step, table.calendar.text(table.calendar.dates(np.asarray(3)))
+        ('1 month', '2024-04-30')
     """
 
     first: np.datetime64
@@ -34,7 +49,7 @@ class Calendar(NamedTuple):
 
     @property
     def step(self) -> str:
-        """Such as "1 week" or "3 months"."""
+        """The step in words, such as "1 week" or "3 months"."""
         size, name = (self.months, "month") if self.months else (self.seconds, "second")
         if not self.months:
             unit, name = next(pair for pair in UNITS if size % pair[0] == 0)
@@ -44,7 +59,11 @@ class Calendar(NamedTuple):
         return f"{size} {name}{'s' if size > 1 else ''}"
 
     def dates(self, rows: Any) -> Any:
-        """The dates of rows, also of those after the last of the table."""
+        """Returns the dates of rows, also of those after the last of the table.
+
+        Args:
+            rows: their numbers, from 0.
+        """
         if self.months:
             return self._monthly(self.first.astype(Month) + rows * (self.months * ONE_MONTH))
         if self.weekdays:
@@ -53,7 +72,7 @@ class Calendar(NamedTuple):
         return self.first + rows * np.timedelta64(self.seconds, "s")
 
     def _monthly(self, months: Any) -> Any:
-        """The date of each month."""
+        """Returns the date of each month."""
         if self.weekdays:
             return np.busday_offset((months + ONE_MONTH).astype(Day), -1, roll="forward").astype(Second)
         if self.from_end:
@@ -62,7 +81,11 @@ class Calendar(NamedTuple):
         return np.minimum(months.astype(Second) + np.timedelta64(self.day, "s"), last)
 
     def rows(self, dates: Any) -> Any:
-        """The row of each date, rounded down where it lies between two."""
+        """Returns the row of each date, rounded down where it lies between two rows.
+
+        Args:
+            dates: as NumPy's datetime64.
+        """
         if self.months:
             return (dates.astype(Month) - self.first.astype(Month)).astype(int) // self.months
         if self.weekdays:
@@ -72,7 +95,11 @@ class Calendar(NamedTuple):
         return (dates - self.first).astype(int) // self.seconds
 
     def text(self, date: Any) -> str:
-        """A date as a table would write it."""
+        """Returns a date as a table would write it.
+
+        Args:
+            date: as NumPy's datetime64.
+        """
         if self.weeks:
             return iso_week(date)
         whole_days = self.seconds % DAY == 0 and self.first.astype(int) % DAY == 0
@@ -82,19 +109,21 @@ class Calendar(NamedTuple):
 def calendar_of(
     dates: np.ndarray, where: Callable[[int], str], *, weeks: bool = False, business_days: bool | None = None
 ) -> Calendar:
-    """Finds the calendar of a table: its step is the most common difference between neighbouring dates.
+    """Finds the calendar of a table, whose step is the most common one between its dates.
 
     Args:
         dates: datetime64[s], in any order, repeated or not.
         where: what to call the row of a date in a message.
         weeks: whether the dates were written as ISO weeks.
-        business_days: whether daily dates leave weekends out; None: where there is none on a weekend.
+        business_days: whether daily dates leave weekends out; None: where there is none on a
+            weekend.
 
     Returns:
         The calendar, on which all dates lie.
 
     Raises:
-        InputError: for less than three different dates, one that is off the grid, or a grid that is nearly empty.
+        InputError: for less than three different dates, one that is off the grid, or a grid that is
+            nearly empty.
     """
     unique = np.unique(dates)
     if len(unique) < 3:
@@ -136,10 +165,10 @@ def _leaves_weekends_out(unique: np.ndarray) -> bool:
 
 
 def _monthly(unique: np.ndarray) -> Calendar | None:
-    """The calendar of dates that all are the same day of a month, counted from its beginning or its end.
+    """Finds the calendar of dates on the same day of each month, from its beginning or its end.
 
-    Days from the 29th on that are the last of their months are month ends, and in shorter months stand for them.
-    """
+    Days from the 29th on that are the last of their months are month ends, and in shorter months
+    stand for them."""
     months = unique.astype(Month)
     steps = np.diff(months).astype(int)
     if not (steps > 0).all():

@@ -1,4 +1,4 @@
-"""Quantile forecasts of several series that held-out windows have set right."""
+"""Quantile forecasts of several series, calibrated on held-out windows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,20 +25,30 @@ _LEAST_WIDTH = 0.25
 
 
 class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibrated"):
-    """A forecaster of several series, and how far each of its quantiles is off at each lead.
+    """A forecaster of several series whose quantiles are calibrated on held-out windows.
 
-        q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, and not below `lower`
+        q_(h,r)(tau) = base_(h,r)(tau) + width_r^p shift_(h,r)(tau),    then sorted, at least
+        `lower`
 
-    Source: see `conformal_shifts`.
+    The base are the forecaster's own quantiles, or its point forecast at all levels. The forecast
+    is the level nearest to 0.5, and `info["quantiles"]` is (*batch, lead, region, level).
 
-    base: the forecaster's own quantiles at the same levels, or its point forecast at all. shifts: by `conformal_shifts`. width: see
-    `recent_volatility`, of what a series usually moves, `usual_change`; p: `width_power`, 0 for quantiles as far apart at all times.
-    Covariates are standardised before the forecaster gets them. The forecast is the level nearest to 0.5, and
-    `info["quantiles"]` is (*batch, lead, region, level).
+    Args:
+        forecaster: that is calibrated.
+        shifts: of each lead, series and level, by `conformal_shifts`.
+        covariates_mean: taken off covariates before the forecaster gets them.
+        covariates_std: covariates are then divided by.
+        levels: quantile levels, rising.
+        lower: the least value of a quantile; None for none.
+        usual_change: of each series, by `typical_change`; see `recent_volatility` for the width.
+        width_power: p; 0 for quantiles that are equally far apart at all times.
 
     Raises:
-        InputError: for levels that do not rise within (0, 1), a bound that is no number, or a negative width_power; when
-            saved or loaded, for arrays that do not fit each other.
+        InputError: for levels that do not rise within (0, 1), a bound that is not a number, or a
+            negative width_power; when saved or loaded, for arrays that do not fit each other.
+
+    Source:
+        See `conformal_shifts`.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -104,7 +114,7 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
             raise InputError(f"lower must not be above the mean of a series, got {self.lower:g}")
 
     def _check_shapes(self, num_regions: int) -> None:
-        """Raises InputError for arrays of other sizes, which might broadcast and be wrong without a word."""
+        """Refuses arrays of other sizes, which might broadcast silently."""
         signature, targets = self.forecaster.signature, self.target_features
         series = signature.series or (num_regions, *[max(targets, default=0) + 1] * bool(targets))
         covariates = jnp.ones((num_regions, signature.num_covariates)) if signature.num_covariates else None
@@ -119,7 +129,7 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
 
     @property
     def target_features(self) -> tuple[int, ...]:
-        """Which features it forecasts; () where histories have no feature axis."""
+        """The features that are forecast; () where histories have no feature axis."""
         return self.forecaster.signature.target_features
 
     @checked
@@ -128,11 +138,11 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
 
         Args:
             history: as the forecaster takes it.
-            covariates: as in the samples, before it is standardised.
+            covariates: as in the samples, before they are standardised.
 
         Returns:
-            The middle level, (*batch, lead, region) with a last axis of targets where histories have one of features; and in
-            `info["quantiles"]` all levels, on one more axis.
+            The middle level, (*batch, lead, region), with a last axis of targets where histories
+            have one of features; and in `info["quantiles"]` all levels, on one more axis.
 
         Raises:
             InputError: for histories of another shape.
@@ -152,19 +162,22 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
 
 @checked
 def recent_volatility(history: Float[Array, "..."], usual: Float[Any, "*series"]) -> Float[Array, "..."]:
-    """Measures how much each series moved lately, in units of what is usual for it.
+    """Measures how much each series moved lately, relative to its usual change.
 
-    That is the mean absolute change between the newest nine values of the window, over that of the series; a quarter at
-    least, and 1 where nothing is known.
+    It is the mean absolute change between the newest nine values of the window, over that of the
+    series; at least 0.25, and 1 where nothing is known.
 
     Args:
-        history: (*batch, time, region), or (*batch, time, region, target) where usual is (region, target).
+        history: (*batch, time, region), or (*batch, time, region, target) where usual is (region,
+            target).
         usual: of each series, see `typical_change`.
 
     Returns:
         The widths, (*batch, region) or (*batch, region, target).
 
-    Source: errors over a local scale, as in Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), section 5.2; the scale is our own.
+    Source:
+        Errors over a local scale, as in Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018),
+        section 5.2; the scale is our own.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -184,10 +197,10 @@ def recent_volatility(history: Float[Array, "..."], usual: Float[Any, "*series"]
 
 @checked
 def typical_change(samples: SeriesWindows) -> Float[Array, " region *target"]:
-    """Measures the mean absolute change of each series from step to step, over the windows that are learned from.
+    """Measures the mean absolute change of each series from step to step.
 
     Args:
-        samples: training samples.
+        samples: training samples; windows without any weight do not count.
 
     Returns:
         The changes, of what is forecast; 0 where none is known.
@@ -207,10 +220,11 @@ def typical_change(samples: SeriesWindows) -> Float[Array, " region *target"]:
 def shifted(
     base: Float[Any, "..."], shifts: Float[Any, "lead region *target level"], widths: Any, lower: float | None
 ) -> Float[Array, "..."]:
-    """Sets quantiles right: see `CalibratedForecaster`.
+    """Adds shifts to quantiles; see `CalibratedForecaster`.
 
     Args:
-        base: quantiles, (*batch, lead, region, level) or (*batch, lead, region, target, level), or one level for all.
+        base: quantiles, (*batch, lead, region, level) or (*batch, lead, region, target, level), or
+            one level for all.
         shifts: of each lead, series and level.
         widths: (*batch, region) or (*batch, region, target), or one number.
         lower: the least value, or None.
@@ -233,30 +247,35 @@ def conformal_shifts(
     std: Float[Any, " region *target"],
     widths: Float[Any, "sample region *target"] | None = None,
 ) -> Float[np.ndarray, "lead region *target level"]:
-    """Finds how far each level has to be moved so that its share of the held-out values lies below it.
+    """Finds the shift of each level after which its share of held-out values lies below it.
 
-        shift_(h,r)(tau) = s_(h,r) Q_(h,tau)( (y - base(tau)) / s_(h,r) ),    s_(h,r) = mean over samples of |y - base(1/2)|
+        shift_(h,r)(tau) = s_(h,r) Q_(h,tau)( (y - base(tau)) / s_(h,r) )
+        s_(h,r) = mean over samples of |y - base(1/2)|
 
-    with Q_(h,tau) the tau-quantile over all samples and regions of a lead (the k-th smallest of n is that of k / (n + 1), so
-    that a further value lies below with the probability tau): only the size of errors is each region's own. Five errors of the usual
-    size, in units of std, are added to the mean s. Where no region has a known value at a lead, shifts are NaN. Several
-    targets of a region are each set right by themselves.
+    Q_(h,tau) is the tau-quantile over all samples and regions of a lead. The k-th smallest of n
+    values is that of k / (n + 1), so that a further value lies below it with probability tau. Only
+    the size of errors is each region's own: five errors of the usual size, in units of std, are
+    added to its mean. Where no region has a known value at a lead, shifts are NaN. Several targets
+    of a region are calibrated one by one.
 
     Args:
-        base: of windows that the forecaster has not learned from; a single level stands for all.
+        base: quantiles of windows that the forecaster has not learned from; a single level stands
+            for all.
         samples: the same windows.
         levels: quantile levels, rising.
         std: of each series.
-        widths: what errors are first divided by, where they are larger at some times than at others; a shift is then that of
-            a width of one.
+        widths: errors are first divided by them, where they are larger at some times than at
+            others; a shift is then that of a width of one.
 
     Returns:
         The shifts, in the unit of the series.
 
     Raises:
-        InputError: for levels that do not rise within (0, 1), a base of other levels, or widths of another shape or not positive.
+        InputError: for levels that do not rise within (0, 1), a base of other levels, or widths of
+            another shape or not positive.
 
-    Source: split conformal prediction, after Romano, Patterson and Candes (2019), each level by itself.
+    Source:
+        Split conformal prediction, after Romano, Patterson and Candes (2019), each level by itself.
 
     Example:
         >>> import jaxcast, numpy as np

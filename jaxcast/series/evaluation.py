@@ -19,7 +19,8 @@ class WindowScores(NamedTuple):
         mae: mean absolute error of the middle level.
         rmse: root mean squared error of the middle level.
         pinball: mean pinball loss of all levels; None for points.
-        coverage: share of values within each central interval, by its nominal coverage; empty for points.
+        coverage: share of values within each central interval, by its nominal coverage; empty for
+            points.
         num_values: how many values were scored.
     """
 
@@ -116,7 +117,14 @@ def scores_by_lead(
 
 
 def intervals(levels: tuple[float, ...]) -> list[tuple[int, int, float]]:
-    """The pairs of levels that enclose the middle symmetrically, and their nominal coverage."""
+    """Returns the pairs of levels that enclose the middle symmetrically.
+
+    Args:
+        levels: quantile levels, rising.
+
+    Returns:
+        The numbers of both levels, and the nominal coverage between them.
+    """
     return [
         (i, j, round(levels[j] - levels[i], 6))
         for i in range(len(levels))
@@ -126,7 +134,13 @@ def intervals(levels: tuple[float, ...]) -> list[tuple[int, int, float]]:
 
 
 class ErrorsByLead(NamedTuple):
-    """Errors at each lead, (lead,), over all samples and regions with a weight; of several targets (lead, target)."""
+    """Errors at each lead, over all samples and regions with a weight.
+
+    Args:
+        rmse: root mean squared errors.
+        mae: mean absolute errors.
+        pcc: Pearson's correlations.
+    """
 
     rmse: Float[Array, " lead *target"]
     mae: Float[Array, " lead *target"]
@@ -135,7 +149,7 @@ class ErrorsByLead(NamedTuple):
 
 @checked
 def errors_by_lead(forecasts: Float[Array, "sample lead region *target"], samples: SeriesWindows) -> ErrorsByLead:
-    """Measures root mean squared error, mean absolute error and Pearson's correlation at each lead, pooled over regions.
+    """Measures RMSE, MAE and Pearson's correlation at each lead, pooled over regions.
 
     Args:
         forecasts: of the samples.

@@ -33,7 +33,13 @@ class LinearFeatures(FrozenPytree, name="linear_features"):
 
 
 class PolynomialFeatures(FrozenPytree, name="polynomial_features"):
-    """All products of 1 to `degree` features: a polynomial, as in next-generation reservoir computing (see `NVAR`).
+    """All products of 1 to `degree` features, as in next-generation reservoir computing (`NVAR`).
+
+    Args:
+        degree: of the polynomial.
+
+    Raises:
+        InputError: for a degree below one.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -52,11 +58,21 @@ class PolynomialFeatures(FrozenPytree, name="polynomial_features"):
 
 
 class RandomFourierFeatures(Checked, FrozenPytree, name="random_fourier_features"):
-    """Random cosines, whose inner products approach a Gaussian kernel: kernel ridge regression for any number of samples.
+    """Random cosines, whose inner products approach a Gaussian kernel; by `random_fourier_features`.
 
-        phi(x) = [ sqrt(2 d / m) cos(W x + c), linear x ],    phi(x) . phi(y) ~ d exp(-bandwidth^2 |x - y|^2 / 2 d) + linear^2 x . y
+        phi(x) = [ sqrt(2 d / m) cos(W x + c), linear x ]
+        phi(x) . phi(y) ~ d exp(-bandwidth^2 |x - y|^2 / 2 d) + linear^2 x . y
 
-    with d features x. Made by `random_fourier_features`. Source: Rahimi and Recht (2007).
+    with d features x and m cosines: kernel ridge regression for any number of samples.
+
+    Args:
+        frequencies: W for a bandwidth of sqrt(d).
+        phases: c.
+        bandwidth: the larger, the finer the kernel.
+        linear: factor of the features themselves.
+
+    Source:
+        Rahimi and Recht (2007).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -87,11 +103,17 @@ class RandomFourierFeatures(Checked, FrozenPytree, name="random_fourier_features
 def random_fourier_features(
     num_features: int, num_cosines: int, *, bandwidth: Scalar, linear: Scalar = 1.0, key: Key[Array, ""]
 ) -> RandomFourierFeatures:
-    """Random cosines of a Gaussian kernel, beside the features themselves.
+    """Draws random cosines of a Gaussian kernel, beside the features themselves.
 
     Args:
-        num_cosines: m. bandwidth: the larger, the finer the kernel. linear: the features' share; 0 for none.
+        num_features: d.
+        num_cosines: m.
+        bandwidth: the larger, the finer the kernel.
+        linear: factor of the features themselves; 0 for none.
         key: for W and c.
+
+    Returns:
+        The feature map.
 
     Example:
         >>> import jax, jaxcast
@@ -106,12 +128,20 @@ def random_fourier_features(
 
 
 class ReservoirFeatures(FrozenPytree):
-    """What a reservoir holds after it has run over a window from rest, beside the features themselves.
+    """The state of a reservoir after it has run over a window from rest, and the features.
 
         r_k = (1 - leak) r_(k+1) + leak tanh(A r_(k+1) + W_in x_k + c),    phi(x) = [r_0, x]
 
-    with x_k the groups at lag k, oldest first; all lags must be there, 0 to num_lags - 1. Made by `random_reservoir_features`.
-    Source: see `Reservoir`, whose network it is.
+    with x_k the groups at lag k, oldest first; all lags must be there, 0 to num_lags - 1. Made by
+    `random_reservoir_features`.
+
+    Args:
+        network: A, W_in and c.
+        leak: 1 for none.
+        num_lags: lags of each group.
+
+    Source:
+        See `Reservoir`, whose network it is.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -139,13 +169,20 @@ class ReservoirFeatures(FrozenPytree):
 def random_reservoir_features(
     *, num_features: int, num_lags: int, num_nodes: int, leak: Scalar = 0.5, key: Key[Array, ""]
 ) -> ReservoirFeatures:
-    """A random reservoir for windows.
+    """Draws a random reservoir for windows.
 
     Args:
-        num_features: of the inputs, all lags of every group. num_nodes: of the reservoir. leak: 1 for none. key: for A, W_in and c.
+        num_features: of the inputs, all lags of every group.
+        num_lags: lags of each group.
+        num_nodes: of the reservoir.
+        leak: 1 for none.
+        key: for A, W_in and c.
+
+    Returns:
+        The feature map.
 
     Raises:
-        InputError: for features that are not so many lags of each group.
+        InputError: for a number of features that is no multiple of num_lags.
 
     Example:
         >>> import jax, jaxcast
@@ -159,5 +196,10 @@ def random_reservoir_features(
 
 
 def expansion_size(expansion: Expansion, num_features: int) -> int:
-    """How many numbers an expansion makes of so many features."""
+    """Returns the output size of a feature map.
+
+    Args:
+        expansion: the feature map.
+        num_features: its input size.
+    """
     return jax.eval_shape(expansion, jax.ShapeDtypeStruct((num_features,), jnp.result_type(float))).shape[-1]

@@ -1,4 +1,4 @@
-"""Histories with a feature axis: several numbers of each region along time, of which some are forecast."""
+"""Histories with a feature axis: several numbers of each region, some of them forecast."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Numbers = tuple[int, ...]
 
 
 class TargetFeatures(FrozenPytree):
-    """Which features of a region are forecast; a pytree without leaves.
+    """Numbers of the features of a region that are forecast; a pytree without leaves.
 
     Args:
         numbers: of the features, in the order of the targets.
@@ -25,7 +25,11 @@ class TargetFeatures(FrozenPytree):
 
 
 def target_features_of(samples: Any) -> Numbers:
-    """Which features samples are to forecast; () where they have no feature axis."""
+    """Returns the features that samples are to forecast; () without a feature axis.
+
+    Args:
+        samples: with or without a feature axis.
+    """
     return () if samples.features is None else samples.features.numbers
 
 
@@ -54,7 +58,14 @@ def check_targets(targets: Sequence[int] | None, num_features: int) -> Numbers:
 
 
 def check_features(numbers: Any) -> None:
-    """Raises InputError unless they are different whole numbers from 0 on, or none."""
+    """Refuses numbers of features that are not different whole numbers from 0 on.
+
+    Args:
+        numbers: of the features; there may be none.
+
+    Raises:
+        InputError: with the number that is wrong.
+    """
     if not isinstance(numbers, tuple | list):
         raise InputError(f"target_features must be numbers of features, got {shown(repr(numbers))}")
     for number in numbers:
@@ -64,9 +75,10 @@ def check_features(numbers: Any) -> None:
 
 
 def check_history(history: Any, targets: Numbers, *, series: tuple[int, ...] | None = None, least: int = 1) -> None:
-    """Checks the shape of histories; those of several features are never taken for batches of those of one.
+    """Checks the shape of histories, so that a feature axis is never taken for a batch axis.
 
-    Further batch axes in front are taken only where the sizes of the last axes are known, and tell them from features.
+    Further batch axes in front are taken only where the sizes of the last axes are known, and tell
+    them from features.
 
     Args:
         history: what came.
@@ -95,12 +107,21 @@ def check_history(history: Any, targets: Numbers, *, series: tuple[int, ...] | N
 
 
 def of_targets(values: Any, targets: Numbers) -> Any:
-    """The features that are forecast, (..., target); all that there is where there is no feature axis."""
+    """Returns the features that are forecast, (..., target); all without a feature axis.
+
+    Args:
+        values: with or without a last axis of features.
+        targets: which features are forecast; () without a feature axis.
+    """
     return values[..., np.asarray(targets)] if targets else values
 
 
 def flat(values: Array) -> Array:
-    """Region and feature axis as one, (..., time, region * feature)."""
+    """Joins region and feature axis, (..., time, region * feature).
+
+    Args:
+        values: with both axes.
+    """
     return values.reshape(*values.shape[:-2], -1)
 
 

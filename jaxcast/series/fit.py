@@ -42,9 +42,10 @@ class MethodScores(NamedTuple):
     Args:
         method: its name.
         setting: its best variant, such as a penalty.
-        validation_mae: the mean absolute error on the validation part, which chooses, in units of each series'
-            standard deviation.
-        width_power: how far its quantiles follow what a series moved lately; see `CalibratedForecaster`.
+        validation_mae: the mean absolute error on the validation part, which chooses, in units of
+            each series' standard deviation.
+        width_power: how far its quantiles follow what a series moved lately; see
+            `CalibratedForecaster`.
         test: its scores on the test part, in the same units.
     """
 
@@ -92,39 +93,46 @@ def fit_series(
 ) -> SeriesFit:
     """Finds the method that forecasts a table best, and fits it to the whole table.
 
-    The dates of the table are cut into three parts. Every method learns from the first part; the second, the
-    validation part, chooses one of them. All are then fitted to both and scored on the last, the test part, which
-    plays no role in the choice. The chosen method is fitted to all dates, and its quantiles are calibrated on the
-    validation and the test part. Missing values are neither learned from nor scored.
+    The dates of the table are cut into three parts. Every method learns from the first part; the
+    second, the validation part, chooses one of them. All are then fitted to both and scored on the
+    last, the test part, which plays no role in the choice. The chosen method is fitted to all
+    dates, and its quantiles are calibrated on the validation and the test part. Missing values are
+    neither learned from nor scored.
 
     Args:
         table: with the series and their covariates, by `read_series` or `series_table`.
         horizon: steps ahead; all leads from 1 to this are forecast.
         leads: instead of a horizon, certain steps ahead, rising.
-        methods: names of methods: "last_value", "seasonal_last_value", "history_mean", "drift", "ridge",
-            "ridge_each_series", "kernel_ridge", "independent_network", "hierarchical_network", "attention_network",
-            "global_network", and those of `TrainableForecaster` classes. By default last values and regressions;
-            networks take minutes.
-        history_size: newest steps that a forecast sees; by default 20, or a tenth of the table where that is less.
-        season: steps of a season, whose values one season before the targets are seen too; 0 for none. By default a
-            year of weeks, months or quarters, a week of days, or a day of hours, where the table has four of them.
+        methods: names of methods: "last_value", "seasonal_last_value", "history_mean", "drift",
+            "ridge", "ridge_each_series", "kernel_ridge", "independent_network",
+            "hierarchical_network", "attention_network", "global_network", and those of
+            `TrainableForecaster` classes. By default last values and regressions; networks take
+            minutes.
+        history_size: newest steps that a forecast sees; by default 20, or a tenth of the table
+            where that is less.
+        season: steps of a season, whose values one season before the targets are seen too; 0 for
+            none. By default a year of weeks, months or quarters, a week of days, or a day of hours,
+            where the table has four of them.
         levels: quantile levels, rising.
-        adjacency: how close series are to each other, in the order of the table; each then sees the mean of its
-            neighbours, by default that of all series.
+        adjacency: how close series are to each other, in the order of the table; each then sees the
+            mean of its neighbours, by default that of all series.
         lower: the least value that a series can have, such as 0 for counts.
         validation_share: share of the dates in the validation part.
-        test_share: share of the dates in the test part; by default as many as in the validation part.
+        test_share: share of the dates in the test part; by default as many as in the validation
+            part.
         hidden_size: hidden units of networks.
-        num_epochs: the most passes of networks over their windows; they stop by the validation part.
+        num_epochs: the most passes of networks over their windows; they stop by the validation
+            part.
         seed: of the initial parameters and the shuffling of networks, and of kernel ridge.
-        progress: is called with a line of text before each method; by default it goes to the command line's progress.
+        progress: is called with a line of text before each method; by default it goes to the
+            command line's progress.
 
     Returns:
         The model, and the scores of all methods.
 
     Raises:
-        InputError: for options out of range, unknown methods, a table that is too short for them, series from which
-            nothing can be learned, and forecasts that diverge.
+        InputError: for options out of range, unknown methods, a table that is too short for them,
+            series from which nothing can be learned, and forecasts that diverge.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -275,9 +283,8 @@ def _widths(windows: SeriesWindows, typical: Any, power: float) -> Float[np.ndar
 def _width_power(base: Any, windows: SeriesWindows, problem: SeriesProblem, judges: _Judges) -> float:
     """Finds how far quantiles are to follow what a series moved lately.
 
-    It is the power whose shifts from either half of the held-out windows have the smallest pinball loss on the other;
-    0 where a half has no known value at some lead.
-    """
+    It is the power whose shifts from either half of the held-out windows have the smallest pinball
+    loss on the other; 0 where a half has no known value at some lead."""
     rows = np.flatnonzero(np.asarray(windows.weights).any((1, 2)))
     halves = np.array_split(rows, 2)
     losses = np.zeros(len(WIDTH_POWERS))

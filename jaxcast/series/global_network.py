@@ -19,7 +19,7 @@ from jaxcast.types import Info
 
 
 class GlobalNetwork(RegionNetwork, name="global_network"):
-    """One recurrent network for all regions, each known to it by a learned vector; with self-attention over time if wanted.
+    """One recurrent network for all regions, with a learned vector for each.
 
     Args:
         samples: training samples; means, standard deviations and the number of leads are theirs.
@@ -30,13 +30,15 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
         embedding_size: size of a region's vector.
-        self_attention: whether steps attend to each other (`SelfAttention`) before the last is read.
-        level: "series" or "window", the mean and scale that a region's values are in units of; see `RegionNetwork`.
+        self_attention: whether steps attend to each other (`SelfAttention`) before the last is
+            read.
+        level: "series" or "window", the mean and scale that a region's values are in units of; see
+            `RegionNetwork`.
         dtype: of the weights.
 
     Raises:
-        InputError: for sizes below one, levels that do not rise within (0, 1), series that never change, or histories
-            of other regions.
+        InputError: for sizes below one, levels that do not rise within (0, 1), series that never
+            change, or histories of other regions.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

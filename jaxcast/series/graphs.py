@@ -13,14 +13,21 @@ from jaxcast.errors import InputError
 def neighbour_weights(
     num_regions: int, adjacency: Float[Any, "region region"] | None = None, *, everyone: bool = False, nearest: int = 0
 ) -> Float[np.ndarray, "region group source"]:
-    """The series that a region's forecast is to see: its own, and what is asked for.
+    """Weighs the series that the forecast of each region sees, in groups: its own first.
 
     Args:
-        adjacency: how close regions are, not negative. Without `nearest` the mean of all others, so weighted, is one group.
-        everyone: the mean of all series is another. nearest: the so many closest others are one each.
+        num_regions: how many regions there are.
+        adjacency: how close regions are, not negative. Without `nearest`, the mean of all others,
+            weighted by it, is one group.
+        everyone: whether the mean of all series is another group.
+        nearest: how many of the closest others are a group each.
+
+    Returns:
+        The weights.
 
     Raises:
-        InputError: for an adjacency of another shape, negative or not finite, or without others to take.
+        InputError: for an adjacency of another shape, negative or not finite, or with fewer others
+            than nearest ones.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -27,8 +27,8 @@ class Window(NamedTuple):
 class RegressionInputs(FrozenPytree):
     """Abstract base of everything that turns histories into the features of a `LagRegression`.
 
-    `LagInputs` is the package's own. A subclass has a field `target_features`, a tuple that is empty
-    where histories have no feature axis.
+    `LagInputs` is the package's own. A subclass has a field `target_features`, a tuple that is
+    empty where histories have no feature axis.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -58,7 +58,8 @@ class RegressionInputs(FrozenPytree):
         """Returns the features of all regions.
 
         Args:
-            history: (time, region) or (sample, time, region), with a last axis of features where there are several.
+            history: (time, region) or (sample, time, region), with a last axis of features where
+                there are several.
             covariates: as in the samples.
         """
 

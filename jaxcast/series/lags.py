@@ -1,4 +1,4 @@
-"""What a regression sees of a window of several series: lags of each series and of weighted means of all, on a common scale."""
+"""Lags of each series and of weighted means of all, on a common scale, for regressions."""
 
 import dataclasses
 from functools import partial
@@ -31,14 +31,31 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
 
         x_(r,m,k) = g( sum_s w_(r,m,s) u_(s,t-k) / std_s ),    g none, a square root or a logarithm
 
-    for each feature of the series where there are several, each then standardised; where `centred`, with u_(s,t-k) less the mean of its series, so that a series' level is seen by
-    none. With level="window" the weighted mean is first divided by its mean over the window, so that only
-    the shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms are for series that are
-    not negative. Missing values are filled by the last known.
+    for each feature of the series where there are several, each then standardised. With `centred`,
+    u_(s,t-k) is less the mean of its series, so that no forecast depends on a series' level. With
+    level="window" the weighted mean is first divided by its mean over the window, so that only the
+    shape of a window matters, and forecasts are in units of that mean. That, roots and logarithms
+    are for series that are not negative. Missing values are filled by the last known.
+
+    Args:
+        mean: of each series.
+        std: of each series.
+        neighbour_weights: w.
+        offset: means of the features.
+        size: standard deviations of the features.
+        components_scale: standard deviation of principal components.
+        covariates_scale: factor of covariates.
+        num_covariates: of each region.
+        lags: steps back from the newest value.
+        transform: g.
+        level: "series" or "window".
+        components: principal components of all series' windows, or None.
+        centred: whether each series is taken less its mean.
+        target_features: the features that are forecast; () where histories have no feature axis.
 
     Raises:
-        InputError: when called without the covariates of the training samples, or with histories of other regions or shorter
-            than the lags.
+        InputError: when called without the covariates of the training samples, or with histories of
+            other regions or shorter than the lags.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -89,7 +106,7 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
 
     @property
     def num_features(self) -> int:
-        """Of each region."""
+        """The features of each region."""
         per_group = len(self.lags) + (self.level == "window")
         num_components = 0 if self.components is None else self.components.shape[-1]
         num_groups = self.neighbour_weights.shape[1] * (self.mean.shape[1] if self.target_features else 1)
@@ -102,7 +119,8 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         """Makes the features of histories.
 
         Args:
-            history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
+            history: (time, region) or (sample, time, region), with a last axis of features where
+                the samples had one.
             covariates: as in the samples.
 
         Returns:
@@ -149,7 +167,7 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         return of_targets(values, self.target_features)
 
     def _raw(self, values: Array, weights: Array) -> tuple[Array, Any]:
-        """Features before they are standardised, and the mean of each region's own group over the window."""
+        """Makes features before they are standardised, and the mean of each region's own group."""
         scaled = self._scaled(values)
         if self.target_features:
             mixed = jnp.einsum("rms,...lsf->...rmfl", weights, scaled)
@@ -174,7 +192,7 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         return (values - self.mean if self.centred else values) / self.std
 
     def _lagged(self, scaled: Array) -> Array:
-        """The lags of all series and features, on one axis."""
+        """Returns the lags of all series and features, on one axis."""
         scaled = flat(scaled) if self.target_features else scaled
         return flat(TRANSFORMS[self.transform](scaled)[..., [-1 - lag for lag in self.lags], :])
 
@@ -200,28 +218,31 @@ def lag_inputs(
     Args:
         samples: training samples, whose means and standard deviations are kept.
         lags: steps back from the newest value, which is 0.
-        neighbour_weights: the groups of series that each region sees, see `neighbour_weights`; by default its own series only.
-        transform: g.
+        neighbour_weights: the groups of series that each region sees, by the function of this name;
+            by default its own series only.
+        transform: g, see `LagInputs`: "none", "sqrt" or "log".
         level: "series" or "window", see `LagInputs`.
         num_components: principal components of all series' windows that every region sees too.
         components_scale: standard deviation of these components.
         covariates_scale: factor of the covariates.
-        centred: whether each series is taken less its mean, so that a constant added to one changes the forecasts of
-            that one only, by that constant; by default where transform and level allow it. False keeps a zero that
-            all series share, as counts do.
+        centred: whether each series is taken less its mean, so that a constant added to one series
+            changes the forecasts of that one only, by that constant; by default where transform and
+            level allow it. False keeps a zero that all series share, as counts do.
 
     Returns:
         The inputs, to be called with histories.
 
     Raises:
-        InputError: for lags that the windows do not hold, series that are constant or never known, unknown options, or
-            centred values with another transform or level than "none" and "series", which are for values from 0 on.
+        InputError: for lags that the windows do not hold, series that are constant or never known,
+            unknown options, or centred values with another transform or level than "none" and
+            "series", which are for values from 0 on.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> samples = jaxcast.series.series_windows(jnp.arange(20.0).reshape(10, 2), history_size=3, leads=(1,))
         >>> adjacency = jnp.ones((2, 2))
-        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(3), neighbour_weights=jaxcast.series.neighbour_weights(2, adjacency, everyone=True))
+        >>> weights = jaxcast.series.neighbour_weights(2, adjacency, everyone=True)
+        >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(3), neighbour_weights=weights)
         >>> inputs(samples.history).features.shape
         (7, 2, 9)
     """
@@ -269,7 +290,7 @@ def _features(inputs: LagInputs, history: Array) -> Array:
 
 @partial(jax.jit, static_argnames="num_components")
 def _principal(inputs: LagInputs, history: Array, num_components: int) -> Array:
-    """The first right singular vectors of all windows, scaled so that what they give has the standard deviation one."""
+    """Returns the first right singular vectors of all windows, for components of standard deviation one."""
     windows = inputs._lagged(inputs._scaled(filled(history, inputs.mean)))
     _, values, right = jnp.linalg.svd(windows - windows.mean(0), full_matrices=False)
     return right[:num_components].T * (len(windows) ** 0.5 / values[:num_components])

@@ -1,4 +1,4 @@
-"""The methods that `fit_series` tries: naive forecasters, regressions on lags, networks, and a user's own."""
+"""The methods of `fit_series`: naive forecasters, regressions, networks, and a user's own."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -79,7 +79,8 @@ class TrainableForecaster(WindowForecaster, FrozenPytree):
 
         Args:
             windows: those with a known target alone, with covariates standardised.
-            problem: with the leads, quantile levels, season and seed; its other windows must not be learned from.
+            problem: with the leads, quantile levels, season and seed; its other windows must not be
+                learned from.
 
         Returns:
             The forecaster, of as many leads as the problem has.
@@ -92,7 +93,8 @@ class Variants(NamedTuple):
     Args:
         names: of the variants.
         pick: returns one of them, by its number.
-        base: returns the quantiles of one of them for all windows; of a point forecast a single level.
+        base: returns the quantiles of one of them for all windows; of a point forecast a single
+            level.
         num_epochs: passes of a network over its windows.
     """
 
@@ -203,7 +205,7 @@ def method_names() -> tuple[str, ...]:
 
 
 def check_methods(methods: Sequence[str] | None, num_series: int) -> None:
-    """Refuses methods that there are not, that come twice, or whose matrices of series by series fit no memory.
+    """Refuses unknown or repeated methods, and those whose matrices do not fit into memory.
 
     Args:
         methods: their names; None for the usual ones.

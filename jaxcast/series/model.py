@@ -207,16 +207,16 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
 
         Args:
             table: with the series, steps and covariates that the model has learned from.
-            at: the newest date that is seen; by default the last with a value. Later rows are not seen, but for
-                covariates that are known beforehand.
+            at: the newest date that is seen; by default the last with a value. Later rows are not
+                seen, but for covariates that are known beforehand.
             what: what to call the table in a message.
 
         Returns:
             The forecasts.
 
         Raises:
-            InputError: for another table, a date that is not in it, missing covariates, a series without any value in
-                the window, or a forecast that diverges.
+            InputError: for another table, a date that is not in it, missing covariates, a series
+                without any value in the window, or a forecast that diverges.
         """
         table = self.arranged(table, what)
         origin = self._origin(table, at, what)

@@ -22,6 +22,19 @@ def solve_together(
     power: Scalar,
     predict_change: bool,
 ) -> tuple[Array, Array]:
+    """Solves for one W and b of all regions.
+
+    Args:
+        samples: to learn from.
+        inputs: that turn histories into features.
+        expansion: phi.
+        penalty: in units of the mean eigenvalue; None for least squares.
+        power: of the scale, in the weights of errors.
+        predict_change: whether targets are relative to the newest value.
+
+    Returns:
+        W and b.
+    """
     return _solve_all(samples, inputs(samples.history, samples.covariates), expansion, penalty, power, predict_change)
 
 
@@ -33,7 +46,19 @@ def solve_each_region(
     power: Scalar,
     predict_change: bool,
 ) -> tuple[Array, Array]:
-    """Solves for one region after the other, so that memory holds the features of one only."""
+    """Solves for one region after the other, so that memory holds the features of one only.
+
+    Args:
+        samples: to learn from.
+        inputs: that turn histories into features.
+        expansion: phi.
+        penalty: in units of the mean eigenvalue; None for least squares.
+        power: of the scale, in the weights of errors.
+        predict_change: whether targets are relative to the newest value.
+
+    Returns:
+        W and b of each region.
+    """
 
     def one(own: Any) -> tuple[Array, Array]:
         region, targets, weights = own
@@ -53,7 +78,7 @@ def _solve_all(
     power: Scalar,
     predict_change: bool,
 ) -> tuple[Float[Array, "lead *target feature"], Float[Array, " lead *target"]]:
-    """The weights of every target, each by itself."""
+    """Solves for every target by itself."""
     if samples.features is None:
         return _solve(samples, window, expansion, penalty, power, predict_change)
     found = []

@@ -26,7 +26,8 @@ class SeriesProblem(NamedTuple):
     Args:
         table: with the series and their covariates.
         windows: of the whole table.
-        bounds: the rows at which the validation and the test part begin, and the row after the last.
+        bounds: the rows at which the validation and the test part begin, and the row after the
+            last.
         leads: steps ahead.
         history_size: steps that a forecast sees.
         lags: steps back from the newest value that regressions see.
@@ -89,7 +90,8 @@ def series_problem(
         The problem.
 
     Raises:
-        InputError: for options out of range, a table that is too short, and parts or series in which nothing is known.
+        InputError: for options out of range, a table that is too short, and parts or series in
+            which nothing is known.
     """
     test_share = validation_share if test_share is None else test_share
     _check_options(leads, history_size, season, validation_share, test_share, hidden_size, num_epochs, seed)
@@ -158,7 +160,7 @@ def _bounds(length: int, validation_share: float, test_share: float, needed: int
 def windows_of(
     table: SeriesTable, history_size: int, leads: tuple[int, ...], newest: int | None = None
 ) -> SeriesWindows:
-    """Cuts a window that ends at each row with enough rows before it, up to the newest; targets may be still to come.
+    """Cuts a window that ends at each row with enough rows before it; targets may lie ahead.
 
     Where no value of a series is known in a window, that series has no weight.
 
@@ -232,7 +234,8 @@ class TrainingPart(NamedTuple):
     """What is known before a row, with covariates standardised by it.
 
     Args:
-        windows: all of the problem; those with later targets have no weight, so that arrays keep their shapes.
+        windows: all of the problem; those with later targets have no weight, so that arrays keep
+            their shapes.
         covariates_mean: what was taken off the covariates.
         covariates_std: what they were then divided by.
         end: the row after the last target.

@@ -1,4 +1,4 @@
-"""Recurrent forecasters with a network of its own for every region: alone, in two layers, or with attention."""
+"""Recurrent forecasters with a network for every region: alone, in layers, or with attention."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +30,8 @@ class NetworkPerRegion(RegionNetwork):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
-        level: "series" or "window", the mean and scale that a region's values are in units of; see `RegionNetwork`.
+        level: "series" or "window", the mean and scale that a region's values are in units of; see
+            `RegionNetwork`.
         dtype: of the weights.
     """
 
@@ -85,12 +86,13 @@ class IndependentNetwork(NetworkPerRegion, name="independent_network"):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
-        level: "series" or "window", the mean and scale that a region's values are in units of; see `RegionNetwork`.
+        level: "series" or "window", the mean and scale that a region's values are in units of; see
+            `RegionNetwork`.
         dtype: of the weights.
 
     Raises:
-        InputError: for sizes below one, levels that do not rise within (0, 1), series that never change, or histories
-            of other regions.
+        InputError: for sizes below one, levels that do not rise within (0, 1), series that never
+            change, or histories of other regions.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -133,12 +135,13 @@ class HierarchicalNetwork(NetworkPerRegion, name="hierarchical_network"):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
-        level: "series" or "window", the mean and scale that a region's values are in units of; see `RegionNetwork`.
+        level: "series" or "window", the mean and scale that a region's values are in units of; see
+            `RegionNetwork`.
         dtype: of the weights.
 
     Raises:
-        InputError: for sizes below one, levels that do not rise within (0, 1), series that never change, or histories
-            of other regions.
+        InputError: for sizes below one, levels that do not rise within (0, 1), series that never
+            change, or histories of other regions.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -188,12 +191,13 @@ class AttentionNetwork(NetworkPerRegion, name="attention_network"):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
-        level: "series" or "window", the mean and scale that a region's values are in units of; see `RegionNetwork`.
+        level: "series" or "window", the mean and scale that a region's values are in units of; see
+            `RegionNetwork`.
         dtype: of the weights.
 
     Raises:
-        InputError: for sizes below one, levels that do not rise within (0, 1), series that never change, or histories
-            of other regions.
+        InputError: for sizes below one, levels that do not rise within (0, 1), series that never
+            change, or histories of other regions.
 
     Source:
         Bahdanau, Cho and Bengio (2015) for the score.

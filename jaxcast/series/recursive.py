@@ -1,4 +1,4 @@
-"""One-step forecasters of several series rolled in closed loop, by the same scan as everything else."""
+"""One-step forecasters of several series, rolled in closed loop by the usual scan."""
 
 from functools import partial
 from typing import Any
@@ -20,22 +20,23 @@ from jaxcast.types import Info
 
 
 class WindowCell(FrozenPytree, Cell):
-    """A forecaster of several series as a cell, which sees the newest values and, in closed loop, its own forecasts among them.
+    """A forecaster of several series as a cell; in closed loop it sees its own forecasts.
 
-        y_(t+1) = f([u_(t-l+1), ..., u_t], given_t) at its first lead
+        y_(t+1) = f([u_(t-l+1), ..., u_t], exogenous_t) at its first lead
 
-    Where it forecasts quantiles, a closed loop with a key feeds a draw from them instead of the forecast, for each series by
-    itself: of the normal distribution with the two neighbouring quantiles, beyond the outermost that of the outermost two, and
-    not below the forecaster's `lower`. Many keys give quantiles of what follows (see `RecursiveForecaster`).
+    Where it forecasts quantiles, a closed loop with a key feeds back a draw from them instead of
+    the forecast, for each series by itself. The draw is of the normal distribution through the two
+    neighbouring quantiles, beyond the outermost through the outermost two, and at least the
+    forecaster's least value. Many keys give quantiles of what follows (see `RecursiveForecaster`).
 
     Args:
-        forecaster: any of histories (time, region) whose first lead is 1; of one that does not know its leads that is believed.
-            Of several features, (time, region, feature), it must forecast all, in their order.
+        forecaster: of histories, whose first lead is 1. Of several features it must forecast all,
+            in their order.
         history_size: l, the steps that it sees.
 
     Raises:
-        InputError: for a forecaster whose first lead is another, or a window below one; when called, for one of several
-            features that does not forecast all.
+        InputError: for a forecaster whose first lead is another, or a history_size below one; when
+            called, for one of several features that does not forecast all.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -70,7 +71,12 @@ class WindowCell(FrozenPytree, Cell):
     def init_carry(
         self, value: Float[Array, " region *feature"], exogenous: Any = None
     ) -> Float[Array, "time region *feature"]:
-        """A window in which nothing is known."""
+        """Returns a window in which nothing is known.
+
+        Args:
+            value: of the series, for its shape.
+            exogenous: is not needed.
+        """
         return jnp.full((self.history_size, *value.shape), jnp.nan, value.dtype)
 
     @checked
@@ -84,7 +90,12 @@ class WindowCell(FrozenPytree, Cell):
         return window, Output(output.forecast[0].astype(x.value.dtype), info)
 
     def feedback(self, output: Output, key: Any) -> Float[Array, " region *feature"]:
-        """The forecast, or with a key a draw from the quantiles."""
+        """Returns the forecast, or with a key a draw from the quantiles.
+
+        Args:
+            output: of the cell.
+            key: for the draw; None for the forecast.
+        """
         if key is None or "quantiles" not in output.info:
             return output.forecast
         levels, quantiles = (
@@ -120,28 +131,34 @@ def check_all_features(forecaster: WindowForecaster, value: Num[Array, "..."]) -
 
 
 class RecursiveForecaster(WindowForecaster, FrozenPytree):
-    """A one-step forecaster made into one of any leads: its forecasts enter the window, step after step (a closed loop).
+    """A one-step forecaster rolled in closed loop: its forecasts enter the window, step by step.
 
-    The other way is to learn each lead directly, as all forecasters here do that are made for several leads. With a key its
-    quantiles are those of `num_paths` closed loops that feed draws, and its forecast is the level nearest to 0.5.
+    Other forecasters here learn each lead directly. With a key, the quantiles are those of
+    `num_paths` closed loops that feed back draws, and the forecast is the level nearest to 0.5.
 
     Args:
-        one_step: a forecaster whose first lead is 1; of several features it must forecast all, in their order.
-        leads: those wanted.
-        num_paths: closed loops, where draws are fed.
+        one_step: a forecaster whose first lead is 1; of several features it must forecast all, in
+            their order.
+        leads: steps ahead.
+        num_paths: closed loops with draws.
 
     Raises:
-        InputError: for leads that are no whole numbers from 1 on, or a forecaster whose first lead is another; when called, for a
-            history without steps or of another shape, a key with a forecaster of points, or features that are not forecast.
+        InputError: for leads that are no whole numbers from 1 on, or a forecaster whose first lead
+            is another; when called, for a history without steps or of another shape, a key with a
+            forecaster of points, or features that are not forecast.
 
-    Source: Taieb, Bontempi, Atiya and Sorjamaa, Expert Systems with Applications 39, 7067 (2012), for both ways.
+    Source:
+        Taieb, Bontempi, Atiya and Sorjamaa, Expert Systems with Applications 39, 7067 (2012), for
+        both ways.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
         >>> samples = jaxcast.series.series_windows(values, history_size=4, leads=(1,))
         >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
-        >>> one_step = jaxcast.series.fit_lag_regression(samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-6)
+        >>> one_step = jaxcast.series.fit_lag_regression(
+        ...     samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-6
+        ... )
         >>> forecast = jaxcast.series.RecursiveForecaster(one_step, (1, 10))(values[:50]).forecast
         >>> bool(abs(forecast - values[jnp.asarray([50, 59])]).max() < 0.1)
         True
@@ -165,7 +182,7 @@ class RecursiveForecaster(WindowForecaster, FrozenPytree):
 
     @property
     def target_features(self) -> tuple[int, ...]:
-        """Which features it forecasts; () where histories have no feature axis."""
+        """The features that are forecast; () where histories have no feature axis."""
         return self.one_step.signature.target_features
 
     def __call__(
@@ -174,8 +191,10 @@ class RecursiveForecaster(WindowForecaster, FrozenPytree):
         """Forecasts all leads.
 
         Args:
-            history: (time, region) or (sample, time, region), with a last axis of features where the forecaster takes one.
-            covariates: (*batch, step, ...), those of the newest step and of all after it but the last of the leads.
+            history: (time, region) or (sample, time, region), with a last axis of features where
+                the forecaster takes one.
+            covariates: (*batch, step, ...), those of the newest step and of all after it but the
+                last of the leads.
             key: for draws, the same for all windows.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Regressions on lags of several series, trained in closed form: linear, kernel, polynomial, reservoir."""
+"""Regressions on lags of several series in closed form: linear, kernel, polynomial, reservoir."""
 
 import math
 from typing import Any
@@ -37,25 +37,31 @@ class LagRegression(WindowForecaster, Checked, FrozenPytree, name="lag_regressio
 
         y_(r,h) = [newest_r] + scale_r ( W_h' phi(x_r) + b_h )
 
-    Without `predict_change` there is no newest, but of centred inputs the mean of each series. One W for all regions
-    ("global"), or one for each; where several features are forecast, one for each of them, from the features of all.
-    Counts are not negative: `nonnegative` cuts forecasts at zero.
+    Without `predict_change` there is no newest value, but of centred inputs the mean of each
+    series. There is one W for all regions, or one for each. Where several features are forecast,
+    there is one for each of them, which sees the features of all.
 
     Args:
-        inputs: what is seen of histories.
+        inputs: that turn histories into features x.
         expansion: phi.
-        weights: W, (lead, feature), with an axis of regions in front where each has its own, and one of targets after the
-            leads where there are several features.
-        bias: b, alike without the last axis.
+        weights: W, (lead, feature), with an axis of regions in front where each has its own, and
+            one of targets after the leads where there are several features.
+        bias: b, as the weights without their last axis.
         predict_change: whether forecasts start from the newest value.
-        nonnegative: whether they are cut at zero.
+        nonnegative: whether forecasts are cut at zero, as for counts.
+
+    Raises:
+        InputError: when called, for histories of another shape; when saved or loaded, for arrays
+            that do not fit each other.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
         >>> samples = jaxcast.series.series_windows(values, history_size=4, leads=(1, 5))
         >>> inputs = jaxcast.series.lag_inputs(samples, lags=range(4))
-        >>> model = jaxcast.series.fit_lag_regression(samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-6)
+        >>> model = jaxcast.series.fit_lag_regression(
+        ...     samples, inputs=inputs, expansion=jaxcast.series.LinearFeatures(), penalty=1e-6
+        ... )
         >>> off = samples.weights * (model(samples.history).forecast - samples.targets)
         >>> bool(abs(off).max() < 1e-3)
         True
@@ -70,12 +76,12 @@ class LagRegression(WindowForecaster, Checked, FrozenPytree, name="lag_regressio
 
     @property
     def num_leads(self) -> int:
-        """How many leads it forecasts."""
+        """The number of leads."""
         return self.bias.shape[-2 if self.target_features else -1]
 
     @property
     def target_features(self) -> tuple[int, ...]:
-        """Which features it forecasts; () where histories have no feature axis."""
+        """The features that are forecast; () where histories have no feature axis."""
         return self.inputs.target_features
 
     @property
@@ -115,11 +121,13 @@ class LagRegression(WindowForecaster, Checked, FrozenPytree, name="lag_regressio
         """Forecasts all leads.
 
         Args:
-            history: (time, region) or (sample, time, region), with a last axis of features where the samples had one.
-            covariates: as in the samples that it learned from.
+            history: (time, region) or (sample, time, region), with a last axis of features where
+                the samples had one.
+            covariates: as in the samples.
 
         Returns:
-            Forecasts (*batch, lead, region), with a last axis of targets where there is one of features.
+            Forecasts (*batch, lead, region), with a last axis of targets where there is one of
+            features.
 
         Raises:
             InputError: for another shape.
@@ -160,31 +168,36 @@ def fit_lag_regression(
 ) -> LagRegression:
     """Fits a regression on lags in closed form, for all leads.
 
-        W_h, b_h = argmin sum w_(n,h,r) scale_(n,r)^(2 p) | target_(n,h,r) - W_h' phi(x_(n,r)) - b_h |^2 + penalty e_h |W_h|^2
+        W_h, b_h = argmin sum w_(n,h,r) scale_(n,r)^(2 p) | target_(n,h,r) - W_h' phi(x_(n,r)) - b_h
+        |^2 + penalty e_h |W_h|^2
 
-    targets in units of the scale, e_h the mean eigenvalue of what is inverted, p the error_weighting: 1 for an error in the
-    series' own units, 0 for one in which all regions count alike. The normal equations are solved by their eigenvalues,
-    so in float32 penalties below 1e-5 are lost in rounding; those of a float64 run are exact. Other numbers compile nothing,
-    and under `jax.vmap` over penalties the eigenvalues are found once. A penalty of 0 is plain least squares, of least norm where
-    there are many solutions.
+    with targets in units of the scale, e_h the mean eigenvalue of the matrix that is inverted, and
+    p the error_weighting. The normal equations are solved by their eigenvalues, so in float32
+    penalties below 1e-5 are lost in rounding; those of a float64 run are exact. Other numbers
+    compile nothing, and under `jax.vmap` over penalties the eigenvalues are found once (see
+    `fit_regression_path`).
 
     Args:
         samples: to learn from.
-        inputs: what is seen of them.
-        expansion: phi, such as `LinearFeatures()`, `PolynomialFeatures(2)` or `random_fourier_features(...)`.
-        penalty: strength of the regularisation, in units of the mean eigenvalue.
-        error_weighting: p.
+        inputs: that turn their histories into features.
+        expansion: phi, such as `LinearFeatures()`, `PolynomialFeatures(2)` or
+            `random_fourier_features(...)`.
+        penalty: strength of the regularisation, in units of the mean eigenvalue; 0 for plain least
+            squares, of least norm where there are many solutions.
+        error_weighting: p, 1 for errors in the series' own units, 0 for errors in which all regions
+            count alike.
         each_region: whether each region has its own W and b.
         predict_change: whether to forecast the change from the newest value.
         nonnegative: whether forecasts are cut at zero.
-        chunk_size: samples whose features are in memory at a time; by default all. Products of features are then
-            summed chunk by chunk in the default precision, which is float64.
+        chunk_size: samples whose features are in memory at a time; by default all. Products of
+            features are then summed chunk by chunk in the default precision, which is float64.
 
     Returns:
         The regression.
 
     Raises:
-        InputError: for a penalty below zero, or targets or covariates that are not finite, or inputs made from samples of other features.
+        InputError: for a penalty below zero, targets or covariates that are not finite, or inputs
+            made from samples of other features.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

@@ -199,7 +199,8 @@ def best_by_lead(
     Args:
         forecasts: of the samples by each candidate.
         samples: held out; those with a weight count.
-        scale: the unit of errors, such as each series' standard deviation, so that no single series rules.
+        scale: the unit of errors, such as each series' standard deviation, so that no single series
+            rules.
 
     Returns:
         The number of the best candidate at each lead.

@@ -1,4 +1,4 @@
-"""From a table of series to what region forecasters consume: windows of history and the values some leads later."""
+"""Windows of history of several series, and the values some leads later."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,18 +19,18 @@ from jaxcast.tracing import is_traced
 class SeriesWindows(NamedTuple):
     """Windows of several series, and what they are to forecast.
 
-    Where each region has several features, histories have a last axis of features, and targets and weights one of those
-    that are forecast.
+    Where each region has several features, histories have a last axis of features, and targets and
+    weights one of the features that are forecast.
 
     Args:
-        history: (sample, time, region) or (sample, time, region, feature), oldest first; NaN where a value is missing.
-        targets: the values some steps after the newest of the history, (sample, lead, region) or (sample, lead, region,
-            target).
-        weights: of the targets' shape, 1 where a target is known and to be learned from, else 0; the target is then 0 too.
-        rows: that of each target in the table, (sample, lead).
-        covariates: what else is known when the history ends, such as the season or what is planned for the targets,
-            (sample, covariate) for all regions or (sample, region, covariate), or None.
-        features: which features are forecast, None without a feature axis.
+        history: oldest step first; NaN where a value is missing.
+        targets: the values some steps after the newest of the history; 0 where none is known.
+        weights: of the targets' shape, 1 where a target is known and to be learned from, else 0.
+        rows: that of each target in the table.
+        covariates: what else is known when the history ends, such as the season or what is planned
+            for the targets, (sample, covariate) for all regions or (sample, region, covariate), or
+            None.
+        features: which features are forecast; None without a feature axis.
     """
 
     history: Float[Array, "sample time region *feature"]
@@ -56,31 +56,36 @@ def series_windows(
 ) -> SeriesWindows:
     """Cuts every window of a table that has a target in the rows from `start` to before `stop`.
 
-    A window may reach back before `start`; a target outside of the rows has the weight 0. So training, validation and
-    test part are three calls with the same values, whose targets do not overlap.
+    A window may reach back before `start`; a target outside of the rows has the weight 0. So
+    training, validation and test part are three calls with the same values, whose targets do not
+    overlap.
 
     Args:
-        values: (time, region), or (time, region, feature) for several numbers of each region; NaN where one is missing.
+        values: (time, region), or (time, region, feature) for several numbers of each region; NaN
+            where one is missing.
         history_size: steps of history.
         leads: steps from the newest value to each target, at least 1.
         start: first row of targets.
         stop: row after the last of targets, by default the end.
-        targets: numbers of the features that are forecast, where there is a feature axis; by default all. The others are
-            seen only.
-        past_covariates: what else is known of each step of the window, (time, covariate) for all regions or (time, region,
-            covariate). They become further features, after those of the values, that are not forecast; a missing one is
-            the last known. Values without a feature axis become the first feature.
-        newest_covariates: what else is known at each step, for all regions or for each; a sample gets that of its
-            newest step.
-        future_covariates: what is known of each step beforehand; a sample gets that of the steps of all its targets,
-            lead by lead, after `newest_covariates`. What cannot be known is NaN: such a sample is not learned from, its weights are 0.
+        targets: numbers of the features that are forecast, where there is a feature axis; by
+            default all. The others are seen only.
+        past_covariates: what else is known of each step of the window, (time, covariate) for all
+            regions or (time, region, covariate). They become further features, after those of the
+            values, that are not forecast; a missing one is the last known. Values without a feature
+            axis become the first feature.
+        newest_covariates: what else is known at each step, for all regions or for each; a window
+            has those of its newest step only.
+        future_covariates: what is known of each step in advance; a window has those of the steps of
+            all its targets, lead by lead, after `newest_covariates`. What is not known is NaN: such
+            a window has no weight.
 
     Returns:
         The windows with their targets.
 
     Raises:
-        InputError: for sizes or leads below one, a table too short for any sample, values of another shape, another number
-            of steps or regions in a covariate, or targets that are no features.
+        InputError: for sizes or leads below one, a table too short for any window, values of
+            another shape, another number of steps or regions in a covariate, or targets that are no
+            features.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -124,7 +129,7 @@ def series_windows(
 
 
 def _features(values: Any, targets: Any, past: Any) -> tuple[Array, TargetFeatures | None]:
-    """The table with its covariates along time as further features, and which are forecast."""
+    """Returns the table with past covariates as further features, and which features are forecast."""
     table = jnp.asarray(values)
     if table.ndim not in (2, 3) or 0 in table.shape[1:]:
         raise InputError(f"expected values (time, region) or (time, region, feature), got shape {table.shape}")
@@ -149,7 +154,7 @@ def _features(values: Any, targets: Any, past: Any) -> tuple[Array, TargetFeatur
 
 
 def _covariates_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "sample step"]) -> Array:
-    """The covariates at some steps of each sample, (sample, *region, feature of all steps); NaN beyond its end."""
+    """Returns covariates at some steps of each sample; NaN beyond the end."""
     table = jnp.asarray(table, float)
     if table.ndim not in (2, 3) or table.shape[:-1] != values.shape[: table.ndim - 1]:
         raise InputError(
@@ -161,7 +166,7 @@ def _covariates_at(name: str, table: Any, values: Any, steps: Int[np.ndarray, "s
 
 
 def _with_covariates(samples: SeriesWindows, parts: list[Array]) -> SeriesWindows:
-    """The samples with covariates; where one is not known, nothing is to be learned."""
+    """Adds covariates to samples; where one is not known, samples have no weight."""
     each = any(part.ndim == 3 for part in parts)
     num_regions = samples.history.shape[2]
     parts = [jnp.repeat(part[:, None], num_regions, 1) if each and part.ndim == 2 else part for part in parts]
@@ -179,6 +184,9 @@ def _with_covariates(samples: SeriesWindows, parts: list[Array]) -> SeriesWindow
 def check_samples(samples: SeriesWindows) -> None:
     """Refuses samples with NaN or infinity where something is to be learned.
 
+    Args:
+        samples: training samples.
+
     Raises:
         InputError: that names the first such sample.
     """
@@ -192,7 +200,11 @@ def check_samples(samples: SeriesWindows) -> None:
 
 
 def learned_from(samples: SeriesWindows) -> SeriesWindows:
-    """The samples with zeros for targets of weight 0, and for their covariates, whatever stood there."""
+    """Returns the samples with zeros for targets of weight 0, and for their covariates.
+
+    Args:
+        samples: training samples.
+    """
     covariates = samples.covariates
     if covariates is not None:
         covariates = jnp.where(_weights_of("covariates", samples) > 0, covariates, 0)
@@ -200,7 +212,7 @@ def learned_from(samples: SeriesWindows) -> SeriesWindows:
 
 
 def _weights_of(name: str, samples: SeriesWindows) -> Any:
-    """What an array of the samples counts for, in its shape or one that broadcasts to it."""
+    """Returns the weights of an array of the samples, in its shape or one that broadcasts to it."""
     weights = samples.weights
     if name == "targets":
         return weights
@@ -209,7 +221,7 @@ def _weights_of(name: str, samples: SeriesWindows) -> Any:
 
 
 def covariates_to_regions(covariates: Any, history: Array, size: int) -> Float[Array, "*batch region feature"]:
-    """Brings the covariates of histories (*batch, time, region) to each region: its own, or the same for all.
+    """Brings the covariates of histories to each region: its own, or those of all.
 
     Args:
         covariates: (*batch, covariate) or (*batch, region, covariate).
@@ -248,6 +260,12 @@ def _gather(
 
 
 def base_quantiles(forecaster: Any, history: Float[Array, "..."], covariates: Any = None) -> Float[Array, "..."]:
-    """Finds a forecaster's own quantiles; where it has none its point forecast, as the only level."""
+    """Returns a forecaster's quantiles; of a point forecaster, its forecast as the only level.
+
+    Args:
+        forecaster: that forecasts.
+        history: as it takes it.
+        covariates: as it takes them.
+    """
     output = forecaster(history) if covariates is None else forecaster(history, covariates)
     return output.info.get("quantiles", output.forecast[..., None])

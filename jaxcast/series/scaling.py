@@ -26,11 +26,12 @@ def series_scale(
         samples: training samples.
 
     Returns:
-        The means and the standard deviations, of each feature where there are several; the deviation of a feature that
-        is not forecast and never changes is 1.
+        The means and the standard deviations, of each feature where there are several; the
+        deviation of a feature that is not forecast and never changes is 1.
 
     Raises:
-        InputError: for a series that never changes, is never known, or is too large or moves too little to square.
+        InputError: for a series that never changes, is never known, or is too large or moves too
+            little to square.
     """
     # Of numpy, for a model's scale is a number also where its making is traced.
     series = samples.history.shape[2:]
@@ -64,11 +65,11 @@ def series_scale(
 
 
 def filled(history: Float[Array, "..."], first: Float[Array, " region *feature"]) -> Float[Array, "..."]:
-    """Fills missing values by the last known one of the same series.
+    """Fills missing values by the last known value of the same series.
 
     Args:
         history: (*batch, time, region) or (*batch, time, region, feature).
-        first: what stands where there is none.
+        first: the values where nothing is known before.
 
     Returns:
         The histories without missing values.

@@ -26,7 +26,7 @@ def solve_streaming(
     each_region: bool,
     chunk_size: int,
 ) -> tuple[Float[Array, "*own lead_or_target feature"], Float[Array, "*own lead_or_target"]]:
-    """Solves the normal equations of all leads with the features of one chunk of samples in memory at a time.
+    """Solves the normal equations of all leads, with one chunk of features in memory at a time.
 
     Args:
         samples: to learn from.

@@ -29,28 +29,34 @@ def read_series(
     static_covariates: Sequence[str] = (),
     business_days: bool | None = None,
 ) -> SeriesTable:
-    """Reads the series of a table: wide, a date and a column for each series, or long, rows of date, series and value.
+    """Reads the series of a table: one column for each series, or rows of date, series, value.
 
-    A table is long where it has columns for series and value. Dates are ISO dates or ISO weeks, in rising order, a step
-    apart that is the most common one: months count as equal, and so do business days, whose weekends are no gaps. Dates
-    with an offset from UTC become UTC. Rows that are left out are gaps. Empty cells, NA and NaN are missing values.
+    A table is long where it has columns for series and value; else it is wide, with a column of
+    dates and one for each series. Dates are ISO dates or ISO weeks in rising order. Their step is
+    the most common one: months count as equal, and so do business days, whose weekends are no
+    gaps. Dates with an offset from UTC become UTC. Rows that are left out are gaps. Empty cells,
+    NA and NaN are missing values.
 
     Args:
         path: a .csv, or a .parquet, which needs polars.
-        time: column of the dates, where it is not called date, time or ds and other columns hold dates too.
-        series: column of the names in a long table, where it is not called series, region, location or unique_id.
-        value: column of the values in a long table, where it is not called value, y or target.
-        past_covariates: columns that are covariates known up to now.
-        future_covariates: columns that are covariates known beforehand.
+        time: column of the dates, if it is not called date, time or ds and other columns hold
+            dates too.
+        series: column of the names in a long table, if it is not called series, region, location
+            or unique_id.
+        value: column of the values in a long table, if it is not called value, y or target.
+        past_covariates: columns that are known up to the newest date.
+        future_covariates: columns that are known in advance.
         static_covariates: columns of a long table that are one number for each series.
-        business_days: whether daily dates leave weekends out; by default where none of them is on a weekend.
+        business_days: whether daily dates skip weekends; by default if none of them is on a
+            weekend.
 
     Returns:
         The series on their calendar, with what is missing.
 
     Raises:
-        InputError: for files that are missing or no table, columns that are not there, dates that are no ISO dates, unsorted,
-            repeated or off the grid, cells that are no number, and static covariates that change.
+        InputError: for files that are missing or no table, columns that are not there, dates that
+            are not ISO dates, unsorted, repeated or off the grid, cells that are not numbers, and
+            static covariates that change.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -95,7 +101,7 @@ def read_series(
 def _layout(
     columns: Columns, path: Path, time: str, series: str | None, value: str | None, covariates: list[str]
 ) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
-    """The names of the series, the number of each row's, and the columns of values: as many as series, or one for all."""
+    """Returns the names of the series, the series of each row, and the columns of values."""
     if series is None and not any(name.lower() in SERIES_NAMES for name in columns.by_name):
         names = tuple(name for name in columns.by_name if name not in (time, *covariates))
         if not names:
@@ -195,8 +201,8 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
     """Reads how close series are to each other.
 
     Args:
-        path: a .csv whose header names the series in any order; the rows are in the order of the header, and a first
-            column may name them.
+        path: a .csv whose header names the series in any order; the rows are in the order of the
+            header, and a first column may name them.
         names: of the series, in the order that is wanted.
 
     Returns:

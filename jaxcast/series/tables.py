@@ -26,7 +26,7 @@ class CovariateNames(NamedTuple):
 
 
 class SeriesTable(NamedTuple):
-    """Several series on a calendar without holes, with their covariates; NaN where the file had no number.
+    """Several series on a calendar without gaps, with their covariates; NaN where no number is known.
 
     Args:
         names: of the series.
@@ -56,7 +56,11 @@ class SeriesTable(NamedTuple):
         return self.covariates._asdict()
 
     def date(self, row: int) -> str:
-        """The date of a row as text, also of one after the last."""
+        """Returns the date of a row as text, also of a row after the last.
+
+        Args:
+            row: its number, from 0.
+        """
         return self.calendar.text(self.calendar.dates(np.asarray(row)))
 
 
@@ -75,20 +79,21 @@ def series_table(
 
     Args:
         values: of the series; NaN where one is missing.
-        dates: of the rows, in rising order, as NumPy's datetime64 or as texts that it reads. Dates that are left out
-            are gaps.
+        dates: of the rows, in rising order, as NumPy's datetime64 or as texts that it reads. Dates
+            that are left out are gaps.
         names: of the series; by default "1", "2" and so on.
         past_covariates: known up to a row.
         future_covariates: known of later rows too, which may come after the last of the values.
         static_covariates: one number for each series.
-        business_days: whether daily dates leave weekends out; by default where none of them is on a weekend.
+        business_days: whether daily dates leave weekends out; by default where none of them is on a
+            weekend.
 
     Returns:
         The table.
 
     Raises:
-        InputError: for dates that do not rise or are off a grid, names that are not one for each series, or covariates
-            of other rows or series.
+        InputError: for dates that do not rise or are off a grid, names that are not one for each
+            series, or covariates of other rows or series.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -138,6 +143,10 @@ def series_table(
 
 
 def newest_row(values: Float[np.ndarray, "time region"]) -> int:
-    """The last row in which any series is known, -1 where there is none."""
+    """Returns the last row in which any series is known, -1 for none.
+
+    Args:
+        values: of the series.
+    """
     known = np.isfinite(values).any(1)
     return int(np.max(np.nonzero(known)[0], initial=-1))
