@@ -18,7 +18,7 @@ from jaxcast.series.features import check_history, flat, of_targets, target_feat
 from jaxcast.series.samples import SeriesWindows, base_quantiles
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 
-# So many errors of the usual size are counted to those of each series, of which there may be few, or none.
+# Errors of the usual size that are added to those of each series, which may be few, or none.
 PRIOR_COUNT = 5
 _NEWEST = 9
 _LEAST_WIDTH = 0.25

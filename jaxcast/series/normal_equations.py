@@ -114,7 +114,7 @@ def _solve(
         values, vectors = jnp.linalg.eigh(jnp.matmul(centred.T, centred, precision="highest"))
         values = jnp.maximum(values, 0)
         moments = centred.T @ ((wanted - middle) * jnp.sqrt(weights))
-        # Without a penalty, directions that are rounding alone are left out: the least weights of the many that do as well.
+        # Without a penalty, directions that are rounding alone are left out: the solution of least norm.
         kept = (jnp.asarray(penalty) > 0) | (values > jnp.finfo(values.dtype).eps * max(centred.shape) * values.max())
         divisors = jnp.where(kept, values + penalty * values.mean(), 1)
         solved = vectors @ jnp.where(kept, (vectors.T @ moments) / divisors, 0)

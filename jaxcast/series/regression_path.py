@@ -162,7 +162,7 @@ def fit_regression_path(
         raise InputError(f"penalties must be finite numbers above zero, got {strengths.tolist()}")
     check_samples(samples)
     options: dict[str, Any] = {"each_region": each_region, "predict_change": predict_change}
-    # Moments of chunks are compiled by themselves: which weights are equal is no question for a traced array.
+    # Not compiled as a whole with chunks: which weights are equal must be known, so nothing is traced.
     fit = _fit_all if chunk_size is None else partial(_fit_all.__wrapped__, chunk_size=chunk_size)
     many = fit(samples, inputs, expansion, strengths, error_weighting, **options)
     return RegressionPath(inputs, expansion, many.weights, many.bias, predict_change, nonnegative)
