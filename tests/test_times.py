@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.cli.pool.hidden_parameter import Hidden, track
+from jaxcast.cli.pool.hidden_parameter import HiddenParameter, track
 from jaxcast.clock import after_steps, joined, split, turns
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.sampling import check_sampling
@@ -292,7 +292,9 @@ def test_an_instant_is_the_number_it_was_made_of():
 def test_the_hidden_parameter_is_compared_at_the_middle_of_each_step():
     values = np.arange(40.0)
     windows = jaxcast.Windows(jnp.zeros((2, 3, 1)), jnp.zeros((2, 5, 1)), jnp.arange(16.0).reshape(2, 8))
-    hidden = Hidden("rho", values, lambda times: 2 * np.asarray(times))  # at the middle of the step to t: 2 t - 1
+    hidden = HiddenParameter(
+        "rho", values, lambda times: 2 * np.asarray(times)
+    )  # at the middle of the step to t: 2 t - 1
     best = (2 * windows.times[:, 3:] - 1).astype(int)
     found = track(jaxcast.Output(None, {"weights": jax.nn.one_hot(best, 40)}), windows, hidden, 1.0)
     assert found["mean_distance"] == 0

@@ -1,4 +1,4 @@
-"""Pooling the quantile forecasts of a forecast hub: Patel and Wikner (2023), section 3.2, and what a hub could have run."""
+"""Pools the forecasts of a hub: Patel and Wikner (2023), section 3.2, and what a hub could have run."""
 
 import tempfile
 import time
@@ -36,7 +36,11 @@ NOTE = "final truth stands in for what was known at the time: there are no truth
 
 
 def main(config: Config) -> None:
-    """Runs the experiment."""
+    """Runs the experiment.
+
+    Args:
+        config: Settings.
+    """
     began = time.perf_counter()
     console = make_console()
     config = settled(config)
@@ -45,7 +49,14 @@ def main(config: Config) -> None:
 
 
 def run(config: Config, tables: tuple[Path, Path], console: Console, began: float) -> None:
-    """Scores what is in the tables, and draws it."""
+    """Scores the tables and draws the results.
+
+    Args:
+        config: Settings.
+        tables: Tables of forecasts and target data.
+        console: Console to print on.
+        began: Time at which the experiment began.
+    """
     hubs = {horizon: load(config, tables, horizon) for horizon in config.horizons}
     windows = windows_of(config, hubs[config.horizons[0]][0])
     folder = open_folder(config, f"runs/hub-{config.preset}", hub_pictures.NAMES)
@@ -85,7 +96,18 @@ def run(config: Config, tables: tuple[Path, Path], console: Console, began: floa
 def rolling(
     config: Config, hub: jaxcast.hub.Hub, baseline: jaxcast.hub.Hub | None, folder: RunFolder, console: Console
 ) -> dict[str, np.ndarray]:
-    """What each forecaster would have said with what was known: (location, time, quantile), NaN where nothing."""
+    """Forecasts with every method from what was known at each time.
+
+    Args:
+        config: Settings.
+        hub: The hub.
+        baseline: The baseline on the same grid.
+        folder: Folder of the run.
+        console: Console to print on.
+
+    Returns:
+        Forecasts (location, time, quantile) by method, NaN where there are none.
+    """
     forecasts = hub.forecasts()
     is_forecast = np.asarray(forecasts.is_forecast)[..., None]
     pooled = {
@@ -124,7 +146,7 @@ def rolling(
 
 
 def untrained() -> dict[str, Any]:
-    """Pools that learn nothing but what scores have been."""
+    """Makes the pools that learn nothing but past scores."""
     return {
         EQUAL: jaxcast.hub.QuantileMean(),
         "equal_median": jaxcast.hub.QuantileMedian(),
@@ -139,7 +161,18 @@ def untrained() -> dict[str, Any]:
 def blocked(
     config: Config, hub: jaxcast.hub.Hub, windows: list[Window], folder: RunFolder, console: Console
 ) -> dict[str, np.ndarray]:
-    """The paper's pools by the paper's protocol, which trains on the future too: gaps filled as the paper did."""
+    """Trains the paper's pools by its protocol, which uses later data and fills gaps.
+
+    Args:
+        config: Settings.
+        hub: The hub.
+        windows: The windows to leave out.
+        folder: Folder of the run.
+        console: Console to print on.
+
+    Returns:
+        Forecasts (location, time, quantile) by method, NaN outside of the windows.
+    """
     filled = jaxcast.hub.fill_gaps(hub).forecasts()
     masks = np.stack([hub.weeks(window.first, window.last) for window in windows])
     forecasts = {EQUAL: np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), filled).forecast)}
@@ -173,7 +206,13 @@ def blocked(
 
 
 def initialiser(name: str, config: Config, hub: jaxcast.hub.Hub) -> Any:
-    """key -> one of the paper's pools."""
+    """Returns a function that makes one of the paper's pools from a random key.
+
+    Args:
+        name: Name of the pool.
+        config: Settings.
+        hub: The hub.
+    """
     num_levels = len(hub.levels)
 
     def regression(key: jax.Array) -> Any:
@@ -203,7 +242,18 @@ def initialiser(name: str, config: Config, hub: jaxcast.hub.Hub) -> Any:
 def score(
     forecasts: dict[str, np.ndarray], hub: jaxcast.hub.Hub, windows: list[Window], protocol: str, config: Config
 ) -> list[dict[str, Any]]:
-    """A row for each forecaster, window and level set."""
+    """Scores each forecaster in each window, with each set of levels.
+
+    Args:
+        forecasts: Forecasts by method.
+        hub: The hub.
+        windows: The windows.
+        protocol: Name of the protocol.
+        config: Settings.
+
+    Returns:
+        The rows.
+    """
     left_out = np.min(np.abs(hub.levels[:, None] - np.asarray(config.leave_out_levels or (9.0,))), 1) < 1e-6
     sets = [np.ones(len(hub.levels), bool)] + ([~left_out] if left_out.any() else [])
     rows = []
@@ -221,7 +271,7 @@ def score(
                     "horizon": hub.horizon,
                     "num_levels": int(kept.sum()),
                 }
-                del row["relative_wis"]  # over all pairs of pools it says less than the ratio
+                del row["relative_wis"]  # less informative than the ratio
                 ratio = None if row["wis"] is None else row["wis"] / equal
                 num_crossings = jaxcast.scores.count_crossings(np.nan_to_num(chosen[row["method"]]))
                 rows.append(row | about | {"ratio_to_equal_mean": ratio, "num_crossings": num_crossings})
@@ -231,7 +281,18 @@ def score(
 def compare(
     forecasts: dict[str, np.ndarray], hub: jaxcast.hub.Hub, windows: list[Window], horizon: int, against: str
 ) -> dict[str, Any]:
-    """The best pool against another one over the weeks of all windows."""
+    """Compares the best pool with another one over the weeks of all windows.
+
+    Args:
+        forecasts: Forecasts by method.
+        hub: The hub.
+        windows: The windows.
+        horizon: The horizon.
+        against: Name of the other pool.
+
+    Returns:
+        The comparison.
+    """
     weeks = np.any([hub.weeks(window.first, window.last) for window in windows], 0)
     ours, other = (forecasts[name][:, weeks] for name in (BEST, against))
     result = jaxcast.hub.compare_forecasters(ours, other, hub.truth[:, weeks], hub.levels, horizon=hub.steps_ahead)
@@ -239,7 +300,14 @@ def compare(
 
 
 def table(results: dict[str, Any], config: Config, windows: list[Window], num_levels: int) -> Table:
-    """Mean WIS in each window, published and own, the ratio to the equal-weight mean and coverage."""
+    """Makes the table of mean WIS, published and ours, ratios and coverage.
+
+    Args:
+        results: Results of the experiment.
+        config: Settings.
+        windows: The windows.
+        num_levels: Number of levels to show.
+    """
     intervals = (num_levels - 1) // 2
     shown = Table(
         title=f"Mean WIS, K = {intervals}, final truth",
@@ -268,13 +336,22 @@ def table(results: dict[str, Any], config: Config, windows: list[Window], num_le
 
 
 def geometric_mean(rows: list[dict[str, Any]]) -> float | None:
-    """Of the ratios to the equal-weight mean over the windows."""
+    """Averages the ratios to the equally weighted mean over the windows, geometrically.
+
+    Args:
+        rows: Rows of one method.
+    """
     ratios = [row["ratio_to_equal_mean"] for row in rows]
     return None if None in ratios else float(np.exp(np.mean(np.log(ratios))))
 
 
 def pooled_coverage(rows: list[dict[str, Any]], name: str) -> str:
-    """Over the tasks of all windows."""
+    """Returns the coverage over the tasks of all windows.
+
+    Args:
+        rows: Rows of one method.
+        name: Name of the coverage.
+    """
     if any(row.get(name) is None for row in rows):
         return ""
     weights = [row["num_tasks"] for row in rows]

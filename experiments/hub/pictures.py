@@ -24,7 +24,21 @@ def draw(
     best: str,
     equal: str,
 ) -> dict[str, Figure]:
-    """All pictures of one horizon, by file name. names: what a reader calls a location."""
+    """Draws all pictures of one horizon.
+
+    Args:
+        hub: The hub.
+        forecasts: Forecasts by method.
+        weights: Weights of the adaptive pool.
+        windows: The scored windows.
+        config: Settings.
+        names: Names of the locations.
+        best: Method to show.
+        equal: Method to compare it with.
+
+    Returns:
+        Figures by name of the file.
+    """
     total = np.nansum(hub.truth, 1)
     place = hub.locations.index(config.shown_location) if config.shown_location else int(total.argmax())
     hub = dataclasses.replace(
@@ -47,9 +61,14 @@ NAMES = tuple(f"{name}.png" for name in ("submissions", "scores_by_week", "relat
 
 
 def submissions(hub: jaxcast.hub.Hub) -> Figure:
+    """Draws who submitted when.
+
+    Args:
+        hub: The hub.
+    """
     figure = Figure(figsize=(10, 0.9 + 0.32 * len(hub.models)), layout="constrained")
     ax = plotting.plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0))
-    ax.set_title("Share of locations that each model forecast, by date: gaps are masked, not filled")
+    ax.set_title("Share of locations forecast by each model; gaps are masked, not filled")
     return figure
 
 
@@ -61,7 +80,16 @@ def scores_by_week(
     best: str,
     equal: str,
 ) -> Figure:
-    """Over all locations, and in one."""
+    """Draws scores by week, over all locations and in one.
+
+    Args:
+        hub: The hub.
+        forecasts: Forecasts by method.
+        place: Index of the location.
+        spans: First and last dates of the windows.
+        best: Method to show.
+        equal: Method to compare it with.
+    """
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     over_all, in_one = figure.subplots(2, 1, sharex=True)
     scores = {name: np.asarray(_wis(forecasts[name], hub)) for name in (equal, best)}
@@ -75,13 +103,20 @@ def scores_by_week(
             truth_label=f"{hub.target}, {truth or hub.locations[place]}",
         )
     figure.suptitle(
-        f"WIS by week, mean over all locations and in {hub.locations[place]}; grey: observed; shaded: the windows"
+        f"WIS by week, mean over all locations and in {hub.locations[place]}; grey: observed; shaded: scored windows"
     )
     return figure
 
 
 def relative(hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], best: str, equal: str) -> Figure:
-    """Candidates and pools against the equal-weight mean on the tasks that both forecast."""
+    """Draws candidates and pools relative to the equally weighted mean, on the tasks that both have.
+
+    Args:
+        hub: The hub.
+        forecasts: Forecasts by method.
+        best: Method to show.
+        equal: The equally weighted mean.
+    """
     base = _wis(forecasts[equal], hub)
     candidates = {name: hub.quantiles[:, :, i] for i, name in enumerate(hub.models)}
     shown = candidates | {LABELS[name]: forecasts[name] for name in (best, "equal_median")}
@@ -96,13 +131,20 @@ def relative(hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], best: str, 
         figure.subplots(), np.asarray(ratios), list(shown), hub.locations, label="WIS / equal-weight mean"
     )
     ax.set_title(
-        "Where each model and pool is better (blue) or worse (red) than the equal-weight mean, common weeks only"
+        "WIS of each model and pool relative to the equal-weight mean, common weeks only (blue: better, red: worse)"
     )
     ax.set_xlabel("location")
     return figure
 
 
 def model_weights(hub: jaxcast.hub.Hub, weights: np.ndarray, place: int) -> Figure:
+    """Draws the weights of the adaptive pool, over all locations and in one.
+
+    Args:
+        hub: The hub.
+        weights: The weights.
+        place: Index of the location.
+    """
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     for ax, values, name in zip(
         figure.subplots(2, 1, sharex=True),
@@ -113,13 +155,19 @@ def model_weights(hub: jaxcast.hub.Hub, weights: np.ndarray, place: int) -> Figu
         plotting.plot_model_weights(ax, hub.dates, values, hub.models)
         ax.set_title(name, fontsize=10)
     ax.get_legend().remove()  # of the second, which is the first's
-    figure.suptitle(
-        "How much the adaptive pool takes from each model, learned from the weeks before; absent models get nothing"
-    )
+    figure.suptitle("Weights of the adaptive pool, learned from earlier weeks; absent models have weight zero")
     return figure
 
 
 def coverage(hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], spans: list[tuple[str, str]], best: str) -> Figure:
+    """Draws the coverage of central intervals.
+
+    Args:
+        hub: The hub.
+        forecasts: Forecasts by method.
+        spans: First and last dates of the windows.
+        best: Method to show.
+    """
     weeks = np.any([hub.weeks(*span) for span in spans], 0)
     lower = hub.levels[hub.levels < 0.5 - 1e-6]
     nominal = [float(1 - 2 * level) for level in lower][::-1]
@@ -143,7 +191,14 @@ def coverage(hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], spans: list
 
 
 def fan(hub: jaxcast.hub.Hub, forecast: np.ndarray, place: int, span: tuple[str, str]) -> Figure:
-    """Every forecast in one window, each made `horizon` steps before."""
+    """Draws every forecast in one window, each made `horizon` steps before.
+
+    Args:
+        hub: The hub.
+        forecast: Forecasts of the method.
+        place: Index of the location.
+        span: First and last date.
+    """
     weeks = hub.weeks(*span)
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     ax = plotting.plot_fan(
@@ -154,13 +209,13 @@ def fan(hub: jaxcast.hub.Hub, forecast: np.ndarray, place: int, span: tuple[str,
         truth=(hub.dates[weeks], hub.truth[place, weeks]),
     )
     steps = f"{hub.steps_ahead} step{'s' if hub.steps_ahead > 1 else ''} ahead"
-    ax.set_title(f"The adaptive pool's forecasts for {hub.locations[place]}, each made {steps}, and observed values")
+    ax.set_title(f"Forecasts of the adaptive pool for {hub.locations[place]}, {steps}, and observed values")
     ax.set(ylim=(0, None), xlabel="date", ylabel=hub.target)
     return figure
 
 
 def _mean_of_present(values: np.ndarray) -> np.ndarray:
-    """Over the first axis; NaN where there is nothing."""
+    """Averages over the first axis; NaN where there is nothing."""
     count = (~np.isnan(values)).sum(0)
     return np.where(count > 0, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
 

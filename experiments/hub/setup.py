@@ -1,4 +1,4 @@
-"""Settings of `experiments.hub`, its data, and a small synthetic hub for the smoke preset."""
+"""Settings and data of `experiments.hub`, and a small synthetic hub for the smoke preset."""
 
 import dataclasses
 import itertools
@@ -49,51 +49,59 @@ WINDOWS = (
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Pool the quantile forecasts of a hub and score the pools: Patel and Wikner (2023), section 3.2, and beyond. Presets: smoke,
-    a small synthetic hub; quick, horizon 1, no networks; paper, all horizons and the paper's networks."""
+    """Pool the quantile forecasts of a hub and score the pools.
+
+    Follows Patel and Wikner (2023), section 3.2, and goes beyond it. Presets: smoke, a small
+    synthetic hub; quick, horizon 1 without networks; paper, all horizons and the paper's networks.
+    """
 
     data: Path | None = None
-    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub; see experiments/hub/README.md for how to get
-    it. By default us-covid19-forecast-hub in the folder that JAXCAST_DATA names, or in shared/data beside the checkout.
-    Models, baseline, windows and source of the truth that are not given are then the paper's."""
+    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub;
+    experiments/hub/README.md says how to get it. By default us-covid19-forecast-hub in the folder
+    that JAXCAST_DATA names, or in shared/data beside the checkout. Models, baseline, windows and
+    source of the target data that are not given are then the paper's."""
     forecasts: Path | None = None
-    """Another hub's forecasts: a table, a legacy or a hubverse folder; with its --truth."""
+    """Forecasts of another hub: a table, a legacy or a hubverse folder; give its --truth too."""
     truth: Path | None = None
-    """Table of the truth, for --forecasts."""
+    """Table of target data, for --forecasts."""
     truth_source: str | None = None
-    """Text that the truth's source column contains, where the table holds several vintages."""
+    """Text in the source column of the target data, where the table holds several vintages."""
     target: str | None = None
-    """Which target, where the tables hold several."""
+    """Target to read, where the tables hold several."""
     models: tuple[str, ...] = ()
-    """The candidates; by default all of a hub."""
+    """Names of the candidates; by default all of the hub's models."""
     num_models: int | None = None
-    """Instead of --models: as many of the most consistent ones."""
+    """Instead of --models: the number of models, those with the most forecasts."""
     baseline: str | None = None
-    """The forecaster whose relative WIS is 1; scored, not pooled."""
+    """Forecaster whose relative WIS is 1; scored, not pooled."""
     horizons: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--horizon"])] = (1,)
-    """In steps, as the tables count them."""
+    """Horizons in steps, as the tables count them."""
     first_horizon: int | None = None
-    """That of the first date after the newest truth; by default 0 where the tables hold a horizon 0, else 1."""
+    """Horizon of the first date after the newest target data; by default 0 where the tables hold a
+    horizon 0, else 1."""
     windows: tuple[str, ...] = ()
-    """NAME:FIRST:LAST, both dates included; by default one of all dates."""
+    """Windows to score, NAME:FIRST:LAST with both dates included; by default one of all dates."""
     leave_out_levels: tuple[float, ...] = (0.1, 0.9)
-    """Levels of the hub that the paper's WIS does not use; every row is made with and without them."""
+    """Levels of the hub that the paper's WIS does not use; every row is made with and without
+    them."""
     blocked: tuple[str, ...] = ()
-    """The paper's networks to train: linear_regression, additive_attention, multi_head_attention."""
+    """The paper's networks to train: linear_regression, additive_attention,
+    multi_head_attention."""
     blocked_epochs: int = 10
-    """Epochs of each training; the paper's are 200."""
+    """Epochs of each training; the paper uses 200."""
     blocked_learning_rate: float = 2e-4
-    """Of Adam; the paper's is 1e-5."""
+    """Adam's learning rate; the paper uses 1e-5."""
     blocked_hidden: int = 200
-    """Rows of the additive attention's hidden layer, the paper's are 1000; a head of 21 has a tenth of them."""
+    """Hidden units of additive attention; the paper uses 1000. Each of 21 heads has a tenth of
+    them."""
     blocked_batch_size: int = 64
     """Tasks in a minibatch."""
     num_optimizer_steps: int = 15
     """Optimizer steps of the adaptive pool before each forecast."""
     shown_location: str | None = None
-    """Location of the pictures; by default the one with the most of what the truth counts."""
+    """Location of the pictures; by default the one with the largest total of the target."""
     counted: str = "deaths per week"
-    """What that is, for the pictures, where the tables name no target."""
+    """What the target counts, for the pictures, where the tables name no target."""
 
 
 PRESETS = {
@@ -123,7 +131,13 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """A named range of dates, both ends included."""
+    """A named range of dates, both ends included.
+
+    Args:
+        name: Name of the window.
+        first: First date, such as 2021-06-05.
+        last: Last date.
+    """
 
     name: str
     first: str
@@ -131,6 +145,17 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> "Window":
+        """Reads a window from NAME:FIRST:LAST.
+
+        Args:
+            text: The text.
+
+        Returns:
+            The window.
+
+        Raises:
+            InputError: for another form.
+        """
         parts = text.split(":")
         try:
             name, first, last = parts
@@ -143,10 +168,16 @@ class Window:
 
 
 def settled(config: Config) -> Config:
-    """With the paper's settings where its data are read and nothing else is said.
+    """Fills in the paper's settings where its data are read and nothing else is given.
+
+    Args:
+        config: Settings.
+
+    Returns:
+        The settings.
 
     Raises:
-        InputError: for both models and a number of them.
+        InputError: for names of models beside a number of them.
     """
     if config.models and config.num_models is not None:
         raise InputError(
@@ -166,10 +197,14 @@ def settled(config: Config) -> Config:
 
 
 def windows_of(config: Config, hub: jaxcast.hub.Hub) -> list[Window]:
-    """What is scored apart.
+    """Returns the windows to score.
+
+    Args:
+        config: Settings.
+        hub: The hub.
 
     Raises:
-        InputError: for a window that is not understood, or in which no date of the hub lies.
+        InputError: for a window that cannot be read, or without a date of the hub.
     """
     first, last = hub.dates[0], hub.dates[-1]
     windows = [Window.parse(text) for text in config.windows or (f"all:{first}:{last}",)]
@@ -180,10 +215,14 @@ def windows_of(config: Config, hub: jaxcast.hub.Hub) -> list[Window]:
 
 
 def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
-    """Where forecasts and truth are; the smoke preset writes a synthetic hub into a folder first.
+    """Returns the tables of forecasts and target data.
+
+    Args:
+        config: Settings.
+        folder: Folder in which the smoke preset writes its synthetic hub.
 
     Raises:
-        InputError: where the data are not there, or only one of the two paths is given.
+        InputError: where there are no data, or only one of the two paths is given.
     """
     if (config.forecasts is None) != (config.truth is None):
         raise InputError("give both --forecasts and --truth, or neither")
@@ -202,7 +241,16 @@ def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
 
 
 def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxcast.hub.Hub, jaxcast.hub.Hub | None]:
-    """The candidates, and on the same grid the baseline."""
+    """Loads the candidates, and the baseline on the same grid.
+
+    Args:
+        config: Settings.
+        tables: Tables of forecasts and target data.
+        horizon: The horizon.
+
+    Returns:
+        The hub of the candidates, and that of the baseline, if there is one.
+    """
     wanted: tuple[str, ...] | None = config.models or None
     with_baseline = None if wanted is None or config.baseline is None else (*wanted, config.baseline)
     hub = jaxcast.load_hub(
@@ -229,7 +277,14 @@ def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxca
 
 
 def names_of_locations(truth: Path) -> dict[str, str]:
-    """What the truth calls each location, where it has a column location_name."""
+    """Reads the name of each location, where the target data have a column location_name.
+
+    Args:
+        truth: Table of target data.
+
+    Returns:
+        Names by location.
+    """
     pl = polars()
     frame = pl.scan_csv(truth, infer_schema=False) if truth.suffix == ".csv" else pl.scan_parquet(truth)
     if not {"location", "location_name"} <= set(frame.collect_schema()):
@@ -240,7 +295,17 @@ def names_of_locations(truth: Path) -> dict[str, str]:
 def write_synthetic_hub(
     folder: Path, *, seed: int = 0, num_weeks: int = 20, num_locations: int = 4
 ) -> tuple[Path, Path]:
-    """A hub of five models of different skill and gaps, as two .csv tables, horizon 1."""
+    """Writes a hub of five models with different skills and gaps, as two .csv tables of horizon 1.
+
+    Args:
+        folder: Folder of the tables.
+        seed: Random seed.
+        num_weeks: Number of weeks.
+        num_locations: Number of locations.
+
+    Returns:
+        The tables of forecasts and target data.
+    """
     rng = np.random.default_rng(seed)
     levels = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
     normal = np.asarray([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])

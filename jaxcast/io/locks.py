@@ -171,7 +171,7 @@ def _let_go(key: Path, opened: _OpenLock, remove: bool) -> None:
         del _held[key]
     try:
         if remove:
-            key.unlink(missing_ok=True)  # while it is locked, lest another's is removed
+            key.unlink(missing_ok=True)  # while it is locked, so that no other's is removed
     except OSError:
         pass
     finally:

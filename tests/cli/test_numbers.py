@@ -267,12 +267,16 @@ def test_what_follows_a_hidden_parameter_is_compared_at_the_step_it_was_weighed_
     truth = course(times[:, 2:] - 0.05)
     values = np.arange(5.0)
     weights = jnp.asarray(truth[..., None] == values, float)
-    found = hidden.track(jaxcast.Output(None, {"weights": weights}), windows, hidden.Hidden("rho", values, course), 0.1)
+    found = hidden.track(
+        jaxcast.Output(None, {"weights": weights}), windows, hidden.HiddenParameter("rho", values, course), 0.1
+    )
     assert (found["parameter"], found["by"]) == ("rho", "highest weight")
     assert found["correlation"] == pytest.approx(1)
     assert found["mean_distance"] == pytest.approx(0, abs=1e-12)
     regime = jnp.asarray(2.0 * course(times[:, 1:-1]) + 1)[..., None]
-    found = hidden.track(jaxcast.Output(None, {"regime": regime}), windows, hidden.Hidden("rho", values, course), 0.1)
+    found = hidden.track(
+        jaxcast.Output(None, {"regime": regime}), windows, hidden.HiddenParameter("rho", values, course), 0.1
+    )
     assert found["by"] == "regime"
     assert found["correlation"] == pytest.approx(1)
     assert found["mean_distance"] == pytest.approx(np.mean(np.abs(course(times[:, 1:-1]) + 1)))

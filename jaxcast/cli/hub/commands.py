@@ -367,12 +367,14 @@ def _check_lower(lower: float | None, hub: Hub) -> None:
 
 def _made(method: str) -> QuantilePool:
     """Makes a pool that needs no training, jaxcast's or a user's."""
+    pools: dict[str, Any] = names_of(NAMES.bases[0])
     try:
-        return names_of(QuantilePool)[method]()
+        pool: QuantilePool = pools[method]()
     except TypeError as error:
         raise InputError(
             f"the pool {shown(method)} cannot be made without arguments ({shown(error)}); give its fields defaults"
         ) from None
+    return pool
 
 
 def _newest_truth(hub: Hub) -> str:

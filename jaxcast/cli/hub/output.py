@@ -85,7 +85,7 @@ def draw_submissions(path: Path, hub: Hub) -> None:
     except InputError:
         return
     plot_submissions(figure.subplots(), hub.dates, hub.models, hub.present.mean(0)).set_title(
-        "Share of locations that each model forecast, by date"
+        "Share of locations forecast by each model"
     )
     save_figure(path, figure)
 
@@ -105,7 +105,7 @@ def draw_weights(path: Path, hub: Hub, weights: np.ndarray) -> None:
     except InputError:
         return
     ax = plot_model_weights(figure.subplots(), hub.dates, weights, hub.models)
-    ax.set_title("Weights of the adaptive pool, mean over locations, each from the dates before")
+    ax.set_title("Weights of the adaptive pool, mean over locations, learned from earlier dates")
     save_figure(path, figure)
 
 

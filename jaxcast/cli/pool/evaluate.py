@@ -15,7 +15,7 @@ from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.forecast import enough_history, matched, pick_seed
 from jaxcast.cli.pool.hidden_parameter import (
-    Hidden,
+    HiddenParameter,
     coordinates_of,
     hidden_parameter,
     regime_name,
@@ -280,7 +280,7 @@ class EvaluatePool:
         rows: list[dict[str, Any]],
         output: Output,
         windows: Windows,
-        hidden: Hidden | None,
+        hidden: HiddenParameter | None,
         stored: StoredModel,
         folder: RunFolder,
         time_unit: str,

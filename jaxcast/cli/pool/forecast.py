@@ -185,7 +185,7 @@ class ForecastPool:
         begin = float(trajectory.times[0])
         exogenous = jnp.asarray(begin + dt * np.arange(first, newest + 1 + self.num_leads))
         history = jnp.asarray(trajectory.states[first : newest + 1], float)
-        # One lead more: a regime is told at the sample before the one that is forecast.
+        # One lead more: a regime belongs to the sample before the one that is forecast.
         output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, exogenous)
         info: Any = {
             name: values[1:] if name in ("regime", "regime_deviation") else values[:-1]

@@ -16,18 +16,18 @@ from jaxcast.scores.tracking import parameter_tracking
 from jaxcast.windows import Windows
 
 
-class Hidden(NamedTuple):
+class HiddenParameter(NamedTuple):
     """The parameter in which the candidates differ.
 
     Args:
         name: Its name.
         values: Its value in each candidate.
-        course: Its true value, a function of times.
+        value_at: Function from times to its true values.
     """
 
     name: str
     values: np.ndarray
-    course: Any
+    value_at: Any
 
 
 def coordinates_of(forecast_map: Any) -> tuple[str, np.ndarray] | None:
@@ -65,7 +65,7 @@ def regime_name(forecast_map: Any) -> str:
     return "regime" if found is None else found[0]
 
 
-def hidden_parameter(forecast_map: Any, stored: StoredTrajectory) -> Hidden | None:
+def hidden_parameter(forecast_map: Any, stored: StoredTrajectory) -> HiddenParameter | None:
     """Finds the true values of the parameter in which the candidates differ.
 
     Args:
@@ -84,10 +84,10 @@ def hidden_parameter(forecast_map: Any, stored: StoredTrajectory) -> Hidden | No
         return None
     if schedule is None:
         return None
-    return Hidden(*found, lambda times: np.asarray(jnp.vectorize(lambda t: schedule(t))(jnp.asarray(times))))
+    return HiddenParameter(*found, lambda times: np.asarray(jnp.vectorize(lambda t: schedule(t))(jnp.asarray(times))))
 
 
-def track(output: Output, windows: Windows, hidden: Hidden, dt: float) -> dict[str, Any]:
+def track(output: Output, windows: Windows, hidden: HiddenParameter, dt: float) -> dict[str, Any]:
     """Measures how well the regime, or else the highest weight, follows the hidden parameter.
 
     Args:
@@ -101,14 +101,14 @@ def track(output: Output, windows: Windows, hidden: Hidden, dt: float) -> dict[s
     """
     history = windows.history.shape[1]
     if "regime" in output.info:
-        followed, truth = np.asarray(output.info["regime"])[..., 0], hidden.course(windows.times[:, history - 1 : -1])
+        followed, truth = np.asarray(output.info["regime"])[..., 0], hidden.value_at(windows.times[:, history - 1 : -1])
         is_finite = np.isfinite(followed)
         followed, truth = followed[is_finite], truth[is_finite]
         varies = len(truth) > 1 and np.ptp(followed) > 0 and np.ptp(truth) > 0
         correlation = float(np.corrcoef(followed, truth)[0, 1]) if varies else math.nan
         distance = float(abs(followed - truth).mean()) if len(truth) else math.nan
     else:
-        truth = hidden.course(windows.times[:, history:] - dt / 2)
+        truth = hidden.value_at(windows.times[:, history:] - dt / 2)
         found = parameter_tracking(output.info["weights"], hidden.values, truth)
         correlation, distance = float(found.correlation), float(found.mean_distance)
     return {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxcast.cli.figures import figure_of
-from jaxcast.cli.pool.hidden_parameter import Hidden
+from jaxcast.cli.pool.hidden_parameter import HiddenParameter
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.io.files import save_figure
@@ -66,7 +66,7 @@ def draw_weights(
     output: Output,
     windows: Windows,
     coordinates: tuple[str, np.ndarray] | None,
-    hidden: Hidden | None,
+    hidden: HiddenParameter | None,
     *,
     time_unit: str,
 ) -> None:
@@ -92,7 +92,7 @@ def draw_weights(
         times,
         weights[:, order],
         values[order],
-        truth=None if hidden is None else (times, hidden.course(times)),
+        truth=None if hidden is None else (times, hidden.value_at(times)),
         coordinate_label="candidate" if coordinates is None else f"{coordinates[0]} of the candidate",
         truth_label="" if hidden is None else f"true {hidden.name}",
     )
@@ -102,7 +102,7 @@ def draw_weights(
 
 
 def draw_regime(
-    path: Path, output: Output, windows: Windows, name: str, hidden: Hidden | None, *, time_unit: str
+    path: Path, output: Output, windows: Windows, name: str, hidden: HiddenParameter | None, *, time_unit: str
 ) -> None:
     """Draws the regime in the first window, with the true parameter where it is known.
 
@@ -123,7 +123,7 @@ def draw_regime(
         times,
         output.info["regime"][0, :, 0],
         output.info["regime_deviation"][0, :, 0],
-        truth=None if hidden is None else (times, hidden.course(times)),
+        truth=None if hidden is None else (times, hidden.value_at(times)),
         label=name,
     )
     ax.set(xlabel=f"time ({label_of(time_unit)})")
@@ -137,7 +137,7 @@ def draw_forecast(
     output: Output,
     stored: StoredTrajectory,
     newest: int,
-    hidden: Hidden | None,
+    hidden: HiddenParameter | None,
     regime_name: str,
 ) -> None:
     """Draws history, forecast and observed values of up to six components, and the inferred regime.
@@ -182,7 +182,7 @@ def draw_forecast(
             at,
             output.info["regime"][:, 0],
             output.info["regime_deviation"][:, 0],
-            truth=None if hidden is None else (at, hidden.course(at)),
+            truth=None if hidden is None else (at, hidden.value_at(at)),
             label=regime_name,
         )
         axes[-1].set_xlim(float(times[seen][0]), float(result.times[-1]))

@@ -155,7 +155,7 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
     Args:
         cell: The forecaster.
     """
-    emulator, course = cell.emulator, cell.course
+    emulator, schedule = cell.emulator, cell.course
     found = coordinates_of(cell.forecast_map)
     amplitudes = np.asarray(cell.amplitudes)
     order = np.argsort(-np.abs(amplitudes / np.asarray(emulator.unit)).max(1, initial=0))
@@ -163,8 +163,8 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
         "parameter": None if found is None else found[0],
         "emulator_error": float(emulator.error),
         "is_corrected": cell.is_corrected,
-        "level": (emulator.offset + emulator.unit * course.level).tolist(),
-        "slope": (emulator.unit * course.slope).tolist(),
+        "level": (emulator.offset + emulator.unit * schedule.level).tolist(),
+        "slope": (emulator.unit * schedule.slope).tolist(),
         "oscillations": [
             {"period": float(cell.periods[k]), "amplitude": amplitudes[k].tolist()} for k in order.tolist()
         ],
@@ -185,17 +185,17 @@ def described(found: dict[str, Any], scale: Any) -> list[str]:
     """
     name = found["parameter"] or "regime (in a unit of its own)"
     shown = lambda values: ", ".join(f"{value:.4g}" for value in values)  # noqa: E731
-    course = f"{name}: {shown(found['level'])} halfway"
+    schedule = f"{name}: {shown(found['level'])} halfway"
     if any(found["slope"]):
-        course += f", rising by {shown(found['slope'])} a time unit"
+        schedule += f", rising by {shown(found['slope'])} a time unit"
     for wave in found["oscillations"]:
-        course += f", oscillating with period {wave['period']:.6g} and amplitude {shown(wave['amplitude'])}"
+        schedule += f", oscillating with period {wave['period']:.6g} and amplitude {shown(wave['amplitude'])}"
     if any(wander > NEGLIGIBLE * unit for wander, unit in zip(found["wander"], found["unit"], strict=True)):
-        course += f"; wanders by {shown(found['wander'])} a step"
+        schedule += f"; wanders by {shown(found['wander'])} a step"
     noise = {kind: max(np.asarray(found[f"{kind}_noise"]) / scale) for kind in ("value", "model")}
     corrected = ", then corrected by the truth, which no candidate could be" if found["is_corrected"] else ""
     return [
         f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the state{corrected}",
-        course,
+        schedule,
         f"noise, in deviations of the state: {noise['value']:.2g} of a value, {noise['model']:.2g} of a step",
     ]
