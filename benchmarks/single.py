@@ -20,7 +20,7 @@ H, DT, RHO0, RATE = 0.01, 0.1, 28.0, 0.02
 START = np.asarray([1.0, 1.0, 20.0])
 
 
-class Linear(jaxcast.Schedule):
+class Linear(jaxcast.dynamics.SmoothSchedule):
     """A linear change: rho0 + rate t."""
 
     rho0: jaxcast.dynamics.Parameter

@@ -26,6 +26,10 @@ class Sawtooth(jaxcast.Schedule):
     def __call__(self, t: Any) -> Any:
         return self._since(t, jnp.floor(t / self.period))
 
+    @property
+    def jumps(self) -> Any:
+        return ()
+
     def over_step(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
         tooth = jnp.floor(middle / self.period)
         return self._since(start, tooth), self._since(middle, tooth), self._since(end, tooth)

@@ -17,10 +17,12 @@ from jaxcast.dynamics.runge_kutta import rk4_step as rk4_step
 from jaxcast.dynamics.schedules import Constant as Constant
 from jaxcast.dynamics.schedules import Cosine as Cosine
 from jaxcast.dynamics.schedules import FunctionOfTime as FunctionOfTime
+from jaxcast.dynamics.schedules import JumpingSchedule as JumpingSchedule
 from jaxcast.dynamics.schedules import LinearRamp as LinearRamp
 from jaxcast.dynamics.schedules import Parameter as Parameter
 from jaxcast.dynamics.schedules import PiecewiseConstant as PiecewiseConstant
 from jaxcast.dynamics.schedules import Schedule as Schedule
+from jaxcast.dynamics.schedules import SmoothSchedule as SmoothSchedule
 from jaxcast.dynamics.schedules import SumOfCosines as SumOfCosines
 from jaxcast.dynamics.systems import Lorenz63 as Lorenz63
 from jaxcast.dynamics.systems import Lorenz96 as Lorenz96

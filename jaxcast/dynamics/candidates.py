@@ -58,7 +58,7 @@ def stack_systems(systems: Sequence[System]) -> System:
             f"stack expects systems of one kind with the same kinds of parameters, got {len(kinds)} kinds: "
             + ", ".join(sorted({type(system).__name__ for system in systems}))
             + "; give every system the same kind of schedule for a parameter, or none (plain functions of time are "
-            "different kinds: subclass Schedule)"
+            "different kinds: subclass SmoothSchedule)"
         )
     return jax.tree.map(lambda *leaves: _stacked(leaves), *systems)
 

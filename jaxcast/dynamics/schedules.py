@@ -33,22 +33,12 @@ _MOST_SELECTED = 64
 class Schedule(FrozenPytree, HasTimes):
     """A parameter that depends on time: a callable t -> value.
 
-    A subclass lists its numbers as fields and defines `__call__`. With float32 states, the
-    schedules of jaxcast know their phase at any time. Your own subclass or function gets the time
-    rounded to float32, unless JAX is set to float64.
+    Derive your own from `SmoothSchedule` or, if it jumps, from `JumpingSchedule`; list its numbers
+    as fields and write `__call__`. With float32 states, the schedules of jaxcast know their phase
+    at any time. Your own gets the time rounded to float32, unless JAX is set to float64.
 
     Raises:
         InputError: for a parameter that is not a number, or a period of 0.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxcast
-        >>> class Ramp(jaxcast.Schedule):
-        ...     start: jaxcast.dynamics.Parameter
-        ...     rate: jaxcast.dynamics.Parameter
-        ...     def __call__(self, t):
-        ...         return self.start + self.rate * jnp.maximum(t, 0.0)
-        >>> float(Ramp(28.0, 0.5)(4.0))
-        30.0
     """
 
     times_within: ClassVar[tuple[str, ...]] = ()
@@ -74,11 +64,9 @@ class Schedule(FrozenPytree, HasTimes):
             The parameter's value, in the unit of the parameter.
         """
 
+    @abc.abstractmethod
     def over_step(self, start: Any, middle: Scalar | Instant, end: Scalar | Instant) -> tuple[Any, Any, Any]:
         """Evaluates the schedule at the three stage times of one Runge-Kutta step.
-
-        A schedule that jumps replaces this method: it holds its value at `middle` for the whole
-        step and jumps only between steps. A jump inside a step reduces Runge-Kutta to order one.
 
         Args:
             start: the time at the start of the step.
@@ -88,12 +76,11 @@ class Schedule(FrozenPytree, HasTimes):
         Returns:
             The three values.
         """
-        return self(start), self(middle), self(end)
 
     @property
+    @abc.abstractmethod
     def jumps(self) -> Any:
         """The times at which the value jumps, (jump,); integrators refuse jumps inside a step."""
-        return ()
 
     def stages(self, start: Any, middle: Any, end: Any) -> tuple[Any, Any, Any]:
         """Calls `over_step` with stage times that may be instants.
@@ -116,7 +103,7 @@ class Schedule(FrozenPytree, HasTimes):
 
     @property
     def _knows_instants(self) -> bool:
-        # A user's subclass that replaces one of the two gets plain numbers.
+        # A user's own class gets plain numbers.
         own = (type(self).__call__, type(self).over_step)
         return all(method.__module__ == __name__ for method in own) and not isinstance(self, FunctionOfTime)
 
@@ -129,11 +116,78 @@ class Schedule(FrozenPytree, HasTimes):
         return dataclasses.replace(self, **changes) if changes else self
 
 
+class SmoothSchedule(Schedule):
+    """A schedule without jumps; a subclass writes `__call__`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> class Ramp(jaxcast.dynamics.SmoothSchedule):
+        ...     start: jaxcast.dynamics.Parameter
+        ...     rate: jaxcast.dynamics.Parameter
+        ...     def __call__(self, t):
+        ...         return self.start + self.rate * jnp.maximum(t, 0.0)
+        >>> float(Ramp(28.0, 0.5)(4.0))
+        30.0
+    """
+
+    def over_step(self, start: Any, middle: Scalar | Instant, end: Scalar | Instant) -> tuple[Any, Any, Any]:
+        """Evaluates the schedule at each of the three stage times.
+
+        Args:
+            start: the time at the start of the step.
+            middle: the time half a step later.
+            end: the time at the end of the step.
+
+        Returns:
+            The three values.
+        """
+        return self(start), self(middle), self(end)
+
+    @property
+    def jumps(self) -> Any:
+        """None: an empty tuple."""
+        return ()
+
+
+class JumpingSchedule(Schedule):
+    """A schedule that jumps between steps and is constant over each.
+
+    A jump inside a step would reduce Runge-Kutta to order one. A subclass writes `__call__` and
+    `jumps`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcast
+        >>> class Switch(jaxcast.dynamics.JumpingSchedule):
+        ...     at: jaxcast.dynamics.Parameter
+        ...     @property
+        ...     def jumps(self):
+        ...         return (self.at,)
+        ...     def __call__(self, t):
+        ...         return jnp.where(t < self.at, 28.0, 48.0)
+        >>> [float(value) for value in Switch(at=1.0).over_step(0.95, 1.0, 1.05)]
+        [48.0, 48.0, 48.0]
+    """
+
+    def over_step(self, start: Any, middle: Scalar | Instant, end: Scalar | Instant) -> tuple[Any, Any, Any]:
+        """Evaluates the schedule in the middle of the step, for all three stage times.
+
+        Args:
+            start: the time at the start of the step.
+            middle: the time half a step later.
+            end: the time at the end of the step.
+
+        Returns:
+            The same value three times.
+        """
+        value = self(middle)
+        return value, value, value
+
+
 def _is_zero_anywhere(value: Any) -> bool:
     return isinstance(value, float | np.ndarray | np.generic) and bool(np.any(np.asarray(value) == 0))
 
 
-class Constant(Schedule, name="constant"):
+class Constant(SmoothSchedule, name="constant"):
     """The same value at every time, for code that expects a schedule.
 
     Args:
@@ -152,7 +206,7 @@ class Constant(Schedule, name="constant"):
         return jnp.asarray(self.value)
 
 
-class Cosine(Schedule, name="cosine"):
+class Cosine(SmoothSchedule, name="cosine"):
     """A cosine: mean + amplitude cos(2 pi t / period + phase).
 
     Args:
@@ -181,7 +235,7 @@ class Cosine(Schedule, name="cosine"):
         return self.mean + self.amplitude * jnp.cos(2 * jnp.pi * t / joined(self.period) + self.phase)
 
 
-class SumOfCosines(Schedule, name="sum_of_cosines"):
+class SumOfCosines(SmoothSchedule, name="sum_of_cosines"):
     """A sum of cosines: mean + sum_k amplitudes_k cos(2 pi t / periods_k + phases_k).
 
     Args:
@@ -221,7 +275,7 @@ class SumOfCosines(Schedule, name="sum_of_cosines"):
         return self.mean + (amplitudes * jnp.cos(2 * jnp.pi * t / joined(periods) + phases)).sum(-1)
 
 
-class LinearRamp(Schedule, name="linear_ramp"):
+class LinearRamp(SmoothSchedule, name="linear_ramp"):
     """A linear change from one value to another.
 
     It has kinks at `begin` and `end`; these are best placed on the integrator's steps.
@@ -251,7 +305,7 @@ class LinearRamp(Schedule, name="linear_ramp"):
         return self.start + (self.stop - self.start) * share
 
 
-class PiecewiseConstant(Schedule, name="piecewise_constant"):
+class PiecewiseConstant(JumpingSchedule, name="piecewise_constant"):
     """A value that jumps at given times: regime switching.
 
     Its value is values_0 before times_0, and values_k from times_(k-1) on. The jumps must lie on
@@ -293,22 +347,16 @@ class PiecewiseConstant(Schedule, name="piecewise_constant"):
             value = jnp.where(t >= time, next_value, value)
         return value
 
-    def over_step(
-        self, start: Scalar | Instant, middle: Scalar | Instant, end: Scalar | Instant
-    ) -> tuple[Any, Any, Any]:
-        value = self(middle)
-        return value, value, value
-
     @property
     def jumps(self) -> Any:
         return self.times
 
 
-class FunctionOfTime(Schedule):
+class FunctionOfTime(SmoothSchedule):
     """Your own function t -> value; a plain function given as a parameter becomes one.
 
-    It must be smooth; for jumps see `Schedule.over_step`. Its numbers are constants of the compiled
-    program. To tune them or differentiate by them, subclass `Schedule` instead.
+    It must be smooth; for jumps see `JumpingSchedule`. Its numbers are constants of the compiled
+    program. To tune them or differentiate by them, subclass `SmoothSchedule` instead.
 
     Args:
         function: of the time, made of JAX operations.

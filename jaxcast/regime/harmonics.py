@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_finite
-from jaxcast.dynamics.schedules import Parameter, Schedule
+from jaxcast.dynamics.schedules import Parameter, SmoothSchedule
 from jaxcast.errors import InputError
 from jaxcast.numerics.least_squares import levenberg_marquardt, sum_of_squares
 from jaxcast.regime.checks import NUM_BLOCKS, check_length, check_states
@@ -23,7 +23,7 @@ NUM_IMPROVEMENTS = 5
 MOST_ON_TRUST = 3
 
 
-class HarmonicSchedule(Schedule):
+class HarmonicSchedule(SmoothSchedule):
     """A schedule of a level, a trend and oscillations.
 
         c(t) = level + slope t + sum_k [cosines_k cos(frequencies_k t) + sines_k sin(frequencies_k

@@ -18,7 +18,7 @@ class FourWing(jaxcast.System):
         return self.a * (y - x), x * z - self.b * y, -z + x * y, w * jnp.sin(t) - x
 
 
-class Sawtooth(jaxcast.Schedule):
+class Sawtooth(jaxcast.dynamics.SmoothSchedule):
     """A user's schedule with a differentiable number."""
 
     period: jaxcast.dynamics.Parameter

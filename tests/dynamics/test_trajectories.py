@@ -215,16 +215,17 @@ def test_a_stack_may_differ_in_later_components_only():
     np.testing.assert_allclose(together.states[:, 0, 1], times * np.exp(-times), atol=1e-9)  # the closed form at a = 1
 
 
-class Jump(jaxcast.Schedule):
+class Jump(jaxcast.dynamics.JumpingSchedule):
     """A regime that switches between two steps, held over each."""
 
     at_time: jaxcast.dynamics.Parameter
 
+    @property
+    def jumps(self):
+        return (self.at_time,)
+
     def __call__(self, t):
         return jnp.where(t < self.at_time, 28.0, 48.0)
-
-    def over_step(self, start, middle, end):
-        return (self(middle),) * 3
 
 
 def test_a_jump_between_steps_costs_no_order_where_it_is_held():
@@ -270,12 +271,9 @@ def test_what_is_no_system_is_refused():
 
 
 def test_jumps_off_the_steps_are_refused_and_looked_up_naively_they_cost_three_orders():
-    class Naive(jaxcast.PiecewiseConstant):
-        over_step = jaxcast.Schedule.over_step
-
     u0, steps = [1.0, 2.0, 20.0], np.array([40, 80, 160, 320])
     exact = jaxcast.dynamics.reference_solution(LORENZ[-1], u0, [0.0, 0.2], rtol=1e-13, atol=1e-13)[-1]
-    naive = jaxcast.Lorenz63(rho=Naive([0.05, 0.15], [28.0, 48.0, 33.0]))
+    naive = jaxcast.Lorenz63(rho=lambda t: jaxcast.PiecewiseConstant([0.05, 0.15], [28.0, 48.0, 33.0])(t))
     errors = [np.linalg.norm(jaxcast.flow_map(naive, dt=0.2, h=0.2 / n)(u0, 0.0) - exact) for n in steps]
     assert np.polyfit(np.log(0.2 / steps), np.log(errors), 1)[0] < 1.5
 
