@@ -1,4 +1,4 @@
-"""The ensemble Kalman filter with augmented parameters: states and what is unknown of the model, estimated together."""
+"""The ensemble Kalman filter with augmented parameters."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -22,8 +22,14 @@ from jaxcast.types import Info
 
 
 class EnsembleCarry(NamedTuple):
-    """The ensemble's forecast of the next value: states (member, dim), parameters (member, parameter); how many values
-    have come, and the key from which every step's randomness is made."""
+    """The carry of an `EnsembleKalmanFilter`.
+
+    Args:
+        states: forecast of the next value by each member.
+        parameters: of each member.
+        num_seen: number of values so far.
+        key: random key of all steps.
+    """
 
     states: Float[Array, "member dim"]
     parameters: Float[Array, "member parameter"]
@@ -32,46 +38,53 @@ class EnsembleCarry(NamedTuple):
 
 
 class EnsembleKalmanFilter(Cell, FrozenPytree):
-    """An ensemble of states and parameters: run through the model, drawn to what is observed, and run on without it.
+    """An ensemble Kalman filter of states and parameters.
 
-        analysis   [u; p] <- mean + K (y - mean u) + Q (anomalies) T,    T T' = (I + Y' R^-1 Y / (M - 1))^-1
-        forecast   p <- p + noise while the truth is seen,    u <- model(u, p) + noise,    y = mean of u
+        analysis   [u; p] <- mean + K (y - mean u) + Q (anomalies) T
+                   T T' = (I + Y' R^-1 Y / (M - 1))^-1
+        forecast   p <- p + noise while the truth is known
+                   u <- model(u, p) + noise,    y = mean of u
 
-    The analysis is that of the ensemble transform Kalman filter with the symmetric square root, followed by a random
-    rotation Q of the anomalies: mean and covariance are exactly those that the Kalman filter makes of the ensemble's own,
-    and no member strays from the others, as members do without it the more of them there are. Components that are not
-    known, or NaN, are not observed, and where none is known there is no analysis. In closed loop the parameters are held,
-    each member keeping its own, and the ensemble goes on with all its spread.
+    The analysis is that of the ensemble transform Kalman filter with the symmetric square root,
+    followed by a random rotation Q of the anomalies. Mean and covariance are exactly those of the
+    Kalman filter for the ensemble's own; without the rotation, single members would become outliers
+    in large ensembles. Components that are unknown or NaN are not observed, and where none is known
+    there is no analysis. In closed loop each member keeps its parameters.
 
-    `info` has the spread of the forecast (dim,); the mean of the parameters and their deviation, (parameter,), as
-    "regime" and "regime_deviation", as a `RegimeForecaster` has; and "analysis" and "analysis_spread", (dim,), the mean
-    and the deviation of the states after the newest value was seen.
+    `info` holds "spread", that of the forecast, (dim,); "regime" and "regime_deviation", mean and
+    standard deviation of the parameters, (parameter,); and "analysis" and "analysis_spread",
+    (dim,), mean and standard deviation of the states after the newest value was assimilated.
 
     Args:
-        model: (u (dim,), parameters (parameter,)) -> u one step later, such as `parameter_map` makes.
-        low: (parameter,), lower end of the range from which the members' first parameters are drawn evenly; `[]` for a
-            model whose parameters are all known.
+        model: (u (dim,), parameters (parameter,)) -> u one step later, such as `parameter_map`
+            returns.
+        low: (parameter,), lower end of the range from which the members' initial parameters are
+            drawn uniformly; `[]` for a model without unknown parameters.
         high: (parameter,), the upper end.
-        observation_noise: R's square root, standard deviation of what is observed, a number or (dim,). Where the truth
-            is seen without noise, a small number: zero would collapse the ensemble.
-        parameter_noise: standard deviation of a parameter's random walk, at each step that is seen, a number or
-            (parameter,).
-        key: of the first ensemble, of all noise and of the rotations.
-        model_noise: standard deviation of what the model misses in a step, at each step that is seen, a number or (dim,).
+        observation_noise: standard deviation of an observation, the root of R, a number or (dim,).
+            Use a small number for observations without noise: zero would collapse the ensemble.
+        parameter_noise: standard deviation of a parameter's random walk at each observed step, a
+            number or (parameter,).
+        key: random key of the initial ensemble, of all noise and of the rotations.
+        model_noise: standard deviation of the model error at each observed step, a number or
+            (dim,).
         inflation: factor, at least 1, of the anomalies before each analysis.
         num_members: M.
-        initial_ensemble: (member, dim), states that the members have just before the first value is seen, which is then
-            analysed like every other. Without it the ensemble begins around the first value, all of which must be known.
+        initial_ensemble: (member, dim), states of the members just before the first value, which is
+            then assimilated like any other. Without it the ensemble starts around the first value,
+            which must be known in full.
 
     Raises:
-        InputError: for fewer than two members, bounds that do not match, an initial ensemble of another size, or where
-            the model does not return a state; by `roll`, `open_loop` and `forecast` for a first value that is not wholly
-            known where there is no initial ensemble.
+        InputError: for fewer than two members, bounds that do not match, an initial ensemble of
+            another size, or a model that does not return a state; by `roll`, `open_loop` and
+            `forecast` for a first value that is not known in full where there is no initial
+            ensemble.
 
-    Source: Evensen (1994) for the filter; Hunt, Kostelich and Szunyogh, Physica D 230, 112-126 (2007), section 2.3, for
-        the transform; Sakov and Oke, Mon. Wea. Rev. 136, 1042-1053 (2008), and Livings, Dance and Nichols, Physica D
-        237, 1021-1028 (2008), for rotations that keep the mean; Anderson, Mon. Wea. Rev. 129, 2884-2903 (2001), for
-        augmented parameters and for inflation.
+    Source: Evensen (1994) for the filter; Hunt, Kostelich and Szunyogh, Physica D 230, 112-126
+    (2007), section 2.3, for
+        the transform; Sakov and Oke, Mon. Wea. Rev. 136, 1042-1053 (2008), and Livings, Dance and
+        Nichols, Physica D 237, 1021-1028 (2008), for rotations that keep the mean; Anderson, Mon.
+        Wea. Rev. 129, 2884-2903 (2001), for augmented parameters and for inflation.
 
     Example:
         >>> import jax, jaxcast
@@ -114,7 +127,6 @@ class EnsembleKalmanFilter(Cell, FrozenPytree):
         object.__setattr__(self, "model", as_forecast_map(self.model))
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> EnsembleCarry:
-        """Parameters from their range; states from the initial ensemble, or none yet."""
         low, high = self.low.astype(value.dtype), self.high.astype(value.dtype)
         draw = jax.random.uniform(self.key, (self.num_members, len(low)), value.dtype)
         returned = jax.eval_shape(self.model, value, low)
@@ -134,7 +146,6 @@ class EnsembleKalmanFilter(Cell, FrozenPytree):
         return False
 
     def check_first(self, value: Float[Any, " dim"], known: Bool[Any, "..."]) -> None:
-        """Raises InputError for a first value that is not wholly known where there is no initial ensemble."""
         if self.initial_ensemble is not None or is_traced(value, known):
             return
         unknown = np.flatnonzero(~np.broadcast_to(known, np.shape(value)) | np.isnan(value))
@@ -187,7 +198,8 @@ class EnsembleKalmanFilter(Cell, FrozenPytree):
         dim = len(value)
         prior = jnp.concatenate([carry.states, carry.parameters], 1)
         analysed = transform(prior, value, jnp.where(known, noise, jnp.inf), self.inflation)
-        # Without any observation even the inflation is left out: it stands for errors that observations have revealed.
+        # Without an observation there is no inflation either: it stands for errors that
+        # observations reveal.
         posterior = jnp.where(known.any(), rotate(analysed, key), prior)
         return posterior[:, :dim], posterior[:, dim:]
 
@@ -197,7 +209,7 @@ class EnsembleKalmanFilter(Cell, FrozenPytree):
 
 
 def _checked_ensemble(ensemble: Any, num_members: int) -> Array:
-    """The initial ensemble as floats.
+    """Returns the initial ensemble as floats.
 
     Raises:
         InputError: for another number of members, no table, or numbers that are not finite.
@@ -216,9 +228,10 @@ def _checked_ensemble(ensemble: Any, num_members: int) -> Array:
 def rotate(members: Float[Array, "member variable"], key: Key[Array, ""]) -> Float[Array, "member variable"]:
     """Rotates the members about their mean at random, which keeps mean and covariance.
 
-    Of anomalies U S V' a rotation changes U alone. One that is uniform among those that keep the vector of ones makes
-    U uniform among the frames orthogonal to the ones, so that such a frame is drawn: the orthogonal factor of Gaussian
-    numbers without their mean. That costs members times variables squared, the whole matrix members cubed.
+    Of anomalies U S V' a rotation changes U alone. One that is uniform among those that keep the
+    vector of ones makes U uniform among the frames orthogonal to the ones, so that such a frame is
+    drawn: the orthogonal factor of Gaussian numbers without their mean. That costs members times
+    variables squared, the whole matrix members cubed.
 
     Args:
         members: the ensemble.
@@ -227,7 +240,8 @@ def rotate(members: Float[Array, "member variable"], key: Key[Array, ""]) -> Flo
     Returns:
         The rotated ensemble.
 
-    Source: Sakov and Oke (2008), section 4; Chikuse, Statistics on Special Manifolds (2003), theorem 2.4.1, for the
+    Source: Sakov and Oke (2008), section 4; Chikuse, Statistics on Special Manifolds (2003),
+    theorem 2.4.1, for the
         factor.
     """
     rank = min(len(members) - 1, members.shape[1])
@@ -242,12 +256,20 @@ def rotate(members: Float[Array, "member variable"], key: Key[Array, ""]) -> Flo
 def transform(
     prior: Float[Array, "member variable"], value: Float[Array, " dim"], noise: Float[Array, " dim"], inflation: Any
 ) -> Float[Array, "member variable"]:
-    """The ensemble after its first `dim` variables were observed, with these standard deviations (infinite: not at all).
+    """Analyses an ensemble whose first variables are observed.
 
         X <- inflation X,    Y R^(-1/2) = U S V',    k = M - 1
         mean + X' U S / (k + S^2) V' R^(-1/2) (y - mean),    X' (I + U (sqrt(k / (k + S^2)) - 1) U')
 
-    The square root of Hunt et al. (2007), eq. 24, by a thin decomposition: no matrix of members by members is factored.
+    A thin decomposition avoids factoring a matrix of members by members.
+
+    Args:
+        prior: the ensemble.
+        value: observations of its first variables.
+        noise: their standard deviations; infinite for no observation.
+        inflation: factor of the anomalies.
+
+    Source: Hunt et al. (2007), eq. 24.
     """
     k = len(prior) - 1
     mean = prior.mean(0)
@@ -263,7 +285,13 @@ def transform(
 
 
 class ParameterMap(FrozenPytree):
-    """(u, parameters) -> u after dt, of a system whose named parameters are given. Made by `parameter_map`.
+    """The flow map of a family of systems: (u, parameters) -> u after dt.
+
+    `parameter_map` returns it.
+
+    Args:
+        flow: the flow map of one of the systems.
+        names: of the parameters that vary.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -283,11 +311,13 @@ class ParameterMap(FrozenPytree):
 
 @checked
 def parameter_map(system: System, names: Sequence[str], *, dt: float = 0.1, h: float = 0.01) -> ParameterMap:
-    """The flow map of a family of systems, as a function of state and parameters.
+    """Makes the flow map of a family of systems, a function of state and parameters.
 
     Args:
-        system: an autonomous one, for all other parameters. names: of the parameters to be given, in their order.
-            dt, h: see `flow_map`.
+        system: that has all other parameters.
+        names: of the parameters that vary, in their order.
+        dt: duration of a step.
+        h: step of the Runge-Kutta integrator; dt is a whole multiple of it.
 
     Raises:
         InputError: for names that the system does not have, schedules, or dt off the h grid.

@@ -1,4 +1,4 @@
-"""Kernel ridge regression over delays, rolled in closed loop: the strongest plain forecaster of a noise-free series."""
+"""Kernel ridge regression over delays, a strong forecaster of noise-free series."""
 
 from functools import partial
 from typing import Any
@@ -21,20 +21,27 @@ from jaxcast.types import Scalar
 
 
 class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_kernel_ridge"):
-    """A Gaussian kernel ridge regression from weighted delays to the next increment.
+    """Gaussian kernel ridge regression from weighted delays to the next increment.
 
-        u_(n+1) = u_n + std * sum_i a_i exp( -|x_n - x_i|^2 / 2 b^2 ),    x_n = [w_0 z_n, w_1 z_(n-1), ..., w_(l-1) z_(n-l+1)]
+        u_(n+1) = u_n + std * sum_i a_i exp( -|x_n - x_i|^2 / 2 b^2 )
+        x_n = [w_0 z_n, w_1 z_(n-1), ..., w_(l-1) z_(n-l+1)]
 
-    with z the standardised values and x_i those of the training part. Made by `fit_delay_kernel_ridge`. It sees no
-    candidates, and takes l values to start. Far from all that it was trained on it forecasts no change.
-
-    Source: Saunders, Gammerman and Vovk (1998); Hamzi and Owhadi, Physica D 421, 132817 (2021), for chaotic series.
+    z are the standardised values, and x_i those of the training series. It sees no candidates and
+    needs l values to start. Far from all training values it forecasts no change.
+    `fit_delay_kernel_ridge` returns it.
 
     Args:
-        points: x_i. coefficients: a_i. standardizer: of the training values. lag_weights: w. bandwidth: b.
+        points: x_i.
+        coefficients: a_i.
+        standardizer: of the training values.
+        lag_weights: w.
+        bandwidth: b.
 
     Raises:
         InputError: when rolled with values of another length.
+
+    Source: Saunders, Gammerman and Vovk (1998); Hamzi and Owhadi, Physica D 421, 132817 (2021), for
+    chaotic series.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -72,7 +79,6 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
         return self.lag_weights.shape[-1] - 1
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "lag dim"]:
-        """The standardised values that delays reach, newest first."""
         return no_lags(value, self.standardizer, self.warmup + 1)
 
     @checked
@@ -93,22 +99,27 @@ def fit_delay_kernel_ridge(
     bandwidth: Scalar = 1.0,
     penalty: Scalar | None = None,
 ) -> DelayKernelRidge:
-    """A kernel ridge regression trained on one series, in closed form.
+    """Fits a kernel ridge regression to one series, in closed form.
 
-        a = (K + penalty I)^(-1) y,    K_ij = exp( -|x_i - x_j|^2 / 2 b^2 ),    y the standardised increments
+        a = (K + penalty I)^(-1) y,    K_ij = exp( -|x_i - x_j|^2 / 2 b^2 )
 
-    Everything but the number of lags is traced: other weights, bandwidths and penalties compile nothing, and `jax.vmap`
-    takes many series, or many settings, at once.
+    y are the standardised increments. Only the number of lags is static: other weights, bandwidths
+    and penalties do not compile again, and `jax.vmap` fits many series or settings at once.
 
     Args:
-        values: a series sampled at even intervals. lag_weights: w, newest first; a lag of weight 0 is not used.
-        bandwidth: b in units of the root mean square distance of the training points from their mean. penalty: small
-            for series without noise, by default as small as rounding lets it safely be, the square root of the dtype's
-            epsilon; 0 for plain least squares.
+        values: a series, evenly sampled.
+        lag_weights: w, newest first; a lag of weight 0 is not used.
+        bandwidth: b, in units of the root mean square distance of the training points from their
+            mean.
+        penalty: small for series without noise. By default the square root of the dtype's epsilon,
+            the smallest that is safe from rounding; 0 is plain least squares.
+
+    Returns:
+        The forecaster.
 
     Raises:
-        InputError: for a penalty below zero or so small that the kernel matrix is singular to rounding, or a
-            series that is too short or not finite.
+        InputError: for a penalty below zero or so small that the kernel matrix is singular to
+            rounding, or a series that is too short or not finite.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
@@ -126,7 +137,8 @@ def fit_delay_kernel_ridge(
     cell = _fit(states, lag_weights, bandwidth, penalty, is_plain=is_zero(penalty))
     if not is_traced(cell.coefficients) and not jnp.isfinite(cell.coefficients).all():
         raise InputError(
-            f"expected a penalty above the rounding of {states.dtype}, got {penalty}: give a larger one, or compute in float64"
+            f"expected a penalty above the rounding of {states.dtype}, got {penalty}: give a larger one, "
+            "or compute in float64"
         )
     return cell
 

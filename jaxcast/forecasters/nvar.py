@@ -20,19 +20,26 @@ from jaxcast.types import Scalar
 
 
 class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
-    """Next-generation reservoir computing: a nonlinear vector autoregression that forecasts the increment.
+    """Nonlinear vector autoregression of the increment, or next-generation reservoir computing.
 
-        u_(n+1) = u_n + std * (W' g_n + b),    g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]
+        u_(n+1) = u_n + std * (W' g_n + b)
+        g_n = all monomials of degree 1 to p in [z_n, z_(n-s), ..., z_(n-(k-1)s)]
 
-    with z the standardised values. Made by `fit_nvar`. It sees no candidates, and takes (k - 1) s + 1 values to start.
-
-    Source: Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to 10.
+    z are the standardised values. It sees no candidates and needs (k - 1) s + 1 values to start.
+    `fit_nvar` returns it.
 
     Args:
-        readout: W and b. standardizer: of the training values. num_delays: k. skip: s. degree: p.
+        readout: W and b.
+        standardizer: of the training values.
+        num_delays: k.
+        skip: s.
+        degree: p.
 
     Raises:
         InputError: when rolled with values of another length.
+
+    Source: Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to
+    10.
 
     Example:
         >>> import jaxcast
@@ -67,7 +74,6 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
         return (self.num_delays - 1) * self.skip
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, "lag dim"]:
-        """The standardised values that delays reach, newest first."""
         return no_lags(value, self.standardizer, self.warmup + 1)
 
     @checked
@@ -79,13 +85,22 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
 
 
 def check_settings(num_delays: int, skip: int, degree: int) -> None:
-    """Raises InputError for sizes below one."""
+    """Checks the settings of an NVAR.
+
+    Args:
+        num_delays: k.
+        skip: s.
+        degree: p.
+
+    Raises:
+        InputError: for sizes below one.
+    """
     for name, size in {"num_delays": num_delays, "skip": skip, "degree": degree}.items():
         check_whole(name, size)
 
 
 def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, "*batch monomial"]:
-    """All monomials but the constant, which the readout has as its bias."""
+    """Computes all monomials except the constant, which is the bias of the readout."""
     return products(lags, monomials(lags.shape[-1], degree)[1:])
 
 
@@ -93,16 +108,23 @@ def _features(lags: Float[Array, "*batch lagged"], degree: int) -> Float[Array, 
 def fit_nvar(
     values: Float[Any, "time dim"], *, num_delays: int = 2, skip: int = 1, degree: int = 2, penalty: Scalar = 1e-6
 ) -> NVAR:
-    """An NVAR trained on one series, in closed form.
+    """Fits an NVAR to one series, in closed form.
 
         W, b = argmin sum_n |(u_(n+1) - u_n) / std - W' g_n - b|^2 + penalty |W|^2
 
     Args:
-        values: a series sampled at even intervals. num_delays: k. skip: s, in samples. degree: of the polynomial, at
-            least 1. penalty: for the sum over all samples; other numbers compile nothing.
+        values: a series, evenly sampled.
+        num_delays: k, the past values that it sees.
+        skip: s, samples from one of them to the next.
+        degree: of the polynomial, at least 1.
+        penalty: for the sum over all samples; a new value does not compile again.
+
+    Returns:
+        The forecaster.
 
     Raises:
-        InputError: for sizes below one, a penalty below zero, or a series that is too short or not finite.
+        InputError: for sizes below one, a penalty below zero, or a series that is too short or not
+            finite.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

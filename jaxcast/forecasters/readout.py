@@ -1,4 +1,4 @@
-"""What forecasters that are trained on one series share: its scales, and a linear readout by ridge regression."""
+"""A linear readout by ridge regression, and checks that forecasters of one series share."""
 
 from typing import Any, NamedTuple
 
@@ -13,17 +13,31 @@ from jaxcast.types import Scalar
 
 
 class Readout(NamedTuple):
-    """The linear map from features to a standardised step: W' features + b."""
+    """The linear map from features to a standardised step: W' features + b.
+
+    Args:
+        weights: W.
+        bias: b.
+    """
 
     weights: Float[Array, "feature dim"]
     bias: Float[Array, " dim"]
 
     def __call__(self, features: Float[Array, "*batch feature"]) -> Float[Array, "*batch dim"]:
+        """Computes the step.
+
+        Args:
+            features: of the cell.
+        """
         return jnp.matmul(features, self.weights, precision="highest") + self.bias
 
 
 def scaled_readout(feature: str) -> dict[str, str]:
-    """The shapes of a readout from so many features and of a standardizer, for `sizes_of`."""
+    """Returns the shapes of a readout and of a standardizer, for `sizes_of`.
+
+    Args:
+        feature: name of the axis of features.
+    """
     return {
         ".readout.weights": f"{feature} dim",
         ".readout.bias": "dim",
@@ -33,12 +47,29 @@ def scaled_readout(feature: str) -> dict[str, str]:
 
 
 def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
+    """Fits a readout by ridge regression with a bias.
+
+    Args:
+        features: (sample, feature).
+        targets: (sample, dim).
+        penalty: for the sum over all samples.
+    """
     mean = features.mean(0)
     weights = ridge(features - mean, targets - targets.mean(0), penalty)
     return Readout(weights, targets.mean(0) - jnp.matmul(mean, weights, precision="highest"))
 
 
 def as_series(values: Any, least: int, penalty: Scalar) -> Array:
+    """Returns a series as an array of floats.
+
+    Args:
+        values: what was given.
+        least: the number of values that are needed.
+        penalty: of the fit, which is checked too.
+
+    Raises:
+        InputError: for fewer values, values that are not finite, or a penalty below zero.
+    """
     states = jnp.asarray(values)
     if states.ndim != 2 or len(states) < least:
         raise InputError(f"expected a finite series (time, dim) of at least {least} values, got shape {states.shape}")
@@ -48,11 +79,29 @@ def as_series(values: Any, least: int, penalty: Scalar) -> Array:
 
 
 def check_dim(value: Any, standardizer: Standardizer) -> None:
+    """Checks that a value has the components of the training values.
+
+    Args:
+        value: of a rollout.
+        standardizer: of the training values.
+
+    Raises:
+        InputError: for another shape.
+    """
     if value.shape != standardizer.mean.shape:
         raise InputError(f"it was trained on values of shape {standardizer.mean.shape}, got {value.shape}")
 
 
 def no_lags(value: Float[Array, " dim"], standardizer: Standardizer, num_lags: int) -> Float[Array, "lag dim"]:
-    """What a cell that carries so many standardised values carries before it has seen any."""
+    """Returns an empty buffer of standardised values.
+
+    Args:
+        value: for shape and dtype.
+        standardizer: of the training values.
+        num_lags: values that the buffer holds.
+
+    Raises:
+        InputError: for a value of another shape than the training values.
+    """
     check_dim(value, standardizer)
     return jnp.zeros((num_lags, *value.shape), value.dtype)

@@ -1,4 +1,4 @@
-"""A recurrent layer as a cell: it sees one value a step and forecasts the next, in open and in closed loop."""
+"""Recurrent layers as a cell that forecasts the next value."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -17,6 +17,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.forecasters.readout import Readout, as_series, check_dim, fit_readout
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
+from jaxcast.nn.recurrent_layer import StepwiseLayers
 from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.nn.standardizer import Standardizer, standardizer_of
 from jaxcast.rollout import DeterministicCell, Input, Output
@@ -27,16 +28,19 @@ _LAYERS: dict[str, Any] = LAYERS | {"stack": Stack}
 
 
 class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurrent"):
-    """A cell of recurrent layers that forecasts the increment of a series.
+    """Recurrent layers that forecast the increment of a series.
 
-        u_(n+1) = u_n + std * (W' [z_n, h_n] + b),    h_n the layers' output for the standardised value z_n
+        u_(n+1) = u_n + std * (W' [z_n, h_n] + b)
 
-    Its memory fades; give a forecast a history as long as what it was trained on needs. Made by `fit_recurrent_readout`, by
-    `fit_recurrent_forecaster`, or trained by `fit` with `nnx.Param` leaves in the layers and the readout.
+    h_n is the layers' output for the standardised value z_n. The memory fades, so give a forecast a
+    history as long as the training steps. `fit_recurrent_readout` and `fit_recurrent_forecaster`
+    return it; `fit` trains it too.
 
     Args:
-        layers: an `LSTM`, `GRU` or `RNN`, or a `Stack`, of as many inputs as a value has components.
-        weights, bias: W (component + hidden, component) and b. standardizer: mean and standard deviation of the training values.
+        layers: an `LSTM`, `GRU`, `RNN` or `Stack`, with an input for each component of a value.
+        weights: W, (component + hidden, component).
+        bias: b.
+        standardizer: mean and standard deviation of the training values.
 
     Raises:
         InputError: when rolled with values of another length.
@@ -75,7 +79,8 @@ class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurren
 
         Args:
             config: of the forecaster that was saved.
-            arrays: all of them, by their paths; they may have further axes of seeds in front, the same ones.
+            arrays: all of them, by their paths; they may have further axes of seeds in front, the
+                same ones.
 
         Returns:
             The forecaster.
@@ -99,7 +104,7 @@ class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurren
         return Standardizer(self.mean[...], self.std[...])
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Any:
-        """The layers' carry before the first value."""
+        # The first value has no effect on the carry.
         check_dim(value, self.standardizer)
         return self.layers.init_carry()
 
@@ -112,7 +117,7 @@ class RecurrentForecaster(DeterministicCell, Checked, nnx.Module, name="recurren
 
 
 def _untrained(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Array, ""]) -> RecurrentForecaster:
-    """A forecaster whose layers have these settings, with nothing learned."""
+    """Makes an untrained forecaster whose layers have these settings."""
     made = _LAYERS[layers](**of_layers, key=key)
     _, hidden = made.step(made.init_carry(), jnp.zeros(dim))
     standardizer = Standardizer(jnp.zeros(dim), jnp.ones(dim))
@@ -123,20 +128,25 @@ def _untrained(*, dim: int, layers: str, of_layers: dict[str, Any], key: Key[Arr
 def fit_recurrent_readout(
     values: Float[Any, "time dim"], *, layers: Any, penalty: Scalar = 1e-6, num_discarded: int = 50
 ) -> RecurrentForecaster:
-    """A recurrent forecaster whose layers stay as they are, and whose readout is trained on one series in closed form.
+    """Fits the readout of given recurrent layers to one series, in closed form.
 
         W, b = argmin sum_n |(u_(n+1) - u_n) / std - W' [z_n, h_n] - b|^2 + penalty |W|^2
 
-    A start for training everything, or a forecaster of its own, as an echo state network with gates. Under `jax.vmap`
-    over series the layers are the same for all.
+    The result is a start for training everything, or a forecaster by itself: an echo state network
+    with gates. Under `jax.vmap` over series all share the layers.
 
     Args:
-        penalty: for the sum over all samples; other numbers compile nothing. num_discarded: the first steps, in which the
-            layers forget how they began.
+        values: a series, evenly sampled.
+        layers: the layers, which are not trained.
+        penalty: for the sum over all samples; a new value does not compile again.
+        num_discarded: first steps, in which the layers forget their initial carry.
+
+    Returns:
+        The forecaster.
 
     Raises:
-        InputError: for a penalty below zero, num_discarded below zero, a series that is too short or not finite,
-            or layers that see whole sequences only.
+        InputError: for a penalty or num_discarded below zero, a series that is too short or not
+            finite, or layers that need whole sequences.
 
     Example:
         >>> import jax, jaxcast
@@ -165,24 +175,33 @@ def fit_recurrent_forecaster(
     num_discarded: int = 30,
     chunk_size: int = 100,
 ) -> RecurrentForecaster:
-    """A recurrent forecaster trained whole on one series: the readout in closed form, the layers by gradients through time.
+    """Fits a recurrent forecaster to one series: layers by gradients, readout in closed form.
 
-        min over the layers of  log min over W, b of  sum_n |(u_(n+1) - u_n) / std - W' [z_n, h_n] - b|^2 + penalty |W|^2
+        min_layers log min_(W, b) sum_n |(u_(n+1) - u_n) / std - W' [z_n, h_n] - b|^2 + penalty
+        |W|^2
 
-    With the readout always the best for its layers, their gradient is that with the readout held fixed. Steps of Adam, whose
-    rate falls to zero over a cosine, each on the whole series cut into pieces; the last readout is
-    `fit_recurrent_readout` of the uncut series. `jax.vmap` over layers and series trains many.
-
-    Source: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), variable projection.
+    As the readout is always optimal for its layers, their gradient is that with the readout held
+    fixed. Each step of Adam, whose rate falls to zero along a half cosine, uses the whole series,
+    cut into chunks. The final readout is `fit_recurrent_readout` on the uncut series. `jax.vmap`
+    over layers and series trains many.
 
     Args:
-        layers: as they are at the start. num_optimizer_steps: steps of Adam. penalty: for the sum over all samples.
-        chunk_size: of a piece, over which gradients run. num_discarded: as many steps before each piece, in which the layers
-            forget how they began.
+        values: a series, evenly sampled.
+        layers: the initial layers.
+        num_optimizer_steps: steps of Adam.
+        learning_rate: Adam's, before its decay.
+        penalty: for the sum over all samples.
+        num_discarded: steps before each chunk, in which the layers forget their initial carry.
+        chunk_size: steps of a chunk, through which gradients go back.
+
+    Returns:
+        The forecaster.
 
     Raises:
-        InputError: for a penalty below zero, a learning rate that is not positive, sizes below one, a series that is too short, not
-            finite or constant, or layers that see whole sequences only.
+        InputError: for a penalty below zero, a learning rate that is not positive, sizes below one,
+            a series that is too short, not finite or constant, or layers that need whole sequences.
+
+    Source: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), variable projection.
 
     Example:
         >>> import jax, jaxcast
@@ -194,7 +213,8 @@ def fit_recurrent_forecaster(
     """
     if min(num_optimizer_steps, num_discarded, chunk_size) < 1:
         raise InputError(
-            f"num_optimizer_steps, num_discarded and chunk_size must be at least 1, got {num_optimizer_steps}, {num_discarded}, {chunk_size}"
+            "num_optimizer_steps, num_discarded and chunk_size must be at least 1, "
+            f"got {num_optimizer_steps}, {num_discarded}, {chunk_size}"
         )
     if not is_traced(learning_rate) and not 0 < float(np.asarray(learning_rate)) < np.inf:
         raise InputError(f"learning_rate must be positive and finite, got {learning_rate}")
@@ -215,10 +235,10 @@ def fit_recurrent_forecaster(
 
 
 def _check_layers(layers: Any, states: Array) -> None:
-    """That they go step by step."""
-    if not hasattr(layers, "step"):
+    """Checks that layers can be called step by step."""
+    if not isinstance(layers, StepwiseLayers):
         raise InputError(
-            f"expected layers that go step by step, got {type(layers).__name__}, which sees whole sequences only"
+            f"expected layers that go step by step, got {type(layers).__name__}, which needs whole sequences"
         )
     jax.eval_shape(layers.step, layers.init_carry(), states[0])
 
@@ -255,7 +275,14 @@ def _train(
 def projected_loss(
     layers: Any, pieces: Float[Array, "piece time dim"], targets: Float[Array, "piece step dim"], penalty: Scalar
 ) -> Float[Array, ""]:
-    """What `fit_recurrent_forecaster` minimises; targets are those of each piece's last steps."""
+    """Computes the loss of `fit_recurrent_forecaster`.
+
+    Args:
+        layers: the layers.
+        pieces: standardised values of the chunks, with the discarded steps before them.
+        targets: standardised increments of the chunks.
+        penalty: for the sum over all samples.
+    """
     features = _features(layers, pieces)[:, -targets.shape[1] :]
     features, targets = (a.reshape(-1, a.shape[-1]) for a in (features, targets))
     # The readout is a minimum: moving it with the layers would add nothing to their gradient.
@@ -272,6 +299,6 @@ def _fit(layers: Any, states: Array, penalty: Scalar, *, num_discarded: int) -> 
 
 
 def _features(layers: Any, scaled: Float[Array, "*batch time dim"]) -> Float[Array, "*batch time feature"]:
-    """What the readout sees at each step."""
+    """Computes the features of the readout at each step."""
     _, hidden = layers(scaled)
     return jnp.concatenate([scaled, hidden.astype(scaled.dtype)], -1)

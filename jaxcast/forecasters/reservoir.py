@@ -20,8 +20,14 @@ from jaxcast.types import Scalar
 
 
 class Network(NamedTuple):
-    """The fixed random part of a reservoir: who each node hears (node, connection) and how loudly, what it hears of the
-    input (node, dim), and its bias (node,)."""
+    """The fixed random network of a reservoir.
+
+    Args:
+        sources: nodes from which each node has connections.
+        strengths: of these connections.
+        inputs: weights of the input, W_in.
+        bias: c.
+    """
 
     sources: Int[Array, "node connection"]
     strengths: Float[Array, "node connection"]
@@ -30,21 +36,27 @@ class Network(NamedTuple):
 
 
 class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
-    """An echo state network: a fixed sparse random recurrent layer, read out by ridge regression.
+    """An echo state network: a fixed sparse random recurrent layer with a ridge readout.
 
-        r_n = (1 - leak) r_(n-1) + leak tanh(A r_(n-1) + W_in z_n + c),    u_(n+1) = mean + std * (W' g_n + b)
+        r_n = (1 - leak) r_(n-1) + leak tanh(A r_(n-1) + W_in z_n + c)
         g_n = [z_n, r_n], with every second component of r_n squared where `squared`
+        u_(n+1) = mean + std * (W' g_n + b)
 
-    with z the standardised values. Made by `fit_reservoir`. It sees no candidates. It forgets how it started only slowly:
-    give a forecast a history of many values (tens to hundreds), or it starts from a state that it was not trained on.
-
-    Source: Jaeger, GMD Report 148 (2001); Pathak, Hunt, Girvan, Lu and Ott, Phys. Rev. Lett. 120, 024102 (2018).
+    z are the standardised values. It sees no candidates. It forgets its initial state slowly, so
+    give a forecast tens to hundreds of values as history. `fit_reservoir` returns it.
 
     Args:
-        network: A, W_in and c. readout: W and b. standardizer: of the training values. leak: 1 for none.
+        network: A, W_in and c.
+        readout: W and b.
+        standardizer: of the training values.
+        leak: 1 for no leak.
+        squared: whether every second component of r_n is squared in the features.
 
     Raises:
         InputError: when rolled with values of another length.
+
+    Source: Jaeger, GMD Report 148 (2001); Pathak, Hunt, Girvan, Lu and Ott, Phys. Rev. Lett. 120,
+    024102 (2018).
 
     Example:
         >>> import jax, jaxcast
@@ -78,7 +90,6 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
         check_positive(std=self.standardizer.std)
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> Float[Array, " node"]:
-        """A reservoir at rest."""
         check_dim(value, self.standardizer)
         return jnp.zeros(self.network.bias.shape, value.dtype)
 
@@ -93,7 +104,14 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
 def excite(
     network: Network, leak: Scalar, nodes: Float[Array, " node"], scaled: Float[Array, " dim"]
 ) -> Float[Array, " node"]:
-    """The nodes one step later, having heard each other and the standardised input."""
+    """Updates the nodes by one step.
+
+    Args:
+        network: of the reservoir.
+        leak: of the nodes.
+        nodes: before the step.
+        scaled: the standardised input.
+    """
     heard = (network.strengths * nodes[network.sources]).sum(-1)
     heard = heard + jnp.matmul(network.inputs, scaled, precision="highest") + network.bias
     return jnp.asarray((1 - leak) * nodes + leak * jnp.tanh(heard), nodes.dtype)
@@ -109,8 +127,17 @@ def random_network(
     bias_scale: Scalar = 0.5,
     key: Key[Array, ""],
 ) -> Network:
-    """A network in which every node hears so many others, each as loudly as a uniform draw from -1 to 1, scaled until the
-    largest eigenvalue of A has the modulus `spectral_radius`; inputs and biases are uniform within their scales."""
+    """Draws a random network.
+
+    Args:
+        dim: components of the input.
+        num_nodes: nodes.
+        connections: connections into each node, of strengths uniform from -1 to 1 before scaling.
+        spectral_radius: modulus of the largest eigenvalue of A after scaling.
+        input_scale: bound of the uniform input weights.
+        bias_scale: bound of the uniform biases.
+        key: random key.
+    """
     check_arrays(
         f"a network of {num_nodes} nodes", (num_nodes, num_nodes), (num_nodes, num_nodes)
     )  # and its eigenvalues
@@ -128,7 +155,7 @@ def random_network(
 
 @partial(jax.jit, static_argnames=("dim", "num_nodes", "connections"))
 def _draw_network(key: Key[Array, ""], *, dim: int, num_nodes: int, connections: int) -> Network:
-    """Of scale one; strengths as they were drawn."""
+    """Draws a network of scale one."""
     keys = jax.random.split(key, 4)
     others = jax.vmap(lambda key: jax.random.choice(key, num_nodes, (connections,), replace=False))
     return Network(
@@ -154,19 +181,29 @@ def fit_reservoir(
     num_discarded: int = 100,
     squared: bool = True,
 ) -> Reservoir:
-    """A reservoir trained on one series, in closed form.
+    """Fits a reservoir to one series, in closed form.
 
         W, b = argmin sum_n |z_(n+1) - W' g_n - b|^2 + penalty |W|^2
 
     Args:
-        values: a series sampled at even intervals. key: for the random network. num_nodes, connections: the network's
-            size, and how many nodes each hears. spectral_radius: the modulus of A's largest eigenvalue. input_scale,
-            bias_scale: W_in and c are uniform within them. penalty: for the sum over all samples. num_discarded: the
-            first steps, in which the network forgets that it began at rest. squared: see `Reservoir`.
+        values: a series, evenly sampled.
+        key: random key for the network.
+        num_nodes: nodes of the network.
+        connections: connections into each node.
+        spectral_radius: modulus of the largest eigenvalue of A.
+        input_scale: bound of the uniform weights W_in.
+        bias_scale: bound of the uniform biases c.
+        leak: 1 for no leak.
+        penalty: for the sum over all samples.
+        num_discarded: first steps, in which the network forgets its initial state.
+        squared: whether every second component of r_n is squared in the features.
+
+    Returns:
+        The forecaster.
 
     Raises:
-        InputError: for sizes below one, more connections than nodes, a penalty below zero, or a series that
-            is too short or not finite.
+        InputError: for sizes below one, more connections than nodes, a penalty below zero, or a
+            series that is too short or not finite.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
@@ -212,7 +249,8 @@ def _fit_reservoir(
 
 
 def _read(nodes: Array, scaled: Array, squared: bool) -> Array:
-    """The features; with tanh alone a network cannot tell a state from its mirror image (Pathak et al., 2018)."""
+    """Computes the features of the readout."""
+    # With tanh alone a network cannot tell a state from its mirror image (Pathak et al., 2018).
     if squared:
         nodes = nodes.at[1::2].multiply(nodes[1::2])
     return jnp.concatenate([scaled, nodes])

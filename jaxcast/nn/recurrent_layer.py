@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,29 @@ from jaxcast.nn.over_time import Equations, Weights, over_time
 
 Init = Literal["uniform", "orthogonal"]
 Layer = TypeVar("Layer", bound="RecurrentLayer")
+
+
+@runtime_checkable
+class StepwiseLayers(Protocol):
+    """Recurrent layers that can also be called one step at a time."""
+
+    def init_carry(self, *batch: int) -> Any:
+        """Returns the carry before the first step.
+
+        Args:
+            *batch: lengths of the batch axes.
+        """
+
+    def step(self, carry: Any, x: Any) -> tuple[Any, Any]:
+        """Runs the layers for one step.
+
+        Args:
+            carry: before the step.
+            x: the input.
+
+        Returns:
+            The carry after the step, and the output.
+        """
 
 
 class RecurrentLayer(nnx.Module):

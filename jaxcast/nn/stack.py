@@ -266,7 +266,7 @@ class Stack(nnx.Module):
         carries = []
         for k, layer in enumerate(self.layers):
             if not isinstance(layer, RecurrentLayer):
-                raise InputError("a bidirectional stack sees whole sequences only: call it instead of its step")
+                raise InputError("a bidirectional stack needs whole sequences: call it instead of its step")
             end, output = layer.step(carry[k], x)
             x = self._passed_on(k, x, output, None)
             carries.append(end)

@@ -354,5 +354,5 @@ def test_what_cannot_be_trained_in_closed_loop_is_refused(without_type_checks):
     with pytest.raises(jaxcast.InputError, match="num_discarded must be zero or more, got -5"):
         jaxcast.forecasters.fit_recurrent_readout(truth, layers=gru, num_discarded=-5)
     both = jaxcast.nn.Bidirectional("gru", input_size=1, hidden_size=3, key=jax.random.key(0))
-    with pytest.raises(jaxcast.InputError, match="Bidirectional, which sees whole sequences only"):
+    with pytest.raises(jaxcast.InputError, match="Bidirectional, which needs whole sequences"):
         jaxcast.forecasters.fit_recurrent_readout(truth, layers=both)

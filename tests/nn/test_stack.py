@@ -264,7 +264,7 @@ def test_keys_for_the_loss_are_new_at_every_step():
         ("kind must be one of lstm, gru, rnn, got 'tcn'", lambda: make_stack("tcn")),
         ("dropout must be a probability from 0 to below 1, got 1", lambda: make_stack(dropout=1)),
         ("a carry for each of the 2 layers", lambda: make_stack()(draw(5, 3), ())),
-        ("sees whole sequences only", lambda: make_stack(bidirectional=True).step(((0, 0), (0, 0)), draw(3))),
+        ("needs whole sequences", lambda: make_stack(bidirectional=True).step(((0, 0), (0, 0)), draw(3))),
         (r"boolean mask .* of shape \(5,\), got float", lambda: make_stack()(draw(5, 3), mask=jnp.ones(5))),
         ("num_heads must divide the size 6, got 4", lambda: jaxcast.nn.SelfAttention(size=6, num_heads=4, key=KEY)),
         (r"with size = 6 and steps, got shape \(5, 3\)", lambda: jaxcast.nn.SelfAttention(size=6, key=KEY)(draw(5, 3))),
