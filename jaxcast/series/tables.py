@@ -120,8 +120,8 @@ def series_table(
         if array is None:
             return np.empty((int(rows[-1]) + 1, num_series, 0))
         array = np.asarray(array, float)
-        if array.ndim != 3 or len(array) < length or array.shape[1] != num_series:
-            raise InputError(f"expected {name} (time, {num_series}, covariate) of {length} rows, got {array.shape}")
+        if len(array) < length:
+            raise InputError(f"expected {name} of at least {length} rows, as the values, got {len(array)}")
         later = np.arange(len(array) - length) + 1 + rows[-1]
         own = np.concatenate([rows, later])
         grid = np.full((int(own[-1]) + 1, *array.shape[1:]), np.nan)
@@ -130,8 +130,6 @@ def series_table(
 
     past, future = on_grid(past_covariates, "past_covariates"), on_grid(future_covariates, "future_covariates")
     static = np.empty((num_series, 0)) if static_covariates is None else np.asarray(static_covariates, float)
-    if static.ndim != 2 or len(static) != num_series:
-        raise InputError(f"expected static_covariates ({num_series}, covariate), got {static.shape}")
     size = max(len(past), len(future))
     whole = [np.concatenate([a, np.full((size - len(a), *a.shape[1:]), np.nan)]) for a in (past, future)]
     grid = np.full((size, num_series), np.nan)
