@@ -19,8 +19,6 @@ _PARTS = {"class", "module", "arguments"}
 _CLASSES: dict[str, type] = {}
 _NAMES: dict[type, str] = {}
 
-Base = TypeVar("Base")
-
 
 class Saveable(ABC):
     """Base of all classes that can be saved and named.
@@ -86,7 +84,7 @@ def _register(name: str, cls: type) -> None:
     _NAMES[cls] = name
 
 
-def names_of(base: type[Base]) -> dict[str, type[Base]]:
+def names_of(base: type) -> dict[str, Any]:
     """Returns the registered classes of one kind.
 
     Args:

@@ -32,9 +32,12 @@ MOST_SUBSTEPS = 1_000_000
 
 
 class StoredModel(NamedTuple):
-    """A pool or a forecaster of series read back, its candidates, None where it needs none, and whatever was saved with it.
+    """A model that was read back, with its candidates and whatever was saved with it.
 
-    Where several pools were saved as one, each array of `pool` has a leading seed axis.
+    Args:
+        pool: the model. Where several were saved as one, each array has a leading seed axis.
+        forecast_map: the candidates; None where there are none.
+        attributes: JSON values that were saved with it.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -49,8 +52,9 @@ class StoredModel(NamedTuple):
 
     @property
     def cell(self) -> Any:
-        """What rolls: the pool over its candidates, or the pool where it is a cell of its own, as a regime's is; of a language
-        model a `TokenCell`."""
+        """What rolls: the model where it is a cell or makes one of itself, else the pool over its
+        candidates.
+        """
         if isinstance(self.pool, Cell):
             return self.pool
         return self.pool.cell if isinstance(self.pool, HasCell) else Forecaster(self.pool, self.forecast_map)
@@ -64,21 +68,26 @@ def save_model(
     *,
     attributes: dict[str, Any] | None = None,
 ) -> None:
-    """Writes a pool, or pools with a leading seed axis such as `fit` returns, and its candidates into a folder.
+    """Writes a model into a folder: its settings, its arrays and its candidates, but no code.
 
-    So are kept a forecaster of series, a cell of its own (`RegimeForecaster`, `NVAR`, `Reservoir`, `DelayKernelRidge`,
-    `RecurrentForecaster`) and a `LanguageModel`.
+    The model is a pool, a cell, a forecaster of series, a pool of quantiles, a language model, or
+    any other instance of a class with a name, such as `class Mine(jaxcast.Pool, ..., name="mine")`.
+    All arrays may have a leading seed axis, as `fit` returns them.
 
-    Candidates that are a flow map of jaxcast's systems are written with it. Others are the user's own code, which is not
-    written; `load_model` asks for it.
+    Candidates that are a flow map of named systems are written too. Others are your own code, which
+    is not written; `load_model` asks for them.
 
     Args:
-        forecast_map: the candidates; a `RegimeForecaster` brings its own, other cells have none.
+        folder: for the files; it is made where there is none.
+        pool: the model.
+        forecast_map: the candidates of a pool. A cell that runs candidates, such as a
+            `RegimeForecaster`, brings its own.
         attributes: JSON values to keep with it, such as how it was trained.
 
     Raises:
-        InputError: for a pool of the user's own class, one that holds NaN or settings that no fit gives, candidates
-            beside a pool that brings its own, attributes that are no JSON, or a folder that cannot be written to.
+        InputError: for a class without a name, a model with NaN or settings that no fit returns,
+            candidates beside a cell that brings its own, attributes that are not JSON, or a folder
+            that cannot be written.
 
     Example:
         >>> import jax, jaxcast, tempfile
@@ -119,6 +128,9 @@ def save_model(
 def refuse_foreign_pool(folder: Path) -> None:
     """Refuses to replace a pool.json or arrays.npz that jaxcast did not write.
 
+    Args:
+        folder: where they are to be written.
+
     Raises:
         InputError: naming the file.
     """
@@ -134,20 +146,22 @@ def refuse_foreign_pool(folder: Path) -> None:
 
 @checked
 def load_model(folder: str | Path, forecast_map: ForecastMap | None = None) -> StoredModel:
-    """Reads the pool that a folder holds, with its candidates.
+    """Reads a model from a folder, with its candidates.
 
-    Checksums tell whether the two files belong together and are as they were saved. Whatever they hold is checked as
-    it is where a pool is made: shapes, dtypes, ranges and finite numbers.
+    Checksums show whether the two files belong together and are unchanged. Their content is checked
+    as when a model is made: shapes, dtypes, ranges and finite numbers. Import the modules of your
+    own classes first.
 
     Args:
-        folder: that `save_model` wrote.
-        forecast_map: the candidates, where they were the user's own code.
+        folder: a folder that `save_model` wrote.
+        forecast_map: the candidates, where they are your own code.
 
     Returns:
-        The pool, its candidates and what was saved with it.
+        The model, its candidates and what was saved with it.
 
     Raises:
-        InputError: for a missing, foreign, truncated or altered folder, or where the user's own candidates are needed.
+        InputError: for a folder that is missing, foreign, truncated or changed, for a class of a
+            module that is not imported, or where your own candidates are needed.
 
     Example:
         >>> import jaxcast, tempfile
