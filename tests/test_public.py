@@ -17,11 +17,6 @@ NAMESPACES = [
     if inspect.ismodule(part) and "__path__" in vars(part) and part.__name__.startswith("jaxcast.")  # not jaxtyping
 ]
 
-# Wings whose docstrings are still open; remove a wing once it passes. This set goes when it is empty.
-UNFINISHED = {
-    "saving",
-}  # fmt: skip
-
 
 def public_names():
     for name, thing in dict(item for part in (jaxcast, *NAMESPACES) for item in vars(part).items()).items():
@@ -181,7 +176,7 @@ def faults(name, thing, parameters):
 WINGS = sorted({thing.__module__.split(".")[1] for thing in public_things()})
 
 
-@pytest.mark.parametrize("wing", [wing for wing in WINGS if wing not in UNFINISHED])
+@pytest.mark.parametrize("wing", WINGS)
 def test_every_parameter_has_an_entry_of_its_own(wing):
     found = [fault for item in documented(wing) for fault in faults(*item)]
     assert not found, "\n".join(found)
