@@ -1,4 +1,4 @@
-"""Weekly influenza in states and regions: forecasts of several related series, some weeks ahead, in one published protocol."""
+"""Forecasts of weekly influenza in US states and regions, in one published protocol."""
 
 import dataclasses
 import time
@@ -27,44 +27,46 @@ TRAINING = TrainingOptions(
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Forecast every series of a folder some steps ahead with naive, linear, kernel and recurrent methods, and compare
-    their errors at each horizon with published ones. Presets: smoke, made series; quick, two horizons, one seed; paper, all
-    horizons, five seeds."""
+    """Forecast every series of a folder with naive, linear, kernel and recurrent methods, and compare their errors at
+    each horizon with published ones. Presets: smoke, generated series; quick, two horizons, one
+    seed; paper, all horizons, five seeds."""
 
     data: Path | None = None
-    """A folder with one file of series (time x region, comma separated) and perhaps an adjacency (*adj*.txt). By default ili_us_regions in the folder
-    that JAXCAST_DATA names, or in shared/data beside the checkout."""
+    """Folder with one file of series (time x region, comma separated) and optionally an adjacency
+    (*adj*.txt). By default ili_us_regions in the folder that JAXCAST_DATA names, or in shared/data
+    beside the checkout."""
     leads: tuple[int, ...] = (3, 10)
-    """Horizons, in steps after the newest value of a window."""
+    """Steps ahead that are forecast."""
     history_size: int = 20
     """Steps of history."""
     season: int = 52
-    """Steps of a season: methods that say so may see the values one season before the targets."""
+    """Steps of a season, for the methods that see the values one season before the targets."""
     season_length: float = 52.1775
-    """The same, exactly: methods that say so may see at which part of the season a window ends."""
+    """Exact length of a season, for the methods that see at which part of it a window ends."""
     split: tuple[float, float] = (0.5, 0.7)
-    """Where, as shares of the time, the validation and the test part begin."""
+    """Shares of the rows after which the validation and the test part begin."""
     methods: tuple[str, ...] = tuple(METHODS)
-    """Which methods to run."""
+    """Methods to run."""
     num_settings: int = 8
-    """Kinds of inputs that kernel ridge regressions are tried with; each with two kernels and every penalty."""
+    """Kinds of inputs of kernel ridge regressions; each is tried with two kernels and every
+    penalty."""
     num_cosines: int = 200
-    """Random features of each."""
+    """Random features of each kernel ridge regression."""
     num_nodes: int = 100
-    """Of the reservoir."""
+    """Nodes of the reservoir."""
     training: TrainingOptions = TRAINING
-    """Training of the recurrent networks, which keep their best epoch on the validation part. Every method that draws
-    random numbers is repeated for each seed; the table shows medians."""
+    """Training of the recurrent networks, which keep their best epoch on the validation part. Every
+    method that draws random numbers is repeated for each seed; the table shows medians."""
     patience: int = 12
     """Epochs without a better one after which a network stops."""
     level: Literal["series", "window"] = "series"
-    """Whether networks see a series in units of its own deviation, or of its mean in the window."""
+    """Unit in which networks see a series: its standard deviation, or its mean in the window."""
     hidden_size: int = 16
-    """Of the recurrent networks."""
+    """Hidden units of the recurrent networks."""
     networks: tuple[str, ...] = tuple(NETWORKS)
-    """Which of them are in averages."""
+    """Networks that take part in averages."""
     kind: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Of the recurrent networks' cells."""
+    """Cell of the recurrent networks."""
 
 
 PRESETS = {
@@ -156,14 +158,14 @@ def main(config: Config) -> None:
 
 
 def _made(config: Config) -> Folder:
-    """Three noisy seasonal series, for tests of the experiment itself."""
+    """Makes three noisy seasonal series, for tests of the experiment itself."""
     rng = np.random.default_rng(config.seed)
     phase = 2 * np.pi * np.arange(150)[:, None] / config.season + np.asarray([0.0, 0.3, 0.6])
     return Folder("made", np.exp(np.sin(phase) + 0.1 * rng.normal(size=phase.shape)), None)
 
 
 def _trained(forecasts: dict[str, Any]) -> dict[str, Any]:
-    """Of networks, the best epoch of each seed, from 1, and its losses on the training and the validation part."""
+    """Returns the best epoch of each network and seed, from 1, and its losses on both parts."""
     found = {}
     for name, arrays in forecasts.items():
         if "validation_losses" not in arrays:
@@ -175,7 +177,7 @@ def _trained(forecasts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _where_errors_sit(forecasts: dict[str, Any], setup: Setup) -> dict[str, Any]:
-    """For each method and horizon, the regions and the rows of the table with the largest share of the squared error."""
+    """Returns the regions and rows with the largest shares of each method's squared error."""
     parts: Parts = setup.parts
     shares = {}
     for name, arrays in forecasts.items():

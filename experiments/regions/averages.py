@@ -1,4 +1,4 @@
-"""Averages of the best of many kernel regressions and networks, and the list of all forecasters of `experiments.regions`."""
+"""Averages of the best kernel regressions and networks, and all methods of `experiments.regions`."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ from experiments.regions.methods import PLAIN, Method, Parts, Seen, Setup, by_pe
 from experiments.regions.networks import NETWORKS, Trained, networks
 
 KERNELS = ((0.3, 1.0, 0.5), (0.6, 0.3, 1.0), (1.0, 0.0, 0.0), (1.5, 0.3, 0.5))
-"""Bandwidths, shares of the features themselves, and powers of the scale in the error that is minimised; every kind
-of inputs is tried with every other one."""
+"""Bandwidth, factor of the features themselves, and error_weighting; every kind of inputs is tried
+with every second one."""
 INPUTS: tuple[tuple[Any, Any, str, int, bool, int], ...] = (
     ("none", "series", "neighbours", 2, True, 0),
     ("log", "window", "everyone", 1, True, 0),
@@ -26,22 +26,29 @@ INPUTS: tuple[tuple[Any, Any, str, int, bool, int], ...] = (
     ("sqrt", "series", "neighbours", 2, False, 0),
     ("log", "series", "own", 4, True, 0),
 )
-"""Of kernels: transform, level, which other series, the newest 1/n of the window, difference, principal components."""
+"""Transform, level, other series that are seen, newest 1/n of the window, predict_change, principal
+components."""
 SIZES = (10, 20, 40, 80, 160)
-"""Of averages."""
+"""Sizes of averages."""
 Kernels = Literal["window", "recursive", "last_year"]
-"""Regressions that see the published window and learn each horizon directly; that learn one step and are rolled in closed loop; that
-see the season before too."""
+"""Regressions that see the published window and learn each horizon directly; that learn one step
+and run in closed loop; that see the season before too."""
 NetworkShare = Literal["a_third", "by_validation"]
-"""Of networks beside kernels: a third; or at each horizon what forecasts the validation part best."""
+"""Share of networks beside kernels: a third, or at each horizon what forecasts the validation part
+best."""
 NETWORK_SHARES = np.arange(6) / 6
 NUM_BLOCKS = 3
-"""Of the validation part, of which each is forecast by what the others choose."""
+"""Blocks of the validation part, each forecast by what the others choose."""
 
 
 class Candidates(NamedTuple):
-    """Forecasts (candidate, sample, lead, region) of the validation and the test part, learned from the training part; and of
-    the test part by the same candidates learned from training and validation part."""
+    """Forecasts of candidates, (candidate, sample, lead, region).
+
+    Args:
+        valid: of the validation part, learned from the training part.
+        test: of the test part, learned from the training part.
+        refitted: of the test part, learned from training and validation part.
+    """
 
     valid: np.ndarray
     test: np.ndarray
@@ -56,7 +63,19 @@ def average(
     parts: Parts,
     seeds: Sequence[int],
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """For each seed the mean of the best kernel regressions of each kind; or of those and, the same for all, the best networks."""
+    """Averages the best kernel regressions of each kind and, if wanted, the best networks.
+
+    Args:
+        kernels: kinds of kernel regressions.
+        with_networks: the share of networks; None for none.
+        refitted: whether candidates are refitted with the validation part.
+        setup: with the data.
+        parts: with the windows.
+        seeds: of all that is drawn.
+
+    Returns:
+        The forecasts of each seed, and the shares of networks.
+    """
     own = [[kernel_candidates(setup, kind, seed) for kind in kernels] for seed in seeds]
     forecasts = [np.mean([best(one, parts, refitted=refitted) for one in kinds], 0) for kinds in own]
     if with_networks is None:
@@ -76,14 +95,28 @@ def average(
 
 
 def best(candidates: Candidates, parts: Parts, *, refitted: bool) -> np.ndarray:
-    """At each lead the average of those that forecast the validation part best, in units of each series' deviation."""
+    """Averages, at each lead, the candidates that forecast the validation part best.
+
+    Args:
+        candidates: to choose from.
+        parts: with the validation part.
+        refitted: whether the refitted forecasts are averaged.
+    """
     made = candidates.refitted if refitted else candidates.test
     return np.stack([made[_chosen(candidates, parts, k, rows), :, k].mean(0) for k, rows in _known(parts)], 1)
 
 
 def network_shares(kernels: Sequence[Candidates], ours: Candidates, parts: Parts) -> np.ndarray:
-    """The share of the best networks beside the best kernels of each kind, at each lead: the one with the smallest error over all
-    blocks of the validation part, each forecast by what the other blocks choose."""
+    """Chooses the share of the best networks beside the best kernels at each lead.
+
+    It is the share with the smallest error over all blocks of the validation part, each forecast by
+    what the other blocks choose.
+
+    Args:
+        kernels: candidates of each kind.
+        ours: candidates of networks.
+        parts: with the validation part.
+    """
     std, weights, truth = _std(parts), np.asarray(parts.valid.weights), np.asarray(parts.valid.targets)
     shares = []
     for k, rows in _known(parts):
@@ -99,7 +132,7 @@ def network_shares(kernels: Sequence[Candidates], ours: Candidates, parts: Parts
 
 
 def _chosen(candidates: Candidates, parts: Parts, k: int, rows: np.ndarray) -> np.ndarray:
-    """The candidates to average at lead number k, by those rows of the validation part."""
+    """Returns the candidates to average at a lead, by some rows of the validation part."""
     weights, std = np.asarray(parts.valid.weights)[rows, k], _std(parts)
     truth = np.asarray(parts.valid.targets)[rows, k] / std
     sizes = SIZES if len(candidates.valid) >= SIZES[0] else tuple(range(1, len(candidates.valid) + 1))
@@ -107,7 +140,7 @@ def _chosen(candidates: Candidates, parts: Parts, k: int, rows: np.ndarray) -> n
 
 
 def _known(parts: Parts) -> Iterator[tuple[int, np.ndarray]]:
-    """Each lead's number and the samples of the validation part that have a target there."""
+    """Yields each lead's number and the samples of the validation part with a target there."""
     is_known = np.asarray(jnp.any(parts.valid.weights > 0, -1))
     return ((k, np.flatnonzero(is_known[:, k])) for k in range(is_known.shape[1]))
 
@@ -117,7 +150,7 @@ def _std(parts: Parts) -> np.ndarray:
 
 
 def kernel_candidates(setup: Setup, kind: Kernels, seed: int) -> Candidates:
-    """Kernel ridge regressions with all settings; computed once for all methods."""
+    """Fits kernel ridge regressions with all settings, once for all methods."""
     if (kind, seed) not in setup.found:
         seen: Seen = "last_year" if kind == "last_year" else "window"
         setup.found[kind, seed] = _kernel_candidates(setup, kind, setup.by_seen[seen], seed)
@@ -155,7 +188,7 @@ def _kernel_candidates(setup: Setup, kind: Kernels, parts: Parts, seed: int) -> 
 
 
 def network(name: str, setup: Setup, seeds: Sequence[int]) -> Trained:
-    """Of every seed's network what it forecasts and has learned; trained once for all methods."""
+    """Trains the networks of all seeds, once for all methods."""
     if (name, *seeds) not in setup.found:
         setup.found[name, *seeds] = networks(name, setup.config, setup.parts, seeds)
     return setup.found[name, *seeds]

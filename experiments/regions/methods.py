@@ -1,4 +1,4 @@
-"""The plain forecasters of `experiments.regions`, naive ones and regressions on lags, and what all methods share."""
+"""Naive forecasters and regressions on lags of `experiments.regions`, and what all methods share."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -18,7 +18,14 @@ PENALTIES = np.logspace(-6, -0.5, 8)
 
 
 class Parts(NamedTuple):
-    """Training, validation and test samples, whose targets do not overlap; and those of training and validation together."""
+    """The samples of the parts, whose targets do not overlap.
+
+    Args:
+        train: the training part.
+        valid: the validation part.
+        test: the test part.
+        known: training and validation part together.
+    """
 
     train: jaxcast.series.SeriesWindows
     valid: jaxcast.series.SeriesWindows
@@ -31,8 +38,15 @@ Seen = Literal["window", "last_year"]
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """The data, and their parts by what is seen: the published window alone, or also the values one season before the
-    targets and at which part of the season the window ends. found: what several methods build on, kept from the first."""
+    """The data and their parts.
+
+    Args:
+        config: the settings.
+        data: the series.
+        by_seen: the parts by what is seen: the published window alone, or also the values one
+            season before the targets and the part of the season at which the window ends.
+        found: what several methods build on, kept from its first computation.
+    """
 
     config: Any
     data: Folder
@@ -44,12 +58,15 @@ class Setup:
         return self.by_seen["window"]
 
     def only_training(self, known: jaxcast.series.SeriesWindows) -> jaxcast.series.SeriesWindows:
-        """The training part in arrays as long as those of training and validation part, so that one program serves both."""
+        """Returns the training part in arrays as long as those of both parts.
+
+        One program then serves both.
+        """
         early = known.rows < int(self.config.split[0] * len(self.data.values))
         return known._replace(weights=jnp.where(early[..., None], known.weights, 0))
 
     def one_step_ahead(self) -> jaxcast.series.SeriesWindows:
-        """Training and validation part together, of the published window, with the next step as the only target."""
+        """Returns training and validation part with the next step as the only target."""
         stop = int(self.config.split[1] * len(self.data.values))
         return jaxcast.series.series_windows(
             jnp.asarray(self.data.values), history_size=self.config.history_size, leads=(1,), stop=stop
@@ -90,8 +107,16 @@ class Setup:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """forecast: (setup, parts, seeds) -> forecasts of the test part, (seed, sample, lead, region), and what else was learned.
-    draws: whether the seed matters. refitted: whether what it is made of learns from the validation part too, in the end."""
+    """A method of the experiment.
+
+    Args:
+        forecast: (setup, parts, seeds) -> forecasts of the test part, (seed, sample, lead, region),
+            and what else was learned.
+        draws: whether the seed matters.
+        seen: what its windows hold.
+        refitted: whether its parts are refitted with the validation part.
+        with_calendar: whether it sees the week of the year.
+    """
 
     forecast: Callable[[Setup, Parts, Sequence[int]], tuple[Any, dict[str, Any]]]
     draws: bool = False
@@ -100,7 +125,7 @@ class Method:
     with_calendar: bool = False
 
     def sees(self, config: Any) -> str:
-        """What a forecast is made from, for a table."""
+        """Describes what a forecast is made from, for a table."""
         back = f" and {config.season} weeks back" if self.seen == "last_year" else ""
         return (
             f"{config.history_size} weeks{back}{', the week of the year' * self.with_calendar}"
@@ -109,12 +134,12 @@ class Method:
 
 
 def one_by_one(forecast: Callable[[Setup, Parts, int], Array]) -> Callable[..., tuple[Any, dict[str, Any]]]:
-    """A method that takes one seed as one that takes all."""
+    """Turns a method of one seed into one of all seeds."""
     return lambda setup, parts, seeds: (np.stack([forecast(setup, parts, seed) for seed in seeds]), {})
 
 
 def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
-    """Test errors of every seed, the first seed's forecasts on the rows that all methods share, and what else was learned."""
+    """Returns the test errors of every seed, the first seed's forecasts, and what else was learned."""
     parts = setup.by_seen[method.seen]
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.training.num_seeds if method.draws else 1))
     forecasts, learned = method.forecast(setup, parts, seeds)
@@ -141,8 +166,8 @@ def by_penalty(
 ) -> tuple[Array, Array]:  # fmt: skip
     """Forecasts the validation and the test part with every penalty, (penalty, sample, lead, region) each.
 
-    With leads the regressions are of one step and run in closed loop. One program, so that features are made once.
-    """
+    With leads the regressions are of one step and run in closed loop. One program, so that features
+    are made once."""
     path = jaxcast.series.fit_regression_path(
         learned, inputs=inputs, expansion=expansion, penalties=PENALTIES, error_weighting=power,
         each_region=each_region, predict_change=predict_change, nonnegative=True,
@@ -183,7 +208,7 @@ def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
 
 
 def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.series.LagInputs, Any]:
-    """What kernel ridge sees of a region and of its neighbours' mean, and its random features."""
+    """Returns the inputs of kernel ridge, a region and its neighbours' mean, and its random features."""
     lags = range(setup.config.history_size)
     inputs = jaxcast.series.lag_inputs(
         parts.train, lags=lags, neighbour_weights=weights_of(setup, "neighbours"), centred=False
@@ -195,7 +220,10 @@ def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.series.LagI
 
 
 def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
-    """The same learned one step ahead and rolled in closed loop; the penalty is the one that forecasts each lead best so."""
+    """Fits kernel ridge one step ahead and runs it in closed loop.
+
+    At each lead the penalty is the one whose closed loop forecasts the validation part best.
+    """
     learned = setup.only_training(setup.one_step_ahead())
     inputs, expansion = _kernels(setup, parts, seed)
     valid, test = by_penalty(parts, learned, inputs, expansion, 1.0, predict_change=True, leads=setup.config.leads)
@@ -203,7 +231,10 @@ def kernel_ridge_recursive(setup: Setup, parts: Parts, seed: int) -> Array:
 
 
 def reservoir(setup: Setup, parts: Parts, seed: int) -> Array:
-    """A fixed random recurrent layer runs over the window of a region and of its neighbours' mean; ridge regression reads it."""
+    """Fits ridge regression to a fixed random recurrent layer.
+
+    The layer runs over the window of a region and of its neighbours' mean.
+    """
     num_lags = setup.config.history_size
     inputs = jaxcast.series.lag_inputs(
         parts.train, lags=range(num_lags), neighbour_weights=weights_of(setup, "neighbours"), centred=False

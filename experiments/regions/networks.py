@@ -1,4 +1,4 @@
-"""The recurrent forecasters of `experiments.regions`, all seeds of one in one program, and the map between regions that one learns."""
+"""Recurrent forecasters of `experiments.regions`, all seeds of one in one program."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,9 +21,16 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 
 
 class Trained(NamedTuple):
-    """Forecasts (seed, sample, lead, region) of the validation and the test part, and of the test part by networks that learned
-    from training and validation part, for as many epochs as were best for the median seed. learned: the losses of all epochs,
-    (seed, epoch), of training and validation part, and of networks with attention the mean that is paid to regions, (region, source)."""
+    """Forecasts of trained networks, (seed, sample, lead, region).
+
+    Args:
+        valid: of the validation part.
+        test: of the test part.
+        refitted: of the test part, by networks that learned from training and validation part, for
+            the epochs that were best for the median seed.
+        learned: the losses of all epochs, (seed, epoch), and of networks with attention the mean
+            map between regions, (region, source).
+    """
 
     valid: np.ndarray
     test: np.ndarray
@@ -32,9 +39,9 @@ class Trained(NamedTuple):
 
 
 def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Trained:
-    """One network for every seed, all in one program.
+    """Trains one network for every seed, all in one program.
 
-    Trained in units of each series' standard deviation; each seed is the one of its best epoch on the validation part.
+    Each seed keeps its best epoch on the validation part.
     """
     train, valid, test, known = jax.tree.map(
         lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, tuple(parts)

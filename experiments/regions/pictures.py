@@ -1,4 +1,4 @@
-"""The pictures of `experiments.regions`."""
+"""Pictures of `experiments.regions`."""
 
 from typing import Any
 
@@ -13,7 +13,12 @@ NAIVE_METHODS = ("last_value", "mean_of_window", "drift", "same_week_of_last_yea
 
 
 def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
-    """RMSE by horizon: published, and the best of our averages, naive forecasts, networks and other regressions."""
+    """Draws RMSE by horizon: published methods, and the best of each family of ours.
+
+    Args:
+        rows: of results.json.
+        name: of the data.
+    """
     figure = Figure(figsize=(9, 5), layout="constrained")
     ax = figure.subplots()
     errors = {
@@ -49,8 +54,10 @@ def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
 
 
 def _shown(errors: dict[str, list[float]], published: set[str]) -> list[str]:
-    """Published methods, and the best of each family of the others: naive ones, networks, regressions, and averages by what they
-    learn from and see."""
+    """Returns the published methods, and the best of each family of ours.
+
+    Families are naive forecasts, networks, regressions, and averages by what they learn from and
+    see."""
     own = [method for method in errors if method not in published]
     averages = [method for method in own if method.startswith(("average", "kernels"))]
     plain = [method for method in own if method not in averages]
@@ -68,7 +75,7 @@ def _shown(errors: dict[str, list[float]], published: set[str]) -> list[str]:
 
 
 def _name_lines(ax: Any, end: float, lines: list[tuple[float, str, str]]) -> None:
-    """Each line's name beside its end, moved up where it would lie on the one below."""
+    """Writes each line's name beside its end, moved up where names would overlap."""
     gap, lowest = 0.035 * ax.get_ylim()[1], -np.inf
     for value, text, color in sorted(lines):
         lowest = max(value, lowest + gap)
@@ -79,7 +86,12 @@ def _name_lines(ax: Any, end: float, lines: list[tuple[float, str, str]]) -> Non
 
 
 def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
-    """The sum over regions along the test part, and what the best of our methods had said of it before."""
+    """Draws the sum over regions in the test part, and the forecasts of our best method.
+
+    Args:
+        per_method: arrays of each method.
+        setup: with the test part.
+    """
     leads = setup.config.leads
     figure = Figure(figsize=(10, 2.2 * len(leads)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(leads), sharex=True))
@@ -91,24 +103,24 @@ def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
         name = min(trained, key=lambda name: np.median(per_method[name]["rmse"][:, k]))
         ax.fill_between(weeks, np.asarray(test.targets[:, k]).sum(-1)[known], color="0.85", lw=0, label="observed")
         ax.plot(weeks, per_method[name]["forecast"][:, k].sum(-1)[known], color=OURS, lw=1.6,
-                label=f"forecast {lead} weeks before: {name.replace('_', ' ')}")  # fmt: skip
+                label=f"forecast {lead} weeks ahead: {name.replace('_', ' ')}")  # fmt: skip
         ax.legend(frameon=False, loc="upper left", fontsize=8)
         ax.spines[["top", "right"]].set_visible(False)
         ax.set(ylabel="count a week, all regions", xlim=(weeks[0], weeks[-1]))
     axes[-1].set_xlabel("row of the table (weeks)")
-    figure.suptitle(f"{setup.data.name}: the test part, observed and forecast")
+    figure.suptitle(f"{setup.data.name}: observed and forecast values of the test part")
     return figure
 
 
 def region_map(weights: Any, name: str, data: Any) -> Figure:
-    """Whom the forecast of each region attends to, as a multiple of an even share; neighbours framed."""
+    """Draws the attention of each region's forecast to all regions, relative to equal shares."""
     num_regions = len(weights)
     figure = Figure(figsize=(7.4, 6.4), layout="constrained")
     ax = figure.subplots()
     relative = np.asarray(weights) * num_regions
     reach = np.clip(abs(relative - 1).max(), 0.05, 1)
     image = ax.imshow(relative, cmap="RdBu_r", vmin=1 - reach, vmax=1 + reach)
-    figure.colorbar(image, label="attention, 1 = an even share; red is more, blue is less", shrink=0.8)
+    figure.colorbar(image, label="attention (1 = equal share)", shrink=0.8)
     if data.adjacency is not None:
         for region, source in zip(*np.nonzero(data.adjacency - np.diag(np.diag(data.adjacency))), strict=True):
             ax.add_patch(Rectangle((source - 0.5, region - 0.5), 1, 1, fill=False, ec="0.2", lw=8 / num_regions))

@@ -1,4 +1,4 @@
-"""Speeds on the roads of Los Angeles: 207 sensors, up to an hour ahead, in the protocol of T-GCN (Zhao et al., 2019)."""
+"""Forecasts of traffic speeds in Los Angeles up to an hour ahead, in the protocol of T-GCN (2019)."""
 
 import dataclasses
 import time
@@ -20,31 +20,32 @@ from jaxcast.cli.command import make_console
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     """Forecast the speed at every sensor from the last hour, and compare errors over all sensors with published ones.
-    Presets: smoke, made series; quick, 15 minutes ahead; paper, 15, 30, 45 and 60 minutes."""
+    Presets: smoke, generated series; quick, 15 minutes ahead; paper, 15, 30, 45 and 60 minutes."""
 
     data: Path | None = None
-    """The folder of los_speed.csv and los_adj.csv, gzipped or not. By default los_loop in the folder
+    """Folder of los_speed.csv and los_adj.csv, gzipped or not. By default los_loop in the folder
     that JAXCAST_DATA names, or in shared/data beside the checkout."""
     num_seeds: int = 1
     """Repetitions of every method that draws anything; the table shows medians."""
     horizons: tuple[int, ...] = (3,)
-    """Forecasts of 1 to so many steps of five minutes; errors are over all of them, as published."""
+    """Steps of five minutes; errors are over all steps up to each horizon, as published."""
     train_share: float = 0.8
-    """Of the rows; the test part is the rest."""
+    """Share of the rows in the training part; the rest is the test part."""
     validation_share: float = 0.2
-    """Of the training rows, the last: penalties and members of averages are chosen there, and then learn from all."""
+    """Share of the training rows that chooses penalties and members of averages, which are then
+    refitted on all."""
     weekend: tuple[int, ...] = (2, 3)
-    """Days of the table that are no working days: it begins on a Thursday."""
+    """Days of the table that are not working days; it begins on a Thursday."""
     num_nearest: int = 4
-    """The closest sensors whose speeds a regression sees."""
+    """Nearest sensors whose speeds a regression sees."""
     num_cosines: int = 800
     """Random features of each kernel ridge regression."""
     bandwidths: tuple[float, ...] = (1.0, 0.6)
-    """Of the kernels; the first is that of the single one."""
+    """Bandwidths of the kernels in averages; the first is that of the single kernel."""
     every: int = 3
-    """Kernels learn from every so many windows."""
+    """Kernels learn from every n-th window."""
     methods: tuple[str, ...] = tuple(METHODS)
-    """Which methods to run."""
+    """Methods to run."""
 
 
 PRESETS = {
@@ -52,7 +53,7 @@ PRESETS = {
     "quick": Config(),
     "paper": Config(preset="paper", horizons=(3, 6, 9, 12)),
 }
-# (RMSE, MAE) by horizon: what the authors' stored forecasts score. Of their other numbers none could be checked.
+# (RMSE, MAE) by horizon, of the authors' stored forecasts. Their other numbers could not be checked.
 PUBLISHED = {"T-GCN": {3: (5.1264, 3.1802)}}
 
 
@@ -100,7 +101,7 @@ def _published(config: Config) -> list[dict[str, Any]]:
 
 
 def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
-    """Over the published windows of each horizon and all its steps, (seed, horizon); and the first seed's forecasts."""
+    """Scores a method over the published windows and all steps of each horizon, (seed, horizon)."""
     truth, horizons = setup.targets(setup.whole.asked), setup.config.horizons
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.num_seeds if method.draws else 1))
     forecasts = [method.forecast(setup, seed) for seed in seeds]
@@ -114,7 +115,7 @@ def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
 
 
 def where_errors_sit(forecasts: dict[str, np.ndarray], setup: Setup) -> dict[str, Any]:
-    """Of each method, at the first horizon: the sensors and the hours of the day with the largest shares of the squared error."""
+    """Returns the sensors and hours of the day with the largest shares of each method's squared error."""
     horizon = min(setup.config.horizons)
     rows_of_targets = setup.whole.asked[:, None] + setup.leads[:horizon]
     hours = rows_of_targets % DAY // 12
@@ -146,7 +147,7 @@ def _read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _made(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Five roads for five days, for tests of the experiment itself."""
+    """Makes five roads for five days, for tests of the experiment itself."""
     phase = 2 * np.pi * np.arange(5 * DAY)[:, None] / DAY + 0.2 * np.arange(5)
     return 50 + 10 * np.sin(phase) + np.random.default_rng(config.seed).normal(size=phase.shape), np.ones((5, 5))
 

@@ -1,4 +1,4 @@
-"""The forecasters of `experiments.traffic`: naive ones, ridge regressions of each sensor, and kernels for all sensors together."""
+"""Methods of `experiments.traffic`: naive ones, ridge regressions of each sensor, kernels of all."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,7 +20,13 @@ CHUNK = 16
 
 
 class Learned(NamedTuple):
-    """From which windows a method learns, and which it forecasts, by the numbers of their newest rows."""
+    """The windows that a method learns from and those that it forecasts, by their newest rows.
+
+    Args:
+        stop: the row after the last that is known.
+        train: newest rows of the windows that are learned from.
+        asked: newest rows of the windows that are forecast.
+    """
 
     stop: int
     train: Int[np.ndarray, " window"]
@@ -29,8 +35,15 @@ class Learned(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setup:
-    """The data, and two ways to learn. early: from the first part of the training rows, asked about the rest of them.
-    whole: from all training rows, asked about the test rows."""
+    """The data, and two ways to learn from them.
+
+    Args:
+        config: the settings.
+        speeds: of the sensors.
+        adjacency: how close sensors are.
+        early: learns from the first part of the training rows, forecasts the rest of them.
+        whole: learns from all training rows, forecasts the test rows.
+    """
 
     config: Any
     speeds: Float[np.ndarray, "time sensor"]
@@ -63,11 +76,11 @@ class Setup:
 
     @property
     def some_leads(self) -> Int[Array, " some"]:
-        """Those at which the usual course of a day is a feature."""
+        """The leads at which the usual speed of the day is a feature."""
         return jnp.asarray(sorted({*self.leads[:3].tolist(), *self.leads[2::3].tolist()}))
 
     def targets(self, newest: np.ndarray) -> Float[np.ndarray, "window lead sensor"]:
-        """NaN beyond the last row."""
+        """Returns the speeds at all leads; NaN beyond the last row."""
         longer = np.concatenate([self.speeds, np.full((max(self.leads), self.speeds.shape[1]), np.nan)])
         return longer[newest[:, None] + self.leads]
 
@@ -75,9 +88,10 @@ class Setup:
 def daily_course(
     speeds: np.ndarray, stop: int, weekend: tuple[int, ...], length: int
 ) -> Float[np.ndarray, "time sensor"]:
-    """The mean speed on the other working days before row `stop` at the same time of day, smoothed over 35 minutes.
+    """Returns the mean speed on other working days at the same time, smoothed over 35 minutes.
 
-    A row's own day never counts, so that what is learned from training rows holds for rows whose day is not over.
+    Only days before row `stop` count, and never a row's own day, so that what is learned from
+    training rows holds for rows whose day is not over.
     """
     course = np.empty((length, speeds.shape[1]))
     for day in range(-(-length // DAY)):
@@ -100,10 +114,10 @@ Sight = Literal["own", "neighbours", "hour", "time"]
 def windows(setup: Setup, stop: int) -> jaxcast.series.SeriesWindows:
     """Cuts the window that ends at each row, with a target at each lead.
 
-    The features of a sensor are its speed; the standardised speed; the mean of that over its neighbours; and its
-    difference from the usual course of a working day. Covariates are that course now and at each lead. All is
-    standardised by, and the course is the mean of, the rows before `stop`.
-    """
+    The features of a sensor are its speed, the standardised speed, the mean of that over its
+    neighbours, and its difference from the usual speed of a working day at that time. Covariates
+    are that usual speed now and at each lead. All is standardised by, and the usual speed is the
+    mean of, the rows before `stop`."""
     speeds, leads = setup.speeds, setup.leads.tolist()
     mean, scale = speeds[:stop].mean(0), speeds[:stop].std(0).mean()
     course = daily_course(speeds, stop, setup.config.weekend, len(speeds) + max(leads))
@@ -127,16 +141,17 @@ def windows_at(setup: Setup, stop: int, newest: np.ndarray) -> jaxcast.series.Se
 class RoadInputs(jaxcast.series.RegressionInputs):
     """What a regression sees of the last hour.
 
-    "own": speeds at the sensor. "neighbours": and the means of its neighbours. "hour": those as changes from the
-    newest value, and the nearest sensors. "time": and the usual course of a working day.
+    "own" are speeds at the sensor; "neighbours" also the means of its neighbours; "hour" those as
+    changes from the newest value, and the nearest sensors; "time" also the usual speed of a working
+    day.
 
     Args:
         nearest: the nearest sensors of each.
-        usual: the standardised mean speed of each sensor, as a level.
+        usual: the standardised mean speed of each sensor.
         mean: taken off the features.
         std: the features are then divided by.
         sight: what is seen.
-        leads: steps at which the usual course is a feature, numbered from 0.
+        leads: leads at which the usual speed is a feature, numbered from 0.
         target_features: the speed.
     """
 
@@ -198,7 +213,7 @@ def regressions(
     setup: Setup, learned: Learned, sight: Sight, make_expansion: Callable[[int], Any], *, each_sensor: bool,
     every: int = 1,
 ) -> Float[np.ndarray, "penalty window lead sensor"]:  # fmt: skip
-    """Ridge regressions of the change of speed, with every penalty (a share of the mean eigenvalue), in closed form.
+    """Fits ridge regressions of the change of speed with every penalty, in closed form.
 
     They learn from whole chunks of windows, and are standardised by an eighth of them.
     """
@@ -218,7 +233,7 @@ def regressions(
 
 @cache
 def ridge(setup: Setup, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
-    """A regression of each sensor's own, asked about the validation and about the test part, with every penalty."""
+    """Fits a regression of each sensor's own; forecasts validation and test part with every penalty."""
     linear = lambda size: jaxcast.series.LinearFeatures()  # noqa: E731
     return (
         regressions(setup, setup.early, sight, linear, each_sensor=True),
@@ -228,7 +243,7 @@ def ridge(setup: Setup, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def kernel(setup: Setup, sight: Sight, bandwidth: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel ridge regression, one for all sensors; otherwise as `ridge`."""
+    """Fits kernel ridge regression, one for all sensors; otherwise as `ridge`."""
 
     def waves(size: int) -> Any:
         key = jax.random.key(seed)
@@ -247,7 +262,7 @@ def best_penalty(candidates: tuple[np.ndarray, np.ndarray], setup: Setup) -> np.
 
 
 def _average(sight: Sight, setup: Setup, seed: int) -> np.ndarray:
-    """At each lead the average of those regressions that forecast the validation part best."""
+    """Averages, at each lead, the regressions that forecast the validation part best."""
     many = [ridge(setup, "own"), ridge(setup, "neighbours"), ridge(setup, sight)]
     many += [kernel(setup, sight, bandwidth, seed) for bandwidth in setup.config.bandwidths]
     valid, test = (np.concatenate(parts) for parts in zip(*many, strict=True))
@@ -267,7 +282,13 @@ def mean_of_other_days(setup: Setup, seed: int) -> np.ndarray:
 
 
 class Method(NamedTuple):
-    """forecast: (setup, seed) -> forecasts of the test part, (window, lead, sensor). draws: whether the seed matters."""
+    """A method of the experiment.
+
+    Args:
+        forecast: (setup, seed) -> forecasts of the test part, (window, lead, sensor).
+        sees: what a forecast is made from, for a table.
+        draws: whether the seed matters.
+    """
 
     forecast: Callable[[Setup, int], np.ndarray]
     sees: str = "the last hour"

@@ -1,4 +1,4 @@
-"""The pictures of `experiments.traffic`."""
+"""Pictures of `experiments.traffic`."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ NAIVE_METHODS = ("last_value", "mean_of_other_days")
 
 
 def errors(rows: list[dict[str, Any]]) -> Figure:
-    """RMSE and MAE of every method at the first horizon."""
+    """Draws RMSE and MAE of every method at the first horizon."""
     horizon = min(row["horizon"] for row in rows)
     own = [row for row in rows if row["horizon"] == horizon]
     figure = Figure(figsize=(9, 0.8 + 0.4 * len(own)), layout="constrained")
@@ -31,7 +31,7 @@ def errors(rows: list[dict[str, Any]]) -> Figure:
 
 
 def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
-    """The test part at three sensors, from easy to hard, and what the last of our methods had said of it before."""
+    """Draws the test part at three sensors, from easy to hard, and the forecasts of our last method."""
     name, lead = list(per_method)[-1], min(setup.config.horizons)
     truth, hours = setup.targets(setup.whole.asked)[:, lead - 1], (setup.whole.asked + lead) / 12 % 24
     forecast = per_method[name][:, lead - 1]
@@ -41,13 +41,15 @@ def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
     for ax, share in zip(figure.subplots(3, sharex=True, sharey=True), (0.1, 0.5, 0.9), strict=True):
         sensor = np.argsort(size)[int(share * len(size))]
         ax.plot(time, truth[:, sensor], color="0.55", lw=2.5, label="observed")
-        ax.plot(time, forecast[:, sensor], color=OURS, lw=1.2, label=f"forecast {5 * lead} minutes before")
-        ax.set_title(f"sensor {sensor}: harder than {share:.0%} of all sensors, RMSE {size[sensor]:.1f}", fontsize=9)
+        ax.plot(time, forecast[:, sensor], color=OURS, lw=1.2, label=f"forecast {5 * lead} minutes ahead")
+        ax.set_title(
+            f"sensor {sensor}: harder to forecast than {share:.0%} of all sensors, RMSE {size[sensor]:.1f}", fontsize=9
+        )
         ax.set(ylabel="miles per hour", ylim=(0, 1.05 * truth.max()))
         ax.spines[["top", "right"]].set_visible(False)
     ticks = np.arange(np.ceil(time[0] / 3) * 3, time[-1] + 1e-9, 3)
     ax.set_xlabel("time of day")
     ax.set_xticks(ticks, [f"{int(t % 24)}:00" for t in ticks])
     figure.axes[0].legend(frameon=False, fontsize=8, loc="lower right")
-    figure.suptitle(f"Speeds on the test part, observed and forecast: {name.replace('_', ' ')}")
+    figure.suptitle(f"Observed and forecast speeds of the test part: {name.replace('_', ' ')}")
     return figure

@@ -25,13 +25,14 @@ from jaxcast.series.model import SeriesForecast
 class ForecastSeries:
     """Forecast the series of a table from its newest date, or any other, with quantiles for each lead.
 
-    Example: jaxcast series forecast --model model --data cases.csv --out forecasts.csv --plot forecast.png
-    """
+    Example: jaxcast series forecast --model model --data cases.csv --out forecasts.csv --plot
+    forecast.png"""
 
     model: Path
     """Folder that `jaxcast series train` wrote."""
     data: Path
-    """Table with the columns of the table that was trained on. Rows after the newest value may give future covariates."""
+    """Table with the columns of the table that was trained on. Rows after the newest value may give
+    future covariates."""
     out: Path
     """File (.csv) for the forecasts: series, origin_date, target_date, lead, quantile, value."""
     at: str | None = None

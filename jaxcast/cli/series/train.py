@@ -27,17 +27,17 @@ from jaxcast.series.tables import SeriesTable
 class TrainSeries:
     """Train a forecaster of the series in a table, with quantiles.
 
-    Methods learn from the first part of the dates. The method with the smallest error on the second part, the
-    validation part, is chosen. All methods are scored on a last part, the test part, that plays no role in the
-    choice; the chosen method is then refitted on all dates. Its quantiles are calibrated on both held-out parts.
-    Missing values are reported and excluded from training.
+    Methods learn from the first part of the dates. The method with the smallest error on the second
+    part, the validation part, is chosen. All methods are scored on a last part, the test part, that
+    plays no role in the choice; the chosen method is then refitted on all dates. Its quantiles are
+    calibrated on both held-out parts. Missing values are reported and excluded from training.
 
     Example: jaxcast series train --data cases.csv --horizon 8 --out model
     """
 
     data: Path
-    """Table of dated series: .csv, or .parquet (which needs the extra hub). Wide, a date and a column for each series; or
-    long, with columns of date, series and value."""
+    """Table of dated series: .csv, or .parquet (which needs the extra hub). Wide, a date and a
+    column for each series; or long, with columns of date, series and value."""
     out: Path
     """Folder for the trained forecaster, its settings and scores."""
     horizon: int = 4
@@ -47,14 +47,17 @@ class TrainSeries:
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     """Quantile levels."""
     history_size: int | None = None
-    """Newest steps that a forecast sees; by default 20, or a tenth of the table where that is less."""
+    """Newest steps that a forecast sees; by default 20, or a tenth of the table where that is
+    less."""
     season: int | None = None
-    """Steps of a season, whose values one season before a target are seen too; 0 for none. By default a year of weeks, months
-    or quarters, a week of days, or a day of hours, where the table has four of them."""
+    """Steps of a season, whose values one season before a target are seen too; 0 for none. By
+    default a year of weeks, months or quarters, a week of days, or a day of hours, where the table
+    has four of them."""
     method: tuple[str, ...] = ()
-    """Methods to try: last_value, seasonal_last_value, history_mean, drift, ridge, ridge_each_series, kernel_ridge,
-    independent_network, hierarchical_network, attention_network, global_network, or your own (see --import). By default
-    last values and regressions; networks take minutes."""
+    """Methods to try: last_value, seasonal_last_value, history_mean, drift, ridge,
+    ridge_each_series, kernel_ridge, independent_network, hierarchical_network, attention_network,
+    global_network, or your own (see --import). By default last values and regressions; networks
+    take minutes."""
     past_covariates: tuple[str, ...] = ()
     """Columns that are known up to the newest date, such as a temperature."""
     future_covariates: tuple[str, ...] = ()
@@ -64,13 +67,16 @@ class TrainSeries:
     time: str | None = None
     """Column of the dates, if it is not called date, time or ds."""
     series: str | None = None
-    """Column of the series' names in a long table, if it is not called series, region, location or unique_id."""
+    """Column of the series' names in a long table, if it is not called series, region, location or
+    unique_id."""
     value: str | None = None
     """Column of the values in a long table, if it is not called value, y or target."""
     business_days: bool | None = None
-    """Whether daily steps skip weekends; by default they do if the table has no date on a weekend."""
+    """Whether daily steps skip weekends; by default they do if the table has no date on a
+    weekend."""
     adjacency: Path | None = None
-    """Table (.csv) of how close series are, with their names as header: each series then sees the mean of its neighbours."""
+    """Table (.csv) of how close series are, with their names as header: each series then sees the
+    mean of its neighbours."""
     lower: float | None = None
     """Smallest value that a series can have, such as 0 for counts."""
     validation_share: float = 0.2
