@@ -238,7 +238,7 @@ def _lookup(name: str, options: dict[str, Option], prog: str) -> Option:
     if name.startswith("-"):
         raise InputError(f"{prog} has no option {shown(name)}{nearest(name, names)}; see {prog} --help")
     raise InputError(
-        f"{prog} expects options such as {names[0]}, got {quoted(name)} alone; text with blanks needs quotation marks"
+        f"{prog} expects options such as {names[0]}, got {quoted(name)} alone; text with spaces needs quotation marks"
     )
 
 

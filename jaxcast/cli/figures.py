@@ -18,5 +18,5 @@ def figure_of(*, width: float = 10.0, height: float = 4.4) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'jaxcast[experiments]', or leave --plot out") from None
+        raise InputError("pictures need matplotlib: pip install 'jaxcast[experiments]', or leave out --plot") from None
     return Figure(figsize=(width, height), layout="constrained")

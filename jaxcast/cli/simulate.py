@@ -131,7 +131,7 @@ class Simulate:
         if self.processes == 1:
             return
         if self.num_trajectories == 1:
-            raise InputError("one trajectory is computed by one process; leave --processes out")
+            raise InputError("one trajectory is computed by one process; leave out --processes")
         start_process(self.coordinator, self.processes, self.process_id)
 
     def checked(self) -> System:
@@ -155,7 +155,7 @@ class Simulate:
         if self.start:
             system.check_dim(len(self.start))
         if self.num_trajectories > 1 and self.start:
-            raise InputError("one start gives one trajectory; leave --start out, or --num-trajectories at 1")
+            raise InputError("one start gives one trajectory; leave out --start, or --num-trajectories at 1")
         if self.num_trajectories > 1 and self.out.suffix != ".zarr":
             raise InputError(f"{self.num_trajectories} trajectories go into a .zarr, got --out {shown(self.out)}")
         return system

@@ -198,7 +198,7 @@ def load_hub(
     if not pending and newest < grid.dates[-1]:
         raise InputError(
             f"the truth in {shown(truth)} ends on {newest}, the forecasts of {shown(forecasts)} go to {grid.dates[-1]}; "
-            "take a newer truth, or fewer forecasts"
+            "give newer target data, or fewer forecasts"
         )
     return Hub(
         grid.values[:, :, kept], truths[..., 0], truths[..., 1:], tuple(grid.locations), grid.dates,

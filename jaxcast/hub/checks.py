@@ -80,7 +80,7 @@ class BadForecasts(NamedTuple):
             at = _row_of(rows, grid, place, time, model, rarest)
             return (
                 f"{shown(at['file'])}, row {at['row']}: the level {grid.levels[rarest]:g} is that of only {there[..., rarest].sum()} "
-                f"of {there.any(-1).sum()} forecasts; fix it, ask for levels that all have, or drop what is bad"
+                f"of {there.any(-1).sum()} forecasts; fix it, ask for levels that all have, or drop bad rows"
             )
         counts = self.incomplete.sum((0, 1))
         model = int(counts.argmax())
@@ -90,7 +90,7 @@ class BadForecasts(NamedTuple):
         return (
             f"{shown(grid.models[model])} lacks some of the {len(grid.levels)} quantile levels in {counted(counts[model], 'forecast')}, "
             f"the first for {shown(grid.locations[place])} on {grid.dates[time]} (no {lacking}; {shown(at['file'])}, row {at['row']}); "
-            "ask for levels that all have, or drop what is bad"
+            "ask for levels that all have, or drop bad rows"
         )
 
     def describe_crossing(self, rows: Any, grid: "Grid") -> str:
@@ -110,7 +110,7 @@ class BadForecasts(NamedTuple):
         return (
             f"{shown(at['file'])}, row {at['row']}: {shown(grid.models[model])}'s quantile {low:g} for "
             f"{shown(grid.locations[place])} on {grid.dates[time]} is above its quantile {high:g} "
-            f"({counted(int(self.crossing.sum()), 'such forecast')}); fix it, or drop what is bad"
+            f"({counted(int(self.crossing.sum()), 'such forecast')}); fix it, or drop bad rows"
         )
 
 
@@ -170,7 +170,7 @@ def refuse_missing(rows: Any, bad: str, dropped: list[str]) -> Any:
     of = f" of {shown(row['model'])} for {shown(row['location'])}" if row["model"] and row["location"] else ""
     raise InputError(
         f"{shown(row['file'])}, row {row['row']}: the {column}{of} is NA or not {WANTED[row['fault']]}, "
-        f"{shown('' if cell is None else cell)!r} ({counted(len(found), 'such row')}); fix it, or drop what is bad"
+        f"{shown('' if cell is None else cell)!r} ({counted(len(found), 'such row')}); fix it, or drop bad rows"
     )
 
 
@@ -229,7 +229,7 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
     row = rows.row(int(np.argmax(off)), named=True)
     raise InputError(
         f"{shown(row['file'])}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, such as "
-        f"{row['target_end_date']} beside {usual}; fix them, give another step_days, or drop what is bad"
+        f"{row['target_end_date']} beside {usual}; fix them, give another step_days, or drop bad rows"
     )
 
 

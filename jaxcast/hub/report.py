@@ -55,7 +55,9 @@ def score_forecasters(
     arrays = np.stack([np.asarray(forecasts[name], float) for name in names])
     there = ~np.isnan(arrays).any(-1) & ~np.isnan(truth)
     if not there.any():
-        raise InputError("no forecaster has a task with a truth; choose other dates or a newer truth")
+        raise InputError(
+            "no forecaster has a task whose target is known; choose other dates, or give newer target data"
+        )
     num_common = int(there.all(0).sum())
     if common and not num_common:
         raise InputError(

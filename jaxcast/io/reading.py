@@ -142,7 +142,7 @@ def read_arrays(path: Path, fix: str = "delete it, and the same command computes
             arrays = {name.removesuffix(".npy"): _array_of(archive, name) for name in names}
         kept = str(arrays.pop(CHECKSUM))
     except BROKEN_ARCHIVE:
-        raise InputError(f"{shown(path)} is missing, cut off or not this program's; {fix}") from None
+        raise InputError(f"{shown(path)} is missing, cut off or not written by jaxcast; {fix}") from None
     if kept != checksum_of(arrays):
         raise InputError(f"{shown(path)} was changed after it was written: its arrays have another checksum; {fix}")
     return arrays

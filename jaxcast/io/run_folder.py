@@ -175,7 +175,7 @@ class RunFolder:
             _files_of(config)
             return config
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{shown(file)} is not this program's; choose another --out") from None
+            raise InputError(f"{shown(file)} was not written by jaxcast; choose another --out") from None
 
     def _listed(self, config: dict[str, Any]) -> list[str]:
         """Returns what the run before wrote.

@@ -116,7 +116,7 @@ def load_trajectory(path: str | os.PathLike[str], *, index: int = 0) -> StoredTr
     _check_suffix(path)
     if not path.exists():
         begun = partial_path(path)
-        hint = f"{begun} is not finished: run what writes it again" if begun.exists() else "check the name"
+        hint = f"{begun} is not finished: run the command that writes it again" if begun.exists() else "check the name"
         raise InputError(f"{shown(path)} does not exist, expected a file ending in {shown(', '.join(LOADERS))}; {hint}")
     return LOADERS[path.suffix](path, index)
 
@@ -127,7 +127,7 @@ def _check_suffix(path: Path) -> None:
         raise InputError(
             f"expected a file ending in {shown(', '.join(LOADERS))}, got {shown(path)}"
             + (
-                "; it is not finished: run what writes it again"
+                "; it is not finished: run the command that writes it again"
                 if path.suffix == ".partial"
                 else "; rename or convert it"
             )

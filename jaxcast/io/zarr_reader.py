@@ -59,7 +59,7 @@ def _check_metadata(path: Path, group: "zarr.Group") -> bool:
     if progress is None:
         return False
     if not (isinstance(progress, dict) and progress.get("complete") is True):
-        raise InputError(f"{shown(path)} is not complete; run what writes it again, it goes on where it was")
+        raise InputError(f"{shown(path)} is not complete; run the command that writes it again; it resumes")
     if missing := [name for name in OUR_ARRAYS if name not in group]:
         raise InputError(
             f"{shown(path)} is cut off: expected the arrays {shown(', '.join(OUR_ARRAYS))}, {shown(missing)} missing; copy it again"

@@ -94,7 +94,9 @@ def create_store(
 
     if os.path.lexists(path):
         if not is_ours(path):
-            raise InputError(f"{shown(path)} is in the way and not this program's; move it, or choose another name")
+            raise InputError(
+                f"{shown(path)} is in the way and was not written by jaxcast; move it, or choose another name"
+            )
         remove_store(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     times, states = record.trajectory
@@ -141,7 +143,7 @@ def open_states(path: Path) -> "zarr.Array[Any]":
             return zarr.open_array(path / "states", mode="r+")
     except BROKEN_STORE as error:
         raise InputError(
-            f"{shown(path)} is not a whole zarr store ({shown(reason_of(error))}); delete it to begin anew"
+            f"{shown(path)} is not a whole zarr store ({shown(reason_of(error))}); delete it to start afresh"
         ) from None
 
 
@@ -170,7 +172,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     try:
         attributes = json.loads(file.read_text())["attributes"] if file.exists() else {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        raise InputError(f"{shown(file)} is not a zarr group's; delete {shown(path)} to begin anew") from None
+        raise InputError(f"{shown(file)} is not a zarr group's; delete {shown(path)} to start afresh") from None
     return attributes if isinstance(attributes, dict) else {}
 
 
@@ -218,7 +220,7 @@ def _remove_old(path: Path) -> None:
     """Removes a store that was replaced; what is not ours stays, and is refused."""
     if os.path.lexists(path):
         if not is_ours(path):
-            raise InputError(f"{shown(path)} is in the way and not this program's; move it")
+            raise InputError(f"{shown(path)} is in the way and was not written by jaxcast; move it")
         remove_store(path)
 
 

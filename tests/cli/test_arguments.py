@@ -63,7 +63,7 @@ WRONG = [
     (["simulate", *OUT, "--dt", "--h", "0.1"], "--dt of jaxcast simulate needs a value, a number; see"),
     (["simulate", "--out"], "--out of jaxcast simulate needs a value, a path; see"),
     (["simulate", "x.npz"], "simulate expects options such as --out, got 'x.npz' alone"),
-    (["simulate", *OUT, "--system", "lorenz63", "(rho=28)"], "got '(rho=28)' alone; text with blanks needs quotation"),
+    (["simulate", *OUT, "--system", "lorenz63", "(rho=28)"], "got '(rho=28)' alone; text with spaces needs quotation"),
     (["simulate", *OUT, "--overwrite=yes"], "--overwrite takes no value, got 'yes'"),
     (["simulate", "--out", "a\0b.npz"], "--out must not contain the character NUL, got 'a\\x00b.npz'"),
     (["simulate", "--" + 500 * "x"], "(302 more characters); see jaxcast simulate --help"),

@@ -197,7 +197,7 @@ def test_other_settings_in_the_same_folder_are_refused(finished):
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"my": "own"}')
     for overwrite in (False, True):
-        with pytest.raises(jaxcast.InputError, match="not this program's"):
+        with pytest.raises(jaxcast.InputError, match="was not written by jaxcast"):
             RunFolder(tmp_path, {"a": 1}, code="c", overwrite=overwrite)
     assert (tmp_path / "config.json").read_text() == '{"my": "own"}'
 
@@ -240,7 +240,7 @@ def test_a_broken_stage_is_named(tmp_path):
     folder = RunFolder(tmp_path, {"a": 1}, code="c")
     folder.stage("one", lambda _: {"x": np.arange(3)})
     (tmp_path / "stages/one.npz").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(jaxcast.InputError, match=r"one.npz is missing, cut off or not this program's; delete it"):
+    with pytest.raises(jaxcast.InputError, match=r"one.npz is missing, cut off or not written by jaxcast; delete it"):
         RunFolder(tmp_path, {"a": 1}, code="c").stage("one", lambda _: {"x": np.arange(3)})
 
 

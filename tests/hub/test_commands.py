@@ -104,7 +104,7 @@ def test_a_pool_of_the_user_is_named_on_the_command_line(tables, tmp_path):
         (("score", "--first", "2030-01-01"), "no date of the hub"),
         (("forecast", "--method", "equal_mean"), "name no target"),
         (("forecast", "--method", "equal_mean", "--model", "pool", "--target-name", "x"), "TEAM-MODEL"),
-        (("forecast", "--pool", "nowhere", "--method", "equal_mean"), "leave --method out"),
+        (("forecast", "--pool", "nowhere", "--method", "equal_mean"), "leave out --method"),
         (("pool", "--num-models", "2", "--models", "sharp"), "not both"),
     ],
 )

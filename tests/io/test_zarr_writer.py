@@ -194,7 +194,7 @@ def test_what_is_not_ours_is_not_removed(tmp_path):
     for name in ("a.zarr.partial", "a.zarr.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="is in the way and not this program's"):
+    with pytest.raises(InputError, match="is in the way and was not written by jaxcast"):
         stream(tmp_path / "a.zarr", overwrite=True)
     (tmp_path / "a.zarr.partial").rename(tmp_path / "b")
     stream(tmp_path / "a.zarr")

@@ -260,11 +260,11 @@ def test_archives_that_ask_for_memory_or_run_code_are_refused(folders, tmp_path)
         ([], zipfile.ZIP_STORED),
     ):
         npz(file, members, compression)
-        refused(tmp_path, "missing, cut off or not this program's")
+        refused(tmp_path, "missing, cut off or not written by jaxcast")
     file.unlink()
     for make in (lambda: os.mkfifo(file), lambda: file.mkdir(), lambda: file.symlink_to(tmp_path / "none")):
         make()
-        refused(tmp_path, "missing, cut off or not this program's")
+        refused(tmp_path, "missing, cut off or not written by jaxcast")
         file.rmdir() if file.is_dir() else file.unlink()
 
 

@@ -207,7 +207,7 @@ def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_pa
         )
     for end in (*range(0, len(content), 997), len(content) - 1):
         file.write_bytes(content[:end])
-        with pytest.raises(jaxcast.InputError, match="missing, cut off or not this program's; delete it"):
+        with pytest.raises(jaxcast.InputError, match="missing, cut off or not written by jaxcast; delete it"):
             run(samples, **settings)
     np.savez(tmp_path / "foreign.npz", a=np.arange(3))
     file.write_bytes((tmp_path / "foreign.npz").read_bytes())

@@ -224,13 +224,13 @@ class ForecastHub(_Tables):
         """Runs the command."""
         if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
             raise InputError(
-                "--follow-newest is for an adaptive pool that is trained here; leave it, or --pool and --method, out"
+                "--follow-newest applies to an adaptive pool that this command trains; leave it out, or --pool and --method"
             )
         if not self.horizons or len(set(self.horizons)) < len(self.horizons):
-            raise InputError("give --horizons at least one, each once")
+            raise InputError("--horizons must name at least one horizon, each once")
         if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
             raise InputError(
-                "--pool holds an adaptive pool for one horizon; leave --method out and give one of --horizons"
+                "--pool is an adaptive pool for one horizon; leave out --method, and give one of --horizons"
             )
         if self.plot is not None:
             check_place(self.plot, PICTURE)
@@ -337,7 +337,7 @@ def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hu
     if bad.any():
         place, time = np.argwhere(bad)[0]
         raise InputError(
-            f"the pool {shown(name)} forecasts what is not finite at horizon {hub.horizon}, first for "
+            f"the pool {shown(name)} gives a forecast that is not finite at horizon {hub.horizon}, first for "
             f"{shown(hub.locations[place])} on {hub.dates[time]} ({int(bad.sum())} forecasts); "
             "look for candidates with huge values, or choose another pool"
         )

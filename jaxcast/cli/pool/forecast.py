@@ -140,9 +140,9 @@ class ForecastPool:
         """
         is_regime = isinstance(stored_pool.pool, RegimeForecaster)
         if self.weights is not None and stored_pool.forecast_map is None:
-            raise InputError(f"the pool in {shown(self.pool)} weighs no candidates; leave --weights out")
+            raise InputError(f"the pool in {shown(self.pool)} has no candidate weights; leave out --weights")
         if self.regime is not None and not is_regime:
-            raise InputError(f"the pool in {shown(self.pool)} infers no regime; leave --regime out")
+            raise InputError(f"the pool in {shown(self.pool)} infers no regime; leave out --regime")
 
     def checked_history(self, cell: Any, available: int) -> int:
         """Returns how many samples the pool sees.
