@@ -52,7 +52,7 @@ def run(
     """Runs the command line of a benchmark.
 
     Args:
-        module: its name. make_rows: (threads, quick) -> rows, called in a process that is bound to so many cores.
+        module: its name. make_rows: (threads, quick) -> rows, called in a process bound to that many cores.
         environments: variables that must be set before a process starts, under what is added to the names of its
             cases; everything is measured once in each.
         draw: makes a picture of the rows, beside the JSON file.
@@ -150,7 +150,7 @@ def in_turn(functions: Functions, *, repeats: int = 20, quick: bool = False) -> 
     """Returns the median seconds of each function, and the compile time of the first.
 
     Each is called once unmeasured, which compiles it, whatever ran before; then all are called in turn, so that a
-    disturbance of the machine hits all alike. One that takes longer than a second is called in every fourth round only.
+    disturbance of the machine affects all. One that takes more than a second runs in every fourth round.
     """
     jax.clear_caches()
     first: dict[str, float] = {name: _seconds(function) for name, function in functions.items()}

@@ -123,7 +123,7 @@ def ours_training(case: Case, layer: Any, mesh: Mesh) -> Callable[[], Any]:
 
 
 def layers(case: Case) -> tuple[Any, Any, Any]:
-    """Ours, flax's as weights and a function of them, and PyTorch's; ours has PyTorch's weights where there are any."""
+    """Makes our layer, flax's (weights and a function of them), and PyTorch's, whose weights ours has."""
     kind: Any = {"LSTM": LSTM, "GRU": GRU}[case.kind]
     ours = kind(input_size=INPUT_SIZE, hidden_size=case.hidden_size, key=jax.random.key(0))
     flax = flax_layer(case)
@@ -147,7 +147,7 @@ def flax_layer(case: Case) -> tuple[Any, Callable[[Any, Any], Any]]:
 def gradient_descent(
     outputs: Callable[[Any, Any], Any], model: Any, xs: Any, targets: Any, num_steps: int, axis: str | None = None
 ) -> Any:
-    """The trained model and the losses; with an axis, each device has a part of the batch."""
+    """Returns the trained model and the losses; with an axis, each device has part of the batch."""
 
     def loss(model: Any) -> Any:
         return jnp.mean((outputs(model, xs) - targets) ** 2)

@@ -34,7 +34,7 @@ _ACCIDENTS = (
     TypeError,
     ValueError,
 )
-"""What a function may raise that was called with arguments that cannot be used."""
+"""What a function may raise when its arguments cannot be used."""
 _SHORT_FLOATS = re.compile("Unsupported dtype|does not accept dtype b?float16")
 _OUTSIDE = re.compile(r"(external function raised [^\n]*|expected forecasts [^\n]* of the external function[^\n]*)")
 

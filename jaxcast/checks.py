@@ -17,7 +17,7 @@ from jaxcast.pytrees import named_leaves
 from jaxcast.tracing import is_traced
 
 MOST = 2**31 - 1
-"""The largest whole number that counts anything."""
+"""The largest whole number that is accepted as a count."""
 
 
 class Checked(ABC):
@@ -217,7 +217,7 @@ def sizes_of(
     arrays = named_leaves(tree)
     if arrays.keys() != shapes.keys():
         names = ", ".join(sorted(arrays.keys() ^ shapes.keys()))
-        raise InputError(f"expected the arrays {shown(', '.join(shapes))}, not alike in {shown(names)}")
+        raise InputError(f"expected the arrays {shown(', '.join(shapes))}; missing or unexpected: {shown(names)}")
     found: dict[str, int] = {}
     leads = set()
     for name, axes in shapes.items():

@@ -118,7 +118,7 @@ def read_key(annotation: Any, value: Any) -> Any:
     """Reads a key of `jax.random`.
 
     Args:
-        annotation: jaxtyping's, with axes where there are several keys.
+        annotation: jaxtyping's, with axes for several keys.
         value: what the user gave.
 
     Returns:

@@ -22,7 +22,7 @@ from jaxcast.types import Info
 
 
 class Input(NamedTuple):
-    """What a cell gets at one step.
+    """The input of a cell at one step.
 
     Args:
         value: the newest value, (dim,).
@@ -36,7 +36,7 @@ class Input(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a cell returns at one step.
+    """The output of a cell at one step.
 
     Args:
         forecast: of the next value.
@@ -126,12 +126,12 @@ class Cell(Saveable):
 
 
 class HasCell(abc.ABC):
-    """Base of models that are no cells, but make one of themselves, such as a language model."""
+    """Base of models that are not cells but have one, such as a language model."""
 
     @property
     @abc.abstractmethod
     def cell(self) -> Cell:
-        """The cell."""
+        """The model as a cell."""
 
 
 class DeterministicCell(Cell):

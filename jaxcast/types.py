@@ -12,10 +12,10 @@ StateLike: TypeAlias = Shaped[ArrayLike, " dim"] | Sequence[float]
 
 
 class Info(TypedDict, total=False):
-    """What an `Output` may say beside its forecast; a model fills the entries that it has.
+    """Entries of an `Output` besides its forecast; a model fills those that it has.
 
-    The axes are those of one step; a rollout puts time in front. A user's model may add entries of
-    its own, which are passed on as they are.
+    The axes are those of one step; a rollout puts time in front. Your own model may add entries,
+    which are passed on as they are.
 
     Args:
         weights: each candidate's share in the forecast.

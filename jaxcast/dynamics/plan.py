@@ -1,4 +1,4 @@
-"""What a trajectory needs: its plan of steps, its numbers in one dtype, and its systems, one or a stack."""
+"""Plans of steps, and systems prepared for them: in one dtype, one or a stack."""
 
 import dataclasses
 from functools import partial

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLORS = ("black", BLUE, ORANGE, "#5a9a4a", "#8e5aa8")
-"""Of the forecasters in a picture, in their order."""
+"""Colours of the forecasters in a picture, in their order."""
 
 
 def plot_submissions(
@@ -129,7 +129,7 @@ def plot_relative_scores(
 
     Args:
         ax: to draw on.
-        relative: the WIS relative to the baseline; NaN where there is none.
+        relative: the WIS relative to the baseline; NaN without a score.
         models: their names.
         locations: their names.
         label: of the colour bar.
@@ -149,7 +149,7 @@ def plot_relative_scores(
     order = np.argsort(-np.nanmean(np.log(relative), axis=1), kind="stable")
     logs = np.log2(relative[order])
     mesh = ax.pcolormesh(np.ma.masked_invalid(logs), cmap="RdBu_r", vmin=-1, vmax=1)
-    ax.set_facecolor("0.75")  # where there is no score
+    ax.set_facecolor("0.75")  # no score
     bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1], extend="both")
     bar.ax.set_yticklabels(["0.5", "0.71", "1", "1.4", "2"])
     ax.set_yticks(np.arange(len(models)) + 0.5, [label_of(models[i]) for i in order])

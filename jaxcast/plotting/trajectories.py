@@ -135,7 +135,7 @@ def plot_valid_times(
         labels: names of the forecasters.
         medians: of each.
         intervals: (low, high) of each.
-        published: published values, drawn as diamonds; None where there is none.
+        published: published values, drawn as diamonds, or None.
         published_label: of the diamonds, for the legend.
         highlight: which bars are dark; by default none.
         unit: of time, for the axis.
