@@ -1,4 +1,4 @@
-"""Characters of Shakespeare: a recurrent language model, trained through time with its carry kept from chunk to chunk."""
+"""Characters of Shakespeare: a recurrent language model, trained through time chunk by chunk."""
 
 import dataclasses
 import gzip
@@ -30,14 +30,16 @@ TRAINING = TrainingOptions(num_epochs=2, learning_rate=8e-3, schedule="cosine", 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Train a character model on the first nine tenths of a text, score it on the last tenth, and let it write.
-    Presets: smoke, a made text; quick, a small model; paper, what is reported."""
+    """Train a character model on the first nine tenths of a text, score it on the last tenth, and sample text from it.
+
+    Presets: smoke, a short made-up text; quick, a small model; paper, what is reported.
+    """
 
     data: Path | None = None
     """The folder of input.txt, gzipped or not. By default tiny_shakespeare in the folder
     that JAXCAST_DATA names, or in shared/data beside the checkout."""
     development: bool = False
-    """Train on the first nine tenths of the training part and score on its last: for choosing settings."""
+    """Train on the first nine tenths of the training part and score on its last tenth, to choose settings."""
     kind: Kind = "lstm"
     """Kind of recurrent layer."""
     hidden_size: int = 128
@@ -47,12 +49,12 @@ class Config(Settings):
     dropout: float = 0.0
     """Dropout probability of the embedding, between layers, and before the softmax."""
     chunk_size: int = 32
-    """Characters that gradients go back through; the carry goes on."""
+    """Characters of a chunk, through which gradients go back; the carry is kept from chunk to chunk."""
     training: TrainingOptions = TRAINING
-    """Training; the parameters after the last epoch are taken, whatever the validation loss. With several seeds the
-    mean of their probabilities is scored too."""
+    """Training. The parameters after the last epoch are used, whatever the validation loss. With several
+    seeds the mean of their probabilities is scored too."""
     adaptation_rate: float = 0.1
-    """Learning rate of the plain gradient steps for the row that goes on learning from the text it has been scored on."""
+    """Learning rate of dynamic evaluation, which learns from each chunk after scoring it."""
     temperature: float = 0.8
     """Sampling temperature of the generated text."""
 
@@ -77,7 +79,13 @@ WRITTEN = 600
 
 
 class Text(NamedTuple):
-    """What is learned from, what is scored, and the characters that tokens stand for."""
+    """A text, split.
+
+    Args:
+        train: tokens to train on.
+        valid: tokens to score.
+        alphabet: the tokenizer of both.
+    """
 
     train: np.ndarray
     valid: np.ndarray
@@ -120,7 +128,7 @@ def main(config: Config) -> None:
 
 
 def _check(config: Config, text: Text) -> None:
-    """Raises InputError for settings that nothing can be trained with, before anything is written."""
+    """Checks the settings before anything is written."""
     check_settings(config, may_be_zero=("dropout", "warmup_steps", "weight_decay"))
     for part, num_streams in ((text.train, config.training.batch_size), (text.valid, NUM_VALIDATION_STREAMS)):
         if (len(part) - 1) // num_streams < config.chunk_size:
@@ -132,7 +140,7 @@ def _check(config: Config, text: Text) -> None:
 
 
 def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int, Any], None]) -> dict[str, np.ndarray]:
-    """The parameters after a fixed number of epochs; the course of the validation loss is looked at, but chooses nothing."""
+    """Trains for a fixed number of epochs; the validation loss is recorded and selects nothing."""
     data = jaxcast.text.text_streams(text.train, config.training.batch_size)
     num_chunks = data[0].shape[1] // config.chunk_size
     # A short text has fewer steps than the warm-up.
@@ -148,7 +156,7 @@ def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int
 
 
 def _restored(config: Config, text: Text, arrays: dict[str, np.ndarray]) -> Any:
-    """The models, with a leading seed axis on every parameter."""
+    """Rebuilds the models, with a leading seed axis on every parameter."""
     like = jax.eval_shape(jax.vmap(_init(config, text)), _keys(config))
     return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in named_leaves(like)])
 
@@ -168,7 +176,7 @@ def _keys(config: Config) -> Any:
 
 
 def _log_p(models: Any, tokens: np.ndarray) -> np.ndarray:
-    """(seed, token), of every character but the first, given all before it."""
+    """Computes log p of every character except the first, (seed, token)."""
     num_seeds = len(models.embedding)
     return np.stack([jaxcast.text.log_likelihoods(_one(models, n), tokens) for n in range(num_seeds)])
 
@@ -178,7 +186,7 @@ def _one(models: Any, n: int) -> Any:
 
 
 def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) -> dict[str, np.ndarray]:
-    """Dynamic evaluation (Krause et al., 2018), here with plain gradient steps: a chunk is scored, then learned from.
+    """Scores by dynamic evaluation (Krause et al., 2018), here with plain gradient steps.
 
     One epoch over the one stream that the text is; its loss is the mean of what each chunk scored before its update.
     """
@@ -194,7 +202,7 @@ def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) 
 
 
 def _written(config: Config, models: Any, text: Text) -> dict[str, np.ndarray]:
-    """What the first model writes after the first character of the text that it is scored on."""
+    """Samples text from the first model, after the first character of the validation part."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     prompt = text.valid[:1]
     tokens = jaxcast.text.sample_tokens(_one(models, 0), prompt, WRITTEN, temperature=config.temperature, key=key)
@@ -219,7 +227,7 @@ def _rows(config: Config, text: Text, log_p: np.ndarray, adapted: np.ndarray) ->
 
 
 def _row(method: str, values: Any) -> dict[str, Any]:
-    """The median over seeds."""
+    """Makes the row of a method, with the median over seeds."""
     values = np.asarray(values, float)
     score = jaxcast.text.score_log_likelihoods(-np.median(values, keepdims=True))
     return {
@@ -229,7 +237,7 @@ def _row(method: str, values: Any) -> dict[str, Any]:
 
 
 def _counted(text: Text, add: float, *, pairs: bool) -> float:
-    """The loss of a model that counts characters, or pairs of them, adding so many of each."""
+    """Computes the loss of character or pair counts, with a constant added to each count."""
     size = len(text.alphabet.characters)
     counts = np.full((size, size), float(add))
     if pairs:
@@ -255,7 +263,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _split(text: str, development: bool) -> Text:
-    """As published: the first 90 %, cut to whole characters, and the rest; all characters of the text are known."""
+    """Splits a text as published: the first 90 %, and the rest; the tokenizer knows all characters."""
     alphabet = jaxcast.text.CharacterTokenizer.of(text)
     tokens = alphabet.encode(text)
     train, valid = np.split(tokens, [int(0.9 * len(tokens))])
@@ -272,11 +280,9 @@ def _read(folder: Path) -> str:
         raw = files[0].read_bytes()
         text = (gzip.decompress(raw) if files[0].suffix == ".gz" else raw).decode()
     except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise InputError(f"{shown(files[0])} is no text ({shown(error)})") from None
+        raise InputError(f"{shown(files[0])} is not a text file ({shown(error)})") from None
     if len(text) < 1000:
-        raise InputError(
-            f"{shown(files[0])} is too short to learn from: expected 1000 characters or more, got {len(text)}"
-        )
+        raise InputError(f"{shown(files[0])} is too short: expected 1000 characters or more, got {len(text)}")
     return text
 
 

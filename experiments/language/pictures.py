@@ -1,4 +1,4 @@
-"""The picture of `experiments.language`."""
+"""Pictures of `experiments.language`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,12 @@ OURS, NAIVE, PUBLISHED = "#c2410c", "0.55", "#2563eb"
 
 
 def losses(trained: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training and validation loss by epoch, beside counts of pairs and the published models."""
+    """Draws training and validation loss by epoch, beside bigram counts and the published models.
+
+    Args:
+        trained: losses and validation losses, (seed, epoch).
+        rows: of results.json.
+    """
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     ax = figure.subplots()
     epochs = np.arange(1, trained["losses"].shape[1] + 1)
@@ -37,6 +42,6 @@ def losses(trained: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]])
 
 
 def _label(ax: Any, epoch: int, level: float, text: str, color: str, *, below: bool = False) -> None:
-    """In the margin, at the height of what it names."""
+    """Writes a label into the margin, at the height of its line."""
     side = {"va": "top" if below else "bottom", "xytext": (30, -2 if below else 2), "textcoords": "offset points"}
     ax.annotate(f"{text}: {level:.2f}", (epoch, level), color=color, fontsize=9, annotation_clip=False, **side)

@@ -178,7 +178,7 @@ def test_the_experiment_tells_what_is_wrong_with_its_data(refused_in_one_line, t
     with refused_in_one_line(tmp_path, "expected input.txt or input.txt.gz in"):
         run()
     (tmp_path / "input.txt.gz").write_bytes(b"no archive")
-    with refused_in_one_line(tmp_path, "is no text"):
+    with refused_in_one_line(tmp_path, "is not a text file"):
         run()
     (tmp_path / "input.txt").write_text("too short")
     with refused_in_one_line(tmp_path, "1000 characters or more, got 9"):

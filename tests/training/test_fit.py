@@ -337,3 +337,10 @@ def test_a_checkpoint_of_other_validation_data_or_patience_is_refused(tmp_path):
     for changes, name in (({"validation": 2 * jnp.ones(2)}, "validation"), ({"patience": 1}, "patience")):
         with pytest.raises(jaxcast.InputError, match=f"of another run, with other {name};"):
             run(**{"validation": jnp.ones(2), "patience": 2} | changes)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"batch_size": 2, "chunk_size": 2}])
+def test_a_fit_needs_either_minibatches_or_chunks(sizes):
+    options = dict(keys=jax.random.key(0)[None], optimizer=ADAM, num_epochs=1, loss=heads, init=Number)
+    with pytest.raises(jaxcast.InputError, match="give batch_size, or chunk_size to train through time"):
+        jaxcast.fit(jnp.zeros(4), **options, **sizes)
