@@ -6,6 +6,7 @@ forecasts from elsewhere, and an `ExternalCandidates` simulator. `exogenous` is 
 step; for flow maps, the time.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -174,6 +175,23 @@ class _OfValue(FrozenPytree):
 
     def __call__(self, value: Any, exogenous: Any) -> Any:
         return self.function(value)
+
+
+def name_of_callable(forecast_map: Any) -> str:
+    """Returns what a person calls candidates that are code: the name of the function, or of the class.
+
+    Args:
+        forecast_map: the candidates, as `as_forecast_map` returns them.
+
+    Returns:
+        The name.
+    """
+    if isinstance(forecast_map, ExternalCandidates | _OfValue):
+        return name_of_callable(forecast_map.function)
+    if isinstance(forecast_map, functools.partial):
+        return name_of_callable(forecast_map.func)
+    is_function = inspect.isroutine(forecast_map) or isinstance(forecast_map, type)
+    return str(forecast_map.__name__) if is_function else type(forecast_map).__name__
 
 
 def as_forecast_map(forecast_map: ForecastMap | None) -> Any:

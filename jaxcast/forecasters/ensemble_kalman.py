@@ -130,8 +130,9 @@ class EnsembleKalmanFilter(Cell, FrozenPytree):
         low, high = self.low.astype(value.dtype), self.high.astype(value.dtype)
         draw = jax.random.uniform(self.key, (self.num_members, len(low)), value.dtype)
         returned = jax.eval_shape(self.model, value, low)
-        if getattr(returned, "shape", None) != value.shape:
-            raise InputError(f"the model must return a state {value.shape}, got {getattr(returned, 'shape', returned)}")
+        found = returned.shape if isinstance(returned, jax.ShapeDtypeStruct) else returned
+        if found != value.shape:
+            raise InputError(f"the model must return a state {value.shape}, got {shown(found)}")
         shape = (self.num_members, *value.shape)
         states = self.initial_ensemble
         if states is not None and states.shape != shape:

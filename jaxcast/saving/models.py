@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxcast.arguments import checked
 from jaxcast.checks import check_model, check_number
 from jaxcast.dynamics.candidate_cell import CandidateCell
-from jaxcast.dynamics.candidates import ForecastMap, stack_systems, unstack_systems
+from jaxcast.dynamics.candidates import ForecastMap, name_of_callable, stack_systems, unstack_systems
 from jaxcast.dynamics.parse import describe_system, parse_system
 from jaxcast.dynamics.systems import System
 from jaxcast.dynamics.trajectories import FlowMap, flow_map
@@ -210,10 +210,7 @@ def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
         return {"systems": systems, "dt": dt, "h": dt / forecast_map.num_substeps, "classes": _classes_of(system)}
     if isinstance(forecast_map, FlowMap):
         return {"callable": type(forecast_map.system).__name__}
-    named = forecast_map
-    while wrapped := getattr(named, "function", getattr(named, "func", None)):
-        named = wrapped
-    return {"callable": getattr(named, "__name__", type(named).__name__)}
+    return {"callable": name_of_callable(forecast_map)}
 
 
 def _classes_of(system: System) -> list[dict[str, Any]]:
