@@ -1,4 +1,4 @@
-"""Averages of the best kernel regressions and networks, and all methods of `experiments.regions`."""
+"""Averages of kernel regressions and networks, and all methods of `experiments.regions`."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence

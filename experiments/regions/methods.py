@@ -1,4 +1,4 @@
-"""Naive forecasters and regressions on lags of `experiments.regions`, and what all methods share."""
+"""Naive forecasters and regressions on lags of `experiments.regions`."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -139,7 +139,7 @@ def one_by_one(forecast: Callable[[Setup, Parts, int], Array]) -> Callable[..., 
 
 
 def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
-    """Returns the test errors of every seed, the first seed's forecasts, and what else was learned."""
+    """Returns every seed's test errors, the first seed's forecasts, and what was learned."""
     parts = setup.by_seen[method.seen]
     seeds = range(setup.config.seed, setup.config.seed + (setup.config.training.num_seeds if method.draws else 1))
     forecasts, learned = method.forecast(setup, parts, seeds)
@@ -164,7 +164,7 @@ def by_penalty(
     parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *,
     each_region: bool = False, predict_change: bool = False, leads: tuple[int, ...] = (),
 ) -> tuple[Array, Array]:  # fmt: skip
-    """Forecasts the validation and the test part with every penalty, (penalty, sample, lead, region) each.
+    """Forecasts validation and test part with every penalty.
 
     With leads the regressions are of one step and run in closed loop. One program, so that features
     are made once."""
@@ -183,8 +183,10 @@ def best_penalty(parts: Parts, inputs: jaxcast.series.LagInputs, expansion: Any,
 
 
 def best_at_each_lead(valid: Array, test: Array, parts: Parts, std: Array) -> Array:
-    """Returns, of test forecasts (setting, sample, lead, region), those of the setting with the lowest validation
-    error at each lead, in units of each series' standard deviation."""
+    """Returns the test forecasts of the setting with the lowest validation error at each lead.
+
+    Errors are in units of each series' standard deviation.
+    """
     best = jaxcast.series.best_by_lead(valid, parts.valid, scale=std)
     return jnp.stack([test[b, :, k] for k, b in enumerate(best)], 1)
 
@@ -208,7 +210,7 @@ def kernel_ridge(setup: Setup, parts: Parts, seed: int) -> Array:
 
 
 def _kernels(setup: Setup, parts: Parts, seed: int) -> tuple[jaxcast.series.LagInputs, Any]:
-    """Returns the inputs of kernel ridge, a region and its neighbours' mean, and its random features."""
+    """Returns the inputs of kernel ridge and its random features."""
     lags = range(setup.config.history_size)
     inputs = jaxcast.series.lag_inputs(
         parts.train, lags=lags, neighbour_weights=weights_of(setup, "neighbours"), centred=False

@@ -1,4 +1,4 @@
-"""Forecasts of traffic speeds in Los Angeles up to an hour ahead, in the protocol of T-GCN (2019)."""
+"""Forecasts of traffic speeds in Los Angeles, in the protocol of T-GCN (Zhao et al., 2019)."""
 
 import dataclasses
 import time
@@ -19,7 +19,7 @@ from jaxcast.cli.command import make_console
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Forecast the speed at every sensor from the last hour, and compare errors over all sensors with published ones.
+    """Forecast the speed at every sensor from the last hour, and compare errors with published ones.
     Presets: smoke, generated series; quick, 15 minutes ahead; paper, 15, 30, 45 and 60 minutes."""
 
     data: Path | None = None
@@ -115,7 +115,7 @@ def score(method: Method, setup: Setup) -> dict[str, np.ndarray]:
 
 
 def where_errors_sit(forecasts: dict[str, np.ndarray], setup: Setup) -> dict[str, Any]:
-    """Returns the sensors and hours of the day with the largest shares of each method's squared error."""
+    """Returns the sensors and hours with the largest shares of each method's squared error."""
     horizon = min(setup.config.horizons)
     rows_of_targets = setup.whole.asked[:, None] + setup.leads[:horizon]
     hours = rows_of_targets % DAY // 12

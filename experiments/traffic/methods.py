@@ -1,4 +1,4 @@
-"""Methods of `experiments.traffic`: naive ones, ridge regressions of each sensor, kernels of all."""
+"""Naive methods, ridge regressions and kernels of `experiments.traffic`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -233,7 +233,7 @@ def regressions(
 
 @cache
 def ridge(setup: Setup, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
-    """Fits a regression of each sensor's own; forecasts validation and test part with every penalty."""
+    """Fits a regression for each sensor; forecasts both parts with every penalty."""
     linear = lambda size: jaxcast.series.LinearFeatures()  # noqa: E731
     return (
         regressions(setup, setup.early, sight, linear, each_sensor=True),
@@ -255,7 +255,7 @@ def kernel(setup: Setup, sight: Sight, bandwidth: float, seed: int) -> tuple[np.
 
 
 def best_penalty(candidates: tuple[np.ndarray, np.ndarray], setup: Setup) -> np.ndarray:
-    """Returns the test forecasts of the penalty with the lowest squared error on the validation part at each lead."""
+    """Returns the test forecasts of the best penalty on the validation part, at each lead."""
     valid = windows_at(setup, setup.early.stop, setup.early.asked)
     best = jaxcast.series.best_by_lead(jnp.asarray(candidates[0])[..., None], valid)
     return np.stack([candidates[1][number, :, k] for k, number in enumerate(best)], 1)

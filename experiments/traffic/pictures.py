@@ -31,7 +31,7 @@ def errors(rows: list[dict[str, Any]]) -> Figure:
 
 
 def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
-    """Draws the test part at three sensors, from easy to hard, and the forecasts of our last method."""
+    """Draws the test part and our last method's forecasts at three sensors, easy to hard."""
     name, lead = list(per_method)[-1], min(setup.config.horizons)
     truth, hours = setup.targets(setup.whole.asked)[:, lead - 1], (setup.whole.asked + lead) / 12 % 24
     forecast = per_method[name][:, lead - 1]

@@ -87,6 +87,9 @@ class TrainableForecaster(WindowForecaster, FrozenPytree):
         """
 
 
+_USERS_BASE: Any = TrainableForecaster  # abstract, which mypy takes for no type
+
+
 class Variants(NamedTuple):
     """A method that has learned from a part, in one or several variants, such as penalties.
 
@@ -186,7 +189,7 @@ def _float32(windows: SeriesWindows) -> SeriesWindows:
 def _users(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
-    return _single(method, names_of(TrainableForecaster)[method].fit(part.own, problem=problem), part)
+    return _single(method, names_of(_USERS_BASE)[method].fit(part.own, problem=problem), part)
 
 
 _METHODS: dict[str, Fit] = {
@@ -201,7 +204,7 @@ _METHODS: dict[str, Fit] = {
 
 def method_names() -> tuple[str, ...]:
     """Returns the names of all methods, the package's own and those of imported modules."""
-    return (*_METHODS, *names_of(TrainableForecaster))
+    return (*_METHODS, *names_of(_USERS_BASE))
 
 
 def check_methods(methods: Sequence[str] | None, num_series: int) -> None:

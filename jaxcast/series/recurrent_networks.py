@@ -44,7 +44,11 @@ class NetworkPerRegion(RegionNetwork):
         super().__init__(samples, state_size, levels=levels, level=level, each=True, key=of_head, dtype=dtype)
 
         def stack(key: Array) -> Stack:
-            sizes = {"input_size": self.input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+            sizes: dict[str, Any] = {
+                "input_size": self.input_size,
+                "hidden_size": hidden_size,
+                "num_layers": num_layers,
+            }
             return Stack(kind, **sizes, dropout=dropout, key=key, dtype=dtype)
 
         self.stacks = jax.vmap(stack)(jax.random.split(of_layers, len(self.mean[...])))

@@ -163,12 +163,11 @@ def fit_regression_path(
     check_samples(samples)
     options: dict[str, Any] = {"each_region": each_region, "predict_change": predict_change}
     # Not compiled as a whole with chunks: which weights are equal must be known, so nothing is traced.
-    fit = _fit_all if chunk_size is None else partial(_fit_all.__wrapped__, chunk_size=chunk_size)
+    fit: Any = _fit_all_compiled if chunk_size is None else partial(_fit_all, chunk_size=chunk_size)
     many = fit(samples, inputs, expansion, strengths, error_weighting, **options)
     return RegressionPath(inputs, expansion, many.weights, many.bias, predict_change, nonnegative)
 
 
-@partial(jax.jit, static_argnames=("each_region", "predict_change"))
 def _fit_all(
     samples: SeriesWindows,
     inputs: RegressionInputs,
@@ -185,6 +184,9 @@ def _fit_all(
         each_region=each_region, predict_change=predict_change, chunk_size=chunk_size,
     )  # fmt: skip
     return jax.vmap(lambda penalty: fit(penalty=penalty))(penalties)
+
+
+_fit_all_compiled = jax.jit(_fit_all, static_argnames=("each_region", "predict_change"))
 
 
 @checked

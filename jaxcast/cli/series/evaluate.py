@@ -1,4 +1,4 @@
-"""`jaxcast series evaluate`: scores a saved forecaster of series on the last part of a table, or on later data."""
+"""`jaxcast series evaluate`: scores a saved forecaster on a table's last dates."""
 
 import dataclasses
 from pathlib import Path
@@ -23,9 +23,10 @@ from jaxcast.series.tables import newest_row
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateSeries:
-    """Forecast a table from each of its dates and score the forecasts at each lead, beside those of the last value.
+    """Score a saved forecaster on a table at each lead, beside the last value.
 
-    By default only dates after the last that the forecaster has learned from are scored.
+    Forecasts start from each date of the table. By default only dates after the last that the
+    forecaster has learned from are scored.
 
     Example: jaxcast series evaluate --model model --data cases.csv --out scores
     """

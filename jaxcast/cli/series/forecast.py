@@ -23,7 +23,7 @@ from jaxcast.series.model import SeriesForecast
 
 @dataclasses.dataclass(frozen=True)
 class ForecastSeries:
-    """Forecast the series of a table from its newest date, or any other, with quantiles for each lead.
+    """Forecast the series of a table from its newest date, or any other, with quantiles.
 
     Example: jaxcast series forecast --model model --data cases.csv --out forecasts.csv --plot
     forecast.png"""
@@ -90,7 +90,7 @@ class ForecastSeries:
                         rows.writerow([name, found.origin, found.dates[k], lead, level, value])
 
     def draw(self, loaded: Loaded, found: SeriesForecast, origin: int) -> None:
-        """Draws each series: its history, the forecast, and what was observed where the table goes on."""
+        """Draws each series: history, forecast, and later observed values if there are some."""
         table, leads, quantiles = loaded.table, found.leads, found.quantiles
         shown = self.plot_series or table.names[:MOST_COMPONENTS]
         figure = figure_of(height=1.9 * len(shown) + 0.8)

@@ -1,4 +1,4 @@
-"""What the commands for series share: a saved model with a table for it, and what is said about a table."""
+"""Loading a saved model with a table for it, and descriptions of tables, for all commands."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
