@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.checks import Checked, check_model
 from jaxcast.dynamics.candidate_cell import CandidateCell
 from jaxcast.dynamics.candidates import ForecastMap, candidate_shapes
 from jaxcast.errors import InputError
@@ -27,7 +28,7 @@ class ForecasterCarry(NamedTuple):
     pending: Any
 
 
-class Forecaster(CandidateCell, FrozenPytree):
+class Forecaster(CandidateCell, Checked, FrozenPytree, name="forecaster"):
     """The cell of a pool: it updates the memory, runs the candidates one step, and pools them.
 
     Args:
@@ -51,6 +52,10 @@ class Forecaster(CandidateCell, FrozenPytree):
 
     pool: Pool
     forecast_map: ForecastMap | None = None
+
+    def check(self) -> None:
+        """Raises InputError unless the pool is sound."""
+        check_model(self.pool)
 
     @property
     def warmup(self) -> int:
@@ -140,7 +145,7 @@ class HeldWeights(DeterministicCell, FrozenPytree):
         return HeldCarry(inner, weights), pool.combine(weights, inner.pending)
 
 
-class BestCandidate(WeightedSum, FrozenPytree):
+class BestCandidate(WeightedSum, Checked, FrozenPytree, name="best_candidate"):
     """The candidate to which another pool gives most weight: y = F_i with i = argmax a.
 
     Args:
@@ -157,6 +162,10 @@ class BestCandidate(WeightedSum, FrozenPytree):
     """
 
     pool: WeightedPool
+
+    def check(self) -> None:
+        """Raises InputError unless the pool is sound."""
+        check_model(self.pool)
 
     @property
     def memory(self) -> PoolMemory:

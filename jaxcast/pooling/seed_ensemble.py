@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcast.checks import Checked, check_model
 from jaxcast.dynamics.candidate_cell import CandidateCell
 from jaxcast.dynamics.candidates import ForecastMap
 from jaxcast.errors import InputError
@@ -27,7 +28,7 @@ class SeedsCarry(NamedTuple):
     forecasts: Float[Array, "seed dim"]
 
 
-class SeedEnsemble(CandidateCell, FrozenPytree):
+class SeedEnsemble(CandidateCell, Checked, FrozenPytree, name="seed_ensemble"):
     """A deep ensemble: the mean forecast of one pool's training seeds, with their spread.
 
         y = mean_s y_s,    spread = (sum_s (y_s - y)^2 / (S - 1))^(1/2)
@@ -60,6 +61,10 @@ class SeedEnsemble(CandidateCell, FrozenPytree):
 
     pools: Pool
     forecast_map: ForecastMap | None = None
+
+    def check(self) -> None:
+        """Raises InputError unless the pool is sound."""
+        check_model(self.pools)
 
     @property
     def warmup(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 import jaxcast
 from jaxcast.numerics.polynomials import monomials
 from jaxcast.pooling.corrected import Features, KernelCorrection, PolynomialCorrection
-from jaxcast.registry import Saveable, names_of
+from jaxcast.registry import names_of
 from tests.saving.tampering import contents, rewrite
 
 SIZES = dict(dim=3, num_delays=2, hidden_size=4)
@@ -39,6 +39,7 @@ def pools():
         "linear_regression": jaxcast.pooling.LinearRegression(jax.random.normal(key, (3, 2, 3)), jnp.ones(3)),
         "fixed_weights": jaxcast.equal_weights(2),
         "persistence": jaxcast.pooling.Persistence(),
+        "best_candidate": jaxcast.pooling.BestCandidate(jaxcast.equal_weights(2)),
         "regime": regime(),
         "fixed_share": jaxcast.pooling.FixedShare(0.1, jnp.ones(3)),
         "interacting_models": jaxcast.pooling.InteractingModels(
@@ -90,8 +91,7 @@ def candidates():
 
 
 def test_every_kind_can_be_saved():
-    own = {name for name, cls in names_of(Saveable).items() if cls.__module__.startswith("jaxcast.pooling.")}
-    own -= {"polynomial_correction", "kernel_correction"}
+    own = {name for name, cls in names_of(jaxcast.Pool).items() if cls.__module__.startswith("jaxcast.")}
     assert own | {"regime"} == {name for name in pools() if " " not in name}
 
 
@@ -244,6 +244,24 @@ def test_a_regime_brings_its_candidates(candidates, tmp_path):
     assert not (tmp_path / "pool").exists()
 
 
+@pytest.mark.parametrize("of_seeds", [False, True])
+def test_a_cell_is_kept_with_its_candidates(of_seeds, candidates, trajectory, tmp_path):
+    init = lambda key: jaxcast.AdditiveAttention(**SIZES, key=key)  # noqa: E731
+    pools = jax.vmap(init)(jax.random.split(jax.random.key(1), 3))
+    cell = (
+        jaxcast.pooling.SeedEnsemble(pools, candidates)
+        if of_seeds
+        else jaxcast.Forecaster(init(jax.random.key(1)), candidates)
+    )
+    jaxcast.save_model(tmp_path, cell)
+    stored = jaxcast.load_model(tmp_path).cell
+    assert jax.tree.structure(stored) == jax.tree.structure(cell)
+    ours, theirs = (
+        jaxcast.forecast(each, trajectory.states[:4], 5, 0.1 * jnp.arange(8)).forecast for each in (stored, cell)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_regime_of_other_sizes_is_refused(candidates, tmp_path, without_type_checks):
     jaxcast.save_model(tmp_path, regime(candidates))
     config, arrays = contents(tmp_path)
@@ -289,8 +307,9 @@ def test_a_users_own_system_is_code_too(tmp_path):
 
 
 def test_a_users_own_pool_is_refused(tmp_path):
-    with pytest.raises(jaxcast.InputError, match="cannot save a BestCandidate: its class has no name"):
-        jaxcast.save_model(tmp_path / "pool", jaxcast.pooling.BestCandidate(jaxcast.equal_weights(2)))
+    cell = jaxcast.pooling.HeldWeights(jaxcast.Forecaster(jaxcast.equal_weights(2)))
+    with pytest.raises(jaxcast.InputError, match="cannot save a HeldWeights: its class has no name"):
+        jaxcast.save_model(tmp_path / "pool", cell)
     assert not (tmp_path / "pool").exists()
 
 
