@@ -2,7 +2,7 @@
 
 A script is a sequence of cells. `# %%` starts code, and what follows it on the line is the caption of the picture that
 the code draws; `# %% [markdown]` starts text, written as comments. A page is made again only when its script or the
-package has changed; with DOCS_STALE_TUTORIALS=1, for writing, only when there is none.
+package has changed; with DOCS_STALE_TUTORIALS=1, for writing, only when its script has.
 """
 
 import hashlib
@@ -38,11 +38,12 @@ def hash_of(paths: list[Path]) -> str:
 
 def executed(script: Path, state: str) -> Path:
     """Returns the folder of a tutorial's page, after running it where that has not been done yet."""
-    folder = CACHE / script.stem / hashlib.sha256((state + hash_of([script])).encode()).hexdigest()[:16]
+    name = hash_of([script])[:12]
+    folder = CACHE / script.stem / f"{name}-{state[:12]}"
     if (folder / "page.md").exists():
         return folder
     if os.environ.get("DOCS_STALE_TUTORIALS"):
-        old = sorted(folder.parent.glob("*/page.md"), key=lambda page: page.stat().st_mtime)
+        old = sorted(folder.parent.glob(f"{name}-*/page.md"), key=lambda page: page.stat().st_mtime)
         if old:
             return old[-1].parent
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,9 @@ train = jaxcast.simulate(
 )
 
 figure, axes = plt.subplots(figsize=(8, 2.5))
-jaxcast.plotting.plot_series(axes, train.times[:200], train.states[:200, 0], label="x")
+jaxcast.plotting.plot_series(
+    axes, train.times[:200], train.states[:200, 0], label="x"
+)
 _ = axes.set_xlabel("time")
 
 # %% [markdown]
@@ -85,7 +87,12 @@ print(
 # %%
 cell = jaxcast.Forecaster(pool, candidates)
 test = jaxcast.simulate(
-    truth, [3.0, -1.0, 25.0], num_samples=6 + 20 * 64, dt=0.1, h=0.01, transient=50.0
+    truth,
+    [3.0, -1.0, 25.0],
+    num_samples=6 + 20 * 64,
+    dt=0.1,
+    h=0.01,
+    transient=50.0,
 )
 windows = jaxcast.cut_windows(test, num_windows=20, num_leads=64, history_size=6)
 outputs = jaxcast.forecast_windows(cell, windows)
@@ -108,7 +115,9 @@ print(
 
 # %%
 equal = jaxcast.Forecaster(jaxcast.equal_weights(11), candidates)
-times = valid(jaxcast.forecast_windows(equal, windows).forecast, windows.truth).time
+times = valid(
+    jaxcast.forecast_windows(equal, windows).forecast, windows.truth
+).time
 print(f"median valid time of equal weights {float(np.median(times)):.2f}")
 
 # %% [markdown]

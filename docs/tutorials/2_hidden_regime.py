@@ -20,7 +20,9 @@ train = jaxcast.simulate(
     truth, [1.0, 2.0, 20.0], num_samples=2000, dt=0.1, h=0.01, transient=50.0
 )
 rhos = np.arange(28.0, 50.0, 2.0)
-ensemble = jaxcast.stack_systems([jaxcast.Lorenz63(rho=float(rho)) for rho in rhos])
+ensemble = jaxcast.stack_systems(
+    [jaxcast.Lorenz63(rho=float(rho)) for rho in rhos]
+)
 candidates = jaxcast.flow_map(ensemble, dt=0.1, h=0.01)
 
 # %% [markdown]
@@ -45,14 +47,21 @@ for period, amplitude in zip(cell.periods, cell.amplitudes[:, 0], strict=True):
 
 # %%
 test = jaxcast.simulate(
-    truth, [3.0, -1.0, 25.0], num_samples=6 + 10 * 128, dt=0.1, h=0.01, transient=50.0
+    truth,
+    [3.0, -1.0, 25.0],
+    num_samples=6 + 10 * 128,
+    dt=0.1,
+    h=0.01,
+    transient=50.0,
 )
 windows = jaxcast.cut_windows(test, num_windows=10, num_leads=128, history_size=6)
 outputs = jaxcast.forecast_windows(cell, windows)
 valid = jax.vmap(lambda f, t: jaxcast.valid_time(f, t, dt=0.1, threshold=40.0))
 times = valid(outputs.forecast, windows.truth)
 print(f"median valid time {float(np.median(times.time)):.2f} in windows of 12.80")
-print(f"forecasts valid to the end of their window: {int(times.censored.sum())} of 10")
+print(
+    f"forecasts valid to the end of their window: {int(times.censored.sum())} of 10"
+)
 
 # %% One component of a window; the forecast covers the truth
 forecast_at = np.asarray(windows.times[0])
@@ -74,7 +83,10 @@ jaxcast.plotting.plot_regime(
     forecast_at[6:],
     regime,
     np.asarray(outputs.info["regime_deviation"][0, :, 0]),
-    truth=(forecast_at[6:], np.asarray(jax.vmap(truth.rho)(forecast_at[6:] - 0.05))),
+    truth=(
+        forecast_at[6:],
+        np.asarray(jax.vmap(truth.rho)(forecast_at[6:] - 0.05)),
+    ),
     label="ρ",
 )
 _ = axes.set_xlabel("time")

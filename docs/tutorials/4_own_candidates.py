@@ -19,7 +19,9 @@ jax.config.update("jax_enable_x64", True)
 
 # %%
 def rotation(angle):
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
 
 
 rng = np.random.default_rng(0)
@@ -37,7 +39,9 @@ def slow_and_fast(value):
     return jnp.stack([rotation(0.2) @ value, rotation(0.35) @ value])
 
 
-samples = jaxcast.one_step_samples(truth, num_delays=1, forecast_map=slow_and_fast)
+samples = jaxcast.one_step_samples(
+    truth, num_delays=1, forecast_map=slow_and_fast
+)
 pool = jaxcast.pooling.fit_linear_regression(samples.forecasts, samples.targets)
 cell = jaxcast.Forecaster(pool, slow_and_fast)
 

@@ -19,7 +19,9 @@ weeks = np.arange(np.datetime64("2018-01-06"), np.datetime64("2024-01-06"), 7)
 season = 1 + 0.9 * np.cos(2 * np.pi * (np.arange(len(weeks)) - 3) / 52)
 growth = np.exp(np.cumsum(rng.normal(0, 0.03, (len(weeks), 3)), axis=0))
 cases = rng.poisson(np.array([120, 80, 40]) * season[:, None] * growth)
-rows = [f"{week},{a},{b},{c}" for week, (a, b, c) in zip(weeks, cases, strict=True)]
+rows = [
+    f"{week},{a},{b},{c}" for week, (a, b, c) in zip(weeks, cases, strict=True)
+]
 rows[100] = f"{weeks[100]},,{cases[100, 1]},{cases[100, 2]}"  # a missing value
 Path("cases.csv").write_text("\n".join(["date,north,middle,south", *rows]))
 
@@ -66,7 +68,9 @@ for at in ("2023-09-30", None):
         np.asarray(forecast.levels),
         truth=observed,
     )
-_ = axes.set_ylabel("weekly cases, north")
+axes.set_ylabel("weekly cases, north")
+handles, labels = axes.get_legend_handles_labels()
+_ = axes.legend(handles[-5:], labels[-5:], frameon=False, fontsize=8)
 
 # %% [markdown]
 # ## Keep it

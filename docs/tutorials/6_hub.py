@@ -20,7 +20,9 @@ levels = np.array([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
 normal = np.array([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
 dates = np.arange(np.datetime64("2023-01-07"), np.datetime64("2024-03-02"), 7)
 week = np.arange(len(dates))
-truth = 60 + 40 * np.sin(2 * np.pi * week / 40) + rng.normal(0, 6, (6, len(dates)))
+truth = (
+    60 + 40 * np.sin(2 * np.pi * week / 40) + rng.normal(0, 6, (6, len(dates)))
+)
 
 teams = ("low", "sure", "noisy", "good")
 bias, error, spread = (
@@ -44,7 +46,9 @@ forecasts.shape  # location, week, team, quantile
 
 # %%
 by_team = {team: forecasts[:, :, number] for number, team in enumerate(teams)}
-for row in jaxcast.hub.score_forecasters(by_team, truth, levels, baseline="noisy"):
+for row in jaxcast.hub.score_forecasters(
+    by_team, truth, levels, baseline="noisy"
+):
     print(
         f"{row['method']:6} WIS {row['wis']:6.2f}, relative {row['relative_wis']:.2f}, tasks {row['num_tasks']}"
     )
@@ -57,7 +61,9 @@ for row in jaxcast.hub.score_forecasters(by_team, truth, levels, baseline="noisy
 # %%
 hub = jaxcast.hub.HubForecasts.of(forecasts, truth, levels)
 pools = {
-    "mean": jaxcast.hub.pool_forecasts(pool=jaxcast.hub.QuantileMean(), forecasts=hub),
+    "mean": jaxcast.hub.pool_forecasts(
+        pool=jaxcast.hub.QuantileMean(), forecasts=hub
+    ),
     "median": jaxcast.hub.pool_forecasts(
         pool=jaxcast.hub.QuantileMedian(), forecasts=hub
     ),
@@ -70,7 +76,9 @@ pools = {
 # The adaptive pool is trained before every week, on the weeks whose truth was known by then.
 
 # %%
-adaptive = jaxcast.hub.rolling_origin(hub, pool=jaxcast.hub.AdaptivePool.untrained())
+adaptive = jaxcast.hub.rolling_origin(
+    hub, pool=jaxcast.hub.AdaptivePool.untrained()
+)
 pools["adaptive"] = adaptive
 late = slice(20, None)  # after a start in which nothing is known
 scored = {name: pooled.forecast[:, late] for name, pooled in pools.items()}

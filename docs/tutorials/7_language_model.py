@@ -14,7 +14,9 @@ import matplotlib.pyplot as plt
 import optax
 
 lstm = jaxcast.nn.LSTM(input_size=3, hidden_size=8, key=jax.random.key(0))
-sequences = jax.random.normal(jax.random.key(1), (32, 20, 3))  # batch, time, input
+sequences = jax.random.normal(
+    jax.random.key(1), (32, 20, 3)
+)  # batch, time, input
 carry, outputs = lstm(sequences)
 carry, output = lstm.step(carry, sequences[:, 0])  # one more step
 outputs.shape, output.shape
@@ -37,7 +39,10 @@ namespaces = [
     jaxcast.scores,
 ]
 things = {
-    thing for part in namespaces for thing in vars(part).values() if callable(thing)
+    thing
+    for part in namespaces
+    for thing in vars(part).values()
+    if callable(thing)
 }
 docs = sorted(inspect.getdoc(thing) or "" for thing in things)
 text = "\n\n".join(docs)
@@ -49,8 +54,8 @@ print(f"{len(tokens)} characters of {len(tokenizer.characters)} kinds")
 # ## Train over time
 #
 # `text_streams` cuts the text into parallel streams, and pairs each character with the next.
-# `fit_over_time` trains by truncated back-propagation: gradients go back through 32 characters, and
-# the carry is kept from chunk to chunk.
+# With `chunk_size`, `fit` trains by truncated back-propagation: gradients go back through 32
+# characters, and the carry is kept from chunk to chunk.
 
 # %%
 train, held_out = tokens[:-8000], tokens[-8000:]
@@ -58,11 +63,14 @@ train, held_out = tokens[:-8000], tokens[-8000:]
 
 def init(key):
     return jaxcast.text.LanguageModel(
-        num_tokens=len(tokenizer.characters), hidden_size=96, num_layers=1, key=key
+        num_tokens=len(tokenizer.characters),
+        hidden_size=96,
+        num_layers=1,
+        key=key,
     )
 
 
-fit = jaxcast.fit_over_time(
+fit = jaxcast.fit(
     jaxcast.text.text_streams(train, 16),
     init=init,
     loss=jaxcast.text.cross_entropy,

@@ -70,7 +70,12 @@ tuned.losses.shape  # seed, epoch
 
 # %%
 test = jaxcast.simulate(
-    truth, [3.0, -1.0, 25.0], num_samples=6 + 40 * 64, dt=0.1, h=0.01, transient=50.0
+    truth,
+    [3.0, -1.0, 25.0],
+    num_samples=6 + 40 * 64,
+    dt=0.1,
+    h=0.01,
+    transient=50.0,
 )
 windows = jaxcast.cut_windows(test, num_windows=40, num_leads=64, history_size=6)
 valid = jax.vmap(lambda f, t: jaxcast.valid_time(f, t, dt=0.1, threshold=40.0))
@@ -81,7 +86,9 @@ def median_of_seeds(models):
     for seed in range(2):
         pool = jax.tree.map(lambda leaf, seed=seed: leaf[seed], models)
         outputs = jaxcast.forecast_windows(make_cell(pool), windows)
-        medians.append(float(np.median(valid(outputs.forecast, windows.truth).time)))
+        medians.append(
+            float(np.median(valid(outputs.forecast, windows.truth).time))
+        )
     return medians
 
 

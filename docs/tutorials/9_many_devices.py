@@ -34,7 +34,9 @@ print(states.shape, "on", len(states.sharding.device_set), "devices")
 
 # %%
 mesh = jax.make_mesh((1,), ("trajectory",), devices=jax.devices()[:1])
-alone = jaxcast.simulate_ensemble(system, starts, num_samples=20, mesh=mesh).states
+alone = jaxcast.simulate_ensemble(
+    system, starts, num_samples=20, mesh=mesh
+).states
 print(
     len(alone.sharding.device_set),
     "device, largest difference",
