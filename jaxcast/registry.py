@@ -18,6 +18,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARTS = {"class", "module", "arguments"}
 _CLASSES: dict[str, type] = {}
 _NAMES: dict[type, str] = {}
+_IMPORTED: dict[str, Path] = {}
 
 
 class Saveable(ABC):
@@ -210,7 +211,7 @@ def import_module(name: str) -> None:
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
-        importlib.import_module(name)
+        module = importlib.import_module(name)
     except InputError as error:
         raise InputError(f"cannot import {shown(name)}: {error}") from error
     except Exception as error:
@@ -218,3 +219,10 @@ def import_module(name: str) -> None:
             f"cannot import {shown(name)} ({type(error).__name__}: {shown(error)}); give a module that Python finds from "
             f"{shown(here)}, as in an import statement"
         ) from error
+    if module.__file__ is not None:
+        _IMPORTED[name] = Path(module.__file__)
+
+
+def imported_files() -> list[Path]:
+    """Returns the files of the modules that `import_module` imported, whose code decides a run's numbers too."""
+    return [_IMPORTED[name] for name in sorted(_IMPORTED)]

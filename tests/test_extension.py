@@ -155,6 +155,11 @@ def test_on_the_command_line_from_a_system_to_a_forecast(mine, tmp_path):
     assert trained[0] == 0, trained[2]
     config = json.loads((tmp_path / "pool/pool.json").read_text())
     assert (config["class"], config["module"]) == ("inverse_errors", "my_pool")
+    changed = (tmp_path / "my_pool.py").read_text().replace("(1, 3)", "(1, -1)")
+    (tmp_path / "my_pool.py").write_text(changed)
+    again = command(tmp_path, "pool", "train", *both, *learned, "--pool", "inverse_errors", "--num-delays", "2")
+    assert again[0] == 2, "other code of a user's own would make another pool"
+    assert "code" in again[2]
     forecast = ("pool", "forecast", "--pool", "pool", "--history", "t.npz", "--num-leads", "3", "--out", "f.csv")
     done = command(tmp_path, *forecast, *both)
     assert done[0] == 0, done[2]

@@ -22,6 +22,7 @@ from jaxcast.io.locks import Lock
 from jaxcast.io.outputs import refuse_inputs
 from jaxcast.io.ownership import is_marked, software_of
 from jaxcast.io.reading import Arrays, read_arrays, read_json
+from jaxcast.registry import imported_files
 
 VERSIONS_OF = ("jaxcast", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
 PACKAGE = Path(__file__).parents[1]
@@ -135,7 +136,7 @@ class RunFolder:
         return cls(
             values["out"] if path is None else path,
             settings | dict(facts or {}),
-            code=hash_of_code(PACKAGE, *([] if code is None else [code])),
+            code=hash_of_code(PACKAGE, *([] if code is None else [code]), *imported_files()),
             overwrite=values["overwrite"],
             outputs=outputs,
             inputs=inputs,
@@ -348,7 +349,7 @@ def hash_of_code(*roots: Path) -> str:
     """Computes a short hash of all Python files below some folders.
 
     Args:
-        roots: The folders.
+        roots: The folders, or single files.
     """
-    sources = sorted(file for root in roots for file in root.glob("**/*.py"))
+    sources = sorted(file for root in roots for file in ([root] if root.is_file() else root.glob("**/*.py")))
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
