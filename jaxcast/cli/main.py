@@ -11,7 +11,8 @@ import tyro
 
 from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_arguments
 from jaxcast.cli.command import ending_well, run_command, take_flags
-from jaxcast.cli.hub.commands import ForecastHub, PoolHub, ScoreHub
+from jaxcast.cli.hub.commands import PoolHub, ScoreHub
+from jaxcast.cli.hub.forecast import ForecastHub
 from jaxcast.cli.overview import overview
 from jaxcast.cli.pool.evaluate import EvaluatePool
 from jaxcast.cli.pool.forecast import ForecastPool

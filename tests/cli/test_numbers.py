@@ -9,9 +9,9 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.cli.pool import evaluate
 from jaxcast.cli.pool import hidden_parameter as hidden
-from jaxcast.cli.pool.train import sampling_interval
+from jaxcast.cli.pool.candidates import sampling_interval
+from jaxcast.cli.pool.comparison import exponent_of
 
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=[28, 36, 48])"
@@ -254,9 +254,9 @@ def test_windows_are_nine_lyapunov_times_by_default(folder, tmp_path, monkeypatc
     assert (results["num_leads"], results["num_windows"], results["history_size"]) == (25, 3, 1)
     assert results["threshold"] == pytest.approx(0.175 * 2 * np.var(load(folder / "test.npz")[0].states, 0).mean())
     assert "Lyapunov times" in capsys.readouterr().out
-    exponent = evaluate.exponent_of({"system": "lorenz63", "h": 0.01}, load(folder / "test.npz")[0])
+    exponent = exponent_of({"system": "lorenz63", "h": 0.01}, load(folder / "test.npz")[0])
     assert exponent == pytest.approx(0.9, abs=0.1)
-    assert evaluate.exponent_of({"system": "a user's"}, load(folder / "test.npz")[0]) is None
+    assert exponent_of({"system": "a user's"}, load(folder / "test.npz")[0]) is None
 
 
 def test_what_follows_a_hidden_parameter_is_compared_at_the_step_it_was_weighed_for():

@@ -1,40 +1,28 @@
-"""`jaxcast hub score | pool | forecast`: scores a hub's models, trains a pool of them, writes a round."""
+"""`jaxcast hub score | pool`: scores a hub's models, and trains a pool of them."""
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-import tyro
 
-from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers
-from jaxcast.cli.figures import figure_of
-from jaxcast.cli.hub.output import FINAL_TRUTH, draw_fan, draw_submissions, draw_weights, say, show_scores
-from jaxcast.errors import InputError, counted, shown
+from jaxcast.cli.hub.output import FINAL_TRUTH, draw_submissions, draw_weights, say, show_scores
+from jaxcast.errors import InputError, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub, load_hub
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
-from jaxcast.hub.quantile_pool import QuantilePool, pool_forecasts
+from jaxcast.hub.quantile_pool import pool_forecasts
 from jaxcast.hub.report import compare_forecasters, score_forecasters
-from jaxcast.hub.rolling import adaptive_origin, track_coverage
-from jaxcast.hub.submission import check_submission, submission_path, write_submission
-from jaxcast.io.files import check_place
-from jaxcast.io.outputs import PICTURE, Outputs
+from jaxcast.hub.rolling import adaptive_origin
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
 from jaxcast.pytrees import fingerprint
-from jaxcast.registry import names_of
-from jaxcast.saving.models import load_model, save_model
-
-NAMES = Names(
-    ("adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"), (QuantilePool,)
-)
-Method = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NAMES.own)}}}"), NAMES]
+from jaxcast.saving.models import save_model
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tables:
+class HubTables:
     """The tables that every command of a hub reads."""
 
     forecasts: Path
@@ -66,7 +54,15 @@ class _Tables:
     count them."""
 
     def load(self, horizon: int, *, pending: bool = False) -> Hub:
-        """Reads the hub at one horizon."""
+        """Reads the hub at one horizon.
+
+        Args:
+            horizon: The horizon.
+            pending: Whether forecasts of dates without any target yet are accepted.
+
+        Returns:
+            The hub.
+        """
         check_numbers(self)
         doing("reading the tables of the hub")
         if self.models and self.num_models is not None:
@@ -91,7 +87,7 @@ class _Tables:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoreHub(_Tables):
+class ScoreHub(HubTables):
     """Score the models of a hub.
 
     Prints the weighted interval score (WIS) and its components, coverage, relative WIS, and the
@@ -133,7 +129,7 @@ class ScoreHub(_Tables):
 
 
 @dataclasses.dataclass(frozen=True)
-class PoolHub(_Tables):
+class PoolHub(HubTables):
     """Train, score and save the adaptive pool of a hub's models.
 
     The pool is trained from a rolling origin: the pool of each date sees only earlier dates. It is
@@ -160,7 +156,7 @@ class PoolHub(_Tables):
     def run(self) -> None:
         """Runs the command."""
         hub = self.load(self.horizon, pending=True)
-        _check_lower(self.lower, hub)
+        check_lower(self.lower, hub)
         folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
         forecasts = hub.forecasts()
         pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
@@ -189,138 +185,6 @@ class PoolHub(_Tables):
         draw_weights(folder.path / "weights.png", hub, np.asarray(output.info["weights"]).mean(0))
 
 
-@dataclasses.dataclass(frozen=True)
-class ForecastHub(_Tables):
-    """Pool a hub's newest forecasts and write a hubverse file.
-
-    Example: jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble
-        --out model-output
-    """
-
-    model: str = "jaxcast-ensemble"
-    """Name of the file's model, TEAM-MODEL. Its forecasts of earlier rounds are not pooled."""
-    out: Path = Path("model-output")
-    """A hub's model-output folder."""
-    horizons: tuple[int, ...] = (1,)
-    """Horizons in steps, as the tables count them; a pool is made for each."""
-    method: Method = "adaptive"
-    """Pool of the forecasts. adaptive is trained on all that is known, unless --pool gives a
-    trained one. A pool of your own is named with --import."""
-    pool: Path | None = None
-    """Folder of jaxcast hub pool; its pool is used as it is, for a single horizon."""
-    target_name: str | None = None
-    """Hub's name of the target, where its tables have none."""
-    lower: float | None = 0.0
-    """The least value that the target can have; None for any."""
-    follow_newest: bool = False
-    """Let the pool follow the newest target data and its newest errors. Many hubs revise these data
-    later; scores on final data then promise more than such a pool delivers."""
-    plot: Path | None = None
-    """Also draw the forecast for the location with the largest median into this .png."""
-    overwrite: bool = False
-    """Replace the file and the picture, if jaxcast wrote them."""
-
-    def run(self) -> None:
-        """Runs the command."""
-        if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
-            raise InputError(
-                "--follow-newest applies to an adaptive pool that this command trains; leave it out, or --pool and --method"
-            )
-        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
-            raise InputError("--horizons must name at least one horizon, each once")
-        if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
-            raise InputError(
-                "--pool is an adaptive pool for one horizon; leave out --method, and give one of --horizons"
-            )
-        if self.plot is not None:
-            check_place(self.plot, PICTURE)
-            figure_of()
-        hubs = {horizon: self.candidates(horizon) for horizon in self.horizons}
-        reference, hub = _round_of(hubs), hubs[min(hubs)]
-        path = submission_path(self.out, self.model, reference)
-        with Outputs(
-            vars(self),
-            {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
-            inputs={"--truth": self.truth, "--pool": self.pool, "--forecasts": self.forecasts},
-            own=path.parent,
-            overwrite=self.overwrite,
-        ):
-            self.submit(hubs, reference, hub)
-
-    def submit(self, hubs: dict[int, Hub], reference: np.datetime64, hub: Hub) -> None:
-        """Pools, writes the file and draws it.
-
-        Args:
-            hubs: Hub at each horizon.
-            reference: Reference date of the round.
-            hub: Hub at the first horizon.
-        """
-        target, path = check_submission(
-            self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
-        )
-        doing("pooling")
-        newest = {horizon: self.newest(each) for horizon, each in hubs.items()}
-        write_submission(
-            self.out, self.model, newest, hub, reference_date=reference, target=target, overwrite=self.overwrite
-        )
-        missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
-        note = f"; {missing} have no candidate and no forecast" if missing else ""
-        say(
-            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from {reference}{note}",
-            _newest_truth(hub),
-        )
-        if self.plot is not None:
-            draw_fan(self.plot, newest, hub, reference)
-
-    def candidates(self, horizon: int) -> Hub:
-        """Reads the models to pool, without the command's own, whose file may lie in the same hub.
-
-        Args:
-            horizon: The horizon.
-        """
-        hub = self.load(horizon, pending=True)
-        return hub.only([name for name in hub.models if name != self.model])
-
-    def newest(self, hub: Hub) -> np.ndarray:
-        """Pools the forecasts of the last date, (location, quantile), NaN where there are none.
-
-        Args:
-            hub: The hub.
-
-        Raises:
-            InputError: for one that is not finite.
-        """
-        is_forecast = np.asarray(hub.forecasts().is_forecast)
-        pooled = np.where(is_forecast[..., None], self.pooled(hub), np.nan)
-        method = self.method if self.pool is None else str(self.pool)
-        check_finite(pooled[:, -1:], is_forecast[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
-        return pooled[:, -1]
-
-    def pooled(self, hub: Hub) -> np.ndarray:
-        """Returns the forecasts of the chosen pool, (location, time, quantile).
-
-        Args:
-            hub: The hub.
-        """
-        forecasts = hub.forecasts()
-        if self.method != "adaptive":
-            return np.asarray(pool_forecasts(_made(self.method), forecasts).forecast)
-        if self.pool is None:
-            _check_lower(self.lower, hub)
-            pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
-            return np.asarray(adaptive_origin(forecasts, pool=pool).forecast)
-        stored = load_model(self.pool)
-        if isinstance(stored.pool, AdaptivePool):
-            _check_lower(stored.pool.lower, hub)
-        if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
-            raise InputError(
-                f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
-            )
-        return np.asarray(
-            track_coverage(pool_forecasts(stored.pool, forecasts).forecast, forecasts, lower=stored.pool.lower)
-        )
-
-
 def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hub) -> None:
     """Checks pooled forecasts wherever any model forecast.
 
@@ -343,48 +207,19 @@ def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hu
         )
 
 
-def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
-    """Returns the reference date that the newest forecasts of all horizons have in common.
+def check_lower(lower: float | None, hub: Hub) -> None:
+    """Checks that target data are not below their least value.
+
+    Args:
+        lower: The least value; None for any.
+        hub: The hub.
 
     Raises:
-        InputError: where they have none.
+        InputError: with the lowest value.
     """
-    references = {horizon: hub.dates[-1] - horizon * hub.step for horizon, hub in hubs.items()}
-    if len(set(references.values())) != 1:
-        dates = ", ".join(f"{horizon}: {date}" for horizon, date in references.items())
-        raise InputError(
-            f"the newest forecasts are not of one round (reference dates by horizon {dates}); ask for fewer horizons"
-        )
-    return next(iter(references.values()))
-
-
-def _check_lower(lower: float | None, hub: Hub) -> None:
-    """Raises InputError where target data are below their least value."""
     known = hub.truth[np.isfinite(hub.truth)]
     if lower is not None and known.size and known.min() < lower:
         raise InputError(f"the truth holds {known.min():g}, which is below lower, {lower:g}; give a lower one")
-
-
-def _made(method: str) -> QuantilePool:
-    """Makes a pool that needs no training, jaxcast's or a user's."""
-    pools: dict[str, Any] = names_of(NAMES.bases[0])
-    try:
-        pool: QuantilePool = pools[method]()
-    except TypeError as error:
-        raise InputError(
-            f"the pool {shown(method)} cannot be made without arguments ({shown(error)}); give its fields defaults"
-        ) from None
-    return pool
-
-
-def _newest_truth(hub: Hub) -> str:
-    """Returns what the newest forecasts were made from, and whether that is older than it may be."""
-    expected = hub.dates[-1] - hub.steps_ahead * hub.step
-    known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
-    if not len(known):
-        return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
-    late = f", though it could be of {expected}" if known[0] else ""
-    return f"made from truth up to {expected - known[0] * hub.step}{late}"
 
 
 def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxcast.checks import check_seed, check_sizes
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.figures import figure_of
+from jaxcast.cli.pool.candidates import as_the_candidates, candidates_for, sampling_interval
 from jaxcast.cli.pool.methods import (
     Method,
     arguments_of,
@@ -26,12 +27,9 @@ from jaxcast.cli.pool.methods import (
 )
 from jaxcast.cli.pool.regime import advice_from, check_input, compare_on_trial, described, findings, one_step_error
 from jaxcast.cli.pool.regime import fitted as fitted_regime
-from jaxcast.dynamics.candidates import stack_systems
-from jaxcast.dynamics.parse import parse_candidates
-from jaxcast.dynamics.trajectories import FlowMap, Trajectory, flow_map
+from jaxcast.dynamics.trajectories import FlowMap, Trajectory
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError, shown
-from jaxcast.io.conventions import in_order
 from jaxcast.io.files import save_figure
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.io.trajectories import load_trajectory
@@ -41,7 +39,7 @@ from jaxcast.pooling.linear import equal_weights, fit_linear_regression, fit_rid
 from jaxcast.pooling.losses import mean_squared_error
 from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_samples
 from jaxcast.pooling.simplex import SimplexLeastSquares
-from jaxcast.progress import announce, note, phase
+from jaxcast.progress import announce, phase
 from jaxcast.pytrees import fingerprint
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.saving.models import save_model
@@ -359,57 +357,3 @@ def initializer(pool: str, samples: OneStepSamples, settings: TrainPool) -> Call
     facts = {"dim": samples.targets.shape[1], "num_models": num_models, "dtype": jnp.dtype(settings.network_dtype)}
     arguments = {name: (vars(settings) | facts)[name] for name in arguments_of(network)}
     return lambda key: network(**arguments, key=key)
-
-
-def as_the_candidates(text: str, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
-    """Puts the columns of a file in the order of the candidates' components, if it has these names.
-
-    Args:
-        text: The candidates as they were typed.
-        stored: Trajectory of the file.
-        path: The file.
-
-    Returns:
-        The trajectory in that order.
-
-    Raises:
-        InputError: where some of the names, but not all, are the candidates'.
-    """
-    wanted, own = parse_candidates(text)[0].components, stored.components
-    if len(own) != len(wanted) or set(own).isdisjoint(wanted):
-        if len(own) == len(wanted):
-            note(f"note: the columns {shown(', '.join(own))} are taken as the candidates' {shown(', '.join(wanted))}")
-        return stored
-    return in_order(stored, wanted, path, "the candidates have")
-
-
-def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) -> FlowMap:
-    """Returns the candidates as a flow map over the file's sampling interval.
-
-    Args:
-        text: The candidates as they were typed.
-        stored: Trajectory of the file.
-        path: The file.
-        h: Step of the integrator.
-
-    Raises:
-        InputError: for a file of another dimension, or an interval that is no whole multiple of h.
-    """
-    systems = parse_candidates(text)
-    dim = stored.trajectory.states.shape[1]
-    if systems[0].dim != dim:
-        raise InputError(
-            f"{shown(path)} has {dim} components ({shown(', '.join(stored.components))}), the candidates have {systems[0].dim} "
-            f"({shown(', '.join(systems[0].components))}); give candidates of the file's dimension"
-        )
-    return flow_map(stack_systems(list(systems)), dt=sampling_interval(stored.trajectory), h=h)
-
-
-def sampling_interval(trajectory: Trajectory) -> float:
-    """Returns the interval between samples, without the rounding of the file's times.
-
-    Args:
-        trajectory: The trajectory.
-    """
-    times = np.asarray(trajectory.times, float)
-    return float(f"{(times[-1] - times[0]) / (len(times) - 1):.9g}")

@@ -1,0 +1,198 @@
+"""`jaxcast hub forecast`: pools a hub's newest forecasts and writes a round."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from jaxcast.cli.arguments import Names
+from jaxcast.cli.figures import figure_of
+from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower
+from jaxcast.cli.hub.output import draw_fan, say
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.adaptive_pool import AdaptivePool
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.quantile_pool import QuantilePool, pool_forecasts
+from jaxcast.hub.rolling import adaptive_origin, track_coverage
+from jaxcast.hub.submission import check_submission, submission_path, write_submission
+from jaxcast.io.files import check_place
+from jaxcast.io.outputs import PICTURE, Outputs
+from jaxcast.progress import doing
+from jaxcast.registry import names_of
+from jaxcast.saving.models import load_model
+
+NAMES = Names(
+    ("adaptive", "equal_mean", "equal_median", "trimmed_mean", "linear_opinion_pool", "inverse_score"), (QuantilePool,)
+)
+Method = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NAMES.own)}}}"), NAMES]
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastHub(HubTables):
+    """Pool a hub's newest forecasts and write a hubverse file.
+
+    Example: jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble
+        --out model-output
+    """
+
+    model: str = "jaxcast-ensemble"
+    """Name of the file's model, TEAM-MODEL. Its forecasts of earlier rounds are not pooled."""
+    out: Path = Path("model-output")
+    """A hub's model-output folder."""
+    horizons: tuple[int, ...] = (1,)
+    """Horizons in steps, as the tables count them; a pool is made for each."""
+    method: Method = "adaptive"
+    """Pool of the forecasts. adaptive is trained on all that is known, unless --pool gives a
+    trained one. A pool of your own is named with --import."""
+    pool: Path | None = None
+    """Folder of jaxcast hub pool; its pool is used as it is, for a single horizon."""
+    target_name: str | None = None
+    """Hub's name of the target, where its tables have none."""
+    lower: float | None = 0.0
+    """The least value that the target can have; None for any."""
+    follow_newest: bool = False
+    """Let the pool follow the newest target data and its newest errors. Many hubs revise these data
+    later; scores on final data then promise more than such a pool delivers."""
+    plot: Path | None = None
+    """Also draw the forecast for the location with the largest median into this .png."""
+    overwrite: bool = False
+    """Replace the file and the picture, if jaxcast wrote them."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
+            raise InputError(
+                "--follow-newest applies to an adaptive pool that this command trains; leave it out, or --pool and --method"
+            )
+        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
+            raise InputError("--horizons must name at least one horizon, each once")
+        if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
+            raise InputError(
+                "--pool is an adaptive pool for one horizon; leave out --method, and give one of --horizons"
+            )
+        if self.plot is not None:
+            check_place(self.plot, PICTURE)
+            figure_of()
+        hubs = {horizon: self.candidates(horizon) for horizon in self.horizons}
+        reference, hub = _round_of(hubs), hubs[min(hubs)]
+        path = submission_path(self.out, self.model, reference)
+        with Outputs(
+            vars(self),
+            {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
+            inputs={"--truth": self.truth, "--pool": self.pool, "--forecasts": self.forecasts},
+            own=path.parent,
+            overwrite=self.overwrite,
+        ):
+            self.submit(hubs, reference, hub)
+
+    def submit(self, hubs: dict[int, Hub], reference: np.datetime64, hub: Hub) -> None:
+        """Pools, writes the file and draws it.
+
+        Args:
+            hubs: Hub at each horizon.
+            reference: Reference date of the round.
+            hub: Hub at the first horizon.
+        """
+        target, path = check_submission(
+            self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
+        )
+        doing("pooling")
+        newest = {horizon: self.newest(each) for horizon, each in hubs.items()}
+        write_submission(
+            self.out, self.model, newest, hub, reference_date=reference, target=target, overwrite=self.overwrite
+        )
+        missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
+        note = f"; {missing} have no candidate and no forecast" if missing else ""
+        say(
+            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from {reference}{note}",
+            _newest_truth(hub),
+        )
+        if self.plot is not None:
+            draw_fan(self.plot, newest, hub, reference)
+
+    def candidates(self, horizon: int) -> Hub:
+        """Reads the models to pool, without the command's own, whose file may lie in the same hub.
+
+        Args:
+            horizon: The horizon.
+        """
+        hub = self.load(horizon, pending=True)
+        return hub.only([name for name in hub.models if name != self.model])
+
+    def newest(self, hub: Hub) -> np.ndarray:
+        """Pools the forecasts of the last date, (location, quantile), NaN where there are none.
+
+        Args:
+            hub: The hub.
+
+        Raises:
+            InputError: for one that is not finite.
+        """
+        is_forecast = np.asarray(hub.forecasts().is_forecast)
+        pooled = np.where(is_forecast[..., None], self.pooled(hub), np.nan)
+        method = self.method if self.pool is None else str(self.pool)
+        check_finite(pooled[:, -1:], is_forecast[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
+        return pooled[:, -1]
+
+    def pooled(self, hub: Hub) -> np.ndarray:
+        """Returns the forecasts of the chosen pool, (location, time, quantile).
+
+        Args:
+            hub: The hub.
+        """
+        forecasts = hub.forecasts()
+        if self.method != "adaptive":
+            return np.asarray(pool_forecasts(_made(self.method), forecasts).forecast)
+        if self.pool is None:
+            check_lower(self.lower, hub)
+            pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
+            return np.asarray(adaptive_origin(forecasts, pool=pool).forecast)
+        stored = load_model(self.pool)
+        if isinstance(stored.pool, AdaptivePool):
+            check_lower(stored.pool.lower, hub)
+        if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
+            raise InputError(
+                f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
+            )
+        return np.asarray(
+            track_coverage(pool_forecasts(stored.pool, forecasts).forecast, forecasts, lower=stored.pool.lower)
+        )
+
+
+def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
+    """Returns the reference date that the newest forecasts of all horizons have in common.
+
+    Raises:
+        InputError: where they have none.
+    """
+    references = {horizon: hub.dates[-1] - horizon * hub.step for horizon, hub in hubs.items()}
+    if len(set(references.values())) != 1:
+        dates = ", ".join(f"{horizon}: {date}" for horizon, date in references.items())
+        raise InputError(
+            f"the newest forecasts are not of one round (reference dates by horizon {dates}); ask for fewer horizons"
+        )
+    return next(iter(references.values()))
+
+
+def _made(method: str) -> QuantilePool:
+    """Makes a pool that needs no training, jaxcast's or a user's."""
+    pools: dict[str, Any] = names_of(NAMES.bases[0])
+    try:
+        pool: QuantilePool = pools[method]()
+    except TypeError as error:
+        raise InputError(
+            f"the pool {shown(method)} cannot be made without arguments ({shown(error)}); give its fields defaults"
+        ) from None
+    return pool
+
+
+def _newest_truth(hub: Hub) -> str:
+    """Returns what the newest forecasts were made from, and whether that is older than it may be."""
+    expected = hub.dates[-1] - hub.steps_ahead * hub.step
+    known = np.flatnonzero(np.isfinite(hub.observed[:, -1]).any(0))
+    if not len(known):
+        return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
+    late = f", though it could be of {expected}" if known[0] else ""
+    return f"made from truth up to {expected - known[0] * hub.step}{late}"
