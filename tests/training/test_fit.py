@@ -211,7 +211,7 @@ def test_a_checkpoint_of_another_run_or_none_is_refused_and_kept(samples, tmp_pa
             run(samples, **settings)
     np.savez(tmp_path / "foreign.npz", a=np.arange(3))
     file.write_bytes((tmp_path / "foreign.npz").read_bytes())
-    with pytest.raises(jaxcast.InputError, match=r"not this program.s"):
+    with pytest.raises(jaxcast.InputError, match="not written by jaxcast"):
         run(samples, **settings)
 
 
