@@ -10,7 +10,7 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.regime.harmonics import find_courses
+from jaxcast.regime.harmonics import find_schedules
 
 LENGTH, PART = 80, 60
 COMMON = {"num_epochs": 1, "batch_size": 16}
@@ -120,7 +120,7 @@ def test_settings_are_chosen_by_fits_that_saw_nothing_of_the_validation_part():
     assert found[0][1] != found[1][1]
 
 
-def test_the_course_that_a_trial_judges_saw_nothing_of_the_last_quarter():
+def test_the_schedule_that_a_trial_judges_saw_nothing_of_the_last_quarter():
     ensemble = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
     truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=80, dt=0.4, h=0.1, transient=20.0)
     forecasts = jaxcast.dynamics.forecasts_along(ensemble, truth)
@@ -131,7 +131,7 @@ def test_the_course_that_a_trial_judges_saw_nothing_of_the_last_quarter():
     found = []
     for factor in (1, 1.5):
         states = truth.states.at[num_head + 1 :].multiply(factor)
-        found.append(find_courses(states, emulator=emulator, most_oscillations=0)[0])
+        found.append(find_schedules(states, emulator=emulator, most_oscillations=0)[0])
     assert_same_bits(found[0].head, found[1].head)
     assert float(found[0].head.level[0]) != float(found[1].whole.level[0])
 

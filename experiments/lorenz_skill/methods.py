@@ -131,7 +131,7 @@ class Methods:
         cell = jaxcast.fit_regime(self.task.train, forecast_map=self.task.candidates, coordinates=coordinates)
         return single(
             cell,
-            periods=2 * np.pi / np.asarray(cell.course.frequencies),
+            periods=2 * np.pi / np.asarray(cell.schedule.frequencies),
             emulator_error=np.asarray(cell.emulator.error),
             value_noise=np.asarray(cell.value_noise) / self.task.scale,
         )

@@ -115,15 +115,15 @@ class Emulator(FrozenPytree, HasStep):
         return bool(self.error < 1e4 * jnp.finfo(self.system.theta.dtype).eps)
 
     @checked
-    def __call__(self, u: Float[Array, " dim"], course: Any) -> Float[Array, " dim"]:
+    def __call__(self, u: Float[Array, " dim"], coordinates: Any) -> Float[Array, " dim"]:
         """Computes the state dt later.
 
         Args:
             u: the state.
-            course: the coordinates, (coordinate,), or their schedule from time 0.
+            coordinates: (coordinate,), or their schedule from time 0.
         """
         h = self.dt / self.num_substeps
-        system = dataclasses.replace(self.system, coordinates=course)
+        system = dataclasses.replace(self.system, coordinates=coordinates)
 
         def step(u: Array, n: Array) -> tuple[Array, None]:
             return jnp.asarray(rk4_step(system, n * h, u, h)), None

@@ -24,8 +24,8 @@ from jaxcast.regime.harmonics import (
     FittedHarmonics,
     HarmonicSchedule,
     Steps,
-    find_courses,
-    improve_course,
+    find_schedules,
+    improve_schedule,
     misfit,
     steps_of,
 )
@@ -150,29 +150,29 @@ def _read(
 ) -> tuple[RegimeForecaster, Trial | None]:
     """Returns the forecaster of the best explanation, and the trial that selected it."""
     steps = steps_of(emulator, trajectory.states)
-    found = find_courses(trajectory.states, emulator=emulator)
+    found = find_schedules(trajectory.states, emulator=emulator)
     if found[0].is_exact:
         return make(emulator, found[0].whole.trimmed(), explanations(emulator, found[0].whole, steps)[0]), None
-    courses = [(emulator, course) for course in found]
+    schedules = [(emulator, schedule) for schedule in found]
     if (corrected := _corrected(emulator, found[0].head, steps)) is not None:
-        courses.append((corrected, improve_course(corrected, steps, found[0])))
+        schedules.append((corrected, improve_schedule(corrected, steps, found[0])))
     readings = [
-        _Reading(fitted, course, left, is_corrected=fitted is corrected)
-        for fitted, course in courses
-        for left in explanations(fitted, course.head, steps)
+        _Reading(fitted, schedule, left, is_corrected=fitted is corrected)
+        for fitted, schedule in schedules
+        for left in explanations(fitted, schedule.head, steps)
     ]
     # One shape for all, so that one program runs them. Where the emulator is exact, the candidates
     # add nothing.
-    most = max(len(reading.course.head.trimmed().frequencies) for reading in readings)
+    most = max(len(reading.schedule.head.trimmed().frequencies) for reading in readings)
     cells = [
-        make(fitted, course.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
-        for fitted, course, left, is_corrected in readings
+        make(fitted, schedule.head.trimmed().padded(most), left, is_corrected or emulator.is_exact)
+        for fitted, schedule, left, is_corrected in readings
     ]
     windows = _late_windows(trajectory)
     number = int(np.argmin(_losses(cells, windows)))
     best = readings[number]
     trial = Trial(cells[number], len(trajectory.states) - _num_late(trajectory), windows)
-    return make(best.emulator, best.course.whole.trimmed(), best.left, best.is_corrected), trial
+    return make(best.emulator, best.schedule.whole.trimmed(), best.left, best.is_corrected), trial
 
 
 def _num_late(trajectory: Trajectory) -> int:
@@ -183,12 +183,12 @@ class _Reading(NamedTuple):
     """One explanation of a trajectory."""
 
     emulator: Emulator
-    course: FittedHarmonics
+    schedule: FittedHarmonics
     left: Residuals
     is_corrected: bool = False
 
 
-def _corrected(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Emulator | None:
+def _corrected(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> Emulator | None:
     """Fits to the truth what no coordinate changes in the emulator; None for too few steps.
 
     The level of the schedule, which could take its place, is held.
@@ -196,15 +196,15 @@ def _corrected(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Em
     change = jnp.zeros_like(emulator.system.theta[:, 0])
     if 2 * change.size > steps.before[steps.weight > 0].size:
         return None
-    (change, _), _ = levenberg_marquardt(_misfit_when_corrected, (change, course), emulator, steps)
+    (change, _), _ = levenberg_marquardt(_misfit_when_corrected, (change, schedule), emulator, steps)
     return _changed(emulator, change)
 
 
 def _misfit_when_corrected(params: tuple[Array, HarmonicSchedule], emulator: Emulator, step: Any) -> Array:
-    change, course = params
-    course = dataclasses.replace(course, level=jax.lax.stop_gradient(course.level))
-    everything = Allowed(jnp.ones(()), jnp.ones(len(course.frequencies)))
-    return misfit(course, (_changed(emulator, change), everything), step)
+    change, schedule = params
+    schedule = dataclasses.replace(schedule, level=jax.lax.stop_gradient(schedule.level))
+    everything = Allowed(jnp.ones(()), jnp.ones(len(schedule.frequencies)))
+    return misfit(schedule, (_changed(emulator, change), everything), step)
 
 
 def _changed(emulator: Emulator, change: Array) -> Emulator:
@@ -250,7 +250,7 @@ def _lost(cells: RegimeForecaster, windows: Windows) -> Float[Array, " cell"]:
 
 def _make(
     emulator: Emulator,
-    course: HarmonicSchedule,
+    schedule: HarmonicSchedule,
     left: Residuals,
     is_corrected: bool = False,
     *,
@@ -261,13 +261,13 @@ def _make(
     """Makes the forecaster of a schedule, with noise of the size of the residuals."""
     scale = emulator.system.scale
     floor = 4096 * float(jnp.finfo(scale.dtype).eps)
-    amplitude = jnp.sqrt((course.cosines**2 + course.sines**2) / 2)
-    still = jnp.zeros_like(course.level)
-    nowhere = dataclasses.replace(course, level=still, slope=still, cosines=0 * amplitude, sines=0 * amplitude)
+    amplitude = jnp.sqrt((schedule.cosines**2 + schedule.sines**2) / 2)
+    still = jnp.zeros_like(schedule.level)
+    nowhere = dataclasses.replace(schedule, level=still, slope=still, cosines=0 * amplitude, sines=0 * amplitude)
     duration = num_steps * emulator.dt
     deviation = dataclasses.replace(
         nowhere,
-        level=jnp.hypot(jnp.hypot(left.regime, LEVEL_DEVIATION), course.slope * duration / 12**0.5),
+        level=jnp.hypot(jnp.hypot(left.regime, LEVEL_DEVIATION), schedule.slope * duration / 12**0.5),
         cosines=amplitude,
         sines=amplitude,
     )
@@ -277,7 +277,7 @@ def _make(
     features = jax.vmap(lambda c: products(c, monomials(len(c), degree)))(emulator.system.coordinates)
     return RegimeForecaster(
         emulator,
-        dataclasses.replace(course, cosines=0 * amplitude, sines=0 * amplitude),
+        dataclasses.replace(schedule, cosines=0 * amplitude, sines=0 * amplitude),
         deviation,
         wander,
         (left.value + floor) * scale,

@@ -57,8 +57,8 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
 
     Args:
         emulator: of the ensemble.
-        course: the schedule of the regime; its numbers are their mean before any observation.
-        course_deviation: standard deviations of these numbers.
+        schedule: the schedule of the regime; its numbers are their mean before any observation.
+        schedule_deviation: standard deviations of these numbers.
         wander: standard deviations that each step adds to them.
         value_noise: standard deviation of an observed value.
         model_noise: standard deviation of the truth about the emulator's step.
@@ -85,8 +85,8 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     """
 
     emulator: Emulator
-    course: HarmonicSchedule
-    course_deviation: HarmonicSchedule
+    schedule: HarmonicSchedule
+    schedule_deviation: HarmonicSchedule
     wander: HarmonicSchedule
     value_noise: Float[Array, " dim"]
     model_noise: Float[Array, " dim"]
@@ -116,8 +116,8 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
 
     def _sizes(self) -> dict[str, int]:
         """Checks the axes of all arrays, which might otherwise broadcast silently."""
-        course = {"level": "coordinate", "slope": "coordinate", "frequencies": "wave"}
-        course |= {"cosines": "wave coordinate", "sines": "wave coordinate"}
+        schedule = {"level": "coordinate", "slope": "coordinate", "frequencies": "wave"}
+        schedule |= {"cosines": "wave coordinate", "sines": "wave coordinate"}
         system = self.emulator.system
         theta = f"{len(system.state_factors)} {len(system.coordinate_factors)} dim"
         shapes = {
@@ -129,7 +129,11 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
             ".emulator.unit": "coordinate",
             ".emulator.dt": "",
             ".emulator.error": "",
-            **{f".{part}.{name}": course[name] for part in ("course", "course_deviation", "wander") for name in course},
+            **{
+                f".{part}.{name}": schedule[name]
+                for part in ("schedule", "schedule_deviation", "wander")
+                for name in schedule
+            },
             ".value_noise": "dim",
             ".model_noise": "dim",
             ".interpolation": "weight_term model",
@@ -143,16 +147,16 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     @property
     def periods(self) -> Float[Array, " oscillation"]:
         """Periods of the oscillations."""
-        return 2 * jnp.pi / self.course.frequencies
+        return 2 * jnp.pi / self.schedule.frequencies
 
     @property
     def amplitudes(self) -> Float[Array, "oscillation coordinate"]:
         """Amplitudes of the oscillations, in the user's coordinates."""
-        return self.emulator.unit * jnp.sqrt(self.course_deviation.cosines**2 + self.course_deviation.sines**2)
+        return self.emulator.unit * jnp.sqrt(self.schedule_deviation.cosines**2 + self.schedule_deviation.sines**2)
 
     def init_carry(self, value: Float[Array, " dim"], exogenous: Any = None) -> RegimeCarry:
-        mean = jnp.concatenate([value, self._numbers(self.course)])
-        root = jnp.diag(jnp.concatenate([self.value_noise, self._numbers(self.course_deviation)]))
+        mean = jnp.concatenate([value, self._numbers(self.schedule)])
+        root = jnp.diag(jnp.concatenate([self.value_noise, self._numbers(self.schedule_deviation)]))
         start = GaussianState(mean, root)
         return RegimeCarry(start, start, jnp.asarray(False))
 
@@ -174,8 +178,8 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
 
     def _output(self, now: GaussianState, ahead: GaussianState, exogenous: Any) -> Output:
         emulator, dim = self.emulator, len(self.value_noise)
-        state, course = now.mean[:dim], self._course(now.mean[dim:])
-        halfway = course(emulator.dt / 2)
+        state, schedule = now.mean[:dim], self._schedule(now.mean[dim:])
+        halfway = schedule(emulator.dt / 2)
         weights = products(halfway, monomials(len(halfway), self.interpolation_degree)) @ self.interpolation
         forecast = ahead.mean[:dim]
         if self.forecast_map is not None and not self.is_corrected:
@@ -183,11 +187,11 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
                 state, emulator.system.coordinates
             )
             forecast = forecast + weights @ missed
-        at_now = jax.jacfwd(lambda numbers: self._course(numbers)(0.0))(now.mean[dim:])
+        at_now = jax.jacfwd(lambda numbers: self._schedule(numbers)(0.0))(now.mean[dim:])
         deviation = jnp.linalg.norm(at_now @ now.root[dim:], axis=-1)
         info: Info = {
             "weights": weights,
-            "regime": emulator.offset + emulator.unit * course(0.0),
+            "regime": emulator.offset + emulator.unit * schedule(0.0),
             "regime_deviation": emulator.unit * deviation,
             "spread": ahead.deviation[:dim],
         }
@@ -196,8 +200,10 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     def _step(self, numbers: Float[Array, " number"]) -> Float[Array, " number"]:
         """Returns state and regime one sample later."""
         dim = len(self.value_noise)
-        course = self._course(numbers[dim:])
-        return jnp.concatenate([self.emulator(numbers[:dim], course), self._numbers(course.later(self.emulator.dt))])
+        schedule = self._schedule(numbers[dim:])
+        return jnp.concatenate(
+            [self.emulator(numbers[:dim], schedule), self._numbers(schedule.later(self.emulator.dt))]
+        )
 
     def _noise_root(self) -> Array:
         return jnp.diag(jnp.concatenate([self.model_noise, self._numbers(self.wander)]))
@@ -207,12 +213,12 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
         shrink = jnp.minimum(1, MOST_SPREAD * scale / belief.deviation[: len(scale)])
         return GaussianState(belief.mean, belief.root.at[: len(scale)].multiply(shrink[:, None]))
 
-    def _numbers(self, course: HarmonicSchedule) -> Array:
-        return ravel_pytree(dataclasses.replace(course, frequencies=course.frequencies[:0]))[0]
+    def _numbers(self, schedule: HarmonicSchedule) -> Array:
+        return ravel_pytree(dataclasses.replace(schedule, frequencies=schedule.frequencies[:0]))[0]
 
-    def _course(self, numbers: Array) -> HarmonicSchedule:
-        without = dataclasses.replace(self.course, frequencies=self.course.frequencies[:0])
-        return dataclasses.replace(ravel_pytree(without)[1](numbers), frequencies=self.course.frequencies)
+    def _schedule(self, numbers: Array) -> HarmonicSchedule:
+        without = dataclasses.replace(self.schedule, frequencies=self.schedule.frequencies[:0])
+        return dataclasses.replace(ravel_pytree(without)[1](numbers), frequencies=self.schedule.frequencies)
 
 
 def _either(condition: Any, a: Any, b: Any) -> Any:

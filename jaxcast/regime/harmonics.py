@@ -121,33 +121,33 @@ class Allowed(NamedTuple):
     oscillations: Float[Array, " oscillation"]
 
 
-def misfit(course: HarmonicSchedule, constants: tuple[Emulator, Allowed], step: Any) -> Float[Array, " dim"]:
+def misfit(schedule: HarmonicSchedule, constants: tuple[Emulator, Allowed], step: Any) -> Float[Array, " dim"]:
     """Computes the residual of one step, in standard deviations of the state.
 
     Args:
-        course: the schedule.
+        schedule: the schedule.
         constants: the emulator, and what the fit may change.
         step: time, state before and after, and weight.
     """
     emulator, allowed = constants
     time, before, after, weight = step
-    course = _restricted(course, allowed).later(time)
-    return weight * (emulator(before, course) - after) / emulator.system.scale
+    schedule = _restricted(schedule, allowed).later(time)
+    return weight * (emulator(before, schedule) - after) / emulator.system.scale
 
 
-def _restricted(course: HarmonicSchedule, allowed: Allowed) -> HarmonicSchedule:
+def _restricted(schedule: HarmonicSchedule, allowed: Allowed) -> HarmonicSchedule:
     on = allowed.oscillations[:, None]
     return dataclasses.replace(
-        course, slope=course.slope * allowed.slope, cosines=course.cosines * on, sines=course.sines * on
+        schedule, slope=schedule.slope * allowed.slope, cosines=schedule.cosines * on, sines=schedule.sines * on
     )
 
 
 @jax.jit
-def revealed(course: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tuple[Array, Array, Array]:
+def revealed(schedule: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tuple[Array, Array, Array]:
     """Estimates the regime at each step from the residuals, by Gauss-Newton.
 
     Args:
-        course: the schedule so far.
+        schedule: the schedule so far.
         emulator: of the ensemble.
         steps: of the trajectory.
 
@@ -157,7 +157,7 @@ def revealed(course: HarmonicSchedule, emulator: Emulator, steps: Steps) -> tupl
     """
 
     def one(step: Any) -> tuple[Array, Array, Array]:
-        seen = course.later(step.time)
+        seen = schedule.later(step.time)
 
         def missed(shift: Array) -> Array:
             moved = dataclasses.replace(seen, level=seen.level + shift)
@@ -236,11 +236,11 @@ def fit_harmonics(
         >>> emulator = jaxcast.regime.fit_emulator(
         ...     truth.states, forecasts=forecasts, dt=0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4
         ... )
-        >>> course = jaxcast.regime.fit_harmonics(truth.states, emulator=emulator, most_oscillations=0)
-        >>> round(float(emulator.offset[0] + emulator.unit[0] * course.level[0]), 3)
+        >>> schedule = jaxcast.regime.fit_harmonics(truth.states, emulator=emulator, most_oscillations=0)
+        >>> round(float(emulator.offset[0] + emulator.unit[0] * schedule.level[0]), 3)
         5.0
     """
-    return find_courses(states, emulator=emulator, most_oscillations=most_oscillations)[0].whole
+    return find_schedules(states, emulator=emulator, most_oscillations=most_oscillations)[0].whole
 
 
 class FittedHarmonics(NamedTuple):
@@ -259,7 +259,7 @@ class FittedHarmonics(NamedTuple):
     is_exact: bool
 
 
-def find_courses(
+def find_schedules(
     states: Float[Array, "time dim"], *, emulator: Emulator, most_oscillations: int = MOST_OSCILLATIONS
 ) -> list[FittedHarmonics]:
     """Finds the schedule of `fit_harmonics`, and a level or trend where it is not exact.
@@ -285,7 +285,7 @@ def find_courses(
     level = search.refine(HarmonicSchedule(zero, zero, none, waves, waves), Allowed(jnp.zeros((), states.dtype), none))
     trend = level
     if not search.is_exact(level):
-        sloping = search.refine(level.course, level.allowed._replace(slope=jnp.ones((), states.dtype)))
+        sloping = search.refine(level.schedule, level.allowed._replace(slope=jnp.ones((), states.dtype)))
         trend = sloping if search.is_gain(level, sloping) else level
     best = search.with_oscillations(trend)
     if best is trend:
@@ -294,7 +294,7 @@ def find_courses(
     return [found] if found.is_exact else [found, search.finished(trend)]
 
 
-def improve_course(emulator: Emulator, steps: Steps, found: FittedHarmonics) -> FittedHarmonics:
+def improve_schedule(emulator: Emulator, steps: Steps, found: FittedHarmonics) -> FittedHarmonics:
     """Refits a schedule to another emulator, and adds the oscillations that this reveals.
 
     Args:
@@ -322,13 +322,13 @@ class Candidate(NamedTuple):
     """A schedule that is tried.
 
     Args:
-        course: the schedule, fitted to the first three quarters.
+        schedule: the schedule, fitted to the first three quarters.
         allowed: what the fit could change.
         head: its misfit there.
         tail: squared misfit of every step of the last quarter.
     """
 
-    course: HarmonicSchedule
+    schedule: HarmonicSchedule
     allowed: Allowed
     head: float
     tail: np.ndarray
@@ -341,16 +341,16 @@ class Search:
         self.emulator, self.steps = emulator, steps
         self.num_head = int(np.sum(np.asarray(steps.weight) > 0))
 
-    def refine(self, course: HarmonicSchedule, allowed: Allowed) -> Candidate:
+    def refine(self, schedule: HarmonicSchedule, allowed: Allowed) -> Candidate:
         """Fits a schedule to the head."""
-        course, head = self._fit(course, allowed, self.steps)
-        squares = sum_of_squares(misfit, course, (self.emulator, allowed), self._all_steps())
-        return Candidate(_restricted(course, allowed), allowed, head, np.asarray(squares)[self.num_head :])
+        schedule, head = self._fit(schedule, allowed, self.steps)
+        squares = sum_of_squares(misfit, schedule, (self.emulator, allowed), self._all_steps())
+        return Candidate(_restricted(schedule, allowed), allowed, head, np.asarray(squares)[self.num_head :])
 
     def finished(self, tried: Candidate) -> FittedHarmonics:
         """Returns a schedule with its refit to the whole trajectory."""
-        whole, _ = self._fit(tried.course, tried.allowed, self._all_steps())
-        return FittedHarmonics(tried.course, _restricted(whole, tried.allowed), tried.allowed, self.is_exact(tried))
+        whole, _ = self._fit(tried.schedule, tried.allowed, self._all_steps())
+        return FittedHarmonics(tried.schedule, _restricted(whole, tried.allowed), tried.allowed, self.is_exact(tried))
 
     def with_oscillations(self, best: Candidate) -> Candidate:
         """Adds oscillations as long as they forecast the tail better.
@@ -364,8 +364,8 @@ class Search:
                 break
             more = ahead.allowed._replace(oscillations=ahead.allowed.oscillations.at[k].set(1))
             tried = []
-            for course in self.with_peaks(ahead.course, k):
-                tried.append(self.refine(course, more))
+            for schedule in self.with_peaks(ahead.schedule, k):
+                tried.append(self.refine(schedule, more))
                 if self.is_gain(best, tried[-1]):
                     best = ahead = tried[-1]
                     num_on_trust = 0
@@ -390,13 +390,13 @@ class Search:
     def _all_steps(self) -> Steps:
         return self.steps._replace(weight=jnp.ones_like(self.steps.weight))
 
-    def _fit(self, course: HarmonicSchedule, allowed: Allowed, steps: Steps) -> tuple[HarmonicSchedule, float]:
+    def _fit(self, schedule: HarmonicSchedule, allowed: Allowed, steps: Steps) -> tuple[HarmonicSchedule, float]:
         target = steps.before.size * (10 * float(jnp.finfo(steps.before.dtype).eps)) ** 2
-        return levenberg_marquardt(misfit, course, (self.emulator, allowed), steps, target=target)
+        return levenberg_marquardt(misfit, schedule, (self.emulator, allowed), steps, target=target)
 
-    def with_peaks(self, course: HarmonicSchedule, k: int) -> list[HarmonicSchedule]:
+    def with_peaks(self, schedule: HarmonicSchedule, k: int) -> list[HarmonicSchedule]:
         """Returns schedules with a k-th oscillation at peaks of the residuals' spectrum."""
-        shift, information, _ = revealed(course, self.emulator, self.steps)
+        shift, information, _ = revealed(schedule, self.emulator, self.steps)
         shift, weight = certain(shift, information)
         shift, weight = (np.asarray(a)[: self.num_head] for a in (shift, weight))
         length = 8 * len(self.steps.time)
@@ -410,11 +410,12 @@ class Search:
             if len(peaks) == NUM_PEAKS:
                 break
         return [
-            self._with(course, k, 2 * np.pi * peak / length / float(self.emulator.dt), shift, weight) for peak in peaks
+            self._with(schedule, k, 2 * np.pi * peak / length / float(self.emulator.dt), shift, weight)
+            for peak in peaks
         ]
 
     def _with(
-        self, course: HarmonicSchedule, k: int, frequency: float, shift: np.ndarray, weight: np.ndarray
+        self, schedule: HarmonicSchedule, k: int, frequency: float, shift: np.ndarray, weight: np.ndarray
     ) -> HarmonicSchedule:
         angles = frequency * (np.asarray(self.steps.time)[: len(shift)] + float(self.emulator.dt) / 2)
         waves = np.stack([np.cos(angles), np.sin(angles)], 1)
@@ -423,8 +424,8 @@ class Search:
         seen = np.einsum("nw,nc->wc", waves, shift).ravel()
         cosines, sines = np.linalg.lstsq(both, seen, rcond=None)[0].reshape(2, num)
         return dataclasses.replace(
-            course,
-            frequencies=course.frequencies.at[k].set(frequency),
-            cosines=course.cosines.at[k].set(cosines),
-            sines=course.sines.at[k].set(sines),
+            schedule,
+            frequencies=schedule.frequencies.at[k].set(frequency),
+            cosines=schedule.cosines.at[k].set(cosines),
+            sines=schedule.sines.at[k].set(sines),
         )

@@ -27,7 +27,7 @@ class Residuals(NamedTuple):
     model: Array
 
 
-def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> list[Residuals]:
+def explanations(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> list[Residuals]:
     """Splits the residuals by how those of one step correlate with those of the next.
 
     An error of the value at j appears twice, as e_j and as -J_j e_j; an error of a step once; a
@@ -42,12 +42,12 @@ def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> 
 
     Args:
         emulator: of the ensemble.
-        course: the fitted schedule.
+        schedule: the fitted schedule.
         steps: of the trajectory.
     """
-    shift, information, unexplained = revealed(course, emulator, steps)
+    shift, information, unexplained = revealed(schedule, emulator, steps)
     seen = (*certain(shift, information), unexplained)
-    regime, wander, shares = _told_apart(seen, emulator, course, steps)
+    regime, wander, shares = _told_apart(seen, emulator, schedule, steps)
     if not shares[0][0].any():
         shares = shares[:2]
     return [Residuals(regime, wander, value, model) for value, model in shares]
@@ -55,7 +55,7 @@ def explanations(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> 
 
 @jax.jit
 def _told_apart(
-    seen: tuple[Array, Array, Array], emulator: Emulator, course: HarmonicSchedule, steps: Steps
+    seen: tuple[Array, Array, Array], emulator: Emulator, schedule: HarmonicSchedule, steps: Steps
 ) -> tuple[Array, Array, list[tuple[Array, Array]]]:
     """Returns deviations of the regime, and of values and steps in three explanations."""
     shift, weight, unexplained = seen
@@ -74,8 +74,8 @@ def _told_apart(
     # Without residuals, two and three are zero.
     persistence = jnp.clip(jnp.where(wanders, three / jnp.where(wanders, two, 1), 1), 0.5, 0.999)
     variance = jnp.where(wanders, two / persistence**2, 0)
-    slopes = _slopes(emulator, course, steps)
-    total = _misses(emulator, course, steps)
+    slopes = _slopes(emulator, schedule, steps)
+    total = _misses(emulator, schedule, steps)
     dim, num_coordinates = unexplained.shape[1], len(variance)
     missed = jnp.where(wanders.any(), unexplained * jnp.sqrt(dim / max(dim - num_coordinates, 1)), total)
     norms = jnp.linalg.norm(missed, axis=1)
@@ -94,17 +94,17 @@ def _told_apart(
     return regime, wander, jax.tree.map(jnp.sqrt, shares)
 
 
-def _misses(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Float[Array, "step dim"]:
+def _misses(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> Float[Array, "step dim"]:
     def one(step: Any) -> Array:
-        return (step.after - emulator(step.before, course.later(step.time))) / emulator.system.scale
+        return (step.after - emulator(step.before, schedule.later(step.time))) / emulator.system.scale
 
     return jax.vmap(one)(steps)
 
 
-def _slopes(emulator: Emulator, course: HarmonicSchedule, steps: Steps) -> Float[Array, "step dim dim"]:
+def _slopes(emulator: Emulator, schedule: HarmonicSchedule, steps: Steps) -> Float[Array, "step dim dim"]:
     scale = emulator.system.scale
 
     def one(step: Any) -> Array:
-        return jax.jacfwd(lambda v: emulator(scale * v, course.later(step.time)) / scale)(step.before / scale)
+        return jax.jacfwd(lambda v: emulator(scale * v, schedule.later(step.time)) / scale)(step.before / scale)
 
     return jax.vmap(one)(steps)

@@ -182,4 +182,4 @@ def test_a_chaotic_regime_is_recommended_corrected_interpolation(tmp_path, capsy
         coordinates=np.linspace(28, 48, 6),
     )
     own = jaxcast.load_model(tmp_path / "regime").pool
-    np.testing.assert_allclose(own.course.level, plain.course.level, rtol=1e-6)
+    np.testing.assert_allclose(own.schedule.level, plain.schedule.level, rtol=1e-6)

@@ -52,7 +52,7 @@ def test_the_regime_is_found_and_reported_in_its_own_units(folder, cell):
     assert found["unit"] == pytest.approx([np.std([28, 38, 48])], rel=1e-6)
     assert found["value_noise"] == np.asarray(cell.value_noise).tolist()
     assert found["model_noise"] == np.asarray(cell.model_noise).tolist()
-    assert found["deviation"] == pytest.approx((cell.emulator.unit * cell.course_deviation.level).tolist())
+    assert found["deviation"] == pytest.approx((cell.emulator.unit * cell.schedule_deviation.level).tolist())
 
 
 def test_the_largest_oscillation_is_reported_first():

@@ -50,7 +50,7 @@ def linear(scale=(2.0, 5.0), decay=DECAY, num_candidates=2):
     )
 
 
-def course_of(level, slope=0.0, cosine=(), sine=()):
+def schedule_of(level, slope=0.0, cosine=(), sine=()):
     waves = [jnp.asarray(values, float).reshape(-1, 1) for values in (cosine, sine)]
     return HarmonicSchedule(jnp.asarray([level]), jnp.asarray([slope]), jnp.full(len(cosine), FREQUENCY), *waves)
 
@@ -65,7 +65,7 @@ def transition(dt):
 
 def cell_of(forecast_map=None, **options):
     return jaxcast.RegimeForecaster(
-        linear(), course_of(0.3, 0.1, [0.0], [0.0]), course_of(0.7, 0.2, [0.4], [0.6]), course_of(0.05, 0.01, [0.02], [0.03]),
+        linear(), schedule_of(0.3, 0.1, [0.0], [0.0]), schedule_of(0.7, 0.2, [0.4], [0.6]), schedule_of(0.05, 0.01, [0.02], [0.03]),
         jnp.asarray([0.3, 0.2]), jnp.asarray([0.1, 0.15]), jnp.asarray([[0.5, 0.5], [-0.5, 0.5]]), forecast_map, **options,
     )  # fmt: skip
 
@@ -134,9 +134,9 @@ def test_what_stands_where_a_value_is_unknown_changes_no_belief():
     np.testing.assert_array_equal(one.root, other.root)
 
 
-def simulated(course, num_steps, start=(1.0, 2.0)):
-    """States of the linear system under a course that is told from the middle of the steps."""
-    states, numbers = [np.asarray(start)], course.later(-DT * (num_steps // 2))
+def simulated(schedule, num_steps, start=(1.0, 2.0)):
+    """States of the linear system under a schedule that is told from the middle of the steps."""
+    states, numbers = [np.asarray(start)], schedule.later(-DT * (num_steps // 2))
     numbers = np.concatenate([np.ravel(getattr(numbers, name)) for name in ("level", "slope", "cosines", "sines")])
     for _ in range(num_steps):
         both = transition(DT) @ np.concatenate([states[-1], numbers])
@@ -185,7 +185,7 @@ def test_a_course_is_fitted_to_the_head_and_finished_on_all(emulator):
         states.append((transition(DT) @ [*states[-1], 1.0 if n < 60 else 2.0, 0, 0, 0])[:2])
     search = Search(emulator, steps_of(emulator, jnp.asarray(np.stack(states))))
     found = search.refine(blank(1), Allowed(jnp.asarray(0.0), jnp.zeros(1)))
-    np.testing.assert_allclose(found.course.level, [1.0], rtol=1e-6)
+    np.testing.assert_allclose(found.schedule.level, [1.0], rtol=1e-6)
     assert found.tail.shape == (20,)
     assert found.tail.min() > 1e-3
     finished = search.finished(found)
@@ -195,16 +195,16 @@ def test_a_course_is_fitted_to_the_head_and_finished_on_all(emulator):
 
 
 def test_the_highest_peak_is_the_oscillation_with_its_phase(emulator):
-    course = course_of(0.2, 0.0, [0.5], [-0.8])
-    search = Search(emulator, steps_of(emulator, simulated(course, 160)))
-    (first, *_) = search.with_peaks(course_of(0.2, 0.0, [0.0], [0.0]), 0)
+    schedule = schedule_of(0.2, 0.0, [0.5], [-0.8])
+    search = Search(emulator, steps_of(emulator, simulated(schedule, 160)))
+    (first, *_) = search.with_peaks(schedule_of(0.2, 0.0, [0.0], [0.0]), 0)
     np.testing.assert_allclose(first.frequencies, [FREQUENCY], rtol=5e-3)
     at = DT * jnp.arange(-60.0, 60.0)
-    off = jax.vmap(first)(at) - jax.vmap(course)(at)
+    off = jax.vmap(first)(at) - jax.vmap(schedule)(at)
     assert np.sqrt(np.mean(off**2)) < 0.15  # half a step late alone is 0.27
     # What has less than a period in the trajectory is a trend, of which a ramp is most.
-    ramp = Search(emulator, steps_of(emulator, simulated(course_of(0.2, 0.1, [0.0], [0.0]), 160)))
-    peaks = ramp.with_peaks(course_of(0.2, 0.0, [0.0], [0.0]), 0)
+    ramp = Search(emulator, steps_of(emulator, simulated(schedule_of(0.2, 0.1, [0.0], [0.0]), 160)))
+    peaks = ramp.with_peaks(schedule_of(0.2, 0.0, [0.0], [0.0]), 0)
     assert all(float(peak.frequencies[0]) >= 2 * np.pi / (160 * DT) * (1 - 1e-9) for peak in peaks)
 
 
@@ -249,20 +249,20 @@ def test_a_wandering_regime_is_recognised_by_its_persistence(emulator):
     for n in range(1, num_steps):
         levels[n] = persistence * levels[n - 1] + deviation * np.sqrt(1 - persistence**2) * rng.normal()
     steps = steps_of(emulator, seen_under(levels, rng))
-    told, of_steps, _ = explanations(emulator, course_of(0.0), steps)
+    told, of_steps, _ = explanations(emulator, schedule_of(0.0), steps)
     np.testing.assert_allclose(told.regime, [deviation], rtol=0.09)
     np.testing.assert_allclose(told.wander, [deviation * np.sqrt(1 - persistence**2)], rtol=0.09)
 
     # One of two directions is explained by the regime; the farthest twentieth may be jumps.
-    _, _, unexplained = revealed(course_of(0.0), emulator, steps)
+    _, _, unexplained = revealed(schedule_of(0.0), emulator, steps)
     missed = np.asarray(unexplained) * np.sqrt(2)
     norms = np.linalg.norm(missed, axis=1)
     ordinary = missed[norms <= np.quantile(norms, 0.95)]
     np.testing.assert_allclose(of_steps.model, np.sqrt((ordinary**2).mean(0)), rtol=1e-6)
     # What stays where it is counts as nearly so: no regime is held for ever.
-    still = explanations(emulator, course_of(0.0), steps_of(emulator, seen_under(np.full(num_steps, 0.8), rng, 1e-3)))[
-        0
-    ]
+    still = explanations(
+        emulator, schedule_of(0.0), steps_of(emulator, seen_under(np.full(num_steps, 0.8), rng, 1e-3))
+    )[0]
     np.testing.assert_allclose(still.regime, [0.8], rtol=0.02)
     np.testing.assert_allclose(still.wander, still.regime * np.sqrt(1 - 0.999**2), rtol=1e-6)
 
@@ -281,7 +281,7 @@ def test_what_is_left_over_follows_from_its_moments():
     """Without a wandering regime: values by what is missed twice, steps by the rest; then all of it to either."""
     rng = np.random.default_rng(1)
     emulator, scale, num_steps = quadratic(), np.asarray([2.0, 5.0]), 400
-    run = jax.jit(lambda u: emulator(u, course_of(0.0)))
+    run = jax.jit(lambda u: emulator(u, schedule_of(0.0)))
     states = [scale]
     for _ in range(num_steps):
         states.append(np.asarray(run(states[-1])) + 0.3 * scale * rng.normal(size=2))
@@ -295,7 +295,7 @@ def test_what_is_left_over_follows_from_its_moments():
     model = np.maximum(total - value - squares @ value, 0)
     assert (value > 0).all()
     if_values = value * total.sum() / (value + squares @ value).sum()
-    readings = explanations(emulator, course_of(0.0), steps)
+    readings = explanations(emulator, schedule_of(0.0), steps)
     of_all = ((value, model), (0 * value, total), (if_values, 0 * value))
     for told, (of_values, of_steps) in zip(readings, of_all, strict=True):
         # Neighbouring pairs are one fewer than the steps.
@@ -305,10 +305,10 @@ def test_what_is_left_over_follows_from_its_moments():
         assert not np.asarray(told.wander).any()
 
 
-def made(left, course=None, num_candidates=2, degree=3):
-    course = course_of(0.3, 0.05, [0.4], [0.3]) if course is None else course
+def made(left, schedule=None, num_candidates=2, degree=3):
+    schedule = schedule_of(0.3, 0.05, [0.4], [0.3]) if schedule is None else schedule
     return fitting._make(
-        linear(num_candidates=num_candidates), course, left, num_steps=100, forecast_map=lambda u: jnp.stack([u, u]),
+        linear(num_candidates=num_candidates), schedule, left, num_steps=100, forecast_map=lambda u: jnp.stack([u, u]),
         degree=degree,
     )  # fmt: skip
 
@@ -321,12 +321,12 @@ def test_a_forecaster_is_as_unsure_as_what_was_left_over():
     np.testing.assert_allclose(cell.model_noise, [0.6, 2.0], rtol=1e-9)
     np.testing.assert_allclose(cell.wander.level, [0.2], rtol=1e-9)
     along = 0.05 * 100 * DT / np.sqrt(12)
-    np.testing.assert_allclose(cell.course_deviation.level, [np.sqrt(0.6**2 + 0.5**2 + along**2)], rtol=1e-9)
-    np.testing.assert_allclose(cell.course_deviation.cosines, [[0.5 / np.sqrt(2)]], rtol=1e-9)
-    np.testing.assert_allclose((cell.course.level, cell.course.slope), ([0.3], [0.05]))
-    assert not np.asarray(cell.course.cosines).any()
-    assert not np.asarray(cell.course.sines).any()
-    for rest in (cell.wander.slope, cell.wander.cosines, cell.wander.sines, cell.course_deviation.slope):
+    np.testing.assert_allclose(cell.schedule_deviation.level, [np.sqrt(0.6**2 + 0.5**2 + along**2)], rtol=1e-9)
+    np.testing.assert_allclose(cell.schedule_deviation.cosines, [[0.5 / np.sqrt(2)]], rtol=1e-9)
+    np.testing.assert_allclose((cell.schedule.level, cell.schedule.slope), ([0.3], [0.05]))
+    assert not np.asarray(cell.schedule.cosines).any()
+    assert not np.asarray(cell.schedule.sines).any()
+    for rest in (cell.wander.slope, cell.wander.cosines, cell.wander.sines, cell.schedule_deviation.slope):
         assert (np.asarray(rest) < 1e-9).all()
 
 
@@ -346,13 +346,13 @@ def test_weights_are_polynomials_with_no_more_terms_than_candidates(num_candidat
 
 def test_readings_are_judged_by_the_last_quarter_alone():
     """And lost: e^2 / (e^2 + 0.35) of the error in deviations of the state; what is not finite counts as one."""
-    states = simulated(course_of(0.3, 0.0, [0.0], [0.0]), 199)
+    states = simulated(schedule_of(0.3, 0.0, [0.0], [0.0]), 199)
     trajectory = jaxcast.Trajectory(DT * jnp.arange(200.0), states)
     windows = fitting._late_windows(trajectory)
     assert windows.times.min() == pytest.approx(DT * 150)
     assert windows.times.max() == pytest.approx(DT * 199)
     off = windows._replace(truth=windows.truth + jnp.asarray([2.0, 10.0]))
-    right = dataclasses.replace(made(NOTHING, course_of(0.3)), forecast_map=None)
+    right = dataclasses.replace(made(NOTHING, schedule_of(0.3)), forecast_map=None)
     lost = dataclasses.replace(right, emulator=linear(decay=np.diag([2e9, 2e9])))
     losses = fitting._losses([right, lost], off)
     errors = (1 + 4) / 2  # (2 / 2)^2 and (10 / 5)^2
@@ -363,39 +363,39 @@ def test_readings_are_judged_by_the_last_quarter_alone():
 def test_the_trial_knows_the_head_and_what_is_kept_knows_all(monkeypatch, best):
     """What forecasts the last quarter was fitted to what comes before it; the chosen reading is then that of all."""
     emulator = dataclasses.replace(linear(), error=jnp.asarray(1.0))
-    states = simulated(course_of(0.3, 0.0, [0.0], [0.0]), 119)
+    states = simulated(schedule_of(0.3, 0.0, [0.0], [0.0]), 119)
     trajectory = jaxcast.Trajectory(DT * jnp.arange(120.0), states)
     nothing = Allowed(jnp.asarray(0.0), jnp.zeros(0))
-    found = [FittedHarmonics(course_of(0.1 + k), course_of(0.2 + k), nothing, False) for k in range(2)]
+    found = [FittedHarmonics(schedule_of(0.1 + k), schedule_of(0.2 + k), nothing, False) for k in range(2)]
     seen, told = [], []
-    monkeypatch.setattr(fitting, "find_courses", lambda *_, **__: found)
+    monkeypatch.setattr(fitting, "find_schedules", lambda *_, **__: found)
     monkeypatch.setattr(fitting, "_corrected", lambda *_: None)
-    monkeypatch.setattr(fitting, "explanations", lambda _, course, steps: told.append(course) or [NOTHING])
+    monkeypatch.setattr(fitting, "explanations", lambda _, schedule, steps: told.append(schedule) or [NOTHING])
     monkeypatch.setattr(
         fitting, "_losses", lambda cells, windows: seen.append((cells, windows)) or [float(k != best) for k in range(2)]
     )
 
-    def make(emulator, course, left, is_corrected=False):
+    def make(emulator, schedule, left, is_corrected=False):
         return fitting._make(
-            emulator, course, left, is_corrected, num_steps=119, forecast_map=lambda u: jnp.stack([u, u]), degree=1
+            emulator, schedule, left, is_corrected, num_steps=119, forecast_map=lambda u: jnp.stack([u, u]), degree=1
         )
 
     cell, trial = fitting._read(trajectory, emulator, make)
     np.testing.assert_allclose([float(c.level[0]) for c in told], [0.1, 1.1])
-    np.testing.assert_allclose([float(one.course.level[0]) for one in seen[0][0]], [0.1, 1.1])
-    assert float(cell.course.level[0]) == pytest.approx(0.2 + best)
-    assert float(trial.cell.course.level[0]) == pytest.approx(0.1 + best)
+    np.testing.assert_allclose([float(one.schedule.level[0]) for one in seen[0][0]], [0.1, 1.1])
+    assert float(cell.schedule.level[0]) == pytest.approx(0.2 + best)
+    assert float(trial.cell.schedule.level[0]) == pytest.approx(0.1 + best)
     assert trial.num_samples == 90
     assert seen[0][1].times.min() >= trajectory.times[trial.num_samples]
     assert isinstance(steps_of(emulator, states), Steps)
 
 
 def test_oscillations_are_ordered_by_their_size_in_the_users_units():
-    course = HarmonicSchedule(
+    schedule = HarmonicSchedule(
         jnp.asarray([0.5]), jnp.asarray([0.01]), jnp.asarray([1.0, 4.0, 2.0]), jnp.asarray([[0.3], [0.6], [0.0]]),
         jnp.asarray([[0.0], [-0.8], [0.5]]),
     )  # fmt: skip
-    found = findings(dataclasses.replace(made(NOTHING, course), forecast_map=None))
+    found = findings(dataclasses.replace(made(NOTHING, schedule), forecast_map=None))
     told = [(wave["period"], wave["amplitude"]) for wave in found["oscillations"]]
     expected = [(2 * np.pi / 4, [UNIT * 1.0]), (2 * np.pi / 2, [UNIT * 0.5]), (2 * np.pi, [UNIT * 0.3])]
     for (period, amplitude), (wanted, size) in zip(told, expected, strict=True):

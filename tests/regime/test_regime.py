@@ -1,4 +1,4 @@
-"""The regime forecaster: an emulator of the ensemble, the regime's course, and a filter over state and regime."""
+"""The regime forecaster: an emulator of the ensemble, the regime's schedule, and a filter over state and regime."""
 
 import dataclasses
 from functools import cache
@@ -12,7 +12,7 @@ import jaxcast
 from jaxcast.regime import kalman
 from jaxcast.regime.emulator import fit_emulator
 from jaxcast.regime.fit import _make
-from jaxcast.regime.harmonics import HarmonicSchedule, Steps, find_courses, fit_harmonics, steps_of
+from jaxcast.regime.harmonics import HarmonicSchedule, Steps, find_schedules, fit_harmonics, steps_of
 from jaxcast.regime.kalman import GaussianState, observe, predict, root_of
 from jaxcast.regime.noise import Residuals, explanations
 
@@ -106,9 +106,9 @@ def test_course_is_found_without_its_shape_being_given(schedule, periods, slope)
     _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
     forecasts = jaxcast.dynamics.forecasts_along(candidates, train)
     emulator = fit_emulator(train.states, forecasts=forecasts, dt=0.1, coordinates=RHO, num_substeps=10)
-    course = fit_harmonics(train.states, emulator=emulator).trimmed()
-    np.testing.assert_allclose(np.sort(2 * np.pi / np.asarray(course.frequencies)), periods, rtol=1e-8)
-    np.testing.assert_allclose(emulator.unit * course.slope, slope, atol=1e-9)
+    schedule = fit_harmonics(train.states, emulator=emulator).trimmed()
+    np.testing.assert_allclose(np.sort(2 * np.pi / np.asarray(schedule.frequencies)), periods, rtol=1e-8)
+    np.testing.assert_allclose(emulator.unit * schedule.slope, slope, atol=1e-9)
 
 
 @pytest.mark.slow
@@ -118,17 +118,17 @@ def test_course_that_nobody_can_foresee_is_a_level_that_wanders():
     schedule = f"piecewise_constant(times={times.tolist()}, values={values.tolist()})"
     _, candidates, train, _ = make(f"lorenz63(rho={schedule})")
     cell = jaxcast.fit_regime(train, forecast_map=candidates, coordinates=RHO, num_substeps=10)
-    assert not len(cell.course.frequencies)
-    spread = float(cell.emulator.unit[0] * cell.course_deviation.level[0])
+    assert not len(cell.schedule.frequencies)
+    spread = float(cell.emulator.unit[0] * cell.schedule_deviation.level[0])
     assert 0.5 * values.std() < spread < 2 * values.std()
     assert float(cell.wander.level[0]) > 1e-3
 
 
 def test_schedule_fitted_from_a_later_start_is_the_same():
     rng = np.random.default_rng(0)
-    course = HarmonicSchedule(*map(jnp.asarray, (rng.normal(size=2), rng.normal(size=2), rng.uniform(1, 3, 3))),
+    schedule = HarmonicSchedule(*map(jnp.asarray, (rng.normal(size=2), rng.normal(size=2), rng.uniform(1, 3, 3))),
                     *map(jnp.asarray, rng.normal(size=(2, 3, 2))))  # fmt: skip
-    np.testing.assert_allclose(course.later(1.7)(0.4), course(2.1), rtol=1e-12)
+    np.testing.assert_allclose(schedule.later(1.7)(0.4), schedule(2.1), rtol=1e-12)
 
 
 def test_filter_of_a_linear_system_is_the_kalman_filter():
@@ -233,14 +233,14 @@ NOWHERE = Residuals(*np.zeros((2, 1)), *np.zeros((2, 3)))
 def test_the_belief_before_anything_is_seen_is_as_broad_as_the_course_is_along_the_training(slope, waves):
     emulator, num_steps = fitted().emulator, 2000
     cosines, sines, frequencies = (np.asarray([wave[k] for wave in waves], float) for k in range(3))
-    course = HarmonicSchedule(
+    schedule = HarmonicSchedule(
         jnp.asarray([0.1]), jnp.asarray([slope]), jnp.asarray(frequencies), jnp.asarray(cosines)[:, None],
         jnp.asarray(sines)[:, None],
     )  # fmt: skip
-    cell = _make(emulator, course, NOWHERE, num_steps=num_steps, forecast_map=make()[1], degree=3)
+    cell = _make(emulator, schedule, NOWHERE, num_steps=num_steps, forecast_map=make()[1], degree=3)
     times = emulator.dt * (np.arange(num_steps) - num_steps // 2)
-    values = np.asarray(jax.vmap(course)(jnp.asarray(times)))[:, 0]
-    deviation = cell.course_deviation
+    values = np.asarray(jax.vmap(schedule)(jnp.asarray(times)))[:, 0]
+    deviation = cell.schedule_deviation
     variance = deviation.level[0] ** 2 + ((deviation.cosines**2 + deviation.sines**2) / 2).sum()
     np.testing.assert_allclose(variance, 0.5**2 + values.var(), rtol=0.02)
 
@@ -256,8 +256,8 @@ def test_noise_of_values_is_separated_from_noise_of_steps(kind):
         steps = steps_of(cell.emulator, train.states + noise)
     else:
         steps = steps._replace(after=steps.after + noise[1:])
-    course = find_courses(train.states, emulator=cell.emulator)[0].whole
-    told = explanations(cell.emulator, course, steps)[0]
+    schedule = find_schedules(train.states, emulator=cell.emulator)[0].whole
+    told = explanations(cell.emulator, schedule, steps)[0]
     own, other = (told.value, told.model) if kind == "value" else (told.model, told.value)
     np.testing.assert_allclose(np.sqrt(np.mean(np.square(own))), 0.02, rtol=0.2)
     assert np.sqrt(np.mean(np.square(other))) < 0.01
@@ -273,7 +273,7 @@ def test_without_coordinates_too():
     *_, windows = make()
     cell = fitted(with_coordinates=False)
     assert np.median(valid_times(cell, windows)) == 10.0
-    np.testing.assert_allclose(2 * np.pi / cell.course.frequencies, [PERIOD], rtol=1e-6)
+    np.testing.assert_allclose(2 * np.pi / cell.schedule.frequencies, [PERIOD], rtol=1e-6)
 
 
 def test_uncertainty_shrinks_with_truth_and_grows_without():
@@ -303,7 +303,7 @@ def test_observation_noise_is_found_and_filtered_out():
         drawn = np.random.default_rng(seed).normal(size=train.states.shape)
         noisy = train._replace(states=train.states + 0.03 * scale * drawn)
         cell = jaxcast.fit_regime(noisy, forecast_map=candidates, coordinates=RHO, num_substeps=10)
-        np.testing.assert_allclose(2 * np.pi / cell.course.frequencies, [PERIOD], rtol=3e-4)
+        np.testing.assert_allclose(2 * np.pi / cell.schedule.frequencies, [PERIOD], rtol=3e-4)
         forecast = jaxcast.open_loop(cell, noisy.states, noisy.times).forecast
         noises.append(np.asarray(cell.value_noise) / scale)
         model_noises.append(np.asarray(cell.model_noise) / scale)
@@ -372,7 +372,7 @@ def test_a_truth_of_which_nothing_at_all_is_left_over_has_no_nan():
 def test_a_regime_that_stands_still_is_forecast_too(rho):
     _, candidates, train, windows = make(f"lorenz63(rho={rho})")
     cell = jaxcast.fit_regime(train, forecast_map=candidates, coordinates=RHO, num_substeps=10)
-    assert not len(cell.course.frequencies)
+    assert not len(cell.schedule.frequencies)
     assert (valid_times(cell, windows) == 10.0).all()
 
 

@@ -76,12 +76,12 @@ def regime(forecast_map=None):
         theta, jnp.zeros(3), 8 * jnp.ones(3), jnp.asarray([[-1.0], [1.0]]), *factors
     )
     emulator = jaxcast.regime.Emulator(system, jnp.ones(1), 2 * jnp.ones(1), jnp.asarray(0.1), jnp.asarray(1e-15), 4)
-    courses = [
+    schedules = [
         jaxcast.regime.HarmonicSchedule(normal(1), normal(1), jnp.asarray([4.0]), abs(normal(1, 1)), abs(normal(1, 1)))
         for _ in range(3)
     ]
     noises = 1e-3 * jnp.ones(3), 1e-4 * jnp.ones(3)
-    return jaxcast.RegimeForecaster(emulator, *courses, *noises, jnp.asarray([[0.5, 0.5], [-0.5, 0.5]]), forecast_map)
+    return jaxcast.RegimeForecaster(emulator, *schedules, *noises, jnp.asarray([[0.5, 0.5], [-0.5, 0.5]]), forecast_map)
 
 
 @pytest.fixture(scope="module")

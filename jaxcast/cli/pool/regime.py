@@ -155,7 +155,7 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
     Args:
         cell: The forecaster.
     """
-    emulator, schedule = cell.emulator, cell.course
+    emulator, schedule = cell.emulator, cell.schedule
     found = coordinates_of(cell.forecast_map)
     amplitudes = np.asarray(cell.amplitudes)
     order = np.argsort(-np.abs(amplitudes / np.asarray(emulator.unit)).max(1, initial=0))
@@ -168,7 +168,7 @@ def findings(cell: RegimeForecaster) -> dict[str, Any]:
         "oscillations": [
             {"period": float(cell.periods[k]), "amplitude": amplitudes[k].tolist()} for k in order.tolist()
         ],
-        "deviation": (emulator.unit * cell.course_deviation.level).tolist(),
+        "deviation": (emulator.unit * cell.schedule_deviation.level).tolist(),
         "wander": (emulator.unit * cell.wander.level).tolist(),
         "unit": emulator.unit.tolist(),
         "value_noise": cell.value_noise.tolist(),
