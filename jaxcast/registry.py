@@ -97,6 +97,19 @@ def names_of(base: type) -> dict[str, Any]:
     return {name: cls for name, cls in _CLASSES.items() if issubclass(cls, base) and not inspect.isabstract(cls)}
 
 
+def undefined_of(name: str) -> list[str]:
+    """Returns what a registered class must still define before it can be used.
+
+    Args:
+        name: of the class.
+
+    Returns:
+        Names of abstract members; none for a class that is complete, or that there is not.
+    """
+    cls = _CLASSES.get(name)
+    return sorted(cls.__abstractmethods__) if cls is not None and inspect.isabstract(cls) else []
+
+
 def name_of(cls: type) -> str | None:
     """Returns the name of a class.
 

@@ -88,6 +88,29 @@ def test_a_system_is_its_text(mine):
     np.testing.assert_allclose(mine["my_system"].Halvorsen(a=1.7)(0.0, (x, y, z)), expected, rtol=1e-12)
 
 
+class Halfway(jaxcast.dynamics.SmoothSchedule, name="halfway"):
+    """Between two values at all times."""
+
+    first: jaxcast.dynamics.Parameter
+    second: jaxcast.dynamics.Parameter
+
+    def __call__(self, t):
+        return (self.first + self.second) / 2
+
+
+def test_a_schedule_is_its_text_and_kept_with_candidates(tmp_path):
+    text = "lorenz63(rho=halfway(first=[26, 28], second=30))"
+    with pytest.raises(jaxcast.InputError, match="first must be one number"):
+        jaxcast.dynamics.parse_candidates(text)
+    systems = [jaxcast.dynamics.parse_system(f"lorenz63(rho=halfway(first={first}, second=30))") for first in (26, 28)]
+    assert [float(system.at(0.0).rho) for system in systems] == [28.0, 29.0]
+    ensemble = jaxcast.flow_map(jaxcast.stack_systems(systems), dt=0.1, h=0.02)
+    stored = kept_as_it_is(jaxcast.equal_weights(2), tmp_path, forecast_map=ensemble)
+    assert jax.tree.structure(stored.forecast_map) == jax.tree.structure(ensemble)
+    (needed,) = json.loads((tmp_path / "pool.json").read_text())["candidates"]["classes"]
+    assert needed == {"class": "halfway", "module": __name__, "arguments": {}}
+
+
 def test_a_pool_over_a_system_is_kept_with_it(mine, tmp_path):
     trajectory, ensemble = truth(mine), candidates(mine)
     samples = jaxcast.one_step_samples(trajectory, 2, ensemble)
@@ -231,6 +254,9 @@ def test_names_are_checked(tmp_path):
 
     class Once(jaxcast.System, name="once_only"):
         components = ("x",)
+
+    with pytest.raises(jaxcast.InputError, match="the class once_only does not define vector_field yet"):
+        jaxcast.dynamics.parse_system("once_only()")
 
     with pytest.raises(jaxcast.InputError, match=r"the name 'once_only' is taken by .*Once; give .*Twice another"):
 

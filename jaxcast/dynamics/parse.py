@@ -13,7 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.dynamics.schedules import LinearRamp, PiecewiseConstant, Schedule, SumOfCosines
 from jaxcast.dynamics.systems import System
 from jaxcast.errors import InputError, shown
-from jaxcast.registry import name_of, names_of
+from jaxcast.registry import name_of, names_of, undefined_of
 
 MAX_COUNT = 1_000_000
 
@@ -222,9 +222,12 @@ def _number(node: ast.expr, text: str) -> float:
 
 def _lookup(name: str, base: type, what: str, text: str) -> Any:
     table: dict[str, type] = names_of(base)
+    if undefined := undefined_of(name):
+        raise InputError(f"the class {name} does not define {', '.join(undefined)} yet; see jaxcast.{base.__name__}")
     if name not in table:
         raise InputError(
-            f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are {', '.join(table)}"
+            f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are {', '.join(table)}, "
+            "and your own once their module is imported (--import)"
         )
     return table[name]
 
