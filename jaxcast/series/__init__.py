@@ -7,9 +7,9 @@ from jaxcast.series.baselines import LastValue as LastValue
 from jaxcast.series.baselines import SeasonalLastValue as SeasonalLastValue
 from jaxcast.series.calendars import Calendar as Calendar
 from jaxcast.series.calibration import CalibratedForecaster as CalibratedForecaster
-from jaxcast.series.calibration import conformal_shifts as conformal_shifts
 from jaxcast.series.calibration import recent_volatility as recent_volatility
 from jaxcast.series.calibration import typical_change as typical_change
+from jaxcast.series.conformal import conformal_shifts as conformal_shifts
 from jaxcast.series.evaluation import ErrorsByLead as ErrorsByLead
 from jaxcast.series.evaluation import WindowScores as WindowScores
 from jaxcast.series.evaluation import errors_by_lead as errors_by_lead

@@ -13,11 +13,11 @@ from jaxcast.errors import InputError
 from jaxcast.progress import doing
 from jaxcast.series.calibration import (
     CalibratedForecaster,
-    conformal_shifts,
     recent_volatility,
     shifted,
     typical_change,
 )
+from jaxcast.series.conformal import conformal_shifts
 from jaxcast.series.evaluation import WindowScores, window_scores
 from jaxcast.series.methods import check_methods, chosen_methods, fit_method
 from jaxcast.series.model import SeriesModel
