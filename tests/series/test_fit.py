@@ -87,7 +87,11 @@ def test_a_forecast_from_an_earlier_date_sees_nothing_later():
 def test_covariates_of_arrays_are_those_of_a_file(tmp_path):
     heat = np.random.default_rng(2).normal(size=LENGTH + 2)
     values = np.stack([heat[:LENGTH], 3 * heat[:LENGTH]], 1) + 0.01 * np.random.default_rng(3).normal(size=(LENGTH, 2))
-    rows = [f"{DATES[0] + n}-01,{v},{w},{heat[n]}" for n, (v, w) in enumerate([*values.tolist(), ["", ""], ["", ""]])]
+    months = DATES[0] + np.arange(LENGTH + 2).astype("timedelta64[M]")
+    rows = [
+        f"{month}-01,{v},{w},{heat[n]}"
+        for n, (month, (v, w)) in enumerate(zip(months, [*values.tolist(), ["", ""], ["", ""]], strict=True))
+    ]
     (tmp_path / "t.csv").write_text("date,north,south,heat\n" + "\n".join(rows) + "\n")
     read = jaxcast.read_series(tmp_path / "t.csv", future_covariates=("heat",))
     made = table(values, future_covariates=np.repeat(heat[:, None, None], 2, 1))
