@@ -44,7 +44,7 @@ class RegressionInputs(FrozenPytree):
         >>> model = jaxcast.series.fit_lag_regression(
         ...     windows, inputs=Newest(), expansion=jaxcast.series.LinearFeatures(), penalty=0.0
         ... )
-        >>> model(walk).forecast.round(6).tolist()
+        >>> model(walk).forecast.round().tolist()
         [[10.0, 10.0]]
     """
 
