@@ -64,3 +64,17 @@ def test_the_lines_of_the_documents_fit():
         for number, line in enumerate(page.read_text().splitlines(), 1):
             is_code ^= line.startswith("```")
             assert len(line) <= 100 or is_code or line.startswith("|"), f"{page}:{number}"
+
+
+def test_links_between_files_lead_somewhere():
+    root = DOCS.parent
+    pages = [root / "README.md", root / "CONTRIBUTING.md", root / "benchmarks/README.md"]
+    for page in [*pages, *root.glob("experiments/**/README.md"), *DOCS.rglob("*.md")]:
+        text = page.read_text()
+        for address in re.findall(r"\]\(([^)\s#]+)[^)]*\)|^\[\w+\]: (\S+)$", text, re.MULTILINE):
+            address = "".join(address)
+            made = page.is_relative_to(DOCS) and re.search(
+                r"tutorials/|\d_\w+\.md|results/|figures/|\.json|notebook", address
+            )
+            if not made and not re.match(r"[a-z]+:", address):
+                assert (page.parent / address).exists() or "development" in page.parts, f"{page}: {address}"
