@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own system
 #
-# A system is a class with fields for its parameters and a vector field for *one* state. Everything
-# else follows from it: trajectories, ensembles, schedules for every parameter, flow maps, gradients.
+# A system is a class with fields for its parameters and a vector field for *one* state.
+# Trajectories, ensembles, schedules for every parameter, flow maps and gradients follow from it.
 
 # %%
 import jax

@@ -32,9 +32,9 @@ table.values.shape  # date, series
 # ## Fit
 #
 # `fit_series` tries several methods. All learn from the first 60 % of the weeks, and the one that
-# forecasts the next 20 % best is chosen. All are then scored on the last 20 %, which plays no part in
-# the choice. The chosen one is refitted on all weeks, and its quantiles are calibrated by its errors
-# on the held-out parts.
+# forecasts the next 20 % best is chosen. All are then scored on the last 20 %, which plays no part
+# in the choice. The chosen one is refitted on all weeks, and its quantiles are calibrated by its
+# errors on the held-out parts.
 
 # %%
 fit = jaxcast.series.fit_series(table, horizon=8, lower=0.0)

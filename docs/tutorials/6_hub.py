@@ -117,5 +117,5 @@ _ = axes.legend(frameon=False, ncols=4)
 # jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble --out model-output
 # ```
 #
-# The last line writes a hubverse file, ready to be submitted.
-# [Rolling origin without hindsight](../explanation/rolling_origin.md) explains what a pool may know.
+# The last line writes a hubverse file, ready to be submitted. What a pool may know is explained in
+# [Rolling origin without hindsight](../explanation/rolling_origin.md).

@@ -22,8 +22,8 @@ carry, output = lstm.step(carry, sequences[:, 0])  # one more step
 outputs.shape, output.shape
 
 # %% [markdown]
-# Layers can be stacked (`jaxcast.nn.Stack`) and run in both directions (`Bidirectional`). Weights of
-# PyTorch's layers can be loaded, and outputs agree with PyTorch's to rounding.
+# Layers can be stacked (`jaxcast.nn.Stack`) and run in both directions (`Bidirectional`). Weights
+# of PyTorch's layers can be loaded, and outputs agree with PyTorch's to rounding.
 #
 # ## A text
 #
@@ -58,7 +58,7 @@ print(f"{len(tokens)} characters of {len(tokenizer.characters)} kinds")
 # characters, and the carry is kept from chunk to chunk.
 
 # %%
-train, held_out = tokens[:-8000], tokens[-8000:]
+train, validation = tokens[:-8000], tokens[-8000:]
 
 
 def init(key):
@@ -74,7 +74,7 @@ fit = jaxcast.fit(
     jaxcast.text.text_streams(train, 16),
     init=init,
     loss=jaxcast.text.cross_entropy,
-    validation=jaxcast.text.text_streams(held_out, 4),
+    validation=jaxcast.text.text_streams(validation, 4),
     keys=jax.random.key(0)[None],
     optimizer=optax.adam(4e-3),
     num_epochs=6,
@@ -83,7 +83,7 @@ fit = jaxcast.fit(
 
 # %% Loss by epoch
 figure, axes = plt.subplots(figsize=(6, 2.8))
-losses = {"training": fit.losses, "held out": fit.validation_losses}
+losses = {"training": fit.losses, "validation": fit.validation_losses}
 _ = jaxcast.plotting.plot_losses(axes, losses, loss_label="nats per character")
 
 # %% [markdown]

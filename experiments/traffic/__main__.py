@@ -53,7 +53,7 @@ PRESETS = {
     "quick": Config(),
     "paper": Config(preset="paper", horizons=(3, 6, 9, 12)),
 }
-# (RMSE, MAE) by horizon, of the authors' stored forecasts. Their other numbers could not be checked.
+# (RMSE, MAE) by horizon, of the authors' stored forecasts; their other numbers are unverified.
 PUBLISHED = {"T-GCN": {3: (5.1264, 3.1802)}}
 
 
