@@ -1,4 +1,4 @@
-"""How cost grows, and what a second device brings.
+"""Growth of cost with size, and the gain from a second device.
 
 Rows "N trajectories", "N steps", ...: seconds, and bytes beside the arguments (`memory_bytes`, as XLA plans them), against
 one size at a time. Rows "... on 2 devices": against the same on one, in the same process. With --out FILE.json the

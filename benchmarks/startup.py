@@ -1,4 +1,4 @@
-"""What a user waits for before anything runs: the import, and the compilation of the programs of a first forecast.
+"""Time before anything runs: the import, and the compilation of a first forecast's programs.
 
 Imports are timed in fresh processes, in turn with their peer; programs by lowering and compiling them anew, apart
 from the median of their runs.

@@ -117,7 +117,7 @@ def _numbers(file: Path) -> Float[np.ndarray, "row column"]:
 
 
 def _number(file: Path, row: int, cell: str) -> float:
-    """What a cell holds, NaN where it is empty or says so."""
+    """Reads a cell; NaN where it is empty or says so."""
     number = number_in(cell)
     if number is None or np.isinf(number):
         raise InputError(

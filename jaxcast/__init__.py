@@ -1,4 +1,4 @@
-"""jaxcast: trajectories of chaotic, non-stationary systems, trained pools of their forecasts, and valid time."""
+"""Dynamics and differentiable forecasting: chaotic trajectories, pools of forecasts, valid time."""
 
 from jaxcast import dynamics as dynamics
 from jaxcast import forecasters as forecasters

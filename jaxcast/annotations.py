@@ -126,7 +126,7 @@ def _read_array(arrays: tuple[Any, ...], value: Any) -> Any:
 
 
 def _with_axes(arrays: tuple[Any, ...], value: Any) -> Any:
-    """Refuses another number of axes than the annotation names, empty axes, and a number that is not finite."""
+    """Refuses other axes than the annotation names, empty axes, and a number that is not finite."""
     wanted = arrays[0].dim_str.split()
     shape = np.shape(value)
     if not wanted and not shape:

@@ -14,7 +14,7 @@ from jaxcast.tracing import is_traced
 
 
 class Unusable(NamedTuple):
-    """Why a value cannot be used.
+    """The reason why a value cannot be used.
 
     Args:
         reason: the end of the message: "must be ..., got ...".

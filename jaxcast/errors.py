@@ -9,7 +9,7 @@ MOST_SHOWN = 200
 class InputError(ValueError):
     """Input that cannot be used.
 
-    The message is one line: what was expected, what came, and how to fix it. Commands print it
+    The message is one line: what was expected, what was found, and how to fix it. Commands print it
     without a traceback and exit with code 2.
     """
 

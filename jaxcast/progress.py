@@ -1,4 +1,4 @@
-"""What a command reports on stderr: notes, progress, and with --verbose each step and its time."""
+"""Reports of a command on stderr: notes, progress, and with --verbose each step and its time."""
 
 import contextlib
 import io

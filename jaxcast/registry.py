@@ -237,5 +237,5 @@ def import_module(name: str) -> None:
 
 
 def imported_files() -> list[Path]:
-    """Returns the files of the modules that `import_module` imported, whose code decides a run's numbers too."""
+    """Returns the files of the modules that `import_module` imported."""
     return [_IMPORTED[name] for name in sorted(_IMPORTED)]

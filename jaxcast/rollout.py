@@ -48,7 +48,7 @@ class Output(NamedTuple):
 
 
 class RolloutState(NamedTuple):
-    """Where a rollout stands.
+    """The state of a rollout.
 
     Args:
         carry: the cell's memory.

@@ -1,4 +1,4 @@
-"""What JAX can see: values that it traces, and functions that it calls on the host."""
+"""Values that JAX traces, and functions that it calls on the host."""
 
 import abc
 from typing import Any

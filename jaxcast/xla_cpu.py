@@ -1,4 +1,4 @@
-"""What makes XLA's CPU compiler produce fast programs; on other backends it has no effect.
+"""Makes XLA's CPU compiler produce fast programs; on other backends it has no effect.
 
 The gains are measured in benchmarks/README.md.
 """

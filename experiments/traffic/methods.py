@@ -85,15 +85,13 @@ class Setup:
         return longer[newest[:, None] + self.leads]
 
 
-def daily_course(
-    speeds: np.ndarray, stop: int, weekend: tuple[int, ...], length: int
-) -> Float[np.ndarray, "time sensor"]:
+def usual_day(speeds: np.ndarray, stop: int, weekend: tuple[int, ...], length: int) -> Float[np.ndarray, "time sensor"]:
     """Returns the mean speed on other working days at the same time, smoothed over 35 minutes.
 
     Only days before row `stop` count, and never a row's own day, so that what is learned from
     training rows holds for rows whose day is not over.
     """
-    course = np.empty((length, speeds.shape[1]))
+    usual = np.empty((length, speeds.shape[1]))
     for day in range(-(-length // DAY)):
         total, count = np.zeros((DAY, speeds.shape[1])), np.zeros((DAY, 1))
         for other in set(range(-(-stop // DAY))) - {day, *weekend}:
@@ -103,8 +101,8 @@ def daily_course(
         mean = np.where(count > 0, total / np.maximum(count, 1), speeds[:stop].mean(0))
         smooth = np.mean([np.roll(mean, shift, 0) for shift in range(-3, 4)], 0)
         own = slice(day * DAY, min((day + 1) * DAY, length))
-        course[own] = smooth[: own.stop - own.start]
-    return course
+        usual[own] = smooth[: own.stop - own.start]
+    return usual
 
 
 Sight = Literal["own", "neighbours", "hour", "time"]
@@ -120,12 +118,12 @@ def windows(setup: Setup, stop: int) -> jaxcast.series.SeriesWindows:
     mean of, the rows before `stop`."""
     speeds, leads = setup.speeds, setup.leads.tolist()
     mean, scale = speeds[:stop].mean(0), speeds[:stop].std(0).mean()
-    course = daily_course(speeds, stop, setup.config.weekend, len(speeds) + max(leads))
-    z, daily = (speeds - mean) / scale, jnp.asarray((course - mean) / scale, jnp.float32)
+    usual = usual_day(speeds, stop, setup.config.weekend, len(speeds) + max(leads))
+    z, daily = (speeds - mean) / scale, jnp.asarray((usual - mean) / scale, jnp.float32)
     around = z @ jaxcast.series.neighbour_weights(speeds.shape[1], setup.adjacency)[:, 1].T
     raw, z, around = (jnp.asarray(a, jnp.float32) for a in (speeds, z, around))
     features = jnp.stack([raw, z, around, z - daily[: len(z)]], -1)
-    # Rows to come, of which the course is known.
+    # Rows to come, whose usual speed is known.
     features = jnp.pad(features, ((0, max(leads)), (0, 0), (0, 0)), constant_values=jnp.nan)
     return jaxcast.series.series_windows(
         features, history_size=WINDOW, leads=leads, targets=(0,), newest_covariates=daily[..., None],
@@ -139,7 +137,7 @@ def windows_at(setup: Setup, stop: int, newest: np.ndarray) -> jaxcast.series.Se
 
 
 class RoadInputs(jaxcast.series.RegressionInputs):
-    """What a regression sees of the last hour.
+    """Features of the last hour for a regression.
 
     "own" are speeds at the sensor; "neighbours" also the means of its neighbours; "hour" those as
     changes from the newest value, and the nearest sensors; "time" also the usual speed of a working
@@ -277,8 +275,8 @@ def last_value(setup: Setup, seed: int) -> np.ndarray:
 
 def mean_of_other_days(setup: Setup, seed: int) -> np.ndarray:
     length = len(setup.speeds) + max(setup.leads)
-    course = daily_course(setup.speeds, setup.whole.stop, setup.config.weekend, length)
-    return course[setup.whole.asked[:, None] + setup.leads]
+    usual = usual_day(setup.speeds, setup.whole.stop, setup.config.weekend, length)
+    return usual[setup.whole.asked[:, None] + setup.leads]
 
 
 class Method(NamedTuple):

@@ -202,10 +202,10 @@ def _check_schedule(schedule: Schedule, text: str) -> None:
         if isinstance(value, Schedule) or (np.ndim(value) == 1) != (field.name in lists):
             kind = "a list of numbers" if field.name in lists else "one number"
             raise InputError(f"{field.name} must be {kind}, {came}")
+        if field.name in ("period", "periods") and 0 in np.atleast_1d(value):
+            raise InputError(f"a period must not be zero, {came}")
     if isinstance(schedule, LinearRamp) and not schedule.begin < schedule.end:
         raise InputError(f"a ramp must begin before its end, {came}")
-    if 0 in np.atleast_1d(getattr(schedule, "period", getattr(schedule, "periods", 1))):
-        raise InputError(f"a period must not be zero, {came}")
     schedule(0.0)  # checks the lengths of the lists
 
 

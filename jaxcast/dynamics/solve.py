@@ -1,4 +1,4 @@
-"""How trajectories are computed: one as fast as a loop in C, many at once in vectors.
+"""Solves systems in time: one trajectory as fast as a loop in C, many at once in vectors.
 
 `solve` is written for one state. Under `jax.vmap` it does not become the same program with longer
 arrays, which would stream them through memory at every step; it runs tile by tile (`tiles`). Its

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
+from jaxcast.checks import Checked
 from jaxcast.conversion import as_parameter
 from jaxcast.dynamics.schedules import FunctionOfTime, Parameter, Schedule
 from jaxcast.errors import InputError, shown
@@ -73,6 +74,8 @@ class System(FrozenPytree):
                 object.__setattr__(self, field.name, FunctionOfTime(value))
             elif not field.metadata.get("static") and not isinstance(value, Schedule):
                 object.__setattr__(self, field.name, as_parameter(field.name, value))
+        if isinstance(self, Checked):
+            self.check()
 
     @property
     def dim(self) -> int:
@@ -197,7 +200,7 @@ class Lorenz63(System, name="lorenz63"):
         return self.sigma * (u2 - u1), u1 * (self.rho - u3) - u2, u1 * u2 - self.beta * u3
 
 
-class Lorenz96(System, name="lorenz96"):
+class Lorenz96(System, Checked, name="lorenz96"):
     """The Lorenz '96 equations on a ring of sites.
 
         du_k/dt = (u_(k+1) - u_(k-2)) u_(k-1) - u_k + forcing
@@ -222,8 +225,7 @@ class Lorenz96(System, name="lorenz96"):
     dim: int = static(default=8)
     forcing: Parameter = 8.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         if self.dim < 4:
             raise InputError(f"Lorenz96 needs a dim of at least 4 sites, got {self.dim}")
 

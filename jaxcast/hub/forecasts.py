@@ -1,14 +1,12 @@
 """The forecasts of a hub as JAX arrays, with a mask."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.pytrees import FrozenPytree
+from jaxcast.pytrees import FrozenPytree, static
 
 
 class HubForecasts(FrozenPytree):
@@ -38,7 +36,7 @@ class HubForecasts(FrozenPytree):
     truth: Float[Array, "location time"]
     observed: Float[Array, "location time lag"]
     levels: Float[Array, " quantile"]
-    horizon: int = dataclasses.field(metadata={"static": True})
+    horizon: int = static()
 
     @classmethod
     @checked

@@ -187,7 +187,7 @@ def load_csv(path: Path, index: int) -> StoredTrajectory:
 
 
 def _why_unread(path: Path, error: Exception) -> str:
-    """What to say of a file in which the reader met other bytes, NULs or quotes out of place."""
+    """Explains an error of the reader: other bytes, NULs or quotes out of place."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         if is_what := encoding_of(file.read(1000)):
             return f"{shown(path)}: expected text in UTF-8, got {is_what}; save it as a CSV in UTF-8"
@@ -262,7 +262,7 @@ def _note(comment: str) -> dict[str, Any] | None:
 
 
 def _columns(path: Path, table: _Table) -> tuple[int, tuple[str, ...]]:
-    """Which column is time, and what the others are called."""
+    """Returns which column is time, and the names of the others."""
     names, num_columns = table.names, table.values.shape[1]
     if num_columns < 2:
         raise InputError(

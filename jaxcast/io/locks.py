@@ -148,7 +148,7 @@ def _is_current(descriptor: int, file: Path) -> bool:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether the lock was free."""
+    """Takes a lock, and returns whether it was free."""
     try:
         if sys.platform == "win32":
             import msvcrt

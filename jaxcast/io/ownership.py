@@ -1,4 +1,4 @@
-"""What jaxcast wrote, and may therefore replace.
+"""Recognises files that jaxcast wrote, and may therefore replace.
 
 jaxcast replaces and deletes only its own files. It knows them by a mark inside: the names of the
 arrays in .npz archives, an entry in .png pictures and .zarr stores, the first line of .csv tables.

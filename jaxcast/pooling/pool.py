@@ -38,7 +38,7 @@ class Pool(Saveable):
     @property
     @abstractmethod
     def memory(self) -> PoolMemory:
-        """How the pool remembers, such as `DelayMemory(5)`."""
+        """The pool's memory, such as `DelayMemory(5)`."""
 
     @abstractmethod
     def __call__(self, memory: Any, forecasts: Any) -> Output:

@@ -1,4 +1,4 @@
-"""Trained pools and forecasters of series on disk: a folder with pool.json and arrays.npz, no pickled code."""
+"""Models on disk: a folder with pool.json and arrays.npz, and no pickled code."""
 
 import dataclasses
 import json
@@ -52,9 +52,7 @@ class StoredModel(NamedTuple):
 
     @property
     def cell(self) -> Any:
-        """What rolls: the model where it is a cell or makes one of itself, else the pool over its
-        candidates.
-        """
+        """The cell to roll: the model's own, or the pool over its candidates."""
         if isinstance(self.pool, Cell):
             return self.pool
         return self.pool.cell if isinstance(self.pool, HasCell) else Forecaster(self.pool, self.forecast_map)
@@ -254,7 +252,7 @@ def _read_pool(config: dict[str, Any], folder: Path) -> Any:
 
 
 def _check_described(pool: Any, config: dict[str, Any]) -> None:
-    """Raises InputError unless saving the pool would write its settings as they are: `2.0` is no whole number in a file."""
+    """Refuses settings that saving would write in another way, such as `2.0` for a whole number."""
     written = _as_json(described(pool))
     stored = {name: config[name] for name in written}
     if json.dumps(written, sort_keys=True) != json.dumps(stored, sort_keys=True):
@@ -282,7 +280,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _is_known(config: Any) -> bool:
-    """Whether these are the parts of a pool.json, whatever they hold."""
+    """Returns whether these are the parts of a pool.json, whatever they hold."""
     if not isinstance(config, dict) or config.keys() != set(PARTS) or config["format"] != FORMAT:
         return False
     candidates = config["candidates"]

@@ -153,8 +153,8 @@ def _resample(
     """Resamples pairs.
 
     Returns:
-        How many sign flips are as extreme as the observed signs, and the differences of medians over
-        pairs drawn with replacement, (resample,).
+        The number of sign flips as extreme as the observed signs, and the differences of medians
+        over pairs drawn with replacement, (resample,).
     """
     flip_key, draw_key = jax.random.split(key)
     shape = (num_resamples, len(differences))

@@ -1,4 +1,4 @@
-"""Scores of quantile forecasts: pinball, interval score, weighted interval score with its parts, coverage."""
+"""Scores of quantile forecasts: pinball, (weighted) interval score and its parts, coverage."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""How closely an inferred parameter follows the true one."""
+"""Scores of an inferred parameter against the true one."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

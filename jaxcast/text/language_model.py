@@ -90,7 +90,7 @@ class LanguageModel(HasCell, Network, name="language_model"):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What it must be made with, beside a key, before its weights can be put in."""
+        """The arguments that make a model of the same sizes, beside a key."""
         num_tokens, embedding_size = self.embedding.shape[-2:]
         names = ("kind", "hidden_size", "num_layers", "dropout", "activation", "dtype")
         stack = {name: self.stack.config[name] for name in names if name in self.stack.config}

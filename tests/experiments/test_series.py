@@ -21,9 +21,9 @@ from experiments.traffic.methods import (
     Learned,
     Method,
     Setup,
-    daily_course,
     regressions,
     road_inputs,
+    usual_day,
     windows_at,
 )
 from jaxcast.training import TrainingOptions
@@ -124,11 +124,11 @@ def test_traffic_is_scored_on_the_published_windows():
     np.testing.assert_allclose(scores["mae"], [[3 / 389, 0]])
 
 
-def test_a_daily_course_knows_other_working_days_before_the_test_part():
+def test_a_usual_day_knows_other_working_days_before_the_test_part():
     speeds = np.arange(5.0)[:, None].repeat(DAY, 0) * np.ones((1, 2))
-    course = daily_course(speeds, 4 * DAY, (2, 3), 5 * DAY + 12)
+    course = usual_day(speeds, 4 * DAY, (2, 3), 5 * DAY + 12)
     np.testing.assert_allclose(course[::DAY, 0], [1, 0, 0.5, 0.5, 0.5, 0.5])
-    changed = daily_course(np.where(np.arange(5 * DAY)[:, None] < 4 * DAY, speeds, 99.0), 4 * DAY, (2, 3), 5 * DAY + 12)
+    changed = usual_day(np.where(np.arange(5 * DAY)[:, None] < 4 * DAY, speeds, 99.0), 4 * DAY, (2, 3), 5 * DAY + 12)
     np.testing.assert_array_equal(course, changed)
 
 
