@@ -47,8 +47,8 @@ def stored(
 
     Args:
         path: of the file, for messages.
-        times: (time,).
-        states: (time, dim).
+        times: times of the samples, (time,).
+        states: states at these times, (time, dim).
         components: the name of each column of the states.
         attributes: the settings saved with the states.
         time_unit: of the times.
@@ -107,7 +107,7 @@ def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_
 
     Args:
         path: of the file, for messages.
-        times: (time,).
+        times: times of the samples, (time,).
         row: names a sample, for messages.
 
     Raises:

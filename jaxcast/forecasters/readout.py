@@ -50,8 +50,8 @@ def fit_readout(features: Array, targets: Array, penalty: Scalar) -> Readout:
     """Fits a readout by ridge regression with a bias.
 
     Args:
-        features: (sample, feature).
-        targets: (sample, dim).
+        features: features of each sample, (sample, feature).
+        targets: values to forecast from them, (sample, dim).
         penalty: for the sum over all samples.
     """
     mean = features.mean(0)

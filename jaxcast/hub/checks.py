@@ -127,13 +127,12 @@ def _row_of(rows: Any, grid: "Grid", place: Any, time: Any, model: Any, level: A
     return row
 
 
-def find_bad_forecasts(values: np.ndarray, levels: np.ndarray) -> BadForecasts:
+def find_bad_forecasts(values: np.ndarray) -> BadForecasts:
     """Finds forecasts that lack levels or have crossing quantiles.
 
     Args:
         values: Quantiles on a dense grid (location, time, model, quantile), NaN where there are
             none.
-        levels: Levels of the quantiles.
 
     Returns:
         Which forecasts have which fault.

@@ -40,7 +40,7 @@ def read_grid(frame: Any, path: str | Path, step_days: int, bad: str) -> Grid:
     grid = _fill(rows, step_days, bad, dropped)
     if bad == "drop":
         grid = _without_rare_levels(grid)
-    found = find_bad_forecasts(grid.values, grid.levels)
+    found = find_bad_forecasts(grid.values)
     for mask, describe, name in (
         (found.incomplete, lambda: found.describe_incomplete(rows, grid), "quantile levels missing"),
         (found.crossing, lambda: found.describe_crossing(rows, grid), "crossing quantiles"),

@@ -10,7 +10,7 @@ class Standardizer(NamedTuple):
     """Statistics of each component, which are measured once and not trained: z = (u - mean) / std.
 
     Args:
-        mean: (dim,).
+        mean: mean of each component, (dim,).
         std: standard deviations, (dim,).
         error: sizes of the candidates' one-step errors, (dim,), for pools; None where there are
             no candidates.

@@ -339,7 +339,7 @@ def plot_regime(
         times: of the regime.
         regime: as inferred.
         deviation: the standard deviation of the regime.
-        truth: (times, the true regime).
+        truth: times and the true regime at them.
         label: of the vertical axis.
 
     Returns:

@@ -26,18 +26,18 @@ MOST_ON_TRUST = 3
 class HarmonicSchedule(SmoothSchedule):
     """A schedule of a level, a trend and oscillations.
 
-        c(t) = level + slope t + sum_k [cosines_k cos(frequencies_k t) + sines_k sin(frequencies_k
-        t)]
+        c(t) = level + slope t
+               + sum_k [cosines_k cos(frequencies_k t) + sines_k sin(frequencies_k t)]
 
     It solves a linear differential equation: a shift of time changes all numbers linearly, except
     the frequencies, which stay.
 
     Args:
-        level: (coordinate,).
-        slope: (coordinate,).
-        frequencies: angular, (oscillation,).
-        cosines: (oscillation, coordinate).
-        sines: (oscillation, coordinate).
+        level: coordinates at time 0 without oscillations, (coordinate,).
+        slope: their change in a unit of time, (coordinate,).
+        frequencies: angular frequencies of the oscillations, (oscillation,).
+        cosines: amplitudes of the cosines, (oscillation, coordinate).
+        sines: amplitudes of the sines, (oscillation, coordinate).
 
     Source: own design, studied in experiments/lorenz_skill/README.md.
 

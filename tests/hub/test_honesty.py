@@ -217,7 +217,7 @@ def test_every_pair_of_levels_is_looked_at_for_crossing(pair):
     forecasts, _ = make(missing=0.0)
     forecasts[1, 2, 0, pair] = forecasts[1, 2, 0, pair + 1] + 1
     forecasts[1, 2, 0, : pair + 1] = np.maximum.accumulate(forecasts[1, 2, 0, : pair + 1])
-    bad = find_bad_forecasts(forecasts, LEVELS)
+    bad = find_bad_forecasts(forecasts)
     assert np.argwhere(bad.crossing).tolist() == [[1, 2, 0]]
     assert bad.first_crossing == (1, 2, 0, pair)
     assert jaxcast.scores.count_crossings(forecasts) == 1
