@@ -234,9 +234,11 @@ def streamed_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
         ours, peak = in_child([str(part) for part in command])
         size = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
         case = f"{size / 1e9:.2g} GB streamed to zarr, peak memory {peak / 2**20:.0f} MiB"
-        peer, peer_s = (None, None) if limit.library("float32") is None else (
-            "C to a file", c_to_file(Path(folder) / "runs.bin", num, num_samples)
-        )  # fmt: skip
+        peer, peer_s = (
+            (None, None)
+            if limit.library("float32") is None
+            else ("C to a file", c_to_file(Path(folder) / "runs.bin", num, num_samples))
+        )
         yield frame.make_row(case, "float32", threads, ours, peer, peer_s, None)
 
 

@@ -36,8 +36,14 @@ def single(
     out = np.empty((num_samples, 3), u0.dtype)
     function = library(u0.dtype.name)["single_textbook" if textbook else "single_fewest"]
     function(
-        _pointer(u0), _pointer(out), ctypes.c_int64(num_samples), ctypes.c_int64(num_substeps), real(h), real(rho0), real(rate)
-    )  # fmt: skip
+        _pointer(u0),
+        _pointer(out),
+        ctypes.c_int64(num_samples),
+        ctypes.c_int64(num_substeps),
+        real(h),
+        real(rho0),
+        real(rate),
+    )
     return out
 
 
@@ -61,9 +67,15 @@ class Ensemble:
         np.copyto(self.u, self.start)
         real = _REAL[self.u.dtype.name][1]
         library(self.u.dtype.name).ensemble(
-            _pointer(self.u), _pointer(self.rho0), None if record is None else _pointer(record),
-            ctypes.c_int64(self.u.shape[1]), ctypes.c_int64(num_steps), ctypes.c_int64(every), real(h), real(rate),
-        )  # fmt: skip
+            _pointer(self.u),
+            _pointer(self.rho0),
+            None if record is None else _pointer(record),
+            ctypes.c_int64(self.u.shape[1]),
+            ctypes.c_int64(num_steps),
+            ctypes.c_int64(every),
+            real(h),
+            real(rate),
+        )
         return self.u
 
     def new_record(self, num_records: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from jaxcast.conversion import (
     read_tokens,
     read_truth,
     read_whole,
-)  # fmt: skip
+)
 from jaxcast.errors import shown
 from jaxcast.tracing import is_traced
 

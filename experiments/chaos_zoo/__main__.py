@@ -91,8 +91,17 @@ def main(config: Config) -> None:
         console.print(f"{name.replace('_', ' ')}: {rows[-1]['smape_median']:.1f}", highlight=False)
     for model in published.smape:
         theirs = [np.asarray([table[model][system] for system in zoo.systems]) for table in published[1:]]
-        rows.append({"method": model, "horizon": zoo.horizon, "num_seeds": 0, "smape_median": None, "vpt_median": None,
-                     "published": float(np.median(theirs[0])), "published_vpt": float(np.median(theirs[1]))})  # fmt: skip
+        rows.append(
+            {
+                "method": model,
+                "horizon": zoo.horizon,
+                "num_seeds": 0,
+                "smape_median": None,
+                "vpt_median": None,
+                "published": float(np.median(theirs[0])),
+                "published_vpt": float(np.median(theirs[1])),
+            }
+        )
     per_system = {
         name: dict(zip(zoo.systems, arrays["smape"].round(2).tolist(), strict=True))
         for name, arrays in forecasts.items()
@@ -118,15 +127,18 @@ def _row(name: str, errors: np.ndarray, valid_times: np.ndarray, horizon: int) -
 
 def _table(rows: list[dict[str, Any]], zoo: Zoo) -> Table:
     result = Table(
-        title=f"Closed loop over {zoo.horizon} points, medians over {len(zoo.systems)} systems", box=box.SIMPLE,
+        title=f"Closed loop over {zoo.horizon} points, medians over {len(zoo.systems)} systems",
+        box=box.SIMPLE,
         caption="\\[published]: from the authors' result files; valid: points until the error exceeds 0.4 standard deviations",
-    )  # fmt: skip
+    )
     for name in ("method", "sMAPE", "valid"):
         result.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for row in rows:
-        cells = [f"{row['smape_median']:.1f}", f"{row['vpt_median']:.0f}"] if row["published"] is None else [
-            f"\\[{row['published']:.1f}]", f"\\[{row['published_vpt']:.0f}]"
-        ]  # fmt: skip
+        cells = (
+            [f"{row['smape_median']:.1f}", f"{row['vpt_median']:.0f}"]
+            if row["published"] is None
+            else [f"\\[{row['published']:.1f}]", f"\\[{row['published_vpt']:.0f}]"]
+        )
         result.add_row(row["method"].replace("_", " "), *cells)
     return result
 

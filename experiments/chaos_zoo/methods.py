@@ -135,8 +135,10 @@ def kernel_ridge(zoo: Zoo, config: Any) -> np.ndarray:
     """Forecasts by kernel ridge regression on delays, the median of the three best settings."""
     settings = [
         (lag_weights(*embedding, zoo.pts_per_period), bandwidth, penalty)
-        for embedding in EMBEDDINGS for bandwidth in BANDWIDTHS for penalty in PENALTIES
-    ]  # fmt: skip
+        for embedding in EMBEDDINGS
+        for bandwidth in BANDWIDTHS
+        for penalty in PENALTIES
+    ]
     run = partial(_closed_loops, _fit_kernel, zoo.horizon)
     return picked(run, zoo, settings, num_known=len(settings[0][0]), num_best=3)
 

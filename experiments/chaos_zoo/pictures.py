@@ -21,8 +21,14 @@ def systems(ours: dict[str, Any], published: dict[str, dict[str, float]], zoo: A
         ax.plot(errors, share, "--", lw=1.2, label=f"{model}, published ({np.median(errors):.0f})")
     for name, arrays in ours.items():
         errors = np.sort(arrays["smape"])
-        ax.plot(errors, share, color=COLORS.get(name, "0.6"), lw=2.2 if name in COLORS else 1,
-                ls=NAIVE.get(name, "-"), label=f"{name.replace('_', ' ')} ({np.median(errors):.0f})")  # fmt: skip
+        ax.plot(
+            errors,
+            share,
+            color=COLORS.get(name, "0.6"),
+            lw=2.2 if name in COLORS else 1,
+            ls=NAIVE.get(name, "-"),
+            label=f"{name.replace('_', ' ')} ({np.median(errors):.0f})",
+        )
     ax.axhline(50, color="0.8", lw=0.8, zorder=0)
     ax.set(
         xlabel="sMAPE over the forecast (0 to 200)", ylabel="systems forecast better (%)", xlim=(0, 200), ylim=(0, 101)
@@ -45,8 +51,14 @@ def forecasts(ours: dict[str, Any], zoo: Any) -> Figure:
         series = np.asarray(zoo.test[system])
         ax.plot(past, series[-2 * zoo.horizon : -zoo.horizon], color="0.6", lw=1, label="history")
         ax.plot(np.arange(zoo.horizon), series[-zoo.horizon :], "k", lw=1, label="observed")
-        ax.plot(np.arange(zoo.horizon), ours[name]["forecast"][system], color=COLORS.get(name), lw=1.8, alpha=0.8,
-                label="forecast")  # fmt: skip
+        ax.plot(
+            np.arange(zoo.horizon),
+            ours[name]["forecast"][system],
+            color=COLORS.get(name),
+            lw=1.8,
+            alpha=0.8,
+            label="forecast",
+        )
         ax.axvline(0, color="0.8", lw=0.8)
         ax.set_title(f"{zoo.systems[system]}: sMAPE {errors[system]:.0f}", fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)

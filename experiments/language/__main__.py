@@ -63,15 +63,20 @@ MADE = "to be, or not to be, that is the question.\n" * 60
 """The text of the smoke preset."""
 PRESETS = {
     "smoke": Config(
-        preset="smoke", hidden_size=16, chunk_size=16, dropout=0.1,
+        preset="smoke",
+        hidden_size=16,
+        chunk_size=16,
+        dropout=0.1,
         training=dataclasses.replace(TRAINING, batch_size=8, num_epochs=10, num_seeds=2, learning_rate=2e-2),
     ),
     "quick": Config(),
     "paper": Config(
-        preset="paper", hidden_size=512, dropout=0.15,
+        preset="paper",
+        hidden_size=512,
+        dropout=0.15,
         training=dataclasses.replace(TRAINING, num_seeds=2, num_epochs=8, learning_rate=4e-3),
     ),
-}  # fmt: skip
+}
 PUBLISHED = {"nanoGPT, 6 layers of 384, context 256": 1.4697, "nanoGPT on a CPU, 4 layers of 128, context 64": 1.88}
 ADAPTATION_CHUNK = 32
 NUM_VALIDATION_STREAMS = 16
@@ -120,7 +125,7 @@ def main(config: Config) -> None:
         "results.json",
         {"rows": rows, "num_parameters": int(sum(np.prod(size) for size in sizes.values())), "text": sample}
         | {name: trained[name].tolist() for name in ("losses", "validation_losses")},
-    )  # fmt: skip
+    )
     folder.save_figure("losses.png", losses(trained, rows))
     console.print(sample, markup=False, highlight=False)
     console.print(_table(rows))
@@ -147,11 +152,20 @@ def _trained(config: Config, text: Text, checkpoint: Path, report: Callable[[int
     warmup_steps = min(config.training.warmup_steps, config.training.num_epochs * num_chunks - 1)
     options = dataclasses.replace(config.training, warmup_steps=warmup_steps)
     fit = jaxcast.fit(
-        data, init=_init(config, text), keys=_keys(config), optimizer=options.optimizer(num_chunks), num_epochs=options.num_epochs,
-        chunk_size=config.chunk_size, loss=jaxcast.text.cross_entropy, with_key=config.dropout > 0, keep="last",
-        validation=jaxcast.text.text_streams(text.valid, NUM_VALIDATION_STREAMS), checkpoint=checkpoint, num_reports=options.num_epochs,
+        data,
+        init=_init(config, text),
+        keys=_keys(config),
+        optimizer=options.optimizer(num_chunks),
+        num_epochs=options.num_epochs,
+        chunk_size=config.chunk_size,
+        loss=jaxcast.text.cross_entropy,
+        with_key=config.dropout > 0,
+        keep="last",
+        validation=jaxcast.text.text_streams(text.valid, NUM_VALIDATION_STREAMS),
+        checkpoint=checkpoint,
+        num_reports=options.num_epochs,
         on_progress=report,
-    )  # fmt: skip
+    )
     return {"losses": fit.losses, "validation_losses": fit.validation_losses, **named_leaves(fit.models)}
 
 
@@ -164,9 +178,13 @@ def _restored(config: Config, text: Text, arrays: dict[str, np.ndarray]) -> Any:
 def _init(config: Config, text: Text) -> Callable[[Any], jaxcast.text.LanguageModel]:
     def init(key: Any) -> jaxcast.text.LanguageModel:
         return jaxcast.text.LanguageModel(
-            num_tokens=len(text.alphabet.characters), hidden_size=config.hidden_size, num_layers=config.num_layers,
-            kind=config.kind, dropout=config.dropout, key=key,
-        )  # fmt: skip
+            num_tokens=len(text.alphabet.characters),
+            hidden_size=config.hidden_size,
+            num_layers=config.num_layers,
+            kind=config.kind,
+            dropout=config.dropout,
+            key=key,
+        )
 
     return init
 
@@ -195,9 +213,15 @@ def _adapted(config: Config, models: Any, tokens: np.ndarray, checkpoint: Path) 
     if config.training.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.training.clip_norm), optimizer)
     fit = jaxcast.fit(
-        data, init=jaxcast.training.FitResult(models, jnp.zeros(())), keys=_keys(config), optimizer=optimizer, num_epochs=1,
-        chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]), loss=jaxcast.text.cross_entropy, checkpoint=checkpoint,
-    )  # fmt: skip
+        data,
+        init=jaxcast.training.FitResult(models, jnp.zeros(())),
+        keys=_keys(config),
+        optimizer=optimizer,
+        num_epochs=1,
+        chunk_size=min(ADAPTATION_CHUNK, data[0].shape[1]),
+        loss=jaxcast.text.cross_entropy,
+        checkpoint=checkpoint,
+    )
     return {"losses": np.asarray(fit.losses[:, 0])}
 
 
@@ -231,9 +255,15 @@ def _row(method: str, values: Any) -> dict[str, Any]:
     values = np.asarray(values, float)
     score = jaxcast.text.score_log_likelihoods(-np.median(values, keepdims=True))
     return {
-        "method": method, "horizon": 1, "num_seeds": len(values), "loss": float(score.loss), "published": None,
-        "perplexity": float(score.perplexity), "bits_per_character": float(score.bits), "loss_per_seed": values.tolist(),
-    }  # fmt: skip
+        "method": method,
+        "horizon": 1,
+        "num_seeds": len(values),
+        "loss": float(score.loss),
+        "published": None,
+        "perplexity": float(score.perplexity),
+        "bits_per_character": float(score.bits),
+        "loss_per_seed": values.tolist(),
+    }
 
 
 def _counted(text: Text, add: float, *, pairs: bool) -> float:

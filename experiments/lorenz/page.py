@@ -13,8 +13,19 @@ from experiments.lorenz.methods import label_of
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- {}, made by python -m experiments.lorenz.page -->", "<!-- end of {} -->"
-HEAD = ("method", "l", "published", "as published", "ours", "95 % interval", "seeds", "parameters",
-        "mse, training", "mse, validation", "censored")  # fmt: skip
+HEAD = (
+    "method",
+    "l",
+    "published",
+    "as published",
+    "ours",
+    "95 % interval",
+    "seeds",
+    "parameters",
+    "mse, training",
+    "mse, validation",
+    "censored",
+)
 TRACKING_HEAD = ("method", "l", "open loop", "closed loop, first 3 MTU", "closed loop, 12.8 MTU")
 HELD = ("best_initial_model", "fixed_attention")
 

@@ -127,9 +127,11 @@ def main(config: Config) -> None:
 def settings(config: Config) -> lorenz_setup.Config:
     """Returns the settings that truths and rules of `experiments.lorenz` need."""
     return dataclasses.replace(
-        lorenz_setup.PRESETS["paper"], num_windows=config.num_windows, num_train=config.num_train,
+        lorenz_setup.PRESETS["paper"],
+        num_windows=config.num_windows,
+        num_train=config.num_train,
         lyapunov_duration=20.0 if config.preset == "smoke" else 200.0,
-    )  # fmt: skip
+    )
 
 
 def methods_of(name: str, config: Config) -> tuple[str, ...]:

@@ -201,8 +201,12 @@ def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
     """Makes the data of a case; noise is added to training and history, never to the truth that scores."""
     truth = case.truth(data_seed)
     config = dataclasses.replace(
-        config, dt=case.dt, h=case.truth_h or case.h, threshold=case.threshold, window_size=case.window_size,
-    )  # fmt: skip
+        config,
+        dt=case.dt,
+        h=case.truth_h or case.h,
+        threshold=case.threshold,
+        window_size=case.window_size,
+    )
     starts = jaxcast.dynamics.random_starts(truth, 2, key=jax.random.key(data_seed))
     train = simulate(config, truth, starts[0], min(case.num_train, config.num_train))
     rules = _rules(case, config)

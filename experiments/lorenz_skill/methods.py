@@ -159,13 +159,13 @@ class Methods:
         def init(key: Any) -> Any:
             return jaxcast.pooling.RecurrentAttention(
                 dim=self.task.truth.dim, hidden_size=32, cell="gru", scales=scales, key=key
-            )  # fmt: skip
+            )
 
         def fit(checkpoint: Path) -> tuple[Any, dict[str, Any]]:
             chunks = jaxcast.pooling.sequence_chunks(self.task.train, self.task.candidates, length=12, stride=2)
             models = self.minimised(
                 init, chunks, 5e-3, 1 / 5, checkpoint, clip_norm=1.0, loss=jaxcast.pooling.error_over_time
-            )  # fmt: skip
+            )
             return models, {}
 
         pools, _ = self.trained_once("recurrent_attention", init, self.keys, fit)
@@ -186,7 +186,9 @@ class Methods:
         num_epochs = max(1, round(share * self.config.num_epochs))
         num_steps = num_epochs * (len(data.targets) // BATCH_SIZE)
         return jaxcast.fit(
-            jax.tree.map(lambda a: a.astype(jnp.float32), data), init=init, loss=loss,
+            jax.tree.map(lambda a: a.astype(jnp.float32), data),
+            init=init,
+            loss=loss,
             keys=self.keys,
             optimizer=jaxcast.training.make_optimizer(
                 learning_rate, schedule="cosine", num_optimizer_steps=num_steps, clip_norm=clip_norm
@@ -195,7 +197,7 @@ class Methods:
             batch_size=BATCH_SIZE,
             checkpoint=checkpoint,
             **more,
-        ).models  # fmt: skip
+        ).models
 
     def fine_tuned_attention(self) -> Trained:
         """Trains the published pool further, through closed loops of growing length."""

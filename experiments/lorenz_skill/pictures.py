@@ -52,9 +52,15 @@ def valid_times(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) 
         times = np.concatenate([arrays["valid_time"].ravel() for arrays in per_task])
         median = np.median([np.median(np.median(arrays["valid_time"], -1)) for arrays in per_task])
         share = (times[:, None] >= leads).mean(0)
-        ax.plot(leads, 100 * share, color=COLORS.get(method), lw=2.2 if method in COLORS else 1.2,
-                ls=DASHES.get(method, "-"), zorder=3 if method in DASHES else 2,
-                label=f"{label_of(method)} ({or_more(median, end)})")  # fmt: skip
+        ax.plot(
+            leads,
+            100 * share,
+            color=COLORS.get(method),
+            lw=2.2 if method in COLORS else 1.2,
+            ls=DASHES.get(method, "-"),
+            zorder=3 if method in DASHES else 2,
+            label=f"{label_of(method)} ({or_more(median, end)})",
+        )
     ax.axhline(50, color="0.7", lw=0.8, zorder=0)
     ax.set(xlabel="lead time (MTU)", ylabel="forecasts still valid (%)", xlim=(0, end), ylim=(0, 103))
     figure.suptitle(f"How long forecasts stay valid: {case.title} (median in brackets)")
@@ -70,9 +76,15 @@ def errors(case: Case, task: "SkillTask", scores: dict[str, list[Arrays]]) -> Fi
     leads = case.dt * np.arange(1, task.windows.truth.shape[1] + 1)
     for method, per_task in _by_median(scores):
         squares = np.concatenate([arrays["square_error"].reshape(-1, len(leads)) for arrays in per_task])
-        line = ax.plot(leads, np.sqrt(np.median(squares, 0)), color=COLORS.get(method),
-                       lw=2.2 if method in COLORS else 1.2, ls=DASHES.get(method, "-"),
-                       zorder=3 if method in DASHES else 2, label=label_of(method))  # fmt: skip
+        line = ax.plot(
+            leads,
+            np.sqrt(np.median(squares, 0)),
+            color=COLORS.get(method),
+            lw=2.2 if method in COLORS else 1.2,
+            ls=DASHES.get(method, "-"),
+            zorder=3 if method in DASHES else 2,
+            label=label_of(method),
+        )
         if "median_spread" in per_task[0] and method in ("regime", "attention"):
             spread = np.median([arrays["median_spread"] for arrays in per_task], 0)
             kind = "predicted spread" if "figure_regime" in per_task[0] else "spread of its seeds"
@@ -128,8 +140,9 @@ def cases(rows: list[dict[str, Any]]) -> Figure:
         found = {row["case"]: row for row in rows if row["method"] == method}
         places = [n for n, name in enumerate(names) if name in found]
         shares = [found[names[n]]["valid_time_median"] / found[names[n]]["window"] for n in places]
-        bars = ax.barh([n + 0.2 * (k - 1.5) for n in places], shares, 0.19, color=COLORS.get(method, "0.6"),
-                       label=label_of(method))  # fmt: skip
+        bars = ax.barh(
+            [n + 0.2 * (k - 1.5) for n in places], shares, 0.19, color=COLORS.get(method, "0.6"), label=label_of(method)
+        )
         rows_shown = [found[names[n]] for n in places]
         numbers = [or_more(row["valid_time_median"], row["window"]) for row in rows_shown]
         ax.bar_label(bars, numbers, padding=2, fontsize=7)

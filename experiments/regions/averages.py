@@ -169,9 +169,14 @@ def _kernel_candidates(setup: Setup, kind: Kernels, parts: Parts, seed: int) -> 
     ):
         lags = sorted({*range(max(window // part, 1)), *(lag for lag in near if 0 <= lag < far)})
         see = partial(
-            jaxcast.series.lag_inputs, lags=lags, neighbour_weights=weights_of(setup, others), transform=transform, level=level, centred=False,
+            jaxcast.series.lag_inputs,
+            lags=lags,
+            neighbour_weights=weights_of(setup, others),
+            transform=transform,
+            level=level,
+            centred=False,
             num_components=num_components,
-        )  # fmt: skip
+        )
         inputs = see(parts.train), see(parts.known)
         key = jax.random.fold_in(jax.random.key(seed), number)
         waves = jaxcast.series.random_fourier_features(
@@ -209,12 +214,15 @@ def _averages() -> dict[str, Method]:
     }
     return {
         name + "_refitted" * refitted: Method(
-            partial(average, kernels, with_networks, refitted), draws=True, refitted=refitted,
-            seen="last_year" if "last_year" in kernels else "window", with_calendar="last_year" in kernels,
+            partial(average, kernels, with_networks, refitted),
+            draws=True,
+            refitted=refitted,
+            seen="last_year" if "last_year" in kernels else "window",
+            with_calendar="last_year" in kernels,
         )
         for refitted in (False, True)
         for name, (kernels, with_networks) in kinds.items()
-    }  # fmt: skip
+    }
 
 
 METHODS = {**PLAIN, **{name: Method(partial(network_row, name), draws=True) for name in NETWORKS}, **_averages()}

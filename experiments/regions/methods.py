@@ -161,17 +161,30 @@ def seasonal(setup: Setup, parts: Parts, seed: int) -> Array:
 
 @partial(jax.jit, static_argnames=("each_region", "predict_change", "leads"))
 def by_penalty(
-    parts: Parts, learned: jaxcast.series.SeriesWindows, inputs: jaxcast.series.LagInputs, expansion: Any, power: Any, *,
-    each_region: bool = False, predict_change: bool = False, leads: tuple[int, ...] = (),
-) -> tuple[Array, Array]:  # fmt: skip
+    parts: Parts,
+    learned: jaxcast.series.SeriesWindows,
+    inputs: jaxcast.series.LagInputs,
+    expansion: Any,
+    power: Any,
+    *,
+    each_region: bool = False,
+    predict_change: bool = False,
+    leads: tuple[int, ...] = (),
+) -> tuple[Array, Array]:
     """Forecasts validation and test part with every penalty.
 
     With leads the regressions are of one step and run in closed loop. One program, so that features
     are made once."""
     path = jaxcast.series.fit_regression_path(
-        learned, inputs=inputs, expansion=expansion, penalties=PENALTIES, error_weighting=power,
-        each_region=each_region, predict_change=predict_change, nonnegative=True,
-    )  # fmt: skip
+        learned,
+        inputs=inputs,
+        expansion=expansion,
+        penalties=PENALTIES,
+        error_weighting=power,
+        each_region=each_region,
+        predict_change=predict_change,
+        nonnegative=True,
+    )
     ask = partial(path.recursive_forecasts, leads=leads) if leads else path.forecasts
     return ask(parts.valid), ask(parts.test)
 

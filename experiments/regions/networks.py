@@ -54,9 +54,15 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
         batch_size = min(config.training.batch_size, len(learned.targets))
         optimizer = config.training.optimizer(len(learned.targets) // batch_size)
         return jaxcast.fit(
-            learned, init=init, keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)), optimizer=optimizer,
-            num_epochs=num_epochs, batch_size=batch_size, loss=jaxcast.series.region_loss, **options,
-        )  # fmt: skip
+            learned,
+            init=init,
+            keys=jax.vmap(jax.random.key)(jnp.asarray(seeds)),
+            optimizer=optimizer,
+            num_epochs=num_epochs,
+            batch_size=batch_size,
+            loss=jaxcast.series.region_loss,
+            **options,
+        )
 
     first = fit(train, config.training.num_epochs, validation=valid, patience=config.patience)
     best_epoch = int(np.median(np.nanargmin(np.asarray(first.validation_losses), 1))) + 1

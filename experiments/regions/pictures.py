@@ -33,8 +33,14 @@ def horizons(rows: list[dict[str, Any]], name: str) -> Figure:
     for method in shown:
         is_published, is_refitted = method in published, method.endswith("refitted")
         color = PUBLISHED if is_published else NAIVE if method in NAIVE_METHODS else REFITTED if is_refitted else OURS
-        ax.plot(leads[: len(errors[method])], errors[method], "o--" if is_published else "o-", color=color, ms=4,
-                lw=2.4 if method == best else 1.2)  # fmt: skip
+        ax.plot(
+            leads[: len(errors[method])],
+            errors[method],
+            "o--" if is_published else "o-",
+            color=color,
+            ms=4,
+            lw=2.4 if method == best else 1.2,
+        )
         ends.append((errors[method][-1], method.replace("_", " "), color))
     ax.set(
         xlabel="weeks ahead",
@@ -80,9 +86,14 @@ def _name_lines(ax: Any, end: float, lines: list[tuple[float, str, str]]) -> Non
     for value, text, color in sorted(lines):
         lowest = max(value, lowest + gap)
         ax.annotate(
-            text, (end, value), (1.04 * end, lowest), fontsize=8, va="center", color=color,
+            text,
+            (end, value),
+            (1.04 * end, lowest),
+            fontsize=8,
+            va="center",
+            color=color,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": color, "relpos": (0, 0.5), "shrinkA": 1},
-        )  # fmt: skip
+        )
 
 
 def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
@@ -102,8 +113,13 @@ def forecasts(per_method: dict[str, Any], setup: Any) -> Figure:
         weeks = np.asarray(test.rows[:, k])[known]
         name = min(trained, key=lambda name: np.median(per_method[name]["rmse"][:, k]))
         ax.fill_between(weeks, np.asarray(test.targets[:, k]).sum(-1)[known], color="0.85", lw=0, label="observed")
-        ax.plot(weeks, per_method[name]["forecast"][:, k].sum(-1)[known], color=OURS, lw=1.6,
-                label=f"forecast {lead} weeks ahead: {name.replace('_', ' ')}")  # fmt: skip
+        ax.plot(
+            weeks,
+            per_method[name]["forecast"][:, k].sum(-1)[known],
+            color=OURS,
+            lw=1.6,
+            label=f"forecast {lead} weeks ahead: {name.replace('_', ' ')}",
+        )
         ax.legend(frameon=False, loc="upper left", fontsize=8)
         ax.spines[["top", "right"]].set_visible(False)
         ax.set(ylabel="count a week, all regions", xlim=(weeks[0], weeks[-1]))
@@ -129,6 +145,8 @@ def region_map(weights: Any, name: str, data: Any) -> Figure:
     ax.set_xticks(ticks, [str(tick + 1) for tick in ticks])
     ax.set_yticks(ticks, [str(tick + 1) for tick in ticks])
     most = np.argsort(-relative.mean(0))[:3] + 1
-    ax.set_title(f"{data.name}, {name.replace('_', ' ')}: most attention goes to\nregions {', '.join(map(str, most))} "
-                 f"(red columns){'; neighbours are framed' if data.adjacency is not None else ''}")  # fmt: skip
+    ax.set_title(
+        f"{data.name}, {name.replace('_', ' ')}: most attention goes to\nregions {', '.join(map(str, most))} "
+        f"(red columns){'; neighbours are framed' if data.adjacency is not None else ''}"
+    )
     return figure

@@ -126,9 +126,13 @@ def windows(setup: Setup, stop: int) -> jaxcast.series.SeriesWindows:
     # Rows to come, whose usual speed is known.
     features = jnp.pad(features, ((0, max(leads)), (0, 0), (0, 0)), constant_values=jnp.nan)
     return jaxcast.series.series_windows(
-        features, history_size=WINDOW, leads=leads, targets=(0,), newest_covariates=daily[..., None],
+        features,
+        history_size=WINDOW,
+        leads=leads,
+        targets=(0,),
+        newest_covariates=daily[..., None],
         future_covariates=daily[..., None],
-    )  # fmt: skip
+    )
 
 
 def windows_at(setup: Setup, stop: int, newest: np.ndarray) -> jaxcast.series.SeriesWindows:
@@ -208,9 +212,14 @@ def _standardised(inputs: RoadInputs, sample: jaxcast.series.SeriesWindows, *, e
 
 
 def regressions(
-    setup: Setup, learned: Learned, sight: Sight, make_expansion: Callable[[int], Any], *, each_sensor: bool,
+    setup: Setup,
+    learned: Learned,
+    sight: Sight,
+    make_expansion: Callable[[int], Any],
+    *,
+    each_sensor: bool,
     every: int = 1,
-) -> Float[np.ndarray, "penalty window lead sensor"]:  # fmt: skip
+) -> Float[np.ndarray, "penalty window lead sensor"]:
     """Fits ridge regressions of the change of speed with every penalty, in closed form.
 
     They learn from whole chunks of windows, and are standardised by an eighth of them.
@@ -221,9 +230,15 @@ def regressions(
     sample = chunks[:: max(1, len(chunks) // 8)].ravel()
     inputs = road_inputs(setup, learned.stop, sight, sample, each_sensor=each_sensor)
     path = jaxcast.series.fit_regression_path(
-        windows_at(setup, learned.stop, train), inputs=inputs, expansion=make_expansion(inputs.mean.shape[-1]),
-        penalties=PENALTIES, error_weighting=0.0, each_region=each_sensor, predict_change=True, chunk_size=CHUNK,
-    )  # fmt: skip
+        windows_at(setup, learned.stop, train),
+        inputs=inputs,
+        expansion=make_expansion(inputs.mean.shape[-1]),
+        penalties=PENALTIES,
+        error_weighting=0.0,
+        each_region=each_sensor,
+        predict_change=True,
+        chunk_size=CHUNK,
+    )
     asked = windows_at(setup, learned.stop, learned.asked)
     forecasts = np.asarray(path.forecasts(asked, chunk_size=CHUNK))[..., 0]
     return np.clip(forecasts, 0, np.float32(setup.speeds[: learned.stop].max()))

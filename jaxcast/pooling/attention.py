@@ -219,9 +219,13 @@ class MultiHeadAttention(WeightedPool, DelayPool, Network, name="multi_head_atte
         self.num_delays = num_delays
         # Without a dtype of its own the layer computes in the forecasts'.
         self.readout = nnx.Linear(
-            num_heads * dim, dim, use_bias=False, param_dtype=jnp.dtype(dtype), kernel_init=_mean_of_heads,
+            num_heads * dim,
+            dim,
+            use_bias=False,
+            param_dtype=jnp.dtype(dtype),
+            kernel_init=_mean_of_heads,
             rngs=nnx.Rngs(key),
-        )  # fmt: skip
+        )
 
     @property
     def config(self) -> dict[str, Any]:

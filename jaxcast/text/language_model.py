@@ -82,9 +82,16 @@ class LanguageModel(HasCell, Network, name="language_model"):
         of_tokens, of_stack, of_readout = jax.random.split(key, 3)
         self.embedding = nnx.Param(jax.random.normal(of_tokens, (num_tokens, embedding_size), dtype))
         self.stack = Stack(
-            kind, input_size=embedding_size, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, key=of_stack,
-            dtype=dtype, init="orthogonal", **options,
-        )  # fmt: skip
+            kind,
+            input_size=embedding_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            key=of_stack,
+            dtype=dtype,
+            init="orthogonal",
+            **options,
+        )
         rngs = nnx.Rngs(of_readout)
         self.readout = uniform_linear(hidden_size, num_tokens, fan_in=hidden_size, rngs=rngs, dtype=dtype)
 

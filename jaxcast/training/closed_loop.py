@@ -117,13 +117,18 @@ def fine_tune(
         data = data._replace(times=exact_times(data.times, first))
         num_optimizer_steps = max(num_epochs * (len(data.truth) // batch_size), 1)
         tuned = fit(
-            data, init=tuned, keys=jax.vmap(jax.random.fold_in, (0, None))(keys, n), num_epochs=num_epochs, batch_size=batch_size,
+            data,
+            init=tuned,
+            keys=jax.vmap(jax.random.fold_in, (0, None))(keys, n),
+            num_epochs=num_epochs,
+            batch_size=batch_size,
             optimizer=optimizer
             or make_optimizer(
                 learning_rate, schedule="cosine", num_optimizer_steps=num_optimizer_steps, clip_norm=clip_norm
             ),
-            loss=loss, mesh=mesh,
-        )  # fmt: skip
+            loss=loss,
+            mesh=mesh,
+        )
         losses.append(tuned.losses)
         if on_progress is not None:
             on_progress(leads, np.asarray(tuned.losses[:, -1]))

@@ -146,9 +146,18 @@ def fit(
     for name, arrays in (("data", data), ("validation", validation)):
         check_data(name, new, models, arrays, keys, settings)
     graph, run = train(
-        new, models, data, validation, settings, keys=keys, optimizer=optimizer, on_progress=on_progress,
-        num_reports=num_reports, checkpoint=checkpoint, mesh=mesh,
-    )  # fmt: skip
+        new,
+        models,
+        data,
+        validation,
+        settings,
+        keys=keys,
+        optimizer=optimizer,
+        on_progress=on_progress,
+        num_reports=num_reports,
+        checkpoint=checkpoint,
+        mesh=mesh,
+    )
     check_losses(run.losses, trained_epochs(run, settings))
     params = run.params if run.best is None or keep == "last" else run.best.params
     return FitResult(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
