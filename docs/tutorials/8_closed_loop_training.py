@@ -44,7 +44,7 @@ fit = jaxcast.fit(
 # %% [markdown]
 # ## Fine-tune
 #
-# `make_cell` turns a pool into the cell that is rolled. Horizons of 1 and 3 steps follow each
+# `make_cell` turns a pool into the cell that is rolled. Horizons of 2 and 6 steps follow each
 # other. In a chaotic system gradients grow with the horizon like forecast errors do, so horizons
 # stay short and gradients are clipped.
 
@@ -59,8 +59,9 @@ tuned = jaxcast.training.fine_tune(
     models=fit.models,
     make_cell=make_cell,
     keys=keys,
-    num_leads=(1, 3),
-    num_epochs=4,
+    num_leads=(2, 6),
+    num_epochs=8,
+    learning_rate=1e-3,
     batch_size=64,
 )
 tuned.losses.shape  # seed, epoch
