@@ -38,7 +38,7 @@ class Option(NamedTuple):
 
 
 class Names(NamedTuple):
-    """What an option takes that names a method: one of jaxcast's, or a class of the user's.
+    """The value of an option that names a method: one of jaxcast's, or a class of the user's.
 
     A user's class has a name (see `Saveable`), in a module that --import names.
 

@@ -15,7 +15,7 @@ from jaxcast.rollout import Output
 
 
 class ScoreMemory(NamedTuple):
-    """What an `AdaptivePool` remembers before each forecast.
+    """The memory of an `AdaptivePool` before each forecast.
 
     Args:
         clipped: Quantiles without outliers.

@@ -42,7 +42,7 @@ def check_csv(path: Path) -> None:
 
 
 class _Scan:
-    """What is carried from one block of a file to the next."""
+    """The state carried from one block of a file to the next."""
 
     def __init__(self, path: Path, data: np.ndarray):
         self.path, self.data = path, data

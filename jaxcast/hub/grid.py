@@ -222,7 +222,7 @@ def _usable(found: Any, path: str | Path, grid: Grid) -> Any:
 
 
 def _is_named(found: Any) -> Any:
-    """Whether a row has a target, where any has."""
+    """Returns whether a row has a target, where any has."""
     pl = polars()
     return pl.col("target").is_not_null() | pl.lit(found["target"].null_count() == len(found))
 

@@ -140,7 +140,7 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
 
     @property
     def signature(self) -> WindowSignature:
-        """What it takes and returns."""
+        """The inputs that it takes, and the outputs that it returns."""
         return WindowSignature(
             self.num_leads, levels=self.levels, target_features=self.target_features, mean=self.mean[...],
             num_covariates=self.num_covariates,
@@ -195,7 +195,7 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
     @property
     @abstractmethod
     def own_config(self) -> dict[str, Any]:
-        """What it must be made with that other networks do not have."""
+        """The arguments that other networks do not have."""
 
     @classmethod
     def from_config(cls: type[N], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> N:

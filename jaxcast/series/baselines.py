@@ -56,7 +56,7 @@ class LastValue(WindowForecaster, FrozenPytree, name="last_value"):
 
     @property
     def signature(self) -> WindowSignature:
-        """What it takes and returns."""
+        """The inputs that it takes, and the outputs that it returns."""
         return _signature(self.leads, self.target_features)
 
     @checked
@@ -101,7 +101,7 @@ class SeasonalLastValue(WindowForecaster, FrozenPytree, name="seasonal_last_valu
 
     @property
     def signature(self) -> WindowSignature:
-        """What it takes and returns."""
+        """The inputs that it takes, and the outputs that it returns."""
         return _signature(self.leads, self.target_features, least_history=self.period)
 
     @checked
@@ -143,7 +143,7 @@ class HistoryMean(WindowForecaster, FrozenPytree, name="history_mean"):
 
     @property
     def signature(self) -> WindowSignature:
-        """What it takes and returns."""
+        """The inputs that it takes, and the outputs that it returns."""
         return _signature(self.leads, self.target_features)
 
     @checked
@@ -183,7 +183,7 @@ class Drift(WindowForecaster, FrozenPytree, name="drift"):
 
     @property
     def signature(self) -> WindowSignature:
-        """What it takes and returns."""
+        """The inputs that it takes, and the outputs that it returns."""
         return _signature(self.leads, self.target_features, least_history=2)
 
     @checked

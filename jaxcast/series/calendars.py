@@ -155,7 +155,7 @@ def _regular(unique: np.ndarray, business_days: bool | None) -> Calendar:
 
 
 def _leaves_weekends_out(unique: np.ndarray) -> bool:
-    """Whether no date is on a weekend, and most weekdays between are there."""
+    """Returns whether no date is on a weekend, and most weekdays between are there."""
     if not np.is_busday(unique.astype(Day)).all():
         return False
     first, last = unique[[0, -1]].astype(Day)

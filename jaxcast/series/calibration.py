@@ -120,7 +120,7 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
 
     @property
     def signature(self) -> WindowSignature:
-        """That of the forecaster, with the levels and the least value of this one."""
+        """The forecaster's, with the levels and the least value of this one."""
         return self.forecaster.signature._replace(levels=self.levels, lower=self.lower)
 
     @property

@@ -37,7 +37,7 @@ WIDTH_POWERS = (0.0, 0.5, 1.0)
 
 
 class MethodScores(NamedTuple):
-    """How one method did on the validation and on the test part.
+    """The scores of one method on the validation and on the test part.
 
     Args:
         method: its name.

@@ -78,7 +78,7 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
 
     @property
     def own_config(self) -> dict[str, Any]:
-        """What other networks do not have."""
+        """The arguments that other networks do not have."""
         return {"embedding_size": self.embedding.shape[-1], "self_attention": self.attention is not None}
 
     def encode(self, inputs: Array, key: Any) -> tuple[Array, Info]:

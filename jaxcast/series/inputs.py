@@ -1,4 +1,4 @@
-"""What a regression sees of a window of several series."""
+"""Features of a window of several series for a regression."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What a search for a forecaster learns from: the windows of a table, in three parts by time."""
+"""The windows of a table in three parts by time, for the search for a forecaster."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -231,7 +231,7 @@ def _check_parts(problem: SeriesProblem) -> None:
 
 
 class TrainingPart(NamedTuple):
-    """What is known before a row, with covariates standardised by it.
+    """Returns the part known before a row, with covariates standardised by it.
 
     Args:
         windows: all of the problem; those with later targets have no weight, so that arrays keep

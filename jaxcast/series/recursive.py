@@ -121,7 +121,7 @@ def check_one_step(forecaster: WindowForecaster) -> None:
 
 
 def check_all_features(forecaster: WindowForecaster, value: Num[Array, "..."]) -> None:
-    """Raises InputError unless a forecaster forecasts every feature of a value, which are to enter its window."""
+    """Refuses a forecaster that does not forecast every feature of its window."""
     targets = forecaster.signature.target_features
     if targets and targets != tuple(range(value.shape[-1])):
         raise InputError(
@@ -176,7 +176,7 @@ class RecursiveForecaster(WindowForecaster, FrozenPytree):
 
     @property
     def signature(self) -> WindowSignature:
-        """That of the one-step forecaster, for other leads; without a key there are no quantiles."""
+        """The one-step forecaster's, for other leads; without a key there are no quantiles."""
         one_step = self.one_step.signature
         return one_step._replace(num_leads=len(self.leads), leads=self.leads, levels=())
 

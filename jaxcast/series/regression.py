@@ -86,7 +86,7 @@ class LagRegression(WindowForecaster, Checked, FrozenPytree, name="lag_regressio
 
     @property
     def signature(self) -> WindowSignature:
-        """What it takes and returns."""
+        """The inputs that it takes, and the outputs that it returns."""
         own = WindowSignature(self.num_leads, target_features=self.target_features)
         if not isinstance(self.inputs, LagInputs):
             return own

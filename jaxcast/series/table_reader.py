@@ -175,7 +175,7 @@ def _static(grid: np.ndarray, names: tuple[str, ...], wanted: Sequence[str]) -> 
 
 
 def _missing(table: SeriesTable, rows: np.ndarray) -> tuple[str, ...]:
-    """What a file lacks, in words; rows at the end that hold covariates only lack nothing."""
+    """Says what a file lacks; rows at the end that hold covariates only lack nothing."""
     notes = []
     there = np.zeros(len(table.values), bool)
     there[rows] = True

@@ -10,7 +10,7 @@ from jaxcast.rollout import Output
 
 
 class WindowSignature(NamedTuple):
-    """What a `WindowForecaster` takes and returns.
+    """The inputs and outputs of a `WindowForecaster`.
 
     Args:
         num_leads: the number of leads.
@@ -61,7 +61,7 @@ class WindowForecaster(Saveable):
     @property
     @abstractmethod
     def signature(self) -> WindowSignature:
-        """What it takes and returns."""
+        """The inputs that it takes, and the outputs that it returns."""
 
     @abstractmethod
     def __call__(self, history: Any, covariates: Any = None) -> Output:

@@ -1,4 +1,4 @@
-"""What the commands of a forecast hub print and draw."""
+"""Printed tables and pictures of the commands of a forecast hub."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a pool is compared with: other pools, simple uses of the candidates, persistence."""
+"""Comparisons for a pool: other pools, simple uses of the candidates, persistence."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `jaxcast pool train` does for a regime: checks its input, fits it, and reports the result."""
+"""Trains a regime for `jaxcast pool train`: checks input, fits, and reports the result."""
 
 from typing import Any
 

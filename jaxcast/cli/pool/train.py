@@ -50,7 +50,7 @@ from jaxcast.training.run import check_training_memory
 
 
 class Prepared(NamedTuple):
-    """What a pool is trained on.
+    """The data that a pool is trained on.
 
     Args:
         stored: Trajectory of the file.
