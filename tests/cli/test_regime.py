@@ -144,7 +144,7 @@ def test_candidates_that_differ_in_more_than_a_number_have_their_coordinates_fou
     monkeypatch.setattr(
         regimes,
         "fit_and_trial",
-        lambda *args, coordinates: asked.append(coordinates) or (jaxcast.load_model(folder / "regime").cell, None),
+        lambda *args, coordinates, **others: asked.append(coordinates) or (jaxcast.load_model(folder / "regime").cell, None),
     )  # fmt: skip
     for text in ("lorenz63(rho=[28, 38])", "lorenz63(rho=[28, 38], sigma=[10, 11])"):
         candidates = jaxcast.flow_map(jaxcast.stack_systems(jaxcast.dynamics.parse_candidates(text)))
