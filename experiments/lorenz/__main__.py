@@ -59,7 +59,7 @@ def main(config: Config) -> None:
         "lyapunov_exponent": rules.exponent,
         "saturation_error": rules.saturation,
         "threshold": rules.threshold,
-        "window_size": rules.window_size,
+        "num_leads": rules.num_leads,
     }
     folder.write_json("results.json", results)
     shown = 5 if 5 in config.delays else max(config.delays)

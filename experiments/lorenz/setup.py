@@ -41,7 +41,7 @@ class Config(OwnData):
     """Samples in the training trajectory."""
     num_windows: int = 200
     """Consecutive windows cut from the validation trajectory."""
-    window_size: int | None = None
+    num_leads: int | None = None
     """Leads in each window. Default: 128 for the published truth, 9 Lyapunov times for any other."""
     history_size: int = 7
     """True samples that every method sees before each window; must exceed the largest number of delays."""
@@ -84,7 +84,7 @@ PRESETS = {
         data_seed=2,
         num_train=400,
         num_windows=20,
-        window_size=32,
+        num_leads=32,
         training=dataclasses.replace(TRAINING, num_epochs=10),
         feed_forward_epochs=10,
         hidden_budget=100,
@@ -110,7 +110,7 @@ class Rules:
 
     exponent: float
     threshold: float
-    window_size: int
+    num_leads: int
     saturation: float
 
 
@@ -159,10 +159,10 @@ def make_tasks(config: Config) -> list[Task]:
         starts = jaxcast.dynamics.random_starts(truth, 2, key=jax.random.key(data_seed))
         train = simulate(config, truth, starts[0], config.num_train)
         rules = rules or make_rules(config, truth, train)
-        num_valid = config.history_size + config.num_windows * rules.window_size
+        num_valid = config.history_size + config.num_windows * rules.num_leads
         valid = simulate(config, truth, starts[1], num_valid)
         windows = jaxcast.cut_windows(
-            valid, num_windows=config.num_windows, num_leads=rules.window_size, history_size=config.history_size
+            valid, num_windows=config.num_windows, num_leads=rules.num_leads, history_size=config.history_size
         )
         candidates = jaxcast.flow_map(jaxcast.stack_systems(ensemble), dt=config.dt, h=config.h)
         tasks.append(Task(data_seed, truth, train, valid, windows, ensemble, candidates, rules))
@@ -188,14 +188,14 @@ def make_rules(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory)
     published = jaxcast.dynamics.describe_system(truth) == jaxcast.dynamics.describe_system(
         jaxcast.dynamics.parse_system(PAPER_TRUTH)
     )
-    threshold, window_size = config.threshold, config.window_size
+    threshold, num_leads = config.threshold, config.num_leads
     if threshold is None:
         threshold = 40.0 if published else 0.175 * saturation
-    if window_size is None:
+    if num_leads is None:
         if not published and exponent <= 0:
-            raise InputError(f"the truth is not chaotic: its Lyapunov exponent is {exponent:.3g}; set window_size")
-        window_size = 128 if published else max(1, round(9 / exponent / config.dt))
-    return Rules(exponent, threshold, window_size, saturation)
+            raise InputError(f"the truth is not chaotic: its Lyapunov exponent is {exponent:.3g}; set num_leads")
+        num_leads = 128 if published else max(1, round(9 / exponent / config.dt))
+    return Rules(exponent, threshold, num_leads, saturation)
 
 
 def lyapunov_exponent(config: Config, truth: jaxcast.System, train: jaxcast.Trajectory) -> float:
@@ -216,7 +216,7 @@ def check(config: Config) -> None:
     """Raises InputError for settings that cannot be run, before anything is computed or written."""
     config.check()
     config.training.check()
-    counts = ("num_train", "num_windows", "window_size", "num_heads")
+    counts = ("num_train", "num_windows", "num_leads", "num_heads")
     for name in (*counts, "feed_forward_epochs", "hidden_budget", "baseline_delays"):
         if (value := getattr(config, name)) is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")

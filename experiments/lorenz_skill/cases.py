@@ -96,7 +96,7 @@ class Case:
         h: step of the candidates' integrator.
         truth_h: step of the truth's integrator; by default the candidates'.
         threshold: largest squared error of a valid forecast; None for the rule of `experiments.lorenz`.
-        window_size: leads in a window; None for the rule of `experiments.lorenz`.
+        num_leads: leads in a window; None for the rule of `experiments.lorenz`.
         history_size: true samples before each window.
         noise: in training and history, in standard deviations of each component.
         num_train: samples in the training trajectory.
@@ -110,7 +110,7 @@ class Case:
     h: float = 0.01
     truth_h: float | None = None
     threshold: float | None = 40.0
-    window_size: int | None = 128
+    num_leads: int | None = 128
     history_size: int = 6
     noise: float = 0.0
     num_train: int = 4000
@@ -124,11 +124,11 @@ class Case:
         return (truth, candidates, self.dt, self.h, self.truth_h, self.noise, self.num_train)
 
 
-_BY_RULE: dict[str, Any] = {"threshold": None, "window_size": None}
+_BY_RULE: dict[str, Any] = {"threshold": None, "num_leads": None}
 CASES: dict[str, Case] = {
     "paper": Case("the paper's protocol, six true samples", group="paper"),
     "spin_up": Case("the same, 100 true samples", history_size=100, group="paper"),
-    "long": Case("the same, windows of 25.6, six true samples", window_size=256, group="paper"),
+    "long": Case("the same, windows of 25.6, six true samples", num_leads=256, group="paper"),
     "period_0.9": Case("period 0.9", _period(0.9)),
     "period_2.7": Case("period 2.7", _period(2.7)),
     "period_5": Case("period 5", _period(5.0)),
@@ -205,15 +205,15 @@ def make_task(case: Case, config: Config, data_seed: int) -> SkillTask:
         dt=case.dt,
         h=case.truth_h or case.h,
         threshold=case.threshold,
-        window_size=case.window_size,
+        num_leads=case.num_leads,
     )
     starts = jaxcast.dynamics.random_starts(truth, 2, key=jax.random.key(data_seed))
     train = simulate(config, truth, starts[0], min(case.num_train, config.num_train))
     rules = _rules(case, config)
-    size = case.history_size + config.num_windows * rules.window_size
+    size = case.history_size + config.num_windows * rules.num_leads
     valid = simulate(config, truth, starts[1], size)
     windows = jaxcast.cut_windows(
-        valid, num_windows=config.num_windows, num_leads=rules.window_size, history_size=case.history_size
+        valid, num_windows=config.num_windows, num_leads=rules.num_leads, history_size=case.history_size
     )
     first = _first_shown(truth, np.asarray(valid.times))
     shown = jax.tree.map(lambda a: a[first : first + FIGURE_STEPS], valid)

@@ -115,7 +115,7 @@ def search(fit: Callable[..., Any], grid: dict[str, Any], task: SkillTask, case:
         grid=grid,
         dt=case.dt,
         threshold=rules.threshold,
-        num_leads=max(1, min(rules.window_size // 2, len(task.train.states) // 8)),
+        num_leads=max(1, min(rules.num_leads // 2, len(task.train.states) // 8)),
         history_size=case.history_size,
         num_windows=VALIDATION_WINDOWS,
     )

@@ -19,7 +19,7 @@ TINY = {
     "preset": "smoke",
     "num-train": 100,
     "num-windows": 6,
-    "window-size": 12,
+    "num-leads": 12,
     "num-epochs": 3,
     "feed-forward-epochs": 3,
     "hidden-budget": 10,
@@ -261,25 +261,25 @@ def test_another_truth_is_judged_by_its_own_saturation_and_lyapunov_time():
         truth=ring,
         candidates="lorenz96(dim=5, forcing=[7, 8, 9])",
         dt=0.05,
-        window_size=None,
+        num_leads=None,
         transient=20.0,
         num_windows=2,
         lyapunov_duration=5.0,
     )
     (task,) = lorenz.make_tasks(config)
     assert task.rules.threshold == pytest.approx(0.175 * float(jaxcast.saturation_error(task.train.states)))
-    assert task.rules.window_size == round(9 / task.rules.exponent / 0.05)
-    assert task.windows.truth.shape == (2, task.rules.window_size, 5)
+    assert task.rules.num_leads == round(9 / task.rules.exponent / 0.05)
+    assert task.windows.truth.shape == (2, task.rules.num_leads, 5)
     name, values, _ = task.hidden
     assert (name, values.tolist()) == ("forcing", [7, 8, 9])
     assert float(task.hidden_at(0.0)) == 9.0
-    (paper,) = lorenz.make_tasks(dataclasses.replace(lorenz.PRESETS["smoke"], window_size=None, num_windows=2))
-    assert (paper.rules.threshold, paper.rules.window_size) == (40.0, 128)
+    (paper,) = lorenz.make_tasks(dataclasses.replace(lorenz.PRESETS["smoke"], num_leads=None, num_windows=2))
+    assert (paper.rules.threshold, paper.rules.num_leads) == (40.0, 128)
 
 
 def test_a_quiet_truth_needs_a_window():
     config = dataclasses.replace(
-        lorenz.PRESETS["smoke"], truth="lorenz63(rho=10)", candidates="lorenz63(rho=[9, 11])", window_size=None
+        lorenz.PRESETS["smoke"], truth="lorenz63(rho=10)", candidates="lorenz63(rho=[9, 11])", num_leads=None
     )
     with pytest.raises(jaxcast.InputError, match="not chaotic"):
         lorenz.make_tasks(config)

@@ -25,7 +25,7 @@ SMALL = dataclasses.replace(
 
 @pytest.mark.slow
 def test_noise_falls_on_training_and_history_and_not_on_the_truth_that_judges():
-    case = dataclasses.replace(CASES["noise_5"], window_size=20)
+    case = dataclasses.replace(CASES["noise_5"], num_leads=20)
     noisy, clean = make_task(case, SMALL, 2), make_task(dataclasses.replace(case, noise=0.0), SMALL, 2)
     np.testing.assert_array_equal(noisy.windows.truth, clean.windows.truth)
     scale = np.asarray(clean.train.states).std(0)
@@ -41,7 +41,7 @@ def test_noise_falls_on_training_and_history_and_not_on_the_truth_that_judges():
 @pytest.mark.slow
 def test_windows_without_a_switch_are_those_whose_parameter_stays():
     task = make_task(
-        dataclasses.replace(CASES["switching"], window_size=20), dataclasses.replace(SMALL, num_windows=30), 2
+        dataclasses.replace(CASES["switching"], num_leads=20), dataclasses.replace(SMALL, num_windows=30), 2
     )
     rho = task.truth.schedules["rho"]
     stays = [
@@ -78,7 +78,7 @@ def test_a_sawtooth_is_integrated_as_smooth_pieces():
 
 @pytest.mark.slow
 def test_the_truth_alone_takes_the_finer_step():
-    case = dataclasses.replace(CASES["finer_step"], window_size=20)
+    case = dataclasses.replace(CASES["finer_step"], num_leads=20)
     finer = make_task(case, SMALL, 2)
     own = jaxcast.flow_map(jaxcast.stack_systems(list(case.candidates)), dt=0.1, h=0.01)
     np.testing.assert_array_equal(finer.candidates(finer.valid.states[0]), own(finer.valid.states[0]))
@@ -89,7 +89,7 @@ def test_the_truth_alone_takes_the_finer_step():
 
 @pytest.mark.slow
 def test_pictures_of_switching_begin_where_the_parameter_jumps_before_and_after_the_truth_is_gone():
-    case = dataclasses.replace(CASES["switching"], window_size=20)
+    case = dataclasses.replace(CASES["switching"], num_leads=20)
     task = make_task(case, dataclasses.replace(SMALL, num_windows=60), 2)
     rho, times = np.asarray(task.hidden_at(task.shown.times)), np.asarray(task.shown.times)
     assert len(times) > FIGURE_KNOWN
@@ -119,7 +119,7 @@ def test_one_decomposition_for_all_penalties_is_the_fit_of_each():
 
 @pytest.mark.slow
 def test_a_search_tells_all_that_it_tried_and_what_lies_on_an_edge(monkeypatch):
-    case = dataclasses.replace(CASES["paper"], window_size=20)
+    case = dataclasses.replace(CASES["paper"], num_leads=20)
     task = make_task(case, dataclasses.replace(SMALL, num_train=200), 2)
     monkeypatch.setattr(skill_rivals, "NVAR_SHAPES", [(1, 1), (2, 1), (2, 2), (7, 1)])
     monkeypatch.setattr(skill_rivals, "NVAR_PENALTIES", np.asarray([1e-3, 1e9]))
