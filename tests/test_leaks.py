@@ -10,7 +10,7 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.regime.harmonics import find_schedules
+from jaxcast.regime.harmonic_search import find_schedules
 
 LENGTH, PART = 80, 60
 COMMON = {"num_epochs": 1, "batch_size": 16}

@@ -19,16 +19,8 @@ from jaxcast.numerics.polynomials import monomials, products
 from jaxcast.regime.checks import check_trajectory
 from jaxcast.regime.emulator import Emulator, fit_emulator
 from jaxcast.regime.forecaster import RegimeForecaster
-from jaxcast.regime.harmonics import (
-    Allowed,
-    FittedHarmonics,
-    HarmonicSchedule,
-    Steps,
-    find_schedules,
-    improve_schedule,
-    misfit,
-    steps_of,
-)
+from jaxcast.regime.harmonic_search import FittedHarmonics, find_schedules, improve_schedule
+from jaxcast.regime.harmonics import Allowed, HarmonicSchedule, Steps, misfit, steps_of
 from jaxcast.regime.noise import Residuals, explanations
 from jaxcast.sampling import exact_times, with_all_digits
 from jaxcast.sharding import devices_for

@@ -13,12 +13,10 @@ from jaxcast.cli.pool.regime import findings
 from jaxcast.numerics.least_squares import _normal_equations
 from jaxcast.numerics.polynomials import monomials
 from jaxcast.regime import fit as fitting
+from jaxcast.regime.harmonic_search import Candidate, FittedHarmonics, Search
 from jaxcast.regime.harmonics import (
     Allowed,
-    Candidate,
-    FittedHarmonics,
     HarmonicSchedule,
-    Search,
     Steps,
     certain,
     revealed,

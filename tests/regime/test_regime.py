@@ -12,7 +12,8 @@ import jaxcast
 from jaxcast.regime import kalman
 from jaxcast.regime.emulator import fit_emulator
 from jaxcast.regime.fit import _make
-from jaxcast.regime.harmonics import HarmonicSchedule, Steps, find_schedules, fit_harmonics, steps_of
+from jaxcast.regime.harmonic_search import find_schedules, fit_harmonics
+from jaxcast.regime.harmonics import HarmonicSchedule, Steps, steps_of
 from jaxcast.regime.kalman import GaussianState, observe, predict, root_of
 from jaxcast.regime.noise import Residuals, explanations
 
