@@ -1,5 +1,6 @@
 """Names of classes, in saved folders, in texts of systems and on the command line."""
 
+import abc
 import importlib
 import inspect
 import os
@@ -107,7 +108,7 @@ def undefined_of(name: str) -> list[str]:
         Names of abstract members; none for a class that is complete, or that there is not.
     """
     cls = _CLASSES.get(name)
-    return sorted(cls.__abstractmethods__) if cls is not None and inspect.isabstract(cls) else []
+    return sorted(cls.__abstractmethods__) if isinstance(cls, abc.ABCMeta) else []
 
 
 def name_of(cls: type) -> str | None:
