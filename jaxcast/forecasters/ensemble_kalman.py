@@ -80,11 +80,12 @@ class EnsembleKalmanFilter(Cell, FrozenPytree):
             `forecast` for a first value that is not known in full where there is no initial
             ensemble.
 
-    Source: Evensen (1994) for the filter; Hunt, Kostelich and Szunyogh, Physica D 230, 112-126
-    (2007), section 2.3, for
-        the transform; Sakov and Oke, Mon. Wea. Rev. 136, 1042-1053 (2008), and Livings, Dance and
-        Nichols, Physica D 237, 1021-1028 (2008), for rotations that keep the mean; Anderson, Mon.
-        Wea. Rev. 129, 2884-2903 (2001), for augmented parameters and for inflation.
+    Source:
+        Evensen (1994) for the filter; Hunt, Kostelich and Szunyogh, Physica D 230, 112-126 (2007),
+        section 2.3, for the transform; Sakov and Oke, Mon. Wea. Rev. 136, 1042-1053 (2008), and
+        Livings, Dance and Nichols, Physica D 237, 1021-1028 (2008), for rotations that keep the
+        mean; Anderson, Mon. Wea. Rev. 129, 2884-2903 (2001), for augmented parameters and for
+        inflation.
 
     Example:
         >>> import jax, jaxcast
@@ -241,9 +242,9 @@ def rotate(members: Float[Array, "member variable"], key: Key[Array, ""]) -> Flo
     Returns:
         The rotated ensemble.
 
-    Source: Sakov and Oke (2008), section 4; Chikuse, Statistics on Special Manifolds (2003),
-    theorem 2.4.1, for the
-        factor.
+    Source:
+        Sakov and Oke (2008), section 4; Chikuse, Statistics on Special Manifolds (2003), theorem
+        2.4.1, for the factor.
     """
     rank = min(len(members) - 1, members.shape[1])
     mean = members.mean(0)
@@ -270,7 +271,8 @@ def transform(
         noise: their standard deviations; infinite for no observation.
         inflation: factor of the anomalies.
 
-    Source: Hunt et al. (2007), eq. 24.
+    Source:
+        Hunt et al. (2007), eq. 24.
     """
     k = len(prior) - 1
     mean = prior.mean(0)

@@ -40,8 +40,9 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
     Raises:
         InputError: when rolled with values of another length.
 
-    Source: Saunders, Gammerman and Vovk (1998); Hamzi and Owhadi, Physica D 421, 132817 (2021), for
-    chaotic series.
+    Source:
+        Saunders, Gammerman and Vovk (1998); Hamzi and Owhadi, Physica D 421, 132817 (2021), for
+        chaotic series.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast

@@ -38,8 +38,8 @@ class NVAR(DeterministicCell, Checked, FrozenPytree, name="nvar"):
     Raises:
         InputError: when rolled with values of another length.
 
-    Source: Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to
-    10.
+    Source:
+        Gauthier, Bollt, Griffith and Barbosa, Nature Communications 12, 5564 (2021), eq. 5 to 10.
 
     Example:
         >>> import jaxcast

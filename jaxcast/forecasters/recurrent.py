@@ -201,7 +201,8 @@ def fit_recurrent_forecaster(
         InputError: for a penalty below zero, a learning rate that is not positive, sizes below one,
             a series that is too short, not finite or constant, or layers that need whole sequences.
 
-    Source: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), variable projection.
+    Source:
+        Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), variable projection.
 
     Example:
         >>> import jax, jaxcast

@@ -55,8 +55,9 @@ class Reservoir(DeterministicCell, Checked, FrozenPytree, name="reservoir"):
     Raises:
         InputError: when rolled with values of another length.
 
-    Source: Jaeger, GMD Report 148 (2001); Pathak, Hunt, Girvan, Lu and Ott, Phys. Rev. Lett. 120,
-    024102 (2018).
+    Source:
+        Jaeger, GMD Report 148 (2001); Pathak, Hunt, Girvan, Lu and Ott, Phys. Rev. Lett. 120,
+        024102 (2018).
 
     Example:
         >>> import jax, jaxcast

@@ -73,8 +73,9 @@ class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
     Raises:
         InputError: for a rate outside 0 to 1, or a clip that is not positive.
 
-    Source: Own design; the weights generalise those of Ray et al., Int. J. Forecasting 39,
-        1366-1383 (2023).
+    Source:
+        Own design; the weights generalise those of Ray et al., Int. J. Forecasting 39, 1366-1383
+        (2023).
 
     Example:
         >>> import jaxcast, numpy as np

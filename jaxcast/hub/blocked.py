@@ -61,7 +61,8 @@ def quantile_samples(
     Returns:
         A sample for each location and time.
 
-    Source: Patel and Wikner (2023), section 3.2.
+    Source:
+        Patel and Wikner (2023), section 3.2.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -155,7 +156,8 @@ class QuantileRegression(nnx.Module):
         key: Random key of the initial parameters.
         dtype: Type of the parameters.
 
-    Source: Patel and Wikner (2023), section 3.2.
+    Source:
+        Patel and Wikner (2023), section 3.2.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp

@@ -24,7 +24,8 @@ def fill_gaps(hub: Hub, *, longest: int = 2) -> Hub:
     Returns:
         The hub without gaps, where a location has any forecast at all.
 
-    Source: Patel and Wikner (2023), section 3.2.
+    Source:
+        Patel and Wikner (2023), section 3.2.
 
     Example:
         >>> import dataclasses, jaxcast, numpy as np

@@ -66,7 +66,8 @@ class TrimmedMean(MemorylessPool, FrozenPytree, name="trimmed_mean"):
     Raises:
         InputError: for a share out of range.
 
-    Source: Jose and Winkler, Int. J. Forecasting 24, 163-169 (2008).
+    Source:
+        Jose and Winkler, Int. J. Forecasting 24, 163-169 (2008).
 
     Example:
         >>> import jaxcast, numpy as np
@@ -102,8 +103,9 @@ class LinearOpinionPool(MemorylessPool, FrozenPytree, name="linear_opinion_pool"
     quantiles. Each F_i is linear between its quantiles. The probability outside of the outermost
     two is put on these, as nothing more is known. The inverse is found by bisection.
 
-    Source: Stone (1961); Lichtendahl, Grushka-Cockayne and Winkler, Management Science 59,
-        1594-1611 (2013).
+    Source:
+        Stone (1961); Lichtendahl, Grushka-Cockayne and Winkler, Management Science 59, 1594-1611
+        (2013).
 
     Example:
         >>> import jaxcast, numpy as np
@@ -161,8 +163,8 @@ class InverseScoreWeights(QuantilePool, FrozenPytree, name="inverse_score"):
     Raises:
         InputError: for a window below one.
 
-    Source: Ray et al., Int. J. Forecasting 39, 1366-1383 (2023), on weighted ensembles of the US
-        hub.
+    Source:
+        Ray et al., Int. J. Forecasting 39, 1366-1383 (2023), on weighted ensembles of the US hub.
 
     Example:
         >>> import jaxcast, numpy as np
@@ -223,7 +225,8 @@ class TrainedQuantileAverage(QuantilePool, Checked, FrozenPytree, name="quantile
     Raises:
         InputError: for a clip that is not positive, or when called with another number of models.
 
-    Source: Vincent (1912) for the average of quantiles; the trained weights are own design.
+    Source:
+        Vincent (1912) for the average of quantiles; the trained weights are own design.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -245,8 +245,9 @@ def track_coverage(
     Returns:
         The forecasts with other widths.
 
-    Source: Gibbs and Candes, NeurIPS (2021), adaptive conformal inference; here on widths instead
-        of levels.
+    Source:
+        Gibbs and Candes, NeurIPS (2021), adaptive conformal inference; here on widths instead of
+        levels.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -38,8 +38,9 @@ class GRU(RecurrentLayer):
         InputError: for sizes below one, inputs, a carry or a mask of another shape, or no time
             steps.
 
-    Source: Cho et al. (2014), eq. 5-8;
-    https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html.
+    Source:
+        Cho et al. (2014), eq. 5-8;
+        https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

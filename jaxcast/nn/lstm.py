@@ -47,8 +47,9 @@ class LSTM(RecurrentLayer):
         InputError: for sizes below one, inputs, a carry or a mask of another shape, or no time
             steps.
 
-    Source: Hochreiter and Schmidhuber (1997); Gers, Schmidhuber and Cummins (2000) for the forget
-    gate; Saxe et al. (2014) and Jozefowicz et al. (2015) for the orthogonal start.
+    Source:
+        Hochreiter and Schmidhuber (1997); Gers, Schmidhuber and Cummins (2000) for the forget gate;
+        Saxe et al. (2014) and Jozefowicz et al. (2015) for the orthogonal start.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

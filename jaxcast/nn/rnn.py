@@ -35,7 +35,8 @@ class RNN(RecurrentLayer):
         InputError: for sizes below one, an unknown activation, inputs, a carry or a mask of another
             shape, or no time steps.
 
-    Source: Elman (1990).
+    Source:
+        Elman (1990).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

@@ -37,8 +37,9 @@ class SelfAttention(nnx.Module):
         InputError: for sizes below one, a number of heads that does not divide the size, or inputs
             or a mask of another shape.
 
-    Source: Vaswani et al. (2017), eq. 1 and section 3.2.2;
-    https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html.
+    Source:
+        Vaswani et al. (2017), eq. 1 and section 3.2.2;
+        https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

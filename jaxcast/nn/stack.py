@@ -40,7 +40,8 @@ class Bidirectional(nnx.Module):
         InputError: for an unknown kind, sizes below one, inputs, a carry or a mask of another
             shape, or no time steps.
 
-    Source: Schuster and Paliwal (1997).
+    Source:
+        Schuster and Paliwal (1997).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -148,9 +149,10 @@ class Stack(nnx.Module):
             and dense, inputs, a carry or a mask of another shape, no time steps, single steps of a
             bidirectional stack, or PyTorch's weights for a dense one.
 
-    Source: Graves (2013) for stacks; Srivastava et al. (2014) and Zaremba et al. (2014) for dropout
-    between layers only; He et al. (2016) for skips; Huang, Liu, van der Maaten and Weinberger
-    (2017) for dense connections.
+    Source:
+        Graves (2013) for stacks; Srivastava et al. (2014) and Zaremba et al. (2014) for dropout
+        between layers only; He et al. (2016) for skips; Huang, Liu, van der Maaten and Weinberger
+        (2017) for dense connections.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

@@ -42,8 +42,8 @@ class AdditiveAttention(WeightedSum, DelayPool, Network, name="additive_attentio
     Raises:
         InputError: for sizes below one, a memory of another size, or no candidates.
 
-    Source: Patel and Wikner (2023), eq. 1, 2, 4 and 8; Bahdanau, Cho and Bengio (2015) for the
-    score.
+    Source:
+        Patel and Wikner (2023), eq. 1, 2, 4 and 8; Bahdanau, Cho and Bengio (2015) for the score.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -111,7 +111,8 @@ class ScaledDotProductAttention(WeightedSum, DelayPool, Network, name="scaled_do
     Raises:
         InputError: for sizes below one, a memory of another size, or no candidates.
 
-    Source: Vaswani et al. (2017), eq. 1.
+    Source:
+        Vaswani et al. (2017), eq. 1.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -178,7 +179,8 @@ class MultiHeadAttention(WeightedPool, DelayPool, Network, name="multi_head_atte
         InputError: for an unknown score, sizes below one, a memory of another size, or no
             candidates.
 
-    Source: Patel and Wikner (2023), eq. 3.
+    Source:
+        Patel and Wikner (2023), eq. 3.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

@@ -49,7 +49,8 @@ class FeedForward(DelayPool, Network, name="feed_forward"):
     Raises:
         InputError: for sizes below one, or a memory of another size.
 
-    Source: Patel and Wikner (2023), section 3.1.2.
+    Source:
+        Patel and Wikner (2023), section 3.1.2.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

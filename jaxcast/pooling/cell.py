@@ -110,7 +110,8 @@ class HeldWeights(DeterministicCell, FrozenPytree):
     Raises:
         InputError: when rolled over another pool, or without candidates.
 
-    Source: Patel and Wikner (2023), section 3.1.2 (b) and (c).
+    Source:
+        Patel and Wikner (2023), section 3.1.2 (b) and (c).
 
     Example:
         >>> import jax, jaxcast

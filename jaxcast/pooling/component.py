@@ -54,8 +54,9 @@ class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="co
         InputError: for sizes below one, unknown errors or activation, a memory of another size, or
             no candidates.
 
-    Source: Bahdanau, Cho and Bengio (2015) for attention; Patel and Wikner (2023), section 4,
-    suggest weights for each component.
+    Source:
+        Bahdanau, Cho and Bengio (2015) for attention; Patel and Wikner (2023), section 4, suggest
+        weights for each component.
 
     Example:
         >>> import jax, jaxcast

@@ -238,8 +238,8 @@ def fit_correction(
         InputError: for an unknown kind, info that the pool does not return, settings out of range,
             too few samples, or samples that are not finite.
 
-    Source: Hoerl and Kennard (1970) for the ridge; Saunders, Gammerman and Vovk (1998) for the
-    kernel.
+    Source:
+        Hoerl and Kennard (1970) for the ridge; Saunders, Gammerman and Vovk (1998) for the kernel.
 
     Example:
         >>> import jaxcast

@@ -43,7 +43,8 @@ class RegimeInterpolation(WeightedPool, DelayPool, Checked, FrozenPytree, name="
         InputError: for less than one delay, a memory of another number of delays or candidates, or
             no candidates.
 
-    Source: own design, studied in experiments/lorenz_skill/README.md.
+    Source:
+        Own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

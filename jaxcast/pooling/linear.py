@@ -98,7 +98,8 @@ class LinearRegression(Pool, Checked, FrozenPytree, name="linear_regression"):
     Raises:
         InputError: when called with another number of candidates or components.
 
-    Source: Patel and Wikner (2023), section 3.1.2.
+    Source:
+        Patel and Wikner (2023), section 3.1.2.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -189,7 +190,8 @@ def fit_ridge(
         InputError: unless forecasts and targets are finite, with one row for each sample, and the
             penalty is zero or more.
 
-    Source: Hoerl and Kennard (1970).
+    Source:
+        Hoerl and Kennard (1970).
 
     Example:
         >>> import jax, jaxcast

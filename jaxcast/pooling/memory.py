@@ -81,7 +81,8 @@ class DelayMemory(PoolMemory):
     Args:
         num_delays: terms l of the embedding; 1 keeps the newest state only.
 
-    Source: Patel and Wikner (2023), eq. 4 and 8.
+    Source:
+        Patel and Wikner (2023), eq. 4 and 8.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

@@ -131,8 +131,9 @@ class RecurrentAttention(ComponentWeights, Checked, Network, name="recurrent_att
     Raises:
         InputError: for sizes below one, an unknown cell, scales of another size, or no candidates.
 
-    Source: Patel and Wikner (2023), section 2.2, suggest recurrent memory as an alternative to
-    delays; Cho et al. (2014) and Hochreiter and Schmidhuber (1997) for the cells.
+    Source:
+        Patel and Wikner (2023), section 2.2, suggest recurrent memory as an alternative to delays;
+        Cho et al. (2014) and Hochreiter and Schmidhuber (1997) for the cells.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

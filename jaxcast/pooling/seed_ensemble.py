@@ -47,7 +47,8 @@ class SeedEnsemble(CandidateCell, Checked, FrozenPytree, name="seed_ensemble"):
     Raises:
         InputError: when rolled with pools of fewer than two seeds.
 
-    Source: Lakshminarayanan, Pritzel and Blundell (2017).
+    Source:
+        Lakshminarayanan, Pritzel and Blundell (2017).
 
     Example:
         >>> import jax, jaxcast

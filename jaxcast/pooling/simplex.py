@@ -31,7 +31,8 @@ class SimplexLeastSquares(WeightedSum, DelayPool, FrozenPytree, name="simplex_le
     Raises:
         InputError: for less than one delay, a memory of another number of delays, or no candidates.
 
-    Source: Wolfe (1976), "Finding the nearest point in a polytope".
+    Source:
+        Wolfe (1976), "Finding the nearest point in a polytope".
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

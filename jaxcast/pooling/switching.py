@@ -125,7 +125,8 @@ class FixedShare(_Switching, Checked, FrozenPytree, name="fixed_share"):
     Raises:
         InputError: when rolled without candidates, or for a memory of another number of them.
 
-    Source: Herbster and Warmuth, Machine Learning 32, 151-178 (1998), section 5.
+    Source:
+        Herbster and Warmuth, Machine Learning 32, 151-178 (1998), section 5.
 
     Example:
         >>> import jaxcast
@@ -175,8 +176,9 @@ class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_mod
     Raises:
         InputError: when rolled without candidates, or with another number of them.
 
-    Source: Blom and Bar-Shalom, IEEE Trans. Automatic Control 33, 780-783 (1988); Rabiner, Proc.
-    IEEE 77, 257-286 (1989).
+    Source:
+        Blom and Bar-Shalom, IEEE Trans. Automatic Control 33, 780-783 (1988); Rabiner, Proc. IEEE
+        77, 257-286 (1989).
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

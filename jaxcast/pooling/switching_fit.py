@@ -48,7 +48,8 @@ def fit_fixed_share(
         InputError: unless there are at least two steps and two candidates, with a row of each for
             every step, all finite.
 
-    Source: Dempster, Laird and Rubin (1977); Rabiner, Proc. IEEE 77, 257-286 (1989).
+    Source:
+        Dempster, Laird and Rubin (1977); Rabiner, Proc. IEEE 77, 257-286 (1989).
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
@@ -112,7 +113,8 @@ def fit_interacting_models(
         InputError: unless there are at least two steps and two candidates, with a row of each for
             every step, all finite.
 
-    Source: Baum, Petrie, Soules and Weiss (1970); Rabiner, Proc. IEEE 77, 257-286 (1989).
+    Source:
+        Baum, Petrie, Soules and Weiss (1970); Rabiner, Proc. IEEE 77, 257-286 (1989).
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
@@ -169,7 +171,8 @@ def smooth(
         prior: p(z_1 = i).
         transition: T.
 
-    Source: Rabiner, Proc. IEEE 77, 257-286 (1989), section V.
+    Source:
+        Rabiner, Proc. IEEE 77, 257-286 (1989), section V.
     """
     largest = log_densities.max(1, keepdims=True)
     densities = jnp.exp(log_densities - largest)

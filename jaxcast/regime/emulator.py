@@ -43,7 +43,8 @@ class PolynomialSystem(System):
         state_factors: the variables, counted from 1, whose product each phi is; 0 stands for 1.
         coordinate_factors: the same for psi.
 
-    Source: own design, studied in experiments/lorenz_skill/README.md.
+    Source:
+        Own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -168,8 +169,9 @@ def fit_emulator(
         InputError: for arrays that do not match, NaN, candidates that diverge or do not differ,
             fewer than two of them, or fewer states than a polynomial of the first degrees needs.
 
-    Source: own design, studied in experiments/lorenz_skill/README.md; Levenberg (1944) and
-    Marquardt (1963) for the least squares.
+    Source:
+        Own design, studied in experiments/lorenz_skill/README.md; Levenberg (1944) and Marquardt
+        (1963) for the least squares.
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp

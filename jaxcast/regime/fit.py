@@ -74,7 +74,8 @@ def fit_regime(
             samples, candidates that diverge, do not differ or are fewer than two, or coordinates
             without a row for each of them.
 
-    Source: own design, studied in experiments/lorenz_skill/README.md.
+    Source:
+        Own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, numpy as np

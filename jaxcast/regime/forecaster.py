@@ -70,9 +70,10 @@ class RegimeForecaster(CandidateCell, Checked, FrozenPytree, name="regime"):
     Raises:
         InputError: when saved or loaded, for arrays that do not match or settings out of range.
 
-    Source: own design, studied in experiments/lorenz_skill/README.md; Kailath, Sayed and Hassibi
-    (2000), section 12.1, for the square-root filter; Kullberg, Skog and Hendeby (2022) for its
-    iterations.
+    Source:
+        Own design, studied in experiments/lorenz_skill/README.md; Kailath, Sayed and Hassibi
+        (2000), section 12.1, for the square-root filter; Kullberg, Skog and Hendeby (2022) for its
+        iterations.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -52,7 +52,8 @@ def fit_harmonics(
     Raises:
         InputError: for too few states, NaN, or states of another dimension than the emulator's.
 
-    Source: own design, studied in experiments/lorenz_skill/README.md.
+    Source:
+        Own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -31,7 +31,8 @@ class HarmonicSchedule(SmoothSchedule):
         cosines: amplitudes of the cosines, (oscillation, coordinate).
         sines: amplitudes of the sines, (oscillation, coordinate).
 
-    Source: own design, studied in experiments/lorenz_skill/README.md.
+    Source:
+        Own design, studied in experiments/lorenz_skill/README.md.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp

@@ -50,7 +50,8 @@ def condition(
         surprise: observed less expected values.
         noise_root: a root of the covariance of the noise.
 
-    Source: Kailath, Sayed and Hassibi (2000), Linear Estimation, section 12.1.
+    Source:
+        Kailath, Sayed and Hassibi (2000), Linear Estimation, section 12.1.
     """
     num_values = len(surprise)
     blank = jnp.zeros((len(belief.mean), noise_root.shape[1]), belief.mean.dtype)
@@ -108,8 +109,9 @@ def observe(
         noise_root: a root of the covariance of the step's noise.
         value_noise: standard deviations of the observation.
 
-    Source: Kullberg, Skog and Hendeby (2022), dynamically iterated filters; the curvature is by
-    second differences along the columns of the root.
+    Source:
+        Kullberg, Skog and Hendeby (2022), dynamically iterated filters; the curvature is by second
+        differences along the columns of the root.
     """
     num_values = len(value)
     seen = jnp.eye(num_values, len(before.mean), dtype=value.dtype) * known[:, None]

@@ -48,7 +48,8 @@ class LanguageModel(HasCell, Network, name="language_model"):
         InputError: for an unknown kind or activation, an activation for an "lstm" or "gru", sizes
             below one, or a probability outside [0, 1).
 
-    Source: Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout.
+    Source:
+        Mikolov et al. (2010); Zaremba, Sutskever and Vinyals (2014) for the dropout.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast

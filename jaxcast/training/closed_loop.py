@@ -92,8 +92,9 @@ def fine_tune(
         InputError: for leads below one, a trajectory shorter than a window or not evenly sampled by
             the dt of the cell's flow map, or settings out of range.
 
-    Source: Bengio et al. (2015) and Lam et al. (2023) for growing lengths; Chen et al. (2016) for
-    recomputation.
+    Source:
+        Bengio et al. (2015) and Lam et al. (2023) for growing lengths; Chen et al. (2016) for
+        recomputation.
 
     Example:
         >>> import jax, jaxcast

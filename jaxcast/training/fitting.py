@@ -106,7 +106,8 @@ def fit(
             or epochs, models that are not one for each key, `patience` without validation data, or
             a checkpoint that is damaged or belongs to another run.
 
-    Source: Williams and Peng (1990) for truncated back-propagation.
+    Source:
+        Williams and Peng (1990) for truncated back-propagation.
 
     Example:
         >>> import jax, jaxcast, optax

@@ -38,7 +38,8 @@ def make_optimizer(
         InputError: for a rate, decay or norm out of range, an unknown schedule, or a decay without
             more steps than the warm-up.
 
-    Source: Kingma and Ba (2015); Loshchilov and Hutter (2019) for the decay and the cosine.
+    Source:
+        Kingma and Ba (2015); Loshchilov and Hutter (2019) for the decay and the cosine.
 
     Example:
         >>> import jaxcast
