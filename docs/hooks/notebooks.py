@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -18,14 +20,18 @@ from mkdocs.structure.files import File
 from sources import ROOT
 
 CACHE = ROOT / ".cache" / "tutorials"
+AT_A_TIME = 2
+"""Tutorials that run side by side, each in a process of its own."""
 RUNNER = Path(__file__).parent / "run_tutorial.py"
 
 
 def tutorial_files(config: MkDocsConfig) -> Iterator[File]:
     """Yields the page and the pictures of every tutorial."""
     state = hash_of([RUNNER, *sorted(ROOT.glob("jaxcast/**/*.py"))])
-    for script in sorted((ROOT / "docs" / "tutorials").glob("*.py")):
-        folder = executed(script, state)
+    scripts = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        folders = list(pool.map(partial(executed, state=state), scripts))
+    for script, folder in zip(scripts, folders, strict=True):
         yield File.generated(config, f"tutorials/{script.stem}.md", content=(folder / "page.md").read_text())
         for picture in sorted(folder.glob("*.png")):
             yield File.generated(config, f"tutorials/{picture.name}", abs_src_path=str(picture))
