@@ -1,5 +1,6 @@
 """Tables of results, read from the committed JSON when the site is built."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -86,6 +87,12 @@ def hub() -> str:
     return markdown(["forecaster", "W1*", "W2", "W3", "W4", "ratio", "50 %", "95 %"], lines)
 
 
+def hub_ratio() -> str:
+    tests = json.loads((ROOT / "experiments/hub/results.json").read_text())["tests"]
+    test = summary.one(tests, horizon=1, against="equal_mean")
+    return f"{test['ratio']:.3f} (95 % interval by a block bootstrap: {test['low']:.3f} to {test['high']:.3f})"
+
+
 def chaos_zoo() -> str:
     rows = summary.load("chaos_zoo/results.json")
     errors = [(row["method"].replace("_", " "), row["smape_median"], row["published"]) for row in rows]
@@ -141,6 +148,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "lorenz": lorenz,
     "lorenz_skill": lorenz_skill,
     "hub": hub,
+    "hub_ratio": hub_ratio,
     "chaos_zoo": chaos_zoo,
     "us_regions": lambda: by_lead("regions/results-us_regions.json", rmse),
     "states": lambda: by_lead("regions/results-states.json", rmse),
