@@ -348,7 +348,6 @@ def check_seed(seed: int, name: str = "seed") -> None:
         name: what to call it in a message.
 
     Raises:
-        InputError: for a number that is not from 0 to 2^32 - 1.
+        InputError: unless it is a whole number from 0 to 2^32 - 1.
     """
-    if not 0 <= seed < 2**32:
-        raise InputError(f"{name} must be from 0 to 2^32 - 1, got {seed}")
+    check_whole(name, seed, least=0, most=2**32 - 1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxcast.checks import check_leads, check_number, check_whole
+from jaxcast.checks import check_leads, check_number, check_seed, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST
 from jaxcast.scores.quantiles import check_levels
@@ -137,7 +137,7 @@ def _check_options(
             raise InputError(f"{name} must be above 0 and below 0.5, got {share}")
     check_whole("hidden_size", hidden_size)
     check_whole("num_epochs", num_epochs)
-    check_whole("seed", seed, least=0, most=2**32 - 1)
+    check_seed(seed)
 
 
 def _bounds(length: int, validation_share: float, test_share: float, needed: int) -> tuple[int, int, int]:

@@ -206,7 +206,7 @@ def test_messages_name_options_as_they_are_typed():
     for message, expected in [
         ("num_samples must be at least 2, got 0", "--num-samples must be at least 2, got 0"),
         ("dt must be a whole multiple of h, got dt=0.1, h=0.03", "--dt must be a whole multiple of --h, got --dt=0.1, --h=0.03"),
-        ("seed must be from 0", "--seed must be from 0"),
+        ("seed must be at least 0", "--seed must be at least 0"),
         ("the start of this system", "the start of this system"),
         ("unknown 'h' in 'my(num_samples=3, h=2)'", "unknown 'h' in 'my(num_samples=3, h=2)'"),
         ("leave out --num-samples, got a/num_samples.csv", "leave out --num-samples, got a/num_samples.csv"),

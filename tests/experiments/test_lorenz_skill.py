@@ -200,7 +200,7 @@ def test_a_row_is_the_median_of_medians_and_the_difference_that_windows_show():
         ({"cases": ("noise_5",), "num_train": 300}, "num_train must be at least 1000 for noise_5"),
         ({"cases": ()}, "expected different cases"),
         ({"cases": ("paper", "paper")}, "expected different cases"),
-        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": -1}, "seed must be at least 0"),
     ],
 )
 def test_settings_that_cannot_be_run_are_refused_in_one_line(changed, message):
