@@ -201,9 +201,19 @@ def load_hub(
             "give newer target data, or fewer forecasts"
         )
     return Hub(
-        grid.values[:, :, kept], truths[..., 0], truths[..., 1:], tuple(grid.locations), grid.dates,
-        tuple(grid.models[i] for i in kept), grid.levels, horizon, first_horizon, step_days, target, tuple(grid.dropped),
-    )  # fmt: skip
+        grid.values[:, :, kept],
+        truths[..., 0],
+        truths[..., 1:],
+        tuple(grid.locations),
+        grid.dates,
+        tuple(grid.models[i] for i in kept),
+        grid.levels,
+        horizon,
+        first_horizon,
+        step_days,
+        target,
+        tuple(grid.dropped),
+    )
 
 
 def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: Any) -> None:

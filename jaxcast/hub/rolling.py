@@ -90,9 +90,15 @@ def rolling_origin(
         raise InputError(f"discount must be above 0 and at most 1, got {discount}")
     optimizer = make_optimizer(0.03) if optimizer is None else optimizer
     return _rolling(
-        pool, forecasts, jnp.asarray(start), jnp.asarray(prior_weight, float), jnp.asarray(discount, float),
-        optimizer=optimizer, num_optimizer_steps=num_optimizer_steps, every=every,
-    )  # fmt: skip
+        pool,
+        forecasts,
+        jnp.asarray(start),
+        jnp.asarray(prior_weight, float),
+        jnp.asarray(discount, float),
+        optimizer=optimizer,
+        num_optimizer_steps=num_optimizer_steps,
+        every=every,
+    )
 
 
 @partial(jax.jit, static_argnames=("optimizer", "num_optimizer_steps", "every"))

@@ -58,9 +58,16 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
     """
 
     def __init__(
-        self, samples: SeriesWindows, state_size: int, *, levels: Sequence[float], level: Level, each: bool, key: Array,
+        self,
+        samples: SeriesWindows,
+        state_size: int,
+        *,
+        levels: Sequence[float],
+        level: Level,
+        each: bool,
+        key: Array,
         dtype: Any,
-    ):  # fmt: skip
+    ):
         if level not in LEVELS:
             raise InputError(f"level must be series or window, got {shown(repr(level))}")
         levels = check_levels(levels) if levels else ()
@@ -142,9 +149,12 @@ class RegionNetwork(WindowForecaster, Checked, nnx.Module):
     def signature(self) -> WindowSignature:
         """The inputs that it takes, and the outputs that it returns."""
         return WindowSignature(
-            self.num_leads, levels=self.levels, target_features=self.target_features, mean=self.mean[...],
+            self.num_leads,
+            levels=self.levels,
+            target_features=self.target_features,
+            mean=self.mean[...],
             num_covariates=self.num_covariates,
-        )  # fmt: skip
+        )
 
     def _check(self, history: Array) -> None:
         num_regions = self.mean.shape[0]
@@ -246,9 +256,13 @@ def _samples_of(config: dict[str, Any]) -> SeriesWindows:
     history = jnp.arange(2.0 * math.prod(series)).reshape(2, 1, *series)
     targets = jnp.ones((2, leads, regions, *[len(numbers)] * bool(numbers)))
     return SeriesWindows(
-        history, targets, targets, jnp.ones((2, leads), int), jnp.ones((2, size)) if size else None,
+        history,
+        targets,
+        targets,
+        jnp.ones((2, leads), int),
+        jnp.ones((2, size)) if size else None,
         TargetFeatures(numbers) if numbers else None,
-    )  # fmt: skip
+    )
 
 
 @checked

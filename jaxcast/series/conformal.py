@@ -82,9 +82,13 @@ def conformal_shifts(
 
 
 def _shifts_of(
-    base: np.ndarray, targets: np.ndarray, weights: np.ndarray, levels: tuple[float, ...], std: np.ndarray,
+    base: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    levels: tuple[float, ...],
+    std: np.ndarray,
     widths: np.ndarray,
-) -> Float[np.ndarray, "lead region level"]:  # fmt: skip
+) -> Float[np.ndarray, "lead region level"]:
     base = np.broadcast_to(base, (*base.shape[:-1], len(levels)))
     known = weights > 0
     errors = np.where(known[..., None], targets[..., None] - base, 0) / widths[:, None, :, None]

@@ -158,10 +158,19 @@ def fit_series(
         leads = tuple(range(1, horizon + 1))
     check_methods(methods, len(table.names))
     problem = series_problem(
-        table, leads=leads, history_size=history_size, season=season, levels=levels, adjacency=adjacency, lower=lower,
-        validation_share=validation_share, test_share=test_share, hidden_size=hidden_size, num_epochs=num_epochs,
+        table,
+        leads=leads,
+        history_size=history_size,
+        season=season,
+        levels=levels,
+        adjacency=adjacency,
+        lower=lower,
+        validation_share=validation_share,
+        test_share=test_share,
+        hidden_size=hidden_size,
+        num_epochs=num_epochs,
         seed=seed,
-    )  # fmt: skip
+    )
     return search(chosen_methods(methods, problem), problem, progress=progress)
 
 
@@ -219,9 +228,15 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     power = _width_power(base, both, problem, judges)
     shifts = _shifts(base, both, problem, judges.std, _widths(both, judges.typical, power))
     forecaster = CalibratedForecaster(
-        final.pick(best.variant), jnp.asarray(shifts), jnp.asarray(whole.covariates_mean),
-        jnp.asarray(whole.covariates_std), problem.levels, problem.lower, judges.typical, power,
-    )  # fmt: skip
+        final.pick(best.variant),
+        jnp.asarray(shifts),
+        jnp.asarray(whole.covariates_mean),
+        jnp.asarray(whole.covariates_std),
+        problem.levels,
+        problem.lower,
+        judges.typical,
+        power,
+    )
     table = problem.table
     return SeriesFit(
         SeriesModel.of(forecaster, table, problem, method=best.scores.method),

@@ -51,10 +51,20 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
 
     @checked
     def __init__(
-        self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
-        dropout: float = 0.0, levels: Sequence[float] = (), embedding_size: int = 4, self_attention: bool = False,
-        level: Level = "series", dtype: DTypeLike = jnp.float32,
-    ):  # fmt: skip
+        self,
+        samples: SeriesWindows,
+        *,
+        hidden_size: int,
+        key: Key[Array, ""],
+        kind: Kind = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        levels: Sequence[float] = (),
+        embedding_size: int = 4,
+        self_attention: bool = False,
+        level: Level = "series",
+        dtype: DTypeLike = jnp.float32,
+    ):
         check_sizes(hidden_size=hidden_size, embedding_size=embedding_size)
         of_stack, of_regions, of_head, of_attention = jax.random.split(key, 4)
         head: dict[str, Any] = {"levels": levels, "level": level, "each": False, "dtype": dtype}

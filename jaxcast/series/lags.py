@@ -146,9 +146,13 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         return self._of_regions(history, covariates, self.neighbour_weights[own], self.std[own], own)
 
     def _of_regions(
-        self, history: Float[Array, "..."], covariates: Any, weights: Float[Array, "region group source"],
-        std: Float[Array, " region *feature"], own: Any = slice(None),
-    ) -> Window:  # fmt: skip
+        self,
+        history: Float[Array, "..."],
+        covariates: Any,
+        weights: Float[Array, "region group source"],
+        std: Float[Array, " region *feature"],
+        own: Any = slice(None),
+    ) -> Window:
         """The window of some of the regions, whose numbers are `own`."""
         check_history(history, self.target_features, series=self.mean.shape, least=max(self.lags, default=0) + 1)
         values = filled(history, self.mean)

@@ -143,9 +143,14 @@ def _of_penalties(
 ) -> tuple[RegressionPath, Float[Array, "penalty sample lead region"]]:
     """Fits and forecasts in one program, so that features are made once."""
     path = fit_regression_path(
-        windows, inputs=inputs, expansion=expansion, penalties=PENALTIES, error_weighting=0.0, each_region=each_region,
+        windows,
+        inputs=inputs,
+        expansion=expansion,
+        penalties=PENALTIES,
+        error_weighting=0.0,
+        each_region=each_region,
         predict_change=True,
-    )  # fmt: skip
+    )
     return path, path.forecasts(windows)
 
 
@@ -163,10 +168,16 @@ def _network(
         )
 
     run = fit(
-        own, init=init, keys=jax.random.key(problem.seed)[None], optimizer=make_optimizer(3e-3, clip_norm=1.0),
-        num_epochs=num_epochs, batch_size=min(32, len(own.targets)), loss=region_loss,
-        validation=held_out, patience=None if validation is None else 20,
-    )  # fmt: skip
+        own,
+        init=init,
+        keys=jax.random.key(problem.seed)[None],
+        optimizer=make_optimizer(3e-3, clip_norm=1.0),
+        num_epochs=num_epochs,
+        batch_size=min(32, len(own.targets)),
+        loss=region_loss,
+        validation=held_out,
+        patience=None if validation is None else 20,
+    )
     losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
     if not np.isfinite(losses).any():
         raise InputError(f"{method} does not learn: its losses are not finite; leave it out")

@@ -104,9 +104,16 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             The model.
         """
         return cls(
-            forecaster, table.names, table.calendar.step, problem.leads, problem.history_size,
-            table.date(newest_row(table.values)), float(np.nanmin(table.values)), method, **table.covariate_names,
-        )  # fmt: skip
+            forecaster,
+            table.names,
+            table.calendar.step,
+            problem.leads,
+            problem.history_size,
+            table.date(newest_row(table.values)),
+            float(np.nanmin(table.values)),
+            method,
+            **table.covariate_names,
+        )
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -186,9 +193,12 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             )
         order = [table.names.index(name) for name in self.names]
         return table._replace(
-            names=self.names, values=table.values[:, order], past_covariates=table.past_covariates[:, order],
-            future_covariates=table.future_covariates[:, order], static_covariates=table.static_covariates[order],
-        )  # fmt: skip
+            names=self.names,
+            values=table.values[:, order],
+            past_covariates=table.past_covariates[:, order],
+            future_covariates=table.future_covariates[:, order],
+            static_covariates=table.static_covariates[order],
+        )
 
     def windows(self, table: SeriesTable, newest: int | None = None) -> SeriesWindows:
         """Cuts the windows of a table that the model forecasts.

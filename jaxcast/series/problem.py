@@ -121,9 +121,15 @@ def series_problem(
 
 
 def _check_options(
-    leads: Sequence[int], history_size: int | None, season: int | None, validation_share: float, test_share: float,
-    hidden_size: int, num_epochs: int, seed: int,
-) -> None:  # fmt: skip
+    leads: Sequence[int],
+    history_size: int | None,
+    season: int | None,
+    validation_share: float,
+    test_share: float,
+    hidden_size: int,
+    num_epochs: int,
+    seed: int,
+) -> None:
     check_leads(leads)
     if history_size is not None:
         check_whole("history_size", history_size)

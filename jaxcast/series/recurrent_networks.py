@@ -36,9 +36,19 @@ class NetworkPerRegion(RegionNetwork):
     """
 
     def __init__(
-        self, samples: SeriesWindows, *, hidden_size: int, state_size: int, key: Key[Array, ""], kind: Kind,
-        num_layers: int, dropout: float, levels: Sequence[float], level: Level, dtype: DTypeLike,
-    ):  # fmt: skip
+        self,
+        samples: SeriesWindows,
+        *,
+        hidden_size: int,
+        state_size: int,
+        key: Key[Array, ""],
+        kind: Kind,
+        num_layers: int,
+        dropout: float,
+        levels: Sequence[float],
+        level: Level,
+        dtype: DTypeLike,
+    ):
         check_sizes(hidden_size=hidden_size)
         of_layers, of_head = jax.random.split(key)
         super().__init__(samples, state_size, levels=levels, level=level, each=True, key=of_head, dtype=dtype)
@@ -111,13 +121,27 @@ class IndependentNetwork(NetworkPerRegion, name="independent_network"):
 
     @checked
     def __init__(
-        self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
-        dropout: float = 0.0, levels: Sequence[float] = (), level: Level = "series", dtype: DTypeLike = jnp.float32,
-    ):  # fmt: skip
+        self,
+        samples: SeriesWindows,
+        *,
+        hidden_size: int,
+        key: Key[Array, ""],
+        kind: Kind = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        levels: Sequence[float] = (),
+        level: Level = "series",
+        dtype: DTypeLike = jnp.float32,
+    ):
         options: dict[str, Any] = {
-            "hidden_size": hidden_size, "kind": kind, "num_layers": num_layers, "dropout": dropout, "levels": levels,
-            "level": level, "dtype": dtype,
-        }  # fmt: skip
+            "hidden_size": hidden_size,
+            "kind": kind,
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "levels": levels,
+            "level": level,
+            "dtype": dtype,
+        }
         super().__init__(samples, state_size=hidden_size, key=key, **options)
 
     def encode(
@@ -158,13 +182,27 @@ class HierarchicalNetwork(NetworkPerRegion, name="hierarchical_network"):
 
     @checked
     def __init__(
-        self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
-        dropout: float = 0.0, levels: Sequence[float] = (), level: Level = "series", dtype: DTypeLike = jnp.float32,
-    ):  # fmt: skip
+        self,
+        samples: SeriesWindows,
+        *,
+        hidden_size: int,
+        key: Key[Array, ""],
+        kind: Kind = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        levels: Sequence[float] = (),
+        level: Level = "series",
+        dtype: DTypeLike = jnp.float32,
+    ):
         options: dict[str, Any] = {
-            "hidden_size": hidden_size, "kind": kind, "num_layers": num_layers, "dropout": dropout, "levels": levels,
-            "level": level, "dtype": dtype,
-        }  # fmt: skip
+            "hidden_size": hidden_size,
+            "kind": kind,
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "levels": levels,
+            "level": level,
+            "dtype": dtype,
+        }
         of_regions, of_all = jax.random.split(key)
         super().__init__(samples, state_size=2 * hidden_size, key=of_regions, **options)
         input_size = hidden_size * len(self.mean[...])
@@ -217,13 +255,27 @@ class AttentionNetwork(NetworkPerRegion, name="attention_network"):
 
     @checked
     def __init__(
-        self, samples: SeriesWindows, *, hidden_size: int, key: Key[Array, ""], kind: Kind = "lstm", num_layers: int = 1,
-        dropout: float = 0.0, levels: Sequence[float] = (), level: Level = "series", dtype: DTypeLike = jnp.float32,
-    ):  # fmt: skip
+        self,
+        samples: SeriesWindows,
+        *,
+        hidden_size: int,
+        key: Key[Array, ""],
+        kind: Kind = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        levels: Sequence[float] = (),
+        level: Level = "series",
+        dtype: DTypeLike = jnp.float32,
+    ):
         options: dict[str, Any] = {
-            "hidden_size": hidden_size, "kind": kind, "num_layers": num_layers, "dropout": dropout, "levels": levels,
-            "level": level, "dtype": dtype,
-        }  # fmt: skip
+            "hidden_size": hidden_size,
+            "kind": kind,
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "levels": levels,
+            "level": level,
+            "dtype": dtype,
+        }
         of_regions, of_query, of_key, of_score = jax.random.split(key, 4)
         super().__init__(samples, state_size=2 * hidden_size, key=of_regions, **options)
 

@@ -219,9 +219,15 @@ def fit_lag_regression(
     if chunk_size is not None:
         check_sizes(chunk_size=chunk_size)
         weights, bias = solve_streaming(
-            samples, inputs, expansion, penalty, error_weighting,
-            predict_change=predict_change, each_region=each_region, chunk_size=chunk_size,
-        )  # fmt: skip
+            samples,
+            inputs,
+            expansion,
+            penalty,
+            error_weighting,
+            predict_change=predict_change,
+            each_region=each_region,
+            chunk_size=chunk_size,
+        )
         return LagRegression(inputs, expansion, weights, bias, predict_change, nonnegative)
     solve = solve_each_region if each_region else solve_together
     chosen = None if is_zero(penalty) else penalty

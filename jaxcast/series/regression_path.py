@@ -180,9 +180,15 @@ def _fit_all(
     chunk_size: int | None = None,
 ) -> LagRegression:
     fit = partial(
-        fit_lag_regression, samples, inputs=inputs, expansion=expansion, error_weighting=error_weighting,
-        each_region=each_region, predict_change=predict_change, chunk_size=chunk_size,
-    )  # fmt: skip
+        fit_lag_regression,
+        samples,
+        inputs=inputs,
+        expansion=expansion,
+        error_weighting=error_weighting,
+        each_region=each_region,
+        predict_change=predict_change,
+        chunk_size=chunk_size,
+    )
     return jax.vmap(lambda penalty: fit(penalty=penalty))(penalties)
 
 

@@ -248,9 +248,14 @@ def covariates_to_regions(covariates: Any, history: Array, size: int) -> Float[A
 
 @partial(jax.jit, static_argnames="history_size")
 def _gather(
-    values: Array, newest: Int[Array, " sample"], rows: Int[Array, "sample lead"], wanted: Bool[Array, "sample lead"],
-    *, history_size: int, features: TargetFeatures | None,
-) -> SeriesWindows:  # fmt: skip
+    values: Array,
+    newest: Int[Array, " sample"],
+    rows: Int[Array, "sample lead"],
+    wanted: Bool[Array, "sample lead"],
+    *,
+    history_size: int,
+    features: TargetFeatures | None,
+) -> SeriesWindows:
     history = values[newest[:, None] + jnp.arange(1 - history_size, 1)]
     targets = values[jnp.minimum(rows, len(values) - 1)]
     if features is not None:

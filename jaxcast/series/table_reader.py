@@ -92,9 +92,16 @@ def read_series(
     values = grid[..., 0] if is_long else grid[:, 0]
     covariate_names = CovariateNames(tuple(past_covariates), tuple(future_covariates), tuple(static_covariates))
     table = SeriesTable(
-        names, calendar, values, of_regions(past_covariates), of_regions(future_covariates), constant, (), notes,
+        names,
+        calendar,
+        values,
+        of_regions(past_covariates),
+        of_regions(future_covariates),
+        constant,
+        (),
+        notes,
         covariate_names,
-    )  # fmt: skip
+    )
     return table._replace(missing=_missing(table, rows))
 
 

@@ -134,9 +134,14 @@ def series_table(
     whole = [np.concatenate([a, np.full((size - len(a), *a.shape[1:]), np.nan)]) for a in (past, future)]
     grid = np.full((size, num_series), np.nan)
     grid[rows] = values
-    numbered = (tuple(f"{kind} {n + 1}" for n in range(count)) for kind, count in (
-        ("past", past.shape[2]), ("future", future.shape[2]), ("static", static.shape[1]),
-    ))  # fmt: skip
+    numbered = (
+        tuple(f"{kind} {n + 1}" for n in range(count))
+        for kind, count in (
+            ("past", past.shape[2]),
+            ("future", future.shape[2]),
+            ("static", static.shape[1]),
+        )
+    )
     return SeriesTable(names, calendar, grid, whole[0], whole[1], static, (), (), CovariateNames(*numbered))
 
 

@@ -102,7 +102,12 @@ def score_table(rows: list[dict[str, Any]], levels: tuple[float, ...], first: st
         shares = [f"{row['coverage'][name]:.1%}" if "coverage" in row else "" for name in covered]
         score = f"{row['wis']:.4g}" if "wis" in row else ""
         table.add_row(
-            row["method"], str(row["lead"]), f"{row['rmse']:.4g}", f"{row['mae']:.4g}", score, *shares,
+            row["method"],
+            str(row["lead"]),
+            f"{row['rmse']:.4g}",
+            f"{row['mae']:.4g}",
+            score,
+            *shares,
             str(row["num_values"]),
-        )  # fmt: skip
+        )
     return table

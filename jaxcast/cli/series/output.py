@@ -44,9 +44,12 @@ def load(folder: Path, data: Path) -> Loaded:
         )
     columns = _columns_of(stored.attributes, folder)
     table = read_series(
-        data, **columns, past_covariates=model.past_covariates, future_covariates=model.future_covariates,
+        data,
+        **columns,
+        past_covariates=model.past_covariates,
+        future_covariates=model.future_covariates,
         static_covariates=model.static_covariates,
-    )  # fmt: skip
+    )
     return Loaded(model, model.arranged(table, str(shown(data))))
 
 

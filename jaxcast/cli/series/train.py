@@ -96,9 +96,13 @@ class TrainSeries:
         self.check()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
         table = read_series(
-            self.data, **columns, past_covariates=self.past_covariates, future_covariates=self.future_covariates,
-            static_covariates=self.static_covariates, business_days=self.business_days,
-        )  # fmt: skip
+            self.data,
+            **columns,
+            past_covariates=self.past_covariates,
+            future_covariates=self.future_covariates,
+            static_covariates=self.static_covariates,
+            business_days=self.business_days,
+        )
         check_methods(self.method or None, len(table.names))
         problem = self.problem(table)
         methods = chosen_methods(self.method or None, problem)
