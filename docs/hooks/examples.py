@@ -8,8 +8,8 @@ EXAMPLES = ROOT / "docs" / "how_to" / "examples"
 
 
 def with_examples(markdown: str) -> str:
-    """Returns a page with each `<!-- example: FILE -->` replaced by that file as code."""
-    return re.sub(r"<!-- example: ([\w.]+) -->", lambda found: code(found[1]), markdown)
+    """Returns a page with each line `[FILE](examples/FILE)` replaced by that file as code."""
+    return re.sub(r"^\[([\w.]+)\]\(examples/\1\)$", lambda found: code(found[1]), markdown, flags=re.MULTILINE)
 
 
 def code(name: str) -> str:

@@ -262,7 +262,7 @@ def _check_described(pool: Any, config: dict[str, Any]) -> None:
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "pool.json"
     if not file.exists():
-        raise InputError(f"{shown(folder)} holds no trained pool: expected pool.json and arrays.npz in it")
+        raise InputError(f"{shown(folder)} holds no saved model: expected pool.json and arrays.npz in it")
     try:
         config = read_json(file)
     except ValueError as error:

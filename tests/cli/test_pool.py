@@ -360,7 +360,7 @@ BAD = [
     (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--seed", "1", "--num-seeds", "2", "--out", "pool"], "seed: 0 there, 1 now"),
     (["pool", "train", "--trajectory", "cut.zarr", "--candidates", CANDIDATES, "--out", "x"], "cut.zarr"),
     (["pool", "train", "--trajectory", "truth.npz", "--candidates", CANDIDATES, *SMALL, "--num-seeds", "2", "--out", "foreign_checkpoint"], "fit.checkpoint is missing, cut off or not written by jaxcast; delete it"),
-    (["pool", "forecast", "--pool", "nothing", "--history", "truth.npz", "--out", "x.npz"], "nothing holds no trained pool"),
+    (["pool", "forecast", "--pool", "nothing", "--history", "truth.npz", "--out", "x.npz"], "nothing holds no saved model"),
     (["pool", "forecast", "--pool", "cut_pool", "--history", "truth.npz", "--out", "x.npz"], "arrays.npz is missing, cut off"),
     (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--at", "1e6", "--out", "x.npz"], "--at must lie in"),
     (["pool", "forecast", "--pool", "pool", "--history", "truth.npz", "--at", "0.1", "--out", "x.npz"], "needs 3 samples up to --at, got 2"),

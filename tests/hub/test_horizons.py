@@ -105,6 +105,16 @@ def test_the_command_writes_the_file_that_the_hub_wants(hub, tmp_path, capsys):
     assert rows == expected
 
 
+def test_truth_below_the_least_value_is_named_with_its_place(hub, tmp_path):
+    late = (hub / "time-series.csv").read_text()
+    last = re.search(r".*,2024-01-20,.*", late)[0]
+    (tmp_path / "truth.csv").write_text(late.replace(last, re.sub(r",[-\d.]+$", ",-126", last)))
+    tables = ("--forecasts", hub, "--truth", tmp_path / "truth.csv", "--target", TARGET, "--horizon", 0)
+    with pytest.raises(jaxcast.InputError, match=r"holds -126 \(01 on 2024-01-20\), .*--lower None"):
+        parse(["hub", "pool", *map(str, tables), "--out", str(tmp_path / "pool")]).run()
+    assert not (tmp_path / "pool").exists()
+
+
 def test_the_pool_itself_is_not_a_candidate(hub, tmp_path):
     own = tmp_path / "hub/model-output/us-pool" / f"{REFERENCES[-1]}-us-pool.csv"
     shutil.copytree(hub, tmp_path / "hub")

@@ -314,7 +314,7 @@ def test_a_users_own_pool_is_refused(tmp_path):
 
 
 def test_missing_cut_off_and_foreign_folders_are_refused(candidates, tmp_path):
-    with pytest.raises(jaxcast.InputError, match="holds no trained pool"):
+    with pytest.raises(jaxcast.InputError, match="holds no saved model"):
         jaxcast.load_model(tmp_path)
     jaxcast.save_model(tmp_path, pools()["additive_attention"], candidates)
     for name in ("pool.json", "arrays.npz"):

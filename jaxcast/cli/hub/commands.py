@@ -215,11 +215,15 @@ def check_lower(lower: float | None, hub: Hub) -> None:
         hub: The hub.
 
     Raises:
-        InputError: with the lowest value.
+        InputError: with the lowest value and where it is.
     """
-    known = hub.truth[np.isfinite(hub.truth)]
-    if lower is not None and known.size and known.min() < lower:
-        raise InputError(f"the truth holds {known.min():g}, which is below lower, {lower:g}; give a lower one")
+    if lower is None or not np.any(hub.truth < lower):
+        return
+    place, time = np.unravel_index(np.nanargmin(hub.truth), hub.truth.shape)
+    raise InputError(
+        f"the truth holds {hub.truth[place, time]:g} ({shown(hub.locations[place])} on {hub.dates[time]}), below the "
+        f"pool's least value {lower:g}; train it with --lower None, or with a lower number"
+    )
 
 
 def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:
