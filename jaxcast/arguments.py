@@ -20,8 +20,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _IN_JAX = (
-    "a function given to jaxcast uses float(), int(), bool(), if or NumPy on what JAX traces; write it in jax.numpy, with "
-    "jnp.where for if; a simulator outside of JAX is wrapped: jaxcast.dynamics.ExternalCandidates"
+    "a function given to jaxcast uses float(), int(), bool(), if or NumPy on what JAX traces; write it in jax.numpy, "
+    "with jnp.where for if; a simulator outside of JAX is wrapped: jaxcast.dynamics.ExternalCandidates"
 )
 _ACCIDENTS = (
     ArithmeticError,

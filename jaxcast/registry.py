@@ -80,7 +80,8 @@ def _register(name: str, cls: type) -> None:
     # A reloaded module, or a notebook's cell run again, defines the same class again.
     if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
         raise InputError(
-            f"the name {name!r} is taken by {other.__module__}.{other.__qualname__}; give {cls.__qualname__} another one"
+            f"the name {name!r} is taken by {other.__module__}.{other.__qualname__}; give {cls.__qualname__} another "
+            "one"
         )
     _CLASSES[name] = cls
     _NAMES[cls] = name
@@ -207,8 +208,8 @@ def check_imported(description: Any, holder: str) -> None:
     cls = _CLASSES.get(description["class"])
     if cls is None or module_of(cls) != module:
         raise InputError(
-            f"{shown(holder)} needs the class {shown(repr(description['class']))} of the module {shown(module)}, which is "
-            f"not imported; import it first, on the command line by --import {shown(module)}"
+            f"{shown(holder)} needs the class {shown(repr(description['class']))} of the module {shown(module)}, "
+            f"which is not imported; import it first, on the command line by --import {shown(module)}"
         )
 
 
@@ -230,8 +231,8 @@ def import_module(name: str) -> None:
         raise InputError(f"cannot import {shown(name)}: {error}") from error
     except Exception as error:
         raise InputError(
-            f"cannot import {shown(name)} ({type(error).__name__}: {shown(error)}); give a module that Python finds from "
-            f"{shown(here)}, as in an import statement"
+            f"cannot import {shown(name)} ({type(error).__name__}: {shown(error)}); give a module that Python finds "
+            f"from {shown(here)}, as in an import statement"
         ) from error
     if module.__file__ is not None:
         _IMPORTED[name] = Path(module.__file__)

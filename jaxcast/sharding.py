@@ -66,7 +66,8 @@ def wait_for_all(name: str) -> None:
             multihost_utils.sync_global_devices(name)
         except jax.errors.JaxRuntimeError:
             raise InputError(
-                "another process of this run has ended; fix what it reports, and start the same command in all of them again"
+                "another process of this run has ended; fix what it reports, and start the same command in all of "
+                "them again"
             ) from None
 
 

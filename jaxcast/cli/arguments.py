@@ -78,8 +78,8 @@ class Names(NamedTuple):
             )
         if text not in (names := [*self.own, *foreign]):
             raise InputError(
-                f"{option} must be one of {', '.join(names)}, got {quoted(text)}{nearest(text, names)}; a class of your "
-                "own needs --import and its module"
+                f"{option} must be one of {', '.join(names)}, got {quoted(text)}{nearest(text, names)}; a class of "
+                "your own needs --import and its module"
             )
 
 

@@ -203,8 +203,8 @@ class Simulate:
         in_memory, on_disk = self.sizes(system)
         num_steps = round((self.transient + self.dt * (self.num_samples - 1)) / self.h)
         note(
-            f"{self.num_trajectories} x {self.num_samples} samples, {num_steps} steps each: about {as_size(on_disk)} on disk, "
-            f"{as_size(in_memory)} in memory, {self.at_a_time(system)} at a time"
+            f"{self.num_trajectories} x {self.num_samples} samples, {num_steps} steps each: about {as_size(on_disk)} "
+            f"on disk, {as_size(in_memory)} in memory, {self.at_a_time(system)} at a time"
         )
 
     def attributes(self, system: System) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class ExternalCandidates(FrozenPytree, OutsideJax):
         >>> import jaxcast, jax.numpy as jnp, numpy as np
         >>> def simulator(value, exogenous):
         ...     return np.stack([0.9 * value, 1.1 * value])
-        >>> cell = jaxcast.Forecaster(jaxcast.equal_weights(2), jaxcast.dynamics.ExternalCandidates(simulator, num_models=2))
+        >>> cell = jaxcast.Forecaster(
+        ...     jaxcast.equal_weights(2), jaxcast.dynamics.ExternalCandidates(simulator, num_models=2)
+        ... )
         >>> jaxcast.forecast(cell, jnp.ones((3, 1)), num_leads=2).forecast.shape
         (2, 1)
     """
@@ -152,7 +154,8 @@ def _call_outside(function: Callable[..., Any], num_models: int, value: Array, e
             numbers = forecasts.astype(result.dtype)
         except Exception as error:
             raise InputError(
-                f"the external function raised {type(error).__name__}: {shown(error)}; it gets a value of shape {result.shape[1:]}"
+                f"the external function raised {type(error).__name__}: {shown(error)}; it gets a value of shape "
+                f"{result.shape[1:]}"
             ) from error
         if forecasts.shape != result.shape:
             raise InputError(f"expected forecasts {result.shape} of the external function, got {forecasts.shape}")

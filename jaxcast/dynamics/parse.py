@@ -76,7 +76,9 @@ def describe_system(system: System | Schedule) -> str:
 
     Example:
         >>> import jaxcast
-        >>> jaxcast.dynamics.describe_system(jaxcast.Rossler(c=jaxcast.LinearRamp(start=4.0, stop=9.0, begin=0.0, end=500.0)))
+        >>> jaxcast.dynamics.describe_system(
+        ...     jaxcast.Rossler(c=jaxcast.LinearRamp(start=4.0, stop=9.0, begin=0.0, end=500.0))
+        ... )
         'rossler(a=0.2, b=0.2, c=linear_ramp(start=4.0, stop=9.0, begin=0.0, end=500.0))'
     """
     name = name_of(type(system)) or type(system).__name__
@@ -226,8 +228,8 @@ def _lookup(name: str, base: type, what: str, text: str) -> Any:
         raise InputError(f"the class {name} does not define {', '.join(undefined)} yet; see jaxcast.{base.__name__}")
     if name not in table:
         raise InputError(
-            f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are {', '.join(table)}, "
-            "and your own once their module is imported (--import)"
+            f"unknown {what} {_quoted(name, 50)} in {_quoted(text)}{_nearest(name, table)}; there are "
+            f"{', '.join(table)}, and your own once their module is imported (--import)"
         )
     return table[name]
 
@@ -239,7 +241,8 @@ def _parameters(kind: type, name: str, arguments: dict[str, ast.expr], text: str
     for key, node in arguments.items():
         if key not in fields:
             raise InputError(
-                f"unknown parameter {_quoted(key, 50)} of {name} in {_quoted(text)}{_nearest(key, fields)}; there are {', '.join(fields)}"
+                f"unknown parameter {_quoted(key, 50)} of {name} in {_quoted(text)}{_nearest(key, fields)}; there "
+                f"are {', '.join(fields)}"
             )
         values[key] = _value(node, text)
         if fields[key].metadata.get("static"):

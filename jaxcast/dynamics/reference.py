@@ -49,7 +49,9 @@ def reference_solution(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> exact = jaxcast.dynamics.reference_solution(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], [0.0, 0.1], rtol=1e-6, atol=1e-6)
+        >>> exact = jaxcast.dynamics.reference_solution(
+        ...     jaxcast.Lorenz63(), [1.0, 1.0, 20.0], [0.0, 0.1], rtol=1e-6, atol=1e-6
+        ... )
         >>> step = jaxcast.flow_map(jaxcast.Lorenz63(), dt=0.1, h=0.01)
         >>> bool(np.allclose(exact[1], step([1.0, 1.0, 20.0]), rtol=1e-3))
         True

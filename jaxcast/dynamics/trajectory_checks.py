@@ -72,8 +72,8 @@ def stored(
     if bad.any():
         i, k = np.argwhere(bad)[0]
         raise InputError(
-            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are NaN or infinite, the first at "
-            f"{row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
+            f"{shown(path)}: states must be finite, got {bad.sum()} of {bad.size} that are NaN or infinite, the "
+            f"first at {row(int(i))}, {shown(repr(components[k]))}; cut the series there, or fill the gap"
         )
     return StoredTrajectory(Trajectory(times, states), tuple(components), dict(attributes or {}), time_unit)
 
@@ -130,8 +130,8 @@ def check_times(path: Path | str, times: Any, row: Callable[[int], str] = array_
     if uneven.any():
         i = int(np.argmax(uneven))
         raise InputError(
-            f"{shown(path)}: times must be evenly spaced, got a step of {steps[i]:.9g} before {row(i + 1)} where most are "
-            f"{dt:.9g}; interpolate to a regular grid, or cut the series at the gap"
+            f"{shown(path)}: times must be evenly spaced, got a step of {steps[i]:.9g} before {row(i + 1)} where "
+            f"most are {dt:.9g}; interpolate to a regular grid, or cut the series at the gap"
         )
 
 

@@ -153,9 +153,9 @@ class EnsembleKalmanFilter(Cell, FrozenPytree):
         unknown = np.flatnonzero(~np.broadcast_to(known, np.shape(value)) | np.isnan(value))
         if unknown.size:
             raise InputError(
-                f"without an initial ensemble the first value must be wholly known, got components {shown(unknown.tolist())} "
-                "unknown or NaN; give initial_ensemble (member, dim), whose spread says how little is known of each "
-                "component, or begin at a value that is known"
+                "without an initial ensemble the first value must be wholly known, got components "
+                f"{shown(unknown.tolist())} unknown or NaN; give initial_ensemble (member, dim), whose spread says "
+                "how little is known of each component, or begin at a value that is known"
             )
 
     def __call__(self, carry: EnsembleCarry, x: Input) -> tuple[EnsembleCarry, Output]:

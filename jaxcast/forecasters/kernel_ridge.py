@@ -47,7 +47,9 @@ class DelayKernelRidge(DeterministicCell, Checked, FrozenPytree, name="delay_ker
     Example:
         >>> import jax.numpy as jnp, jaxcast
         >>> wave = jnp.sin(0.3 * jnp.arange(100.0))[:, None]
-        >>> cell = jaxcast.forecasters.fit_delay_kernel_ridge(wave, lag_weights=jnp.ones(3), bandwidth=1.0, penalty=1e-5)
+        >>> cell = jaxcast.forecasters.fit_delay_kernel_ridge(
+        ...     wave, lag_weights=jnp.ones(3), bandwidth=1.0, penalty=1e-5
+        ... )
         >>> forecast = jaxcast.forecast(cell, wave[:10], num_leads=30).forecast
         >>> bool(abs(forecast - wave[10:40]).max() < 1e-2)
         True
@@ -125,7 +127,9 @@ def fit_delay_kernel_ridge(
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=300, dt=0.05, transient=5.0)
-        >>> fit = lambda b: jaxcast.forecasters.fit_delay_kernel_ridge(truth.states, lag_weights=jnp.ones(2), bandwidth=b)
+        >>> fit = lambda b: jaxcast.forecasters.fit_delay_kernel_ridge(
+        ...     truth.states, lag_weights=jnp.ones(2), bandwidth=b
+        ... )
         >>> jax.vmap(fit)(jnp.asarray([0.5, 1.0])).points.shape
         (2, 298, 6)
     """

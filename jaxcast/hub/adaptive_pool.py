@@ -81,7 +81,9 @@ class AdaptivePool(QuantilePool, Checked, FrozenPytree, name="adaptive"):
         >>> import jaxcast, numpy as np
         >>> rng = np.random.default_rng(0)
         >>> values = np.sort(rng.normal(10, 2, (3, 8, 4, 5)), -1)
-        >>> forecasts = jaxcast.hub.HubForecasts.of(values, rng.normal(10, 2, (3, 8)), np.asarray([0.1, 0.3, 0.5, 0.7, 0.9]))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(
+        ...     values, rng.normal(10, 2, (3, 8)), np.asarray([0.1, 0.3, 0.5, 0.7, 0.9])
+        ... )
         >>> output = jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool.untrained(), forecasts)
         >>> output.forecast.shape, bool((np.diff(output.forecast) >= 0).all())
         ((3, 8, 5), True)

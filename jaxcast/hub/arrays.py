@@ -55,7 +55,9 @@ class Hub:
         >>> import jaxcast, numpy as np
         >>> dates = np.arange("2024-01-06", "2024-01-27", np.timedelta64(7, "D"), dtype="datetime64[D]")
         >>> levels = np.asarray([0.25, 0.5, 0.75])
-        >>> hub = jaxcast.hub.Hub(np.ones((1, 3, 1, 3)), np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1)
+        >>> hub = jaxcast.hub.Hub(
+        ...     np.ones((1, 3, 1, 3)), np.ones((1, 3)), np.ones((1, 3, 1)), ("01",), dates, ("a",), levels, 1
+        ... )
         >>> hub.weeks("2024-01-10", "2024-01-20").tolist()
         [False, True, True]
     """
@@ -197,8 +199,8 @@ def load_hub(
     truths, newest = read_truth(truth, truth_source, target, grid, step_days, lags)
     if not pending and newest < grid.dates[-1]:
         raise InputError(
-            f"the truth in {shown(truth)} ends on {newest}, the forecasts of {shown(forecasts)} go to {grid.dates[-1]}; "
-            "give newer target data, or fewer forecasts"
+            f"the truth in {shown(truth)} ends on {newest}, the forecasts of {shown(forecasts)} go to "
+            f"{grid.dates[-1]}; give newer target data, or fewer forecasts"
         )
     return Hub(
         grid.values[:, :, kept],
@@ -272,8 +274,8 @@ def _of_horizon(frame: Any, horizon: int, first_horizon: int | None, read: Read)
         raise InputError(f"expected a horizon among {shown(known)}, got {shown(horizon)}")
     if horizon < first:
         raise InputError(
-            f"horizon {horizon} is before {first}, that of the first date after the newest truth; ask for a later one, or "
-            "say by first_horizon where the hub begins"
+            f"horizon {horizon} is before {first}, that of the first date after the newest truth; ask for a later "
+            "one, or say by first_horizon where the hub begins"
         )
     return frame.filter((pl.col("horizon") == horizon) | pl.col("horizon").is_null()), first
 

@@ -66,7 +66,9 @@ def quantile_samples(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(
+        ...     np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75])
+        ... )
         >>> samples = jaxcast.hub.quantile_samples(forecasts, num_delays=2, scale=np.ones(2))
         >>> samples.memory.states.shape, samples.memory.errors.shape
         ((2, 6, 2, 1), (2, 6, 2, 4, 3))
@@ -127,7 +129,9 @@ def scaled_wis(model: Any, samples: QuantileSamples) -> Float[Array, ""]:
 
     Example:
         >>> import jax, jaxcast, numpy as np
-        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75]))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(
+        ...     np.ones((2, 6, 4, 3)), np.ones((2, 6)), np.asarray([0.25, 0.5, 0.75])
+        ... )
         >>> samples = jaxcast.hub.quantile_samples(forecasts, num_delays=2, scale=np.ones(2))
         >>> samples = jax.tree.map(lambda a: a.reshape(12, *a.shape[2:]), samples)
         >>> pool = jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=jax.random.key(0))
@@ -232,7 +236,9 @@ def blocked_windows(
 
     Example:
         >>> import jax, jaxcast, numpy as np
-        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 9, 4, 3)), np.ones((2, 9)), np.asarray([0.25, 0.5, 0.75]))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(
+        ...     np.ones((2, 9, 4, 3)), np.ones((2, 9)), np.asarray([0.25, 0.5, 0.75])
+        ... )
         >>> def init(key):
         ...     return jaxcast.AdditiveAttention(dim=3, query_dim=1, num_delays=2, hidden_size=4, key=key)
         >>> blocked = jaxcast.hub.blocked_windows(

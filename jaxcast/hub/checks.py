@@ -79,8 +79,9 @@ class BadForecasts(NamedTuple):
             place, time, model = np.argwhere(there[..., rarest])[0]
             at = _row_of(rows, grid, place, time, model, rarest)
             return (
-                f"{shown(at['file'])}, row {at['row']}: the level {grid.levels[rarest]:g} is that of only {there[..., rarest].sum()} "
-                f"of {there.any(-1).sum()} forecasts; fix it, ask for levels that all have, or drop bad rows"
+                f"{shown(at['file'])}, row {at['row']}: the level {grid.levels[rarest]:g} is that of only "
+                f"{there[..., rarest].sum()} of {there.any(-1).sum()} forecasts; fix it, ask for levels that all "
+                "have, or drop bad rows"
             )
         counts = self.incomplete.sum((0, 1))
         model = int(counts.argmax())
@@ -88,9 +89,10 @@ class BadForecasts(NamedTuple):
         lacking = ", ".join(f"{level:g}" for level in grid.levels[~there[place, time, model]])
         at = _row_of(rows, grid, place, time, model, int(there[place, time, model].argmax()))
         return (
-            f"{shown(grid.models[model])} lacks some of the {len(grid.levels)} quantile levels in {counted(counts[model], 'forecast')}, "
-            f"the first for {shown(grid.locations[place])} on {grid.dates[time]} (no {lacking}; {shown(at['file'])}, row {at['row']}); "
-            "ask for levels that all have, or drop bad rows"
+            f"{shown(grid.models[model])} lacks some of the {len(grid.levels)} quantile levels in "
+            f"{counted(counts[model], 'forecast')}, the first for {shown(grid.locations[place])} on "
+            f"{grid.dates[time]} (no {lacking}; {shown(at['file'])}, row {at['row']}); ask for levels that all have, "
+            "or drop bad rows"
         )
 
     def describe_crossing(self, rows: Any, grid: "Grid") -> str:
@@ -198,8 +200,8 @@ def refuse_duplicates(rows: Any, flat: np.ndarray, size: int, bad: str, dropped:
     row, again = rows.row(first, named=True), rows.row(second, named=True)
     raise InputError(
         f"{shown(again['file'])}, row {again['row']}: {shown(row['model'])}'s quantile {row['quantile']:g} for "
-        f"{shown(row['location'])} on {row['target_end_date']} was there already, in row {row['row']} of {shown(row['file'])} "
-        f"({counted(num_extra, 'duplicate row')}); keep one of them"
+        f"{shown(row['location'])} on {row['target_end_date']} was there already, in row {row['row']} of "
+        f"{shown(row['file'])} ({counted(num_extra, 'duplicate row')}); keep one of them"
     )
 
 
@@ -227,8 +229,8 @@ def on_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Any:
         return rows.filter(~off)
     row = rows.row(int(np.argmax(off)), named=True)
     raise InputError(
-        f"{shown(row['file'])}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, such as "
-        f"{row['target_end_date']} beside {usual}; fix them, give another step_days, or drop bad rows"
+        f"{shown(row['file'])}, row {row['row']}: {num_dates} target dates are off the grid of {step_days} days, "
+        f"such as {row['target_end_date']} beside {usual}; fix them, give another step_days, or drop bad rows"
     )
 
 
@@ -248,6 +250,7 @@ def check_span(rows: Any, num_dates: int, num_cells: int) -> None:
     dates = rows["target_end_date"].to_numpy().astype("datetime64[D]").astype(int)
     row = rows.row(int(np.abs(dates - np.median(dates)).argmax()), named=True)
     raise InputError(
-        f"{shown(row['file'])}, row {row['row']}: with target date {row['target_end_date']} the forecasts would span {num_dates} "
-        f"dates, {num_cells * 8 / 1e9:.1f} GB, hardly any of them with a forecast; fix the date, or ask for fewer models"
+        f"{shown(row['file'])}, row {row['row']}: with target date {row['target_end_date']} the forecasts would span "
+        f"{num_dates} dates, {num_cells * 8 / 1e9:.1f} GB, hardly any of them with a forecast; fix the date, or ask "
+        "for fewer models"
     )

@@ -26,7 +26,9 @@ class HubForecasts(FrozenPytree):
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2)
+        >>> forecasts = jaxcast.hub.HubForecasts.of(
+        ...     np.ones((2, 5, 3, 1)), np.ones((2, 5)), np.asarray([0.5]), horizon=2
+        ... )
         >>> forecasts.is_forecast.shape, forecasts.median_index
         ((2, 5), 0)
     """

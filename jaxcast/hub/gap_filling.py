@@ -30,7 +30,9 @@ def fill_gaps(hub: Hub, *, longest: int = 2) -> Hub:
     Example:
         >>> import dataclasses, jaxcast, numpy as np
         >>> forecasts = np.asarray([1.0, np.nan, 3.0]).reshape(1, 3, 1, 1)
-        >>> hub = jaxcast.hub.Hub(forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("X",), np.arange(3), ("a",), np.asarray([0.5]), 1)
+        >>> hub = jaxcast.hub.Hub(
+        ...     forecasts, np.ones((1, 3)), np.ones((1, 3, 1)), ("X",), np.arange(3), ("a",), np.asarray([0.5]), 1
+        ... )
         >>> jaxcast.hub.fill_gaps(hub).quantiles.ravel().tolist()
         [1.0, 2.0, 3.0]
     """

@@ -72,7 +72,8 @@ def _without_rare_levels(grid: Grid) -> Grid:
             break
         kept[level] = False
         grid.dropped.append(
-            f"{counted(int(there[..., level].sum()), 'row')} of the level {grid.levels[level]:g}, with which none is whole"
+            f"{counted(int(there[..., level].sum()), 'row')} of the level {grid.levels[level]:g}, with which none is "
+            "whole"
         )
     return dataclasses.replace(grid, values=np.ascontiguousarray(grid.values[..., kept]), levels=grid.levels[kept])
 
@@ -159,9 +160,9 @@ def read_truth(
     steps, off = np.divmod((dates - grid.dates[0]).astype(int), step_days)
     if off.any():
         raise InputError(
-            f"{(off > 0).sum()} of {len(off)} dates of the truth in {shown(path)} are off the forecasts' grid of {step_days} days, such as "
-            f"{dates[off > 0][0]} in row {rows['row'][int(np.argmax(off > 0))]} beside {grid.dates[-1]}; give target dates, one "
-            "value for every step"
+            f"{(off > 0).sum()} of {len(off)} dates of the truth in {shown(path)} are off the forecasts' grid of "
+            f"{step_days} days, such as {dates[off > 0][0]} in row {rows['row'][int(np.argmax(off > 0))]} beside "
+            f"{grid.dates[-1]}; give target dates, one value for every step"
         )
     steps, size = steps + max(lags), len(grid.dates) + max(lags)
     inside = (steps >= 0) & (steps < size)
@@ -190,7 +191,8 @@ def _of_target(table: Any, path: str | Path, target: str | None) -> Any:
         return table.filter(is_or_null("target", [target]))
     if len(known) > 1:
         raise InputError(
-            f"the truth in {shown(path)} holds several targets, {shown(', '.join(sorted(known)[:5]))}, none is {shown(target)!r}"
+            f"the truth in {shown(path)} holds several targets, {shown(', '.join(sorted(known)[:5]))}, none is "
+            f"{shown(target)!r}"
         )
     return table
 
@@ -232,6 +234,6 @@ def _refuse_vintages(rows: Any, path: str | Path) -> None:
     if twice.any():
         place, date, row = rows.filter(twice).select("location", "date", "row").row(0)
         raise InputError(
-            f"the truth in {shown(path)} has {counted(int(twice.sum()), 'duplicate row')}, such as {shown(place)} on {date} (row {row}); "
-            "keep one vintage by its source"
+            f"the truth in {shown(path)} has {counted(int(twice.sum()), 'duplicate row')}, such as {shown(place)} on "
+            f"{date} (row {row}); keep one vintage by its source"
         )

@@ -45,7 +45,9 @@ def score_forecasters(
     Example:
         >>> import jaxcast, numpy as np
         >>> forecasts = {"a": np.asarray([[[1.0, 2.0, 3.0]]]), "b": np.asarray([[[0.0, 2.0, 4.0]]])}
-        >>> rows = jaxcast.hub.score_forecasters(forecasts, np.asarray([[2.0]]), np.asarray([0.25, 0.5, 0.75]), baseline="a")
+        >>> rows = jaxcast.hub.score_forecasters(
+        ...     forecasts, np.asarray([[2.0]]), np.asarray([0.25, 0.5, 0.75]), baseline="a"
+        ... )
         >>> [(row["method"], round(row["wis"], 3), round(row["relative_wis"], 3), row["num_tasks"]) for row in rows]
         [('a', 0.333, 1.0, 1), ('b', 0.667, 2.0, 1)]
     """

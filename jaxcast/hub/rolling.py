@@ -84,7 +84,8 @@ def rolling_origin(
     """
     if min(num_optimizer_steps, every, start + 1) < 1:
         raise InputError(
-            f"expected num_optimizer_steps and every of at least 1 and a start, got {num_optimizer_steps}, {every}, {start}"
+            f"expected num_optimizer_steps and every of at least 1 and a start, got {num_optimizer_steps}, {every}, "
+            f"{start}"
         )
     if not is_traced(discount) and not 0 < float(jnp.asarray(discount)) <= 1:
         raise InputError(f"discount must be above 0 and at most 1, got {discount}")

@@ -153,7 +153,8 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
         raise InputError(f"expected horizons in whole steps, got {shown(horizon)}")
     if forecast.shape != (len(hub.locations), len(hub.levels)):
         raise InputError(
-            f"expected {len(hub.locations)} locations by {len(hub.levels)} levels at horizon {horizon}, got {forecast.shape}"
+            f"expected {len(hub.locations)} locations by {len(hub.levels)} levels at horizon {horizon}, got "
+            f"{forecast.shape}"
         )
     there = np.flatnonzero(~np.isnan(forecast).all(-1))
     for place in there:

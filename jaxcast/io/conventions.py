@@ -58,7 +58,8 @@ def check_index(path: Path, index: int, num_trajectories: int) -> None:
     """
     if not 0 <= index < num_trajectories:
         raise InputError(
-            f"{shown(path)} holds {num_trajectories} trajectories, got index {index}; choose one of 0 to {num_trajectories - 1}"
+            f"{shown(path)} holds {num_trajectories} trajectories, got index {index}; choose one of 0 to "
+            f"{num_trajectories - 1}"
         )
 
 

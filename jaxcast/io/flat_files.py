@@ -110,8 +110,8 @@ def _states_name(path: Path, arrays: dict[str, Any], num_samples: int) -> str:
     named = [name for name in STATE_NAMES if name in fits]
     if 1 not in (len(named), len(fits)):
         raise InputError(
-            f"{shown(path)}: expected one array of states (time, dim) or (trajectory, time, dim) with time = {num_samples}, "
-            f"found {len(fits)} among {_listing(arrays)}; transpose it, or call it states"
+            f"{shown(path)}: expected one array of states (time, dim) or (trajectory, time, dim) with time = "
+            f"{num_samples}, found {len(fits)} among {_listing(arrays)}; transpose it, or call it states"
         )
     return (named if len(named) == 1 else fits)[0]
 
@@ -237,8 +237,8 @@ def _read_table(path: Path, lines: Iterator[str]) -> _Table:
             k = next(k for k, text in enumerate(row) if not _is_numbers([text]))
             column = f"column {k + 1}" if names is None else f"column '{shown(names[k], 40)}'"
             raise InputError(
-                f"{shown(path)}: expected a number in line {number}, {column}, got '{shown(row[k], 40)}'; fix or drop that line"
-                + ("; a table with dates is for jaxcast series" if row[k][4:5] == "-" else "")
+                f"{shown(path)}: expected a number in line {number}, {column}, got '{shown(row[k], 40)}'; fix or "
+                "drop that line" + ("; a table with dates is for jaxcast series" if row[k][4:5] == "-" else "")
             ) from None
     return _Table(names, np.asarray(values).reshape(-1, max(1, len(first))), first_line, note)
 

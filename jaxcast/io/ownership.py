@@ -90,7 +90,8 @@ def refuse_foreign(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{shown(path)} is a symbolic link, which is not replaced; name the file that it points to")
     if not is_ours(path):
         raise InputError(
-            f"{shown(path)} was not written by jaxcast, which replaces only its own files; move it, or choose another name"
+            f"{shown(path)} was not written by jaxcast, which replaces only its own files; move it, or choose "
+            "another name"
         )
 
 

@@ -108,7 +108,8 @@ def _read_csv(path: Path) -> Columns:
     for i, row in enumerate(rows):
         if len(row) != len(header):
             raise InputError(
-                f"{shown(path)}: expected {len(header)} columns in every line, line {i + 2} has {len(row)}; fix that line"
+                f"{shown(path)}: expected {len(header)} columns in every line, line {i + 2} has {len(row)}; fix that "
+                "line"
             )
     texts = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in header]
     return Columns(dict(zip(header, texts, strict=True)), lambda i: f"{shown(path)}, line {i + 2}", {})
@@ -145,7 +146,8 @@ def _lines(path: Path, text: str) -> Any:
             return
         except csv.Error as error:
             raise InputError(
-                f"{shown(path)}, line {reader.line_num}: a quote is not closed, or out of place ({shown(error)}); fix the quotes"
+                f"{shown(path)}, line {reader.line_num}: a quote is not closed, or out of place ({shown(error)}); "
+                "fix the quotes"
             ) from None
         if any("\n" in cell or "\r" in cell for cell in row):
             raise InputError(
@@ -301,8 +303,8 @@ def numbers_of(columns: Columns, name: str) -> Float[np.ndarray, " row"]:
         at = int(np.argmax(beyond))
         what = "infinite" if np.isinf(column[at]) else f"{column[at]:g}"
         raise InputError(
-            f"{columns.where(at)}: {shown(repr(name))} is {what}, expected numbers of at most {LARGEST:g}; leave the cell "
-            "empty, or give the column in another unit"
+            f"{columns.where(at)}: {shown(repr(name))} is {what}, expected numbers of at most {LARGEST:g}; leave the "
+            "cell empty, or give the column in another unit"
         )
     return column
 
@@ -328,8 +330,8 @@ def _number(columns: Columns, name: str, i: int, text: str) -> float:
     number = number_in(text)
     if number is None:
         raise InputError(
-            f"{columns.where(i)}: expected a number in column {shown(repr(name))}, got {shown(repr(text), 60)}; leave the cell "
-            "empty where it is not known, or the column out (a long table needs columns series and value, or --series and "
-            "--value)"
+            f"{columns.where(i)}: expected a number in column {shown(repr(name))}, got {shown(repr(text), 60)}; "
+            "leave the cell empty where it is not known, or the column out (a long table needs columns series and "
+            "value, or --series and --value)"
         )
     return number

@@ -62,7 +62,8 @@ def _check_metadata(path: Path, group: "zarr.Group") -> bool:
         raise InputError(f"{shown(path)} is not complete; run the command that writes it again; it resumes")
     if missing := [name for name in OUR_ARRAYS if name not in group]:
         raise InputError(
-            f"{shown(path)} is cut off: expected the arrays {shown(', '.join(OUR_ARRAYS))}, {shown(missing)} missing; copy it again"
+            f"{shown(path)} is cut off: expected the arrays {shown(', '.join(OUR_ARRAYS))}, {shown(missing)} "
+            "missing; copy it again"
         )
     return True
 
@@ -106,8 +107,8 @@ def _state_names(path: Path, dataset: "xarray.Dataset", time: str, time_dim: str
     alike = len({dataset[name].dims for name in scalars}) == 1
     if fields or not alike:
         raise InputError(
-            f"{shown(path)}: expected one variable of states with the dimension {shown(repr(time_dim))} and one more, or one variable for "
-            f"each component, found {_listing(dataset)}; drop or rename the others"
+            f"{shown(path)}: expected one variable of states with the dimension {shown(repr(time_dim))} and one "
+            f"more, or one variable for each component, found {_listing(dataset)}; drop or rename the others"
         )
     # A store without consolidated metadata keeps no order.
     return sorted(scalars)
@@ -132,8 +133,9 @@ def _check_chunks(path: Path, group: "zarr.Group", names: list[str]) -> None:
         assert isinstance(values, zarr.Array)
         if values.nchunks_initialized < values.nchunks:
             raise InputError(
-                f"{shown(path)} is cut off: expected {values.nchunks} chunks of {shown(repr(name))}, got {values.nchunks_initialized}; "
-                "copy it again (or write chunks that hold nothing but the fill value too: write_empty_chunks=True)"
+                f"{shown(path)} is cut off: expected {values.nchunks} chunks of {shown(repr(name))}, got "
+                f"{values.nchunks_initialized}; copy it again (or write chunks that hold nothing but the fill value "
+                "too: write_empty_chunks=True)"
             )
 
 

@@ -260,7 +260,8 @@ def save_zarr(path: Path, record: StoredTrajectory, *, overwrite: bool) -> None:
             refuse_replacing(path, overwrite=overwrite)
             if not overwrite and "sizes" in read_attributes(partial).get(MARK, {}):
                 raise InputError(
-                    f"{shown(partial)} is a run that is not finished; choose another name, or overwrite it (--overwrite, overwrite=True)"
+                    f"{shown(partial)} is a run that is not finished; choose another name, or overwrite it "
+                    "(--overwrite, overwrite=True)"
                 )
             create_store(partial, record, shape, shape)
             open_states(partial)[:] = record.trajectory.states

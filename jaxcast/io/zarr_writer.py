@@ -172,8 +172,8 @@ class TrajectoryWriter:
         expected = (last - first, *self._shape[1:])
         if np.shape(states) != expected:
             raise InputError(
-                f"{shown(self.path)}: expected the trajectories {first} to {last - 1}, (batch, time, dim) = {expected}, "
-                f"got shape {np.shape(states)}; write batch_size at a time, and what is left at the end"
+                f"{shown(self.path)}: expected the trajectories {first} to {last - 1}, (batch, time, dim) = "
+                f"{expected}, got shape {np.shape(states)}; write batch_size at a time, and what is left at the end"
             )
         with writing(self.path):
             self._states[first:last] = np.asarray(states, self._states.dtype)

@@ -156,7 +156,9 @@ class Stack(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> stack = jaxcast.nn.Stack("lstm", input_size=3, hidden_size=8, num_layers=2, dropout=0.1, key=jax.random.key(0))
+        >>> stack = jaxcast.nn.Stack(
+        ...     "lstm", input_size=3, hidden_size=8, num_layers=2, dropout=0.1, key=jax.random.key(0)
+        ... )
         >>> carry, outputs = stack(jnp.ones((32, 20, 3)), key=jax.random.key(1))
         >>> carry, output = stack.step(carry, jnp.ones((32, 3)))
         >>> outputs.shape, len(carry), output.shape

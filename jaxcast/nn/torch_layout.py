@@ -52,7 +52,8 @@ def from_torch(state: Mapping[str, Any], like: Weights, suffix: str) -> Weights:
     for name, array, shape in zip(names, arrays, expected, strict=True):
         if array.shape != shape:
             raise InputError(
-                f"expected {name} of shape {shape}, got {array.shape}; both layers must be of one kind and of equal sizes"
+                f"expected {name} of shape {shape}, got {array.shape}; both layers must be of one kind and of equal "
+                "sizes"
             )
     input_kernel, recurrent_kernel, bias, second_bias = (jnp.asarray(array, like.bias.dtype) for array in arrays)
     if like.recurrent_bias is None:

@@ -116,7 +116,9 @@ class ScaledDotProductAttention(WeightedSum, DelayPool, Network, name="scaled_do
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> pool = jaxcast.pooling.ScaledDotProductAttention(dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0))
+        >>> pool = jaxcast.pooling.ScaledDotProductAttention(
+        ...     dim=3, num_delays=5, hidden_size=120, key=jax.random.key(0)
+        ... )
         >>> memory = jaxcast.pooling.Memory(states=jnp.ones((5, 3)), errors=jnp.ones((5, 11, 3)))
         >>> forecast, info = pool(memory, jnp.ones((11, 3)))
         >>> forecast.shape, info["weights"].shape

@@ -62,8 +62,9 @@ class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="co
         >>> import jax, jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=40)
         >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)]))
+        >>> scales = jaxcast.pooling.input_scales(truth, candidates)
         >>> pool = jaxcast.pooling.ComponentAttention(
-        ...     dim=3, num_models=2, num_delays=5, scales=jaxcast.pooling.input_scales(truth, candidates), key=jax.random.key(0)
+        ...     dim=3, num_models=2, num_delays=5, scales=scales, key=jax.random.key(0)
         ... )
         >>> cell = jaxcast.Forecaster(pool, candidates)
         >>> jaxcast.forecast(cell, truth.states, num_leads=5).info["component_weights"].shape
@@ -95,8 +96,9 @@ class ComponentAttention(ComponentWeights, DelayPool, Checked, Network, name="co
             or num_states > num_delays
         ):
             raise InputError(
-                f"expected errors of {shown(', '.join(seen_of_errors))}, activation of {shown(', '.join(_ACTIVATIONS))}, hidden_sizes and "
-                f"at most {num_delays} states, got {shown(repr(errors))}, {shown(repr(activation))}, {tuple(hidden_sizes)} and {num_states}"
+                f"expected errors of {shown(', '.join(seen_of_errors))}, activation of "
+                f"{shown(', '.join(_ACTIVATIONS))}, hidden_sizes and at most {num_delays} states, got "
+                f"{shown(repr(errors))}, {shown(repr(activation))}, {tuple(hidden_sizes)} and {num_states}"
             )
         self.num_delays = num_delays
         self.errors, self.num_states, self.activation = errors, num_states, activation

@@ -285,8 +285,9 @@ def _check_settings(kind: str, grids: tuple[Sequence[Any], ...], validation_shar
         raise InputError(f"kind must be 'kernel' or 'polynomial', got {shown(repr(kind))}")
     if not all(grids) or min(map(min, grids)) <= 0 or not 0 < validation_share < 1 or max_centres < 1:
         raise InputError(
-            "expected positive lengths, stretches, degrees and penalties, at least one of each, a validation_share in "
-            f"(0, 1) and max_centres of at least 1, got {shown(', '.join(map(str, grids)))}, {validation_share} and {max_centres}"
+            "expected positive lengths, stretches, degrees and penalties, at least one of each, a validation_share "
+            f"in (0, 1) and max_centres of at least 1, got {shown(', '.join(map(str, grids)))}, {validation_share} "
+            f"and {max_centres}"
         )
 
 
@@ -307,7 +308,8 @@ def _checked_info(names: Sequence[str] | None, info: Mapping[str, Any]) -> tuple
     unknown = sorted(set(names) - info.keys())
     if unknown:
         raise InputError(
-            f"the pool returns no {shown(', '.join(unknown))}; its info holds {shown(', '.join(sorted(info)) or 'nothing')}"
+            f"the pool returns no {shown(', '.join(unknown))}; its info holds "
+            f"{shown(', '.join(sorted(info)) or 'nothing')}"
         )
     return tuple(names)
 

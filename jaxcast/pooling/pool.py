@@ -29,7 +29,8 @@ class Pool(Saveable):
         ...     memory = jaxcast.pooling.DelayMemory(1)
         ...     def __call__(self, memory, forecasts):
         ...         off = jnp.abs(forecasts - memory.states[..., 0, None, :])
-        ...         return jaxcast.Output(jnp.take_along_axis(forecasts, off.argmin(-2, keepdims=True), -2)[..., 0, :], {})
+        ...         nearest = off.argmin(-2, keepdims=True)
+        ...         return jaxcast.Output(jnp.take_along_axis(forecasts, nearest, -2)[..., 0, :], {})
         >>> cell = jaxcast.Forecaster(Nearest(), lambda u: jnp.stack([u + 1, u + 3]))
         >>> jaxcast.forecast(cell, jnp.asarray([[1.0], [2.0]]), num_leads=2).forecast[:, 0].tolist()
         [3.0, 4.0]

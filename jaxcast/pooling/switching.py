@@ -130,7 +130,9 @@ class FixedShare(_Switching, Checked, FrozenPytree, name="fixed_share"):
 
     Example:
         >>> import jaxcast
-        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
+        >>> candidates = jaxcast.flow_map(
+        ...     jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        ... )
         >>> cell = jaxcast.Forecaster(jaxcast.pooling.FixedShare(share=0.05, scale=0.05), candidates)
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=28.0), [1.0, 1.0, 20.0], num_samples=20)
         >>> [round(float(weight), 3) for weight in jaxcast.open_loop(cell, truth.states).info["weights"][-1]]
@@ -182,7 +184,9 @@ class InteractingModels(_Switching, Checked, FrozenPytree, name="interacting_mod
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)]))
+        >>> candidates = jaxcast.flow_map(
+        ...     jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 28.0, 30.0)])
+        ... )
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(rho=28.0), [1.0, 1.0, 20.0], num_samples=20)
         >>> order = jnp.asarray([[0.1, 0.9, 0.0], [0.0, 0.1, 0.9], [0.9, 0.0, 0.1]])
         >>> pool = jaxcast.pooling.InteractingModels(order, jnp.tile(1e-3 * jnp.eye(3), (3, 1, 1)), jnp.full(3, 1 / 3))

@@ -50,7 +50,9 @@ class PolynomialSystem(System):
         >>> import jaxcast, jax.numpy as jnp
         >>> theta = jnp.asarray([[[0.0], [0.0]], [[0.0], [-1.0]]])  # du/dt = -c u
         >>> factors = ((0,), (1,))
-        >>> decay = jaxcast.regime.PolynomialSystem(theta, jnp.zeros(1), jnp.ones(1), jnp.asarray([2.0]), factors, factors)
+        >>> decay = jaxcast.regime.PolynomialSystem(
+        ...     theta, jnp.zeros(1), jnp.ones(1), jnp.asarray([2.0]), factors, factors
+        ... )
         >>> decay.vector_field(0.0, [3.0]).tolist()
         [-6.0]
     """

@@ -79,8 +79,12 @@ def fit_regime(
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> candidates = jaxcast.flow_map(jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1)
-        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> candidates = jaxcast.flow_map(
+        ...     jaxcast.stack_systems([jaxcast.Rossler(c=c) for c in (4.0, 6.0)]), dt=0.4, h=0.1
+        ... )
+        >>> truth = jaxcast.simulate(
+        ...     jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0
+        ... )
         >>> cell = jaxcast.fit_regime(truth, forecast_map=candidates, coordinates=np.array([4.0, 6.0]), num_substeps=4)
         >>> output = jaxcast.forecast(cell, truth.states[:6], 10, truth.times[:15])
         >>> bool(abs(output.forecast - truth.states[6:16]).max() < 1e-2)

@@ -59,7 +59,9 @@ def fit_harmonics(
         >>> import jaxcast, numpy as np
         >>> candidates = [jaxcast.Rossler(c=c) for c in (4.0, 6.0)]
         >>> ensemble = jaxcast.flow_map(jaxcast.stack_systems(candidates), dt=0.4, h=0.1)
-        >>> truth = jaxcast.simulate(jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0)
+        >>> truth = jaxcast.simulate(
+        ...     jaxcast.Rossler(c=5.0), [1.0, 1.0, 0.0], num_samples=120, dt=0.4, h=0.1, transient=20.0
+        ... )
         >>> forecasts = jaxcast.dynamics.forecasts_along(ensemble, truth)
         >>> emulator = jaxcast.regime.fit_emulator(
         ...     truth.states, forecasts=forecasts, dt=0.4, coordinates=np.array([4.0, 6.0]), num_substeps=4

@@ -176,8 +176,8 @@ def load_model(folder: str | Path, forecast_map: ForecastMap | None = None) -> S
     if forecast_map is None and stored is not None:
         if "callable" in stored:
             raise InputError(
-                f"the pool in {shown(folder)} was trained over candidates that are your own code, {shown(stored['callable'])}; "
-                "give them: jaxcast.load_model(folder, forecast_map=...)"
+                f"the pool in {shown(folder)} was trained over candidates that are your own code, "
+                f"{shown(stored['callable'])}; give them: jaxcast.load_model(folder, forecast_map=...)"
             )
         check_imported(stored, str(folder))
         forecast_map = _rebuilt_candidates(stored, folder / "pool.json")
@@ -269,7 +269,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{shown(file)} cannot be read as JSON ({shown(error)}); {AGAIN}") from None
     if isinstance(config, dict) and str(config.get("format")).startswith("jaxcast pool") and config["format"] != FORMAT:
         raise InputError(
-            f"{shown(file)} has the format {shown(config['format'])!r}, this version reads {shown(repr(FORMAT))}; {AGAIN}"
+            f"{shown(file)} has the format {shown(config['format'])!r}, this version reads {shown(repr(FORMAT))}; "
+            f"{AGAIN}"
         )
     if not _is_known(config):
         raise InputError(f"{shown(file)} is not that of a pool that this version of jaxcast can read; {AGAIN}")

@@ -159,8 +159,8 @@ def weighted_interval_score(
         raise InputError(f"scale must be 'natural' or 'log', got {shown(repr(scale))}")
     if not is_traced(levels) and not np.allclose(levels + levels[::-1], 1, atol=1e-6):
         raise InputError(
-            f"the intervals of WIS need levels symmetric around 0.5, got {shown(np.round(np.asarray(levels), 4).tolist())}; "
-            "pinball_loss takes any"
+            "the intervals of WIS need levels symmetric around 0.5, got "
+            f"{shown(np.round(np.asarray(levels), 4).tolist())}; pinball_loss takes any"
         )
     return IntervalScore(*_parts(forecast, truth, levels, scale))
 

@@ -91,7 +91,8 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
         size = self.forecaster.signature.num_covariates
         if shape != other or 0 in shape or (size is not None and shape[-1:] not in ((), (size,))):
             raise InputError(
-                f"covariates_mean and covariates_std must be of {size or 'the'} covariates, got {shape} and {shown(other)}"
+                f"covariates_mean and covariates_std must be of {size or 'the'} covariates, got {shape} and "
+                f"{shown(other)}"
             )
         check_positive(covariates_std=self.covariates_std)
 
@@ -177,7 +178,9 @@ def recent_volatility(history: Float[Array, "..."], usual: Float[Any, "*series"]
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> jaxcast.series.recent_volatility(jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), jnp.asarray([1.0, 1.0])).tolist()
+        >>> jaxcast.series.recent_volatility(
+        ...     jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), jnp.asarray([1.0, 1.0])
+        ... ).tolist()
         [2.0, 0.25]
     """
     if jnp.ndim(usual) > 1:

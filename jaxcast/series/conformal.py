@@ -58,7 +58,9 @@ def conformal_shifts(
         >>> import jaxcast, numpy as np
         >>> values = np.random.default_rng(0).normal(size=(2000, 1))
         >>> samples = jaxcast.series.series_windows(values, history_size=1, leads=(1,))
-        >>> shifts = jaxcast.series.conformal_shifts(np.zeros((1999, 1, 1, 1)), samples, levels=(0.1, 0.9), std=np.ones(1))
+        >>> shifts = jaxcast.series.conformal_shifts(
+        ...     np.zeros((1999, 1, 1, 1)), samples, levels=(0.1, 0.9), std=np.ones(1)
+        ... )
         >>> bool(abs(shifts - np.asarray([-1.28, 1.28])).max() < 0.1)
         True
     """

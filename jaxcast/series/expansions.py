@@ -76,7 +76,9 @@ class RandomFourierFeatures(Checked, FrozenPytree, name="random_fourier_features
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> expansion = jaxcast.series.random_fourier_features(2, 4000, bandwidth=1.0, linear=0.0, key=jax.random.key(0))
+        >>> expansion = jaxcast.series.random_fourier_features(
+        ...     2, 4000, bandwidth=1.0, linear=0.0, key=jax.random.key(0)
+        ... )
         >>> x, y = expansion(jnp.asarray([[0.0, 0.0], [1.0, 1.0]]))
         >>> bool(abs(x @ y / 2 - jnp.exp(-0.5)) < 0.05)
         True
@@ -145,7 +147,9 @@ class ReservoirFeatures(FrozenPytree):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> echoes = jaxcast.series.random_reservoir_features(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0))
+        >>> echoes = jaxcast.series.random_reservoir_features(
+        ...     num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0)
+        ... )
         >>> echoes(jnp.ones((4, 6))).shape
         (4, 16)
     """
@@ -186,7 +190,9 @@ def random_reservoir_features(
 
     Example:
         >>> import jax, jaxcast
-        >>> jaxcast.series.random_reservoir_features(num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0)).network.inputs.shape
+        >>> jaxcast.series.random_reservoir_features(
+        ...     num_features=6, num_lags=3, num_nodes=10, key=jax.random.key(0)
+        ... ).network.inputs.shape
         (10, 2)
     """
     if num_features % num_lags:

@@ -40,7 +40,8 @@ def neighbour_weights(
         closeness = np.asarray(adjacency, float)
         if closeness.shape != own.shape or nearest >= num_regions:
             raise InputError(
-                f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {closeness.shape} and {nearest}"
+                f"expected an adjacency of {num_regions} regions and fewer nearest ones, got {closeness.shape} and "
+                f"{nearest}"
             )
         if not (np.isfinite(closeness) & (closeness >= 0)).all():
             raise InputError("expected an adjacency of finite numbers that are not negative; fix it")

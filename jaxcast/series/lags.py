@@ -256,20 +256,23 @@ def lag_inputs(
         raise InputError(f"expected lags from 0 to below the {size} steps of a window, got {lags}")
     if transform not in TRANSFORMS or level not in LEVELS:
         raise InputError(
-            f"transform must be none, sqrt or log and level series or window, got {shown(repr(transform))} and {shown(repr(level))}"
+            f"transform must be none, sqrt or log and level series or window, got {shown(repr(transform))} and "
+            f"{shown(repr(level))}"
         )
     can_centre = transform == "none" and level == "series"
     centred = can_centre if centred is None else centred
     if centred and not can_centre:
         raise InputError(
-            f"centred values go with transform none and level series, got {shown(repr(transform))} and {shown(repr(level))}; leave one out"
+            f"centred values go with transform none and level series, got {shown(repr(transform))} and "
+            f"{shown(repr(level))}; leave one out"
         )
     neighbour_weights = jnp.asarray(
         np.eye(num_regions)[:, None] if neighbour_weights is None else neighbour_weights, samples.history.dtype
     )
     if neighbour_weights.ndim != 3 or neighbour_weights.shape[::2] != (num_regions, num_regions):
         raise InputError(
-            f"expected neighbour_weights (region, group, source) of {num_regions} regions, got {neighbour_weights.shape}"
+            f"expected neighbour_weights (region, group, source) of {num_regions} regions, got "
+            f"{neighbour_weights.shape}"
         )
     mean, std = series_scale(samples)
     none = jnp.zeros(1)

@@ -174,7 +174,8 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
                 f"{verb} {', '.join(some)}" for verb, some in (("it lacks", lacking), ("it also has", new)) if some
             ]
             raise InputError(
-                f"{what} has other series than the forecaster: {shown(' and '.join(parts))}; give those it was trained on"
+                f"{what} has other series than the forecaster: {shown(' and '.join(parts))}; give those it was "
+                "trained on"
             )
         if table.calendar.step != self.step:
             raise InputError(

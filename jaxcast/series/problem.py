@@ -216,7 +216,8 @@ def check_series(table: SeriesTable, end: int) -> None:
             raise InputError(f"{series} never changes {before}; leave it out")
         if spread < 1 / LARGEST:
             raise InputError(
-                f"{series} moves by {spread:g} only {before}, expected at least {1 / LARGEST:g}; give it in another unit"
+                f"{series} moves by {spread:g} only {before}, expected at least {1 / LARGEST:g}; give it in another "
+                "unit"
             )
 
 

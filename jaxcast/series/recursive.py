@@ -125,8 +125,9 @@ def check_all_features(forecaster: WindowForecaster, value: Num[Array, "..."]) -
     targets = forecaster.signature.target_features
     if targets and targets != tuple(range(value.shape[-1])):
         raise InputError(
-            f"a closed loop needs forecasts of all features, expected target features {tuple(range(value.shape[-1]))} for values "
-            f"of shape {value.shape}, got {targets}; learn each lead directly where others are only seen"
+            "a closed loop needs forecasts of all features, expected target features "
+            f"{tuple(range(value.shape[-1]))} for values of shape {value.shape}, got {targets}; learn each lead "
+            "directly where others are only seen"
         )
 
 

@@ -59,7 +59,8 @@ def series_scale(
     if not usable.all():
         largest = np.nanmax(np.abs(history[:, int(np.argmin(usable))]))
         raise InputError(
-            f"{name(~usable)} reaches {largest:g}, which squared is no number of {history.dtype}; give it in another unit"
+            f"{name(~usable)} reaches {largest:g}, which squared is no number of {history.dtype}; give it in another "
+            "unit"
         )
     return jnp.asarray(mean.reshape(series)), jnp.asarray(std.reshape(series))
 

@@ -61,7 +61,9 @@ def read_series(
     Example:
         >>> import jaxcast, pathlib, tempfile
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "cases.csv"
-        >>> _ = file.write_text("date,north,south\\n2024-01-07,1,2\\n2024-01-14,,3\\n2024-01-28,4,5\\n2024-02-04,6,7\\n")
+        >>> _ = file.write_text(
+        ...     "date,north,south\\n2024-01-07,1,2\\n2024-01-14,,3\\n2024-01-28,4,5\\n2024-02-04,6,7\\n"
+        ... )
         >>> table = jaxcast.read_series(file)
         >>> table.calendar.step, table.values[:, 0].tolist()
         ('1 week', [1.0, nan, nan, 4.0, 6.0])
@@ -175,8 +177,8 @@ def _static(grid: np.ndarray, names: tuple[str, ...], wanted: Sequence[str]) -> 
         region, k = np.argwhere(~(low == high))[0]
         kind = "is not known" if np.isnan(low[region, k]) else "changes"
         raise InputError(
-            f"the static covariate {shown(repr(wanted[k]))} of {shown(repr(names[region]))} {kind}; name it as another kind, or "
-            "fix it"
+            f"the static covariate {shown(repr(wanted[k]))} of {shown(repr(names[region]))} {kind}; name it as "
+            "another kind, or fix it"
         )
     return low
 
@@ -197,8 +199,8 @@ def _missing(table: SeriesTable, rows: np.ndarray) -> tuple[str, ...]:
     for k in np.argsort(-empty.sum(0), kind="stable")[:5]:
         if count := int(empty[:, k].sum()):
             notes.append(
-                f"{count} value{'s' * (count > 1)} of {shown(repr(table.names[k]))} {'are' if count > 1 else 'is'} missing, the first of "
-                f"{table.date(int(np.argmax(empty[:, k])))}"
+                f"{count} value{'s' * (count > 1)} of {shown(repr(table.names[k]))} {'are' if count > 1 else 'is'} "
+                f"missing, the first of {table.date(int(np.argmax(empty[:, k])))}"
             )
     others = np.sort(empty.any(0))[::-1][5:].sum()
     return (*notes, f"{others} more series have missing values") if others else tuple(notes)
@@ -237,13 +239,14 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
     if sorted(header) != sorted(names):
         missing, unknown = sorted({*names} - {*header})[:5], sorted({*header} - {*names})[:5]
         raise InputError(
-            f"{shown(path)} is for other series than the data: {shown(_listed('it lacks', missing))}{shown(_listed('it also has', unknown))}"
-            "give one column for each"
+            f"{shown(path)} is for other series than the data: "
+            f"{shown(_listed('it lacks', missing))}{shown(_listed('it also has', unknown))}give one column for each"
         )
     closeness = np.stack([numbers_of(columns, name) for name in header], 1)
     if closeness.shape[0] != closeness.shape[1] or not (closeness >= 0).all():
         raise InputError(
-            f"{shown(path)}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; fix it"
+            f"{shown(path)}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; "
+            "fix it"
         )
     order = [header.index(name) for name in names]
     return closeness[np.ix_(order, order)]

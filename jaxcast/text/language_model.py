@@ -75,7 +75,8 @@ class LanguageModel(HasCell, Network, name="language_model"):
     ):
         if activation is not None and kind != "rnn":
             raise InputError(
-                f"only kind='rnn' has a choice of activation, got {shown(repr(activation))} for {shown(repr(kind))}; leave it out"
+                f"only kind='rnn' has a choice of activation, got {shown(repr(activation))} for {shown(repr(kind))}; "
+                "leave it out"
             )
         options: dict[str, Any] = {} if activation is None else {"activation": activation}
         check_sizes(num_tokens=num_tokens, embedding_size=embedding_size)

@@ -51,7 +51,8 @@ def load_checkpoint(path: Path, identity: dict[str, Any], like: Any) -> tuple[in
     differences = [name for name in identity | kept if identity.get(name) != kept.get(name)]
     if differences:
         raise InputError(
-            f"{shown(path)} is the checkpoint of another run, with other {shown(', '.join(differences))}; give the same settings, {fix}"
+            f"{shown(path)} is the checkpoint of another run, with other {shown(', '.join(differences))}; give the "
+            f"same settings, {fix}"
         )
     expected = named_leaves(like)
     kinds = ({name: (leaf.shape, leaf.dtype) for name, leaf in each.items()} for each in (expected, arrays))

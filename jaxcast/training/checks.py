@@ -49,8 +49,9 @@ def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, set
         place = next((p for p in group if not is_finite(_batch_at(data, p[None], settings))), group[0])
         where = f"sample {place[0]}" if len(place) == 1 else f"step {place[1]} of stream {place[0]}"
         raise InputError(
-            f"{name} must be finite where the loss sees it, got NaN or infinity in {name}{_culprit(data, place, settings, is_finite)} at "
-            f"{where} (counted from 0); drop or fill such values, or have the loss mask them by jnp.where before it computes"
+            f"{name} must be finite where the loss sees it, got NaN or infinity in "
+            f"{name}{_culprit(data, place, settings, is_finite)} at {where} (counted from 0); drop or fill such "
+            "values, or have the loss mask them by jnp.where before it computes"
         )
 
 
@@ -125,6 +126,7 @@ def check_losses(losses: Float[Array, "seed epoch"], trained: Bool[Any, "seed ep
     seeds = np.flatnonzero(bad[:, epoch])
     seed = int(seeds[0])
     raise DivergenceError(
-        f"the training diverges: the loss of seed {seed} is {values[seed, epoch]} in epoch {epoch} of {values.shape[1]} (counted "
-        f"from 0), {int(bad.any(1).sum())} of {len(values)} seeds in all; lower the learning rate, or clip gradients by clip_norm"
+        f"the training diverges: the loss of seed {seed} is {values[seed, epoch]} in epoch {epoch} of "
+        f"{values.shape[1]} (counted from 0), {int(bad.any(1).sum())} of {len(values)} seeds in all; lower the "
+        "learning rate, or clip gradients by clip_norm"
     )

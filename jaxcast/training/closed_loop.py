@@ -168,8 +168,8 @@ def training_windows(trajectory: Trajectory, *, num_leads: int, history_size: in
     states, size = trajectory.states, history_size + num_leads
     if history_size < 1 or len(states) < size:
         raise InputError(
-            f"windows of {history_size} true values and {num_leads} leads need a trajectory of at least {size} samples, "
-            f"got {len(states)}"
+            f"windows of {history_size} true values and {num_leads} leads need a trajectory of at least {size} "
+            f"samples, got {len(states)}"
         )
     num_windows = len(range(0, len(states) - size + 1, stride))
     check_arrays(f"{num_windows} windows of {size} samples", (num_windows, size, *jnp.shape(states)[1:]))
@@ -202,7 +202,8 @@ def closed_loop_loss(make_cell: MakeCell, tolerance: float = 0.03, diverged: flo
         >>> import jaxcast
         >>> truth = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=30)
         >>> loss = jaxcast.training.closed_loop_loss(jaxcast.Forecaster)
-        >>> bool(loss(jaxcast.pooling.Persistence(), jaxcast.training.training_windows(truth, num_leads=5, history_size=1)) > 0)
+        >>> windows = jaxcast.training.training_windows(truth, num_leads=5, history_size=1)
+        >>> bool(loss(jaxcast.pooling.Persistence(), windows) > 0)
         True
     """
 

@@ -43,7 +43,9 @@ def make_optimizer(
 
     Example:
         >>> import jaxcast
-        >>> optimizer = jaxcast.training.make_optimizer(3e-3, schedule="cosine", num_optimizer_steps=1000, clip_norm=1.0)
+        >>> optimizer = jaxcast.training.make_optimizer(
+        ...     3e-3, schedule="cosine", num_optimizer_steps=1000, clip_norm=1.0
+        ... )
     """
     numbers = (learning_rate, weight_decay, 1.0 if clip_norm is None else clip_norm)
     if not all(map(math.isfinite, numbers)) or learning_rate <= 0 or min(*numbers, warmup_steps) < 0 or clip_norm == 0:
@@ -55,7 +57,8 @@ def make_optimizer(
         raise InputError(f"schedule must be constant, cosine or linear, got {shown(repr(schedule))}")
     if schedule != "constant" and (num_optimizer_steps is None or num_optimizer_steps <= warmup_steps):
         raise InputError(
-            f"a {schedule} schedule needs num_optimizer_steps above the {warmup_steps} of warm-up, got {num_optimizer_steps}"
+            f"a {schedule} schedule needs num_optimizer_steps above the {warmup_steps} of warm-up, got "
+            f"{num_optimizer_steps}"
         )
     rate: Any = learning_rate
     if schedule == "cosine":

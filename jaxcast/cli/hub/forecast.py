@@ -64,7 +64,8 @@ class ForecastHub(HubTables):
         """Runs the command."""
         if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
             raise InputError(
-                "--follow-newest applies to an adaptive pool that this command trains; leave it out, or --pool and --method"
+                "--follow-newest applies to an adaptive pool that this command trains; leave it out, or --pool and "
+                "--method"
             )
         if not self.horizons or len(set(self.horizons)) < len(self.horizons):
             raise InputError("--horizons must name at least one horizon, each once")
@@ -106,7 +107,8 @@ class ForecastHub(HubTables):
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
         note = f"; {missing} have no candidate and no forecast" if missing else ""
         say(
-            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from {reference}{note}",
+            f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from "
+            f"{reference}{note}",
             _newest_truth(hub),
         )
         if self.plot is not None:

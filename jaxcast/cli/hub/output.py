@@ -27,10 +27,11 @@ def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
     """
     covered = [name for name in rows[0] if name.startswith("coverage")]
     table = Table(
-        title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, {len(hub.levels)} levels, final truth",
-        caption="WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. Over a model's own tasks; "
-        f"WIS relative to the others over common ones, of which there are {rows[0]['num_common']}; miss.: tasks without a forecast. "
-        f"{FINAL_TRUTH[0].upper()}{FINAL_TRUTH[1:]}",
+        title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, "
+        f"{len(hub.levels)} levels, final truth",
+        caption="WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. "
+        "Over a model's own tasks; WIS relative to the others over common ones, of which there are "
+        f"{rows[0]['num_common']}; miss.: tasks without a forecast. {FINAL_TRUTH[0].upper()}{FINAL_TRUTH[1:]}",
         box=box.SIMPLE,
     )
     heads = (

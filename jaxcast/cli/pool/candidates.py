@@ -51,8 +51,8 @@ def candidates_for(text: str, stored: StoredTrajectory, path: Path, h: float) ->
     dim = stored.trajectory.states.shape[1]
     if systems[0].dim != dim:
         raise InputError(
-            f"{shown(path)} has {dim} components ({shown(', '.join(stored.components))}), the candidates have {systems[0].dim} "
-            f"({shown(', '.join(systems[0].components))}); give candidates of the file's dimension"
+            f"{shown(path)} has {dim} components ({shown(', '.join(stored.components))}), the candidates have "
+            f"{systems[0].dim} ({shown(', '.join(systems[0].components))}); give candidates of the file's dimension"
         )
     return flow_map(stack_systems(list(systems)), dt=sampling_interval(stored.trajectory), h=h)
 

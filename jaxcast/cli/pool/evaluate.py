@@ -89,8 +89,8 @@ class EvaluatePool:
         for label, each in pools.items():
             if matched(each, stored, self.trajectory).components != stored.components:
                 raise InputError(
-                    f"--pool was trained on the components {shown(', '.join(stored.components))}, the {shown(label)} on the same in "
-                    "another order; evaluate the two alone, or train one again"
+                    f"--pool was trained on the components {shown(', '.join(stored.components))}, the {shown(label)} "
+                    "on the same in another order; evaluate the two alone, or train one again"
                 )
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
         windows = self.windows(trajectory, pools, stored.attributes)
@@ -178,7 +178,8 @@ class EvaluatePool:
             history_size = max(warmup + 1, min(wanted, len(trajectory.states) // 4))
         if history_size <= warmup:
             raise InputError(
-                f"history_size must be at least {warmup + 1} for {'this pool' if len(cells) == 1 else 'these pools'}, got {history_size}"
+                f"history_size must be at least {warmup + 1} for "
+                f"{'this pool' if len(cells) == 1 else 'these pools'}, got {history_size}"
             )
         fitting = (len(trajectory.states) - history_size) // num_leads
         num_windows = max(1, min(200, fitting)) if self.num_windows is None else self.num_windows

@@ -151,6 +151,6 @@ def refuse_other_options(settings: Any) -> None:
     ]
     if ignored:
         raise InputError(
-            f"{shown(', '.join(ignored))} {'has' if len(ignored) == 1 else 'have'} no effect with --pool {settings.pool}; "
-            "leave it out, or choose another --pool"
+            f"{shown(', '.join(ignored))} {'has' if len(ignored) == 1 else 'have'} no effect with --pool "
+            f"{settings.pool}; leave it out, or choose another --pool"
         )

@@ -66,7 +66,8 @@ def fitted(trajectory: Trajectory, candidates: FlowMap) -> tuple[RegimeForecaste
     cell, trial = fit_and_trial(trajectory, forecast_map=candidates, coordinates=None if found is None else found[1])
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(cell)):
         raise InputError(
-            "the fit of the regime is not finite; give a longer trajectory or candidates closer to it, or choose another --pool"
+            "the fit of the regime is not finite; give a longer trajectory or candidates closer to it, or choose "
+            "another --pool"
         )
     return cell, trial
 
@@ -126,8 +127,9 @@ def advice_from(tried: dict[str, Any]) -> str | None:
         return None
     more = " or more" if other >= tried["window"] * (1 - 1e-9) else ""
     return (
-        f"consider --pool corrected_interpolation: on the last quarter of this trajectory its forecasts stay valid for "
-        f"{other:.3g}{more} in the median, those of --pool regime for {own:.3g} ({tried['num_windows']} windows held out)"
+        "consider --pool corrected_interpolation: on the last quarter of this trajectory its forecasts stay valid "
+        f"for {other:.3g}{more} in the median, those of --pool regime for {own:.3g} ({tried['num_windows']} windows "
+        "held out)"
     )
 
 
@@ -195,7 +197,8 @@ def described(found: dict[str, Any], scale: Any) -> list[str]:
     noise = {kind: max(np.asarray(found[f"{kind}_noise"]) / scale) for kind in ("value", "model")}
     corrected = ", then corrected by the truth, which no candidate could be" if found["is_corrected"] else ""
     return [
-        f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the state{corrected}",
+        f"emulator of the candidates: root mean squared misfit {found['emulator_error']:.2g} deviations of the "
+        f"state{corrected}",
         schedule,
         f"noise, in deviations of the state: {noise['value']:.2g} of a value, {noise['model']:.2g} of a step",
     ]

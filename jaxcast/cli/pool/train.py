@@ -289,8 +289,8 @@ class TrainPool:
             raise
         if not np.isfinite(arrays["losses"]).all():
             raise InputError(
-                f"the training diverges, its loss is not finite after epoch {int(np.isfinite(arrays['losses']).all(0).argmin())}; "
-                "--overwrite it with a smaller --learning-rate"
+                "the training diverges, its loss is not finite after epoch "
+                f"{int(np.isfinite(arrays['losses']).all(0).argmin())}; --overwrite it with a smaller --learning-rate"
             )
         like = jax.eval_shape(jax.vmap(init), keys)
         leaves = [jnp.asarray(arrays[f"param_{i}"]) for i in range(len(jax.tree.leaves(like)))]

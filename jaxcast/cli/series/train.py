@@ -190,8 +190,8 @@ def table_of(fitted: SeriesFit) -> Table:
     """
     covered = list(itertools.islice(fitted.scores[0].test.coverage, 3))
     table = Table(
-        title=f"Errors on the validation part, from {fitted.validation_from}, which chooses, and on the test part, from "
-        f"{fitted.test_from} to {fitted.model.learned_until}",
+        title=f"Errors on the validation part, from {fitted.validation_from}, which chooses, "
+        f"and on the test part, from {fitted.test_from} to {fitted.model.learned_until}",
         caption="in standard deviations of each series; coverage of central intervals on the test part",
         box=box.SIMPLE,
     )
