@@ -91,7 +91,7 @@ def test_a_pool_of_the_user_is_named_on_the_command_line(tables, tmp_path):
     hub = jaxcast.load_hub(forecasts, truth, pending=True)
     np.testing.assert_allclose(written[:, -1, 0], hub.quantiles[:, -1].max(1), rtol=1e-9)
     with pytest.raises(
-        jaxcast.InputError, match=r"--method must be one of adaptive, .*, highest_of_the_test, got 'lowest'"
+        jaxcast.InputError, match=r"--method must be one of adaptive, .*, highest_of_the_test.*got 'lowest'"
     ):
         run("forecast", *common, "--method", "lowest", "--out", tmp_path)
 
