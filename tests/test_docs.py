@@ -66,15 +66,34 @@ def test_the_lines_of_the_documents_fit():
             assert len(line) <= 100 or is_code or line.startswith("|"), f"{page}:{number}"
 
 
+def addresses(text):
+    """The relative links and pictures of a Markdown page, outside blocks of code and without their anchors."""
+    text = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"\]\(([^)\s]+)[^)]*\)|^\[\w+\]: (\S+)$|(?:src|href)=\"([^\"]+)\"", text, re.MULTILINE)
+    return [address.partition("#")[0] for address in map("".join, found) if not re.match(r"[a-z]+:|#", address)]
+
+
 def test_links_between_files_lead_somewhere():
     root = DOCS.parent
     pages = [root / "README.md", root / "CONTRIBUTING.md", root / "benchmarks/README.md"]
-    for page in [*pages, *root.glob("experiments/**/README.md"), *DOCS.rglob("*.md")]:
-        text = page.read_text()
-        for address in re.findall(r"\]\(([^)\s#]+)[^)]*\)|^\[\w+\]: (\S+)$", text, re.MULTILINE):
-            address = "".join(address)
-            made = page.is_relative_to(DOCS) and re.search(
-                r"tutorials/|\d_\w+\.md|results/|figures/|\.json|notebook", address
-            )
-            if not made and not re.match(r"[a-z]+:", address):
-                assert (page.parent / address).exists() or "development" in page.parts, f"{page}: {address}"
+    pages += [*root.glob("experiments/**/README.md"), *DOCS.rglob("*.md")]
+    links = [(page, address) for page in pages for address in addresses(page.read_text())]
+    links += [
+        (script, address)
+        for script in DOCS.glob("tutorials/*.py")
+        for address in addresses(re.sub("^# ?", "", script.read_text(), flags=re.MULTILINE))
+    ]
+    broken = [f"{page.relative_to(root)}: {address}" for page, address in links if not (page.parent / address).exists()]
+    assert not broken
+    assert len(links) > 200
+
+
+def test_every_table_made_for_the_site_has_a_link_to_its_numbers():
+    tables = [
+        (page, after.split("\n\n")[0])
+        for page in DOCS.rglob("*.md")
+        for after in re.split(r"\n\n<!-- table: \w+ -->\n\n", page.read_text())[1:]
+    ]
+    for page, paragraph in tables:
+        assert re.search(r"\]\([./]*experiments/[^)]*(\.json|README\.md)\)", paragraph), f"{page}: {paragraph}"
+    assert len(tables) > 8

@@ -17,7 +17,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
-from sources import ROOT
+from sources import ROOT, redirected
 
 CACHE = ROOT / ".cache" / "tutorials"
 AT_A_TIME = 2
@@ -32,7 +32,9 @@ def tutorial_files(config: MkDocsConfig) -> Iterator[File]:
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         folders = list(pool.map(partial(executed, state=state), scripts))
     for script, folder in zip(scripts, folders, strict=True):
-        yield File.generated(config, f"tutorials/{script.stem}.md", content=(folder / "page.md").read_text())
+        text = redirected((folder / "page.md").read_text(), script.relative_to(ROOT).as_posix())
+        download = f"[Download this tutorial as a script]({script.name})\n"
+        yield File.generated(config, f"tutorials/{script.stem}.md", content=f"{text}\n{download}")
         for picture in sorted(folder.glob("*.png")):
             yield File.generated(config, f"tutorials/{picture.name}", abs_src_path=str(picture))
 

@@ -51,7 +51,6 @@ def main(script: Path, folder: Path) -> None:
             plt.figure(number).savefig(folder / name, dpi=120, bbox_inches="tight")
             parts.append(f"![{header}]({name})")
         plt.close("all")
-    parts.append(f"[Download this tutorial as a script]({script.name})")
     (folder / "page.md").write_text("\n\n".join(parts) + "\n")
 
 

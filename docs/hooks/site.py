@@ -1,5 +1,6 @@
 """Hooks of mkdocs: what the site takes from the code and the results when it is built."""
 
+from pathlib import Path
 from typing import Any
 
 from commands import with_help_texts
@@ -9,7 +10,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from notebooks import tutorial_files
-from sources import borrowed_files
+from sources import ROOT, borrowed_files, redirected
 from tables import with_tables
 
 
@@ -23,7 +24,10 @@ def on_files(files: Files, config: MkDocsConfig, **kwargs: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
-    """Fills in tables of results, the help texts of commands, and examples."""
+    """Redirects the links of a page of docs/, then fills in tables of results, help texts of commands, and examples."""
+    source = Path(page.file.abs_src_path or "")
+    if source.is_relative_to(ROOT / "docs"):  # not a page that was made: its links are redirected already
+        markdown = redirected(markdown, source.relative_to(ROOT).as_posix())
     return with_examples(with_help_texts(with_tables(markdown)))
 
 

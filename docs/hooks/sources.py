@@ -1,5 +1,9 @@
-"""Brings files that live elsewhere in the repository into the site: notebooks, pictures, results."""
+"""Brings files that live elsewhere in the repository into the site: notebooks, pictures, results.
 
+Every page links to files where they lie in the repository, so that it can be read there. The site redirects the links.
+"""
+
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,35 +38,49 @@ def origins() -> dict[str, str]:
 
 def borrowed_files(config: MkDocsConfig) -> Iterator[File]:
     """Yields the borrowed files as mkdocs knows files; those of Markdown with their links redirected."""
-    targets = origins()
-    for source, target in targets.items():
+    for source, target in origins().items():
         if source.endswith(".md"):
-            content = redirected((ROOT / source).read_text(), source, targets)
-            yield File.generated(config, target, content=content)
+            yield File.generated(config, target, content=redirected((ROOT / source).read_text(), source))
         else:
             yield File.generated(config, target, abs_src_path=str(ROOT / source))
 
 
-def redirected(text: str, source: str, targets: dict[str, str]) -> str:
+def places() -> dict[str, str]:
+    """Returns where files lie in the site whose path there differs from that in the repository."""
+    scripts = (ROOT / "docs" / "tutorials").glob("*.py")
+    tutorials = {f"docs/tutorials/{script.name}": f"tutorials/{script.stem}.md" for script in scripts}
+    return {"README.md": "index.md"} | tutorials | origins()
+
+
+def redirected(text: str, source: str) -> str:
     """Returns a page's text with its relative links pointing at where files lie in the site.
 
-    Links to files that are not part of the site become plain text.
+    Links to files that are not part of the site become plain text. Links to files that do not exist stay, so that
+    mkdocs warns of them. Blocks of code stay too.
     """
-    here = (ROOT / source).parent
-    targets = targets | {"README.md": "index.md"}
+    here, known = (ROOT / source).parent, places()
+
+    def place(inside: str) -> str | None:
+        return known.get(inside) or (inside.removeprefix("docs/") if inside.startswith("docs/") else None)
+
+    folder = posixpath.dirname(place(source) or "")
 
     def moved(address: str) -> str | None:
         if re.match(r"[a-z]+:|#", address):
             return address
         path, _, anchor = address.partition("#")
-        inside = (here / path).resolve().relative_to(ROOT).as_posix()
-        target = inside.removeprefix("docs/") if inside.startswith("docs/") else targets.get(inside)
-        up = "../" * targets[source].count("/")
-        return target and f"{up}{target}{'#' + anchor if anchor else ''}"
+        file = (here / path).resolve()
+        if not file.exists():
+            return address
+        target = place(file.relative_to(ROOT).as_posix())
+        return target and f"{posixpath.relpath(target, folder)}{'#' + anchor if anchor else ''}"
 
     def redirect(found: re.Match[str]) -> str:
         label, address = found[1], moved(found[2])
-        return f"{label}({address})" if address else label[1:-1]
+        return f"{label}({address})" if address else label.removeprefix("!")[1:-1]
 
-    text = re.sub(r"^(\[\w+\]): (\S+)$", lambda found: f"{found[1]}: {moved(found[2])}", text, flags=re.M)
-    return re.sub(r"(!?\[[^\]]*\])\(([^)\s]+)\)", redirect, text)
+    parts = re.split(r"(^ *```.*?^ *```$)", text, flags=re.M | re.S)
+    for number, part in enumerate(parts[::2]):
+        part = re.sub(r"^(\[\w+\]): (\S+)$", lambda found: f"{found[1]}: {moved(found[2])}", part, flags=re.M)
+        parts[2 * number] = re.sub(r"(!?\[[^\]]*\])\(([^)\s]+)\)", redirect, part)
+    return "".join(parts)

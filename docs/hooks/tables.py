@@ -90,7 +90,7 @@ def hub() -> str:
 def hub_ratio() -> str:
     tests = json.loads((ROOT / "experiments/hub/results.json").read_text())["tests"]
     test = summary.one(tests, horizon=1, against="equal_mean")
-    return f"{test['ratio']:.3f} (95 % interval by a block bootstrap: {test['low']:.3f} to {test['high']:.3f})"
+    return f"It is {test['ratio']:.3f} (95 % interval by a block bootstrap: {test['low']:.3f} to {test['high']:.3f})."
 
 
 def chaos_zoo() -> str:

@@ -147,5 +147,5 @@ jaxcast.plotting.plot_weights(
 _ = axes.set_xlabel("time")
 
 # %% [markdown]
-# The [next tutorial](2_hidden_regime.md) goes one step further: it infers ρ, models how it evolves,
+# The [next tutorial](2_hidden_regime.py) goes one step further: it infers ρ, models how it evolves,
 # and forecasts whole windows.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A hidden regime
 #
-# In the [first tutorial](1_pool_lorenz.md) the weights of a pool followed a parameter that moves
+# In the [first tutorial](1_pool_lorenz.py) the weights of a pool followed a parameter that moves
 # with time. Here we infer that parameter itself, the *regime*, model how it evolves, and forecast
 # until the end of every window.
 

@@ -99,4 +99,4 @@ print("after ", np.round(median_of_seeds(tuned.models), 2))
 # %% [markdown]
 # Small models and short training make this a demonstration. At full size, closed-loop training
 # took the published attention from 2.40 to 2.95 and did not help pools that already fit well: see
-# [the notebook](../results/lorenz_skill/notebook.md).
+# [the notebook](../../experiments/lorenz_skill/README.md).
