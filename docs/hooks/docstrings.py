@@ -48,7 +48,8 @@ def fields(cls: griffe.Class, classes: dict[str, griffe.Class]) -> dict[str, gri
     """Returns the annotated fields of a class, those of its bases first."""
     found: dict[str, griffe.Attribute] = {}
     for base in reversed(parents(cls, classes)):
-        found |= fields(base, classes)
+        if is_record(base, classes):  # annotations of other bases are declarations, not fields
+            found |= fields(base, classes)
     for name, member in cls.members.items():
         is_field = isinstance(member, griffe.Attribute) and member.annotation and "property" not in member.labels
         if is_field and not str(member.annotation).startswith("ClassVar") and not name.startswith("_"):
