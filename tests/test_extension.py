@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import jaxcast
 from experiments.hub.setup import write_synthetic_hub
@@ -304,6 +305,64 @@ def test_a_method_that_is_not_there_lists_those_that_are(mine):
         parse(["pool", "train", "--trajectory", "t.npz", "--out", "o", "--pool", "inverse_error"])
     with pytest.raises(jaxcast.InputError, match=r"got 'wide'.*--import"):
         parse(["hub", "forecast", "--forecasts", "f.csv", "--truth", "t.csv", "--method", "wide"])
+    with pytest.raises(jaxcast.InputError, match=r"got 'rige' \(did you mean ridge\?\).*--import"):
+        parse(["series", "train", "--data", "t.csv", "--out", "o", "--method", "drift", "rige"])
+    made = parse(["series", "train", "--data", "t.csv", "--out", "o", "--method", "drift", "mean_reversion"])
+    assert made.method == ("drift", "mean_reversion")
+
+
+@pytest.mark.parametrize("name", ["momentum", "nvar"])
+def test_a_cell_is_not_trained_by_its_name(name, mine):
+    with pytest.raises(jaxcast.InputError, match=f"--pool cannot be {name}, which is a cell; save it by") as caught:
+        parse(["pool", "train", "--trajectory", "t.npz", "--out", "o", "--pool", name])
+    assert "\n" not in str(caught.value)
+
+
+class ReadsFirstAxis(jaxcast.pooling.WeightedSum, jaxcast.pooling.DelayPool, jaxcast.nn.Network, name="first_axis"):
+    """Its `config` is right for one network, but not for those of several seeds."""
+
+    num_delays = 1
+
+    def __init__(self, *, dim, key):
+        self.b = nnx.Param(jnp.zeros(dim))
+
+    @property
+    def config(self):
+        return {"dim": self.b.shape[0]}
+
+    def weigh(self, memory, forecasts):
+        return jnp.ones(forecasts.shape[:-1]) / forecasts.shape[-2]
+
+
+def test_a_config_that_reads_the_axis_of_seeds_is_refused_before_anything_is_written(tmp_path):
+    init = lambda key: ReadsFirstAxis(dim=3, key=key)  # noqa: E731
+    kept_as_it_is(init(jax.random.key(0)), tmp_path / "one")
+    trained = jax.vmap(init)(jax.random.split(jax.random.key(0), 1))
+    message = r"cannot save a ReadsFirstAxis: .*\.b\S* must have the shape \(1, 1\), got \(1, 3\)"
+    with pytest.raises(jaxcast.InputError, match=message) as caught:
+        jaxcast.save_model(tmp_path / "seeds", trained)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "seeds").exists()
+
+
+def test_such_a_pool_is_refused_before_it_is_trained(tmp_path, monkeypatch):
+    truth = jaxcast.simulate(jaxcast.Lorenz63(rho=28.0), [1.0, 1.0, 20.0], num_samples=60, dt=0.1, h=0.05)
+    jaxcast.save_trajectory(tmp_path / "t.npz", truth)
+    args = [
+        "--trajectory",
+        str(tmp_path / "t.npz"),
+        "--candidates",
+        "lorenz63(rho=[26, 30])",
+        "--h",
+        "0.05",
+        "--batch-size",
+        "8",
+    ]
+    train = parse(["pool", "train", *args, "--out", str(tmp_path / "out"), "--pool", "first_axis"])
+    monkeypatch.setattr("jaxcast.cli.pool.train.fit", lambda *args, **kwargs: pytest.fail("it was trained"))
+    with pytest.raises(jaxcast.InputError, match="cannot save a ReadsFirstAxis"):
+        train.run()
+    assert not (tmp_path / "out").exists()
 
 
 def test_folders_name_the_module_that_they_need(mine, tmp_path, monkeypatch):

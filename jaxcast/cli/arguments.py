@@ -45,10 +45,12 @@ class Names(NamedTuple):
     Args:
         own: jaxcast's names.
         bases: what a user's class must derive from, all of them.
+        others: base classes that cannot be named here, each with what to do instead, for a message.
     """
 
     own: tuple[str, ...]
     bases: tuple[type, ...]
+    others: tuple[tuple[type, str], ...] = ()
 
     def foreign(self) -> dict[str, type]:
         """Returns the user's classes by their names."""
@@ -77,6 +79,9 @@ class Names(NamedTuple):
                 f"{option} {text} is a name of jaxcast's; give {cls.__module__}.{cls.__qualname__} another name"
             )
         if text not in (names := [*self.own, *foreign]):
+            for base, instead in self.others:
+                if text in names_of(base):
+                    raise InputError(f"{option} cannot be {text}, {instead}")
             raise InputError(
                 f"{option} must be one of {', '.join(names)}, got {quoted(text)}{nearest(text, names)}; a class of "
                 "your own needs --import and its module"

@@ -11,8 +11,9 @@ ABOUT = (
 )
 FOR_ALL = (
     "Every command also takes --quiet (print only results and errors), --verbose (also print each step and its time),\n"
-    "--version, and --import MODULE (import your own Python module, whose named systems, pools, cells and\n"
-    "forecasters can then be used; may be repeated)."
+    "--version, and --import MODULE (import your own Python module; may be repeated). Its systems can then be named\n"
+    "in --system and --candidates, its pools in pool train --pool, its forecasters in series train --method, its\n"
+    "pools of quantiles in hub forecast --method; what is saved of its classes, cells too, can be loaded."
 )
 
 

@@ -1,12 +1,12 @@
 """Models on disk: a folder with pool.json and arrays.npz, and no pickled code."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_model, check_number
@@ -18,11 +18,12 @@ from jaxcast.dynamics.trajectories import FlowMap, flow_map
 from jaxcast.errors import InputError, shown
 from jaxcast.io.files import check_name, write_arrays, write_json, writing
 from jaxcast.io.ownership import is_marked
-from jaxcast.io.reading import checksum_of, checksum_of_json, parse_json, read_arrays, read_json
+from jaxcast.io.reading import checksum_of, checksum_of_json, read_arrays, read_json
 from jaxcast.pooling.cell import Forecaster
 from jaxcast.pytrees import named_leaves
 from jaxcast.registry import Saveable, check_imported, described, module_of, name_of, rebuilt
 from jaxcast.rollout import Cell, HasCell
+from jaxcast.saving.rebuilding import DO_NOT_FIT, as_json, check_described, check_loadable
 
 FORMAT = "jaxcast pool 3"
 PARTS = ("format", "class", "module", "arguments", "candidates", "attributes", "checksum", "arrays_checksum")
@@ -83,8 +84,8 @@ def save_model(
         attributes: JSON values to keep with it, such as how it was trained.
 
     Raises:
-        InputError: for a class without a name, a model with NaN or settings that no fit returns,
-            candidates beside a cell that brings its own, attributes that are not JSON, or a folder
+        InputError: for a class without a name, a model with NaN or settings that no fit returns, a
+            model whose `config` describes other arrays than it has, candidates beside a cell that brings its own, attributes that are not JSON, or a folder
             that cannot be written.
 
     Example:
@@ -107,7 +108,8 @@ def save_model(
         "candidates": _describe_candidates(forecast_map),
         "attributes": attributes or {},
     }
-    config = _as_json(config)
+    config = as_json(config)
+    check_loadable(pool, {name: jnp.asarray(np.asarray(leaf)) for name, leaf in named_leaves(pool).items()})
     folder = Path(folder)
     check_name(folder)
     try:
@@ -190,15 +192,6 @@ def _with_candidates(cell: Any, forecast_map: Any) -> Any:
     return dataclasses.replace(cell, forecast_map=forecast_map)
 
 
-def _as_json(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings as JSON gives them back, so that their checksum is that of what is read."""
-    try:
-        record: dict[str, Any] = parse_json(json.dumps(config))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"attributes must be JSON values ({shown(error)}); convert or leave out what is not") from None
-    return record
-
-
 def _describe_candidates(forecast_map: Any) -> dict[str, Any] | None:
     if forecast_map is None:
         return None
@@ -239,24 +232,16 @@ def _read_pool(config: dict[str, Any], folder: Path) -> Any:
     try:
         pool = rebuilt(config, {name: jnp.asarray(array) for name, array in kept.items()})
         check_model(pool)
-        _check_described(pool, config)
+        check_described(pool, config)
     except InputError as error:
         raise InputError(
             f"{shown(folder)} holds no sound {config['class']}: {shown(error, most=400)}; {AGAIN}"
         ) from None
-    except (TypeError, ValueError, IndexError, AttributeError, KeyError, OverflowError, RecursionError, MemoryError):
+    except DO_NOT_FIT:
         raise InputError(
             f"{shown(file)} does not hold the arrays of the {config['class']} that pool.json describes; {AGAIN}"
         ) from None
     return pool
-
-
-def _check_described(pool: Any, config: dict[str, Any]) -> None:
-    """Refuses settings that saving would write in another way, such as `2.0` for a whole number."""
-    written = _as_json(described(pool))
-    stored = {name: config[name] for name in written}
-    if json.dumps(written, sort_keys=True) != json.dumps(stored, sort_keys=True):
-        raise InputError("its settings are not as they are written")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

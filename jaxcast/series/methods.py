@@ -212,10 +212,13 @@ _METHODS: dict[str, Fit] = {
     **dict.fromkeys(NETWORKS, _network),
 }
 
+OWN_METHODS = tuple(_METHODS)
+"""Methods of the package; a user's own have the names of their classes."""
+
 
 def method_names() -> tuple[str, ...]:
     """Returns the names of all methods, the package's own and those of imported modules."""
-    return (*_METHODS, *names_of(_USERS_BASE))
+    return (*OWN_METHODS, *names_of(_USERS_BASE))
 
 
 def check_methods(methods: Sequence[str] | None, num_series: int) -> None:

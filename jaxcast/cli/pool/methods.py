@@ -12,6 +12,7 @@ from jaxcast.nn.network import Network
 from jaxcast.pooling.attention import AdditiveAttention, MultiHeadAttention, ScaledDotProductAttention
 from jaxcast.pooling.baselines import FeedForward
 from jaxcast.pooling.pool import FittedPool, Pool
+from jaxcast.rollout import Cell
 
 CLOSED_FORM = {
     "regime": (),
@@ -28,7 +29,8 @@ NETWORKS: dict[str, type[Network]] = {
     "multi_head_attention": MultiHeadAttention,
     "feed_forward": FeedForward,
 }
-NAMES = Names((*CLOSED_FORM, *NETWORKS), (Pool,))
+CELLS = "which is a cell; save it by jaxcast.save_model and forecast with it (jaxcast pool forecast --pool FOLDER)"
+NAMES = Names((*CLOSED_FORM, *NETWORKS), (Pool,), ((Cell, CELLS),))
 Method = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NAMES.own)}}}"), NAMES]
 SIZES = ("num_delays", "hidden_size", "num_heads")
 FACTS = ("dim", "num_models", "dtype")

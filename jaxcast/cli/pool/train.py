@@ -40,9 +40,10 @@ from jaxcast.pooling.losses import mean_squared_error
 from jaxcast.pooling.samples import OneStepSamples, one_step_errors, one_step_samples
 from jaxcast.pooling.simplex import SimplexLeastSquares
 from jaxcast.progress import announce, phase
-from jaxcast.pytrees import fingerprint
+from jaxcast.pytrees import fingerprint, named_leaves
 from jaxcast.regime.forecaster import RegimeForecaster
 from jaxcast.saving.models import save_model
+from jaxcast.saving.rebuilding import check_loadable
 from jaxcast.training.checks import DivergenceError
 from jaxcast.training.fitting import fit
 from jaxcast.training.options import TrainingOptions
@@ -177,8 +178,10 @@ class TrainPool:
             assert candidates is not None
             check_input(trajectory, candidates)
         if network_of(self.pool):
-            shapes = jax.eval_shape(initializer(self.pool, samples, self), jax.random.key(0))
-            check_training_memory(shapes, self.training.num_seeds, self.training.num_epochs)
+            init, num_seeds = initializer(self.pool, samples, self), self.training.num_seeds
+            check_training_memory(jax.eval_shape(init, jax.random.key(0)), num_seeds, self.training.num_epochs)
+            trained = jax.eval_shape(lambda key: jax.vmap(init)(jax.random.split(key, num_seeds)), jax.random.key(0))
+            check_loadable(trained, named_leaves(trained))  # before the training, not after it
             self.training.optimizer(self.num_batches(samples))
         return Prepared(stored, trajectory, candidates, samples)
 

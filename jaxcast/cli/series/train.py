@@ -3,12 +3,13 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich import box
 from rich.table import Table
 
 from jaxcast.checks import check_leads, check_whole
+from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.cli.series.output import describe
 from jaxcast.errors import InputError, shown
@@ -17,10 +18,12 @@ from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
 from jaxcast.series.fit import SeriesFit, search
-from jaxcast.series.methods import check_methods, chosen_methods
+from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_methods, chosen_methods
 from jaxcast.series.problem import SeriesProblem, series_problem
 from jaxcast.series.table_reader import read_adjacency, read_series
 from jaxcast.series.tables import SeriesTable
+
+NAMES = Names(OWN_METHODS, (TrainableForecaster,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +56,11 @@ class TrainSeries:
     """Steps of a season, whose values one season before a target are seen too; 0 for none. By
     default a year of weeks, months or quarters, a week of days, or a day of hours, where the table
     has four of them."""
-    method: tuple[str, ...] = ()
+    method: Annotated[tuple[str, ...], NAMES] = ()
     """Methods to try: last_value, seasonal_last_value, history_mean, drift, ridge,
     ridge_each_series, kernel_ridge, independent_network, hierarchical_network, attention_network,
-    global_network, or your own (see --import). By default last values and regressions; networks
-    take minutes."""
+    global_network, or a TrainableForecaster of your own (see --import). By default last values and
+    regressions; networks take minutes."""
     past_covariates: tuple[str, ...] = ()
     """Columns that are known up to the newest date, such as a temperature."""
     future_covariates: tuple[str, ...] = ()
