@@ -198,6 +198,88 @@ def test_on_the_command_line_from_a_system_to_a_forecast(mine, tmp_path):
     assert "--import my_system" in error
 
 
+def test_on_the_command_line_a_cell_takes_the_place_of_a_pool(mine, tmp_path):
+    """As written in write_a_cell.md: saved in Python, forecast with and measured in another process."""
+    shutil.copy(EXAMPLES / "my_cell.py", tmp_path)
+    cell = mine["my_cell"].Momentum(jnp.asarray(0.8))
+    jaxcast.save_model(tmp_path / "momentum", cell)
+    trajectory = jaxcast.simulate(jaxcast.Lorenz63(), [1.0, 1.0, 20.0], num_samples=60, dt=0.05, h=0.01)
+    jaxcast.save_trajectory(tmp_path / "truth.npz", trajectory)
+    forecast = ("pool", "forecast", "--import", "my_cell", "--pool", "momentum", "--history", "truth.npz", "--at", "1")
+    done = command(tmp_path, *forecast, "--num-leads", "20", "--out", "y.csv", "--plot", "y.png")
+    assert done[0] == 0, done[2]
+    found = jaxcast.load_trajectory(tmp_path / "y.csv").trajectory
+    np.testing.assert_allclose(found.times, 1.05 + 0.05 * np.arange(20), rtol=1e-9)
+    np.testing.assert_allclose(found.states, jaxcast.forecast(cell, trajectory.states[:21], 20).forecast, rtol=1e-9)
+    evaluate = ("pool", "evaluate", "--import", "my_cell", "--pool", "momentum", "--trajectory", "truth.npz")
+    done = command(tmp_path, *evaluate, "--num-leads", "10", "--out", "scores")
+    assert done[0] == 0, done[2]
+    rows = json.loads((tmp_path / "scores/results.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["pool", "persistence"]
+
+
+class Biased(jaxcast.DeterministicCell, jaxcast.FrozenPytree, name="biased"):
+    """Adds numbers to the value, and reports of its own under names that pools give a meaning."""
+
+    bias: object
+    warmup = 0
+
+    def init_carry(self, value, exogenous=None):
+        return None
+
+    def __call__(self, carry, x):
+        mine = {"weights": jnp.ones(()), "regime": {"a": jnp.ones(2)}, "spread": jnp.ones(1)}
+        return carry, jaxcast.Output(x.value + self.bias, mine)
+
+
+@pytest.fixture
+def biased(tmp_path):
+    """A function that runs a command on a saved cell and a file of three components."""
+    jaxcast.save_model(tmp_path / "cell", Biased(jnp.arange(3.0)))
+    truth = jaxcast.Trajectory(0.5 * np.arange(30), np.arange(90.0).reshape(30, 3) % 7)
+    jaxcast.save_trajectory(tmp_path / "t.npz", truth, components=["a", "b", "c"])
+
+    def run(command, *args, pool="cell", file="t.npz", out="o.csv"):
+        option = "--history" if command == "forecast" else "--trajectory"
+        given = ["pool", command, "--pool", tmp_path / pool, option, tmp_path / file, "--out", tmp_path / out, *args]
+        parse(list(map(str, given))).run()
+
+    return run
+
+
+def test_what_a_cell_reports_is_not_taken_for_a_pools(biased, tmp_path):
+    biased("forecast", "--num-leads", 4, "--plot", tmp_path / "o.png")
+    stored = jaxcast.load_trajectory(tmp_path / "o.csv")
+    assert stored.components == ("a", "b", "c")
+    last = np.arange(87, 90) % 7
+    np.testing.assert_allclose(stored.trajectory.states, last + np.arange(1, 5)[:, None] * np.arange(3.0))
+    jaxcast.save_model(tmp_path / "other", Biased(-jnp.arange(3.0)))
+    biased("evaluate", "--num-leads", 4, "--against", tmp_path / "other", out="scores")
+    results = json.loads((tmp_path / "scores/results.json").read_text())
+    assert len(results["paired"]) == 1
+    assert results.keys().isdisjoint({"tracking", "spread"})
+
+
+def test_what_needs_a_pool_is_refused_for_a_cell_in_one_line(biased, tmp_path):
+    jaxcast.save_model(tmp_path / "two", Biased(jnp.arange(2.0)))
+    systems = jaxcast.stack_systems([jaxcast.Lorenz63(rho=rho) for rho in (26.0, 30.0)])
+    candidates = jaxcast.flow_map(systems, dt=0.1)
+    jaxcast.save_model(tmp_path / "step", jaxcast.Forecaster(jaxcast.equal_weights(2), candidates))
+    jaxcast.save_model(tmp_path / "pool", jaxcast.equal_weights(2), candidates)
+    for args, pool, message in (
+        (["--weights", tmp_path / "w.csv"], "cell", "has no candidate weights; leave out --weights"),
+        (["--regime", tmp_path / "r.csv"], "cell", "infers no regime; leave out --regime"),
+        (["--seed-index", 1], "cell", "seed_index must be from 0 to 0"),
+        ([], "two", "the cell biased cannot forecast the 3 components"),
+        ([], "step", r"is sampled every 0.5, the cell forecaster steps by 0.1"),
+        ([], "pool", r"not saved by `jaxcast pool train`; save it as a cell"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message) as caught:
+            biased("forecast", "--num-leads", 4, *args, pool=pool)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "o.csv").exists()
+
+
 @pytest.mark.slow
 def test_on_the_command_line_for_series_and_hubs(mine, tmp_path):
     for name in ("my_forecaster", "my_quantile_pool"):

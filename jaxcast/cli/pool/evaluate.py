@@ -22,7 +22,7 @@ from jaxcast.cli.pool.hidden_parameter import (
     track,
 )
 from jaxcast.cli.pool.pictures import draw_regime, draw_valid_times, draw_weights
-from jaxcast.cli.pool.stored import enough_history, matched, pick_seed
+from jaxcast.cli.pool.stored import enough_history, is_own_cell, matched, pick_seed, reported
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.run_folder import RunFolder
@@ -42,7 +42,8 @@ class EvaluatePool:
 
     Cuts a trajectory into windows, forecasts each from the samples before it, and measures the
     valid time: how long the squared error stays below a threshold. Give a trajectory that the pool
-    was not trained on. Times are in the unit of the trajectory.
+    was not trained on. Times are in the unit of the trajectory. A cell saved in Python takes the
+    columns of the file as they are.
 
     For the series of a table, see jaxcast series evaluate.
 
@@ -50,14 +51,15 @@ class EvaluatePool:
     """
 
     pool: Path
-    """Folder of a trained pool, written by jaxcast pool train."""
+    """Folder of a trained pool, written by jaxcast pool train, or of any cell, written by
+    jaxcast.save_model. For a cell of your own, --import its module."""
     trajectory: Path
     """File with the truth: .npz, .csv or .zarr."""
     out: Path
     """Folder for results.json and pictures."""
     against: tuple[Path, ...] = ()
-    """Folders of other pools, of any kind, to compare with the first on the same windows by paired
-    tests."""
+    """Folders of other pools or cells, of any kind, to compare with the first on the same windows
+    by paired tests."""
     trajectory_index: int = 0
     """Index of the trajectory, in a file of several."""
     num_windows: int | None = None
@@ -67,7 +69,7 @@ class EvaluatePool:
     file of jaxcast simulate, from its system; else 128."""
     history_size: int | None = None
     """True samples before each window. By default as few as fill the memory of every pool; with a
-    regime pool 100, or a quarter of the file if that is less."""
+    regime pool or another cell 100, or a quarter of the file if that is less."""
     threshold: float | None = None
     """A forecast is valid while its squared error is below this, in squared units of the state. By
     default 0.175 times the saturation error, which is twice the file's variance."""
@@ -83,13 +85,13 @@ class EvaluatePool:
         """Runs the command."""
         check_numbers(self)
         pools = self.pools()
-        stored_pool = pools["pool"]
-        stored = load_trajectory(self.trajectory, index=self.trajectory_index)
-        stored = matched(stored_pool, stored, self.trajectory)
+        file = load_trajectory(self.trajectory, index=self.trajectory_index)
+        stored_pool, stored = matched(pools["pool"], file, self.trajectory)
         for label, each in pools.items():
-            if matched(each, stored, self.trajectory).components != stored.components:
+            pools[label], own = matched(each, file if is_own_cell(each) else stored, self.trajectory)
+            if own.components != stored.components:
                 raise InputError(
-                    f"--pool was trained on the components {shown(', '.join(stored.components))}, the {shown(label)} "
+                    f"--pool takes the components {shown(', '.join(stored.components))}, the {shown(label)} "
                     "on the same in another order; evaluate the two alone, or train one again"
                 )
         trajectory = Trajectory(*(jnp.asarray(part, float) for part in stored.trajectory))
@@ -121,7 +123,8 @@ class EvaluatePool:
             "num_leads": windows.truth.shape[1],
             "history_size": windows.history.shape[1],
         }
-        hidden, first = hidden_parameter(stored_pool.forecast_map, stored), outputs["pool"][0]
+        hidden = hidden_parameter(stored_pool.forecast_map, stored)
+        first = reported(stored_pool, outputs["pool"][0])
         if hidden is not None and "weights" in first.info:
             results["tracking"] = track(first, windows, hidden, stored_pool.attributes["dt"])
         if "spread" in first.info:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxcast.cli.command import check_numbers
 from jaxcast.cli.pool.hidden_parameter import candidate_names, hidden_parameter, regime_name
 from jaxcast.cli.pool.pictures import draw_forecast
-from jaxcast.cli.pool.stored import enough_history, matched, pick_seed
+from jaxcast.cli.pool.stored import enough_history, matched, pick_seed, reported
 from jaxcast.dynamics.trajectories import Trajectory
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
 from jaxcast.errors import InputError, shown
@@ -32,7 +32,7 @@ class ForecastPool:
 
     The pool sees the samples up to that time and continues on its own. Where the file has later
     samples, the picture and the printed error compare the forecast with them. Times are in the unit
-    of the trajectory.
+    of the trajectory. A cell saved in Python takes the columns of the file as they are.
 
     For the series of a table, see jaxcast series forecast.
 
@@ -41,7 +41,8 @@ class ForecastPool:
     """
 
     pool: Path
-    """Folder of a trained pool, written by jaxcast pool train."""
+    """Folder of a trained pool, written by jaxcast pool train, or of any cell, written by
+    jaxcast.save_model. For a cell of your own, --import its module."""
     history: Path
     """File with the samples before the forecast: .npz, .csv or .zarr."""
     out: Path
@@ -55,8 +56,8 @@ class ForecastPool:
     """Index of the trajectory, in a file of several."""
     history_size: int | None = None
     """Samples that the pool sees, up to the newest. By default a pool with delays sees those that
-    fill its memory; a regime pool sees 100, or all if there are fewer, and becomes surer with
-    more."""
+    fill its memory; a regime pool, or another cell, sees 100, or all if there are fewer. A regime
+    pool becomes surer with more."""
     seed_index: int = 0
     """Index of the pool, where several were trained together."""
     weights: Path | None = None
@@ -88,7 +89,7 @@ class ForecastPool:
             raise InputError(f"num_leads must be at least 2, got {self.num_leads}")
         stored_pool = load_model(self.pool)
         stored = load_trajectory(self.history, index=self.trajectory_index)
-        stored = matched(stored_pool, stored, self.history)
+        stored_pool, stored = matched(stored_pool, stored, self.history)
         newest = self.newest(stored.trajectory)
         cell = pick_seed(stored_pool, self.seed_index).cell
         self.refuse_missing(stored_pool)
@@ -100,6 +101,9 @@ class ForecastPool:
         times = begin + dt * np.arange(newest + 1, newest + 1 + self.num_leads)
         with phase("forecasting"):
             output = self.rolled(cell, stored.trajectory, newest + 1 - history_size, newest, dt)
+        output = reported(stored_pool, output)
+        if self.weights is not None and "weights" not in output.info:
+            raise self.without_weights()
         refuse_divergence(self.pool, output.forecast, times)
         result = Trajectory(jnp.asarray(times), output.forecast)
         self.write(result, output, stored, stored_pool, history_size)
@@ -134,9 +138,13 @@ class ForecastPool:
         """
         is_regime = isinstance(stored_pool.pool, RegimeForecaster)
         if self.weights is not None and stored_pool.forecast_map is None:
-            raise InputError(f"the pool in {shown(self.pool)} has no candidate weights; leave out --weights")
+            raise self.without_weights()
         if self.regime is not None and not is_regime:
             raise InputError(f"the pool in {shown(self.pool)} infers no regime; leave out --regime")
+
+    def without_weights(self) -> InputError:
+        """Returns the error for a pool that does not weight candidates."""
+        return InputError(f"the pool in {shown(self.pool)} has no candidate weights; leave out --weights")
 
     def checked_history(self, cell: Any, available: int) -> int:
         """Returns how many samples the pool sees.
@@ -181,8 +189,9 @@ class ForecastPool:
         history = jnp.asarray(trajectory.states[first : newest + 1], float)
         # One lead more: a regime belongs to the sample before the one that is forecast.
         output = jax.jit(forecast, static_argnums=2)(cell, history, self.num_leads + 1, exogenous)
+        of_sample_before = ("regime", "regime_deviation") if isinstance(cell, RegimeForecaster) else ()
         info: Any = {
-            name: values[1:] if name in ("regime", "regime_deviation") else values[:-1]
+            name: values[1:] if name in of_sample_before else jax.tree.map(lambda a: a[:-1], values)
             for name, values in output.info.items()
         }
         return Output(output.forecast[:-1], info)

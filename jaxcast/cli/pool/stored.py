@@ -8,18 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcast.checks import check_number, check_texts, check_whole
+from jaxcast.cli.pool.candidates import sampling_interval
 from jaxcast.dynamics.trajectories import FlowMap
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.conventions import in_order
 from jaxcast.pooling.cell import Forecaster
-from jaxcast.rollout import Input
+from jaxcast.regime.forecaster import RegimeForecaster
+from jaxcast.registry import name_of
+from jaxcast.rollout import Cell, Input, Output
+from jaxcast.sampling import intervals_of
 from jaxcast.saving.models import StoredModel
 from jaxcast.series.calibration import CalibratedForecaster
 from jaxcast.series.model import SeriesModel
 
 SPIN_UP = 100
 """Samples that a filter sees by default before it forecasts."""
+NOTED = {"settings", "components", "dt", "num_seeds"}
+"""Attributes that `jaxcast pool train` saves beside a pool, and the commands need."""
 
 
 def pick_seed(stored: StoredModel, index: int) -> StoredModel:
@@ -48,7 +54,74 @@ def enough_history(cell: Any) -> int:
     Args:
         cell: The pool as a cell.
     """
-    return cell.warmup + 1 if isinstance(cell, Forecaster) else SPIN_UP
+    return cell.warmup + 1 if isinstance(cell, Forecaster) else max(SPIN_UP, cell.warmup + 1)
+
+
+def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> tuple[StoredModel, StoredTrajectory]:
+    """Matches a pool or cell with a file: components, their order, and the sampling interval.
+
+    What `jaxcast pool train` made knows the names of its components; the file's columns are put in
+    their order. A cell saved in Python takes the columns and the interval as they are.
+
+    Args:
+        pool: The pool, or a cell.
+        stored: Trajectory of the file.
+        path: The file.
+
+    Returns:
+        The pool with the attributes that `jaxcast pool train` notes, and the trajectory.
+
+    Raises:
+        InputError: for other components, or another sampling interval.
+    """
+    if isinstance(pool.pool, CalibratedForecaster | SeriesModel):
+        raise InputError("that is no pool, but a forecaster of series; use jaxcast series with it")
+    if is_own_cell(pool):
+        return _noted(pool, stored, path), stored
+    try:
+        names, dt = pool.attributes["components"], pool.attributes["dt"]
+        check_texts("settings.data", [pool.attributes["settings"]["data"]])
+        _check_about(pool, names, dt)
+    except (KeyError, TypeError):
+        raise InputError(
+            "the pool was not saved by `jaxcast pool train`; save it as a cell, "
+            "jaxcast.save_model(folder, jaxcast.Forecaster(pool, candidates)), or use it in Python"
+        ) from None
+    stored = in_order(stored, names, path, "the pool was trained on")
+    found = _interval(stored)
+    if abs(found - dt) > 1e-6 * dt:
+        raise InputError(f"{shown(path)} is sampled every {found:g}, the pool was trained on samples every {dt:g}")
+    return pool, stored
+
+
+def is_own_cell(pool: StoredModel) -> bool:
+    """Tells whether a folder holds a cell that was saved in Python, not by `jaxcast pool train`.
+
+    Args:
+        pool: What was loaded from it.
+    """
+    return isinstance(pool.pool, Cell) and not pool.attributes.keys() >= NOTED
+
+
+def reported(pool: StoredModel, output: Output) -> Output:
+    """Keeps of a report what has the meaning that pictures and scores rely on.
+
+    A cell of a user's own may report anything under any name.
+
+    Args:
+        pool: The pool or cell.
+        output: Its output at every step.
+
+    Returns:
+        The output without a regime, weights and a spread that are not those of candidates.
+    """
+    dropped = set() if isinstance(pool.pool, RegimeForecaster) else {"regime", "regime_deviation"}
+    if pool.forecast_map is None:
+        dropped.add("weights")
+    if np.shape(output.info.get("spread")) != output.forecast.shape:
+        dropped.add("spread")
+    info: Any = {name: values for name, values in output.info.items() if name not in dropped}
+    return output._replace(info=info)
 
 
 def _check_about(pool: StoredModel, names: Any, dt: Any) -> None:
@@ -66,44 +139,50 @@ def _check_about(pool: StoredModel, names: Any, dt: Any) -> None:
             raise InputError(f"the folder holds no pools of {num_seeds} seeds; train and save it again")
     if isinstance(pool.forecast_map, FlowMap) and abs(float(pool.forecast_map.dt) - dt) > 1e-6 * dt:
         raise InputError(f"the candidates step by {float(pool.forecast_map.dt):g}, the pool by {dt:g}; train it again")
-    cell, value = pick_seed(pool, 0).cell, jnp.zeros(len(names))
-    try:
-        output = jax.eval_shape(lambda u: cell(cell.init_carry(u, 0.0), Input(u, True, 0.0))[1].forecast, value)
-    except InputError:
-        raise
-    except (TypeError, ValueError, IndexError):
-        output = None
-    if output is None or output.shape != value.shape:
+    if _misfit(pick_seed(pool, 0).cell, len(names)) is not None:
         raise InputError(f"pool, candidates and {len(names)} components do not fit each other; train and save it again")
 
 
-def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> StoredTrajectory:
-    """Puts the columns of a file in the order of those that a pool was trained on, by name.
+def _misfit(cell: Cell, dim: int) -> str | None:
+    """Says why a cell cannot forecast states of so many components; None where it can."""
 
-    Args:
-        pool: The pool.
-        stored: Trajectory of the file.
-        path: The file.
+    def step(value: Any) -> Any:
+        _, output = cell(cell.init_carry(value, 0.0), Input(value, True, 0.0))
+        return cell.feedback(output, None)
 
-    Returns:
-        The trajectory in that order.
+    value = jnp.zeros(dim)
+    try:
+        shape = jax.eval_shape(step, value).shape
+    except InputError:
+        raise
+    except (TypeError, ValueError, IndexError) as error:
+        return shown(error)
+    return None if shape == value.shape else f"it forecasts an array of shape {shape}"
+
+
+def _noted(cell: StoredModel, stored: StoredTrajectory, path: Path) -> StoredModel:
+    """Notes beside a cell, from the file, what `jaxcast pool train` would have noted.
 
     Raises:
-        InputError: for other components, or another sampling interval.
+        InputError: for a cell of another step, or of other components.
     """
-    if isinstance(pool.pool, CalibratedForecaster | SeriesModel):
-        raise InputError("that is no pool, but a forecaster of series; use jaxcast series with it")
-    try:
-        names, dt = pool.attributes["components"], pool.attributes["dt"]
-        check_texts("settings.data", [pool.attributes["settings"]["data"]])
-        _check_about(pool, names, dt)
-    except (KeyError, TypeError):
-        raise InputError(
-            "the pool was not saved by `jaxcast pool train`; load it in Python with jaxcast.load_model"
-        ) from None
-    stored = in_order(stored, names, path, "the pool was trained on")
+    name, dt, dim = name_of(type(cell.pool)), sampling_interval(stored.trajectory), len(stored.components)
+    for step in intervals_of(cell.pool):
+        if abs(step - dt) > 1e-6 * step:
+            raise InputError(
+                f"{shown(path)} is sampled every {dt:g}, the cell {name} steps by {step:g}; give a file of its step"
+            )
+    if (problem := _misfit(cell.pool, dim)) is not None:
+        raise InputError(f"the cell {name} cannot forecast the {counted(dim, 'component')} of {shown(path)}: {problem}")
+    attributes = {
+        "settings": {"cell": name, "data": None},
+        "components": list(stored.components),
+        "dt": dt,
+        "num_seeds": None,
+    }
+    return cell._replace(attributes=cell.attributes | attributes)
+
+
+def _interval(stored: StoredTrajectory) -> float:
     times = np.asarray(stored.trajectory.times, float)
-    found = (times[-1] - times[0]) / (len(times) - 1)
-    if abs(found - dt) > 1e-6 * dt:
-        raise InputError(f"{shown(path)} is sampled every {found:g}, the pool was trained on samples every {dt:g}")
-    return stored
+    return float((times[-1] - times[0]) / (len(times) - 1))
