@@ -118,7 +118,8 @@ def reported(pool: StoredModel, output: Output) -> Output:
     dropped = set() if isinstance(pool.pool, RegimeForecaster) else {"regime", "regime_deviation"}
     if pool.forecast_map is None:
         dropped.add("weights")
-    if np.shape(output.info.get("spread")) != output.forecast.shape:
+    spread: Any = output.info.get("spread")
+    if np.shape(spread) != output.forecast.shape:
         dropped.add("spread")
     info: Any = {name: values for name, values in output.info.items() if name not in dropped}
     return output._replace(info=info)
