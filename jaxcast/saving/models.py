@@ -84,9 +84,9 @@ def save_model(
         attributes: JSON values to keep with it, such as how it was trained.
 
     Raises:
-        InputError: for a class without a name, a model with NaN or settings that no fit returns, a
-            model whose `config` describes other arrays than it has, candidates beside a cell that brings its own, attributes that are not JSON, or a folder
-            that cannot be written.
+        InputError: for a class without a name, a model with NaN or settings that no fit returns,
+            a model whose `config` describes other arrays than it has, candidates beside a cell
+            that brings its own, attributes that are not JSON, or a folder that cannot be written.
 
     Example:
         >>> import jax, jaxcast, tempfile
