@@ -442,7 +442,7 @@ BAD = [
     (["series", "train", "wide.csv", "--past-covariates", "north", "--future-covariates", "north", "--out", "x"], "name each column once among covariates"),
     (["series", "train", "wide.csv", "--validation-share", "0.001", "--out", "x"], "the validation part must have at least 2 dates, 0.001 of the table's 120"),
     (["series", "train", "gap.csv", *SHAPE, "--out", "x"], "the validation part, rows 73 to 96, has no known value"),
-    (["series", "forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no trained"),
+    (["series", "forecast", "--model", "none", "--data", "wide.csv", "--out", "f.csv"], "none holds no saved model"),
     (["series", "forecast", "--model", "pool", "--data", "wide.csv", "--out", "f.csv"], "holds no forecaster of series; a pool of candidate models is for jaxcast pool"),
     (["pool", "forecast", "--pool", "model", "--history", "truth.npz", "--out", "f.csv"], "forecaster of series; use jaxcast series"),
     (["series", "forecast", "--model", "model", "--data", "two.csv", "--out", "f.csv"], "other series than the forecaster: it lacks 'east' and it also has 'west'"),

@@ -18,11 +18,10 @@ NAME = re.compile(r"(?<![\w/])experiments/[\w/]*results[\w-]*\.json")
 
 
 def shown_by(page):
-    """The results that a page shows; the site puts those of experiments/NAME beside docs/results/NAME/index.md."""
+    """The results that a page links to or names."""
     text = page.read_text()
-    in_site = ROOT / "docs/results" in page.parents
-    folder = ROOT / "experiments" / page.parent.name if in_site else page.parent
-    return {folder / link for link in LINK.findall(text)} | {ROOT / name for name in NAME.findall(text)}
+    links = {(page.parent / link).resolve() for link in LINK.findall(text)}
+    return links | {ROOT / name for name in NAME.findall(text)}
 
 
 def faults(results):
