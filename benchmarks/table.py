@@ -1,7 +1,6 @@
 """Writes the tables of benchmarks/README.md from the JSON files in benchmarks/results."""
 
 import json
-import re
 import textwrap
 from pathlib import Path
 from statistics import median
@@ -63,7 +62,8 @@ def main() -> None:
     readme = HERE / "README.md"
     text = readme.read_text()
     for begin, end, new in ((SUMMARY_BEGIN, SUMMARY_END, summary()), (BEGIN, END, tables())):
-        text = re.sub(f"{begin}.*{end}", lambda _, t=f"{begin}\n\n{new}\n\n{end}": t, text, flags=re.DOTALL)  # type: ignore[misc]
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n\n{new}\n\n{end}{rest.split(end)[1]}"
     readme.write_text(text)
 
 

@@ -129,7 +129,10 @@ def _table(rows: list[dict[str, Any]], zoo: Zoo) -> Table:
     result = Table(
         title=f"Closed loop over {zoo.horizon} points, medians over {len(zoo.systems)} systems",
         box=box.SIMPLE,
-        caption="\\[published]: from the authors' result files; valid: points until the error exceeds 0.4 standard deviations",
+        caption=(
+            "\\[published]: from the authors' result files; "
+            "valid: points until the error exceeds 0.4 standard deviations"
+        ),
     )
     for name in ("method", "sMAPE", "valid"):
         result.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)

@@ -234,8 +234,8 @@ def check(config: Config) -> None:
         raise InputError(f"history_size must exceed the {longest} delays, got {config.history_size}")
     if config.num_train < longest + 1 + config.training.batch_size:
         raise InputError(
-            f"num_train must be at least {longest + 1 + config.training.batch_size} for {longest} delays and batches of "
-            f"{config.training.batch_size}, got {config.num_train}"
+            f"num_train must be at least {longest + 1 + config.training.batch_size} for {longest} delays "
+            f"and batches of {config.training.batch_size}, got {config.num_train}"
         )
     if len(set(config.delays)) < len(config.delays):
         raise InputError(f"delays must differ, got {config.delays}")

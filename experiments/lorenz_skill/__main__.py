@@ -170,8 +170,8 @@ def check(config: Config) -> None:
     known = {method for name in config.cases for method in _all_methods_of(name, config)}
     if unknown := [method for method in config.methods if method not in known]:
         raise InputError(
-            f"expected methods of these cases, {shown(', '.join(sorted(known)))}, got {shown(unknown)}; choose other --methods, "
-            "or add --rivals or the --cases that have them"
+            f"expected methods of these cases, {shown(', '.join(sorted(known)))}, got {shown(unknown)}; "
+            "choose other --methods, or add --rivals or the --cases that have them"
         )
     tuned = [
         name for name in config.cases if CASES[name].history_size > 6 and RIVALS.keys() & set(methods_of(name, config))
