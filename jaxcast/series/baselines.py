@@ -4,7 +4,7 @@ Histories are (time, region) or (sample, time, region), forecasts (*batch, lead,
 `target_features`, histories have a last axis of features, and forecasts one of those features. What
 else is given changes nothing."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Any
 
 import jax.numpy as jnp
@@ -30,7 +30,52 @@ def last_known(
     return jnp.take_along_axis(jnp.flip(history, -2), age[..., None, :], -2)[..., 0, :], age
 
 
-class LastValue(WindowForecaster, FrozenPytree, name="last_value"):
+class NaiveForecaster(WindowForecaster):
+    """Abstract base of naive forecasters, which are frozen pytrees.
+
+    Args:
+        leads: steps ahead, rising from 1 on.
+        target_features: numbers of the features that are forecast, where histories have a feature
+            axis.
+
+    Raises:
+        InputError: for leads that do not rise, and other fields that make no forecaster.
+    """
+
+    leads: Leads
+    target_features: Leads
+
+    def __post_init__(self) -> None:
+        check_leads(self.leads)
+        check_features(self.target_features)
+        _ = self.signature  # a shortest history that there cannot be is refused
+
+    @property
+    def signature(self) -> WindowSignature:
+        """The inputs that it takes, and the outputs that it returns."""
+        return WindowSignature(
+            len(self.leads),
+            leads=self.leads,
+            target_features=self.target_features,
+            least_history=self._least_history,
+        )
+
+    @checked
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
+        check_history(history, self.target_features)
+        return Output(for_each_series(self._of_series, history, self.target_features), {})
+
+    @property
+    @abstractmethod
+    def _least_history(self) -> int:
+        """Steps of the shortest history that can be forecast from."""
+
+    @abstractmethod
+    def _of_series(self, history: Array) -> Array:
+        """Forecasts histories (*batch, time, region) of one feature: (*batch, lead, region)."""
+
+
+class LastValue(NaiveForecaster, FrozenPytree, name="last_value"):
     """A naive forecast: the newest known value at every lead.
 
     Args:
@@ -50,24 +95,15 @@ class LastValue(WindowForecaster, FrozenPytree, name="last_value"):
     leads: Leads = static()
     target_features: Leads = static(default=())
 
-    def __post_init__(self) -> None:
-        check_leads(self.leads)
-        check_features(self.target_features)
-
     @property
-    def signature(self) -> WindowSignature:
-        """The inputs that it takes, and the outputs that it returns."""
-        return _signature(self.leads, self.target_features)
-
-    @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
-        return _forecast(self._of_series, history, self.target_features)
+    def _least_history(self) -> int:
+        return 1
 
     def _of_series(self, history: Array) -> Array:
         return _at_every(self.leads, last_known(history)[0])
 
 
-class SeasonalLastValue(WindowForecaster, FrozenPytree, name="seasonal_last_value"):
+class SeasonalLastValue(NaiveForecaster, FrozenPytree, name="seasonal_last_value"):
     """A seasonal naive forecast: the value one period before the target.
 
         y_(t+h) = u_(t+h-s),    or the newest such value where h exceeds the period s
@@ -94,19 +130,10 @@ class SeasonalLastValue(WindowForecaster, FrozenPytree, name="seasonal_last_valu
     period: int = static()
     target_features: Leads = static(default=())
 
-    def __post_init__(self) -> None:
-        check_leads(self.leads)
-        check_features(self.target_features)
-        check_whole("period", self.period)
-
     @property
-    def signature(self) -> WindowSignature:
-        """The inputs that it takes, and the outputs that it returns."""
-        return _signature(self.leads, self.target_features, least_history=self.period)
-
-    @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
-        return _forecast(self._of_series, history, self.target_features)
+    def _least_history(self) -> int:
+        check_whole("period", self.period)
+        return self.period
 
     def _of_series(self, history: Array) -> Array:
         ages = [-lead % self.period for lead in self.leads]
@@ -117,7 +144,7 @@ class SeasonalLastValue(WindowForecaster, FrozenPytree, name="seasonal_last_valu
         return jnp.where(jnp.isfinite(before), before, newest)
 
 
-class HistoryMean(WindowForecaster, FrozenPytree, name="history_mean"):
+class HistoryMean(NaiveForecaster, FrozenPytree, name="history_mean"):
     """A naive forecast: the mean of the known values of the history at every lead.
 
     Args:
@@ -137,24 +164,15 @@ class HistoryMean(WindowForecaster, FrozenPytree, name="history_mean"):
     leads: Leads = static()
     target_features: Leads = static(default=())
 
-    def __post_init__(self) -> None:
-        check_leads(self.leads)
-        check_features(self.target_features)
-
     @property
-    def signature(self) -> WindowSignature:
-        """The inputs that it takes, and the outputs that it returns."""
-        return _signature(self.leads, self.target_features)
-
-    @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
-        return _forecast(self._of_series, history, self.target_features)
+    def _least_history(self) -> int:
+        return 1
 
     def _of_series(self, history: Array) -> Array:
         return _at_every(self.leads, jnp.nanmean(history, -2))
 
 
-class Drift(WindowForecaster, FrozenPytree, name="drift"):
+class Drift(NaiveForecaster, FrozenPytree, name="drift"):
     """A naive forecast: the line through the first and the last known value of the history.
 
         y_(t+h) = u_t + h (u_t - u_1) / (t - 1)
@@ -177,18 +195,9 @@ class Drift(WindowForecaster, FrozenPytree, name="drift"):
     leads: Leads = static()
     target_features: Leads = static(default=())
 
-    def __post_init__(self) -> None:
-        check_leads(self.leads)
-        check_features(self.target_features)
-
     @property
-    def signature(self) -> WindowSignature:
-        """The inputs that it takes, and the outputs that it returns."""
-        return _signature(self.leads, self.target_features, least_history=2)
-
-    @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
-        return _forecast(self._of_series, history, self.target_features)
+    def _least_history(self) -> int:
+        return 2
 
     def _of_series(self, history: Array) -> Array:
         if history.shape[-2] < 2:
@@ -200,14 +209,5 @@ class Drift(WindowForecaster, FrozenPytree, name="drift"):
         return jnp.stack([newest + (lead + age) * slope for lead in self.leads], -2)
 
 
-def _signature(leads: Leads, targets: Leads, least_history: int = 1) -> WindowSignature:
-    return WindowSignature(len(leads), leads=leads, target_features=targets, least_history=least_history)
-
-
 def _at_every(leads: Leads, values: Float[Array, "*batch region"]) -> Float[Array, "*batch lead region"]:
     return jnp.repeat(values[..., None, :], len(leads), -2)
-
-
-def _forecast(forecast: Callable[[Array], Array], history: Array, targets: Leads) -> Output:
-    check_history(history, targets)
-    return Output(for_each_series(forecast, history, targets), {})
