@@ -164,6 +164,7 @@ def test_a_quantile_pool_is_kept(mine, tmp_path):
     np.testing.assert_allclose(pooled[..., 2], quantiles[..., 2].max(2))
 
 
+@pytest.mark.slow
 def test_on_the_command_line_from_a_system_to_a_forecast(mine, tmp_path):
     """Another process knows of nothing but what --import names; without it the message does."""
     for name in ("my_system", "my_pool"):

@@ -270,6 +270,7 @@ print(max(float(abs(a).max()) for a in off))
 """
 
 
+@pytest.mark.slow
 def test_the_phase_lasts_from_simulation_to_forecasts_without_float64():
     """In a process of its own, because the tests are set to float64."""
     environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}

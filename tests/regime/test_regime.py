@@ -209,6 +209,7 @@ def test_a_start_far_off_is_found_in_as_many_iterations_as_there_are(monkeypatch
     assert errors[1] < 0.1
 
 
+@pytest.mark.slow
 def test_the_spread_of_a_long_closed_loop_is_bounded_by_that_of_the_state():
     _, _, train, _ = make()
     cell = fitted()
@@ -270,6 +271,7 @@ def test_six_true_samples_are_enough_for_the_whole_window():
     assert (valid_times(fitted(), windows) == 10.0).all()
 
 
+@pytest.mark.slow
 def test_without_coordinates_too():
     *_, windows = make()
     cell = fitted(with_coordinates=False)
