@@ -350,6 +350,13 @@ CALLS = {
         (whole(9, 3), whole(9, 3, seed=1)),
         {"key": KEY, "num_resamples": 20},
     ),
+    "flow_scores": lambda: (jaxcast.scores.flow_scores, (whole(9, 3), whole(9, 3, seed=1)), {}),
+    "weighted_mape": lambda: (jaxcast.scores.weighted_mape, (whole(9, 3), whole(9, 3, seed=1)), {}),
+    "common_part_of_commuters": lambda: (
+        jaxcast.scores.common_part_of_commuters,
+        (whole(9, 3), whole(9, 3, seed=1)),
+        {},
+    ),
     "compare_forecasters": lambda: (
         jaxcast.hub.compare_forecasters,
         (quantiles(2, 8), quantiles(2, 8, seed=1), whole(2, 8), LEVELS),

@@ -4,6 +4,10 @@ from jaxcast.scores.by_lead import LeadErrors as LeadErrors
 from jaxcast.scores.by_lead import SpreadAndError as SpreadAndError
 from jaxcast.scores.by_lead import lead_errors as lead_errors
 from jaxcast.scores.by_lead import spread_and_error as spread_and_error
+from jaxcast.scores.flows import FlowScores as FlowScores
+from jaxcast.scores.flows import common_part_of_commuters as common_part_of_commuters
+from jaxcast.scores.flows import flow_scores as flow_scores
+from jaxcast.scores.flows import weighted_mape as weighted_mape
 from jaxcast.scores.paired import PairedTest as PairedTest
 from jaxcast.scores.paired import paired_test as paired_test
 from jaxcast.scores.quantiles import IntervalScore as IntervalScore

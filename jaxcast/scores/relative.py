@@ -49,7 +49,8 @@ class BlockBootstrap(NamedTuple):
     """Result of a block bootstrap of the ratio of two mean scores.
 
     Args:
-        ratio: mean score of the first divided by that of the second, over common tasks.
+        ratio: mean score of the first divided by that of the second, over common tasks; of their
+            square roots where these are compared.
         low: lower end of its percentile interval.
         high: upper end of that interval.
         p_value: two-sided p-value of a ratio of 1.
@@ -181,19 +182,24 @@ def block_bootstrap(
     *,
     key: Key[Array, ""],
     block_size: int = 4,
+    root_mean: bool = False,
     num_resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> BlockBootstrap:
     """Returns the ratio of two mean scores over common tasks with its bootstrap interval.
 
     Blocks of consecutive weeks, on a circle, are drawn with replacement. Blocks preserve the
-    correlation of neighbouring weeks.
+    correlation of neighbouring weeks. Any other time step will do: of squared errors each hour,
+    with blocks of 24 and `root_mean`, the result is the ratio of two RMSEs and its interval over
+    days.
 
     Args:
-        first: scores of the first forecaster; NaN for a missing forecast.
+        first: scores of the first forecaster; NaN for a missing forecast, or a task that does not
+            count.
         second: scores of the second forecaster for the same weeks and locations.
         key: for the resampling.
         block_size: weeks per block.
+        root_mean: whether to compare the square roots of the means, as of squared errors.
         num_resamples: number of bootstrap samples.
         confidence: coverage of the interval.
 
@@ -220,13 +226,15 @@ def block_bootstrap(
     if n < 3 or not 1 <= block_size <= n:
         raise InputError(f"expected at least 3 common weeks and blocks of 1 to {n} of them, got {n} and {block_size}")
     check_whole("num_resamples", num_resamples)
-    check_arrays(f"{num_resamples} resamples of {n} weeks", *[(num_resamples, n)] * 3)
+    num_blocks = -(-n // block_size)
+    check_arrays(f"{num_resamples} resamples of {num_blocks} blocks", *[(num_resamples, num_blocks)] * 3)
     resampled = np.asarray(_resampled_sums(jnp.asarray(sums), key, block_size, num_resamples))
-    ratios = resampled[0] / resampled[1]
+    power = 0.5 if root_mean else 1.0
+    ratios = (resampled[0] / resampled[1]) ** power
     tail = (1 - confidence) / 2
     low, high = np.quantile(ratios, [tail, 1 - tail])
     share = (1 + min((ratios <= 1).sum(), (ratios >= 1).sum())) / (1 + num_resamples)
-    ratio = float(sums[0].sum() / sums[1].sum())
+    ratio = float((sums[0].sum() / sums[1].sum()) ** power)
     return BlockBootstrap(ratio, float(low), float(high), min(1.0, 2 * float(share)), n, int(counts.sum()))
 
 
@@ -235,9 +243,16 @@ def _resampled_sums(
     sums: Float[Array, "2 week"], key: Key[Array, ""], block_size: int, num_resamples: int
 ) -> Float[Array, "2 resample"]:
     n = sums.shape[1]
-    starts = jax.random.randint(key, (num_resamples, -(-n // block_size)), 0, n)
-    weeks = (starts[..., None] + jnp.arange(block_size)).reshape(num_resamples, -1)[:, :n] % n
-    return sums[:, weeks].sum(-1)
+    num_blocks = -(-n // block_size)
+    starts = jax.random.randint(key, (num_resamples, num_blocks), 0, n)
+
+    def of_blocks(size: int) -> Array:
+        """The sums of the blocks of some weeks that start at each week."""
+        return sums[:, (jnp.arange(n)[:, None] + jnp.arange(size)) % n].sum(-1)
+
+    # The last block is cut, so that every resample has all n weeks.
+    last = n - (num_blocks - 1) * block_size
+    return of_blocks(block_size)[:, starts[:, :-1]].sum(-1) + of_blocks(last)[:, starts[:, -1]]
 
 
 def _weekly(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
