@@ -319,7 +319,7 @@ CALLS = {
         (series_windows(),),
         {"inputs": inputs(), "expansion": jaxcast.series.LinearFeatures(), "penalty": 1.0},
     ),
-    "region_loss": lambda: (lambda s: jaxcast.series.region_loss(network(KEY), s), (series_windows(),), {}),
+    "WindowLoss": lambda: (lambda s: jaxcast.series.WindowLoss()(network(KEY), s), (series_windows(),), {}),
     "conformal_shifts": lambda: (
         jaxcast.series.conformal_shifts,
         (whole(*series_windows().targets.shape, 1), series_windows()),

@@ -258,8 +258,8 @@ def learners(samples):
         ),
         "typical_change": lambda: jaxcast.series.typical_change(samples),
         "errors_by_lead": lambda: jaxcast.series.errors_by_lead(jnp.ones(samples.targets.shape), samples),
-        "quantile loss": lambda: jax.value_and_grad(jaxcast.series.region_loss)(network, samples),
-        "squared loss": lambda: jax.value_and_grad(jaxcast.series.region_loss)(point, samples),
+        "quantile loss": lambda: jax.value_and_grad(jaxcast.series.WindowLoss())(network, samples),
+        "squared loss": lambda: jax.value_and_grad(jaxcast.series.WindowLoss())(point, samples),
     }
 
 
@@ -352,7 +352,7 @@ def test_samples_of_weight_zero_change_neither_losses_nor_fits(part):
     inputs = jaxcast.series.lag_inputs(part, lags=range(4))
     for levels in ((), (0.2, 0.8)):
         network = jaxcast.series.GlobalNetwork(part, hidden_size=2, levels=levels, key=KEY, dtype=jnp.float64)
-        assert_same(*(jax.value_and_grad(jaxcast.series.region_loss)(network, samples) for samples in (part, more)))
+        assert_same(*(jax.value_and_grad(jaxcast.series.WindowLoss())(network, samples) for samples in (part, more)))
     for each in (False, True):
         options = {"penalty": 1e-2, "each_region": each}
         fits = (

@@ -60,7 +60,7 @@ def networks(name: str, config: Any, parts: Any, seeds: Sequence[int]) -> Traine
             optimizer=optimizer,
             num_epochs=num_epochs,
             batch_size=batch_size,
-            loss=jaxcast.series.region_loss,
+            loss=jaxcast.series.WindowLoss(),
             **options,
         )
 

@@ -1,6 +1,5 @@
-"""Forecasters of related series: naive, regressions on lags, and recurrent networks."""
+"""Forecasters of related series: naive, regressions on lags, and networks, also on graphs."""
 
-from jaxcast.series.abstract_network import region_loss as region_loss
 from jaxcast.series.baselines import Drift as Drift
 from jaxcast.series.baselines import HistoryMean as HistoryMean
 from jaxcast.series.baselines import LastValue as LastValue
@@ -25,6 +24,7 @@ from jaxcast.series.fit import MethodScores as MethodScores
 from jaxcast.series.fit import SeriesFit as SeriesFit
 from jaxcast.series.fit import fit_series as fit_series
 from jaxcast.series.global_network import GlobalNetwork as GlobalNetwork
+from jaxcast.series.graph_network import GraphNetwork as GraphNetwork
 from jaxcast.series.graphs import neighbour_weights as neighbour_weights
 from jaxcast.series.inputs import RegressionInputs as RegressionInputs
 from jaxcast.series.inputs import Window as Window
@@ -53,3 +53,6 @@ from jaxcast.series.tables import SeriesTable as SeriesTable
 from jaxcast.series.tables import series_table as series_table
 from jaxcast.series.window_forecaster import WindowForecaster as WindowForecaster
 from jaxcast.series.window_forecaster import WindowSignature as WindowSignature
+from jaxcast.series.window_network import Known as Known
+from jaxcast.series.window_network import WindowLoss as WindowLoss
+from jaxcast.series.window_network import WindowNetwork as WindowNetwork

@@ -15,7 +15,6 @@ from jaxcast.limits import check_arrays
 from jaxcast.nn.layers import Buffer
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.registry import names_of
-from jaxcast.series.abstract_network import region_loss
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.expansions import LinearFeatures, random_fourier_features
 from jaxcast.series.global_network import GlobalNetwork
@@ -27,6 +26,7 @@ from jaxcast.series.regression_path import RegressionPath, fit_regression_path
 from jaxcast.series.samples import SeriesWindows, base_quantiles
 from jaxcast.series.scaling import series_scale
 from jaxcast.series.window_forecaster import WindowForecaster
+from jaxcast.series.window_network import WindowLoss
 from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
 
@@ -174,7 +174,7 @@ def _network(
         optimizer=make_optimizer(3e-3, clip_norm=1.0),
         num_epochs=num_epochs,
         batch_size=min(32, len(own.targets)),
-        loss=region_loss,
+        loss=WindowLoss(),
         validation=held_out,
         patience=None if validation is None else 20,
     )

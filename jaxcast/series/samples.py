@@ -10,10 +10,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_finite
-from jaxcast.errors import InputError
+from jaxcast.checks import check_finite, check_whole
+from jaxcast.errors import InputError, shown
+from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.series.features import TargetFeatures, check_targets, of_targets
 from jaxcast.tracing import is_traced
+
+
+class WindowLags(FrozenPytree):
+    """Steps back from the newest value of each step of a window; a pytree without leaves.
+
+    Args:
+        steps: falling, for the oldest comes first.
+    """
+
+    steps: tuple[int, ...] = static()
 
 
 class SeriesWindows(NamedTuple):
@@ -31,6 +42,8 @@ class SeriesWindows(NamedTuple):
             for the targets, (sample, covariate) for all regions or (sample, region, covariate), or
             None.
         features: which features are forecast; None without a feature axis.
+        lags: steps back from the newest value of each step of the history; None for consecutive
+            steps.
     """
 
     history: Float[Array, "sample time region *feature"]
@@ -39,13 +52,15 @@ class SeriesWindows(NamedTuple):
     rows: Int[Array, "sample lead"]
     covariates: Any = None
     features: TargetFeatures | None = None
+    lags: WindowLags | None = None
 
 
 @checked
 def series_windows(
     values: Float[Any, "time region *feature"],
     *,
-    history_size: int,
+    history_size: int | None = None,
+    lags: Sequence[int] = (),
     leads: Sequence[int],
     start: int = 0,
     stop: int | None = None,
@@ -63,7 +78,10 @@ def series_windows(
     Args:
         values: (time, region), or (time, region, feature) for several numbers of each region; NaN
             where one is missing.
-        history_size: steps of history.
+        history_size: consecutive steps of history; give it or `lags`.
+        lags: steps back from the newest value, 0, of which a history is made, oldest first. So
+            windows of the last hours, the same hour of the last days and of the last weeks are cut
+            without the weeks in between.
         leads: steps from the newest value to each target, at least 1.
         start: first row of targets.
         stop: row after the last of targets, by default the end.
@@ -83,9 +101,10 @@ def series_windows(
         The windows with their targets.
 
     Raises:
-        InputError: for sizes or leads below one, a table too short for any window, values of
-            another shape, another number of steps or regions in a covariate, or targets that are no
-            features.
+        InputError: for sizes or leads below one, neither or both of `history_size` and `lags`, lags
+            that are not different whole numbers from 0 on, a table too short for any window,
+            values of another shape, another number of steps or regions in a covariate, or targets
+            that are no features.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -98,25 +117,28 @@ def series_windows(
         >>> samples = jaxcast.series.series_windows(jnp.ones((10, 2, 3)), history_size=4, leads=(1,), targets=(0, 2))
         >>> samples.history.shape, samples.targets.shape
         ((6, 4, 2, 3), (6, 1, 2, 2))
+        >>> samples = jaxcast.series.series_windows(values, lags=(0, 1, 7), leads=(1,), stop=9)
+        >>> samples.history[:, :, 0].tolist()
+        [[0.0, 6.0, 7.0]]
     """
     table, features = _features(values, targets, past_covariates)
     length = len(table)
     stop = length if stop is None else min(stop, length)
-    if min(history_size, *leads, 1) < 1 or not leads:
-        raise InputError(f"expected a window and leads of at least 1, got {history_size} and {tuple(leads)}")
+    steps = _steps_of(history_size, lags)
+    if min(*leads, 1) < 1 or not leads:
+        raise InputError(f"expected leads of at least 1, got {tuple(leads)}")
     # Numbers of the newest steps of windows.
-    first = max(history_size - 1, start - max(leads))
+    first = max(steps[0], start - max(leads))
     last = stop - 1 - min(leads)
     if last < first:
         raise InputError(
-            f"windows of {history_size} and leads of up to {max(leads)} steps find no target in the rows {start} to "
+            f"windows of {steps[0] + 1} and leads of up to {max(leads)} steps find no target in the rows {start} to "
             f"{stop - 1} of a table of {length}; give a longer table, shorter windows or smaller leads"
         )
     newest = np.arange(first, last + 1)
     rows = newest[:, None] + np.asarray(leads)
-    samples = _gather(
-        table, newest, rows, (rows >= start) & (rows < stop), history_size=history_size, features=features
-    )
+    samples = _gather(table, newest, rows, (rows >= start) & (rows < stop), steps=steps, features=features)
+    samples = samples._replace(lags=WindowLags(steps) if len(lags) else None)
     parts = [
         _covariates_at(name, known, table, steps)
         for name, known, steps in (
@@ -126,6 +148,21 @@ def series_windows(
         if known is not None
     ]
     return _with_covariates(samples, parts) if parts else samples
+
+
+def _steps_of(history_size: int | None, lags: Sequence[int]) -> tuple[int, ...]:
+    """Returns the steps back of a window, falling."""
+    if (history_size is None) == (not len(lags)):
+        raise InputError(f"give either history_size or lags, got {history_size} and {shown(tuple(lags))}")
+    if history_size is not None:
+        if history_size < 1:
+            raise InputError(f"expected a window of at least 1, got {history_size}")
+        return tuple(range(history_size))[::-1]
+    for lag in lags:
+        check_whole("every lag", lag, least=0)
+    if len(set(lags)) < len(lags):
+        raise InputError(f"lags must be different, got {shown(tuple(lags))}")
+    return tuple(sorted((int(lag) for lag in lags), reverse=True))
 
 
 def _features(values: Any, targets: Any, past: Any) -> tuple[Array, TargetFeatures | None]:
@@ -246,17 +283,17 @@ def covariates_to_regions(covariates: Any, history: Array, size: int) -> Float[A
     return jnp.broadcast_to(covariates, (*batch, num_regions, size))
 
 
-@partial(jax.jit, static_argnames="history_size")
+@partial(jax.jit, static_argnames="steps")
 def _gather(
     values: Array,
     newest: Int[Array, " sample"],
     rows: Int[Array, "sample lead"],
     wanted: Bool[Array, "sample lead"],
     *,
-    history_size: int,
+    steps: tuple[int, ...],
     features: TargetFeatures | None,
 ) -> SeriesWindows:
-    history = values[newest[:, None] + jnp.arange(1 - history_size, 1)]
+    history = values[newest[:, None] - jnp.asarray(steps)]
     targets = values[jnp.minimum(rows, len(values) - 1)]
     if features is not None:
         targets = of_targets(targets, features.numbers)

@@ -12,7 +12,7 @@ from jaxcast.series.features import flat
 from jaxcast.series.samples import SeriesWindows
 
 Level = Literal["series", "window"]
-
+Scaling = Literal["series", "all"]
 
 LEVELS = get_args(Level)
 
@@ -63,6 +63,34 @@ def series_scale(
             "unit"
         )
     return jnp.asarray(mean.reshape(series)), jnp.asarray(std.reshape(series))
+
+
+def common_scale(
+    samples: SeriesWindows,
+) -> tuple[Float[Array, " region *feature"], Float[Array, " region *feature"]]:
+    """Finds one mean and one standard deviation of all series together, of each feature.
+
+    Args:
+        samples: training samples.
+
+    Returns:
+        The mean and the standard deviation, the same for every series.
+
+    Raises:
+        InputError: for values that are all the same, or of which none is known.
+    """
+    series = samples.history.shape[2:]
+    values = np.asarray(samples.history)
+    values = values.reshape(-1, *series[1:])
+    is_target = np.zeros(series[1:], bool)
+    is_target[... if samples.features is None else list(samples.features.numbers)] = True
+    if not np.isfinite(values).any(0).all():
+        raise InputError("no value of any series is known, to learn from; give series with values")
+    mean, std = np.nanmean(values, 0, dtype=float), np.nanstd(values, 0, dtype=float)
+    if (is_target & ~(std > 0)).any():
+        raise InputError(f"all series have the one value {mean.ravel()[0]:g} in the training part; leave them out")
+    std = np.where(std > 0, std, 1)
+    return tuple(jnp.broadcast_to(jnp.asarray(a, samples.history.dtype), series) for a in (mean, std))
 
 
 def filled(history: Float[Array, "..."], first: Float[Array, " region *feature"]) -> Float[Array, "..."]:

@@ -8,6 +8,7 @@ from jaxcast.training.fitting import FitResult as FitResult
 from jaxcast.training.fitting import fit as fit
 from jaxcast.training.optimizers import make_optimizer as make_optimizer
 from jaxcast.training.options import TrainingOptions as TrainingOptions
+from jaxcast.training.run import Curriculum as Curriculum
 from jaxcast.training.selection import GridSearch as GridSearch
 from jaxcast.training.selection import grid_search as grid_search
 from jaxcast.training.selection import select_average as select_average

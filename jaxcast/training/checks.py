@@ -22,7 +22,7 @@ def check_data(name: str, init: Any, models: Any, data: PyTree, keys: Array, set
     """Checks that data are finite wherever the loss sees them.
 
     NaN and infinity are accepted where loss and gradient stay finite all the same: in targets of
-    weight 0 of `region_loss`, for example, or in missing values of histories.
+    weight 0 of a `WindowLoss`, for example, or in missing values of histories.
 
     Args:
         name: of the data, "data" or "validation".
@@ -80,7 +80,7 @@ def _judge(model: Any, settings: FitSettings) -> Callable[[PyTree], bool]:
     """Makes a function of a batch that returns whether loss and gradient are finite."""
     graph, *state = nnx.split(model, nnx.Param, ...)
     params, others = state
-    options = {"key": jax.random.key(0)} if settings.with_key else {}
+    options: dict[str, Any] = {"key": jax.random.key(0)} if settings.with_key else {}
 
     def loss(params: Any, batch: PyTree) -> Any:
         model = nnx.merge(graph, params, others)

@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from jaxcast.arguments import checked
+from jaxcast.checks import check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.training.checks import check_data, check_losses
-from jaxcast.training.run import FitSettings, train, trained_epochs
+from jaxcast.training.run import Curriculum, FitSettings, train, trained_epochs
 
 Loss = Callable[..., Any]
 
@@ -49,6 +50,7 @@ def fit(
     validation: PyTree[Shaped[Array, "validation_sample ..."]] | None = None,
     patience: int | None = None,
     keep: Literal["best", "last"] = "best",
+    curriculum: Curriculum | None = None,
     on_progress: Callable[[int, Float[np.ndarray, " seed"]], None] | None = None,
     num_reports: int = 20,
     checkpoint: str | Path | None = None,
@@ -87,6 +89,8 @@ def fit(
             stops early.
         keep: which parameters to return where there are validation data, those of each seed's best
             epoch or of its last one.
+        curriculum: how many leads count at each epoch. The loss then also takes `num_leads`, and is
+            to leave out later leads, as `series.WindowLoss` does; the validation loss has all.
         on_progress: called with the number of finished epochs and the newest loss of each seed.
         num_reports: how often, about, `on_progress` is called and the checkpoint replaced.
         checkpoint: a file that is replaced during the run and kept afterwards. Where it exists, the
@@ -103,8 +107,9 @@ def fit(
         InputError: for data that are not finite where the loss sees them, a loss that becomes NaN
             or infinite (seed and epoch are named), arrays of different lengths, minibatches or
             chunks longer than the data, neither or both of `batch_size` and `chunk_size`, no keys
-            or epochs, models that are not one for each key, `patience` without validation data, or
-            a checkpoint that is damaged or belongs to another run.
+            or epochs, models that are not one for each key, `patience` without validation data, a
+            curriculum through time or of no epochs, or a checkpoint that is damaged or belongs to
+            another run.
 
     Source:
         Williams and Peng (1990) for truncated back-propagation.
@@ -139,9 +144,16 @@ def fit(
     """
     _check(data, keys, num_epochs, num_reports)
     _check_validation(validation, patience, keep)
+    _check_curriculum(curriculum, chunk_size)
     size = _checked_size(data, validation, batch_size, chunk_size)
     settings = FitSettings(
-        loss, size, num_epochs, over_time=chunk_size is not None, with_key=with_key, patience=patience
+        loss,
+        size,
+        num_epochs,
+        over_time=chunk_size is not None,
+        with_key=with_key,
+        patience=patience,
+        curriculum=curriculum,
     )
     new, models = (None, init.models) if isinstance(init, FitResult) else (init, None)
     for name, arrays in (("data", data), ("validation", validation)):
@@ -208,3 +220,12 @@ def _check_validation(validation: PyTree | None, patience: int | None, keep: str
         raise InputError(f"keep must be best or last, got {shown(repr(keep))}")
     if patience is not None and (validation is None or patience < 1):
         raise InputError(f"patience must be at least 1 and needs validation data, got {patience}")
+
+
+def _check_curriculum(curriculum: Curriculum | None, chunk_size: int | None) -> None:
+    if curriculum is None:
+        return
+    check_whole("every of a curriculum", curriculum.every)
+    check_whole("warmup of a curriculum", curriculum.warmup, least=0)
+    if chunk_size is not None:
+        raise InputError("a curriculum over leads goes with minibatches; give batch_size instead of chunk_size")

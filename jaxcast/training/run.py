@@ -1,5 +1,6 @@
 """The compiled program of a training run: epochs over minibatches, or over chunks in time order."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,38 @@ from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
 from jaxcast.types import Scalar
 
 
+class Curriculum(NamedTuple):
+    """A schedule of `fit` that begins with the nearest lead and adds the others one by one.
+
+    Args:
+        every: epochs after which one more lead counts.
+        warmup: epochs at the beginning at which all leads count; then it starts with one.
+
+    Source:
+        Shao et al. (2022), Decoupled Dynamic Spatial-Temporal Graph Neural Network, section 5.
+
+    Example:
+        >>> import jaxcast
+        >>> curriculum = jaxcast.training.Curriculum(every=3)
+        >>> [int(curriculum.num_leads(epoch)) for epoch in (0, 2, 3, 6)]
+        [1, 1, 2, 3]
+    """
+
+    every: int
+    warmup: int = 0
+
+    def num_leads(self, epoch: Any) -> Any:
+        """Returns how many leads count.
+
+        Args:
+            epoch: its number, from 0 on.
+
+        Returns:
+            The number of leads; more than there are where all count.
+        """
+        return jnp.where(epoch < self.warmup, jnp.iinfo(jnp.int32).max, 1 + (epoch - self.warmup) // self.every)
+
+
 class FitSettings(NamedTuple):
     """The static settings of a fit.
 
@@ -30,6 +63,7 @@ class FitSettings(NamedTuple):
         over_time: whether chunks follow each other in time.
         with_key: whether the loss takes a `key` too.
         patience: epochs without a better validation loss before a seed stops; None for no stop.
+        curriculum: how many leads count at each epoch; None for all.
     """
 
     loss: Callable[..., Any]
@@ -38,6 +72,7 @@ class FitSettings(NamedTuple):
     over_time: bool = False
     with_key: bool = False
     patience: int | None = None
+    curriculum: Curriculum | None = None
 
 
 class Best(NamedTuple):
@@ -190,8 +225,12 @@ def _identity(data: PyTree, validation: PyTree | None, keys: Array, settings: Fi
         "keys": fingerprint(jax.random.key_data(keys)),
         "num_epochs": settings.num_epochs,
         "chunk_size" if settings.over_time else "batch_size": settings.size,
-        "loss": getattr(settings.loss, "__qualname__", type(settings.loss).__name__),
+        "loss": repr(loss)
+        if dataclasses.is_dataclass(loss := settings.loss)
+        else getattr(loss, "__qualname__", type(loss).__name__),
     }
+    if settings.curriculum is not None:
+        own["curriculum"] = list(settings.curriculum)
     return own if validation is None else own | {"validation": fingerprint(validation), "patience": settings.patience}
 
 
@@ -287,7 +326,9 @@ def _shuffled(
     def update(carry: tuple[Any, Any], at: tuple[Array, Any]) -> tuple[tuple[Any, Any], Array]:
         index, number = at
         batch = jax.tree.map(lambda a: a[index], data)
-        options = {"key": jax.random.fold_in(key, number)} if settings.with_key else {}
+        options: dict[str, Any] = {"key": jax.random.fold_in(key, number)} if settings.with_key else {}
+        if settings.curriculum is not None:
+            options["num_leads"] = settings.curriculum.num_leads(n)
         params, opt_state, value = step(
             *carry, lambda params: settings.loss(restored(params, run.constants), batch, **options)
         )

@@ -168,7 +168,7 @@ def test_a_network_forecasts_every_target_from_all_features(network, samples):
     np.testing.assert_allclose(output.forecast[known], expected, rtol=1e-9)
     moved = run(model, samples.history.at[:, :, :, 1].multiply(1.5)).forecast
     assert (np.abs(moved - output.forecast)[known] > 1e-9).all()
-    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.series.region_loss, allow_int=True))(model, samples)
+    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.series.WindowLoss(), allow_int=True))(model, samples)
     off = (np.asarray(samples.targets)[..., None] - np.asarray(output.info["quantiles"])) / np.asarray(model.std[...])[
         :, [2, 0], None
     ]

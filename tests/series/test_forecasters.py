@@ -191,7 +191,7 @@ def test_which_regions_a_network_sees(network, samples):
     assert (np.diff(before.info["quantiles"], axis=-1) > 0).all()
     np.testing.assert_array_equal(before.forecast, before.info["quantiles"][..., 2])
     with_gaps = samples._replace(history=samples.history.at[:, 3, 1].set(NAN))
-    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.series.region_loss, allow_int=True))(model, with_gaps)
+    loss, gradient = jax.jit(jax.value_and_grad(jaxcast.series.WindowLoss(), allow_int=True))(model, with_gaps)
     assert np.isfinite(loss)
     leaves = [leaf for leaf in jax.tree.leaves(gradient) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert all(np.isfinite(leaf).all() for leaf in leaves)
@@ -321,7 +321,7 @@ def test_a_network_learns_what_is_to_be_learned(samples):
 
     fit = jaxcast.fit(
         samples, init=init, keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2), num_epochs=100,
-        batch_size=9, loss=jaxcast.series.region_loss, with_key=True, validation=samples,
+        batch_size=9, loss=jaxcast.series.WindowLoss(), with_key=True, validation=samples,
     )  # fmt: skip
     model = jax.tree.map(lambda a: a[0], fit.models)
     last = jaxcast.series.errors_by_lead(jaxcast.series.LastValue((1, 4))(samples.history).forecast, samples)
@@ -378,7 +378,7 @@ def write(path, name, array):
     ("expected", "call"),
     [
         ("windows of 6 and leads of up to 95 steps find no target", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(95,))),
-        ("a window and leads of at least 1, got 6 and", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(0,))),
+        ("leads of at least 1, got", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(0,))),
         ("lags from 0 to below the 6 steps", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(6,))),
         ("transform must be none, sqrt or log", lambda v, s, p: jaxcast.series.lag_inputs(s, lags=(0,), transform="exp")),
         ("an adjacency of 4 regions", lambda v, s, p: jaxcast.series.neighbour_weights(4, np.ones((3, 3)))),
@@ -386,7 +386,7 @@ def write(path, name, array):
         ("series number 1 never changes", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(2.0)), lags=(0,))),
         ("series number 1 has no known value", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
         (r"levels must increase within \(0, 1\), got", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, levels=(0.5, 1.0))),
-        ("level must be series or window, got 'month'", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, level="month")),
+        ("level must be one of series, window, got 'month'", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, level="month")),
         ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s)(s.history[..., :3])),
         (r"expected newest_covariates \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(1,), newest_covariates=np.ones((90, 3, 2)))),
         ("4 covariates for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, of_given(v, True)[0])(s.history)),

@@ -53,7 +53,7 @@ def test_the_loss_is_the_mean_over_what_has_a_weight(samples, levels):
     if levels:
         off = (np.asarray(samples.targets)[..., None] - output.info["quantiles"]) / std[:, None]
         errors = np.maximum(np.asarray(levels) * off, (np.asarray(levels) - 1) * off).mean(-1)
-    run = jax.jit(jax.value_and_grad(jaxcast.series.region_loss, allow_int=True))
+    run = jax.jit(jax.value_and_grad(jaxcast.series.WindowLoss(), allow_int=True))
     loss, gradient = run(model, samples)
     assert loss == pytest.approx(np.asarray(errors)[weights > 0].mean(), rel=1e-12)
     other, other_gradient = run(model, garbled(samples))
@@ -82,7 +82,7 @@ def test_training_does_not_see_targets_without_weight(samples):
     def losses(some):
         return jaxcast.fit(
             some, init=lambda key: network(some, ()), keys=jax.random.key(0)[None], optimizer=jaxcast.training.make_optimizer(1e-2),
-            num_epochs=3, batch_size=8, loss=jaxcast.series.region_loss,
+            num_epochs=3, batch_size=8, loss=jaxcast.series.WindowLoss(),
         ).losses  # fmt: skip
 
     np.testing.assert_array_equal(losses(samples), losses(garbled(samples)))

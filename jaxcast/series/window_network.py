@@ -1,0 +1,425 @@
+"""The base of trained forecasters of several series, and the loss that trains them."""
+
+import dataclasses
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxcast.arguments import checked
+from jaxcast.checks import Checked, check_choice, check_number, check_positive, check_whole
+from jaxcast.errors import InputError
+from jaxcast.nn.layers import Buffer
+from jaxcast.nn.network import check_bounds, check_settings, filled_in
+from jaxcast.rollout import Output
+from jaxcast.scores.quantiles import check_levels, middle_of, pinball_of
+from jaxcast.series.features import (
+    TargetFeatures,
+    check_features,
+    check_history,
+    check_targets,
+    of_targets,
+    target_features_of,
+)
+from jaxcast.series.samples import SeriesWindows, WindowLags, covariates_to_regions, learned_from
+from jaxcast.series.scaling import LEVELS, Level, Scaling, common_scale, filled, series_scale
+from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
+from jaxcast.types import Info
+
+N = TypeVar("N", bound="WindowNetwork")
+Start = Literal["newest", "mean"]
+SMALLEST_RATE = 1e-6
+
+
+class Known(NamedTuple):
+    """What a network knows besides its history.
+
+    Args:
+        covariates: of each region, (*batch, region, covariate); None for none.
+        slots: slot of the week of each step of the history, (*batch, time); None without a
+            calendar.
+
+    Example:
+        >>> import jaxcast, jax.numpy as jnp
+        >>> known = jaxcast.series.Known(None, jnp.asarray([22, 23, 24]))
+        >>> (known.slots % 24).tolist()
+        [22, 23, 0]
+    """
+
+    covariates: Any
+    slots: Any
+
+
+class WindowNetwork(WindowForecaster, Checked, nnx.Module):
+    """Abstract base of trained forecasters: scales of series, calendar and quantile levels.
+
+        z = (u - mean) / std,    y_(r,h) = mean_r + std_r ( z_r,newest + w_(r,h) )
+
+    with w the `steps` that a subclass computes from standardised histories. With start="mean",
+    z_r,newest is left out. With scaling="all", all series have one mean and one std. With
+    level="window" a region's mean and std are m_r and m_r, the mean of its values in the window (at
+    least 0.05 of its standard deviation), and ln(m_r / std_r) is one more input: for counts whose
+    level differs from season to season. Missing values are filled by the last known, and flagged.
+    With quantile levels, w has a number for the middle level, and softplus of others is the
+    distance to the other levels, so that levels never cross; `info["quantiles"]` is (*batch, lead,
+    region, level), and the forecast is the middle level.
+
+    Args:
+        samples: training samples; means, standard deviations, the number of leads and the steps of
+            a history are theirs.
+        levels: quantile levels, rising; () for a point forecast.
+        level: "series" or "window", the mean and scale that a region's values are in units of.
+        scaling: "series" or "all", whose mean and scale that is.
+        start: "newest" or "mean", what forecasts are relative to.
+        slots_per_day: steps of a day; the first covariate is then the slot of the week in which a
+            history ends, from 0 on. 0 for series without a calendar.
+        any_history_size: whether it takes histories of other sizes than those of the samples.
+        dtype: of the weights.
+
+    Raises:
+        InputError: for settings out of range, series that never change, or a calendar without its
+            covariate; when called, for histories of another shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> from flax import nnx
+        >>> class Momentum(jaxcast.series.WindowNetwork, name="momentum"):
+        ...     def __init__(self, samples, *, start="newest", slots_per_day=0, key, **options):
+        ...         super().__init__(samples, start=start, slots_per_day=slots_per_day, **options)
+        ...         self.share = nnx.Param(jax.random.uniform(key, (self.num_leads,)))
+        ...     def steps(self, inputs, known, key):
+        ...         change = inputs[..., -1, :, :1] - inputs[..., -2, :, :1]
+        ...         return self.share[:, None, None] * change[..., None, :, :], {}
+        ...     @property
+        ...     def settings(self):
+        ...         return self.window_settings
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.series.series_windows(values, history_size=8, leads=(1, 2))
+        >>> network = Momentum(samples, key=jax.random.key(0))
+        >>> network(samples.history).forecast.shape
+        (52, 2, 2)
+    """
+
+    @checked
+    def __init__(
+        self,
+        samples: SeriesWindows,
+        *,
+        levels: Sequence[float] = (),
+        level: Level = "series",
+        scaling: Scaling = "series",
+        start: Start = "newest",
+        slots_per_day: int = 0,
+        any_history_size: bool = False,
+        dtype: Any = jnp.float32,
+    ):
+        check_choice("level", level, LEVELS)
+        check_choice("scaling", scaling, get_args(Scaling))
+        check_choice("start", start, get_args(Start))
+        check_whole("slots_per_day", slots_per_day, least=0)
+        self.levels = check_levels(levels) if levels else ()
+        mean, std = series_scale(samples) if scaling == "series" else common_scale(samples)
+        self.mean, self.std = Buffer(mean), Buffer(std)
+        self.num_leads, self.num_regions = samples.targets.shape[1], samples.history.shape[2]
+        self.target_features = target_features_of(samples)
+        self.level, self.start, self.slots_per_day = level, start, slots_per_day
+        self.num_features = mean.shape[1] if self.target_features else 1
+        self.input_size = (2 + (level == "window")) * self.num_features
+        self.num_outputs = max(len(self.target_features), 1) * max(len(self.levels), 1)
+        self.num_covariates = 0 if samples.covariates is None else samples.covariates.shape[-1]
+        if slots_per_day and not self.num_covariates:
+            raise InputError(
+                f"slots_per_day={slots_per_day} needs the slot of the week as the first covariate of the samples; give "
+                "it as newest_covariates"
+            )
+        consecutive = tuple(range(1 if any_history_size else samples.history.shape[1]))[::-1]
+        self.lags = consecutive if samples.lags is None else samples.lags.steps
+        self.any_history_size, self.dtype = any_history_size, jnp.dtype(dtype)
+
+    @property
+    def history_size(self) -> int:
+        """The steps of a history that the network sees."""
+        return len(self.lags)
+
+    @property
+    def num_known(self) -> int:
+        """The covariates of each region, without the slot of the week."""
+        return self.num_covariates - (self.slots_per_day > 0)
+
+    @abstractmethod
+    def steps(
+        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+    ) -> tuple[Float[Array, "*batch lead region output"], Info]:
+        """Returns forecasts in standardised units, relative to `start`.
+
+        Args:
+            inputs: standardised values, flags of known values and, with level="window", the
+                logarithm of the level.
+            known: covariates and the calendar.
+            key: switches dropout on; None for none.
+
+        Returns:
+            For each lead and region the levels of each target, and what else is known of them.
+        """
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the class, as JSON values; `window_settings` are among them."""
+
+    @checked
+    def __call__(self, history: Float[Array, "..."], covariates: Any = None, *, key: Any = None) -> Output:
+        """Forecasts all leads.
+
+        Args:
+            history: (time, region) or (sample, time, region), with a last axis of features where
+                the samples had one. Of consecutive steps that reach back far enough, a network of
+                samples with lags takes those.
+            covariates: as in the samples.
+            key: switches dropout on; None for none.
+
+        Returns:
+            Forecasts (*batch, lead, region), with a last axis of targets where there is one of
+            features.
+
+        Raises:
+            InputError: for histories of another shape.
+        """
+        self._check(history)
+        # Without a feature axis, the one number of a region is its only feature.
+        own, targets = ((), self.target_features) if self.target_features else ((1,), (0,))
+        history = self._at_lags(history.reshape(*history.shape, *own))
+        means, stds = (a[...].reshape(*a.shape, *own) for a in (self.mean, self.std))
+        values, mean, scale = self._in_units(filled(history, means), means, stds)
+        features = [values, jnp.isfinite(history).astype(values.dtype)]
+        if self.level == "window":
+            features.append(jnp.broadcast_to(jnp.log(scale / stds), values.shape))
+        steps, info = self.steps(jnp.concatenate(features, -1), self._known(covariates, history), key)
+        steps = steps.astype(values.dtype).reshape(*steps.shape[:-1], len(targets), -1)
+        newest, mean, scale = (of_targets(a, targets) for a in (values[..., -1:, :, :], mean, scale))
+        scaled = self._levels_of(steps)
+        if self.start == "newest":
+            scaled = scaled + newest[..., None]
+        forecasts = mean[..., None] + scale[..., None] * scaled
+        if not self.target_features:
+            forecasts = forecasts[..., 0, :]
+        if not self.levels:
+            return Output(forecasts[..., 0], info)
+        return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
+
+    @property
+    def signature(self) -> WindowSignature:
+        """The inputs that it takes, and the outputs that it returns."""
+        return WindowSignature(
+            self.num_leads,
+            levels=self.levels,
+            target_features=self.target_features,
+            mean=self.mean[...],
+            num_covariates=self.num_covariates,
+        )
+
+    def _check(self, history: Array) -> None:
+        own = 2 if self.target_features else 1
+        if history.ndim > own and history.shape[-own] != self.num_regions:
+            raise InputError(f"it was made for {self.num_regions} regions, got histories of shape {history.shape}")
+        check_history(history, self.target_features, series=self.mean.shape)
+
+    def _at_lags(self, history: Array) -> Array:
+        """Returns the steps of the lags, oldest first."""
+        size = history.shape[-3]
+        if size == len(self.lags) or self.any_history_size:
+            return history
+        if size <= self.lags[0]:
+            raise InputError(f"expected histories of {self.lags[0] + 1} steps or more, got {size}")
+        return history[..., size - 1 - np.asarray(self.lags), :, :]
+
+    def _known(self, covariates: Any, history: Array) -> Known:
+        if not self.num_covariates:
+            return Known(None, None)
+        covariates = covariates_to_regions(covariates, history[..., 0], self.num_covariates)
+        if not self.slots_per_day:
+            return Known(covariates, None)
+        newest = jnp.round(covariates[..., 0, 0]).astype(int)
+        slots = (newest[..., None] - jnp.asarray(self.lags)) % (7 * self.slots_per_day)
+        return Known(covariates[..., 1:] if self.num_known else None, slots)
+
+    def _in_units(
+        self, values: Float[Array, "*batch time region feature"], means: Array, stds: Array
+    ) -> tuple[Array, Array, Array]:
+        """Returns values less a mean and over a scale, and those two, (*batch, 1, region, feature)."""
+        mean, scale = (jnp.broadcast_to(a, (*values.shape[:-3], 1, *a.shape)) for a in (means, stds))
+        if self.level == "window":
+            mean = scale = jnp.maximum(values.mean(-3, keepdims=True), 0.05 * scale)
+        return (values - mean) / scale, mean, scale
+
+    def check(self) -> None:
+        """Raises InputError unless the settings and arrays are those of such a network."""
+        check_positive(std=self.std[...])
+
+    @property
+    def window_settings(self) -> dict[str, Any]:
+        """The arguments of networks that need the steps of a window, and the lags of these."""
+        return {"lags": self.lags, "start": self.start, "slots_per_day": self.slots_per_day}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings, and the sizes of the training samples."""
+        return {
+            "levels": self.levels,
+            "level": self.level,
+            "dtype": str(self.dtype),
+            "num_regions": self.num_regions,
+            "num_features": self.num_features if self.target_features else 0,
+            "target_features": self.target_features,
+            "num_leads": self.num_leads,
+            "num_covariates": self.num_covariates,
+        } | self.settings
+
+    @classmethod
+    def from_config(cls: type[N], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> N:
+        """Makes the network with these settings and puts arrays into it.
+
+        Args:
+            config: its settings.
+            arrays: all of them, by their paths.
+
+        Returns:
+            The network.
+
+        Raises:
+            InputError, TypeError, LookupError: for settings or arrays that no such network has.
+        """
+        check_bounds(config, arrays)
+        own = dict(config)
+        samples = _samples_of(own)
+        if num_graphs := own.pop("num_graphs", None):
+            own["graphs"] = np.ones((num_graphs, config["num_regions"], config["num_regions"]))
+        make: Any = cls
+        like = jax.eval_shape(lambda key: make(samples, **own, key=key), jax.random.key(0))
+        check_settings(like.config, config)
+        filled: N = filled_in(like, arrays)
+        return filled
+
+    @property
+    def _middle(self) -> int:
+        return middle_of(self.levels)
+
+    def _levels_of(self, steps: Float[Array, "*batch level"]) -> Float[Array, "*batch level"]:
+        if len(self.levels) < 2:
+            return steps
+        middle = steps[..., self._middle, None]
+        gaps = jax.nn.softplus(steps)
+        below = jnp.flip(jnp.cumsum(jnp.flip(gaps[..., : self._middle], -1), -1), -1)
+        above = jnp.cumsum(gaps[..., self._middle + 1 :], -1)
+        return jnp.concatenate([middle - below, middle, middle + above], -1)
+
+
+def _samples_of(config: dict[str, Any]) -> SeriesWindows:
+    """Takes the sizes of training samples out of a config; arrays hold their true scale."""
+    regions, leads, size = (config.pop(name) for name in ("num_regions", "num_leads", "num_covariates"))
+    features, numbers = config.pop("num_features"), tuple(config.pop("target_features"))
+    lags = tuple(config.pop("lags", (0,)))
+    check_features(numbers)
+    series: tuple[int, ...] = (regions,)
+    if numbers:
+        check_targets(numbers, features)
+        series = (regions, features)
+    values = jnp.arange(2.0 * math.prod(series)).reshape(2, 1, *series)
+    targets = jnp.ones((2, leads, regions, *[len(numbers)] * bool(numbers)))
+    return SeriesWindows(
+        jnp.broadcast_to(values, (2, len(lags), *series)),
+        targets,
+        targets,
+        jnp.ones((2, leads), int),
+        jnp.ones((2, size)) if size else None,
+        TargetFeatures(numbers) if numbers else None,
+        WindowLags(lags),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowLoss:
+    """The loss that `fit` trains networks of several series by: the mean error over what is known.
+
+    Errors are in units of the network's standard deviations. A network with quantile levels has the
+    pinball loss, others the loss of the error e = (y - f) / std:
+
+        squared: e^2,    absolute: |e|,    huber: min(e^2 / 2, |e| - 1 / 2)
+        poisson: y ln(y / f) - y + f, of counts as they are
+        pinball: max( level e, (level - 1) e )
+
+    Args:
+        error: "squared", "absolute", "huber" or "poisson".
+        relative: the weight of the squared relative error, ((y - f) / max(|y|, std / 10))^2, that
+            is added.
+
+    Raises:
+        InputError: for another error or a negative weight.
+
+    Source:
+        Yao et al. (2018), Deep Multi-View Spatial-Temporal Network, eq. 10, for the relative error.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0])
+        >>> samples = jaxcast.series.series_windows(values, history_size=8, leads=(1, 5))
+        >>> network = jaxcast.series.GlobalNetwork(samples, hidden_size=4, levels=(0.1, 0.9), key=jax.random.key(0))
+        >>> bool(jaxcast.series.WindowLoss()(network, samples) > 0)
+        True
+    """
+
+    error: Literal["squared", "absolute", "huber", "poisson"] = "squared"
+    relative: float | int = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("error", self.error, ("squared", "absolute", "huber", "poisson"))
+        check_number("relative", self.relative, least=0)
+
+    @checked
+    def __call__(self, model: Any, samples: SeriesWindows, key: Any = None, num_leads: Any = None) -> Float[Array, ""]:
+        """Computes the loss.
+
+        Args:
+            model: a network.
+            samples: what to forecast; where a weight is 0 the target does not matter.
+            key: switches dropout on.
+            num_leads: how many of the first leads count; None for all.
+
+        Returns:
+            The loss; 0 where nothing is known.
+        """
+        samples = learned_from(samples)
+        weights = samples.weights
+        if num_leads is not None:
+            is_counted = jnp.arange(weights.shape[1]) < num_leads
+            weights = weights * is_counted.reshape(-1, *[1] * (weights.ndim - 2))
+        outputs = model(samples.history, samples.covariates, key=key)
+        errors = self._errors(model, outputs, samples.targets)
+        return jnp.sum(weights * errors) / jnp.maximum(jnp.sum(weights), 1)
+
+    def _errors(self, model: Any, outputs: Output, targets: Array) -> Array:
+        std = of_targets(model.std[...], model.target_features)
+        if model.levels:
+            off = (targets[..., None] - outputs.info["quantiles"]) / std[..., None]
+            return pinball_of(off, jnp.asarray(model.levels, off.dtype)).mean(-1)
+        difference = targets - outputs.forecast
+        errors = self._point_errors(difference / std, targets, outputs.forecast)
+        if not self.relative:
+            return errors
+        return errors + self.relative * (difference / jnp.maximum(jnp.abs(targets), std / 10)) ** 2
+
+    def _point_errors(self, scaled: Array, targets: Array, forecasts: Array) -> Array:
+        if self.error == "squared":
+            return scaled**2
+        if self.error == "absolute":
+            return jnp.abs(scaled)
+        if self.error == "huber":
+            return jnp.where(jnp.abs(scaled) < 1, scaled**2 / 2, jnp.abs(scaled) - 0.5)
+        rate = jnp.maximum(forecasts, SMALLEST_RATE)
+        return jax.scipy.special.xlogy(targets, targets) - targets * jnp.log(rate) - targets + rate
