@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import os
-import zipfile
 from array import array
 from collections.abc import Iterator
 from itertools import chain
@@ -15,8 +14,9 @@ import numpy as np
 
 from jaxcast.dynamics.trajectory_checks import StoredTrajectory, default_components, stored
 from jaxcast.errors import InputError, shown
+from jaxcast.io.archives import read_archive
 from jaxcast.io.conventions import STATE_NAMES, TIME_NAMES, check_index
-from jaxcast.io.reading import BROKEN_ARCHIVE, parse_json, promised_bytes
+from jaxcast.io.reading import parse_json
 from jaxcast.io.table_text import encoding_of, separator_in
 
 
@@ -51,10 +51,7 @@ def load_npz(path: Path, index: int) -> StoredTrajectory:
     Raises:
         InputError: for a file that is cut off, or has no times or no states.
     """
-    try:
-        arrays = _read_archive(path)
-    except BROKEN_ARCHIVE:
-        raise InputError(f"{shown(path)} is not a whole .npz archive; write it again, or copy it again") from None
+    arrays = read_archive(path).arrays
     found = [name for name in TIME_NAMES if name in arrays and arrays[name].ndim == 1]
     if len(found) != 1:
         raise InputError(
@@ -73,32 +70,6 @@ def load_npz(path: Path, index: int) -> StoredTrajectory:
     if names is not None and names.dtype.kind == "U" and names.shape == states.shape[1:]:
         components = tuple(str(name) for name in names)
     return stored(path, times, states, components, *_settings_of(arrays))
-
-
-def _read_archive(path: Path) -> dict[str, Any]:
-    """Reads the arrays of an archive, but nothing pickled, which could run a stranger's code."""
-    arrays = {}
-    _check_sizes(path)
-    with path.open("rb") as file, np.load(file) as archive:
-        for name in archive.files:
-            try:
-                arrays[name] = archive[name]
-            except ValueError as error:
-                if "allow_pickle" not in str(error):
-                    raise
-    return arrays
-
-
-def _check_sizes(path: Path) -> None:
-    """Raises ValueError where a header promises more numbers than there are, before reading them."""
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if not member.filename.endswith(".npy"):
-                continue
-            with archive.open(member) as content:
-                promised = promised_bytes(content)
-                if promised is not None and promised != member.file_size - content.tell():
-                    raise ValueError
 
 
 def _states_name(path: Path, arrays: dict[str, Any], num_samples: int) -> str:

@@ -26,6 +26,8 @@ from jaxcast.series.fit import fit_series as fit_series
 from jaxcast.series.global_network import GlobalNetwork as GlobalNetwork
 from jaxcast.series.graph_network import GraphNetwork as GraphNetwork
 from jaxcast.series.graphs import neighbour_weights as neighbour_weights
+from jaxcast.series.grid_files import GridData as GridData
+from jaxcast.series.grid_files import read_grid as read_grid
 from jaxcast.series.inputs import RegressionInputs as RegressionInputs
 from jaxcast.series.inputs import Window as Window
 from jaxcast.series.lags import LagInputs as LagInputs
@@ -33,6 +35,8 @@ from jaxcast.series.lags import lag_inputs as lag_inputs
 from jaxcast.series.methods import TrainableForecaster as TrainableForecaster
 from jaxcast.series.model import SeriesForecast as SeriesForecast
 from jaxcast.series.model import SeriesModel as SeriesModel
+from jaxcast.series.od_files import ODData as ODData
+from jaxcast.series.od_files import read_od as read_od
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
 from jaxcast.series.recurrent_networks import HierarchicalNetwork as HierarchicalNetwork
@@ -46,6 +50,9 @@ from jaxcast.series.regression_path import best_by_lead as best_by_lead
 from jaxcast.series.regression_path import fit_regression_path as fit_regression_path
 from jaxcast.series.samples import SeriesWindows as SeriesWindows
 from jaxcast.series.samples import series_windows as series_windows
+from jaxcast.series.sensor_files import SensorData as SensorData
+from jaxcast.series.sensor_files import read_distances as read_distances
+from jaxcast.series.sensor_files import read_sensors as read_sensors
 from jaxcast.series.table_reader import read_adjacency as read_adjacency
 from jaxcast.series.table_reader import read_series as read_series
 from jaxcast.series.tables import CovariateNames as CovariateNames

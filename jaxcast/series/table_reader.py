@@ -8,8 +8,10 @@ from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
+from jaxcast.io.archives import check_is_file, read_archive, refuse_pickle
 from jaxcast.io.tables import Columns, column_called, dates_of, numbers_of, read_columns, time_column
 from jaxcast.series.calendars import DAY, Calendar, calendar_of
+from jaxcast.series.file_checks import check_weights
 from jaxcast.series.tables import CovariateNames, SeriesTable, newest_row
 
 TIME_NAMES = ("time", "date", "ds", "datetime", "timestamp", "week", "month", "day")
@@ -211,14 +213,16 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
 
     Args:
         path: a .csv whose header names the series in any order; the rows are in the order of the
-            header, and a first column may name them.
+            header, and a first column may name them. Or a .npy, (series, series), in the order of
+            `names`.
         names: of the series, in the order that is wanted.
 
     Returns:
         The closeness of each series to every other.
 
     Raises:
-        InputError: for a table that is not square, or of other series.
+        InputError: for a table that is not square, or of other series, for negative numbers, and
+            for a pickle, which could run code.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -227,7 +231,12 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
         >>> jaxcast.series.read_adjacency(file, ("north", "south")).tolist()
         [[1.0, 0.25], [0.5, 1.0]]
     """
-    columns = read_columns(Path(path))
+    path = Path(path)
+    refuse_pickle(path)
+    if path.suffix == ".npy":
+        check_is_file(path, "a .csv or .npy")
+        return check_weights(shown(path), read_archive(path).named("array"), names)
+    columns = read_columns(path)
     header = list(columns.by_name)
     if len(header) == len(names) + 1 and header[0] not in names:
         rows = [text.strip() for text in columns.by_name[header[0]]]
