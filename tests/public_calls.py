@@ -331,6 +331,21 @@ CALLS = {
     "HistoryMean": lambda: (jaxcast.series.HistoryMean((1, 2)), (series(),), {}),
     "Drift": lambda: (jaxcast.series.Drift((1, 2)), (series(),), {}),
     "SeasonalLastValue": lambda: (jaxcast.series.SeasonalLastValue((1, 2), 4), (series(),), {}),
+    "HistoricalAverage": lambda: (
+        jaxcast.series.HistoricalAverage((1, 2), num_recent=2, num_days=1, slots_per_day=4),
+        (series(),),
+        {},
+    ),
+    "SlotMean": lambda: (
+        lambda m, h, c: jaxcast.series.SlotMean(m, (1, 2))(h, c),
+        (whole(14, 2), series(), whole(1)),
+        {},
+    ),
+    "fit_slot_mean": lambda: (
+        lambda v, s: jaxcast.series.fit_slot_mean(v, s, slots_per_day=2, leads=(1,)),
+        (series(), np.arange(40.0) % 14),
+        {},
+    ),
     "random_fourier_features": lambda: (
         lambda x, b: jaxcast.series.random_fourier_features(2, 4, bandwidth=b, key=KEY)(x),
         (whole(3, 2), 2.0),

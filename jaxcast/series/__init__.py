@@ -28,6 +28,10 @@ from jaxcast.series.graph_network import GraphNetwork as GraphNetwork
 from jaxcast.series.graphs import neighbour_weights as neighbour_weights
 from jaxcast.series.grid_files import GridData as GridData
 from jaxcast.series.grid_files import read_grid as read_grid
+from jaxcast.series.historical_average import HistoricalAverage as HistoricalAverage
+from jaxcast.series.historical_average import SlotMean as SlotMean
+from jaxcast.series.historical_average import calendar_lags as calendar_lags
+from jaxcast.series.historical_average import fit_slot_mean as fit_slot_mean
 from jaxcast.series.inputs import RegressionInputs as RegressionInputs
 from jaxcast.series.inputs import Window as Window
 from jaxcast.series.lags import LagInputs as LagInputs
