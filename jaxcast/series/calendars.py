@@ -11,6 +11,8 @@ from jaxcast.io.dates import iso_week
 Second, Day, Month = "datetime64[s]", "datetime64[D]", "datetime64[M]"
 DAY = 86400
 ONE_MONTH = np.timedelta64(1, "M")
+DAYS_FROM_MONDAY = 3
+"""The first day of 1970 was a Thursday."""
 UNITS = ((7 * DAY, "week"), (DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 LEAST_WEEKENDS = 2
 """Weekends without a date between the first and the last, from which on a daily table is one of business days."""
@@ -57,6 +59,21 @@ class Calendar(NamedTuple):
         if self.weekdays and not self.months:
             name = f"business {name}"
         return f"{size} {name}{'s' if size > 1 else ''}"
+
+    @property
+    def slots_per_day(self) -> int:
+        """The rows of a day; 0 where steps are business days, months, or no share of a day."""
+        regular = self.seconds and not self.weekdays and DAY % self.seconds == 0
+        return DAY // self.seconds if regular else 0
+
+    def slots(self, rows: Any) -> Any:
+        """Returns the slot of the week of each row, 0 on Monday at midnight, for rows of a share of a day.
+
+        Args:
+            rows: their numbers, from 0.
+        """
+        seconds = self.dates(rows).astype(Second).astype(int) + DAYS_FROM_MONDAY * DAY
+        return seconds // self.seconds % (7 * self.slots_per_day)
 
     def dates(self, rows: Any) -> Any:
         """Returns the dates of rows, also of those after the last of the table.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
@@ -24,6 +24,7 @@ from jaxcast.series.model import SeriesModel
 from jaxcast.series.problem import (
     LEVELS,
     SeriesProblem,
+    TrainingPart,
     part_until,
     series_problem,
     with_targets,
@@ -227,11 +228,11 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     base = np.concatenate([best.validation_base, best.test_base])
     power = _width_power(base, both, problem, judges)
     shifts = _shifts(base, both, problem, judges.std, _widths(both, judges.typical, power))
+    sees_calendar = final.sees_calendar and problem.table.calendar.slots_per_day > 0
     forecaster = CalibratedForecaster(
         final.pick(best.variant),
         jnp.asarray(shifts),
-        jnp.asarray(whole.covariates_mean),
-        jnp.asarray(whole.covariates_std),
+        *_covariates_scale(whole, sees_calendar),
         problem.levels,
         problem.lower,
         judges.typical,
@@ -239,7 +240,7 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     )
     table = problem.table
     return SeriesFit(
-        SeriesModel.of(forecaster, table, problem, method=best.scores.method),
+        SeriesModel.of(forecaster, table, problem, method=best.scores.method, sees_calendar=sees_calendar),
         tuple(one.scores for one in tried),
         table.date(first),
         table.date(second),
@@ -265,6 +266,17 @@ def _try(method: str, problem: SeriesProblem, parts: Any, judges: _Judges) -> _T
     test = window_scores(quantiles, judges.test, levels=problem.levels, scale=judges.std)
     scores = MethodScores(method, at_first.names[best], errors[best], power, test)
     return _Tried(scores, best, num_epochs, bases[best], later)
+
+
+def _covariates_scale(part: TrainingPart, sees_calendar: bool) -> tuple[Array, Array]:
+    """Returns the mean and scale of covariates; a slot of the week, the first, stays as it is."""
+    mean, std = jnp.asarray(part.covariates_mean), jnp.asarray(part.covariates_std)
+    if not sees_calendar:
+        return mean, std
+    if part.windows.covariates is None:
+        return jnp.zeros(1), jnp.ones(1)
+    first = [(0, 0)] * (mean.ndim - 1) + [(1, 0)]
+    return jnp.pad(mean, first), jnp.pad(std, first, constant_values=1)
 
 
 def _check_finite(method: str, bases: list[Any], windows: SeriesWindows, problem: SeriesProblem) -> None:

@@ -6,40 +6,27 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
-from jaxcast.nn.layers import Buffer
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.registry import names_of
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.expansions import LinearFeatures, random_fourier_features
-from jaxcast.series.global_network import GlobalNetwork
 from jaxcast.series.graphs import neighbour_weights
 from jaxcast.series.lags import LagInputs, lag_inputs
+from jaxcast.series.network_methods import NETWORKS, train_network
 from jaxcast.series.problem import SeriesProblem, TrainingPart
-from jaxcast.series.recurrent_networks import AttentionNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.series.regression_path import RegressionPath, fit_regression_path
 from jaxcast.series.samples import SeriesWindows, base_quantiles
-from jaxcast.series.scaling import series_scale
 from jaxcast.series.window_forecaster import WindowForecaster
-from jaxcast.series.window_network import WindowLoss
-from jaxcast.training.fitting import fit
-from jaxcast.training.optimizers import make_optimizer
 
 PENALTIES = np.logspace(-5, 2, 8)
 NUM_COSINES = 200
 DEFAULT_METHODS = ("last_value", "seasonal_last_value", "ridge", "ridge_each_series", "kernel_ridge")
 REGRESSIONS = ("ridge", "ridge_each_series", "kernel_ridge")
-NETWORKS: dict[str, Any] = {
-    "independent_network": IndependentNetwork,
-    "hierarchical_network": HierarchicalNetwork,
-    "attention_network": AttentionNetwork,
-    "global_network": GlobalNetwork,
-}
 
 
 class TrainableForecaster(WindowForecaster, FrozenPytree):
@@ -99,12 +86,14 @@ class Variants(NamedTuple):
         base: returns the quantiles of one of them for all windows; of a point forecast a single
             level.
         num_epochs: passes of a network over its windows.
+        sees_calendar: whether its first covariate is the slot of the week.
     """
 
     names: tuple[str, ...]
     pick: Callable[[int], Any]
     base: Callable[[int], Float[np.ndarray, "sample lead region level"]]
     num_epochs: int | None = None
+    sees_calendar: bool = False
 
 
 Fit = Callable[[str, SeriesProblem, TrainingPart, SeriesWindows | None, int], Variants]
@@ -157,44 +146,12 @@ def _of_penalties(
 def _network(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
-    """Trains a network; it stops by the validation windows, or after all epochs where there are none."""
-    mean, std = series_scale(part.own)
-    own = _float32(_in_units(part.own, mean, std))
-    held_out = None if validation is None else _float32(_in_units(validation, mean, std))
-
-    def init(key: Any) -> Any:
-        return NETWORKS[method](
-            own, hidden_size=problem.hidden_size, kind="gru", levels=problem.levels, key=key, dtype=jnp.float32
-        )
-
-    run = fit(
-        own,
-        init=init,
-        keys=jax.random.key(problem.seed)[None],
-        optimizer=make_optimizer(3e-3, clip_norm=1.0),
-        num_epochs=num_epochs,
-        batch_size=min(32, len(own.targets)),
-        loss=WindowLoss(),
-        validation=held_out,
-        patience=None if validation is None else 20,
+    trained = train_network(method, problem, part, validation, num_epochs)
+    seen = part._replace(windows=trained.windows)
+    name = f"network, {trained.num_epochs} epochs"
+    return _single(name, trained.network, seen)._replace(
+        num_epochs=trained.num_epochs, sees_calendar=NETWORKS[method].sees_calendar
     )
-    losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
-    if not np.isfinite(losses).any():
-        raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
-    best = num_epochs if validation is None else int(np.nanargmin(losses)) + 1
-    network = jax.tree.map(lambda a: a[0], run.models)
-    network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
-    return _single(f"network, {best} epochs", network, part)._replace(num_epochs=best)
-
-
-def _in_units(windows: SeriesWindows, mean: Array, std: Array) -> SeriesWindows:
-    """Standardises every series, so that float32 rounds none by its level."""
-    targets = jnp.where(windows.weights > 0, (windows.targets - mean) / std, 0)
-    return windows._replace(history=(windows.history - mean) / std, targets=targets)
-
-
-def _float32(windows: SeriesWindows) -> SeriesWindows:
-    return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, windows)
 
 
 def _users(

@@ -7,14 +7,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.checks import Checked, check_leads, check_model, check_texts, check_whole
+from jaxcast.checks import Checked, check_flag, check_leads, check_model, check_texts, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.io.dates import parse_date
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.calibration import CalibratedForecaster
 from jaxcast.series.problem import SeriesProblem, windows_of
-from jaxcast.series.samples import SeriesWindows
+from jaxcast.series.samples import SeriesWindows, with_slots
 from jaxcast.series.tables import SeriesTable, newest_row
 
 KINDS = ("past_covariates", "future_covariates", "static_covariates")
@@ -59,6 +59,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         past_covariates: names of the covariates that are known up to the newest date.
         future_covariates: names of those that are known of the dates to forecast.
         static_covariates: names of those that are one number for each series.
+        sees_calendar: whether its first covariate is the slot of the week.
 
     Raises:
         InputError: when saved, loaded or called, for arrays or a table that do not fit it.
@@ -87,10 +88,17 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
     past_covariates: tuple[str, ...] = static(default=())
     future_covariates: tuple[str, ...] = static(default=())
     static_covariates: tuple[str, ...] = static(default=())
+    sees_calendar: bool = static(default=False)
 
     @classmethod
     def of(
-        cls, forecaster: CalibratedForecaster, table: SeriesTable, problem: SeriesProblem, *, method: str
+        cls,
+        forecaster: CalibratedForecaster,
+        table: SeriesTable,
+        problem: SeriesProblem,
+        *,
+        method: str,
+        sees_calendar: bool = False,
     ) -> "SeriesModel":
         """Makes the model of a table.
 
@@ -99,6 +107,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             table: the table.
             problem: with the leads and the size of histories.
             method: the name of the method.
+            sees_calendar: whether its first covariate is the slot of the week.
 
         Returns:
             The model.
@@ -113,6 +122,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             float(np.nanmin(table.values)),
             method,
             **table.covariate_names,
+            sees_calendar=sees_calendar,
         )
 
     @property
@@ -135,6 +145,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         for name in ("step", "method", "learned_until"):
             check_texts(name, [getattr(self, name)])
         check_texts("covariates", [name for kind in KINDS for name in getattr(self, kind)], least=0)
+        check_flag("sees_calendar", self.sees_calendar)
         parse_date(self.learned_until, "learned_until")
         lower = self.forecaster.lower
         if lower is not None and lower > self.lowest:
@@ -211,7 +222,10 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         Returns:
             The windows.
         """
-        return windows_of(table, self.history_size, self.leads, newest)
+        windows = windows_of(table, self.history_size, self.leads, newest)
+        if not self.sees_calendar:
+            return windows
+        return with_slots(windows, table.calendar.slots(np.asarray(windows.rows)[:, 0] - self.leads[0]))
 
     def forecast(self, table: SeriesTable, *, at: str | None = None, what: str = "the table") -> SeriesForecast:
         """Forecasts the series of a table from its newest date, or from any other.

@@ -218,6 +218,45 @@ def _with_covariates(samples: SeriesWindows, parts: list[Array]) -> SeriesWindow
     )
 
 
+def with_slots(samples: SeriesWindows, slots: Float[Any, " sample"]) -> SeriesWindows:
+    """Adds the slot of the week in which each history ends, as the first covariate.
+
+    Args:
+        samples: with or without covariates.
+        slots: of each sample.
+
+    Returns:
+        The samples.
+    """
+    first = jnp.asarray(slots, samples.history.dtype)[:, None]
+    known = samples.covariates
+    if known is None:
+        return samples._replace(covariates=first)
+    if known.ndim == 3:
+        first = jnp.broadcast_to(first[:, None], (*known.shape[:2], 1))
+    return samples._replace(covariates=jnp.concatenate([first, known], -1))
+
+
+def at_lags(samples: SeriesWindows, lags: Sequence[int]) -> SeriesWindows:
+    """Takes some steps of histories of consecutive ones.
+
+    Args:
+        samples: of consecutive steps.
+        lags: steps back from the newest value.
+
+    Returns:
+        The samples, whose histories are shorter.
+
+    Raises:
+        InputError: for lags that are no different whole numbers, or longer than the histories.
+    """
+    steps = _steps_of(None, lags)
+    size = samples.history.shape[1]
+    if samples.lags is not None or steps[0] >= size:
+        raise InputError(f"expected windows of {steps[0] + 1} consecutive steps or more, got {size}")
+    return samples._replace(history=samples.history[:, size - 1 - np.asarray(steps)], lags=WindowLags(steps))
+
+
 def check_samples(samples: SeriesWindows) -> None:
     """Refuses samples with NaN or infinity where something is to be learned.
 

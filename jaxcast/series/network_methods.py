@@ -1,0 +1,141 @@
+"""The networks of `fit_series`: how each is made for a problem, and how it is trained."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxcast.errors import InputError
+from jaxcast.nn.layers import Buffer
+from jaxcast.series.global_network import GlobalNetwork
+from jaxcast.series.problem import SeriesProblem, TrainingPart, with_targets
+from jaxcast.series.recurrent_networks import AttentionNetwork, HierarchicalNetwork, IndependentNetwork
+from jaxcast.series.samples import SeriesWindows, at_lags, with_slots
+from jaxcast.series.scaling import series_scale
+from jaxcast.series.window_network import WindowLoss
+from jaxcast.training.fitting import fit
+from jaxcast.training.optimizers import make_optimizer
+
+
+class NetworkMethod(NamedTuple):
+    """A network of `fit_series`.
+
+    Args:
+        make: (training windows, problem, key) -> network.
+        sees: the steps of a history that it takes: "all", "lags", those of regressions, or
+            "newest", the consecutive ones of these.
+        sees_calendar: whether its first covariate is the slot of the week, where the table has one.
+    """
+
+    make: Callable[[SeriesWindows, SeriesProblem, Any], Any]
+    sees: Literal["all", "lags", "newest"] = "all"
+    sees_calendar: bool = False
+
+
+class TrainedNetwork(NamedTuple):
+    """A network that has learned from a part.
+
+    Args:
+        network: the network.
+        windows: all of the problem, as it sees them.
+        num_epochs: passes over its windows.
+    """
+
+    network: Any
+    windows: SeriesWindows
+    num_epochs: int
+
+
+def _recurrent(network: Any) -> NetworkMethod:
+    return NetworkMethod(
+        lambda windows, problem, key: network(
+            windows, hidden_size=problem.hidden_size, kind="gru", levels=problem.levels, key=key, dtype=jnp.float32
+        )
+    )
+
+
+NETWORKS: dict[str, NetworkMethod] = {
+    "independent_network": _recurrent(IndependentNetwork),
+    "hierarchical_network": _recurrent(HierarchicalNetwork),
+    "attention_network": _recurrent(AttentionNetwork),
+    "global_network": _recurrent(GlobalNetwork),
+}
+
+
+def train_network(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> TrainedNetwork:
+    """Trains a network; it stops by the validation windows, or after all epochs where there are none.
+
+    Args:
+        method: its name.
+        problem: with the windows.
+        part: that is learned from.
+        validation: windows by which it stops; None to learn for all epochs.
+        num_epochs: the most passes over its windows.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: for losses that are not finite.
+    """
+    windows = seen_by(NETWORKS[method], part.windows, problem)
+    own = with_targets(windows)
+    mean, std = series_scale(own)
+    learned = _float32(_in_units(own, mean, std))
+    held_out = None
+    if validation is not None:
+        held_out = _float32(_in_units(seen_by(NETWORKS[method], validation, problem), mean, std))
+
+    def init(key: Any) -> Any:
+        return NETWORKS[method].make(learned, problem, key)
+
+    run = fit(
+        learned,
+        init=init,
+        keys=jax.random.key(problem.seed)[None],
+        optimizer=make_optimizer(3e-3, clip_norm=1.0),
+        num_epochs=num_epochs,
+        batch_size=min(32, len(learned.targets)),
+        loss=WindowLoss(),
+        validation=held_out,
+        patience=None if validation is None else 20,
+    )
+    losses = np.asarray(run.losses if validation is None else run.validation_losses)[0]
+    if not np.isfinite(losses).any():
+        raise InputError(f"{method} does not learn: its losses are not finite; leave it out")
+    best = num_epochs if validation is None else int(np.nanargmin(losses)) + 1
+    network = jax.tree.map(lambda a: a[0], run.models)
+    network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
+    return TrainedNetwork(network, windows, best)
+
+
+def seen_by(method: NetworkMethod, windows: SeriesWindows, problem: SeriesProblem) -> SeriesWindows:
+    """Returns windows as a network takes them: some steps of history, and perhaps the calendar.
+
+    Args:
+        method: the network.
+        windows: of the problem.
+        problem: with the lags and the calendar.
+    """
+    if method.sees != "all":
+        newest = next(k for k in range(len(problem.lags) + 1) if k not in problem.lags)
+        windows = at_lags(windows, problem.lags if method.sees == "lags" else range(newest))
+    calendar = problem.table.calendar
+    if not method.sees_calendar or not calendar.slots_per_day:
+        return windows
+    return with_slots(windows, calendar.slots(np.asarray(windows.rows)[:, 0] - problem.leads[0]))
+
+
+def _in_units(windows: SeriesWindows, mean: Array, std: Array) -> SeriesWindows:
+    """Standardises every series, so that float32 rounds none by its level."""
+    targets = jnp.where(windows.weights > 0, (windows.targets - mean) / std, 0)
+    return windows._replace(history=(windows.history - mean) / std, targets=targets)
+
+
+def _float32(windows: SeriesWindows) -> SeriesWindows:
+    return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, windows)
