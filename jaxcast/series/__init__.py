@@ -24,6 +24,9 @@ from jaxcast.series.fit import MethodScores as MethodScores
 from jaxcast.series.fit import SeriesFit as SeriesFit
 from jaxcast.series.fit import fit_series as fit_series
 from jaxcast.series.global_network import GlobalNetwork as GlobalNetwork
+from jaxcast.series.graph_files import read_adjacency as read_adjacency
+from jaxcast.series.graph_files import read_coordinates as read_coordinates
+from jaxcast.series.graph_files import read_distances as read_distances
 from jaxcast.series.graph_network import GraphNetwork as GraphNetwork
 from jaxcast.series.graph_places import graph_from_coordinates as graph_from_coordinates
 from jaxcast.series.graph_places import graph_from_distances as graph_from_distances
@@ -67,9 +70,7 @@ from jaxcast.series.regression_path import fit_regression_path as fit_regression
 from jaxcast.series.samples import SeriesWindows as SeriesWindows
 from jaxcast.series.samples import series_windows as series_windows
 from jaxcast.series.sensor_files import SensorData as SensorData
-from jaxcast.series.sensor_files import read_distances as read_distances
 from jaxcast.series.sensor_files import read_sensors as read_sensors
-from jaxcast.series.table_reader import read_adjacency as read_adjacency
 from jaxcast.series.table_reader import read_series as read_series
 from jaxcast.series.tables import CovariateNames as CovariateNames
 from jaxcast.series.tables import SeriesTable as SeriesTable

@@ -90,7 +90,8 @@ def common_scale(
     if (is_target & ~(std > 0)).any():
         raise InputError(f"all series have the one value {mean.ravel()[0]:g} in the training part; leave them out")
     std = np.where(std > 0, std, 1)
-    return tuple(jnp.broadcast_to(jnp.asarray(a, samples.history.dtype), series) for a in (mean, std))
+    dtype = samples.history.dtype
+    return jnp.broadcast_to(jnp.asarray(mean, dtype), series), jnp.broadcast_to(jnp.asarray(std, dtype), series)
 
 
 def filled(history: Float[Array, "..."], first: Float[Array, " region *feature"]) -> Float[Array, "..."]:

@@ -20,11 +20,11 @@ from jaxcast.series.file_checks import (
     texts_of,
     zero_notes,
 )
+from jaxcast.series.graph_files import read_distances
 
 VALUE_KEYS = ("counts", "data", "values", "arr_0", "array")
 NAME_KEYS = ("names", "ids")
 GRAPH = "graph_"
-ORIGIN_NAMES, TARGET_NAMES, COST_NAMES = ("from", "origin"), ("to", "destination"), ("cost", "distance", "dist")
 
 
 class SensorData(NamedTuple):
@@ -191,77 +191,3 @@ def _dates(archive: Archive, length: int) -> np.ndarray | None:
             f"{shown(archive.path)}: expected {counted(length, 'date')}, one for each row, got shape {dates.shape}"
         )
     return np.asarray(dates)
-
-
-@checked
-def read_distances(
-    path: Path | str, names: Sequence[str], *, symmetric: bool = False, others: bool = False
-) -> Float[np.ndarray, "node node"]:
-    """Reads distances between sensors from a table of from, to and cost.
-
-    Such a table comes with PEMS03 to PEMS08 and, as distances_la_2012.csv, with METR-LA. Where a
-    pair is listed twice, the shorter distance counts.
-
-    Args:
-        path: a .csv with the columns from, to and cost (or distance).
-        names: of the sensors, in the order that is wanted.
-        symmetric: whether a distance holds in both directions, as in PEMS03 to PEMS08, which list
-            each pair once.
-        others: whether the table may hold sensors besides these, as that of METR-LA does; they are
-            left out.
-
-    Returns:
-        The distance from row to column: 0 on the diagonal, infinite for pairs that are not listed.
-
-    Raises:
-        InputError: for sensors that are not known, with the line, distances that are negative or
-            missing, and a table that has none between these sensors.
-
-    Example:
-        >>> import jaxcast, pathlib, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "distances.csv"
-        >>> _ = file.write_text("from,to,cost\\n9,7,1.5\\n7,8,2\\n")
-        >>> jaxcast.series.read_distances(file, ("7", "8", "9"), symmetric=True).tolist()
-        [[0.0, 2.0, 1.5], [2.0, 0.0, inf], [1.5, inf, 0.0]]
-    """
-    path, names = Path(path), tuple(names)
-    refuse_pickle(path)
-    columns = read_columns(path)
-    called = []
-    for usual in (ORIGIN_NAMES, TARGET_NAMES, COST_NAMES):
-        found = [name for name in columns.by_name if name.lower() in usual]
-        if not found:
-            raise InputError(
-                f"{shown(path)}: expected columns from, to and cost, got {shown(', '.join(columns.by_name))}; rename "
-                f"the one that is {usual[0]}"
-            )
-        called.append(found[0])
-    costs = numbers_of(columns, called[2])
-    if (bad := ~(costs >= 0)).any():
-        at = int(np.argmax(bad))
-        raise InputError(f"{columns.where(at)}: expected a distance that is not negative, got {costs[at]}; fix it")
-    number = {name: k for k, name in enumerate(names)}
-    ends = np.stack([_numbers(columns.by_name[name], number) for name in called[:2]], 1)
-    known = (ends >= 0).all(1)
-    if not known.all() and not others:
-        at = int(np.argmin(known))
-        text = columns.by_name[called[int(np.argmax(ends[at] < 0))]][at]
-        raise InputError(
-            f"{columns.where(at)}: {shown(repr(text))} is none of the {counted(len(names), 'sensor')}; remove that "
-            "line, or leave such lines out with others=True"
-        )
-    if not known.any():
-        raise InputError(
-            f"{shown(path)} holds no distance between the {counted(len(names), 'sensor')}, which are called "
-            f"{shown(', '.join(names[:3]))} ...; give its sensors the same names"
-        )
-    distances = np.full((len(names), len(names)), np.inf)
-    np.minimum.at(distances, tuple(ends[known].T), costs[known])
-    if symmetric:
-        distances = np.minimum(distances, distances.T)
-    np.fill_diagonal(distances, 0.0)
-    return distances
-
-
-def _numbers(texts: Sequence[str], number: dict[str, int]) -> np.ndarray:
-    return np.asarray([number.get(text.strip(), -1) for text in texts])

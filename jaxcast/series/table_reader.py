@@ -8,10 +8,8 @@ from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.io.archives import check_is_file, read_archive, refuse_pickle
 from jaxcast.io.tables import Columns, column_called, dates_of, numbers_of, read_columns, time_column
 from jaxcast.series.calendars import DAY, Calendar, calendar_of
-from jaxcast.series.file_checks import check_weights
 from jaxcast.series.tables import CovariateNames, SeriesTable, newest_row
 
 TIME_NAMES = ("time", "date", "ds", "datetime", "timestamp", "week", "month", "day")
@@ -206,60 +204,3 @@ def _missing(table: SeriesTable, rows: np.ndarray) -> tuple[str, ...]:
             )
     others = np.sort(empty.any(0))[::-1][5:].sum()
     return (*notes, f"{others} more series have missing values") if others else tuple(notes)
-
-
-def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, "region region"]:
-    """Reads how close series are to each other.
-
-    Args:
-        path: a .csv whose header names the series in any order; the rows are in the order of the
-            header, and a first column may name them. Or a .npy, (series, series), in the order of
-            `names`.
-        names: of the series, in the order that is wanted.
-
-    Returns:
-        The closeness of each series to every other.
-
-    Raises:
-        InputError: for a table that is not square, or of other series, for negative numbers, and
-            for a pickle, which could run code.
-
-    Example:
-        >>> import jaxcast, pathlib, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "adjacency.csv"
-        >>> _ = file.write_text("south,north\\n1,0.5\\n0.25,1\\n")
-        >>> jaxcast.series.read_adjacency(file, ("north", "south")).tolist()
-        [[1.0, 0.25], [0.5, 1.0]]
-    """
-    path = Path(path)
-    refuse_pickle(path)
-    if path.suffix == ".npy":
-        check_is_file(path, "a .csv or .npy")
-        return check_weights(shown(path), read_archive(path).named("array"), names)
-    columns = read_columns(path)
-    header = list(columns.by_name)
-    if len(header) == len(names) + 1 and header[0] not in names:
-        rows = [text.strip() for text in columns.by_name[header[0]]]
-        header = header[1:]
-        if rows != header:
-            raise InputError(
-                f"{shown(path)}: rows and columns must have the same names in the same order; sort one of them"
-            )
-    if sorted(header) != sorted(names):
-        missing, unknown = sorted({*names} - {*header})[:5], sorted({*header} - {*names})[:5]
-        raise InputError(
-            f"{shown(path)} is for other series than the data: "
-            f"{shown(_listed('it lacks', missing))}{shown(_listed('it also has', unknown))}give one column for each"
-        )
-    closeness = np.stack([numbers_of(columns, name) for name in header], 1)
-    if closeness.shape[0] != closeness.shape[1] or not (closeness >= 0).all():
-        raise InputError(
-            f"{shown(path)}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; "
-            "fix it"
-        )
-    order = [header.index(name) for name in names]
-    return closeness[np.ix_(order, order)]
-
-
-def _listed(what: str, names: Sequence[str]) -> str:
-    return f"{what} {', '.join(names)}; " if names else ""

@@ -11,8 +11,8 @@ import pytest
 import jaxcast
 from experiments.datasets import read_folder
 from jaxcast.cli.main import parse
+from jaxcast.series.graph_files import read_adjacency
 from jaxcast.series.methods import check_methods
-from jaxcast.series.table_reader import read_adjacency
 from tests.series import faults
 
 NAN = np.nan

@@ -18,9 +18,10 @@ from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
 from jaxcast.series.fit import SeriesFit, search
+from jaxcast.series.graph_files import read_adjacency
 from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_methods, chosen_methods
 from jaxcast.series.problem import SeriesProblem, series_problem
-from jaxcast.series.table_reader import read_adjacency, read_series
+from jaxcast.series.table_reader import read_series
 from jaxcast.series.tables import SeriesTable
 
 NAMES = Names(OWN_METHODS, (TrainableForecaster,))
