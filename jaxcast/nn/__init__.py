@@ -1,4 +1,4 @@
-"""Recurrent layers, over a whole sequence or one step at a time, and convolutions over graphs."""
+"""Recurrent layers, over a whole sequence or one step at a time, and convolutions over graphs and time."""
 
 from jaxcast.nn.graph import backward_transition as backward_transition
 from jaxcast.nn.graph import both_transitions as both_transitions
@@ -17,3 +17,4 @@ from jaxcast.nn.rnn import RNN as RNN
 from jaxcast.nn.self_attention import SelfAttention as SelfAttention
 from jaxcast.nn.stack import Bidirectional as Bidirectional
 from jaxcast.nn.stack import Stack as Stack
+from jaxcast.nn.temporal_convolution import TemporalConvolution as TemporalConvolution

@@ -1,0 +1,1 @@
+"""Trained forecasters of series that are the nodes of graphs."""
