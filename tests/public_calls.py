@@ -314,6 +314,16 @@ CALLS = {
         (series_windows(), jaxcast.series.neighbour_weights(2, everyone=True).round() + 1),
         {},
     ),
+    "fit_lasso": lambda: (
+        lambda s: jaxcast.series.fit_lasso(s, inputs=lag_inputs(), penalty=0.1),
+        (series_windows(),),
+        {},
+    ),
+    "fit_lasso_path": lambda: (
+        lambda s: jaxcast.series.fit_lasso_path(s, inputs=lag_inputs(), penalties=(0.1, 0.01)),
+        (series_windows(),),
+        {},
+    ),
     "fit_lag_regression": lambda: (
         jaxcast.series.fit_lag_regression,
         (series_windows(),),

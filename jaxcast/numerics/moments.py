@@ -16,10 +16,12 @@ class Moments(NamedTuple):
     Args:
         features: products of features with each other.
         targets: products of features with targets.
+        squares: of the targets.
     """
 
     features: Float[Array, "*own feature feature"]
     targets: Float[Array, "*own feature target"]
+    squares: Float[Array, "*own target"]
 
 
 def ridge_of_moments(
@@ -37,7 +39,7 @@ def ridge_of_moments(
     Returns:
         W without the constant's row, and b.
     """
-    gram, targets = moments
+    gram, targets, _ = moments
     count, sums, middle = gram[..., -1:, -1:], gram[..., :-1, -1:], targets[..., -1:, :]
     centred = gram[..., :-1, :-1] - jnp.matmul(sums, jnp.swapaxes(sums, -1, -2), precision="highest") / count
     values, vectors = jnp.linalg.eigh(centred)

@@ -53,6 +53,8 @@ from jaxcast.series.inputs import RegressionInputs as RegressionInputs
 from jaxcast.series.inputs import Window as Window
 from jaxcast.series.lags import LagInputs as LagInputs
 from jaxcast.series.lags import lag_inputs as lag_inputs
+from jaxcast.series.lasso import fit_lasso as fit_lasso
+from jaxcast.series.lasso import fit_lasso_path as fit_lasso_path
 from jaxcast.series.methods import TrainableForecaster as TrainableForecaster
 from jaxcast.series.model import SeriesForecast as SeriesForecast
 from jaxcast.series.model import SeriesModel as SeriesModel

@@ -52,6 +52,7 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         components: principal components of all series' windows, or None.
         centred: whether each series is taken less its mean.
         target_features: the features that are forecast; () where histories have no feature axis.
+        neighbour_lags: lags of all groups but a region's own; None for the same.
 
     Raises:
         InputError: when called without the covariates of the training samples, or with histories of
@@ -78,13 +79,16 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
     components: Any = None
     centred: bool = static(default=False)
     target_features: tuple[int, ...] = static(default=())
+    neighbour_lags: tuple[int, ...] | None = static(default=None)
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a part of a regression."""
         check_floats(self)
         if not isinstance(self.lags, tuple) or not self.lags:
             raise InputError(f"lags must be at least one whole number, got {shown(self.lags)}")
-        for lag in self.lags:
+        if not isinstance(self.neighbour_lags, tuple | None):
+            raise InputError(f"neighbour_lags must be whole numbers, or none, got {shown(self.neighbour_lags)}")
+        for lag in (*self.lags, *self._others):
             check_whole("every lag", lag, least=0)
         check_whole("num_covariates", self.num_covariates, least=0)
         check_choice("transform", self.transform, tuple(TRANSFORMS))
@@ -107,10 +111,26 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
     @property
     def num_features(self) -> int:
         """The features of each region."""
-        per_group = len(self.lags) + (self.level == "window")
+        num_others = self.neighbour_weights.shape[1] - 1
+        per_number = len(self.lags) + num_others * len(self._others)
+        per_number += (1 + num_others) * (self.level == "window")
         num_components = 0 if self.components is None else self.components.shape[-1]
-        num_groups = self.neighbour_weights.shape[1] * (self.mean.shape[1] if self.target_features else 1)
-        return num_groups * per_group + num_components + self.num_covariates
+        return self._num_numbers * per_number + num_components + self.num_covariates
+
+    @property
+    def least_history(self) -> int:
+        """The steps of history that are seen."""
+        return max(*self.lags, *self._others, 0) + 1
+
+    @property
+    def _others(self) -> tuple[int, ...]:
+        """The lags of neighbours."""
+        return self.lags if self.neighbour_lags is None else self.neighbour_lags
+
+    @property
+    def _num_numbers(self) -> int:
+        """How many numbers of a region are seen: its features, or one."""
+        return self.mean.shape[1] if self.target_features else 1
 
     @checked
     def __call__(
@@ -154,7 +174,7 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         own: Any = slice(None),
     ) -> Window:
         """The window of some of the regions, whose numbers are `own`."""
-        check_history(history, self.target_features, series=self.mean.shape, least=max(self.lags, default=0) + 1)
+        check_history(history, self.target_features, series=self.mean.shape, least=self.least_history)
         values = filled(history, self.mean)
         raw, scale = self._raw(values, weights)
         by_region = values[..., 0] if self.target_features else values
@@ -182,8 +202,13 @@ class LagInputs(Checked, RegressionInputs, name="lag_inputs"):
         if self.level == "window":
             mean = mixed.mean(-1, keepdims=True) + 0.05
             mixed = mixed / mean
-        lagged = TRANSFORMS[self.transform](mixed)[..., [-1 - lag for lag in self.lags]]
-        features = [lagged.reshape(*lagged.shape[:-2], -1)]
+        mixed = TRANSFORMS[self.transform](mixed)
+        groups = [(mixed, self.lags)]
+        if self.neighbour_lags is not None:
+            own, others = jnp.split(mixed, [self._num_numbers], -2)
+            groups = [(own, self.lags), (others, self.neighbour_lags)]
+        lagged = [group[..., [-1 - lag for lag in lags]] for group, lags in groups if lags]
+        features = [one.reshape(*one.shape[:-2], -1) for one in lagged]
         if mean is not None:
             features.append(jnp.log(mean[..., 0]))
         if self.components is not None:
@@ -210,8 +235,10 @@ def lag_inputs(
     *,
     lags: Any,
     neighbour_weights: Float[Any, "region group source"] | None = None,
+    neighbour_lags: Any = None,
     transform: Transform = "none",
     level: Level = "series",
+    scale: Literal["series", "all"] = "series",
     num_components: int = 0,
     components_scale: float = 0.3,
     covariates_scale: float = 1.0,
@@ -224,8 +251,10 @@ def lag_inputs(
         lags: steps back from the newest value, which is 0.
         neighbour_weights: the groups of series that each region sees, by the function of this name;
             by default its own series only.
+        neighbour_lags: lags of all groups but a region's own; by default the same.
         transform: g, see `LagInputs`: "none", "sqrt" or "log".
         level: "series" or "window", see `LagInputs`.
+        scale: whether each series has its own std, or all share their root mean square.
         num_components: principal components of all series' windows that every region sees too.
         components_scale: standard deviation of these components.
         covariates_scale: factor of the covariates.
@@ -252,8 +281,13 @@ def lag_inputs(
     """
     lags = tuple(int(lag) for lag in lags)
     size, num_regions = samples.history.shape[1:3]
-    if not lags or not all(0 <= lag < size for lag in lags):
-        raise InputError(f"expected lags from 0 to below the {size} steps of a window, got {lags}")
+    others = None if neighbour_lags is None else tuple(int(lag) for lag in neighbour_lags)
+    if not lags or not all(0 <= lag < size for lag in (*lags, *(others or ()))):
+        raise InputError(
+            f"expected lags from 0 to below the {size} steps of a window, got {lags}"
+            + (f" and neighbour_lags {others}" if others else "")
+        )
+    check_choice("scale", scale, ("series", "all"))
     if transform not in TRANSFORMS or level not in LEVELS:
         raise InputError(
             f"transform must be none, sqrt or log and level series or window, got {shown(repr(transform))} and "
@@ -275,10 +309,13 @@ def lag_inputs(
             f"{neighbour_weights.shape}"
         )
     mean, std = series_scale(samples)
+    std = std if scale == "series" else jnp.broadcast_to(jnp.sqrt((std**2).mean(0)), std.shape)
     none = jnp.zeros(1)
     scales = jnp.asarray(components_scale), jnp.asarray(covariates_scale)
     inputs = LagInputs(mean, std, neighbour_weights, none, none + 1, *scales, 0, lags, transform, level)
-    inputs = dataclasses.replace(inputs, centred=centred, target_features=target_features_of(samples))
+    inputs = dataclasses.replace(
+        inputs, centred=centred, target_features=target_features_of(samples), neighbour_lags=others
+    )
     if num_components:
         inputs = dataclasses.replace(inputs, components=_principal(inputs, samples.history, num_components))
     raw = _features(inputs, samples.history).reshape(-1, inputs.num_features)

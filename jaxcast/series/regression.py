@@ -91,7 +91,7 @@ class LagRegression(WindowForecaster, Checked, FrozenPytree, name="lag_regressio
         if not isinstance(self.inputs, LagInputs):
             return own
         mean, num_covariates = self.inputs.mean, self.inputs.num_covariates
-        return own._replace(mean=mean, num_covariates=num_covariates, least_history=max(self.inputs.lags) + 1)
+        return own._replace(mean=mean, num_covariates=num_covariates, least_history=self.inputs.least_history)
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a regression."""

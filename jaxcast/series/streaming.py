@@ -41,11 +41,63 @@ def solve_streaming(
     Returns:
         The weights and the biases.
     """
+    moments = sum_moments(
+        samples,
+        inputs,
+        expansion,
+        power,
+        predict_change=predict_change,
+        each_region=each_region,
+        chunk_size=chunk_size,
+    )
+    return arranged(*ridge_of_moments(moments, penalty), samples, power)
+
+
+def sum_moments(
+    samples: SeriesWindows,
+    inputs: RegressionInputs,
+    expansion: Expansion,
+    power: Scalar,
+    *,
+    predict_change: bool,
+    each_region: bool,
+    chunk_size: int,
+) -> Moments:
+    """Sums the products of features and outputs, chunk by chunk; an output is a target at a lead.
+
+    Args:
+        samples: to learn from.
+        inputs: that turn histories into features.
+        expansion: phi.
+        power: of the scale, in the weights of errors.
+        predict_change: whether targets are relative to the newest value.
+        each_region: whether each region has weights of its own.
+        chunk_size: samples of a chunk.
+
+    Returns:
+        The moments of all outputs at once where they weight samples alike; else of one output each,
+        on a leading axis.
+    """
     is_shared = _has_same_weights(samples, power)
     options = {"predict_change": predict_change, "each_region": each_region, "is_shared": is_shared}
-    moments = _moments(samples, inputs, expansion, power, chunk_size=chunk_size, **options)
-    weights, bias = ridge_of_moments(moments, penalty)
-    if is_shared:  # (*region, feature, output)
+    return _moments(samples, inputs, expansion, power, chunk_size=chunk_size, **options)
+
+
+def arranged(
+    weights: Array, bias: Array, samples: SeriesWindows, power: Scalar
+) -> tuple[Float[Array, "*own lead_or_target feature"], Float[Array, "*own lead_or_target"]]:
+    """Brings the solutions of `sum_moments` into the axes of a `LagRegression`.
+
+    Args:
+        weights: slopes, as `ridge_of_moments` returns them.
+        bias: alike.
+        samples: that were learned from.
+        power: of the scale, in the weights of errors.
+
+    Returns:
+        The weights and the biases.
+    """
+    if _has_same_weights(samples, power):  # (*region, feature, output)
         weights = jnp.swapaxes(weights, -1, -2)
     else:  # (output, *region, feature, 1)
         weights, bias = jnp.moveaxis(weights[..., 0], 0, -2), jnp.moveaxis(bias[..., 0], 0, -1)
@@ -131,7 +183,9 @@ def _sums(phi: Array, targets: Array, weights: Array, *, each_region: bool, is_s
     def of_outputs(targets: Array, weights: Array) -> Moments:
         weighted = phi * weights[..., None]
         return Moments(
-            jnp.einsum(f"nrf,nrg->{own}fg", weighted, phi), jnp.einsum(f"nrf,nro->{own}fo", weighted, targets)
+            jnp.einsum(f"nrf,nrg->{own}fg", weighted, phi),
+            jnp.einsum(f"nrf,nro->{own}fo", weighted, targets),
+            jnp.einsum(f"nr,nro->{own}o", weights, targets**2),
         )
 
     if is_shared:
