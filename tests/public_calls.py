@@ -315,12 +315,12 @@ CALLS = {
         {},
     ),
     "fit_lasso": lambda: (
-        lambda s: jaxcast.series.fit_lasso(s, inputs=lag_inputs(), penalty=0.1),
+        lambda s: jaxcast.series.fit_lasso(s, inputs=inputs(), penalty=0.1),
         (series_windows(),),
         {},
     ),
     "fit_lasso_path": lambda: (
-        lambda s: jaxcast.series.fit_lasso_path(s, inputs=lag_inputs(), penalties=(0.1, 0.01)),
+        lambda s: jaxcast.series.fit_lasso_path(s, inputs=inputs(), penalties=(0.1, 0.01)),
         (series_windows(),),
         {},
     ),
