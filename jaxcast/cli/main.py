@@ -40,7 +40,7 @@ COMMANDS: dict[str, type] = {
     "hub pool": PoolHub,
     "hub forecast": ForecastHub,
 }
-TABLES = (".csv", ".parquet")
+TABLES = (".csv", ".parquet", ".npz", ".h5")
 
 
 def parse(args: list[str]) -> Any:

@@ -429,7 +429,7 @@ BAD = [
     (["series", "train", "wide.csv", "--levels", "0.9", "0.5", "--out", "x"], "levels must increase"),
     (["series", "train", "wide.csv", "--adjacency", "adjacency.csv", "--out", "x"], "for other series than the data: it lacks east; it also has west"),
     (["series", "train", "none.csv", "--out", "x"], "there is no table none.csv"),
-    (["series", "train", "--data", "truth.npz", "--out", "x"], "expected a table of series, .csv or .parquet, got truth.npz"),
+    (["series", "train", "--data", "truth.npz", "--out", "x"], "truth.npz has no dates; give --first-date"),
     (["pool", "train", "--trajectory", "wide.csv", "--candidates", "lorenz63(rho=[28, 30])", "--out", "x"], "a table with dates is for jaxcast series"),
     (["series", "train", "text.csv", "--out", "x"], r"text.csv, line 2: expected a number in column 'north', got 'many'"),
     (["series", "train", "day.csv", "--out", "x"], r"day.csv, line 2, column 'date': expected a date such as 2024-01-31, got '31.01.2021'"),

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxcast.checks import check_flag, check_texts
+from jaxcast.cli.series.data import COVARIATES, SensorDates, read_data
 from jaxcast.errors import InputError, shown
 from jaxcast.saving.models import load_model
 from jaxcast.series.model import SeriesModel
-from jaxcast.series.table_reader import read_series
 from jaxcast.series.tables import SeriesTable, newest_row
 
 
@@ -42,14 +42,8 @@ def load(folder: Path, data: Path) -> Loaded:
         raise InputError(
             f"{shown(folder)} holds no forecaster of series; a pool of candidate models is for jaxcast pool"
         )
-    columns = _columns_of(stored.attributes, folder)
-    table = read_series(
-        data,
-        **columns,
-        past_covariates=model.past_covariates,
-        future_covariates=model.future_covariates,
-        static_covariates=model.static_covariates,
-    )
+    columns, dates = _columns_of(stored.attributes, folder), _dates_of(stored.attributes, folder)
+    table, _ = read_data(data, columns, {kind: getattr(model, kind) for kind in COVARIATES}, dates)
     return Loaded(model, model.arranged(table, str(shown(data))))
 
 
@@ -71,6 +65,19 @@ def _columns_of(attributes: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"{shown(folder)} was not saved by `jaxcast series train`; load it in Python with jaxcast.load_model"
         ) from None
     return columns
+
+
+def _dates_of(attributes: dict[str, Any], folder: Path) -> SensorDates:
+    """How the file of sensors that was trained on was read."""
+    try:
+        dates = SensorDates(**attributes.get("sensors", {}))
+        check_texts("first_date", [dates.first_date] if dates.first_date is not None else [], least=0)
+        dates.check()
+    except (InputError, TypeError) as error:
+        raise InputError(
+            f"{shown(folder / 'pool.json')}, attributes: sensors: {shown(error)}; train and save it again"
+        ) from None
+    return dates
 
 
 def describe(table: SeriesTable, path: Path) -> list[str]:

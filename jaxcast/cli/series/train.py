@@ -11,6 +11,7 @@ from rich.table import Table
 from jaxcast.checks import check_leads, check_whole
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers, make_console
+from jaxcast.cli.series.data import COVARIATES, SensorDates, SeriesGraph, read_data, read_graph
 from jaxcast.cli.series.output import describe
 from jaxcast.errors import InputError, shown
 from jaxcast.io.run_folder import RunFolder
@@ -18,12 +19,11 @@ from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
 from jaxcast.series.fit import SeriesFit, search
-from jaxcast.series.graph_files import read_adjacency
 from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_methods, chosen_methods
 from jaxcast.series.problem import SeriesProblem, series_problem
-from jaxcast.series.table_reader import read_series
 from jaxcast.series.tables import SeriesTable
 
+GRAPH_FILES = ("adjacency", "distances", "coordinates")
 NAMES = Names(OWN_METHODS, (TrainableForecaster,))
 
 
@@ -41,7 +41,8 @@ class TrainSeries:
 
     data: Path
     """Table of dated series: .csv, or .parquet (which needs the extra hub). Wide, a date and a
-    column for each series; or long, with columns of date, series and value."""
+    column for each series; or long, with columns of date, series and value. Or values of sensors,
+    such as PEMS08.npz or metr-la.h5."""
     out: Path
     """Folder for the trained forecaster, its settings and scores."""
     horizon: int = 4
@@ -80,7 +81,18 @@ class TrainSeries:
     weekend."""
     adjacency: Path | None = None
     """Table (.csv) of how close series are, with their names as header: each series then sees the
-    mean of its neighbours."""
+    mean of its neighbours. Or a matrix (.npy) in the order of the series."""
+    distances: Path | None = None
+    """Instead, a table (.csv) of distances between series: from, to, cost."""
+    coordinates: Path | None = None
+    """Table (.csv) of the places of series: name, latitude, longitude, in degrees. They give the
+    graph where there are no other weights, and the map."""
+    first_date: str | None = None
+    """Date of the first row of a file of sensors that has no dates, such as PEMS08.npz."""
+    minutes: float | None = None
+    """Minutes between two rows of such a file."""
+    feature: int = 0
+    """Number of the feature to forecast where sensors have several, from 0."""
     lower: float | None = None
     """Smallest value that a series can have, such as 0 for counts."""
     validation_share: float = 0.2
@@ -99,29 +111,29 @@ class TrainSeries:
         console = make_console()
         self.check()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
-        table = read_series(
-            self.data,
-            **columns,
-            past_covariates=self.past_covariates,
-            future_covariates=self.future_covariates,
-            static_covariates=self.static_covariates,
-            business_days=self.business_days,
-        )
+        dates = SensorDates(self.first_date, self.minutes, self.feature)
+        dates.check()
+        covariates = {kind: getattr(self, kind) for kind in COVARIATES}
+        table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, dates)
         check_methods(self.method or None, len(table.names))
-        problem = self.problem(table)
+        files = {name: getattr(self, name) for name in GRAPH_FILES}
+        graph = read_graph(table.names, sensors, **files)
+        problem = self.problem(table, graph)
         methods = chosen_methods(self.method or None, problem)
         arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)
         folder = RunFolder.of(
             self,
-            reads=("data", "adjacency"),
+            reads=("data", *GRAPH_FILES),
             facts={"table": fingerprint((*arrays, problem.adjacency))},
             outputs=("results.json", "pool.json", "arrays.npz"),
         )
-        for line in describe(table, self.data):
+        for line in (*describe(table, self.data), *([] if graph is None else [graph.note])):
             announce(line)
         fitted = search(methods, problem)
         business_days = table.calendar.weekdays and not table.calendar.months
         attributes = {"columns": columns | {"business_days": business_days}, "trained_on": str(self.data)}
+        if sensors is not None:
+            attributes["sensors"] = dates._asdict()
         save_model(folder.path, fitted.model, attributes=attributes)
         folder.write_json("results.json", results_of(fitted, table))
         console.print(table_of(fitted))
@@ -140,7 +152,7 @@ class TrainSeries:
         if len(set(names)) < len(names):
             raise InputError(f"name each column once among covariates, got {shown(', '.join(names))}")
 
-    def problem(self, table: SeriesTable) -> SeriesProblem:
+    def problem(self, table: SeriesTable, graph: SeriesGraph | None = None) -> SeriesProblem:
         """Returns what is to be learned from a table."""
         if not self.leads and self.horizon >= len(table.values):
             raise InputError(
@@ -152,7 +164,7 @@ class TrainSeries:
             history_size=self.history_size,
             season=self.season,
             levels=self.levels,
-            adjacency=None if self.adjacency is None else read_adjacency(self.adjacency, table.names),
+            adjacency=None if graph is None else graph.adjacency,
             lower=self.lower,
             validation_share=self.validation_share,
             hidden_size=self.hidden_size,

@@ -1,0 +1,67 @@
+"""`jaxcast series train` on files of sensors, with graphs of distances and places."""
+
+import json
+
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.cli.main import parse
+
+
+def run(*args):
+    parse([str(arg) for arg in args]).run()
+
+
+@pytest.fixture
+def sensors(tmp_path):
+    """Three sensors for ten days of four slots; the second follows the first by one step."""
+    rng = np.random.default_rng(0)
+    values = 10 + np.sin(2 * np.pi * np.arange(40) / 4)[:, None] + rng.normal(size=(40, 3))
+    values[1:, 1] = values[:-1, 0]
+    np.savez(tmp_path / "PEMS00.npz", data=np.stack([np.zeros_like(values), values], -1))
+    (tmp_path / "distances.csv").write_text("from,to,cost\n0,1,1\n1,0,1\n1,2,2\n")
+    (tmp_path / "places.csv").write_text("id,lat,lon\n2,0,0.2\n0,0,0\n1,0,0.01\n")
+    return values
+
+
+OPTIONS = ("--horizon", 1, "--history-size", 3, "--season", 0, "--method", "ridge")
+DATES = ("--first-date", "2016-07-01", "--minutes", 360, "--feature", 1)
+
+
+def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys):
+    data, out = tmp_path / "PEMS00.npz", tmp_path / "model"
+    places = ("--coordinates", tmp_path / "places.csv", "--distances", tmp_path / "distances.csv")
+    run("series", "train", "--data", data, "--out", out, *OPTIONS, *DATES, *places)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "3 series, 40 dates, one every 6 hours" in printed
+    assert "3 nodes" in printed
+    weights = jaxcast.load_model(out).pool.forecaster.forecaster.inputs.neighbour_weights
+    # Sensor 2 lies 1 after sensor 1 and hears it; nobody hears sensor 2.
+    np.testing.assert_allclose(weights[:, 1], [[0, 1, 0], [1, 0, 0], [0, 1, 0]], atol=1e-12)
+    run("series", "forecast", "--model", out, "--data", data, "--out", tmp_path / "forecast.csv")
+    rows = (tmp_path / "forecast.csv").read_text().splitlines()
+    assert rows[1].startswith("0,2016-07-10T18:00:00,2016-07-11T00:00:00,1,")
+    record = json.loads((out / "config.json").read_text())["settings"]
+    assert record["minutes"] == 360
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "PEMS00.npz has no dates; give --first-date"),
+        (("--first-date", "2016-07-01", "--minutes", 0), "minutes must be a finite number and above 0"),
+        ((*DATES[:4], "--feature", 2), "--feature must be below the 2 of"),
+        ((*DATES, "--past-covariates", "heat"), "--past-covariates names a column"),
+        ((*DATES, "--coordinates", "few.csv"), "lacks 1 sensor, the first '2'; add a row"),
+        ((*DATES, "--distances", "unknown.csv"), "line 2: '9' is none of the 3 sensors"),
+        ((*DATES, "--distances", "distances.csv", "--adjacency", "distances.csv"), "got both; leave one out"),
+    ],
+)
+def test_bad_files_of_sensors_are_refused_in_one_line(sensors, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.csv").write_text("id,lat,lon\n0,0,0\n1,0,0.01\n")
+    (tmp_path / "unknown.csv").write_text("from,to,cost\n9,1,1\n")
+    with pytest.raises(jaxcast.InputError, match=message):
+        run("series", "train", "--data", "PEMS00.npz", "--out", "model", *OPTIONS, *options)
+    assert not (tmp_path / "model").exists()
