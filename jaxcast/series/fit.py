@@ -106,8 +106,8 @@ def fit_series(
         leads: instead of a horizon, certain steps ahead, rising.
         methods: names of methods: "last_value", "seasonal_last_value", "history_mean", "drift",
             "ridge", "ridge_each_series", "kernel_ridge", "independent_network",
-            "hierarchical_network", "attention_network", "global_network", and those of
-            `TrainableForecaster` classes. By default last values and regressions; networks take
+            "hierarchical_network", "attention_network", "global_network", "stgcn", "st_mgcn", and
+            those of `TrainableForecaster` classes. By default last values and regressions; networks take
             minutes.
         history_size: newest steps that a forecast sees; by default 20, or a tenth of the table
             where that is less.

@@ -6,11 +6,14 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
 from jaxcast.series.global_network import GlobalNetwork
+from jaxcast.series.graph_networks.st_mgcn import STMGCN
+from jaxcast.series.graph_networks.stgcn import STGCN
+from jaxcast.series.graph_similarity import graph_from_correlation
 from jaxcast.series.problem import SeriesProblem, TrainingPart, with_targets
 from jaxcast.series.recurrent_networks import AttentionNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.series.samples import SeriesWindows, at_lags, with_slots
@@ -18,6 +21,12 @@ from jaxcast.series.scaling import series_scale
 from jaxcast.series.window_network import WindowLoss
 from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
+
+NUM_NEIGHBOURS = 5
+"""Series that each listens to where no graph is given."""
+
+
+Sees = Literal["all", "lags", "newest"]
 
 
 class NetworkMethod(NamedTuple):
@@ -31,7 +40,7 @@ class NetworkMethod(NamedTuple):
     """
 
     make: Callable[[SeriesWindows, SeriesProblem, Any], Any]
-    sees: Literal["all", "lags", "newest"] = "all"
+    sees: Sees = "all"
     sees_calendar: bool = False
 
 
@@ -57,12 +66,57 @@ def _recurrent(network: Any) -> NetworkMethod:
     )
 
 
+def _on_graph(network: Any, sees: Sees, options: Callable[[SeriesProblem], dict[str, Any]]) -> NetworkMethod:
+    """Returns a network on the graph of a problem, which sees the calendar."""
+
+    def make(windows: SeriesWindows, problem: SeriesProblem, key: Any) -> Any:
+        own = {"graphs": training_graph(problem), "slots_per_day": problem.table.calendar.slots_per_day}
+        return network(windows, levels=problem.levels, key=key, **(own | options(problem)))
+
+    return NetworkMethod(make, sees, sees_calendar=True)
+
+
+def _of_stgcn(problem: SeriesProblem) -> dict[str, Any]:
+    return {"channels": ((problem.hidden_size,) * 2,) * 2}
+
+
+def _of_st_mgcn(problem: SeriesProblem) -> dict[str, Any]:
+    sizes = {"hidden_size": problem.hidden_size, "output_size": problem.hidden_size, "num_layers": 1}
+    return {"graphs": np.stack([training_graph(problem), correlation_graph(problem)])} | sizes
+
+
 NETWORKS: dict[str, NetworkMethod] = {
     "independent_network": _recurrent(IndependentNetwork),
     "hierarchical_network": _recurrent(HierarchicalNetwork),
     "attention_network": _recurrent(AttentionNetwork),
     "global_network": _recurrent(GlobalNetwork),
+    "stgcn": _on_graph(STGCN, "newest", _of_stgcn),
+    "st_mgcn": _on_graph(STMGCN, "lags", _of_st_mgcn),
 }
+
+
+def training_graph(problem: SeriesProblem) -> Float[np.ndarray, "node node"]:
+    """Returns the graph of a problem; without one, that of correlations over the first part.
+
+    Args:
+        problem: with an adjacency or without.
+    """
+    if problem.adjacency is None:
+        return correlation_graph(problem)
+    return np.where(np.eye(len(problem.adjacency)) > 0, 0, problem.adjacency)
+
+
+def correlation_graph(problem: SeriesProblem) -> Float[np.ndarray, "node node"]:
+    """Returns the graph in which each series listens to those that correlate with it most.
+
+    Args:
+        problem: with the values; only rows before the validation part count.
+    """
+    num_series = problem.table.values.shape[1]
+    if num_series == 1:
+        return np.zeros((1, 1))
+    count = min(NUM_NEIGHBOURS, num_series - 1)
+    return graph_from_correlation(problem.table.values, stop=problem.bounds[0], num_neighbours=count)
 
 
 def train_network(

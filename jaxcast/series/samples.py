@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_finite, check_whole
@@ -218,7 +218,7 @@ def _with_covariates(samples: SeriesWindows, parts: list[Array]) -> SeriesWindow
     )
 
 
-def with_slots(samples: SeriesWindows, slots: Float[Any, " sample"]) -> SeriesWindows:
+def with_slots(samples: SeriesWindows, slots: Num[Any, " sample"]) -> SeriesWindows:
     """Adds the slot of the week in which each history ends, as the first covariate.
 
     Args:

@@ -222,6 +222,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             target_features=self.target_features,
             mean=self.mean[...],
             num_covariates=self.num_covariates,
+            least_history=self.lags[0] + 1,
         )
 
     def _check(self, history: Array) -> None:

@@ -20,7 +20,7 @@ def sensors(tmp_path):
     values = 10 + np.sin(2 * np.pi * np.arange(40) / 4)[:, None] + rng.normal(size=(40, 3))
     values[1:, 1] = values[:-1, 0]
     np.savez(tmp_path / "PEMS00.npz", data=np.stack([np.zeros_like(values), values], -1))
-    (tmp_path / "distances.csv").write_text("from,to,cost\n0,1,1\n1,0,1\n1,2,2\n")
+    (tmp_path / "distances.csv").write_text("from,to,cost\n0,1,1\n1,0,1\n1,2,2\n2,0,6\n")
     (tmp_path / "places.csv").write_text("id,lat,lon\n2,0,0.2\n0,0,0\n1,0,0.01\n")
     return values
 
@@ -37,7 +37,7 @@ def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys)
     assert "3 series, 40 dates, one every 6 hours" in printed
     assert "3 nodes" in printed
     weights = jaxcast.load_model(out).pool.forecaster.forecaster.inputs.neighbour_weights
-    # Sensor 2 lies 1 after sensor 1 and hears it; nobody hears sensor 2.
+    # Sensor 2 comes after sensor 1 and hears it; sensor 0 is too far from 2 to hear it.
     np.testing.assert_allclose(weights[:, 1], [[0, 1, 0], [1, 0, 0], [0, 1, 0]], atol=1e-12)
     run("series", "forecast", "--model", out, "--data", data, "--out", tmp_path / "forecast.csv")
     rows = (tmp_path / "forecast.csv").read_text().splitlines()
