@@ -22,6 +22,10 @@ class Info(TypedDict, total=False):
         component_weights: shares that differ between the components of the state.
         head_weights: shares of each attention head.
         time_weights: attention to each step of the history.
+        attention: attention of each region's newest step to those of its history.
+        graph: weight with which each region listens to each other, as a network has learned it.
+        graphs: the graphs that a network was given.
+        gates: shares that gates let through.
         quantiles: the forecast's quantiles, levels last.
         spread: the forecast's standard deviation over seeds, ensemble members or the filter.
         regime: the hidden parameter or coordinates, estimated at this step.
@@ -39,6 +43,10 @@ class Info(TypedDict, total=False):
     component_weights: Float[Array, "*batch dim model"]
     head_weights: Float[Array, "*batch head model"]
     time_weights: Float[Array, "*batch region time"]
+    attention: Float[Array, "*batch region step"]
+    graph: Float[Array, "*batch region region"]
+    graphs: Float[Array, "graph region region"]
+    gates: Float[Array, "*batch number"]
     quantiles: Float[Array, "*batch level"]
     spread: Float[Array, "*batch dim"]
     regime: Float[Array, "*batch coordinate"]

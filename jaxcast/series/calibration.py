@@ -13,7 +13,7 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.features import check_history, flat, of_targets, target_features_of
-from jaxcast.series.samples import SeriesWindows, base_quantiles
+from jaxcast.series.samples import SeriesWindows, quantiles_of
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 
 _NEWEST = 9
@@ -139,7 +139,8 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
 
         Returns:
             The middle level, (*batch, lead, region), with a last axis of targets where histories
-            have one of features; and in `info["quantiles"]` all levels, on one more axis.
+            have one of features; and in `info["quantiles"]` all levels, on one more axis, beside
+            what else the forecaster tells.
 
         Raises:
             InputError: for histories of another shape.
@@ -147,9 +148,10 @@ class CalibratedForecaster(WindowForecaster, Checked, FrozenPytree, name="calibr
         check_history(history, self.target_features, series=self.forecaster.signature.series)
         if covariates is not None:
             covariates = (covariates - self.covariates_mean) / self.covariates_std
-        base = base_quantiles(self.forecaster, history, covariates)
+        output = self.forecaster(history) if covariates is None else self.forecaster(history, covariates)
+        base = quantiles_of(output)
         quantiles = shifted(base, self.shifts, self._widths(history), self.lower)
-        return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
+        return Output(quantiles[..., middle_of(self.levels)], output.info | {"quantiles": quantiles})
 
     def _widths(self, history: Array) -> Any:
         if not self.width_power:

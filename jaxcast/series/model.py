@@ -31,6 +31,8 @@ class SeriesForecast(NamedTuple):
         levels: of the quantiles, rising.
         forecast: the level nearest to 0.5.
         quantiles: at all levels.
+        info: what else the forecaster tells of this forecast, such as the weights of its attention
+            or the graph that it has learned.
     """
 
     names: tuple[str, ...]
@@ -40,6 +42,7 @@ class SeriesForecast(NamedTuple):
     levels: tuple[float, ...]
     forecast: Float[np.ndarray, "lead region"]
     quantiles: Float[np.ndarray, "lead region level"]
+    info: dict[str, Any]
 
 
 class SeriesModel(Checked, FrozenPytree, name="series_model"):
@@ -259,7 +262,8 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             )
         dates = tuple(table.date(origin + lead) for lead in self.leads)
         forecast = np.asarray(output.forecast)
-        return SeriesForecast(self.names, table.date(origin), self.leads, dates, self.levels, forecast, quantiles)
+        info = {name: np.asarray(array) for name, array in output.info.items() if name != "quantiles"}
+        return SeriesForecast(self.names, table.date(origin), self.leads, dates, self.levels, forecast, quantiles, info)
 
     def _origin(self, table: SeriesTable, at: str | None, what: str) -> int:
         """The row of the newest date that is seen."""

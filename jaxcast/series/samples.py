@@ -13,6 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_finite, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree, static
+from jaxcast.rollout import Output
 from jaxcast.series.features import TargetFeatures, check_targets, of_targets
 from jaxcast.tracing import is_traced
 
@@ -348,5 +349,14 @@ def base_quantiles(forecaster: Any, history: Float[Array, "..."], covariates: An
         history: as it takes it.
         covariates: as it takes them.
     """
-    output = forecaster(history) if covariates is None else forecaster(history, covariates)
-    return output.info.get("quantiles", output.forecast[..., None])
+    return quantiles_of(forecaster(history) if covariates is None else forecaster(history, covariates))
+
+
+def quantiles_of(output: Output) -> Float[Array, "..."]:
+    """Returns the quantiles of an output; of a point forecast, the forecast as the only level.
+
+    Args:
+        output: of a forecaster.
+    """
+    quantiles: Array = output.info.get("quantiles", output.forecast[..., None])
+    return quantiles

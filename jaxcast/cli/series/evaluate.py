@@ -61,10 +61,11 @@ class EvaluateSeries:
             reads=("model", "data"),
             facts={"table": fingerprint(table.values), "model": fingerprint(model.forecaster)},
         )
-        output = jax.jit(lambda f, *args: f(*args))(model.forecaster, windows.history, windows.covariates)
+        run = jax.jit(lambda f, *args: f(*args).info["quantiles"])
+        quantiles = run(model.forecaster, windows.history, windows.covariates)
         forecasts = {
             "last_value": LastValue(model.leads)(windows.history).forecast[..., None],
-            model.method: output.info["quantiles"],
+            model.method: quantiles,
         }
         rows = [
             {"method": method, "lead": lead, **scores.row()}
