@@ -324,6 +324,17 @@ CALLS = {
         (series_windows(),),
         {},
     ),
+    "fit_var": lambda: (lambda s: jaxcast.series.fit_var(s, penalty=0.1), (series_windows(),), {}),
+    "fit_var_path": lambda: (
+        lambda s: jaxcast.series.fit_var_path(s, penalties=(0.1, 1.0)).forecasts(s),
+        (series_windows(),),
+        {},
+    ),
+    "fit_star": lambda: (
+        lambda s, g: jaxcast.series.fit_star(s, graph=g),
+        (series_windows(), whole(2, 2)),
+        {},
+    ),
     "fit_lag_regression": lambda: (
         jaxcast.series.fit_lag_regression,
         (series_windows(),),

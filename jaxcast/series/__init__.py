@@ -1,5 +1,9 @@
 """Forecasters of related series: naive, regressions on lags, and networks, also on graphs."""
 
+from jaxcast.series.autoregression import VectorAutoregression as VectorAutoregression
+from jaxcast.series.autoregression import fit_star as fit_star
+from jaxcast.series.autoregression import fit_var as fit_var
+from jaxcast.series.autoregression import fit_var_path as fit_var_path
 from jaxcast.series.baselines import Drift as Drift
 from jaxcast.series.baselines import HistoryMean as HistoryMean
 from jaxcast.series.baselines import LastValue as LastValue
@@ -23,6 +27,9 @@ from jaxcast.series.expansions import random_reservoir_features as random_reserv
 from jaxcast.series.fit import MethodScores as MethodScores
 from jaxcast.series.fit import SeriesFit as SeriesFit
 from jaxcast.series.fit import fit_series as fit_series
+from jaxcast.series.forecaster_path import ForecasterPath as ForecasterPath
+from jaxcast.series.forecaster_path import PenaltyChoice as PenaltyChoice
+from jaxcast.series.forecaster_path import fit_best_penalty as fit_best_penalty
 from jaxcast.series.global_network import GlobalNetwork as GlobalNetwork
 from jaxcast.series.graph_files import read_adjacency as read_adjacency
 from jaxcast.series.graph_files import read_coordinates as read_coordinates
