@@ -97,7 +97,8 @@ def fit_var(
 ) -> VectorAutoregression:
     """Fits a vector autoregression by ridge regression, for all leads.
 
-        B_h, c_h = argmin sum_n | y_(n,h) - c_h - sum_l B_(h,l) u_(n,t-l) |^2 + penalty e |B_h std|^2
+        B_h, c_h = argmin sum_n | y_(n,h) - c_h - sum_l B_(h,l) u_(n,t-l) |^2
+                   + penalty e |B_h std|^2
 
     with each series in units of its standard deviation and e the mean eigenvalue of the matrix that
     is inverted. With fewer samples than series times lags it is meaningless without a penalty.
@@ -221,7 +222,9 @@ def _solve_each(
     """Solves for each lead and series by itself, from the samples whose target is known."""
 
     def of_lead(own: tuple[Array, Array]) -> tuple[Array, Array]:
-        one = lambda own: _solve_shared(phi, *own, mean, std, penalties, lags=lags)  # noqa: E731
+        def one(own: tuple[Array, Array]) -> tuple[Array, Array]:
+            return _solve_shared(phi, own[0], own[1], mean, std, penalties, lags=lags)
+
         alone = (own[0].T[:, :, None, None], own[1].T[:, :, None, None])
         slopes, bias = (a[:, 0, ..., 0] for a in jax.lax.map(one, alone))
         return jnp.moveaxis(slopes, 0, -1), jnp.moveaxis(bias, 0, -1)
