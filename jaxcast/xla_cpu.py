@@ -265,3 +265,23 @@ def wide_jit(function: Callable[..., Result], **options: Any) -> Callable[..., R
 
     wide = jax.jit(function, **options, compiler_options={"xla_cpu_prefer_vector_width": 512})
     return call
+
+
+def separate(function: Callable[..., Result], *args: Any) -> Result:
+    """Computes function(*args); on a CPU apart from the operations before and after it.
+
+    XLA merges sums of products with what uses them, and computes them again for each use. Results,
+    derivatives and batching are the same.
+
+    Args:
+        function: of arrays, the same object at every call.
+        args: its arguments.
+
+    Returns:
+        Its result.
+    """
+    compiled = jax.jit(function)
+    if jax.default_backend() != "cpu":
+        return compiled(*args)
+    with set_xla_metadata(inlineable="false"):
+        return compiled(*args)
