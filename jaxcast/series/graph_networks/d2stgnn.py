@@ -51,7 +51,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
 
     Args:
         samples: training samples; scales, leads and the steps of a history are theirs.
-        graphs: one graph (node, node) or several, (graph, node, node), which weigh the dynamic ones.
+        graphs: one graph (node, node) or several, (graph, node, node); they weigh the dynamic ones.
         key: for the initial weights.
         hidden_size: C, components of a step of a node. 16 for a small network.
         num_layers: layers, 2 for a small network.
@@ -91,14 +91,14 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.asarray([1.0, 2.0, 3.0])
-        >>> samples = jaxcast.series.series_windows(values, history_size=6, leads=(1, 2, 3, 4))
+        >>> samples = jaxcast.series.series_windows(values, history_size=4, leads=(1, 2, 3))
         >>> network = jaxcast.series.D2STGNN(
-        ...     samples, graphs=jnp.ones((3, 3)), hidden_size=4, num_layers=2, spatial_order=1,
-        ...     forecast_size=8, output_size=8, gap=2, key=jax.random.key(0),
+        ...     samples, graphs=jnp.ones((3, 3)), hidden_size=4, num_layers=1, spatial_order=1,
+        ...     forecast_size=8, output_size=8, key=jax.random.key(0),
         ... )
-        >>> output = network(samples.history)
+        >>> output = jax.jit(lambda history: network(history))(samples.history)
         >>> output.forecast.shape, output.info["graph"].shape
-        ((51, 4, 3), (51, 3, 3))
+        ((56, 3, 3), (56, 3, 3))
     """
 
     @checked

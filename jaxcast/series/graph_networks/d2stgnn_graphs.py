@@ -102,7 +102,7 @@ def static_graph(
     return jax.nn.softmax(jax.nn.relu(receivers @ sources.T), -1)
 
 
-def supports_of(graphs: Sequence[Float[Array, "*batch node node"]], order: int) -> Float[Array, "*batch node source"]:
+def supports_of(graphs: Sequence[Array], order: int) -> Float[Array, "*window node source"]:
     """Returns the powers 1 to `order` of all graphs side by side, none with a diagonal.
 
     Args:
