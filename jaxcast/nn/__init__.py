@@ -15,6 +15,8 @@ from jaxcast.nn.lstm import LSTMCarry as LSTMCarry
 from jaxcast.nn.network import Network as Network
 from jaxcast.nn.rnn import RNN as RNN
 from jaxcast.nn.self_attention import SelfAttention as SelfAttention
+from jaxcast.nn.sparse_graph import SparseGraph as SparseGraph
+from jaxcast.nn.sparse_graph import sparse_operators as sparse_operators
 from jaxcast.nn.stack import Bidirectional as Bidirectional
 from jaxcast.nn.stack import Stack as Stack
 from jaxcast.nn.temporal_convolution import TemporalConvolution as TemporalConvolution

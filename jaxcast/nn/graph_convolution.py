@@ -1,5 +1,7 @@
 """Convolutions over the nodes of graphs, and a graph that is learned."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,6 +11,10 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes, check_whole
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
+from jaxcast.nn.sparse_graph import SparseGraph
+
+Operators = Array | tuple[SparseGraph, ...]
+"""What a graph convolution multiplies by: (operator, node, node), or sparse ones."""
 
 
 class _PolynomialConvolution(nnx.Module):
@@ -40,13 +46,14 @@ class _PolynomialConvolution(nnx.Module):
 
     @checked
     def __call__(
-        self, inputs: Float[Array, "*batch node input_size"], operators: Float[Array, "*operator node node"]
+        self, inputs: Float[Array, "*batch node input_size"], operators: Any
     ) -> Float[Array, "*batch node output_size"]:
         """Convolves the features of the nodes.
 
         Args:
             inputs: the features.
             operators: one for each graph, (operator, node, node); a single one may be (node, node).
+                Or what `sparse_operators` makes of them.
 
         Returns:
             The outputs.
@@ -55,10 +62,9 @@ class _PolynomialConvolution(nnx.Module):
             InputError: for inputs or operators of other sizes.
         """
         kernel = self.kernel[...]
-        inputs, operators = jnp.asarray(inputs, kernel.dtype), jnp.asarray(operators, kernel.dtype)
-        self._check(inputs, operators)
+        inputs = jnp.asarray(inputs, kernel.dtype)
+        operators = self._checked(inputs, operators)
         *batch, num_nodes, input_size = inputs.shape
-        operators = operators.reshape(-1, num_nodes, num_nodes)
         # Nodes come first, so that one product with an operator serves the whole batch.
         values = jnp.moveaxis(inputs.reshape(-1, num_nodes, input_size), 1, 0)
         before = input_size > kernel.shape[-1]
@@ -66,17 +72,27 @@ class _PolynomialConvolution(nnx.Module):
         outputs = jnp.moveaxis(outputs, 0, 1).reshape(*batch, num_nodes, -1)
         return outputs if self.bias is None else outputs + self.bias[...]
 
-    def _check(self, inputs: Array, operators: Array) -> None:
-        size = self.kernel.shape[-2]
+    def _checked(self, inputs: Array, operators: Any) -> Operators:
+        """Returns the operators, (operator, node, node) or sparse ones, in the layer's dtype."""
+        size, dtype = self.kernel.shape[-2], self.kernel.dtype
         if inputs.ndim < 2 or inputs.shape[-1] != size:
             raise InputError(f"expected inputs (*batch, node, feature) of {size} features, got shape {inputs.shape}")
         num_nodes = inputs.shape[-2]
         expected = (self.num_operators, num_nodes, num_nodes)
-        if operators.shape not in (expected, expected[1:] if self.num_operators == 1 else expected):
-            raise InputError(f"expected operators of shape {expected} for these inputs, got {operators.shape}")
+        if isinstance(operators, tuple) and all(isinstance(operator, SparseGraph) for operator in operators):
+            made = tuple(operator.astype(dtype) for operator in operators)
+            shape: tuple[int, ...] = (len(made), *(made[0].num_nodes,) * 2) if made else (0,)
+            if shape == expected:
+                return made
+        else:
+            array = jnp.asarray(operators, dtype)
+            shape = array.shape
+            if shape == expected or (1, *shape) == expected:
+                return array.reshape(expected)
+        raise InputError(f"expected operators of shape {expected} for these inputs, got {shape}")
 
 
-def _graph_first(values: Array, operators: Array, kernel: Array, order: int, chebyshev: bool) -> Array:
+def _graph_first(values: Array, operators: Operators, kernel: Array, order: int, chebyshev: bool) -> Array:
     """Sums p_k(S) X W_k with the terms p_k(S) X from the lowest degree up; X is (node, window, feature)."""
     before, newest, terms = None, values[None], [values]
     for _ in range(order):
@@ -86,7 +102,7 @@ def _graph_first(values: Array, operators: Array, kernel: Array, order: int, che
     return jnp.concatenate(terms, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def _kernel_first(values: Array, operators: Array, kernel: Array, order: int, chebyshev: bool) -> Array:
+def _kernel_first(values: Array, operators: Operators, kernel: Array, order: int, chebyshev: bool) -> Array:
     """Sums p_k(S) (X W_k) from the highest degree down, by the schemes of Horner and Clenshaw."""
     own = [values @ weights for weights in kernel]
     if not order:
@@ -104,11 +120,16 @@ def _kernel_first(values: Array, operators: Array, kernel: Array, order: int, ch
     return own[0] + total.sum(0)
 
 
-def _products(operators: Array, values: Array) -> Array:
+def _products(operators: Operators, values: Array) -> Array:
     """Returns each operator times its values, (operator, node, window, feature); one set may serve all."""
-    num, num_nodes = operators.shape[:2]
+    num, num_nodes = len(operators), values.shape[1]
     flat = values.reshape(len(values), num_nodes, -1)
-    products = operators.reshape(-1, num_nodes) @ flat[0] if len(values) == 1 else operators @ flat
+    if isinstance(operators, tuple):
+        products = jnp.stack([operator @ flat[n % len(flat)] for n, operator in enumerate(operators)])
+    elif len(flat) == 1:
+        products = operators.reshape(-1, num_nodes) @ flat[0]
+    else:
+        products = operators @ flat
     return products.reshape(num, *values.shape[1:])
 
 

@@ -135,6 +135,43 @@ def test_convolutions_are_functions_of_eigenvalues(kind, term, sizes, order, num
     np.testing.assert_allclose(layer(jnp.asarray(inputs), jnp.asarray(operators)), expected, atol=1e-10)
 
 
+def with_hubs(num_nodes=40):
+    """A graph in which one node listens to all, one is heard by all, and some are alone."""
+    random = np.random.default_rng(4)
+    graph = np.where(random.random((num_nodes, num_nodes)) < 0.1, random.random((num_nodes, num_nodes)), 0)
+    graph[3], graph[:, 5] = 1.0, 2.0
+    graph[7:9], graph[:, 7:9] = 0, 0
+    return graph
+
+
+def test_sparse_products_are_dense_ones_with_gradients_both_ways():
+    graph, values = with_hubs(), jnp.asarray(draw(40, 6))
+    (sparse,) = jaxcast.nn.sparse_operators(graph)
+    assert len(sparse.by_receiver.neighbours) == len(sparse.by_sender.neighbours) == 4  # 8, 8, 16 and the rest
+    loss = jax.jit(jax.value_and_grad(lambda operator, x: jnp.sum(jnp.sin(operator @ x)), (0, 1), allow_int=True))
+    value, (of_graph, of_values) = loss(sparse, values)
+    expected, (of_dense, expected_of_values) = loss(jnp.asarray(graph), values)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(of_values, expected_of_values, atol=1e-12)
+    np.testing.assert_allclose(of_graph.weights, np.asarray(of_dense)[graph > 0], atol=1e-12)
+
+
+def test_a_graph_without_edges_gives_zeros():
+    (sparse,) = jaxcast.nn.sparse_operators(np.zeros((3, 3)))
+    np.testing.assert_array_equal(sparse @ jnp.ones((3, 2)), np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("kind", [ChebyshevConvolution, DiffusionConvolution])
+@pytest.mark.parametrize("sizes", [(2, 3), (3, 2)], ids=["graph first", "kernel first"])
+def test_convolutions_take_sparse_operators(kind, sizes):
+    layer, operators = make(kind, sizes, 3, 2)
+    inputs = jnp.asarray(draw(4, NUM_NODES, sizes[0]))
+    sparse = jaxcast.nn.sparse_operators(operators)
+    np.testing.assert_allclose(layer(inputs, sparse), layer(inputs, jnp.asarray(operators)), atol=1e-13)
+    with pytest.raises(jaxcast.InputError, match=r"\(2, 6, 6\) for these inputs, got \(1, 6, 6\)"):
+        layer(inputs, sparse[:1])
+
+
 @pytest.mark.parametrize("kind", [ChebyshevConvolution, DiffusionConvolution])
 def test_permuting_nodes_permutes_outputs(kind):
     layer, operators = make(kind, (2, 3), 2, 2)
@@ -169,6 +206,8 @@ def test_wrong_graphs_are_refused(without_type_checks):
         layer(inputs[..., :1], jnp.asarray(operators))
     with pytest.raises(jaxcast.InputError, match=r"a graph \(node, node\)"):
         jaxcast.nn.transition(np.ones((2, 3)))
+    with pytest.raises(jaxcast.InputError, match=r"finite operators .* got shape \(2, 3\)"):
+        jaxcast.nn.sparse_operators(np.ones((2, 3)))
     with pytest.raises(jaxcast.InputError, match="largest must be above 0"):
         jaxcast.nn.rescaled_laplacian(np.ones((2, 2)), largest=0)
     with pytest.raises(jaxcast.InputError, match="order"):
