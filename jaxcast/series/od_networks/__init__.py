@@ -1,0 +1,1 @@
+"""Networks that forecast origin-destination matrices."""

@@ -1,0 +1,76 @@
+"""Shapes of origin-destination matrices whose pairs of cells are the regions of forecasters."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcast.errors import InputError, shown
+from jaxcast.series.samples import SeriesWindows
+
+
+def num_cells_of(samples: SeriesWindows) -> int:
+    """Returns N of samples whose regions are the pairs origin * N + destination.
+
+    Args:
+        samples: of a network.
+
+    Raises:
+        InputError: for a number of regions that is no square, or several features.
+    """
+    if samples.features is not None:
+        raise InputError("expected trips (time, pair) without an axis of features; leave past_covariates out")
+    num_pairs = samples.history.shape[2]
+    num_cells = math.isqrt(num_pairs)
+    if num_cells**2 != num_pairs:
+        raise InputError(
+            f"expected every pair of cells as a region, origin * N + destination, got {num_pairs} regions, which is no "
+            "square number"
+        )
+    return num_cells
+
+
+def check_clusters(clusters: Sequence[int], num_cells: int) -> tuple[int, ...]:
+    """Checks the numbers of the clusters of cells.
+
+    Args:
+        clusters: one for each cell.
+        num_cells: number of cells.
+
+    Returns:
+        The clusters as a tuple of integers.
+
+    Raises:
+        InputError: for other numbers than 0 to M - 1, or another number of cells.
+    """
+    labels = np.asarray(clusters)
+    if labels.shape != (num_cells,) or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"expected the cluster of each of {num_cells} cells, got {shown(repr(clusters))}")
+    if set(labels.tolist()) != set(range(int(labels.max()) + 1)):
+        raise InputError(f"clusters must be numbered from 0 on without gaps, got {shown(sorted(set(labels.tolist())))}")
+    return tuple(labels.tolist())
+
+
+def cell_graph(adjacency: Any, num_cells: int) -> np.ndarray:
+    """Checks which cells touch.
+
+    Args:
+        adjacency: (cell, cell), not negative; None for none.
+        num_cells: number of cells.
+
+    Returns:
+        The adjacency, zeros for none.
+
+    Raises:
+        InputError: for an adjacency of other cells, negative or not symmetric.
+    """
+    if adjacency is None:
+        return np.zeros((num_cells, num_cells))
+    edges = np.array(adjacency, float)
+    if edges.shape != (num_cells, num_cells):
+        raise InputError(f"expected an adjacency of {num_cells} cells, got shape {edges.shape}")
+    if not (np.isfinite(edges).all() and (edges >= 0).all() and (edges == edges.T).all()):
+        raise InputError("expected an adjacency that is symmetric, finite and not negative; give max(A, A^T)")
+    np.fill_diagonal(edges, 0)
+    return edges
