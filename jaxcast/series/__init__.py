@@ -68,6 +68,9 @@ from jaxcast.series.model import SeriesForecast as SeriesForecast
 from jaxcast.series.model import SeriesModel as SeriesModel
 from jaxcast.series.od_files import ODData as ODData
 from jaxcast.series.od_files import read_od as read_od
+from jaxcast.series.od_networks.coarsening import coarsen_cells as coarsen_cells
+from jaxcast.series.od_networks.coarsening import merge_flows as merge_flows
+from jaxcast.series.od_networks.od_ced import ODCED as ODCED
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
 from jaxcast.series.recurrent_networks import HierarchicalNetwork as HierarchicalNetwork

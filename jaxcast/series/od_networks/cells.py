@@ -1,7 +1,6 @@
 """Shapes of origin-destination matrices whose pairs of cells are the regions of forecasters."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ def num_cells_of(samples: SeriesWindows) -> int:
     return num_cells
 
 
-def check_clusters(clusters: Sequence[int], num_cells: int) -> tuple[int, ...]:
+def check_clusters(clusters: Any, num_cells: int) -> tuple[int, ...]:
     """Checks the numbers of the clusters of cells.
 
     Args:

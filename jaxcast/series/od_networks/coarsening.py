@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_seed, check_sizes
 from jaxcast.errors import InputError
+from jaxcast.series.od_networks.cells import cell_graph
 
 MOST_SWEEPS = 50
 
@@ -64,7 +66,10 @@ def coarsen_cells(
     check_sizes(max_cluster_size=max_cluster_size)
     check_number("least_share", least_share, least=0, most=1)
     check_seed(seed)
-    trips, edges = _checked(flows, adjacency)
+    trips: Any = np.asarray(flows, float)
+    if not (np.isfinite(trips).all() and (trips >= 0).all()):
+        raise InputError("expected flows that are finite and not negative, the mean trips of the training part")
+    edges = cell_graph(adjacency, trips.shape[1])
     profiles = np.concatenate([trips.sum(2), trips.sum(1)]).T
     norms = np.linalg.norm(profiles, axis=1, keepdims=True)
     units = profiles / np.where(norms > 0, norms, 1)
@@ -94,11 +99,18 @@ def merge_flows(flows: Shaped[Any, "*batch cell cell"], clusters: Int[Any, " cel
         >>> jaxcast.series.merge_flows(flows, jnp.asarray([0, 0, 1])).tolist()
         [[4.0, 6.0], [11.0, 0.0]]
     """
-    import jax.numpy as jnp
-
-    assignment = assignment_of(clusters)
     array = jnp.asarray(flows, float)
-    return assignment.T.astype(array.dtype) @ array @ assignment.astype(array.dtype)
+    return merged(array, jnp.asarray(assignment_of(clusters), array.dtype))
+
+
+def merged(flows: Float[Array, "*batch cell cell"], assignment: Float[Array, "cell c"]) -> Float[Array, "*batch c c"]:
+    """Returns S^T X S.
+
+    Args:
+        flows: X.
+        assignment: S, one-hot.
+    """
+    return jnp.einsum("im,...ib->...mb", assignment, flows @ assignment)
 
 
 def assignment_of(clusters: Any) -> Float[np.ndarray, "cell cluster"]:
@@ -111,18 +123,6 @@ def assignment_of(clusters: Any) -> Float[np.ndarray, "cell cluster"]:
     return np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
 
 
-def _checked(flows: Any, adjacency: Any) -> tuple[np.ndarray, np.ndarray]:
-    trips, edges = np.asarray(flows, float), np.array(adjacency, float)
-    if not (np.isfinite(trips).all() and (trips >= 0).all()):
-        raise InputError("expected flows that are finite and not negative, the mean trips of the training part")
-    if edges.shape != trips.shape[1:]:
-        raise InputError(f"expected an adjacency of the {trips.shape[1]} cells of the flows, got shape {edges.shape}")
-    if not (np.isfinite(edges).all() and (edges >= 0).all() and (edges == edges.T).all()):
-        raise InputError("expected an adjacency that is symmetric, finite and not negative; give max(A, A^T)")
-    np.fill_diagonal(edges, 0)
-    return trips, edges
-
-
 class _Clusters:
     """Labels of cells while they change."""
 
@@ -133,18 +133,18 @@ class _Clusters:
 
     def propagate(self, size: int, order: np.random.Generator) -> None:
         for _ in range(MOST_SWEEPS):
-            moved = [self._move(cell, size) for cell in order.permutation(len(self.labels))]
+            moved = [self._move(cell, size) for cell in order.permutation(len(self.labels)).tolist()]
             if not any(moved):
                 return
 
     def merge(self, size: int, least_share: float) -> None:
         shares = np.bincount(self.labels, self.demand, len(self.labels))
-        for label in np.argsort(shares, kind="stable"):
+        for label in np.argsort(shares, kind="stable").tolist():
             members = np.flatnonzero(self.labels == label)
             if not len(members) or self.demand[members].sum() >= least_share:
                 continue
             weights: dict[int, float] = {}
-            for cell in members:
+            for cell in members.tolist():
                 _add(weights, self._weights_of(cell))
             weights.pop(label, None)
             if best := self._best(weights, size - len(members)):

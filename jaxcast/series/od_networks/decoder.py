@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
+from jaxcast.series.od_networks.coarsening import merged
 from jaxcast.series.od_networks.layers import TwoLayers, linear
 
 LARGEST_LOG = 5.0
@@ -33,7 +34,7 @@ class Flows(NamedTuple):
     known: Float[Array, "sample known"]
 
 
-def log_ratio(trips: Float[Array, "*shape"], usual: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def log_ratio(trips: Float[Array, "*shape"], usual: Float[Array, "..."]) -> Float[Array, "*shape"]:
     """Returns ln((X + 1) / (U + 1)).
 
     Args:
@@ -41,17 +42,6 @@ def log_ratio(trips: Float[Array, "*shape"], usual: Float[Array, "*shape"]) -> F
         usual: U.
     """
     return jnp.log((trips + 1) / (usual + 1))
-
-
-def merged(flows: Float[Array, "*batch cell cell"], assignment: Float[Array, "cell c"]) -> Float[Array, "*batch c c"]:
-    """Returns S^T X S.
-
-    Args:
-        flows: X.
-        assignment: S.
-    """
-    # One big product, (rows, N) x (N, M), then one for each matrix.
-    return jnp.einsum("im,...ib->...mb", assignment, flows @ assignment)
 
 
 class FlowDecoder(nnx.Module):

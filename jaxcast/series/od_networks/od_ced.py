@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float, Key
+from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_sizes, check_whole
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
 from jaxcast.series.od_networks.cells import cell_graph, check_clusters, num_cells_of
-from jaxcast.series.od_networks.coarsening import assignment_of, coarsen_cells
-from jaxcast.series.od_networks.decoder import FlowDecoder, Flows, log_ratio, merged
+from jaxcast.series.od_networks.coarsening import assignment_of, coarsen_cells, merged
+from jaxcast.series.od_networks.decoder import FlowDecoder, Flows, log_ratio
 from jaxcast.series.od_networks.supercells import SupercellEncoder
 from jaxcast.series.od_networks.usual_flows import UsualFlows, slot_means
 from jaxcast.series.samples import SeriesWindows
@@ -44,14 +44,14 @@ class ODCED(WindowNetwork, name="od_ced"):
     g_ij = sigmoid(alpha ln mean_ij + beta) a gate by the pair's mean. Without r, the trips of the
     cells of two super-cells sum to F_ab. Trips are never negative.
 
-    `info` holds "attention", (*batch, head, M, M), and "supercell_flows" F, (*batch, lead, M, M);
-    `clusters` says which cells are merged. With quantile levels, the distance between two of them is
-    c y^e with learned c and e.
+    `info` holds "attention", (*batch, head, M, M), and "supercell_flows" F, (*batch, lead, M, M).
+    `clusters` says which cells are merged. With quantile levels, the distance between two of them
+    is c y^e, with learned c and e.
 
     Args:
         samples: training samples of trips, pair origin * N + destination as region.
-        adjacency: which cells touch, (N, N), symmetric; without it, any two cells may be merged, and
-            super-cells have no neighbours.
+        adjacency: which cells touch, (N, N), symmetric; without it, any two cells may be merged,
+            and super-cells have no neighbours.
         clusters: the super-cell of each cell; by default `coarsen_cells` finds them.
         max_cluster_size: the most cells of a super-cell.
         least_share: the least share of all trips of a super-cell, see `coarsen_cells`.
@@ -92,7 +92,7 @@ class ODCED(WindowNetwork, name="od_ced"):
         samples: SeriesWindows,
         *,
         adjacency: Float[Any, "cell other"] | None = None,
-        clusters: Sequence[int] = (),
+        clusters: Sequence[int] | Int[Any, " cell"] = (),
         max_cluster_size: int = 5,
         least_share: float | int = 0.005,
         hidden_size: int = 32,
@@ -113,16 +113,15 @@ class ODCED(WindowNetwork, name="od_ced"):
         check_choice("level", level, ("series",))
         self.num_cells = num_cells_of(samples)
         edges = cell_graph(adjacency, self.num_cells)
-        super().__init__(
-            samples, levels=levels, scaling="all", start="mean", slots_per_day=slots_per_day, dtype=dtype
-        )
+        super().__init__(samples, levels=levels, scaling="all", start="mean", slots_per_day=slots_per_day, dtype=dtype)
         self.leads = tuple(leads) if len(leads) else tuple(range(1, self.num_leads + 1))
         if len(self.leads) != self.num_leads:
             raise InputError(f"expected the steps ahead of {self.num_leads} leads, got {tuple(leads)}")
         self.hidden_size, self.embedding_size, self.usual_rank = hidden_size, embedding_size, usual_rank
-        self.usual = UsualFlows(samples, slots_per_day=slots_per_day, rank=usual_rank, dtype=self.dtype)
+        means = slot_means(samples, max(7 * slots_per_day, 1))
+        self.usual = UsualFlows(means, rank=usual_rank, dtype=self.dtype)
         if not len(clusters):
-            means = slot_means(samples, max(7 * slots_per_day, 1)).reshape(-1, self.num_cells, self.num_cells)
+            means = means.reshape(-1, self.num_cells, self.num_cells)
             touching = 1 - np.eye(self.num_cells) if adjacency is None else edges
             clusters = coarsen_cells(means, touching, max_cluster_size=max_cluster_size, least_share=least_share)
         self.clusters = check_clusters(clusters, self.num_cells)

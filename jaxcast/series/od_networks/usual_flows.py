@@ -19,14 +19,12 @@ class UsualFlows(nnx.Module):
     """A table of usual trips, U = A B, with A (slot, factor) and B (factor, pair); not trained.
 
     Args:
-        samples: training samples, see `slot_means`.
-        slots_per_day: steps of a day; 0 for one mean of all slots.
+        means: of each slot and pair, see `slot_means`.
         rank: factors besides the product of margins, see `low_rank_flows`.
         dtype: of the table.
     """
 
-    def __init__(self, samples: SeriesWindows, *, slots_per_day: int, rank: int, dtype: DTypeLike):
-        means = slot_means(samples, max(7 * slots_per_day, 1))
+    def __init__(self, means: Float[np.ndarray, "slot pair"], *, rank: int, dtype: DTypeLike):
         of_slots, of_pairs = low_rank_flows(means, rank)
         self.of_slots, self.of_pairs = (Buffer(jnp.asarray(factors, dtype)) for factors in (of_slots, of_pairs))
         self.least = Buffer(jnp.asarray(max(SMALLEST_SHARE * means.mean(), 1e-12), dtype))
@@ -103,14 +101,10 @@ def low_rank_flows(
     roots = np.sqrt(expected)
     deviations = np.divide(means - expected, roots, out=np.zeros_like(means), where=roots > 0)
     rank = min(rank, *means.shape)
-    left, values, right = (a[..., :rank] for a in _svd(deviations))
+    left, values, right = np.linalg.svd(deviations, full_matrices=False)
+    left, values, right = left[:, :rank], values[:rank], right[:rank]
     of_slots = np.concatenate([rows[:, None], np.sqrt(rows)[:, None] * left * values], 1)
-    return of_slots, np.concatenate([columns[None], np.sqrt(columns) * right.T])
-
-
-def _svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    return left, values, right.T
+    return of_slots, np.concatenate([columns[None], np.sqrt(columns) * right])
 
 
 def _newest_slots(samples: SeriesWindows, num_slots: int) -> np.ndarray:
