@@ -9,6 +9,7 @@ from jaxcast.nn.graph import transition as transition
 from jaxcast.nn.graph_convolution import ChebyshevConvolution as ChebyshevConvolution
 from jaxcast.nn.graph_convolution import DiffusionConvolution as DiffusionConvolution
 from jaxcast.nn.graph_convolution import LearnedGraph as LearnedGraph
+from jaxcast.nn.grid_convolution import GridConvolution as GridConvolution
 from jaxcast.nn.gru import GRU as GRU
 from jaxcast.nn.lstm import LSTM as LSTM
 from jaxcast.nn.lstm import LSTMCarry as LSTMCarry

@@ -53,6 +53,9 @@ from jaxcast.series.graphs import hop_graphs as hop_graphs
 from jaxcast.series.graphs import neighbour_weights as neighbour_weights
 from jaxcast.series.grid_files import GridData as GridData
 from jaxcast.series.grid_files import read_grid as read_grid
+from jaxcast.series.grid_networks.demand_similarity import demand_similarity_graph as demand_similarity_graph
+from jaxcast.series.grid_networks.dmvst_net import DMVSTNet as DMVSTNet
+from jaxcast.series.grid_networks.st_resnet import STResNet as STResNet
 from jaxcast.series.historical_average import HistoricalAverage as HistoricalAverage
 from jaxcast.series.historical_average import SlotMean as SlotMean
 from jaxcast.series.historical_average import calendar_lags as calendar_lags

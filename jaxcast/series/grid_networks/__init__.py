@@ -1,0 +1,1 @@
+"""Networks whose series are the cells of a grid."""
