@@ -57,7 +57,7 @@ class DynamicGraphs(nnx.Module):
     def __call__(
         self,
         values: Float[Array, "batch node value"],
-        times: Float[Array, "batch embedding"] | None,
+        times: Float[Array, "batch time_embedding"] | None,
         embeddings: Sequence[Float[Array, "node embedding"]],
         masks: Sequence[Float[Array, "node node"]],
         key: Any,

@@ -61,7 +61,7 @@ class EstimationGate(nnx.Module):
         self.second = uniform_linear(hidden_size, 1, fan_in=hidden_size, rngs=rngs, dtype=dtype)
 
     def __call__(
-        self, times: Float[Array, "batch time embedding"] | None, nodes: Float[Array, "node embedding"]
+        self, times: Float[Array, "batch time time_embedding"] | None, nodes: Float[Array, "node embedding"]
     ) -> Float[Array, "batch node time"]:
         """Returns the gates; with a batch and a time axis of 1 where they depend on nodes only.
 
