@@ -73,6 +73,8 @@ from jaxcast.series.od_files import ODData as ODData
 from jaxcast.series.od_files import read_od as read_od
 from jaxcast.series.od_networks.coarsening import coarsen_cells as coarsen_cells
 from jaxcast.series.od_networks.coarsening import merge_flows as merge_flows
+from jaxcast.series.od_networks.cstn import CSTN as CSTN
+from jaxcast.series.od_networks.mrstn import MRSTN as MRSTN
 from jaxcast.series.od_networks.od_ced import ODCED as ODCED
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
