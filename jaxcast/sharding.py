@@ -1,7 +1,7 @@
 """Devices and hosts.
 
-Work is spread along one axis, of seeds, windows or trajectories, over the devices of a mesh. By
-default these are all devices, including those of other processes after `start_process`.
+Work is spread along one axis, of seeds, windows, trajectories or nodes, over the devices of a mesh.
+By default these are all devices, including those of other processes after `start_process`.
 """
 
 import os
@@ -152,7 +152,7 @@ def spread_seeds(per_seed: PyTree, mesh: Mesh | None = None) -> PyTree:
     return jax.device_put(per_seed, sharding) if jax.process_count() == 1 else _put_everywhere(per_seed, sharding)
 
 
-def _put_everywhere(tree: PyTree, sharding: NamedSharding) -> PyTree:
+def _put_everywhere(tree: PyTree, sharding: PyTree) -> PyTree:
     """Puts what every process holds onto the devices of all, by way of NumPy, keys included."""
     is_key = jax.tree.map(lambda a: jnp.issubdtype(a.dtype, jax.dtypes.prng_key), tree)
     plain = jax.tree.map(lambda a, key: np.asarray(jax.random.key_data(a) if key else a), tree, is_key)
@@ -204,6 +204,53 @@ def gather_seeds(per_seed: PyTree, num_seeds: int) -> PyTree:
         The arrays of these seeds.
     """
     return jax.tree.map(lambda a: jnp.asarray(everywhere(a)[:num_seeds]), per_seed)
+
+
+def spread_nodes(arrays: PyTree, mesh: Mesh | None = None) -> PyTree:
+    """Spreads features and operators of a graph over devices, each with some of the nodes.
+
+    What is computed of them inside `jax.jit`, such as a graph convolution, its loss and gradients,
+    is spread alike: a device holds the rows of its nodes, and gets the features of all others when
+    a product needs them. Parameters stay whole.
+
+    Args:
+        arrays: a pytree whose arrays have the nodes on the last axis but one, such as features
+            (*batch, node, feature) and operators (operator, node, node).
+        mesh: the devices; by default all, or the largest number of them that divides the number of
+            nodes.
+
+    Returns:
+        The spread arrays.
+
+    Raises:
+        InputError: for arrays of several numbers of nodes, or a number that the devices do not
+            divide evenly.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcast
+        >>> from jaxcast.sharding import spread_nodes
+        >>> convolution = jaxcast.nn.DiffusionConvolution(input_size=3, output_size=8, key=jax.random.key(0))
+        >>> inputs, operators = spread_nodes((jnp.ones((4, 6, 3)), jaxcast.nn.both_transitions(jnp.ones((6, 6)))))
+        >>> jax.jit(convolution)(inputs, operators).shape
+        (4, 6, 8)
+    """
+    sizes = sorted({array.shape[-2] if array.ndim > 1 else 0 for array in jax.tree.leaves(arrays)})
+    if len(sizes) != 1 or not sizes[0]:
+        raise InputError(f"expected arrays (..., node, feature) of the same nodes, got {sizes} of them")
+    found = _flat(mesh)
+    fitting = next(number for number in range(found.size, 0, -1) if sizes[0] % number == 0)
+    if mesh is None and jax.process_count() == 1:
+        found = Mesh(found.devices.ravel()[:fitting], ("device",))
+    elif fitting != found.size:
+        raise InputError(
+            f"{found.size} devices cannot share {sizes[0]} nodes evenly; take {fitting} of them, or add isolated nodes"
+        )
+    shardings = jax.tree.map(
+        lambda a: NamedSharding(found, PartitionSpec(*[None] * (a.ndim - 2), found.axis_names, None)), arrays
+    )
+    if jax.process_count() > 1:
+        return _put_everywhere(arrays, shardings)
+    return jax.tree.map(jax.device_put, arrays, shardings)
 
 
 def everywhere(a: Any) -> np.ndarray:

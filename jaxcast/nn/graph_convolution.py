@@ -127,7 +127,7 @@ def _products(operators: Operators, values: Array) -> Array:
     if isinstance(operators, tuple):
         products = jnp.stack([operator @ flat[n % len(flat)] for n, operator in enumerate(operators)])
     elif len(flat) == 1:
-        products = operators.reshape(-1, num_nodes) @ flat[0]
+        products = jnp.tensordot(operators, flat[0], 1)
     else:
         products = operators @ flat
     return products.reshape(num, *values.shape[1:])
