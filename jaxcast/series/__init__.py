@@ -24,9 +24,13 @@ from jaxcast.series.expansions import RandomFourierFeatures as RandomFourierFeat
 from jaxcast.series.expansions import ReservoirFeatures as ReservoirFeatures
 from jaxcast.series.expansions import random_fourier_features as random_fourier_features
 from jaxcast.series.expansions import random_reservoir_features as random_reservoir_features
+from jaxcast.series.factor_regression import FactorRegression as FactorRegression
+from jaxcast.series.factor_regression import fit_factor_regression as fit_factor_regression
 from jaxcast.series.fit import MethodScores as MethodScores
 from jaxcast.series.fit import SeriesFit as SeriesFit
 from jaxcast.series.fit import fit_series as fit_series
+from jaxcast.series.flow_regression import FlowRegression as FlowRegression
+from jaxcast.series.flow_regression import fit_flow_regression as fit_flow_regression
 from jaxcast.series.forecaster_path import ForecasterPath as ForecasterPath
 from jaxcast.series.forecaster_path import PenaltyChoice as PenaltyChoice
 from jaxcast.series.forecaster_path import fit_best_penalty as fit_best_penalty
