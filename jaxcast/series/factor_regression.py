@@ -41,7 +41,8 @@ LEAST_NOISE = 0.3
 class FactorRegression(WindowForecaster, Checked, FrozenPytree, name="factor_regression"):
     """A dynamic factor model with a ridge regression in place of its dynamics.
 
-        z = (u - mean) / std,    f_t = V z_t,    f_(t+h) = W_h' x_(t,h) + b_h,    y = mean + std V' f_(t+h)
+        z_t = (u_t - mean) / std,    f_t = V z_t
+        f_(t+h) = W_h' x_(t,h) + b_h,    y_(t+h) = mean + std V' f_(t+h)
 
     V are the first principal components of all series. The features x_(t,h) are the factors at the
     two newest steps, fewer of them at the older steps of the last season, and the mean of the
@@ -182,8 +183,8 @@ def fit_factor_regression(
         The model.
 
     Raises:
-        InputError: for a feature axis, a negative penalty, no factor, or samples of which nothing is
-            known.
+        InputError: for a feature axis, other leads, a negative penalty, no factor, or samples of
+            which nothing is known.
 
     Source:
         Stock and Watson, J. Business & Economic Statistics 20, 147-162 (2002); components by the
