@@ -88,7 +88,7 @@ def test_cstn_is_its_equations(zones):
     correlation = products / products.sum(1, keepdims=True)
     expected = linear(model.read_out, np.concatenate([h, correlation @ h], -1)).reshape(ZONES, ZONES, 2)
     output, info = found(model, xs)
-    np.testing.assert_allclose(info["correlation"], correlation, atol=1e-10)
+    np.testing.assert_allclose(info["graph"], correlation, atol=1e-10)
     np.testing.assert_allclose(output, np.moveaxis(expected, 2, 0).reshape(2, PAIRS), atol=1e-10)
 
 

@@ -31,14 +31,14 @@ Convolution = GridConvolution | DiffusionConvolution
 class CSTN(WindowNetwork, name="cstn"):
     """A network of trips between zones that looks at origins, destinations and all zones (CSTN).
 
-        o_t = relu(M_2 relu(M_1 X_t)),    d_t = relu(M_4 relu(M_3 X_t^T)),    z_t = relu(M_5 [o_t, d_t])
-        h = ConvLSTM(z, calendar)
+        o_t = relu(M_2 relu(M_1 X_t)),    d_t = relu(M_4 relu(M_3 X_t^T))
+        z_t = relu(M_5 [o_t, d_t]),    h = ConvLSTM(z, calendar)
         S = softmax_rows( (h A) (h B)^T / sqrt(C) ),    g = S h
         w_ij = [ W [h_i, g_i, covariates] + b ]_j
 
-    with X_t the matrix of trips at time t, whose row i are the trips from zone i, and M convolutions
-    over zones: of 3 x 3 cells where the zones are a grid, else M x = x W_0 + P x W_1 + b with P the
-    transition matrix of an adjacency. `info["correlation"]` holds S, (*batch, zone, zone).
+    with X_t the matrix of trips at time t, whose row i are the trips from zone i. M are
+    convolutions over zones: of 3 x 3 cells where the zones are a grid, else x W_0 + P x W_1 + b
+    with P the transition matrix of an adjacency. `info["graph"]` holds S, (*batch, zone, zone).
 
     Args:
         samples: training samples of trips, pair origin * N + destination as region.
@@ -167,4 +167,4 @@ class CSTN(WindowNetwork, name="cstn"):
         states = with_covariates(jnp.concatenate([states, correlation @ states], -1), covariates)
         outputs = self.read_out(states).reshape(*states.shape[:-1], zones, self.num_leads, self.num_outputs)
         outputs = jnp.moveaxis(outputs, -2, -4)
-        return outputs.reshape(*outputs.shape[:-3], zones**2, self.num_outputs), {"correlation": correlation}
+        return outputs.reshape(*outputs.shape[:-3], zones**2, self.num_outputs), {"graph": correlation}

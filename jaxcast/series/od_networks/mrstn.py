@@ -31,9 +31,9 @@ class MRSTN(WindowNetwork, name="mrstn"):
         s = sigmoid(W_2 relu(W_1 mean_pairs [a, b])),    z_t = s * [a, b]
         h = ConvLSTM(z, calendar),    w = W [h, covariates] + b
 
-    The Haar wavelets of 2 x 2 pairs p, q / r, t are (p + q + r + t, p - q + r - t, p + q - r - t,
-    p - q - r + t) / 2. Convolutions are of 3 x 3 pairs: the order of the zones matters, and neighbours
-    should be next to each other. Time and memory grow with N^2.
+    The Haar wavelets of 2 x 2 pairs p, q / r, t are half of p + q + r + t, p - q + r - t,
+    p + q - r - t and p - q - r + t. Convolutions are of 3 x 3 pairs: the order of the zones
+    matters, and neighbours should be next to each other. Time and memory grow with N^2.
 
     Args:
         samples: training samples of trips, pair origin * N + destination as region.
