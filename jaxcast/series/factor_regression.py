@@ -305,4 +305,6 @@ def _regression(features: Array, wanted: Array, weights: Array, penalty: Any) ->
     exact = jnp.result_type(float)
     columns = jnp.pad(features, ((0, 0), (0, 1)), constant_values=1).astype(exact)
     weighted = columns * weights[:, None]
-    return ridge_of_moments(Moments(weighted.T @ columns, weighted.T @ wanted.astype(exact)), penalty)
+    wanted = wanted.astype(exact)
+    moments = Moments(weighted.T @ columns, weighted.T @ wanted, (weights[:, None] * wanted**2).sum(0))
+    return ridge_of_moments(moments, penalty)

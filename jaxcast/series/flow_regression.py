@@ -259,19 +259,22 @@ def _moments(
 def _group_moments(features: Array, wanted: Array, weights: Array) -> Moments:
     columns = jnp.pad(features, (*[(0, 0)] * 3, (0, 1)), constant_values=1)
     weighted = columns * weights[..., None]
-    exact = jnp.result_type(float)
-    products = jnp.einsum("nhrf,nhrg->hfg", weighted, columns).astype(exact)
-    return Moments(products, jnp.einsum("nhrf,nhr->hf", weighted, wanted)[..., None].astype(exact))
+    sums = Moments(
+        jnp.einsum("nhrf,nhrg->hfg", weighted, columns),
+        jnp.einsum("nhrf,nhr->hf", weighted, wanted)[..., None],
+        jnp.einsum("nhr,nhr->h", weights, wanted**2)[..., None],
+    )
+    return jax.tree.map(lambda a: a.astype(jnp.result_type(float)), sums)
 
 
 def _solve(sums: list[Moments], penalty: Any) -> tuple[Array, Array]:
     """Solves for the weights of each lead and group, with features of one scale."""
-    products, targets = (jnp.stack(part, 1) for part in zip(*sums, strict=True))
+    products, targets, squares = (jnp.stack(part, 1) for part in zip(*sums, strict=True))
     count, total = products[..., -1:, -1], products[..., -1, :-1]
     square = jnp.diagonal(products, axis1=-2, axis2=-1)[..., :-1]
     size = jnp.sqrt(jnp.maximum(square / count - (total / count) ** 2, 0)) + 1e-6
     size = jnp.pad(size, (*[(0, 0)] * 2, (0, 1)), constant_values=1)
-    scaled = Moments(products / (size[..., None] * size[..., None, :]), targets / size[..., None])
+    scaled = Moments(products / (size[..., None] * size[..., None, :]), targets / size[..., None], squares)
     slopes, bias = ridge_of_moments(scaled, penalty)
     return slopes[..., 0] / size[..., :-1], bias[..., 0]
 
