@@ -90,6 +90,15 @@ def test_without_penalty_it_tends_to_least_squares_and_at_one_to_the_mean(sample
     )
 
 
+def test_a_target_that_never_changes_has_no_weights(samples, inputs):
+    """Of one region alone, whose history does change."""
+    still = samples._replace(targets=samples.targets.at[..., 2].set(21.0))
+    path = fit_lasso_path(still, inputs=inputs, penalties=(1.0, 0.1), each_region=True)
+    assert not path.weights[:, 2].any()
+    assert path.weights[1, :2].any()
+    np.testing.assert_allclose(path.forecasts(still)[..., 2], 21, rtol=1e-9)
+
+
 def test_neighbours_can_have_lags_of_their_own_and_all_series_one_scale(samples, tmp_path):
     """The features are columns of those with all lags; a model with them is saved and loaded."""
     everyone = jaxcast.series.neighbour_weights(3, everyone=True)
