@@ -1,5 +1,8 @@
-"""Pictures of trajectories and of quantile forecasts; matplotlib is imported when one is drawn."""
+"""Pictures of trajectories, quantile forecasts and graphs; matplotlib is imported when one is drawn."""
 
+from jaxcast.plotting.graphs import plot_graph as plot_graph
+from jaxcast.plotting.graphs import plot_node_values as plot_node_values
+from jaxcast.plotting.leads import plot_errors_by_lead as plot_errors_by_lead
 from jaxcast.plotting.quantiles import plot_coverage as plot_coverage
 from jaxcast.plotting.quantiles import plot_fan as plot_fan
 from jaxcast.plotting.quantiles import plot_model_weights as plot_model_weights
