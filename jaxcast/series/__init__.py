@@ -78,6 +78,9 @@ from jaxcast.series.od_files import read_od as read_od
 from jaxcast.series.od_networks.coarsening import coarsen_cells as coarsen_cells
 from jaxcast.series.od_networks.coarsening import merge_flows as merge_flows
 from jaxcast.series.od_networks.cstn import CSTN as CSTN
+from jaxcast.series.od_networks.flow_median import flow_median as flow_median
+from jaxcast.series.od_networks.geml import GEML as GEML
+from jaxcast.series.od_networks.geml import FlowLoss as FlowLoss
 from jaxcast.series.od_networks.mrstn import MRSTN as MRSTN
 from jaxcast.series.od_networks.od_ced import ODCED as ODCED
 from jaxcast.series.problem import SeriesProblem as SeriesProblem

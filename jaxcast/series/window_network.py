@@ -401,10 +401,17 @@ class WindowLoss:
             is_counted = jnp.arange(weights.shape[1]) < num_leads
             weights = weights * is_counted.reshape(-1, *[1] * (weights.ndim - 2))
         outputs = model(samples.history, samples.covariates, key=key)
-        errors = self._errors(model, outputs, samples.targets)
+        errors = self.errors(model, outputs, samples.targets)
         return jnp.sum(weights * errors) / jnp.maximum(jnp.sum(weights), 1)
 
-    def _errors(self, model: Any, outputs: Output, targets: Array) -> Array:
+    def errors(self, model: Any, outputs: Output, targets: Array) -> Array:
+        """Returns the loss of every target.
+
+        Args:
+            model: a network.
+            outputs: its forecasts.
+            targets: what was forecast.
+        """
         std = of_targets(model.std[...], model.target_features)
         if model.levels:
             off = (targets[..., None] - outputs.info["quantiles"]) / std[..., None]

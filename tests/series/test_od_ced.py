@@ -1,10 +1,18 @@
 """OD-CED and its coarsening: clusters, masses, equations, permutations, and what is refused."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.errors import InputError
+from jaxcast.pytrees import named_leaves
 from jaxcast.series.od_networks.coarsening import assignment_of
+from jaxcast.series.od_networks.usual_flows import low_rank_flows, slot_means
+
+N, CLUSTERS, LAGS = 5, (0, 1, 0, 1, 2), (0, 1, 14)
+CHAIN = np.eye(N, k=1) + np.eye(N, k=-1)
 
 
 def grid(rows, columns):
@@ -58,3 +66,240 @@ def test_merged_flows_keep_every_trip():
     merged = np.asarray(jaxcast.series.merge_flows(flows, clusters))
     np.testing.assert_array_equal(merged, expected)
     np.testing.assert_array_equal(merged.sum((1, 2)), flows.sum((1, 2)))
+
+
+@pytest.fixture(scope="module")
+def trips():
+    rates = np.random.default_rng(1).gamma(1, 3, N * N) * np.linspace(0.5, 2, 14)[:, None]
+    return np.random.default_rng(2).poisson(np.tile(rates, (5, 1))).astype(float)
+
+
+def samples_of(trips, **options):
+    slots = (np.arange(len(trips)) % 14).astype(float)[:, None]
+    options = {"lags": LAGS, "leads": (1, 2), "newest_covariates": slots} | options
+    return jaxcast.series.series_windows(trips, **options)
+
+
+@pytest.fixture(scope="module")
+def samples(trips):
+    return samples_of(trips)
+
+
+def network_of(samples, **options):
+    """Returns a small network whose every parameter is random, so that each has an effect."""
+    sizes = {"hidden_size": 4, "num_heads": 2, "embedding_size": 3, "residual_rank": 2, "usual_rank": 2}
+    sizes["dtype"] = jnp.float64
+    options = {"adjacency": CHAIN, "clusters": CLUSTERS, "slots_per_day": 2, **sizes} | options
+    network = jaxcast.series.ODCED(samples, key=jax.random.key(0), **options)
+    if network.decoder.rank:
+        network.decoder.own[...] = jax.random.normal(jax.random.key(1), network.decoder.own.shape) / 3
+        network.decoder.gate[...] = jnp.asarray([0.7, -0.2])
+    return network
+
+
+def arrays_of(module):
+    return {name[1:].removesuffix(".value"): np.asarray(array) for name, array in named_leaves(module).items()}
+
+
+def test_slot_means_use_each_row_of_the_training_part_once(trips):
+    samples = samples_of(trips, stop=60)
+    # Rows 0 to 58 are in a history; the last target, row 59, is not, nor is anything after it.
+    expected = np.stack([trips[:59][np.arange(59) % 14 == slot].mean(0) for slot in range(14)])
+    np.testing.assert_allclose(slot_means(samples, 14), expected, rtol=1e-12)
+    assert np.isfinite(slot_means(samples._replace(history=samples.history.at[:, :, 3].set(jnp.nan)), 14)).all()
+
+
+def test_low_rank_flows_keep_margins_and_reproduce_means_at_full_rank():
+    means = np.random.default_rng(0).gamma(1, 2, (6, 10))
+    means[:, 4] = 0
+    of_slots, of_pairs = low_rank_flows(means, 6)
+    np.testing.assert_allclose(of_slots @ of_pairs, means, atol=1e-12)
+    for rank in (0, 2):
+        of_slots, of_pairs = low_rank_flows(means, rank)
+        assert of_slots.shape == (6, rank + 1)
+        np.testing.assert_allclose((of_slots @ of_pairs).sum(0), means.sum(0), atol=1e-12)
+        np.testing.assert_allclose((of_slots @ of_pairs).sum(1), means.sum(1), atol=1e-12)
+
+
+def dense(n, name, xs):
+    return xs @ n[f"{name}.kernel"] + n[f"{name}.bias"]
+
+
+def relu(xs):
+    return np.maximum(xs, 0)
+
+
+def sigmoid(xs):
+    return 1 / (1 + np.exp(-xs))
+
+
+def two_layers(n, name, xs):
+    return dense(n, f"{name}.second", relu(dense(n, f"{name}.first", xs)))
+
+
+def attention_of(n, z):
+    """Returns what two heads see, head by head."""
+    joint = z @ n["encoder.attention.input_kernel"] + n["encoder.attention.input_bias"]
+    seen = []
+    for head in range(2):
+        q, k, v = (joint[:, 4 * part + 2 * head :][:, :2] for part in range(3))
+        weights = np.exp(q @ k.T / np.sqrt(2))
+        seen.append(weights / weights.sum(1, keepdims=True) @ v)
+    return np.concatenate(seen, 1) @ n["encoder.attention.output_kernel"] + n["encoder.attention.output_bias"]
+
+
+def encoded(n, ratios, season, calendar):
+    pairs = np.concatenate([ratios, season[None]])
+    ends = []
+    for end, matrices in (("origins", pairs), ("destinations", np.swapaxes(pairs, 1, 2))):
+        cells = n[f"encoder.{end}.cells"]
+        rows = [
+            np.mean([two_layers(n, f"encoder.{end}.psi", np.r_[matrices[:, a, b], cells[b]]) for b in range(3)], 0)
+            for a in range(3)
+        ]
+        ends.append(two_layers(n, f"encoder.{end}.rho", np.stack(rows)))
+    z = relu(dense(n, "encoder.joint", np.concatenate([*ends, np.tile(calendar, (3, 1))], 1)))
+    semantic = attention_of(n, z)
+    touching = assignment_of(CLUSTERS).T @ CHAIN @ assignment_of(CLUSTERS)
+    np.fill_diagonal(touching, 0)
+    root = np.diag(touching.sum(1) ** -0.5)
+    geographic = relu(dense(n, "encoder.geographic", root @ touching @ root @ z))
+    gate = sigmoid(dense(n, "encoder.gate", np.concatenate([semantic, geographic], 1)))
+    return z + gate * semantic + (1 - gate) * geographic
+
+
+def test_od_ced_is_the_equations(samples):
+    network = network_of(samples)
+    n, size, heads = arrays_of(network), 4, CLUSTERS
+    output = network(samples.history[7], samples.covariates[7])
+    one_hot, slot = assignment_of(CLUSTERS), int(samples.covariates[7, 0])
+    recent = np.asarray(samples.history[7], float).reshape(3, N, N)
+    table = np.maximum(n["usual.of_slots"] @ n["usual.of_pairs"], n["usual.least"]).reshape(14, N, N)
+    usual, expected = table[[(slot - lag) % 14 for lag in LAGS[::-1]]], table[[(slot + lead) % 14 for lead in (1, 2)]]
+    mean = np.maximum(n["usual.of_slots"].mean(0) @ n["usual.of_pairs"], n["usual.least"]).reshape(N, N)
+    merge = lambda matrix: one_hot.T @ matrix @ one_hot  # noqa: E731
+    ratio = lambda matrix, other: np.log((matrix + 1) / (other + 1))  # noqa: E731
+    calendar = n["calendar"][(slot + 1) % 14]
+    z = encoded(n, ratio(merge(recent), merge(usual)), ratio(merge(expected[0]), merge(mean)), calendar)
+    # Trips between super-cells.
+    ends = dense(n, "decoder.ends", z).reshape(3, 2, 2, size)
+    product = np.einsum("akc,bkc->kab", ends[:, 0], ends[:, 1]) / 2
+    supercells = merge(expected) * np.log1p(np.exp(product + n["decoder.start"]))
+    np.testing.assert_allclose(output.info["supercell_flows"], supercells, rtol=1e-9)
+    # Shares of cells.
+    flows = [ratio(recent.sum(axis), usual.sum(axis)).T for axis in (2, 1)]
+    cells = np.concatenate([*flows, n["decoder.cells"], np.tile(calendar, (N, 1))], 1)
+    cells = relu(two_layers(n, "decoder.cell_state", cells))
+    similarity = dense(n, "decoder.similarity", cells).reshape(N, 2, 2, size)
+    logits = 5 * np.tanh((similarity * ends[list(heads)]).sum(-1) / 2 / 5)
+    weights = dense(n, "decoder.factors", np.concatenate([cells, z[list(heads)]], 1)).reshape(N, 2, 2, 2)
+    own = np.log1p(np.exp(n["decoder.pseudo_trips"]))[:, None, None]
+    gate = sigmoid(0.7 * np.log(mean / mean.mean()) - 0.2)
+    forecast = np.zeros((2, N, N))
+    for lead in range(2):
+        for i in range(N):
+            for j in range(N):
+                block = np.outer(one_hot[:, heads[i]], one_hot[:, heads[j]])
+                share = expected[lead] * np.exp(logits[:, 0, lead, None] + logits[None, :, 1, lead])
+                part = share[i, j] / (share * block).sum() * supercells[lead, heads[i], heads[j]]
+                residual = weights[i, 0, lead] @ weights[j, 1, lead] / np.sqrt(2)
+                pair = np.log((recent + own) / (usual + own))[:, i, j]
+                forecast[lead, i, j] = part * np.exp(gate[i, j] * (residual + n["decoder.own"][lead] @ pair))
+    np.testing.assert_allclose(output.forecast, forecast.reshape(2, -1), rtol=1e-9)
+
+
+def test_without_a_residual_cells_share_the_trips_of_super_cells_exactly(samples):
+    network = network_of(samples, residual_rank=0)
+    output = network(samples.history, samples.covariates)
+    flows = output.forecast.reshape(*output.forecast.shape[:2], N, N)
+    merged = jaxcast.series.merge_flows(flows, CLUSTERS)
+    np.testing.assert_allclose(merged, output.info["supercell_flows"], rtol=1e-9)
+
+
+def test_permuting_cells_permutes_the_forecasts_and_changes_nothing_else(trips, samples):
+    order = np.asarray([3, 0, 4, 1, 2])
+    pairs = np.arange(N * N).reshape(N, N)[np.ix_(order, order)].ravel()
+    network = network_of(samples)
+    permuted = network_of(
+        samples_of(trips[:, pairs]), adjacency=CHAIN[np.ix_(order, order)], clusters=np.asarray(CLUSTERS)[order]
+    )
+    permuted.decoder.cells[...] = network.decoder.cells[...][order]
+    forecast = network(samples.history, samples.covariates).forecast
+    np.testing.assert_allclose(
+        permuted(samples.history[..., pairs], samples.covariates).forecast, forecast[..., pairs], rtol=1e-9
+    )
+
+
+def test_permuting_super_cells_changes_nothing(samples):
+    network, order = network_of(samples), np.asarray([2, 0, 1])
+    permuted = network_of(samples, clusters=tuple(int(np.argsort(order)[label]) for label in CLUSTERS))
+    for end in (permuted.encoder.origins, permuted.encoder.destinations):
+        end.cells[...] = end.cells[...][order]
+    outputs = [model(samples.history, samples.covariates).forecast for model in (network, permuted)]
+    np.testing.assert_allclose(*outputs, rtol=1e-9)
+
+
+def test_od_ced_is_saved_and_read_to_the_bit(samples, tmp_path):
+    for number, options in enumerate(({"levels": (0.1, 0.5, 0.7, 0.9)}, {"residual_rank": 0, "leads": (1, 3)})):
+        network = network_of(samples, **options)
+        jaxcast.save_model(tmp_path / str(number), network)
+        loaded = jaxcast.load_model(tmp_path / str(number)).pool
+        outputs = [model(samples.history, samples.covariates) for model in (network, loaded)]
+        np.testing.assert_array_equal(outputs[0].forecast, outputs[1].forecast)
+        if network.levels:
+            quantiles = outputs[1].info["quantiles"]
+            assert (jnp.diff(quantiles, axis=-1) > 0).all()
+            assert (quantiles >= 0).all()
+
+
+@pytest.mark.parametrize("error", ["squared", "poisson"])
+def test_empty_cells_and_gaps_give_numbers_and_gradients(trips, error):
+    trips = trips.copy()
+    matrices = trips.reshape(-1, N, N)
+    matrices[:, 1] = matrices[:, :, 2] = 0  # a cell without departures, one without arrivals
+    trips[20:24] = np.nan
+    trips[:, 9] = np.nan  # a pair that is never known
+    samples = samples_of(trips)
+    network = network_of(samples)
+    loss, gradient = jax.value_and_grad(jaxcast.series.WindowLoss(error), allow_int=True)(network, samples)
+    assert np.isfinite(loss)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(gradient) if leaf.dtype == np.float64)
+    forecast = np.asarray(network(samples.history, samples.covariates).forecast).reshape(-1, N, N)
+    assert np.isfinite(forecast).all()
+    assert (forecast >= 0).all()
+    assert forecast[:, 1].max() < 0.01 * forecast.mean()
+
+
+def test_od_ced_takes_all_of_a_week_without_its_slots_and_finds_clusters_itself(trips):
+    samples = samples_of(trips, newest_covariates=None)
+    network = network_of(samples, slots_per_day=0, clusters=(), adjacency=None, max_cluster_size=2, least_share=0.0)
+    assert max(np.bincount(network.clusters)) == 2
+    assert np.isfinite(network(samples.history).forecast).all()
+
+
+def test_od_ced_refuses_what_it_cannot_forecast(trips, samples):
+    for text, make in (
+        ("not negative, got -1", lambda: network_of(samples_of(np.where(trips == trips.max(), -1, trips)))),
+        ("no square number", lambda: network_of(samples_of(trips[:, :24]))),
+        ("without gaps", lambda: network_of(samples, clusters=(0, 0, 2, 2, 2))),
+        ("2 along the axis cell, where adjacency has 5", lambda: network_of(samples, clusters=(0, 0))),
+        ("5 along the axis cell, where adjacency has 4", lambda: network_of(samples, adjacency=np.ones((4, 4)))),
+        ("symmetric", lambda: network_of(samples, adjacency=np.triu(np.ones((N, N))))),
+        ("level must be", lambda: network_of(samples, level="window")),
+        ("steps ahead of 2 leads", lambda: network_of(samples, leads=(1,))),
+        ("first covariate", lambda: network_of(samples_of(trips, newest_covariates=None))),
+    ):
+        with pytest.raises(InputError, match=text) as error:
+            make()
+        assert "\n" not in str(error.value)
+
+
+def test_coarsening_refuses_bad_flows():
+    flows = random_flows(4)
+    for text, arguments in (
+        ("not negative", (-flows, grid(2, 2))),
+        ("adjacency of 4 cells", (flows, grid(2, 3))),
+        ("symmetric", (flows, np.triu(grid(2, 2)))),
+    ):
+        with pytest.raises(InputError, match=text):
+            jaxcast.series.coarsen_cells(*arguments, max_cluster_size=2)
