@@ -8,6 +8,8 @@ from jaxcast.series.baselines import Drift as Drift
 from jaxcast.series.baselines import HistoryMean as HistoryMean
 from jaxcast.series.baselines import LastValue as LastValue
 from jaxcast.series.baselines import SeasonalLastValue as SeasonalLastValue
+from jaxcast.series.boosted_trees import BoostedTrees as BoostedTrees
+from jaxcast.series.boosted_trees import fit_boosted_trees as fit_boosted_trees
 from jaxcast.series.calendars import Calendar as Calendar
 from jaxcast.series.calibration import CalibratedForecaster as CalibratedForecaster
 from jaxcast.series.calibration import recent_volatility as recent_volatility
