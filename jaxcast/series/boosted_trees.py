@@ -265,7 +265,7 @@ def _rows(
     found = _compiled_features(inputs, mean, slots_per_day, predict_change, samples.history, samples.covariates)
     features, start, scale = (np.asarray(a, float) for a in found)
     targets = (np.moveaxis(np.asarray(samples.targets), 1, 0) - start) / scale
-    weights = np.moveaxis(np.asarray(samples.weights), 1, 0) * scale ** (2 * float(power))
+    weights = np.moveaxis(np.asarray(samples.weights), 1, 0) * scale ** (2 * float(np.asarray(power)))
     flat = [a.reshape(len(a), -1) for a in (targets, weights)]
     return _Rows(features.reshape(-1, features.shape[-1]), *flat)
 
