@@ -28,6 +28,7 @@ from jaxcast.series.expansions import random_fourier_features as random_fourier_
 from jaxcast.series.expansions import random_reservoir_features as random_reservoir_features
 from jaxcast.series.factor_regression import FactorRegression as FactorRegression
 from jaxcast.series.factor_regression import fit_factor_regression as fit_factor_regression
+from jaxcast.series.feature_network import FeatureNetwork as FeatureNetwork
 from jaxcast.series.fit import MethodScores as MethodScores
 from jaxcast.series.fit import SeriesFit as SeriesFit
 from jaxcast.series.fit import fit_series as fit_series
@@ -98,6 +99,14 @@ from jaxcast.series.regression_path import best_by_lead as best_by_lead
 from jaxcast.series.regression_path import fit_regression_path as fit_regression_path
 from jaxcast.series.samples import SeriesWindows as SeriesWindows
 from jaxcast.series.samples import series_windows as series_windows
+from jaxcast.series.seasonal_features import SeasonalFeatures as SeasonalFeatures
+from jaxcast.series.seasonal_features import seasonal_features as seasonal_features
+from jaxcast.series.seasonal_forecaster import SeasonalFit as SeasonalFit
+from jaxcast.series.seasonal_forecaster import SeasonalForecaster as SeasonalForecaster
+from jaxcast.series.seasonal_forecaster import fit_seasonal_forecaster as fit_seasonal_forecaster
+from jaxcast.series.seasonal_regression import SeasonalRegression as SeasonalRegression
+from jaxcast.series.seasonal_regression import fit_seasonal_regression as fit_seasonal_regression
+from jaxcast.series.seasonal_regression import forecast_rows as forecast_rows
 from jaxcast.series.sensor_files import SensorData as SensorData
 from jaxcast.series.sensor_files import read_sensors as read_sensors
 from jaxcast.series.table_reader import read_series as read_series

@@ -17,7 +17,7 @@ NUM_LAGS = 12
 SPANS = (1, 3, 12)
 """Steps over which the recent level is compared with the usual one, besides all that are seen."""
 MOST_RECENT = 48
-"""Recent steps that are seen, at most, unless more are asked for."""
+"""Most steps of a day for all of a day to be seen by default."""
 HALF_LIVES = (1.0, 4.0)
 """Half-lives, in days or weeks, of the averages that are what is usual in a slot."""
 LARGEST_RATIO = 6.0
@@ -264,7 +264,8 @@ def seasonal_features(
         values: of the training part, NaN where one is missing.
         slots_per_day: steps of a day.
         leads: steps ahead, rising.
-        num_recent: recent steps that are seen, 12 at least; by default a day, at most 48.
+        num_recent: recent steps that are seen, 12 at least; by default a day of up to 48
+            steps, otherwise 12.
         num_days: past days that are seen; by default 7, fewer where the data are short. With 0
             only recent values and the mean of the training part in each slot are seen.
         num_weeks: past weeks that are seen; by default 12, fewer where the data are short,
@@ -285,7 +286,8 @@ def seasonal_features(
         5
     """
     check_whole("slots_per_day", slots_per_day)
-    num_recent = min(max(slots_per_day, NUM_LAGS), MOST_RECENT) if num_recent is None else num_recent
+    if num_recent is None:
+        num_recent = max(slots_per_day, NUM_LAGS) if slots_per_day <= MOST_RECENT else NUM_LAGS
     table = np.asarray(values, np.float32)
     num_rows, num_series = table.shape
     if num_rows < max(2 * slots_per_day, 2 * num_recent) or not num_series:

@@ -37,6 +37,8 @@ ROWS_A_STEP = 2048
 """Series times windows of a minibatch, about."""
 LARGEST = 8.0
 """Standardised features are cut off there."""
+MOST_LEADS = 4
+"""Leads at most whose features a network sees."""
 
 
 class SeasonalForecaster(WindowForecaster, Checked, FrozenPytree, name="seasonal_forecaster"):
@@ -44,7 +46,7 @@ class SeasonalForecaster(WindowForecaster, Checked, FrozenPytree, name="seasonal
 
         y_(r,h) = regression_(r,h) + std_r c_h scale mean_k network_k(x_r)_h
 
-    The networks see the features of the regression at all leads, and its forecasts. The shares c_h
+    The networks see the features of the regression at up to four leads, and its forecasts. The shares c_h
     between 0 and 1 are chosen on a validation part: where the networks do not help, the regression
     is left alone.
 
@@ -94,6 +96,14 @@ class SeasonalForecaster(WindowForecaster, Checked, FrozenPytree, name="seasonal
         """The inputs that it takes, and the outputs that it returns."""
         return self.regression.signature
 
+    def pick(self, number: int) -> "SeasonalForecaster":
+        """Returns the forecaster with one of its networks alone.
+
+        Args:
+            number: of the network, from 0.
+        """
+        return dataclasses.replace(self, networks=jax.tree.map(lambda a: a[number : number + 1], self.networks))
+
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
         """Forecasts all leads.
@@ -131,7 +141,8 @@ def network_inputs(
         features: of the windows.
         steps: forecasts of the regression, standardised.
     """
-    by_lead = jnp.moveaxis(features.by_lead, 1, 2)  # (sample, region, lead, feature)
+    leads = np.unique(np.linspace(0, steps.shape[1] - 1, MOST_LEADS).round().astype(int))
+    by_lead = jnp.moveaxis(features.by_lead[:, leads], 1, 2)  # (sample, region, lead, feature)
     flat = by_lead.reshape(*by_lead.shape[:2], -1)
     first = jnp.broadcast_to(features.calendar[:, :1], (*by_lead.shape[:2], features.calendar.shape[-1]))
     return jnp.concatenate([features.common, flat, first, jnp.moveaxis(steps, 1, 2)], -1)
