@@ -64,7 +64,9 @@ def main(config: Config) -> None:
     if config.data is not None:
         config = dataclasses.replace(config, data=find_folder(config.data, "ev_beijing", PAGE))
     pictures = ("errors.png", "forecasts.png", "graph.png")
-    folder = open_folder(config, f"runs/graphs-{config.preset}", pictures, leave_out=("out", "overwrite", "data", "methods"))
+    folder = open_folder(
+        config, f"runs/graphs-{config.preset}", pictures, leave_out=("out", "overwrite", "data", "methods")
+    )
     results: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
     places: dict[str, Any] = {}
@@ -87,7 +89,9 @@ def main(config: Config) -> None:
                 found[name] = stages
                 rows = make_rows(name, problem, [stage["forecast"] for stage in stages])
                 results += rows
-                console.print(f"{problem.name}, {name}: RMSE {rows[0]['rmse']:.4g}, MAE {rows[0]['mae']:.4g}", highlight=False)
+                console.print(
+                    f"{problem.name}, {name}: RMSE {rows[0]['rmse']:.4g}, MAE {rows[0]['mae']:.4g}", highlight=False
+                )
         results += published_rows(problem)
         comparisons += compare(problem, {name: [one["forecast"] for one in stages] for name, stages in found.items()})
         places[problem.name] = where_errors_sit(problem, {name: one[0]["forecast"] for name, one in found.items()})

@@ -238,7 +238,9 @@ def next_steps(
 def make_counts(seed: int) -> Problem:
     """Makes counts of six nodes for three weeks, for tests of the experiment itself."""
     rng, slots = np.random.default_rng(seed), np.arange(21 * 24)
-    shape = 1.2 + np.sin(2 * np.pi * slots[:, None] / 24 + 0.3 * np.arange(6)) * (1 + (slots // 24 % 7 < 5))[:, None] / 2
+    shape = (
+        1.2 + np.sin(2 * np.pi * slots[:, None] / 24 + 0.3 * np.arange(6)) * (1 + (slots // 24 % 7 < 5))[:, None] / 2
+    )
     arrays = {"counts": rng.poisson(5 * np.maximum(shape, 0.1)), "latitude": np.arange(6.0), "longitude": np.zeros(6)}
     return next_steps("generated", arrays, 24, 0.9, 2)
 

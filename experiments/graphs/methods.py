@@ -131,9 +131,7 @@ def lasso(problem: Problem, seed: int, config: Any) -> Arrays:
         every = -(-len(windows.history) * num_series // LASSO_ROWS)
         some = jax.tree.map(lambda a, every=every: a[::every], windows)
         inputs = jaxcast.series.lag_inputs(some, lags=range(num_lags))
-        fitted.append(
-            jaxcast.series.fit_lasso_path(some, inputs=inputs, penalties=LASSO_PENALTIES, nonnegative=True)
-        )
+        fitted.append(jaxcast.series.fit_lasso_path(some, inputs=inputs, penalties=LASSO_PENALTIES, nonnegative=True))
     return _chosen(fitted, parts, chunk_size=CHUNK)
 
 

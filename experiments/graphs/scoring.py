@@ -31,9 +31,7 @@ def make_rows(method: str, problem: Problem, forecasts: Sequence[Forecast]) -> l
     rows = []
     for part, numbers in problem.parts.items():
         for horizon in problem.horizons:
-            scored = [
-                jaxcast.scores.flow_scores(*_cut(problem, forecast, horizon, numbers)) for forecast in forecasts
-            ]
+            scored = [jaxcast.scores.flow_scores(*_cut(problem, forecast, horizon, numbers)) for forecast in forecasts]
             each = {name: [float(getattr(one, name)) for one in scored] for name in NUMBERS}
             row: dict[str, Any] = {"method": method, "data": data_name(problem, part), "lead": horizon}
             row |= {"num_seeds": len(forecasts)}
@@ -62,7 +60,11 @@ def published_rows(problem: Problem) -> list[dict[str, Any]]:
 def compare(problem: Problem, forecasts: Mapping[str, Sequence[Forecast]]) -> list[dict[str, Any]]:
     """Compares RMSEs with those of our own and of ridge regressions, by a bootstrap over days."""
     found = []
-    names = [(OWN, RIDGE), (OWN, "seasonal ridge"), *((name, RIDGE) for name in ("STGCN", "ST-MGCN", "D2STGNN, reduced"))]
+    names = [
+        (OWN, RIDGE),
+        (OWN, "seasonal ridge"),
+        *((name, RIDGE) for name in ("STGCN", "ST-MGCN", "D2STGNN, reduced")),
+    ]
     for first, second in names:
         if first not in forecasts or second not in forecasts:
             continue

@@ -179,7 +179,9 @@ class _Seen:
         found += [off[:, :span].mean(1) for span in own.spans[1:]]
         found += [_of_all(off[:, 0]), *(usual[:, 0] for usual in self.usual)]
         if own.num_days:
-            found += [self._filled(np.asarray([own.slots_per_day + k]), self.expected[:, k : k + 1])[:, 0] for k in (0, 1)]
+            found += [
+                self._filled(np.asarray([own.slots_per_day + k]), self.expected[:, k : k + 1])[:, 0] for k in (0, 1)
+            ]
         if own.num_weeks:
             week = self._filled(np.asarray([7 * own.slots_per_day]), self.expected[:, :1])[:, 0]
             found += [week, _of_all(week)]
@@ -206,9 +208,7 @@ class _Seen:
     def _levels(self, usual: Array) -> list[Float[Array, "sample lead region"]]:
         """Returns what is usual at each lead, times recent levels over usual levels."""
         own = self.own
-        raw, expected, ahead = (
-            jnp.maximum(z * own.std + own.mean, 0) for z in (self.recent, self.expected, usual)
-        )
+        raw, expected, ahead = (jnp.maximum(z * own.std + own.mean, 0) for z in (self.recent, self.expected, usual))
         ratios = []
         for span in own.spans:
             more = PSEUDO_LEVEL * span * own.std

@@ -247,7 +247,10 @@ def fit_seasonal_forecaster(
         model = learn(table[:middle], regression=tried[best], keys=keys[:1], num_epochs=number)
         changes[number] = forecast_rows(model, table, newest=newest, first_slot=first_slot) - alone
     wanted = truth - alone
-    left = {number: np.nanmean((_shares(change, wanted)[:, None] * change - wanted) ** 2) for number, change in changes.items()}
+    left = {
+        number: np.nanmean((_shares(change, wanted)[:, None] * change - wanted) ** 2)
+        for number, change in changes.items()
+    }
     chosen = min(left, key=lambda number: left[number])
     change, shares = changes[chosen], _shares(changes[chosen], wanted)
     regression = fit_seasonal_regression(

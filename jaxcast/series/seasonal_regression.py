@@ -69,9 +69,7 @@ class SeasonalRegression(WindowForecaster, Checked, FrozenPytree, name="seasonal
     def signature(self) -> WindowSignature:
         """The inputs that it takes, and the outputs that it returns."""
         own = self.features
-        return WindowSignature(
-            len(own.leads), own.leads, mean=own.mean, num_covariates=1, least_history=len(own.lags)
-        )
+        return WindowSignature(len(own.leads), own.leads, mean=own.mean, num_covariates=1, least_history=len(own.lags))
 
     @checked
     def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
