@@ -99,11 +99,11 @@ from jaxcast.series.regression_path import best_by_lead as best_by_lead
 from jaxcast.series.regression_path import fit_regression_path as fit_regression_path
 from jaxcast.series.samples import SeriesWindows as SeriesWindows
 from jaxcast.series.samples import series_windows as series_windows
-from jaxcast.series.seasonal_features import SeasonalFeatures as SeasonalFeatures
-from jaxcast.series.seasonal_features import seasonal_features as seasonal_features
 from jaxcast.series.seasonal_forecaster import SeasonalFit as SeasonalFit
 from jaxcast.series.seasonal_forecaster import SeasonalForecaster as SeasonalForecaster
 from jaxcast.series.seasonal_forecaster import fit_seasonal_forecaster as fit_seasonal_forecaster
+from jaxcast.series.seasonal_inputs import SeasonalFeatures as SeasonalFeatures
+from jaxcast.series.seasonal_inputs import seasonal_features as seasonal_features
 from jaxcast.series.seasonal_regression import SeasonalRegression as SeasonalRegression
 from jaxcast.series.seasonal_regression import fit_seasonal_regression as fit_seasonal_regression
 from jaxcast.series.seasonal_regression import forecast_rows as forecast_rows

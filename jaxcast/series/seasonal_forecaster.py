@@ -17,7 +17,7 @@ from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
 from jaxcast.series.feature_network import FeatureNetwork, FeatureTargets, robust_loss
-from jaxcast.series.seasonal_features import Features, SeasonalFeatures, seasonal_features
+from jaxcast.series.seasonal_inputs import Features, SeasonalFeatures, seasonal_features
 from jaxcast.series.seasonal_regression import (
     SeasonalRegression,
     chunks_of,
@@ -46,9 +46,9 @@ class SeasonalForecaster(WindowForecaster, Checked, FrozenPytree, name="seasonal
 
         y_(r,h) = regression_(r,h) + std_r c_h scale mean_k network_k(x_r)_h
 
-    The networks see the features of the regression at up to four leads, and its forecasts. The shares c_h
-    between 0 and 1 are chosen on a validation part: where the networks do not help, the regression
-    is left alone.
+    The networks see the features of the regression at up to four leads, and its forecasts. The
+    shares c_h between 0 and 1 are chosen on a validation part: where the networks do not help, the
+    regression is left alone.
 
     Args:
         regression: of each series.
