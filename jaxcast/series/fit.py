@@ -106,8 +106,8 @@ def fit_series(
         leads: instead of a horizon, certain steps ahead, rising.
         methods: names of methods: "last_value", "seasonal_last_value", "history_mean", "drift",
             "ridge", "ridge_each_series", "kernel_ridge"; the networks "independent_network",
-            "hierarchical_network", "attention_network", "global_network"; on graphs "stgcn" and
-            "st_mgcn"; and those of `TrainableForecaster` classes. By default last values and
+            "hierarchical_network", "attention_network", "global_network"; on graphs "stgcn",
+            "st_mgcn", "d2stgnn"; and those of `TrainableForecaster` classes. By default last values and
             regressions; networks take minutes.
         history_size: newest steps that a forecast sees; by default 20, or a tenth of the table
             where that is less.

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
 from jaxcast.series.global_network import GlobalNetwork
+from jaxcast.series.graph_networks.d2stgnn import D2STGNN
 from jaxcast.series.graph_networks.st_mgcn import STMGCN
 from jaxcast.series.graph_networks.stgcn import STGCN
 from jaxcast.series.graph_similarity import graph_from_correlation
@@ -37,11 +38,13 @@ class NetworkMethod(NamedTuple):
         sees: the steps of a history that it takes: "all", "lags", those of regressions, or
             "newest", the consecutive ones of these.
         sees_calendar: whether its first covariate is the slot of the week, where the table has one.
+        has_dropout: whether training drops components.
     """
 
     make: Callable[[SeriesWindows, SeriesProblem, Any], Any]
     sees: Sees = "all"
     sees_calendar: bool = False
+    has_dropout: bool = False
 
 
 class TrainedNetwork(NamedTuple):
@@ -73,7 +76,18 @@ def _on_graph(network: Any, sees: Sees, options: Callable[[SeriesProblem], dict[
         own = {"graphs": training_graph(problem), "slots_per_day": problem.table.calendar.slots_per_day}
         return network(windows, levels=problem.levels, key=key, **(own | options(problem)))
 
-    return NetworkMethod(make, sees, sees_calendar=True)
+    return NetworkMethod(make, sees, sees_calendar=True, has_dropout=True)
+
+
+def _of_d2stgnn(problem: SeriesProblem) -> dict[str, Any]:
+    size = problem.hidden_size
+    return {
+        "hidden_size": size,
+        "num_layers": 2,
+        "spatial_order": 1,
+        "forecast_size": 4 * size,
+        "output_size": 8 * size,
+    }
 
 
 def _of_stgcn(problem: SeriesProblem) -> dict[str, Any]:
@@ -91,6 +105,7 @@ NETWORKS: dict[str, NetworkMethod] = {
     "attention_network": _recurrent(AttentionNetwork),
     "global_network": _recurrent(GlobalNetwork),
     "stgcn": _on_graph(STGCN, "newest", _of_stgcn),
+    "d2stgnn": _on_graph(D2STGNN, "newest", _of_d2stgnn),
     "st_mgcn": _on_graph(STMGCN, "lags", _of_st_mgcn),
 }
 
@@ -156,6 +171,7 @@ def train_network(
         num_epochs=num_epochs,
         batch_size=min(32, len(learned.targets)),
         loss=WindowLoss(),
+        with_key=NETWORKS[method].has_dropout,
         validation=held_out,
         patience=None if validation is None else 20,
     )

@@ -51,9 +51,10 @@ def test_windows_as_networks_see_them(table):
 
 
 @pytest.mark.slow
-def test_a_network_on_a_graph_forecasts_a_table_after_saving(table, tmp_path):
+@pytest.mark.parametrize("method", ["stgcn", "st_mgcn", "d2stgnn"])
+def test_a_network_on_a_graph_forecasts_a_table_after_saving(table, method, tmp_path):
     fitted = jaxcast.series.fit_series(
-        table, horizon=1, methods=("st_mgcn",), history_size=3, season=4, hidden_size=4, num_epochs=2
+        table, horizon=1, methods=(method,), history_size=9, season=4, hidden_size=4, num_epochs=2
     )
     before = fitted.model.forecast(table, at="2024-02-01T06:00:00")
     jaxcast.save_model(tmp_path / "model", fitted.model)
