@@ -1,7 +1,10 @@
 """`jaxcast series train` on files of sensors, with graphs of distances and places."""
 
+import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,3 +68,42 @@ def test_bad_files_of_sensors_are_refused_in_one_line(sensors, tmp_path, monkeyp
     with pytest.raises(jaxcast.InputError, match=message):
         run("series", "train", "--data", "PEMS00.npz", "--out", "model", *OPTIONS, *options)
     assert not (tmp_path / "model").exists()
+
+
+@pytest.fixture
+def attentive(sensors, tmp_path):
+    """A saved forecaster with attention between the sensors, untrained but for its making."""
+    table = jaxcast.series.series_table(sensors, np.datetime64("2016-07-01") + np.arange(40) * np.timedelta64(6, "h"))
+    samples = jaxcast.series.series_windows(sensors, history_size=3, leads=(1,))
+    network = jaxcast.series.AttentionNetwork(samples, hidden_size=2, key=jax.random.key(0))
+    forecaster = jaxcast.series.CalibratedForecaster(network, np.zeros((1, 3, 1)))
+    made = jaxcast.series.fit_series(table, horizon=1, methods=("last_value",), history_size=3, season=0).model
+    model = dataclasses.replace(made, forecaster=forecaster, names=("0", "1", "2"), method="attention_network")
+    columns = {"time": None, "series": None, "value": None, "business_days": None}
+    dates = {"first_date": "2016-07-01", "minutes": 360, "feature": 1}
+    jaxcast.save_model(tmp_path / "attentive", model, attributes={"columns": columns, "sensors": dates})
+    return network
+
+
+def test_what_a_forecast_weighed_is_written_and_drawn(sensors, attentive, tmp_path):
+    files = [tmp_path / name for name in ("forecast.csv", "weights.npz", "graph.png")]
+    options = [option for pair in zip(("--out", "--weights", "--plot-graph"), files, strict=True) for option in pair]
+    inputs = ("--model", tmp_path / "attentive", "--data", tmp_path / "PEMS00.npz")
+    run("series", "forecast", *inputs, *options, "--coordinates", tmp_path / "places.csv")
+    with np.load(tmp_path / "weights.npz") as arrays:
+        expected = attentive(jnp.asarray(sensors[-3:])).info["weights"]
+        np.testing.assert_allclose(arrays["weights"], expected, rtol=1e-6)
+        assert arrays["names"].tolist() == ["0", "1", "2"]
+    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+    assert b"jaxcast" in (tmp_path / "graph.png").read_bytes()
+
+
+def test_a_forecaster_that_weighs_nothing_is_told(sensors, tmp_path):
+    run("series", "train", "--data", tmp_path / "PEMS00.npz", "--out", tmp_path / "model", *OPTIONS, *DATES)
+    out = tmp_path / "forecast.csv"
+    with pytest.raises(jaxcast.InputError, match=r"--weights needs a forecaster with attention.* ridge has none"):
+        run(
+            *("series", "forecast", "--model", tmp_path / "model", "--data", tmp_path / "PEMS00.npz", "--out", out),
+            *("--weights", tmp_path / "weights.npz"),
+        )
+    assert not out.exists()

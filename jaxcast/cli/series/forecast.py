@@ -10,6 +10,7 @@ import numpy as np
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
 from jaxcast.cli.series.output import Loaded, describe, load
+from jaxcast.cli.series.weights import check_weights, draw_graph, write_weights
 from jaxcast.errors import InputError, shown
 from jaxcast.io.dates import parse_date
 from jaxcast.io.files import save_figure, whole_file
@@ -41,15 +42,26 @@ class ForecastSeries:
     """Picture (.png) of history, median and central intervals."""
     plot_series: tuple[str, ...] = ()
     """Series to draw; by default the first six."""
+    weights: Path | None = None
+    """File (.npz) for what the forecast weighed: attention, gates and graphs of a network."""
+    plot_graph: Path | None = None
+    """Picture (.png) of the graph that a network was given or has learned."""
+    coordinates: Path | None = None
+    """Table (.csv) of the places of series, for a map: name, latitude, longitude, in degrees."""
     overwrite: bool = False
-    """Replace the files of --out and --plot, if jaxcast wrote them."""
+    """Replace the files of --out, --weights and the pictures, if jaxcast wrote them."""
 
     def run(self) -> None:
         """Runs the command."""
         with Outputs(
             vars(self),
-            {"--out": (self.out, (".csv",)), "--plot": (self.plot, PICTURE)},
-            inputs={"--model": self.model, "--data": self.data},
+            {
+                "--out": (self.out, (".csv",)),
+                "--plot": (self.plot, PICTURE),
+                "--weights": (self.weights, (".npz",)),
+                "--plot-graph": (self.plot_graph, PICTURE),
+            },
+            inputs={"--model": self.model, "--data": self.data, "--coordinates": self.coordinates},
             overwrite=self.overwrite,
         ):
             self.forecast()
@@ -64,6 +76,13 @@ class ForecastSeries:
                 f"unknown series {shown(repr(unknown[0]))} to plot; the table has {shown(', '.join(table.names[:10]))}"
             )
         found = model.forecast(table, at=self.at, what=str(shown(self.data)))
+        for option, file in (("--weights", self.weights), ("--plot-graph", self.plot_graph)):
+            if file is not None:
+                check_weights(found, option, model.method)
+        if self.plot_graph is not None:
+            draw_graph(self.plot_graph, found, self.coordinates, model.method)
+        if self.weights is not None:
+            write_weights(self.weights, found)
         self.write(found)
         for line in describe(table, self.data):
             announce(line)

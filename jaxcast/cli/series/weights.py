@@ -1,0 +1,79 @@
+"""What a forecast weighed: its attention, gates and graphs, as arrays and as a picture."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxcast.cli.figures import figure_of
+from jaxcast.errors import InputError, shown
+from jaxcast.io.files import save_figure, write_arrays
+from jaxcast.plotting.graphs import plot_graph
+from jaxcast.series.graph_files import read_coordinates
+from jaxcast.series.model import SeriesForecast
+
+KINDS = {"graph": "learned graph", "weights": "attention between series", "graphs": "given graph"}
+
+
+def check_weights(found: SeriesForecast, option: str, method: str) -> None:
+    """Refuses a forecast that weighed nothing.
+
+    Args:
+        found: the forecast.
+        option: that asks for the weights.
+        method: of the forecaster, for the message.
+
+    Raises:
+        InputError: with methods that weigh something.
+    """
+    if not found.info:
+        raise InputError(
+            f"{option} needs a forecaster with attention, gates or graphs, such as d2stgnn, st_mgcn or "
+            f"attention_network; {method} has none"
+        )
+
+
+def write_weights(path: Path, found: SeriesForecast) -> None:
+    """Writes the arrays of a forecast's weights, with the names of the series.
+
+    Args:
+        path: a .npz.
+        found: the forecast.
+    """
+    write_arrays(path, {"names": np.asarray(found.names), **found.info})
+
+
+def draw_graph(path: Path, found: SeriesForecast, coordinates: Path | None, method: str) -> None:
+    """Draws the graph of a forecast: a map where there are coordinates, else a matrix.
+
+    Args:
+        path: a .png.
+        found: the forecast.
+        coordinates: a table of places, or None.
+        method: of the forecaster.
+
+    Raises:
+        InputError: for a forecaster without a graph, and for a table that lacks a series.
+    """
+    kind, graph = _graph_of(found.info, len(found.names), method)
+    places: dict[str, Any] = {}
+    if coordinates is not None:
+        latitude, longitude = read_coordinates(coordinates, found.names)
+        places = {"latitude": latitude, "longitude": longitude}
+    figure = figure_of(width=7.0, height=6.0)
+    ax = plot_graph(figure.subplots(), graph, names=found.names, **places)
+    ax.set_title(f"{kind} of {method}, forecast from {found.origin}", fontsize=10)
+    save_figure(path, figure)
+
+
+def _graph_of(info: Mapping[str, Any], num_series: int, method: str) -> tuple[str, Float[np.ndarray, "node node"]]:
+    for name, kind in KINDS.items():
+        array = np.asarray(info.get(name, 0.0))
+        if array.shape[-2:] == (num_series, num_series):
+            return kind.capitalize(), array.reshape(-1, num_series, num_series).mean(0)
+    raise InputError(
+        f"--plot-graph needs a forecaster with a graph or attention between series; {shown(method)} tells "
+        f"{shown(', '.join(info))} only"
+    )
