@@ -30,6 +30,20 @@ def num_cells_of(samples: SeriesWindows) -> int:
     return num_cells
 
 
+def check_trips(samples: SeriesWindows) -> None:
+    """Checks that no trips are negative.
+
+    Args:
+        samples: of a network.
+
+    Raises:
+        InputError: for negative trips.
+    """
+    for values in (np.asarray(samples.history), np.asarray(samples.targets)):
+        if (values < 0).any():
+            raise InputError(f"expected trips that are not negative, got {np.nanmin(values):g}; fix the data")
+
+
 def check_clusters(clusters: Any, num_cells: int) -> tuple[int, ...]:
     """Checks the numbers of the clusters of cells.
 

@@ -12,12 +12,13 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_number, check_sizes
+from jaxcast.checks import check_flag, check_number, check_sizes
 from jaxcast.nn.graph import transition
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.lstm import LSTM
 from jaxcast.series.od_networks.cells import cell_graph, num_cells_of
 from jaxcast.series.od_networks.layers import linear
+from jaxcast.series.od_networks.usual_flows import slot_means
 from jaxcast.series.samples import SeriesWindows, learned_from
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import Known, Start, WindowLoss, WindowNetwork
@@ -48,6 +49,7 @@ class GEML(WindowNetwork, name="geml"):
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", whose mean and scale. With "series", no pair may be constant.
         start: "mean" or "newest", what forecasts are relative to.
+        pair_means: whether m_ij is each pair's mean; else it is 0, as in the source.
         slots_per_day: steps of a day; the first covariate is then the slot of the week in which a
             history ends, from 0 on. 0 for series without a calendar.
         key: for the initial weights.
@@ -83,11 +85,13 @@ class GEML(WindowNetwork, name="geml"):
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "mean",
+        pair_means: bool = True,
         slots_per_day: int = 0,
         key: Key[Array, ""],
         dtype: DTypeLike = jnp.float32,
     ):
         check_sizes(embedding_size=embedding_size, hidden_size=hidden_size)
+        check_flag("pair_means", pair_means)
         self.num_cells = num_cells_of(samples)
         edges = cell_graph(adjacency, self.num_cells)
         super().__init__(
@@ -100,8 +104,12 @@ class GEML(WindowNetwork, name="geml"):
             dtype=dtype,
         )
         self.scaling = scaling
-        trips: Any = np.nanmean(np.asarray(samples.history), (0, 1)).reshape(edges.shape)
-        graphs = [transition(jnp.asarray(graph)) for graph in (edges, np.maximum(np.nan_to_num(trips + trips.T), 0))]
+        means = slot_means(samples, 1)[0]
+        # In units of a window, a pair's mean is that of the window.
+        own = (jnp.asarray(means) - self.mean[...]) / self.std[...] * (pair_means and level == "series")
+        self.pair_means, self.own_means = pair_means, Buffer(own.reshape(edges.shape).astype(self.dtype))
+        means = means.reshape(edges.shape)
+        graphs = [transition(jnp.asarray(graph)) for graph in (edges, np.maximum(means + means.T, 0))]
         self.graphs = Buffer(jnp.stack(graphs).astype(self.dtype))
         keys = jax.random.split(key, 7)
         self.embedding = linear(2 * self.num_cells, 3 * embedding_size, key=keys[0], dtype=self.dtype)
@@ -124,6 +132,7 @@ class GEML(WindowNetwork, name="geml"):
             "embedding_size": self.embedding.out_features // 3,
             "hidden_size": self.origins.out_features,
             "scaling": self.scaling,
+            "pair_means": self.pair_means,
         } | self.window_settings
 
     @property
@@ -146,13 +155,17 @@ class GEML(WindowNetwork, name="geml"):
             The trips, and the trips from and to every cell.
         """
         batch, cells = inputs.shape[:-3], (self.num_cells, self.num_cells)
-        trips = inputs[..., 0].astype(self.dtype).reshape(-1, self.history_size, *cells)
+        means = self.own_means[...]
+        trips = inputs[..., 0].astype(self.dtype).reshape(-1, self.history_size, *cells) - means
         states = self._states(trips, known)
         origins = self.origins(states)
         destinations = self.destinations(states).reshape(*states.shape[:2], -1, origins.shape[-1])
         matrices = jnp.einsum("nih,njmh->nmij", origins, destinations) / math.sqrt(origins.shape[-1])
         matrices = matrices + self.bias[:, None, None]
         steps = matrices.reshape(*batch, self.num_leads, self.num_outputs, -1)
+        if self.start == "mean":
+            is_middle = np.arange(self.num_outputs) == (self._middle if self.levels else 0)
+            steps = steps + is_middle[:, None] * means.reshape(-1)
         margins = self.margins(states).reshape(*batch, self.num_cells, 2, self.num_leads)
         mean, std = self.margin_scale
         outflow, inflow = jnp.moveaxis(mean + std * jnp.moveaxis(margins, -1, -3), -1, 0)
@@ -161,8 +174,8 @@ class GEML(WindowNetwork, name="geml"):
     @property
     def margin_scale(self) -> tuple[Float[Array, "cell 2"], Float[Array, "cell 2"]]:
         """The mean and scale of the trips from and to every cell: sums over the pairs."""
-        arrays = [a[...].reshape(self.num_cells, self.num_cells) for a in (self.mean, self.std)]
-        mean, std = (jnp.stack([a.sum(1), a.sum(0)], -1) for a in arrays)
+        mean, std = (a[...].reshape(self.num_cells, self.num_cells) for a in (self.mean, self.std))
+        mean, std = (jnp.stack([a.sum(1), a.sum(0)], -1) for a in (mean + std * self.own_means[...], std))
         return mean, std
 
     def _states(self, trips: Float[Array, "sample time cell cell"], known: Known) -> Float[Array, "sample cell size"]:

@@ -13,7 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_sizes, check_whole
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
-from jaxcast.series.od_networks.cells import cell_graph, check_clusters, num_cells_of
+from jaxcast.series.od_networks.cells import cell_graph, check_clusters, check_trips, num_cells_of
 from jaxcast.series.od_networks.coarsening import assignment_of, coarsen_cells, merged
 from jaxcast.series.od_networks.decoder import FlowDecoder, Flows, log_ratio
 from jaxcast.series.od_networks.supercells import SupercellEncoder
@@ -112,6 +112,7 @@ class ODCED(WindowNetwork, name="od_ced"):
         check_whole("usual_rank", usual_rank, least=0)
         check_choice("level", level, ("series",))
         self.num_cells = num_cells_of(samples)
+        check_trips(samples)
         edges = cell_graph(adjacency, self.num_cells)
         super().__init__(samples, levels=levels, scaling="all", start="mean", slots_per_day=slots_per_day, dtype=dtype)
         self.leads = tuple(leads) if len(leads) else tuple(range(1, self.num_leads + 1))

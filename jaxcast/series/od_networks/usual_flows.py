@@ -7,7 +7,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
 from jaxcast.series.samples import SeriesWindows
 
@@ -54,13 +53,8 @@ def slot_means(samples: SeriesWindows, num_slots: int) -> Float[np.ndarray, "slo
 
     Returns:
         The means; that over all slots where a slot is unknown, and 0 for a series that is.
-
-    Raises:
-        InputError: for negative values.
     """
     history: Any = np.asarray(samples.history)
-    if (history < 0).any():
-        raise InputError(f"expected trips that are not negative, got {np.nanmin(history):g}; fix the data")
     totals, counts = np.zeros((num_slots, history.shape[2])), np.zeros((num_slots, history.shape[2]))
     newest, slots = np.asarray(samples.rows)[:, 0], _newest_slots(samples, num_slots)
     lags = range(history.shape[1])[::-1] if samples.lags is None else samples.lags.steps
