@@ -1,0 +1,1 @@
+"""Experiment: trips between zones."""
