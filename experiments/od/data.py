@@ -128,7 +128,7 @@ class Setup:
         season, num_leads = protocol.season, max(protocol.leads)
         gap = np.full((margin, folder.values.shape[1]), np.nan, np.float32)
         if train is None:
-            end = margin + int(round(protocol.train_share * len(folder.values)))
+            end = margin + round(protocol.train_share * len(folder.values))
             values, begin, stop = np.concatenate([gap, folder.values]), end, margin + len(folder.values)
         else:
             end = margin + len(train.values)
@@ -137,7 +137,7 @@ class Setup:
             empty = np.concatenate([gap, gap[:1].repeat(shift, 0)])
             values = np.concatenate([gap, train.values, empty, folder.values])
             begin, stop = end + margin + shift + season, len(values)
-        middle = end - int(round(protocol.validation_share * (end - margin)))
+        middle = end - round(protocol.validation_share * (end - margin))
         first = margin + season + 1
         parts = {"training": middle - first, "validation": end - middle, "test": stop - begin}
         for name, length in parts.items():
@@ -282,6 +282,7 @@ def _adjacency(folder: Path, beside: str | None, num_zones: int) -> np.ndarray |
         return None
     try:
         table = np.load(files[0]) if files[0].suffix == ".npy" else np.loadtxt(files[0], delimiter=",", ndmin=2)
+        table = table[1:] if len(table) == num_zones + 1 else table  # without a header of numbers
     except (OSError, ValueError) as error:
         raise InputError(f"{shown(files[0])} is no table of numbers ({shown(str(error).splitlines()[0])})") from None
     if table.shape != (num_zones, num_zones) or not (table >= 0).all():
@@ -310,4 +311,3 @@ def made_trips(seed: int) -> Trips:
     rate = size * (1 + 0.8 * np.sin(2 * np.pi * np.arange(8 * 42)[:, None] / 8 + np.arange(16)))
     names = tuple("abcd")
     return Trips("made", rng.poisson(rate).astype(np.float32), names, None, protocol)
-

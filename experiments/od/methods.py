@@ -21,28 +21,30 @@ CHUNK = 16
 
 Forecasts = dict[str, np.ndarray]
 """Of the validation part by what was learned before it, and of the test part, (window, lead, pair)."""
+Found = Callable[[str, int], Forecasts]
+"""The forecasts of another method by its name and seed."""
 
 
 class Method(NamedTuple):
     """A method of the experiment.
 
     Args:
-        forecast: (setup, seed) -> its forecasts.
+        forecast: (setup, seed, forecasts of other methods) -> its forecasts.
         draws: whether the seed matters.
         daily: whether it makes sense where a row is a day.
     """
 
-    forecast: Callable[[Setup, int], Forecasts]
+    forecast: Callable[[Setup, int, Found], Forecasts]
     draws: bool = False
     daily: bool = True
 
 
-def zeros(setup: Setup, seed: int) -> Forecasts:
+def zeros(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Forecasts that nobody travels."""
     return {part: np.zeros_like(truth) for part, truth in setup.truths.items()}
 
 
-def average(setup: Setup, seed: int, **numbers: int) -> Forecasts:
+def average(setup: Setup, seed: int, found: Found, **numbers: int) -> Forecasts:
     """Averages recent values and the targets' slots of past days and weeks."""
     settings: dict[str, Any] = {"num_recent": 0, "slots_per_day": setup.protocol.slots_per_day} | numbers
     leads = setup.protocol.leads
@@ -51,16 +53,14 @@ def average(setup: Setup, seed: int, **numbers: int) -> Forecasts:
     return {part: np.nan_to_num(forecasts(model, setup.windows(part, lags))) for part in setup.truths}
 
 
-def slot_mean(setup: Setup, seed: int) -> Forecasts:
+def slot_mean(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Averages the training part by the slot of the week."""
-    found = {}
+    both = {}
     for learned, part in (("early", "valid"), ("whole", "test")):
-        values = setup.values.copy()
-        values[: setup.protocol.season] = 0 if np.isnan(values[: setup.rows(learned)[1]]).all(0).any() else np.nan
         options: dict[str, Any] = {"slots_per_day": setup.protocol.slots_per_day, "leads": setup.protocol.leads}
-        model = fit_slot_mean(values, setup.slots, stop=setup.rows(learned)[1], **options)
-        found[part] = forecasts(model, setup.windows(part, (0,), calendar=True))
-    return found
+        model = fit_slot_mean(setup.values, setup.slots, stop=setup.rows(learned)[1], **options)
+        both[part] = forecasts(model, setup.windows(part, (0,), calendar=True))
+    return both
 
 
 class PairInputs(jaxcast.series.RegressionInputs):
@@ -114,20 +114,20 @@ def _inputs(setup: Setup, learned: Any, lags: tuple[int, ...], zones: bool) -> P
     return PairInputs(mean, weeks, zones)
 
 
-def least_squares(setup: Setup, seed: int, *, zones: bool = False) -> Forecasts:
+def least_squares(setup: Setup, seed: int, found: Found, *, zones: bool = False) -> Forecasts:
     """Fits one regression for all pairs, on few lags and without a penalty."""
-    found, lags = {}, setup.protocol.few_lags
+    both, lags = {}, setup.protocol.few_lags
     for learned, part in (("early", "valid"), ("whole", "test")):
         samples = setup.windows(learned, lags)
         inputs = _inputs(setup, samples, lags, zones)
         options: dict[str, Any] = {"expansion": LinearFeatures(), "penalty": 0.0, "chunk_size": CHUNK}
         model = jaxcast.series.fit_lag_regression(samples, inputs=inputs, **options)
         del samples
-        found[part] = forecasts(model, setup.windows(part, lags))
-    return found
+        both[part] = forecasts(model, setup.windows(part, lags))
+    return both
 
 
-def penalised(setup: Setup, seed: int, *, kind: str) -> Forecasts:
+def penalised(setup: Setup, seed: int, found: Found, *, kind: str) -> Forecasts:
     """Fits one regression for all pairs, with the penalty that forecasts the validation part best."""
     lags = setup.protocol.lags
 
@@ -151,7 +151,7 @@ def _mse(forecast: np.ndarray, truth: np.ndarray) -> float:
     return float(np.nanmean((forecast - truth) ** 2))
 
 
-def factors(setup: Setup, seed: int) -> Forecasts:
+def factors(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Fits factor models; the penalty is that which forecasts the validation part best."""
     fit = partial(jaxcast.series.fit_factor_regression, **_settings(setup))
     early, valid = setup.windows("early"), setup.windows("valid")
@@ -166,16 +166,16 @@ def factors(setup: Setup, seed: int) -> Forecasts:
     }
 
 
-def flows(setup: Setup, seed: int) -> Forecasts:
+def flows(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Fits factor models that a regression of pairs corrects, with the penalty of `factors`."""
-    penalty = float(setup.found("factors", seed)["penalty"])
-    found = {}
+    penalty = float(found("factors", seed)["penalty"])
+    both = {}
     for learned, part in (("early", "valid"), ("whole", "test")):
         samples = setup.windows(learned)
         model = jaxcast.series.fit_flow_regression(samples, penalty=penalty, **_settings(setup))
         del samples
-        found[part] = forecasts(model, setup.windows(part))
-    return found
+        both[part] = forecasts(model, setup.windows(part))
+    return both
 
 
 def _settings(setup: Setup) -> dict[str, Any]:
@@ -186,10 +186,10 @@ def _settings(setup: Setup) -> dict[str, Any]:
     }
 
 
-def with_networks(setup: Setup, seed: int) -> Forecasts:
+def with_networks(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Averages `flows` and the networks of one seed that forecast the validation part best together."""
     names = ["flows", *(name for name in NETWORKS if name in setup.config.methods)]
-    each = [setup.found(name, seed) for name in names]
+    each = [found(name, seed) for name in names]
     chosen = jaxcast.training.select_average(
         np.stack([one["valid"].ravel() for one in each]), setup.truths["valid"].ravel()
     )

@@ -1,0 +1,151 @@
+"""Forecasts of trips between zones: all methods on one folder, or learned from one and tested on another."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.datasets import find_folder
+from experiments.frame import Settings, check_settings, open_folder, start, with_data
+from experiments.od import pictures, scores
+from experiments.od.data import Setup, made_trips, read_trips
+from experiments.od.methods import METHODS, Forecasts
+from experiments.od.networks import NETWORKS
+from jaxcast.checks import check_names
+from jaxcast.cli.command import make_console
+from jaxcast.training import TrainingOptions
+
+PAGE = "experiments/od/README.md"
+TRAINING = TrainingOptions(num_epochs=20, batch_size=32, learning_rate=2e-3, schedule="cosine", clip_norm=1.0)
+PLAIN = tuple(name for name in METHODS if name not in NETWORKS and name != "flows_and_networks")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Forecast the trips between all zones of a folder with plain methods, published networks and our own models.
+    Presets: smoke, generated trips; quick, all without networks; paper, all, five seeds."""
+
+    data: Path | None = None
+    """Folder with one .npz of trips, `od` (time, origin, destination), and perhaps a .csv of
+    adjacency. By default nyc_taxi_od in the folder that JAXCAST_DATA names, or in shared/data
+    beside the checkout."""
+    train: Path | None = None
+    """Folder of other trips between the same zones to learn from; all of `data` but its first week
+    is then tested."""
+    methods: tuple[str, ...] = PLAIN
+    """Methods to run."""
+    num_factors: int = 64
+    """Factors of our models."""
+    hidden_size: int = 32
+    """Hidden units of OD-CED and STGCN."""
+    training: TrainingOptions = TRAINING
+    """Training of the networks, which keep their best epoch on the validation part. Every method
+    that draws random numbers is repeated for each seed; the table shows medians."""
+    patience: int = 5
+    """Epochs without a better one after which a network stops."""
+
+
+PRESETS = {
+    "smoke": Config(
+        preset="smoke",
+        methods=(*(name for name in METHODS if name not in NETWORKS), "od_ced"),
+        num_factors=4,
+        hidden_size=4,
+        training=dataclasses.replace(TRAINING, num_epochs=2),
+    ),
+    "quick": Config(),
+    "paper": Config(preset="paper", methods=tuple(METHODS), training=dataclasses.replace(TRAINING, num_seeds=5)),
+}
+
+
+class Run:
+    """One run: the methods, their forecasts by seed, and what was scored.
+
+    Args:
+        folder: of the results.
+        setup: the data.
+    """
+
+    def __init__(self, folder: Any, setup: Setup):
+        self.folder, self.setup = folder, setup
+
+    def found(self, name: str, seed: int) -> Forecasts:
+        """Returns the forecasts of a method, from the folder where they are finished.
+
+        Args:
+            name: of the method.
+            seed: for methods that draw.
+        """
+        method = METHODS[name]
+        stage = f"{name}-{seed}" if method.draws else name
+
+        def compute(_: Path) -> dict[str, np.ndarray]:
+            return dict(method.forecast(self.setup, seed, self.found))
+
+        arrays: Forecasts = self.folder.stage(stage, compute)
+        return arrays
+
+    def seeds(self, name: str) -> list[int]:
+        """Returns the seeds of a method."""
+        first = self.setup.config.seed
+        return list(range(first, first + (self.setup.config.training.num_seeds if METHODS[name].draws else 1)))
+
+
+def main(config: Config) -> None:
+    """Runs the experiment."""
+    began = time.perf_counter()
+    console = make_console()
+    check_settings(config, may_be_zero=("warmup_steps", "weight_decay"))
+    check_names("method", config.methods, METHODS)
+    config = with_data(config, "nyc_taxi_od", PAGE)
+    trips = made_trips(config.seed) if config.data is None else read_trips(config.data)
+    other = None if config.train is None else read_trips(find_folder(config.train, "nyc_taxi_od", PAGE))
+    setup = Setup.of(config, trips, other)
+    folder = open_folder(
+        config,
+        f"runs/od-{trips.name}-{config.preset}",
+        ("errors.png", "week.png", "clusters.png"),
+        leave_out=("out", "overwrite", "data", "train", "methods"),
+    )
+    run = Run(folder, setup)
+    results, squares = [], {}
+    first: dict[str, np.ndarray] = {}
+    for name in (name for name in METHODS if name in config.methods):  # naive ones first
+        if not METHODS[name].daily and setup.protocol.slots_per_day < 7:
+            continue
+        each: dict[str, list[Any]] = {form: [] for form in scores.FORMS}
+        for seed in run.seeds(name):
+            arrays = run.found(name, seed)
+            forms = scores.both_forms(setup, arrays["valid"], arrays["test"])
+            first.setdefault(name, forms["mean"])
+            for form, forecast in forms.items():
+                each[form].append(scores.scored(setup, forecast))
+        for form in scores.FORMS:
+            row = scores.make_row(name, form, setup, each[form])
+            squares[row["method"]] = np.mean([one["squares"] for one in each[form]], 0)
+            results.append(row)
+        console.print(
+            f"{name.replace('_', ' ')}: " + ", ".join(f"{k} {results[-2][k]:.4f}" for k in scores.SCORES),
+            highlight=False,
+        )
+    results += scores.published_rows(setup)
+    for row in results:
+        if "ridge" in squares and row["method"] in squares and row["method"] != "ridge":
+            row["rmse_against_ridge"] = scores.against(setup, squares[row["method"]], squares["ridge"], "ridge")
+    record = {
+        "rows": results,
+        "num_windows": len(setup.truths["test"]),
+        "errors": {name: scores.where_errors_sit(setup, forecast) for name, forecast in first.items()},
+    }
+    folder.write_json("results.json", record)
+    folder.save_figure("errors.png", pictures.errors(results, first, setup))
+    folder.save_figure("week.png", pictures.week(first, setup))
+    folder.save_figure("clusters.png", pictures.clusters(setup))
+    console.print(scores.table(results, f"{setup.name}: {len(setup.truths['test'])} windows"))
+    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+if __name__ == "__main__":
+    start(main, Config, PRESETS)

@@ -1,0 +1,121 @@
+"""Published networks on trips: OD-CED, CSTN, MRSTN, ST-ResNet and STGCN."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxcast
+from experiments.od.data import Setup, forecasts
+from jaxcast.series.features import TargetFeatures
+from jaxcast.series.samples import SeriesWindows
+
+
+class Network(NamedTuple):
+    """A network of the experiment.
+
+    Args:
+        make: (setup, training windows, key) -> network.
+        zones: whether its nodes are zones with the trips to each other zone as features; else its regions are pairs.
+        calendar: whether it sees the slot of the week.
+    """
+
+    make: Callable[[Setup, SeriesWindows, Any], Any]
+    zones: bool = False
+    calendar: bool = True
+
+
+def _slots(setup: Setup) -> dict[str, int]:
+    return {"slots_per_day": setup.protocol.slots_per_day}
+
+
+def _graph(setup: Setup) -> np.ndarray:
+    """Returns which zones touch, or else between which most people travel, over the training part."""
+    if setup.adjacency is not None:
+        return setup.adjacency
+    trips = setup.levels.reshape(setup.num_zones, -1)
+    trips = (trips + trips.T) * (1 - np.eye(setup.num_zones))
+    return (trips >= np.sort(trips, 1)[:, -5:][:, :1]).astype(float) * (trips > 0)
+
+
+def _symmetric(graph: np.ndarray) -> np.ndarray:
+    return np.maximum(graph, graph.T)
+
+
+def _od_ced(setup: Setup, samples: SeriesWindows, key: Any) -> Any:
+    options: dict[str, Any] = {"leads": setup.protocol.leads, **_slots(setup)}
+    if setup.adjacency is not None:
+        options["adjacency"] = setup.adjacency
+    return jaxcast.series.ODCED(samples, hidden_size=setup.config.hidden_size, key=key, **options)
+
+
+def _stgcn(setup: Setup, samples: SeriesWindows, key: Any) -> Any:
+    size = setup.config.hidden_size
+    options: dict[str, Any] = {"channels": ((size, 2 * size),) * 2, "kernel_size": 2, **_slots(setup)}
+    return jaxcast.series.STGCN(samples, graphs=_symmetric(_graph(setup)), start="mean", key=key, **options)
+
+
+NETWORKS: dict[str, Network] = {
+    "st_resnet": Network(
+        lambda setup, samples, key: jaxcast.series.STResNet(
+            samples, rows=setup.num_zones, hidden_size=8, num_units=1, key=key, **_slots(setup)
+        )
+    ),
+    "stgcn": Network(_stgcn, zones=True),
+    "cstn": Network(lambda setup, samples, key: jaxcast.series.CSTN(samples, hidden_size=8, key=key, **_slots(setup))),
+    "mrstn": Network(lambda setup, samples, key: jaxcast.series.MRSTN(samples, key=key, **_slots(setup))),
+    "od_ced": Network(_od_ced),
+}
+"""Networks in the order of the table; sizes fit two cores."""
+
+
+def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarray]:
+    """Trains a network before the validation part, which says when to stop; it then forecasts the test part.
+
+    Args:
+        name: of the network.
+        setup: the data.
+        seed: of its initial weights and minibatches.
+        found: not used.
+
+    Returns:
+        Forecasts of validation and test part, and the losses of each epoch.
+    """
+    network, training = NETWORKS[name], setup.config.training
+    seen = lambda part: _seen(network, setup, part)  # noqa: E731
+    learned, valid = seen("early"), seen("valid")
+    batch_size = min(training.batch_size, len(learned.history))
+    fitted = jaxcast.fit(
+        learned,
+        init=lambda key: network.make(setup, learned, key),
+        keys=jax.random.key(seed)[None],
+        optimizer=training.optimizer(len(learned.history) // batch_size),
+        num_epochs=training.num_epochs,
+        batch_size=batch_size,
+        loss=jaxcast.series.WindowLoss(),
+        validation=valid,
+        patience=setup.config.patience,
+    )
+    model = jax.tree.map(lambda a: a[0], fitted.models)
+    of_part = lambda part: _flat(forecasts(model, seen(part)))  # noqa: E731
+    losses = {name: np.asarray(getattr(fitted, name))[0] for name in ("losses", "validation_losses")}
+    return {"valid": of_part("valid"), "test": of_part("test"), **losses}
+
+
+def _seen(network: Network, setup: Setup, part: Any) -> SeriesWindows:
+    """Returns the windows of a part as a network takes them."""
+    samples = setup.windows(part, setup.protocol.few_lags, calendar=network.calendar)
+    if not network.zones:
+        return samples
+    size = setup.num_zones
+    table = lambda a: jnp.reshape(a, (*a.shape[:2], size, size))  # noqa: E731
+    history, targets, weights = (table(a) for a in (samples.history, samples.targets, samples.weights))
+    features = TargetFeatures(tuple(range(size)))
+    return samples._replace(history=history, targets=targets, weights=weights, features=features)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """Returns (window, lead, pair) where zones and their features are two axes."""
+    return values.reshape(*values.shape[:2], -1)
