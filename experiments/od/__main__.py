@@ -15,11 +15,12 @@ from experiments.od.methods import METHODS, Forecasts
 from experiments.od.networks import NETWORKS
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.pytrees import fingerprint
 from jaxcast.training import TrainingOptions
 
 PAGE = "experiments/od/README.md"
 TRAINING = TrainingOptions(num_epochs=20, batch_size=32, learning_rate=2e-3, schedule="cosine", clip_norm=1.0)
-PLAIN = tuple(name for name in METHODS if name not in NETWORKS and name != "flows_and_networks")
+PLAIN = tuple(name for name in METHODS if name not in NETWORKS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Config(Settings):
     that draws random numbers is repeated for each seed; the table shows medians."""
     patience: int = 5
     """Epochs without a better one after which a network stops."""
+    trips: str = ""
+    """Fingerprint of the trips, for the record; the run finds it."""
 
 
 PRESETS = {
@@ -103,6 +106,7 @@ def main(config: Config) -> None:
     trips = made_trips(config.seed) if config.data is None else read_trips(config.data)
     other = None if config.train is None else read_trips(find_folder(config.train, "nyc_taxi_od", PAGE))
     setup = Setup.of(config, trips, other)
+    config = dataclasses.replace(config, trips=fingerprint(setup.values))
     folder = open_folder(
         config,
         f"runs/od-{trips.name}-{config.preset}",
@@ -126,6 +130,9 @@ def main(config: Config) -> None:
             row = scores.make_row(name, form, setup, each[form])
             squares[row["method"]] = np.mean([one["squares"] for one in each[form]], 0)
             results.append(row)
+        chosen = {str(k) for k in arrays.get("chosen", ())}
+        if chosen:
+            results[-2]["members_of_last_seed"] = sorted(chosen)
         console.print(
             f"{name.replace('_', ' ')}: " + ", ".join(f"{k} {results[-2][k]:.4f}" for k in scores.SCORES),
             highlight=False,

@@ -159,11 +159,8 @@ def factors(setup: Setup, seed: int, found: Found) -> Forecasts:
     best = int(np.argmin([_mse(one, setup.truths["valid"]) for one in each]))
     del early
     model = fit(setup.windows("whole"), penalty=FACTOR_PENALTIES[best])
-    return {
-        "valid": each[best],
-        "test": forecasts(model, setup.windows("test")),
-        "penalty": np.asarray(FACTOR_PENALTIES[best]),
-    }
+    both = {"valid": each[best], "test": forecasts(model, setup.windows("test"))}
+    return both | {"penalty": np.asarray(FACTOR_PENALTIES[best])}
 
 
 def flows(setup: Setup, seed: int, found: Found) -> Forecasts:
@@ -186,14 +183,13 @@ def _settings(setup: Setup) -> dict[str, Any]:
     }
 
 
-def with_networks(setup: Setup, seed: int, found: Found) -> Forecasts:
-    """Averages `flows` and the networks of one seed that forecast the validation part best together."""
-    names = ["flows", *(name for name in NETWORKS if name in setup.config.methods)]
+def select(setup: Setup, seed: int, found: Found) -> Forecasts:
+    """Averages those of the regressions, our models and one seed's networks that forecast the validation part best."""
+    names = [name for name in ("ridge", *NETWORKS, "factors", "flows") if name in setup.config.methods]
     each = [found(name, seed) for name in names]
-    chosen = jaxcast.training.select_average(
-        np.stack([one["valid"].ravel() for one in each]), setup.truths["valid"].ravel()
-    )
-    return {part: np.mean([each[k][part] for k in chosen], 0) for part in ("valid", "test")}
+    chosen = jaxcast.training.select_average(np.stack([one["valid"] for one in each]), setup.truths["valid"])
+    both = {part: np.mean([each[k][part] for k in chosen], 0) for part in ("valid", "test")}
+    return both | {"chosen": np.asarray([names[k] for k in chosen])}
 
 
 METHODS: dict[str, Method] = {
@@ -210,5 +206,5 @@ METHODS: dict[str, Method] = {
     **{name: Method(partial(train, name), draws=True) for name in NETWORKS},
     "factors": Method(factors),
     "flows": Method(flows),
-    "flows_and_networks": Method(with_networks, draws=True),
+    "average": Method(select, draws=True),
 }

@@ -1,4 +1,4 @@
-"""Published networks on trips: OD-CED, CSTN, MRSTN, ST-ResNet and STGCN."""
+"""Published networks on trips: ST-ResNet, STGCN, CSTN, MRSTN, GEML and OD-CED."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,13 +18,14 @@ class Network(NamedTuple):
 
     Args:
         make: (setup, training windows, key) -> network.
-        zones: whether its nodes are zones with the trips to each other zone as features; else its regions are pairs.
-        calendar: whether it sees the slot of the week.
+        zones: whether its nodes are zones with the trips to each other zone as features; else its
+            regions are pairs.
+        loss: that it minimises.
     """
 
     make: Callable[[Setup, SeriesWindows, Any], Any]
     zones: bool = False
-    calendar: bool = True
+    loss: Any = jaxcast.series.WindowLoss()
 
 
 def _slots(setup: Setup) -> dict[str, int]:
@@ -55,6 +56,12 @@ def _stgcn(setup: Setup, samples: SeriesWindows, key: Any) -> Any:
     size = setup.config.hidden_size
     options: dict[str, Any] = {"channels": ((size, 2 * size),) * 2, "kernel_size": 2, **_slots(setup)}
     return jaxcast.series.STGCN(samples, graphs=_symmetric(_graph(setup)), start="mean", key=key, **options)
+
+
+def _geml(setup: Setup, samples: SeriesWindows, key: Any) -> Any:
+    size = setup.config.hidden_size
+    options: dict[str, Any] = {"embedding_size": size, "hidden_size": size, **_slots(setup)}
+    return jaxcast.series.GEML(samples, adjacency=setup.adjacency, key=key, **options)
 
 
 NETWORKS: dict[str, Network] = {
@@ -94,7 +101,7 @@ def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarra
         optimizer=training.optimizer(len(learned.history) // batch_size),
         num_epochs=training.num_epochs,
         batch_size=batch_size,
-        loss=jaxcast.series.WindowLoss(),
+        loss=network.loss,
         validation=valid,
         patience=setup.config.patience,
     )
@@ -106,7 +113,7 @@ def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarra
 
 def _seen(network: Network, setup: Setup, part: Any) -> SeriesWindows:
     """Returns the windows of a part as a network takes them."""
-    samples = setup.windows(part, setup.protocol.few_lags, calendar=network.calendar)
+    samples = setup.windows(part, setup.protocol.few_lags, calendar=True)
     if not network.zones:
         return samples
     size = setup.num_zones

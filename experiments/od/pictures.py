@@ -11,7 +11,7 @@ from experiments.od.data import Setup
 
 matplotlib.use("Agg")
 OURS, NAIVE, NETWORK, PUBLISHED = "#c2410c", "0.65", "#0f766e", "#2563eb"
-OWN = ("factors", "flows", "flows_and_networks")
+OWN = ("factors", "flows", "average")
 TRAINED = ("st_resnet", "stgcn", "geml", "cstn", "mrstn", "od_ced")
 CLUSTER_SIZE = 5
 
