@@ -11,6 +11,7 @@ import jaxcast
 from experiments.od.data import Setup, forecasts
 from jaxcast.series.features import TargetFeatures
 from jaxcast.series.samples import SeriesWindows
+from jaxcast.training import TrainingOptions
 
 
 class Network(NamedTuple):
@@ -90,20 +91,28 @@ def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarra
     Returns:
         Forecasts of validation and test part, and the losses of each epoch.
     """
-    network, training = NETWORKS[name], setup.config.training
+    network, config = NETWORKS[name], setup.config
     seen = lambda part: _seen(network, setup, part)  # noqa: E731
     learned, valid = seen("early"), seen("valid")
-    batch_size = min(training.batch_size, len(learned.history))
+    batch_size = min(config.batch_size, len(learned.history))
+    num_batches = len(learned.history) // batch_size
+    num_epochs = -(-config.num_updates // num_batches)
+    options: dict[str, Any] = {
+        "num_epochs": num_epochs,
+        "batch_size": batch_size,
+        "learning_rate": config.learning_rate,
+    }
+    training = TrainingOptions(**options, schedule="cosine", clip_norm=1.0)
     fitted = jaxcast.fit(
         learned,
         init=lambda key: network.make(setup, learned, key),
         keys=jax.random.key(seed)[None],
-        optimizer=training.optimizer(len(learned.history) // batch_size),
-        num_epochs=training.num_epochs,
+        optimizer=training.optimizer(num_batches),
+        num_epochs=num_epochs,
         batch_size=batch_size,
         loss=network.loss,
         validation=valid,
-        patience=setup.config.patience,
+        patience=max(num_epochs // 3, 2),
     )
     model = jax.tree.map(lambda a: a[0], fitted.models)
     of_part = lambda part: _flat(forecasts(model, seen(part)))  # noqa: E731
