@@ -26,6 +26,9 @@ class Info(TypedDict, total=False):
         graph: weight with which each region listens to each other, as a network has learned it.
         graphs: the graphs that a network was given.
         gates: shares that gates let through.
+        supercell_flows: trips between clusters of cells.
+        outflow: trips from each cell.
+        inflow: trips to each cell.
         quantiles: the forecast's quantiles, levels last.
         spread: the forecast's standard deviation over seeds, ensemble members or the filter.
         regime: the hidden parameter or coordinates, estimated at this step.
@@ -47,6 +50,9 @@ class Info(TypedDict, total=False):
     graph: Float[Array, "*batch region region"]
     graphs: Float[Array, "graph region region"]
     gates: Float[Array, "*batch number"]
+    supercell_flows: Float[Array, "*batch cluster cluster"]
+    outflow: Float[Array, "*batch cell"]
+    inflow: Float[Array, "*batch cell"]
     quantiles: Float[Array, "*batch level"]
     spread: Float[Array, "*batch dim"]
     regime: Float[Array, "*batch coordinate"]

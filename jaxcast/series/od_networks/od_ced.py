@@ -44,9 +44,10 @@ class ODCED(WindowNetwork, name="od_ced"):
     g_ij = sigmoid(alpha ln mean_ij + beta) a gate by the pair's mean. Without r, the trips of the
     cells of two super-cells sum to F_ab. Trips are never negative.
 
-    `info` holds "attention", (*batch, head, M, M), and "supercell_flows" F, (*batch, lead, M, M).
-    `clusters` says which cells are merged. With quantile levels, the distance between two of them
-    is c y^e, with learned c and e.
+    `info` holds "head_weights", the attention between super-cells, (*batch, head, M, M), and
+    "supercell_flows" F, (*batch, lead, M, M). `clusters` says which cells are merged. With quantile
+    levels, the distance between two of them is c y^e, with learned c and e; below the middle level
+    it is a share of the level above, so that none is negative.
 
     Args:
         samples: training samples of trips, pair origin * N + destination as region.
@@ -189,9 +190,9 @@ class ODCED(WindowNetwork, name="od_ced"):
         pairs = jnp.moveaxis(jnp.concatenate([ratios, season], 1), 1, -1)
         states, attention = self.encoder(pairs, flows.known)
         trips, supercells = self.decoder(states, flows, assignment)
-        info = {"attention": attention, "supercell_flows": supercells}
         outputs = self._levels_of_trips(trips.reshape(*batch, self.num_leads, -1))
-        return outputs, {name: array.reshape(*batch, *array.shape[1:]) for name, array in info.items()}
+        attention, supercells = (a.reshape(*batch, *a.shape[1:]) for a in (attention, supercells))
+        return outputs, {"head_weights": attention, "supercell_flows": supercells}
 
     def _flows(self, inputs: Float[Array, "*batch time region feature"], known: Known) -> Flows:
         """Returns recent and usual trips, of one axis of samples."""
