@@ -11,7 +11,7 @@ from experiments.datasets import find_folder
 from experiments.frame import Settings, check_settings, open_folder, start, with_data
 from experiments.od import pictures, scores
 from experiments.od.data import Setup, made_trips, read_trips
-from experiments.od.methods import METHODS, Forecasts
+from experiments.od.methods import METHODS, Forecasts, members
 from experiments.od.networks import NETWORKS
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
@@ -83,13 +83,17 @@ class Run:
             seed: for methods that draw.
         """
         method = METHODS[name]
-        stage = f"{name}-{seed}" if method.draws else name
 
         def compute(_: Path) -> dict[str, np.ndarray]:
             return dict(method.forecast(self.setup, seed, self.found))
 
-        arrays: Forecasts = self.folder.stage(stage, compute)
+        arrays: Forecasts = self.folder.stage(self.stage(name, seed), compute)
         return arrays
+
+    def stage(self, name: str, seed: int) -> str:
+        """Returns the name of a method's stage; an average has one for each set of members."""
+        parts = [name, *[str(seed)] * METHODS[name].draws, *(members(self.setup) if name == "average" else ())]
+        return "-".join(parts)
 
     def scores(self, name: str, seed: int) -> dict[str, dict[str, np.ndarray]]:
         """Returns the scores of both forms of a method's forecasts.
@@ -105,7 +109,7 @@ class Run:
             each = {form: scores.scored(self.setup, forecast) for form, forecast in forms.items()}
             return {f"{form}_{key}": values for form, found in each.items() for key, values in found.items()}
 
-        flat = self.folder.stage(f"{name}-{seed}-scores" if METHODS[name].draws else f"{name}-scores", compute)
+        flat = self.folder.stage(f"{self.stage(name, seed)}-scores", compute)
         return {
             form: {key.removeprefix(f"{form}_"): values for key, values in flat.items() if key.startswith(form)}
             for form in scores.FORMS

@@ -183,9 +183,14 @@ def _settings(setup: Setup) -> dict[str, Any]:
     }
 
 
+def members(setup: Setup) -> list[str]:
+    """Returns the methods that may be averaged."""
+    return [name for name in ("ridge", *NETWORKS, "factors", "flows") if name in setup.config.methods]
+
+
 def select(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Averages those of the regressions, our models and one seed's networks that forecast the validation part best."""
-    names = [name for name in ("ridge", *NETWORKS, "factors", "flows") if name in setup.config.methods]
+    names = members(setup)
     each = [found(name, seed) for name in names]
     chosen = jaxcast.training.select_average(np.stack([one["valid"] for one in each]), setup.truths["valid"])
     both = {part: np.mean([each[k][part] for k in chosen], 0) for part in ("valid", "test")}
