@@ -7,10 +7,12 @@ import pytest
 from flax import nnx
 
 import jaxcast
+from jaxcast.nn.dropout import Dropout
 from jaxcast.series.graph_networks.d2stgnn_graphs import LocalisedConvolution, supports_of
 from tests.series import d2stgnn_reference as reference
 
 NODES, SLOTS_PER_DAY = 3, 2
+NOTHING = Dropout(0.0, None, 0)
 SMALL = {
     "hidden_size": 4,
     "num_layers": 2,
@@ -103,7 +105,7 @@ def test_every_layer_takes_two_steps_off():
     signal, lengths = jnp.zeros((2, NODES, 12, 4)), [12]
     for layer in network.layers:
         states = jax.eval_shape(
-            lambda layer, signal: layer.diffusion(signal, jnp.zeros((2, NODES, 6 * NODES)), None), layer, signal
+            lambda layer, signal: layer.diffusion(signal, jnp.zeros((2, NODES, 6 * NODES)), NOTHING), layer, signal
         )
         signal = jnp.zeros(states[0].shape)
         lengths.append(signal.shape[2])
@@ -129,11 +131,9 @@ def test_has_the_published_number_of_parameters():
 def test_localised_convolution_is_its_explicit_form(values):
     rng = np.random.default_rng(2)
     signal, graphs = rng.normal(size=(6, NODES, 4)), [reference.softmax(rng.normal(size=(NODES, NODES))) for _ in "ab"]
-    layer = LocalisedConvolution(
-        size=4, kernel_size=3, num_supports=4, dropout=0.0, key=jax.random.key(1), dtype=jnp.float32
-    )
+    layer = LocalisedConvolution(size=4, kernel_size=3, num_supports=4, key=jax.random.key(1), dtype=jnp.float32)
     supports = supports_of([jnp.asarray(graph, jnp.float32) for graph in graphs], 2)
-    got = layer(jnp.swapaxes(jnp.asarray(signal, jnp.float32), 0, 1)[None], supports, None)[0]
+    got = layer(jnp.swapaxes(jnp.asarray(signal, jnp.float32), 0, 1)[None], supports, NOTHING)[0]
     expected = reference.convolution(layer, signal, reference.localised(graphs, 2, 3))
     np.testing.assert_allclose(jnp.swapaxes(got, 0, 1), expected, atol=1e-6)
 
@@ -142,9 +142,7 @@ def test_with_one_support_and_one_step_it_is_a_diffusion_convolution():
     rng = np.random.default_rng(3)
     graph = jnp.asarray(reference.transition(rng.uniform(size=(NODES, NODES)) * (1 - np.eye(NODES))))
     signal = jnp.asarray(rng.uniform(size=(2, NODES, 5, 4)))  # positive: the hidden layer leaves it as it is
-    layer = LocalisedConvolution(
-        size=4, kernel_size=1, num_supports=1, dropout=0.0, key=jax.random.key(1), dtype=jnp.float64
-    )
+    layer = LocalisedConvolution(size=4, kernel_size=1, num_supports=1, key=jax.random.key(1), dtype=jnp.float64)
     layer.steps.kernel[...] = jnp.eye(4)
     diffusion = jaxcast.nn.DiffusionConvolution(
         input_size=4, output_size=3 + 1, order=1, num_supports=1, key=jax.random.key(2), dtype=jnp.float64
@@ -152,7 +150,7 @@ def test_with_one_support_and_one_step_it_is_a_diffusion_convolution():
     diffusion.kernel[...] = layer.neighbours.kernel[...].reshape(2, 4, 4)
     diffusion.bias[...] = layer.neighbours.bias[...]
     expected = jnp.swapaxes(diffusion(jnp.swapaxes(signal, 1, 2), graph), 1, 2)
-    np.testing.assert_allclose(layer(signal, supports_of([graph], 1), None), expected, atol=1e-12)
+    np.testing.assert_allclose(layer(signal, supports_of([graph], 1), NOTHING), expected, atol=1e-12)
 
 
 def test_forecasts_do_not_change_with_the_future(network, values):

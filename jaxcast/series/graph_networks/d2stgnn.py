@@ -10,11 +10,11 @@ from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
+from jaxcast.nn.dropout import Dropout
 from jaxcast.nn.graph import both_transitions
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.series.graph_network import GraphNetwork
 from jaxcast.series.graph_networks.d2stgnn_graphs import DynamicGraphs, static_graph, supports_of
-from jaxcast.series.graph_networks.d2stgnn_inherent import split
 from jaxcast.series.graph_networks.d2stgnn_layers import DecoupleLayer, EstimationGate, Readout, Settings
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
@@ -189,7 +189,6 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
             DynamicGraphs(
                 num_values=self.history_size * self.num_features,
                 hidden_size=own.hidden_size,
-                dropout=own.dropout,
                 key=of_graphs,
                 dtype=dtype,
                 **sizes,
@@ -245,14 +244,14 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         batch = inputs.shape[:-3]
         inputs = jnp.swapaxes(inputs.reshape(-1, *inputs.shape[-3:]), 1, 2).astype(self.dtype)
         times = self._times(known.slots)
-        of_graphs, *of_layers = split(key, len(self.layers) + 1)
-        graphs = self._graphs(inputs, times, of_graphs)
+        drop = Dropout(self.choices.dropout, key, self._num_dropped(*inputs.shape[:3]))
+        graphs = self._graphs(inputs, times, drop)
         supports = supports_of([*graphs, self.learned_graph()], self.choices.spatial_order)
         gates = self._gates(times)
         signal, states, attention = self.inputs(inputs), [], []
-        for layer, gate, own in zip(self.layers, gates, of_layers, strict=True):
+        for layer, gate in zip(self.layers, gates, strict=True):
             gate = gate if gate is None else gate[:, :, -signal.shape[2] :]
-            output = layer(signal, supports, gate, own)
+            output = layer(signal, supports, gate, drop)
             signal = output.signal
             states.extend(output.states)
             attention.append(output.attention)
@@ -267,6 +266,12 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         pair = self.listening[...], self.speaking[...]
         return static_graph(*(pair[::-1] if self.choices.swap_embeddings else pair))
 
+    def _num_dropped(self, batch: int, num_nodes: int, num_steps: int) -> int:
+        """Returns how many numbers dropout may set to zero, or a few more."""
+        own = self.choices
+        steps = sum(num_steps - n * (own.kernel_size - 1) for n in range(1, own.num_layers + 1))
+        return batch * num_nodes * own.hidden_size * (2 + 3 * steps + 2 * own.num_layers * self.num_states)
+
     def _times(self, slots: Int[Array, "*batch time"] | None) -> Float[Array, "batch time embedding"] | None:
         """Returns the embeddings of the slot of the day and of the weekday, side by side."""
         if self.slots is None or self.weekdays is None or slots is None:
@@ -276,7 +281,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         return jnp.concatenate(pair, -1)
 
     def _graphs(
-        self, inputs: Float[Array, "batch region time feature"], times: Array | None, key: Any
+        self, inputs: Float[Array, "batch region time feature"], times: Array | None, drop: Dropout
     ) -> list[Float[Array, "*batch region region"]]:
         """Returns the graphs of each window, or the transitions of the given ones."""
         masks = both_transitions(self.graphs[...])
@@ -285,7 +290,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         values = inputs[..., : self.num_features].reshape(*inputs.shape[:2], -1)
         half = len(masks) // 2
         embeddings = [self.listening[...]] * half + [self.speaking[...]] * half
-        return self.dynamic(values, None if times is None else times[:, -1], embeddings, list(masks), key)
+        return self.dynamic(values, None if times is None else times[:, -1], embeddings, list(masks), drop)
 
     def _gates(self, times: Array | None) -> list[Float[Array, "#batch region #time"] | None]:
         if not self.gates:

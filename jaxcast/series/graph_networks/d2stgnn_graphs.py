@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from jaxcast.nn.layers import drop, uniform_linear
+from jaxcast.nn.dropout import Dropout
+from jaxcast.nn.layers import uniform_linear
 
 SMALLEST = 1e-7
 """Weight of a pair of nodes that the given graph does not connect."""
@@ -28,7 +29,6 @@ class DynamicGraphs(nnx.Module):
         hidden_size: C.
         embedding_size: components of the embedding of a node, and of each one of the time.
         num_times: embeddings of the time, 2 or 0.
-        dropout: probability with which a component of F's hidden layer is set to zero.
         key: for the initial weights.
         dtype: of the weights.
     """
@@ -40,7 +40,6 @@ class DynamicGraphs(nnx.Module):
         hidden_size: int,
         embedding_size: int,
         num_times: int,
-        dropout: float,
         key: Key[Array, ""],
         dtype: DTypeLike,
     ):
@@ -52,7 +51,6 @@ class DynamicGraphs(nnx.Module):
         size = hidden_size + (num_times + 1) * embedding_size
         self.query = uniform_linear(size, hidden_size, fan_in=size, use_bias=False, **options)
         self.source = uniform_linear(size, hidden_size, fan_in=size, use_bias=False, **options)
-        self.dropout = dropout
 
     def __call__(
         self,
@@ -60,7 +58,7 @@ class DynamicGraphs(nnx.Module):
         times: Float[Array, "batch time_embedding"] | None,
         embeddings: Sequence[Float[Array, "node embedding"]],
         masks: Sequence[Float[Array, "node node"]],
-        key: Any,
+        drop: Dropout,
     ) -> list[Float[Array, "batch node node"]]:
         """Returns the graphs of each window, rows receive.
 
@@ -69,9 +67,9 @@ class DynamicGraphs(nnx.Module):
             times: embeddings of the newest step, side by side; None for none.
             embeddings: of the nodes, one for each mask.
             masks: transition matrices.
-            key: switches dropout on; None for none.
+            drop: sets components to zero.
         """
-        features = self.second(drop(self.norm(jax.nn.relu(self.first(values))), self.dropout, key))
+        features = self.second(drop(self.norm(jax.nn.relu(self.first(values)))))
         # [F, T, E] W is the sum of the parts' products: only F differs between windows and nodes.
         queries, sources = (_parts(layer, features, times) for layer in (self.query, self.source))
         graphs = []
@@ -139,29 +137,26 @@ class LocalisedConvolution(nnx.Module):
         size: components of a step of a node.
         kernel_size: k_t.
         num_supports: matrices S.
-        dropout: probability with which a component of D is set to zero.
         key: for the initial weights.
         dtype: of the weights.
     """
 
-    def __init__(
-        self, *, size: int, kernel_size: int, num_supports: int, dropout: float, key: Key[Array, ""], dtype: DTypeLike
-    ):
+    def __init__(self, *, size: int, kernel_size: int, num_supports: int, key: Key[Array, ""], dtype: DTypeLike):
         rngs, width = nnx.Rngs(key), kernel_size * size
         self.steps = uniform_linear(width, width, fan_in=width, rngs=rngs, dtype=dtype, use_bias=False)
         width = (num_supports + 1) * size
         self.neighbours = uniform_linear(width, size, fan_in=width, rngs=rngs, dtype=dtype)
-        self.kernel_size, self.num_supports, self.dropout = kernel_size, num_supports, dropout
+        self.kernel_size, self.num_supports = kernel_size, num_supports
 
     def __call__(
-        self, signal: Float[Array, "batch node time size"], supports: Float[Array, "*batch node source"], key: Any
+        self, signal: Float[Array, "batch node time size"], supports: Float[Array, "*batch node source"], drop: Dropout
     ) -> Float[Array, "batch node step size"]:
         """Returns D of every step that has k_t - 1 before it.
 
         Args:
             signal: the inputs X.
             supports: of `supports_of`.
-            key: switches dropout on; None for none.
+            drop: sets components to zero.
         """
         batch, num_nodes, num_steps, size = signal.shape
         num_steps -= self.kernel_size - 1
@@ -172,4 +167,4 @@ class LocalisedConvolution(nnx.Module):
         own = summed @ (kernel[0] / self.kernel_size) + self.neighbours.bias[...]
         heard = jnp.einsum("bntc,scd->bntsd", summed, kernel[1:])
         heard = jnp.moveaxis(heard, 3, 1).reshape(batch, self.num_supports * num_nodes, num_steps * size)
-        return drop(own + (supports @ heard).reshape(own.shape), self.dropout, key)
+        return drop(own + (supports @ heard).reshape(own.shape))

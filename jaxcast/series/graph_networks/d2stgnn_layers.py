@@ -8,9 +8,10 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.checks import check_flag, check_whole
+from jaxcast.nn.dropout import Dropout
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.series.graph_networks.d2stgnn_graphs import LocalisedConvolution
-from jaxcast.series.graph_networks.d2stgnn_inherent import InherentBlock, split
+from jaxcast.series.graph_networks.d2stgnn_inherent import InherentBlock
 from jaxcast.series.graph_networks.inputs import check_dropout
 
 
@@ -118,22 +119,21 @@ class DiffusionBlock(nnx.Module):
         self.num_states = num_states
 
     def __call__(
-        self, signal: Float[Array, "batch node time size"], supports: Float[Array, "*batch node source"], key: Any
+        self, signal: Float[Array, "batch node time size"], supports: Float[Array, "*batch node source"], drop: Dropout
     ) -> tuple[Float[Array, "batch node step size"], Float[Array, "batch node state size"]]:
         """Returns the output of every step, and the states of the forecast.
 
         Args:
             signal: the gated inputs.
             supports: of `supports_of`.
-            key: switches dropout on; None for none.
+            drop: sets components to zero.
         """
-        keys = split(key, self.num_states)
-        output = self.convolution(signal, supports, keys[0])
+        output = self.convolution(signal, supports, drop)
         size = self.convolution.kernel_size
         seen = jnp.concatenate([signal, output[:, :, -1:]], 2)[:, :, -size:]
         states = [output[:, :, -1:]]
-        for own in keys[1:]:
-            states.append(self.convolution(seen, supports, own))
+        for _ in range(self.num_states - 1):
+            states.append(self.convolution(seen, supports, drop))
             seen = jnp.concatenate([seen, states[-1]], 2)[:, :, -size:]
         return output, jnp.concatenate(states, 2)
 
@@ -167,7 +167,7 @@ class DecoupleLayer(nnx.Module):
     ):
         keys = jax.random.split(key, 4)
         options: dict[str, Any] = {"size": settings.hidden_size, "dtype": dtype}
-        shared: dict[str, Any] = options | {"num_states": num_states, "dropout": settings.dropout}
+        shared: dict[str, Any] = options | {"num_states": num_states}
         self.diffusion = DiffusionBlock(
             kernel_size=settings.kernel_size, num_supports=num_supports, key=keys[0], **shared
         )
@@ -184,7 +184,7 @@ class DecoupleLayer(nnx.Module):
         signal: Float[Array, "batch node time size"],
         supports: Float[Array, "*batch node source"],
         gates: Float[Array, "#batch node #time"] | None,
-        key: Any,
+        drop: Dropout,
     ) -> "LayerOutput":
         """Computes the layer.
 
@@ -192,16 +192,15 @@ class DecoupleLayer(nnx.Module):
             signal: H.
             supports: of `supports_of`.
             gates: of the steps of H; None for g = 1.
-            key: switches dropout on; None for none.
+            drop: sets components to zero.
         """
-        of_diffusion, of_inherent = split(key, 2)
         gated = signal if gates is None else signal * gates[..., None]
-        diffused, diffusion_states = self.diffusion(gated, supports, of_diffusion)
+        diffused, diffusion_states = self.diffusion(gated, supports, drop)
         rest = diffused
         if not self.coupled:
             rest = signal[:, :, -diffused.shape[2] :]
             rest = rest if self.of_diffusion is None else self.of_diffusion(rest, diffused)
-        output, inherent_states, attention = self.inherent(rest, of_inherent, all_steps=not self.last)
+        output, inherent_states, attention = self.inherent(rest, drop, all_steps=not self.last)
         following = output if self.coupled else rest
         if self.of_inherent is not None:
             following = self.of_inherent(rest, output)
