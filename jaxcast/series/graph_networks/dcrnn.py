@@ -97,7 +97,7 @@ class DCRNN(GraphNetwork, name="dcrnn"):
         of_read_out, of_encoder, of_decoder = jax.random.split(key, 3)
         num_supports = 2 * self.graphs.shape[-3]
 
-        def stack(input_size: int, key: Array) -> nnx.List[DiffusionGRU]:
+        def stack(input_size: int, key: Array) -> Any:
             sizes = [input_size] + [hidden_size] * (num_layers - 1)
             keys = jax.random.split(key, num_layers)
             return nnx.List(
