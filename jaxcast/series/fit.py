@@ -105,10 +105,11 @@ def fit_series(
         horizon: steps ahead; all leads from 1 to this are forecast.
         leads: instead of a horizon, certain steps ahead, rising.
         methods: names of methods: "last_value", "seasonal_last_value", "history_mean", "drift",
-            "ridge", "ridge_each_series", "kernel_ridge"; the networks "independent_network",
-            "hierarchical_network", "attention_network", "global_network"; on graphs "stgcn",
-            "st_mgcn", "d2stgnn"; and those of `TrainableForecaster` classes. By default last values and
-            regressions; networks take minutes.
+            "historical_average", "ridge", "ridge_each_series", "lasso", "lasso_each_series",
+            "kernel_ridge", "var", "star" (see `fit_lasso`, `fit_var`, `fit_star`); the networks
+            "independent_network", "hierarchical_network", "attention_network", "global_network";
+            on graphs "stgcn", "st_mgcn", "d2stgnn"; and those of `TrainableForecaster` classes. By
+            default last values and regressions; networks take minutes.
         history_size: newest steps that a forecast sees; by default 20, or a tenth of the table
             where that is less.
         season: steps of a season, whose values one season before the targets are seen too; 0 for

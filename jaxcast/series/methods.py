@@ -18,6 +18,7 @@ from jaxcast.series.expansions import LinearFeatures, random_fourier_features
 from jaxcast.series.graphs import neighbour_weights
 from jaxcast.series.lags import LagInputs, lag_inputs
 from jaxcast.series.network_methods import NETWORKS, train_network
+from jaxcast.series.plain_methods import PLAIN_METHODS
 from jaxcast.series.problem import SeriesProblem, TrainingPart
 from jaxcast.series.regression_path import RegressionPath, fit_regression_path
 from jaxcast.series.samples import SeriesWindows, base_quantiles
@@ -27,6 +28,8 @@ PENALTIES = np.logspace(-5, 2, 8)
 NUM_COSINES = 200
 DEFAULT_METHODS = ("last_value", "seasonal_last_value", "ridge", "ridge_each_series", "kernel_ridge")
 REGRESSIONS = ("ridge", "ridge_each_series", "kernel_ridge")
+SEES_ALL = {*REGRESSIONS, "lasso", "lasso_each_series", "star"}
+"""Methods that see weighted means of all series, by a matrix between them."""
 
 
 class TrainableForecaster(WindowForecaster, FrozenPytree):
@@ -154,6 +157,17 @@ def _network(
     )
 
 
+def _plain(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> Variants:
+    names, models = PLAIN_METHODS[method](method, problem, part)
+
+    def base(number: int) -> Float[np.ndarray, "sample lead region level"]:
+        return _single(method, models[number], part).base(0)
+
+    return Variants(names, models.__getitem__, base)
+
+
 def _users(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
@@ -165,6 +179,7 @@ _METHODS: dict[str, Fit] = {
     "seasonal_last_value": _naive(lambda problem: SeasonalLastValue(problem.leads, problem.season)),
     "history_mean": _naive(lambda problem: HistoryMean(problem.leads)),
     "drift": _naive(lambda problem: Drift(problem.leads)),
+    **dict.fromkeys(PLAIN_METHODS, _plain),
     **dict.fromkeys(REGRESSIONS, _regressions),
     **dict.fromkeys(NETWORKS, _network),
 }
@@ -195,7 +210,7 @@ def check_methods(methods: Sequence[str] | None, num_series: int) -> None:
                 raise InputError(f"unknown method {shown(repr(name))}; the methods are {', '.join(known)}")
         if not methods or len(set(methods)) < len(methods):
             raise InputError(f"name each method once, got {shown(', '.join(methods))}")
-    if {*(methods or DEFAULT_METHODS)} & {*REGRESSIONS}:
+    if {*(methods or DEFAULT_METHODS)} & SEES_ALL:
         what = f"regressions of {num_series} series, which see the mean of all or of neighbours (last_value does not)"
         check_arrays(what, (3, num_series, 2, num_series))
 
