@@ -48,8 +48,12 @@ def ridge_of_moments(
     projected = jnp.matmul(jnp.swapaxes(vectors, -1, -2), products, precision="highest")
     # Without a penalty, directions that are rounding alone are left out.
     rounding = jnp.finfo(values.dtype).eps * values.shape[-1] * values.max(-1, keepdims=True)
-    kept = (jnp.asarray(penalty) > 0) | (values > rounding)
-    divisors = jnp.where(kept, values + penalty * values.mean(-1, keepdims=True), 1)
+    divisors = values + penalty * values.mean(-1, keepdims=True)
+    # Features that never change, but for rounding, have no slopes.
+    level = jnp.square(sums[..., 0]).max(-1, keepdims=True) / count[..., 0]
+    changes = values.mean(-1, keepdims=True) > jnp.finfo(values.dtype).eps * level
+    kept = ((jnp.asarray(penalty) > 0) | (values > rounding)) & changes
+    divisors = jnp.where(kept, divisors, 1)
     shrunk = jnp.where(kept[..., None], projected / divisors[..., None], 0)
     slopes = jnp.matmul(vectors, shrunk, precision="highest")
     return slopes, (middle - jnp.matmul(jnp.swapaxes(sums, -1, -2), slopes, precision="highest"))[..., 0, :] / count[

@@ -181,7 +181,7 @@ def _fit(
         raise InputError(f"expected lags from 0 to below the {size} rows of a window, got {shown(rows)}")
     num_features = len(rows) * num_regions
     check_arrays(f"a vector autoregression of {num_features} lagged series", *[(num_features, num_features)] * 3)
-    mean, std = series_scale(samples)
+    mean, std = series_scale(samples, may_be_constant=True)
     weights = np.asarray(samples.weights)
     is_shared = (weights == weights[..., :1]).all()
     together = bool(is_shared and (weights == weights[:, :1]).all())
@@ -307,7 +307,7 @@ def fit_star(
         lags=range(samples.history.shape[1]) if lags is None else lags,
         neighbour_weights=np.moveaxis(graphs, 0, 1),
         neighbour_lags=neighbour_lags,
-        scale="all",
+        scaling="all",
         centred=False,
     )
     return fit_lag_regression(

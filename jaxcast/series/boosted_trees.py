@@ -225,7 +225,7 @@ def fit_boosted_trees(
     if samples.features is not None:
         raise InputError("boosted trees need windows without a feature axis; give (time, region) values")
     check_samples(samples)
-    mean = series_scale(samples)[0]
+    mean = series_scale(samples, may_be_constant=True)[0]
     rows = _rows(learned_from(samples), inputs, mean, slots_per_day, predict_change, error_weighting)
     make = _regressor(num_trees, learning_rate, max_leaves, least_in_leaf)
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jaxcast.pytrees import static
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
 from jaxcast.series.inputs import RegressionInputs, Window
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions
-from jaxcast.series.scaling import LEVELS, Level, filled, series_scale
+from jaxcast.series.scaling import LEVELS, Level, Scaling, common_scale, filled, series_scale
 
 Transform = Literal["none", "sqrt", "log"]
 TRANSFORMS = {
@@ -238,7 +238,7 @@ def lag_inputs(
     neighbour_lags: Any = None,
     transform: Transform = "none",
     level: Level = "series",
-    scale: Literal["series", "all"] = "series",
+    scaling: Scaling = "series",
     num_components: int = 0,
     components_scale: float = 0.3,
     covariates_scale: float = 1.0,
@@ -254,7 +254,8 @@ def lag_inputs(
         neighbour_lags: lags of all groups but a region's own; by default the same.
         transform: g, see `LagInputs`: "none", "sqrt" or "log".
         level: "series" or "window", see `LagInputs`.
-        scale: whether each series has its own std, or all share their root mean square.
+        scaling: "series" for the standard deviation of each series, "all" for that of all together,
+            where single series may never change, as regions without any trip.
         num_components: principal components of all series' windows that every region sees too.
         components_scale: standard deviation of these components.
         covariates_scale: factor of the covariates.
@@ -287,7 +288,7 @@ def lag_inputs(
             f"expected lags from 0 to below the {size} steps of a window, got {lags}"
             + (f" and neighbour_lags {others}" if others else "")
         )
-    check_choice("scale", scale, ("series", "all"))
+    check_choice("scaling", scaling, get_args(Scaling))
     if transform not in TRANSFORMS or level not in LEVELS:
         raise InputError(
             f"transform must be none, sqrt or log and level series or window, got {shown(repr(transform))} and "
@@ -308,8 +309,8 @@ def lag_inputs(
             f"expected neighbour_weights (region, group, source) of {num_regions} regions, got "
             f"{neighbour_weights.shape}"
         )
-    mean, std = series_scale(samples)
-    std = std if scale == "series" else jnp.broadcast_to(jnp.sqrt((std**2).mean(0)), std.shape)
+    mean, std = series_scale(samples, may_be_constant=scaling == "all")
+    std = std if scaling == "series" else common_scale(samples)[1]
     none = jnp.zeros(1)
     scales = jnp.asarray(components_scale), jnp.asarray(covariates_scale)
     inputs = LagInputs(mean, std, neighbour_weights, none, none + 1, *scales, 0, lags, transform, level)

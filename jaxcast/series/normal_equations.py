@@ -116,7 +116,10 @@ def _solve(
         moments = centred.T @ ((wanted - middle) * jnp.sqrt(weights))
         # Without a penalty, directions that are rounding alone are left out: the solution of least norm.
         kept = (jnp.asarray(penalty) > 0) | (values > jnp.finfo(values.dtype).eps * max(centred.shape) * values.max())
-        divisors = jnp.where(kept, values + penalty * values.mean(), 1)
+        divisors = values + penalty * values.mean()
+        # Features that never change, but for rounding, have no weights.
+        kept &= values.mean() > jnp.finfo(values.dtype).eps * jnp.square(mean).max()
+        divisors = jnp.where(kept, divisors, 1)
         solved = vectors @ jnp.where(kept, (vectors.T @ moments) / divisors, 0)
         return solved, middle - mean @ solved
 

@@ -18,12 +18,13 @@ LEVELS = get_args(Level)
 
 
 def series_scale(
-    samples: SeriesWindows,
+    samples: SeriesWindows, *, may_be_constant: bool = False
 ) -> tuple[Float[Array, " region *feature"], Float[Array, " region *feature"]]:
     """Finds the mean and the standard deviation of each series over the histories of samples.
 
     Args:
         samples: training samples.
+        may_be_constant: whether a series that never changes is taken, with a deviation of 1.
 
     Returns:
         The means and the standard deviations, of each feature where there are several; the
@@ -48,6 +49,8 @@ def series_scale(
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean, std = np.nanmean(history, 0), np.nanstd(history, 0)
     constant = np.nanmin(history, 0) == np.nanmax(history, 0)
+    if may_be_constant:
+        std, constant = np.where(constant, 1, std).astype(history.dtype), constant & False
     seen_only = np.ones(series[-1], bool)
     if samples.features is not None:
         seen_only[list(samples.features.numbers)] = False

@@ -7,12 +7,16 @@ import pytest
 
 import jaxcast
 from jaxcast.series import (
+    LinearFeatures,
     RecursiveForecaster,
     fit_best_penalty,
+    fit_lag_regression,
+    fit_lasso,
     fit_star,
     fit_var,
     fit_var_path,
     hop_graphs,
+    lag_inputs,
     series_windows,
 )
 
@@ -144,6 +148,22 @@ def test_gaps_in_histories_are_filled_and_bad_targets_without_a_weight_do_nothin
     assert np.isfinite(fit_star(windows, graph=np.ones((4, 4)))(windows.history).forecast).all()
     broken = windows._replace(targets=jnp.where(windows.weights > 0, windows.targets, jnp.inf))
     np.testing.assert_array_equal(fit_var(broken, penalty=0.1).weights, model.weights)
+
+
+def test_a_series_that_never_changes_is_forecast_by_its_value(values):
+    """Such as a zone without any trip before the test part; later changes of its own do nothing."""
+    still = values.copy()
+    still[:, 1] = 0.1
+    windows = series_windows(still, history_size=2, leads=(1,))
+    inputs = lag_inputs(windows, lags=range(2), scaling="all")
+    options = {"inputs": inputs, "expansion": LinearFeatures(), "penalty": 1e-3, "each_region": True}
+    moved = windows.history.at[..., 1].set(5.0)
+    for model in (fit_lag_regression(windows, **options, chunk_size=chunk) for chunk in (None, 16)):
+        np.testing.assert_allclose(model(moved).forecast[..., 1], 0.1, atol=1e-12)
+        assert np.isfinite(model(moved).forecast).all()
+    np.testing.assert_allclose(fit_var(windows, penalty=1e-3)(windows.history).forecast[..., 1], 0.1, atol=1e-12)
+    assert np.isfinite(fit_star(windows, graph=np.ones((4, 4)))(windows.history).forecast).all()
+    assert np.isfinite(fit_lasso(windows, inputs=inputs, penalty=0.1, each_region=True)(moved).forecast).all()
 
 
 def test_the_penalty_with_the_smallest_held_out_error_is_taken_and_all_is_learned(values, samples):

@@ -112,8 +112,9 @@ def test_neighbours_can_have_lags_of_their_own_and_all_series_one_scale(samples,
     jaxcast.save_model(tmp_path / "model", model)
     loaded = jaxcast.load_model(tmp_path / "model").pool
     np.testing.assert_array_equal(loaded(samples.history).forecast, model(samples.history).forecast)
-    common = lag_inputs(samples, lags=(0,), scale="all")
-    np.testing.assert_allclose(common.std, np.sqrt((lag_inputs(samples, lags=(0,)).std ** 2).mean()), rtol=1e-12)
+    common = lag_inputs(samples, lags=(0,), scaling="all")
+    np.testing.assert_allclose(common.std, np.asarray(samples.history).std(), rtol=1e-12)
+    np.testing.assert_allclose(common.mean, np.asarray(samples.history).mean((0, 1)), rtol=1e-12)
     two = jnp.stack([samples.history, -samples.history], -1)
     wide = samples._replace(history=two, features=jaxcast.series.series_windows(
         two[0], history_size=2, leads=(1,), targets=(1,)).features, targets=samples.targets[..., None],
@@ -131,7 +132,7 @@ def test_neighbours_can_have_lags_of_their_own_and_all_series_one_scale(samples,
         (lambda s, i: fit_lasso(s, inputs=i, penalty=1.5), "at most 1"),
         (lambda s, i: fit_lasso_path(s, inputs=i, penalties=(0.1, 0.5)), "must fall"),
         (lambda s, i: lag_inputs(s, lags=(0,), neighbour_lags=(5,)), "neighbour_lags \\(5,\\)"),
-        (lambda s, i: lag_inputs(s, lags=(0,), scale="some"), "scale must be one of"),
+        (lambda s, i: lag_inputs(s, lags=(0,), scaling="some"), "scaling must be one of"),
     ],
 )
 def test_bad_input_is_one_line(samples, inputs, call, message, without_type_checks):
