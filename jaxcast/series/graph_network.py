@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
+from jaxcast.series.graphs import check_graphs
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import Start, WindowNetwork
@@ -77,15 +76,7 @@ class GraphNetwork(WindowNetwork):
             slots_per_day=slots_per_day,
             dtype=dtype,
         )
-        arrays = np.asarray(graphs, np.dtype(self.dtype))
-        if arrays.ndim not in (2, 3) or arrays.shape[-2:] != (self.num_regions,) * 2 or not len(arrays):
-            raise InputError(
-                f"expected graphs (node, node) or (graph, node, node) of {self.num_regions} nodes, got shape "
-                f"{arrays.shape}"
-            )
-        if not (np.isfinite(arrays) & (arrays >= 0)).all():
-            raise InputError("expected graphs of finite weights that are not negative; fix them")
-        self.graphs = Buffer(jnp.asarray(arrays.reshape(-1, *arrays.shape[-2:])))
+        self.graphs = Buffer(jnp.asarray(check_graphs(graphs, num_nodes=self.num_regions), self.dtype))
 
     @property
     def settings(self) -> dict[str, Any]:

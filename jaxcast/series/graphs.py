@@ -34,10 +34,10 @@ def check_graphs(
         (1, 3, 3)
     """
     found = np.asarray(graphs, float)
-    nodes = "node, node" if num_nodes is None else f"{num_nodes}, {num_nodes}"
+    of_nodes = "" if num_nodes is None else f" of {num_nodes} nodes"
     size = found.shape[-1] if num_nodes is None and found.ndim else num_nodes
     if found.ndim not in (2, 3) or found.shape[-2:] != (size, size) or not found.size:
-        raise InputError(f"expected one graph ({nodes}) or several (graph, {nodes}), got shape {found.shape}")
+        raise InputError(f"expected graphs (node, node) or (graph, node, node){of_nodes}, got shape {found.shape}")
     found = found.reshape(-1, *found.shape[-2:])
     faults = [(~np.isfinite(found), "finite weights"), (found < 0, "weights that are not negative")]
     if symmetric:
