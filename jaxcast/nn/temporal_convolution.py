@@ -1,4 +1,4 @@
-"""Convolutions over time of the features of many nodes."""
+"""Convolutions over time."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxcast.limits import check_arrays
 
 
 class TemporalConvolution(nnx.Module):
-    """A convolution over time, the same for every node, without padding.
+    """A convolution over time without padding.
 
         y_t = sum_(k=0..K-1) x_(t - d (K-1-k)) W_k + b
 
@@ -20,8 +20,8 @@ class TemporalConvolution(nnx.Module):
     steps. The kernel is (K, in, out), oldest step first.
 
     Args:
-        input_size: features of a node.
-        output_size: features of a node's output.
+        input_size: components of an input.
+        output_size: components of an output.
         kernel_size: K, the steps that an output sees.
         dilation: d, the distance of these steps.
         key: random key for the initial kernel and bias, uniform within 1/sqrt(number of inputs).
@@ -38,8 +38,8 @@ class TemporalConvolution(nnx.Module):
         >>> convolution = jaxcast.nn.TemporalConvolution(
         ...     input_size=2, output_size=8, kernel_size=3, dilation=2, key=jax.random.key(0)
         ... )
-        >>> convolution(jnp.ones((32, 12, 5, 2))).shape
-        (32, 8, 5, 8)
+        >>> convolution(jnp.ones((32, 12, 2))).shape
+        (32, 8, 8)
     """
 
     @checked
@@ -63,13 +63,11 @@ class TemporalConvolution(nnx.Module):
         self.dilation = dilation
 
     @checked
-    def __call__(
-        self, inputs: Float[Array, "*batch time node input_size"]
-    ) -> Float[Array, "*batch shorter node output_size"]:
-        """Convolves the histories of all nodes.
+    def __call__(self, inputs: Float[Array, "*batch time input_size"]) -> Float[Array, "*batch shorter output_size"]:
+        """Convolves whole sequences.
 
         Args:
-            inputs: the features of each step, oldest first.
+            inputs: of each step, oldest first.
 
         Returns:
             The outputs of all steps for which there are enough inputs.
@@ -79,13 +77,13 @@ class TemporalConvolution(nnx.Module):
         """
         kernel = self.kernel[...]
         num_taps, size, _ = kernel.shape
-        shorter = inputs.shape[-3] - self.dilation * (num_taps - 1) if inputs.ndim > 2 else 0
+        reach = self.dilation * (num_taps - 1)
+        shorter = inputs.shape[-2] - reach if inputs.ndim > 1 else 0
         if shorter < 1 or inputs.shape[-1] != size:
             raise InputError(
-                f"expected inputs (*batch, time, node, {size}) of {self.dilation * (num_taps - 1) + 1} steps or more, "
-                f"got shape {inputs.shape}"
+                f"expected inputs (*batch, time, {size}) of {reach + 1} steps or more, got shape {inputs.shape}"
             )
         inputs = jnp.asarray(inputs, kernel.dtype)
-        # One product of the joined steps: XLA for CPU has no fast convolution over one axis of time.
-        steps = [inputs[..., k * self.dilation : k * self.dilation + shorter, :, :] for k in range(num_taps)]
+        # One product of the joined steps: XLA for CPU has no fast convolution over one axis.
+        steps = [inputs[..., k * self.dilation : k * self.dilation + shorter, :] for k in range(num_taps)]
         return jnp.concatenate(steps, -1) @ kernel.reshape(-1, kernel.shape[-1]) + self.bias[...]

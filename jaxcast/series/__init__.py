@@ -44,6 +44,7 @@ from jaxcast.series.graph_files import read_distances as read_distances
 from jaxcast.series.graph_network import GraphNetwork as GraphNetwork
 from jaxcast.series.graph_networks.d2stgnn import D2STGNN as D2STGNN
 from jaxcast.series.graph_networks.dcrnn import DCRNN as DCRNN
+from jaxcast.series.graph_networks.graph_wavenet import GraphWaveNet as GraphWaveNet
 from jaxcast.series.graph_networks.st_mgcn import STMGCN as STMGCN
 from jaxcast.series.graph_networks.stgcn import STGCN as STGCN
 from jaxcast.series.graph_places import graph_from_coordinates as graph_from_coordinates

@@ -1,4 +1,4 @@
-"""STGCN and ST-MGCN against plain NumPy, permutations of nodes, and planted dependences."""
+"""STGCN, ST-MGCN and Graph WaveNet against plain NumPy, permuted nodes, and planted dependences."""
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +22,34 @@ GRAPHS = np.asarray(
 )
 VALUES = RNG.normal(size=(30, NUM_NODES)).cumsum(0)
 SAMPLES = jaxcast.series.series_windows(VALUES, history_size=6, leads=(1, 2))
-MAKE = {
-    "stgcn": lambda samples, **options: jaxcast.series.STGCN(
-        samples, **({"graphs": GRAPHS, "channels": ((3, 2),), "key": jax.random.key(1)} | options)
-    ),
-    "st_mgcn": lambda samples, **options: jaxcast.series.STMGCN(
-        samples,
-        **({"graphs": GRAPHS, "hidden_size": 3, "num_layers": 2, "output_size": 5, "key": jax.random.key(1)} | options),
-    ),
+NOTHING = jaxcast.series.Known(None, None)
+CLASSES = {
+    "stgcn": jaxcast.series.STGCN,
+    "st_mgcn": jaxcast.series.STMGCN,
+    "graph_wavenet": jaxcast.series.GraphWaveNet,
 }
-NAMES = pytest.mark.parametrize("name", MAKE)
+SMALL = {
+    "stgcn": {"channels": ((3, 2),)},
+    "st_mgcn": {"hidden_size": 3, "num_layers": 2, "output_size": 5},
+    "graph_wavenet": {"hidden_size": 3, "skip_size": 4, "output_size": 5, "num_blocks": 1, "embedding_size": 2},
+}
+
+
+def make(name, samples=SAMPLES, **options):
+    return CLASSES[name](samples, **({"graphs": GRAPHS, "key": jax.random.key(1)} | SMALL[name] | options))
+
+
+@nnx.jit
+def steps_of(model, inputs):
+    return model.steps(inputs, NOTHING, None)
+
+
+@nnx.jit
+def forecast_of(model, samples, covariates=None):
+    return model(samples.history, covariates)
+
+
+NAMES = pytest.mark.parametrize("name", CLASSES)
 
 
 def sigmoid(x):
@@ -63,9 +81,9 @@ def weights(*variables):
     return [np.asarray(v[...], float) for v in variables]
 
 
-@pytest.mark.parametrize("sizes", [(2, 5), (5, 2)])
-@pytest.mark.parametrize("residual", ["inside", "outside"])
-@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize(
+    ("sizes", "residual", "gated"), [((2, 5), "inside", True), ((5, 2), "outside", True), ((5, 2), "inside", False)]
+)
 def test_a_temporal_layer_is_a_sum_over_steps(sizes, residual, gated):
     n_in, n_out = sizes
     layer = TemporalLayer(
@@ -77,12 +95,12 @@ def test_a_temporal_layer_is_a_sum_over_steps(sizes, residual, gated):
         key=jax.random.key(0),
         dtype=np.float64,
     )
-    xs = RNG.normal(size=(2, 5, 3, n_in))
+    xs = RNG.normal(size=(2, 5, n_in))
     kernel, bias = weights(layer.convolution.kernel, layer.convolution.bias)
-    expected = np.zeros((2, 3, 3, n_out))
+    expected = np.zeros((2, 3, n_out))
     for t in range(3):
         values = sum(xs[:, t + k] @ kernel[k] for k in range(3)) + bias
-        own = np.zeros((2, 3, n_out))
+        own = np.zeros((2, n_out))
         if n_in < n_out:
             own[..., :n_in] = xs[:, t + 2]
         else:
@@ -100,16 +118,18 @@ def test_dilated_convolutions_skip_steps():
     layer = jaxcast.nn.TemporalConvolution(
         input_size=2, output_size=3, kernel_size=2, dilation=3, key=jax.random.key(0), dtype=np.float64
     )
-    xs = RNG.normal(size=(7, 4, 2))
+    xs = RNG.normal(size=(4, 7, 2))
     kernel, bias = weights(layer.kernel, layer.bias)
-    np.testing.assert_allclose(layer(jnp.asarray(xs)), xs[:-3] @ kernel[0] + xs[3:] @ kernel[1] + bias, atol=1e-12)
+    np.testing.assert_allclose(
+        layer(jnp.asarray(xs)), xs[:, :-3] @ kernel[0] + xs[:, 3:] @ kernel[1] + bias, atol=1e-12
+    )
     with pytest.raises(InputError, match="of 4 steps or more, got shape"):
-        layer(jnp.asarray(xs[:3]))
+        layer(jnp.asarray(xs[:, :3]))
 
 
 @pytest.mark.parametrize("convolution", ["chebyshev", "first_order"])
 def test_a_spatial_layer_is_a_sum_over_polynomials(convolution):
-    model = MAKE["stgcn"](SAMPLES, convolution=convolution, dtype=np.float64)
+    model = make("stgcn", convolution=convolution, dtype=np.float64)
     layer = randomised(model.blocks[0].graph)
     assert isinstance(layer, SpatialLayer)
     xs = RNG.normal(size=(2, NUM_NODES, 3))
@@ -124,7 +144,8 @@ def test_a_spatial_layer_is_a_sum_over_polynomials(convolution):
         roots = loops.sum(-1) ** -0.5
         terms = np.eye(NUM_NODES) + roots[:, :, None] * loops * roots[:, None]
     expected = sum(term @ xs @ w for term, w in zip(terms, kernel, strict=True)) + bias + xs
-    np.testing.assert_allclose(layer(jnp.asarray(xs), model.operators[...]), relu(expected), atol=1e-10)
+    found = layer(jnp.asarray(xs.swapaxes(0, 1)), model.operators[...]).swapaxes(0, 1)
+    np.testing.assert_allclose(found, relu(expected), atol=1e-10)
 
 
 def test_a_norm_standardises_nodes_and_channels():
@@ -132,21 +153,27 @@ def test_a_norm_standardises_nodes_and_channels():
     factor, offset = weights(layer.factor, layer.offset)
     xs = RNG.normal(2, 5, size=(4, 3, 2))
     mean, std = xs.mean((1, 2), keepdims=True), np.sqrt(xs.var((1, 2), keepdims=True) + 1e-6)
-    np.testing.assert_allclose(layer(jnp.asarray(xs)), (xs - mean) / std * factor + offset, atol=1e-12)
+    found = layer(jnp.asarray(xs.swapaxes(0, 1))).swapaxes(0, 1)
+    np.testing.assert_allclose(found, (xs - mean) / std * factor + offset, atol=1e-12)
 
 
 def test_stgcn_is_its_layers_in_turn():
-    model = randomised(MAKE["stgcn"](SAMPLES, channels=((3, 2), (2, 4)), kernel_size=2, dtype=np.float64))
+    model = randomised(make("stgcn", channels=((3, 2), (2, 4)), kernel_size=2, dtype=np.float64))
     xs = jnp.asarray(RNG.normal(size=(5, 6, NUM_NODES, 2)))
-    values = xs
-    for block in model.blocks:
-        values = block.norm(block.second(block.graph(block.first(values), model.operators[...])))
-    assert values.shape == (5, 2, NUM_NODES, 4)
+
+    @nnx.jit
+    def before_the_last(model, xs):
+        values = xs.transpose(2, 0, 1, 3)
+        for block in model.blocks:
+            values = block.norm(block.second(block.graph(block.first(values), model.operators[...])))
+        return model.output.norm(model.output.over_time(values))
+
     last = model.output
-    states = last.norm(last.over_time(values))[:, 0]
-    states = sigmoid(np.asarray(states) @ np.asarray(last.layer.kernel) + np.asarray(last.layer.bias))
-    numbers = states @ np.asarray(last.read_out.kernel) + np.asarray(last.bias)
-    found, _ = model.steps(xs, jaxcast.series.Known(None, None), None)
+    states = np.asarray(before_the_last(model, xs))
+    assert states.shape == (NUM_NODES, 5, 1, 4)
+    layer, offset, read_out, bias = weights(last.layer.kernel, last.layer.bias, last.read_out.kernel, last.bias)
+    numbers = sigmoid(states[:, :, 0] @ layer + offset).swapaxes(0, 1) @ read_out + bias
+    found, _ = steps_of(model, xs)
     np.testing.assert_allclose(found[..., 0], np.moveaxis(numbers, -1, 1), atol=1e-12)
 
 
@@ -165,11 +192,13 @@ def lstm(stack, xs):
     return xs
 
 
-@pytest.mark.parametrize("aggregation", ["sum", "mean", "max"])
-@pytest.mark.parametrize(("second_stage", "gate"), [(True, "history"), (False, "step")])
+@pytest.mark.parametrize(
+    ("aggregation", "second_stage", "gate"),
+    [("sum", True, "history"), ("mean", False, "step"), ("max", True, "history")],
+)
 def test_st_mgcn_is_its_equations(aggregation, second_stage, gate):
     options = {"aggregation": aggregation, "second_stage": second_stage, "gate": gate}
-    model = randomised(MAKE["st_mgcn"](SAMPLES, **options, dtype=np.float64))
+    model = randomised(make("st_mgcn", **options, dtype=np.float64))
     xs = RNG.normal(size=(2, 6, NUM_NODES, 2))
     states, gates = [], []
     for branch, graph in zip(model.branches, GRAPHS, strict=True):
@@ -194,7 +223,7 @@ def test_st_mgcn_is_its_equations(aggregation, second_stage, gate):
         gates.append(s)
     y = {"sum": np.sum, "mean": np.mean, "max": np.max}[aggregation](states, 0)
     kernel, bias = weights(model.read_out.kernel, model.read_out.bias)
-    found, info = model.steps(jnp.asarray(xs), jaxcast.series.Known(None, None), None)
+    found, info = steps_of(model, jnp.asarray(xs))
     np.testing.assert_allclose(info["gates"], np.stack(gates, 1), atol=1e-10)
     np.testing.assert_allclose(found[..., 0], np.moveaxis(y @ kernel + bias, -1, 1), atol=1e-10)
 
@@ -203,8 +232,10 @@ def test_st_mgcn_is_its_equations(aggregation, second_stage, gate):
 def test_permuted_nodes_have_permuted_forecasts(name):
     order = np.asarray([2, 0, 3, 1])
     permuted = jax.tree.map(lambda a: a[..., order] if a.ndim == 3 else a, SAMPLES)
-    forecasts = MAKE[name](SAMPLES)(SAMPLES.history).forecast
-    other = MAKE[name](permuted, graphs=GRAPHS[:, order][:, :, order])(permuted.history).forecast
+    options = {"embedding_size": 0} if name == "graph_wavenet" else {}
+    forecasts = forecast_of(make(name, **options), SAMPLES).forecast
+    there = make(name, permuted, graphs=GRAPHS[:, order][:, :, order], **options)
+    other = forecast_of(there, permuted).forecast
     np.testing.assert_allclose(other, forecasts[..., order], atol=2e-4 * np.std(VALUES))
     assert np.std(forecasts) > 0.1
 
@@ -216,7 +247,7 @@ def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
     values[5:9, 1] = np.nan
     known = np.stack([np.arange(30.0) % 28, RNG.normal(size=30)], -1)
     samples = jaxcast.series.series_windows(values, history_size=6, leads=(1, 2), targets=(1,), newest_covariates=known)
-    model = MAKE[name](samples, levels=(0.1, 0.5, 0.9), slots_per_day=4, dropout=0.5)
+    model = make(name, samples, levels=(0.1, 0.5, 0.9), slots_per_day=4, dropout=0.5)
     loss = jaxcast.series.WindowLoss()
 
     @jax.jit
@@ -238,65 +269,117 @@ def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
 @NAMES
 def test_one_step_is_fed_back(name):
     samples = jaxcast.series.series_windows(VALUES, history_size=6, leads=(1,))
-    model = MAKE[name](samples)
+    model = make(name, samples)
     history = VALUES[:6]
     found = jaxcast.series.RecursiveForecaster(model, (1, 3))(jnp.asarray(history)).forecast
+    forecast = nnx.jit(lambda model, history: model(history).forecast)
     for _ in range(3):
-        history = np.concatenate([history, model(jnp.asarray(history[-6:])).forecast])
+        history = np.concatenate([history, forecast(model, jnp.asarray(history[-6:]))])
     np.testing.assert_allclose(found, history[[6, 8]], rtol=1e-5)
 
 
 def test_bad_settings_are_refused():
     with pytest.raises(InputError, match="need a history of 9 steps or more, got 6; give a longer history"):
-        MAKE["stgcn"](SAMPLES, channels=((3, 2), (3, 2)))
+        make("stgcn", channels=((3, 2), (3, 2)))
     with pytest.raises(InputError, match="two sizes for each block"):
-        MAKE["stgcn"](SAMPLES, channels=((3, 2, 2),))
+        make("stgcn", channels=((3, 2, 2),))
     with pytest.raises(InputError, match="must be 'inside' or 'outside'"):
-        MAKE["stgcn"](SAMPLES, residual="none")
+        make("stgcn", residual="none")
     with pytest.raises(InputError, match="aggregation of STMGCN must be"):
-        MAKE["st_mgcn"](SAMPLES, aggregation="median")
-    for name, make in MAKE.items():
+        make("st_mgcn", aggregation="median")
+    for name in CLASSES:
         with pytest.raises(InputError, match="dropout must be"):
-            make(SAMPLES, dropout=1.0)
+            make(name, dropout=1.0)
         with pytest.raises(InputError, match="of 4 nodes, got shape"):
-            make(SAMPLES, graphs=np.ones((3, 3)))
-        assert jaxcast.registry.names_of(jaxcast.series.GraphNetwork)[name]
+            make(name, graphs=np.ones((3, 3)))
+
+
+def test_graph_wavenet_is_its_equations():
+    model = randomised(make("graph_wavenet", dtype=np.float64, num_blocks=2))
+    assert model.num_seen == 7
+    xs = RNG.normal(size=(2, 6, NUM_NODES, 2))
+    found, info = steps_of(model, jnp.asarray(xs))
+    first, second = weights(model.learned.receivers, model.learned.senders)
+    scores = np.exp(relu(first @ second.T))
+    learned = scores / scores.sum(1, keepdims=True)
+    np.testing.assert_allclose(info["graph"], learned, atol=1e-12)
+    supports = [graph / np.maximum(graph.sum(1, keepdims=True), 1e-9) for graph in (*GRAPHS, *GRAPHS.swapaxes(1, 2))]
+    supports.append(learned)
+    kernel, bias = weights(model.enter.kernel, model.enter.bias)
+    values = np.concatenate([np.zeros((2, 1, NUM_NODES, 2)), xs], 1) @ kernel + bias
+    skipped = 0
+    for k, layer in enumerate(model.layers):
+        kernel, bias = weights(layer.over_time.kernel, layer.over_time.bias)
+        d = (1, 2, 1, 2)[k]
+        both = values[:, :-d] @ kernel[0] + values[:, d:] @ kernel[1] + bias
+        h = np.tanh(both[..., :3]) * sigmoid(both[..., 3:])
+        kernel, bias = weights(layer.skip.kernel, layer.skip.bias)
+        skipped = skipped + h[:, -1] @ kernel + bias
+        if k == 3:
+            assert h.shape[1] == 1
+            break
+        kernel, bias = weights(layer.over_graphs.kernel, layer.over_graphs.bias)
+        terms = [np.eye(NUM_NODES), *supports, *[support @ support for support in supports]]
+        heard = sum(term @ h @ w for term, w in zip(terms, kernel, strict=True)) + bias + values[:, d:]
+        factor, offset = weights(layer.norm.scale, layer.norm.bias)
+        mean, variance = heard.mean(-1, keepdims=True), heard.var(-1, keepdims=True)
+        values = (heard - mean) / np.sqrt(variance + 1e-6) * factor + offset
+    hidden, hidden_bias, kernel, bias = weights(
+        model.hidden.kernel, model.hidden.bias, model.read_out.kernel, model.read_out.bias
+    )
+    numbers = relu(relu(skipped) @ hidden + hidden_bias) @ kernel + bias
+    np.testing.assert_allclose(found[..., 0], np.moveaxis(numbers, -1, 1), atol=1e-10)
+
+
+def planted(num_nodes):
+    """Node 0 drives node 1 two steps later; all else is noise."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(800, num_nodes))
+    values[2:, 1] = values[:-2, 0] + 0.1 * rng.normal(size=798)
+    parts = ({"stop": 600}, {"start": 600})
+    return [jaxcast.series.series_windows(values, history_size=6, leads=(1,), **part) for part in parts]
+
+
+def trained(name, samples, graph, **options):
+    def init(key):
+        return make(name, samples, graphs=graph, key=key, start="mean", **options)
+
+    fit = jaxcast.fit(
+        samples,
+        init=init,
+        loss=jaxcast.series.WindowLoss(),
+        keys=jax.random.key(0)[None],
+        optimizer=optax.adam(1e-2),
+        num_epochs=60,
+        batch_size=32,
+    )
+    return jax.tree.map(lambda a: a[0], fit.models)
 
 
 @pytest.mark.slow
-@NAMES
-def test_a_planted_dependence_is_learned(name):
-    """Node 0 drives node 1 two steps later; without an edge between them, nothing can be known."""
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(800, 3))
-    values[2:, 1] = values[:-2, 0] + 0.1 * rng.normal(size=798)
-    samples = jaxcast.series.series_windows(values, history_size=6, leads=(1,), stop=600)
-    test = jaxcast.series.series_windows(values, history_size=6, leads=(1,), start=600)
+@pytest.mark.parametrize("name", ["stgcn", "st_mgcn"])
+def test_a_planted_dependence_is_learned_along_an_edge(name):
+    """Without an edge between the two, nothing can be known of the driven node."""
+    samples, test = planted(3)
+    large = {
+        "stgcn": {"channels": ((8, 8),)},
+        "st_mgcn": {"hidden_size": 16, "num_layers": 1, "output_size": 16},
+    }
     errors = {}
     for edge in (1.0, 0.0):
-        graph = np.asarray([[0, edge, 0], [edge, 0, 0], [0, 0, 0]])
-
-        def init(key, graph=graph):
-            return (
-                MAKE[name](samples, graphs=graph, channels=((8, 8),), key=key, start="mean")
-                if name == "stgcn"
-                else (
-                    MAKE[name](
-                        samples, graphs=graph, hidden_size=16, num_layers=1, output_size=16, key=key, start="mean"
-                    )
-                )
-            )
-
-        fit = jaxcast.fit(
-            samples,
-            init=init,
-            loss=jaxcast.series.WindowLoss(),
-            keys=jax.random.key(0)[None],
-            optimizer=optax.adam(1e-2),
-            num_epochs=60,
-            batch_size=32,
-        )
-        model = jax.tree.map(lambda a: a[0], fit.models)
-        errors[edge] = np.sqrt(np.mean((model(test.history).forecast - test.targets)[:, 0, 1] ** 2))
+        model = trained(name, samples, np.asarray([[0, edge, 0], [edge, 0, 0], [0, 0, 0]]), **large[name])
+        errors[edge] = np.sqrt(np.mean((forecast_of(model, test).forecast - test.targets)[:, 0, 1] ** 2))
     assert errors[1.0] < 0.5
     assert errors[0.0] > 0.9
+
+
+@pytest.mark.slow
+def test_a_planted_dependence_is_found_by_the_learned_graph():
+    samples, test = planted(4)
+    sizes = {"hidden_size": 16, "skip_size": 16, "output_size": 32, "num_blocks": 2, "order": 1, "dropout": 0.0}
+    model = trained("graph_wavenet", samples, np.zeros((4, 4)), **sizes)
+    output = forecast_of(model, test)
+    assert np.sqrt(np.mean((output.forecast - test.targets)[:, 0, 1] ** 2)) < 0.5
+    graph = np.asarray(output.info["graph"])
+    assert graph[1].argmax() == 0
+    assert graph[1, 0] > 0.5

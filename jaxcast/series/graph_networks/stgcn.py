@@ -144,12 +144,13 @@ class STGCN(GraphNetwork, name="stgcn"):
     def steps(
         self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
     ) -> tuple[Float[Array, "*batch lead region number"], Info]:
-        values = with_calendar(inputs, known.slots, self.slots_per_day).astype(self.dtype)
-        operators = self.operators[...]
+        inputs = with_calendar(inputs, known.slots, self.slots_per_day).astype(self.dtype)
+        values, operators = jnp.moveaxis(inputs, -2, 0), self.operators[...]
         for k, block in enumerate(self.blocks):
             values = block(values, operators)
             values = drop(values, self.dropout, None if key is None else jax.random.fold_in(key, k))
-        return by_lead(self.output(values, known.covariates), self.num_leads), {}
+        states = jnp.moveaxis(self.output.states(values), 0, -2)
+        return by_lead(self.output.numbers(with_covariates(states, known.covariates)), self.num_leads), {}
 
     @property
     def own_config(self) -> dict[str, Any]:
@@ -218,8 +219,10 @@ class _OutputLayer(nnx.Module):
         self.read_out = linear(size + network.num_known, num_numbers, of_read_out, False)
         self.bias = nnx.Param(jnp.zeros((num_nodes, num_numbers), dtype))
 
-    def __call__(
-        self, inputs: Float[Array, "*batch time node channel"], covariates: Any
-    ) -> Float[Array, "*batch node number"]:
-        states = jax.nn.sigmoid(self.layer(self.norm(self.over_time(inputs))))[..., 0, :, :]
-        return self.read_out(with_covariates(states, covariates)) + self.bias[...]
+    def states(self, inputs: Float[Array, "node *batch time channel"]) -> Float[Array, "node *batch state"]:
+        """Returns the state of each node."""
+        return jax.nn.sigmoid(self.layer(self.norm(self.over_time(inputs))))[..., 0, :]
+
+    def numbers(self, states: Float[Array, "*batch node state"]) -> Float[Array, "*batch node number"]:
+        """Returns the outputs of each node from its state and covariates."""
+        return self.read_out(states) + self.bias[...]

@@ -1,4 +1,8 @@
-"""The layers of STGCN: over time, over the graph, and a norm."""
+"""The layers of STGCN: over time, over the graph, and a norm.
+
+Nodes are the first axis, then windows and steps: so one product with the graph serves them all, and
+nothing is transposed in between.
+"""
 
 from typing import Any, Literal
 
@@ -77,14 +81,14 @@ class TemporalLayer(nnx.Module):
             else None
         )
 
-    def __call__(self, inputs: Float[Array, "*batch time node in"]) -> Float[Array, "*batch shorter node out"]:
+    def __call__(self, inputs: Float[Array, "*batch time in"]) -> Float[Array, "*batch shorter out"]:
         """Returns the outputs of all steps for which there are enough inputs.
 
         Args:
             inputs: of each step, oldest first.
         """
         values = self.convolution(inputs)
-        own = self._own(inputs[..., inputs.shape[-3] - values.shape[-3] :, :, :])
+        own = self._own(inputs[..., inputs.shape[-2] - values.shape[-2] :, :])
         if not self.gated:
             return jax.nn.relu(values + own)
         linear, gate = jnp.split(values, 2, -1)
@@ -123,15 +127,31 @@ class SpatialLayer(nnx.Module):
             )
 
     def __call__(
-        self, inputs: Float[Array, "*batch node channel"], operators: Float[Array, "graph node node"]
-    ) -> Float[Array, "*batch node channel"]:
+        self, inputs: Float[Array, "node *batch channel"], operators: Float[Array, "graph node node"]
+    ) -> Float[Array, "node *batch channel"]:
         """Returns the outputs of all nodes.
 
         Args:
             inputs: of all nodes.
             operators: one for each graph.
         """
-        return jax.nn.relu(self.convolution(inputs, operators) + inputs)
+        return jax.nn.relu(over_nodes(self.convolution, inputs, operators) + inputs)
+
+
+def over_nodes(
+    convolution: Any, inputs: Float[Array, "node *batch in"], operators: Float[Array, "graph node node"]
+) -> Float[Array, "node *batch out"]:
+    """Calls a graph convolution, whose nodes are the last axis but one, with nodes first.
+
+    Args:
+        convolution: over graphs.
+        inputs: of all nodes.
+        operators: of the graphs.
+
+    Returns:
+        Its outputs. The convolution moves the nodes back to the front, so that nothing moves.
+    """
+    return jnp.moveaxis(convolution(jnp.moveaxis(inputs, 0, -2), operators), -2, 0)
 
 
 class _FirstOrder(nnx.Module):
@@ -159,12 +179,13 @@ class NodeNorm(nnx.Module):
         self.factor = nnx.Param(jnp.ones((num_nodes, size), dtype))
         self.offset = nnx.Param(jnp.zeros((num_nodes, size), dtype))
 
-    def __call__(self, inputs: Float[Array, "*batch node channel"]) -> Float[Array, "*batch node channel"]:
+    def __call__(self, inputs: Float[Array, "node *batch channel"]) -> Float[Array, "node *batch channel"]:
         """Returns the standardised inputs.
 
         Args:
             inputs: of all nodes.
         """
-        centred = inputs - inputs.mean((-2, -1), keepdims=True)
-        scale = jax.lax.rsqrt((centred**2).mean((-2, -1), keepdims=True) + 1e-6)
-        return centred * scale * self.factor[...] + self.offset[...]
+        centred = inputs - inputs.mean((0, -1), keepdims=True)
+        scale = jax.lax.rsqrt((centred**2).mean((0, -1), keepdims=True) + 1e-6)
+        of_node = [jnp.expand_dims(a[...], range(1, inputs.ndim - 1)) for a in (self.factor, self.offset)]
+        return centred * scale * of_node[0] + of_node[1]
