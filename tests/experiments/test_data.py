@@ -13,6 +13,7 @@ SETS = {
     "hub": "us-covid19-forecast-hub",
     "regions": "ili_us_regions",
     "traffic": "los_loop",
+    "od": "nyc_taxi_od",
     "chaos_zoo": "dysts",
     "language": "tiny_shakespeare",
 }
