@@ -172,6 +172,17 @@ def test_convolutions_take_sparse_operators(kind, sizes):
         layer(inputs, sparse[:1])
 
 
+def test_another_graph_compiles_nothing(count_compilations):
+    layer, operators = make(DiffusionConvolution, (2, 3), 2, 2)
+    run, inputs = jax.jit(layer.__call__), jnp.asarray(draw(4, NUM_NODES, 2))
+    first, others = jnp.asarray(operators), jnp.asarray(operators[::-1])
+    before = run(inputs, first)
+    count_compilations()
+    after = run(inputs, others)
+    assert count_compilations() == 0
+    assert np.abs(after - before).max() > 1e-3
+
+
 @pytest.mark.parametrize("kind", [ChebyshevConvolution, DiffusionConvolution])
 def test_permuting_nodes_permutes_outputs(kind):
     layer, operators = make(kind, (2, 3), 2, 2)
