@@ -79,7 +79,7 @@ def _st_mgcn(windows: Any, problem: Problem, key: Any) -> Any:
         num_layers=1,
         output_size=32,
         kind="gru",
-        scaling="series",
+        scaling="all",
         slots_per_day=problem.slots_per_day,
         key=key,
     )
@@ -115,6 +115,6 @@ def _d2stgnn(windows: Any, problem: Problem, key: Any) -> Any:
 
 RECIPES = {
     "STGCN": Recipe(_stgcn, consecutive=True),
-    "ST-MGCN": Recipe(_st_mgcn),
+    "ST-MGCN": Recipe(_st_mgcn, error="squared"),
     "D2STGNN, reduced": Recipe(_d2stgnn, consecutive=True, batch_size=32),
 }

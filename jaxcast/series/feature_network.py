@@ -69,7 +69,7 @@ class FeatureNetwork(Checked, Network, name="feature_network"):
         )
         rngs, dtype = nnx.Rngs(key), jnp.float32
 
-        def layer(size: int, out: int, fan_in: float) -> nnx.Linear:
+        def layer(size: int, out: int, fan_in: float | int) -> nnx.Linear:
             return uniform_linear(size, out, fan_in=max(int(fan_in), 1), rngs=rngs, dtype=dtype)
 
         self.embedding = nnx.Param(0.3 * jax.random.normal(rngs.params(), (num_regions, embedding_size), dtype))

@@ -286,6 +286,7 @@ def seasonal_features(
         5
     """
     check_whole("slots_per_day", slots_per_day)
+    check_leads(tuple(leads))
     if num_recent is None:
         num_recent = max(slots_per_day, NUM_LAGS) if slots_per_day <= MOST_RECENT else NUM_LAGS
     table = np.asarray(values, np.float32)
@@ -308,7 +309,7 @@ def seasonal_features(
     slots = (first_slot + np.arange(num_rows)) % period
     usual = np.stack([np.nan_to_num(np.nanmean(z[slots == slot], 0)) for slot in range(period)])
     nearest = _nearest(np.nan_to_num(z - usual[slots]), min(num_neighbours, num_series))
-    return SeasonalFeatures(
+    made = SeasonalFeatures(
         *(jnp.asarray(a, jnp.float32) for a in (mean, std)),
         jnp.asarray(nearest),
         jnp.asarray(usual, jnp.float32),
@@ -318,6 +319,8 @@ def seasonal_features(
         num_days,
         num_weeks,
     )
+    made.check()
+    return made
 
 
 def _nearest(off: Float[np.ndarray, "time region"], number: int) -> Int[np.ndarray, "region neighbour"]:

@@ -1,0 +1,129 @@
+"""The protocols, rows and readers of the experiment on graphs; its smoke preset itself runs in .ci/run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import jaxcast
+from experiments.graphs.__main__ import PRESETS, problems
+from experiments.graphs.data import make_counts, next_steps, read_counts
+from experiments.graphs.methods import METHODS, last_value, on_changing, same_slot, slot_mean
+from experiments.graphs.scoring import compare, make_rows, published_rows, where_errors_sit
+from experiments.graphs.windows import graphs_of, parts_of, usual_lags
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return make_counts(0)
+
+
+def test_windows_of_the_parts_do_not_share_targets(problem):
+    parts = parts_of(problem, usual_lags(problem))
+    rows = [np.asarray(windows.rows)[np.asarray(windows.weights).max(-1) > 0] for windows in parts]
+    early, validation, whole, test = (set(each.tolist()) for each in rows)
+    assert max(early) == problem.middle - 1 and min(validation) == problem.middle
+    assert max(validation) == max(whole) == problem.stop - 1 and min(test) == problem.stop
+    np.testing.assert_array_equal(np.asarray(parts.test.rows)[:, 0], problem.newest + 1)
+    np.testing.assert_allclose(parts.test.targets, problem.truth(problem.newest), rtol=1e-6)
+
+
+def test_plain_methods_forecast_what_their_names_say(problem):
+    values, rows = problem.values, problem.newest[:, None] + np.asarray(problem.leads)
+    np.testing.assert_array_equal(last_value(problem, 0, None)["forecast"][:, 1], values[problem.newest])
+    np.testing.assert_array_equal(same_slot(7, problem, 0, None)["forecast"], values[rows - 7 * 24])
+    mean = slot_mean(problem, 0, None)["forecast"]
+    train = values[: problem.stop]
+    np.testing.assert_allclose(mean[5, 1], train[int(rows[5, 1]) % 168 :: 168].mean(0))
+
+
+def test_future_values_change_no_plain_forecast(problem):
+    row = problem.newest[4]
+    later = problem.values.copy()
+    later[row + 1 :] += 50
+    other = dataclasses.replace(problem, values=later)
+    for name in ("last value", "same slot yesterday", "same slot last week"):
+        first, second = (METHODS[name].forecast(one, 0, None)["forecast"][:5] for one in (problem, other))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_rows_are_pooled_up_to_a_lead_and_masked_beside_plain(problem):
+    forecast = last_value(problem, 0, None)["forecast"]
+    truth = problem.truth(problem.newest)
+    one, both = make_rows("last value", problem, [forecast, forecast + 1, forecast + 2])
+    assert [one["lead"], both["lead"], both["num_seeds"]] == [1, 2, 3]
+    off = forecast + 1 - truth
+    assert both["rmse"] == pytest.approx(np.sqrt((off**2).mean()), rel=1e-5)
+    assert one["mae"] == pytest.approx(np.abs(off[:, 0]).mean(), rel=1e-5)
+    assert both["rmse_positive"] == pytest.approx(np.sqrt((off[truth > 0] ** 2).mean()), rel=1e-5)
+    assert both["wmape"] == pytest.approx(np.abs(off).sum() / truth.sum(), rel=1e-5)
+    named = dataclasses.replace(problem, published=({"method": "A", "lead": 1, "rmse": 2.0},))
+    assert published_rows(named)[0]["published"] == {"rmse": 2.0}
+
+
+def test_a_smaller_error_is_found_better(problem):
+    truth = np.nan_to_num(problem.truth(problem.newest))
+    noise = np.random.default_rng(0).normal(size=truth.shape)
+    forecasts = {"seasonal ridge and networks": [truth + noise], "ridge, each series": [truth + 2 * noise]}
+    (row,) = compare(problem, forecasts)
+    assert row["ratio"] == pytest.approx(0.5, rel=1e-4) and row["high"] < 1
+    hard = truth.copy()
+    hard[..., 3] += 9
+    found = where_errors_sit(problem, {"ridge, each series": hard})["ridge, each series"]
+    assert found["series"]["3"] == 1.0
+
+
+def test_series_that_never_change_stay_as_they_are(problem):
+    values = problem.values.copy()
+    values[: problem.middle, 2] = 7
+    other = dataclasses.replace(problem, values=values)
+    seen = []
+
+    def method(part, seed, config):
+        seen.append(part.values.shape[1])
+        return {"forecast": np.zeros((len(part.newest), len(part.leads), part.values.shape[1]))}
+
+    forecast = on_changing(method)(other, 0, None)["forecast"]
+    assert seen == [5]
+    np.testing.assert_array_equal(forecast[:, 0, 2], values[problem.newest, 2])
+    assert not np.delete(forecast, 2, -1).any()
+
+
+def test_any_folder_of_counts_is_read(tmp_path, problem):
+    graph = np.eye(6)[::-1]
+    counts = problem.values.copy()
+    counts[:, 5] = 3
+    np.savez(tmp_path / "metro.npz", counts=counts, latitude=np.arange(6.0), longitude=np.zeros(6), graph_line=graph)
+    read = read_counts(tmp_path, slots_per_day=18, train_share=0.8, num_leads=3)
+    assert read.values.shape[1] == 5 and read.leads == (1, 2, 3) and read.stop == int(0.8 * len(counts))
+    assert read.newest[-1] + 3 == len(counts) - 1
+    np.testing.assert_array_equal(read.graphs["line"], graph[:5, :5])
+    assert graphs_of(read).shape == (2, 5, 5)
+    config = dataclasses.replace(PRESETS["quick"], data=tmp_path, slots_per_day=18)
+    assert next(problems(config)).name == tmp_path.name
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, "expected counts"),
+        ({"counts": np.ones((500, 2))}, "counts that change"),
+        ({"counts": np.random.default_rng(0).random((60, 2))}, "three days or more"),
+        ({"counts": np.random.default_rng(0).random((500, 2)), "graph_a": np.ones((3, 3))}, "graph_a in .* of shape"),
+        ({"counts": np.asarray([["a"] * 2] * 500)}, "must be numbers"),
+    ],
+)
+def test_bad_folders_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "counts.npz", **arrays)
+    with pytest.raises(jaxcast.InputError, match=message):
+        read_counts(tmp_path, slots_per_day=24, train_share=0.9, num_leads=1)
+
+
+def test_places_and_days_decide_the_graph_and_the_lags():
+    rng = np.random.default_rng(0)
+    arrays = {"counts": rng.poisson(3.0, (2000, 15)), "latitude": np.arange(15.0), "longitude": np.zeros(15)}
+    problem = next_steps("made", arrays, 24, 0.9, 1)
+    near = graphs_of(problem)[0]
+    assert near[0, 1] > near[0, 5] > 0 and near[0, 14] == 0 and not near.diagonal().any()
+    lags = usual_lags(problem)
+    assert lags == (0, 1, 2, 3, 4, 5, *(24 * k - 1 for k in range(1, 8)), 335, 503, 671)
