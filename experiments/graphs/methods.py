@@ -107,12 +107,12 @@ def historical_average(problem: Problem, seed: int, config: Any) -> Arrays:
     weeks = problem.stop > 4 * 7 * problem.slots_per_day
     if problem.is_short:
         return {}
-    counts = {"num_recent": 2, "num_weeks": 2} if weeks else {"num_recent": 2, "num_days": 2}
+    counts: Any = {"num_recent": 2, "num_weeks": 2} if weeks else {"num_recent": 2, "num_days": 2}
     model = jaxcast.series.HistoricalAverage(problem.leads, slots_per_day=problem.slots_per_day, **counts)
     size = model.signature.least_history
     values = _known(problem).astype(np.float32)
     pieces = np.array_split(problem.newest, max(1, len(problem.newest) // 256))
-    windows = (values[piece[:, None] + np.arange(1 - size, 1)] for piece in pieces)
+    windows = (jnp.asarray(values[piece[:, None] + np.arange(1 - size, 1)]) for piece in pieces)
     return {"forecast": np.concatenate([np.asarray(model(window).forecast) for window in windows])}
 
 

@@ -62,6 +62,7 @@ def compare(problem: Problem, forecasts: Mapping[str, Sequence[Forecast]]) -> li
     found = []
     names = [
         (OWN, RIDGE),
+        (OWN, "least squares, shared"),
         (OWN, "seasonal ridge"),
         *((name, RIDGE) for name in ("STGCN", "ST-MGCN", "D2STGNN, reduced")),
     ]

@@ -292,7 +292,7 @@ def correct_regression(
     for part in np.array_split(inputs, max(1, len(inputs) // 500)):  # in place: this array is large
         np.clip((part - offset) / size, -LARGEST, LARGEST, out=part)
     weights = np.isfinite(errors) * (np.asarray(own.std) / float(own.std.mean()))[:, None]
-    data = FeatureTargets(inputs, np.nan_to_num(errors / scale), weights.astype(np.float32))
+    data = FeatureTargets(*map(jnp.asarray, (inputs, np.nan_to_num(errors / scale), weights.astype(np.float32))))
     config = {"num_regions": inputs.shape[1], "input_size": inputs.shape[2], "num_leads": len(own.leads)}
     batch_size = min(batch_size, len(inputs))
     num_steps = num_epochs * (len(inputs) // batch_size)
@@ -308,8 +308,9 @@ def correct_regression(
         batch_size=batch_size,
     )
     ones = jnp.ones(len(own.leads), jnp.float32)
-    parts = (jnp.asarray(a, jnp.float32) for a in (offset, size, scale))
-    return SeasonalForecaster(regression, found.models, *parts, ones)
+    parts: dict[str, Any] = {"offset": offset, "size": size, "scale": scale}
+    own_parts = {name: jnp.asarray(a, jnp.float32) for name, a in parts.items()}
+    return SeasonalForecaster(regression, found.models, shares=ones, **own_parts)
 
 
 def _network(config: tuple[tuple[str, int], ...], hidden_size: int, key: Any) -> FeatureNetwork:

@@ -310,7 +310,8 @@ def seasonal_features(
     usual = np.stack([np.nan_to_num(np.nanmean(z[slots == slot], 0)) for slot in range(period)])
     nearest = _nearest(np.nan_to_num(z - usual[slots]), min(num_neighbours, num_series))
     made = SeasonalFeatures(
-        *(jnp.asarray(a, jnp.float32) for a in (mean, std)),
+        jnp.asarray(mean, jnp.float32),
+        jnp.asarray(std, jnp.float32),
         jnp.asarray(nearest),
         jnp.asarray(usual, jnp.float32),
         slots_per_day,

@@ -267,7 +267,8 @@ def fit_seasonal_regression(
     chunks = chunks_of(features, newest)
     sample = newest[:: max(1, len(newest) // len(chunks[0]))][: len(chunks[0])]
     offset, size = _moments_of_features(features, table, _full(sample, chunks[0]), first_slot)
-    gram, moments = 0.0, 0.0
+    gram: Any = 0.0
+    moments: Any = 0.0
     for chunk in chunks:
         rows = jnp.asarray(_full(chunk, chunks[0]))
         targets, known = targets_at(features, table, rows)

@@ -22,8 +22,10 @@ def test_windows_of_the_parts_do_not_share_targets(problem):
     parts = parts_of(problem, usual_lags(problem))
     rows = [np.asarray(windows.rows)[np.asarray(windows.weights).max(-1) > 0] for windows in parts]
     early, validation, whole, test = (set(each.tolist()) for each in rows)
-    assert max(early) == problem.middle - 1 and min(validation) == problem.middle
-    assert max(validation) == max(whole) == problem.stop - 1 and min(test) == problem.stop
+    assert max(early) == problem.middle - 1
+    assert min(validation) == problem.middle
+    assert max(validation) == max(whole) == problem.stop - 1
+    assert min(test) == problem.stop
     np.testing.assert_array_equal(np.asarray(parts.test.rows)[:, 0], problem.newest + 1)
     np.testing.assert_allclose(parts.test.targets, problem.truth(problem.newest), rtol=1e-6)
 
@@ -66,7 +68,8 @@ def test_a_smaller_error_is_found_better(problem):
     noise = np.random.default_rng(0).normal(size=truth.shape)
     forecasts = {"seasonal ridge and networks": [truth + noise], "ridge, each series": [truth + 2 * noise]}
     (row,) = compare(problem, forecasts)
-    assert row["ratio"] == pytest.approx(0.5, rel=1e-4) and row["high"] < 1
+    assert row["ratio"] == pytest.approx(0.5, rel=1e-4)
+    assert row["high"] < 1
     hard = truth.copy()
     hard[..., 3] += 9
     found = where_errors_sit(problem, {"ridge, each series": hard})["ridge, each series"]
@@ -95,7 +98,9 @@ def test_any_folder_of_counts_is_read(tmp_path, problem):
     counts[:, 5] = 3
     np.savez(tmp_path / "metro.npz", counts=counts, latitude=np.arange(6.0), longitude=np.zeros(6), graph_line=graph)
     read = read_counts(tmp_path, slots_per_day=18, train_share=0.8, num_leads=3)
-    assert read.values.shape[1] == 5 and read.leads == (1, 2, 3) and read.stop == int(0.8 * len(counts))
+    assert read.values.shape[1] == 5
+    assert read.leads == (1, 2, 3)
+    assert read.stop == int(0.8 * len(counts))
     assert read.newest[-1] + 3 == len(counts) - 1
     np.testing.assert_array_equal(read.graphs["line"], graph[:5, :5])
     assert graphs_of(read).shape == (2, 5, 5)
@@ -124,6 +129,8 @@ def test_places_and_days_decide_the_graph_and_the_lags():
     arrays = {"counts": rng.poisson(3.0, (2000, 15)), "latitude": np.arange(15.0), "longitude": np.zeros(15)}
     problem = next_steps("made", arrays, 24, 0.9, 1)
     near = graphs_of(problem)[0]
-    assert near[0, 1] > near[0, 5] > 0 and near[0, 14] == 0 and not near.diagonal().any()
+    assert near[0, 1] > near[0, 5] > 0
+    assert near[0, 14] == 0
+    assert not near.diagonal().any()
     lags = usual_lags(problem)
     assert lags == (0, 1, 2, 3, 4, 5, *(24 * k - 1 for k in range(1, 8)), 335, 503, 671)

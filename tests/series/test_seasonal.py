@@ -169,7 +169,8 @@ def test_the_forecaster_adds_shares_of_the_mean_network(values, found):
     alone = [jaxcast.series.forecast_rows(model.pick(k), values, newest=rows) for k in (0, 1)]
     if min(a.min() for a in alone) > 0:
         np.testing.assert_allclose(np.mean(alone, 0), forecast, rtol=1e-4, atol=1e-4)
-    assert (np.asarray(model.shares) >= 0).all() and (np.asarray(model.shares) <= 1).all()
+    assert (np.asarray(model.shares) >= 0).all()
+    assert (np.asarray(model.shares) <= 1).all()
     assert found.validation.shape == found.regression_validation.shape == (len(found.newest), 2, 3)
 
 
@@ -185,7 +186,8 @@ def test_a_stored_forecaster_forecasts_the_same_bits(values, found, tmp_path):
 
 def test_only_recent_steps_may_be_seen(values):
     own = jaxcast.series.seasonal_features(values, slots_per_day=DAY, leads=LEADS, num_days=0, num_recent=12)
-    assert own.lags == tuple(range(12))[::-1] and own.num_weeks == 0
+    assert own.lags == tuple(range(12))[::-1]
+    assert own.num_weeks == 0
     model = jaxcast.series.fit_seasonal_regression(values, features=own, penalty=10.0)
     assert np.isfinite(jaxcast.series.forecast_rows(model, values, newest=np.arange(100, 110))).all()
 
