@@ -48,7 +48,9 @@ def some_missing(samples):
     return samples._replace(weights=samples.weights * (np.random.default_rng(1).random(samples.weights.shape) < 0.8))
 
 
-@pytest.mark.parametrize("change", [lambda s: s, some_missing], ids=["whole", "missing"])
+@pytest.mark.parametrize(
+    "change", [pytest.param(lambda s: s, id="whole", marks=pytest.mark.slow), pytest.param(some_missing, id="missing")]
+)
 def test_each_series_is_regressed_on_the_lags_of_all(samples, change):
     changed = change(samples)
     model = fit_var(changed, penalty=0.0)
@@ -64,6 +66,7 @@ def test_each_series_is_regressed_on_the_lags_of_all(samples, change):
     )
 
 
+@pytest.mark.slow
 def test_leads_that_are_known_alike_are_solved_together_to_the_same_numbers(samples):
     whole = samples._replace(weights=samples.weights * samples.weights[:, 1:, :])
     both = fit_var(whole, penalty=0.01)
@@ -150,6 +153,7 @@ def test_gaps_in_histories_are_filled_and_bad_targets_without_a_weight_do_nothin
     np.testing.assert_array_equal(fit_var(broken, penalty=0.1).weights, model.weights)
 
 
+@pytest.mark.slow
 def test_a_series_that_never_changes_is_forecast_by_its_value(values):
     """Such as a zone without any trip before the test part; later changes of its own do nothing."""
     still = values.copy()

@@ -66,6 +66,7 @@ def test_it_is_saved_without_scikit_learn(samples, model, tmp_path, monkeypatch)
         fit_boosted_trees(samples, inputs=model.inputs)
 
 
+@pytest.mark.slow
 def test_rows_are_drawn_by_the_seed_and_forecasts_cut_at_zero(samples, inputs):
     fits = [fit_boosted_trees(samples, inputs=inputs, max_rows=60, seed=seed, **SIZES) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(fits[0].trees.value, fits[1].trees.value)

@@ -39,7 +39,7 @@ def standardised(samples, inputs, lead, region=None):
     return (x - mean) / std, (y - level) / size, w, std / size
 
 
-@pytest.mark.parametrize("region", [None, 1])
+@pytest.mark.parametrize("region", [1, pytest.param(None, marks=pytest.mark.slow)])
 def test_weights_meet_the_conditions_of_the_minimum(samples, inputs, region):
     """The correlation with the residual is lambda where a weight is not 0, and at most that where it is."""
     path = fit_lasso_path(samples, inputs=inputs, penalties=PENALTIES, each_region=region is not None)
@@ -78,6 +78,7 @@ def test_weights_are_those_of_scikit_learn(samples, inputs):
         np.testing.assert_allclose(ours, peer.coef_, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_without_penalty_it_tends_to_least_squares_and_at_one_to_the_mean(samples, inputs):
     options = {"inputs": inputs, "error_weighting": 0.0, "predict_change": True}
     plain = fit_lag_regression(samples, expansion=LinearFeatures(), penalty=0.0, **options)
@@ -115,6 +116,11 @@ def test_neighbours_can_have_lags_of_their_own_and_all_series_one_scale(samples,
     common = lag_inputs(samples, lags=(0,), scaling="all")
     np.testing.assert_allclose(common.std, np.asarray(samples.history).std(), rtol=1e-12)
     np.testing.assert_allclose(common.mean, np.asarray(samples.history).mean((0, 1)), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_of_several_features_each_has_lags_of_its_own_and_of_neighbours(samples):
+    options = {"lags": range(5), "neighbour_weights": jaxcast.series.neighbour_weights(3, everyone=True)}
     two = jnp.stack([samples.history, -samples.history], -1)
     wide = samples._replace(history=two, features=jaxcast.series.series_windows(
         two[0], history_size=2, leads=(1,), targets=(1,)).features, targets=samples.targets[..., None],
