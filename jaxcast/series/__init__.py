@@ -1,7 +1,6 @@
 """Forecasters of related series: naive, regressions on lags, and networks, also on graphs."""
 
 from jaxcast.series.autoregression import VectorAutoregression as VectorAutoregression
-from jaxcast.series.autoregression import fit_star as fit_star
 from jaxcast.series.autoregression import fit_var as fit_var
 from jaxcast.series.autoregression import fit_var_path as fit_var_path
 from jaxcast.series.baselines import Drift as Drift
@@ -111,6 +110,7 @@ from jaxcast.series.seasonal_regression import fit_seasonal_regression as fit_se
 from jaxcast.series.seasonal_regression import forecast_rows as forecast_rows
 from jaxcast.series.sensor_files import SensorData as SensorData
 from jaxcast.series.sensor_files import read_sensors as read_sensors
+from jaxcast.series.space_time_autoregression import fit_star as fit_star
 from jaxcast.series.table_reader import read_series as read_series
 from jaxcast.series.tables import CovariateNames as CovariateNames
 from jaxcast.series.tables import SeriesTable as SeriesTable
