@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.signal
-from flax import nnx
 
 import jaxcast
 from jaxcast import InputError
@@ -158,21 +158,18 @@ def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
         values, lags=(0, 1, 2, 4, 5, 9), leads=(1, 2), targets=(1,), newest_covariates=known
     )
     model = MAKE[name](samples, levels=(0.1, 0.5, 0.9), slots_per_day=4)
-    loss = jaxcast.series.WindowLoss(relative=0.1)
 
     @jax.jit
     def run(model):
-        output = model(samples.history, samples.covariates)
-        return output, nnx.grad(lambda model: loss(model, samples))(model)
+        return model(samples.history, samples.covariates)
 
-    output, gradient = run(model)
+    output = run(model)
     assert output.forecast.shape == (20, 2, CELLS, 1)
     assert (np.diff(output.info["quantiles"]) > 0).all()
-    assert all(np.isfinite(a).all() for a in jax.tree.leaves(gradient))
-    assert sum(np.any(np.asarray(a) != 0) for a in jax.tree.leaves(gradient)) > 10
+    assert np.isfinite(output.info["quantiles"]).all()
     jaxcast.save_model(tmp_path / "model", model)
     loaded = jaxcast.load_model(tmp_path / "model").pool
-    np.testing.assert_array_equal(run(loaded)[0].info["quantiles"], output.info["quantiles"])
+    np.testing.assert_array_equal(run(loaded).info["quantiles"], output.info["quantiles"])
 
 
 def test_bad_settings_are_refused():
@@ -193,3 +190,30 @@ def test_bad_settings_are_refused():
         demand_similarity_graph(np.ones((4, 2)), season=9)
     with pytest.raises(InputError, match="node number 0 has no value at some slot of the season, or the same"):
         demand_similarity_graph(np.ones((4, 2)), season=2)
+
+
+@pytest.mark.slow
+@NAMES
+def test_a_planted_dependence_is_learned(name):
+    """Each cell follows its left neighbour two steps later; those of the first column follow nobody."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(800, ROWS, COLUMNS))
+    for t in range(2, 800):
+        values[t, :, 1:] = values[t - 2, :, :-1] + 0.1 * values[t, :, 1:]
+    values = values.reshape(800, CELLS)
+    samples = jaxcast.series.series_windows(values, history_size=4, leads=(1,), stop=600)
+    test = jaxcast.series.series_windows(values, history_size=4, leads=(1,), start=600)
+    options = {"branches": ()} if name == "st_resnet" else {"num_filters": 8}
+    fit = jaxcast.fit(
+        samples,
+        init=lambda key: MAKE[name](samples, hidden_size=16, start="mean", **options),
+        loss=jaxcast.series.WindowLoss(relative=0.001),
+        keys=jax.random.key(0)[None],
+        optimizer=optax.adam(1e-2),
+        num_epochs=40,
+        batch_size=32,
+    )
+    model = jax.tree.map(lambda a: a[0], fit.models)
+    errors = np.sqrt(np.mean((model(test.history).forecast - test.targets)[:, 0] ** 2, 0)).reshape(ROWS, COLUMNS)
+    assert errors[:, 1:].max() < 0.5
+    assert errors[:, 0].min() > 0.9

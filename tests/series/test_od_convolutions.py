@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.signal
-from flax import nnx
 
 import jaxcast
 from jaxcast import InputError
@@ -127,21 +127,18 @@ def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
     samples = jaxcast.series.series_windows(trips, lags=(0, 1, 5), leads=(1, 2), newest_covariates=known)
     options = {"adjacency": ADJACENCY} if name == "cstn" else {}
     model = MAKE[name](samples, levels=(0.1, 0.5, 0.9), slots_per_day=4, **options)
-    loss = jaxcast.series.WindowLoss()
 
     @jax.jit
     def run(model):
-        output = model(samples.history, samples.covariates)
-        return output, nnx.grad(lambda model: loss(model, samples))(model)
+        return model(samples.history, samples.covariates)
 
-    output, gradient = run(model)
+    output = run(model)
     assert output.forecast.shape == (len(samples.targets), 2, PAIRS)
     assert (np.diff(output.info["quantiles"]) > 0).all()
-    assert all(np.isfinite(a).all() for a in jax.tree.leaves(gradient))
-    assert sum(np.any(np.asarray(a) != 0) for a in jax.tree.leaves(gradient)) > 10
+    assert np.isfinite(output.info["quantiles"]).all()
     jaxcast.save_model(tmp_path / "model", model)
     loaded = jaxcast.load_model(tmp_path / "model").pool
-    np.testing.assert_array_equal(run(loaded)[0].info["quantiles"], output.info["quantiles"])
+    np.testing.assert_array_equal(run(loaded).info["quantiles"], output.info["quantiles"])
 
 
 def test_bad_settings_are_refused():
@@ -152,3 +149,30 @@ def test_bad_settings_are_refused():
         MAKE["cstn"](SAMPLES, rows=3)
     with pytest.raises(InputError, match="symmetric, finite and not negative"):
         MAKE["cstn"](SAMPLES, adjacency=np.triu(ADJACENCY))
+
+
+@pytest.mark.slow
+@NAMES
+def test_a_planted_dependence_is_learned(name):
+    """Trips return two steps later; without a trip the step before, there would be nothing to know."""
+    rng = np.random.default_rng(0)
+    trips = rng.normal(size=(800, ZONES, ZONES))
+    for t in range(2, 800):
+        trips[t, 2:, :2] = trips[t - 2, :2, 2:].T + 0.1 * trips[t, 2:, :2]
+    pairs = trips.reshape(800, PAIRS)
+    samples = jaxcast.series.series_windows(pairs, history_size=4, leads=(1,), stop=600)
+    test = jaxcast.series.series_windows(pairs, history_size=4, leads=(1,), start=600)
+    options = {"hidden_size": 32} | ({"adjacency": ADJACENCY} if name == "cstn" else {"num_filters": 16})
+    fit = jaxcast.fit(
+        samples,
+        init=lambda key: MAKE[name](samples, start="mean", **options),
+        loss=jaxcast.series.WindowLoss(),
+        keys=jax.random.key(0)[None],
+        optimizer=optax.adam(1e-2),
+        num_epochs=40,
+        batch_size=32,
+    )
+    model = jax.tree.map(lambda a: a[0], fit.models)
+    errors = np.sqrt(np.mean((model(test.history).forecast - test.targets)[:, 0] ** 2, 0)).reshape(ZONES, ZONES)
+    assert errors[2:, :2].mean() < 0.7
+    assert errors[:2].mean() > 0.9
