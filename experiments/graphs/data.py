@@ -32,6 +32,7 @@ class Problem:
         newest: newest rows of the test windows.
         parts: numbers of the series that are scored together, by what they are.
         places: latitude and longitude of each node, or None.
+        cells: row and column of each cell of a grid, or None; series are then channel * cells + cell.
         graphs: that come with the data, by their names.
         is_short: whether only the last 12 steps are seen.
         published: rows of which only the errors are known.
@@ -47,6 +48,7 @@ class Problem:
     newest: Int[np.ndarray, " sample"]
     parts: dict[str, Int[np.ndarray, " series"]]
     places: tuple[np.ndarray, np.ndarray] | None = None
+    cells: Int[np.ndarray, "cell axis"] | None = None
     graphs: dict[str, Float[np.ndarray, "series series"]] = dataclasses.field(default_factory=dict)
     is_short: bool = False
     published: tuple[dict[str, Any], ...] = ()
@@ -159,6 +161,7 @@ def jonas_nyc(folder: Path) -> Problem:
         (1, 8),
         first[-num_test:] - 1,
         {"": np.arange(4 * cells)},
+        cells=np.argwhere(scored),
         graphs={"grid": np.kron(np.eye(4), _touching(np.argwhere(scored)))},
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 import jaxcast
+from experiments.graphs import grids
 from experiments.graphs.data import Problem
 from experiments.graphs.networks import RECIPES, forecasts
 from experiments.graphs.windows import Parts, graphs_of, parts_of, usual_lags
@@ -262,6 +263,8 @@ METHODS: dict[str, Method] = {
     "STGCN": Method(on_changing(partial(_network, "STGCN")), True, ("pedestrians_melbourne", "generated")),
     "ST-MGCN": Method(on_changing(partial(_network, "ST-MGCN")), True, ("ev_beijing", "generated")),
     "D2STGNN, reduced": Method(on_changing(partial(_network, "D2STGNN, reduced")), True, ("los_loop", "generated")),
+    "ST-ResNet": Method(partial(grids.forecasts, "ST-ResNet"), True, ("jonas_nyc",)),
+    "DMVST-Net": Method(partial(grids.forecasts, "DMVST-Net"), True, ("jonas_nyc",)),
     "seasonal ridge": Method(partial(own, "regression")),
     "seasonal ridge and a network": Method(partial(own, "one"), draws=True),
     "seasonal ridge and networks": Method(partial(own, "all")),

@@ -50,7 +50,7 @@ def forecasts(recipe: Recipe, problem: Problem, seed: int, num_epochs: int) -> d
         init=partial(recipe.make, early, problem),
         loss=jaxcast.series.WindowLoss(recipe.error),
         keys=jax.random.key(seed)[None],
-        optimizer=_optimizer(recipe, num_epochs * (len(early.history) // recipe.batch_size)),
+        optimizer=optimizer(recipe.learning_rate, num_epochs * (len(early.history) // recipe.batch_size)),
         num_epochs=num_epochs,
         batch_size=recipe.batch_size,
         validation=validation,
@@ -65,9 +65,10 @@ def forecasts(recipe: Recipe, problem: Problem, seed: int, num_epochs: int) -> d
     return result | ({} if graph is None else {"graph": np.asarray(graph).reshape(-1, *np.shape(graph)[-2:])[-1]})
 
 
-def _optimizer(recipe: Recipe, num_steps: int) -> optax.GradientTransformation:
+def optimizer(learning_rate: float, num_steps: int) -> optax.GradientTransformation:
+    """Makes the optimizer of all networks."""
     return make_optimizer(
-        recipe.learning_rate, schedule="cosine", num_optimizer_steps=max(num_steps, 1), weight_decay=1e-4, clip_norm=5.0
+        learning_rate, schedule="cosine", num_optimizer_steps=max(num_steps, 1), weight_decay=1e-4, clip_norm=5.0
     )
 
 

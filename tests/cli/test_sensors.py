@@ -35,8 +35,9 @@ DATES = ("--first-date", "2016-07-01", "--minutes", 360, "--feature", 1)
 def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys):
     data, out = tmp_path / "PEMS00.npz", tmp_path / "model"
     places = ("--coordinates", tmp_path / "places.csv", "--distances", tmp_path / "distances.csv")
-    run("series", "train", "--data", data, "--out", out, *OPTIONS, *DATES, *places)
+    run("series", "train", "--data", data, "--out", out, *OPTIONS, *DATES, "--missing", sensors[3, 1], *places)
     printed = " ".join(capsys.readouterr().out.split())
+    assert "2 values missing" in printed
     assert "3 series, 40 dates, one every 6 hours" in printed
     assert "3 nodes" in printed
     weights = jaxcast.load_model(out).pool.forecaster.forecaster.inputs.neighbour_weights
@@ -47,6 +48,7 @@ def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys)
     assert rows[1].startswith("0,2016-07-10T18:00:00,2016-07-11T00:00:00,1,")
     record = json.loads((out / "config.json").read_text())["settings"]
     assert record["minutes"] == 360
+    assert jaxcast.load_model(out).attributes["sensors"]["missing"] == sensors[3, 1]
 
 
 @pytest.mark.parametrize(

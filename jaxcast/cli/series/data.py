@@ -28,17 +28,21 @@ class SensorDates(NamedTuple):
         first_date: of the first row, where the file has no dates.
         minutes: between two rows, where the file has no dates.
         feature: number of the feature that is forecast, where sensors have several.
+        missing: the number that stands for a missing value, if there is one.
     """
 
     first_date: str | None = None
     minutes: float | int | None = None
     feature: int = 0
+    missing: float | int | None = None
 
     def check(self) -> None:
         """Raises InputError for numbers out of range."""
         if self.minutes is not None:
             check_number("minutes", self.minutes, above=0)
         check_whole("feature", self.feature, least=0)
+        if self.missing is not None:
+            check_number("missing", self.missing)
 
 
 class SeriesGraph(NamedTuple):
@@ -84,7 +88,7 @@ def read_data(
         raise InputError(
             f"--{named[0].replace('_', '-')} names a column, and {shown(path)} has none; give a table, .csv or .parquet"
         )
-    sensors = read_sensors(path)
+    sensors = read_sensors(path, missing=dates.missing)
     values = sensors.values
     if values.ndim == 3:
         if dates.feature >= values.shape[2]:

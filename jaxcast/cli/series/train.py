@@ -94,6 +94,8 @@ class TrainSeries:
     """Minutes between two rows of such a file."""
     feature: int = 0
     """Number of the feature to forecast where sensors have several, from 0."""
+    missing: float | None = None
+    """Number that stands for a missing value in a file of sensors, such as 0 in metr-la.h5."""
     lower: float | None = None
     """Smallest value that a series can have, such as 0 for counts."""
     validation_share: float = 0.2
@@ -112,7 +114,7 @@ class TrainSeries:
         console = make_console()
         self.check()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
-        dates = SensorDates(self.first_date, self.minutes, self.feature)
+        dates = SensorDates(self.first_date, self.minutes, self.feature, self.missing)
         dates.check()
         covariates = {kind: getattr(self, kind) for kind in COVARIATES}
         table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, dates)
