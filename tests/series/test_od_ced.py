@@ -301,3 +301,41 @@ def test_coarsening_refuses_bad_flows():
     ):
         with pytest.raises(InputError, match=text):
             jaxcast.series.coarsen_cells(*arguments, max_cluster_size=2)
+
+
+def planted_trips(num_days=60, num_cells=9):
+    """Returns trips and their rates: usual ones by slot, times a level of each origin that drifts by the hour."""
+    random = np.random.default_rng(5)
+    usual = random.gamma(0.6, 2.5, (num_cells, num_cells)) * (1.2 + np.sin(np.arange(8) * np.pi / 4))[:, None, None]
+    level, rates = np.zeros(num_cells), []
+    for step in range(8 * num_days):
+        level = 0.95 * level + 0.15 * random.normal(size=num_cells)
+        rates.append(usual[step % 8] * np.exp(level)[:, None])
+    rates = np.stack(rates).reshape(len(rates), -1)
+    return random.poisson(rates).astype(np.float32), rates
+
+
+@pytest.mark.slow
+def test_training_finds_levels_that_drift():
+    trips, rates = planted_trips()
+    slots = (np.arange(len(trips)) % 56).astype(np.float32)[:, None]
+    cut, options = 400, {"lags": (0, 1, 2, 3), "leads": (1,), "newest_covariates": slots}
+    learned = jaxcast.series.series_windows(trips, stop=cut, **options)
+    held_out = jaxcast.series.series_windows(trips, start=cut, **options)
+    sizes = {"max_cluster_size": 3, "hidden_size": 16, "usual_rank": 2, "slots_per_day": 8}
+    fitted = jaxcast.fit(
+        learned,
+        init=lambda key: jaxcast.series.ODCED(learned, adjacency=grid(3, 3), key=key, **sizes),
+        loss=jaxcast.series.WindowLoss("poisson"),
+        keys=jax.random.key(0)[None],
+        optimizer=jaxcast.training.make_optimizer(5e-3, clip_norm=1.0),
+        num_epochs=30,
+        batch_size=32,
+    )
+    network = jax.tree.map(lambda a: a[0], fitted.models)
+    forecast = np.asarray(network(held_out.history, held_out.covariates).forecast)[:, 0]
+    rows, truth = np.asarray(held_out.rows)[:, 0], np.asarray(held_out.targets)[:, 0]
+    usual = np.stack([trips[:cut][np.arange(cut) % 8 == slot].mean(0) for slot in range(8)])[rows % 8]
+    excess = lambda rate: ((rate - rates[rows]) ** 2).mean()  # noqa: E731
+    assert excess(forecast) < 0.5 * excess(usual)
+    assert ((forecast - truth) ** 2).mean() < ((usual - truth) ** 2).mean()
