@@ -134,10 +134,18 @@ class BoostedTrees(WindowForecaster, Checked, FrozenPytree, name="boosted_trees"
         nodes = dict.fromkeys((".feature", ".threshold", ".left", ".right", ".value"), "lead tree node")
         sizes = sizes_of(self.trees, {**nodes, ".start": "lead"})
         check_whole("depth", self.trees.depth, least=0, most=sizes["node"])
-        for name in ("left", "right"):
-            children = np.asarray(getattr(self.trees, name))
-            if not ((children >= 0) & (children < sizes["node"])).all():
+        for name, numbers in (("left", self.trees.left), ("right", self.trees.right)):
+            if not ((np.asarray(numbers) >= 0) & (np.asarray(numbers) < sizes["node"])).all():
                 raise InputError(f"trees: {name} must be numbers of nodes from 0 to {sizes['node'] - 1}")
+        if isinstance(self.inputs, LagInputs):
+            self._check_features(self.inputs)
+
+    def _check_features(self, inputs: LagInputs) -> None:
+        if self.mean.shape != inputs.mean.shape:
+            raise InputError(f".mean must be of {len(inputs.mean)} series, got shape {self.mean.shape}")
+        most = inputs.num_features + 2 * (self.slots_per_day > 0)
+        if not ((np.asarray(self.trees.feature) >= 0) & (np.asarray(self.trees.feature) <= most)).all():
+            raise InputError(f"trees: feature must be numbers of features from 0 to {most}")
 
     @checked
     def __call__(

@@ -117,6 +117,8 @@ class HistoricalAverage(NaiveForecaster, FrozenPytree, name="historical_average"
         if not self.lags:
             return wanted
         seen = np.unique(np.asarray(self.lags))
+        if len(seen) < len(self.lags):
+            raise InputError(f"lags must be different, got {shown(self.lags)}")
         missing = sorted({*wanted.ravel().tolist()} - {*seen.tolist()})
         if missing:
             raise InputError(

@@ -77,9 +77,13 @@ def test_rows_are_drawn_by_the_seed_and_forecasts_cut_at_zero(samples, inputs):
 
 
 def test_a_damaged_tree_is_refused(model):
-    damaged = dataclasses.replace(model, trees=dataclasses.replace(model.trees, left=model.trees.left + 99))
-    with pytest.raises(jaxcast.InputError, match="left must be numbers of nodes"):
-        damaged.check()
+    model.check()
+    for name, message in (("left", "left must be numbers of nodes"), ("feature", "features from 0 to 7")):
+        trees = dataclasses.replace(model.trees, **{name: vars(model.trees)[name] + 8 + 91 * (name == "left")})
+        with pytest.raises(jaxcast.InputError, match=message):
+            dataclasses.replace(model, trees=trees).check()
+    with pytest.raises(jaxcast.InputError, match="mean must be of 2 series"):
+        dataclasses.replace(model, mean=model.mean[:1]).check()
 
 
 @pytest.mark.parametrize(

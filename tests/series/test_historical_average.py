@@ -106,6 +106,7 @@ def test_a_slot_that_was_never_seen_has_the_mean_of_its_time_of_day():
         (lambda: HistoricalAverage((1,)), "at least one of num_recent"),
         (lambda: HistoricalAverage((1,), num_recent=-1), "num_recent must be at least 0"),
         (lambda: HistoricalAverage((1,), num_recent=2, lags=(5, 0)), "lags \\[1\\]"),
+        (lambda: HistoricalAverage((1,), num_recent=2, lags=(1, 0, 0)), "lags must be different"),
         (lambda: HistoricalAverage((1,), num_days=1)(jnp.zeros((5, 1))), "24 steps, got 5"),
         (lambda: HistoricalAverage((1,), num_recent=1, lags=(1, 0))(jnp.zeros((5, 1))), "2 steps, got 5"),
         (lambda: calendar_lags(num_recent=0, slots_per_day=24), "at least one of"),
