@@ -17,7 +17,7 @@ from benchmarks import frame
 NUM_NODES, BATCH_SIZE, NUM_STEPS, SLOTS_PER_DAY = 170, 16, 12, 288
 SMALL = {"hidden_size": 16, "num_layers": 2, "spatial_order": 1, "forecast_size": 64, "output_size": 128}
 LOSS = jaxcast.series.WindowLoss("absolute")
-OPTIMIZER = jaxcast.make_optimizer(2e-3, clip_norm=5.0)
+OPTIMIZER = jaxcast.training.make_optimizer(2e-3, clip_norm=5.0)
 
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
@@ -26,7 +26,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
         yield from _rows(name, sizes, 1 if quick else num_batches, threads, quick)
 
 
-def _rows(name: str, sizes: dict[str, int], num_batches: int, threads: int, quick: bool) -> Iterator[frame.Row]:
+def _rows(name: str, sizes: dict[str, Any], num_batches: int, threads: int, quick: bool) -> Iterator[frame.Row]:
     rng = np.random.default_rng(0)
     graph = rng.uniform(size=(NUM_NODES, NUM_NODES)).astype("float32")
     length = 2 * NUM_STEPS - 1 + num_batches * BATCH_SIZE
@@ -70,7 +70,7 @@ def training(samples: Any, init: Callable[[Any], Any]) -> Callable[[], Any]:
     return lambda: jaxcast.fit(samples, num_epochs=1, batch_size=BATCH_SIZE, **options).losses
 
 
-def torch_peer(samples: Any, graph: Any, sizes: dict[str, int], threads: int) -> dict[str, dict[str, Any]]:
+def torch_peer(samples: Any, graph: Any, sizes: dict[str, Any], threads: int) -> dict[str, dict[str, Any]]:
     """Returns inference and an epoch of PyTorch on the same data."""
     try:
         import torch

@@ -194,3 +194,38 @@ def test_refuses_a_history_too_short_for_its_layers(values, graph):
         made(windows(values, history_size=4), graph)
     with pytest.raises(jaxcast.InputError, match="gap must be"):
         made(windows(values), graph, gap=0)
+
+
+@pytest.mark.slow
+def test_learned_graphs_find_a_planted_dependence():
+    """Node 2 drives node 0 two steps later, and all else is noise: node 0 learns to listen to node 2."""
+    values = np.random.default_rng(4).normal(size=(900, 5)).astype("float32")
+    values[2:, 0] = 0.95 * values[:-2, 2] + 0.3 * values[2:, 0]
+    train, test = (
+        jaxcast.series.series_windows(values, history_size=3, leads=(1, 2), **part)
+        for part in ({"stop": 700}, {"start": 700})
+    )
+    sizes = {"hidden_size": 8, "num_layers": 1, "spatial_order": 1, "forecast_size": 16, "output_size": 16}
+
+    def init(key):
+        return jaxcast.series.D2STGNN(
+            train, graphs=np.ones((5, 5)), num_heads=2, dropout=0.0, gate=False, key=key, **sizes
+        )
+
+    run = jaxcast.fit(
+        train,
+        init=init,
+        loss=jaxcast.series.WindowLoss(),
+        keys=jax.random.key(0)[None],
+        optimizer=jaxcast.training.make_optimizer(5e-3, clip_norm=5.0),
+        num_epochs=60,
+        batch_size=32,
+    )
+    network = jax.tree.map(lambda a: a[0], run.models)
+    output = output_of(network, test)
+    errors = jnp.mean((output.forecast - test.targets)[:-2] ** 2, (0, 1))  # noise alone: 0.09 and four times 1
+    assert errors[0] < 0.2 < 0.8 < min(errors[1:])
+    static = np.asarray(network.learned_graph())[0]  # measured: 0.996 on node 2
+    dynamic = np.asarray(output.info["graph"].mean(0))[0]  # 0.502 on itself, which does not count, 0.497 on node 2
+    assert static[2] > 0.9
+    assert dynamic[2] > 10 * max(dynamic[[1, 3, 4]])

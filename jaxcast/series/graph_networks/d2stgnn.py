@@ -12,7 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.nn.dropout import Dropout
 from jaxcast.nn.graph import both_transitions
-from jaxcast.nn.layers import uniform_linear
+from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.series.graph_network import GraphNetwork
 from jaxcast.series.graph_networks.d2stgnn_graphs import DynamicGraphs, static_graph, supports_of
 from jaxcast.series.graph_networks.d2stgnn_layers import DecoupleLayer, EstimationGate, Readout, Settings
@@ -248,7 +248,9 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         graphs = self._graphs(inputs, times, drop)
         supports = supports_of([*graphs, self.learned_graph()], self.choices.spatial_order)
         gates = self._gates(times)
-        signal, states, attention = self.inputs(inputs), [], []
+        signal = apply_flat(self.inputs, inputs)
+        states: list[Array] = []
+        attention: list[Array] = []
         for layer, gate in zip(self.layers, gates, strict=True):
             gate = gate if gate is None else gate[:, :, -signal.shape[2] :]
             output = layer(signal, supports, gate, drop)
@@ -257,9 +259,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
             attention.append(output.attention)
         numbers = self.readout(jnp.concatenate(states, -1), known.covariates)[:, : self.num_leads]
         info = self._info(inputs, graphs, gates, attention[0])
-        return numbers.reshape(*batch, *numbers.shape[1:]), {
-            k: a.reshape(*batch, *a.shape[1:]) for k, a in info.items()
-        }
+        return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), (numbers, info))
 
     def learned_graph(self) -> Float[Array, "region region"]:
         """Returns the learned graph that is the same for all windows, rows receive."""
@@ -298,10 +298,10 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         nodes = jnp.concatenate([self.speaking[...], self.listening[...]], -1)
         return [gate(times, nodes) for gate in self.gates]
 
-    def _info(self, inputs: Array, graphs: list[Array], gates: list[Any], attention: Array) -> dict[str, Array]:
+    def _info(self, inputs: Array, graphs: list[Array], gates: list[Any], attention: Array) -> Info:
         shape = inputs.shape[:2]
         mean = jnp.broadcast_to(sum(graphs) / len(graphs), (shape[0], shape[1], shape[1]))
-        info = {"graph": mean, "attention": attention}
+        info = Info(graph=mean, attention=attention)
         if self.gates:
             info["gates"] = jnp.stack([jnp.broadcast_to(gate[..., -1], shape) for gate in gates], 1)
         return info

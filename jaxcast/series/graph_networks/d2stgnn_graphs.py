@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.nn.dropout import Dropout
-from jaxcast.nn.layers import uniform_linear
+from jaxcast.nn.layers import apply_flat, uniform_linear
 
 SMALLEST = 1e-7
 """Weight of a pair of nodes that the given graph does not connect."""
@@ -69,7 +69,8 @@ class DynamicGraphs(nnx.Module):
             masks: transition matrices.
             drop: sets components to zero.
         """
-        features = self.second(drop(self.norm(jax.nn.relu(self.first(values)))))
+        hidden = drop(self.norm(jax.nn.relu(apply_flat(self.first, values))))
+        features = apply_flat(self.second, hidden)
         # [F, T, E] W is the sum of the parts' products: only F differs between windows and nodes.
         queries, sources = (_parts(layer, features, times) for layer in (self.query, self.source))
         graphs = []
@@ -161,10 +162,12 @@ class LocalisedConvolution(nnx.Module):
         batch, num_nodes, num_steps, size = signal.shape
         num_steps -= self.kernel_size - 1
         windows = jnp.concatenate([signal[:, :, k : k + num_steps] for k in range(self.kernel_size)], -1)
-        hidden = jax.nn.relu(self.steps(windows))
+        hidden = jax.nn.relu(apply_flat(self.steps, windows))
         summed = hidden.reshape(batch, num_nodes, num_steps, self.kernel_size, size).sum(-2)
-        kernel = self.neighbours.kernel[...].reshape(-1, size, size)
-        own = summed @ (kernel[0] / self.kernel_size) + self.neighbours.bias[...]
-        heard = jnp.einsum("bntc,scd->bntsd", summed, kernel[1:])
-        heard = jnp.moveaxis(heard, 3, 1).reshape(batch, self.num_supports * num_nodes, num_steps * size)
+        # One product with the kernels of all supports, each of which is a block of rows.
+        kernel = jnp.swapaxes(self.neighbours.kernel[...].reshape(-1, size, size), 0, 1).reshape(size, -1)
+        products = (summed.reshape(-1, size) @ kernel).reshape(*summed.shape[:-1], -1, size)
+        own = products[..., 0, :] / self.kernel_size + self.neighbours.bias[...]
+        heard = jnp.moveaxis(products[..., 1:, :], 3, 1)
+        heard = heard.reshape(batch, self.num_supports * num_nodes, num_steps * size)
         return drop(own + (supports @ heard).reshape(own.shape))

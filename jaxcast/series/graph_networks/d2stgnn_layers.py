@@ -9,7 +9,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.checks import check_flag, check_whole
 from jaxcast.nn.dropout import Dropout
-from jaxcast.nn.layers import uniform_linear
+from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.series.graph_networks.d2stgnn_graphs import LocalisedConvolution
 from jaxcast.series.graph_networks.d2stgnn_inherent import InherentBlock
 from jaxcast.series.graph_networks.inputs import check_dropout
@@ -75,7 +75,7 @@ class EstimationGate(nnx.Module):
         hidden = (nodes @ kernel[size:] + self.first.bias[...])[None, :, None]
         if times is not None:
             hidden = hidden + (times @ kernel[:size])[:, None]
-        return jax.nn.sigmoid(self.second(jax.nn.relu(hidden))[..., 0])
+        return jax.nn.sigmoid(apply_flat(self.second, jax.nn.relu(hidden))[..., 0])
 
 
 class Residual(nnx.Module):
@@ -101,7 +101,7 @@ class Residual(nnx.Module):
             signal: the block's input.
             output: its output, of the last steps.
         """
-        return self.norm(signal[:, :, -output.shape[2] :] - jax.nn.relu(self.backcast(output)))
+        return self.norm(signal[:, :, -output.shape[2] :] - jax.nn.relu(apply_flat(self.backcast, output)))
 
 
 class DiffusionBlock(nnx.Module):
@@ -268,9 +268,9 @@ class Readout(nnx.Module):
             covariates: of each node; None for none.
         """
         batch, num_nodes = states.shape[:2]
-        hidden = jax.nn.relu(self.of_states(states)).reshape(batch, num_nodes, self.num_states, -1)
+        hidden = jax.nn.relu(apply_flat(self.of_states, states)).reshape(batch, num_nodes, self.num_states, -1)
         if covariates is not None:
             own = covariates.reshape(batch, num_nodes, 1, -1).astype(hidden.dtype)
             hidden = jnp.concatenate([hidden, jnp.broadcast_to(own, (*hidden.shape[:3], own.shape[-1]))], -1)
-        numbers = self.read_out(jax.nn.relu(self.hidden(hidden)))
+        numbers = apply_flat(self.read_out, jax.nn.relu(apply_flat(self.hidden, hidden)))
         return jnp.swapaxes(numbers.reshape(batch, num_nodes, -1, self.num_outputs), 1, 2)
