@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -59,7 +59,7 @@ def on_changing(method: Forecaster) -> Forecaster:
     return forecast
 
 
-@cache
+@lru_cache(maxsize=1)
 def _of_series(problem: Problem, series: tuple[int, ...]) -> Problem:
     """Returns the problem of some series alone, as one object, so that its windows are cut once."""
     kept = np.asarray(series)
@@ -218,7 +218,7 @@ def boosting(problem: Problem, seed: int, config: Any) -> Arrays:
     return {"forecast": np.maximum(np.stack(found, 1), 0)}
 
 
-@cache
+@lru_cache(maxsize=1)
 def seasonal(problem: Problem, first_seed: int, num_seeds: int, num_epochs: tuple[int, ...]) -> Any:
     """Fits our own forecaster, with one network for each seed."""
     return jaxcast.series.fit_seasonal_forecaster(
@@ -260,7 +260,7 @@ METHODS: dict[str, Method] = {
     "VAR": Method(on_changing(vector_autoregression)),
     "STAR": Method(on_changing(space_time_autoregression)),
     "gradient boosting": Method(on_changing(boosting), draws=True),
-    "STGCN": Method(on_changing(partial(_network, "STGCN")), True, ("pedestrians_melbourne", "generated")),
+    "STGCN": Method(on_changing(partial(_network, "STGCN")), True, ("generated",)),
     "ST-MGCN": Method(on_changing(partial(_network, "ST-MGCN")), True, ("ev_beijing", "generated")),
     "D2STGNN, reduced": Method(on_changing(partial(_network, "D2STGNN, reduced")), True, ("los_loop", "generated")),
     "ST-ResNet": Method(partial(grids.forecasts, "ST-ResNet"), True, ("jonas_nyc",)),

@@ -28,6 +28,7 @@ class Recipe:
         error: of the loss.
         learning_rate: of Adam.
         batch_size: windows of a minibatch.
+        num_epochs: passes over the data, of which the validation part chooses the best.
     """
 
     make: Make
@@ -35,10 +36,12 @@ class Recipe:
     error: Any = "huber"
     learning_rate: float = 2e-3
     batch_size: int = 16
+    num_epochs: int = 12
 
 
-def forecasts(recipe: Recipe, problem: Problem, seed: int, num_epochs: int) -> dict[str, np.ndarray]:
+def forecasts(recipe: Recipe, problem: Problem, seed: int, most_epochs: int) -> dict[str, np.ndarray]:
     """Trains on what lies before the validation part, which chooses the epoch; forecasts the test windows."""
+    num_epochs = min(recipe.num_epochs, most_epochs)
     lags = tuple(range(12)) if recipe.consecutive else usual_lags(problem)
     parts = parts_of(problem, lags)
     early, validation, test = (
@@ -116,6 +119,6 @@ def _d2stgnn(windows: Any, problem: Problem, key: Any) -> Any:
 
 RECIPES = {
     "STGCN": Recipe(_stgcn, consecutive=True),
-    "ST-MGCN": Recipe(_st_mgcn, error="squared"),
+    "ST-MGCN": Recipe(_st_mgcn, error="squared", num_epochs=20),
     "D2STGNN, reduced": Recipe(_d2stgnn, consecutive=True, batch_size=32),
 }

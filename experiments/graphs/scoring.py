@@ -11,6 +11,7 @@ from rich.table import Table
 
 import jaxcast
 from experiments.graphs.data import Problem
+from experiments.graphs.networks import RECIPES
 
 NUMBERS = ("rmse", "rmse_positive", "mae", "mae_positive", "wmape", "cpc")
 RIDGE, OWN = "ridge, each series", "seasonal ridge and networks"
@@ -60,12 +61,8 @@ def published_rows(problem: Problem) -> list[dict[str, Any]]:
 def compare(problem: Problem, forecasts: Mapping[str, Sequence[Forecast]]) -> list[dict[str, Any]]:
     """Compares RMSEs with those of our own and of ridge regressions, by a bootstrap over days."""
     found = []
-    names = [
-        (OWN, RIDGE),
-        (OWN, "least squares, shared"),
-        (OWN, "seasonal ridge"),
-        *((name, RIDGE) for name in ("STGCN", "ST-MGCN", "D2STGNN, reduced")),
-    ]
+    plain = (RIDGE, "least squares, shared", "seasonal ridge")
+    names = [*((OWN, name) for name in plain), *((name, RIDGE) for name in RECIPES)]
     for first, second in names:
         if first not in forecasts or second not in forecasts:
             continue

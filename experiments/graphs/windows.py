@@ -1,6 +1,6 @@
 """The windows from which the methods of `experiments.graphs` learn, and the graphs that they see."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +9,8 @@ from jaxtyping import Float
 import jaxcast
 from experiments.graphs.data import Problem
 
-MOST_STEPS = 120
-"""Steps of a window at most, so that many leads leave days out."""
+MOST_STEPS = 60
+"""Steps of past days and weeks at most; beyond, 4 days and 2 weeks are seen."""
 
 
 class Parts(NamedTuple):
@@ -36,7 +36,8 @@ def usual_lags(problem: Problem) -> tuple[int, ...]:
     num_weeks = 4 if problem.middle > 6 * 7 * problem.slots_per_day else 0
     if problem.is_short:
         num_days = num_weeks = 0
-    num_days = min(num_days, MOST_STEPS // len(problem.leads))
+    if (num_days + num_weeks) * len(problem.leads) > MOST_STEPS:
+        num_days, num_weeks = 4, 2
     lags = jaxcast.series.calendar_lags(
         num_recent=num_recent,
         num_days=num_days,
@@ -47,7 +48,7 @@ def usual_lags(problem: Problem) -> tuple[int, ...]:
     return tuple(sorted(lags))
 
 
-@cache
+@lru_cache(maxsize=1)  # windows of large data are gigabytes
 def parts_of(problem: Problem, lags: tuple[int, ...]) -> Parts:
     """Cuts the windows of all parts."""
     values = problem.values.astype(np.float32)
