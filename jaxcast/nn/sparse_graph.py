@@ -82,8 +82,10 @@ class SparseGraph(FrozenPytree):
 def sparse_operators(operators: Float[ArrayLike, "*operator node node"]) -> tuple[SparseGraph, ...]:
     """Keeps only the edges of operators, for graphs of many nodes.
 
-    On a CPU the products are faster than dense ones while nodes have fewer neighbours than about a
-    tenth of the nodes; see benchmarks/graph_products.py. Call it once, outside of `jax.jit`.
+    On a CPU a product is faster than a dense one while nodes have fewer neighbours than about a
+    tenth of the nodes; see benchmarks/graph_products.py. A whole convolution gains from several
+    hundred nodes on: with fewer, moving the features takes longer than multiplying them. Call it
+    once, outside of `jax.jit`.
 
     Args:
         operators: (operator, node, node), such as those of `both_transitions`; a single one may be
