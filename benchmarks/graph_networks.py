@@ -188,8 +188,9 @@ def torch_peer(
 
 def grown(name: str, network: Network, axis: str, size: int, quick: bool) -> frame.Row:
     """Returns the seconds and bytes of the gradient of a minibatch of four windows."""
-    sizes: dict[str, Any] = {"num_nodes" if axis == "nodes" else "history_size": size}
-    network = network._replace(batch_size=4, **({"num_nodes": 50} | sizes))
+    sizes: dict[str, Any] = {"batch_size": 4, "num_nodes": 50}
+    sizes["num_nodes" if axis == "nodes" else "history_size"] = size
+    network = network._replace(**sizes)
     samples, graphs = data(network, network.batch_size)
     model = network.make(samples, graphs, jax.random.key(0))
     compiled = jax.jit(jax.grad(LOSS)).lower(model, samples).compile()

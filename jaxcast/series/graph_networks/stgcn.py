@@ -40,7 +40,8 @@ class STGCN(GraphNetwork, name="stgcn"):
     The X, H and S that are added are the newest steps, padded with zeros or projected to the number
     of channels. The output layer is a gated convolution over all steps that are left, norm, a layer
     with sigmoid, and a linear one with a bias for each node, which forecasts all leads. The norm
-    takes mean and variance over nodes and channels, with a factor and an offset for each.
+    takes mean and variance over nodes and channels, with a factor and an offset for each; by them a
+    node hears something of all others, even without an edge.
 
     The published form forecasts one step and feeds it back: train with `leads=(1,)` and put the
     network into a `RecursiveForecaster`. An asymmetric graph A is replaced by max(A, A^T). Of
