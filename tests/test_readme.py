@@ -213,6 +213,15 @@ def test_the_tables_of_series_are_the_committed_results(title):
             assert cells[f"h = {lead}"] == shown(row, form), (method, lead)
 
 
+@pytest.mark.parametrize("name", ["japan_od", "nyc_taxi_od"])
+def test_the_tables_of_trips_are_the_committed_results(name):
+    from experiments.od import page
+
+    text = (ROOT / "experiments/od/README.md").read_text()
+    assert f"{page.BEGIN.format(name)}\n\n{page.table(name)}\n\n{page.END.format(name)}" in text
+    assert len(page.load(name)) > 20
+
+
 def test_the_influenza_of_the_summary_is_the_committed_results():
     text = (ROOT / "experiments/README.md").read_text()
     for name, before in (("us_regions", "10 regions"), ("states", "49 states")):

@@ -16,6 +16,7 @@ from experiments.hub.setup import LABELS
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES
 from experiments.lorenz_skill.results import shown_share
+from experiments.od import page as od_page
 
 LEADS = {"regions": (3, 5, 10, 15), "traffic": (3, 6, 9, 12)}
 
@@ -154,4 +155,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "states": lambda: by_lead("regions/results-states.json", rmse),
     "traffic": lambda: by_lead("traffic/results.json", rmse_and_mae),
     "language": language,
+    "japan_od": lambda: od_page.table("japan_od"),
+    "nyc_taxi_od": lambda: od_page.table("nyc_taxi_od"),
 }
