@@ -29,6 +29,8 @@ class Info(TypedDict, total=False):
         supercell_flows: trips between clusters of cells.
         outflow: trips from each cell.
         inflow: trips to each cell.
+        factors: principal components of all series, at each lead.
+        factor_forecast: the forecast of these alone.
         quantiles: the forecast's quantiles, levels last.
         spread: the forecast's standard deviation over seeds, ensemble members or the filter.
         regime: the hidden parameter or coordinates, estimated at this step.
@@ -53,6 +55,8 @@ class Info(TypedDict, total=False):
     supercell_flows: Float[Array, "*batch cluster cluster"]
     outflow: Float[Array, "*batch cell"]
     inflow: Float[Array, "*batch cell"]
+    factors: Float[Array, "*batch factor"]
+    factor_forecast: Float[Array, "*batch region"]
     quantiles: Float[Array, "*batch level"]
     spread: Float[Array, "*batch dim"]
     regime: Float[Array, "*batch coordinate"]

@@ -194,13 +194,10 @@ class Setup:
         return jax.tree.map(lambda a: a[inside[0] : inside[-1] + 1], samples)
 
     @cached_property
-    def truths(self) -> dict[str, np.ndarray]:
+    def truths(self) -> dict[Part, np.ndarray]:
         """The targets of validation and test part, (window, lead, pair); NaN where unknown."""
-        found = {}
-        for part in ("valid", "test"):
-            rows = self.target_rows(part)
-            found[part] = self.values[rows]
-        return found
+        parts: tuple[Part, Part] = ("valid", "test")
+        return {part: self.values[self.target_rows(part)] for part in parts}
 
     def target_rows(self, part: Part) -> np.ndarray:
         """Returns the rows of a part's targets, (window, lead)."""

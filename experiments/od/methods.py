@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import jaxcast
-from experiments.od.data import Setup, forecasts
+from experiments.od.data import Part, Setup, forecasts
 from experiments.od.networks import NETWORKS, train
 from jaxcast.series import HistoricalAverage, LinearFeatures, calendar_lags, fit_slot_mean
 
@@ -18,6 +18,9 @@ RIDGE = np.logspace(-7, -1, 7)
 LASSO = np.logspace(-1, -5, 9)
 FACTOR_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 CHUNK = 16
+
+PARTS: tuple[tuple[Part, Part], ...] = (("early", "valid"), ("whole", "test"))
+"""What is learned from before what is forecast."""
 
 Forecasts = dict[str, np.ndarray]
 """Of the validation part by what was learned before it, and of the test part, (window, lead, pair)."""
@@ -55,8 +58,8 @@ def average(setup: Setup, seed: int, found: Found, **numbers: int) -> Forecasts:
 
 def slot_mean(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Averages the training part by the slot of the week."""
-    both = {}
-    for learned, part in (("early", "valid"), ("whole", "test")):
+    both: Forecasts = {}
+    for learned, part in PARTS:
         options: dict[str, Any] = {"slots_per_day": setup.protocol.slots_per_day, "leads": setup.protocol.leads}
         model = fit_slot_mean(setup.values, setup.slots, stop=setup.rows(learned)[1], **options)
         both[part] = forecasts(model, setup.windows(part, (0,), calendar=True))
@@ -116,8 +119,9 @@ def _inputs(setup: Setup, learned: Any, lags: tuple[int, ...], zones: bool) -> P
 
 def least_squares(setup: Setup, seed: int, found: Found, *, zones: bool = False) -> Forecasts:
     """Fits one regression for all pairs, on few lags and without a penalty."""
-    both, lags = {}, setup.protocol.few_lags
-    for learned, part in (("early", "valid"), ("whole", "test")):
+    both: Forecasts = {}
+    lags = setup.protocol.few_lags
+    for learned, part in PARTS:
         samples = setup.windows(learned, lags)
         inputs = _inputs(setup, samples, lags, zones)
         options: dict[str, Any] = {"expansion": LinearFeatures(), "penalty": 0.0, "chunk_size": CHUNK}
@@ -153,7 +157,7 @@ def _mse(forecast: np.ndarray, truth: np.ndarray) -> float:
 
 def factors(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Fits factor models; the penalty is that which forecasts the validation part best."""
-    fit = partial(jaxcast.series.fit_factor_regression, **_settings(setup))
+    fit: Any = partial(jaxcast.series.fit_factor_regression, **_settings(setup))
     early, valid = setup.windows("early"), setup.windows("valid")
     each = [forecasts(fit(early, penalty=penalty), valid) for penalty in FACTOR_PENALTIES]
     best = int(np.argmin([_mse(one, setup.truths["valid"]) for one in each]))
@@ -166,8 +170,8 @@ def factors(setup: Setup, seed: int, found: Found) -> Forecasts:
 def flows(setup: Setup, seed: int, found: Found) -> Forecasts:
     """Fits factor models that a regression of pairs corrects, with the penalty of `factors`."""
     penalty = float(found("factors", seed)["penalty"])
-    both = {}
-    for learned, part in (("early", "valid"), ("whole", "test")):
+    both: Forecasts = {}
+    for learned, part in PARTS:
         samples = setup.windows(learned)
         model = jaxcast.series.fit_flow_regression(samples, penalty=penalty, **_settings(setup))
         del samples

@@ -29,7 +29,7 @@ class Network(NamedTuple):
     loss: Any = jaxcast.series.WindowLoss()
 
 
-def _slots(setup: Setup) -> dict[str, int]:
+def _slots(setup: Setup) -> dict[str, Any]:
     return {"slots_per_day": setup.protocol.slots_per_day}
 
 

@@ -52,11 +52,11 @@ def _by_lead_or_hour(ax: Any, forecasts: dict[str, np.ndarray], setup: Setup) ->
     for name in (name for name in ("last_week", "ridge", "od_ced", *OWN) if name in forecasts):
         squares = (forecasts[name] - truth) ** 2
         if len(leads) > 1:
-            steps, values = leads, np.sqrt(np.nanmean(squares, (0, 2)))
+            steps, values = np.asarray(leads), np.sqrt(np.nanmean(squares, (0, 2)))
         else:
             hours = (setup.target_rows("test")[:, 0] % day) * 24 // day
             steps = np.unique(hours)
-            values = [np.sqrt(np.nanmean(squares[hours == hour])) for hour in steps]
+            values = np.sqrt([np.nanmean(squares[hours == hour]) for hour in steps])
         style = {"color": _color(name), "ls": "-" if name in ("flows", "ridge", "od_ced") else "--"}
         ax.plot(steps, values, marker=".", label=name.replace("_", " "), **style)
     ax.set(xlabel="steps ahead" if len(leads) > 1 else "hour of the day", ylabel="RMSE")

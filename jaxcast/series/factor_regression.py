@@ -218,8 +218,8 @@ def fit_factor_regression(
     number = min(num_factors, *known.shape[::2])
     older = min(num_older, number)
     seen = (samples.history, samples.targets, known, weights, penalty)
-    arrays = _fit(*seen, number=number, steps=steps, leads=leads, num_older=older)
-    return FactorRegression(*arrays, leads, steps.lags, season, older, nonnegative)
+    mean, std, components, slopes, bias = _fit(*seen, number=number, steps=steps, leads=leads, num_older=older)
+    return FactorRegression(mean, std, components, slopes, bias, leads, steps.lags, season, older, nonnegative)
 
 
 @partial(jax.jit, static_argnames=("number", "steps", "leads", "num_older"))
@@ -234,16 +234,18 @@ def _fit(
     steps: WindowSteps,
     leads: Leads,
     num_older: int,
-) -> tuple[Array, ...]:
+) -> tuple[Array, Array, Array, Array, Array]:
     weights = known * sample_weights[:, None, None]  # of the targets
     mean, std = _scales(history, targets, weights[:, 0], steps, leads[0])
     standard = jnp.where(weights > 0, (targets - mean) / std, 0).astype(history.dtype)
     components = _components(standard[:, 0], number)
-    seen = jax.lax.map(lambda rows: _seen_factors(rows, mean, std, components), history, batch_size=CHUNK)
+    factors, rows_known = jax.lax.map(
+        lambda rows: _seen_factors(rows, mean, std, components), history, batch_size=CHUNK
+    )
     counted = weights.max(-1)
     found = []
     for number_of_lead, lead in enumerate(leads):
-        features = _features(*seen, steps, lead, num_older)
+        features = _features(factors, rows_known, steps, lead, num_older)
         wanted = standard[:, number_of_lead] @ components.T
         found.append(_regression(features, wanted, counted[:, number_of_lead], penalty))
     slopes, bias = (jnp.stack(part) for part in zip(*found, strict=True))
