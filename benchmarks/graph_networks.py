@@ -220,6 +220,9 @@ def draw(rows: list[frame.Row], path: Path) -> None:
                     points.append((int(size.split()[0]), row["ours_s"], row["memory_bytes"] / 2**20))
             for k, values in enumerate(list(zip(*points, strict=True))[1:]):
                 axes[k, column].loglog([point[0] for point in points], values, "o-", markersize=4, label=name)
+        ticks = sorted({point for line in axes[1, column].lines for point in map(int, line.get_xdata())})
+        axes[1, column].set_xticks(ticks, [str(tick) for tick in ticks])
+        axes[1, column].xaxis.set_minor_formatter("")
         axes[1, column].set_xlabel("nodes" if axis == "nodes" else "steps of history")
     axes[0, 0].set_ylabel("seconds of a gradient,\n4 windows, one core")
     axes[1, 0].set_ylabel("MiB beside the arguments")
