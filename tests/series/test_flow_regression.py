@@ -128,7 +128,11 @@ def test_consecutive_steps_and_rows_without_a_value_are_taken(model):
     gone = jnp.where(jnp.arange(60)[:, None] == 46, np.nan, VALUES[:60])
     np.testing.assert_allclose(model(padded).forecast, model(gone).forecast)
     assert np.isfinite(model(padded).forecast).all()
-    early = series_windows(np.concatenate([np.full((13, 9), np.nan), VALUES]), lags=LAGS, leads=LEADS)
+
+
+@pytest.mark.slow
+def test_windows_that_begin_before_the_table_are_learned_from():
+    early = series_windows(jnp.concatenate([jnp.full((13, 9), jnp.nan), VALUES]), lags=LAGS, leads=LEADS)
     fitted = fit_flow_regression(early, **SETTINGS, num_groups=2, num_blocks=3)
     assert np.isfinite(fitted(VALUES).forecast).all()
 
