@@ -138,6 +138,8 @@ def main(config: Config) -> None:
         ("errors.png", "week.png", "clusters.png"),
         leave_out=("out", "overwrite", "data", "train", "methods"),
     )
+    for note in (*trips.notes, *(() if other is None else other.notes)):
+        console.print(note, highlight=False)
     run = Run(folder, setup)
     results, squares = [], {}
     first: dict[str, np.ndarray] = {}

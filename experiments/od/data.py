@@ -234,6 +234,7 @@ class Trips:
         adjacency: which zones touch, or None.
         protocol: what is forecast of them.
         first_slot: slot of the week of the first row; 0 on a Monday, or where it is not known.
+        notes: what is missing, and zones from or to which nobody travels, in words.
     """
 
     name: str
@@ -242,6 +243,7 @@ class Trips:
     adjacency: Float[np.ndarray, "zone zone"] | None
     protocol: Protocol
     first_slot: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def read_trips(folder: Path) -> Trips:
@@ -268,6 +270,7 @@ def read_trips(folder: Path) -> Trips:
         adjacency,
         protocol,
         _first_day(files[0].stem) * protocol.slots_per_day,
+        data.notes,
     )
 
 
