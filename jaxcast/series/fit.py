@@ -108,8 +108,9 @@ def fit_series(
             "historical_average", "ridge", "ridge_each_series", "lasso", "lasso_each_series",
             "kernel_ridge", "var", "star" (see `fit_lasso`, `fit_var`, `fit_star`); the networks
             "independent_network", "hierarchical_network", "attention_network", "global_network";
-            on graphs "stgcn", "st_mgcn", "d2stgnn"; and those of `TrainableForecaster` classes. By
-            default last values and regressions; networks take minutes.
+            on graphs "stgcn", "st_mgcn", "d2stgnn", "graph_wavenet", "dcrnn"; and those of
+            `TrainableForecaster` classes. By default last values and regressions; networks take
+            minutes.
         history_size: newest steps that a forecast sees; by default 20, or a tenth of the table
             where that is less.
         season: steps of a season, whose values one season before the targets are seen too; 0 for

@@ -12,6 +12,8 @@ from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
 from jaxcast.series.global_network import GlobalNetwork
 from jaxcast.series.graph_networks.d2stgnn import D2STGNN
+from jaxcast.series.graph_networks.dcrnn import DCRNN
+from jaxcast.series.graph_networks.graph_wavenet import GraphWaveNet
 from jaxcast.series.graph_networks.st_mgcn import STMGCN
 from jaxcast.series.graph_networks.stgcn import STGCN
 from jaxcast.series.graph_similarity import graph_from_correlation
@@ -99,12 +101,23 @@ def _of_st_mgcn(problem: SeriesProblem) -> dict[str, Any]:
     return {"graphs": np.stack([training_graph(problem), correlation_graph(problem)])} | sizes
 
 
+def _of_graph_wavenet(problem: SeriesProblem) -> dict[str, Any]:
+    size = problem.hidden_size
+    return {"hidden_size": size, "skip_size": 4 * size, "output_size": 8 * size}
+
+
+def _of_dcrnn(problem: SeriesProblem) -> dict[str, Any]:
+    return {"hidden_size": problem.hidden_size, "num_layers": 1}
+
+
 NETWORKS: dict[str, NetworkMethod] = {
     "independent_network": _recurrent(IndependentNetwork),
     "hierarchical_network": _recurrent(HierarchicalNetwork),
     "attention_network": _recurrent(AttentionNetwork),
     "global_network": _recurrent(GlobalNetwork),
     "stgcn": _on_graph(STGCN, "newest", _of_stgcn),
+    "graph_wavenet": _on_graph(GraphWaveNet, "newest", _of_graph_wavenet),
+    "dcrnn": _on_graph(DCRNN, "newest", _of_dcrnn),
     "d2stgnn": _on_graph(D2STGNN, "newest", _of_d2stgnn),
     "st_mgcn": _on_graph(STMGCN, "lags", _of_st_mgcn),
 }
