@@ -9,6 +9,7 @@
 import jax
 import jax.numpy as jnp
 import jaxcast
+import matplotlib.pyplot as plt
 import numpy as np
 
 rng = np.random.default_rng(0)
