@@ -39,7 +39,7 @@ class Config(Settings):
     num_seeds: int = 1
     """Networks of our own forecaster."""
     num_network_seeds: int = 1
-    """Repetitions of every other method that draws anything."""
+    """Repetitions of the published networks."""
     num_epochs: tuple[int, ...] = (3, 6, 12)
     """Passes over the data of our own networks, to choose from on the validation part."""
     num_network_epochs: int = 20
@@ -51,7 +51,7 @@ class Config(Settings):
 PRESETS = {
     "smoke": Config(preset="smoke", num_epochs=(1,), num_network_epochs=1, methods=tuple(METHODS)),
     "quick": Config(),
-    "paper": Config(preset="paper", sets=tuple(READERS), num_seeds=5, methods=tuple(METHODS)),
+    "paper": Config(preset="paper", sets=tuple(READERS), num_seeds=5, num_network_seeds=2, methods=tuple(METHODS)),
 }
 
 

@@ -259,7 +259,7 @@ METHODS: dict[str, Method] = {
     "LASSO": Method(on_changing(lasso)),
     "VAR": Method(on_changing(vector_autoregression)),
     "STAR": Method(on_changing(space_time_autoregression)),
-    "gradient boosting": Method(on_changing(boosting), draws=True),
+    "gradient boosting": Method(on_changing(boosting)),
     "STGCN": Method(on_changing(partial(_network, "STGCN")), True, ("generated",)),
     "ST-MGCN": Method(on_changing(partial(_network, "ST-MGCN")), True, ("ev_beijing", "generated")),
     "D2STGNN, reduced": Method(on_changing(partial(_network, "D2STGNN, reduced")), True, ("los_loop", "generated")),
