@@ -96,7 +96,7 @@ def main(config: Config) -> None:
         results += published_rows(problem)
         comparisons += compare(problem, {name: [one["forecast"] for one in stages] for name, stages in found.items()})
         places[problem.name] = where_errors_sit(problem, {name: one[0]["forecast"] for name, one in found.items()})
-        shown[problem.name] = {name: one[0] for name, one in found.items()}
+        shown[problem.name] = {name: one[-1] for name, one in found.items()}
         last = problem
     folder.write_json("results.json", {"rows": results, "comparisons": comparisons, "errors": places})
     folder.save_figure("errors.png", graph_pictures.errors(results))

@@ -64,7 +64,8 @@ def forecasts(recipe: Recipe, problem: Problem, seed: int, most_epochs: int) -> 
     outputs = [run(test.history[piece], test.covariates[piece]) for piece in pieces]
     forecast = np.maximum(np.concatenate([np.asarray(output.forecast) for output in outputs]), 0)
     result = {"forecast": forecast, "validation_loss": np.asarray(found.validation_losses)}
-    graph = outputs[-1].info.get("graphs")
+    info: Any = outputs[-1].info
+    graph = info.get("graph", info.get("graphs"))  # learned ones first
     return result | ({} if graph is None else {"graph": np.asarray(graph).reshape(-1, *np.shape(graph)[-2:])[-1]})
 
 
