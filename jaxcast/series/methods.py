@@ -14,13 +14,13 @@ from jaxcast.limits import check_arrays
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.registry import names_of
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
-from jaxcast.series.expansions import LinearFeatures, random_fourier_features
-from jaxcast.series.graphs import neighbour_weights
-from jaxcast.series.lags import LagInputs, lag_inputs
+from jaxcast.series.graphs.structure import neighbour_weights
 from jaxcast.series.network_methods import NETWORKS, train_network
 from jaxcast.series.plain_methods import PLAIN_METHODS
 from jaxcast.series.problem import SeriesProblem, TrainingPart
-from jaxcast.series.regression_path import RegressionPath, fit_regression_path
+from jaxcast.series.regressions.expansions import LinearFeatures, random_fourier_features
+from jaxcast.series.regressions.lags import LagInputs, lag_inputs
+from jaxcast.series.regressions.path import RegressionPath, fit_regression_path
 from jaxcast.series.samples import SeriesWindows, base_quantiles
 from jaxcast.series.window_forecaster import WindowForecaster
 

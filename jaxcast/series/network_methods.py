@@ -16,7 +16,7 @@ from jaxcast.series.graph_networks.dcrnn import DCRNN
 from jaxcast.series.graph_networks.graph_wavenet import GraphWaveNet
 from jaxcast.series.graph_networks.st_mgcn import STMGCN
 from jaxcast.series.graph_networks.stgcn import STGCN
-from jaxcast.series.graph_similarity import graph_from_correlation
+from jaxcast.series.graphs.similarity import graph_from_correlation
 from jaxcast.series.problem import SeriesProblem, TrainingPart, with_targets
 from jaxcast.series.recurrent_networks import AttentionNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.series.samples import SeriesWindows, at_lags, with_slots

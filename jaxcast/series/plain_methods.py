@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcast.series.autoregression import fit_var_path
-from jaxcast.series.graphs import neighbour_weights
+from jaxcast.series.graphs.structure import neighbour_weights
 from jaxcast.series.historical_average import HistoricalAverage
-from jaxcast.series.lags import lag_inputs
-from jaxcast.series.lasso import fit_lasso_path
 from jaxcast.series.network_methods import training_graph
 from jaxcast.series.problem import SeriesProblem, TrainingPart
-from jaxcast.series.space_time_autoregression import fit_star
+from jaxcast.series.regressions.autoregression import fit_var_path
+from jaxcast.series.regressions.lags import lag_inputs
+from jaxcast.series.regressions.lasso import fit_lasso_path
+from jaxcast.series.regressions.space_time import fit_star
 
 RECENT = (1, 2, 3, 6)
 SEASONS_BACK = (0, 1, 2, 4)

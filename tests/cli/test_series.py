@@ -17,7 +17,7 @@ from jaxcast.cli.main import parse
 from jaxcast.cli.series.evaluate import EvaluateSeries
 from jaxcast.cli.series.forecast import ForecastSeries
 from jaxcast.cli.series.train import TrainSeries
-from jaxcast.series.graph_files import read_adjacency
+from jaxcast.series.files.graphs import read_adjacency
 from tests.saving.tampering import contents, rewrite
 
 NAMES, WEEKS, LEVELS = ("north", "south", "east"), 120, (0.1, 0.25, 0.5, 0.75, 0.9)

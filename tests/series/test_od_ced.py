@@ -8,8 +8,8 @@ import pytest
 import jaxcast
 from jaxcast.errors import InputError
 from jaxcast.pytrees import named_leaves
-from jaxcast.series.od_networks.coarsening import assignment_of
-from jaxcast.series.od_networks.usual_flows import low_rank_flows, slot_means
+from jaxcast.series.od.coarsening import assignment_of
+from jaxcast.series.od.usual_flows import low_rank_flows, slot_means
 
 N, CLUSTERS, LAGS = 5, (0, 1, 0, 1, 2), (0, 1, 14)
 CHAIN = np.eye(N, k=1) + np.eye(N, k=-1)

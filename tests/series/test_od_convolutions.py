@@ -11,7 +11,7 @@ import jaxcast
 from jaxcast import InputError
 from jaxcast.nn.grid_convolution import GridConvolution
 from jaxcast.series import Known
-from jaxcast.series.od_networks.mrstn import haar_wavelets, repeated
+from jaxcast.series.od.mrstn import haar_wavelets, repeated
 
 ZONES, STEPS = 4, 3
 PAIRS = ZONES**2

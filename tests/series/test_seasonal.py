@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.series.feature_network import FeatureTargets, robust_loss
-from jaxcast.series.seasonal_forecaster import network_inputs
-from jaxcast.series.seasonal_regression import features_at, of_lead
+from jaxcast.series.seasonal.forecaster import network_inputs
+from jaxcast.series.seasonal.network import FeatureTargets, robust_loss
+from jaxcast.series.seasonal.regression import features_at, of_lead
 
 DAY, LEADS = 6, (1, 2)
 WEEK = 7 * DAY

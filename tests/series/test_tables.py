@@ -11,7 +11,7 @@ import pytest
 import jaxcast
 from experiments.datasets import read_folder
 from jaxcast.cli.main import parse
-from jaxcast.series.graph_files import read_adjacency
+from jaxcast.series.files.graphs import read_adjacency
 from jaxcast.series.methods import check_methods
 from tests.series import faults
 

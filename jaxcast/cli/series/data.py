@@ -9,10 +9,10 @@ import numpy as np
 from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.io.dates import parse_date
-from jaxcast.series.graph_files import read_adjacency, read_coordinates, read_distances
-from jaxcast.series.graph_places import graph_from_coordinates, graph_from_distances
-from jaxcast.series.graphs import describe_graph
-from jaxcast.series.sensor_files import SensorData, read_sensors
+from jaxcast.series.files.graphs import read_adjacency, read_coordinates, read_distances
+from jaxcast.series.files.sensors import SensorData, read_sensors
+from jaxcast.series.graphs.places import graph_from_coordinates, graph_from_distances
+from jaxcast.series.graphs.structure import describe_graph
 from jaxcast.series.table_reader import read_series
 from jaxcast.series.tables import SeriesTable, series_table
 

@@ -11,7 +11,7 @@ from jaxcast.cli.figures import figure_of
 from jaxcast.errors import InputError, shown
 from jaxcast.io.files import save_figure, write_arrays
 from jaxcast.plotting.graphs import plot_graph
-from jaxcast.series.graph_files import read_coordinates
+from jaxcast.series.files.graphs import read_coordinates
 from jaxcast.series.model import SeriesForecast
 
 KINDS = {"graph": "learned graph", "weights": "attention between series", "graphs": "given graph"}

@@ -13,7 +13,7 @@ from jaxcast.errors import InputError
 from jaxcast.nn.dropout import Dropout
 from jaxcast.nn.graph import both_transitions
 from jaxcast.nn.layers import apply_flat, uniform_linear
-from jaxcast.series.graph_network import GraphNetwork
+from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.d2stgnn_graphs import DynamicGraphs, static_graph, supports_of
 from jaxcast.series.graph_networks.d2stgnn_layers import DecoupleLayer, EstimationGate, Readout, Settings
 from jaxcast.series.samples import SeriesWindows

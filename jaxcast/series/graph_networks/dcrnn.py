@@ -13,7 +13,7 @@ from jaxcast.checks import check_sizes, check_whole
 from jaxcast.nn.graph import both_transitions
 from jaxcast.nn.graph_convolution import DiffusionConvolution
 from jaxcast.nn.layers import uniform_linear
-from jaxcast.series.graph_network import GraphNetwork
+from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, with_calendar, with_covariates
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling

@@ -15,7 +15,7 @@ from jaxcast.nn.graph import both_transitions
 from jaxcast.nn.graph_convolution import DiffusionConvolution, LearnedGraph
 from jaxcast.nn.layers import Buffer, drop, uniform_linear
 from jaxcast.nn.temporal_convolution import TemporalConvolution
-from jaxcast.series.graph_network import GraphNetwork
+from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import (
     CALENDAR_SIZE,
     by_lead,

@@ -14,7 +14,7 @@ from jaxcast.nn.graph import rescaled_laplacian
 from jaxcast.nn.graph_convolution import ChebyshevConvolution
 from jaxcast.nn.layers import Buffer, uniform_linear
 from jaxcast.nn.stack import Kind, Stack
-from jaxcast.series.graph_network import GraphNetwork
+from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, by_lead, with_calendar, with_covariates
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling

@@ -15,9 +15,9 @@ from jaxcast.errors import InputError
 from jaxcast.nn.grid_convolution import GridConvolution
 from jaxcast.nn.layers import Buffer, uniform_linear
 from jaxcast.nn.stack import Stack
-from jaxcast.series.graph_network import GraphNetwork
+from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, by_lead, with_calendar, with_covariates
-from jaxcast.series.grid_networks.demand_similarity import laplacian_embedding
+from jaxcast.series.graphs.demand import laplacian_embedding
 from jaxcast.series.grid_networks.grid import columns_of
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling

@@ -16,9 +16,9 @@ from jaxcast.checks import Checked, check_floats, check_model, check_positive, c
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
-from jaxcast.series.feature_network import FeatureNetwork, FeatureTargets, robust_loss
-from jaxcast.series.seasonal_inputs import Features, SeasonalFeatures, seasonal_features
-from jaxcast.series.seasonal_regression import (
+from jaxcast.series.seasonal.inputs import Features, SeasonalFeatures, seasonal_features
+from jaxcast.series.seasonal.network import FeatureNetwork, FeatureTargets, robust_loss
+from jaxcast.series.seasonal.regression import (
     SeasonalRegression,
     chunks_of,
     features_at,

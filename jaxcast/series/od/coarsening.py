@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_seed, check_sizes
 from jaxcast.errors import InputError
-from jaxcast.series.od_networks.cells import cell_graph
+from jaxcast.series.od.cells import cell_graph
 
 MOST_SWEEPS = 50
 

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float, Int
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.series.expansions import Expansion
-from jaxcast.series.inputs import RegressionInputs
 from jaxcast.series.recursive import RecursiveForecaster
-from jaxcast.series.regression import LagRegression, fit_lag_regression
+from jaxcast.series.regressions.expansions import Expansion
+from jaxcast.series.regressions.inputs import RegressionInputs
+from jaxcast.series.regressions.regression import LagRegression, fit_lag_regression
+from jaxcast.series.regressions.streaming import in_chunks
 from jaxcast.series.samples import SeriesWindows, check_samples
-from jaxcast.series.streaming import in_chunks
 from jaxcast.types import Scalar
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcast.numerics.ridge import ridge
-from jaxcast.series.expansions import Expansion, expansion_size
-from jaxcast.series.inputs import RegressionInputs, Window
+from jaxcast.series.regressions.expansions import Expansion, expansion_size
+from jaxcast.series.regressions.inputs import RegressionInputs, Window
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.types import Scalar
 

@@ -17,7 +17,7 @@ from jaxcast.numerics.moments import Moments, ridge_of_moments
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.features import check_history
-from jaxcast.series.forecaster_path import ForecasterPath
+from jaxcast.series.regressions.forecaster_path import ForecasterPath
 from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
 from jaxcast.series.scaling import filled, series_scale
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature

@@ -16,7 +16,7 @@ from jaxcast.errors import InputError
 from jaxcast.numerics.moments import Moments, ridge_of_moments
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.series.factor_regression import CHUNK, FactorRegression, fit_factor_regression
+from jaxcast.series.od.factor_regression import CHUNK, FactorRegression, fit_factor_regression
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.series.window_steps import at_lags

@@ -13,11 +13,11 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_sizes, check_whole
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
-from jaxcast.series.od_networks.cells import cell_graph, check_clusters, check_trips, num_cells_of
-from jaxcast.series.od_networks.coarsening import assignment_of, coarsen_cells, merged
-from jaxcast.series.od_networks.decoder import FlowDecoder, Flows, log_ratio
-from jaxcast.series.od_networks.supercells import SupercellEncoder
-from jaxcast.series.od_networks.usual_flows import UsualFlows, slot_means
+from jaxcast.series.od.cells import cell_graph, check_clusters, check_trips, num_cells_of
+from jaxcast.series.od.coarsening import assignment_of, coarsen_cells, merged
+from jaxcast.series.od.decoder import FlowDecoder, Flows, log_ratio
+from jaxcast.series.od.supercells import SupercellEncoder
+from jaxcast.series.od.usual_flows import UsualFlows, slot_means
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level
 from jaxcast.series.window_network import Known, WindowNetwork

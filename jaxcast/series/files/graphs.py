@@ -10,7 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.archives import check_is_file, read_archive, refuse_pickle
 from jaxcast.io.tables import Columns, numbers_of, read_columns
-from jaxcast.series.file_checks import check_weights
+from jaxcast.series.files.checks import check_weights
 
 ORIGIN_NAMES, TARGET_NAMES, COST_NAMES = ("from", "origin"), ("to", "destination"), ("cost", "distance", "dist")
 LATITUDE_NAMES, LONGITUDE_NAMES = ("latitude", "lat"), ("longitude", "lon", "lng", "long")

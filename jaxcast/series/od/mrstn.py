@@ -12,9 +12,9 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.nn.grid_convolution import GridConvolution
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, by_lead, with_calendar, with_covariates
-from jaxcast.series.od_networks.cells import num_cells_of
-from jaxcast.series.od_networks.convolutional_lstm import ConvolutionalLSTM
-from jaxcast.series.od_networks.layers import TwoLayers, linear
+from jaxcast.series.od.cells import num_cells_of
+from jaxcast.series.od.convolutional_lstm import ConvolutionalLSTM
+from jaxcast.series.od.layers import TwoLayers, linear
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import Known, Start, WindowNetwork

@@ -14,7 +14,7 @@ from jaxcast.checks import Checked, check_choice, check_flag, check_floats, chec
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import static
 from jaxcast.series.features import check_history, check_targets, flat, of_targets, target_features_of
-from jaxcast.series.inputs import RegressionInputs, Window
+from jaxcast.series.regressions.inputs import RegressionInputs, Window
 from jaxcast.series.samples import SeriesWindows, covariates_to_regions
 from jaxcast.series.scaling import LEVELS, Level, Scaling, common_scale, filled, series_scale
 

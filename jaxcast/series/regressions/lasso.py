@@ -12,13 +12,13 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_sizes
 from jaxcast.errors import InputError
 from jaxcast.numerics.lasso import Lasso, lasso_of_moments
-from jaxcast.series.expansions import Expansion, LinearFeatures
 from jaxcast.series.features import target_features_of
-from jaxcast.series.inputs import RegressionInputs
-from jaxcast.series.regression import LagRegression
-from jaxcast.series.regression_path import RegressionPath
+from jaxcast.series.regressions.expansions import Expansion, LinearFeatures
+from jaxcast.series.regressions.inputs import RegressionInputs
+from jaxcast.series.regressions.path import RegressionPath
+from jaxcast.series.regressions.regression import LagRegression
+from jaxcast.series.regressions.streaming import arranged, sum_moments
 from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
-from jaxcast.series.streaming import arranged, sum_moments
 from jaxcast.types import Scalar
 
 GAP = 1e-6

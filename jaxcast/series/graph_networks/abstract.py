@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.nn.layers import Buffer
-from jaxcast.series.graphs import check_graphs
+from jaxcast.series.graphs.structure import check_graphs
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import Start, WindowNetwork

@@ -16,9 +16,9 @@ from jaxcast.checks import check_flag, check_number, check_sizes
 from jaxcast.nn.graph import transition
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.lstm import LSTM
-from jaxcast.series.od_networks.cells import cell_graph, num_cells_of
-from jaxcast.series.od_networks.layers import linear
-from jaxcast.series.od_networks.usual_flows import slot_means
+from jaxcast.series.od.cells import cell_graph, num_cells_of
+from jaxcast.series.od.layers import linear
+from jaxcast.series.od.usual_flows import slot_means
 from jaxcast.series.samples import SeriesWindows, learned_from
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import Known, Start, WindowLoss, WindowNetwork

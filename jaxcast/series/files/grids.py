@@ -11,7 +11,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.io.archives import Archive, check_is_file, read_archive
 from jaxcast.io.hdf5 import read_datasets
-from jaxcast.series.file_checks import ZERO, as_measured, missing_notes, zero_notes
+from jaxcast.series.files.checks import ZERO, as_measured, missing_notes, zero_notes
 
 GRID_KEYS = ("data", "values", "arr_0", "array")
 

@@ -12,7 +12,7 @@ from jaxcast.checks import Checked, check_flag, check_floats, check_model, check
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.series.seasonal_inputs import Features, SeasonalFeatures
+from jaxcast.series.seasonal.inputs import Features, SeasonalFeatures
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 
 NUMBERS_AT_ONCE = 20_000_000

@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.series.expansions import LinearFeatures
-from jaxcast.series.graphs import hop_graphs
-from jaxcast.series.lags import lag_inputs
-from jaxcast.series.regression import LagRegression, fit_lag_regression
+from jaxcast.series.graphs.structure import hop_graphs
+from jaxcast.series.regressions.expansions import LinearFeatures
+from jaxcast.series.regressions.lags import lag_inputs
+from jaxcast.series.regressions.regression import LagRegression, fit_lag_regression
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.types import Scalar
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 from jaxcast.nn.graph import symmetric_normalised
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.self_attention import SelfAttention
-from jaxcast.series.od_networks.layers import ODEmbedding, linear
+from jaxcast.series.od.layers import ODEmbedding, linear
 
 
 class SupercellEncoder(nnx.Module):

@@ -21,8 +21,8 @@ from jaxcast.checks import (
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.series.inputs import RegressionInputs
-from jaxcast.series.lags import LagInputs
+from jaxcast.series.regressions.inputs import RegressionInputs
+from jaxcast.series.regressions.lags import LagInputs
 from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
 from jaxcast.series.scaling import series_scale
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature

@@ -12,7 +12,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 from jaxcast.io.archives import Archive, check_is_file, read_archive
 from jaxcast.limits import check_memory
-from jaxcast.series.file_checks import as_measured, missing_notes, texts_of, zero_notes
+from jaxcast.series.files.checks import as_measured, missing_notes, texts_of, zero_notes
 
 OD_KEYS = ("od", "data", "values", "arr_0", "array")
 COMPRESSED = ("data", "indices", "indptr", "shape", "format")

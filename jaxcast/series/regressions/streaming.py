@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcast.numerics.moments import Moments, ridge_of_moments
-from jaxcast.series.expansions import Expansion
-from jaxcast.series.inputs import RegressionInputs, Window
+from jaxcast.series.regressions.expansions import Expansion
+from jaxcast.series.regressions.inputs import RegressionInputs, Window
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.tracing import is_traced
 from jaxcast.types import Scalar

@@ -21,13 +21,13 @@ from jaxcast.checks import (
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.series.expansions import Expansion, PolynomialFeatures, expansion_size
 from jaxcast.series.features import target_features_of
-from jaxcast.series.inputs import RegressionInputs
-from jaxcast.series.lags import LagInputs
-from jaxcast.series.normal_equations import solve_each_region, solve_together
+from jaxcast.series.regressions.expansions import Expansion, PolynomialFeatures, expansion_size
+from jaxcast.series.regressions.inputs import RegressionInputs
+from jaxcast.series.regressions.lags import LagInputs
+from jaxcast.series.regressions.normal_equations import solve_each_region, solve_together
+from jaxcast.series.regressions.streaming import solve_streaming
 from jaxcast.series.samples import SeriesWindows, check_samples, learned_from
-from jaxcast.series.streaming import solve_streaming
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.types import Scalar
 

@@ -12,7 +12,7 @@ from jaxcast.errors import InputError, counted, shown
 from jaxcast.io.archives import Archive, check_is_file, read_archive, refuse_pickle
 from jaxcast.io.hdf5 import read_frame
 from jaxcast.io.tables import numbers_of, read_columns
-from jaxcast.series.file_checks import (
+from jaxcast.series.files.checks import (
     ZERO,
     as_measured,
     check_weights,
@@ -20,7 +20,7 @@ from jaxcast.series.file_checks import (
     texts_of,
     zero_notes,
 )
-from jaxcast.series.graph_files import read_distances
+from jaxcast.series.files.graphs import read_distances
 
 VALUE_KEYS = ("counts", "data", "values", "arr_0", "array")
 NAME_KEYS = ("names", "ids")

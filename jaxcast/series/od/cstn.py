@@ -17,9 +17,9 @@ from jaxcast.nn.grid_convolution import GridConvolution
 from jaxcast.nn.layers import Buffer
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, with_calendar, with_covariates
 from jaxcast.series.grid_networks.grid import columns_of
-from jaxcast.series.od_networks.cells import cell_graph, num_cells_of
-from jaxcast.series.od_networks.convolutional_lstm import ConvolutionalLSTM
-from jaxcast.series.od_networks.layers import linear
+from jaxcast.series.od.cells import cell_graph, num_cells_of
+from jaxcast.series.od.convolutional_lstm import ConvolutionalLSTM
+from jaxcast.series.od.layers import linear
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import Known, Start, WindowNetwork

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from jaxcast.series.od_networks.coarsening import merged
-from jaxcast.series.od_networks.layers import TwoLayers, linear
+from jaxcast.series.od.coarsening import merged
+from jaxcast.series.od.layers import TwoLayers, linear
 
 LARGEST_LOG = 5.0
 """Bounds logarithms of shares, so that no cell of a super-cell is left without any."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import InputError
-from jaxcast.series.graph_places import nearest
+from jaxcast.series.graphs.places import nearest
 
 LEAST_COMMON = 3
 """Rows in which two series must both be known: any two values correlate perfectly."""

@@ -1,0 +1,1 @@
+"""Reads sensors, grids, trips and graphs from the files of the literature."""

@@ -1,0 +1,1 @@
+"""Graphs between series: built from places, correlations and trips; checked and described."""

@@ -1,0 +1,1 @@
+"""Forecasters of origin-destination matrices."""

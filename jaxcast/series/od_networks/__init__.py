@@ -1,1 +1,0 @@
-"""Networks that forecast origin-destination matrices."""

@@ -1,0 +1,1 @@
+"""Regressions on lags of several series."""

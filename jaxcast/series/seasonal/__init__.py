@@ -1,0 +1,1 @@
+"""Regressions of each series on seasonal features, and networks that correct them."""
