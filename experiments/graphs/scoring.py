@@ -23,7 +23,7 @@ def _cut(problem: Problem, forecast: Forecast, horizon: int, part: Any) -> tuple
     """Returns forecasts and truth up to a horizon, of the windows whose targets are all there."""
     count = sum(lead <= horizon for lead in problem.leads)
     truth = problem.truth(problem.newest)[:, :count][..., part]
-    whole = problem.newest + horizon < len(problem.values)
+    whole = problem.newest + horizon < len(problem.values) - problem.num_unused
     return forecast[whole][:, :count][..., part], truth[whole]
 
 
