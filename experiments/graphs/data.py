@@ -236,8 +236,8 @@ def next_steps(
         tuple(dict.fromkeys((1, num_leads))),
         np.arange(stop - 1, len(counts) - num_leads),
         {"": np.arange(len(kept))},
-        (arrays["latitude"][kept], arrays["longitude"][kept]) if has_places else None,
-        graphs,
+        places=(arrays["latitude"][kept], arrays["longitude"][kept]) if has_places else None,
+        graphs=graphs,
     )
 
 
