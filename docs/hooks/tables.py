@@ -11,6 +11,7 @@ from sources import ROOT
 sys.path.insert(0, str(ROOT))
 
 from experiments import summary
+from experiments.graphs import page as graphs_page
 from experiments.hub.__main__ import geometric_mean, pooled_coverage
 from experiments.hub.setup import LABELS
 from experiments.lorenz.methods import label_of
@@ -143,6 +144,12 @@ def language() -> str:
     )
 
 
+def graphs() -> str:
+    parts = graphs_page.tables()
+    named = [f"**{title}**\n\n{parts[data]}" for data, title in graphs_page.DATA.items() if data in parts]
+    return "\n\n".join([*named, "**Against ridge regressions**", parts["comparisons"]])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "summary": lambda: summary.table("{}/index.md"),
     "summary_of_index": lambda: summary.table("results/{}/index.md"),
@@ -157,4 +164,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "language": language,
     "japan_od": lambda: od_page.table("japan_od"),
     "nyc_taxi_od": lambda: od_page.table("nyc_taxi_od"),
+    "graphs": graphs,
 }

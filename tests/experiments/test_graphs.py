@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcast
+from experiments.graphs import page
 from experiments.graphs.__main__ import PRESETS, problems
 from experiments.graphs.data import make_counts, next_steps, read_counts
 from experiments.graphs.methods import METHODS, last_value, on_changing, same_slot, slot_mean
@@ -134,3 +135,10 @@ def test_places_and_days_decide_the_graph_and_the_lags():
     assert not near.diagonal().any()
     lags = usual_lags(problem)
     assert lags == (0, 1, 2, 3, 4, 5, *(24 * k - 1 for k in range(1, 8)), 335, 503, 671)
+
+
+def test_the_tables_of_the_page_are_the_committed_results():
+    text = (page.HERE / "README.md").read_text()
+    tables = page.tables()
+    assert {row["data"] for row in page.load()["rows"]} <= tables.keys()
+    assert all(table in text for table in tables.values())
