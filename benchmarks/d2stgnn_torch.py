@@ -145,6 +145,7 @@ class _Inherent(nn.Module):
         self.dropout = nn.Dropout(0.1)
         position, rate = torch.arange(50)[:, None], torch.exp(torch.arange(0, size, 2) * (-math.log(10000.0) / size))
         table = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], -1)
+        self.table: Any
         self.register_buffer("table", table.reshape(50, 1, size))
 
     def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:

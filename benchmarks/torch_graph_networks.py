@@ -138,6 +138,7 @@ class STMGCN(nn.Module):
         num_leads: int = 1,
     ):
         super().__init__()
+        self.polynomials: Any
         self.register_buffer("polynomials", polynomials)
         num_graphs, num_terms = polynomials.shape[:2]
         self.branches = nn.ModuleList(

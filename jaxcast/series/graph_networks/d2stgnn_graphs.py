@@ -167,7 +167,8 @@ class LocalisedConvolution(nnx.Module):
         # One product with the kernels of all supports, each of which is a block of rows.
         kernel = jnp.swapaxes(self.neighbours.kernel[...].reshape(-1, size, size), 0, 1).reshape(size, -1)
         products = (summed.reshape(-1, size) @ kernel).reshape(*summed.shape[:-1], -1, size)
-        own = products[..., 0, :] / self.kernel_size + self.neighbours.bias[...]
+        bias: Any = self.neighbours.bias
+        own = products[..., 0, :] / self.kernel_size + bias[...]
         heard = jnp.moveaxis(products[..., 1:, :], 3, 1)
         heard = heard.reshape(batch, self.num_supports * num_nodes, num_steps * size)
         return drop(own + (supports @ heard).reshape(own.shape))

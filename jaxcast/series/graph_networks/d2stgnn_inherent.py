@@ -61,7 +61,7 @@ class InherentBlock(nnx.Module):
         placed = states + table[:num_steps]
         heads = self._heads(placed)
         queries = heads[0] if all_steps else heads[0][:, :, -1:]
-        output, weights = self._attend(queries, *heads[1:], drop)
+        output, weights = self._attend(queries, heads[1], heads[2], drop)
         if self.repeat_positions:
             future = self._repeating(placed, table, output[-1:], drop)
         else:
@@ -89,7 +89,8 @@ class InherentBlock(nnx.Module):
         for _ in range(self.num_states - 1):
             _, state = self.gru.step(placed[-1], states[-1][0])
             placed = jnp.concatenate([placed, state[None]]) + table[: len(placed) + 1]
-            states.append(self._attend(self._heads(state[None])[0], *self._heads(placed)[1:], drop)[0])
+            _, sources, values = self._heads(placed)
+            states.append(self._attend(self._heads(state[None])[0], sources, values, drop)[0])
         return jnp.concatenate(states)
 
     def _heads(self, states: Float[Array, "time sequence size"]) -> Float[Array, "3 head part time sequence"]:

@@ -72,7 +72,8 @@ class EstimationGate(nnx.Module):
         """
         # [T, E] W is the sum of the parts' products, of which none is as large as [T, E].
         kernel, size = self.first.kernel[...], 0 if times is None else times.shape[-1]
-        hidden = (nodes @ kernel[size:] + self.first.bias[...])[None, :, None]
+        bias: Any = self.first.bias
+        hidden = (nodes @ kernel[size:] + bias[...])[None, :, None]
         if times is not None:
             hidden = hidden + (times @ kernel[:size])[:, None]
         return jax.nn.sigmoid(apply_flat(self.second, jax.nn.relu(hidden))[..., 0])
