@@ -89,8 +89,8 @@ def chaos_zoo() -> Row:
     return "131 chaotic systems: median sMAPE", f"{published:.1f} (N-BEATS)", f"**{ours:.1f}**", "chaos_zoo"
 
 
-def influenza(name: str, about: str) -> list[Row]:
-    """Returns the rows of one influenza data set, in bold what is below the published errors.
+def influenza(name: str, about: str) -> Row:
+    """Returns the row of one influenza data set: before and after the refit, in bold what is below the published errors.
 
     Published models learn from the training part alone, so the published errors stand beside ours before the refit.
 
@@ -99,21 +99,18 @@ def influenza(name: str, about: str) -> list[Row]:
         about: what it is of.
 
     Returns:
-        One row for models that learn from the training part, one for models that are refitted.
+        The row.
     """
     results, method = load(f"regions/results-{name}.json"), "kernels_both_ways_and_networks"
     published = [one(results, method="EpiGNN", horizon=lead)["published"] for lead in (3, 5, 10, 15)]
     theirs = f"{', '.join(f'{error:.0f}' for error in published)} (EpiGNN)"
     found = []
-    for task, best, which in (
-        (f"Flu, {about}: RMSE", theirs, method),
-        ("the same, refitted", "", f"{method}_refitted"),
-    ):
+    for which in (method, f"{method}_refitted"):
         ours = [one(results, method=which, horizon=lead)["rmse"] for lead in (3, 5, 10, 15)]
         numbers = ", ".join(f"{error:.0f}" for error in ours)
         is_below = all(error < other for error, other in zip(ours, published, strict=True))
-        found.append((task, best, f"**{numbers}**" if is_below else numbers, "regions"))
-    return found
+        found.append(f"**{numbers}**" if is_below else numbers)
+    return f"Flu, {about}: RMSE; refitted", theirs, "; ".join(found), "regions"
 
 
 def traffic() -> Row:
@@ -129,6 +126,21 @@ def traffic() -> Row:
     )
 
 
+def graphs() -> Row:
+    """Returns the row of charging piles."""
+    rows = load("graphs/results.json")
+    ours, best = (one(rows, data="ev_beijing", method=name) for name in ("seasonal ridge and networks", "STMeta"))
+    published = f"{best['published']['rmse_positive']:.3f} (STMeta)"
+    return "Charging piles, next hour: RMSE where truth > 0", published, f"**{ours['rmse_positive']:.3f}**", "graphs"
+
+
+def trips() -> Row:
+    """Returns the row of trips between prefectures."""
+    rows = load("od/results-japan_od.json")
+    ours, theirs = one(rows, method="flows")["rmse"], one(rows, method="GEML (published)")["published"]
+    return "Trips between prefectures, 7 days: RMSE", f"{theirs:.3f} (GEML)", f"**{ours:.3f}**", "od"
+
+
 def language() -> Row:
     """Returns the row of the language model, one model alone."""
     rows = load("language/results.json")
@@ -139,8 +151,8 @@ def language() -> Row:
 
 def rows() -> list[Row]:
     """Returns all rows, in the order of the pages."""
-    flu = [*influenza("us_regions", "10 regions"), *influenza("states", "49 states")]
-    return [lorenz(), lorenz_skill(), hub(), chaos_zoo(), *flu, traffic(), language()]
+    flu = [influenza("us_regions", "10 regions"), influenza("states", "49 states")]
+    return [lorenz(), lorenz_skill(), hub(), chaos_zoo(), *flu, traffic(), graphs(), trips(), language()]
 
 
 def table(link: str) -> str:
