@@ -142,5 +142,5 @@ def _gap(problem: _Problem, slopes: Array, strength: Any) -> Float[Array, ""]:
     scale = jnp.minimum(1, strength / jnp.maximum(steepest, jnp.finfo(slopes.dtype).tiny))
     primal = residual / 2 + strength * jnp.abs(slopes).sum()
     gap = primal - (scale * (1 - explained) - scale**2 * residual / 2)
-    # A target that goes with no feature, such as one that never changes, has no slopes.
+    # A target that correlates with no feature, such as one that never changes, has no slopes.
     return jnp.where(strength > 0, gap, 0)

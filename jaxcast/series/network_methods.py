@@ -98,7 +98,10 @@ def _of_stgcn(problem: SeriesProblem) -> dict[str, Any]:
 
 def _of_st_mgcn(problem: SeriesProblem) -> dict[str, Any]:
     sizes = {"hidden_size": problem.hidden_size, "output_size": problem.hidden_size, "num_layers": 1}
-    return {"graphs": np.stack([training_graph(problem), correlation_graph(problem)])} | sizes
+    correlations = correlation_graph(problem)
+    if problem.adjacency is None:
+        return {"graphs": correlations} | sizes
+    return {"graphs": np.stack([training_graph(problem), correlations])} | sizes
 
 
 def _of_graph_wavenet(problem: SeriesProblem) -> dict[str, Any]:

@@ -149,6 +149,8 @@ def test_bad_settings_are_refused():
         MAKE["cstn"](SAMPLES, rows=3)
     with pytest.raises(InputError, match="symmetric, finite and not negative"):
         MAKE["cstn"](SAMPLES, adjacency=np.triu(ADJACENCY))
+    with pytest.raises(InputError, match="rows of a grid or an adjacency"):
+        MAKE["cstn"](SAMPLES, rows=2, adjacency=ADJACENCY)
 
 
 @pytest.mark.slow

@@ -132,7 +132,9 @@ def test_the_network_and_its_loss_are_their_equations():
     x = np.random.default_rng(0).normal(size=(6, 3, 4)).astype(np.float32)
     part = lambda layer: (np.asarray(layer.kernel[...]), np.asarray(layer.bias[...]))  # noqa: E731
     gelu = lambda a: np.asarray(jax.nn.gelu(a))  # noqa: E731
-    (w1, b1), (we, be), (w2, b2), (w3, b3) = map(part, (network.first, network.apart, network.second, network.last))
+    (w1, b1), (we, be), (w2, b2), (w3, b3) = map(
+        part, (network.first, network.of_embedding, network.second, network.last)
+    )
     hidden = gelu(x @ w1 + b1 + np.asarray(network.embedding[...]) @ we + be)
     expected = (gelu(hidden @ w2 + b2) + hidden) @ w3 + b3
     np.testing.assert_allclose(network(jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5)

@@ -46,18 +46,14 @@ class SensorDates(NamedTuple):
 
 
 class SeriesGraph(NamedTuple):
-    """A graph between series, and where they are.
+    """A graph between series.
 
     Args:
         adjacency: how close series are; rows listen to columns.
-        latitude: in degrees, or None.
-        longitude: in degrees, or None.
         note: what the graph is, in words.
     """
 
     adjacency: Any
-    latitude: Any
-    longitude: Any
     note: str
 
 
@@ -151,7 +147,7 @@ def read_graph(
         graph, source = graph_from_coordinates(latitude, longitude), "places"
     else:
         return None
-    return SeriesGraph(graph, latitude, longitude, f"graph of {source}: {describe_graph(graph)}")
+    return SeriesGraph(graph, f"graph of {source}: {describe_graph(graph)}")
 
 
 def _to_each(distances: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ class TrainSeries:
     """Instead, a table (.csv) of distances between series: from, to, cost."""
     coordinates: Path | None = None
     """Table (.csv) of the places of series: name, latitude, longitude, in degrees. They give the
-    graph where there are no other weights, and the map."""
+    graph where there are no other weights."""
     first_date: str | None = None
     """Date of the first row of a file of sensors that has no dates, such as PEMS08.npz."""
     minutes: float | None = None

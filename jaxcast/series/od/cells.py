@@ -20,7 +20,18 @@ def num_cells_of(samples: SeriesWindows) -> int:
     """
     if samples.features is not None:
         raise InputError("expected trips (time, pair) without an axis of features; leave past_covariates out")
-    num_pairs = samples.history.shape[2]
+    return num_cells_of_pairs(samples.history.shape[2])
+
+
+def num_cells_of_pairs(num_pairs: int) -> int:
+    """Returns N, the number of cells of N x N pairs.
+
+    Args:
+        num_pairs: of origin and destination.
+
+    Raises:
+        InputError: for a number that is no square.
+    """
     num_cells = math.isqrt(num_pairs)
     if num_cells**2 != num_pairs:
         raise InputError(

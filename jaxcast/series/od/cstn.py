@@ -11,6 +11,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes, check_whole
+from jaxcast.errors import InputError
 from jaxcast.nn.graph import transition
 from jaxcast.nn.graph_convolution import DiffusionConvolution
 from jaxcast.nn.grid_convolution import GridConvolution
@@ -56,7 +57,7 @@ class CSTN(WindowNetwork, name="cstn"):
 
     Raises:
         InputError: for regions that are not all pairs of N zones, zones that do not fill the rows,
-            or an adjacency of other zones or not symmetric.
+            an adjacency of other zones or not symmetric, or both rows and an adjacency.
 
     Source:
         Liu et al. (2019), Contextualized Spatial-Temporal Network, for the three parts; sizes and
@@ -89,6 +90,8 @@ class CSTN(WindowNetwork, name="cstn"):
     ):
         check_whole("rows", rows, least=0)
         check_sizes(hidden_size=hidden_size)
+        if rows and adjacency is not None:
+            raise InputError("give the rows of a grid or an adjacency, got both; leave one out")
         self.num_zones = num_cells_of(samples)
         super().__init__(
             samples,

@@ -1,6 +1,5 @@
 """Forecasts of trips between zones: a factor model, corrected by a regression shared by pairs of a size."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from jaxcast.errors import InputError
 from jaxcast.numerics.moments import Moments, ridge_of_moments
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
+from jaxcast.series.od.cells import num_cells_of_pairs
 from jaxcast.series.od.factor_regression import CHUNK, FactorRegression, fit_factor_regression
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
@@ -70,7 +70,7 @@ class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regress
         check_flag("nonnegative", self.nonnegative)
         own = {".groups": self.groups, ".weights": self.weights, ".bias": self.bias}
         check_floats(own, whole=("['.groups']",))
-        zones_of(len(self.base.mean))
+        num_cells_of_pairs(len(self.base.mean))
         size, leads = _num_features(self.base), len(self.base.leads)
         shapes = {".groups": f"{len(self.base.mean)}", ".weights": f"{leads} group {size}", ".bias": f"{leads} group"}
         sizes = sizes_of(own, {f"['{name}']": shape for name, shape in shapes.items()})
@@ -107,27 +107,6 @@ class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regress
         mean, std = self.base.mean, self.base.std
         forecast = mean + std * (first + added)
         return jnp.maximum(forecast, 0) if self.nonnegative else forecast, mean + std * first
-
-
-def zones_of(num_pairs: int) -> int:
-    """Returns the number of zones of so many pairs.
-
-    Args:
-        num_pairs: of origin and destination.
-
-    Returns:
-        Its square root.
-
-    Raises:
-        InputError: if it is no square.
-    """
-    zones = math.isqrt(num_pairs)
-    if zones**2 != num_pairs:
-        raise InputError(
-            f"expected a series for each pair of zones, a square number, got {num_pairs}; pair = origin * zones + "
-            "destination"
-        )
-    return zones
 
 
 @checked
@@ -181,7 +160,7 @@ def fit_flow_regression(
         >>> bool(error.mean() < abs(samples.targets - trips.mean(0)).mean())
         True
     """
-    zones_of(samples.history.shape[2])
+    num_cells_of_pairs(samples.history.shape[2])
     check_penalty(pair_penalty)
     check_whole("num_groups", num_groups, most=samples.history.shape[2])
     check_whole("num_blocks", num_blocks, least=2, most=len(samples.history))
@@ -287,7 +266,11 @@ def _features(
     pairs = jnp.where(known, (rows - base.mean) / base.std, 0)
     steps, own = base.steps, np.asarray(base.steps.own)
     recent = pairs[..., own, :]
-    back = recent.reshape(*recent.shape[:-1], *[zones_of(rows.shape[-1])] * 2).swapaxes(-1, -2).reshape(recent.shape)
+    back = (
+        recent.reshape(*recent.shape[:-1], *[num_cells_of_pairs(rows.shape[-1])] * 2)
+        .swapaxes(-1, -2)
+        .reshape(recent.shape)
+    )
     sums = [_spread(recent, base.std, kind) for kind in ("origin", "destination", "all")]
     shared = jnp.concatenate([pairs, back, *sums], -2)
     each = []
@@ -304,7 +287,7 @@ def _spread(pairs: Array, std: Array, kind: str) -> Float[Array, "*batch time re
     """Returns how far all trips from an origin, to a destination or at all are off, for each pair.
 
     In units of a pair's scale: the multiple of the pairs' scales that fits best to all."""
-    zones = zones_of(len(std))
+    zones = num_cells_of_pairs(len(std))
     scale = std.reshape(zones, zones)
     axes = {"origin": (-1,), "destination": (-2,), "all": (-2, -1)}[kind]
     table = pairs.reshape(*pairs.shape[:-1], zones, zones)

@@ -1,4 +1,4 @@
-"""Features of recent values, past days and weeks, neighbours and the level beside what is usual."""
+"""Features of recent values, past days and weeks, neighbours, and the level relative to the usual one."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -257,8 +257,8 @@ def seasonal_features(
 ) -> SeasonalFeatures:
     """Makes seasonal features from a training part.
 
-    The neighbours of a series are those whose value one step before goes most with its own, less
-    what is usual in each slot.
+    The neighbours of a series are those whose value one step before correlates most with its own,
+    less what is usual in each slot.
 
     Args:
         values: of the training part, NaN where one is missing.
@@ -325,7 +325,7 @@ def seasonal_features(
 
 
 def _nearest(off: Float[np.ndarray, "time region"], number: int) -> Int[np.ndarray, "region neighbour"]:
-    """Returns the series whose value a step before goes most with each one's own, itself last."""
+    """Returns the series whose value a step before correlates most with each one's own, itself last."""
     off = (off - off.mean(0)) / np.maximum(off.std(0), 1e-6)
     going = off[1:].T @ off[:-1] / len(off)
     np.fill_diagonal(going, -np.inf)

@@ -75,7 +75,7 @@ class FeatureNetwork(Checked, Network, name="feature_network"):
         self.embedding = nnx.Param(0.3 * jax.random.normal(rngs.params(), (num_regions, embedding_size), dtype))
         # A variance of 2 / fan_in keeps the size of what passes through; small last weights begin near no correction.
         self.first = layer(input_size, hidden_size, (input_size + embedding_size) / 6)
-        self.apart = layer(embedding_size, hidden_size, (input_size + embedding_size) / 6)
+        self.of_embedding = layer(embedding_size, hidden_size, (input_size + embedding_size) / 6)
         self.second = layer(hidden_size, hidden_size, hidden_size / 6)
         self.last = layer(hidden_size, num_leads, 16 * hidden_size)
 
@@ -102,7 +102,7 @@ class FeatureNetwork(Checked, Network, name="feature_network"):
         Args:
             features: standardised.
         """
-        hidden = jax.nn.gelu(self.first(features) + self.apart(self.embedding[...]))
+        hidden = jax.nn.gelu(self.first(features) + self.of_embedding(self.embedding[...]))
         return self.last(jax.nn.gelu(self.second(hidden)) + hidden)
 
 

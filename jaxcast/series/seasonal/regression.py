@@ -89,7 +89,7 @@ class SeasonalRegression(WindowForecaster, Checked, FrozenPytree, name="seasonal
         history, slots = windows_and_slots(self.features, history, covariates)
         forecast = self.standardised(self.features(history, slots)) * self.features.std + self.features.mean
         forecast = jnp.maximum(forecast, 0) if self.nonnegative else forecast
-        return Output(forecast if jnp.ndim(slots) and np.ndim(covariates) == 2 else forecast[0], {})
+        return Output(forecast if np.ndim(covariates) == 2 else forecast[0], {})
 
     def standardised(self, features: Features) -> Float[Array, "sample lead region"]:
         """Forecasts in units of each series' standard deviation.
