@@ -21,7 +21,7 @@ from jaxcast.series.problem import SeriesProblem, TrainingPart, with_targets
 from jaxcast.series.recurrent_networks import AttentionNetwork, HierarchicalNetwork, IndependentNetwork
 from jaxcast.series.samples import SeriesWindows, at_lags, with_slots
 from jaxcast.series.scaling import series_scale
-from jaxcast.series.window_network import WindowLoss
+from jaxcast.series.window_loss import WindowLoss
 from jaxcast.training.fitting import fit
 from jaxcast.training.optimizers import make_optimizer
 

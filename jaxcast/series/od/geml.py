@@ -21,7 +21,8 @@ from jaxcast.series.od.layers import linear
 from jaxcast.series.od.usual_flows import slot_means
 from jaxcast.series.samples import SeriesWindows, learned_from
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start, WindowLoss, WindowNetwork
+from jaxcast.series.window_loss import WindowLoss
+from jaxcast.series.window_network import Known, Start, WindowNetwork
 from jaxcast.types import Info
 
 CALENDAR_SIZE = 8

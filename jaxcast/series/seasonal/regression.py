@@ -13,10 +13,17 @@ from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.seasonal.inputs import Features, SeasonalFeatures
+from jaxcast.series.seasonal.rows import (
+    chunks_of,
+    features_at,
+    filled_chunk,
+    of_lead,
+    rows_to_learn_from,
+    targets_at,
+    windows_and_slots,
+)
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 
-NUMBERS_AT_ONCE = 20_000_000
-"""Numbers of features that are in memory at a time."""
 LEAST_SIZE = 1e-4
 """Least standard deviation of a feature."""
 
@@ -105,117 +112,6 @@ class SeasonalRegression(WindowForecaster, Checked, FrozenPytree, name="seasonal
         return found + jnp.einsum("slf,lrf->slr", features.calendar, calendar) + bias
 
 
-def windows_and_slots(own: SeasonalFeatures, history: Any, covariates: Any) -> tuple[Array, Array]:
-    """Checks histories and slots of the week, and gives both a batch axis.
-
-    Args:
-        own: the features that are to be made.
-        history: with or without a batch axis.
-        covariates: the slot first.
-
-    Returns:
-        Histories (sample, time, region) and slots (sample,).
-
-    Raises:
-        InputError: for other shapes, or no slots.
-    """
-    wanted = (len(own.lags), len(own.mean))
-    if np.shape(history)[-2:] != wanted or np.ndim(history) not in (2, 3):
-        raise InputError(
-            f"expected histories ({wanted[0]} steps of features.lags, {wanted[1]} series), got {np.shape(history)}; "
-            "cut them by series_windows(values, lags=features.lags, ...)"
-        )
-    if covariates is None or np.shape(covariates)[:-1] != np.shape(history)[:-2] or np.shape(covariates)[-1] != 1:
-        raise InputError(
-            "expected the slot of the week of each history's newest step as its only covariate, got shape "
-            f"{np.shape(covariates) if covariates is not None else None}"
-        )
-    history = jnp.asarray(history, own.mean.dtype)
-    return history.reshape(-1, *wanted), jnp.asarray(covariates).reshape(-1)
-
-
-def of_lead(features: Features, number: Any) -> Float[Array, "sample region feature"]:
-    """Returns the features at one lead.
-
-    Args:
-        features: at all leads.
-        number: of the lead, from 0.
-    """
-    common = features.common
-    calendar = jnp.broadcast_to(features.calendar[:, number, None], (*common.shape[:2], features.calendar.shape[-1]))
-    return jnp.concatenate([common, features.by_lead[:, number], calendar], -1)
-
-
-def histories(own: SeasonalFeatures, table: Float[Array, "time region"], newest: Any) -> Float[Array, "..."]:
-    """Cuts histories; NaN before the first row.
-
-    Args:
-        own: features with their lags.
-        table: all values.
-        newest: rows of the newest steps.
-    """
-    rows = jnp.asarray(newest)[:, None] - jnp.asarray(own.lags)
-    return jnp.where((rows >= 0)[..., None], table[jnp.maximum(rows, 0)], jnp.nan)
-
-
-def chunks_of(own: SeasonalFeatures, newest: Any) -> list[Int[np.ndarray, " sample"]]:
-    """Cuts rows into chunks of one size, of which the last is filled with its first row.
-
-    Args:
-        own: features of windows.
-        newest: rows of the newest steps.
-    """
-    newest = np.asarray(newest)
-    numbers = len(own.mean) * (len(own.lags) + 60 * len(own.leads))
-    size = int(np.clip(NUMBERS_AT_ONCE // numbers, 1, max(len(newest), 1)))
-    return [newest[k : k + size] for k in range(0, len(newest), size)]
-
-
-@checked
-def forecast_rows(
-    model: WindowForecaster, values: Float[Any, "time region"], *, newest: Int[Any, " sample"], first_slot: int = 0
-) -> Float[np.ndarray, "sample lead region"]:
-    """Forecasts from some rows of a table on, in chunks, by a forecaster of seasonal features.
-
-    Args:
-        model: a `SeasonalRegression` or `SeasonalForecaster`.
-        values: NaN where one is missing; rows after the newest of a forecast do not matter to it.
-        newest: rows of the newest steps.
-        first_slot: slot of the week of the first row.
-
-    Returns:
-        The forecasts.
-
-    Raises:
-        InputError: for values of other series, or another model.
-
-    Example:
-        >>> import jaxcast, numpy as np
-        >>> values = np.random.default_rng(0).poisson(5.0, (300, 3)).astype(float)
-        >>> features = jaxcast.series.seasonal_features(values, slots_per_day=8, leads=(1,), num_days=2, num_weeks=1)
-        >>> model = jaxcast.series.fit_seasonal_regression(values, features=features, penalty=100.0)
-        >>> jaxcast.series.forecast_rows(model, values, newest=np.asarray([280, 290])).shape
-        (2, 1, 3)
-    """
-    own: Any = getattr(model, "features", None)
-    if not isinstance(own, SeasonalFeatures):
-        raise InputError(f"expected a forecaster of seasonal features, got a {type(model).__name__}")
-    table = jnp.asarray(values, own.mean.dtype)
-    chunks = chunks_of(own, newest)
-    found = [np.asarray(_forecast(model, table, _full(chunk, chunks[0]), first_slot)) for chunk in chunks]
-    return np.concatenate([a[: len(chunk)] for a, chunk in zip(found, chunks, strict=True)])
-
-
-def _full(chunk: np.ndarray, like: np.ndarray) -> Int[np.ndarray, " sample"]:
-    return np.concatenate([chunk, np.full(len(like) - len(chunk), chunk[0])])
-
-
-@jax.jit
-def _forecast(model: Any, table: Array, newest: Array, first_slot: Any) -> Array:
-    slots = (newest + first_slot)[:, None] % (7 * model.features.slots_per_day)
-    return model(histories(model.features, table, newest), slots.astype(table.dtype)).forecast
-
-
 @checked
 def fit_seasonal_regression(
     values: Float[Any, "time region"],
@@ -266,11 +162,11 @@ def fit_seasonal_regression(
     check_sizes(num_windows=len(newest))
     chunks = chunks_of(features, newest)
     sample = newest[:: max(1, len(newest) // len(chunks[0]))][: len(chunks[0])]
-    offset, size = _moments_of_features(features, table, _full(sample, chunks[0]), first_slot)
+    offset, size = _moments_of_features(features, table, filled_chunk(sample, chunks[0]), first_slot)
     gram: Any = 0.0
     moments: Any = 0.0
     for chunk in chunks:
-        rows = jnp.asarray(_full(chunk, chunks[0]))
+        rows = jnp.asarray(filled_chunk(chunk, chunks[0]))
         targets, known = targets_at(features, table, rows)
         weights = (known & (jnp.arange(len(rows)) < len(chunk))[:, None, None]).astype(targets.dtype)
         found = _products(features_at(features, table, rows, first_slot), targets, weights, offset, size)
@@ -281,46 +177,6 @@ def fit_seasonal_regression(
         for w in solved.astype(features.mean.dtype)
     ]
     return made if np.ndim(penalty) else made[0]
-
-
-def rows_to_learn_from(own: SeasonalFeatures, length: int) -> Int[np.ndarray, " sample"]:
-    """Returns the newest rows of all windows of a table, after the first week or day.
-
-    Args:
-        own: features of windows.
-        length: rows of the table.
-    """
-    day = own.slots_per_day
-    start = own.num_recent if not own.num_days else 7 * day if length > 28 * day else day
-    return np.arange(max(start, own.num_recent), length - min(own.leads))
-
-
-def targets_at(own: SeasonalFeatures, table: Array, newest: Any) -> tuple[Array, Array]:
-    """Returns standardised targets, and which of them are known.
-
-    Args:
-        own: features of windows.
-        table: all values.
-        newest: rows of the newest steps.
-    """
-    rows = jnp.asarray(newest)[:, None] + jnp.asarray(own.leads)
-    values = jnp.where((rows < len(table))[..., None], table[jnp.minimum(rows, len(table) - 1)], jnp.nan)
-    known = ~jnp.isnan(values)
-    return jnp.where(known, (values - own.mean) / own.std, 0), known
-
-
-@jax.jit
-def features_at(own: SeasonalFeatures, table: Array, newest: Array, first_slot: Any) -> Features:
-    """Returns the features of some rows of a table.
-
-    Args:
-        own: makes them.
-        table: all values.
-        newest: rows of the newest steps.
-        first_slot: slot of the week of the first row.
-    """
-    slots = (newest + first_slot) % (7 * own.slots_per_day)
-    return own(histories(own, table, newest), slots)
 
 
 @jax.jit
