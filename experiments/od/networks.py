@@ -116,7 +116,7 @@ def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarra
         patience=max(num_epochs // 3, 2),
     )
     model = jax.tree.map(lambda a: a[0], fitted.models)
-    of_part = lambda part: _flat(forecasts(model, seen(part)))  # noqa: E731
+    of_part = lambda part: _of_pairs(network, setup, forecasts(model, seen(part)))  # noqa: E731
     losses = {name: np.asarray(getattr(fitted, name))[0] for name in ("losses", "validation_losses")}
     return {"valid": of_part("valid"), "test": of_part("test"), **losses}
 
@@ -126,13 +126,24 @@ def _seen(network: Network, setup: Setup, part: Any) -> SeriesWindows:
     samples = setup.windows(part, setup.protocol.few_lags, calendar=True)
     if not network.zones:
         return samples
-    size = setup.num_zones
-    table = lambda a: jnp.reshape(a, (*a.shape[:2], size, size))  # noqa: E731
+    size, kept = setup.num_zones, _destinations(setup)
+    table = lambda a: jnp.reshape(a, (*a.shape[:2], size, size))[..., kept]  # noqa: E731
     history, targets, weights = (table(a) for a in (samples.history, samples.targets, samples.weights))
-    features = TargetFeatures(tuple(range(size)))
+    features = TargetFeatures(tuple(range(len(kept))))
     return samples._replace(history=history, targets=targets, weights=weights, features=features)
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
-    """Returns (window, lead, pair) where zones and their features are two axes."""
-    return values.reshape(*values.shape[:2], -1)
+def _destinations(setup: Setup) -> np.ndarray:
+    """Returns the zones to which trips differ; the others, where nobody travels to, are left out."""
+    values = setup.values[slice(*setup.rows("early"))].reshape(-1, setup.num_zones, setup.num_zones)
+    return np.flatnonzero(np.nanmax(values, (0, 1)) > np.nanmin(values, (0, 1)))
+
+
+def _of_pairs(network: Network, setup: Setup, values: np.ndarray) -> np.ndarray:
+    """Returns forecasts of all pairs, (window, lead, pair); 0 to zones that were left out."""
+    if not network.zones:
+        return values
+    size = setup.num_zones
+    found = np.zeros((*values.shape[:2], size, size), values.dtype)
+    found[..., _destinations(setup)] = values
+    return found.reshape(*values.shape[:2], -1)

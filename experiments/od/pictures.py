@@ -49,7 +49,8 @@ def errors(rows: list[dict[str, Any]], forecasts: dict[str, np.ndarray], setup: 
 def _by_lead_or_hour(ax: Any, forecasts: dict[str, np.ndarray], setup: Setup) -> None:
     truth = setup.truths["test"]
     leads, day = setup.protocol.leads, setup.protocol.slots_per_day
-    for name in (name for name in ("last_week", "ridge", "od_ced", *OWN) if name in forecasts):
+    shown = [name for name in ("last_week", "ridge", "od_ced", *OWN) if name in forecasts]
+    for name in shown or list(forecasts)[-1:]:
         squares = (forecasts[name] - truth) ** 2
         if len(leads) > 1:
             steps, values = np.asarray(leads), np.sqrt(np.nanmean(squares, (0, 2)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.od import __main__ as od
-from experiments.od import scores
+from experiments.od import networks, scores
 from experiments.od.data import JAPAN, Protocol, Setup, Trips, made_trips, read_trips
 from experiments.od.methods import PairInputs, average, least_squares, slot_mean
 from jaxcast import InputError
@@ -106,6 +106,17 @@ def test_features_of_zones_are_the_usual_trips_and_the_latest_of_both_zones():
         out, into = now[origin].sum(), now[:, destination].sum()
         expected = [*(history[:, pair] - 1), usual[pair], usual[pair] * ratio, out / 2, into / 2]
         np.testing.assert_allclose(features[pair], expected, rtol=1e-6)
+
+
+def test_networks_of_zones_leave_out_zones_to_which_nobody_travels():
+    trips = made_trips(0)
+    trips.values.reshape(-1, 4, 4)[:, :, 2] = 0
+    setup, network = Setup.of(SMOKE, trips), networks.NETWORKS["stgcn"]
+    seen = networks._seen(network, setup, "test")
+    assert seen.targets.shape == (67, 1, 4, 3)
+    assert seen.history.shape[2:] == (4, 3)
+    back = networks._of_pairs(network, setup, np.asarray(seen.targets))
+    np.testing.assert_array_equal(back, setup.truths["test"])
 
 
 def test_the_median_form_is_the_median_of_what_came_after_such_forecasts():
