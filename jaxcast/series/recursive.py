@@ -35,8 +35,9 @@ class WindowCell(FrozenPytree, Cell):
         history_size: l, the steps that it sees.
 
     Raises:
-        InputError: for a forecaster whose first lead is another, or a history_size below one; when
-            called, for one of several features that does not forecast all.
+        InputError: for a forecaster whose first lead is another, or a history_size below one or
+            below the steps that the forecaster needs; when called, for one of several features that
+            does not forecast all.
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
@@ -51,6 +52,12 @@ class WindowCell(FrozenPytree, Cell):
     def __post_init__(self) -> None:
         check_one_step(self.forecaster)
         check_sizes(history_size=self.history_size)
+        least = self.forecaster.signature.least_history
+        if self.history_size < least:
+            raise InputError(
+                f"a closed loop needs a history of {least} consecutive steps or more, back to the largest lag, got "
+                f"{self.history_size}"
+            )
 
     @property
     def warmup(self) -> int:
@@ -145,8 +152,8 @@ class RecursiveForecaster(WindowForecaster, FrozenPytree):
 
     Raises:
         InputError: for leads that are no whole numbers from 1 on, or a forecaster whose first lead
-            is another; when called, for a history without steps or of another shape, a key with a
-            forecaster of points, or features that are not forecast.
+            is another; when called, for a history of too few consecutive steps or of another shape,
+            a key with a forecaster of points, or features that are not forecast.
 
     Source:
         Taieb, Bontempi, Atiya and Sorjamaa, Expert Systems with Applications 39, 7067 (2012), for

@@ -50,6 +50,18 @@ def test_windows_of_lags_are_steps_of_consecutive_ones():
         network(full.history[:, :5])
 
 
+def test_a_closed_loop_of_lags_needs_all_steps_between_them():
+    """Rows at lags alone would be taken for the next step's rows too, one step off."""
+    network = listening(windows(leads=(1,)))
+    history = VALUES[:8]
+    found = jaxcast.series.RecursiveForecaster(network, (1, 3))(jnp.asarray(history)).forecast
+    for _ in range(3):
+        history = np.concatenate([history, network(jnp.asarray(history[-8:][[0, 6, 7]])).forecast])
+    np.testing.assert_allclose(found, history[[8, 10]], rtol=1e-6)
+    with pytest.raises(InputError, match=r"history of 8 consecutive steps or more, .* got 3"):
+        jaxcast.series.RecursiveForecaster(network, (1, 3))(jnp.asarray(VALUES[[0, 6, 7]]))
+
+
 def test_one_scale_for_all_and_no_newest_value():
     samples = windows()
     network = listening(samples, start="mean", levels=(0.1, 0.5, 0.9))

@@ -92,7 +92,7 @@ class FactorRegression(WindowForecaster, Checked, FrozenPytree, name="factor_reg
     @property
     def signature(self) -> WindowSignature:
         """The inputs that it takes, and the outputs that it returns."""
-        return WindowSignature(len(self.leads), leads=self.leads, mean=self.mean, least_history=len(self.lags))
+        return WindowSignature(len(self.leads), leads=self.leads, mean=self.mean, least_history=self.lags[0] + 1)
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a model."""
