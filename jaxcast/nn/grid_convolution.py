@@ -32,7 +32,9 @@ class GridConvolution(nnx.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
-        >>> layer = jaxcast.nn.GridConvolution(3, 8, rows=4, columns=5, key=jax.random.key(0))
+        >>> layer = jaxcast.nn.GridConvolution(
+        ...     input_size=3, output_size=8, rows=4, columns=5, key=jax.random.key(0)
+        ... )
         >>> layer(jnp.ones((32, 20, 3))).shape
         (32, 20, 8)
     """
@@ -40,9 +42,9 @@ class GridConvolution(nnx.Module):
     @checked
     def __init__(
         self,
+        *,
         input_size: int,
         output_size: int,
-        *,
         rows: int,
         columns: int,
         kernel_size: int = 3,

@@ -24,7 +24,8 @@ class WindowLoss:
     Errors are in units of the network's standard deviations. A network with quantile levels has the
     pinball loss, others the loss of the error e = (y - f) / std:
 
-        squared: e^2,    absolute: |e|,    huber: min(e^2 / 2, |e| - 1 / 2)
+        squared: e^2,    absolute: |e|
+        huber: e^2 / 2 where |e| < 1, |e| - 1 / 2 elsewhere
         poisson: y ln(y / f) - y + f, of counts as they are
         pinball: max( level e, (level - 1) e )
 

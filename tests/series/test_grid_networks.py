@@ -47,7 +47,9 @@ def convolved(layer, xs, mode="same"):
 
 
 def test_a_convolution_is_scipys_and_its_forms_have_the_same_gradients():
-    layer = GridConvolution(2, 3, rows=ROWS, columns=COLUMNS, kernel_size=5, key=KEY, dtype=np.float64)
+    layer = GridConvolution(
+        input_size=2, output_size=3, rows=ROWS, columns=COLUMNS, kernel_size=5, key=KEY, dtype=np.float64
+    )
     xs = RNG.normal(size=(2, 3, CELLS, 2))
     grid = xs.reshape(6, ROWS, COLUMNS, 2)
     found = np.asarray(layer(jnp.asarray(xs))).reshape(6, ROWS, COLUMNS, 3)
@@ -61,7 +63,7 @@ def test_a_convolution_is_scipys_and_its_forms_have_the_same_gradients():
 
 
 def test_a_shifted_pattern_has_shifted_outputs():
-    layer = GridConvolution(1, 2, rows=7, columns=7, key=KEY, dtype=np.float64)
+    layer = GridConvolution(input_size=1, output_size=2, rows=7, columns=7, key=KEY, dtype=np.float64)
     pattern = np.zeros((7, 7, 1))
     pattern[2:4, 2:4] = RNG.normal(size=(2, 2, 1))
     one, other = (
@@ -185,7 +187,7 @@ def test_bad_settings_are_refused():
     with pytest.raises(InputError, match="expected one graph, the similarity of demand, got 2"):
         MAKE["dmvst_net"](SAMPLES, graphs=np.stack([GRAPH, GRAPH]))
     with pytest.raises(InputError, match="12 cells of 3 rows and 4 columns, 2 features"):
-        GridConvolution(2, 1, rows=3, columns=4, key=KEY)(jnp.ones((11, 2)))
+        GridConvolution(input_size=2, output_size=1, rows=3, columns=4, key=KEY)(jnp.ones((11, 2)))
     with pytest.raises(InputError, match="a season of 9 steps, got 4"):
         demand_similarity_graph(np.ones((4, 2)), season=9)
     with pytest.raises(InputError, match="node number 0 has no value at some slot of the season, or the same"):

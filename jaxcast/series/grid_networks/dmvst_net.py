@@ -116,7 +116,7 @@ class DMVSTNet(GraphNetwork, name="dmvst_net"):
         self.num_filters, self.num_eigenvectors = num_filters, num_eigenvectors
         of_grid, of_local, of_time, of_semantic, of_output = jax.random.split(key, 5)
         self.convolutions = nnx.List(
-            GridConvolution(num_filters if n else self.input_size, num_filters, key=k, **shape)
+            GridConvolution(input_size=num_filters if n else self.input_size, output_size=num_filters, key=k, **shape)
             for n, k in enumerate(jax.random.split(of_grid, num_convolutions))
         )
 

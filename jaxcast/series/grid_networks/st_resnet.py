@@ -171,9 +171,11 @@ class _Branch(nnx.Module):
 
     def __init__(self, input_size: int, hidden_size: int, size: int, num_units: int, *, key: Array, **shape: Any):
         keys = jax.random.split(key, 2 * num_units + 2)
-        self.first = GridConvolution(input_size, hidden_size, key=keys[0], **shape)
-        self.units = nnx.List(GridConvolution(hidden_size, hidden_size, key=k, **shape) for k in keys[1:-1])
-        self.last = GridConvolution(hidden_size, size, key=keys[-1], **shape)
+        self.first = GridConvolution(input_size=input_size, output_size=hidden_size, key=keys[0], **shape)
+        self.units = nnx.List(
+            GridConvolution(input_size=hidden_size, output_size=hidden_size, key=k, **shape) for k in keys[1:-1]
+        )
+        self.last = GridConvolution(input_size=hidden_size, output_size=size, key=keys[-1], **shape)
 
     def __call__(self, values: Array) -> Array:
         values = self.first(values)

@@ -126,7 +126,12 @@ class CSTN(WindowNetwork, name="cstn"):
     def _convolution(self, input_size: int, output_size: int, key: Array) -> Convolution:
         if self.rows:
             return GridConvolution(
-                input_size, output_size, rows=self.rows, columns=self.columns, key=key, dtype=self.dtype
+                input_size=input_size,
+                output_size=output_size,
+                rows=self.rows,
+                columns=self.columns,
+                key=key,
+                dtype=self.dtype,
             )
         return DiffusionConvolution(
             input_size=input_size, output_size=output_size, order=1, num_supports=1, key=key, dtype=self.dtype

@@ -107,7 +107,9 @@ class MRSTN(WindowNetwork, name="mrstn"):
         self.read_out = linear(size, self.num_leads * self.num_outputs, key=of_output, dtype=dtype)
 
     def _convolution(self, input_size: int, output_size: int, width: int, key: Array) -> GridConvolution:
-        return GridConvolution(input_size, output_size, rows=width, columns=width, key=key, dtype=self.dtype)
+        return GridConvolution(
+            input_size=input_size, output_size=output_size, rows=width, columns=width, key=key, dtype=self.dtype
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
