@@ -36,9 +36,9 @@ def _rows(name: str, sizes: dict[str, Any], num_batches: int, threads: int, quic
         leads=tuple(range(1, NUM_STEPS + 1)),
         start=2 * NUM_STEPS - 1,
         stop=length,
-        newest_covariates=np.arange(float(length))[:, None],
+        newest_covariates=np.arange(length, dtype="float32")[:, None],
     )
-    samples = jax.tree.map(lambda a: a[: num_batches * BATCH_SIZE].astype("float32"), samples)
+    samples = jax.tree.map(lambda a: a[: num_batches * BATCH_SIZE], samples)
 
     def init(key: Any) -> Any:
         return jaxcast.series.D2STGNN(samples, graphs=graph, slots_per_day=SLOTS_PER_DAY, key=key, **sizes)

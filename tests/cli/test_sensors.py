@@ -10,6 +10,10 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
+from jaxcast.cli.series.data import read_graph
+from jaxcast.series import SensorData
+
+LINE = np.eye(3, k=1)
 
 
 def run(*args):
@@ -60,7 +64,8 @@ def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys)
         ((*DATES, "--past-covariates", "heat"), "--past-covariates names a column"),
         ((*DATES, "--coordinates", "few.csv"), "lacks 1 sensor, the first '2'; add a row"),
         ((*DATES, "--distances", "unknown.csv"), "line 2: '9' is none of the 3 sensors"),
-        ((*DATES, "--distances", "distances.csv", "--adjacency", "distances.csv"), "got both; leave one out"),
+        ((*DATES, "--distances", "distances.csv", "--adjacency", "a.csv"), "got --adjacency and --distances; leave"),
+        ((*DATES, "--graph", "line"), "--graph names a graph of a file of sensors, and --data has none"),
     ],
 )
 def test_bad_files_of_sensors_are_refused_in_one_line(sensors, tmp_path, monkeypatch, options, message):
@@ -109,3 +114,14 @@ def test_a_forecaster_that_weighs_nothing_is_told(sensors, tmp_path):
             *("--weights", tmp_path / "weights.npz"),
         )
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"), [(None, "has the graphs line, ring; name one"), ("star", "one of line, ring, got star")]
+)
+def test_a_file_of_several_graphs_needs_a_name(sensors, graph, message):
+    data = SensorData(sensors, ("0", "1", "2"), None, None, None, None, {"line": LINE, "ring": 1 - np.eye(3)}, None, ())
+    files = {"adjacency": None, "distances": None, "coordinates": None}
+    np.testing.assert_array_equal(read_graph(data.names, data, graph="line", **files).adjacency, LINE)
+    with pytest.raises(jaxcast.InputError, match=message):
+        read_graph(data.names, data, graph=graph, **files)

@@ -115,6 +115,7 @@ def read_graph(
     adjacency: Path | None,
     distances: Path | None,
     coordinates: Path | None,
+    graph: str | None = None,
 ) -> SeriesGraph | None:
     """Reads the graph between series: of the file that is given, else of a file of sensors.
 
@@ -124,30 +125,47 @@ def read_graph(
         adjacency: a file of weights.
         distances: a table of distances.
         coordinates: a table of places.
+        graph: name of a graph in a file of sensors.
 
     Returns:
         The graph, None where there is none.
 
     Raises:
-        InputError: for files of other series, and for two graphs.
+        InputError: for files of other series, for two graphs, and for a file with several of which
+            none is named.
     """
-    if adjacency is not None and distances is not None:
-        raise InputError("give --adjacency or --distances, got both; leave one out")
+    given = [
+        f"--{name}" for name, file in (("adjacency", adjacency), ("distances", distances), ("graph", graph)) if file
+    ]
+    if len(given) > 1:
+        raise InputError(f"give one of --adjacency, --distances and --graph, got {' and '.join(given)}; leave one out")
     latitude, longitude = (None, None) if sensors is None else (sensors.latitude, sensors.longitude)
     if coordinates is not None:
         latitude, longitude = read_coordinates(coordinates, names)
     if adjacency is not None:
-        graph, source = read_adjacency(adjacency, names), str(adjacency)
+        weights, source = read_adjacency(adjacency, names), str(adjacency)
     elif distances is not None:
-        graph, source = graph_from_distances(_to_each(read_distances(distances, names))), str(distances)
-    elif sensors is not None and sensors.graphs and coordinates is None:
-        name = next(iter(sensors.graphs))
-        graph, source = sensors.graphs[name], f"graph_{name}"
+        weights, source = graph_from_distances(_to_each(read_distances(distances, names))), str(distances)
+    elif graph is not None or (sensors is not None and sensors.graphs and coordinates is None):
+        own = {} if sensors is None else sensors.graphs
+        name = _name_of(graph, tuple(own))
+        weights, source = own[name], f"graph_{name}"
     elif latitude is not None:
-        graph, source = graph_from_coordinates(latitude, longitude), "places"
+        weights, source = graph_from_coordinates(latitude, longitude), "places"
     else:
         return None
-    return SeriesGraph(graph, f"graph of {source}: {describe_graph(graph)}")
+    return SeriesGraph(weights, f"graph of {source}: {describe_graph(weights)}")
+
+
+def _name_of(graph: str | None, known: tuple[str, ...]) -> str:
+    """Returns the name of the graph that is meant, of those that a file of sensors has."""
+    if not known:
+        raise InputError("--graph names a graph of a file of sensors, and --data has none; give --adjacency")
+    if graph is None and len(known) > 1:
+        raise InputError(f"--data has the graphs {shown(', '.join(known))}; name one with --graph")
+    if graph is not None and graph not in known:
+        raise InputError(f"--graph must be one of {shown(', '.join(known))}, got {shown(graph)}")
+    return graph or known[0]
 
 
 def _to_each(distances: np.ndarray) -> np.ndarray:

@@ -88,6 +88,9 @@ class TrainSeries:
     coordinates: Path | None = None
     """Table (.csv) of the places of series: name, latitude, longitude, in degrees. They give the
     graph where there are no other weights."""
+    graph: str | None = None
+    """Name of a graph in a file of sensors that has several; it must have been built before the
+    validation part begins."""
     first_date: str | None = None
     """Date of the first row of a file of sensors that has no dates, such as PEMS08.npz."""
     minutes: float | None = None
@@ -120,7 +123,7 @@ class TrainSeries:
         table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, dates)
         check_methods(self.method or None, len(table.names))
         files = {name: getattr(self, name) for name in GRAPH_FILES}
-        graph = read_graph(table.names, sensors, **files)
+        graph = read_graph(table.names, sensors, graph=self.graph, **files)
         problem = self.problem(table, graph)
         methods = chosen_methods(self.method or None, problem)
         arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)
