@@ -94,6 +94,7 @@ run = jaxcast.fit(
     optimizer=jaxcast.training.make_optimizer(3e-3, clip_norm=5.0),
     num_epochs=10,
     batch_size=32,
+    with_key=True,  # a key at each step, for dropout
     validation=held_out,
     curriculum=jaxcast.training.Curriculum(every=3),
 )

@@ -118,5 +118,5 @@ from jaxcast.series.tables import series_table as series_table
 from jaxcast.series.window_forecaster import WindowForecaster as WindowForecaster
 from jaxcast.series.window_forecaster import WindowSignature as WindowSignature
 from jaxcast.series.window_loss import WindowLoss as WindowLoss
-from jaxcast.series.window_network import Known as Known
+from jaxcast.series.window_network import KnownInputs as KnownInputs
 from jaxcast.series.window_network import WindowNetwork as WindowNetwork

@@ -13,7 +13,7 @@ from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.stack import LAYERS, Stack
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level
-from jaxcast.series.window_network import Known, WindowNetwork
+from jaxcast.series.window_network import KnownInputs, WindowNetwork
 from jaxcast.types import Info
 
 
@@ -72,7 +72,7 @@ class RegionNetwork(WindowNetwork):
         """
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns W s + b of each lead and region.
 

@@ -35,7 +35,7 @@ N = TypeVar("N", bound="WindowNetwork")
 Start = Literal["newest", "mean"]
 
 
-class Known(NamedTuple):
+class KnownInputs(NamedTuple):
     """What a network knows besides its history.
 
     Args:
@@ -45,7 +45,7 @@ class Known(NamedTuple):
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
-        >>> known = jaxcast.series.Known(None, jnp.asarray([22, 23, 24]))
+        >>> known = jaxcast.series.KnownInputs(None, jnp.asarray([22, 23, 24]))
         >>> (known.slots % 24).tolist()
         [22, 23, 0]
     """
@@ -152,7 +152,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
 
     @abstractmethod
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns forecasts in standardised units, relative to `start`.
 
@@ -238,15 +238,15 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             raise InputError(f"expected histories of {self.lags[0] + 1} steps or more, got {size}")
         return history[..., size - 1 - np.asarray(self.lags), :, :]
 
-    def _known(self, covariates: Any, history: Array) -> Known:
+    def _known(self, covariates: Any, history: Array) -> KnownInputs:
         if not self.num_covariates:
-            return Known(None, None)
+            return KnownInputs(None, None)
         covariates = covariates_to_regions(covariates, history[..., 0], self.num_covariates)
         if not self.slots_per_day:
-            return Known(covariates, None)
+            return KnownInputs(covariates, None)
         newest = jnp.round(covariates[..., 0, 0]).astype(int)
         slots = (newest[..., None] - jnp.asarray(self.lags)) % (7 * self.slots_per_day)
-        return Known(covariates[..., 1:] if self.num_known else None, slots)
+        return KnownInputs(covariates[..., 1:] if self.num_known else None, slots)
 
     def _in_units(
         self, values: Float[Array, "*batch time region feature"], means: Array, stds: Array

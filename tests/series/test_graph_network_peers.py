@@ -69,7 +69,7 @@ def check(ours, peer):
     xs = torch.tensor(INPUTS, requires_grad=True)
     outputs = peer(xs)
     (outputs**2).sum().backward()
-    known = jaxcast.series.Known(None, None)
+    known = jaxcast.series.KnownInputs(None, None)
     steps = lambda xs: ours.steps(xs, known, None)[0][..., 0]  # noqa: E731
     found, pull = jax.vjp(steps, jnp.asarray(INPUTS))
     np.testing.assert_allclose(found, outputs.detach().numpy(), atol=1e-10)

@@ -22,7 +22,7 @@ GRAPHS = np.asarray(
 )
 VALUES = RNG.normal(size=(30, NUM_NODES)).cumsum(0)
 SAMPLES = jaxcast.series.series_windows(VALUES, history_size=6, leads=(1, 2))
-NOTHING = jaxcast.series.Known(None, None)
+NOTHING = jaxcast.series.KnownInputs(None, None)
 CLASSES = {
     "stgcn": jaxcast.series.STGCN,
     "st_mgcn": jaxcast.series.STMGCN,

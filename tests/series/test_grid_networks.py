@@ -10,7 +10,7 @@ import scipy.signal
 import jaxcast
 from jaxcast import InputError
 from jaxcast.nn.grid_convolution import GridConvolution, _convolution, _of_copies
-from jaxcast.series import Known, demand_similarity_graph
+from jaxcast.series import KnownInputs, demand_similarity_graph
 
 ROWS, COLUMNS, STEPS = 3, 4, 6
 CELLS = ROWS * COLUMNS
@@ -94,7 +94,7 @@ def test_st_resnet_is_its_equations(fusion):
     hidden = relu(external @ np.asarray(first.kernel[...]) + np.asarray(first.bias[...]))
     fused = fused + np.einsum("brh,rhn->brn", hidden, np.asarray(model.external.second[...]))
     found = jax.jit(
-        lambda xs: model.steps(jnp.asarray(xs), Known(jnp.asarray(covariates), jnp.asarray(slots)), None)[0]
+        lambda xs: model.steps(jnp.asarray(xs), KnownInputs(jnp.asarray(covariates), jnp.asarray(slots)), None)[0]
     )(xs)
     np.testing.assert_allclose(found[..., 0], np.moveaxis(fused, 2, 1), atol=1e-10)
 
@@ -128,7 +128,7 @@ def test_dmvst_net_forecasts_a_cell_from_its_patch():
     np.testing.assert_allclose(scaled @ vectors, vectors * eigenvalues, atol=1e-6)
     np.testing.assert_allclose((vectors**2).mean(0), 1)
     expected = linear(model.read_out, np.concatenate([h, relu(linear(model.semantic, vectors[12]))]))
-    found = jax.jit(lambda xs: model.steps(jnp.asarray(xs), Known(None, None), None)[0])(xs)
+    found = jax.jit(lambda xs: model.steps(jnp.asarray(xs), KnownInputs(None, None), None)[0])(xs)
     np.testing.assert_allclose(found[0, :, 12, 0], expected, atol=1e-10)
 
 

@@ -10,7 +10,7 @@ import scipy.signal
 import jaxcast
 from jaxcast import InputError
 from jaxcast.nn.grid_convolution import GridConvolution
-from jaxcast.series import Known
+from jaxcast.series import KnownInputs
 from jaxcast.series.od.mrstn import haar_wavelets, repeated
 
 ZONES, STEPS = 4, 3
@@ -70,7 +70,7 @@ def remembered(memory, zs):
 
 
 def found(model, xs):
-    output, info = jax.jit(lambda xs: model.steps(xs, Known(None, None), None))(jnp.asarray(xs))
+    output, info = jax.jit(lambda xs: model.steps(xs, KnownInputs(None, None), None))(jnp.asarray(xs))
     return output[..., 0], info
 
 

@@ -18,7 +18,7 @@ from jaxcast.series.graph_networks.d2stgnn_graphs import DynamicGraphs, static_g
 from jaxcast.series.graph_networks.d2stgnn_layers import DecoupleLayer, EstimationGate, Readout, Settings
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start
+from jaxcast.series.window_network import KnownInputs, Start
 from jaxcast.types import Info
 
 DAYS = 7
@@ -239,7 +239,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         return self.choices._asdict()
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         batch = inputs.shape[:-3]
         inputs = jnp.swapaxes(inputs.reshape(-1, *inputs.shape[-3:]), 1, 2).astype(self.dtype)

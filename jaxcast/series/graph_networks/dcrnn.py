@@ -17,7 +17,7 @@ from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, with_calendar, with_covariates
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start
+from jaxcast.series.window_network import KnownInputs, Start
 from jaxcast.types import Info
 
 
@@ -120,7 +120,7 @@ class DCRNN(GraphNetwork, name="dcrnn"):
         )
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         del key
         supports = both_transitions(self.graphs[...]).astype(self.dtype)

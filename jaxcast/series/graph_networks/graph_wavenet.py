@@ -26,7 +26,7 @@ from jaxcast.series.graph_networks.inputs import (
 from jaxcast.series.graph_networks.stgcn_layers import over_nodes
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start
+from jaxcast.series.window_network import KnownInputs, Start
 from jaxcast.types import Info
 
 
@@ -151,7 +151,7 @@ class GraphWaveNet(GraphNetwork, name="graph_wavenet"):
         return 1 + self.num_blocks * sum(self.dilations)
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region number"], Info]:
         inputs = with_calendar(inputs, known.slots, self.slots_per_day).astype(self.dtype)
         values = self.enter(jnp.moveaxis(self._seen(inputs), -2, 0))

@@ -18,7 +18,7 @@ from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, by_lead, with_calendar, with_covariates
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start
+from jaxcast.series.window_network import KnownInputs, Start
 from jaxcast.types import Info
 
 Aggregation = Literal["sum", "mean", "max"]
@@ -138,7 +138,7 @@ class STMGCN(GraphNetwork, name="st_mgcn"):
         self.laplacians = Buffer(rescaled_laplacian(self.graphs[...], largest_eigenvalue))
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region number"], Info]:
         values = inputs[..., : self.num_features].sum(-1).astype(self.dtype)
         inputs = with_calendar(inputs, known.slots, self.slots_per_day).astype(self.dtype)

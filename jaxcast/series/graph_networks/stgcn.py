@@ -24,7 +24,7 @@ from jaxcast.series.graph_networks.stgcn_layers import (
 )
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start
+from jaxcast.series.window_network import KnownInputs, Start
 from jaxcast.types import Info
 
 
@@ -143,7 +143,7 @@ class STGCN(GraphNetwork, name="stgcn"):
         self.operators = Buffer(operators_of(self.graphs[...], convolution, largest_eigenvalue))
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region number"], Info]:
         inputs = with_calendar(inputs, known.slots, self.slots_per_day).astype(self.dtype)
         values, operators = jnp.moveaxis(inputs, -2, 0), self.operators[...]

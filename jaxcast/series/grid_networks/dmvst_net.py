@@ -21,7 +21,7 @@ from jaxcast.series.graphs.demand import laplacian_embedding
 from jaxcast.series.grid_networks.grid import columns_of
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start
+from jaxcast.series.window_network import KnownInputs, Start
 from jaxcast.types import Info
 
 
@@ -153,7 +153,7 @@ class DMVSTNet(GraphNetwork, name="dmvst_net"):
         }
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns forecasts in standardised units, see `WindowNetwork`.
 

@@ -19,7 +19,7 @@ from jaxcast.series.graph_networks.inputs import by_lead
 from jaxcast.series.grid_networks.grid import columns_of
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start, WindowNetwork
+from jaxcast.series.window_network import KnownInputs, Start, WindowNetwork
 from jaxcast.types import Info
 
 Fusion = Literal["maps", "scalars"]
@@ -142,7 +142,7 @@ class STResNet(WindowNetwork, name="st_resnet"):
         }
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns forecasts in standardised units, see `WindowNetwork`.
 
@@ -195,7 +195,7 @@ class _External(nnx.Module):
         shape = (network.num_regions, EXTERNAL_SIZE, size)
         self.second = nnx.Param(jax.random.normal(of_second, shape, dtype) / math.sqrt(EXTERNAL_SIZE))
 
-    def __call__(self, known: Known, shape: tuple[int, ...]) -> Array:
+    def __call__(self, known: KnownInputs, shape: tuple[int, ...]) -> Array:
         """Returns its maps, (*batch, region, number), for (*batch, region)."""
         numbers = []
         if known.covariates is not None:

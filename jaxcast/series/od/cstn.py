@@ -23,7 +23,7 @@ from jaxcast.series.od.convolutional_lstm import ConvolutionalLSTM
 from jaxcast.series.od.layers import linear
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start, WindowNetwork
+from jaxcast.series.window_network import KnownInputs, Start, WindowNetwork
 from jaxcast.types import Info
 
 Convolution = GridConvolution | DiffusionConvolution
@@ -143,7 +143,7 @@ class CSTN(WindowNetwork, name="cstn"):
         return self.window_settings | {"rows": self.rows, "hidden_size": self.hidden_size}
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns forecasts in standardised units, see `WindowNetwork`.
 

@@ -22,7 +22,7 @@ from jaxcast.series.od.usual_flows import slot_means
 from jaxcast.series.samples import SeriesWindows, learned_from
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_loss import WindowLoss
-from jaxcast.series.window_network import Known, Start, WindowNetwork
+from jaxcast.series.window_network import KnownInputs, Start, WindowNetwork
 from jaxcast.types import Info
 
 CALENDAR_SIZE = 8
@@ -143,7 +143,7 @@ class GEML(WindowNetwork, name="geml"):
         return len(self.lags) - (int(np.flatnonzero(gaps)[-1]) + 1 if gaps.any() else 0)
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns standardised trips, and both margins.
 
@@ -179,7 +179,9 @@ class GEML(WindowNetwork, name="geml"):
         mean, std = (jnp.stack([a.sum(1), a.sum(0)], -1) for a in (mean + std * self.own_means[...], std))
         return mean, std
 
-    def _states(self, trips: Float[Array, "sample time cell cell"], known: Known) -> Float[Array, "sample cell size"]:
+    def _states(
+        self, trips: Float[Array, "sample time cell cell"], known: KnownInputs
+    ) -> Float[Array, "sample cell size"]:
         features = jnp.concatenate([trips, jnp.swapaxes(trips, 2, 3)], -1)
         own, near, linked = jnp.split(self.embedding(features), 3, -1)
         geographic, semantic = self.graphs[...]

@@ -17,7 +17,7 @@ from jaxcast.series.od.convolutional_lstm import ConvolutionalLSTM
 from jaxcast.series.od.layers import TwoLayers, linear
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
-from jaxcast.series.window_network import Known, Start, WindowNetwork
+from jaxcast.series.window_network import KnownInputs, Start, WindowNetwork
 from jaxcast.types import Info
 
 NUM_CONVOLUTIONS = 3
@@ -117,7 +117,7 @@ class MRSTN(WindowNetwork, name="mrstn"):
         return self.window_settings | {"num_filters": self.num_filters, "hidden_size": self.hidden_size}
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns forecasts in standardised units, see `WindowNetwork`.
 

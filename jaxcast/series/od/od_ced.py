@@ -20,7 +20,7 @@ from jaxcast.series.od.supercells import SupercellEncoder
 from jaxcast.series.od.usual_flows import UsualFlows, slot_means
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level
-from jaxcast.series.window_network import Known, WindowNetwork
+from jaxcast.series.window_network import KnownInputs, WindowNetwork
 from jaxcast.types import Info
 
 CALENDAR_SIZE = 8
@@ -170,7 +170,7 @@ class ODCED(WindowNetwork, name="od_ced"):
         }
 
     def steps(
-        self, inputs: Float[Array, "*batch time region feature"], known: Known, key: Any
+        self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs, key: Any
     ) -> tuple[Float[Array, "*batch lead region output"], Info]:
         """Returns standardised trips, relative to the mean of all pairs.
 
@@ -194,7 +194,7 @@ class ODCED(WindowNetwork, name="od_ced"):
         attention, supercells = (a.reshape(*batch, *a.shape[1:]) for a in (attention, supercells))
         return outputs, {"head_weights": attention, "supercell_flows": supercells}
 
-    def _flows(self, inputs: Float[Array, "*batch time region feature"], known: Known) -> Flows:
+    def _flows(self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs) -> Flows:
         """Returns recent and usual trips, of one axis of samples."""
         matrix = (-1, self.num_cells, self.num_cells)
         mean, std = self.mean[...][0], self.std[...][0]
