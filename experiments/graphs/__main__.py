@@ -18,6 +18,7 @@ from experiments.graphs.networks import RECIPES
 from experiments.graphs.scoring import compare, make_rows, published_rows, table, where_errors_sit
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
+from jaxcast.pytrees import fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Config(Settings):
     """Most passes of the published networks; their own numbers are in networks.py."""
     methods: tuple[str, ...] = tuple(name for name in METHODS if name not in RECIPES)
     """Methods to run."""
+    counts: str = ""
+    """Fingerprint of the counts of --data, for the record; the run finds it."""
 
 
 PRESETS = {
@@ -64,15 +67,20 @@ def main(config: Config) -> None:
     check_names("data set", config.sets, READERS)
     if config.data is not None:
         config = dataclasses.replace(config, data=find_folder(config.data, "ev_beijing", PAGE))
+    each, label = problems(config), str(config.preset)
+    if config.data is not None:
+        own = next(each)
+        each, label = iter([own]), f"{own.name}-{config.preset}"
+        config = dataclasses.replace(config, counts=fingerprint((own.values, own.graphs, own.places)))
     pictures = ("errors.png", "forecasts.png", "graph.png")
-    folder = open_folder(
-        config, f"runs/graphs-{config.preset}", pictures, leave_out=("out", "overwrite", "data", "methods")
-    )
+    folder = open_folder(config, f"runs/graphs-{label}", pictures, leave_out=("out", "overwrite", "data", "methods"))
     results: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
     places: dict[str, Any] = {}
     shown: dict[str, dict[str, Arrays]] = {}
-    for problem in problems(config):
+    for problem in each:
+        for note in problem.notes:
+            console.print(note, highlight=False)
         found: dict[str, list[Arrays]] = {}
         for name in (name for name in METHODS if name in config.methods):
             method = METHODS[name]

@@ -10,7 +10,9 @@ from jaxtyping import Float, Int
 
 from experiments.datasets import find_folder
 from jaxcast import InputError
-from jaxcast.errors import shown
+from jaxcast.checks import check_number, check_whole
+from jaxcast.errors import counted, shown
+from jaxcast.series import read_sensors
 
 PAGE = "experiments/graphs/README.md"
 SHORT = "_12h"
@@ -37,6 +39,7 @@ class Problem:
         is_short: whether only the last 12 steps are seen.
         num_unused: rows at the end that no target lies in.
         published: rows of which only the errors are known.
+        notes: what is missing or left out, in words.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Problem:
     is_short: bool = False
     num_unused: int = 0
     published: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def truth(self, newest: Int[np.ndarray, " sample"]) -> Float[np.ndarray, "sample lead series"]:
         """Returns the values at all leads, NaN beyond the end."""
@@ -192,26 +196,27 @@ def read_counts(folder: Path, *, slots_per_day: int, train_share: float, num_lea
     files = sorted(folder.glob("*.npz"))
     if len(files) != 1:
         raise InputError(f"expected one .npz file in {shown(folder)}, got {len(files)}")
-    arrays = _arrays(folder, files[0].name)
-    if "counts" not in arrays or arrays["counts"].ndim != 2:
-        raise InputError(f"expected counts (time, node) in {shown(files[0].name)}, got {shown(', '.join(arrays))}")
-    if arrays["counts"].dtype.kind not in "iufb":
-        raise InputError(f"counts in {shown(files[0].name)} must be numbers, got {arrays['counts'].dtype}")
-    for name, array in arrays.items():
-        own = ("latitude", "longitude")
-        num_nodes = arrays["counts"].shape[1]
-        wanted = (num_nodes,) if name in own else (num_nodes, num_nodes) if name.startswith("graph_") else array.shape
-        if array.shape != wanted:
-            raise InputError(
-                f"{name} in {shown(files[0].name)} must be of shape {wanted} for {num_nodes} nodes, got {array.shape}"
-            )
-    return next_steps(folder.resolve().name, arrays, slots_per_day, train_share, num_leads)
+    data = read_sensors(files[0], key="counts")
+    if data.values.ndim != 2:
+        raise InputError(f"expected counts (time, node) in {shown(files[0].name)}, got shape {data.values.shape}")
+    arrays: dict[str, Any] = {"counts": data.values} | {f"graph_{name}": graph for name, graph in data.graphs.items()}
+    if data.latitude is not None and data.longitude is not None:
+        arrays |= {"latitude": data.latitude, "longitude": data.longitude}
+    problem = next_steps(folder.resolve().name, arrays, slots_per_day, train_share, num_leads)
+    left_out = data.values.shape[1] - problem.values.shape[1]
+    notes = data.notes
+    if left_out:
+        notes += (f"{counted(left_out, 'node')} left out of forecasts and scores: constant in the training part",)
+    return dataclasses.replace(problem, notes=notes)
 
 
 def next_steps(
     name: str, arrays: dict[str, np.ndarray], slots_per_day: int, train_share: float, num_leads: int
 ) -> Problem:
     """Makes a problem of the protocol of UCTB: all windows after the training part."""
+    check_whole("slots_per_day", slots_per_day)
+    check_whole("leads", num_leads)
+    check_number("train_share", train_share, above=0, most=1)
     counts = arrays["counts"].astype(float)
     stop = int(train_share * len(counts))
     if stop < 3 * slots_per_day or len(counts) - stop < num_leads:

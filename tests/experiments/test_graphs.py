@@ -7,7 +7,7 @@ import pytest
 
 import jaxcast
 from experiments.graphs import page
-from experiments.graphs.__main__ import PRESETS, problems
+from experiments.graphs.__main__ import PRESETS, main, problems
 from experiments.graphs.data import make_counts, next_steps, read_counts
 from experiments.graphs.methods import METHODS, last_value, on_changing, same_slot, slot_mean
 from experiments.graphs.scoring import compare, make_rows, published_rows, where_errors_sit
@@ -107,22 +107,59 @@ def test_any_folder_of_counts_is_read(tmp_path, problem):
     assert graphs_of(read).shape == (2, 5, 5)
     config = dataclasses.replace(PRESETS["quick"], data=tmp_path, slots_per_day=18)
     assert next(problems(config)).name == tmp_path.name
+    assert read.notes == ("1 node left out of forecasts and scores: constant in the training part",)
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({}, "expected counts"),
+        ({}, "no array 'counts'"),
         ({"counts": np.ones((500, 2))}, "counts that change"),
         ({"counts": np.random.default_rng(0).random((60, 2))}, "three days or more"),
-        ({"counts": np.random.default_rng(0).random((500, 2)), "graph_a": np.ones((3, 3))}, "graph_a in .* of shape"),
-        ({"counts": np.asarray([["a"] * 2] * 500)}, "must be numbers"),
+        (
+            {"counts": np.random.default_rng(0).random((500, 2)), "graph_a": np.ones((3, 3))},
+            r"shape \(2, 2\) in 'graph_a'",
+        ),
+        ({"counts": np.asarray([["a"] * 2] * 500)}, "expected numbers"),
+        ({"counts": np.full((500, 2), np.inf)}, "expected numbers of at most"),
+        ({"counts": np.random.default_rng(0).random((500, 2)), "graph_a": -np.ones((2, 2))}, "not negative"),
+        ({"counts": np.random.default_rng(0).random((500, 2)), "graph_a": np.full((2, 2), np.nan)}, "finite weights"),
+        ({"counts": np.random.default_rng(0).random((500, 2)), "weather": np.ones((3, 1))}, "weather"),
     ],
 )
 def test_bad_folders_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "counts.npz", **arrays)
     with pytest.raises(jaxcast.InputError, match=message):
         read_counts(tmp_path, slots_per_day=24, train_share=0.9, num_leads=1)
+
+
+def test_a_broken_file_is_refused(tmp_path):
+    (tmp_path / "counts.npz").write_bytes(b"PK")
+    with pytest.raises(jaxcast.InputError, match="not a whole"):
+        read_counts(tmp_path, slots_per_day=24, train_share=0.9, num_leads=1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"slots_per_day": 0}, {"train_share": float("nan")}, {"train_share": 1.5}, {"num_leads": 0}]
+)
+def test_settings_out_of_range_are_refused(tmp_path, wrong):
+    np.savez(tmp_path / "counts.npz", counts=np.random.default_rng(0).random((500, 2)))
+    settings = {"slots_per_day": 24, "train_share": 0.9, "num_leads": 1} | wrong
+    with pytest.raises(jaxcast.InputError, match="must be"):
+        read_counts(tmp_path, **settings)
+
+
+def test_forecasts_of_other_counts_are_not_taken_for_these(tmp_path):
+    folder = tmp_path / "metro"
+    folder.mkdir()
+    config = dataclasses.replace(PRESETS["quick"], data=folder, out=tmp_path / "out", methods=("last value",))
+    for seed in (0, 1):
+        np.savez(folder / "counts.npz", counts=np.random.default_rng(seed).poisson(4.0, (240, 3)))
+        if seed:
+            with pytest.raises(jaxcast.InputError, match=r"other settings.*counts"):
+                main(config)
+        else:
+            main(config)
 
 
 def test_places_and_days_decide_the_graph_and_the_lags():

@@ -51,6 +51,9 @@ def test_ways_that_do_not_exist_have_no_weight_and_no_part_in_the_width():
     ):
         assert not found.any()
     assert (off_diagonal(series.graph_from_distances(np.zeros((3, 3)))) == 1).all()
+    for apart in (0.3, 500.0):  # all equal, as between two nodes
+        equal = series.graph_from_distances(apart * (1 - np.eye(3)))
+        np.testing.assert_allclose(off_diagonal(equal), np.exp(-1))
 
 
 @pytest.mark.parametrize("either", [False, True])

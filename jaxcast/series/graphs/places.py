@@ -29,7 +29,7 @@ def graph_from_distances(
         distances: d_ij from node j to node i, in any unit; infinite where there is no way.
         within: if given, A_ij = 1 where d_ij is below it, and 0 elsewhere.
         width: of the kernel; by default the standard deviation of the finite distances between
-            different nodes.
+            different nodes, or their mean where all are equal.
         least: the smallest weight that is kept.
 
     Returns:
@@ -61,7 +61,9 @@ def graph_from_distances(
         return ((found < within) & others).astype(float)
     check_number("least", least, least=0, most=1)
     if width is None:
-        width = float(np.std(found[others & np.isfinite(found)] if np.isfinite(found[others]).any() else [1.0])) or 1.0
+        finite = found[others & np.isfinite(found)]
+        mean, spread = (float(finite.mean()), float(finite.std())) if finite.size else (0.0, 0.0)
+        width = (spread if spread > 1e-9 * mean else mean) or 1.0
     check_number("width", width, above=0)
     weights = np.exp(-((found / width) ** 2))
     return np.where(others & (weights >= least), weights, 0.0)
