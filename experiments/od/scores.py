@@ -14,7 +14,7 @@ from experiments.od.data import Setup
 
 FORMS = ("mean", "median")
 SCORES = ("rmse", "rmse_positive", "mae", "wmape", "cpc")
-NUM_GROUPS, NUM_BINS, LEAST_BIN = 8, 200, 100
+NUM_GROUPS, NUM_BINS, LEAST_BIN, LEAST_GROUP = 8, 200, 100, 1000
 JAPAN = {
     "GEML": (0.400797, 0.280601),
     "CSTN": (0.400962, 0.285691),
@@ -36,6 +36,8 @@ def both_forms(setup: Setup, valid: np.ndarray, test: np.ndarray) -> dict[str, n
     forecasts of a group are cut into bins of equal numbers, and the median of the truth in a bin,
     which may not fall from bin to bin, is the forecast there. Between bins it is interpolated.
 
+    A group of fewer values than LEAST_GROUP joins that of the next smaller pairs.
+
     Args:
         setup: the data.
         valid: forecasts of the validation part.
@@ -45,6 +47,10 @@ def both_forms(setup: Setup, valid: np.ndarray, test: np.ndarray) -> dict[str, n
     share = np.cumsum(np.sqrt(setup.levels[order]))
     groups = np.empty(len(order), int)
     groups[order] = np.minimum(NUM_GROUPS * share / max(share[-1], 1e-9), NUM_GROUPS - 1)
+    per_pair = valid.shape[0] * valid.shape[1]
+    for group in range(NUM_GROUPS - 1, 0, -1):  # few values have no medians: they join the next smaller pairs
+        if (own := groups == group).sum() * per_pair < LEAST_GROUP:
+            groups[own] = group - 1
     median = np.zeros_like(test)
     for group in np.unique(groups):
         own = groups == group

@@ -132,6 +132,16 @@ def test_the_median_form_is_the_median_of_what_came_after_such_forecasts():
     assert forms["median"][3, 0, 0] > 4
 
 
+def test_the_median_form_of_few_windows_follows_the_mean():
+    setup = Setup.of(SMOKE, made(Protocol(slots_per_day=8), 8 * 42))
+    rng = np.random.default_rng(0)
+    mean = rng.uniform(0.2, 4.0, (220, 1, setup.num_zones**2)).astype(np.float32)
+    valid, test = mean[:120], mean[120:]
+    setup.truths["valid"], truth = rng.poisson(valid).astype(np.float32), rng.poisson(test)
+    forms = scores.both_forms(setup, valid, test)
+    assert np.abs(forms["median"] - truth).mean() < 1.1 * np.abs(test - truth).mean()
+
+
 def test_rows_hold_every_score_and_published_ones_no_more_than_is_known():
     setup = Setup.of(SMOKE, dataclasses.replace(made(JAPAN, 425), name="japan_od"))
     off = setup.truths["test"] + np.arange(7, dtype=np.float32)[:, None]
