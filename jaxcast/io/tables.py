@@ -69,11 +69,12 @@ class Columns(NamedTuple):
     numbers: dict[str, np.ndarray]
 
 
-def read_columns(path: Path) -> Columns:
+def read_columns(path: Path, *, has_index: bool = False) -> Columns:
     """Reads the columns of a table.
 
     Args:
         path: a .csv or .parquet.
+        has_index: whether the first column of a .csv may have no name, as pandas writes an index.
 
     Returns:
         Its columns, which hold at least one row.
@@ -89,20 +90,20 @@ def read_columns(path: Path) -> Columns:
         is_file = False
     if not is_file:
         raise InputError(f"there is no table {shown(path)}; give a .csv or .parquet")
-    columns = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
+    columns = _read_csv(path, has_index) if path.suffix == ".csv" else _read_parquet(path)
     if not columns.by_name or not len(next(iter(columns.by_name.values()))):
         raise InputError(f"{shown(path)} holds no rows; give a header and a row for each date")
     return columns
 
 
-def _read_csv(path: Path) -> Columns:
+def _read_csv(path: Path, has_index: bool) -> Columns:
     table = list(_lines(path, _text(path)))
     while table and not table[-1]:
         table.pop()
     if not table:
         return Columns({}, str, {})
     header, *rows = table
-    header = _header(header, path)
+    header = _header(header, path, has_index)
     if len(header) == 1:
         _check_separator(header[0], path)
     for i, row in enumerate(rows):
@@ -156,9 +157,9 @@ def _lines(path: Path, text: str) -> Any:
         yield row
 
 
-def _header(header: list[str], path: Path) -> list[str]:
+def _header(header: list[str], path: Path, has_index: bool = False) -> list[str]:
     header = [name.strip() for name in header]
-    if len(set(header)) < len(header) or "" in header:
+    if len(set(header)) < len(header) or "" in header[int(has_index) :]:
         raise InputError(
             f"{shown(path)}: expected a different name for each column, got {shown(', '.join(header))}; name each"
         )

@@ -131,12 +131,20 @@ def test_a_grid_is_read_with_channels_last_or_second_from_numpy_or_hdf5(tmp_path
         np.testing.assert_array_equal(grid.nodes[:, grid.names.index("1,2")], values[:, 1, 2])
 
 
+def test_an_adjacency_with_the_index_of_pandas_is_read(tmp_path):
+    file = tmp_path / "adjacency.csv"
+    file.write_text(",a,c\na,0,2\nc,3,0\n")
+    assert read_adjacency(file, ("c", "a")).tolist() == [[0, 3], [2, 0]]
+
+
 def broken(path):
     """Every fault: the call, and what its message must say."""
     pickled = archive(path, "pickled.npz", counts=COUNTS, graph_road=np.asarray([[None]]))
     np.save(path / "objects.npy", np.asarray([None]))
     distances, table = path / "distances.csv", path / "adjacency.csv"
+    signed = path / "signed.csv"
     table.write_text("a,c\n1,2\n3,4\n")
+    signed.write_text("a,c\n1,-2\n3,4\n")
     (path / "adj_mx.pkl").write_bytes(b"")
     (path / "whole.npz").write_bytes(archive(path, "x.npz", counts=COUNTS).read_bytes()[:-40])
     np.save(path / "adjacency.npy", -np.ones((2, 2)))
@@ -183,6 +191,7 @@ def broken(path):
         "columns": (lambda: read_distances(unnamed, ids), "from, to and cost, got from, to, speed"),
         "adjacency of others": (lambda: read_adjacency(table, ("a", "b")), "it lacks b; it also has c"),
         "adjacency negative": (lambda: read_adjacency(path / "adjacency.npy", ("a", "b")), "not negative, got -1"),
+        "adjacency negative, a table": (lambda: read_adjacency(signed, ("a", "c")), "got -2 between 'a' and 'c'"),
         "negative trips": (
             lambda: read_od(archive(path, od=-np.eye(3)[None])), "got -1 at time 0 from zone 0 to zone 0"
         ),

@@ -14,7 +14,7 @@ from jaxcast.plotting.graphs import plot_graph
 from jaxcast.series.files.graphs import read_coordinates
 from jaxcast.series.model import SeriesForecast
 
-KINDS = {"graph": "learned graph", "weights": "attention between series", "graphs": "given graph"}
+KINDS = {"graph": "learned graph", "weights": "attention between series", "graphs": "graph"}
 
 
 def check_weights(found: SeriesForecast, option: str, method: str) -> None:
@@ -64,7 +64,7 @@ def draw_graph(path: Path, found: SeriesForecast, coordinates: Path | None, meth
         places = {"latitude": latitude, "longitude": longitude}
     figure = figure_of(width=7.0, height=6.0)
     ax = plot_graph(figure.subplots(), graph, names=found.names, **places)
-    ax.set_title(f"{kind} of {method}, forecast from {found.origin}", fontsize=10)
+    ax.set_title(f"{kind.capitalize()} of {method}, forecast from {found.origin}", fontsize=10)
     save_figure(path, figure)
 
 
@@ -72,7 +72,9 @@ def _graph_of(info: Mapping[str, Any], num_series: int, method: str) -> tuple[st
     for name, kind in KINDS.items():
         array = np.asarray(info.get(name, 0.0))
         if array.shape[-2:] == (num_series, num_series):
-            return kind.capitalize(), array.reshape(-1, num_series, num_series).mean(0)
+            each = array.reshape(-1, num_series, num_series)
+            several = name == "graphs" and len(each) > 1  # the given one, and that of correlations
+            return f"mean of {len(each)} graphs" if several else kind, each.mean(0)
     raise InputError(
         f"--plot-graph needs a forecaster with a graph or attention between series; {shown(method)} tells "
         f"{shown(', '.join(info))} only"

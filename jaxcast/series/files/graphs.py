@@ -44,7 +44,7 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
     if path.suffix == ".npy":
         check_is_file(path, "a .csv or .npy")
         return check_weights(shown(path), read_archive(path).named("array"), names)
-    columns = read_columns(path)
+    columns = read_columns(path, has_index=True)
     header = list(columns.by_name)
     if len(header) == len(names) + 1 and header[0] not in names:
         rows = [text.strip() for text in columns.by_name[header[0]]]
@@ -60,11 +60,12 @@ def read_adjacency(path: Path | str, names: Sequence[str]) -> Float[np.ndarray, 
             f"{shown(_listed('it lacks', missing))}{shown(_listed('it also has', unknown))}give one column for each"
         )
     closeness = np.stack([numbers_of(columns, name) for name in header], 1)
-    if closeness.shape[0] != closeness.shape[1] or not (closeness >= 0).all():
+    if closeness.shape[0] != closeness.shape[1]:
         raise InputError(
             f"{shown(path)}: expected {len(names)} rows of numbers that are not negative, got {closeness.shape[0]}; "
             "fix it"
         )
+    closeness = check_weights(shown(path), closeness, header)
     order = [header.index(name) for name in names]
     return closeness[np.ix_(order, order)]
 
