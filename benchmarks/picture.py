@@ -16,6 +16,8 @@ QUESTIONS = {
     "rollout": "closed loop",
     "training": "training of attention",
     "recurrent": "LSTM and GRU",
+    "d2stgnn": "D2STGNN",
+    "graph_networks": "networks on graphs",
 }
 
 
