@@ -191,7 +191,7 @@ def read_set(name: str) -> Problem:
 def read_counts(folder: Path, *, slots_per_day: int, train_share: float, num_leads: int) -> Problem:
     """Reads any data set of the form of ev_beijing: a folder with one .npz of counts.
 
-    Series that never change in the training part are left out.
+    Series of which nothing is known in the training part are left out.
     """
     files = sorted(folder.glob("*.npz"))
     if len(files) != 1:
@@ -206,7 +206,7 @@ def read_counts(folder: Path, *, slots_per_day: int, train_share: float, num_lea
     left_out = data.values.shape[1] - problem.values.shape[1]
     notes = data.notes
     if left_out:
-        notes += (f"{counted(left_out, 'node')} left out of forecasts and scores: constant in the training part",)
+        notes += (f"{counted(left_out, 'node')} left out of forecasts and scores: unknown in the training part",)
     return dataclasses.replace(problem, notes=notes)
 
 
@@ -224,10 +224,9 @@ def next_steps(
             f"expected a training part of three days or more and a test part of at least {num_leads} steps, got "
             f"{stop} and {len(counts) - stop} steps at {slots_per_day} a day; change --train-share or --slots-per-day"
         )
-    with np.errstate(invalid="ignore"):
-        spread = np.nanmax(counts[:stop], 0, initial=-np.inf) - np.nanmin(counts[:stop], 0, initial=np.inf)
-    kept = np.flatnonzero(spread > 0)
-    if not len(kept):
+    kept = np.flatnonzero(np.isfinite(counts[:stop]).any(0))
+    known = np.where(np.isfinite(counts[:stop]), counts[:stop], np.nan)[:, kept]
+    if not (np.nanmax(known, 0, initial=-np.inf) > np.nanmin(known, 0, initial=np.inf)).any():
         raise InputError("expected counts that change in the training part, got none")
     has_places = {"latitude", "longitude"} <= arrays.keys()
     graphs = {key.removeprefix("graph_"): arrays[key][np.ix_(kept, kept)] for key in arrays if key.startswith("graph_")}

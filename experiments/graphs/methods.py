@@ -265,7 +265,7 @@ METHODS: dict[str, Method] = {
     "D2STGNN, reduced": Method(on_changing(partial(_network, "D2STGNN, reduced")), True, ("los_loop", "generated")),
     "ST-ResNet": Method(partial(grids.forecasts, "ST-ResNet"), True, ("jonas_nyc",)),
     "DMVST-Net": Method(partial(grids.forecasts, "DMVST-Net"), True, ("jonas_nyc",)),
-    "seasonal ridge": Method(partial(own, "regression")),
-    "seasonal ridge and a network": Method(partial(own, "one"), draws=True),
-    "seasonal ridge and networks": Method(partial(own, "all")),
+    "seasonal ridge": Method(on_changing(partial(own, "regression"))),
+    "seasonal ridge and a network": Method(on_changing(partial(own, "one")), draws=True),
+    "seasonal ridge and networks": Method(on_changing(partial(own, "all"))),
 }

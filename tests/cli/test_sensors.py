@@ -44,6 +44,11 @@ def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys)
     assert "2 values missing" in printed
     assert "3 series, 40 dates, one every 6 hours" in printed
     assert "3 nodes" in printed
+    with (tmp_path / "distances.csv").open("a") as file:
+        file.write("9,0,1\n")
+    names = ("0", "1", "2")
+    files = {"adjacency": None, "distances": tmp_path / "distances.csv", "coordinates": None}
+    assert read_graph(names, None, others=True, **files).adjacency.shape == (3, 3)
     weights = jaxcast.load_model(out).pool.forecaster.forecaster.inputs.neighbour_weights
     # Sensor 2 comes after sensor 1 and hears it; sensor 0 is too far from 2 to hear it.
     np.testing.assert_allclose(weights[:, 1], [[0, 1, 0], [1, 0, 0], [0, 1, 0]], atol=1e-12)

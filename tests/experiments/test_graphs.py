@@ -96,7 +96,7 @@ def test_series_that_never_change_stay_as_they_are(problem):
 def test_any_folder_of_counts_is_read(tmp_path, problem):
     graph = np.eye(6)[::-1]
     counts = problem.values.copy()
-    counts[:, 5] = 3
+    counts[:, 4], counts[:, 5] = 3, np.nan  # one that never changes, and one of which nothing is known
     np.savez(tmp_path / "metro.npz", counts=counts, latitude=np.arange(6.0), longitude=np.zeros(6), graph_line=graph)
     read = read_counts(tmp_path, slots_per_day=18, train_share=0.8, num_leads=3)
     assert read.values.shape[1] == 5
@@ -107,7 +107,7 @@ def test_any_folder_of_counts_is_read(tmp_path, problem):
     assert graphs_of(read).shape == (2, 5, 5)
     config = dataclasses.replace(PRESETS["quick"], data=tmp_path, slots_per_day=18)
     assert next(problems(config)).name == tmp_path.name
-    assert read.notes == ("1 node left out of forecasts and scores: constant in the training part",)
+    assert read.notes[-1] == "1 node left out of forecasts and scores: unknown in the training part"
 
 
 @pytest.mark.parametrize(

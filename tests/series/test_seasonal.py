@@ -217,3 +217,18 @@ def test_windows_without_their_slots_are_refused(values, features, regression):
         regression(history[:, 1:], slots)
     with pytest.raises(jaxcast.InputError, match="seasonal features"):
         jaxcast.series.forecast_rows(jaxcast.series.LastValue((1,)), values, newest=np.asarray([3]))
+
+
+def test_a_series_that_begins_to_change_moves_others_little():
+    rng = np.random.default_rng(3)
+    usual = 6 + 3 * np.sin(2 * np.pi * np.arange(400)[:, None] / 8 + np.arange(5))
+    values = rng.poisson(usual).astype(float)
+    values[:, 4] = 0
+    features = jaxcast.series.seasonal_features(values[:360], slots_per_day=8, leads=(1,))
+    model = jaxcast.series.fit_seasonal_regression(values[:360], features=features, penalty=100.0)
+    later = values.copy()
+    later[360:, 4] = 10
+    first, second = (
+        jaxcast.series.forecast_rows(model, table, newest=np.arange(370, 399))[..., :4] for table in (values, later)
+    )
+    assert np.sqrt(np.mean((second - first) ** 2)) < 0.5 * values[:360, :4].std()

@@ -116,6 +116,7 @@ def read_graph(
     distances: Path | None,
     coordinates: Path | None,
     graph: str | None = None,
+    others: bool = False,
 ) -> SeriesGraph | None:
     """Reads the graph between series: of the file that is given, else of a file of sensors.
 
@@ -126,6 +127,7 @@ def read_graph(
         distances: a table of distances.
         coordinates: a table of places.
         graph: name of a graph in a file of sensors.
+        others: whether distances may be of other sensors too.
 
     Returns:
         The graph, None where there is none.
@@ -145,7 +147,8 @@ def read_graph(
     if adjacency is not None:
         weights, source = read_adjacency(adjacency, names), str(adjacency)
     elif distances is not None:
-        weights, source = graph_from_distances(_to_each(read_distances(distances, names))), str(distances)
+        apart = _to_each(read_distances(distances, names, others=others))
+        weights, source = graph_from_distances(apart), str(distances)
     elif graph is not None or (sensors is not None and sensors.graphs and coordinates is None):
         own = {} if sensors is None else sensors.graphs
         name = _name_of(graph, tuple(own))

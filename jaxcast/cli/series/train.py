@@ -85,6 +85,8 @@ class TrainSeries:
     mean of its neighbours. Or a matrix (.npy) in the order of the series."""
     distances: Path | None = None
     """Instead, a table (.csv) of distances between series: from, to, cost."""
+    others: bool = False
+    """Leave out lines of --distances with other sensors than those of the data, as METR-LA has."""
     coordinates: Path | None = None
     """Table (.csv) of the places of series: name, latitude, longitude, in degrees. They give the
     graph where there are no other weights."""
@@ -123,7 +125,7 @@ class TrainSeries:
         table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, dates)
         check_methods(self.method or None, len(table.names))
         files = {name: getattr(self, name) for name in GRAPH_FILES}
-        graph = read_graph(table.names, sensors, graph=self.graph, **files)
+        graph = read_graph(table.names, sensors, graph=self.graph, others=self.others, **files)
         problem = self.problem(table, graph)
         methods = chosen_methods(self.method or None, problem)
         arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)

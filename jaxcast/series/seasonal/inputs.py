@@ -20,6 +20,8 @@ MOST_RECENT = 48
 """Most steps of a day for all of a day to be seen by default."""
 HALF_LIVES = (1.0, 4.0)
 """Half-lives, in days or weeks, of the averages that are what is usual in a slot."""
+SMALLEST_UNIT = 0.02
+"""Least standard deviation of a series that changes, in means over all series."""
 LARGEST_RATIO = 6.0
 SMALLEST_RATIO = 0.1
 PSEUDO_LEVEL = 0.09
@@ -302,7 +304,9 @@ def seasonal_features(
     if num_weeks is None:
         num_weeks = min(12, num_rows // week) if num_rows > 3 * week and num_days else 0
     std = np.nan_to_num(np.nanstd(table, 0))
-    std = np.maximum(std, 0.02 * std.mean() or 1.0)
+    # A series that never changed may later: in a unit of its own it would drown the means of all.
+    typical = std.mean() or 1.0
+    std = np.where(std > 0, np.maximum(std, SMALLEST_UNIT * typical), typical)
     mean = np.nan_to_num(np.nanmean(table, 0))
     z = (table - mean) / std
     period = week if num_rows > 3 * week else slots_per_day
