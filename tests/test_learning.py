@@ -12,6 +12,8 @@ from flax import nnx
 import jaxcast
 from jaxcast.regime.emulator import _pairs
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 
 

@@ -17,6 +17,8 @@ from jaxcast.clock import after_steps, joined, split, turns
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.sampling import check_sampling
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scheduled():

@@ -12,6 +12,8 @@ from jaxcast.io.files import write_arrays
 from jaxcast.io.run_folder import RunFolder
 from tests.cli.cut_off import contents, gaps, recorded, restore
 
+pytestmark = pytest.mark.slow
+
 MINE = {
     "out.npz.partial": b"mine",
     "out.zarr.partial.txt": b"mine",

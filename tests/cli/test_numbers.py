@@ -13,6 +13,8 @@ from jaxcast.cli.pool import hidden_parameter as hidden
 from jaxcast.cli.pool.candidates import sampling_interval
 from jaxcast.cli.pool.comparison import exponent_of
 
+pytestmark = pytest.mark.slow
+
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=[28, 36, 48])"
 SETTINGS = dict(t0=5.5, dt=0.04, h=0.02, transient=2.0)

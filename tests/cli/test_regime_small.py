@@ -12,6 +12,8 @@ from jaxcast.cli.main import parse
 from jaxcast.cli.pool import regime as regimes
 from jaxcast.regime.fit import fit_and_trial
 
+pytestmark = pytest.mark.slow
+
 TRUTH = "lorenz63(rho=cosine(mean=38, amplitude=-10, period=1.577132))"
 CANDIDATES = "lorenz63(rho=[28, 38, 48])"
 

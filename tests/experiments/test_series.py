@@ -28,6 +28,8 @@ from experiments.traffic.methods import (
 )
 from jaxcast.training import TrainingOptions
 
+pytestmark = pytest.mark.slow
+
 
 def test_smape_is_the_published_formula():
     truth, forecast = np.asarray([1.0, 2.0, -4.0, 9.0]), np.asarray([2.0, 2.0, 4.0, 0.0])

@@ -6,6 +6,8 @@ import pytest
 import jaxcast
 from jaxcast.forecasters.ensemble_kalman import EnsembleCarry, rotate, transform
 
+pytestmark = pytest.mark.slow
+
 STEP = np.asarray([[0.9, 0.3], [-0.2, 0.95]])
 DRIVE = np.asarray([[0.5], [0.1]])
 AUGMENTED = np.block([[STEP, DRIVE], [np.zeros((1, 2)), np.eye(1)]])

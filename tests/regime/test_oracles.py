@@ -25,6 +25,8 @@ from jaxcast.regime.harmonics import (
 from jaxcast.regime.kalman import observe
 from jaxcast.regime.noise import Residuals, explanations
 
+pytestmark = pytest.mark.slow
+
 DT = 0.4
 DECAY = np.asarray([[-1.0, 0.3], [0.5, -0.5]])
 PUSH = np.asarray([1.0, 2.0])

@@ -19,6 +19,8 @@ from jaxcast.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.saving.tampering import contents, other_arrays, other_bytes, other_json, rewrite
 from tests.saving.test_pools import pools
 
+pytestmark = pytest.mark.slow
+
 VALUES = np.cumsum(np.random.default_rng(0).normal(size=(40, 3)), 0) + 100
 LEVELS = (0.1, 0.5, 0.9)
 

@@ -9,6 +9,8 @@ import jaxcast
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 
+pytestmark = pytest.mark.slow
+
 VALUES = jnp.asarray(np.random.default_rng(0).normal(size=(80, 3)).cumsum(0) * 0.1 + 3)
 WINDOW = 5
 

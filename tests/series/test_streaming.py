@@ -7,6 +7,8 @@ import pytest
 
 import jaxcast
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 
 
