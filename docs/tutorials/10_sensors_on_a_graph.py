@@ -16,7 +16,7 @@ rng = np.random.default_rng(0)
 hours = np.arange("2024-01-01", "2024-04-01", dtype="datetime64[h]")
 num_nodes = 12
 latitude = 48.0 + 0.02 * np.arange(num_nodes)
-longitude = 11.0 + 0.01 * np.sin(np.arange(num_nodes))
+longitude = 11.0 + 0.15 * np.sin(0.5 * np.arange(num_nodes))
 usual = 60 + 40 * np.sin(2 * np.pi * (np.arange(len(hours)) - 6) / 24)
 flow = np.zeros((len(hours), num_nodes))
 for t in range(1, len(hours)):

@@ -14,6 +14,8 @@ from jaxcast.cli.main import parse
 from jaxcast.hub.checks import find_bad_forecasts
 from jaxcast.hub.forecasts import lagged
 
+pytestmark = pytest.mark.slow
+
 LEVELS = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
 NORMAL = np.asarray([-1.96, -0.67, 0.0, 0.67, 1.96])
 SHAPE = (3, 16, 3)

@@ -9,6 +9,8 @@ import pytest
 import jaxcast
 from jaxcast.nn import GRU, LSTM
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(5)
 LENGTHS = (7, 4, 1)
 MASK = jnp.arange(7) < jnp.asarray(LENGTHS)[:, None]

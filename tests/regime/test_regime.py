@@ -17,6 +17,8 @@ from jaxcast.regime.harmonics import HarmonicSchedule, Steps, steps_of
 from jaxcast.regime.kalman import GaussianState, observe, predict, root_of
 from jaxcast.regime.noise import Residuals, explanations
 
+pytestmark = pytest.mark.slow
+
 PERIOD = 1.577132
 TRUTH = f"lorenz63(rho=cosine(mean=38, amplitude=-10, period={PERIOD}))"
 CANDIDATES = "lorenz63(rho=linspace(28, 48, 6))"

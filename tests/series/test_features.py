@@ -9,6 +9,8 @@ import pytest
 
 import jaxcast
 
+pytestmark = pytest.mark.slow
+
 NAN = np.nan
 LEVELS = (0.1, 0.5, 0.9)
 
