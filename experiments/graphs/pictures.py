@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+import jaxcast
 from experiments.graphs.data import Problem
 
 matplotlib.use("Agg")
@@ -29,18 +30,17 @@ def errors(rows: list[dict[str, Any]]) -> Figure:
     for ax, name in zip(axes, names, strict=False):
         own = [row for row in rows if row["data"] == name and row["rmse"] is not None]
         methods = [m for m in dict.fromkeys(row["method"] for row in own) if m in SHOWN or _color(m) != PLAIN]
-        leads = sorted({row["lead"] for row in own})
+        leads, ends = sorted({row["lead"] for row in own}), dict[str, float]()
         for method in methods:
             values = {row["lead"]: row["rmse"] for row in own if row["method"] == method}
             if len(leads) > 1:
                 ax.plot(leads, [values.get(lead, np.nan) for lead in leads], "o-", color=_color(method), lw=1.4, ms=3)
-                if method != "seasonal ridge and a network":  # lies on that of several
-                    place = (leads[-1], values[leads[-1]])
-                    ax.annotate(method, place, (4, -2), textcoords="offset points", fontsize=6)
+                ends[method] = values[leads[-1]]
             else:
                 ax.barh(method, values[leads[0]], color=_color(method), height=0.6)
                 ax.tick_params(axis="y", labelsize=6)
         if len(leads) > 1:
+            _name_lines(ax, leads[-1], ends)
             ax.set(xlabel="steps ahead, up to", ylabel="RMSE", xlim=(leads[0] - 0.2, leads[-1] * 1.45), xticks=leads)
         else:
             ax.set_xlabel("RMSE")
@@ -49,6 +49,15 @@ def errors(rows: list[dict[str, Any]]) -> Figure:
         ax.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Errors: plain methods (grey), published networks (blue), ours (orange)")
     return figure
+
+
+def _name_lines(ax: Any, lead: int, ends: Mapping[str, float]) -> None:
+    """Writes the names of lines at their ends, from below, so that none lies on another."""
+    gap, lowest = 0.055 * np.ptp(ax.get_ylim()), -np.inf
+    for method, value in sorted(ends.items(), key=lambda end: end[1]):
+        if method != "seasonal ridge and a network":  # lies on that of several
+            lowest = max(value, lowest + gap)
+            ax.annotate(method, (lead, lowest), (4, -2), textcoords="offset points", fontsize=6)
 
 
 def forecasts(per_method: Mapping[str, Mapping[str, np.ndarray]], problem: Problem) -> Figure:
@@ -81,17 +90,14 @@ def graph(shown: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], last: Pro
         for name, arrays in methods.items()
         if "graph" in arrays
     ]
-    figure = Figure(figsize=(5.6, 5), layout="constrained")
-    ax = figure.subplots()
     if learned:
         data, name, weights = learned[-1]
-        title = f"{data}: the graph of {name} at the end of the test part"
+        title = f"{data}: the graph of {name},\nat the end of the test part"
     else:
         from experiments.graphs.windows import graphs_of
 
         weights, title = graphs_of(last)[-1], f"{last.name}: the graph of correlations"
-    image = ax.imshow(weights, cmap="Oranges", vmin=0, vmax=np.quantile(weights, 0.999) or 1)
-    figure.colorbar(image, ax=ax, label="weight with which a row listens to a column")
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    ax = jaxcast.plotting.plot_graph(figure.subplots(), weights, label="weight with which a row listens to a column")
     ax.set_title(title, fontsize=9)
-    ax.set(xlabel="node", ylabel="node")
     return figure

@@ -158,7 +158,7 @@ def main(config: Config) -> None:
         if chosen:
             results[-2]["members_of_first_seed"] = sorted(chosen)
         console.print(
-            f"{name.replace('_', ' ')}: " + ", ".join(f"{k} {results[-2][k]:.4f}" for k in scores.SCORES),
+            f"{scores.label_of(name)}: " + ", ".join(f"{k} {results[-2][k]:.4f}" for k in scores.SCORES),
             highlight=False,
         )
     results += scores.published_rows(setup)

@@ -72,7 +72,11 @@ NETWORKS: dict[str, Network] = {
         )
     ),
     "stgcn": Network(_stgcn, zones=True),
-    "cstn": Network(lambda setup, samples, key: jaxcast.series.CSTN(samples, hidden_size=8, key=key, **_slots(setup))),
+    "cstn": Network(
+        lambda setup, samples, key: jaxcast.series.CSTN(
+            samples, adjacency=setup.adjacency, hidden_size=8, key=key, **_slots(setup)
+        )
+    ),
     "mrstn": Network(lambda setup, samples, key: jaxcast.series.MRSTN(samples, key=key, **_slots(setup))),
     "geml": Network(_geml, loss=jaxcast.series.FlowLoss()),
     "od_ced": Network(_od_ced),

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.od.scores import label_of
+
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- {}, made by python -m experiments.od.page -->", "<!-- end of {} -->"
 HEAD = ("form", "RMSE", "RMSE, trips > 0", "MAE", "wMAPE", "CPC", "RMSE / ridge (95 %)", "seeds")
@@ -37,7 +39,8 @@ def table(name: str) -> str:
 
 
 def _line(row: dict[str, Any]) -> Sequence[str]:
-    method, _, form = row["method"].replace("_", " ").partition(", ")
+    method, _, form = row["method"].partition(", ")
+    method = label_of(method)
     if not row["num_seeds"]:
         return (method, "", f"{row['published']:.4f}", "", f"{row['published_mae']:.4f}", "", "", "", "")
     other = row.get("rmse_against_ridge")

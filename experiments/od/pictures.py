@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 import jaxcast
 from experiments.od.data import Setup
+from experiments.od.scores import label_of
 
 matplotlib.use("Agg")
 OURS, NAIVE, NETWORK, PUBLISHED = "#c2410c", "0.65", "#0f766e", "#2563eb"
@@ -34,7 +35,7 @@ def errors(rows: list[dict[str, Any]], forecasts: dict[str, np.ndarray], setup: 
     figure = Figure(figsize=(11, 1.2 + 0.34 * len(shown)), layout="constrained")
     left, right = figure.subplots(1, 2)
     values = [row["rmse"] or row["published"] for row in shown]
-    names = [row["method"].replace("_", " ") for row in shown]
+    names = [label_of(row["method"]) for row in shown]
     bars = left.barh(names, values, color=[_color(row["method"]) for row in shown], height=0.65)
     left.bar_label(bars, fmt="%.3f", padding=3)
     left.set(xlabel="RMSE", xlim=(0, 1.18 * max(values)))
@@ -59,7 +60,7 @@ def _by_lead_or_hour(ax: Any, forecasts: dict[str, np.ndarray], setup: Setup) ->
             steps = np.unique(hours)
             values = np.sqrt([np.nanmean(squares[hours == hour]) for hour in steps])
         style = {"color": _color(name), "ls": "-" if name in ("flows", "ridge", "od_ced") else "--"}
-        ax.plot(steps, values, marker=".", label=name.replace("_", " "), **style)
+        ax.plot(steps, values, marker=".", label=label_of(name), **style)
     ax.set(xlabel="steps ahead" if len(leads) > 1 else "hour of the day", ylabel="RMSE")
     ax.legend(frameon=False, fontsize=8)
 
@@ -87,13 +88,13 @@ def week(forecasts: dict[str, np.ndarray], setup: Setup) -> Figure:
         ax.set(ylabel="log(trips + 1)" if setup.protocol.logarithm else "trips")
         ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel("days")
-    figure.axes[0].legend(frameon=False, fontsize=8, loc="upper right")
-    figure.suptitle(f"{setup.name}: {name.replace('_', ' ')}")
+    figure.axes[0].legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    figure.suptitle(f"{setup.name}: {label_of(name)}")
     return figure
 
 
 def clusters(setup: Setup) -> Figure:
-    """Draws the mean trips sorted by cluster of zones, and how errors and trips are spread over pairs.
+    """Draws the mean trips sorted by cluster of zones, and how trips are spread over pairs.
 
     Args:
         setup: the data.
@@ -102,12 +103,13 @@ def clusters(setup: Setup) -> Figure:
     order = np.argsort(own, kind="stable")
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    image = left.imshow(np.log1p(trips)[order][:, order], cmap="magma")
+    shown, label = (trips, "mean of log(trips + 1)") if setup.protocol.logarithm else (np.log1p(trips), "log(1 + mean)")
+    image = left.imshow(shown[order][:, order], cmap="magma")
     for edge in np.flatnonzero(np.diff(own[order])) + 0.5:
         left.axhline(edge, color="white", lw=0.5)
         left.axvline(edge, color="white", lw=0.5)
     left.set(title=f"{own.max() + 1} clusters of {setup.num_zones} zones", xlabel="destination", ylabel="origin")
-    figure.colorbar(image, ax=left, label="log(1 + mean)")
+    figure.colorbar(image, ax=left, label=label)
     share = np.cumsum(np.sort(setup.levels)[::-1])
     right.plot(np.arange(1, len(share) + 1) / len(share), share / max(share[-1], 1e-9), color=OURS)
     right.set(xlabel="share of pairs, busiest first", ylabel="share of the total", ylim=(0, 1.02))

@@ -27,6 +27,26 @@ JAPAN = {
 }
 PUBLISHED = {"japan_od": JAPAN}
 """RMSE and MAE by method, as in the SOURCE.md of the data."""
+LABELS = {
+    "lasso": "LASSO",
+    "st_resnet": "ST-ResNet",
+    "stgcn": "STGCN",
+    "cstn": "CSTN",
+    "mrstn": "MRSTN",
+    "geml": "GEML",
+    "od_ced": "OD-CED",
+}
+"""Names of methods as tables and pictures write them, where they are not words."""
+
+
+def label_of(method: str) -> str:
+    """Returns the name of a method as a reader knows it.
+
+    Args:
+        method: as --methods and results.json name it, perhaps with its form.
+    """
+    name, comma, form = method.partition(", ")
+    return LABELS.get(name, name.replace("_", " ")) + comma + form
 
 
 def both_forms(setup: Setup, valid: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
@@ -184,5 +204,5 @@ def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
         cells = ["" if row[name] is None else f"{row[name]:.4f}" for name in SCORES]
         if row["published"] is not None:
             cells = [f"{row['published']:.4f}", "", f"{row['published_mae']:.4f}", "", ""]
-        result.add_row(row["method"].replace("_", " "), *cells)
+        result.add_row(label_of(row["method"]), *cells)
     return result
