@@ -66,7 +66,8 @@ def read_frame(path: Path) -> Frame:
         groups = [name for name, item in inner.items() if "axis0" in item and "block0_values" in item]
         if len(groups) != 1:
             raise InputError(
-                f"{shown(path)}: expected one table in pandas' fixed format, found {shown(', '.join(file) or 'nothing')}"
+                f"{shown(path)}: expected one table in pandas' fixed format, "
+                f"found {shown(', '.join(file) or 'nothing')}"
                 "; save it with DataFrame.to_hdf(format='fixed')"
             )
         group = file[groups[0]]

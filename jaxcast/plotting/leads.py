@@ -45,7 +45,7 @@ def plot_errors_by_lead(
     from matplotlib import colormaps
 
     whole = np.asarray(leads)
-    colors = COLORS if len(errors) <= len(COLORS) else colormaps["tab20"].colors  # type: ignore[attr-defined]
+    colors = COLORS if len(errors) <= len(COLORS) else [colormaps["tab20"](n) for n in range(20)]
     for n, (name, values) in enumerate(errors.items()):
         style: dict[str, Any] = {"ls": "--", "marker": "s"} if name in published else {"ls": "-", "marker": "o"}
         color = colors[n % len(colors)]

@@ -198,7 +198,10 @@ def test_the_penalty_with_the_smallest_held_out_error_is_taken_and_all_is_learne
     [
         (lambda s: fit_var(s, penalty=-1.0), "zero or more"),
         (lambda s: fit_var(s, penalty=1.0, lags=(2,)), "lags from 0 to below the 2 rows"),
-        (lambda s: fit_var(series_windows(np.ones((9, 2, 2)), history_size=2, leads=(1,)), penalty=1.0), "feature axis"),
+        (
+            lambda s: fit_var(series_windows(np.ones((9, 2, 2)), history_size=2, leads=(1,)), penalty=1.0),
+            "feature axis",
+        ),
         (lambda s: fit_star(s, graph=np.ones((3, 3))), "graph of 4 regions"),
         (lambda s: fit_star(s, graph=-np.ones((4, 4))), "negative"),
         (lambda s: fit_var(s, penalty=1.0)(jnp.ones((2, 3))), "of 4 regions"),

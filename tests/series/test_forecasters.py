@@ -386,7 +386,7 @@ def write(path, name, array):
         ("series number 1 never changes", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(2.0)), lags=(0,))),
         ("series number 1 has no known value", lambda v, s, p: jaxcast.series.lag_inputs(s._replace(history=s.history.at[..., 1].set(NAN)), lags=(0,))),
         (r"levels must increase within \(0, 1\), got", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, levels=(0.5, 1.0))),
-        ("level must be one of series, window, got 'month'", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, level="month")),
+        ("level must be one of series, window, got", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s, level="month")),
         ("made for 4 regions, got histories of shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, s)(s.history[..., :3])),
         (r"expected newest_covariates \(time, feature\) .* for values \(90, 4\), got \(90, 3, 2\)", lambda v, s, p: jaxcast.series.series_windows(v, history_size=6, leads=(1,), newest_covariates=np.ones((90, 3, 2)))),
         ("4 covariates for each of 4 regions, or for all, of a sample, got shape", lambda v, s, p: make(jaxcast.series.GlobalNetwork, of_given(v, True)[0])(s.history)),

@@ -163,7 +163,10 @@ def broken(path):
         "cut off": (lambda: read_sensors(path / "whole.npz"), "not a whole .npz archive"),
         "missing key": (lambda: read_sensors(archive(path, a=COUNTS, b=COUNTS)), r"a \(5, 3\), b \(5, 3\); name it"),
         "wrong key": (lambda: read_sensors(archive(path, a=COUNTS), key="c"), r"no array 'c'; it holds a \(5, 3\)"),
-        "four axes": (lambda: read_sensors(archive(path, data=np.ones((2, 2, 2, 2)))), "expected 2 or 3 axes in 'data'"),
+        "four axes": (
+            lambda: read_sensors(archive(path, data=np.ones((2, 2, 2, 2)))),
+            "expected 2 or 3 axes in 'data'",
+        ),
         "text": (lambda: read_sensors(archive(path, data=np.full((2, 2), "a"))), "expected numbers in 'data'"),
         "empty": (lambda: read_sensors(archive(path, data=np.ones((0, 3)))), "'data' is empty"),
         "infinite": (lambda: read_sensors(archive(path, data=np.where(COUNTS == 4, np.inf, COUNTS))), r"got inf at \(1, 1\)"),

@@ -178,6 +178,6 @@ def _check_gaps(found: Lasso, penalties: np.ndarray, tolerance: float) -> None:
     open_gaps = np.asarray(~(found.gap <= tolerance)).reshape(len(penalties), -1).any(1)
     if open_gaps.any():
         raise InputError(
-            f"the LASSO does not reach a duality gap of {tolerance:g} at the penalty {penalties[open_gaps.argmax()]:g}; give "
-            "larger penalties"
+            f"the LASSO does not reach a duality gap of {tolerance:g} at the penalty "
+            f"{penalties[open_gaps.argmax()]:g}; give larger penalties"
         )
