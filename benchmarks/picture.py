@@ -18,6 +18,7 @@ QUESTIONS = {
     "recurrent": "LSTM and GRU",
     "d2stgnn": "D2STGNN",
     "graph_networks": "networks on graphs",
+    "graph_products": "sparse products of graphs",
 }
 
 
