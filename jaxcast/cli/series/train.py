@@ -86,7 +86,7 @@ class TrainSeries:
     distances: Path | None = None
     """Instead, a table (.csv) of distances between series: from, to, cost."""
     others: bool = False
-    """Leave out lines of --distances with other sensors than those of the data, as METR-LA's table has."""
+    """Leave out lines of --distances that name other sensors than the data, as METR-LA's does."""
     coordinates: Path | None = None
     """Table (.csv) of the places of series: name, latitude, longitude, in degrees. They give the
     graph where there are no other weights."""
