@@ -92,9 +92,9 @@ class HistoricalAverage(NaiveForecaster, FrozenPytree, name="historical_average"
 
     Example:
         >>> import jax.numpy as jnp, jaxcast
-        >>> average = jaxcast.series.HistoricalAverage((1, 2), num_recent=1, num_days=2, slots_per_day=3)
+        >>> average = jaxcast.series.HistoricalAverage((1, 2), num_recent=1, num_days=1, slots_per_day=3)
         >>> average(jnp.arange(6.0)[:, None]).forecast[:, 0].tolist()
-        [2.6666666666666665, 3.3333333333333335]
+        [4.0, 4.5]
     """
 
     leads: Leads = static()

@@ -121,8 +121,9 @@ def fit_var(
         >>> import jax.numpy as jnp, jaxcast
         >>> values = jnp.stack([jnp.sin(0.3 * jnp.arange(60.0)), jnp.cos(0.3 * jnp.arange(60.0))], 1)
         >>> samples = jaxcast.series.series_windows(values, history_size=1, leads=(1,))
-        >>> jaxcast.series.fit_var(samples, penalty=0.0).weights[0, 0].round(2).tolist()
-        [[0.96, 0.3], [-0.3, 0.96]]
+        >>> print(jaxcast.series.fit_var(samples, penalty=0.0).weights[0, 0].round(2))
+        [[ 0.96  0.3 ]
+         [-0.3   0.96]]
     """
     check_penalty(penalty)
     return jax.tree.map(lambda a: a[0], _fit(samples, jnp.asarray(penalty)[None], lags, nonnegative))

@@ -75,7 +75,7 @@ class SeasonalFeatures(Checked, FrozenPytree, name="seasonal_features"):
         >>> features = jaxcast.series.seasonal_features(values, slots_per_day=8, leads=(1, 2), num_days=2, num_weeks=1)
         >>> windows = jaxcast.series.series_windows(values, lags=features.lags, leads=(1, 2))
         >>> features(windows.history, np.arange(len(windows.history)) % 56).by_lead.shape[:3]
-        (233, 2, 3)
+        (232, 2, 3)
     """
 
     mean: Float[Array, " region"]
