@@ -118,10 +118,11 @@ def fit_var(
         Lütkepohl, New Introduction to Multiple Time Series Analysis (2005), section 3.2.
 
     Example:
-        >>> import jax.numpy as jnp, jaxcast
+        >>> import jax.numpy as jnp, jaxcast, numpy as np
         >>> values = jnp.stack([jnp.sin(0.3 * jnp.arange(60.0)), jnp.cos(0.3 * jnp.arange(60.0))], 1)
         >>> samples = jaxcast.series.series_windows(values, history_size=1, leads=(1,))
-        >>> print(jaxcast.series.fit_var(samples, penalty=0.0).weights[0, 0].round(2))
+        >>> weights = jaxcast.series.fit_var(samples, penalty=0.0).weights
+        >>> print(np.asarray(weights[0, 0]).round(2))
         [[ 0.96  0.3 ]
          [-0.3   0.96]]
     """
