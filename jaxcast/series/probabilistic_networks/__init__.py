@@ -1,0 +1,1 @@
+"""Probabilistic forecasters that all series of a panel share."""
