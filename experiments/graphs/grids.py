@@ -47,7 +47,7 @@ def forecasts(name: str, problem: Problem, seed: int, config: Any) -> Arrays:
     model = jax.tree.map(lambda a: a[0], found.models)
     newest = np.asarray(rest.rows)[:, 0] - problem.leads[0]
     asked = np.flatnonzero(np.isin(newest, problem.newest))
-    run = jax.jit(lambda history, covariates: model(history, covariates).forecast)
+    run = jax.jit(lambda history, covariates: model(history, covariates, lags=rest.lags).forecast)
     pieces = np.array_split(asked, max(1, len(asked) // 64))
     outputs = [np.asarray(run(rest.history[piece], rest.covariates[piece])) for piece in pieces]
     forecast = np.concatenate(outputs)[:, :, _nodes(problem)]

@@ -60,7 +60,7 @@ def forecasts(recipe: Recipe, problem: Problem, seed: int, most_epochs: int) -> 
     )
     model = jax.tree.map(lambda a: a[0], found.models)
     pieces = np.array_split(np.arange(len(test.history)), max(1, len(test.history) // 64))
-    run = jax.jit(lambda history, covariates: model(history, covariates))
+    run = jax.jit(lambda history, covariates: model(history, covariates, lags=test.lags))
     outputs = [run(test.history[piece], test.covariates[piece]) for piece in pieces]
     forecast = np.maximum(np.concatenate([np.asarray(output.forecast) for output in outputs]), 0)
     result = {"forecast": forecast, "validation_loss": np.asarray(found.validation_losses)}

@@ -215,12 +215,13 @@ class Setup:
 
 def forecasts(model: Any, samples: Any) -> Float[np.ndarray, "window lead pair"]:
     """Forecasts windows with a model, not below 0."""
-    return np.maximum(np.asarray(_forecasts(model, samples.history, samples.covariates)), 0).astype(np.float32)
+    return np.maximum(np.asarray(_forecasts(model, samples)), 0).astype(np.float32)
 
 
 @jax.jit
-def _forecasts(model: Any, history: Array, covariates: Any) -> Array:
-    return jax.lax.map(lambda seen: model(*seen).forecast, (history, covariates), batch_size=16)
+def _forecasts(model: Any, samples: Any) -> Array:
+    lags = {"lags": samples.lags} if isinstance(model, jaxcast.series.WindowNetwork) else {}
+    return jax.lax.map(lambda seen: model(*seen, **lags).forecast, (samples.history, samples.covariates), batch_size=16)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,7 +107,7 @@ def _naive(make: Callable[[SeriesProblem], Any]) -> Fit:
 
 
 def _single(name: str, forecaster: Any, part: TrainingPart) -> Variants:
-    base = np.asarray(jax.jit(base_quantiles)(forecaster, part.windows.history, part.windows.covariates))
+    base = np.asarray(jax.jit(base_quantiles)(forecaster, part.windows))
     return Variants((name,), lambda _: forecaster, lambda _: base)
 
 

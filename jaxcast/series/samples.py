@@ -258,6 +258,15 @@ def at_lags(samples: SeriesWindows, lags: Sequence[int]) -> SeriesWindows:
     return samples._replace(history=samples.history[:, size - 1 - np.asarray(steps)], lags=WindowLags(steps))
 
 
+def lags_given(samples: SeriesWindows) -> dict[str, Any]:
+    """Returns what a network must be told of histories that were cut at lags; nothing of others.
+
+    Args:
+        samples: of consecutive steps, or cut at lags.
+    """
+    return {} if samples.lags is None else {"lags": samples.lags}
+
+
 def check_samples(samples: SeriesWindows) -> None:
     """Refuses samples with NaN or infinity where something is to be learned.
 
@@ -341,15 +350,15 @@ def _gather(
     return SeriesWindows(history, jnp.where(known, targets, 0), known.astype(values.dtype), rows, None, features)
 
 
-def base_quantiles(forecaster: Any, history: Float[Array, "..."], covariates: Any = None) -> Float[Array, "..."]:
+def base_quantiles(forecaster: Any, samples: SeriesWindows) -> Float[Array, "..."]:
     """Returns a forecaster's quantiles; of a point forecaster, its forecast as the only level.
 
     Args:
         forecaster: that forecasts.
-        history: as it takes it.
-        covariates: as it takes them.
+        samples: with histories and covariates as it takes them.
     """
-    return quantiles_of(forecaster(history) if covariates is None else forecaster(history, covariates))
+    covariates = () if samples.covariates is None else (samples.covariates,)
+    return quantiles_of(forecaster(samples.history, *covariates, **lags_given(samples)))
 
 
 def quantiles_of(output: Output) -> Float[Array, "..."]:

@@ -12,7 +12,7 @@ from jaxcast.checks import check_choice, check_number
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_of
 from jaxcast.series.features import of_targets
-from jaxcast.series.samples import SeriesWindows, learned_from
+from jaxcast.series.samples import SeriesWindows, lags_given, learned_from
 
 SMALLEST_RATE = 1e-6
 
@@ -74,7 +74,7 @@ class WindowLoss:
         if num_leads is not None:
             is_counted = jnp.arange(weights.shape[1]) < num_leads
             weights = weights * is_counted.reshape(-1, *[1] * (weights.ndim - 2))
-        outputs = model(samples.history, samples.covariates, key=key)
+        outputs = model(samples.history, samples.covariates, **lags_given(samples), key=key)
         errors = self.errors(model, outputs, samples.targets)
         return jnp.sum(weights * errors) / jnp.maximum(jnp.sum(weights), 1)
 

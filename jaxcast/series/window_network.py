@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_choice, check_positive, check_whole
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.rollout import Output
@@ -172,14 +172,23 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         """The arguments of the class, as JSON values; `window_settings` are among them."""
 
     @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None, *, key: Any = None) -> Output:
+    def __call__(
+        self,
+        history: Float[Array, "..."],
+        covariates: Any = None,
+        *,
+        lags: WindowLags | None = None,
+        key: Any = None,
+    ) -> Output:
         """Forecasts all leads.
 
         Args:
             history: (time, region) or (sample, time, region), with a last axis of features where
-                the samples had one. Of consecutive steps that reach back far enough, a network of
-                samples with lags takes those.
+                the samples had one. A network of samples with lags takes those of the consecutive
+                steps, which must reach back far enough.
             covariates: as in the samples.
+            lags: those of windows that were cut at lags, `samples.lags`; None for consecutive
+                steps.
             key: switches dropout on; None for none.
 
         Returns:
@@ -192,7 +201,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         self._check(history)
         # Without a feature axis, the one number of a region is its only feature.
         own, targets = ((), self.target_features) if self.target_features else ((1,), (0,))
-        history = self._at_lags(history.reshape(*history.shape, *own))
+        history = self._at_lags(history.reshape(*history.shape, *own), lags)
         means, stds = (a[...].reshape(*a.shape, *own) for a in (self.mean, self.std))
         values, mean, scale = self._in_units(filled(history, means), means, stds)
         features = [values, jnp.isfinite(history).astype(values.dtype)]
@@ -229,14 +238,23 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             raise InputError(f"it was made for {self.num_regions} regions, got histories of shape {history.shape}")
         check_history(history, self.target_features, series=self.mean.shape)
 
-    def _at_lags(self, history: Array) -> Array:
+    def _at_lags(self, history: Array, lags: WindowLags | None) -> Array:
         """Returns the steps of the lags, oldest first."""
         size = history.shape[-3]
-        if size == len(self.lags) or self.any_history_size:
+        if self.any_history_size:
             return history
-        if size <= self.lags[0]:
-            raise InputError(f"expected histories of {self.lags[0] + 1} steps or more, got {size}")
-        return history[..., size - 1 - np.asarray(self.lags), :, :]
+        if lags is None:
+            if size <= self.lags[0]:
+                raise InputError(
+                    f"expected histories of {self.lags[0] + 1} consecutive steps or more, got {size}; of windows that "
+                    "were cut at lags, give also lags=samples.lags"
+                )
+            return history[..., size - 1 - np.asarray(self.lags), :, :]
+        if lags.steps != self.lags or size != len(self.lags):
+            raise InputError(
+                f"expected histories of the steps at the lags {shown(self.lags)}, got {size} at {shown(lags.steps)}"
+            )
+        return history
 
     def _known(self, covariates: Any, history: Array) -> KnownInputs:
         if not self.num_covariates:

@@ -38,7 +38,7 @@ def network_of(samples, **options):
 
 @jax.jit
 def forecasts(network, samples):
-    return network(samples.history, samples.covariates)
+    return network(samples.history, samples.covariates, lags=samples.lags)
 
 
 def arrays_of(module):

@@ -163,7 +163,7 @@ def test_everything_at_once_is_saved_to_the_bit(name, tmp_path):
 
     @jax.jit
     def run(model):
-        return model(samples.history, samples.covariates)
+        return model(samples.history, samples.covariates, lags=samples.lags)
 
     output = run(model)
     assert output.forecast.shape == (20, 2, CELLS, 1)
@@ -216,6 +216,6 @@ def test_a_planted_dependence_is_learned(name):
         batch_size=32,
     )
     model = jax.tree.map(lambda a: a[0], fit.models)
-    errors = np.sqrt(np.mean((model(test.history).forecast - test.targets)[:, 0] ** 2, 0)).reshape(ROWS, COLUMNS)
+    errors = np.sqrt(np.mean((model(test.history, lags=test.lags).forecast - test.targets)[:, 0] ** 2, 0)).reshape(ROWS, COLUMNS)
     assert errors[:, 1:].max() < 0.5
     assert errors[:, 0].min() > 0.9

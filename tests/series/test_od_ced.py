@@ -98,7 +98,7 @@ def network_of(samples, **options):
 
 
 def forecasts(network, samples):
-    return network(samples.history, samples.covariates)
+    return network(samples.history, samples.covariates, lags=samples.lags)
 
 
 def arrays_of(module):
@@ -333,7 +333,7 @@ def test_training_finds_levels_that_drift():
         batch_size=32,
     )
     network = jax.tree.map(lambda a: a[0], fitted.models)
-    forecast = np.asarray(network(held_out.history, held_out.covariates).forecast)[:, 0]
+    forecast = np.asarray(network(held_out.history, held_out.covariates, lags=held_out.lags).forecast)[:, 0]
     rows, truth = np.asarray(held_out.rows)[:, 0], np.asarray(held_out.targets)[:, 0]
     usual = np.stack([trips[:cut][np.arange(cut) % 8 == slot].mean(0) for slot in range(8)])[rows % 8]
     excess = lambda rate: ((rate - rates[rows]) ** 2).mean()  # noqa: E731

@@ -45,18 +45,31 @@ def test_windows_of_lags_are_steps_of_consecutive_ones():
     np.testing.assert_array_equal(lagged.targets, full.targets)
     assert lagged.lags.steps == (7, 1, 0)
     network = listening(lagged)
-    np.testing.assert_array_equal(network(lagged.history).forecast, network(full.history).forecast)
-    with pytest.raises(InputError, match="8 steps or more, got 5"):
+    np.testing.assert_array_equal(network(lagged.history, lags=lagged.lags).forecast, network(full.history).forecast)
+    with pytest.raises(InputError, match="8 consecutive steps or more, got 5"):
         network(full.history[:, :5])
+
+
+def test_consecutive_steps_are_never_taken_for_those_of_lags():
+    """As many consecutive steps as there are lags were once read as the steps of the lags."""
+    lagged = windows()
+    network = listening(lagged)
+    with pytest.raises(InputError, match=r"8 consecutive steps or more, got 3; .* give also lags=samples.lags"):
+        network(jnp.asarray(VALUES[:3]))
+    with pytest.raises(InputError, match=r"the lags \(7, 1, 0\), got 3 at \(8, 1, 0\)"):
+        network(lagged.history, lags=windows(lags=(0, 1, 8)).lags)
+    with pytest.raises(InputError, match=r"the lags \(7, 1, 0\), got 8 at \(7, 1, 0\)"):
+        network(jnp.asarray(VALUES[:8]), lags=lagged.lags)
 
 
 def test_a_closed_loop_of_lags_needs_all_steps_between_them():
     """Rows at lags alone would be taken for the next step's rows too, one step off."""
-    network = listening(windows(leads=(1,)))
+    lagged = windows(leads=(1,))
+    network = listening(lagged)
     history = VALUES[:8]
     found = jaxcast.series.RecursiveForecaster(network, (1, 3))(jnp.asarray(history)).forecast
     for _ in range(3):
-        history = np.concatenate([history, network(jnp.asarray(history[-8:][[0, 6, 7]])).forecast])
+        history = np.concatenate([history, network(jnp.asarray(history[-8:][[0, 6, 7]]), lags=lagged.lags).forecast])
     np.testing.assert_allclose(found, history[[8, 10]], rtol=1e-6)
     with pytest.raises(InputError, match=r"history of 8 consecutive steps or more, .* got 3"):
         jaxcast.series.RecursiveForecaster(network, (1, 3))(jnp.asarray(VALUES[[0, 6, 7]]))
@@ -71,14 +84,14 @@ def test_one_scale_for_all_and_no_newest_value():
     raw = ((z[:, -1] - z[:, 0]) @ (np.ones((3, 3)) - np.eye(3)))[:, None, :, None] * np.asarray(network.share)[:, None]
     gaps = np.log1p(np.exp(raw))
     expected = np.stack([raw[..., 1] - gaps[..., 0], raw[..., 1], raw[..., 1] + gaps[..., 2]], -1)
-    np.testing.assert_allclose(network(samples.history).info["quantiles"], mean + std * expected, rtol=1e-6)
+    np.testing.assert_allclose(network(samples.history, lags=samples.lags).info["quantiles"], mean + std * expected, rtol=1e-6)
 
 
 def test_slots_of_a_week_go_back_by_the_lags():
     slots = np.arange(40) % 28
     samples = windows(newest_covariates=slots[:, None].astype(float))
     network = listening(samples, slots_per_day=4)
-    found = network(samples.history, samples.covariates).info["slots"]
+    found = network(samples.history, samples.covariates, lags=samples.lags).info["slots"]
     rows = np.asarray(samples.rows)[:, 0] - 1
     np.testing.assert_array_equal(found, (rows[:, None] - [7, 1, 0]) % 28)
 
@@ -89,8 +102,8 @@ def test_a_stored_network_forecasts_the_same(tmp_path):
     jaxcast.save_model(tmp_path / "model", network)
     loaded = jaxcast.load_model(tmp_path / "model").pool
     np.testing.assert_array_equal(
-        loaded(samples.history, samples.covariates).info["quantiles"],
-        network(samples.history, samples.covariates).info["quantiles"],
+        loaded(samples.history, samples.covariates, lags=samples.lags).info["quantiles"],
+        network(samples.history, samples.covariates, lags=samples.lags).info["quantiles"],
     )
 
 
@@ -110,7 +123,7 @@ def test_losses_are_means_over_what_is_known(error, expected):
     samples = samples._replace(weights=weights, targets=jnp.where(weights > 0, samples.targets, jnp.nan))
     network = listening(samples)
     network.share = nnx.Param(0.01 * network.share[...])
-    forecasts = np.maximum(network(samples.history).forecast, 1e-6)
+    forecasts = np.maximum(network(samples.history, lags=samples.lags).forecast, 1e-6)
     y, std = np.asarray(samples.targets), np.asarray(network.std[...])
     first = expected(y[1::2, :1], forecasts[1::2, :1], std)
     loss = jaxcast.series.WindowLoss(error)

@@ -82,7 +82,7 @@ class STMGCN(GraphNetwork, name="st_mgcn"):
         >>> network = jaxcast.series.STMGCN(
         ...     samples, graphs=graphs, hidden_size=4, num_layers=1, output_size=4, key=jax.random.key(0)
         ... )
-        >>> output = network(samples.history)
+        >>> output = network(samples.history, lags=samples.lags)
         >>> output.forecast.shape, output.info["gates"].shape
         ((35, 2, 3), (35, 2, 4))
     """

@@ -69,7 +69,7 @@ class STResNet(WindowNetwork, name="st_resnet"):
         >>> values = jnp.sin(0.3 * jnp.arange(60.0))[:, None] + jnp.arange(6.0)
         >>> samples = jaxcast.series.series_windows(values, lags=(0, 1, 2, 20), leads=(1, 2))
         >>> network = jaxcast.series.STResNet(samples, rows=2, branches=(1, 3), hidden_size=4, key=jax.random.key(0))
-        >>> network(samples.history).forecast.shape
+        >>> network(samples.history, lags=samples.lags).forecast.shape
         (39, 2, 6)
     """
 

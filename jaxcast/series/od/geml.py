@@ -69,7 +69,7 @@ class GEML(WindowNetwork, name="geml"):
         >>> trips = jax.random.poisson(jax.random.key(0), 3.0, (30, 9)).astype(float)
         >>> samples = jaxcast.series.series_windows(trips, lags=(0, 1, 7), leads=(1,))
         >>> network = jaxcast.series.GEML(samples, hidden_size=4, embedding_size=4, key=jax.random.key(1))
-        >>> output = network(samples.history)
+        >>> output = network(samples.history, lags=samples.lags)
         >>> output.forecast.shape, output.info["outflow"].shape
         ((22, 1, 9), (22, 1, 3))
     """
@@ -249,7 +249,7 @@ class FlowLoss:
         weights = samples.weights
         if num_leads is not None:
             weights = weights * (jnp.arange(weights.shape[1]) < num_leads)[:, None]
-        outputs = model(samples.history, samples.covariates, key=key)
+        outputs = model(samples.history, samples.covariates, lags=samples.lags, key=key)
         errors = WindowLoss(self.error).errors(model, outputs, samples.targets)
         trips = _weighted_mean(errors, weights)
         matrices = (*weights.shape[:-1], model.num_cells, model.num_cells)
