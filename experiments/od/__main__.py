@@ -11,7 +11,7 @@ from experiments.datasets import find_folder
 from experiments.frame import Settings, check_settings, open_folder, start, with_data
 from experiments.od import pictures, scores
 from experiments.od.data import Setup, made_trips, read_trips
-from experiments.od.methods import METHODS, Forecasts, members
+from experiments.od.methods import METHODS, Forecasts, members, num_seeds_of
 from experiments.od.networks import NETWORKS
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
@@ -40,8 +40,10 @@ class Config(Settings):
     hidden_size: int = 32
     """Hidden units of OD-CED and STGCN."""
     num_seeds: int = 1
-    """Networks of each kind; the table shows medians over them."""
-    num_updates: int = 500
+    """OD-CEDs and averages; the table shows medians over them."""
+    num_network_seeds: int = 1
+    """Networks of each kind but OD-CED; where they are fewer, no average has them."""
+    num_optimizer_steps: int = 500
     """Steps of the optimizer of each network, which keeps its best epoch on the validation part."""
     batch_size: int = 32
     """Windows of a minibatch."""
@@ -57,10 +59,10 @@ PRESETS = {
         methods=(*(name for name in METHODS if name not in NETWORKS), "od_ced"),
         num_factors=4,
         hidden_size=4,
-        num_updates=6,
+        num_optimizer_steps=6,
     ),
     "quick": Config(),
-    "paper": Config(preset="paper", methods=tuple(METHODS), num_seeds=5),
+    "paper": Config(preset="paper", methods=tuple(METHODS), num_seeds=5, num_network_seeds=5),
 }
 
 
@@ -118,7 +120,7 @@ class Run:
     def seeds(self, name: str) -> list[int]:
         """Returns the seeds of a method."""
         first = self.setup.config.seed
-        return list(range(first, first + (self.setup.config.num_seeds if METHODS[name].draws else 1)))
+        return list(range(first, first + num_seeds_of(name, self.setup.config)))
 
 
 def main(config: Config) -> None:

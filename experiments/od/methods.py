@@ -187,9 +187,18 @@ def _settings(setup: Setup) -> dict[str, Any]:
     }
 
 
+def num_seeds_of(name: str, config: Any) -> int:
+    """Returns how often a method is run."""
+    if not METHODS[name].draws:
+        return 1
+    return int(config.num_network_seeds if name in NETWORKS and name != "od_ced" else config.num_seeds)
+
+
 def members(setup: Setup) -> list[str]:
-    """Returns the methods that may be averaged."""
-    return [name for name in ("ridge", *NETWORKS, "factors", "flows") if name in setup.config.methods]
+    """Returns the methods that may be averaged: those that do not draw, and those with all seeds."""
+    config = setup.config
+    names = [name for name in ("ridge", *NETWORKS, "factors", "flows") if name in config.methods]
+    return [name for name in names if not METHODS[name].draws or num_seeds_of(name, config) >= config.num_seeds]
 
 
 def select(setup: Setup, seed: int, found: Found) -> Forecasts:

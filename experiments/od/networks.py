@@ -1,5 +1,6 @@
 """Published networks on trips: ST-ResNet, STGCN, CSTN, MRSTN, GEML and OD-CED."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,15 +23,22 @@ class Network(NamedTuple):
         zones: whether its nodes are zones with the trips to each other zone as features; else its
             regions are pairs.
         loss: that it minimises.
+        share_of_steps: of the optimizer's steps, for networks whose steps take long.
     """
 
     make: Callable[[Setup, SeriesWindows, Any], Any]
     zones: bool = False
     loss: Any = jaxcast.series.WindowLoss()
+    share_of_steps: float = 1.0
 
 
 def _slots(setup: Setup) -> dict[str, Any]:
     return {"slots_per_day": setup.protocol.slots_per_day}
+
+
+def _units(setup: Setup) -> dict[str, Any]:
+    """Returns what forecasts are relative to; logarithms are in units of each pair."""
+    return {"scaling": "series" if setup.protocol.logarithm else "all", "start": "mean"}
 
 
 def _graph(setup: Setup) -> np.ndarray:
@@ -55,29 +63,32 @@ def _od_ced(setup: Setup, samples: SeriesWindows, key: Any) -> Any:
 
 def _stgcn(setup: Setup, samples: SeriesWindows, key: Any) -> Any:
     size = setup.config.hidden_size
-    options: dict[str, Any] = {"channels": ((size, 2 * size),) * 2, "kernel_size": 2, **_slots(setup)}
-    return jaxcast.series.STGCN(samples, graphs=_symmetric(_graph(setup)), start="mean", key=key, **options)
+    options: dict[str, Any] = {"channels": ((size, 2 * size),) * 2, "kernel_size": 2, **_slots(setup), **_units(setup)}
+    return jaxcast.series.STGCN(samples, graphs=_symmetric(_graph(setup)), key=key, **options)
 
 
 def _geml(setup: Setup, samples: SeriesWindows, key: Any) -> Any:
     size = setup.config.hidden_size
-    options: dict[str, Any] = {"embedding_size": size, "hidden_size": size, **_slots(setup)}
+    options: dict[str, Any] = {"embedding_size": size, "hidden_size": size, **_slots(setup), **_units(setup)}
     return jaxcast.series.GEML(samples, adjacency=setup.adjacency, key=key, **options)
 
 
 NETWORKS: dict[str, Network] = {
     "st_resnet": Network(
         lambda setup, samples, key: jaxcast.series.STResNet(
-            samples, rows=setup.num_zones, hidden_size=8, num_units=1, key=key, **_slots(setup)
+            samples, rows=setup.num_zones, hidden_size=8, num_units=1, key=key, **_slots(setup), **_units(setup)
         )
     ),
     "stgcn": Network(_stgcn, zones=True),
     "cstn": Network(
         lambda setup, samples, key: jaxcast.series.CSTN(
-            samples, adjacency=setup.adjacency, hidden_size=8, key=key, **_slots(setup)
+            samples, adjacency=setup.adjacency, hidden_size=8, key=key, **_slots(setup), **_units(setup)
         )
     ),
-    "mrstn": Network(lambda setup, samples, key: jaxcast.series.MRSTN(samples, key=key, **_slots(setup))),
+    "mrstn": Network(
+        lambda setup, samples, key: jaxcast.series.MRSTN(samples, key=key, **_slots(setup), **_units(setup)),
+        share_of_steps=0.2,
+    ),
     "geml": Network(_geml, loss=jaxcast.series.FlowLoss()),
     "od_ced": Network(_od_ced),
 }
@@ -101,7 +112,7 @@ def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarra
     learned, valid = seen("early"), seen("valid")
     batch_size = min(config.batch_size, len(learned.history))
     num_batches = len(learned.history) // batch_size
-    num_epochs = -(-config.num_updates // num_batches)
+    num_epochs = math.ceil(network.share_of_steps * config.num_optimizer_steps / num_batches)
     options: dict[str, Any] = {
         "num_epochs": num_epochs,
         "batch_size": batch_size,
@@ -116,6 +127,7 @@ def train(name: str, setup: Setup, seed: int, found: Any) -> dict[str, np.ndarra
         num_epochs=num_epochs,
         batch_size=batch_size,
         loss=network.loss,
+        with_key=True,
         validation=valid,
         patience=max(num_epochs // 3, 2),
     )

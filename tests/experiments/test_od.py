@@ -181,7 +181,7 @@ def test_a_folder_of_trips_is_read_with_its_neighbours_and_its_month(tmp_path):
     ("changes", "message"),
     [
         ({"num_factors": 0}, "num_factors must be positive, got 0"),
-        ({"num_updates": -1}, "num_updates must be positive, got -1"),
+        ({"num_optimizer_steps": -1}, "num_optimizer_steps must be positive, got -1"),
         ({"methods": ("none",)}, "unknown method 'none'"),
     ],
 )
