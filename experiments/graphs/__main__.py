@@ -40,7 +40,9 @@ class Config(Settings):
     num_seeds: int = 1
     """Networks of our own forecaster."""
     num_network_seeds: int = 1
-    """Repetitions of the published networks."""
+    """Repetitions of ST-MGCN and D2STGNN."""
+    num_rival_seeds: int = 1
+    """Repetitions of the other networks."""
     num_epochs: tuple[int, ...] = (3, 6, 12)
     """Passes over the data of our own networks, to choose from on the validation part."""
     num_network_epochs: int = 20
@@ -54,7 +56,7 @@ class Config(Settings):
 PRESETS = {
     "smoke": Config(preset="smoke", num_epochs=(1,), num_network_epochs=1, methods=tuple(METHODS)),
     "quick": Config(),
-    "paper": Config(preset="paper", sets=tuple(READERS), num_seeds=5, num_network_seeds=2, methods=tuple(METHODS)),
+    "paper": Config(preset="paper", sets=tuple(READERS), num_seeds=5, num_network_seeds=5, methods=tuple(METHODS)),
 }
 
 
@@ -86,7 +88,7 @@ def main(config: Config) -> None:
             method = METHODS[name]
             if method.on is not None and config.data is None and problem.name not in method.on:
                 continue
-            seeds = range(config.seed, config.seed + _num_seeds(name, method, config))
+            seeds = range(config.seed, config.seed + _num_seeds(method, config))
             stages = []
             for seed in seeds:
 
@@ -115,10 +117,9 @@ def main(config: Config) -> None:
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
 
 
-def _num_seeds(name: str, method: Method, config: Config) -> int:
-    if not method.draws:
-        return 1
-    return config.num_seeds if name == "seasonal ridge and a network" else config.num_network_seeds
+def _num_seeds(method: Method, config: Config) -> int:
+    kinds = {"own": config.num_seeds, "network": config.num_network_seeds, "rival": config.num_rival_seeds}
+    return kinds.get(method.kind, 1)
 
 
 def problems(config: Config) -> Iterator[Problem]:

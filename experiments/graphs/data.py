@@ -12,7 +12,7 @@ from experiments.datasets import find_folder
 from jaxcast import InputError
 from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import counted, shown
-from jaxcast.series import read_sensors
+from jaxcast.series import grid_graph, read_sensors
 
 PAGE = "experiments/graphs/README.md"
 SHORT = "_12h"
@@ -155,7 +155,8 @@ def jonas_nyc(folder: Path) -> Problem:
     scored = np.ones(flows.shape[1:3], bool)
     scored[arrays["mask"][:, 0], arrays["mask"][:, 1]] = False
     values = flows[:, scored].transpose(0, 2, 1)  # (time, channel, cell)
-    cells = values.shape[2]
+    cells, nodes = values.shape[2], np.flatnonzero(scored)
+    touching = grid_graph(len(scored), scored.shape[1], corners=True)[np.ix_(nodes, nodes)]
     first = np.arange(8, len(flows) - 8)
     num_test = int(0.2 * len(first))
     return Problem(
@@ -169,7 +170,7 @@ def jonas_nyc(folder: Path) -> Problem:
         first[-num_test:] - 1,
         {"": np.arange(4 * cells)},
         cells=np.argwhere(scored),
-        graphs={"grid": np.kron(np.eye(4), _touching(np.argwhere(scored)))},
+        graphs={"grid": np.kron(np.eye(4), touching)},
     )
 
 
@@ -261,9 +262,3 @@ def _arrays(folder: Path, name: str) -> dict[str, Any]:
             return dict(file)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {shown(folder / name)} ({shown(error)})") from None
-
-
-def _touching(cells: Int[np.ndarray, "cell axis"]) -> Float[np.ndarray, "cell cell"]:
-    """Returns 1 where two different cells share an edge or a corner."""
-    apart = np.abs(cells[:, None] - cells).max(-1)
-    return (apart == 1).astype(float)

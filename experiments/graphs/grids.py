@@ -39,6 +39,7 @@ def forecasts(name: str, problem: Problem, seed: int, config: Any) -> Arrays:
         init=partial(make, problem, early),
         loss=loss,
         keys=jax.random.key(seed)[None],
+        with_key=True,
         optimizer=optimizer(LEARNING_RATE, config.num_network_epochs * (len(early.history) // BATCH_SIZE)),
         num_epochs=config.num_network_epochs,
         batch_size=BATCH_SIZE,

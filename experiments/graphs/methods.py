@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,18 +28,22 @@ GBM_ROWS = 50_000
 CHUNK = 64
 
 
+Kind = Literal["plain", "own", "network", "rival"]
+
+
 class Method(NamedTuple):
     """A method of the experiment.
 
     Args:
         forecast: (problem, seed, settings) -> "forecast" of the test windows, (sample, lead,
             series), and what else a picture shows.
-        draws: whether the seed matters.
+        kind: of the settings, num_seeds, num_network_seeds or num_rival_seeds says how often it is
+            run; a plain method, whose seed does not matter, once.
         on: names of the data sets that it is run on; None for all.
     """
 
     forecast: Forecaster
-    draws: bool = False
+    kind: Kind = "plain"
     on: tuple[str, ...] | None = None
 
 
@@ -98,9 +102,11 @@ def slot_mean(problem: Problem, seed: int, config: Any) -> Arrays:
     """Forecasts the mean of the training part in each slot of the week, or of the day for a short one."""
     week = 7 * problem.slots_per_day
     period = week if problem.stop >= 2 * week else problem.slots_per_day
-    values = _known(problem)[: problem.stop]
-    mean = np.stack([values[slot::period].mean(0) for slot in range(period)])
-    return {"forecast": mean[(problem.newest[:, None] + np.asarray(problem.leads)) % period]}
+    values = _known(problem)
+    options: dict[str, Any] = {"slots_per_day": problem.slots_per_day, "leads": problem.leads, "stop": problem.stop}
+    model = jaxcast.series.fit_slot_mean(values, np.arange(len(values)) % period, **options)
+    newest = jnp.asarray(problem.newest % period, float)[:, None]
+    return {"forecast": np.asarray(model(jnp.asarray(values[problem.newest])[:, None], newest).forecast)}
 
 
 def historical_average(problem: Problem, seed: int, config: Any) -> Arrays:
@@ -248,6 +254,15 @@ def _network(name: str, problem: Problem, seed: int, config: Any) -> Arrays:
     return forecasts(RECIPES[name], problem, seed, config.num_network_epochs)
 
 
+NETWORKS_ON: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    "STGCN": ("rival", ("generated",)),
+    "ST-MGCN": ("network", ("ev_beijing", "generated")),
+    "D2STGNN, reduced": ("network", ("los_loop", "generated")),
+    "Graph WaveNet, reduced": ("rival", ("los_loop",)),
+    "DCRNN, reduced": ("rival", ("los_loop",)),
+}
+"""Kinds of networks, and on which data sets each is run."""
+
 METHODS: dict[str, Method] = {
     "last value": Method(last_value),
     "same slot yesterday": Method(partial(same_slot, 1)),
@@ -260,12 +275,9 @@ METHODS: dict[str, Method] = {
     "VAR": Method(on_changing(vector_autoregression)),
     "STAR": Method(on_changing(space_time_autoregression)),
     "gradient boosting": Method(on_changing(boosting)),
-    "STGCN": Method(on_changing(partial(_network, "STGCN")), True, ("generated",)),
-    "ST-MGCN": Method(on_changing(partial(_network, "ST-MGCN")), True, ("ev_beijing", "generated")),
-    "D2STGNN, reduced": Method(on_changing(partial(_network, "D2STGNN, reduced")), True, ("los_loop", "generated")),
-    "ST-ResNet": Method(partial(grids.forecasts, "ST-ResNet"), True, ("jonas_nyc",)),
-    "DMVST-Net": Method(partial(grids.forecasts, "DMVST-Net"), True, ("jonas_nyc",)),
+    **{name: Method(on_changing(partial(_network, name)), *where) for name, where in NETWORKS_ON.items()},
+    **{name: Method(partial(grids.forecasts, name), "rival", ("jonas_nyc",)) for name in grids.NETWORKS},
     "seasonal ridge": Method(on_changing(partial(own, "regression"))),
-    "seasonal ridge and a network": Method(on_changing(partial(own, "one")), draws=True),
+    "seasonal ridge and a network": Method(on_changing(partial(own, "one")), "own"),
     "seasonal ridge and networks": Method(on_changing(partial(own, "all"))),
 }

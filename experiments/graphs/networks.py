@@ -53,6 +53,7 @@ def forecasts(recipe: Recipe, problem: Problem, seed: int, most_epochs: int) -> 
         init=partial(recipe.make, early, problem),
         loss=jaxcast.series.WindowLoss(recipe.error),
         keys=jax.random.key(seed)[None],
+        with_key=True,
         optimizer=optimizer(recipe.learning_rate, num_epochs * (len(early.history) // recipe.batch_size)),
         num_epochs=num_epochs,
         batch_size=recipe.batch_size,
@@ -111,6 +112,34 @@ def _d2stgnn(windows: Any, problem: Problem, key: Any) -> Any:
         spatial_order=1,
         forecast_size=64,
         output_size=128,
+        dropout=0.0,
+        scaling="series",
+        start="newest",
+        slots_per_day=problem.slots_per_day,
+        key=key,
+    )
+
+
+def _graph_wavenet(windows: Any, problem: Problem, key: Any) -> Any:
+    return jaxcast.series.GraphWaveNet(
+        windows,
+        graphs=graphs_of(problem)[0],
+        hidden_size=16,
+        skip_size=64,
+        output_size=128,
+        scaling="series",
+        start="newest",
+        slots_per_day=problem.slots_per_day,
+        key=key,
+    )
+
+
+def _dcrnn(windows: Any, problem: Problem, key: Any) -> Any:
+    return jaxcast.series.DCRNN(
+        windows,
+        graphs=graphs_of(problem)[0],
+        hidden_size=16,
+        num_layers=1,
         scaling="series",
         start="newest",
         slots_per_day=problem.slots_per_day,
@@ -122,4 +151,6 @@ RECIPES = {
     "STGCN": Recipe(_stgcn, consecutive=True),
     "ST-MGCN": Recipe(_st_mgcn, error="squared", num_epochs=20),
     "D2STGNN, reduced": Recipe(_d2stgnn, consecutive=True, batch_size=32),
+    "Graph WaveNet, reduced": Recipe(_graph_wavenet, consecutive=True, batch_size=32),
+    "DCRNN, reduced": Recipe(_dcrnn, consecutive=True, batch_size=32),
 }

@@ -12,12 +12,15 @@ from experiments.graphs.data import Problem
 
 matplotlib.use("Agg")
 OURS, NETWORKS, PLAIN = "#c2410c", "#2563eb", "0.65"
+NETWORK_NAMES = ("GCN", "GNN", "WaveNet", "DCRNN", "ResNet", "DMVST")
 OWN = "seasonal ridge and networks"
 SHOWN = ("last value", "same slot last week", "historical average", "ridge, each series", "gradient boosting")
 
 
 def _color(method: str) -> str:
-    return OURS if method.startswith("seasonal") else NETWORKS if "GCN" in method or "GNN" in method else PLAIN
+    return (
+        OURS if method.startswith("seasonal") else NETWORKS if any(name in method for name in NETWORK_NAMES) else PLAIN
+    )
 
 
 def errors(rows: list[dict[str, Any]]) -> Figure:

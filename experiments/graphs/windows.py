@@ -80,19 +80,17 @@ def graphs_of(problem: Problem) -> Float[np.ndarray, "graph series series"]:
     found = list(problem.graphs.values())
     if problem.places is not None and not found:
         apart = jaxcast.series.great_circle_distances(*problem.places)
-        found.append(_nearest(1 / (1 + apart)))
+        found.append(_of_nearest(1 / (1 + apart)))
     start = max(0, problem.middle - 30 * problem.slots_per_day)
     recent = problem.values[start : problem.middle]
     recent = np.nan_to_num(recent - np.nanmean(recent, 0))
     size = np.sqrt((recent**2).sum(0))
     going = recent.T @ recent / np.maximum(np.outer(size, size), 1e-9)
-    found.append(_nearest(np.where(going > 0.1, going, 0)))
+    found.append(_of_nearest(np.where(going > 0.1, going, 0)))
     return np.stack([np.where(np.eye(len(graph)) > 0, 0, graph) for graph in found]).astype(np.float32)
 
 
-def _nearest(weights: np.ndarray, most: int = 10) -> np.ndarray:
-    """Keeps the largest weights of each row, and makes them symmetric."""
-    weights = np.where(np.eye(len(weights)) > 0, 0, weights)
-    least = np.sort(weights, 1)[:, -min(most, len(weights)) :][:, :1]
-    kept = np.where(weights >= np.maximum(least, 1e-12), weights, 0)
-    return np.maximum(kept, kept.T)
+def _of_nearest(weights: np.ndarray, most: int = 10) -> np.ndarray:
+    """Keeps the largest weights of each node, in both directions."""
+    apart = np.where(weights > 0, 1 / np.maximum(weights, 1e-12), np.inf)
+    return weights * jaxcast.series.nearest_neighbours_graph(apart, min(most, len(weights) - 1), either=True)
