@@ -280,8 +280,14 @@ def test_od_ced_refuses_what_it_cannot_forecast(trips, samples):
         ("not negative, got -1", lambda: network_of(samples_of(np.where(trips == trips.max(), -1, trips)))),
         ("no square number", lambda: network_of(samples_of(trips[:, :24]))),
         ("without gaps", lambda: network_of(samples, clusters=(0, 0, 2, 2, 2))),
-        ("2 along the axis cell, where adjacency has 5", lambda: network_of(samples, clusters=(0, 0))),
-        ("5 along the axis cell, where adjacency has 4", lambda: network_of(samples, adjacency=np.ones((4, 4)))),
+        (
+            "2 along the axis cell, where adjacency has 5|cluster of each of 5 cells",
+            lambda: network_of(samples, clusters=(0, 0)),
+        ),
+        (
+            "5 along the axis cell, where adjacency has 4|adjacency of 5 cells",
+            lambda: network_of(samples, adjacency=np.ones((4, 4))),
+        ),
         ("symmetric", lambda: network_of(samples, adjacency=np.triu(np.ones((N, N))))),
         ("level must be", lambda: network_of(samples, level="window")),
         ("steps ahead of 2 leads", lambda: network_of(samples, leads=(1,))),

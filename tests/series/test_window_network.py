@@ -161,8 +161,8 @@ def test_a_curriculum_adds_one_lead_after_the_other():
         ("of 3 nodes, got shape", {"graphs": np.ones((2, 2))}),
         ("not negative", {"graphs": -np.ones((3, 3))}),
         ("needs the slot of the week", {"slots_per_day": 24}),
-        ("scaling of .* must be", {"scaling": "none"}),
-        ("start of .* must be", {"start": "zero"}),
+        ("scaling .*must be", {"scaling": "none"}),
+        ("start .*must be", {"start": "zero"}),
     ],
 )
 def test_bad_settings_are_explained(message, options):
