@@ -68,6 +68,16 @@ from jaxcast.series.od.geml import GEML as GEML
 from jaxcast.series.od.geml import FlowLoss as FlowLoss
 from jaxcast.series.od.mrstn import MRSTN as MRSTN
 from jaxcast.series.od.od_ced import ODCED as ODCED
+from jaxcast.series.panels.cutting import draw_windows as draw_windows
+from jaxcast.series.panels.cutting import panel_windows as panel_windows
+from jaxcast.series.panels.panel import SeriesPanel as SeriesPanel
+from jaxcast.series.panels.panel import panel_of_table as panel_of_table
+from jaxcast.series.panels.panel import series_panel as series_panel
+from jaxcast.series.panels.reader import read_panel as read_panel
+from jaxcast.series.panels.time_features import seasonal_lags as seasonal_lags
+from jaxcast.series.panels.time_features import time_features as time_features
+from jaxcast.series.panels.windows import PanelSizes as PanelSizes
+from jaxcast.series.panels.windows import PanelWindows as PanelWindows
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
 from jaxcast.series.recurrent_networks import HierarchicalNetwork as HierarchicalNetwork

@@ -119,7 +119,8 @@ class PanelWindows(NamedTuple):
         weights = known.astype(targets.dtype) if weights is None else weights
         batch, steps = history.shape[:-1], history.shape[-1]
         empty = [np.empty((*batch, *size, 0), targets.dtype) for size in ((steps,), (steps + targets.shape[-1],), ())]
-        return cls(history, np.where(known, targets, 0), weights, *empty, np.empty((*batch, 0), int))
+        arrays: Any = (history, np.where(known, targets, 0), weights, *empty, np.empty((*batch, 0), int))
+        return cls._make(arrays)
 
     def sizes(self, cardinalities: tuple[int, ...] = ()) -> PanelSizes:
         """Returns the sizes of the windows.
@@ -135,4 +136,4 @@ class PanelWindows(NamedTuple):
                 f"expected a cardinality for each of {self.categories.shape[-1]} categories, got {cardinalities}"
             )
         own = (self.history, self.targets, self.past, self.known, self.static)
-        return PanelSizes(*(a.shape[-1] for a in own), tuple(cardinalities))
+        return PanelSizes._make((*(a.shape[-1] for a in own), tuple(cardinalities)))
