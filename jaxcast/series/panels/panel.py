@@ -37,6 +37,9 @@ class SeriesPanel(NamedTuple):
         category_names: the names of the categories.
         category_values: the values of each category.
 
+    Raises:
+        InputError: when asked for a series that is not there.
+
     Example:
         >>> import jaxcast, numpy as np
         >>> panel = jaxcast.series.series_panel([np.arange(5.0), np.asarray([np.nan, 1.0, 2.0])])
