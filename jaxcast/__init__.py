@@ -1,5 +1,6 @@
 """Dynamics and differentiable forecasting: chaotic trajectories, pools of forecasts, valid time."""
 
+from jaxcast import causal as causal
 from jaxcast import dynamics as dynamics
 from jaxcast import forecasters as forecasters
 from jaxcast import hub as hub
