@@ -3,6 +3,7 @@
 from jaxcast import causal as causal
 from jaxcast import dynamics as dynamics
 from jaxcast import forecasters as forecasters
+from jaxcast import hierarchy as hierarchy
 from jaxcast import hub as hub
 from jaxcast import io as io
 from jaxcast import nn as nn
