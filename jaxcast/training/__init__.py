@@ -12,3 +12,4 @@ from jaxcast.training.run import Curriculum as Curriculum
 from jaxcast.training.selection import GridSearch as GridSearch
 from jaxcast.training.selection import grid_search as grid_search
 from jaxcast.training.selection import select_average as select_average
+from jaxcast.training.streaming import fit_stream as fit_stream

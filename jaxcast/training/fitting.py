@@ -142,8 +142,8 @@ def fit(
         >>> bool(fit.losses[0, -1] < fit.losses[0, 0])
         True
     """
-    _check(data, keys, num_epochs, num_reports)
-    _check_validation(validation, patience, keep)
+    check_arguments(data, keys, num_epochs, num_reports)
+    check_validation(validation, patience, keep)
     _check_curriculum(curriculum, chunk_size)
     size = _checked_size(data, validation, batch_size, chunk_size)
     settings = FitSettings(
@@ -176,7 +176,18 @@ def fit(
     return FitResult(nnx.merge(graph, params, run.constants), run.losses, None if run.best is None else run.best.losses)
 
 
-def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None:
+def check_arguments(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None:
+    """Checks what every training is given.
+
+    Args:
+        data: arrays with a leading sample axis.
+        keys: of the seeds.
+        num_epochs: passes over the data.
+        num_reports: how often to report.
+
+    Raises:
+        InputError: for data that are no arrays of one length, no keys, and numbers below 1.
+    """
     kinds = {type(leaf).__name__ for leaf in jax.tree.leaves(data) if not isinstance(leaf, jax.Array | np.ndarray)}
     if kinds:
         raise InputError(
@@ -191,12 +202,25 @@ def _check(data: PyTree, keys: Array, num_epochs: int, num_reports: int) -> None
         raise InputError(f"num_epochs and num_reports must be at least 1, got {num_epochs} and {num_reports}")
 
 
+def check_batch_size(batch_size: int, data: PyTree) -> None:
+    """Checks that a minibatch is no larger than the data.
+
+    Args:
+        batch_size: samples of a minibatch.
+        data: arrays with a leading sample axis.
+
+    Raises:
+        InputError: with the number of samples.
+    """
+    num_samples = len(jax.tree.leaves(data)[0])
+    if not 1 <= batch_size <= num_samples:
+        raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
+
+
 def _checked_size(data: PyTree, validation: PyTree | None, batch_size: int | None, chunk_size: int | None) -> int:
     """Returns the size of a minibatch or of a chunk, whichever is given."""
     if batch_size is not None and chunk_size is None:
-        num_samples = len(jax.tree.leaves(data)[0])
-        if not 1 <= batch_size <= num_samples:
-            raise InputError(f"batch_size must be from 1 to the {num_samples} samples there are, got {batch_size}")
+        check_batch_size(batch_size, data)
         return batch_size
     if chunk_size is not None and batch_size is None:
         _check_streams("data", data, chunk_size)
@@ -215,7 +239,17 @@ def _check_streams(name: str, streams: PyTree, chunk_size: int) -> None:
         )
 
 
-def _check_validation(validation: PyTree | None, patience: int | None, keep: str) -> None:
+def check_validation(validation: PyTree | None, patience: int | None, keep: str) -> None:
+    """Checks what validation data are used for.
+
+    Args:
+        validation: held-out data, or None.
+        patience: epochs without a better loss, or None.
+        keep: "best" or "last".
+
+    Raises:
+        InputError: for a patience without data, or another word.
+    """
     if keep not in ("best", "last"):
         raise InputError(f"keep must be best or last, got {shown(repr(keep))}")
     if patience is not None and (validation is None or patience < 1):

@@ -144,28 +144,43 @@ def train(
         The graph of a model, and every seed's run after its last epoch.
     """
     num_epochs = settings.num_epochs
-    graph, run = _started(init, models, keys, optimizer, num_epochs, validation is not None)
-    identity = {} if checkpoint is None else _identity(data, validation, keys, settings)
-    run, done = _resumed(run, checkpoint, identity)
+    graph, run = started_run(init, models, keys, optimizer, num_epochs, validation is not None)
+    identity = {} if checkpoint is None else identity_of(data, validation, keys, settings)
+    run, done = resumed_run(run, checkpoint, identity)
     run = spread_seeds(run, mesh)
     every = num_epochs if on_progress is None and checkpoint is None else -(-num_epochs // num_reports)
     for start in range(done, num_epochs, every):
         stop = min(start + every, num_epochs)
-        run = _epochs(
+        run = run_epochs(
             run, data, validation, start, stop, graph=graph, optimizer=optimizer, settings=settings, mesh=mesh
         )
         if checkpoint is not None:
-            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(_progress(run), len(keys)))
+            save_checkpoint(Path(checkpoint), identity, stop, gather_seeds(progress_of(run), len(keys)))
         if on_progress is not None:
             on_progress(stop, everywhere(run.losses)[: len(keys), stop - 1])
     # Nobody needs the keys and the state of the optimizer any more: they stay on their devices.
     return graph, gather_seeds(run._replace(opt_state=None, key=None), len(keys))
 
 
-def _started(
+def started_run(
     init: Any, models: Any, keys: Array, optimizer: optax.GradientTransformation, num_epochs: int, validated: bool
 ) -> tuple[Any, Run]:
-    """Returns the graph of a model, and the run before its first epoch."""
+    """Starts the runs of all seeds.
+
+    Args:
+        init: key -> model; None where there are models.
+        models: with a leading seed axis, or None.
+        keys: of the seeds.
+        optimizer: of all seeds.
+        num_epochs: passes over the data.
+        validated: whether there are validation data.
+
+    Returns:
+        The graph of a model, and the runs before their first epoch.
+
+    Raises:
+        InputError: for models that are not one for each key.
+    """
     options: dict[str, Any] = {"optimizer": optimizer, "num_epochs": num_epochs, "validated": validated}
     if models is None:
         shapes = jax.eval_shape(init, keys[0])
@@ -205,21 +220,45 @@ def trained_epochs(run: Run, settings: FitSettings) -> Any:
     return jnp.arange(settings.num_epochs) <= run.best.epoch[:, None] + settings.patience
 
 
-def _resumed(run: Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[Run, int]:
-    """Returns the run as its checkpoint left it, and the number of finished epochs."""
+def resumed_run(run: Run, checkpoint: str | Path | None, identity: dict[str, Any]) -> tuple[Run, int]:
+    """Continues runs from a checkpoint.
+
+    Args:
+        run: before its first epoch.
+        checkpoint: the file; None, or one that is not there, for none.
+        identity: of the run; see `identity_of`.
+
+    Returns:
+        The run as its checkpoint left it, and the number of finished epochs.
+
+    Raises:
+        InputError: for a checkpoint that is damaged or belongs to another run.
+    """
     if checkpoint is None or not Path(checkpoint).exists():
         return run, 0
-    done, progress = load_checkpoint(Path(checkpoint), identity, _progress(run))
+    done, progress = load_checkpoint(Path(checkpoint), identity, progress_of(run))
     return run._replace(**progress), done
 
 
-def _progress(run: Run) -> dict[str, Any]:
-    """Returns what changes from epoch to epoch; the rest of a run follows from its key."""
+def progress_of(run: Run) -> dict[str, Any]:
+    """Returns what changes from epoch to epoch; the rest of a run follows from its key.
+
+    Args:
+        run: of all seeds.
+    """
     progress = {"params": run.params, "opt_state": run.opt_state, "losses": run.losses}
     return progress if run.best is None else progress | {"best": run.best}
 
 
-def _identity(data: PyTree, validation: PyTree | None, keys: Array, settings: FitSettings) -> dict[str, Any]:
+def identity_of(data: PyTree, validation: PyTree | None, keys: Array, settings: FitSettings) -> dict[str, Any]:
+    """Returns what tells a run from others, as JSON values.
+
+    Args:
+        data: to train on.
+        validation: held-out data, or None.
+        keys: of the seeds.
+        settings: of the fit.
+    """
     own = {
         "data": fingerprint(data),
         "keys": fingerprint(jax.random.key_data(keys)),
@@ -267,7 +306,9 @@ def _resume(
 
     def begin(params: Any, constants: Any, key: Array) -> Run:
         losses = jnp.full(num_epochs, jnp.nan)
-        nothing = Best(params, jnp.asarray(jnp.inf), jnp.asarray(-1), jnp.full(num_epochs, jnp.nan))
+        # Weak types would become strong ones after some epochs, and the program compile again.
+        none = jnp.asarray(jnp.inf, jnp.result_type(float)), jnp.asarray(-1, jnp.result_type(int))
+        nothing = Best(params, *none, jnp.full(num_epochs, jnp.nan))
         key = jax.random.fold_in(key, 1)
         return Run(params, constants, optimizer.init(params), losses, key, nothing if validated else None)
 
@@ -275,7 +316,7 @@ def _resume(
 
 
 @partial(jax.jit, static_argnames=("graph", "optimizer", "settings", "mesh"))
-def _epochs(
+def run_epochs(
     run: Run,
     data: PyTree,
     validation: PyTree | None,
@@ -287,7 +328,22 @@ def _epochs(
     settings: FitSettings,
     mesh: Mesh | None,
 ) -> Run:
-    """Runs epochs `start` to `stop` - 1 of every seed."""
+    """Runs epochs `start` to `stop` - 1 of every seed.
+
+    Args:
+        run: of all seeds, spread over the devices.
+        data: to train on.
+        validation: held-out data, or None.
+        start: the first epoch.
+        stop: the epoch after the last.
+        graph: of a model.
+        optimizer: of all seeds.
+        settings: of the fit.
+        mesh: devices that the seeds are spread over; None for all.
+
+    Returns:
+        The runs after these epochs.
+    """
 
     def run_one(run: Run, shared: tuple[PyTree, PyTree, Array, Array]) -> Run:
         data, validation, start, stop = shared

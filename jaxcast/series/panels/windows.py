@@ -21,6 +21,9 @@ class PanelSizes(NamedTuple):
         num_static: numbers that each series has once.
         cardinalities: how many values each category of a series has, without that of the unseen.
 
+    Raises:
+        InputError: when made of or checked for sizes that are no whole numbers in range.
+
     Example:
         >>> import jaxcast
         >>> jaxcast.series.PanelSizes(history_size=8, num_leads=2).num_known
@@ -86,6 +89,9 @@ class PanelWindows(NamedTuple):
         static: numbers of the series.
         categories: number of each category of the series, from 1 on; 0 for one not seen in
             training.
+
+    Raises:
+        InputError: when asked for sizes with another number of cardinalities than categories.
 
     Example:
         >>> import jaxcast, numpy as np
