@@ -1,6 +1,7 @@
 """Dynamics and differentiable forecasting: chaotic trajectories, pools of forecasts, valid time."""
 
 from jaxcast import causal as causal
+from jaxcast import distributions as distributions
 from jaxcast import dynamics as dynamics
 from jaxcast import forecasters as forecasters
 from jaxcast import hierarchy as hierarchy

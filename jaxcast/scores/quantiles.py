@@ -1,6 +1,5 @@
 """Scores of quantile forecasts: pinball, (weighted) interval score and its parts, coverage."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -11,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
+from jaxcast.numerics.levels import pinball_of
 from jaxcast.tracing import is_traced
 
 Scale = Literal["natural", "log"]
@@ -64,21 +64,6 @@ def pinball_loss(
     """
     forecast, truth, levels = _checked(forecast, truth, levels)
     return pinball_of(truth[..., None] - forecast, levels)
-
-
-def pinball_of(
-    errors: Float[Array, "*batch quantile"], levels: Float[Array, " quantile"]
-) -> Float[Array, "*batch quantile"]:
-    """Returns the pinball loss of errors that are known already, without checks.
-
-    Args:
-        errors: truth minus quantile.
-        levels: level of each quantile.
-
-    Returns:
-        The loss of each quantile.
-    """
-    return jnp.maximum(levels * errors, (levels - 1) * errors)
 
 
 @checked
@@ -256,33 +241,3 @@ def _checked(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[
         if not (np.diff(inside) > 0).all():
             raise InputError(f"levels must increase within (0, 1), got {shown(np.asarray(levels).tolist())}")
     return forecast, truth, levels
-
-
-def middle_of(levels: Sequence[float]) -> int:
-    """Returns the index of the level nearest to 0.5.
-
-    Args:
-        levels: the levels.
-
-    Returns:
-        Its index; the first of two that are equally near.
-    """
-    return min(range(len(levels)), key=lambda k: abs(levels[k] - 0.5))
-
-
-def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """Returns levels as a tuple of floats once they are known to be valid.
-
-    Args:
-        levels: the levels.
-
-    Returns:
-        The levels.
-
-    Raises:
-        InputError: for no level, or levels that do not increase within (0, 1).
-    """
-    levels = tuple(map(float, levels))
-    if not levels or not all(0 < level < 1 for level in levels) or sorted(set(levels)) != list(levels):
-        raise InputError(f"levels must increase within (0, 1), got {levels}")
-    return levels

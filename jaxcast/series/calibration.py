@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_floats, check_model, check_number, check_positive, sizes_of
 from jaxcast.errors import InputError, shown
+from jaxcast.numerics.levels import check_levels, middle_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.features import check_history, flat, of_targets, target_features_of
 from jaxcast.series.samples import SeriesWindows, quantiles_of
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature

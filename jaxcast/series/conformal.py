@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.scores.quantiles import check_levels, middle_of
+from jaxcast.numerics.levels import check_levels, middle_of
 from jaxcast.series.samples import SeriesWindows
 
 # Errors of the usual size that are added to those of each series, which may be few, or none.

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.scores.quantiles import middle_of, pinball_loss
+from jaxcast.numerics.levels import middle_of
+from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.series.samples import SeriesWindows, learned_from
 
 

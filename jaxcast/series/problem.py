@@ -11,7 +11,7 @@ from jaxtyping import Float
 from jaxcast.checks import check_leads, check_number, check_seed, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST
-from jaxcast.scores.quantiles import check_levels
+from jaxcast.numerics.levels import check_levels
 from jaxcast.series.samples import SeriesWindows, series_windows
 from jaxcast.series.tables import SeriesTable, newest_row
 

@@ -11,9 +11,9 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
+from jaxcast.numerics.levels import middle_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Cell, Input, Output, RolloutState, closed_loop
-from jaxcast.scores.quantiles import middle_of
 from jaxcast.series.features import check_history
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.types import Info

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_number
+from jaxcast.numerics.levels import pinball_of
 from jaxcast.rollout import Output
-from jaxcast.scores.quantiles import pinball_of
 from jaxcast.series.features import of_targets
 from jaxcast.series.samples import SeriesWindows, lags_given, learned_from
 

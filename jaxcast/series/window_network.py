@@ -16,8 +16,8 @@ from jaxcast.checks import Checked, check_choice, check_positive, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
+from jaxcast.numerics.levels import check_levels, middle_of
 from jaxcast.rollout import Output
-from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.features import (
     TargetFeatures,
     check_features,

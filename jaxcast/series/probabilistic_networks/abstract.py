@@ -14,9 +14,9 @@ from jaxcast.checks import Checked
 from jaxcast.distributions import Distribution, Head, make_head
 from jaxcast.errors import InputError
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
+from jaxcast.numerics.levels import check_levels, middle_of
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
-from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.scaling import filled
 from jaxcast.types import Info
