@@ -13,7 +13,7 @@ from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.hierarchy.reconciliation import Reconciliation
 from jaxcast.limits import check_arrays
-from jaxcast.scores.quantiles import check_levels
+from jaxcast.numerics.levels import check_levels
 
 NUM_PATHS = 1000
 
