@@ -79,6 +79,8 @@ from jaxcast.series.panels.time_features import time_features as time_features
 from jaxcast.series.panels.windows import PanelSizes as PanelSizes
 from jaxcast.series.panels.windows import PanelWindows as PanelWindows
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
+from jaxcast.series.reconciled import reconcile_forecast as reconcile_forecast
+from jaxcast.series.reconciled import table_with_sums as table_with_sums
 from jaxcast.series.recurrent_networks import AttentionNetwork as AttentionNetwork
 from jaxcast.series.recurrent_networks import HierarchicalNetwork as HierarchicalNetwork
 from jaxcast.series.recurrent_networks import IndependentNetwork as IndependentNetwork

@@ -45,7 +45,7 @@ class EvaluateSeries:
     def run(self) -> None:
         """Runs the command."""
         check_numbers(self)
-        model, table = load(self.model, self.data)
+        model, table, _ = load(self.model, self.data)
         learned = int(table.calendar.rows(parse_date(model.learned_until, "the model's last date")))
         start = learned + 1 if self.since is None else int(table.calendar.rows(parse_date(self.since, "--since")))
         last = newest_row(table.values)

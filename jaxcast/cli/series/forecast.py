@@ -4,22 +4,29 @@ import csv
 import dataclasses
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from jaxcast.checks import check_seed
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.pool.pictures import MOST_COMPONENTS, some_of
 from jaxcast.cli.series.output import Loaded, describe, load
 from jaxcast.cli.series.weights import check_weights, draw_graph, write_weights
 from jaxcast.errors import InputError, shown
+from jaxcast.hierarchy.files import read_hierarchy
+from jaxcast.hierarchy.structure import Hierarchy
 from jaxcast.io.dates import parse_date
-from jaxcast.io.files import save_figure, whole_file
+from jaxcast.io.files import save_figure, whole_file, write_arrays
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.io.ownership import SERIES_HEADER, refuse_replacing
 from jaxcast.plotting.quantiles import plot_fan
 from jaxcast.plotting.trajectories import HISTORY, label_of
 from jaxcast.progress import announce
 from jaxcast.series.model import SeriesForecast
+from jaxcast.series.reconciled import reconcile_forecast, table_with_sums
+
+Reconcile = Literal["bottom_up", "top_down", "ols", "structural", "variance", "mint"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +55,21 @@ class ForecastSeries:
     """Picture (.png) of the graph that a network was given or has learned."""
     coordinates: Path | None = None
     """Table (.csv) of the places of series, for a map: name, latitude, longitude, in degrees."""
+    reconcile: Reconcile | None = None
+    """Make forecasts add up over a hierarchy: mint weighs them by their errors on the dates of
+    --data and the correlations of these, variance by their errors, structural by the number of
+    members, ols alike; bottom_up sums the smallest series, top_down shares out the total. By
+    default mint where --hierarchy is given."""
+    hierarchy: Path | None = None
+    """Table (.csv) of which series are sums of which: child, parent; or series and columns of
+    labels. By default that of `jaxcast series train --hierarchy`."""
+    paths: Path | None = None
+    """File (.npz) for the reconciled paths, (path, lead, series), each of which adds up, and their
+    mean."""
+    seed: int = 0
+    """Random seed of the paths."""
     overwrite: bool = False
-    """Replace the files of --out, --weights and the pictures, if jaxcast wrote them."""
+    """Replace the files of --out, --weights, --paths and the pictures, if jaxcast wrote them."""
 
     def run(self) -> None:
         """Runs the command."""
@@ -60,8 +80,14 @@ class ForecastSeries:
                 "--plot": (self.plot, PICTURE),
                 "--weights": (self.weights, (".npz",)),
                 "--plot-graph": (self.plot_graph, PICTURE),
+                "--paths": (self.paths, (".npz",)),
             },
-            inputs={"--model": self.model, "--data": self.data, "--coordinates": self.coordinates},
+            inputs={
+                "--model": self.model,
+                "--data": self.data,
+                "--coordinates": self.coordinates,
+                "--hierarchy": self.hierarchy,
+            },
             overwrite=self.overwrite,
         ):
             self.forecast()
@@ -69,13 +95,15 @@ class ForecastSeries:
     def forecast(self) -> None:
         """Makes the forecast and writes it."""
         loaded = load(self.model, self.data)
-        model, table = loaded
+        model, what = loaded.model, str(shown(self.data))
+        hierarchy = self.chosen_hierarchy(loaded)
+        table = loaded.table if hierarchy is None else table_with_sums(loaded.table, hierarchy)
         unknown = [name for name in self.plot_series if name not in table.names]
         if unknown:
             raise InputError(
                 f"unknown series {shown(repr(unknown[0]))} to plot; the table has {shown(', '.join(table.names[:10]))}"
             )
-        found = model.forecast(table, at=self.at, what=str(shown(self.data)))
+        found = model.forecast(loaded.table, at=self.at, what=what)
         for option, file in (("--weights", self.weights), ("--plot-graph", self.plot_graph)):
             if file is not None:
                 check_weights(found, option, model.method)
@@ -83,6 +111,19 @@ class ForecastSeries:
             draw_graph(self.plot_graph, found, self.coordinates, model.method)
         if self.weights is not None:
             write_weights(self.weights, found)
+        if hierarchy is not None:
+            found = reconcile_forecast(
+                model,
+                loaded.table,
+                hierarchy=hierarchy,
+                method=self.reconcile or "mint",
+                at=self.at,
+                seed=self.seed,
+                what=what,
+            )
+            if self.paths is not None:
+                names, leads = np.asarray(hierarchy.names), np.asarray(found.leads)
+                write_arrays(self.paths, {"names": names, "leads": leads, **found.info})
         self.write(found)
         for line in describe(table, self.data):
             announce(line)
@@ -94,7 +135,18 @@ class ForecastSeries:
         if newest < parse_date(model.learned_until, "the model's last date"):
             announce("the forecaster has also learned from later dates")
         if self.plot is not None:
-            self.draw(loaded, found, int(table.calendar.rows(newest)))
+            self.draw(Loaded(model, table), found, int(table.calendar.rows(newest)))
+
+    def chosen_hierarchy(self, loaded: Loaded) -> Hierarchy | None:
+        """Returns the hierarchy over which forecasts are to add up, None for none."""
+        check_seed(self.seed)
+        if self.hierarchy is not None:
+            return read_hierarchy(self.hierarchy)
+        if self.reconcile is not None and loaded.hierarchy is None:
+            raise InputError("--reconcile needs --hierarchy, a table of which series are sums of which")
+        if self.paths is not None and self.reconcile is None:
+            raise InputError("--paths are those of reconciled forecasts; give --hierarchy or --reconcile, too")
+        return None if self.reconcile is None else loaded.hierarchy
 
     def write(self, found: SeriesForecast) -> None:
         """Writes the tidy table."""
@@ -120,10 +172,9 @@ class ForecastSeries:
             np.arange(origin + 1, min(len(table.values), origin + 1 + leads[-1])),
         )
         for ax, name in zip(axes, shown, strict=True):
-            r = table.names.index(name)
-            values = table.values[:, r]
+            values = table.values[:, table.names.index(name)]
             ax.plot(table.calendar.dates(seen), values[seen], color=HISTORY, lw=1.1, marker=".", ms=3, label="history")
-            rows, fan = np.asarray([origin + lead for lead in leads]), quantiles[:, r]
+            rows, fan = np.asarray([origin + lead for lead in leads]), quantiles[:, found.names.index(name)]
             if np.isfinite(values[origin]):  # a fan opens from what was seen last
                 rows, fan = np.append(origin, rows), np.concatenate([np.full_like(fan[:1], values[origin]), fan])
             came = (table.calendar.dates(later), values[later]) if np.isfinite(values[later]).any() else None

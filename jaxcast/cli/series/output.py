@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxcast.checks import check_flag, check_texts
 from jaxcast.cli.series.data import COVARIATES, SensorDates, read_data
 from jaxcast.errors import InputError, shown
+from jaxcast.hierarchy.structure import Hierarchy
 from jaxcast.saving.models import load_model
 from jaxcast.series.model import SeriesModel
+from jaxcast.series.reconciled import table_with_sums
 from jaxcast.series.tables import SeriesTable, newest_row
 
 
@@ -17,10 +21,12 @@ class Loaded(NamedTuple):
     Args:
         model: that was saved.
         table: that was read.
+        hierarchy: whose sums the model was trained with; None for none.
     """
 
     model: SeriesModel
     table: SeriesTable
+    hierarchy: Hierarchy | None = None
 
 
 def load(folder: Path, data: Path) -> Loaded:
@@ -44,7 +50,33 @@ def load(folder: Path, data: Path) -> Loaded:
         )
     columns, dates = _columns_of(stored.attributes, folder), _dates_of(stored.attributes, folder)
     table, _ = read_data(data, columns, {kind: getattr(model, kind) for kind in COVARIATES}, dates)
-    return Loaded(model, model.arranged(table, str(shown(data))))
+    hierarchy = _hierarchy_of(stored.attributes, folder)
+    if hierarchy is not None:
+        table = table_with_sums(table, hierarchy)
+    return Loaded(model, model.arranged(table, str(shown(data))), hierarchy)
+
+
+def as_attribute(hierarchy: Hierarchy) -> dict[str, Any]:
+    """Returns a hierarchy as JSON values, to be saved with a model.
+
+    Args:
+        hierarchy: that the model was trained with.
+    """
+    return {"names": list(hierarchy.names), "summing": hierarchy.summing.astype(int).tolist()}
+
+
+def _hierarchy_of(attributes: dict[str, Any], folder: Path) -> Hierarchy | None:
+    """The hierarchy whose sums were added to the table that was trained on."""
+    if "hierarchy" not in attributes:
+        return None
+    try:
+        kept = dict(attributes["hierarchy"])
+        check_texts("names", kept["names"])
+        return Hierarchy(np.asarray(kept["summing"], float), tuple(kept["names"]))
+    except (InputError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{shown(folder / 'pool.json')}, attributes: hierarchy: {shown(error)}; train and save it again"
+        ) from None
 
 
 def _columns_of(attributes: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from jaxcast.checks import check_leads, check_whole
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.cli.series.data import COVARIATES, SensorDates, SeriesGraph, read_data, read_graph
-from jaxcast.cli.series.output import describe
+from jaxcast.cli.series.output import as_attribute, describe
 from jaxcast.errors import InputError, shown
+from jaxcast.hierarchy.files import read_hierarchy
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce
 from jaxcast.pytrees import fingerprint
@@ -21,6 +22,7 @@ from jaxcast.saving.models import save_model
 from jaxcast.series.fit import SeriesFit, search
 from jaxcast.series.methods import OWN_METHODS, TrainableForecaster, check_methods, chosen_methods
 from jaxcast.series.problem import SeriesProblem, series_problem
+from jaxcast.series.reconciled import table_with_sums
 from jaxcast.series.tables import SeriesTable
 
 GRAPH_FILES = ("adjacency", "distances", "coordinates")
@@ -101,6 +103,9 @@ class TrainSeries:
     """Number of the feature to forecast where sensors have several, from 0."""
     missing: float | None = None
     """Number that stands for a missing value in a file of sensors, such as 0 in metr-la.h5."""
+    hierarchy: Path | None = None
+    """Table (.csv) of which series are sums of which: child, parent; or series and columns of
+    labels. Sums that --data lacks are added to it, here and whenever the forecaster is used."""
     lower: float | None = None
     """Smallest value that a series can have, such as 0 for counts."""
     validation_share: float = 0.2
@@ -123,6 +128,9 @@ class TrainSeries:
         dates.check()
         covariates = {kind: getattr(self, kind) for kind in COVARIATES}
         table, sensors = read_data(self.data, columns | {"business_days": self.business_days}, covariates, dates)
+        hierarchy = None if self.hierarchy is None else read_hierarchy(self.hierarchy)
+        if hierarchy is not None:
+            table = table_with_sums(table, hierarchy)
         check_methods(self.method or None, len(table.names))
         files = {name: getattr(self, name) for name in GRAPH_FILES}
         graph = read_graph(table.names, sensors, graph=self.graph, others=self.others, **files)
@@ -131,7 +139,7 @@ class TrainSeries:
         arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)
         folder = RunFolder.of(
             self,
-            reads=("data", *GRAPH_FILES),
+            reads=("data", "hierarchy", *GRAPH_FILES),
             facts={"table": fingerprint((*arrays, problem.adjacency))},
             outputs=("results.json", "pool.json", "arrays.npz"),
         )
@@ -140,6 +148,8 @@ class TrainSeries:
         fitted = search(methods, problem)
         business_days = table.calendar.weekdays and not table.calendar.months
         attributes = {"columns": columns | {"business_days": business_days}, "trained_on": str(self.data)}
+        if hierarchy is not None:
+            attributes["hierarchy"] = as_attribute(hierarchy)
         if sensors is not None:
             attributes["sensors"] = dates._asdict()
         save_model(folder.path, fitted.model, attributes=attributes)
