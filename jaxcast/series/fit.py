@@ -106,7 +106,10 @@ def fit_series(
         leads: instead of a horizon, certain steps ahead, rising.
         methods: names of methods: "last_value", "seasonal_last_value", "history_mean", "drift",
             "historical_average", "ridge", "ridge_each_series", "lasso", "lasso_each_series",
-            "kernel_ridge", "var", "star" (see `fit_lasso`, `fit_var`, `fit_star`); the networks
+            "kernel_ridge", "var", "star" (see `fit_lasso`, `fit_var`, `fit_star`); "boosted_trees"
+            (see `fit_boosted_trees`; scikit-learn) and, for steps that share a day evenly,
+            "seasonal" (see `fit_seasonal_forecaster`), which sees as many past days and weeks as
+            history_size holds; the networks
             "independent_network", "hierarchical_network", "attention_network", "global_network";
             on graphs "stgcn", "st_mgcn", "d2stgnn", "graph_wavenet", "dcrnn"; and those of
             `TrainableForecaster` classes. By default last values and regressions; networks take

@@ -28,7 +28,7 @@ PENALTIES = np.logspace(-5, 2, 8)
 NUM_COSINES = 200
 DEFAULT_METHODS = ("last_value", "seasonal_last_value", "ridge", "ridge_each_series", "kernel_ridge")
 REGRESSIONS = ("ridge", "ridge_each_series", "kernel_ridge")
-SEES_ALL = {*REGRESSIONS, "lasso", "lasso_each_series", "star"}
+SEES_ALL = {*REGRESSIONS, "lasso", "lasso_each_series", "star", "boosted_trees"}
 """Methods that see weighted means of all series, by a matrix between them."""
 
 
@@ -160,12 +160,13 @@ def _network(
 def _plain(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
-    names, models = PLAIN_METHODS[method](method, problem, part)
+    fitted = PLAIN_METHODS[method](method, problem, part)
+    seen = part if fitted.windows is None else part._replace(windows=fitted.windows)
 
     def base(number: int) -> Float[np.ndarray, "sample lead region level"]:
-        return _single(method, models[number], part).base(0)
+        return _single(method, fitted.models[number], seen).base(0)
 
-    return Variants(names, models.__getitem__, base)
+    return Variants(fitted.names, fitted.models.__getitem__, base, sees_calendar=fitted.sees_calendar)
 
 
 def _users(

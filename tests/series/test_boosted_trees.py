@@ -66,6 +66,17 @@ def test_it_is_saved_without_scikit_learn(samples, model, tmp_path, monkeypatch)
         fit_boosted_trees(samples, inputs=model.inputs)
 
 
+def test_the_first_trees_are_those_of_a_fit_that_stops_earlier(samples, inputs, model):
+    fewer = fit_boosted_trees(
+        samples, inputs=inputs, slots_per_day=3, predict_change=True, **(SIZES | {"num_trees": 3})
+    )
+    first = model.first(3)
+    for name in ("feature", "threshold", "value"):
+        kept = getattr(fewer.trees, name)
+        np.testing.assert_array_equal(getattr(first.trees, name)[..., : kept.shape[-1]], kept)
+    np.testing.assert_array_equal(first.trees.start, fewer.trees.start)
+
+
 @pytest.mark.slow
 def test_rows_are_drawn_by_the_seed_and_forecasts_cut_at_zero(samples, inputs):
     fits = [fit_boosted_trees(samples, inputs=inputs, max_rows=60, seed=seed, **SIZES) for seed in (0, 0, 1)]

@@ -216,6 +216,8 @@ def test_a_planted_dependence_is_learned(name):
         batch_size=32,
     )
     model = jax.tree.map(lambda a: a[0], fit.models)
-    errors = np.sqrt(np.mean((model(test.history, lags=test.lags).forecast - test.targets)[:, 0] ** 2, 0)).reshape(ROWS, COLUMNS)
+    errors = np.sqrt(np.mean((model(test.history, lags=test.lags).forecast - test.targets)[:, 0] ** 2, 0)).reshape(
+        ROWS, COLUMNS
+    )
     assert errors[:, 1:].max() < 0.5
     assert errors[:, 0].min() > 0.9

@@ -175,6 +175,8 @@ def test_a_planted_dependence_is_learned(name):
         batch_size=32,
     )
     model = jax.tree.map(lambda a: a[0], fit.models)
-    errors = np.sqrt(np.mean((model(test.history, lags=test.lags).forecast - test.targets)[:, 0] ** 2, 0)).reshape(ZONES, ZONES)
+    errors = np.sqrt(np.mean((model(test.history, lags=test.lags).forecast - test.targets)[:, 0] ** 2, 0)).reshape(
+        ZONES, ZONES
+    )
     assert errors[2:, :2].mean() < 0.7
     assert errors[:2].mean() > 0.9

@@ -42,7 +42,8 @@ def test_lists_of_variants_depend_on_the_problem_alone_and_all_forecast():
     problem = problem_of(chain(), history_size=3, season=0)
     early, late = (part_until(problem, row) for row in problem.bounds[:2])
     errors = {}
-    for name, method in PLAIN_METHODS.items():
+    for name in ("historical_average", "lasso", "lasso_each_series", "var", "star"):
+        method = PLAIN_METHODS[name]
         fitted, again = method(name, problem, early), method(name, problem, late)
         assert fitted.names == again.names
         assert len(set(fitted.names)) == len(fitted.models)
@@ -72,3 +73,57 @@ def test_the_command_chooses_a_vector_autoregression_where_series_drive_each_oth
     scores = {one.method: one.test.mae for one in fitted.scores}
     assert fitted.model.method in ("var", "lasso_each_series")
     assert scores["var"] < scores["star"] < scores["last_value"]
+
+
+HOURS = np.arange("2024-01-01", "2024-03-06", 6, dtype="datetime64[h]")
+
+
+def counts():
+    """Four slots a day; every weekday has its own level."""
+    rng, slots = np.random.default_rng(2), np.arange(len(HOURS))
+    rate = 20 + 10 * np.sin(2 * np.pi * slots / 4)[:, None] * [1.0, 0.5, 2.0] + 8 * (slots // 4 % 7 < 5)[:, None]
+    return rng.poisson(np.maximum(rate, 1)).astype(float)
+
+
+@pytest.mark.slow
+def test_the_seasonal_forecaster_and_trees_forecast_tables_by_name(tmp_path):
+    values = counts()
+    table = jaxcast.series.series_table(values, HOURS)
+    fitted = jaxcast.series.fit_series(
+        table, leads=(1, 4), methods=("last_value", "boosted_trees", "seasonal"), history_size=45, season=4, lower=0.0
+    )
+    scores = {one.method: one for one in fitted.scores}
+    assert max(scores[name].test.mae for name in ("seasonal", "boosted_trees")) < 0.8 * scores["last_value"].test.mae
+    for name in ("seasonal", "boosted_trees"):
+        problem = series_problem(table, leads=(1, 4), history_size=45, season=4)
+        part = part_until(problem, len(values))
+        found = PLAIN_METHODS[name](name, problem, part)
+        jaxcast.save_model(tmp_path / name, found.models[-1])
+        loaded = jaxcast.load_model(tmp_path / name).pool
+        windows = found.windows
+        forecast = np.asarray(loaded(windows.history[-9:], windows.covariates[-9:]).forecast)
+        if name == "seasonal":  # sees the same as forecasts of the rows of a table
+            assert loaded.features.num_weeks == 1
+            rows = np.asarray(windows.rows)[-9:, 0] - 1
+            expected = jaxcast.series.forecast_rows(loaded, values, newest=rows)
+            np.testing.assert_allclose(forecast, expected, rtol=1e-4)
+    model = fitted.model
+    assert model.forecast(table).forecast.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("dates", "options", "message"),
+    [
+        (np.datetime64("2021-01-01") + 7 * np.arange(LENGTH), {}, "share a day evenly.*got 1 week"),
+        (
+            DATES,
+            {"past_covariates": np.sin(np.arange(LENGTH * SERIES)).reshape(LENGTH, SERIES, 1)},
+            "no covariates but",
+        ),
+    ],
+)
+def test_the_seasonal_forecaster_refuses_what_it_cannot_use(dates, options, message):
+    table = jaxcast.series.series_table(chain(), dates, **options)
+    problem = series_problem(table, leads=(1, 2), history_size=15, season=0)
+    with pytest.raises(jaxcast.InputError, match=message):
+        PLAIN_METHODS["seasonal"]("seasonal", problem, part_until(problem, problem.bounds[0]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.series.samples import WindowLags
 from jaxcast.series.seasonal.forecaster import network_inputs
 from jaxcast.series.seasonal.network import FeatureTargets, robust_loss
 from jaxcast.series.seasonal.rows import features_at, of_lead
@@ -103,8 +104,10 @@ def test_a_penalty_without_end_gives_all_series_the_same_weights(values, feature
 def test_forecasts_of_rows_are_those_of_windows_and_see_no_future(values, features, regression):
     history, newest, slots = windows_of(values, features)
     forecast = jaxcast.series.forecast_rows(regression, values, newest=newest[:20])
-    np.testing.assert_allclose(regression(history[:20], slots[:20]).forecast, forecast, rtol=1e-4, atol=1e-4)
-    one = regression(history[3], slots[3]).forecast
+    np.testing.assert_allclose(
+        regression(history[:20], slots[:20], lags=WindowLags(features.lags)).forecast, forecast, rtol=1e-4, atol=1e-4
+    )
+    one = regression(history[3], slots[3], lags=WindowLags(features.lags)).forecast
     np.testing.assert_allclose(one, forecast[3], rtol=1e-4, atol=1e-4)
     later = values.copy()
     later[newest[19] + 1 :] += 100
@@ -186,6 +189,28 @@ def test_a_stored_forecaster_forecasts_the_same_bits(values, found, tmp_path):
     )
 
 
+def test_consecutive_steps_are_cut_at_the_lags(values, features, regression):
+    windows = jaxcast.series.series_windows(values, lags=features.lags, leads=LEADS)
+    slots = np.asarray(windows.rows)[:, :1] - 1.0
+    rows = slots[:, 0].astype(int)[:, None] + np.arange(-features.lags[0] - 3, 1)
+    expected = regression(windows.history[9:], slots[9:] % WEEK, lags=windows.lags).forecast
+    found = regression(jnp.asarray(values[rows[9:]]), slots[9:] % WEEK).forecast
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(jaxcast.InputError, match=r"consecutive steps or more, got .* give also lags=windows.lags"):
+        regression(windows.history, slots % WEEK)
+
+
+@pytest.mark.parametrize(
+    ("history_size", "days", "weeks"), [(100, 7, 2), (60, 7, 1), (54, 7, 1), (53, 6, 0), (12, 0, 0)]
+)
+def test_a_history_limits_the_days_and_weeks_that_are_seen(values, history_size, days, weeks):
+    own = jaxcast.series.seasonal_features(
+        values, slots_per_day=DAY, leads=LEADS, num_days=7, num_weeks=3, history_size=history_size
+    )
+    assert (own.num_days, own.num_weeks) == (days, weeks)
+    assert own.lags[0] < history_size
+
+
 def test_only_recent_steps_may_be_seen(values):
     own = jaxcast.series.seasonal_features(values, slots_per_day=DAY, leads=LEADS, num_days=0, num_recent=12)
     assert own.lags == tuple(range(12))[::-1]
@@ -212,9 +237,9 @@ def test_bad_input_is_refused(values, change, message):
 def test_windows_without_their_slots_are_refused(values, features, regression):
     history, _, slots = windows_of(values, features)
     with pytest.raises(jaxcast.InputError, match="slot of the week"):
-        regression(history)
+        regression(history, lags=WindowLags(features.lags))
     with pytest.raises(jaxcast.InputError, match=r"features.lags"):
-        regression(history[:, 1:], slots)
+        regression(history[:, 1:], slots, lags=WindowLags(features.lags))
     with pytest.raises(jaxcast.InputError, match="seasonal features"):
         jaxcast.series.forecast_rows(jaxcast.series.LastValue((1,)), values, newest=np.asarray([3]))
 

@@ -84,7 +84,9 @@ def test_one_scale_for_all_and_no_newest_value():
     raw = ((z[:, -1] - z[:, 0]) @ (np.ones((3, 3)) - np.eye(3)))[:, None, :, None] * np.asarray(network.share)[:, None]
     gaps = np.log1p(np.exp(raw))
     expected = np.stack([raw[..., 1] - gaps[..., 0], raw[..., 1], raw[..., 1] + gaps[..., 2]], -1)
-    np.testing.assert_allclose(network(samples.history, lags=samples.lags).info["quantiles"], mean + std * expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        network(samples.history, lags=samples.lags).info["quantiles"], mean + std * expected, rtol=1e-6
+    )
 
 
 def test_slots_of_a_week_go_back_by_the_lags():

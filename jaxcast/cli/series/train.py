@@ -62,8 +62,9 @@ class TrainSeries:
     has four of them."""
     method: Annotated[tuple[str, ...], NAMES] = ()
     """Methods to try: last_value, seasonal_last_value, history_mean, drift, historical_average,
-    ridge, ridge_each_series, lasso, lasso_each_series, kernel_ridge, var, star; the networks
-    independent_network, hierarchical_network, attention_network, global_network; on graphs stgcn,
+    ridge, ridge_each_series, lasso, lasso_each_series, kernel_ridge, var, star; boosted_trees
+    (needs scikit-learn); seasonal, which sees as many past days and weeks as --history-size holds;
+    the networks independent_network, hierarchical_network, attention_network, global_network; on graphs stgcn,
     st_mgcn, d2stgnn, graph_wavenet, dcrnn; or a TrainableForecaster of your own (see --import). By
     default last values and regressions; networks take minutes."""
     past_covariates: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """Gradient-boosted trees on lags: grown by scikit-learn, kept and evaluated as arrays."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -122,6 +123,17 @@ class BoostedTrees(WindowForecaster, Checked, FrozenPytree, name="boosted_trees"
         if not isinstance(self.inputs, LagInputs):
             return own
         return own._replace(num_covariates=self.inputs.num_covariates, least_history=self.inputs.least_history)
+
+    def first(self, num_trees: int) -> "BoostedTrees":
+        """Returns the forecaster of the trees that were grown first.
+
+        Args:
+            num_trees: how many to keep.
+        """
+        own = self.trees
+        numbers = (own.feature, own.threshold, own.left, own.right, own.value)
+        kept = Trees(*(array[:, :num_trees] for array in numbers), own.start, own.depth)
+        return dataclasses.replace(self, trees=kept)
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a forecaster."""

@@ -61,6 +61,7 @@ def fit_seasonal_forecaster(
     hidden_size: int = 128,
     penalties: Sequence[float | int] = PENALTIES,
     first_slot: int = 0,
+    history_size: int | None = None,
 ) -> SeasonalFit:
     """Fits a regression of each series and networks that correct it; chooses all on a validation part.
 
@@ -79,6 +80,7 @@ def fit_seasonal_forecaster(
         hidden_size: of the networks.
         penalties: to choose from.
         first_slot: slot of the week of the first row.
+        history_size: steps that a window may have, as for `seasonal_features`.
 
     Returns:
         The model, what was chosen, and forecasts of the validation part.
@@ -104,6 +106,7 @@ def fit_seasonal_forecaster(
             f"{len(table) - middle} of {len(table)} rows; give more rows or another validation_share"
         )
     settings: dict[str, Any] = {"slots_per_day": slots_per_day, "leads": tuple(leads), "first_slot": first_slot}
+    settings |= {"history_size": history_size}
     settings |= {} if num_days is None else {"num_days": num_days}
     settings |= {} if num_days != 0 else {"num_recent": 12}
     nonnegative = bool(np.nanmin(table) >= 0)

@@ -14,6 +14,7 @@ from jaxcast.checks import Checked, check_floats, check_model, check_positive, s
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree
 from jaxcast.rollout import Output
+from jaxcast.series.samples import WindowLags
 from jaxcast.series.seasonal.inputs import Features, SeasonalFeatures
 from jaxcast.series.seasonal.network import FeatureNetwork
 from jaxcast.series.seasonal.regression import SeasonalRegression
@@ -90,13 +91,17 @@ class SeasonalForecaster(WindowForecaster, Checked, FrozenPytree, name="seasonal
         return dataclasses.replace(self, networks=jax.tree.map(lambda a: a[number : number + 1], self.networks))
 
     @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
+    def __call__(
+        self, history: Float[Array, "..."], covariates: Any = None, *, lags: WindowLags | None = None
+    ) -> Output:
         """Forecasts all leads.
 
         Args:
-            history: (sample, time, region) or (time, region), the steps of `features.lags`, NaN
-                where a value is missing.
+            history: (sample, time, region) or (time, region), consecutive steps, or those of
+                `features.lags` alone, NaN where a value is missing.
             covariates: the slot of the week of the newest step, (sample, 1) or (1,).
+            lags: those of windows that were cut at `features.lags`, `samples.lags`; None for
+                consecutive steps.
 
         Returns:
             Forecasts (*batch, lead, region).
@@ -104,7 +109,7 @@ class SeasonalForecaster(WindowForecaster, Checked, FrozenPytree, name="seasonal
         Raises:
             InputError: for another shape.
         """
-        windows, slots = windows_and_slots(self.features, history, covariates)
+        windows, slots = windows_and_slots(self.features, history, covariates, lags)
         features = self.features(windows, slots)
         steps = self.regression.standardised(features)
         inputs = network_inputs(features, steps)
@@ -171,4 +176,5 @@ def forecast_rows(
 @jax.jit
 def _forecast(model: Any, table: Array, newest: Array, first_slot: Any) -> Array:
     slots = (newest + first_slot)[:, None] % (7 * model.features.slots_per_day)
-    return model(histories(model.features, table, newest), slots.astype(table.dtype)).forecast
+    lags = WindowLags(model.features.lags)
+    return model(histories(model.features, table, newest), slots.astype(table.dtype), lags=lags).forecast

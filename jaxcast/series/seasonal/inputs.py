@@ -256,6 +256,7 @@ def seasonal_features(
     num_weeks: int | None = None,
     num_neighbours: int = 6,
     first_slot: int = 0,
+    history_size: int | None = None,
 ) -> SeasonalFeatures:
     """Makes seasonal features from a training part.
 
@@ -274,6 +275,8 @@ def seasonal_features(
             and 0 for less than three weeks.
         num_neighbours: neighbours of each series.
         first_slot: slot of the week of the first row.
+        history_size: steps that a window may have, 12 at least; fewer days and weeks are seen where
+            it is short. By default any number.
 
     Returns:
         The features.
@@ -291,6 +294,9 @@ def seasonal_features(
     check_leads(tuple(leads))
     if num_recent is None:
         num_recent = max(slots_per_day, NUM_LAGS) if slots_per_day <= MOST_RECENT else NUM_LAGS
+    if history_size is not None:
+        check_whole("history_size", history_size, least=NUM_LAGS)
+        num_recent = min(num_recent, history_size)
     table = np.asarray(values, np.float32)
     num_rows, num_series = table.shape
     if num_rows < max(2 * slots_per_day, 2 * num_recent) or not num_series:
@@ -303,6 +309,9 @@ def seasonal_features(
     num_days = most_days if num_days is None else num_days
     if num_weeks is None:
         num_weeks = min(12, num_rows // week) if num_rows > 3 * week and num_days else 0
+    if history_size is not None:
+        num_weeks = min(num_weeks, (history_size - num_recent) // week)
+        num_days = num_days if num_weeks else min(num_days, (history_size - num_recent) // slots_per_day)
     std = np.nan_to_num(np.nanstd(table, 0))
     # A series that never changed may later: in a unit of its own it would drown the means of all.
     typical = std.mean() or 1.0

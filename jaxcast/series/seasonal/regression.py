@@ -12,6 +12,7 @@ from jaxcast.checks import Checked, check_flag, check_floats, check_model, check
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
+from jaxcast.series.samples import WindowLags
 from jaxcast.series.seasonal.inputs import Features, SeasonalFeatures
 from jaxcast.series.seasonal.rows import (
     chunks_of,
@@ -76,16 +77,22 @@ class SeasonalRegression(WindowForecaster, Checked, FrozenPytree, name="seasonal
     def signature(self) -> WindowSignature:
         """The inputs that it takes, and the outputs that it returns."""
         own = self.features
-        return WindowSignature(len(own.leads), own.leads, mean=own.mean, num_covariates=1, least_history=len(own.lags))
+        return WindowSignature(
+            len(own.leads), own.leads, mean=own.mean, num_covariates=1, least_history=own.lags[0] + 1
+        )
 
     @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
+    def __call__(
+        self, history: Float[Array, "..."], covariates: Any = None, *, lags: WindowLags | None = None
+    ) -> Output:
         """Forecasts all leads.
 
         Args:
-            history: (sample, time, region) or (time, region), the steps of `features.lags`, NaN
-                where a value is missing.
+            history: (sample, time, region) or (time, region), consecutive steps, or those of
+                `features.lags` alone, NaN where a value is missing.
             covariates: the slot of the week of the newest step, (sample, 1) or (1,).
+            lags: those of windows that were cut at `features.lags`, `samples.lags`; None for
+                consecutive steps.
 
         Returns:
             Forecasts (*batch, lead, region).
@@ -93,10 +100,10 @@ class SeasonalRegression(WindowForecaster, Checked, FrozenPytree, name="seasonal
         Raises:
             InputError: for another shape.
         """
-        history, slots = windows_and_slots(self.features, history, covariates)
-        forecast = self.standardised(self.features(history, slots)) * self.features.std + self.features.mean
+        windows, slots = windows_and_slots(self.features, history, covariates, lags)
+        forecast = self.standardised(self.features(windows, slots)) * self.features.std + self.features.mean
         forecast = jnp.maximum(forecast, 0) if self.nonnegative else forecast
-        return Output(forecast if np.ndim(covariates) == 2 else forecast[0], {})
+        return Output(forecast if np.ndim(history) == 3 else forecast[0], {})
 
     def standardised(self, features: Features) -> Float[Array, "sample lead region"]:
         """Forecasts in units of each series' standard deviation.

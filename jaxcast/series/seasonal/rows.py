@@ -7,40 +7,55 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
+from jaxcast.series.features import check_history
+from jaxcast.series.samples import WindowLags
 from jaxcast.series.seasonal.inputs import Features, SeasonalFeatures
 
 NUMBERS_AT_ONCE = 20_000_000
 """Numbers of features that are in memory at a time."""
 
 
-def windows_and_slots(own: SeasonalFeatures, history: Any, covariates: Any) -> tuple[Array, Array]:
+def windows_and_slots(
+    own: SeasonalFeatures, history: Any, covariates: Any, lags: WindowLags | None
+) -> tuple[Array, Array]:
     """Checks histories and slots of the week, and gives both a batch axis.
 
     Args:
         own: the features that are to be made.
         history: with or without a batch axis.
-        covariates: the slot first.
+        covariates: the slot alone, of all series or of each.
+        lags: those of windows that were cut at lags; None for consecutive steps.
 
     Returns:
-        Histories (sample, time, region) and slots (sample,).
+        Histories (sample, time, region) at the lags of the features, and slots (sample,).
 
     Raises:
-        InputError: for other shapes, or no slots.
+        InputError: for other shapes or lags, or no slots.
     """
-    wanted = (len(own.lags), len(own.mean))
-    if np.shape(history)[-2:] != wanted or np.ndim(history) not in (2, 3):
+    check_history(history, (), series=own.mean.shape)
+    size, batch = np.shape(history)[-2], np.shape(history)[:-2]
+    if lags is None:
+        if size <= own.lags[0]:
+            raise InputError(
+                f"expected histories of {own.lags[0] + 1} consecutive steps or more, got {size}; of windows that were "
+                "cut at features.lags, give also lags=windows.lags"
+            )
+        history = history[..., size - 1 - np.asarray(own.lags), :]
+    elif lags.steps != own.lags or size != len(own.lags):
         raise InputError(
-            f"expected histories ({wanted[0]} steps of features.lags, {wanted[1]} series), got {np.shape(history)}; "
-            "cut them by series_windows(values, lags=features.lags, ...)"
+            f"expected histories of the {len(own.lags)} steps of features.lags, got {size} at {shown(lags.steps)}; cut "
+            "them by series_windows(values, lags=features.lags, ...)"
         )
-    if covariates is None or np.shape(covariates)[:-1] != np.shape(history)[:-2] or np.shape(covariates)[-1] != 1:
+    if covariates is None or np.shape(covariates) not in ((*batch, 1), (*batch, len(own.mean), 1)):
         raise InputError(
             "expected the slot of the week of each history's newest step as its only covariate, got shape "
             f"{np.shape(covariates) if covariates is not None else None}"
         )
     history = jnp.asarray(history, own.mean.dtype)
-    return history.reshape(-1, *wanted), jnp.asarray(covariates).reshape(-1)
+    slots = jnp.asarray(covariates)
+    slots = slots[..., 0, 0] if slots.ndim == history.ndim else slots[..., 0]
+    return history.reshape(-1, len(own.lags), len(own.mean)), slots.reshape(-1)
 
 
 def of_lead(features: Features, number: Any) -> Float[Array, "sample region feature"]:
