@@ -50,6 +50,9 @@ def test_ways_that_do_not_exist_have_no_weight_and_no_part_in_the_width():
         series.nearest_neighbours_graph(nowhere, 2),
     ):
         assert not found.any()
+    # Three places about equally far apart: the spread of distances alone would leave no edge.
+    apart = np.asarray([[0, 10, 11], [10, 0, 10.5], [11, 10.5, 0]])
+    np.testing.assert_allclose(series.graph_from_distances(apart)[0, 1], np.exp(-((10 / 10.5) ** 2)))
     assert (off_diagonal(series.graph_from_distances(np.zeros((3, 3)))) == 1).all()
     for apart in (0.3, 500.0):  # all equal, as between two nodes
         equal = series.graph_from_distances(apart * (1 - np.eye(3)))
@@ -174,6 +177,11 @@ def graph_with(value, back=0.0):
         (r"distances \(node, node\)", lambda: series.graph_from_distances(np.ones((2, 3)))),
         ("width must be", lambda: series.graph_from_distances(np.ones((2, 2)), width=0)),
         ("within must be", lambda: series.graph_from_distances(np.ones((2, 2)), within=-1)),
+        (
+            "within=0.5 leaves no edge: the smallest distance between two nodes is 1; give a larger one",
+            lambda: series.graph_from_distances(np.ones((2, 2)), within=0.5),
+        ),
+        ("width=0.1 and least=0.1 leaves no edge", lambda: series.graph_from_distances(np.ones((2, 2)), width=0.1)),
         (
             "latitudes from -90 to 90 degrees, got 116 at node 1",
             lambda: series.graph_from_coordinates([0, 116], [0, 40]),

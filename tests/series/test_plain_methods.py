@@ -92,23 +92,21 @@ def test_the_seasonal_forecaster_and_trees_forecast_tables_by_name(tmp_path):
     fitted = jaxcast.series.fit_series(
         table, leads=(1, 4), methods=("last_value", "boosted_trees", "seasonal"), history_size=45, season=4, lower=0.0
     )
-    scores = {one.method: one for one in fitted.scores}
-    assert max(scores[name].test.mae for name in ("seasonal", "boosted_trees")) < 0.8 * scores["last_value"].test.mae
-    for name in ("seasonal", "boosted_trees"):
-        problem = series_problem(table, leads=(1, 4), history_size=45, season=4)
-        part = part_until(problem, len(values))
-        found = PLAIN_METHODS[name](name, problem, part)
-        jaxcast.save_model(tmp_path / name, found.models[-1])
-        loaded = jaxcast.load_model(tmp_path / name).pool
-        windows = found.windows
-        forecast = np.asarray(loaded(windows.history[-9:], windows.covariates[-9:]).forecast)
-        if name == "seasonal":  # sees the same as forecasts of the rows of a table
-            assert loaded.features.num_weeks == 1
-            rows = np.asarray(windows.rows)[-9:, 0] - 1
-            expected = jaxcast.series.forecast_rows(loaded, values, newest=rows)
-            np.testing.assert_allclose(forecast, expected, rtol=1e-4)
-    model = fitted.model
-    assert model.forecast(table).forecast.shape == (2, 3)
+    scores = {one.method: one.test.mae for one in fitted.scores}
+    assert max(scores[name] for name in ("seasonal", "boosted_trees")) < 0.8 * scores["last_value"]
+    assert fitted.model.method == "seasonal"
+    jaxcast.save_model(tmp_path / "model", fitted.model)
+    loaded = jaxcast.load_model(tmp_path / "model").pool
+    before, after = (model.forecast(table, at="2024-03-01").quantiles for model in (fitted.model, loaded))
+    np.testing.assert_array_equal(before, after)
+    # Of the windows of a table it sees the same as of the table's rows.
+    seasonal, windows = loaded.forecaster.forecaster, loaded.windows(table)
+    assert seasonal.features.num_weeks == 1
+    rows = np.asarray(windows.rows)[50:59, 0] - 1
+    found = jax.jit(lambda model, *seen: model(*seen).forecast)(
+        seasonal, windows.history[50:59], windows.covariates[50:59]
+    )
+    np.testing.assert_allclose(found, jaxcast.series.forecast_rows(seasonal, values, newest=rows), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -29,15 +29,16 @@ def graph_from_distances(
         distances: d_ij from node j to node i, in any unit; infinite where there is no way.
         within: if given, A_ij = 1 where d_ij is below it, and 0 elsewhere.
         width: of the kernel; by default the standard deviation of the finite distances between
-            different nodes, or their mean where all are equal.
+            different nodes, or their mean where the kernel would leave no edge, as for places that
+            are about equally far apart.
         least: the smallest weight that is kept.
 
     Returns:
         The graph. No node is its own neighbour; add `np.eye(len(graph))` for loops.
 
     Raises:
-        InputError: for distances that are not square, negative or NaN, or for settings out of
-            range.
+        InputError: for distances that are not square, negative or NaN, for settings out of range,
+            and where these leave no edge though there are ways.
 
     Source:
         Li, Yu, Shahabi and Liu (2018), section 4.1, where `least` is 0.1.
@@ -50,23 +51,46 @@ def graph_from_distances(
         >>> jaxcast.series.graph_from_distances(distances, within=5.0).tolist()
         [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
+    found = _checked(distances)
+    others = ~np.eye(len(found), dtype=bool)
+    finite = found[others & np.isfinite(found)]
+    if within is not None:
+        check_number("within", within, above=0)
+        graph = ((found < within) & others).astype(float)
+        return _with_an_edge(graph, finite, f"within={within:g} leaves no edge", "a larger one")
+    check_number("least", least, least=0, most=1)
+    if width is None:
+        mean, spread = (float(finite.mean()), float(finite.std())) if finite.size else (0.0, 0.0)
+        graph = _kernel(found, spread, least) if spread > 1e-9 * mean else np.zeros_like(found)
+        graph = graph if graph.any() else _kernel(found, mean or 1.0, least)
+        return _with_an_edge(graph, finite, f"least={least:g} leaves no edge", "a smaller one")
+    check_number("width", width, above=0)
+    about = f"a kernel of width={width:g} and least={least:g} leaves no edge"
+    return _with_an_edge(_kernel(found, width, least), finite, about, "a larger width")
+
+
+def _checked(distances: Any) -> Float[np.ndarray, "node node"]:
     found = np.asarray(distances, float)
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
         raise InputError(f"expected distances (node, node), got shape {found.shape}")
     if not (found >= 0).all():
         raise InputError("expected distances that are not negative, and inf where there is no way; fix them")
-    others = ~np.eye(len(found), dtype=bool)
-    if within is not None:
-        check_number("within", within, above=0)
-        return ((found < within) & others).astype(float)
-    check_number("least", least, least=0, most=1)
-    if width is None:
-        finite = found[others & np.isfinite(found)]
-        mean, spread = (float(finite.mean()), float(finite.std())) if finite.size else (0.0, 0.0)
-        width = (spread if spread > 1e-9 * mean else mean) or 1.0
-    check_number("width", width, above=0)
-    weights = np.exp(-((found / width) ** 2))
-    return np.where(others & (weights >= least), weights, 0.0)
+    return found
+
+
+def _kernel(distances: Float[np.ndarray, "node node"], width: float, least: float) -> Float[np.ndarray, "node node"]:
+    weights = np.exp(-((distances / width) ** 2))
+    return np.where(~np.eye(len(distances), dtype=bool) & (weights >= least), weights, 0.0)
+
+
+def _with_an_edge(graph: np.ndarray, finite: np.ndarray, what: str, fix: str) -> Float[np.ndarray, "node node"]:
+    """Refuses a graph without edges where distances between different nodes are finite."""
+    if finite.size and not graph.any():
+        raise InputError(
+            f"{what}: the smallest distance between two nodes is {finite.min():g}; give {fix}, or use "
+            "nearest_neighbours_graph"
+        )
+    return graph
 
 
 @checked
@@ -169,10 +193,9 @@ def nearest_neighbours_graph(
         >>> jaxcast.series.nearest_neighbours_graph(distances, 1).tolist()
         [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
-    found = np.asarray(distances, float)
-    reachable = graph_from_distances(found, width=1.0, least=0) >= 0  # checks the distances
+    found = _checked(distances)
     check_whole("num_neighbours", num_neighbours, most=max(len(found) - 1, 1))
-    reachable &= np.isfinite(found) & ~np.eye(len(found), dtype=bool)
+    reachable = np.isfinite(found) & ~np.eye(len(found), dtype=bool)
     graph = nearest(np.where(reachable, -found, -np.inf), num_neighbours)
     return np.maximum(graph, graph.T) if either else graph
 
