@@ -20,6 +20,7 @@ from jaxcast.hub.pools import TrimmedMean as TrimmedMean
 from jaxcast.hub.quantile_pool import MemorylessPool as MemorylessPool
 from jaxcast.hub.quantile_pool import QuantilePool as QuantilePool
 from jaxcast.hub.quantile_pool import pool_forecasts as pool_forecasts
+from jaxcast.hub.reconciled import reconcile_locations as reconcile_locations
 from jaxcast.hub.report import compare_forecasters as compare_forecasters
 from jaxcast.hub.report import score_forecasters as score_forecasters
 from jaxcast.hub.rolling import adaptive_origin as adaptive_origin

@@ -53,7 +53,7 @@ def table_with_sums(table: SeriesTable, hierarchy: Hierarchy) -> SeriesTable:
             "in the table"
         )
     sums = hierarchy.sums(table.values[:, index])[:, [hierarchy.names.index(name) for name in new]]
-    covariates = {}
+    covariates: dict[str, Any] = {}
     for kind in ("past_covariates", "future_covariates"):
         values = getattr(table, kind)
         of_first = values[:, index[:1]]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -12,9 +12,11 @@ from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower
 from jaxcast.cli.hub.output import draw_fan, say
 from jaxcast.errors import InputError, counted, shown
+from jaxcast.hierarchy.files import read_hierarchy
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.quantile_pool import QuantilePool, pool_forecasts
+from jaxcast.hub.reconciled import reconcile_locations
 from jaxcast.hub.rolling import adaptive_origin, track_coverage
 from jaxcast.hub.submission import check_submission, submission_path, write_submission
 from jaxcast.io.files import check_place
@@ -55,6 +57,16 @@ class ForecastHub(HubTables):
     follow_newest: bool = False
     """Let the pool follow the newest target data and its newest errors. Many hubs revise these data
     later; scores on final data then promise more than such a pool delivers."""
+    reconcile: Literal["bottom_up", "top_down", "ols", "structural", "variance", "mint"] | None = None
+    """Make the forecasts of all locations add up: mint weighs them by the pool's errors on earlier
+    dates and the correlations of these, variance by the errors, structural by the number of
+    members, ols alike; bottom_up sums the smallest locations, top_down shares out the total. By
+    default mint where --hierarchy is given."""
+    hierarchy: Path | None = None
+    """Table (.csv) of which locations are sums of which: child, parent; by default US is the sum of
+    all others."""
+    seed: int = 0
+    """Random seed of the paths that are reconciled."""
     plot: Path | None = None
     """Also draw the forecast for the location with the largest median into this .png."""
     overwrite: bool = False
@@ -82,7 +94,12 @@ class ForecastHub(HubTables):
         with Outputs(
             vars(self),
             {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
-            inputs={"--truth": self.truth, "--pool": self.pool, "--forecasts": self.forecasts},
+            inputs={
+                "--truth": self.truth,
+                "--pool": self.pool,
+                "--forecasts": self.forecasts,
+                "--hierarchy": self.hierarchy,
+            },
             own=path.parent,
             overwrite=self.overwrite,
         ):
@@ -106,6 +123,7 @@ class ForecastHub(HubTables):
         )
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
         note = f"; {missing} have no candidate and no forecast" if missing else ""
+        note += f"; reconciled by {self.reconciling}" if self.reconciling else ""
         say(
             f"{path}: {counted(len(hub.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from "
             f"{reference}{note}",
@@ -136,7 +154,30 @@ class ForecastHub(HubTables):
         pooled = np.where(is_forecast[..., None], self.pooled(hub), np.nan)
         method = self.method if self.pool is None else str(self.pool)
         check_finite(pooled[:, -1:], is_forecast[:, -1:], method, dataclasses.replace(hub, dates=hub.dates[-1:]))
-        return pooled[:, -1]
+        return pooled[:, -1] if self.reconciling is None else self.reconciled(pooled, hub)
+
+    @property
+    def reconciling(self) -> str | None:
+        """The method of reconciliation; None for none."""
+        return self.reconcile or ("mint" if self.hierarchy is not None else None)
+
+    def reconciled(self, pooled: np.ndarray, hub: Hub) -> np.ndarray:
+        """Makes the forecasts of the last date add up.
+
+        Args:
+            pooled: Forecasts of all dates.
+            hub: The hub.
+        """
+        doing("reconciling")
+        is_count = self.lower is not None and self.lower >= 0
+        return reconcile_locations(
+            pooled,
+            hub,
+            hierarchy=None if self.hierarchy is None else read_hierarchy(self.hierarchy),
+            method=self.reconcile or "mint",
+            nonnegative=is_count,
+            seed=self.seed,
+        )
 
     def pooled(self, hub: Hub) -> np.ndarray:
         """Returns the forecasts of the chosen pool, (location, time, quantile).
