@@ -1,4 +1,4 @@
-"""Dropout in many places of a network, with one draw of random numbers."""
+"""Dropout in one or in many places of a network, with one draw of random numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -40,3 +40,14 @@ class Dropout:
             raise ValueError(f"expected at most {self._bits.size} components, got {self._used}")
         kept = self._bits[start : self._used].reshape(xs.shape) >= self._threshold
         return jnp.where(kept, xs * (NUM_VALUES / (NUM_VALUES - self._threshold)), 0)
+
+
+def drop(xs: Float[Array, "*shape"], probability: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
+    """Applies dropout in one place.
+
+    Args:
+        xs: the components, of any shape.
+        probability: see `Dropout`.
+        key: random key; without one nothing is dropped.
+    """
+    return Dropout(probability, key, xs.size)(xs)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, DTypeLike, Float, Key
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
@@ -91,17 +91,3 @@ def apply_flat(layer: nnx.Linear, xs: Float[Array, "*batch input"]) -> Float[Arr
 
 class Buffer(nnx.Variable[Any]):
     """Numbers of a network that are measured once and not trained, such as means."""
-
-
-def drop(xs: Float[Array, "*shape"], probability: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
-    """Applies dropout.
-
-    Args:
-        xs: the components, of any shape.
-        probability: with which a component is set to zero; the others are scaled up.
-        key: random key; without one nothing is dropped.
-    """
-    if key is None or not probability:
-        return xs
-    kept = jax.random.bernoulli(key, jnp.asarray(1 - probability, xs.dtype), xs.shape)
-    return jnp.where(kept, xs / (1 - probability), 0)

@@ -13,8 +13,8 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_number, check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
+from jaxcast.nn.dropout import drop
 from jaxcast.nn.gru import GRU
-from jaxcast.nn.layers import drop
 from jaxcast.nn.lstm import LSTM
 from jaxcast.nn.recurrent_layer import RecurrentLayer
 from jaxcast.nn.rnn import RNN

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
@@ -102,6 +103,6 @@ class WindowLoss:
         if self.error == "absolute":
             return jnp.abs(scaled)
         if self.error == "huber":
-            return jnp.where(jnp.abs(scaled) < 1, scaled**2 / 2, jnp.abs(scaled) - 0.5)
+            return optax.losses.huber_loss(scaled)
         rate = jnp.maximum(forecasts, SMALLEST_RATE)
         return jax.scipy.special.xlogy(targets, targets) - targets * jnp.log(rate) - targets + rate

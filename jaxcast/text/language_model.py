@@ -13,7 +13,8 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
-from jaxcast.nn.layers import drop, uniform_linear
+from jaxcast.nn.dropout import drop
+from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.network import Network
 from jaxcast.nn.rnn import Activation
 from jaxcast.nn.stack import Kind, Stack

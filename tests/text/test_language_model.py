@@ -128,7 +128,7 @@ def test_dropout_needs_a_key_and_keeps_the_mean(tokens):
     assert not np.allclose(model(text, key=jax.random.key(0))[1], logits)
     # A readout alone is linear, so that its mean over masks is what it is without one.
     keys = jax.random.split(jax.random.key(0), 20_000)
-    dropped = jax.vmap(lambda key: jaxcast.nn.layers.drop(jnp.arange(4.0), 0.25, key))(keys)
+    dropped = jax.vmap(lambda key: jaxcast.nn.dropout.drop(jnp.arange(4.0), 0.25, key))(keys)
     np.testing.assert_allclose(dropped.mean(0), np.arange(4.0), atol=0.05)
     assert set(np.unique(dropped[:, 3])) == {0.0, 4.0}
 

@@ -11,9 +11,10 @@ from jaxtyping import Array, DTypeLike, Float, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes, check_whole
 from jaxcast.errors import InputError
+from jaxcast.nn.dropout import drop
 from jaxcast.nn.graph import both_transitions
 from jaxcast.nn.graph_convolution import DiffusionConvolution, LearnedGraph
-from jaxcast.nn.layers import Buffer, drop, uniform_linear
+from jaxcast.nn.layers import Buffer, uniform_linear
 from jaxcast.nn.temporal_convolution import TemporalConvolution
 from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import (

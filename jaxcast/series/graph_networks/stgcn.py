@@ -11,7 +11,8 @@ from jaxtyping import Array, DTypeLike, Float, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_sizes, check_whole
 from jaxcast.errors import InputError, shown
-from jaxcast.nn.layers import Buffer, drop, uniform_linear
+from jaxcast.nn.dropout import drop
+from jaxcast.nn.layers import Buffer, uniform_linear
 from jaxcast.series.graph_networks.abstract import GraphNetwork
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, by_lead, check_dropout, with_calendar, with_covariates
 from jaxcast.series.graph_networks.stgcn_layers import (

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -116,6 +117,5 @@ def robust_loss(network: Any, samples: FeatureTargets) -> Float[Array, ""]:
     Returns:
         The loss; 0 where nothing is known.
     """
-    off = jnp.abs(network(samples.features) - samples.targets)
-    losses = jnp.where(off < 0.5, off**2, off - 0.25)
+    losses = 2 * optax.losses.huber_loss(network(samples.features), samples.targets, delta=0.5)
     return (losses * samples.weights).sum() / jnp.maximum(samples.weights.sum(), 1e-6)
