@@ -83,7 +83,7 @@ def fit_series(
     history_size: int | None = None,
     season: int | None = None,
     levels: Sequence[float] = LEVELS,
-    adjacency: Float[Any, "region region"] | None = None,
+    adjacency: Float[Any, "*graph region region"] | None = None,
     lower: float | int | None = None,
     validation_share: float = 0.2,
     test_share: float | None = None,
@@ -121,7 +121,8 @@ def fit_series(
             where the table has four of them.
         levels: quantile levels, rising.
         adjacency: how close series are to each other, in the order of the table; each then sees the
-            mean of its neighbours, by default that of all series.
+            mean of its neighbours, by default that of all series. Of several graphs, (graph,
+            region, region), networks on graphs see each, and other methods the mean.
         lower: the least value that a series can have, such as 0 for counts.
         validation_share: share of the dates in the validation part.
         test_share: share of the dates in the test part; by default as many as in the validation

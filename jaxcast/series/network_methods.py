@@ -75,7 +75,7 @@ def _on_graph(network: Any, sees: Sees, options: Callable[[SeriesProblem], dict[
     """Returns a network on the graph of a problem, which sees the calendar."""
 
     def make(windows: SeriesWindows, problem: SeriesProblem, key: Any) -> Any:
-        own = {"graphs": training_graph(problem), "slots_per_day": problem.table.calendar.slots_per_day}
+        own = {"graphs": training_graphs(problem), "slots_per_day": problem.table.calendar.slots_per_day}
         return network(windows, levels=problem.levels, key=key, **(own | options(problem)))
 
     return NetworkMethod(make, sees, sees_calendar=True, has_dropout=True)
@@ -98,10 +98,9 @@ def _of_stgcn(problem: SeriesProblem) -> dict[str, Any]:
 
 def _of_st_mgcn(problem: SeriesProblem) -> dict[str, Any]:
     sizes = {"hidden_size": problem.hidden_size, "output_size": problem.hidden_size, "num_layers": 1}
-    correlations = correlation_graph(problem)
-    if problem.adjacency is None:
-        return {"graphs": correlations} | sizes
-    return {"graphs": np.stack([training_graph(problem), correlations])} | sizes
+    if problem.graphs is None:
+        return sizes
+    return {"graphs": np.concatenate([training_graphs(problem), correlation_graph(problem)[None]])} | sizes
 
 
 def _of_graph_wavenet(problem: SeriesProblem) -> dict[str, Any]:
@@ -126,15 +125,15 @@ NETWORKS: dict[str, NetworkMethod] = {
 }
 
 
-def training_graph(problem: SeriesProblem) -> Float[np.ndarray, "node node"]:
-    """Returns the graph of a problem; without one, that of correlations over the first part.
+def training_graphs(problem: SeriesProblem) -> Float[np.ndarray, "graph node node"]:
+    """Returns the graphs of a problem; without any, that of correlations over the first part.
 
     Args:
-        problem: with an adjacency or without.
+        problem: with graphs or without.
     """
-    if problem.adjacency is None:
-        return correlation_graph(problem)
-    return np.where(np.eye(len(problem.adjacency)) > 0, 0, problem.adjacency)
+    if problem.graphs is None:
+        return correlation_graph(problem)[None]
+    return np.where(np.eye(problem.graphs.shape[-1]) > 0, 0, problem.graphs)
 
 
 def correlation_graph(problem: SeriesProblem) -> Float[np.ndarray, "node node"]:

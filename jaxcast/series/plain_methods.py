@@ -9,7 +9,7 @@ import numpy as np
 from jaxcast.errors import InputError
 from jaxcast.series.graphs.structure import neighbour_weights
 from jaxcast.series.historical_average import HistoricalAverage
-from jaxcast.series.network_methods import training_graph
+from jaxcast.series.network_methods import training_graphs
 from jaxcast.series.problem import SeriesProblem, TrainingPart, with_targets
 from jaxcast.series.regressions.autoregression import fit_var_path
 from jaxcast.series.regressions.boosted_trees import fit_boosted_trees
@@ -92,7 +92,7 @@ def _of_penalties(path: Any, penalties: np.ndarray) -> PlainFit:
 
 def _star(method: str, problem: SeriesProblem, part: TrainingPart) -> PlainFit:
     """A space-time autoregression for neighbours at one step, and at up to two."""
-    graph = training_graph(problem)
+    graph = training_graphs(problem)[0] if problem.adjacency is None else problem.adjacency
     models = tuple(fit_star(part.windows, graph=graph, num_hops=hops, lags=problem.lags) for hops in STEPS_AWAY)
     return PlainFit(tuple(f"up to {hops} steps away" for hops in STEPS_AWAY), models)
 

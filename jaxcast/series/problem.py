@@ -12,6 +12,7 @@ from jaxcast.checks import check_leads, check_number, check_seed, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.io.tables import LARGEST
 from jaxcast.numerics.levels import check_levels
+from jaxcast.series.graphs.structure import check_graphs
 from jaxcast.series.samples import SeriesWindows, series_windows
 from jaxcast.series.tables import SeriesTable, newest_row
 
@@ -33,7 +34,7 @@ class SeriesProblem(NamedTuple):
         lags: steps back from the newest value that regressions see.
         levels: quantile levels.
         season: steps of a season; 0 for none.
-        adjacency: how close series are to each other, or None.
+        graphs: how close series are to each other, one or more graphs, or None.
         lower: the least value that a series can have, or None.
         hidden_size: hidden units of networks.
         num_epochs: the most passes of networks over their windows.
@@ -48,11 +49,19 @@ class SeriesProblem(NamedTuple):
     lags: tuple[int, ...]
     levels: tuple[float, ...]
     season: int
-    adjacency: Float[np.ndarray, "region region"] | None
+    graphs: Float[np.ndarray, "graph region region"] | None
     lower: float | None
     hidden_size: int
     num_epochs: int
     seed: int
+
+    @property
+    def adjacency(self) -> Float[np.ndarray, "region region"] | None:
+        """How close series are: the mean of the graphs, each over its largest weight where there are several."""
+        if self.graphs is None or len(self.graphs) == 1:
+            return None if self.graphs is None else self.graphs[0]
+        largest = self.graphs.max((1, 2), keepdims=True)
+        return (self.graphs / np.where(largest > 0, largest, 1)).mean(0)
 
 
 def series_problem(
@@ -62,7 +71,7 @@ def series_problem(
     history_size: int | None = None,
     season: int | None = None,
     levels: Sequence[float] = LEVELS,
-    adjacency: Float[Any, "region region"] | None = None,
+    adjacency: Float[Any, "*graph region region"] | None = None,
     lower: float | None = None,
     validation_share: float = 0.2,
     test_share: float | None = None,
@@ -78,7 +87,8 @@ def series_problem(
         history_size: see `fit_series`.
         season: see `fit_series`.
         levels: quantile levels, rising.
-        adjacency: how close series are to each other, in the order of the table.
+        adjacency: how close series are to each other, in the order of the table; of several graphs,
+            (graph, region, region).
         lower: the least value that a series can have.
         validation_share: share of the dates in the validation part.
         test_share: share of the dates in the test part; by default the same.
@@ -111,10 +121,11 @@ def series_problem(
     of_season = {season - lead + k for lead in leads for k in (-1, 0, 1)} if season else set()
     lags = tuple(sorted({*range(window), *(lag for lag in of_season if 0 <= lag < size)}))
     windows = windows_of(table, size, leads)
+    graphs = None if adjacency is None else check_graphs(np.asarray(adjacency, float), num_nodes=len(table.names))
     if not np.asarray(windows.weights)[np.asarray(windows.rows)[:, 0] < bounds[0]].any():
         raise InputError("no date has all covariates; leave one out, or give more of their values")
     problem = SeriesProblem(
-        table, windows, bounds, leads, size, lags, levels, season, adjacency, lower, hidden_size, num_epochs, seed
+        table, windows, bounds, leads, size, lags, levels, season, graphs, lower, hidden_size, num_epochs, seed
     )
     _check_parts(problem)
     return problem

@@ -122,11 +122,20 @@ def test_a_forecaster_that_weighs_nothing_is_told(sensors, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("graph", "message"), [(None, "has the graphs line, ring; name one"), ("star", "one of line, ring, got star")]
+    ("graphs", "message"),
+    [
+        ((), "has the graphs line, ring; name one or more"),
+        (("star",), "of line, ring, got star"),
+        (("line", "line"), "name each --graph once"),
+    ],
 )
-def test_a_file_of_several_graphs_needs_a_name(sensors, graph, message):
-    data = SensorData(sensors, ("0", "1", "2"), None, None, None, None, {"line": LINE, "ring": 1 - np.eye(3)}, None, ())
+def test_graphs_of_a_file_with_several_are_read_by_their_names(sensors, graphs, message):
+    ring = 1 - np.eye(3)
+    data = SensorData(sensors, ("0", "1", "2"), None, None, None, None, {"line": LINE, "ring": ring}, None, ())
     files = {"adjacency": None, "distances": None, "coordinates": None}
-    np.testing.assert_array_equal(read_graph(data.names, data, graph="line", **files).adjacency, LINE)
+    np.testing.assert_array_equal(read_graph(data.names, data, graph=("line",), **files).adjacency, LINE)
+    both = read_graph(data.names, data, graph=("ring", "line"), **files)
+    np.testing.assert_array_equal(both.adjacency, [ring, LINE])
+    assert [note.split(":")[0] for note in both.notes] == ["graph of graph_ring", "graph of graph_line"]
     with pytest.raises(jaxcast.InputError, match=message):
-        read_graph(data.names, data, graph=graph, **files)
+        read_graph(data.names, data, graph=graphs, **files)

@@ -1,10 +1,11 @@
 """Networks on graphs as methods of `fit_series`: their graphs, calendar and lags."""
 
+import jax
 import numpy as np
 import pytest
 
 import jaxcast
-from jaxcast.series.network_methods import NETWORKS, correlation_graph, seen_by, training_graph
+from jaxcast.series.network_methods import NETWORKS, correlation_graph, seen_by, training_graphs
 from jaxcast.series.problem import series_problem
 
 HOURS = np.arange("2024-01-03", "2024-02-12", 6, dtype="datetime64[h]")
@@ -29,8 +30,21 @@ def test_graphs_come_from_the_first_part_alone(table):
     later[problem.bounds[0] :] = np.random.default_rng(1).normal(size=later[problem.bounds[0] :].shape)
     changed = problem_of(table._replace(values=later))
     np.testing.assert_array_equal(correlation_graph(problem), correlation_graph(changed))
-    given = training_graph(problem_of(table, adjacency=np.ones((4, 4))))
+    (given,) = training_graphs(problem_of(table, adjacency=np.ones((4, 4))))
     np.testing.assert_array_equal(given, 1 - np.eye(4))
+
+
+def test_networks_see_each_graph_and_other_methods_their_mean(table):
+    graphs = np.stack([np.ones((4, 4)), 5 * np.eye(4)[::-1]])
+    problem = problem_of(table, adjacency=graphs)
+    np.testing.assert_array_equal(training_graphs(problem), graphs * (1 - np.eye(4)))
+    np.testing.assert_allclose(problem.adjacency, (graphs[0] + graphs[1] / 5) / 2)
+    network = NETWORKS["st_mgcn"].make(
+        seen_by(NETWORKS["st_mgcn"], problem.windows, problem), problem, jax.random.key(0)
+    )
+    assert network.graphs.shape == (3, 4, 4)  # and that of correlations
+    with pytest.raises(jaxcast.InputError, match="of 4 nodes, got shape"):
+        problem_of(table, adjacency=np.ones((2, 3, 3)))
 
 
 def test_windows_as_networks_see_them(table):

@@ -46,15 +46,16 @@ class SensorDates(NamedTuple):
 
 
 class SeriesGraph(NamedTuple):
-    """A graph between series.
+    """One or several graphs between series.
 
     Args:
-        adjacency: how close series are; rows listen to columns.
-        note: what the graph is, in words.
+        adjacency: how close series are, (series, series), or (graph, series, series) for several;
+            rows listen to columns.
+        notes: what each graph is, in words.
     """
 
     adjacency: Any
-    note: str
+    notes: tuple[str, ...]
 
 
 def read_data(
@@ -115,7 +116,7 @@ def read_graph(
     adjacency: Path | None,
     distances: Path | None,
     coordinates: Path | None,
-    graph: str | None = None,
+    graph: Sequence[str] = (),
     others: bool = False,
 ) -> SeriesGraph | None:
     """Reads the graph between series: of the file that is given, else of a file of sensors.
@@ -126,15 +127,15 @@ def read_graph(
         adjacency: a file of weights.
         distances: a table of distances.
         coordinates: a table of places.
-        graph: name of a graph in a file of sensors.
+        graph: names of graphs in a file of sensors.
         others: whether distances may be of other sensors too.
 
     Returns:
         The graph, None where there is none.
 
     Raises:
-        InputError: for files of other series, for two graphs, and for a file with several of which
-            none is named.
+        InputError: for files of other series, for two sources of graphs, and for a file with
+            several graphs of which none is named.
     """
     given = [
         f"--{name}" for name, file in (("adjacency", adjacency), ("distances", distances), ("graph", graph)) if file
@@ -149,26 +150,30 @@ def read_graph(
     elif distances is not None:
         apart = _to_each(read_distances(distances, names, others=others))
         weights, source = graph_from_distances(apart), str(distances)
-    elif graph is not None or (sensors is not None and sensors.graphs and coordinates is None):
+    elif graph or (sensors is not None and sensors.graphs and coordinates is None):
         own = {} if sensors is None else sensors.graphs
-        name = _name_of(graph, tuple(own))
-        weights, source = own[name], f"graph_{name}"
+        found = _names_of(graph, tuple(own))
+        notes = tuple(f"graph of graph_{name}: {describe_graph(own[name])}" for name in found)
+        return SeriesGraph(np.stack([own[name] for name in found]) if len(found) > 1 else own[found[0]], notes)
     elif latitude is not None:
         weights, source = graph_from_coordinates(latitude, longitude), "places"
     else:
         return None
-    return SeriesGraph(weights, f"graph of {source}: {describe_graph(weights)}")
+    return SeriesGraph(weights, (f"graph of {source}: {describe_graph(weights)}",))
 
 
-def _name_of(graph: str | None, known: tuple[str, ...]) -> str:
-    """Returns the name of the graph that is meant, of those that a file of sensors has."""
+def _names_of(graphs: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the names of the graphs that are meant, of those that a file of sensors has."""
     if not known:
         raise InputError("--graph names a graph of a file of sensors, and --data has none; give --adjacency")
-    if graph is None and len(known) > 1:
-        raise InputError(f"--data has the graphs {shown(', '.join(known))}; name one with --graph")
-    if graph is not None and graph not in known:
-        raise InputError(f"--graph must be one of {shown(', '.join(known))}, got {shown(graph)}")
-    return graph or known[0]
+    if not graphs and len(known) > 1:
+        raise InputError(f"--data has the graphs {shown(', '.join(known))}; name one or more with --graph")
+    for name in graphs:
+        if name not in known:
+            raise InputError(f"--graph must be of {shown(', '.join(known))}, got {shown(name)}")
+    if len(set(graphs)) < len(graphs):
+        raise InputError(f"name each --graph once, got {shown(', '.join(graphs))}")
+    return tuple(graphs) or known[:1]
 
 
 def _to_each(distances: np.ndarray) -> np.ndarray:

@@ -93,9 +93,9 @@ class TrainSeries:
     coordinates: Path | None = None
     """Table (.csv) of the places of series: name, latitude, longitude, in degrees. They give the
     graph where there are no other weights."""
-    graph: str | None = None
-    """Name of a graph in a file of sensors that has several; it must have been built before the
-    validation part begins."""
+    graph: tuple[str, ...] = ()
+    """Names of graphs in a file of sensors that has several, which must have been built before the
+    validation part begins. Networks on graphs see each of them, other methods their mean."""
     first_date: str | None = None
     """Date of the first row of a file of sensors that has no dates, such as PEMS08.npz."""
     minutes: float | None = None
@@ -141,10 +141,10 @@ class TrainSeries:
         folder = RunFolder.of(
             self,
             reads=("data", "hierarchy", *GRAPH_FILES),
-            facts={"table": fingerprint((*arrays, problem.adjacency))},
+            facts={"table": fingerprint((*arrays, problem.graphs))},
             outputs=("results.json", "pool.json", "arrays.npz"),
         )
-        for line in (*describe(table, self.data), *([] if graph is None else [graph.note])):
+        for line in (*describe(table, self.data), *(() if graph is None else graph.notes)):
             announce(line)
         fitted = search(methods, problem)
         business_days = table.calendar.weekdays and not table.calendar.months
