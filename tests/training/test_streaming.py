@@ -28,7 +28,7 @@ def draw(epoch):
 
 
 KEYS = jax.random.split(jax.random.key(1), 2)
-OPTIMIZER = jaxcast.training.make_optimizer(3e-2)
+OPTIMIZER = jaxcast.training.make_optimizer(1e-1)
 OPTIONS = {"init": init, "loss": loss, "keys": KEYS, "optimizer": OPTIMIZER, "batch_size": 8, "with_key": True}
 
 
