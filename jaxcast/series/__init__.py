@@ -70,6 +70,10 @@ from jaxcast.series.od.mrstn import MRSTN as MRSTN
 from jaxcast.series.od.od_ced import ODCED as ODCED
 from jaxcast.series.panels.cutting import draw_windows as draw_windows
 from jaxcast.series.panels.cutting import panel_windows as panel_windows
+from jaxcast.series.panels.fit import PanelFit as PanelFit
+from jaxcast.series.panels.fit import fit_panel_network as fit_panel_network
+from jaxcast.series.panels.model import PanelForecast as PanelForecast
+from jaxcast.series.panels.model import PanelModel as PanelModel
 from jaxcast.series.panels.panel import SeriesPanel as SeriesPanel
 from jaxcast.series.panels.panel import panel_of_table as panel_of_table
 from jaxcast.series.panels.panel import series_panel as series_panel
@@ -78,6 +82,9 @@ from jaxcast.series.panels.time_features import seasonal_lags as seasonal_lags
 from jaxcast.series.panels.time_features import time_features as time_features
 from jaxcast.series.panels.windows import PanelSizes as PanelSizes
 from jaxcast.series.panels.windows import PanelWindows as PanelWindows
+from jaxcast.series.probabilistic_networks.abstract import DirectNetwork as DirectNetwork
+from jaxcast.series.probabilistic_networks.abstract import PanelInputs as PanelInputs
+from jaxcast.series.probabilistic_networks.abstract import PanelNetwork as PanelNetwork
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.reconciled import reconcile_forecast as reconcile_forecast
 from jaxcast.series.reconciled import table_with_sums as table_with_sums
