@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_flag, check_seed, check_whole
+from jaxcast.checks import check_flag, check_number, check_seed, check_whole
 from jaxcast.distributions import check_counts
 from jaxcast.errors import InputError, shown
 from jaxcast.series.panels.cutting import Weighting, drawn, num_time_features
@@ -143,48 +143,20 @@ def fit_panel_network(
     _check_options(num_leads, history_size, num_epochs, num_batches, batch_size, seeds)
     check_flag("calibrate", calibrate)
     if isinstance(init, PanelModel):
-        make, blank, like = None, dataclasses.replace(init, lower=init.lower if lower is None else lower), init.network
-        own = blank.arranged(panel)
-        _check_same_sizes(blank.sizes, history_size, num_leads)
+        _check_same_sizes(init.sizes, history_size, num_leads)
+        start = _continued(init, panel, len(seeds))
     else:
-        own = _numbered(panel, embed_series)
-        features = _features(own, time_features, seasons)
-        sizes = PanelSizes(
-            history_size,
-            num_leads,
-            own.past_covariates.shape[1],
-            num_time_features(features, cyclic) + own.future_covariates.shape[1],
-            own.static_covariates.shape[1],
-            own.cardinalities,
-        )
-        make = NetworkInit(init, sizes)
-        like = jax.eval_shape(make, jax.random.key(0))
-    if like.head.is_count:
-        lower = 0.0 if lower is None else lower
-        _check_counts(own)
-    train, held_out = held_out_windows(own, num_leads, num_validation_windows)
-    if make is not None:
-        mean, std = training_scale(own, train.lengths)
-        blank = PanelModel(
-            like,
-            np.zeros((num_leads, len(like.levels))),
-            mean,
-            std,
-            **own.covariates._asdict(),
-            category_names=own.category_names,
-            category_values=own.category_values,
-            time_features=features,
-            cyclic=cyclic,
-            step="" if own.calendar is None else own.calendar.step,
-            lower=None if lower is None else float(lower),
-        )
-    validation = blank.windows(own, *held_out)
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+        numbered = _numbered(panel, embed_series)
+        features = _features(panel, time_features, seasons)
+        start = _started(init, numbered, (history_size, num_leads), features, cyclic)
+    train, held_out = held_out_windows(start.panel, num_leads, num_validation_windows)
+    blank = _scaled(start, train, lower)
+    validation = blank.windows(start.panel, *held_out)
     run = fit_stream(
         _Draw(blank, train, num_batches * batch_size, weighting),
-        init=make if make is not None else _continued(like, len(seeds)),
+        init=start.init,
         loss=PanelLoss(batch_size),
-        keys=keys,
+        keys=jnp.stack([jax.random.key(seed) for seed in seeds]),
         optimizer=optimizer or make_optimizer(1e-3, clip_norm=10.0),
         num_epochs=num_epochs,
         batch_size=batch_size,
@@ -201,6 +173,57 @@ def fit_panel_network(
     )
     best = int(np.argmin(np.nanmin(losses, 1)))
     return PanelFit(models[best], models, np.asarray(run.losses), losses)
+
+
+class _Start(NamedTuple):
+    """A model without scales, the panel with its categories as numbers, and what `fit_stream` begins with."""
+
+    model: PanelModel
+    panel: SeriesPanel
+    init: Any
+
+
+def _continued(model: PanelModel, panel: SeriesPanel, num_seeds: int) -> _Start:
+    models = jax.tree.map(lambda a: jnp.repeat(a[None], num_seeds, 0), model.network)
+    return _Start(model, model.arranged(panel), FitResult(models, jnp.zeros((num_seeds, 0))))
+
+
+def _started(init: Init, panel: SeriesPanel, steps: tuple[int, int], features: tuple[str, ...], cyclic: bool) -> _Start:
+    num_past, num_future, num_static = (
+        a.shape[1] for a in (panel.past_covariates, panel.future_covariates, panel.static_covariates)
+    )
+    num_known = num_time_features(features, cyclic) + num_future
+    make = NetworkInit(init, PanelSizes(*steps, num_past, num_known, num_static, panel.cardinalities))
+    network = jax.eval_shape(make, jax.random.key(0))
+    nothing = jnp.zeros(num_past + num_future + num_static)
+    model = PanelModel(
+        network,
+        jnp.zeros((steps[1], len(network.levels))),
+        nothing,
+        nothing + 1,
+        **panel.covariates._asdict(),
+        category_names=panel.category_names,
+        category_values=panel.category_values,
+        time_features=features,
+        cyclic=cyclic,
+        step="" if panel.calendar is None else panel.calendar.step,
+    )
+    return _Start(model, panel, make)
+
+
+def _scaled(start: _Start, train: SeriesPanel, lower: float | int | None) -> PanelModel:
+    """Returns the model with the scale of its covariates, unless it has one, and the least value."""
+    model = start.model
+    if model.network.head.is_count:
+        lower = 0.0 if lower is None else lower
+        _check_counts(start.panel)
+    if lower is not None:
+        check_number("lower", lower)
+        model = dataclasses.replace(model, lower=float(lower))
+    if isinstance(start.init, FitResult):
+        return model
+    mean, std = map(jnp.asarray, training_scale(start.panel, train.lengths))
+    return dataclasses.replace(model, covariates_mean=mean, covariates_std=std)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,7 +273,8 @@ class PanelLoss:
         return jnp.sum(losses * counts) / jnp.maximum(counts.sum(), 1)
 
 
-class _Draw(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Draw:
     """Draws the windows of an epoch."""
 
     model: PanelModel
@@ -279,12 +303,6 @@ def _model(blank: PanelModel, network: PanelNetwork, validation: PanelWindows, c
         return model
     shifts = spread_shifts(model.raw_quantiles(validation), validation, model.levels)
     return dataclasses.replace(model, shifts=jnp.asarray(shifts, network.dtype))
-
-
-def _continued(network: PanelNetwork, num_seeds: int) -> FitResult:
-    """Returns a network as the result of an earlier fit, once for each seed."""
-    models = jax.tree.map(lambda a: jnp.repeat(a[None], num_seeds, 0), network)
-    return FitResult(models, jnp.zeros((num_seeds, 0)))
 
 
 def _check_options(

@@ -1,6 +1,7 @@
 """What a training on a panel holds out, and the scale of what it learns from."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -68,9 +69,7 @@ def training_scale(
         for offset, length in zip(panel.offsets, lengths, strict=True):
             yield np.asarray(flat[offset : offset + length])
 
-    found = [
-        _scale(lambda flat=flat: rows(flat), flat.shape[1]) for flat in (panel.past_covariates, panel.future_covariates)
-    ]
+    found = [_scale(partial(rows, flat), flat.shape[1]) for flat in (panel.past_covariates, panel.future_covariates)]
     found.append(_scale(lambda: iter([panel.static_covariates]), panel.static_covariates.shape[1]))
     mean, std = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return mean, std

@@ -214,9 +214,10 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
             sizes=(self.sizes.history_size, self.sizes.num_leads),
             features=self.time_features,
             cyclic=self.cyclic,
-            dtype=np.dtype(self.network.dtype),
+            dtype=float,
         )
-        return standardised(windows, np.asarray(self.covariates_mean), np.asarray(self.covariates_std))
+        windows = standardised(windows, np.asarray(self.covariates_mean), np.asarray(self.covariates_std))
+        return jax.tree.map(lambda a: a if a.dtype.kind == "i" else a.astype(self.network.dtype), windows)
 
     def arranged(self, panel: SeriesPanel, what: str = "the panel") -> SeriesPanel:
         """Numbers the categories of a panel as the model does; 0 for values that it has not seen.
@@ -313,7 +314,7 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
 
 @partial(jax.jit, static_argnames="with_info")
 def _output(network: PanelNetwork, windows: PanelWindows, *, with_info: bool) -> dict[str, Array]:
-    info = network(windows).info
+    info: dict[str, Any] = dict(network(windows).info)
     return {name: value for name, value in info.items() if with_info or name == "quantiles"}
 
 
@@ -358,16 +359,16 @@ def standardised(
     num_future = len(mean) - num_past - num_static
     num_time = windows.known.shape[-1] - num_future
     bounds = (num_past, num_past + num_future)
-    dtype = windows.history.dtype
     (past_mean, future_mean, static_mean), (past_std, future_std, static_std) = (
         np.split(a, bounds) for a in (mean, std)
     )
     future = (windows.known[..., num_time:] - future_mean) / future_std
-    return windows._replace(
-        past=((windows.past - past_mean) / past_std).astype(dtype),
-        known=np.concatenate([windows.known[..., :num_time], future.astype(dtype)], -1),
-        static=((windows.static - static_mean) / static_std).astype(dtype),
-    )
+    changed: dict[str, Any] = {
+        "past": (windows.past - past_mean) / past_std,
+        "known": np.concatenate([windows.known[..., :num_time], future], -1),
+        "static": (windows.static - static_mean) / static_std,
+    }
+    return windows._replace(**changed)
 
 
 def with_categories(

@@ -1,5 +1,7 @@
 """Quantiles of a panel's forecasts, recalibrated on windows that were held out."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,8 +69,10 @@ def spread_shifts(
     base, scaled = quantiles / spread[..., None], targets / spread
     for leads in np.array_split(np.arange(num_leads), num_groups):
         own = [a[:, leads].reshape(-1, 1, 1) for a in (scaled, weights)]
-        group = SeriesWindows(np.zeros((len(own[0]), 1, 1)), *own, np.zeros((len(own[0]), 1), int))
-        found = conformal_shifts(base[:, leads].reshape(-1, 1, 1, len(levels)), group, levels=levels, std=np.ones(1))
+        group: Any = (np.zeros((len(own[0]), 1, 1)), *own, np.zeros((len(own[0]), 1), int), None, None, None)
+        found = conformal_shifts(
+            base[:, leads].reshape(-1, 1, 1, len(levels)), SeriesWindows._make(group), levels=levels, std=np.ones(1)
+        )
         shifts[leads] = np.nan_to_num(found[0, 0])
     return shifts
 
