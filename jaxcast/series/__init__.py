@@ -68,12 +68,12 @@ from jaxcast.series.od.geml import GEML as GEML
 from jaxcast.series.od.geml import FlowLoss as FlowLoss
 from jaxcast.series.od.mrstn import MRSTN as MRSTN
 from jaxcast.series.od.od_ced import ODCED as ODCED
+from jaxcast.series.panel_models.fit import PanelFit as PanelFit
+from jaxcast.series.panel_models.fit import fit_panel_network as fit_panel_network
+from jaxcast.series.panel_models.model import PanelForecast as PanelForecast
+from jaxcast.series.panel_models.model import PanelModel as PanelModel
 from jaxcast.series.panels.cutting import draw_windows as draw_windows
 from jaxcast.series.panels.cutting import panel_windows as panel_windows
-from jaxcast.series.panels.fit import PanelFit as PanelFit
-from jaxcast.series.panels.fit import fit_panel_network as fit_panel_network
-from jaxcast.series.panels.model import PanelForecast as PanelForecast
-from jaxcast.series.panels.model import PanelModel as PanelModel
 from jaxcast.series.panels.panel import SeriesPanel as SeriesPanel
 from jaxcast.series.panels.panel import panel_of_table as panel_of_table
 from jaxcast.series.panels.panel import series_panel as series_panel

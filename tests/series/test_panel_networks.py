@@ -8,9 +8,9 @@ from flax import nnx
 
 import jaxcast
 from jaxcast.series import DirectNetwork, PanelWindows, fit_panel_network, panel_windows, series_panel
-from jaxcast.series.panels.fit import PanelLoss
-from jaxcast.series.panels.held_out import held_out_windows, training_scale
-from jaxcast.series.panels.recalibration import moved_paths, recalibrated, spread_of, spread_shifts
+from jaxcast.series.panel_models.fit import PanelLoss
+from jaxcast.series.panel_models.held_out import held_out_windows, training_scale
+from jaxcast.series.panel_models.recalibration import moved_paths, recalibrated, spread_of, spread_shifts
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 NUM_LEADS, HISTORY = 3, 6

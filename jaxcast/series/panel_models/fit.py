@@ -15,11 +15,11 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_number, check_seed, check_whole
 from jaxcast.distributions import check_counts
 from jaxcast.errors import InputError, shown
+from jaxcast.series.panel_models.held_out import held_out_windows, training_scale
+from jaxcast.series.panel_models.model import SERIES, PanelModel, with_categories
+from jaxcast.series.panel_models.recalibration import spread_shifts
 from jaxcast.series.panels.cutting import Weighting, drawn, num_time_features
-from jaxcast.series.panels.held_out import held_out_windows, training_scale
-from jaxcast.series.panels.model import SERIES, PanelModel, with_categories
 from jaxcast.series.panels.panel import SeriesPanel
-from jaxcast.series.panels.recalibration import spread_shifts
 from jaxcast.series.panels.time_features import AGE, check_time_features, default_seasons, default_time_features
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork

@@ -21,9 +21,9 @@ from jaxcast.checks import (
 from jaxcast.errors import InputError, shown
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.scores.quantiles import middle_of
+from jaxcast.series.panel_models.recalibration import moved_paths, recalibrated
 from jaxcast.series.panels.cutting import gathered, num_time_features
 from jaxcast.series.panels.panel import SeriesPanel
-from jaxcast.series.panels.recalibration import moved_paths, recalibrated
 from jaxcast.series.panels.time_features import AGE, check_time_features
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork

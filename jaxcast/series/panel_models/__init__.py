@@ -1,0 +1,1 @@
+"""Models that forecast panels: training, calibration and forecasts."""
