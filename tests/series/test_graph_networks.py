@@ -283,9 +283,9 @@ def test_bad_settings_are_refused():
         make("stgcn", channels=((3, 2), (3, 2)))
     with pytest.raises(InputError, match="two sizes for each block"):
         make("stgcn", channels=((3, 2, 2),))
-    with pytest.raises(InputError, match="residual .*must be .*inside.*outside"):
+    with pytest.raises(InputError, match=r"residual .*must be .*inside.*outside"):
         make("stgcn", residual="none")
-    with pytest.raises(InputError, match="aggregation .*must be"):
+    with pytest.raises(InputError, match=r"aggregation .*must be"):
         make("st_mgcn", aggregation="median")
     for name in CLASSES:
         with pytest.raises(InputError, match="dropout must be"):

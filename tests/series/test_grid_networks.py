@@ -180,7 +180,7 @@ def test_bad_settings_are_refused():
             make(SAMPLES, rows=5)
     with pytest.raises(InputError, match=r"share the 6 steps of the history among them, got \(1, 2\)"):
         MAKE["st_resnet"](SAMPLES, branches=(1, 2))
-    with pytest.raises(InputError, match="fusion .*must be"):
+    with pytest.raises(InputError, match=r"fusion .*must be"):
         MAKE["st_resnet"](SAMPLES, fusion="sum")
     with pytest.raises(InputError, match="kernel_size must be odd"):
         MAKE["st_resnet"](SAMPLES, kernel_size=2)
