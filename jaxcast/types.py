@@ -26,7 +26,7 @@ class Info(TypedDict, total=False):
         graph: weight with which each region listens to each other, as a network has learned it.
         graphs: the graphs that a network was given.
         gates: shares that gates let through.
-        supercell_flows: trips between clusters of cells.
+        cluster_flows: trips between clusters of zones.
         outflow: trips from each cell.
         inflow: trips to each cell.
         factors: principal components of all series, at each lead.
@@ -52,7 +52,7 @@ class Info(TypedDict, total=False):
     graph: Float[Array, "*batch region region"]
     graphs: Float[Array, "graph region region"]
     gates: Float[Array, "*batch number"]
-    supercell_flows: Float[Array, "*batch cluster cluster"]
+    cluster_flows: Float[Array, "*batch cluster cluster"]
     outflow: Float[Array, "*batch cell"]
     inflow: Float[Array, "*batch cell"]
     factors: Float[Array, "*batch factor"]

@@ -125,4 +125,4 @@ def _clusters(setup: Setup) -> np.ndarray:
     values = values[: len(values) // season * season].reshape(-1, season, size, size)
     adjacency = setup.adjacency if setup.adjacency is not None else 1 - np.eye(size)
     flows = np.nan_to_num(np.nanmean(values, 0))
-    return np.asarray(jaxcast.series.coarsen_cells(flows, adjacency, max_cluster_size=CLUSTER_SIZE, least_share=0.005))
+    return np.asarray(jaxcast.series.coarsen_zones(flows, adjacency, max_cluster_size=CLUSTER_SIZE, least_share=0.005))

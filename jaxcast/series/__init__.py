@@ -56,7 +56,7 @@ from jaxcast.series.historical_average import fit_slot_mean as fit_slot_mean
 from jaxcast.series.methods import TrainableForecaster as TrainableForecaster
 from jaxcast.series.model import SeriesForecast as SeriesForecast
 from jaxcast.series.model import SeriesModel as SeriesModel
-from jaxcast.series.od.coarsening import coarsen_cells as coarsen_cells
+from jaxcast.series.od.coarsening import coarsen_zones as coarsen_zones
 from jaxcast.series.od.coarsening import merge_flows as merge_flows
 from jaxcast.series.od.cstn import CSTN as CSTN
 from jaxcast.series.od.factor_regression import FactorRegression as FactorRegression

@@ -78,12 +78,12 @@ def test_geml_is_the_equations(trips):
         [
             np.concatenate(
                 [
-                    lstm(network.recent, [e[cell] for e in embedded[2:]]),
-                    lstm(network.earlier, [e[cell] for e in embedded[:2]]),
+                    lstm(network.recent, [e[zone] for e in embedded[2:]]),
+                    lstm(network.earlier, [e[zone] for e in embedded[:2]]),
                     n["calendar"][slot],
                 ]
             )
-            for cell in range(N)
+            for zone in range(N)
         ]
     )
     origins = states @ n["origins.kernel"] + n["origins.bias"]
@@ -97,7 +97,7 @@ def test_geml_is_the_equations(trips):
 
 def test_flow_loss_adds_the_margins_that_are_known(trips):
     samples = samples_of(trips)
-    weights = samples.weights.at[:, :, 1].set(0)  # the trips from cell 0 to cell 1
+    weights = samples.weights.at[:, :, 1].set(0)  # the trips from zone 0 to zone 1
     samples = samples._replace(weights=weights)
     network = network_of(samples)
     output = forecasts(network, samples)
@@ -136,7 +136,7 @@ def test_a_history_without_gaps_has_one_lstm(trips):
 def test_geml_refuses_what_is_no_matrix_of_trips(trips):
     with pytest.raises(InputError, match="no square number"):
         network_of(samples_of(trips[:, :15]))
-    with pytest.raises(InputError, match="adjacency of 4 cells"):
+    with pytest.raises(InputError, match="adjacency of 4 zones"):
         network_of(samples_of(trips), adjacency=np.ones((3, 3)))
     with pytest.raises(InputError, match="symmetric"):
         network_of(samples_of(trips), adjacency=np.triu(np.ones((N, N))))

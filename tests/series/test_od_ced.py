@@ -21,8 +21,8 @@ def grid(rows, columns):
     return (np.abs(at[:, None] - at).max(-1) == 1).astype(float)
 
 
-def random_flows(num_cells, seed=0):
-    return np.random.default_rng(seed).poisson(3, (6, num_cells, num_cells)).astype(float)
+def random_flows(num_zones, seed=0):
+    return np.random.default_rng(seed).poisson(3, (6, num_zones, num_zones)).astype(float)
 
 
 def is_connected(members, edges):
@@ -35,12 +35,12 @@ def test_clusters_are_connected_small_and_never_more_for_a_larger_size(seed):
     edges = grid(4, 6)
     edges[:, 23] = edges[23] = 0  # an island
     flows = random_flows(24, seed)
-    flows[:, 3] = flows[:, :, 3] = 0  # a cell without trips
+    flows[:, 3] = flows[:, :, 3] = 0  # a zone without trips
     numbers = []
     for size in range(1, 9):
-        clusters = jaxcast.series.coarsen_cells(flows, edges, max_cluster_size=size, least_share=0.05, seed=seed)
+        clusters = jaxcast.series.coarsen_zones(flows, edges, max_cluster_size=size, least_share=0.05, seed=seed)
         members = [np.flatnonzero(clusters == label) for label in range(clusters.max() + 1)]
-        assert all(1 <= len(cells) <= size and is_connected(cells, edges) for cells in members)
+        assert all(1 <= len(zones) <= size and is_connected(zones, edges) for zones in members)
         numbers.append(len(members))
     assert numbers[0] == 24
     assert numbers == sorted(numbers, reverse=True)
@@ -52,7 +52,7 @@ def test_clusters_are_the_same_for_the_same_seed_and_follow_planted_profiles():
     left = np.arange(16) % 4 < 2
     flows[0][np.ix_(left, left)] = flows[1][np.ix_(~left, ~left)] = 5
     flows += 0.1
-    make = lambda seed: jaxcast.series.coarsen_cells(flows, edges, max_cluster_size=8, seed=seed)  # noqa: E731
+    make = lambda seed: jaxcast.series.coarsen_zones(flows, edges, max_cluster_size=8, seed=seed)  # noqa: E731
     np.testing.assert_array_equal(make(0), make(0))
     for seed in range(3):
         assert all(len(set(left[make(seed) == label])) == 1 for label in set(make(seed)))
@@ -60,7 +60,7 @@ def test_clusters_are_the_same_for_the_same_seed_and_follow_planted_profiles():
 
 def test_merged_flows_keep_every_trip():
     flows = random_flows(24)
-    clusters = jaxcast.series.coarsen_cells(flows, grid(4, 6), max_cluster_size=4)
+    clusters = jaxcast.series.coarsen_zones(flows, grid(4, 6), max_cluster_size=4)
     one_hot = assignment_of(clusters)
     expected = np.einsum("ia,tij,jb->tab", one_hot, flows, one_hot)
     merged = np.asarray(jaxcast.series.merge_flows(flows, clusters))
@@ -156,9 +156,9 @@ def encoded(n, ratios, season, calendar):
     pairs = np.concatenate([ratios, season[None]])
     ends = []
     for end, matrices in (("origins", pairs), ("destinations", np.swapaxes(pairs, 1, 2))):
-        cells = n[f"encoder.{end}.cells"]
+        zones = n[f"encoder.{end}.zones"]
         rows = [
-            np.mean([two_layers(n, f"encoder.{end}.psi", np.r_[matrices[:, a, b], cells[b]]) for b in range(3)], 0)
+            np.mean([two_layers(n, f"encoder.{end}.psi", np.r_[matrices[:, a, b], zones[b]]) for b in range(3)], 0)
             for a in range(3)
         ]
         ends.append(two_layers(n, f"encoder.{end}.rho", np.stack(rows)))
@@ -186,18 +186,18 @@ def test_od_ced_is_the_equations(samples):
     ratio = lambda matrix, other: np.log((matrix + 1) / (other + 1))  # noqa: E731
     calendar = n["calendar"][(slot + 1) % 14]
     z = encoded(n, ratio(merge(recent), merge(usual)), ratio(merge(expected[0]), merge(mean)), calendar)
-    # Trips between super-cells.
+    # Trips between clusters.
     ends = dense(n, "decoder.ends", z).reshape(3, 2, 2, size)
     product = np.einsum("akc,bkc->kab", ends[:, 0], ends[:, 1]) / 2
-    supercells = merge(expected) * np.log1p(np.exp(product + n["decoder.start"]))
-    np.testing.assert_allclose(output.info["supercell_flows"], supercells, rtol=1e-9)
-    # Shares of cells.
+    merged_flows = merge(expected) * np.log1p(np.exp(product + n["decoder.start"]))
+    np.testing.assert_allclose(output.info["cluster_flows"], merged_flows, rtol=1e-9)
+    # Shares of zones.
     flows = [ratio(recent.sum(axis), usual.sum(axis)).T for axis in (2, 1)]
-    cells = np.concatenate([*flows, n["decoder.cells"], np.tile(calendar, (N, 1))], 1)
-    cells = relu(two_layers(n, "decoder.cell_state", cells))
-    similarity = dense(n, "decoder.similarity", cells).reshape(N, 2, 2, size)
+    zones = np.concatenate([*flows, n["decoder.zones"], np.tile(calendar, (N, 1))], 1)
+    zones = relu(two_layers(n, "decoder.zone_state", zones))
+    similarity = dense(n, "decoder.similarity", zones).reshape(N, 2, 2, size)
     logits = 5 * np.tanh((similarity * ends[list(heads)]).sum(-1) / 2 / 5)
-    weights = dense(n, "decoder.factors", np.concatenate([cells, z[list(heads)]], 1)).reshape(N, 2, 2, 2)
+    weights = dense(n, "decoder.factors", np.concatenate([zones, z[list(heads)]], 1)).reshape(N, 2, 2, 2)
     own = np.log1p(np.exp(n["decoder.pseudo_trips"]))[:, None, None]
     gate = sigmoid(0.7 * np.log(mean / mean.mean()) - 0.2)
     forecast = np.zeros((2, N, N))
@@ -206,37 +206,37 @@ def test_od_ced_is_the_equations(samples):
             for j in range(N):
                 block = np.outer(one_hot[:, heads[i]], one_hot[:, heads[j]])
                 share = expected[lead] * np.exp(logits[:, 0, lead, None] + logits[None, :, 1, lead])
-                part = share[i, j] / (share * block).sum() * supercells[lead, heads[i], heads[j]]
+                part = share[i, j] / (share * block).sum() * merged_flows[lead, heads[i], heads[j]]
                 residual = weights[i, 0, lead] @ weights[j, 1, lead] / np.sqrt(2)
                 pair = np.log((recent + own) / (usual + own))[:, i, j]
                 forecast[lead, i, j] = part * np.exp(gate[i, j] * (residual + n["decoder.own"][lead] @ pair))
     np.testing.assert_allclose(output.forecast, forecast.reshape(2, -1), rtol=1e-9)
 
 
-def test_without_a_residual_cells_share_the_trips_of_super_cells_exactly(samples):
+def test_without_a_residual_zones_share_the_trips_of_super_zones_exactly(samples):
     network = network_of(samples, residual_rank=0)
     output = forecasts(network, samples)
     flows = output.forecast.reshape(*output.forecast.shape[:2], N, N)
     merged = jaxcast.series.merge_flows(flows, CLUSTERS)
-    np.testing.assert_allclose(merged, output.info["supercell_flows"], rtol=1e-9)
+    np.testing.assert_allclose(merged, output.info["cluster_flows"], rtol=1e-9)
 
 
-def test_permuting_cells_permutes_the_forecasts_and_changes_nothing_else(trips, samples):
+def test_permuting_zones_permutes_the_forecasts_and_changes_nothing_else(trips, samples):
     order = np.asarray([3, 0, 4, 1, 2])
     pairs = np.arange(N * N).reshape(N, N)[np.ix_(order, order)].ravel()
     network = network_of(samples)
     permuted_samples = samples_of(trips[:, pairs])
     permuted = network_of(permuted_samples, adjacency=CHAIN[np.ix_(order, order)], clusters=np.asarray(CLUSTERS)[order])
-    permuted.decoder.cells[...] = network.decoder.cells[...][order]
+    permuted.decoder.zones[...] = network.decoder.zones[...][order]
     forecast = forecasts(network, samples).forecast[..., pairs]
     np.testing.assert_allclose(forecasts(permuted, permuted_samples).forecast, forecast, rtol=1e-9)
 
 
-def test_permuting_super_cells_changes_nothing(samples):
+def test_permuting_super_zones_changes_nothing(samples):
     network, order = network_of(samples), np.asarray([2, 0, 1])
     permuted = network_of(samples, clusters=tuple(int(np.argsort(order)[label]) for label in CLUSTERS))
     for end in (permuted.encoder.origins, permuted.encoder.destinations):
-        end.cells[...] = end.cells[...][order]
+        end.zones[...] = end.zones[...][order]
     outputs = [forecasts(model, samples).forecast for model in (network, permuted)]
     np.testing.assert_allclose(*outputs, rtol=1e-9)
 
@@ -251,10 +251,10 @@ def test_od_ced_is_saved_and_read_to_the_bit(samples, tmp_path):
     assert (quantiles >= 0).all()
 
 
-def test_empty_cells_and_gaps_give_numbers_and_gradients(trips):
+def test_empty_zones_and_gaps_give_numbers_and_gradients(trips):
     trips = trips.copy()
     matrices = trips.reshape(-1, N, N)
-    matrices[:, 1] = matrices[:, :, 2] = 0  # a cell without departures, one without arrivals
+    matrices[:, 1] = matrices[:, :, 2] = 0  # a zone without departures, one without arrivals
     trips[20:24] = np.nan
     trips[:, 9] = np.nan  # a pair that is never known
     samples = samples_of(trips)
@@ -281,11 +281,11 @@ def test_od_ced_refuses_what_it_cannot_forecast(trips, samples):
         ("no square number", lambda: network_of(samples_of(trips[:, :24]))),
         ("without gaps", lambda: network_of(samples, clusters=(0, 0, 2, 2, 2))),
         (
-            "2 along the axis cell, where adjacency has 5|cluster of each of 5 cells",
+            "2 along the axis zone, where adjacency has 5|cluster of each of 5 zones",
             lambda: network_of(samples, clusters=(0, 0)),
         ),
         (
-            "5 along the axis cell, where adjacency has 4|adjacency of 5 cells",
+            "5 along the axis zone, where adjacency has 4|adjacency of 5 zones",
             lambda: network_of(samples, adjacency=np.ones((4, 4))),
         ),
         ("symmetric", lambda: network_of(samples, adjacency=np.triu(np.ones((N, N))))),
@@ -302,20 +302,20 @@ def test_coarsening_refuses_bad_flows():
     flows = random_flows(4)
     for text, arguments in (
         ("not negative", (-flows, grid(2, 2))),
-        ("adjacency of 4 cells", (flows, grid(2, 3))),
+        ("adjacency of 4 zones", (flows, grid(2, 3))),
         ("symmetric", (flows, np.triu(grid(2, 2)))),
     ):
         with pytest.raises(InputError, match=text):
-            jaxcast.series.coarsen_cells(*arguments, max_cluster_size=2)
+            jaxcast.series.coarsen_zones(*arguments, max_cluster_size=2)
 
 
-def planted_trips(num_days=60, num_cells=9):
+def planted_trips(num_days=60, num_zones=9):
     """Returns trips and their rates: usual ones by slot, times a level of each origin that drifts by the hour."""
     random = np.random.default_rng(5)
-    usual = random.gamma(0.6, 2.5, (num_cells, num_cells)) * (1.2 + np.sin(np.arange(8) * np.pi / 4))[:, None, None]
-    level, rates = np.zeros(num_cells), []
+    usual = random.gamma(0.6, 2.5, (num_zones, num_zones)) * (1.2 + np.sin(np.arange(8) * np.pi / 4))[:, None, None]
+    level, rates = np.zeros(num_zones), []
     for step in range(8 * num_days):
-        level = 0.95 * level + 0.15 * random.normal(size=num_cells)
+        level = 0.95 * level + 0.15 * random.normal(size=num_zones)
         rates.append(usual[step % 8] * np.exp(level)[:, None])
     rates = np.stack(rates).reshape(len(rates), -1)
     return random.poisson(rates).astype(np.float32), rates

@@ -1,4 +1,4 @@
-"""Coarsening of the cells of origin-destination matrices: connected clusters of similar cells."""
+"""Coarsening of the zones of origin-destination matrices: connected clusters of similar zones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,46 +10,46 @@ from jaxtyping import Array, Float, Int, Shaped
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_seed, check_sizes
 from jaxcast.errors import InputError
-from jaxcast.series.od.cells import cell_graph
+from jaxcast.series.od.zones import zone_graph
 
 MOST_SWEEPS = 50
 
 
 @checked
-def coarsen_cells(
+def coarsen_zones(
     flows: Shaped[Any, "time origin destination"],
-    adjacency: Shaped[Any, "cell other"],
+    adjacency: Shaped[Any, "zone other"],
     *,
     max_cluster_size: int,
     least_share: float | int = 0.0,
     seed: int = 0,
-) -> Int[np.ndarray, " cell"]:
-    """Finds connected clusters of cells with similar in- and outflows, by seeded label propagation.
+) -> Int[np.ndarray, " zone"]:
+    """Finds connected clusters of zones with similar in- and outflows, by seeded label propagation.
 
         w_ij = adjacency_ij cos(profile_i, profile_j)
 
-    with a cell's profile its outflow and its inflow at each time. In random order, a cell takes the
+    with a zone's profile its outflow and its inflow at each time. In random order, a zone takes the
     label of the largest summed weight among its neighbours, if that is more than its own label's,
     the cluster has room and the one that it leaves stays connected. That ends when no label
     changes, or after 50 sweeps. Then clusters with less than a share of all trips are merged with
     the neighbour of the largest weight, if both together are small enough.
 
-    The clusters for a maximum size start from those for one cell less. So there are never more of
+    The clusters for a maximum size start from those for one zone less. So there are never more of
     them than for a smaller maximum.
 
     Args:
         flows: mean trips of the training part, such as of each slot of the week.
-        adjacency: symmetric and not negative; 0 where two cells do not touch.
-        max_cluster_size: the most cells of a cluster.
+        adjacency: symmetric and not negative; 0 where two zones do not touch.
+        max_cluster_size: the most zones of a cluster.
         least_share: the least share of all trips that start or end in a cluster, where a neighbour
             is small enough to be merged with.
-        seed: of the order of the cells.
+        seed: of the order of the zones.
 
     Returns:
-        The number of each cell's cluster, from 0 on without gaps.
+        The number of each zone's cluster, from 0 on without gaps.
 
     Raises:
-        InputError: for flows that are negative or not finite, an adjacency of other cells, negative
+        InputError: for flows that are negative or not finite, an adjacency of other zones, negative
             or not symmetric, or a size below one.
 
     Source:
@@ -60,7 +60,7 @@ def coarsen_cells(
         >>> chain = np.eye(4, k=1) + np.eye(4, k=-1)
         >>> flows = np.ones((2, 4, 4))
         >>> flows[0, :2] = flows[1, 2:] = 5
-        >>> jaxcast.series.coarsen_cells(flows, chain, max_cluster_size=2).tolist()
+        >>> jaxcast.series.coarsen_zones(flows, chain, max_cluster_size=2).tolist()
         [0, 0, 1, 1]
     """
     check_sizes(max_cluster_size=max_cluster_size)
@@ -69,7 +69,7 @@ def coarsen_cells(
     trips: Any = np.asarray(flows, float)
     if not (np.isfinite(trips).all() and (trips >= 0).all()):
         raise InputError("expected flows that are finite and not negative, the mean trips of the training part")
-    edges = cell_graph(adjacency, trips.shape[1])
+    edges = zone_graph(adjacency, trips.shape[1])
     profiles = np.concatenate([trips.sum(2), trips.sum(1)]).T
     norms = np.linalg.norm(profiles, axis=1, keepdims=True)
     units = profiles / np.where(norms > 0, norms, 1)
@@ -83,12 +83,12 @@ def coarsen_cells(
 
 
 @checked
-def merge_flows(flows: Shaped[Any, "*batch cell cell"], clusters: Int[Any, " cell"]) -> Float[Array, "*batch c c"]:
-    """Sums the trips between cells to trips between their clusters, S^T X S.
+def merge_flows(flows: Shaped[Any, "*batch zone zone"], clusters: Int[Any, " zone"]) -> Float[Array, "*batch c c"]:
+    """Sums the trips between zones to trips between their clusters, S^T X S.
 
     Args:
         flows: trips, the origins as rows, with any leading axes.
-        clusters: the number of each cell's cluster, from 0 on.
+        clusters: the number of each zone's cluster, from 0 on.
 
     Returns:
         The trips between clusters.
@@ -103,7 +103,7 @@ def merge_flows(flows: Shaped[Any, "*batch cell cell"], clusters: Int[Any, " cel
     return merged(array, jnp.asarray(assignment_of(clusters), array.dtype))
 
 
-def merged(flows: Float[Array, "*batch cell cell"], assignment: Float[Array, "cell c"]) -> Float[Array, "*batch c c"]:
+def merged(flows: Float[Array, "*batch zone zone"], assignment: Float[Array, "zone c"]) -> Float[Array, "*batch c c"]:
     """Returns S^T X S.
 
     Args:
@@ -113,18 +113,18 @@ def merged(flows: Float[Array, "*batch cell cell"], assignment: Float[Array, "ce
     return jnp.einsum("im,...ib->...mb", assignment, flows @ assignment)
 
 
-def assignment_of(clusters: Any) -> Float[np.ndarray, "cell cluster"]:
-    """Returns S, the one-hot clusters of cells.
+def assignment_of(clusters: Any) -> Float[np.ndarray, "zone cluster"]:
+    """Returns S, the one-hot clusters of zones.
 
     Args:
-        clusters: the number of each cell's cluster.
+        clusters: the number of each zone's cluster.
     """
     labels = np.asarray(clusters)
     return np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
 
 
 class _Clusters:
-    """Labels of cells while they change."""
+    """Labels of zones while they change."""
 
     def __init__(self, edges: np.ndarray, weights: np.ndarray, demand: np.ndarray):
         self.labels = np.arange(len(edges))
@@ -133,7 +133,7 @@ class _Clusters:
 
     def propagate(self, size: int, order: np.random.Generator) -> None:
         for _ in range(MOST_SWEEPS):
-            moved = [self._move(cell, size) for cell in order.permutation(len(self.labels)).tolist()]
+            moved = [self._move(zone, size) for zone in order.permutation(len(self.labels)).tolist()]
             if not any(moved):
                 return
 
@@ -144,38 +144,38 @@ class _Clusters:
             if not len(members) or self.demand[members].sum() >= least_share:
                 continue
             weights: dict[int, float] = {}
-            for cell in members.tolist():
-                _add(weights, self._weights_of(cell))
+            for zone in members.tolist():
+                _add(weights, self._weights_of(zone))
             weights.pop(label, None)
             if best := self._best(weights, size - len(members)):
                 self.labels[members] = best[0]
 
-    def _move(self, cell: int, size: int) -> bool:
-        own = self.labels[cell]
-        weights = self._weights_of(cell)
+    def _move(self, zone: int, size: int) -> bool:
+        own = self.labels[zone]
+        weights = self._weights_of(zone)
         kept = weights.pop(own, 0.0)
         best = self._best(weights, size - 1)
-        if best is None or best[1] <= kept or not self._stays_connected(cell):
+        if best is None or best[1] <= kept or not self._stays_connected(zone):
             return False
-        self.labels[cell] = best[0]
+        self.labels[zone] = best[0]
         return True
 
-    def _weights_of(self, cell: int) -> dict[int, float]:
-        """Returns the summed weight of each label among a cell's neighbours."""
+    def _weights_of(self, zone: int) -> dict[int, float]:
+        """Returns the summed weight of each label among a zone's neighbours."""
         weights: dict[int, float] = {}
-        for other in self.neighbours[cell]:
-            _add(weights, {int(self.labels[other]): float(self.weights[cell, other])})
+        for other in self.neighbours[zone]:
+            _add(weights, {int(self.labels[other]): float(self.weights[zone, other])})
         return weights
 
     def _best(self, weights: Mapping[int, float], room: int) -> tuple[int, float] | None:
-        """Returns the label of the largest weight whose cluster has no more cells than `room`."""
+        """Returns the label of the largest weight whose cluster has no more zones than `room`."""
         sizes = np.bincount(self.labels, minlength=len(self.labels))
         fitting = [(label, weight) for label, weight in weights.items() if sizes[label] <= room]
         return max(fitting, key=lambda item: item[1], default=None)
 
-    def _stays_connected(self, cell: int) -> bool:
-        """Returns whether the rest of a cell's cluster is connected without it."""
-        rest = set(np.flatnonzero(self.labels == self.labels[cell]).tolist()) - {int(cell)}
+    def _stays_connected(self, zone: int) -> bool:
+        """Returns whether the rest of a zone's cluster is connected without it."""
+        rest = set(np.flatnonzero(self.labels == self.labels[zone]).tolist()) - {int(zone)}
         reached = {min(rest)} if rest else set()
         front = list(reached)
         while front:

@@ -18,9 +18,9 @@ from jaxcast.nn.grid_convolution import GridConvolution
 from jaxcast.nn.layers import Buffer
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, with_calendar, with_covariates
 from jaxcast.series.grid_networks.grid import columns_of
-from jaxcast.series.od.cells import cell_graph, num_cells_of
 from jaxcast.series.od.convolutional_lstm import ConvolutionalLSTM
 from jaxcast.series.od.layers import linear
+from jaxcast.series.od.zones import num_zones_of, zone_graph
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import KnownInputs, Start, WindowNetwork
@@ -38,7 +38,7 @@ class CSTN(WindowNetwork, name="cstn"):
         w_ij = [ W [h_i, g_i, covariates] + b ]_j
 
     with X_t the matrix of trips at time t, whose row i are the trips from zone i. M are
-    convolutions over zones: of 3 x 3 cells where the zones are a grid, else x W_0 + P x W_1 + b
+    convolutions over zones: of 3 x 3 zones where the zones are a grid, else x W_0 + P x W_1 + b
     with P the transition matrix of an adjacency. `info["graph"]` holds S, (*batch, zone, zone).
 
     Args:
@@ -92,7 +92,7 @@ class CSTN(WindowNetwork, name="cstn"):
         check_sizes(hidden_size=hidden_size)
         if rows and adjacency is not None:
             raise InputError("give the rows of a grid or an adjacency, got both; leave one out")
-        self.num_zones = num_cells_of(samples)
+        self.num_zones = num_zones_of(samples)
         super().__init__(
             samples,
             levels=levels,
@@ -104,7 +104,7 @@ class CSTN(WindowNetwork, name="cstn"):
         )
         self.rows, self.hidden_size = rows, hidden_size
         self.columns = columns_of(self.num_zones, rows) if rows else 0
-        self.adjacency = Buffer(jnp.asarray(cell_graph(adjacency, self.num_zones), dtype))
+        self.adjacency = Buffer(jnp.asarray(zone_graph(adjacency, self.num_zones), dtype))
         keys = jax.random.split(key, 10)
         wide = self.num_zones * self.input_size
         self.origins = nnx.List(self._pair(wide, keys[0], keys[1]))

@@ -15,8 +15,8 @@ from jaxcast.errors import InputError
 from jaxcast.numerics.moments import Moments, ridge_of_moments
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.series.od.cells import num_cells_of_pairs
 from jaxcast.series.od.factor_regression import CHUNK, FactorRegression, fit_factor_regression
+from jaxcast.series.od.zones import num_zones_of_pairs
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.series.window_steps import at_lags
@@ -70,7 +70,7 @@ class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regress
         check_flag("nonnegative", self.nonnegative)
         own = {".groups": self.groups, ".weights": self.weights, ".bias": self.bias}
         check_floats(own, whole=("['.groups']",))
-        num_cells_of_pairs(len(self.base.mean))
+        num_zones_of_pairs(len(self.base.mean))
         size, leads = _num_features(self.base), len(self.base.leads)
         shapes = {".groups": f"{len(self.base.mean)}", ".weights": f"{leads} group {size}", ".bias": f"{leads} group"}
         sizes = sizes_of(own, {f"['{name}']": shape for name, shape in shapes.items()})
@@ -160,7 +160,7 @@ def fit_flow_regression(
         >>> bool(error.mean() < abs(samples.targets - trips.mean(0)).mean())
         True
     """
-    num_cells_of_pairs(samples.history.shape[2])
+    num_zones_of_pairs(samples.history.shape[2])
     check_penalty(pair_penalty)
     check_whole("num_groups", num_groups, most=samples.history.shape[2])
     check_whole("num_blocks", num_blocks, least=2, most=len(samples.history))
@@ -267,7 +267,7 @@ def _features(
     steps, own = base.steps, np.asarray(base.steps.own)
     recent = pairs[..., own, :]
     back = (
-        recent.reshape(*recent.shape[:-1], *[num_cells_of_pairs(rows.shape[-1])] * 2)
+        recent.reshape(*recent.shape[:-1], *[num_zones_of_pairs(rows.shape[-1])] * 2)
         .swapaxes(-1, -2)
         .reshape(recent.shape)
     )
@@ -287,7 +287,7 @@ def _spread(pairs: Array, std: Array, kind: str) -> Float[Array, "*batch time re
     """Returns how far all trips from an origin, to a destination or at all are off, for each pair.
 
     In units of a pair's scale: the multiple of the pairs' scales that fits best to all."""
-    zones = num_cells_of_pairs(len(std))
+    zones = num_zones_of_pairs(len(std))
     scale = std.reshape(zones, zones)
     axes = {"origin": (-1,), "destination": (-2,), "all": (-2, -1)}[kind]
     table = pairs.reshape(*pairs.shape[:-1], zones, zones)

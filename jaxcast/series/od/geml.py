@@ -16,9 +16,9 @@ from jaxcast.checks import check_flag, check_number, check_sizes
 from jaxcast.nn.graph import transition
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.lstm import LSTM
-from jaxcast.series.od.cells import cell_graph, num_cells_of
 from jaxcast.series.od.layers import linear
 from jaxcast.series.od.usual_flows import slot_means
+from jaxcast.series.od.zones import num_zones_of, zone_graph
 from jaxcast.series.samples import SeriesWindows, learned_from
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_loss import WindowLoss
@@ -29,21 +29,21 @@ CALENDAR_SIZE = 8
 
 
 class GEML(WindowNetwork, name="geml"):
-    """Forecasts of trips between cells from embeddings of the cells over time (GEML).
+    """Forecasts of trips between zones from embeddings of the zones over time (GEML).
 
         e_i = relu(W x_i + W_g sum_j G_ij x_j + W_s sum_j S_ij x_j + b)
         s_i = LSTM(e_i of recent steps), LSTM(e_i of the same time on earlier days)
         y_ij = s_i^T B s_j,    out_i = v . s_i,    in_i = w . s_i
 
-    with x_i all standardised trips from and to cell i at a step, G the transition matrix of cells
-    that touch, and S that of the trips between cells over the training part. The recent steps of a
+    with x_i all standardised trips from and to zone i at a step, G the transition matrix of zones
+    that touch, and S that of the trips between zones over the training part. The recent steps of a
     history are those without a gap before the newest; a history without gaps has one LSTM. y, out
     and in are standardised. `info` holds "outflow" and "inflow", (*batch, lead, N), the other two
     tasks; `FlowLoss` trains all three. Forecasts of trips may be slightly below zero.
 
     Args:
         samples: training samples, pair origin * N + destination as region.
-        adjacency: which cells touch, (N, N), symmetric; None for no such neighbours.
+        adjacency: which zones touch, (N, N), symmetric; None for no such neighbours.
         embedding_size: components of e.
         hidden_size: components of an LSTM's state.
         levels: quantile levels, rising; () for a point forecast.
@@ -57,7 +57,7 @@ class GEML(WindowNetwork, name="geml"):
         dtype: of the weights.
 
     Raises:
-        InputError: for regions that are not all pairs of N cells, an adjacency of other cells or
+        InputError: for regions that are not all pairs of N zones, an adjacency of other zones or
             not symmetric, or sizes below one.
 
     Source:
@@ -79,7 +79,7 @@ class GEML(WindowNetwork, name="geml"):
         self,
         samples: SeriesWindows,
         *,
-        adjacency: Float[Any, "cell other"] | None = None,
+        adjacency: Float[Any, "zone other"] | None = None,
         embedding_size: int = 64,
         hidden_size: int = 64,
         levels: Sequence[float] = (),
@@ -93,8 +93,8 @@ class GEML(WindowNetwork, name="geml"):
     ):
         check_sizes(embedding_size=embedding_size, hidden_size=hidden_size)
         check_flag("pair_means", pair_means)
-        self.num_cells = num_cells_of(samples)
-        edges = cell_graph(adjacency, self.num_cells)
+        self.num_zones = num_zones_of(samples)
+        edges = zone_graph(adjacency, self.num_zones)
         super().__init__(
             samples,
             levels=levels,
@@ -113,7 +113,7 @@ class GEML(WindowNetwork, name="geml"):
         graphs = [transition(jnp.asarray(graph)) for graph in (edges, np.maximum(means + means.T, 0))]
         self.graphs = Buffer(jnp.stack(graphs).astype(self.dtype))
         keys = jax.random.split(key, 7)
-        self.embedding = linear(2 * self.num_cells, 3 * embedding_size, key=keys[0], dtype=self.dtype)
+        self.embedding = linear(2 * self.num_zones, 3 * embedding_size, key=keys[0], dtype=self.dtype)
         sizes: dict[str, Any] = {"input_size": embedding_size, "hidden_size": hidden_size, "dtype": self.dtype}
         self.recent = LSTM(key=keys[1], **sizes)
         self.earlier = LSTM(key=keys[2], **sizes) if self._num_recent < self.history_size else None
@@ -153,11 +153,11 @@ class GEML(WindowNetwork, name="geml"):
             key: not used.
 
         Returns:
-            The trips, and the trips from and to every cell.
+            The trips, and the trips from and to every zone.
         """
-        batch, cells = inputs.shape[:-3], (self.num_cells, self.num_cells)
+        batch, zones = inputs.shape[:-3], (self.num_zones, self.num_zones)
         means = self.own_means[...]
-        trips = inputs[..., 0].astype(self.dtype).reshape(-1, self.history_size, *cells) - means
+        trips = inputs[..., 0].astype(self.dtype).reshape(-1, self.history_size, *zones) - means
         states = self._states(trips, known)
         origins = self.origins(states)
         destinations = self.destinations(states).reshape(*states.shape[:2], -1, origins.shape[-1])
@@ -167,21 +167,21 @@ class GEML(WindowNetwork, name="geml"):
         if self.start == "mean":
             is_middle = np.arange(self.num_outputs) == (self._middle if self.levels else 0)
             steps = steps + is_middle[:, None] * means.reshape(-1)
-        margins = self.margins(states).reshape(*batch, self.num_cells, 2, self.num_leads)
+        margins = self.margins(states).reshape(*batch, self.num_zones, 2, self.num_leads)
         mean, std = self.margin_scale
         outflow, inflow = jnp.moveaxis(mean + std * jnp.moveaxis(margins, -1, -3), -1, 0)
         return jnp.swapaxes(steps, -1, -2), {"outflow": outflow, "inflow": inflow}
 
     @property
-    def margin_scale(self) -> tuple[Float[Array, "cell 2"], Float[Array, "cell 2"]]:
-        """The mean and scale of the trips from and to every cell: sums over the pairs."""
-        mean, std = (a[...].reshape(self.num_cells, self.num_cells) for a in (self.mean, self.std))
+    def margin_scale(self) -> tuple[Float[Array, "zone 2"], Float[Array, "zone 2"]]:
+        """The mean and scale of the trips from and to every zone: sums over the pairs."""
+        mean, std = (a[...].reshape(self.num_zones, self.num_zones) for a in (self.mean, self.std))
         mean, std = (jnp.stack([a.sum(1), a.sum(0)], -1) for a in (mean + std * self.own_means[...], std))
         return mean, std
 
     def _states(
-        self, trips: Float[Array, "sample time cell cell"], known: KnownInputs
-    ) -> Float[Array, "sample cell size"]:
+        self, trips: Float[Array, "sample time zone zone"], known: KnownInputs
+    ) -> Float[Array, "sample zone size"]:
         features = jnp.concatenate([trips, jnp.swapaxes(trips, 2, 3)], -1)
         own, near, linked = jnp.split(self.embedding(features), 3, -1)
         geographic, semantic = self.graphs[...]
@@ -191,17 +191,17 @@ class GEML(WindowNetwork, name="geml"):
             states.append(self.earlier(embedded[:, :, : -self._num_recent])[1][:, :, -1])
         if self.calendar is not None:
             newest = known.slots.reshape(len(trips), -1)[:, -1]
-            states.append(jnp.repeat(self.calendar[...][newest][:, None], self.num_cells, 1))
+            states.append(jnp.repeat(self.calendar[...][newest][:, None], self.num_zones, 1))
         if known.covariates is not None:
             # Those of all pairs are their mean too.
             others = known.covariates.reshape(len(trips), self.num_regions, -1).mean(1, keepdims=True)
-            states.append(jnp.repeat(others, self.num_cells, 1).astype(self.dtype))
+            states.append(jnp.repeat(others, self.num_zones, 1).astype(self.dtype))
         return jnp.concatenate(states, -1)
 
 
 @dataclasses.dataclass(frozen=True)
 class FlowLoss:
-    """The loss of `GEML`: of trips, and of the trips from and to every cell.
+    """The loss of `GEML`: of trips, and of the trips from and to every zone.
 
         loss = WindowLoss(error) + margins mean_i (a_i^2 + b_i^2) / 2
         a_i = (out_i - sum_j y_ij) / sum_j std_ij,    b_j = (in_j - sum_i y_ij) / sum_i std_ij
@@ -252,7 +252,7 @@ class FlowLoss:
         outputs = model(samples.history, samples.covariates, lags=samples.lags, key=key)
         errors = WindowLoss(self.error).errors(model, outputs, samples.targets)
         trips = _weighted_mean(errors, weights)
-        matrices = (*weights.shape[:-1], model.num_cells, model.num_cells)
+        matrices = (*weights.shape[:-1], model.num_zones, model.num_zones)
         targets, known = samples.targets.reshape(matrices), weights.reshape(matrices)
         std = model.margin_scale[1]
         tasks = [

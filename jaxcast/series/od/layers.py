@@ -50,12 +50,12 @@ class ODEmbedding(nnx.Module):
 
         o_i = rho( mean_j psi([x_ij, e_j]) )
 
-    with e_j a learned vector of cell j, and psi, rho two layers each. Of the transposed flows, it
+    with e_j a learned vector of zone j, and psi, rho two layers each. Of the transposed flows, it
     is one of destinations.
 
     Args:
         input_size: components of x_ij.
-        num_cells: number of cells.
+        num_zones: number of zones.
         embedding_size: components of e_j.
         size: components of o_i, and of the layers.
         key: for the weights.
@@ -66,22 +66,22 @@ class ODEmbedding(nnx.Module):
         self,
         input_size: int,
         *,
-        num_cells: int,
+        num_zones: int,
         embedding_size: int,
         size: int,
         key: Key[Array, ""],
         dtype: DTypeLike,
     ):
-        of_cells, of_psi, of_rho = jax.random.split(key, 3)
-        self.cells = nnx.Param(jax.random.normal(of_cells, (num_cells, embedding_size), dtype) / 4)
+        of_zones, of_psi, of_rho = jax.random.split(key, 3)
+        self.zones = nnx.Param(jax.random.normal(of_zones, (num_zones, embedding_size), dtype) / 4)
         self.psi = TwoLayers(input_size + embedding_size, size, size, key=of_psi, dtype=dtype)
         self.rho = TwoLayers(size, size, size, key=of_rho, dtype=dtype)
 
-    def __call__(self, flows: Float[Array, "*batch cell cell input"]) -> Float[Array, "*batch cell output"]:
+    def __call__(self, flows: Float[Array, "*batch zone zone input"]) -> Float[Array, "*batch zone output"]:
         """Embeds every origin.
 
         Args:
             flows: what is known of each pair.
         """
-        cells = jnp.broadcast_to(self.cells[...], (*flows.shape[:-1], self.cells.shape[-1]))
-        return self.rho(self.psi(jnp.concatenate([flows, cells], -1)).mean(-2))
+        zones = jnp.broadcast_to(self.zones[...], (*flows.shape[:-1], self.zones.shape[-1]))
+        return self.rho(self.psi(jnp.concatenate([flows, zones], -1)).mean(-2))

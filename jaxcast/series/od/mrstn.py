@@ -12,9 +12,9 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.nn.grid_convolution import GridConvolution
 from jaxcast.series.graph_networks.inputs import CALENDAR_SIZE, by_lead, with_calendar, with_covariates
-from jaxcast.series.od.cells import num_cells_of
 from jaxcast.series.od.convolutional_lstm import ConvolutionalLSTM
 from jaxcast.series.od.layers import TwoLayers, linear
+from jaxcast.series.od.zones import num_zones_of
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level, Scaling
 from jaxcast.series.window_network import KnownInputs, Start, WindowNetwork
@@ -79,7 +79,7 @@ class MRSTN(WindowNetwork, name="mrstn"):
         dtype: DTypeLike = jnp.float32,
     ):
         check_sizes(num_filters=num_filters, hidden_size=hidden_size)
-        self.num_zones = num_cells_of(samples)
+        self.num_zones = num_zones_of(samples)
         super().__init__(
             samples,
             levels=levels,

@@ -1,4 +1,4 @@
-"""OD-CED: forecasts of origin-destination matrices from clusters of their cells."""
+"""OD-CED: forecasts of origin-destination matrices from clusters of their zones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_sizes, check_whole
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
-from jaxcast.series.od.cells import cell_graph, check_clusters, check_trips, num_cells_of
-from jaxcast.series.od.coarsening import assignment_of, coarsen_cells, merged
+from jaxcast.series.od.clusters import ClusterEncoder
+from jaxcast.series.od.coarsening import assignment_of, coarsen_zones, merged
 from jaxcast.series.od.decoder import FlowDecoder, Flows, log_ratio
-from jaxcast.series.od.supercells import SupercellEncoder
 from jaxcast.series.od.usual_flows import UsualFlows, slot_means
+from jaxcast.series.od.zones import check_clusters, check_trips, num_zones_of, zone_graph
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.scaling import Level
 from jaxcast.series.window_network import KnownInputs, WindowNetwork
@@ -28,37 +28,37 @@ SMALLEST_TRIPS = 1e-6
 
 
 class ODCED(WindowNetwork, name="od_ced"):
-    """Forecasts of trips between cells from those between clusters of cells, or super-cells (OD-CED).
+    """Forecasts of trips between zones from those between clusters of zones (OD-CED).
 
-    The N cells are merged to M super-cells once, see `coarsen_cells`. The usual trips U_ij(s) are
-    means by slot of the week over the training part, smoothed to a low rank. All numbers of the
-    network are relative to them:
+    The N zones are merged to M clusters once, the super-cells of the source, see `coarsen_zones`.
+    The usual trips U_ij(s) are means by slot of the week over the training part, smoothed to a low
+    rank. All numbers of the network are relative to them:
 
-        x_ab = ln( (X_ab + 1) / (U_ab + 1) ) of each step, between super-cells a and b
+        x_ab = ln( (X_ab + 1) / (U_ab + 1) ) of each step, between clusters a and b
         z = encoder(x, calendar),    F_ab = U_ab(s) softplus(o_a . d_b + c)
         y_ij = F_ab p_ij exp(g_ij r_ij),    p_ij = U_ij(s) e^(u_i + v_j) / sum over (i, j) in (a, b)
 
-    with o, d linear in z; u_i the similarity of cell i, two layers of its recent in- and outflows
-    relative to the usual ones, to its super-cell, and v_j alike; r_ij of low rank in the states of
-    cells, plus weighted logarithms of the pair's own recent trips relative to the usual ones; and
+    with o, d linear in z; u_i the similarity of zone i, two layers of its recent in- and outflows
+    relative to the usual ones, to its cluster, and v_j alike; r_ij of low rank in the states of
+    zones, plus weighted logarithms of the pair's own recent trips relative to the usual ones; and
     g_ij = sigmoid(alpha ln mean_ij + beta) a gate by the pair's mean. Without r, the trips of the
-    cells of two super-cells sum to F_ab. Trips are never negative.
+    zones of two clusters sum to F_ab. Trips are never negative.
 
-    `info` holds "head_weights", the attention between super-cells, (*batch, head, M, M), and
-    "supercell_flows" F, (*batch, lead, M, M). `clusters` says which cells are merged. With quantile
+    `info` holds "head_weights", the attention between clusters, (*batch, head, M, M), and
+    "cluster_flows" F, (*batch, lead, M, M). `clusters` says which zones are merged. With quantile
     levels, the distance between two of them is c y^e, with learned c and e; below the middle level
     it is a share of the level above, so that none is negative.
 
     Args:
         samples: training samples of trips, pair origin * N + destination as region.
-        adjacency: which cells touch, (N, N), symmetric; without it, any two cells may be merged,
-            and super-cells have no neighbours.
-        clusters: the super-cell of each cell; by default `coarsen_cells` finds them.
-        max_cluster_size: the most cells of a super-cell.
-        least_share: the least share of all trips of a super-cell, see `coarsen_cells`.
+        adjacency: which zones touch, (N, N), symmetric; without it, any two zones may be merged,
+            and clusters have no neighbours.
+        clusters: the cluster of each zone; by default `coarsen_zones` finds them.
+        max_cluster_size: the most zones of a cluster.
+        least_share: the least share of all trips of a cluster, see `coarsen_zones`.
         hidden_size: components of a state.
-        num_heads: of the attention between super-cells.
-        embedding_size: learned numbers of each cell and super-cell.
+        num_heads: of the attention between clusters.
+        embedding_size: learned numbers of each zone and cluster.
         residual_rank: rank of r; 0 for no r at all.
         usual_rank: rank of the usual trips besides the product of their margins.
         leads: steps ahead of each lead; by default 1, 2, ...
@@ -70,8 +70,8 @@ class ODCED(WindowNetwork, name="od_ced"):
         dtype: of the weights.
 
     Raises:
-        InputError: for negative trips, regions that are not all pairs of N cells, an adjacency of
-            other cells or not symmetric, clusters with gaps, or sizes below one.
+        InputError: for negative trips, regions that are not all pairs of N zones, an adjacency of
+            other zones or not symmetric, clusters with gaps, or sizes below one.
 
     Source:
         Yang, Dai, Gao, Tang, Zhou and Zhu (2025), arXiv 2503.24237, for the coarsening, the
@@ -92,8 +92,8 @@ class ODCED(WindowNetwork, name="od_ced"):
         self,
         samples: SeriesWindows,
         *,
-        adjacency: Float[Any, "cell other"] | None = None,
-        clusters: Sequence[int] | Int[Any, " cell"] = (),
+        adjacency: Float[Any, "zone other"] | None = None,
+        clusters: Sequence[int] | Int[Any, " zone"] = (),
         max_cluster_size: int = 5,
         least_share: float | int = 0.005,
         hidden_size: int = 32,
@@ -112,9 +112,9 @@ class ODCED(WindowNetwork, name="od_ced"):
         check_whole("residual_rank", residual_rank, least=0)
         check_whole("usual_rank", usual_rank, least=0)
         check_choice("level", level, ("series",))
-        self.num_cells = num_cells_of(samples)
+        self.num_zones = num_zones_of(samples)
         check_trips(samples)
-        edges = cell_graph(adjacency, self.num_cells)
+        edges = zone_graph(adjacency, self.num_zones)
         super().__init__(samples, levels=levels, scaling="all", start="mean", slots_per_day=slots_per_day, dtype=dtype)
         self.leads = tuple(leads) if len(leads) else tuple(range(1, self.num_leads + 1))
         if len(self.leads) != self.num_leads:
@@ -123,10 +123,10 @@ class ODCED(WindowNetwork, name="od_ced"):
         means = slot_means(samples, max(7 * slots_per_day, 1))
         self.usual = UsualFlows(means, rank=usual_rank, dtype=self.dtype)
         if not len(clusters):
-            means = means.reshape(-1, self.num_cells, self.num_cells)
-            touching = 1 - np.eye(self.num_cells) if adjacency is None else edges
-            clusters = coarsen_cells(means, touching, max_cluster_size=max_cluster_size, least_share=least_share)
-        self.clusters = check_clusters(clusters, self.num_cells)
+            means = means.reshape(-1, self.num_zones, self.num_zones)
+            touching = 1 - np.eye(self.num_zones) if adjacency is None else edges
+            clusters = coarsen_zones(means, touching, max_cluster_size=max_cluster_size, least_share=least_share)
+        self.clusters = check_clusters(clusters, self.num_zones)
         of_calendar, of_encoder, of_decoder = jax.random.split(key, 3)
         num_slots = self.usual.of_slots.shape[-2]
         self.calendar = nnx.Param(jax.random.normal(of_calendar, (num_slots, CALENDAR_SIZE), self.dtype) / 10)
@@ -140,11 +140,11 @@ class ODCED(WindowNetwork, name="od_ced"):
             "size": hidden_size,
             "dtype": self.dtype,
         }
-        self.encoder = SupercellEncoder(
+        self.encoder = ClusterEncoder(
             self.history_size + 1, graph=jnp.asarray(graph), num_heads=num_heads, key=of_encoder, **sizes
         )
         self.decoder = FlowDecoder(
-            num_cells=self.num_cells,
+            num_zones=self.num_zones,
             num_steps=self.history_size,
             num_leads=self.num_leads,
             rank=residual_rank,
@@ -180,7 +180,7 @@ class ODCED(WindowNetwork, name="od_ced"):
             key: not used.
 
         Returns:
-            The trips; attention between super-cells, and the trips between these.
+            The trips; attention between clusters, and the trips between these.
         """
         batch = inputs.shape[:-3]
         flows = self._flows(inputs, known)
@@ -189,14 +189,14 @@ class ODCED(WindowNetwork, name="od_ced"):
         season = log_ratio(merged(flows.expected[:, :1], assignment), merged(flows.mean, assignment))
         pairs = jnp.moveaxis(jnp.concatenate([ratios, season], 1), 1, -1)
         states, attention = self.encoder(pairs, flows.known)
-        trips, supercells = self.decoder(states, flows, assignment)
+        trips, merged_flows = self.decoder(states, flows, assignment)
         outputs = self._levels_of_trips(trips.reshape(*batch, self.num_leads, -1))
-        attention, supercells = (a.reshape(*batch, *a.shape[1:]) for a in (attention, supercells))
-        return outputs, {"head_weights": attention, "supercell_flows": supercells}
+        attention, merged_flows = (a.reshape(*batch, *a.shape[1:]) for a in (attention, merged_flows))
+        return outputs, {"head_weights": attention, "cluster_flows": merged_flows}
 
     def _flows(self, inputs: Float[Array, "*batch time region feature"], known: KnownInputs) -> Flows:
         """Returns recent and usual trips, of one axis of samples."""
-        matrix = (-1, self.num_cells, self.num_cells)
+        matrix = (-1, self.num_zones, self.num_zones)
         mean, std = self.mean[...][0], self.std[...][0]
         trips = jnp.maximum(mean + std * inputs[..., 0], 0).astype(self.dtype)
         trips = trips.reshape(-1, self.history_size, *matrix[1:])

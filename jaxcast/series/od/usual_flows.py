@@ -1,4 +1,4 @@
-"""The usual trips between each pair of cells, by slot of the week, of the training part only."""
+"""The usual trips between each pair of zones, by slot of the week, of the training part only."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The encoder of OD-CED: states of super-cells from the trips between them."""
+"""The encoder of OD-CED: states of clusters from the trips between them."""
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,19 @@ from jaxcast.nn.self_attention import SelfAttention
 from jaxcast.series.od.layers import ODEmbedding, linear
 
 
-class SupercellEncoder(nnx.Module):
-    """States of super-cells, from any two of them and from those that touch.
+class ClusterEncoder(nnx.Module):
+    """States of clusters, from any two of them and from those that touch.
 
         z = relu(W [o, d, s]),    y = g * attention(z) + (1 - g) * relu(S z W_g),    z' = z + y
 
-    with o and d the embeddings of a super-cell as origin and as destination, s what is known of the
-    calendar, S the normalised graph of super-cells and g = sigmoid(W' [both]) a gate.
+    with o and d the embeddings of a cluster as origin and as destination, s what is known of the
+    calendar, S the normalised graph of clusters and g = sigmoid(W' [both]) a gate.
 
     Args:
-        input_size: numbers known of each pair of super-cells.
-        graph: of super-cells, symmetric.
+        input_size: numbers known of each pair of clusters.
+        graph: of clusters, symmetric.
         num_known: numbers known of the calendar and besides.
-        embedding_size: learned numbers of each super-cell.
+        embedding_size: learned numbers of each cluster.
         size: components of a state.
         num_heads: of the attention.
         key: for the weights.
@@ -34,7 +34,7 @@ class SupercellEncoder(nnx.Module):
         self,
         input_size: int,
         *,
-        graph: Float[Array, "cell cell"],
+        graph: Float[Array, "zone zone"],
         num_known: int,
         embedding_size: int,
         size: int,
@@ -47,7 +47,7 @@ class SupercellEncoder(nnx.Module):
 
         def embedding(key: Array) -> ODEmbedding:
             return ODEmbedding(
-                input_size, num_cells=len(graph), embedding_size=embedding_size, size=size, key=key, dtype=dtype
+                input_size, num_zones=len(graph), embedding_size=embedding_size, size=size, key=key, dtype=dtype
             )
 
         self.origins, self.destinations = embedding(keys[0]), embedding(keys[1])
@@ -57,16 +57,16 @@ class SupercellEncoder(nnx.Module):
         self.gate = linear(2 * size, size, key=keys[5], dtype=dtype)
 
     def __call__(
-        self, flows: Float[Array, "sample cell cell input"], known: Float[Array, "sample known"]
-    ) -> tuple[Float[Array, "sample cell size"], Float[Array, "sample head cell cell"]]:
-        """Encodes every super-cell.
+        self, flows: Float[Array, "sample zone zone input"], known: Float[Array, "sample known"]
+    ) -> tuple[Float[Array, "sample zone size"], Float[Array, "sample head zone zone"]]:
+        """Encodes every cluster.
 
         Args:
-            flows: what is known of each pair of super-cells.
+            flows: what is known of each pair of clusters.
             known: the calendar and what else is known.
 
         Returns:
-            The states, and the attention of each super-cell to all.
+            The states, and the attention of each cluster to all.
         """
         both = [self.origins(flows), self.destinations(jnp.swapaxes(flows, 1, 2))]
         calendar = jnp.broadcast_to(known[:, None], (*both[0].shape[:2], known.shape[-1]))

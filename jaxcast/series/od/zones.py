@@ -1,4 +1,4 @@
-"""Shapes of origin-destination matrices whose pairs of cells are the regions of forecasters."""
+"""Shapes of origin-destination matrices whose pairs of zones are the regions of forecasters."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.series.samples import SeriesWindows
 
 
-def num_cells_of(samples: SeriesWindows) -> int:
+def num_zones_of(samples: SeriesWindows) -> int:
     """Returns N of samples whose regions are the pairs origin * N + destination.
 
     Args:
@@ -20,11 +20,11 @@ def num_cells_of(samples: SeriesWindows) -> int:
     """
     if samples.features is not None:
         raise InputError("expected trips (time, pair) without an axis of features; leave past_covariates out")
-    return num_cells_of_pairs(samples.history.shape[2])
+    return num_zones_of_pairs(samples.history.shape[2])
 
 
-def num_cells_of_pairs(num_pairs: int) -> int:
-    """Returns N, the number of cells of N x N pairs.
+def num_zones_of_pairs(num_pairs: int) -> int:
+    """Returns N, the number of zones of N x N pairs.
 
     Args:
         num_pairs: of origin and destination.
@@ -32,13 +32,13 @@ def num_cells_of_pairs(num_pairs: int) -> int:
     Raises:
         InputError: for a number that is no square.
     """
-    num_cells = math.isqrt(num_pairs)
-    if num_cells**2 != num_pairs:
+    num_zones = math.isqrt(num_pairs)
+    if num_zones**2 != num_pairs:
         raise InputError(
-            f"expected every pair of cells as a region, origin * N + destination, got {num_pairs} regions, which is no "
+            f"expected every pair of zones as a region, origin * N + destination, got {num_pairs} regions, which is no "
             "square number"
         )
-    return num_cells
+    return num_zones
 
 
 def check_trips(samples: SeriesWindows) -> None:
@@ -55,45 +55,45 @@ def check_trips(samples: SeriesWindows) -> None:
             raise InputError(f"expected trips that are not negative, got {np.nanmin(values):g}; fix the data")
 
 
-def check_clusters(clusters: Any, num_cells: int) -> tuple[int, ...]:
-    """Checks the numbers of the clusters of cells.
+def check_clusters(clusters: Any, num_zones: int) -> tuple[int, ...]:
+    """Checks the numbers of the clusters of zones.
 
     Args:
-        clusters: one for each cell.
-        num_cells: number of cells.
+        clusters: one for each zone.
+        num_zones: number of zones.
 
     Returns:
         The clusters as a tuple of integers.
 
     Raises:
-        InputError: for other numbers than 0 to M - 1, or another number of cells.
+        InputError: for other numbers than 0 to M - 1, or another number of zones.
     """
     labels = np.asarray(clusters)
-    if labels.shape != (num_cells,) or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"expected the cluster of each of {num_cells} cells, got {shown(repr(clusters))}")
+    if labels.shape != (num_zones,) or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"expected the cluster of each of {num_zones} zones, got {shown(repr(clusters))}")
     if set(labels.tolist()) != set(range(int(labels.max()) + 1)):
         raise InputError(f"clusters must be numbered from 0 on without gaps, got {shown(sorted(set(labels.tolist())))}")
     return tuple(labels.tolist())
 
 
-def cell_graph(adjacency: Any, num_cells: int) -> np.ndarray:
-    """Checks which cells touch.
+def zone_graph(adjacency: Any, num_zones: int) -> np.ndarray:
+    """Checks which zones touch.
 
     Args:
-        adjacency: (cell, cell), not negative; None for none.
-        num_cells: number of cells.
+        adjacency: (zone, zone), not negative; None for none.
+        num_zones: number of zones.
 
     Returns:
         The adjacency, zeros for none.
 
     Raises:
-        InputError: for an adjacency of other cells, negative or not symmetric.
+        InputError: for an adjacency of other zones, negative or not symmetric.
     """
     if adjacency is None:
-        return np.zeros((num_cells, num_cells))
+        return np.zeros((num_zones, num_zones))
     edges = np.array(adjacency, float)
-    if edges.shape != (num_cells, num_cells):
-        raise InputError(f"expected an adjacency of {num_cells} cells, got shape {edges.shape}")
+    if edges.shape != (num_zones, num_zones):
+        raise InputError(f"expected an adjacency of {num_zones} zones, got shape {edges.shape}")
     if not (np.isfinite(edges).all() and (edges >= 0).all() and (edges == edges.T).all()):
         raise InputError("expected an adjacency that is symmetric, finite and not negative; give max(A, A^T)")
     np.fill_diagonal(edges, 0)
