@@ -36,6 +36,7 @@ from jaxcast.tracing import is_traced
 _HOW_TO_MAKE = {
     "System": "make one, such as jaxcast.Lorenz63(), or read a text by jaxcast.dynamics.parse_system",
     "Trajectory": "give jaxcast.Trajectory(times, states)",
+    "SeriesPanel": "read one by jaxcast.series.read_panel, or make one by jaxcast.series.series_panel",
     "SeriesWindows": "make them by jaxcast.series.series_windows",
     "OneStepSamples": "make them by jaxcast.one_step_samples",
     "HubForecasts": "make one by Hub.forecasts() or jaxcast.hub.HubForecasts.of",

@@ -8,8 +8,8 @@ from flax import nnx
 
 import jaxcast
 from jaxcast.series import DirectNetwork, PanelWindows, fit_panel_network, panel_windows, series_panel
-from jaxcast.series.panel_models.fit import PanelLoss
 from jaxcast.series.panel_models.held_out import held_out_windows, training_scale
+from jaxcast.series.panel_models.learning import PanelLoss
 from jaxcast.series.panel_models.recalibration import moved_paths, recalibrated, spread_of, spread_shifts
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -155,6 +155,15 @@ def test_training_continues_with_newer_values(fitted):
     np.testing.assert_array_equal(again.model.covariates_mean, fitted.model.covariates_mean)
     moved = np.abs(again.model.network.kernel[...] - fitted.model.network.kernel[...]).max()
     assert 0 < moved < 0.03  # at most 16 steps of Adam
+
+
+def test_a_refit_learns_from_what_was_held_out_and_keeps_the_calibration(fitted):
+    panel = random_panel()
+    options = {"num_epochs": 4, "num_batches": 4, "seasons": [5], "embed_series": True, "seeds": (0, 7)}
+    again = fit(panel, **options, refit=True)
+    for first, second in zip(fitted.models, again.models, strict=True):
+        np.testing.assert_array_equal(first.shifts, second.shifts)
+        assert (first.network.kernel[...] != second.network.kernel[...]).any()
 
 
 def test_the_loss_in_parts_is_that_of_all_windows(fitted):
