@@ -125,8 +125,8 @@ from jaxcast.series.seasonal.fit import SeasonalFit as SeasonalFit
 from jaxcast.series.seasonal.fit import fit_seasonal_forecaster as fit_seasonal_forecaster
 from jaxcast.series.seasonal.forecaster import SeasonalForecaster as SeasonalForecaster
 from jaxcast.series.seasonal.forecaster import forecast_rows as forecast_rows
+from jaxcast.series.seasonal.from_values import seasonal_features as seasonal_features
 from jaxcast.series.seasonal.inputs import SeasonalFeatures as SeasonalFeatures
-from jaxcast.series.seasonal.inputs import seasonal_features as seasonal_features
 from jaxcast.series.seasonal.network import FeatureNetwork as FeatureNetwork
 from jaxcast.series.seasonal.regression import SeasonalRegression as SeasonalRegression
 from jaxcast.series.seasonal.regression import fit_seasonal_regression as fit_seasonal_regression

@@ -14,7 +14,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError
 from jaxcast.series.seasonal.forecaster import LARGEST, SeasonalForecaster, forecast_rows, network_inputs
-from jaxcast.series.seasonal.inputs import seasonal_features
+from jaxcast.series.seasonal.from_values import seasonal_features
 from jaxcast.series.seasonal.network import FeatureNetwork, FeatureTargets, robust_loss
 from jaxcast.series.seasonal.regression import SeasonalRegression, fit_seasonal_regression
 from jaxcast.series.seasonal.rows import chunks_of, features_at, filled_chunk, rows_to_learn_from, targets_at
