@@ -271,6 +271,7 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
             return quantiles, np.empty((len(history), 0)), info
         paths = moved_paths(_paths(self.network, windows, key, num_paths=num_paths), before, quantiles)
         paths = np.moveaxis(np.asarray(paths), 0, 1)
+        paths = np.rint(paths) if self.network.head.is_count else paths
         return quantiles, paths if self.lower is None else np.maximum(paths, self.lower), info
 
     def _check_seen(self, panel: SeriesPanel, newest: np.ndarray, what: str) -> None:
