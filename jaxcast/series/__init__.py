@@ -93,6 +93,8 @@ from jaxcast.series.recurrent_networks import HierarchicalNetwork as Hierarchica
 from jaxcast.series.recurrent_networks import IndependentNetwork as IndependentNetwork
 from jaxcast.series.recursive import RecursiveForecaster as RecursiveForecaster
 from jaxcast.series.recursive import WindowCell as WindowCell
+from jaxcast.series.refit import SeriesRefit as SeriesRefit
+from jaxcast.series.refit import refit_series as refit_series
 from jaxcast.series.regressions.autoregression import VectorAutoregression as VectorAutoregression
 from jaxcast.series.regressions.autoregression import fit_var as fit_var
 from jaxcast.series.regressions.autoregression import fit_var_path as fit_var_path

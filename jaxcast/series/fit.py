@@ -11,14 +11,9 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
 from jaxcast.progress import doing
-from jaxcast.series.calibration import (
-    CalibratedForecaster,
-    recent_volatility,
-    shifted,
-    typical_change,
-)
-from jaxcast.series.conformal import conformal_shifts
+from jaxcast.series.calibration import CalibratedForecaster, shifted
 from jaxcast.series.evaluation import WindowScores, window_scores
+from jaxcast.series.held_out import Judges, check_diverging, judges_of, shifts_of, width_power_of, widths_of
 from jaxcast.series.methods import check_methods, chosen_methods, fit_method
 from jaxcast.series.model import SeriesModel
 from jaxcast.series.problem import (
@@ -28,13 +23,8 @@ from jaxcast.series.problem import (
     part_until,
     series_problem,
     with_targets,
-    within,
 )
-from jaxcast.series.samples import SeriesWindows
-from jaxcast.series.scaling import series_scale
 from jaxcast.series.tables import SeriesTable
-
-WIDTH_POWERS = (0.0, 0.5, 1.0)
 
 
 class MethodScores(NamedTuple):
@@ -191,15 +181,6 @@ class _Tried(NamedTuple):
     test_base: Any
 
 
-class _Judges(NamedTuple):
-    """The windows that choose and those that score, and the sizes of series that are known before both."""
-
-    validation: SeriesWindows
-    test: SeriesWindows
-    std: np.ndarray
-    typical: Any
-
-
 def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable[[str], None] = doing) -> SeriesFit:
     """Tries methods on a problem, and fits the best to the whole table; see `fit_series`.
 
@@ -214,14 +195,9 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     Raises:
         InputError: for forecasts that diverge.
     """
-    first, second, end = problem.bounds
+    first, second, _ = problem.bounds
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
-    judges = _Judges(
-        within(problem.windows, first, second)._replace(covariates=early.windows.covariates),
-        within(problem.windows, second, end)._replace(covariates=late.windows.covariates),
-        np.asarray(series_scale(early.own)[1]),
-        typical_change(early.own),
-    )
+    judges = judges_of(problem, early, late)
     tried = []
     for method in methods:
         progress(f"training {method}")
@@ -232,8 +208,8 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     final = fit_method(best.scores.method, problem, whole, None, best.num_epochs)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judges.validation, judges.test)
     base = np.concatenate([best.validation_base, best.test_base])
-    power = _width_power(base, both, problem, judges)
-    shifts = _shifts(base, both, problem, judges.std, _widths(both, judges.typical, power))
+    power = width_power_of(base, both, problem, judges)
+    shifts = shifts_of(base, both, problem, judges.std, widths_of(both, judges.typical, power))
     sees_calendar = final.sees_calendar and problem.table.calendar.slots_per_day > 0
     forecaster = CalibratedForecaster(
         final.pick(best.variant),
@@ -253,22 +229,22 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     )
 
 
-def _try(method: str, problem: SeriesProblem, parts: Any, judges: _Judges) -> _Tried:
+def _try(method: str, problem: SeriesProblem, parts: Any, judges: Judges) -> _Tried:
     """Chooses a variant by the validation part, and scores it on the test part."""
     early, late = parts
     at_first = fit_method(method, problem, early, with_targets(judges.validation), problem.num_epochs)
     bases = [at_first.base(k) for k in range(len(at_first.names))]
-    _check_finite(method, bases, judges.validation, problem)
+    check_diverging(method, bases, judges.validation, problem)
     errors = [window_scores(base, judges.validation, levels=problem.levels, scale=judges.std).mae for base in bases]
     best = int(np.argmin(errors))
     num_epochs = at_first.num_epochs or problem.num_epochs
     again = fit_method(method, problem, late, None, num_epochs)
     later = again.base(best if len(again.names) > 1 else 0)
-    _check_finite(method, [later], judges.test, problem)
-    power = _width_power(bases[best], judges.validation, problem, judges)
-    widths = _widths(judges.validation, judges.typical, power)
-    shifts = _shifts(bases[best], judges.validation, problem, judges.std, widths)
-    quantiles = shifted(later, shifts, _widths(judges.test, judges.typical, power), problem.lower)
+    check_diverging(method, [later], judges.test, problem)
+    power = width_power_of(bases[best], judges.validation, problem, judges)
+    widths = widths_of(judges.validation, judges.typical, power)
+    shifts = shifts_of(bases[best], judges.validation, problem, judges.std, widths)
+    quantiles = shifted(later, shifts, widths_of(judges.test, judges.typical, power), problem.lower)
     test = window_scores(quantiles, judges.test, levels=problem.levels, scale=judges.std)
     scores = MethodScores(method, at_first.names[best], errors[best], power, test)
     return _Tried(scores, best, num_epochs, bases[best], later)
@@ -283,52 +259,3 @@ def _covariates_scale(part: TrainingPart, sees_calendar: bool) -> tuple[Array, A
         return jnp.zeros(1), jnp.ones(1)
     first = [(0, 0)] * (mean.ndim - 1) + [(1, 0)]
     return jnp.pad(mean, first), jnp.pad(std, first, constant_values=1)
-
-
-def _check_finite(method: str, bases: list[Any], windows: SeriesWindows, problem: SeriesProblem) -> None:
-    """Refuses forecasts that count and are not finite."""
-    for base in bases:
-        bad = ~np.isfinite(base).all(-1) & (np.asarray(windows.weights) > 0)
-        if bad.any():
-            _, lead, series = np.argwhere(bad)[0]
-            raise InputError(
-                f"forecasts by {method} diverge: one of series number {series} is not finite at lead "
-                f"{problem.leads[lead]}; give the series in another unit, or leave the method out"
-            )
-
-
-def _shifts(
-    base: Any, windows: SeriesWindows, problem: SeriesProblem, std: Any, widths: Float[np.ndarray, "sample region"]
-) -> Float[np.ndarray, "lead region level"]:
-    shifts = conformal_shifts(base, windows, levels=problem.levels, std=std, widths=widths)
-    if np.isnan(shifts).any():
-        lead = problem.leads[int(np.argmax(np.isnan(shifts).any((1, 2))))]
-        raise InputError(
-            f"no value is known in a held-out part to calibrate the quantiles of lead {lead}; give more data"
-        )
-    return shifts
-
-
-def _widths(windows: SeriesWindows, typical: Any, power: float) -> Float[np.ndarray, "sample region"]:
-    return np.asarray(recent_volatility(windows.history, typical), float) ** power
-
-
-def _width_power(base: Any, windows: SeriesWindows, problem: SeriesProblem, judges: _Judges) -> float:
-    """Finds how far quantiles are to follow what a series moved lately.
-
-    It is the power whose shifts from either half of the held-out windows have the smallest pinball
-    loss on the other; 0 where a half has no known value at some lead."""
-    rows = np.flatnonzero(np.asarray(windows.weights).any((1, 2)))
-    halves = np.array_split(rows, 2)
-    losses = np.zeros(len(WIDTH_POWERS))
-    for learned, judged in (halves, halves[::-1]):
-        first, second = (jax.tree.map(lambda a, rows=rows: a[rows], windows) for rows in (learned, judged))
-        for k, power in enumerate(WIDTH_POWERS):
-            one, other = (_widths(part, judges.typical, power) for part in (first, second))
-            shifts = conformal_shifts(base[learned], first, levels=problem.levels, std=judges.std, widths=one)
-            if np.isnan(shifts).any():
-                return 0.0
-            quantiles = shifted(base[judged], shifts, other, problem.lower)
-            found = window_scores(quantiles, second, levels=problem.levels, scale=judges.std)
-            losses[k] += found.pinball if found.pinball is not None else 0
-    return WIDTH_POWERS[int(np.argmin(losses))]

@@ -63,6 +63,8 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         future_covariates: names of those that are known of the dates to forecast.
         static_covariates: names of those that are one number for each series.
         sees_calendar: whether its first covariate is the slot of the week.
+        lags: steps back from the newest value that regressions see; () where they are not known.
+        season: steps of a season; 0 for none.
 
     Raises:
         InputError: when saved, loaded or called, for arrays or a table that do not fit it.
@@ -92,6 +94,8 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
     future_covariates: tuple[str, ...] = static(default=())
     static_covariates: tuple[str, ...] = static(default=())
     sees_calendar: bool = static(default=False)
+    lags: tuple[int, ...] = static(default=())
+    season: int = static(default=0)
 
     @classmethod
     def of(
@@ -126,6 +130,8 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             method,
             **table.covariate_names,
             sees_calendar=sees_calendar,
+            lags=problem.lags,
+            season=problem.season,
         )
 
     @property
@@ -149,6 +155,9 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             check_texts(name, [getattr(self, name)])
         check_texts("covariates", [name for kind in KINDS for name in getattr(self, kind)], least=0)
         check_flag("sees_calendar", self.sees_calendar)
+        for lag in self.lags:
+            check_whole("every lag", lag, least=0, most=self.history_size - 1)
+        check_whole("season", self.season, least=0)
         parse_date(self.learned_until, "learned_until")
         lower = self.forecaster.lower
         if lower is not None and lower > self.lowest:

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxcast.errors import InputError
@@ -22,11 +23,13 @@ from jaxcast.series.recurrent_networks import AttentionNetwork, HierarchicalNetw
 from jaxcast.series.samples import SeriesWindows, at_lags, with_slots
 from jaxcast.series.scaling import series_scale
 from jaxcast.series.window_loss import WindowLoss
-from jaxcast.training.fitting import fit
+from jaxcast.training.fitting import FitResult, fit
 from jaxcast.training.optimizers import make_optimizer
 
 NUM_NEIGHBOURS = 5
 """Series that each listens to where no graph is given."""
+LEARNING_RATE, WARM_LEARNING_RATE = 3e-3, 1e-3
+"""Of new networks, and of those that go on from trained weights."""
 
 
 Sees = Literal["all", "lags", "newest"]
@@ -150,7 +153,12 @@ def correlation_graph(problem: SeriesProblem) -> Float[np.ndarray, "node node"]:
 
 
 def train_network(
-    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+    method: str,
+    problem: SeriesProblem,
+    part: TrainingPart,
+    validation: SeriesWindows | None,
+    num_epochs: int,
+    start: Any = None,
 ) -> TrainedNetwork:
     """Trains a network; it stops by the validation windows, or after all epochs where there are none.
 
@@ -160,6 +168,8 @@ def train_network(
         part: that is learned from.
         validation: windows by which it stops; None to learn for all epochs.
         num_epochs: the most passes over its windows.
+        start: a trained network whose weights and scales are the start, at a smaller learning rate;
+            None for new ones.
 
     Returns:
         The network.
@@ -169,7 +179,7 @@ def train_network(
     """
     windows = seen_by(NETWORKS[method], part.windows, problem)
     own = with_targets(windows)
-    mean, std = series_scale(own)
+    mean, std = series_scale(own) if start is None else (start.mean[...], start.std[...])
     learned = _float32(_in_units(own, mean, std))
     held_out = None
     if validation is not None:
@@ -180,9 +190,9 @@ def train_network(
 
     run = fit(
         learned,
-        init=init,
+        init=init if start is None else _as_fit(start),
         keys=jax.random.key(problem.seed)[None],
-        optimizer=make_optimizer(3e-3, clip_norm=1.0),
+        optimizer=make_optimizer(LEARNING_RATE if start is None else WARM_LEARNING_RATE, clip_norm=1.0),
         num_epochs=num_epochs,
         batch_size=min(32, len(learned.targets)),
         loss=WindowLoss(),
@@ -197,6 +207,15 @@ def train_network(
     network = jax.tree.map(lambda a: a[0], run.models)
     network.mean, network.std = Buffer(mean + std * network.mean[...]), Buffer(std * network.std[...])
     return TrainedNetwork(network, windows, best)
+
+
+def _as_fit(network: Any) -> FitResult:
+    """Returns a trained network as the result of a fit, in units of its own scales."""
+    graph, state = nnx.split(network)
+    copy = nnx.merge(graph, state)
+    copy.mean = Buffer(jnp.zeros_like(network.mean[...], jnp.float32))
+    copy.std = Buffer(jnp.ones_like(network.std[...], jnp.float32))
+    return FitResult(jax.tree.map(lambda a: jnp.asarray(a)[None], copy), jnp.zeros((1, 0)))
 
 
 def seen_by(method: NetworkMethod, windows: SeriesWindows, problem: SeriesProblem) -> SeriesWindows:

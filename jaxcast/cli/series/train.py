@@ -13,6 +13,7 @@ from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.cli.series.data import COVARIATES, SensorDates, SeriesGraph, read_data, read_graph
 from jaxcast.cli.series.output import as_attribute, describe
+from jaxcast.cli.series.refit import check_options, refit_folder
 from jaxcast.errors import InputError, shown
 from jaxcast.hierarchy.files import read_hierarchy
 from jaxcast.io.run_folder import RunFolder
@@ -25,6 +26,7 @@ from jaxcast.series.problem import SeriesProblem, series_problem
 from jaxcast.series.reconciled import table_with_sums
 from jaxcast.series.tables import SeriesTable
 
+NUM_EPOCHS = 200
 GRAPH_FILES = ("adjacency", "distances", "coordinates")
 NAMES = Names(OWN_METHODS, (TrainableForecaster,))
 
@@ -38,6 +40,10 @@ class TrainSeries:
     plays no role in the choice; the chosen method is then refitted on all dates. Its quantiles are
     calibrated on both held-out parts. Missing values are reported and excluded from training.
 
+    With --warm-start, a saved forecaster is refitted to a table that has grown: a network goes on
+    from its weights for a few epochs, other methods are fitted anew. The old and the refitted
+    forecaster are scored on the new dates before these are learned from.
+
     Example: jaxcast series train --data cases.csv --horizon 8 --out model
     """
 
@@ -47,6 +53,9 @@ class TrainSeries:
     such as PEMS08.npz or metr-la.h5."""
     out: Path
     """Folder for the trained forecaster, its settings and scores."""
+    warm_start: Path | None = None
+    """Folder of a forecaster that `jaxcast series train` wrote, to refit to a longer --data. Its
+    method, horizon and other options stay; the folder is not changed."""
     horizon: int = 4
     """Steps ahead to forecast: all leads from 1 to this."""
     leads: tuple[int, ...] = ()
@@ -113,8 +122,9 @@ class TrainSeries:
     """Share of the dates in the validation part, and as many in the test part."""
     hidden_size: int = 16
     """Hidden units of a network."""
-    num_epochs: int = 200
-    """Maximum number of passes of a network over its windows."""
+    num_epochs: int | None = None
+    """Maximum number of passes of a network over its windows; by default 200. With --warm-start the
+    number of passes, by default 5."""
     seed: int = 0
     """Random seed of networks and of kernel ridge."""
     overwrite: bool = False
@@ -122,8 +132,12 @@ class TrainSeries:
 
     def run(self) -> None:
         """Runs the command."""
-        console = make_console()
         self.check()
+        if self.warm_start is not None:
+            check_options(self)
+            refit_folder(self, self.warm_start)
+            return
+        console = make_console()
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("time", "series", "value")}
         dates = SensorDates(self.first_date, self.minutes, self.feature, self.missing)
         dates.check()
@@ -140,7 +154,7 @@ class TrainSeries:
         arrays = (table.values, table.past_covariates, table.future_covariates, table.static_covariates)
         folder = RunFolder.of(
             self,
-            reads=("data", "hierarchy", *GRAPH_FILES),
+            reads=("data", "hierarchy", "warm_start", *GRAPH_FILES),
             facts={"table": fingerprint((*arrays, problem.graphs))},
             outputs=("results.json", "pool.json", "arrays.npz"),
         )
@@ -165,6 +179,8 @@ class TrainSeries:
         """Raises InputError for options that are wrong whatever the table holds."""
         check_numbers(self)
         check_whole("horizon", self.horizon)
+        if self.num_epochs is not None:
+            check_whole("num_epochs", self.num_epochs)
         if self.leads:
             check_leads(self.leads)
         names = (*self.past_covariates, *self.future_covariates, *self.static_covariates)
@@ -187,7 +203,7 @@ class TrainSeries:
             lower=self.lower,
             validation_share=self.validation_share,
             hidden_size=self.hidden_size,
-            num_epochs=self.num_epochs,
+            num_epochs=NUM_EPOCHS if self.num_epochs is None else self.num_epochs,
             seed=self.seed,
         )
 
