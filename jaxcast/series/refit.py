@@ -67,8 +67,8 @@ def refit_series(
 ) -> SeriesRefit:
     """Refits a forecaster to a table that has grown since it learned.
 
-    Method, leads, levels, history, season and graph stay. A network goes on from its weights and scales
-    for some epochs over all dates; other methods are fitted anew, which takes no longer than
+    Method, leads, levels, history, season and graph stay. A network goes on from its weights and
+    scales for some epochs over all dates; other methods are fitted anew, which takes no longer than
     before.
 
     Scores come before learning: the old model is scored on all new dates, of which it has learned

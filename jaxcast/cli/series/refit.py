@@ -82,8 +82,11 @@ def rows_of(refit: SeriesRefit) -> list[dict[str, Any]]:
     Args:
         refit: the result.
     """
-    found = (("old", refit.new_from, refit.before), ("old", refit.compared_from, refit.old))
-    found += (("new", refit.compared_from, refit.new),)
+    found = [
+        ("old", refit.new_from, refit.before),
+        ("old", refit.compared_from, refit.old),
+        ("new", refit.compared_from, refit.new),
+    ]
     return [{"model": model, "since": since} | scores.row() for model, since, scores in found]
 
 
