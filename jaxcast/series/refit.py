@@ -150,7 +150,7 @@ def _problem(model: SeriesModel, table: SeriesTable, seed: int, what: str) -> tu
         model.lags or tuple(range(size)),
         model.levels,
         model.season,
-        _adjacency_of(model),
+        _graphs_of(model),
         lower,
         hidden_size=16,
         num_epochs=NUM_EPOCHS,
@@ -160,14 +160,14 @@ def _problem(model: SeriesModel, table: SeriesTable, seed: int, what: str) -> tu
     return problem, start
 
 
-def _adjacency_of(model: SeriesModel) -> Any:
+def _graphs_of(model: SeriesModel) -> Any:
     """Returns how close series are to each other for a regression on neighbours, None for no graph."""
     regression = model.forecaster.forecaster
     if not isinstance(regression, LagRegression) or not isinstance(regression.inputs, LagInputs):
         return None
     groups = np.asarray(regression.inputs.neighbour_weights, float)
     is_mean_of_all = groups.shape[1] > 1 and np.allclose(groups[:, 1], 1 / len(groups))
-    return None if groups.shape[1] == 1 or is_mean_of_all else groups[:, 1]
+    return None if groups.shape[1] == 1 or is_mean_of_all else groups[None, :, 1]
 
 
 def _check_new(problem: SeriesProblem, start: int, what: str) -> None:
