@@ -16,8 +16,8 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.tracing import is_traced
 
 PENALTIES = tuple(np.logspace(-5, 0, 6).tolist())
-NUM_STEPS = 12
-"""Newton steps; with halved steps the objective falls at each, and six are usually enough."""
+MOST_STEPS = 30
+"""Newton steps at most; a handful is usual."""
 HALVINGS = (1.0, 0.5, 0.2, 0.05, 0.0)
 
 
@@ -114,7 +114,8 @@ def _newton(
         share = jax.nn.sigmoid(logits)
         return jnp.matmul((features * (weights * share * (1 - share))[:, None]).T, features, precision="highest")
 
-    def step(found: Array, _: None) -> tuple[Array, None]:
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        found, _, number = state
         logits = features @ found
         slope = features.T @ (weights * (jax.nn.sigmoid(logits) - target)) + ridge * found
         move = -jnp.linalg.solve(curvature(logits) + jnp.diag(ridge), slope)
@@ -124,8 +125,12 @@ def _newton(
         def objective(length: Array) -> Array:
             return _loss(logits + length * along, target, weights) + ridge @ (found + length * move) ** 2 / 2
 
-        return found + lengths[jnp.argmin(jax.vmap(objective)(lengths))] * move, None
+        best = lengths[jnp.argmin(jax.vmap(objective)(lengths))]
+        return found + best * move, -slope @ move, number + 1
 
-    found, _ = jax.lax.scan(step, start, length=NUM_STEPS)
+    # The decrement is twice the distance to the minimum; one more step squares it.
+    enough = jnp.finfo(start.dtype).eps ** 0.65
+    goes_on = lambda state: (state[1] > enough) & (state[2] < MOST_STEPS)  # noqa: E731
+    found, _, _ = jax.lax.while_loop(goes_on, step, (start, jnp.full((), jnp.inf, start.dtype), 0))
     hessian = curvature(features @ found)
     return found, jnp.trace(jnp.linalg.solve(hessian + jnp.diag(ridge), hessian))

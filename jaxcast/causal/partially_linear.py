@@ -68,7 +68,7 @@ def fit_partially_linear(
         clusters: label of each sample's cluster, such as a household. A cluster stays in one fold,
             and standard errors allow for any correlation within it.
         num_lags: time steps up to which scores are correlated, for Newey-West standard errors. By
-            default 0 for random folds and 4 (T / 100)^(2/9) for blocks of T steps.
+            default 0 for random folds and T^(1/3) for blocks of T steps.
         splits: folds of your own, instead of those drawn from the key.
         key: random key of the folds.
 

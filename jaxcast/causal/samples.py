@@ -123,7 +123,7 @@ def split_and_group(
         splits = random_splits(num_samples, num_folds=num_folds, num_repeats=num_repeats, clusters=members, key=key)
     _check_splits(splits, num_samples)
     if num_lags is None:
-        num_lags = math.floor(4 * (num_groups / 100) ** (2 / 9)) if blocks else 0
+        num_lags = math.floor(num_groups ** (1 / 3)) if blocks else 0
     check_whole("num_lags", num_lags, least=0, most=num_groups - 1)
     if num_lags and members is not None:
         raise InputError(f"clusters have no order, so num_lags must be 0, got {num_lags}")

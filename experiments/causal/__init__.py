@@ -1,0 +1,1 @@
+"""Effects of treatments whose true or published size is known, and a forecaster that weighs treatments by them."""
