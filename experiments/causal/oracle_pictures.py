@@ -82,7 +82,7 @@ def effects(rows: list[dict[str, Any]], published: dict[str, tuple[float, float,
         if name in published:
             low, high, _ = published[name]
             ax.axvspan(low, high, color=PUBLISHED, alpha=0.2, lw=0, label="published estimates")
-            ax.legend(frameon=False, fontsize=8, loc="lower right")
+            ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.0))
         ax.axvline(0, color="black", lw=0.8)
         ax.set_yticks(range(len(shown)), [row["method"] for row in shown], fontsize=8)
         ax.invert_yaxis()

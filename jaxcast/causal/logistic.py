@@ -131,6 +131,6 @@ def _newton(
     # The decrement is twice the distance to the minimum; one more step squares it.
     enough = jnp.finfo(start.dtype).eps ** 0.65
     goes_on = lambda state: (state[1] > enough) & (state[2] < MOST_STEPS)  # noqa: E731
-    found, _, _ = jax.lax.while_loop(goes_on, step, (start, jnp.full((), jnp.inf, start.dtype), 0))
+    found, _, _ = jax.lax.while_loop(goes_on, step, (start, jnp.full((), jnp.inf, start.dtype), jnp.zeros((), int)))
     hessian = curvature(features @ found)
     return found, jnp.trace(jnp.linalg.solve(hessian + jnp.diag(ridge), hessian))
