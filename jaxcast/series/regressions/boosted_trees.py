@@ -83,9 +83,16 @@ class BoostedTrees(WindowForecaster, Checked, FrozenPytree, name="boosted_trees"
         Args:
             num_trees: how many to keep.
         """
-        own = self.trees
-        numbers = (own.feature, own.threshold, own.left, own.right, own.value)
-        kept = Trees(*(array[:, :num_trees] for array in numbers), own.start, own.depth)
+        own, number = self.trees, slice(num_trees)
+        kept = Trees(
+            feature=own.feature[:, number],
+            threshold=own.threshold[:, number],
+            left=own.left[:, number],
+            right=own.right[:, number],
+            value=own.value[:, number],
+            start=own.start,
+            depth=own.depth,
+        )
         return dataclasses.replace(self, trees=kept)
 
     def check(self) -> None:
