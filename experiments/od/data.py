@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 import jaxcast
 from jaxcast import InputError
 from jaxcast.errors import shown
+from jaxcast.series import FactorRegression, FlowRegression, WindowNetwork
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 Part = Literal["early", "valid", "whole", "test"]
@@ -220,7 +221,8 @@ def forecasts(model: Any, samples: Any) -> Float[np.ndarray, "window lead pair"]
 
 @jax.jit
 def _forecasts(model: Any, samples: Any) -> Array:
-    lags = {"lags": samples.lags} if isinstance(model, jaxcast.series.WindowNetwork) else {}
+    takes_lags = isinstance(model, WindowNetwork | FactorRegression | FlowRegression)
+    lags = {"lags": samples.lags} if takes_lags else {}
     return jax.lax.map(lambda seen: model(*seen, **lags).forecast, (samples.history, samples.covariates), batch_size=16)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_choice, check_positive, check_whole
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.numerics.levels import check_levels, middle_of
@@ -29,6 +29,7 @@ from jaxcast.series.features import (
 from jaxcast.series.samples import SeriesWindows, WindowLags, covariates_to_regions
 from jaxcast.series.scaling import LEVELS, Level, Scaling, common_scale, filled, series_scale
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
+from jaxcast.series.window_steps import at_lags
 from jaxcast.types import Info
 
 N = TypeVar("N", bound="WindowNetwork")
@@ -201,7 +202,8 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         self._check(history)
         # Without a feature axis, the one number of a region is its only feature.
         own, targets = ((), self.target_features) if self.target_features else ((1,), (0,))
-        history = self._at_lags(history.reshape(*history.shape, *own), lags)
+        history = history.reshape(*history.shape, *own)
+        history = history if self.any_history_size else at_lags(history, self.lags, lags, axis=-3)
         means, stds = (a[...].reshape(*a.shape, *own) for a in (self.mean, self.std))
         values, mean, scale = self._in_units(filled(history, means), means, stds)
         features = [values, jnp.isfinite(history).astype(values.dtype)]
@@ -237,24 +239,6 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         if history.ndim > own and history.shape[-own] != self.num_regions:
             raise InputError(f"it was made for {self.num_regions} regions, got histories of shape {history.shape}")
         check_history(history, self.target_features, series=self.mean.shape)
-
-    def _at_lags(self, history: Array, lags: WindowLags | None) -> Array:
-        """Returns the steps of the lags, oldest first."""
-        size = history.shape[-3]
-        if self.any_history_size:
-            return history
-        if lags is None:
-            if size <= self.lags[0]:
-                raise InputError(
-                    f"expected histories of {self.lags[0] + 1} consecutive steps or more, got {size}; of windows that "
-                    "were cut at lags, give also lags=samples.lags"
-                )
-            return history[..., size - 1 - np.asarray(self.lags), :, :]
-        if lags.steps != self.lags or size != len(self.lags):
-            raise InputError(
-                f"expected histories of the steps at the lags {shown(self.lags)}, got {size} at {shown(lags.steps)}"
-            )
-        return history
 
     def _known(self, covariates: Any, history: Array) -> KnownInputs:
         if not self.num_covariates:

@@ -10,8 +10,7 @@ from jaxtyping import Array, Float
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.series.baselines import Leads
-from jaxcast.series.features import check_history
-from jaxcast.series.samples import SeriesWindows
+from jaxcast.series.samples import SeriesWindows, WindowLags
 
 
 class WindowSteps(NamedTuple):
@@ -51,27 +50,34 @@ class WindowSteps(NamedTuple):
         return values[..., rows, :].sum(-2) / jnp.maximum(count, 1)
 
 
-def at_lags(history: Array, lags: Leads, series: tuple[int, ...]) -> Float[Array, "*batch time region"]:
-    """Returns the rows of a history at some lags.
+def at_lags(history: Array, lags: Leads, given: WindowLags | None, *, axis: int = -2) -> Array:
+    """Returns the steps of a history at some lags.
 
     Args:
-        history: those rows, or consecutive steps that reach back far enough.
+        history: those steps where `given` says so, else consecutive steps.
         lags: steps back from the newest value, oldest first.
-        series: the shape of the axes after time.
+        given: the lags at which the history was cut; None for consecutive steps.
+        axis: of time.
 
     Returns:
-        The rows.
+        The steps.
 
     Raises:
-        InputError: for histories of other series, or too short.
+        InputError: for too few steps, or other lags.
     """
-    check_history(history, (), series=series)
-    size = history.shape[-2]
-    if size == len(lags):
+    size = history.shape[axis]
+    if given is not None:
+        if given.steps != tuple(lags) or size != len(lags):
+            raise InputError(
+                f"expected histories of the steps at the lags {shown(tuple(lags))}, got {size} at {shown(given.steps)}"
+            )
         return history
     if size <= lags[0]:
-        raise InputError(f"expected the {len(lags)} steps of the lags or {lags[0] + 1} steps and more, got {size}")
-    return history[..., size - 1 - np.asarray(lags), :]
+        raise InputError(
+            f"expected histories of {lags[0] + 1} consecutive steps or more, got {size}; of windows that were cut at "
+            "lags, give also lags=samples.lags"
+        )
+    return history if size == len(lags) else jnp.take(history, size - 1 - np.asarray(lags), axis)
 
 
 def check_lags(lags: Any) -> None:

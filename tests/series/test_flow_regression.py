@@ -52,7 +52,7 @@ def test_a_factor_regression_is_ridge_of_principal_components_on_their_lags(mode
         gram = a.T @ a
         w = np.linalg.solve(gram + 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram)), a.T @ (y - y.mean(0)))
         expected = mean + std * (((x - x[kept].mean(0)) @ w + y.mean(0)) @ np.asarray(base.components))
-        np.testing.assert_allclose(base(SAMPLES.history).forecast[:, k], expected, rtol=1e-6)
+        np.testing.assert_allclose(base(SAMPLES.history, lags=SAMPLES.lags).forecast[:, k], expected, rtol=1e-6)
 
 
 def features_by_hand(model, history, lead, origin, destination, first):
@@ -73,11 +73,11 @@ def features_by_hand(model, history, lead, origin, destination, first):
 
 def test_a_flow_regression_adds_what_the_pair_its_zones_and_the_way_back_have_seen(model):
     history = SAMPLES.history[40]
-    forecast, base = model(history), model.base
+    forecast, base = model(history, lags=SAMPLES.lags), model.base
     for pair, (origin, destination) in {1: (0, 1), 5: (1, 2), 8: (2, 2)}.items():
         for k, lead in enumerate(LEADS):
             of_factors = np.asarray(forecast.info["factor_forecast"])[k, pair]
-            np.testing.assert_allclose(of_factors, base(history).forecast[k, pair], rtol=1e-9)
+            np.testing.assert_allclose(of_factors, base(history, lags=SAMPLES.lags).forecast[k, pair], rtol=1e-9)
             first = (of_factors - base.mean[pair]) / base.std[pair]
             x = features_by_hand(model, history, lead, origin, destination, first)
             group = model.groups[pair]
@@ -94,7 +94,7 @@ def test_the_correction_is_the_minimum_over_forecasts_of_other_blocks(model):
     for block in blocks:
         apart = (rows.max(1) < rows[block].min()) | (rows.min(1) > rows[block].max())
         without = fit_factor_regression(SAMPLES, **SETTINGS, sample_weights=apart.astype(float))
-        forecasts = np.asarray(without(SAMPLES.history[block]).forecast[:, 0])
+        forecasts = np.asarray(without(SAMPLES.history[block], lags=SAMPLES.lags).forecast[:, 0])
         for sample, forecast in zip(block, forecasts, strict=True):
             for pair in own:
                 first = (forecast[pair] - model.base.mean[pair]) / scale[pair]
@@ -117,13 +117,16 @@ def test_permuted_zones_have_permuted_forecasts(model):
     pairs = (order[:, None] * ZONES + order).ravel()
     samples = series_windows(VALUES[:, pairs], lags=LAGS, leads=LEADS)
     permuted = fit_flow_regression(samples, **SETTINGS, num_groups=2, num_blocks=3)
-    found, expected = permuted(samples.history).forecast, model(SAMPLES.history).forecast[..., pairs]
+    found, expected = (
+        permuted(samples.history, lags=samples.lags).forecast,
+        model(SAMPLES.history, lags=SAMPLES.lags).forecast[..., pairs],
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_consecutive_steps_and_rows_without_a_value_are_taken(model):
     whole = model(VALUES[:60]).forecast
-    np.testing.assert_allclose(whole, model(VALUES[59 - np.asarray(LAGS[::-1])]).forecast)
+    np.testing.assert_allclose(whole, model(VALUES[59 - np.asarray(LAGS[::-1])], lags=SAMPLES.lags).forecast)
     padded = jnp.concatenate([jnp.full((1, 9), np.nan), VALUES[47:60]])
     gone = jnp.where(jnp.arange(60)[:, None] == 46, np.nan, VALUES[:60])
     np.testing.assert_allclose(model(padded).forecast, model(gone).forecast)
@@ -140,7 +143,9 @@ def test_windows_that_begin_before_the_table_are_learned_from():
 def test_a_saved_flow_regression_forecasts_the_same_bits(model, tmp_path):
     jaxcast.save_model(tmp_path / "model", model)
     loaded = jaxcast.load_model(tmp_path / "model").pool
-    np.testing.assert_array_equal(loaded(SAMPLES.history).forecast, model(SAMPLES.history).forecast)
+    np.testing.assert_array_equal(
+        loaded(SAMPLES.history, lags=SAMPLES.lags).forecast, model(SAMPLES.history, lags=SAMPLES.lags).forecast
+    )
     assert jax.tree.structure(loaded) == jax.tree.structure(model)
 
 
@@ -166,7 +171,7 @@ def test_bad_samples_are_refused(model):
         fit_factor_regression(series_windows(VALUES[..., None], lags=LAGS, leads=LEADS), **SETTINGS)
     with pytest.raises(jaxcast.InputError, match="nothing is known"):
         fit_factor_regression(SAMPLES._replace(weights=0 * SAMPLES.weights), **SETTINGS)
-    with pytest.raises(jaxcast.InputError, match="14 steps and more, got 4"):
+    with pytest.raises(jaxcast.InputError, match="14 consecutive steps or more, got 4"):
         model(VALUES[:4])
     with pytest.raises(jaxcast.InputError, match="groups must be from 0 to 1"):
         dataclasses.replace(model, groups=model.groups + jnp.int32(1)).check()

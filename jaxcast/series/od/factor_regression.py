@@ -24,8 +24,8 @@ from jaxcast.numerics.moments import Moments, ridge_of_moments
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.baselines import Leads
-from jaxcast.series.features import target_features_of
-from jaxcast.series.samples import SeriesWindows, check_samples
+from jaxcast.series.features import check_history, target_features_of
+from jaxcast.series.samples import SeriesWindows, WindowLags, check_samples
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.series.window_steps import WindowSteps, at_lags, check_lags, lags_of
 from jaxcast.types import Scalar
@@ -69,7 +69,7 @@ class FactorRegression(WindowForecaster, Checked, FrozenPytree, name="factor_reg
         >>> waves = jnp.sin(0.3 * jnp.arange(80.0))[:, None] * jnp.arange(1.0, 6.0)
         >>> samples = jaxcast.series.series_windows(waves, lags=(0, 1), leads=(1, 4))
         >>> model = jaxcast.series.fit_factor_regression(samples, leads=(1, 4), num_factors=1, penalty=1e-9)
-        >>> bool(abs(model(samples.history).forecast - samples.targets)[:70].max() < 1e-3)
+        >>> bool(abs(model(samples.history, lags=samples.lags).forecast - samples.targets)[:70].max() < 1e-3)
         True
     """
 
@@ -117,13 +117,17 @@ class FactorRegression(WindowForecaster, Checked, FrozenPytree, name="factor_reg
         check_positive(std=self.std)
 
     @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
+    def __call__(
+        self, history: Float[Array, "..."], covariates: Any = None, *, lags: WindowLags | None = None
+    ) -> Output:
         """Forecasts all leads.
 
         Args:
-            history: (time, region) or (sample, time, region) at the lags, or of consecutive steps
-                that reach back far enough.
+            history: (time, region) or (sample, time, region), consecutive steps that reach back far
+                enough, or those of the lags alone.
             covariates: not used.
+            lags: those of windows that were cut at lags, `samples.lags`; None for consecutive
+                steps.
 
         Returns:
             Forecasts (*batch, lead, region); `info["factors"]` are the forecast factors, (*batch,
@@ -132,7 +136,8 @@ class FactorRegression(WindowForecaster, Checked, FrozenPytree, name="factor_reg
         Raises:
             InputError: for another shape.
         """
-        rows = at_lags(history, self.lags, self.mean.shape)
+        check_history(history, (), series=self.mean.shape)
+        rows = at_lags(history, self.lags, lags)
         factors = self.factors(rows)
         steps = self.mean + self.std * (factors @ self.components)
         return Output(jnp.maximum(steps, 0) if self.nonnegative else steps, {"factors": factors})

@@ -15,9 +15,10 @@ from jaxcast.errors import InputError
 from jaxcast.numerics.moments import Moments, ridge_of_moments
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
+from jaxcast.series.features import check_history
 from jaxcast.series.od.factor_regression import CHUNK, FactorRegression, fit_factor_regression
 from jaxcast.series.od.zones import num_zones_of_pairs
-from jaxcast.series.samples import SeriesWindows
+from jaxcast.series.samples import SeriesWindows, WindowLags
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.series.window_steps import at_lags
 from jaxcast.types import Scalar
@@ -49,7 +50,7 @@ class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regress
         >>> trips = jax.random.poisson(jax.random.key(0), jnp.arange(9.0), (70, 9)).astype(float)
         >>> samples = jaxcast.series.series_windows(trips, lags=(0, 6), leads=(1,))
         >>> model = jaxcast.series.fit_flow_regression(samples, leads=(1,), num_factors=2, penalty=1.0, season=7)
-        >>> model(samples.history).forecast.shape
+        >>> model(samples.history, lags=samples.lags).forecast.shape
         (63, 1, 9)
     """
 
@@ -79,13 +80,17 @@ class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regress
             raise InputError(f"groups must be from 0 to {sizes['group'] - 1}, got {groups.min()} to {groups.max()}")
 
     @checked
-    def __call__(self, history: Float[Array, "..."], covariates: Any = None) -> Output:
+    def __call__(
+        self, history: Float[Array, "..."], covariates: Any = None, *, lags: WindowLags | None = None
+    ) -> Output:
         """Forecasts all leads.
 
         Args:
-            history: (time, region) or (sample, time, region) at the lags, or of consecutive steps
-                that reach back far enough.
+            history: (time, region) or (sample, time, region), consecutive steps that reach back far
+                enough, or those of the lags alone.
             covariates: not used.
+            lags: those of windows that were cut at lags, `samples.lags`; None for consecutive
+                steps.
 
         Returns:
             Forecasts (*batch, lead, region); `info["factor_forecast"]` are those of the factors.
@@ -93,7 +98,8 @@ class FlowRegression(WindowForecaster, Checked, FrozenPytree, name="flow_regress
         Raises:
             InputError: for another shape.
         """
-        rows = at_lags(history, self.base.lags, self.base.mean.shape)
+        check_history(history, (), series=self.base.mean.shape)
+        rows = at_lags(history, self.base.lags, lags)
         if rows.ndim == 2:
             forecast, of_factors = self._of_window(rows)
         else:
@@ -156,7 +162,7 @@ def fit_flow_regression(
         >>> model = jaxcast.series.fit_flow_regression(
         ...     samples, leads=(1, 2), num_factors=1, penalty=0.1, season=7, num_groups=2
         ... )
-        >>> error = abs(model(samples.history).forecast - samples.targets) * samples.weights
+        >>> error = abs(model(samples.history, lags=samples.lags).forecast - samples.targets) * samples.weights
         >>> bool(error.mean() < abs(samples.targets - trips.mean(0)).mean())
         True
     """

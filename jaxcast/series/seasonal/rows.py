@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError
 from jaxcast.series.features import check_history
 from jaxcast.series.samples import WindowLags
 from jaxcast.series.seasonal.inputs import Features, SeasonalFeatures
+from jaxcast.series.window_steps import at_lags
 
 NUMBERS_AT_ONCE = 20_000_000
 """Numbers of features that are in memory at a time."""
@@ -34,25 +35,13 @@ def windows_and_slots(
         InputError: for other shapes or lags, or no slots.
     """
     check_history(history, (), series=own.mean.shape)
-    size, batch = np.shape(history)[-2], np.shape(history)[:-2]
-    if lags is None:
-        if size <= own.lags[0]:
-            raise InputError(
-                f"expected histories of {own.lags[0] + 1} consecutive steps or more, got {size}; of windows that were "
-                "cut at features.lags, give also lags=windows.lags"
-            )
-        history = history[..., size - 1 - np.asarray(own.lags), :]
-    elif lags.steps != own.lags or size != len(own.lags):
-        raise InputError(
-            f"expected histories of the {len(own.lags)} steps of features.lags, got {size} at {shown(lags.steps)}; cut "
-            "them by series_windows(values, lags=features.lags, ...)"
-        )
+    batch = np.shape(history)[:-2]
+    history = at_lags(jnp.asarray(history, own.mean.dtype), own.lags, lags)
     if covariates is None or np.shape(covariates) not in ((*batch, 1), (*batch, len(own.mean), 1)):
         raise InputError(
             "expected the slot of the week of each history's newest step as its only covariate, got shape "
             f"{np.shape(covariates) if covariates is not None else None}"
         )
-    history = jnp.asarray(history, own.mean.dtype)
     slots = jnp.asarray(covariates)
     slots = slots[..., 0, 0] if slots.ndim == history.ndim else slots[..., 0]
     return history.reshape(-1, len(own.lags), len(own.mean)), slots.reshape(-1)
