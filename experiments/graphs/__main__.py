@@ -40,7 +40,9 @@ class Config(Settings):
     num_seeds: int = 1
     """Networks of our own forecaster."""
     num_network_seeds: int = 1
-    """Repetitions of ST-MGCN and D2STGNN."""
+    """Repetitions of ST-MGCN."""
+    num_slow_seeds: int = 1
+    """Repetitions of D2STGNN, of which one takes a quarter of an hour."""
     num_rival_seeds: int = 1
     """Repetitions of the other networks."""
     num_epochs: tuple[int, ...] = (3, 6, 12)
@@ -56,7 +58,9 @@ class Config(Settings):
 PRESETS = {
     "smoke": Config(preset="smoke", num_epochs=(1,), num_network_epochs=1, methods=tuple(METHODS)),
     "quick": Config(),
-    "paper": Config(preset="paper", sets=tuple(READERS), num_seeds=5, num_network_seeds=5, methods=tuple(METHODS)),
+    "paper": Config(
+        preset="paper", sets=tuple(READERS), num_seeds=5, num_network_seeds=5, num_slow_seeds=2, methods=tuple(METHODS)
+    ),
 }
 
 
@@ -118,8 +122,14 @@ def main(config: Config) -> None:
 
 
 def _num_seeds(method: Method, config: Config) -> int:
-    kinds = {"own": config.num_seeds, "network": config.num_network_seeds, "rival": config.num_rival_seeds}
-    return kinds.get(method.kind, 1)
+    kinds = {
+        "plain": 1,
+        "own": config.num_seeds,
+        "network": config.num_network_seeds,
+        "slow": config.num_slow_seeds,
+        "rival": config.num_rival_seeds,
+    }
+    return kinds[method.kind]
 
 
 def problems(config: Config) -> Iterator[Problem]:

@@ -28,7 +28,7 @@ GBM_ROWS = 50_000
 CHUNK = 64
 
 
-Kind = Literal["plain", "own", "network", "rival"]
+Kind = Literal["plain", "own", "network", "slow", "rival"]
 
 
 class Method(NamedTuple):
@@ -37,8 +37,8 @@ class Method(NamedTuple):
     Args:
         forecast: (problem, seed, settings) -> "forecast" of the test windows, (sample, lead,
             series), and what else a picture shows.
-        kind: of the settings, num_seeds, num_network_seeds or num_rival_seeds says how often it is
-            run; a plain method, whose seed does not matter, once.
+        kind: tells which setting says how often it is run; a plain method, whose seed does not
+            matter, once.
         on: names of the data sets that it is run on; None for all.
     """
 
@@ -257,7 +257,7 @@ def _network(name: str, problem: Problem, seed: int, config: Any) -> Arrays:
 NETWORKS_ON: dict[str, tuple[Kind, tuple[str, ...]]] = {
     "STGCN": ("rival", ("generated",)),
     "ST-MGCN": ("network", ("ev_beijing", "generated")),
-    "D2STGNN, reduced": ("network", ("los_loop", "generated")),
+    "D2STGNN, reduced": ("slow", ("los_loop", "generated")),
     "Graph WaveNet, reduced": ("rival", ("los_loop",)),
     "DCRNN, reduced": ("rival", ("los_loop",)),
 }
