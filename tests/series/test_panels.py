@@ -343,3 +343,35 @@ def test_bad_tables_are_refused_in_one_line(tmp_path, case):
     with pytest.raises(jaxcast.InputError, match=message) as error:
         read_panel(tmp_path / "long.csv", **options)
     assert "\n" not in str(error.value)
+
+
+BAD_FRAMES = {
+    "null date": ({"date": [None, 2, 3]}, "row 1: the column 'date' is empty"),
+    "text": ({"value": ["1", "x", "3"]}, "row 1: expected numbers in column 'value', got String"),
+    "infinite": ({"value": [1.0, float("inf"), 3.0]}, "row 2: 'value' is inf, expected numbers"),
+    "no dates": ({"date": [0.5, 1.5, 2.5]}, "expected dates in column 'date', got Float64"),
+    "nested": ({"series": [["a"], ["a"], ["a"]]}, "the column 'series' holds List"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FRAMES)
+def test_bad_parquet_files_are_refused_in_one_line(tmp_path, case):
+    pl = pytest.importorskip("polars")
+    changed, message = BAD_FRAMES[case]
+    pl.DataFrame({"date": [1, 2, 3], "series": ["a"] * 3, "value": [1.0, 2.0, 3.0]} | changed).write_parquet(
+        tmp_path / "long.parquet"
+    )
+    with pytest.raises(jaxcast.InputError, match=message) as error:
+        read_panel(tmp_path / "long.parquet", series="series")
+    assert "\n" not in str(error.value)
+
+
+def test_wide_tables_and_folders_of_one_archive_are_panels(tmp_path):
+    (tmp_path / "wide.csv").write_text("date,north,south\n2024-01-01,,2\n2024-01-02,3,4\n2024-01-03,5,6\n")
+    panel = read_panel(tmp_path / "wide.csv")
+    assert panel.names == ("north", "south")
+    assert panel.values.tolist() == [3, 5, 2, 4, 6]
+    with pytest.raises(jaxcast.InputError, match="need a long table"):
+        read_panel(tmp_path / "wide.csv", categories=["south"])
+    np.savez(tmp_path / "m4.npz", train=np.arange(3.0), length=[3], series="H1")
+    assert read_panel(tmp_path).of("H1").tolist() == [0, 1, 2]

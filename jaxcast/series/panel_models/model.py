@@ -107,7 +107,7 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
     time_features: tuple[str, ...] = static(default=())
     cyclic: bool = static(default=False)
     step: str = static(default="")
-    lower: float | None = static(default=None)
+    lower: float | int | None = static(default=None)
 
     @property
     def sizes(self) -> PanelSizes:

@@ -81,7 +81,7 @@ def recalibrated(
     quantiles: Float[np.ndarray, "window lead level"],
     history: Float[np.ndarray, "window time"],
     shifts: Float[np.ndarray, "lead level"],
-    lower: float | None,
+    lower: float | int | None,
 ) -> Float[np.ndarray, "window lead level"]:
     """Shifts quantiles; see `spread_shifts`.
 

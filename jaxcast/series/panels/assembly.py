@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxcast.errors import InputError, shown
+from jaxcast.limits import check_arrays
 
 
 class Rows(NamedTuple):
@@ -108,6 +109,8 @@ def assembled(
     num_rows = end - first + 1
     offsets = np.concatenate([[0], np.cumsum(num_rows)])
     total = int(offsets[-1])
+    if not on_disk:
+        check_arrays(f"a panel of {total} rows", *((total, 1 + size) for size in sizes))
     flat = [_empty((total, *shape), on_disk) for shape in ((), *((size,) for size in sizes))]
     for array in flat:
         array[...] = np.nan

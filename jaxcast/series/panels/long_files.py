@@ -98,12 +98,7 @@ def parquet_sample(path: Path) -> Columns:
     """
     file = parquet_files(path)[0]
     frame = _collected(file, 0, SAMPLE_SIZE, None)
-    pl = polars()
-    texts = {
-        name: ["" if cell is None else str(cell) for cell in frame[name].to_list()]
-        for name in frame.columns
-        if not frame[name].dtype.is_nested() and frame[name].dtype not in (pl.Binary, pl.Object)
-    }
+    texts = {name: ["" if cell is None else str(cell) for cell in frame[name].to_list()] for name in frame.columns}
     return Columns(texts, lambda i: f"{shown(path)}, row {i + 1}", {})
 
 

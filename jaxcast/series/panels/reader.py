@@ -23,8 +23,8 @@ from jaxcast.io.tables import (
 from jaxcast.series.calendars import Calendar, calendar_of
 from jaxcast.series.panels.assembly import Rows
 from jaxcast.series.panels.long_files import LongBlock, LongColumns, parquet_blocks, parquet_sample
-from jaxcast.series.panels.panel import SeriesPanel, panel_of_blocks, series_panel
-from jaxcast.series.table_reader import SERIES_NAMES, TIME_NAMES, VALUE_NAMES
+from jaxcast.series.panels.panel import SeriesPanel, panel_of_blocks, panel_of_table, series_panel
+from jaxcast.series.table_reader import SERIES_NAMES, TIME_NAMES, VALUE_NAMES, read_series
 from jaxcast.series.tables import CovariateNames
 
 STEPS = re.compile(r"\s*[+-]?[0-9]+\s*")
@@ -49,8 +49,9 @@ def read_panel(
 ) -> SeriesPanel:
     """Reads a panel from a long table, .csv or .parquet, or from an archive, .npz.
 
-    A long table has a row for each series and date, in any order, as `read_series` reads it. Dates
-    may also be whole numbers, which count steps. A folder of .parquet files is one table.
+    A long table has a row for each series and date, in any order. Dates may also be whole numbers,
+    which count steps. A folder of .parquet files is one table. A table without a column of names is
+    wide, with a column for each series, and read by `read_series`.
 
     An archive holds `train`, the values of all series one after another, `length`, how many are
     of each, `series`, their names in a line each, and perhaps `test`, (series, time).
@@ -61,7 +62,7 @@ def read_panel(
     probability. The files lie in the folder of `tempfile` (TMPDIR), and vanish with the process.
 
     Args:
-        path: a .csv, .parquet or .npz, or a folder of .parquet files.
+        path: a .csv, .parquet or .npz, a folder of .parquet files, or one with a single .npz.
         time: column of the dates, if it is not called date, time or ds.
         series: column of the names, if it is not called series, unique_id or the like.
         value: column of the values, if it is not called value, y or target.
@@ -96,6 +97,7 @@ def read_panel(
     path = Path(path)
     check_whole("block_size", block_size)
     kinds = (past_covariates, future_covariates, static_covariates, categories)
+    path = _only_archive(path)
     if path.suffix == ".npz":
         given = [name for name in (time, series, value) if name is not None] + [name for kind in kinds for name in kind]
         if given or not in_memory:
@@ -109,16 +111,47 @@ def read_panel(
         if not in_memory:
             raise InputError(f"in_memory=False is for .parquet, got {shown(path)}; write the table as .parquet")
         columns = read_columns(path)
+        if series is None and not _has_series(columns):
+            return _read_wide(path, time, value, kinds, business_days)
         own = _columns_of(columns, path, (time, series, value), kinds)
         blocks: Callable[[], Iterator[LongBlock]] = lambda: iter([_csv_block(columns, own)])  # noqa: E731
     else:
-        own = _columns_of(parquet_sample(path), path, (time, series, value), kinds)
+        sample = parquet_sample(path)
+        if series is None and not _has_series(sample) and path.is_file() and in_memory:
+            return _read_wide(path, time, value, kinds, business_days)
+        own = _columns_of(sample, path, (time, series, value), kinds)
         size = None if in_memory else block_size
 
         def blocks() -> Iterator[LongBlock]:
             return parquet_blocks(path, own, size)
 
     return _panel(blocks, own, business_days, on_disk=not in_memory)
+
+
+def _only_archive(path: Path) -> Path:
+    """Returns the .npz of a folder that holds no table, or the path itself."""
+    try:
+        archives = sorted(path.glob("*.npz")) if path.is_dir() and not any(path.glob("*.parquet")) else []
+    except (OSError, ValueError):
+        archives = []
+    return archives[0] if len(archives) == 1 else path
+
+
+def _has_series(columns: Columns) -> bool:
+    return any(name.lower() in SERIES_NAMES for name in columns.by_name)
+
+
+def _read_wide(
+    path: Path, time: str | None, value: str | None, kinds: tuple[Sequence[str], ...], business_days: bool | None
+) -> SeriesPanel:
+    past, future, static, categories = kinds
+    if value is not None or static or categories:
+        raise InputError(
+            f"{shown(path)} has no column called {', '.join(SERIES_NAMES)}; a value, static covariates and categories "
+            "need a long table, with a row for each series and date"
+        )
+    table = read_series(path, time=time, past_covariates=past, future_covariates=future, business_days=business_days)
+    return panel_of_table(table)
 
 
 def _columns_of(
