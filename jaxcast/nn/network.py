@@ -15,7 +15,7 @@ from jaxcast.pytrees import named_leaves
 from jaxcast.registry import Saveable
 
 N = TypeVar("N", bound="Network")
-UNBOUNDED = ("num_warmup", "lags", "slots_per_day")
+UNBOUNDED = ("num_warmup", "lags", "slots_per_day", "context_size", "num_paths")
 """Sizes of which a network has no arrays."""
 
 

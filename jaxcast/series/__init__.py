@@ -85,6 +85,9 @@ from jaxcast.series.panels.windows import PanelWindows as PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import DirectNetwork as DirectNetwork
 from jaxcast.series.probabilistic_networks.abstract import PanelInputs as PanelInputs
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork as PanelNetwork
+from jaxcast.series.probabilistic_networks.deepar import DeepAR as DeepAR
+from jaxcast.series.probabilistic_networks.mqrnn import MQRNN as MQRNN
+from jaxcast.series.probabilistic_networks.seq2seq import Seq2Seq as Seq2Seq
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.reconciled import reconcile_forecast as reconcile_forecast
 from jaxcast.series.reconciled import table_with_sums as table_with_sums

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import Checked
+from jaxcast.checks import Checked, check_whole
 from jaxcast.distributions import Distribution, Head, make_head
 from jaxcast.errors import InputError
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
@@ -127,11 +127,25 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
 
     @abstractmethod
     def loss(self, windows: PanelWindows, key: Any = None) -> Float[Array, ""]:
-        """Computes the training loss, the mean over all known targets.
+        """Computes the mean loss over all known targets.
 
         Args:
             windows: with their targets.
-            key: switches dropout on.
+            key: of a step of training: it switches dropout on, and a network may learn from the
+                history as well. None where held-out windows are judged, by their targets alone.
+        """
+
+    @abstractmethod
+    def paths(self, windows: PanelWindows, num_paths: int, key: Key[Array, ""]) -> Float[Array, "path *batch lead"]:
+        """Draws paths of the leads.
+
+        Args:
+            windows: of the sizes of the network; their targets are not seen.
+            num_paths: how many of each window.
+            key: of the random numbers.
+
+        Returns:
+            The paths, in the units of the data.
         """
 
     @property
@@ -158,7 +172,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         past, known, static = (jnp.nan_to_num(a) for a in (windows.past, windows.known, windows.static))
         static = jnp.concatenate([static, jnp.log(scale)[..., None]], -1)
         cast = [a.astype(self.dtype) for a in (values, is_known, past, known, static)]
-        return PanelInputs(*cast, self._embedded(windows.categories), scale)
+        return PanelInputs(*cast, self._embedded(jnp.asarray(windows.categories)), scale)
 
     def distribution(self, raw: Float[Array, "*batch parameter"], scale: Array) -> Distribution:
         """Returns the distribution of outputs, in the units of the data.
@@ -169,7 +183,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         """
         return self.head(raw.astype(scale.dtype), jnp.broadcast_to(scale, raw.shape[:-1]))
 
-    def mean_loss(self, raw: Array, targets: Array, weights: Array, scale: Array) -> Float[Array, ""]:
+    def mean_loss(self, raw: Array, targets: ArrayLike, weights: ArrayLike, scale: Array) -> Float[Array, ""]:
         """Returns the mean loss of outputs over the targets that are known, in units of the scale.
 
         Args:
@@ -178,6 +192,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
             weights: 0 where a target is not known.
             scale: of the windows, broadcast to the targets.
         """
+        weights = jnp.asarray(weights)
         # A likelihood of counts has no unit that a scale could change.
         unit = scale if self.head_name == "quantiles" else jnp.ones_like(scale)
         losses = self.distribution(raw, scale).loss(jnp.where(weights > 0, targets, 0)) / unit
@@ -286,3 +301,23 @@ class DirectNetwork(PanelNetwork):
         inputs = self.inputs(windows)
         raw, _ = self.raw_outputs(inputs, key)
         return self.mean_loss(raw, windows.targets, windows.weights, inputs.scale[..., None])
+
+    @checked
+    def paths(self, windows: PanelWindows, num_paths: int, key: Key[Array, ""]) -> Float[Array, "path *batch lead"]:
+        """Draws values of the leads, each by itself: nothing is known of how leads go together.
+
+        Args:
+            windows: of the sizes of the network; their targets are not seen.
+            num_paths: how many of each window.
+            key: of the random numbers.
+
+        Returns:
+            The paths, in the units of the data.
+
+        Raises:
+            InputError: for no paths, or windows of other sizes.
+        """
+        check_whole("num_paths", num_paths)
+        inputs = self.inputs(windows)
+        raw, _ = self.raw_outputs(inputs, None)
+        return self.distribution(raw, inputs.scale[..., None]).sample(key, num_paths)
