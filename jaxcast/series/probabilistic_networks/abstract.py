@@ -172,7 +172,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         past, known, static = (jnp.nan_to_num(a) for a in (windows.past, windows.known, windows.static))
         static = jnp.concatenate([static, jnp.log(scale)[..., None]], -1)
         cast = [a.astype(self.dtype) for a in (values, is_known, past, known, static)]
-        return PanelInputs(*cast, self._embedded(jnp.asarray(windows.categories)), scale)
+        return PanelInputs._make((*cast, self._embedded(jnp.asarray(windows.categories)), scale))
 
     def distribution(self, raw: Float[Array, "*batch parameter"], scale: Array) -> Distribution:
         """Returns the distribution of outputs, in the units of the data.

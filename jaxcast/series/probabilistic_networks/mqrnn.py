@@ -183,7 +183,8 @@ class MQRNN(PanelNetwork, name="mqrnn"):
         contexts = jax.nn.relu(apply_flat(self.global_decoder, flat))
         contexts = contexts.reshape(*first, num_leads + 1, self.context_size)
         # The product with the shared context is the same for all leads.
-        kernel, bias = self.local_decoder.kernel[...], self.local_decoder.bias[...]
+        local: Any = self.local_decoder
+        kernel, bias = local.kernel[...], local.bias[...]
         of_lead, of_shared, of_known = jnp.split(kernel, [self.context_size, 2 * self.context_size])
         own = _product(jnp.concatenate([contexts[..., :-1, :], known], -1), jnp.concatenate([of_lead, of_known]))
         hidden = jax.nn.relu(own + (_product(contexts[..., -1, :], of_shared) + bias)[..., None, :])
