@@ -29,6 +29,7 @@ class RegionNetwork(WindowNetwork):
         samples: training samples; means, standard deviations and the number of leads are theirs.
         state_size: size of the state of a region.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", the mean and scale that a region's values are in units of.
         each: whether each region has its own W and b.
         key: for W and b.
@@ -41,12 +42,13 @@ class RegionNetwork(WindowNetwork):
         state_size: int,
         *,
         levels: Sequence[float],
+        head: str,
         level: Level,
         each: bool,
         key: Array,
         dtype: Any,
     ):
-        super().__init__(samples, levels=levels, level=level, any_history_size=True, dtype=dtype)
+        super().__init__(samples, levels=levels, head=head, level=level, any_history_size=True, dtype=dtype)
         self.each = each
         size = self.num_leads * self.num_outputs
         state_size += self.num_covariates

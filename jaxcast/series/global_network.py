@@ -29,6 +29,7 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         embedding_size: size of a region's vector.
         self_attention: whether steps attend to each other (`SelfAttention`) before the last is
             read.
@@ -60,6 +61,7 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
         num_layers: int = 1,
         dropout: float = 0.0,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         embedding_size: int = 4,
         self_attention: bool = False,
         level: Level = "series",
@@ -67,8 +69,8 @@ class GlobalNetwork(RegionNetwork, name="global_network"):
     ):
         check_sizes(hidden_size=hidden_size, embedding_size=embedding_size)
         of_stack, of_regions, of_head, of_attention = jax.random.split(key, 4)
-        head: dict[str, Any] = {"levels": levels, "level": level, "each": False, "dtype": dtype}
-        super().__init__(samples, hidden_size, key=of_head, **head)
+        options: dict[str, Any] = {"levels": levels, "head": head, "level": level, "each": False, "dtype": dtype}
+        super().__init__(samples, hidden_size, key=of_head, **options)
         num_regions = len(self.mean[...])
         self.embedding = nnx.Param(0.1 * jax.random.normal(of_regions, (num_regions, embedding_size), dtype))
         sizes: dict[str, Any] = {

@@ -30,6 +30,7 @@ class NetworkPerRegion(RegionNetwork):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", the mean and scale that a region's values are in units of; see
             `RegionNetwork`.
         dtype: of the weights.
@@ -46,12 +47,15 @@ class NetworkPerRegion(RegionNetwork):
         num_layers: int,
         dropout: float,
         levels: Sequence[float],
+        head: str,
         level: Level,
         dtype: DTypeLike,
     ):
         check_sizes(hidden_size=hidden_size)
         of_layers, of_head = jax.random.split(key)
-        super().__init__(samples, state_size, levels=levels, level=level, each=True, key=of_head, dtype=dtype)
+        super().__init__(
+            samples, state_size, levels=levels, head=head, level=level, each=True, key=of_head, dtype=dtype
+        )
 
         def stack(key: Array) -> Stack:
             sizes: dict[str, Any] = {
@@ -100,6 +104,7 @@ class IndependentNetwork(NetworkPerRegion, name="independent_network"):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", the mean and scale that a region's values are in units of; see
             `RegionNetwork`.
         dtype: of the weights.
@@ -130,6 +135,7 @@ class IndependentNetwork(NetworkPerRegion, name="independent_network"):
         num_layers: int = 1,
         dropout: float = 0.0,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         dtype: DTypeLike = jnp.float32,
     ):
@@ -139,6 +145,7 @@ class IndependentNetwork(NetworkPerRegion, name="independent_network"):
             "num_layers": num_layers,
             "dropout": dropout,
             "levels": levels,
+            "head": head,
             "level": level,
             "dtype": dtype,
         }
@@ -163,6 +170,7 @@ class HierarchicalNetwork(NetworkPerRegion, name="hierarchical_network"):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", the mean and scale that a region's values are in units of; see
             `RegionNetwork`.
         dtype: of the weights.
@@ -191,6 +199,7 @@ class HierarchicalNetwork(NetworkPerRegion, name="hierarchical_network"):
         num_layers: int = 1,
         dropout: float = 0.0,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         dtype: DTypeLike = jnp.float32,
     ):
@@ -200,6 +209,7 @@ class HierarchicalNetwork(NetworkPerRegion, name="hierarchical_network"):
             "num_layers": num_layers,
             "dropout": dropout,
             "levels": levels,
+            "head": head,
             "level": level,
             "dtype": dtype,
         }
@@ -233,6 +243,7 @@ class AttentionNetwork(NetworkPerRegion, name="attention_network"):
         num_layers: recurrent layers on top of each other.
         dropout: share of the outputs between layers that training drops.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", the mean and scale that a region's values are in units of; see
             `RegionNetwork`.
         dtype: of the weights.
@@ -264,6 +275,7 @@ class AttentionNetwork(NetworkPerRegion, name="attention_network"):
         num_layers: int = 1,
         dropout: float = 0.0,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         dtype: DTypeLike = jnp.float32,
     ):
@@ -273,6 +285,7 @@ class AttentionNetwork(NetworkPerRegion, name="attention_network"):
             "num_layers": num_layers,
             "dropout": dropout,
             "levels": levels,
+            "head": head,
             "level": level,
             "dtype": dtype,
         }

@@ -22,8 +22,9 @@ SMALLEST_RATE = 1e-6
 class WindowLoss:
     """The loss that `fit` trains networks of several series by: the mean error over what is known.
 
-    Errors are in units of the network's standard deviations. A network with quantile levels has the
-    pinball loss, others the loss of the error e = (y - f) / std:
+    A network with the head of a distribution has its negative log likelihood, in the units of the
+    data. Other errors are in units of the network's standard deviations: with quantile levels the
+    pinball loss, else the loss of the error e = (y - f) / std:
 
         squared: e^2,    absolute: |e|
         huber: e^2 / 2 where |e| < 1, |e| - 1 / 2 elsewhere
@@ -75,8 +76,11 @@ class WindowLoss:
         if num_leads is not None:
             is_counted = jnp.arange(weights.shape[1]) < num_leads
             weights = weights * is_counted.reshape(-1, *[1] * (weights.ndim - 2))
-        outputs = model(samples.history, samples.covariates, **lags_given(samples), key=key)
-        errors = self.errors(model, outputs, samples.targets)
+        given = (samples.history, samples.covariates)
+        if model.head_name == "quantiles":
+            errors = self.errors(model, model(*given, **lags_given(samples), key=key), samples.targets)
+        else:
+            errors = model.distribution(*given, **lags_given(samples), key=key)[0].loss(samples.targets)
         return jnp.sum(weights * errors) / jnp.maximum(jnp.sum(weights), 1)
 
     def errors(self, model: Any, outputs: Output, targets: Array) -> Array:

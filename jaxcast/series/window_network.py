@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_choice, check_positive, check_whole
+from jaxcast.distributions import Distribution, Head, check_counts, make_head
+from jaxcast.distributions.heads import HEADS
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
@@ -30,6 +32,7 @@ from jaxcast.series.samples import SeriesWindows, WindowLags, covariates_to_regi
 from jaxcast.series.scaling import LEVELS, Level, Scaling, common_scale, filled, series_scale
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
 from jaxcast.series.window_steps import at_lags
+from jaxcast.tracing import is_traced
 from jaxcast.types import Info
 
 N = TypeVar("N", bound="WindowNetwork")
@@ -67,12 +70,17 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
     level differs from season to season. Missing values are filled by the last known, and flagged.
     With quantile levels, w has a number for the middle level, and softplus of others is the
     distance to the other levels, so that levels never cross; `info["quantiles"]` is (*batch, lead,
-    region, level), and the forecast is the middle level.
+    region, level), and the forecast is the middle level. With the head of a distribution, w has its
+    parameters instead, in units of std and relative to mean_r + std_r z_r,newest; quantiles are
+    those of the distribution, and without levels the forecast is its mean.
 
     Args:
         samples: training samples; means, standard deviations, the number of leads and the steps of
             a history are theirs.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the distribution that is learned by its likelihood:
+            "normal", "student_t", "negative_binomial", "poisson" or "mixture"; see
+            `jaxcast.distributions.make_head`.
         level: "series" or "window", the mean and scale that a region's values are in units of.
         scaling: "series" or "all", whose mean and scale that is.
         start: "newest" or "mean", what forecasts are relative to.
@@ -82,8 +90,9 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         dtype: of the weights.
 
     Raises:
-        InputError: for settings out of range, series that never change, or a calendar without its
-            covariate; when called, for histories of another shape.
+        InputError: for settings out of range, series that never change, a calendar without its
+            covariate, or targets that are no counts under a head of counts; when called, for
+            histories of another shape.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
@@ -111,6 +120,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         samples: SeriesWindows,
         *,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "series",
         start: Start = "newest",
@@ -122,7 +132,8 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         check_choice("scaling", scaling, get_args(Scaling))
         check_choice("start", start, get_args(Start))
         check_whole("slots_per_day", slots_per_day, least=0)
-        self.levels = check_levels(levels) if levels else ()
+        check_choice("head", head, HEADS)
+        self.levels, self.head_name = check_levels(levels) if levels else (), head
         mean, std = series_scale(samples) if scaling == "series" else common_scale(samples)
         self.mean, self.std = Buffer(mean), Buffer(std)
         self.num_leads, self.num_regions = samples.targets.shape[1], samples.history.shape[2]
@@ -130,7 +141,10 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         self.level, self.start, self.slots_per_day = level, start, slots_per_day
         self.num_features = mean.shape[1] if self.target_features else 1
         self.input_size = (2 + (level == "window")) * self.num_features
-        self.num_outputs = max(len(self.target_features), 1) * max(len(self.levels), 1)
+        num_parameters = 1 if self.head is None else self.head.num_parameters
+        self.num_outputs = max(len(self.target_features), 1) * num_parameters
+        if self.head is not None and self.head.is_count and not is_traced(samples.targets, samples.weights):
+            check_counts(np.where(np.asarray(samples.weights) > 0, samples.targets, 0), "the targets")
         self.num_covariates = 0 if samples.covariates is None else samples.covariates.shape[-1]
         if slots_per_day and not self.num_covariates:
             raise InputError(
@@ -140,6 +154,12 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         consecutive = tuple(range(1 if any_history_size else samples.history.shape[1]))[::-1]
         self.lags = consecutive if samples.lags is None else samples.lags.steps
         self.any_history_size, self.dtype = any_history_size, jnp.dtype(dtype)
+
+    @property
+    def head(self) -> Head | None:
+        """What makes distributions of the numbers of `steps`; None for a point forecast."""
+        is_point = self.head_name == "quantiles" and not self.levels
+        return None if is_point else make_head(self.head_name, self.levels)
 
     @property
     def history_size(self) -> int:
@@ -199,6 +219,46 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         Raises:
             InputError: for histories of another shape.
         """
+        if self.head is None:
+            steps, shift, scale, info = self._outputs(history, covariates, lags, key)
+            return Output(shift + scale * steps[..., 0], info)
+        distribution, info = self.distribution(history, covariates, lags=lags, key=key)
+        if not self.levels:
+            return Output(distribution.mean, info)
+        quantiles = distribution.quantiles(self.levels)
+        return Output(quantiles[..., middle_of(self.levels)], info | {"quantiles": quantiles})
+
+    def distribution(
+        self,
+        history: Float[Array, "..."],
+        covariates: Any = None,
+        *,
+        lags: WindowLags | None = None,
+        key: Any = None,
+    ) -> tuple[Distribution, Info]:
+        """Forecasts the distribution at each lead, in the units of the data.
+
+        Args:
+            history: as in a call.
+            covariates: as in a call.
+            lags: as in a call.
+            key: switches dropout on; None for none.
+
+        Returns:
+            Distributions whose batch has the shape of a forecast, and what else is known of them.
+
+        Raises:
+            InputError: for histories of another shape, or a network of point forecasts.
+        """
+        if self.head is None:
+            raise InputError("this network makes point forecasts; make it with levels or the head of a distribution")
+        steps, shift, scale, info = self._outputs(history, covariates, lags, key)
+        return self.head(steps, scale, shift), info
+
+    def _outputs(
+        self, history: Array, covariates: Any, lags: WindowLags | None, key: Any
+    ) -> tuple[Array, Array, Array, Info]:
+        """Returns numbers for each lead and target; what 0 and 1 mean there, in units of the data."""
         self._check(history)
         # Without a feature axis, the one number of a region is its only feature.
         own, targets = ((), self.target_features) if self.target_features else ((1,), (0,))
@@ -211,16 +271,11 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             features.append(jnp.broadcast_to(jnp.log(scale / stds), values.shape))
         steps, info = self.steps(jnp.concatenate(features, -1), self._known(covariates, history), key)
         steps = steps.astype(values.dtype).reshape(*steps.shape[:-1], len(targets), -1)
-        newest, mean, scale = (of_targets(a, targets) for a in (values[..., -1:, :, :], mean, scale))
-        scaled = self._levels_of(steps)
-        if self.start == "newest":
-            scaled = scaled + newest[..., None]
-        forecasts = mean[..., None] + scale[..., None] * scaled
+        shift = mean + scale * values[..., -1:, :, :] if self.start == "newest" else mean
+        shift, scale = (of_targets(a, targets) for a in (shift, scale))
         if not self.target_features:
-            forecasts = forecasts[..., 0, :]
-        if not self.levels:
-            return Output(forecasts[..., 0], info)
-        return Output(forecasts[..., self._middle], info | {"quantiles": forecasts})
+            steps, shift, scale = steps[..., 0, :], shift[..., 0], scale[..., 0]
+        return steps, shift, scale, info
 
     @property
     def signature(self) -> WindowSignature:
@@ -271,6 +326,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
     @property
     def config(self) -> dict[str, Any]:
         """Its settings, and the sizes of the training samples."""
+        head = {} if self.head_name == "quantiles" else {"head": self.head_name}
         return {
             "levels": self.levels,
             "level": self.level,
@@ -280,7 +336,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             "target_features": self.target_features,
             "num_leads": self.num_leads,
             "num_covariates": self.num_covariates,
-        } | self.settings
+        } | (head | self.settings)
 
     @classmethod
     def from_config(cls: type[N], config: Mapping[str, Any], arrays: Mapping[str, Any]) -> N:
@@ -306,19 +362,6 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         check_settings(like.config, config)
         filled: N = filled_in(like, arrays)
         return filled
-
-    @property
-    def _middle(self) -> int:
-        return middle_of(self.levels)
-
-    def _levels_of(self, steps: Float[Array, "*batch level"]) -> Float[Array, "*batch level"]:
-        if len(self.levels) < 2:
-            return steps
-        middle = steps[..., self._middle, None]
-        gaps = jax.nn.softplus(steps)
-        below = jnp.flip(jnp.cumsum(jnp.flip(gaps[..., : self._middle], -1), -1), -1)
-        above = jnp.cumsum(gaps[..., self._middle + 1 :], -1)
-        return jnp.concatenate([middle - below, middle, middle + above], -1)
 
 
 def _samples_of(config: dict[str, Any]) -> SeriesWindows:

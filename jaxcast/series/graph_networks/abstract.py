@@ -25,6 +25,7 @@ class GraphNetwork(WindowNetwork):
         samples: training samples, see `WindowNetwork`.
         graphs: one graph or several.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -61,6 +62,7 @@ class GraphNetwork(WindowNetwork):
         *,
         graphs: Float[Any, "*graph node node"],
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -70,6 +72,7 @@ class GraphNetwork(WindowNetwork):
         super().__init__(
             samples,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

@@ -74,6 +74,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         swap_embeddings: whether E_u and E_d change places in the graph that stays the same, as in
             the published code.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`; the published network has "mean".
@@ -126,6 +127,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
         repeat_positions: bool = False,
         swap_embeddings: bool = False,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "mean",
@@ -156,6 +158,7 @@ class D2STGNN(GraphNetwork, name="d2stgnn"):
             samples,
             graphs=graphs,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

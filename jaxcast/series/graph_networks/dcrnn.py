@@ -41,6 +41,7 @@ class DCRNN(GraphNetwork, name="dcrnn"):
         num_layers: recurrent layers on top of each other.
         order: the highest power of a transition matrix.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`; the published network has "mean".
@@ -75,6 +76,7 @@ class DCRNN(GraphNetwork, name="dcrnn"):
         num_layers: int = 2,
         order: int = 2,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -87,6 +89,7 @@ class DCRNN(GraphNetwork, name="dcrnn"):
             samples,
             graphs=graphs,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

@@ -60,6 +60,7 @@ class GraphWaveNet(GraphNetwork, name="graph_wavenet"):
             0 for no learned graph.
         dropout: share of the outputs of graph convolutions that training drops.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -101,6 +102,7 @@ class GraphWaveNet(GraphNetwork, name="graph_wavenet"):
         embedding_size: int = 10,
         dropout: float | int = 0.3,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -117,6 +119,7 @@ class GraphWaveNet(GraphNetwork, name="graph_wavenet"):
             samples,
             graphs=graphs,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

@@ -61,6 +61,7 @@ class STMGCN(GraphNetwork, name="st_mgcn"):
         dropout: share of the outputs between recurrent layers that training drops.
         largest_eigenvalue: of the Laplacians; by default each graph's own.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -105,6 +106,7 @@ class STMGCN(GraphNetwork, name="st_mgcn"):
         dropout: float | int = 0.0,
         largest_eigenvalue: float | int | None = None,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -120,6 +122,7 @@ class STMGCN(GraphNetwork, name="st_mgcn"):
             samples,
             graphs=graphs,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

@@ -61,6 +61,7 @@ class STGCN(GraphNetwork, name="stgcn"):
         dropout: share of a block's outputs that training drops.
         largest_eigenvalue: of the Laplacians; by default each graph's own.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -101,6 +102,7 @@ class STGCN(GraphNetwork, name="stgcn"):
         dropout: float | int = 0.0,
         largest_eigenvalue: float | int | None = None,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -116,6 +118,7 @@ class STGCN(GraphNetwork, name="stgcn"):
             samples,
             graphs=graphs,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

@@ -48,6 +48,7 @@ class DMVSTNet(GraphNetwork, name="dmvst_net"):
         num_eigenvectors: size of e.
         embedding_size: size of m.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -86,6 +87,7 @@ class DMVSTNet(GraphNetwork, name="dmvst_net"):
         num_eigenvectors: int = 8,
         embedding_size: int = 6,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -96,6 +98,7 @@ class DMVSTNet(GraphNetwork, name="dmvst_net"):
             samples,
             graphs=graphs,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

@@ -50,6 +50,7 @@ class STResNet(WindowNetwork, name="st_resnet"):
         kernel_size: cells that a convolution spans in each direction, an odd number.
         fusion: "maps", M_b has a number for each cell, as in the paper; or "scalars", only one.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -86,6 +87,7 @@ class STResNet(WindowNetwork, name="st_resnet"):
         kernel_size: int = 3,
         fusion: Fusion = "maps",
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "mean",
@@ -95,6 +97,7 @@ class STResNet(WindowNetwork, name="st_resnet"):
         super().__init__(
             samples,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

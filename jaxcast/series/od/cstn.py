@@ -48,6 +48,7 @@ class CSTN(WindowNetwork, name="cstn"):
             see each other through S alone.
         hidden_size: C, features of a zone.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -81,6 +82,7 @@ class CSTN(WindowNetwork, name="cstn"):
         adjacency: Float[Any, "zone other"] | None = None,
         hidden_size: int = 16,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -96,6 +98,7 @@ class CSTN(WindowNetwork, name="cstn"):
         super().__init__(
             samples,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

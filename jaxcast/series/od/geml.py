@@ -16,6 +16,7 @@ from jaxcast.checks import check_flag, check_number, check_sizes
 from jaxcast.nn.graph import transition
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.lstm import LSTM
+from jaxcast.numerics.levels import middle_of
 from jaxcast.series.od.layers import linear
 from jaxcast.series.od.usual_flows import slot_means
 from jaxcast.series.od.zones import num_zones_of, zone_graph
@@ -165,7 +166,7 @@ class GEML(WindowNetwork, name="geml"):
         matrices = matrices + self.bias[:, None, None]
         steps = matrices.reshape(*batch, self.num_leads, self.num_outputs, -1)
         if self.start == "mean":
-            is_middle = np.arange(self.num_outputs) == (self._middle if self.levels else 0)
+            is_middle = np.arange(self.num_outputs) == (middle_of(self.levels) if self.levels else 0)
             steps = steps + is_middle[:, None] * means.reshape(-1)
         margins = self.margins(states).reshape(*batch, self.num_zones, 2, self.num_leads)
         mean, std = self.margin_scale

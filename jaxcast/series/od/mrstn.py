@@ -40,6 +40,7 @@ class MRSTN(WindowNetwork, name="mrstn"):
         num_filters: features of a and b each.
         hidden_size: features of h.
         levels: quantile levels, rising; () for a point forecast.
+        head: "quantiles" at the levels, or the name of a distribution; see `WindowNetwork`.
         level: "series" or "window", see `WindowNetwork`.
         scaling: "series" or "all", see `WindowNetwork`.
         start: "newest" or "mean", see `WindowNetwork`.
@@ -71,6 +72,7 @@ class MRSTN(WindowNetwork, name="mrstn"):
         num_filters: int = 4,
         hidden_size: int = 8,
         levels: Sequence[float] = (),
+        head: str = "quantiles",
         level: Level = "series",
         scaling: Scaling = "all",
         start: Start = "newest",
@@ -83,6 +85,7 @@ class MRSTN(WindowNetwork, name="mrstn"):
         super().__init__(
             samples,
             levels=levels,
+            head=head,
             level=level,
             scaling=scaling,
             start=start,

@@ -13,6 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_choice, check_sizes, check_whole
 from jaxcast.errors import InputError
 from jaxcast.nn.layers import Buffer
+from jaxcast.numerics.levels import middle_of
 from jaxcast.series.od.clusters import ClusterEncoder
 from jaxcast.series.od.coarsening import assignment_of, coarsen_zones, merged
 from jaxcast.series.od.decoder import FlowDecoder, Flows, log_ratio
@@ -219,12 +220,12 @@ class ODCED(WindowNetwork, name="od_ced"):
         logs = jnp.log(jnp.maximum(trips, SMALLEST_TRIPS))
         outputs = [(trips - mean) / std]
         below = trips
-        for level in reversed(range(self._middle)):
+        for level in reversed(range(middle_of(self.levels))):
             # A share of the level above, so that none is negative.
             gap = below * jax.nn.sigmoid(factors[level] - exponents[level] * logs)
             below = below - gap
             outputs.insert(0, _inverse_softplus(gap / std))
-        for level in range(self._middle + 1, len(self.levels)):
+        for level in range(middle_of(self.levels) + 1, len(self.levels)):
             outputs.append(_inverse_softplus(jnp.exp(factors[level] + exponents[level] * logs) / std))
         return jnp.stack(outputs, -1)
 
