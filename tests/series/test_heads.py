@@ -31,7 +31,8 @@ def test_quantiles_and_the_loss_are_those_of_the_distribution(head, tmp_path):
     network, samples = make(head), samples_of()
     output = network(samples.history)
     quantiles = np.asarray(output.info["quantiles"])
-    assert quantiles.shape == (*samples.targets.shape, 3) and (np.diff(quantiles) >= 0).all()
+    assert quantiles.shape == (*samples.targets.shape, 3)
+    assert (np.diff(quantiles) >= 0).all()
     np.testing.assert_array_equal(output.forecast, quantiles[..., 1])
     distribution, _ = network.distribution(samples.history)
     weights = np.ones(samples.targets.shape)
@@ -80,18 +81,19 @@ def test_targets_of_counts_must_be_counts():
     values = COUNTS.copy()
     values[30, 1] = 0.5
     for head in ("poisson", "negative_binomial"):
-        with pytest.raises(jaxcast.InputError, match="expected counts in the targets, .* got 0.5 at index"):
+        with pytest.raises(jaxcast.InputError, match=r"expected counts in the targets, .* got 0.5 at index"):
             make(head, samples=samples_of(values))
     values[30, 1] = np.nan
     make("poisson", samples=samples_of(values))
 
 
 def test_heads_are_named_or_refused():
-    with pytest.raises(jaxcast.InputError, match="head of GlobalNetwork|head must be one of"):
+    with pytest.raises(jaxcast.InputError, match="head must be one of"):
         make("gaussian")
     with pytest.raises(jaxcast.InputError, match="makes point forecasts"):
         make("quantiles", levels=()).distribution(samples_of().history)
-    assert "head" not in make("quantiles").config and make("normal").config["head"] == "normal"
+    assert "head" not in make("quantiles").config
+    assert make("normal").config["head"] == "normal"
 
 
 def test_every_network_takes_a_head():
