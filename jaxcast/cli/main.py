@@ -19,6 +19,7 @@ from jaxcast.cli.pool.forecast import ForecastPool
 from jaxcast.cli.pool.train import TrainPool
 from jaxcast.cli.series.evaluate import EvaluateSeries
 from jaxcast.cli.series.forecast import ForecastSeries
+from jaxcast.cli.series.importance import SeriesImportance
 from jaxcast.cli.series.train import TrainSeries
 from jaxcast.cli.simulate import Simulate
 from jaxcast.cli.streams import printing_safely
@@ -36,6 +37,7 @@ COMMANDS: dict[str, type] = {
     "series train": TrainSeries,
     "series forecast": ForecastSeries,
     "series evaluate": EvaluateSeries,
+    "series importance": SeriesImportance,
     "hub score": ScoreHub,
     "hub pool": PoolHub,
     "hub forecast": ForecastHub,

@@ -18,6 +18,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.io.locks import note_of, write_note
 
 SERIES_HEADER = ("series", "origin_date", "target_date", "lead", "quantile", "value")
+IMPORTANCE_HEADER = ("kind", "input", "mean", "spread")
 SUBMISSION_HEADER = (
     "reference_date",
     "target",
@@ -153,7 +154,7 @@ def _is_our_picture(path: Path) -> bool:
 def _is_our_table(path: Path) -> bool:
     with path.open("rb") as file:
         first = file.readline(_MOST_READ * 16).decode("utf-8").rstrip("\r\n")
-    if first in (",".join(SERIES_HEADER), ",".join(SUBMISSION_HEADER)):
+    if first in map(",".join, (SERIES_HEADER, SUBMISSION_HEADER, IMPORTANCE_HEADER)):
         return True
     return first.startswith("# {") and json.loads(first[1:]).keys() == _OF_TABLE
 

@@ -53,6 +53,9 @@ from jaxcast.series.historical_average import HistoricalAverage as HistoricalAve
 from jaxcast.series.historical_average import SlotMean as SlotMean
 from jaxcast.series.historical_average import calendar_lags as calendar_lags
 from jaxcast.series.historical_average import fit_slot_mean as fit_slot_mean
+from jaxcast.series.input_importance import Importance as Importance
+from jaxcast.series.input_importance import permutation_importance as permutation_importance
+from jaxcast.series.input_importance import series_importance as series_importance
 from jaxcast.series.methods import TrainableForecaster as TrainableForecaster
 from jaxcast.series.model import SeriesForecast as SeriesForecast
 from jaxcast.series.model import SeriesModel as SeriesModel
@@ -103,6 +106,8 @@ from jaxcast.series.regressions.autoregression import fit_var as fit_var
 from jaxcast.series.regressions.autoregression import fit_var_path as fit_var_path
 from jaxcast.series.regressions.boosted_trees import BoostedTrees as BoostedTrees
 from jaxcast.series.regressions.boosted_trees import fit_boosted_trees as fit_boosted_trees
+from jaxcast.series.regressions.coefficients import CoefficientSizes as CoefficientSizes
+from jaxcast.series.regressions.coefficients import coefficient_sizes as coefficient_sizes
 from jaxcast.series.regressions.expansions import LinearFeatures as LinearFeatures
 from jaxcast.series.regressions.expansions import PolynomialFeatures as PolynomialFeatures
 from jaxcast.series.regressions.expansions import RandomFourierFeatures as RandomFourierFeatures
