@@ -89,6 +89,7 @@ COMMANDS = {
         "out.png",
     ],
     "series evaluate": ["series", "evaluate", "--data", "in/longer.csv", "--model", "in/model", "--out", "run"],
+    "series importance": ["series", "importance", "--data", "in/longer.csv", "--model", "in/model", "--out", "out.csv"],
     "hub score": ["hub", "score", *HUB, "--out", "run"],
     "hub pool": ["hub", "pool", *HUB, "--out", "run", "--num-optimizer-steps", 1],
     "hub forecast": [
