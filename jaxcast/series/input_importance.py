@@ -84,8 +84,8 @@ def permutation_importance(
         The importance of each input.
 
     Raises:
-        InputError: for fewer than 4 windows with a known target, unknown kinds or lags, or forecasts
-            that are not finite.
+        InputError: for fewer than 4 windows with a known target, unknown kinds or lags, or
+            forecasts that are not finite.
 
     Source:
         Breiman, Mach. Learn. 45, 5-32 (2001); Fisher, Rudin and Dominici, J. Mach. Learn. Res. 20,
