@@ -8,7 +8,7 @@ from flax import nnx
 
 import jaxcast
 from jaxcast.series import DirectNetwork, PanelWindows, fit_panel_network, panel_windows, series_panel
-from jaxcast.series.panel_models.held_out import held_out_windows, training_scale
+from jaxcast.series.panel_models.held_out import held_out_windows, training_scale, weighted
 from jaxcast.series.panel_models.learning import PanelLoss
 from jaxcast.series.panel_models.recalibration import moved_paths, recalibrated, spread_of, spread_shifts
 
@@ -174,6 +174,17 @@ def test_the_loss_in_parts_is_that_of_all_windows(fitted):
     whole, parts = (PanelLoss(size)(model.network, windows) for size in (7, 3))
     assert 0 < windows.weights.mean() < 1
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
+
+
+def test_held_out_windows_count_by_the_scale_of_their_series(fitted):
+    model = fitted.model
+    panel = model.arranged(random_panel(num=3, first=300))
+    windows = model.windows(panel, np.arange(3), panel.newest - NUM_LEADS)
+    by_scale = PanelLoss(9)(model.network, jax.tree.map(jnp.asarray, weighted(windows, np.asarray([1.0, 2.0, 3.0]))))
+    single = [
+        PanelLoss(9)(model.network, jax.tree.map(lambda a, k=k: jnp.asarray(a[k : k + 1]), windows)) for k in range(3)
+    ]
+    np.testing.assert_allclose(by_scale, np.average(single, weights=[1, 2, 3]), rtol=1e-5)
 
 
 def test_shifts_are_the_quantiles_of_errors_over_spreads():

@@ -99,9 +99,12 @@ def test_drawn_windows_are_reproduced_and_as_frequent_as_asked():
     by_value = draw_windows(panel, num=6000, history_size=4, num_leads=10, seed=1)
     by_series = draw_windows(panel, num=6000, history_size=4, num_leads=10, seed=1, weighting="series", least_history=4)
     again = draw_windows(panel, num=6000, history_size=4, num_leads=10, seed=1)
+    by_scale = draw_windows(panel, num=6000, history_size=4, num_leads=10, seed=1, weighting="scale")
     np.testing.assert_array_equal(by_value.history, again.history)
     of_first = [np.mean(windows.history[:, -1] < 200) for windows in (by_value, by_series)]
     np.testing.assert_allclose(of_first, [90 / 101, 1 / 3], atol=0.02)  # the third series has one window only
+    shares = np.asarray([100 * 49.5, 20 * 209.5, 2 * 900.5])
+    np.testing.assert_allclose(np.mean(by_scale.history[:, -1] < 200), shares[0] / shares.sum(), atol=0.02)
     long = by_series.history[:, -1] < 900
     assert np.isfinite(by_series.history[long]).all()
     assert np.isnan(by_series.history[~long, :3]).all()

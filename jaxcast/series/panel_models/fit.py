@@ -14,12 +14,12 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_seed, check_whole
 from jaxcast.errors import InputError, shown
-from jaxcast.series.panel_models.held_out import held_out_windows
+from jaxcast.series.panel_models.held_out import held_out_windows, weighted
 from jaxcast.series.panel_models.learning import EpochDraw, PanelLoss
 from jaxcast.series.panel_models.model import PanelModel
 from jaxcast.series.panel_models.recalibration import spread_shifts
 from jaxcast.series.panel_models.start import Init, continued, features_of, numbered, scaled, started
-from jaxcast.series.panels.cutting import Weighting
+from jaxcast.series.panels.cutting import Weighting, series_importance, series_scales
 from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork
@@ -90,7 +90,8 @@ def fit_panel_network(
         seasons: steps of the seasons; by default those that are usual for the calendar.
         cyclic: whether features of time are sines and cosines.
         embed_series: whether each series has a learned vector; others then have the mean of all.
-        weighting: "value" or "series": which are drawn equally often in training.
+        weighting: "value", "series" or "scale", by which windows are drawn; see `draw_windows`.
+            With "scale", held-out windows count by the scale of their series, too.
         num_epochs: the most epochs.
         num_batches: minibatches of an epoch.
         batch_size: windows of a minibatch.
@@ -98,7 +99,8 @@ def fit_panel_network(
             a norm of 10.
         patience: epochs without a better validation loss after which a seed stops; None for none.
         num_validation_windows: how many windows of each series are held out, one behind another; by
-            default one, or as many as make 200 in all, from at most a fifth of the typical series.
+            default three, or as many as make 200 in all, from at most a fifth of the typical
+            series.
         calibrate: whether quantiles are recalibrated on the held-out windows; see `spread_shifts`.
         refit: whether each model is trained once more, on all values, for as many epochs as were
             best; it keeps the calibration.
@@ -153,6 +155,8 @@ def fit_panel_network(
     train, held_out = held_out_windows(start.panel, num_leads, num_validation_windows)
     model = scaled(start, train, lower)
     validation = model.windows(start.panel, *held_out)
+    if weighting == "scale":
+        validation = weighted(validation, series_scales(train)[held_out[0]])
     options: dict[str, Any] = {
         "loss": PanelLoss(batch_size),
         "optimizer": optimizer or make_optimizer(1e-3, clip_norm=10.0),
@@ -161,7 +165,7 @@ def fit_panel_network(
         "num_reports": num_reports,
     }
     run = fit_stream(
-        EpochDraw(model, train, num_batches * batch_size, weighting),
+        EpochDraw(model, train, num_batches * batch_size, series_importance(train, weighting)),
         init=start.init,
         keys=_keys(seeds),
         num_epochs=num_epochs,
@@ -174,7 +178,7 @@ def fit_panel_network(
     losses = _checked_losses(run.validation_losses)
     models = [_fitted(model, run, k, validation, calibrate) for k in range(len(seeds))]
     if refit:
-        draw = EpochDraw(model, start.panel, num_batches * batch_size, weighting)
+        draw = EpochDraw(model, start.panel, num_batches * batch_size, series_importance(start.panel, weighting))
         for k, seed in enumerate(seeds):
             best = int(np.nanargmin(losses[k])) + 1
             last = fit_stream(draw, init=_one(start.init, k), keys=_keys([seed]), num_epochs=best, **options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,9 +10,12 @@ from jaxtyping import Float, Int
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.series.panels.panel import SeriesPanel
+from jaxcast.series.panels.windows import PanelWindows
 
 LEAST_WINDOWS = 200
 """Windows that are held out by default, where a fifth of the series suffices."""
+LEAST_OF_EACH = 3
+"""Windows of each series; a single one may be an unusual day of the week for all of them."""
 MOST_WINDOWS = 4096
 """Held-out windows of which the loss is computed after every epoch."""
 LARGEST_SHARE = 0.2
@@ -35,7 +39,7 @@ def held_out_windows(
     """
     if num_windows is None:
         typical = float(np.median(panel.lengths))
-        wanted = -(-LEAST_WINDOWS // len(panel.names))
+        wanted = max(-(-LEAST_WINDOWS // len(panel.names)), LEAST_OF_EACH)
         num_windows = max(1, min(wanted, int(LARGEST_SHARE * typical / num_leads)))
     check_whole("num_validation_windows", num_windows)
     newest = panel.lengths[:, None] - 1 - num_leads * np.arange(num_windows, 0, -1)
@@ -50,6 +54,20 @@ def held_out_windows(
         series, column = series[some], column[some]
     train = panel.without_last(num_leads * num_windows)
     return train, (series, newest[series, column])
+
+
+def weighted(windows: PanelWindows, scales: Float[np.ndarray, " window"]) -> PanelWindows:
+    """Lets the targets of windows count in proportion to the scale of their series.
+
+    Args:
+        windows: with the same weight for all known targets.
+        scales: of each window's series.
+
+    Returns:
+        The windows; their weights are 1 on average.
+    """
+    weights: Any = (windows.weights * (scales / scales.mean())[:, None]).astype(windows.weights.dtype)
+    return windows._replace(weights=weights)
 
 
 def training_scale(

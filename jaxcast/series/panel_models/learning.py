@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcast.series.panel_models.model import PanelModel
-from jaxcast.series.panels.cutting import Weighting, drawn
+from jaxcast.series.panels.cutting import drawn
 from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.windows import PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork
@@ -56,13 +56,13 @@ class EpochDraw:
         model: that takes them.
         panel: whose windows are drawn.
         num: how many.
-        weighting: see `draw_windows`.
+        importance: how often each series is drawn; see `drawn`.
     """
 
     model: PanelModel
     panel: SeriesPanel
     num: int
-    weighting: Weighting
+    importance: Float[np.ndarray, " series"] | None
 
     def __call__(self, epoch: int) -> PanelWindows:
         """Returns the windows of an epoch.
@@ -77,7 +77,7 @@ class EpochDraw:
             generator,
             self.num,
             num_leads=sizes.num_leads,
-            weighting=self.weighting,
+            importance=self.importance,
             least=min(sizes.history_size, sizes.num_leads),
         )
         return self.model.windows(self.panel, series, newest)

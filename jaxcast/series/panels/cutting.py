@@ -13,7 +13,7 @@ from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.time_features import AGE, check_time_features, time_features
 from jaxcast.series.panels.windows import PanelWindows
 
-Weighting = Literal["value", "series"]
+Weighting = Literal["value", "series", "scale"]
 
 
 @checked
@@ -127,7 +127,9 @@ def draw_windows(
         history_size: steps of a history.
         num_leads: steps of targets.
         seed: of NumPy's generator; the same seed draws the same windows.
-        weighting: "value" draws every window of the panel equally often, "series" every series.
+        weighting: "value" draws every window of the panel equally often, "series" every series, and
+            "scale" windows in proportion to the mean absolute value of their series, which then
+            counts as it does in scores such as the weighted quantile loss.
         least_history: values that a history has at least, where its series is long enough.
         time_features: see `panel_windows`.
         cyclic: see `panel_windows`.
@@ -139,6 +141,9 @@ def draw_windows(
     Raises:
         InputError: for sizes out of range, or series of single values only.
 
+    Source:
+        Salinas et al., Int. J. Forecast. 36, 1181-1191 (2020), section 3.3, for "scale".
+
     Example:
         >>> import jaxcast, numpy as np
         >>> panel = jaxcast.series.series_panel([np.arange(6.0), np.arange(10.0, 12.0)])
@@ -149,10 +154,15 @@ def draw_windows(
     for name, size in (("num", num), ("history_size", history_size), ("num_leads", num_leads)):
         check_whole(name, size)
     check_whole("least_history", least_history)
-    check_choice("weighting", weighting, ("value", "series"))
+    check_choice("weighting", weighting, ("value", "series", "scale"))
     check_time_features([name for name in time_features if name != AGE], panel.calendar)
     own, newest = drawn(
-        panel.lengths, np.random.default_rng(seed), num, num_leads=num_leads, weighting=weighting, least=least_history
+        panel.lengths,
+        np.random.default_rng(seed),
+        num,
+        num_leads=num_leads,
+        importance=series_importance(panel, weighting),
+        least=least_history,
     )
     return gathered(
         panel, own, newest, sizes=(history_size, num_leads), features=tuple(time_features), cyclic=cyclic, dtype=dtype
@@ -165,7 +175,7 @@ def drawn(
     num: int,
     *,
     num_leads: int,
-    weighting: Weighting,
+    importance: Float[np.ndarray, " series"] | None,
     least: int,
 ) -> tuple[Int[np.ndarray, " window"], Int[np.ndarray, " window"]]:
     """Draws the series and the newest step of windows.
@@ -177,7 +187,8 @@ def drawn(
         generator: of random numbers.
         num: how many windows.
         num_leads: steps of targets.
-        weighting: see `draw_windows`.
+        importance: how often each series is drawn, relative to others; None for as often as it has
+            windows.
         least: values of a history, where the series is long enough.
 
     Returns:
@@ -189,12 +200,39 @@ def drawn(
     most = np.where(lengths > num_leads, lengths - num_leads, np.minimum(lengths - 1, 1))
     first = np.clip(most - 1, 0, least - 1)
     counts = np.maximum(most - first, 0)
-    shares = counts if weighting == "value" else (counts > 0).astype(int)
-    ends = np.cumsum(shares)
+    ends = np.cumsum(counts if importance is None else np.where(counts > 0, importance, 0), dtype=float)
     if not len(ends) or ends[-1] == 0:
         raise InputError("no series has two values, so there is nothing to learn; give longer series")
-    series = np.searchsorted(ends, generator.integers(0, ends[-1], num), side="right")
+    series = np.searchsorted(ends, generator.random(num) * ends[-1], side="right")
     return series, first[series] + generator.integers(0, counts[series])
+
+
+def series_importance(panel: SeriesPanel, weighting: Weighting) -> Float[np.ndarray, " series"] | None:
+    """Returns how often each series is drawn; see `drawn`.
+
+    Args:
+        panel: with the series.
+        weighting: see `draw_windows`.
+    """
+    if weighting == "value":
+        return None
+    if weighting == "series":
+        return np.ones(len(panel.names))
+    return panel.lengths * series_scales(panel)
+
+
+def series_scales(panel: SeriesPanel) -> Float[np.ndarray, " series"]:
+    """Returns the mean absolute value of each series; 1 for one of zeros only.
+
+    Args:
+        panel: with the series.
+    """
+    scales = np.ones(len(panel.names))
+    for number, (offset, length) in enumerate(zip(panel.offsets, panel.lengths, strict=True)):
+        own = np.abs(panel.values[offset : offset + length])
+        mean = np.nansum(own) / max(np.isfinite(own).sum(), 1)
+        scales[number] = mean if mean > 0 else 1
+    return scales
 
 
 def gathered(
