@@ -42,7 +42,9 @@ class Config(Settings):
     num_seeds: int = 1
     """OD-CEDs and averages; the table shows medians over them."""
     num_network_seeds: int = 1
-    """Networks of each kind but OD-CED; where they are fewer, no average has them."""
+    """Networks of each kind but OD-CED and MRSTN; where they are fewer, no average has them."""
+    num_slow_seeds: int = 1
+    """MRSTNs, of which one takes minutes."""
     num_optimizer_steps: int = 500
     """Steps of the optimizer of each network, which keeps its best epoch on the validation part."""
     batch_size: int = 32

@@ -191,7 +191,9 @@ def num_seeds_of(name: str, config: Any) -> int:
     """Returns how often a method is run."""
     if not METHODS[name].draws:
         return 1
-    return int(config.num_network_seeds if name in NETWORKS and name != "od_ced" else config.num_seeds)
+    if name in ("od_ced", "average"):
+        return int(config.num_seeds)
+    return int(config.num_slow_seeds if name == "mrstn" else config.num_network_seeds)
 
 
 def members(setup: Setup) -> list[str]:

@@ -39,9 +39,8 @@ def test_networks_see_each_graph_and_other_methods_their_mean(table):
     problem = problem_of(table, adjacency=graphs)
     np.testing.assert_array_equal(training_graphs(problem), graphs * (1 - np.eye(4)))
     np.testing.assert_allclose(problem.adjacency, (graphs[0] + graphs[1] / 5) / 2)
-    network = NETWORKS["st_mgcn"].make(
-        seen_by(NETWORKS["st_mgcn"], problem.windows, problem), problem, jax.random.key(0)
-    )
+    seen = seen_by(NETWORKS["st_mgcn"], problem.windows, problem)
+    network = jax.eval_shape(lambda key: NETWORKS["st_mgcn"].make(seen, problem, key), jax.random.key(0))
     assert network.graphs.shape == (3, 4, 4)  # and that of correlations
     with pytest.raises(jaxcast.InputError, match="of 4 nodes, got shape"):
         problem_of(table, adjacency=np.ones((2, 3, 3)))
