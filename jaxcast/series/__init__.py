@@ -75,6 +75,8 @@ from jaxcast.series.panel_models.fit import PanelFit as PanelFit
 from jaxcast.series.panel_models.fit import fit_panel_network as fit_panel_network
 from jaxcast.series.panel_models.model import PanelForecast as PanelForecast
 from jaxcast.series.panel_models.model import PanelModel as PanelModel
+from jaxcast.series.panel_models.regression import PanelRegression as PanelRegression
+from jaxcast.series.panel_models.regression import fit_panel_regression as fit_panel_regression
 from jaxcast.series.panels.cutting import draw_windows as draw_windows
 from jaxcast.series.panels.cutting import panel_windows as panel_windows
 from jaxcast.series.panels.panel import SeriesPanel as SeriesPanel
