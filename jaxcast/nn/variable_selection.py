@@ -28,6 +28,18 @@ class Selection(NamedTuple):
     weights: Any
 
 
+class NumberVectors(NamedTuple):
+    """The learned vectors of numbers, x_j w_j + b_j.
+
+    Args:
+        kernel: the directions w_j, (variable, size).
+        bias: the offsets b_j, alike.
+    """
+
+    kernel: Any
+    bias: Any
+
+
 class NumberEmbedding(nnx.Module):
     """Learned vectors for numbers: each variable has a direction and an offset.
 
@@ -57,11 +69,19 @@ class NumberEmbedding(nnx.Module):
         self.kernel = nnx.Param(jax.random.uniform(of_kernel, shape, dtype, -1, 1))
         self.bias = nnx.Param(jax.random.uniform(of_bias, shape, dtype, -1, 1))
 
+    @property
+    def vectors(self) -> NumberVectors:
+        """The directions and the offsets."""
+        return NumberVectors(self.kernel[...], self.bias[...])
+
     def __call__(self, xs: Float[Array, "*batch variable"]) -> Float[Array, "*batch variable size"]:
         """Returns the vectors of numbers.
 
         Args:
             xs: the numbers.
+
+        Returns:
+            The vectors.
         """
         return xs[..., None] * self.kernel[...] + self.bias[...]
 
@@ -154,7 +174,7 @@ class VariableSelection(nnx.Module):
     def of_numbers(
         self,
         xs: Float[Array, "batch time variable"],
-        embedding: NumberEmbedding,
+        vectors: NumberVectors,
         context: Float[Array, "batch context"],
         drop: Dropout = NO_DROPOUT,
     ) -> Selection:
@@ -165,14 +185,14 @@ class VariableSelection(nnx.Module):
 
         Args:
             xs: the numbers.
-            embedding: of all variables.
+            vectors: of all variables.
             context: of each sample, for all its steps.
             drop: the dropout of the pass.
 
         Returns:
             The sum, and the weights.
         """
-        first, skip = self._of_weighting(embedding)
+        first, skip = self._of_weighting(vectors)
         offsets = jnp.zeros((len(xs), 1, self.size), xs.dtype)
         if self.weighting.of_context is not None:
             offsets = self.weighting.of_context(context)[:, None]
@@ -182,11 +202,11 @@ class VariableSelection(nnx.Module):
             skipped = xs @ skip[0] + skip[1]
             weights = jax.nn.softmax(self.weighting.after_first(sums, skipped, drop, of_weights), -1)
             rows = xs.reshape(-1, self.num_variables).T[..., None]
-            kernel, bias = embedding.kernel[...][:, None], embedding.bias[...][:, None]
+            kernel, bias = vectors.kernel[:, None], vectors.bias[:, None]
             own = self.variables.first
             sums = rows * (kernel @ own.kernel[...]) + (bias @ own.kernel[...] + own.bias[...])
-            hidden = self.variables.after_first(sums, rows * kernel + bias, drop, of_variables)
-            return self._joined(hidden, weights)
+            outputs = self.variables.after_first(sums, rows * kernel + bias, drop, of_variables)
+            return self._joined(outputs, weights)
 
         num_samples, num_steps, _ = xs.shape
         num_chunks, chunk = self._chunks(num_samples, num_steps)
@@ -212,13 +232,13 @@ class VariableSelection(nnx.Module):
         num_chunks = -(-num_samples // most)
         return num_chunks, -(-num_samples // num_chunks)
 
-    def _of_weighting(self, embedding: NumberEmbedding) -> list[tuple[Array, Array]]:
+    def _of_weighting(self, vectors: NumberVectors) -> list[tuple[Array, Array]]:
         """Returns kernel and bias of the first layer and the skip of the weights, for numbers."""
         layers = []
         for layer in (self.weighting.first, self.weighting.skip):
             kernel = layer.kernel[...].reshape(self.num_variables, self.size, -1)
-            of_numbers = jnp.einsum("vd,vdh->vh", embedding.kernel[...], kernel)
-            layers.append((of_numbers, jnp.einsum("vd,vdh->h", embedding.bias[...], kernel) + layer.bias[...]))
+            of_numbers = jnp.einsum("vd,vdh->vh", vectors.kernel, kernel)
+            layers.append((of_numbers, jnp.einsum("vd,vdh->h", vectors.bias, kernel) + layer.bias[...]))
         return layers
 
     def _joined(self, vectors: Float[Array, "variable row size"], weights: Array) -> Selection:

@@ -53,6 +53,10 @@ class PanelInputs(NamedTuple):
     scale: Float[Array, "*batch"]
 
 
+def _embedding_size(cardinality: int) -> int:
+    return min(LARGEST_EMBEDDING, (cardinality + 2) // 2)
+
+
 class PanelNetwork(Saveable, Checked, nnx.Module):
     """Abstract base of probabilistic networks that all series of a panel share.
 
@@ -65,6 +69,8 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         head: what the outputs are the parameters of: "quantiles", "normal", "student_t",
             "negative_binomial", "poisson" or "mixture".
         levels: quantile levels of the forecasts, rising; those that "quantiles" learns.
+        category_size: numbers of the vector of a category; by default half as many as it has
+            values, and at most 50.
         key: for the vectors of categories.
         dtype: of the weights.
 
@@ -83,6 +89,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         *,
         head: str = "quantiles",
         levels: Sequence[float] = LEVELS,
+        category_size: int | None = None,
         key: Key[Array, ""],
         dtype: Any = jnp.float32,
     ):
@@ -92,7 +99,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         keys = jax.random.split(key, max(len(sizes.cardinalities), 1))
         self.embeddings = nnx.List(
             [
-                nnx.Param(0.1 * jax.random.normal(k, (size, min(LARGEST_EMBEDDING, (size + 2) // 2)), dtype))
+                nnx.Param(0.1 * jax.random.normal(k, (size, category_size or _embedding_size(size)), dtype))
                 for k, size in zip(keys, sizes.cardinalities, strict=False)
             ]
         )
@@ -261,6 +268,7 @@ class DirectNetwork(PanelNetwork):
         sizes: of the windows.
         head: see `PanelNetwork`.
         levels: quantile levels of the forecasts, rising.
+        category_size: see `PanelNetwork`.
         key: for the vectors of categories.
         dtype: of the weights.
     """

@@ -16,7 +16,7 @@ from jaxcast.nn.gated_residual import GatedResidual, GatedSkip
 from jaxcast.nn.interpretable_attention import InterpretableAttention
 from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.nn.lstm import LSTM, LSTMCarry
-from jaxcast.nn.variable_selection import NumberEmbedding, VariableSelection
+from jaxcast.nn.variable_selection import NumberEmbedding, NumberVectors, VariableSelection
 from jaxcast.series.panels.windows import PanelSizes
 from jaxcast.series.probabilistic_networks.abstract import LEVELS, DirectNetwork, PanelInputs
 from jaxcast.types import Info
@@ -192,15 +192,16 @@ class TFT(DirectNetwork, name="tft"):
             leads, the mean of all heads.
         """
         batch = inputs.scale.shape
-        inputs = PanelInputs(*(a.reshape(-1, *a.shape[len(batch) :]) for a in inputs))
+        # The number of samples is told: it cannot be inferred where there are no covariates.
+        inputs = PanelInputs(*(a.reshape(inputs.scale.size, *a.shape[len(batch) :]) for a in inputs))
         drop = Dropout(self.dropout, key, self._num_dropped(len(inputs.scale)))
         steps = self._steps(inputs)
-        embedded = [self.of_static(inputs.static), inputs.embedded.reshape(len(inputs.scale), -1, self.hidden_size)]
+        embedded = [self.of_static(inputs.static), self._categories(inputs.embedded)]
         static = self.static_selection(jnp.concatenate(embedded, -2), drop=drop)
         same = jnp.broadcast_to(static.selected, (NUM_CONTEXTS, *static.selected.shape))
         of_selection, of_enrichment, *carry = self.contexts(same, drop=drop)
-        past = self.past_selection.of_numbers(steps.past, self._past_embedding(), of_selection, drop)
-        future = self.future_selection.of_numbers(steps.future, self.of_known, of_selection, drop)
+        past = self.past_selection.of_numbers(steps.past, self._past_vectors(), of_selection, drop)
+        future = self.future_selection.of_numbers(steps.future, self.of_known.vectors, of_selection, drop)
         carry, outputs = self.encoder(past.selected, LSTMCarry(*carry), steps.exists)
         _, ahead = self.decoder(future.selected, carry)
         selected = jnp.concatenate([past.selected, future.selected], 1)
@@ -228,18 +229,15 @@ class TFT(DirectNetwork, name="tft"):
         seen = self.attention_skip(enriched[:, first:], seen, drop)
         return self.output_skip(temporal[:, first:], self.position_wise(seen, drop=drop)), attention
 
-    def _past_embedding(self) -> NumberEmbedding:
+    def _categories(self, embedded: Float[Array, "sample embedding"]) -> Float[Array, "sample category size"]:
+        return embedded.reshape(len(embedded), len(self.sizes.cardinalities), self.hidden_size)
+
+    def _past_vectors(self) -> NumberVectors:
         """Returns the vectors of all variables of the history; known ones share theirs with leads."""
-        joined = nnx.clone(self.of_past)
-        if self.sizes.num_known:
-            joined.kernel, joined.bias = (
-                nnx.Param(jnp.concatenate([own[...], known[...]]))
-                for own, known in (
-                    (self.of_past.kernel, self.of_known.kernel),
-                    (self.of_past.bias, self.of_known.bias),
-                )
-            )
-        return joined
+        own, known = self.of_past.vectors, self.of_known.vectors
+        if not self.sizes.num_known:
+            return own
+        return NumberVectors(*(jnp.concatenate(pair) for pair in zip(own, known, strict=True)))
 
     def _steps(self, inputs: PanelInputs) -> _Steps:
         """Returns the numbers of each step."""
