@@ -1,5 +1,8 @@
 """Recurrent layers, over a whole sequence or one step at a time, and convolutions over graphs and time."""
 
+from jaxcast.nn.gated_residual import GatedLinearUnit as GatedLinearUnit
+from jaxcast.nn.gated_residual import GatedResidual as GatedResidual
+from jaxcast.nn.gated_residual import GatedSkip as GatedSkip
 from jaxcast.nn.graph import backward_transition as backward_transition
 from jaxcast.nn.graph import both_transitions as both_transitions
 from jaxcast.nn.graph import chebyshev_polynomials as chebyshev_polynomials
@@ -11,6 +14,7 @@ from jaxcast.nn.graph_convolution import DiffusionConvolution as DiffusionConvol
 from jaxcast.nn.graph_convolution import LearnedGraph as LearnedGraph
 from jaxcast.nn.grid_convolution import GridConvolution as GridConvolution
 from jaxcast.nn.gru import GRU as GRU
+from jaxcast.nn.interpretable_attention import InterpretableAttention as InterpretableAttention
 from jaxcast.nn.lstm import LSTM as LSTM
 from jaxcast.nn.lstm import LSTMCarry as LSTMCarry
 from jaxcast.nn.network import Network as Network
@@ -21,3 +25,7 @@ from jaxcast.nn.sparse_graph import sparse_operators as sparse_operators
 from jaxcast.nn.stack import Bidirectional as Bidirectional
 from jaxcast.nn.stack import Stack as Stack
 from jaxcast.nn.temporal_convolution import TemporalConvolution as TemporalConvolution
+from jaxcast.nn.variable_selection import NumberEmbedding as NumberEmbedding
+from jaxcast.nn.variable_selection import NumberVectors as NumberVectors
+from jaxcast.nn.variable_selection import Selection as Selection
+from jaxcast.nn.variable_selection import VariableSelection as VariableSelection

@@ -68,3 +68,42 @@ def plot_importance(
     ax.set_xlabel(label)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def plot_attention_by_lag(
+    ax: "Axes",
+    lags: Shaped[ArrayLike, " lag"],
+    mean: Shaped[ArrayLike, " lag"],
+    spread: Shaped[ArrayLike, " lag"] | None = None,
+    *,
+    season: int | None = None,
+) -> "Axes":
+    """Draws attention by lag, with its spread as a band and a line at each whole season.
+
+    Args:
+        ax: to draw on.
+        lags: steps back from the step that is forecast.
+        mean: the weight of each.
+        spread: drawn as a band to either side; None for none.
+        season: steps of a season; None for no lines.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> from jaxcast.plotting import plot_attention_by_lag
+        >>> from matplotlib.figure import Figure
+        >>> ax = plot_attention_by_lag(Figure().subplots(), [0, 1, 2], [0.2, 0.5, 0.3], season=2)
+        >>> ax.get_xlabel()
+        'steps before the forecast'
+    """
+    lags, mean = np.asarray(lags), np.asarray(mean, float)
+    ax.plot(lags, mean, color=BLUE, lw=1.4)
+    if spread is not None:
+        spread = np.asarray(spread, float)
+        ax.fill_between(lags, np.maximum(mean - spread, 0), mean + spread, color=BLUE, alpha=0.2, lw=0)
+    for place in range(season, int(lags.max()) + 1, season) if season else ():
+        ax.axvline(place, color="0.8", lw=0.8, zorder=0)
+    ax.set(xlabel="steps before the forecast", ylabel="attention", xlim=(lags.max(), lags.min()), ylim=(0, None))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

@@ -91,8 +91,15 @@ from jaxcast.series.probabilistic_networks.abstract import DirectNetwork as Dire
 from jaxcast.series.probabilistic_networks.abstract import PanelInputs as PanelInputs
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork as PanelNetwork
 from jaxcast.series.probabilistic_networks.deepar import DeepAR as DeepAR
+from jaxcast.series.probabilistic_networks.importance import AttentionByLag as AttentionByLag
+from jaxcast.series.probabilistic_networks.importance import VariableImportance as VariableImportance
+from jaxcast.series.probabilistic_networks.importance import WeightSpread as WeightSpread
+from jaxcast.series.probabilistic_networks.importance import attention_by_lag as attention_by_lag
+from jaxcast.series.probabilistic_networks.importance import variable_importance as variable_importance
 from jaxcast.series.probabilistic_networks.mqrnn import MQRNN as MQRNN
 from jaxcast.series.probabilistic_networks.seq2seq import Seq2Seq as Seq2Seq
+from jaxcast.series.probabilistic_networks.tft import TFT as TFT
+from jaxcast.series.probabilistic_networks.tft import VariableNames as VariableNames
 from jaxcast.series.problem import SeriesProblem as SeriesProblem
 from jaxcast.series.reconciled import reconcile_forecast as reconcile_forecast
 from jaxcast.series.reconciled import table_with_sums as table_with_sums

@@ -1,0 +1,161 @@
+"""The temporal fusion transformer: causality, weights, masks, saving, and the same in PyTorch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from matplotlib.figure import Figure
+
+import jaxcast
+from jaxcast import InputError, plotting
+from jaxcast.series import TFT, PanelWindows
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+NUM, HISTORY, LEADS = 4, 6, 3
+
+
+def windows(**changes):
+    """Windows with covariates and categories of all kinds."""
+    rng = np.random.default_rng(1)
+    arrays = {
+        "history": rng.normal(size=(NUM, HISTORY)) + 3,
+        "targets": rng.normal(size=(NUM, LEADS)) + 3,
+        "weights": np.ones((NUM, LEADS)),
+        "past": rng.normal(size=(NUM, HISTORY, 1)),
+        "known": rng.normal(size=(NUM, HISTORY + LEADS, 2)),
+        "static": rng.normal(size=(NUM, 1)),
+        "categories": np.asarray([[1, 0], [2, 1], [3, 2], [1, 2]]),
+    }
+    return PanelWindows(**(arrays | changes))
+
+
+NETWORK = TFT(windows().sizes((3, 2)), hidden_size=8, num_heads=2, key=KEY, dtype="float64")
+
+
+@nnx.jit
+def forward(network, windows):
+    return network(windows)
+
+
+OUTPUT = forward(NETWORK, windows())
+
+
+def test_weights_sum_to_one_and_have_names():
+    names, info = NETWORK.variable_names(past=["price"], known=["hour", "day"], static=["area"]), OUTPUT.info
+    assert names.static == ("area", "log scale", "category 1", "category 2")
+    assert names.past == ("value", "is known", "price", "hour", "day")
+    assert names.future == ("hour", "day")
+    for kind, shape, own in zip(
+        ("static", "past", "future"), ((NUM,), (NUM, HISTORY), (NUM, LEADS)), names, strict=True
+    ):
+        weights = info[f"{kind}_weights"]
+        assert weights.shape == (*shape, len(own))
+        np.testing.assert_allclose(weights.sum(-1), 1, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(info["attention"].sum(-1), 1, rtol=0, atol=1e-12)
+    assert info["attention"].shape == (NUM, LEADS, HISTORY + LEADS)
+    assert not info["attention"][:, 0, HISTORY + 1 :].any()
+
+
+def test_it_sees_neither_targets_nor_later_covariates():
+    unseen = windows(targets=np.full((NUM, LEADS), 1e6), weights=np.zeros((NUM, LEADS)))
+    np.testing.assert_array_equal(forward(NETWORK, unseen).info["quantiles"], OUTPUT.info["quantiles"])
+    for lead in range(LEADS):
+        known = windows().known.copy()
+        known[:, HISTORY + lead] += 1
+        changed = abs(forward(NETWORK, windows(known=known)).info["quantiles"] - OUTPUT.info["quantiles"]).max((0, 2))
+        assert not changed[:lead].any()
+        assert changed[lead:].all()
+
+
+def test_steps_before_a_series_begins_do_not_count():
+    """A history that begins with gaps is that of a network of a shorter history, with the same weights."""
+    first, short = 2, HISTORY - 2
+    gaps = windows().history.copy()
+    gaps[:, :first] = np.nan
+    own = windows()
+    cut = own._replace(history=own.history[:, first:], past=own.past[:, first:], known=own.known[:, first:])
+    smaller = TFT(cut.sizes((3, 2)), hidden_size=8, num_heads=2, key=KEY, dtype="float64")
+    assert smaller.sizes.history_size == short
+    ours, theirs = forward(NETWORK, windows(history=gaps)), smaller(cut)
+    np.testing.assert_allclose(ours.info["quantiles"], theirs.info["quantiles"], rtol=1e-12)
+    assert not ours.info["attention"][..., :first].any()
+    nothing = forward(NETWORK, windows(history=np.full((NUM, HISTORY), np.nan)))
+    assert np.isfinite(nothing.info["quantiles"]).all()
+
+
+def test_forecasts_have_the_unit_of_the_history():
+    """All but the logarithm of the scale is the same; that variable is switched off."""
+    network = nnx.clone(NETWORK)
+    network.of_static.kernel[...] = network.of_static.kernel[...].at[1].set(0)
+    found = [forward(network, windows(history=factor * windows().history)).forecast for factor in (1, 100)]
+    np.testing.assert_allclose(100 * found[0], found[1], rtol=1e-10)
+
+
+def test_it_learns_and_keeps_the_mean_of_dropout():
+    data, keys = jax.tree.map(jnp.asarray, windows()), KEY[None]
+
+    def init(key):
+        return TFT(windows().sizes((3, 2)), hidden_size=4, num_heads=1, key=key)
+
+    fit = jaxcast.fit(
+        data,
+        init=init,
+        loss=lambda network, batch, key=None: network.loss(batch, key),
+        keys=keys,
+        optimizer=jaxcast.training.make_optimizer(1e-2),
+        num_epochs=30,
+        batch_size=NUM,
+        with_key=True,
+    )
+    assert float(fit.losses[0, -1]) < 0.7 * float(fit.losses[0, 0])
+
+
+def test_without_covariates_the_lead_is_known():
+    plain = PanelWindows.plain(windows().history, windows().targets)
+    network = TFT(plain.sizes(), hidden_size=4, num_heads=1, head="normal", key=KEY, dtype="float64")
+    assert network.variable_names() == (("log scale",), ("value", "is known"), ("lead",))
+    batch = jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), plain)
+    found, one = network(batch), network(plain)
+    np.testing.assert_allclose(found.forecast.reshape(NUM, LEADS), one.forecast, rtol=1e-12)
+    assert found.info["attention"].shape == (2, 2, LEADS, HISTORY + LEADS)
+
+
+def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
+    path = tmp_path / "network"
+    jaxcast.save_model(path, NETWORK)
+    loaded = jaxcast.load_model(path)
+    assert loaded.config == NETWORK.config
+    np.testing.assert_array_equal(forward(loaded, windows()).info["quantiles"], OUTPUT.info["quantiles"])
+
+
+def test_bad_settings_and_windows_are_refused():
+    sizes = windows().sizes((3, 2))
+    for message, call in (
+        ("hidden_size must be at least 2, got 1", lambda: TFT(sizes, hidden_size=1, key=KEY)),
+        ("num_heads must divide the size 8, got 3", lambda: TFT(sizes, hidden_size=8, num_heads=3, key=KEY)),
+        ("dropout must be a finite number", lambda: TFT(sizes, dropout=1.5, key=KEY)),
+        ("expected 1 names of past variables", lambda: NETWORK.variable_names(past=["a", "b"])),
+        ("it was made for windows of", lambda: NETWORK(windows(past=np.ones((NUM, HISTORY, 2))))),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_importance_is_data_and_a_picture():
+    found = jaxcast.series.variable_importance(NETWORK, windows())
+    np.testing.assert_allclose(found.past.mean, np.asarray(OUTPUT.info["past_weights"]).mean((0, 1)), rtol=1e-6)
+    ax = plotting.plot_importance(Figure().subplots(), found.names.past, *found.past, label="weight")
+    largest = ax.get_yticklabels()[0].get_text()
+    assert largest == found.names.past[int(np.argmax(found.past.mean))]
+    attention = jaxcast.series.attention_by_lag(NETWORK, windows())
+    by_hand = np.zeros(HISTORY + LEADS)
+    for lead in range(LEADS):
+        for step in range(HISTORY + lead + 1):
+            by_hand[HISTORY + lead - step] += OUTPUT.info["attention"][:, lead, step].mean() / LEADS
+    np.testing.assert_allclose(attention.weights.mean, by_hand, rtol=1e-6)
+    ax = plotting.plot_attention_by_lag(Figure().subplots(), attention.lags, *attention.weights, season=3)
+    assert len(ax.lines) == 3  # the attention, and two whole seasons
+    with pytest.raises(InputError, match="expected names of"):
+        jaxcast.series.variable_importance(NETWORK, windows(), names=found.names._replace(past=("a",)))
