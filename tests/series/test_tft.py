@@ -78,7 +78,7 @@ def test_steps_before_a_series_begins_do_not_count():
     cut = own._replace(history=own.history[:, first:], past=own.past[:, first:], known=own.known[:, first:])
     smaller = TFT(cut.sizes((3, 2)), hidden_size=8, num_heads=2, key=KEY, dtype="float64")
     assert smaller.sizes.history_size == short
-    ours, theirs = forward(NETWORK, windows(history=gaps)), smaller(cut)
+    ours, theirs = forward(NETWORK, windows(history=gaps)), forward(smaller, cut)
     np.testing.assert_allclose(ours.info["quantiles"], theirs.info["quantiles"], rtol=1e-12)
     assert not ours.info["attention"][..., :first].any()
     nothing = forward(NETWORK, windows(history=np.full((NUM, HISTORY), np.nan)))
@@ -93,7 +93,8 @@ def test_forecasts_have_the_unit_of_the_history():
     np.testing.assert_allclose(100 * found[0], found[1], rtol=1e-10)
 
 
-def test_it_learns_and_keeps_the_mean_of_dropout():
+@pytest.mark.slow
+def test_it_learns_with_dropout():
     data, keys = jax.tree.map(jnp.asarray, windows()), KEY[None]
 
     def init(key):
@@ -114,18 +115,23 @@ def test_it_learns_and_keeps_the_mean_of_dropout():
 
 def test_without_covariates_the_lead_is_known():
     plain = PanelWindows.plain(windows().history, windows().targets)
-    network = TFT(plain.sizes(), hidden_size=4, num_heads=1, head="normal", key=KEY, dtype="float64")
+    network = TFT(plain.sizes(), hidden_size=4, num_heads=1, head="normal", key=KEY)
     assert network.variable_names() == (("log scale",), ("value", "is known"), ("lead",))
-    batch = jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), plain)
-    found, one = network(batch), network(plain)
-    np.testing.assert_allclose(found.forecast.reshape(NUM, LEADS), one.forecast, rtol=1e-12)
+    found = jax.eval_shape(network, plain)
+    assert found.info["quantiles"].shape == (NUM, LEADS, 11)
+    assert found.info["future_weights"].shape == (NUM, LEADS, 1)
+
+
+def test_windows_have_any_batch_axes():
+    found = forward(NETWORK, jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), windows()))
+    np.testing.assert_allclose(found.forecast.reshape(NUM, LEADS), OUTPUT.forecast, rtol=1e-12)
     assert found.info["attention"].shape == (2, 2, LEADS, HISTORY + LEADS)
 
 
 def test_a_saved_network_is_the_same_to_the_bit(tmp_path):
     path = tmp_path / "network"
     jaxcast.save_model(path, NETWORK)
-    loaded = jaxcast.load_model(path)
+    loaded = jaxcast.load_model(path).pool
     assert loaded.config == NETWORK.config
     np.testing.assert_array_equal(forward(loaded, windows()).info["quantiles"], OUTPUT.info["quantiles"])
 
