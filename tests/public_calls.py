@@ -386,6 +386,19 @@ CALLS = {
         (whole(9, 3), whole(9, 3, seed=1)),
         {"key": KEY, "num_resamples": 20},
     ),
+    "shrunk_covariance": lambda: (jaxcast.hierarchy.shrunk_covariance, (whole(9, 3),), {}),
+    "fit_reconciliation": lambda: (
+        lambda forecasts, residuals: jaxcast.hierarchy.fit_reconciliation(
+            jaxcast.hierarchy.hierarchy_from_parents({"a": "all", "b": "all"}), residuals=residuals
+        )(forecasts),
+        (whole(4, 3), whole(9, 3, seed=1)),
+        {},
+    ),
+    "shuffled_paths": lambda: (
+        jaxcast.hierarchy.shuffled_paths,
+        (quantiles(2),),
+        {"levels": (0.1, 0.5, 0.9), "template": whole(9, 2, high=999), "num_paths": 20, "key": KEY},
+    ),
     "flow_scores": lambda: (jaxcast.scores.flow_scores, (whole(9, 3), whole(9, 3, seed=1)), {}),
     "weighted_mape": lambda: (jaxcast.scores.weighted_mape, (whole(9, 3), whole(9, 3, seed=1)), {}),
     "common_part_of_commuters": lambda: (
