@@ -19,6 +19,7 @@ QUESTIONS = {
     "d2stgnn": "D2STGNN",
     "graph_networks": "networks on graphs",
     "graph_products": "sparse products of graphs",
+    "linear_attention": "attention of all nodes",
 }
 
 

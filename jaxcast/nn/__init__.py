@@ -24,6 +24,7 @@ from jaxcast.nn.sparse_graph import SparseGraph as SparseGraph
 from jaxcast.nn.sparse_graph import sparse_operators as sparse_operators
 from jaxcast.nn.stack import Bidirectional as Bidirectional
 from jaxcast.nn.stack import Stack as Stack
+from jaxcast.nn.taylor_attention import linear_attention as linear_attention
 from jaxcast.nn.temporal_convolution import TemporalConvolution as TemporalConvolution
 from jaxcast.nn.variable_selection import NumberEmbedding as NumberEmbedding
 from jaxcast.nn.variable_selection import NumberVectors as NumberVectors

@@ -10,12 +10,13 @@ from jaxtyping import Array, Float
 from jaxcast.xla_cpu import separate
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def short_attention(
     queries: Float[Array, "head size query sequence"],
     keys: Float[Array, "head size step sequence"],
-    values: Float[Array, "head size step sequence"],
-) -> tuple[Float[Array, "head size query sequence"], Float[Array, "head query step sequence"]]:
+    values: Float[Array, "head out_size step sequence"],
+    causal: bool = False,
+) -> tuple[Float[Array, "head out_size query sequence"], Float[Array, "head query step sequence"]]:
     """Attends to the steps of short sequences, scaled by the root of the size of a head.
 
         a = softmax_steps( q . k / sqrt(size) ),    y = sum_steps a v
@@ -29,20 +30,22 @@ def short_attention(
         queries: of each head.
         keys: of each head.
         values: of each head.
+        causal: whether the queries are those of the last steps, and each attends only to its own
+            step and earlier ones.
 
     Returns:
         What the queries see, and the attention weights.
     """
-    return _forward(queries, keys, values)[0]
+    return _forward(queries, keys, values, causal)[0]
 
 
-def _forward(queries: Array, keys: Array, values: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+def _forward(queries: Array, keys: Array, values: Array, causal: bool) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
     scores = separate(_inner, queries / math.sqrt(queries.shape[1]), keys)
-    weights = separate(_softmax, scores)
+    weights = separate(_causal_softmax if causal else _softmax, scores)
     return (separate(_mix, weights, values), weights), (queries, keys, values, weights)
 
 
-def _backward(saved: tuple[Array, ...], cotangents: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+def _backward(causal: bool, saved: tuple[Array, ...], cotangents: tuple[Array, Array]) -> tuple[Array, Array, Array]:
     queries, keys, values, weights = saved
     d_seen, _ = cotangents
     d_values = separate(_mix, jnp.swapaxes(weights, 1, 2), d_seen)
@@ -64,11 +67,17 @@ def _inner(
 
 
 def _mix(
-    weights: Float[Array, "head query step sequence"], values: Float[Array, "head size step sequence"]
-) -> Float[Array, "head size query sequence"]:
+    weights: Float[Array, "head query step sequence"], values: Float[Array, "head out_size step sequence"]
+) -> Float[Array, "head out_size query sequence"]:
     """Sums the values of all steps with the weights of each query."""
     return functools.reduce(jnp.add, [weights[:, None, :, n] * values[:, :, n, None] for n in range(values.shape[2])])
 
 
 def _softmax(scores: Float[Array, "head query step sequence"]) -> Float[Array, "head query step sequence"]:
     return jax.nn.softmax(scores, 2)
+
+
+def _causal_softmax(scores: Float[Array, "head query step sequence"]) -> Float[Array, "head query step sequence"]:
+    num_queries, num_steps = scores.shape[1:3]
+    visible = jnp.tri(num_queries, num_steps, num_steps - num_queries, dtype=bool)[..., None]
+    return jax.nn.softmax(jnp.where(visible, scores, jnp.finfo(scores.dtype).min), 2)

@@ -8,6 +8,9 @@ from jaxcast.series.calendars import Calendar as Calendar
 from jaxcast.series.calibration import CalibratedForecaster as CalibratedForecaster
 from jaxcast.series.calibration import recent_volatility as recent_volatility
 from jaxcast.series.calibration import typical_change as typical_change
+from jaxcast.series.causal_trans.effects import TreatmentEffects as TreatmentEffects
+from jaxcast.series.causal_trans.effects import estimate_treatment_effects as estimate_treatment_effects
+from jaxcast.series.causal_trans.network import CausalTrans as CausalTrans
 from jaxcast.series.conformal import conformal_shifts as conformal_shifts
 from jaxcast.series.evaluation import ErrorsByLead as ErrorsByLead
 from jaxcast.series.evaluation import WindowScores as WindowScores

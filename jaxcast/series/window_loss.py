@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_choice, check_number
+from jaxcast.checks import check_choice, check_flag, check_number
 from jaxcast.numerics.levels import pinball_of
 from jaxcast.rollout import Output
 from jaxcast.series.features import of_targets
@@ -35,6 +35,9 @@ class WindowLoss:
         error: "squared", "absolute", "huber" or "poisson".
         relative: the weight of the squared relative error, ((y - f) / max(|y|, std / 10))^2, that
             is added.
+        teacher_forcing: whether a network of stages sees the true values of earlier stages in
+            training, that is in steps that have a key (`fit(..., with_key=True)`); a validation
+            loss has none.
 
     Raises:
         InputError: for another error or a negative weight.
@@ -53,10 +56,12 @@ class WindowLoss:
 
     error: Literal["squared", "absolute", "huber", "poisson"] = "squared"
     relative: float | int = 0.0
+    teacher_forcing: bool = False
 
     def __post_init__(self) -> None:
         check_choice("error", self.error, ("squared", "absolute", "huber", "poisson"))
         check_number("relative", self.relative, least=0)
+        check_flag("teacher_forcing", self.teacher_forcing)
 
     @checked
     def __call__(self, model: Any, samples: SeriesWindows, key: Any = None, num_leads: Any = None) -> Float[Array, ""]:
@@ -77,10 +82,13 @@ class WindowLoss:
             is_counted = jnp.arange(weights.shape[1]) < num_leads
             weights = weights * is_counted.reshape(-1, *[1] * (weights.ndim - 2))
         given = (samples.history, samples.covariates)
+        seen: dict[str, Any] = lags_given(samples) | {"key": key}
+        if self.teacher_forcing and key is not None:
+            seen["truth"] = jnp.where(samples.weights > 0, samples.targets, jnp.nan)
         if model.head_name == "quantiles":
-            errors = self.errors(model, model(*given, **lags_given(samples), key=key), samples.targets)
+            errors = self.errors(model, model(*given, **seen), samples.targets)
         else:
-            errors = model.distribution(*given, **lags_given(samples), key=key)[0].loss(samples.targets)
+            errors = model.distribution(*given, **seen)[0].loss(samples.targets)
         return jnp.sum(weights * errors) / jnp.maximum(jnp.sum(weights), 1)
 
     def errors(self, model: Any, outputs: Output, targets: Array) -> Array:

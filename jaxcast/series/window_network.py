@@ -46,6 +46,8 @@ class KnownInputs(NamedTuple):
         covariates: of each region, (*batch, region, covariate); None for none.
         slots: slot of the week of each step of the history, (*batch, time); None without a
             calendar.
+        truth: the targets in standardised units, (*batch, lead, region, target), NaN where one is
+            not known, in training by teacher forcing; None otherwise.
 
     Example:
         >>> import jaxcast, jax.numpy as jnp
@@ -56,6 +58,7 @@ class KnownInputs(NamedTuple):
 
     covariates: Any
     slots: Any
+    truth: Any = None
 
 
 class WindowNetwork(WindowForecaster, Checked, nnx.Module):
@@ -199,6 +202,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         covariates: Any = None,
         *,
         lags: WindowLags | None = None,
+        truth: Any = None,
         key: Any = None,
     ) -> Output:
         """Forecasts all leads.
@@ -210,6 +214,8 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             covariates: as in the samples.
             lags: those of windows that were cut at lags, `samples.lags`; None for consecutive
                 steps.
+            truth: the targets, NaN where one is not known, in training by teacher forcing: a
+                network of stages shows those of the first stage to the second. None in forecasting.
             key: switches dropout on; None for none.
 
         Returns:
@@ -220,9 +226,9 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             InputError: for histories of another shape.
         """
         if self.head is None:
-            steps, shift, scale, info = self._outputs(history, covariates, lags, key)
+            steps, shift, scale, info = self._outputs(history, covariates, lags, truth, key)
             return Output(shift + scale * steps[..., 0], info)
-        distribution, info = self.distribution(history, covariates, lags=lags, key=key)
+        distribution, info = self.distribution(history, covariates, lags=lags, truth=truth, key=key)
         if not self.levels:
             return Output(distribution.mean, info)
         quantiles = distribution.quantiles(self.levels)
@@ -234,6 +240,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         covariates: Any = None,
         *,
         lags: WindowLags | None = None,
+        truth: Any = None,
         key: Any = None,
     ) -> tuple[Distribution, Info]:
         """Forecasts the distribution at each lead, in the units of the data.
@@ -242,6 +249,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
             history: as in a call.
             covariates: as in a call.
             lags: as in a call.
+            truth: as in a call.
             key: switches dropout on; None for none.
 
         Returns:
@@ -252,11 +260,11 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         """
         if self.head is None:
             raise InputError("this network makes point forecasts; make it with levels or the head of a distribution")
-        steps, shift, scale, info = self._outputs(history, covariates, lags, key)
+        steps, shift, scale, info = self._outputs(history, covariates, lags, truth, key)
         return self.head(steps, scale, shift), info
 
     def _outputs(
-        self, history: Array, covariates: Any, lags: WindowLags | None, key: Any
+        self, history: Array, covariates: Any, lags: WindowLags | None, truth: Any, key: Any
     ) -> tuple[Array, Array, Array, Info]:
         """Returns numbers for each lead and target; what 0 and 1 mean there, in units of the data."""
         self._check(history)
@@ -269,7 +277,11 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         features = [values, jnp.isfinite(history).astype(values.dtype)]
         if self.level == "window":
             features.append(jnp.broadcast_to(jnp.log(scale / stds), values.shape))
-        steps, info = self.steps(jnp.concatenate(features, -1), self._known(covariates, history), key)
+        known = self._known(covariates, history)
+        if truth is not None:
+            truth = truth.reshape(*truth.shape, *own)
+            known = known._replace(truth=(truth - of_targets(mean, targets)) / of_targets(scale, targets))
+        steps, info = self.steps(jnp.concatenate(features, -1), known, key)
         steps = steps.astype(values.dtype).reshape(*steps.shape[:-1], len(targets), -1)
         shift = mean + scale * values[..., -1:, :, :] if self.start == "newest" else mean
         shift, scale = (of_targets(a, targets) for a in (shift, scale))
@@ -357,6 +369,8 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         samples = _samples_of(own)
         if num_graphs := own.pop("num_graphs", None):
             own["graphs"] = np.ones((num_graphs, config["num_regions"], config["num_regions"]))
+        if sizes := own.pop("num_levels", None):
+            own["effects"] = [np.zeros((size, *samples.targets.shape[2:])) for size in sizes]
         make: Any = cls
         like = jax.eval_shape(lambda key: make(samples, **own, key=key), jax.random.key(0))
         check_settings(like.config, config)

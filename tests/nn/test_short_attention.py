@@ -8,9 +8,13 @@ import pytest
 from jaxcast.nn.short_attention import short_attention
 
 
-def equations(queries, keys, values):
+def equations(queries, keys, values, causal=False):
     """For each head and sequence, softmax(q k^T / sqrt(size)) v."""
     scores = jnp.einsum("hdqs,hdks->hqks", queries, keys) / np.sqrt(queries.shape[1])
+    if causal:
+        num_queries, num_steps = scores.shape[1:3]
+        is_later = np.arange(num_steps) > np.arange(num_steps - num_queries, num_steps)[:, None]
+        scores = jnp.where(is_later[..., None], -jnp.inf, scores)
     weights = jax.nn.softmax(scores, 2)
     return jnp.einsum("hqks,hdks->hdqs", weights, values), weights
 
@@ -21,16 +25,18 @@ def arrays():
     return [jnp.asarray(rng.normal(size=(2, 3, steps, 4))) for steps in (2, 5, 5)]
 
 
-def test_is_softmax_attention_for_each_sequence(arrays):
-    for got, expected in zip(short_attention(*arrays), equations(*arrays), strict=True):
+@pytest.mark.parametrize("causal", [False, True])
+def test_is_softmax_attention_for_each_sequence(arrays, causal):
+    for got, expected in zip(short_attention(*arrays, causal), equations(*arrays, causal), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-def test_has_the_gradient_of_the_equations(arrays):
+@pytest.mark.parametrize("causal", [False, True])
+def test_has_the_gradient_of_the_equations(arrays, causal):
     target = jnp.asarray(np.random.default_rng(1).normal(size=arrays[0].shape))
 
     def gradient(attend):
-        return jax.jit(jax.grad(lambda arrays: jnp.sum((attend(*arrays)[0] - target) ** 2)))(arrays)
+        return jax.jit(jax.grad(lambda arrays: jnp.sum((attend(*arrays, causal)[0] - target) ** 2)))(arrays)
 
     for got, expected in zip(gradient(short_attention), gradient(equations), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)

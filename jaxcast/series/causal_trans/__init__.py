@@ -1,0 +1,1 @@
+"""CausalTrans: demand and supply on a graph, with the effects of treatments."""
