@@ -263,7 +263,7 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
         levels = self._levels(inputs, known)
         keys = (None, None) if key is None else jax.random.split(key)
         usual = self._usual(levels)
-        raw, info = self._outputs(self.of_demand, self.demand, inputs, known, levels, [], usual, keys[0])
+        raw, info = self._of_stage(self.of_demand, self.demand, inputs, known, levels, [], usual, keys[0])
         if self.of_supply is None:
             return self._put_back(raw, usual, self._columns(self.demand)), {"demand": info}
         ahead = jax.lax.stop_gradient(rising_quantiles(raw, self._middle) if self.levels else raw)
@@ -274,7 +274,7 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
             truth = truth - self._back(usual)[..., self._columns(self.demand)]
             ahead = jnp.where(jnp.isfinite(truth)[..., None], truth[..., None], ahead)
         ahead = ahead.reshape(*ahead.shape[:-2], -1)
-        supply, of_supply = self._outputs(self.of_supply, self.supply, inputs, known, levels, [ahead], usual, keys[1])
+        supply, of_supply = self._of_stage(self.of_supply, self.supply, inputs, known, levels, [ahead], usual, keys[1])
         columns = np.concatenate([self._columns(self.demand), self._columns(self.supply)])
         raw = self._put_back(jnp.concatenate([raw, supply], -2), usual, columns)
         return raw[..., np.argsort(columns), :], {"demand": info, "supply": of_supply}
@@ -309,7 +309,7 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
             found.append(jnp.clip(level, 0, num_levels - 1))
         return tuple(found)
 
-    def _outputs(
+    def _of_stage(
         self,
         stage: Stage,
         own: tuple[int, ...],
