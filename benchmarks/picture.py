@@ -17,6 +17,7 @@ QUESTIONS = {
     "training": "training of attention",
     "recurrent": "LSTM and GRU",
     "d2stgnn": "D2STGNN",
+    "deepar": "DeepAR",
     "graph_networks": "networks on graphs",
     "graph_products": "sparse products of graphs",
     "linear_attention": "attention of all nodes",

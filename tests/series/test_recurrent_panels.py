@@ -52,7 +52,7 @@ def student_t(raw, scale):
     return scipy.stats.t(2 + plain.softplus(raw[:, 2]), scale * raw[:, 0], scale * plain.softplus(raw[:, 1]))
 
 
-@pytest.mark.parametrize(("dtype", "precision"), [(jnp.float64, 1e-12), (jnp.float32, 1e-5)])
+@pytest.mark.parametrize(("dtype", "precision"), [(jnp.float64, 1e-12), (jnp.float32, 1e-6)])
 def test_likelihoods_of_deepar_are_those_of_equations_step_by_step(dtype, precision):
     network = without_dropout(DeepAR, dtype=dtype)
     context = network.context_size
@@ -68,15 +68,17 @@ def test_likelihoods_of_deepar_are_those_of_equations_step_by_step(dtype, precis
     assert abs(float(loss(network, WINDOWS)) - of_leads / num_leads) < precision * abs(of_leads / num_leads)
 
 
-@pytest.mark.parametrize(("dtype", "precision"), [(jnp.float64, 1e-12), (jnp.float32, 2e-6)])
+@pytest.mark.parametrize(("dtype", "precision"), [(jnp.float64, 1e-12), (jnp.float32, 1e-6)])
 def test_quantiles_of_seq2seq_and_mqrnn_are_those_of_equations_step_by_step(dtype, precision):
     direct, forking = make(Seq2Seq, dtype=dtype), without_dropout(MQRNN, dtype=dtype)
     ours, theirs = np.asarray(forecast(direct, WINDOWS)), np.asarray(forecast(forking, WINDOWS))
     total, count = 0.0, 0.0
     for n in range(BATCH):
-        np.testing.assert_allclose(ours[n], plain.seq2seq_quantiles(direct, WINDOWS, n, 1), rtol=precision)
+        np.testing.assert_allclose(
+            ours[n], plain.seq2seq_quantiles(direct, WINDOWS, n, 1), rtol=precision, atol=40 * precision
+        )
         of_steps, scale = plain.mqrnn_quantiles(forking, WINDOWS, n, 1)
-        np.testing.assert_allclose(theirs[n], of_steps[-1], rtol=precision)
+        np.testing.assert_allclose(theirs[n], of_steps[-1], rtol=precision, atol=40 * precision)  # of scales
         truth = np.concatenate([WINDOWS.history[n], WINDOWS.targets[n]])
         weights = np.concatenate([np.isfinite(WINDOWS.history[n]), WINDOWS.weights[n]])
         begun = np.flatnonzero(np.isfinite(WINDOWS.history[n]))[0]
