@@ -82,7 +82,9 @@ def smallest_count(
         return (number < MOST_STEPS) & is_open(low, high, count).any()
 
     guess = jnp.maximum(jnp.floor(guess), 0)
-    start = (jnp.zeros((), int), jnp.full_like(guess, -1), jnp.full_like(guess, jnp.inf), guess, jnp.ones_like(guess))
+    # At first the least step that changes the guess.
+    width = jnp.maximum(1, jnp.ceil(4 * jnp.finfo(guess.dtype).eps * guess))
+    start = (jnp.zeros((), int), jnp.full_like(guess, -1), jnp.full_like(guess, jnp.inf), guess, width)
     found = jax.lax.while_loop(unfinished, step, start)[2]
     return jnp.where(jnp.isfinite(found), found, jnp.nan)
 

@@ -44,14 +44,23 @@ def log_gamma_half_step(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(x < LARGE, direct, _series(jnp.maximum(x, LARGE), HALF_STEP))
 
 
-def half_deviance(x: Float[Array, "..."], relative: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Returns x ln(x / m) + m - x for m = x (1 + relative), exactly also where m is near x.
+def half_deviance(
+    x: Float[Array, "..."], relative: Float[Array, "..."], ratio: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """Returns x ln(x / m) + m - x, exactly wherever m is.
 
     Args:
         x: positive numbers.
-        relative: (m - x) / x, above -1.
+        relative: (m - x) / x, which is exact where m is near x.
+        ratio: m / x, positive, which is exact where m is far from x.
 
     Source:
         Loader, Fast and accurate computation of binomial probabilities (2000).
     """
-    return x * (relative - jnp.log1p(relative))
+    # Near 0 by the series of ln((1 + v) / (1 - v)), as the difference would cancel.
+    near = jnp.abs(relative) < 0.2
+    v = jnp.where(near, relative / (2 + relative), 0)
+    series, square = jnp.zeros_like(v), v**2
+    for k in reversed(range(8)):
+        series = series * square + 1 / (2 * k + 3)
+    return x * jnp.where(near, 2 * square * (1 / (1 - v) - v * series), relative - jnp.log(ratio))

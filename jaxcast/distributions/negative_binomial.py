@@ -12,6 +12,7 @@ from jaxcast.distributions.counts import normal_guess, smallest_count
 from jaxcast.distributions.gamma_functions import HALF_LOG_2PI, half_deviance, stirling_error
 from jaxcast.distributions.poisson import draw_counts
 from jaxcast.distributions.shapes import at_levels, sample_shape
+from jaxcast.distributions.tail_functions import lower_beta
 from jaxcast.pytrees import FrozenPytree
 
 
@@ -53,15 +54,15 @@ class NegativeBinomial(Likelihood, FrozenPytree):
     def log_prob(self, y: Shaped[ArrayLike, "..."]) -> Float[Array, "..."]:
         y, rate, dispersion = jnp.broadcast_arrays(*map(jnp.asarray, (y, self.rate, self.dispersion)))
         counted, size, spread = jnp.where(y > 0, y, 1), 1 / dispersion, 1 + dispersion * rate
-        # Both parts compare with what is expected of all y + r trials: r times 1 + first, and y times 1 + second.
-        first = dispersion * (counted - rate) / spread
-        second = (rate - counted) / (spread * counted)
+        # Both parts are compared with what is expected of all y + r trials.
+        first = dispersion * (counted - rate) / spread, (1 + dispersion * counted) / spread
+        second = (rate - counted) / (spread * counted), (1 / counted + dispersion) * rate / spread
         found = (
             stirling_error(size + counted)
             - stirling_error(size)
             - stirling_error(counted)
-            - half_deviance(size, first)
-            - half_deviance(counted, second)
+            - half_deviance(size, *first)
+            - half_deviance(counted, *second)
             - 0.5 * (jnp.log(counted) + jnp.log1p(dispersion * counted))
             - HALF_LOG_2PI
         )
@@ -92,6 +93,6 @@ class NegativeBinomial(Likelihood, FrozenPytree):
 
 
 def _cdf(y: Array, rate: Array, dispersion: Array) -> Array:
-    share = 1 / (1 + dispersion * rate)
-    found = jax.scipy.special.betainc(1 / dispersion, jnp.maximum(jnp.floor(y), 0) + 1, share)
+    count, share = jnp.maximum(jnp.floor(y), 0) + 1, 1 / (1 + dispersion * rate)
+    found = lower_beta(1 / dispersion, count, share, dispersion * rate * share, (count - rate) * share)
     return jnp.where(y < 0, 0, found)

@@ -11,6 +11,7 @@ from jaxcast.distributions.abstract import Likelihood
 from jaxcast.distributions.counts import normal_guess, smallest_count
 from jaxcast.distributions.gamma_functions import HALF_LOG_2PI, half_deviance, stirling_error
 from jaxcast.distributions.shapes import at_levels, sample_shape
+from jaxcast.distributions.tail_functions import upper_gamma
 from jaxcast.pytrees import FrozenPytree
 
 LARGEST_DRAWN = 1e8
@@ -44,7 +45,7 @@ class Poisson(Likelihood, FrozenPytree):
     def log_prob(self, y: Shaped[ArrayLike, "..."]) -> Float[Array, "..."]:
         y, rate = jnp.broadcast_arrays(jnp.asarray(y), jnp.asarray(self.rate))
         counted = jnp.where(y > 0, y, 1)
-        deviance = half_deviance(counted, (rate - counted) / counted)
+        deviance = half_deviance(counted, (rate - counted) / counted, rate / counted)
         found = -deviance - stirling_error(counted) - 0.5 * jnp.log(counted) - HALF_LOG_2PI
         return jnp.where(y > 0, found, jnp.where(y == 0, -rate, -jnp.inf))
 
@@ -79,5 +80,5 @@ def draw_counts(key: Array, rate: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _cdf(y: Array, rate: Array) -> Array:
-    found = jax.scipy.special.gammaincc(jnp.maximum(jnp.floor(y), 0) + 1, rate)
+    found = upper_gamma(jnp.maximum(jnp.floor(y), 0) + 1, rate)
     return jnp.where(y < 0, 0, found)

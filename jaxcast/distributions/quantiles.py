@@ -89,7 +89,7 @@ class Quantiles(Distribution, FrozenPytree):
         inside = levels[0] + (jnp.diff(levels) * shares).sum(-1)
         first, last = values[..., 0], values[..., -1]
         left = levels[0] * jnp.exp(jnp.minimum(y - first, 0) / _positive(below))
-        right = 1 - (1 - levels[-1]) * jnp.exp(jnp.minimum(last - y, 0) / _positive(above))
+        right = 1 - (1 - levels[-1]) * jnp.where(above > 0, jnp.exp(jnp.minimum(last - y, 0) / _positive(above)), 0)
         return jnp.where(y < first, left, jnp.where(y >= last, right, inside))
 
     @checked

@@ -11,6 +11,7 @@ from jaxcast.arguments import checked
 from jaxcast.distributions.abstract import Likelihood
 from jaxcast.distributions.gamma_functions import log_gamma_half_step
 from jaxcast.distributions.shapes import at_levels, sample_shape
+from jaxcast.distributions.tail_functions import upper_student
 from jaxcast.pytrees import FrozenPytree
 
 NUM_NEWTON_STEPS = 5
@@ -55,7 +56,7 @@ class StudentT(Likelihood, FrozenPytree):
     @checked
     def cdf(self, y: Shaped[ArrayLike, "..."]) -> Float[Array, "..."]:
         z = (jnp.asarray(y) - self.loc) / self.scale
-        upper = _upper_tail(jnp.abs(z), jnp.asarray(self.df, z.dtype))
+        upper = upper_student(jnp.abs(z), jnp.asarray(self.df, z.dtype))
         return jnp.where(z > 0, 1 - upper, upper)
 
     @checked
@@ -79,15 +80,10 @@ def _log_density(z: Array, df: Array) -> Array:
     return log_gamma_half_step(df / 2) - 0.5 * math.log(2 * math.pi) - (df + 1) / 2 * jnp.log1p(z**2 / df)
 
 
-def _upper_tail(z: Array, df: Array) -> Array:
-    """Returns P(T > z) for z >= 0."""
-    found: Array = 0.5 * jax.scipy.special.betainc(df / 2, jnp.asarray(0.5, z.dtype), df / (df + z**2))
-    return found
-
-
 def _of_upper_tail(share: Array, df: Array) -> Array:
     """Returns the z >= 0 with P(T > z) = share, for shares up to 1/2."""
-    factor = jnp.sqrt(jnp.maximum(df - 5 / 6, 0.1)) / jnp.maximum(df - 2 / 3 + 1 / (10 * df), 0.1)
+    many = jnp.maximum(df, 1)
+    factor = jnp.sqrt(many - 5 / 6) / (many - 2 / 3 + 1 / (10 * many)) * jnp.sqrt(many / df)
 
     def value(score: Array) -> Array:
         return jnp.sqrt(df * jnp.expm1((score * factor) ** 2))
@@ -95,12 +91,13 @@ def _of_upper_tail(share: Array, df: Array) -> Array:
     def step(score: Array, _: None) -> tuple[Array, None]:
         # A normal score z stands for t, so that Newton's method on ln P(T > t) starts close and never overshoots far.
         t, slope = jax.jvp(value, (score,), (jnp.ones_like(score),))
-        upper = _upper_tail(t, df)
+        upper = upper_student(t, df)
         change = (jnp.log(upper) - jnp.log(share)) * upper / (jnp.exp(_log_density(t, df)) * slope)
         return jnp.maximum(score + change, score / 8), None
 
     start = jnp.broadcast_to(-jax.scipy.special.ndtri(share), jnp.broadcast_shapes(share.shape, df.shape))
-    is_middle = start < 1e-6
+    # Near the median the distribution function is linear, to rounding.
+    is_middle = start < jnp.finfo(start.dtype).eps ** 0.4
     score, _ = jax.lax.scan(step, jnp.where(is_middle, 1.0, start), length=NUM_NEWTON_STEPS)
     near = start * jnp.exp(-_log_density(jnp.zeros_like(df), df)) / math.sqrt(2 * math.pi)
     return jnp.where(is_middle, near, value(score))
