@@ -114,18 +114,36 @@ def permutation_importance(
     inputs = _inputs(windows, kinds, lags, series, covariates)
     if not inputs:
         raise InputError(f"there is no input of the kinds {shown(', '.join(kinds))} to permute; ask for others")
-    loss = _loss(forecaster, windows, scale)
-    without = loss(windows)
+    return measured(inputs, _loss(forecaster, windows, scale), windows, num_repeats, size, seed)
+
+
+def measured(
+    inputs: Sequence[tuple[str, str, Callable[[Any, Any], Any]]],
+    loss: Callable[[Any], float],
+    windows: Any,
+    num_repeats: int,
+    block_size: int,
+    seed: int,
+) -> Importance:
+    """Permutes each input, the same way for all.
+
+    Args:
+        inputs: kind and name of each, and (windows, order) -> windows with the input in that order.
+        loss: of windows.
+        windows: of which the first array has an axis of samples in front.
+        num_repeats: permutations of each input.
+        block_size: consecutive windows that stay together.
+        seed: of the permutations.
+
+    Returns:
+        The importance of each input.
+    """
     rng = np.random.default_rng(seed)
-    orders = [_order(rng, count, size) for _ in range(num_repeats)]
+    orders = [_order(rng, len(windows[0]), block_size) for _ in range(num_repeats)]
+    without = loss(windows)
     losses = np.asarray([[loss(change(windows, order)) for order in orders] for _, _, change in inputs])
-    return Importance(
-        tuple(kind for kind, _, _ in inputs),
-        tuple(name for _, name, _ in inputs),
-        losses.mean(1) - without,
-        losses.std(1),
-        without,
-    )
+    kinds, names = [kind for kind, _, _ in inputs], [name for _, name, _ in inputs]
+    return Importance(tuple(kinds), tuple(names), losses.mean(1) - without, losses.std(1), without)
 
 
 Change = Callable[[SeriesWindows, Any], SeriesWindows]
