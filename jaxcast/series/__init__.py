@@ -74,7 +74,7 @@ from jaxcast.series.od.geml import GEML as GEML
 from jaxcast.series.od.geml import FlowLoss as FlowLoss
 from jaxcast.series.od.mrstn import MRSTN as MRSTN
 from jaxcast.series.od.od_ced import ODCED as ODCED
-from jaxcast.series.panel_importance import panel_importance as panel_importance
+from jaxcast.series.network_importance import panel_importance as panel_importance
 from jaxcast.series.panel_models.fit import PanelFit as PanelFit
 from jaxcast.series.panel_models.fit import fit_panel_network as fit_panel_network
 from jaxcast.series.panel_models.model import PanelForecast as PanelForecast
