@@ -62,6 +62,7 @@ from jaxcast.series.input_importance import series_importance as series_importan
 from jaxcast.series.methods import TrainableForecaster as TrainableForecaster
 from jaxcast.series.model import SeriesForecast as SeriesForecast
 from jaxcast.series.model import SeriesModel as SeriesModel
+from jaxcast.series.network_importance import panel_importance as panel_importance
 from jaxcast.series.od.coarsening import coarsen_zones as coarsen_zones
 from jaxcast.series.od.coarsening import merge_flows as merge_flows
 from jaxcast.series.od.cstn import CSTN as CSTN
@@ -74,7 +75,6 @@ from jaxcast.series.od.geml import GEML as GEML
 from jaxcast.series.od.geml import FlowLoss as FlowLoss
 from jaxcast.series.od.mrstn import MRSTN as MRSTN
 from jaxcast.series.od.od_ced import ODCED as ODCED
-from jaxcast.series.network_importance import panel_importance as panel_importance
 from jaxcast.series.panel_models.fit import PanelFit as PanelFit
 from jaxcast.series.panel_models.fit import fit_panel_network as fit_panel_network
 from jaxcast.series.panel_models.model import PanelForecast as PanelForecast

@@ -12,6 +12,7 @@ from jaxcast.series.panels.windows import PanelWindows
 from jaxcast.series.probabilistic_networks.tft import TFT, VariableNames
 from jaxcast.types import Info
 
+
 class WeightSpread(NamedTuple):
     """Weights, averaged over windows and steps, and how much they differ.
 
@@ -53,7 +54,9 @@ class AttentionByLag(NamedTuple):
 
 
 @checked
-def variable_importance(network: TFT, windows: PanelWindows, *, names: VariableNames | None = None) -> VariableImportance:
+def variable_importance(
+    network: TFT, windows: PanelWindows, *, names: VariableNames | None = None
+) -> VariableImportance:
     """Returns how much each variable weighs in the forecasts of windows.
 
     Args:
