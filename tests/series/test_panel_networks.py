@@ -157,6 +157,7 @@ def test_training_continues_with_newer_values(fitted):
     assert 0 < moved < 0.03  # at most 16 steps of Adam
 
 
+@pytest.mark.slow
 def test_a_refit_learns_from_what_was_held_out_and_keeps_the_calibration(fitted):
     panel = random_panel()
     options = {"num_epochs": 4, "num_batches": 4, "seasons": [5], "embed_series": True, "seeds": (0, 7)}
@@ -166,25 +167,27 @@ def test_a_refit_learns_from_what_was_held_out_and_keeps_the_calibration(fitted)
         assert (first.network.kernel[...] != second.network.kernel[...]).any()
 
 
-def test_the_loss_in_parts_is_that_of_all_windows(fitted):
+@jax.jit
+def loss_of(network, windows):
+    return PanelLoss(7)(network, windows)
+
+
+def test_the_loss_in_parts_is_that_of_all_windows_by_their_weights(fitted):
     model = fitted.model
     panel = model.arranged(random_panel(num=7, first=300))
     windows = model.windows(panel, np.arange(7), panel.newest - np.arange(7) % 4)
-    windows = jax.tree.map(jnp.asarray, windows)
-    whole, parts = (PanelLoss(size)(model.network, windows) for size in (7, 3))
     assert 0 < windows.weights.mean() < 1
+    whole = loss_of(model.network, windows)
+    parts = jax.jit(PanelLoss(3))(model.network, windows)
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
-
-
-def test_held_out_windows_count_by_the_scale_of_their_series(fitted):
-    model = fitted.model
-    panel = model.arranged(random_panel(num=3, first=300))
-    windows = model.windows(panel, np.arange(3), panel.newest - NUM_LEADS)
-    by_scale = PanelLoss(9)(model.network, jax.tree.map(jnp.asarray, weighted(windows, np.asarray([1.0, 2.0, 3.0]))))
+    scales = np.arange(1.0, 8.0)
+    by_scale = loss_of(model.network, weighted(windows, scales))
     single = [
-        PanelLoss(9)(model.network, jax.tree.map(lambda a, k=k: jnp.asarray(a[k : k + 1]), windows)) for k in range(3)
+        loss_of(model.network, windows._replace(weights=windows.weights * (np.arange(7) == k)[:, None]))
+        for k in range(7)
     ]
-    np.testing.assert_allclose(by_scale, np.average(single, weights=[1, 2, 3]), rtol=1e-5)
+    counts = windows.weights.sum(1)
+    np.testing.assert_allclose(by_scale, np.average(single, weights=scales * counts), rtol=1e-5)
 
 
 def test_shifts_are_the_quantiles_of_errors_over_spreads():
