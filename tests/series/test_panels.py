@@ -264,6 +264,12 @@ def test_an_archive_of_m4_is_read_with_and_without_its_test_values(tmp_path):
     np.testing.assert_array_equal(whole.without_last(2).lengths, panel.lengths)
 
 
+def test_an_unknown_category_is_number_0():
+    panel = series_panel([np.ones(3)] * 3, categories={"kind": ["b", "", "a"]})
+    assert panel.categories[:, 0].tolist() == [2, 0, 1]
+    assert panel.cardinalities == (2,)
+
+
 def test_steps_may_be_numbers_instead_of_dates(tmp_path):
     (tmp_path / "steps.csv").write_text("ds,unique_id,y\n3,a,1\n4,a,2\n6,a,3\n5,b,4\n")
     panel = read_panel(tmp_path / "steps.csv")
@@ -290,6 +296,7 @@ BAD = {
         lambda: series_panel([np.ones(3)] * 2, categories={"kind": ["a"]}),
         "expected one text of the category",
     ),
+    "no category": (lambda: series_panel([np.ones(3)], categories={"kind": [""]}), "expected one text of the category"),
     "season": (
         lambda: panel_windows(series_panel([np.ones(3)]), history_size=2, num_leads=1, time_features=["hour_of_day"]),
         "needs dates",

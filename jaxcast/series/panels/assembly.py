@@ -55,8 +55,8 @@ class Numbered(NamedTuple):
     """Texts as numbers from 1 on.
 
     Args:
-        values: the different texts, in the order of the alphabet.
-        numbers: of each text, from 1 on.
+        values: the different texts, in the order of the alphabet, but for the empty one.
+        numbers: of each text, from 1 on; 0 for an empty one.
     """
 
     values: tuple[str, ...]
@@ -67,13 +67,13 @@ def numbered(texts: Sequence[str]) -> Numbered:
     """Numbers texts from 1 on.
 
     Args:
-        texts: any, repeated or not.
+        texts: any, repeated or not; empty where one is not known.
 
     Returns:
         The different texts, and the number of each.
     """
-    values = tuple(sorted(set(texts)))
-    number = {value: n + 1 for n, value in enumerate(values)}
+    values = tuple(sorted({*texts} - {""}))
+    number = {"": 0} | {value: n + 1 for n, value in enumerate(values)}
     return Numbered(values, np.asarray([number[text] for text in texts], int))
 
 

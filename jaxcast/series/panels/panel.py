@@ -31,7 +31,8 @@ class SeriesPanel(NamedTuple):
         past_covariates: known up to a row.
         future_covariates: known of later rows too.
         static_covariates: numbers that each series has once.
-        categories: number of each category of a series, from 1 on, in the order of its values.
+        categories: number of each category of a series, from 1 on, in the order of its values; 0
+            where it is not known.
         calendar: of the rows; None without dates.
         covariates: the names of the covariates.
         category_names: the names of the categories.
@@ -149,7 +150,7 @@ def series_panel(
         future_covariates: of each series, known of later rows too, which may come after its last
             value; with dates, one for each.
         static_covariates: numbers that each series has once.
-        categories: by name, one text for each series.
+        categories: by name, one text for each series, empty where it is not known.
         covariates: the names of the covariates; by default "past 1", "future 1", "static 1" and so
             on.
         business_days: whether daily dates leave weekends out; by default where none of them is on
@@ -270,8 +271,8 @@ def panel_of_blocks(
     if len(set(names)) < len(names):
         raise InputError(f"expected a different name for each series, got {shown(names)}")
     for what, given in ((f"the category {name!r}", one) for name, one in texts.items()):
-        if len(given) != len(names):
-            raise InputError(f"expected one text of {what} for each of {len(names)} series, got {len(given)}")
+        if len(given) != len(names) or not any(given):
+            raise InputError(f"expected one text of {what} for each of {len(names)} series, got {shown(given)}")
     if len(static) != len(names):
         raise InputError(f"expected static covariates of {len(names)} series, got {len(static)}")
 
