@@ -84,7 +84,13 @@ def smallest_count(
     guess = jnp.maximum(jnp.floor(guess), 0)
     # At first the least step that changes the guess.
     width = jnp.maximum(1, jnp.ceil(4 * jnp.finfo(guess.dtype).eps * guess))
-    start = (jnp.zeros((), int), jnp.full_like(guess, -1), jnp.full_like(guess, jnp.inf), guess, width)
+    start: tuple[Array, ...] = (
+        jnp.zeros((), int),
+        jnp.full_like(guess, -1),
+        jnp.full_like(guess, jnp.inf),
+        guess,
+        width,
+    )
     found = jax.lax.while_loop(unfinished, step, start)[2]
     return jnp.where(jnp.isfinite(found), found, jnp.nan)
 

@@ -1,5 +1,7 @@
 """Mixtures of distributions."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Shaped
@@ -79,11 +81,11 @@ class Mixture(Likelihood, FrozenPytree):
         return jnp.take_along_axis(values, number[..., None], -1)[..., 0]
 
 
-def _bisected(cdf: object, levels: Array, low: Array, high: Array) -> Array:
+def _bisected(cdf: Callable[[Array], Array], levels: Array, low: Array, high: Array) -> Array:
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
         number, low, high = state
         middle = low + (high - low) / 2
-        reached = cdf(middle) >= levels  # type: ignore[operator]
+        reached = cdf(middle) >= levels
         return number + 1, jnp.where(reached, low, middle), jnp.where(reached, middle, high)
 
     def unfinished(state: tuple[Array, ...]) -> Array:
@@ -91,4 +93,5 @@ def _bisected(cdf: object, levels: Array, low: Array, high: Array) -> Array:
         middle = low + (high - low) / 2
         return (number < MOST_STEPS) & ((middle > low) & (middle < high)).any()
 
-    return jax.lax.while_loop(unfinished, step, (jnp.zeros((), int), low, high))[2]
+    start: tuple[Array, ...] = (jnp.zeros((), int), low, high)
+    return jax.lax.while_loop(unfinished, step, start)[2]

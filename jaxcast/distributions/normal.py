@@ -59,4 +59,4 @@ class Normal(Likelihood, FrozenPytree):
     def sample(self, key: Key[Array, ""], num_samples: int = 1) -> Float[Array, " sample *batch"]:
         dtype: Any = jnp.result_type(self.loc, self.scale, jnp.float32)
         shape = sample_shape((num_samples,), self.loc, self.scale)
-        return self.loc + self.scale * jax.random.normal(key, shape, dtype)
+        return jnp.asarray(self.loc) + self.scale * jax.random.normal(key, shape, dtype)

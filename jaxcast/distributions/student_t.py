@@ -73,7 +73,7 @@ class StudentT(Likelihood, FrozenPytree):
         )
         # 1 - u lies in (0, 1], so that its logarithm is finite.
         power = jnp.expm1(-2 / jnp.asarray(self.df, dtype) * jnp.log1p(-radius))
-        return self.loc + self.scale * jnp.sqrt(self.df * power) * jnp.cos(2 * math.pi * angle)
+        return jnp.asarray(self.loc) + self.scale * jnp.sqrt(self.df * power) * jnp.cos(2 * math.pi * angle)
 
 
 def _log_density(z: Array, df: Array) -> Array:

@@ -217,7 +217,7 @@ def _distance_to_normal(difference: Array, scale: ArrayLike) -> Array:
     """Returns the expected absolute value of a normal variable of this mean and deviation."""
     z = difference / scale
     standard = Normal(0.0, 1.0)
-    return scale * (z * (2 * standard.cdf(z) - 1) + 2 * jnp.exp(standard.log_prob(z)))
+    return jnp.asarray(scale) * (z * (2 * standard.cdf(z) - 1) + 2 * jnp.exp(standard.log_prob(z)))
 
 
 @checked

@@ -10,9 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
-from jaxcast.numerics.levels import check_levels as check_levels
-from jaxcast.numerics.levels import middle_of as middle_of
-from jaxcast.numerics.levels import pinball_of as pinball_of
+from jaxcast.numerics.levels import pinball_of
 from jaxcast.tracing import is_traced
 
 Scale = Literal["natural", "log"]

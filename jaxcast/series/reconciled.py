@@ -13,7 +13,7 @@ from jaxcast.hierarchy.paths import NUM_PATHS, reconcile_quantiles
 from jaxcast.hierarchy.reconciliation import METHODS, Method, fit_reconciliation
 from jaxcast.hierarchy.structure import Hierarchy
 from jaxcast.io.dates import parse_date
-from jaxcast.scores.quantiles import middle_of
+from jaxcast.numerics.levels import middle_of
 from jaxcast.series.model import SeriesForecast, SeriesModel
 from jaxcast.series.problem import within
 from jaxcast.series.tables import SeriesTable

@@ -1,6 +1,5 @@
 """The base of trained forecasters of several series."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -21,16 +20,14 @@ from jaxcast.nn.network import check_bounds, check_settings, filled_in
 from jaxcast.numerics.levels import check_levels, middle_of
 from jaxcast.rollout import Output
 from jaxcast.series.features import (
-    TargetFeatures,
-    check_features,
     check_history,
-    check_targets,
     of_targets,
     target_features_of,
 )
 from jaxcast.series.samples import SeriesWindows, WindowLags, covariates_to_regions
 from jaxcast.series.scaling import LEVELS, Level, Scaling, common_scale, filled, series_scale
 from jaxcast.series.window_forecaster import WindowForecaster, WindowSignature
+from jaxcast.series.window_sizes import samples_like
 from jaxcast.series.window_steps import at_lags
 from jaxcast.tracing import is_traced
 from jaxcast.types import Info
@@ -231,7 +228,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         distribution, info = self.distribution(history, covariates, lags=lags, truth=truth, key=key)
         if not self.levels:
             return Output(distribution.mean, info)
-        quantiles = distribution.quantiles(self.levels)
+        quantiles = distribution.quantiles(jnp.asarray(self.levels))
         return Output(quantiles[..., middle_of(self.levels)], info | {"quantiles": quantiles})
 
     def distribution(
@@ -366,7 +363,7 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         """
         check_bounds(config, arrays)
         own = dict(config)
-        samples = _samples_of(own)
+        samples = samples_like(own)
         if num_graphs := own.pop("num_graphs", None):
             own["graphs"] = np.ones((num_graphs, config["num_regions"], config["num_regions"]))
         if sizes := own.pop("num_levels", None):
@@ -376,26 +373,3 @@ class WindowNetwork(WindowForecaster, Checked, nnx.Module):
         check_settings(like.config, config)
         filled: N = filled_in(like, arrays)
         return filled
-
-
-def _samples_of(config: dict[str, Any]) -> SeriesWindows:
-    """Takes the sizes of training samples out of a config; arrays hold their true scale."""
-    regions, leads, size = (config.pop(name) for name in ("num_regions", "num_leads", "num_covariates"))
-    features, numbers = config.pop("num_features"), tuple(config.pop("target_features"))
-    lags = tuple(config.pop("lags", (0,)))
-    check_features(numbers)
-    series: tuple[int, ...] = (regions,)
-    if numbers:
-        check_targets(numbers, features)
-        series = (regions, features)
-    values = jnp.arange(2.0 * math.prod(series)).reshape(2, 1, *series)
-    targets = jnp.ones((2, leads, regions, *[len(numbers)] * bool(numbers)))
-    return SeriesWindows(
-        jnp.broadcast_to(values, (2, len(lags), *series)),
-        targets,
-        targets,
-        jnp.ones((2, leads), int),
-        jnp.ones((2, size)) if size else None,
-        TargetFeatures(numbers) if numbers else None,
-        WindowLags(lags),
-    )

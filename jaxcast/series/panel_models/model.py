@@ -19,8 +19,8 @@ from jaxcast.checks import (
     check_whole,
 )
 from jaxcast.errors import InputError, shown
+from jaxcast.numerics.levels import middle_of
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.scores.quantiles import middle_of
 from jaxcast.series.panel_models.preparation import standardised, with_categories
 from jaxcast.series.panel_models.recalibration import moved_paths, recalibrated
 from jaxcast.series.panels.cutting import gathered, num_time_features

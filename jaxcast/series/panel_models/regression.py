@@ -10,8 +10,8 @@ from jaxtyping import Float
 from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_floats, check_number, check_positive, check_texts, check_whole
 from jaxcast.errors import InputError, shown
+from jaxcast.numerics.levels import check_levels, middle_of
 from jaxcast.pytrees import FrozenPytree, static
-from jaxcast.scores.quantiles import check_levels, middle_of
 from jaxcast.series.panel_models.aligned import (
     LONGEST_SHARE,
     AlignedSeries,
