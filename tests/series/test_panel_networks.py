@@ -141,6 +141,21 @@ def test_a_saved_model_forecasts_the_same_bits(fitted, tmp_path):
     np.testing.assert_array_equal(loaded.forecast(panel).quantiles, fitted.model.forecast(panel).quantiles)
 
 
+def test_forecasts_have_the_dates_that_follow_the_newest_value_of_each_series():
+    hours = np.arange("2024-01-01T00", "2024-01-02T00", dtype="datetime64[h]")
+    panel = series_panel([np.ones(24), np.ones(5)], dates=[hours, hours[10:15]])
+    network = Line(jaxcast.series.PanelSizes(4, 2, num_known=1), key=jax.random.key(0))
+    model = jaxcast.series.PanelModel(
+        network, jnp.zeros((2, 11)), jnp.zeros(0), jnp.ones(0), time_features=("hour_of_day",), step="1 hour"
+    )
+    dates = model.forecast(panel).dates.astype("datetime64[h]")
+    np.testing.assert_array_equal(dates, hours[[23, 14]][:, None] + np.arange(1, 3))
+    with pytest.raises(jaxcast.InputError, match="the panel has no dates, the model learned from a date every 1 hour"):
+        model.forecast(series_panel([np.ones(5)]))
+    with pytest.raises(jaxcast.InputError, match="expected newest as a list of whole numbers"):
+        model.forecast(panel, newest=[2.5, 3.0])
+
+
 def test_training_continues_with_newer_values(fitted):
     again = fit_panel_network(
         random_panel(seed=3),

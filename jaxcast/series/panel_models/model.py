@@ -23,7 +23,7 @@ from jaxcast.numerics.levels import middle_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.series.panel_models.preparation import standardised, with_categories
 from jaxcast.series.panel_models.recalibration import moved_paths, recalibrated
-from jaxcast.series.panels.cutting import gathered, num_time_features
+from jaxcast.series.panels.cutting import gathered, num_time_features, whole_numbers
 from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.time_features import AGE, check_time_features
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
@@ -177,7 +177,7 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
         check_whole("num_paths", num_paths, least=0)
         check_whole("batch_size", batch_size)
         panel = self.arranged(panel, what)
-        newest = panel.newest if newest is None else np.asarray(newest)
+        newest = panel.newest if newest is None else whole_numbers("newest", newest)
         self._check_seen(panel, newest, what)
         parts: list[tuple[Any, ...]] = []
         for number, own in enumerate(_batches(len(panel.names), batch_size)):

@@ -66,13 +66,13 @@ def panel_windows(
     """
     for name, size in (("history_size", history_size), ("num_leads", num_leads), ("stride", stride)):
         check_whole(name, size)
-    own = np.arange(len(panel.names)) if series is None else _whole("series", series)
+    own = np.arange(len(panel.names)) if series is None else whole_numbers("series", series)
     if ((own < 0) | (own >= len(panel.names))).any():
         raise InputError(f"expected numbers of series from 0 to {len(panel.names) - 1}, got {shown(own)}")
     if newest is None:
         own, newest = _every(panel.lengths[own], own, num_leads, stride)
     else:
-        newest = _whole("newest", newest)
+        newest = whole_numbers("newest", newest)
     if newest.shape != own.shape:
         raise InputError(f"expected newest steps of {len(own)} windows, got shape {newest.shape}")
     bad = (newest < 0) | (newest >= panel.lengths[own])
@@ -88,7 +88,19 @@ def panel_windows(
     )
 
 
-def _whole(name: str, numbers: Any) -> np.ndarray:
+def whole_numbers(name: str, numbers: Any) -> Int[np.ndarray, " window"]:
+    """Reads whole numbers, one for each window or series.
+
+    Args:
+        name: of the numbers, for a message.
+        numbers: what was given.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InputError: for fractions, and other shapes than a list.
+    """
     array = np.asarray(numbers)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InputError(f"expected {name} as a list of whole numbers, got {shown(numbers)}")
