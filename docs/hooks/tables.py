@@ -11,6 +11,7 @@ from sources import ROOT
 sys.path.insert(0, str(ROOT))
 
 from experiments import summary
+from experiments.causal import page as causal_page
 from experiments.graphs import page as graphs_page
 from experiments.hub.__main__ import geometric_mean, pooled_coverage
 from experiments.hub.setup import LABELS
@@ -165,4 +166,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "japan_od": lambda: od_page.table("japan_od"),
     "nyc_taxi_od": lambda: od_page.table("nyc_taxi_od"),
     "graphs": graphs,
+    "causal_coverage": causal_page.coverage,
+    "causal_estimates": causal_page.estimates,
 }

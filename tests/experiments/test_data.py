@@ -14,6 +14,7 @@ SETS = {
     "regions": "ili_us_regions",
     "traffic": "los_loop",
     "od": "nyc_taxi_od",
+    "causal": "dml_oracles",
     "chaos_zoo": "dysts",
     "language": "tiny_shakespeare",
 }

@@ -1,0 +1,93 @@
+"""The tables of experiments/causal/README.md, from the committed results.
+
+`python -m experiments.causal.page` brings them up to date.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- {}, made by python -m experiments.causal.page -->", "<!-- end of {} -->"
+LEFT, RIGHT = "---", "---:"
+
+
+def load(part: str) -> list[dict[str, Any]]:
+    """Returns the rows of a part; none before its run.
+
+    Args:
+        part: of the experiment.
+    """
+    file = HERE / f"results-{part}.json"
+    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
+    return rows
+
+
+def markdown(head: tuple[str, ...], lines: list[tuple[str, ...]], num_texts: int) -> str:
+    """Returns a table.
+
+    Args:
+        head: names of the columns.
+        lines: cells.
+        num_texts: columns of text, which come first.
+    """
+    rule = (*[LEFT] * num_texts, *[RIGHT] * (len(head) - num_texts))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+
+
+def coverage() -> str:
+    """Returns the table of simulated data with a known effect."""
+    head = ("data", "method", "true effect", "mean estimate", "its deviation", "standard error", "covered by 95 %")
+    rows = [row for row in load("oracles") if "truth" in row]
+    lines = [
+        (
+            row["data"],
+            row["method"],
+            f"{row['truth']:g}",
+            f"{row['mean']:.3f}",
+            f"{row.get('deviation', row.get('rmse')):.3f}",
+            f"{row['standard_error']:.3f}",
+            f"{100 * row['coverage']:.1f} %",
+        )
+        for row in rows
+    ]
+    return markdown(head, lines, 2)
+
+
+def estimates() -> str:
+    """Returns the table of 401(k) and the bonus."""
+    head = ("data", "method", "effect (standard error)", "95 % interval", "single seeds of folds", "R2 of Y, D")
+    rows = [row for row in load("oracles") if "truth" not in row]
+    return markdown(head, [_estimate(row) for row in rows], 2)
+
+
+def _estimate(row: dict[str, Any]) -> tuple[str, ...]:
+    form = ",.0f" if row["unit"] == "USD" else ".4f"
+    error = f"{row['standard_error']:{form}}"
+    if row["effect"] is None:
+        low, high = (f"{value:{form}}" for value in row["published"])
+        return (row["data"], f"**{row['method']}**", f"**{low} to {high} ({error})**", "", "", "")
+    interval = f"{row['low']:{form}} to {row['high']:{form}}"
+    seeds = row["effect_per_seed"]
+    spread = f"{min(seeds):{form}} to {max(seeds):{form}}" if len(seeds) > 1 else ""
+    known = row["outcome_r2"] is not None
+    shares = f"{row['outcome_r2']:.3f}, {row['treatment_r2']:.3f}" if known else ""
+    return (row["data"], row["method"], f"{row['effect']:{form}} ({error})", interval, spread, shares)
+
+
+TABLES = {"coverage": coverage, "estimates": estimates}
+
+
+def main() -> None:
+    """Replaces what stands between the marks of README.md."""
+    page = HERE / "README.md"
+    text = page.read_text()
+    for name, table in TABLES.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{table()}\n\n{end}{rest.partition(end)[2]}"
+    page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
