@@ -215,6 +215,20 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         quantiles = distribution.quantiles(jnp.asarray(self.levels))
         return Output(quantiles[..., middle_of(self.levels)], info | {"quantiles": quantiles})
 
+    def of_paths(self, paths: Float[Array, "path *batch lead"]) -> Output:
+        """Returns the quantiles of sampled paths, of each lead.
+
+        Args:
+            paths: in the units of the data.
+
+        Returns:
+            The level nearest to 0.5, (*batch, lead); `info["quantiles"]` is (*batch, lead, level).
+        """
+        method = "nearest" if self.head.is_count else "linear"
+        quantiles = jnp.quantile(paths, jnp.asarray(self.levels, paths.dtype), axis=0, method=method)
+        quantiles = jnp.moveaxis(quantiles, 0, -1)
+        return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
+
     def _embedded(self, categories: Array) -> Array:
         if not self.embeddings:
             return jnp.zeros((*categories.shape[:-1], 0), self.dtype)

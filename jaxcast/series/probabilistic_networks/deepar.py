@@ -14,7 +14,6 @@ from jaxcast.checks import check_number, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.nn.stack import Stack
-from jaxcast.numerics.levels import middle_of
 from jaxcast.rollout import Output
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs, PanelNetwork
@@ -139,11 +138,7 @@ class DeepAR(PanelNetwork, name="deepar"):
         Returns:
             The level nearest to 0.5, (*batch, lead); `info["quantiles"]` is (*batch, lead, level).
         """
-        paths = self.paths(windows, self.num_paths, jax.random.key(0) if key is None else key)
-        method = "nearest" if self.head.is_count else "linear"
-        quantiles = jnp.quantile(paths, jnp.asarray(self.levels, paths.dtype), axis=0, method=method)
-        quantiles = jnp.moveaxis(quantiles, 0, -1)
-        return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
+        return self.of_paths(self.paths(windows, self.num_paths, jax.random.key(0) if key is None else key))
 
     def loss(self, windows: PanelWindows, key: Any = None) -> Float[Array, ""]:
         """Computes the mean loss of all known values, each given the true ones before it.
