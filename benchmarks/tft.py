@@ -15,7 +15,7 @@ import jaxcast
 from benchmarks import frame
 
 BATCH_SIZE, HISTORY_SIZE, NUM_LEADS, NUM_KNOWN = 64, 168, 24, 5
-SIZES = {"hidden_size": 40, "num_heads": 4, "dropout": 0.1}
+SIZES: dict[str, Any] = {"hidden_size": 40, "num_heads": 4, "dropout": 0.1}
 LEVELS = (0.1, 0.5, 0.9)
 OPTIMIZER = jaxcast.training.make_optimizer(1e-3, clip_norm=1.0)
 

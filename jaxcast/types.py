@@ -22,7 +22,11 @@ class Info(TypedDict, total=False):
         component_weights: shares that differ between the components of the state.
         head_weights: shares of each attention head.
         time_weights: attention to each step of the history.
-        attention: attention of each region's newest step to those of its history.
+        attention: attention of each region's newest step to those of its history, or of each lead
+            to the steps up to its own.
+        static_weights: share of each variable that a series has once.
+        past_weights: share of each variable, at each step of the history.
+        future_weights: share of each variable that is known in advance, at each lead.
         graph: weight with which each region listens to each other, as a network has learned it.
         graphs: the graphs that a network was given.
         gates: shares that gates let through.
@@ -49,6 +53,9 @@ class Info(TypedDict, total=False):
     head_weights: Float[Array, "*batch head model"]
     time_weights: Float[Array, "*batch region time"]
     attention: Float[Array, "*batch region step"]
+    static_weights: Float[Array, "*batch variable"]
+    past_weights: Float[Array, "*batch time variable"]
+    future_weights: Float[Array, "*batch lead variable"]
     graph: Float[Array, "*batch region region"]
     graphs: Float[Array, "graph region region"]
     gates: Float[Array, "*batch number"]

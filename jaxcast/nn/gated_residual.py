@@ -48,6 +48,11 @@ class StackedLinear(nnx.Module):
         bias = jax.random.uniform(of_bias, (*stack, 1, output_size), dtype, -bound, bound) if use_bias else None
         self.bias = None if bias is None else nnx.Param(bias)
 
+    @property
+    def offset(self) -> Array:
+        """The bias, zero without one."""
+        return jnp.zeros((), self.kernel.dtype) if self.bias is None else self.bias[...]
+
     def __call__(self, xs: Float[Array, "*batch input_size"]) -> Float[Array, "*batch output_size"]:
         """Applies each layer to its inputs.
 
@@ -57,7 +62,7 @@ class StackedLinear(nnx.Module):
         kernel = self.kernel[...]
         # All batch axes as one: the gradient of the weights is then one product.
         rows = xs if kernel.ndim > 2 else xs.reshape(-1, xs.shape[-1])
-        outputs = rows @ kernel if self.bias is None else rows @ kernel + self.bias[...]
+        outputs = rows @ kernel + self.offset
         return outputs.reshape(*xs.shape[:-1], outputs.shape[-1])
 
 

@@ -48,10 +48,10 @@ class InterpretableAttention(nnx.Module):
         check_sizes(size=size, num_heads=num_heads)
         if size % num_heads:
             raise InputError(f"num_heads must divide the size {size}, got {num_heads}")
-        own, options = size // num_heads, {"rngs": nnx.Rngs(key), "dtype": dtype, "use_bias": False}
+        own, rngs = size // num_heads, nnx.Rngs(key)
 
         def linear(inputs: int, outputs: int) -> nnx.Linear:
-            return uniform_linear(inputs, outputs, fan_in=inputs, **options)
+            return uniform_linear(inputs, outputs, fan_in=inputs, rngs=rngs, dtype=dtype, use_bias=False)
 
         self.query, self.key, self.value = linear(size, size), linear(size, size), linear(size, own)
         self.out = linear(own, size)

@@ -204,7 +204,7 @@ class VariableSelection(nnx.Module):
             rows = xs.reshape(-1, self.num_variables).T[..., None]
             kernel, bias = vectors.kernel[:, None], vectors.bias[:, None]
             own = self.variables.first
-            sums = rows * (kernel @ own.kernel[...]) + (bias @ own.kernel[...] + own.bias[...])
+            sums = rows * (kernel @ own.kernel[...]) + (bias @ own.kernel[...] + own.offset)
             outputs = self.variables.after_first(sums, rows * kernel + bias, drop, of_variables)
             return self._joined(outputs, weights)
 
@@ -235,10 +235,11 @@ class VariableSelection(nnx.Module):
     def _of_weighting(self, vectors: NumberVectors) -> list[tuple[Array, Array]]:
         """Returns kernel and bias of the first layer and the skip of the weights, for numbers."""
         layers = []
-        for layer in (self.weighting.first, self.weighting.skip):
+        skip: Any = self.weighting.skip  # there is one: the vectors have two components or more
+        for layer in (self.weighting.first, skip):
             kernel = layer.kernel[...].reshape(self.num_variables, self.size, -1)
             of_numbers = jnp.einsum("vd,vdh->vh", vectors.kernel, kernel)
-            layers.append((of_numbers, jnp.einsum("vd,vdh->h", vectors.bias, kernel) + layer.bias[...]))
+            layers.append((of_numbers, jnp.einsum("vd,vdh->h", vectors.bias, kernel) + layer.offset))
         return layers
 
     def _joined(self, vectors: Float[Array, "variable row size"], weights: Array) -> Selection:

@@ -91,9 +91,10 @@ def plot_attention_by_lag(
         The axes.
 
     Example:
-        >>> from jaxcast.plotting import plot_attention_by_lag
+        >>> import jaxcast, numpy as np
         >>> from matplotlib.figure import Figure
-        >>> ax = plot_attention_by_lag(Figure().subplots(), [0, 1, 2], [0.2, 0.5, 0.3], season=2)
+        >>> weights = np.asarray([0.2, 0.5, 0.3])
+        >>> ax = jaxcast.plotting.plot_attention_by_lag(Figure().subplots(), np.arange(3), weights, season=2)
         >>> ax.get_xlabel()
         'steps before the forecast'
     """
