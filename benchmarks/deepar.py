@@ -44,7 +44,8 @@ def random_windows(num: int) -> Any:
     rng = np.random.default_rng(0)
     steps = CONTEXT + LAGS[-1]
     plain = jaxcast.series.PanelWindows.plain(rng.uniform(1, 2, (num, steps)), rng.uniform(1, 2, (num, NUM_LEADS)))
-    windows = plain._replace(known=rng.normal(size=(num, steps + NUM_LEADS, 3)))
+    changed: dict[str, Any] = {"known": rng.normal(size=(num, steps + NUM_LEADS, 3))}
+    windows = plain._replace(**changed)
     return jax.tree.map(lambda a: a if a.dtype.kind == "i" else a.astype("float32"), windows)
 
 

@@ -103,7 +103,8 @@ def deepar_raw(network, windows, n):
         own = [values[t - lag] for lag in network.lags]
         x = np.concatenate([own, [flag], past[min(t - 1, HISTORY - 1)], windows.known[n, t], once])
         hidden, states = stacked(network.layers, x, states)
-        found.append(linear(network.out, hidden))
+        seen = np.concatenate([hidden, x]) if network.skip_inputs else hidden
+        found.append(linear(network.out, seen))
     return np.asarray(found), scale
 
 

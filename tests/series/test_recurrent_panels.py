@@ -52,9 +52,12 @@ def student_t(raw, scale):
     return scipy.stats.t(2 + plain.softplus(raw[:, 2]), scale * raw[:, 0], scale * plain.softplus(raw[:, 1]))
 
 
-@pytest.mark.parametrize(("dtype", "precision"), [(jnp.float64, 1e-12), (jnp.float32, 1e-6)])
-def test_likelihoods_of_deepar_are_those_of_equations_step_by_step(dtype, precision):
-    network = without_dropout(DeepAR, dtype=dtype)
+@pytest.mark.parametrize(
+    ("dtype", "precision", "skip_inputs"),
+    [(jnp.float64, 1e-12, False), (jnp.float64, 1e-12, True), (jnp.float32, 1e-6, False)],
+)
+def test_likelihoods_of_deepar_are_those_of_equations_step_by_step(dtype, precision, skip_inputs):
+    network = without_dropout(DeepAR, dtype=dtype, skip_inputs=skip_inputs)
     context = network.context_size
     of_leads, of_all, num_leads, num_all = 0.0, 0.0, 0.0, 0.0
     for n in range(BATCH):
@@ -92,7 +95,7 @@ def test_quantiles_of_seq2seq_and_mqrnn_are_those_of_equations_step_by_step(dtyp
 
 def test_paths_continue_the_context_value_by_value():
     """Paths whose distributions are points follow the equations; so does the second half of one path."""
-    network = without_dropout(DeepAR, head="normal")
+    network = without_dropout(DeepAR, head="normal", skip_inputs=True)
     bias = network.out.bias[...]
     network.out.kernel[...] = network.out.kernel[...].at[:, 1].set(0)
     network.out.bias[...] = bias.at[1].set(-40.0)  # the spread is 1e-6 of the scale

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_number, check_whole
+from jaxcast.checks import check_flag, check_number, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.nn.stack import Stack
@@ -35,7 +35,7 @@ class DeepAR(PanelNetwork, name="deepar"):
     the value of step t:
 
         h_t = LSTM(h_(t-1); x_(t-1), x_(t-l) for all lags l, covariates of t, the series)
-        x_t ~ head(W h_t + b)
+        x_t ~ head(W h_t + b),    with skip_inputs head(W [h_t; inputs of t] + b)
 
     Values are divided by the scale of the window. Where one is missing, the last known one takes
     its place as an input, a number tells so of x_(t-1), and the likelihood leaves it out. Past
@@ -53,6 +53,8 @@ class DeepAR(PanelNetwork, name="deepar"):
         hidden_size: components of each layer.
         num_layers: stacked LSTM layers.
         dropout: probability with which a component between two layers is set to zero in training.
+        skip_inputs: whether the head sees the inputs of a step, too: a linear autoregression on the
+            lags, to which the layers add.
         num_paths: paths of which quantiles are computed.
         head: the distribution of each step; see `PanelNetwork`.
         levels: quantile levels of the forecasts, rising.
@@ -87,6 +89,7 @@ class DeepAR(PanelNetwork, name="deepar"):
         hidden_size: int = 40,
         num_layers: int = 2,
         dropout: float | int = 0.1,
+        skip_inputs: bool = False,
         num_paths: int = 100,
         head: str = "student_t",
         levels: Sequence[float] = LEVELS,
@@ -102,18 +105,21 @@ class DeepAR(PanelNetwork, name="deepar"):
         self.lags = tuple(sorted({1, *lags}))
         self.context_size = _context_size(context_size, self.lags[-1], sizes.history_size)
         self.hidden_size, self.num_layers, self.num_paths = hidden_size, num_layers, num_paths
-        self.dropout = float(dropout)
+        check_flag("skip_inputs", skip_inputs)
+        self.dropout, self.skip_inputs = float(dropout), skip_inputs
+        input_size = len(self.lags) + 1 + sizes.num_past + sizes.num_known + self.static_size
         self.layers = Stack(
             "lstm",
-            input_size=len(self.lags) + 1 + sizes.num_past + sizes.num_known + self.static_size,
+            input_size=input_size,
             hidden_size=hidden_size,
             num_layers=num_layers,
             dropout=self.dropout,
             dtype=self.dtype,
             key=of_stack,
         )
+        num_seen = hidden_size + input_size * skip_inputs
         self.out = uniform_linear(
-            hidden_size, self.head.num_parameters, fan_in=hidden_size, rngs=nnx.Rngs(of_out), dtype=self.dtype
+            num_seen, self.head.num_parameters, fan_in=num_seen, rngs=nnx.Rngs(of_out), dtype=self.dtype
         )
 
     @property
@@ -125,6 +131,7 @@ class DeepAR(PanelNetwork, name="deepar"):
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
             "dropout": self.dropout,
+            "skip_inputs": self.skip_inputs,
             "num_paths": self.num_paths,
         }
 
@@ -154,7 +161,7 @@ class DeepAR(PanelNetwork, name="deepar"):
         whole = jnp.concatenate([windows.history / scale, jnp.where(is_known, windows.targets / scale, jnp.nan)], -1)
         first = self.sizes.history_size - self.context_size
         steps = self._steps(inputs, self._sequence(whole), first, whole.shape[-1])
-        raw = apply_flat(self.out, self.layers(steps, key=key)[1])
+        raw = self._raw(self.layers(steps, key=key)[1], steps)
         if key is None:
             return self.mean_loss(raw[..., self.context_size :, :], windows.targets, windows.weights, scale)
         context = windows.history[..., first:]
@@ -211,7 +218,7 @@ class DeepAR(PanelNetwork, name="deepar"):
             ]
             x = jnp.concatenate([jnp.stack(reached, -1), x[..., len(own) :]], -1) if own else x
             carry, hidden = self.layers.step(carry, x)
-            values = self.distribution(self.out(hidden), inputs.scale).sample(key, 1)[0]
+            values = self.distribution(self._raw(hidden, x), inputs.scale).sample(key, 1)[0]
             scaled = (values / inputs.scale).astype(before.dtype)
             return (carry, jax.lax.dynamic_update_index_in_dim(before, scaled, lead, 0)), values
 
@@ -219,6 +226,10 @@ class DeepAR(PanelNetwork, name="deepar"):
         start = (carry, jnp.zeros((num_leads, *rows), self.dtype))
         drawn: Array = jax.lax.scan(step, start, leads)[1]
         return drawn
+
+    def _raw(self, hidden: Float[Array, "... hidden"], steps: Float[Array, "... _"]) -> Float[Array, "... parameter"]:
+        """Returns the numbers of the head, of outputs of the layers and their inputs."""
+        return apply_flat(self.out, jnp.concatenate([hidden, steps], -1) if self.skip_inputs else hidden)
 
     def _sequence(self, whole: Float[Array, "*batch step"]) -> _Sequence:
         """Returns scaled values with their gaps filled."""
