@@ -185,8 +185,8 @@ def fit_panel_regression(
         w*  = argmin_w  sum_(s,t) ( y_s,(t+h) - w . x_s,t )^2 + n c |w|^2
         w_s = argmin_w  sum_t ( y_s,(t+h) - w . x_s,t )^2 + b |w - w*|^2
 
-    so a short series is forecast as the others are, and a long one by its own past. The penalty
-    b is chosen by the last `num_leads` values of every series, which also recalibrate the quantiles;
+    so a short series is forecast as the others are, and a long one by its own past. The penalty b
+    is chosen by the last `num_leads` values of every series, which also recalibrate the quantiles;
     those are quantiles of each series' errors. Both fits are then made again on all values.
 
     Args:
