@@ -108,61 +108,50 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_the_commands_add_sums_and_reconcile(tmp_path):
+COMMON = ["--horizon", 2, "--history-size", 4, "--season", 0, "--method", "last_value", "--lower", 0]
+
+
+@pytest.fixture
+def files(tmp_path):
     data, tree = tmp_path / "data.csv", tmp_path / "tree.csv"
     months = [f"{month}-01" for month in DATES]
     lines = [",".join([month, *map(repr, row)]) for month, row in zip(months, np.abs(parts()).tolist(), strict=True)]
     data.write_text("date,a,b,c\n" + "\n".join(lines) + "\n")
     tree.write_text("child,parent\na,north\nb,north\nc,all\nnorth,all\n")
-    common = ["--horizon", 2, "--history-size", 4, "--season", 0, "--method", "last_value", "--lower", 0]
-    run("series", "train", data, *common, "--hierarchy", tree, "--out", tmp_path / "model")
-    forecast = ["series", "forecast", data, "--model", tmp_path / "model"]
-    run(
-        *forecast,
-        "--reconcile",
-        "mint",
-        "--out",
-        tmp_path / "mint.csv",
-        "--paths",
-        tmp_path / "paths.npz",
-        "--plot",
-        tmp_path / "p.png",
-    )
-    assert [row["series"] for row in rows_of(tmp_path / "mint.csv")][:: 2 * 7] == ["all", "north", "a", "b", "c"]
-    with np.load(tmp_path / "paths.npz") as arrays:
-        paths = arrays["paths"]
-        assert arrays["names"].tolist() == ["all", "north", "a", "b", "c"]
-    assert (paths >= 0).all()
-    assert TREE.is_coherent(paths, tolerance=1e-9)
-    run(*forecast, "--hierarchy", tree, "--reconcile", "bottom_up", "--out", tmp_path / "up.csv")
-    run(*forecast, "--out", tmp_path / "plain.csv")
-    plain = [row for row in rows_of(tmp_path / "plain.csv") if row["series"] in "abc"]
-    up = [row for row in rows_of(tmp_path / "up.csv") if row["series"] in "abc"]
-    assert [row["series"] for row in up] == [row["series"] for row in plain]
-    values = np.asarray([[float(row["value"]) for row in rows] for rows in (plain, up)])
-    np.testing.assert_allclose(values[1], values[0], rtol=0.02)  # paths have the quantiles of the forecast
-    run(
-        "series", "evaluate", data, "--model", tmp_path / "model", "--since", "2024-06-01", "--out", tmp_path / "scores"
-    )
-    run("series", "train", data, *common, "--out", tmp_path / "parts")
+    return tmp_path
+
+
+def values_of(path):
+    rows = [row for row in rows_of(path) if row["series"] in "abc"]
+    return np.asarray([float(row["value"]) for row in rows])
+
+
+def test_the_command_reconciles(files):
+    run("series", "train", files / "data.csv", *COMMON, "--out", files / "model")
+    forecast = ["series", "forecast", files / "data.csv", "--model", files / "model", "--out"]
     for options, message in (
         (["--reconcile", "mint"], "--reconcile needs --hierarchy"),
-        (["--paths", tmp_path / "q.npz"], "--paths are those of reconciled"),
+        (["--paths", files / "q.npz"], "--paths are those of reconciled"),
     ):
         with pytest.raises(jaxcast.InputError, match=message):
-            run("series", "forecast", data, "--model", tmp_path / "parts", "--out", tmp_path / "x.csv", *options)
-    assert not (tmp_path / "x.csv").exists()
-    run(
-        "series",
-        "forecast",
-        data,
-        "--model",
-        tmp_path / "parts",
-        "--hierarchy",
-        tree,
-        "--out",
-        tmp_path / "x.csv",
-        "--plot",
-        tmp_path / "x.png",
-    )
-    assert {row["series"] for row in rows_of(tmp_path / "x.csv")} == {"all", "north", "a", "b", "c"}
+            run(*forecast, files / "x.csv", *options)
+    assert not (files / "x.csv").exists()
+    tree = ["--hierarchy", files / "tree.csv"]
+    run(*forecast, files / "mint.csv", *tree, "--paths", files / "paths.npz", "--plot", files / "p.png")
+    assert [row["series"] for row in rows_of(files / "mint.csv")][:: 2 * 7] == ["all", "north", "a", "b", "c"]
+    with np.load(files / "paths.npz") as arrays:
+        assert arrays["names"].tolist() == ["all", "north", "a", "b", "c"]
+        assert (arrays["paths"] >= 0).all()
+        assert TREE.is_coherent(arrays["paths"], tolerance=1e-9)
+    run(*forecast, files / "up.csv", *tree, "--reconcile", "bottom_up")
+    run(*forecast, files / "plain.csv")
+    np.testing.assert_allclose(values_of(files / "up.csv"), values_of(files / "plain.csv"), rtol=0.02)
+
+
+@pytest.mark.slow
+def test_the_command_adds_sums_to_what_is_trained_forecast_and_scored(files):
+    data = files / "data.csv"
+    run("series", "train", data, *COMMON, "--hierarchy", files / "tree.csv", "--out", files / "model")
+    run("series", "forecast", data, "--model", files / "model", "--reconcile", "mint", "--out", files / "f.csv")
+    assert {row["series"] for row in rows_of(files / "f.csv")} == {"all", "north", "a", "b", "c"}
+    run("series", "evaluate", data, "--model", files / "model", "--since", "2024-06-01", "--out", files / "scores")
