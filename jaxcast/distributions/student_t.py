@@ -14,7 +14,7 @@ from jaxcast.distributions.shapes import at_levels, sample_shape
 from jaxcast.distributions.tail_functions import upper_student
 from jaxcast.pytrees import FrozenPytree
 
-NUM_NEWTON_STEPS = 5
+MOST_NEWTON_STEPS = 10
 
 
 class StudentT(Likelihood, FrozenPytree):
@@ -88,16 +88,23 @@ def _of_upper_tail(share: Array, df: Array) -> Array:
     def value(score: Array) -> Array:
         return jnp.sqrt(df * jnp.expm1((score * factor) ** 2))
 
-    def step(score: Array, _: None) -> tuple[Array, None]:
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
         # A normal score z stands for t, so that Newton's method on ln P(T > t) starts close and never overshoots far.
+        number, score, _ = state
         t, slope = jax.jvp(value, (score,), (jnp.ones_like(score),))
         upper = upper_student(t, df)
         change = (jnp.log(upper) - jnp.log(share)) * upper / (jnp.exp(_log_density(t, df)) * slope)
-        return jnp.maximum(score + change, score / 8), None
+        change = jnp.where(is_middle, 0, change)
+        return number + 1, jnp.maximum(score + change, score / 8), jnp.abs(change).max()
+
+    def unfinished(state: tuple[Array, ...]) -> Array:
+        # The next change would be about the square of the last.
+        return (state[0] < MOST_NEWTON_STEPS) & (state[2] > jnp.finfo(share.dtype).eps ** 0.6)
 
     start = jnp.broadcast_to(-jax.scipy.special.ndtri(share), jnp.broadcast_shapes(share.shape, df.shape))
     # Near the median the distribution function is linear, to rounding.
     is_middle = start < jnp.finfo(start.dtype).eps ** 0.4
-    score, _ = jax.lax.scan(step, jnp.where(is_middle, 1.0, start), length=NUM_NEWTON_STEPS)
+    first: tuple[Array, ...] = (jnp.zeros((), int), jnp.where(is_middle, 1, start), jnp.ones((), start.dtype))
+    score = jax.lax.while_loop(unfinished, step, first)[1]
     near = start * jnp.exp(-_log_density(jnp.zeros_like(df), df)) / math.sqrt(2 * math.pi)
     return jnp.where(is_middle, near, value(score))
