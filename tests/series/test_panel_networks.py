@@ -66,19 +66,17 @@ def random_panel(num=120, seed=0, first=0, ahead=NUM_LEADS):
     )
 
 
+OPTIONS = {"num_epochs": 4, "num_batches": 4, "seasons": [5], "embed_series": True, "seeds": (0, 7)}
+
+
+def fit(panel, init=gaussian_line, **options):
+    own = {"num_leads": NUM_LEADS, "history_size": HISTORY, "num_epochs": 1, "num_batches": 1}
+    return fit_panel_network(panel, init=init, **own | options)
+
+
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_panel_network(
-        random_panel(),
-        init=gaussian_line,
-        num_leads=NUM_LEADS,
-        history_size=HISTORY,
-        num_epochs=4,
-        num_batches=4,
-        seasons=[5],
-        embed_series=True,
-        seeds=(0, 7),
-    )
+    return fit(random_panel(), **OPTIONS)
 
 
 def test_every_seed_is_trained_and_the_best_is_taken(fitted):
@@ -156,6 +154,22 @@ def test_forecasts_have_the_dates_that_follow_the_newest_value_of_each_series():
         model.forecast(panel, newest=[2.5, 3.0])
 
 
+def test_an_interrupted_training_ends_with_the_same_bits(fitted, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done, losses):
+        if done == 2:
+            raise Interrupted
+
+    options = OPTIONS | {"checkpoint": tmp_path / "training"}
+    with pytest.raises(Interrupted):
+        fit(random_panel(), **options, on_progress=interrupt)
+    again = fit(random_panel(), **options)
+    for first, second in zip(jax.tree.leaves(fitted.models), jax.tree.leaves(again.models), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_training_continues_with_newer_values(fitted):
     again = fit_panel_network(
         random_panel(seed=3),
@@ -174,9 +188,7 @@ def test_training_continues_with_newer_values(fitted):
 
 @pytest.mark.slow
 def test_a_refit_learns_from_what_was_held_out_and_keeps_the_calibration(fitted):
-    panel = random_panel()
-    options = {"num_epochs": 4, "num_batches": 4, "seasons": [5], "embed_series": True, "seeds": (0, 7)}
-    again = fit(panel, **options, refit=True)
+    again = fit(random_panel(), **OPTIONS, refit=True)
     for first, second in zip(fitted.models, again.models, strict=True):
         np.testing.assert_array_equal(first.shifts, second.shifts)
         assert (first.network.kernel[...] != second.network.kernel[...]).any()
@@ -246,11 +258,6 @@ def test_the_scale_of_covariates_is_that_of_the_training_rows():
     np.testing.assert_allclose(std, [one.std() for one in columns])
     assert [*zip(series[:2], newest[:2] - panel.lengths[0] + 1, strict=True)] == [(0, -6), (0, -3)]
     assert len(series) == 18
-
-
-def fit(panel, init=gaussian_line, **options):
-    own = {"num_leads": NUM_LEADS, "history_size": HISTORY, "num_epochs": 1, "num_batches": 1}
-    return fit_panel_network(panel, init=init, **own | options)
 
 
 def without(panel, **changed):
