@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def load(part: str) -> list[dict[str, Any]]:
     return rows
 
 
-def markdown(head: tuple[str, ...], lines: list[tuple[str, ...]], num_texts: int) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], num_texts: int) -> str:
     """Returns a table.
 
     Args:
