@@ -234,7 +234,7 @@ def _warm(
     at_first = calibrated
     if is_recalibrated:
         at_first = _recalibrated(calibrated, bases[0], judges.validation, problem, judges)
-    widths = widths_of(judges.test, at_first.usual_change, at_first.width_power)
+    widths = widths_of(judges.test, jnp.asarray(at_first.usual_change), at_first.width_power)
     quantiles = shifted(bases[1], at_first.shifts, widths, problem.lower)
     new = window_scores(quantiles, judges.test, levels=problem.levels, scale=judges.std)
     progress(f"training {method} further, on all dates")
