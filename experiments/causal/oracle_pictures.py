@@ -83,11 +83,13 @@ def effects(rows: list[dict[str, Any]], published: dict[str, tuple[float, float,
         if name in published:
             low, high, _ = published[name]
             ax.axvspan(low, high, color=PUBLISHED, alpha=0.2, lw=0, label="published estimates")
-            ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.0))
+            ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
         ax.axvline(0, color="black", lw=0.8)
         ax.set_yticks(range(len(shown)), [row["method"] for row in shown], fontsize=8)
         ax.invert_yaxis()
-        ax.set(title=name, xlabel=f"effect, {shown[0]['unit']}; bars: 95 %, ticks: single seeds of folds")
+        ax.locator_params(axis="x", nbins=6)
+        ax.set(xlabel=f"effect, {shown[0]['unit']}; bars: 95 %, ticks: single seeds of folds")
+        ax.set_title(name, loc="left")
         ax.spines[["top", "right"]].set_visible(False)
     return figure
 
