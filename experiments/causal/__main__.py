@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.causal import oracles
+from experiments.causal import city, oracles
+from experiments.causal.city_networks import NETWORKS
 from experiments.causal.part import Part
 from experiments.datasets import find_folder
 from experiments.frame import Settings, check_settings, open_folder, start
@@ -14,7 +15,7 @@ from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 
 PAGE = "experiments/causal/README.md"
-PARTS: dict[str, Part] = {"oracles": oracles.PART}
+PARTS: dict[str, Part] = {"oracles": oracles.PART, "city": city.PART}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +38,23 @@ class Config(Settings):
     """Simulated outcomes of the children of IHDP, for each surface."""
     num_trees: int = 40
     """Trees of a forest, as a nuisance."""
+    num_city_epochs: int = 6
+    """Passes of the networks over the trips of a city."""
+    city_networks: tuple[str, ...] = tuple(NETWORKS)
+    """Networks of single series, beside CausalTrans."""
 
 
 PRESETS = {
-    "smoke": Config(preset="smoke", parts=tuple(PARTS), num_repeats=4, num_samples=(200,), num_surfaces=2, num_trees=5),
+    "smoke": Config(
+        preset="smoke",
+        parts=tuple(PARTS),
+        num_repeats=4,
+        num_samples=(200,),
+        num_surfaces=2,
+        num_trees=5,
+        num_city_epochs=1,
+        city_networks=("MQRNN",),
+    ),
     "quick": Config(),
     "paper": Config(
         preset="paper",
@@ -58,6 +72,7 @@ def main(config: Config) -> None:
     console = make_console()
     check_settings(config)
     check_names("part", config.parts, PARTS)
+    check_names("network", config.city_networks, NETWORKS)
     if config.data is not None and len(config.parts) > 1:
         raise InputError("--data is the folder of one part; name it with --parts")
     data = {name: data_of(config, PARTS[name]) for name in config.parts}

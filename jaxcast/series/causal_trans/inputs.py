@@ -8,6 +8,7 @@ from jaxtyping import Int
 
 from jaxcast.checks import check_leads
 from jaxcast.errors import InputError, shown
+from jaxcast.tracing import is_traced
 
 
 class LeadRows(NamedTuple):
@@ -127,6 +128,6 @@ def check_effects(
             raise InputError(f"expected effects (level, {', '.join(map(str, shape))}), got shape {found}")
         if not number and slots_per_day and found[0] != 7 * slots_per_day:
             raise InputError(f"expected effects of the {7 * slots_per_day} slots of a week, got {found[0]}")
-        if not np.isfinite(np.asarray(effect)).all():
+        if not is_traced(effect) and not np.isfinite(np.asarray(effect)).all():
             raise InputError("expected finite effects of treatments; a level that was never seen has the effect 0")
     return tuple(len(effect) for effect in effects)
