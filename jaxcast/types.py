@@ -30,6 +30,8 @@ class Info(TypedDict, total=False):
         graph: weight with which each region listens to each other, as a network has learned it.
         graphs: the graphs that a network was given.
         gates: shares that gates let through.
+        demand: clusters and weights of the network of demand, see `series.CausalTrans`.
+        supply: clusters and weights of the network of supply.
         cluster_flows: trips between clusters of zones.
         outflow: trips from each cell.
         inflow: trips to each cell.
@@ -59,6 +61,8 @@ class Info(TypedDict, total=False):
     graph: Float[Array, "*batch region region"]
     graphs: Float[Array, "graph region region"]
     gates: Float[Array, "*batch number"]
+    demand: Any
+    supply: Any
     cluster_flows: Float[Array, "*batch cluster cluster"]
     outflow: Float[Array, "*batch cell"]
     inflow: Float[Array, "*batch cell"]

@@ -1,6 +1,7 @@
 """Pictures of the part "city"."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,7 +25,7 @@ def effects(city: City, found: Arrays) -> Figure:
         found: effects on the square root of trips.
     """
     figure = Figure(figsize=(12, 6), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.1, 1))
+    top, bottom = _parts(figure, (2, 1), height_ratios=(1.1, 1))
     days = np.arange(7 * city.slots_per_day) / city.slots_per_day
     axes = top.subplots()
     for number, channel in enumerate(CHANNELS):
@@ -43,6 +44,11 @@ def effects(city: City, found: Arrays) -> Figure:
         axes.axis("off")
         bottom.colorbar(image, ax=axes, shrink=0.8)
     return figure
+
+
+def _parts(figure: Figure, shape: tuple[int, int], **options: Any) -> tuple[Any, Any]:
+    found: Any = figure.subfigures(*shape, **options)
+    return tuple(found)
 
 
 def _map(city: City, values: np.ndarray) -> np.ndarray:
@@ -94,7 +100,7 @@ def attention(city: City, told: Arrays) -> Figure:
     kinds = ("demand", "supply")
     num_heads, num_steps = told["demand_attention"].shape[1], told["demand_attention"].shape[3]
     figure = Figure(figsize=(13, 5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(3.2, 1))
+    left, right = _parts(figure, (1, 2), width_ratios=(3.2, 1))
     grid = left.subplots(2, num_heads, sharex=True, sharey=True, squeeze=False)
     ticks = np.arange(0, num_steps, 4)
     for row, kind in enumerate(kinds):

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 import jaxcast
 from experiments.causal.city_data import NUM_STEPS, City
 from experiments.causal.city_windows import LEADS, lags_of
+from jaxcast.series.features import TargetFeatures
 
 Forecast = Float[np.ndarray, "sample lead cell channel"]
 Quantiles = Float[np.ndarray, "sample lead cell channel level"]
@@ -59,10 +61,9 @@ def with_quantiles(city: City, validation: Forecast, test: Forecast) -> Quantile
     """
     newest = city.validation()
     truth = city.truth(newest)
-    windows = jaxcast.series.SeriesWindows(
-        truth[:, :1], truth, np.ones_like(truth), newest[:, None] + np.asarray(LEADS),
-        features=jaxcast.series.features.TargetFeatures(tuple(range(truth.shape[-1]))),
-    )  # fmt: skip
+    shown, known = jnp.asarray(truth), jnp.ones_like(jnp.asarray(truth))
+    rows, features = jnp.asarray(newest[:, None] + np.asarray(LEADS)), TargetFeatures(tuple(range(truth.shape[-1])))
+    windows = jaxcast.series.SeriesWindows(shown[:, :1], shown, known, rows, features=features)
     std = np.maximum(city.trips[: city.middle].std(0), 0.1)
     shifts = jaxcast.series.conformal_shifts(validation[..., None], windows, levels=LEVELS, std=std)
     shifts[..., LEVELS.index(0.5)] = 0

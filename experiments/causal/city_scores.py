@@ -24,7 +24,9 @@ def scores(quantiles: Quantiles, truth: Float[np.ndarray, "..."]) -> dict[str, f
         truth: trips.
     """
     error = quantiles[..., MIDDLE] - truth
-    risks = np.asarray(jaxcast.scores.quantile_risk(quantiles.reshape(-1, len(LEVELS)), truth.ravel(), LEVELS))
+    risks = np.asarray(
+        jaxcast.scores.quantile_risk(quantiles.reshape(-1, len(LEVELS)), truth.ravel(), np.asarray(LEVELS))
+    )
     inside = (quantiles[..., 0] <= truth) & (truth <= quantiles[..., -1])
     return {
         "rmse": float(np.sqrt((error**2).mean())),

@@ -213,8 +213,7 @@ def _differ(values: Array, known: Array, significance: float) -> Float[Array, "l
     count = known.sum(-1).astype(values.dtype)
     mean = values.sum(-1) / jnp.maximum(count, 1)
     variance = jnp.where(known, (values - mean[:, None]) ** 2, 0).sum(-1) / jnp.maximum(count - 1, 1)
-    one, other = ((a[:, None] for a in (mean, variance, count)), (mean, variance, count))
-    squares = t_statistic(*one, other)
+    squares = t_statistic(mean[:, None], variance[:, None], count[:, None], (mean, variance, count))
     freedom = count[:, None] + count - 2
     return (squares > t_quantiles(freedom, significance) ** 2).astype(values.dtype)
 

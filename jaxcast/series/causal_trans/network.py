@@ -254,8 +254,10 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
         """
         batch = inputs.shape[:-3]
         size = math.prod(batch)
-        joined = jax.tree.map(lambda a: a.reshape(size, *a.shape[len(batch) :]), (inputs.astype(self.dtype), known))
-        quantiles, info = self._forecast(*joined, key)
+        given: tuple[Array, KnownInputs] = jax.tree.map(
+            lambda a: a.reshape(size, *a.shape[len(batch) :]), (inputs.astype(self.dtype), known)
+        )
+        quantiles, info = self._forecast(given[0], given[1], key)
         outputs = quantiles.reshape(*batch, *quantiles.shape[1:-2], -1)
         return outputs, jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), info)
 
@@ -319,7 +321,7 @@ class CausalTrans(GraphNetwork, name="causal_trans"):
         ahead: list[Array],
         usual: Array | None,
         key: Any,
-    ) -> tuple[Float[Array, "sample lead node target level"], Info]:
+    ) -> tuple[Float[Array, "sample lead node target level"], dict[str, Any]]:
         """Returns the numbers of a stage, relative to `start` and to what is usual."""
         rows, num_rows = self._rows, len(self.lags)
         seen = np.asarray(self._seen_by(own))

@@ -12,7 +12,6 @@ from jaxcast.nn.dropout import drop
 from jaxcast.nn.layers import Buffer, apply_flat, uniform_linear
 from jaxcast.series.causal_trans.attention import EffectAttention, FeedForward
 from jaxcast.series.causal_trans.fusion import SpatialFusion
-from jaxcast.types import Info
 
 
 class StageSizes(NamedTuple):
@@ -120,7 +119,7 @@ class Stage(nnx.Module):
 
     def __call__(
         self, inputs: StageInputs, neighbours: Array, key: Any
-    ) -> tuple[Float[Array, "sample lead node output"], Info]:
+    ) -> tuple[Float[Array, "sample lead node output"], dict[str, Any]]:
         """Computes all leads.
 
         Args:
@@ -141,7 +140,7 @@ class Stage(nnx.Module):
             states = states + _embedded(effect, table[...], level)
         fused, info = self.fusion(next(norms)(states), states[:, : self.num_steps].mean(1), neighbours)
         states = states + drop(fused, self.dropout, next(keys))
-        bias = sum(effect.mean(-1) for effect in own)
+        bias = jnp.sum(jnp.stack([effect.mean(-1) for effect in own]), 0)
         weights = None
         for number, (attention, dense) in enumerate(zip(self.attentions, self.dense, strict=True)):
             num_steps = states.shape[1]
