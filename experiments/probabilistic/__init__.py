@@ -1,0 +1,1 @@
+"""Probabilistic forecasts of many series: plain methods, published networks and our own."""

@@ -1,0 +1,134 @@
+"""Probabilistic forecasts of many series: plain methods, published networks, and their average."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.frame import Settings, check_settings, open_folder, start, with_data
+from experiments.probabilistic import pictures, scores
+from experiments.probabilistic.data import NUM_ORIGINS, Task, made_task, read_task
+from experiments.probabilistic.methods import METHODS, NETWORKS
+from jaxcast.checks import check_names
+from jaxcast.cli.command import make_console
+from jaxcast.pytrees import fingerprint
+
+PAGE = "experiments/probabilistic/README.md"
+PLAIN = ("seasonal_naive", "recursive_ridge", "panel_regression")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Forecast many series with quantiles, by plain methods, published networks and their average.
+    Presets: smoke, made series; quick, plain methods; paper, all, five seeds."""
+
+    data: Path | None = None
+    """Folder with an .npz of the form of m4_hourly (`train`, `length`, `test`, `series`), or one of
+    pedestrians_melbourne and etth. By default m4_hourly in the folder that JAXCAST_DATA names, or in
+    shared/data beside the checkout."""
+    season: int | None = None
+    """Steps of a season, 1 for none; by default a day and a week of hours."""
+    horizon: int | None = None
+    """Steps ahead; by default all of `test`."""
+    methods: tuple[str, ...] = PLAIN
+    """Methods to run."""
+    hidden_size: int = 40
+    """Hidden units of networks."""
+    num_seeds: int = 1
+    """Networks of each kind; the table shows medians over them."""
+    num_epochs: int = 60
+    """Epochs of each network, which keeps its best one on the validation part."""
+    num_batches: int = 50
+    """Minibatches of an epoch."""
+    batch_size: int = 32
+    """Windows of a minibatch."""
+    learning_rate: float = 2e-3
+    """Adam's learning rate, which falls to zero along a half cosine."""
+    series: str = ""
+    """Fingerprint of the series, for the record; the run finds it."""
+
+
+PRESETS = {
+    "smoke": Config(
+        preset="smoke",
+        methods=(*PLAIN, "deepar", "mqrnn", "average"),
+        hidden_size=4,
+        num_epochs=2,
+        num_batches=4,
+    ),
+    "quick": Config(),
+    "paper": Config(preset="paper", methods=tuple(METHODS), num_seeds=5),
+}
+
+
+class Run:
+    """One run: the methods and their forecasts by seed.
+
+    Args:
+        folder: of the results.
+        task: the data.
+        config: the settings.
+    """
+
+    def __init__(self, folder: Any, task: Task, config: Config):
+        self.folder, self.task, self.config = folder, task, config
+
+    def found(self, name: str, seed: int) -> np.ndarray:
+        """Returns the quantiles of a method, from the folder where they are finished.
+
+        Args:
+            name: of the method.
+            seed: for methods that draw.
+        """
+
+        def compute(_: Path) -> dict[str, np.ndarray]:
+            return {"quantiles": METHODS[name].forecast(self.task, self.config, seed, self.found)}
+
+        members = sorted(self.config.methods) if name == "average" else ()
+        stage = "-".join([name, *[str(seed)] * METHODS[name].draws, *members])
+        quantiles: np.ndarray = self.folder.stage(stage, compute)["quantiles"]
+        return quantiles
+
+    def seeds(self, name: str) -> list[int]:
+        """Returns the seeds of a method."""
+        first = self.config.seed
+        return list(range(first, first + (self.config.num_seeds if METHODS[name].draws else 1)))
+
+
+def main(config: Config) -> None:
+    """Runs the experiment."""
+    began = time.perf_counter()
+    console = make_console()
+    check_settings(config)
+    check_names("method", config.methods, METHODS)
+    config = with_data(config, "m4_hourly", PAGE)
+    task = made_task(config.seed) if config.data is None else read_task(config.data, config.season, config.horizon)
+    step = max(1, len(task.origins) // NUM_ORIGINS[config.preset])
+    task = task._replace(origins=task.origins[::step])
+    config = dataclasses.replace(config, series=fingerprint(task.panel.values))
+    folder = open_folder(
+        config,
+        f"runs/probabilistic-{task.name}-{config.preset}",
+        ("scores.png", "fans.png"),
+        leave_out=("out", "overwrite", "data", "methods"),
+    )
+    run = Run(folder, task, config)
+    rows, first = [], {}
+    for name in (name for name in METHODS if name in config.methods):  # plain ones first
+        each = [run.found(name, seed) for seed in run.seeds(name)]
+        first[name] = each[0]
+        rows.append(scores.make_row(name, task, [scores.scored(task, quantiles) for quantiles in each]))
+        console.print(f"{scores.label_of(name)}: wQL {rows[-1]['wql']:.4f}, ND {rows[-1]['nd']:.4f}", highlight=False)
+    rows += scores.published_rows(task)
+    folder.write_json("results.json", {"rows": rows, "num_origins": len(task.origins), "networks": list(NETWORKS)})
+    folder.save_figure("scores.png", pictures.of_scores(rows, task))
+    folder.save_figure("fans.png", pictures.fans(first, task))
+    shape = f"{len(task.panel.names)} series, {task.horizon} steps ahead, {len(task.origins)} origins"
+    console.print(scores.table(rows, f"{task.name}: {shape}"))
+    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+if __name__ == "__main__":
+    start(main, Config, PRESETS)

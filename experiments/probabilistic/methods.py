@@ -1,0 +1,139 @@
+"""The methods of `experiments.probabilistic`: plain ones first, then networks, then averages."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.probabilistic.data import Task
+from experiments.probabilistic.plain import recursive_ridge, seasonal_naive
+from experiments.probabilistic.scores import LEVELS
+from jaxcast.progress import doing
+from jaxcast.series import (
+    MQRNN,
+    TFT,
+    DeepAR,
+    Seq2Seq,
+    fit_panel_network,
+    fit_panel_regression,
+    seasonal_lags,
+)
+from jaxcast.training import make_optimizer
+
+Quantiles = Float[np.ndarray, "origin series lead level"]
+
+
+class NetworkMethod(NamedTuple):
+    """A network of panels, and the history that it sees.
+
+    Args:
+        make: (task, settings) -> a network's class with its options.
+        sees_lags: whether its history holds the longest lag before the context.
+    """
+
+    make: Callable[[Task, Any], Callable[..., Any]]
+    sees_lags: bool = False
+
+
+class Method(NamedTuple):
+    """A method: (task, settings, seed, forecasts of others by name and seed) -> quantiles.
+
+    Args:
+        forecast: the function.
+        draws: whether it depends on the seed.
+    """
+
+    forecast: Callable[[Task, Any, int, Callable[[str, int], Quantiles]], Quantiles]
+    draws: bool = False
+
+
+def longest_lag(task: Task) -> int:
+    """Returns the longest lag that networks see: the longest season that most series hold twice.
+
+    Args:
+        task: with the seasons.
+    """
+    typical = float(np.median(task.train.lengths))
+    return max([season for season in task.seasons if 3 * season <= typical], default=1) + 1
+
+
+def _deepar(task: Task, config: Any) -> Callable[..., Any]:
+    seasons = [season for season in task.seasons if season < longest_lag(task)]
+    lags = seasonal_lags(seasons, longest=longest_lag(task))
+    return partial(DeepAR, lags=lags, hidden_size=config.hidden_size, levels=LEVELS)
+
+
+def _sized(network: Any) -> Callable[[Task, Any], Callable[..., Any]]:
+    return lambda _, config: partial(network, hidden_size=config.hidden_size, levels=LEVELS)
+
+
+NETWORKS = {
+    "seq2seq": NetworkMethod(_sized(Seq2Seq)),
+    "mqrnn": NetworkMethod(_sized(MQRNN)),
+    "deepar": NetworkMethod(_deepar, sees_lags=True),
+    "tft": NetworkMethod(_sized(TFT)),
+}
+
+
+def history_size(name: str, task: Task) -> int:
+    """Returns the steps that a network sees: a long season, or two horizons; with lags, a horizon and these.
+
+    Args:
+        name: of the network.
+        task: with the seasons.
+    """
+    if NETWORKS[name].sees_lags:
+        return task.horizon + longest_lag(task)
+    return max(2 * task.horizon, longest_lag(task) - 1)
+
+
+def _regression(task: Task, config: Any, seed: int, found: Any) -> Quantiles:
+    longest = longest_lag(task)
+    seasons = [season for season in task.seasons if season < longest]
+    model = fit_panel_regression(task.train, num_leads=task.horizon, seasons=seasons, levels=LEVELS, lower=task.lower)
+    return np.stack([model.forecast(task.panel, newest=newest).quantiles for newest in task.origins])
+
+
+def _network(name: str, task: Task, config: Any, seed: int, found: Any) -> Quantiles:
+    method = NETWORKS[name]
+    fitted = fit_panel_network(
+        task.train,
+        init=method.make(task, config),
+        num_leads=task.horizon,
+        history_size=history_size(name, task),
+        seasons=task.seasons,
+        num_epochs=config.num_epochs,
+        num_batches=config.num_batches,
+        batch_size=config.batch_size,
+        optimizer=make_optimizer(
+            config.learning_rate,
+            schedule="cosine",
+            num_optimizer_steps=config.num_epochs * config.num_batches,
+            clip_norm=10.0,
+        ),
+        patience=None,
+        lower=task.lower,
+        seeds=(seed,),
+        on_progress=lambda epoch, _: doing(f"{name}, seed {seed}: {epoch} of {config.num_epochs} epochs"),
+    )
+    return np.stack([fitted.model.forecast(task.panel, newest=newest).quantiles for newest in task.origins])
+
+
+MEMBERS = ("recursive_ridge", "panel_regression", *NETWORKS)
+
+
+def _average(task: Task, config: Any, seed: int, found: Callable[[str, int], Quantiles]) -> Quantiles:
+    """Means of the quantiles of all members that run, all alike: nothing is chosen."""
+    own = [name for name in MEMBERS if name in config.methods]
+    return np.mean([found(name, seed) for name in own], 0)
+
+
+METHODS: dict[str, Method] = {
+    "seasonal_naive": Method(lambda task, config, seed, found: seasonal_naive(task, LEVELS)),
+    "recursive_ridge": Method(lambda task, config, seed, found: recursive_ridge(task, LEVELS)),
+    "panel_regression": Method(_regression),
+    **{name: Method(partial(_network, name), draws=True) for name in NETWORKS},
+    "average": Method(_average, draws=True),
+}

@@ -1,0 +1,128 @@
+"""Scores of quantile forecasts, rows of results, and their table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from rich import box
+from rich.table import Table
+
+from experiments.probabilistic.data import Task
+from jaxcast.scores import (
+    interval_coverage,
+    mean_absolute_scaled_error,
+    mean_weighted_quantile_loss,
+    normalized_deviation,
+    quantile_risk,
+)
+
+LEVELS = (0.025, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.975)
+DECILES = tuple(round(0.1 * k, 1) for k in range(1, 10))
+COLUMNS = ("wql", "nd", "risk_50", "risk_90", "mase", "coverage50", "coverage80", "coverage95")
+
+
+def scored(task: Task, quantiles: Float[np.ndarray, "origin series lead level"]) -> dict[str, float]:
+    """Returns the scores of forecasts, over all that is known.
+
+    Args:
+        task: with the truth.
+        quantiles: at LEVELS.
+    """
+    truth, levels = task.truth(), np.asarray(LEVELS)
+    middle = quantiles[..., LEVELS.index(0.5)]
+    tenths = quantiles[..., [LEVELS.index(level) for level in DECILES]]
+    risks = quantile_risk(quantiles[..., [LEVELS.index(0.5), LEVELS.index(0.9)]], truth, np.asarray([0.5, 0.9]))
+    found = {
+        "wql": mean_weighted_quantile_loss(tenths, truth, np.asarray(DECILES)),
+        "nd": normalized_deviation(middle, truth),
+        "risk_50": risks[0],
+        "risk_90": risks[1],
+        "mase": _mase(task, middle, truth),
+    }
+    for nominal in (0.5, 0.8, 0.95):
+        covered = np.asarray(interval_coverage(quantiles, truth, levels, nominal=nominal))
+        found[f"coverage{100 * nominal:.0f}"] = np.nanmean(covered)
+    return {name: float(value) for name, value in found.items()}
+
+
+def _mase(task: Task, middle: Float[np.ndarray, "origin series lead"], truth: np.ndarray) -> float:
+    """Returns the mean over series and origins; of series that the training part lets be scaled."""
+    season = task.seasons[0] if task.seasons else 1
+    means = []
+    for number, name in enumerate(task.panel.names):
+        history = task.train.of(name)
+        found = mean_absolute_scaled_error(
+            middle[:, number], truth[:, number], np.broadcast_to(history, (len(middle), len(history))), season=season
+        )
+        means.append(np.asarray(found, float))
+    kept = np.asarray(means)
+    return float(kept[np.isfinite(kept)].mean())
+
+
+def make_row(method: str, task: Task, seeds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Makes the row of a method: medians over seeds, and the wQL of each.
+
+    Args:
+        method: its name.
+        task: with the data.
+        seeds: scores of each seed.
+    """
+    row: dict[str, Any] = {"method": method, "data": task.name, "num_seeds": len(seeds)}
+    row |= {name: float(np.median([one[name] for one in seeds])) for name in COLUMNS}
+    return row | {"published": None, "wql_per_seed": [one["wql"] for one in seeds]}
+
+
+def published_rows(task: Task) -> list[dict[str, Any]]:
+    """Makes the rows of methods of which only published numbers are known.
+
+    Args:
+        task: with them.
+    """
+    empty = dict.fromkeys(COLUMNS)
+    return [
+        {"method": name, "data": task.name, "num_seeds": 0, **empty, "published": wql, "published_nd": nd}
+        for name, (wql, nd) in task.published.items()
+    ]
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """Shows all rows, published numbers in brackets.
+
+    Args:
+        rows: of the results.
+        title: of the table.
+    """
+    shown = Table(title=title, box=box.SIMPLE, caption="medians over seeds; \\[published] as in the data's SOURCE.md")
+    for head in ("method", "wQL", "ND", "Risk 50", "Risk 90", "MASE", "50 %", "80 %", "95 %", "seeds"):
+        shown.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    for row in rows:
+        if row["num_seeds"]:
+            numbers = [f"{row[name]:.4f}" for name in COLUMNS[:4]] + [f"{row['mase']:.3f}"]
+            numbers += [f"{row[name]:.1%}" for name in COLUMNS[5:]]
+        else:
+            numbers = [f"\\[{row['published']:.4f}]", f"\\[{row['published_nd']:.4f}]", *[""] * 6]
+        shown.add_row(label_of(row["method"]), *numbers, str(row["num_seeds"] or ""))
+    return shown
+
+
+LABELS = {
+    "seasonal_naive": "seasonal naive",
+    "recursive_ridge": "ridge, rolled out",
+    "panel_regression": "ridge, drawn to a shared one",
+    "deepar": "DeepAR",
+    "seq2seq": "Seq2Seq",
+    "mqrnn": "MQRNN",
+    "conv_trans": "ConvTrans",
+    "tft": "TFT",
+    "average": "average of ridges and networks",
+}
+
+
+def label_of(method: str) -> str:
+    """Returns the name of a method as tables and pictures show it.
+
+    Args:
+        method: its name in results.json.
+    """
+    return LABELS.get(method, method)
