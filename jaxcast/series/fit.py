@@ -14,7 +14,7 @@ from jaxcast.progress import doing
 from jaxcast.series.calibration import CalibratedForecaster, shifted
 from jaxcast.series.evaluation import WindowScores, window_scores
 from jaxcast.series.held_out import Judges, check_diverging, judges_of, shifts_of, width_power_of, widths_of
-from jaxcast.series.methods import check_methods, chosen_methods, fit_method
+from jaxcast.series.methods import Variants, check_methods, chosen_methods, fit_method
 from jaxcast.series.model import SeriesModel
 from jaxcast.series.problem import (
     LEVELS,
@@ -214,7 +214,7 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     forecaster = CalibratedForecaster(
         final.pick(best.variant),
         jnp.asarray(shifts),
-        *_covariates_scale(whole, sees_calendar),
+        *_covariates_scale(whole, sees_calendar, final),
         problem.levels,
         problem.lower,
         judges.typical,
@@ -222,7 +222,14 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     )
     table = problem.table
     return SeriesFit(
-        SeriesModel.of(forecaster, table, problem, method=best.scores.method, sees_calendar=sees_calendar),
+        SeriesModel.of(
+            forecaster,
+            table,
+            problem,
+            method=best.scores.method,
+            sees_calendar=sees_calendar,
+            window_features=final.window_features,
+        ),
         tuple(one.scores for one in tried),
         table.date(first),
         table.date(second),
@@ -250,8 +257,13 @@ def _try(method: str, problem: SeriesProblem, parts: Any, judges: Judges) -> _Tr
     return _Tried(scores, best, num_epochs, bases[best], later)
 
 
-def _covariates_scale(part: TrainingPart, sees_calendar: bool) -> tuple[Array, Array]:
-    """Returns the mean and scale of covariates; a slot of the week, the first, stays as it is."""
+def _covariates_scale(part: TrainingPart, sees_calendar: bool, method: Variants) -> tuple[Array, Array]:
+    """Returns the mean and scale of covariates; a slot of the week, the first, stays as it is.
+
+    A network of panels scales its covariates itself."""
+    if method.window_features is not None:
+        size = method.pick(0).signature.num_covariates
+        return jnp.zeros(size), jnp.ones(size)
     mean, std = jnp.asarray(part.covariates_mean), jnp.asarray(part.covariates_std)
     if not sees_calendar:
         return mean, std

@@ -16,6 +16,7 @@ from jaxcast.registry import names_of
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.graphs.structure import neighbour_weights
 from jaxcast.series.network_methods import NETWORKS, train_network
+from jaxcast.series.panel_methods import PANEL_NETWORKS, train_panel_network
 from jaxcast.series.plain_methods import PLAIN_METHODS
 from jaxcast.series.problem import SeriesProblem, TrainingPart
 from jaxcast.series.regressions.expansions import LinearFeatures, random_fourier_features
@@ -90,6 +91,8 @@ class Variants(NamedTuple):
             level.
         num_epochs: passes of a network over its windows.
         sees_calendar: whether its first covariate is the slot of the week.
+        window_features: features of time that it sees at every step of a window, beside all
+            covariates of these; None where it does not.
     """
 
     names: tuple[str, ...]
@@ -97,6 +100,7 @@ class Variants(NamedTuple):
     base: Callable[[int], Float[np.ndarray, "sample lead region level"]]
     num_epochs: int | None = None
     sees_calendar: bool = False
+    window_features: tuple[str, ...] | None = None
 
 
 Fit = Callable[[str, SeriesProblem, TrainingPart, SeriesWindows | None, int], Variants]
@@ -157,6 +161,17 @@ def _network(
     )
 
 
+def _panel_network(
+    method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
+) -> Variants:
+    trained = train_panel_network(method, problem, part, num_epochs)
+    seen = part._replace(windows=trained.windows)
+    name = f"network, {trained.num_epochs} epochs"
+    return _single(name, trained.forecaster, seen)._replace(
+        num_epochs=trained.num_epochs, window_features=trained.features
+    )
+
+
 def _plain(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
@@ -183,6 +198,7 @@ _METHODS: dict[str, Fit] = {
     **dict.fromkeys(PLAIN_METHODS, _plain),
     **dict.fromkeys(REGRESSIONS, _regressions),
     **dict.fromkeys(NETWORKS, _network),
+    **dict.fromkeys(PANEL_NETWORKS, _panel_network),
 }
 
 OWN_METHODS = tuple(_METHODS)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -13,6 +14,7 @@ from jaxcast.io.dates import parse_date
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.calibration import CalibratedForecaster
+from jaxcast.series.panel_methods import window_covariates
 from jaxcast.series.problem import SeriesProblem, windows_of
 from jaxcast.series.samples import SeriesWindows, with_slots
 from jaxcast.series.tables import SeriesTable, newest_row
@@ -65,6 +67,8 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         sees_calendar: whether its first covariate is the slot of the week.
         lags: steps back from the newest value that regressions see; () where they are not known.
         season: steps of a season; 0 for none.
+        window_features: features of time that it sees at every step of a window, beside all
+            covariates of these; None where it does not.
 
     Raises:
         InputError: when saved, loaded or called, for arrays or a table that do not fit it.
@@ -96,6 +100,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
     sees_calendar: bool = static(default=False)
     lags: tuple[int, ...] = static(default=())
     season: int = static(default=0)
+    window_features: tuple[str, ...] | None = static(default=None)
 
     @classmethod
     def of(
@@ -106,6 +111,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
         *,
         method: str,
         sees_calendar: bool = False,
+        window_features: tuple[str, ...] | None = None,
     ) -> "SeriesModel":
         """Makes the model of a table.
 
@@ -115,6 +121,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             problem: with the leads and the size of histories.
             method: the name of the method.
             sees_calendar: whether its first covariate is the slot of the week.
+            window_features: features of time that it sees at every step of a window, if it does.
 
         Returns:
             The model.
@@ -132,6 +139,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             sees_calendar=sees_calendar,
             lags=problem.lags,
             season=problem.season,
+            window_features=window_features,
         )
 
     @property
@@ -155,6 +163,7 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             check_texts(name, [getattr(self, name)])
         check_texts("covariates", [name for kind in KINDS for name in getattr(self, kind)], least=0)
         check_flag("sees_calendar", self.sees_calendar)
+        check_texts("window_features", self.window_features or (), least=0)
         for lag in self.lags:
             check_whole("every lag", lag, least=0, most=self.history_size - 1)
         check_whole("season", self.season, least=0)
@@ -235,9 +244,12 @@ class SeriesModel(Checked, FrozenPytree, name="series_model"):
             The windows.
         """
         windows = windows_of(table, self.history_size, self.leads, newest)
-        if not self.sees_calendar:
-            return windows
-        return with_slots(windows, table.calendar.slots(np.asarray(windows.rows)[:, 0] - self.leads[0]))
+        ends = np.asarray(windows.rows)[:, 0] - self.leads[0]
+        if self.window_features is not None:
+            sizes = {"history_size": self.history_size, "num_leads": self.leads[-1]}
+            covariates = window_covariates(table, ends, **sizes, features=self.window_features)
+            return windows._replace(covariates=jnp.asarray(covariates, windows.history.dtype))
+        return with_slots(windows, table.calendar.slots(ends)) if self.sees_calendar else windows
 
     def forecast(self, table: SeriesTable, *, at: str | None = None, what: str = "the table") -> SeriesForecast:
         """Forecasts the series of a table from its newest date, or from any other.
