@@ -112,7 +112,7 @@ def main(config: Config) -> None:
         config,
         f"runs/probabilistic-{task.name}-{config.preset}",
         ("scores.png", "fans.png"),
-        leave_out=("out", "overwrite", "data", "methods"),
+        leave_out=("out", "overwrite", "data", "methods", "num_seeds"),
     )
     run = Run(folder, task, config)
     rows, first = [], {}

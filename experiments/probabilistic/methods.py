@@ -14,6 +14,7 @@ from jaxcast.progress import doing
 from jaxcast.series import (
     MQRNN,
     TFT,
+    ConvTrans,
     DeepAR,
     Seq2Seq,
     fit_panel_network,
@@ -62,7 +63,7 @@ def longest_lag(task: Task) -> int:
 def _deepar(task: Task, config: Any) -> Callable[..., Any]:
     seasons = [season for season in task.seasons if season < longest_lag(task)]
     lags = seasonal_lags(seasons, longest=longest_lag(task))
-    return partial(DeepAR, lags=lags, hidden_size=config.hidden_size, levels=LEVELS)
+    return partial(DeepAR, lags=lags, context_size=context_size(task), hidden_size=config.hidden_size, levels=LEVELS)
 
 
 def _sized(network: Any) -> Callable[[Task, Any], Callable[..., Any]]:
@@ -73,8 +74,18 @@ NETWORKS = {
     "seq2seq": NetworkMethod(_sized(Seq2Seq)),
     "mqrnn": NetworkMethod(_sized(MQRNN)),
     "deepar": NetworkMethod(_deepar, sees_lags=True),
+    "conv_trans": NetworkMethod(_sized(ConvTrans)),
     "tft": NetworkMethod(_sized(TFT)),
 }
+
+
+def context_size(task: Task) -> int:
+    """Returns the steps that DeepAR runs over before it forecasts: one and a half horizons.
+
+    Args:
+        task: with the horizon.
+    """
+    return task.horizon + task.horizon // 2
 
 
 def history_size(name: str, task: Task) -> int:
@@ -85,7 +96,7 @@ def history_size(name: str, task: Task) -> int:
         task: with the seasons.
     """
     if NETWORKS[name].sees_lags:
-        return task.horizon + longest_lag(task)
+        return context_size(task) + longest_lag(task)
     return max(2 * task.horizon, longest_lag(task) - 1)
 
 
@@ -114,6 +125,7 @@ def _network(name: str, task: Task, config: Any, seed: int, found: Any) -> Quant
             clip_norm=10.0,
         ),
         patience=None,
+        weighting="series",
         lower=task.lower,
         seeds=(seed,),
         on_progress=lambda epoch, _: doing(f"{name}, seed {seed}: {epoch} of {config.num_epochs} epochs"),

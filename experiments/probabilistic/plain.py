@@ -27,11 +27,11 @@ def seasonal_naive(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, "
     for lead, gap in zip(leads, back, strict=True):
         errors = task.values(steps) - task.values(steps - gap)
         middle = task.values(task.origins[..., None] + lead - gap)
-        found.append(_filled(middle, task, lead) + np.nanquantile(_known(errors[0]), levels, axis=1).T)
+        found.append(_filled(middle, task) + np.nanquantile(_known(errors[0]), levels, axis=1).T)
     return np.stack(found, 2)
 
 
-def _filled(values: Float[np.ndarray, "origin series one"], task: Task, lead: int) -> np.ndarray:
+def _filled(values: Float[np.ndarray, "origin series one"], task: Task) -> np.ndarray:
     """Replaces what is missing by the mean of the series."""
     means = np.asarray([np.nanmean(task.train.of(name)) for name in task.panel.names])
     return np.where(np.isfinite(values), values, means[:, None])

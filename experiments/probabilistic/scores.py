@@ -33,7 +33,7 @@ def scored(task: Task, quantiles: Float[np.ndarray, "origin series lead level"])
     middle = quantiles[..., LEVELS.index(0.5)]
     tenths = quantiles[..., [LEVELS.index(level) for level in DECILES]]
     risks = quantile_risk(quantiles[..., [LEVELS.index(0.5), LEVELS.index(0.9)]], truth, np.asarray([0.5, 0.9]))
-    found = {
+    found: dict[str, Any] = {
         "wql": mean_weighted_quantile_loss(tenths, truth, np.asarray(DECILES)),
         "nd": normalized_deviation(middle, truth),
         "risk_50": risks[0],

@@ -11,14 +11,15 @@ from jaxtyping import Array, Float, Int
 
 from jaxcast.checks import Checked, check_leads, check_model
 from jaxcast.errors import InputError
+from jaxcast.numerics.levels import middle_of
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
-from jaxcast.scores.quantiles import middle_of
 from jaxcast.series.panel_models.fit import fit_panel_network
 from jaxcast.series.panel_models.model import PanelModel
 from jaxcast.series.panels.panel import panel_of_table
 from jaxcast.series.panels.time_features import default_time_features, seasonal_lags, time_features
 from jaxcast.series.panels.windows import PanelWindows
+from jaxcast.series.probabilistic_networks.conv_trans import ConvTrans
 from jaxcast.series.probabilistic_networks.deepar import DeepAR
 from jaxcast.series.probabilistic_networks.mqrnn import MQRNN
 from jaxcast.series.probabilistic_networks.seq2seq import Seq2Seq
@@ -92,8 +93,7 @@ class PanelForecaster(Checked, WindowForecaster, FrozenPytree, name="panel_forec
         sizes, num_regions = self.model.sizes, history.shape[-1]
         batch = history.shape[:-2]
         seen = jnp.swapaxes(history[..., -sizes.history_size :, :], -2, -1).reshape(-1, sizes.history_size)
-        if covariates is None:
-            covariates = jnp.zeros((*batch, 0))
+        covariates = jnp.zeros((*batch, 0)) if covariates is None else jnp.asarray(covariates)
         if covariates.ndim < history.ndim:
             covariates = jnp.broadcast_to(covariates[..., None, :], (*batch, num_regions, covariates.shape[-1]))
         windows = self._windows(seen, covariates.reshape(len(seen), -1))
@@ -186,6 +186,7 @@ PANEL_NETWORKS: dict[str, Callable[[SeriesProblem], Callable[..., Any]]] = {
     "deepar": _deepar,
     "seq2seq": _sized(Seq2Seq),
     "mqrnn": _sized(MQRNN),
+    "conv_trans": _sized(ConvTrans),
     "tft": _sized(TFT),
 }
 """The network of each method, for a problem."""

@@ -70,9 +70,9 @@ def series_table(
     dates: Any,
     *,
     names: Sequence[str] | None = None,
-    past_covariates: Float[Any, "time region covariate"] | None = None,
-    future_covariates: Float[Any, "later_time region covariate"] | None = None,
-    static_covariates: Float[Any, "region covariate"] | None = None,
+    past_covariates: Float[Any, "time region past"] | None = None,
+    future_covariates: Float[Any, "later_time region future"] | None = None,
+    static_covariates: Float[Any, "region static"] | None = None,
     business_days: bool | None = None,
 ) -> SeriesTable:
     """Makes a table of arrays, as `read_series` makes it of a file.
