@@ -168,4 +168,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "graphs": graphs,
     "causal_coverage": causal_page.coverage,
     "causal_estimates": causal_page.estimates,
+    "causal_city": causal_page.city,
 }

@@ -76,7 +76,27 @@ def _estimate(row: dict[str, Any]) -> tuple[str, ...]:
     return (row["data"], row["method"], f"{row['effect']:{form}} ({error})", interval, spread, shares)
 
 
-TABLES = {"coverage": coverage, "estimates": estimates}
+def city() -> str:
+    """Returns the table of trips in New York."""
+    head = ("method", "seeds", "RMSE", "MAE", "Risk_50", "Risk_90", "in 80 %", "RMSE, blizzard", "Risk_90, blizzard")
+    lines = [
+        (
+            row["method"],
+            str(row["num_seeds"]),
+            f"{row['rmse']:.2f}",
+            f"{row['mae']:.3f}",
+            f"{row['risk_50']:.4f}",
+            f"{row['risk_90']:.4f}",
+            f"{100 * row['coverage80']:.1f} %",
+            f"{row['special_rmse']:.2f}",
+            f"{row['special_risk_90']:.4f}",
+        )
+        for row in load("city")
+    ]
+    return markdown(head, lines, 1)
+
+
+TABLES = {"coverage": coverage, "estimates": estimates, "city": city}
 
 
 def main() -> None:

@@ -50,6 +50,14 @@ def test_weights_that_cancel_give_zeros_and_finite_gradients():
     assert np.isfinite(slope).all()
 
 
+def test_its_operations_grow_linearly_up_to_ten_thousand_nodes():
+    def operations(num_nodes):
+        shape = jax.ShapeDtypeStruct((num_nodes, 8), jnp.float32)
+        return jax.jit(jaxcast.nn.linear_attention).lower(shape, shape, shape).compile().cost_analysis()["flops"]
+
+    assert operations(10_000) / operations(1000) == pytest.approx(10, rel=0.01)
+
+
 @pytest.mark.parametrize("scale", [2.0, 0.0, np.nan])
 def test_refuses_vectors_that_are_not_of_unit_norm(scale):
     vectors = jnp.asarray(of_unit_norm(4, 3))
