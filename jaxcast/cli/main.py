@@ -14,6 +14,8 @@ from jaxcast.cli.command import ending_well, run_command, take_flags
 from jaxcast.cli.hub.commands import PoolHub, ScoreHub
 from jaxcast.cli.hub.forecast import ForecastHub
 from jaxcast.cli.overview import overview
+from jaxcast.cli.panel.forecast import ForecastPanel
+from jaxcast.cli.panel.train import TrainPanel
 from jaxcast.cli.pool.evaluate import EvaluatePool
 from jaxcast.cli.pool.forecast import ForecastPool
 from jaxcast.cli.pool.train import TrainPool
@@ -27,6 +29,7 @@ from jaxcast.cli.streams import printing_safely
 GROUPS = {
     "pool": "Pools of imperfect models of a dynamical system.",
     "series": "Forecasters of the time series in a table.",
+    "panel": "Models of many series of unequal length.",
     "hub": "Forecast hubs: quantile forecasts of many models.",
 }
 COMMANDS: dict[str, type] = {
@@ -38,6 +41,8 @@ COMMANDS: dict[str, type] = {
     "series forecast": ForecastSeries,
     "series evaluate": EvaluateSeries,
     "series importance": SeriesImportance,
+    "panel train": TrainPanel,
+    "panel forecast": ForecastPanel,
     "hub score": ScoreHub,
     "hub pool": PoolHub,
     "hub forecast": ForecastHub,
@@ -65,7 +70,7 @@ def parse(args: list[str]) -> Any:
         print(overview(COMMANDS, GROUPS, name))
         raise SystemExit(0)
     prog = f"jaxcast {name}"
-    if name.startswith("series ") and rest and Path(rest[0]).suffix in TABLES:
+    if name.startswith(("series ", "panel ")) and rest and Path(rest[0]).suffix in TABLES:
         rest = ["--data", *rest]
     check_options(COMMANDS[name], rest, prog)
     return parse_arguments(COMMANDS[name], ["--help"] if {*HELP} & {*rest} else rest, prog=prog)

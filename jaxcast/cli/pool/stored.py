@@ -21,6 +21,8 @@ from jaxcast.sampling import intervals_of
 from jaxcast.saving.models import StoredModel
 from jaxcast.series.calibration import CalibratedForecaster
 from jaxcast.series.model import SeriesModel
+from jaxcast.series.panel_models.model import PanelModel
+from jaxcast.series.panel_models.regression import PanelRegression
 
 SPIN_UP = 100
 """Samples that a filter sees by default before it forecasts."""
@@ -76,6 +78,8 @@ def matched(pool: StoredModel, stored: StoredTrajectory, path: Path) -> tuple[St
     """
     if isinstance(pool.pool, CalibratedForecaster | SeriesModel):
         raise InputError("that is no pool, but a forecaster of series; use jaxcast series with it")
+    if isinstance(pool.pool, PanelModel | PanelRegression):
+        raise InputError("that is no pool, but a model of panels; use jaxcast panel with it")
     if is_own_cell(pool):
         return _noted(pool, stored, path), stored
     try:

@@ -11,6 +11,8 @@ from jaxcast.errors import InputError, shown
 from jaxcast.hierarchy.structure import Hierarchy
 from jaxcast.saving.models import load_model
 from jaxcast.series.model import SeriesModel
+from jaxcast.series.panel_models.model import PanelModel
+from jaxcast.series.panel_models.regression import PanelRegression
 from jaxcast.series.reconciled import table_with_sums
 from jaxcast.series.tables import SeriesTable, newest_row
 
@@ -44,6 +46,8 @@ def load(folder: Path, data: Path) -> Loaded:
     """
     stored = load_model(folder)
     model = stored.pool
+    if isinstance(model, PanelModel | PanelRegression):
+        raise InputError(f"{shown(folder)} holds a model of panels; use jaxcast panel with it")
     if not isinstance(model, SeriesModel):
         raise InputError(
             f"{shown(folder)} holds no forecaster of series; a pool of candidate models is for jaxcast pool"

@@ -14,14 +14,14 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_seed, check_whole
 from jaxcast.errors import InputError, shown
-from jaxcast.series.panel_models.held_out import held_out_windows, weighted
+from jaxcast.series.panel_models.held_out import weighted
 from jaxcast.series.panel_models.learning import EpochDraw, PanelLoss
 from jaxcast.series.panel_models.model import PanelModel
 from jaxcast.series.panel_models.recalibration import spread_shifts
-from jaxcast.series.panel_models.start import Init, continued, features_of, numbered, scaled, started
+from jaxcast.series.panel_models.start import Init, begun
 from jaxcast.series.panels.cutting import Weighting, series_importance, series_scales
 from jaxcast.series.panels.panel import SeriesPanel
-from jaxcast.series.panels.windows import PanelSizes, PanelWindows
+from jaxcast.series.panels.windows import PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork
 from jaxcast.training.fitting import FitResult
 from jaxcast.training.optimizers import make_optimizer
@@ -146,14 +146,19 @@ def fit_panel_network(
     _check_options(num_leads, history_size, num_epochs, num_batches, batch_size, seeds)
     check_flag("calibrate", calibrate)
     check_flag("refit", refit)
-    if isinstance(init, PanelModel):
-        _check_same_sizes(init.sizes, history_size, num_leads)
-        start = continued(init, panel, len(seeds))
-    else:
-        features = features_of(panel, time_features, seasons)
-        start = started(init, numbered(panel, embed_series), (history_size, num_leads), features, cyclic)
-    train, held_out = held_out_windows(start.panel, num_leads, num_validation_windows)
-    model = scaled(start, train, lower)
+    start, train, held_out, model = begun(
+        panel,
+        init=init,
+        num_leads=num_leads,
+        history_size=history_size,
+        time_features=time_features,
+        seasons=seasons,
+        cyclic=cyclic,
+        embed_series=embed_series,
+        num_validation_windows=num_validation_windows,
+        lower=lower,
+        num_seeds=len(seeds),
+    )
     validation = model.windows(start.panel, *held_out)
     if weighting == "scale":
         validation = weighted(validation, series_scales(train)[held_out[0]])
@@ -237,11 +242,3 @@ def _check_options(
         check_seed(seed, "every seed")
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"expected at least one seed, and different ones, got {shown(tuple(seeds))}")
-
-
-def _check_same_sizes(sizes: PanelSizes, history_size: int, num_leads: int) -> None:
-    if (sizes.history_size, sizes.num_leads) != (history_size, num_leads):
-        raise InputError(
-            f"the model has history_size={sizes.history_size} and num_leads={sizes.num_leads}, got {history_size} and "
-            f"{num_leads}; training continues with its own"
-        )

@@ -178,7 +178,7 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
         check_whole("batch_size", batch_size)
         panel = self.arranged(panel, what)
         newest = panel.newest if newest is None else whole_numbers("newest", newest)
-        self._check_seen(panel, newest, what)
+        self.check_seen(panel, newest, what)
         parts: list[tuple[Any, ...]] = []
         for number, own in enumerate(_batches(len(panel.names), batch_size)):
             windows = self.windows(panel, own, newest[own])
@@ -274,8 +274,18 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
         paths = np.rint(paths) if self.network.head.is_count else paths
         return quantiles, paths if self.lower is None else np.maximum(paths, self.lower), info
 
-    def _check_seen(self, panel: SeriesPanel, newest: np.ndarray, what: str) -> None:
-        """Raises InputError unless each series has a value that is seen, and what must be known ahead of it."""
+    def check_seen(self, panel: SeriesPanel, newest: Int[np.ndarray, " series"], what: str = "the panel") -> None:
+        """Checks that a panel has what forecasts of all its series need.
+
+        Args:
+            panel: as `arranged` returns it.
+            newest: the newest step that is seen of each series.
+            what: what to call the panel in a message.
+
+        Raises:
+            InputError: for a series without a value that is seen, or a covariate that is not known
+                ahead.
+        """
         if newest.shape != (len(panel.names),):
             raise InputError(f"expected a newest step for each of {len(panel.names)} series, got shape {newest.shape}")
         history_size, num_leads = self.sizes.history_size, self.sizes.num_leads

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from jaxcast.checks import check_number, check_whole
 from jaxcast.distributions import check_counts
 from jaxcast.errors import InputError, shown
-from jaxcast.series.panel_models.held_out import training_scale
+from jaxcast.series.panel_models.held_out import held_out_windows, training_scale
 from jaxcast.series.panel_models.model import PanelModel
 from jaxcast.series.panel_models.preparation import SERIES, with_categories
 from jaxcast.series.panels.cutting import num_time_features
@@ -54,6 +54,67 @@ class Start(NamedTuple):
     model: PanelModel
     panel: SeriesPanel
     init: Any
+
+
+class Beginning(NamedTuple):
+    """A training of a panel before its first epoch.
+
+    Args:
+        start: what it begins with.
+        train: the panel without what is held out.
+        held_out: the series and the newest step of each window that is held out.
+        model: that is not trained, with the scales of covariates.
+    """
+
+    start: Start
+    train: SeriesPanel
+    held_out: tuple[Int[np.ndarray, " window"], Int[np.ndarray, " window"]]
+    model: PanelModel
+
+
+def begun(
+    panel: SeriesPanel,
+    *,
+    init: Init | PanelModel,
+    num_leads: int,
+    history_size: int,
+    time_features: Sequence[str] | None = None,
+    seasons: Sequence[int] | None = None,
+    cyclic: bool = False,
+    embed_series: bool = False,
+    num_validation_windows: int | None = None,
+    lower: float | int | None = None,
+    num_seeds: int = 1,
+) -> Beginning:
+    """Begins a training of a panel: what is wrong with the panel or the options shows here.
+
+    Args:
+        panel: with the series.
+        init: see `fit_panel_network`, as all that follow.
+        num_leads: steps to forecast.
+        history_size: steps that a network sees.
+        time_features: that it sees; None for those that fit.
+        seasons: steps of the seasons; None for the usual ones.
+        cyclic: whether features of time are sines and cosines.
+        embed_series: whether each series has a learned vector.
+        num_validation_windows: how many windows of each series are held out.
+        lower: the least value of a quantile.
+        num_seeds: models to train.
+
+    Returns:
+        The beginning.
+
+    Raises:
+        InputError: as `fit_panel_network` does, but for what only training shows.
+    """
+    if isinstance(init, PanelModel):
+        _check_same_sizes(init.sizes, history_size, num_leads)
+        start = continued(init, panel, num_seeds)
+    else:
+        features = features_of(panel, time_features, seasons)
+        start = started(init, numbered(panel, embed_series), (history_size, num_leads), features, cyclic)
+    train, held_out = held_out_windows(start.panel, num_leads, num_validation_windows)
+    return Beginning(start, train, held_out, scaled(start, train, lower))
 
 
 def continued(model: PanelModel, panel: SeriesPanel, num_seeds: int) -> Start:
@@ -180,3 +241,11 @@ def _check_counts(panel: SeriesPanel) -> None:
     for number in range(len(panel.names)):
         own = panel.values[panel.offsets[number] :][: panel.lengths[number]]
         check_counts(own, f"series {shown(repr(panel.names[number]))}")
+
+
+def _check_same_sizes(sizes: PanelSizes, history_size: int, num_leads: int) -> None:
+    if (sizes.history_size, sizes.num_leads) != (history_size, num_leads):
+        raise InputError(
+            f"the model has history_size={sizes.history_size} and num_leads={sizes.num_leads}, got {history_size} and "
+            f"{num_leads}; training continues with its own"
+        )

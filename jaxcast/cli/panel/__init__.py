@@ -1,0 +1,1 @@
+"""Commands of panels: many series of unequal length."""
