@@ -14,6 +14,7 @@ from jaxcast.cli.main import parse
 from jaxcast.cli.panel import methods, train
 from jaxcast.cli.panel.judging import judges_of, scores_of, seasonal_naive
 from jaxcast.series import DirectNetwork, series_panel
+from jaxcast.series.panel_models.start import begun
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 SHAPE = ["--horizon", 3, "--levels", *LEVELS]
@@ -317,12 +318,26 @@ def test_steps_without_dates_and_parquet_from_disk(folder, tmp_path):
     assert origins == {"a": "59", "b": "59", "c": "16", "d": "59", "e": "3", "f": "59"}
 
 
+@pytest.mark.parametrize("method", methods.NETWORKS)
+def test_every_network_gets_the_options(folder, method):
+    """What `--method`, `--hidden-size`, `--levels` and `--head` make; nothing is trained."""
+    panel = jaxcast.series.read_panel(folder / "sales.csv")
+    options = {"horizon": 3, "seasons": (7, 30), "hidden_size": 8, "head": "normal", "levels": LEVELS}
+    found = methods.network_settings(method, panel, history_size=None, **options)
+    assert found.history_size == (3 + 7 + 1 if method == "deepar" else 7)  # few series hold three months
+    network = begun(panel, init=found.init, num_leads=3, history_size=found.history_size).model.network
+    assert type(network) is methods.NETWORKS[method]
+    assert (network.hidden_size, network.levels, network.head_name) == (8, LEVELS, "normal")
+    if method == "deepar":
+        assert network.lags == (1, 2, 3, 4, 5, 6, 7, 8)
+    shorter = methods.network_settings(method, panel, history_size=5, **options)
+    assert shorter.history_size == 5
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", sorted(methods.NETWORKS))
-def test_every_network_is_trained(folder, tmp_path, method):
+def test_deepar_is_trained(folder, tmp_path):
     size = ["--hidden-size", 8, "--num-epochs", 1, "--num-batches", 1, "--batch-size", 4, "--no-refit"]
-    run("panel", "train", folder / "sales.csv", *SHAPE, *size, "--method", method, "--out", tmp_path / "model")
-    assert type(jaxcast.load_model(tmp_path / "model").pool.network) is methods.NETWORKS[method]
+    run("panel", "train", folder / "sales.csv", *SHAPE, *size, "--method", "deepar", "--out", tmp_path / "model")
     args = ["--model", tmp_path / "model", "--data", folder / "sales.csv", "--out", tmp_path / "f.csv"]
     run("panel", "forecast", *args)
     assert len(read(tmp_path / "f.csv")) == 6 * 3 * len(LEVELS)

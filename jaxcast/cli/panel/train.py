@@ -88,8 +88,8 @@ class TrainPanel:
     """Steps ahead to forecast: all leads from 1 to this. Needed but with --start-from."""
     method: Annotated[tuple[str, ...], NAMES] = (REGRESSION,)
     """Methods to compare: regression, of each series on its own past, drawn to one that all share,
-    which takes seconds; or the networks deepar, seq2seq, mqrnn, tft, conv_trans, which take
-    minutes and see covariates; or a PanelNetwork of your own (see --import)."""
+    which takes seconds (of thousands of series a minute); or the networks deepar, seq2seq, mqrnn, tft,
+    conv_trans, which take minutes and see covariates; or a PanelNetwork of your own (see --import)."""
     season: tuple[int, ...] = ()
     """Steps of the seasons, rising, such as 24 168 for hours; 0 for none. By default those that are
     usual for the dates, such as a week of days."""
@@ -316,6 +316,8 @@ class TrainPanel:
             rows.append({"method": name} | found)
         own = {row["method"]: row["wql"] for row in rows if row["method"] in trained}
         best = min(own, key=lambda name: np.inf if own[name] is None else own[name])
+        if None not in (own[best], rows[0]["wql"]) and rows[0]["wql"] < own[best]:
+            note(f"the seasonal naive is better than {best} on the windows that judge")
         kept = trained[best]
         if self.refit:
             kept = self.fit(best, plan[best], panel, judges, folder, " on all values")
