@@ -85,11 +85,13 @@ class TrainPanel:
     out: Path
     """Folder for the model, its settings and scores."""
     horizon: int | None = None
-    """Steps ahead to forecast: all leads from 1 to this. Needed but with --start-from."""
+    """Steps ahead to forecast: all leads from 1 to this. Needed unless there is
+    --start-from."""
     method: Annotated[tuple[str, ...], NAMES] = (REGRESSION,)
     """Methods to compare: regression, of each series on its own past, drawn to one that all share,
-    which takes seconds (of thousands of series a minute); or the networks deepar, seq2seq, mqrnn, tft,
-    conv_trans, which take minutes and see covariates; or a PanelNetwork of your own (see --import)."""
+    which takes seconds (of thousands of series a minute); or the networks deepar, seq2seq, mqrnn,
+    tft, conv_trans, which take minutes and see covariates; or a PanelNetwork of your own (see
+    --import)."""
     season: tuple[int, ...] = ()
     """Steps of the seasons, rising, such as 24 168 for hours; 0 for none. By default those that are
     usual for the dates, such as a week of days."""
