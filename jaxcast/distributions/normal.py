@@ -1,6 +1,5 @@
 """The normal distribution."""
 
-import math
 from typing import Any
 
 import jax
@@ -9,10 +8,9 @@ from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.distributions.abstract import Likelihood
+from jaxcast.distributions.gamma_functions import HALF_LOG_2PI
 from jaxcast.distributions.shapes import at_levels, sample_shape
 from jaxcast.pytrees import FrozenPytree
-
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Normal(Likelihood, FrozenPytree):

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.distributions.abstract import Likelihood
-from jaxcast.distributions.gamma_functions import log_gamma_half_step
+from jaxcast.distributions.gamma_functions import HALF_LOG_2PI, log_gamma_half_step
 from jaxcast.distributions.shapes import at_levels, sample_shape
 from jaxcast.distributions.tail_functions import upper_student
 from jaxcast.pytrees import FrozenPytree
@@ -77,7 +77,7 @@ class StudentT(Likelihood, FrozenPytree):
 
 
 def _log_density(z: Array, df: Array) -> Array:
-    return log_gamma_half_step(df / 2) - 0.5 * math.log(2 * math.pi) - (df + 1) / 2 * jnp.log1p(z**2 / df)
+    return log_gamma_half_step(df / 2) - HALF_LOG_2PI - (df + 1) / 2 * jnp.log1p(z**2 / df)
 
 
 def _of_upper_tail(share: Array, df: Array) -> Array:

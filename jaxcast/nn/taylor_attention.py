@@ -73,7 +73,8 @@ def unit_norm(xs: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
     """Scales vectors to unit norm, as `linear_attention` needs them.
 
     Args:
-        xs: the vectors; one of zeros becomes the first unit vector's direction by rounding up.
+        xs: the vectors. 1e-6 is added to the first component, so that one of zeros becomes the
+            first unit vector.
     """
     # The square root has no gradient at 0.
     first = jnp.zeros(xs.shape[-1], xs.dtype).at[0].set(1e-6)

@@ -85,7 +85,8 @@ def estimate_treatment_effects(
         others: levels of all other treatments; None for none.
         lengths: steps of the stretches, at least 8.
         significance: of the t tests. The KPSS test has 5 %.
-        keep: "all" pairs, or those of levels whose values differ "significantly", as printed.
+        keep: "all" pairs, or, as printed, "significant": only those of levels whose values differ
+            significantly.
         penalty: draws effects to 0, as so many pairs with a value at the mean would.
 
     Returns:

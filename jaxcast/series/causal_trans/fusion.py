@@ -19,12 +19,12 @@ class SpatialFusion(nnx.Module):
 
         c_v = softmax(W_c h_v),    e_vu = LeakyReLU(a . [W h_v, W h_u])
         alpha_v = softmax over neighbours u of (e_vu + ln(c_v . c_u))
-        g_v = x_v + W_g sum_u alpha_vu W x_u
+        g_v = x_v + W_g elu(sum_u alpha_vu W x_u)
         y_v = g_v + W_o linear_attention(W_q g_v, W_k g, W_v g)
 
     with h_v the mean of a node over the steps of the history, so that a window is clustered once.
     c_v . c_u is the probability that both are drawn into one cluster: neighbours of another one
-    have no weight.
+    have hardly any weight. What is returned is y_v - x_v.
 
     Args:
         size: components of a node.

@@ -29,8 +29,8 @@ from jaxcast.series.panels.cutting import gathered
 from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.time_features import default_seasons
 from jaxcast.series.panels.windows import PanelWindows
+from jaxcast.series.probabilistic_networks.abstract import LEVELS
 
-LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 OWN_PENALTIES = (10.0, 100.0, 1000.0)
 NUM_CYCLES = (8, 2)
 """Past cycles that are seen: of the shortest season, and of others."""
@@ -86,7 +86,8 @@ class PanelRegression(Checked, FrozenPytree, name="panel_regression"):
 
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a model."""
-        arrays = {name: np.asarray(getattr(self, name)) for name in ("weights", "shared", "spread", "shared_spread")}
+        own = (self.weights, self.shared, self.spread, self.shared_spread)
+        arrays = dict(zip(("weights", "shared", "spread", "shared_spread"), map(np.asarray, own), strict=True))
         check_floats(arrays | {"mean": self.mean, "shifts": self.shifts})
         check_positive(std=self.std)
         check_texts("names", self.names)

@@ -191,7 +191,9 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         return self.head(raw.astype(scale.dtype), jnp.broadcast_to(scale, raw.shape[:-1]))
 
     def mean_loss(self, raw: Array, targets: ArrayLike, weights: ArrayLike, scale: Array) -> Float[Array, ""]:
-        """Returns the mean loss of outputs over the targets that are known, in units of the scale.
+        """Returns the mean loss of outputs over the targets that are known.
+
+        A pinball loss is in units of the scale, a negative log likelihood in those of the data.
 
         Args:
             raw: numbers of the network.
@@ -200,7 +202,7 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
             scale: of the windows, broadcast to the targets.
         """
         weights = jnp.asarray(weights)
-        # A likelihood of counts has no unit that a scale could change.
+        # A scale would change a log likelihood by a constant only, which has no gradient.
         unit = scale if self.head_name == "quantiles" else jnp.ones_like(scale)
         losses = self.distribution(raw, scale).loss(jnp.where(weights > 0, targets, 0)) / unit
         return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), 1)
