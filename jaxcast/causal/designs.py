@@ -49,8 +49,8 @@ def simulate_confounded(num_samples: int, *, effect: Scalar = 0.5, key: Key[Arra
         InputError: for fewer than one sample.
 
     Source:
-        Chernozhukov et al., Econometrics Journal 21, C1-C68 (2018), as remembered by the makers of
-        the package DoubleML, where the design is called CCDDHNR2018.
+        The design that the package DoubleML calls CCDDHNR2018, after Chernozhukov et al.,
+        Econometrics Journal 21, C1-C68 (2018).
 
     Example:
         >>> import jax, jaxcast, jax.numpy as jnp
