@@ -21,6 +21,7 @@ QUESTIONS = {
     "graph_networks": "networks on graphs",
     "graph_products": "sparse products of graphs",
     "linear_attention": "attention of all nodes",
+    "tft": "temporal fusion transformer",
 }
 
 

@@ -1,4 +1,4 @@
-"""The temporal fusion transformer, a training epoch and inference, against PyTorch written plainly.
+"""The temporal fusion transformer, training and inference, against PyTorch written plainly.
 
 Windows of 168 steps of history and 24 leads, five covariates that are known in advance, 40 hidden
 units, 4 heads, dropout 0.1, minibatches of 64, Adam with gradients clipped.
