@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.causal.oracle_data import Table
-from experiments.causal.simulations import Arrays
+from experiments.causal.simulations import Arrays, regression
 from jaxcast import causal
 
 EFFECT = 4.0
@@ -76,12 +76,8 @@ def _estimates(surface: str, method: str, x: Array, treatment: Array, keys: Arra
         of_data, of_folds = jax.random.split(key)
         y = outcomes(surface, x, treatment, of_data)
         if method in METHODS[:2]:
-            columns = jnp.concatenate([treatment[:, None], jnp.ones_like(y)[:, None], x], -1)
-            design = columns[:, :2] if method == METHODS[0] else columns
-            inverse = jnp.linalg.inv(design.T @ design)
-            found = inverse @ design.T @ y
-            scores = design * (y - design @ found)[:, None]
-            return found[0], jnp.sqrt((inverse @ scores.T @ scores @ inverse)[0, 0])
+            samples = causal.ConfoundedSamples(y, treatment, x, EFFECT)
+            return regression(samples, x[:, :0] if method == METHODS[0] else x)
         if method == "partially linear":
             linear = causal.fit_partially_linear(y, treatment, x, key=of_folds)
             return linear.effect, linear.standard_error

@@ -72,10 +72,9 @@ def machine(data: causal.ConfoundedSamples, key: Array, **options: Any) -> tuple
 SPLINES = causal.RidgeNuisance()
 LINEAR = causal.RidgeNuisance(basis=causal.LinearBasis())
 Estimator = Callable[[causal.ConfoundedSamples, Array], tuple[Array, Array]]
-NO_COLUMNS = 0
 
 PLAIN: dict[str, Estimator] = {
-    "regression on the treatment": lambda data, key: regression(data, data.covariates[:, :NO_COLUMNS]),
+    "regression on the treatment": lambda data, key: regression(data, data.covariates[:, :0]),
     "regression with covariates": lambda data, key: regression(data, data.covariates),
 }
 DESIGNS: dict[str, tuple[Callable[[int, Array], causal.ConfoundedSamples], Mapping[str, Estimator]]] = {

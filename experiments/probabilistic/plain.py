@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.probabilistic.data import Task
+from jaxcast.series.panel_models.aligned import filled_steps
 
 NUM_ERRORS = 14
 """Seasons of errors at the end of the training part, whose quantiles are those of a forecast."""
@@ -110,7 +111,7 @@ def recursive_ridge(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, 
     horizon, season = task.horizon, task.seasons[0] if task.seasons else 12
     found = np.zeros((*task.origins.shape, horizon, len(levels)))
     for number, name in enumerate(task.panel.names):
-        values = _without_gaps(task.panel.of(name))
+        values = filled_steps(task.panel.of(name)[None])[0]
         train = values[: task.origins[0, number] + 1]
         model = fit_autoregression(train, lags_of(task, len(train)))
         ends = len(train) - horizon - np.arange(0, NUM_ERRORS * season, max(1, season // 4))
@@ -120,9 +121,3 @@ def recursive_ridge(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, 
         for k, origin in enumerate(task.origins[:, number]):
             found[k, number] = model.roll(values[: origin + 1], horizon)[:, None] + spread
     return found
-
-
-def _without_gaps(values: np.ndarray) -> np.ndarray:
-    """Fills missing values by the last known one."""
-    last = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
-    return np.nan_to_num(values[last])

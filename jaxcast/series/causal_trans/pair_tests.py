@@ -2,11 +2,13 @@
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from jaxcast.distributions import StudentT
 
 KPSS_QUANTILE = 0.463
 """The 95 % quantile of the KPSS statistic around a level."""
@@ -112,13 +114,5 @@ def t_quantiles(freedom: Float[Array, "*batch"], significance: float) -> Float[A
         freedom: degrees of freedom.
         significance: the probability.
     """
-    degrees = jnp.maximum(freedom, 1)
-
-    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = (low + high) / 2
-        tail = jax.scipy.special.betainc(degrees / 2, 0.5, degrees / (degrees + middle**2))
-        return jnp.where(tail > significance, middle, low), jnp.where(tail > significance, high, middle)
-
-    _, found = jax.lax.fori_loop(0, 50, halve, (jnp.zeros_like(degrees), jnp.full_like(degrees, 100 / significance)))
-    return jnp.where(freedom > 0, found, jnp.inf)
+    standard = StudentT(jnp.maximum(freedom, 1), 0.0, 1.0)
+    return jnp.where(freedom > 0, -standard.quantiles([significance / 2])[..., 0], jnp.inf)
