@@ -19,7 +19,7 @@ from jaxcast.series.panel_models.learning import EpochDraw, PanelLoss
 from jaxcast.series.panel_models.model import PanelModel
 from jaxcast.series.panel_models.recalibration import spread_shifts
 from jaxcast.series.panel_models.start import Init, begun
-from jaxcast.series.panels.cutting import Weighting, series_importance, series_scales
+from jaxcast.series.panels.cutting import Weighting, draw_frequencies, series_scales
 from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.windows import PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork
@@ -170,7 +170,7 @@ def fit_panel_network(
         "num_reports": num_reports,
     }
     run = fit_stream(
-        EpochDraw(model, train, num_batches * batch_size, series_importance(train, weighting)),
+        EpochDraw(model, train, num_batches * batch_size, draw_frequencies(train, weighting)),
         init=start.init,
         keys=_keys(seeds),
         num_epochs=num_epochs,
@@ -183,7 +183,7 @@ def fit_panel_network(
     losses = _checked_losses(run.validation_losses)
     models = [_fitted(model, run, k, validation, calibrate) for k in range(len(seeds))]
     if refit:
-        draw = EpochDraw(model, start.panel, num_batches * batch_size, series_importance(start.panel, weighting))
+        draw = EpochDraw(model, start.panel, num_batches * batch_size, draw_frequencies(start.panel, weighting))
         for k, seed in enumerate(seeds):
             best = int(np.nanargmin(losses[k])) + 1
             last = fit_stream(draw, init=_one(start.init, k), keys=_keys([seed]), num_epochs=best, **options)

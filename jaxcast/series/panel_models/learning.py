@@ -56,13 +56,13 @@ class EpochDraw:
         model: that takes them.
         panel: whose windows are drawn.
         num: how many.
-        importance: how often each series is drawn; see `drawn`.
+        frequencies: how often each series is drawn; see `drawn`.
     """
 
     model: PanelModel
     panel: SeriesPanel
     num: int
-    importance: Float[np.ndarray, " series"] | None
+    frequencies: Float[np.ndarray, " series"] | None
 
     def __call__(self, epoch: int) -> PanelWindows:
         """Returns the windows of an epoch.
@@ -77,7 +77,7 @@ class EpochDraw:
             generator,
             self.num,
             num_leads=sizes.num_leads,
-            importance=self.importance,
+            frequencies=self.frequencies,
             least=min(sizes.history_size, sizes.num_leads),
         )
         return self.model.windows(self.panel, series, newest)

@@ -173,7 +173,7 @@ def draw_windows(
         np.random.default_rng(seed),
         num,
         num_leads=num_leads,
-        importance=series_importance(panel, weighting),
+        frequencies=draw_frequencies(panel, weighting),
         least=least_history,
     )
     return gathered(
@@ -187,7 +187,7 @@ def drawn(
     num: int,
     *,
     num_leads: int,
-    importance: Float[np.ndarray, " series"] | None,
+    frequencies: Float[np.ndarray, " series"] | None,
     least: int,
 ) -> tuple[Int[np.ndarray, " window"], Int[np.ndarray, " window"]]:
     """Draws the series and the newest step of windows.
@@ -199,7 +199,7 @@ def drawn(
         generator: of random numbers.
         num: how many windows.
         num_leads: steps of targets.
-        importance: how often each series is drawn, relative to others; None for as often as it has
+        frequencies: how often each series is drawn, relative to others; None for as often as it has
             windows.
         least: values of a history, where the series is long enough.
 
@@ -212,14 +212,14 @@ def drawn(
     most = np.where(lengths > num_leads, lengths - num_leads, np.minimum(lengths - 1, 1))
     first = np.clip(most - 1, 0, least - 1)
     counts = np.maximum(most - first, 0)
-    ends = np.cumsum(counts if importance is None else np.where(counts > 0, importance, 0), dtype=float)
+    ends = np.cumsum(counts if frequencies is None else np.where(counts > 0, frequencies, 0), dtype=float)
     if not len(ends) or ends[-1] == 0:
         raise InputError("no series has two values, so there is nothing to learn; give longer series")
     series = np.searchsorted(ends, generator.random(num) * ends[-1], side="right")
     return series, first[series] + generator.integers(0, counts[series])
 
 
-def series_importance(panel: SeriesPanel, weighting: Weighting) -> Float[np.ndarray, " series"] | None:
+def draw_frequencies(panel: SeriesPanel, weighting: Weighting) -> Float[np.ndarray, " series"] | None:
     """Returns how often each series is drawn; see `drawn`.
 
     Args:
