@@ -60,7 +60,7 @@ def causal_trans(city: City, effects: Arrays, seed: int, num_epochs: int) -> Arr
     test = at(rest, city.newest)
     forecast = _forecast(model, test)
     told = jax.jit(lambda some: model(some.history, some.covariates, lags=some.lags).info)(
-        test._replace(**{name: getattr(test, name)[:PIECE] for name in ("history", "covariates")})
+        test._replace(**{name: test._asdict()[name][:PIECE] for name in ("history", "covariates")})
     )
     weights_of = [model.of_demand, model.of_supply]
     return {

@@ -106,8 +106,10 @@ def check_network(settings: Any) -> None:
     Raises:
         InputError: with the setting.
     """
-    for name in ("num_epochs", "batch_size", "patience", "num_seeds"):
-        check_whole(name, getattr(settings, name))
+    check_whole("num_epochs", settings.num_epochs)
+    check_whole("batch_size", settings.batch_size)
+    check_whole("patience", settings.patience)
+    check_whole("num_seeds", settings.num_seeds)
     check_number("learning_rate", settings.learning_rate, above=0)
     check_number("weight_decay", settings.weight_decay, least=0)
     check_number("validation_share", settings.validation_share, above=0, most=0.9)

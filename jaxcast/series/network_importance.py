@@ -80,7 +80,7 @@ def panel_importance(
     given = {"past": past, "known": known, "static": static, "category": categories}
     for kind, names in given.items():
         field = "categories" if kind == "category" else kind
-        size = getattr(windows, field).shape[-1]
+        size = windows._asdict()[field].shape[-1]
         own = [f"{kind} {n + 1}" for n in range(size)] if names is None else list(names)
         if len(own) != size:
             raise InputError(f"expected names of {size} {field}, got {shown(own)}")

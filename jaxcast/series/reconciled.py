@@ -55,7 +55,7 @@ def table_with_sums(table: SeriesTable, hierarchy: Hierarchy) -> SeriesTable:
     sums = hierarchy.sums(table.values[:, index])[:, [hierarchy.names.index(name) for name in new]]
     covariates: dict[str, Any] = {}
     for kind in ("past_covariates", "future_covariates"):
-        values = getattr(table, kind)
+        values = table._asdict()[kind]
         of_first = values[:, index[:1]]
         if not np.array_equal(values[:, index], np.broadcast_to(of_first, values[:, index].shape), equal_nan=True):
             raise InputError(

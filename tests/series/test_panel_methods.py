@@ -30,9 +30,7 @@ def made_table(with_covariates):
 
 def made_model(table):
     counts = [a.shape[-1] for a in (table.past_covariates, table.future_covariates, table.static_covariates)]
-    sizes = jaxcast.series.PanelSizes(
-        HISTORY, LEADS, counts[0], len(FEATURES) + counts[1], counts[2]
-    )
+    sizes = jaxcast.series.PanelSizes(HISTORY, LEADS, counts[0], len(FEATURES) + counts[1], counts[2])
     network = jaxcast.series.Seq2Seq(sizes, hidden_size=3, levels=LEVELS, key=jax.random.key(1))
     return PanelModel(
         network,

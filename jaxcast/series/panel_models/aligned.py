@@ -72,7 +72,15 @@ class AlignedSeries(NamedTuple):
 
 
 def mean_and_std(table: Float[np.ndarray, "series time"], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean and the standard deviation of each series; 1 for one that never changes."""
+    """Returns the mean and the standard deviation of each series; 1 for one that never changes.
+
+    Args:
+        table: the series side by side; NaN where a value is missing.
+        names: of the series, for a message.
+
+    Raises:
+        InputError: for a series without any value.
+    """
     known = np.isfinite(table)
     count = known.sum(1)
     if not count.all():
@@ -83,7 +91,11 @@ def mean_and_std(table: Float[np.ndarray, "series time"], names: Sequence[str]) 
 
 
 def filled_steps(table: Float[np.ndarray, "series time"]) -> Float[np.ndarray, "series time"]:
-    """Fills what is missing by the last known value, and by 0 before the first."""
+    """Fills what is missing by the last known value, and by 0 before the first.
+
+    Args:
+        table: the series side by side; NaN where a value is missing.
+    """
     known = np.isfinite(table)
     last = np.maximum.accumulate(np.where(known, np.arange(table.shape[1]), -1), 1)
     values = np.take_along_axis(np.where(known, table, 0), np.maximum(last, 0), 1)
@@ -91,6 +103,15 @@ def filled_steps(table: Float[np.ndarray, "series time"]) -> Float[np.ndarray, "
 
 
 def aligned(panel: SeriesPanel, features: PastValues) -> AlignedSeries:
+    """Puts the series of a panel side by side, standardised.
+
+    Args:
+        panel: with the series.
+        features: what a forecast sees.
+
+    Raises:
+        InputError: for a series without any value.
+    """
     length = int(panel.lengths.max())
     values = np.full((len(panel.names), length), np.nan)
     for row, offset, size in zip(values, panel.offsets, panel.lengths, strict=True):
@@ -102,7 +123,16 @@ def aligned(panel: SeriesPanel, features: PastValues) -> AlignedSeries:
 
 
 def shared_weights(table: AlignedSeries, features: PastValues, num_leads: int) -> Float[np.ndarray, "lead input"]:
-    """Returns the weights of each lead that all series share."""
+    """Returns the weights of each lead that all series share.
+
+    Args:
+        table: the series.
+        features: what a forecast sees.
+        num_leads: steps to forecast.
+
+    Raises:
+        InputError: for a lead that every series is too short to learn.
+    """
     found = np.zeros((num_leads, max(len(features.steps(lead)) for lead in range(1, num_leads + 1)) + 1))
     for k in range(num_leads):
         size = len(features.steps(k + 1)) + 1
@@ -121,7 +151,14 @@ def shared_weights(table: AlignedSeries, features: PastValues, num_leads: int) -
 def own_weights(
     table: AlignedSeries, features: PastValues, shared: Float[np.ndarray, "lead input"], penalties: Sequence[float]
 ) -> Float[np.ndarray, "penalty series lead input"]:
-    """Fits every series around the shared weights, with each penalty."""
+    """Fits every series around the shared weights, with each penalty.
+
+    Args:
+        table: the series.
+        features: what a forecast sees.
+        shared: the weights that all series share.
+        penalties: of departures from them.
+    """
     found = np.zeros((len(penalties), len(table.values), *shared.shape))
     for k in range(len(shared)):
         size = len(features.steps(k + 1)) + 1

@@ -28,8 +28,7 @@ from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.time_features import AGE, check_time_features
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork
-
-KINDS = ("past_covariates", "future_covariates", "static_covariates")
+from jaxcast.series.tables import CovariateNames
 
 
 class PanelForecast(NamedTuple):
@@ -119,13 +118,17 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
         """The levels of its quantiles."""
         return self.network.levels
 
+    @property
+    def _covariates(self) -> CovariateNames:
+        return CovariateNames(self.past_covariates, self.future_covariates, self.static_covariates)
+
     def check(self) -> None:
         """Raises InputError unless the settings and arrays are those of such a model."""
         check_model(self.network)
         check_floats({"shifts": self.shifts, "mean": self.covariates_mean, "std": self.covariates_std})
         check_positive(covariates_std=self.covariates_std)
-        for name in (*KINDS, "category_names"):
-            check_texts(name, getattr(self, name), least=0)
+        for name, texts in (self._covariates._asdict() | {"category_names": self.category_names}).items():
+            check_texts(name, texts, least=0)
         for values in self.category_values:
             check_texts("values of a category", values)
         check_flag("cyclic", self.cyclic)
@@ -231,8 +234,8 @@ class PanelModel(Checked, FrozenPytree, name="panel_model"):
         Raises:
             InputError: for other covariates, categories or steps.
         """
-        for kind in KINDS:
-            own, given = getattr(self, kind), getattr(panel.covariates, kind)
+        for kind, own in self._covariates._asdict().items():
+            given = panel.covariates._asdict()[kind]
             if tuple(given) != own:
                 raise InputError(
                     f"{what} has the {kind} {shown(tuple(given))}, expected {shown(own)}, which the model learned from"
