@@ -92,6 +92,15 @@ def test_missing_values_and_series_that_never_change_are_taken(panel):
     np.testing.assert_allclose(found.forecast[2], 4.0, atol=0.5)
 
 
+def test_a_series_shorter_than_the_leads_is_forecast_by_the_shared_weights(panel):
+    long = [panel.of(name) for name in panel.names]
+    short = jaxcast.series.series_panel([*long, series(LEADS)])
+    found = jaxcast.series.fit_panel_regression(short, num_leads=LEADS, seasons=(SEASON,))
+    assert np.isfinite(found.forecast(short).quantiles).all()
+    np.testing.assert_allclose(found.weights[3], found.shared, atol=0.01)
+    assert (abs(found.weights[:3] - found.shared).max((1, 2)) > 0.02).all()
+
+
 def test_a_saved_model_forecasts_the_same(panel, model, tmp_path):
     jaxcast.save_model(tmp_path / "model", model)
     again = jaxcast.load_model(tmp_path / "model").pool

@@ -222,6 +222,7 @@ def fit_panel_regression(
     seasons = default_seasons(panel.calendar) if seasons is None else tuple(seasons)
     features = _features_of(panel, num_leads, seasons, num_recent)
     train, (series, newest) = held_out_windows(panel, num_leads, 1)
+    train = train.select(np.flatnonzero(train.lengths))  # of the shortest nothing is left to learn from
     windows = _windows(panel, series, newest, features.size, num_leads)
     history = np.asarray(windows.history)
     early, whole = aligned(train, features), aligned(panel, features)
