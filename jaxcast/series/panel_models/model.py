@@ -30,6 +30,8 @@ from jaxcast.series.panels.windows import PanelSizes, PanelWindows
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork
 from jaxcast.series.tables import CovariateNames
 
+KINDS = CovariateNames._fields
+
 
 class PanelForecast(NamedTuple):
     """Forecasts of the series of a panel, each from its own newest step.
