@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from flax import nnx
 import jaxcast
 from jaxcast.cli.main import parse
 from jaxcast.cli.panel import methods, train
+from jaxcast.cli.panel.forecast import ForecastPanel
 from jaxcast.cli.panel.judging import judges_of, scores_of, seasonal_naive
+from jaxcast.cli.panel.train import TrainPanel
 from jaxcast.series import DirectNetwork, series_panel
 from jaxcast.series.panel_models.start import begun
 
@@ -284,6 +287,23 @@ def test_a_forecast_that_cannot_be_made_writes_nothing(folder, network, tmp_path
         run("series", "forecast", "--model", folder / "model", *args)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.parquet", None, r"there is no .*none\.parquet; give a panel"),
+        ("bad.parquet", b"nothing", r"bad\.parquet is not a table that can be read"),
+        ("bad.csv", b"date,series\n2020", r"bad\.csv: expected 2 columns in every line, line 2 has 1"),
+        ("bad.npz", b"PK", r"bad\.npz"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(jaxcast.InputError, match=message):
+        run("panel", "train", "--data", tmp_path / name, "--horizon", 3, "--out", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_what_is_there_is_kept(folder, tmp_path):
     before = {file.name: file.read_bytes() for file in (folder / "model").iterdir()}
     with pytest.raises(jaxcast.InputError, match=r"holds a run with other settings \(horizon: 3 there, 4 now\)"):
@@ -341,3 +361,42 @@ def test_deepar_is_trained(folder, tmp_path):
     args = ["--model", tmp_path / "model", "--data", folder / "sales.csv", "--out", tmp_path / "f.csv"]
     run("panel", "forecast", *args)
     assert len(read(tmp_path / "f.csv")) == 6 * 3 * len(LEVELS)
+
+
+@pytest.mark.slow
+def test_series_train_takes_deepar(tmp_path):
+    """The same network by `jaxcast series`, on a table with a covariate that is known ahead."""
+    values = np.stack([own[-60:] for own in series() if len(own) >= 60], 1)
+    dates = np.datetime64("2025-04-10") + np.arange(-60, 2)
+    lines = [f"{date},{','.join(map(str, row))},{t % 5}" for t, (date, row) in enumerate(zip(dates, values))]  # noqa: B905
+    lines += [f"{date},,,,,1" for date in dates[60:]]
+    (tmp_path / "wide.csv").write_text("\n".join(["date,a,b,c,d,heat", *lines]) + "\n")
+    args = ["--horizon", 2, "--history-size", 8, "--future-covariates", "heat", "--levels", 0.1, 0.5, 0.9]
+    small = ["--method", "deepar", "--hidden-size", 4, "--num-epochs", 1]
+    run("series", "train", tmp_path / "wide.csv", *args, *small, "--out", tmp_path / "model")
+    (row,) = json.loads((tmp_path / "model/results.json").read_text())["rows"]
+    assert (row["method"], row["setting"]) == ("deepar", "network, 1 epochs")
+    run(
+        "series",
+        "forecast",
+        "--model",
+        tmp_path / "model",
+        "--data",
+        tmp_path / "wide.csv",
+        "--out",
+        tmp_path / "f.csv",
+    )
+    rows = read(tmp_path / "f.csv")
+    assert [(row["series"], row["target_date"]) for row in rows[::3]] == [
+        (name, date) for name in "abcd" for date in ("2025-04-10", "2025-04-11")
+    ]
+    found = np.asarray([float(row["value"]) for row in rows]).reshape(-1, 3)
+    assert (np.diff(found) >= 0).all()
+
+
+@pytest.mark.parametrize(("command", "kind"), [("train", TrainPanel), ("forecast", ForecastPanel)])
+def test_help_explains_every_option(command, kind, capsys):
+    with pytest.raises(SystemExit):
+        parse(["panel", command, "--help"])
+    options = set(re.findall(r"^. (--[a-z0-9-]+)", capsys.readouterr().out, flags=re.MULTILINE))
+    assert options >= {f"--{name.replace('_', '-')}" for name in kind.__dataclass_fields__}

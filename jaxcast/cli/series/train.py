@@ -73,9 +73,10 @@ class TrainSeries:
     """Methods to try: last_value, seasonal_last_value, history_mean, drift, historical_average,
     ridge, ridge_each_series, lasso, lasso_each_series, kernel_ridge, var, star; boosted_trees
     (needs scikit-learn); seasonal, which sees as many past days and weeks as --history-size holds;
-    the networks independent_network, hierarchical_network, attention_network, global_network; on graphs stgcn,
-    st_mgcn, d2stgnn, graph_wavenet, dcrnn; or a TrainableForecaster of your own (see --import). By
-    default last values and regressions; networks take minutes."""
+    the networks independent_network, hierarchical_network, attention_network, global_network; the
+    probabilistic ones deepar, seq2seq, mqrnn, tft, conv_trans, which all series share; on graphs
+    stgcn, st_mgcn, d2stgnn, graph_wavenet, dcrnn; or a TrainableForecaster of your own (see
+    --import). By default last values and regressions; networks take minutes."""
     past_covariates: tuple[str, ...] = ()
     """Columns that are known up to the newest date, such as a temperature."""
     future_covariates: tuple[str, ...] = ()

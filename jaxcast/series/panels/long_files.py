@@ -1,5 +1,6 @@
 """Reads the rows of a long .parquet table in blocks, none of which holds the others."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,6 +80,8 @@ def parquet_files(path: Path) -> list[Path]:
         files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
     except (OSError, ValueError):
         files = []
+    if not files and not os.path.lexists(path):
+        raise InputError(f"there is no {shown(path)}; give a panel, a .csv, .parquet or .npz or a folder of .parquet")
     if not files or any(file.suffix != ".parquet" for file in files):
         raise InputError(f"expected a panel, a .csv, .parquet or .npz or a folder of .parquet files, got {shown(path)}")
     return files
