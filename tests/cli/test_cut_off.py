@@ -90,6 +90,19 @@ COMMANDS = {
     ],
     "series evaluate": ["series", "evaluate", "--data", "in/longer.csv", "--model", "in/model", "--out", "run"],
     "series importance": ["series", "importance", "--data", "in/longer.csv", "--model", "in/model", "--out", "out.csv"],
+    "panel train": ["panel", "train", "--data", "in/table.csv", "--horizon", 1, "--out", "run"],
+    "panel forecast": [
+        "panel",
+        "forecast",
+        "--data",
+        "in/table.csv",
+        "--model",
+        "in/panel",
+        "--out",
+        "out.csv",
+        "--plot",
+        "out.png",
+    ],
     "hub score": ["hub", "score", *HUB, "--out", "run"],
     "hub pool": ["hub", "pool", *HUB, "--out", "run", "--num-optimizer-steps", 1],
     "hub forecast": [
@@ -134,6 +147,7 @@ def inputs(tmp_path_factory):
         table(folder / "in/table.csv", 60)
         table(folder / "in/longer.csv", 64)
         run(*COMMANDS["series train"][:-1], "in/model")
+        run(*COMMANDS["panel train"][:-1], "in/panel")
         write_synthetic_hub(folder / "in", num_weeks=10, num_locations=2)
     return folder
 

@@ -182,6 +182,7 @@ class TrainPanel:
         if not self.is_finished(folder):
             with leaving_nothing(folder):
                 self.train(folder, panel, judges, plan, old)
+        remove_stages(folder)  # also after a kill behind the last file
         results = read_json(folder.path / "results.json")
         make_console().print(table_of(results["rows"], results["method"], self.test_windows))
         until = "all values" if self.refit else "all values but those"
@@ -343,7 +344,6 @@ class TrainPanel:
             "validation_losses": {name: listed(one.validation_losses) for name, one in trained.items()},
         }
         folder.write_json("results.json", record)
-        remove_stages(folder)
 
     def fit(
         self,
