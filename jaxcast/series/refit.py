@@ -21,6 +21,7 @@ from jaxcast.series.held_out import Judges, check_diverging, judges_of, shifts_o
 from jaxcast.series.methods import check_methods
 from jaxcast.series.model import SeriesModel
 from jaxcast.series.network_methods import NETWORKS, seen_by, train_network
+from jaxcast.series.panel_methods import PanelForecaster
 from jaxcast.series.problem import SeriesProblem, TrainingPart, check_series, part_until, windows_of, within
 from jaxcast.series.regressions.lags import LagInputs
 from jaxcast.series.regressions.regression import LagRegression
@@ -28,6 +29,8 @@ from jaxcast.series.samples import SeriesWindows, base_quantiles
 from jaxcast.series.tables import SeriesTable, newest_row
 
 NUM_EPOCHS = 5
+MOST_EPOCHS = 200
+"""Of a network of panels, which is trained anew and stops by itself."""
 LEAST_DATES = 20
 """New dates from which quantiles are calibrated anew; with fewer, those of the old model stay."""
 VALIDATION_SHARE = 0.2
@@ -68,8 +71,8 @@ def refit_series(
     """Refits a forecaster to a table that has grown since it learned.
 
     Method, leads, levels, history, season and graph stay. A network goes on from its weights and
-    scales for some epochs over all dates; other methods are fitted anew, which takes no longer than
-    before.
+    scales for some epochs over all dates; other methods, and the networks of panels such as
+    "deepar", are fitted anew, which takes no longer than before.
 
     Scores come before learning: the old model is scored on all new dates, of which it has learned
     nothing. A model refitted to the first half of the new dates is scored beside it on the second
@@ -81,7 +84,7 @@ def refit_series(
         model: by `fit_series`, or one that was loaded.
         table: with the series, steps and covariates of the old one, the dates that the model has
             learned from, and at least two new ones.
-        num_epochs: passes of a network over all windows.
+        num_epochs: passes of a network that goes on from its weights.
         seed: of shuffling, and of kernel ridge.
         what: what to call the table in a message.
         progress: is called with a line of text before each step; by default it goes to the command
@@ -152,12 +155,18 @@ def _problem(model: SeriesModel, table: SeriesTable, seed: int, what: str) -> tu
         model.season,
         _graphs_of(model),
         lower,
-        hidden_size=16,
-        num_epochs=NUM_EPOCHS,
+        hidden_size=_hidden_size(model),
+        num_epochs=MOST_EPOCHS,
         seed=seed,
     )
     _check_new(problem, start, what)
     return problem, start
+
+
+def _hidden_size(model: SeriesModel) -> int:
+    """Returns the hidden units of a network of panels; those of other networks stay as they are."""
+    forecaster = model.forecaster.forecaster
+    return int(forecaster.model.network.config["hidden_size"]) if isinstance(forecaster, PanelForecaster) else 1
 
 
 def _graphs_of(model: SeriesModel) -> Any:

@@ -9,6 +9,7 @@ import jaxcast
 from jaxcast.errors import InputError
 from jaxcast.series.panel_methods import PANEL_NETWORKS, PanelForecaster, window_covariates
 from jaxcast.series.panel_models.model import PanelModel
+from jaxcast.series.refit import _hidden_size
 
 HISTORY, LEADS, LEVELS = 8, 3, (0.1, 0.5, 0.9)
 FEATURES = ("month_of_year",)
@@ -71,6 +72,7 @@ def test_every_network_is_a_method_and_can_be_saved(method, tmp_path):
     table = made_table(True)
     options = {"history_size": HISTORY, "season": 0, "hidden_size": 4, "num_epochs": 2}
     fitted = jaxcast.series.fit_series(table, horizon=2, methods=(method,), **options)
+    assert _hidden_size(fitted.model) == 4  # a refit makes a network of the same size
     jaxcast.save_model(tmp_path / "model", fitted.model)
     again = jaxcast.load_model(tmp_path / "model").pool
     first, second = (model.forecast(table).quantiles for model in (fitted.model, again))
