@@ -164,7 +164,7 @@ def _network(
 def _panel_network(
     method: str, problem: SeriesProblem, part: TrainingPart, validation: SeriesWindows | None, num_epochs: int
 ) -> Variants:
-    trained = train_panel_network(method, problem, part, num_epochs)
+    trained = train_panel_network(method, problem, part, num_epochs, refit=validation is None)
     seen = part._replace(windows=trained.windows)
     name = f"network, {trained.num_epochs} epochs"
     return _single(name, trained.forecaster, seen)._replace(

@@ -209,7 +209,7 @@ class TrainedPanelNetwork(NamedTuple):
 
 
 def train_panel_network(
-    method: str, problem: SeriesProblem, part: TrainingPart, num_epochs: int
+    method: str, problem: SeriesProblem, part: TrainingPart, num_epochs: int, *, refit: bool
 ) -> TrainedPanelNetwork:
     """Trains a network that all series share; the last values of the part choose its best epoch.
 
@@ -218,6 +218,7 @@ def train_panel_network(
         problem: with the table.
         part: that is learned from.
         num_epochs: the most epochs.
+        refit: whether it then learns once more, for as many epochs, from the last values too.
 
     Returns:
         The network.
@@ -240,6 +241,7 @@ def train_panel_network(
         num_batches=max(1, min(MOST_BATCHES, num_windows // BATCH_SIZE)),
         batch_size=BATCH_SIZE,
         calibrate=False,
+        refit=refit,
         lower=problem.lower,
         seeds=(problem.seed,),
     )
