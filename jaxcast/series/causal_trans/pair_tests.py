@@ -115,4 +115,4 @@ def t_quantiles(freedom: Float[Array, "*batch"], significance: float) -> Float[A
         significance: the probability.
     """
     standard = StudentT(jnp.maximum(freedom, 1), 0.0, 1.0)
-    return jnp.where(freedom > 0, -standard.quantiles([significance / 2])[..., 0], jnp.inf)
+    return jnp.where(freedom > 0, -standard.quantiles(jnp.asarray([significance / 2]))[..., 0], jnp.inf)
