@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -220,6 +220,26 @@ class RunFolder:
     def close(self) -> None:
         """Lets other processes open the folder; the end of the process does so, too."""
         self._lock.release()
+
+    @contextmanager
+    def leaving_nothing(self) -> Iterator[None]:
+        """Removes what the run has written where its data or settings turn out to be wrong."""
+        try:
+            yield
+        except InputError:
+            if not (self.path / "results.json").exists():
+                self.remove_checkpoints()
+                (self.path / "config.json").unlink(missing_ok=True)
+                with suppress(OSError):  # of a folder with something in it
+                    self.path.rmdir()
+            raise
+
+    def remove_checkpoints(self) -> None:
+        """Removes the checkpoints of stages."""
+        for file in self.path.glob("stages/*.checkpoint"):
+            file.unlink()
+        with suppress(OSError):
+            (self.path / "stages").rmdir()
 
     def check(self, name: str) -> None:
         """Refuses to write a file that the run does not list, or that is not its own.

@@ -206,5 +206,7 @@ def test_the_command_goes_on_from_a_folder(tmp_path, capsys):
         options = options if "--out" in options else [*options, "--out", tmp_path / "other"]
         with pytest.raises(jaxcast.InputError, match=message):
             run("series", "train", new, "--warm-start", tmp_path / "old", *options)
+    with pytest.raises(jaxcast.InputError, match="must have at least 2 dates after"):
+        run("series", "train", new, "--warm-start", tmp_path / "new", "--out", tmp_path / "other")
     assert (tmp_path / "old/pool.json").read_text() == before
     assert not (tmp_path / "other").exists()

@@ -1,8 +1,6 @@
 """`jaxcast panel train`: trains one model for many series of unequal length."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -180,9 +178,9 @@ class TrainPanel:
         if panel.calendar is None and not self.season and old is None:
             note("the data have no dates; --season tells of seasons, such as --season 24 168 for hours")
         if not self.is_finished(folder):
-            with leaving_nothing(folder):
+            with folder.leaving_nothing():
                 self.train(folder, panel, judges, plan, old)
-        remove_stages(folder)  # also after a kill behind the last file
+        folder.remove_checkpoints()  # also after a kill behind the last file
         results = read_json(folder.path / "results.json")
         make_console().print(table_of(results["rows"], results["method"], self.test_windows))
         until = "all values" if self.refit else "all values but those"
@@ -413,33 +411,3 @@ def listed(losses: Any) -> list[list[float | None]]:
         losses: (seed, epoch).
     """
     return [[float(one) if np.isfinite(one) else None for one in row] for row in losses]
-
-
-def remove_stages(folder: RunFolder) -> None:
-    """Removes the checkpoints of a run.
-
-    Args:
-        folder: of the run.
-    """
-    for file in folder.path.glob("stages/*.checkpoint"):
-        file.unlink()
-    with contextlib.suppress(OSError):
-        (folder.path / "stages").rmdir()
-
-
-@contextlib.contextmanager
-def leaving_nothing(folder: RunFolder) -> Iterator[None]:
-    """Removes what a run has written where its data or settings turn out to be wrong.
-
-    Args:
-        folder: of the run.
-    """
-    try:
-        yield
-    except InputError:
-        if not (folder.path / "results.json").exists():
-            remove_stages(folder)
-            (folder.path / "config.json").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.path.rmdir()
-        raise

@@ -59,9 +59,10 @@ def refit_folder(command: Any, folder: Path) -> None:
     )
     for line in describe(table, command.data):
         announce(line)
-    refit = refit_series(
-        model, table, num_epochs=command.num_epochs or NUM_EPOCHS, seed=command.seed, what=str(shown(command.data))
-    )
+    with run.leaving_nothing():
+        refit = refit_series(
+            model, table, num_epochs=command.num_epochs or NUM_EPOCHS, seed=command.seed, what=str(shown(command.data))
+        )
     attributes = load_model(folder).attributes | {"trained_on": str(command.data)}
     save_model(run.path, refit.model, attributes=attributes)
     rows = rows_of(refit)

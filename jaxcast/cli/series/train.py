@@ -161,7 +161,8 @@ class TrainSeries:
         )
         for line in (*describe(table, self.data), *(() if graph is None else graph.notes)):
             announce(line)
-        fitted = search(methods, problem)
+        with folder.leaving_nothing():
+            fitted = search(methods, problem)
         business_days = table.calendar.weekdays and not table.calendar.months
         attributes = {"columns": columns | {"business_days": business_days}, "trained_on": str(self.data)}
         if hierarchy is not None:
