@@ -95,7 +95,8 @@ def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     """
     shown = Table(title=title, box=box.SIMPLE, caption="medians over seeds; \\[published] as in the data's SOURCE.md")
     for head in ("method", "wQL", "ND", "Risk 50", "Risk 90", "MASE", "50 %", "80 %", "95 %", "seeds"):
-        shown.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+        is_method = head == "method"  # which alone may take two lines, so that no number is cut
+        shown.add_column(head, justify="left" if is_method else "right", no_wrap=not is_method)
     for row in rows:
         if row["num_seeds"]:
             numbers = [f"{row[name]:.4f}" for name in COLUMNS[:4]] + [f"{row['mase']:.3f}"]

@@ -148,8 +148,8 @@ def table_of(rows: Sequence[Mapping[str, Any]], kept: str, num_windows: int) -> 
     """
     windows = "window" if num_windows == 1 else f"{num_windows} windows"
     table = Table(
-        title=f"Scores on the last {windows} of every series ({rows[0]['num_windows']} in all), which no method has "
-        "learned from",
+        title=f"Scores on the last {windows} of every series ({rows[0]['num_windows']} in all), which this "
+        "training holds out",
         caption=f"{kept} is kept; lower is better, coverage of central intervals should be as its heading says",
         box=box.SIMPLE,
     )

@@ -310,7 +310,7 @@ class TrainPanel:
             before = quantiles_of(old.model, judges.panel, judges.newest, what)
             rows.append({"method": f"{old.method}, as it was"} | scores_of(judges, before))
             if has_learned_from(old, judges):
-                note(f"{old.method}, as it was, has learned from some of the windows that judge")
+                note(f"{old.method}, from which training goes on, has learned from some of the windows that judge")
         for name, settings in plan.items():
             one = trained[name] = self.fit(name, settings, judges.train, judges, folder, "")
             found = scores_of(judges, quantiles_of(one.model, judges.panel, judges.newest, what))
