@@ -106,7 +106,8 @@ class ForecastPanel:
         unknown = [name for name in self.plot_series if name not in panel.names]
         if unknown:
             raise InputError(
-                f"unknown series {shown(repr(unknown[0]))} to plot; the data have {shown(', '.join(panel.names[:10]))}{', ...' if len(panel.names) > 10 else ''}"
+                f"unknown series {shown(repr(unknown[0]))} to plot; the data have {shown(', '.join(panel.names[:10]))}"
+                f"{', ...' if len(panel.names) > 10 else ''}"
             )
 
     def origins(self, panel: SeriesPanel) -> tuple[SeriesPanel, np.ndarray]:

@@ -101,7 +101,8 @@ class ForecastSeries:
         unknown = [name for name in self.plot_series if name not in table.names]
         if unknown:
             raise InputError(
-                f"unknown series {shown(repr(unknown[0]))} to plot; the table has {shown(', '.join(table.names[:10]))}{', ...' if len(table.names) > 10 else ''}"
+                f"unknown series {shown(repr(unknown[0]))} to plot; the table has {shown(', '.join(table.names[:10]))}"
+                f"{', ...' if len(table.names) > 10 else ''}"
             )
         found = model.forecast(loaded.table, at=self.at, what=what)
         for option, file in (("--weights", self.weights), ("--plot-graph", self.plot_graph)):
