@@ -22,6 +22,8 @@ from experiments.hub.setup import write_synthetic_hub
 from jaxcast.cli.command import take_flags
 from jaxcast.cli.main import parse
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "docs/how_to/examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 

@@ -11,6 +11,8 @@ from jaxcast.forecasters.reservoir import excite, random_network
 from jaxcast.numerics.polynomials import chebyshev_terms, monomials, products
 from jaxcast.numerics.ridge import ridge
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def lorenz():

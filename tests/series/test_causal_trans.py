@@ -14,6 +14,8 @@ from jaxcast.series.causal_trans.attention import EffectAttention
 from jaxcast.series.causal_trans.fusion import LEAST_SHARE, SLOPE, SpatialFusion
 from jaxcast.series.causal_trans.inputs import lead_rows
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 DAY, NODES, LEADS = 4, 3, (1, 2)
 WEEK = 7 * DAY

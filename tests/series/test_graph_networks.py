@@ -20,6 +20,8 @@ GRAPHS = np.asarray(
     ],
     float,
 )
+
+pytestmark = pytest.mark.slow
 VALUES = RNG.normal(size=(30, NUM_NODES)).cumsum(0)
 SAMPLES = jaxcast.series.series_windows(VALUES, history_size=6, leads=(1, 2))
 NOTHING = jaxcast.series.KnownInputs(None, None)

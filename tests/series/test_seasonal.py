@@ -11,6 +11,8 @@ from jaxcast.series.seasonal.forecaster import network_inputs
 from jaxcast.series.seasonal.network import FeatureTargets, robust_loss
 from jaxcast.series.seasonal.rows import features_at, of_lead
 
+pytestmark = pytest.mark.slow
+
 DAY, LEADS = 6, (1, 2)
 WEEK = 7 * DAY
 

@@ -15,6 +15,8 @@ from jaxcast.series.files.graphs import read_adjacency
 from jaxcast.series.methods import check_methods
 from tests.series import faults
 
+pytestmark = pytest.mark.slow
+
 NAN = np.nan
 
 

@@ -235,4 +235,4 @@ def test_the_last_models_are_kept_where_asked_for(tokens):
     assert losses.min() < losses[-1]
     np.testing.assert_allclose([loss_of(last), loss_of(best)], [losses[-1], losses.min()], rtol=1e-12)
     with pytest.raises(jaxcast.InputError, match="keep must be best or last, got 'first'"):
-        jaxcast.training.fitting._check_validation(validation, None, "first")
+        jaxcast.training.fitting.check_validation(validation, None, "first")
