@@ -99,7 +99,9 @@ run = jaxcast.fit(
     curriculum=jaxcast.training.Curriculum(every=3),
 )
 network = jax.tree.map(lambda a: a[0], run.models)
-output = jax.jit(network)(held_out.history, held_out.covariates, lags=held_out.lags)
+output = jax.jit(network)(
+    held_out.history, held_out.covariates, lags=held_out.lags
+)
 for name, forecast in (
     ("last value", held_out.history[:, -1:]),
     ("network", output.forecast),
