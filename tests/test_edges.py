@@ -10,9 +10,8 @@ from jaxcast.dynamics.trajectory_checks import stored
 from jaxcast.io.conventions import in_order
 from tests.public_calls import CALLS
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.usefixtures("without_type_checks")  # numbers of any kind, as a user gives them
+# Numbers of any kind, as a user gives them.
+pytestmark = [pytest.mark.usefixtures("without_type_checks"), pytest.mark.slow]
 
 KEY = jax.random.key(0)
 
