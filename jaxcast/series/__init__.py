@@ -91,9 +91,9 @@ from jaxcast.series.panels.time_features import seasonal_lags as seasonal_lags
 from jaxcast.series.panels.time_features import time_features as time_features
 from jaxcast.series.panels.windows import PanelSizes as PanelSizes
 from jaxcast.series.panels.windows import PanelWindows as PanelWindows
-from jaxcast.series.probabilistic_networks.abstract import DirectNetwork as DirectNetwork
 from jaxcast.series.probabilistic_networks.abstract import PanelInputs as PanelInputs
 from jaxcast.series.probabilistic_networks.abstract import PanelNetwork as PanelNetwork
+from jaxcast.series.probabilistic_networks.bases import DirectNetwork as DirectNetwork
 from jaxcast.series.probabilistic_networks.conv_trans import ConvTrans as ConvTrans
 from jaxcast.series.probabilistic_networks.deepar import DeepAR as DeepAR
 from jaxcast.series.probabilistic_networks.importance import AttentionByLag as AttentionByLag

@@ -13,7 +13,7 @@ from jaxcast.errors import InputError
 from jaxcast.progress import doing
 from jaxcast.series.calibration import CalibratedForecaster, shifted
 from jaxcast.series.evaluation import WindowScores, window_scores
-from jaxcast.series.held_out import Judges, check_diverging, judges_of, shifts_of, width_power_of, widths_of
+from jaxcast.series.held_out import HeldOutParts, check_diverging, held_out_parts, shifts_of, width_power_of, widths_of
 from jaxcast.series.methods import Variants, check_methods, chosen_methods, fit_method
 from jaxcast.series.model import SeriesModel
 from jaxcast.series.problem import (
@@ -197,19 +197,19 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     """
     first, second, _ = problem.bounds
     early, late, whole = (part_until(problem, row) for row in problem.bounds)
-    judges = judges_of(problem, early, late)
+    held_out = held_out_parts(problem, early, late)
     tried = []
     for method in methods:
         progress(f"training {method}")
-        tried.append(_try(method, problem, (early, late), judges))
+        tried.append(_try(method, problem, (early, late), held_out))
     tried.sort(key=lambda one: one.scores.validation_mae)
     best = tried[0]
     progress(f"training {best.scores.method} on all dates")
     final = fit_method(best.scores.method, problem, whole, None, best.num_epochs)
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judges.validation, judges.test)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), held_out.validation, held_out.test)
     base = np.concatenate([best.validation_base, best.test_base])
-    power = width_power_of(base, both, problem, judges)
-    shifts = shifts_of(base, both, problem, judges.std, widths_of(both, judges.typical, power))
+    power = width_power_of(base, both, problem, held_out)
+    shifts = shifts_of(base, both, problem, held_out.std, widths_of(both, held_out.typical, power))
     sees_calendar = final.sees_calendar and problem.table.calendar.slots_per_day > 0
     forecaster = CalibratedForecaster(
         final.pick(best.variant),
@@ -217,7 +217,7 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
         *_covariates_scale(whole, sees_calendar, final),
         problem.levels,
         problem.lower,
-        judges.typical,
+        held_out.typical,
         power,
     )
     table = problem.table
@@ -236,23 +236,23 @@ def search(methods: Sequence[str], problem: SeriesProblem, *, progress: Callable
     )
 
 
-def _try(method: str, problem: SeriesProblem, parts: Any, judges: Judges) -> _Tried:
+def _try(method: str, problem: SeriesProblem, parts: Any, held_out: HeldOutParts) -> _Tried:
     """Chooses a variant by the validation part, and scores it on the test part."""
     early, late = parts
-    at_first = fit_method(method, problem, early, with_targets(judges.validation), problem.num_epochs)
+    at_first = fit_method(method, problem, early, with_targets(held_out.validation), problem.num_epochs)
     bases = [at_first.base(k) for k in range(len(at_first.names))]
-    check_diverging(method, bases, judges.validation, problem)
-    errors = [window_scores(base, judges.validation, levels=problem.levels, scale=judges.std).mae for base in bases]
+    check_diverging(method, bases, held_out.validation, problem)
+    errors = [window_scores(base, held_out.validation, levels=problem.levels, scale=held_out.std).mae for base in bases]
     best = int(np.argmin(errors))
     num_epochs = at_first.num_epochs or problem.num_epochs
     again = fit_method(method, problem, late, None, num_epochs)
     later = again.base(best if len(again.names) > 1 else 0)
-    check_diverging(method, [later], judges.test, problem)
-    power = width_power_of(bases[best], judges.validation, problem, judges)
-    widths = widths_of(judges.validation, judges.typical, power)
-    shifts = shifts_of(bases[best], judges.validation, problem, judges.std, widths)
-    quantiles = shifted(later, shifts, widths_of(judges.test, judges.typical, power), problem.lower)
-    test = window_scores(quantiles, judges.test, levels=problem.levels, scale=judges.std)
+    check_diverging(method, [later], held_out.test, problem)
+    power = width_power_of(bases[best], held_out.validation, problem, held_out)
+    widths = widths_of(held_out.validation, held_out.typical, power)
+    shifts = shifts_of(bases[best], held_out.validation, problem, held_out.std, widths)
+    quantiles = shifted(later, shifts, widths_of(held_out.test, held_out.typical, power), problem.lower)
+    test = window_scores(quantiles, held_out.test, levels=problem.levels, scale=held_out.std)
     scores = MethodScores(method, at_first.names[best], errors[best], power, test)
     return _Tried(scores, best, num_epochs, bases[best], later)
 

@@ -17,7 +17,7 @@ from jaxcast.series.scaling import series_scale
 WIDTH_POWERS = (0.0, 0.5, 1.0)
 
 
-class Judges(NamedTuple):
+class HeldOutParts(NamedTuple):
     """The windows that choose and those that score, and the sizes of series that are known before both.
 
     Args:
@@ -33,7 +33,7 @@ class Judges(NamedTuple):
     typical: Any
 
 
-def judges_of(problem: SeriesProblem, early: TrainingPart, late: TrainingPart) -> Judges:
+def held_out_parts(problem: SeriesProblem, early: TrainingPart, late: TrainingPart) -> HeldOutParts:
     """Returns the held-out windows of a problem, with covariates as each part standardises them.
 
     Args:
@@ -42,7 +42,7 @@ def judges_of(problem: SeriesProblem, early: TrainingPart, late: TrainingPart) -
         late: the part before the test part.
     """
     first, second, end = problem.bounds
-    return Judges(
+    return HeldOutParts(
         within(problem.windows, first, second)._replace(covariates=early.windows.covariates),
         within(problem.windows, second, end)._replace(covariates=late.windows.covariates),
         np.asarray(series_scale(early.own)[1]),
@@ -107,7 +107,7 @@ def widths_of(windows: SeriesWindows, typical: Any, power: float) -> Float[np.nd
     return np.asarray(recent_volatility(windows.history, typical), float) ** power
 
 
-def width_power_of(base: Any, windows: SeriesWindows, problem: SeriesProblem, judges: Judges) -> float:
+def width_power_of(base: Any, windows: SeriesWindows, problem: SeriesProblem, held_out: HeldOutParts) -> float:
     """Finds how far quantiles are to follow what a series moved lately.
 
     It is the power whose shifts from either half of the held-out windows have the smallest pinball
@@ -117,7 +117,7 @@ def width_power_of(base: Any, windows: SeriesWindows, problem: SeriesProblem, ju
         base: quantiles of the windows, or points.
         windows: held out.
         problem: with the levels.
-        judges: with the sizes of series.
+        held_out: with the sizes of series.
     """
     rows = np.flatnonzero(np.asarray(windows.weights).any((1, 2)))
     halves = np.array_split(rows, 2)
@@ -125,11 +125,11 @@ def width_power_of(base: Any, windows: SeriesWindows, problem: SeriesProblem, ju
     for learned, judged in (halves, halves[::-1]):
         first, second = (jax.tree.map(lambda a, rows=rows: a[rows], windows) for rows in (learned, judged))
         for k, power in enumerate(WIDTH_POWERS):
-            one, other = (widths_of(part, judges.typical, power) for part in (first, second))
-            shifts = conformal_shifts(base[learned], first, levels=problem.levels, std=judges.std, widths=one)
+            one, other = (widths_of(part, held_out.typical, power) for part in (first, second))
+            shifts = conformal_shifts(base[learned], first, levels=problem.levels, std=held_out.std, widths=one)
             if np.isnan(shifts).any():
                 return 0.0
             quantiles = shifted(base[judged], shifts, other, problem.lower)
-            found = window_scores(quantiles, second, levels=problem.levels, scale=judges.std)
+            found = window_scores(quantiles, second, levels=problem.levels, scale=held_out.std)
             losses[k] += found.pinball if found.pinball is not None else 0
     return WIDTH_POWERS[int(np.argmin(losses))]

@@ -16,7 +16,8 @@ from jaxcast.registry import names_of
 from jaxcast.series.baselines import Drift, HistoryMean, LastValue, SeasonalLastValue
 from jaxcast.series.graphs.structure import neighbour_weights
 from jaxcast.series.network_methods import NETWORKS, train_network
-from jaxcast.series.panel_methods import PANEL_NETWORKS, train_panel_network
+from jaxcast.series.panel_methods import train_panel_network
+from jaxcast.series.panel_models.network_settings import PANEL_NETWORKS
 from jaxcast.series.plain_methods import PLAIN_METHODS
 from jaxcast.series.problem import SeriesProblem, TrainingPart
 from jaxcast.series.regressions.expansions import LinearFeatures, random_fourier_features

@@ -1,7 +1,5 @@
 """The probabilistic networks of `fit_series`, which all series of a table share."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,14 +14,10 @@ from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.series.panel_models.fit import fit_panel_network
 from jaxcast.series.panel_models.model import PanelModel
+from jaxcast.series.panel_models.network_settings import PANEL_NETWORKS, network_settings
 from jaxcast.series.panels.panel import panel_of_table
-from jaxcast.series.panels.time_features import default_time_features, seasonal_lags, time_features
+from jaxcast.series.panels.time_features import default_time_features, time_features
 from jaxcast.series.panels.windows import PanelWindows
-from jaxcast.series.probabilistic_networks.conv_trans import ConvTrans
-from jaxcast.series.probabilistic_networks.deepar import DeepAR
-from jaxcast.series.probabilistic_networks.mqrnn import MQRNN
-from jaxcast.series.probabilistic_networks.seq2seq import Seq2Seq
-from jaxcast.series.probabilistic_networks.tft import TFT
 from jaxcast.series.problem import SeriesProblem, TrainingPart
 from jaxcast.series.samples import SeriesWindows
 from jaxcast.series.tables import SeriesTable
@@ -169,29 +163,6 @@ def window_covariates(
     return np.concatenate([a.reshape(len(steps), num_regions, -1) for a in (past, known, own)], -1)
 
 
-def _seasons(problem: SeriesProblem) -> tuple[int, ...]:
-    return (problem.season,) if problem.season else ()
-
-
-def _deepar(problem: SeriesProblem) -> Callable[..., Any]:
-    lags = seasonal_lags(_seasons(problem), longest=max(1, problem.history_size // 2))
-    return partial(DeepAR, lags=lags, hidden_size=problem.hidden_size, levels=problem.levels)
-
-
-def _sized(network: Any) -> Callable[[SeriesProblem], Callable[..., Any]]:
-    return lambda problem: partial(network, hidden_size=problem.hidden_size, levels=problem.levels)
-
-
-PANEL_NETWORKS: dict[str, Callable[[SeriesProblem], Callable[..., Any]]] = {
-    "deepar": _deepar,
-    "seq2seq": _sized(Seq2Seq),
-    "mqrnn": _sized(MQRNN),
-    "conv_trans": _sized(ConvTrans),
-    "tft": _sized(TFT),
-}
-"""The network of each method, for a problem."""
-
-
 class TrainedPanelNetwork(NamedTuple):
     """A network of panels that has learned from a part.
 
@@ -229,11 +200,21 @@ def train_panel_network(
     table, end, num_leads = problem.table, part.end, problem.leads[-1]
     seen = table._replace(values=np.where(np.arange(len(table.values))[:, None] < end, table.values, np.nan))
     panel = panel_of_table(seen)
-    features = default_time_features(table.calendar, _seasons(problem))
+    seasons = (problem.season,) if problem.season else ()
+    features = default_time_features(table.calendar, seasons)
+    settings = network_settings(
+        PANEL_NETWORKS[method],
+        typical_length=float(np.median(panel.lengths)),
+        horizon=num_leads,
+        seasons=seasons,
+        levels=problem.levels,
+        history_size=problem.history_size,
+        hidden_size=problem.hidden_size,
+    )
     num_windows = int((np.asarray(part.windows.weights) > 0).any(1).sum())
     fitted = fit_panel_network(
         panel,
-        init=PANEL_NETWORKS[method](problem),
+        init=settings.init,
         num_leads=num_leads,
         history_size=problem.history_size,
         time_features=features,

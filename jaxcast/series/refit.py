@@ -17,7 +17,7 @@ from jaxcast.progress import doing
 from jaxcast.series.calibration import CalibratedForecaster, shifted
 from jaxcast.series.evaluation import WindowScores, window_scores
 from jaxcast.series.fit import search
-from jaxcast.series.held_out import Judges, check_diverging, judges_of, shifts_of, width_power_of, widths_of
+from jaxcast.series.held_out import HeldOutParts, check_diverging, held_out_parts, shifts_of, width_power_of, widths_of
 from jaxcast.series.methods import check_methods
 from jaxcast.series.model import SeriesModel
 from jaxcast.series.network_methods import NETWORKS, seen_by, train_network
@@ -196,8 +196,8 @@ def _anew(
 ) -> SeriesRefit:
     """Fits the method anew, its variant chosen on dates before the second half of the new ones."""
     fitted = search((model.method,), problem, progress=progress)
-    judges = judges_of(problem, *(part_until(problem, row) for row in problem.bounds[:2]))
-    before, old = _of_old(model, problem, start, judges)
+    held_out = held_out_parts(problem, *(part_until(problem, row) for row in problem.bounds[:2]))
+    before, old = _of_old(model, problem, start, held_out)
     return SeriesRefit(
         fitted.model,
         before,
@@ -210,14 +210,14 @@ def _anew(
 
 
 def _of_old(
-    model: SeriesModel, problem: SeriesProblem, start: int, judges: Judges
+    model: SeriesModel, problem: SeriesProblem, start: int, held_out: HeldOutParts
 ) -> tuple[WindowScores, WindowScores]:
     """Scores the old model on all new dates, and on their second half."""
     windows = model.windows(problem.table)
     run = jax.jit(lambda f, *args: f(*args).info["quantiles"])
     quantiles = np.asarray(run(model.forecaster, windows.history, windows.covariates))
     first, second = (
-        window_scores(quantiles, within(windows, row, problem.bounds[2]), levels=problem.levels, scale=judges.std)
+        window_scores(quantiles, within(windows, row, problem.bounds[2]), levels=problem.levels, scale=held_out.std)
         for row in (start, problem.bounds[1])
     )
     return first, second
@@ -229,28 +229,28 @@ def _warm(
     """Trains a network further: to the first half of the new dates for the scores, then to all."""
     method, calibrated = model.method, model.forecaster
     early, late, whole = (_part(problem, row, calibrated, model.sees_calendar) for row in problem.bounds)
-    judges = judges_of(problem, early, late)
-    before, old = _of_old(model, problem, start, judges)
+    held_out = held_out_parts(problem, early, late)
+    before, old = _of_old(model, problem, start, held_out)
     progress(f"training {method} further, to {problem.table.date(problem.bounds[1] - 1)}")
     first = train_network(method, problem, late, None, num_epochs, calibrated.forecaster)
     bases = [
         _base(network, seen_by(NETWORKS[method], part.windows, problem))
         for network, part in ((calibrated.forecaster, early), (first.network, late))
     ]
-    for base, windows in zip(bases, (judges.validation, judges.test), strict=True):
+    for base, windows in zip(bases, (held_out.validation, held_out.test), strict=True):
         check_diverging(method, [base], windows, problem)
     is_recalibrated = problem.bounds[2] - start >= LEAST_DATES
     at_first = calibrated
     if is_recalibrated:
-        at_first = _recalibrated(calibrated, bases[0], judges.validation, problem, judges)
-    widths = widths_of(judges.test, jnp.asarray(at_first.usual_change), at_first.width_power)
+        at_first = _recalibrated(calibrated, bases[0], held_out.validation, problem, held_out)
+    widths = widths_of(held_out.test, jnp.asarray(at_first.usual_change), at_first.width_power)
     quantiles = shifted(bases[1], at_first.shifts, widths, problem.lower)
-    new = window_scores(quantiles, judges.test, levels=problem.levels, scale=judges.std)
+    new = window_scores(quantiles, held_out.test, levels=problem.levels, scale=held_out.std)
     progress(f"training {method} further, on all dates")
     last = train_network(method, problem, whole, None, num_epochs, calibrated.forecaster)
     if is_recalibrated:
-        both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), judges.validation, judges.test)
-        calibrated = _recalibrated(calibrated, np.concatenate(bases), both, problem, judges)
+        both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), held_out.validation, held_out.test)
+        calibrated = _recalibrated(calibrated, np.concatenate(bases), both, problem, held_out)
     refitted = dataclasses.replace(
         model,
         forecaster=dataclasses.replace(calibrated, forecaster=last.network),
@@ -278,9 +278,9 @@ def _base(network: Any, windows: SeriesWindows) -> Float[np.ndarray, "sample lea
 
 
 def _recalibrated(
-    calibrated: CalibratedForecaster, base: Any, windows: SeriesWindows, problem: SeriesProblem, judges: Judges
+    calibrated: CalibratedForecaster, base: Any, windows: SeriesWindows, problem: SeriesProblem, held_out: HeldOutParts
 ) -> CalibratedForecaster:
     """Returns the forecaster with shifts from held-out windows."""
-    power = width_power_of(base, windows, problem, judges)
-    shifts = shifts_of(base, windows, problem, judges.std, widths_of(windows, judges.typical, power))
-    return dataclasses.replace(calibrated, shifts=jnp.asarray(shifts), usual_change=judges.typical, width_power=power)
+    power = width_power_of(base, windows, problem, held_out)
+    shifts = shifts_of(base, windows, problem, held_out.std, widths_of(windows, held_out.typical, power))
+    return dataclasses.replace(calibrated, shifts=jnp.asarray(shifts), usual_change=held_out.typical, width_power=power)

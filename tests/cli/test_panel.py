@@ -1,6 +1,7 @@
 """`jaxcast panel train | forecast` on series of unequal length, as a user meets them, against NumPy."""
 
 import csv
+import dataclasses
 import json
 import re
 
@@ -12,11 +13,12 @@ from flax import nnx
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.cli.panel import methods, train
+from jaxcast.cli.panel import train
 from jaxcast.cli.panel.forecast import ForecastPanel
-from jaxcast.cli.panel.judging import judges_of, scores_of, seasonal_naive
+from jaxcast.cli.panel.judging import scored_windows, scores_of, seasonal_naive
 from jaxcast.cli.panel.train import TrainPanel
 from jaxcast.series import DirectNetwork, series_panel
+from jaxcast.series.panel_models.network_settings import PANEL_NETWORKS
 from jaxcast.series.panel_models.start import begun
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -107,8 +109,7 @@ def test_the_last_windows_of_every_series_judge(folder):
         [own[:-3] for own in values], names=[f"shop {k}" for k in range(6)],
         dates=[np.datetime64("2025-04-10") + np.arange(-len(own), -3) for own in values],
     )  # fmt: skip
-    long = panel.select([0, 1, 2, 3, 5])  # the fifth has a single value before its last window
-    model = jaxcast.series.fit_panel_regression(long, num_leads=3, levels=LEVELS, lower=0)
+    model = jaxcast.series.fit_panel_regression(panel, num_leads=3, levels=LEVELS, lower=0)
     quantiles, truth = model.forecast(panel).quantiles, np.stack([own[-3:] for own in values])
     wql = (2 * pinball(quantiles, truth, LEVELS).sum((0, 1)) / np.abs(truth).sum()).mean()
     assert regression["wql"] == pytest.approx(wql)
@@ -131,17 +132,17 @@ def test_the_last_windows_of_every_series_judge(folder):
 
 def test_the_seasonal_naive_is_the_last_season_and_its_errors():
     values = np.asarray([1.0, 2, 3, 4, 6, 5, 3, 8, 2, 7, 4, 9])
-    judges = judges_of(series_panel([values]), 2, 1, seen=3, season=4, levels=(0.1, 0.5, 0.9))
+    scored = scored_windows(series_panel([values]), 2, 1, seen=3, season=4, levels=(0.1, 0.5, 0.9))
     errors = values[4:10] - values[:6]
     expected = values[6:8, None] + np.quantile(errors, (0.1, 0.5, 0.9))
-    np.testing.assert_allclose(seasonal_naive(judges)[0], expected)
-    assert scores_of(judges, np.broadcast_to(judges.truth[..., None], (1, 2, 3)))["wql"] == 0
+    np.testing.assert_allclose(seasonal_naive(scored)[0], expected)
+    assert scores_of(scored, np.broadcast_to(scored.truth[..., None], (1, 2, 3)))["wql"] == 0
 
 
 def test_gaps_and_short_series_do_not_stop_the_seasonal_naive():
     values = [np.asarray([1.0, 2, np.nan, 4, 5, np.nan, 7, 8, 9, 1]), np.asarray([3.0, 5, 6])]
-    judges = judges_of(series_panel(values), 2, 1, seen=3, season=3, levels=(0.25, 0.5, 0.75))
-    found = seasonal_naive(judges)
+    scored = scored_windows(series_panel(values), 2, 1, seen=3, season=3, levels=(0.25, 0.5, 0.75))
+    found = seasonal_naive(scored)
     assert np.isfinite(found).all()
     # The step one season before is missing, as is the one two seasons before.
     np.testing.assert_allclose(found[0, 0, 1] - np.median([3, 3, 3]), 8)
@@ -338,19 +339,20 @@ def test_steps_without_dates_and_parquet_from_disk(folder, tmp_path):
     assert origins == {"a": "59", "b": "59", "c": "16", "d": "59", "e": "3", "f": "59"}
 
 
-@pytest.mark.parametrize("method", methods.NETWORKS)
+@pytest.mark.parametrize("method", PANEL_NETWORKS)
 def test_every_network_gets_the_options(folder, method):
     """What `--method`, `--hidden-size`, `--levels` and `--head` make; nothing is trained."""
     panel = jaxcast.series.read_panel(folder / "sales.csv")
-    options = {"horizon": 3, "seasons": (7, 30), "hidden_size": 8, "head": "normal", "levels": LEVELS}
-    found = methods.network_settings(method, panel, history_size=None, **options)
+    options = {"horizon": 3, "season": (7, 30), "hidden_size": 8, "head": "normal", "levels": LEVELS}
+    command = TrainPanel(folder / "sales.csv", folder / "model", **options)
+    found = command.network_settings(method, panel, (7, 30))
     assert found.history_size == (3 + 7 + 1 if method == "deepar" else 7)  # few series hold three months
     network = begun(panel, init=found.init, num_leads=3, history_size=found.history_size).model.network
-    assert type(network) is methods.NETWORKS[method]
+    assert type(network) is PANEL_NETWORKS[method]
     assert (network.hidden_size, network.levels, network.head_name) == (8, LEVELS, "normal")
     if method == "deepar":
         assert network.lags == (1, 2, 3, 4, 5, 6, 7, 8)
-    shorter = methods.network_settings(method, panel, history_size=5, **options)
+    shorter = dataclasses.replace(command, history_size=5).network_settings(method, panel, (7, 30))
     assert shorter.history_size == 5
 
 

@@ -7,8 +7,9 @@ import pytest
 
 import jaxcast
 from jaxcast.errors import InputError
-from jaxcast.series.panel_methods import PANEL_NETWORKS, PanelForecaster, window_covariates
+from jaxcast.series.panel_methods import PanelForecaster, window_covariates
 from jaxcast.series.panel_models.model import PanelModel
+from jaxcast.series.panel_models.network_settings import PANEL_NETWORKS
 from jaxcast.series.refit import _hidden_size
 
 HISTORY, LEADS, LEVELS = 8, 3, (0.1, 0.5, 0.9)

@@ -25,7 +25,7 @@ NUM_SEASONS = 4
 """Past seasons in which the seasonal naive looks for a known value."""
 
 
-class Judges(NamedTuple):
+class ScoredWindows(NamedTuple):
     """The windows that judge methods, of which none has learned.
 
     Args:
@@ -47,9 +47,9 @@ class Judges(NamedTuple):
     levels: tuple[float, ...]
 
 
-def judges_of(
+def scored_windows(
     panel: SeriesPanel, horizon: int, num_windows: int, *, seen: int, season: int, levels: Sequence[float]
-) -> Judges:
+) -> ScoredWindows:
     """Holds out the last windows of every series.
 
     Args:
@@ -77,7 +77,7 @@ def judges_of(
     series, newest = series[kept], newest[kept]
     truth = np.where(own.weights > 0, own.targets, np.nan)[kept]
     changes = {number: _change(train, number, season) for number in np.unique(series).tolist()}
-    return Judges(
+    return ScoredWindows(
         train,
         panel.select(series),
         newest,
@@ -88,25 +88,25 @@ def judges_of(
     )
 
 
-def scores_of(judges: Judges, quantiles: Float[np.ndarray, "window lead level"]) -> dict[str, Any]:
+def scores_of(scored: ScoredWindows, quantiles: Float[np.ndarray, "window lead level"]) -> dict[str, Any]:
     """Scores forecasts of the windows that judge.
 
     Args:
-        judges: with the truth.
-        quantiles: at the levels of the judges.
+        scored: with the truth.
+        quantiles: at the levels of the windows.
 
     Returns:
         wQL over the deciles, or all levels where these are not among them; ND, MASE, and the
         coverage of central intervals. None where one cannot be computed.
     """
-    levels, truth = judges.levels, judges.truth
+    levels, truth = scored.levels, scored.truth
     middle = quantiles[..., middle_of(levels)]
     own = DECILES if {*DECILES} <= {*levels} else levels
     at = [levels.index(level) for level in own]
     scores: dict[str, Any] = {
         "wql": _number(mean_weighted_quantile_loss(quantiles[..., at], truth, np.asarray(own))),
         "nd": _number(normalized_deviation(middle, truth)),
-        "mase": _mase(np.abs(truth - middle), judges.changes),
+        "mase": _mase(np.abs(truth - middle), scored.changes),
     }
     coverage = {
         str(nominal): _number(np.nanmean(interval_coverage(quantiles, truth, np.asarray(levels), nominal=nominal)))
@@ -116,20 +116,20 @@ def scores_of(judges: Judges, quantiles: Float[np.ndarray, "window lead level"])
     return scores | {"coverage": coverage, "num_windows": len(truth)}
 
 
-def seasonal_naive(judges: Judges) -> Float[np.ndarray, "window lead level"]:
+def seasonal_naive(scored: ScoredWindows) -> Float[np.ndarray, "window lead level"]:
     """Forecasts the value of the last season, with the quantiles of each series' past errors.
 
     Args:
-        judges: with the windows.
+        scored: with the windows.
     """
-    num_leads, season = judges.truth.shape[1], judges.season
+    num_leads, season = scored.truth.shape[1], scored.season
     cycles = -(-np.arange(1, num_leads + 1) // season)
     size = season * (int(cycles[-1]) + NUM_SEASONS) + NUM_ERRORS
-    history = _windows(judges.panel, np.arange(len(judges.truth)), judges.newest, size, 1).history
-    found = np.empty((*judges.truth.shape, len(judges.levels)))
+    history = _windows(scored.panel, np.arange(len(scored.truth)), scored.newest, size, 1).history
+    found = np.empty((*scored.truth.shape, len(scored.levels)))
     for cycle in np.unique(cycles):
         back = season * int(cycle)
-        spread = _row_quantiles((history[:, back:] - history[:, :-back])[:, -NUM_ERRORS:], judges.levels)
+        spread = _row_quantiles((history[:, back:] - history[:, :-back])[:, -NUM_ERRORS:], scored.levels)
         for k in np.flatnonzero(cycles == cycle):
             newest = size + k - back
             past = [history[:, newest - season * earlier] for earlier in range(NUM_SEASONS)]

@@ -9,15 +9,8 @@ import numpy as np
 from jaxcast.checks import check_number, check_seed, check_whole
 from jaxcast.cli.command import check_numbers, make_console
 from jaxcast.cli.panel.data import COLUMNS, StoredPanelModel, columns_for, describe, load, read_data
-from jaxcast.cli.panel.judging import NAIVE, Judges, judges_of, scores_of, seasonal_naive, table_of
-from jaxcast.cli.panel.methods import (
-    NAMES,
-    REGRESSION,
-    NetworkSettings,
-    fit_regression,
-    network_settings,
-    quantiles_of,
-)
+from jaxcast.cli.panel.judging import NAIVE, ScoredWindows, scored_windows, scores_of, seasonal_naive, table_of
+from jaxcast.cli.panel.methods import NAMES, REGRESSION, network_of, quantiles_of
 from jaxcast.errors import InputError, shown
 from jaxcast.io.dates import parse_date
 from jaxcast.io.reading import read_json
@@ -28,6 +21,8 @@ from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
 from jaxcast.series.panel_models.fit import fit_panel_network
 from jaxcast.series.panel_models.model import KINDS, PanelModel
+from jaxcast.series.panel_models.network_settings import PANEL_NETWORKS, NetworkSettings, network_settings
+from jaxcast.series.panel_models.regression import fit_panel_regression
 from jaxcast.series.panel_models.start import begun
 from jaxcast.series.panels.panel import SeriesPanel
 from jaxcast.series.panels.time_features import default_seasons
@@ -163,7 +158,7 @@ class TrainPanel:
         season = (seasons[0] if seasons else 1) if old is None else old.season
         levels = check_levels(self.levels) if old is None else old.model.levels
         seen = [one.history_size for one in plan.values() if one is not None]
-        judges = judges_of(
+        scored = scored_windows(
             panel,
             int(horizon or 0),
             self.test_windows,
@@ -171,7 +166,7 @@ class TrainPanel:
             season=season,
             levels=levels,
         )
-        self.check_networks(plan, panel, judges)
+        self.check_networks(plan, panel, scored)
         folder = self.folder(panel, old)
         for line in describe(panel, self.data):
             announce(line)
@@ -179,7 +174,7 @@ class TrainPanel:
             note("the data have no dates; --season tells of seasons, such as --season 24 168 for hours")
         if not self.is_finished(folder):
             with folder.leaving_nothing():
-                self.train(folder, panel, judges, plan, old)
+                self.train(folder, panel, scored, plan, old)
         folder.remove_checkpoints()  # also after a kill behind the last file
         results = read_json(folder.path / "results.json")
         make_console().print(table_of(results["rows"], results["method"], self.test_windows))
@@ -250,25 +245,32 @@ class TrainPanel:
             return {old.method: NetworkSettings(old.model, old.model.sizes.history_size)}
         if REGRESSION in self.method and any(getattr(self, name) for name in COVARIATES):
             note("the regression sees no covariates and no categories")
-        options: dict[str, Any] = {
-            "horizon": self.horizon,
-            "seasons": seasons,
-            "history_size": self.history_size,
-            "hidden_size": self.hidden_size,
-            "head": self.head,
-            "levels": self.levels,
-        }
         ordered = sorted(self.method, key=lambda name: name != REGRESSION)
-        return {name: None if name == REGRESSION else network_settings(name, panel, **options) for name in ordered}
+        return {name: None if name == REGRESSION else self.network_settings(name, panel, seasons) for name in ordered}
 
-    def check_networks(self, plan: dict[str, NetworkSettings | None], panel: SeriesPanel, judges: Judges) -> None:
+    def network_settings(self, name: str, panel: SeriesPanel, seasons: tuple[int, ...]) -> NetworkSettings:
+        """Returns the settings of a network; a user's own takes no hidden size."""
+        given = {"head": self.head} | ({"hidden_size": self.hidden_size} if name in PANEL_NETWORKS else {})
+        return network_settings(
+            network_of(name),
+            typical_length=float(np.median(panel.lengths)),
+            horizon=self.horizon or 0,
+            seasons=seasons,
+            levels=self.levels,
+            history_size=self.history_size,
+            **{option: value for option, value in given.items() if value is not None},
+        )
+
+    def check_networks(
+        self, plan: dict[str, NetworkSettings | None], panel: SeriesPanel, scored: ScoredWindows
+    ) -> None:
         """Raises InputError for what would stop a training or a forecast, before any work."""
         for settings in plan.values():
             if settings is None:
                 continue
-            options = self.of_fit(settings, judges.truth.shape[1])
-            model = begun(judges.train, **options).model
-            model.check_seen(model.arranged(judges.panel), judges.newest, str(shown(self.data)))
+            options = self.of_fit(settings, scored.truth.shape[1])
+            model = begun(scored.train, **options).model
+            model.check_seen(model.arranged(scored.panel), scored.newest, str(shown(self.data)))
             begun(panel, **options)
 
     def of_fit(self, settings: NetworkSettings, horizon: int) -> dict[str, Any]:
@@ -299,21 +301,21 @@ class TrainPanel:
         self,
         folder: RunFolder,
         panel: SeriesPanel,
-        judges: Judges,
+        scored: ScoredWindows,
         plan: dict[str, NetworkSettings | None],
         old: StoredPanelModel | None,
     ) -> None:
         """Trains all methods, compares them, and saves the best one."""
         what, trained = str(shown(self.data)), {}
-        rows = [{"method": NAIVE} | scores_of(judges, seasonal_naive(judges))]
+        rows = [{"method": NAIVE} | scores_of(scored, seasonal_naive(scored))]
         if old is not None:
-            before = quantiles_of(old.model, judges.panel, judges.newest, what)
-            rows.append({"method": f"{old.method}, as it was"} | scores_of(judges, before))
-            if has_learned_from(old, judges):
+            before = quantiles_of(old.model, scored.panel, scored.newest, what)
+            rows.append({"method": f"{old.method}, as it was"} | scores_of(scored, before))
+            if has_learned_from(old, scored):
                 note(f"{old.method}, from which training goes on, has learned from some of the windows that judge")
         for name, settings in plan.items():
-            one = trained[name] = self.fit(name, settings, judges.train, judges, folder, "")
-            found = scores_of(judges, quantiles_of(one.model, judges.panel, judges.newest, what))
+            one = trained[name] = self.fit(name, settings, scored.train, scored, folder, "")
+            found = scores_of(scored, quantiles_of(one.model, scored.panel, scored.newest, what))
             rows.append({"method": name} | found)
         own = {row["method"]: row["wql"] for row in rows if row["method"] in trained}
         best = min(own, key=lambda name: np.inf if own[name] is None else own[name])
@@ -321,22 +323,22 @@ class TrainPanel:
             note(f"the seasonal naive is better than {best} on the windows that judge")
         kept = trained[best]
         if self.refit:
-            kept = self.fit(best, plan[best], panel, judges, folder, " on all values")
+            kept = self.fit(best, plan[best], panel, scored, folder, " on all values")
         columns = {name: getattr(self, name) for name in (*COLUMNS, "business_days")} if old is None else old.columns
         weekdays = None if panel.calendar is None else panel.calendar.weekdays and not panel.calendar.months
         attributes = {
             "method": best,
             "columns": columns | {"business_days": weekdays},
             "step": "" if panel.calendar is None else panel.calendar.step,
-            "season": judges.season,
-            "learned_until": newest_date(panel if self.refit else judges.train),
+            "season": scored.season,
+            "learned_until": newest_date(panel if self.refit else scored.train),
             "trained_on": str(self.data),
         }
         save_model(folder.path, kept.model, attributes=attributes)
         record = {
             "method": best,
             "rows": rows,
-            "horizon": judges.truth.shape[1],
+            "horizon": scored.truth.shape[1],
             "num_series": len(panel.names),
             "losses": {name: listed(one.losses) for name, one in trained.items()},
             "validation_losses": {name: listed(one.validation_losses) for name, one in trained.items()},
@@ -348,16 +350,16 @@ class TrainPanel:
         name: str,
         settings: NetworkSettings | None,
         panel: SeriesPanel,
-        judges: Judges,
+        scored: ScoredWindows,
         folder: RunFolder,
         where: str,
     ) -> Trained:
         """Trains one method."""
-        horizon = judges.truth.shape[1]
+        horizon = scored.truth.shape[1]
         if settings is None:
             with phase(f"fitting {name}{where}"):
-                options: dict[str, Any] = {"seasons": self.seasons(panel), "levels": judges.levels, "lower": self.lower}
-                return Trained(fit_regression(panel, horizon=horizon, **options))
+                options: dict[str, Any] = {"seasons": self.seasons(panel), "levels": scored.levels, "lower": self.lower}
+                return Trained(fit_panel_regression(panel, num_leads=horizon, **options))
         num_epochs = self.num_epochs or (NUM_EPOCHS if self.start_from is None else NUM_EPOCHS_MORE)
         with phase(f"training {name}{where}, epochs", num_epochs) as update:
 
@@ -390,18 +392,18 @@ def newest_date(panel: SeriesPanel) -> str:
     return panel.calendar.text(panel.calendar.dates(np.asarray(row)))
 
 
-def has_learned_from(old: StoredPanelModel, judges: Judges) -> bool:
+def has_learned_from(old: StoredPanelModel, scored: ScoredWindows) -> bool:
     """Returns whether a model may have learned from windows that judge.
 
     Args:
         old: the model.
-        judges: the windows.
+        scored: the windows.
     """
-    calendar = judges.panel.calendar
+    calendar = scored.panel.calendar
     if calendar is None or not old.learned_until:
         return True
     row = int(calendar.rows(parse_date(old.learned_until, "the model's last date")))
-    return bool((judges.panel.starts + judges.newest < row).any())
+    return bool((scored.panel.starts + scored.newest < row).any())
 
 
 def listed(losses: Any) -> list[list[float | None]]:

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxcast.arguments import checked
-from jaxcast.checks import Checked, check_whole
+from jaxcast.checks import Checked
 from jaxcast.distributions import Distribution, Head, make_head
 from jaxcast.errors import InputError
 from jaxcast.nn.network import check_bounds, check_settings, filled_in
@@ -217,20 +217,6 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         quantiles = distribution.quantiles(jnp.asarray(self.levels))
         return Output(quantiles[..., middle_of(self.levels)], info | {"quantiles": quantiles})
 
-    def of_paths(self, paths: Float[Array, "path *batch lead"]) -> Output:
-        """Returns the quantiles of sampled paths, of each lead.
-
-        Args:
-            paths: in the units of the data.
-
-        Returns:
-            The level nearest to 0.5, (*batch, lead); `info["quantiles"]` is (*batch, lead, level).
-        """
-        method = "nearest" if self.head.is_count else "linear"
-        quantiles = jnp.quantile(paths, jnp.asarray(self.levels, paths.dtype), axis=0, method=method)
-        quantiles = jnp.moveaxis(quantiles, 0, -1)
-        return Output(quantiles[..., middle_of(self.levels)], {"quantiles": quantiles})
-
     def _embedded(self, categories: Array) -> Array:
         if not self.embeddings:
             return jnp.zeros((*categories.shape[:-1], 0), self.dtype)
@@ -275,73 +261,3 @@ class PanelNetwork(Saveable, Checked, nnx.Module):
         check_settings(like.config, config)
         filled_network: N = filled_in(like, arrays)
         return filled_network
-
-
-class DirectNetwork(PanelNetwork):
-    """Abstract base of networks of a panel that forecast all leads at once.
-
-    Args:
-        sizes: of the windows.
-        head: see `PanelNetwork`.
-        levels: quantile levels of the forecasts, rising.
-        category_size: see `PanelNetwork`.
-        key: for the vectors of categories.
-        dtype: of the weights.
-    """
-
-    @abstractmethod
-    def raw_outputs(self, inputs: PanelInputs, key: Any) -> tuple[Float[Array, "*batch lead parameter"], Info]:
-        """Returns the numbers that the head makes distributions of.
-
-        Args:
-            inputs: of the windows.
-            key: switches dropout on; None for none.
-
-        Returns:
-            The numbers of each lead, and what else is known of them.
-        """
-
-    def __call__(self, windows: PanelWindows, *, key: Any = None) -> Output:
-        """Forecasts all leads.
-
-        Args:
-            windows: of the sizes of the network; their targets are not seen.
-            key: switches dropout on; None for none.
-
-        Returns:
-            The level nearest to 0.5, (*batch, lead); `info["quantiles"]` is (*batch, lead, level).
-        """
-        inputs = self.inputs(windows)
-        raw, info = self.raw_outputs(inputs, key)
-        return self.output(self.distribution(raw, inputs.scale[..., None]), info)
-
-    def loss(self, windows: PanelWindows, key: Any = None) -> Float[Array, ""]:
-        """Computes the training loss, the mean over all known targets.
-
-        Args:
-            windows: with their targets.
-            key: switches dropout on.
-        """
-        inputs = self.inputs(windows)
-        raw, _ = self.raw_outputs(inputs, key)
-        return self.mean_loss(raw, windows.targets, windows.weights, inputs.scale[..., None])
-
-    @checked
-    def paths(self, windows: PanelWindows, num_paths: int, key: Key[Array, ""]) -> Float[Array, "path *batch lead"]:
-        """Draws values of the leads, each by itself: nothing is known of how leads go together.
-
-        Args:
-            windows: of the sizes of the network; their targets are not seen.
-            num_paths: how many of each window.
-            key: of the random numbers.
-
-        Returns:
-            The paths, in the units of the data.
-
-        Raises:
-            InputError: for no paths, or windows of other sizes.
-        """
-        check_whole("num_paths", num_paths)
-        inputs = self.inputs(windows)
-        raw, _ = self.raw_outputs(inputs, None)
-        return self.distribution(raw, inputs.scale[..., None]).sample(key, num_paths)

@@ -14,9 +14,9 @@ from jaxcast.checks import check_flag, check_number, check_whole
 from jaxcast.errors import InputError
 from jaxcast.nn.dropout import NO_DROPOUT, Dropout
 from jaxcast.nn.layers import apply_flat, uniform_linear
-from jaxcast.rollout import Output
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
-from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs, PanelNetwork
+from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs
+from jaxcast.series.probabilistic_networks.bases import SampledNetwork
 from jaxcast.series.probabilistic_networks.conv_trans_layers import ConvTransLayer, LayerCache, log_sparse_mask
 from jaxcast.series.probabilistic_networks.steps import joined
 from jaxcast.series.scaling import filled
@@ -29,7 +29,7 @@ class _Sequence(NamedTuple):
     is_known: Bool[Array, "window step"]
 
 
-class ConvTrans(PanelNetwork, name="conv_trans"):
+class ConvTrans(SampledNetwork, name="conv_trans"):
     """A decoder-only transformer with convolved queries and keys, which samples paths.
 
     Each step t sees the values up to step t-1 and the covariates of step t, and makes the
@@ -132,18 +132,6 @@ class ConvTrans(PanelNetwork, name="conv_trans"):
     def _num_steps(self) -> int:
         """Steps at which a value is forecast: all but the first."""
         return self.sizes.history_size + self.sizes.num_leads - 1
-
-    def __call__(self, windows: PanelWindows, *, key: Any = None) -> Output:
-        """Forecasts all leads by the quantiles of paths.
-
-        Args:
-            windows: of the sizes of the network; their targets are not seen.
-            key: of the paths; None for the same ones each time.
-
-        Returns:
-            The level nearest to 0.5, (*batch, lead); `info["quantiles"]` is (*batch, lead, level).
-        """
-        return self.of_paths(self.paths(windows, self.num_paths, jax.random.key(0) if key is None else key))
 
     def loss(self, windows: PanelWindows, key: Any = None) -> Float[Array, ""]:
         """Computes the mean loss of all known values, each given the true ones before it.

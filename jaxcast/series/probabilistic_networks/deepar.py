@@ -14,9 +14,9 @@ from jaxcast.checks import check_flag, check_number, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.nn.stack import Stack
-from jaxcast.rollout import Output
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
-from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs, PanelNetwork
+from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs
+from jaxcast.series.probabilistic_networks.bases import SampledNetwork
 from jaxcast.series.probabilistic_networks.steps import joined
 from jaxcast.series.scaling import filled
 
@@ -28,7 +28,7 @@ class _Sequence(NamedTuple):
     is_known: Float[Array, "*batch step"]
 
 
-class DeepAR(PanelNetwork, name="deepar"):
+class DeepAR(SampledNetwork, name="deepar"):
     """An autoregressive recurrent network, trained by likelihood, that samples paths.
 
     Stacked LSTM layers see, at each step t, values of earlier steps, and make the distribution of
@@ -134,18 +134,6 @@ class DeepAR(PanelNetwork, name="deepar"):
             "skip_inputs": self.skip_inputs,
             "num_paths": self.num_paths,
         }
-
-    def __call__(self, windows: PanelWindows, *, key: Any = None) -> Output:
-        """Forecasts all leads by the quantiles of paths.
-
-        Args:
-            windows: of the sizes of the network; their targets are not seen.
-            key: of the paths; None for the same ones each time.
-
-        Returns:
-            The level nearest to 0.5, (*batch, lead); `info["quantiles"]` is (*batch, lead, level).
-        """
-        return self.of_paths(self.paths(windows, self.num_paths, jax.random.key(0) if key is None else key))
 
     def loss(self, windows: PanelWindows, key: Any = None) -> Float[Array, ""]:
         """Computes the mean loss of all known values, each given the true ones before it.

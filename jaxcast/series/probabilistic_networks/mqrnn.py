@@ -12,13 +12,14 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_number, check_whole
 from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.nn.stack import Stack
-from jaxcast.rollout import Output
 from jaxcast.series.panels.windows import PanelSizes, PanelWindows
-from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs, PanelNetwork
+from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs
+from jaxcast.series.probabilistic_networks.bases import MarginalNetwork
 from jaxcast.series.probabilistic_networks.steps import history_step_size, history_steps
+from jaxcast.types import Info
 
 
-class MQRNN(PanelNetwork, name="mqrnn"):
+class MQRNN(MarginalNetwork, name="mqrnn"):
     """A recurrent network that forecasts quantiles of all leads at once, trained at every step.
 
     Stacked LSTM layers run over the history. At a step t, a global decoder makes a context c_k for
@@ -107,19 +108,17 @@ class MQRNN(PanelNetwork, name="mqrnn"):
             "dropout": self.dropout,
         }
 
-    def __call__(self, windows: PanelWindows, *, key: Any = None) -> Output:
-        """Forecasts all leads from the newest step.
+    def raw_outputs(self, inputs: PanelInputs, key: Any) -> tuple[Float[Array, "*batch lead parameter"], Info]:
+        """Returns the numbers of the head that the newest step forecasts by.
 
         Args:
-            windows: of the sizes of the network; their targets are not seen.
+            inputs: of the windows.
             key: switches dropout on; None for none.
 
         Returns:
-            The level nearest to 0.5, (*batch, lead); `info["quantiles"]` is (*batch, lead, level).
+            The numbers of each lead, and nothing else.
         """
-        inputs = self.inputs(windows)
-        raw = self._from_newest(inputs, self._encoded(inputs, key))
-        return self.output(self.distribution(raw, inputs.scale[..., None]), {})
+        return self._from_newest(inputs, self._encoded(inputs, key)), {}
 
     def loss(self, windows: PanelWindows, key: Any = None) -> Float[Array, ""]:
         """Computes the mean loss of all known values that any step forecasts.
@@ -141,26 +140,6 @@ class MQRNN(PanelNetwork, name="mqrnn"):
         targets = jnp.concatenate([windows.history, windows.targets], -1)[..., of_steps]
         has_begun = jnp.cumsum(is_known, -1)[..., None] > 0
         return self.mean_loss(raw, targets, weights * has_begun, scale[..., None])
-
-    @checked
-    def paths(self, windows: PanelWindows, num_paths: int, key: Key[Array, ""]) -> Float[Array, "path *batch lead"]:
-        """Draws values of the leads, each by itself: the quantiles say nothing of how leads go together.
-
-        Args:
-            windows: of the sizes of the network; their targets are not seen.
-            num_paths: how many of each window.
-            key: of the random numbers.
-
-        Returns:
-            The paths, in the units of the data.
-
-        Raises:
-            InputError: for no paths, or windows of other sizes.
-        """
-        check_whole("num_paths", num_paths)
-        inputs = self.inputs(windows)
-        raw = self._from_newest(inputs, self._encoded(inputs, None))
-        return self.distribution(raw, inputs.scale[..., None]).sample(key, num_paths)
 
     def _ahead(self) -> Array:
         """Returns the numbers of the steps that each step of the history forecasts."""

@@ -15,7 +15,8 @@ from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.stack import Stack
 from jaxcast.numerics.levels import middle_of
 from jaxcast.series.panels.windows import PanelSizes
-from jaxcast.series.probabilistic_networks.abstract import LEVELS, DirectNetwork, PanelInputs
+from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs
+from jaxcast.series.probabilistic_networks.bases import DirectNetwork
 from jaxcast.series.probabilistic_networks.steps import history_step_size, history_steps, joined
 from jaxcast.types import Info
 

@@ -18,7 +18,8 @@ from jaxcast.nn.layers import apply_flat, uniform_linear
 from jaxcast.nn.lstm import LSTM, LSTMCarry
 from jaxcast.nn.variable_selection import NumberEmbedding, NumberVectors, VariableSelection
 from jaxcast.series.panels.windows import PanelSizes
-from jaxcast.series.probabilistic_networks.abstract import LEVELS, DirectNetwork, PanelInputs
+from jaxcast.series.probabilistic_networks.abstract import LEVELS, PanelInputs
+from jaxcast.series.probabilistic_networks.bases import DirectNetwork
 from jaxcast.types import Info
 
 NUM_CONTEXTS = 4
