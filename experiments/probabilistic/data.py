@@ -22,7 +22,9 @@ GLUONTS = {
     "NPTS": (0.0484, 0.0627),
     "MQCNN": (0.0651, 0.0857),
 }
-"""wQL and ND on m4_hourly with the defaults of GluonTS, from its repository; its row of MQRNN, .2978, is a failed run."""
+"""wQL and ND on m4_hourly with the defaults of GluonTS, from its repository.
+
+Its row of MQRNN, .2978, is of a failed run and left out."""
 DAY = 24
 NUM_ORIGINS = {"smoke": 2, "quick": 20, "paper": 10**6}
 """The most test origins of a preset."""

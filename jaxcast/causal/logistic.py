@@ -77,7 +77,8 @@ def _predict(
     def one_repeat(split: Splits) -> Array:
         def one_fold(train: Array) -> Array:
             weights = (train & among).astype(features.dtype)
-            one_target = lambda target: _fit(features, target, weights / weights.sum(), weights.sum(), strengths)  # noqa: E731
+            total = weights.sum()
+            one_target = lambda target: _fit(features, target, weights / total, total, strengths)  # noqa: E731
             return jax.lax.map(one_target, targets.T)
 
         coefficients = jax.lax.map(one_fold, split.train)

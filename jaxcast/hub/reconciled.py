@@ -137,7 +137,7 @@ def _errors(forecasts: Any, hub: Hub, base: tuple[str, ...]) -> Float[np.ndarray
     if len(whole) < 2:
         gaps = (~np.isfinite(errors)).sum(0)
         raise InputError(
-            f"{len(whole)} dates before {hub.dates[-1]} have forecasts and target data of all locations that add up, expected at "
-            f"least 2; most are lacking for {shown(repr(base[int(np.argmax(gaps))]))}, leave it out"
+            f"{len(whole)} dates before {hub.dates[-1]} have forecasts and target data of all locations that add up, "
+            f"expected at least 2; most are lacking for {shown(repr(base[int(np.argmax(gaps))]))}, leave it out"
         )
     return whole

@@ -212,7 +212,6 @@ def unseen(stored: StoredPanelModel, panel: SeriesPanel) -> list[str]:
         if name != SERIES and name in panel.category_names:
             new = sorted({*panel.category_values[panel.category_names.index(name)]} - {*known})
             if new:
-                lines.append(
-                    f"note: training has not seen {shown(name)} {shown(', '.join(new))}; the mean of the others stands in"
-                )
+                values = f"{shown(name)} {shown(', '.join(new))}"
+                lines.append(f"note: training has not seen {values}; the mean of the others stands in")
     return lines
