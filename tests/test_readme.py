@@ -216,9 +216,10 @@ def test_the_tables_of_series_are_the_committed_results(title):
 @pytest.mark.parametrize("name", ["japan_od", "nyc_taxi_od"])
 def test_the_tables_of_trips_are_the_committed_results(name):
     from experiments.od import page
+    from experiments.pages import marked
 
     text = (ROOT / "experiments/od/README.md").read_text()
-    assert f"{page.BEGIN.format(name)}\n\n{page.table(name)}\n\n{page.END.format(name)}" in text
+    assert marked("od", name, page.table(name)) in text
     rows = page.load(name)
     if not rows:
         pytest.skip(f"{name}: this run has not been made yet")

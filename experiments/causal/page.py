@@ -3,14 +3,12 @@
 `python -m experiments.causal.page` brings them up to date.
 """
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.pages import load_rows, markdown, write_tables
+
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- {}, made by python -m experiments.causal.page -->", "<!-- end of {} -->"
-LEFT, RIGHT = "---", "---:"
 
 
 def load(part: str) -> list[dict[str, Any]]:
@@ -19,21 +17,7 @@ def load(part: str) -> list[dict[str, Any]]:
     Args:
         part: of the experiment.
     """
-    file = HERE / f"results-{part}.json"
-    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
-    return rows
-
-
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], num_texts: int) -> str:
-    """Returns a table.
-
-    Args:
-        head: names of the columns.
-        lines: cells.
-        num_texts: columns of text, which come first.
-    """
-    rule = (*[LEFT] * num_texts, *[RIGHT] * (len(head) - num_texts))
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+    return load_rows(HERE / f"results-{part}.json")
 
 
 def coverage() -> str:
@@ -100,14 +84,8 @@ TABLES = {"coverage": coverage, "estimates": estimates, "city": city}
 
 
 def main() -> None:
-    """Replaces what stands between the marks of README.md."""
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, table in TABLES.items():
-        begin, end = BEGIN.format(name), END.format(name)
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n\n{table()}\n\n{end}{rest.partition(end)[2]}"
-    page.write_text(text)
+    """Brings the tables of README.md up to date."""
+    write_tables("causal", {name: table() for name, table in TABLES.items()})
 
 
 if __name__ == "__main__":

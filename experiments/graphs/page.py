@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from experiments.pages import write_tables
+
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- {}, made by python -m experiments.graphs.page -->", "<!-- end of {} -->"
 DATA = {
     "ev_beijing": "charging piles, next hour",
     "pedestrians_melbourne": "pedestrians, next hour",
@@ -79,14 +80,8 @@ def _number(value: float | None) -> str:
 
 
 def main() -> None:
-    """Replaces what stands between the marks of the page."""
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name, made in tables().items():
-        begin, end = BEGIN.format(name), END.format(name)
-        before, _, rest = text.partition(begin)
-        text = before + f"{begin}\n\n{made}\n\n{end}" + rest.partition(end)[2]
-    page.write_text(text)
+    """Brings the tables of README.md up to date."""
+    write_tables("graphs", tables())
 
 
 if __name__ == "__main__":

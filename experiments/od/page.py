@@ -3,15 +3,14 @@
 `python -m experiments.od.page` brings them up to date.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.od.scores import label_of
+from experiments.pages import load_rows, markdown, write_tables
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- {}, made by python -m experiments.od.page -->", "<!-- end of {} -->"
 HEAD = ("form", "RMSE", "RMSE, trips > 0", "MAE", "wMAPE", "CPC", "RMSE / ridge (95 %)", "seeds")
 SCORES = ("rmse", "rmse_positive", "mae", "wmape", "cpc")
 DATA = ("japan_od", "nyc_taxi_od")
@@ -23,9 +22,7 @@ def load(name: str) -> list[dict[str, Any]]:
     Args:
         name: of the data.
     """
-    file = HERE / f"results-{name}.json"
-    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
-    return rows
+    return load_rows(HERE / f"results-{name}.json")
 
 
 def table(name: str) -> str:
@@ -34,8 +31,7 @@ def table(name: str) -> str:
     Args:
         name: of the data.
     """
-    lines = [(name, *HEAD), ("---", "---", *["---:"] * 7), *map(_line, load(name))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown((name, *HEAD), [*map(_line, load(name))], num_texts=2)
 
 
 def _line(row: dict[str, Any]) -> Sequence[str]:
@@ -49,14 +45,8 @@ def _line(row: dict[str, Any]) -> Sequence[str]:
 
 
 def main() -> None:
-    """Replaces what stands between the marks of README.md."""
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name in DATA:
-        begin, end = BEGIN.format(name), END.format(name)
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n\n{table(name)}\n\n{end}{rest.partition(end)[2]}"
-    page.write_text(text)
+    """Brings the tables of README.md up to date."""
+    write_tables("od", {name: table(name) for name in DATA})
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 `python -m experiments.probabilistic.page` brings them up to date.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.pages import load_rows, markdown, write_tables
 from experiments.probabilistic.scores import COLUMNS, label_of
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- {}, made by python -m experiments.probabilistic.page -->", "<!-- end of {} -->"
 HEAD = ("wQL", "ND", "Risk 50", "Risk 90", "MASE", "in 50 %", "in 80 %", "in 95 %", "seeds")
 DATA = ("m4_hourly", "pedestrians_melbourne", "etth")
 
@@ -22,9 +21,7 @@ def load(name: str) -> list[dict[str, Any]]:
     Args:
         name: of the data.
     """
-    file = HERE / f"results-{name}.json"
-    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
-    return rows
+    return load_rows(HERE / f"results-{name}.json")
 
 
 def table(name: str) -> str:
@@ -33,8 +30,7 @@ def table(name: str) -> str:
     Args:
         name: of the data.
     """
-    lines = [(name, *HEAD), ("---", *["---:"] * len(HEAD)), *map(_line, load(name))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown((name, *HEAD), [*map(_line, load(name))])
 
 
 def _line(row: dict[str, Any]) -> Sequence[str]:
@@ -47,14 +43,8 @@ def _line(row: dict[str, Any]) -> Sequence[str]:
 
 
 def main() -> None:
-    """Replaces what stands between the marks of README.md."""
-    page = HERE / "README.md"
-    text = page.read_text()
-    for name in DATA:
-        begin, end = BEGIN.format(name), END.format(name)
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n\n{table(name)}\n\n{end}{rest.partition(end)[2]}"
-    page.write_text(text)
+    """Brings the tables of README.md up to date."""
+    write_tables("probabilistic", {name: table(name) for name in DATA})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.pages import marked
 from experiments.probabilistic import page
 from experiments.probabilistic.data import made_task, read_task, rolling
 from experiments.probabilistic.plain import fit_autoregression, lags_of, recursive_ridge, seasonal_naive
@@ -76,4 +77,4 @@ def test_an_archive_of_other_data_is_read(tmp_path):
 def test_the_tables_are_the_committed_results():
     text = (page.HERE / "README.md").read_text()
     for name in page.DATA:
-        assert f"{page.BEGIN.format(name)}\n\n{page.table(name)}\n\n{page.END.format(name)}" in text
+        assert marked("probabilistic", name, page.table(name)) in text
