@@ -32,10 +32,13 @@ class NetworkMethod(NamedTuple):
     Args:
         make: (task, settings) -> a network's class with its options.
         sees_lags: whether its history holds the longest lag before the context.
+        share_of_epochs: how many of the epochs it trains; MQRNN learns from every step of a history
+            at once, and a step of TFT takes several times as long as one of the others.
     """
 
     make: Callable[[Task, Any], Callable[..., Any]]
     sees_lags: bool = False
+    share_of_epochs: float = 1.0
 
 
 class Method(NamedTuple):
@@ -72,10 +75,10 @@ def _sized(network: Any) -> Callable[[Task, Any], Callable[..., Any]]:
 
 NETWORKS = {
     "seq2seq": NetworkMethod(_sized(Seq2Seq)),
-    "mqrnn": NetworkMethod(_sized(MQRNN)),
+    "mqrnn": NetworkMethod(_sized(MQRNN), share_of_epochs=0.1),
     "deepar": NetworkMethod(_deepar, sees_lags=True),
     "conv_trans": NetworkMethod(_sized(ConvTrans)),
-    "tft": NetworkMethod(_sized(TFT)),
+    "tft": NetworkMethod(_sized(TFT), share_of_epochs=0.4),
 }
 
 
@@ -109,26 +112,27 @@ def _regression(task: Task, config: Any, seed: int, found: Any) -> Quantiles:
 
 def _network(name: str, task: Task, config: Any, seed: int, found: Any) -> Quantiles:
     method = NETWORKS[name]
+    num_epochs = max(1, round(config.num_epochs * method.share_of_epochs))
     fitted = fit_panel_network(
         task.train,
         init=method.make(task, config),
         num_leads=task.horizon,
         history_size=history_size(name, task),
         seasons=task.seasons,
-        num_epochs=config.num_epochs,
+        num_epochs=num_epochs,
         num_batches=config.num_batches,
         batch_size=config.batch_size,
         optimizer=make_optimizer(
             config.learning_rate,
             schedule="cosine",
-            num_optimizer_steps=config.num_epochs * config.num_batches,
+            num_optimizer_steps=num_epochs * config.num_batches,
             clip_norm=10.0,
         ),
         patience=None,
         weighting="series",
         lower=task.lower,
         seeds=(seed,),
-        on_progress=lambda epoch, _: doing(f"{name}, seed {seed}: {epoch} of {config.num_epochs} epochs"),
+        on_progress=lambda epoch, _: doing(f"{name}, seed {seed}: {epoch} of {num_epochs} epochs"),
     )
     return np.stack([fitted.model.forecast(task.panel, newest=newest).quantiles for newest in task.origins])
 
