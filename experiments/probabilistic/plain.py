@@ -14,11 +14,11 @@ PENALTY = 0.1
 
 
 def seasonal_naive(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, "origin series lead level"]:
-    """Repeats the last season; quantiles are those of its errors at the end of the training part.
+    """Repeats the last season; around it lie quantiles of its errors at the end of the training part.
 
     Args:
         task: with the series.
-        levels: of the quantiles.
+        levels: of the quantiles; the middle one is the value a season before.
     """
     season = task.seasons[0] if task.seasons else 1
     leads = np.arange(1, task.horizon + 1)
@@ -28,7 +28,8 @@ def seasonal_naive(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, "
     for lead, gap in zip(leads, back, strict=True):
         errors = task.values(steps) - task.values(steps - gap)
         middle = task.values(task.origins[..., None] + lead - gap)
-        found.append(_filled(middle, task) + np.nanquantile(_known(errors[0]), levels, axis=1).T)
+        spread = np.nanquantile(_known(errors[0]), levels, axis=1).T
+        found.append(_filled(middle, task) + spread - spread[:, levels.index(0.5), None])
     return np.stack(found, 2)
 
 
