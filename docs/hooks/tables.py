@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from sources import ROOT
@@ -19,6 +20,7 @@ from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES
 from experiments.lorenz_skill.results import shown_share
 from experiments.od import page as od_page
+from experiments.probabilistic import page as probabilistic_page
 
 LEADS = {"regions": (3, 5, 10, 15), "traffic": (3, 6, 9, 12)}
 
@@ -166,6 +168,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "japan_od": lambda: od_page.table("japan_od"),
     "nyc_taxi_od": lambda: od_page.table("nyc_taxi_od"),
     "graphs": graphs,
+    **{name: partial(probabilistic_page.table, name) for name in probabilistic_page.DATA},
     "causal_coverage": causal_page.coverage,
     "causal_estimates": causal_page.estimates,
     "causal_city": causal_page.city,
