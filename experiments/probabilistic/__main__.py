@@ -10,7 +10,7 @@ import numpy as np
 from experiments.frame import Settings, check_settings, open_folder, start, with_data
 from experiments.probabilistic import pictures, scores
 from experiments.probabilistic.data import NUM_ORIGINS, Task, made_task, read_task
-from experiments.probabilistic.methods import METHODS, NETWORKS
+from experiments.probabilistic.methods import METHODS, NETWORKS, seeds_of
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
 from jaxcast.pytrees import fingerprint
@@ -38,6 +38,8 @@ class Config(Settings):
     """Hidden units of networks."""
     num_seeds: int = 1
     """Networks of each kind; the table shows medians over them."""
+    num_direct_seeds: int = 1
+    """As many of Seq2Seq, MQRNN and TFT, which forecast all leads at once and take longer to train."""
     num_epochs: int = 60
     """Epochs of each network, which keeps its best one on the validation part."""
     num_batches: int = 50
@@ -53,13 +55,13 @@ class Config(Settings):
 PRESETS = {
     "smoke": Config(
         preset="smoke",
-        methods=(*PLAIN, "deepar", "mqrnn", "average"),
+        methods=(*PLAIN, "deepar", "mqrnn", "deepar_ensemble", "average"),
         hidden_size=4,
         num_epochs=2,
         num_batches=4,
     ),
     "quick": Config(),
-    "paper": Config(preset="paper", methods=tuple(METHODS), num_seeds=5),
+    "paper": Config(preset="paper", methods=tuple(METHODS), num_seeds=5, num_direct_seeds=5),
 }
 
 
@@ -86,15 +88,11 @@ class Run:
         def compute(_: Path) -> dict[str, np.ndarray]:
             return {"quantiles": METHODS[name].forecast(self.task, self.config, seed, self.found)}
 
-        members = sorted(self.config.methods) if name == "average" else ()
-        stage = "-".join([name, *[str(seed)] * METHODS[name].draws, *members])
+        if name in ("deepar_ensemble", "average"):
+            return compute(Path())["quantiles"]
+        stage = "-".join([name, *[str(seed)] * METHODS[name].draws])
         quantiles: np.ndarray = self.folder.stage(stage, compute)["quantiles"]
         return quantiles
-
-    def seeds(self, name: str) -> list[int]:
-        """Returns the seeds of a method."""
-        first = self.config.seed
-        return list(range(first, first + (self.config.num_seeds if METHODS[name].draws else 1)))
 
 
 def main(config: Config) -> None:
@@ -112,12 +110,12 @@ def main(config: Config) -> None:
         config,
         f"runs/probabilistic-{task.name}-{config.preset}",
         ("scores.png", "fans.png"),
-        leave_out=("out", "overwrite", "data", "methods", "num_seeds"),
+        leave_out=("out", "overwrite", "data", "methods", "num_seeds", "num_direct_seeds"),
     )
     run = Run(folder, task, config)
     rows, first = [], {}
     for name in (name for name in METHODS if name in config.methods):  # plain ones first
-        each = [run.found(name, seed) for seed in run.seeds(name)]
+        each = [run.found(name, seed) for seed in seeds_of(name, config)]
         first[name] = each[0]
         rows.append(scores.make_row(name, task, [scores.scored(task, quantiles) for quantiles in each]))
         console.print(f"{scores.label_of(name)}: wQL {rows[-1]['wql']:.4f}, ND {rows[-1]['nd']:.4f}", highlight=False)

@@ -137,13 +137,29 @@ def _network(name: str, task: Task, config: Any, seed: int, found: Any) -> Quant
     return np.stack([fitted.model.forecast(task.panel, newest=newest).quantiles for newest in task.origins])
 
 
-MEMBERS = ("recursive_ridge", "panel_regression", *NETWORKS)
+DIRECT = ("seq2seq", "mqrnn", "tft")
+"""Networks that forecast all leads at once."""
 
 
-def _average(task: Task, config: Any, seed: int, found: Callable[[str, int], Quantiles]) -> Quantiles:
-    """Means of the quantiles of all members that run, all alike: nothing is chosen."""
-    own = [name for name in MEMBERS if name in config.methods]
-    return np.mean([found(name, seed) for name in own], 0)
+def seeds_of(name: str, config: Any) -> list[int]:
+    """Returns the seeds of a method.
+
+    Args:
+        name: of the method.
+        config: settings of the experiment.
+    """
+    count = config.num_direct_seeds if name in DIRECT else config.num_seeds
+    return list(range(config.seed, config.seed + (count if METHODS[name].draws else 1)))
+
+
+def _mean_of_seeds(name: str, task: Task, config: Any, seed: int, found: Any) -> Quantiles:
+    return np.mean([found(name, own) for own in seeds_of(name, config)], 0)
+
+
+def _average(task: Task, config: Any, seed: int, found: Any) -> Quantiles:
+    """Means of the quantiles of ridges and networks, all alike: nothing is chosen."""
+    own = [name for name in ("recursive_ridge", "panel_regression", *NETWORKS) if name in config.methods]
+    return np.mean([_mean_of_seeds(name, task, config, seed, found) for name in own], 0)
 
 
 METHODS: dict[str, Method] = {
@@ -151,5 +167,6 @@ METHODS: dict[str, Method] = {
     "recursive_ridge": Method(lambda task, config, seed, found: recursive_ridge(task, LEVELS)),
     "panel_regression": Method(_regression),
     **{name: Method(partial(_network, name), draws=True) for name in NETWORKS},
-    "average": Method(_average, draws=True),
+    "deepar_ensemble": Method(partial(_mean_of_seeds, "deepar")),
+    "average": Method(_average),
 }

@@ -116,6 +116,7 @@ LABELS = {
     "mqrnn": "MQRNN",
     "conv_trans": "ConvTrans",
     "tft": "TFT",
+    "deepar_ensemble": "mean of the seeds of DeepAR",
     "average": "average of ridges and networks",
 }
 
