@@ -144,6 +144,14 @@ def trips() -> Row:
     return "Trips between prefectures, 7 days: RMSE", f"{theirs:.3f} (GEML)", f"**{ours:.3f}**", "od"
 
 
+def probabilistic() -> Row:
+    """Returns the row of the M4 competition's hourly series."""
+    rows = load("probabilistic/results-m4_hourly.json")
+    published = next(row["published"] for row in rows if row["method"] == "DeepAR")
+    ours = one(rows, method="deepar_ensemble")["wql"]
+    return "M4 hourly, 48 hours ahead: wQL", f"{published:.4f} (DeepAR)", f"**{ours:.4f}**", "probabilistic"
+
+
 def language() -> Row:
     """Returns the row of the language model, one model alone."""
     rows = load("language/results.json")
@@ -155,7 +163,7 @@ def language() -> Row:
 def rows() -> list[Row]:
     """Returns all rows, in the order of the pages."""
     flu = [*influenza("us_regions", "10 regions"), *influenza("states", "49 states")]
-    return [lorenz(), lorenz_skill(), hub(), chaos_zoo(), *flu, traffic(), graphs(), trips(), language()]
+    return [lorenz(), lorenz_skill(), hub(), chaos_zoo(), *flu, traffic(), graphs(), trips(), probabilistic(), language()]
 
 
 def table(link: str) -> str:
