@@ -163,7 +163,18 @@ def language() -> Row:
 def rows() -> list[Row]:
     """Returns all rows, in the order of the pages."""
     flu = [*influenza("us_regions", "10 regions"), *influenza("states", "49 states")]
-    return [lorenz(), lorenz_skill(), hub(), chaos_zoo(), *flu, traffic(), graphs(), trips(), probabilistic(), language()]
+    return [
+        lorenz(),
+        lorenz_skill(),
+        hub(),
+        chaos_zoo(),
+        *flu,
+        traffic(),
+        graphs(),
+        trips(),
+        probabilistic(),
+        language(),
+    ]
 
 
 def table(link: str) -> str:

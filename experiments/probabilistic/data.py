@@ -52,7 +52,7 @@ class Task(NamedTuple):
     @property
     def train(self) -> SeriesPanel:
         """The series up to the first origin."""
-        return self.panel._replace(lengths=self.origins[0] + 1)
+        return self.panel._replace(lengths=np.minimum(self.panel.lengths, self.origins[0] + 1))
 
     def truth(self) -> Float[np.ndarray, "origin series lead"]:
         """Returns what is to be forecast; NaN where it is not known."""
@@ -77,24 +77,25 @@ def made_task(seed: int) -> Task:
     panel = series_panel(
         [level * row[k:] for k, (level, row) in enumerate(zip(np.logspace(0, 3, 8), wave, strict=True))]
     )
-    return rolling("made", panel, 4, (6,), first=panel.lengths.min() - 13, lower=None)
+    return rolling("made", panel, 4, (6,), first=int(panel.lengths.min()) - 12, lower=None)
 
 
 def rolling(
     name: str, panel: SeriesPanel, horizon: int, seasons: tuple[int, ...], *, first: int, lower: float | None
 ) -> Task:
-    """Returns a task that forecasts every `horizon` steps from a row of the shortest series on.
+    """Returns a task that forecasts every `horizon` steps from a row on, up to the end of the longest series.
 
     Args:
         name: of the data.
         panel: with all values.
         horizon: steps ahead.
         seasons: steps of the seasons.
-        first: the first row to forecast, of the shortest series.
+        first: the first row to forecast.
         lower: the least value, or None.
     """
-    left = np.arange(panel.lengths.min() - first, horizon - 1, -horizon)
-    return Task(name, panel, horizon, seasons, panel.lengths - 1 - left[:, None], lower, {})
+    end = int((panel.starts + panel.lengths).max())
+    newest = np.arange(first, end - horizon + 1, horizon) - 1
+    return Task(name, panel, horizon, seasons, newest[:, None] - panel.starts, lower, {})
 
 
 def read_task(folder: Path, season: int | None, horizon: int | None) -> Task:
@@ -147,15 +148,25 @@ def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
 def read_pedestrians(folder: Path) -> Task:
     """Reads hourly counts at 55 places; the last 1606 hours are forecast a day ahead, once a day.
 
+    A place that counted nothing for a week or longer, there or in the week before, is left out.
+
     Args:
         folder: pedestrians_melbourne.
     """
     with np.load(folder / "pedestrian_melbourne.npz") as file:
         counts = file["counts"].astype(float)
     counts[counts < 0] = np.nan
+    kept = [number for number, column in enumerate(counts[14450 - 7 * DAY :].T) if _longest_gap(column) < 7 * DAY]
     dates = np.datetime64("2021-01-01T00") + np.arange(len(counts)) * np.timedelta64(1, "h")
-    panel = series_panel(list(counts.T), dates=[dates] * counts.shape[1])
+    names = [str(number) for number in kept]
+    panel = series_panel(list(counts[:, kept].T), names=names, dates=[dates] * len(kept))
     return rolling("pedestrians_melbourne", panel, DAY, (DAY, 7 * DAY), first=14450, lower=0.0)
+
+
+def _longest_gap(values: Float[np.ndarray, " time"]) -> int:
+    """Returns the most steps in a row without a value."""
+    known = np.flatnonzero(np.isfinite(values))
+    return int(np.diff([-1, *known, len(values)]).max()) - 1
 
 
 def read_etth(folder: Path) -> Task:

@@ -48,8 +48,9 @@ def test_an_autoregression_continues_what_it_can_fit():
 def test_origins_end_with_the_series():
     panel = series_panel([np.arange(50.0), np.arange(40.0)])
     task = rolling("two", panel, 5, (6,), first=30, lower=None)
-    np.testing.assert_array_equal(task.origins, [[39, 29], [44, 34]])
-    np.testing.assert_array_equal(task.truth()[1, 0], np.arange(45, 50))
+    np.testing.assert_array_equal(task.origins, [[29, 29], [34, 34], [39, 39], [44, 44]])
+    np.testing.assert_array_equal(task.truth()[-1, 0], np.arange(45, 50))
+    assert np.isnan(task.truth()[-1, 1]).all()
 
 
 def test_an_archive_of_other_data_is_read(tmp_path):
