@@ -112,7 +112,9 @@ def recursive_ridge(task: Task, levels: tuple[float, ...]) -> Float[np.ndarray, 
     horizon, season = task.horizon, task.seasons[0] if task.seasons else 12
     found = np.zeros((*task.origins.shape, horizon, len(levels)))
     for number, name in enumerate(task.panel.names):
-        values = filled_steps(task.panel.of(name)[None])[0]
+        values = task.panel.of(name)
+        later = max(0, int(task.origins[-1, number]) + 1 - len(values))
+        values = filled_steps(np.pad(values, (0, later), constant_values=np.nan)[None])[0]
         train = values[: task.origins[0, number] + 1]
         model = fit_autoregression(train, lags_of(task, len(train)))
         ends = len(train) - horizon - np.arange(0, NUM_ERRORS * season, max(1, season // 4))
