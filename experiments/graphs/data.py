@@ -152,11 +152,12 @@ def jonas_nyc(folder: Path) -> Problem:
     """Taxis and bicycles in 113 cells of a grid, the next four hours by half an hour."""
     arrays = _arrays(folder, "JONAS-NYC-16x8-20151024-20160131.npz")
     flows = np.concatenate([arrays["taxi"], arrays["bike"]], -1).astype(float)
-    scored = np.ones(flows.shape[1:3], bool)
+    num_rows, num_columns = flows.shape[1:3]
+    scored = np.ones((num_rows, num_columns), bool)
     scored[arrays["mask"][:, 0], arrays["mask"][:, 1]] = False
     values = flows[:, scored].transpose(0, 2, 1)  # (time, channel, cell)
     cells, nodes = values.shape[2], np.flatnonzero(scored)
-    touching = grid_graph(len(scored), scored.shape[1], corners=True)[np.ix_(nodes, nodes)]
+    touching = grid_graph(num_rows, num_columns, corners=True)[np.ix_(nodes, nodes)]
     first = np.arange(8, len(flows) - 8)
     num_test = int(0.2 * len(first))
     return Problem(
