@@ -148,7 +148,7 @@ def read_archive(folder: Path, season: int | None, horizon: int | None) -> Task:
 def read_pedestrians(folder: Path) -> Task:
     """Reads hourly counts at 55 places; the last 1606 hours are forecast a day ahead, once a day.
 
-    A place that counted nothing for a week or longer, there or in the week before, is left out.
+    A place that counted nothing for a week or longer, there or in the two weeks before, is left out.
 
     Args:
         folder: pedestrians_melbourne.
@@ -156,7 +156,7 @@ def read_pedestrians(folder: Path) -> Task:
     with np.load(folder / "pedestrian_melbourne.npz") as file:
         counts = file["counts"].astype(float)
     counts[counts < 0] = np.nan
-    kept = [number for number, column in enumerate(counts[14450 - 7 * DAY :].T) if _longest_gap(column) < 7 * DAY]
+    kept = [number for number, column in enumerate(counts[14450 - 14 * DAY :].T) if _longest_gap(column) < 7 * DAY]
     dates = np.datetime64("2021-01-01T00") + np.arange(len(counts)) * np.timedelta64(1, "h")
     names = [str(number) for number in kept]
     panel = series_panel(list(counts[:, kept].T), names=names, dates=[dates] * len(kept))
