@@ -221,7 +221,10 @@ def check_series(table: SeriesTable, end: int) -> None:
     for name, values in zip(table.names, table.values[:end].T, strict=True):
         known, series = values[np.isfinite(values)], shown(f"series {name!r}")
         if not len(known):
-            raise InputError(f"{series} has no value {before} to learn from; leave it out")
+            raise InputError(
+                f"{series} has no value {before} to learn from; leave it out, or use "
+                "`jaxcast panel train`, which takes series that begin late"
+            )
         spread = known.max() - known.min()
         if spread == 0:
             raise InputError(f"{series} never changes {before}; leave it out")
