@@ -134,7 +134,9 @@ def _network(name: str, task: Task, config: Any, seed: int, found: Any) -> Quant
         seeds=(seed,),
         on_progress=lambda epoch, _: doing(f"{name}, seed {seed}: {epoch} of {num_epochs} epochs"),
     )
-    return np.stack([fitted.model.forecast(task.panel, newest=newest).quantiles for newest in task.origins])
+    # A series that has ended is not scored: forecast it from its last value.
+    origins = np.minimum(task.origins, task.panel.newest)
+    return np.stack([fitted.model.forecast(task.panel, newest=newest).quantiles for newest in origins])
 
 
 DIRECT = ("seq2seq", "mqrnn", "tft")
