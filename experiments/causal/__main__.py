@@ -46,9 +46,8 @@ PRESETS = {
         preset="paper",
         num_seeds=5,
         num_repeats=500,
-        num_samples=(500, 2000),
         num_surfaces=100,
-        num_trees=200,
+        num_trees=100,
     ),
 }
 

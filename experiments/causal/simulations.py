@@ -114,14 +114,20 @@ def estimates(design: str, method: str, num_samples: int, num_repeats: int, seed
         num_repeats: number of data sets.
         seed: of the data and the folds.
     """
+    keys = jax.random.split(jax.random.key(seed), num_repeats)
+    effects, errors = _estimates(design, method, num_samples, keys)
+    return {"effects": np.asarray(effects), "standard_errors": np.asarray(errors)}
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _estimates(design: str, method: str, num_samples: int, keys: Array) -> tuple[Array, Array]:
     simulate, methods = DESIGNS[design]
 
     def one(key: Array) -> tuple[Array, Array]:
         of_data, of_folds = jax.random.split(key)
         return methods[method](simulate(num_samples, of_data), of_folds)
 
-    effects, errors = jax.jit(partial(jax.lax.map, one))(jax.random.split(jax.random.key(seed), num_repeats))
-    return {"effects": np.asarray(effects), "standard_errors": np.asarray(errors)}
+    return jax.lax.map(one, keys)
 
 
 def covered(found: Mapping[str, np.ndarray], truth: float) -> np.ndarray:
