@@ -28,9 +28,9 @@ class Config(Settings):
     parts: tuple[str, ...] = ("oracles",)
     """Parts to run."""
     num_seeds: int = 1
-    """Times that all is repeated with other folds."""
+    """Times that the estimates from tables are repeated with other folds."""
     num_repeats: int = 200
-    """Simulated data sets, for the coverage of intervals."""
+    """Simulated data sets, each with folds of its own, for the coverage of intervals."""
     num_samples: tuple[int, ...] = (2000,)
     """Sizes of the simulated data sets."""
     num_surfaces: int = 20
@@ -47,7 +47,7 @@ PRESETS = {
         num_seeds=5,
         num_repeats=500,
         num_surfaces=100,
-        num_trees=100,
+        num_trees=60,
     ),
 }
 

@@ -34,19 +34,20 @@ def coverage(simulated: dict[tuple[str, str, int], dict[str, np.ndarray]], rows:
         "partially linear, splines": OURS,
     }
     for method, color in chosen.items():
-        effects = simulated["CCDDHNR2018", method, size]["effects"].ravel()
+        effects = simulated["CCDDHNR2018", method, size]["effects"]
         left.hist(effects, bins=40, density=True, color=color, alpha=0.75, label=method)
     left.axvline(simulations.EFFECT, color="black", lw=1, label="true effect")
     left.set(xlabel="estimated effect", ylabel="density", title=f"CCDDHNR2018, n = {size}")
     left.legend(frameon=False, fontsize=8, loc="upper center")
-    each = simulations.covered(simulated["CCDDHNR2018", "partially linear, splines", size], simulations.EFFECT)
-    numbers = np.arange(1, each.shape[1] + 1)
-    for seed in each:
-        middle.plot(numbers, 100 * np.cumsum(seed) / numbers, color=OURS, lw=1, alpha=0.8)
+    for method, color in (("partially linear, splines", OURS), ("partially linear, linear", NETWORK)):
+        each = simulations.covered(simulated["CCDDHNR2018", method, size], simulations.EFFECT)
+        numbers = np.arange(1, len(each) + 1)
+        middle.plot(numbers, 100 * np.cumsum(each) / numbers, color=color, lw=1.3, label=method)
     middle.axhspan(93, 97, color="0.9", zorder=0)
     middle.axhline(95, color="black", lw=0.8)
     middle.set(xlabel="data sets so far", ylabel="intervals that cover the effect, %", ylim=(80, 100.5))
-    middle.set_title(f"splines, n = {size}: {len(each)} seeds of data and folds")
+    middle.set_title(f"CCDDHNR2018, n = {size}")
+    middle.legend(frameon=False, fontsize=8, loc="lower right")
     shown = [row for row in rows if row["data"] in simulations.DESIGNS]
     names = [f"{row['data']}, {row['num_samples']}: {row['method']}" for row in shown]
     places = np.arange(len(shown))

@@ -45,7 +45,7 @@ class LinearEffect(FrozenPytree):
     basis: Basis = static()
 
     @checked
-    def __call__(self, covariates: Float[Array, "*batch covariate"]) -> Float[Array, "*batch_and_treatment"]:
+    def __call__(self, covariates: Shaped[ArrayLike, "*batch covariate"]) -> Float[Array, "*batch_and_treatment"]:
         """Returns the effects at some covariates.
 
         Args:
@@ -57,7 +57,9 @@ class LinearEffect(FrozenPytree):
         return jnp.tensordot(self._features(covariates), self.coefficients, 1)
 
     @checked
-    def standard_errors(self, covariates: Float[Array, "*batch covariate"]) -> Float[Array, "*batch_and_treatment"]:
+    def standard_errors(
+        self, covariates: Shaped[ArrayLike, "*batch covariate"]
+    ) -> Float[Array, "*batch_and_treatment"]:
         """Returns the standard errors of the effects at some covariates.
 
         Args:
@@ -72,7 +74,7 @@ class LinearEffect(FrozenPytree):
         return jnp.sqrt(jnp.einsum("...f,fkgk,...g->...k", features, self.covariance, features))
 
     @checked
-    def interval(self, covariates: Float[Array, "*batch covariate"], level: float = 0.95) -> Interval:
+    def interval(self, covariates: Shaped[ArrayLike, "*batch covariate"], level: float = 0.95) -> Interval:
         """Returns the normal confidence interval of each effect, for each point by itself.
 
         Args:
@@ -119,7 +121,7 @@ class NetworkEffect(FrozenPytree):
     is_vector: bool = static()
 
     @checked
-    def __call__(self, covariates: Float[Array, "sample covariate"]) -> Float[Array, " sample *treatment"]:
+    def __call__(self, covariates: Shaped[ArrayLike, "sample covariate"]) -> Float[Array, " sample *treatment"]:
         """Returns the effects at some covariates.
 
         Args:

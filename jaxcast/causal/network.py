@@ -72,22 +72,29 @@ class NetworkNuisance(Nuisance, FrozenPytree):
             raise InputError("networks are trained outside of jax.jit and jax.vmap; use RidgeNuisance inside")
         basis = LinearBasis()
         x = basis.expand(covariates, basis.places(covariates))
-        middle, size = (0.0, 1.0) if self.is_probability else (targets.mean(0), targets.std(0))
-        data = {"x": x, "y": (targets - middle) / size}
         found = np.empty((len(splits.train), *targets.shape), x.dtype)
         for repeat, number in np.ndindex(splits.train.shape[:2]):
             weight = (splits.train[repeat, number] & among).astype(x.dtype)
+            middle, size = (0.0, 1.0) if self.is_probability else _scales(targets, weight)
             models = train_perceptron(
-                data | {"weight": weight},
+                {"x": x, "y": (targets - middle) / size, "weight": weight},
                 cross_entropy if self.is_probability else squared_error,
                 self,
                 output_size=targets.shape[1],
                 key=jax.random.fold_in(jax.random.fold_in(key, repeat), number),
             )
             outputs = mean_output(models, x)
+            outputs = jax.nn.sigmoid(outputs) if self.is_probability else middle + size * outputs
             own = np.asarray(splits.fold[repeat] == number)
-            found[repeat, own] = np.asarray(jax.nn.sigmoid(outputs) if self.is_probability else outputs)[own]
-        return middle + size * jnp.asarray(found)
+            found[repeat, own] = np.asarray(outputs)[own]
+        return jnp.asarray(found)
+
+
+def _scales(targets: Array, weight: Array) -> tuple[Float[Array, " target"], Float[Array, " target"]]:
+    """Returns mean and standard deviation of the samples to learn from."""
+    middle = weight @ targets / weight.sum()
+    size = jnp.sqrt(weight @ (targets - middle) ** 2 / weight.sum())
+    return middle, jnp.where(size > 0, size, 1)
 
 
 def check_network(settings: Any) -> None:

@@ -13,7 +13,7 @@ from jaxcast.checks import check_finite, check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.tracing import is_traced
 
-LEAST_LEFT = 1e-8
+LEAST_LEFT = 1e-6
 """Share of a treatment's variance that its prediction must leave."""
 
 
@@ -49,7 +49,6 @@ def checked_samples(outcome: Any, treatment: Any, covariates: Any) -> Samples:
             "expected outcome (sample,), treatment (sample,) or (sample, treatment) and covariates (sample, covariate) "
             f"of the same samples, got shapes {shapes[0]}, {shapes[1]} and {shapes[2]}"
         )
-    # The mean is taken off first: in float32 large levels would cost digits.
     check_finite({"outcome": outcome, "treatment": treatment, "covariates": covariates})
     dtype = jnp.result_type(float) if not is_traced(outcome) else jnp.result_type(outcome)
     arrays = [jnp.asarray(a, dtype) for a in (outcome, treatment, covariates)]
