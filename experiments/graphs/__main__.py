@@ -59,7 +59,7 @@ PRESETS = {
     "smoke": Config(preset="smoke", num_epochs=(1,), num_network_epochs=1, methods=tuple(METHODS)),
     "quick": Config(),
     "paper": Config(
-        preset="paper", sets=tuple(READERS), num_seeds=5, num_network_seeds=5, num_slow_seeds=2, methods=tuple(METHODS)
+        preset="paper", sets=tuple(READERS), num_seeds=5, num_network_seeds=5, num_slow_seeds=5, methods=tuple(METHODS)
     ),
 }
 
