@@ -7,6 +7,7 @@ from jaxcast import forecasters as forecasters
 from jaxcast import hierarchy as hierarchy
 from jaxcast import hub as hub
 from jaxcast import io as io
+from jaxcast import neuro as neuro
 from jaxcast import nn as nn
 from jaxcast import plotting as plotting
 from jaxcast import pooling as pooling

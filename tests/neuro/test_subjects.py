@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.neuro import constant_regions, correlations, partial_correlations, subject_series
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    rng = np.random.default_rng(0)
+    series = [rng.normal(size=(length, 4)) @ rng.normal(size=(4, 4)) for length in (20, 35, 50)]
+    series[1][:, 2] = 0.1
+    return subject_series(series, [0, 1, 1], site=["a", "b", "b"], age=[20, 30.5, 40])
+
+
+def test_correlations_are_those_of_numpy(subjects):
+    expected = np.corrcoef(subjects.series[0].T)
+    np.testing.assert_allclose(correlations(subjects)[0], expected, atol=1e-6)
+
+
+def test_a_constant_region_correlates_with_nothing(subjects):
+    found = correlations(subjects)[1]
+    assert (found[2] == np.eye(4)[2]).all()
+    assert (partial_correlations(subjects)[1][2] == np.eye(4)[2]).all()
+    assert constant_regions(subjects).sum() == 1
+    assert constant_regions(subjects)[1, 2]
+
+
+def test_partial_correlation_is_that_of_residuals(subjects):
+    series = subjects.series[2] - subjects.series[2].mean(0)
+    others = series[:, 2:]
+    left = series[:, :2] - others @ np.linalg.lstsq(others, series[:, :2], rcond=None)[0]
+    found = partial_correlations(subjects, shrinkage=1e-12)[2, 0, 1]
+    assert found == pytest.approx(np.corrcoef(left.T)[0, 1], abs=1e-5)
+
+
+def test_a_subset_keeps_subjects_together(subjects):
+    some = subjects.subset([2, 0])
+    assert some.labels.tolist() == [1, 0]
+    assert some.site.tolist() == ["b", "a"]
+    assert some.series[0] is subjects.series[2]
+    assert some.sex is None
+    assert subjects.subset(np.array([False, True, True])).age.tolist() == [30.5, 40]
+
+
+@pytest.mark.parametrize(
+    ("series", "labels", "options", "message"),
+    [
+        (np.zeros((2, 2, 3)), [0, 1], {}, "at least 3 scans"),
+        ([np.zeros((9, 3)), np.zeros((9, 4))], [0, 1], {}, "same regions"),
+        (np.zeros((2, 9, 3)), [1, 1], {}, "two classes"),
+        (np.zeros((2, 9, 3)), [0, 2], {}, "without gaps"),
+        (np.zeros((2, 9, 3)), [0, 1, 1], {}, "one label for each of the 2"),
+        (np.zeros((2, 9, 3)), [0.5, 1], {}, "whole numbers"),
+        (np.zeros((2, 9, 3)), ["a", "b"], {}, "whole numbers"),
+        (np.full((2, 9, 3), np.nan), [0, 1], {}, "NaN"),
+        (np.zeros((2, 9, 3)), [0, 1], {"site": ["a"]}, "one site"),
+        (np.zeros((2, 9, 3)), [0, 1], {"age": [1, np.nan]}, "age"),
+        (3, [0, 1], {}, "one for each subject"),
+        (np.zeros((2, 9)), [0, 1], {}, "time, region"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(series, labels, options, message):
+    with pytest.raises(jaxcast.InputError, match=message) as found:
+        subject_series(series, labels, **options)
+    assert "\n" not in str(found.value)
