@@ -9,6 +9,7 @@ from jaxcast.nn.graph import chebyshev_polynomials as chebyshev_polynomials
 from jaxcast.nn.graph import rescaled_laplacian as rescaled_laplacian
 from jaxcast.nn.graph import symmetric_normalised as symmetric_normalised
 from jaxcast.nn.graph import transition as transition
+from jaxcast.nn.graph_attention import GraphAttention as GraphAttention
 from jaxcast.nn.graph_convolution import ChebyshevConvolution as ChebyshevConvolution
 from jaxcast.nn.graph_convolution import DiffusionConvolution as DiffusionConvolution
 from jaxcast.nn.graph_convolution import LearnedGraph as LearnedGraph
