@@ -4,6 +4,12 @@ from jaxcast.scores.by_lead import LeadErrors as LeadErrors
 from jaxcast.scores.by_lead import SpreadAndError as SpreadAndError
 from jaxcast.scores.by_lead import lead_errors as lead_errors
 from jaxcast.scores.by_lead import spread_and_error as spread_and_error
+from jaxcast.scores.classification import ClassificationScores as ClassificationScores
+from jaxcast.scores.classification import accuracy as accuracy
+from jaxcast.scores.classification import balanced_accuracy as balanced_accuracy
+from jaxcast.scores.classification import classification_scores as classification_scores
+from jaxcast.scores.classification import confusion_table as confusion_table
+from jaxcast.scores.classification import roc_auc as roc_auc
 from jaxcast.scores.crps import crps_negative_binomial as crps_negative_binomial
 from jaxcast.scores.crps import crps_normal as crps_normal
 from jaxcast.scores.crps import crps_normal_mixture as crps_normal_mixture

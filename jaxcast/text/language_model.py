@@ -13,6 +13,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
 from jaxcast.errors import InputError, shown
 from jaxcast.limits import check_arrays
+from jaxcast.nn.classification import class_cross_entropy, log_probability
 from jaxcast.nn.dropout import drop
 from jaxcast.nn.layers import uniform_linear
 from jaxcast.nn.network import Network
@@ -184,11 +185,7 @@ def cross_entropy(
     """
     seen, followed = tokens
     carry, logits = model(seen, carry, key=key)
-    return -_log_p(logits, followed).mean(), carry
-
-
-def _log_p(logits: Float[Array, "*batch token"], token: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
-    return jnp.take_along_axis(jax.nn.log_softmax(logits, -1), token[..., None], -1)[..., 0]
+    return class_cross_entropy(logits, followed), carry
 
 
 class TextScore(NamedTuple):
@@ -261,7 +258,7 @@ def _log_likelihoods(model: LanguageModel, tokens: Array, *, chunk_size: int) ->
 
     def chunk(carry: Any, pair: tuple[Array, Array]) -> tuple[Any, Array]:
         carry, logits = model(pair[0], carry)
-        return carry, _log_p(logits, pair[1])
+        return carry, log_probability(logits, pair[1])
 
     chunks = (padded[:-1].reshape(-1, chunk_size), padded[1:].reshape(-1, chunk_size))
     return jax.lax.scan(chunk, model.init_carry(), chunks)[1].reshape(-1)[:num]
