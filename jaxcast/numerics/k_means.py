@@ -73,12 +73,12 @@ def k_means(
 
 
 def _first_centres(values: np.ndarray, num_clusters: int, rng: np.random.Generator) -> np.ndarray:
-    chosen = [rng.integers(len(values))]
+    chosen = [int(rng.integers(len(values)))]
     nearest = np.full(len(values), np.inf)
     while len(chosen) < num_clusters:
         # Of differences: exactly zero at a centre, so none is drawn twice.
         nearest = np.minimum(nearest, np.square(values - values[chosen[-1]]).sum(1))
-        chosen.append(rng.choice(len(values), p=nearest / nearest.sum()))
+        chosen.append(int(rng.choice(len(values), p=nearest / nearest.sum())))
     return values[chosen]
 
 

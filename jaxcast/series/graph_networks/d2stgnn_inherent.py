@@ -7,6 +7,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from jaxcast.nn.dropout import Dropout
 from jaxcast.nn.gru import GRU
+from jaxcast.nn.positions import sinusoidal_positions
 from jaxcast.nn.self_attention import SelfAttention
 from jaxcast.nn.short_attention import short_attention
 
@@ -57,7 +58,7 @@ class InherentBlock(nnx.Module):
         carry, states = self.gru(signal.reshape(batch * num_nodes, num_steps, size))
         # Time first, and all nodes of all windows as one long last axis: see `short_attention`.
         states = drop(jnp.swapaxes(states, 0, 1))
-        table = positions(num_steps + self.num_states, size, states.dtype)[:, None]
+        table = sinusoidal_positions(num_steps + self.num_states, size, states.dtype)[:, None]
         placed = states + table[:num_steps]
         heads = self._heads(placed)
         queries = heads[0] if all_steps else heads[0][:, :, -1:]
@@ -106,20 +107,3 @@ class InherentBlock(nnx.Module):
         kernel, bias = self.attention.output_kernel[...], self.attention.output_bias[...]
         output = jnp.einsum("cts,cd->tsd", seen.reshape(-1, *seen.shape[2:]), kernel) + bias
         return drop(output), weights
-
-
-def positions(num_steps: int, size: int, dtype: DTypeLike) -> Float[Array, "step size"]:
-    """Returns sinusoidal encodings of positions, sines at even and cosines at odd components.
-
-    Args:
-        num_steps: how many positions.
-        size: components of each.
-        dtype: of the result.
-
-    Source:
-        Vaswani et al. (2017), section 3.5.
-    """
-    rates = 10000.0 ** (-2 * jnp.arange((size + 1) // 2) / size)
-    angles = jnp.arange(num_steps)[:, None] * rates
-    both = jnp.stack([jnp.sin(angles), jnp.cos(angles)], -1)
-    return both.reshape(num_steps, -1)[:, :size].astype(dtype)

@@ -1,0 +1,1 @@
+"""Dynamic graphs: how the correlations between regions change during a recording."""
