@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Int
 
@@ -85,6 +86,15 @@ class CausalEffect(NamedTuple):
     def p_value(self) -> Float[Array, "*treatment"]:
         """Returns the two-sided p-value of no effect, for each treatment."""
         return 2 * norm.sf(jnp.abs(self.effect) / self.standard_error)
+
+    def __str__(self) -> str:
+        """Returns a table of the effects, a line for each treatment."""
+        columns = (self.effect, self.standard_error, *self.interval(), self.p_value())
+        rows = np.stack([np.atleast_1d(np.asarray(column, float)) for column in columns], 1)
+        head = ("effect", "std. error", "95 % from", "to", "p-value")
+        lines = ["".join(f"{name:>12}" for name in head)]
+        lines += ["".join(f"{number:12.4g}" for number in row) for row in rows]
+        return "\n".join(lines)
 
 
 def normal_interval(effect: Array, standard_error: Array, level: float | int) -> Interval:

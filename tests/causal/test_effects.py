@@ -105,6 +105,9 @@ def test_levels_of_a_treatment_are_told_apart_from_what_drives_them():
     low, high = found.interval(0.9)
     np.testing.assert_allclose((high - low) / 2, 1.6448536 * found.standard_error, rtol=1e-6)
     assert (np.asarray(found.p_value()) < 1e-6).all()
+    table = np.asarray([line.split() for line in str(found).splitlines()[1:]], float)
+    np.testing.assert_allclose(table[:, :2], np.stack([found.effect, found.standard_error], 1), rtol=1e-3)
+    np.testing.assert_allclose(table[:, 2:4], np.stack(found.interval(), 1), rtol=1e-3)
 
 
 def test_the_r_learner_is_a_regression_on_products_and_at_its_mean_near_the_average():
