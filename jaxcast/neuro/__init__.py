@@ -1,6 +1,20 @@
 """Brain signals: series of regions of many subjects, their correlations and their classification."""
 
+from jaxcast.neuro.classifiers.abstract import ClassifierMethod as ClassifierMethod
+from jaxcast.neuro.classifiers.abstract import SubjectClassifier as SubjectClassifier
+from jaxcast.neuro.classifiers.cross_validation import CrossValidation as CrossValidation
+from jaxcast.neuro.classifiers.cross_validation import cross_validate as cross_validate
+from jaxcast.neuro.classifiers.cross_validation import leave_one_site_out as leave_one_site_out
+from jaxcast.neuro.classifiers.fit import fit_subject_classifier as fit_subject_classifier
+from jaxcast.neuro.classifiers.kernel import KernelClassifier as KernelClassifier
+from jaxcast.neuro.classifiers.kernel import KernelMethod as KernelMethod
+from jaxcast.neuro.classifiers.majority import MajorityClassifier as MajorityClassifier
+from jaxcast.neuro.classifiers.majority import MajorityMethod as MajorityMethod
+from jaxcast.neuro.classifiers.ridge import RidgeClassifier as RidgeClassifier
+from jaxcast.neuro.classifiers.ridge import RidgeMethod as RidgeMethod
 from jaxcast.neuro.connectivity import correlations as correlations
+from jaxcast.neuro.connectivity import lagged_correlations as lagged_correlations
+from jaxcast.neuro.connectivity import matrix_logarithms as matrix_logarithms
 from jaxcast.neuro.connectivity import partial_correlations as partial_correlations
 from jaxcast.neuro.dynamic_graphs.change_points import change_points as change_points
 from jaxcast.neuro.dynamic_graphs.graphs import DynamicGraphs as DynamicGraphs
@@ -10,6 +24,8 @@ from jaxcast.neuro.dynamic_graphs.segments import Segments as Segments
 from jaxcast.neuro.dynamic_graphs.segments import change_point_segments as change_point_segments
 from jaxcast.neuro.dynamic_graphs.segments import uniform_segments as uniform_segments
 from jaxcast.neuro.modules import region_modules as region_modules
+from jaxcast.neuro.simulation import SimulatedSubjects as SimulatedSubjects
+from jaxcast.neuro.simulation import simulate_subjects as simulate_subjects
 from jaxcast.neuro.subjects import SubjectSeries as SubjectSeries
 from jaxcast.neuro.subjects import constant_regions as constant_regions
 from jaxcast.neuro.subjects import subject_series as subject_series

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_number
+from jaxcast.checks import check_number, check_whole
 from jaxcast.neuro.subjects import SubjectSeries
 
 
@@ -65,15 +65,84 @@ def partial_correlations(
     return np.stack([_partial(one, shrinkage) for one in subjects.series]).astype(np.float32)
 
 
+@checked
+def matrix_logarithms(
+    subjects: SubjectSeries, *, shrinkage: float = 0.3
+) -> Float[np.ndarray, "subject region other_region"]:
+    """Computes the logarithm of each subject's matrix of correlations.
+
+        log((1 - a) C + a I) = V diag(log l) V^T,    with V and l its eigenvectors and eigenvalues
+
+    Positive definite matrices are a curved space; their logarithms are not, and distances between
+    them are those of the log-Euclidean metric.
+
+    Args:
+        subjects: their series.
+        shrinkage: a, above 0 and at most 1.
+
+    Returns:
+        The symmetric logarithms, in single precision. Entries of a constant region with others
+        are 0.
+
+    Raises:
+        InputError: for a shrinkage out of range.
+
+    Source:
+        Arsigny et al. (2007), SIAM Journal on Matrix Analysis 29, 328-347.
+
+    Example:
+        >>> import numpy as np, jaxcast
+        >>> series = np.random.default_rng(0).normal(size=(2, 30, 3))
+        >>> subjects = jaxcast.neuro.subject_series(series, [0, 1])
+        >>> bool(abs(jaxcast.neuro.matrix_logarithms(subjects, shrinkage=1.0)).max() < 1e-6)
+        True
+    """
+    check_number("shrinkage", shrinkage, above=0, most=1)
+    return np.stack([_logarithm(one, shrinkage) for one in subjects.series])
+
+
+@checked
+def lagged_correlations(subjects: SubjectSeries, *, lag: int = 1) -> Float[np.ndarray, "subject region later_region"]:
+    """Computes the correlation of each region with each other region some scans later.
+
+    Args:
+        subjects: their series.
+        lag: number of scans.
+
+    Returns:
+        The covariances over the time that both see, divided by both standard deviations over all
+        time, in single precision. They are not symmetric. Those of a constant region are 0.
+
+    Raises:
+        InputError: for a lag as long as the shortest series.
+
+    Example:
+        >>> import numpy as np, jaxcast
+        >>> series = np.random.default_rng(0).normal(size=(2, 100, 2))
+        >>> series[:, 1:, 1] = series[:, :-1, 0]
+        >>> found = jaxcast.neuro.lagged_correlations(jaxcast.neuro.subject_series(series, [0, 1]))
+        >>> bool(found[0, 0, 1] > 0.9), bool(abs(found[0, 1, 0]) < 0.3)
+        (True, True)
+    """
+    check_whole("lag", lag, most=min(len(one) for one in subjects.series) - 2)
+    units = (_unit(one) * len(one) ** 0.5 for one in subjects.series)
+    return np.stack([(one[:-lag].T @ one[lag:] / (len(one) - lag)).astype(np.float32) for one in units])
+
+
 def _correlation(series: np.ndarray) -> np.ndarray:
     """Returns the correlations of one subject in double precision."""
-    centred = series - series.mean(0, dtype=np.float64)
-    # The rounded mean of a constant leaves a rest that is no signal.
-    length = np.where(series.max(0) > series.min(0), np.sqrt(np.square(centred).sum(0)), np.inf)
-    unit = centred / np.where(length > 0, length, np.inf)
+    unit = _unit(series)
     found = np.clip(unit.T @ unit, -1, 1)
     np.fill_diagonal(found, 1.0)
     return found
+
+
+def _unit(series: np.ndarray) -> np.ndarray:
+    """Returns centred series of length 1; zeros for constant ones."""
+    centred = series - series.mean(0, dtype=np.float64)
+    # The rounded mean of a constant leaves a rest that is no signal.
+    length = np.where(series.max(0) > series.min(0), np.sqrt(np.square(centred).sum(0)), np.inf)
+    return centred / np.where(length > 0, length, np.inf)
 
 
 def _partial(series: np.ndarray, shrinkage: float) -> np.ndarray:
@@ -84,3 +153,12 @@ def _partial(series: np.ndarray, shrinkage: float) -> np.ndarray:
     found = -precision * scale * scale[:, None]
     np.fill_diagonal(found, 1.0)
     return found
+
+
+def _logarithm(series: np.ndarray, shrinkage: float) -> np.ndarray:
+    """Returns the logarithm of one subject's shrunk correlations, in single precision."""
+    correlation = _correlation(series)
+    values, vectors = np.linalg.eigh((1 - shrinkage) * correlation + shrinkage * np.eye(len(correlation)))
+    # All are positive but for rounding.
+    logarithms = np.log(np.maximum(values, shrinkage * 1e-3))
+    return ((vectors * logarithms) @ vectors.T).astype(np.float32)

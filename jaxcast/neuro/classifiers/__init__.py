@@ -1,0 +1,1 @@
+"""Classifiers of subjects by the series of their regions."""
