@@ -1,11 +1,15 @@
 """Dropout in one or in many places of a network, with one draw of random numbers."""
 
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Bool, Float, Key, UInt16
+
+from jaxcast.xla_cpu import separate
 
 NUM_VALUES = 2**16
 
@@ -22,8 +26,18 @@ def random_bits(key: Key[Array, ""], size: int) -> UInt16[Array, " size"]:
     """
     if str(jax.random.key_impl(key)) != "threefry2x32":
         return jax.random.bits(key, (size,), "uint16")
-    words = threefry_2x32(jax.random.key_data(key), jnp.arange(-(-size // 2), dtype=jnp.uint32))
-    return jnp.concatenate([words.astype(jnp.uint16), (words >> 16).astype(jnp.uint16)])[:size]
+    # Apart from what uses the bits: merged with it, the choice between the two halves of a word is made
+    # for one component after the other.
+    return separate(_halves_of_words(size), key)
+
+
+@functools.cache
+def _halves_of_words(size: int) -> Callable[[Key[Array, ""]], UInt16[Array, " size"]]:
+    def halves(key: Key[Array, ""]) -> UInt16[Array, " size"]:
+        words = threefry_2x32(jax.random.key_data(key), jnp.arange(-(-size // 2), dtype=jnp.uint32))
+        return jnp.concatenate([words.astype(jnp.uint16), (words >> 16).astype(jnp.uint16)])[:size]
+
+    return halves
 
 
 class Dropout:
