@@ -21,7 +21,6 @@ from jaxcast.nn.gated_residual import StackedLinear, StackedNorm
 from jaxcast.nn.graph_attention import GraphAttention
 from jaxcast.nn.layers import Buffer
 from jaxcast.nn.network import Network
-from jaxcast.types import Info
 
 OverSegments = Literal["gru", "transformer"]
 
@@ -144,7 +143,7 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
     @checked
     def __call__(
         self, graphs: DynamicGraphs, *, key: Key[Array, ""] | None = None
-    ) -> tuple[Float[Array, "subject class"], Info]:
+    ) -> tuple[Float[Array, "subject class"], dict[str, Array]]:
         """Classifies subjects.
 
         Args:
@@ -174,7 +173,7 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
         present = jnp.broadcast_to(jnp.asarray(graphs.present)[:, None], modules.shape[:-1])
         of_modules, segment_weights = self.of_segments(self.over_segments(modules, present), present)
         state, module_weights = self.of_modules(of_modules)
-        info: Info = {
+        info = {
             "segment_weights": segment_weights,
             "module_weights": module_weights,
             "region_attention": attention,
