@@ -23,6 +23,8 @@ from jaxcast.neuro.dynamic_graphs.network import DynamicGraphNetwork as DynamicG
 from jaxcast.neuro.dynamic_graphs.segments import Segments as Segments
 from jaxcast.neuro.dynamic_graphs.segments import change_point_segments as change_point_segments
 from jaxcast.neuro.dynamic_graphs.segments import uniform_segments as uniform_segments
+from jaxcast.neuro.dynamic_graphs.simulation import SimulatedDynamics as SimulatedDynamics
+from jaxcast.neuro.dynamic_graphs.simulation import simulate_dynamic_subjects as simulate_dynamic_subjects
 from jaxcast.neuro.modules import region_modules as region_modules
 from jaxcast.neuro.simulation import SimulatedSubjects as SimulatedSubjects
 from jaxcast.neuro.simulation import simulate_subjects as simulate_subjects

@@ -1,0 +1,37 @@
+"""A picture of segments: what lies where, and what is left out."""
+
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast import plotting
+
+figure = pytest.importorskip("matplotlib.figure")
+
+
+def test_segments_lie_at_their_time_and_absent_ones_are_left_out():
+    values = np.asarray([[0.1, 0.2, 0.3, 9.0], [-0.4, 0.0, 0.1, 9.0]])
+    ax = plotting.plot_segments(
+        figure.Figure().subplots(), [0, 15, 30, 0], [30, 30, 30, 0], values, weights=[0.2, 0.5, 0.3, 0.0]
+    )
+    mesh = ax.collections[0]
+    np.testing.assert_allclose(mesh.get_array().reshape(2, 3), values[:, :3])
+    np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], [0, 15, 30, 60])
+    assert mesh.get_clim() == (-0.4, 0.4)
+    (above,) = ax.child_axes
+    np.testing.assert_allclose(above.patches[0].get_data().values, [0.2, 0.5, 0.3])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("starts", "options", "message"),
+    [
+        ([0, 5], {}, "the same segments"),
+        ([0, 5, 3], {}, "must rise"),
+        ([0, 5, 9], {"names": ["one"]}, "1 names"),
+        ([0, 5, 9], {"weights": [1.0]}, "the same segments"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(starts, options, message):
+    with pytest.raises(jaxcast.InputError, match=message):
+        plotting.plot_segments(figure.Figure().subplots(), starts, [3, 3, 3], np.ones((2, 3)), **options)
