@@ -23,10 +23,11 @@ NUM_BATCHES, PANEL_BATCH = 50, 64
 
 
 def causal_trans(city: City, effects: Arrays, seed: int, num_epochs: int) -> Arrays:
-    """Trains CausalTrans before the validation part, which chooses the epoch; forecasts the test windows.
+    """Trains CausalTrans before the validation part, and forecasts the test windows.
 
     Values are square roots of trips, whose quantiles are the roots of their quantiles. Cells count
-    by the size of their trips' errors, so that the loss is about that of trips.
+    by the size of their trips' errors, so that the loss is about that of trips. The validation part
+    chooses the epoch, and shifts the quantiles, as it does for networks of single series.
 
     Returns:
         Quantiles, validation losses, and of the last windows of a week what the network tells.
@@ -58,13 +59,16 @@ def causal_trans(city: City, effects: Arrays, seed: int, num_epochs: int) -> Arr
     )
     model = jax.tree.map(lambda a: a[0], found.models)
     test = at(rest, city.newest)
-    forecast = _forecast(model, test)
+    shifts = jaxcast.series.conformal_shifts(
+        _forecast(model, validation), validation, levels=LEVELS, std=np.sqrt(city.trips[: city.middle]).std(0)
+    )
+    forecast = np.sort(_forecast(model, test) + shifts, -1)
     told = jax.jit(lambda some: model(some.history, some.covariates, lags=some.lags).info)(
         test._replace(**{name: test._asdict()[name][:PIECE] for name in ("history", "covariates")})
     )
     weights_of = [model.of_demand, model.of_supply]
     return {
-        "quantiles": forecast.astype(np.float32),
+        "quantiles": (np.maximum(forecast, 0) ** 2).astype(np.float32),
         "validation_losses": np.asarray(found.validation_losses),
         "demand_attention": np.asarray(told["demand"]["attention"]),
         "supply_attention": np.asarray(told["supply"]["attention"]),
@@ -105,12 +109,13 @@ def _every(step: int, value: Any) -> Any:
     return jax.tree.map(lambda a: a[::step], value)
 
 
-def _forecast(model: Any, test: Any) -> Quantiles:
+def _forecast(model: Any, some: Any) -> Quantiles:
+    """Returns the quantiles of roots."""
     run = jax.jit(lambda history, covariates, lags: model(history, covariates, lags=lags).info["quantiles"])
-    count = len(test.history)
+    count = len(some.history)
     numbers = np.minimum(np.arange(-(-count // PIECE) * PIECE), count - 1).reshape(-1, PIECE)
-    found = [np.asarray(run(test.history[own], test.covariates[own], test.lags)) for own in numbers]
-    return np.maximum(np.concatenate(found)[:count], 0) ** 2
+    found = [np.asarray(run(some.history[own], some.covariates[own], some.lags)) for own in numbers]
+    return np.concatenate(found)[:count]
 
 
 def panel_network(name: str, city: City, seed: int, num_epochs: int) -> Arrays:
