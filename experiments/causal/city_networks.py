@@ -59,8 +59,9 @@ def causal_trans(city: City, effects: Arrays, seed: int, num_epochs: int) -> Arr
     )
     model = jax.tree.map(lambda a: a[0], found.models)
     test = at(rest, city.newest)
+    std = np.sqrt(city.trips[: city.middle]).std(0)
     shifts = jaxcast.series.conformal_shifts(
-        _forecast(model, validation), validation, levels=LEVELS, std=np.sqrt(city.trips[: city.middle]).std(0)
+        _forecast(model, validation), validation, levels=LEVELS, std=np.where(std > 0, std, 1)
     )
     forecast = np.sort(_forecast(model, test) + shifts, -1)
     told = jax.jit(lambda some: model(some.history, some.covariates, lags=some.lags).info)(
