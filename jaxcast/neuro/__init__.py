@@ -19,6 +19,7 @@ from jaxcast.neuro.connectivity import partial_correlations as partial_correlati
 from jaxcast.neuro.dynamic_graphs.change_points import change_points as change_points
 from jaxcast.neuro.dynamic_graphs.graphs import DynamicGraphs as DynamicGraphs
 from jaxcast.neuro.dynamic_graphs.graphs import correlation_graphs as correlation_graphs
+from jaxcast.neuro.dynamic_graphs.graphs import module_strengths as module_strengths
 from jaxcast.neuro.dynamic_graphs.network import DynamicGraphNetwork as DynamicGraphNetwork
 from jaxcast.neuro.dynamic_graphs.segments import Segments as Segments
 from jaxcast.neuro.dynamic_graphs.segments import change_point_segments as change_point_segments

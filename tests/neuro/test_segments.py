@@ -11,6 +11,7 @@ from jaxcast.neuro import (
     change_point_segments,
     change_points,
     correlation_graphs,
+    module_strengths,
     subject_series,
     uniform_segments,
 )
@@ -64,6 +65,8 @@ def test_changes_are_those_of_the_means_of_modules():
     segments = change_point_segments([activity, activity[:45]], modules=np.asarray([0, 0, 1, 1]))
     assert segments.starts.tolist() == [[0, 25], [0, 25]]
     assert segments.lengths.tolist() == [[25, 35], [25, 20]]
+    each = np.asarray([[0, 0, 1, 1], [0, 1, 1, 1]])
+    assert change_point_segments([activity, activity], modules=each).starts.tolist() == [[0, 25], [0, 30]]
 
 
 def test_uniform_windows_lie_within_each_series():
@@ -88,6 +91,16 @@ def test_a_segment_has_the_correlations_of_numpy_and_its_highest_as_edges():
     assert np.asarray(everything.edges[0]).all()
 
 
+def test_the_strength_of_a_module_is_the_mean_of_its_pairs():
+    subjects = draw(30, 61)
+    graphs = correlation_graphs(subjects, uniform_segments(subjects, size=20, step=10))
+    strengths = module_strengths(graphs, np.asarray([0, 1, 0, 0, 2, 1]))
+    correlations = np.asarray(graphs.correlations)
+    pairs = [((0, 0, 2), (2, 3, 3)), ((1,), (5,))]
+    expected = [correlations[..., rows, columns].mean(-1) for rows, columns in pairs]
+    np.testing.assert_allclose(strengths, np.stack([*expected, np.zeros_like(expected[0])], -1), atol=1e-6)
+
+
 def test_a_region_that_is_constant_in_a_segment_has_no_edges():
     subjects = draw(40, 40)
     subjects.series[0][:20, 2] = 0.1
@@ -104,7 +117,7 @@ def test_a_region_that_is_constant_in_a_segment_has_no_edges():
         (lambda: change_points(np.ones((9, 2)), least_size=20), "at least least_size = 20 scans, got 9"),
         (lambda: change_points(np.ones((90, 2)), least_size=20, most_size=30), "at least 2"),
         (lambda: change_points(np.ones((90, 2)), penalty=-1.0), "penalty"),
-        (lambda: change_point_segments([np.ones((50, 3))], modules=np.zeros(2, int)), "of 2 regions"),
+        (lambda: change_point_segments([np.ones((50, 3))], modules=np.zeros(2, int)), "modules of the same regions"),
         (lambda: change_point_segments([], modules=np.zeros(2, int)), "one array for each subject"),
         (lambda: correlation_graphs(draw(30, 30), uniform_segments(draw(30))), "at least two subjects"),
         (lambda: correlation_graphs(draw(30, 30), uniform_segments(draw(60, 60))), "within the series"),

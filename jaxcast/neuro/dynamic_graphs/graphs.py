@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number
@@ -79,6 +79,46 @@ def correlation_graphs(subjects: SubjectSeries, segments: Segments, *, edge_shar
         scans[n, k, :length] = _unit(subjects.series[n][start : start + length])
     thresholds = np.stack([_thresholds(one, edge_share) for one in scans])
     return DynamicGraphs(scans, thresholds, segments.lengths > 0)
+
+
+@checked
+def module_strengths(
+    graphs: DynamicGraphs, modules: Int[np.ndarray, " region"]
+) -> Float[np.ndarray, "subject segment module"]:
+    """Computes how strongly each module is connected within itself in each segment.
+
+    Args:
+        graphs: of the segments.
+        modules: number of the module of each region, from 0 on, as from `region_modules`.
+
+    Returns:
+        The mean correlation of each two regions of a module; 0 for modules of one region and for
+        segments that do not exist.
+
+    Raises:
+        InputError: for modules of other regions.
+
+    Example:
+        >>> import numpy as np, jaxcast
+        >>> series = np.random.default_rng(0).normal(size=(2, 60, 4))
+        >>> series[0, :30, 1] = series[0, :30, 0]
+        >>> subjects = jaxcast.neuro.subject_series(series, [0, 1])
+        >>> segments = jaxcast.neuro.uniform_segments(subjects, size=30, step=30)
+        >>> graphs = jaxcast.neuro.correlation_graphs(subjects, segments)
+        >>> found = jaxcast.neuro.module_strengths(graphs, np.asarray([0, 0, 1, 1]))
+        >>> found.shape, bool(found[0, 0, 0] > 0.99), bool(found[0, 1, 0] < 0.5)
+        ((2, 2, 2), True, True)
+    """
+    scans = np.asarray(graphs.scans)
+    if modules.shape != scans.shape[-1:]:
+        raise InputError(f"expected a module for each of {scans.shape[-1]} regions, got shape {modules.shape}")
+    members = np.eye(int(modules.max()) + 1, dtype=scans.dtype)[modules]
+    # The square of a sum of series holds all pairs twice, and each region with itself.
+    total = np.square(scans @ members).sum(2)
+    own = np.square(scans).sum(2) @ members
+    sizes = members.sum(0)
+    strengths: np.ndarray = (total - own) / np.maximum(sizes * (sizes - 1), 1)
+    return strengths
 
 
 def _check_segments(subjects: SubjectSeries, segments: Segments) -> None:

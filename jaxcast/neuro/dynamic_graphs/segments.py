@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_sizes
-from jaxcast.errors import InputError
+from jaxcast.errors import InputError, shown
 from jaxcast.neuro.dynamic_graphs.change_points import change_points
 from jaxcast.neuro.subjects import SubjectSeries
 
@@ -64,7 +64,7 @@ def uniform_segments(subjects: SubjectSeries, *, size: int = 30, step: int = 15)
 def change_point_segments(
     activity: Sequence[Any],
     *,
-    modules: Int[np.ndarray, " region"],
+    modules: Int[np.ndarray, "..."],
     penalty: float | int = 5.0,
     least_size: int = 20,
     most_size: int = 60,
@@ -77,7 +77,8 @@ def change_point_segments(
     Args:
         activity: of each subject, (time, region), a signal whose level changes in steps, such as
             the activity that Total Activation finds.
-        modules: number of the module of each region, as from `region_modules`.
+        modules: number of the module of each region, as from `region_modules`, (region,), or
+            (subject, region) where each subject has its own.
         penalty: of a change; see `change_points`.
         least_size: scans of the shortest segment.
         most_size: scans of the longest segment.
@@ -97,17 +98,17 @@ def change_point_segments(
         [[0, 35]]
     """
     arrays = [np.asarray(one) for one in activity]
-    numbers = np.unique(modules, return_inverse=True)[1]
-    if not arrays or any(one.ndim != 2 or one.shape[1] != len(numbers) for one in arrays):
+    own = np.tile(modules, (len(arrays), 1)) if modules.ndim == 1 else modules
+    if not arrays or any(one.ndim != 2 or own.shape != (len(arrays), one.shape[1]) for one in arrays):
         raise InputError(
-            f"expected activity (time, region) of {len(numbers)} regions, one array for each subject, got the shapes "
-            f"{sorted({one.shape[1:] for one in arrays})} after time"
+            f"expected activity (time, region) and modules of the same regions, one array for each subject, got shapes "
+            f"{shown([one.shape for one in arrays][:3])} and modules of shape {modules.shape}"
         )
     check_segment_size("least_size", least_size)
     _check_long_enough(arrays, least_size)
-    means = module_means(numbers)
     pieces = []
-    for one in arrays:
+    for one, numbers in zip(arrays, own, strict=True):
+        means = module_means(np.unique(numbers, return_inverse=True)[1])
         starts = change_points(one @ means, penalty=penalty, least_size=least_size, most_size=most_size)
         pieces.append((starts, np.diff(starts, append=len(one))))
     return _padded(pieces)
