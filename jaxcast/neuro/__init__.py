@@ -1,5 +1,23 @@
 """Brain signals: series of regions of many subjects, their correlations and their classification."""
 
+from jaxcast.neuro.activity.filters import HaemodynamicFilter as HaemodynamicFilter
+from jaxcast.neuro.activity.filters import HaemodynamicModel as HaemodynamicModel
+from jaxcast.neuro.activity.filters import balloon_model as balloon_model
+from jaxcast.neuro.activity.filters import haemodynamic_filter as haemodynamic_filter
+from jaxcast.neuro.activity.filters import haemodynamic_response as haemodynamic_response
+from jaxcast.neuro.activity.filters import spm_model as spm_model
+from jaxcast.neuro.activity.noise import wavelet_noise_level as wavelet_noise_level
+from jaxcast.neuro.activity.spatial import SpatialTerm as SpatialTerm
+from jaxcast.neuro.activity.spatial import StructuredSparsity as StructuredSparsity
+from jaxcast.neuro.activity.spatial import Tikhonov as Tikhonov
+from jaxcast.neuro.activity.synthetic import SimulatedActivity as SimulatedActivity
+from jaxcast.neuro.activity.synthetic import simulate_activity as simulate_activity
+from jaxcast.neuro.activity.total_activation import Activation as Activation
+from jaxcast.neuro.activity.total_activation import total_activation as total_activation
+from jaxcast.neuro.activity.voxel_graphs import VoxelGraph as VoxelGraph
+from jaxcast.neuro.activity.voxel_graphs import grid_graph as grid_graph
+from jaxcast.neuro.activity.voxel_graphs import region_graph as region_graph
+from jaxcast.neuro.activity.wiener import wiener_activity as wiener_activity
 from jaxcast.neuro.classifiers.abstract import ClassifierMethod as ClassifierMethod
 from jaxcast.neuro.classifiers.abstract import SubjectClassifier as SubjectClassifier
 from jaxcast.neuro.classifiers.cross_validation import CrossValidation as CrossValidation

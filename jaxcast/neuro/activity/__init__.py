@@ -1,0 +1,1 @@
+"""Total Activation: deconvolution of fMRI."""
