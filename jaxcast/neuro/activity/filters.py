@@ -19,8 +19,8 @@ ACTIVITIES = ("block", "spike")
 class HaemodynamicModel(NamedTuple):
     """A linear differential equation of the haemodynamic response, in 1/s.
 
-    The operator prod(D - pole) / prod(D - zero) turns a BOLD signal into the activity behind it: the
-    poles of the response are the zeros of the operator.
+    The operator prod(D - pole) / prod(D - zero) turns a BOLD signal into the activity behind it:
+    the poles of the response are the zeros of the operator.
 
     Args:
         poles: of the response.
@@ -198,8 +198,8 @@ def haemodynamic_filter(
         The filter.
 
     Raises:
-        InputError: for another name, a repetition time that is not positive, or poles and zeros that
-            are not conjugate pairs or that lie on the imaginary axis.
+        InputError: for another name, a repetition time that is not positive, or poles and zeros
+            that are not conjugate pairs or that lie on the imaginary axis.
 
     Source:
         Karahanoglu et al., NeuroImage 73, 121-134 (2013).

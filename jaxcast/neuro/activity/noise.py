@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number
@@ -23,7 +23,9 @@ GAUSSIAN_DIVISOR = 0.6745
 
 
 @checked
-def wavelet_noise_level(series: Float[Array, "time ..."], *, divisor: float = ORIGINAL_DIVISOR) -> Float[Array, "..."]:
+def wavelet_noise_level(
+    series: Shaped[ArrayLike, "time ..."], *, divisor: float = ORIGINAL_DIVISOR
+) -> Float[Array, "..."]:
     """Estimates the standard deviation of white noise in each series.
 
         sigma = median |c - median c| / divisor
@@ -54,7 +56,7 @@ def wavelet_noise_level(series: Float[Array, "time ..."], *, divisor: float = OR
     """
     check_number("divisor", divisor, above=0)
     check_series(series)
-    return _level(series) / divisor
+    return _level(jnp.asarray(series)) / divisor
 
 
 @jax.jit

@@ -51,8 +51,8 @@ def check_not_constant(series: Any) -> None:
     constant = values.max(0) == values.min(0)
     if constant.any():
         raise InputError(
-            f"{counted(constant.sum(), 'voxel')} of {constant.size} never changes, the first is voxel "
-            f"{np.flatnonzero(constant)[0]}; leave constant voxels out of the mask"
+            f"expected series that vary, got {counted(constant.sum(), 'constant voxel')} of {constant.size}, "
+            f"the first is voxel {np.flatnonzero(constant)[0]}; leave constant voxels out of the mask"
         )
 
 

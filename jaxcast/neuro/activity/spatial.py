@@ -82,13 +82,11 @@ class Tikhonov(SpatialTerm):
         return self.graph.num_voxels
 
     def start(self, signal: Float[Array, "voxel time"]) -> Any:
-        """Returns the signal itself."""
         return signal
 
     def prox(
         self, signal: Float[Array, "voxel time"], noise_level: Float[Array, " voxel"], weight: float | int, begin: Any
     ) -> tuple[Float[Array, "voxel time"], Any]:
-        """Solves the linear system, from the solution of the call before."""
         laplacian, strength = self.graph.laplacian, weight * self.penalty
         system = lambda x: x + strength * laplacian(laplacian(x))  # noqa: E731
         found, _ = jax.scipy.sparse.linalg.cg(system, signal, x0=begin, tol=CG_TOLERANCE, maxiter=self.num_iterations)
@@ -142,19 +140,18 @@ class StructuredSparsity(SpatialTerm):
         return self.graph.num_voxels
 
     def start(self, signal: Float[Array, "voxel time"]) -> Any:
-        """Returns zeros, a dual solution for lambda = 0."""
         return jnp.zeros_like(signal)
 
     def prox(
         self, signal: Float[Array, "voxel time"], noise_level: Float[Array, " voxel"], weight: float | int, begin: Any
     ) -> tuple[Float[Array, "voxel time"], Any]:
-        """Takes steps of FISTA on the dual: x = v - Lap' z with |z_r| <= lambda_r at each scan."""
+        # FISTA on the dual: x = v - Lap' z with |z_r| <= lambda_r at each scan.
         laplacian, regions = self.graph.laplacian, self.graph.regions
-        sums = lambda values: self.graph.sums_by_region(values)  # noqa: E731
+        sums = self.graph.sums_by_region
         radius = weight * self.penalty * jnp.sqrt(sums(noise_level[:, None] ** 2))
         step = 1 / self.graph.bound.astype(signal.dtype) ** 2
 
-        def advance(_: int, now: _Dual) -> _Dual:
+        def advance(_: Any, now: _Dual) -> _Dual:
             theta = (1 + jnp.sqrt(1 + 4 * now.theta**2)) / 2
             point = now.dual + (now.theta - 1) / theta * (now.dual - now.earlier)
             moved = point + step * laplacian(signal - laplacian(point))

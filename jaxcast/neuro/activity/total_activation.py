@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_flag, check_number, check_whole
@@ -62,7 +62,7 @@ class _Result(NamedTuple):
 
 @checked
 def total_activation(
-    series: Float[Array, "time ..."],
+    series: Shaped[ArrayLike, "time ..."],
     *,
     repetition_time: float,
     model: HaemodynamicModel | str = "balloon",
@@ -143,8 +143,8 @@ def total_activation(
     check_number("outer_tolerance", outer_tolerance, least=0)
     if not temporal and spatial is None:
         raise InputError("expected a temporal or a spatial term, got neither; leave temporal=False out")
-    shape = series.shape
-    columns = jnp.asarray(series).reshape(len(series), -1)
+    series = jnp.asarray(series)
+    shape, columns = series.shape, series.reshape(len(series), -1)
     if spatial is not None:
         spatial.check()
         if spatial.num_voxels != columns.shape[1]:
@@ -229,7 +229,7 @@ def _spatial_alone(spatial: SpatialTerm, series: Array, noise_level: Array) -> _
 class _Turn(NamedTuple):
     """Where the splitting stands: the auxiliary signals of both terms, and what they start with."""
 
-    count: Array
+    number: Array
     signal: Array
     of_time: Array
     of_space: Array
@@ -266,7 +266,7 @@ def _both(
         # An infinite penalty is no place to start from.
         strength = jnp.where(jnp.isfinite(found.penalty), found.penalty, now.penalty)
         return _Turn(
-            now.count + 1,
+            now.number + 1,
             signal,
             of_time,
             of_space,
@@ -285,11 +285,11 @@ def _both(
         zeros,
         zeros,
         zeros,
-        penalty,
+        penalty / WEIGHT,
         spatial.start(series.T),
         jnp.full_like(noise_level, jnp.inf),
         none,
         jnp.asarray(jnp.inf, series.dtype),
     )
-    end = jax.lax.while_loop(lambda now: (now.count < most) & (now.change > tolerance), turn, start)
-    return _Result(end.signal, WEIGHT * end.penalty, end.gap, end.num_iterations, end.count, end.change)
+    end = jax.lax.while_loop(lambda now: (now.number < most) & (now.change > tolerance), turn, start)
+    return _Result(end.signal, WEIGHT * end.penalty, end.gap, end.num_iterations, end.number, end.change)

@@ -1,8 +1,10 @@
 """Wiener's deconvolution: the plain row beside Total Activation."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_number
@@ -15,10 +17,10 @@ NUM_HALVINGS = 60
 
 @checked
 def wiener_activity(
-    series: Float[Array, "time ..."],
+    series: Shaped[ArrayLike, "time ..."],
     *,
     repetition_time: float,
-    noise_level: Float[Array, "..."],
+    noise_level: Shaped[ArrayLike, "..."],
     model: HaemodynamicModel | str = "balloon",
 ) -> Float[Array, "time ..."]:
     """Deconvolves series linearly, by ridge regression on the haemodynamic response.
@@ -52,7 +54,8 @@ def wiener_activity(
     """
     check_series(series)
     check_number("repetition_time", repetition_time, above=0)
-    shape, columns = series.shape, jnp.asarray(series).reshape(len(series), -1)
+    series = jnp.asarray(series)
+    shape, columns = series.shape, series.reshape(len(series), -1)
     level = checked_noise_level(noise_level, columns, shape[1:])
     response = haemodynamic_response(model, repetition_time=repetition_time, num_scans=len(columns))
     return _wiener(columns, level, jnp.asarray(response, columns.dtype)).reshape(shape)
@@ -71,7 +74,7 @@ def _wiener(series: Array, noise_level: Array, response: Array) -> Array:
         share = 1 / (1 + values[:, None] ** 2 / jnp.exp(log_penalty))
         return jnp.mean((share * rotated) ** 2, 0)
 
-    def halve(_: int, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Any, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = interval
         middle = (low + high) / 2
         is_small = residual(middle) < noise_level**2
