@@ -1,6 +1,8 @@
 """Recurrent layers, over a whole sequence or one step at a time, and convolutions over graphs and time."""
 
 from jaxcast.nn.attention_read_out import AttentionReadOut as AttentionReadOut
+from jaxcast.nn.batch_norm import BatchNorm as BatchNorm
+from jaxcast.nn.batch_norm import NormStatistics as NormStatistics
 from jaxcast.nn.classification import class_cross_entropy as class_cross_entropy
 from jaxcast.nn.gated_residual import GatedLinearUnit as GatedLinearUnit
 from jaxcast.nn.gated_residual import GatedResidual as GatedResidual

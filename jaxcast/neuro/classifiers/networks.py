@@ -1,0 +1,199 @@
+"""Training of networks that classify subjects, with early stopping, and their predictions."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Int, Key
+
+from jaxcast.checks import check_number, check_whole
+from jaxcast.errors import InputError
+from jaxcast.neuro.classifiers.abstract import Inputs, rows_of
+from jaxcast.training.fitting import FitResult, fit
+from jaxcast.training.folds import stratified_folds
+from jaxcast.training.optimizers import make_optimizer
+
+PREDICTION_BATCH = 64
+"""Subjects that are scored at once."""
+MOST_MEASURED = 512
+"""Training subjects on which the statistics of batch norms are measured."""
+
+
+@runtime_checkable
+class TrainingSettings(Protocol):
+    """Settings that every method with a network has.
+
+    Args:
+        num_epochs: most passes over the training subjects.
+        batch_size: subjects of a minibatch.
+        learning_rate: Adam's learning rate, which falls to zero along a half cosine.
+        weight_decay: decoupled weight decay.
+        validation_share: share of the training subjects that stops the training.
+        patience: epochs without a better validation loss after which it stops.
+        num_seeds: networks whose probabilities are averaged.
+    """
+
+    @property
+    def num_epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def validation_share(self) -> float: ...
+    @property
+    def patience(self) -> int: ...
+    @property
+    def num_seeds(self) -> int: ...
+
+
+def check_training(settings: TrainingSettings) -> None:
+    """Checks the settings of a training.
+
+    Args:
+        settings: as a method has them.
+
+    Raises:
+        InputError: with the setting that is out of range.
+    """
+    check_whole("num_epochs", settings.num_epochs)
+    check_whole("batch_size", settings.batch_size)
+    check_whole("patience", settings.patience)
+    check_whole("num_seeds", settings.num_seeds)
+    check_number("learning_rate", settings.learning_rate, above=0)
+    check_number("weight_decay", settings.weight_decay, least=0)
+    check_number("validation_share", settings.validation_share, above=0, most=0.5)
+
+
+def train_networks(
+    init: Any,
+    loss: Callable[..., Any],
+    inputs: Inputs,
+    labels: Int[np.ndarray, " subject"],
+    settings: TrainingSettings,
+    *,
+    key: Key[Array, ""],
+) -> Any:
+    """Trains networks from several seeds, each stopped by a validation part of the subjects.
+
+    Args:
+        init: key -> network; the same object for the same sizes, so that `fit` compiles once. Or
+            new networks, with a leading seed axis.
+        loss: (network, minibatch, key=None) -> scalar. A minibatch has the inputs and "label". With
+            a key it is the training loss, without one the validation loss.
+        inputs: of the training subjects.
+        labels: their classes.
+        settings: of the training.
+        key: random key.
+
+    Returns:
+        The networks of all seeds as one, with a leading seed axis.
+
+    Raises:
+        InputError: for too few subjects of a class.
+    """
+    check_training(settings)
+    train, validation = validation_split(labels, settings.validation_share, settings.batch_size)
+    data = {name: jnp.asarray(array) for name, array in inputs.items()} | {"label": jnp.asarray(labels, jnp.int32)}
+    batch_size = min(settings.batch_size, len(train))
+    start = init if callable(init) and not isinstance(init, nnx.Module) else FitResult(init, jnp.zeros((1, 1)))
+    trained = fit(
+        rows_of(data, train),
+        init=start,
+        loss=loss,
+        keys=jax.random.split(key, settings.num_seeds),
+        optimizer=make_optimizer(
+            settings.learning_rate,
+            schedule="cosine",
+            num_optimizer_steps=settings.num_epochs * (len(train) // batch_size),
+            weight_decay=settings.weight_decay,
+        ),
+        num_epochs=settings.num_epochs,
+        batch_size=batch_size,
+        with_key=True,
+        validation=rows_of(data, validation),
+        patience=settings.patience,
+    )
+    return trained.models
+
+
+def validation_split(
+    labels: Int[np.ndarray, " subject"], validation_share: float, batch_size: int
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"]]:
+    """Splits training subjects into those to learn from and those that stop the training.
+
+    Where there are enough, the former are a multiple of the batch size and the latter one of 8:
+    then nothing is dropped in an epoch, and folds of nearly the same size run the same program.
+
+    Args:
+        labels: of all training subjects.
+        validation_share: share that stops the training, or a little more.
+        batch_size: subjects of a minibatch.
+
+    Raises:
+        InputError: for too few subjects of a class.
+    """
+    num_folds = max(2, round(1 / validation_share))
+    if np.bincount(labels).min() < num_folds:
+        raise InputError(
+            f"expected at least {num_folds} training subjects of each class to take a validation part from, got "
+            f"{np.bincount(labels).min()}; give more subjects or a larger validation_share"
+        )
+    train, validation = stratified_folds(labels, num_folds, seed=0)[0]
+    if len(train) >= batch_size:
+        left_over = np.random.default_rng(0).permutation(train)[: len(train) % batch_size]
+        train, validation = np.setdiff1d(train, left_over), np.union1d(validation, left_over)
+    if len(validation) >= 8:
+        validation = validation[: len(validation) // 8 * 8]
+    return train, validation
+
+
+def measure_statistics(models: Any, forward: Callable[[Any, Inputs], Any], inputs: Inputs) -> Any:
+    """Measures the statistics of batch norms on training subjects, after training.
+
+    Args:
+        models: with a leading seed axis.
+        forward: (network, inputs) -> the statistics. Define it once: it is compared by identity.
+        inputs: of the training subjects.
+
+    Returns:
+        The statistics, with a leading seed axis.
+    """
+    size = len(next(iter(inputs.values())))
+    some = rows_of(inputs, np.random.default_rng(0).permutation(size)[:MOST_MEASURED])
+    return _over_seeds(models, jax.tree.map(jnp.asarray, some), forward)
+
+
+@partial(jax.jit, static_argnames="forward")
+def _over_seeds(models: Any, inputs: Inputs, forward: Callable[[Any, Inputs], Any]) -> Any:
+    # One seed after the other: together they would take several times the memory.
+    return jax.lax.map(lambda model: forward(model, inputs), models)
+
+
+def outputs_of(models: Any, forward: Callable[[Any, Inputs], Any], inputs: Inputs) -> Any:
+    """Runs networks on subjects, some at a time, and averages their outputs over seeds.
+
+    Args:
+        models: with a leading seed axis.
+        forward: (network, inputs) -> a tree of arrays with a leading subject axis. Define it once:
+            it is compared by identity.
+        inputs: of the subjects.
+
+    Returns:
+        The mean outputs, as NumPy arrays.
+    """
+    size = len(next(iter(inputs.values())))
+    batch = min(PREDICTION_BATCH, size)
+    found = []
+    for start in range(0, size, batch):
+        # The last batch is filled up, so that one program serves all.
+        rows = np.minimum(np.arange(start, start + batch), size - 1)
+        outputs = _over_seeds(models, jax.tree.map(jnp.asarray, rows_of(inputs, rows)), forward)
+        found.append(jax.tree.map(lambda array, left=size - start: np.asarray(array).mean(0)[:left], outputs))
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *found)
