@@ -25,11 +25,15 @@ from jaxcast.cli.series.importance import SeriesImportance
 from jaxcast.cli.series.train import TrainSeries
 from jaxcast.cli.simulate import Simulate
 from jaxcast.cli.streams import printing_safely
+from jaxcast.cli.text.evaluate import EvaluateText
+from jaxcast.cli.text.predict import PredictText
+from jaxcast.cli.text.train import TrainText
 
 GROUPS = {
     "pool": "Pools of imperfect models of a dynamical system.",
     "series": "Forecasters of the time series in a table.",
     "panel": "Models of many series of unequal length.",
+    "text": "Classifiers of texts.",
     "hub": "Forecast hubs: quantile forecasts of many models.",
 }
 COMMANDS: dict[str, type] = {
@@ -43,6 +47,9 @@ COMMANDS: dict[str, type] = {
     "series importance": SeriesImportance,
     "panel train": TrainPanel,
     "panel forecast": ForecastPanel,
+    "text train": TrainText,
+    "text predict": PredictText,
+    "text evaluate": EvaluateText,
     "hub score": ScoreHub,
     "hub pool": PoolHub,
     "hub forecast": ForecastHub,
@@ -70,7 +77,7 @@ def parse(args: list[str]) -> Any:
         print(overview(COMMANDS, GROUPS, name))
         raise SystemExit(0)
     prog = f"jaxcast {name}"
-    if name.startswith(("series ", "panel ")) and rest and Path(rest[0]).suffix in TABLES:
+    if name.startswith(("series ", "panel ", "text ")) and rest and Path(rest[0]).suffix in TABLES:
         rest = ["--data", *rest]
     check_options(COMMANDS[name], rest, prog)
     return parse_arguments(COMMANDS[name], ["--help"] if {*HELP} & {*rest} else rest, prog=prog)

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 ABOUT = (
     "Simulate dynamical systems; train pools of their imperfect models, forecast with them, and measure how\n"
     "long the forecasts stay accurate; forecast the series of a table, or of a panel of thousands, with\n"
-    "quantiles; score and pool the quantile forecasts of a hub."
+    "quantiles; score and pool the quantile forecasts of a hub; classify texts."
 )
 FOR_ALL = (
     "Every command also takes --quiet (print only results and errors), --verbose (also print each step and its time),\n"
     "--version, and --import MODULE (import your own Python module; may be repeated). Its systems can then be named\n"
     "in --system and --candidates, its pools in pool train --pool, its forecasters in series train --method, its\n"
-    "networks in panel train --method, its pools of quantiles in hub forecast --method; what is saved of its classes,\n"
+    "networks in panel train --method and text train --method, its pools of quantiles in hub forecast --method; what is saved of its classes,\n"
     "cells too, can be loaded."
 )
 

@@ -19,6 +19,8 @@ from jaxcast.io.locks import note_of, write_note
 
 SERIES_HEADER = ("series", "origin_date", "target_date", "lead", "quantile", "value")
 IMPORTANCE_HEADER = ("kind", "input", "mean", "spread")
+TEXT_HEADER = ("row", "text", "predicted", "probability", "known")
+"""The first columns of predicted classes; those of the classes follow."""
 SUBMISSION_HEADER = (
     "reference_date",
     "target",
@@ -155,6 +157,8 @@ def _is_our_table(path: Path) -> bool:
     with path.open("rb") as file:
         first = file.readline(_MOST_READ * 16).decode("utf-8").rstrip("\r\n")
     if first in map(",".join, (SERIES_HEADER, SUBMISSION_HEADER, IMPORTANCE_HEADER)):
+        return True
+    if first.startswith(f"{','.join(TEXT_HEADER)},probability of "):
         return True
     return first.startswith("# {") and json.loads(first[1:]).keys() == _OF_TABLE
 

@@ -1,5 +1,7 @@
 """Pictures of trajectories, quantile forecasts and graphs; matplotlib is imported when one is drawn."""
 
+from jaxcast.plotting.classes import plot_confusion as plot_confusion
+from jaxcast.plotting.classes import plot_word_saliency as plot_word_saliency
 from jaxcast.plotting.graphs import plot_graph as plot_graph
 from jaxcast.plotting.graphs import plot_node_values as plot_node_values
 from jaxcast.plotting.importance import plot_attention_by_lag as plot_attention_by_lag

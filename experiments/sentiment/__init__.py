@@ -1,0 +1,1 @@
+"""Classification of sentences: sentiment, subjectivity, kinds of questions."""

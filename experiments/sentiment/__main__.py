@@ -1,0 +1,212 @@
+"""Sentences and their classes: bags of words, convolutional and recurrent networks, their average."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.frame import Settings, check_settings, open_folder, start
+from experiments.sentiment import pictures, scoring
+from experiments.sentiment.data import SETS, Part, SentenceSet, made_set, own_set, read_vectors
+from experiments.sentiment.methods import (
+    AVERAGE,
+    MAJORITY,
+    METHODS,
+    PLAIN,
+    average,
+    fitted,
+    majority,
+    probabilities,
+)
+from jaxcast.checks import check_names
+from jaxcast.cli.command import make_console
+from jaxcast.pytrees import fingerprint
+from jaxcast.scores import confusion_table
+from jaxcast.text import WordEmbeddings
+
+SHOWN = ("CNN, GloVe fixed", "BiGRU, attention")
+"""Networks whose words are drawn, of which the first that ran."""
+NUM_DRAWN = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Classify sentences by bags of words, convolutional and recurrent networks, and their average.
+    Presets: smoke, made sentences; quick, plain methods on one fold or seed; paper, all methods, ten
+    folds or five seeds."""
+
+    data: Path | None = None
+    """Your own sentences for folds: a .txt or .txt.gz, in each line a label and a sentence."""
+    train: Path | None = None
+    """Your own sentences to learn from, beside --test."""
+    test: Path | None = None
+    """Your own sentences that judge, beside --train."""
+    sets: tuple[str, ...] = ("mr",)
+    """Sets in the folder that JAXCAST_DATA names, or in shared/data beside the checkout: mr, trec,
+    sst2, sst5, subj; without effect beside --data or --train."""
+    embeddings: Path | None = None
+    """Vectors of words, as jaxcast text train takes them; by default the GloVe subset of the sets."""
+    methods: tuple[str, ...] = PLAIN
+    """Methods to run."""
+    num_folds: int = 10
+    """Folds of a set without a test part."""
+    most_folds: int = 10
+    """Folds that are run, the first ones; fewer for a look."""
+    num_seeds: int = 5
+    """Seeds of a set with a test part."""
+    hidden_size: int = 128
+    """Hidden units of each direction of a recurrent network."""
+    num_maps: int = 100
+    """Maps of each width of a convolution."""
+    num_epochs: int = 20
+    """Most epochs of a network, which keeps its best one on the validation sentences."""
+    patience: int = 3
+    """Epochs without a better validation loss after which it stops."""
+    batch_size: int = 50
+    """Sentences of a minibatch."""
+    tuning_factor: float = 0.3
+    """Factor of the learning rate for GloVe's vectors, where they are tuned."""
+    vectors: str = ""
+    """Fingerprint of the vectors of words, for the record; the run finds it."""
+
+
+PRESETS = {
+    "smoke": Config(
+        preset="smoke",
+        methods=("bigrams, tf-idf", "mean of GloVe", "CNN, GloVe tuned", "BiGRU, attention"),
+        num_folds=3,
+        most_folds=2,
+        hidden_size=4,
+        num_maps=4,
+        num_epochs=2,
+    ),
+    "quick": Config(most_folds=1, num_seeds=1),
+    "paper": Config(preset="paper", methods=tuple(METHODS)),
+}
+
+
+class Run:
+    """The parts of one set, and what the methods say of them.
+
+    Args:
+        folder: of the output.
+        sentences: the set.
+        vectors: of words.
+        config: the settings.
+        console: to print on.
+    """
+
+    def __init__(self, folder: Any, sentences: SentenceSet, vectors: WordEmbeddings, config: Config, console: Any):
+        self.folder, self.sentences, self.vectors, self.config = folder, sentences, vectors, config
+        self.console = console
+        self.parts = list(sentences.parts(config.num_folds, config.num_seeds, config.seed))[: config.most_folds]
+        self.stage = f"{sentences.name}-{sentences.fingerprint}"
+
+    def found(self, name: str) -> list[dict[str, np.ndarray]]:
+        """Returns the probabilities of a method for each fold or seed; one of many seeds where there is no chance."""
+        found: list[dict[str, np.ndarray]] = []
+        for number, part in enumerate(self.parts):
+            if name in PLAIN and self.sentences.test is not None and found:
+                found.append(found[0])  # it has no seed
+                continue
+            found.append(self._stage(name, number, part))
+        return found
+
+    def _stage(self, name: str, number: int, part: Part) -> dict[str, np.ndarray]:
+        def compute(checkpoint: Path) -> dict[str, np.ndarray]:
+            began = time.perf_counter()
+            arrays = probabilities(name, part, self.vectors, self.config, checkpoint)
+            accuracy = (arrays["validation"].argmax(-1) == part.validation.labels).mean()
+            self.console.print(
+                f"{self.sentences.name}, {name}, {number + 1} of {len(self.parts)}: validation {100 * accuracy:.1f} "
+                f"({time.perf_counter() - began:.0f} s)",
+                highlight=False,
+            )
+            return arrays
+
+        words = "_".join("".join(letter if letter.isalnum() else " " for letter in name).split())
+        arrays: dict[str, np.ndarray] = self.folder.stage(f"{self.stage}_{words}_{number}", compute)
+        return arrays
+
+    def rows(self) -> tuple[list[dict[str, Any]], dict[str, list[np.ndarray]]]:
+        """Returns the rows of the set, and the test probabilities of each method and fold or seed."""
+        num_classes = len(self.sentences.classes)
+        tests: dict[str, list[np.ndarray]] = {MAJORITY: [majority(part, num_classes) for part in self.parts]}
+        found = {name: self.found(name) for name in METHODS if name in self.config.methods}
+        tests |= {name: [one["test"].astype(float) for one in each] for name, each in found.items()}
+        more: dict[str, dict[str, Any]] = {}
+        if len(found) > 1:
+            averages = [average({name: found[name][k] for name in found}, part) for k, part in enumerate(self.parts)]
+            tests[AVERAGE] = [shares.astype(float) for shares, _ in averages]
+            more[AVERAGE] = {"members": [names for _, names in averages]}
+        rows = [
+            scoring.make_row(name, self.sentences, self.parts, each, **more.get(name, {}))
+            for name, each in tests.items()
+        ]
+        return rows + scoring.published_rows(self.sentences.name), tests
+
+    def confusion(self, method: str, tests: dict[str, list[np.ndarray]]) -> np.ndarray:
+        """Returns the confusion table of a method over all folds, or of its first seed."""
+        kept = slice(None) if self.sentences.test is None else slice(1)
+        labels = np.concatenate([part.test.labels for part in self.parts[kept]])
+        predicted = np.concatenate([shares.argmax(-1) for shares in tests[method][kept]])
+        return confusion_table(labels, predicted, len(self.sentences.classes))
+
+    def words(self) -> list[tuple[str, Any]]:
+        """Returns the saliency of words of the first test sentences, half of them of each of two classes."""
+        name = next((one for one in (*SHOWN, *self.config.methods) if one in self.config.methods), None)
+        if name is None:
+            return []
+        part = self.parts[0]
+        classifier = fitted(name, part, self.vectors, self.config, None)
+        known = classifier.is_known(part.test.texts)
+        per_class = max(1, NUM_DRAWN // len(self.sentences.classes))
+        rows = [
+            row
+            for number in range(len(self.sentences.classes))
+            for row in np.flatnonzero((part.test.labels == number) & known)[:per_class]
+        ]
+        label = self.sentences.classes
+        return [(label[part.test.labels[row]], classifier.saliency(part.test.texts[row])) for row in rows[:NUM_DRAWN]]
+
+
+def main(config: Config) -> None:
+    """Runs the experiment."""
+    began = time.perf_counter()
+    console = make_console()
+    check_settings(config)
+    check_names("method", config.methods, METHODS)
+    check_names("set", config.sets, SETS)
+    own = own_set(config.data, config.train, config.test)
+    if own is None and config.preset == "smoke":
+        own, vectors = made_set(config.seed)
+    else:
+        vectors = read_vectors(config.embeddings)
+    sets = [SETS[name]() for name in config.sets] if own is None else [own]
+    config = dataclasses.replace(config, vectors=fingerprint(vectors.vectors))
+    folder = open_folder(
+        config,
+        f"runs/sentiment-{'-'.join(one.name for one in sets)}-{config.preset}",
+        ("accuracy.png", "confusion.png", "words.png"),
+        leave_out=("out", "overwrite", "data", "train", "test", "embeddings", "methods", "sets", "most_folds"),
+    )
+    rows, confusions, words = [], [], []
+    for sentences in sets:
+        run = Run(folder, sentences, vectors, config, console)
+        own_rows, tests = run.rows()
+        rows += own_rows
+        best = AVERAGE if AVERAGE in tests else list(tests)[-1]
+        confusions.append((sentences, best, run.confusion(best, tests)))
+        words = words or run.words()
+    folder.save_figure("accuracy.png", pictures.accuracies(rows, (MAJORITY, *PLAIN)))
+    folder.save_figure("confusion.png", pictures.confusions(confusions))
+    folder.save_figure("words.png", pictures.words(words))
+    folder.write_json("results.json", {"rows": rows, "classes": {one.name: list(one.classes) for one in sets}})
+    console.print(scoring.table(rows))
+    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+
+
+if __name__ == "__main__":
+    start(main, Config, PRESETS)

@@ -1,0 +1,232 @@
+"""`jaxcast text train`: trains classifiers of texts, compares them, and keeps the best."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from jaxcast.checks import check_number, check_seed, check_whole
+from jaxcast.cli.arguments import Names
+from jaxcast.cli.command import check_numbers, make_console
+from jaxcast.cli.text.data import class_counts, label_numbers, note_unknown, read_data, scores_of, table_of
+from jaxcast.errors import InputError, shown
+from jaxcast.io.reading import read_json
+from jaxcast.io.run_folder import RunFolder
+from jaxcast.progress import announce, note, phase
+from jaxcast.pytrees import fingerprint
+from jaxcast.saving.models import save_model
+from jaxcast.text.classifier import TextClassifier
+from jaxcast.text.embeddings import WordEmbeddings, read_embeddings
+from jaxcast.text.fit import LINEAR, NETWORKS, LabelledTexts, fit_text_classifier
+from jaxcast.text.networks import TextNetwork
+from jaxcast.text.tables import TextTable
+from jaxcast.text.words import WordTokenizer
+from jaxcast.training.folds import stratified_folds
+
+NAMES = Names((*LINEAR, *NETWORKS), (TextNetwork,))
+OUTPUTS = ("results.json", "pool.json", "arrays.npz")
+MAJORITY = "commonest class"
+Readout = Literal["last", "max", "attention"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainText:
+    """Train a classifier of texts on a table of texts and classes.
+
+    A tenth of the texts judges: each method learns from the others, is scored on it beside the
+    commonest class, and the one with the highest accuracy is kept. Another tenth stops the training
+    of networks and chooses the penalty of bags of words. Empty texts are reported and left out.
+
+    An interrupted training goes on where it stopped when the same command runs again.
+
+    Example: jaxcast text train --data reviews.csv --method tfidf lstm --embeddings vectors.npz --out
+    model
+    """
+
+    data: Path
+    """Table (.csv) with a column of texts and one of classes."""
+    out: Path
+    """Folder for the model, its settings and scores."""
+    text_column: str = "text"
+    """Column of the texts."""
+    label_column: str = "label"
+    """Column of the classes."""
+    encoding: str = "utf-8"
+    """Encoding of the table, such as latin-1."""
+    method: Annotated[tuple[str, ...], NAMES] = ("lstm",)
+    """Methods to compare: tfidf and naive_bayes, bags of words and pairs of words, which take
+    seconds and need scikit-learn; lstm, gru, rnn, cnn and mean, networks, which take minutes; or a
+    TextNetwork of your own (see --import)."""
+    embeddings: Path | None = None
+    """Vectors of words for networks, an .npz with words and vectors or a text file of GloVe; by
+    default they are learned."""
+    tune: bool = False
+    """Train given vectors on."""
+    readout: Readout | None = None
+    """How lstm, gru and rnn sum up a text; by default max."""
+    hidden_size: int | None = None
+    """Hidden units of each direction of lstm, gru and rnn; by default 128."""
+    dropout: float | None = None
+    """Dropout of networks; by default 0.5, of mean 0."""
+    stop_words: Literal["none", "english"] = "none"
+    """Function words to drop. English ones hold "not", which decides sentiment."""
+    min_count: int = 1
+    """How often a word occurs at least, to be known without a given vector."""
+    num_epochs: int = 30
+    """Most passes over the texts."""
+    patience: int = 5
+    """Epochs without a better validation loss after which training stops."""
+    batch_size: int = 50
+    """Texts of a minibatch."""
+    learning_rate: float = 1e-3
+    """Learning rate of Adam."""
+    validation_share: float = 0.1
+    """Share of the texts that stops training."""
+    test_share: float = 0.1
+    """Share of the texts that judges."""
+    seed: int = 0
+    """Random seed of networks, and of the parts."""
+    num_seeds: int = 1
+    """Networks to train, whose probabilities are averaged."""
+    overwrite: bool = False
+    """Start afresh if the folder holds a run with other settings."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        self.check()
+        table = read_data(self.data, self.text_column, self.label_column, self.encoding)
+        table = self.with_words(table)
+        parts = self.parts(table)
+        embeddings = None if self.embeddings is None else read_embeddings(self.embeddings)
+        folder = self.folder(table, embeddings)
+        announce(f"{self.data}: {len(table.texts)} texts with words; {class_counts(table.labels or ())}")
+        if not all((folder.path / name).is_file() for name in OUTPUTS):
+            with folder.leaving_nothing():
+                self.train(folder, parts, embeddings)
+        folder.remove_checkpoints()  # also after a kill behind the last file
+        results = read_json(folder.path / "results.json")
+        make_console().print(table_of(results["rows"], results["method"], results["num_test"]))
+        announce(f"{results['method']} in {self.out}; see jaxcast text predict --help")
+
+    def check(self) -> None:
+        """Raises InputError for options that are wrong whatever the data hold."""
+        check_numbers(self)
+        for name in ("min_count", "num_epochs", "patience", "batch_size", "num_seeds"):
+            check_whole(name, getattr(self, name))
+        if self.hidden_size is not None:
+            check_whole("hidden_size", self.hidden_size)
+        check_number("learning_rate", self.learning_rate, above=0)
+        for name in ("validation_share", "test_share"):
+            check_number(name, getattr(self, name), above=0, most=0.5)
+        check_seed(self.seed)
+        if not self.method or len(set(self.method)) < len(self.method):
+            raise InputError(f"name each --method once, and at least one, got {shown(' '.join(self.method))}")
+        names = ("embeddings", "readout", "hidden_size", "dropout")
+        if given := [name for name in names if getattr(self, name) is not None]:
+            option = f"--{given[0].replace('_', '-')}"
+            if {*self.method} <= {*LINEAR}:
+                raise InputError(f"{option} is for networks; name one by --method, such as lstm, or leave it out")
+        if self.tune and self.embeddings is None:
+            raise InputError("--tune is for the vectors of --embeddings; leave it out, learned ones are always trained")
+
+    def with_words(self, table: TextTable) -> TextTable:
+        """Leaves texts without a word out."""
+        found = WordTokenizer(stop_words=self.stop_words).documents(table.texts)
+        kept = [k for k, words in enumerate(found) if words]
+        if len(kept) < len(found):
+            note(f"{len(found) - len(kept)} of {len(found)} texts of {shown(self.data)} have no word and are left out")
+        if not kept:
+            raise InputError(f"{shown(self.data)} has only texts without a word; --text-column names the texts")
+        labels = table.labels or ()
+        return TextTable(tuple(table.texts[k] for k in kept), tuple(labels[k] for k in kept))
+
+    def parts(self, table: TextTable) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
+        """Returns the texts to learn from, those that stop training, and those that judge."""
+        labels = np.asarray(table.labels)
+        if len(np.unique(labels)) < 2:
+            raise InputError(
+                f"{shown(self.data)} has texts of only one class, {shown(repr(labels[0].item()))}; give two or more"
+            )
+        rest, test = stratified_folds(labels, round(1 / self.test_share), seed=self.seed)[0]
+        train, stop = stratified_folds(labels[rest], round(1 / self.validation_share), seed=self.seed)[0]
+
+        def of(rows: np.ndarray) -> LabelledTexts:
+            return LabelledTexts([table.texts[k] for k in rows], labels[rows])
+
+        return of(rest[train]), of(rest[stop]), of(test)
+
+    def folder(self, table: TextTable, embeddings: WordEmbeddings | None) -> RunFolder:
+        """Opens the folder of the run."""
+        cells = "\n".join((*table.texts, *(table.labels or ())))
+        facts = {"texts": fingerprint(np.frombuffer(cells.encode("utf-8", "surrogatepass"), np.uint8))}
+        if embeddings is not None:
+            facts["vectors"] = fingerprint(embeddings.vectors)
+        return RunFolder.of(self, reads=("data", "embeddings"), facts=facts, outputs=OUTPUTS)
+
+    def train(
+        self,
+        folder: RunFolder,
+        parts: tuple[LabelledTexts, LabelledTexts, LabelledTexts],
+        embeddings: WordEmbeddings | None,
+    ) -> None:
+        """Trains all methods, compares them, and saves the best one."""
+        train, stop, test = parts
+        fitted = {name: self.fit(name, train, stop, embeddings, folder) for name in self.method}
+        first = next(iter(fitted.values()))
+        labels = label_numbers(first, [str(label) for label in test.labels], self.data)
+        shares = np.tile(np.asarray(first.shares, float), (len(labels), 1))
+        rows = [{"method": MAJORITY} | scores_of(labels, shares / shares.sum(-1, keepdims=True))]
+        for name, classifier in fitted.items():
+            note_unknown(classifier, test.texts, self.data)
+            rows.append({"method": name} | scores_of(labels, classifier.predict_probabilities(test.texts)))
+        best = max(fitted, key=lambda name: next(row["accuracy"] for row in rows if row["method"] == name))
+        if rows[0]["accuracy"] >= max(row["accuracy"] for row in rows[1:]):
+            note("no method is better than the commonest class on the texts that judge")
+        save_model(folder.path, fitted[best], attributes={"method": best, "trained_on": str(self.data)})
+        record = {"method": best, "rows": rows, "num_test": len(labels), "classes": list(first.classes)}
+        folder.write_json("results.json", record)
+
+    def fit(
+        self,
+        name: str,
+        train: LabelledTexts,
+        stop: LabelledTexts,
+        embeddings: WordEmbeddings | None,
+        folder: RunFolder,
+    ) -> TextClassifier:
+        """Trains one method."""
+        tokenizer = WordTokenizer(stop_words=self.stop_words)
+        if name in LINEAR:
+            with phase(f"fitting {name}"):
+                method: Any = name
+                return fit_text_classifier(*train, method=method, validation=stop, tokenizer=tokenizer)
+        with phase(f"training {name}, epochs", self.num_epochs) as update:
+
+            def show(done: int, losses: Any) -> None:
+                update(done, f"loss {float(np.mean(losses)):.4f}")
+
+            return fit_text_classifier(
+                *train,
+                method=name if name in NETWORKS else NAMES.foreign()[name],  # type: ignore[arg-type]
+                embeddings=embeddings,
+                tune=self.tune,
+                settings=self.settings(name),
+                tokenizer=tokenizer,
+                min_count=self.min_count,
+                validation=stop,
+                num_epochs=self.num_epochs,
+                patience=self.patience,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                seeds=tuple(range(self.seed, self.seed + self.num_seeds)),
+                on_progress=show,
+                checkpoint=folder.path / "stages" / f"{name}.checkpoint",
+            )
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """Returns the settings of a network."""
+        own = {"dropout": self.dropout} if name in NETWORKS else {}
+        if name in ("lstm", "gru", "rnn"):
+            own |= {"readout": self.readout, "hidden_size": self.hidden_size}
+        return {option: value for option, value in own.items() if value is not None}

@@ -1,0 +1,99 @@
+"""Words of texts: a tokenizer for whole words, punctuation and contractions."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+from jaxcast.checks import Checked, check_choice, check_flag
+from jaxcast.errors import InputError, shown
+from jaxcast.pytrees import FrozenPytree, static
+
+_FUNCTION_WORDS = """
+    a about above after again against all am an and any are as at be because been before being below between both
+    but by can could did do does doing down during each few for from further had has have having he her here hers
+    herself him himself his how i if in into is it its itself just me more most my myself no nor not now of off on once
+    only or other our ours ourselves out over own same she should so some such than that the their theirs them
+    themselves then there these they this those through to too under until up very was we were what when where which
+    while who whom why will with would you your yours yourself yourselves n't 's 're 've 'll 'd 'm
+"""
+STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
+"""Function words of English, "not" and "no" among them."""
+BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
+"""How treebanks write brackets."""
+_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'"})
+_NEGATION = re.compile(r"(?<=[^\W\d_])n't\b", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"-[lr][rsc]b-"
+    r"|n't\b"
+    r"|'(?:s|re|ve|ll|d|m)\b"
+    r"|\d+(?:[.,]\d+)+"
+    r"|[^\W_]+(?:-[^\W_]+|'(?!(?:s|re|ve|ll|d|m)\b)[^\W_]+)*"
+    r"|\.\.+|--+"
+    r"|[^\w\s]|_",
+    re.IGNORECASE,
+)
+
+
+class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
+    """Tokenizer with one token for each word, each sign of punctuation and each contraction.
+
+    "Don't" becomes "do", "n't", and "film's" becomes "film", "'s". Words with hyphens stay whole.
+    Texts that are tokenized by spaces already keep their tokens.
+
+    Args:
+        lower: whether to turn letters into lower case.
+        stop_words: "none" to keep all words, or "english" to drop function words. These hold "not",
+            "no" and "n't", which decide sentiment.
+
+    Raises:
+        InputError: for anything but a text, or when saved, for other settings.
+
+    Example:
+        >>> import jaxcast
+        >>> tokenizer = jaxcast.text.WordTokenizer()
+        >>> tokenizer("It isn't the director's best, is it?")
+        ['it', 'is', "n't", 'the', 'director', "'s", 'best', ',', 'is', 'it', '?']
+    """
+
+    lower: bool = static(default=True)
+    stop_words: Literal["none", "english"] = static(default="none")
+
+    def check(self) -> None:
+        """Raises InputError unless the settings are those of a tokenizer."""
+        check_flag("lower", self.lower)
+        check_choice("stop_words", self.stop_words, ("none", "english"))
+
+    def __call__(self, text: str) -> list[str]:
+        """Splits a text.
+
+        Args:
+            text: of any length.
+
+        Returns:
+            Its tokens; none of a text that is empty or, without stop words, has no others.
+
+        Raises:
+            InputError: for anything but a text.
+        """
+        if not isinstance(text, str):
+            raise InputError(f"expected a text, got {shown(repr(text))}")
+        text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+        text = _NEGATION.sub(" n't", text.lower() if self.lower else text)
+        tokens = [BRACKETS.get(token.lower(), token) for token in _TOKEN.findall(text)]
+        if self.stop_words == "none":
+            return tokens
+        return [token for token in tokens if token.lower() not in STOP_WORDS]
+
+    def documents(self, texts: Sequence[str]) -> list[list[str]]:
+        """Splits several texts.
+
+        Args:
+            texts: to split.
+
+        Raises:
+            InputError: for a single text, which would be read letter by letter.
+        """
+        if isinstance(texts, str):
+            raise InputError("expected a list of texts, got a single one; put it into a list")
+        return [self(text) for text in texts]

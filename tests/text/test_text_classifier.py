@@ -1,0 +1,183 @@
+"""Classifiers of texts: bags of words by hand, training, saving, words that speak for a class."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxcast
+from jaxcast.text import LabelledTexts, WordEmbeddings, fit_text_classifier
+from jaxcast.text.bag_of_words import counts_of, fit_bag_of_words, naive_bayes_ratios, terms_of
+from jaxcast.text.learning import text_optimizer
+
+GOOD = ["good fun", "a good film", "really good , really", "fun and good"]
+BAD = ["bad , dull", "a bad film", "really bad", "dull and bad"]
+UNSURE = ["film", "really", "a good bad film"]
+TEXTS, LABELS = (GOOD + BAD) * 4, (["pos"] * 4 + ["neg"] * 4) * 4
+WORDS = ("good", "bad", "fun", "dull", "superb")
+EMBEDDINGS = WordEmbeddings(WORDS, np.random.default_rng(0).normal(size=(5, 8)))
+FAST = {"num_epochs": 6, "batch_size": 8, "learning_rate": 0.1}
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    return fit_text_classifier(
+        TEXTS, LABELS, method="cnn", embeddings=EMBEDDINGS, tune=True, settings={"num_maps": 4, "dropout": 0.1},
+        seeds=(0, 1), **FAST,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bag():
+    return fit_text_classifier(TEXTS, LABELS, method="tfidf")
+
+
+def test_a_network_learns_and_its_folder_predicts_the_same_bits(tuned, tmp_path):
+    texts = [*GOOD, *BAD, "superb", "nothing known here"]
+    found = tuned.predict_probabilities(texts)
+    assert [tuned.predict([text])[0] for text in GOOD + BAD] == ["pos"] * 4 + ["neg"] * 4
+    jaxcast.save_model(tmp_path, tuned)
+    loaded = jaxcast.load_model(tmp_path).pool
+    np.testing.assert_array_equal(loaded.predict_probabilities(texts), found)
+    assert loaded.saliency("a good film").words == ("a", "good", "film")
+    assert loaded.classes == ("neg", "pos")
+
+
+def test_the_probabilities_of_seeds_are_averaged(tuned):
+    singles = []
+    for k in range(2):
+        model = jaxcast.text.classifier.TextClassifier(
+            tuned.tokenizer,
+            type(tuned.model)(jax.tree.map(lambda a, k=k: a[k : k + 1], tuned.model.networks), tuned.model.words),
+            tuned.shares,
+            tuned.classes,
+        )
+        singles.append(model.predict_probabilities(UNSURE))
+    assert np.abs(singles[0] - singles[1]).max() > 1e-4
+    np.testing.assert_allclose(tuned.predict_probabilities(UNSURE), np.mean(singles, 0), atol=1e-6)
+
+
+def test_texts_that_cannot_be_judged_get_the_shares_of_the_classes(tuned, bag):
+    for classifier in (tuned, bag):
+        texts = ["", "  ", "zzz qqq", "good"]
+        assert classifier.is_known(texts).tolist() == [False, False, False, True]
+        found = classifier.predict_probabilities(texts)
+        np.testing.assert_allclose(found[:3], 0.5, atol=1e-6)
+        assert found[3, 1] > 0.5
+        with pytest.raises(jaxcast.InputError, match="no word"):
+            classifier.saliency("zzz")
+
+
+def test_the_vocabulary_is_that_of_the_training_part_and_of_given_vectors():
+    held_out = LabelledTexts(["good unseen", "bad unheard"], ["pos", "neg"])
+    options = {"method": "mean", "validation": held_out, **FAST | {"num_epochs": 1}}
+    learned = fit_text_classifier(TEXTS, LABELS, embedding_size=4, **options).model
+    assert set(learned.words) == {word for text in TEXTS for word in text.split()}
+    given = fit_text_classifier(TEXTS, LABELS, embeddings=EMBEDDINGS, **options).model
+    assert set(given.words) - set(learned.words) == {"superb"}
+    assert "unseen" not in given.numbers
+
+
+def test_fixed_vectors_stay_and_tuned_ones_move(tuned):
+    at = tuned.model.words.index("good") + 2
+    moved = np.asarray(tuned.model.networks.vectors.trained[...])[0]
+    assert np.abs(moved[at] - EMBEDDINGS.vectors[0]).max() > 1e-3
+    assert not moved[0].any()
+    fixed = fit_text_classifier(TEXTS, LABELS, method="mean", embeddings=EMBEDDINGS, **FAST | {"num_epochs": 1})
+    table = np.asarray(fixed.model.networks.vectors.fixed[...])[0]
+    np.testing.assert_array_equal(table[fixed.model.words.index("good") + 2], EMBEDDINGS.vectors[0].astype(np.float32))
+
+
+def test_the_optimizer_slows_vectors_and_keeps_the_read_out_within_a_norm():
+    params = {
+        "vectors": {"trained": jnp.ones((3, 2))},
+        "readout": {"kernel": jnp.full((4, 2), 10.0), "bias": jnp.ones(2)},
+    }
+    slopes = jax.tree.map(jnp.ones_like, params)
+    optimizer = text_optimizer(0.5, tuning=0.1, weight_decay=0.0, max_norm=3.0)
+    updates, _ = optimizer.update(slopes, optimizer.init(params), params)
+    moved = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(moved["vectors"]["trained"], 1 - 0.05, rtol=1e-5)
+    np.testing.assert_allclose(moved["readout"]["bias"], 0.5, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(moved["readout"]["kernel"], axis=0), 3.0, rtol=1e-5)
+
+
+def test_gradient_times_vector_is_a_finite_difference(tuned):
+    found = tuned.saliency("a good film")
+    assert found.measure == "gradient x vector"
+    assert found.values[1] == found.values.max() > 0
+
+    def log_share(scale):
+        total = []
+        for k in range(2):
+            network = jax.tree.map(lambda a, k=k: a[k], tuned.model.networks)
+            numbers = jnp.asarray([[tuned.model.words.index(word) + 2 for word in found.words]])
+            vectors = network.vectors(numbers) * jnp.asarray(scale)[None, :, None]
+            logits = network.classify(vectors, numbers != 0, None).logits[0]
+            total.append(float(jax.nn.log_softmax(logits)[1]))
+        return np.mean(total)
+
+    step = 1e-2
+    slope = (log_share([1.0, 1 + step, 1.0]) - log_share([1.0, 1 - step, 1.0])) / (2 * step)
+    assert found.values[1] == pytest.approx(slope, rel=0.05, abs=1e-3)
+
+
+def test_a_tfidf_bag_is_scikit_learns():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    documents, labels = [text.split() for text in TEXTS], np.asarray([label == "pos" for label in LABELS]).astype(int)
+    ours = fit_bag_of_words(documents, labels, num_classes=2, inverse_penalty=2.0)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), tokenizer=str.split, token_pattern=None, lowercase=False)
+    features = vectorizer.fit_transform(TEXTS)
+    assert set(ours.terms) == set(vectorizer.vocabulary_)
+    theirs = LogisticRegression(C=2.0, max_iter=500, tol=1e-3).fit(features, labels)
+    new = ["good and dull", "really a fun film", "bad"]
+    expected = theirs.predict_proba(vectorizer.transform(new))
+    np.testing.assert_allclose(ours.probabilities([text.split() for text in new]), expected, atol=2e-3)
+
+
+def test_naive_bayes_weights_are_those_by_hand():
+    documents, labels = [["a", "b"], ["a"], ["b", "c"]], np.asarray([0, 0, 1])
+    terms = tuple(sorted({term for document in documents for term in terms_of(document)}))
+    assert terms == ("a", "a b", "b", "b c", "c")
+    found = naive_bayes_ratios(counts_of(documents, terms), labels, 2, len(terms))
+    in_0, in_1 = np.asarray([3, 2, 2, 1, 1]), np.asarray([1, 1, 2, 2, 2])
+    expected = np.log(in_1 / in_1.sum()) - np.log(in_0 / in_0.sum())
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-12)
+    np.testing.assert_allclose(found[:, 0], -expected, rtol=1e-12)
+
+
+def test_more_classes_and_the_words_that_speak_for_one():
+    texts, labels = ["red apple", "green pear", "blue sea", "red rose", "green leaf", "blue sky"] * 3, [0, 1, 2] * 6
+    bag = fit_text_classifier(texts, labels, method="naive_bayes")
+    assert bag.classes == ("0", "1", "2")
+    assert bag.predict(["red", "green", "blue"]) == ["0", "1", "2"]
+    found = bag.saliency("blue film")
+    assert found.values[0] > 0 == found.values[1]
+    jaxcast_scores = bag.predict_probabilities(["red", "nothing"])
+    np.testing.assert_allclose(jaxcast_scores.sum(-1), 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fit_text_classifier(["a", "b"], ["x", "x"], method="tfidf"), "at least two classes, got only x"),
+        (lambda: fit_text_classifier(["a", "b"], ["x"], method="tfidf"), "for each text, got 2 texts"),
+        (lambda: fit_text_classifier("text", ["x"], method="tfidf"), "a single text"),
+        (lambda: fit_text_classifier(["", " "], ["x", "y"], method="tfidf"), "only empty ones"),
+        (lambda: fit_text_classifier(["a", "b"], ["x", "y"], method="tfidf"), "at least two texts"),
+        (lambda: fit_text_classifier(TEXTS, LABELS, method="tfidf", settings={"a": 1}), "bag of words"),
+        (lambda: fit_text_classifier(TEXTS, LABELS, method="cnn", settings={"readout": "max"}), "do not fit"),
+        (lambda: fit_text_classifier(TEXTS, LABELS, method="gru", settings={"kind": "lstm"}), "decides kind"),
+        (
+            lambda: fit_text_classifier(TEXTS, LABELS, method="tfidf", validation=LabelledTexts(["a"], ["new"])),
+            "the class 'new'",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(call, message):
+    with pytest.raises(jaxcast.InputError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
