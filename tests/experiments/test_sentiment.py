@@ -1,0 +1,85 @@
+"""Parts, rows and averages of the experiment on sentences."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from experiments.sentiment import methods, scoring
+from experiments.sentiment.data import SETS, Part, joined, made_set, own_set, read_labelled
+from jaxcast import InputError
+from jaxcast.text import LabelledTexts
+from tests.real_data import real_data
+
+
+def test_sets_are_those_of_their_source():
+    real_data("sentence_sets")
+    real_data("mr_polarity")
+    counts = {name: read() for name, read in SETS.items()}
+    assert {name: len(one.texts) for name, one in counts.items()} == {
+        "mr": 10662, "trec": 5952, "sst2": 9613, "sst5": 11855, "subj": 10000
+    }  # fmt: skip
+    assert {name: len(one.classes) for name, one in counts.items()} == {
+        "mr": 2, "trec": 6, "sst2": 2, "sst5": 5, "subj": 2
+    }  # fmt: skip
+    assert counts["sst2"].validation.sum() == 872
+    assert counts["trec"].test.sum() == 500
+    assert counts["subj"].test is None
+    (part,) = counts["trec"].parts(10, 1, 0)
+    found = methods.majority(part, 6).argmax(-1)
+    assert (found == part.test.labels).mean() == 0.188  # the commonest class of the test part has 27.6 %
+
+
+def test_folds_judge_every_sentence_once_and_learn_from_no_other():
+    sentences, vectors = made_set(0)
+    parts = list(sentences.parts(4, 5, 0))
+    assert sorted(text for part in parts for text in part.test.texts) == sorted(sentences.texts)
+    for part in parts:
+        assert len(part.train.texts) + len(part.validation.texts) + len(part.test.texts) == 120
+        assert abs(part.test.labels.mean() - 0.5) < 0.02
+    assert set(" ".join(sentences.texts).split()) <= set(vectors.words)
+
+
+def test_a_given_split_stays_and_seeds_differ(tmp_path):
+    for name, lines in (("train", "1 good\n0 bad\n" * 10), ("test", "1 fine\n0 dull\n")):
+        (tmp_path / f"{name}.txt.gz").write_bytes(gzip.compress(lines.encode()))
+    sentences = own_set(None, tmp_path / "train.txt.gz", tmp_path / "test.txt.gz")
+    parts = list(sentences.parts(10, 3, 7))
+    assert [part.seed for part in parts] == [7, 8, 9]
+    assert {tuple(part.test.texts) for part in parts} == {("fine", "dull")}
+    assert [len(parts[0].train.texts), len(parts[0].validation.texts)] == [18, 2]
+
+
+def test_files_that_are_none_are_refused_in_one_line(tmp_path):
+    file = tmp_path / "a.txt"
+    for content, message in ((b"1 good\nbad\n", "line 2"), (b"\xff1 good\n", "UTF-8"), (b"\n", "no lines")):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read_labelled(file)
+    file.write_text("1 good\n1 fine\n")
+    with pytest.raises(InputError, match="only the label '1'"):
+        own_set(file, None, None)
+    with pytest.raises(InputError, match="--train FILE and --test FILE"):
+        own_set(None, file, None)
+
+
+def test_rows_are_means_over_folds_and_an_average_leaves_bad_members_out():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    sentences = joined("x", [(["a"] * 60, list(map(str, labels)))], "a")
+    part = Part(*(LabelledTexts(["a"] * 60, labels) for _ in range(3)), 0)
+
+    def member(skill):
+        logit = skill * (2 * labels - 1) + rng.normal(size=(2, 60))
+        first, second = 1 / (1 + np.exp(-logit))
+        return {"validation": np.stack([1 - first, first], -1), "test": np.stack([1 - second, second], -1)}
+
+    members = {"one": member(1.5), "two": member(1.5), "noise": member(0.0)}
+    shares, chosen = methods.average(members, part)
+    assert sorted(chosen) == ["one", "two"]
+    np.testing.assert_allclose(shares, (members["one"]["test"] + members["two"]["test"]) / 2)
+    row = scoring.make_row("average", sentences, [part, part], [shares, members["one"]["test"]])
+    accuracies = [(one.argmax(-1) == labels).mean() for one in (shares, members["one"]["test"])]
+    assert row["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert row["accuracy_std"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert (row["num_folds"], row["num_seeds"], row["published"]) == (2, 1, None)
