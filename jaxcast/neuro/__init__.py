@@ -46,6 +46,7 @@ from jaxcast.neuro.connectivity import correlations as correlations
 from jaxcast.neuro.connectivity import lagged_correlations as lagged_correlations
 from jaxcast.neuro.connectivity import matrix_logarithms as matrix_logarithms
 from jaxcast.neuro.connectivity import partial_correlations as partial_correlations
+from jaxcast.neuro.dynamic_graphs.activity_segments import activity_segments as activity_segments
 from jaxcast.neuro.dynamic_graphs.change_points import change_points as change_points
 from jaxcast.neuro.dynamic_graphs.graphs import DynamicGraphs as DynamicGraphs
 from jaxcast.neuro.dynamic_graphs.graphs import correlation_graphs as correlation_graphs

@@ -8,6 +8,7 @@ import pytest
 import jaxcast
 from jaxcast.neuro import (
     Segments,
+    activity_segments,
     change_point_segments,
     change_points,
     correlation_graphs,
@@ -129,3 +130,20 @@ def test_what_cannot_be_used_is_refused_in_one_line(refused, message):
     with pytest.raises(jaxcast.InputError, match=message) as found:
         refused()
     assert "\n" not in str(found.value)
+
+
+def test_segments_change_where_the_activity_of_a_module_does():
+    rng = np.random.default_rng(0)
+    activity = np.zeros((120, 6))
+    activity[40:, :3], activity[80:, 3:] = 1.0, -1.0
+    response = np.asarray(jaxcast.neuro.haemodynamic_response(repetition_time=1.0, num_scans=30))
+    signal = np.apply_along_axis(lambda one: np.convolve(one, response)[:120], 0, activity)
+    series = signal / signal.std(0) + 0.4 * rng.normal(size=(2, 120, 6))
+    series[1, :, 2] = 0.0  # constant
+    subjects = subject_series(series, [0, 1])
+    segments = activity_segments(subjects, repetition_time=1.0, num_modules=3, noise_share=0.4)
+    assert (segments.lengths.sum(1) == 120).all()
+    for n in range(2):
+        starts = segments.starts[n, segments.lengths[n] > 0]
+        for change in (40, 80):
+            assert np.abs(starts - change).min() <= 2
