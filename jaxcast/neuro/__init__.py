@@ -57,9 +57,15 @@ from jaxcast.neuro.dynamic_graphs.segments import change_point_segments as chang
 from jaxcast.neuro.dynamic_graphs.segments import uniform_segments as uniform_segments
 from jaxcast.neuro.dynamic_graphs.simulation import SimulatedDynamics as SimulatedDynamics
 from jaxcast.neuro.dynamic_graphs.simulation import simulate_dynamic_subjects as simulate_dynamic_subjects
+from jaxcast.neuro.images import BrainImage as BrainImage
+from jaxcast.neuro.images import read_image as read_image
+from jaxcast.neuro.images import write_image as write_image
 from jaxcast.neuro.modules import region_modules as region_modules
 from jaxcast.neuro.simulation import SimulatedSubjects as SimulatedSubjects
 from jaxcast.neuro.simulation import simulate_subjects as simulate_subjects
 from jaxcast.neuro.subjects import SubjectSeries as SubjectSeries
 from jaxcast.neuro.subjects import constant_regions as constant_regions
 from jaxcast.neuro.subjects import subject_series as subject_series
+from jaxcast.neuro.volumes import atlas_averages as atlas_averages
+from jaxcast.neuro.volumes import masked_series as masked_series
+from jaxcast.neuro.volumes import masked_volume as masked_volume
