@@ -42,7 +42,7 @@ def _nibabel() -> Any:
 
 
 @checked
-def read_image(path: Path, *, affine: Any = None) -> BrainImage:
+def read_image(path: Path | str, *, affine: Any = None) -> BrainImage:
     """Reads a NIfTI image.
 
     Args:
@@ -67,7 +67,7 @@ def read_image(path: Path, *, affine: Any = None) -> BrainImage:
         ((2, 2, 2, 9), 2.0)
         >>> folder.cleanup()
     """
-    nibabel = _nibabel()
+    nibabel, path = _nibabel(), Path(path)
     try:
         file = nibabel.load(path)
     except FileNotFoundError:
@@ -124,7 +124,7 @@ def _repetition_time(file: Any) -> float | None:
 
 @checked
 def write_image(
-    path: Path,
+    path: Path | str,
     values: Float[np.ndarray, "x y z *time"],
     *,
     affine: Any,
@@ -155,6 +155,7 @@ def write_image(
         3.0
         >>> folder.cleanup()
     """
+    path = Path(path)
     check_flag("overwrite", overwrite)
     if repetition_time is not None:
         check_number("repetition_time", repetition_time, above=0)
