@@ -7,9 +7,9 @@ from typing import Any
 
 from experiments.causal import city, oracles
 from experiments.causal.city_networks import NETWORKS
-from experiments.causal.part import Part
 from experiments.datasets import find_folder
 from experiments.frame import Settings, check_settings, open_folder, start
+from experiments.part import Part
 from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console

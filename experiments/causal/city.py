@@ -9,7 +9,7 @@ from experiments.causal.city_networks import causal_trans, panel_network
 from experiments.causal.city_plain import POINTS, of_points, ridge, with_quantiles
 from experiments.causal.city_scores import make_row, table
 from experiments.causal.city_windows import Arrays, effects_of
-from experiments.causal.part import Part
+from experiments.part import Part
 
 RIDGE, OURS = "ridge with quantiles of errors", "CausalTrans"
 

@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from experiments.causal import children, oracle_pictures, simulations
 from experiments.causal.estimators import METHODS, by_income
 from experiments.causal.oracle_data import Table, read_tables
-from experiments.causal.part import Part
+from experiments.part import Part
 
 PUBLISHED = {"401(k)": (8900.0, 9600.0, 1300.0), "bonus": (-0.08, -0.07, 0.035)}
 """Least and largest published estimate and their standard error, as SOURCE.md of the data has them."""

@@ -1,4 +1,4 @@
-"""What a part of `experiments.causal` is."""
+"""What a part of an experiment of several parts is."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Part(NamedTuple):
-    """A part of the experiment, with its own data, rows and pictures.
+    """A part of an experiment, with its own data, rows and pictures.
 
     Args:
         run: (settings, folder of the data or None for generated ones, output folder, console) ->

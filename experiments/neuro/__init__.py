@@ -1,0 +1,1 @@
+"""Brain signals: activity recovered from them, and subjects classified by them."""

@@ -1,0 +1,306 @@
+"""The part "classification": subjects classified by the series of their regions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from experiments.neuro import classification_pictures as pictures
+from experiments.neuro.methods import METHODS, PUBLISHED
+from experiments.neuro.subjects import read_abide, read_archive, simulated
+from experiments.part import Part
+from jaxcast.neuro import (
+    CrossValidation,
+    SubjectSeries,
+    class_balance,
+    constant_regions,
+    cross_validate,
+    leave_one_site_out,
+)
+from jaxcast.training import stratified_folds
+
+ABIDE = "abide_cc200"
+Arrays = dict[str, np.ndarray]
+
+
+def run(config: Any, data: Path | None, folder: Any, console: Any) -> dict[str, Any]:
+    """Runs the part.
+
+    Args:
+        config: the settings.
+        data: folder of ABIDE, an archive of one's own, or None for simulated subjects.
+        folder: of the output.
+        console: to print on.
+
+    Returns:
+        What goes into results.json.
+    """
+    rows, balance = [], {}
+    for task in config.tasks if data is not None and data.is_dir() else ("label",):
+        subjects = read(config, data, task)
+        name = f"{ABIDE}, {task}" if data is not None and data.is_dir() else "simulated" if data is None else data.stem
+        console.print(f"{name}: {about(subjects)}", highlight=False)
+        balance[name] = class_balance(subjects)
+        for protocol in protocols(subjects):
+            found = {}
+            for method in applicable(config, subjects, protocol):
+                found[method] = validated(config, folder, subjects, name, method, protocol)
+                rows.append(row_of(found[method], name, method, protocol, config))
+                console.print(line_of(rows[-1]), highlight=False)
+            if task == "autism" and protocol == "folds":
+                rows += published_rows(name)
+            if (task in ("autism", "label")) and protocol == "folds":
+                draw(folder, found, rows, name, subjects)
+            elif task in ("autism", "label"):
+                folder.save_figure("sites.png", pictures.sites(found, subjects, balance[name]))
+    return {"rows": rows, "class_balance": balance}
+
+
+def read(config: Any, data: Path | None, task: str) -> SubjectSeries:
+    """Returns the subjects of a task.
+
+    Args:
+        config: the settings.
+        data: as in `run`.
+        task: "autism", "sex", or "label" for an archive or simulated subjects.
+    """
+    if data is None:
+        return simulated(config.seed)
+    return read_abide(data, task) if data.is_dir() else read_archive(data, config.series, config.labels)
+
+
+def about(subjects: SubjectSeries) -> str:
+    """Describes subjects in one line.
+
+    Args:
+        subjects: the subjects.
+    """
+    lengths = [len(one) for one in subjects.series]
+    counts = class_balance(subjects)["all"]
+    constant = constant_regions(subjects)
+    text = f"{len(lengths)} subjects, {subjects.num_regions} regions, {min(lengths)} to {max(lengths)} scans, "
+    text += "classes of " + " and ".join(map(str, counts))
+    if constant.any():
+        text += f"; {constant.sum()} constant regions in {constant.any(1).sum()} subjects, whose correlations are 0"
+    return text
+
+
+def protocols(subjects: SubjectSeries) -> list[str]:
+    """Returns the protocols that subjects allow.
+
+    Args:
+        subjects: the subjects.
+    """
+    return ["folds", *(["sites"] if subjects.site is not None and len(np.unique(subjects.site)) > 1 else [])]
+
+
+def applicable(config: Any, subjects: SubjectSeries, protocol: str) -> list[str]:
+    """Returns the methods of a protocol, in the order of the tables.
+
+    Args:
+        config: the settings.
+        subjects: the subjects.
+        protocol: "folds" or "sites".
+    """
+    known = subjects.site is not None
+    need_sites = {"confounds alone", "ridge, Fisher z, sites regressed out"}
+    return [
+        name
+        for name, entry in METHODS.items()
+        if name in config.methods and protocol in entry.protocols and (known or name not in need_sites)
+    ]
+
+
+def validated(
+    config: Any, folder: Any, subjects: SubjectSeries, data: str, method: str, protocol: str
+) -> list[CrossValidation]:
+    """Returns the cross-validations of a method, one for each seed of the folds.
+
+    Args:
+        config: the settings.
+        folder: of the output; finished stages are read from it.
+        subjects: the subjects.
+        data: name of the data and the task.
+        method: name of the method.
+        protocol: "folds" or "sites".
+    """
+    entry = METHODS[method]
+    num_seeds = config.num_network_seeds if entry.is_network else config.num_fold_seeds
+    found = []
+    for seed in range(config.seed, config.seed + (num_seeds if protocol == "folds" else 1)):
+        if protocol == "folds":
+            folds = stratified_folds(subjects.labels, config.folds, seed=seed)
+        else:
+            folds = leave_one_site_out(subjects)
+        # A network has a stage for each fold, so that a run can be stopped in between.
+        parts = [[fold] for fold in folds] if entry.is_network else [folds]
+        stages = []
+        for number, part in enumerate(parts):
+            key = jax.random.fold_in(jax.random.key(seed), number)
+
+            def compute(_: Path, part: Any = part, key: Any = key) -> Arrays:
+                groups = subjects.site if protocol == "sites" else None
+                methods = entry.make(config, subjects)
+                return as_arrays(cross_validate(subjects, methods, folds=part, inner_groups=groups, key=key))
+
+            stage = "".join(c if c.isalnum() else "_" for c in f"{data} {method} {protocol} {seed} {number}")
+            stages.append(folder.stage(stage, compute))
+        found.append(joined(stages, subjects))
+    return found
+
+
+def as_arrays(found: CrossValidation) -> Arrays:
+    """Returns a cross-validation as arrays, explanations averaged over folds.
+
+    Args:
+        found: the cross-validation.
+    """
+    arrays: Arrays = {"scores": found.scores, "fold": found.fold, "chosen": found.chosen}
+    for name in ("regions", "edges", "communities"):
+        parts = [explanation[name] for explanation in found.explanations if name in explanation]  # type: ignore[literal-required]
+        if parts:
+            arrays[name] = np.mean(parts, 0)
+    return arrays
+
+
+def joined(stages: Sequence[Arrays], subjects: SubjectSeries) -> CrossValidation:
+    """Joins the folds of a cross-validation.
+
+    Args:
+        stages: arrays of one or several folds each, as `as_arrays` returns them.
+        subjects: the subjects.
+    """
+    scores, fold = np.full_like(stages[0]["scores"], np.nan), np.full(len(subjects.labels), -1)
+    count = 0
+    for stage in stages:
+        tested = stage["fold"] >= 0
+        scores[tested], fold[tested] = stage["scores"][tested], stage["fold"][tested] + count
+        count += len(stage["chosen"])
+    names = [name for name in ("regions", "edges", "communities") if name in stages[0]]
+    explanation: Any = {name: np.mean([stage[name] for stage in stages], 0) for name in names}
+    chosen = np.concatenate([stage["chosen"] for stage in stages])
+    return CrossValidation(scores, subjects.labels, fold, chosen, (explanation,))
+
+
+def row_of(found: Sequence[CrossValidation], data: str, method: str, protocol: str, config: Any) -> dict[str, Any]:
+    """Makes the row of a method.
+
+    Args:
+        found: its cross-validations, one for each seed of the folds.
+        data: name of the data and the task.
+        method: name of the method.
+        protocol: "folds" or "sites".
+        config: the settings.
+    """
+    accuracies = [one.accuracy for one in found]
+    return {
+        "method": method,
+        "data": data if protocol == "folds" else f"{data}, one site left out",
+        "num_folds": len(found[0].chosen),
+        "num_seeds": len(found),
+        "accuracy": float(np.mean(accuracies)),
+        "accuracy_std": float(np.std(accuracies)),
+        "balanced_accuracy": float(np.mean([one.balanced_accuracy for one in found])),
+        "auc": float(np.mean([one.auc for one in found])),
+        "published": None,
+        "accuracy_per_fold": [np.mean(fold_accuracies(found[0])).item(), float(np.std(fold_accuracies(found[0])))],
+    }
+
+
+def fold_accuracies(found: CrossValidation) -> list[float]:
+    """Returns the accuracy on each fold.
+
+    Args:
+        found: the cross-validation.
+    """
+    is_right = found.predicted == found.labels
+    return [float(is_right[found.fold == number].mean()) for number in range(len(found.chosen))]
+
+
+def published_rows(data: str) -> list[dict[str, Any]]:
+    """Makes the rows of published results on ABIDE.
+
+    Args:
+        data: name of the data and the task.
+    """
+    empty = {"num_folds": None, "num_seeds": 0, "accuracy": None, "accuracy_std": None, "balanced_accuracy": None}
+    return [
+        {"method": method, "data": data, **empty, "auc": None, "published": {"accuracy": accuracy, "auc": auc}}
+        for method, accuracy, auc in PUBLISHED
+    ]
+
+
+def draw(
+    folder: Any,
+    found: dict[str, list[CrossValidation]],
+    rows: list[dict[str, Any]],
+    data: str,
+    subjects: SubjectSeries,
+) -> None:
+    """Draws methods, regions, edges and confusion tables.
+
+    Args:
+        folder: of the output.
+        found: cross-validations by method.
+        rows: of the results so far.
+        data: name of the data and the task.
+        subjects: the subjects.
+    """
+    folder.save_figure("methods.png", pictures.methods([row for row in rows if row["data"] == data]))
+    folder.save_figure("regions.png", pictures.regions(found))
+    folder.save_figure("edges.png", pictures.edges(found))
+    folder.save_figure("confusion.png", pictures.confusion(found, subjects.num_classes))
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """Returns a row in one line.
+
+    Args:
+        row: the row.
+    """
+    return (
+        f"{row['data']}, {row['method']}: accuracy {100 * row['accuracy']:.1f} %, balanced "
+        f"{100 * row['balanced_accuracy']:.1f} %, AUC {row['auc']:.3f}"
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Returns all rows for a terminal.
+
+    Args:
+        rows: of results.json.
+    """
+    result = Table(title="subjects classified; \\[published]", box=box.SIMPLE)
+    result.add_column("data")
+    result.add_column("method")
+    for name in ("folds", "seeds", "accuracy, %", "balanced, %", "AUC"):
+        result.add_column(name, justify="right")
+    for row in rows:
+        result.add_row(row["data"], row["method"], *cells(row))
+    return result
+
+
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the numbers of a row as texts: folds, seeds, accuracy, balanced accuracy, AUC.
+
+    Args:
+        row: the row.
+    """
+    if row["accuracy"] is None:
+        auc = row["published"]["auc"]
+        return "", "", f"\\[{100 * row['published']['accuracy']:.1f}]", "", "" if auc is None else f"\\[{auc:.3f}]"
+    spread = f" ± {100 * row['accuracy_std']:.1f}" if row["num_seeds"] > 1 else ""
+    return (
+        str(row["num_folds"]),
+        str(row["num_seeds"]),
+        f"{100 * row['accuracy']:.1f}{spread}",
+        f"{100 * row['balanced_accuracy']:.1f}",
+        f"{row['auc']:.3f}",
+    )
+
+
+PART = Part(run, ABIDE, ("methods.png", "regions.png", "edges.png", "confusion.png", "sites.png"), table)

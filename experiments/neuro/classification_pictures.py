@@ -1,0 +1,165 @@
+"""Pictures of the part "classification"."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxcast.neuro import CrossValidation, SubjectSeries
+from jaxcast.scores import confusion_table
+
+matplotlib.use("Agg")
+PLAIN, NETWORK, PUBLISHED = "#0f766e", "#c2410c", "#2563eb"
+NETWORKS = ("BrainGNN", "ST-GCN", "dynamic")
+NUM_REGIONS = 20
+
+Found = dict[str, list[CrossValidation]]
+
+
+def _color(method: str) -> str:
+    return NETWORK if method.startswith(NETWORKS) else PLAIN
+
+
+def methods(rows: list[dict[str, Any]]) -> Figure:
+    """Draws accuracy and area under the curve of all methods, the published ones as open bars.
+
+    Args:
+        rows: of one data set and protocol.
+    """
+    figure = Figure(figsize=(11, 0.45 * len(rows) + 1.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(rows))[::-1]
+    for ax, name, scale in zip(axes, ("accuracy", "auc"), (100, 1), strict=True):
+        for place, row in zip(places, rows, strict=True):
+            is_ours = row["accuracy"] is not None
+            value = _value(row, name)
+            if value is None:
+                continue
+            color = _color(row["method"]) if is_ours else PUBLISHED
+            error = scale * row["accuracy_std"] if is_ours and name == "accuracy" else None
+            ax.barh(
+                place,
+                scale * value,
+                xerr=error or None,
+                color=color if is_ours else "none",
+                edgecolor=color,
+                height=0.7,
+            )
+            form = ".1f" if name == "accuracy" else ".3f"
+            ax.text(scale * value * 1.01, place, f"{scale * value:{form}}", va="center", fontsize=8)
+        ax.set_xlim(scale * 0.4, scale * 1.15 * max(filter(None, (_value(row, name) for row in rows))))
+    axes[0].axvline(100 * max(rows[0]["accuracy"] or 0, 0), color="0.4", lw=0.8, ls=":")
+    axes[0].set_xlabel("accuracy, % (dotted: majority class)")
+    axes[1].set_xlabel("area under the ROC curve")
+    axes[0].set_yticks(places, [row["method"] for row in rows], fontsize=8)
+    return figure
+
+
+def _value(row: dict[str, Any], name: str) -> float | None:
+    """Returns a number of a row, the published one where it is none of ours."""
+    value: float | None = row[name] if row["accuracy"] is not None else row["published"][name]
+    return value
+
+
+def regions(found: Found) -> Figure:
+    """Draws the regions that matter most to each method, ranked.
+
+    Args:
+        found: cross-validations by method.
+    """
+    shown = {name: each[0].explanations[0]["regions"] for name, each in found.items() if _has(each, "regions")}
+    shown = {name: values for name, values in shown.items() if name in _best(list(shown))}
+    figure = Figure(figsize=(4.2 * max(len(shown), 1), 5.2), layout="constrained")
+    for ax, (name, values) in zip(np.atleast_1d(figure.subplots(1, max(len(shown), 1))), shown.items(), strict=False):
+        order = np.argsort(-values)[:NUM_REGIONS]
+        places = np.arange(len(order))[::-1]
+        ax.barh(places, values[order], color=_color(name))
+        ax.set_yticks(places, [f"region {number}" for number in order], fontsize=7)
+        ax.set_xlim(0.9 * values[order].min(), 1.02 * values[order].max())
+        ax.set_title(name, fontsize=9)
+        ax.set_xlabel("score of the region" if name == "BrainGNN" else "importance of the region")
+    return figure
+
+
+def edges(found: Found) -> Figure:
+    """Draws the importance of the pairs of regions, and the shares of regions in communities.
+
+    Args:
+        found: cross-validations by method.
+    """
+    shown = {name: each[0].explanations[0]["edges"] for name, each in found.items() if _has(each, "edges")}
+    panels = [(name, shown[name], "importance") for name in _best(list(shown))]
+    if "BrainGNN" in found:
+        panels.append(("BrainGNN", found["BrainGNN"][0].explanations[0]["communities"], "share in the community"))
+    figure = Figure(figsize=(4.6 * max(len(panels), 1), 4.2), layout="constrained")
+    for ax, (name, values, label) in zip(np.atleast_1d(figure.subplots(1, max(len(panels), 1))), panels, strict=False):
+        image = np.array(values, float)
+        is_square = image.shape[0] == image.shape[1]
+        if is_square:
+            np.fill_diagonal(image, np.nan)
+        drawn = ax.imshow(image, aspect="auto", cmap="magma", interpolation="nearest")
+        figure.colorbar(drawn, ax=ax, label=label)
+        ax.set(ylabel="region", xlabel="region" if is_square else "community")
+        ax.set_title(name, fontsize=9)
+    return figure
+
+
+def confusion(found: Found, num_classes: int) -> Figure:
+    """Draws the confusion tables of the best plain method and of the networks.
+
+    Args:
+        found: cross-validations by method.
+        num_classes: number of classes.
+    """
+    names = _best(list(found))
+    figure = Figure(figsize=(3.2 * len(names), 3.4), layout="constrained")
+    for ax, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        one = found[name][0]
+        counts = confusion_table(one.labels, one.predicted, num_classes)
+        ax.imshow(counts / counts.sum(1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
+        for i, j in np.ndindex(counts.shape):
+            share = counts[i, j] / counts[i].sum()
+            color = "white" if share > 0.6 else "black"
+            ax.text(j, i, f"{counts[i, j]}\n{100 * share:.0f} %", ha="center", va="center", color=color)
+        ax.set(xticks=range(num_classes), yticks=range(num_classes), xlabel="predicted", ylabel="true class")
+        ax.set_title(name, fontsize=9)
+    return figure
+
+
+def sites(found: Found, subjects: SubjectSeries, balance: dict[str, tuple[int, ...]]) -> Figure:
+    """Draws the accuracy at each site that was left out, beside its majority share.
+
+    Args:
+        found: cross-validations by method.
+        subjects: the subjects.
+        balance: subjects of each class by site.
+    """
+    names = _best(list(found))
+    labels = [site for site in balance if site != "all"]
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    ax = figure.subplots()
+    places = np.arange(len(labels))
+    majority = [100 * max(balance[site]) / sum(balance[site]) for site in labels]
+    ax.bar(places, majority, color="0.88", width=0.85, label="larger class of the site")
+    for number, name in enumerate(names):
+        one = found[name][0]
+        is_right = one.predicted == one.labels
+        shares = [100 * is_right[subjects.site.astype(str) == site].mean() for site in labels]
+        ax.plot(
+            places + 0.12 * number, shares, "o", ms=5, color=("#0f766e", "#c2410c", "#2563eb")[number % 3], label=name
+        )
+    ax.set_xticks(places, [f"{site}\n{sum(balance[site])}" for site in labels], fontsize=7)
+    ax.set(ylabel="accuracy at the site left out, %", xlabel="site, and its number of subjects", ylim=(0, 105))
+    ax.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+    return figure
+
+
+def _has(each: list[CrossValidation], name: str) -> bool:
+    return name in each[0].explanations[0]
+
+
+def _best(names: list[str]) -> list[str]:
+    """Returns the last plain method, the one with chosen settings, and all networks."""
+    plain = [name for name in names if not name.startswith(NETWORKS)]
+    return [*plain[-1:], *(name for name in names if name.startswith(NETWORKS))]

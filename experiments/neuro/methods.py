@@ -1,0 +1,101 @@
+"""The methods of the part "classification", and the published rows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jaxcast.neuro import (
+    BrainGNNMethod,
+    BrainSTGCNMethod,
+    ClassifierMethod,
+    ConfoundMethod,
+    KernelMethod,
+    MajorityMethod,
+    RidgeMethod,
+    SubjectSeries,
+)
+
+PENALTIES = (0.3, 1.0, 3.0)
+
+
+class Entry(NamedTuple):
+    """A method of the experiment.
+
+    Args:
+        make: (settings, subjects) -> the methods among which inner folds choose.
+        is_network: whether it is trained by gradients: fewer seeds of folds, and a stage for each
+            fold.
+        protocols: "folds" for stratified folds, "sites" for one site left out.
+    """
+
+    make: Callable[[Any, SubjectSeries], Sequence[ClassifierMethod]]
+    is_network: bool = False
+    protocols: tuple[str, ...] = ("folds", "sites")
+
+
+def brain_gnn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:
+    """Returns BrainGNN with the settings of the experiment.
+
+    Args:
+        config: settings of the experiment.
+        subjects: the subjects.
+    """
+    return [
+        BrainGNNMethod(
+            num_epochs=config.num_epochs,
+            batch_size=config.batch_size,
+            num_seeds=config.num_networks,
+            hidden_size=config.hidden_size,
+        )
+    ]
+
+
+def brain_stgcn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:
+    """Returns the spatio-temporal network with the settings of the experiment.
+
+    Args:
+        config: settings of the experiment.
+        subjects: the subjects; no window is longer than the shortest recording.
+    """
+    shortest = min(len(one) for one in subjects.series)
+    return [
+        BrainSTGCNMethod(
+            num_modules=20 if subjects.num_regions > 60 else 0,
+            window_size=min(64, shortest),
+            hidden_size=min(16, config.hidden_size),
+            num_epochs=config.num_epochs,
+            batch_size=config.batch_size,
+            num_seeds=config.num_networks,
+        )
+    ]
+
+
+CHOSEN = "ridge, all features, chosen by inner folds"
+ALL_FEATURES = ("fisher_z", "partial", "logarithm")
+
+METHODS: dict[str, Entry] = {
+    "majority": Entry(lambda config, subjects: [MajorityMethod()]),
+    "confounds alone": Entry(lambda config, subjects: [ConfoundMethod()]),
+    "ridge, Fisher z": Entry(lambda config, subjects: [RidgeMethod()]),
+    "ridge, Fisher z, sites regressed out": Entry(lambda config, subjects: [RidgeMethod(confounds=("site",))]),
+    "Gaussian kernel, Fisher z": Entry(
+        lambda config, subjects: [KernelMethod(widths=(0.5, 1.0, 2.0), penalties=(0.03, 0.1, 0.3))]
+    ),
+    "ridge, partial correlations": Entry(lambda config, subjects: [RidgeMethod(features=("partial",))]),
+    "ridge, logarithm": Entry(lambda config, subjects: [RidgeMethod(features=("logarithm",))]),
+    CHOSEN: Entry(
+        lambda config, subjects: [
+            RidgeMethod(features=ALL_FEATURES, penalties=PENALTIES, combination="best", confounds=())
+        ]
+    ),
+    "BrainGNN": Entry(brain_gnn, is_network=True, protocols=("folds",)),
+    "ST-GCN": Entry(brain_stgcn, is_network=True, protocols=("folds",)),
+}
+"""In the order of the tables. `confounds alone` needs subjects with confounds."""
+
+PUBLISHED = (
+    ("BrainGNN (published, 1009 subjects)", 0.594, 0.624),
+    ("BrainNetCNN (published, 1009 subjects)", 0.678, 0.749),
+    ("Brain Network Transformer (published, 1009 subjects)", 0.710, 0.802),
+    ("autoencoder network (published)", 0.70, None),
+)
+"""Accuracy and area under the curve on ABIDE, as SOURCE.md of the data remembers them."""

@@ -1,0 +1,88 @@
+"""The subjects of the part "classification": ABIDE, an archive of one's own, or simulated ones."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcast import InputError
+from jaxcast.errors import shown
+from jaxcast.neuro import SubjectSeries, simulate_subjects, subject_series
+
+FILES = tuple(f"timeseries_{number}of3.npz" for number in (1, 2, 3))
+
+
+def read_abide(folder: Path, task: str) -> SubjectSeries:
+    """Reads the series of ABIDE.
+
+    Args:
+        folder: with the archives and subjects.csv.
+        task: "autism" or "sex", what the labels say; the other stays a confound.
+
+    Returns:
+        The subjects; class 1 is autism, or female.
+
+    Raises:
+        InputError: for files that are missing.
+    """
+    missing = [name for name in (*FILES, "subjects.csv") if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{shown(folder)} lacks {', '.join(missing)}; give the folder of abide_cc200")
+    series: dict[int, Any] = {}
+    for name in FILES:
+        with np.load(folder / name) as archive:
+            found = {key: archive[key] for key in ("z", "length", "scale", "subject")}
+        ends = np.cumsum(found["length"])[:-1]
+        parts = zip(found["subject"], np.split(found["z"], ends), found["scale"], strict=True)
+        series |= {int(subject): values * scale for subject, values, scale in parts}
+    with (folder / "subjects.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["subject"]) in series]
+    autism, sex = [int(row["asd"]) for row in rows], [row["sex"] for row in rows]
+    return subject_series(
+        [np.asarray(series[int(row["subject"])], np.float32) for row in rows],
+        autism if task == "autism" else [int(one == "F") for one in sex],
+        site=[row["site"] for row in rows],
+        age=[float(row["age"]) for row in rows],
+        sex=sex if task == "autism" else None,
+    )
+
+
+def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
+    """Reads subjects from an archive of NumPy.
+
+    Args:
+        file: .npz.
+        series: name of its array (subject, time, region).
+        labels: name of its labels, whole numbers from 0 on.
+
+    Returns:
+        The subjects. "site", "age" and "sex" are taken along where the archive has them.
+
+    Raises:
+        InputError: for a file that is no archive, or lacks these arrays, and as `subject_series`
+            does.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read {shown(file)} as an archive of NumPy ({shown(error)}); give an .npz") from None
+    if absent := [name for name in (series, labels) if name not in found]:
+        raise InputError(
+            f"{shown(file)} has no array {shown(absent[0])}; it has {shown(', '.join(found))}: name them by --series "
+            "and --labels"
+        )
+    confounds = {name: found[name] for name in ("site", "age", "sex") if name in found}
+    return subject_series(found[series], found[labels], **confounds)
+
+
+def simulated(seed: int) -> SubjectSeries:
+    """Simulates a few subjects at two sites, for tests.
+
+    Args:
+        seed: random seed.
+    """
+    found = simulate_subjects(48, num_regions=6, num_scans=40, planted=(1, 4), strength=2.0, key=jax.random.key(seed))
+    return found.subjects._replace(site=np.repeat(["a", "b"], 24), age=np.linspace(8.0, 40, 48))

@@ -1,0 +1,100 @@
+"""The experiment on brain signals: subjects, rows, data of one's own."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.neuro import __main__ as neuro
+from experiments.neuro import classification
+from experiments.neuro.subjects import read_abide, read_archive
+from jaxcast import InputError
+from jaxcast.neuro import class_balance, constant_regions
+from tests.real_data import real_data
+
+SMOKE = neuro.PRESETS["smoke"]
+PLAIN = ("majority", "confounds alone", "ridge, Fisher z")
+
+
+def test_subjects_are_those_of_their_source():
+    subjects = read_abide(real_data("abide_cc200"), "autism")
+    assert class_balance(subjects)["all"] == (530, 505)
+    assert len(class_balance(subjects)) == 21
+    constant = constant_regions(subjects)
+    assert (constant.sum(), constant.any(1).sum()) == (430, 46)
+    lengths = [len(one) for one in subjects.series]
+    assert (min(lengths), max(lengths), subjects.num_regions) == (78, 316, 200)
+    assert (subjects.sex == "F").sum() == 157
+
+
+def test_a_run_writes_rows_and_pictures(tmp_path):
+    config = dataclasses.replace(SMOKE, parts=("classification",), methods=PLAIN, out=tmp_path / "run")
+    neuro.main(config)
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    keys = {"method", "data", "num_folds", "num_seeds", "accuracy", "accuracy_std", "balanced_accuracy", "auc",
+            "published"}  # fmt: skip
+    assert all(keys <= row.keys() for row in results["rows"])
+    assert [row["method"] for row in results["rows"]] == [*PLAIN, *PLAIN]
+    ridge = results["rows"][2]
+    assert ridge["accuracy"] > 0.9 > results["rows"][1]["accuracy"]
+    assert results["classification_class_balance"]["simulated"]["all"] == [24, 24]
+    for name in classification.PART.pictures:
+        assert (tmp_path / "run" / name).stat().st_size > 0
+
+
+@pytest.fixture
+def archive(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(20) % 2
+    series = rng.normal(size=(20, 30, 4))
+    series[labels == 1, :, 0] += series[labels == 1, :, 1]
+    np.savez(tmp_path / "own.npz", signals=series, group=labels)
+    return tmp_path / "own.npz"
+
+
+def test_data_of_ones_own_are_classified(archive, tmp_path):
+    config = dataclasses.replace(
+        SMOKE,
+        parts=("classification",),
+        data=archive,
+        series="signals",
+        labels="group",
+        methods=PLAIN,
+        folds=5,
+        out=tmp_path / "run",
+    )
+    neuro.main(config)
+    rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    # Without sites, neither confounds nor the protocol of sites.
+    assert [(row["method"], row["data"], row["num_folds"]) for row in rows] == [
+        ("majority", "own", 5),
+        ("ridge, Fisher z", "own", 5),
+    ]
+    assert rows[1]["accuracy"] > 0.8
+
+
+def test_what_cannot_be_used_is_refused(archive, tmp_path):
+    with pytest.raises(InputError, match="has no array eeg"):
+        read_archive(archive, "eeg", "group")
+    (tmp_path / "no.npz").write_text("text")
+    with pytest.raises(InputError, match="archive of NumPy"):
+        read_archive(tmp_path / "no.npz", "a", "b")
+    with pytest.raises(InputError, match="lacks timeseries"):
+        read_abide(tmp_path, "autism")
+    with pytest.raises(InputError, match="together"):
+        neuro.main(dataclasses.replace(SMOKE, parts=("classification",), data=archive, out=tmp_path / "run"))
+    with pytest.raises(InputError, match="did you mean"):
+        neuro.main(dataclasses.replace(SMOKE, parts=("classification",), methods=("rigde",), out=tmp_path / "run"))
+    many = dataclasses.replace(SMOKE, parts=("classification",), methods=PLAIN, folds=40, out=tmp_path / "run")
+    with pytest.raises(InputError, match="at least 40 samples of every class"):
+        neuro.main(many)
+
+
+@pytest.mark.slow
+def test_networks_have_rows_too(tmp_path):
+    config = dataclasses.replace(SMOKE, parts=("classification",), methods=("BrainGNN", "ST-GCN"), out=tmp_path / "run")
+    neuro.main(config)
+    rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["BrainGNN", "ST-GCN"]
+    assert all(0 <= row["auc"] <= 1 for row in rows)
