@@ -51,6 +51,8 @@ from jaxcast.neuro.dynamic_graphs.change_points import change_points as change_p
 from jaxcast.neuro.dynamic_graphs.graphs import DynamicGraphs as DynamicGraphs
 from jaxcast.neuro.dynamic_graphs.graphs import correlation_graphs as correlation_graphs
 from jaxcast.neuro.dynamic_graphs.graphs import module_strengths as module_strengths
+from jaxcast.neuro.dynamic_graphs.method import DynamicGraphClassifier as DynamicGraphClassifier
+from jaxcast.neuro.dynamic_graphs.method import DynamicGraphMethod as DynamicGraphMethod
 from jaxcast.neuro.dynamic_graphs.network import DynamicGraphNetwork as DynamicGraphNetwork
 from jaxcast.neuro.dynamic_graphs.segments import Segments as Segments
 from jaxcast.neuro.dynamic_graphs.segments import change_point_segments as change_point_segments

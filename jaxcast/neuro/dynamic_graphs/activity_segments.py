@@ -25,8 +25,8 @@ def activity_segments(
     """Cuts the series of each subject where the activity of its functional modules changes.
 
     Total Activation finds the activity of each region, whose level changes in steps. It is averaged
-    over each module, and `change_point_segments` finds the jumps of the best piecewise-constant fit.
-    Modules are those of the subject's own correlations, so that nothing of other subjects is used.
+    over each module, and `change_point_segments` finds the jumps. Modules are those of the
+    subject's own correlations, so that nothing of other subjects is used.
 
     Args:
         subjects: their series.
