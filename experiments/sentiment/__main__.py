@@ -192,7 +192,9 @@ def main(config: Config) -> None:
         ("accuracy.png", "confusion.png", "words.png"),
         leave_out=("out", "overwrite", "data", "train", "test", "embeddings", "methods", "sets", "most_folds"),
     )
-    rows, confusions, words = [], [], []
+    rows: list[dict[str, Any]] = []
+    confusions: list[tuple[SentenceSet, str, np.ndarray]] = []
+    words: list[tuple[str, Any]] = []
     for sentences in sets:
         run = Run(folder, sentences, vectors, config, console)
         own_rows, tests = run.rows()

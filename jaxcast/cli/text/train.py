@@ -226,7 +226,7 @@ class TrainText:
 
     def settings(self, name: str) -> dict[str, Any]:
         """Returns the settings of a network."""
-        own = {"dropout": self.dropout} if name in NETWORKS else {}
+        own: dict[str, Any] = {"dropout": self.dropout} if name in NETWORKS else {}
         if name in ("lstm", "gru", "rnn"):
             own |= {"readout": self.readout, "hidden_size": self.hidden_size}
         return {option: value for option, value in own.items() if value is not None}
