@@ -130,6 +130,8 @@ def validated(
     """
     entry = METHODS[method]
     num_seeds = config.num_network_seeds if entry.is_network else config.num_fold_seeds
+    methods = entry.make(config, subjects)
+    prepared: list[Any] = []  # what is computed from one subject alone, once for all stages
     found = []
     for seed in range(config.seed, config.seed + (num_seeds if protocol == "folds" else 1)):
         if protocol == "folds":
@@ -144,8 +146,11 @@ def validated(
 
             def compute(_: Path, part: Any = part, key: Any = key) -> Arrays:
                 groups = subjects.site if protocol == "sites" else None
-                methods = entry.make(config, subjects)
-                return as_arrays(cross_validate(subjects, methods, folds=part, inner_groups=groups, key=key))
+                if not prepared:
+                    prepared.extend(method.inputs(subjects) for method in methods)
+                return as_arrays(
+                    cross_validate(subjects, methods, folds=part, inner_groups=groups, inputs=prepared, key=key)
+                )
 
             stage = "".join(c if c.isalnum() else "_" for c in f"{data} {method} {protocol} {seed} {number}")
             stages.append(folder.stage(stage, compute))

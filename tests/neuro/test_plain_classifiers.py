@@ -97,6 +97,9 @@ def test_settings_are_chosen_on_training_subjects_alone(subjects):
     expected = fitted.scores(subjects.subset(np.arange(30, 40)))
     np.testing.assert_allclose(found.scores[30:], expected, atol=1e-5)
     assert np.isnan(found.scores[:30]).all()
+    folds = [(np.arange(30), np.arange(30, 40))]
+    prepared = cross_validate(subjects, method, folds=folds, inputs=[method.inputs(subjects)], key=KEY)
+    assert (prepared.scores[30:] == found.scores[30:]).all()
     # Other labels of the tested subjects change nothing.
     other = subjects._replace(labels=np.r_[subjects.labels[:30], 1 - subjects.labels[30:]])
     again = cross_validate(other, method, folds=[(np.arange(30), np.arange(30, 40))], key=KEY)
@@ -150,7 +153,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(data, subjects):
         (lambda: fit_subject_classifier(plain, method=RidgeMethod(confounds=("site",)), key=KEY), "have no site"),
         (lambda: leave_one_site_out(plain), "must have sites"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[], key=KEY), "at least one fold"),
-        (lambda: cross_validate(plain, [], folds=stratified_folds(plain.labels, 2, seed=0), key=KEY), "one method"),
+        (lambda: cross_validate(plain, [], folds=stratified_folds(plain.labels, 2, seed=0), key=KEY), "at least one method"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(5), np.arange(4, 9))], key=KEY), "trains on"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(1), np.arange(4, 9))], key=KEY), "lack the"),
         (lambda: stratified_folds(plain.labels, 21, seed=0), "at least 21 samples of every class"),

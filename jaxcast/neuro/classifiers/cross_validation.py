@@ -93,6 +93,7 @@ def cross_validate(
     folds: Sequence[Fold],
     num_inner_folds: int = 5,
     inner_groups: Any = None,
+    inputs: Sequence[Inputs] | None = None,
     key: Key[jax.Array, ""],
     on_fold: Callable[[int, SubjectClassifier], None] | None = None,
 ) -> CrossValidation:
@@ -110,6 +111,8 @@ def cross_validate(
         num_inner_folds: inner folds of the choice.
         inner_groups: label of each subject's group, such as its site, which stays in one inner
             fold.
+        inputs: what `inputs` of each method returned for these subjects, to compute it once for
+            several calls; by default it is computed.
         key: random key; each fold has its own.
         on_fold: called with the number of each finished fold and its classifier.
 
@@ -135,10 +138,10 @@ def cross_validate(
     candidates = (methods,) if isinstance(methods, ClassifierMethod) else tuple(methods)
     check_whole("num_inner_folds", num_inner_folds, least=2)
     _check_folds(folds, subjects)
-    if not candidates:
-        raise InputError("expected at least one method, got none")
+    if not candidates or (inputs is not None and len(inputs) != len(candidates)):
+        raise InputError(f"expected at least one method and the inputs of each, got {len(candidates)} methods")
     # What a method computes from one subject alone needs computing only once.
-    inputs = [method.inputs(subjects) for method in candidates]
+    inputs = [method.inputs(subjects) for method in candidates] if inputs is None else inputs
     scores = np.full((len(subjects.labels), subjects.num_classes), np.nan)
     fold = np.full(len(subjects.labels), -1)
     chosen, explanations = [], []
