@@ -15,7 +15,7 @@ from jaxcast.limits import check_arrays
 from jaxcast.neuro.classifiers.brain_gnn_layers import Aggregation, Pooled, RegionConvolution, TopKPool
 from jaxcast.nn.batch_norm import BatchNorm, NormStatistics
 from jaxcast.nn.dropout import drop
-from jaxcast.nn.layers import uniform_linear
+from jaxcast.nn.layers import Buffer, uniform_linear
 from jaxcast.nn.network import Network
 
 READ_OUT_SIZES = (32, 512)
@@ -54,7 +54,8 @@ class BrainGNN(Network, name="brain_gnn_network"):
     t_i are the shares of region i in communities of regions; a is a softmax of the edge weights
     over a node's neighbours and itself. The kept nodes' adjacency becomes (A + I)^2 without the
     diagonal. The maximum and the mean over the nodes of both blocks go through layers of 32 and 512
-    units, each with relu, batch norm and dropout.
+    units, each with relu, batch norm and dropout. Features are taken relative to `mean`, in units
+    of `scale`: numbers that are not trained, 0 and 1 unless `BrainGNNMethod` measures them.
 
     Args:
         num_regions: number of regions.
@@ -118,6 +119,7 @@ class BrainGNN(Network, name="brain_gnn_network"):
             "aggregation": aggregation,
             "dtype": dtype,
         }
+        self.mean, self.scale = Buffer(jnp.zeros((num_regions, num_regions), dtype)), Buffer(jnp.ones((), dtype))
         self.first = RegionConvolution(input_size=num_regions, key=keys[0], **options)
         self.second = RegionConvolution(input_size=hidden_size, key=keys[1], **options)
         pool: dict[str, Any] = {"size": hidden_size, "ratio": ratio, "standardize": standardize, "dtype": dtype}
@@ -180,6 +182,7 @@ class BrainGNN(Network, name="brain_gnn_network"):
             raise InputError(
                 f"expected features and edges (batch, {shape[0]}, {shape[1]}), got {features.shape} and {edges.shape}"
             )
+        features = (features - self.mean[...]) / self.scale[...]
         first = self.first_pool(self.first.of_all(features, edges), edges)
         second = self.second_pool(self.second.of_some(first.states, first.edges, first.kept), first.edges)
         states = jnp.concatenate([_read_out(first.states), _read_out(second.states)], -1)

@@ -1,22 +1,23 @@
 """Fits BrainGNN to subjects."""
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxcast.checks import check_number
+from jaxcast.checks import check_choice, check_number
 from jaxcast.neuro.classifiers.abstract import ClassifierMethod, Explanation, Inputs, SubjectClassifier
 from jaxcast.neuro.classifiers.brain_gnn import BrainGNN
 from jaxcast.neuro.classifiers.brain_gnn_layers import Aggregation
 from jaxcast.neuro.classifiers.brain_gnn_loss import BrainGNNLoss, ScoredNodes, Sigmoid
 from jaxcast.neuro.classifiers.networks import measure_statistics, outputs_of, train_networks
-from jaxcast.neuro.connectivity import correlations, partial_correlations
+from jaxcast.neuro.connectivity import correlations, matrix_logarithms, partial_correlations
 from jaxcast.neuro.subjects import SubjectSeries
 from jaxcast.pytrees import FrozenPytree, static
+
+NodeFeatures = Literal["correlation", "logarithm"]
 
 
 class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
@@ -32,7 +33,11 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
         dropout: see `BrainGNN`.
         edge_share: share of all pairs that are edges: those with the largest partial correlations,
             where they are positive.
-        shrinkage: of correlations towards the identity, for the partial correlations.
+        features: a node's row of "correlation", as published, or of the "logarithm" of the shrunk
+            matrix of correlations.
+        centered: whether features are taken relative to their mean over the training subjects, in
+            units of their deviation from it; the published form takes them as they are.
+        shrinkage: of correlations towards the identity, for partial correlations and logarithms.
         unit_penalty: see `BrainGNNLoss`.
         top_penalty: see `BrainGNNLoss`.
         consistency_penalty: see `BrainGNNLoss`.
@@ -69,6 +74,8 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
     ratio: float = static(default=0.5)
     dropout: float = static(default=0.5)
     edge_share: float = static(default=0.1)
+    features: NodeFeatures = static(default="correlation")
+    centered: bool = static(default=True)
     shrinkage: float = static(default=0.5)
     unit_penalty: float = static(default=0.0)
     top_penalty: float = static(default=0.1)
@@ -87,26 +94,41 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
 
     def inputs(self, subjects: SubjectSeries) -> Inputs:
         check_number("edge_share", self.edge_share, above=0, most=1)
+        check_choice("features", self.features, get_args(NodeFeatures))
         partial = partial_correlations(subjects, shrinkage=self.shrinkage)
-        return {"features": correlations(subjects), "edges": strongest(partial, self.edge_share)}
+        if self.features == "logarithm":
+            features = matrix_logarithms(subjects, shrinkage=self.shrinkage)
+        else:
+            features = correlations(subjects)
+        return {"features": features, "edges": strongest(partial, self.edge_share)}
 
     def fit(
         self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
     ) -> "BrainGNNClassifier":
-        settings = (
-            ("num_regions", inputs["features"].shape[-1]),
-            ("num_classes", num_classes),
-            ("num_communities", self.num_communities),
-            ("hidden_size", self.hidden_size),
-            ("ratio", self.ratio),
-            ("dropout", self.dropout),
-            ("aggregation", self.aggregation),
-            ("standardize", self.standardize),
+        features = inputs["features"]
+        of_networks, of_training = jax.random.split(key)
+        models = jax.lax.map(
+            lambda key: BrainGNN(
+                num_regions=features.shape[-1],
+                num_classes=num_classes,
+                num_communities=self.num_communities,
+                hidden_size=self.hidden_size,
+                ratio=self.ratio,
+                dropout=self.dropout,
+                aggregation=self.aggregation,
+                standardize=self.standardize,
+                key=key,
+            ),
+            jax.random.split(of_networks, self.num_seeds),
         )
+        if self.centered:
+            mean = features.mean(0)
+            models.mean[...] = jnp.broadcast_to(mean, models.mean.shape)
+            models.scale[...] = jnp.full(models.scale.shape, max(float((features - mean).std()), 1e-6))
         loss = BrainGNNLoss(
             self.unit_penalty, self.top_penalty, self.consistency_penalty, self.scored_nodes, self.sigmoid
         )
-        models = train_networks(_init_of(settings), loss, inputs, labels, self, key=key)
+        models = train_networks(models, loss, inputs, labels, self, key=of_training)
         for norm, statistics in zip(models.norms, measure_statistics(models, _measured, _seen(inputs)), strict=True):
             norm.keep(statistics)
         return BrainGNNClassifier(models, self)
@@ -166,12 +188,6 @@ def strongest(weights: Float[np.ndarray, "subject region region"], share: float)
     count = max(1, round(share * pairs.shape[1]))
     least = np.partition(pairs, -count, axis=1)[:, -count]
     return off_diagonal * ((off_diagonal >= least[:, None, None]) & (off_diagonal > 0))
-
-
-@cache
-def _init_of(settings: tuple[tuple[str, Any], ...]) -> Callable[[Array], BrainGNN]:
-    """Returns key -> network; the same function for the same settings, so that `fit` compiles once."""
-    return lambda key: BrainGNN(**dict(settings), key=key)
 
 
 def _seen(inputs: Inputs) -> Inputs:
