@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.datasets import find_folder
 from experiments.frame import Settings, check_settings, open_folder, start
-from experiments.neuro import classification
+from experiments.neuro import classification, dynamics
 from experiments.neuro.methods import METHODS
 from experiments.part import Part
 from jaxcast import InputError
@@ -16,7 +16,7 @@ from jaxcast.cli.command import make_console
 from jaxcast.errors import shown
 
 PAGE = "experiments/neuro/README.md"
-PARTS: dict[str, Part] = {"classification": classification.PART}
+PARTS: dict[str, Part] = {"classification": classification.PART, "dynamics": dynamics.PART}
 TASKS = ("autism", "sex")
 PLAIN = tuple(name for name, entry in METHODS.items() if not entry.is_network)
 
@@ -115,7 +115,7 @@ def data_of(config: Config, part: str) -> Path | None:
         )
     if is_archive:
         return config.data
-    if config.data is None and config.preset == "smoke":
+    if not PARTS[part].data or (config.data is None and config.preset == "smoke"):
         return None
     return find_folder(config.data, PARTS[part].data, PAGE)
 

@@ -1,8 +1,10 @@
 """The methods of the part "classification", and the published rows."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+from experiments.neuro.dynamic_methods import dynamic_graphs
 from jaxcast.neuro import (
     BrainGNNMethod,
     BrainSTGCNMethod,
@@ -89,6 +91,13 @@ METHODS: dict[str, Entry] = {
     ),
     "BrainGNN": Entry(brain_gnn, is_network=True, protocols=("folds",)),
     "ST-GCN": Entry(brain_stgcn, is_network=True, protocols=("folds",)),
+    "dynamic graphs, GRU": Entry(dynamic_graphs, is_network=True, protocols=("folds",)),
+    "dynamic graphs, transformer": Entry(
+        partial(dynamic_graphs, over_segments="transformer"), is_network=True, protocols=("folds",)
+    ),
+    "dynamic graphs, GRU, segments of activity": Entry(
+        partial(dynamic_graphs, segments="activity"), is_network=True, protocols=("folds",)
+    ),
 }
 """In the order of the tables. `confounds alone` needs subjects with confounds."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.neuro import __main__ as neuro
 from experiments.neuro import classification
+from experiments.neuro.methods import METHODS
 from experiments.neuro.subjects import read_abide, read_archive
 from jaxcast import InputError
 from jaxcast.neuro import class_balance, constant_regions
@@ -15,6 +16,7 @@ from tests.real_data import real_data
 
 SMOKE = neuro.PRESETS["smoke"]
 PLAIN = ("majority", "confounds alone", "ridge, Fisher z")
+NETWORKS = tuple(name for name, entry in METHODS.items() if entry.is_network)
 
 
 def test_subjects_are_those_of_their_source():
@@ -93,8 +95,22 @@ def test_what_cannot_be_used_is_refused(archive, tmp_path):
 
 @pytest.mark.slow
 def test_networks_have_rows_too(tmp_path):
-    config = dataclasses.replace(SMOKE, parts=("classification",), methods=("BrainGNN", "ST-GCN"), out=tmp_path / "run")
+    config = dataclasses.replace(SMOKE, parts=("classification",), methods=NETWORKS, out=tmp_path / "run")
     neuro.main(config)
     rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
-    assert [row["method"] for row in rows] == ["BrainGNN", "ST-GCN"]
+    assert [row["method"] for row in rows] == list(NETWORKS)
     assert all(0 <= row["auc"] <= 1 for row in rows)
+
+
+@pytest.mark.slow
+def test_changes_of_connections_have_rows_and_a_picture(tmp_path):
+    neuro.main(dataclasses.replace(SMOKE, parts=("dynamics",), out=tmp_path / "run"))
+    rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == [
+        "majority",
+        "ridge, Fisher z",
+        "dynamic graphs, gru",
+        "dynamic graphs, transformer",
+    ]
+    assert rows[1]["accuracy"] < 0.75
+    assert (tmp_path / "run/segments.png").stat().st_size > 0
