@@ -60,7 +60,9 @@ class Config(Settings):
     """Hidden units of each direction of a recurrent network."""
     num_maps: int = 100
     """Maps of each width of a convolution."""
-    num_epochs: int = 20
+    recurrent_rate: float = 2e-3
+    """Learning rate of recurrent networks; that of convolutions is 1e-3."""
+    num_epochs: int = 12
     """Most epochs of a network, which keeps its best one on the validation sentences."""
     patience: int = 3
     """Epochs without a better validation loss after which it stops."""

@@ -59,6 +59,7 @@ def fitted(name: str, part: Part, vectors: WordEmbeddings, config: Any, checkpoi
         settings = dict(options.pop("settings", {}))
         if options["method"] in ("lstm", "gru"):
             settings["hidden_size"] = config.hidden_size
+            options["learning_rate"] = config.recurrent_rate
         if options["method"] == "cnn":
             settings["num_maps"] = config.num_maps
         options |= {
