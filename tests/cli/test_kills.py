@@ -35,8 +35,6 @@ COMMANDS = {
     "hub pool": f"hub pool {HUB} --num-optimizer-steps 1 --out run",
     "hub forecast": f"hub forecast {HUB} {NAMED} --method equal_mean --out . --plot out.png",
     "experiments.lorenz": "--preset smoke --out run",
-    "experiments.hub": "--preset smoke --out run",
-    "experiments.chaos_zoo": "--preset smoke --out run",
 }
 
 

@@ -251,13 +251,11 @@ def test_it_finds_a_hidden_parameter_of_lorenz():
     outputs = jaxcast.forecast(cell, noisy[:200], 20)
     assert float(outputs.info["regime"][0, 0]) == pytest.approx(37.0, abs=0.3)
     np.testing.assert_array_equal(outputs.info["regime"], np.tile(outputs.info["regime"][0], (20, 1)))
-    # From the filtered state, not from the last noisy one, from which the model itself would go further astray.
-    ours = float(jnp.abs(outputs.forecast[:5] - truth[200:205]).max())
-    alone = [noisy[199]]
-    for _ in range(5):
-        alone.append(jaxcast.flow_map(jaxcast.Lorenz63(rho=37.0))(alone[-1]))
-    assert ours < float(jnp.abs(jnp.stack(alone[1:]) - truth[200:205]).max())
     one_step = jaxcast.open_loop(cell, noisy)
+    # From the filtered state, not from the last noisy one, from which the model itself goes further astray.
+    alone = jax.vmap(jaxcast.flow_map(jaxcast.Lorenz63(rho=37.0)))(noisy[100:-1])
+    ours, theirs = (jnp.sqrt(jnp.mean((f - truth[101:]) ** 2)) for f in (one_step.forecast[100:-1], alone))
+    assert ours < 0.7 * theirs
     inside = jnp.abs(one_step.forecast[100:-1] - truth[101:]) < 2 * one_step.info["spread"][100:-1]
     assert 0.85 < float(inside.mean()) <= 1
 

@@ -64,7 +64,7 @@ def test_windows_as_networks_see_them(table):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["stgcn", "st_mgcn", "d2stgnn", "graph_wavenet", "dcrnn"])
+@pytest.mark.parametrize("method", ["stgcn", "st_mgcn", "dcrnn"])  # the others take the same way
 def test_a_network_on_a_graph_forecasts_a_table_after_saving(table, method, tmp_path):
     fitted = jaxcast.series.fit_series(
         table, horizon=1, methods=(method,), history_size=9, season=4, hidden_size=4, num_epochs=2

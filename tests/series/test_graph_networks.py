@@ -351,7 +351,7 @@ def trained(name, samples, graph, **options):
         init=init,
         loss=jaxcast.series.WindowLoss(),
         keys=jax.random.key(0)[None],
-        optimizer=optax.adam(1e-2),
+        optimizer=optax.adam(optax.cosine_decay_schedule(1e-2, 60 * (len(samples.history) // 32))),
         num_epochs=60,
         batch_size=32,
     )

@@ -65,7 +65,7 @@ def test_the_command_chooses_a_vector_autoregression_where_series_drive_each_oth
     fitted = jaxcast.series.fit_series(
         jaxcast.series.series_table(chain(), DATES),
         leads=(1, 2),
-        methods=("last_value", *PLAIN_METHODS),
+        methods=("last_value", *(name for name in PLAIN_METHODS if name != "seasonal")),  # needs a longer history
         adjacency=np.roll(np.eye(SERIES), -1, 0) + np.roll(np.eye(SERIES), 1, 0),
         history_size=3,
         season=0,
