@@ -27,7 +27,7 @@ def loss(network: Any, windows: Any, key: Any = None) -> Any:
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
     """Measures inference and training."""
-    num_batches = 1 if quick else 4
+    num_batches = 1 if quick else 10
     windows = make_windows(num_batches * (8 if quick else BATCH_SIZE))
 
     def init(key: Any) -> Any:
