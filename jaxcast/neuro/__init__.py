@@ -54,6 +54,7 @@ from jaxcast.neuro.dynamic_graphs.graphs import module_strengths as module_stren
 from jaxcast.neuro.dynamic_graphs.method import DynamicGraphClassifier as DynamicGraphClassifier
 from jaxcast.neuro.dynamic_graphs.method import DynamicGraphMethod as DynamicGraphMethod
 from jaxcast.neuro.dynamic_graphs.network import DynamicGraphNetwork as DynamicGraphNetwork
+from jaxcast.neuro.dynamic_graphs.network import DynamicGraphOutput as DynamicGraphOutput
 from jaxcast.neuro.dynamic_graphs.segments import Segments as Segments
 from jaxcast.neuro.dynamic_graphs.segments import change_point_segments as change_point_segments
 from jaxcast.neuro.dynamic_graphs.segments import uniform_segments as uniform_segments

@@ -45,7 +45,7 @@ def normed(values):
 
 def test_segments_are_those_of_the_equations_and_modules_are_fused_by_gates():
     network, graphs = make_network("gru"), make_graphs(30, 20)
-    logits, info = outputs_of(network, graphs)
+    output = outputs_of(network, graphs)
     states = normed(
         np.asarray(graphs.correlations) @ np.asarray(network.projection.kernel[...])
         + np.asarray(network.region_embedding[...])
@@ -60,11 +60,11 @@ def test_segments_are_those_of_the_equations_and_modules_are_fused_by_gates():
         length = int(graphs.present[n].sum())  # the second subject is rolled alone, without absent segments
         rolled = network.over_segments.gru(jnp.asarray(of_modules[n, :, :length]))[1]
         summed, weights = network.of_segments(rolled)
-        np.testing.assert_allclose(info["segment_weights"][n, :, :length], weights, rtol=1e-10)
+        np.testing.assert_allclose(output.segment_weights[n, :, :length], weights, rtol=1e-10)
         fused[n], gates = network.of_modules(summed)
-        np.testing.assert_allclose(info["module_weights"][n], gates, rtol=1e-10)
-    np.testing.assert_allclose(logits, network.head(jnp.asarray(fused)), rtol=1e-10)
-    np.testing.assert_allclose(info["region_attention"].sum(-1), 1, rtol=1e-10)
+        np.testing.assert_allclose(output.module_weights[n], gates, rtol=1e-10)
+    np.testing.assert_allclose(output.logits, network.head(jnp.asarray(fused)), rtol=1e-10)
+    np.testing.assert_allclose(output.region_attention.sum(-1), 1, rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,10 +76,10 @@ def test_absent_segments_change_nothing(kind):
         thresholds=np.where(graphs.present, graphs.thresholds, 0),
     )
     assert not graphs.present[1, 3:].any()
-    logits, info = outputs_of(network, graphs)
-    np.testing.assert_allclose(logits[1:], outputs_of(network, alone)[0], rtol=1e-10)
-    np.testing.assert_allclose(logits, outputs_of(network, other)[0], rtol=1e-10)
-    assert not info["segment_weights"][1, :, 3:].any()
+    output = outputs_of(network, graphs)
+    np.testing.assert_allclose(output.logits[1:], outputs_of(network, alone).logits, rtol=1e-10)
+    np.testing.assert_allclose(output.logits, outputs_of(network, other).logits, rtol=1e-10)
+    assert not output.segment_weights[1, :, 3:].any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,12 +88,12 @@ def test_the_order_of_regions_does_not_matter_but_that_of_segments_does(kind):
     network, permuted = make_network(kind), make_network(kind, MODULES[order])
     permuted.projection.kernel[...] = network.projection.kernel[...][order]
     permuted.region_embedding[...] = network.region_embedding[...][order]
-    logits, info = outputs_of(network, graphs)
-    found, found_info = outputs_of(permuted, graphs._replace(scans=graphs.scans[..., order]))
-    np.testing.assert_allclose(found, logits, rtol=1e-9)
-    np.testing.assert_allclose(found_info["region_attention"], info["region_attention"][..., order], rtol=1e-9)
+    output = outputs_of(network, graphs)
+    found = outputs_of(permuted, graphs._replace(scans=graphs.scans[..., order]))
+    np.testing.assert_allclose(found.logits, output.logits, rtol=1e-9)
+    np.testing.assert_allclose(found.region_attention, output.region_attention[..., order], rtol=1e-9)
     backwards = jax.tree.map(lambda array: array[:, ::-1], graphs)
-    assert (np.abs(outputs_of(network, backwards)[0] - logits) > 1e-6).all()
+    assert (np.abs(outputs_of(network, backwards).logits - output.logits) > 1e-6).all()
 
 
 def test_gradients_are_finite_with_constant_regions_and_dropout():
@@ -102,7 +102,7 @@ def test_gradients_are_finite_with_constant_regions_and_dropout():
 
     @nnx.jit
     def gradient(network, key):
-        return nnx.grad(lambda network: network(graphs, key=key)[0].sum())(network)
+        return nnx.grad(lambda network: network(graphs, key=key).logits.sum())(network)
 
     network = make_network("transformer")
     first, second = (gradient(network, jax.random.key(seed)) for seed in range(2))
@@ -116,7 +116,7 @@ def test_a_saved_network_gives_the_same_bits(kind, tmp_path):
     jaxcast.save_model(tmp_path, network)
     loaded = jaxcast.load_model(tmp_path).pool
     np.testing.assert_array_equal(loaded.module_means[...], network.module_means[...])
-    np.testing.assert_array_equal(outputs_of(loaded, graphs)[0], outputs_of(network, graphs)[0])
+    np.testing.assert_array_equal(outputs_of(loaded, graphs).logits, outputs_of(network, graphs).logits)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class DynamicGraphLoss:
         if key is not None and 0 < self.num_segments < graphs.present.shape[1]:
             of_start, key = jax.random.split(key)
             graphs = random_stretch(graphs, self.num_segments, of_start)
-        return class_cross_entropy(network(graphs, key=key)[0], batch["label"])
+        return class_cross_entropy(network(graphs, key=key).logits, batch["label"])
 
 
 def graphs_of(inputs: Inputs) -> DynamicGraphs:

@@ -207,13 +207,13 @@ def _init_of(settings: tuple[tuple[str, Any], ...]) -> Callable[[Array], Dynamic
 
 def _outputs(network: DynamicGraphNetwork, inputs: Inputs) -> dict[str, Array]:
     graphs = graphs_of(inputs)
-    logits, info = network(graphs)
+    output = network(graphs)
     present = graphs.present[..., None]
     num_regions = graphs.scans.shape[-1]
-    attention = num_regions * (info["region_attention"][:, -1] * present).sum(1) / present.sum(1)
+    attention = num_regions * (output.region_attention[:, -1] * present).sum(1) / present.sum(1)
     return {
-        "probabilities": jax.nn.softmax(logits),
+        "probabilities": jax.nn.softmax(output.logits),
         "attention": attention,
-        "segment_weights": info["segment_weights"],
-        "module_weights": info["module_weights"],
+        "segment_weights": output.segment_weights,
+        "module_weights": output.module_weights,
     }

@@ -1,6 +1,6 @@
 """A classifier of subjects by how the graph of their regions changes."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,23 @@ from jaxcast.nn.network import Network
 OverSegments = Literal["gru", "transformer"]
 
 
+class DynamicGraphOutput(NamedTuple):
+    """What the network says about subjects, and what it rests on.
+
+    Args:
+        logits: of the classes.
+        segment_weights: weight of each segment within a module; 0 for those that do not exist.
+        module_weights: weight of each module.
+        region_attention: attention that a region gets from others in each layer, the mean over
+            heads and over the regions that look.
+    """
+
+    logits: Float[Array, "subject class"]
+    segment_weights: Float[Array, "subject module segment"]
+    module_weights: Float[Array, "subject module"]
+    region_attention: Float[Array, "subject layer segment region"]
+
+
 class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
     """A classifier of subjects by graph attention within segments and a sequence model over them.
 
@@ -35,9 +52,7 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
         logits = V sum_m g_m o_m + b
 
     The weights a of the segments and g of the modules are softmax gates; the sequence model is the
-    same for all modules. Segments that do not exist change nothing. `info` has "segment_weights",
-    "module_weights", and "region_attention": how much attention a region gets from others, for each
-    layer, the mean over heads and the regions that look.
+    same for all modules. Segments that do not exist change nothing.
 
     Args:
         num_regions: regions of a subject.
@@ -70,8 +85,8 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
         >>> network = jaxcast.neuro.DynamicGraphNetwork(
         ...     num_regions=5, num_modules=2, hidden_size=8, key=jax.random.key(0)
         ... )
-        >>> logits, info = network(graphs)
-        >>> logits.shape, info["segment_weights"].shape, info["module_weights"].shape
+        >>> output = network(graphs)
+        >>> output.logits.shape, output.segment_weights.shape, output.module_weights.shape
         ((4, 2), (4, 2, 3), (4, 2))
     """
 
@@ -141,9 +156,7 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
         }
 
     @checked
-    def __call__(
-        self, graphs: DynamicGraphs, *, key: Key[Array, ""] | None = None
-    ) -> tuple[Float[Array, "subject class"], dict[str, Array]]:
+    def __call__(self, graphs: DynamicGraphs, *, key: Key[Array, ""] | None = None) -> DynamicGraphOutput:
         """Classifies subjects.
 
         Args:
@@ -151,9 +164,7 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
             key: switches dropout on; None for none.
 
         Returns:
-            The logit of each class, and the weights of segments (subject, module, segment), those
-            of modules (subject, module), and the attention to regions (subject, layer, segment,
-            region).
+            The logits, and the weights of segments, modules and regions.
 
         Raises:
             InputError: for graphs of other regions.
@@ -173,12 +184,7 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
         present = jnp.broadcast_to(jnp.asarray(graphs.present)[:, None], modules.shape[:-1])
         of_modules, segment_weights = self.of_segments(self.over_segments(modules, present), present)
         state, module_weights = self.of_modules(of_modules)
-        info = {
-            "segment_weights": segment_weights,
-            "module_weights": module_weights,
-            "region_attention": attention,
-        }
-        return self.head(drop(state)), info
+        return DynamicGraphOutput(self.head(drop(state)), segment_weights, module_weights, attention)
 
     def _of_segments(self, graphs: DynamicGraphs, drop: Dropout) -> tuple[Array, Array]:
         """Returns the state of each region in each segment, and the attention that it gets in each layer."""
