@@ -38,7 +38,7 @@ NETWORKS: dict[str, tuple[type[TextNetwork], dict[str, Any]]] = {
 }
 """Networks by the name of their method, with settings that the name decides."""
 LINEAR: tuple[Weighting, ...] = ("tfidf", "naive_bayes")
-INVERSE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+INVERSE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 ROWS = 1024
 """The vectors of a vocabulary are as many as a multiple of this, so that few shapes are compiled."""
 
@@ -92,7 +92,7 @@ def fit_text_classifier(
     The vocabulary is that of the texts that are trained on, and of all words with a given vector.
     Texts without any word are left out; `WordTokenizer` says what a word is. A network keeps the
     parameters of its best epoch on the validation texts. A bag of words takes the penalty that is
-    best there, and is then fitted to all texts.
+    best there, and is then fitted to all of `texts`.
 
     Args:
         texts: to learn from.
@@ -155,6 +155,8 @@ def fit_text_classifier(
     else:
         options = Options(batch_size, num_epochs, patience, seeds, min_count, embedding_size, tune, smoothing, BUCKETS)
         options.check()
+        if tune and embeddings is None:
+            raise InputError("tune is for given vectors; leave it out, vectors that are learned are always trained")
         for name, value in (("weight_decay", weight_decay), ("smoothing", smoothing), ("tuning_factor", tuning_factor)):
             check_number(name, value, least=0)
         optimizer = text_optimizer(
