@@ -210,6 +210,7 @@ def test_evaluate_scores_windows_by_nothing_that_comes_after_them(folder, tmp_pa
         np.testing.assert_array_equal(valid[..., before], rows[1][method][..., before])
 
 
+@pytest.mark.slow
 def test_train_on_a_table_chooses_by_nothing_that_comes_last(tmp_path):
     """Of the three parts the second chooses and the third scores; the third is another."""
     values = np.random.default_rng(0).normal(size=(LENGTH, 2)).cumsum(0) + 20

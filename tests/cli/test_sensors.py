@@ -36,6 +36,7 @@ OPTIONS = ("--horizon", 1, "--history-size", 3, "--season", 0, "--method", "ridg
 DATES = ("--first-date", "2016-07-01", "--minutes", 360, "--feature", 1)
 
 
+@pytest.mark.slow
 def test_a_file_of_sensors_is_trained_on_and_forecast(sensors, tmp_path, capsys):
     data, out = tmp_path / "PEMS00.npz", tmp_path / "model"
     places = ("--coordinates", tmp_path / "places.csv", "--distances", tmp_path / "distances.csv")

@@ -41,6 +41,7 @@ def test_nothing_is_said_where_it_is_not_clearly_better(changes):
     assert advice_from(tried(**changes)) is None
 
 
+@pytest.mark.slow
 def test_the_other_pool_knows_nothing_of_the_windows_that_judge(trajectory, candidates, monkeypatch):
     """What is compared is what the library makes of the samples before them."""
     learned = []

@@ -62,6 +62,7 @@ def test_rk4_has_order_four(system, u0):
     assert abs(slope - 4) <= 0.1, (slope, errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "rho"),
     [

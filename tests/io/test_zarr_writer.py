@@ -72,6 +72,7 @@ def crash_at(patch, moment):
         patch.setattr(owner, name, counted(getattr(owner, name)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_run_cut_off_at_any_write_goes_on_to_the_same_store(tmp_path, monkeypatch, overwrite):
     stream(tmp_path / "whole.zarr")

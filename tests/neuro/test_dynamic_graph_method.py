@@ -28,6 +28,7 @@ def test_a_stretch_is_consecutive_and_within_what_a_subject_has():
     np.testing.assert_array_equal(found.present[2::3], [[True, True, False]] * 40)
 
 
+@pytest.mark.slow
 def test_a_saved_classifier_scores_to_the_same_bits_and_explains_itself(tmp_path):
     data = simulate_dynamic_subjects(40, num_regions=6, num_scans=45, module_size=2, key=jax.random.key(0))
     method = DynamicGraphMethod(**SMALL, num_train_segments=2, num_seeds=2)

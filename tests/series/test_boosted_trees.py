@@ -36,6 +36,7 @@ def model(samples, inputs):
     return fit_boosted_trees(samples, inputs=inputs, slots_per_day=3, predict_change=True, **SIZES)
 
 
+@pytest.mark.slow
 def test_forecasts_are_those_of_scikit_learn_from_the_same_features(samples, inputs, model):
     window = inputs(samples.history, samples.covariates)
     slot = np.broadcast_to(np.asarray(samples.covariates)[:, None, :1], (len(samples.history), 2, 1))
@@ -66,6 +67,7 @@ def test_it_is_saved_without_scikit_learn(samples, model, tmp_path, monkeypatch)
         fit_boosted_trees(samples, inputs=model.inputs)
 
 
+@pytest.mark.slow
 def test_the_first_trees_are_those_of_a_fit_that_stops_earlier(samples, inputs, model):
     fewer = fit_boosted_trees(
         samples, inputs=inputs, slots_per_day=3, predict_change=True, **(SIZES | {"num_trees": 3})

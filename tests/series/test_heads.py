@@ -96,6 +96,7 @@ def test_heads_are_named_or_refused():
     assert make("normal").config["head"] == "normal"
 
 
+@pytest.mark.slow
 def test_every_network_takes_a_head():
     samples = samples_of(RNG.poisson(3.0, (30, 4)).astype(float))
     options = {"key": jax.random.key(0), "levels": LEVELS, "head": "student_t"}

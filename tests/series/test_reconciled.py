@@ -126,6 +126,7 @@ def values_of(path):
     return np.asarray([float(row["value"]) for row in rows])
 
 
+@pytest.mark.slow
 def test_the_command_reconciles(files):
     run("series", "train", files / "data.csv", *COMMON, "--out", files / "model")
     forecast = ["series", "forecast", files / "data.csv", "--model", files / "model", "--out"]

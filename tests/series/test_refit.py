@@ -53,6 +53,7 @@ def refit(network):
     return refit_series(network, table(), num_epochs=3)
 
 
+@pytest.mark.slow
 def test_a_warm_start_reaches_in_three_epochs_what_a_cold_one_has_not(refit):
     warm = refit
     assert (warm.new_from, warm.compared_from, warm.model.learned_until) == ("2023-05-01", "2024-08-01", "2025-10-01")
@@ -171,6 +172,7 @@ def write(path, stop):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_from_a_folder(tmp_path, capsys):
     old, new = write(tmp_path / "old.csv", OLD), write(tmp_path / "new.csv", LENGTH)
     run(
