@@ -22,6 +22,7 @@ QUESTIONS = {
     "graph_products": "sparse products of graphs",
     "linear_attention": "attention of all nodes",
     "tft": "temporal fusion transformer",
+    "total_activation": "activity behind fMRI",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.datasets import find_folder
 from experiments.frame import Settings, check_settings, open_folder, start
-from experiments.neuro import classification, dynamics
+from experiments.neuro import activity, classification, dynamics
 from experiments.neuro.methods import METHODS
 from experiments.part import Part
 from jaxcast import InputError
@@ -16,7 +16,11 @@ from jaxcast.cli.command import make_console
 from jaxcast.errors import shown
 
 PAGE = "experiments/neuro/README.md"
-PARTS: dict[str, Part] = {"classification": classification.PART, "dynamics": dynamics.PART}
+PARTS: dict[str, Part] = {
+    "classification": classification.PART,
+    "dynamics": dynamics.PART,
+    "activity": activity.PART,
+}
 TASKS = ("autism", "sex")
 PLAIN = tuple(name for name, entry in METHODS.items() if not entry.is_network)
 
@@ -53,6 +57,8 @@ class Config(Settings):
     """Subjects of a minibatch of networks."""
     hidden_size: int = 32
     """Features of a node in networks."""
+    num_volumes: int = 1
+    """Simulated volumes of the part activity, at each ratio of signal to noise."""
 
 
 PRESETS = {
@@ -66,7 +72,7 @@ PRESETS = {
         hidden_size=4,
     ),
     "quick": Config(),
-    "paper": Config(preset="paper", methods=tuple(METHODS), tasks=TASKS, num_fold_seeds=3),
+    "paper": Config(preset="paper", methods=tuple(METHODS), tasks=TASKS, num_fold_seeds=3, num_volumes=5),
 }
 
 

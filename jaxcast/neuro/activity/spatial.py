@@ -126,7 +126,7 @@ class StructuredSparsity(SpatialTerm):
     """
 
     graph: VoxelGraph
-    penalty: Float[Any, ""] = 1.0
+    penalty: Float[Any, ""] = 0.3
     num_iterations: int = static(default=100)
 
     def check(self) -> None:
