@@ -19,6 +19,7 @@ from experiments.hub.setup import LABELS
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES
 from experiments.lorenz_skill.results import shown_share
+from experiments.neuro import page as neuro_page
 from experiments.od import page as od_page
 from experiments.probabilistic import page as probabilistic_page
 
@@ -172,4 +173,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "causal_coverage": causal_page.coverage,
     "causal_estimates": causal_page.estimates,
     "causal_city": causal_page.city,
+    "neuro_classification": neuro_page.classification,
 }
