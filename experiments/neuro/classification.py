@@ -166,7 +166,7 @@ def as_arrays(found: CrossValidation) -> Arrays:
     """
     arrays: Arrays = {"scores": found.scores, "fold": found.fold, "chosen": found.chosen}
     for name in ("regions", "edges", "communities"):
-        parts = [explanation[name] for explanation in found.explanations if name in explanation]  # type: ignore[literal-required]
+        parts = [explanation[name] for explanation in found.explanations if name in explanation]
         if parts:
             arrays[name] = np.mean(parts, 0)
     return arrays
