@@ -39,7 +39,7 @@ def test_the_example_has_twelve_lines_and_a_system_less_than_ten():
 
 def test_the_commands_are_understood():
     commands = [shlex.split(line) for line in code("console").strip().splitlines()]
-    assert {command[1] for command in commands} == {"simulate", "pool", "series", "panel", "hub"}
+    assert {command[1] for command in commands} == {"simulate", "pool", "series", "panel", "text", "hub"}
     for command in commands:
         assert command[0] == "jaxcast"
         parse(command[1:])
