@@ -1,7 +1,7 @@
 """The part "dynamics": connections that change half way, which correlations of all scans do not show."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ DATA = "planted change of connections"
 SIZE = 20
 """Scans of a segment; segments do not overlap."""
 NUM_FOLDS = 5
+OVER_SEGMENTS: dict[str, Literal["gru", "transformer"]] = {"GRU": "gru", "transformer": "transformer"}
 NAMES = ("module 0", "module 1", "other regions")
 
 
@@ -40,7 +41,7 @@ def methods(config: Any) -> dict[str, ClassifierMethod]:
         config: the settings.
     """
     networks = {
-        f"dynamic graphs, {over_segments}": DynamicGraphMethod(
+        f"dynamic graphs, {name}": DynamicGraphMethod(
             segment_size=SIZE,
             segment_step=SIZE,
             edge_share=0.2,
@@ -55,7 +56,7 @@ def methods(config: Any) -> dict[str, ClassifierMethod]:
             validation_share=0.2,
             patience=20,
         )
-        for over_segments in ("gru", "transformer")
+        for name, over_segments in OVER_SEGMENTS.items()
     }
     return {"majority": MajorityMethod(), "ridge, Fisher z": RidgeMethod()} | networks
 
@@ -83,7 +84,7 @@ def run(config: Any, data: Path | None, folder: Any, console: Any) -> dict[str, 
         found = cross_validate(subjects, method, folds=folds, key=jax.random.key(config.seed))
         rows.append(row_of([found], DATA, name, "folds", config))
         console.print(f"{DATA}, {name}: accuracy {100 * rows[-1]['accuracy']:.1f} %", highlight=False)
-    folder.save_figure("segments.png", picture(simulated, methods(config)["dynamic graphs, gru"], folds[0]))
+    folder.save_figure("segments.png", picture(simulated, methods(config)["dynamic graphs, GRU"], folds[0]))
     return {"rows": rows}
 
 
@@ -99,6 +100,7 @@ def picture(simulated: SimulatedDynamics, method: ClassifierMethod, fold: tuple[
     weights = segment_weights(fit_subject_classifier(train, method=method, key=jax.random.key(0)), test)
     segments = uniform_segments(test, size=SIZE, step=SIZE)
     strengths = module_strengths(correlation_graphs(test, segments), simulated.modules)
+    largest = float(np.abs(strengths).max())
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for ax, label in zip(figure.subplots(1, 2), (0, 1), strict=True):
         number = int(np.argmax(test.labels == label))
@@ -109,10 +111,11 @@ def picture(simulated: SimulatedDynamics, method: ClassifierMethod, fold: tuple[
             strengths[number].T,
             weights=weights[number],
             names=NAMES,
+            limits=(-largest, largest),
             label="mean correlation within",
             weight_label="attention",
         )
-        ax.child_axes[0].set_title(f"a subject of class {label}", fontsize=10)
+        ax.set_title(f"a subject of class {label}", fontsize=10, y=1.36)
     return figure
 
 

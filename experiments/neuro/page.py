@@ -23,12 +23,21 @@ def load(part: str) -> list[dict[str, Any]]:
 
 def classification() -> str:
     """Returns the table of subjects classified."""
+    return _of_classifiers("classification")
+
+
+def dynamics() -> str:
+    """Returns the table of connections that change."""
+    return _of_classifiers("dynamics")
+
+
+def _of_classifiers(part: str) -> str:
     head = ("data", "method", "folds", "seeds", "accuracy, %", "balanced, %", "AUC")
-    lines = [(row["data"], row["method"], *cells(row)) for row in load("classification")]
+    lines = [(row["data"], row["method"], *cells(row)) for row in load(part)]
     return markdown(head, [tuple(cell.replace("\\[", "[") for cell in line) for line in lines], 2)
 
 
-TABLES = {"classification": classification}
+TABLES = {"classification": classification, "dynamics": dynamics}
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ def plot_segments(
     *,
     weights: Shaped[ArrayLike, " segment"] | Sequence[float | int] | None = None,
     names: Sequence[str] | None = None,
+    limits: tuple[float, float] | None = None,
     label: str = "mean correlation",
     weight_label: str = "weight",
     time_label: str = "scan",
@@ -36,6 +37,8 @@ def plot_segments(
         values: of each row, such as a module, in each segment.
         weights: of the segments, drawn as steps above the colours, from zero up.
         names: of the rows; by default their numbers.
+        limits: numbers at the two ends of the colours, such as to compare two pictures; by default
+            those of the values.
         label: of the colours.
         weight_label: of the weights.
         time_label: of the time axis.
@@ -70,7 +73,7 @@ def plot_segments(
     if (np.diff(first) <= 0).any():
         raise InputError("the starts of segments must rise; sort them")
     edges = np.append(first, first[-1] + length[-1])
-    mesh = ax.pcolormesh(edges, np.arange(len(colors) + 1), colors, **_color_scale(colors))
+    mesh = ax.pcolormesh(edges, np.arange(len(colors) + 1), colors, **_color_scale(colors, limits))
     ax.vlines(edges[1:-1], 0, len(colors), color="white", lw=1.2)
     ax.set_yticks(np.arange(len(colors)) + 0.5, rows)
     ax.tick_params(axis="y", length=0)
@@ -87,9 +90,9 @@ def plot_segments(
     return ax
 
 
-def _color_scale(values: Shaped[np.ndarray, "row segment"]) -> dict[str, Any]:
+def _color_scale(values: Shaped[np.ndarray, "row segment"], limits: tuple[float, float] | None) -> dict[str, Any]:
     """Returns colours; around zero where there are numbers of both signs."""
-    low, high = float(values.min()), float(values.max())
+    low, high = limits or (float(values.min()), float(values.max()))
     if low < 0 < high:
         largest = max(-low, high)
         return {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}

@@ -109,7 +109,7 @@ def test_changes_of_connections_have_rows_and_a_picture(tmp_path):
     assert [row["method"] for row in rows] == [
         "majority",
         "ridge, Fisher z",
-        "dynamic graphs, gru",
+        "dynamic graphs, GRU",
         "dynamic graphs, transformer",
     ]
     assert rows[1]["accuracy"] < 0.75

@@ -21,6 +21,9 @@ def test_segments_lie_at_their_time_and_absent_ones_are_left_out():
     (above,) = ax.child_axes
     np.testing.assert_allclose(above.patches[0].get_data().values, [0.2, 0.5, 0.3])
     assert [text.get_text() for text in ax.get_yticklabels()] == ["0", "1"]
+    ax = plotting.plot_segments(figure.Figure().subplots(), [0, 15], [15, 30], values[:, :2], limits=(-1.0, 1.0))
+    assert ax.collections[0].get_clim() == (-1, 1)
+    assert not ax.child_axes
 
 
 @pytest.mark.parametrize(
