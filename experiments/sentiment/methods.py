@@ -16,7 +16,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "bigrams, tf-idf": {"method": "tfidf"},
     "bigrams, tf-idf, without stop words": {"method": "tfidf", "tokenizer": NO_STOP_WORDS},
     "bigrams, naive Bayes": {"method": "naive_bayes"},
-    "mean of GloVe": {"method": "mean", "vectors": "fixed", "learning_rate": 0.03, "settings": {"dropout": 0.2}},
+    "mean of GloVe": {"method": "mean", "vectors": "fixed", "learning_rate": 0.03, "max_norm": None},
     "CNN, GloVe fixed": {"method": "cnn", "vectors": "fixed"},
     "BiLSTM, max": {"method": "lstm", "vectors": "fixed", "settings": {"readout": "max"}},
     "CNN, GloVe tuned": {"method": "cnn", "vectors": "tuned"},
