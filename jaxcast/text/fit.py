@@ -4,43 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_number, check_seed, check_whole
+from jaxcast.checks import check_number
 from jaxcast.errors import InputError, shown
 from jaxcast.text.bag_of_words import BagOfWords, Weighting, fit_bag_of_words
-from jaxcast.text.batches import BUCKETS, GroupDraw, buckets_for, padded
+from jaxcast.text.batches import BUCKETS
 from jaxcast.text.classifier import TextClassifier
-from jaxcast.text.convolutional_network import ConvolutionalTextNetwork
-from jaxcast.text.embeddings import WordEmbeddings, embedding_table
-from jaxcast.text.learning import TextLoss, text_optimizer
-from jaxcast.text.models import NetworkTextModel
-from jaxcast.text.networks import MeanTextNetwork, TextNetwork
-from jaxcast.text.recurrent_network import RecurrentTextNetwork
-from jaxcast.text.vocabulary import Vocabulary
+from jaxcast.text.embeddings import WordEmbeddings
+from jaxcast.text.learning import text_optimizer
+from jaxcast.text.network_fit import Options, Part, fit_networks, maker
+from jaxcast.text.networks import TextNetwork
 from jaxcast.text.words import WordTokenizer
-from jaxcast.training.fitting import FitResult
 from jaxcast.training.folds import stratified_folds
-from jaxcast.training.streaming import fit_stream
 
-Texts = Sequence[str]
-Documents = Sequence[Sequence[str]]
-NETWORKS: dict[str, tuple[type[TextNetwork], dict[str, Any]]] = {
-    "lstm": (RecurrentTextNetwork, {"kind": "lstm"}),
-    "gru": (RecurrentTextNetwork, {"kind": "gru"}),
-    "rnn": (RecurrentTextNetwork, {"kind": "rnn"}),
-    "cnn": (ConvolutionalTextNetwork, {}),
-    "mean": (MeanTextNetwork, {}),
-}
-"""Networks by the name of their method, with settings that the name decides."""
 LINEAR: tuple[Weighting, ...] = ("tfidf", "naive_bayes")
 INVERSE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
-ROWS = 1024
-"""The vectors of a vocabulary are as many as a multiple of this, so that few shapes are compiled."""
 
 
 class LabelledTexts(NamedTuple):
@@ -163,39 +145,12 @@ def fit_text_classifier(
             float(learning_rate), tuning=float(tuning_factor if embeddings is not None else 1.0),
             weight_decay=float(weight_decay), max_norm=max_norm,
         )  # fmt: skip
-        make = _maker(method, settings or {})
-        model = _fit_networks(
+        make = maker(method, settings or {})
+        model = fit_networks(
             train, held_out, len(classes), make, embeddings, options,
             optimizer=optimizer, on_progress=on_progress, num_reports=num_reports, checkpoint=checkpoint,
         )  # fmt: skip
     return TextClassifier(tokenizer, model, jnp.asarray(shares, jnp.float32), tuple(classes))
-
-
-class Options(NamedTuple):
-    """How networks of texts are trained; see `fit_text_classifier`."""
-
-    batch_size: int
-    num_epochs: int
-    patience: int
-    seeds: Sequence[int]
-    min_count: int
-    embedding_size: int
-    tune: bool
-    smoothing: float
-    buckets: tuple[int, ...]
-
-    def check(self) -> None:
-        """Raises InputError for numbers out of range."""
-        for name in ("batch_size", "num_epochs", "patience", "min_count", "embedding_size"):
-            check_whole(name, getattr(self, name))
-        if not self.seeds:
-            raise InputError("seeds must hold at least one")
-        for seed in self.seeds:
-            check_seed(seed)
-
-
-Part = tuple[Documents, Int[np.ndarray, " _"]]
-Maker = Callable[..., TextNetwork]
 
 
 def _read(
@@ -219,7 +174,9 @@ def _read(
     return [documents[k] for k in kept], np.asarray([number[str(names[k])] for k in kept]), found
 
 
-def _split(documents: Documents, numbers: np.ndarray, classes: Sequence[str], share: float) -> tuple[Part, Part]:
+def _split(
+    documents: Sequence[Sequence[str]], numbers: np.ndarray, classes: Sequence[str], share: float
+) -> tuple[Part, Part]:
     check_number("validation_share", share, above=0, most=0.5)
     counts = np.bincount(numbers, minlength=len(classes))
     num_folds = max(2, round(1 / share))
@@ -239,78 +196,3 @@ def _bag_of_words(train: Part, held_out: Part, num_classes: int, weighting: Any,
     best = INVERSE_PENALTIES[int(np.argmin(losses))]
     both = ([*train[0], *held_out[0]], np.concatenate([train[1], held_out[1]])) if refit else train
     return fit_bag_of_words(*both, num_classes=num_classes, weighting=weighting, inverse_penalty=best)
-
-
-def _maker(method: Any, settings: Mapping[str, Any]) -> Maker:
-    """Returns what makes a network from its sizes and a key."""
-    cls, own = NETWORKS[method] if isinstance(method, str) else (method, {})
-    if taken := settings.keys() & own.keys():
-        raise InputError(f"method={method!r} decides {', '.join(sorted(taken))}; leave it out of settings")
-
-    def make(**given: Any) -> TextNetwork:
-        made: Any = cls
-        try:
-            network: TextNetwork = made(**given, **own, **settings)
-        except TypeError as error:
-            raise InputError(f"settings {shown(dict(settings))} do not fit a {cls.__name__}: {shown(error)}") from None
-        return network
-
-    return make
-
-
-def _fit_networks(
-    train: Part,
-    held_out: Part,
-    num_classes: int,
-    make: Maker,
-    embeddings: WordEmbeddings | None,
-    options: Options,
-    **running: Any,
-) -> NetworkTextModel:
-    also = () if embeddings is None else embeddings.words
-    vocabulary = Vocabulary.of(train[0], min_count=options.min_count, also=also)
-    table = embedding_table(vocabulary.words, embeddings, embedding_size=options.embedding_size)
-    table = np.concatenate([table, np.zeros((-len(table) % ROWS, table.shape[1]), np.float32)])
-    num_trained = len(table)
-    if embeddings is not None:
-        own = len({word for words in train[0] for word in words} & vocabulary.numbers.keys()) + 2
-        num_trained = -(-own // ROWS) * ROWS if options.tune else 0
-    sizes = {
-        "num_classes": num_classes,
-        "num_trained": num_trained,
-        "num_fixed": len(table) - num_trained,
-        "embedding_size": table.shape[1],
-    }
-    keys = jnp.stack([jax.random.key(seed) for seed in options.seeds])
-    models = _started(make, sizes, keys, table)
-    encoded = [[vocabulary.encode(words) for words in part[0]] for part in (train, held_out)]
-    lengths = np.asarray([len(numbers) for part in encoded for numbers in part])
-    buckets = buckets_for(lengths, options.buckets)
-    draws = [
-        GroupDraw(padded(numbers, buckets[-1]), part[1], buckets, size)
-        for numbers, part, size in zip(encoded, (train, held_out), (options.batch_size, 200), strict=True)
-    ]
-    fitted = fit_stream(
-        draws[0],
-        init=FitResult(models, jnp.zeros((len(keys), 1))),
-        loss=TextLoss(buckets, float(options.smoothing)),
-        keys=keys,
-        num_epochs=options.num_epochs,
-        batch_size=1,
-        with_key=True,
-        validation=draws[1](0),
-        patience=options.patience,
-        **running,
-    )
-    return NetworkTextModel(fitted.models, vocabulary.words, options.buckets)
-
-
-def _started(make: Maker, sizes: Mapping[str, Any], keys: Any, table: Float[np.ndarray, "number size"]) -> TextNetwork:
-    """Makes the networks of all seeds, with these vectors of words."""
-    made = []
-    for key in keys:
-        network = make(**sizes, key=key)
-        network.vectors.filled(jnp.asarray(table))
-        made.append(network)
-    stacked: TextNetwork = jax.tree.map(lambda *leaves: jnp.stack(leaves), *made)
-    return stacked

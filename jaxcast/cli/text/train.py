@@ -18,7 +18,8 @@ from jaxcast.pytrees import fingerprint
 from jaxcast.saving.models import save_model
 from jaxcast.text.classifier import TextClassifier
 from jaxcast.text.embeddings import WordEmbeddings, read_embeddings
-from jaxcast.text.fit import LINEAR, NETWORKS, LabelledTexts, fit_text_classifier
+from jaxcast.text.fit import LINEAR, LabelledTexts, fit_text_classifier
+from jaxcast.text.network_fit import NETWORKS
 from jaxcast.text.networks import TextNetwork
 from jaxcast.text.tables import TextTable
 from jaxcast.text.words import WordTokenizer
