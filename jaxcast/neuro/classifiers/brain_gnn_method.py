@@ -12,7 +12,7 @@ from jaxcast.neuro.classifiers.abstract import ClassifierMethod, Explanation, In
 from jaxcast.neuro.classifiers.brain_gnn import BrainGNN
 from jaxcast.neuro.classifiers.brain_gnn_layers import Aggregation
 from jaxcast.neuro.classifiers.brain_gnn_loss import BrainGNNLoss, ScoredNodes, Sigmoid
-from jaxcast.neuro.classifiers.networks import measure_statistics, outputs_of, train_networks
+from jaxcast.neuro.classifiers.networks import measure_statistics, new_networks, outputs_of, train_networks
 from jaxcast.neuro.connectivity import correlations, matrix_logarithms, partial_correlations
 from jaxcast.neuro.subjects import SubjectSeries
 from jaxcast.pytrees import FrozenPytree, static
@@ -107,7 +107,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
     ) -> "BrainGNNClassifier":
         features = inputs["features"]
         of_networks, of_training = jax.random.split(key)
-        models = jax.lax.map(
+        models = new_networks(
             lambda key: BrainGNN(
                 num_regions=features.shape[-1],
                 num_classes=num_classes,
@@ -119,7 +119,8 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
                 standardize=self.standardize,
                 key=key,
             ),
-            jax.random.split(of_networks, self.num_seeds),
+            self.num_seeds,
+            of_networks,
         )
         if self.centered:
             mean = features.mean(0)

@@ -12,7 +12,7 @@ from jaxcast.checks import check_sizes, check_whole
 from jaxcast.errors import InputError
 from jaxcast.neuro.classifiers.abstract import ClassifierMethod, Explanation, Inputs, SubjectClassifier
 from jaxcast.neuro.classifiers.brain_stgcn import BrainSTGCN
-from jaxcast.neuro.classifiers.networks import measure_statistics, outputs_of, train_networks
+from jaxcast.neuro.classifiers.networks import measure_statistics, new_networks, outputs_of, train_networks
 from jaxcast.neuro.modules import region_modules
 from jaxcast.neuro.subjects import SubjectSeries
 from jaxcast.nn.classification import class_cross_entropy
@@ -114,7 +114,7 @@ class BrainSTGCNMethod(ClassifierMethod, FrozenPytree, name="brain_stgcn"):
             )
 
         # Networks that are made here, since each fold has another graph but should not compile again.
-        new = jax.lax.map(init, jax.random.split(of_networks, self.num_seeds))
+        new = new_networks(init, self.num_seeds, of_networks)
         models = train_networks(new, _WindowLoss(self.window_size), seen, labels, self, key=of_training)
         statistics = measure_statistics(models, _Measured(self.window_size), seen)
         for norm, measured in zip(models.norms, statistics, strict=True):

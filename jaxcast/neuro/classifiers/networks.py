@@ -71,6 +71,21 @@ def check_training(settings: TrainingSettings) -> None:
     check_number("validation_share", settings.validation_share, above=0, most=0.5)
 
 
+def new_networks(make: Callable[[Key[Array, ""]], Any], num_seeds: int, key: Key[Array, ""]) -> Any:
+    """Makes the networks of all seeds, one after another: nothing is compiled for it.
+
+    Args:
+        make: key -> network.
+        num_seeds: number of networks.
+        key: random key.
+
+    Returns:
+        The networks as one, with a leading seed axis.
+    """
+    networks = [make(own) for own in jax.random.split(key, num_seeds)]
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *networks)
+
+
 def train_networks(
     init: Any,
     loss: Callable[..., Any],
