@@ -1,6 +1,6 @@
 """Total Activation of many voxels, against NumPy and SciPy voxel by voxel, as the public port of the original does it.
 
-1000 voxels of 200 scans take 500 steps of the dual FISTA, with lambda adapted after each; both
+1000 voxels of 200 scans take 100 steps of the dual FISTA, with lambda adapted after each; both
 sides take the same steps and give the same signals. The filter is that of the balloon model for
 blocks of activity.
 """
@@ -20,7 +20,7 @@ PORT = "numpy, voxel by voxel"
 
 def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
     """Measures both dtypes for one number of cores; the port computes in float64."""
-    num_voxels, num_steps = (20, 20) if quick else (1000, 500)
+    num_voxels, num_steps = (20, 20) if quick else (1000, 100)
     random = np.random.default_rng(0)
     activity = np.repeat(random.normal(size=(NUM_SCANS // 20, num_voxels)), 20, axis=0)
     response = jaxcast.neuro.haemodynamic_response(repetition_time=1.0, num_scans=NUM_SCANS)

@@ -37,7 +37,49 @@ def _of_classifiers(part: str) -> str:
     return markdown(head, [tuple(cell.replace("\\[", "[") for cell in line) for line in lines], 2)
 
 
-TABLES = {"classification": classification, "dynamics": dynamics}
+def activity() -> str:
+    """Returns the table of recovered activity: error and correlation at each ratio of signal to noise."""
+    rows = [row for row in load("activity") if "snr" in row]
+    snrs = sorted({row["snr"] for row in rows})
+    by_method: dict[str, list[str]] = {}
+    for row in sorted(rows, key=lambda row: row["snr"]):
+        spread = "" if row["error_std"] is None else f" ± {row['error_std']:.3f}"
+        by_method.setdefault(row["method"], []).append(f"{row['error']:.3f}{spread} ({row['correlation']:.3f})")
+    return markdown(("method", *(f"{snr} dB" for snr in snrs)), [(name, *cells) for name, cells in by_method.items()])
+
+
+def phantom() -> str:
+    """Returns the table of signals beside those of the original program."""
+    head = ("steps", "RMS, median", "RMS, largest", "within 1e-3", "differ", "of these with a smaller objective")
+    lines = [
+        (
+            row["method"],
+            f"{row['rms_median']:.1e}",
+            f"{row['rms_largest']:.1e}",
+            f"{100 * row['share_within_1e-3']:.1f} %",
+            str(row["num_differing"]),
+            str(row["num_differing_with_smaller_objective"]),
+        )
+        for row in load("activity")
+        if "rms_median" in row
+    ]
+    return markdown(head, lines)
+
+
+def events() -> str:
+    """Returns the table of responses to events."""
+    rows = [row for row in load("activity") if "peak_s" in row]
+    lines = [(row["method"], f"{row['peak_s']:g} s", f"{100 * row['share_at_event']:.0f} %") for row in rows]
+    return markdown(("series", "peak after an event", "share of the response within 2 s"), lines)
+
+
+TABLES = {
+    "classification": classification,
+    "dynamics": dynamics,
+    "activity": activity,
+    "phantom": phantom,
+    "events": events,
+}
 
 
 def main() -> None:
