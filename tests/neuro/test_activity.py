@@ -214,3 +214,11 @@ def test_other_poles_and_zeros_are_refused(poles, zeros):
     model = HaemodynamicModel(np.asarray(poles, complex), np.asarray(zeros, complex))
     with pytest.raises(jaxcast.InputError, match=r"poles|zeros"):
         neuro.haemodynamic_filter(model, repetition_time=1.0)
+
+
+def test_single_precision_stays_and_agrees(data):
+    settings = dict(repetition_time=1.0, max_iterations=200)
+    single = neuro.total_activation(data.series.astype(jnp.float32), **settings)
+    double = neuro.total_activation(data.series, **settings)
+    assert single.signal.dtype == jnp.float32
+    np.testing.assert_allclose(single.signal, double.signal, atol=1e-3)
