@@ -29,7 +29,7 @@ class Config(Settings):
     parts: tuple[str, ...] = ("oracles",)
     """Parts to run."""
     num_seeds: int = 1
-    """Times that the estimates from tables are repeated with other folds."""
+    """Times that the estimates from tables are repeated with other folds, and that CausalTrans is trained."""
     num_repeats: int = 200
     """Simulated data sets, each with folds of its own, for the coverage of intervals."""
     num_samples: tuple[int, ...] = (2000,)
@@ -42,6 +42,8 @@ class Config(Settings):
     """Passes of the networks over the trips of a city."""
     city_networks: tuple[str, ...] = tuple(NETWORKS)
     """Networks of single series, beside CausalTrans."""
+    num_rival_seeds: int = 1
+    """Repetitions of each of them."""
 
 
 PRESETS = {
@@ -59,6 +61,7 @@ PRESETS = {
     "paper": Config(
         preset="paper",
         num_seeds=5,
+        num_rival_seeds=5,
         num_repeats=500,
         num_surfaces=100,
         num_trees=60,

@@ -53,7 +53,7 @@ def run(config: Any, data: Path | None, folder: Any, console: Any) -> dict[str, 
     add(OURS, stages)
     for name in config.city_networks:
         found = []
-        for seed in seeds:
+        for seed in range(config.seed, config.seed + config.num_rival_seeds):
 
             def compute(_: Path, name: str = name, seed: int = seed) -> Arrays:
                 return panel_network(name, city, seed, config.num_city_epochs)
