@@ -118,7 +118,8 @@ def _repetition_time(file: Any) -> float | None:
     if len(file.shape) < 4:
         return None
     step, unit = float(file.header.get_zooms()[3]), file.header.get_xyzt_units()[1]
-    seconds = step * SECONDS.get(unit, 1.0)
+    # Without a unit of time the number is a default of the program that wrote it, or no time at all.
+    seconds = step * SECONDS.get(unit, 0.0)
     return seconds if np.isfinite(seconds) and seconds > 0 else None
 
 
@@ -138,12 +139,12 @@ def write_image(
         values: (x, y, z) or (x, y, z, time).
         affine: from indices of voxels to millimetres in space, (4, 4), such as that of the image
             that was read.
-        repetition_time: seconds from scan to scan.
+        repetition_time: seconds from scan to scan; by default the file does not say.
         overwrite: whether a file of that name may be replaced.
 
     Raises:
         InputError: without nibabel, for another suffix, a file that exists, other axes, values that
-            are not finite, an affine that cannot be inverted, or a repetition time that is not
+            are not finite real numbers, an affine that cannot be inverted, or a repetition time that is not
             positive.
 
     Example:
@@ -162,6 +163,8 @@ def write_image(
     array = np.asarray(values)
     if array.ndim not in (3, 4):
         raise InputError(f"expected values (x, y, z) or (x, y, z, time), got shape {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"expected real numbers, got {array.dtype}; write the real part")
     if not np.isfinite(array).all():
         raise InputError(
             f"expected finite values, got NaN or infinity in {counted((~np.isfinite(array)).sum(), 'value')}"
@@ -171,10 +174,10 @@ def write_image(
     check_place(path, SUFFIXES)
     found = _checked_affine(affine, "affine")
     nibabel = _nibabel()
-    image = nibabel.Nifti1Image(array, found)
+    image = nibabel.Nifti1Image(_storable(array), found)
     image.header.set_xyzt_units("mm", "sec")
-    if array.ndim == 4 and repetition_time is not None:
-        image.header.set_zooms((*image.header.get_zooms()[:3], repetition_time))
+    if array.ndim == 4:
+        image.header.set_zooms((*image.header.get_zooms()[:3], repetition_time or 0.0))
     suffix = ".nii.gz" if path.name.endswith(".gz") else ".nii"
     with whole_file(path, lambda: None if overwrite else refuse_existing(path)) as growing:
         # nibabel compresses by the name.
@@ -184,3 +187,16 @@ def write_image(
             beside.replace(growing)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """Returns the values in a type that NIfTI has and all programs read, without rounding where one can."""
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64)
+    if array.dtype.itemsize < 8:
+        return array
+    # Whole numbers of 64 bits are read by few programs.
+    fits = array.size == 0 or (array.min() >= -(2**31) and array.max() < 2**31)
+    return array.astype(np.int32 if fits else np.float64)

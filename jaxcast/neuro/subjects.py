@@ -10,7 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.tracing import is_traced
 
-LEAST_SCANS = 3
+MIN_SCANS = 3
 """Scans below which a correlation says nothing: of two, it is always 1 or -1."""
 
 
@@ -19,10 +19,11 @@ class SubjectSeries(NamedTuple):
 
     Args:
         series: one array (time, region) for each subject; the lengths may differ, the regions not.
-        labels: class of each subject, from 0 on.
+        labels: number of each subject's class, from 0 on.
         site: of each subject; None where it is not known.
         age: of each subject; None where it is not known.
         sex: of each subject; None where it is not known.
+        classes: name of each class, a number or a text; none where they have none.
     """
 
     series: tuple[Float[np.ndarray, "time region"], ...]
@@ -30,6 +31,7 @@ class SubjectSeries(NamedTuple):
     site: Any = None
     age: Any = None
     sex: Any = None
+    classes: tuple[int | str, ...] = ()
 
     @property
     def num_regions(self) -> int:
@@ -39,7 +41,7 @@ class SubjectSeries(NamedTuple):
     @property
     def num_classes(self) -> int:
         """The number of classes."""
-        return int(self.labels.max()) + 1
+        return len(self.classes) or int(self.labels.max()) + 1
 
     def subset(self, index: Any) -> "SubjectSeries":
         """Returns some of the subjects.
@@ -52,7 +54,7 @@ class SubjectSeries(NamedTuple):
         """
         numbers = np.arange(len(self.series))[np.asarray(index)]
         columns = [None if column is None else column[numbers] for column in (self.site, self.age, self.sex)]
-        return SubjectSeries(tuple(self.series[n] for n in numbers), self.labels[numbers], *columns)
+        return SubjectSeries(tuple(self.series[n] for n in numbers), self.labels[numbers], *columns, self.classes)
 
 
 @checked
@@ -63,17 +65,20 @@ def subject_series(
     site: Sequence[Any] | np.ndarray | None = None,
     age: Sequence[Any] | np.ndarray | None = None,
     sex: Sequence[Any] | np.ndarray | None = None,
-    least_scans: int = LEAST_SCANS,
+    classes: Sequence[int | str] | None = None,
+    min_scans: int = MIN_SCANS,
 ) -> SubjectSeries:
     """Checks the series and labels of subjects and puts them together.
 
     Args:
         series: one array (subject, time, region), or an array (time, region) for each subject.
-        labels: class of each subject, whole numbers from 0 on.
+        labels: class of each subject, whole numbers or texts. They are numbered from 0 on.
         site: of each subject, numbers or texts.
         age: of each subject, numbers.
         sex: of each subject, numbers or texts.
-        least_scans: scans that every subject must have.
+        classes: names of the classes in the order of their numbers; by default the different
+            labels, rising. Give those of the training subjects for further subjects.
+        min_scans: scans that every subject must have.
 
     Returns:
         The subjects. A region that is constant is kept; `constant_regions` finds it, and its
@@ -81,8 +86,8 @@ def subject_series(
 
     Raises:
         InputError: for series of other shapes or of different regions, too few scans, numbers that
-            are not finite, labels of another length, of one class or with a class missing, and
-            confounds of another length.
+            are not finite, labels of another length, of one class or of none of the classes, and
+            confounds of another length or with missing values.
 
     Example:
         >>> import numpy as np, jaxcast
@@ -90,17 +95,21 @@ def subject_series(
         >>> subjects = jaxcast.neuro.subject_series(series, [0, 1, 0, 1], site=["a", "a", "b", "b"])
         >>> len(subjects.series), subjects.num_regions, subjects.num_classes
         (4, 5, 2)
+        >>> subjects = jaxcast.neuro.subject_series(series, ["patient", "control", "patient", "control"])
+        >>> subjects.labels.tolist(), subjects.classes
+        ([1, 0, 1, 0], ('control', 'patient'))
     """
     if is_traced(series):
         raise InputError("series of subjects cannot be traced; give NumPy arrays from outside of jax.jit and jax.vmap")
-    arrays = _checked_series(series, least_scans)
-    found = _checked_labels(labels, len(arrays))
+    arrays = _checked_series(series, min_scans)
+    found, names = _numbered(_column("label", labels, len(arrays)), classes)
     columns = [
-        _checked_column(name, column, len(arrays)) for name, column in (("site", site), ("age", age), ("sex", sex))
+        None if column is None else _column(name, column, len(arrays))
+        for name, column in (("site", site), ("age", age), ("sex", sex))
     ]
-    if columns[1] is not None and (columns[1].dtype.kind not in "iuf" or not np.isfinite(columns[1]).all()):
-        raise InputError("age must hold a finite number for each subject; leave it out where it is not known")
-    return SubjectSeries(arrays, found, *columns)
+    if columns[1] is not None and columns[1].dtype.kind not in "iuf":
+        raise InputError(f"age must hold a number for each subject, got {shown(repr(columns[1][0].item()))}")
+    return SubjectSeries(arrays, found, *columns, names)
 
 
 @checked
@@ -123,7 +132,7 @@ def constant_regions(subjects: SubjectSeries) -> Bool[np.ndarray, "subject regio
     return np.stack([one.max(0) == one.min(0) for one in subjects.series])
 
 
-def _checked_series(series: Any, least_scans: int) -> tuple[np.ndarray, ...]:
+def _checked_series(series: Any, min_scans: int) -> tuple[np.ndarray, ...]:
     try:
         arrays = tuple(np.asarray(one) for one in series)
     except (TypeError, ValueError) as error:
@@ -136,9 +145,9 @@ def _checked_series(series: Any, least_scans: int) -> tuple[np.ndarray, ...]:
                 f"expected numbers (time, region) of the same regions for each subject, got shape {one.shape} of "
                 f"{one.dtype} for subject {n} and {arrays[0].shape} for subject 0"
             )
-        if len(one) < least_scans:
+        if len(one) < min_scans:
             raise InputError(
-                f"expected at least {counted(least_scans, 'scan')} of each subject, got {len(one)} of subject {n}; "
+                f"expected at least {counted(min_scans, 'scan')} of each subject, got {len(one)} of subject {n}; "
                 "leave it out"
             )
         if not np.isfinite(one).all():
@@ -148,27 +157,72 @@ def _checked_series(series: Any, least_scans: int) -> tuple[np.ndarray, ...]:
     return tuple(one if one.dtype.kind == "f" else one.astype(np.float32) for one in arrays)
 
 
-def _checked_labels(labels: Any, num_subjects: int) -> Int[np.ndarray, " subject"]:
-    array = np.asarray(labels)
-    if array.shape != (num_subjects,):
-        raise InputError(
-            f"expected one label for each of the {num_subjects} subjects, got labels of shape {array.shape}"
-        )
-    if array.dtype.kind not in "biuf" or not (array == np.round(array)).all() or array.min() < 0:
-        raise InputError(f"labels must be whole numbers from 0 on, got {shown(array.tolist()[:5])}")
-    array = array.astype(np.int64)
-    classes = np.unique(array)
-    if len(classes) < 2:
-        raise InputError(f"expected labels of at least two classes, got only the class {classes[0]}")
-    if classes[-1] != len(classes) - 1:
-        raise InputError(f"labels must number the classes from 0 on without gaps, got the classes {shown(classes)}")
-    return array
+def _numbered(
+    labels: np.ndarray, classes: Sequence[int | str] | None
+) -> tuple[Int[np.ndarray, " subject"], tuple[int | str, ...]]:
+    """Returns the number of each subject's class, and the names of the classes."""
+    if labels.dtype.kind == "f":
+        raise InputError(f"labels must be whole numbers or texts, got {shown(labels.tolist()[:5])}")
+    present, numbers = np.unique(labels, return_inverse=True)
+    if classes is None:
+        if len(present) < 2:
+            raise InputError(f"expected labels of at least two classes, got only the class {shown(present[0])}")
+        return numbers.astype(np.int64), tuple(present.tolist())
+    names = tuple(classes)
+    if len(set(names)) < max(len(names), 2):
+        raise InputError(f"classes must be at least two different names, got {shown(names)}")
+    if unknown := [one for one in present.tolist() if one not in names]:
+        raise InputError(f"the label {shown(repr(unknown[0]))} is none of the classes {shown(names)}")
+    return np.asarray([names.index(one) for one in present.tolist()])[numbers], names
 
 
-def _checked_column(name: str, column: Any, num_subjects: int) -> Any:
-    if column is None:
-        return None
-    array = np.asarray(column)
+def _column(name: str, column: Any, num_subjects: int) -> np.ndarray:
+    """Returns what is known of each subject as whole numbers, other numbers or texts."""
+    try:
+        array = np.asarray(column)
+    except ValueError:
+        raise InputError(f"expected one {name} for each of the {num_subjects} subjects, got lists in a list") from None
     if array.shape != (num_subjects,):
         raise InputError(f"expected one {name} for each of the {num_subjects} subjects, got shape {array.shape}")
-    return array
+    return known(name, array)
+
+
+def known(name: str, column: np.ndarray) -> np.ndarray:
+    """Returns a column without missing values: whole numbers, other numbers or texts.
+
+    Numbers that are all whole become integers, so that 1, 1.0 and True are the same category.
+
+    Args:
+        name: of the column, for messages.
+        column: of each subject.
+
+    Raises:
+        InputError: for missing values, infinity, or anything but numbers and texts.
+    """
+    array = column
+    if array.dtype.kind == "O":
+        missing = [n for n, one in enumerate(array.tolist()) if one is None or one != one]
+        if missing:
+            raise InputError(f"the {name} of subject {missing[0]} is missing; leave the subject or the {name} out")
+        kinds = {type(one) for one in array.tolist()}
+        if not (kinds <= {str} or kinds <= {int, float, bool}):
+            raise InputError(
+                f"expected a {name} for each subject that is a number, or a text for each, got "
+                f"{shown(', '.join(sorted(kind.__name__ for kind in kinds)))}"
+            )
+        array = np.asarray(array.tolist())
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "replace")
+    if array.dtype.kind not in "biufU":
+        raise InputError(f"expected a {name} for each subject, a number or a text, got {array.dtype}")
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            first = int(np.argmin(np.isfinite(array)))
+            raise InputError(
+                f"the {name} of subject {first} is missing or infinite; leave the subject or the {name} out"
+            )
+        if not (array == np.round(array)).all():
+            return array
+    return array.astype(np.int64)

@@ -31,8 +31,8 @@ def stratified_folds(labels: Any, num_folds: int, *, seed: int, groups: Any = No
         tested once.
 
     Raises:
-        InputError: for fewer than two folds, a class with fewer samples than folds, or fewer groups
-            than folds.
+        InputError: for fewer than two folds, a class with fewer samples than folds, fewer groups
+            than folds, or groups of another number of samples.
 
     Example:
         >>> from jaxcast.training import stratified_folds
@@ -51,16 +51,23 @@ def stratified_folds(labels: Any, num_folds: int, *, seed: int, groups: Any = No
             f"{shown(repr(name.item()))}; give fewer folds"
         )
     rng = np.random.default_rng(seed)
-    fold = (
-        _dealt(classes, num_folds, rng)
-        if groups is None
-        else _grouped(classes, _numbered("groups", groups), num_folds, rng)
-    )
+    if groups is None:
+        fold = _dealt(classes, num_folds, rng)
+    else:
+        numbers = _numbered("groups", groups)
+        if len(numbers) != len(classes):
+            raise InputError(f"expected a group for each of the {len(classes)} samples, got {len(numbers)} groups")
+        fold = _grouped(classes, numbers, num_folds, rng)
     return [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(num_folds)]
 
 
 def _numbered(name: str, labels: Any) -> Int[np.ndarray, " sample"]:
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:
+        raise InputError(f"{name} must hold a number or text for each sample, got lists in a list") from None
+    if array.dtype.kind == "O" and all(isinstance(one, str) for one in array.ravel()):
+        array = array.astype(str)  # as pandas holds texts
     if array.ndim != 1 or not array.size or array.dtype.kind not in "biufUSM":
         raise InputError(f"{name} must hold a number or text for each sample, got shape {array.shape} of {array.dtype}")
     if array.dtype.kind == "f" and np.isnan(array).any():

@@ -44,6 +44,27 @@ def test_whole_numbers_with_a_scale_and_milliseconds_are_understood(tmp_path):
     assert found.repetition_time == 2.0
 
 
+@pytest.mark.parametrize("unit", ["unknown", "hz", "ppm", "rads"])
+def test_a_repetition_time_without_a_unit_of_time_is_none(tmp_path, values, unit):
+    image = nibabel.Nifti1Image(values, AFFINE)
+    image.header.set_xyzt_units("mm", unit)
+    image.header.set_zooms((1, 1, 1, 2.0))
+    nibabel.save(image, tmp_path / "bold.nii")
+    assert neuro.read_image(tmp_path / "bold.nii").repetition_time is None
+
+
+def test_a_repetition_time_that_is_not_given_is_not_made_up(tmp_path, values):
+    neuro.write_image(tmp_path / "bold.nii", values, affine=AFFINE)
+    assert neuro.read_image(tmp_path / "bold.nii").repetition_time is None
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int64, np.int16, bool])
+def test_all_real_numbers_are_written(tmp_path, values, dtype):
+    array = (10 * values).astype(dtype)
+    neuro.write_image(tmp_path / "bold.nii", array, affine=AFFINE)
+    np.testing.assert_array_equal(neuro.read_image(tmp_path / "bold.nii").values, array.astype(float))
+
+
 def test_an_image_without_an_affine_is_refused(tmp_path, values, refused_in_one_line):
     nibabel.save(nibabel.Nifti1Image(values, None), tmp_path / "bare.nii")
     singular = nibabel.Nifti1Image(values, AFFINE)
@@ -111,6 +132,22 @@ def test_averages_are_those_of_each_label(values):
     found = neuro.atlas_averages(values, atlas)
     expected = np.stack([values[atlas == label].mean(0) for label in (2, 5)], -1)
     np.testing.assert_allclose(found, expected)
+    named = neuro.atlas_averages(values, atlas, labels=[5, 9, 2])
+    np.testing.assert_allclose(named, np.stack([expected[:, 1], np.zeros(6), expected[:, 0]], -1))
+    np.testing.assert_allclose(neuro.atlas_averages(values, atlas[..., None]), expected)
+    for labels, message in [([2, 2], "different"), ([0, 2], "none 0"), ([0.5], "whole numbers"), ([], "whole")]:
+        with pytest.raises(jaxcast.InputError, match=message):
+            neuro.atlas_averages(values, atlas, labels=labels)
+
+
+def test_images_in_different_spaces_are_refused(values):
+    image, atlas = neuro.BrainImage(values, AFFINE), np.ones((3, 4, 2))
+    flipped = AFFINE @ np.diag([-1.0, 1, 1, 1])
+    for call in (neuro.atlas_averages, neuro.masked_series):
+        with pytest.raises(jaxcast.InputError, match="different spaces"):
+            call(image, neuro.BrainImage(atlas, flipped))
+        call(image, neuro.BrainImage(atlas, AFFINE + 1e-4))
+        call(image, atlas)
 
 
 def test_masks_and_atlases_that_do_not_fit_are_refused(values):

@@ -44,15 +44,40 @@ def test_a_subset_keeps_subjects_together(subjects):
 
 
 @pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([1, 2, 1], (1, 2)),
+        ([-1.0, 1.0, -1.0], (-1, 1)),
+        ([False, True, False], (0, 1)),
+        (np.asarray(["a", "b", "a"], object), ("a", "b")),
+        ([b"a", b"b", b"a"], ("a", "b")),
+    ],
+)
+def test_labels_are_numbered_and_their_names_kept(labels, classes):
+    found = subject_series(np.zeros((3, 9, 3)), labels)
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.classes == classes
+    assert found.subset([0]).num_classes == 2
+    # Further subjects, of whom all may be of one class, are numbered alike.
+    assert subject_series(np.zeros((3, 9, 3)), [labels[1]] * 3, classes=found.classes).labels.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
     ("series", "labels", "options", "message"),
     [
         (np.zeros((2, 2, 3)), [0, 1], {}, "at least 3 scans"),
         ([np.zeros((9, 3)), np.zeros((9, 4))], [0, 1], {}, "same regions"),
         (np.zeros((2, 9, 3)), [1, 1], {}, "two classes"),
-        (np.zeros((2, 9, 3)), [0, 2], {}, "without gaps"),
+        (np.zeros((2, 9, 3)), [0, 2], {"classes": [0, 1]}, "none of the classes"),
+        (np.zeros((2, 9, 3)), [0, 1], {"classes": [0, 0]}, "two different"),
+        (np.zeros((2, 9, 3)), [0, np.inf], {}, "infinite"),
+        (np.zeros((2, 9, 3)), [0, [1, 2]], {}, "lists in a list"),
+        (np.zeros((2, 9, 3)), ["a", None], {}, "label of subject 1 is missing"),
         (np.zeros((2, 9, 3)), [0, 1, 1], {}, "one label for each of the 2"),
         (np.zeros((2, 9, 3)), [0.5, 1], {}, "whole numbers"),
-        (np.zeros((2, 9, 3)), ["a", "b"], {}, "whole numbers"),
+        (np.zeros((2, 9, 3)), [0, 1], {"site": ["a", None]}, "site of subject 1 is missing"),
+        (np.zeros((2, 9, 3)), [0, 1], {"sex": [np.nan, 1]}, "sex of subject 0 is missing"),
+        (np.zeros((2, 9, 3)), [0, 1], {"age": ["8", "9"]}, "age must"),
         (np.full((2, 9, 3), np.nan), [0, 1], {}, "NaN"),
         (np.zeros((2, 9, 3)), [0, 1], {"site": ["a"]}, "one site"),
         (np.zeros((2, 9, 3)), [0, 1], {"age": [1, np.nan]}, "age"),

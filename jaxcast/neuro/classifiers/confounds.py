@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxcast.checks import check_names
 from jaxcast.errors import InputError
 from jaxcast.neuro.classifiers.abstract import Inputs
-from jaxcast.neuro.subjects import SubjectSeries
+from jaxcast.neuro.subjects import SubjectSeries, known
 
 CONFOUNDS = ("site", "age", "sex")
 
@@ -22,13 +22,13 @@ def confound_inputs(subjects: SubjectSeries, names: Sequence[str]) -> Inputs:
         names: of the confounds.
 
     Raises:
-        InputError: for a confound that is unknown, or that the subjects lack.
+        InputError: for a confound that is unknown, or that the subjects or some of them lack.
     """
     columns = {"site": subjects.site, "age": subjects.age, "sex": subjects.sex}
     check_names("confound", names, columns)
     if missing := [name for name in names if columns[name] is None]:
         raise InputError(f"the subjects have no {', '.join(missing)}; give it to subject_series, or leave it out")
-    return {name: np.asarray(columns[name], float if name == "age" else str) for name in names}
+    return {name: known(name, np.asarray(columns[name])).astype(float if name == "age" else str) for name in names}
 
 
 def categories_of(inputs: Inputs, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -11,7 +11,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
 from jaxcast.neuro.classifiers.abstract import ClassifierMethod, Explanation, Inputs, SubjectClassifier, rows_of
-from jaxcast.neuro.subjects import SubjectSeries
+from jaxcast.neuro.subjects import SubjectSeries, known
 from jaxcast.scores.classification import accuracy, balanced_accuracy, roc_auc
 from jaxcast.training.folds import Fold, stratified_folds
 
@@ -68,7 +68,7 @@ def leave_one_site_out(subjects: SubjectSeries) -> list[Fold]:
         For each site, in the order of their names, the subjects to train on and those to test.
 
     Raises:
-        InputError: for subjects without sites, or all of one site.
+        InputError: for subjects without sites, with a missing site, or all of one site.
 
     Example:
         >>> import numpy as np, jaxcast
@@ -79,10 +79,11 @@ def leave_one_site_out(subjects: SubjectSeries) -> list[Fold]:
     """
     if subjects.site is None:
         raise InputError("to leave one site out, the subjects must have sites; give site to subject_series")
-    sites = np.unique(subjects.site)
+    of_subjects = known("site", np.asarray(subjects.site))
+    sites = np.unique(of_subjects)
     if len(sites) < 2:
         raise InputError(f"to leave one site out, there must be at least two, got only {sites[0]}")
-    return [(np.flatnonzero(subjects.site != site), np.flatnonzero(subjects.site == site)) for site in sites]
+    return [(np.flatnonzero(of_subjects != site), np.flatnonzero(of_subjects == site)) for site in sites]
 
 
 @checked
