@@ -22,6 +22,7 @@ from experiments.lorenz_skill.results import shown_share
 from experiments.neuro import page as neuro_page
 from experiments.od import page as od_page
 from experiments.probabilistic import page as probabilistic_page
+from experiments.sentiment import page as sentiment_page
 
 LEADS = {"regions": (3, 5, 10, 15), "traffic": (3, 6, 9, 12)}
 
@@ -170,6 +171,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "nyc_taxi_od": lambda: od_page.table("nyc_taxi_od"),
     "graphs": graphs,
     **{name: partial(probabilistic_page.table, name) for name in probabilistic_page.DATA},
+    **{f"sentiment_{name}": partial(sentiment_page.of_set, name) for name in sentiment_page.SETS},
     "causal_coverage": causal_page.coverage,
     "causal_estimates": causal_page.estimates,
     "causal_city": causal_page.city,

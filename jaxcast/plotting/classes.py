@@ -58,7 +58,7 @@ def plot_word_saliency(
     values: Shaped[ArrayLike, " word"] | Sequence[float | int],
     *,
     title: str = "",
-    line_size: int = 90,
+    line_size: int = 105,
 ) -> "Axes":
     """Writes a text whose words are coloured: blue speaks for the predicted class, red against it.
 
@@ -94,7 +94,7 @@ def plot_word_saliency(
         colour = colormaps["RdBu"](0.5 + 0.35 * value)
         box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
         at = (column / line_size, 1 - (line + 0.5) / max(lines, 2))
-        ax.text(*at, word, family="monospace", fontsize=7.5, va="center", bbox=box, parse_math=False)
+        ax.text(*at, word, family="monospace", fontsize=8.5, va="center", bbox=box, parse_math=False)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_title(title, fontsize=8, loc="left", parse_math=False)
     ax.axis("off")
