@@ -34,15 +34,15 @@ NUM_DRAWN = 8
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     """Classify sentences by bags of words, convolutional and recurrent networks, and their average.
-    Presets: smoke, made sentences; quick, plain methods on one fold or seed; paper, all methods, ten
-    folds or five seeds."""
+    Presets: smoke, made sentences; quick, bags of words alone; paper, networks and their average too.
+    All but smoke run ten folds, or five seeds where a test part is given."""
 
     data: Path | None = None
     """Your own sentences for folds: a .txt or .txt.gz, in each line a label and a sentence."""
     train: Path | None = None
     """Your own sentences to learn from, beside --test."""
     test: Path | None = None
-    """Your own sentences that judge, beside --train."""
+    """Your own sentences that are held out for testing, beside --train."""
     sets: tuple[str, ...] = ("mr",)
     """Sets in the folder that JAXCAST_DATA names, or in shared/data beside the checkout: mr, trec,
     sst2, sst5, subj; without effect beside --data or --train."""
@@ -51,11 +51,9 @@ class Config(Settings):
     methods: tuple[str, ...] = PLAIN
     """Methods to run."""
     num_folds: int = 10
-    """Folds of a set without a test part."""
-    most_folds: int = 10
-    """Folds that are run, the first ones; fewer for a look."""
+    """Folds of a set without a test part; all are run."""
     num_seeds: int = 5
-    """Seeds of a set with a test part."""
+    """Seeds of a set with a test part: of networks, and of the validation part where none is given."""
     hidden_size: int = 128
     """Hidden units of each direction of a recurrent network."""
     num_maps: int = 100
@@ -78,13 +76,12 @@ PRESETS = {
     "smoke": Config(
         preset="smoke",
         methods=("bigrams, tf-idf", "mean of GloVe", "CNN, GloVe tuned", "BiGRU, attention"),
-        num_folds=3,
-        most_folds=2,
+        num_folds=2,
         hidden_size=4,
         num_maps=4,
         num_epochs=2,
     ),
-    "quick": Config(most_folds=1, num_seeds=1),
+    "quick": Config(),
     "paper": Config(preset="paper", methods=tuple(METHODS)),
 }
 
@@ -103,18 +100,21 @@ class Run:
     def __init__(self, folder: Any, sentences: SentenceSet, vectors: WordEmbeddings, config: Config, console: Any):
         self.folder, self.sentences, self.vectors, self.config = folder, sentences, vectors, config
         self.console = console
-        self.parts = list(sentences.parts(config.num_folds, config.num_seeds, config.seed))[: config.most_folds]
+        self.parts = list(sentences.parts(config.num_folds, config.num_seeds, config.seed))
         self.stage = f"{sentences.name}-{sentences.fingerprint}"
 
     def found(self, name: str) -> list[dict[str, np.ndarray]]:
-        """Returns the probabilities of a method for each fold or seed; one of many seeds where there is no chance."""
-        found: list[dict[str, np.ndarray]] = []
-        for number, part in enumerate(self.parts):
-            if name in PLAIN and self.sentences.test is not None and found:
-                found.append(found[0])  # it has no seed
-                continue
-            found.append(self._stage(name, number, part))
-        return found
+        """Returns the probabilities of a method for each fold or seed.
+
+        Args:
+            name: of the method.
+
+        Returns:
+            Those of the validation and test sentences of each part; of the first alone for a method
+            without a seed.
+        """
+        parts = self.parts[:1] if self.sentences.has_fixed_parts and name in PLAIN else self.parts
+        return [self._stage(name, number, part) for number, part in enumerate(parts)]
 
     def _stage(self, name: str, number: int, part: Part) -> dict[str, np.ndarray]:
         def compute(checkpoint: Path) -> dict[str, np.ndarray]:
@@ -135,12 +135,18 @@ class Run:
     def rows(self) -> tuple[list[dict[str, Any]], dict[str, list[np.ndarray]]]:
         """Returns the rows of the set, and the test probabilities of each method and fold or seed."""
         num_classes = len(self.sentences.classes)
-        tests: dict[str, list[np.ndarray]] = {MAJORITY: [majority(part, num_classes) for part in self.parts]}
+        judged = self.parts if self.sentences.test is None else self.parts[:1]
+        tests: dict[str, list[np.ndarray]] = {MAJORITY: [majority(part, num_classes) for part in judged]}
         found = {name: self.found(name) for name in METHODS if name in self.config.methods}
         tests |= {name: [one["test"].astype(float) for one in each] for name, each in found.items()}
         more: dict[str, dict[str, Any]] = {}
         if len(found) > 1:
-            averages = [average({name: found[name][k] for name in found}, part) for k, part in enumerate(self.parts)]
+            num_parts = max(map(len, found.values()))
+            members = {name: each * (num_parts // len(each)) for name, each in found.items()}
+            averages = [
+                average({name: each[k] for name, each in members.items()}, part)
+                for k, part in enumerate(self.parts[:num_parts])
+            ]
             tests[AVERAGE] = [shares.astype(float) for shares, _ in averages]
             more[AVERAGE] = {"members": [names for _, names in averages]}
         rows = [
@@ -150,7 +156,15 @@ class Run:
         return rows + scoring.published_rows(self.sentences.name), tests
 
     def confusion(self, method: str, tests: dict[str, list[np.ndarray]]) -> np.ndarray:
-        """Returns the confusion table of a method over all folds, or of its first seed."""
+        """Returns the confusion table of a method over all folds, or of its first seed.
+
+        Args:
+            method: its name.
+            tests: what `rows` returned beside them.
+
+        Returns:
+            The counts; rows are true classes, columns predicted ones.
+        """
         kept = slice(None) if self.sentences.test is None else slice(1)
         labels = np.concatenate([part.test.labels for part in self.parts[kept]])
         predicted = np.concatenate([shares.argmax(-1) for shares in tests[method][kept]])
@@ -170,8 +184,12 @@ class Run:
             for number in range(len(self.sentences.classes))
             for row in np.flatnonzero((part.test.labels == number) & known)[:per_class]
         ]
-        label = self.sentences.classes
-        return [(label[part.test.labels[row]], classifier.saliency(part.test.texts[row])) for row in rows[:NUM_DRAWN]]
+        label, found = self.sentences.classes, []
+        for row in rows[:NUM_DRAWN]:
+            one = classifier.saliency(part.test.texts[row])
+            named = one._replace(predicted=label[int(one.predicted)])  # it learned the numbers of the classes
+            found.append((label[part.test.labels[row]], named))
+        return found
 
 
 def main(config: Config) -> None:
@@ -192,7 +210,7 @@ def main(config: Config) -> None:
         config,
         f"runs/sentiment-{'-'.join(one.name for one in sets)}-{config.preset}",
         ("accuracy.png", "confusion.png", "words.png"),
-        leave_out=("out", "overwrite", "data", "train", "test", "embeddings", "methods", "sets", "most_folds"),
+        leave_out=("out", "overwrite", "data", "train", "test", "embeddings", "methods", "sets"),
     )
     rows: list[dict[str, Any]] = []
     confusions: list[tuple[SentenceSet, str, np.ndarray]] = []

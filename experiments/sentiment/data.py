@@ -4,7 +4,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -14,8 +14,9 @@ from jaxcast import InputError
 from jaxcast.errors import shown
 from jaxcast.pytrees import fingerprint
 from jaxcast.text import LabelledTexts, WordEmbeddings, read_embeddings
-from jaxcast.training import stratified_folds
+from jaxcast.training import stratified_folds, stratified_split
 
+VALIDATION_SHARE = 0.1
 PAGE = "experiments/sentiment/README.md"
 VECTORS = "glove_6b_100d_subset.npz"
 
@@ -26,14 +27,16 @@ class Part(NamedTuple):
     Args:
         train: sentences to learn from.
         validation: those that stop training, and choose settings and members of averages.
-        test: those that judge.
-        seed: of networks.
+        test: those that are held out for testing.
+        seed: of networks, and of the validation part where none is given.
+        split: how sentences are split into words, see `WordTokenizer`.
     """
 
     train: LabelledTexts
     validation: LabelledTexts
     test: LabelledTexts
     seed: int
+    split: Literal["words", "spaces"] = "spaces"
 
 
 class SentenceSet(NamedTuple):
@@ -46,6 +49,7 @@ class SentenceSet(NamedTuple):
         labels: class of each.
         validation: whether a sentence is of a given validation part; None without one.
         test: whether a sentence is of a given test part; None for folds.
+        split: how its sentences are split into words, see `WordTokenizer`.
     """
 
     name: str
@@ -54,6 +58,12 @@ class SentenceSet(NamedTuple):
     labels: Int[np.ndarray, " sentence"]
     validation: np.ndarray | None = None
     test: np.ndarray | None = None
+    split: Literal["words", "spaces"] = "spaces"
+
+    @property
+    def has_fixed_parts(self) -> bool:
+        """Whether training, validation and test part are all given, so that only networks have a seed."""
+        return self.test is not None and self.validation is not None
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +76,7 @@ class SentenceSet(NamedTuple):
 
         Args:
             num_folds: of the cross-validation.
-            num_seeds: of networks on a given split.
+            num_seeds: of networks, and of the validation part, where a test part is given.
             seed: of the folds and the first network.
         """
         if self.test is None:
@@ -81,8 +91,8 @@ class SentenceSet(NamedTuple):
             is_held_out = self.validation[rest]
             train, held_out = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
         else:
-            train, held_out = stratified_folds(self.labels[rest], 10, seed=0)[0]
-        return Part(self._of(rest[train]), self._of(rest[held_out]), self._of(judged), seed)
+            train, held_out = stratified_split(self.labels[rest], VALIDATION_SHARE, seed=seed)
+        return Part(self._of(rest[train]), self._of(rest[held_out]), self._of(judged), seed, self.split)
 
     def _of(self, rows: np.ndarray) -> LabelledTexts:
         return LabelledTexts([self.texts[k] for k in rows], self.labels[rows])
@@ -127,21 +137,33 @@ def read_labelled(path: Path) -> tuple[list[str], list[str]]:
     return [pair[1] for pair in pairs], [pair[0] for pair in pairs]
 
 
-def joined(name: str, files: list[tuple[list[str], list[str]]], kinds: str) -> SentenceSet:
+def joined(
+    name: str,
+    files: list[tuple[list[str], list[str]]],
+    kinds: str,
+    split: Literal["words", "spaces"] = "spaces",
+) -> SentenceSet:
     """Joins the parts of a set.
 
     Args:
         name: of the set.
         files: sentences and labels of each part.
         kinds: what each part is: "a" for all, "r" for training, "v" for validation, "t" for test.
+        split: how its sentences are split into words.
 
     Raises:
-        InputError: for sentences of one class.
+        InputError: for sentences of one class, or a label of which none is learned from.
     """
     texts = [text for part, _ in files for text in part]
     classes, labels = np.unique([label for _, part in files for label in part], return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"{shown(name)} has only the label {shown(repr(classes[0].item()))}; give two or more")
+    learned = {label for kind, (_, part) in zip(kinds, files, strict=True) if kind in "ar" for label in part}
+    if others := sorted({*map(str, classes)} - learned):
+        raise InputError(
+            f"{shown(name)}: no sentence to learn from has the label {shown(repr(others[0]))}, which others have; add "
+            "some, or leave it out"
+        )
     kind = np.repeat(list(kinds), [len(part) for part, _ in files])
     return SentenceSet(
         name,
@@ -150,6 +172,7 @@ def joined(name: str, files: list[tuple[list[str], list[str]]], kinds: str) -> S
         labels.reshape(-1),
         kind == "v" if "v" in kinds else None,
         kind == "t" if "t" in kinds else None,
+        split,
     )
 
 
@@ -159,18 +182,19 @@ def own_set(data: Path | None, train: Path | None, test: Path | None) -> Sentenc
     Args:
         data: a file for folds.
         train: a file to learn from, beside `test`.
-        test: a file that judges.
+        test: a file that is held out for testing.
 
     Raises:
-        InputError: for a training part without a test part, or both beside `data`.
+        InputError: for a training part without a test part, or both beside `data`; or for what
+            `joined` refuses.
     """
     if (train is None) != (test is None) or (data is not None and train is not None):
         raise InputError("give --data FILE for folds, or --train FILE and --test FILE")
     if data is not None:
-        return joined(data.name.partition(".")[0], [read_labelled(data)], "a")
+        return joined(data.name.partition(".")[0], [read_labelled(data)], "a", "words")
     if train is None or test is None:
         return None
-    return joined(train.name.partition(".")[0], [read_labelled(train), read_labelled(test)], "rt")
+    return joined(train.name.partition(".")[0], [read_labelled(train), read_labelled(test)], "rt", "words")
 
 
 def _mr() -> SentenceSet:

@@ -7,14 +7,14 @@ import numpy as np
 
 from experiments.sentiment.data import Part
 from jaxcast.text import TextClassifier, WordEmbeddings, WordTokenizer, fit_text_classifier
+from jaxcast.text.bag_of_words import BagOfWords
 from jaxcast.training import select_average
 
 MAJORITY, AVERAGE = "commonest class", "average chosen on validation"
-NO_STOP_WORDS = WordTokenizer(stop_words="english")
 
 METHODS: dict[str, dict[str, Any]] = {
     "bigrams, tf-idf": {"method": "tfidf"},
-    "bigrams, tf-idf, without stop words": {"method": "tfidf", "tokenizer": NO_STOP_WORDS},
+    "bigrams, tf-idf, without stop words": {"method": "tfidf", "stop_words": "english"},
     "bigrams, naive Bayes": {"method": "naive_bayes"},
     "mean of GloVe": {"method": "mean", "vectors": "fixed", "learning_rate": 0.03, "max_norm": None},
     "CNN, GloVe fixed": {"method": "cnn", "vectors": "fixed"},
@@ -24,15 +24,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "BiGRU, attention": {"method": "gru", "vectors": "fixed", "settings": {"readout": "attention"}},
     "BiLSTM, last": {"method": "lstm", "vectors": "fixed", "settings": {"readout": "last"}},
     "CNN, learned vectors": {"method": "cnn", "vectors": "learned"},
-    "CNN, GloVe fixed, without stop words": {"method": "cnn", "vectors": "fixed", "tokenizer": NO_STOP_WORDS},
+    "CNN, GloVe fixed, without stop words": {"method": "cnn", "vectors": "fixed", "stop_words": "english"},
     "BiLSTM, max, without stop words": {
         "method": "lstm",
         "vectors": "fixed",
         "settings": {"readout": "max"},
-        "tokenizer": NO_STOP_WORDS,
+        "stop_words": "english",
     },
 }
-"""Arguments of `fit_text_classifier` for each method; "vectors" says what becomes of GloVe's."""
+"""Arguments of `fit_text_classifier` for each method; "vectors" says what becomes of GloVe's, and
+"stop_words" is for the tokenizer."""
 PLAIN = tuple(name for name, options in METHODS.items() if "vectors" not in options)
 PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
     "Kim's CNN, learned vectors": {"mr": (75.9,), "subj": (89.2,), "trec": (88.2,)},
@@ -53,7 +54,7 @@ def fitted(name: str, part: Part, vectors: WordEmbeddings, config: Any, checkpoi
         config: settings of the experiment.
         checkpoint: a file from which an interrupted training continues.
     """
-    options = dict(METHODS[name])
+    options = _options(name, part)
     kind = options.pop("vectors", None)
     if kind is not None:
         settings = dict(options.pop("settings", {}))
@@ -76,6 +77,12 @@ def fitted(name: str, part: Part, vectors: WordEmbeddings, config: Any, checkpoi
     return fit_text_classifier(*part.train, validation=part.validation, **options)
 
 
+def _options(name: str, part: Part) -> dict[str, Any]:
+    options = dict(METHODS[name])
+    tokenizer = WordTokenizer(stop_words=options.pop("stop_words", "none"), split=part.split)
+    return options | {"tokenizer": tokenizer}
+
+
 def probabilities(
     name: str, part: Part, vectors: WordEmbeddings, config: Any, checkpoint: Path | None
 ) -> dict[str, np.ndarray]:
@@ -90,10 +97,11 @@ def probabilities(
     """
     classifier = fitted(name, part, vectors, config, checkpoint)
     found = classifier.predict_probabilities(part.validation.texts).astype(np.float32)
-    if name in PLAIN:  # with its penalty chosen, it learns from the validation sentences too
+    if isinstance(classifier.model, BagOfWords):  # with its penalty chosen, it learns from these sentences too
         texts = [*part.train.texts, *part.validation.texts]
         labels = np.concatenate([part.train.labels, part.validation.labels])
-        classifier = fit_text_classifier(texts, labels, **METHODS[name])
+        chosen = (classifier.model.inverse_penalty,)
+        classifier = fit_text_classifier(texts, labels, inverse_penalties=chosen, **_options(name, part))
     return {"validation": found, "test": classifier.predict_probabilities(part.test.texts).astype(np.float32)}
 
 

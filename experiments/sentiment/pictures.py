@@ -29,7 +29,7 @@ def accuracies(rows: Sequence[dict[str, Any]], plain: Sequence[str]) -> Figure:
         own = sorted((row for row in rows if row["data"] == name), key=_height)
         for place, row in enumerate(own):
             color = PUBLISHED if row["published"] else PLAIN if row["method"] in plain else OURS
-            spread = None if row["published"] else 100 * row["accuracy_std"]
+            spread = 100 * row["accuracy_std"] if row["accuracy_std"] else None
             ax.barh(place, _height(row), xerr=spread, color=color, height=0.7, error_kw={"lw": 1})
         ax.set_yticks(range(len(own)), [row["method"] for row in own], fontsize=7.5)
         heights = [_height(row) for row in own]
@@ -62,7 +62,10 @@ def words(found: Sequence[tuple[str, WordSaliency]]) -> Figure:
     Args:
         found: the true class, and the saliency of each sentence.
     """
-    figure = Figure(figsize=(9, 0.95 * len(found) + 0.3), layout="constrained")
+    figure = Figure(figsize=(9, 0.95 * max(1, len(found)) + 0.3), layout="constrained")
+    if not found:
+        figure.text(0.5, 0.5, "no test sentence has a known word", ha="center")
+        return figure
     for ax, (label, one) in zip(np.atleast_1d(figure.subplots(len(found), 1)), found, strict=True):
         title = f"predicted {one.predicted} ({one.probability:.2f}), true {label}; {one.measure}"
         plot_word_saliency(ax, one.words, one.values, title=title)

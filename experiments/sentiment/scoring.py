@@ -21,21 +21,22 @@ def make_row(
         method: its name.
         sentences: the set.
         parts: the folds or seeds.
-        each: probabilities of the test sentences of each part.
+        each: probabilities of the test sentences of each part, of the first alone for a method
+            without a seed.
         **more: columns to add.
     """
-    found = [classification_scores(part.test.labels, shares) for part, shares in zip(parts, each, strict=True)]
-    accuracy = [one.accuracy for one in found]
+    found = [classification_scores(parts[k].test.labels, shares) for k, shares in enumerate(each)]
+    accuracy, auc = [one.accuracy for one in found], float(np.mean([one.auc for one in found]))
     has_folds = sentences.test is None
     return {
         "method": method,
         "data": sentences.name,
-        "num_folds": len(parts) if has_folds else 1,
-        "num_seeds": 1 if has_folds else len(parts),
+        "num_folds": len(each) if has_folds else 1,
+        "num_seeds": 1 if has_folds else len(each),
         "accuracy": float(np.mean(accuracy)),
-        "accuracy_std": float(np.std(accuracy, ddof=1)) if len(accuracy) > 1 else 0.0,
+        "accuracy_std": float(np.std(accuracy, ddof=1)) if len(accuracy) > 1 else None,
         "balanced_accuracy": float(np.mean([one.balanced_accuracy for one in found])),
-        "auc": float(np.mean([one.auc for one in found])),
+        "auc": auc if np.isfinite(auc) else None,  # none where the test sentences are of one class
         "published": None,
         "accuracy_each": accuracy,
     } | more
@@ -47,8 +48,8 @@ def published_rows(name: str) -> list[dict[str, Any]]:
     Args:
         name: of the set.
     """
-    empty = {"num_folds": 0, "num_seeds": 0, "accuracy": None, "accuracy_std": None}
-    empty |= {"balanced_accuracy": None, "auc": None}
+    unknown = ("num_folds", "num_seeds", "accuracy", "accuracy_std", "balanced_accuracy", "auc")
+    empty = dict.fromkeys(unknown)
     return [
         {"method": method, "data": name, **empty, "published": of[name][0] / 100}
         for method, of in PUBLISHED.items()
@@ -80,6 +81,6 @@ def cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """
     if row["accuracy"] is None:
         return "", "", "", f"{100 * row['published']:.1f}"
-    deviation = f" ({100 * row['accuracy_std']:.1f})" if row["num_folds"] + row["num_seeds"] > 2 else ""
+    deviation = f" ({100 * row['accuracy_std']:.1f})" if row["accuracy_std"] else ""
     accuracy, balanced = (f"{100 * row[name]:.1f}" for name in ("accuracy", "balanced_accuracy"))
-    return accuracy + deviation, balanced, f"{row['auc']:.3f}", ""
+    return accuracy + deviation, balanced, "" if row["auc"] is None else f"{row['auc']:.3f}", ""

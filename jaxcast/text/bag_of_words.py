@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcast.checks import Checked, check_choice, check_texts
+from jaxcast.checks import Checked, check_choice, check_number, check_texts
 from jaxcast.errors import InputError
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.text.models import TextModel
@@ -33,6 +34,7 @@ class BagOfWords(Checked, FrozenPytree, TextModel, name="bag_of_words"):
         bias: of each class.
         terms: words, and pairs joined by a space.
         weighting: "tfidf" or "naive_bayes".
+        inverse_penalty: by which the weights were learned, C of scikit-learn's logistic regression.
     """
 
     scales: Float[Array, " term"]
@@ -40,11 +42,13 @@ class BagOfWords(Checked, FrozenPytree, TextModel, name="bag_of_words"):
     bias: Float[Array, " class"]
     terms: tuple[str, ...] = static(default=())
     weighting: Weighting = static(default="tfidf")
+    inverse_penalty: float = static(default=1.0)
 
     def check(self) -> None:
         """Raises InputError unless the terms are those of the weights."""
         check_texts("terms", self.terms)
         check_choice("weighting", self.weighting, ("tfidf", "naive_bayes"))
+        check_number("inverse_penalty", self.inverse_penalty, above=0)
         if self.weights.shape != (len(self.terms), len(self.bias)) or self.scales.shape != (len(self.terms),):
             raise InputError(f"expected weights of {len(self.terms)} terms, got shape {self.weights.shape}")
 
@@ -125,19 +129,14 @@ def normalised(counts: Counts, scales: Float[np.ndarray, " term"]) -> Counts:
     return counts._replace(values=values / norms[counts.rows])
 
 
-_KEPT: dict[tuple[str, ...], dict[str, int]] = {}
-
-
+@lru_cache(1)
 def numbers_of(terms: tuple[str, ...]) -> dict[str, int]:
     """Returns the number of each term; that of the newest terms is kept.
 
     Args:
         terms: different ones.
     """
-    if terms not in _KEPT:
-        _KEPT.clear()
-        _KEPT[terms] = {term: number for number, term in enumerate(terms)}
-    return _KEPT[terms]
+    return {term: number for number, term in enumerate(terms)}
 
 
 def counts_of(documents: Sequence[Sequence[str]], terms: tuple[str, ...]) -> Counts:
@@ -218,6 +217,7 @@ def fit_bag_of_words(
         jnp.asarray(bias, jnp.float32),
         terms,
         weighting,
+        inverse_penalty,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxcast.arguments import checked
-from jaxcast.checks import check_number
+from jaxcast.checks import check_number, check_seed
 from jaxcast.errors import InputError, shown
 from jaxcast.text.bag_of_words import BagOfWords, Weighting, fit_bag_of_words
 from jaxcast.text.batches import BUCKETS
@@ -19,7 +19,7 @@ from jaxcast.text.learning import text_optimizer
 from jaxcast.text.network_fit import Options, Part, fit_networks, maker
 from jaxcast.text.networks import TextNetwork
 from jaxcast.text.words import WordTokenizer
-from jaxcast.training.folds import stratified_folds
+from jaxcast.training.folds import checked_labels, stratified_split
 
 LINEAR: tuple[Weighting, ...] = ("tfidf", "naive_bayes")
 INVERSE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -64,6 +64,7 @@ def fit_text_classifier(
     weight_decay: float = 0.0,
     max_norm: float | None = 3.0,
     smoothing: float = 0.0,
+    inverse_penalties: Sequence[float | int] = INVERSE_PENALTIES,
     seeds: Sequence[int] = (0,),
     on_progress: Callable[[int, Any], None] | None = None,
     num_reports: int = 20,
@@ -74,7 +75,8 @@ def fit_text_classifier(
     The vocabulary is that of the texts that are trained on, and of all words with a given vector.
     Texts without any word are left out; `WordTokenizer` says what a word is. A network keeps the
     parameters of its best epoch on the validation texts. A bag of words takes the penalty that is
-    best there, and is then fitted to all of `texts`.
+    best there, and is then fitted to all of `texts`; it does not learn from texts that are given as
+    `validation`.
 
     Args:
         texts: to learn from.
@@ -87,10 +89,11 @@ def fit_text_classifier(
         settings: of the network, such as {"readout": "attention"}; see `RecurrentTextNetwork`,
             `ConvolutionalTextNetwork` and `MeanTextNetwork`.
         tokenizer: splits texts into words; by default `WordTokenizer()`.
-        min_count: how often a word of the vocabulary occurs at least, unless it has a vector.
-        embedding_size: components of a vector that is learned from nothing.
+        min_count: how often a word of a network's vocabulary occurs at least, unless it has a vector.
+        embedding_size: components of a vector that is trained from scratch.
         validation: texts that stop the training; by default a share of `texts`.
-        validation_share: this share, of every class.
+        validation_share: this share, of every class. A class of very few texts keeps them all to
+            learn from.
         num_epochs: most passes over the texts.
         patience: epochs without a better validation loss after which training stops.
         batch_size: texts of a minibatch.
@@ -99,7 +102,10 @@ def fit_text_classifier(
         weight_decay: decoupled weight decay.
         max_norm: largest norm of the weights of the read-out to one class; None for any.
         smoothing: share of each label that is spread over all classes in training.
-        seeds: of the networks; the probabilities of several are averaged.
+        inverse_penalties: of bags of words, of which the best is taken (C of scikit-learn); one
+            alone is taken as it is, and nothing is held out.
+        seeds: of the networks; the probabilities of several are averaged. The first also draws the
+            validation texts and the order of the others.
         on_progress: called with the number of finished epochs and the newest loss of each seed.
         num_reports: how often, about, it is called and the checkpoint replaced.
         checkpoint: a file from which an interrupted training continues.
@@ -108,10 +114,10 @@ def fit_text_classifier(
         The classifier.
 
     Raises:
-        InputError: for texts of one class, or other numbers of labels than of texts; no text with a
-            word; a class of which too few texts are left to validate on; validation texts of other
-            classes; settings that the network does not have; numbers out of range; or bags of words
-            without scikit-learn.
+        InputError: for texts of one class, or other numbers of labels than of texts; missing labels;
+            a class without a text with a word; one text of each class, so that none is left to
+            validate on; validation texts of other classes; settings that the method does not have;
+            numbers out of range; or bags of words without scikit-learn.
 
     Example:
         >>> import jaxcast
@@ -123,17 +129,21 @@ def fit_text_classifier(
         (['1', '0'], ('0', '1'))
     """
     tokenizer = WordTokenizer() if tokenizer is None else tokenizer
+    is_linear = isinstance(method, str) and method in LINEAR
+    if is_linear and (embeddings is not None or settings or tune or min_count != 1):
+        raise InputError(f"method={method!r} is a bag of words; leave embeddings, settings, tune and min_count out")
+    _check_choices(seeds, inverse_penalties)
     documents, numbers, classes = _read(tokenizer, texts, labels, None)
-    if validation is None:
-        train, held_out = _split(documents, numbers, classes, validation_share)
+    if is_linear and len(inverse_penalties) == 1:
+        train, held_out = (documents, numbers), ([], numbers[:0])
+    elif validation is None:
+        train, held_out = _split(documents, numbers, validation_share, seeds[0])
     else:
         found = _read(tokenizer, *validation, classes)
         train, held_out = (documents, numbers), (found[0], found[1])
     shares = np.bincount(numbers, minlength=len(classes)) / len(numbers)
-    if isinstance(method, str) and method in LINEAR:
-        if embeddings is not None or settings:
-            raise InputError(f"method={method!r} is a bag of words; leave embeddings and settings out")
-        model: Any = _bag_of_words(train, held_out, len(classes), method, validation is None)
+    if is_linear:
+        model: Any = _bag_of_words(train, held_out, len(classes), method, inverse_penalties, validation is None)
     else:
         options = Options(batch_size, num_epochs, patience, seeds, min_count, embedding_size, tune, smoothing, BUCKETS)
         options.check()
@@ -157,10 +167,14 @@ def _read(
     tokenizer: WordTokenizer, texts: Any, labels: Any, classes: Sequence[str] | None
 ) -> tuple[list[list[str]], Int[np.ndarray, " text"], list[str]]:
     """Returns the tokens and class numbers of texts with a word, and the names of the classes."""
-    names = np.asarray(labels)
-    if isinstance(texts, str) or names.shape != (len(texts),) or names.dtype.kind not in "biuUS":
-        count = "a single text" if isinstance(texts, str) else f"{len(texts)} texts"
-        raise InputError(f"expected a label, text or whole number, for each text, got {count} and labels {names.shape}")
+    if isinstance(texts, str):
+        raise InputError("expected a label, text or whole number, for each text, got a single text; put it into a list")
+    names = checked_labels("labels", labels)
+    if len(names) != len(texts) or names.dtype.kind not in "biuU":
+        raise InputError(
+            f"expected a label, text or whole number, for each text, got {len(texts)} texts and {len(names)} labels of "
+            f"{names.dtype}"
+        )
     found = [str(name) for name in np.unique(names)] if classes is None else list(classes)
     if len(found) < 2:
         raise InputError(f"expected texts of at least two classes, got only {shown(', '.join(found) or 'none')}")
@@ -171,28 +185,48 @@ def _read(
     kept = [k for k, words in enumerate(documents) if words]
     if not kept:
         raise InputError("expected texts with words, got only empty ones")
-    return [documents[k] for k in kept], np.asarray([number[str(names[k])] for k in kept]), found
+    kept_numbers = np.asarray([number[str(names[k])] for k in kept])
+    counts = np.bincount(kept_numbers, minlength=len(found))
+    if classes is None and not counts.all():
+        name = shown(repr(found[int(counts.argmin())]))
+        raise InputError(f"expected texts with words of every class, got only empty ones of {name}; leave it out")
+    return [documents[k] for k in kept], kept_numbers, found
 
 
-def _split(
-    documents: Sequence[Sequence[str]], numbers: np.ndarray, classes: Sequence[str], share: float
-) -> tuple[Part, Part]:
+def _check_choices(seeds: Sequence[int], inverse_penalties: Sequence[float | int]) -> None:
+    if not len(seeds) or not len(inverse_penalties):
+        raise InputError("seeds and inverse_penalties must hold at least one")
+    for seed in seeds:
+        check_seed(seed)
+    for strength in inverse_penalties:
+        check_number("inverse_penalties", strength, above=0)
+
+
+def _split(documents: Sequence[Sequence[str]], numbers: np.ndarray, share: float, seed: int) -> tuple[Part, Part]:
     check_number("validation_share", share, above=0, most=0.5)
-    counts = np.bincount(numbers, minlength=len(classes))
-    num_folds = max(2, round(1 / share))
-    if counts.min() < 2:
-        name = classes[int(counts.argmin())]
-        raise InputError(f"expected at least two texts with words of every class, got {counts.min()} of {shown(name)}")
-    train, held_out = stratified_folds(numbers, int(min(num_folds, counts.min())), seed=0)[0]
+    if np.bincount(numbers).max() < 2:
+        raise InputError("expected at least two texts with words of some class, to validate on one of them")
+    train, held_out = stratified_split(numbers, share, seed=seed)
     return ([documents[k] for k in train], numbers[train]), ([documents[k] for k in held_out], numbers[held_out])
 
 
-def _bag_of_words(train: Part, held_out: Part, num_classes: int, weighting: Any, refit: bool) -> BagOfWords:
-    losses = []
-    for strength in INVERSE_PENALTIES:
-        model = fit_bag_of_words(*train, num_classes=num_classes, weighting=weighting, inverse_penalty=strength)
-        wrong = model.probabilities(held_out[0]).argmax(-1) != held_out[1]
-        losses.append(float(wrong.mean()))
-    best = INVERSE_PENALTIES[int(np.argmin(losses))]
-    both = ([*train[0], *held_out[0]], np.concatenate([train[1], held_out[1]])) if refit else train
-    return fit_bag_of_words(*both, num_classes=num_classes, weighting=weighting, inverse_penalty=best)
+def _bag_of_words(
+    train: Part,
+    held_out: Part,
+    num_classes: int,
+    weighting: Any,
+    inverse_penalties: Sequence[float | int],
+    refit: bool,
+) -> BagOfWords:
+    def fitted(part: Part, strength: float) -> BagOfWords:
+        return fit_bag_of_words(*part, num_classes=num_classes, weighting=weighting, inverse_penalty=strength)
+
+    if len(inverse_penalties) == 1:
+        return fitted(train, float(inverse_penalties[0]))
+    models = [fitted(train, float(strength)) for strength in inverse_penalties]
+    errors = [(model.probabilities(held_out[0]).argmax(-1) != held_out[1]).mean() for model in models]
+    best = models[int(np.argmin(errors))]
+    if not refit:
+        return best
+    both = ([*train[0], *held_out[0]], np.concatenate([train[1], held_out[1]]))
+    return fitted(both, best.inverse_penalty)

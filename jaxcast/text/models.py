@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -121,15 +121,10 @@ class NetworkTextModel(Checked, FrozenPytree, TextModel, name="network_text_mode
         return "gradient x vector" if attention is None else "attention", found
 
 
-_KEPT: dict[tuple[str, ...], Vocabulary] = {}
-
-
+@lru_cache(1)
 def _vocabulary_of(words: tuple[str, ...]) -> Vocabulary:
     """Returns the vocabulary of some words; the newest is kept."""
-    if words not in _KEPT:
-        _KEPT.clear()
-        _KEPT[words] = Vocabulary(words)
-    return _KEPT[words]
+    return Vocabulary(words)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxcast.checks import check_seed, check_whole
+from jaxcast.checks import check_whole
 from jaxcast.errors import InputError, shown
 from jaxcast.text.batches import GroupDraw, buckets_for, padded
 from jaxcast.text.convolutional_network import ConvolutionalTextNetwork
@@ -45,9 +45,10 @@ class Options(NamedTuple):
         batch_size: texts of a minibatch.
         num_epochs: most passes over the texts.
         patience: epochs without a better validation loss after which training stops.
-        seeds: of the networks.
+        seeds: of the networks, and of the vectors that are drawn for words; the first is also that of
+            the order of the texts.
         min_count: how often a word of the vocabulary occurs at least.
-        embedding_size: components of a vector that is learned from nothing.
+        embedding_size: components of a vector that is trained from scratch.
         tune: whether to train given vectors on.
         smoothing: share of each label that is spread over all classes.
         buckets: lengths to which texts are padded.
@@ -64,13 +65,13 @@ class Options(NamedTuple):
     buckets: tuple[int, ...]
 
     def check(self) -> None:
-        """Raises InputError for numbers out of range."""
+        """Refuses numbers out of range.
+
+        Raises:
+            InputError: for the first of them.
+        """
         for name in ("batch_size", "num_epochs", "patience", "min_count", "embedding_size"):
-            check_whole(name, getattr(self, name))
-        if not self.seeds:
-            raise InputError("seeds must hold at least one")
-        for seed in self.seeds:
-            check_seed(seed)
+            check_whole(name, self._asdict()[name])
 
 
 def maker(method: Any, settings: Mapping[str, Any]) -> Maker:
@@ -123,25 +124,28 @@ def fit_networks(
     """
     also = () if embeddings is None else embeddings.words
     vocabulary = Vocabulary.of(train[0], min_count=options.min_count, also=also)
-    table = embedding_table(vocabulary.words, embeddings, embedding_size=options.embedding_size)
-    table = np.concatenate([table, np.zeros((-len(table) % ROWS, table.shape[1]), np.float32)])
-    num_trained = len(table)
+    tables = [
+        _filled_up(embedding_table(vocabulary.words, embeddings, embedding_size=options.embedding_size, seed=seed))
+        for seed in options.seeds
+    ]
+    num_rows, embedding_size = tables[0].shape
+    num_trained = num_rows
     if embeddings is not None:
         own = len({word for words in train[0] for word in words} & vocabulary.numbers.keys()) + NUM_SPECIAL
         num_trained = -(-own // ROWS) * ROWS if options.tune else 0
     sizes = {
         "num_classes": num_classes,
         "num_trained": num_trained,
-        "num_fixed": len(table) - num_trained,
-        "embedding_size": table.shape[1],
+        "num_fixed": num_rows - num_trained,
+        "embedding_size": embedding_size,
     }
     keys = jnp.stack([jax.random.key(seed) for seed in options.seeds])
-    models = _started(make, sizes, keys, table)
+    models = _started(make, sizes, keys, tables)
     encoded = [[vocabulary.encode(words) for words in part[0]] for part in (train, held_out)]
     lengths = np.asarray([len(numbers) for part in encoded for numbers in part])
     buckets = buckets_for(lengths, options.buckets)
     draws = [
-        GroupDraw(padded(numbers, buckets[-1]), part[1], buckets, size)
+        GroupDraw(padded(numbers, buckets[-1]), part[1], buckets, size, options.seeds[0])
         for numbers, part, size in zip(encoded, (train, held_out), (options.batch_size, GROUP), strict=True)
     ]
     fitted = fit_stream(
@@ -159,10 +163,14 @@ def fit_networks(
     return NetworkTextModel(fitted.models, vocabulary.words, options.buckets)
 
 
-def _started(make: Maker, sizes: Mapping[str, Any], keys: Any, table: Float[np.ndarray, "number size"]) -> TextNetwork:
-    """Makes the networks of all seeds, with these vectors of words."""
+def _filled_up(table: Float[np.ndarray, "number size"]) -> Float[np.ndarray, "row size"]:
+    return np.concatenate([table, np.zeros((-len(table) % ROWS, table.shape[1]), np.float32)])
+
+
+def _started(make: Maker, sizes: Mapping[str, Any], keys: Any, tables: Sequence[np.ndarray]) -> TextNetwork:
+    """Makes the networks of all seeds, each with its vectors of words."""
     made = []
-    for key in keys:
+    for key, table in zip(keys, tables, strict=True):
         network = make(**sizes, key=key)
         network.vectors.filled(jnp.asarray(table))
         made.append(network)

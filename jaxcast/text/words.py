@@ -38,13 +38,16 @@ _TOKEN = re.compile(
 class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
     """Tokenizer with one token for each word, each sign of punctuation and each contraction.
 
-    "Don't" becomes "do", "n't", and "film's" becomes "film", "'s". Words with hyphens stay whole.
-    Texts that are tokenized by spaces already keep their tokens.
+    "Don't" becomes "do", "n't", and "film's" becomes "film", "'s". Words with hyphens stay whole, and
+    abbreviations lose their full stop: "Mr." becomes "mr", ".". Texts whose tokens stand apart already
+    may have such tokens, or "''" and "j.", which this would cut: split these by spaces.
 
     Args:
         lower: whether to turn letters into lower case.
         stop_words: "none" to keep all words, or "english" to drop function words. These hold "not",
             "no" and "n't", which decide sentiment.
+        split: "words" for text as people write it, or "spaces" for text that is tokenized already,
+            whose tokens are then only turned into lower case.
 
     Raises:
         InputError: for anything but a text, or when saved, for other settings.
@@ -54,15 +57,19 @@ class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
         >>> tokenizer = jaxcast.text.WordTokenizer()
         >>> tokenizer("It isn't the director's best, is it?")
         ['it', 'is', "n't", 'the', 'director', "'s", 'best', ',', 'is', 'it', '?']
+        >>> jaxcast.text.WordTokenizer(split="spaces")("mr. bean is n't here .")
+        ['mr.', 'bean', 'is', "n't", 'here', '.']
     """
 
     lower: bool = static(default=True)
     stop_words: Literal["none", "english"] = static(default="none")
+    split: Literal["words", "spaces"] = static(default="words")
 
     def check(self) -> None:
         """Raises InputError unless the settings are those of a tokenizer."""
         check_flag("lower", self.lower)
         check_choice("stop_words", self.stop_words, ("none", "english"))
+        check_choice("split", self.split, ("words", "spaces"))
 
     def __call__(self, text: str) -> list[str]:
         """Splits a text.
@@ -78,9 +85,8 @@ class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
         """
         if not isinstance(text, str):
             raise InputError(f"expected a text, got {shown(repr(text))}")
-        text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
-        text = _NEGATION.sub(" n't", text.lower() if self.lower else text)
-        tokens = [BRACKETS.get(token.lower(), token) for token in _TOKEN.findall(text)]
+        text = unicodedata.normalize("NFC", text.lower() if self.lower else text)
+        tokens = text.split() if self.split == "spaces" else _words(text.translate(_APOSTROPHES))
         if self.stop_words == "none":
             return tokens
         return [token for token in tokens if token.lower() not in STOP_WORDS]
@@ -97,3 +103,7 @@ class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
         if isinstance(texts, str):
             raise InputError("expected a list of texts, got a single one; put it into a list")
         return [self(text) for text in texts]
+
+
+def _words(text: str) -> list[str]:
+    return [BRACKETS.get(token.lower(), token) for token in _TOKEN.findall(_NEGATION.sub(" n't", text))]

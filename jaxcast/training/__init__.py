@@ -7,6 +7,7 @@ from jaxcast.training.closed_loop import training_windows as training_windows
 from jaxcast.training.fitting import FitResult as FitResult
 from jaxcast.training.fitting import fit as fit
 from jaxcast.training.folds import stratified_folds as stratified_folds
+from jaxcast.training.folds import stratified_split as stratified_split
 from jaxcast.training.optimizers import make_optimizer as make_optimizer
 from jaxcast.training.options import TrainingOptions as TrainingOptions
 from jaxcast.training.run import Curriculum as Curriculum

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +11,25 @@ import pytest
 
 import jaxcast
 from jaxcast.cli.main import parse
-from jaxcast.text import TextNetwork, TextSizes
+from jaxcast.cli.text.train import TrainText
+from jaxcast.text import LabelledTexts, TextNetwork, TextOutput, TextSizes, TextTable
 
 GOOD = ["good fun", "a good film, really", "really good", "fun and good", "so good"]
 BAD = ["bad, dull", "a bad film", "really bad", "dull and bad", "so bad"]
 FAST = ["--num-epochs", 8, "--batch-size", 8, "--learning-rate", 0.1, "--dropout", 0.1]
+
+
+class Blank(TextNetwork, name="blank_of_the_command_line"):
+    """A network that says the first class, "neg", of every text."""
+
+    own_config = {}  # noqa: RUF012
+
+    def __init__(self, *, num_classes, num_trained, num_fixed, embedding_size, key):
+        sizes = TextSizes(num_classes, num_trained, num_fixed, embedding_size)
+        super().__init__(sizes, num_features=embedding_size, key=key, dropout=0.0)
+
+    def classify(self, vectors, mask, key):
+        return TextOutput(self.read_out(0 * vectors.sum(-2), key).logits * 0 + jnp.asarray([1.0, 0.0]))
 
 
 class Sum(TextNetwork, name="sum_of_the_command_line"):
@@ -56,7 +71,8 @@ def test_methods_are_compared_and_the_best_is_kept(folder):
     assert record["rows"][0]["accuracy"] == 0.5
     assert record["rows"][0]["auc"] == 0.5
     best = next(row for row in record["rows"] if row["method"] == record["method"])
-    assert best["accuracy"] == max(row["accuracy"] for row in record["rows"]) == 1.0
+    assert best["accuracy"] == 1.0
+    assert best["validation_accuracy"] == max(row["validation_accuracy"] for row in record["rows"])
     model = jaxcast.load_model(folder / "model")
     assert model.pool.classes == ("neg", "pos")
     assert model.attributes["method"] == record["method"]
@@ -67,7 +83,30 @@ def test_training_again_reads_what_is_there(folder, capsys):
     run("text", "train", "--data", folder / "train.csv", "--method", "tfidf", "cnn", "sum_of_the_command_line",
         "--out", folder / "model", *FAST)  # fmt: skip
     assert (folder / "model/arrays.npz").stat().st_mtime_ns == before
-    assert "42 texts" not in capsys.readouterr().out  # two have no word
+    assert "2 of 42 texts" in capsys.readouterr().err  # have no word
+
+
+def test_the_kept_method_is_chosen_by_the_validation_texts_alone(tmp_path):
+    right, wrong = LabelledTexts(GOOD + BAD, ["pos"] * 5 + ["neg"] * 5), LabelledTexts(GOOD + BAD, ["neg"] * 10)
+    data = write(tmp_path / "data.csv", [("good", "pos"), ("bad", "neg")])
+    command = TrainText(data, tmp_path / "model", method=("blank_of_the_command_line", "tfidf"), num_epochs=1)
+    folder = command.folder(TextTable(("good", "bad"), ("pos", "neg")), None)
+    command.train(folder, (right, right, wrong), None)
+    record = json.loads((tmp_path / "model/results.json").read_text())
+    by_name = {row["method"]: row for row in record["rows"]}
+    assert by_name["tfidf"]["validation_accuracy"] == 1.0
+    assert by_name["tfidf"]["accuracy"] == 0.5
+    assert by_name["blank_of_the_command_line"]["validation_accuracy"] == 0.5
+    assert by_name["blank_of_the_command_line"]["accuracy"] == 1.0
+    assert record["method"] == "tfidf"
+
+
+def test_shares_are_kept_and_a_rare_class_is_trained_on(tmp_path):
+    rows = [("good", "pos")] * 30 + [("bad", "neg")] * 19 + [("so", "odd")]
+    table = TextTable(*map(tuple, zip(*rows, strict=True)))
+    train, stop, test = TrainText(Path("a.csv"), Path("m"), test_share=0.4, validation_share=0.3).parts(table)
+    assert [len(part.texts) for part in (train, stop, test)] == [21, 9, 20]
+    assert "odd" in train.labels
 
 
 def test_predictions_are_those_of_the_model(folder, tmp_path, capsys):
@@ -104,7 +143,8 @@ def test_an_evaluation_shows_scores_and_the_confusion_table(folder, tmp_path, ca
     [
         ([("good", "pos")] * 5, (), "only one class, 'pos'"),
         ([("", "pos"), (" ", "neg")], (), "only texts without a word"),
-        ([("good", "pos"), ("bad", "neg")], (), "at least 10 samples|fewer folds"),
+        ([("good", "pos"), ("bad", "neg")], (), "at least two samples"),
+        ([("good", "pos")] * 3, ("--min-count", 2, "--method", "tfidf"), "--min-count is for networks"),
         ([("good", "pos")] * 3, ("--label-column", "stars"), "no column 'stars'"),
         ([("good", "pos")] * 3, ("--embeddings", "v.txt", "--method", "tfidf"), "--embeddings is for networks"),
         ([("good", "pos")] * 3, ("--tune",), "--tune is for the vectors"),

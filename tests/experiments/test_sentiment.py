@@ -5,7 +5,8 @@ import gzip
 import numpy as np
 import pytest
 
-from experiments.sentiment import methods, scoring
+from experiments.sentiment import methods, pictures, scoring
+from experiments.sentiment.__main__ import PRESETS
 from experiments.sentiment.data import SETS, Part, joined, made_set, own_set, read_labelled
 from jaxcast import InputError
 from jaxcast.text import LabelledTexts
@@ -48,6 +49,56 @@ def test_a_given_split_stays_and_seeds_differ(tmp_path):
     assert [part.seed for part in parts] == [7, 8, 9]
     assert {tuple(part.test.texts) for part in parts} == {("fine", "dull")}
     assert [len(parts[0].train.texts), len(parts[0].validation.texts)] == [18, 2]
+
+
+def test_own_data_run_all_folds_or_seeds_by_default():
+    for config in (PRESETS["quick"], PRESETS["paper"]):
+        assert (config.num_folds, config.num_seeds) == (10, 5)
+
+
+def test_bags_learn_from_the_validation_sentences_with_the_penalty_chosen_by_them(monkeypatch):
+    sentences, vectors = made_set(0)
+    part = next(sentences.parts(4, 1, 0))
+    calls, fit = [], methods.fit_text_classifier
+
+    def recorded(texts, labels, **options):
+        calls.append((len(texts), options.get("inverse_penalties"), fit(texts, labels, **options)))
+        return calls[-1][-1]
+
+    monkeypatch.setattr(methods, "fit_text_classifier", recorded)
+    methods.probabilities("bigrams, tf-idf", part, vectors, PRESETS["smoke"], None)
+    (_, _, first), (count, penalties, second) = calls
+    assert penalties == (first.model.inverse_penalty,) == (second.model.inverse_penalty,)
+    assert count == len(part.train.texts) + len(part.validation.texts)
+
+
+def test_validation_parts_differ_by_seed_and_fixed_parts_run_bags_once():
+    pairs = (["good"] * 30 + ["bad"] * 30, ["1"] * 30 + ["0"] * 30)
+    numbered = ([f"{text} {k}" for k, text in enumerate(pairs[0])], pairs[1])
+    drawn = joined("x", [numbered, (["fine", "dull"], ["1", "0"])], "rt")
+    assert not drawn.has_fixed_parts
+    parts = list(drawn.parts(10, 2, 0))
+    assert set(parts[0].validation.texts) != set(parts[1].validation.texts)
+    fixed = joined("x", [numbered, (["good", "bad"], ["1", "0"]), (["fine", "dull"], ["1", "0"])], "rvt")
+    assert fixed.has_fixed_parts
+    shares = np.asarray([[0.4, 0.6], [0.7, 0.3]])
+    row = scoring.make_row("bag", fixed, list(fixed.parts(10, 5, 0)), [shares])
+    assert (row["num_folds"], row["num_seeds"], row["accuracy_std"]) == (1, 1, None)
+    keys = ["method", "data", "num_folds", "num_seeds", "accuracy", "accuracy_std", "balanced_accuracy", "auc"]
+    assert list(row)[:9] == [*keys, "published"]
+    assert all(list(one) == [*keys, "published"] for one in scoring.published_rows("mr"))
+
+
+def test_sentences_without_a_known_word_leave_an_empty_picture():
+    assert pictures.words([]).texts[0].get_text() == "no test sentence has a known word"
+
+
+def test_a_label_that_only_the_test_part_has_is_refused(tmp_path):
+    for name, text in (("train", "1 good\n0 bad\n" * 5), ("test", "1 fine\n2 odd\n")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    with pytest.raises(InputError, match="no sentence to learn from has the label '2'") as error:
+        own_set(None, tmp_path / "train.txt", tmp_path / "test.txt")
+    assert "\n" not in str(error.value)
 
 
 def test_files_that_are_none_are_refused_in_one_line(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import jaxcast
 from jaxcast.text import LabelledTexts, WordEmbeddings, fit_text_classifier
 from jaxcast.text.bag_of_words import counts_of, fit_bag_of_words, naive_bayes_ratios, terms_of
+from jaxcast.text.fit import INVERSE_PENALTIES, _split
 from jaxcast.text.learning import text_optimizer
 
 GOOD = ["good fun", "a good film", "really good , really", "fun and good"]
@@ -160,14 +161,52 @@ def test_more_classes_and_the_words_that_speak_for_one():
     np.testing.assert_allclose(jaxcast_scores.sum(-1), 1)
 
 
+def test_a_rare_class_takes_no_text_from_the_others_and_is_learned_from():
+    texts, labels = [*TEXTS, "odd thing", "odd stuff"], [*LABELS, "odd", "odd"]
+    train, held_out = _split([text.split() for text in texts], np.unique(labels, return_inverse=True)[1], 0.1, 0)
+    assert (len(train[0]), len(held_out[0])) == (31, 3)
+    assert set(train[1]) == {0, 1, 2}
+    assert fit_text_classifier(texts, labels, method="tfidf").classes == ("neg", "odd", "pos")
+
+
+def test_one_penalty_is_taken_as_it_is_and_the_chosen_one_is_kept(bag):
+    assert bag.model.inverse_penalty in INVERSE_PENALTIES
+    again = fit_text_classifier(TEXTS, LABELS, method="tfidf", inverse_penalties=(bag.model.inverse_penalty,))
+    np.testing.assert_array_equal(again.predict_probabilities(UNSURE), bag.predict_probabilities(UNSURE))
+    strong = fit_text_classifier(TEXTS, LABELS, method="tfidf", inverse_penalties=(1e-4,))
+    np.testing.assert_allclose(strong.predict_probabilities(UNSURE), 0.5, atol=0.01)
+
+
+def test_labels_of_a_data_frame_and_bytes_are_names_of_classes():
+    for labels in (np.asarray(LABELS, object), np.asarray(LABELS, "S")):
+        found = fit_text_classifier(TEXTS, labels, method="tfidf", inverse_penalties=(1.0,))
+        assert found.classes == ("neg", "pos")
+
+
+def test_every_seed_draws_its_own_vectors(tuned):
+    table = np.asarray(tuned.model.networks.vectors.trained[...])
+    unknown = [np.random.default_rng(seed).normal(size=(2, 8))[1] for seed in (0, 1)]  # number 1 is never trained
+    scale = 0.4 * EMBEDDINGS.vectors.std()
+    np.testing.assert_allclose(table[:, 1], scale * np.asarray(unknown), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: fit_text_classifier(["a", "b"], ["x", "x"], method="tfidf"), "at least two classes, got only x"),
         (lambda: fit_text_classifier(["a", "b"], ["x"], method="tfidf"), "for each text, got 2 texts"),
+        (lambda: fit_text_classifier(["a", "b"], ["x", None], method="tfidf"), "missing, got None"),
+        (lambda: fit_text_classifier(TEXTS, LABELS, method="tfidf", min_count=2), "settings, tune and min_count out"),
+        (lambda: fit_text_classifier(TEXTS, LABELS, method="tfidf", tune=True), "settings, tune and min_count out"),
+        (lambda: fit_text_classifier(TEXTS, LABELS, seeds=()), "at least one"),
+        (lambda: fit_text_classifier(TEXTS, LABELS, method="tfidf", inverse_penalties=(0.0,)), "above 0"),
+        (lambda: fit_text_classifier(["a", ""], ["x", "y"], validation=LabelledTexts(["a"], ["x"])), "ones of 'y'"),
         (lambda: fit_text_classifier("text", ["x"], method="tfidf"), "a single text"),
         (lambda: fit_text_classifier(["", " "], ["x", "y"], method="tfidf"), "only empty ones"),
-        (lambda: fit_text_classifier(["a", "b"], ["x", "y"], method="tfidf"), "at least two texts"),
+        (
+            lambda: fit_text_classifier(["a", "b"], ["x", "y"], method="tfidf"),
+            "at least two texts with words of some class",
+        ),
         (lambda: fit_text_classifier(TEXTS, LABELS, method="tfidf", settings={"a": 1}), "bag of words"),
         (lambda: fit_text_classifier(TEXTS, LABELS, method="cnn", settings={"readout": "max"}), "do not fit"),
         (lambda: fit_text_classifier(TEXTS, LABELS, method="gru", settings={"kind": "lstm"}), "decides kind"),

@@ -1,11 +1,14 @@
 """Words, vocabularies, vectors of words and groups of texts."""
 
+import gzip
+
 import numpy as np
 import pytest
 
 import jaxcast
 from jaxcast.text import Vocabulary, WordEmbeddings, WordTokenizer, embedding_table, read_embeddings, read_text_table
 from jaxcast.text.batches import BUCKETS, GroupDraw, bucket_of, buckets_for, padded
+from tests.real_data import real_data
 
 
 @pytest.mark.parametrize(
@@ -27,9 +30,33 @@ def test_words_punctuation_and_contractions_are_tokens_of_their_own(text, words)
     assert WordTokenizer()(text) == words
 
 
-def test_tokens_that_stand_apart_stay_as_they_are():
-    words = ["do", "n't", "you", "think", "it", "'s", "a", "re-make", "of", "(", "the", ")", "1930s", "film", "?"]
-    assert WordTokenizer()(" ".join(words)) == words
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a sentimental mess that never rings true .",
+        "it 's a lovely film with lovely performances by buy and accorsi .",
+        "mr. tsai is a very original artist in his medium , and what time is it there ?",
+        "`` the ring '' is pretty much an english-language copy of the film that inspired it .",
+        "a recent favourite at sundance , this white-trash satire will inspire the affection of j. k. rowling 's fans",
+        "'70s do n't -lrb- really -rrb- end vs. no. 1",
+    ],
+)
+def test_tokens_that_stand_apart_stay_where_texts_are_split_by_spaces(line):
+    assert WordTokenizer(split="spaces")(line) == line.split(" ")
+    assert WordTokenizer(split="spaces", stop_words="english")("The film , is n't Good") == ["film", ",", "good"]
+
+
+def test_the_default_cuts_abbreviations_and_quotes():
+    assert WordTokenizer()("mr. tsai") == ["mr", ".", "tsai"]
+    assert WordTokenizer()("'' j. k.") == ["'", "'", "j", ".", "k", "."]
+
+
+def test_the_shipped_sets_keep_their_tokens():
+    folder = real_data("sentence_sets")
+    lines = gzip.decompress((folder / "sst2_dev.txt.gz").read_bytes()).decode().splitlines()[:200]
+    split = WordTokenizer(split="spaces")
+    assert all(split(line) == line.lower().split() for line in lines)
+    assert any(WordTokenizer()(line) != line.lower().split() for line in lines)
 
 
 def test_stop_words_hold_the_negations():

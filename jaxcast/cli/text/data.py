@@ -1,7 +1,7 @@
 """What the commands of texts read: tables, and classifiers that were saved."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,19 @@ from rich.table import Table
 from jaxcast.errors import InputError, shown
 from jaxcast.progress import note
 from jaxcast.saving.models import load_model
-from jaxcast.scores.classification import classification_scores
+from jaxcast.scores.classification import accuracy, classification_scores
 from jaxcast.text.classifier import TextClassifier
+from jaxcast.text.fit import LabelledTexts
 from jaxcast.text.tables import TextTable, read_text_table
 
+MAJORITY = "commonest class"
+COLUMNS = {
+    "validation_accuracy": "validation accuracy",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "cross_entropy": "cross-entropy",
+}
 UNJUDGED = "they get the shares of the classes in training"
 
 
@@ -106,20 +115,48 @@ def scores_of(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
+def compared(
+    fitted: Mapping[str, TextClassifier], validation: LabelledTexts, test: LabelledTexts, path: Path
+) -> list[dict[str, Any]]:
+    """Returns the scores of the commonest class and of each method.
+
+    Args:
+        fitted: the classifier of each method.
+        validation: texts by which one is chosen.
+        test: texts that are held out for testing.
+        path: of their table.
+    """
+    first = next(iter(fitted.values()))
+    held_out, labels = (
+        label_numbers(first, [str(label) for label in part.labels], path) for part in (validation, test)
+    )
+    shares = np.asarray(first.shares, float) / np.asarray(first.shares, float).sum()
+    found = {MAJORITY: [np.tile(shares, (len(numbers), 1)) for numbers in (held_out, labels)]}
+    for name, classifier in fitted.items():
+        note_unknown(classifier, test.texts, path)
+        found[name] = [classifier.predict_probabilities(part.texts) for part in (validation, test)]
+    return [
+        {"method": name, "validation_accuracy": accuracy(held_out, of_validation.argmax(-1))}
+        | scores_of(labels, of_test)
+        for name, (of_validation, of_test) in found.items()
+    ]
+
+
 def table_of(rows: Sequence[dict[str, Any]], kept: str, num_texts: int) -> Table:
     """Returns the scores of all methods for a terminal.
 
     Args:
         rows: with a method and its scores.
-        kept: the method that is saved.
-        num_texts: that judge.
+        kept: the method that is saved, by its accuracy in validation.
+        num_texts: on which they are scored.
     """
+    columns = {key: name for key, name in COLUMNS.items() if key in rows[0]}
     result = Table(title=f"scores on {num_texts} texts", box=box.SIMPLE)
     result.add_column("method", no_wrap=True)
-    for name in ("accuracy", "balanced accuracy", "AUC", "cross-entropy"):
+    for name in columns.values():
         result.add_column(name, justify="right")
     for row in rows:
-        cells = [row[name] for name in ("accuracy", "balanced_accuracy", "auc", "cross_entropy")]
+        cells = [row[key] for key in columns]
         mark = " *" if row["method"] == kept else ""
         result.add_row(row["method"] + mark, *("" if cell is None else f"{cell:.4f}" for cell in cells))
     return result

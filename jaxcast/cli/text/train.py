@@ -9,7 +9,7 @@ import numpy as np
 from jaxcast.checks import check_number, check_seed, check_whole
 from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import check_numbers, make_console
-from jaxcast.cli.text.data import class_counts, label_numbers, note_unknown, read_data, scores_of, table_of
+from jaxcast.cli.text.data import class_counts, compared, read_data, table_of
 from jaxcast.errors import InputError, shown
 from jaxcast.io.reading import read_json
 from jaxcast.io.run_folder import RunFolder
@@ -23,11 +23,10 @@ from jaxcast.text.network_fit import NETWORKS
 from jaxcast.text.networks import TextNetwork
 from jaxcast.text.tables import TextTable
 from jaxcast.text.words import WordTokenizer
-from jaxcast.training.folds import stratified_folds
+from jaxcast.training.folds import stratified_split
 
 NAMES = Names((*LINEAR, *NETWORKS), (TextNetwork,))
 OUTPUTS = ("results.json", "pool.json", "arrays.npz")
-MAJORITY = "commonest class"
 Readout = Literal["last", "max", "attention"]
 
 
@@ -35,11 +34,12 @@ Readout = Literal["last", "max", "attention"]
 class TrainText:
     """Train a classifier of texts on a table of texts and classes.
 
-    A tenth of the texts judges: each method learns from the others, is scored on it beside the
-    commonest class, and the one with the highest accuracy is kept. Another tenth stops the training
-    of networks and chooses the penalty of bags of words. Empty texts are reported and left out.
+    A tenth of the texts is held out for testing: each method is scored on it beside the commonest
+    class, and nothing is chosen by it. Another tenth, for validation, stops the training of
+    networks, chooses the penalty of bags of words, and decides which method is kept: the one with
+    the highest accuracy there. Empty texts are reported and left out.
 
-    An interrupted training goes on where it stopped when the same command runs again.
+    An interrupted training resumes when the same command runs again.
 
     Example: jaxcast text train --data reviews.csv --method tfidf lstm --embeddings vectors.npz --out
     model
@@ -73,7 +73,10 @@ class TrainText:
     stop_words: Literal["none", "english"] = "none"
     """Function words to drop. English ones hold "not", which decides sentiment."""
     min_count: int = 1
-    """How often a word occurs at least, to be known without a given vector."""
+    """How often a word occurs at least, to be known to a network without a given vector."""
+    split: Literal["words", "spaces"] = "words"
+    """How texts are split: words, and signs of punctuation, of text as people write it; or spaces,
+    for text that is tokenized already."""
     num_epochs: int = 30
     """Most passes over the texts."""
     patience: int = 5
@@ -83,9 +86,9 @@ class TrainText:
     learning_rate: float = 1e-3
     """Learning rate of Adam."""
     validation_share: float = 0.1
-    """Share of the texts that stops training."""
+    """Share of the other texts that is held out for validation."""
     test_share: float = 0.1
-    """Share of the texts that judges."""
+    """Share of the texts that is held out for testing."""
     seed: int = 0
     """Random seed of networks, and of the parts."""
     num_seeds: int = 1
@@ -111,29 +114,48 @@ class TrainText:
         announce(f"{results['method']} in {self.out}; see jaxcast text predict --help")
 
     def check(self) -> None:
-        """Raises InputError for options that are wrong whatever the data hold."""
+        """Refuses options that are wrong whatever the data hold.
+
+        Raises:
+            InputError: for the first of them.
+        """
         check_numbers(self)
+        values = vars(self)
         for name in ("min_count", "num_epochs", "patience", "batch_size", "num_seeds"):
-            check_whole(name, getattr(self, name))
+            check_whole(name, values[name])
         if self.hidden_size is not None:
             check_whole("hidden_size", self.hidden_size)
         check_number("learning_rate", self.learning_rate, above=0)
         for name in ("validation_share", "test_share"):
-            check_number(name, getattr(self, name), above=0, most=0.5)
+            check_number(name, values[name], above=0, most=0.5)
         check_seed(self.seed)
         if not self.method or len(set(self.method)) < len(self.method):
             raise InputError(f"name each --method once, and at least one, got {shown(' '.join(self.method))}")
         names = ("embeddings", "readout", "hidden_size", "dropout")
-        if given := [name for name in names if getattr(self, name) is not None]:
+        given = [name for name in names if values[name] is not None] + ["min_count"] * (self.min_count != 1)
+        if given and {*self.method} <= {*LINEAR}:
             option = f"--{given[0].replace('_', '-')}"
-            if {*self.method} <= {*LINEAR}:
-                raise InputError(f"{option} is for networks; name one by --method, such as lstm, or leave it out")
+            raise InputError(f"{option} is for networks; name one by --method, such as lstm, or leave it out")
         if self.tune and self.embeddings is None:
             raise InputError("--tune is for the vectors of --embeddings; leave it out, learned ones are always trained")
 
+    def tokenizer(self) -> WordTokenizer:
+        """Returns what splits the texts."""
+        return WordTokenizer(stop_words=self.stop_words, split=self.split)
+
     def with_words(self, table: TextTable) -> TextTable:
-        """Leaves texts without a word out."""
-        found = WordTokenizer(stop_words=self.stop_words).documents(table.texts)
+        """Leaves texts without a word out.
+
+        Args:
+            table: of texts and their classes.
+
+        Returns:
+            The rows with a word.
+
+        Raises:
+            InputError: where no text has one.
+        """
+        found = self.tokenizer().documents(table.texts)
         kept = [k for k, words in enumerate(found) if words]
         if len(kept) < len(found):
             note(f"{len(found) - len(kept)} of {len(found)} texts of {shown(self.data)} have no word and are left out")
@@ -143,14 +165,24 @@ class TrainText:
         return TextTable(tuple(table.texts[k] for k in kept), tuple(labels[k] for k in kept))
 
     def parts(self, table: TextTable) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
-        """Returns the texts to learn from, those that stop training, and those that judge."""
+        """Splits the texts.
+
+        Args:
+            table: of texts and their classes.
+
+        Returns:
+            The texts to learn from, those for validation, and those for testing.
+
+        Raises:
+            InputError: for texts of one class, or one text of each.
+        """
         labels = np.asarray(table.labels)
         if len(np.unique(labels)) < 2:
             raise InputError(
                 f"{shown(self.data)} has texts of only one class, {shown(repr(labels[0].item()))}; give two or more"
             )
-        rest, test = stratified_folds(labels, round(1 / self.test_share), seed=self.seed)[0]
-        train, stop = stratified_folds(labels[rest], round(1 / self.validation_share), seed=self.seed)[0]
+        rest, test = stratified_split(labels, self.test_share, seed=self.seed)
+        train, stop = stratified_split(labels[rest], self.validation_share, seed=self.seed)
 
         def of(rows: np.ndarray) -> LabelledTexts:
             return LabelledTexts([table.texts[k] for k in rows], labels[rows])
@@ -158,7 +190,18 @@ class TrainText:
         return of(rest[train]), of(rest[stop]), of(test)
 
     def folder(self, table: TextTable, embeddings: WordEmbeddings | None) -> RunFolder:
-        """Opens the folder of the run."""
+        """Opens the folder of the run.
+
+        Args:
+            table: of texts and their classes.
+            embeddings: vectors of words, or None.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: for one that holds something else.
+        """
         cells = "\n".join((*table.texts, *(table.labels or ())))
         facts = {"texts": fingerprint(np.frombuffer(cells.encode("utf-8", "surrogatepass"), np.uint8))}
         if embeddings is not None:
@@ -171,21 +214,21 @@ class TrainText:
         parts: tuple[LabelledTexts, LabelledTexts, LabelledTexts],
         embeddings: WordEmbeddings | None,
     ) -> None:
-        """Trains all methods, compares them, and saves the best one."""
+        """Trains all methods, compares them, and saves the one that is best on the validation texts.
+
+        Args:
+            folder: of the run.
+            parts: the texts to learn from, those for validation, and those for testing.
+            embeddings: vectors of words, or None.
+        """
         train, stop, test = parts
         fitted = {name: self.fit(name, train, stop, embeddings, folder) for name in self.method}
-        first = next(iter(fitted.values()))
-        labels = label_numbers(first, [str(label) for label in test.labels], self.data)
-        shares = np.tile(np.asarray(first.shares, float), (len(labels), 1))
-        rows = [{"method": MAJORITY} | scores_of(labels, shares / shares.sum(-1, keepdims=True))]
-        for name, classifier in fitted.items():
-            note_unknown(classifier, test.texts, self.data)
-            rows.append({"method": name} | scores_of(labels, classifier.predict_probabilities(test.texts)))
-        best = max(fitted, key=lambda name: next(row["accuracy"] for row in rows if row["method"] == name))
+        rows = compared(fitted, stop, test, self.data)
+        best = max(rows[1:], key=lambda row: row["validation_accuracy"])["method"]
         if rows[0]["accuracy"] >= max(row["accuracy"] for row in rows[1:]):
-            note("no method is better than the commonest class on the texts that judge")
+            note("no method is better than the commonest class on the texts that are held out for testing")
         save_model(folder.path, fitted[best], attributes={"method": best, "trained_on": str(self.data)})
-        record = {"method": best, "rows": rows, "num_test": len(labels), "classes": list(first.classes)}
+        record = {"method": best, "rows": rows, "num_test": len(test.texts), "classes": list(fitted[best].classes)}
         folder.write_json("results.json", record)
 
     def fit(
@@ -196,11 +239,22 @@ class TrainText:
         embeddings: WordEmbeddings | None,
         folder: RunFolder,
     ) -> TextClassifier:
-        """Trains one method."""
-        tokenizer = WordTokenizer(stop_words=self.stop_words)
+        """Trains one method.
+
+        Args:
+            name: of the method.
+            train: texts to learn from.
+            stop: texts for validation.
+            embeddings: vectors of words, or None.
+            folder: of the run, for the checkpoint of networks.
+
+        Returns:
+            The classifier.
+        """
+        tokenizer = self.tokenizer()
+        method: Any = name if name in (*LINEAR, *NETWORKS) else NAMES.foreign()[name]
         if name in LINEAR:
             with phase(f"fitting {name}"):
-                method: Any = name
                 return fit_text_classifier(*train, method=method, validation=stop, tokenizer=tokenizer)
         with phase(f"training {name}, epochs", self.num_epochs) as update:
 
@@ -209,7 +263,7 @@ class TrainText:
 
             return fit_text_classifier(
                 *train,
-                method=name if name in NETWORKS else NAMES.foreign()[name],  # type: ignore[arg-type]
+                method=method,
                 embeddings=embeddings,
                 tune=self.tune,
                 settings=self.settings(name),
@@ -226,7 +280,11 @@ class TrainText:
             )
 
     def settings(self, name: str) -> dict[str, Any]:
-        """Returns the settings of a network."""
+        """Returns the settings of a network.
+
+        Args:
+            name: of its method.
+        """
         own: dict[str, Any] = {"dropout": self.dropout} if name in NETWORKS else {}
         if name in ("lstm", "gru", "rnn"):
             own |= {"readout": self.readout, "hidden_size": self.hidden_size}
