@@ -192,6 +192,7 @@ def test_the_stored_output_of_the_original():
         (np.ones((8, 2)), {}, "at least 12 scans, got shape"),
         (np.ones((40, 2)), {}, "2 constant voxels of 2"),
         (np.full((40, 2), np.nan), {}, "NaN or infinity in 2 voxels of 2"),
+        (np.random.default_rng(0).normal([0.0, 800], size=(40, 2)), {}, "mean removed, .* first in voxel 1"),
         (None, dict(repetition_time=0.0), "repetition_time must be"),
         (None, dict(noise_level=-1.0), "noise levels must be positive"),
         (None, dict(noise_level=np.ones(5)), "one noise level or one for each voxel"),

@@ -16,6 +16,8 @@ from jaxcast.neuro import (
     simulate_subjects,
     subject_series,
 )
+from jaxcast.neuro.classifiers import kernel_choice
+from jaxcast.neuro.classifiers.networks import validation_split
 from jaxcast.training import stratified_folds
 
 KEY = jax.random.key(0)
@@ -117,6 +119,36 @@ def test_the_better_method_is_chosen_in_every_fold(subjects):
     assert sorted(found.fold.tolist()) == sorted(list(range(4)) * 10)
 
 
+@pytest.mark.parametrize("method", [RidgeMethod(penalties=(0.1, 1.0)), KernelMethod(penalties=(0.1, 1.0))])
+def test_what_one_method_chooses_keeps_sites_together(method, subjects, monkeypatch):
+    seen = []
+
+    def folds_of(labels, num_folds, *, seed, groups=None):
+        seen.append(groups)
+        return stratified_folds(labels, num_folds, seed=seed, groups=groups)
+
+    monkeypatch.setattr(kernel_choice, "stratified_folds", folds_of)
+    folds = leave_one_site_out(subjects)[:1]
+    cross_validate(subjects, method, folds=folds, inner_groups=subjects.site, key=KEY)
+    assert seen[0].tolist() == subjects.site[folds[0][0]].tolist()
+
+
+def test_a_validation_part_takes_whole_groups():
+    labels, groups = np.arange(40) % 2, np.arange(40) // 5
+    train, validation = validation_split(labels, 0.25, 8, groups)
+    assert not set(groups[train]) & set(groups[validation])
+    assert len(train) + len(validation) == 40
+
+
+def test_a_category_is_the_same_as_a_whole_number_and_with_a_point(subjects):
+    method = RidgeMethod(confounds=("sex",))
+    numbers = np.arange(40) % 3 == 0
+    classifier = fit_subject_classifier(subjects._replace(sex=numbers.astype(int)), method=method, key=KEY)
+    expected = classifier.scores(subjects._replace(sex=numbers.astype(int)))
+    for other in (numbers.astype(float), numbers):
+        assert (classifier.scores(subjects._replace(sex=other)) == expected).all()
+
+
 def test_a_site_left_out_is_only_tested(subjects):
     folds = leave_one_site_out(subjects)
     assert [set(subjects.site[test]) for _, test in folds] == [{site} for site in "abcde"]
@@ -156,6 +188,13 @@ def test_what_cannot_be_used_is_refused_in_one_line(data, subjects):
         (lambda: cross_validate(plain, [], folds=stratified_folds(plain.labels, 2, seed=0), key=KEY), "at least one method"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(5), np.arange(4, 9))], key=KEY), "trains on"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(1), np.arange(4, 9))], key=KEY), "lack the"),
+        (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(40), np.arange(0))], key=KEY), "numbers of"),
+        (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(2, 41), np.arange(2))], key=KEY), "0 on"),
+        (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(30), np.arange(30, 40))],
+                                inner_groups=["a"] * 3, key=KEY), "a group for each of the 40"),
+        (lambda: stratified_folds(plain.labels, 2, seed=0, groups=[1, 2]), "a group for each of the 40"),
+        (lambda: leave_one_site_out(plain._replace(site=np.array([None, "a"] * 20, object))), "site of subject 0"),
+        (lambda: leave_one_site_out(plain._replace(site=np.array([1.0, np.nan] * 20))), "site of subject 1"),
         (lambda: stratified_folds(plain.labels, 21, seed=0), "at least 21 samples of every class"),
     ]  # fmt: skip
     for call, message in cases:

@@ -226,8 +226,11 @@ def haemodynamic_filter(
     backward_denominator = _polynomial(np.exp(-backward * repetition_time))
     gain = float(np.prod(-np.exp(-backward * repetition_time)).real)
     frequencies = np.exp(-1j * np.pi * np.arange(NUM_FREQUENCIES) / NUM_FREQUENCIES)
-    of = lambda coefficients: np.abs(np.polyval(coefficients[::-1], frequencies)) ** 2  # noqa: E731
-    squared = of(numerator) / (of(denominator) * of(backward_denominator)) * gain**2
+    above, below, backward_below = (
+        np.abs(np.polyval(coefficients[::-1], frequencies)) ** 2
+        for coefficients in (numerator, denominator, backward_denominator)
+    )
+    squared = above / (below * backward_below) * gain**2
     return HaemodynamicFilter(numerator, denominator, backward_denominator, gain, float(squared.max()))
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from jaxcast.errors import InputError, counted
 from jaxcast.tracing import is_traced
 
-LEAST_SCANS = 12
+MIN_SCANS = 12
 """The impulse response and the wavelet need about as many."""
+MOST_MEAN = 3
+"""In standard deviations; a mean beyond it is taken for one that was not removed."""
 
 
 def check_series(series: Any) -> None:
@@ -22,8 +24,8 @@ def check_series(series: Any) -> None:
         InputError: with the first voxel that is not finite.
     """
     shape = np.shape(series)
-    if len(shape) == 0 or shape[0] < LEAST_SCANS:
-        raise InputError(f"expected series (time, voxel) of at least {LEAST_SCANS} scans, got shape {shape}")
+    if len(shape) == 0 or shape[0] < MIN_SCANS:
+        raise InputError(f"expected series (time, voxel) of at least {MIN_SCANS} scans, got shape {shape}")
     if 0 in shape:
         raise InputError(f"expected at least one voxel, got shape {shape}")
     if is_traced(series):
@@ -53,6 +55,30 @@ def check_not_constant(series: Any) -> None:
         raise InputError(
             f"expected series that vary, got {counted(constant.sum(), 'constant voxel')} of {constant.size}, "
             f"the first is voxel {np.flatnonzero(constant)[0]}; leave constant voxels out of the mask"
+        )
+
+
+def check_centred(series: Any) -> None:
+    """Refuses series whose mean was not removed; traced ones pass.
+
+    The mean of a scanner's raw signal is many times its variation. That of activity may be as large
+    as its own.
+
+    Args:
+        series: (time, ...).
+
+    Raises:
+        InputError: with the first voxel whose mean is far from zero.
+    """
+    if is_traced(series):
+        return
+    values = np.asarray(series, float).reshape(len(series), -1)
+    off = np.abs(values.mean(0)) > MOST_MEAN * values.std(0)
+    if off.any():
+        raise InputError(
+            f"expected series with their mean removed, got a mean of more than {MOST_MEAN} standard deviations in "
+            f"{counted(off.sum(), 'voxel')} of {off.size}, first in voxel {np.flatnonzero(off)[0]}; subtract it, or "
+            "use masked_series"
         )
 
 

@@ -88,7 +88,10 @@ class Tikhonov(SpatialTerm):
         self, signal: Float[Array, "voxel time"], noise_level: Float[Array, " voxel"], weight: float | int, begin: Any
     ) -> tuple[Float[Array, "voxel time"], Any]:
         laplacian, strength = self.graph.laplacian, weight * self.penalty
-        system = lambda x: x + strength * laplacian(laplacian(x))  # noqa: E731
+
+        def system(x: Array) -> Array:
+            return x + strength * laplacian(laplacian(x))
+
         found, _ = jax.scipy.sparse.linalg.cg(system, signal, x0=begin, tol=CG_TOLERANCE, maxiter=self.num_iterations)
         return found, found
 

@@ -13,7 +13,7 @@ from jaxcast.errors import InputError
 from jaxcast.neuro.activity.filters import HaemodynamicModel, haemodynamic_filter
 from jaxcast.neuro.activity.noise import wavelet_noise_level
 from jaxcast.neuro.activity.operators import FilterOperator, filter_operator
-from jaxcast.neuro.activity.series import check_not_constant, check_series, checked_noise_level
+from jaxcast.neuro.activity.series import check_centred, check_not_constant, check_series, checked_noise_level
 from jaxcast.neuro.activity.spatial import SpatialTerm
 from jaxcast.neuro.activity.temporal import TemporalProblem, solve_temporal
 from jaxcast.tracing import is_traced
@@ -30,7 +30,8 @@ class Activation(NamedTuple):
         activity: u, the activity behind it: the signal through the filter for spikes.
         innovations: what the temporal term makes sparse: the jumps of the activity for blocks, the
             activity itself for spikes.
-        penalty: lambda of the temporal term; infinite where the noise is as large as the series.
+        penalty: lambda of the temporal term. Without a spatial term it is infinite where the noise
+            is as large as the series; with one it then keeps the last finite value.
         noise_level: standard deviation of the noise, given or estimated.
         residual_level: root mean square of what the signal leaves over of the series.
         gap: the duality gap of the temporal term over its primal objective, at the end.
@@ -114,7 +115,7 @@ def total_activation(
         Signal, activity and innovations, and what tells whether they have converged.
 
     Raises:
-        InputError: for fewer than 12 scans, NaN, constant voxels, noise levels or penalties that
+        InputError: for fewer than 12 scans, NaN, constant voxels, a mean that was not removed, noise levels or penalties that
             are not positive, a spatial term of other voxels, no term at all, or settings out of
             range.
 
@@ -133,6 +134,7 @@ def total_activation(
     """
     check_series(series)
     check_not_constant(series)
+    check_centred(series)
     for name, flag in (("temporal", temporal), ("restarts", restarts)):
         check_flag(name, flag)
     if max_iterations is None:
@@ -166,8 +168,8 @@ def total_activation(
     found = _run(
         problem, filter_operator(spikes, len(columns), dtype), spatial, columns, level, strength, limits, temporal
     )
-    voxels = lambda a: a.reshape(*a.shape[:-1], *shape[1:])  # noqa: E731
-    return Activation(*map(voxels, found[:-2]), *found[-2:])
+    of_voxels = (array.reshape(*array.shape[:-1], *shape[1:]) for array in found[:-2])
+    return Activation(*of_voxels, *found[-2:])
 
 
 def _checked_penalty(penalty: Any, series: Array, shape: tuple[int, ...]) -> Array:

@@ -118,7 +118,13 @@ class ClassifierMethod(Saveable):
 
     @abstractmethod
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> SubjectClassifier:
         """Fits a classifier.
 
@@ -127,6 +133,8 @@ class ClassifierMethod(Saveable):
             labels: their classes.
             num_classes: number of classes, also where the training subjects lack one.
             key: random key.
+            groups: label of each subject's group, such as its site. Inner folds and validation
+                parts keep groups together.
 
         Returns:
             The fitted classifier.

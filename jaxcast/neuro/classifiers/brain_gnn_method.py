@@ -103,7 +103,13 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
         return {"features": features, "edges": strongest(partial, self.edge_share)}
 
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> "BrainGNNClassifier":
         features = inputs["features"]
         of_networks, of_training = jax.random.split(key)
@@ -129,7 +135,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
         loss = BrainGNNLoss(
             self.unit_penalty, self.top_penalty, self.consistency_penalty, self.scored_nodes, self.sigmoid
         )
-        models = train_networks(models, loss, inputs, labels, self, key=of_training)
+        models = train_networks(models, loss, inputs, labels, self, key=of_training, groups=groups)
         for norm, statistics in zip(models.norms, measure_statistics(models, _measured, _seen(inputs)), strict=True):
             norm.keep(statistics)
         return BrainGNNClassifier(models, self)

@@ -94,7 +94,13 @@ class BrainSTGCNMethod(ClassifierMethod, FrozenPytree, name="brain_stgcn"):
         return {"series": series, "length": lengths}
 
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> "BrainSTGCNClassifier":
         modules = self._modules(inputs)
         seen = module_series(inputs, modules)
@@ -115,7 +121,7 @@ class BrainSTGCNMethod(ClassifierMethod, FrozenPytree, name="brain_stgcn"):
 
         # Networks that are made here, since each fold has another graph but should not compile again.
         new = new_networks(init, self.num_seeds, of_networks)
-        models = train_networks(new, _WindowLoss(self.window_size), seen, labels, self, key=of_training)
+        models = train_networks(new, _WindowLoss(self.window_size), seen, labels, self, key=of_training, groups=groups)
         statistics = measure_statistics(models, _Measured(self.window_size), seen)
         for norm, measured in zip(models.norms, statistics, strict=True):
             norm.keep(measured)

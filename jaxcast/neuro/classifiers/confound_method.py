@@ -72,7 +72,13 @@ class ConfoundMethod(ClassifierMethod, FrozenPytree, name="confounds"):
         return confound_inputs(subjects, names)
 
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> "ConfoundClassifier":
         check_number("penalty", self.penalty, least=0)
         names = tuple(inputs)

@@ -1,6 +1,6 @@
 """Cross-validation of classifiers by subject, with the choice of settings inside the training folds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Key
 from jaxcast.arguments import checked
 from jaxcast.checks import check_whole
 from jaxcast.errors import InputError
-from jaxcast.neuro.classifiers.abstract import ClassifierMethod, Explanation, Inputs, SubjectClassifier, rows_of
+from jaxcast.neuro.classifiers.abstract import ClassifierMethod, Explanation, Inputs, rows_of
 from jaxcast.neuro.subjects import SubjectSeries, known
 from jaxcast.scores.classification import accuracy, balanced_accuracy, roc_auc
 from jaxcast.training.folds import Fold, stratified_folds
@@ -96,7 +96,6 @@ def cross_validate(
     inner_groups: Any = None,
     inputs: Sequence[Inputs] | None = None,
     key: Key[jax.Array, ""],
-    on_fold: Callable[[int, SubjectClassifier], None] | None = None,
 ) -> CrossValidation:
     """Scores every subject by a classifier that was fitted without it.
 
@@ -111,18 +110,17 @@ def cross_validate(
             `leave_one_site_out`.
         num_inner_folds: inner folds of the choice.
         inner_groups: label of each subject's group, such as its site, which stays in one inner
-            fold.
+            fold, and in one part where a method chooses or stops by a validation part.
         inputs: what `inputs` of each method returned for these subjects, to compute it once for
             several calls; by default it is computed.
         key: random key; each fold has its own.
-        on_fold: called with the number of each finished fold and its classifier.
 
     Returns:
         The scores of all subjects, what was chosen, and explanations of the decisions.
 
     Raises:
-        InputError: for no folds or methods, folds that overlap or whose training part lacks a
-            class, or settings that do not fit the subjects.
+        InputError: for no folds or methods, folds that overlap, of other subjects or whose training
+            part lacks a class, groups of other subjects, or settings that do not fit the subjects.
 
     Source:
         Varma and Simon (2006), BMC Bioinformatics 7, 91, for the inner folds.
@@ -141,6 +139,12 @@ def cross_validate(
     _check_folds(folds, subjects)
     if not candidates or (inputs is not None and len(inputs) != len(candidates)):
         raise InputError(f"expected at least one method and the inputs of each, got {len(candidates)} methods")
+    of_subjects = None if inner_groups is None else np.asarray(inner_groups)
+    if of_subjects is not None and of_subjects.shape != subjects.labels.shape:
+        raise InputError(
+            f"expected a group for each of the {len(subjects.labels)} subjects, got inner_groups of shape "
+            f"{of_subjects.shape}"
+        )
     # What a method computes from one subject alone needs computing only once.
     inputs = [method.inputs(subjects) for method in candidates] if inputs is None else inputs
     scores = np.full((len(subjects.labels), subjects.num_classes), np.nan)
@@ -148,17 +152,19 @@ def cross_validate(
     chosen, explanations = [], []
     for number, (train, test) in enumerate(folds):
         of_fold = jax.random.fold_in(key, number)
-        groups = None if inner_groups is None else np.asarray(inner_groups)[train]
+        groups = None if of_subjects is None else of_subjects[train]
         best = _chosen(candidates, inputs, subjects, train, num_inner_folds, groups, number, of_fold)
         classifier = candidates[best].fit(
-            rows_of(inputs[best], train), subjects.labels[train], num_classes=subjects.num_classes, key=of_fold
+            rows_of(inputs[best], train),
+            subjects.labels[train],
+            num_classes=subjects.num_classes,
+            key=of_fold,
+            groups=groups,
         )
         held_out = rows_of(inputs[best], test)
         scores[test], fold[test] = classifier.class_scores(held_out), number
         chosen.append(best)
         explanations.append(classifier.explain(held_out))
-        if on_fold is not None:
-            on_fold(number, classifier)
     return CrossValidation(scores, subjects.labels, fold, np.asarray(chosen), tuple(explanations))
 
 
@@ -182,7 +188,13 @@ def _chosen(
         held_out = np.empty((len(train), subjects.num_classes))
         for number, (inner, validation) in enumerate(folds):
             of_fit = jax.random.fold_in(jax.random.fold_in(key, n), number)
-            fitted = method.fit(rows_of(own, train[inner]), labels[inner], num_classes=subjects.num_classes, key=of_fit)
+            fitted = method.fit(
+                rows_of(own, train[inner]),
+                labels[inner],
+                num_classes=subjects.num_classes,
+                key=of_fit,
+                groups=None if groups is None else groups[inner],
+            )
             held_out[validation] = fitted.class_scores(rows_of(own, train[validation]))
         areas.append(roc_auc(labels, held_out))
     return int(np.argmax(areas))
@@ -192,8 +204,20 @@ def _check_folds(folds: Sequence[Fold], subjects: SubjectSeries) -> None:
     if not folds:
         raise InputError("expected at least one fold, got none")
     num_subjects = len(subjects.labels)
+    for number, fold in enumerate(folds):
+        for index in map(np.asarray, fold):
+            if index.ndim != 1 or index.dtype.kind not in "iu" or not index.size:
+                raise InputError(
+                    f"fold {number} must hold numbers of subjects to train on and to test, got shape {index.shape} of "
+                    f"{index.dtype}"
+                )
+            if index.min() < 0 or index.max() >= num_subjects:
+                raise InputError(
+                    f"fold {number} has subjects {index.min()} to {index.max()}, but there are {num_subjects}, "
+                    "numbered from 0 on"
+                )
     tested = np.concatenate([np.asarray(test) for _, test in folds])
-    if tested.max(initial=0) >= num_subjects or len(np.unique(tested)) < len(tested):
+    if len(np.unique(tested)) < len(tested):
         raise InputError(f"expected folds that test each of the {num_subjects} subjects at most once")
     for number, (train, test) in enumerate(folds):
         if len(np.intersect1d(train, test)):

@@ -55,7 +55,13 @@ class KernelMethod(ClassifierMethod, FrozenPytree, name="kernel"):
         return {"vectors": pair_features(subjects, self.features, self.shrinkage)}
 
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> "KernelClassifier":
         if not self.widths or not self.penalties:
             raise InputError(f"expected at least one width and penalty, got {shown((self.widths, self.penalties))}")
@@ -69,7 +75,9 @@ class KernelMethod(ClassifierMethod, FrozenPytree, name="kernel"):
             raise InputError("the features are the same for all training subjects")
         kernels = {str(width): np.exp(-squares / (2 * width**2 * mean)) for width in self.widths}
         sets = [(name,) for name in kernels]
-        chosen = choose_kernel(kernels, labels, num_classes=num_classes, penalties=self.penalties, sets=sets)
+        chosen = choose_kernel(
+            kernels, labels, num_classes=num_classes, penalties=self.penalties, sets=sets, groups=groups
+        )
         (name,) = chosen.kernels
         targets = class_targets(labels, num_classes)
         coefficients = ridge_coefficients(kernels[name], targets, chosen.penalty)

@@ -50,6 +50,12 @@ class MajorityMethod(ClassifierMethod, FrozenPytree, name="majority"):
         return {"subject": np.arange(len(subjects.series))}
 
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> MajorityClassifier:
         return MajorityClassifier(np.bincount(labels, minlength=num_classes) / len(labels))

@@ -94,6 +94,7 @@ def train_networks(
     settings: TrainingSettings,
     *,
     key: Key[Array, ""],
+    groups: np.ndarray | None = None,
 ) -> Any:
     """Trains networks from several seeds, each stopped by a validation part of the subjects.
 
@@ -106,6 +107,7 @@ def train_networks(
         labels: their classes.
         settings: of the training.
         key: random key.
+        groups: of the training subjects; the validation part takes whole ones.
 
     Returns:
         The networks of all seeds as one, with a leading seed axis.
@@ -114,7 +116,7 @@ def train_networks(
         InputError: for too few subjects of a class.
     """
     check_training(settings)
-    train, validation = validation_split(labels, settings.validation_share, settings.batch_size)
+    train, validation = validation_split(labels, settings.validation_share, settings.batch_size, groups)
     data = {name: jnp.asarray(array) for name, array in inputs.items()} | {"label": jnp.asarray(labels, jnp.int32)}
     batch_size = min(settings.batch_size, len(train))
     start = init if callable(init) and not isinstance(init, nnx.Module) else FitResult(init, jnp.zeros((1, 1)))
@@ -139,20 +141,22 @@ def train_networks(
 
 
 def validation_split(
-    labels: Int[np.ndarray, " subject"], validation_share: float, batch_size: int
+    labels: Int[np.ndarray, " subject"], validation_share: float, batch_size: int, groups: np.ndarray | None = None
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"]]:
     """Splits training subjects into those to learn from and those that stop the training.
 
-    Where there are enough, the former are a multiple of the batch size and the latter one of 8:
+    A share that is not one over a whole number is taken as the nearest that is, such as 1/3 for
+    0.35. Where there are enough, the former are a multiple of the batch size and the latter one of 8:
     then nothing is dropped in an epoch, and folds of nearly the same size run the same program.
 
     Args:
         labels: of all training subjects.
-        validation_share: share that stops the training, or a little more.
+        validation_share: share that stops the training, about.
         batch_size: subjects of a minibatch.
+        groups: of the subjects; each is in one part only. The sizes are then what they are.
 
     Raises:
-        InputError: for too few subjects of a class.
+        InputError: for too few subjects of a class, or too few groups.
     """
     num_folds = max(2, round(1 / validation_share))
     if np.bincount(labels).min() < num_folds:
@@ -160,7 +164,9 @@ def validation_split(
             f"expected at least {num_folds} training subjects of each class to take a validation part from, got "
             f"{np.bincount(labels).min()}; give more subjects or a larger validation_share"
         )
-    train, validation = stratified_folds(labels, num_folds, seed=0)[0]
+    train, validation = stratified_folds(labels, num_folds, seed=0, groups=groups)[0]
+    if groups is not None:
+        return train, validation
     if len(train) >= batch_size:
         left_over = np.random.default_rng(0).permutation(train)[: len(train) % batch_size]
         train, validation = np.setdiff1d(train, left_over), np.union1d(validation, left_over)

@@ -82,7 +82,13 @@ class RidgeMethod(ClassifierMethod, FrozenPytree, name="ridge"):
         return found | confound_inputs(subjects, self.confounds)
 
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> "RidgeClassifier":
         categories = categories_of(inputs, self.confounds)
         design = design_of(inputs, self.confounds, categories, len(labels))
@@ -98,7 +104,9 @@ class RidgeMethod(ClassifierMethod, FrozenPytree, name="ridge"):
         sets = [self.features]
         if self.combination == "best" and len(self.features) > 1:
             sets = [*((kind,) for kind in self.features), self.features]
-        chosen = choose_kernel(kernels, labels, num_classes=num_classes, penalties=self.penalties, sets=sets)
+        chosen = choose_kernel(
+            kernels, labels, num_classes=num_classes, penalties=self.penalties, sets=sets, groups=groups
+        )
         targets = class_targets(labels, num_classes)
         coefficients = left @ ridge_coefficients(averaged(kernels, chosen.kernels), targets, chosen.penalty)
         weights = [inputs[kind].T @ coefficients / (scales[kind] * len(chosen.kernels)) for kind in chosen.kernels]

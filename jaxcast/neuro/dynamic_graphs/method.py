@@ -116,7 +116,13 @@ class DynamicGraphMethod(ClassifierMethod, FrozenPytree, name="dynamic_graphs"):
         return correlation_graphs(subjects, segments, edge_share=self.edge_share)._asdict()
 
     def fit(
-        self, inputs: Inputs, labels: Int[np.ndarray, " subject"], *, num_classes: int, key: Key[jax.Array, ""]
+        self,
+        inputs: Inputs,
+        labels: Int[np.ndarray, " subject"],
+        *,
+        num_classes: int,
+        key: Key[jax.Array, ""],
+        groups: np.ndarray | None = None,
     ) -> "DynamicGraphClassifier":
         check_whole("num_train_segments", self.num_train_segments, least=0)
         modules = region_modules(_mean_correlations(inputs)[None], self.num_modules)
@@ -132,7 +138,9 @@ class DynamicGraphMethod(ClassifierMethod, FrozenPytree, name="dynamic_graphs"):
             ("dropout", self.dropout),
         )
         loss = DynamicGraphLoss(self.num_train_segments)
-        return DynamicGraphClassifier(train_networks(_init_of(settings), loss, inputs, labels, self, key=key), self)
+        return DynamicGraphClassifier(
+            train_networks(_init_of(settings), loss, inputs, labels, self, key=key, groups=groups), self
+        )
 
 
 class DynamicGraphClassifier(SubjectClassifier, FrozenPytree, name="dynamic_graph_classifier"):
