@@ -115,7 +115,7 @@ def picture(simulated: SimulatedDynamics, method: ClassifierMethod, fold: tuple[
             label="mean correlation within",
             weight_label="attention",
         )
-        ax.set_title(f"a subject of class {label}", fontsize=10, y=1.36)
+        ax.set_title(f"a subject of class {label}", fontsize=10)
     return figure
 
 

@@ -12,6 +12,9 @@ from jaxcast.plotting.trajectories import BLUE, label_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+GAP = 0.15
+"""Between weights and colours, in rows."""
+
 
 def plot_segments(
     ax: "Axes",
@@ -31,11 +34,11 @@ def plot_segments(
     Segments that overlap are drawn up to the start of the next one.
 
     Args:
-        ax: to draw on; where there are weights, leave room above it.
+        ax: to draw on.
         starts: of the segments, rising; those of length 0 are left out.
         lengths: of the segments.
         values: of each row, such as a module, in each segment.
-        weights: of the segments, drawn as steps above the colours, from zero up.
+        weights: of the segments, drawn as bars above the colours, from zero to the largest.
         names: of the rows; by default their numbers.
         limits: numbers at the two ends of the colours, such as to compare two pictures; by default
             those of the values.
@@ -56,7 +59,7 @@ def plot_segments(
         ...     Figure().subplots(), [0, 20, 35], [20, 15, 25], np.asarray([[0.1, 0.4, -0.2], [0.3, 0.2, 0.0]]),
         ...     weights=[0.2, 0.7, 0.1], names=["visual", "motor"],
         ... )
-        >>> [text.get_text() for text in ax.get_yticklabels()]
+        >>> [text.get_text() for text in ax.get_yticklabels()][1:]
         ['visual', 'motor']
     """
     first, length, colors = np.asarray(starts, float), np.asarray(lengths, float), np.asarray(values, float)
@@ -75,18 +78,18 @@ def plot_segments(
     edges = np.append(first, first[-1] + length[-1])
     mesh = ax.pcolormesh(edges, np.arange(len(colors) + 1), colors, **_color_scale(colors, limits))
     ax.vlines(edges[1:-1], 0, len(colors), color="white", lw=1.2)
-    ax.set_yticks(np.arange(len(colors)) + 0.5, rows)
+    places = list(np.arange(len(colors)) + 0.5)
+    if heights is not None:
+        # In a row of its own above the others, where the y axis points down.
+        largest = max(float(heights[present].max()), np.finfo(float).tiny)
+        shares = heights[present] / largest
+        ax.bar(first, -shares, np.diff(edges), -GAP, align="edge", color=BLUE, ec="white", lw=1.2)
+        places, rows = [-GAP - 0.5, *places], [f"{label_of(weight_label)}\n(0 to {largest:.2g})", *rows]
+    ax.set_yticks(places, rows)
     ax.tick_params(axis="y", length=0)
-    ax.invert_yaxis()
-    ax.set(xlabel=time_label, xlim=(edges[0], edges[-1]))
+    ax.set(xlabel=time_label, xlim=(edges[0], edges[-1]), ylim=(len(colors), places[0] - 0.5))
     ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    if heights is not None:
-        above = ax.inset_axes((0.0, 1.04, 1.0, 0.3), sharex=ax)
-        above.stairs(heights[present], edges, fill=True, color=BLUE)
-        above.set(ylabel=weight_label, ylim=(0, None))
-        above.tick_params(labelbottom=False, bottom=False)
-        above.spines[["top", "right"]].set_visible(False)
     return ax
 
 

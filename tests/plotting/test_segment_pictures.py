@@ -18,12 +18,12 @@ def test_segments_lie_at_their_time_and_absent_ones_are_left_out():
     np.testing.assert_allclose(mesh.get_array().reshape(2, 3), values[:, :3])
     np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], [0, 15, 30, 60])
     assert mesh.get_clim() == (-0.4, 0.4)
-    (above,) = ax.child_axes
-    np.testing.assert_allclose(above.patches[0].get_data().values, [0.2, 0.5, 0.3])
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["0", "1"]
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], [-0.4, -1.0, -0.6])
+    np.testing.assert_allclose([(bar.get_x(), bar.get_width()) for bar in ax.patches], [(0, 15), (15, 15), (30, 30)])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["weight\n(0 to 0.5)", "0", "1"]
     ax = plotting.plot_segments(figure.Figure().subplots(), [0, 15], [15, 30], values[:, :2], limits=(-1.0, 1.0))
     assert ax.collections[0].get_clim() == (-1, 1)
-    assert not ax.child_axes
+    assert not ax.patches
 
 
 @pytest.mark.parametrize(
