@@ -38,7 +38,7 @@ class Config(Settings):
     series: str | None = None
     """Name of the array (subject, time, region) in an archive of your own."""
     labels: str | None = None
-    """Name of the labels in an archive of your own, whole numbers from 0 on."""
+    """Name of the labels in an archive of your own, whole numbers or texts."""
     folds: int = 10
     """Folds of the cross-validation."""
     tasks: tuple[str, ...] = ("autism",)

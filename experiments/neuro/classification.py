@@ -6,13 +6,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from experiments.neuro import classification_pictures as pictures
-from experiments.neuro.methods import METHODS, PUBLISHED
+from experiments.neuro.classification_rows import line_of, published_rows, row_of, table
+from experiments.neuro.methods import METHODS
 from experiments.neuro.subjects import read_abide, read_archive, simulated
 from experiments.part import Part
+from jaxcast import InputError
 from jaxcast.neuro import (
     CrossValidation,
     SubjectSeries,
@@ -24,6 +24,7 @@ from jaxcast.neuro import (
 from jaxcast.training import stratified_folds
 
 ABIDE = "abide_cc200"
+EXPLAINED = ("regions", "edges", "communities", "importance")
 Arrays = dict[str, np.ndarray]
 
 
@@ -49,10 +50,12 @@ def run(config: Any, data: Path | None, folder: Any, console: Any) -> dict[str, 
             found = {}
             for method in applicable(config, subjects, protocol):
                 found[method] = validated(config, folder, subjects, name, method, protocol)
-                rows.append(row_of(found[method], name, method, protocol, config))
+                rows.append(row_of(found[method], name, method, protocol))
                 console.print(line_of(rows[-1]), highlight=False)
             if task == "autism" and protocol == "folds":
                 rows += published_rows(name)
+            if not found:
+                continue
             if (task in ("autism", "label")) and protocol == "folds":
                 draw(folder, found, rows, name, subjects)
             elif task in ("autism", "label"):
@@ -105,14 +108,23 @@ def applicable(config: Any, subjects: SubjectSeries, protocol: str) -> list[str]
         config: the settings.
         subjects: the subjects.
         protocol: "folds" or "sites".
+
+    Raises:
+        InputError: if none can be used.
     """
-    known = subjects.site is not None
-    need_sites = {"confounds alone", "ridge, Fisher z, sites regressed out"}
-    return [
+    columns = {"site": subjects.site, "age": subjects.age, "sex": subjects.sex}
+    known = {name for name, column in columns.items() if column is not None}
+    found = [
         name
         for name, entry in METHODS.items()
-        if name in config.methods and protocol in entry.protocols and (known or name not in need_sites)
+        if name in config.methods and protocol in entry.protocols and (not entry.needs or known & set(entry.needs))
     ]
+    if protocol == "folds" and not found:
+        raise InputError(
+            f"none of the methods can use these subjects, which have {', '.join(sorted(known)) or 'no confounds'}; name "
+            "others by --methods"
+        )
+    return found
 
 
 def validated(
@@ -148,9 +160,8 @@ def validated(
                 groups = subjects.site if protocol == "sites" else None
                 if not prepared:
                     prepared.extend(method.inputs(subjects) for method in methods)
-                return as_arrays(
-                    cross_validate(subjects, methods, folds=part, inner_groups=groups, inputs=prepared, key=key)
-                )
+                each = cross_validate(subjects, methods, folds=part, inner_groups=groups, inputs=prepared, key=key)
+                return as_arrays(each, [test for _, test in part])
 
             stage = "".join(c if c.isalnum() else "_" for c in f"{data} {method} {protocol} {seed} {number}")
             stages.append(folder.stage(stage, compute))
@@ -158,17 +169,26 @@ def validated(
     return found
 
 
-def as_arrays(found: CrossValidation) -> Arrays:
+def as_arrays(found: CrossValidation, tests: Sequence[np.ndarray]) -> Arrays:
     """Returns a cross-validation as arrays, explanations averaged over folds.
+
+    "region_scores" are those of each tested subject, NaN for others.
 
     Args:
         found: the cross-validation.
+        tests: subjects that each fold tests.
     """
     arrays: Arrays = {"scores": found.scores, "fold": found.fold, "chosen": found.chosen}
-    for name in ("regions", "edges", "communities"):
-        parts = [explanation[name] for explanation in found.explanations if name in explanation]
+    for name in EXPLAINED:
+        known = [explanation.get("weights", {}) | explanation for explanation in found.explanations]
+        parts: list[Any] = [each[name] for each in known if name in each]
         if parts:
             arrays[name] = np.mean(parts, 0)
+    if "region_scores" in found.explanations[0]:
+        scores = np.full((len(found.labels), found.explanations[0]["region_scores"].shape[1]), np.nan, np.float32)
+        for test, explanation in zip(tests, found.explanations, strict=True):
+            scores[test] = explanation["region_scores"]
+        arrays["region_scores"] = scores
     return arrays
 
 
@@ -185,58 +205,12 @@ def joined(stages: Sequence[Arrays], subjects: SubjectSeries) -> CrossValidation
         tested = stage["fold"] >= 0
         scores[tested], fold[tested] = stage["scores"][tested], stage["fold"][tested] + count
         count += len(stage["chosen"])
-    names = [name for name in ("regions", "edges", "communities") if name in stages[0]]
+    names = [name for name in EXPLAINED if name in stages[0]]
     explanation: Any = {name: np.mean([stage[name] for stage in stages], 0) for name in names}
+    if "region_scores" in stages[0]:
+        explanation["region_scores"] = np.nanmean([stage["region_scores"] for stage in stages], 0)
     chosen = np.concatenate([stage["chosen"] for stage in stages])
     return CrossValidation(scores, subjects.labels, fold, chosen, (explanation,))
-
-
-def row_of(found: Sequence[CrossValidation], data: str, method: str, protocol: str, config: Any) -> dict[str, Any]:
-    """Makes the row of a method.
-
-    Args:
-        found: its cross-validations, one for each seed of the folds.
-        data: name of the data and the task.
-        method: name of the method.
-        protocol: "folds" or "sites".
-        config: the settings.
-    """
-    accuracies = [one.accuracy for one in found]
-    return {
-        "method": method,
-        "data": data if protocol == "folds" else f"{data}, one site left out",
-        "num_folds": len(found[0].chosen),
-        "num_seeds": len(found),
-        "accuracy": float(np.mean(accuracies)),
-        "accuracy_std": float(np.std(accuracies)),
-        "balanced_accuracy": float(np.mean([one.balanced_accuracy for one in found])),
-        "auc": float(np.mean([one.auc for one in found])),
-        "published": None,
-        "accuracy_per_fold": [np.mean(fold_accuracies(found[0])).item(), float(np.std(fold_accuracies(found[0])))],
-    }
-
-
-def fold_accuracies(found: CrossValidation) -> list[float]:
-    """Returns the accuracy on each fold.
-
-    Args:
-        found: the cross-validation.
-    """
-    is_right = found.predicted == found.labels
-    return [float(is_right[found.fold == number].mean()) for number in range(len(found.chosen))]
-
-
-def published_rows(data: str) -> list[dict[str, Any]]:
-    """Makes the rows of published results on ABIDE.
-
-    Args:
-        data: name of the data and the task.
-    """
-    empty = {"num_folds": None, "num_seeds": 0, "accuracy": None, "accuracy_std": None, "balanced_accuracy": None}
-    return [
-        {"method": method, "data": data, **empty, "auc": None, "published": {"accuracy": accuracy, "auc": auc}}
-        for method, accuracy, auc in PUBLISHED
-    ]
 
 
 def draw(
@@ -256,56 +230,9 @@ def draw(
         subjects: the subjects.
     """
     folder.save_figure("methods.png", pictures.methods([row for row in rows if row["data"] == data]))
-    folder.save_figure("regions.png", pictures.regions(found))
+    folder.save_figure("regions.png", pictures.regions(found, subjects))
     folder.save_figure("edges.png", pictures.edges(found))
-    folder.save_figure("confusion.png", pictures.confusion(found, subjects.num_classes))
-
-
-def line_of(row: dict[str, Any]) -> str:
-    """Returns a row in one line.
-
-    Args:
-        row: the row.
-    """
-    return (
-        f"{row['data']}, {row['method']}: accuracy {100 * row['accuracy']:.1f} %, balanced "
-        f"{100 * row['balanced_accuracy']:.1f} %, AUC {row['auc']:.3f}"
-    )
-
-
-def table(rows: list[dict[str, Any]]) -> Table:
-    """Returns all rows for a terminal.
-
-    Args:
-        rows: of results.json.
-    """
-    result = Table(title="subjects classified; \\[published]", box=box.SIMPLE)
-    result.add_column("data")
-    result.add_column("method")
-    for name in ("folds", "seeds", "accuracy, %", "balanced, %", "AUC"):
-        result.add_column(name, justify="right")
-    for row in rows:
-        result.add_row(row["data"], row["method"], *cells(row))
-    return result
-
-
-def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """Returns the numbers of a row as texts: folds, seeds, accuracy, balanced accuracy, AUC.
-
-    Args:
-        row: the row.
-    """
-    if row["accuracy"] is None:
-        auc = row["published"]["auc"]
-        return "", "", f"\\[{100 * row['published']['accuracy']:.1f}]", "", "" if auc is None else f"\\[{auc:.3f}]"
-    spread = f" ± {100 * row['accuracy_std']:.1f}" if row["num_seeds"] > 1 else ""
-    return (
-        str(row["num_folds"]),
-        str(row["num_seeds"]),
-        f"{100 * row['accuracy']:.1f}{spread}",
-        f"{100 * row['balanced_accuracy']:.1f}",
-        f"{row['auc']:.3f}",
-    )
+    folder.save_figure("confusion.png", pictures.confusion(found, subjects))
 
 
 PART = Part(run, ABIDE, ("methods.png", "regions.png", "edges.png", "confusion.png", "sites.png"), table)

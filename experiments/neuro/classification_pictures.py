@@ -22,7 +22,7 @@ def _color(method: str) -> str:
 
 
 def methods(rows: list[dict[str, Any]]) -> Figure:
-    """Draws accuracy and area under the curve of all methods, the published ones as open bars.
+    """Draws accuracy and area under the curve of all methods, the published ones as open points.
 
     Args:
         rows: of one data set and protocol.
@@ -37,20 +37,20 @@ def methods(rows: list[dict[str, Any]]) -> Figure:
             if value is None:
                 continue
             color = _color(row["method"]) if is_ours else PUBLISHED
-            error = scale * row["accuracy_std"] if is_ours and name == "accuracy" else None
-            ax.barh(
-                place,
-                scale * value,
-                xerr=error or None,
-                color=color if is_ours else "none",
-                edgecolor=color,
-                height=0.7,
-            )
+            spread = row["accuracy_std"] if name == "accuracy" else None
+            error = None if spread is None else scale * spread
+            face = color if is_ours else "none"
+            ax.errorbar(scale * value, place, xerr=error, fmt="o", color=color, mfc=face, ms=6, capsize=2)
             form = ".1f" if name == "accuracy" else ".3f"
-            ax.text(scale * value * 1.01, place, f"{scale * value:{form}}", va="center", fontsize=8)
-        ax.set_xlim(scale * 0.4, scale * 1.15 * max(filter(None, (_value(row, name) for row in rows))))
-    axes[0].axvline(100 * max(rows[0]["accuracy"] or 0, 0), color="0.4", lw=0.8, ls=":")
-    axes[0].set_xlabel("accuracy, % (dotted: majority class)")
+            ax.annotate(
+                f"{scale * value:{form}}", (scale * value, place), (8, 5), textcoords="offset points", fontsize=8
+            )
+        ax.grid(axis="y", color="0.92")
+        ax.margins(x=0.15, y=0.05)
+    axes[0].set_xlabel("accuracy, %")
+    if majority := [row["accuracy"] for row in rows if row["method"] == "majority"]:
+        axes[0].axvline(100 * majority[0], color="0.4", lw=0.8, ls=":")
+        axes[0].set_xlabel("accuracy, % (dotted: majority class)")
     axes[1].set_xlabel("area under the ROC curve")
     axes[0].set_yticks(places, [row["method"] for row in rows], fontsize=8)
     return figure
@@ -58,27 +58,44 @@ def methods(rows: list[dict[str, Any]]) -> Figure:
 
 def _value(row: dict[str, Any], name: str) -> float | None:
     """Returns a number of a row, the published one where it is none of ours."""
-    value: float | None = row[name] if row["accuracy"] is not None else row["published"][name]
+    value: float | None = row[name]
+    if row["accuracy"] is None:
+        value = row["published" if name == "accuracy" else "published_auc"]
     return value
 
 
-def regions(found: Found) -> Figure:
-    """Draws the regions that matter most to each method, ranked.
+def regions(found: Found, subjects: SubjectSeries) -> Figure:
+    """Draws the regions that matter most to each method, ranked; for each class where scores are of subjects.
 
     Args:
         found: cross-validations by method.
+        subjects: the subjects.
     """
-    shown = {name: each[0].explanations[0]["regions"] for name, each in found.items() if _has(each, "regions")}
-    shown = {name: values for name, values in shown.items() if name in _best(list(shown))}
-    figure = Figure(figsize=(4.2 * max(len(shown), 1), 5.2), layout="constrained")
-    for ax, (name, values) in zip(np.atleast_1d(figure.subplots(1, max(len(shown), 1))), shown.items(), strict=False):
+    names = _best([name for name, each in found.items() if _has(each, "regions")])
+    panels: list[tuple[str, str, np.ndarray]] = []
+    for name in names:
+        explanation = found[name][0].explanations[0]
+        if "region_scores" not in explanation:
+            panels.append((name, name, explanation["regions"]))
+            continue
+        for number, label in enumerate(class_names(subjects)):
+            of_class = np.nanmean(explanation["region_scores"][subjects.labels == number], 0)
+            panels.append((name, f"{name}, class {label}", of_class))
+    columns = min(max(len(panels), 1), 4)
+    lines = -(-max(len(panels), 1) // columns)
+    figure = Figure(figsize=(3.8 * columns, 4.8 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).reshape(-1)
+    for ax, (name, title, values) in zip(axes, panels, strict=False):
         order = np.argsort(-values)[:NUM_REGIONS]
         places = np.arange(len(order))[::-1]
-        ax.barh(places, values[order], color=_color(name))
+        ax.plot(values[order], places, "o", ms=5, color=_color(name))
+        ax.axvline(values.mean(), color="0.4", lw=0.8, ls=":")
         ax.set_yticks(places, [f"region {number}" for number in order], fontsize=7)
-        ax.set_xlim(0.9 * values[order].min(), 1.02 * values[order].max())
-        ax.set_title(name, fontsize=9)
-        ax.set_xlabel("score of the region" if name == "BrainGNN" else "importance of the region")
+        ax.grid(axis="y", color="0.92")
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel("score (dotted: mean of all regions)" if name == "BrainGNN" else "importance (dotted: mean)")
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
     return figure
 
 
@@ -88,7 +105,12 @@ def edges(found: Found) -> Figure:
     Args:
         found: cross-validations by method.
     """
-    shown = {name: each[0].explanations[0]["edges"] for name, each in found.items() if _has(each, "edges")}
+    shown = {}
+    for name, each in found.items():
+        # Of ST-GCN what was learned: its graph is large where correlations are, trained or not.
+        kind = "importance" if _has(each, "importance") else "edges"
+        if _has(each, kind):
+            shown[name] = each[0].explanations[0][kind]
     panels = [(name, shown[name], "importance") for name in _best(list(shown))]
     if "BrainGNN" in found:
         panels.append(("BrainGNN", found["BrainGNN"][0].explanations[0]["communities"], "share in the community"))
@@ -105,24 +127,36 @@ def edges(found: Found) -> Figure:
     return figure
 
 
-def confusion(found: Found, num_classes: int) -> Figure:
+def class_names(subjects: SubjectSeries) -> list[str]:
+    """Returns the names of the classes.
+
+    Args:
+        subjects: the subjects.
+    """
+    return [str(one) for one in subjects.classes or range(subjects.num_classes)]
+
+
+def confusion(found: Found, subjects: SubjectSeries) -> Figure:
     """Draws the confusion tables of the best plain method and of the networks.
 
     Args:
         found: cross-validations by method.
-        num_classes: number of classes.
+        subjects: the subjects.
     """
+    labels, num_classes = class_names(subjects), subjects.num_classes
     names = _best(list(found))
     figure = Figure(figsize=(3.2 * len(names), 3.4), layout="constrained")
     for ax, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         one = found[name][0]
         counts = confusion_table(one.labels, one.predicted, num_classes)
-        ax.imshow(counts / counts.sum(1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
+        ax.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
         for i, j in np.ndindex(counts.shape):
-            share = counts[i, j] / counts[i].sum()
+            share = counts[i, j] / max(counts[i].sum(), 1)
             color = "white" if share > 0.6 else "black"
             ax.text(j, i, f"{counts[i, j]}\n{100 * share:.0f} %", ha="center", va="center", color=color)
-        ax.set(xticks=range(num_classes), yticks=range(num_classes), xlabel="predicted", ylabel="true class")
+        ax.set_xticks(range(num_classes), labels)
+        ax.set_yticks(range(num_classes), labels)
+        ax.set(xlabel="predicted", ylabel="true class")
         ax.set_title(name, fontsize=9)
     return figure
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from experiments.neuro.classification import row_of, table
+from experiments.neuro.classification_rows import row_of, table
 from experiments.part import Part
 from jaxcast import plotting
 from jaxcast.neuro import (
@@ -82,7 +82,7 @@ def run(config: Any, data: Path | None, folder: Any, console: Any) -> dict[str, 
     rows = []
     for name, method in methods(config).items():
         found = cross_validate(subjects, method, folds=folds, key=jax.random.key(config.seed))
-        rows.append(row_of([found], DATA, name, "folds", config))
+        rows.append(row_of([found], DATA, name, "folds"))
         console.print(f"{DATA}, {name}: accuracy {100 * rows[-1]['accuracy']:.1f} %", highlight=False)
     folder.save_figure("segments.png", picture(simulated, methods(config)["dynamic graphs, GRU"], folds[0]))
     return {"rows": rows}

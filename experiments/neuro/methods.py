@@ -27,11 +27,13 @@ class Entry(NamedTuple):
         is_network: whether it is trained by gradients: fewer seeds of folds, and a stage for each
             fold.
         protocols: "folds" for stratified folds, "sites" for one site left out.
+        needs: columns of which the subjects must have at least one; () for none.
     """
 
     make: Callable[[Any, SubjectSeries], Sequence[ClassifierMethod]]
     is_network: bool = False
     protocols: tuple[str, ...] = ("folds", "sites")
+    needs: tuple[str, ...] = ()
 
 
 def brain_gnn(config: Any, subjects: SubjectSeries) -> list[ClassifierMethod]:
@@ -76,9 +78,11 @@ ALL_FEATURES = ("fisher_z", "partial", "logarithm")
 
 METHODS: dict[str, Entry] = {
     "majority": Entry(lambda config, subjects: [MajorityMethod()]),
-    "confounds alone": Entry(lambda config, subjects: [ConfoundMethod()]),
+    "confounds alone": Entry(lambda config, subjects: [ConfoundMethod()], needs=("site", "age", "sex")),
     "ridge, Fisher z": Entry(lambda config, subjects: [RidgeMethod()]),
-    "ridge, Fisher z, sites regressed out": Entry(lambda config, subjects: [RidgeMethod(confounds=("site",))]),
+    "ridge, Fisher z, sites regressed out": Entry(
+        lambda config, subjects: [RidgeMethod(confounds=("site",))], needs=("site",)
+    ),
     "Gaussian kernel, Fisher z": Entry(
         lambda config, subjects: [KernelMethod(widths=(0.5, 1.0, 2.0), penalties=(0.03, 0.1, 0.3))]
     ),
@@ -99,7 +103,7 @@ METHODS: dict[str, Entry] = {
         partial(dynamic_graphs, segments="activity"), is_network=True, protocols=("folds",)
     ),
 }
-"""In the order of the tables. `confounds alone` needs subjects with confounds."""
+"""In the order of the tables."""
 
 PUBLISHED = (
     ("BrainGNN (published, 1009 subjects)", 0.594, 0.624),

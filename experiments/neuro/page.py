@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Any
 
-from experiments.neuro.classification import cells
+from experiments.neuro.classification_rows import cells
 from experiments.pages import load_rows, markdown, write_tables
 
 HERE = Path(__file__).parent

@@ -9,13 +9,16 @@ import numpy as np
 
 from jaxcast import InputError
 from jaxcast.errors import shown
+from jaxcast.io import archives
 from jaxcast.neuro import SubjectSeries, simulate_subjects, subject_series
 
 FILES = tuple(f"timeseries_{number}of3.npz" for number in (1, 2, 3))
 
+COLUMNS = ("subject", "asd", "sex", "site", "age")
+
 
 def read_abide(folder: Path, task: str) -> SubjectSeries:
-    """Reads the series of ABIDE.
+    """Reads the series of ABIDE, whose data are for research that is not commercial.
 
     Args:
         folder: with the archives and subjects.csv.
@@ -25,24 +28,32 @@ def read_abide(folder: Path, task: str) -> SubjectSeries:
         The subjects; class 1 is autism, or female.
 
     Raises:
-        InputError: for files that are missing.
+        InputError: for files that are missing, broken or others.
     """
     missing = [name for name in (*FILES, "subjects.csv") if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{shown(folder)} lacks {', '.join(missing)}; give the folder of abide_cc200")
     series: dict[int, Any] = {}
     for name in FILES:
-        with np.load(folder / name) as archive:
-            found = {key: archive[key] for key in ("z", "length", "scale", "subject")}
+        found = archives.read_archive(folder / name).arrays
+        if absent := [key for key in ("z", "length", "scale", "subject") if key not in found]:
+            raise InputError(f"{shown(folder / name)} has no array {absent[0]}; give the folder of abide_cc200")
         ends = np.cumsum(found["length"])[:-1]
         parts = zip(found["subject"], np.split(found["z"], ends), found["scale"], strict=True)
         series |= {int(subject): values * scale for subject, values, scale in parts}
     with (folder / "subjects.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["subject"]) in series]
+        table = csv.DictReader(file)
+        if absent := [key for key in COLUMNS if key not in (table.fieldnames or ())]:
+            raise InputError(
+                f"subjects.csv in {shown(folder)} has no column {absent[0]}; give the folder of abide_cc200"
+            )
+        rows = [row for row in table if int(row["subject"]) in series]
     autism, sex = [int(row["asd"]) for row in rows], [row["sex"] for row in rows]
+    classes = ("control", "autism") if task == "autism" else ("male", "female")
     return subject_series(
         [np.asarray(series[int(row["subject"])], np.float32) for row in rows],
-        autism if task == "autism" else [int(one == "F") for one in sex],
+        [classes[one] for one in (autism if task == "autism" else [int(one == "F") for one in sex])],
+        classes=classes,
         site=[row["site"] for row in rows],
         age=[float(row["age"]) for row in rows],
         sex=sex if task == "autism" else None,
@@ -55,7 +66,7 @@ def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
     Args:
         file: .npz.
         series: name of its array (subject, time, region).
-        labels: name of its labels, whole numbers from 0 on.
+        labels: name of its labels, whole numbers or texts.
 
     Returns:
         The subjects. "site", "age" and "sex" are taken along where the archive has them.
@@ -64,11 +75,14 @@ def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
         InputError: for a file that is no archive, or lacks these arrays, and as `subject_series`
             does.
     """
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read {shown(file)} as an archive of NumPy ({shown(error)}); give an .npz") from None
+    archives.check_is_file(file, "an archive of NumPy (.npz)")
+    archive = archives.read_archive(file)
+    found = archive.arrays
+    if pickled := [name for name in (series, labels) if name in archive.pickled]:
+        raise InputError(
+            f"{shown(file)}: {shown(pickled[0])} is pickled Python objects, which could run code; save it as an array of "
+            "numbers or texts"
+        )
     if absent := [name for name in (series, labels) if name not in found]:
         raise InputError(
             f"{shown(file)} has no array {shown(absent[0])}; it has {shown(', '.join(found))}: name them by --series "

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.neuro import __main__ as neuro
 from experiments.neuro import classification
+from experiments.neuro.classification_rows import cells, published_rows, spread_of
 from experiments.neuro.methods import METHODS
 from experiments.neuro.subjects import read_abide, read_archive
 from jaxcast import InputError
@@ -37,6 +38,7 @@ def test_a_run_writes_rows_and_pictures(tmp_path):
     keys = {"method", "data", "num_folds", "num_seeds", "accuracy", "accuracy_std", "balanced_accuracy", "auc",
             "published"}  # fmt: skip
     assert all(keys <= row.keys() for row in results["rows"])
+    assert all(row["accuracy_std"] is None for row in results["rows"] if row["num_seeds"] == 1)
     assert [row["method"] for row in results["rows"]] == [*PLAIN, *PLAIN]
     ridge = results["rows"][2]
     assert ridge["accuracy"] > 0.9 > results["rows"][1]["accuracy"]
@@ -45,13 +47,27 @@ def test_a_run_writes_rows_and_pictures(tmp_path):
         assert (tmp_path / "run" / name).stat().st_size > 0
 
 
+def test_confounds_need_no_site():
+    subjects = classification.read(SMOKE, None, "label")._replace(site=None)
+    assert "confounds alone" in classification.applicable(SMOKE, subjects, "folds")
+    assert "ridge, Fisher z, sites regressed out" not in classification.applicable(SMOKE, subjects, "folds")
+
+
+def test_published_rows_hold_numbers():
+    rows = published_rows("autism")
+    assert (rows[0]["published"], rows[0]["published_auc"]) == (0.594, 0.624)
+    assert cells(rows[0])[2:] == ("\\[59.4]", "", "\\[0.624]")
+    assert spread_of([0.5, 0.7, 0.6]) == pytest.approx(0.1)
+    assert spread_of([0.5]) is None
+
+
 @pytest.fixture
 def archive(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(20) % 2
     series = rng.normal(size=(20, 30, 4))
     series[labels == 1, :, 0] += series[labels == 1, :, 1]
-    np.savez(tmp_path / "own.npz", signals=series, group=labels)
+    np.savez(tmp_path / "own.npz", signals=series, group=np.asarray(["well", "ill"])[labels])
     return tmp_path / "own.npz"
 
 
@@ -80,8 +96,18 @@ def test_what_cannot_be_used_is_refused(archive, tmp_path):
     with pytest.raises(InputError, match="has no array eeg"):
         read_archive(archive, "eeg", "group")
     (tmp_path / "no.npz").write_text("text")
-    with pytest.raises(InputError, match="archive of NumPy"):
+    with pytest.raises(InputError, match="is not a whole"):
         read_archive(tmp_path / "no.npz", "a", "b")
+    np.save(tmp_path / "single.npy", np.ones(3))
+    (tmp_path / "single.npy").rename(tmp_path / "renamed.npz")
+    with pytest.raises(InputError, match="is not a whole"):
+        read_archive(tmp_path / "renamed.npz", "a", "b")
+    (tmp_path / "cut.npz").write_bytes(archive.read_bytes()[:300])
+    with pytest.raises(InputError, match="is not a whole"):
+        read_archive(tmp_path / "cut.npz", "a", "b")
+    alone = dataclasses.replace(SMOKE, methods=("confounds alone",), series="signals", labels="group")
+    with pytest.raises(InputError, match="none of the methods"):
+        classification.applicable(alone, read_archive(archive, "signals", "group"), "folds")
     with pytest.raises(InputError, match="lacks timeseries"):
         read_abide(tmp_path, "autism")
     with pytest.raises(InputError, match="together"):
@@ -99,7 +125,11 @@ def test_networks_have_rows_too(tmp_path):
     neuro.main(config)
     rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
     assert [row["method"] for row in rows] == list(NETWORKS)
-    assert all(0 <= row["auc"] <= 1 for row in rows)
+    assert all(row["num_folds"] == 2 and row["num_seeds"] == 1 for row in rows)
+    with np.load(next((tmp_path / "run").rglob("*BrainGNN*.npz"))) as stage:
+        tested = stage["fold"] >= 0
+        assert np.isfinite(stage["region_scores"][tested]).all()
+        assert np.isnan(stage["region_scores"][~tested]).all()
 
 
 @pytest.mark.slow

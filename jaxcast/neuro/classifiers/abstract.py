@@ -20,14 +20,14 @@ class Explanation(TypedDict, total=False):
     Args:
         regions: importance of each region, the larger the more it matters.
         edges: importance of each pair of regions.
-        scores: score of each region for each subject.
+        region_scores: score of each region for each subject.
         communities: share of each community in each region's kernel.
         weights: further weights, by their name, such as those over modules or segments.
     """
 
     regions: Float[np.ndarray, " region"]
     edges: Float[np.ndarray, "region other_region"]
-    scores: Float[np.ndarray, "subject region"]
+    region_scores: Float[np.ndarray, "subject region"]
     communities: Float[np.ndarray, "region community"]
     weights: dict[str, Any]
 
@@ -70,7 +70,7 @@ class SubjectClassifier(Saveable):
 
         Returns:
             What the classifier has of: "regions" (region,) and "edges" (region, region), the
-            larger the more important; "scores" (subject, region); "communities" (region,
+            larger the more important; "region_scores" (subject, region); "communities" (region,
             community); "weights", any others by their names.
         """
 

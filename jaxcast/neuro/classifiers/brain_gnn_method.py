@@ -65,7 +65,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
         >>> method = jaxcast.neuro.BrainGNNMethod(hidden_size=4, num_epochs=2, batch_size=8)
         >>> classifier = jaxcast.neuro.fit_subject_classifier(data.subjects, method=method, key=jax.random.key(1))
         >>> found = classifier.explain(classifier.inputs(data.subjects))
-        >>> found["scores"].shape, found["communities"].shape
+        >>> found["region_scores"].shape, found["communities"].shape
         ((48, 6), (6, 8))
     """
 
@@ -175,12 +175,12 @@ class BrainGNNClassifier(SubjectClassifier, FrozenPytree, name="brain_gnn_classi
             inputs: of the subjects whose decisions are to be explained.
 
         Returns:
-            "scores" of each subject's regions between 0 and 1, and their mean as "regions", both
+            "region_scores" of each subject's regions between 0 and 1, and their mean as "regions", both
             means over seeds; "communities" of the first convolution of the first seed.
         """
         scores = outputs_of(self.network, _outputs, _seen(inputs))[1]
         shares = jax.nn.relu(self.network.first.shares[...])
-        return {"scores": scores, "regions": scores.mean(0), "communities": np.asarray(shares[0])}
+        return {"region_scores": scores, "regions": scores.mean(0), "communities": np.asarray(shares[0])}
 
 
 def strongest(weights: Float[np.ndarray, "subject region region"], share: float) -> Float[np.ndarray, "..."]:

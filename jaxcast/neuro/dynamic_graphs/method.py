@@ -183,14 +183,14 @@ class DynamicGraphClassifier(SubjectClassifier, FrozenPytree, name="dynamic_grap
             inputs: of the subjects whose decisions are to be explained.
 
         Returns:
-            "scores": the attention that each region of a subject gets from others in the last
+            "region_scores": the attention that each region of a subject gets from others in the last
             layer, relative to even attention, the mean over segments; "regions": its mean over
             subjects; "weights": "segments" (subject, module, segment) and "modules" (subject,
             module). All are means over seeds.
         """
         found = self._outputs(inputs)
         return {
-            "scores": found["attention"],
+            "region_scores": found["attention"],
             "regions": found["attention"].mean(0),
             "weights": {"segments": found["segment_weights"], "modules": found["module_weights"]},
         }
