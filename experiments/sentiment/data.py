@@ -1,4 +1,4 @@
-"""Sets of labelled sentences, and the parts on which methods learn, are chosen and judged."""
+"""Sets of labelled sentences, and the parts by which methods learn, are chosen and tested."""
 
 import gzip
 import zlib
@@ -22,7 +22,7 @@ VECTORS = "glove_6b_100d_subset.npz"
 
 
 class Part(NamedTuple):
-    """What one fold or seed learns from, is chosen by, and is judged on.
+    """What one fold or seed learns from, is chosen by, and is tested on.
 
     Args:
         train: sentences to learn from.

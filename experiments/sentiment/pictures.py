@@ -57,7 +57,7 @@ def confusions(tables: Sequence[tuple[SentenceSet, str, np.ndarray]]) -> Figure:
 
 
 def words(found: Sequence[tuple[str, WordSaliency]]) -> Figure:
-    """Draws the words of some sentences, coloured by how much they speak for the predicted class.
+    """Draws the words of some sentences, coloured by how much they say.
 
     Args:
         found: the true class, and the saliency of each sentence.
@@ -68,5 +68,5 @@ def words(found: Sequence[tuple[str, WordSaliency]]) -> Figure:
         return figure
     for ax, (label, one) in zip(np.atleast_1d(figure.subplots(len(found), 1)), found, strict=True):
         title = f"predicted {one.predicted} ({one.probability:.2f}), true {label}; {one.measure}"
-        plot_word_saliency(ax, one.words, one.values, title=title)
+        plot_word_saliency(ax, one.words, one.values, title=title, has_sign=one.has_sign)
     return figure

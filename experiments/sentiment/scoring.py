@@ -81,6 +81,6 @@ def cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """
     if row["accuracy"] is None:
         return "", "", "", f"{100 * row['published']:.1f}"
-    deviation = f" ({100 * row['accuracy_std']:.1f})" if row["accuracy_std"] else ""
+    deviation = f" ({100 * row['accuracy_std']:.1f})" if (row["accuracy_std"] or 0) > 1e-9 else ""
     accuracy, balanced = (f"{100 * row[name]:.1f}" for name in ("accuracy", "balanced_accuracy"))
     return accuracy + deviation, balanced, "" if row["auc"] is None else f"{row['auc']:.3f}", ""

@@ -58,22 +58,28 @@ def plot_word_saliency(
     values: Shaped[ArrayLike, " word"] | Sequence[float | int],
     *,
     title: str = "",
+    has_sign: bool = True,
     line_size: int = 105,
 ) -> "Axes":
-    """Writes a text whose words are coloured: blue speaks for the predicted class, red against it.
+    """Writes a text whose words are coloured by their values.
+
+    Values with a sign are blue where a word speaks for the predicted class and red where it speaks
+    against it. Values without one, such as attention, are grey: they say how much a word counts,
+    and not for which class.
 
     Args:
         ax: to draw on.
         words: of the text.
         values: of each word; the colour is full at the largest absolute one.
         title: above the text.
+        has_sign: whether the sign of a value says for or against; `WordSaliency` knows it.
         line_size: characters of a line.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: for values that are not one for each word.
+        InputError: for values that are not one for each word, or negative ones without a sign.
 
     Example:
         >>> import jaxcast
@@ -87,11 +93,13 @@ def plot_word_saliency(
     found = np.asarray(values, float)
     if found.shape != (len(words),) or not len(words):
         raise InputError(f"expected a value for each of {len(words)} words, at least one, got shape {found.shape}")
+    if not has_sign and (found < 0).any():
+        raise InputError(f"expected values of zero or more with has_sign=False, got {found.min():g}")
     scaled = found / max(np.abs(found).max(), 1e-300)
     places, lines = _places(words, line_size)
     for word, (column, line), value in zip(words, places, scaled, strict=True):
-        # Half of the map: full colours would hide the letters.
-        colour = colormaps["RdBu"](0.5 + 0.35 * value)
+        # A part of the map: full colours would hide the letters.
+        colour = colormaps["RdBu"](0.5 + 0.35 * value) if has_sign else colormaps["Greys"](0.5 * abs(value))
         box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
         at = (column / line_size, 1 - (line + 0.5) / max(lines, 2))
         ax.text(*at, word, family="monospace", fontsize=8.5, va="center", bbox=box, parse_math=False)

@@ -8,6 +8,9 @@ from jaxtyping import ArrayLike, Float, Int, Shaped
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
 
+MOST = 2**31
+"""Classes are numbers below this."""
+
 
 class ClassificationScores(NamedTuple):
     """Scores of a classifier on some samples.
@@ -65,9 +68,8 @@ def balanced_accuracy(labels: Shaped[ArrayLike, " sample"], predicted: Shaped[Ar
         0.5
     """
     labels, predicted = _pair(labels, predicted)
-    hits = np.bincount(labels, weights=labels == predicted)
-    counts = np.bincount(labels)
-    return float((hits[counts > 0] / counts[counts > 0]).mean())
+    _, classes = np.unique(labels, return_inverse=True)
+    return float((np.bincount(classes, weights=labels == predicted) / np.bincount(classes)).mean())
 
 
 @checked
@@ -201,10 +203,13 @@ def class_numbers(name: str, labels: Any) -> Int[np.ndarray, " sample"]:
     Raises:
         InputError: for no samples, or classes that are not whole numbers from 0 on.
     """
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:
+        raise InputError(f"{name} must hold a class for each sample, got lists of different lengths") from None
     if array.ndim != 1 or not array.size or array.dtype.kind not in "biuf":
         raise InputError(f"{name} must hold a class for each sample, got shape {array.shape} of {array.dtype}")
-    if not (np.isfinite(array) & (array == np.floor(array)) & (array >= 0)).all():
+    if not (np.isfinite(array) & (array == np.floor(array)) & (array >= 0) & (array < MOST)).all():
         raise InputError(f"{name} must be classes, whole numbers from 0 on, got {shown(np.unique(array).tolist())}")
     return array.astype(int)
 

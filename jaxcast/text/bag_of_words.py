@@ -34,7 +34,7 @@ class BagOfWords(Checked, FrozenPytree, TextModel, name="bag_of_words"):
         bias: of each class.
         terms: words, and pairs joined by a space.
         weighting: "tfidf" or "naive_bayes".
-        inverse_penalty: by which the weights were learned, C of scikit-learn's logistic regression.
+        inverse_penalty: C of scikit-learn's logistic regression that gave the weights.
     """
 
     scales: Float[Array, " term"]

@@ -14,7 +14,10 @@ from jaxcast.text.words import WordTokenizer
 
 
 class WordSaliency(NamedTuple):
-    """How much each word of a text speaks for its predicted class.
+    """How much each word of a text says in its classification.
+
+    Attention has no sign: it is how much a word counts, for whichever class. The other measures are
+    above zero for words that speak for the predicted class, and below for those against it.
 
     Args:
         words: the tokens of the text.
@@ -31,6 +34,11 @@ class WordSaliency(NamedTuple):
     measure: str
     predicted: str
     probability: float
+
+    @property
+    def has_sign(self) -> bool:
+        """Whether values above and below zero speak for and against the predicted class."""
+        return self.measure != "attention"
 
 
 class TextClassifier(Checked, FrozenPytree, name="text_classifier"):
@@ -116,7 +124,7 @@ class TextClassifier(Checked, FrozenPytree, name="text_classifier"):
         return [self.classes[number] for number in self.predict_probabilities(texts).argmax(-1)]
 
     def saliency(self, text: str) -> WordSaliency:
-        """Returns how much each word of a text speaks for the class that is predicted.
+        """Returns how much each word of a text says in its classification.
 
         Args:
             text: to classify.

@@ -89,7 +89,8 @@ def fit_text_classifier(
         settings: of the network, such as {"readout": "attention"}; see `RecurrentTextNetwork`,
             `ConvolutionalTextNetwork` and `MeanTextNetwork`.
         tokenizer: splits texts into words; by default `WordTokenizer()`.
-        min_count: how often a word of a network's vocabulary occurs at least, unless it has a vector.
+        min_count: how often a word of a network's vocabulary occurs at least, unless it has a
+            vector.
         embedding_size: components of a vector that is trained from scratch.
         validation: texts that stop the training; by default a share of `texts`.
         validation_share: this share, of every class. A class of very few texts keeps them all to
@@ -114,8 +115,8 @@ def fit_text_classifier(
         The classifier.
 
     Raises:
-        InputError: for texts of one class, or other numbers of labels than of texts; missing labels;
-            a class without a text with a word; one text of each class, so that none is left to
+        InputError: for texts of one class, other numbers of labels than of texts, or missing ones; a
+            class without a text with a word; one text of each class, so that none is left to
             validate on; validation texts of other classes; settings that the method does not have;
             numbers out of range; or bags of words without scikit-learn.
 

@@ -46,7 +46,7 @@ class TextModel(Saveable):
 
     @abstractmethod
     def relevance(self, document: Sequence[str], number: int) -> tuple[str, Float[np.ndarray, " token"]]:
-        """Returns how much each token speaks for a class.
+        """Returns how much each token speaks for a class, or counts at all.
 
         Args:
             document: the tokens of a text.

@@ -45,8 +45,8 @@ class Options(NamedTuple):
         batch_size: texts of a minibatch.
         num_epochs: most passes over the texts.
         patience: epochs without a better validation loss after which training stops.
-        seeds: of the networks, and of the vectors that are drawn for words; the first is also that of
-            the order of the texts.
+        seeds: of the networks, and of the vectors that are drawn for words; the first is also that
+            of the order of the texts.
         min_count: how often a word of the vocabulary occurs at least.
         embedding_size: components of a vector that is trained from scratch.
         tune: whether to train given vectors on.

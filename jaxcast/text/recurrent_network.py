@@ -4,43 +4,15 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxcast.checks import check_choice, check_flag
+from jaxcast.nn.attention_read_out import AttentionReadOut
 from jaxcast.nn.dropout import drop
-from jaxcast.nn.layers import apply_flat, shares_of, uniform_linear
 from jaxcast.nn.stack import Kind, Stack
 from jaxcast.text.networks import TextNetwork, TextOutput, TextSizes
 
 READOUTS = ("last", "max", "attention")
-
-
-class WordAttention(nnx.Module):
-    """Shares of the words of a text: softmax(v' tanh(U h + c)).
-
-    Args:
-        num_features: components of h.
-        hidden_size: rows of U.
-        key: random key for the initial weights.
-    """
-
-    def __init__(self, num_features: int, hidden_size: int, *, key: Key[Array, ""]):
-        rngs = nnx.Rngs(key)
-        self.hidden = uniform_linear(num_features, hidden_size, fan_in=num_features, rngs=rngs, dtype=jnp.float32)
-        self.score = uniform_linear(hidden_size, 1, fan_in=hidden_size, rngs=rngs, dtype=jnp.float32, use_bias=False)
-
-    def __call__(
-        self, hs: Float[Array, "text token feature"], mask: Bool[Array, "text token"]
-    ) -> Float[Array, "text token"]:
-        """Returns the share of each token, zero for padding.
-
-        Args:
-            hs: of each token.
-            mask: which tokens there are.
-        """
-        scores = apply_flat(self.score, jnp.tanh(apply_flat(self.hidden, hs)))[..., 0]
-        return shares_of(scores, mask)
 
 
 class RecurrentTextNetwork(TextNetwork, name="recurrent_text_network"):
@@ -119,7 +91,7 @@ class RecurrentTextNetwork(TextNetwork, name="recurrent_text_network"):
             init="orthogonal",
         )
         self.readout_kind = readout
-        self.attention = None if readout != "attention" else WordAttention(num_features, hidden_size, key=of_attention)
+        self.attention = None if readout != "attention" else AttentionReadOut(size=num_features, key=of_attention)
 
     @property
     def own_config(self) -> dict[str, Any]:
@@ -136,8 +108,8 @@ class RecurrentTextNetwork(TextNetwork, name="recurrent_text_network"):
         xs = drop(vectors, self.dropout, of_inputs)
         _, hs = self.stack(xs, mask=mask, key=of_stack)
         if self.attention is not None:
-            shares = self.attention(hs, mask)
-            return self.read_out((shares[..., None] * hs).sum(-2), of_readout, shares)
+            state, shares = self.attention(hs, mask)
+            return self.read_out(state, of_readout, shares)
         if self.readout_kind == "last":
             return self.read_out(self._last(hs, mask), of_readout)
         lowest = jnp.finfo(hs.dtype).min / 2

@@ -39,7 +39,8 @@ def read_text_table(
     """Reads a .csv of texts and their classes, with a header.
 
     Args:
-        path: the table; texts with commas or line breaks stand in double quotes.
+        path: the table; texts with commas or line breaks stand in double quotes. An empty line is
+            an empty text where there is one column, and is left out where there are more.
         text_column: name of the column of texts.
         label_column: name of the column of classes; None for texts without.
         encoding: of the file, such as "latin-1"; a byte-order mark of UTF-8 is dropped.
@@ -49,7 +50,7 @@ def read_text_table(
 
     Raises:
         InputError: for a file that is missing or no such table, another encoding, a column that is
-            missing, a row of another length, or an empty class.
+            missing or there twice, a row of another length, or an empty class.
 
     Example:
         >>> import jaxcast, pathlib, tempfile
@@ -60,7 +61,7 @@ def read_text_table(
     """
     path = Path(path)
     check_is_file(path, "a .csv with a column of texts")
-    if path.suffix != ".csv":
+    if path.suffix.lower() != ".csv":
         raise InputError(f"expected a table of texts, .csv, got {shown(path)}")
     header, rows = _rows(path, _decoded(path, encoding))
     columns = [_column(path, header, text_column, "text-column")]
@@ -106,7 +107,7 @@ def _rows(path: Path, text: str) -> tuple[Sequence[str], list[tuple[int, list[st
     old = csv.field_size_limit(LONGEST)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        rows = [(reader.line_num, row) for row in reader if row]
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise InputError(
             f"{shown(path)}, line {reader.line_num}: a quote is not closed, or out of place ({shown(error)}); write "
@@ -114,6 +115,7 @@ def _rows(path: Path, text: str) -> tuple[Sequence[str], list[tuple[int, list[st
         ) from None
     finally:
         csv.field_size_limit(old)
+    rows = _without_empty_lines(rows)
     if len(rows) < 2:
         raise InputError(f"{shown(path)} holds no rows; give a header and a row for each text")
     header = [name.strip() for name in rows[0][1]]
@@ -128,8 +130,20 @@ def _rows(path: Path, text: str) -> tuple[Sequence[str], list[tuple[int, list[st
     return header, rows[1:]
 
 
+def _without_empty_lines(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Leaves empty lines out, but those between the rows of a single column, which are empty texts."""
+    filled = [k for k, (_, row) in enumerate(rows) if row]
+    if not filled or len(rows[filled[0]][1]) > 1:
+        return [rows[k] for k in filled]
+    return [(line, row or [""]) for line, row in rows[filled[0] : filled[-1] + 1]]
+
+
 def _column(path: Path, header: Sequence[str], name: str, option: str) -> int:
-    if header.count(name) != 1:
+    if header.count(name) > 1:
+        raise InputError(
+            f"{shown(path)} has {header.count(name)} columns {shown(repr(name))}; rename them, or name another by --{option}"
+        )
+    if name not in header:
         raise InputError(
             f"{shown(path)} has no column {shown(repr(name))}; its columns are {shown(', '.join(header))}; name one by "
             f"--{option}"

@@ -1,12 +1,13 @@
 """Parts, rows and averages of the experiment on sentences."""
 
+import dataclasses
 import gzip
 
 import numpy as np
 import pytest
 
 from experiments.sentiment import methods, pictures, scoring
-from experiments.sentiment.__main__ import PRESETS
+from experiments.sentiment.__main__ import PRESETS, Run
 from experiments.sentiment.data import SETS, Part, joined, made_set, own_set, read_labelled
 from jaxcast import InputError
 from jaxcast.text import LabelledTexts
@@ -91,6 +92,15 @@ def test_validation_parts_differ_by_seed_and_fixed_parts_run_bags_once():
 
 def test_sentences_without_a_known_word_leave_an_empty_picture():
     assert pictures.words([]).texts[0].get_text() == "no test sentence has a known word"
+
+
+def test_the_picture_of_words_names_the_classes():
+    sentences, vectors = made_set(0)
+    config = dataclasses.replace(PRESETS["smoke"], methods=("bigrams, tf-idf",))
+    drawn = Run(None, sentences, vectors, config, None).words()
+    assert {label for label, _ in drawn} == {one.predicted for _, one in drawn} == {"neg", "pos"}
+    titles = [ax.get_title(loc="left") for ax in pictures.words(drawn).axes]
+    assert any(title.startswith("predicted pos") for title in titles)
 
 
 def test_a_label_that_only_the_test_part_has_is_refused(tmp_path):

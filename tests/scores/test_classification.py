@@ -6,6 +6,7 @@ import sklearn.metrics
 
 import jaxcast
 from jaxcast.scores import accuracy, balanced_accuracy, classification_scores, confusion_table, roc_auc
+from jaxcast.scores.classification import class_numbers
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 5])
@@ -37,11 +38,18 @@ def test_ties_count_half_and_classes_that_are_absent_do_not_count():
     assert classification_scores([1, 1], np.asarray([[1.0, 0.0], [0.5, 0.5]])).cross_entropy == np.inf
 
 
+def test_a_large_number_of_a_class_costs_no_memory():
+    assert balanced_accuracy([0, 0, 10**9], [0, 1, 10**9]) == 0.75
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: accuracy([0, 1], [0]), "sample|each of 2"),
         (lambda: accuracy([0, 1.5], [0, 1]), "whole numbers"),
+        (lambda: class_numbers("labels", [[0], [0, 1]]), "lists of different lengths"),
+        (lambda: class_numbers("labels", [0.0, np.inf]), "whole numbers"),
+        (lambda: class_numbers("labels", [0.0, 1e300]), "whole numbers"),
         (lambda: balanced_accuracy([], []), "must not be empty"),
         (lambda: roc_auc([0, 2], [0.1, 0.2]), "below 2"),
         (lambda: roc_auc([0, 1], [0.1, np.nan]), "NaN"),

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from matplotlib.figure import Figure
 
 import jaxcast
-from jaxcast.text import LabelledTexts, WordEmbeddings, fit_text_classifier
+from jaxcast.plotting import plot_word_saliency
+from jaxcast.text import LabelledTexts, WordEmbeddings, WordSaliency, fit_text_classifier
 from jaxcast.text.bag_of_words import counts_of, fit_bag_of_words, naive_bayes_ratios, terms_of
 from jaxcast.text.fit import INVERSE_PENALTIES, _split
 from jaxcast.text.learning import text_optimizer
@@ -188,6 +190,21 @@ def test_every_seed_draws_its_own_vectors(tuned):
     unknown = [np.random.default_rng(seed).normal(size=(2, 8))[1] for seed in (0, 1)]  # number 1 is never trained
     scale = 0.4 * EMBEDDINGS.vectors.std()
     np.testing.assert_allclose(table[:, 1], scale * np.asarray(unknown), rtol=1e-5)
+
+
+def test_attention_has_no_sign_and_is_drawn_in_grey():
+    made = {measure: WordSaliency(("a", "b"), np.asarray([0.7, 0.3]), measure, "x", 0.6)
+            for measure in ("attention", "gradient x vector")}  # fmt: skip
+    assert [one.has_sign for one in made.values()] == [False, True]
+    drawn = [
+        plot_word_saliency(Figure().subplots(), one.words, one.values, has_sign=one.has_sign).texts[0]
+        for one in made.values()
+    ]
+    grey, blue = (text.get_bbox_patch().get_facecolor() for text in drawn)
+    assert grey[0] == pytest.approx(grey[1], abs=0.02) == pytest.approx(grey[2], abs=0.02)
+    assert blue[2] > blue[0] + 0.2
+    with pytest.raises(jaxcast.InputError, match="zero or more"):
+        plot_word_saliency(Figure().subplots(), ["a"], [-1.0], has_sign=False)
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,13 @@ def test_tables_hold_texts_with_commas_quotes_and_lines(tmp_path):
     assert read_text_table(file, encoding="latin-1").texts == ("café",)
 
 
+def test_rows_of_one_column_keep_their_places_and_names_may_be_upper_case(tmp_path):
+    (tmp_path / "X.CSV").write_text("\ntext\ngood\n\nbad\n\n")
+    assert read_text_table(tmp_path / "X.CSV", label_column=None).texts == ("good", "", "bad")
+    (tmp_path / "two.csv").write_text("text,label\n\ngood,pos\n\nbad,neg\n\n")
+    assert read_text_table(tmp_path / "two.csv").texts == ("good", "bad")
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
@@ -148,6 +155,8 @@ def test_tables_hold_texts_with_commas_quotes_and_lines(tmp_path):
         (b"text,label\ngood, but dull,pos\n", {}, "line 2: expected 2 columns, got 3"),
         (b'text,label\n"good,pos\n', {}, "a quote is not closed"),
         (b"text,label\n", {}, "no rows"),
+        (b"\n\n", {}, "no rows"),
+        (b"text,label,text\ngood,pos,bad\n", {}, "has 2 columns 'text'; rename"),
         (b"text;label\ngood;pos\n", {}, "separated by semicolons"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`jaxcast text predict`: the class of each text of a table, and the words that speak for it."""
+"""`jaxcast text predict`: the class of each text of a table, and the words that count."""
 
 import csv
 import dataclasses
@@ -39,8 +39,8 @@ class PredictText:
     encoding: str = "utf-8"
     """Encoding of the table, such as latin-1."""
     plot: Path | None = None
-    """Picture (.png) of some texts, each word coloured by how much it speaks for the predicted
-    class."""
+    """Picture (.png) of some texts: words that speak for the predicted class are blue, those against
+    it red; of a network with attention, grey by how much they count."""
     plot_rows: tuple[int, ...] = ()
     """Rows of these texts, from 1 on; by default the first six that have a known word."""
     overwrite: bool = False
@@ -79,7 +79,14 @@ class PredictText:
     def write(
         self, classifier: TextClassifier, texts: tuple[str, ...], probabilities: np.ndarray, known: np.ndarray
     ) -> None:
-        """Writes the table."""
+        """Writes the table.
+
+        Args:
+            classifier: that was trained.
+            texts: to write.
+            probabilities: of each text and class.
+            known: whether a text has a known word.
+        """
         check = partial(refuse_replacing, self.out, overwrite=self.overwrite)
         with whole_file(self.out, check) as growing, growing.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -90,7 +97,17 @@ class PredictText:
                 rows.writerow((*first, *(f"{share:.6g}" for share in shares)))
 
     def draw(self, path: Path, classifier: TextClassifier, texts: tuple[str, ...], known: np.ndarray) -> None:
-        """Draws the words of some texts."""
+        """Draws the words of some texts.
+
+        Args:
+            path: of the picture.
+            classifier: that was trained.
+            texts: of the table.
+            known: whether a text has a known word.
+
+        Raises:
+            InputError: where no text has one.
+        """
         rows = self.plot_rows or tuple(np.flatnonzero(known)[:MOST_DRAWN] + 1)
         if not rows:
             raise InputError("no text has a known word to draw; leave --plot out")
@@ -98,5 +115,5 @@ class PredictText:
         for ax, row in zip(np.atleast_1d(figure.subplots(len(rows), 1)), rows, strict=True):
             found = classifier.saliency(texts[row - 1])
             title = f"row {row}: {found.predicted} ({found.probability:.2f}), {found.measure}"
-            plot_word_saliency(ax, found.words, found.values, title=title)
+            plot_word_saliency(ax, found.words, found.values, title=title, has_sign=found.has_sign)
         save_figure(path, figure)

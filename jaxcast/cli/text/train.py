@@ -214,7 +214,7 @@ class TrainText:
         parts: tuple[LabelledTexts, LabelledTexts, LabelledTexts],
         embeddings: WordEmbeddings | None,
     ) -> None:
-        """Trains all methods, compares them, and saves the one that is best on the validation texts.
+        """Trains all methods, compares them, and saves the best one on the validation texts.
 
         Args:
             folder: of the run.
