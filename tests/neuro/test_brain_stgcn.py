@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 import jaxcast
 from jaxcast.neuro import BrainSTGCN, BrainSTGCNMethod, fit_subject_classifier, simulate_subjects
@@ -119,4 +118,3 @@ def test_what_does_not_fit_is_refused(subjects, classifier):
         with pytest.raises(jaxcast.InputError, match=message) as found:
             call()
         assert "\n" not in str(found.value)
-    assert len(jax.tree.leaves(nnx.state(classifier.network, nnx.Param))) > 0

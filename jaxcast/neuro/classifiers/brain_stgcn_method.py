@@ -27,7 +27,7 @@ class BrainSTGCNMethod(ClassifierMethod, FrozenPytree, name="brain_stgcn"):
 
     Each step of the training sees one random window of every subject of the minibatch. A subject is
     classified by the mean probability over windows that are spread evenly over the recording. The
-    graph is the absolute correlation, averaged over training subjects and normalised. Regions can
+    graph is the size of the correlation averaged over training subjects, normalised. Regions can
     be averaged into modules first, by k-means on the correlations of the training subjects.
 
     Args:

@@ -18,7 +18,7 @@ class DynamicGraphLoss:
 
     Args:
         num_segments: consecutive segments that a training step sees of each subject, from a random
-            one on; 0 for all. It makes steps faster and stands against learning subjects by heart.
+            one on; 0 for all. It makes steps faster and reduces overfitting.
     """
 
     num_segments: int = 0
