@@ -5,6 +5,7 @@ import pytest
 
 import jaxcast
 from jaxcast.neuro import BrainGNN, BrainGNNLoss, BrainGNNMethod, fit_subject_classifier, simulate_subjects
+from jaxcast.neuro.classifiers.abstract import rows_of
 from jaxcast.neuro.classifiers.brain_gnn_layers import Pooled, RegionConvolution, TopKPool, augmented, num_kept
 from jaxcast.neuro.classifiers.brain_gnn_method import strongest
 from jaxcast.neuro.classifiers.networks import validation_split
@@ -184,9 +185,14 @@ def test_what_does_not_fit_is_refused(trained):
 
 
 @pytest.mark.slow
-def test_planted_regions_have_the_highest_scores():
-    data = simulate_subjects(300, num_regions=100, num_scans=120, planted=10, key=jax.random.key(5))
-    method = BrainGNNMethod(hidden_size=16, num_epochs=30, batch_size=32, learning_rate=3e-3)
-    classifier = fit_subject_classifier(data.subjects, method=method, key=KEY)
-    found = classifier.explain(classifier.inputs(data.subjects))["regions"]
-    assert len(set(np.argsort(-found)[:10].tolist()) & set(data.regions.tolist())) >= 9
+@pytest.mark.parametrize("seed", [20, 21, 22])
+def test_planted_regions_have_the_highest_scores_of_a_class(seed):
+    """By default settings, over subjects that the network has not seen."""
+    data = simulate_subjects(400, num_regions=100, num_scans=120, planted=10, key=jax.random.key(seed))
+    seen, unseen = data.subjects.subset(range(300)), data.subjects.subset(range(300, 400))
+    classifier = fit_subject_classifier(seen, method=BrainGNNMethod(), key=KEY)
+    inputs = classifier.inputs(unseen)
+    # A region may matter in one class alone: its scores are low in the other, and even in the mean.
+    of_classes = [classifier.explain(rows_of(inputs, unseen.labels == label))["regions"] for label in (0, 1)]
+    best = np.argsort(-np.maximum(*of_classes))[:10]
+    assert len(set(best.tolist()) & set(data.regions.tolist())) >= 9
