@@ -144,8 +144,8 @@ def write_image(
 
     Raises:
         InputError: without nibabel, for another suffix, a file that exists, other axes, values that
-            are not finite real numbers, an affine that cannot be inverted, or a repetition time that is not
-            positive.
+            are not finite real numbers, an affine that cannot be inverted, or a repetition time
+            that is not positive.
 
     Example:
         >>> import jaxcast, numpy as np, pathlib, tempfile

@@ -30,8 +30,8 @@ def masked_series(image: Any, mask: Any, *, standardise: bool = True) -> Float[n
         The series.
 
     Raises:
-        InputError: for a mask of another shape, in another space or without voxels, NaN inside it, or, where series
-            are standardised, voxels that never change.
+        InputError: for a mask of another shape, in another space or without voxels, NaN inside it,
+            or, where series are standardised, voxels that never change.
 
     Example:
         >>> import jaxcast, numpy as np

@@ -98,4 +98,5 @@ class BatchNorm(nnx.Module):
         Args:
             statistics: what `measure` returned, with the layer's leading seed axis if it has one.
         """
-        self.mean[...], self.variance[...] = statistics.mean, statistics.variance
+        for own, new in ((self.mean, statistics.mean), (self.variance, statistics.variance)):
+            own[...] = new.astype(own[...].dtype)

@@ -115,8 +115,8 @@ def fit_text_classifier(
         The classifier.
 
     Raises:
-        InputError: for texts of one class, other numbers of labels than of texts, or missing ones; a
-            class without a text with a word; one text of each class, so that none is left to
+        InputError: for texts of one class, other numbers of labels than of texts, or missing ones;
+            a class without a text with a word; one text of each class, so that none is left to
             validate on; validation texts of other classes; settings that the method does not have;
             numbers out of range; or bags of words without scikit-learn.
 

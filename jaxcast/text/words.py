@@ -39,8 +39,8 @@ class WordTokenizer(Checked, FrozenPytree, name="word_tokenizer"):
     """Tokenizer with one token for each word, each sign of punctuation and each contraction.
 
     "Don't" becomes "do", "n't", and "film's" becomes "film", "'s". Words with hyphens stay whole.
-    Abbreviations lose their full stop: "Mr." becomes "mr", ".". Texts that are tokenized already may
-    hold such tokens, or "''" and "j.", which this would cut: split these by spaces.
+    Abbreviations lose their full stop: "Mr." becomes "mr", ".". Texts that are tokenized already
+    may hold such tokens, or "''" and "j.", which this would cut: split these by spaces.
 
     Args:
         lower: whether to turn letters into lower case.

@@ -115,9 +115,9 @@ def total_activation(
         Signal, activity and innovations, and what tells whether they have converged.
 
     Raises:
-        InputError: for fewer than 12 scans, NaN, constant voxels, a mean that was not removed, noise levels or penalties that
-            are not positive, a spatial term of other voxels, no term at all, or settings out of
-            range.
+        InputError: for fewer than 12 scans, NaN, constant voxels, a mean that was not removed,
+            noise levels or penalties that are not positive, a spatial term of other voxels, no term
+            at all, or settings out of range.
 
     Source:
         Karahanoglu, Caballero-Gaudes, Lazeyras and Van De Ville, NeuroImage 73, 121-134 (2013);

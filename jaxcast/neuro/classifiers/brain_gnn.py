@@ -81,7 +81,7 @@ class BrainGNN(Network, name="brain_gnn_network"):
     Example:
         >>> import jax, jax.numpy as jnp, jaxcast
         >>> network = jaxcast.neuro.BrainGNN(num_regions=6, hidden_size=4, key=jax.random.key(0))
-        >>> output = network(jnp.ones((3, 6, 6)), jnp.ones((3, 6, 6)))
+        >>> output = jax.jit(network)(jnp.ones((3, 6, 6)), jnp.ones((3, 6, 6)))
         >>> output.logits.shape, output.scores.shape, output.first.kept.shape
         ((3, 2), (3, 6), (3, 3))
     """

@@ -175,8 +175,8 @@ class BrainGNNClassifier(SubjectClassifier, FrozenPytree, name="brain_gnn_classi
             inputs: of the subjects whose decisions are to be explained.
 
         Returns:
-            "region_scores" of each subject's regions between 0 and 1, and their mean as "regions", both
-            means over seeds; "communities" of the first convolution of the first seed.
+            "region_scores" of each subject's regions between 0 and 1, and their mean as "regions",
+            both means over seeds; "communities" of the first convolution of the first seed.
         """
         scores = outputs_of(self.network, _outputs, _seen(inputs))[1]
         shares = jax.nn.relu(self.network.first.shares[...])

@@ -183,8 +183,8 @@ class DynamicGraphClassifier(SubjectClassifier, FrozenPytree, name="dynamic_grap
             inputs: of the subjects whose decisions are to be explained.
 
         Returns:
-            "region_scores": the attention that each region of a subject gets from others in the last
-            layer, relative to even attention, the mean over segments; "regions": its mean over
+            "region_scores": the attention that each region of a subject gets from others in the
+            last layer, relative to even attention, the mean over segments; "regions": its mean over
             subjects; "weights": "segments" (subject, module, segment) and "modules" (subject,
             module). All are means over seeds.
         """

@@ -85,7 +85,7 @@ class DynamicGraphNetwork(Network, name="dynamic_graph_network"):
         >>> network = jaxcast.neuro.DynamicGraphNetwork(
         ...     num_regions=5, num_modules=2, hidden_size=8, key=jax.random.key(0)
         ... )
-        >>> output = network(graphs)
+        >>> output = jax.jit(network)(graphs)
         >>> output.logits.shape, output.segment_weights.shape, output.module_weights.shape
         ((4, 2), (4, 2, 3), (4, 2))
     """
