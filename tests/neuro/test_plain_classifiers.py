@@ -138,6 +138,20 @@ def test_a_validation_part_takes_whole_groups():
     train, validation = validation_split(labels, 0.25, 8, groups)
     assert not set(groups[train]) & set(groups[validation])
     assert len(train) + len(validation) == 40
+    few = [set(groups[part] % 3) for part in validation_split(labels, 0.1, 8, groups % 3)]
+    assert few[0] | few[1] == {0, 1, 2}
+    assert len(few[1]) == 1  # fewer groups than parts: one of them validates
+    assert not few[0] & few[1]
+    alone = validation_split(labels, 0.1, 8, np.zeros(40, int))
+    np.testing.assert_array_equal(alone[1], validation_split(labels, 0.1, 8)[1])
+
+
+def test_settings_are_chosen_where_all_are_of_one_group():
+    labels = np.arange(20) % 2
+    kernels = {"useless": np.eye(20), "useful": np.eye(20) + (labels[:, None] == labels)}
+    settings = {"num_classes": 2, "penalties": (1.0,), "sets": (("useless",), ("useful",))}
+    for groups in (None, np.zeros(20, int)):
+        assert kernel_choice.choose_kernel(kernels, labels, groups=groups, **settings).kernels == ("useful",)
 
 
 def test_a_category_is_the_same_as_a_whole_number_and_with_a_point(subjects):

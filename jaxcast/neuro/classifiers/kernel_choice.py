@@ -79,14 +79,14 @@ def choose_kernel(
         num_classes: number of classes.
         penalties: to choose from.
         sets: names of the kernels to average, to choose from.
-        groups: of the training subjects; inner folds keep each together.
+        groups: of the training subjects; inner folds keep each together, where there are several.
 
     Returns:
         The best setting; the first of equally good ones.
 
     Raises:
         InputError: where there are settings to choose from, but too few subjects of a class for
-            inner folds, or too few groups.
+            inner folds.
     """
     settings = [KernelChoice(names, penalty) for names in sets for penalty in penalties]
     if len(settings) == 1:
@@ -94,10 +94,10 @@ def choose_kernel(
     num_folds = min(NUM_INNER_FOLDS, int(np.bincount(labels, minlength=num_classes).min()))
     if num_folds < 2:
         raise InputError("a choice of settings needs at least two subjects of each class to learn from")
+    if groups is not None and len(np.unique(groups)) == 1:
+        groups = None  # nothing to keep apart
     if groups is not None:
         num_folds = min(num_folds, len(np.unique(groups)))
-        if num_folds < 2:
-            raise InputError("a choice of settings with groups kept together needs at least two groups to learn from")
     folds = stratified_folds(labels, num_folds, seed=0, groups=groups)
     targets = class_targets(labels, num_classes)
     scores = [_inner_score(averaged(kernels, names), targets, labels, penalty, folds) for names, penalty in settings]

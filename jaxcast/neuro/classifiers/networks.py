@@ -153,10 +153,11 @@ def validation_split(
         labels: of all training subjects.
         validation_share: share that stops the training, about.
         batch_size: subjects of a minibatch.
-        groups: of the subjects; each is in one part only. The sizes are then what they are.
+        groups: of the subjects; each is in one part only, where there are several. The sizes are
+            then what they are.
 
     Raises:
-        InputError: for too few subjects of a class, or too few groups.
+        InputError: for too few subjects of a class.
     """
     num_folds = max(2, round(1 / validation_share))
     if np.bincount(labels).min() < num_folds:
@@ -164,9 +165,10 @@ def validation_split(
             f"expected at least {num_folds} training subjects of each class to take a validation part from, got "
             f"{np.bincount(labels).min()}; give more subjects or a larger validation_share"
         )
-    train, validation = stratified_folds(labels, num_folds, seed=0, groups=groups)[0]
-    if groups is not None:
-        return train, validation
+    num_groups = 1 if groups is None else len(np.unique(groups))
+    if num_groups > 1:
+        return stratified_folds(labels, min(num_folds, num_groups), seed=0, groups=groups)[0]
+    train, validation = stratified_folds(labels, num_folds, seed=0)[0]
     if len(train) >= batch_size:
         left_over = np.random.default_rng(0).permutation(train)[: len(train) % batch_size]
         train, validation = np.setdiff1d(train, left_over), np.union1d(validation, left_over)
