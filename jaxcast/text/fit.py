@@ -135,6 +135,8 @@ def fit_text_classifier(
         raise InputError(f"method={method!r} is a bag of words; leave embeddings, settings, tune and min_count out")
     _check_choices(seeds, inverse_penalties)
     documents, numbers, classes = _read(tokenizer, texts, labels, None)
+    train: Part
+    held_out: Part
     if is_linear and len(inverse_penalties) == 1:
         train, held_out = (documents, numbers), ([], numbers[:0])
     elif validation is None:
