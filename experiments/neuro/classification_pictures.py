@@ -108,9 +108,10 @@ def edges(found: Found) -> Figure:
     shown = {}
     for name, each in found.items():
         # Of ST-GCN what was learned: its graph is large where correlations are, trained or not.
-        kind = "importance" if _has(each, "importance") else "edges"
-        if _has(each, kind):
-            shown[name] = each[0].explanations[0][kind]
+        explanation: dict[str, Any] = {**each[0].explanations[0]}
+        kind = "importance" if "importance" in explanation else "edges"
+        if kind in explanation:
+            shown[name] = explanation[kind]
     panels = [(name, shown[name], "importance") for name in _best(list(shown))]
     if "BrainGNN" in found:
         panels.append(("BrainGNN", found["BrainGNN"][0].explanations[0]["communities"], "share in the community"))

@@ -53,8 +53,9 @@ class SubjectSeries(NamedTuple):
             Their series, labels and confounds.
         """
         numbers = np.arange(len(self.series))[np.asarray(index)]
-        columns = [None if column is None else column[numbers] for column in (self.site, self.age, self.sex)]
-        return SubjectSeries(tuple(self.series[n] for n in numbers), self.labels[numbers], *columns, self.classes)
+        site, age, sex = (None if column is None else column[numbers] for column in (self.site, self.age, self.sex))
+        series = tuple(self.series[n] for n in numbers)
+        return SubjectSeries(series, self.labels[numbers], site, age, sex, self.classes)
 
 
 @checked
@@ -103,13 +104,13 @@ def subject_series(
         raise InputError("series of subjects cannot be traced; give NumPy arrays from outside of jax.jit and jax.vmap")
     arrays = _checked_series(series, min_scans)
     found, names = _numbered(_column("label", labels, len(arrays)), classes)
-    columns = [
+    sites, ages, sexes = (
         None if column is None else _column(name, column, len(arrays))
         for name, column in (("site", site), ("age", age), ("sex", sex))
-    ]
-    if columns[1] is not None and columns[1].dtype.kind not in "iuf":
-        raise InputError(f"age must hold a number for each subject, got {shown(repr(columns[1][0].item()))}")
-    return SubjectSeries(arrays, found, *columns, names)
+    )
+    if ages is not None and ages.dtype.kind not in "iuf":
+        raise InputError(f"age must hold a number for each subject, got {shown(repr(ages[0].item()))}")
+    return SubjectSeries(arrays, found, sites, ages, sexes, names)
 
 
 @checked
