@@ -51,7 +51,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
         weight_decay: decoupled weight decay.
         validation_share: share of the training subjects that stops the training.
         patience: epochs without a better validation loss after which it stops.
-        num_seeds: networks whose probabilities are averaged; one alone may not learn from few subjects.
+        num_seeds: networks whose probabilities are averaged; one alone may not learn.
 
     Raises:
         InputError: for settings out of range, when it is fitted.
