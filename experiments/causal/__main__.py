@@ -3,13 +3,12 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
 
 from experiments.causal import city, oracles
 from experiments.causal.city_networks import NETWORKS
 from experiments.datasets import find_folder
 from experiments.frame import Settings, check_settings, open_folder, start
-from experiments.part import Part
+from experiments.part import Part, run_parts
 from jaxcast import InputError
 from jaxcast.checks import check_names
 from jaxcast.cli.command import make_console
@@ -84,14 +83,7 @@ def main(config: Config) -> None:
         f"runs/causal-{'-'.join(config.parts)}-{config.preset}",
         [picture for name in config.parts for picture in PARTS[name].pictures],
     )
-    results: dict[str, Any] = {"rows": []}
-    for name in config.parts:
-        found = PARTS[name].run(config, data[name], folder, console)
-        rows = [{"part": name} | row for row in found["rows"]]
-        results |= {f"{name}_{key}": value for key, value in found.items() if key != "rows"}
-        results["rows"] += rows
-        console.print(PARTS[name].table(rows))
-    folder.write_json("results.json", results)
+    run_parts(PARTS, config, data, folder, console)
     console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
 
 
