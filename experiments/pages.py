@@ -46,13 +46,19 @@ def write_tables(experiment: str, tables: Mapping[str, str]) -> None:
     Args:
         experiment: name of the experiment.
         tables: each by its name.
+
+    Raises:
+        ValueError: where the page does not hold the marks of a table once; nothing is written then.
     """
     page = Path(__file__).parent / experiment / "README.md"
     text = page.read_text()
     for name, table in tables.items():
         begin, end = _marks(experiment, name)
-        before, _, rest = text.partition(begin)
-        text = before + marked(experiment, name, table) + rest.partition(end)[2]
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed or begin in after:
+            raise ValueError(f"{page} must hold {begin} and {end} once, in this order")
+        text = before + marked(experiment, name, table) + after
     page.write_text(text)
 
 
