@@ -125,6 +125,7 @@ class Run:
                 f"{self.sentences.name}, {name}, {number + 1} of {len(self.parts)}: validation {100 * accuracy:.1f} "
                 f"({time.perf_counter() - began:.0f} s)",
                 highlight=False,
+                markup=False,
             )
             return arrays
 
@@ -171,7 +172,7 @@ class Run:
         return confusion_table(labels, predicted, len(self.sentences.classes))
 
     def words(self) -> list[tuple[str, Any]]:
-        """Returns the saliency of words of the first test sentences, half of them of each of two classes."""
+        """Returns the true class and the saliency of words of the first test sentences of each class."""
         name = next((one for one in (*SHOWN, *self.config.methods) if one in self.config.methods), None)
         if name is None:
             return []
@@ -193,7 +194,11 @@ class Run:
 
 
 def main(config: Config) -> None:
-    """Runs the experiment."""
+    """Runs the experiment.
+
+    Args:
+        config: the settings.
+    """
     began = time.perf_counter()
     console = make_console()
     check_settings(config)
@@ -222,12 +227,14 @@ def main(config: Config) -> None:
         best = AVERAGE if AVERAGE in tests else list(tests)[-1]
         confusions.append((sentences, best, run.confusion(best, tests)))
         words = words or run.words()
-    folder.save_figure("accuracy.png", pictures.accuracies(rows, (MAJORITY, *PLAIN)))
+    folder.save_figure("accuracy.png", pictures.accuracies(rows, PLAIN))
     folder.save_figure("confusion.png", pictures.confusions(confusions))
     folder.save_figure("words.png", pictures.words(words))
     folder.write_json("results.json", {"rows": rows, "classes": {one.name: list(one.classes) for one in sets}})
     console.print(scoring.table(rows))
-    console.print(f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False)
+    console.print(
+        f"results and pictures in {folder.path}/  ({time.perf_counter() - began:.0f} s)", highlight=False, markup=False
+    )
 
 
 if __name__ == "__main__":

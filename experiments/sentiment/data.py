@@ -12,6 +12,7 @@ from jaxtyping import Int
 from experiments.datasets import find_folder
 from jaxcast import InputError
 from jaxcast.errors import shown
+from jaxcast.io.archives import check_is_file
 from jaxcast.pytrees import fingerprint
 from jaxcast.text import LabelledTexts, WordEmbeddings, read_embeddings
 from jaxcast.training import stratified_folds, stratified_split
@@ -107,6 +108,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputError: for a file that is missing, cut off or in another encoding.
     """
+    check_is_file(path, "a .txt or .txt.gz with a label and a sentence in each line")
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
@@ -220,6 +222,14 @@ SETS: dict[str, Callable[[], SentenceSet]] = {
     "sst5": lambda: _split("sst5", "_train", "_dev", "_test"),
     "subj": lambda: _split("subj", ""),
 }
+TITLES = {
+    "mr": "MR: film reviews",
+    "trec": "TREC: kinds of questions",
+    "sst2": "SST-2: film reviews, whole sentences",
+    "sst5": "SST-5: film reviews, five classes",
+    "subj": "Subj: subjective or objective",
+}
+"""What the sets are, for pictures."""
 
 
 def read_vectors(path: Path | None) -> WordEmbeddings:

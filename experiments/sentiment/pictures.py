@@ -7,16 +7,19 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.sentiment.data import SentenceSet
+from experiments.sentiment.data import TITLES, SentenceSet
+from experiments.sentiment.methods import MAJORITY
 from jaxcast.plotting import plot_confusion, plot_word_saliency
 from jaxcast.text import WordSaliency
 
 matplotlib.use("Agg")
-OURS, PLAIN, PUBLISHED = "#c2410c", "0.6", "#2563eb"
+OURS, PLAIN, PUBLISHED = "#c2410c", "0.45", "#2563eb"
 
 
 def accuracies(rows: Sequence[dict[str, Any]], plain: Sequence[str]) -> Figure:
-    """Draws the accuracy of every method, published ones below.
+    """Draws the accuracy of every method and its deviation, with open points for published ones.
+
+    The label of the axis gives the accuracy of the commonest class, which is far below the others.
 
     Args:
         rows: of the results.
@@ -26,19 +29,26 @@ def accuracies(rows: Sequence[dict[str, Any]], plain: Sequence[str]) -> Figure:
     figure = Figure(figsize=(4.6 + 3.0 * len(names), 0.28 * len(rows) / len(names) + 1.4), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(names)))
     for ax, name in zip(axes, names, strict=True):
-        own = sorted((row for row in rows if row["data"] == name), key=_height)
+        of_set = [row for row in rows if row["data"] == name]
+        own = sorted((row for row in of_set if row["method"] != MAJORITY), key=_value)
         for place, row in enumerate(own):
             color = PUBLISHED if row["published"] else PLAIN if row["method"] in plain else OURS
+            face = "none" if row["published"] else color
             spread = 100 * row["accuracy_std"] if row["accuracy_std"] else None
-            ax.barh(place, _height(row), xerr=spread, color=color, height=0.7, error_kw={"lw": 1})
+            ax.errorbar(_value(row), place, xerr=spread, fmt="o", color=color, mfc=face, ms=6, capsize=2)
+            offset = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center"}
+            ax.annotate(f"{_value(row):.1f}", (_value(row), place), fontsize=7, **offset)
         ax.set_yticks(range(len(own)), [row["method"] for row in own], fontsize=7.5)
-        heights = [_height(row) for row in own]
-        ax.set(xlabel="accuracy, %", title=name, xlim=(max(0, sorted(heights)[min(1, len(own) - 1)] - 8), None))
+        majority = "".join(f" ({MAJORITY}: {_value(row):.1f})" for row in of_set if row["method"] == MAJORITY)
+        ax.set_xlabel(f"accuracy, %{majority}")
+        ax.set_title(TITLES.get(name, name), fontsize=10, parse_math=False)
+        ax.margins(x=0.08, y=0.06)
+        ax.grid(axis="y", color="0.92")
         ax.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def _height(row: dict[str, Any]) -> float:
+def _value(row: dict[str, Any]) -> float:
     return 100 * float(row["published"] or row["accuracy"])
 
 
@@ -52,7 +62,7 @@ def confusions(tables: Sequence[tuple[SentenceSet, str, np.ndarray]]) -> Figure:
     axes = np.atleast_1d(figure.subplots(1, len(tables)))
     for ax, (sentences, method, counts) in zip(axes, tables, strict=True):
         plot_confusion(ax, counts, sentences.classes)
-        ax.set_title(f"{sentences.name}: {method}", fontsize=9)
+        ax.set_title(f"{TITLES.get(sentences.name, sentences.name)}\n{method}", fontsize=9, parse_math=False)
     return figure
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from experiments.sentiment.data import Part, SentenceSet
 from experiments.sentiment.methods import PUBLISHED
@@ -69,7 +70,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     for name in ("accuracy", "balanced", "AUC", "published"):
         result.add_column(name, justify="right")
     for row in rows:
-        result.add_row(row["data"], row["method"], *cells(row))
+        result.add_row(Text(row["data"]), row["method"], *cells(row))  # the name of a file is no markup
     return result
 
 

@@ -94,6 +94,21 @@ def test_sentences_without_a_known_word_leave_an_empty_picture():
     assert pictures.words([]).texts[0].get_text() == "no test sentence has a known word"
 
 
+def test_the_picture_of_accuracies_draws_points_and_names_the_set():
+    rows = [
+        {"method": methods.MAJORITY, "data": "mr", "accuracy": 0.5, "accuracy_std": None, "published": None},
+        {"method": "bag", "data": "mr", "accuracy": 0.8, "accuracy_std": 0.02, "published": None},
+        {"method": "Kim", "data": "mr", "accuracy": None, "accuracy_std": None, "published": 0.75},
+    ]
+    (ax,) = pictures.accuracies(rows, ["bag"]).axes
+    assert ax.get_title() == "MR: film reviews"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["Kim", "bag"]
+    assert [bar.lines[0].get_xdata().tolist() for bar in ax.containers] == [[75.0], [80.0]]
+    (spread,) = ax.containers[1].lines[2]
+    np.testing.assert_allclose(spread.get_segments()[0][:, 0], [78, 82])
+    assert ax.get_xlabel() == "accuracy, % (commonest class: 50.0)"
+
+
 def test_the_picture_of_words_names_the_classes():
     sentences, vectors = made_set(0)
     config = dataclasses.replace(PRESETS["smoke"], methods=("bigrams, tf-idf",))
@@ -122,6 +137,8 @@ def test_files_that_are_none_are_refused_in_one_line(tmp_path):
         own_set(file, None, None)
     with pytest.raises(InputError, match="--train FILE and --test FILE"):
         own_set(None, file, None)
+    with pytest.raises(InputError, match="there is no file"):
+        own_set(tmp_path / "missing.txt", None, None)
 
 
 def test_rows_are_means_over_folds_and_an_average_leaves_bad_members_out():
