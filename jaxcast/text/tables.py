@@ -141,7 +141,8 @@ def _without_empty_lines(rows: list[tuple[int, list[str]]]) -> list[tuple[int, l
 def _column(path: Path, header: Sequence[str], name: str, option: str) -> int:
     if header.count(name) > 1:
         raise InputError(
-            f"{shown(path)} has {header.count(name)} columns {shown(repr(name))}; rename them, or name another by --{option}"
+            f"{shown(path)} has {header.count(name)} columns {shown(repr(name))}; rename them, or name another by "
+            f"--{option}"
         )
     if name not in header:
         raise InputError(

@@ -1,6 +1,7 @@
 """`jaxcast text train | predict | evaluate` on tables of texts, as a user meets them."""
 
 import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 import jaxcast
 from jaxcast.cli.main import parse
+from jaxcast.cli.text.data import confusion
 from jaxcast.cli.text.train import TrainText
 from jaxcast.text import LabelledTexts, TextNetwork, TextOutput, TextSizes, TextTable
 
@@ -136,6 +139,14 @@ def test_an_evaluation_shows_scores_and_the_confusion_table(folder, tmp_path, ca
     assert "0.6667" in shown
     assert re.search(r"pos +1 +1", shown)
     assert (tmp_path / "confusion.png").stat().st_size > 5000
+
+
+def test_names_of_classes_are_shown_as_they_are():
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(confusion(np.asarray([[3, 1], [0, 2]]), ["[/y]", "[b]x :smile:"]))
+    shown = console.export_text()
+    assert re.search(r"\[b\]x :smile: +0 +2", shown)
+    assert "[/y]" in shown
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from jaxcast.errors import InputError, shown
 from jaxcast.progress import note
@@ -148,10 +149,11 @@ def table_of(rows: Sequence[dict[str, Any]], kept: str, num_texts: int) -> Table
     Args:
         rows: with a method and its scores.
         kept: the method that is saved, by its accuracy in validation.
-        num_texts: on which they are scored.
+        num_texts: number of texts that give the scores, but the accuracy in validation.
     """
     columns = {key: name for key, name in COLUMNS.items() if key in rows[0]}
-    result = Table(title=f"scores on {num_texts} texts", box=box.SIMPLE)
+    legend = "; * is kept" if kept else ""
+    result = Table(title=f"scores on {num_texts} texts{legend}", box=box.SIMPLE)
     result.add_column("method", no_wrap=True)
     for name in columns.values():
         result.add_column(name, justify="right")
@@ -169,10 +171,10 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Table:
         counts: rows are true classes, columns predicted ones.
         classes: their names.
     """
-    result = Table(title="true class by row, predicted class by column", box=box.SIMPLE)
-    result.add_column("")
+    result = Table(title="confusion table", box=box.SIMPLE)  # a longer title would wrap, as tables are narrow
+    result.add_column("true \\ predicted", no_wrap=True)
     for name in classes:
-        result.add_column(str(shown(name)), justify="right")
+        result.add_column(Text(shown(name)), justify="right")  # names are neither markup nor emoji
     for name, row in zip(classes, counts, strict=True):
-        result.add_row(str(shown(name)), *map(str, row.tolist()))
+        result.add_row(Text(shown(name)), *map(str, row.tolist()))
     return result

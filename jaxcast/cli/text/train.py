@@ -63,7 +63,7 @@ class TrainText:
     """Vectors of words for networks, an .npz with words and vectors or a text file of GloVe; by
     default they are learned."""
     tune: bool = False
-    """Train given vectors on."""
+    """Train the vectors of --embeddings too; without it they stay as they are."""
     readout: Readout | None = None
     """How lstm, gru and rnn sum up a text; by default max."""
     hidden_size: int | None = None
@@ -73,7 +73,7 @@ class TrainText:
     stop_words: Literal["none", "english"] = "none"
     """Function words to drop. English ones hold "not", which decides sentiment."""
     min_count: int = 1
-    """How often a word occurs at least, to be known to a network without a given vector."""
+    """Least occurrences of a word in the vocabulary of a network; words of --embeddings are always in it."""
     split: Literal["words", "spaces"] = "words"
     """How texts are split: words, and signs of punctuation, of text as people write it; or spaces,
     for text that is tokenized already."""
