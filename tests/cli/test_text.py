@@ -158,6 +158,7 @@ def test_names_of_classes_are_shown_as_they_are():
         ([("good", "pos")] * 3, ("--min-count", 2, "--method", "tfidf"), "--min-count is for networks"),
         ([("good", "pos")] * 3, ("--label-column", "stars"), "no column 'stars'"),
         ([("good", "pos")] * 3, ("--embeddings", "v.txt", "--method", "tfidf"), "--embeddings is for networks"),
+        ([("good", "pos")] * 3, ("--readout", "last", "--method", "cnn"), "--readout is for lstm, gru, rnn"),
         ([("good", "pos")] * 3, ("--tune",), "--tune is for the vectors"),
     ],
 )

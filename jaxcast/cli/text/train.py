@@ -27,6 +27,7 @@ from jaxcast.training.folds import stratified_split
 
 NAMES = Names((*LINEAR, *NETWORKS), (TextNetwork,))
 OUTPUTS = ("results.json", "pool.json", "arrays.npz")
+RECURRENT = ("lstm", "gru", "rnn")
 Readout = Literal["last", "max", "attention"]
 
 
@@ -136,6 +137,10 @@ class TrainText:
         if given and {*self.method} <= {*LINEAR}:
             option = f"--{given[0].replace('_', '-')}"
             raise InputError(f"{option} is for networks; name one by --method, such as lstm, or leave it out")
+        of_layers = [name for name in ("readout", "hidden_size") if values[name] is not None]
+        if of_layers and not {*self.method} & {*RECURRENT}:
+            option = f"--{of_layers[0].replace('_', '-')}"
+            raise InputError(f"{option} is for {', '.join(RECURRENT)}; name one by --method, or leave it out")
         if self.tune and self.embeddings is None:
             raise InputError("--tune is for the vectors of --embeddings; leave it out, learned ones are always trained")
 
@@ -286,6 +291,6 @@ class TrainText:
             name: of its method.
         """
         own: dict[str, Any] = {"dropout": self.dropout} if name in NETWORKS else {}
-        if name in ("lstm", "gru", "rnn"):
+        if name in RECURRENT:
             own |= {"readout": self.readout, "hidden_size": self.hidden_size}
         return {option: value for option, value in own.items() if value is not None}
