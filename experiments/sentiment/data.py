@@ -100,7 +100,7 @@ class SentenceSet(NamedTuple):
 
 
 def read_lines(path: Path) -> list[str]:
-    """Returns the lines of a text file in UTF-8, perhaps compressed by gzip.
+    """Returns the lines of a text file in UTF-8, perhaps compressed by gzip; empty ones too.
 
     Args:
         path: of the file.
@@ -116,7 +116,7 @@ def read_lines(path: Path) -> list[str]:
         raise InputError(f"{shown(path)} must be text in UTF-8; convert it, such as by iconv -t UTF-8") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{shown(path)} cannot be read ({shown(error)}); give a .txt or .txt.gz") from None
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    return [line.strip() for line in text.split("\n")]
 
 
 def read_labelled(path: Path) -> tuple[list[str], list[str]]:
@@ -131,12 +131,12 @@ def read_labelled(path: Path) -> tuple[list[str], list[str]]:
     Raises:
         InputError: for a line without a sentence.
     """
-    pairs = [line.split(None, 1) for line in read_lines(path)]
-    if bad := [number for number, pair in enumerate(pairs, 1) if len(pair) < 2]:
+    numbered = [(number, line.split(None, 1)) for number, line in enumerate(read_lines(path), 1) if line]
+    if bad := [number for number, pair in numbered if len(pair) < 2]:
         raise InputError(f"{shown(path)}, line {bad[0]}: expected a label and a sentence, got one word alone")
-    if not pairs:
+    if not numbered:
         raise InputError(f"{shown(path)} has no lines; expected a label and a sentence in each")
-    return [pair[1] for pair in pairs], [pair[0] for pair in pairs]
+    return [pair[1] for _, pair in numbered], [pair[0] for _, pair in numbered]
 
 
 def joined(
@@ -203,7 +203,7 @@ def _mr() -> SentenceSet:
     folder = find_folder(None, "mr_polarity", PAGE)
     parts = []
     for name in ("neg", "pos"):
-        lines = read_lines(folder / f"rt-polarity.{name}.gz")
+        lines = [line for line in read_lines(folder / f"rt-polarity.{name}.gz") if line]
         parts.append((lines, [name] * len(lines)))
     return joined("mr", parts, "aa")
 

@@ -91,7 +91,10 @@ def _of_text(path: Path) -> tuple[list[str], np.ndarray]:
     rows = [line.rstrip().split(" ") for line in lines if line.strip()]
     if len(rows) > 1 and len(rows[0]) == 2 and len(rows[1]) > 2:  # word2vec's line of sizes
         rows = rows[1:]
-    size = len(rows[0]) - 1 if rows else 0
+    if not rows or len(rows[0]) < 2:
+        first = shown(repr(" ".join(rows[0]))) if rows else "an empty file"
+        raise InputError(f"{shown(path)} must hold a word and its numbers in each line, got {first}")
+    size = len(rows[0]) - 1
     words, numbers = [], []
     for row in rows:
         words.append(" ".join(row[:-size]))  # a few of GloVe's words hold spaces

@@ -128,7 +128,7 @@ def test_a_label_that_only_the_test_part_has_is_refused(tmp_path):
 
 def test_files_that_are_none_are_refused_in_one_line(tmp_path):
     file = tmp_path / "a.txt"
-    for content, message in ((b"1 good\nbad\n", "line 2"), (b"\xff1 good\n", "UTF-8"), (b"\n", "no lines")):
+    for content, message in ((b"1 good\n\nbad\n", "line 3"), (b"\xff1 good\n", "UTF-8"), (b"\n", "no lines")):
         file.write_bytes(content)
         with pytest.raises(InputError, match=message):
             read_labelled(file)

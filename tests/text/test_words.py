@@ -173,7 +173,8 @@ def test_a_table_that_is_none_is_refused_in_one_line(tmp_path, content, options,
         ("v.txt", b"good 1 2\nbad 1\n", "equally many|numbers"),
         ("v.txt", b"good 1 x\n", "a word and 2 numbers"),
         ("v.txt", b"\xff\xfegood 1 2\n", "UTF-8"),
-        ("v.txt", b"", "finite vector|equally many"),
+        ("v.txt", b"", "its numbers in each line, got an empty file"),
+        ("v.csv", b"text\ngood\n", "its numbers in each line, got 'text'"),
     ],
 )
 def test_vectors_that_are_none_are_refused_in_one_line(tmp_path, name, content, message):
