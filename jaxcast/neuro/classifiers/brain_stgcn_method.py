@@ -168,6 +168,12 @@ class BrainSTGCNClassifier(SubjectClassifier, FrozenPytree, name="brain_stgcn_cl
     def explain(self, inputs: Inputs) -> Explanation:
         """Returns the weights of the edges with their learned importance, the same for all subjects.
 
+        "edges" and "regions" say little about the classes: regions that are correlated in all
+        subjects have large edges without any training. What was learned is the importance alone. A
+        simulated edge that differs between the classes gets an importance well above 1, but is not
+        always the first: that of an edge whose mean correlation is near 0 hardly changes the
+        output, and can end up anywhere.
+
         Args:
             inputs: not looked at.
 
