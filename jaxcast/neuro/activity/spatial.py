@@ -47,7 +47,25 @@ class SpatialTerm(FrozenPytree, Checked):
         """
 
 
-class Tikhonov(SpatialTerm):
+class _GraphTerm(SpatialTerm):
+    """A spatial term of a graph with one penalty, minimised step by step."""
+
+    graph: VoxelGraph
+    penalty: Float[Any, ""]
+    num_iterations: int = static(default=100)
+
+    def check(self) -> None:
+        """Refuses a penalty below zero or fewer than one iteration."""
+        check_number("penalty", float(self.penalty), least=0)
+        check_whole("num_iterations", self.num_iterations)
+
+    @property
+    def num_voxels(self) -> int:
+        """The number of voxels or regions."""
+        return self.graph.num_voxels
+
+
+class Tikhonov(_GraphTerm):
     """Squares of the Laplacian.
 
         prox(v) = argmin_x  1/2 |x - v|^2 + penalty/2 |Lap x|^2  =  (I + penalty Lap' Lap)^-1 v
@@ -67,19 +85,7 @@ class Tikhonov(SpatialTerm):
         9
     """
 
-    graph: VoxelGraph
     penalty: Float[Any, ""] = 10.0
-    num_iterations: int = static(default=100)
-
-    def check(self) -> None:
-        """Refuses a penalty below zero or fewer than one iteration."""
-        check_number("penalty", float(self.penalty), least=0)
-        check_whole("num_iterations", self.num_iterations)
-
-    @property
-    def num_voxels(self) -> int:
-        """The number of voxels or regions."""
-        return self.graph.num_voxels
 
     def start(self, signal: Float[Array, "voxel time"]) -> Any:
         return signal
@@ -102,7 +108,7 @@ class _Dual(NamedTuple):
     theta: Array
 
 
-class StructuredSparsity(SpatialTerm):
+class StructuredSparsity(_GraphTerm):
     """Norms of the Laplacian over whole regions: a mixed l2,1 norm.
 
         prox(v) = argmin_x  1/2 |x - v|^2 + sum_(t, r) lambda_r |(Lap x_t)_r|_2
@@ -128,19 +134,7 @@ class StructuredSparsity(SpatialTerm):
         12
     """
 
-    graph: VoxelGraph
     penalty: Float[Any, ""] = 0.3
-    num_iterations: int = static(default=100)
-
-    def check(self) -> None:
-        """Refuses a penalty below zero or fewer than one iteration."""
-        check_number("penalty", float(self.penalty), least=0)
-        check_whole("num_iterations", self.num_iterations)
-
-    @property
-    def num_voxels(self) -> int:
-        """The number of voxels or regions."""
-        return self.graph.num_voxels
 
     def start(self, signal: Float[Array, "voxel time"]) -> Any:
         return jnp.zeros_like(signal)
