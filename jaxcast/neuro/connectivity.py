@@ -125,20 +125,24 @@ def lagged_correlations(subjects: SubjectSeries, *, lag: int = 1) -> Float[np.nd
         (True, True)
     """
     check_whole("lag", lag, most=min(len(one) for one in subjects.series) - 2)
-    units = (_unit(one) * len(one) ** 0.5 for one in subjects.series)
+    units = (unit_series(one) * len(one) ** 0.5 for one in subjects.series)
     return np.stack([(one[:-lag].T @ one[lag:] / (len(one) - lag)).astype(np.float32) for one in units])
 
 
 def _correlation(series: np.ndarray) -> np.ndarray:
     """Returns the correlations of one subject in double precision."""
-    unit = _unit(series)
+    unit = unit_series(series)
     found = np.clip(unit.T @ unit, -1, 1)
     np.fill_diagonal(found, 1.0)
     return found
 
 
-def _unit(series: np.ndarray) -> np.ndarray:
-    """Returns centred series of length 1; zeros for constant ones."""
+def unit_series(series: Float[np.ndarray, "time region"]) -> Float[np.ndarray, "time region"]:
+    """Returns series with mean 0 and sum of squares 1, in double precision; zeros for constant ones.
+
+    Args:
+        series: of each region.
+    """
     centred = series - series.mean(0, dtype=np.float64)
     # The rounded mean of a constant leaves a rest that is no signal.
     length = np.where(series.max(0) > series.min(0), np.sqrt(np.square(centred).sum(0)), np.inf)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from jaxcast.arguments import checked
 from jaxcast.checks import check_finite, check_seed, check_sizes
 from jaxcast.errors import InputError
+from jaxcast.numerics.distances import squared_distances
 
 
 class Clusters(NamedTuple):
@@ -31,7 +32,7 @@ def k_means(
     *,
     seed: int = 0,
     num_starts: int = 10,
-    most_steps: int = 100,
+    max_steps: int = 100,
 ) -> Clusters:
     """Finds clusters with the least squared distances to their means, by Lloyd's algorithm.
 
@@ -43,7 +44,7 @@ def k_means(
         num_clusters: k.
         seed: of the first centres.
         num_starts: times that centres are drawn.
-        most_steps: of one start; it ends earlier once no sample changes its cluster.
+        max_steps: of one start; it ends earlier once no sample changes its cluster.
 
     Returns:
         The best clusters. They are numbered in the order in which they first occur.
@@ -61,14 +62,14 @@ def k_means(
         >>> k_means(np.asarray([[0.0], [10.0], [1.0], [11.0]]), 2).labels.tolist()
         [0, 1, 0, 1]
     """
-    check_sizes(num_clusters=num_clusters, num_starts=num_starts, most_steps=most_steps)
+    check_sizes(num_clusters=num_clusters, num_starts=num_starts, max_steps=max_steps)
     check_seed(seed)
     check_finite(values)
     values = np.asarray(values, float)
     if (different := len(np.unique(values, axis=0))) < num_clusters:
         raise InputError(f"expected at least {num_clusters} different samples for as many clusters, got {different}")
     rng = np.random.default_rng(seed)
-    starts = [_lloyd(values, _first_centres(values, num_clusters, rng), most_steps) for _ in range(num_starts)]
+    starts = [_lloyd(values, _first_centres(values, num_clusters, rng), max_steps) for _ in range(num_starts)]
     return min(starts, key=lambda clusters: clusters.squared_error)
 
 
@@ -82,11 +83,11 @@ def _first_centres(values: np.ndarray, num_clusters: int, rng: np.random.Generat
     return values[chosen]
 
 
-def _lloyd(values: np.ndarray, centres: np.ndarray, most_steps: int) -> Clusters:
+def _lloyd(values: np.ndarray, centres: np.ndarray, max_steps: int) -> Clusters:
     num_clusters = len(centres)
     labels = np.full(len(values), -1)
-    for _ in range(most_steps):
-        distances = _squared_distances(values, centres)
+    for _ in range(max_steps):
+        distances = squared_distances(values, centres)
         before, labels = labels, _without_empty(distances.argmin(1), distances, num_clusters)
         if (labels == before).all():
             break
@@ -107,8 +108,3 @@ def _without_empty(labels: np.ndarray, distances: np.ndarray, num_clusters: int)
         moved = np.where(shared, own, -1).argmax()
         labels[moved], own[moved] = empty, 0
     return labels
-
-
-def _squared_distances(values: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    squares = np.square(values).sum(1)[:, None] - 2 * values @ centres.T + np.square(centres).sum(1)
-    return np.maximum(squares, 0)

@@ -1,7 +1,5 @@
 """Kernel classifiers on correlations."""
 
-from typing import Any
-
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
@@ -12,6 +10,7 @@ from jaxcast.neuro.classifiers.abstract import ClassifierMethod, Explanation, In
 from jaxcast.neuro.classifiers.features import FEATURES, pair_features
 from jaxcast.neuro.classifiers.kernel_choice import choose_kernel, class_targets, ridge_coefficients
 from jaxcast.neuro.subjects import SubjectSeries
+from jaxcast.numerics.distances import squared_distances
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.types import Scalar
 
@@ -128,17 +127,3 @@ class KernelClassifier(SubjectClassifier, FrozenPytree, name="kernel_classifier"
 
     def explain(self, inputs: Inputs) -> Explanation:
         return {}
-
-
-def squared_distances(
-    left: Float[np.ndarray, "left feature"], right: Float[np.ndarray, "right feature"]
-) -> Float[np.ndarray, "left right"]:
-    """Computes the squared distances of all pairs of vectors.
-
-    Args:
-        left: vectors.
-        right: vectors.
-    """
-    products: Any = np.asarray(left @ right.T, float)
-    norms = np.square(left).sum(1, dtype=float)[:, None] + np.square(right).sum(1, dtype=float)
-    return np.maximum(norms - 2 * products, 0)

@@ -10,6 +10,7 @@ from jaxcast.arguments import checked
 from jaxcast.checks import check_number
 from jaxcast.errors import InputError
 from jaxcast.limits import check_arrays
+from jaxcast.neuro.connectivity import unit_series
 from jaxcast.neuro.dynamic_graphs.segments import Segments, check_segment_size
 from jaxcast.neuro.subjects import SubjectSeries
 
@@ -64,7 +65,8 @@ def correlation_graphs(subjects: SubjectSeries, segments: Segments, *, edge_shar
         >>> import numpy as np, jaxcast
         >>> series = np.random.default_rng(0).normal(size=(4, 60, 5))
         >>> subjects = jaxcast.neuro.subject_series(series, [0, 1, 0, 1])
-        >>> graphs = jaxcast.neuro.correlation_graphs(subjects, jaxcast.neuro.uniform_segments(subjects), edge_share=0.3)
+        >>> segments = jaxcast.neuro.uniform_segments(subjects)
+        >>> graphs = jaxcast.neuro.correlation_graphs(subjects, segments, edge_share=0.3)
         >>> graphs.edges.shape, int((graphs.edges[0, 0].sum() - 5) / 2)
         ((4, 3, 5, 5), 3)
     """
@@ -76,7 +78,7 @@ def correlation_graphs(subjects: SubjectSeries, segments: Segments, *, edge_shar
     scans = np.zeros(shape, np.float32)
     for n, k in np.argwhere(segments.lengths):
         start, length = segments.starts[n, k], segments.lengths[n, k]
-        scans[n, k, :length] = _unit(subjects.series[n][start : start + length])
+        scans[n, k, :length] = unit_series(subjects.series[n][start : start + length])
     thresholds = np.stack([_thresholds(one, edge_share) for one in scans])
     return DynamicGraphs(scans, thresholds, segments.lengths > 0)
 
@@ -134,15 +136,6 @@ def _check_segments(subjects: SubjectSeries, segments: Segments) -> None:
     num_scans = np.asarray([len(one) for one in subjects.series])[:, None]
     if (starts < 0).any() or (starts + lengths > num_scans).any():
         raise InputError("segments must lie within the series of their subject; cut them from the same series")
-
-
-def _unit(series: np.ndarray) -> np.ndarray:
-    """Returns series with mean 0 and sum of squares 1; zeros for constants."""
-    centred = series - series.mean(0, dtype=np.float64)
-    length = np.sqrt(np.square(centred).sum(0))
-    # The rounded mean of a constant leaves a rest that is no signal.
-    is_signal = (series.max(0) > series.min(0)) & (length > 0)
-    return np.where(is_signal, centred / np.where(is_signal, length, 1), 0)
 
 
 def _thresholds(scans: np.ndarray, edge_share: float | int) -> np.ndarray:
