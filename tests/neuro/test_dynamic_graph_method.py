@@ -73,7 +73,7 @@ def test_a_change_of_connections_is_classified_that_correlations_do_not_show(ove
 
 def test_segments_of_activity_cover_each_recording_once():
     subjects = simulate_dynamic_subjects(2, num_regions=6, num_scans=64, module_size=2, key=jax.random.key(0)).subjects
-    method = DynamicGraphMethod(segments="activity", num_modules=3, least_size=10, most_size=30)
+    method = DynamicGraphMethod(segments="activity", num_modules=3, min_size=10, max_size=30)
     inputs = method.inputs(subjects)
     lengths = (np.abs(inputs["scans"]).max(-1) > 0).sum(-1)
     assert (lengths.sum(1) == 64).all()

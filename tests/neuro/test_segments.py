@@ -35,7 +35,7 @@ def cost_of(signals, starts, penalty):
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 4.0])
 def test_change_points_are_the_best_of_all_partitions(penalty):
     signals = np.random.default_rng(1).normal(size=(14, 2)) + np.repeat([[0, 1], [2, 1], [2, -2]], [5, 4, 5], axis=0)
-    sizes = {"least_size": 3, "most_size": 6}
+    sizes = {"min_size": 3, "max_size": 6}
     partitions = [
         (0, *cuts)
         for number in range(5)
@@ -50,11 +50,11 @@ def test_planted_jumps_are_found_in_noise_and_none_where_there_is_none():
     rng = np.random.default_rng(0)
     planted = [0, 40, 75, 130]
     levels = np.repeat(rng.normal(size=(4, 5)) * 2, np.diff([*planted, 170]), axis=0)
-    found = change_points(levels + rng.normal(size=levels.shape), most_size=100)
+    found = change_points(levels + rng.normal(size=levels.shape), max_size=100)
     assert len(found) == 4
     np.testing.assert_allclose(found, planted, atol=1)
-    assert change_points(levels, most_size=100).tolist() == planted
-    assert change_points(rng.normal(size=(90, 5)), penalty=20, most_size=100).tolist() == [0]
+    assert change_points(levels, max_size=100).tolist() == planted
+    assert change_points(rng.normal(size=(90, 5)), penalty=20, max_size=100).tolist() == [0]
     assert change_points(np.ones((70, 3))).tolist() == [0, 20]  # as long as no piece exceeds 60
 
 
@@ -115,8 +115,8 @@ def test_a_region_that_is_constant_in_a_segment_has_no_edges():
     [
         (lambda: uniform_segments(draw(30, 20), size=25), "subject 1 has 20 scans"),
         (lambda: uniform_segments(draw(30, 20), size=2), "at least 3 scans"),
-        (lambda: change_points(np.ones((9, 2)), least_size=20), "at least least_size = 20 scans, got 9"),
-        (lambda: change_points(np.ones((90, 2)), least_size=20, most_size=30), "at least 2"),
+        (lambda: change_points(np.ones((9, 2)), min_size=20), "at least min_size = 20 scans, got 9"),
+        (lambda: change_points(np.ones((90, 2)), min_size=20, max_size=30), "at least 2"),
         (lambda: change_points(np.ones((90, 2)), penalty=-1.0), "penalty"),
         (lambda: change_point_segments([np.ones((50, 3))], modules=np.zeros(2, int)), "modules of the same regions"),
         (lambda: change_point_segments([], modules=np.zeros(2, int)), "one array for each subject"),

@@ -19,8 +19,8 @@ def activity_segments(
     num_modules: int = 7,
     noise_share: float | int = 0.5,
     penalty: float | int = 5.0,
-    least_size: int = 20,
-    most_size: int = 60,
+    min_size: int = 20,
+    max_size: int = 60,
 ) -> Segments:
     """Cuts the series of each subject where the activity of its functional modules changes.
 
@@ -35,8 +35,8 @@ def activity_segments(
         noise_share: standard deviation of the noise, as a share of that of each region. It cannot
             be estimated from series that were filtered, as most published ones are.
         penalty: of a change; see `change_points`.
-        least_size: scans of the shortest segment.
-        most_size: scans of the longest segment.
+        min_size: scans of the shortest segment.
+        max_size: scans of the longest segment.
 
     Returns:
         The segments.
@@ -50,7 +50,9 @@ def activity_segments(
 
     Example:
         >>> import jax, jaxcast
-        >>> data = jaxcast.neuro.simulate_dynamic_subjects(2, num_regions=4, num_scans=60, module_size=2, key=jax.random.key(0))
+        >>> data = jaxcast.neuro.simulate_dynamic_subjects(
+        ...     2, num_regions=4, num_scans=60, module_size=2, key=jax.random.key(0)
+        ... )
         >>> segments = jaxcast.neuro.activity_segments(data.subjects, repetition_time=2.0, num_modules=2)
         >>> segments.lengths.sum(1).tolist()
         [60, 60]
@@ -66,4 +68,4 @@ def activity_segments(
             filled, repetition_time=float(repetition_time), noise_level=noise_share * filled.std(0)
         ).activity
         activity.append(np.where(constant, 0, found))
-    return change_point_segments(activity, modules=modules, penalty=penalty, least_size=least_size, most_size=most_size)
+    return change_point_segments(activity, modules=modules, penalty=penalty, min_size=min_size, max_size=max_size)

@@ -13,8 +13,8 @@ def change_points(
     signals: Float[np.ndarray, "time signal"],
     *,
     penalty: float | int = 5.0,
-    least_size: int = 20,
-    most_size: int = 60,
+    min_size: int = 20,
+    max_size: int = 60,
 ) -> Int[np.ndarray, " piece"]:
     """Finds the jumps of the best piecewise-constant fit of several signals.
 
@@ -28,9 +28,9 @@ def change_points(
     Args:
         signals: such as the mean activity of each module.
         penalty: of each jump, not negative.
-        least_size: scans of the shortest piece.
-        most_size: scans of the longest piece; a longer one is split even without a jump. Any
-            number of scans can be split if it is at least 2 least_size - 1.
+        min_size: scans of the shortest piece.
+        max_size: scans of the longest piece; a longer one is split even without a jump. Any
+            number of scans can be split if it is at least 2 min_size - 1.
 
     Returns:
         The first scan of each piece, 0 to begin with.
@@ -48,26 +48,26 @@ def change_points(
         >>> jaxcast.neuro.change_points(signals).tolist()
         [0, 25, 65]
     """
-    check_sizes(least_size=least_size, most_size=most_size)
+    check_sizes(min_size=min_size, max_size=max_size)
     check_number("penalty", penalty, least=0)
     check_finite(signals, "scan")
     signals = np.asarray(signals, float)
     num_scans = len(signals)
-    if most_size < 2 * least_size - 1:
+    if max_size < 2 * min_size - 1:
         raise InputError(
-            f"most_size must be at least 2 * least_size - 1 = {2 * least_size - 1}, so that any number of scans can be "
-            f"split, got {most_size}"
+            f"max_size must be at least 2 * min_size - 1 = {2 * min_size - 1}, so that any number of scans can be "
+            f"split, got {max_size}"
         )
-    if num_scans < least_size:
-        raise InputError(f"expected signals of at least least_size = {least_size} scans, got {num_scans}")
+    if num_scans < min_size:
+        raise InputError(f"expected signals of at least min_size = {min_size} scans, got {num_scans}")
     centred = signals - signals.mean(0)
     per_jump = penalty * np.square(centred).sum() / num_scans
     sums = np.concatenate([np.zeros((1, signals.shape[1])), np.cumsum(centred, 0)])
     # |sum|^2 / n of a piece is what its mean explains; the total of squares is the same for all fits.
     best, last = np.full(num_scans + 1, np.inf), np.zeros(num_scans + 1, int)
     best[0] = -per_jump
-    for end in range(least_size, num_scans + 1):
-        starts = np.arange(max(0, end - most_size), end - least_size + 1)
+    for end in range(min_size, num_scans + 1):
+        starts = np.arange(max(0, end - max_size), end - min_size + 1)
         explained = np.square(sums[end] - sums[starts]).sum(1) / (end - starts)
         costs = best[starts] - explained + per_jump
         chosen = int(costs.argmin())

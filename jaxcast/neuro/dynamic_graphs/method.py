@@ -38,8 +38,8 @@ class DynamicGraphMethod(ClassifierMethod, FrozenPytree, name="dynamic_graphs"):
         segment_step: scans from the start of one window to that of the next.
         repetition_time: for "activity": TR, seconds from scan to scan.
         change_penalty: for "activity": the penalty of a change.
-        least_size: for "activity": scans of the shortest segment.
-        most_size: for "activity": scans of the longest segment.
+        min_size: for "activity": scans of the shortest segment.
+        max_size: for "activity": scans of the longest segment.
         edge_share: share of the pairs of regions that have an edge; see `correlation_graphs`.
         num_modules: see `DynamicGraphNetwork`.
         hidden_size: see `DynamicGraphNetwork`.
@@ -83,8 +83,8 @@ class DynamicGraphMethod(ClassifierMethod, FrozenPytree, name="dynamic_graphs"):
     segment_step: int = static(default=15)
     repetition_time: float = static(default=2.0)
     change_penalty: float = static(default=5.0)
-    least_size: int = static(default=20)
-    most_size: int = static(default=60)
+    min_size: int = static(default=20)
+    max_size: int = static(default=60)
     edge_share: float = static(default=0.1)
     num_modules: int = static(default=7)
     hidden_size: int = static(default=64)
@@ -110,8 +110,8 @@ class DynamicGraphMethod(ClassifierMethod, FrozenPytree, name="dynamic_graphs"):
                 repetition_time=self.repetition_time,
                 num_modules=self.num_modules,
                 penalty=self.change_penalty,
-                least_size=self.least_size,
-                most_size=self.most_size,
+                min_size=self.min_size,
+                max_size=self.max_size,
             )
         return correlation_graphs(subjects, segments, edge_share=self.edge_share)._asdict()
 

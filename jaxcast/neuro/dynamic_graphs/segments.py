@@ -66,8 +66,8 @@ def change_point_segments(
     *,
     modules: Int[np.ndarray, "..."],
     penalty: float | int = 5.0,
-    least_size: int = 20,
-    most_size: int = 60,
+    min_size: int = 20,
+    max_size: int = 60,
 ) -> Segments:
     """Cuts the series of each subject where the mean activity of its modules changes.
 
@@ -80,8 +80,8 @@ def change_point_segments(
         modules: number of the module of each region, as from `region_modules`, (region,), or
             (subject, region) where each subject has its own.
         penalty: of a change; see `change_points`.
-        least_size: scans of the shortest segment.
-        most_size: scans of the longest segment.
+        min_size: scans of the shortest segment.
+        max_size: scans of the longest segment.
 
     Returns:
         The segments.
@@ -104,12 +104,12 @@ def change_point_segments(
             f"expected activity (time, region) and modules of the same regions, one array for each subject, got shapes "
             f"{shown([one.shape for one in arrays][:3])} and modules of shape {modules.shape}"
         )
-    check_segment_size("least_size", least_size)
-    _check_long_enough(arrays, least_size)
+    check_segment_size("min_size", min_size)
+    _check_long_enough(arrays, min_size)
     pieces = []
     for one, numbers in zip(arrays, own, strict=True):
         means = module_means(np.unique(numbers, return_inverse=True)[1])
-        starts = change_points(one @ means, penalty=penalty, least_size=least_size, most_size=most_size)
+        starts = change_points(one @ means, penalty=penalty, min_size=min_size, max_size=max_size)
         pieces.append((starts, np.diff(starts, append=len(one))))
     return _padded(pieces)
 
