@@ -43,14 +43,14 @@ def test_convolution_is_that_of_its_equation(aggregation, graph):
     inputs, edges = (np.asarray(each) for each in graph)
     layer = convolution(aggregation)
     basis, shared = np.asarray(layer.basis[...]), np.asarray(layer.shared[...])
-    shares = np.maximum(np.asarray(layer.shares[...]), 0)
+    memberships = np.maximum(np.asarray(layer.memberships[...]), 0)
     expected = np.zeros((3, 5, 2))
     for b, i in np.ndindex(3, 5):
         seen = [j for j in range(5) if edges[b, i, j] != 0 or j == i]
         weights = np.exp([1.0 if j == i else edges[b, i, j] for j in seen])
         weights /= weights.sum()
         for j, weight in zip(seen, weights, strict=True):
-            kernel = sum(shares[j, k] * basis[k] for k in range(3)) + shared
+            kernel = sum(memberships[j, k] * basis[k] for k in range(3)) + shared
             expected[b, i] += weight * inputs[b, j] @ kernel
         if aggregation == "mean":
             expected[b, i] /= len(seen)
@@ -141,14 +141,16 @@ def test_folds_of_nearly_one_size_are_trained_alike():
 
 @pytest.fixture(scope="module")
 def trained():
-    data = simulate_subjects(64, num_regions=6, num_scans=60, planted=(1, 4), strength=2.0, key=jax.random.key(3))
+    """Subjects that the classifier has not seen, and the classifier."""
+    data = simulate_subjects(104, num_regions=6, num_scans=60, planted=(1, 4), strength=2.0, key=jax.random.key(3))
+    seen, unseen = data.subjects.subset(range(64)), data.subjects.subset(range(64, 104))
     method = BrainGNNMethod(
         hidden_size=4, num_epochs=30, batch_size=16, learning_rate=1e-2, dropout=0.1, edge_share=0.3, num_seeds=2
     )
-    return data.subjects, fit_subject_classifier(data.subjects, method=method, key=KEY)
+    return unseen, fit_subject_classifier(seen, method=method, key=KEY)
 
 
-def test_a_trained_network_tells_classes_apart(trained):
+def test_a_trained_network_tells_classes_of_unseen_subjects_apart(trained):
     subjects, classifier = trained
     probabilities = classifier.scores(subjects)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)

@@ -51,7 +51,7 @@ class BrainGNN(Network, name="brain_gnn_network"):
         W_i = reshape( relu(t_i) B + c ),    h_i = b + sum_j a_ij W_j x_j
         s = sigmoid( standardised H w / |w| ),    keep the best half, times their scores
 
-    t_i are the shares of region i in communities of regions; a is a softmax of the edge weights
+    t_i are the memberships of region i in communities of regions; a is a softmax of the edge weights
     over a node's neighbours and itself. The kept nodes' adjacency becomes (A + I)^2 without the
     diagonal. The maximum and the mean over the nodes of both blocks go through layers of 32 and 512
     units, each with relu, batch norm and dropout. Features are taken relative to `mean`, in units
@@ -135,12 +135,12 @@ class BrainGNN(Network, name="brain_gnn_network"):
     @property
     def num_regions(self) -> int:
         """The number of regions."""
-        return int(self.first.shares.shape[-2])
+        return int(self.first.memberships.shape[-2])
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings."""
-        num_regions, num_communities = self.first.shares.shape[-2:]
+        num_regions, num_communities = self.first.memberships.shape[-2:]
         return {
             "num_regions": num_regions,
             "num_classes": self.layers[-1].out_features,

@@ -15,7 +15,7 @@ class RegionConvolution(nnx.Module):
 
         W_i = reshape( relu(t_i) B + c ),    h_i = b + sum_j a_ij W_j x_j
 
-    t_i are the shares of region i in some communities, each with a basis kernel, a row of B. a_ij
+    t_i are the memberships of region i in some communities, each with a basis kernel, a row of B. a_ij
     is a softmax of the edge weights over the neighbours of i and i itself.
 
     Args:
@@ -40,19 +40,19 @@ class RegionConvolution(nnx.Module):
         key: Key[Array, ""],
         dtype: DTypeLike,
     ):
-        of_shares, of_basis, of_shared = jax.random.split(key, 3)
+        of_memberships, of_basis, of_shared = jax.random.split(key, 3)
         shape = (num_communities, input_size, output_size)
         bound = input_size**-0.5
-        self.shares = nnx.Param(jax.random.uniform(of_shares, (num_regions, num_communities), dtype))
+        self.memberships = nnx.Param(jax.random.uniform(of_memberships, (num_regions, num_communities), dtype))
         self.basis = nnx.Param(jax.random.uniform(of_basis, shape, dtype, -bound, bound) / num_communities**0.5)
         self.shared = nnx.Param(jax.random.uniform(of_shared, shape[1:], dtype, -bound, bound))
         self.bias = nnx.Param(jnp.zeros(output_size, dtype))
         self.aggregation = aggregation
 
     @property
-    def communities(self) -> Float[Array, "region community"]:
-        """The shares of each region in the communities."""
-        return jax.nn.relu(self.shares[...])
+    def communities(self) -> Float[Array, "*seed region community"]:
+        """How much each region belongs to each community, at least 0."""
+        return jax.nn.relu(self.memberships[...])
 
     def of_all(
         self, inputs: Float[Array, "batch region input"], edges: Float[Array, "batch region region"]
@@ -80,11 +80,11 @@ class RegionConvolution(nnx.Module):
             edges: weights; 0 where there is no edge.
             regions: which region each node is.
         """
-        shares = self.communities[regions]
+        memberships = self.communities[regions]
         num_communities, input_size, output_size = self.basis.shape
         basis = jnp.moveaxis(self.basis[...], 0, 1).reshape(input_size, num_communities * output_size)
-        of_each = (inputs @ basis).reshape(*shares.shape, output_size)
-        return self._aggregated((shares[..., None] * of_each).sum(-2) + inputs @ self.shared[...], edges)
+        of_each = (inputs @ basis).reshape(*memberships.shape, output_size)
+        return self._aggregated((memberships[..., None] * of_each).sum(-2) + inputs @ self.shared[...], edges)
 
     def _aggregated(self, messages: Array, edges: Array) -> Array:
         is_own = jnp.eye(edges.shape[-1], dtype=bool)

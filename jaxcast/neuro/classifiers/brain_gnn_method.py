@@ -35,7 +35,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
             where they are positive.
         features: a node's row of "correlation", as published, or of the "logarithm" of the shrunk
             matrix of correlations.
-        centered: whether features are taken relative to their mean over the training subjects, in
+        centred: whether features are taken relative to their mean over the training subjects, in
             units of their deviation from it; the published form takes them as they are.
         shrinkage: of correlations towards the identity, for partial correlations and logarithms.
         unit_penalty: see `BrainGNNLoss`.
@@ -75,7 +75,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
     dropout: float = static(default=0.5)
     edge_share: float = static(default=0.1)
     features: NodeFeatures = static(default="correlation")
-    centered: bool = static(default=True)
+    centred: bool = static(default=True)
     shrinkage: float = static(default=0.5)
     unit_penalty: float = static(default=0.0)
     top_penalty: float = static(default=0.1)
@@ -128,7 +128,7 @@ class BrainGNNMethod(ClassifierMethod, FrozenPytree, name="brain_gnn"):
             self.num_seeds,
             of_networks,
         )
-        if self.centered:
+        if self.centred:
             mean = features.mean(0)
             models.mean[...] = jnp.broadcast_to(mean, models.mean.shape)
             models.scale[...] = jnp.full(models.scale.shape, max(float((features - mean).std()), 1e-6))
@@ -179,8 +179,8 @@ class BrainGNNClassifier(SubjectClassifier, FrozenPytree, name="brain_gnn_classi
             both means over seeds; "communities" of the first convolution of the first seed.
         """
         scores = outputs_of(self.network, _outputs, _seen(inputs))[1]
-        shares = jax.nn.relu(self.network.first.shares[...])
-        return {"region_scores": scores, "regions": scores.mean(0), "communities": np.asarray(shares[0])}
+        communities = np.asarray(self.network.first.communities[0])
+        return {"region_scores": scores, "regions": scores.mean(0), "communities": communities}
 
 
 def strongest(weights: Float[np.ndarray, "subject region region"], share: float) -> Float[np.ndarray, "..."]:
