@@ -6,6 +6,7 @@ blocks of activity.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +29,7 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
     series = signal / signal.std(0) + random.normal(size=signal.shape)
     for dtype in (np.float64, np.float32):
         functions: frame.Functions = {
-            frame.OURS: lambda dtype=dtype: ours(jnp.asarray(series, dtype), num_steps),  # type: ignore[misc]
+            frame.OURS: partial(ours, series, num_steps, dtype),
             PORT: lambda: port(series, num_steps),
         }
         tolerance = 1e-8 if dtype == np.float64 else 1e-2
@@ -37,10 +38,15 @@ def make_rows(threads: int, quick: bool) -> Iterator[frame.Row]:
         yield from frame.rows_against(case, np.dtype(dtype).name, threads, functions, repeats=4, quick=quick)
 
 
-def ours(series: jnp.ndarray, num_steps: int) -> jnp.ndarray:
+def ours(series: np.ndarray, num_steps: int, dtype: type[np.floating]) -> jnp.ndarray:
     """Returns the signals of all voxels."""
     found = jaxcast.neuro.total_activation(
-        series, repetition_time=1.0, noise_level=1.0, max_iterations=num_steps, tolerance=0.0, restarts=False
+        jnp.asarray(series, dtype),
+        repetition_time=1.0,
+        noise_level=1.0,
+        max_iterations=num_steps,
+        tolerance=0.0,
+        restarts=False,
     )
     return found.signal
 

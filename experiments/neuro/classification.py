@@ -121,8 +121,8 @@ def applicable(config: Any, subjects: SubjectSeries, protocol: str) -> list[str]
     ]
     if protocol == "folds" and not found:
         raise InputError(
-            f"none of the methods can use these subjects, which have {', '.join(sorted(known)) or 'no confounds'}; name "
-            "others by --methods"
+            f"none of the methods can use these subjects, which have {', '.join(sorted(known)) or 'no confounds'}; "
+            "name others by --methods"
         )
     return found
 

@@ -80,8 +80,8 @@ def read_archive(file: Path, series: str, labels: str) -> SubjectSeries:
     found = archive.arrays
     if pickled := [name for name in (series, labels) if name in archive.pickled]:
         raise InputError(
-            f"{shown(file)}: {shown(pickled[0])} is pickled Python objects, which could run code; save it as an array of "
-            "numbers or texts"
+            f"{shown(file)}: {shown(pickled[0])} is pickled Python objects, which could run code; save it as an array "
+            "of numbers or texts"
         )
     if absent := [name for name in (series, labels) if name not in found]:
         raise InputError(

@@ -72,8 +72,8 @@ def read_image(path: Path | str, *, affine: Any = None) -> BrainImage:
         file = nibabel.load(path)
     except FileNotFoundError:
         raise InputError(f"there is no image {shown(path)}") from None
-    except Exception as error:  # nibabel raises of many kinds on files that are cut off
-        raise InputError(f"{shown(path)} cannot be read as NIfTI ({shown(error)}); write it again") from None
+    except Exception as error:  # nibabel, gzip, zlib and NumPy raise errors of many kinds on damaged files
+        raise _unreadable(path, error) from None
     if not isinstance(file, nibabel.Nifti1Pair):
         raise InputError(f"expected a NIfTI image, got {type(file).__name__} in {shown(path)}; convert it")
     if len(file.shape) not in (3, 4):
@@ -82,13 +82,17 @@ def read_image(path: Path | str, *, affine: Any = None) -> BrainImage:
     check_memory(8 * int(np.prod(file.shape, dtype=float)), f"{shown(path)}: an image of shape {file.shape}")
     try:
         values = np.asarray(file.dataobj)
-    except Exception as error:
-        raise InputError(f"{shown(path)} cannot be read as NIfTI ({shown(error)}); write it again") from None
+    except Exception as error:  # as above: the values are read here only
+        raise _unreadable(path, error) from None
     if values.dtype.kind not in "biuf":
         raise InputError(f"{shown(path)}: expected real numbers, got {values.dtype}; write real ones")
     if values.dtype.kind != "f" or not values.dtype.isnative or values.dtype.itemsize not in (4, 8):
         values = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
     return BrainImage(values, found, _repetition_time(file))
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{shown(path)} cannot be read as NIfTI ({shown(error)}); write it again")
 
 
 def _affine_of(file: Any, path: Path) -> Float[np.ndarray, "4 4"]:

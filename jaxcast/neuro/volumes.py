@@ -150,8 +150,8 @@ def _check_same_space(image: Any, mask: Any) -> None:
     apart = float(np.linalg.norm((ends @ (image.affine - mask.affine).T)[:, :3], axis=1).max())
     if apart > MOST_APART * voxel:
         raise InputError(
-            f"the image and the mask or atlas lie in different spaces: their affines are {apart:.3g} mm apart; resample "
-            "one to the grid of the other, or give arrays if the affines are wrong"
+            f"the image and the mask or atlas lie in different spaces: their affines are {apart:.3g} mm apart; "
+            "resample one to the grid of the other, or give arrays if the affines are wrong"
         )
 
 
@@ -177,6 +177,6 @@ def _check_finite(series: np.ndarray) -> None:
     bad: Bool[np.ndarray, " voxel"] = ~np.isfinite(series).all(0)
     if bad.any():
         raise InputError(
-            f"expected finite values inside the mask, got NaN or infinity in {counted(bad.sum(), 'voxel')} of {bad.size}"
-            "; leave them out of the mask"
+            f"expected finite values inside the mask, got NaN or infinity in {counted(bad.sum(), 'voxel')} "
+            f"of {bad.size}; leave them out of the mask"
         )

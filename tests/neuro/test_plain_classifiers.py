@@ -192,6 +192,7 @@ def test_three_classes_are_told_apart():
 
 def test_what_cannot_be_used_is_refused_in_one_line(data, subjects):
     plain = data.subjects
+    folds = stratified_folds(plain.labels, 2, seed=0)
     cases = [
         (lambda: fit_subject_classifier(plain, method="ridges", key=KEY), "unknown method"),
         (lambda: fit_subject_classifier(plain, method=RidgeMethod(features=("z",)), key=KEY), "kind of features"),
@@ -199,7 +200,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(data, subjects):
         (lambda: fit_subject_classifier(plain, method=RidgeMethod(confounds=("site",)), key=KEY), "have no site"),
         (lambda: leave_one_site_out(plain), "must have sites"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[], key=KEY), "at least one fold"),
-        (lambda: cross_validate(plain, [], folds=stratified_folds(plain.labels, 2, seed=0), key=KEY), "at least one method"),
+        (lambda: cross_validate(plain, [], folds=folds, key=KEY), "at least one method"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(5), np.arange(4, 9))], key=KEY), "trains on"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(1), np.arange(4, 9))], key=KEY), "lack the"),
         (lambda: cross_validate(plain, RidgeMethod(), folds=[(np.arange(40), np.arange(0))], key=KEY), "numbers of"),
