@@ -15,8 +15,8 @@ class RegionConvolution(nnx.Module):
 
         W_i = reshape( relu(t_i) B + c ),    h_i = b + sum_j a_ij W_j x_j
 
-    t_i are the memberships of region i in some communities, each with a basis kernel, a row of B. a_ij
-    is a softmax of the edge weights over the neighbours of i and i itself.
+    t_i are the memberships of region i in some communities, each with a basis kernel, a row of B.
+    a_ij is a softmax of the edge weights over the neighbours of i and i itself.
 
     Args:
         num_regions: number of regions.
