@@ -52,10 +52,10 @@ class BrainGNN(Network, name="brain_gnn_network"):
         s = sigmoid( standardised H w / |w| ),    keep the best half, times their scores
 
     t_i are the memberships of region i in communities of regions; a is a softmax of the edge
-    weights over a node's neighbours and itself. The kept nodes' adjacency becomes (A + I)^2 without the
-    diagonal. The maximum and the mean over the nodes of both blocks go through layers of 32 and 512
-    units, each with relu, batch norm and dropout. Features are taken relative to `mean`, in units
-    of `scale`: numbers that are not trained, 0 and 1 unless `BrainGNNMethod` measures them.
+    weights over a node's neighbours and itself. The kept nodes' adjacency becomes (A + I)^2 without
+    the diagonal. The maximum and the mean over the nodes of both blocks go through layers of 32 and
+    512 units, each with relu, batch norm and dropout. Features are taken relative to `mean`, in
+    units of `scale`: numbers that are not trained, 0 and 1 unless `BrainGNNMethod` measures them.
 
     Args:
         num_regions: number of regions.
