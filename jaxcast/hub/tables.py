@@ -22,6 +22,7 @@ NAMES = {
     "horizon": ("horizon",),
     "target": ("target",),
     "quantile": ("quantile", "output_type_id"),
+    "output_type_id": ("output_type_id", "quantile"),
     "type": ("type", "output_type"),
     "value": ("value", "prediction"),
 }
@@ -58,9 +59,25 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
 
 def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
     """Yields each file of a table or folder as a lazy frame in the form of `scan_forecasts`."""
+    for file, model in hub_files(path):
+        yield file, _canonical(scan_file(file), file, model, step_days)
+
+
+def hub_files(path: Path) -> Iterator[tuple[Path, str | None]]:
+    """Yields the files of a table or a folder of forecasts, each with the model of its folder.
+
+    Args:
+        path: As given to `scan_forecasts`.
+
+    Yields:
+        Each file, and its model; None for a table, which names its models itself.
+
+    Raises:
+        InputError: where there is no such table.
+    """
     check_name(path)
     if path.is_file():
-        yield path, _canonical(_scan(path), path, None, step_days)
+        yield path, None
         return
     if not path.is_dir():
         raise InputError(f"there is no file or folder {shown(path)}; give a .csv or .parquet, or the folder of a hub")
@@ -72,7 +89,7 @@ def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
             f"{shown(root)} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table"
         )
     for file in files:
-        yield file, _canonical(_scan(file), file, file.parent.name, step_days)
+        yield file, file.parent.name
 
 
 def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> Any:
@@ -122,7 +139,7 @@ def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
         The column's name in the file, and the cell.
     """
     pl, path = polars(), Path(file)
-    frame = _scan(path)
+    frame = scan_file(path)
     found = _find(frame, NAMES, path, ())
     if name == "horizon" and name not in found:
         name = "target"
@@ -151,7 +168,7 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
     check_name(path)
     if not path.is_file():
         raise InputError(f"there is no truth table {shown(path)}; give a .csv or .parquet")
-    frame = _scan(path)
+    frame = scan_file(path)
     found = _find(frame, TRUTH_NAMES, path, needed=("location", "date", "value"))
     cells = Cells(path, found, frame.collect_schema())
     if "type" in found:  # an oracle-output table repeats itself for every output type
@@ -169,10 +186,16 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
     return read.unique(["location", "date", "target", "value"], keep="first", maintain_order=True)
 
 
-def _scan(path: Path) -> Any:
-    """Returns a lazy frame of one file.
+def scan_file(path: Path) -> Any:
+    """Returns a lazy frame of one file, with the number of each row as ROW.
 
     The text of a .csv stays text, so that location 01 does not become 1.
+
+    Args:
+        path: A .csv or .parquet file.
+
+    Raises:
+        InputError: for another kind of file, or one that cannot be read.
     """
     pl = polars()
     if path.suffix not in SUFFIXES:
@@ -208,18 +231,8 @@ def _find(frame: Any, names: dict[str, tuple[str, ...]], path: Path, needed: tup
 
 def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any:
     pl = polars()
-    needed = ("location", "quantile", "value", *(() if model else ("model",)))
-    found = _find(frame, NAMES, path, needed)
-    if "horizon" not in found and "target" not in found:
-        raise InputError(f"{shown(path)} has no column horizon, nor a target such as '1 wk ahead inc death'")
-    if not found.keys() & {"target_end_date", "reference_date"}:
-        raise InputError(f"{shown(path)} has no column target_end_date or reference_date")
-    cells = Cells(path, found, frame.collect_schema())
-    if "horizon" in found:
-        steps, target = cells.number("horizon"), cells.text("target")
-    else:
-        target, steps = _split_target(cells)
-    kind = cells.text("type") if "type" in found else pl.lit("quantile")
+    cells, steps, target = task_cells(frame, path, model)
+    kind = cells.text("type") if "type" in cells.found else pl.lit("quantile")
     frame = frame.select(
         (pl.lit(model) if model else cells.text("model")).alias("model"),
         cells.text("location"),
@@ -234,7 +247,34 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
         pl.lit(str(path)).alias("file"),
         pl.col(ROW).alias("row"),
     ).filter(~pl.col("output_type").is_in(OTHER_TYPES).fill_null(False))
-    return _with_dates(frame, found, step_days).drop("output_type", "no_round")
+    return _with_dates(frame, cells.found, step_days).drop("output_type", "no_round")
+
+
+def task_cells(frame: Any, path: Path, model: str | None) -> tuple[Cells, Any, Any]:
+    """Finds the columns of a file of forecasts.
+
+    Args:
+        frame: Lazy frame of the file.
+        path: The file.
+        model: Its model, where its rows need not name one.
+
+    Returns:
+        Its cells, and the expressions of the horizon, as a number, and of the target.
+
+    Raises:
+        InputError: where a column is missing.
+    """
+    needed = ("location", "quantile", "value", *(() if model else ("model",)))
+    found = _find(frame, NAMES, path, needed)
+    if "horizon" not in found and "target" not in found:
+        raise InputError(f"{shown(path)} has no column horizon, nor a target such as '1 wk ahead inc death'")
+    if not found.keys() & {"target_end_date", "reference_date"}:
+        raise InputError(f"{shown(path)} has no column target_end_date or reference_date")
+    cells = Cells(path, found, frame.collect_schema())
+    if "horizon" in found:
+        return cells, cells.number("horizon"), cells.text("target")
+    target, steps = _split_target(cells)
+    return cells, steps, target
 
 
 def _split_target(cells: Cells) -> tuple[Any, Any]:
