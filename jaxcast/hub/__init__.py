@@ -10,6 +10,7 @@ from jaxcast.hub.blocked import blocked_windows as blocked_windows
 from jaxcast.hub.blocked import quantile_samples as quantile_samples
 from jaxcast.hub.blocked import scaled_wis as scaled_wis
 from jaxcast.hub.forecasts import HubForecasts as HubForecasts
+from jaxcast.hub.forecasts import known_truth as known_truth
 from jaxcast.hub.gap_filling import fill_gaps as fill_gaps
 from jaxcast.hub.pools import InverseScoreWeights as InverseScoreWeights
 from jaxcast.hub.pools import LinearOpinionPool as LinearOpinionPool

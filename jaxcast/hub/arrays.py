@@ -15,7 +15,8 @@ from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import FARTHEST_DAYS
 from jaxcast.hub.checks import Grid
 from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.grid import is_or_null, read_grid, read_truth
+from jaxcast.hub.grid import is_or_null, read_grid
+from jaxcast.hub.releases import TargetData, lags_of, read_targets, release_of
 from jaxcast.hub.tables import collected, scan_forecasts
 from jaxcast.io.tables import polars
 
@@ -30,11 +31,10 @@ class Hub:
     Args:
         quantiles: Quantiles (location, time, model, quantile) in the unit of the target, NaN where
             a model did not forecast.
-        truth: Target data (location, time), NaN where they are not known; final, as the table has
-            them.
+        truth: Target data (location, time) of the newest release, NaN where they are not known.
         observed: Target data (location, time, lag) up to the newest date that could be known when
-            each forecast was made, newest first, also from before the first forecast. Revisions are
-            not replayed.
+            each forecast was made, newest first, also from before the first forecast; each date's
+            from its own release, where there are releases.
         locations: Names of the locations.
         dates: Target dates, a step apart.
         models: Names of the models.
@@ -47,6 +47,13 @@ class Hub:
         step_days: Days between two dates.
         target: Name of the target, where the tables have one.
         dropped: What was left out, in words.
+        releases: Target data (release, location, time) as known on the day of each release, NaN
+            where they were not; None where the tables have no releases, or one alone, and the truth
+            is final.
+        as_of: Day of each release, increasing.
+        release_of: Index of the newest release that the forecasts of each date may use (time,), -1
+            where there is none: it came out before the first date that the round forecasts, and not
+            after the newest `forecast_date` of the round, where the table has that column.
 
     Raises:
         InputError: by `weeks` for what is no date, by `only` for no or unknown models.
@@ -74,6 +81,9 @@ class Hub:
     step_days: int = 7
     target: str | None = None
     dropped: tuple[str, ...] = ()
+    releases: np.ndarray | None = None
+    as_of: np.ndarray | None = None
+    release_of: np.ndarray | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -93,7 +103,13 @@ class Hub:
     def forecasts(self) -> HubForecasts:
         """Returns the hub as pools see it: JAX arrays with a mask, whose horizon is `steps_ahead`."""
         return HubForecasts.of(
-            self.quantiles, self.truth, self.levels, observed=self.observed, horizon=self.steps_ahead
+            self.quantiles,
+            self.truth,
+            self.levels,
+            observed=self.observed,
+            horizon=self.steps_ahead,
+            releases=self.releases,
+            release_of=self.release_of,
         )
 
     def weeks(self, first: str, last: str) -> np.ndarray:
@@ -133,6 +149,7 @@ def load_hub(
     forecasts: str | Path,
     truth: str | Path,
     *,
+    vintages: str | Path | None = None,
     horizon: int = 1,
     first_horizon: int | None = None,
     target: str | None = None,
@@ -147,11 +164,14 @@ def load_hub(
 ) -> Hub:
     """Reads a hub's tables into arrays; see `scan_forecasts` and `scan_truth` for their formats.
 
-    Target data are taken as the table has them now; revisions are not replayed.
+    Target data with a column `as_of` are read as releases: the last scores use the newest, and
+    whatever a forecast is made from uses the newest release before it. Without that column the
+    target data are final, and revisions are not replayed.
 
     Args:
         forecasts: A table, or the folder of a hub.
-        truth: The table of target data.
+        truth: The table of target data; its newest release is the truth to score against.
+        vintages: Table of the releases, with a column `as_of`, where the other one has none.
         horizon: Horizon to read, in steps as the tables count them.
         first_horizon: Horizon of the first date after the newest target that forecasters could
             know; by default 0 where the tables hold a horizon 0, else 1.
@@ -195,17 +215,22 @@ def load_hub(
     grid = read_grid(_chosen(frame, models, locations, levels, read), forecasts, step_days, bad)
     kept = _kept(models, grid)
     ahead = horizon - first_horizon + 1
-    lags = [0, *range(ahead, ahead + num_lags)]
-    truths, newest = read_truth(truth, truth_source, target, grid, step_days, lags)
-    if not pending and newest < grid.dates[-1]:
+    num_before = ahead + num_lags - 1
+    final = read_targets(truth, truth_source, target, grid, step_days, num_before)
+    known = final if vintages is None else _read_vintages(vintages, target, grid, step_days, num_before)
+    releases = np.zeros(len(grid.dates), int)
+    if known.as_of is not None:
+        releases = release_of(known.as_of, _deadlines(frame, grid, np.timedelta64(step_days, "D"), ahead, read))
+    lags = np.arange(len(grid.dates))[:, None] + num_before - np.arange(ahead, ahead + num_lags)
+    if not pending and final.newest < grid.dates[-1]:
         raise InputError(
-            f"the truth in {shown(truth)} ends on {newest}, the forecasts of {shown(forecasts)} go to "
+            f"the truth in {shown(truth)} ends on {final.newest}, the forecasts of {shown(forecasts)} go to "
             f"{grid.dates[-1]}; give newer target data, or fewer forecasts"
         )
     return Hub(
         grid.values[:, :, kept],
-        truths[..., 0],
-        truths[..., 1:],
+        final.values[-1, :, num_before:],
+        lags_of(known.values, releases, lags),
         tuple(grid.locations),
         grid.dates,
         tuple(grid.models[i] for i in kept),
@@ -215,7 +240,36 @@ def load_hub(
         step_days,
         target,
         tuple(grid.dropped),
+        None if known.as_of is None else known.values[..., num_before:],
+        known.as_of,
+        None if known.as_of is None else releases,
     )
+
+
+def _read_vintages(path: str | Path, target: str | None, grid: Grid, step_days: int, num_before: int) -> TargetData:
+    """Reads a table of releases beside the final target data."""
+    known = read_targets(path, None, target, grid, step_days, num_before)
+    if known.as_of is None:
+        raise InputError(
+            f"{shown(path)} has no column as_of with several days; give a table of releases, or leave vintages out"
+        )
+    return known
+
+
+def _deadlines(frame: Any, grid: Grid, step: np.timedelta64, ahead: int, read: Read) -> np.ndarray:
+    """Returns the day before which a release must have come out that forecasts of each date use."""
+    deadlines = grid.dates - (ahead - 1) * step
+    pl = polars()
+    made = read(
+        frame.filter(pl.col("fault").is_null(), pl.col("forecast_date").is_not_null())
+        .group_by("target_end_date")
+        .agg(pl.col("forecast_date").max())
+    )
+    days = made["target_end_date"].to_numpy().astype("datetime64[D]")
+    at, inside = (days - grid.dates[0]) // step, np.isin(days, grid.dates)
+    last = made["forecast_date"].to_numpy().astype("datetime64[D]") + np.timedelta64(1, "D")
+    deadlines[at[inside]] = np.minimum(deadlines[at[inside]], last[inside])
+    return deadlines
 
 
 def check_steps(*, step_days: Any, num_lags: Any, horizon: Any, first_horizon: Any) -> None:

@@ -11,6 +11,7 @@ LARGEST = 1e30
 FARTHEST_DAYS = 40_000
 YEARS = (1900, 2199)
 DATE = r"^\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?$"
+TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|[+-]\d{2}(:?\d{2})?)?)?$"
 OTHER_TYPES = ("mean", "median", "cdf", "pmf", "sample", "point", "bin", "mode")
 
 
@@ -68,16 +69,28 @@ class Cells:
         Args:
             name: Column.
         """
+        return self._day(name, any_time=False)
+
+    def day(self, name: str) -> Any:
+        """Reads the day of a date with any time of day, as it is written in its own time zone.
+
+        Args:
+            name: Column.
+        """
+        return self._day(name, any_time=True)
+
+    def _day(self, name: str, *, any_time: bool) -> Any:
         pl = self.pl
         if name not in self.found:
             return pl.lit(None, pl.Date).alias(name)
         column, dtype = pl.col(self.found[name]), self._dtype(name, "date")
         if isinstance(dtype, pl.Datetime):
-            column = pl.when(column.dt.time() == pl.time(0)).then(column.dt.date()).otherwise(None)
+            is_day = pl.lit(True) if any_time else column.dt.time() == pl.time(0)
+            column = pl.when(is_day).then(column.dt.date()).otherwise(None)
         elif dtype != pl.Date:
             text = column.cast(pl.String)
             day = text.str.head(10).str.to_date("%Y-%m-%d", strict=False)
-            column = pl.when(text.str.contains(DATE)).then(day).otherwise(None)
+            column = pl.when(text.str.contains(TIME if any_time else DATE)).then(day).otherwise(None)
         inside = column.dt.year().is_between(*YEARS)
         return pl.when(inside).then(column).otherwise(None).cast(pl.Date).alias(name)
 

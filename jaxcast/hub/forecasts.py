@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
@@ -15,9 +15,12 @@ class HubForecasts(FrozenPytree):
     Args:
         quantiles: Quantiles of every model, zero where it did not forecast.
         present: Whether a model forecast.
-        truth: Target data, NaN where they are not (yet) known.
+        truth: Target data to score against, the newest release; NaN where they are not (yet) known.
         observed: Target data as they could be known when each forecast was made, newest first.
         levels: Levels of the quantiles, increasing.
+        releases: Target data as known on the day of each release, NaN where they were not; `truth`
+            alone where revisions are not known.
+        release_of: Index of the newest release that a forecast of each time may use, -1 for none.
         horizon: Steps ahead: the target at time t - horizon is the newest that a forecast of time t
             may use. A forecast that still waits for its target is no memory yet.
 
@@ -38,6 +41,8 @@ class HubForecasts(FrozenPytree):
     truth: Float[Array, "location time"]
     observed: Float[Array, "location time lag"]
     levels: Float[Array, " quantile"]
+    releases: Float[Array, "release location time"]
+    release_of: Int[Array, " time"]
     horizon: int = static()
 
     @classmethod
@@ -50,6 +55,8 @@ class HubForecasts(FrozenPytree):
         *,
         observed: Shaped[ArrayLike, "location time lag"] | None = None,
         horizon: int = 1,
+        releases: Shaped[ArrayLike, "release location time"] | None = None,
+        release_of: Int[ArrayLike, " time"] | None = None,
     ) -> "HubForecasts":
         """Makes them from quantiles whose missing values are NaN.
 
@@ -61,6 +68,9 @@ class HubForecasts(FrozenPytree):
             observed: Target data as they could be known when each forecast was made, newest first;
                 by default ten lags of `truth` itself.
             horizon: Steps ahead, at least 1; see the class.
+            releases: Target data as known on the day of each release; by default `truth` alone.
+            release_of: Index of the newest release that a forecast of each time may use, -1 for
+                none; given with `releases`.
 
         Returns:
             The forecasts, with a mask of those that are present.
@@ -87,12 +97,20 @@ class HubForecasts(FrozenPytree):
             )
         if not isinstance(horizon, int | np.integer) or horizon < 1:
             raise InputError(f"horizon must be a whole number of at least 1, got {shown(horizon)}")
+        releases, release_of = _releases(releases, release_of, truth)
         present = jnp.isfinite(quantiles).all(-1)
         filled = jnp.where(present[..., None], quantiles, 0).astype(dtype)
         if observed is None:
             observed = lagged(truth[..., None], horizon, num_lags=10, empty=jnp.nan)[..., 0]
         return cls(
-            filled, present, truth.astype(dtype), jnp.asarray(observed, dtype), jnp.asarray(levels, dtype), horizon
+            filled,
+            present,
+            truth.astype(dtype),
+            jnp.asarray(observed, dtype),
+            jnp.asarray(levels, dtype),
+            releases.astype(dtype),
+            release_of,
+            horizon,
         )
 
     @property
@@ -109,6 +127,42 @@ class HubForecasts(FrozenPytree):
     def median_index(self) -> int:
         """Index of the middle level."""
         return self.levels.shape[0] // 2
+
+
+def _releases(releases: ArrayLike | None, release_of: ArrayLike | None, truth: Array) -> tuple[Array, Array]:
+    """Returns the releases and each time's; by default the truth alone."""
+    if (releases is None) != (release_of is None):
+        raise InputError("give both releases and release_of, or neither")
+    if releases is None or release_of is None:
+        return truth[None], jnp.zeros(truth.shape[1], int)
+    return jnp.asarray(releases), jnp.asarray(release_of)
+
+
+@checked
+def known_truth(forecasts: HubForecasts, time: Int[ArrayLike, ""]) -> Float[Array, "location time"]:
+    """Returns the target data that a forecast of some time may use.
+
+    They are those of the newest release before it, up to the date `horizon` steps before the time.
+
+    Args:
+        forecasts: The forecasts, and the target data.
+        time: Index of the time, also a traced one.
+
+    Returns:
+        The target data, NaN elsewhere and where no release was out.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> releases = np.asarray([[[1.0, np.nan, np.nan]], [[1.5, 2.0, np.nan]], [[1.6, 2.5, 3.0]]])
+        >>> forecasts = jaxcast.hub.HubForecasts.of(
+        ...     np.ones((1, 3, 2, 1)), releases[-1], np.asarray([0.5]), releases=releases, release_of=[-1, 0, 1]
+        ... )
+        >>> [jaxcast.hub.known_truth(forecasts, time)[0].tolist() for time in range(3)]
+        [[nan, nan, nan], [1.0, nan, nan], [1.5, 2.0, nan]]
+    """
+    release = forecasts.release_of[time]
+    is_known = (jnp.arange(forecasts.truth.shape[1]) <= time - forecasts.horizon) & (release >= 0)
+    return jnp.where(is_known, forecasts.releases[jnp.maximum(release, 0)], jnp.nan)
 
 
 def lagged(

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.checks import Grid, check_span, find_bad_forecasts, on_grid, refuse_duplicates, refuse_missing
-from jaxcast.hub.tables import collected, scan_truth
+from jaxcast.hub.tables import collected
 from jaxcast.io.tables import polars
 
 
@@ -133,70 +133,6 @@ def _index(column: Any, names: list[str]) -> np.ndarray:
     return table[codes]
 
 
-def read_truth(
-    path: str | Path, source: str | None, target: str | None, grid: Grid, step_days: int, lags: Sequence[int]
-) -> tuple[np.ndarray, np.datetime64]:
-    """Reads the target data at every date of a grid, and at lags before it.
-
-    Args:
-        path: The table.
-        source: Text in the column of sources, as in `scan_truth`.
-        target: Target to read, where the table names several.
-        grid: Grid of locations and dates; what is left out is added to its `dropped`.
-        step_days: Days between two dates.
-        lags: Steps before each date.
-
-    Returns:
-        The target data (location, time, lag), NaN where there are none, and their newest date.
-
-    Raises:
-        InputError: for a table that cannot be read, several targets or vintages, or no location or
-            date of the grid.
-    """
-    table = _of_target(scan_truth(path, source=source), path, target)
-    rows = _usable(collected(table.filter(is_or_null("location", grid.locations)), path), path, grid)
-    _refuse_vintages(rows, path)
-    dates = rows["date"].to_numpy().astype("datetime64[D]")
-    steps, off = np.divmod((dates - grid.dates[0]).astype(int), step_days)
-    if off.any():
-        raise InputError(
-            f"{(off > 0).sum()} of {len(off)} dates of the truth in {shown(path)} are off the forecasts' grid of "
-            f"{step_days} days, such as {dates[off > 0][0]} in row {rows['row'][int(np.argmax(off > 0))]} beside "
-            f"{grid.dates[-1]}; give target dates, one value for every step"
-        )
-    steps, size = steps + max(lags), len(grid.dates) + max(lags)
-    inside = (steps >= 0) & (steps < size)
-    truth = np.full((len(grid.locations), size), np.nan)
-    index = np.asarray([grid.locations.index(name) for name in rows["location"]])
-    truth[index[inside], steps[inside]] = rows["value"].to_numpy()[inside]
-    without = [name for name, there in zip(grid.locations, np.isfinite(truth).any(1), strict=True) if not there]
-    if without:
-        grid.dropped.append(
-            f"no truth for {len(without)} of {counted(len(grid.locations), 'location')}, such as {shown(without[0])}"
-        )
-    last = max(0, min(int(steps.max()), size - 1))
-    early = [name for name, there in zip(grid.locations, np.isfinite(truth[:, last]), strict=True) if not there]
-    if early := [name for name in early if name not in without]:
-        grid.dropped.append(
-            f"no truth on the last date for {counted(len(early), 'location')}, such as {shown(early[0])}"
-        )
-    return truth[:, np.arange(len(grid.dates))[:, None] + max(lags) - np.asarray(lags)], dates.max()
-
-
-def _of_target(table: Any, path: str | Path, target: str | None) -> Any:
-    """The rows of a target, and those without any where the table names targets."""
-    pl = polars()
-    known = collected(table.select(pl.col("target").unique().drop_nulls()), path)["target"].to_list()
-    if target is not None and target in known:
-        return table.filter(is_or_null("target", [target]))
-    if len(known) > 1:
-        raise InputError(
-            f"the truth in {shown(path)} holds several targets, {shown(', '.join(sorted(known)[:5]))}, none is "
-            f"{shown(target)!r}"
-        )
-    return table
-
-
 def is_or_null(name: str, wanted: Sequence[str]) -> Any:
     """Returns an expression for the rows with one of the wanted values, or none that can be read.
 
@@ -206,34 +142,3 @@ def is_or_null(name: str, wanted: Sequence[str]) -> Any:
     """
     column = polars().col(name)
     return column.is_in(list(wanted)) | column.is_null()
-
-
-def _usable(found: Any, path: str | Path, grid: Grid) -> Any:
-    """The rows of the truth that have location, date and value; the others are counted."""
-    pl = polars()
-    named = found.filter(pl.col("location").is_not_null() & _is_named(found))
-    if len(named) < len(found):
-        grid.dropped.append(f"{counted(len(found) - len(named), 'row')} of the truth without a location or a target")
-    rows = named.filter(pl.col("date").is_not_null() & pl.col("value").is_not_null())
-    if not len(rows):
-        why = "no date (2024-01-06) or no number in any row" if len(named) else "their names may differ"
-        raise InputError(f"the truth in {shown(path)} has no value for the locations of the forecasts: {why}")
-    if len(rows) < len(named):
-        grid.dropped.append(f"{counted(len(named) - len(rows), 'row')} of the truth without a date or a number")
-    return rows
-
-
-def _is_named(found: Any) -> Any:
-    """Returns whether a row has a target, where any has."""
-    pl = polars()
-    return pl.col("target").is_not_null() | pl.lit(found["target"].null_count() == len(found))
-
-
-def _refuse_vintages(rows: Any, path: str | Path) -> None:
-    twice = rows.select("location", "date").is_duplicated()
-    if twice.any():
-        place, date, row = rows.filter(twice).select("location", "date", "row").row(0)
-        raise InputError(
-            f"the truth in {shown(path)} has {counted(int(twice.sum()), 'duplicate row')}, such as {shown(place)} on "
-            f"{date} (row {row}); keep one vintage by its source"
-        )

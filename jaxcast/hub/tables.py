@@ -19,6 +19,7 @@ NAMES = {
     "location": ("location", "unit", "fips"),
     "target_end_date": ("target_end_date", "target_date"),
     "reference_date": ("reference_date", "origin_date", "round_id"),
+    "forecast_date": ("forecast_date",),
     "horizon": ("horizon",),
     "target": ("target",),
     "quantile": ("quantile", "output_type_id"),
@@ -31,7 +32,8 @@ TRUTH_NAMES = {
     "date": ("date", "target_end_date", "time_index", "end_date"),
     "value": ("oracle_value", "observation", "value"),
     "target": ("target",),
-    "source": ("source", "as_of"),
+    "source": ("source",),
+    "as_of": ("as_of",),
     "type": ("output_type",),
 }
 
@@ -46,8 +48,8 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
         step_days: Days of one step, where a table gives only one of target and reference date.
 
     Returns:
-        Columns model, location, reference_date, target_end_date, horizon, target, quantile, value,
-        fault, file, row. Rows are numbered from 1 below the header of their file. Rows of other
+        Columns model, location, reference_date, forecast_date, target_end_date, horizon, target,
+        quantile, value, fault, file, row. Rows are numbered from 1 below the header of their file. Rows of other
         output types are left out. A cell that cannot be read is null, and `fault` then names its
         column.
 
@@ -151,14 +153,17 @@ def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
 def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
     """Returns a lazy frame of the target data.
 
+    A table with a column `as_of` holds releases: a value each time it was published anew.
+
     Args:
         path: A .csv or .parquet file, such as a hub's time-series or oracle-output table.
-        source: Keeps the rows whose `source` or `as_of` column contains this text, where a table
-            holds several vintages.
+        source: Keeps the rows whose `source` column contains this text; in a table without it,
+            those whose `as_of` does, which is then a text like any other.
 
     Returns:
-        Columns location, date, target (null where the table has none), value and row. A cell that
-        cannot be read is null. Rows that repeat another one are left out.
+        Columns location, date, target (null where the table has none), value, row and, of a table
+        of releases, as_of. A cell that cannot be read is null. Rows that repeat another one are
+        left out.
 
     Raises:
         InputError: where there is no such table, its structure is damaged, columns are missing, or
@@ -173,17 +178,26 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
     cells = Cells(path, found, frame.collect_schema())
     if "type" in found:  # an oracle-output table repeats itself for every output type
         frame = frame.filter(~cells.text("type").str.to_lowercase().is_in(OTHER_TYPES).fill_null(False))
+    has_releases = "as_of" in found and (source is None or "source" in found)
     if source is not None:
-        if "source" not in found:
-            raise InputError(
-                f"{shown(path)} has no column source or as_of to look for {shown(source)!r} in; leave the source out"
-            )
-        frame = frame.filter(cells.words("source").str.contains(source, literal=True))
-        if collected(frame.select(pl.len()), path).item() == 0:
-            raise InputError(f"no row of {shown(path)} is of a source that contains {shown(source)!r}")
+        frame = _of_source(frame, cells, source)
     columns = [cells.text("location"), cells.date("date"), cells.text("target"), cells.number("value")]
+    columns += [cells.day("as_of")] if has_releases else []
     read = frame.select(*columns, pl.col(ROW).alias("row"))
-    return read.unique(["location", "date", "target", "value"], keep="first", maintain_order=True)
+    return read.unique(read.drop("row").collect_schema().names(), keep="first", maintain_order=True)
+
+
+def _of_source(frame: Any, cells: Cells, source: str) -> Any:
+    """Returns the rows whose source, or else as_of, contains a text."""
+    column = next((name for name in ("source", "as_of") if name in cells.found), None)
+    if column is None:
+        raise InputError(
+            f"{shown(cells.path)} has no column source or as_of to look for {shown(source)!r} in; leave the source out"
+        )
+    frame = frame.filter(cells.words(column).str.contains(source, literal=True))
+    if collected(frame.select(polars().len()), cells.path).item() == 0:
+        raise InputError(f"no row of {shown(cells.path)} is of a source that contains {shown(source)!r}")
+    return frame
 
 
 def scan_file(path: Path) -> Any:
@@ -237,6 +251,7 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
         (pl.lit(model) if model else cells.text("model")).alias("model"),
         cells.text("location"),
         cells.date("reference_date"),
+        cells.date("forecast_date"),
         cells.date("target_end_date"),
         cells.horizon(steps, step_days),
         target,
