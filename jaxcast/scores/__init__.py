@@ -4,6 +4,14 @@ from jaxcast.scores.by_lead import LeadErrors as LeadErrors
 from jaxcast.scores.by_lead import SpreadAndError as SpreadAndError
 from jaxcast.scores.by_lead import lead_errors as lead_errors
 from jaxcast.scores.by_lead import spread_and_error as spread_and_error
+from jaxcast.scores.calibration import CoverageCurve as CoverageCurve
+from jaxcast.scores.calibration import PitHistogram as PitHistogram
+from jaxcast.scores.calibration import coverage_curve as coverage_curve
+from jaxcast.scores.calibration import pit_histogram as pit_histogram
+from jaxcast.scores.calibration import pit_interval as pit_interval
+from jaxcast.scores.calibration import pit_values as pit_values
+from jaxcast.scores.calibration import quantile_bias as quantile_bias
+from jaxcast.scores.calibration import quantile_coverage as quantile_coverage
 from jaxcast.scores.classification import ClassificationScores as ClassificationScores
 from jaxcast.scores.classification import accuracy as accuracy
 from jaxcast.scores.classification import balanced_accuracy as balanced_accuracy

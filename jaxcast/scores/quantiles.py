@@ -62,7 +62,7 @@ def pinball_loss(
         >>> [round(float(loss), 2) for loss in losses]
         [0.1, 0.1]
     """
-    forecast, truth, levels = _checked(forecast, truth, levels)
+    forecast, truth, levels = check_quantiles(forecast, truth, levels)
     return pinball_of(truth[..., None] - forecast, levels)
 
 
@@ -139,7 +139,7 @@ def weighted_interval_score(
         >>> [round(float(part), 3) for part in score]
         [1.667, 0.333, 0.0, 1.333]
     """
-    forecast, truth, levels = _checked(forecast, truth, levels)
+    forecast, truth, levels = check_quantiles(forecast, truth, levels)
     if scale not in ("natural", "log"):
         raise InputError(f"scale must be 'natural' or 'log', got {shown(repr(scale))}")
     if not is_traced(levels) and not np.allclose(levels + levels[::-1], 1, atol=1e-6):
@@ -194,7 +194,7 @@ def interval_coverage(
         >>> float(jaxcast.scores.interval_coverage(forecast, 2.5, levels, nominal=0.5))
         1.0
     """
-    forecast, truth, levels = _checked(forecast, truth, levels)
+    forecast, truth, levels = check_quantiles(forecast, truth, levels)
     ends = [(1 - nominal) / 2, (1 + nominal) / 2]
     index = [int(np.argmin(np.abs(np.asarray(levels) - end))) for end in ends]
     if not np.allclose(np.asarray(levels)[index], ends, atol=1e-6):
@@ -226,7 +226,20 @@ def count_crossings(forecast: Shaped[ArrayLike, "*batch quantile"]) -> int:
     return int((np.diff(forecast, axis=-1) < -slack).any(-1).sum())
 
 
-def _checked(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[Array, Array, Array]:
+def check_quantiles(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[Array, Array, Array]:
+    """Checks quantile forecasts against their truth and levels.
+
+    Args:
+        forecast: quantiles of each task.
+        truth: observed value of each task.
+        levels: level of each quantile.
+
+    Returns:
+        The three as arrays of one type.
+
+    Raises:
+        InputError: for shapes that do not match, or levels that do not increase within (0, 1).
+    """
     forecast = jnp.asarray(forecast)
     is_floating = jnp.issubdtype(forecast.dtype, jnp.floating)
     forecast = forecast.astype(jnp.result_type(forecast, jnp.float32) if is_floating else float)
