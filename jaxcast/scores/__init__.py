@@ -5,11 +5,7 @@ from jaxcast.scores.by_lead import SpreadAndError as SpreadAndError
 from jaxcast.scores.by_lead import lead_errors as lead_errors
 from jaxcast.scores.by_lead import spread_and_error as spread_and_error
 from jaxcast.scores.calibration import CoverageCurve as CoverageCurve
-from jaxcast.scores.calibration import PitHistogram as PitHistogram
 from jaxcast.scores.calibration import coverage_curve as coverage_curve
-from jaxcast.scores.calibration import pit_histogram as pit_histogram
-from jaxcast.scores.calibration import pit_interval as pit_interval
-from jaxcast.scores.calibration import pit_values as pit_values
 from jaxcast.scores.calibration import quantile_bias as quantile_bias
 from jaxcast.scores.calibration import quantile_coverage as quantile_coverage
 from jaxcast.scores.classification import ClassificationScores as ClassificationScores
@@ -33,6 +29,10 @@ from jaxcast.scores.paired import PairedTest as PairedTest
 from jaxcast.scores.paired import paired_test as paired_test
 from jaxcast.scores.paths import energy_score as energy_score
 from jaxcast.scores.paths import variogram_score as variogram_score
+from jaxcast.scores.pit import PitHistogram as PitHistogram
+from jaxcast.scores.pit import pit_histogram as pit_histogram
+from jaxcast.scores.pit import pit_interval as pit_interval
+from jaxcast.scores.pit import pit_values as pit_values
 from jaxcast.scores.quantiles import IntervalScore as IntervalScore
 from jaxcast.scores.quantiles import count_crossings as count_crossings
 from jaxcast.scores.quantiles import interval_coverage as interval_coverage

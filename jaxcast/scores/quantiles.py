@@ -254,3 +254,33 @@ def check_quantiles(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) ->
         if not (np.diff(inside) > 0).all():
             raise InputError(f"levels must increase within (0, 1), got {shown(np.asarray(levels).tolist())}")
     return forecast, truth, levels
+
+
+def check_rising(forecast: ArrayLike, truth: ArrayLike, levels: ArrayLike) -> tuple[Array, Array, Array]:
+    """Checks quantile forecasts whose quantiles must not decrease, and takes out rounding.
+
+    Args:
+        forecast: quantiles of each task.
+        truth: observed value of each task.
+        levels: level of each quantile.
+
+    Returns:
+        The three as arrays of one type; the quantiles do not decrease.
+
+    Raises:
+        InputError: as `check_quantiles`, and for quantiles that cross by more than rounding.
+    """
+    forecast, truth, levels = check_quantiles(forecast, truth, levels)
+    if not is_traced(forecast) and (crossings := count_crossings(forecast)):
+        raise InputError(f"quantiles must not decrease, and those of {crossings} tasks do; sort them")
+    return jax.lax.cummax(forecast, axis=forecast.ndim - 1), truth, levels
+
+
+def is_missing(forecast: Array, truth: Array) -> Array:
+    """Returns which tasks lack a quantile or the truth.
+
+    Args:
+        forecast: quantiles of each task.
+        truth: observed value of each task.
+    """
+    return jnp.isnan(forecast).any(-1) | jnp.isnan(truth)
