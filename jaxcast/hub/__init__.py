@@ -12,6 +12,12 @@ from jaxcast.hub.blocked import scaled_wis as scaled_wis
 from jaxcast.hub.forecasts import HubForecasts as HubForecasts
 from jaxcast.hub.forecasts import known_truth as known_truth
 from jaxcast.hub.gap_filling import fill_gaps as fill_gaps
+from jaxcast.hub.output_pools import pool_cdf as pool_cdf
+from jaxcast.hub.output_pools import pool_means as pool_means
+from jaxcast.hub.output_pools import pool_medians as pool_medians
+from jaxcast.hub.output_pools import pool_pmf as pool_pmf
+from jaxcast.hub.outputs import Outputs as Outputs
+from jaxcast.hub.outputs import read_outputs as read_outputs
 from jaxcast.hub.pools import InverseScoreWeights as InverseScoreWeights
 from jaxcast.hub.pools import LinearOpinionPool as LinearOpinionPool
 from jaxcast.hub.pools import QuantileMean as QuantileMean
@@ -28,4 +34,6 @@ from jaxcast.hub.rolling import adaptive_origin as adaptive_origin
 from jaxcast.hub.rolling import follow_leader as follow_leader
 from jaxcast.hub.rolling import rolling_origin as rolling_origin
 from jaxcast.hub.rolling import track_coverage as track_coverage
+from jaxcast.hub.samples import pool_samples as pool_samples
+from jaxcast.hub.samples import quantiles_of_samples as quantiles_of_samples
 from jaxcast.hub.submission import write_submission as write_submission
