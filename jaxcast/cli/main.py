@@ -13,6 +13,7 @@ from jaxcast.cli.arguments import HELP, check_options, check_subcommand, parse_a
 from jaxcast.cli.command import ending_well, run_command, take_flags
 from jaxcast.cli.hub.commands import PoolHub, ScoreHub
 from jaxcast.cli.hub.forecast import ForecastHub
+from jaxcast.cli.hub.validate import ValidateSubmission
 from jaxcast.cli.overview import overview
 from jaxcast.cli.panel.forecast import ForecastPanel
 from jaxcast.cli.panel.train import TrainPanel
@@ -53,7 +54,10 @@ COMMANDS: dict[str, type] = {
     "hub score": ScoreHub,
     "hub pool": PoolHub,
     "hub forecast": ForecastHub,
+    "hub validate": ValidateSubmission,
 }
+LEADING = {"hub validate": ("--file", "--hub")}
+"""Options whose values may come first, without their names."""
 TABLES = (".csv", ".parquet", ".npz", ".h5")
 
 
@@ -79,6 +83,7 @@ def parse(args: list[str]) -> Any:
     prog = f"jaxcast {name}"
     if name.startswith(("series ", "panel ", "text ")) and rest and Path(rest[0]).suffix in TABLES:
         rest = ["--data", *rest]
+    rest = _named(LEADING.get(name, ()), rest)
     check_options(COMMANDS[name], rest, prog)
     return parse_arguments(COMMANDS[name], ["--help"] if {*HELP} & {*rest} else rest, prog=prog)
 
@@ -94,6 +99,13 @@ def _split(args: list[str]) -> tuple[str, list[str]]:
     names = [name.removeprefix(f"{first} ") for name in COMMANDS if name.startswith(f"{first} ")]
     check_subcommand(names, rest, f"jaxcast {first}")
     return (first, rest) if rest[0] in HELP else (f"{first} {rest[0]}", rest[1:])
+
+
+def _named(options: tuple[str, ...], rest: list[str]) -> list[str]:
+    """Puts the names of options before the values that come first."""
+    number = next((i for i, arg in enumerate(rest) if arg.startswith("-")), len(rest))
+    leading = [part for pair in zip(options, rest[:number], strict=False) for part in pair]
+    return [*leading, *rest[min(number, len(options)) :]]
 
 
 def _names(commands: dict[str, type]) -> list[str]:

@@ -9,6 +9,8 @@ from jaxcast.hub.blocked import QuantileSamples as QuantileSamples
 from jaxcast.hub.blocked import blocked_windows as blocked_windows
 from jaxcast.hub.blocked import quantile_samples as quantile_samples
 from jaxcast.hub.blocked import scaled_wis as scaled_wis
+from jaxcast.hub.config_files import describe_hub as describe_hub
+from jaxcast.hub.description import HubDescription as HubDescription
 from jaxcast.hub.forecasts import HubForecasts as HubForecasts
 from jaxcast.hub.forecasts import known_truth as known_truth
 from jaxcast.hub.gap_filling import fill_gaps as fill_gaps
@@ -37,3 +39,5 @@ from jaxcast.hub.rolling import track_coverage as track_coverage
 from jaxcast.hub.samples import pool_samples as pool_samples
 from jaxcast.hub.samples import quantiles_of_samples as quantiles_of_samples
 from jaxcast.hub.submission import write_submission as write_submission
+from jaxcast.hub.validation import Validation as Validation
+from jaxcast.hub.validation import validate_submission as validate_submission
