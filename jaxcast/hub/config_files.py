@@ -74,7 +74,7 @@ def describe_hub(path: str | Path) -> HubDescription:
     hub_derived = tasks.names(tasks.content.get("derived_task_ids"), "derived_task_ids")
     rounds = tuple(
         _round(tasks, each, f"rounds[{i}]", hub_derived)
-        for i, each in enumerate(tasks.items(tasks.content, "rounds", "tasks.json"))
+        for i, each in enumerate(tasks.items(tasks.content, "rounds", ""))
     )
     about = _File(admin).content if admin.is_file() else {}
     formats = about.get("file_format") or ("csv",)
@@ -116,8 +116,8 @@ class _File:
     def items(self, value: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
         found = value.get(key)
         if not isinstance(found, list) or not found:
-            raise self.refuse(f"{where}.{key}", "a list of objects", found)
-        return [self.mapping(each, f"{where}.{key}[{i}]") for i, each in enumerate(found)]
+            raise self.refuse(f"{where}.{key}".lstrip("."), "a list of objects", found)
+        return [self.mapping(each, f"{where}.{key}[{i}]".lstrip(".")) for i, each in enumerate(found)]
 
     def values(self, value: Any, where: str) -> tuple[Value, ...]:
         if value is None:
@@ -169,10 +169,11 @@ def _window(file: _File, content: Any, where: str) -> SubmissionWindow | None:
         return None
     due = file.mapping(content, where)
     relative, start, end = due.get("relative_to"), due.get("start"), due.get("end")
-    wanted: type = str if relative is None else int
-    if not isinstance(start, wanted) or not isinstance(end, wanted):
+    dates = relative is None and isinstance(start, str) and isinstance(end, str)
+    numbers = relative is not None and isinstance(start, int) and isinstance(end, int)
+    if not dates and not numbers:
         raise file.refuse(where, "start and end: dates, or days after a relative_to", content)
-    return SubmissionWindow(start, end, relative)
+    return SubmissionWindow(due["start"], due["end"], relative)
 
 
 def _model_task(file: _File, content: Mapping[str, Any], where: str) -> ModelTask:
@@ -197,7 +198,9 @@ def _output_type(file: _File, name: str, content: Any, where: str) -> OutputType
     found = file.mapping(content, where)
     ids = file.mapping(found.get("output_type_id") or {}, f"{where}.output_type_id")
     value = file.mapping(found.get("value") or {}, f"{where}.value")
-    required, optional = (file.values(ids.get(key), f"{where}.output_type_id.{key}") for key in ("required", "optional"))
+    required, optional = (
+        file.values(ids.get(key), f"{where}.output_type_id.{key}") for key in ("required", "optional")
+    )
     params = found.get("output_type_id_params")
     # Before version 4 a type was required where it had required ids, a mean's being "NA".
     is_required = found.get("is_required", bool(required))

@@ -143,7 +143,9 @@ def is_among(name: str, values: Sequence[Value]) -> Any:
     pl, column = polars(), polars().col(name)
     if not values:
         return column.is_null()
-    numbers = [round(float(each), 10) for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
+    numbers = [
+        round(float(each), 10) for each in values if isinstance(each, int | float) and not isinstance(each, bool)
+    ]
     texts = [str(each).upper() if isinstance(each, bool) else each for each in values if isinstance(each, bool | str)]
     found = column.is_in(texts)
     if numbers:

@@ -45,6 +45,14 @@ class Validation:
         path: The file.
         checks: The checks in their order. After one without which the next make no sense, these are
             not made.
+
+    Example:
+        >>> import pathlib
+        >>> from jaxcast.hub.validation import Check, Validation
+        >>> path = pathlib.Path("2026-01-10-team-a.csv")
+        >>> done = Check("rows_unique", "no row stands there twice"), Check("spl_n", "", ("row 3: ...",))
+        >>> Validation(path, done).failures
+        ('row 3: ...',)
     """
 
     path: Path

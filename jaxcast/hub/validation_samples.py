@@ -107,8 +107,10 @@ def check_sample_counts(table: SubmittedTable) -> list[str]:
         counts = rows.group_by(names, maintain_order=True).agg(pl.col(TYPE_ID).n_unique(), pl.col(ROW))
         most = settings.max_samples
         wrong = counts.filter((pl.col(TYPE_ID) < settings.min_samples) | (pl.col(TYPE_ID) > (most or 2**31)))
-        wanted = f"{settings.min_samples}" if most == settings.min_samples else (
-            f"at least {settings.min_samples}" + f" and at most {most}" * (most is not None)
+        wanted = (
+            f"{settings.min_samples}"
+            if most == settings.min_samples
+            else (f"at least {settings.min_samples}" + f" and at most {most}" * (most is not None))
         )
         found = [
             f"{table.where(row[ROW])}: expected {wanted} samples of {table.described(row, names)}, got {row[TYPE_ID]}"

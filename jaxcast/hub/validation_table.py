@@ -33,7 +33,9 @@ def check_columns(table: SubmittedTable) -> list[str]:
     if missing:
         lines.append(f"{table.path.name}: expected the columns {shown(', '.join(wanted))}, got no {', '.join(missing)}")
     if unknown:
-        lines.append(f"{table.path.name}: expected no columns but {shown(', '.join(wanted))}, got {shown(', '.join(unknown))}")
+        lines.append(
+            f"{table.path.name}: expected no columns but {shown(', '.join(wanted))}, got {shown(', '.join(unknown))}"
+        )
     return lines
 
 

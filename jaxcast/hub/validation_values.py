@@ -83,8 +83,7 @@ def check_values(table: SubmittedTable) -> list[str]:
         for expected, is_wrong in _wrong_values(kind):
             wrong = rows.filter(is_wrong)
             found = [
-                f"{table.where([row[ROW]])}: expected the value of {kind.name} to be {expected}, got "
-                f"{cell(row[VALUE])}"
+                f"{table.where([row[ROW]])}: expected the value of {kind.name} to be {expected}, got {cell(row[VALUE])}"
                 for row in wrong.head(MOST_LINES).iter_rows(named=True)
             ]
             lines += first_lines(found, len(wrong))
@@ -235,7 +234,8 @@ def _missing_ids(table: SubmittedTable, kind: OutputType, ids: Any) -> list[str]
     pl = polars()
     count = pl.col(TYPE_ID).list.unique().list.len()
     lacking = ids.filter(count < len(kind.ids) + len(kind.optional_ids))
-    lines, total = [], 0
+    lines: list[str] = []
+    total = 0
     for row in lacking.iter_rows(named=True):
         missing = [shown(each) for each in kind.ids if not _is_in(each, row[TYPE_ID])]
         if not missing:

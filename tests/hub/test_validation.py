@@ -5,10 +5,12 @@ import json
 import re
 import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 
 import jaxcast
+from jaxcast.cli.main import parse
 from jaxcast.hub.validation import validate_submission
 from tests.hub.tiny_hub import COUNT, MODELS, write_hub
 from tests.real_data import real_data
@@ -76,7 +78,9 @@ def test_submissions_of_the_hub_pass(hub):
 def test_a_closed_window_is_a_warning(hub):
     late = validate_submission(f"{MODEL}/{NAME}", hub, now=datetime.datetime(2026, 1, 8, 12, tzinfo=datetime.UTC))
     assert late.failures == ()
-    assert late.warnings == ("the round accepts submissions from 2026-01-04 to 2026-01-07 (US/Eastern), today is 2026-01-08",)
+    assert late.warnings == (
+        "the round accepts submissions from 2026-01-04 to 2026-01-07 (US/Eastern), today is 2026-01-08",
+    )
 
 
 def no_file(folder):
@@ -204,3 +208,59 @@ def test_broken_copies_fail_with_the_right_line(name, copy):
     failed = {each.name: each.failures for each in found.checks if each.failures and not each.is_warning}
     assert check in failed
     assert any(re.search(line, each) for each in failed[check]), failed
+
+
+def test_the_command_prints_failures_and_a_table_of_checks(copy, capsys):
+    parse(["hub", "validate", f"{MODEL}/{NAME}", str(copy)]).run()
+    assert re.search(r"spl_n .* passed", capsys.readouterr().out)
+    with_row(copy, 1, value="-1")
+    with_row(copy, row_of(copy, *PMF), value="0.6")
+    with pytest.raises(jaxcast.InputError, match=r"alpha-one.csv fails 2 checks of 26; fix what"):
+        parse(["hub", "validate", "--file", f"{MODEL}/{NAME}", "--hub", str(copy)]).run()
+    printed = capsys.readouterr().out
+    assert f"{NAME}, row 1: expected the value of quantile to be at least 0, got '-1'\n" in printed
+    assert re.search(r"value_col_sum1 .* failed", printed)
+
+
+@pytest.mark.parametrize("column", ["origin_date", "forecast_date"])
+def test_rounds_on_wednesdays_with_weeks_that_end_on_sundays(tmp_path, column):
+    hub = write_hub(tmp_path / "hub", column=column, first="2025-10-01", beyond=-10)
+    file = hub / f"model-output/{MODEL}/2025-10-08-{MODEL}.csv"
+    assert validate_submission(file, hub).failures == ()
+    # All rows a week later: only the other models' files show that this is wrong.
+    lines = file.read_text().splitlines()
+    cells = [line.split(",") for line in lines[1:]]
+    for row in cells:
+        row[4] = str(np.datetime64(row[4]) + 7)
+    file.write_text("\n".join([lines[0], *(",".join(row) for row in cells)]) + "\n")
+    found = validate_submission(file, hub).failures
+    assert found[0] == (
+        f"2025-10-08-{MODEL}.csv, row 1: expected target_end_date 2025-09-21 at horizon -1 of {column} 2025-10-08, "
+        "got 2025-09-28"
+    )
+
+
+@pytest.mark.parametrize("folder", ["hub", "hub_all_types"])
+def test_real_submissions_pass(folder):
+    hub = real_data(f"us-covid-admissions-hub/{folder}")
+    files = sorted((hub / "model-output").glob("*/*.csv"))
+    assert len(files) == {"hub": 54, "hub_all_types": 6}[folder]
+    for file in files:
+        assert validate_submission(file, hub).failures == ()
+
+
+def test_descriptions_that_cannot_be_read_are_refused(copy):
+    tasks = copy / "hub-config/tasks.json"
+    whole = tasks.read_text()
+    for old, new, line in (
+        ('"rounds"', '"round"', r"tasks.json: expected a list of objects at rounds, got None"),
+        ("v6.0.0", "v2.0.0", "is of schema version 2.0.0; versions from 3 to 6 are read"),
+        ('"start": -6', '"start": "2026"', "at rounds.0..submissions_due, got"),
+        ('"minimum": 0', '"minimum": "0"', "expected a number at rounds.0..model_tasks.0..output_type.quantile.value.minimum"),
+        ('"task_ids": {', '"task_ids": [{', "is no JSON"),
+    ):  # fmt: skip
+        tasks.write_text(whole.replace(old, new))
+        with pytest.raises(jaxcast.InputError, match=line):
+            jaxcast.hub.describe_hub(copy)
+    with pytest.raises(jaxcast.InputError, match="no hub-config"):
+        jaxcast.hub.describe_hub(copy / "model-output")
