@@ -33,6 +33,9 @@ from jaxcast.scores.pit import PitHistogram as PitHistogram
 from jaxcast.scores.pit import pit_histogram as pit_histogram
 from jaxcast.scores.pit import pit_interval as pit_interval
 from jaxcast.scores.pit import pit_values as pit_values
+from jaxcast.scores.probabilities import crps_cdf as crps_cdf
+from jaxcast.scores.probabilities import log_score as log_score
+from jaxcast.scores.probabilities import ranked_probability_score as ranked_probability_score
 from jaxcast.scores.quantiles import IntervalScore as IntervalScore
 from jaxcast.scores.quantiles import count_crossings as count_crossings
 from jaxcast.scores.quantiles import interval_coverage as interval_coverage
