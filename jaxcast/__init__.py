@@ -32,7 +32,7 @@ from jaxcast.dynamics.trajectories import Trajectory as Trajectory
 from jaxcast.dynamics.trajectories import flow_map as flow_map
 from jaxcast.dynamics.trajectories import simulate as simulate
 from jaxcast.errors import InputError as InputError
-from jaxcast.hub.arrays import load_hub as load_hub
+from jaxcast.hub.loading import load_hub as load_hub
 from jaxcast.io.trajectories import load_trajectory as load_trajectory
 from jaxcast.io.trajectories import save_trajectory as save_trajectory
 from jaxcast.pooling.attention import AdditiveAttention as AdditiveAttention

@@ -2,7 +2,6 @@
 
 from jaxcast.hub.adaptive_pool import AdaptivePool as AdaptivePool
 from jaxcast.hub.arrays import Hub as Hub
-from jaxcast.hub.arrays import load_hub as load_hub
 from jaxcast.hub.blocked import BlockedForecast as BlockedForecast
 from jaxcast.hub.blocked import QuantileRegression as QuantileRegression
 from jaxcast.hub.blocked import QuantileSamples as QuantileSamples
@@ -14,6 +13,8 @@ from jaxcast.hub.description import HubDescription as HubDescription
 from jaxcast.hub.forecasts import HubForecasts as HubForecasts
 from jaxcast.hub.forecasts import known_truth as known_truth
 from jaxcast.hub.gap_filling import fill_gaps as fill_gaps
+from jaxcast.hub.loading import load_hub as load_hub
+from jaxcast.hub.loading import load_hubs as load_hubs
 from jaxcast.hub.output_pools import pool_cdf as pool_cdf
 from jaxcast.hub.output_pools import pool_means as pool_means
 from jaxcast.hub.output_pools import pool_medians as pool_medians

@@ -21,6 +21,7 @@ class Grid:
         dates: Target dates, a step apart.
         models: Names of the models.
         levels: Levels of the quantiles.
+        made: Newest day on which a forecast of each date was made; NaT where no table says.
         dropped: What was left out, in words.
     """
 
@@ -29,7 +30,19 @@ class Grid:
     dates: np.ndarray
     models: list[str]
     levels: np.ndarray
+    made: np.ndarray
     dropped: list[str]
+
+    def of_models(self, index: list[int]) -> "Grid":
+        """Returns the grid of some of the models.
+
+        Args:
+            index: Their indices, in the order wanted.
+        """
+        if index == list(range(len(self.models))):
+            return self
+        models = [self.models[i] for i in index]
+        return dataclasses.replace(self, values=self.values[:, :, index], models=models)
 
 
 WANTED = {

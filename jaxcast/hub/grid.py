@@ -3,25 +3,27 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.checks import Grid, check_span, find_bad_forecasts, on_grid, refuse_duplicates, refuse_missing
-from jaxcast.hub.tables import collected
 from jaxcast.io.tables import polars
 
+ROW_COLUMNS = (
+    "model", "location", "forecast_date", "target_end_date", "quantile", "value", "fault", "file", "row",
+)  # fmt: skip
 
-def read_grid(frame: Any, path: str | Path, step_days: int, bad: str) -> Grid:
-    """Reads all forecasts of one target and horizon onto a grid.
+
+def fill_grid(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Grid:
+    """Puts all forecasts of one target and horizon on a grid.
 
     Args:
-        frame: Lazy frame of `scan_forecasts`.
-        path: File or folder that it was made from.
+        rows: Rows of `scan_forecasts` with the columns `ROW_COLUMNS`; names are categorical.
         step_days: Days between two dates.
         bad: "raise", or "drop" what cannot be used.
+        dropped: What was left out before, in words; more is added.
 
     Returns:
         The values from the first to the last date, and what was left out.
@@ -29,11 +31,9 @@ def read_grid(frame: Any, path: str | Path, step_days: int, bad: str) -> Grid:
     Raises:
         InputError: for no rows, and, unless `bad` is "drop", for bad rows as in `load_hub`.
     """
-    pl = polars()
-    lazy = frame.select("model", "location", "target_end_date", "quantile", "value", "fault", "file", "row")
-    lazy = lazy.with_columns(pl.col("model", "location", "fault", "file").cast(pl.Categorical))
-    dropped: list[str] = []
-    rows = refuse_missing(collected(lazy, path, step_days=step_days), bad, dropped)
+    if not len(rows):
+        raise InputError(_nothing_left([]))
+    rows = refuse_missing(rows, bad, dropped)
     if not len(rows):
         raise InputError(_nothing_left(dropped))
     rows = on_grid(rows, step_days, bad, dropped)
@@ -56,7 +56,7 @@ def read_grid(frame: Any, path: str | Path, step_days: int, bad: str) -> Grid:
 def _nothing_left(dropped: list[str]) -> str:
     if dropped:
         return f"no forecast is left, as all were dropped ({', '.join(dropped)}); fix the tables"
-    return "no quantile forecast is left of what was asked for; ask for other models, locations or levels"
+    return "no quantile forecast is left of what was asked for; ask for other models, locations, levels or dates"
 
 
 def _without_rare_levels(grid: Grid) -> Grid:
@@ -98,6 +98,7 @@ def _trimmed(grid: Grid) -> Grid:
         values=grid.values[np.ix_(places, times, models)],
         locations=[grid.locations[i] for i in places],
         dates=grid.dates[times],
+        made=grid.made[times],
         models=[grid.models[i] for i in models],
     )
 
@@ -121,7 +122,20 @@ def _fill(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Grid:
     refuse_duplicates(rows, flat, math.prod(shape), bad, dropped)
     values = np.full(shape, np.nan)
     values.ravel()[flat] = rows["value"].to_numpy()
-    return Grid(values, locations, days, models, levels, dropped)
+    return Grid(values, locations, days, models, levels, _made(rows, days, place[1]), dropped)
+
+
+def _made(rows: Any, days: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Returns the newest day on which a forecast of each date was made; NaT where no table says."""
+    made = np.full(len(days), np.datetime64("NaT"), "datetime64[D]")
+    day = rows["forecast_date"]
+    if day.null_count() < len(day):
+        latest = np.full(len(days), np.iinfo(int).min)
+        there = day.is_not_null().to_numpy()
+        np.maximum.at(latest, time[there], day.drop_nulls().to_numpy().astype("datetime64[D]").astype(int))
+        is_known = latest > np.iinfo(int).min
+        made[is_known] = latest[is_known].astype("datetime64[D]")
+    return made
 
 
 def _index(column: Any, names: list[str]) -> np.ndarray:
@@ -133,7 +147,7 @@ def _index(column: Any, names: list[str]) -> np.ndarray:
     return table[codes]
 
 
-def is_or_null(name: str, wanted: Sequence[str]) -> Any:
+def is_or_null(name: str, wanted: Sequence[Any]) -> Any:
     """Returns an expression for the rows with one of the wanted values, or none that can be read.
 
     Args:

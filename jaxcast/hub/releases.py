@@ -1,5 +1,6 @@
 """Reads target data onto the grid of the forecasts: one final table, or every release of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,26 +21,40 @@ class TargetData(NamedTuple):
             releases the only one.
         as_of: Day of each release, increasing; None for a table without several releases, which
             shows no revision.
-        newest: Newest date with a value.
     """
 
     values: np.ndarray
     as_of: np.ndarray | None
-    newest: np.datetime64
 
 
-def read_targets(
-    path: str | Path, source: str | None, target: str | None, grid: Grid, step_days: int, num_before: int
-) -> TargetData:
-    """Reads the target data at every date of a grid, and at steps before its first.
-
-    A release has the values that were known on its day: its own rows, and the values of the release
-    before it for what it does not list. A row whose value is NA withdraws a value.
+def read_targets(path: str | Path, source: str | None, target: str | None, locations: Sequence[str]) -> Any:
+    """Reads the rows of the target data.
 
     Args:
         path: The table.
         source: Text in the column of sources, as in `scan_truth`.
         target: Target to read, where the table names several.
+        locations: Locations to read.
+
+    Returns:
+        The rows, in the form of `scan_truth`, with those whose location cannot be read.
+
+    Raises:
+        InputError: for a table that cannot be read, or several targets none of which is asked for.
+    """
+    table = _of_target(scan_truth(path, source=source), path, target)
+    return collected(table.filter(is_or_null("location", locations)), path)
+
+
+def place_targets(rows: Any, path: str | Path, grid: Grid, step_days: int, num_before: int) -> TargetData:
+    """Puts target data on the dates of a grid, and on steps before its first.
+
+    A release has the values that were known on its day: its own rows, and the values of the release
+    before it for what it does not list. A row whose value is NA withdraws a value.
+
+    Args:
+        rows: Rows of `read_targets`.
+        path: The table that they are from.
         grid: Grid of locations and dates; what is left out is added to its `dropped`.
         step_days: Days between two dates.
         num_before: Steps before the first date.
@@ -48,11 +63,10 @@ def read_targets(
         The target data of every release, the oldest first.
 
     Raises:
-        InputError: for a table that cannot be read, several targets, two values for a location and
-            date (of a release, if there are any), or no location or date of the grid.
+        InputError: for two values for a location and date (of a release, if there are any), dates
+            off the grid, or no value for its locations.
     """
-    table = _of_target(scan_truth(path, source=source), path, target)
-    rows = _usable(collected(table.filter(is_or_null("location", grid.locations)), path), path, grid)
+    rows = _usable(rows.filter(is_or_null("location", grid.locations)), path, grid)
     _refuse_duplicates(rows, path)
     dates = rows["date"].to_numpy().astype("datetime64[D]")
     steps, off = np.divmod((dates - grid.dates[0]).astype(int), step_days)
@@ -74,7 +88,7 @@ def read_targets(
         for before, after in zip(range(len(as_of)), range(1, len(as_of)), strict=False):
             values[after] = np.where(is_listed[after], values[after], values[before])
     _report_gaps(values[-1], max(0, min(int(steps.max()), size - 1)), grid)
-    return TargetData(values, as_of if len(as_of) > 1 else None, dates.max())
+    return TargetData(values, as_of if len(as_of) > 1 else None)
 
 
 def release_of(as_of: np.ndarray, deadlines: np.ndarray) -> np.ndarray:

@@ -49,9 +49,9 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
 
     Returns:
         Columns model, location, reference_date, forecast_date, target_end_date, horizon, target,
-        quantile, value, fault, file, row. Rows are numbered from 1 below the header of their file. Rows of other
-        output types are left out. A cell that cannot be read is null, and `fault` then names its
-        column.
+        quantile, value, fault, file, row. Rows are numbered from 1 below the header of their file.
+        Rows of other output types are left out. A cell that cannot be read is null, and `fault`
+        then names its column.
 
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.

@@ -87,8 +87,8 @@ def test_a_pool_of_the_user_is_named_on_the_command_line(tables, tmp_path):
     forecasts, truth = tables
     common = ["--forecasts", forecasts, "--truth", truth, "--model", "us-pool", "--target-name", "wk inc x"]
     run("forecast", *common, "--method", "highest_of_the_test", "--out", tmp_path)
-    written = jaxcast.load_hub(tmp_path, truth, pending=True).quantiles
-    hub = jaxcast.load_hub(forecasts, truth, pending=True)
+    written = jaxcast.load_hub(tmp_path, truth).quantiles
+    hub = jaxcast.load_hub(forecasts, truth)
     np.testing.assert_allclose(written[:, -1, 0], hub.quantiles[:, -1].max(1), rtol=1e-9)
     with pytest.raises(
         jaxcast.InputError, match=r"--method must be one of adaptive, .*, highest_of_the_test.*got 'lowest'"

@@ -278,7 +278,7 @@ def test_a_submission_that_is_not_finite_names_horizon_and_location(tmp_path, va
 def loaded(forecasts, truth, bad):
     """The hub, or the one line that says why there is none."""
     try:
-        return jaxcast.load_hub(forecasts, truth, bad=bad, pending=True), ""
+        return jaxcast.load_hub(forecasts, truth, bad=bad), ""
     except jaxcast.InputError as error:
         return None, str(error)
 

@@ -336,7 +336,7 @@ def submitted(hub, folder, *args):
 
 def test_the_command_writes_what_the_library_pools(hub, tmp_path):
     """Of a kept pool with its coverage tracked, of one that is trained, and of every other method."""
-    hub_forecasts = jaxcast.load_hub(hub / "forecasts.csv", hub / "truth.csv", pending=True).forecasts()
+    hub_forecasts = jaxcast.load_hub(hub / "forecasts.csv", hub / "truth.csv").forecasts()
     pool = POOLS["adaptive"]
     jaxcast.save_model(tmp_path / "pool", pool, attributes={"steps_ahead": 1})
     pooled = jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast

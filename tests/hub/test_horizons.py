@@ -47,7 +47,7 @@ def hub(tmp_path_factory):
 
 
 def load(hub, **options):
-    return jaxcast.load_hub(hub, hub / "time-series.csv", target=TARGET, pending=True, **options)
+    return jaxcast.load_hub(hub, hub / "time-series.csv", target=TARGET, **options)
 
 
 @pytest.mark.parametrize(("horizon", "ahead"), [(0, 1), (1, 2), (3, 4)])

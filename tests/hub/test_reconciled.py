@@ -83,8 +83,8 @@ def test_the_command_writes_forecasts_that_add_up(tmp_path, capsys):
     command += ["--method", "equal_mean", "--model", "us-pool", "--out"]
     parse([*map(str, [*command, tmp_path / "out", "--reconcile", "mint"])]).run()
     assert "reconciled by mint" in capsys.readouterr().out
-    written = jaxcast.load_hub(tmp_path / "out", truth, pending=True)
-    read = jaxcast.load_hub(forecasts, truth, pending=True)
+    written = jaxcast.load_hub(tmp_path / "out", truth)
+    read = jaxcast.load_hub(forecasts, truth)
     np.testing.assert_allclose(
         written.quantiles[:, -1, 0], jaxcast.hub.reconcile_locations(read.quantiles[:, :, 0], read), rtol=1e-8
     )

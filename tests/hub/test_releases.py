@@ -51,7 +51,7 @@ def tables(tmp_path):
 
 def test_each_date_has_the_newest_release_before_its_round(tables):
     for horizon in (0, 1, 2):
-        hub = jaxcast.load_hub(*tables, horizon=horizon, pending=True, num_lags=3)
+        hub = jaxcast.load_hub(*tables, horizon=horizon, num_lags=3)
         np.testing.assert_array_equal(hub.as_of, AS_OF)
         np.testing.assert_array_equal(hub.release_of, np.arange(6))
         np.testing.assert_array_equal(hub.dates, ROUNDS + horizon * WEEK)
@@ -67,7 +67,7 @@ def test_where_horizons_count_from_one_a_release_of_the_week_after_the_reference
     truth = write(tmp_path / "releases.csv", TRUTH, release_rows())
     path = write(tmp_path / "forecasts.csv", HEADER, forecast_rows((1, 2), offset=1))
     for horizon in (1, 2):
-        hub = jaxcast.load_hub(path, truth, horizon=horizon, pending=True)
+        hub = jaxcast.load_hub(path, truth, horizon=horizon)
         assert (hub.first_horizon, hub.steps_ahead) == (1, horizon)
         np.testing.assert_array_equal(hub.release_of, np.arange(6))
 
@@ -78,13 +78,13 @@ def test_no_release_after_the_day_of_the_forecasts_counts(tmp_path, made, behind
     rows = [*forecast_rows((0,), made=made), f"c,01,{ROUNDS[0]},0,0.5,1,2020-01-01"]
     rows += [f"c,01,{ROUNDS[0]},0,{level},1,soon" for level in (0.25, 0.75)]
     path = write(tmp_path / "forecasts.csv", HEADER + ",forecast_date", rows)
-    hub = jaxcast.load_hub(path, truth, horizon=0, pending=True)
+    hub = jaxcast.load_hub(path, truth, horizon=0)
     np.testing.assert_array_equal(hub.release_of, np.arange(6) - behind)
     assert np.isnan(hub.observed[:, 0]).all() == bool(behind)  # no release was out at all
 
 
 def test_what_a_forecast_may_use_is_its_release_up_to_its_newest_date(tables):
-    hub = jaxcast.load_hub(*tables, horizon=1, pending=True)
+    hub = jaxcast.load_hub(*tables, horizon=1)
     forecasts = hub.forecasts()
     for time in range(6):
         known = np.asarray(jaxcast.hub.known_truth(forecasts, time))
@@ -94,11 +94,11 @@ def test_what_a_forecast_may_use_is_its_release_up_to_its_newest_date(tables):
 
 
 def test_no_release_after_a_round_changes_what_the_round_sees(tables, tmp_path):
-    before = jaxcast.load_hub(*tables, horizon=1, pending=True)
+    before = jaxcast.load_hub(*tables, horizon=1)
     for time in range(6):
         rows = [row if AS_OF[r] < ROUNDS[time] else f"{row}7" for r in range(6) for row in release_rows([r])]
         later = write(tmp_path / "later.csv", TRUTH, [*rows, f"2025-01-01,01,{ROUNDS[2]},7"])
-        after = jaxcast.load_hub(tables[0], later, horizon=1, pending=True)
+        after = jaxcast.load_hub(tables[0], later, horizon=1)
         assert not np.array_equal(after.truth, before.truth, equal_nan=True)
         upto = slice(time + 1)
         np.testing.assert_array_equal(after.release_of[upto], before.release_of[upto])
@@ -111,13 +111,13 @@ def test_no_release_after_a_round_changes_what_the_round_sees(tables, tmp_path):
 def test_releases_lie_in_a_table_of_their_own_beside_final_truth(tables, tmp_path):
     dates = ROUNDS[0] + 7 * np.arange(-3, 9)
     final = write(tmp_path / "truth.csv", "location,date,value", [f"{p},{d},{7}" for p in PLACES for d in dates])
-    alone = jaxcast.load_hub(tables[0], final, pending=True)
+    alone = jaxcast.load_hub(tables[0], final)
     assert (alone.releases, alone.as_of, alone.release_of) == (None, None, None)
     forecasts = alone.forecasts()
     np.testing.assert_array_equal(forecasts.releases, alone.truth[None])
     np.testing.assert_array_equal(forecasts.release_of, 0)
-    both = jaxcast.load_hub(tables[0], final, vintages=tables[1], pending=True)
-    inside = jaxcast.load_hub(*tables, pending=True)
+    both = jaxcast.load_hub(tables[0], final, vintages=tables[1])
+    inside = jaxcast.load_hub(*tables)
     assert (both.truth == 7).all()
     for name in ("releases", "as_of", "release_of", "observed"):
         np.testing.assert_array_equal(getattr(both, name), getattr(inside, name))
@@ -129,27 +129,27 @@ def test_releases_lie_in_a_table_of_their_own_beside_final_truth(tables, tmp_pat
 
 def test_a_single_release_is_final_truth(tables, tmp_path):
     one = write(tmp_path / "one.csv", TRUTH, release_rows([5]))
-    hub = jaxcast.load_hub(tables[0], one, pending=True)
+    hub = jaxcast.load_hub(tables[0], one)
     assert (hub.releases, hub.as_of, hub.release_of) == (None, None, None)
     same = write(tmp_path / "same.csv", "location,date,value", (row.split(",", 1)[1] for row in release_rows([5])))
-    np.testing.assert_array_equal(hub.observed, jaxcast.load_hub(tables[0], same, pending=True).observed)
+    np.testing.assert_array_equal(hub.observed, jaxcast.load_hub(tables[0], same).observed)
 
 
 def test_a_release_keeps_what_it_does_not_list_and_loses_what_it_withdraws(tables, tmp_path):
-    whole = jaxcast.load_hub(*tables, pending=True)
+    whole = jaxcast.load_hub(*tables)
     short = [row for row in release_rows() if not row.startswith(f"{AS_OF[-1]},02")]
-    hub = jaxcast.load_hub(tables[0], write(tmp_path / "short.csv", TRUTH, short[::-1]), pending=True)
+    hub = jaxcast.load_hub(tables[0], write(tmp_path / "short.csv", TRUTH, short[::-1]))
     np.testing.assert_array_equal(hub.releases[:, 0], whole.releases[:, 0])
     np.testing.assert_array_equal(hub.releases[-1, 1], whole.releases[-2, 1])
     gone = [f"{AS_OF[-1]},02,{hub.dates[0]},NA", *short]
-    withdrawn = jaxcast.load_hub(tables[0], write(tmp_path / "gone.csv", TRUTH, gone), pending=True)
+    withdrawn = jaxcast.load_hub(tables[0], write(tmp_path / "gone.csv", TRUTH, gone))
     assert np.isnan(withdrawn.truth[1, 0])
     np.testing.assert_array_equal(withdrawn.truth[1, 1:], hub.truth[1, 1:])
 
 
 @pytest.mark.parametrize("form", ["{}T17:00:00Z", "{} 23:59:59.5-05:00", "{}T00:00", "parquet", "zone"])
 def test_the_day_of_a_release_may_have_a_time_and_a_zone(tables, tmp_path, form):
-    expected = jaxcast.load_hub(*tables, pending=True)
+    expected = jaxcast.load_hub(*tables)
     if "{" in form:
         rows = [form.format(row[:10]) + row[10:] for row in release_rows()]
         truth = write(tmp_path / "times.csv", TRUTH, rows)
@@ -158,23 +158,23 @@ def test_the_day_of_a_release_may_have_a_time_and_a_zone(tables, tmp_path, form)
         day = pl.col("as_of").str.to_datetime("%Y-%m-%d") + pl.duration(hours=22)
         day = day.dt.replace_time_zone("America/New_York") if form == "zone" else day
         pl.read_csv(tables[1], infer_schema=False).with_columns(day).write_parquet(truth)
-    hub = jaxcast.load_hub(tables[0], truth, pending=True)
+    hub = jaxcast.load_hub(tables[0], truth)
     np.testing.assert_array_equal(hub.as_of, AS_OF)
     np.testing.assert_array_equal(hub.observed, expected.observed)
 
 
 def test_faults_of_releases_are_counted_or_refused(tables, tmp_path):
     rows = [*release_rows(), f"NA,01,{ROUNDS[0]},1", f"soon,01,{ROUNDS[0]},2", f"{AS_OF[0]},,{ROUNDS[0]},1"]
-    hub = jaxcast.load_hub(tables[0], write(tmp_path / "na.csv", TRUTH, rows), pending=True)
+    hub = jaxcast.load_hub(tables[0], write(tmp_path / "na.csv", TRUTH, rows))
     assert "2 rows of the truth without a day of release (as_of)" in hub.dropped
     twice = write(tmp_path / "twice.csv", TRUTH, [*release_rows(), f"{AS_OF[2]},02,{ROUNDS[0] - WEEK},1"])
     with pytest.raises(
         jaxcast.InputError, match=rf"2 duplicate rows, such as 02 on 2023-12-30 in the release of {AS_OF[2]} \(row"
     ):
-        jaxcast.load_hub(tables[0], twice, pending=True)
+        jaxcast.load_hub(tables[0], twice)
     never = write(tmp_path / "never.csv", TRUTH, [f"NA{row[10:]}" for row in release_rows([5])])
     with pytest.raises(jaxcast.InputError, match=r"no day of release .* in as_of of any row"):
-        jaxcast.load_hub(tables[0], never, pending=True)
+        jaxcast.load_hub(tables[0], never)
 
 
 def test_releases_have_the_shape_of_the_truth():

@@ -105,9 +105,56 @@ def test_a_choice_of_models_locations_and_levels(tmp_path, truth):
     assert hub.models == ("c", "a")
     assert jaxcast.load_hub(path, truth, models=2).models == ("b", "c")
     assert hub.only(["a"]).models == ("a",)
+    assert jaxcast.load_hub(path, truth, models=2, exclude=["b"]).models == ("a", "c")
+    assert jaxcast.load_hub(path, truth, exclude=["c", "a"]).models == ("b",)
     assert hub.weeks(str(DATES[1]), str(DATES[2])).sum() == 2
     with pytest.raises(jaxcast.InputError, match="two dates like 2024-01-06, got '2024-13-01'"):
         hub.weeks("2024-13-01", "2024-12-01")
+
+
+def test_dates_outside_of_the_window_are_not_even_checked(tmp_path, truth):
+    rows = change(tidy_rows(), FIRST, FIRST[:-4] + "NA")
+    path = write(tmp_path / "tidy.csv", TIDY, rows)
+    hub = jaxcast.load_hub(path, truth, first=str(DATES[1]), last=str(DATES[3]))
+    np.testing.assert_array_equal(hub.dates, DATES[1:4])
+    np.testing.assert_array_equal(hub.quantiles, expected()[:, 1:4])
+    np.testing.assert_array_equal(hub.observed[0, :, 0], [4, 5, 6])  # truth from before the window is known
+    with pytest.raises(jaxcast.InputError, match="no quantile forecast is left"):
+        jaxcast.load_hub(path, truth, first="2030-01-01")
+    with pytest.raises(jaxcast.InputError, match="a date like 2024-01-06, got '2024-13-01'"):
+        jaxcast.load_hub(path, truth, last="2024-13-01")
+
+
+def test_models_and_locations_without_the_horizon_are_left_out_and_counted(tmp_path, truth):
+    path = write(tmp_path / "tidy.csv", TIDY, [*tidy_rows("ab"), *tidy_rows("a", ("01",), horizon=2)])
+    hub = jaxcast.load_hub(path, truth, horizon=2, models=["b", "a"], locations=["02", "01"])
+    assert (hub.models, hub.locations) == (("a",), ("01",))
+    assert hub.dropped == (
+        "1 model without a forecast of horizon 2, such as b",
+        "1 location without a forecast of horizon 2, such as 02",
+    )
+    assert jaxcast.load_hub(path, truth, horizon=2).dropped == ("1 model without a forecast of horizon 2, such as b",)
+    with pytest.raises(jaxcast.InputError, match="no quantile forecast is left"):
+        jaxcast.load_hub(path, truth, horizon=2, models=["b"])
+
+
+def test_several_horizons_at_once_are_those_read_one_by_one(tmp_path, truth):
+    rows = [*tidy_rows("ab"), *tidy_rows("bc", horizon=3), *tidy_rows("a", horizon=2, skip={("a", "01", 1)})]
+    path = write(tmp_path / "tidy.csv", TIDY, rows)
+    hubs = jaxcast.hub.load_hubs(path, truth, num_lags=3)
+    assert list(hubs) == [1, 2, 3]
+    for horizon, hub in hubs.items():
+        alone = vars(jaxcast.load_hub(path, truth, horizon=horizon, num_lags=3))
+        for name, value in vars(hub).items():
+            np.testing.assert_array_equal(value, alone[name])
+    assert list(jaxcast.hub.load_hubs(path, truth, horizons=[3, 1], exclude=["c"])) == [3, 1]
+    for wrong, message in (
+        ({"horizons": [1, 1]}, "expected different horizons among"),
+        ({"horizons": [4]}, r"a horizon among \[1, 2, 3\], got 4"),
+        ({"horizon": 1}, "unknown argument 'horizon'"),
+    ):
+        with pytest.raises(jaxcast.InputError, match=message):
+            jaxcast.hub.load_hubs(path, truth, **wrong)
 
 
 def test_a_week_nobody_forecast_stays_a_hole_in_the_grid(tmp_path, truth):
@@ -162,6 +209,7 @@ def test_bad_forecasts_can_be_dropped_and_are_counted(tmp_path, truth, name):
     ("arguments", "message"),
     [
         ({"models": ["a", "bb"]}, "unknown model 'bb'; did you mean b"),
+        ({"exclude": ["bb"]}, "unknown model 'bb'; did you mean b"),
         ({"models": ["a", "a"]}, "model 'a' is named twice"),
         ({"locations": ["1"]}, "unknown location '1'; did you mean 01"),
         ({"horizon": 2}, r"expected a horizon among \[1\], got 2"),
@@ -191,26 +239,26 @@ def test_an_unknown_target_is_answered_with_the_nearest(tmp_path, truth):
         jaxcast.load_hub(tmp_path / "hub", truth, target="wk inc deaths")
 
 
-def test_truth_that_ends_too_early_is_refused_unless_the_forecasts_are_pending(tmp_path):
+def test_forecasts_after_the_newest_truth_are_pending(tmp_path):
     path = write(tmp_path / "tidy.csv", TIDY, tidy_rows())
     rows = [f"{place},{date},1" for place in ("01", "02") for date in DATES[:4]]
     short = write(tmp_path / "short.csv", "location,date,value", rows)
-    with pytest.raises(jaxcast.InputError, match=r"ends on 2024-01-27, the forecasts .* go to 2024-02-10"):
-        jaxcast.load_hub(path, short)
-    hub = jaxcast.load_hub(path, short, pending=True)
+    hub = jaxcast.load_hub(path, short)
     assert np.isnan(hub.truth[:, 4:]).all()
+    assert not hub.pending[:, :4].any()
+    assert hub.pending[:, 4:].all()
     other = write(tmp_path / "other.csv", "location,date,value", [row for row in rows if row.startswith("01")])
-    assert jaxcast.load_hub(path, other, pending=True).dropped == ("no truth for 1 of 2 locations, such as 02",)
+    assert jaxcast.load_hub(path, other).dropped == ("no truth for 1 of 2 locations, such as 02",)
     sunday = write(tmp_path / "sunday.csv", "location,date,value", [f"01,{date + DAY},1" for date in DATES])
     with pytest.raises(jaxcast.InputError, match=r"6 of 6 dates of the truth in .* are off the forecasts' grid"):
-        jaxcast.load_hub(path, sunday, pending=True)
+        jaxcast.load_hub(path, sunday)
     daily = write(
         tmp_path / "daily.csv", "location,date,value", [f"01,{day},1" for day in np.arange(DATES[0], DATES[-1])]
     )
     with pytest.raises(jaxcast.InputError, match="one value for every step"):
-        jaxcast.load_hub(path, daily, pending=True)
+        jaxcast.load_hub(path, daily)
     gaps = write(tmp_path / "gaps.csv", "location,date,value", [*rows[:-1], "02,2024-01-27,many"])
-    assert jaxcast.load_hub(path, gaps, pending=True).dropped == (
+    assert jaxcast.load_hub(path, gaps).dropped == (
         "1 row of the truth without a date or a number",
         "no truth on the last date for 1 location, such as 02",
     )

@@ -10,7 +10,8 @@ from jaxcast.cli.command import check_numbers
 from jaxcast.cli.hub.output import FINAL_TRUTH, draw_submissions, draw_weights, say, show_scores
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
-from jaxcast.hub.arrays import Hub, load_hub
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.loading import load_hub
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
 from jaxcast.hub.quantile_pool import pool_forecasts
 from jaxcast.hub.report import compare_forecasters, score_forecasters
@@ -53,12 +54,11 @@ class HubTables:
     """Whether to stop at crossing quantiles, missing levels, NA and duplicate rows, or to drop and
     count them."""
 
-    def load(self, horizon: int, *, pending: bool = False) -> Hub:
+    def load(self, horizon: int) -> Hub:
         """Reads the hub at one horizon.
 
         Args:
             horizon: The horizon.
-            pending: Whether forecasts of dates without any target yet are accepted.
 
         Returns:
             The hub.
@@ -79,7 +79,6 @@ class HubTables:
             truth_source=self.truth_source,
             step_days=self.step_days,
             bad=self.bad,
-            pending=pending,
         )
         for line in hub.dropped:
             announce(f"left out: {line}")
@@ -155,7 +154,7 @@ class PoolHub(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
-        hub = self.load(self.horizon, pending=True)
+        hub = self.load(self.horizon)
         check_lower(self.lower, hub)
         folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
         forecasts = hub.forecasts()

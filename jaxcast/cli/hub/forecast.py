@@ -138,7 +138,7 @@ class ForecastHub(HubTables):
         Args:
             horizon: The horizon.
         """
-        hub = self.load(horizon, pending=True)
+        hub = self.load(horizon)
         return hub.only([name for name in hub.models if name != self.model])
 
     def newest(self, hub: Hub) -> np.ndarray:

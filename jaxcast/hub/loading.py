@@ -1,0 +1,223 @@
+"""Reads the tables of a hub into arrays."""
+
+from collections.abc import Sequence
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxcast.arguments import checked
+from jaxcast.checks import check_choice, check_names
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.checks import Grid
+from jaxcast.hub.choosing import (
+    Choice,
+    check_steps,
+    choose_horizons,
+    choose_rows,
+    choose_target,
+    is_of,
+    kept_models,
+)
+from jaxcast.hub.grid import ROW_COLUMNS, fill_grid, is_or_null
+from jaxcast.hub.releases import TargetData, lags_of, place_targets, read_targets, release_of
+from jaxcast.hub.tables import collected, scan_forecasts
+from jaxcast.io.tables import polars
+
+
+@checked
+def load_hub(
+    forecasts: str | Path,
+    truth: str | Path,
+    *,
+    vintages: str | Path | None = None,
+    horizon: int = 1,
+    first_horizon: int | None = None,
+    target: str | None = None,
+    models: Sequence[str] | int | None = None,
+    exclude: Sequence[str] = (),
+    locations: Sequence[str] | None = None,
+    levels: Sequence[float] | None = None,
+    first: str | None = None,
+    last: str | None = None,
+    truth_source: str | None = None,
+    step_days: int = 7,
+    num_lags: int = 10,
+    bad: Literal["raise", "drop"] = "raise",
+) -> Hub:
+    """Reads a hub's tables into arrays; see `scan_forecasts` and `scan_truth` for their formats.
+
+    Target data with a column `as_of` are read as releases: the last scores use the newest, and
+    whatever a forecast is made from uses the newest release before it. Without that column, or with
+    one day alone in it, the target data are final, and revisions are not replayed. Forecasts of
+    dates after the newest target data are pending: they are read, and `Hub.pending` tells them.
+
+    Args:
+        forecasts: A table, or the folder of a hub.
+        truth: The table of target data; its newest release is the truth to score against.
+        vintages: Table of the releases, with a column `as_of`, where the other one has none.
+        horizon: Horizon to read, in steps as the tables count them.
+        first_horizon: Horizon of the first date after the newest target that forecasters could
+            know; by default 0 where the tables hold a horizon 0, else 1.
+        target: Target to read, where there are several.
+        models: Names of the models, or how many: those with the most forecasts; by default all.
+            Those without the horizon are left out.
+        exclude: Names of models to leave out.
+        locations: Locations to keep; by default all.
+        levels: Levels of the quantiles to keep; by default all.
+        first: First target date to read, such as 2024-01-06; by default all.
+        last: Last target date to read.
+        truth_source: Text in the column of sources of the target data; see `scan_truth`.
+        step_days: Days between two dates: 7 for a weekly hub, 1 for a daily one.
+        num_lags: Number of newest targets in `observed`.
+        bad: Whether to raise on, or to drop, what cannot be used: cells that cannot be read, dates
+            off the grid, missing levels and crossing quantiles (the whole forecast of that model,
+            date and location), and the first of two duplicate rows. `dropped` counts them.
+
+    Returns:
+        Forecasts and target data on a grid of dates without holes, and what was left out, in words.
+
+    Raises:
+        InputError: for tables that cannot be read, unknown names or horizons, and, unless dropped,
+            cells that cannot be read, dates off the grid, crossing quantiles, missing levels and
+            duplicates, with file and row.
+
+    Example:
+        >>> import jaxcast, pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> forecasts, truth = folder / "forecasts.csv", folder / "truth.csv"
+        >>> rows = [f"a,X,2024-01-06,1,{level},{level}" for level in (0.25, 0.5, 0.75)]
+        >>> _ = forecasts.write_text("\\n".join(["model,location,target_end_date,horizon,quantile,value", *rows]))
+        >>> _ = truth.write_text("location,date,value\\nX,2024-01-06,0.4")
+        >>> jaxcast.load_hub(forecasts, truth).quantiles.shape
+        (1, 1, 1, 3)
+    """
+    given = locals()
+    return _load(forecasts, truth, (horizon,), Choice(*(given[name] for name in Choice._fields)))[horizon]
+
+
+@checked
+def load_hubs(
+    forecasts: str | Path, truth: str | Path, *, horizons: Sequence[int] | None = None, **kwargs: Any
+) -> dict[int, Hub]:
+    """Reads several horizons of a hub at once, which is faster than one by one.
+
+    Args:
+        forecasts: A table, or the folder of a hub.
+        truth: The table of target data.
+        horizons: Horizons to read; by default all that the tables hold, from `first_horizon`.
+        kwargs: Further arguments of `load_hub`.
+
+    Returns:
+        The hub at each horizon.
+
+    Raises:
+        InputError: as by `load_hub`.
+
+    Example:
+        >>> import jaxcast, pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> forecasts, truth = folder / "forecasts.csv", folder / "truth.csv"
+        >>> rows = [f"a,X,2024-01-06,{horizon},0.5,1" for horizon in (1, 2)]
+        >>> _ = forecasts.write_text("\\n".join(["model,location,target_end_date,horizon,quantile,value", *rows]))
+        >>> _ = truth.write_text("location,date,value\\nX,2024-01-06,0.4")
+        >>> [hub.horizon for hub in jaxcast.hub.load_hubs(forecasts, truth).values()]
+        [1, 2]
+    """
+    check_names("argument", kwargs, Choice._fields)
+    usual = {name: signature(load_hub).parameters[name].default for name in Choice._fields}
+    return _load(forecasts, truth, horizons, Choice(**(usual | kwargs)))
+
+
+def _load(forecasts: str | Path, truth: str | Path, horizons: Sequence[int] | None, choice: Choice) -> dict[int, Hub]:
+    check_choice("bad", choice.bad, ("raise", "drop"))
+    for horizon in (0,) if horizons is None else horizons:
+        check_steps(choice.step_days, choice.num_lags, horizon, choice.first_horizon)
+    frame = scan_forecasts(forecasts, step_days=choice.step_days)
+    read = partial(collected, path=forecasts, step_days=choice.step_days)
+    known = read(frame.select("target", "horizon", "model").unique())
+    frame, target = choose_target(frame, choice.target, known)
+    first, horizons = choose_horizons(known.filter(is_of(target)), horizons, choice.first_horizon)
+    frame, wanted = choose_rows(frame, choice, known, target, read)
+    rows = read(
+        frame.filter(is_or_null("horizon", horizons)).select("horizon", *ROW_COLUMNS).with_columns(_categories())
+    )
+    grids = {horizon: _grid(rows, horizon, wanted, choice) for horizon in horizons}
+    tables = _read_targets(truth, target, grids, choice)
+    return {horizon: _hub(grid, horizon, first, target, tables, choice) for horizon, grid in grids.items()}
+
+
+def _categories() -> Any:
+    pl = polars()
+    return pl.col("model", "location", "fault", "file").cast(pl.Categorical)
+
+
+def _grid(rows: Any, horizon: int, wanted: dict[str, Any], choice: Choice) -> Grid:
+    """Puts the forecasts of a horizon on a grid, and counts the models and locations without any."""
+    rows = rows.filter(is_or_null("horizon", [horizon]))
+    dropped = []
+    dates = " in these dates" if choice.first or choice.last else ""
+    for kind, names in wanted.items():
+        there = set(rows[kind].unique().cast(polars().String))
+        if missing := [name for name in names if name not in there]:
+            dropped.append(
+                f"{counted(len(missing), kind)} without a forecast of horizon {horizon}{dates}, such as "
+                f"{shown(missing[0])}"
+            )
+    grid = fill_grid(rows, choice.step_days, choice.bad, dropped)
+    return grid.of_models(kept_models(choice.models, grid))
+
+
+def _read_targets(
+    truth: str | Path, target: str | None, grids: dict[int, Grid], choice: Choice
+) -> list[tuple[Any, str | Path]]:
+    """Reads the target data to score against, and the releases where they lie in a table of their own."""
+    locations = sorted({name for grid in grids.values() for name in grid.locations})
+    tables = [(read_targets(truth, choice.truth_source, target, locations), truth)]
+    if choice.vintages is not None:
+        tables.append((read_targets(choice.vintages, None, target, locations), choice.vintages))
+    return tables
+
+
+def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, choice: Choice) -> Hub:
+    """Puts the target data beside the forecasts."""
+    ahead = horizon - first + 1
+    num_before = ahead + choice.num_lags - 1
+    final, *rest = [place_targets(rows, path, grid, choice.step_days, num_before) for rows, path in tables]
+    known = rest[0] if rest else final
+    if rest and known.as_of is None:
+        raise InputError(
+            f"{shown(tables[1][1])} has no column as_of with several days; give a table of releases, or leave vintages "
+            "out"
+        )
+    releases = _releases(known, grid, np.timedelta64((ahead - 1) * choice.step_days, "D"))
+    lags = np.arange(len(grid.dates))[:, None] + num_before - np.arange(ahead, ahead + choice.num_lags)
+    return Hub(
+        grid.values,
+        final.values[-1, :, num_before:],
+        lags_of(known.values, releases, lags),
+        tuple(grid.locations),
+        grid.dates,
+        tuple(grid.models),
+        grid.levels,
+        horizon,
+        first,
+        choice.step_days,
+        target,
+        tuple(grid.dropped),
+        None if known.as_of is None else known.values[..., num_before:],
+        known.as_of,
+        None if known.as_of is None else releases,
+    )
+
+
+def _releases(known: TargetData, grid: Grid, later: np.timedelta64) -> np.ndarray:
+    """Returns the release of each date: it came out before the first date that the round forecasts."""
+    if known.as_of is None:
+        return np.zeros(len(grid.dates), int)
+    deadlines = grid.dates - later
+    made = np.where(np.isnat(grid.made), deadlines, grid.made + np.timedelta64(1, "D"))
+    return release_of(known.as_of, np.minimum(deadlines, made))
