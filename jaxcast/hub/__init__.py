@@ -13,6 +13,8 @@ from jaxcast.hub.description import HubDescription as HubDescription
 from jaxcast.hub.forecasts import HubForecasts as HubForecasts
 from jaxcast.hub.forecasts import known_truth as known_truth
 from jaxcast.hub.gap_filling import fill_gaps as fill_gaps
+from jaxcast.hub.importance import ModelImportance as ModelImportance
+from jaxcast.hub.importance import model_importance as model_importance
 from jaxcast.hub.loading import load_hub as load_hub
 from jaxcast.hub.loading import load_hubs as load_hubs
 from jaxcast.hub.output_pools import pool_cdf as pool_cdf

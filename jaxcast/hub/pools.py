@@ -21,6 +21,7 @@ from jaxcast.hub.quantile_pool import (
     where_forecast,
 )
 from jaxcast.nn.layers import shares_of
+from jaxcast.numerics.sorting import sort_short
 from jaxcast.pytrees import FrozenPytree, static
 from jaxcast.rollout import Output
 from jaxcast.types import Scalar
@@ -85,7 +86,7 @@ class TrimmedMean(MemorylessPool, FrozenPytree, name="trimmed_mean"):
 
     def __call__(self, memory: None, forecasts: HubForecasts) -> Output:
         present = forecasts.present[..., None]
-        ordered = jnp.sort(jnp.where(present, forecasts.quantiles, jnp.inf), axis=2)
+        ordered = sort_short(jnp.where(present, forecasts.quantiles, jnp.inf), 2)
         num_present = forecasts.present.sum(2)[..., None, None]
         cut = jnp.round(self.trim * num_present)
         rank = jnp.arange(forecasts.present.shape[2])[:, None]

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcast.arguments import checked
 from jaxcast.hub.forecasts import HubForecasts
+from jaxcast.numerics.sorting import sort_short
 from jaxcast.registry import Saveable
 from jaxcast.rollout import Output
 from jaxcast.scores.quantiles import pinball_loss
@@ -160,7 +161,7 @@ def median_of_present(
     Returns:
         The median; zero where no model is present.
     """
-    ordered = jnp.sort(jnp.where(present[..., None], forecasts, jnp.inf), axis=2)
+    ordered = sort_short(jnp.where(present[..., None], forecasts, jnp.inf), 2)
     last = jnp.maximum(present.sum(2) - 1, 0)[..., None, None]
     low, high = (jnp.take_along_axis(ordered, index, axis=2)[:, :, 0] for index in (last // 2, last - last // 2))
     return jnp.where(present.any(2)[..., None], (low + high) / 2, 0)
