@@ -22,6 +22,7 @@ class Grid:
         models: Names of the models.
         levels: Levels of the quantiles.
         made: Newest day on which a forecast of each date was made; NaT where no table says.
+        rounds: Day of the round of each date, where that is not its reference date; else NaT.
         dropped: What was left out, in words.
     """
 
@@ -31,6 +32,7 @@ class Grid:
     models: list[str]
     levels: np.ndarray
     made: np.ndarray
+    rounds: np.ndarray
     dropped: list[str]
 
     def of_models(self, index: list[int]) -> "Grid":

@@ -12,7 +12,7 @@ from jaxcast.hub.checks import Grid, check_span, find_bad_forecasts, on_grid, re
 from jaxcast.io.tables import polars
 
 ROW_COLUMNS = (
-    "model", "location", "forecast_date", "target_end_date", "quantile", "value", "fault", "file", "row",
+    "model", "location", "round_date", "forecast_date", "target_end_date", "quantile", "value", "fault", "file", "row",
 )  # fmt: skip
 
 
@@ -99,6 +99,7 @@ def _trimmed(grid: Grid) -> Grid:
         locations=[grid.locations[i] for i in places],
         dates=grid.dates[times],
         made=grid.made[times],
+        rounds=grid.rounds[times],
         models=[grid.models[i] for i in models],
     )
 
@@ -122,20 +123,20 @@ def _fill(rows: Any, step_days: int, bad: str, dropped: list[str]) -> Grid:
     refuse_duplicates(rows, flat, math.prod(shape), bad, dropped)
     values = np.full(shape, np.nan)
     values.ravel()[flat] = rows["value"].to_numpy()
-    return Grid(values, locations, days, models, levels, _made(rows, days, place[1]), dropped)
+    made = _day_by_date(rows["forecast_date"], len(days), place[1], latest=True)
+    rounds = _day_by_date(rows["round_date"], len(days), place[1], latest=False)
+    return Grid(values, locations, days, models, levels, made, rounds, dropped)
 
 
-def _made(rows: Any, days: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Returns the newest day on which a forecast of each date was made; NaT where no table says."""
-    made = np.full(len(days), np.datetime64("NaT"), "datetime64[D]")
-    day = rows["forecast_date"]
+def _day_by_date(day: Any, size: int, time: np.ndarray, *, latest: bool) -> np.ndarray:
+    """Returns the first or last day in the rows of each date; NaT where none has one."""
+    pl = polars()
+    found = np.full(size, np.datetime64("NaT"), "datetime64[D]")
     if day.null_count() < len(day):
-        latest = np.full(len(days), np.iinfo(int).min)
-        there = day.is_not_null().to_numpy()
-        np.maximum.at(latest, time[there], day.drop_nulls().to_numpy().astype("datetime64[D]").astype(int))
-        is_known = latest > np.iinfo(int).min
-        made[is_known] = latest[is_known].astype("datetime64[D]")
-    return made
+        kept = pl.DataFrame({"time": time, "day": day}).drop_nulls()
+        days = kept.group_by("time").agg(pl.col("day").max() if latest else pl.col("day").min())
+        found[days["time"].to_numpy()] = days["day"].to_numpy().astype("datetime64[D]")
+    return found
 
 
 def _index(column: Any, names: list[str]) -> np.ndarray:

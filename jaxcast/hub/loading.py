@@ -215,9 +215,14 @@ def _hub(grid: Grid, horizon: int, first: int, target: str | None, tables: Any, 
 
 
 def _releases(known: TargetData, grid: Grid, later: np.timedelta64) -> np.ndarray:
-    """Returns the release of each date: it came out before the first date that the round forecasts."""
+    """Returns the release of each date: it came out before the first date that the round forecasts.
+
+    A round of another date, such as the Wednesday of a hub whose weeks end on Sundays, may use what
+    came out before it.
+    """
     if known.as_of is None:
         return np.zeros(len(grid.dates), int)
     deadlines = grid.dates - later
+    deadlines = np.where(np.isnat(grid.rounds), deadlines, grid.rounds)
     made = np.where(np.isnat(grid.made), deadlines, grid.made + np.timedelta64(1, "D"))
     return release_of(known.as_of, np.minimum(deadlines, made))

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from jaxcast.checks import check_choice, check_names
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.checks import refuse_missing
-from jaxcast.hub.tables import ROW, collected, hub_files, scan_file, task_cells
+from jaxcast.hub.tables import ROW, collected, hub_files, is_off, scan_file, task_cells
 from jaxcast.io.tables import polars
 
 OUTPUT_TYPES = ("quantile", "sample", "pmf", "cdf", "mean", "median")
@@ -145,7 +145,7 @@ def _outputs(frame: Any, path: Path, model: str | None, step_days: int) -> Any:
         pl.col(ROW).alias("row"),
         *(_is_empty(cells, name).alias(f"no {name}") for name in ("reference_date", "target_end_date", "horizon")),
     )
-    return _dated(frame.with_columns(_canonical_id()), found, step_days)
+    return _dated(frame.with_columns(_canonical_id()), found, step_days, is_submission=model is not None)
 
 
 def _canonical_id() -> Any:
@@ -167,13 +167,13 @@ def _is_empty(cells: Any, name: str) -> Any:
     return cells.words(name).str.strip_chars().is_in(("", "NA")).fill_null(True)
 
 
-def _dated(frame: Any, found: dict[str, str], step_days: int) -> Any:
+def _dated(frame: Any, found: dict[str, str], step_days: int, *, is_submission: bool) -> Any:
     """Adds the dates and horizons that follow from the others, and the column at fault of each row."""
     pl = polars()
     reference, end, horizon = pl.col("reference_date"), pl.col("target_end_date"), pl.col("horizon")
     ahead = pl.duration(days=step_days * horizon)
     days = (end - reference).dt.total_days()
-    apart = (days - step_days * horizon).abs() >= step_days
+    apart = is_off(days - step_days * horizon, step_days, is_submission=is_submission)
     fault = pl.when(~pl.col("output_type").is_in(OUTPUT_TYPES).fill_null(False)).then(pl.lit("type"))
     for name in ("model", "location", "value"):
         fault = fault.when(pl.col(name).is_null()).then(pl.lit(name))

@@ -9,7 +9,8 @@ import numpy as np
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.checks import Grid
 from jaxcast.hub.grid import is_or_null
-from jaxcast.hub.tables import collected, scan_truth
+from jaxcast.hub.tables import collected
+from jaxcast.hub.target_data import scan_truth
 from jaxcast.io.tables import polars
 
 

@@ -1,4 +1,4 @@
-"""Reads hub tables lazily: tidy files, legacy and hubverse hub folders, and their target data."""
+"""Reads hub tables lazily: tidy files, legacy and hubverse hub folders."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,15 +27,6 @@ NAMES = {
     "type": ("type", "output_type"),
     "value": ("value", "prediction"),
 }
-TRUTH_NAMES = {
-    "location": ("location", "unit", "fips"),
-    "date": ("date", "target_end_date", "time_index", "end_date"),
-    "value": ("oracle_value", "observation", "value"),
-    "target": ("target",),
-    "source": ("source",),
-    "as_of": ("as_of",),
-    "type": ("output_type",),
-}
 
 
 def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
@@ -48,10 +39,11 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
         step_days: Days of one step, where a table gives only one of target and reference date.
 
     Returns:
-        Columns model, location, reference_date, forecast_date, target_end_date, horizon, target,
-        quantile, value, fault, file, row. Rows are numbered from 1 below the header of their file.
-        Rows of other output types are left out. A cell that cannot be read is null, and `fault`
-        then names its column.
+        Columns model, location, reference_date, round_date, forecast_date, target_end_date,
+        horizon, target, quantile, value, fault, file, row. Rows are numbered from 1 below the
+        header of their file. `reference_date` is `horizon` steps before the target date, and
+        `round_date` the date of the round where that is another one. Rows of other output types are
+        left out. A cell that cannot be read is null, and `fault` then names its column.
 
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
@@ -98,7 +90,7 @@ def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> 
     """Reads the rows of a lazy frame.
 
     Args:
-        frame: Lazy frame of `scan_forecasts` or `scan_truth`.
+        frame: Lazy frame of `scan_forecasts`, or of target data.
         path: File or folder that it was made from.
         step_days: As given to `scan_forecasts`; finds the file that cannot be read among several.
 
@@ -142,62 +134,12 @@ def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
     """
     pl, path = polars(), Path(file)
     frame = scan_file(path)
-    found = _find(frame, NAMES, path, ())
+    found = find_columns(frame, NAMES, path, ())
     if name == "horizon" and name not in found:
         name = "target"
     if name not in found:
         return name, ""
     return found[name], collected(frame.filter(pl.col(ROW) == row).select(found[name]), path).item()
-
-
-def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
-    """Returns a lazy frame of the target data.
-
-    A table with a column `as_of` holds releases: a value each time it was published anew.
-
-    Args:
-        path: A .csv or .parquet file, such as a hub's time-series or oracle-output table.
-        source: Keeps the rows whose `source` column contains this text; in a table without it,
-            those whose `as_of` does, which is then a text like any other.
-
-    Returns:
-        Columns location, date, target (null where the table has none), value, row and, of a table
-        of releases, as_of. A cell that cannot be read is null. Rows that repeat another one are
-        left out.
-
-    Raises:
-        InputError: where there is no such table, its structure is damaged, columns are missing, or
-            no row is of that source.
-    """
-    pl, path = polars(), Path(path)
-    check_name(path)
-    if not path.is_file():
-        raise InputError(f"there is no truth table {shown(path)}; give a .csv or .parquet")
-    frame = scan_file(path)
-    found = _find(frame, TRUTH_NAMES, path, needed=("location", "date", "value"))
-    cells = Cells(path, found, frame.collect_schema())
-    if "type" in found:  # an oracle-output table repeats itself for every output type
-        frame = frame.filter(~cells.text("type").str.to_lowercase().is_in(OTHER_TYPES).fill_null(False))
-    has_releases = "as_of" in found and (source is None or "source" in found)
-    if source is not None:
-        frame = _of_source(frame, cells, source)
-    columns = [cells.text("location"), cells.date("date"), cells.text("target"), cells.number("value")]
-    columns += [cells.day("as_of")] if has_releases else []
-    read = frame.select(*columns, pl.col(ROW).alias("row"))
-    return read.unique(read.drop("row").collect_schema().names(), keep="first", maintain_order=True)
-
-
-def _of_source(frame: Any, cells: Cells, source: str) -> Any:
-    """Returns the rows whose source, or else as_of, contains a text."""
-    column = next((name for name in ("source", "as_of") if name in cells.found), None)
-    if column is None:
-        raise InputError(
-            f"{shown(cells.path)} has no column source or as_of to look for {shown(source)!r} in; leave the source out"
-        )
-    frame = frame.filter(cells.words(column).str.contains(source, literal=True))
-    if collected(frame.select(polars().len()), cells.path).item() == 0:
-        raise InputError(f"no row of {shown(cells.path)} is of a source that contains {shown(source)!r}")
-    return frame
 
 
 def scan_file(path: Path) -> Any:
@@ -231,8 +173,21 @@ def scan_file(path: Path) -> Any:
     return frame
 
 
-def _find(frame: Any, names: dict[str, tuple[str, ...]], path: Path, needed: tuple[str, ...]) -> dict[str, str]:
-    """Returns the name of each of these columns in a file."""
+def find_columns(frame: Any, names: dict[str, tuple[str, ...]], path: Path, needed: tuple[str, ...]) -> dict[str, str]:
+    """Finds columns in a file.
+
+    Args:
+        frame: Lazy frame of the file.
+        names: For each column, how it may be called.
+        path: The file.
+        needed: Columns without which the file cannot be used.
+
+    Returns:
+        The name of each column that is there.
+
+    Raises:
+        InputError: where a column that is needed is missing.
+    """
     columns = frame.collect_schema().names()
     found = {ours: next((name for name in theirs if name in columns), None) for ours, theirs in names.items()}
     missing = [name for name in needed if found[name] is None]
@@ -262,7 +217,7 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
         pl.lit(str(path)).alias("file"),
         pl.col(ROW).alias("row"),
     ).filter(~pl.col("output_type").is_in(OTHER_TYPES).fill_null(False))
-    return _with_dates(frame, cells.found, step_days).drop("output_type", "no_round")
+    return _with_dates(frame, cells.found, step_days, is_submission=model is not None).drop("output_type", "no_round")
 
 
 def task_cells(frame: Any, path: Path, model: str | None) -> tuple[Cells, Any, Any]:
@@ -280,9 +235,11 @@ def task_cells(frame: Any, path: Path, model: str | None) -> tuple[Cells, Any, A
         InputError: where a column is missing.
     """
     needed = ("location", "quantile", "value", *(() if model else ("model",)))
-    found = _find(frame, NAMES, path, needed)
+    found = find_columns(frame, NAMES, path, needed)
     if "horizon" not in found and "target" not in found:
         raise InputError(f"{shown(path)} has no column horizon, nor a target such as '1 wk ahead inc death'")
+    if not found.keys() & {"target_end_date", "reference_date"} and "forecast_date" in found:
+        found["reference_date"] = found["forecast_date"]
     if not found.keys() & {"target_end_date", "reference_date"}:
         raise InputError(f"{shown(path)} has no column target_end_date or reference_date")
     cells = Cells(path, found, frame.collect_schema())
@@ -299,17 +256,31 @@ def _split_target(cells: Cells) -> tuple[Any, Any]:
     return text.str.replace(r"^\s*-?\d+\s+\S+\s+ahead\s+", "").alias("target"), steps
 
 
-def _with_dates(frame: Any, found: dict[str, str], step_days: int) -> Any:
+def is_off(days: Any, step_days: int, *, is_submission: bool) -> Any:
+    """Returns an expression for target dates that do not go with the round's date and the horizon.
+
+    Dates agree to within a step, as the round's date may be a day of the week before. In hubs whose
+    newest data are older when a round opens, all rows of a submission are off by the same days.
+
+    Args:
+        days: Expression of the days from the round's date to the target date, less the horizon's.
+        step_days: Days of one step.
+        is_submission: Whether the rows are those of one submission.
+    """
+    apart = days.abs() >= step_days
+    return apart & ((days - days.median()).abs() >= step_days) if is_submission else apart
+
+
+def _with_dates(frame: Any, found: dict[str, str], step_days: int, *, is_submission: bool) -> Any:
     """Adds the date that a table leaves out, and the column at fault of each row, if any."""
     pl = polars()
     dated = "target_end_date" if "target_end_date" in found else "reference_date"
     ahead = pl.duration(days=step_days * pl.col("horizon"))
-    # A round_id can be any text. Where the reference date is a day of the week before, dates agree
-    # to within a step.
     days = (pl.col("target_end_date") - pl.col("reference_date") - ahead).dt.total_days()
     both = {"target_end_date", "reference_date"} <= found.keys()
+    # A round_id can be any text.
     no_date = pl.col("reference_date").is_null() & ~pl.col("no_round") & (found.get("reference_date") != "round_id")
-    wrong_round = no_date | (days.abs() >= step_days)
+    wrong_round = no_date | is_off(days, step_days, is_submission=is_submission)
     fault = pl.when((pl.col("output_type") != "quantile").fill_null(True)).then(pl.lit("type"))
     for name in ("model", "location", "horizon", dated, "quantile", "value"):
         fault = fault.when(pl.col(name).is_null()).then(pl.lit(name))
@@ -317,5 +288,8 @@ def _with_dates(frame: Any, found: dict[str, str], step_days: int) -> Any:
         fault = fault.when(wrong_round.fill_null(False)).then(pl.lit("reference_date"))
     frame = frame.with_columns(fault=fault.otherwise(None))
     if dated == "reference_date":
-        return frame.with_columns(target_end_date=(pl.col("reference_date") + ahead).cast(pl.Date))
-    return frame.with_columns(reference_date=(pl.col("target_end_date") - ahead).cast(pl.Date))
+        end, no_day = pl.col("reference_date") + ahead, pl.lit(None, pl.Date)
+        return frame.with_columns(target_end_date=end.cast(pl.Date), round_date=no_day)
+    of_round = pl.when(days != 0).then(pl.col("reference_date")).otherwise(None)
+    reference = (pl.col("target_end_date") - ahead).cast(pl.Date)
+    return frame.with_columns(reference_date=reference, round_date=of_round)

@@ -113,16 +113,18 @@ def write_hub(
 
 
 def write_truth(folder, rounds, beyond, as_of):
-    """Target data of both numbers: each value of a release before the last is one too low."""
-    releases = rounds if as_of else rounds[-1:]
-    lines = [",".join([*(["as_of"] if as_of else []), "target_end_date", "location", "target", "observation"])]
-    for release in releases:
-        newest = np.datetime64(release) + beyond - 7 if as_of else np.datetime64(release) + beyond
-        for date in days(np.datetime64(rounds[0]) + beyond - 7 * 12, 30):
-            if np.datetime64(date) > newest:
-                continue
-            for place, location in enumerate(LOCATIONS):
-                for target, value in ((COUNT, 20 + 10 * place), (RATE, 2 + place)):
-                    cells = [date, location, target, str(value - (as_of and release != releases[-1]))]
-                    lines.append(",".join([release, *cells] if as_of else cells))
-    (folder / "target-data/time-series.csv").write_text("\n".join(lines) + "\n")
+    """Target data of two targets: with releases three days before each round, whose values are one too low."""
+    first, last = np.datetime64(rounds[0]) + beyond, np.datetime64(rounds[-1]) + beyond
+    newest = {str(np.datetime64(each) - 3): np.datetime64(each) + beyond - 7 for each in rounds}
+    final = str(np.datetime64(rounds[-1]) + 4)
+    newest = newest | {final: last} if as_of else {final: last}
+    lines = [["as_of", "target_end_date", "location", "target", "observation"]]
+    for release, end in newest.items():
+        for date in np.arange(first - 7 * 12, end + 1, 7):
+            lines += [
+                [release, str(date), location, target, str(value + 10 * place - (release != final))]
+                for place, location in enumerate(LOCATIONS)
+                for target, value in ((COUNT, 20), (RATE, 2))
+            ]
+    rows = [",".join(row if as_of else row[1:]) for row in lines]
+    (folder / "target-data/time-series.csv").write_text("\n".join(rows) + "\n")
