@@ -222,10 +222,17 @@ def test_two_zeros_have_the_ratio_one_and_a_zero_to_more_is_left_out():
     ties = jaxcast.scores.relative_score(np.zeros((2, 2)), baseline=0)
     assert ties.relative.tolist() == [1, 1]
     assert not ties.left_out.any()
-    with_zero = jaxcast.scores.relative_score(
-        np.asarray([[0.0, 1.0, 3.0]]), baseline=1
-    )  # the zero cancels between the others
-    np.testing.assert_allclose(with_zero.relative, [0, 1, (3 * 3) ** (1 / 3)], rtol=1e-12)
+    with_zero = jaxcast.scores.relative_score(np.asarray([[0.0, 1.0, 3.0]]), baseline=1)
+    np.testing.assert_allclose(with_zero.relative, [0, 1, 3], rtol=1e-12)
+    to_zero = jaxcast.scores.relative_score(np.asarray([[0.0, 1.0, 0.0]]), baseline=0).relative
+    np.testing.assert_array_equal(to_zero, [1, np.nan, 1])
+
+
+def test_a_zero_in_a_few_common_tasks_does_not_decide_about_other_models():
+    scores = np.asarray([[0.0, 2.0, 4.0], [6.0, np.nan, 3.0], [6.0, np.nan, 3.0]])
+    relative = jaxcast.scores.relative_score(scores).relative
+    ratio = 12 / 10  # of the first and the last; those of the first and the second are left out, 0 to 2
+    np.testing.assert_allclose(relative, [ratio**0.5, 0.5**0.5, (2 / ratio) ** (1 / 3)], rtol=1e-12)
 
 
 # What weights of 0 cover, and what comes after the training part, changes nothing.

@@ -1,22 +1,21 @@
 """Pools of quantile forecasts: means, medians, the opinion pool, weights by scores, trained weights."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from jaxcast.arguments import checked
 from jaxcast.checks import Checked, check_floats, check_number, sizes_of
 from jaxcast.errors import InputError
-from jaxcast.hub.forecasts import HubForecasts
+from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.quantile_pool import (
     MemorylessPool,
     QuantilePool,
     clip_outliers,
     equal_shares,
     median_of_present,
-    model_scores,
+    scores_against,
     weighted_mean,
     where_forecast,
 )
@@ -147,30 +146,50 @@ def _mixture_cdf(x: Array, forecasts: HubForecasts, shares: Array) -> Array:
     return jnp.einsum("ltm,ltmp->ltp", shares, of_all)
 
 
+class ScoredModels(NamedTuple):
+    """The memory of `InverseScoreWeights` before each forecast.
+
+    Args:
+        clipped: Quantiles without outliers.
+        credible: Whether a model is present and not an outlier.
+        log_scores: Logarithm of each model's relative score; zero without a score.
+    """
+
+    clipped: Float[Array, "location time model quantile"]
+    credible: Bool[Array, "location time model"]
+    log_scores: Float[Array, "location time model"]
+
+
 class InverseScoreWeights(QuantilePool, FrozenPytree, name="inverse_score"):
     """Weights from each model's recent scores, as the US COVID-19 hub used them late in the pandemic.
 
         a_i = (s_i / mean s)^(-power) / sum
 
     Here s_i is the mean WIS of model i over the last `window` known times, relative to that of all
-    models on the same tasks, so that models with gaps can be compared. Until there is a score all
-    weights are equal. A model without a score counts as average.
+    models on the same tasks, so that models with gaps can be compared. It is against the release of
+    the target data that a forecast may use. Until there is a score all weights are equal. A model
+    without a score counts as average.
+
+    Outliers are clipped before they are scored or averaged, and an outlying model counts as absent,
+    as in an `AdaptivePool`, and is not scored: one absurd forecast neither decides, nor costs its
+    model the weight of later weeks.
 
     Args:
         power: Power of the inverse: 0 gives the mean, a large one the best model alone.
         window: Time steps to score; 12 weeks by default.
         pooled: Whether to score over all locations together, instead of each location by itself.
+        clip: Limit beyond which quantiles are outliers, as in an `AdaptivePool`.
 
     Raises:
-        InputError: for a window below one.
+        InputError: for a window below one, or a clip that is not positive.
 
     Source:
         Ray et al., Int. J. Forecasting 39, 1366-1383 (2023), on weighted ensembles of the US hub.
 
     Example:
         >>> import jaxcast, numpy as np
-        >>> values = np.tile(np.asarray([[1.0], [3.0]]), (1, 4, 1, 1))
-        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.full((1, 4), 1.5), np.asarray([0.5]))
+        >>> values = np.tile(np.asarray([[1.0], [2.0]]), (1, 4, 1, 1))
+        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.full((1, 4), 1.25), np.asarray([0.5]))
         >>> weights = jaxcast.hub.pool_forecasts(jaxcast.hub.InverseScoreWeights(power=1.0), forecasts).info["weights"]
         >>> weights[0, 0].tolist(), weights[0, -1].round(2).tolist()
         ([0.5, 0.5], [0.75, 0.25])
@@ -179,36 +198,39 @@ class InverseScoreWeights(QuantilePool, FrozenPytree, name="inverse_score"):
     power: Scalar = 3.0
     window: int = static(default=12)
     pooled: bool = static(default=False)
+    clip: float = static(default=2.0)
 
     def __post_init__(self) -> None:
         if self.window < 1:
             raise InputError(f"window must be at least 1, got {self.window}")
+        check_number("clip", self.clip, above=0)
 
-    def observe(self, forecasts: HubForecasts) -> Float[Array, "location time model"]:
-        """Computes the logarithm of each model's relative score.
+    def observe(self, forecasts: HubForecasts) -> ScoredModels:
+        """Clips outliers and scores each model over the window before each time.
 
         Args:
             forecasts: Forecasts of the models, and the target data.
 
         Returns:
-            Log scores before each time; zero without a score.
+            The memory before each forecast.
         """
-        scores, average = model_scores(forecasts.quantiles, forecasts)
-        sums = jnp.stack([scores, average], -1).cumsum(1)
-        pad = self.window + forecasts.horizon
-        padded = jnp.pad(sums, [(0, 0), (pad, 0), (0, 0), (0, 0)])
-        num_times = scores.shape[1]
-        newest = padded[:, self.window : self.window + num_times]
-        recent = newest - padded[:, :num_times]
-        floor = 10 * jnp.finfo(recent.dtype).eps * newest[..., 1] + jnp.finfo(recent.dtype).tiny  # rounding of the sums
-        if self.pooled:
-            recent, floor = (jnp.broadcast_to(a.sum(0, keepdims=True), a.shape) for a in (recent, floor))
-        return jnp.log((recent[..., 0] + floor) / (recent[..., 1] + floor))
+        clipped, credible = clip_outliers(forecasts, self.clip)
 
-    @checked
-    def __call__(self, memory: Float[Array, "location time model"], forecasts: HubForecasts) -> Output:
-        shares = shares_of(-jnp.asarray(self.power) * memory, forecasts.present)
-        return weighted_mean(shares.astype(forecasts.quantiles.dtype), forecasts.quantiles, forecasts)
+        def before(time: Array) -> Array:
+            index = time - forecasts.horizon - jnp.arange(self.window)
+            present = credible[:, index] & (index >= 0)[:, None]
+            truth = known_truth(forecasts, time)[:, index]
+            return jnp.stack(scores_against(truth, clipped[:, index], present, forecasts.levels)).sum(2)
+
+        own, usual = jnp.moveaxis(jax.lax.map(before, jnp.arange(clipped.shape[1])), 0, 2)
+        if self.pooled:
+            own, usual = (jnp.broadcast_to(a.sum(0, keepdims=True), a.shape) for a in (own, usual))
+        floor = 10 * jnp.finfo(own.dtype).eps * usual + jnp.finfo(own.dtype).tiny
+        return ScoredModels(clipped, credible, jnp.log((own + floor) / (usual + floor)))
+
+    def __call__(self, memory: ScoredModels, forecasts: HubForecasts) -> Output:
+        shares = shares_of(-jnp.asarray(self.power) * memory.log_scores, memory.credible)
+        return weighted_mean(shares.astype(memory.clipped.dtype), memory.clipped, forecasts)
 
 
 class TrainedQuantileAverage(QuantilePool, Checked, FrozenPytree, name="quantile_average"):

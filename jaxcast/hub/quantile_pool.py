@@ -207,9 +207,29 @@ def model_scores(
         The WIS of every model, and the mean WIS of the models present. Both are zero where a model
         is absent or the target is not known.
     """
-    known = forecasts.present & forecasts.is_scorable[..., None]
-    truth = jnp.where(forecasts.is_scorable, forecasts.truth, 0)[..., None]
-    losses = 2 * pinball_loss(quantiles, jnp.broadcast_to(truth, known.shape), forecasts.levels).mean(-1)
+    return scores_against(forecasts.truth, quantiles, forecasts.present, forecasts.levels)
+
+
+def scores_against(
+    truth: Float[Array, "location time"],
+    quantiles: Float[Array, "location time model quantile"],
+    present: Bool[Array, "location time model"],
+    levels: Float[Array, " quantile"],
+) -> tuple[Float[Array, "location time model"], Float[Array, "location time model"]]:
+    """Scores models by their WIS against any target data, such as those of one release.
+
+    Args:
+        truth: Target data, NaN where they are not known.
+        quantiles: Quantiles of each model.
+        present: Whether each model forecast.
+        levels: Levels of the quantiles.
+
+    Returns:
+        Scores as by `model_scores`.
+    """
+    known = present & jnp.isfinite(truth)[..., None]
+    truth = jnp.where(jnp.isfinite(truth), truth, 0)[..., None]
+    losses = 2 * pinball_loss(quantiles, jnp.broadcast_to(truth, known.shape), levels).mean(-1)
     scores = jnp.where(known, losses, 0)
     average = scores.sum(-1, keepdims=True) / jnp.maximum(known.sum(-1, keepdims=True), 1)
     return scores, jnp.where(known, average, 0)

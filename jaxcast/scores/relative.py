@@ -19,7 +19,7 @@ class RelativeScore(NamedTuple):
 
     Args:
         relative: score of each model relative to the others; 1 for the baseline, NaN for a model
-            that shares no task with another.
+            without a ratio to another.
         num_common: number of tasks that each pair of models shares; on the diagonal, a model's own.
         left_out: pairs without a finite ratio, because all scores of exactly one of them are zero.
     """
@@ -73,10 +73,10 @@ def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | N
         theta_i = (prod_j mean_(common) s_i / mean_(common) s_j)^(1 / M)
         relative_i = theta_i / theta_baseline
 
-    Each ratio is over the tasks that both models forecast. The ratio of two zeros is 1. A ratio
-    with one zero is left out of the products; where such ratios do not cancel, the limit decides: a
-    model whose scores are all zero has 0 relative to a baseline with others, and the baseline has
-    infinity relative to it.
+    Each ratio is over the tasks that both models forecast, and M counts the ratios of model i. The
+    ratio of two zeros is 1. A ratio with one zero is left out for both models, so that one model
+    with no error in a few tasks does not decide about the others. A model whose own scores are all
+    zero, and not those of the others, has 0. Nothing else is relative to such a baseline: NaN.
 
     Args:
         scores: score of each model in each task; NaN where a model did not forecast it.
@@ -104,21 +104,37 @@ def relative_score(scores: Shaped[ArrayLike, "task model"], *, baseline: int | N
     filled = jnp.where(there, table, 0)
     num_common = there.T.astype(int) @ there.astype(int)
     sums = jnp.matmul(filled.T, there.astype(filled.dtype), precision="highest")  # of i, over tasks of i and j
+    return relative_of_sums(sums, num_common, baseline)
+
+
+def relative_of_sums(
+    sums: Float[Array, "model model"], num_common: Int[Array, "model model"], baseline: int | None
+) -> RelativeScore:
+    """Compares models by the sums of their scores; see `relative_score`.
+
+    Args:
+        sums: sum of the scores of the first model over the tasks that it shares with the second.
+        num_common: number of these tasks.
+        baseline: index of the baseline model, if any.
+
+    Returns:
+        The relative scores.
+    """
     has_common = num_common > 0
     left_out = has_common & ((sums == 0) != (sums.T == 0))
     is_ratio = has_common & (sums > 0) & (sums.T > 0)
     ratios = jnp.where(is_ratio, jnp.log(jnp.where(is_ratio, sums, 1) / jnp.where(is_ratio, sums.T, 1)), 0).sum(1)
-    powers = jnp.where(left_out, jnp.where(sums == 0, 1.0, -1.0), 0).sum(1)  # of a zero in the product
-    paired = has_common.sum(1)  # itself among them
+    num_ratios = (has_common & ~left_out).sum(1)  # itself among them
+    is_zero = (jnp.diagonal(sums) == 0) & left_out.any(1)
+    is_compared = (num_ratios > min(1, len(sums) - 1)) | is_zero
+    size = ratios / jnp.maximum(num_ratios, 1)
     if baseline is not None:
-        powers, ratios = (a / paired - a[baseline] / paired[baseline] for a in (powers, ratios))
-    else:
-        powers, ratios = powers / paired, ratios / paired
-    size = jnp.where(powers == 0, jnp.exp(ratios), jnp.where(powers > 0, 0, jnp.inf))
-    is_compared = paired > min(1, table.shape[1] - 1)
-    if baseline is not None:
-        is_compared &= is_compared[baseline]
-    return RelativeScore(jnp.where(is_compared, size, jnp.nan), num_common, left_out)
+        size -= size[baseline]
+        own = (jnp.arange(len(sums)) == baseline) & (has_common.sum(1) > min(1, len(sums) - 1))
+        has_scale = jnp.where(is_zero[baseline], is_zero, is_compared[baseline] | is_zero)
+        is_compared, is_zero = is_compared & has_scale | own, is_zero & ~is_zero[baseline]
+    relative = jnp.where(is_zero, 0, jnp.exp(jnp.where(is_zero, 0, size)))
+    return RelativeScore(jnp.where(is_compared, relative, jnp.nan), num_common, left_out)
 
 
 @checked

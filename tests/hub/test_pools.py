@@ -88,7 +88,7 @@ def test_the_opinion_pool_averages_probabilities():
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_inverse_score_weights_by_a_loop(data, horizon):
     forecasts, truth = data
-    pool = jaxcast.hub.InverseScoreWeights(power=2.0, window=4)
+    pool = jaxcast.hub.InverseScoreWeights(power=2.0, window=4, clip=99.0)
     weights = np.asarray(jaxcast.hub.pool_forecasts(pool, hub_forecasts_of(forecasts, truth, horizon)).info["weights"])
     scores = np.asarray(
         jaxcast.scores.weighted_interval_score(
@@ -108,6 +108,33 @@ def test_inverse_score_weights_by_a_loop(data, horizon):
                 )
         expected = np.where(there, np.exp(-2 * logs), 0)
         np.testing.assert_allclose(weights[place, time], expected / max(expected.sum(), 1e-300), rtol=1e-5)
+
+
+def test_inverse_score_weights_are_safe_from_absurd_forecasts():
+    """One of 17 million neither decides its own week nor wipes its model, the best, out of the weeks after."""
+    forecasts, truth = make(missing=0)
+    wild = forecasts.copy()
+    wild[2, 14, 0] = 17e6
+    pool = jaxcast.hub.InverseScoreWeights()
+    usual, (forecast, info) = (jaxcast.hub.pool_forecasts(pool, hub_forecasts_of(f, truth)) for f in (forecasts, wild))
+    weights, before = np.asarray(info["weights"]), np.asarray(usual.info["weights"])
+    assert weights[2, 14, 0] == 0
+    assert forecast[2, 14].max() <= np.sort(forecasts[2, 14, :, -1])[-1]
+    assert (before[2, 15:27, 0] > 0.5).all()
+    assert (weights[2, 15:27, 0] > 0.5).all()
+    np.testing.assert_allclose(weights[2, 27:], before[2, 27:], rtol=1e-6)
+
+
+def test_inverse_score_weights_score_against_the_release_of_the_day():
+    """The first model is best by the final release, the last by the one before it."""
+    forecasts, truth = make(missing=0)
+    centre = forecasts[..., 3]
+    releases = np.stack([centre[..., 4], centre[..., 0]])
+    which = np.where(np.arange(NUM_TIMES) < 20, 0, 1)
+    hub = jaxcast.hub.HubForecasts.of(forecasts, truth, LEVELS, releases=releases, release_of=which)
+    scores = np.asarray(FIXED["inverse"].observe(hub).log_scores)
+    assert (scores[:, 5:20, 4] < scores[:, 5:20, 0]).all()
+    assert (scores[:, 20:, 4] > scores[:, 20:, 0]).all()
 
 
 @pytest.mark.parametrize("name", FIXED)
