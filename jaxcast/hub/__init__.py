@@ -21,6 +21,10 @@ from jaxcast.hub.output_pools import pool_cdf as pool_cdf
 from jaxcast.hub.output_pools import pool_means as pool_means
 from jaxcast.hub.output_pools import pool_medians as pool_medians
 from jaxcast.hub.output_pools import pool_pmf as pool_pmf
+from jaxcast.hub.output_scores import OutputScores as OutputScores
+from jaxcast.hub.output_scores import score_outputs as score_outputs
+from jaxcast.hub.output_truth import cut_into_categories as cut_into_categories
+from jaxcast.hub.output_truth import read_output_truth as read_output_truth
 from jaxcast.hub.outputs import Outputs as Outputs
 from jaxcast.hub.outputs import read_outputs as read_outputs
 from jaxcast.hub.pools import InverseScoreWeights as InverseScoreWeights

@@ -71,12 +71,12 @@ def pool_samples(
     """
     pl = polars()
     rows, tasks, dropped = rows_to_pool(rows, "sample", weights)
-    unit = _unit(tasks, compound)
+    unit = compound_columns(tasks, compound)
     within = [name for name in tasks if name not in unit]
     check_seed(seed)
     if max_samples is not None:
         check_whole("max_samples", max_samples)
-    rows = _whole_trajectories(rows, unit, within, dropped)
+    rows = whole_trajectories(rows, unit, within, dropped)
     rows = _common_tasks(rows, unit, within, dropped)
     path = rows.select("model", *unit, "output_type_id", "weight").unique().sort(*unit, "model", "output_type_id")
     chosen, start = [], 0
@@ -92,8 +92,16 @@ def pool_samples(
     return Outputs(numbered.select(pl.lit(model).alias("model"), *tasks, kind, id_, "value"), tuple(dropped))
 
 
-def _unit(tasks: list[str], compound: Sequence[str]) -> list[str]:
-    """Returns the columns of a compound task."""
+def compound_columns(tasks: list[str], compound: Sequence[str]) -> list[str]:
+    """Returns the columns of a compound task.
+
+    Args:
+        tasks: Names of the columns that tell tasks apart.
+        compound: Task ids that are the same in a trajectory.
+
+    Raises:
+        InputError: for one that is none of the columns.
+    """
     unknown = [name for name in compound if name not in tasks]
     if unknown:
         raise InputError(
@@ -102,8 +110,15 @@ def _unit(tasks: list[str], compound: Sequence[str]) -> list[str]:
     return [name for name in tasks if name in compound or name == "reference_date"]
 
 
-def _whole_trajectories(rows: Any, unit: list[str], within: list[str], dropped: list[str]) -> Any:
-    """Leaves out trajectories that lack a task that others of the model in the compound task have."""
+def whole_trajectories(rows: Any, unit: list[str], within: list[str], dropped: list[str]) -> Any:
+    """Leaves out trajectories that lack a task that others of the model in the compound task have.
+
+    Args:
+        rows: Rows of samples.
+        unit: Columns of a compound task.
+        within: The other columns of tasks.
+        dropped: List to which a line for each model is added.
+    """
     pl = polars()
     task = pl.struct(within) if within else pl.lit(0)
     sizes = rows.with_columns(

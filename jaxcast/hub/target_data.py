@@ -92,13 +92,23 @@ def scan_truth(path: str | Path, *, source: str | None = None) -> Any:
     """
     path = Path(path)
     check_name(path)
-    frames = [_truth_of(file, keys, source) for file, keys in _files_of(path)]
+    frames = [_truth_of(file, keys, source) for file, keys in target_files(path)]
     read = polars().concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     return read.unique(read.drop("row").collect_schema().names(), keep="first", maintain_order=True)
 
 
-def _files_of(path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Yields the files of target data, each with the columns that names of folders and files give."""
+def target_files(path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Yields the files of target data, each with the columns that names of folders and files give.
+
+    Args:
+        path: A file, or a folder of files, as in `scan_truth`.
+
+    Yields:
+        Each file, and the values of its columns by their names.
+
+    Raises:
+        InputError: where there are none.
+    """
     if path.is_file():
         yield path, {}
         return
@@ -114,19 +124,36 @@ def _files_of(path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
 
 def _truth_of(path: Path, keys: Mapping[str, str], source: str | None) -> Any:
     """Returns the rows of one file."""
-    pl, frame = polars(), scan_file(path)
-    missing = [name for name in keys if name not in frame.collect_schema().names()]
-    frame = frame.with_columns(pl.lit(keys[name]).alias(name) for name in missing)
-    found = find_columns(frame, TRUTH_NAMES, path, needed=("location", "date", "value"))
-    cells = Cells(path, found, frame.collect_schema())
-    if "type" in found:  # an oracle-output table repeats itself for every output type
+    pl = polars()
+    frame, cells = open_targets(path, keys, source)
+    if "type" in cells.found:  # an oracle-output table repeats itself for every output type
         frame = frame.filter(~cells.text("type").str.to_lowercase().is_in(OTHER_TYPES).fill_null(False))
-    has_releases = "as_of" in found and (source is None or "source" in found)
-    if source is not None:
-        frame = _of_source(frame, cells, source)
+    has_releases = "as_of" in cells.found and (source is None or "source" in cells.found)
     columns = [cells.text("location"), cells.date("date"), cells.text("target"), cells.number("value")]
     columns += [cells.day("as_of")] if has_releases else []
     return frame.select(*columns, pl.col(ROW).alias("row"))
+
+
+def open_targets(path: Path, keys: Mapping[str, str], source: str | None) -> tuple[Any, Cells]:
+    """Opens one file of target data.
+
+    Args:
+        path: The file.
+        keys: Columns that names of folders and files give, by name.
+        source: Text in the column of sources, as in `scan_truth`.
+
+    Returns:
+        A lazy frame of the file's rows of that source, and its cells.
+
+    Raises:
+        InputError: for a file that cannot be read, a missing column, or no row of that source.
+    """
+    frame = scan_file(path)
+    missing = [name for name in keys if name not in frame.collect_schema().names()]
+    frame = frame.with_columns(polars().lit(keys[name]).alias(name) for name in missing)
+    found = find_columns(frame, TRUTH_NAMES, path, needed=("location", "date", "value"))
+    cells = Cells(path, found, frame.collect_schema())
+    return (frame if source is None else _of_source(frame, cells, source)), cells
 
 
 def _of_source(frame: Any, cells: Cells, source: str) -> Any:

@@ -1,0 +1,186 @@
+"""Tables of scores of all output types of a hub."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcast.checks import check_choice
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.output_truth import with_truth
+from jaxcast.hub.outputs import OUTPUT_TYPES, task_columns
+from jaxcast.hub.samples import COMPOUND
+from jaxcast.hub.task_scores import (
+    cdf_scores,
+    energy_scores,
+    pmf_scores,
+    point_scores,
+    quantile_scores,
+    sample_scores,
+)
+from jaxcast.io.tables import polars
+from jaxcast.scores.probabilities import FLOOR
+from jaxcast.scores.relative import relative_score
+
+_relative_score = jax.jit(relative_score, static_argnames="baseline")
+
+
+class OutputScores(NamedTuple):
+    """Scores of the forecasts of a hub, of every output type and target.
+
+    Args:
+        tables: A row for each output type, target and model: output_type, target, method; the mean
+            of each score; relative, of the first score, to the other models over common tasks (1 is
+            the baseline's); num_tasks; num_missing, tasks of others only; num_common, tasks of all.
+        tasks: Frame of polars with the score of each model and task: model, output_type, the
+            columns of the task, score and value.
+        dropped: What was not scored, in words.
+    """
+
+    tables: list[dict[str, Any]]
+    tasks: Any
+    dropped: tuple[str, ...]
+
+
+def score_outputs(
+    rows: Any,
+    truth: Any,
+    *,
+    categories: Mapping[str, Sequence[str]] | None = None,
+    compound: Sequence[str] = COMPOUND,
+    baseline: str | None = None,
+    floor: float | int = FLOOR,
+) -> OutputScores:
+    """Scores forecasts of all output types, each type by scores that are proper for it.
+
+    | output type | scores |
+    |---|---|
+    | quantile | WIS, coverage of the 50, 90 and 95 % intervals |
+    | sample | CRPS, energy score of the trajectories of a compound task |
+    | pmf | ranked probability score where the categories have an order, logarithmic score |
+    | cdf | CRPS of the function at its points, see `jaxcast.scores.crps_cdf` |
+    | mean | squared error |
+    | median | absolute error |
+
+    Tasks without truth wait for it, and are counted. A compound task is scored once the truth of
+    all its tasks is known.
+
+    Args:
+        rows: Rows of `read_outputs`, or of pools.
+        truth: Target data of `read_output_truth`.
+        categories: The categories in their order of each target that has an order.
+        compound: Task ids that are the same in a trajectory of samples; see `pool_samples`.
+        baseline: Model whose relative score is 1; by default the geometric mean of all.
+        floor: Least probability that the logarithmic score takes into account.
+
+    Returns:
+        Tables of mean scores, the score of each task, and what was not scored.
+
+    Raises:
+        InputError: where nothing can be scored, or for an unknown baseline.
+
+    Example:
+        >>> import jaxcast, polars as pl
+        >>> task = {"location": "X", "reference_date": "2024-01-06", "horizon": 1, "target": "cases"}
+        >>> rows = pl.DataFrame(
+        ...     [{"model": m, **task, "output_type": "sample", "output_type_id": str(i), "value": v + i}
+        ...      for m, v in (("a", 1.0), ("b", 5.0)) for i in range(3)]
+        ... )
+        >>> truth = pl.DataFrame({"location": ["X"], "target": ["cases"], "value": [3.0], "category": [None]})
+        >>> scores = jaxcast.hub.score_outputs(rows, truth, baseline="b")
+        >>> [(row["method"], round(row["crps"], 3), round(row["relative"], 3)) for row in scores.tables]
+        [('a', 0.556, 0.217), ('b', 2.556, 1.0)]
+    """
+    pl = polars()
+    rows = rows.lazy().filter(pl.col("value").is_finite()).collect()
+    if baseline is not None:
+        check_choice("baseline", baseline, rows["model"].unique().sort().to_list())
+    tasks, dropped, tables, frames = task_columns(rows), list[str](), list[dict[str, Any]](), []
+    rows = with_truth(rows, truth)
+    for kind in OUTPUT_TYPES:
+        of_kind = rows.filter(pl.col("output_type") == kind)
+        for target in of_kind["target"].unique().sort().to_list():
+            chosen = of_kind.filter(pl.col("target").eq_missing(pl.lit(target)))
+            what = f"{kind} of {shown(target) if target else 'the target'}"
+            known = _known(chosen, kind, tasks, what, dropped)
+            if not len(known):
+                continue
+            lines: list[str] = []
+            scores, energy = _scores(chosen, known, kind, tasks, (categories or {}).get(target), compound, floor, lines)
+            dropped += [f"{what}: {line}" for line in lines]
+            if not len(scores):
+                continue
+            table = _table(scores, energy, tasks, baseline)
+            tables += [{"output_type": kind, "target": target} | row for row in table]
+            frames += [frame.with_columns(output_type=pl.lit(kind)) for frame in (scores, energy) if frame is not None]
+    if not tables:
+        raise InputError(f"nothing could be scored: {shown('; '.join(dropped)) or 'there are no rows'}")
+    return OutputScores(tables, pl.concat(frames, how="diagonal"), tuple(dropped))
+
+
+def _known(rows: Any, kind: str, tasks: list[str], what: str, dropped: list[str]) -> Any:
+    """Returns the rows whose truth is known; tells how many tasks wait for it."""
+    pl = polars()
+    known = rows.filter(pl.col("category" if kind == "pmf" else "truth").is_not_null())
+    waiting = rows.select(tasks).n_unique() - (known.select(tasks).n_unique() if len(known) else 0)
+    if waiting and len(known):
+        dropped.append(f"{what}: {counted(waiting, 'task')} without target data yet")
+    elif waiting:
+        fix = "; give an oracle output, or cut points" if kind == "pmf" else ""
+        dropped.append(f"{what}: no target data for any of {counted(waiting, 'task')}{fix}")
+    return known
+
+
+def _scores(
+    rows: Any,
+    known: Any,
+    kind: str,
+    tasks: list[str],
+    categories: Sequence[str] | None,
+    compound: Sequence[str],
+    floor: float | int,
+    dropped: list[str],
+) -> tuple[Any, Any]:
+    """Returns the scores of the tasks of one output type and target, and the energy scores of samples."""
+    if kind == "quantile":
+        return quantile_scores(known, tasks, dropped), None
+    if kind == "sample":
+        return sample_scores(known, tasks), energy_scores(rows, tasks, compound, dropped)
+    if kind == "pmf":
+        if categories is None:
+            dropped.append("no ranked probability score, as no order of the categories is given")
+        return pmf_scores(known, tasks, dropped, categories, floor), None
+    if kind == "cdf":
+        return cdf_scores(known, tasks, dropped), None
+    return point_scores(known, tasks, "squared_error" if kind == "mean" else "absolute_error"), None
+
+
+def _table(scores: Any, energy: Any, tasks: list[str], baseline: str | None) -> list[dict[str, Any]]:
+    """Returns a row of mean scores for each model."""
+    pl = polars()
+    names = scores["score"].unique(maintain_order=True).to_list()
+    models = scores["model"].unique().sort().to_list()
+    first = _matrix(scores.filter(pl.col("score") == names[0]), tasks, models)
+    index = models.index(baseline) if baseline in models else None
+    empty = np.full((-len(first) % 64, len(models)), np.nan)  # so that few sizes are compiled
+    relative = np.asarray(_relative_score(np.concatenate([first, empty]), baseline=index).relative)
+    there = np.isfinite(first)
+    rows = []
+    for i, model in enumerate(models):
+        row: dict[str, Any] = {"method": model}
+        for name in names:
+            row[name] = scores.filter((pl.col("model") == model) & (pl.col("score") == name))["value"].mean()
+        if energy is not None:
+            row["energy"] = energy.filter(pl.col("model") == model)["value"].mean()
+            row["num_compound"] = int((energy["model"] == model).sum())
+        row["relative"] = float(relative[i]) if np.isfinite(relative[i]) else None
+        counts = {"num_tasks": there[:, i].sum(), "num_missing": (~there[:, i]).sum(), "num_common": there.all(1).sum()}
+        rows.append(row | {name: int(count) for name, count in counts.items()})
+    return rows
+
+
+def _matrix(scores: Any, tasks: list[str], models: list[str]) -> np.ndarray:
+    """Returns a score as an array (task, model), NaN where a model has none."""
+    wide = scores.pivot(on="model", index=tasks, values="value")
+    return np.asarray(wide.select(models).to_numpy(), float)
