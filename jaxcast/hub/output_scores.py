@@ -8,10 +8,7 @@ import numpy as np
 
 from jaxcast.checks import check_choice
 from jaxcast.errors import InputError, counted, shown
-from jaxcast.hub.output_truth import with_truth
-from jaxcast.hub.outputs import OUTPUT_TYPES, task_columns
-from jaxcast.hub.samples import COMPOUND
-from jaxcast.hub.task_scores import (
+from jaxcast.hub.output_task_scores import (
     cdf_scores,
     energy_scores,
     pmf_scores,
@@ -19,6 +16,9 @@ from jaxcast.hub.task_scores import (
     quantile_scores,
     sample_scores,
 )
+from jaxcast.hub.output_truth import with_truth
+from jaxcast.hub.outputs import OUTPUT_TYPES, task_columns
+from jaxcast.hub.samples import COMPOUND
 from jaxcast.io.tables import polars
 from jaxcast.scores.probabilities import FLOOR
 from jaxcast.scores.relative import relative_score
