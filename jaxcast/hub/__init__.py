@@ -17,6 +17,8 @@ from jaxcast.hub.importance import ModelImportance as ModelImportance
 from jaxcast.hub.importance import model_importance as model_importance
 from jaxcast.hub.loading import load_hub as load_hub
 from jaxcast.hub.loading import load_hubs as load_hubs
+from jaxcast.hub.opinion_pool import LinearOpinionPool as LinearOpinionPool
+from jaxcast.hub.opinion_pool import mixture_quantiles as mixture_quantiles
 from jaxcast.hub.output_pools import pool_cdf as pool_cdf
 from jaxcast.hub.output_pools import pool_means as pool_means
 from jaxcast.hub.output_pools import pool_medians as pool_medians
@@ -28,7 +30,6 @@ from jaxcast.hub.output_truth import read_output_truth as read_output_truth
 from jaxcast.hub.outputs import Outputs as Outputs
 from jaxcast.hub.outputs import read_outputs as read_outputs
 from jaxcast.hub.pools import InverseScoreWeights as InverseScoreWeights
-from jaxcast.hub.pools import LinearOpinionPool as LinearOpinionPool
 from jaxcast.hub.pools import QuantileMean as QuantileMean
 from jaxcast.hub.pools import QuantileMedian as QuantileMedian
 from jaxcast.hub.pools import TrainedQuantileAverage as TrainedQuantileAverage

@@ -89,7 +89,7 @@ def model_importance(
     empty: Empty = "mean_model",
     empty_score: Shaped[ArrayLike, "location time"] | None = None,
     max_exact: int = 12,
-    num_permutations: int = 200,
+    num_permutations: int = 100,
     key: Key[Array, ""] | None = None,
 ) -> ModelImportance:
     """Measures how much each model contributes to the score of an ensemble.

@@ -1,6 +1,6 @@
-"""Pools of quantile forecasts: means, medians, the opinion pool, weights by scores, trained weights."""
+"""Pools of quantile forecasts: means, medians, weights by scores, trained weights."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,58 +92,6 @@ class TrimmedMean(MemorylessPool, FrozenPytree, name="trimmed_mean"):
         kept = (rank >= cut) & (rank < num_present - cut)
         total = jnp.where(kept, ordered, 0).sum(2)
         return Output(where_forecast(total / jnp.maximum(kept.sum(2), 1), forecasts), {})
-
-
-class LinearOpinionPool(MemorylessPool, FrozenPytree, name="linear_opinion_pool"):
-    """The quantiles of the mixture of the models' distributions.
-
-        F(x) = mean_i F_i(x),    q_tau = inf {x: F(x) >= tau}
-
-    This averages probabilities, not quantiles, and gives wider forecasts than any average of
-    quantiles. Each F_i is linear between its quantiles. The probability outside of the outermost
-    two is put on these, as nothing more is known. The inverse is found by bisection.
-
-    Source:
-        Stone (1961); Lichtendahl, Grushka-Cockayne and Winkler, Management Science 59, 1594-1611
-        (2013).
-
-    Example:
-        >>> import jaxcast, numpy as np
-        >>> values = np.asarray([[[[0.0, 1.0, 2.0], [10.0, 11.0, 12.0]]]])
-        >>> forecasts = jaxcast.hub.HubForecasts.of(values, np.asarray([[2.5]]), np.asarray([0.25, 0.5, 0.75]))
-        >>> pooled = jaxcast.hub.pool_forecasts(jaxcast.hub.LinearOpinionPool(), forecasts).forecast[0, 0]
-        >>> np.allclose(pooled, [1.0, 2.0, 11.0], rtol=1e-5)
-        True
-    """
-
-    def __call__(self, memory: None, forecasts: HubForecasts) -> Output:
-        shares = equal_shares(forecasts.present, forecasts.quantiles.dtype)
-        low = jnp.where(forecasts.present, forecasts.quantiles[..., 0], jnp.inf).min(2)
-        high = jnp.where(forecasts.present, forecasts.quantiles[..., -1], -jnp.inf).max(2)
-        low, high = (jnp.where(forecasts.is_forecast, end, 0)[..., None] for end in (low, high))
-        shape = (*low.shape[:2], forecasts.levels.shape[0])
-
-        def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            below, above = ends
-            middle = (below + above) / 2
-            enough = _mixture_cdf(middle, forecasts, shares) >= forecasts.levels * (1 - 1e-12)
-            return jnp.where(enough, below, middle), jnp.where(enough, middle, above)
-
-        ends = (jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape))
-        _, found = jax.lax.fori_loop(0, 60, halve, ends)
-        return Output(where_forecast(found, forecasts), {"weights": shares})
-
-
-def _mixture_cdf(x: Array, forecasts: HubForecasts, shares: Array) -> Array:
-    """F at (location, time, point)."""
-
-    def of_one(x: Array, quantiles: Array) -> Array:
-        inside = jnp.interp(x, quantiles, forecasts.levels)
-        return jnp.where(x < quantiles[0], 0, jnp.where(x >= quantiles[-1], 1, inside))
-
-    of_models = jax.vmap(of_one, in_axes=(None, 0))
-    of_all = jax.vmap(jax.vmap(of_models))(x, forecasts.quantiles)
-    return jnp.einsum("ltm,ltmp->ltp", shares, of_all)
 
 
 class ScoredModels(NamedTuple):
