@@ -40,6 +40,9 @@ from jaxcast.hub.quantile_pool import pool_forecasts as pool_forecasts
 from jaxcast.hub.reconciled import reconcile_locations as reconcile_locations
 from jaxcast.hub.report import compare_forecasters as compare_forecasters
 from jaxcast.hub.report import score_forecasters as score_forecasters
+from jaxcast.hub.report import score_hubs as score_hubs
+from jaxcast.hub.revisions import Revisions as Revisions
+from jaxcast.hub.revisions import summarise_revisions as summarise_revisions
 from jaxcast.hub.rolling import adaptive_origin as adaptive_origin
 from jaxcast.hub.rolling import follow_leader as follow_leader
 from jaxcast.hub.rolling import rolling_origin as rolling_origin
