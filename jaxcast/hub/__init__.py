@@ -47,8 +47,8 @@ from jaxcast.hub.rolling import adaptive_origin as adaptive_origin
 from jaxcast.hub.rolling import follow_leader as follow_leader
 from jaxcast.hub.rolling import rolling_origin as rolling_origin
 from jaxcast.hub.rolling import track_coverage as track_coverage
+from jaxcast.hub.sample_quantiles import quantiles_of_samples as quantiles_of_samples
 from jaxcast.hub.samples import pool_samples as pool_samples
-from jaxcast.hub.samples import quantiles_of_samples as quantiles_of_samples
 from jaxcast.hub.submission import write_submission as write_submission
 from jaxcast.hub.validation import Validation as Validation
 from jaxcast.hub.validation import validate_submission as validate_submission
