@@ -2,6 +2,8 @@
 
 from jaxcast.hub.adaptive_pool import AdaptivePool as AdaptivePool
 from jaxcast.hub.arrays import Hub as Hub
+from jaxcast.hub.baseline import flat_line_baseline as flat_line_baseline
+from jaxcast.hub.baseline import flat_line_quantiles as flat_line_quantiles
 from jaxcast.hub.blocked import BlockedForecast as BlockedForecast
 from jaxcast.hub.blocked import QuantileRegression as QuantileRegression
 from jaxcast.hub.blocked import QuantileSamples as QuantileSamples
