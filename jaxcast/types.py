@@ -46,8 +46,7 @@ class Info(TypedDict, total=False):
         analysis: the filtered state of a Kalman filter.
         analysis_spread: its standard deviation over the ensemble.
         token: the newest token.
-        leader: the setting whose pool leads, at each time.
-        pool: the parameters of the leading pool.
+        experts: weight of each expert of an `AdaptivePool`, at each time.
     """
 
     weights: Float[Array, "*batch model"]
@@ -77,5 +76,4 @@ class Info(TypedDict, total=False):
     analysis: Float[Array, "*batch dim"]
     analysis_spread: Float[Array, "*batch dim"]
     token: Int[Array, "*batch"]
-    leader: Int[Array, "*batch"]
-    pool: Any
+    experts: Float[Array, "*batch expert"]

@@ -73,11 +73,11 @@ pools = {
 }
 
 # %% [markdown]
-# The adaptive pool is trained before every week, on the weeks whose truth was known by then.
+# The adaptive pool weighs the teams, every week anew, by the weeks whose truth was known by then.
 
 # %%
-adaptive = jaxcast.hub.rolling_origin(
-    hub, pool=jaxcast.hub.AdaptivePool.untrained()
+adaptive = jaxcast.hub.pool_forecasts(
+    pool=jaxcast.hub.AdaptivePool(), forecasts=hub
 )
 pools["adaptive"] = adaptive
 late = slice(20, None)  # after a start in which nothing is known

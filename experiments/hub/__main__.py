@@ -16,7 +16,6 @@ from experiments.frame import open_folder, start
 from experiments.hub import pictures as hub_pictures
 from experiments.hub.setup import PRESETS, Config, Window, load, names_of_locations, settled, tables_of, windows_of
 from jaxcast.cli.command import make_console
-from jaxcast.hub.rolling import GRID
 from jaxcast.io.reading import Arrays
 from jaxcast.io.run_folder import RunFolder
 
@@ -126,15 +125,9 @@ def rolling(
 
     def adaptive(_: Path) -> Arrays:
         began = time.perf_counter()
-        pool = jaxcast.hub.AdaptivePool.untrained(follow_newest=True)
-        output = jaxcast.hub.adaptive_origin(forecasts, pool=pool, num_optimizer_steps=config.num_optimizer_steps)
-        kept = {"forecast": output.forecast, "weights": output.info["weights"], "leader": output.info["leader"]}
-        arrays = {name: np.asarray(array) for name, array in kept.items()}
-        console.print(
-            f"adaptive pool, horizon {hub.horizon}: {len(GRID)} settings from a rolling origin, "
-            f"{time.perf_counter() - began:.0f} s",
-            highlight=False,
-        )
+        output = jaxcast.hub.pool_forecasts(jaxcast.hub.AdaptivePool(), forecasts)
+        arrays = {"forecast": np.asarray(output.forecast), "weights": np.asarray(output.info["weights"])}
+        console.print(f"adaptive pool, horizon {hub.horizon}: {time.perf_counter() - began:.0f} s", highlight=False)
         return arrays
 
     pooled["trained_average"] = folder.stage(f"average_h{hub.horizon}", average)["forecast"]
@@ -154,7 +147,7 @@ def untrained() -> dict[str, Any]:
         "linear_opinion_pool": jaxcast.hub.LinearOpinionPool(),
         "inverse_score": jaxcast.hub.InverseScoreWeights(),
         "inverse_score_pooled": jaxcast.hub.InverseScoreWeights(pooled=True),
-        "adaptive_untrained": jaxcast.hub.AdaptivePool.untrained(follow_newest=True),
+        "adaptive_newest": jaxcast.hub.AdaptivePool(follow_newest=True),
     }
 
 

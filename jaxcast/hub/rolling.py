@@ -1,19 +1,18 @@
 """Rolling origin: a hub's pools as they could have been run, each from what was known at its time."""
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError
-from jaxcast.hub.adaptive_pool import AdaptivePool, rescaled
-from jaxcast.hub.forecasts import HubForecasts
-from jaxcast.hub.quantile_pool import QuantilePool, clip_outliers, equal_shares, where_forecast
-from jaxcast.rollout import Output
+from jaxcast.hub.forecasts import HubForecasts, known_truth
+from jaxcast.hub.quantile_pool import QuantilePool, clip_outliers, equal_shares
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.tracing import is_traced
 from jaxcast.training.optimizers import make_optimizer
@@ -47,7 +46,8 @@ def rolling_origin(
 ) -> RollingOrigin:
     """Retrains a pool before every time from what was known then, and forecasts that time.
 
-    At time t the loss runs over times up to t - horizon. It is the mean WIS, that of each location
+    At time t the loss runs over times up to t - horizon, against the release of the target data that
+    a forecast of that time may use. It is the mean WIS, that of each location
     divided by the root of its mean so far, relative to that of the mean of the clipped forecasts,
     plus `prior_weight` times the squared distance of the parameters from the given ones, divided by
     the number of times. Training starts from the parameters of the time before. The whole run is
@@ -78,8 +78,8 @@ def rolling_origin(
         >>> spread = np.asarray([-2.0, 0.0, 2.0])
         >>> values = (truth[..., None] + rng.normal(0, [0.1, 2.0], (3, 12, 2)))[..., None] + spread
         >>> forecasts = jaxcast.hub.HubForecasts.of(values, truth, levels)
-        >>> rolled = jaxcast.hub.rolling_origin(forecasts, pool=jaxcast.hub.AdaptivePool.untrained())
-        >>> bool(rolled.info["weights"][0, -1, 0] > 0.9)
+        >>> rolled = jaxcast.hub.rolling_origin(forecasts, pool=jaxcast.hub.TrainedQuantileAverage.untrained(2))
+        >>> bool(rolled.info["weights"][0, -1, 0] > 0.8)
         True
     """
     if min(num_optimizer_steps, every, start + 1) < 1:
@@ -114,17 +114,18 @@ def _rolling(
     num_optimizer_steps: int,
     every: int,
 ) -> RollingOrigin:
-    memory = pool.observe(forecasts)
-    reference = task_scores(_clipped_mean(forecasts), forecasts)
+    memory, plain = pool.observe(forecasts), _clipped_mean(forecasts)
     times = jnp.arange(forecasts.truth.shape[1])
 
     def refit(time: Array, trained: Any, state: Any) -> tuple[Any, Any]:
         age = time - forecasts.horizon - times
         weights = jnp.where(age >= 0, discount ** jnp.maximum(age, 0), 0)
+        known = dataclasses.replace(forecasts, truth=known_truth(forecasts, time))
+        reference = task_scores(plain, known)
 
         def step(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             trained, state = carry
-            gradient = jax.grad(_loss)(trained, pool, memory, forecasts, reference, weights, prior_weight)
+            gradient = jax.grad(_loss)(trained, pool, memory, known, reference, weights, prior_weight)
             updates, state = optimizer.update(gradient, state, trained)
             return optax.apply_updates(trained, updates), state
 
@@ -180,163 +181,3 @@ def task_scores(
 def _clipped_mean(forecasts: HubForecasts) -> Array:
     clipped, credible = clip_outliers(forecasts, 2.0)
     return jnp.einsum("ltm,ltmq->ltq", equal_shares(credible, clipped.dtype), clipped)
-
-
-class LeaderForecast(NamedTuple):
-    """The forecasts of the setting that led at each time.
-
-    Args:
-        forecast: Forecast of the leader.
-        leader: Index of the leading setting at each time.
-    """
-
-    forecast: Float[Array, "location time quantile"]
-    leader: Int[Array, " time"]
-
-
-@checked
-@jax.jit
-def follow_leader(pooled: Float[Array, "setting location time quantile"], forecasts: HubForecasts) -> LeaderForecast:
-    """Takes at every time the forecast of the setting with the lowest total WIS so far.
-
-    Hyperparameters are thus chosen without hindsight. Until there is a score the first setting
-    leads.
-
-    Args:
-        pooled: Forecasts of a pool under each setting.
-        forecasts: The target data, and where any model forecast.
-
-    Returns:
-        The leader's forecasts, and who led when.
-
-    Example:
-        >>> import jaxcast, numpy as np
-        >>> forecasts = jaxcast.hub.HubForecasts.of(np.ones((1, 3, 2, 1)), np.ones((1, 3)), np.asarray([0.5]))
-        >>> pooled = np.stack([np.full((1, 3, 1), 9.0), np.ones((1, 3, 1))])
-        >>> jaxcast.hub.follow_leader(jax.numpy.asarray(pooled), forecasts).leader.tolist()
-        [0, 1, 1]
-    """
-    scores = jax.vmap(task_scores, in_axes=(0, None))(pooled, forecasts).sum(1)
-    padded = jnp.pad(scores, [(0, 0), (forecasts.horizon, 0)])[:, : scores.shape[1]]
-    leader = jnp.argmin(padded.cumsum(1), 0)
-    return LeaderForecast(jnp.take_along_axis(pooled, leader[None, None, :, None], 0)[0], leader)
-
-
-@checked
-@partial(jax.jit, static_argnames=("nominal", "lower"))
-def track_coverage(
-    pooled: Float[Array, "location time quantile"],
-    forecasts: HubForecasts,
-    *,
-    rate: Scalar = 0.04,
-    nominal: tuple[float, float] = (0.5, 0.95),
-    lower: float | None = 0.0,
-) -> Float[Array, "location time quantile"]:
-    """Widens or narrows quantile forecasts until two central intervals have their nominal coverage.
-
-        log factor <- log factor + (rate / horizon) (share that missed / nominal share - 1)
-
-    for both ends of each interval, after every time, once its target is known; shares are of the
-    locations. At longer horizons
-    the steps are smaller, to avoid overshooting. Increments between quantiles within the inner
-    interval are multiplied by the inner factor of their side, those outside by the outer factor, so
-    quantiles never cross. Nothing is trained, and the rate is the only setting.
-
-    Args:
-        pooled: Forecasts of any pool, in the unit of the target.
-        forecasts: The target data, and where any model forecast; elsewhere the result is NaN.
-        rate: Size of the steps.
-        nominal: Coverage of both intervals; the levels nearest to their ends are used.
-        lower: The least value that the target can have; None for any.
-
-    Returns:
-        The forecasts with other widths.
-
-    Source:
-        Gibbs and Candes, NeurIPS (2021), adaptive conformal inference; here on widths instead of
-        levels.
-
-    Example:
-        >>> import jaxcast, numpy as np
-        >>> levels = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
-        >>> truth = np.random.default_rng(0).normal(0, 3, (50, 60))
-        >>> narrow = np.broadcast_to(np.asarray([-1.96, -0.67, 0.0, 0.67, 1.96]), (50, 60, 1, 5))
-        >>> forecasts = jaxcast.hub.HubForecasts.of(narrow, truth, levels)
-        >>> tracked = jaxcast.hub.track_coverage(forecasts.quantiles[:, :, 0], forecasts, rate=0.1, lower=None)
-        >>> 2.5 < float(tracked[0, -1, 3] / 0.67) < 3.5
-        True
-    """
-    ends = jnp.asarray([(1 + sign * cover) / 2 for sign in (-1, 1) for cover in nominal])
-    index = jnp.argmin(
-        jnp.abs(forecasts.levels - ends[:, None]), 1
-    )  # lower inner, lower outer, upper inner, upper outer
-    is_upper = jnp.asarray([False, False, True, True])
-    expected = jnp.where(is_upper, 1 - forecasts.levels[index], forecasts.levels[index])
-    middles = (forecasts.levels[1:] + forecasts.levels[:-1]) / 2
-    inner = (middles > ends[0]) & (middles < ends[2])
-    zone = jnp.where(inner, 0, 1) + jnp.where(middles < 0.5, 0, 2)
-
-    def at(carry: tuple[Array, Array], x: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
-        logs, pending = carry
-        quantiles, truth, scored = x
-        widened = rescaled(quantiles, quantiles[:, forecasts.median_index], jnp.exp(logs[zone]), forecasts.median_index)
-        widened = widened if lower is None else jnp.maximum(widened, lower)
-        ends = widened[:, index]
-        missed = jnp.where(is_upper, truth[:, None] > ends, truth[:, None] < ends)
-        share = (missed & scored[:, None]).sum(0) / jnp.maximum(scored.sum(), 1)
-        # The truth of this time is known only `horizon` times later: until then the update waits.
-        update = jnp.where(scored.any(), rate / forecasts.horizon * (share / expected - 1), 0)
-        pending = jnp.concatenate([pending, update[None]])
-        return (jnp.clip(logs + pending[0], -2, 2), pending[1:]), widened
-
-    rows = (jnp.moveaxis(pooled, 1, 0), jnp.where(forecasts.is_scorable, forecasts.truth, 0).T, forecasts.is_scorable.T)
-    start = (jnp.zeros(4, pooled.dtype), jnp.zeros((forecasts.horizon - 1, 4), pooled.dtype))
-    return where_forecast(jnp.moveaxis(jax.lax.scan(at, start, rows)[1], 0, 1), forecasts)
-
-
-GRID: tuple[dict[str, Any], ...] = tuple(
-    {"prior_weight": weight, "discount": discount} for weight in (1.0, 0.1) for discount in (1.0, 0.97)
-)
-
-
-@checked
-def adaptive_origin(
-    forecasts: HubForecasts,
-    *,
-    pool: AdaptivePool | None = None,
-    settings: tuple[dict[str, Any], ...] = GRID,
-    **kwargs: Any,
-) -> Output:
-    """Runs an `AdaptivePool` as a hub could have run it, with all its settings chosen on the way.
-
-    This is `rolling_origin` under several settings, at every time the setting with the best past
-    score (`follow_leader`), and its coverage tracked (`track_coverage`).
-
-    Args:
-        forecasts: Forecasts of the models, and the target data.
-        pool: By default an untrained `AdaptivePool`.
-        settings: Values of `prior_weight` and `discount` to run; the first leads until there is a
-            score.
-        kwargs: Further arguments of `rolling_origin`.
-
-    Returns:
-        The forecast (location, time, quantile), with `info["weights"]` (location, time, model),
-        `info["leader"]` (time,), the setting, and `info["pool"]`, the leader's pool as last
-        trained.
-
-    Example:
-        >>> import jaxcast, numpy as np
-        >>> rng = np.random.default_rng(0)
-        >>> values = np.sort(rng.normal(10, 2, (3, 12, 2, 3)), -1)
-        >>> forecasts = jaxcast.hub.HubForecasts.of(values, rng.normal(10, 2, (3, 12)), np.asarray([0.1, 0.5, 0.9]))
-        >>> jaxcast.hub.adaptive_origin(forecasts).forecast.shape
-        (3, 12, 3)
-    """
-    pool = AdaptivePool.untrained() if pool is None else pool
-    rolled = [rolling_origin(forecasts, pool=pool, **setting, **kwargs) for setting in settings]
-    followed = follow_leader(jnp.stack([each.forecast for each in rolled]), forecasts)
-    weights = jnp.stack([each.info["weights"] for each in rolled])
-    weights = jnp.take_along_axis(weights, followed.leader[None, None, :, None], 0)[0]
-    forecast = track_coverage(followed.forecast, forecasts, lower=pool.lower)
-    newest = jax.tree.map(lambda a: a[-1], rolled[int(followed.leader[-1])].info["pool"])
-    return Output(forecast, {"weights": weights, "leader": followed.leader, "pool": newest})

@@ -1,34 +1,20 @@
 """`jaxcast hub score | pool`: scores a hub's models, and trains a pool of them."""
 
 import dataclasses
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from jaxcast.checks import check_names
 from jaxcast.cli.command import check_numbers
-from jaxcast.cli.hub.output import (
-    draw_submissions,
-    draw_weights,
-    say,
-    say_about_truth,
-    show_groups,
-    show_scores,
-    sort_key,
-    truth_note,
-)
+from jaxcast.cli.hub.output import FINAL_TRUTH, draw_submissions, draw_weights, say, show_scores
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
-from jaxcast.hub.loading import load_hubs
+from jaxcast.hub.loading import load_hub
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
 from jaxcast.hub.quantile_pool import pool_forecasts
-from jaxcast.hub.report import KEYS, compare_forecasters, score_forecasters, score_hubs
-from jaxcast.hub.revisions import summarise_revisions
-from jaxcast.hub.rolling import adaptive_origin
+from jaxcast.hub.report import compare_forecasters, score_forecasters
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
 from jaxcast.pytrees import fingerprint
@@ -44,8 +30,6 @@ class HubTables:
     truth: Path
     """Target data: a .csv or .parquet table with location, date and value, or a hub's time-series
     or oracle-output table."""
-    vintages: Path | None = None
-    """Table of the releases of the target data, with a column as_of, where --truth has none."""
     truth_source: str | None = None
     """Text in the source or as_of column of the target data, where the table holds several
     vintages."""
@@ -59,14 +43,8 @@ class HubTables:
     """Names of the models; by default all."""
     num_models: int | None = None
     """Instead of --models: the number of models, those with the most forecasts."""
-    exclude: tuple[str, ...] = ()
-    """Names of models to leave out."""
     locations: tuple[str, ...] = ()
     """Names of the locations; by default all."""
-    first: str | None = None
-    """First target date to read."""
-    last: str | None = None
-    """Last target date to read."""
     levels: tuple[float, ...] = ()
     """Quantile levels; by default all."""
     step_days: int = 7
@@ -84,41 +62,26 @@ class HubTables:
         Returns:
             The hub.
         """
-        return self.load_all((horizon,))[horizon]
-
-    def load_all(self, horizons: tuple[int, ...]) -> dict[int, Hub]:
-        """Reads the hub at several horizons, and says what is left out.
-
-        Args:
-            horizons: The horizons.
-
-        Returns:
-            The hub at each of them.
-        """
         check_numbers(self)
         doing("reading the tables of the hub")
         if self.models and self.num_models is not None:
             raise InputError("give --models or --num-models, not both")
-        hubs = load_hubs(
+        hub = load_hub(
             self.forecasts,
             self.truth,
-            horizons=horizons,
-            vintages=self.vintages,
+            horizon=horizon,
             first_horizon=self.first_horizon,
             target=self.target,
             models=self.models or self.num_models,
-            exclude=self.exclude,
             locations=self.locations or None,
             levels=self.levels or None,
-            first=self.first,
-            last=self.last,
             truth_source=self.truth_source,
             step_days=self.step_days,
             bad=self.bad,
         )
-        for line in dict.fromkeys(line for hub in hubs.values() for line in hub.dropped):
+        for line in hub.dropped:
             announce(f"left out: {line}")
-        return hubs
+        return hub
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,15 +94,16 @@ class ScoreHub(HubTables):
     Example: jaxcast hub score --forecasts hub/ --truth truth.csv --baseline COVIDhub-baseline
     """
 
-    horizons: tuple[int, ...] = (1,)
-    """Horizons in steps, as the tables count them; the table is over the tasks of all of them."""
+    horizon: int = 1
+    """Horizon in steps, as the tables count it."""
     baseline: str | None = None
     """Model whose relative WIS is 1."""
+    first: str = "0001-01-01"
+    """First target date."""
+    last: str = "9999-12-31"
+    """Last target date."""
     common: bool = False
     """Score only the tasks that all models forecast."""
-    by: tuple[str, ...] = ()
-    """Also a table for each of these: location, horizon, reference_date, target_end_date, or
-    several joined by a plus, such as location+horizon."""
     out: Path | None = None
     """Folder for results.json and a picture of who submitted when."""
     overwrite: bool = False
@@ -147,28 +111,27 @@ class ScoreHub(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
-        keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
-        hubs = list(self.load_all(self.horizons).values())
-        folder = None if self.out is None else _folder(self, hubs, ("results.json", "submissions.png"))
-        score = partial(score_hubs, hubs, baseline=self.baseline, common=self.common)
-        rows, tables = score(), {name: score(by=by) for name, by in keys.items()}
-        dates = [date for hub in hubs for date in hub.dates]
-        show_scores(rows, hubs, f"{min(dates)} to {max(dates)}")
-        for name, table in tables.items():
-            show_groups(name, table, by_score(rows))
-        say_about_truth(hubs)
+        hub = self.load(self.horizon)
+        weeks = hub.weeks(self.first, self.last)
+        if not weeks.any():
+            raise InputError(
+                f"no date of the hub, {hub.dates[0]} to {hub.dates[-1]}, is within {self.first} to {self.last}"
+            )
+        folder = None if self.out is None else _folder(self, hub, ("results.json", "submissions.png"))
+        forecasts = {name: hub.quantiles[:, weeks, i] for i, name in enumerate(hub.models)}
+        rows = score_forecasters(forecasts, hub.truth[:, weeks], hub.levels, baseline=self.baseline, common=self.common)
+        show_scores(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
         if folder is not None:
-            folder.write_json("results.json", {"rows": rows, "by": tables} | facts_of(hubs))
-            draw_submissions(folder.path / "submissions.png", hubs[0])
+            folder.write_json("results.json", {"rows": rows, "note": FINAL_TRUTH, "dropped": list(hub.dropped)})
+            draw_submissions(folder.path / "submissions.png", hub)
 
 
 @dataclasses.dataclass(frozen=True)
 class PoolHub(HubTables):
-    """Train, score and save the adaptive pool of a hub's models.
+    """Run and score the adaptive pool of a hub's models from a rolling origin.
 
-    The pool is trained from a rolling origin: the pool of each date sees only earlier dates. It is
-    scored beside the equally weighted mean and median. Target data are used in their final form;
-    revisions are not replayed.
+    The forecast of each date uses what was known before it: of target data with releases, the
+    newest one before its round. It is scored beside the equally weighted mean and median.
 
     Example: jaxcast hub pool --forecasts hub/ --truth truth.csv --out pool
     """
@@ -179,11 +142,9 @@ class PoolHub(HubTables):
     """Horizon in steps, as the tables count it."""
     lower: float | None = 0.0
     """The least value that the target can have; None for any."""
-    num_optimizer_steps: int = 15
-    """Optimizer steps before each date."""
     follow_newest: bool = False
-    """Let the pool follow the newest target data and its newest errors. Many hubs revise these data
-    later; scores on final data then promise more than such a pool delivers."""
+    """Let some of the pool's experts follow the newest target data and the newest errors. Many hubs
+    revise these data later; scores on final data then promise more than such a pool delivers."""
     overwrite: bool = False
     """Start afresh where the folder holds another run."""
 
@@ -191,11 +152,11 @@ class PoolHub(HubTables):
         """Runs the command."""
         hub = self.load(self.horizon)
         check_lower(self.lower, hub)
-        folder = _folder(self, [hub], ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
+        folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
         forecasts = hub.forecasts()
-        pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
-        doing("training the adaptive pool from a rolling origin")
-        output = adaptive_origin(forecasts, pool=pool, num_optimizer_steps=self.num_optimizer_steps)
+        pool = AdaptivePool(lower=self.lower, follow_newest=self.follow_newest)
+        doing("running the adaptive pool from a rolling origin")
+        output = pool_forecasts(pool, forecasts)
         doing("scoring")
         pools: dict[str, Any] = {"equal_mean": QuantileMean(), "equal_median": QuantileMedian()}
         pooled = {name: np.asarray(pool_forecasts(pool, forecasts).forecast) for name, pool in pools.items()}
@@ -207,12 +168,12 @@ class PoolHub(HubTables):
             pooled["adaptive"], pooled["equal_mean"], hub.truth, hub.levels, horizon=hub.steps_ahead
         )
         about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
-        save_model(folder.path, output.info["pool"], attributes=about)
-        folder.write_json("results.json", {"rows": rows, "against_equal_mean": test} | facts_of([hub]))
-        show_scores(rows, [hub], "rolling origin, all dates")
-        say_about_truth([hub])
+        save_model(folder.path, pool, attributes=about)
+        results = {"rows": rows, "against_equal_mean": test, "note": FINAL_TRUTH, "dropped": list(hub.dropped)}
+        folder.write_json("results.json", results)
+        show_scores(rows, hub, "rolling origin, all dates")
         say(
-            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {truth_note(hub)}; "
+            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {FINAL_TRUTH}; "
             f"pool and scores in {folder.path}/"
         )
         draw_submissions(folder.path / "submissions.png", hub)
@@ -260,31 +221,7 @@ def check_lower(lower: float | None, hub: Hub) -> None:
     )
 
 
-def by_score(rows: list[dict[str, Any]]) -> list[str]:
-    """Returns the names of the models, the best first.
-
-    Args:
-        rows: Rows of scores.
-    """
-    return [row["method"] for row in sorted(rows, key=sort_key)]
-
-
-def facts_of(hubs: Sequence[Hub]) -> dict[str, Any]:
-    """Returns what is written beside the scores: target data, pending tasks and what was left out.
-
-    Args:
-        hubs: The hub at each horizon.
-    """
-    revisions = None if hubs[0].as_of is None else str(summarise_revisions(hubs[0]))
-    return {
-        "note": truth_note(hubs[0]),
-        "revisions": revisions,
-        "pending": {str(hub.horizon): int(hub.pending.sum()) for hub in hubs},
-        "dropped": list(dict.fromkeys(line for hub in hubs for line in hub.dropped)),
-    }
-
-
-def _folder(settings: Any, hubs: Sequence[Hub], outputs: tuple[str, ...]) -> RunFolder:
+def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:
     """Opens the folder of a command."""
-    data = fingerprint([(hub.quantiles, hub.truth, hub.observed) for hub in hubs])
-    return RunFolder.of(settings, reads=("forecasts", "truth", "vintages"), facts={"data": data}, outputs=outputs)
+    data = fingerprint((hub.quantiles, hub.truth))
+    return RunFolder.of(settings, reads=("forecasts", "truth"), facts={"data": data}, outputs=outputs)

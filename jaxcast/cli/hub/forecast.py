@@ -17,7 +17,6 @@ from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.quantile_pool import QuantilePool, pool_forecasts
 from jaxcast.hub.reconciled import reconcile_locations
-from jaxcast.hub.rolling import adaptive_origin, track_coverage
 from jaxcast.hub.submission import check_submission, submission_path, write_submission
 from jaxcast.io.files import check_place
 from jaxcast.io.outputs import PICTURE, Outputs
@@ -46,17 +45,17 @@ class ForecastHub(HubTables):
     horizons: tuple[int, ...] = (1,)
     """Horizons in steps, as the tables count them; a pool is made for each."""
     method: Method = "adaptive"
-    """Pool of the forecasts. adaptive is trained on all that is known, unless --pool gives a
-    trained one. A pool of your own is named with --import."""
+    """Pool of the forecasts. adaptive weighs the models by all that is known. A pool of your own is
+    named with --import."""
     pool: Path | None = None
-    """Folder of jaxcast hub pool; its pool is used as it is, for a single horizon."""
+    """Folder of a saved pool, such as that of jaxcast hub pool, to use instead of --method."""
     target_name: str | None = None
     """Hub's name of the target, where its tables have none."""
     lower: float | None = 0.0
     """The least value that the target can have; None for any."""
     follow_newest: bool = False
-    """Let the pool follow the newest target data and its newest errors. Many hubs revise these data
-    later; scores on final data then promise more than such a pool delivers."""
+    """Let some of the pool's experts follow the newest target data and the newest errors. Many hubs
+    revise these data later; scores on final data then promise more than such a pool delivers."""
     reconcile: Literal["bottom_up", "top_down", "ols", "structural", "variance", "mint"] | None = None
     """Make the forecasts of all locations add up: mint weighs them by the pool's errors on earlier
     dates and the correlations of these, variance by the errors, structural by the number of
@@ -75,16 +74,11 @@ class ForecastHub(HubTables):
     def run(self) -> None:
         """Runs the command."""
         if self.follow_newest and (self.pool is not None or self.method != "adaptive"):
-            raise InputError(
-                "--follow-newest applies to an adaptive pool that this command trains; leave it out, or --pool and "
-                "--method"
-            )
+            raise InputError("--follow-newest applies to the adaptive pool; leave it out, or --pool and --method")
         if not self.horizons or len(set(self.horizons)) < len(self.horizons):
             raise InputError("--horizons must name at least one horizon, each once")
-        if self.pool is not None and (self.method != "adaptive" or len(self.horizons) > 1):
-            raise InputError(
-                "--pool is an adaptive pool for one horizon; leave out --method, and give one of --horizons"
-            )
+        if self.pool is not None and self.method != "adaptive":
+            raise InputError("give --pool or --method, not both")
         if self.plot is not None:
             check_place(self.plot, PICTURE)
             figure_of()
@@ -185,23 +179,27 @@ class ForecastHub(HubTables):
         Args:
             hub: The hub.
         """
-        forecasts = hub.forecasts()
-        if self.method != "adaptive":
-            return np.asarray(pool_forecasts(_made(self.method), forecasts).forecast)
-        if self.pool is None:
-            check_lower(self.lower, hub)
-            pool = AdaptivePool.untrained(lower=self.lower, follow_newest=self.follow_newest)
-            return np.asarray(adaptive_origin(forecasts, pool=pool).forecast)
-        stored = load_model(self.pool)
-        if isinstance(stored.pool, AdaptivePool):
-            check_lower(stored.pool.lower, hub)
-        if not isinstance(stored.pool, AdaptivePool) or stored.attributes.get("steps_ahead") != hub.steps_ahead:
-            raise InputError(
-                f"{shown(self.pool)} holds no adaptive pool for horizon {hub.horizon}; train one with jaxcast hub pool"
-            )
-        return np.asarray(
-            track_coverage(pool_forecasts(stored.pool, forecasts).forecast, forecasts, lower=stored.pool.lower)
-        )
+        pool = self.chosen()
+        if isinstance(pool, AdaptivePool):
+            check_lower(pool.lower, hub)
+        return np.asarray(pool_forecasts(pool, hub.forecasts()).forecast)
+
+    def chosen(self) -> QuantilePool:
+        """Returns the pool that the options name.
+
+        Raises:
+            InputError: for a folder without a pool of quantile forecasts.
+        """
+        if self.pool is not None:
+            stored = load_model(self.pool).pool
+            if not isinstance(stored, QuantilePool):
+                raise InputError(
+                    f"{shown(self.pool)} holds no pool of quantile forecasts; make one with jaxcast hub pool"
+                )
+            return stored
+        if self.method == "adaptive":
+            return AdaptivePool(lower=self.lower, follow_newest=self.follow_newest)
+        return _made(self.method)
 
 
 def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
