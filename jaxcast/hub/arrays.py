@@ -122,6 +122,23 @@ class Hub:
                 f"expected two dates like 2024-01-06, got {shown(repr(first))} and {shown(repr(last))}"
             ) from None
 
+    def until(self, last: np.datetime64) -> "Hub":
+        """Returns the hub up to a date, as it is where a round is replayed.
+
+        Args:
+            last: Last target date.
+        """
+        kept = self.dates <= last
+        return dataclasses.replace(
+            self,
+            quantiles=self.quantiles[:, kept],
+            truth=self.truth[:, kept],
+            observed=self.observed[:, kept],
+            dates=self.dates[kept],
+            releases=None if self.releases is None else self.releases[..., kept],
+            release_of=None if self.release_of is None else self.release_of[kept],
+        )
+
     def only(self, models: Sequence[str]) -> "Hub":
         """Returns the hub with some of its models.
 

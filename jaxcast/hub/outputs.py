@@ -39,6 +39,7 @@ def read_outputs(
     models: Sequence[str] | None = None,
     locations: Sequence[str] | None = None,
     reference_dates: Sequence[str] | None = None,
+    round_id: str | None = None,
     step_days: int = 7,
     bad: Literal["raise", "drop"] = "raise",
 ) -> Outputs:
@@ -51,6 +52,7 @@ def read_outputs(
         models: Models to keep; by default all.
         locations: Locations to keep; by default all.
         reference_dates: Reference dates to keep, such as 2024-01-06; by default all.
+        round_id: Of a hub's folder only the files of this round are read, whose names begin with it.
         step_days: Days of one step, where a table gives only one of target and reference date.
         bad: Whether to raise on, or to drop, cells that cannot be read and the first of two
             duplicate rows. `dropped` counts them.
@@ -75,7 +77,7 @@ def read_outputs(
     """
     check_choice("bad", bad, ("raise", "drop"))
     chosen = {"output_type": output_types, "target": targets, "model": models, "location": locations}
-    frame, dropped = scan_outputs(path, step_days=step_days), list[str]()
+    frame, dropped = scan_outputs(path, step_days=step_days, round_id=round_id), list[str]()
     pl = polars()
     for name, wanted in chosen.items():
         if wanted is not None:
@@ -95,12 +97,13 @@ def read_outputs(
     return Outputs(rows, tuple(dropped))
 
 
-def scan_outputs(path: str | Path, *, step_days: int = 7) -> Any:
+def scan_outputs(path: str | Path, *, step_days: int = 7, round_id: str | None = None) -> Any:
     """Returns a lazy frame of the forecasts of all output types of a file or a hub folder, in one form.
 
     Args:
         path: As for `scan_forecasts`.
         step_days: Days of one step, where a table gives only one of target and reference date.
+        round_id: The only round whose files are read; by default all.
 
     Returns:
         The columns of `Outputs.rows`, file, row, and `fault`, the name of a column that cannot be
@@ -109,9 +112,14 @@ def scan_outputs(path: str | Path, *, step_days: int = 7) -> Any:
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
     """
-    return polars().concat(
-        [_outputs(scan_file(file), file, model, step_days) for file, model in hub_files(Path(path))], how="diagonal"
-    )
+    files = [
+        (file, model)
+        for file, model in hub_files(Path(path))
+        if round_id is None or model is None or file.name.startswith(f"{round_id}-{model}")
+    ]
+    if not files:
+        raise InputError(f"{shown(path)} holds no file of the round {shown(round_id)}; ask for another round")
+    return polars().concat([_outputs(scan_file(file), file, model, step_days) for file, model in files], how="diagonal")
 
 
 def task_columns(rows: Any) -> list[str]:

@@ -190,3 +190,12 @@ def cell(content: Any) -> str:
         content: The cell; None where it is empty.
     """
     return "an empty cell" if content is None else shown(repr(content), 60)
+
+
+def text_of(value: Any) -> str:
+    """Returns a value of the description as a cell would hold it.
+
+    Args:
+        value: The value.
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)

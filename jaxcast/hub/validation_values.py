@@ -5,7 +5,18 @@ from typing import Any
 
 from jaxcast.errors import shown
 from jaxcast.hub.description import ModelTask, OutputType, Round
-from jaxcast.hub.submitted import MOST_LINES, NUMBER, TASK, TYPE, TYPE_ID, VALUE, SubmittedTable, cell, first_lines
+from jaxcast.hub.submitted import (
+    MOST_LINES,
+    NUMBER,
+    TASK,
+    TYPE,
+    TYPE_ID,
+    VALUE,
+    SubmittedTable,
+    cell,
+    first_lines,
+    text_of,
+)
 from jaxcast.hub.tables import ROW
 from jaxcast.io.tables import polars
 
@@ -261,12 +272,3 @@ def _number(text: str | None) -> float | None:
         return None if text is None else round(float(text), 10)
     except ValueError:
         return None
-
-
-def text_of(value: Any) -> str:
-    """Returns a value of the description as a cell would hold it.
-
-    Args:
-        value: The value.
-    """
-    return f"{value:g}" if isinstance(value, float) else str(value)

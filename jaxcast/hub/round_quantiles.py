@@ -1,0 +1,166 @@
+"""Pools the quantiles of a round: by a pool that learns from target data, or with equal weights."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.description import HubDescription, OutputType, Round
+from jaxcast.hub.loading import load_hubs
+from jaxcast.hub.submitted import TYPE, TYPE_ID
+from jaxcast.hub.tables import collected
+from jaxcast.hub.target_data import TargetFiles, scan_truth
+from jaxcast.hub.validation_values import step_days_of
+from jaxcast.io.tables import polars
+
+# Pools the quantiles of one target and horizon whose values lie within bounds: (location, time, quantile).
+PoolQuantiles = Callable[[Hub, OutputType], np.ndarray]
+KEYS = ("location", "reference_date", "horizon", "target_end_date", "target")
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundSettings:
+    """How a round is pooled.
+
+    Args:
+        model: Name of the pool's model, whose own forecasts are not pooled.
+        pool: Pools the quantiles of one target and horizon.
+        truth: Target data; None where there are none, so that quantiles are pooled equally.
+        equal: How quantiles without target data are pooled: "mean" or "median".
+        targets: Targets to forecast; by default all.
+        models: Models to pool; by default all.
+        exclude: Models not to pool.
+        bad: Whether to raise on, or to drop, what cannot be used.
+        seed: Seed of the draw of samples.
+    """
+
+    model: str
+    pool: PoolQuantiles
+    truth: TargetFiles | None
+    equal: Literal["mean", "median"] = "mean"
+    targets: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    bad: Literal["raise", "drop"] = "drop"
+    seed: int = 0
+
+
+def pool_quantiles(
+    hub: HubDescription,
+    group: Round,
+    kind: OutputType,
+    rows: Any,
+    settings: RoundSettings,
+    notes: list[str],
+    hubs: dict[tuple[str | None, int], Hub],
+) -> Any:
+    """Pools quantiles: by the pool where there are target data, else with equal weights."""
+    pl = polars()
+    levels = sorted(float(each) for each in kind.ids + kind.optional_ids)
+    pooled = []
+    for (target,), of_target in rows.group_by("target", maintain_order=True):
+        horizons = of_target["horizon"].drop_nulls().unique().sort().to_list()
+        has_truth = settings.truth is not None and target in _targets(settings.truth.truth)
+        if not has_truth or not horizons or not _is_plain(rows):
+            notes.append(f"{target}: quantiles pooled with equal weights, as there are no target data of it")
+            pooled.append(equal_quantiles(of_target, levels, settings.equal))
+            continue
+        found = _load(hub, group, target, horizons, levels, settings)
+        for horizon, each in found.items():
+            of_horizon = of_target.filter(pl.col("horizon") == horizon)
+            end = np.datetime64(of_horizon["target_end_date"].drop_nulls().mode().sort()[0], "D")
+            cut = each.until(end)
+            if not len(cut.dates) or cut.dates[-1] != end:
+                notes.append(f"{target}, horizon {horizon}: no forecast of this round can be used")
+                continue
+            notes += [f"{target}, horizon {horizon}: {line}" for line in cut.dropped]
+            hubs[target, horizon] = cut
+            pooled.append(_newest_rows(cut, settings.pool(cut, kind), of_horizon))
+    return pl.concat(pooled, how="diagonal") if pooled else None
+
+
+def _is_plain(rows: Any) -> bool:
+    """Returns whether tasks are told apart by location, horizon and target alone."""
+    others = [name for name in rows.columns if name not in (*KEYS, "model", TYPE, TYPE_ID, "value", "file", "row")]
+    return not any(rows[name].n_unique() > 1 for name in others)
+
+
+def _targets(path: Path) -> list[str | None]:
+    frame = scan_truth(path)
+    found = collected(frame.select(polars().col("target").unique()), path)["target"].to_list()
+    return [*found, *([] if any(found) else [None])]
+
+
+def _load(
+    hub: HubDescription,
+    group: Round,
+    target: str | None,
+    horizons: Sequence[int],
+    levels: list[float],
+    settings: RoundSettings,
+) -> dict[int, Hub]:
+    """Loads the hub at each horizon; those before the first are read as if the hub began with them."""
+    truth = settings.truth
+    assert truth is not None
+    usual = 0 if any(horizon <= 0 for horizon in horizons) else None
+    found: dict[int, Hub] = {}
+    for early in (True, False):
+        chosen = [horizon for horizon in horizons if (horizon < 0) == early]
+        for wanted in [[each] for each in chosen] if early else [chosen] * bool(chosen):
+            found |= load_hubs(
+                hub.model_output,
+                truth.truth,
+                vintages=truth.vintages,
+                horizons=wanted,
+                first_horizon=wanted[0] if early else usual,
+                target=target,
+                models=settings.models or None,
+                exclude=_present(hub, (settings.model, *settings.exclude)),
+                levels=levels,
+                step_days=step_days_of(group) or 7,
+                bad=settings.bad,
+            )
+    return dict(sorted(found.items()))
+
+
+def _present(hub: HubDescription, models: Sequence[str]) -> tuple[str, ...]:
+    """Returns the models of which the hub holds files."""
+    return tuple(name for name in dict.fromkeys(models) if any((hub.model_output / name).glob("*")))
+
+
+def _newest_rows(hub: Hub, forecast: np.ndarray, rows: Any) -> Any:
+    """Returns the forecasts of the last date as rows of the tasks that the round has."""
+    pl = polars()
+    there = hub.present[:, -1].any(-1)
+    values = np.asarray(forecast)[:, -1]
+    places = [hub.locations[i] for i in np.flatnonzero(there)]
+    frame = pl.DataFrame(
+        {
+            "location": np.repeat(places, len(hub.levels)),
+            TYPE_ID: np.tile([f"{level:.6g}" for level in hub.levels], len(places)),
+            "value": np.maximum.accumulate(values[there], -1).ravel(),
+        },
+        schema={"location": pl.String, TYPE_ID: pl.String, "value": pl.Float64},
+    )
+    tasks = rows.drop("model", TYPE_ID, "value", "file", "row", strict=False).unique(maintain_order=True)
+    return tasks.join(frame, on="location", how="inner")
+
+
+def equal_quantiles(rows: Any, levels: Sequence[float], how: Literal["mean", "median"]) -> Any:
+    """Pools quantiles with equal weights, task by task, over the models that have all levels.
+
+    Args:
+        rows: Rows of `read_outputs` of the type quantile.
+        levels: The levels.
+        how: "mean" or "median" of the models' quantiles.
+    """
+    pl = polars()
+    tasks = [name for name in rows.columns if name not in ("model", TYPE_ID, "value", "file", "row")]
+    ids = {f"{level:.6g}": level for level in levels}
+    rows = rows.filter(pl.col(TYPE_ID).is_in(list(ids)))
+    rows = rows.filter(pl.len().over("model", *tasks) == len(ids))
+    value = pl.col("value").mean() if how == "mean" else pl.col("value").median()
+    return rows.group_by(*tasks, TYPE_ID, maintain_order=True).agg(value)
