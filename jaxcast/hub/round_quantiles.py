@@ -16,8 +16,10 @@ from jaxcast.hub.target_data import TargetFiles, scan_truth
 from jaxcast.hub.validation_values import step_days_of
 from jaxcast.io.tables import polars
 
-# Pools the quantiles of one target and horizon whose values lie within bounds: (location, time, quantile).
+# Pools the newest quantiles of one target and horizon, whose values lie within bounds: (location, quantile).
 PoolQuantiles = Callable[[Hub, OutputType], np.ndarray]
+# The hub of each target and horizon, and the newest pooled quantiles.
+Pooled = dict[tuple[str | None, int], tuple[Hub, np.ndarray]]
 KEYS = ("location", "reference_date", "horizon", "target_end_date", "target")
 
 
@@ -55,7 +57,7 @@ def pool_quantiles(
     rows: Any,
     settings: RoundSettings,
     notes: list[str],
-    hubs: dict[tuple[str | None, int], Hub],
+    hubs: Pooled,
 ) -> Any:
     """Pools quantiles: by the pool where there are target data, else with equal weights."""
     pl = polars()
@@ -77,8 +79,9 @@ def pool_quantiles(
                 notes.append(f"{target}, horizon {horizon}: no forecast of this round can be used")
                 continue
             notes += [f"{target}, horizon {horizon}: {line}" for line in cut.dropped]
-            hubs[target, horizon] = cut
-            pooled.append(_newest_rows(cut, settings.pool(cut, kind), of_horizon))
+            newest = np.asarray(settings.pool(cut, kind))
+            hubs[target, horizon] = cut, newest
+            pooled.append(_newest_rows(cut, newest, of_horizon))
     return pl.concat(pooled, how="diagonal") if pooled else None
 
 
@@ -131,17 +134,16 @@ def _present(hub: HubDescription, models: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(models) if any((hub.model_output / name).glob("*")))
 
 
-def _newest_rows(hub: Hub, forecast: np.ndarray, rows: Any) -> Any:
+def _newest_rows(hub: Hub, newest: np.ndarray, rows: Any) -> Any:
     """Returns the forecasts of the last date as rows of the tasks that the round has."""
     pl = polars()
     there = hub.present[:, -1].any(-1)
-    values = np.asarray(forecast)[:, -1]
     places = [hub.locations[i] for i in np.flatnonzero(there)]
     frame = pl.DataFrame(
         {
             "location": np.repeat(places, len(hub.levels)),
             TYPE_ID: np.tile([f"{level:.6g}" for level in hub.levels], len(places)),
-            "value": np.maximum.accumulate(values[there], -1).ravel(),
+            "value": np.maximum.accumulate(newest[there], -1).ravel(),
         },
         schema={"location": pl.String, TYPE_ID: pl.String, "value": pl.Float64},
     )

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 from jaxcast.checks import check_names
 from jaxcast.errors import InputError, counted, shown
-from jaxcast.hub.arrays import Hub
 from jaxcast.hub.description import HubDescription, ModelTask, OutputType, Round
 from jaxcast.hub.output_pools import pool_cdf, pool_means, pool_medians, pool_pmf
 from jaxcast.hub.outputs import Outputs, read_outputs
-from jaxcast.hub.round_quantiles import KEYS, RoundSettings, pool_quantiles
+from jaxcast.hub.round_quantiles import KEYS, Pooled, RoundSettings, pool_quantiles
 from jaxcast.hub.samples import pool_samples
 from jaxcast.hub.submitted import TASK, TYPE, TYPE_ID, SubmittedTable, text_of
 from jaxcast.hub.tables import NAMES, SUFFIXES
@@ -27,14 +26,15 @@ class RoundForecast(NamedTuple):
         table: Rows in the hub's columns, as they will stand in its file.
         models: The models that were pooled.
         notes: What was left out, and how targets without target data were pooled, in words.
-        hubs: The hub of each target and horizon whose quantiles were pooled with target data.
+        hubs: The hub of each target and horizon whose quantiles were pooled with target data, and
+            the pooled quantiles (location, quantile).
     """
 
     round_id: str
     table: SubmittedTable
     models: tuple[str, ...]
     notes: tuple[str, ...]
-    hubs: dict[tuple[str | None, int], Hub]
+    hubs: Pooled
 
 
 def newest_round(hub: HubDescription, model: str) -> str:
@@ -78,7 +78,7 @@ def pool_round(hub: HubDescription, round_id: str, settings: RoundSettings) -> R
     group = hub.find_round(round_id)
     outputs = _read(hub, round_id, settings)
     table = _table_of(outputs.rows, group, round_id, hub.model_output)
-    notes, hubs = list(outputs.dropped), dict[tuple[str | None, int], Hub]()
+    notes, hubs = list(outputs.dropped), Pooled()
     if unknown := table.frame[TASK].null_count():
         notes.append(f"{counted(unknown, 'row')} of tasks, output types or ids that the hub does not have")
     pooled = []
@@ -145,7 +145,7 @@ def _pool_task(
     rows: Any,
     settings: RoundSettings,
     notes: list[str],
-    hubs: dict[tuple[str | None, int], Hub],
+    hubs: Pooled,
 ) -> list[Any]:
     """Pools the output types of a model task."""
     pl, found = polars(), dict[str, Any]()

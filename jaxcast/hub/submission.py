@@ -165,12 +165,25 @@ def _rows(forecast: np.ndarray, horizon: int, hub: Hub, date: np.datetime64, tar
             raise InputError(f"the forecast of horizon {horizon} for {shown(name)} has quantiles that cross; sort them")
     end = date + int(horizon) * hub.step
     return [
-        [str(date), target, str(horizon), str(end), hub.locations[place], "quantile", _number(level), _number(value)]
+        [
+            str(date),
+            target,
+            str(horizon),
+            str(end),
+            hub.locations[place],
+            "quantile",
+            number_text(level),
+            number_text(value),
+        ]
         for place in there
         for level, value in zip(hub.levels, np.maximum.accumulate(forecast[place]), strict=True)
     ]
 
 
-def _number(value: float) -> str:
-    """Returns the shortest text that reads back equal."""
+def number_text(value: float) -> str:
+    """Returns the shortest text of a number that reads back equal.
+
+    Args:
+        value: The number.
+    """
     return repr(float(value)).removesuffix(".0")

@@ -3,7 +3,9 @@
 import dataclasses
 import datetime
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from jaxcast.arguments import checked
 from jaxcast.errors import InputError, shown
@@ -14,7 +16,7 @@ from jaxcast.hub import validation_values as of_values
 from jaxcast.hub.config_files import describe_hub
 from jaxcast.hub.description import HubDescription, Round
 from jaxcast.hub.submitted import SubmittedTable, read_submitted
-from jaxcast.hub.tables import SUFFIXES
+from jaxcast.hub.tables import ROW, SUFFIXES
 from jaxcast.io.files import check_name
 
 
@@ -147,6 +149,25 @@ def validate_submission(
     except _Stop:
         pass
     return Validation(path, tuple(checks.done))
+
+
+def validate_rows(path: Path, rows: Any, group: Round, round_id: str) -> tuple[Check, ...]:
+    """Makes the checks of rows that are to be written into a file.
+
+    Args:
+        path: The file, for messages.
+        rows: Frame of polars in the hub's columns, all cells text.
+        group: Description of the round.
+        round_id: The round.
+
+    Returns:
+        The checks with their failures.
+    """
+    frame, checks = rows.with_row_index(ROW, offset=1), _Checks()
+    table = SubmittedTable(path, group, round_id, frame, dict(rows.schema))
+    with suppress(_Stop):
+        _check_rows(checks, table.with_numbers(), None)
+    return tuple(checks.done)
 
 
 def _check_file(

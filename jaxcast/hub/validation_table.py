@@ -104,7 +104,7 @@ def check_types(table: SubmittedTable) -> list[str]:
     kinds = [kind for task in table.tasks for kind in task.output_types]
     ids: list[Value] = [value for kind in kinds for value in kind.ids + kind.optional_ids]
     texts = any(kind.samples is not None and kind.samples.id_type == "character" for kind in kinds)
-    wanted = {name: _type_of(each) for name, each in values.items()} | {
+    wanted = {name: type_of(each) for name, each in values.items()} | {
         TYPE: "text",
         TYPE_ID: "text" if texts or any(isinstance(each, str) for each in ids) else "number",
         VALUE: "number" if all(kind.value_type in ("double", "integer") for kind in kinds) else "text",
@@ -116,7 +116,12 @@ def check_types(table: SubmittedTable) -> list[str]:
     ]
 
 
-def _type_of(values: list[Value]) -> str:
+def type_of(values: list[Value]) -> str:
+    """Returns the type of a column: "integer", "number", "date", "text", or "any" without values.
+
+    Args:
+        values: The values that its cells may have.
+    """
     if values and all(isinstance(each, int) for each in values):
         return "integer"
     if values and all(isinstance(each, int | float) for each in values):

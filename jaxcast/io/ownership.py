@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jaxcast.errors import InputError, shown
 from jaxcast.io.locks import note_of, write_note
+from jaxcast.io.tables import polars
 
 SERIES_HEADER = ("series", "origin_date", "target_date", "lead", "quantile", "value")
 IMPORTANCE_HEADER = ("kind", "input", "mean", "spread")
@@ -158,9 +159,19 @@ def _is_our_table(path: Path) -> bool:
         first = file.readline(_MOST_READ * 16).decode("utf-8").rstrip("\r\n")
     if first in map(",".join, (SERIES_HEADER, SUBMISSION_HEADER, IMPORTANCE_HEADER)):
         return True
+    if first.endswith(f",{','.join(SUBMISSION_HEADER[-3:])}"):  # of a hub with columns of its own
+        return True
     if first.startswith(f"{','.join(TEXT_HEADER)},probability of "):
         return True
     return first.startswith("# {") and json.loads(first[1:]).keys() == _OF_TABLE
+
+
+def _is_our_parquet(path: Path) -> bool:
+    pl = polars()
+    try:
+        return bool(pl.read_parquet_metadata(path).get("software") == SOFTWARE)
+    except pl.exceptions.PolarsError:
+        return False
 
 
 def _is_our_store(path: Path) -> bool:
@@ -197,6 +208,7 @@ _RECOGNISERS: dict[str, Callable[[Path], bool]] = {
     ".npz": _is_our_archive,
     ".png": _is_our_picture,
     ".csv": _is_our_table,
+    ".parquet": _is_our_parquet,
     ".zarr": _is_our_store,
     ".partial": _is_our_store,
     ".jaxcast-old": _is_our_store,
