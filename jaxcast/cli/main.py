@@ -56,7 +56,12 @@ COMMANDS: dict[str, type] = {
     "hub forecast": ForecastHub,
     "hub validate": ValidateSubmission,
 }
-LEADING = {"hub validate": ("--file", "--hub")}
+LEADING = {
+    "hub validate": ("--file", "--hub"),
+    "hub forecast": ("--hub",),
+    "hub score": ("--hub",),
+    "hub pool": ("--hub",),
+}
 """Options whose values may come first, without their names."""
 TABLES = (".csv", ".parquet", ".npz", ".h5")
 

@@ -11,7 +11,7 @@ from jaxcast.hub.arrays import Hub
 from jaxcast.hub.description import HubDescription, OutputType, Round
 from jaxcast.hub.loading import load_hubs
 from jaxcast.hub.submitted import TYPE, TYPE_ID
-from jaxcast.hub.tables import collected
+from jaxcast.hub.tables import SUFFIXES, collected
 from jaxcast.hub.target_data import TargetFiles, scan_truth
 from jaxcast.hub.validation_values import step_days_of
 from jaxcast.io.tables import polars
@@ -35,6 +35,7 @@ class RoundSettings:
         targets: Targets to forecast; by default all.
         models: Models to pool; by default all.
         exclude: Models not to pool.
+        locations: Locations to forecast; by default all.
         bad: Whether to raise on, or to drop, what cannot be used.
         seed: Seed of the draw of samples.
     """
@@ -46,6 +47,7 @@ class RoundSettings:
     targets: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
     bad: Literal["raise", "drop"] = "drop"
     seed: int = 0
 
@@ -122,6 +124,7 @@ def _load(
                 target=target,
                 models=settings.models or None,
                 exclude=_present(hub, (settings.model, *settings.exclude)),
+                locations=settings.locations or None,
                 levels=levels,
                 step_days=step_days_of(group) or 7,
                 bad=settings.bad,
@@ -131,7 +134,8 @@ def _load(
 
 def _present(hub: HubDescription, models: Sequence[str]) -> tuple[str, ...]:
     """Returns the models of which the hub holds files."""
-    return tuple(name for name in dict.fromkeys(models) if any((hub.model_output / name).glob("*")))
+    files = [file for name in dict.fromkeys(models) for file in (hub.model_output / name).glob("*")]
+    return tuple({file.parent.name for file in files if file.suffix in SUFFIXES})
 
 
 def _newest_rows(hub: Hub, newest: np.ndarray, rows: Any) -> Any:

@@ -101,7 +101,8 @@ def _read(hub: HubDescription, round_id: str, settings: RoundSettings) -> Output
     pl = polars()
     left = (settings.model, *settings.exclude)
     chosen = ~pl.col("model").is_in(left)
-    for name, wanted in (("model", settings.models), ("target", settings.targets)):
+    wishes = {"model": settings.models, "target": settings.targets, "location": settings.locations}
+    for name, wanted in wishes.items():
         if wanted:
             chosen = chosen & pl.col(name).is_in(check_names(name, wanted, outputs.rows[name].unique().drop_nulls()))
     rows = outputs.rows.filter(chosen)

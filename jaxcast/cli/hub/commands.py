@@ -25,11 +25,14 @@ from jaxcast.saving.models import save_model
 class HubTables:
     """The tables that every command of a hub reads."""
 
-    forecasts: Path
+    hub: str | None = None
+    """Folder of a hub with hub-config/, model-output/ and target-data/; it may also come first,
+    without --hub. Or name its tables:"""
+    forecasts: Path | None = None
     """Forecasts: a .csv or .parquet table, or the folder of a hub, legacy or hubverse."""
-    truth: Path
-    """Target data: a .csv or .parquet table with location, date and value, or a hub's time-series
-    or oracle-output table."""
+    truth: Path | None = None
+    """Target data: a .csv or .parquet table with location, date and value, a hub's time-series or
+    oracle-output table, or a folder of such tables."""
     truth_source: str | None = None
     """Text in the source or as_of column of the target data, where the table holds several
     vintages."""
@@ -43,15 +46,18 @@ class HubTables:
     """Names of the models; by default all."""
     num_models: int | None = None
     """Instead of --models: the number of models, those with the most forecasts."""
+    exclude: tuple[str, ...] = ()
+    """Names of models to leave out."""
+    vintages: Path | None = None
     locations: tuple[str, ...] = ()
     """Names of the locations; by default all."""
     levels: tuple[float, ...] = ()
     """Quantile levels; by default all."""
     step_days: int = 7
     """Days between two dates of the hub: 7, or 1 for a daily hub."""
-    bad: Literal["raise", "drop"] = "raise"
+    bad: Literal["raise", "drop"] | None = None
     """Whether to stop at crossing quantiles, missing levels, NA and duplicate rows, or to drop and
-    count them."""
+    count them. By default tables raise, and those of a hub's folder are dropped."""
 
     def load(self, horizon: int) -> Hub:
         """Reads the hub at one horizon.
@@ -66,6 +72,8 @@ class HubTables:
         doing("reading the tables of the hub")
         if self.models and self.num_models is not None:
             raise InputError("give --models or --num-models, not both")
+        if self.forecasts is None or self.truth is None:
+            raise InputError("name the folder of a hub, or its tables by --forecasts and --truth")
         hub = load_hub(
             self.forecasts,
             self.truth,
@@ -77,7 +85,7 @@ class HubTables:
             levels=self.levels or None,
             truth_source=self.truth_source,
             step_days=self.step_days,
-            bad=self.bad,
+            bad=self.bad or "raise",
         )
         for line in hub.dropped:
             announce(f"left out: {line}")

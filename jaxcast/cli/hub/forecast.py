@@ -11,6 +11,7 @@ from jaxcast.cli.arguments import Names
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, check_finite, check_lower
 from jaxcast.cli.hub.output import draw_fan, say
+from jaxcast.cli.hub.rounds import forecast_round
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hierarchy.files import read_hierarchy
 from jaxcast.hub.adaptive_pool import AdaptivePool
@@ -34,16 +35,25 @@ Method = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(NAMES.own)}}}"), NAM
 class ForecastHub(HubTables):
     """Pool a hub's newest forecasts and write a hubverse file.
 
-    Example: jaxcast hub forecast --forecasts hub/ --truth truth.csv --model team-ensemble
-        --out model-output
+    Of a hub's folder, all targets, horizons and output types of a round go into one file in the
+    hub's format, within its bounds, beside a stub of the model's metadata. Quantiles of targets
+    with target data are pooled by --method, from what was known when the round closed; samples,
+    pmf, cdf and means are linear pools with equal weights. Of tables, one target is pooled.
+
+    Example: jaxcast hub forecast hub/ --model team-ensemble
     """
 
     model: str = "jaxcast-ensemble"
     """Name of the file's model, TEAM-MODEL. Its forecasts of earlier rounds are not pooled."""
-    out: Path = Path("model-output")
-    """A hub's model-output folder."""
+    out: Path | None = None
+    """A model-output folder; by default that of the hub, or model-output/."""
+    round: str | None = None
+    """Round to forecast, such as 2026-01-10; by default the newest of which the hub holds a file.
+    An older one is replayed from what was known at its time."""
+    targets: tuple[str, ...] = ()
+    """Targets to forecast; by default all of the hub."""
     horizons: tuple[int, ...] = (1,)
-    """Horizons in steps, as the tables count them; a pool is made for each."""
+    """With --forecasts: horizons in steps, as the tables count them; a pool is made for each."""
     method: Method = "adaptive"
     """Pool of the forecasts. adaptive weighs the models by all that is known. A pool of your own is
     named with --import."""
@@ -82,9 +92,15 @@ class ForecastHub(HubTables):
         if self.plot is not None:
             check_place(self.plot, PICTURE)
             figure_of()
+        if self.hub is not None:
+            forecast_round(self)
+            return
+        if self.round is not None or self.targets:
+            raise InputError("--round and --targets are for a hub's folder; leave them out, or name the folder")
+        out = self.out or Path("model-output")
         hubs = {horizon: self.candidates(horizon) for horizon in self.horizons}
         reference, hub = _round_of(hubs), hubs[min(hubs)]
-        path = submission_path(self.out, self.model, reference)
+        path = submission_path(out, self.model, reference)
         with Outputs(
             vars(self),
             {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
@@ -97,23 +113,24 @@ class ForecastHub(HubTables):
             own=path.parent,
             overwrite=self.overwrite,
         ):
-            self.submit(hubs, reference, hub)
+            self.submit(out, hubs, reference, hub)
 
-    def submit(self, hubs: dict[int, Hub], reference: np.datetime64, hub: Hub) -> None:
+    def submit(self, out: Path, hubs: dict[int, Hub], reference: np.datetime64, hub: Hub) -> None:
         """Pools, writes the file and draws it.
 
         Args:
+            out: A model-output folder.
             hubs: Hub at each horizon.
             reference: Reference date of the round.
             hub: Hub at the first horizon.
         """
         target, path = check_submission(
-            self.out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
+            out, self.model, hub, reference, target=self.target_name, overwrite=self.overwrite
         )
         doing("pooling")
         newest = {horizon: self.newest(each) for horizon, each in hubs.items()}
         write_submission(
-            self.out, self.model, newest, hub, reference_date=reference, target=target, overwrite=self.overwrite
+            out, self.model, newest, hub, reference_date=reference, target=target, overwrite=self.overwrite
         )
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in newest.values())
         note = f"; {missing} have no candidate and no forecast" if missing else ""

@@ -1,0 +1,155 @@
+"""Pools a round of a hub's folder: all targets, horizons and output types, into one file."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcast.cli.hub.output import draw_fan, say
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.config_files import describe_hub
+from jaxcast.hub.description import HubDescription, OutputType
+from jaxcast.hub.round_files import round_path, write_metadata, write_round
+from jaxcast.hub.round_quantiles import RoundSettings
+from jaxcast.hub.rounds import RoundForecast, newest_round, pool_round
+from jaxcast.hub.target_data import TargetFiles, find_target_data
+from jaxcast.hub.validation_file import METADATA
+from jaxcast.io.outputs import PICTURE, Outputs
+from jaxcast.progress import announce, doing
+
+FOR_TABLES = ("forecasts", "horizons", "target", "target_name", "first_horizon", "num_models", "levels", "pool",
+              "truth_source")  # fmt: skip
+"""Options that a hub's description answers, or that are for one target and horizon."""
+
+
+def forecast_round(command: Any) -> None:
+    """Runs `jaxcast hub forecast HUB`.
+
+    Args:
+        command: The command, a `ForecastHub` with a hub.
+
+    Raises:
+        InputError: for options of tables, and for what cannot be read, pooled or written.
+    """
+    usual = {field.name: field.default for field in dataclasses.fields(command)}
+    for name in FOR_TABLES:
+        if getattr(command, name) != usual[name]:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for tables; leave it out, as a hub's folder says what is to be forecast"
+            )
+    with local_hub(command.hub) as folder:
+        hub = describe_hub(folder)
+        round_id = command.round or newest_round(hub, command.model)
+        in_place = command.out is None and not is_remote(command.hub)
+        out = hub.model_output if in_place else command.out or Path(hub.output_folder)
+        path = round_path(out, command.model, round_id, hub)
+        with Outputs(
+            vars(command),
+            {"--out": (path, (path.suffix,)), "--plot": (command.plot, PICTURE)},
+            inputs={"--hub": folder, "--truth": command.truth, "--vintages": command.vintages},
+            own=path.parent,
+            overwrite=command.overwrite,
+        ):
+            doing("pooling the round")
+            forecast = pool_round(hub, round_id, _settings(command, hub))
+            missing = write_round(path, forecast, overwrite=command.overwrite)
+            beside = out.parent if out.name == hub.output_folder else out
+            methods = f"Pool of the hub's models by jaxcast ({command.method})."
+            metadata = write_metadata(beside / METADATA, command.model, hub, methods)
+            _report(path, forecast, missing, metadata)
+            if command.plot is not None:
+                _draw(command.plot, forecast)
+
+
+def _settings(command: Any, hub: HubDescription) -> RoundSettings:
+    truth = TargetFiles(command.truth, command.vintages)
+    if command.truth is None:
+        try:
+            truth = find_target_data(hub.path)
+        except InputError as error:
+            announce(f"all quantiles are pooled with equal weights: {error}")
+            truth = None
+
+    def newest(hub: Hub, kind: OutputType) -> np.ndarray:
+        doing(f"pooling {hub.target}, horizon {hub.horizon}")
+        is_below = kind.minimum is not None and bool(np.any(hub.truth < kind.minimum))
+        found: np.ndarray = dataclasses.replace(command, lower=None if is_below else kind.minimum).newest(hub)
+        return found
+
+    return RoundSettings(
+        model=command.model,
+        pool=newest,
+        truth=truth,
+        equal="median" if "median" in command.method else "mean",
+        targets=command.targets,
+        models=command.models,
+        exclude=command.exclude,
+        locations=command.locations,
+        bad=command.bad or "drop",
+        seed=command.seed,
+    )
+
+
+def _report(path: Path, forecast: RoundForecast, missing: tuple[str, ...], metadata: Path | None) -> None:
+    for note in forecast.notes:
+        announce(f"left out: {note}" if "equal weights" not in note else note)
+    frame, group = forecast.table.frame, forecast.table.group
+    parts = [
+        f"{key[0]}: {counted(len(rows), 'row')}" for key, rows in frame.group_by("output_type", maintain_order=True)
+    ]
+    targets = [name for name in ("target",) if name in group.task_id_names]
+    names = [str(name) for column in targets for name in frame[column].unique(maintain_order=True)]
+    of = f" of {', '.join(names)}" if names else ""
+    say(f"{path}: round {forecast.round_id}{of}; {', '.join(parts)}; {counted(len(forecast.models), 'model')} pooled")
+    if metadata is not None:
+        say(f"{metadata}: a stub of the model's metadata; fill it in")
+    for line in missing:
+        say(f"the hub requires more than its models forecast: {line}")
+
+
+def _draw(path: Path, forecast: RoundForecast) -> None:
+    """Draws the forecasts of the first target that was pooled with target data."""
+    if not forecast.hubs:
+        raise InputError("there is no picture without target data; leave out --plot")
+    first = next(iter(forecast.hubs))[0]
+    of_first = {horizon: found for (target, horizon), found in forecast.hubs.items() if target == first}
+    common = sorted(set.intersection(*(set(hub.locations) for hub, _ in of_first.values())))
+    newest = {
+        horizon: values[[hub.locations.index(name) for name in common]] for horizon, (hub, values) in of_first.items()
+    }
+    hub = of_first[max(of_first)][0]
+    kept = dataclasses.replace(
+        hub, locations=tuple(common), truth=hub.truth[[hub.locations.index(name) for name in common]]
+    )
+    draw_fan(path, newest, kept, hub.dates[-1] - hub.horizon * hub.step)
+
+
+def is_remote(hub: str) -> bool:
+    """Returns whether a hub is given by an address such as s3://bucket.
+
+    Args:
+        hub: As it was given.
+    """
+    return "://" in hub
+
+
+@contextlib.contextmanager
+def local_hub(hub: str) -> Iterator[Path]:
+    """Gives a hub's folder on this machine, for as long as a command runs.
+
+    Args:
+        hub: A folder.
+
+    Yields:
+        The folder.
+
+    Raises:
+        InputError: where there is none.
+    """
+    if is_remote(hub):
+        raise InputError(f"expected a folder, got {shown(hub)}")
+    yield Path(hub)
