@@ -136,7 +136,27 @@ def _load(forecasts: str | Path, truth: str | Path, horizons: Sequence[int] | No
     check_choice("bad", choice.bad, ("raise", "drop"))
     for horizon in (0,) if horizons is None else horizons:
         check_steps(choice.step_days, choice.num_lags, horizon, choice.first_horizon)
-    frame = scan_forecasts(forecasts, step_days=choice.step_days)
+    return load_scanned(scan_forecasts(forecasts, step_days=choice.step_days), forecasts, truth, horizons, choice)
+
+
+def load_scanned(
+    frame: Any, forecasts: str | Path, truth: str | Path, horizons: Sequence[int] | None, choice: Choice
+) -> dict[int, Hub]:
+    """Reads several horizons of a hub from rows that may have been read before.
+
+    Args:
+        frame: Lazy frame of `scan_forecasts`.
+        forecasts: File or folder that it was made from.
+        truth: The table of target data.
+        horizons: Horizons to read; by default all, from the first.
+        choice: What to read.
+
+    Returns:
+        The hub at each horizon.
+
+    Raises:
+        InputError: as by `load_hub`.
+    """
     read = partial(collected, path=forecasts, step_days=choice.step_days)
     known = read(frame.select("target", "horizon", "model").unique())
     frame, target = choose_target(frame, choice.target, known)

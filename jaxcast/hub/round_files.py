@@ -87,13 +87,14 @@ def _typed(texts: Any, group: Round) -> Any:
         )
         for name in group.task_id_names
     }
-    dtypes = {"integer": pl.Int64, "number": pl.Float64, "date": pl.Date}
+    dtypes = {"integer": pl.Int64, "number": pl.Float64}
     ids = texts[TYPE_ID]
     all_numbers = ids.cast(pl.Float64, strict=False).null_count() == ids.null_count()
     has_texts = any(kind.name in ("pmf", "sample") for task in group.model_tasks for kind in task.output_types)
     chosen = {name: dtypes[kind] for name, kind in kinds.items() if kind in dtypes} | {VALUE: pl.Float64}
     chosen |= {TYPE_ID: pl.Float64} if all_numbers and not has_texts else {}
-    return texts.cast(chosen)
+    dates = [pl.col(name).str.to_date("%Y-%m-%d") for name, kind in kinds.items() if kind == "date"]
+    return texts.cast(chosen).with_columns(dates)
 
 
 def write_metadata(folder: Path, model: str, hub: HubDescription, methods: str) -> Path | None:

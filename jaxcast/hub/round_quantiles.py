@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxcast.hub.arrays import Hub
+from jaxcast.hub.choosing import Choice
 from jaxcast.hub.description import HubDescription, OutputType, Round
-from jaxcast.hub.loading import load_hubs
+from jaxcast.hub.loading import load_scanned
 from jaxcast.hub.submitted import TYPE, TYPE_ID
-from jaxcast.hub.tables import SUFFIXES, collected
+from jaxcast.hub.tables import SUFFIXES, collected, scan_forecasts
 from jaxcast.hub.target_data import TargetFiles, scan_truth
 from jaxcast.hub.validation_values import step_days_of
 from jaxcast.io.tables import polars
@@ -58,6 +59,7 @@ def pool_quantiles(
     kind: OutputType,
     rows: Any,
     settings: RoundSettings,
+    history: Callable[[], Any],
     notes: list[str],
     hubs: Pooled,
 ) -> Any:
@@ -72,7 +74,7 @@ def pool_quantiles(
             notes.append(f"{target}: quantiles pooled with equal weights, as there are no target data of it")
             pooled.append(equal_quantiles(of_target, levels, settings.equal))
             continue
-        found = _load(hub, group, target, horizons, levels, settings)
+        found = _load(hub, group, history(), target, horizons, levels, settings)
         for horizon, each in found.items():
             of_horizon = of_target.filter(pl.col("horizon") == horizon)
             end = np.datetime64(of_horizon["target_end_date"].drop_nulls().mode().sort()[0], "D")
@@ -99,9 +101,27 @@ def _targets(path: Path) -> list[str | None]:
     return [*found, *([] if any(found) else [None])]
 
 
+def scan_history(hub: HubDescription, group: Round, settings: RoundSettings) -> Any:
+    """Reads the quantiles of all rounds, once for all targets and horizons; a lazy frame of them.
+
+    Args:
+        hub: Description of the hub.
+        group: Description of the round that is pooled.
+        settings: How to pool.
+
+    Raises:
+        InputError: for a file that cannot be read.
+    """
+    pl, step_days = polars(), step_days_of(group) or 7
+    frame = scan_forecasts(hub.model_output, step_days=step_days)
+    frame = frame.with_columns(pl.col("model", "location", "file", "fault").cast(pl.Categorical))
+    return collected(frame, hub.model_output, step_days=step_days).lazy()
+
+
 def _load(
     hub: HubDescription,
     group: Round,
+    history: Any,
     target: str | None,
     horizons: Sequence[int],
     levels: list[float],
@@ -111,25 +131,26 @@ def _load(
     truth = settings.truth
     assert truth is not None
     usual = 0 if any(horizon <= 0 for horizon in horizons) else None
+    late = [horizon for horizon in horizons if horizon >= 0]
     found: dict[int, Hub] = {}
-    for early in (True, False):
-        chosen = [horizon for horizon in horizons if (horizon < 0) == early]
-        for wanted in [[each] for each in chosen] if early else [chosen] * bool(chosen):
-            found |= load_hubs(
-                hub.model_output,
-                truth.truth,
-                vintages=truth.vintages,
-                horizons=wanted,
-                first_horizon=wanted[0] if early else usual,
-                target=target,
-                models=settings.models or None,
-                exclude=_present(hub, (settings.model, *settings.exclude)),
-                locations=settings.locations or None,
-                levels=levels,
-                step_days=step_days_of(group) or 7,
-                bad=settings.bad,
-            )
-    return dict(sorted(found.items()))
+    for wanted in [*([horizon] for horizon in horizons if horizon < 0), late]:
+        choice = Choice(
+            vintages=truth.vintages,
+            first_horizon=usual if wanted is late else wanted[0],
+            target=target,
+            models=settings.models or None,
+            exclude=_present(hub, (settings.model, *settings.exclude)),
+            locations=settings.locations or None,
+            levels=levels,
+            first=None,
+            last=None,
+            truth_source=None,
+            step_days=step_days_of(group) or 7,
+            num_lags=10,
+            bad=settings.bad,
+        )
+        found |= load_scanned(history, hub.model_output, truth.truth, wanted, choice) if wanted else {}
+    return found
 
 
 def _present(hub: HubDescription, models: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """Pools one round of a hub: all its targets, horizons and output types."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.description import HubDescription, ModelTask, OutputType, Round
 from jaxcast.hub.output_pools import pool_cdf, pool_means, pool_medians, pool_pmf
 from jaxcast.hub.outputs import Outputs, read_outputs
-from jaxcast.hub.round_quantiles import KEYS, Pooled, RoundSettings, pool_quantiles
+from jaxcast.hub.round_quantiles import KEYS, Pooled, RoundSettings, pool_quantiles, scan_history
 from jaxcast.hub.samples import pool_samples
 from jaxcast.hub.submitted import TASK, TYPE, TYPE_ID, SubmittedTable, text_of
 from jaxcast.hub.tables import NAMES, SUFFIXES
@@ -82,9 +84,10 @@ def pool_round(hub: HubDescription, round_id: str, settings: RoundSettings) -> R
     if unknown := table.frame[TASK].null_count():
         notes.append(f"{counted(unknown, 'row')} of tasks, output types or ids that the hub does not have")
     pooled = []
+    history = cache(partial(scan_history, hub, group, settings))
     for i, task in enumerate(group.model_tasks):
         index = table.frame.filter(polars().col(TASK) == i)["index"]
-        pooled += _pool_task(hub, group, task, outputs.rows[index], settings, notes, hubs)
+        pooled += _pool_task(hub, group, task, outputs.rows[index], settings, history, notes, hubs)
     if not pooled:
         raise InputError(f"nothing of the round {round_id} can be pooled ({'; '.join(notes) or 'no rows'})")
     frame = _in_columns(polars().concat(pooled, how="diagonal"), group)
@@ -145,6 +148,7 @@ def _pool_task(
     task: ModelTask,
     rows: Any,
     settings: RoundSettings,
+    history: Callable[[], Any],
     notes: list[str],
     hubs: Pooled,
 ) -> list[Any]:
@@ -155,7 +159,7 @@ def _pool_task(
         if not len(of_kind):
             continue
         if kind.name == "quantile":
-            pooled = pool_quantiles(hub, group, kind, of_kind, settings, notes, hubs)
+            pooled = pool_quantiles(hub, group, kind, of_kind, settings, history, notes, hubs)
         else:
             pooled = _pool_kind(group, task, kind, of_kind, settings, notes)
         if pooled is not None and len(pooled):

@@ -66,13 +66,12 @@ def forecast_round(command: Any) -> None:
 
 
 def _settings(command: Any, hub: HubDescription) -> RoundSettings:
-    truth = TargetFiles(command.truth, command.vintages)
-    if command.truth is None:
+    truth = None if command.truth is None else TargetFiles(command.truth, command.vintages)
+    if truth is None:
         try:
             truth = find_target_data(hub.path)
         except InputError as error:
             announce(f"all quantiles are pooled with equal weights: {error}")
-            truth = None
 
     def newest(hub: Hub, kind: OutputType) -> np.ndarray:
         doing(f"pooling {hub.target}, horizon {hub.horizon}")

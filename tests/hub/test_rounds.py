@@ -1,0 +1,219 @@
+"""A round of a hub's folder is pooled into one file that the hub accepts."""
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+import jaxcast
+from jaxcast.cli.main import parse
+from jaxcast.hub.round_files import round_path, write_metadata, write_round
+from jaxcast.hub.round_quantiles import RoundSettings
+from jaxcast.hub.rounds import newest_round, pool_round
+from jaxcast.hub.target_data import find_target_data
+from jaxcast.hub.validation import validate_submission
+from tests.hub.tiny_hub import CATEGORIES, CATEGORY, COUNT, HORIZONS, LOCATIONS, MODELS, RATE, write_hub
+from tests.real_data import real_data
+
+OURS = "ours-pool"
+
+
+def mean_of(hub, kind):
+    """The mean of the newest forecasts, without compiling anything."""
+    newest = hub.quantiles[:, -1]
+    count = np.isfinite(newest).sum(1)
+    return np.where(count > 0, np.nansum(newest, 1) / np.maximum(count, 1), np.nan)
+
+
+def settings(hub, pool=mean_of, **options):
+    return RoundSettings(OURS, pool, find_target_data(hub), **options)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    return write_hub(tmp_path_factory.mktemp("hub") / "tiny", num_rounds=4, as_of=True)
+
+
+@pytest.fixture(scope="module")
+def rows(hub):
+    return pool_round(jaxcast.hub.describe_hub(hub), "2026-01-24", settings(hub)).table.frame
+
+
+def values_of(frame, target, kind, *columns):
+    return frame.filter((pl.col("target") == target) & (pl.col("output_type") == kind)).select(*columns, "value").rows()
+
+
+def test_every_target_horizon_and_output_type_is_pooled(rows):
+    found = rows.group_by("target", "output_type", "horizon", "location").len()
+    assert {row[:2] for row in found.rows()} == {
+        (COUNT, "quantile"), (COUNT, "mean"), (COUNT, "median"), (COUNT, "sample"), (RATE, "cdf"), (CATEGORY, "pmf")
+    }  # fmt: skip
+    assert len(found) == 6 * len(HORIZONS) * len(LOCATIONS)
+    of_one = rows.filter((pl.col("horizon") == "1") & (pl.col("location") == "01"))
+    # Models' medians are 30, 31 and 32; quantiles are 8 apart from 0 to 1.
+    expected = {0.1: 27.8, 0.25: 29, 0.5: 31, 0.75: 33, 0.9: 34.2}
+    quantiles = dict(values_of(of_one, COUNT, "quantile", "output_type_id"))
+    assert {float(level): value for level, value in quantiles.items()} == pytest.approx(expected)
+    assert values_of(of_one, COUNT, "mean") == [(pytest.approx(31.5),)]
+    assert values_of(of_one, COUNT, "median") == [(pytest.approx(31),)]
+    assert dict(values_of(of_one, RATE, "cdf", "output_type_id")) == pytest.approx({"1": 0.2, "2.5": 0.35, "4": 0.5})
+    assert values_of(of_one, CATEGORY, "pmf", "output_type_id") == list(zip(CATEGORIES, (0.25, 0.5, 0.25), strict=True))
+    assert of_one["target_end_date"].unique().to_list() == ["2026-01-31"]
+    samples = of_one.filter(pl.col("output_type") == "sample")
+    assert (len(samples), samples["value"].to_list()) == (4, [round(each) for each in samples["value"]])
+
+
+def test_the_file_of_a_round_is_accepted(hub, tmp_path):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    description = jaxcast.hub.describe_hub(folder)
+    assert newest_round(description, OURS) == "2026-01-24"
+    for suffix in (".csv", ".parquet"):
+        if suffix == ".parquet":
+            admin = json.loads((folder / "hub-config/admin.json").read_text()) | {"file_format": ["parquet"]}
+            (folder / "hub-config/admin.json").write_text(json.dumps(admin))
+            description = jaxcast.hub.describe_hub(folder)
+        path = round_path(description.model_output, OURS, "2026-01-24", description)
+        assert path == folder / f"model-output/{OURS}/2026-01-24-{OURS}{suffix}"
+        forecast = pool_round(description, "2026-01-24", settings(folder))
+        assert write_round(path, forecast) == ()
+        assert validate_submission(path, folder).failures == ()
+        read = pl.read_csv(path, infer_schema=False) if suffix == ".csv" else pl.read_parquet(path).cast(pl.String)
+        assert read["value"].cast(pl.Float64).to_list() == forecast.table.frame["value"].to_list()
+        with pytest.raises(jaxcast.InputError, match="exists"):
+            write_round(path, forecast)
+        write_round(path, forecast, overwrite=True)
+
+
+def test_metadata_have_the_fields_of_the_hub(hub, tmp_path):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    schema = {
+        "properties": {name: {} for name in ("team_abbr", "website_url", "model_abbr", "license", "designated_model")},
+        "required": ["team_abbr", "model_abbr", "license", "funding"],
+    }
+    schema["properties"]["license"] = {"enum": ["CC0-1.0", "ODbL"]}
+    (folder / "hub-config/model-metadata-schema.json").write_text(json.dumps(schema))
+    description = jaxcast.hub.describe_hub(folder)
+    path = write_metadata(folder / "model-metadata", OURS, description, "A mean.")
+    assert path.read_text().splitlines() == [
+        'team_abbr: "ours"', 'model_abbr: "pool"', 'license: "CC0-1.0"', "designated_model: true", 'funding: "TODO"',
+    ]  # fmt: skip
+    assert write_metadata(folder / "model-metadata", OURS, description, "A mean.") is None
+    file = folder / f"model-output/{MODELS[0]}/2026-01-24-{MODELS[0]}.csv"
+    assert [
+        each.name for each in validate_submission(file, folder).checks if each.failures and not each.is_warning
+    ] == ["metadata_exists"]
+
+
+@pytest.mark.parametrize("beyond", [-10, -3])
+def test_rounds_on_wednesdays(tmp_path, beyond):
+    hub = write_hub(tmp_path / "hub", column="origin_date", first="2025-10-01", beyond=beyond, num_rounds=3)
+    description = jaxcast.hub.describe_hub(hub)
+    forecast = pool_round(description, "2025-10-15", settings(hub))
+    path = round_path(hub / "model-output", OURS, "2025-10-15", description)
+    write_round(path, forecast)
+    assert path.read_text().startswith("origin_date,target,horizon,target_end_date,location,output_type,")
+    assert validate_submission(path, hub).failures == ()
+    ends = {(row[0], row[1]) for row in forecast.table.frame.select("horizon", "target_end_date").rows()}
+    assert ends == {(str(h), str(np.datetime64("2025-10-15") + beyond + 7 * h)) for h in HORIZONS}
+    write_round(path, forecast, overwrite=True)
+
+
+def test_nothing_of_later_rounds_or_releases_enters_a_round_that_is_replayed(hub, tmp_path):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    seen = []
+
+    def spy(hub, kind):
+        seen.append(hub)
+        return mean_of(hub, kind)
+
+    description = jaxcast.hub.describe_hub(folder)
+    before = pool_round(description, "2026-01-10", settings(folder, spy))
+    for file in folder.glob("model-output/*/2026-01-[12]*"):
+        if not file.name.startswith("2026-01-10"):
+            file.write_text(file.read_text().replace(",20", ",99"))
+    truth = folder / "target-data/time-series.csv"
+    lines = truth.read_text().splitlines()
+    lines[1:] = [line if line < "2026-01-10" else line[: line.rindex(",")] + ",777" for line in lines[1:]]
+    truth.write_text("\n".join(lines) + "\n")
+    after = pool_round(description, "2026-01-10", settings(folder, spy))
+    assert before.table.frame.equals(after.table.frame)
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert [hub.horizon for hub in first] == [-1, 0, 1]
+    for one, other in zip(first, second, strict=True):
+        assert one.dates[-1] == np.datetime64("2026-01-10") + 7 * one.horizon
+        np.testing.assert_array_equal(one.quantiles, other.quantiles)
+        np.testing.assert_array_equal(one.observed, other.observed)
+        np.testing.assert_array_equal(
+            jaxcast.hub.known_truth(one.forecasts(), len(one.dates) - 1),
+            jaxcast.hub.known_truth(other.forecasts(), len(other.dates) - 1),
+        )
+
+
+def test_without_target_data_quantiles_are_pooled_equally(hub):
+    description = jaxcast.hub.describe_hub(hub)
+    given = RoundSettings(
+        OURS, mean_of, None, equal="median", exclude=(MODELS[0],), targets=(COUNT,), locations=("US",)
+    )
+    forecast = pool_round(description, "2026-01-24", given)
+    assert forecast.models == MODELS[1:]
+    assert any("equal weights" in note for note in forecast.notes)
+    frame = forecast.table.frame
+    assert (frame["target"].unique().to_list(), frame["location"].unique().to_list()) == ([COUNT], ["US"])
+    found = [
+        value for *_, value in values_of(frame.filter(pl.col("horizon") == "0"), COUNT, "quantile", "output_type_id")
+    ]
+    assert found == pytest.approx([21.5 + 8 * (level - 0.5) for level in (0.1, 0.25, 0.5, 0.75, 0.9)])
+
+
+def test_values_stay_within_the_bounds_of_the_hub(hub):
+    below = settings(hub, lambda hub, kind: mean_of(hub, kind) - 100)
+    frame = pool_round(jaxcast.hub.describe_hub(hub), "2026-01-24", below).table.frame
+    assert {value for *_, value in values_of(frame, COUNT, "quantile")} == {0}
+    assert {value for *_, value in values_of(frame, COUNT, "median")} == {0}
+
+
+def test_tasks_without_a_required_output_type_are_left_out(hub, tmp_path):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    for file in folder.glob("model-output/*/2026-01-24*"):
+        lines = file.read_text().splitlines()
+        kept = [line for line in lines if not (",-1,01," in line and ",quantile," in line)]
+        file.write_text("\n".join(kept) + "\n")
+    forecast = pool_round(jaxcast.hub.describe_hub(folder), "2026-01-24", settings(folder))
+    assert "1 task of which quantile could not be pooled" in forecast.notes
+    assert not len(forecast.table.frame.filter(horizon="-1", location="01", target=COUNT))
+
+
+def test_the_command_finds_all_by_itself(hub, tmp_path, capsys):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    parse(["hub", "forecast", str(folder), "--model", OURS, "--method", "equal_median"]).run()
+    file = folder / f"model-output/{OURS}/2026-01-24-{OURS}.csv"
+    assert f"{file}: round 2026-01-24 of {COUNT}, " in capsys.readouterr().out
+    assert validate_submission(file, folder).failures == ()
+    assert (folder / f"model-metadata/{OURS}.yml").read_text().startswith('team_name: "ours"')
+    with pytest.raises(jaxcast.InputError, match="exists; choose another name"):
+        parse(["hub", "forecast", str(folder), "--model", OURS, "--method", "equal_median"]).run()
+    with pytest.raises(jaxcast.InputError, match=r"--horizons is for tables; leave it out"):
+        parse(["hub", "forecast", str(folder), "--model", OURS, "--horizons", "2"]).run()
+    with pytest.raises(jaxcast.InputError, match=r"2026-01-25.* is no round of .*its rounds are"):
+        parse(["hub", "forecast", str(folder), "--model", OURS, "--round", "2026-01-25"]).run()
+    with pytest.raises(jaxcast.InputError, match="name the folder of a hub, or its tables"):
+        parse(["hub", "forecast", "--model", OURS]).run()
+
+
+@pytest.mark.parametrize("folder", ["hub", "hub_all_types"])
+def test_real_hubs_are_forecast_in_all_their_rounds(folder, tmp_path):
+    path = real_data(f"us-covid-admissions-hub/{folder}")
+    hub = jaxcast.hub.describe_hub(path)
+    rounds = sorted({file.name[:10] for file in hub.model_output.glob("*/*.csv")})
+    for round_id in (rounds[0], rounds[-1]):
+        forecast = pool_round(hub, round_id, settings(path))
+        file = round_path(tmp_path / "model-output", OURS, round_id, hub)
+        write_round(file, forecast)
+        assert validate_submission(file, path).failures == ()
+        tasks = forecast.table.frame.group_by("target", "output_type").agg(pl.col("horizon").n_unique()).sort("target")
+        assert set(tasks["horizon"]) == (
+            {4} if folder == "hub_all_types" else {4, 5} if "sample" in tasks["output_type"] else {5}
+        )
+        assert len(tasks) == (6 if folder == "hub_all_types" else 2 + ("sample" in tasks["output_type"]))
