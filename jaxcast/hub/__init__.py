@@ -20,6 +20,7 @@ from jaxcast.hub.importance import ModelImportance as ModelImportance
 from jaxcast.hub.importance import model_importance as model_importance
 from jaxcast.hub.loading import load_hub as load_hub
 from jaxcast.hub.loading import load_hubs as load_hubs
+from jaxcast.hub.membership import membership_table as membership_table
 from jaxcast.hub.opinion_pool import LinearOpinionPool as LinearOpinionPool
 from jaxcast.hub.opinion_pool import mixture_quantiles as mixture_quantiles
 from jaxcast.hub.output_pools import pool_cdf as pool_cdf

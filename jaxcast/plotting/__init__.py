@@ -1,5 +1,8 @@
 """Pictures of trajectories, quantile forecasts and graphs; matplotlib is imported when one is drawn."""
 
+from jaxcast.plotting.calibration import plot_coverage_by_horizon as plot_coverage_by_horizon
+from jaxcast.plotting.calibration import plot_pit_histogram as plot_pit_histogram
+from jaxcast.plotting.calibration import plot_quantile_coverage as plot_quantile_coverage
 from jaxcast.plotting.classes import plot_confusion as plot_confusion
 from jaxcast.plotting.classes import plot_word_saliency as plot_word_saliency
 from jaxcast.plotting.graphs import plot_graph as plot_graph
