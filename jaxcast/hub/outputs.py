@@ -52,7 +52,7 @@ def read_outputs(
         models: Models to keep; by default all.
         locations: Locations to keep; by default all.
         reference_dates: Reference dates to keep, such as 2024-01-06; by default all.
-        round_id: Of a hub's folder only the files of this round are read, whose names begin with it.
+        round_id: The only round whose files are read, in a hub's folder; by default all.
         step_days: Days of one step, where a table gives only one of target and reference date.
         bad: Whether to raise on, or to drop, cells that cannot be read and the first of two
             duplicate rows. `dropped` counts them.
