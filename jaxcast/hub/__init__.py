@@ -5,6 +5,8 @@ from jaxcast.hub.aggregation import AggregateForecast as AggregateForecast
 from jaxcast.hub.aggregation import aggregate_experts as aggregate_experts
 from jaxcast.hub.aggregation import track_coverage as track_coverage
 from jaxcast.hub.arrays import Hub as Hub
+from jaxcast.hub.baseline import flat_line_baseline as flat_line_baseline
+from jaxcast.hub.baseline import flat_line_quantiles as flat_line_quantiles
 from jaxcast.hub.blocked import BlockedForecast as BlockedForecast
 from jaxcast.hub.blocked import QuantileRegression as QuantileRegression
 from jaxcast.hub.blocked import QuantileSamples as QuantileSamples
@@ -44,9 +46,12 @@ from jaxcast.hub.quantile_pool import pool_forecasts as pool_forecasts
 from jaxcast.hub.reconciled import reconcile_locations as reconcile_locations
 from jaxcast.hub.report import compare_forecasters as compare_forecasters
 from jaxcast.hub.report import score_forecasters as score_forecasters
+from jaxcast.hub.report import score_hubs as score_hubs
+from jaxcast.hub.revisions import Revisions as Revisions
+from jaxcast.hub.revisions import summarise_revisions as summarise_revisions
 from jaxcast.hub.rolling import rolling_origin as rolling_origin
+from jaxcast.hub.sample_quantiles import quantiles_of_samples as quantiles_of_samples
 from jaxcast.hub.samples import pool_samples as pool_samples
-from jaxcast.hub.samples import quantiles_of_samples as quantiles_of_samples
 from jaxcast.hub.submission import write_submission as write_submission
 from jaxcast.hub.validation import Validation as Validation
 from jaxcast.hub.validation import validate_submission as validate_submission

@@ -56,7 +56,7 @@ WANTED = {
     "reference_date": "a date like 2024-01-06 that goes with horizon, target date and step_days",
     "target_end_date": f"a date like 2024-01-06, from {YEARS[0]} to {YEARS[1]}",
     "quantile": "a level within 0 and 1",
-    "output_type_id": "the number of a sample, a category, or the threshold of a cdf",
+    "output_type_id": "the id of a sample (each once), a category, or a threshold of a cdf",
     "value": f"a number up to {LARGEST:g}",
 }
 

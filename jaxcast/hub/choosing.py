@@ -179,7 +179,7 @@ def _of_levels(frame: Any, levels: Sequence[float], read: Read) -> Any:
     for level in levels:
         check_number("a level", level, above=0, most=1)
     known = read(frame.select(pl.col("quantile").unique().drop_nulls().sort()))["quantile"].to_numpy()
-    for level in levels:
+    for level in levels if len(known) else ():  # of samples there are quantiles of any level
         if np.abs(known - level).min(initial=1.0) > 1e-6:
             shown_levels = ", ".join(f"{each:g}" for each in known)
             raise InputError(f"unknown level {level:g}; there are {shown(shown_levels)}")

@@ -24,6 +24,7 @@ from jaxcast.hub.choosing import (
 )
 from jaxcast.hub.grid import ROW_COLUMNS, fill_grid, is_or_null
 from jaxcast.hub.releases import TargetData, lags_of, place_targets, read_targets, release_of
+from jaxcast.hub.sample_quantiles import in_place_of_samples
 from jaxcast.hub.tables import collected, scan_forecasts
 from jaxcast.io.tables import polars
 
@@ -54,6 +55,8 @@ def load_hub(
     whatever a forecast is made from uses the newest release before it. Without that column, or with
     one day alone in it, the target data are final, and revisions are not replayed. Forecasts of
     dates after the newest target data are pending: they are read, and `Hub.pending` tells them.
+    Where a model gives samples and no quantiles, their quantiles are read; see
+    `quantiles_of_samples`. What is used in place of what, `dropped` tells.
 
     Args:
         forecasts: A table, or the folder of a hub.
@@ -158,13 +161,12 @@ def load_scanned(
         InputError: as by `load_hub`.
     """
     read = partial(collected, path=forecasts, step_days=choice.step_days)
-    known = read(frame.select("target", "horizon", "model").unique())
+    known = read(frame.select("target", "horizon", "model", polars().col("sample").is_not_null()).unique())
     frame, target = choose_target(frame, choice.target, known)
     first, horizons = choose_horizons(known.filter(is_of(target)), horizons, choice.first_horizon)
     frame, wanted = choose_rows(frame, choice, known, target, read)
-    rows = read(
-        frame.filter(is_or_null("horizon", horizons)).select("horizon", *ROW_COLUMNS).with_columns(_categories())
-    )
+    columns = ("horizon", *ROW_COLUMNS, *(["sample"] if known.filter(is_of(target))["sample"].any() else []))
+    rows = read(frame.filter(is_or_null("horizon", horizons)).select(columns).with_columns(_categories()))
     grids = {horizon: _grid(rows, horizon, wanted, choice) for horizon in horizons}
     tables = _read_targets(truth, target, grids, choice)
     return {horizon: _hub(grid, horizon, first, target, tables, choice) for horizon, grid in grids.items()}
@@ -187,6 +189,8 @@ def _grid(rows: Any, horizon: int, wanted: dict[str, Any], choice: Choice) -> Gr
                 f"{counted(len(missing), kind)} without a forecast of horizon {horizon}{dates}, such as "
                 f"{shown(missing[0])}"
             )
+    if "sample" in rows.columns:
+        rows = in_place_of_samples(rows, choice.levels, dropped)
     grid = fill_grid(rows, choice.step_days, choice.bad, dropped)
     return grid.of_models(kept_models(choice.models, grid))
 

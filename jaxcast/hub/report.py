@@ -1,6 +1,6 @@
 """Tables of scores: each forecaster over the tasks of a window, and how many tasks these are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcast.arguments import checked
-from jaxcast.errors import InputError, shown
-from jaxcast.scores.quantiles import interval_coverage, weighted_interval_score
-from jaxcast.scores.relative import block_bootstrap, diebold_mariano, relative_score
-
-NOMINAL = (0.5, 0.9, 0.95)
+from jaxcast.checks import check_names
+from jaxcast.errors import InputError
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.task_scores import TaskScores
+from jaxcast.scores.quantiles import weighted_interval_score
+from jaxcast.scores.relative import block_bootstrap, diebold_mariano
 
 
 @checked
@@ -51,38 +52,95 @@ def score_forecasters(
         >>> [(row["method"], round(row["wis"], 3), round(row["relative_wis"], 3), row["num_tasks"]) for row in rows]
         [('a', 0.333, 1.0, 1), ('b', 0.667, 2.0, 1)]
     """
-    names, truth, levels = list(forecasts), np.asarray(truth, float), np.asarray(levels, float)
-    if baseline is not None and baseline not in names:
-        raise InputError(f"the baseline {shown(repr(baseline))} is not among the forecasters {shown(', '.join(names))}")
+    names, truth = list(forecasts), np.asarray(truth, float).ravel()
     arrays = np.stack([np.asarray(forecasts[name], float) for name in names])
-    there = ~np.isnan(arrays).any(-1) & ~np.isnan(truth)
-    if not there.any():
-        raise InputError(
-            "no forecaster has a task whose target is known; choose other dates, or give newer target data"
-        )
-    num_common = int(there.all(0).sum())
-    if common and not num_common:
-        raise InputError(
-            f"no task has a forecast of all of {shown(', '.join(names))}; leave common out, or score fewer of them"
-        )
-    if common:
-        arrays = np.where(there.all(0)[..., None], arrays, np.nan)
-        there &= there.all(0)
-    truths = np.broadcast_to(truth, there.shape)
-    parts = weighted_interval_score(arrays, truths, levels)._asdict()
-    parts["log_wis"] = weighted_interval_score(arrays, truths, levels, scale="log").wis
-    parts |= {f"coverage{nominal * 100:g}": _covered(arrays, truths, levels, nominal) for nominal in NOMINAL}
-    columns = {column: np.asarray(values) for column, values in parts.items() if values is not None}
-    index = None if baseline is None else names.index(baseline)
-    relative = np.asarray(relative_score(columns["wis"].reshape(len(names), -1).T, baseline=index).relative)
-    num_known = int((~np.isnan(truth)).sum())
-    rows = []
-    for i, name in enumerate(names):
-        row: dict[str, Any] = {"method": name} | {column: _mean(values[i]) for column, values in columns.items()}
-        row["relative_wis"] = float(relative[i]) if np.isfinite(relative[i]) else None
-        num_tasks = int(there[i].sum())
-        rows.append(row | {"num_tasks": num_tasks, "num_missing": num_known - num_tasks, "num_common": num_common})
-    return rows
+    tasks = TaskScores.of(names, arrays.reshape(len(names), -1, arrays.shape[-1]), truth, np.asarray(levels, float))
+    return tasks.rows(np.zeros(len(truth), int), baseline, common)[0]
+
+
+KEYS = ("location", "horizon", "reference_date", "target_end_date")
+
+
+@checked
+def score_hubs(
+    hubs: Sequence[Hub], *, by: Sequence[str] = (), baseline: str | None = None, common: bool = False
+) -> list[dict[str, Any]]:
+    """Scores the models of a hub over several horizons, all tasks together or group by group.
+
+    Args:
+        hubs: The hub at each horizon, as `load_hubs` reads them, with the same levels.
+        by: What the tasks of a group have in common: any of location, horizon, reference_date and
+            target_end_date; by default all tasks are one group.
+        baseline: Model whose relative WIS is 1; by default the geometric mean of all.
+        common: Whether to score only the tasks that all models forecast.
+
+    Returns:
+        Rows as by `score_forecasters`, which begin with what the group has in common. A model
+        without a task in a group has no row there.
+
+    Raises:
+        InputError: for an unknown name in `by`, hubs of different levels or of none, an unknown
+            baseline, or without a task.
+
+    Example:
+        >>> import jaxcast, numpy as np
+        >>> dates = np.arange("2024-01-06", "2024-01-20", np.timedelta64(7, "D"), dtype="datetime64[D]")
+        >>> hub = jaxcast.hub.Hub(
+        ...     np.asarray([[[[1.0]], [[3.0]]]]), np.ones((1, 2)), np.ones((1, 2, 1)), ("01",), dates, ("a",),
+        ...     np.asarray([0.5]), 1,
+        ... )
+        >>> [(row["target_end_date"], row["wis"]) for row in jaxcast.hub.score_hubs([hub], by=["target_end_date"])]
+        [('2024-01-06', 0.0), ('2024-01-13', 2.0)]
+    """
+    if not hubs or any(not np.array_equal(hub.levels, hubs[0].levels) for hub in hubs):
+        raise InputError("expected at least one hub, all of the same levels; ask for levels that all horizons have")
+    by = check_names("column", by, KEYS)
+    names = list(dict.fromkeys(name for hub in hubs for name in hub.models))
+    tasks = TaskScores.of(
+        names,
+        np.concatenate([_of_models(hub, names) for hub in hubs], 1),
+        np.concatenate([hub.truth.ravel() for hub in hubs]),
+        hubs[0].levels,
+    )
+    keys = {key: np.concatenate([_key(hub, key) for hub in hubs]) for key in by}
+    groups, group = _grouped(list(keys.values()), len(tasks.is_known))
+    found = tasks.rows(group, baseline, common)
+    if not by:
+        return found[0]
+    return [
+        {**dict(zip(by, values, strict=True)), **row}
+        for values, rows in zip(groups, found, strict=True)
+        for row in rows
+        if row["num_tasks"]
+    ]
+
+
+def _of_models(hub: Hub, names: list[str]) -> np.ndarray:
+    """Returns the quantiles (model, task, quantile) of all models, NaN for those that a hub lacks."""
+    found = np.full((len(names), *hub.truth.shape, len(hub.levels)), np.nan)
+    found[[names.index(name) for name in hub.models]] = np.moveaxis(hub.quantiles, 2, 0)
+    return found.reshape(len(names), -1, len(hub.levels))
+
+
+def _key(hub: Hub, key: str) -> np.ndarray:
+    """Returns what each task of a hub has as location, horizon or date."""
+    shape = hub.truth.shape
+    if key == "location":
+        return np.repeat(np.asarray(hub.locations, object), shape[1])
+    if key == "horizon":
+        return np.full(hub.truth.size, hub.horizon)
+    dates = hub.dates - (hub.horizon * hub.step if key == "reference_date" else 0 * hub.step)
+    return np.tile(dates, shape[0])
+
+
+def _grouped(keys: list[np.ndarray], size: int) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+    """Returns the values that tell the groups, in order, and the group of each task."""
+    codes = np.zeros(size, int)
+    for key in keys:
+        values, index = np.unique(key, return_inverse=True)
+        codes = codes * len(values) + index
+    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
+    return [tuple(int(key[i]) if key.dtype.kind == "i" else str(key[i]) for key in keys) for i in first], group
 
 
 @checked
@@ -134,15 +192,3 @@ def compare_forecasters(
         "num_weeks": test.num_weeks,
         "num_tasks": test.num_tasks,
     }
-
-
-def _covered(arrays: np.ndarray, truths: np.ndarray, levels: np.ndarray, nominal: float) -> np.ndarray | None:
-    """None where the levels do not have that interval."""
-    try:
-        return np.asarray(interval_coverage(arrays, truths, levels, nominal=nominal))
-    except InputError:
-        return None
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return None if np.isnan(values).all() else float(np.nanmean(values))

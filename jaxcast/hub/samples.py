@@ -1,19 +1,18 @@
-"""Samples of hubs: pools of whole trajectories, and quantiles of samples."""
+"""Pools of samples: whole trajectories of every model."""
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from jaxcast.checks import check_choice, check_number, check_seed, check_whole
+from jaxcast.checks import check_seed, check_whole
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.output_pools import rows_to_pool
 from jaxcast.hub.outputs import Outputs
 from jaxcast.io.tables import polars
 
 COMPOUND = ("reference_date", "location", "target")
-HUB_LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
 
 
 def pool_samples(
@@ -194,78 +193,3 @@ def _quota(held: np.ndarray, weights: np.ndarray, total: int, rng: np.random.Gen
     if rest:
         whole[rng.choice(len(held), rest, replace=False, p=room / room.sum())] += 1
     return whole
-
-
-def quantiles_of_samples(
-    rows: Any,
-    levels: Sequence[float] = HUB_LEVELS,
-    *,
-    method: Literal["median_unbiased", "linear"] = "median_unbiased",
-    least: int = 2,
-) -> Outputs:
-    """Returns the quantiles of samples, task by task, so that they can be pooled and scored as such.
-
-    Args:
-        rows: Rows of `read_outputs`; those of other types are left aside.
-        levels: Levels of the quantiles; by default the 23 of the COVID-19 and influenza hubs.
-        method: "median_unbiased", whose expected rank is right whatever the distribution (type 8
-            of Hyndman and Fan); "linear" (type 7) is the rule of numpy and R, whose outer quantiles
-            of few samples are too narrow.
-        least: Fewest samples from which quantiles are made.
-
-    Returns:
-        A row of the output type quantile for each task and level, and what was not used: tasks of
-        too few samples.
-
-    Raises:
-        InputError: where there are no samples, or for levels outside 0 to 1.
-
-    Source:
-        Hyndman and Fan, Am. Stat. 50, 361-365 (1996).
-
-    Example:
-        >>> import jaxcast, polars as pl
-        >>> task = {"location": "X", "reference_date": "2024-01-06", "horizon": 1, "target": "cases"}
-        >>> rows = pl.DataFrame(
-        ...     [{"model": "a", **task, "output_type": "sample", "output_type_id": str(i), "value": float(i)}
-        ...      for i in range(1, 10)]
-        ... )
-        >>> quantiles = jaxcast.hub.quantiles_of_samples(rows, [0.25, 0.5])
-        >>> [(level, round(value, 3)) for level, value in quantiles.rows.select("output_type_id", "value").rows()]
-        [('0.25', 2.667), ('0.5', 5.0)]
-    """
-    pl = polars()
-    check_choice("method", method, ("median_unbiased", "linear"))
-    check_whole("least", least)
-    for level in levels:
-        check_number("a level", level, above=0, most=1)
-    rows, tasks, dropped = rows_to_pool(rows, "sample", None)
-    origin = [name for name in ("file", "row") if name in rows.columns]
-    groups = rows.group_by("model", *tasks, maintain_order=True).agg(
-        "value", *(pl.col(name).first() for name in origin)
-    )
-    groups = groups.with_columns(size=pl.col("value").list.len())
-    few = groups.filter(pl.col("size") < least)
-    for name, number in few.group_by("model").len().sort("model").rows():
-        dropped.append(f"{counted(number, 'task')} of {shown(name)} with fewer than {counted(least, 'sample')}")
-    made = [
-        _quantiles(group, tuple(sorted(levels)), method)
-        for _, group in groups.filter(pl.col("size") >= least).group_by("size", maintain_order=True)
-    ]
-    if not made:
-        raise InputError(f"no task has {counted(least, 'sample')}; read more samples, or ask for fewer")
-    kind = pl.lit("quantile").alias("output_type")
-    frame = pl.concat(made).select("model", *tasks, kind, "output_type_id", "value", *origin)
-    return Outputs(frame.sort("model", *tasks, maintain_order=True), tuple(dropped))
-
-
-def _quantiles(groups: Any, levels: tuple[float, ...], method: str) -> Any:
-    """Returns the quantiles of groups with equally many samples."""
-    pl = polars()
-    values = np.asarray(groups["value"].to_list(), float)
-    quantiles = np.quantile(values, levels, axis=1, method=method)  # type: ignore[call-overload]
-    ids = [pl.lit(f"{level:.6g}") for level in levels]
-    frame = groups.drop("value", "size").with_columns(
-        value=pl.Series(quantiles.T, dtype=pl.List(pl.Float64)), output_type_id=pl.concat_list(ids)
-    )
-    return frame.explode("value", "output_type_id")

@@ -11,6 +11,7 @@ from jaxcast.io.files import check_name
 from jaxcast.io.tables import polars as polars
 from jaxcast.io.tables import without_reports
 
+UNUSED_TYPES = tuple(name for name in OTHER_TYPES if name != "sample")
 SUFFIXES = (".csv", ".parquet")
 ROW = "(row)"
 # What the same column is called in tidy tables, legacy hubs and hubverse hubs.
@@ -32,6 +33,8 @@ NAMES = {
 def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
     """Returns a lazy frame of all quantile forecasts of a file or a hub folder, in one form.
 
+    Samples are among them, as their quantiles can be taken.
+
     Args:
         path: A tidy .csv or .parquet file; or the folder of a hub, legacy
             (data-processed/MODEL/DATE-MODEL.csv) or hubverse (model-output/MODEL/DATE-MODEL.csv or
@@ -40,10 +43,11 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
 
     Returns:
         Columns model, location, reference_date, round_date, forecast_date, target_end_date,
-        horizon, target, quantile, value, fault, file, row. Rows are numbered from 1 below the
-        header of their file. `reference_date` is `horizon` steps before the target date, and
-        `round_date` the date of the round where that is another one. Rows of other output types are
-        left out. A cell that cannot be read is null, and `fault` then names its column.
+        horizon, target, quantile, value, sample, fault, file, row. Rows are numbered from 1 below
+        the header of their file. `reference_date` is `horizon` steps before the target date, and
+        `round_date` the date of the round where that is another one. `sample` is the id of a
+        sample, which has no level; null for a quantile. Rows of other output types are left out. A
+        cell that cannot be read is null, and `fault` then names its column.
 
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
@@ -201,7 +205,8 @@ def find_columns(frame: Any, names: dict[str, tuple[str, ...]], path: Path, need
 def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any:
     pl = polars()
     cells, steps, target = task_cells(frame, path, model)
-    kind = cells.text("type") if "type" in cells.found else pl.lit("quantile")
+    kind = cells.text("type").str.to_lowercase() if "type" in cells.found else pl.lit("quantile")
+    sample = pl.when(kind == "sample").then(cells.text("output_type_id").fill_null("")).otherwise(None)
     frame = frame.select(
         (pl.lit(model) if model else cells.text("model")).alias("model"),
         cells.text("location"),
@@ -212,11 +217,12 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
         target,
         cells.level(),
         cells.number("value"),
-        kind.str.to_lowercase().alias("output_type"),
+        kind.alias("output_type"),
+        sample.alias("sample") if "type" in cells.found else pl.lit(None, pl.String).alias("sample"),
         cells.is_blank("reference_date").alias("no_round"),
         pl.lit(str(path)).alias("file"),
         pl.col(ROW).alias("row"),
-    ).filter(~pl.col("output_type").is_in(OTHER_TYPES).fill_null(False))
+    ).filter(~pl.col("output_type").is_in(UNUSED_TYPES).fill_null(False))
     return _with_dates(frame, cells.found, step_days, is_submission=model is not None).drop("output_type", "no_round")
 
 
@@ -281,9 +287,11 @@ def _with_dates(frame: Any, found: dict[str, str], step_days: int, *, is_submiss
     # A round_id can be any text.
     no_date = pl.col("reference_date").is_null() & ~pl.col("no_round") & (found.get("reference_date") != "round_id")
     wrong_round = no_date | is_off(days, step_days, is_submission=is_submission)
-    fault = pl.when((pl.col("output_type") != "quantile").fill_null(True)).then(pl.lit("type"))
-    for name in ("model", "location", "horizon", dated, "quantile", "value"):
+    fault = pl.when(~pl.col("output_type").is_in(("quantile", "sample")).fill_null(False)).then(pl.lit("type"))
+    for name in ("model", "location", "horizon", dated, "value"):
         fault = fault.when(pl.col(name).is_null()).then(pl.lit(name))
+    fault = fault.when(pl.col("quantile").is_null() & pl.col("sample").is_null()).then(pl.lit("quantile"))
+    fault = fault.when(pl.col("sample") == "").then(pl.lit("output_type_id"))
     if both:
         fault = fault.when(wrong_round.fill_null(False)).then(pl.lit("reference_date"))
     frame = frame.with_columns(fault=fault.otherwise(None))

@@ -152,6 +152,8 @@ def weighted_interval_score(
 
 @partial(jax.jit, static_argnames="scale")
 def _parts(forecast: Array, truth: Array, levels: Array, scale: Scale) -> tuple[Array, ...]:
+    # XLA's maximum on CPUs can lose NaN in long arrays.
+    missing = jnp.isnan(truth) | jnp.isnan(forecast).any(-1)
     if scale == "log":
         forecast, truth = (jnp.log1p(jnp.maximum(a, 0)) for a in (forecast, truth))
     num_levels = levels.shape[0]
@@ -162,7 +164,8 @@ def _parts(forecast: Array, truth: Array, levels: Array, scale: Scale) -> tuple[
     above, below = jnp.maximum(lower - truth[..., None], 0), jnp.maximum(truth[..., None] - upper, 0)
     parts = [part.sum(-1) * 2 / num_levels for part in (dispersion, counts * above, counts * below)]
     wis = parts[0] + parts[1] + parts[2]
-    return wis, *(jnp.where(jnp.isnan(wis), jnp.nan, part) for part in parts)
+    missing |= jnp.isnan(wis)
+    return jnp.where(missing, jnp.nan, wis), *(jnp.where(missing, jnp.nan, part) for part in parts)
 
 
 @checked

@@ -44,6 +44,51 @@ def test_score_prints_a_row_for_each_model(tables, tmp_path, capsys):
     assert (tmp_path / "scores/submissions.png").exists()
 
 
+def test_scores_by_place_and_date_have_the_tasks_of_these_alone(tables, tmp_path, capsys):
+    """And the forecasts of a horizon that not all models have, with the truth of the last date still to come."""
+    forecasts, truth = tables
+    rows = forecasts.read_text().splitlines()
+    later = [row.replace(",1,0", ",2,0") for row in rows[1:] if row.startswith(("sharp", "baseline"))]
+    (tmp_path / "forecasts.csv").write_text("\n".join([*rows, *later]) + "\n")
+    early = tmp_path / "truth.csv"
+    early.write_text("\n".join(row for row in truth.read_text().splitlines() if "2021-04-17" not in row) + "\n")
+    run(
+        "score", "--forecasts", tmp_path / "forecasts.csv", "--truth", early, "--horizons", "1", "2", "--out", tmp_path / "out",
+        "--by", "location", "horizon", "reference_date+horizon", "--exclude", "wide", "--last", "2021-04-17",
+    )  # fmt: skip
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["pending"] == {"1": 3, "2": 3}
+    assert "2 models without a forecast of horizon 2 in these dates, such as fair" in results["dropped"]
+    whole = {row["method"]: row for row in results["rows"]}
+    assert list(whole) == ["baseline", "fair", "poor", "sharp"]
+    assert whole["sharp"]["num_tasks"] > 1.5 * whole["fair"]["num_tasks"]
+    hubs = [jaxcast.load_hub(tmp_path / "forecasts.csv", early, horizon=h, exclude=["wide"]) for h in (1, 2)]
+    for name in ("location", "horizon", "reference_date+horizon"):
+        found = [row for row in results["by"][name] if row["method"] == "sharp"]
+        assert sum(row["num_tasks"] for row in found) == whole["sharp"]["num_tasks"]
+        total = sum(row["num_tasks"] * row["wis"] for row in found)
+        assert total / whole["sharp"]["num_tasks"] == pytest.approx(whole["sharp"]["wis"])
+    place = {(row["location"], row["method"]): row for row in results["by"]["location"]}
+    part = {
+        name: np.concatenate([h.quantiles[1, :, h.models.index(name)] for h in hubs if name in h.models])[None]
+        for name in ("sharp", "baseline")
+    }
+    known = np.concatenate([h.truth[1] for h in hubs])[None]
+    own = jaxcast.hub.score_forecasters(part, known, hubs[0].levels)
+    for row in own:
+        assert place["02", row["method"]]["wis"] == pytest.approx(row["wis"])
+        assert place["02", row["method"]]["coverage50"] == pytest.approx(row["coverage50"])
+    first = next(row for row in results["by"]["reference_date+horizon"] if row["method"] == "sharp")
+    assert (first["reference_date"], first["horizon"]) == (str(hubs[1].dates[0] - np.timedelta64(14, "D")), 2)
+    of_two = {row["method"]: row for row in results["by"]["horizon"] if row["horizon"] == 2}
+    ratio = of_two["sharp"]["relative_wis"] / of_two["baseline"]["relative_wis"]
+    relative = {row["method"]: row["relative_wis"] for row in jaxcast.hub.score_hubs(hubs[1:], baseline="baseline")}
+    assert ratio == pytest.approx(relative["sharp"])
+    printed = capsys.readouterr().out
+    assert "Mean WIS by reference_date and horizon" in printed
+    assert "pending at horizon 2: 3 tasks without truth yet, 2021-04-17" in printed
+
+
 @pytest.mark.slow
 def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsys):
     forecasts, truth = tables
@@ -101,10 +146,15 @@ def test_a_pool_of_the_user_is_named_on_the_command_line(tables, tmp_path):
     [
         (("score", "--models", "sharpe"), "unknown model 'sharpe'; did you mean sharp"),
         (("score", "--baseline", "none"), "baseline 'none' is not among"),
-        (("score", "--first", "2030-01-01"), "no date of the hub"),
+        (("score", "--first", "2030-01-01"), "no quantile forecast is left"),
+        (("score", "--last", "soon"), "a date like 2024-01-06, got 'soon'"),
+        (("score", "--by", "week"), "unknown column 'week'; did you mean"),
+        (("score", "--exclude", "sharpe"), "unknown model 'sharpe'; did you mean sharp"),
+        (("score", "--horizons", "1", "1"), "expected different horizons"),
+        (("score", "--vintages", "nowhere.csv"), "no truth table nowhere.csv"),
         (("forecast", "--method", "equal_mean"), "name no target"),
         (("forecast", "--method", "equal_mean", "--model", "pool", "--target-name", "x"), "TEAM-MODEL"),
-        (("forecast", "--pool", "nowhere", "--method", "equal_mean"), "leave out --method"),
+        (("forecast", "--pool", "nowhere", "--method", "equal_mean"), "give --pool or --method, not both"),
         (("pool", "--num-models", "2", "--models", "sharp"), "not both"),
     ],
 )

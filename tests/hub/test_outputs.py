@@ -83,7 +83,7 @@ def test_a_parquet_file_with_numbers_as_ids_reads_like_a_csv(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (line("sample", "", 1), "row 2: the output_type_id of t-a for 01 is NA or not the number of a sample"),
+        (line("sample", "", 1), "row 2: the output_type_id of t-a for 01 is NA or not the id of a sample"),
         (line("quantile", "1.5", 1), "row 2: the output_type_id .*'1.5'"),
         (line("mean", "NA", "x"), "row 2: the value .*'x'"),
         (line("means", "NA", 1), "row 2: the output_type .*'means'"),
@@ -266,3 +266,40 @@ def test_quantiles_of_samples_are_those_of_numpy(method):
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
     with pytest.raises(jaxcast.InputError, match="no task has 50 samples"):
         jaxcast.hub.quantiles_of_samples(rows, least=50)
+
+
+def test_models_that_give_samples_take_part_in_quantile_pools(tmp_path):
+    rng = np.random.default_rng(2)
+    draws = rng.normal(size=(2, 40))
+    levels = (0.1, 0.5, 0.9)
+    quantiles = [line("quantile", level, 10 * level) for level in levels]
+    both = [*quantiles, *(line("sample", i, 9) for i in range(3))]
+    alone = [line("sample", f"s{i}", x) for i, x in enumerate(draws[0])]
+    path = folder(tmp_path, a=[HEADER, *quantiles], b=[HEADER, *both], c=[HEADER, *alone])
+    truth = tmp_path / "truth.csv"
+    truth.write_text("location,date,value\n01,2024-01-13,0.5\n")
+    hub = jaxcast.load_hub(path, truth)
+    assert hub.models == ("t-a", "t-b", "t-c")
+    np.testing.assert_allclose(hub.levels, levels)
+    np.testing.assert_allclose(hub.quantiles[0, 0, :2], [[1, 5, 9]] * 2)
+    expected = np.quantile(draws[0], levels, method="median_unbiased")
+    np.testing.assert_allclose(hub.quantiles[0, 0, 2], expected, rtol=1e-12)
+    assert hub.dropped == (
+        "samples of 1 forecast of t-b beside its quantiles, which are used",
+        "samples of 1 forecast of t-c in whose place their quantiles are used",
+    )
+    for model in "ab":
+        next(path.glob(f"model-output/t-{model}/*")).unlink()
+    assert jaxcast.load_hub(path, truth).quantiles.shape[-1] == 23
+    chosen = jaxcast.load_hub(path, truth, levels=(0.3, 0.7))
+    np.testing.assert_allclose(chosen.quantiles[0, 0, 0], np.quantile(draws[0], (0.3, 0.7), method="median_unbiased"))
+
+
+def test_a_sample_that_is_there_twice_is_refused(tmp_path):
+    path = folder(tmp_path, c=[HEADER, *(line("sample", i, i) for i in (1, 2, 3, 2))])
+    truth = tmp_path / "truth.csv"
+    truth.write_text("location,date,value\n01,2024-01-13,0.5\n")
+    with pytest.raises(jaxcast.InputError, match=r"row 4: the output_type_id of t-c for 01 .* \(each once\)"):
+        jaxcast.load_hub(path, truth)
+    hub = jaxcast.load_hub(path, truth, bad="drop", levels=(0.5,))
+    assert hub.quantiles.item() == 2.0

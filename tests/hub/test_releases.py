@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcast
+from jaxcast.cli.main import parse
 from tests.hub.test_tables import write
 
 pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
@@ -192,3 +193,43 @@ def test_releases_have_the_shape_of_the_truth():
             make(np.ones((2, 5, 3, 1)), truth, np.asarray([0.5]), **(good | change))
     forecasts = make(np.ones((2, 5, 3, 1)), truth, np.asarray([0.5]), **good)
     assert np.isnan(jaxcast.hub.known_truth(dataclasses.replace(forecasts, release_of=np.full(5, -1)), 4)).all()
+
+
+def test_revisions_are_summed_up_by_a_loop(tables, tmp_path):
+    rows = [row for row in release_rows() if not row.startswith((str(AS_OF[2]), str(AS_OF[3])))]
+    hub = jaxcast.load_hub(tables[0], write(tmp_path / "gap.csv", TRUTH, rows))
+    found = jaxcast.hub.summarise_revisions(hub)
+    newest, first, seen, final = [], [], [], []
+    for place, date in ((i, date) for i in range(2) for date in hub.dates):
+        values = [v for r in (0, 1, 4, 5) if (v := published(r, place, date)) is not None]
+        if values:
+            newest.append(values[-1])
+            first.append(values[0])
+    for place, t in np.ndindex(2, 6):
+        known, end = published((0, 1, 1, 1, 4, 5)[t], place, date := ROUNDS[t] - WEEK), published(5, place, date)
+        if date in hub.dates and t >= 2:
+            seen.append(np.nan if known is None else known)
+            final.append(end)
+    newest, first, seen, final = map(np.asarray, (newest, first, seen, final))
+    assert (found.num_releases, found.first, found.last) == (4, AS_OF[0], AS_OF[5])
+    assert found.gaps == ((AS_OF[1], AS_OF[4]),)
+    assert found.num_values == len(newest)
+    np.testing.assert_allclose(found.share_changed, (newest != first).mean())
+    np.testing.assert_allclose(found.mean_change, (abs(newest - first) / newest).mean())
+    np.testing.assert_allclose(found.drift, (newest - first).sum() / newest.sum())
+    there = ~np.isnan(seen)
+    np.testing.assert_allclose(found.newest_seen, abs(seen - final)[there].sum() / final[there].sum())
+    np.testing.assert_allclose(found.missing_seen, 1 - there.mean())
+    assert "4 releases of the truth" in str(found)
+    assert "downwards" in str(found)
+    with pytest.raises(jaxcast.InputError, match="no releases; read a table with a column as_of"):
+        jaxcast.hub.summarise_revisions(dataclasses.replace(hub, releases=None))
+
+
+def test_the_command_says_which_release_it_scores_against(tables, capsys):
+    parse(["hub", "score", "--forecasts", str(tables[0]), "--truth", str(tables[1]), "--horizons", "0", "1"]).run()
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "truth of the newest release, 2024-02-07, of 6 since 2024-01-03" in printed
+    assert "6 releases of the truth, 2024-01-03 to 2024-02-07" in printed
+    assert "final truth" not in printed
+    assert "pending at horizon 1: 4 tasks without truth yet, 2024-02-10 to 2024-02-17" in printed

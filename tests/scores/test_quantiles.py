@@ -102,6 +102,16 @@ def test_coverage_of_a_true_distribution():
         assert abs(float(covered.mean()) - nominal) < 0.01
 
 
+def test_tasks_without_truth_or_forecast_have_no_score_however_many_there_are():
+    rng = np.random.default_rng(7)
+    forecast, truth = np.sort(rng.normal(size=(5000, len(LEVELS))), -1), rng.normal(size=5000)
+    truth[::2], forecast[1::4, 0] = np.nan, np.nan
+    missing = np.isnan(truth) | np.isnan(forecast).any(-1)
+    for scale in ("natural", "log"):
+        for part in jaxcast.scores.weighted_interval_score(forecast, truth, LEVELS, scale=scale):
+            np.testing.assert_array_equal(np.isnan(part), missing)
+
+
 def test_relative_score_by_a_loop_over_pairs():
     rng = np.random.default_rng(2)
     scores = rng.uniform(1, 5, (60, 4))

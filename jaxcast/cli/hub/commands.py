@@ -1,20 +1,33 @@
 """`jaxcast hub score | pool`: scores a hub's models, and trains a pool of them."""
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from jaxcast.checks import check_names
 from jaxcast.cli.command import check_numbers
-from jaxcast.cli.hub.output import FINAL_TRUTH, draw_submissions, draw_weights, say, show_scores
+from jaxcast.cli.hub.output import (
+    draw_submissions,
+    draw_weights,
+    say,
+    say_about_truth,
+    show_groups,
+    show_scores,
+    sort_key,
+    truth_note,
+)
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
-from jaxcast.hub.loading import load_hub
+from jaxcast.hub.loading import load_hubs
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
 from jaxcast.hub.quantile_pool import pool_forecasts
-from jaxcast.hub.report import compare_forecasters, score_forecasters
+from jaxcast.hub.report import KEYS, compare_forecasters, score_forecasters, score_hubs
+from jaxcast.hub.revisions import summarise_revisions
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
 from jaxcast.pytrees import fingerprint
@@ -33,6 +46,8 @@ class HubTables:
     truth: Path | None = None
     """Target data: a .csv or .parquet table with location, date and value, a hub's time-series or
     oracle-output table, or a folder of such tables."""
+    vintages: Path | None = None
+    """Table of the releases of the target data, with a column as_of, where --truth has none."""
     truth_source: str | None = None
     """Text in the source or as_of column of the target data, where the table holds several
     vintages."""
@@ -48,9 +63,12 @@ class HubTables:
     """Instead of --models: the number of models, those with the most forecasts."""
     exclude: tuple[str, ...] = ()
     """Names of models to leave out."""
-    vintages: Path | None = None
     locations: tuple[str, ...] = ()
     """Names of the locations; by default all."""
+    first: str | None = None
+    """First target date to read."""
+    last: str | None = None
+    """Last target date to read."""
     levels: tuple[float, ...] = ()
     """Quantile levels; by default all."""
     step_days: int = 7
@@ -68,28 +86,43 @@ class HubTables:
         Returns:
             The hub.
         """
+        return self.load_all((horizon,))[horizon]
+
+    def load_all(self, horizons: tuple[int, ...]) -> dict[int, Hub]:
+        """Reads the hub at several horizons, and says what is left out.
+
+        Args:
+            horizons: The horizons.
+
+        Returns:
+            The hub at each of them.
+        """
         check_numbers(self)
         doing("reading the tables of the hub")
         if self.models and self.num_models is not None:
             raise InputError("give --models or --num-models, not both")
         if self.forecasts is None or self.truth is None:
             raise InputError("name the folder of a hub, or its tables by --forecasts and --truth")
-        hub = load_hub(
+        hubs = load_hubs(
             self.forecasts,
             self.truth,
-            horizon=horizon,
+            horizons=horizons,
+            vintages=self.vintages,
             first_horizon=self.first_horizon,
             target=self.target,
             models=self.models or self.num_models,
+            exclude=self.exclude,
             locations=self.locations or None,
             levels=self.levels or None,
+            first=self.first,
+            last=self.last,
             truth_source=self.truth_source,
             step_days=self.step_days,
             bad=self.bad or "raise",
         )
-        for line in hub.dropped:
+        for line in dict.fromkeys(line for hub in hubs.values() for line in hub.dropped):
             announce(f"left out: {line}")
-        return hub
+        return hubs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,16 +135,15 @@ class ScoreHub(HubTables):
     Example: jaxcast hub score --forecasts hub/ --truth truth.csv --baseline COVIDhub-baseline
     """
 
-    horizon: int = 1
-    """Horizon in steps, as the tables count it."""
+    horizons: tuple[int, ...] = (1,)
+    """Horizons in steps, as the tables count them; the table is over the tasks of all of them."""
     baseline: str | None = None
     """Model whose relative WIS is 1."""
-    first: str = "0001-01-01"
-    """First target date."""
-    last: str = "9999-12-31"
-    """Last target date."""
     common: bool = False
     """Score only the tasks that all models forecast."""
+    by: tuple[str, ...] = ()
+    """Also a table for each of these: location, horizon, reference_date, target_end_date, or
+    several joined by a plus, such as location+horizon."""
     out: Path | None = None
     """Folder for results.json and a picture of who submitted when."""
     overwrite: bool = False
@@ -119,19 +151,19 @@ class ScoreHub(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
-        hub = self.load(self.horizon)
-        weeks = hub.weeks(self.first, self.last)
-        if not weeks.any():
-            raise InputError(
-                f"no date of the hub, {hub.dates[0]} to {hub.dates[-1]}, is within {self.first} to {self.last}"
-            )
-        folder = None if self.out is None else _folder(self, hub, ("results.json", "submissions.png"))
-        forecasts = {name: hub.quantiles[:, weeks, i] for i, name in enumerate(hub.models)}
-        rows = score_forecasters(forecasts, hub.truth[:, weeks], hub.levels, baseline=self.baseline, common=self.common)
-        show_scores(rows, hub, f"{hub.dates[weeks][0]} to {hub.dates[weeks][-1]}")
+        keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
+        hubs = list(self.load_all(self.horizons).values())
+        folder = None if self.out is None else _folder(self, hubs, ("results.json", "submissions.png"))
+        score = partial(score_hubs, hubs, baseline=self.baseline, common=self.common)
+        rows, tables = score(), {name: score(by=by) for name, by in keys.items()}
+        dates = [date for hub in hubs for date in hub.dates]
+        show_scores(rows, hubs, f"{min(dates)} to {max(dates)}")
+        for name, table in tables.items():
+            show_groups(name, table, by_score(rows))
+        say_about_truth(hubs)
         if folder is not None:
-            folder.write_json("results.json", {"rows": rows, "note": FINAL_TRUTH, "dropped": list(hub.dropped)})
-            draw_submissions(folder.path / "submissions.png", hub)
+            folder.write_json("results.json", {"rows": rows, "by": tables} | facts_of(hubs))
+            draw_submissions(folder.path / "submissions.png", hubs[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +192,7 @@ class PoolHub(HubTables):
         """Runs the command."""
         hub = self.load(self.horizon)
         check_lower(self.lower, hub)
-        folder = _folder(self, hub, ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
+        folder = _folder(self, [hub], ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
         forecasts = hub.forecasts()
         pool = AdaptivePool(lower=self.lower, follow_newest=self.follow_newest)
         doing("running the adaptive pool from a rolling origin")
@@ -177,11 +209,11 @@ class PoolHub(HubTables):
         )
         about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
         save_model(folder.path, pool, attributes=about)
-        results = {"rows": rows, "against_equal_mean": test, "note": FINAL_TRUTH, "dropped": list(hub.dropped)}
-        folder.write_json("results.json", results)
-        show_scores(rows, hub, "rolling origin, all dates")
+        folder.write_json("results.json", {"rows": rows, "against_equal_mean": test} | facts_of([hub]))
+        show_scores(rows, [hub], "rolling origin, all dates")
+        say_about_truth([hub])
         say(
-            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {FINAL_TRUTH}; "
+            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {truth_note(hub)}; "
             f"pool and scores in {folder.path}/"
         )
         draw_submissions(folder.path / "submissions.png", hub)
@@ -229,7 +261,31 @@ def check_lower(lower: float | None, hub: Hub) -> None:
     )
 
 
-def _folder(settings: Any, hub: Hub, outputs: tuple[str, ...]) -> RunFolder:
+def by_score(rows: list[dict[str, Any]]) -> list[str]:
+    """Returns the names of the models, the best first.
+
+    Args:
+        rows: Rows of scores.
+    """
+    return [row["method"] for row in sorted(rows, key=sort_key)]
+
+
+def facts_of(hubs: Sequence[Hub]) -> dict[str, Any]:
+    """Returns what is written beside the scores: target data, pending tasks and what was left out.
+
+    Args:
+        hubs: The hub at each horizon.
+    """
+    revisions = None if hubs[0].as_of is None else str(summarise_revisions(hubs[0]))
+    return {
+        "note": truth_note(hubs[0]),
+        "revisions": revisions,
+        "pending": {str(hub.horizon): int(hub.pending.sum()) for hub in hubs},
+        "dropped": list(dict.fromkeys(line for hub in hubs for line in hub.dropped)),
+    }
+
+
+def _folder(settings: Any, hubs: Sequence[Hub], outputs: tuple[str, ...]) -> RunFolder:
     """Opens the folder of a command."""
-    data = fingerprint((hub.quantiles, hub.truth))
-    return RunFolder.of(settings, reads=("forecasts", "truth"), facts={"data": data}, outputs=outputs)
+    data = fingerprint([(hub.quantiles, hub.truth, hub.observed) for hub in hubs])
+    return RunFolder.of(settings, reads=("forecasts", "truth", "vintages"), facts={"data": data}, outputs=outputs)

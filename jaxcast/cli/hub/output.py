@@ -1,5 +1,6 @@
 """Printed tables and pictures of the commands of a forecast hub."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,70 @@ from rich.text import Text
 
 from jaxcast.cli.command import make_console
 from jaxcast.cli.figures import figure_of
-from jaxcast.errors import InputError, shown
+from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.arrays import Hub
+from jaxcast.hub.revisions import summarise_revisions
 from jaxcast.io.files import save_figure
 
 FINAL_TRUTH = "final truth: as the table has it now, revisions are not replayed"
 
 
-def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
+def truth_note(hub: Hub) -> str:
+    """Says which target data were used to score.
+
+    Args:
+        hub: The hub.
+    """
+    if hub.as_of is None:
+        return FINAL_TRUTH
+    return f"truth of the newest release, {hub.as_of[-1]}, of {len(hub.as_of)} since {hub.as_of[0]}"
+
+
+def say_about_truth(hubs: Sequence[Hub]) -> None:
+    """Prints how the target data were revised, and what has no target yet.
+
+    Args:
+        hubs: The hub at each horizon.
+    """
+    if hubs[0].as_of is not None:
+        say(*str(summarise_revisions(hubs[0])).split(": ", 1))
+    if lines := [line for hub in hubs if (line := pending_note(hub))]:
+        say(*lines)
+
+
+def pending_note(hub: Hub) -> str:
+    """Says how many forecasts have no target yet; nothing where none is pending.
+
+    Args:
+        hub: The hub.
+    """
+    if not hub.pending.any():
+        return ""
+    dates = hub.dates[hub.pending.any(0)]
+    to = f" to {dates[-1]}" if len(dates) > 1 else ""
+    return (
+        f"pending at horizon {hub.horizon}: {counted(int(hub.pending.sum()), 'task')} without truth yet, {dates[0]}{to}"
+    )
+
+
+def show_scores(rows: list[dict[str, Any]], hubs: Sequence[Hub], dates: str) -> None:
     """Prints a table of scores.
 
     Args:
         rows: Rows of `score_forecasters`.
-        hub: The hub.
+        hubs: The hub at each horizon.
         dates: The dates in words.
     """
+    hub = hubs[0]
+    horizons = ", ".join(str(hub.horizon) for hub in hubs)
+    note = truth_note(hub)
     covered = [name for name in rows[0] if name.startswith("coverage")]
     table = Table(
-        title=f"Mean WIS at horizon {hub.horizon}, {dates}, {len(hub.locations)} locations, "
-        f"{len(hub.levels)} levels, final truth",
+        title=f"Mean WIS at horizon{'s' if len(hubs) > 1 else ''} {horizons}, {dates}, {len(hub.locations)} locations, "
+        f"{len(hub.levels)} levels, {note.split(':')[0]}",
         caption="WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. "
         "Over a model's own tasks; WIS relative to the others over common ones, of which there are "
-        f"{rows[0]['num_common']}; miss.: tasks without a forecast. {FINAL_TRUTH[0].upper()}{FINAL_TRUTH[1:]}",
+        f"{rows[0]['num_common']}; miss.: tasks without a forecast. {note[0].upper()}{note[1:]}",
         box=box.SIMPLE,
     )
     heads = (
@@ -49,7 +92,7 @@ def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
     for head in heads:
         is_name = head == "model"
         table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
-    for row in sorted(rows, key=lambda row: row["relative_wis"] or np.inf):
+    for row in sorted(rows, key=sort_key):
         parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
         table.add_row(
             Text(shown(row["method"])),
@@ -61,6 +104,52 @@ def show_scores(rows: list[dict[str, Any]], hub: Hub, dates: str) -> None:
             str(row["num_missing"]),
         )
     make_console().print(table)
+
+
+def sort_key(row: dict[str, Any]) -> float:
+    """Orders rows of scores: the best relative WIS first, those without one last.
+
+    Args:
+        row: Row of `score_forecasters`.
+    """
+    relative = row["relative_wis"]
+    return np.inf if relative is None else float(relative)
+
+
+def show_groups(name: str, rows: list[dict[str, Any]], order: Sequence[str]) -> None:
+    """Prints the mean WIS of each group, and the WIS relative to the other models there.
+
+    Args:
+        name: What the tasks of a group have in common, columns joined by "+".
+        rows: Rows of `score_hubs` by these columns.
+        order: Names of the models, the best first.
+    """
+    keys, console = name.split("+"), make_console()
+    groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), {})[row["method"]] = row
+    num_columns = max(1, (console.width - 12 * len(keys) - 8) // 17)
+    names = list(order)[:num_columns]
+    left = f"; {counted(len(order) - len(names), 'other model')} in results.json" if len(order) > len(names) else ""
+    table = Table(
+        title=f"Mean WIS by {' and '.join(keys)}",
+        caption=f"in brackets: relative to the other models on common tasks{left}",
+        box=box.SIMPLE,
+    )
+    for key in keys:
+        table.add_column(key, no_wrap=True)
+    for column in ("tasks", *names):
+        table.add_column(Text(shown(column)), justify="right", overflow="fold")
+    for values, of_models in groups.items():
+        cells = [_wis_cell(of_models.get(model)) for model in names]
+        table.add_row(*(shown(value) for value in values), str(max(r["num_tasks"] for r in of_models.values())), *cells)
+    console.print(table)
+
+
+def _wis_cell(row: dict[str, Any] | None) -> str:
+    if row is None or row["wis"] is None:
+        return ""
+    return f"{row['wis']:.2f}" + ("" if row["relative_wis"] is None else f" ({row['relative_wis']:.2f})")
 
 
 def say(*lines: str) -> None:
