@@ -20,7 +20,7 @@ LAYOUTS = {
 CELLS = (
     "", " ", "NA", "nan", "inf", "-inf", "1e400", "1e308", "1e-320", "1_0", " 1 ", "junk", "-1", "0", "1.9", "1.0", "2",
     "99999999999", "1e9", '"', '""', 'a"b', '"open', "closed\"", "a,b", "Z\u00fcrich", "\x00", "x\ny", "a" * 3000, "2024-13-45",
-    "9999-12-31", "0001-01-01", "2024-01-06T12:00", "2024-01-06T00:00:00Z", "20240106", "06/01/2024", "quantile", "mean",
+    "9999-12-31", "0001-01-01", "2024-01-06T12:00", "2024-01-06T00:00:00Z", "2024-01-10 25:00", "2024-01-10T17:00:00+01:00", "20240106", "06/01/2024", "quantile", "mean",
     "0x10", "\uff11", "+3", "1,5", "TRUE", "\u2028", "\x1b[31m", "1 wk ahead", "1 wk ahead inc death",
 )  # fmt: skip
 
@@ -46,6 +46,24 @@ def rows_of(layout, model):
 def truth_rows():
     dates = DATES[0] + 7 * np.arange(-12, 5)
     return [[place, str(date), f"{100 + i}"] for place in ("01", "US") for i, date in enumerate(dates)]
+
+
+def release_rows():
+    """The truth as of each Wednesday, revised every time, the newest date later than the others."""
+    rows = []
+    for release in range(5):
+        as_of = DATES[0] + 7 * release - 3
+        for place, date, value in truth_rows():
+            if np.datetime64(date) < as_of:
+                rows.append([["", "T17:00:00Z", " 23:59-05:00"][release % 3], place, date, f"{value}.{release}"])
+                rows[-1][0] = f"{as_of}{rows[-1][0]}"
+    return rows
+
+
+TRUTHS = {
+    "final": (("location", "date", "value"), truth_rows),
+    "releases": (("as_of", "location", "date", "value"), release_rows),
+}
 
 
 def tables_of(layout):
@@ -135,6 +153,9 @@ def write_parquet(rng, path, header, rows, times):
     for name in frame.columns:
         if re.search("date", name) and rng.random() < 0.5:
             frame = frame.with_columns(pl.col(name).str.to_date("%Y-%m-%d", strict=False))
+        elif name == "as_of" and rng.random() < 0.5:
+            day = pl.col(name).str.head(10).str.to_datetime("%Y-%m-%d", strict=False, time_unit="us")
+            frame = frame.with_columns(day.dt.replace_time_zone(str(rng.choice(["UTC", "Asia/Tokyo"]))))
         elif name in ("horizon", "quantile", "value", "output_type_id") and rng.random() < 0.7:
             kind = [pl.Float64, pl.Float32, pl.Int32][int(rng.integers(3 if name == "horizon" else 2))]
             frame = frame.with_columns(pl.col(name).cast(kind, strict=False))
@@ -159,7 +180,8 @@ def make_case(folder, seed, *, heavy=False):
     rng = np.random.default_rng(seed)
     layout, suffix = str(rng.choice(list(LAYOUTS))), str(rng.choice([".csv", ".csv", ".parquet"]))
     truth_suffix = str(rng.choice([".csv", ".csv", ".parquet"]))
-    tables = tables_of(layout) | {"truth": (("location", "date", "value"), truth_rows())}
+    truth_header, rows_of_truth = TRUTHS[str(rng.choice(list(TRUTHS)))]
+    tables = tables_of(layout) | {"truth": (truth_header, rows_of_truth())}
     chosen = str(rng.choice(list(tables)))
     for name, (header, rows) in tables.items():
         times = int(rng.integers(10, 60) if heavy else rng.integers(1, 4)) if name == chosen else 0

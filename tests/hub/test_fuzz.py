@@ -10,7 +10,7 @@ import jaxcast
 
 pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
-from jaxcast.cli.main import parse  # noqa: E402
+from jaxcast.cli.main import main, parse  # noqa: E402
 from jaxcast.errors import shown  # noqa: E402
 from tests.hub import faults  # noqa: E402
 
@@ -208,6 +208,81 @@ def test_rows_of_the_truth_that_cannot_be_read_are_counted(tmp_path):
     assert np.isfinite(hub.truth).all()
 
 
+def release_text(rows):
+    return "\n".join(",".join(row) for row in [["as_of", "location", "date", "value"], *rows]) + "\n"
+
+
+RELEASE_FAULTS = {
+    "a day that is none": (lambda rows: rows[3].__setitem__(0, "soon"), "1 row of the truth without a day of release (as_of)"),
+    "no day": (lambda rows: rows[3].__setitem__(0, ""), "1 row of the truth without a day of release (as_of)"),
+    "NA": (lambda rows: rows[3].__setitem__(0, "NA"), "1 row of the truth without a day of release (as_of)"),
+    "an hour that is none": (lambda rows: rows[3].__setitem__(0, "2024-01-03T25:00"), None),
+    "no value": (lambda rows: rows[3].__setitem__(3, "NA"), "1 row of the truth without a date or a number"),
+    "no date": (lambda rows: rows[3].__setitem__(2, "NA"), "1 row of the truth without a date or a number"),
+    "unsorted": (lambda rows: rows.sort(key=lambda row: row[3]), None),
+    "a row twice": (lambda rows: rows.append(rows[5]), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RELEASE_FAULTS)
+def test_faults_of_a_table_of_releases_leave_the_rest_as_it_is(tmp_path, name):
+    (tmp_path / "tidy.csv").write_text(text_of())
+    rows = faults.release_rows()
+    table = tmp_path / "releases.csv"
+    table.write_text(release_text(rows))
+    expected = jaxcast.load_hub(tmp_path / "tidy.csv", table)
+    change, line = RELEASE_FAULTS[name]
+    change(rows)
+    table.write_text(release_text(rows))
+    hub = jaxcast.load_hub(tmp_path / "tidy.csv", table)
+    assert hub.dropped == (() if line is None else (line,))
+    np.testing.assert_array_equal(hub.as_of, expected.as_of)
+    np.testing.assert_array_equal(hub.releases[1:], expected.releases[1:])
+
+
+def test_releases_of_several_targets_are_those_of_the_target_asked_for(tmp_path):
+    (tmp_path / "tidy.csv").write_text(text_of())
+    rows = faults.release_rows()
+    (tmp_path / "releases.csv").write_text(release_text(rows))
+    expected = jaxcast.load_hub(tmp_path / "tidy.csv", tmp_path / "releases.csv")
+    forecasts = [[*row, faults.TARGET] for row in ROWS]
+    (tmp_path / "tidy.csv").write_text(text_of(forecasts, [*HEADER, "target"]))
+    both = [[*row, name] for name in (faults.TARGET, "other") for row in rows if name != "other" or row[1] == "US"]
+    lines = [
+        ["as_of", "location", "date", "value", "target"],
+        *sorted(both),
+        ["2024-03-01", "01", "2024-01-06", "7", "other"],
+    ]
+    (tmp_path / "both.csv").write_text("\n".join(map(",".join, lines)))
+    hub = jaxcast.load_hub(tmp_path / "tidy.csv", tmp_path / "both.csv")
+    for name in ("as_of", "releases", "release_of", "observed", "truth"):
+        np.testing.assert_array_equal(getattr(hub, name), getattr(expected, name))
+
+
+def test_two_values_for_a_date_in_a_release_end_the_command_with_one_line(tmp_path, capsys, monkeypatch):
+    (tmp_path / "tidy.csv").write_text(text_of())
+    rows = faults.release_rows()
+    (tmp_path / "releases.csv").write_text(release_text([*rows, [*rows[30][:3], "7"]]))
+    args = (
+        "hub",
+        "score",
+        "--forecasts",
+        tmp_path / "tidy.csv",
+        "--truth",
+        tmp_path / "releases.csv",
+        "--out",
+        tmp_path / "out",
+    )
+    monkeypatch.setattr("sys.argv", ["jaxcast", *map(str, args)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"has 2 duplicate rows, such as {rows[30][1]} on {rows[30][2]} in the release of {rows[30][0][:10]}" in error
+    assert not (tmp_path / "out").exists()
+
+
 ODD = ["Korea, South", 'the "big" one', "two\nlines", " padded ", "Zürich", "1.0", "a,b\nc", "O'Neill", "NA", "#5"]
 
 
@@ -292,6 +367,13 @@ def test_random_faults_give_one_line_or_what_the_table_says(tmp_path, start):
         for bad in ("raise", "drop"):
             hub, message = loaded(forecasts, truth, bad)
             assert message.isprintable(), seed
+            if hub is not None and hub.as_of is not None:
+                assert (np.diff(hub.as_of).astype(int) > 0).all(), seed
+                used = hub.release_of >= 0
+                assert (hub.as_of[hub.release_of[used]] < hub.dates[used] - (hub.steps_ahead - 1) * hub.step).all(), (
+                    seed
+                )
+                assert np.isnan(hub.observed[:, ~used]).all(), seed
             if hub is not None and is_text and bad == "raise":
                 assert faults.as_found(hub) == faults.read_plainly(forecasts), seed
         shutil.rmtree(folder)

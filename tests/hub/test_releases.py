@@ -178,6 +178,30 @@ def test_faults_of_releases_are_counted_or_refused(tables, tmp_path):
         jaxcast.load_hub(tables[0], never)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_releases_by_a_plain_reading(tmp_path, seed):
+    """Of parts of a table, in any order, with other values in each release, some withdrawn, some repeated."""
+    rng = np.random.default_rng(seed)
+    rows, now, expected = [], {}, []
+    for as_of in AS_OF:
+        for place, date in ((p, d) for p in PLACES for d in ROUNDS[0] + 7 * np.arange(-4, 6)):
+            if date < as_of and rng.random() < 0.5:
+                value = None if rng.random() < 0.1 else float(rng.integers(100))
+                now[place, date] = value
+                rows += [f"{as_of},{place},{date},{'NA' if value is None else value}"] * int(rng.integers(1, 3))
+        expected.append(dict(now))
+    rng.shuffle(rows)
+    path = write(tmp_path / "forecasts.csv", HEADER, forecast_rows((1,)))
+    hub = jaxcast.load_hub(path, write(tmp_path / "releases.csv", TRUTH, rows), num_lags=2, first_horizon=0)
+    np.testing.assert_array_equal(hub.as_of, AS_OF)
+    for (r, i, t), value in np.ndenumerate(hub.releases):
+        wanted = expected[r].get((PLACES[i], hub.dates[t]))
+        assert value == wanted or (np.isnan(value) and wanted is None)
+    for (i, t, lag), value in np.ndenumerate(hub.observed):
+        wanted = expected[t].get((PLACES[i], ROUNDS[t] - (1 + lag) * WEEK))
+        assert value == wanted or (np.isnan(value) and wanted is None)
+
+
 def test_releases_have_the_shape_of_the_truth():
     truth = np.ones((2, 5))
     make = jaxcast.hub.HubForecasts.of
