@@ -43,13 +43,34 @@ class OutputScores(NamedTuple):
     dropped: tuple[str, ...]
 
 
+class _Choice(NamedTuple):
+    """Arguments of `score_outputs` of the same names."""
+
+    categories: Mapping[Any, Sequence[str]]
+    compound: Sequence[str] | Mapping[Any, Sequence[str]]
+    horizons: Sequence[int] | None
+    floor: float | int
+
+    @property
+    def is_asked_for(self) -> Any:
+        """Expression of the rows of these horizons."""
+        pl = polars()
+        return pl.lit(True) if self.horizons is None else pl.col("horizon").is_in(list(self.horizons))
+
+    def compound_of(self, target: str | None) -> Sequence[str]:
+        """Returns the task ids that are the same in a trajectory of a target."""
+        return self.compound.get(target, COMPOUND) if isinstance(self.compound, Mapping) else self.compound
+
+
 def score_outputs(
     rows: Any,
     truth: Any,
     *,
-    categories: Mapping[str, Sequence[str]] | None = None,
-    compound: Sequence[str] = COMPOUND,
+    categories: Mapping[Any, Sequence[str]] | None = None,
+    compound: Sequence[str] | Mapping[Any, Sequence[str]] = COMPOUND,
+    horizons: Sequence[int] | None = None,
     baseline: str | None = None,
+    common: bool = False,
     floor: float | int = FLOOR,
 ) -> OutputScores:
     """Scores forecasts of all output types, each type by scores that are proper for it.
@@ -70,8 +91,12 @@ def score_outputs(
         rows: Rows of `read_outputs`, or of pools.
         truth: Target data of `read_output_truth`.
         categories: The categories in their order of each target that has an order.
-        compound: Task ids that are the same in a trajectory of samples; see `pool_samples`.
+        compound: Task ids that are the same in a trajectory of samples; see `pool_samples`. One set
+            for all targets, or one for each by its name.
+        horizons: Horizons whose tasks are scored; trajectories go over all horizons. By default
+            all.
         baseline: Model whose relative score is 1; by default the geometric mean of all.
+        common: Whether to score only the tasks that all models of a type and target forecast.
         floor: Least probability that the logarithmic score takes into account.
 
     Returns:
@@ -98,16 +123,21 @@ def score_outputs(
         check_choice("baseline", baseline, rows["model"].unique().sort().to_list())
     tasks, dropped, tables, frames = task_columns(rows), list[str](), list[dict[str, Any]](), []
     rows = with_truth(rows, truth)
+    choice = _Choice(categories or {}, compound, horizons, floor)
     for kind in OUTPUT_TYPES:
         of_kind = rows.filter(pl.col("output_type") == kind)
         for target in of_kind["target"].unique().sort().to_list():
             chosen = of_kind.filter(pl.col("target").eq_missing(pl.lit(target)))
             what = f"{kind} of {shown(target) if target else 'the target'}"
-            known = _known(chosen, kind, tasks, what, dropped)
+            known = _known(chosen.filter(choice.is_asked_for), kind, tasks, what, dropped)
             if not len(known):
                 continue
             lines: list[str] = []
-            scores, energy = _scores(chosen, known, kind, tasks, (categories or {}).get(target), compound, floor, lines)
+            scores, energy = _scores(chosen, known, kind, target, tasks, choice, lines)
+            if common:
+                scores, energy = (_of_all(each) for each in (scores, energy))
+            if not len(scores) and not lines:
+                lines.append("no task that all models forecast")
             dropped += [f"{what}: {line}" for line in lines]
             if not len(scores):
                 continue
@@ -133,27 +163,30 @@ def _known(rows: Any, kind: str, tasks: list[str], what: str, dropped: list[str]
 
 
 def _scores(
-    rows: Any,
-    known: Any,
-    kind: str,
-    tasks: list[str],
-    categories: Sequence[str] | None,
-    compound: Sequence[str],
-    floor: float | int,
-    dropped: list[str],
+    rows: Any, known: Any, kind: str, target: str | None, tasks: list[str], choice: _Choice, dropped: list[str]
 ) -> tuple[Any, Any]:
     """Returns the scores of the tasks of one output type and target, and the energy scores of samples."""
     if kind == "quantile":
         return quantile_scores(known, tasks, dropped), None
     if kind == "sample":
-        return sample_scores(known, tasks), energy_scores(rows, tasks, compound, dropped)
+        return sample_scores(known, tasks), energy_scores(rows, tasks, choice.compound_of(target), dropped)
     if kind == "pmf":
+        categories = choice.categories.get(target)
         if categories is None:
             dropped.append("no ranked probability score, as no order of the categories is given")
-        return pmf_scores(known, tasks, dropped, categories, floor), None
+        return pmf_scores(known, tasks, dropped, categories, choice.floor), None
     if kind == "cdf":
         return cdf_scores(known, tasks, dropped), None
     return point_scores(known, tasks, "squared_error" if kind == "mean" else "absolute_error"), None
+
+
+def _of_all(scores: Any) -> Any:
+    """Returns the scores of the tasks that all models forecast."""
+    if scores is None:
+        return None
+    pl = polars()
+    task = [name for name in scores.columns if name not in ("model", "value")]
+    return scores.filter(pl.col("model").n_unique().over(task) == scores["model"].n_unique())
 
 
 def _table(scores: Any, energy: Any, tasks: list[str], baseline: str | None) -> list[dict[str, Any]]:

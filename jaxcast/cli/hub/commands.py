@@ -20,10 +20,12 @@ from jaxcast.cli.hub.output import (
     sort_key,
     truth_note,
 )
+from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.loading import load_hubs
+from jaxcast.hub.output_scores import OutputScores
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
 from jaxcast.hub.quantile_pool import pool_forecasts
 from jaxcast.hub.report import KEYS, compare_forecasters, score_forecasters, score_hubs
@@ -130,7 +132,8 @@ class ScoreHub(HubTables):
     """Score the models of a hub.
 
     Prints the weighted interval score (WIS) and its components, coverage, relative WIS, and the
-    number of tasks of each model.
+    number of tasks of each model; and a table of proper scores for each other output type that the
+    tables hold: samples, pmf, cdf, means and medians.
 
     Example: jaxcast hub score --forecasts hub/ --truth truth.csv --baseline COVIDhub-baseline
     """
@@ -144,6 +147,14 @@ class ScoreHub(HubTables):
     by: tuple[str, ...] = ()
     """Also a table for each of these: location, horizon, reference_date, target_end_date, or
     several joined by a plus, such as location+horizon."""
+    output_types: tuple[str, ...] = ()
+    """Output types to score; by default all that the tables hold."""
+    categories: tuple[str, ...] = ()
+    """Categories of a pmf in their order; by default those of hub-config/."""
+    cut_points: tuple[float, ...] = ()
+    """Cut points between the categories, where no oracle output tells the one that came."""
+    cut_target: str | None = None
+    """Target whose values are cut into categories."""
     out: Path | None = None
     """Folder for results.json and a picture of who submitted when."""
     overwrite: bool = False
@@ -152,18 +163,47 @@ class ScoreHub(HubTables):
     def run(self) -> None:
         """Runs the command."""
         keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
-        hubs = list(self.load_all(self.horizons).values())
+        kinds = types_in(self.forecasts, self.target, self.output_types)
+        has_quantiles = not self.output_types or "quantile" in self.output_types
+        has_quantiles = has_quantiles and (not kinds or bool({"quantile", "sample"} & set(kinds)))
+        hubs = list(self.load_all(self.horizons).values()) if has_quantiles else []
+        others = self.score_types([kind for kind in kinds if kind != "quantile"])
         folder = None if self.out is None else _folder(self, hubs, ("results.json", "submissions.png"))
-        score = partial(score_hubs, hubs, baseline=self.baseline, common=self.common)
-        rows, tables = score(), {name: score(by=by) for name, by in keys.items()}
-        dates = [date for hub in hubs for date in hub.dates]
-        show_scores(rows, hubs, f"{min(dates)} to {max(dates)}")
-        for name, table in tables.items():
-            show_groups(name, table, by_score(rows))
-        say_about_truth(hubs)
+        results: dict[str, Any] = {}
+        if hubs:
+            score = partial(score_hubs, hubs, baseline=self.baseline, common=self.common)
+            rows, tables = score(), {name: score(by=by) for name, by in keys.items()}
+            dates = [date for hub in hubs for date in hub.dates]
+            show_scores(rows, hubs, f"{min(dates)} to {max(dates)}")
+            for name, table in tables.items():
+                show_groups(name, table, by_score(rows))
+            say_about_truth(hubs)
+            results = {"rows": rows, "by": tables} | facts_of(hubs)
+        if others is not None:
+            show_types(others, self.horizons)
+            results |= {"output_types": others.tables, "not_scored": others.dropped}
         if folder is not None:
-            folder.write_json("results.json", {"rows": rows, "by": tables} | facts_of(hubs))
-            draw_submissions(folder.path / "submissions.png", hubs[0])
+            folder.write_json("results.json", results)
+            if hubs:
+                draw_submissions(folder.path / "submissions.png", hubs[0])
+
+    def score_types(self, kinds: Sequence[str]) -> OutputScores | None:
+        """Scores output types other than quantiles, and says what is left out.
+
+        Args:
+            kinds: The types.
+
+        Returns:
+            The scores; None where there is no such type.
+        """
+        if not kinds:
+            return None
+        names = [field.name for field in dataclasses.fields(TypeChoice)]
+        choice = TypeChoice(**{name: value for name, value in vars(self).items() if name in names})
+        scores = score_types(kinds, choice, baseline=self.baseline, common=self.common)
+        for line in scores.dropped:
+            announce(f"not scored: {line}")
+        return scores
 
 
 @dataclasses.dataclass(frozen=True)

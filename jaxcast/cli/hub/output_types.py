@@ -1,0 +1,199 @@
+"""Scores of a hub's samples, pmf, cdf, means and medians, for `jaxcast hub score`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from jaxcast.checks import check_names
+from jaxcast.cli.command import make_console
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.config_files import describe_hub, is_hub
+from jaxcast.hub.output_scores import OutputScores, score_outputs
+from jaxcast.hub.output_settings import categories_of, compound_of
+from jaxcast.hub.output_truth import cut_into_categories, read_output_truth
+from jaxcast.hub.outputs import OUTPUT_TYPES, read_outputs, scan_outputs
+from jaxcast.hub.samples import COMPOUND
+from jaxcast.hub.tables import SUFFIXES, collected
+from jaxcast.io.tables import polars
+from jaxcast.progress import doing
+
+NOUNS = {"sample": "samples", "mean": "means", "median": "medians"} | {"pmf": "pmf", "cdf": "cdf"}
+HEADS = {
+    "crps": "CRPS",
+    "energy": "energy",
+    "rps": "RPS",
+    "log": "log score",
+    "squared_error": "squared error",
+    "absolute_error": "absolute error",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TypeChoice:
+    """What to score of output types other than quantiles.
+
+    Args:
+        forecasts: The tables of forecasts.
+        truth: The target data.
+        truth_source: Text in the column of sources of the target data.
+        target: The only target to score; by default all.
+        horizons: Horizons to score.
+        models: Models to score; by default all.
+        exclude: Models to leave out.
+        locations: Locations to score; by default all.
+        first: First target date.
+        last: Last target date.
+        categories: Categories of a pmf in their order, where no hub-config/ tells them.
+        cut_points: Cut points between them, where no oracle output tells the category that came.
+        cut_target: Target whose values are cut.
+        step_days: Days of one step.
+        bad: Whether to raise on, or to drop, bad rows; None to raise.
+    """
+
+    forecasts: Path
+    truth: Path
+    truth_source: str | None
+    target: str | None
+    horizons: Sequence[int]
+    models: Sequence[str]
+    exclude: Sequence[str]
+    locations: Sequence[str]
+    first: str | None
+    last: str | None
+    categories: Sequence[str]
+    cut_points: Sequence[float]
+    cut_target: str | None
+    step_days: int
+    bad: Literal["raise", "drop"] | None
+
+
+def types_in(forecasts: Path, target: str | None, wanted: Sequence[str]) -> list[str]:
+    """Finds the output types of a hub that are to be scored.
+
+    Args:
+        forecasts: The tables of forecasts.
+        target: The only target to score; by default all.
+        wanted: Types that were asked for; by default all.
+
+    Returns:
+        Those that the tables hold.
+
+    Raises:
+        InputError: for an unknown type.
+    """
+    check_names("output type", wanted, OUTPUT_TYPES)
+    pl = polars()
+    frame = scan_outputs(forecasts)
+    if target is not None:
+        frame = frame.filter(pl.col("target") == target)
+    there = collected(frame.select(pl.col("output_type").unique()), forecasts)["output_type"].to_list()
+    return [kind for kind in OUTPUT_TYPES if kind in there and (not wanted or kind in wanted)]
+
+
+def score_types(kinds: Sequence[str], choice: TypeChoice, *, baseline: str | None, common: bool) -> OutputScores:
+    """Scores output types other than quantiles.
+
+    Args:
+        kinds: The types.
+        choice: What to score.
+        baseline: Model whose relative score is 1, where it has the type.
+        common: Whether to score only the tasks that all models of a type and target forecast.
+    """
+    doing("scoring other output types than quantiles")
+    pl = polars()
+    targets = None if choice.target is None else [choice.target]
+    read = read_outputs(
+        choice.forecasts, output_types=kinds, targets=targets, step_days=choice.step_days, bad=choice.bad or "raise"
+    )
+    rows = read.rows.filter(~pl.col("model").is_in(list(choice.exclude)))
+    for name, names in (("model", choice.models), ("location", choice.locations)):
+        rows = rows.filter(pl.col(name).is_in(list(names))) if names else rows
+    date = pl.col("target_end_date").cast(pl.String)
+    for text, is_inside in ((choice.first, date.__ge__), (choice.last, date.__le__)):
+        rows = rows if text is None else rows.filter(is_inside(text).fill_null(True))
+    hub = next((path for path in (choice.forecasts, choice.forecasts.parent) if is_hub(path)), None)
+    description = None if hub is None else describe_hub(hub)
+    categories: dict[Any, Sequence[str]] = dict(categories_of(description)) if description else {}
+    truth, of_pmf = _truth(choice), rows.filter(pl.col("output_type") == "pmf")["target"].unique().sort().to_list()
+    if choice.categories:
+        categories |= dict.fromkeys(of_pmf, choice.categories)
+    if choice.cut_points:
+        truth = _cut(truth, of_pmf, categories, choice)
+    scores = score_outputs(
+        rows,
+        truth,
+        categories=categories,
+        compound=(description and compound_of(description)) or COMPOUND,
+        horizons=choice.horizons,
+        baseline=baseline if baseline in rows["model"].unique() else None,
+        common=common,
+    )
+    return scores._replace(dropped=(*read.dropped, *scores.dropped))
+
+
+def _truth(choice: TypeChoice) -> Any:
+    """Returns the target data, with the categories of an oracle output beside a time series."""
+    pl = polars()
+    truth = read_output_truth(choice.truth, source=choice.truth_source)
+    beside = [choice.truth.with_name(f"oracle-output{end}") for end in ("", *SUFFIXES)]
+    oracle = next((path for path in beside if path.exists() and choice.truth.name.startswith("time-series")), None)
+    if oracle is None:
+        return truth
+    came = read_output_truth(oracle).filter(pl.col("category").is_not_null())
+    return pl.concat([truth, came.select(name for name in came.columns if name in truth.columns)], how="diagonal")
+
+
+def _cut(truth: Any, targets: Sequence[str], categories: dict[Any, Sequence[str]], choice: TypeChoice) -> Any:
+    if choice.cut_target is None:
+        raise InputError("--cut-points needs --cut-target, the target whose values are cut into categories")
+    for target in targets:
+        if target not in categories:
+            raise InputError(f"the order of the categories of {shown(target)} is not known; give --categories")
+        truth = cut_into_categories(truth, target, categories[target], choice.cut_points, of=choice.cut_target)
+    return truth
+
+
+def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
+    """Prints a table for each output type and target.
+
+    Args:
+        scores: The scores.
+        horizons: The horizons that were scored.
+    """
+    console = make_console()
+    groups: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in scores.tables:
+        groups.setdefault((row["output_type"], row["target"]), []).append(row)
+    for (kind, target), rows in groups.items():
+        names = [name for name in HEADS if name in rows[0]]
+        of_target = "" if target is None else f" of {shown(target)}"
+        energy = (
+            f" Energy: of whole trajectories, over the {max(row['num_compound'] for row in rows)} compound tasks whose "
+            "truth is complete."
+            if "energy" in names
+            else ""
+        )
+        table = Table(
+            title=f"Mean scores of {NOUNS[kind]}{of_target} at horizon{'s' if len(horizons) > 1 else ''} "
+            f"{', '.join(map(str, horizons))}",
+            caption=f"Over a model's own tasks; rel.: {HEADS[names[0]]} relative to the others over common ones, of which "
+            f"there are {rows[0]['num_common']}; miss.: tasks that only others forecast.{energy}",
+            box=box.SIMPLE,
+        )
+        for head in ("model", *(HEADS[name] for name in names), "rel.", "tasks", "miss."):
+            is_name = head == "model"
+            table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
+        for row in sorted(rows, key=lambda row: (row["relative"] is None, row["relative"] or 0)):
+            table.add_row(
+                Text(shown(row["method"])),
+                *("" if row[name] is None else f"{row[name]:.4g}" for name in names),
+                "" if row["relative"] is None else f"{row['relative']:.3f}",
+                str(row["num_tasks"]),
+                str(row["num_missing"]),
+            )
+        console.print(table)

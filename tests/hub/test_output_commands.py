@@ -1,0 +1,102 @@
+"""`jaxcast hub score` on a hub with all output types."""
+
+import json
+
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.cli.main import parse
+from tests.hub.tiny_hub import CATEGORIES, CATEGORY, COUNT, RATE, write_hub
+
+pytest.importorskip("polars", reason="hub tables need the extra `hub`")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    return write_hub(tmp_path_factory.mktemp("tiny") / "hub")
+
+
+def score(hub, out, *args):
+    series = hub / "target-data/time-series.csv"
+    common = ("--forecasts", hub, "--truth", series, "--horizons", 0, 1, "--out", out)
+    parse(["hub", "score", *map(str, (*common, *args))]).run()
+    return json.loads((out / "results.json").read_text())
+
+
+def test_a_table_for_each_output_type_is_printed_and_kept(hub, tmp_path, capsys):
+    cut = ("--cut-points", 20, 40, "--cut-target", COUNT)
+    results = score(hub, tmp_path / "out", *cut, "--baseline", "alpha-one", "--exclude", "gamma-three")
+    kinds = {(row["output_type"], row["target"]) for row in results["output_types"]}
+    assert kinds == {(kind, COUNT) for kind in ("sample", "mean", "median")} | {("cdf", RATE), ("pmf", CATEGORY)}
+    printed = " ".join(capsys.readouterr().out.split())
+    for noun, target in (("samples", COUNT), ("pmf", CATEGORY), ("cdf", RATE), ("means", COUNT), ("medians", COUNT)):
+        assert f"Mean scores of {noun} of {target} at horizons 0, 1" in printed
+    assert [row["method"] for row in results["rows"]] == ["alpha-one", "beta-two"]
+    # The numbers are those of the function, with what hub-config/ says of categories and trajectories.
+    rows = jaxcast.hub.read_outputs(hub).rows
+    rows = rows.filter((rows["model"] != "gamma-three") & (rows["output_type"] != "quantile"))
+    truth = jaxcast.hub.read_output_truth(hub / "target-data/time-series.csv")
+    truth = jaxcast.hub.cut_into_categories(truth, CATEGORY, CATEGORIES, [20, 40], of=COUNT)
+    expected = jaxcast.hub.score_outputs(
+        rows,
+        truth,
+        categories={CATEGORY: CATEGORIES},
+        compound=("reference_date", "location"),
+        horizons=(0, 1),
+        baseline="alpha-one",
+    )
+    assert results["output_types"] == json.loads(json.dumps(expected.tables))
+    sample = next(row for row in results["output_types"] if row["output_type"] == "sample")
+    assert (sample["num_tasks"], sample["num_compound"]) == (10, 4)
+    assert f"sample of {COUNT}: 2 tasks without target data yet" in results["not_scored"]
+
+
+def test_an_oracle_output_beside_the_time_series_tells_the_categories(hub, tmp_path):
+    results = score(hub, tmp_path / "without", "--output-types", "pmf", "cdf")
+    assert {row["output_type"] for row in results["output_types"]} == {"cdf"}
+    assert "rows" not in results
+    assert (
+        f"pmf of {CATEGORY}: no target data for any of 12 tasks; give an oracle output, or cut points"
+        in (results["not_scored"])
+    )
+    oracle = hub / "target-data/oracle-output.csv"
+    header = "location,target_end_date,target,output_type,output_type_id,oracle_value"
+    lines = [f"US,2026-01-03,{CATEGORY},pmf,{name},{int(name == 'moderate')}" for name in CATEGORIES]
+    oracle.write_text("\n".join([header, *lines]) + "\n")
+    try:
+        results = score(hub, tmp_path / "with", "--output-types", "pmf")
+    finally:
+        oracle.unlink()
+    row = results["output_types"][0]
+    assert row["num_tasks"] == 1
+    np.testing.assert_allclose([row["rps"], row["log"]], [2 * 0.25**2, np.log(2)], atol=1e-10)
+
+
+def test_common_tasks_alone(hub, tmp_path):
+    file = next((hub / "model-output/alpha-one").glob("2026-01-03*"))
+    text = file.read_text()
+    file.write_text("\n".join(line for line in text.splitlines() if ",01,2026-01-03,mean" not in line) + "\n")
+    try:
+        common = score(hub, tmp_path / "common", "--output-types", "mean", "--common")["output_types"]
+        each = score(hub, tmp_path / "each", "--output-types", "mean")["output_types"]
+    finally:
+        file.write_text(text)
+    assert [row["num_tasks"] for row in common] == [9, 9, 9]
+    assert [row["num_tasks"] for row in each] == [9, 10, 10]
+    assert [row["num_missing"] for row in each] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--output-types", "samples"), "unknown output type 'samples'; did you mean sample"),
+        (("--output-types", "pmf", "--cut-points", 1, 2), "--cut-points needs --cut-target"),
+        (("--output-types", "pmf", "--cut-points", 1, "--cut-target", COUNT), "expected 2 cut points between 3"),
+        (("--output-types", "pmf", "--cut-points", 1, 2, "--cut-target", "x"), "unknown target 'x'"),
+    ],
+)
+def test_bad_choices_are_refused(hub, tmp_path, args, message):
+    with pytest.raises(jaxcast.InputError, match=message):
+        score(hub, tmp_path / "out", *args)
+    assert not (tmp_path / "out").exists()
