@@ -90,6 +90,16 @@ class HubTables:
         """
         return self.load_all((horizon,))[horizon]
 
+    def paths(self) -> tuple[Path, Path]:
+        """Returns the tables of forecasts and of target data.
+
+        Raises:
+            InputError: where they are not named.
+        """
+        if self.forecasts is None or self.truth is None:
+            raise InputError("name the folder of a hub, or its tables by --forecasts and --truth")
+        return self.forecasts, self.truth
+
     def load_all(self, horizons: tuple[int, ...]) -> dict[int, Hub]:
         """Reads the hub at several horizons, and says what is left out.
 
@@ -103,11 +113,8 @@ class HubTables:
         doing("reading the tables of the hub")
         if self.models and self.num_models is not None:
             raise InputError("give --models or --num-models, not both")
-        if self.forecasts is None or self.truth is None:
-            raise InputError("name the folder of a hub, or its tables by --forecasts and --truth")
         hubs = load_hubs(
-            self.forecasts,
-            self.truth,
+            *self.paths(),
             horizons=horizons,
             vintages=self.vintages,
             first_horizon=self.first_horizon,
@@ -163,7 +170,7 @@ class ScoreHub(HubTables):
     def run(self) -> None:
         """Runs the command."""
         keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
-        kinds = types_in(self.forecasts, self.target, self.output_types)
+        kinds = types_in(self.paths()[0], self.target, self.output_types)
         has_quantiles = not self.output_types or "quantile" in self.output_types
         has_quantiles = has_quantiles and (not kinds or bool({"quantile", "sample"} & set(kinds)))
         hubs = list(self.load_all(self.horizons).values()) if has_quantiles else []
