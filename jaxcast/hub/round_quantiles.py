@@ -11,6 +11,7 @@ from jaxcast.hub.arrays import Hub
 from jaxcast.hub.choosing import Choice
 from jaxcast.hub.description import HubDescription, OutputType, Round
 from jaxcast.hub.loading import load_scanned
+from jaxcast.hub.sample_quantiles import quantiles_of_samples
 from jaxcast.hub.submitted import TYPE, TYPE_ID
 from jaxcast.hub.tables import SUFFIXES, collected, scan_forecasts
 from jaxcast.hub.target_data import TargetFiles, scan_truth
@@ -63,7 +64,23 @@ def pool_quantiles(
     notes: list[str],
     hubs: Pooled,
 ) -> Any:
-    """Pools quantiles: by the pool where there are target data, else with equal weights."""
+    """Pools quantiles: by the pool where there are target data, else with equal weights.
+
+    Args:
+        hub: Description of the hub.
+        group: Description of the round.
+        kind: The output type quantile, with its levels and bounds.
+        rows: Rows of `read_outputs` of a model task of this round: quantiles, and samples, whose
+            quantiles are used where a model gives no others.
+        settings: How to pool.
+        history: Gives the lazy frame of `scan_history`.
+        notes: List to which lines are added on what was left out.
+        hubs: The hub of each target and horizon that was pooled with target data, and the pooled
+            quantiles, are added to it.
+
+    Returns:
+        The pooled rows; None where there are none.
+    """
     pl = polars()
     levels = sorted(float(each) for each in kind.ids + kind.optional_ids)
     pooled = []
@@ -72,7 +89,7 @@ def pool_quantiles(
         has_truth = settings.truth is not None and target in _targets(settings.truth.truth)
         if not has_truth or not horizons or not _is_plain(rows):
             notes.append(f"{target}: quantiles pooled with equal weights, as there are no target data of it")
-            pooled.append(equal_quantiles(of_target, levels, settings.equal))
+            pooled.append(equal_quantiles(_with_samples(of_target, levels), levels, settings.equal))
             continue
         found = _load(hub, group, history(), target, horizons, levels, settings)
         for horizon, each in found.items():
@@ -87,6 +104,18 @@ def pool_quantiles(
             hubs[target, horizon] = cut, newest
             pooled.append(_newest_rows(cut, newest, of_horizon))
     return pl.concat(pooled, how="diagonal") if pooled else None
+
+
+def _with_samples(rows: Any, levels: list[float]) -> Any:
+    """Returns rows of quantiles, and the quantiles of samples where a model has no others."""
+    pl = polars()
+    own, samples = (rows.filter(pl.col(TYPE) == name) for name in ("quantile", "sample"))
+    if not len(samples):
+        return own
+    task = [name for name in rows.columns if name not in (TYPE, TYPE_ID, "value", "file", "row")]
+    samples = samples.join(own, on=task, how="anti", nulls_equal=True)
+    made = quantiles_of_samples(samples, levels).rows if len(samples) else own[:0]
+    return pl.concat([own, made], how="diagonal")
 
 
 def _is_plain(rows: Any) -> bool:
@@ -172,8 +201,8 @@ def _newest_rows(hub: Hub, newest: np.ndarray, rows: Any) -> Any:
         },
         schema={"location": pl.String, TYPE_ID: pl.String, "value": pl.Float64},
     )
-    tasks = rows.drop("model", TYPE_ID, "value", "file", "row", strict=False).unique(maintain_order=True)
-    return tasks.join(frame, on="location", how="inner")
+    tasks = rows.drop("model", TYPE, TYPE_ID, "value", "file", "row", strict=False).unique(maintain_order=True)
+    return tasks.join(frame.with_columns(pl.lit("quantile").alias(TYPE)), on="location", how="inner")
 
 
 def equal_quantiles(rows: Any, levels: Sequence[float], how: Literal["mean", "median"]) -> Any:

@@ -155,7 +155,8 @@ def _pool_task(
     """Pools the output types of a model task."""
     pl, found = polars(), dict[str, Any]()
     for kind in sorted(task.output_types, key=lambda kind: kind.name == "median"):
-        of_kind = rows.filter(pl.col(TYPE) == kind.name)
+        read = ("quantile", "sample") if kind.name == "quantile" else (kind.name,)
+        of_kind = rows.filter(pl.col(TYPE).is_in(read))
         if not len(of_kind):
             continue
         if kind.name == "quantile":

@@ -1,6 +1,7 @@
 """A round of a hub's folder is pooled into one file that the hub accepts."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -178,7 +179,7 @@ def test_tasks_without_a_required_output_type_are_left_out(hub, tmp_path):
     shutil.copytree(hub, folder := tmp_path / "hub")
     for file in folder.glob("model-output/*/2026-01-24*"):
         lines = file.read_text().splitlines()
-        kept = [line for line in lines if not (",-1,01," in line and ",quantile," in line)]
+        kept = [line for line in lines if not re.search(",-1,01,.*,(quantile|sample),", line)]
         file.write_text("\n".join(kept) + "\n")
     forecast = pool_round(jaxcast.hub.describe_hub(folder), "2026-01-24", settings(folder))
     assert "1 task of which quantile could not be pooled" in forecast.notes
@@ -217,3 +218,29 @@ def test_real_hubs_are_forecast_in_all_their_rounds(folder, tmp_path):
             {4} if folder == "hub_all_types" else {4, 5} if "sample" in tasks["output_type"] else {5}
         )
         assert len(tasks) == (6 if folder == "hub_all_types" else 2 + ("sample" in tasks["output_type"]))
+
+
+def test_models_that_give_samples_alone_are_pooled_by_their_quantiles(hub, tmp_path):
+    shutil.copytree(hub, folder := tmp_path / "hub")
+    for model in MODELS:
+        for file in folder.glob(f"model-output/{model}/*.csv"):
+            lines = file.read_text().splitlines()
+            kept = [line for line in lines if model == MODELS[0] or ",quantile," not in line]
+            file.write_text("\n".join(kept) + "\n")
+    description = jaxcast.hub.describe_hub(folder)
+    seen = []
+    forecast = pool_round(
+        description, "2026-01-24", settings(folder, lambda hub, kind: seen.append(hub) or mean_of(hub, kind))
+    )
+    assert all(hub.present[:, -1].all() for hub in seen)
+    assert (len(seen), seen[0].models) == (3, MODELS)
+    without = pool_round(description, "2026-01-24", RoundSettings(OURS, mean_of, None))
+    found = [
+        {
+            row[:3]: row[3]
+            for row in values_of(each.table.frame, COUNT, "quantile", "horizon", "location", "output_type_id")
+        }
+        for each in (forecast, without)
+    ]
+    assert len(found[0]) == 30
+    assert found[0] == pytest.approx(found[1])

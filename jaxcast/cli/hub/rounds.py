@@ -94,8 +94,8 @@ def _settings(command: Any, hub: HubDescription) -> RoundSettings:
 
 
 def _report(path: Path, forecast: RoundForecast, missing: tuple[str, ...], metadata: Path | None) -> None:
-    for note in forecast.notes:
-        announce(f"left out: {note}" if "equal weights" not in note else note)
+    for note, places in _grouped(forecast.notes).items():
+        announce(f"{'; '.join(places)}: {note}" if places else note)
     frame, group = forecast.table.frame, forecast.table.group
     parts = [
         f"{key[0]}: {counted(len(rows), 'row')}" for key, rows in frame.group_by("output_type", maintain_order=True)
@@ -108,6 +108,18 @@ def _report(path: Path, forecast: RoundForecast, missing: tuple[str, ...], metad
         say(f"{metadata}: a stub of the model's metadata; fill it in")
     for line in missing:
         say(f"the hub requires more than its models forecast: {line}")
+
+
+def _grouped(notes: tuple[str, ...]) -> dict[str, list[str]]:
+    """Returns each different note with the targets and horizons that it is about."""
+    found: dict[str, list[str]] = {}
+    for note in notes:
+        place, colon, rest = note.partition(": ")
+        of_horizon = ", horizon " in place and bool(colon)
+        places = found.setdefault(rest if of_horizon else note, [])
+        if of_horizon:
+            places.append(place)
+    return found
 
 
 def _draw(path: Path, forecast: RoundForecast) -> None:
