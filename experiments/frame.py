@@ -150,7 +150,7 @@ def open_folder(
         The folder.
     """
     values, folder = values_of(config), Path(__file__).parent
-    reads = [name for name in ("data", "forecasts", "truth") if isinstance(values.get(name), Path)]
+    reads = [name for name in ("data", "forecasts", "truth", "vintages") if isinstance(values.get(name), Path)]
     return RunFolder.of(
         config,
         path=config.out or Path(default),

@@ -47,17 +47,43 @@ def draw(
         target=hub.target or config.counted,
     )
     spans = [(window.first, window.last) for window in windows]
-    return {
+    compared = [equal, best, *((config.ensemble,) if config.ensemble else ())]
+    drawn = {
         "submissions": submissions(hub),
-        "scores_by_week": scores_by_week(hub, forecasts, place, spans, best, equal),
+        "scores_by_week": scores_by_week(hub, {name: forecasts[name] for name in compared}, place, spans),
         "relative_wis": relative(hub, forecasts, best, equal),
         "weights": model_weights(hub, weights, place),
         "coverage": coverage(hub, forecasts, spans, best),
         "fan": fan(hub, forecasts[best], place, spans[0]),
     }
+    return drawn if hub.releases is None else drawn | {"revisions": revisions(hub, place)}
 
 
-NAMES = tuple(f"{name}.png" for name in ("submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan"))
+NAMES = tuple(
+    f"{name}.png"
+    for name in ("submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan", "revisions")
+)
+
+
+def revisions(hub: jaxcast.hub.Hub, place: int) -> Figure:
+    """Draws the target data as first released and as known now, over all locations and in one.
+
+    Args:
+        hub: The hub, with releases.
+        place: Index of the location.
+    """
+    assert hub.releases is not None
+    releases = hub.releases.copy()
+    # A sum over locations is of those that have a value, so only whole releases can be compared.
+    whole = np.isfinite(releases).mean(1) > 0.9
+    totals = np.where(whole, np.nansum(releases, 1), np.nan)
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    over_all, in_one = figure.subplots(2, 1, sharex=True)
+    plotting.plot_revisions(over_all, hub.dates, totals).set_ylabel(f"{hub.target}, all locations")
+    plotting.plot_revisions(in_one, hub.dates, releases[:, place]).set_ylabel(f"{hub.target}, {hub.locations[place]}")
+    over_all.set_xlabel("")
+    figure.suptitle("What was known when a week was first reported, and what is known now")
+    return figure
 
 
 def submissions(hub: jaxcast.hub.Hub) -> Figure:
@@ -73,31 +99,24 @@ def submissions(hub: jaxcast.hub.Hub) -> Figure:
 
 
 def scores_by_week(
-    hub: jaxcast.hub.Hub,
-    forecasts: dict[str, np.ndarray],
-    place: int,
-    spans: list[tuple[str, str]],
-    best: str,
-    equal: str,
+    hub: jaxcast.hub.Hub, forecasts: dict[str, np.ndarray], place: int, spans: list[tuple[str, str]]
 ) -> Figure:
     """Draws scores by week, over all locations and in one.
 
     Args:
         hub: The hub.
-        forecasts: Forecasts by method.
+        forecasts: Forecasts to compare, by method.
         place: Index of the location.
         spans: First and last dates of the windows.
-        best: Method to show.
-        equal: Method to compare it with.
     """
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     over_all, in_one = figure.subplots(2, 1, sharex=True)
-    scores = {name: np.asarray(_wis(forecasts[name], hub)) for name in (equal, best)}
+    scores = {name: np.asarray(_wis(forecast, hub)) for name, forecast in forecasts.items()}
     for ax, index, truth in ((over_all, slice(None), "all locations"), (in_one, slice(place, place + 1), None)):
         plotting.plot_scores_by_week(
             ax,
             hub.dates,
-            {LABELS[name]: _mean_of_present(values[index]) for name, values in scores.items()},
+            {LABELS.get(name, name): _mean_of_present(values[index]) for name, values in scores.items()},
             np.nansum(np.maximum(hub.truth[index], 0), 0),
             windows=spans,
             truth_label=f"{hub.target}, {truth or hub.locations[place]}",

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -25,6 +25,7 @@ NINE = (
     "UCSD_NEU-DeepGLEAM",
     "USC-SI_kJalpha",
 )
+WEIGHT_DECAY = {"linear_regression": 0.0, "additive_attention": 1e-4, "multi_head_attention": 1e-5}
 LABELS = {
     "equal_mean": "equal-weight mean",
     "equal_median": "equal-weight median",
@@ -39,51 +40,122 @@ LABELS = {
     "additive_attention": "additive attention",
     "multi_head_attention": "multi-head attention",
 }
-WINDOWS = (
-    "W1*:2020-11-07:2021-02-20",
-    "W2:2021-06-05:2021-10-30",
-    "W3:2021-12-18:2022-06-18",
-    "W4:2022-07-09:2022-11-05",
-)
+# The 50 states, the District of Columbia and Puerto Rico, by FIPS code.
+JURISDICTIONS = (*(f"{code:02d}" for code in range(1, 57) if code not in (3, 7, 14, 43, 52)), "72")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """A hub whose data the experiment knows, and the settings that go with them.
+
+    Args:
+        folder: Name of the folder.
+        models: Candidates; all where empty.
+        exclude: Models that are not candidates.
+        baseline: Forecaster that is scored beside.
+        ensemble: The hub's own ensemble.
+        truth_source: Source of the target data.
+        locations: Locations; all where empty.
+        windows: Windows to score.
+        counted: What the target counts.
+    """
+
+    folder: str
+    models: tuple[str, ...]
+    exclude: tuple[str, ...]
+    baseline: str
+    ensemble: str | None
+    truth_source: str | None
+    locations: tuple[str, ...]
+    windows: tuple[str, ...]
+    counted: str
+
+
+DATA_SETS = {
+    "deaths": DataSet(
+        folder="us-covid19-forecast-hub",
+        models=NINE,
+        exclude=(),
+        baseline="COVIDhub-baseline",
+        ensemble=None,
+        truth_source="final",
+        locations=(),
+        windows=(
+            "W1*:2020-11-07:2021-02-20",
+            "W2:2021-06-05:2021-10-30",
+            "W3:2021-12-18:2022-06-18",
+            "W4:2022-07-09:2022-11-05",
+        ),
+        counted="deaths per week",
+    ),
+    "admissions": DataSet(
+        folder="us-covid-admissions-hub",
+        models=(),
+        exclude=("CMU-climate_baseline",),
+        baseline="CovidHub-baseline",
+        ensemble="CovidHub-ensemble",
+        truth_source=None,
+        locations=JURISDICTIONS,
+        windows=("V1:2024-11-01:2025-05-31", "V2:2025-06-01:2025-11-30", "V3:2025-12-01:2026-08-31"),
+        counted="admissions per week",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Pool the quantile forecasts of a hub and score the pools.
+    """Pool the quantile forecasts of a hub, as the hub could have done it, and score the pools.
 
     Follows Patel and Wikner (2023), section 3.2, and goes beyond it. Presets: smoke, a small
-    synthetic hub; quick, horizon 1 without networks; paper, all horizons and the paper's networks.
+    synthetic hub; quick, the first horizon without networks; paper, all horizons and, for deaths,
+    the paper's networks.
     """
 
+    hub: Literal["deaths", "admissions"] = "deaths"
+    """Hub to read where no tables are given: deaths (US COVID-19 hub, final truth), or admissions
+    (the CDC's COVID-19 hub, with every release of the truth). What is not given of models,
+    baseline, ensemble, locations, windows and source is then as in README.md."""
     data: Path | None = None
-    """Folder with forecasts.parquet and truth.parquet of the US COVID-19 hub;
-    experiments/hub/README.md says how to get it. By default us-covid19-forecast-hub in the folder
-    that JAXCAST_DATA names, or in shared/data beside the checkout. Models, baseline, windows and
-    source of the target data that are not given are then the paper's."""
+    """Folder with forecasts.parquet, truth.parquet and, with releases, truth_vintages.parquet of
+    that hub; experiments/hub/README.md says how to get it. By default the hub's folder in the one
+    that JAXCAST_DATA names, or in shared/data beside the checkout."""
     forecasts: Path | None = None
     """Forecasts of another hub: a table, a legacy or a hubverse folder; give its --truth too."""
     truth: Path | None = None
-    """Table of target data, for --forecasts."""
+    """Table of target data, for --forecasts. A column as_of makes it one of releases."""
+    vintages: Path | None = None
+    """Table of the releases of the target data (as_of, location, date or target_end_date, value or
+    observation), where --truth has none."""
     truth_source: str | None = None
-    """Text in the source column of the target data, where the table holds several vintages."""
+    """Text in the source column of the target data, where the table holds several sources."""
     target: str | None = None
     """Target to read, where the tables hold several."""
     models: tuple[str, ...] = ()
     """Names of the candidates; by default all of the hub's models."""
+    exclude: tuple[str, ...] = ()
+    """Names of models that are not candidates."""
     num_models: int | None = None
     """Instead of --models: the number of models, those with the most forecasts."""
     baseline: str | None = None
-    """Forecaster whose relative WIS is 1; scored, not pooled."""
-    horizons: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--horizon"])] = (1,)
-    """Horizons in steps, as the tables count them."""
+    """Forecaster of the hub to score beside the pools; not pooled."""
+    ensemble: str | None = None
+    """The hub's own ensemble, likewise; then only tasks that it forecast are scored."""
+    locations: tuple[str, ...] = ()
+    """Names of the locations; by default all."""
+    horizons: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--horizon"])] = ()
+    """Horizons in steps, as the tables count them; by default the first, with preset paper all."""
     first_horizon: int | None = None
     """Horizon of the first date after the newest target data; by default 0 where the tables hold a
     horizon 0, else 1."""
+    step_days: int = 7
+    """Days between two dates."""
     windows: tuple[str, ...] = ()
     """Windows to score, NAME:FIRST:LAST with both dates included; by default one of all dates."""
     leave_out_levels: tuple[float, ...] = (0.1, 0.9)
     """Levels of the hub that the paper's WIS does not use; every row is made with and without
     them."""
+    lower: float | None = 0.0
+    """The least value that the target can have; None for any."""
     blocked: tuple[str, ...] = ()
     """The paper's networks to train: linear_regression, additive_attention,
     multi_head_attention."""
@@ -97,10 +169,10 @@ class Config(Settings):
     blocked_batch_size: int = 64
     """Tasks in a minibatch."""
     num_optimizer_steps: int = 15
-    """Optimizer steps of the adaptive pool before each forecast."""
+    """Optimizer steps of the trained weights before each forecast."""
     shown_location: str | None = None
     """Location of the pictures; by default the one with the largest total of the target."""
-    counted: str = "deaths per week"
+    counted: str = ""
     """What the target counts, for the pictures, where the tables name no target."""
 
 
@@ -120,8 +192,6 @@ PRESETS = {
     "quick": Config(),
     "paper": Config(
         preset="paper",
-        horizons=(1, 2, 3, 4),
-        blocked=("linear_regression", "additive_attention", "multi_head_attention"),
         blocked_epochs=200,
         blocked_learning_rate=1e-5,
         blocked_hidden=1000,
@@ -168,7 +238,7 @@ class Window:
 
 
 def settled(config: Config) -> Config:
-    """Fills in the paper's settings where its data are read and nothing else is given.
+    """Fills in what goes with a known hub where its data are read and nothing else is given.
 
     Args:
         config: Settings.
@@ -183,16 +253,23 @@ def settled(config: Config) -> Config:
         raise InputError(
             f"give --models or --num-models, not both, got {len(config.models)} names and {config.num_models}"
         )
-    if config.forecasts is None and config.truth is None:
-        config = with_data(config, "us-covid19-forecast-hub", "experiments/hub/README.md")
+    known = DATA_SETS[config.hub]
+    if config.forecasts is None and config.truth is None and config.vintages is None:
+        config = with_data(config, known.folder, "experiments/hub/README.md")
     if config.data is None:
         return config
+    networks = tuple(WEIGHT_DECAY) if config.preset == "paper" and config.hub == "deaths" else ()
     return dataclasses.replace(
         config,
-        models=config.models or (NINE if config.num_models is None else ()),
-        baseline=config.baseline or "COVIDhub-baseline",
-        truth_source=config.truth_source or "final",
-        windows=config.windows or WINDOWS,
+        models=config.models or (known.models if config.num_models is None else ()),
+        exclude=config.exclude or known.exclude,
+        baseline=config.baseline or known.baseline,
+        ensemble=config.ensemble or known.ensemble,
+        truth_source=config.truth_source or known.truth_source,
+        locations=config.locations or known.locations,
+        windows=config.windows or known.windows,
+        blocked=config.blocked or networks,
+        counted=config.counted or known.counted,
     )
 
 
@@ -214,7 +291,22 @@ def windows_of(config: Config, hub: jaxcast.hub.Hub) -> list[Window]:
     return windows
 
 
-def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """The tables of a hub.
+
+    Args:
+        forecasts: Forecasts.
+        truth: Target data.
+        vintages: Releases of the target data.
+    """
+
+    forecasts: Path
+    truth: Path
+    vintages: Path | None = None
+
+
+def tables_of(config: Config, folder: Path) -> Tables:
     """Returns the tables of forecasts and target data.
 
     Args:
@@ -229,51 +321,88 @@ def tables_of(config: Config, folder: Path) -> tuple[Path, Path]:
     if config.forecasts is not None and config.truth is not None:
         if config.data is not None:
             raise InputError("give --data, or --forecasts and --truth, not both")
-        return config.forecasts, config.truth
+        return Tables(config.forecasts, config.truth, config.vintages)
+    if config.vintages is not None:
+        raise InputError("--vintages goes with --forecasts and --truth; give all three")
     if config.data is None:
         return write_synthetic_hub(folder, seed=config.seed)
-    tables = config.data / "forecasts.parquet", config.data / "truth.parquet"
-    if not all(table.exists() for table in tables):
+    found = Tables(config.data / "forecasts.parquet", config.data / "truth.parquet")
+    if not found.forecasts.exists() or not found.truth.exists():
         raise InputError(
             f"{config.data} does not hold forecasts.parquet and truth.parquet; see experiments/hub/README.md"
         )
-    return tables
+    vintages = config.data / "truth_vintages.parquet"
+    return dataclasses.replace(found, vintages=vintages) if vintages.exists() else found
 
 
-def load(config: Config, tables: tuple[Path, Path], horizon: int) -> tuple[jaxcast.hub.Hub, jaxcast.hub.Hub | None]:
-    """Loads the candidates, and the baseline on the same grid.
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A hub at one horizon: its candidates, and what is scored beside them.
+
+    Args:
+        hub: The candidates.
+        beside: Baseline and ensemble of the hub (location, time, quantile), by name.
+        is_task: Whether a task is scored: some candidate forecast it, and the hub's ensemble if one
+            is named (location, time).
+    """
+
+    hub: jaxcast.hub.Hub
+    beside: dict[str, np.ndarray]
+    is_task: np.ndarray
+
+
+def load(config: Config, tables: Tables) -> dict[int, Loaded]:
+    """Loads the candidates, and what is scored beside them on the same grid.
 
     Args:
         config: Settings.
         tables: Tables of forecasts and target data.
-        horizon: The horizon.
 
     Returns:
-        The hub of the candidates, and that of the baseline, if there is one.
+        The hub at each horizon.
+
+    Raises:
+        InputError: for names that the hub does not have.
     """
-    wanted: tuple[str, ...] | None = config.models or None
-    with_baseline = None if wanted is None or config.baseline is None else (*wanted, config.baseline)
-    hub = jaxcast.load_hub(
-        *tables,
-        horizon=horizon,
+    beside = tuple(name for name in (config.baseline, config.ensemble) if name is not None)
+    hubs = jaxcast.hub.load_hubs(
+        tables.forecasts,
+        tables.truth,
+        vintages=tables.vintages,
+        horizons=config.horizons or None,
         first_horizon=config.first_horizon,
         target=config.target,
-        models=with_baseline,
+        models=(*config.models, *(name for name in beside if name not in config.models)) if config.models else None,
+        exclude=config.exclude,
+        locations=config.locations or None,
         truth_source=config.truth_source,
+        step_days=config.step_days,
+        bad="drop" if config.forecasts is not None else "raise",
     )
-    if config.baseline is not None and config.baseline not in hub.models:
+    if not config.horizons and config.preset != "paper":
+        hubs = {min(hubs): hubs[min(hubs)]}
+    return {horizon: _loaded(config, hub, beside) for horizon, hub in hubs.items()}
+
+
+def _loaded(config: Config, hub: jaxcast.hub.Hub, beside: tuple[str, ...]) -> Loaded:
+    if missing := [name for name in beside if name not in hub.models]:
         raise InputError(
-            f"the baseline {shown(repr(config.baseline))} is not in the hub; its models are {shown(', '.join(hub.models))}"
+            f"the baseline {shown(repr(missing[0]))} is not in the hub at horizon {hub.horizon}; its models are "
+            f"{shown(', '.join(hub.models))}"
         )
-    baseline = None if config.baseline is None else hub.only([config.baseline])
     if config.shown_location is not None:
         check_names("location", [config.shown_location], hub.locations)
-    others = [name for name in wanted or hub.models if name != config.baseline]
-    if wanted is None and config.num_models is not None:
+    others = [name for name in config.models or hub.models if name not in beside and name in hub.models]
+    if not config.models and config.num_models is not None:
         counts = {name: int(hub.present[..., hub.models.index(name)].sum()) for name in others}
         kept = sorted(others, key=lambda name: -counts[name])[: config.num_models]
         others = [name for name in others if name in kept]
-    return hub.only(others), baseline
+    candidates = hub.only(others)
+    forecasts = {name: hub.quantiles[:, :, hub.models.index(name)] for name in beside}
+    is_task = np.asarray(candidates.present.any(-1))
+    if config.ensemble is not None:
+        is_task &= ~np.isnan(forecasts[config.ensemble]).any(-1)
+    return Loaded(candidates, forecasts, is_task)
 
 
 def names_of_locations(truth: Path) -> dict[str, str]:
@@ -292,10 +421,10 @@ def names_of_locations(truth: Path) -> dict[str, str]:
     return dict(frame.select("location", "location_name").drop_nulls().unique().collect().cast(pl.String).iter_rows())
 
 
-def write_synthetic_hub(
-    folder: Path, *, seed: int = 0, num_weeks: int = 20, num_locations: int = 4
-) -> tuple[Path, Path]:
-    """Writes a hub of five models with different skills and gaps, as two .csv tables of horizon 1.
+def write_synthetic_hub(folder: Path, *, seed: int = 0, num_weeks: int = 20, num_locations: int = 4) -> Tables:
+    """Writes a hub of five models with different skills and gaps, as .csv tables of horizon 1.
+
+    The newest value of each release is a tenth too low, and is corrected in the next.
 
     Args:
         folder: Folder of the tables.
@@ -304,7 +433,7 @@ def write_synthetic_hub(
         num_locations: Number of locations.
 
     Returns:
-        The tables of forecasts and target data.
+        The tables of forecasts, target data and releases.
     """
     rng = np.random.default_rng(seed)
     levels = np.asarray([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
@@ -329,4 +458,12 @@ def write_synthetic_hub(
     forecasts.write_text("\n".join(lines) + "\n")
     rows = [f"{place},{date},{truth[i, t]:.3f}" for i, place in enumerate(places) for t, date in enumerate(dates)]
     truths.write_text("\n".join(["location,date,value", *rows]) + "\n")
-    return forecasts, truths
+    releases = [
+        f"{dates[t] + 5},{place},{dates[s]},{truth[i, s] * (0.9 if s == t else 1):.3f}"
+        for t in range(num_weeks)
+        for i, place in enumerate(places)
+        for s in range(t + 1)
+    ]
+    vintages = folder / "vintages.csv"
+    vintages.write_text("\n".join(["as_of,location,date,value", *releases]) + "\n")
+    return Tables(forecasts, truths, vintages)

@@ -16,6 +16,7 @@ from jaxcast.plotting.quantiles import plot_model_weights as plot_model_weights
 from jaxcast.plotting.quantiles import plot_relative_scores as plot_relative_scores
 from jaxcast.plotting.quantiles import plot_scores_by_week as plot_scores_by_week
 from jaxcast.plotting.quantiles import plot_submissions as plot_submissions
+from jaxcast.plotting.revisions import plot_revisions as plot_revisions
 from jaxcast.plotting.segments import plot_segments as plot_segments
 from jaxcast.plotting.trajectories import plot_band as plot_band
 from jaxcast.plotting.trajectories import plot_forecast as plot_forecast
