@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments.hub.__main__ import geometric_mean
+from experiments.hub.rows import geometric_mean
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- summary, made by python -m experiments.summary -->", "<!-- end of the summary -->"

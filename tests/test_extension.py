@@ -299,7 +299,8 @@ def test_on_the_command_line_for_series_and_hubs(mine, tmp_path):
     code, _, error = command(tmp_path, "series", "forecast", "--model", "model", "--data", "t.csv", "--out", "g.csv")
     assert code == 2
     assert "'mean_reversion' of the module my_forecaster" in error
-    forecasts, target = write_synthetic_hub(tmp_path / "hub", num_weeks=16, num_locations=2)
+    made = write_synthetic_hub(tmp_path / "hub", num_weeks=16, num_locations=2)
+    forecasts, target = made.forecasts, made.truth
     rows = [row for row in target.read_text().splitlines() if "2021-04-17" not in row]
     target.write_text("\n".join(rows) + "\n")
     hub = ("hub", "forecast", "--forecasts", forecasts, "--truth", target, "--out", "out", "--method", "widest")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.hub.__main__ import PUBLISHED, geometric_mean, pooled_coverage
+from experiments.hub.rows import PUBLISHED, geometric_mean, pooled_coverage
 from experiments.hub.setup import LABELS
 from experiments.lorenz import page as lorenz_page
 from experiments.lorenz.methods import label_of

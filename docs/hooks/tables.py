@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from experiments import summary
 from experiments.causal import page as causal_page
 from experiments.graphs import page as graphs_page
-from experiments.hub.__main__ import geometric_mean, pooled_coverage
+from experiments.hub.rows import geometric_mean, pooled_coverage
 from experiments.hub.setup import LABELS
 from experiments.lorenz.methods import label_of
 from experiments.lorenz_skill.cases import CASES

@@ -16,7 +16,8 @@ from jaxcast.cli.main import parse
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    return write_synthetic_hub(tmp_path_factory.mktemp("hub"), num_weeks=16, num_locations=3)
+    made = write_synthetic_hub(tmp_path_factory.mktemp("hub"), num_weeks=16, num_locations=3)
+    return made.forecasts, made.truth
 
 
 def run(*args):
@@ -182,16 +183,18 @@ def test_the_experiment_writes_rows_and_goes_on_where_it_was(tmp_path, capsys):
         "method protocol window horizon num_levels wis dispersion overprediction underprediction coverage50 coverage95"
     )
     assert {*names.split(), "ratio_to_equal_mean", "num_tasks"} <= set(results["rows"][0])
-    rows = {(r["protocol"], r["method"], r["window"], r["num_levels"]): r for r in results["rows"]}
+    rows = {(r["protocol"], r["method"], r["window"], r["num_levels"]): r for r in reversed(results["rows"])}
     assert {row["num_levels"] for row in rows.values()} == {5, 7}
-    assert capsys.readouterr().out.count(", final truth") == 2  # a table for each set of levels
+    assert capsys.readouterr().out.count("pools saw the release of the day") == 2  # a table for each set of levels
+    assert {row["truth"] for row in results["rows"] if row["method"] == "adaptive"} == {"releases", "final"}
     assert rows["rolling", "equal_mean", "A", 7]["ratio_to_equal_mean"] == 1
     assert rows["rolling", "adaptive", "B", 7]["ratio_to_equal_mean"] < 1
     assert ("blocked", "linear_regression", "B", 5) in rows
     assert all(row["num_crossings"] == 0 for row in rows.values() if row["protocol"] == "rolling")
     pictures = {path.name for path in (tmp_path / "run").glob("*.png")}
     assert pictures == {
-        f"{name}.png" for name in ["submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan"]
+        f"{name}.png"
+        for name in ["submissions", "scores_by_week", "relative_wis", "weights", "coverage", "fan", "revisions"]
     }
     stages = {path: path.stat().st_mtime_ns for path in (tmp_path / "run/stages").iterdir()}
     experiment.main(config)
@@ -214,6 +217,7 @@ def test_the_experiment_takes_the_tables_of_any_hub(tables, tmp_path):
     experiment.main(frame.parse(Config, PRESETS, [*flags, "--baseline", "baseline", "--out", str(tmp_path / "run")]))
     rows = json.loads((tmp_path / "run/results.json").read_text())["rows"]
     assert {row["window"] for row in rows} == {"all"}
+    assert {row["truth"] for row in rows} == {"final"}
     assert {"adaptive", "equal_mean", "baseline"} <= {row["method"] for row in rows}
 
 
@@ -225,6 +229,7 @@ def test_the_experiment_takes_the_tables_of_any_hub(tables, tmp_path):
         ({"baseline": "nobody"}, "baseline 'nobody' is not in the hub"),
         ({"preset": "quick", "data": None}, "does not hold forecasts.parquet"),
         ({"forecasts": "x"}, "both --forecasts and --truth"),
+        ({"vintages": "x"}, "--vintages goes with --forecasts and --truth"),
         ({"models": ("sharp",)}, "not both"),
         ({"windows": ("A:2031-01-16:2031-02-16",)}, "no date of the hub lies in the window A"),
     ],
@@ -235,7 +240,7 @@ def test_the_experiment_refuses_bad_input(tmp_path, change, message):
     paths = {
         name: tmp_path if value is None else Path(value)
         for name, value in change.items()
-        if name in ("data", "forecasts")
+        if name in ("data", "forecasts", "vintages")
     }
     config = dataclasses.replace(PRESETS["smoke"], out=tmp_path / "run", **(change | paths))
     with pytest.raises(jaxcast.InputError, match=message):

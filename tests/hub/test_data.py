@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxcast
-from experiments.hub.setup import NINE, WINDOWS, Window
+from experiments.hub.setup import DATA_SETS, NINE, Window
 from tests.real_data import real_data
 
 PRINTED = {
@@ -41,7 +41,7 @@ def test_equal_weights_reproduce_the_reference_scores_to_the_printed_digits(hub,
     of_paper = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
     for num_intervals, kept in ((10, of_paper), (11, of_paper | True)):
         wis = np.asarray(jaxcast.scores.weighted_interval_score(forecast[..., kept], hub.truth, hub.levels[kept]).wis)
-        means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, WINDOWS)]
+        means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, DATA_SETS["deaths"].windows)]
         assert " ".join(f"{mean:.2f}" for mean in means) == PRINTED[name, num_intervals]
 
 
@@ -51,5 +51,5 @@ def test_gaps_filled_as_in_the_paper_give_its_equal_weight_scores(hub):
     mean = filled.quantiles.mean(2)
     kept = np.min(np.abs(hub.levels[:, None] - [0.1, 0.9]), 1) > 1e-6
     wis = np.asarray(jaxcast.scores.weighted_interval_score(mean[..., kept], hub.truth, hub.levels[kept]).wis)
-    means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, WINDOWS)]
+    means = [np.nanmean(wis[:, hub.weeks(w.first, w.last)]) for w in map(Window.parse, DATA_SETS["deaths"].windows)]
     assert " ".join(f"{mean:.2f}" for mean in means) == "48.16 21.93 32.75 14.12"
