@@ -92,9 +92,29 @@ def score_hubs(
         >>> [(row["target_end_date"], row["wis"]) for row in jaxcast.hub.score_hubs([hub], by=["target_end_date"])]
         [('2024-01-06', 0.0), ('2024-01-13', 2.0)]
     """
+    return score_tables(hubs, [by], baseline=baseline, common=common)[0]
+
+
+def score_tables(
+    hubs: Sequence[Hub], tables: Sequence[Sequence[str]], *, baseline: str | None = None, common: bool = False
+) -> list[list[dict[str, Any]]]:
+    """Makes several tables as `score_hubs` does, of tasks that are scored once.
+
+    Args:
+        hubs: The hub at each horizon.
+        tables: For each table, what the tasks of a group have in common.
+        baseline: Model whose relative WIS is 1.
+        common: Whether to score only the tasks that all models forecast.
+
+    Returns:
+        The rows of each table.
+
+    Raises:
+        InputError: as by `score_hubs`.
+    """
     if not hubs or any(not np.array_equal(hub.levels, hubs[0].levels) for hub in hubs):
         raise InputError("expected at least one hub, all of the same levels; ask for levels that all horizons have")
-    by = check_names("column", by, KEYS)
+    tables = [check_names("column", by, KEYS) for by in tables]
     names = list(dict.fromkeys(name for hub in hubs for name in hub.models))
     tasks = TaskScores.of(
         names,
@@ -102,8 +122,15 @@ def score_hubs(
         np.concatenate([hub.truth.ravel() for hub in hubs]),
         hubs[0].levels,
     )
-    keys = {key: np.concatenate([_key(hub, key) for hub in hubs]) for key in by}
-    groups, group = _grouped(list(keys.values()), len(tasks.is_known))
+    return [_rows_by(by, hubs, tasks, baseline, common) for by in tables]
+
+
+def _rows_by(
+    by: Sequence[str], hubs: Sequence[Hub], tasks: TaskScores, baseline: str | None, common: bool
+) -> list[dict[str, Any]]:
+    """Returns the rows of one table."""
+    keys = [np.concatenate([_key(hub, key) for hub in hubs]) for key in by]
+    groups, group = _grouped(keys, len(tasks.is_known))
     found = tasks.rows(group, baseline, common)
     if not by:
         return found[0]

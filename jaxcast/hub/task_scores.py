@@ -1,5 +1,6 @@
 """Scores of forecasters task by task, and their means over groups of tasks."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -112,8 +113,12 @@ def _relative(wis: np.ndarray, there: np.ndarray, group: np.ndarray, size: int, 
     parts = np.split(order, np.cumsum(np.bincount(group, minlength=size))[:-1])
     sums = np.stack([filled[:, part] @ there[:, part].T for part in parts])
     common = np.stack([there[:, part].astype(int) @ there[:, part].T.astype(int) for part in parts])
-    compare = jax.vmap(lambda sums, common: relative_of_sums(sums, common, baseline).relative)
-    return np.asarray(compare(jnp.asarray(sums), jnp.asarray(common)))
+    return np.asarray(_compare(jnp.asarray(sums), jnp.asarray(common), baseline))
+
+
+@partial(jax.jit, static_argnames="baseline")
+def _compare(sums: jax.Array, common: jax.Array, baseline: int | None) -> jax.Array:
+    return jax.vmap(lambda sums, common: relative_of_sums(sums, common, baseline).relative)(sums, common)
 
 
 def _covered(arrays: np.ndarray, truths: np.ndarray, levels: np.ndarray, nominal: float) -> np.ndarray | None:

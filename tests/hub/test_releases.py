@@ -109,6 +109,16 @@ def test_no_release_after_a_round_changes_what_the_round_sees(tables, tmp_path):
             np.testing.assert_array_equal(*seen)
 
 
+@pytest.mark.parametrize("pool", [jaxcast.hub.InverseScoreWeights(window=3), jaxcast.hub.AdaptivePool()], ids=str)
+def test_no_release_after_a_round_changes_its_forecast(tables, tmp_path, pool):
+    rows = [f"{row}{9 if AS_OF[r] > ROUNDS[3] else ''}" for r in range(6) for row in release_rows([r])]
+    later = write(tmp_path / "later.csv", TRUTH, rows)
+    hubs = [jaxcast.load_hub(tables[0], truth, horizon=1) for truth in (tables[1], later)]
+    one, other = (np.asarray(jaxcast.hub.pool_forecasts(pool, hub.forecasts()).forecast) for hub in hubs)
+    np.testing.assert_array_equal(one[:, :4], other[:, :4])
+    assert (one[:, 4:] != other[:, 4:]).any()
+
+
 def test_releases_lie_in_a_table_of_their_own_beside_final_truth(tables, tmp_path):
     dates = ROUNDS[0] + 7 * np.arange(-3, 9)
     final = write(tmp_path / "truth.csv", "location,date,value", [f"{p},{d},{7}" for p in PLACES for d in dates])

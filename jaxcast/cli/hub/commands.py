@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +27,7 @@ from jaxcast.hub.loading import load_hubs
 from jaxcast.hub.output_scores import OutputScores
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
 from jaxcast.hub.quantile_pool import pool_forecasts
-from jaxcast.hub.report import KEYS, compare_forecasters, score_forecasters, score_hubs
+from jaxcast.hub.report import KEYS, compare_forecasters, score_forecasters, score_tables
 from jaxcast.hub.revisions import summarise_revisions
 from jaxcast.io.run_folder import RunFolder
 from jaxcast.progress import announce, doing
@@ -178,8 +177,8 @@ class ScoreHub(HubTables):
         folder = None if self.out is None else _folder(self, hubs, ("results.json", "submissions.png"))
         results: dict[str, Any] = {}
         if hubs:
-            score = partial(score_hubs, hubs, baseline=self.baseline, common=self.common)
-            rows, tables = score(), {name: score(by=by) for name, by in keys.items()}
+            found = score_tables(hubs, [(), *keys.values()], baseline=self.baseline, common=self.common)
+            rows, tables = found[0], dict(zip(keys, found[1:], strict=True))
             dates = [date for hub in hubs for date in hub.dates]
             show_scores(rows, hubs, f"{min(dates)} to {max(dates)}")
             for name, table in tables.items():
@@ -256,12 +255,12 @@ class PoolHub(HubTables):
         )
         about = {"steps_ahead": hub.steps_ahead, "levels": hub.levels.tolist(), "models": list(hub.models)}
         save_model(folder.path, pool, attributes=about)
-        folder.write_json("results.json", {"rows": rows, "against_equal_mean": test} | facts_of([hub]))
-        show_scores(rows, [hub], "rolling origin, all dates")
+        folder.write_json("results.json", {"rows": rows, "against_equal_mean": test} | facts_of([hub], is_pooled=True))
+        show_scores(rows, [hub], "rolling origin, all dates", is_pooled=True)
         say_about_truth([hub])
         say(
-            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); {truth_note(hub)}; "
-            f"pool and scores in {folder.path}/"
+            f"adaptive / equal_mean: {test['ratio']:.3f} ({test['low']:.3f} to {test['high']:.3f}); "
+            f"{truth_note(hub, is_pooled=True)}; pool and scores in {folder.path}/"
         )
         draw_submissions(folder.path / "submissions.png", hub)
         draw_weights(folder.path / "weights.png", hub, np.asarray(output.info["weights"]).mean(0))
@@ -317,15 +316,16 @@ def by_score(rows: list[dict[str, Any]]) -> list[str]:
     return [row["method"] for row in sorted(rows, key=sort_key)]
 
 
-def facts_of(hubs: Sequence[Hub]) -> dict[str, Any]:
+def facts_of(hubs: Sequence[Hub], *, is_pooled: bool = False) -> dict[str, Any]:
     """Returns what is written beside the scores: target data, pending tasks and what was left out.
 
     Args:
         hubs: The hub at each horizon.
+        is_pooled: Whether these are scores of pools.
     """
     revisions = None if hubs[0].as_of is None else str(summarise_revisions(hubs[0]))
     return {
-        "note": truth_note(hubs[0]),
+        "note": truth_note(hubs[0], is_pooled=is_pooled),
         "revisions": revisions,
         "pending": {str(hub.horizon): int(hub.pending.sum()) for hub in hubs},
         "dropped": list(dict.fromkeys(line for hub in hubs for line in hub.dropped)),

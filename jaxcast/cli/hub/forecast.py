@@ -98,7 +98,7 @@ class ForecastHub(HubTables):
         if self.round is not None or self.targets:
             raise InputError("--round and --targets are for a hub's folder; leave them out, or name the folder")
         out = self.out or Path("model-output")
-        hubs = {horizon: self.candidates(horizon) for horizon in self.horizons}
+        hubs = {horizon: self.candidates(hub) for horizon, hub in self.load_all(self.horizons).items()}
         reference, hub = _round_of(hubs), hubs[min(hubs)]
         path = submission_path(out, self.model, reference)
         with Outputs(
@@ -143,13 +143,12 @@ class ForecastHub(HubTables):
         if self.plot is not None:
             draw_fan(self.plot, newest, hub, reference)
 
-    def candidates(self, horizon: int) -> Hub:
-        """Reads the models to pool, without the command's own, whose file may lie in the same hub.
+    def candidates(self, hub: Hub) -> Hub:
+        """Returns the models to pool, without the command's own, whose file may lie in the same hub.
 
         Args:
-            horizon: The horizon.
+            hub: The hub at a horizon.
         """
-        hub = self.load(horizon)
         return hub.only([name for name in hub.models if name != self.model])
 
     def newest(self, hub: Hub) -> np.ndarray:

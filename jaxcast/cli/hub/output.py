@@ -19,15 +19,17 @@ from jaxcast.io.files import save_figure
 FINAL_TRUTH = "final truth: as the table has it now, revisions are not replayed"
 
 
-def truth_note(hub: Hub) -> str:
-    """Says which target data were used to score.
+def truth_note(hub: Hub, *, is_pooled: bool = False) -> str:
+    """Says which target data were used to score, and by a pool.
 
     Args:
         hub: The hub.
+        is_pooled: Whether a pool was scored.
     """
     if hub.as_of is None:
         return FINAL_TRUTH
-    return f"truth of the newest release, {hub.as_of[-1]}, of {len(hub.as_of)} since {hub.as_of[0]}"
+    pooled = "; each date was pooled from releases before its round alone" if is_pooled else ""
+    return f"truth of the newest release, {hub.as_of[-1]}, of {len(hub.as_of)} since {hub.as_of[0]}{pooled}"
 
 
 def say_about_truth(hubs: Sequence[Hub]) -> None:
@@ -57,21 +59,22 @@ def pending_note(hub: Hub) -> str:
     )
 
 
-def show_scores(rows: list[dict[str, Any]], hubs: Sequence[Hub], dates: str) -> None:
+def show_scores(rows: list[dict[str, Any]], hubs: Sequence[Hub], dates: str, *, is_pooled: bool = False) -> None:
     """Prints a table of scores.
 
     Args:
         rows: Rows of `score_forecasters`.
         hubs: The hub at each horizon.
         dates: The dates in words.
+        is_pooled: Whether these are scores of pools.
     """
     hub = hubs[0]
     horizons = ", ".join(str(hub.horizon) for hub in hubs)
-    note = truth_note(hub)
+    note = truth_note(hub, is_pooled=is_pooled)
     covered = [name for name in rows[0] if name.startswith("coverage")]
     table = Table(
         title=f"Mean WIS at horizon{'s' if len(hubs) > 1 else ''} {horizons}, {dates}, {len(hub.locations)} locations, "
-        f"{len(hub.levels)} levels, {note.split(':')[0]}",
+        f"{len(hub.levels)} levels, {truth_note(hub).split(':')[0]}",
         caption="WIS, its dispersion, over- and underprediction, on counts and on their logarithm; coverage. "
         "Over a model's own tasks; WIS relative to the others over common ones, of which there are "
         f"{rows[0]['num_common']}; miss.: tasks without a forecast. {note[0].upper()}{note[1:]}",
