@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxcast.checks import check_names
 from jaxcast.cli.command import check_numbers
+from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.output import (
     draw_submissions,
     draw_weights,
@@ -25,6 +26,7 @@ from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.loading import load_hubs
 from jaxcast.hub.output_scores import OutputScores
+from jaxcast.hub.outputs import OUTPUT_TYPES
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
 from jaxcast.hub.quantile_pool import pool_forecasts
 from jaxcast.hub.report import KEYS, compare_forecasters, score_forecasters, score_tables
@@ -40,8 +42,8 @@ class HubTables:
     """The tables that every command of a hub reads."""
 
     hub: str | None = None
-    """Folder of a hub with hub-config/, model-output/ and target-data/; it may also come first,
-    without --hub. Or name its tables:"""
+    """Folder of a hub with hub-config/, model-output/ and target-data/, or its address, such as
+    s3://bucket; it may also come first, without --hub. Or name its tables:"""
     forecasts: Path | None = None
     """Forecasts: a .csv or .parquet table, or the folder of a hub, legacy or hubverse."""
     truth: Path | None = None
@@ -141,11 +143,12 @@ class ScoreHub(HubTables):
     number of tasks of each model; and a table of proper scores for each other output type that the
     tables hold: samples, pmf, cdf, means and medians.
 
-    Example: jaxcast hub score --forecasts hub/ --truth truth.csv --baseline COVIDhub-baseline
+    Example: jaxcast hub score hub/ --baseline COVIDhub-baseline
     """
 
-    horizons: tuple[int, ...] = (1,)
-    """Horizons in steps, as the tables count them; the table is over the tasks of all of them."""
+    horizons: tuple[int, ...] = ()
+    """Horizons in steps, as the tables count them; the table is over the tasks of all of them. By
+    default 1 of tables, and all of a hub's folder."""
     baseline: str | None = None
     """Model whose relative WIS is 1."""
     common: bool = False
@@ -168,6 +171,12 @@ class ScoreHub(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
+        if self.hub is not None:
+            run_for_hub(self, types=self.output_types or OUTPUT_TYPES, each_horizon=False)
+            return
+        if not self.horizons:
+            dataclasses.replace(self, horizons=(1,)).run()
+            return
         keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
         kinds = types_in(self.paths()[0], self.target, self.output_types)
         has_quantiles = not self.output_types or "quantile" in self.output_types
@@ -219,13 +228,15 @@ class PoolHub(HubTables):
     The forecast of each date uses what was known before it: of target data with releases, the
     newest one before its round. It is scored beside the equally weighted mean and median.
 
-    Example: jaxcast hub pool --forecasts hub/ --truth truth.csv --out pool
+    Of a hub's folder, every target and horizon is pooled, each in a folder of its own within --out.
+
+    Example: jaxcast hub pool hub/ --out pool
     """
 
     out: Path = Path("hub-pool")
     """Folder for the pool, results.json and pictures."""
-    horizon: int = 1
-    """Horizon in steps, as the tables count it."""
+    horizon: int | None = None
+    """Horizon in steps, as the tables count it; by default 1 of tables, and all of a hub's folder."""
     lower: float | None = 0.0
     """The least value that the target can have; None for any."""
     follow_newest: bool = False
@@ -236,7 +247,10 @@ class PoolHub(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
-        hub = self.load(self.horizon)
+        if self.hub is not None:
+            run_for_hub(self, types=("quantile", "sample"), each_horizon=True)
+            return
+        hub = self.load(1 if self.horizon is None else self.horizon)
         check_lower(self.lower, hub)
         folder = _folder(self, [hub], ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
         forecasts = hub.forecasts()
@@ -335,4 +349,6 @@ def facts_of(hubs: Sequence[Hub], *, is_pooled: bool = False) -> dict[str, Any]:
 def _folder(settings: Any, hubs: Sequence[Hub], outputs: tuple[str, ...]) -> RunFolder:
     """Opens the folder of a command."""
     data = fingerprint([(hub.quantiles, hub.truth, hub.observed) for hub in hubs])
-    return RunFolder.of(settings, reads=("forecasts", "truth", "vintages"), facts={"data": data}, outputs=outputs)
+    return RunFolder.of(
+        settings, reads=("forecasts", "truth", "vintages", "hub"), facts={"data": data}, outputs=outputs
+    )

@@ -95,11 +95,13 @@ def show_scores(rows: list[dict[str, Any]], hubs: Sequence[Hub], dates: str, *, 
     for head in heads:
         is_name = head == "model"
         table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
+    largest = max((row["wis"] for row in rows if row["wis"] is not None), default=1.0)
+    decimals = 2 if largest >= 1 else int(2 - np.floor(np.log10(largest or 1.0)))  # of proportions
     for row in sorted(rows, key=sort_key):
         parts = (row[name] for name in ("wis", "dispersion", "overprediction", "underprediction"))
         table.add_row(
             Text(shown(row["method"])),
-            *("" if part is None else f"{part:.2f}" for part in parts),
+            *("" if part is None else f"{part:.{decimals}f}" for part in parts),
             "" if row["log_wis"] is None else f"{row['log_wis']:.3f}",
             *("" if row[name] is None else f"{row[name]:.0%}" for name in covered),
             "" if row["relative_wis"] is None else f"{row['relative_wis']:.3f}",

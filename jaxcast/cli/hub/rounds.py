@@ -1,16 +1,16 @@
 """Pools a round of a hub's folder: all targets, horizons and output types, into one file."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxcast.cli.hub.folder import local_hub
 from jaxcast.cli.hub.output import draw_fan, say
-from jaxcast.errors import InputError, counted, shown
+from jaxcast.errors import InputError, counted
 from jaxcast.hub.arrays import Hub
+from jaxcast.hub.cloud import is_remote
 from jaxcast.hub.config_files import describe_hub
 from jaxcast.hub.description import HubDescription, OutputType
 from jaxcast.hub.round_files import round_path, write_metadata, write_round
@@ -41,7 +41,7 @@ def forecast_round(command: Any) -> None:
             raise InputError(
                 f"--{name.replace('_', '-')} is for tables; leave it out, as a hub's folder says what is to be forecast"
             )
-    with local_hub(command.hub) as folder:
+    with local_hub(command.hub, command.models) as folder:
         hub = describe_hub(folder)
         round_id = command.round or newest_round(hub, command.model)
         in_place = command.out is None and not is_remote(command.hub)
@@ -137,30 +137,3 @@ def _draw(path: Path, forecast: RoundForecast) -> None:
         hub, locations=tuple(common), truth=hub.truth[[hub.locations.index(name) for name in common]]
     )
     draw_fan(path, newest, kept, hub.dates[-1] - hub.horizon * hub.step)
-
-
-def is_remote(hub: str) -> bool:
-    """Returns whether a hub is given by an address such as s3://bucket.
-
-    Args:
-        hub: As it was given.
-    """
-    return "://" in hub
-
-
-@contextlib.contextmanager
-def local_hub(hub: str) -> Iterator[Path]:
-    """Gives a hub's folder on this machine, for as long as a command runs.
-
-    Args:
-        hub: A folder.
-
-    Yields:
-        The folder.
-
-    Raises:
-        InputError: where there is none.
-    """
-    if is_remote(hub):
-        raise InputError(f"expected a folder, got {shown(hub)}")
-    yield Path(hub)

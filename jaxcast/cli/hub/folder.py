@@ -1,0 +1,113 @@
+"""A hub's folder in place of its tables: what its description and its files answer."""
+
+import contextlib
+import dataclasses
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxcast.cli.hub.output import say
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.cloud import copy_hub, is_remote
+from jaxcast.hub.config_files import describe_hub
+from jaxcast.hub.description import HubDescription
+from jaxcast.hub.outputs import scan_outputs
+from jaxcast.hub.tables import collected
+from jaxcast.hub.target_data import find_target_data
+from jaxcast.hub.validation_values import step_days_of
+from jaxcast.io.tables import polars
+from jaxcast.progress import announce, doing
+
+
+@contextlib.contextmanager
+def local_hub(hub: str, models: Sequence[str] = ()) -> Iterator[Path]:
+    """Gives a hub's folder on this machine, for as long as a command runs.
+
+    Args:
+        hub: A folder; or an address such as s3://bucket, of which a copy is made.
+        models: Models to copy; by default all.
+
+    Yields:
+        The folder.
+
+    Raises:
+        InputError: for an address that cannot be read.
+    """
+    if not is_remote(hub):
+        yield Path(hub)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        doing(f"copying {hub}")
+        yield copy_hub(hub, folder, models=models)
+
+
+def run_for_hub(command: Any, *, types: Sequence[str], each_horizon: bool) -> None:
+    """Runs a command of tables for each target of a hub's folder, and perhaps for each horizon.
+
+    Args:
+        command: The command, a `HubTables` with a hub.
+        types: Output types that it uses.
+        each_horizon: Whether it runs for one horizon at a time, as `horizon`, else for all, as
+            `horizons`.
+
+    Raises:
+        InputError: where the hub cannot be read, or nothing in it can be used.
+    """
+    if command.forecasts is not None:
+        raise InputError("give the folder of a hub or --forecasts, not both")
+    with local_hub(command.hub, command.models) as folder:
+        hub = describe_hub(folder)
+        truth, vintages = command.truth, command.vintages
+        if truth is None:
+            truth, vintages = find_target_data(folder)
+        days = {step_days_of(group) for group in hub.rounds} - {None}
+        shared = dataclasses.replace(
+            command,
+            hub=None,
+            forecasts=hub.model_output,
+            truth=truth,
+            vintages=command.vintages or vintages,
+            step_days=days.pop() if len(days) == 1 else command.step_days,
+            bad=command.bad or "drop",
+        )
+        done = [_run(each, name) for each, name in _commands(shared, hub, types, each_horizon)]
+    if not any(done):
+        raise InputError(f"nothing in {shown(command.hub)} can be used; see the lines above")
+
+
+def _run(command: Any, name: str) -> bool:
+    """Runs one of the commands; what cannot be used is told."""
+    say(name)
+    try:
+        command.run()
+    except InputError as error:
+        announce(f"{name}: left out, as {error}")
+        return False
+    return True
+
+
+def _commands(shared: Any, hub: HubDescription, types: Sequence[str], each_horizon: bool) -> Iterator[tuple[Any, str]]:
+    """Yields a command for each target, and perhaps horizon, with a name."""
+    pl = polars()
+    frame = scan_outputs(hub.model_output, step_days=shared.step_days)
+    frame = frame.filter(pl.col("output_type").is_in(list(types))).select("target", "horizon").unique()
+    known = collected(frame, hub.model_output).sort("target", "horizon", nulls_last=True)
+    targets = [shared.target] if shared.target is not None else known["target"].unique(maintain_order=True).to_list()
+    for target in targets:
+        there = known.filter(pl.col("target").eq_missing(pl.lit(target, pl.String)))["horizon"].drop_nulls().to_list()
+        given = ([] if shared.horizon is None else [shared.horizon]) if each_horizon else list(shared.horizons)
+        horizons = given or there
+        if not horizons:
+            announce(f"{target}: left out, as it has no horizons")
+        usual = shared.first_horizon if shared.first_horizon is not None else 0 if 0 in there else None
+        for chosen in [[each] for each in horizons] if each_horizon else [horizons] * bool(horizons):
+            named = {"horizon": chosen[0]} if each_horizon else {"horizons": tuple(chosen)}
+            first = min(usual or 0, *chosen) if min(chosen) < 0 else usual
+            name = f"{target}, horizon{'s' * (len(chosen) > 1)} {', '.join(map(str, chosen))}"
+            out = shared.out
+            if out is not None and (len(targets) > 1 or each_horizon):
+                out = out / re.sub(r"[^A-Za-z0-9]+", "-", str(target)).strip("-")
+                out = out / f"horizon{chosen[0]}" if each_horizon else out
+            yield dataclasses.replace(shared, target=target, first_horizon=first, out=out, **named), name
