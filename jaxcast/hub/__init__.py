@@ -13,6 +13,8 @@ from jaxcast.hub.blocked import QuantileSamples as QuantileSamples
 from jaxcast.hub.blocked import blocked_windows as blocked_windows
 from jaxcast.hub.blocked import quantile_samples as quantile_samples
 from jaxcast.hub.blocked import scaled_wis as scaled_wis
+from jaxcast.hub.calibration import score_calibration as score_calibration
+from jaxcast.hub.calibration import tabulate_coverage as tabulate_coverage
 from jaxcast.hub.config_files import describe_hub as describe_hub
 from jaxcast.hub.description import HubDescription as HubDescription
 from jaxcast.hub.forecasts import HubForecasts as HubForecasts

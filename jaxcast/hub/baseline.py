@@ -5,6 +5,7 @@ from jaxtyping import ArrayLike, Float, Shaped
 
 from jaxcast.arguments import checked
 from jaxcast.checks import check_seed, check_whole
+from jaxcast.errors import InputError
 from jaxcast.hub.arrays import Hub
 from jaxcast.numerics.levels import check_levels
 
@@ -133,3 +134,32 @@ def flat_line_baseline(
         ],
         1,
     )
+
+
+def observed_before(hub: Hub, date: np.datetime64) -> Float[np.ndarray, "location lag"]:
+    """Returns what a forecast of some date may use, the newest first, also after the hub's last date.
+
+    A date of the hub has its own `observed`. A later one has the newest release as far as the hub's
+    dates go, and before these what the last date knew.
+
+    Args:
+        hub: The hub, with as many lags as there is history.
+        date: Date of the forecast.
+
+    Returns:
+        The target data.
+
+    Raises:
+        InputError: for a date before the hub's or between them, or so late that data are missing.
+    """
+    steps, off = divmod(int((date - hub.dates[0]).astype(int)), hub.step_days)
+    num_times, newest = len(hub.dates), steps - hub.steps_ahead
+    if off or steps < 0 or newest >= num_times:
+        raise InputError(
+            f"expected a date from {hub.dates[0]} to {hub.dates[-1] + hub.steps_ahead * hub.step} in steps of "
+            f"{hub.step_days} days, got {date}; give another round, or tables that reach it"
+        )
+    if steps < num_times:
+        return hub.observed[:, steps]
+    earlier = hub.observed[:, -1, max(0, num_times - hub.steps_ahead) :]
+    return np.concatenate([hub.truth[:, newest::-1], earlier], 1)

@@ -9,6 +9,8 @@ import numpy as np
 
 from jaxcast.checks import check_names
 from jaxcast.cli.command import check_numbers
+from jaxcast.cli.hub.calibration import FILES as CALIBRATION
+from jaxcast.cli.hub.calibration import write_calibration
 from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.output import (
     draw_submissions,
@@ -25,6 +27,7 @@ from jaxcast.errors import InputError, shown
 from jaxcast.hub.adaptive_pool import AdaptivePool
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.loading import load_hubs
+from jaxcast.hub.membership import membership_table
 from jaxcast.hub.output_scores import OutputScores
 from jaxcast.hub.outputs import OUTPUT_TYPES
 from jaxcast.hub.pools import QuantileMean, QuantileMedian
@@ -101,11 +104,12 @@ class HubTables:
             raise InputError("name the folder of a hub, or its tables by --forecasts and --truth")
         return self.forecasts, self.truth
 
-    def load_all(self, horizons: tuple[int, ...]) -> dict[int, Hub]:
+    def load_all(self, horizons: tuple[int, ...], *, num_lags: int = 10) -> dict[int, Hub]:
         """Reads the hub at several horizons, and says what is left out.
 
         Args:
             horizons: The horizons.
+            num_lags: Number of newest target data that each date keeps.
 
         Returns:
             The hub at each of them.
@@ -128,6 +132,7 @@ class HubTables:
             last=self.last,
             truth_source=self.truth_source,
             step_days=self.step_days,
+            num_lags=num_lags,
             bad=self.bad or "raise",
         )
         for line in dict.fromkeys(line for hub in hubs.values() for line in hub.dropped):
@@ -165,7 +170,8 @@ class ScoreHub(HubTables):
     cut_target: str | None = None
     """Target whose values are cut into categories."""
     out: Path | None = None
-    """Folder for results.json and a picture of who submitted when."""
+    """Folder for results.json, tables and pictures of calibration, and a picture of who submitted
+    when."""
     overwrite: bool = False
     """Start afresh where the folder holds other results."""
 
@@ -183,7 +189,8 @@ class ScoreHub(HubTables):
         has_quantiles = has_quantiles and (not kinds or bool({"quantile", "sample"} & set(kinds)))
         hubs = list(self.load_all(self.horizons).values()) if has_quantiles else []
         others = self.score_types([kind for kind in kinds if kind != "quantile"])
-        folder = None if self.out is None else _folder(self, hubs, ("results.json", "submissions.png"))
+        files = ("results.json", "submissions.png", *CALIBRATION)
+        folder = None if self.out is None else open_folder(self, hubs, files)
         results: dict[str, Any] = {}
         if hubs:
             found = score_tables(hubs, [(), *keys.values()], baseline=self.baseline, common=self.common)
@@ -201,6 +208,7 @@ class ScoreHub(HubTables):
             folder.write_json("results.json", results)
             if hubs:
                 draw_submissions(folder.path / "submissions.png", hubs[0])
+                write_calibration(folder, hubs, by_score(rows))
 
     def score_types(self, kinds: Sequence[str]) -> OutputScores | None:
         """Scores output types other than quantiles, and says what is left out.
@@ -234,7 +242,7 @@ class PoolHub(HubTables):
     """
 
     out: Path = Path("hub-pool")
-    """Folder for the pool, results.json and pictures."""
+    """Folder for the pool, results.json, weights.csv and pictures."""
     horizon: int | None = None
     """Horizon in steps, as the tables count it; by default 1 of tables, and all of a hub's folder."""
     lower: float | None = 0.0
@@ -252,7 +260,8 @@ class PoolHub(HubTables):
             return
         hub = self.load(1 if self.horizon is None else self.horizon)
         check_lower(self.lower, hub)
-        folder = _folder(self, [hub], ("results.json", "pool.json", "arrays.npz", "submissions.png", "weights.png"))
+        files = ("results.json", "pool.json", "arrays.npz", "weights.csv", "submissions.png", "weights.png")
+        folder = open_folder(self, [hub], files)
         forecasts = hub.forecasts()
         pool = AdaptivePool(lower=self.lower, follow_newest=self.follow_newest)
         doing("running the adaptive pool from a rolling origin")
@@ -277,7 +286,9 @@ class PoolHub(HubTables):
             f"{truth_note(hub, is_pooled=True)}; pool and scores in {folder.path}/"
         )
         draw_submissions(folder.path / "submissions.png", hub)
-        draw_weights(folder.path / "weights.png", hub, np.asarray(output.info["weights"]).mean(0))
+        weights = np.asarray(output.info["weights"])
+        folder.write_text("weights.csv", membership_table(hub, weights).write_csv())
+        draw_weights(folder.path / "weights.png", hub, weights.mean(0))
 
 
 def check_finite(pooled: np.ndarray, is_forecast: np.ndarray, name: str, hub: Hub) -> None:
@@ -346,8 +357,17 @@ def facts_of(hubs: Sequence[Hub], *, is_pooled: bool = False) -> dict[str, Any]:
     }
 
 
-def _folder(settings: Any, hubs: Sequence[Hub], outputs: tuple[str, ...]) -> RunFolder:
-    """Opens the folder of a command."""
+def open_folder(settings: Any, hubs: Sequence[Hub], outputs: tuple[str, ...]) -> RunFolder:
+    """Opens the folder of a command.
+
+    Args:
+        settings: The command.
+        hubs: The hub at each horizon.
+        outputs: Names of the files that it writes.
+
+    Returns:
+        The folder.
+    """
     data = fingerprint([(hub.quantiles, hub.truth, hub.observed) for hub in hubs])
     return RunFolder.of(
         settings, reads=("forecasts", "truth", "vintages", "hub"), facts={"data": data}, outputs=outputs

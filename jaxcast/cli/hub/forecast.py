@@ -215,7 +215,7 @@ class ForecastHub(HubTables):
             return stored
         if self.method == "adaptive":
             return AdaptivePool(lower=self.lower, follow_newest=self.follow_newest)
-        return _made(self.method)
+        return make_pool(self.method)
 
 
 def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
@@ -233,8 +233,18 @@ def _round_of(hubs: dict[int, Hub]) -> np.datetime64:
     return next(iter(references.values()))
 
 
-def _made(method: str) -> QuantilePool:
-    """Makes a pool that needs no training, jaxcast's or a user's."""
+def make_pool(method: str) -> QuantilePool:
+    """Makes a pool that needs no training, jaxcast's or a user's.
+
+    Args:
+        method: Its name.
+
+    Returns:
+        The pool.
+
+    Raises:
+        InputError: for one that needs arguments.
+    """
     pools: dict[str, Any] = names_of(NAMES.bases[0])
     try:
         pool: QuantilePool = pools[method]()

@@ -1,0 +1,147 @@
+"""`jaxcast hub baseline`: writes a round of the flat-line baseline."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from jaxcast.cli.figures import figure_of
+from jaxcast.cli.hub.commands import HubTables
+from jaxcast.cli.hub.output import draw_fan, say
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.baseline import flat_line_quantiles, observed_before
+from jaxcast.hub.submission import check_submission, submission_path, write_submission
+from jaxcast.io.files import check_place
+from jaxcast.io.outputs import PICTURE, Outputs
+from jaxcast.progress import doing
+
+HISTORY_DAYS = 3660
+"""Days of target data whose changes count: ten years."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HubBaseline(HubTables):
+    """Write a hub's flat-line baseline.
+
+    The median of every horizon is the newest value that was known. Past changes and their negatives
+    are drawn again to make the quantiles, as for the baselines of the US hubs.
+
+    Example: jaxcast hub baseline --forecasts hub/ --truth truth.csv --model team-baseline
+    """
+
+    model: str = "jaxcast-baseline"
+    """Name of the file's model, TEAM-MODEL."""
+    out: Path = Path("model-output")
+    """A hub's model-output folder."""
+    horizons: tuple[int, ...] = (1,)
+    """Horizons in steps, as the tables count them."""
+    round: str | None = None
+    """Reference date of the round, such as 2026-01-10; by default the newest in the tables. An
+    older round is replayed from what was known at its time, and the next one can be written before
+    any model has forecast it."""
+    target_name: str | None = None
+    """Hub's name of the target, where its tables have none."""
+    lower: float | None = 0.0
+    """The least value that the target can have; None for any."""
+    num_samples: int = 10_000
+    """Number of values drawn for each step."""
+    seed: int = 0
+    """Random seed of their order."""
+    plot: Path | None = None
+    """Also draw the forecast for the location with the largest median into this .png."""
+    overwrite: bool = False
+    """Replace the file and the picture, if jaxcast wrote them."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
+            raise InputError("--horizons must name at least one horizon, each once")
+        if self.plot is not None:
+            check_place(self.plot, PICTURE)
+            figure_of()
+        num_lags = max(1, HISTORY_DAYS // max(1, self.step_days))
+        hubs = self.load_all(self.horizons, num_lags=num_lags)
+        reference = self.reference_date(hubs)
+        path = submission_path(self.out, self.model, reference)
+        with Outputs(
+            vars(self),
+            {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
+            inputs={"--truth": self.truth, "--vintages": self.vintages, "--forecasts": self.forecasts},
+            own=path.parent,
+            overwrite=self.overwrite,
+        ):
+            self.submit(hubs, reference)
+
+    def reference_date(self, hubs: dict[int, Hub]) -> np.datetime64:
+        """Returns the reference date of the round.
+
+        Args:
+            hubs: Hub at each horizon.
+
+        Raises:
+            InputError: for what is no date.
+        """
+        if self.round is None:
+            return max(hub.dates[-1] - horizon * hub.step for horizon, hub in hubs.items())
+        try:
+            return np.datetime64(self.round, "D")
+        except ValueError:
+            raise InputError(f"expected --round like 2026-01-10, got {shown(repr(self.round))}") from None
+
+    def submit(self, hubs: dict[int, Hub], reference: np.datetime64) -> None:
+        """Makes the forecasts, writes the file and draws it.
+
+        Args:
+            hubs: Hub at each horizon.
+            reference: Reference date of the round.
+        """
+        first = hubs[min(hubs)]
+        target, path = check_submission(
+            self.out, self.model, first, reference, target=self.target_name, overwrite=self.overwrite
+        )
+        doing("making the baseline")
+        made = {horizon: self.quantiles(hub, reference) for horizon, hub in hubs.items()}
+        if any(hub.locations != first.locations for hub in hubs.values()):
+            raise InputError("the horizons have different locations; name those that all of them have by --locations")
+        write_submission(
+            self.out, self.model, made, first, reference_date=reference, target=target, overwrite=self.overwrite
+        )
+        missing = sum(int(np.isnan(values).all(-1).sum()) for values in made.values())
+        note = f"; {missing} have no two values in a row and no forecast" if missing else ""
+        known = observed_before(first, reference + first.horizon * first.step)
+        steps = np.flatnonzero(np.isfinite(known).any(0))
+        newest = reference + first.horizon * first.step - (first.steps_ahead + steps[0]) * first.step
+        say(
+            f"{path}: {counted(len(first.locations), 'location')}, horizons {', '.join(map(str, self.horizons))} from "
+            f"{reference}{note}",
+            f"made from truth up to {newest}",
+        )
+        if self.plot is not None:
+            draw_fan(self.plot, made, _of_round(first, reference), reference)
+
+    def quantiles(self, hub: Hub, reference: np.datetime64) -> np.ndarray:
+        """Makes the forecasts of one horizon, (location, quantile).
+
+        Args:
+            hub: The hub at that horizon.
+            reference: Reference date of the round.
+        """
+        return flat_line_quantiles(
+            observed_before(hub, reference + hub.horizon * hub.step),
+            hub.levels,
+            steps_ahead=hub.steps_ahead,
+            lower=self.lower,
+            num_samples=self.num_samples,
+            seed=self.seed,
+        )
+
+
+def _of_round(hub: Hub, reference: np.datetime64) -> Hub:
+    """Returns the hub up to the date that a round forecasts, for its picture."""
+    date = reference + hub.horizon * hub.step
+    size = int((date - hub.dates[0]) // hub.step) + 1
+    truth = np.full((len(hub.locations), size), np.nan)
+    kept = min(size, hub.truth.shape[1])
+    truth[:, :kept] = hub.truth[:, :kept]
+    return dataclasses.replace(hub, truth=truth, dates=hub.dates[0] + np.arange(size) * hub.step)

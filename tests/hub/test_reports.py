@@ -1,0 +1,100 @@
+"""What admins publish: commands of importance, baseline and calibration, on a small synthetic hub."""
+
+import json
+
+import numpy as np
+import pytest
+
+import jaxcast
+from experiments.hub.setup import write_synthetic_hub
+from jaxcast.cli.main import parse
+
+pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    made = write_synthetic_hub(tmp_path_factory.mktemp("hub"), num_weeks=16, num_locations=3)
+    return made.forecasts, made.truth
+
+
+def run(command, tables, *args):
+    parse(["hub", command, "--forecasts", *map(str, (tables[0], "--truth", tables[1], *args))]).run()
+
+
+def test_importance_is_written_and_printed(tables, tmp_path, capsys):
+    run("importance", tables, "--exclude", "wide", "--baseline", "baseline", "--out", tmp_path / "out")
+    printed = capsys.readouterr().out
+    table = pl.read_csv(tmp_path / "out/importance.csv")
+    assert set(table["model"]) == {"fair", "poor", "sharp"}
+    assert table["shapley"].to_list() == sorted(table["shapley"], reverse=True)
+    hub = jaxcast.load_hub(*tables)
+    pooled = hub.only(["fair", "poor", "sharp"])
+    alone = jaxcast.scores.weighted_interval_score(hub.only(["baseline"]).quantiles[:, :, 0], hub.truth, hub.levels).wis
+    expected = jaxcast.hub.model_importance(pooled.forecasts(), empty_score=np.asarray(alone))
+    np.testing.assert_allclose(
+        dict(table.select("model", "shapley").rows())["sharp"],
+        np.nanmean(expected.shapley[..., pooled.models.index("sharp")]),
+    )
+    assert all(f"{value:.3f}" in printed for value in table["leave_one_out"])
+    assert "the WIS of baseline minus that of the ensemble" in " ".join(printed.split())
+    by_date = pl.read_csv(tmp_path / "out/importance_by_date.csv")
+    total = by_date.filter(pl.col("model") == "sharp")
+    np.testing.assert_allclose((total["shapley"] * total["num_tasks"]).sum() / total["num_tasks"].sum(),
+                               dict(table.select("model", "shapley").rows())["sharp"])  # fmt: skip
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["num_pools"] == 8
+    assert (tmp_path / "out/importance.png").exists()
+
+
+def test_a_baseline_is_written_for_the_newest_an_older_and_the_next_round(tables, tmp_path, capsys):
+    hub = jaxcast.load_hub(*tables, num_lags=200)
+    last = hub.dates[-1] - hub.step
+    for round_, picture in ((None, True), (last - 2 * hub.step, False), (last + hub.step, False)):
+        options = [] if round_ is None else ["--round", round_]
+        options += ["--plot", tmp_path / "flat.png"] if picture else []
+        run("baseline", tables, "--out", tmp_path, "--model", "us-flat", "--target-name", "wk inc x", *options)
+        date = last if round_ is None else round_
+        rows = pl.read_csv(tmp_path / f"us-flat/{date}-us-flat.csv", schema_overrides={"location": str})
+        assert set(rows["target_end_date"]) == {str(date + hub.step)}
+        known = np.flatnonzero(hub.dates <= date)[-1]  # horizon 1: data up to the reference date
+        for i, place in enumerate(hub.locations):
+            history = np.concatenate([hub.truth[i, known::-1], hub.observed[i, 0]])
+            expected = jaxcast.hub.flat_line_quantiles(history[None], hub.levels)[0]
+            found = rows.filter(pl.col("location") == place).sort("output_type_id")["value"]
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+        assert f"made from truth up to {date}" in capsys.readouterr().out
+    assert (tmp_path / "flat.png").exists()
+    late = last + 3 * hub.step
+    with pytest.raises(jaxcast.InputError, match=r"expected a date from .* in steps of 7 days"):
+        run("baseline", tables, "--out", tmp_path, "--model", "us-flat", "--target-name", "x", "--round", late)
+    with pytest.raises(jaxcast.InputError, match="expected --round like"):
+        run("baseline", tables, "--out", tmp_path, "--model", "us-flat", "--target-name", "x", "--round", "soon")
+
+
+def test_scores_come_with_their_calibration(tables, tmp_path):
+    run("score", tables, "--models", "fair", "sharp", "--out", tmp_path / "scores")
+    hub = jaxcast.load_hub(*tables)
+    values = hub.quantiles[:, :, hub.models.index("fair")]
+    row = pl.read_csv(tmp_path / "scores/calibration.csv").row(by_predicate=pl.col("model") == "fair", named=True)
+    bias = np.asarray(jaxcast.scores.quantile_bias(values, hub.truth, hub.levels))
+    np.testing.assert_allclose(row["bias"], np.nanmean(bias))
+    inside = jaxcast.scores.interval_coverage(values, hub.truth, hub.levels, nominal=0.5)
+    np.testing.assert_allclose(row["coverage50"], np.nanmean(inside))
+    curve = pl.read_csv(tmp_path / "scores/quantile_coverage.csv").filter(pl.col("model") == "fair")
+    share = np.nanmean(jaxcast.scores.quantile_coverage(values, hub.truth, hub.levels), (0, 1))
+    np.testing.assert_allclose(curve["share"], share)
+    bins = pl.read_csv(tmp_path / "scores/pit.csv").filter(pl.col("model") == "fair")
+    np.testing.assert_allclose(bins["density"], jaxcast.scores.pit_histogram(values, hub.truth, hub.levels).density)
+    assert {path.name for path in (tmp_path / "scores").glob("*.png")} == {
+        "submissions.png", "pit.png", "quantile_coverage.png",
+    }  # fmt: skip
+
+
+def test_bad_input_is_one_line(tables, tmp_path):
+    with pytest.raises(jaxcast.InputError, match="baseline 'none' is not among"):
+        run("importance", tables, "--baseline", "none", "--out", tmp_path / "out")
+    with pytest.raises(jaxcast.InputError, match="--method must be one of equal_mean"):
+        run("importance", tables, "--method", "adaptive", "--out", tmp_path / "out")
+    with pytest.raises(jaxcast.InputError, match="at least one horizon, each once"):
+        run("baseline", tables, "--horizons", 1, 1, "--out", tmp_path)
