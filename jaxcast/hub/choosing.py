@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcast.checks import check_names, check_number
-from jaxcast.errors import InputError, shown
-from jaxcast.hub.cells import FARTHEST_DAYS
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.cells import FARTHEST_DAYS, OTHER_TYPES
 from jaxcast.hub.checks import Grid
 from jaxcast.hub.grid import is_or_null
 from jaxcast.io.tables import polars
@@ -67,6 +67,35 @@ def is_of(target: str | None) -> Any:
     """
     pl = polars()
     return pl.lit(True) if target is None else (pl.col("target") == target).fill_null(True)
+
+
+def is_unused() -> Any:
+    """Returns an expression for the rows of output types that are neither quantiles nor samples."""
+    return polars().col("output_type").is_in([name for name in OTHER_TYPES if name != "sample"]).fill_null(False)
+
+
+def unused_types(others: Any, horizon: int, choice: Choice) -> list[str]:
+    """Describes the output types that are not used, if any.
+
+    Args:
+        others: Which horizons, models and output types of a target are not used.
+        horizon: The horizon.
+        choice: What to read.
+
+    Returns:
+        At most one line.
+    """
+    pl = polars()
+    others = others.filter((pl.col("horizon") == horizon) & ~pl.col("model").is_in(list(choice.exclude)))
+    if choice.models is not None and not isinstance(choice.models, int):
+        others = others.filter(pl.col("model").is_in(list(choice.models)))
+    if not len(others):
+        return []
+    kinds, models = (others[name].unique().sort().to_list() for name in ("output_type", "model"))
+    return [
+        f"forecasts of the output type {' and '.join(kinds)} of {counted(len(models), 'model')}, such as "
+        f"{shown(models[0])}, as quantiles are read"
+    ]
 
 
 def choose_target(frame: Any, target: str | None, known: Any) -> tuple[Any, str | None]:

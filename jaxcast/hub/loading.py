@@ -20,7 +20,9 @@ from jaxcast.hub.choosing import (
     choose_rows,
     choose_target,
     is_of,
+    is_unused,
     kept_models,
+    unused_types,
 )
 from jaxcast.hub.grid import ROW_COLUMNS, fill_grid, is_or_null
 from jaxcast.hub.releases import TargetData, lags_of, place_targets, read_targets, release_of
@@ -161,13 +163,15 @@ def load_scanned(
         InputError: as by `load_hub`.
     """
     read = partial(collected, path=forecasts, step_days=choice.step_days)
-    known = read(frame.select("target", "horizon", "model", polars().col("sample").is_not_null()).unique())
+    known = read(frame.select("target", "horizon", "model", "output_type").unique())
+    frame, known, others = frame.filter(~is_unused()), known.filter(~is_unused()), known.filter(is_unused())
     frame, target = choose_target(frame, choice.target, known)
     first, horizons = choose_horizons(known.filter(is_of(target)), horizons, choice.first_horizon)
     frame, wanted = choose_rows(frame, choice, known, target, read)
-    columns = ("horizon", *ROW_COLUMNS, *(["sample"] if known.filter(is_of(target))["sample"].any() else []))
+    columns = ("horizon", *ROW_COLUMNS, *(["sample"] if "sample" in known.filter(is_of(target))["output_type"] else []))
     rows = read(frame.filter(is_or_null("horizon", horizons)).select(columns).with_columns(_categories()))
-    grids = {horizon: _grid(rows, horizon, wanted, choice) for horizon in horizons}
+    unused = {horizon: unused_types(others.filter(is_of(target)), horizon, choice) for horizon in horizons}
+    grids = {horizon: _grid(rows, horizon, wanted, choice, unused[horizon]) for horizon in horizons}
     tables = _read_targets(truth, target, grids, choice)
     return {horizon: _hub(grid, horizon, first, target, tables, choice) for horizon, grid in grids.items()}
 
@@ -177,10 +181,9 @@ def _categories() -> Any:
     return pl.col("model", "location", "fault", "file").cast(pl.Categorical)
 
 
-def _grid(rows: Any, horizon: int, wanted: dict[str, Any], choice: Choice) -> Grid:
+def _grid(rows: Any, horizon: int, wanted: dict[str, Any], choice: Choice, dropped: list[str]) -> Grid:
     """Puts the forecasts of a horizon on a grid, and counts the models and locations without any."""
     rows = rows.filter(is_or_null("horizon", [horizon]))
-    dropped = []
     dates = " in these dates" if choice.first or choice.last else ""
     for kind, names in wanted.items():
         there = set(rows[kind].unique().cast(polars().String))

@@ -32,7 +32,8 @@ class OutputScores(NamedTuple):
     Args:
         tables: A row for each output type, target and model: output_type, target, method; the mean
             of each score; relative, of the first score, to the other models over common tasks (1 is
-            the baseline's); num_tasks; num_missing, tasks of others only; num_common, tasks of all.
+            the baseline's); relative_energy, over trajectories of the same tasks, and num_compound,
+            compound tasks; num_tasks; num_missing, tasks of others only; num_common, tasks of all.
         tasks: Frame of polars with the score of each model and task: model, output_type, the
             columns of the task, score and value.
         dropped: What was not scored, in words.
@@ -195,25 +196,36 @@ def _table(scores: Any, energy: Any, tasks: list[str], baseline: str | None) -> 
     names = scores["score"].unique(maintain_order=True).to_list()
     models = scores["model"].unique().sort().to_list()
     first = _matrix(scores.filter(pl.col("score") == names[0]), tasks, models)
-    index = models.index(baseline) if baseline in models else None
-    empty = np.full((-len(first) % 64, len(models)), np.nan)  # so that few sizes are compiled
-    relative = np.asarray(_relative_score(np.concatenate([first, empty]), baseline=index).relative)
-    there = np.isfinite(first)
+    relative, there = _relative(first, models, baseline), np.isfinite(first)
+    if energy is not None:
+        units = [name for name in energy.columns if name not in ("model", "score", "value")]
+        of_energy = _matrix(energy, units, models)
+        relative_energy = _relative(of_energy, models, baseline)
     rows = []
     for i, model in enumerate(models):
         row: dict[str, Any] = {"method": model}
         for name in names:
             row[name] = scores.filter((pl.col("model") == model) & (pl.col("score") == name))["value"].mean()
+        row["relative"] = relative[i]
         if energy is not None:
             row["energy"] = energy.filter(pl.col("model") == model)["value"].mean()
-            row["num_compound"] = int((energy["model"] == model).sum())
-        row["relative"] = float(relative[i]) if np.isfinite(relative[i]) else None
+            row["relative_energy"] = relative_energy[i]
+            row["num_compound"] = int(np.isfinite(of_energy[:, i]).sum())
         counts = {"num_tasks": there[:, i].sum(), "num_missing": (~there[:, i]).sum(), "num_common": there.all(1).sum()}
         rows.append(row | {name: int(count) for name, count in counts.items()})
     return rows
 
 
+def _relative(scores: np.ndarray, models: list[str], baseline: str | None) -> list[float | None]:
+    """Returns the relative score of each model; None where it has no task in common with another."""
+    index = models.index(baseline) if baseline in models else None
+    empty = np.full((-len(scores) % 64, len(models)), np.nan)  # so that few sizes are compiled
+    relative = np.asarray(_relative_score(np.concatenate([scores, empty]), baseline=index).relative)
+    return [float(each) if np.isfinite(each) else None for each in relative]
+
+
 def _matrix(scores: Any, tasks: list[str], models: list[str]) -> np.ndarray:
     """Returns a score as an array (task, model), NaN where a model has none."""
     wide = scores.pivot(on="model", index=tasks, values="value")
-    return np.asarray(wide.select(models).to_numpy(), float)
+    missing = [polars().lit(None, polars().Float64).alias(name) for name in models if name not in wide.columns]
+    return np.asarray(wide.with_columns(missing).select(models).to_numpy(), float)

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxcast.errors import InputError, shown
-from jaxcast.hub.cells import OTHER_TYPES, Cells
+from jaxcast.hub.cells import Cells
 from jaxcast.hub.csv_structure import check_csv
 from jaxcast.io.files import check_name
 from jaxcast.io.tables import polars as polars
 from jaxcast.io.tables import without_reports
 
-UNUSED_TYPES = tuple(name for name in OTHER_TYPES if name != "sample")
 SUFFIXES = (".csv", ".parquet")
 ROW = "(row)"
 # What the same column is called in tidy tables, legacy hubs and hubverse hubs.
@@ -31,9 +30,7 @@ NAMES = {
 
 
 def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
-    """Returns a lazy frame of all quantile forecasts of a file or a hub folder, in one form.
-
-    Samples are among them, as their quantiles can be taken.
+    """Returns a lazy frame of the forecasts of a file or a hub folder, in one form, for quantiles.
 
     Args:
         path: A tidy .csv or .parquet file; or the folder of a hub, legacy
@@ -43,11 +40,11 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
 
     Returns:
         Columns model, location, reference_date, round_date, forecast_date, target_end_date,
-        horizon, target, quantile, value, sample, fault, file, row. Rows are numbered from 1 below
-        the header of their file. `reference_date` is `horizon` steps before the target date, and
-        `round_date` the date of the round where that is another one. `sample` is the id of a
-        sample, which has no level; null for a quantile. Rows of other output types are left out. A
-        cell that cannot be read is null, and `fault` then names its column.
+        horizon, target, output_type, quantile, value, sample, fault, file, row. Rows are numbered
+        from 1 below the header of their file. `reference_date` is `horizon` steps before the target
+        date, and `round_date` the date of the round where that is another one. `sample` is the id
+        of a sample, which has no level; null for others. A cell of a quantile or sample that cannot
+        be read is null, and `fault` then names its column.
 
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
@@ -222,8 +219,8 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
         cells.is_blank("reference_date").alias("no_round"),
         pl.lit(str(path)).alias("file"),
         pl.col(ROW).alias("row"),
-    ).filter(~pl.col("output_type").is_in(UNUSED_TYPES).fill_null(False))
-    return _with_dates(frame, cells.found, step_days, is_submission=model is not None).drop("output_type", "no_round")
+    )
+    return _with_dates(frame, cells.found, step_days, is_submission=model is not None).drop("no_round")
 
 
 def task_cells(frame: Any, path: Path, model: str | None) -> tuple[Cells, Any, Any]:

@@ -303,3 +303,20 @@ def test_a_sample_that_is_there_twice_is_refused(tmp_path):
         jaxcast.load_hub(path, truth)
     hub = jaxcast.load_hub(path, truth, bad="drop", levels=(0.5,))
     assert hub.quantiles.item() == 2.0
+
+
+def test_output_types_that_a_quantile_pool_does_not_use_are_told(tmp_path):
+    quantiles = [line("quantile", level, level) for level in (0.25, 0.5, 0.75)]
+    others = [line("mean", "NA", 1), line("pmf", "low", 1)]
+    later = line("median", "NA", 1, horizon="2", end="2024-01-20")
+    path = folder(tmp_path, a=[HEADER, *quantiles, *others, later], b=[HEADER, *others], c=[HEADER, *quantiles])
+    truth = tmp_path / "truth.csv"
+    truth.write_text("location,date,value\n01,2024-01-13,0.5\n")
+    hub = jaxcast.load_hub(path, truth)
+    assert hub.models == ("t-a", "t-c")
+    told = "forecasts of the output type mean and pmf of 2 models, such as t-a, as quantiles are read"
+    assert hub.dropped == (told,)
+    assert jaxcast.load_hub(path, truth, models=["t-c"]).dropped == ()
+    assert jaxcast.load_hub(path, truth, exclude=["t-a"]).dropped == (
+        told.replace("2 models", "1 model").replace("t-a", "t-b"),
+    )

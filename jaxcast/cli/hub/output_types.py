@@ -174,7 +174,7 @@ def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
         of_target = "" if target is None else f" of {shown(target)}"
         energy = (
             f" Energy: of whole trajectories, over the {max(row['num_compound'] for row in rows)} compound tasks whose "
-            "truth is complete."
+            "truth is complete; rel. en.: over trajectories of the same tasks."
             if "energy" in names
             else ""
         )
@@ -185,14 +185,16 @@ def show_types(scores: OutputScores, horizons: Sequence[int]) -> None:
             f"there are {rows[0]['num_common']}; miss.: tasks that only others forecast.{energy}",
             box=box.SIMPLE,
         )
-        for head in ("model", *(HEADS[name] for name in names), "rel.", "tasks", "miss."):
+        relative = ["relative", *(["relative_energy"] if "energy" in names else [])]
+        rel = ["rel.", "rel. en."][: len(relative)]
+        for head in ("model", *(HEADS[name] for name in names), *rel, "tasks", "miss."):
             is_name = head == "model"
             table.add_column(head, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
         for row in sorted(rows, key=lambda row: (row["relative"] is None, row["relative"] or 0)):
             table.add_row(
                 Text(shown(row["method"])),
                 *("" if row[name] is None else f"{row[name]:.4g}" for name in names),
-                "" if row["relative"] is None else f"{row['relative']:.3f}",
+                *("" if row[name] is None else f"{row[name]:.3f}" for name in relative),
                 str(row["num_tasks"]),
                 str(row["num_missing"]),
             )
