@@ -5,6 +5,7 @@ The modules are those that the how-to pages show.
 
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -41,10 +42,11 @@ def mine(tmp_path_factory):
 
 def command(folder, *args):
     """What `jaxcast` does in a folder: exit code, output and errors."""
-    path = ":".join([str(Path(jaxcast.__file__).parents[1])])
+    path = str(Path(jaxcast.__file__).parents[1])
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    compiling = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_FLAGS"))}
     run = [sys.executable, "-m", "jaxcast.cli.main", *map(str, args)]
-    done = subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(run, cwd=folder, env=env | compiling, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 

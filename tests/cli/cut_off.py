@@ -61,12 +61,6 @@ def contents(folder):
     return found
 
 
-def gaps(copies):
-    """Of such copies the last ones before a file comes or goes."""
-    names = [{path.relative_to(copy) for path in copy.rglob("*") if "partial" not in str(path)} for copy in copies]
-    return [copy for copy, now, later in zip(copies, names, [*names[1:], None], strict=True) if now != later]
-
-
 def restore(folder, copy):
     """Makes a folder hold what a copy does."""
     shutil.rmtree(folder)

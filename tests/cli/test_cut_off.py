@@ -10,7 +10,7 @@ from jaxcast.cli.hub import commands as hub_command
 from jaxcast.cli.main import parse
 from jaxcast.io.files import write_arrays
 from jaxcast.io.run_folder import RunFolder
-from tests.cli.cut_off import contents, gaps, recorded, restore
+from tests.cli.cut_off import contents, recorded, restore
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +121,6 @@ COMMANDS = {
         "out.png",
     ],
 }
-QUICK = ("simulate", "simulate many over others", "train over another", "series forecast", "hub forecast")
 
 
 def run(*args):
@@ -183,15 +182,8 @@ def learn_once(monkeypatch):
     monkeypatch.setattr(hub_command, "adaptive_origin", adaptive_origin)
 
 
-@pytest.mark.parametrize(
-    ("name", "where"),
-    [
-        pytest.param(name, where, marks=[pytest.mark.slow] if where == "anywhere" or name not in QUICK else [])
-        for name in COMMANDS
-        for where in ("between files", "anywhere")
-    ],
-)
-def test_a_command_cut_off_goes_on_to_the_same_bytes(inputs, tmp_path, monkeypatch, learn_once, name, where):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_cut_off_anywhere_goes_on_to_the_same_bytes(inputs, tmp_path, monkeypatch, learn_once, name):
     if "zarr" in "".join(map(str, COMMANDS[name])):
         pytest.importorskip("zarr", reason="the storage extra is not installed")
     folder = tmp_path / "work"
@@ -205,7 +197,7 @@ def test_a_command_cut_off_goes_on_to_the_same_bytes(inputs, tmp_path, monkeypat
     whole = visible(folder)
     assert not [file for file in whole if ".jaxcast" in file]
     assert len(recorder.taken) > 3
-    for copy in recorder.taken if where == "anywhere" else gaps(recorder.taken):
+    for copy in recorder.taken:
         restore(folder, copy)
         monkeypatch.chdir(folder)
         is_done = {file: data for file, data in visible(folder).items() if ".jaxcast" not in file} == whole
