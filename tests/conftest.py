@@ -111,6 +111,18 @@ def pytest_terminal_summary(terminalreporter):
         )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Leaves out the search of test files for examples, of which there are none: a fifth of the time of collecting."""
+    return [found for found in (yield) if type(found) is pytest.Module]
+
+
+def pytest_collection_finish():
+    """Spares the modules and the tests, 650,000 objects, from every later look for garbage: half a second a file."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs():
     """Lets go of a file's compiled programs: those of all files together fill gigabytes."""

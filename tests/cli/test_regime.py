@@ -167,6 +167,7 @@ class SlowLorenz(jaxcast.System):
         return *fast, *(self.rate * part for part in slow)
 
 
+@pytest.mark.optimized
 def test_a_chaotic_regime_is_recommended_corrected_interpolation(tmp_path, capsys):
     truth = jaxcast.simulate(SlowLorenz(), [1.0, 2.0, 20.0, 1.0, 1.0, 20.0], num_samples=1000, transient=60.0)
     np.savez(tmp_path / "truth.npz", time=np.asarray(truth.times), state=np.asarray(truth.states[:, :3]))

@@ -219,6 +219,7 @@ def test_overwriting_starts_afresh(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
 def test_the_quick_preset_shows_what_the_paper_shows(tmp_path):
     # By a small process between, for a child's peak begins at that of the one that starts it.
     between = (

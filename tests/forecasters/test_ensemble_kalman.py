@@ -165,7 +165,7 @@ def test_more_members_do_not_harm():
     assert analysis_errors(50, 1.01, num_seeds=2, num_steps=200, num_left_out=40).mean() < 0.6
 
 
-@pytest.mark.slow
+@pytest.mark.optimized
 @pytest.mark.parametrize(("num_members", "inflation", "most"), [(10, 1.02, 0.62), (50, 1.01, 0.57), (100, 1.01, 0.57)])
 def test_the_analysis_is_as_good_as_published(num_members, inflation, most):
     """At DAPPER's settings of Sakov, Oliver and Bertino (2012), published: 0.60 with 10 members, 0.56 with 100."""

@@ -187,6 +187,7 @@ def test_what_does_not_fit_is_refused(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
 @pytest.mark.parametrize("seed", [20, 21, 22])
 def test_planted_regions_have_the_highest_scores_of_a_class(seed):
     """By the mean of three networks, over subjects that they have not seen. One alone may not have learned."""

@@ -297,7 +297,7 @@ def test_uncertainty_shrinks_with_truth_and_grows_without():
     np.testing.assert_allclose(outputs.info["regime"][3:, 0], hidden[3:], atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.optimized
 def test_observation_noise_is_found_and_filtered_out():
     """Rounding decides between explanations that forecast alike: of 12 draws, 3 to 6 attribute part of the noise to the
     model, and 1 or 2 forecast worse than the rest. Hence the medians of six draws."""
@@ -335,7 +335,7 @@ def test_a_truth_that_no_candidate_could_be_corrects_the_emulator():
     np.testing.assert_allclose(cell.periods, [PERIOD], rtol=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.optimized
 def test_two_coordinates_are_distinguished():
     truth = jaxcast.dynamics.parse_system(
         "lorenz63(sigma=cosine(mean=10, amplitude=1, period=2.3), rho=cosine(mean=38, amplitude=-8, period=1.577132))"
