@@ -101,10 +101,11 @@ def score_outputs(
         floor: Least probability that the logarithmic score takes into account.
 
     Returns:
-        Tables of mean scores, the score of each task, and what was not scored.
+        Tables of mean scores, the score of each task, and what was not scored. The tables are empty
+        where no truth is known.
 
     Raises:
-        InputError: where nothing can be scored, or for an unknown baseline.
+        InputError: where there are no rows, or for an unknown baseline.
 
     Example:
         >>> import jaxcast, polars as pl
@@ -120,6 +121,8 @@ def score_outputs(
     """
     pl = polars()
     rows = rows.lazy().filter(pl.col("value").is_finite()).collect()
+    if not len(rows):
+        raise InputError("there is no forecast to score; ask for other models, locations or dates")
     if baseline is not None:
         check_choice("baseline", baseline, rows["model"].unique().sort().to_list())
     tasks, dropped, tables, frames = task_columns(rows), list[str](), list[dict[str, Any]](), []
@@ -145,9 +148,7 @@ def score_outputs(
             table = _table(scores, energy, tasks, baseline)
             tables += [{"output_type": kind, "target": target} | row for row in table]
             frames += [frame.with_columns(output_type=pl.lit(kind)) for frame in (scores, energy) if frame is not None]
-    if not tables:
-        raise InputError(f"nothing could be scored: {shown('; '.join(dropped)) or 'there are no rows'}")
-    return OutputScores(tables, pl.concat(frames, how="diagonal"), tuple(dropped))
+    return OutputScores(tables, pl.concat(frames, how="diagonal") if frames else pl.DataFrame(), tuple(dropped))
 
 
 def _known(rows: Any, kind: str, tasks: list[str], what: str, dropped: list[str]) -> Any:

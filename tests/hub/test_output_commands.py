@@ -91,6 +91,7 @@ def test_common_tasks_alone(hub, tmp_path):
     ("args", "message"),
     [
         (("--output-types", "samples"), "unknown output type 'samples'; did you mean sample"),
+        (("--output-types", "pmf"), "nothing could be scored: pmf of wk category x: no target data"),
         (("--output-types", "pmf", "--cut-points", 1, 2), "--cut-points needs --cut-target"),
         (("--output-types", "pmf", "--cut-points", 1, "--cut-target", COUNT), "expected 2 cut points between 3"),
         (("--output-types", "pmf", "--cut-points", 1, 2, "--cut-target", "x"), "unknown target 'x'"),
@@ -100,3 +101,10 @@ def test_bad_choices_are_refused(hub, tmp_path, args, message):
     with pytest.raises(jaxcast.InputError, match=message):
         score(hub, tmp_path / "out", *args)
     assert not (tmp_path / "out").exists()
+
+
+def test_quantiles_are_scored_where_other_types_cannot_be(hub, tmp_path):
+    results = score(hub, tmp_path / "out", "--output-types", "quantile", "pmf")
+    assert {row["method"] for row in results["rows"]} == {"alpha-one", "beta-two", "gamma-three"}
+    assert results["output_types"] == []
+    assert len(results["not_scored"]) == 1

@@ -63,10 +63,13 @@ def test_scores_of_a_pmf_need_the_category_that_came():
     without = jaxcast.hub.score_outputs(rows, truth_of(category="mid"))
     assert "rps" not in row_of(without)
     assert without.dropped == ("pmf of cases: no ranked probability score, as no order of the categories is given",)
-    with pytest.raises(jaxcast.InputError, match="no target data for any of 1 task; give an oracle output, or cut"):
-        jaxcast.hub.score_outputs(rows, truth_of(3.0))
-    with pytest.raises(jaxcast.InputError, match="1 task whose truth is no category"):
-        jaxcast.hub.score_outputs(rows, truth_of(category="huge"), categories=order)
+    unknown = jaxcast.hub.score_outputs(rows, truth_of(3.0))
+    assert unknown.tables == []
+    assert unknown.dropped == ("pmf of cases: no target data for any of 1 task; give an oracle output, or cut points",)
+    unknown = jaxcast.hub.score_outputs(rows, truth_of(category="huge"), categories=order)
+    assert unknown.dropped == ("pmf of cases: 1 task whose truth is no category (huge)",)
+    with pytest.raises(jaxcast.InputError, match="no forecast to score"):
+        jaxcast.hub.score_outputs(rows.clear(), truth_of(3.0))
 
 
 def test_forecasts_that_cannot_be_scored_are_named():

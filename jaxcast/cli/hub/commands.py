@@ -189,6 +189,8 @@ class ScoreHub(HubTables):
         has_quantiles = has_quantiles and (not kinds or bool({"quantile", "sample"} & set(kinds)))
         hubs = list(self.load_all(self.horizons).values()) if has_quantiles else []
         others = self.score_types([kind for kind in kinds if kind != "quantile"])
+        if others is not None and not others.tables and not hubs:
+            raise InputError(f"nothing could be scored: {shown('; '.join(others.dropped))}")
         files = ("results.json", "submissions.png", *CALIBRATION)
         folder = None if self.out is None else open_folder(self, hubs, files)
         results: dict[str, Any] = {}
