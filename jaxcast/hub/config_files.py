@@ -180,7 +180,7 @@ def _model_task(file: _File, content: Mapping[str, Any], where: str) -> ModelTas
     columns = file.mapping(content.get("task_ids"), f"{where}.task_ids")
     types = file.mapping(content.get("output_type"), f"{where}.output_type")
     task_ids = tuple(_task_id(file, name, each, f"{where}.task_ids.{name}") for name, each in columns.items())
-    targets = content.get("target_metadata") or []
+    targets = file.items(content, "target_metadata", where) if content.get("target_metadata") else []
     return ModelTask(
         task_ids,
         tuple(_output_type(file, name, each, f"{where}.output_type.{name}") for name, each in types.items()),
@@ -235,14 +235,18 @@ def _samples(file: _File, content: Any, where: str) -> SampleSettings:
 def _target(file: _File, content: Any, where: str) -> Target:
     found = file.mapping(content, where)
     keys = file.mapping(found.get("target_keys") or {}, f"{where}.target_keys")
+    unit = found.get("time_unit")
+    if unit is not None and not isinstance(unit, str):
+        raise file.refuse(f"{where}.time_unit", "a text", unit)
+    named = {name: file.values(value, f"{where}.target_keys.{name}") for name, value in keys.items()}
     return Target(
         name=str(found.get("target_id", "")),
         title=str(found.get("target_name", "")),
         units=str(found.get("target_units", "")),
-        keys=tuple((name, file.values(value, f"{where}.target_keys.{name}")[0]) for name, value in keys.items()),
+        keys=tuple((name, values[0]) for name, values in named.items() if values),
         kind=str(found.get("target_type", "continuous")),
         is_step_ahead=bool(found.get("is_step_ahead", True)),
-        time_unit=found.get("time_unit"),
+        time_unit=unit,
     )
 
 
@@ -252,9 +256,10 @@ def _target_data(path: Path) -> TargetDataSettings | None:
     file = _File(path)
     unit: Sequence[str] = file.names(file.content.get("observable_unit"), "observable_unit")
     versioned = file.content.get("versioned")
-    series = file.content.get("time-series") or {}
+    series = file.mapping(file.content.get("time-series") or {}, "time-series")
+    date = file.content.get("date_col")
     return TargetDataSettings(
-        tuple(series.get("observable_unit", unit)),
-        file.content.get("date_col"),
+        file.names(series.get("observable_unit"), "time-series.observable_unit") or tuple(unit),
+        None if date is None else str(date),
         bool(series.get("versioned", versioned)) if versioned is not None or "versioned" in series else None,
     )

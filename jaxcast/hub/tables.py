@@ -18,7 +18,7 @@ NAMES = {
     "model": ("model", "model_id", "team_model"),
     "location": ("location", "unit", "fips"),
     "target_end_date": ("target_end_date", "target_date"),
-    "reference_date": ("reference_date", "origin_date", "round_id"),
+    "reference_date": ("reference_date", "origin_date", "nowcast_date", "round_id"),
     "forecast_date": ("forecast_date",),
     "horizon": ("horizon",),
     "target": ("target",),

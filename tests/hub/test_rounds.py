@@ -15,7 +15,7 @@ from jaxcast.hub.round_quantiles import RoundSettings
 from jaxcast.hub.rounds import newest_round, pool_round
 from jaxcast.hub.target_data import find_target_data
 from jaxcast.hub.validation import validate_submission
-from tests.hub.tiny_hub import CATEGORIES, CATEGORY, COUNT, HORIZONS, LOCATIONS, MODELS, RATE, write_hub
+from tests.hub.tiny_hub import CATEGORIES, CATEGORY, COUNT, HORIZONS, LOCATIONS, MODELS, PEAK, RATE, WEEKS, write_hub
 from tests.real_data import real_data
 
 OURS = "ours-pool"
@@ -244,3 +244,17 @@ def test_models_that_give_samples_alone_are_pooled_by_their_quantiles(hub, tmp_p
     ]
     assert len(found[0]) == 30
     assert found[0] == pytest.approx(found[1])
+
+
+def test_targets_without_a_horizon_are_pooled(tmp_path):
+    hub = write_hub(tmp_path / "hub", with_peak=True)
+    assert validate_submission(f"{MODELS[0]}/2026-01-17-{MODELS[0]}.csv", hub).failures == ()
+    forecast = pool_round(jaxcast.hub.describe_hub(hub), "2026-01-17", settings(hub))
+    path = hub / f"model-output/{OURS}/2026-01-17-{OURS}.csv"
+    write_round(path, forecast)
+    assert validate_submission(path, hub).failures == ()
+    of_peak = forecast.table.frame.filter(target=PEAK)
+    assert of_peak.select("horizon", "location", "target_end_date", "output_type_id", "value").rows() == [
+        (None, location, None, week, 0.5) for location in sorted(LOCATIONS) for week in WEEKS
+    ]
+    assert len(forecast.table.frame.filter(target=COUNT, output_type="quantile")) == 30

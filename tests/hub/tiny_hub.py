@@ -12,6 +12,8 @@ HORIZONS = (-1, 0, 1)
 MODELS = ("alpha-one", "beta-two", "gamma-three")
 NUM_SAMPLES = 4
 COUNT, RATE, CATEGORY = "wk inc x", "wk rate x", "wk category x"
+PEAK = "peak week x"
+WEEKS = ("2026-02-07", "2026-02-14")
 
 
 def days(first, number, step=7):
@@ -22,8 +24,8 @@ def optional(*values):
     return {"required": None, "optional": list(values)}
 
 
-def config(column, rounds, ends):
-    """The tasks.json of schema version 6."""
+def config(column, rounds, ends, with_peak=False):
+    """The tasks.json of schema version 6; a peak has neither horizon nor target date."""
 
     def task(target, kind, types):
         ids = {
@@ -49,6 +51,9 @@ def config(column, rounds, ends):
         },
         "is_required": False, "value": {"type": "integer", "minimum": 0},
     }  # fmt: skip
+    peak = task(PEAK, "nominal", {"pmf": kind(list(WEEKS), required=True, minimum=0, maximum=1)})
+    peak["task_ids"] |= {"horizon": {"required": None, "optional": None}, "target_end_date": optional("NA")}
+    peak["target_metadata"][0] |= {"is_step_ahead": False}
     return {
         "schema_version": "https://raw.githubusercontent.com/hubverse-org/schemas/main/v6.0.0/tasks-schema.json",
         "rounds": [{
@@ -62,6 +67,7 @@ def config(column, rounds, ends):
                 }),
                 task(RATE, "continuous", {"cdf": kind(list(POINTS), required=True, minimum=0, maximum=1)}),
                 task(CATEGORY, "ordinal", {"pmf": kind(list(CATEGORIES), required=True, minimum=0, maximum=1)}),
+                *[peak] * with_peak,
             ],
             "submissions_due": {"relative_to": column, "start": -6, "end": -3},
         }],
@@ -69,9 +75,9 @@ def config(column, rounds, ends):
     }  # fmt: skip
 
 
-def rows_of(model, round_id, beyond=0, seed=0):
+def rows_of(model, round_id, beyond=0, with_peak=False):
     """Rows of one submission: round, target, horizon, location, target date, type, id, value."""
-    rng = np.random.default_rng([seed, MODELS.index(model), int(np.datetime64(round_id).astype(int))])
+    rng = np.random.default_rng([MODELS.index(model), int(np.datetime64(round_id).astype(int))])
     rows = []
     for place, location in enumerate(LOCATIONS):
         level = 20 + 10 * place + MODELS.index(model)
@@ -88,24 +94,27 @@ def rows_of(model, round_id, beyond=0, seed=0):
                 [*task, "pmf", each, probability]
                 for each, probability in zip(CATEGORIES, (0.25, 0.5, 0.25), strict=True)
             ]
+        share = 0.25 + 0.25 * MODELS.index(model)
+        peak = [round_id, PEAK, "NA", location, "NA", "pmf"]
+        rows += [[*peak, WEEKS[0], share], [*peak, WEEKS[1], 1 - share]] * with_peak
     return [[str(cell) for cell in row] for row in rows]
 
 
 def write_hub(
-    folder, *, column="reference_date", first="2026-01-03", num_rounds=3, beyond=0, models=MODELS, as_of=False
+    folder, *, column="reference_date", first="2026-01-03", num_rounds=3, beyond=0, as_of=False, with_peak=False
 ):
     """Writes the hub; `beyond` is the days from a round's date to the target date of horizon 0."""
     rounds = days(first, num_rounds)
     ends = days(np.datetime64(first) + beyond - 7 * 12, num_rounds + 16)
     (folder / "hub-config").mkdir(parents=True)
-    (folder / "hub-config/tasks.json").write_text(json.dumps(config(column, rounds, ends), indent=1))
+    (folder / "hub-config/tasks.json").write_text(json.dumps(config(column, rounds, ends, with_peak), indent=1))
     admin = {"name": "A tiny hub", "file_format": ["csv", "parquet"], "timezone": "US/Eastern"}
     (folder / "hub-config/admin.json").write_text(json.dumps(admin))
     header = [column, "target", "horizon", "location", "target_end_date", "output_type", "output_type_id", "value"]
-    for model in models:
+    for model in MODELS:
         (folder / "model-output" / model).mkdir(parents=True)
         for round_id in rounds:
-            lines = [",".join(row) for row in [header, *rows_of(model, round_id, beyond)]]
+            lines = [",".join(row) for row in [header, *rows_of(model, round_id, beyond, with_peak)]]
             (folder / "model-output" / model / f"{round_id}-{model}.csv").write_text("\n".join(lines) + "\n")
     (folder / "target-data").mkdir()
     write_truth(folder, rounds, beyond, as_of)
