@@ -433,7 +433,7 @@ CALLS = {
         {"num_delays": 2, "scale": whole(2)},
     ),
     "track_coverage": lambda: (jaxcast.hub.track_coverage, (quantiles(2, 8), hub_forecasts()), {}),
-    "follow_leader": lambda: (jaxcast.hub.follow_leader, (quantiles(2, 2, 8), hub_forecasts()), {}),
+    "aggregate_experts": lambda: (jaxcast.hub.aggregate_experts, (quantiles(2, 2, 8), hub_forecasts()), {}),
     "score_log_likelihoods": lambda: (jaxcast.text.score_log_likelihoods, (-whole(4),), {}),
     "fit_emulator": lambda: (
         jaxcast.regime.fit_emulator,

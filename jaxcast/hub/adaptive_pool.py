@@ -10,7 +10,7 @@ from jaxcast.checks import check_flag, check_number
 from jaxcast.hub.aggregation import aggregate_experts, track_coverage
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.quantile_pool import QuantilePool, clip_outliers, equal_shares, median_of_present
-from jaxcast.hub.relative_scores import MEMORY, known_before, relative_scores
+from jaxcast.hub.relative_scores import decay, known_before, relative_scores
 from jaxcast.hub.weighted_mixtures import weighted_mixtures
 from jaxcast.nn.layers import shares_of
 from jaxcast.pytrees import FrozenPytree, static
@@ -151,7 +151,8 @@ def _share_of_mean(forecasts: HubForecasts) -> Float[Array, " time"]:
         return (jnp.isfinite(known_truth(forecasts, time)) & forecasts.is_forecast).any(0).sum()
 
     prior = MEAN_STEPS * forecasts.horizon
-    return prior / (prior + jax.lax.map(num_known, jnp.arange(forecasts.truth.shape[1])))
+    num_steps = jax.lax.map(num_known, jnp.arange(forecasts.truth.shape[1]))
+    return prior / (prior + num_steps.astype(forecasts.quantiles.dtype))
 
 
 def _at_other_levels(
@@ -168,7 +169,7 @@ def _at_other_levels(
             past = jnp.maximum(index, 0)
             errors = truth - base[:, past, forecasts.median_index]
             is_known = jnp.isfinite(errors) & forecasts.is_forecast[:, past]
-            weights = rate ** jnp.arange(MEMORY) * is_known
+            weights = decay(rate, base.dtype) * is_known
             return (weights * jnp.where(is_known, errors, 0)).sum(1) / (weights.sum(1) + prior_steps)
 
         return base + jax.lax.map(error, jnp.arange(base.shape[1])).T[..., None]

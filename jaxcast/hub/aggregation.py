@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxcast.arguments import checked
 from jaxcast.hub.forecasts import HubForecasts
 from jaxcast.hub.quantile_pool import where_forecast
-from jaxcast.hub.relative_scores import MEMORY, known_before, step_weights
+from jaxcast.hub.relative_scores import decay, known_before, step_weights
 from jaxcast.scores.quantiles import pinball_loss
 from jaxcast.types import Scalar
 
@@ -69,7 +69,8 @@ def aggregate_experts(
         >>> weights[0].tolist(), bool(weights[-1, 1] > 0.99)
         ([0.5, 0.5], True)
     """
-    is_forecast, rate, power = forecasts.is_forecast, jnp.asarray(rate), jnp.asarray(power)
+    is_forecast = forecasts.is_forecast
+    rate, power, prior_steps = (jnp.asarray(a, experts.dtype) for a in (rate, power, prior_steps))
     experts = jnp.where(is_forecast[..., None], experts, 0)
     tiny = jnp.finfo(experts.dtype).tiny ** 0.5
 
@@ -81,7 +82,7 @@ def aggregate_experts(
         losses = jnp.where(is_known, pinball_loss(past, target, forecasts.levels).mean(-1), 0).sum(1)
         usual = losses.mean(0)
         total = losses @ step_weights(usual, rate)
-        num_steps = (usual > 0) @ rate ** jnp.arange(MEMORY)
+        num_steps = (usual > 0) @ decay(rate, usual.dtype)
         prior = prior_steps * forecasts.horizon * total.mean() / jnp.maximum(num_steps, tiny)
         return jax.nn.softmax(-power / forecasts.horizon * jnp.log(total + prior + tiny))
 
@@ -143,6 +144,7 @@ def track_coverage(
         >>> 2.5 < float(tracked[0, -1, 3] / 0.67) < 3.5
         True
     """
+    rate = jnp.asarray(rate, pooled.dtype)
     # Lower inner, lower outer, upper inner, upper outer.
     wanted = jnp.asarray([(1 + sign * cover) / 2 for sign in (-1, 1) for cover in nominal])
     index = jnp.argmin(jnp.abs(forecasts.levels - wanted[:, None]), 1)
@@ -159,7 +161,7 @@ def track_coverage(
         there = jnp.isfinite(truth) & forecasts.is_forecast[:, jnp.maximum(past, 0)]
         ends, truth = carry.ends[:, jnp.maximum(past, 0)], truth[..., None]
         missed = jnp.where(is_upper, truth > ends, truth < ends) & there[..., None]
-        share = missed.sum(0) / jnp.maximum(there.sum(0), 1)[:, None]
+        share = missed.sum(0).astype(expected.dtype) / jnp.maximum(there.sum(0), 1)[:, None]
         return jnp.where(there.any(0)[:, None], share / expected - 1, 0)
 
     def at(carry: _Coverage, x: tuple[Array, Array]) -> tuple[_Coverage, Array]:

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from jaxcast.hub.forecasts import HubForecasts, known_truth
 from jaxcast.hub.quantile_pool import scores_against
@@ -44,7 +44,17 @@ def step_weights(usual: Float[Array, " memory"], rate: Scalar) -> Float[Array, "
     is_known = usual > 0
     mean = usual.sum() / jnp.maximum(is_known.sum(), 1)
     scale = jnp.sqrt(mean / jnp.where(is_known, usual, 1))
-    return jnp.where(is_known, jnp.asarray(rate) ** jnp.arange(usual.shape[0]) * scale, 0)
+    return jnp.where(is_known, decay(rate, usual.dtype) * scale, 0)
+
+
+def decay(rate: Scalar, dtype: DTypeLike) -> Float[Array, " memory"]:
+    """Returns what remains of each step of a memory, newest first.
+
+    Args:
+        rate: What remains after one time step.
+        dtype: Type of the result.
+    """
+    return jnp.asarray(rate, dtype) ** jnp.arange(MEMORY, dtype=dtype)
 
 
 def relative_scores(
@@ -84,8 +94,9 @@ def relative_scores(
         def ratio(rate: float) -> Array:
             weights = step_weights(average.max(-1).sum(0), rate)
             own, usual = (jnp.einsum("s,lsm->lm", weights, a) for a in (scores, average))
-            num_tasks = jnp.einsum("s,lsm->lm", rate ** jnp.arange(MEMORY), is_known.astype(own.dtype))
-            num_steps = (rate ** jnp.arange(MEMORY) @ is_known.any(0)).sum()
+            decayed = decay(rate, own.dtype)
+            num_tasks = jnp.einsum("s,lsm->lm", decayed, is_known.astype(own.dtype))
+            num_steps = (decayed @ is_known.any(0)).sum()
             step = usual.sum() / jnp.maximum(num_steps, tiny)
             overall = (own.sum(0) + prior_steps * step + tiny) / (usual.sum(0) + prior_steps * step + tiny)
             typical = usual.sum(-1, keepdims=True) / jnp.maximum(num_tasks.sum(-1, keepdims=True), tiny)

@@ -97,7 +97,7 @@ def test_a_pool_is_trained_kept_and_writes_the_next_file(tables, tmp_path, capsy
     early = tmp_path / "early.csv"  # the last date is still to come
     early.write_text("\n".join([row for row in rows if "2021-04-17" not in row]) + "\n")
     common = ("--forecasts", forecasts, "--truth", early, "--models", "fair", "poor", "sharp", "wide")
-    run("pool", *common, "--out", tmp_path / "pool", "--num-optimizer-steps", 2)
+    run("pool", *common, "--out", tmp_path / "pool")
     results = json.loads((tmp_path / "pool/results.json").read_text())
     scores = {row["method"]: row["wis"] for row in results["rows"]}
     assert scores["adaptive"] < scores["equal_mean"]

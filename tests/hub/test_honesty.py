@@ -28,12 +28,8 @@ POOLS = {
     "inverse": jaxcast.hub.InverseScoreWeights(power=2.0, window=3),
     "inverse pooled": jaxcast.hub.InverseScoreWeights(power=2.0, window=3, pooled=True),
     "average": jaxcast.hub.TrainedQuantileAverage(jnp.asarray([0.3, 0.0, -0.5])),
-    "adaptive": dataclasses.replace(
-        jaxcast.hub.AdaptivePool.untrained(), spread=jnp.full((2, 2), 0.2), widths=jnp.full((2, 2), 0.1)
-    ),
-    "adaptive, newest": dataclasses.replace(
-        jaxcast.hub.AdaptivePool.untrained(follow_newest=True), pull=jnp.asarray(0.3), bias=jnp.full((2, 2), 0.2)
-    ),
+    "adaptive": jaxcast.hub.AdaptivePool(),
+    "adaptive, newest": jaxcast.hub.AdaptivePool(follow_newest=True),
 }
 
 
@@ -54,13 +50,10 @@ def of_pool(name):
     return lambda hub_forecasts: jaxcast.hub.pool_forecasts(POOLS[name], hub_forecasts)
 
 
-def followed(hub_forecasts):
-    """Two settings that are wrong in turn, so that another truth in one week makes the other one the leader."""
-    pooled = jaxcast.hub.pool_forecasts(POOLS["mean"], hub_forecasts).forecast
-    is_odd = (np.arange(SHAPE[1]) % 2 == 1)[:, None]
-    return jaxcast.hub.follow_leader(
-        jnp.stack([np.where(is_odd, 0.5, 1) * pooled, np.where(is_odd, 1, 0.45) * pooled]), hub_forecasts
-    )
+def aggregated(hub_forecasts):
+    pools = (POOLS["mean"], POOLS["median"], POOLS["inverse"])
+    experts = jnp.stack([jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast for pool in pools])
+    return jaxcast.hub.aggregate_experts(experts, hub_forecasts)
 
 
 def tracked(hub_forecasts):
@@ -73,15 +66,10 @@ def rolled(hub_forecasts):
     )
 
 
-def adaptive(hub_forecasts):
-    return jaxcast.hub.adaptive_origin(hub_forecasts, num_optimizer_steps=1)
-
-
 RUNS = {name: of_pool(name) for name in POOLS} | {
-    "follow_leader": followed,
+    "aggregate_experts": aggregated,
     "track_coverage": tracked,
     "rolling_origin": rolled,
-    "adaptive_origin": adaptive,
 }
 
 
@@ -200,20 +188,6 @@ def test_blocked_forecasts_are_missing_where_nobody_forecast():
     assert np.argwhere(missing).tolist() == [[1, 1]]
 
 
-def test_the_newest_values_are_followed_only_where_asked_for():
-    """Without it, neither pull nor bias has any effect, nor is it learned; with it, both have."""
-    hub_forecasts = hub_forecasts_of(*make())
-    for follow in (False, True):
-        plain = jaxcast.hub.AdaptivePool.untrained(follow_newest=follow)
-        for change in ({"pull": jnp.asarray(0.5)}, {"bias": jnp.full((2, 2), 0.5)}):
-            moved = jaxcast.hub.pool_forecasts(dataclasses.replace(plain, **change), hub_forecasts).forecast
-            is_same = np.array_equal(moved, jaxcast.hub.pool_forecasts(plain, hub_forecasts).forecast, equal_nan=True)
-            assert is_same == (not follow)
-        trained = jaxcast.hub.rolling_origin(hub_forecasts, pool=plain, num_optimizer_steps=2).info["pool"]
-        assert [bool((np.asarray(a) == 0).all()) for a in (trained.pull, trained.bias)] == [not follow] * 2
-    assert not jaxcast.hub.AdaptivePool.untrained().follow_newest
-
-
 @pytest.mark.parametrize("pair", range(len(LEVELS) - 1))
 def test_every_pair_of_levels_is_looked_at_for_crossing(pair):
     forecasts, _ = make(missing=0.0)
@@ -243,9 +217,8 @@ def test_a_truth_that_equals_an_end_was_not_missed_when_coverage_is_tracked(end)
     quantiles = 20 + np.asarray([-9.0, -4.0, 0.0, 4.0, 9.0])
     truth = np.full((4, 3), quantiles[end])
     hub_forecasts = hub_forecasts_of(np.broadcast_to(quantiles, (4, 3, 1, 5)), truth)
-    factors = np.diff(
-        np.asarray(jaxcast.hub.track_coverage(hub_forecasts.quantiles[:, :, 0], hub_forecasts))[0, 1]
-    ) / np.diff(quantiles)
+    tracked = jaxcast.hub.track_coverage(hub_forecasts.quantiles[:, :, 0], hub_forecasts, rate=0.04, slack=(0.0, 0.0))
+    factors = np.diff(np.asarray(tracked)[0, 2]) / np.diff(quantiles)
     shares = np.asarray([end < 0, end < 1, end > 3, end > 4])  # of truths below the outer, the inner end, above them
     expected = np.exp(0.04 * (shares / np.asarray([0.025, 0.25, 0.25, 0.025]) - 1))
     np.testing.assert_allclose(factors, expected, rtol=1e-5)
@@ -318,15 +291,6 @@ def test_the_command_forecasts_from_no_later_truth(hub, tmp_path, method):
     assert len(files[0].read_text().splitlines()) == 1 + SHAPE[0] * len(LEVELS)
 
 
-def test_the_command_trains_a_pool_on_no_later_truth(hub, tmp_path):
-    pools = []
-    for truth in ("truth", "later"):
-        run(hub, truth, "pool", "--num-optimizer-steps", 1, "--out", tmp_path / truth)
-        pools.append(jaxcast.load_model(tmp_path / truth).pool)
-    for one, other in zip(*map(jax.tree.leaves, pools), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def submitted(hub, folder, *args):
     """The quantiles of the newest date that the command writes, (location, quantile)."""
     run(hub, "truth", "forecast", "--model", "a-b", "--target-name", "x", *args, "--out", folder)
@@ -335,15 +299,15 @@ def submitted(hub, folder, *args):
 
 
 def test_the_command_writes_what_the_library_pools(hub, tmp_path):
-    """Of a kept pool with its coverage tracked, of one that is trained, and of every other method."""
+    """Of a saved pool, and of every method."""
     hub_forecasts = jaxcast.load_hub(hub / "forecasts.csv", hub / "truth.csv").forecasts()
-    pool = POOLS["adaptive"]
+    pool = POOLS["adaptive, newest"]
     jaxcast.save_model(tmp_path / "pool", pool, attributes={"steps_ahead": 1})
     pooled = jaxcast.hub.pool_forecasts(pool, hub_forecasts).forecast
     kept = submitted(hub, tmp_path / "kept", "--pool", tmp_path / "pool")
-    np.testing.assert_allclose(kept, jaxcast.hub.track_coverage(pooled, hub_forecasts)[:, -1], rtol=1e-9)
-    assert (abs(kept - pooled[:, -1]) > 1e-6).any()
+    np.testing.assert_allclose(kept, pooled[:, -1], rtol=1e-9)
     methods = {
+        "adaptive": jaxcast.hub.AdaptivePool(),
         "equal_median": jaxcast.hub.QuantileMedian(),
         "trimmed_mean": jaxcast.hub.TrimmedMean(),
         "linear_opinion_pool": jaxcast.hub.LinearOpinionPool(),
@@ -352,8 +316,6 @@ def test_the_command_writes_what_the_library_pools(hub, tmp_path):
     for name, own in methods.items():
         expected = jaxcast.hub.pool_forecasts(own, hub_forecasts).forecast[:, -1]
         np.testing.assert_allclose(submitted(hub, tmp_path / name, "--method", name), expected, rtol=1e-9)
-    trained = jaxcast.hub.adaptive_origin(hub_forecasts).forecast[:, -1]
-    np.testing.assert_allclose(submitted(hub, tmp_path / "adaptive"), trained, rtol=1e-9)
 
 
 def test_scores_of_a_part_are_of_that_part(hub, tmp_path):
@@ -367,5 +329,5 @@ def test_scores_of_a_part_are_of_that_part(hub, tmp_path):
 
 def test_tables_say_that_truth_is_final(hub, tmp_path, capsys):
     run(hub, "truth", "score")
-    run(hub, "truth", "pool", "--num-optimizer-steps", 1, "--out", tmp_path)
+    run(hub, "truth", "pool", "--out", tmp_path)
     assert capsys.readouterr().out.count("final truth") == 3

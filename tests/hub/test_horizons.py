@@ -78,7 +78,7 @@ def test_a_pool_does_not_see_the_week_of_the_reference_date(hub):
     ours = load(hub, horizon=1)
     late = ours.truth.copy()
     late[0, -2] = 1e6  # the week of the last reference date, which nobody knew then
-    pool = jaxcast.hub.AdaptivePool.untrained(lower=None)
+    pool = jaxcast.hub.AdaptivePool(lower=None)
     same = [
         jaxcast.hub.pool_forecasts(
             pool, jaxcast.hub.HubForecasts.of(ours.quantiles, truth, LEVELS, horizon=ours.steps_ahead)

@@ -62,7 +62,7 @@ def cells():
             gru, **readout, standardizer=jaxcast.pooling.Standardizer(jnp.zeros(2), jnp.ones(2))
         ),
         "language_model": jaxcast.text.LanguageModel(num_tokens=5, hidden_size=3, num_layers=2, key=jax.random.key(0)),
-        "adaptive": jaxcast.hub.AdaptivePool.untrained(),
+        "adaptive": jaxcast.hub.AdaptivePool(),
         "quantile_average": jaxcast.hub.TrainedQuantileAverage.untrained(3),
     }
 
@@ -317,7 +317,7 @@ def test_settings_are_checked_where_a_model_is_made(without_type_checks):
         (lambda: jaxcast.series.Drift((0, 1)), "every lead must be at least 1"),
         (lambda: jaxcast.series.SeasonalLastValue((1,), 0), "period must be at least 1"),
         (lambda: jaxcast.series.PolynomialFeatures(0), "degree must be at least 1"),
-        (lambda: jaxcast.hub.AdaptivePool.untrained(rates=(1.5,)), "rates must be"),
+        (lambda: jaxcast.hub.AdaptivePool(clip=-1.0), "clip must be"),
         (lambda: jaxcast.pooling.SimplexLeastSquares(2.5), "must be a whole number, got 2.5"),
         (lambda: jaxcast.series.CalibratedForecaster(None, None, levels=(0.9, 0.1)), "levels must increase"),
         (lambda: jaxcast.series.CalibratedForecaster(None, None, lower=float("nan")), "lower must be a finite number"),
