@@ -110,14 +110,14 @@ def track_coverage(
 ) -> Float[Array, "location time quantile"]:
     """Widens or narrows quantile forecasts until two central intervals have their nominal coverage.
 
-        log factor = (rate / horizon) S(sum over past times of (share that missed / nominal share - 1))
+        log factor = (rate / horizon) S(sum_s (missed_s / nominal - 1)),    within -1 and 1
 
-    for both ends of each interval; shares are of the locations, and S takes `slack` from the size of
-    a sum, so that a few surprising times change nothing. Increments between quantiles within the
-    inner interval are multiplied by the inner factor of their side, those outside by the outer
-    factor, so quantiles never cross. Times are judged against the release of the target data that a
-    forecast may use, again at each time for a year of steps; the newest one is left out, as it is
-    revised most.
+    for both ends of each interval. The sum is over past times s, and missed_s is the share of the
+    locations that missed. S takes `slack` from the size of a sum, so that a few surprising times
+    change nothing. Increments between quantiles within the inner interval are multiplied by the
+    inner factor of their side, those outside by the outer factor, so quantiles never cross. Times
+    are judged against the release of the target data that a forecast may use, again at each time
+    for a year of steps. The newest one is left out, as it is revised most.
 
     Args:
         pooled: Forecasts of any pool, in the unit of the target.
