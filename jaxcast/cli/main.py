@@ -65,6 +65,8 @@ LEADING = {
     "hub forecast": ("--hub",),
     "hub score": ("--hub",),
     "hub pool": ("--hub",),
+    "hub baseline": ("--hub",),
+    "hub importance": ("--hub",),
 }
 """Options whose values may come first, without their names."""
 TABLES = (".csv", ".parquet", ".npz", ".h5")

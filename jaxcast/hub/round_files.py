@@ -97,7 +97,9 @@ def _typed(texts: Any, group: Round) -> Any:
     return texts.cast(chosen).with_columns(dates)
 
 
-def write_metadata(folder: Path, model: str, hub: HubDescription, methods: str) -> Path | None:
+def write_metadata(
+    folder: Path, model: str, hub: HubDescription, methods: str, *, is_ensemble: bool = True
+) -> Path | None:
     """Writes the stub of a model's metadata, to be filled in by its team.
 
     Args:
@@ -105,6 +107,7 @@ def write_metadata(folder: Path, model: str, hub: HubDescription, methods: str) 
         model: Name of the model, TEAM-MODEL.
         hub: Description of the hub, whose model-metadata-schema.json names the fields.
         methods: The methods in a sentence.
+        is_ensemble: Whether the model pools the hub's models.
 
     Returns:
         The file; None where the model has one already.
@@ -117,8 +120,9 @@ def write_metadata(folder: Path, model: str, hub: HubDescription, methods: str) 
     known = {
         "team_name": team, "team_abbr": team, "model_name": name, "model_abbr": name, "model_id": model,
         "license": _license(properties), "designated_model": True, "methods": methods,
-        "methods_long": f"{methods} TODO: describe the methods.", "data_inputs": "The models of the hub and its target data",
-        "ensemble_of_models": True, "ensemble_of_hub_models": True, "model_version": "1.0",
+        "methods_long": f"{methods} TODO: describe the methods.",
+        "data_inputs": "The models of the hub and its target data" if is_ensemble else "The target data of the hub",
+        "ensemble_of_models": is_ensemble, "ensemble_of_hub_models": is_ensemble, "model_version": "1.0",
         "model_contributors": [{"name": "TODO", "affiliation": "TODO", "email": "todo@example.org"}],
         "team_model_designation": "primary",
     }  # fmt: skip

@@ -40,6 +40,7 @@ class RoundSettings:
         locations: Locations to forecast; by default all.
         bad: Whether to raise on, or to drop, what cannot be used.
         seed: Seed of the draw of samples.
+        num_lags: Number of newest target data that the pool is given as `observed`.
     """
 
     model: str
@@ -52,6 +53,7 @@ class RoundSettings:
     locations: tuple[str, ...] = ()
     bad: Literal["raise", "drop"] = "drop"
     seed: int = 0
+    num_lags: int = 10
 
 
 def pool_quantiles(
@@ -175,7 +177,7 @@ def _load(
             last=None,
             truth_source=None,
             step_days=step_days_of(group) or 7,
-            num_lags=10,
+            num_lags=settings.num_lags,
             bad=settings.bad,
         )
         found |= load_scanned(history, hub.model_output, truth.truth, wanted, choice) if wanted else {}

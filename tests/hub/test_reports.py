@@ -8,6 +8,8 @@ import pytest
 import jaxcast
 from experiments.hub.setup import write_synthetic_hub
 from jaxcast.cli.main import parse
+from jaxcast.hub.validation import validate_submission
+from tests.hub.tiny_hub import COUNT, write_hub
 
 pl = pytest.importorskip("polars", reason="hub tables need the extra `hub`")
 
@@ -36,7 +38,8 @@ def test_importance_is_written_and_printed(tables, tmp_path, capsys):
         dict(table.select("model", "shapley").rows())["sharp"],
         np.nanmean(expected.shapley[..., pooled.models.index("sharp")]),
     )
-    assert all(f"{value:.3f}" in printed for value in table["leave_one_out"])
+    decimals = 3 - int(np.floor(np.log10(table["wis"].max())))
+    assert all(f"{value:.{decimals}f}" in printed for value in table["leave_one_out"])
     assert "the WIS of baseline minus that of the ensemble" in " ".join(printed.split())
     by_date = pl.read_csv(tmp_path / "out/importance_by_date.csv")
     total = by_date.filter(pl.col("model") == "sharp")
@@ -98,3 +101,19 @@ def test_bad_input_is_one_line(tables, tmp_path):
         run("importance", tables, "--method", "adaptive", "--out", tmp_path / "out")
     with pytest.raises(jaxcast.InputError, match="at least one horizon, each once"):
         run("baseline", tables, "--horizons", 1, 1, "--out", tmp_path)
+
+
+def test_the_baseline_of_a_hubs_folder_is_one_file_that_the_hub_accepts(tmp_path, capsys):
+    folder = write_hub(tmp_path / "hub", num_rounds=3, as_of=True)
+    parse(["hub", "baseline", str(folder), "--model", "ours-flat"]).run()
+    file = folder / "model-output/ours-flat/2026-01-17-ours-flat.csv"
+    assert f"{file}: round 2026-01-17 of {COUNT}; " in capsys.readouterr().out
+    assert validate_submission(file, folder).failures == ()
+    rows = pl.read_csv(file, schema_overrides={"location": str, "output_type_id": str})
+    assert set(rows["target"]) == {COUNT}
+    assert set(rows["output_type"]) == {"quantile", "median"}
+    # Values of this round's release: 19 and 29, as each is one too low; they never change, nor may samples be used.
+    assert dict(rows.group_by("location").agg(pl.col("value").unique()).rows()) == {"US": [19.0], "01": [29.0]}
+    assert (folder / "model-metadata/ours-flat.yml").read_text().count("ensemble_of_models: true") == 0
+    with pytest.raises(jaxcast.InputError, match="--horizons is for tables"):
+        parse(["hub", "baseline", str(folder), "--model", "ours-flat", "--horizons", "2"]).run()

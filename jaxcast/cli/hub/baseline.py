@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcast.cli.figures import figure_of
+from jaxcast.cli.hub.baseline_round import HISTORY_DAYS, write_baseline_round
 from jaxcast.cli.hub.commands import HubTables
 from jaxcast.cli.hub.output import draw_fan, say
 from jaxcast.errors import InputError, counted, shown
@@ -16,30 +17,28 @@ from jaxcast.io.files import check_place
 from jaxcast.io.outputs import PICTURE, Outputs
 from jaxcast.progress import doing
 
-HISTORY_DAYS = 3660
-"""Days of target data whose changes count: ten years."""
-
 
 @dataclasses.dataclass(frozen=True)
 class HubBaseline(HubTables):
     """Write a hub's flat-line baseline.
 
     The median of every horizon is the newest value that was known. Past changes and their negatives
-    are drawn again to make the quantiles, as for the baselines of the US hubs.
+    are drawn again to make the quantiles, as for the baselines of the US hubs. Of a hub's folder,
+    the quantiles of all targets and horizons with target data go into one file in the hub's format.
 
-    Example: jaxcast hub baseline --forecasts hub/ --truth truth.csv --model team-baseline
+    Example: jaxcast hub baseline hub/ --model team-baseline
     """
 
     model: str = "jaxcast-baseline"
     """Name of the file's model, TEAM-MODEL."""
-    out: Path = Path("model-output")
-    """A hub's model-output folder."""
-    horizons: tuple[int, ...] = (1,)
-    """Horizons in steps, as the tables count them."""
+    out: Path | None = None
+    """A model-output folder; by default that of the hub, or model-output/."""
     round: str | None = None
-    """Reference date of the round, such as 2026-01-10; by default the newest in the tables. An
-    older round is replayed from what was known at its time, and the next one can be written before
-    any model has forecast it."""
+    """Round to forecast, such as 2026-01-10; by default the newest that any model forecast. An
+    older one is replayed from what was known at its time. With --forecasts, the next one can be
+    written before any model has forecast it."""
+    horizons: tuple[int, ...] = (1,)
+    """With --forecasts: horizons in steps, as the tables count them."""
     target_name: str | None = None
     """Hub's name of the target, where its tables have none."""
     lower: float | None = 0.0
@@ -60,10 +59,14 @@ class HubBaseline(HubTables):
         if self.plot is not None:
             check_place(self.plot, PICTURE)
             figure_of()
+        if self.hub is not None:
+            write_baseline_round(self)
+            return
+        out = self.out or Path("model-output")
         num_lags = max(1, HISTORY_DAYS // max(1, self.step_days))
         hubs = self.load_all(self.horizons, num_lags=num_lags)
         reference = self.reference_date(hubs)
-        path = submission_path(self.out, self.model, reference)
+        path = submission_path(out, self.model, reference)
         with Outputs(
             vars(self),
             {"--out": (path, (".csv",)), "--plot": (self.plot, PICTURE)},
@@ -71,7 +74,7 @@ class HubBaseline(HubTables):
             own=path.parent,
             overwrite=self.overwrite,
         ):
-            self.submit(hubs, reference)
+            self.submit(out, hubs, reference)
 
     def reference_date(self, hubs: dict[int, Hub]) -> np.datetime64:
         """Returns the reference date of the round.
@@ -89,23 +92,24 @@ class HubBaseline(HubTables):
         except ValueError:
             raise InputError(f"expected --round like 2026-01-10, got {shown(repr(self.round))}") from None
 
-    def submit(self, hubs: dict[int, Hub], reference: np.datetime64) -> None:
+    def submit(self, out: Path, hubs: dict[int, Hub], reference: np.datetime64) -> None:
         """Makes the forecasts, writes the file and draws it.
 
         Args:
+            out: A model-output folder.
             hubs: Hub at each horizon.
             reference: Reference date of the round.
         """
         first = hubs[min(hubs)]
         target, path = check_submission(
-            self.out, self.model, first, reference, target=self.target_name, overwrite=self.overwrite
+            out, self.model, first, reference, target=self.target_name, overwrite=self.overwrite
         )
         doing("making the baseline")
         made = {horizon: self.quantiles(hub, reference) for horizon, hub in hubs.items()}
         if any(hub.locations != first.locations for hub in hubs.values()):
             raise InputError("the horizons have different locations; name those that all of them have by --locations")
         write_submission(
-            self.out, self.model, made, first, reference_date=reference, target=target, overwrite=self.overwrite
+            out, self.model, made, first, reference_date=reference, target=target, overwrite=self.overwrite
         )
         missing = sum(int(np.isnan(values).all(-1).sum()) for values in made.values())
         note = f"; {missing} have no two values in a row and no forecast" if missing else ""

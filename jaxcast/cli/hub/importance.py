@@ -15,6 +15,7 @@ from jaxcast.cli.arguments import Names
 from jaxcast.cli.command import make_console
 from jaxcast.cli.figures import figure_of
 from jaxcast.cli.hub.commands import HubTables, facts_of, open_folder
+from jaxcast.cli.hub.folder import run_for_hub
 from jaxcast.cli.hub.forecast import make_pool
 from jaxcast.cli.hub.output import say_about_truth
 from jaxcast.errors import InputError, shown
@@ -40,11 +41,11 @@ class HubImportance(HubTables):
     positive number means that the model makes the ensemble better. Leave out what is itself an
     ensemble of the others by --exclude.
 
-    Example: jaxcast hub importance --forecasts hub/ --truth truth.csv --exclude COVIDhub-ensemble
+    Example: jaxcast hub importance hub/ --exclude CovidHub-ensemble --baseline CovidHub-baseline
     """
 
-    horizon: int = 1
-    """Horizon in steps, as the tables count it."""
+    horizon: int | None = None
+    """Horizon in steps, as the tables count it; by default 1 of tables, and all of a hub's folder."""
     method: Method = "equal_mean"
     """Pool of the models, without training. A pool of your own is named with --import."""
     baseline: str | None = None
@@ -62,7 +63,10 @@ class HubImportance(HubTables):
 
     def run(self) -> None:
         """Runs the command."""
-        hub = self.load(self.horizon)
+        if self.hub is not None:
+            run_for_hub(self, types=("quantile", "sample"), each_horizon=True)
+            return
+        hub = self.load(1 if self.horizon is None else self.horizon)
         pooled = hub.only([name for name in hub.models if name != self.baseline])
         folder = open_folder(self, [hub], FILES)
         doing("pooling subsets of the models")
@@ -135,11 +139,14 @@ def _show(rows: list[dict[str, Any]], importance: ModelImportance, what: str, ba
     table.add_column("model", overflow="fold")
     for head in ("leave one out", "Shapley", *(["±"] if sampled else []), "of WIS", "WIS alone", "tasks"):
         table.add_column(head, justify="right", no_wrap=True)
+    # As many decimals as show three digits of the largest WIS.
+    largest = max((row["wis"] for row in rows if row["wis"]), default=1.0)
+    decimals = int(np.clip(3 - np.floor(np.log10(largest)), 1, 9))
     for row in rows:
         numbers = [row["leave_one_out"], row["shapley"], *([row["standard_error"]] if sampled else [])]
-        cells = ["" if number is None else f"{number:.3f}" for number in numbers]
+        cells = ["" if number is None else f"{number:.{decimals}f}" for number in numbers]
         cells.append("" if row["relative_shapley"] is None else f"{row['relative_shapley']:.1%}")
-        cells.append("" if row["wis"] is None else f"{row['wis']:.2f}")
+        cells.append("" if row["wis"] is None else f"{row['wis']:.{decimals}f}")
         table.add_row(Text(shown(row["model"])), *cells, str(row["num_tasks"]))
     make_console().print(table)
 

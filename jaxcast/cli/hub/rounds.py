@@ -35,12 +35,7 @@ def forecast_round(command: Any) -> None:
     Raises:
         InputError: for options of tables, and for what cannot be read, pooled or written.
     """
-    usual = {field.name: field.default for field in dataclasses.fields(command)}
-    for name in FOR_TABLES:
-        if getattr(command, name) != usual[name]:
-            raise InputError(
-                f"--{name.replace('_', '-')} is for tables; leave it out, as a hub's folder says what is to be forecast"
-            )
+    refuse_options_of_tables(command)
     with local_hub(command.hub, command.models) as folder:
         hub = describe_hub(folder)
         round_id = command.round or newest_round(hub, command.model)
@@ -62,7 +57,24 @@ def forecast_round(command: Any) -> None:
             metadata = write_metadata(beside / METADATA, command.model, hub, methods)
             _report(path, forecast, missing, metadata)
             if command.plot is not None:
-                _draw(command.plot, forecast)
+                draw_round(command.plot, forecast)
+
+
+def refuse_options_of_tables(command: Any) -> None:
+    """Refuses options that a hub's folder answers.
+
+    Args:
+        command: The command, a `HubTables` with a hub.
+
+    Raises:
+        InputError: for one that is given.
+    """
+    usual = {field.name: field.default for field in dataclasses.fields(command)}
+    for name in FOR_TABLES:
+        if name in usual and vars(command)[name] != usual[name]:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for tables; leave it out, as a hub's folder says what is to be forecast"
+            )
 
 
 def _settings(command: Any, hub: HubDescription) -> RoundSettings:
@@ -122,8 +134,16 @@ def _grouped(notes: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
-def _draw(path: Path, forecast: RoundForecast) -> None:
-    """Draws the forecasts of the first target that was pooled with target data."""
+def draw_round(path: Path, forecast: RoundForecast) -> None:
+    """Draws the forecasts of the first target that was pooled with target data.
+
+    Args:
+        path: Name of the picture.
+        forecast: Forecasts of the round.
+
+    Raises:
+        InputError: where there are none.
+    """
     if not forecast.hubs:
         raise InputError("there is no picture without target data; leave out --plot")
     first = next(iter(forecast.hubs))[0]

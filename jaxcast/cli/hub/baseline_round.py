@@ -1,0 +1,116 @@
+"""Writes a round of the flat-line baseline into a hub's folder: all targets and horizons in one file."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcast.cli.hub.folder import local_hub
+from jaxcast.cli.hub.output import say
+from jaxcast.cli.hub.rounds import draw_round, refuse_options_of_tables
+from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.arrays import Hub
+from jaxcast.hub.baseline import flat_line_quantiles
+from jaxcast.hub.cloud import is_remote
+from jaxcast.hub.config_files import describe_hub
+from jaxcast.hub.description import HubDescription, OutputType
+from jaxcast.hub.round_files import round_path, write_metadata, write_round
+from jaxcast.hub.round_quantiles import RoundSettings
+from jaxcast.hub.rounds import RoundForecast, newest_round, pool_round
+from jaxcast.hub.submitted import TYPE
+from jaxcast.hub.target_data import TargetFiles, find_target_data
+from jaxcast.hub.validation_file import METADATA
+from jaxcast.hub.validation_values import step_days_of
+from jaxcast.io.outputs import PICTURE, Outputs
+from jaxcast.io.tables import polars
+from jaxcast.progress import announce, doing
+
+HISTORY_DAYS = 3660
+"""Days of target data whose changes count: ten years."""
+METHODS = "The newest value, with quantiles of resampled past changes, by jaxcast."
+
+
+def write_baseline_round(command: Any) -> None:
+    """Runs `jaxcast hub baseline HUB`.
+
+    Args:
+        command: The command, a `HubBaseline` with a hub.
+
+    Raises:
+        InputError: for options of tables, and for what cannot be read, made or written.
+    """
+    refuse_options_of_tables(command)
+    with local_hub(command.hub) as folder:
+        hub = describe_hub(folder)
+        round_id = command.round or newest_round(hub, command.model)
+        in_place = command.out is None and not is_remote(command.hub)
+        out = hub.model_output if in_place else command.out or Path(hub.output_folder)
+        path = round_path(out, command.model, round_id, hub)
+        with Outputs(
+            vars(command),
+            {"--out": (path, (path.suffix,)), "--plot": (command.plot, PICTURE)},
+            inputs={"--hub": folder, "--truth": command.truth, "--vintages": command.vintages},
+            own=path.parent,
+            overwrite=command.overwrite,
+        ):
+            doing("making the baseline")
+            forecast = _only_baseline(pool_round(hub, round_id, _settings(command, hub, round_id)))
+            missing = write_round(path, forecast, overwrite=command.overwrite)
+            beside = out.parent if out.name == hub.output_folder else out
+            metadata = write_metadata(beside / METADATA, command.model, hub, METHODS, is_ensemble=False)
+            of = ", ".join(dict.fromkeys(str(target) for target, _ in forecast.hubs))
+            say(f"{path}: round {round_id} of {of}; {counted(len(forecast.table.frame), 'row')}")
+            if metadata is not None:
+                say(f"{metadata}: a stub of the model's metadata; fill it in")
+            for line in missing:
+                say(f"the hub requires more than a baseline has: {line}")
+            if command.plot is not None:
+                draw_round(command.plot, forecast)
+
+
+def _settings(command: Any, hub: HubDescription, round_id: str) -> RoundSettings:
+    """Returns a way to pool that looks at no model: the baseline."""
+    truth = None if command.truth is None else TargetFiles(command.truth, command.vintages)
+    step_days = step_days_of(hub.find_round(round_id)) or 7
+
+    def flat_line(hub: Hub, kind: OutputType) -> np.ndarray:
+        return flat_line_quantiles(
+            hub.observed[:, -1],
+            hub.levels,
+            steps_ahead=hub.steps_ahead,
+            lower=kind.minimum,
+            num_samples=command.num_samples,
+            seed=command.seed,
+        )
+
+    return RoundSettings(
+        model=command.model,
+        pool=flat_line,
+        truth=truth or find_target_data(hub.path),
+        models=command.models,
+        exclude=command.exclude,
+        locations=command.locations,
+        bad=command.bad or "drop",
+        num_lags=max(1, HISTORY_DAYS // step_days),
+    )
+
+
+def _only_baseline(forecast: RoundForecast) -> RoundForecast:
+    """Keeps the quantiles and medians that come from target data; the rest are pools of the models.
+
+    Raises:
+        InputError: where there are none.
+    """
+    pl, frame, group = polars(), forecast.table.frame, forecast.table.group
+    kept = pl.col(TYPE).is_in(["quantile", "median"]) & pl.col("value").is_not_nan()
+    for i, name in enumerate(("target", "horizon")):
+        if name in group.task_id_names:
+            kept &= pl.col(name).is_in(list({str(key[i]) for key in forecast.hubs}))
+    rows = frame.filter(kept)
+    if not len(rows):
+        raise InputError(f"no target of the round {shown(forecast.round_id)} has quantiles and target data")
+    left = frame.filter(~pl.col(TYPE).is_in(["quantile", "median"]))[TYPE].unique().sort().to_list()
+    if left:
+        announce(f"left out: {', '.join(left)}, which a flat-line baseline does not have")
+    return forecast._replace(table=dataclasses.replace(forecast.table, frame=rows))
