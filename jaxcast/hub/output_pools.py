@@ -198,7 +198,8 @@ def rows_to_pool(rows: Any, kind: str, weights: Mapping[str, float | int] | None
     """
     pl = polars()
     tasks, dropped = task_columns(rows), list[str]()
-    rows = rows.lazy().filter((pl.col("output_type") == kind) & pl.col("value").is_finite()).collect()
+    rows = rows.lazy().filter(pl.col("output_type") == kind).with_columns(pl.col("value").cast(pl.Float64))
+    rows = rows.filter(pl.col("value").is_finite()).collect()
     if not len(rows):
         raise InputError(f"there is no {kind} to pool; read rows of this output type")
     if weights is None:

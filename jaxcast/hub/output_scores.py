@@ -120,7 +120,7 @@ def score_outputs(
         [('a', 0.556, 0.217), ('b', 2.556, 1.0)]
     """
     pl = polars()
-    rows = rows.lazy().filter(pl.col("value").is_finite()).collect()
+    rows = rows.lazy().with_columns(pl.col("value").cast(pl.Float64)).filter(pl.col("value").is_finite()).collect()
     if not len(rows):
         raise InputError("there is no forecast to score; ask for other models, locations or dates")
     if baseline is not None:

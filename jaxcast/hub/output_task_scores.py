@@ -200,8 +200,9 @@ def energy_scores(rows: Any, tasks: list[str], compound: Sequence[str], dropped:
     frames = []
     for _, batch in units.group_by("size", "leads", maintain_order=True):
         padded = _padded(len(batch))
-        draws = np.asarray(batch["value"].to_list(), float)[padded].swapaxes(0, 1)
-        score = np.asarray(_energy(draws, np.asarray(batch["truth"].to_list(), float)[padded]))[: len(batch)]
+        truth = batch["truth"].explode().to_numpy().reshape(len(batch), -1)
+        draws = batch["value"].explode().explode().to_numpy().reshape(len(batch), -1, truth.shape[1])
+        score = np.asarray(_energy(draws[padded].swapaxes(0, 1), truth[padded]))[: len(batch)]
         frames.append(batch.select(*of, "over", pl.lit("energy").alias("score"), pl.Series("value", score, pl.Float64)))
     return pl.concat(frames) if frames else None
 
@@ -249,7 +250,8 @@ def _scored(forecasts: Any, tasks: list[str], scores: Callable[[np.ndarray, np.n
     frames = [pl.DataFrame(schema=schema | {"value": pl.Float64})]
     for batch in _batches(forecasts):
         padded = _padded(len(batch))
-        values, truth = np.asarray(batch["value"].to_list(), float)[padded], batch["truth"].to_numpy()[padded]
+        values = batch["value"].explode().to_numpy().reshape(len(batch), -1)[padded]
+        truth = batch["truth"].to_numpy()[padded]
         found = scores(values, truth.astype(float), batch["label"][0].to_list())
         frames += [
             batch.select(

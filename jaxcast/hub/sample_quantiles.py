@@ -80,7 +80,7 @@ def _quantiles(
         dropped.append(f"{counted(number, 'task')} of {shown(name)} with fewer than {counted(least, 'sample')}")
     made = [groups.clear().drop("size").with_columns(quantile=pl.lit(0.0), value=pl.lit(0.0))]
     for _, batch in groups.filter(pl.col("size") >= least).group_by("size", maintain_order=True):
-        values = np.asarray(batch["value"].to_list(), float)
+        values = batch["value"].explode().to_numpy().reshape(len(batch), -1)
         quantiles = np.quantile(values, levels, axis=1, method=method)  # type: ignore[call-overload]
         of_levels = pl.concat_list([pl.lit(float(level)) for level in levels])
         frame = batch.drop("size").with_columns(

@@ -66,7 +66,7 @@ def pool_samples(
         >>> pooled.group_by("horizon").len().sort("horizon").rows()
         [(1, 4), (2, 4)]
         >>> pooled["value"].diff().to_list()[1::2]  # each trajectory is whole
-        [1, 1, 1, 1]
+        [1.0, 1.0, 1.0, 1.0]
     """
     pl = polars()
     rows, tasks, dropped = rows_to_pool(rows, "sample", weights)
