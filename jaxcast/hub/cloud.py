@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.config_files import describe_hub
-from jaxcast.hub.tables import SUFFIXES
+from jaxcast.hub.file_groups import SUFFIXES
 
 ANONYMOUS: dict[str, dict[str, Any]] = {"s3": {"anon": True}, "gs": {"token": "anon"}, "gcs": {"token": "anon"}}
 """Options of file systems that let the public read."""

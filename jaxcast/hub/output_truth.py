@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxcast.checks import check_names
 from jaxcast.errors import InputError, counted, shown
+from jaxcast.hub.file_groups import ROW
 from jaxcast.hub.outputs import TASK_COLUMNS, task_columns
-from jaxcast.hub.tables import ROW, collected
+from jaxcast.hub.tables import collected
 from jaxcast.hub.target_data import open_targets, target_files
 from jaxcast.io.files import check_name
 from jaxcast.io.tables import polars

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 from jaxcast.checks import check_choice, check_names
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.checks import refuse_missing
-from jaxcast.hub.tables import ROW, collected, hub_files, is_off, scan_file, task_cells
+from jaxcast.hub.file_groups import FILE, ROW, FileGroup, hub_files, scan_groups
+from jaxcast.hub.tables import collected, is_off, task_cells
 from jaxcast.io.tables import polars
 
 OUTPUT_TYPES = ("quantile", "sample", "pmf", "cdf", "mean", "median")
@@ -119,7 +120,7 @@ def scan_outputs(path: str | Path, *, step_days: int = 7, round_id: str | None =
     ]
     if not files:
         raise InputError(f"{shown(path)} holds no file of the round {shown(round_id)}; ask for another round")
-    return polars().concat([_outputs(scan_file(file), file, model, step_days) for file, model in files], how="diagonal")
+    return polars().concat([_outputs(group, step_days) for group in scan_groups(files)], how="diagonal")
 
 
 def task_columns(rows: Any) -> list[str]:
@@ -131,15 +132,15 @@ def task_columns(rows: Any) -> list[str]:
     return [name for name in rows.collect_schema().names() if name not in OTHER_COLUMNS]
 
 
-def _outputs(frame: Any, path: Path, model: str | None, step_days: int) -> Any:
+def _outputs(group: FileGroup, step_days: int) -> Any:
     pl = polars()
-    cells, steps, target = task_cells(frame, path, model)
+    cells, steps, target = task_cells(group)
     found = cells.found
-    taken = {*found.values(), *TASK_COLUMNS, *OTHER_COLUMNS, ROW}
+    taken = {*found.values(), *TASK_COLUMNS, *OTHER_COLUMNS, ROW, FILE}
     extra = [name for name in cells.dtypes.names() if name not in taken and not cells.dtypes[name].is_nested()]
     kind = cells.text("type").str.to_lowercase() if "type" in found else pl.lit("quantile")
-    frame = frame.select(
-        (pl.lit(model) if model else cells.text("model")).alias("model"),
+    frame = group.frame.select(
+        (cells.text("model") if group.model is None else group.model).alias("model"),
         cells.text("location"),
         cells.date("reference_date"),
         cells.horizon(steps, step_days),
@@ -149,11 +150,11 @@ def _outputs(frame: Any, path: Path, model: str | None, step_days: int) -> Any:
         kind.alias("output_type"),
         cells.text("output_type_id"),
         cells.number("value"),
-        pl.lit(str(path)).alias("file"),
+        pl.col(FILE).alias("file"),
         pl.col(ROW).alias("row"),
         *(_is_empty(cells, name).alias(f"no {name}") for name in ("reference_date", "target_end_date", "horizon")),
     )
-    return _dated(frame.with_columns(_canonical_id()), found, step_days, is_submission=model is not None)
+    return _dated(frame.with_columns(_canonical_id()), found, step_days, is_submission=group.model is not None)
 
 
 def _canonical_id() -> Any:

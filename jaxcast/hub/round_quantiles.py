@@ -10,10 +10,11 @@ import numpy as np
 from jaxcast.hub.arrays import Hub
 from jaxcast.hub.choosing import Choice
 from jaxcast.hub.description import HubDescription, OutputType, Round
+from jaxcast.hub.file_groups import SUFFIXES
 from jaxcast.hub.loading import load_scanned
 from jaxcast.hub.sample_quantiles import quantiles_of_samples
 from jaxcast.hub.submitted import TYPE, TYPE_ID
-from jaxcast.hub.tables import SUFFIXES, collected, scan_forecasts
+from jaxcast.hub.tables import collected, scan_forecasts
 from jaxcast.hub.target_data import TargetFiles, scan_truth
 from jaxcast.hub.validation_values import step_days_of
 from jaxcast.io.tables import polars

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from jaxcast.checks import check_names
 from jaxcast.errors import InputError, counted, shown
 from jaxcast.hub.description import HubDescription, ModelTask, OutputType, Round
+from jaxcast.hub.file_groups import SUFFIXES
 from jaxcast.hub.output_pools import pool_cdf, pool_means, pool_medians, pool_pmf
 from jaxcast.hub.outputs import Outputs, read_outputs
 from jaxcast.hub.round_quantiles import KEYS, Pooled, RoundSettings, pool_quantiles, scan_history
 from jaxcast.hub.samples import pool_samples
 from jaxcast.hub.submitted import TASK, TYPE, TYPE_ID, SubmittedTable, text_of
-from jaxcast.hub.tables import NAMES, SUFFIXES
+from jaxcast.hub.tables import NAMES
 from jaxcast.hub.validation_file import parse_name
 from jaxcast.hub.validation_values import step_days_of
 from jaxcast.io.tables import polars

@@ -7,7 +7,8 @@ from typing import Any
 
 from jaxcast.errors import shown
 from jaxcast.hub.description import ModelTask, Round, Value
-from jaxcast.hub.tables import ROW, collected, scan_file
+from jaxcast.hub.file_groups import ROW, scan_file
+from jaxcast.hub.tables import collected
 from jaxcast.io.tables import polars
 
 TYPE, TYPE_ID, VALUE = "output_type", "output_type_id", "value"

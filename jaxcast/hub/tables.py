@@ -1,18 +1,14 @@
 """Reads hub tables lazily: tidy files, legacy and hubverse hub folders."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import Cells
-from jaxcast.hub.csv_structure import check_csv
-from jaxcast.io.files import check_name
+from jaxcast.hub.file_groups import FILE, ROW, FileGroup, hub_files, scan_file, scan_groups
 from jaxcast.io.tables import polars as polars
 from jaxcast.io.tables import without_reports
 
-SUFFIXES = (".csv", ".parquet")
-ROW = "(row)"
 # What the same column is called in tidy tables, legacy hubs and hubverse hubs.
 NAMES = {
     "model": ("model", "model_id", "team_model"),
@@ -49,42 +45,7 @@ def scan_forecasts(path: str | Path, *, step_days: int = 7) -> Any:
     Raises:
         InputError: where there is no such table, its structure is damaged, or columns are missing.
     """
-    return polars().concat([frame for _, frame in _frames(Path(path), step_days)])
-
-
-def _frames(path: Path, step_days: int) -> Iterator[tuple[Path, Any]]:
-    """Yields each file of a table or folder as a lazy frame in the form of `scan_forecasts`."""
-    for file, model in hub_files(path):
-        yield file, _canonical(scan_file(file), file, model, step_days)
-
-
-def hub_files(path: Path) -> Iterator[tuple[Path, str | None]]:
-    """Yields the files of a table or a folder of forecasts, each with the model of its folder.
-
-    Args:
-        path: As given to `scan_forecasts`.
-
-    Yields:
-        Each file, and its model; None for a table, which names its models itself.
-
-    Raises:
-        InputError: where there is no such table.
-    """
-    check_name(path)
-    if path.is_file():
-        yield path, None
-        return
-    if not path.is_dir():
-        raise InputError(f"there is no file or folder {shown(path)}; give a .csv or .parquet, or the folder of a hub")
-    inner = [path / name for name in ("model-output", "data-processed", "data-forecasts") if (path / name).is_dir()]
-    root = inner[0] if inner else path
-    files = sorted(file for file in root.glob("*/*") if file.suffix in SUFFIXES and file.is_file())
-    if not files:
-        raise InputError(
-            f"{shown(root)} holds no MODEL/DATE-MODEL.csv or .parquet; give the folder of a hub, or a table"
-        )
-    for file in files:
-        yield file, file.parent.name
+    return polars().concat([_canonical(group, step_days) for group in scan_groups(hub_files(Path(path)))])
 
 
 def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> Any:
@@ -105,8 +66,9 @@ def collected(frame: Any, path: str | Path, *, step_days: int | None = None) -> 
     if not isinstance(failure, str):
         return failure
     if step_days is not None and Path(path).is_dir():
-        for file, each in _frames(Path(path), step_days):
-            if isinstance(_failure_of(each), str):
+        for file, model in hub_files(Path(path)):
+            (group,) = scan_groups([(file, model)])
+            if isinstance(_failure_of(_canonical(group, step_days)), str):
                 path = file
                 break
     raise InputError(f"{shown(path)} is not a table that can be read ({shown(failure)}); write it again")
@@ -143,37 +105,6 @@ def raw_cell(file: str, row: int, name: str) -> tuple[str, Any]:
     return found[name], collected(frame.filter(pl.col(ROW) == row).select(found[name]), path).item()
 
 
-def scan_file(path: Path) -> Any:
-    """Returns a lazy frame of one file, with the number of each row as ROW.
-
-    The text of a .csv stays text, so that location 01 does not become 1.
-
-    Args:
-        path: A .csv or .parquet file.
-
-    Raises:
-        InputError: for another kind of file, or one that cannot be read.
-    """
-    pl = polars()
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"expected a .csv or .parquet, got {shown(path)}")
-    if path.suffix == ".csv":
-        check_csv(path)
-    try:
-        if path.suffix == ".csv":
-            frame = pl.scan_csv(path, infer_schema=False, row_index_name=ROW, row_index_offset=1)
-        else:
-            frame = pl.scan_parquet(path, row_index_name=ROW, row_index_offset=1, glob=False)
-        with without_reports():
-            columns = [name for name in frame.collect_schema().names() if name != ROW]
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{shown(path)} is not a table that can be read ({shown(why)}); write it again") from None
-    if path.suffix == ".csv":  # empty lines, and rows of commas alone
-        frame = frame.filter(~pl.all_horizontal(pl.col(columns).is_null()))
-    return frame
-
-
 def find_columns(frame: Any, names: dict[str, tuple[str, ...]], path: Path, needed: tuple[str, ...]) -> dict[str, str]:
     """Finds columns in a file.
 
@@ -194,18 +125,19 @@ def find_columns(frame: Any, names: dict[str, tuple[str, ...]], path: Path, need
     missing = [name for name in needed if found[name] is None]
     if missing:
         raise InputError(
-            f"{shown(path)} has no column {', '.join(missing)}; its columns are {shown(', '.join(columns[1:]))}"
+            f"{shown(path)} has no column {', '.join(missing)}; its columns are "
+            f"{shown(', '.join(name for name in columns if name not in (ROW, FILE)))}"
         )
     return {ours: theirs for ours, theirs in found.items() if theirs is not None}
 
 
-def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any:
+def _canonical(group: FileGroup, step_days: int) -> Any:
     pl = polars()
-    cells, steps, target = task_cells(frame, path, model)
+    cells, steps, target = task_cells(group)
     kind = cells.text("type").str.to_lowercase() if "type" in cells.found else pl.lit("quantile")
     sample = pl.when(kind == "sample").then(cells.text("output_type_id").fill_null("")).otherwise(None)
-    frame = frame.select(
-        (pl.lit(model) if model else cells.text("model")).alias("model"),
+    frame = group.frame.select(
+        (cells.text("model") if group.model is None else group.model).alias("model"),
         cells.text("location"),
         cells.date("reference_date"),
         cells.date("forecast_date"),
@@ -217,27 +149,26 @@ def _canonical(frame: Any, path: Path, model: str | None, step_days: int) -> Any
         kind.alias("output_type"),
         sample.alias("sample") if "type" in cells.found else pl.lit(None, pl.String).alias("sample"),
         cells.is_blank("reference_date").alias("no_round"),
-        pl.lit(str(path)).alias("file"),
+        pl.col(FILE).alias("file"),
         pl.col(ROW).alias("row"),
     )
-    return _with_dates(frame, cells.found, step_days, is_submission=model is not None).drop("no_round")
+    return _with_dates(frame, cells.found, step_days, is_submission=group.model is not None).drop("no_round")
 
 
-def task_cells(frame: Any, path: Path, model: str | None) -> tuple[Cells, Any, Any]:
-    """Finds the columns of a file of forecasts.
+def task_cells(group: FileGroup) -> tuple[Cells, Any, Any]:
+    """Finds the columns of files of forecasts.
 
     Args:
-        frame: Lazy frame of the file.
-        path: The file.
-        model: Its model, where its rows need not name one.
+        group: The files.
 
     Returns:
-        Its cells, and the expressions of the horizon, as a number, and of the target.
+        Their cells, and the expressions of the horizon, as a number, and of the target.
 
     Raises:
         InputError: where a column is missing.
     """
-    needed = ("location", "quantile", "value", *(() if model else ("model",)))
+    frame, path = group.frame, group.path
+    needed = ("location", "quantile", "value", *(("model",) if group.model is None else ()))
     found = find_columns(frame, NAMES, path, needed)
     if "horizon" not in found and "target" not in found:
         raise InputError(f"{shown(path)} has no column horizon, nor a target such as '1 wk ahead inc death'")
@@ -268,10 +199,10 @@ def is_off(days: Any, step_days: int, *, is_submission: bool) -> Any:
     Args:
         days: Expression of the days from the round's date to the target date, less the horizon's.
         step_days: Days of one step.
-        is_submission: Whether the rows are those of one submission.
+        is_submission: Whether the rows of each file, in the column file, are one submission.
     """
     apart = days.abs() >= step_days
-    return apart & ((days - days.median()).abs() >= step_days) if is_submission else apart
+    return apart & ((days - days.median().over("file")).abs() >= step_days) if is_submission else apart
 
 
 def _with_dates(frame: Any, found: dict[str, str], step_days: int, *, is_submission: bool) -> Any:

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 from jaxcast.errors import InputError, shown
 from jaxcast.hub.cells import OTHER_TYPES, Cells
-from jaxcast.hub.tables import ROW, SUFFIXES, collected, find_columns, scan_file
+from jaxcast.hub.file_groups import ROW, SUFFIXES, scan_file
+from jaxcast.hub.tables import collected, find_columns
 from jaxcast.io.files import check_name
 from jaxcast.io.tables import polars
 

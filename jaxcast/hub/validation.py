@@ -15,8 +15,8 @@ from jaxcast.hub import validation_table as of_table
 from jaxcast.hub import validation_values as of_values
 from jaxcast.hub.config_files import describe_hub
 from jaxcast.hub.description import HubDescription, Round
+from jaxcast.hub.file_groups import ROW, SUFFIXES
 from jaxcast.hub.submitted import SubmittedTable, read_submitted
-from jaxcast.hub.tables import ROW, SUFFIXES
 from jaxcast.io.files import check_name
 
 

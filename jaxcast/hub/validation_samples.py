@@ -4,8 +4,8 @@ from typing import Any
 
 from jaxcast.errors import shown
 from jaxcast.hub.description import ModelTask
+from jaxcast.hub.file_groups import ROW
 from jaxcast.hub.submitted import MOST_LINES, TASK, TYPE, TYPE_ID, SubmittedTable, first_lines
-from jaxcast.hub.tables import ROW
 from jaxcast.io.tables import polars
 
 SPANNED = "(spanned)"

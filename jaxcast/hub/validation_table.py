@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxcast.errors import shown
 from jaxcast.hub.description import ModelTask, OutputType, Value
+from jaxcast.hub.file_groups import ROW
 from jaxcast.hub.submitted import (
     MOST_LINES,
     TASK,
@@ -16,7 +17,6 @@ from jaxcast.hub.submitted import (
     fits_id,
     is_among,
 )
-from jaxcast.hub.tables import ROW
 from jaxcast.io.tables import polars
 
 

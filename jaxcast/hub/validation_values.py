@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxcast.errors import shown
 from jaxcast.hub.description import ModelTask, OutputType, Round
+from jaxcast.hub.file_groups import ROW
 from jaxcast.hub.submitted import (
     MOST_LINES,
     NUMBER,
@@ -17,7 +18,6 @@ from jaxcast.hub.submitted import (
     first_lines,
     text_of,
 )
-from jaxcast.hub.tables import ROW
 from jaxcast.io.tables import polars
 
 STEP_DAYS = {"day": 1, "days": 1, "week": 7, "weeks": 7}

@@ -359,3 +359,43 @@ def test_gaps_between_whole_numbers_are_filled_by_their_means():
 def test_of_two_alike_rows_the_last_stays(tmp_path, truth):
     path = write(tmp_path / "tidy.csv", TIDY, [*tidy_rows(), FIRST[:-4] + "0.3"])
     assert jaxcast.load_hub(path, truth, bad="drop").quantiles[0, 0, 0].tolist() == [0.3, 0.5, 0.75]
+
+
+def write_folder(root, *, bad=None):
+    """A legacy folder whose models have their columns in other orders; a file may lack a value in its last row."""
+    columns = ["target", "target_end_date", "location", "type", "quantile", "value"]
+    for m, model in enumerate("abc"):
+        order = columns[m:] + columns[:m]
+        for t, date in enumerate(DATES):
+            rows = [
+                ["1 wk ahead x", date, p, "quantile", q, value(model, i, t, q)]
+                for i, p in enumerate(("01", "02"))
+                for q in LEVELS
+            ]
+            if (model, t) == bad:
+                rows[-1][-1] = "NA"
+            rows = [",".join(str(row[columns.index(name)]) for name in order) for row in rows]
+            write(root / model / f"{date}-{model}.csv", ",".join(order), [*rows[:2], "", *rows[2:]])
+    return root
+
+
+def test_the_files_of_a_folder_are_scanned_together_and_keep_the_numbers_of_their_rows(tmp_path, truth, monkeypatch):
+    hub = jaxcast.load_hub(write_folder(tmp_path / "hub [1]"), truth)
+    np.testing.assert_array_equal(hub.quantiles, expected())
+    assert not hub.dropped
+    write_folder(tmp_path / "bad", bad=("b", 4))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        jaxcast.InputError, match=rf"^bad/b/{DATES[4]}-b.csv, row 7: the value of b for 02 is NA"
+    ) as error:
+        jaxcast.load_hub("bad", truth)
+    alone = tmp_path / "alone/b" / f"{DATES[4]}-b.csv"
+    alone.parent.mkdir(parents=True)
+    alone.write_text((tmp_path / "bad/b" / alone.name).read_text())
+    with pytest.raises(jaxcast.InputError) as other:
+        jaxcast.load_hub("alone", truth)
+    assert str(other.value) == str(error.value).replace("bad", "alone", 1)
+    hub = jaxcast.load_hub("bad", truth, bad="drop")
+    same = expected()
+    same[1, 4, 1] = np.nan
+    np.testing.assert_array_equal(hub.quantiles, same)
