@@ -32,7 +32,7 @@ COMMANDS = {
     "forecast": "pool forecast --pool in/pool --history in/truth.npz --num-leads 5 --out out.csv --plot out.png",
     "evaluate": "pool evaluate --pool in/pool --trajectory in/truth.npz --num-leads 5 --out run",
     "hub score": f"hub score {HUB} --out run",
-    "hub pool": f"hub pool {HUB} --num-optimizer-steps 1 --out run",
+    "hub pool": f"hub pool {HUB} --out run",
     "hub forecast": f"hub forecast {HUB} {NAMED} --method equal_mean --out . --plot out.png",
     "experiments.lorenz": "--preset smoke --num-train 100 --num-windows 6 --num-leads 12 --num-epochs 3 --hidden-budget 10"
     " --feed-forward-epochs 3 --transient 5 --lyapunov-duration 5 --out run",
