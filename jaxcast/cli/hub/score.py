@@ -1,0 +1,119 @@
+"""`jaxcast hub score`: scores a hub's models."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxcast.checks import check_names
+from jaxcast.cli.hub.calibration import FILES as CALIBRATION
+from jaxcast.cli.hub.calibration import write_calibration
+from jaxcast.cli.hub.commands import HubTables, facts_of, open_folder
+from jaxcast.cli.hub.folder import run_for_hub
+from jaxcast.cli.hub.output import draw_submissions, say_about_truth, show_groups, show_scores, sort_key
+from jaxcast.cli.hub.output_types import TypeChoice, score_types, show_types, types_in
+from jaxcast.errors import InputError, shown
+from jaxcast.hub.output_scores import OutputScores
+from jaxcast.hub.outputs import OUTPUT_TYPES
+from jaxcast.hub.report import KEYS, score_tables
+from jaxcast.progress import announce
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreHub(HubTables):
+    """Score the models of a hub.
+
+    Prints the weighted interval score (WIS) and its components, coverage, relative WIS, and the
+    number of tasks of each model; and a table of proper scores for each other output type that the
+    tables hold: samples, pmf, cdf, means and medians.
+
+    Example: jaxcast hub score hub/ --baseline COVIDhub-baseline
+    """
+
+    horizons: tuple[int, ...] = ()
+    """Horizons in steps, as the tables count them; the table is over the tasks of all of them. By
+    default 1 of tables, and all of a hub's folder."""
+    baseline: str | None = None
+    """Model whose relative WIS is 1."""
+    common: bool = False
+    """Score only the tasks that all models forecast."""
+    by: tuple[str, ...] = ()
+    """Also a table for each of these: location, horizon, reference_date, target_end_date, or
+    several joined by a plus, such as location+horizon."""
+    output_types: tuple[str, ...] = ()
+    """Output types to score; by default all that the tables hold."""
+    categories: tuple[str, ...] = ()
+    """Categories of a pmf in their order; by default those of hub-config/."""
+    cut_points: tuple[float, ...] = ()
+    """Cut points between the categories, where no oracle output tells the one that came."""
+    cut_target: str | None = None
+    """Target whose values are cut into categories."""
+    out: Path | None = None
+    """Folder for results.json, tables and pictures of calibration, and a picture of who submitted
+    when."""
+    overwrite: bool = False
+    """Start afresh where the folder holds other results."""
+
+    def run(self) -> None:
+        """Runs the command."""
+        if self.hub is not None:
+            run_for_hub(self, types=self.output_types or OUTPUT_TYPES, each_horizon=False)
+            return
+        if not self.horizons:
+            dataclasses.replace(self, horizons=(1,)).run()
+            return
+        keys = {name: check_names("column", name.split("+"), KEYS) for name in self.by}
+        kinds = types_in(self.paths()[0], self.target, self.output_types)
+        has_quantiles = not self.output_types or "quantile" in self.output_types
+        has_quantiles = has_quantiles and (not kinds or bool({"quantile", "sample"} & set(kinds)))
+        hubs = list(self.load_all(self.horizons).values()) if has_quantiles else []
+        others = self.score_types([kind for kind in kinds if kind != "quantile"])
+        if others is not None and not others.tables and not hubs:
+            raise InputError(f"nothing could be scored: {shown('; '.join(others.dropped))}")
+        files = ("results.json", "submissions.png", *CALIBRATION)
+        folder = None if self.out is None else open_folder(self, hubs, files)
+        results: dict[str, Any] = {}
+        if hubs:
+            found = score_tables(hubs, [(), *keys.values()], baseline=self.baseline, common=self.common)
+            rows, tables = found[0], dict(zip(keys, found[1:], strict=True))
+            dates = [date for hub in hubs for date in hub.dates]
+            show_scores(rows, hubs, f"{min(dates)} to {max(dates)}")
+            for name, table in tables.items():
+                show_groups(name, table, by_score(rows))
+            say_about_truth(hubs)
+            results = {"rows": rows, "by": tables} | facts_of(hubs)
+        if others is not None:
+            show_types(others, self.horizons)
+            results |= {"output_types": others.tables, "not_scored": others.dropped}
+        if folder is not None:
+            folder.write_json("results.json", results)
+            if hubs:
+                draw_submissions(folder.path / "submissions.png", hubs[0])
+                write_calibration(folder, hubs, by_score(rows))
+
+    def score_types(self, kinds: Sequence[str]) -> OutputScores | None:
+        """Scores output types other than quantiles, and says what is left out.
+
+        Args:
+            kinds: The types.
+
+        Returns:
+            The scores; None where there is no such type.
+        """
+        if not kinds:
+            return None
+        names = [field.name for field in dataclasses.fields(TypeChoice)]
+        choice = TypeChoice(**{name: value for name, value in vars(self).items() if name in names})
+        scores = score_types(kinds, choice, baseline=self.baseline, common=self.common)
+        for line in scores.dropped:
+            announce(f"not scored: {line}")
+        return scores
+
+
+def by_score(rows: list[dict[str, Any]]) -> list[str]:
+    """Returns the names of the models, the best first.
+
+    Args:
+        rows: Rows of scores.
+    """
+    return [row["method"] for row in sorted(rows, key=sort_key)]
