@@ -37,7 +37,7 @@ def run_apart(*args, **kwargs):
 WRONG = [
     ([], "jaxcast needs a command: there are simulate, pool, series, panel, text, hub; see jaxcast --help"),
     (["simulat"], "jaxcast has no command 'simulat' (did you mean simulate?); there are"),
-    (["hub"], "jaxcast hub needs a command: there are score, pool, forecast, validate; see jaxcast hub --help"),
+    (["hub"], "jaxcast hub needs a command: there are score, pool, forecast, baseline, importance, validate; see jaxcast hub --help"),
     (["hub", "scre"], "jaxcast hub has no command 'scre' (did you mean score?)"),
     (["simulate"], "jaxcast simulate needs --out; see jaxcast simulate --help"),
     (["train"], "jaxcast has no command 'train' (did you mean pool train, series train, panel train or text train?); there are simulate, pool,"),
