@@ -93,6 +93,22 @@ class Hub:
         """Steps from the newest target that forecasters could know to the date of the forecast."""
         return self.horizon - self.first_horizon + 1
 
+    def known_truth(self, time: int = -1) -> np.ndarray:
+        """Returns the target data that the forecasts of a date may use, (location, time).
+
+        They are those of its release, up to the newest date that forecasters could know, and NaN
+        elsewhere; see `jaxcast.hub.known_truth`.
+
+        Args:
+            time: Index of the date; by default the last.
+        """
+        time = time % len(self.dates)
+        release = self.truth
+        if self.releases is not None and self.release_of is not None:
+            index = self.release_of[time]
+            release = self.releases[index] if index >= 0 else np.full_like(self.truth, np.nan)
+        return np.where(np.arange(len(self.dates)) <= time - self.steps_ahead, release, np.nan)
+
     def forecasts(self) -> HubForecasts:
         """Returns the hub as pools see it: JAX arrays with a mask, whose horizon is `steps_ahead`."""
         return HubForecasts.of(

@@ -81,7 +81,12 @@ def reconcile_locations(
     index = [hub.locations.index(name) for name in base]
     errors = _errors(forecasts[index], hub, base)
     reconciliation = fit_reconciliation(
-        hierarchy, method=method, residuals=errors, history=hub.truth[index].T, base=base, nonnegative=nonnegative
+        hierarchy,
+        method=method,
+        residuals=errors,
+        history=hub.known_truth()[index].T,
+        base=base,
+        nonnegative=nonnegative,
     )
     found = reconcile_quantiles(
         forecasts[index, -1],
@@ -130,9 +135,8 @@ def _with_forecasts(newest: Any, hub: Hub, hierarchy: Hierarchy) -> tuple[str, .
 
 def _errors(forecasts: Any, hub: Hub, base: tuple[str, ...]) -> Float[np.ndarray, "time location"]:
     """Returns target minus median at the dates on which all locations have both, known in time."""
-    is_known = hub.dates <= hub.dates[-1] - hub.steps_ahead * hub.step
-    truth = hub.truth[[hub.locations.index(name) for name in base]]
-    errors = (truth - forecasts[..., len(hub.levels) // 2])[:, is_known].T
+    truth = hub.known_truth()[[hub.locations.index(name) for name in base]]
+    errors = (truth - forecasts[..., len(hub.levels) // 2]).T
     whole = errors[np.isfinite(errors).all(1)]
     if len(whole) < 2:
         gaps = (~np.isfinite(errors)).sum(0)

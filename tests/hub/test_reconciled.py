@@ -1,5 +1,7 @@
 """Forecasts of a hub's locations that add up, in Python and by the command."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -47,6 +49,18 @@ def test_the_last_date_is_reconciled_by_the_errors_of_those_that_were_known():
     np.testing.assert_array_equal(replayed, found)
     by_default = jaxcast.hub.reconcile_locations(forecasts, hub, method="bottom_up")
     assert abs(by_default[2, 2] - by_default[[0, 1, 3], 2].sum()) < 1
+
+
+def test_sums_are_reconciled_by_the_errors_that_the_release_of_the_round_tells():
+    hub = made()
+    forecasts, tree = hub.quantiles[:, :, 0], hierarchy_of_total(("01", "02"))
+    releases = np.stack([hub.truth * 1.1, hub.truth])
+    days = np.asarray(["2024-01-01", "2024-12-01"], "datetime64[D]")
+    revised = dataclasses.replace(hub, releases=releases, as_of=days, release_of=np.zeros(40, int))
+    found = jaxcast.hub.reconcile_locations(forecasts, revised, hierarchy=tree)
+    final = dataclasses.replace(hub, truth=hub.truth * 1.1)
+    np.testing.assert_array_equal(found, jaxcast.hub.reconcile_locations(forecasts, final, hierarchy=tree))
+    assert (found != jaxcast.hub.reconcile_locations(forecasts, hub, hierarchy=tree)).any()
 
 
 def test_what_does_not_add_up_is_refused():

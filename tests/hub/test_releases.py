@@ -89,6 +89,7 @@ def test_what_a_forecast_may_use_is_its_release_up_to_its_newest_date(tables):
     forecasts = hub.forecasts()
     for time in range(6):
         known = np.asarray(jaxcast.hub.known_truth(forecasts, time))
+        np.testing.assert_allclose(hub.known_truth(time), known, rtol=1e-6)
         for (i, t), value in np.ndenumerate(known):
             expected = published(time, i, hub.dates[t]) if t <= time - 2 else None
             assert value == pytest.approx(expected) if expected is not None else np.isnan(value)
@@ -225,6 +226,14 @@ def test_releases_have_the_shape_of_the_truth():
     ):
         with pytest.raises(jaxcast.InputError, match=message):
             make(np.ones((2, 5, 3, 1)), truth, np.asarray([0.5]), **(good | change))
+    dates = ROUNDS[:5]
+    hub = jaxcast.hub.Hub(
+        np.ones((2, 5, 3, 1)), truth, truth[..., None], PLACES, dates, ("a", "b", "c"), np.asarray([0.5]), 1
+    )
+    assert np.isfinite(hub.known_truth()[0]).tolist() == [True] * 4 + [False]
+    assert np.isnan(
+        dataclasses.replace(hub, releases=truth[None], as_of=dates, release_of=np.full(5, -1)).known_truth()
+    ).all()
     forecasts = make(np.ones((2, 5, 3, 1)), truth, np.asarray([0.5]), **good)
     assert np.isnan(jaxcast.hub.known_truth(dataclasses.replace(forecasts, release_of=np.full(5, -1)), 4)).all()
 

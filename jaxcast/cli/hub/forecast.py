@@ -262,4 +262,5 @@ def _newest_truth(hub: Hub) -> str:
     if not len(known):
         return f"made without any truth from the {hub.observed.shape[-1]} dates up to {expected}"
     late = f", though it could be of {expected}" if known[0] else ""
-    return f"made from truth up to {expected - known[0] * hub.step}{late}"
+    of = "" if hub.as_of is None or hub.release_of is None else f" as of {hub.as_of[hub.release_of[-1]]}"
+    return f"made from truth up to {expected - known[0] * hub.step}{of}{late}"

@@ -223,11 +223,12 @@ def draw_fan(path: Path, newest: dict[int, np.ndarray], hub: Hub, reference: np.
     figure = figure_of()
     ax = figure.subplots()
     values = np.stack([newest[horizon][place] for horizon in horizons])
-    known = np.isfinite(hub.truth[place])
+    history = hub.known_truth()[place]
+    is_history = np.isfinite(history)
     # A round that is replayed has truth after the newest that it was made from.
-    is_history = known & (hub.dates <= hub.dates[-1] - hub.steps_ahead * hub.step)
-    later = known & ~is_history & (hub.dates <= dates[-1])
-    seen = (hub.dates[is_history][-20:], hub.truth[place, is_history][-20:])
+    is_later = np.arange(len(hub.dates)) >= len(hub.dates) - hub.steps_ahead
+    later = is_later & np.isfinite(hub.truth[place]) & (hub.dates <= dates[-1])
+    seen = (hub.dates[is_history][-20:], history[is_history][-20:])
     truth = (hub.dates[later], hub.truth[place, later]) if later.any() else None
     if len(horizons) == 1:  # a fan needs a width: it opens from what was seen last, if anything was
         start = (seen[0][-1], np.full_like(values, seen[1][-1])) if len(seen[0]) else (reference, values)
