@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jaxcast.neuro import CrossValidation, SubjectSeries
 from jaxcast.scores import confusion_table
@@ -94,6 +95,7 @@ def regions(found: Found, subjects: SubjectSeries) -> Figure:
         ax.grid(axis="y", color="0.92")
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("score (dotted: mean of all regions)" if name == "BrainGNN" else "importance (dotted: mean)")
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     return figure
