@@ -66,7 +66,7 @@ class HubForecasts(FrozenPytree):
             truth: Target data in any unit, NaN where they are not (yet) known.
             levels: Levels of the quantiles, increasing within 0 and 1.
             observed: Target data as they could be known when each forecast was made, newest first;
-                by default ten lags of `truth` itself.
+                by default ten lags of each time's own release.
             horizon: Steps ahead, at least 1; see the class.
             releases: Target data as known on the day of each release; by default `truth` alone.
             release_of: Index of the newest release that a forecast of each time may use, -1 for
@@ -101,7 +101,7 @@ class HubForecasts(FrozenPytree):
         present = jnp.isfinite(quantiles).all(-1)
         filled = jnp.where(present[..., None], quantiles, 0).astype(dtype)
         if observed is None:
-            observed = lagged(truth[..., None], horizon, num_lags=10, empty=jnp.nan)[..., 0]
+            observed = _observed(releases, release_of, horizon, num_lags=10)
         return cls(
             filled,
             present,
@@ -136,6 +136,14 @@ def _releases(releases: ArrayLike | None, release_of: ArrayLike | None, truth: A
     if releases is None or release_of is None:
         return truth[None], jnp.zeros(truth.shape[1], int)
     return jnp.asarray(releases), jnp.asarray(release_of)
+
+
+def _observed(releases: Array, release_of: Array, horizon: int, *, num_lags: int) -> Array:
+    """Returns the newest target data of each time's own release, (location, time, lag)."""
+    index = jnp.arange(release_of.shape[0])[:, None] - horizon - jnp.arange(num_lags)
+    is_known = (index >= 0) & (release_of >= 0)[:, None]
+    values = releases[jnp.maximum(release_of, 0)[:, None], :, jnp.maximum(index, 0)]
+    return jnp.moveaxis(jnp.where(is_known[..., None], values, jnp.nan), 2, 0)
 
 
 @checked

@@ -48,9 +48,10 @@ def rolling_origin(
 
     At time t the loss runs over times up to t - horizon, against the release of the target data
     that a forecast of that time may use. It is the mean WIS, that of each location divided by the
-    root of its mean so far, relative to that of the mean of the clipped forecasts, plus `prior_weight` times the squared distance of the parameters from the given ones, divided by
-    the number of times. Training starts from the parameters of the time before. The whole run is
-    one compiled program; other numbers, and other pools of the same structure, compile nothing.
+    root of its mean so far, relative to that of the mean of the clipped forecasts, plus
+    `prior_weight` times the squared distance of the parameters from the given ones, divided by the
+    number of times. Training starts from the parameters of the time before. The whole run is one
+    compiled program; other numbers, and other pools of the same structure, compile nothing.
 
     Args:
         forecasts: Forecasts of the models, and the target data.

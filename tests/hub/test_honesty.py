@@ -100,6 +100,32 @@ def test_nothing_later_changes_what_was_forecast_chosen_or_learned(name, horizon
     assert any((one[CUT + 1 :] != other[CUT + 1 :]).any() for one, other in zip(before, after, strict=True))
 
 
+def with_releases(forecasts, truth, horizon, factor=1.0):
+    """A hub with a release before each time, which revises all that was known; later ones by a factor, too."""
+    releases = truth * np.random.default_rng(5).lognormal(0, 0.2, (SHAPE[1], *SHAPE[:2]))
+    release_of = np.maximum(np.arange(SHAPE[1]) - 1, -1)
+    releases[release_of[CUT] + 1 :] *= factor
+    return jaxcast.hub.HubForecasts.of(
+        forecasts, truth * factor, LEVELS, horizon=horizon, releases=releases, release_of=release_of
+    )
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("name", RUNS)
+def test_no_release_after_a_round_changes_it(name, horizon):
+    """Nor does the final truth, or a forecast of a later round."""
+    forecasts, truth = make()
+    later = forecasts.copy()
+    later[:, CUT + 1 :, 1] = np.nan
+    before = by_time(RUNS[name](with_releases(forecasts, truth, horizon)))
+    after = by_time(RUNS[name](with_releases(later, truth, horizon, factor=3.0)))
+    final = by_time(RUNS[name](hub_forecasts_of(forecasts, truth, horizon)))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one[: CUT + 1], other[: CUT + 1])
+    reads_truth = name not in ("mean", "median", "trimmed", "opinion", "average")
+    assert any((one[CUT] != other[CUT]).any() for one, other in zip(before, final, strict=True)) == reads_truth
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_what_stands_where_a_model_is_absent_changes_nothing(name):
     forecasts, truth = make(missing=0.3)
@@ -222,6 +248,18 @@ def test_a_truth_that_equals_an_end_was_not_missed_when_coverage_is_tracked(end)
     shares = np.asarray([end < 0, end < 1, end > 3, end > 4])  # of truths below the outer, the inner end, above them
     expected = np.exp(0.04 * (shares / np.asarray([0.025, 0.25, 0.25, 0.025]) - 1))
     np.testing.assert_allclose(factors, expected, rtol=1e-5)
+
+
+def test_what_was_observed_is_of_the_release_of_the_day():
+    releases = np.arange(8.0) + 100 * np.arange(3.0)[:, None]
+    release_of = np.asarray([-1, -1, 0, 0, 0, 1, 1, 2])
+    hub = jaxcast.hub.HubForecasts.of(
+        np.ones((1, 8, 1, 1)), releases[-1:], [0.5], horizon=2, releases=releases[:, None], release_of=release_of
+    )
+    for time, lag in itertools.product(range(8), range(10)):
+        is_known = time - 2 - lag >= 0 and release_of[time] >= 0
+        expected = 100 * release_of[time] + time - 2 - lag if is_known else np.nan
+        np.testing.assert_array_equal(hub.observed[0, time, lag], expected)
 
 
 def test_what_was_observed_is_the_truth_by_lags():

@@ -1,0 +1,237 @@
+"""Relative scores, mixtures, aggregation and tracked coverage, against plain loops, with releases of the target data."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcast
+from jaxcast.hub.relative_scores import MEMORY, relative_scores
+from jaxcast.hub.weighted_mixtures import weighted_mixtures
+
+LEVELS = np.asarray([0.025, 0.25, 0.5, 0.75, 0.975])
+SIZE = (3, 60, 4)  # Longer than the memory of a year.
+TIMES = (0, 2, 3, 9, 30, 59)
+
+
+def make(horizon):
+    """A hub with a release a week, each of which revises all that is known; gaps, and a week without target data."""
+    rng = np.random.default_rng(4)
+    truth = 10.0 * 3.0 ** np.arange(SIZE[0])[:, None] * rng.lognormal(0, 0.3, SIZE[:2])
+    centre = truth[..., None] * rng.lognormal(0, [0.1, 0.2, 0.3, 0.4], SIZE)
+    quantiles = centre[..., None] * np.exp(0.3 * np.asarray([-2, -0.7, 0, 0.7, 2]))
+    quantiles[rng.random(SIZE) < 0.2] = np.nan
+    quantiles[1, 20] = np.nan
+    releases = truth * rng.lognormal(0, 0.1, (SIZE[1], *SIZE[:2]))
+    for number in range(SIZE[1]):
+        releases[number, :, number + 1 :] = np.nan
+    releases[:, :, 5] = np.nan
+    releases[:, 2, 8] = np.nan
+    release_of = np.maximum(np.arange(SIZE[1]) - horizon, -1)
+    release_of[12] = 8  # A release came late.
+    return jaxcast.hub.HubForecasts.of(
+        quantiles, truth, LEVELS, horizon=horizon, releases=releases, release_of=release_of
+    )
+
+
+@pytest.fixture(scope="module", params=[1, 4])
+def hub(request):
+    return make(request.param)
+
+
+def known(hub, time):
+    """The target data (location, time) that a forecast of a time may use."""
+    release = int(hub.release_of[time])
+    if release < 0:
+        return np.full(SIZE[:2], np.nan)
+    return np.where(np.arange(SIZE[1]) <= time - hub.horizon, np.asarray(hub.releases)[release], np.nan)
+
+
+def loss(quantiles, truth):
+    """The mean pinball loss, half the WIS."""
+    distance = truth - quantiles
+    return np.maximum(LEVELS * distance, (LEVELS - 1) * distance).mean(-1)
+
+
+def steps_before(hub, time):
+    """Past times that are remembered and their age."""
+    return [(s, time - hub.horizon - s) for s in range(time - hub.horizon, time - hub.horizon - MEMORY, -1) if s >= 0]
+
+
+def weights_of(usual, rate):
+    """Of steps (age, usual loss); none without a loss."""
+    counted = [value for _, value in usual if value > 0]
+    return [
+        rate**age * np.sqrt(np.mean(counted) / value) if value > 0 else 0.0  #
+        for age, value in usual
+    ]
+
+
+def test_relative_scores_by_a_loop(hub):
+    quantiles, present = np.asarray(hub.quantiles), np.asarray(hub.present)
+    rates = (0.8, 0.97)
+    options = dict(prior_steps=4.0, location_steps=10.0)
+    found = np.asarray(relative_scores(hub, hub.quantiles, hub.present, rates, **options))
+    for time in TIMES:
+        truth, steps = known(hub, time), steps_before(hub, time)
+        own, average = np.zeros((2, len(steps), SIZE[0], SIZE[2]))
+        there = np.zeros(own.shape, bool)
+        for i, (s, _) in enumerate(steps):
+            for place in range(SIZE[0]):
+                models = np.flatnonzero(present[place, s] & np.isfinite(truth[place, s]))
+                scores = {m: 2 * loss(quantiles[place, s, m], truth[place, s]) for m in models}
+                for m in models:
+                    average[i, place, m] = np.mean(list(scores.values()))
+                    own[i, place, m] = min(scores[m], 2 * average[i, place, m])
+                    there[i, place, m] = True
+        for r, rate in enumerate(rates):
+            ages = [age for _, age in steps]
+            decay = np.asarray([rate**age for age in ages])
+            weights = np.asarray(weights_of(list(zip(ages, average.max(-1).sum(-1), strict=True)), rate))
+            if not there.any():
+                np.testing.assert_array_equal(found[:, time, :, r], 0)
+                continue
+            mine, usual = (np.einsum("s,slm->lm", weights, a) for a in (own, average))
+            step = usual.sum() / (decay @ there.any(1)).sum()  # per model and step
+            overall = (mine.sum(0) + 4 * step) / (usual.sum(0) + 4 * step)
+            for place in range(SIZE[0]):
+                typical = usual[place].sum() / max((decay @ there[:, place]).sum(), 1e-300)
+                expected = np.log((mine[place] + 10 * typical * overall) / (usual[place] + 10 * typical))
+                np.testing.assert_allclose(found[place, time, :, r], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_experts_are_aggregated_by_a_loop(hub):
+    present = np.asarray(hub.is_forecast)
+    factors = np.asarray([0.8, 1.0, 1.1, 3.0])
+    middle = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), hub).forecast)
+    experts = factors[:, None, None, None] * middle
+    options = dict(rate=0.9, power=6.0, prior_steps=1.5)
+    forecast, weights = jaxcast.hub.aggregate_experts(jnp.asarray(experts), hub, **options)
+    for time in TIMES:
+        truth, steps = known(hub, time), steps_before(hub, time)
+        losses = np.zeros((len(steps), 4))
+        for i, (s, _) in enumerate(steps):
+            for place in range(SIZE[0]):
+                if present[place, s] and np.isfinite(truth[place, s]):
+                    losses[i] += [loss(expert, truth[place, s]) for expert in experts[:, place, s]]
+        usual = losses.mean(1)
+        if usual.any():
+            ages = [age for _, age in steps]
+            total = np.asarray(weights_of(list(zip(ages, usual, strict=True)), 0.9)) @ losses
+            num_steps = sum(0.9**age for age, value in zip(ages, usual, strict=True) if value > 0)
+            total = total + 1.5 * hub.horizon * total.mean() / num_steps
+            expected = total ** (-6.0 / hub.horizon)
+        else:
+            expected = np.ones(4)
+        np.testing.assert_allclose(weights[time], expected / expected.sum(), rtol=1e-9)
+        pooled = np.einsum("e,elq->lq", weights[time], experts[:, :, time])
+        np.testing.assert_allclose(forecast[:, time], pooled, rtol=1e-9)
+    np.testing.assert_array_equal(np.isnan(forecast[..., 0]), ~present)
+
+
+@pytest.mark.parametrize("lower", [None, 40.0])
+def test_coverage_is_tracked_by_a_loop(hub, lower):
+    present, median = np.asarray(hub.is_forecast), 2
+    pooled = np.asarray(jaxcast.hub.pool_forecasts(jaxcast.hub.QuantileMean(), hub).forecast)
+    options = dict(rate=0.05, slack=(1.0, 4.0), lower=lower)
+    found = np.asarray(jaxcast.hub.track_coverage(jnp.asarray(pooled), hub, **options))
+    expected = np.zeros_like(pooled)
+    rates = {0: 0.025, 1: 0.25, 3: 0.25, 4: 0.025}  # of misses, by the index of the end
+    slack = {0: 4.0, 1: 1.0, 3: 1.0, 4: 4.0}
+
+    def surprise(s, judged, end):
+        truth = known(hub, judged)[:, s]
+        there = present[:, s] & np.isfinite(truth)
+        if not there.any():
+            return 0.0
+        values = expected[there, s, end]
+        missed = truth[there] < values if end < median else truth[there] > values
+        return missed.mean() / rates[end] - 1
+
+    settled = dict.fromkeys(rates, 0.0)
+    for time in range(SIZE[1]):
+        newest = time - hub.horizon - 1
+        log = {}
+        for end in rates:
+            # What was forgotten stays as it was judged last.
+            total = settled[end] + sum(surprise(s, time, end) for s in range(max(0, newest - MEMORY + 1), newest + 1))
+            log[end] = np.sign(total) * max(abs(total) - slack[end], 0)
+            if newest - MEMORY + 1 >= 0:
+                settled[end] += surprise(newest - MEMORY + 1, time, end)
+        factors = np.exp([np.clip(0.05 / hub.horizon * log[end], -1, 1) for end in (0, 1, 3, 4)])
+        for place in np.flatnonzero(present[:, time]):
+            widths = np.diff(pooled[place, time]) * factors
+            centre = pooled[place, time, median]
+            values = np.concatenate(
+                [centre - np.cumsum(widths[:2][::-1])[::-1], [centre], centre + np.cumsum(widths[2:])]
+            )
+            expected[place, time] = values if lower is None else np.maximum(values, lower)
+    np.testing.assert_allclose(found[present], expected[present], rtol=1e-8)
+    assert np.isnan(found[~present]).all()
+    assert abs(found[present] / pooled[present] - 1).max() > 0.1
+
+
+def cdf(x, quantiles):
+    """P(X <= x) of one forecast."""
+    if x >= quantiles[-1]:
+        return 1.0
+    return (
+        0.0
+        if x < quantiles[0]
+        else LEVELS[np.searchsorted(quantiles, x, "right") - 1]
+        + (np.interp(x, *between(x, quantiles)) if x > quantiles[0] else 0.0)
+    )
+
+
+def between(x, quantiles):
+    """The points left and right of x, and how much of the probability lies between them."""
+    low = np.searchsorted(quantiles, x, "right") - 1
+    return quantiles[low : low + 2], [0.0, LEVELS[low + 1] - LEVELS[low]]
+
+
+def mixture_by_bisection(quantiles, shares):
+    """The least x with F(x) of at least each level, by halving."""
+    found = []
+    for level in LEVELS:
+        low, high = quantiles.min() - 1.0, quantiles.max()
+        for _ in range(80):
+            middle = (low + high) / 2
+            reached = sum(a * cdf(middle, q) for a, q in zip(shares, quantiles, strict=True))
+            low, high = (low, middle) if reached >= level * (1 - 1e-13) else (middle, high)
+        found.append(high)
+    return found
+
+
+def test_mixtures_by_bisection_with_ties_zeros_and_absent_models():
+    rng = np.random.default_rng(0)
+    quantiles = np.sort(rng.normal(0, 3, (7, 4, 5)), -1)
+    quantiles[1] = np.round(quantiles[1])  # ties between models and within
+    quantiles[2] = np.maximum(quantiles[2], 0)  # many zeros
+    quantiles[3] = 0.0
+    quantiles[4, :, 1:4] = 1.0
+    quantiles[4].sort(-1)
+    present = np.ones((7, 4), bool)
+    present[5, [0, 2]] = present[6, 1:] = False
+    quantiles[~present] = 77.0
+    weights = rng.dirichlet(np.full(4, 0.3), (7, 3))
+    weights[0, 0] = [0, 0, 1, 0]
+    weights = np.where(present[:, None], weights, 0)
+    weights /= weights.sum(-1, keepdims=True)
+    found = np.asarray(weighted_mixtures(*map(jnp.asarray, (quantiles, present, weights, LEVELS))))
+    for task, mixture in np.ndindex(7, 3):
+        there = present[task]
+        expected = mixture_by_bisection(quantiles[task, there], weights[task, mixture, there])
+        np.testing.assert_allclose(found[task, mixture], expected, atol=1e-9)
+    assert (np.diff(found) >= 0).all()
+    np.testing.assert_allclose(found[0, 0], quantiles[0, 2], rtol=1e-12)  # all weight on one
+    for mixture in range(3):
+        pooled = jaxcast.hub.mixture_quantiles(
+            np.where(present[..., None], quantiles, 0), weights[:, mixture], LEVELS, tails="none"
+        )
+        np.testing.assert_allclose(found[:, mixture], pooled, atol=1e-9)
+
+
+def test_equal_forecasts_are_their_own_mixture():
+    one = np.sort(np.random.default_rng(0).normal(size=5))
+    weights = np.asarray([[[0.2, 0.3, 0.5]]])
+    found = weighted_mixtures(*map(jnp.asarray, (np.tile(one, (1, 3, 1)), np.ones((1, 3), bool), weights, LEVELS)))
+    np.testing.assert_allclose(found[0, 0], one, rtol=1e-12)
