@@ -14,6 +14,11 @@ from jaxcast.io.tables import polars
 OUTPUT_TYPES = ("quantile", "sample", "pmf", "cdf", "mean", "median")
 WITH_ID = ("quantile", "sample", "pmf", "cdf")
 TASK_COLUMNS = ("location", "reference_date", "horizon", "target_end_date", "target")
+# Names of columns that pools and scores of outputs add.
+OWN_COLUMNS = (
+    "weight", "rank", "wanted", "point", "is_good", "below", "size", "tasks", "models", "of", "number", "quantile",
+    "truth", "category", "label", "leads", "over", "score",
+)  # fmt: skip
 OTHER_COLUMNS = ("model", "output_type", "output_type_id", "value", "fault", "file", "row")
 
 
@@ -128,8 +133,18 @@ def task_columns(rows: Any) -> list[str]:
 
     Args:
         rows: Rows of `Outputs`.
+
+    Raises:
+        InputError: for a column with a name that pools and scores give to columns of their own.
     """
-    return [name for name in rows.collect_schema().names() if name not in OTHER_COLUMNS]
+    names = [name for name in rows.collect_schema().names() if name not in OTHER_COLUMNS]
+    taken = [name for name in names if name in OWN_COLUMNS]
+    if taken:
+        raise InputError(
+            f"the column {shown(taken[0])} of the forecasts has a name that jaxcast gives to a column of its own; "
+            "rename it"
+        )
+    return names
 
 
 def _outputs(group: FileGroup, step_days: int) -> Any:
@@ -152,7 +167,7 @@ def _outputs(group: FileGroup, step_days: int) -> Any:
         cells.number("value"),
         pl.col(FILE).alias("file"),
         pl.col(ROW).alias("row"),
-        *(_is_empty(cells, name).alias(f"no {name}") for name in ("reference_date", "target_end_date", "horizon")),
+        *(_is_empty(cells, name).alias(f"(no {name})") for name in ("reference_date", "target_end_date", "horizon")),
     )
     return _dated(frame.with_columns(_canonical_id()), found, step_days, is_submission=group.model is not None)
 
@@ -188,14 +203,14 @@ def _dated(frame: Any, found: dict[str, str], step_days: int, *, is_submission: 
         fault = fault.when(pl.col(name).is_null()).then(pl.lit(name))
     for name in ("reference_date", "target_end_date", "horizon"):
         if found.get(name) != "round_id":  # which can be any text
-            fault = fault.when(pl.col(name).is_null() & ~pl.col(f"no {name}")).then(pl.lit(name))
+            fault = fault.when(pl.col(name).is_null() & ~pl.col(f"(no {name})")).then(pl.lit(name))
     fault = fault.when(reference.is_null() & end.is_null()).then(
         pl.lit("reference_date" if "reference_date" in found else "target_end_date")
     )
     fault = fault.when(apart.fill_null(False)).then(pl.lit("reference_date"))
     without_id = pl.col("output_type").is_in(WITH_ID) & pl.col("output_type_id").is_null()
     fault = fault.when(without_id).then(pl.lit("output_type_id")).otherwise(None)
-    frame = frame.with_columns(fault=fault).drop("^no .*$")
+    frame = frame.with_columns(fault=fault).drop("^\\(no .*\\)$")
     frame = frame.with_columns(
         reference_date=pl.coalesce(reference, (end - ahead).cast(pl.Date)),
         target_end_date=pl.coalesce(end, (reference + ahead).cast(pl.Date)),
@@ -223,7 +238,7 @@ def _without_duplicates(rows: Any, bad: str, dropped: list[str]) -> Any:
     if not twice.any():
         return rows
     if bad == "raise":
-        row = rows.filter(rows.select(pl.struct(key).is_duplicated()).to_series()).row(1, named=True)
+        row = rows.filter(rows.select(~pl.struct(key).is_first_distinct()).to_series()).row(0, named=True)
         raise InputError(
             f"{shown(row['file'])}, row {row['row']}: {shown(row['model'])} has a second {row['output_type']} "
             f"{shown(row['output_type_id'] or '')} for {shown(row['location'])} on {row['target_end_date']} "

@@ -320,3 +320,15 @@ def test_output_types_that_a_quantile_pool_does_not_use_are_told(tmp_path):
     assert jaxcast.load_hub(path, truth, exclude=["t-a"]).dropped == (
         told.replace("2 models", "1 model").replace("t-a", "t-b"),
     )
+
+
+def test_a_column_with_a_name_of_our_own_is_refused(tmp_path):
+    path = folder(tmp_path, a=[HEADER.replace(",age,", ",weight,"), line("mean", "NA", 1)])
+    with pytest.raises(jaxcast.InputError, match="the column weight of the forecasts has a name"):
+        jaxcast.hub.read_outputs(path)
+
+
+def test_the_second_of_two_equal_rows_is_named(tmp_path):
+    rows = [line("sample", 1, 4), line("sample", 2, 4), line("sample", 3, 4), line("sample", 2, 4)]
+    with pytest.raises(jaxcast.InputError, match="row 4: t-a has a second sample 2 "):
+        jaxcast.hub.read_outputs(folder(tmp_path, a=[HEADER, *rows]))
